@@ -1,0 +1,1 @@
+"""Where workers live: in processes of this machine, or in this very process."""

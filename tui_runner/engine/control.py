@@ -1,0 +1,55 @@
+"""What an interface may ask of a running run. `Runner` is the real one; tests of screens bring their own."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Protocol
+
+from tui_runner.engine.snapshot import Snapshot
+
+
+class RunControl(Protocol):
+    """Commands and snapshots of one run.
+
+    Every command returns at once; whether it took effect shows in the next snapshots. Commands that make
+    no sense in the present state (pausing a finished run) do nothing.
+    """
+
+    def start(self) -> None:
+        """Begin; call once. Returns before the first item runs."""
+
+    def snapshot(self) -> Snapshot:
+        """The newest picture of the run; cheap, may be called from any thread."""
+
+    def pause(self) -> None:
+        """Start no new items; those in flight finish."""
+
+    def resume(self) -> None:
+        """Go on after `pause`."""
+
+    def pause_chunks(self, numbers: Collection[int]) -> None:
+        """Start no new items of these chunks."""
+
+    def resume_chunks(self, numbers: Collection[int]) -> None:
+        """Go on with these chunks."""
+
+    def cancel_chunks(self, numbers: Collection[int]) -> None:
+        """End these chunks: items that have not started are recorded as cancelled."""
+
+    def retry_chunks(self, numbers: Collection[int]) -> None:
+        """Run again what failed or was cancelled in these chunks, which have ended."""
+
+    def set_threads(self, threads: int) -> None:
+        """Execute this many items at once, over all workers (at least 1)."""
+
+    def set_open_chunks(self, open_chunks: int) -> None:
+        """Keep this many chunks open at once (at least 1)."""
+
+    def stop(self) -> None:
+        """Drain: start no new items, write those that finish within the grace time, then end as `stopped`."""
+
+    def kill(self) -> None:
+        """End at once; what is not yet written is run again on resume."""
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait for the end of the run, at most `timeout` seconds; whether it has ended."""

@@ -1,0 +1,277 @@
+"""What the tui-runner process and a worker say to each other.
+
+Down go `OpenChunk` and small orders; up come counters, finished rows and the end of chunks:
+
+    runner                                   worker
+      ── OpenChunk(items) ───────────────▶     takes items, calls the function
+      ◀── Progress(counters), LogLines ──      at most 10 times a second
+      ◀── Flush(rows and ledger rows) ───      about 4 times a second
+      ── Written(bytes) ─────────────────▶     room for that many bytes more
+      ◀── ChunkFinished ─────────────────      always after the last Flush of its items
+      ── Drain ──────────────────────────▶     no new items; finish, flush
+      ◀── Drained ───────────────────────      nothing of this worker is unsent
+
+Messages of one worker arrive in the order they were sent. A chunk is with one worker at a time, and nothing
+from a worker is believed after it was declared lost; so an item's rows can reach the database once only.
+Attempts are numbered across workers: `OpenChunk.attempts` says how many an item has behind it.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tui_runner.engine.snapshot import InFlight, LogLine
+
+
+@dataclass(frozen=True, slots=True)
+class JobReference:
+    """How a worker finds the function: loaded again by name, never pickled.
+
+    Attributes:
+        source: path of a Python file, or dotted name of a module.
+        is_file: whether `source` is a path.
+        function: name of the function in it.
+    """
+
+    source: str
+    is_file: bool
+    function: str
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerConfig:
+    """All that a worker needs to know before its first chunk.
+
+    Attributes:
+        worker: its number.
+        job: the function.
+        params: keyword arguments given to every call.
+        by_name: whether an item is a row passed by parameter name, else it is the one positional argument.
+        threads: items executed at once in this worker.
+        retries: attempts after the first.
+        timeout: seconds an attempt may take, None for no bound.
+        rate: items started per second in this worker, None for no bound.
+        max_buffered_bytes: rows not yet written, beyond which item threads wait.
+        paused: whether it starts paused.
+    """
+
+    worker: int
+    job: JobReference
+    params: Mapping[str, Any]
+    by_name: bool
+    threads: int
+    retries: int
+    timeout: float | None = None
+    rate: float | None = None
+    max_buffered_bytes: int = 64 << 20
+    paused: bool = False
+
+
+# --- from the runner to a worker ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class OpenChunk:
+    """Run these items.
+
+    Attributes:
+        chunk: number of the chunk.
+        positions: position of each item in the input.
+        keys: key of each item.
+        values: the items, from `pack`.
+        attempts: attempts already made of each item; empty when none of them has any.
+        paused: whether the chunk starts paused.
+    """
+
+    chunk: int
+    positions: Sequence[int]
+    keys: Sequence[str]
+    values: bytes
+    attempts: Sequence[int] = ()
+    paused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Start no new items of a chunk, or of any when `chunk` is None."""
+
+    chunk: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """Undo `Pause` of the same `chunk`."""
+
+    chunk: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Record the items of a chunk that have not started as cancelled."""
+
+    chunk: int
+
+
+@dataclass(frozen=True, slots=True)
+class SetThreads:
+    """Execute this many items at once."""
+
+    threads: int
+
+
+@dataclass(frozen=True, slots=True)
+class SetRate:
+    """Start at most this many items per second; None for no bound."""
+
+    rate: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Rows of this many bytes are in the database; they no longer count as buffered."""
+
+    nbytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """Start no new items, send what finishes within `grace` seconds, answer `Drained`."""
+
+    grace: float
+
+
+Order = OpenChunk | Pause | Resume | Cancel | SetThreads | SetRate | Written | Drain
+
+
+# --- from a worker to the runner ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The worker has loaded the job and can take chunks."""
+
+    worker: int
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerFailed:
+    """The worker cannot run this job at all (it does not load, `setup` raised): starting another won't help."""
+
+    worker: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkCounts:
+    """Counters of a chunk since it was opened in this worker."""
+
+    chunk: int
+    done: int
+    failed: int
+    cancelled: int
+    retries: int
+    rows: int
+    in_flight: int
+    busy_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a worker is.
+
+    Attributes:
+        worker: its number.
+        chunks: counters of the chunks that changed since the last `Progress`.
+        in_flight: items being executed.
+        oldest: those in flight for longest, 20 at most.
+        threads: threads executing items.
+        latencies: attempts per bucket of `metrics.Histogram` since the last `Progress`.
+        buffered_bytes: rows not yet written.
+        throttled: whether threads wait for room.
+    """
+
+    worker: int
+    chunks: tuple[ChunkCounts, ...]
+    in_flight: int
+    oldest: tuple[InFlight, ...]
+    threads: int
+    latencies: Mapping[int, int]
+    buffered_bytes: int
+    throttled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Flush:
+    """Items that ended, with their rows and errors.
+
+    Attributes:
+        worker: the worker.
+        tables: Arrow IPC streams of result rows, each with the column `_item`; one stream a schema.
+        items: Arrow IPC stream of ledger rows (`records.ITEMS`).
+        errors: Arrow IPC stream of errors (`records.ERRORS`); empty bytes when there are none.
+        ended: positions of the items that reached a final state, by chunk.
+        rows: result rows in `tables`.
+        nbytes: what these rows count as buffered; given back with `Written`.
+    """
+
+    worker: int
+    tables: tuple[bytes, ...]
+    items: bytes
+    errors: bytes
+    ended: Mapping[int, Sequence[int]]
+    rows: int
+    nbytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkFinished:
+    """Every item of the chunk is in a `Flush` sent before this."""
+
+    worker: int
+    counts: ChunkCounts
+
+
+@dataclass(frozen=True, slots=True)
+class LogLines:
+    """What the job printed and logged. `dropped` lines before these were too many to send."""
+
+    worker: int
+    lines: tuple[LogLine, ...]
+    dropped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Drained:
+    """The worker has sent everything it had; `stuck` items were still being executed."""
+
+    worker: int
+    stuck: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerLost:
+    """The worker is gone. Sent by the backend, after the last message of that worker."""
+
+    worker: int
+    reason: str
+    expected: bool = field(default=False)
+
+
+Report = (
+    Ready | WorkerFailed | Progress | Flush | ChunkFinished | LogLines | Drained | WorkerLost
+)
+
+
+def pack(values: Sequence[object]) -> bytes:
+    """Pickle items for `OpenChunk.values`; raises whatever pickling them raises."""
+    return pickle.dumps(list(values), protocol=pickle.HIGHEST_PROTOCOL)
+
+
+def unpack(packed: bytes) -> list[object]:
+    """The items of `pack`."""
+    values: list[object] = pickle.loads(packed)  # noqa: S301 - made by our own parent process
+    return values

@@ -1,0 +1,220 @@
+"""One frozen picture of a run: what every interface reads, and all it reads.
+
+The runner's thread builds a new `Snapshot` at most four times a second and publishes it by one assignment.
+Nothing in it changes afterwards, so a screen may keep it as long as it likes and compare by identity:
+parts that did not change since the last snapshot are the same objects.
+
+Times are seconds. `at` values of history and events are seconds since the run was started in this process
+(monotonic), so that a change of the wall clock moves nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tui_runner.engine.chunk import ChunkState, RunState
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkView:
+    """A chunk as it is shown.
+
+    Attributes:
+        number: position among the chunks of the run, from 0.
+        state: what it is doing.
+        first_item: position in the input of its first item.
+        items: how many items it has, those recorded by an earlier process (`skipped`) included.
+        done: items that ended well, `skipped` included.
+        failed: items that ended in failure or timeout.
+        cancelled: items that were cancelled.
+        skipped: items that an earlier process had recorded already.
+        retries: attempts beyond the first, over all items.
+        rows: rows returned so far.
+        in_flight: items being executed now.
+        worker: the worker that has it, None when none has.
+        started_at: when it was handed out first; None before.
+        elapsed: seconds from then to its end, or to now, without the time it was paused.
+        items_per_second: over the last ten seconds while it runs, over `elapsed` when ended.
+        recent: items/s in each of the last 10 six-second spans, oldest first; empty before it started.
+    """
+
+    number: int
+    state: ChunkState
+    first_item: int
+    items: int
+    done: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    skipped: int = 0
+    retries: int = 0
+    rows: int = 0
+    in_flight: int = 0
+    worker: int | None = None
+    started_at: float | None = None
+    elapsed: float = 0.0
+    items_per_second: float = 0.0
+    recent: tuple[float, ...] = ()
+
+    @property
+    def finished(self) -> int:
+        """Items that reached a final state."""
+        return self.done + self.failed + self.cancelled
+
+
+@dataclass(frozen=True, slots=True)
+class InFlight:
+    """An item being executed: its chunk, position, a short text of its value, attempt, seconds so far."""
+
+    chunk: int
+    item: int
+    text: str
+    attempt: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One point of the graphs, taken once a second.
+
+    Attributes:
+        at: seconds since the run was started in this process.
+        items_per_second: over the second before; None while the run was paused (a gap in the graph).
+        rows_per_second: likewise.
+        app_rss: resident memory of the tui-runner process, bytes.
+        workers_rss: resident memory of all its worker processes and their children, bytes.
+    """
+
+    at: float
+    items_per_second: float | None
+    rows_per_second: float | None
+    app_rss: int
+    workers_rss: int
+
+
+@dataclass(frozen=True, slots=True)
+class EventLine:
+    """Something worth telling: a command taken, a worker lost, a chunk failed. `text` is not yet safe to show."""
+
+    at: float
+    level: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorGroup:
+    """Errors of one type whose messages are alike (numbers folded); `text` is not yet safe to show."""
+
+    count: int
+    type: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """A line that the job printed or logged; `text` is not yet safe to show.
+
+    Attributes:
+        at: wall clock, seconds since the epoch.
+        level: DEBUG, INFO, WARNING, ERROR or CRITICAL; INFO for what was printed.
+        text: the line, without its line end.
+        chunk: chunk of the item that printed it, None when no item is known.
+        item: position of that item in the input.
+        worker: the worker it came from.
+    """
+
+    at: float
+    level: str
+    text: str
+    chunk: int | None = None
+    item: int | None = None
+    worker: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A run at one moment.
+
+    Attributes:
+        run_id: number of the run in its database.
+        job: name of the job's function.
+        table: results table.
+        database: path of the DuckDB file.
+        state: what the run is doing.
+        reason: why it is in that state, in a few words; empty when there is nothing to say.
+        started_at: wall clock of the run's very first start, seconds since the epoch.
+        at: seconds since it was started in this process.
+        elapsed: `at` without the time it was paused.
+        items_total: length of the input; None while unknown.
+        items_done: items that ended well, those of earlier processes included.
+        items_failed: items that failed or timed out.
+        items_cancelled: items that were cancelled.
+        items_skipped: the part of `items_done` that earlier processes recorded.
+        rows: rows returned in this process.
+        retries: attempts beyond the first.
+        in_flight: items being executed.
+        threads: threads (or tasks) that are to execute items, over all workers.
+        workers: worker processes that are ready.
+        items_per_second: over the last ten seconds.
+        rows_per_second: likewise.
+        eta_seconds: (low, high) estimate of the time left; None while there is no ground for one.
+        p50: median seconds of an attempt, None before the first.
+        p95: 95th percentile of the same.
+        app_rss: resident bytes of this process.
+        workers_rss: resident bytes of the workers.
+        memory_limit: bytes the run may use, None without a limit.
+        db_bytes: size of the database file and its write-ahead log.
+        buffered_bytes: rows returned and not yet written.
+        throttled: whether item threads wait because too many bytes are not yet written.
+        stalled_seconds: how long no item has finished, once that is too long to be normal; else None.
+        chunks: every chunk cut so far, by number.
+        chunks_total: how many there will be; None while unknown.
+        history: the last five minutes, a point a second.
+        events: the last 200 events, oldest first.
+        errors: the most frequent groups of errors, most frequent first, 20 at most.
+        oldest: the items in flight for longest, 20 at most.
+        log: the last 1,000 lines of the job's output.
+    """
+
+    run_id: int
+    job: str
+    table: str
+    database: str
+    state: RunState
+    reason: str = ""
+    started_at: float = 0.0
+    at: float = 0.0
+    elapsed: float = 0.0
+    items_total: int | None = None
+    items_done: int = 0
+    items_failed: int = 0
+    items_cancelled: int = 0
+    items_skipped: int = 0
+    rows: int = 0
+    retries: int = 0
+    in_flight: int = 0
+    threads: int = 0
+    workers: int = 0
+    items_per_second: float = 0.0
+    rows_per_second: float = 0.0
+    eta_seconds: tuple[float, float] | None = None
+    p50: float | None = None
+    p95: float | None = None
+    app_rss: int = 0
+    workers_rss: int = 0
+    memory_limit: int | None = None
+    db_bytes: int = 0
+    buffered_bytes: int = 0
+    throttled: bool = False
+    stalled_seconds: float | None = None
+    chunks: tuple[ChunkView, ...] = ()
+    chunks_total: int | None = None
+    history: tuple[Sample, ...] = ()
+    events: tuple[EventLine, ...] = ()
+    errors: tuple[ErrorGroup, ...] = ()
+    oldest: tuple[InFlight, ...] = ()
+    log: tuple[LogLine, ...] = ()
+
+    @property
+    def items_finished(self) -> int:
+        """Items that reached a final state."""
+        return self.items_done + self.items_failed + self.items_cancelled

@@ -1,0 +1,133 @@
+"""The shape of what is written: Arrow schemas of ledger rows, and the records of chunks, samples and runs.
+
+Nothing here needs DuckDB, so a worker builds its ledger rows with it and never loads the database library.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import pyarrow as pa
+
+RUN_COLUMN = "_run"
+"""Column of every results table: number of the run."""
+ITEM_COLUMN = "_item"
+"""Column of every results table: position of the item in the input, from 0."""
+
+_UTC_MICROSECONDS = pa.timestamp("us", tz="UTC")
+
+ITEMS = pa.schema(
+    [
+        ("item", pa.int64()),
+        ("chunk", pa.int64()),
+        ("key", pa.string()),
+        ("state", pa.string()),
+        ("attempts", pa.int32()),
+        ("rows", pa.int64()),
+        ("seconds", pa.float64()),
+        ("finished_at", _UTC_MICROSECONDS),
+    ]
+)
+"""Ledger rows of items: `state` is ok, failed, timeout or cancelled; `seconds` those of the last attempt."""
+
+ERRORS = pa.schema(
+    [
+        ("item", pa.int64()),
+        ("chunk", pa.int64()),
+        ("attempt", pa.int32()),
+        ("type", pa.string()),
+        ("message", pa.string()),
+        ("traceback", pa.string()),
+        ("occurred_at", _UTC_MICROSECONDS),
+        ("final", pa.bool_()),
+    ]
+)
+"""One row an attempt that failed; `final` marks the one that ended the item."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one flush of a worker brings to the database.
+
+    Attributes:
+        ticket: handed back when the batch is committed.
+        tables: result rows, each table with `_item` and the function's raw column names.
+        items: rows of `ITEMS`.
+        errors: rows of `ERRORS`, or None.
+        rows: result rows in `tables`.
+    """
+
+    ticket: object
+    tables: tuple[pa.Table, ...]
+    items: pa.Table
+    errors: pa.Table | None
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkRecord:
+    """The ledger's row of a chunk; written when it ends, and for those that are open when a run stops."""
+
+    chunk: int
+    first_item: int
+    items: int
+    state: str
+    done: int
+    failed: int
+    rows: int
+    retries: int
+    started_at: datetime | None
+    ended_at: datetime | None
+    busy_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class SampleRecord:
+    """The ledger's row of one moment of a run, taken every few seconds."""
+
+    sampled_at: datetime
+    items_done: int
+    items_failed: int
+    rows: int
+    in_flight: int
+    threads: int
+    items_per_second: float
+    app_rss: int
+    workers_rss: int
+    db_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """The ledger's row of a run.
+
+    Attributes:
+        run_id: number in its database, from 1.
+        job: name of the function.
+        job_path: path or module it was loaded from, with the function: `/abs/scrape.py:fetch`, `pkg.mod:fetch`.
+        table_name: results table.
+        input: the `SOURCE` of its items as it was given, None when the job makes its own.
+        params: job parameters as JSON values.
+        settings: settings as JSON values.
+        state: a state of a run.
+        items_total: length of the input, None while unknown.
+        started_at: when it was begun (with time zone).
+        ended_at: when it came to its end, None before.
+        host: name of the machine.
+        version: of tui-runner.
+    """
+
+    run_id: int
+    job: str
+    job_path: str
+    table_name: str
+    input: str | None
+    params: dict[str, object]
+    settings: dict[str, object]
+    state: str
+    items_total: int | None
+    started_at: datetime
+    ended_at: datetime | None
+    host: str
+    version: str
