@@ -6,7 +6,18 @@ config file, environment variables `TUI_RUNNER_*`, the command line.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+import operator
+import os
+import re
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from tui_runner.errors import UserError
+from tui_runner.wording import did_you_mean, nearest, one_line, plain, quoted
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,3 +53,262 @@ class Settings:
     max_memory: int | None = None
     max_failures: int | str | None = None
     grace: float = 10.0
+
+
+INTERFACE_KEYS = frozenset({"theme", "keys", "notify", "ascii", "refresh", "editor"})
+"""Keys of the configuration that belong to the screens; other parts read and check them."""
+
+ENVIRONMENT_PREFIX = "TUI_RUNNER_"
+
+_PROJECT_FILE = "pyproject.toml"
+_PROJECT_TABLE = "tui-runner"
+_SMALLEST_MEMORY = 1_000_000
+"""Bytes. A limit below is a number whose unit was forgotten."""
+_MOST = 1_000_000
+"""Threads, workers and the like beyond this are a slip of the keyboard."""
+
+_UNITS = {
+    "": 1,
+    "k": 10**3,
+    "m": 10**6,
+    "g": 10**9,
+    "t": 10**12,
+    "ki": 2**10,
+    "mi": 2**20,
+    "gi": 2**30,
+    "ti": 2**40,
+}
+
+
+class Configuration(dict[str, object]):
+    """What a configuration file says, with the place it says it in.
+
+    Attributes:
+        where: the file, and the table in it, as messages name them.
+    """
+
+    def __init__(self, values: Mapping[str, object] | None = None, where: str = "configuration") -> None:
+        super().__init__(values or {})
+        self.where = where
+
+
+def resolve(
+    *,
+    job: Mapping[str, object] | None = None,
+    config: Mapping[str, object] | None = None,
+    environ: Mapping[str, str] | None = None,
+    command_line: Mapping[str, object] | None = None,
+) -> Settings:
+    """The settings of a run, each from the strongest place that gives it.
+
+    Args:
+        job: what `@job(...)` gave.
+        config: from `read_config`; `-` and `_` in its keys are the same, `INTERFACE_KEYS` are left alone.
+        environ: environment variables; those that start with `TUI_RUNNER_` count.
+        command_line: options by the name of their setting; None stands for one that was not given.
+
+    Raises:
+        UserError: an unknown setting or a value it can't have; names the place, and the nearest right name.
+    """
+    values: dict[str, Any] = {}
+    for name, value in (job or {}).items():
+        values[name] = check_setting(name, value, where=f"@job({name}=…)")
+    place = getattr(config, "where", "configuration")
+    for key, value in (config or {}).items():
+        name = key.replace("-", "_")
+        if name not in INTERFACE_KEYS:
+            values[name] = check_setting(name, value, where=f"{place} {plain(key)}")
+    values.update(_from_environment(environ or {}))
+    for name, value in (command_line or {}).items():
+        if value is not None:
+            values[name] = check_setting(name, value, where="--" + name.replace("_", "-"))
+    return Settings(**values)
+
+
+def check_setting(name: str, value: object, *, where: str) -> Any:
+    """The value of the setting `name` that `value` stands for: text is converted, ranges are checked.
+
+    Args:
+        name: a field of `Settings`.
+        value: text, or a value of the right type. None and the text `none` stand for "no bound" where there is one.
+        where: what the message names as the place.
+
+    Raises:
+        UserError: there is no such setting, or it can't have this value.
+    """
+    check = _CHECKS.get(name)
+    if check is None:
+        raise UserError(
+            f"there is no setting {plain(name)}", where=where, do=did_you_mean(name, _CHECKS, "settings are")
+        )
+    is_none = value is None or (isinstance(value, str) and value.strip().lower() == "none")
+    if is_none and name in _OPTIONAL:
+        return None
+    try:
+        return check(value)
+    except _Unfit as unfit:
+        raise UserError(f"{quoted(value)} is not {unfit}", where=where) from None
+
+
+def read_config(folder: Path, environ: Mapping[str, str] | None = None) -> Configuration:
+    """What the nearest `pyproject.toml` with a table `[tool.tui-runner]`, or else the user's config file, says.
+
+    Args:
+        folder: where to start; its parents are searched upward.
+        environ: environment variables that say where the user's files are; the process's own when None.
+
+    Raises:
+        UserError: a file that is not TOML, with its line; a table that is none; a file that can't be read.
+    """
+    folder = folder.absolute()
+    for parent in (folder, *folder.parents):
+        path = parent / _PROJECT_FILE
+        tools = _read_toml(path).get("tool")
+        if isinstance(tools, dict) and _PROJECT_TABLE in tools:
+            return _table(tools[_PROJECT_TABLE], f"{plain(path)} [tool.{_PROJECT_TABLE}]")
+    path = user_config_file(os.environ if environ is None else environ)
+    return _table(_read_toml(path), plain(path))
+
+
+def user_config_file(environ: Mapping[str, str]) -> Path:
+    """Where the user's config file is, whether it exists or not."""
+    base = environ.get("XDG_CONFIG_HOME") or ""
+    # The base directory specification says that a relative path in this variable is to be ignored.
+    home = Path(base) if Path(base).is_absolute() else Path("~/.config").expanduser()
+    return home / "tui-runner" / "config.toml"
+
+
+def parse_size(text: str) -> int:
+    """Bytes in a size such as `512MB`, `4 GB`, `2GiB`, `1.5g` or `1000000`.
+
+    Raises:
+        ValueError: it is no size.
+    """
+    found = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([kmgt]?i?)b?\s*", text.replace("_", ""), re.IGNORECASE)
+    unit = found and _UNITS.get(found[2].lower())
+    if not found or not unit:
+        raise ValueError(f"not a size: {quoted(text)}")
+    return int(float(found[1]) * unit) if "." in found[1] else int(found[1]) * unit
+
+
+class _Unfit(Exception):
+    """The setting can't have this value; the message says what would do."""
+
+
+def _from_environment(environ: Mapping[str, str]) -> Iterable[tuple[str, Any]]:
+    for variable, text in environ.items():
+        if not variable.startswith(ENVIRONMENT_PREFIX) or not text.strip():
+            continue
+        name = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
+        if name in _CHECKS:
+            yield name, check_setting(name, text, where=variable)
+        elif name not in INTERFACE_KEYS:
+            # The environment is shared ground: a slip is worth a message, somebody else's variable is not.
+            near = nearest(name, _CHECKS)
+            if near is not None:
+                do = f"did you mean {ENVIRONMENT_PREFIX}{near.upper()}?"
+                raise UserError("there is no such setting", where=plain(variable), do=do)
+
+
+def _table(value: object, where: str) -> Configuration:
+    if not isinstance(value, dict):
+        raise UserError(f"{quoted(value)} is not a table of settings", where=where)
+    return Configuration(value, where)
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except OSError as error:
+        raise UserError(f"it can't be read: {error.strerror}", where=plain(path)) from None
+    except UnicodeDecodeError:
+        raise UserError("it is not UTF-8 text", where=plain(path), do="save it as UTF-8") from None
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"it is not TOML: {one_line(error)}", where=plain(path)) from None
+
+
+def _whole(least: int, words: str) -> Callable[[object], int]:
+    def check(value: object) -> int:
+        try:
+            if isinstance(value, bool):
+                raise TypeError
+            number = int(value) if isinstance(value, str) else operator.index(value)  # type: ignore[arg-type]
+        except (TypeError, ValueError):
+            raise _Unfit(words) from None
+        if not least <= number <= _MOST:
+            raise _Unfit(words)
+        return number
+
+    return check
+
+
+def _number(words: str, *, zero: bool = False) -> Callable[[object], float]:
+    def check(value: object) -> float:
+        try:
+            if isinstance(value, bool):
+                raise TypeError
+            number = float(value)  # type: ignore[arg-type]
+        except (TypeError, ValueError, OverflowError):
+            raise _Unfit(words) from None
+        if not math.isfinite(number) or number < 0 or (number == 0 and not zero):
+            raise _Unfit(words)
+        return number
+
+    return check
+
+
+def _memory(value: object) -> int:
+    try:
+        size = parse_size(value) if isinstance(value, str) else operator.index(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise _Unfit("a size such as 512MB or 4GB") from None
+    if isinstance(value, bool) or size < _SMALLEST_MEMORY:
+        raise _Unfit("a size of at least 1MB, such as 512MB or 4GB")
+    return size
+
+
+def _failures(value: object) -> int | str:
+    words = 'a whole number of at least 1, or a share such as "5%"'
+    if isinstance(value, str) and value.strip().endswith("%"):
+        try:
+            share = float(value.strip()[:-1])
+        except ValueError:
+            raise _Unfit(words) from None
+        if not 0 < share <= 100:
+            raise _Unfit("a share above 0% and up to 100%")
+        return f"{share:g}%"
+    return _whole(1, words)(value)
+
+
+def _table_name(value: object) -> str:
+    if not isinstance(value, str) or not value.strip() or not value.isprintable():
+        raise _Unfit("the name of a table")
+    return value.strip()
+
+
+def _backend(value: object) -> str:
+    if isinstance(value, str) and (value in ("process", "inline") or re.fullmatch(r"dask:\S+", value)):
+        return value
+    raise _Unfit("a backend: process, inline or dask:ADDRESS")
+
+
+_CHECKS: dict[str, Callable[[object], Any]] = {
+    "table": _table_name,
+    "chunk_size": _whole(1, "a whole number of at least 1"),
+    "open_chunks": _whole(1, "a whole number of at least 1"),
+    "threads": _whole(1, "a whole number of at least 1"),
+    "workers": _whole(1, "a whole number of at least 1"),
+    "backend": _backend,
+    "retries": _whole(0, "a whole number, 0 or more"),
+    "timeout": _number("a number of seconds above 0, or none"),
+    "rate": _number("a number of items a second above 0, or none"),
+    "per_host": _whole(1, "a whole number of at least 1, or none"),
+    "max_memory": _memory,
+    "max_failures": _failures,
+    "grace": _number("a number of seconds, 0 or more", zero=True),
+}
+"""How each setting is converted and checked."""
+
+_OPTIONAL = frozenset(field.name for field in fields(Settings) if field.default is None)

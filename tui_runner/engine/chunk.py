@@ -1,4 +1,4 @@
-"""The states of a chunk and how one leads to another.
+"""A chunk: its states, how one leads to another, and its counters.
 
 `TRANSITIONS` is the whole truth: whatever is not in it raises, so a wrong turn of the scheduler
 shows at once and not as a chunk that is never finished.
@@ -13,6 +13,8 @@ A failed or cancelled chunk goes back to `waiting` when its failed items are to 
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -74,3 +76,134 @@ def check_transition(old: ChunkState, new: ChunkState) -> None:
     """Raise `ValueError` unless `new` may follow `old`."""
     if new not in TRANSITIONS[old]:
         raise ValueError(f"a chunk cannot go from {old} to {new}")
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What became of a chunk's items. `busy_seconds` adds up all attempts."""
+
+    done: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    retries: int = 0
+    rows: int = 0
+    busy_seconds: float = 0.0
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(
+            self.done + other.done,
+            self.failed + other.failed,
+            self.cancelled + other.cancelled,
+            self.retries + other.retries,
+            self.rows + other.rows,
+            self.busy_seconds + other.busy_seconds,
+        )
+
+    def __sub__(self, other: Counts) -> Counts:
+        return Counts(
+            self.done - other.done,
+            self.failed - other.failed,
+            self.cancelled - other.cancelled,
+            self.retries - other.retries,
+            self.rows - other.rows,
+            self.busy_seconds - other.busy_seconds,
+        )
+
+    @property
+    def finished(self) -> int:
+        """Items that reached a final state."""
+        return self.done + self.failed + self.cancelled
+
+
+@dataclass(slots=True, eq=False)
+class Chunk:
+    """A chunk as the scheduler sees it; only the scheduler changes it.
+
+    Times are the run's active time: seconds without those in which the run was paused.
+
+    Attributes:
+        number: position among the chunks of the run, from 0.
+        first_item: position in the input of its first item.
+        items: how many it has.
+        skipped: those that an earlier process had recorded as ok; counted in `counts.done`.
+        pending: positions of the items that have no final state.
+        failures: attempts made of the items that ended otherwise than well, by position.
+        worker: the worker that has it.
+        exhausted: whether that worker has started every item of it.
+        cancelling: whether it was told to cancel the rest.
+        counts: what became of its items.
+    """
+
+    number: int
+    first_item: int
+    items: int
+    skipped: int
+    pending: set[int]
+    state: ChunkState = ChunkState.WAITING
+    worker: int | None = None
+    exhausted: bool = False
+    cancelling: bool = False
+    failures: dict[int, int] = field(default_factory=dict)
+    counts: Counts = Counts()
+    started_at: float | None = None
+    ended_at: float | None = None
+    _before: Counts = Counts()
+    _paused_at: float | None = None
+    _paused_seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.counts = self._before = Counts(done=self.skipped)
+
+    def set_state(self, state: ChunkState) -> None:
+        """Go to `state`; raises `ValueError` when that cannot follow."""
+        if state is not self.state:
+            check_transition(self.state, state)
+            self.state = state
+
+    def count(self, counts: Counts) -> Counts:
+        """Take over what the present worker has counted of this chunk; returns the difference it makes."""
+        old, self.counts = self.counts, self._before + counts
+        return self.counts - old
+
+    def leave_worker(self) -> None:
+        """The worker no longer has it: what the next one counts comes on top."""
+        self._before = self.counts
+        self.worker = None
+        self.exhausted = False
+
+    def cross_off(self, positions: Iterable[int], failures: Mapping[int, int]) -> None:
+        """These items have reached a final state; `failures` are the attempts of those that did not end well."""
+        self.pending.difference_update(positions)
+        if self.failures:
+            for position in positions:
+                self.failures.pop(position, None)
+        self.failures.update(failures)
+
+    def run_again(self, active: float) -> tuple[tuple[int, ...], Counts]:
+        """Make its failures pending again; returns their positions and what that takes from the counters."""
+        again = tuple(self.failures)
+        self.pending.update(again)
+        lost = Counts(failed=self.counts.failed, cancelled=self.counts.cancelled)
+        self.counts = self._before = self.counts - lost
+        if self.ended_at is not None:
+            self._paused_seconds += active - self.ended_at  # until now it did not run
+            self.ended_at = None
+        return again, lost
+
+    def stop_clock(self, active: float) -> None:
+        """It is paused: `elapsed` stands still."""
+        if self.started_at is not None and self._paused_at is None:
+            self._paused_at = active
+
+    def start_clock(self, active: float) -> None:
+        """It is no longer paused."""
+        if self._paused_at is not None:
+            self._paused_seconds += active - self._paused_at
+            self._paused_at = None
+
+    def elapsed(self, active: float) -> float:
+        """Seconds it has been running, at the run's active time `active`."""
+        if self.started_at is None:
+            return 0.0
+        end = self._paused_at if self._paused_at is not None else self.ended_at
+        return max(0.0, (active if end is None else end) - self.started_at - self._paused_seconds)

@@ -4,8 +4,9 @@ Down go `OpenChunk` and small orders; up come counters, finished rows and the en
 
     runner                                   worker
       ── OpenChunk(items) ───────────────▶     takes items, calls the function
-      ◀── Progress(counters), LogLines ──      at most 10 times a second
-      ◀── Flush(rows and ledger rows) ───      about 4 times a second
+      ◀── ChunkExhausted ────────────────      no item of it is left to start: send the next
+      ◀── Progress, LogLines ────────────      about 5 times a second
+      ◀── Flush(rows and ledger rows) ───      about 5 times a second
       ── Written(bytes) ─────────────────▶     room for that many bytes more
       ◀── ChunkFinished ─────────────────      always after the last Flush of its items
       ── Drain ──────────────────────────▶     no new items; finish, flush
@@ -20,9 +21,10 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
+from tui_runner.engine.chunk import Counts
 from tui_runner.engine.snapshot import InFlight, LogLine
 
 
@@ -54,6 +56,7 @@ class WorkerConfig:
         retries: attempts after the first.
         timeout: seconds an attempt may take, None for no bound.
         rate: items started per second in this worker, None for no bound.
+        per_host: requests at once to one host through `tui_runner.http`, None for no bound.
         max_buffered_bytes: rows not yet written, beyond which item threads wait.
         paused: whether it starts paused.
     """
@@ -66,6 +69,7 @@ class WorkerConfig:
     retries: int
     timeout: float | None = None
     rate: float | None = None
+    per_host: int | None = None
     max_buffered_bytes: int = 64 << 20
     paused: bool = False
 
@@ -166,37 +170,29 @@ class WorkerFailed:
 
 
 @dataclass(frozen=True, slots=True)
-class ChunkCounts:
-    """Counters of a chunk since it was opened in this worker."""
+class ChunkExhausted:
+    """The last item of the chunk that had not started has been started: there is room for another chunk."""
 
+    worker: int
     chunk: int
-    done: int
-    failed: int
-    cancelled: int
-    retries: int
-    rows: int
-    in_flight: int
-    busy_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a worker is.
+    """What a worker is doing now.
 
     Attributes:
         worker: its number.
-        chunks: counters of the chunks that changed since the last `Progress`.
-        in_flight: items being executed.
+        in_flight: items being executed, by chunk.
         oldest: those in flight for longest, 20 at most.
-        threads: threads executing items.
+        threads: threads (or tasks) executing items.
         latencies: attempts per bucket of `metrics.Histogram` since the last `Progress`.
         buffered_bytes: rows not yet written.
         throttled: whether threads wait for room.
     """
 
     worker: int
-    chunks: tuple[ChunkCounts, ...]
-    in_flight: int
+    in_flight: Mapping[int, int]
     oldest: tuple[InFlight, ...]
     threads: int
     latencies: Mapping[int, int]
@@ -206,7 +202,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Flush:
-    """Items that ended, with their rows and errors.
+    """Items that ended and attempts that failed, with their rows and errors.
 
     Attributes:
         worker: the worker.
@@ -214,6 +210,10 @@ class Flush:
         items: Arrow IPC stream of ledger rows (`records.ITEMS`).
         errors: Arrow IPC stream of errors (`records.ERRORS`); empty bytes when there are none.
         ended: positions of the items that reached a final state, by chunk.
+        failed: attempts made of those among them that did not end well, by chunk and position.
+        counts: counters of the chunks that this flush touches, since they were opened in this worker; they count
+            exactly what has been flushed, this flush included.
+        error_groups: how often each (type, folded message) occurred in this flush.
         rows: result rows in `tables`.
         nbytes: what these rows count as buffered; given back with `Written`.
     """
@@ -223,6 +223,9 @@ class Flush:
     items: bytes
     errors: bytes
     ended: Mapping[int, Sequence[int]]
+    failed: Mapping[int, Mapping[int, int]]
+    counts: Mapping[int, Counts]
+    error_groups: Mapping[tuple[str, str], int]
     rows: int
     nbytes: int
 
@@ -232,7 +235,7 @@ class ChunkFinished:
     """Every item of the chunk is in a `Flush` sent before this."""
 
     worker: int
-    counts: ChunkCounts
+    chunk: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,21 +257,39 @@ class Drained:
 
 @dataclass(frozen=True, slots=True)
 class WorkerLost:
-    """The worker is gone. Sent by the backend, after the last message of that worker."""
+    """The worker is gone. Sent by the backend, after the last message of that worker.
+
+    `reason` is empty for a worker that ended after `Drained`.
+    """
 
     worker: int
     reason: str
-    expected: bool = field(default=False)
 
 
-Report = (
-    Ready | WorkerFailed | Progress | Flush | ChunkFinished | LogLines | Drained | WorkerLost
-)
+Report = Ready | WorkerFailed | ChunkExhausted | Progress | Flush | ChunkFinished | LogLines | Drained | WorkerLost
+
+
+@dataclass(frozen=True, slots=True)
+class Unsendable:
+    """Stands in the place of an item that cannot be pickled; calling the function with it fails with `message`."""
+
+    message: str
 
 
 def pack(values: Sequence[object]) -> bytes:
-    """Pickle items for `OpenChunk.values`; raises whatever pickling them raises."""
-    return pickle.dumps(list(values), protocol=pickle.HIGHEST_PROTOCOL)
+    """Pickle items for `OpenChunk.values`; those that do not pickle become `Unsendable`."""
+    try:
+        return pickle.dumps(list(values), protocol=pickle.HIGHEST_PROTOCOL)
+    except Exception:  # which of them it was shows when each is tried alone
+        return pickle.dumps([_sendable(value) for value in values], protocol=pickle.HIGHEST_PROTOCOL)
+
+
+def _sendable(value: object) -> object:
+    try:
+        pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
+    except Exception as error:  # a __reduce__ of the user's may raise anything
+        return Unsendable(f"an item of type {type(value).__name__} cannot be sent to a worker: {type(error).__name__}")
+    return value
 
 
 def unpack(packed: bytes) -> list[object]:

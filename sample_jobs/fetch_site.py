@@ -1,0 +1,232 @@
+"""Fetch the pages of a web shop, each with a table of thousands of orders, and store their rows.
+
+    tui-runner run fetch_site                          300 pages, about 600,000 rows
+    tui-runner run fetch_site --set pages=3000         more
+    tui-runner run fetch_site --per-host 4             no more than 4 requests at once
+
+No network is needed: every worker serves the shop to itself, on a free port of this machine (`Shop`, below),
+and the server ends with the worker. Like a real site it has its moods. Of every 100 pages, by the last digits:
+    11, 31, 51, 71, 91    slow: one second
+    07, 57                503 with `Retry-After` the first time, then well
+    23, 73                the connection is reset the first time, then well
+    13                    404: the item fails
+    29                    cut off in the middle of the table: the item fails
+
+Parameters
+    pages    how many pages to fetch; default 300
+
+Rows: one an order, in table `fetch_site`, with the columns of the shop's table as numbers and dates.
+
+Ask the result
+    -- turnover by city and month
+    SELECT city, date_trunc('month', ordered) AS month, sum(amount) FROM fetch_site GROUP BY ALL ORDER BY ALL
+    -- the pages that took longest
+    SELECT item, seconds, attempts, rows FROM runner.items ORDER BY seconds DESC LIMIT 20
+"""
+
+import random
+import socket
+import struct
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from datetime import date, timedelta
+from html import escape
+from html.parser import HTMLParser
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from tui_runner import http, job
+
+# --- the job -----------------------------------------------------------------------------------------------
+
+COLUMNS: dict[str, Callable[[str], Any]] = {
+    "order": int,
+    "customer": str,
+    "city": str,
+    "quantity": int,
+    "amount": float,
+    "ordered": date.fromisoformat,
+}
+"""The columns of the shop's table, each with what turns its text into a value."""
+
+
+@job(chunk_size=10, threads=16, retries=2, timeout=30)
+def fetch_site(page: int) -> list[dict[str, Any]]:
+    """The orders on one page."""
+    response = http.get(f"{shop.url}/orders", params={"page": page})
+    response.raise_for_status()
+    header, *rows = read_table(response.text)
+    if header != list(COLUMNS):
+        raise ValueError(f"page {page} has the columns {header}")
+    for number, cells in enumerate(rows, 1):
+        if len(cells) != len(COLUMNS):
+            raise ValueError(f"row {number} of page {page} has {len(cells)} of {len(COLUMNS)} cells")
+    return [
+        {name: convert(cell) for (name, convert), cell in zip(COLUMNS.items(), cells, strict=True)} for cells in rows
+    ]
+
+
+@fetch_site.items
+def page_numbers(*, pages: int = 300) -> range:
+    """Pages from 1.
+
+    Args:
+        pages: how many to fetch
+    """
+    return range(1, pages + 1)
+
+
+@fetch_site.setup
+def open_shop() -> None:
+    """Once a worker, before its first item."""
+    shop.open()
+
+
+@fetch_site.teardown
+def close_shop() -> None:
+    """Once a worker, after its last item."""
+    shop.close()
+
+
+class TableReader(HTMLParser):
+    """Collects the text of the cells of every table row."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows: list[list[str]] = []
+        self.in_cell = False
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Begin a row or a cell."""
+        if tag == "tr":
+            self.rows.append([])
+        elif tag in ("td", "th"):
+            self.rows[-1].append("")
+            self.in_cell = True
+
+    def handle_endtag(self, tag: str) -> None:
+        """End a cell."""
+        if tag in ("td", "th"):
+            self.in_cell = False
+
+    def handle_data(self, data: str) -> None:
+        """Add text to the cell, which may come in several parts."""
+        if self.in_cell:
+            self.rows[-1][-1] += data
+
+
+def read_table(html: str) -> list[list[str]]:
+    """The rows of the tables in `html`, each a list of its cells' texts."""
+    reader = TableReader()
+    reader.feed(html)
+    reader.close()
+    return reader.rows
+
+
+# --- the shop that it fetches from -------------------------------------------------------------------------
+
+
+class Shop:
+    """A small web server on loopback, with pages that always have the same content."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.visits: Counter[str] = Counter()
+        self._server: ThreadingHTTPServer | None = None
+
+    def open(self) -> None:
+        """Serve from a thread of this process, on a port that is free."""
+        self.visits.clear()
+        self._server = ShopServer(("127.0.0.1", 0), ShopPage)
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, name="shop", daemon=True).start()
+
+    def close(self) -> None:
+        """Stop serving."""
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
+            self._server = None
+
+
+class ShopServer(ThreadingHTTPServer):
+    """A thread a connection, none of which outlives the worker."""
+
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 128
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing when a client has gone away."""
+
+
+class ShopPage(BaseHTTPRequestHandler):
+    """Answers one connection."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
+    def do_GET(self) -> None:
+        """Answer with the page of orders that is asked for, in the mood that the page is in."""
+        page = int(self.path.rpartition("=")[2])
+        shop.visits[self.path] += 1
+        first_visit = shop.visits[self.path] == 1
+        match page % 100:
+            case 13:
+                self.answer(404, "<p>There is no such page.</p>")
+            case 7 | 57 if first_visit:
+                self.answer(503, "<p>Please come again.</p>", {"Retry-After": "1"})
+            case 23 | 73 if first_visit:
+                # Closing a socket that lingers for 0 seconds sends a reset.
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                self.connection.close()
+                self.close_connection = True
+            case 29:
+                html = orders_page(page)
+                self.answer(200, html[: html.rindex("</td><td>")])
+            case 11 | 31 | 51 | 71 | 91:
+                time.sleep(1)
+                self.answer(200, orders_page(page))
+            case _:
+                self.answer(200, orders_page(page))
+
+    def answer(self, status: int, html: str, headers: dict[str, str] | None = None) -> None:
+        """Send a whole answer."""
+        body = html.encode()
+        self.send_response(status)
+        for name, value in {"Content-Type": "text/html; charset=utf-8", **(headers or {})}.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Keep no log."""
+
+
+def orders_page(page: int) -> str:
+    """A page of 1,000 to 3,000 orders, which its number decides."""
+    chance = random.Random(page)  # noqa: S311 - these are samples, not secrets
+    parts = ["<html><body><h1>Orders</h1><table>", table_row("th", list(COLUMNS))]
+    for number in range(chance.randint(1_000, 3_000)):
+        order = [
+            page * 10_000 + number,
+            chance.choice(["Ada & Co", "Émile Bâtard", "Kōbō", "O'Hara <Ltd>", "Tom [bold] Smith"]),
+            chance.choice(["Graz", "Lyon", "Malmö", "Porto", "Riga"]),
+            chance.randint(1, 12),
+            f"{chance.random() * 500:.2f}",
+            date(2024, 1, 1) + timedelta(days=int(chance.random() * 700)),
+        ]
+        parts.append(table_row("td", order))
+    parts.append("</table></body></html>")
+    return "".join(parts)
+
+
+def table_row(tag: str, cells: list[Any]) -> str:
+    """A row of a table in HTML."""
+    return f"<tr><{tag}>" + f"</{tag}><{tag}>".join(escape(str(cell)) for cell in cells) + f"</{tag}></tr>\n"
+
+
+shop = Shop()

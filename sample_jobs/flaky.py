@@ -1,0 +1,77 @@
+"""Fail in many ways, some of them for good: a run to look at retries and groups of errors with.
+
+    tui-runner run flaky                          2,000 items, about 30 seconds
+    tui-runner run flaky --set items=100000       more
+    tui-runner run flaky --set seconds=0          as fast as it goes
+
+Parameters
+    items      how many; default 2,000
+    seconds    what an item takes on average; default 0.2
+
+Of every 100 items, by the last two digits of their number:
+    07           ValueError: the item fails
+    17           TimeoutError, at every attempt: the item fails after the last one
+    27           KeyError with text that looks like a screen's markup: the item fails
+    37           RuntimeError with control sequences for a terminal: the item fails
+    41 to 44     ConnectionError at the first attempt, then they succeed
+    53           OSError, no route to a host, at the first two attempts, then it succeeds
+The other 91 succeed at once. Trouble with networks and time is tried again, here twice; a ValueError would only
+come again and isn't. So 4 of 100 items fail in the end.
+
+Rows: one an item that succeeded, in table `flaky`: its number and the attempt that succeeded.
+
+Ask the result
+    -- what was retried with success
+    SELECT attempt, count(*) FROM flaky GROUP BY attempt ORDER BY attempt
+    -- what went wrong, and whether it was the end
+    SELECT type, final, count(*) FROM runner.errors GROUP BY type, final ORDER BY type
+"""
+
+import errno
+import time
+
+from tui_runner import current, job
+
+
+@job(chunk_size=50, threads=16, retries=2)
+def flaky(number: int, *, seconds: float = 0.2) -> dict[str, int]:
+    """One item; its number decides how long it takes and what happens.
+
+    Args:
+        number: the item
+        seconds: what an item takes on average
+    """
+    time.sleep(seconds * (0.5 + number * 7 % 11 / 10))
+    error = error_of(number, current.attempt)
+    if error is not None:
+        raise error
+    return {"number": number, "attempt": current.attempt}
+
+
+@flaky.items
+def numbers(*, items: int = 2_000) -> range:
+    """Item numbers from 0.
+
+    Args:
+        items: how many
+    """
+    return range(items)
+
+
+def error_of(number: int, attempt: int) -> Exception | None:
+    """What attempt number `attempt` at an item raises; None: it succeeds."""
+    match number % 100:
+        case 7:
+            return ValueError(f"page {number} has no table")
+        case 17:
+            return TimeoutError(f"no answer from shard-{number % 7} after 30 s")
+        case 27:
+            return KeyError(f"[/foo] [red]column {number}[/red]")
+        case 37:
+            return RuntimeError(f"\x1b[31mrow {number}\x1b[0m \x1b]0;a new window title\x07 can't be read")
+        case 41 | 42 | 43 | 44 if attempt == 1:
+            return ConnectionError(f"connection {number} was reset")
+        case 53 if attempt <= 2:
+            return OSError(errno.EHOSTUNREACH, f"no route to shard-{number % 7}")
+        case _:
+            return None

@@ -1,0 +1,135 @@
+"""List every function in the Python files below a folder, with its size and complexity.
+
+    tui-runner run parse_python                          the standard library of the Python that runs this
+    tui-runner run parse_python --set root=src           your own code
+    tui-runner run parse_python --limit 200              the first 200 files
+
+Parsing keeps a processor busy and threads of one process take turns at that, so the job asks for a worker
+process a processor.
+
+Parameters
+    root    the folder; default: the standard library. Folders `__pycache__` and `site-packages` are left out.
+
+Rows: one a function or method, in table `parse_python`
+    file, line, end_line    where it is; lines count from 1
+    name, qualified_name    `run` and `Engine.run`; `outer.<locals>.inner` for a function within a function
+    arguments               names of its parameters, a list
+    decorators              as they are written, a list
+    is_async                whether it is an `async def`
+    docstring               characters of its docstring, none: null
+    lines                   lines from `def` to its end
+    complexity              ways through it: 1, and 1 more for every `if`, loop, `except`, `case`, `and` …
+                            (T. J. McCabe, A Complexity Measure, 1976)
+
+A file that Python can't parse is a failed item (the standard library's tests have some on purpose), and so is
+a folder that can't be listed.
+
+Ask the result
+    -- the most tangled functions
+    SELECT complexity, lines, qualified_name, file, line FROM parse_python ORDER BY complexity DESC LIMIT 20
+    -- how much is documented, by file
+    SELECT file, count(*) AS functions, count(docstring) / count(*) AS documented
+    FROM parse_python GROUP BY file ORDER BY functions DESC
+"""
+
+import ast
+import os
+import sysconfig
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tui_runner import job
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+STANDARD_LIBRARY = Path(sysconfig.get_path("stdlib"))
+PROCESSORS = min(os.cpu_count() or 1, 8)
+SKIPPED_FOLDERS = {"__pycache__", "site-packages"}
+BRANCHES = (ast.If, ast.IfExp, ast.For, ast.AsyncFor, ast.While, ast.ExceptHandler, ast.comprehension)
+
+
+@job(chunk_size=25, workers=PROCESSORS, threads=PROCESSORS)
+def parse_python(path: str) -> Iterator[dict[str, Any]]:
+    """The functions of one file."""
+    tree = ast.parse(Path(path).read_bytes(), filename=path)
+    for qualified_name, function in functions(tree):
+        docstring = ast.get_docstring(function)
+        end_line = function.end_lineno or function.lineno
+        yield {
+            "file": os.fsencode(path).decode("utf-8", "backslashreplace"),
+            "line": function.lineno,
+            "end_line": end_line,
+            "name": function.name,
+            "qualified_name": qualified_name,
+            "arguments": argument_names(function.args),
+            "decorators": [ast.unparse(decorator) for decorator in function.decorator_list],
+            "is_async": isinstance(function, ast.AsyncFunctionDef),
+            "docstring": None if docstring is None else len(docstring),
+            "lines": end_line - function.lineno + 1,
+            "complexity": complexity(function),
+        }
+
+
+@parse_python.items
+def python_files(*, root: Path = STANDARD_LIBRARY) -> Iterator[str]:
+    """Paths of the `.py` files below `root`, always in the same order.
+
+    Args:
+        root: the folder
+    """
+    unlisted: list[OSError] = []
+    for folder, subfolders, names in os.walk(root.expanduser().absolute(), onerror=unlisted.append):
+        subfolders[:] = sorted(set(subfolders) - SKIPPED_FOLDERS)
+        yield from (str(Path(folder, name)) for name in sorted(names) if name.endswith(".py"))
+    for error in unlisted:
+        yield error.filename  # as an item it fails with the reason, where one looks for what went wrong
+
+
+@parse_python.setup
+def quiet() -> None:
+    """Python warns of oddities in the code that it parses; here they would only fill the log."""
+    warnings.simplefilter("ignore", SyntaxWarning)
+
+
+def functions(tree: ast.Module) -> Iterator[tuple[str, Function]]:
+    """Every function in `tree` with its qualified name, in no particular order."""
+    todo: list[tuple[ast.AST, str]] = [(tree, "")]
+    while todo:
+        node, prefix = todo.pop()
+        if isinstance(node, Function):
+            yield prefix + node.name, node
+            prefix += f"{node.name}.<locals>."
+        elif isinstance(node, ast.ClassDef):
+            prefix += f"{node.name}."
+        todo.extend((child, prefix) for child in ast.iter_child_nodes(node))
+
+
+def argument_names(arguments: ast.arguments) -> list[str]:
+    """Names of the parameters in the order of their definition, with `*` and `**` where they have them."""
+    names = [argument.arg for argument in arguments.posonlyargs + arguments.args]
+    names += [f"*{arguments.vararg.arg}"] if arguments.vararg else []
+    names += [argument.arg for argument in arguments.kwonlyargs]
+    names += [f"**{arguments.kwarg.arg}"] if arguments.kwarg else []
+    return names
+
+
+def complexity(function: Function) -> int:
+    """Ways through `function`, those of functions and classes within it not counted."""
+    ways = 1
+    todo: list[ast.AST] = list(function.body)
+    while todo:
+        node = todo.pop()
+        if isinstance(node, Function | ast.ClassDef):
+            continue
+        if isinstance(node, BRANCHES):
+            ways += 1
+        if isinstance(node, ast.comprehension):
+            ways += len(node.ifs)
+        elif isinstance(node, ast.BoolOp):
+            ways += len(node.values) - 1
+        elif isinstance(node, ast.Match):
+            ways += len(node.cases)
+        todo.extend(ast.iter_child_nodes(node))
+    return ways

@@ -1,0 +1,69 @@
+"""Make tables of thousands of rows, as a scraper would bring them home, and watch memory stay flat.
+
+    tui-runner run tables                        500 tables, about 3.7 million rows
+    tui-runner run tables --set pages=10000      twenty times that in the same memory
+
+Parameters
+    pages       how many tables; default 500
+    min_rows    rows of the smallest and of the largest, 5,000 and 10,000; a table's size and content follow
+    max_rows    from its number alone, so that two runs store the same
+
+Rows: one a product, in table `tables`; its columns hold an integer, text, a number that may be missing,
+another integer, true or false, a date, a time and a list.
+
+Ask the result
+    -- by category
+    SELECT category, count(*), avg(price), count(*) FILTER (price IS NULL) AS unpriced
+    FROM tables GROUP BY category
+    -- rows of each page, none of them twice
+    SELECT _item, count(*), count(DISTINCT product) FROM tables GROUP BY _item ORDER BY _item
+"""
+
+import random
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from tui_runner import job
+
+CATEGORIES = ["art", "biology", "cooking", "fiction", "history", "poetry", "travel"]
+LABELS = ["new", "sale", "signed", "used"]
+FIRST_DAY = date(2020, 1, 1)
+FIRST_MOMENT = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+@job(chunk_size=10, threads=4, open_chunks=4)
+def tables(page: int, *, min_rows: int = 5_000, max_rows: int = 10_000) -> list[dict[str, Any]]:
+    """The table of one page.
+
+    Args:
+        page: its number
+        min_rows: rows of the smallest table
+        max_rows: rows of the largest table
+    """
+    chance = random.Random(page)  # noqa: S311 - these are samples, not secrets
+    return [row(page, number, chance) for number in range(chance.randint(min_rows, max_rows))]
+
+
+@tables.items
+def page_numbers(*, pages: int = 500) -> range:
+    """Pages from 1.
+
+    Args:
+        pages: how many tables
+    """
+    return range(1, pages + 1)
+
+
+def row(page: int, number: int, chance: random.Random) -> dict[str, Any]:
+    """One product."""
+    day = int(chance.random() * 2_000)
+    return {
+        "product": page * 100_000 + number,
+        "category": chance.choice(CATEGORIES),
+        "price": None if chance.random() < 0.02 else round(1 + chance.random() * 99, 2),
+        "stock": int(chance.expovariate(0.02)),
+        "available": chance.random() < 0.9,
+        "published": FIRST_DAY + timedelta(days=day),
+        "updated": FIRST_MOMENT + timedelta(days=day, seconds=chance.random() * 86_400),
+        "labels": LABELS[: int(chance.random() * 4)],
+    }

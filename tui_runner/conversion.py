@@ -1,0 +1,264 @@
+"""Text from a command line, a form or a ledger turned into a value of an annotated type."""
+
+from __future__ import annotations
+
+import collections.abc
+import json
+import types
+import typing
+from collections.abc import Callable
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal, InvalidOperation
+from enum import Enum
+from pathlib import Path, PurePath
+from typing import Annotated, Any, Literal, Union
+from uuid import UUID
+
+from tui_runner.errors import UserError
+from tui_runner.wording import listed, quoted
+
+
+class Secret(str):
+    """Text that is never shown or stored: annotate a job parameter with it."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'"
+
+
+class _Unfit(Exception):
+    """The text is no such value; the message says what would be."""
+
+
+def convert(value: object, annotation: Any, *, name: str) -> Any:
+    """The value of type `annotation` that `value` stands for.
+
+    Text is converted. Lists and dicts, as JSON gives them, are converted part by part. Other values are what
+    Python code or JSON gave and are taken as they are.
+
+    * `bool`: true/false, yes/no, on/off, 1/0. `int` takes `1_000` and `0x1f`.
+    * `date`, `datetime`, `time`: ISO 8601. `timedelta`: seconds.
+    * an enumeration: the name of a member, or its value. `Literal`: one of its choices.
+    * `X | None`: empty text, `none` or `null` is None unless X is `str`, for which only empty text is.
+    * `list[X]`, `tuple[X, ...]`, `set[X]`: comma-separated, or a JSON list.
+    * `dict` and everything else: JSON.
+
+    Args:
+        value: what was given.
+        annotation: a type, or a form of one from `typing`.
+        name: of the parameter, for the message.
+
+    Raises:
+        UserError: the text does not convert; names the parameter, the text and what is expected.
+    """
+    try:
+        return _convert(value, annotation)
+    except _Unfit as unfit:
+        shown = "'***'" if _mentions_secret(annotation) else quoted(value)
+        raise UserError(f"{shown} is not {unfit}", where=f"parameter {name}") from None
+
+
+def _convert(value: object, annotation: Any) -> Any:
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is Annotated:
+        return _convert(value, arguments[0])
+    if origin in (Union, types.UnionType):
+        return _of_union(value, arguments)
+    if origin is Literal:
+        return _of_choices(value, {str(choice): choice for choice in arguments})
+    if origin is typing.Final or origin is typing.ClassVar:
+        return _convert(value, arguments[0])
+    kind = origin or annotation
+    if kind in _COLLECTIONS:
+        return _of_collection(value, _COLLECTIONS[kind], arguments)
+    if kind in (dict, collections.abc.Mapping, collections.abc.MutableMapping):
+        return _of_dict(value, arguments)
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return _of_enum(value, kind)
+    if kind is timedelta and isinstance(value, (int, float)):
+        return timedelta(seconds=value)
+    if not isinstance(value, str) or (isinstance(kind, type) and kind is not str and isinstance(value, kind)):
+        return _plain(value, kind)
+    return _of_text(value, kind)
+
+
+def _of_text(text: str, kind: Any) -> Any:
+    for base, (make, expected) in _FROM_TEXT.items():
+        if kind is base or (isinstance(kind, type) and base is not object and issubclass(kind, base)):
+            try:
+                made = make(text)
+                return made if isinstance(made, kind) else kind(made)
+            except (ValueError, InvalidOperation, OverflowError, RuntimeError):
+                raise _Unfit(expected) from None
+    if kind is Any or kind is object:
+        try:
+            return json.loads(text)
+        except ValueError:
+            return text
+    try:
+        return json.loads(text)
+    except ValueError:
+        raise _Unfit("JSON") from None
+
+
+def _plain(value: object, kind: Any) -> Any:
+    """A value that is no text: numbers are checked, since JSON and Python give them freely, the rest is trusted."""
+    if kind is bool and not isinstance(value, bool):
+        raise _Unfit(_FROM_TEXT[bool][1])
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if kind is int and (isinstance(value, bool) or (isinstance(value, float) and not value.is_integer())):
+        raise _Unfit(_FROM_TEXT[int][1])
+    if kind is int and isinstance(value, float):
+        return int(value)
+    if kind is Decimal and isinstance(value, (int, float)):
+        return Decimal(str(value))
+    if kind in (int, float, str, Decimal) and (value is None or isinstance(value, (list, dict))):
+        raise _Unfit(_FROM_TEXT[kind][1])
+    return value
+
+
+def _of_union(value: object, kinds: tuple[Any, ...]) -> Any:
+    others = [kind for kind in kinds if kind is not type(None)]
+    if len(others) < len(kinds):
+        if value is None:
+            return None
+        words = ("",) if any(kind is str for kind in others) else ("", "none", "null")
+        if isinstance(value, str) and value.strip().lower() in words:
+            return None
+    if not isinstance(value, str):
+        for kind in others:
+            if isinstance(kind, type) and type(value) is kind:
+                return value
+    expected = []
+    # Text fits `str` always, so the other types are tried first whatever their order.
+    for kind in sorted(others, key=lambda kind: kind is str):
+        try:
+            return _convert(value, kind)
+        except _Unfit as unfit:
+            expected.append(str(unfit))
+    raise _Unfit(" or ".join(dict.fromkeys(expected)))
+
+
+def _of_choices(value: object, choices: dict[str, Any]) -> Any:
+    for choice in choices.values():
+        if type(choice) is type(value) and choice == value:
+            return choice
+    if isinstance(value, str) and value in choices:
+        return choices[value]
+    raise _Unfit(f"one of {listed(choices)}")
+
+
+def _of_enum(value: object, kind: type[Enum]) -> Enum:
+    if isinstance(value, kind):
+        return value
+    if isinstance(value, str):
+        names = {name.lower(): member for name, member in kind.__members__.items()}
+        if value in kind.__members__:
+            return kind.__members__[value]
+        if value.lower() in names:
+            return names[value.lower()]
+    for member in kind:
+        if member.value == value or str(member.value) == value:
+            return member
+    raise _Unfit(f"one of {listed(kind.__members__)}")
+
+
+def _of_collection(value: object, make: Callable[[list[Any]], Any], arguments: tuple[Any, ...]) -> Any:
+    if isinstance(value, str):
+        parts = _split(value)
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        parts = list(value)
+    else:
+        raise _Unfit("a list: write its values with commas between")
+    if make is tuple and arguments and arguments[-1] is not Ellipsis:
+        if len(parts) != len(arguments):
+            raise _Unfit(f"{len(arguments)} values with commas between")
+        return tuple(_convert(part, kind) for part, kind in zip(parts, arguments, strict=True))
+    kind = arguments[0] if arguments else str
+    try:
+        return make([_convert(part, kind) for part in parts])
+    except _Unfit as unfit:
+        raise _Unfit(f"a list of values that are each {unfit}") from None
+
+
+def _split(text: str) -> list[Any]:
+    if text.lstrip().startswith("["):
+        try:
+            return list(json.loads(text))
+        except ValueError:
+            raise _Unfit("a JSON list") from None
+    return [part.strip() for part in text.split(",")] if text.strip() else []
+
+
+def _of_dict(value: object, arguments: tuple[Any, ...]) -> Any:
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            raise _Unfit('a JSON object such as {"name": "value"}') from None
+    if not isinstance(value, collections.abc.Mapping):
+        raise _Unfit('a JSON object such as {"name": "value"}')
+    if len(arguments) != 2:
+        return value
+    return {_convert(key, arguments[0]): _convert(part, arguments[1]) for key, part in value.items()}
+
+
+def _mentions_secret(annotation: Any) -> bool:
+    if annotation is Secret:
+        return True
+    return any(_mentions_secret(part) for part in typing.get_args(annotation))
+
+
+def _bool(text: str) -> bool:
+    return _TRUTH[text.strip().lower()] if text.strip().lower() in _TRUTH else _fail()
+
+
+def _fail() -> bool:
+    raise ValueError
+
+
+def _int(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        return int(text, 0)
+
+
+def _decimal(text: str) -> Decimal:
+    return Decimal(text.strip())
+
+
+def _seconds(text: str) -> timedelta:
+    return timedelta(seconds=float(text))
+
+
+_TRUTH = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+
+_FROM_TEXT: dict[Any, tuple[Callable[[str], Any], str]] = {
+    bool: (_bool, "true or false"),
+    int: (_int, "a whole number"),
+    float: (float, "a number"),
+    Decimal: (_decimal, "a decimal number"),
+    datetime: (datetime.fromisoformat, "a time such as 2026-01-31T12:00"),
+    date: (date.fromisoformat, "a date such as 2026-01-31"),
+    time: (time.fromisoformat, "a time of day such as 12:00"),
+    timedelta: (_seconds, "a number of seconds"),
+    PurePath: (lambda text: Path(text).expanduser(), "a path"),
+    UUID: (UUID, "a UUID"),
+    bytes: (str.encode, "text"),
+    str: (str, "text"),
+}
+"""How text becomes each type, and what to call it; in this order, for `datetime` is a `date` and `bool` an `int`."""
+
+_COLLECTIONS: dict[Any, Callable[[list[Any]], Any]] = {
+    list: list,
+    collections.abc.Sequence: list,
+    collections.abc.Iterable: list,
+    collections.abc.Collection: list,
+    tuple: tuple,
+    set: set,
+    collections.abc.Set: frozenset,
+    frozenset: frozenset,
+}

@@ -1,0 +1,84 @@
+"""`current`: what a job's function may ask about the item it is working on.
+
+The function runs in many threads (or asyncio tasks) at once; `current` answers for the one that asks. Threads
+that the function starts itself do not inherit the answer.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from typing import Any, Protocol
+
+
+class ItemContext(Protocol):
+    """What the engine knows of an item while it is executed."""
+
+    @property
+    def value(self) -> Any:
+        """The item."""
+
+    @property
+    def attempt(self) -> int:
+        """Number of this attempt, from 1."""
+
+    @property
+    def deadline(self) -> float | None:
+        """Until when, by `time.monotonic()`."""
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether nobody waits for the result any more."""
+
+    def log(self, level: str, text: str) -> None:
+        """Add a line to the run's log."""
+
+
+CONTEXT: ContextVar[ItemContext | None] = ContextVar("tui_runner_item", default=None)
+"""Set by the engine around every call of a job's function."""
+
+
+class Current:
+    """The item being executed by the thread or task that asks."""
+
+    __slots__ = ()
+
+    @property
+    def item(self) -> Any:
+        """The item as it came from the input.
+
+        Raises:
+            LookupError: asked outside of a run, where there is no item.
+        """
+        context = CONTEXT.get()
+        if context is None:
+            raise LookupError("current.item is known only while tui-runner executes an item")
+        return context.value
+
+    @property
+    def attempt(self) -> int:
+        """Number of this attempt at the item, from 1; 1 outside of a run."""
+        context = CONTEXT.get()
+        return 1 if context is None else context.attempt
+
+    @property
+    def deadline(self) -> float | None:
+        """When the attempt times out, by `time.monotonic()`; None when it never does."""
+        context = CONTEXT.get()
+        return None if context is None else context.deadline
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the result is no longer wanted (timed out, cancelled, run stopped): return soon."""
+        context = CONTEXT.get()
+        return context is not None and context.cancelled
+
+    def log(self, text: object, level: str = "INFO") -> None:
+        """Add `text` to the run's log, with the item it belongs to; prints it outside of a run."""
+        context = CONTEXT.get()
+        if context is None:
+            print(text)
+        else:
+            context.log(level, str(text))
+
+
+current = Current()

@@ -1,0 +1,93 @@
+"""Checks that a machine has what tui-runner needs, by doing what a run does."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import TextIO
+
+import psutil
+
+from tui_runner import __version__
+from tui_runner.api import run
+from tui_runner.errors import EXIT_OK, EXIT_USAGE
+from tui_runner.formatting import size
+from tui_runner.loading import load_job
+from tui_runner.resources import bundled
+from tui_runner.safe_text import safe_text
+from tui_runner.store.database import Database
+
+_LIBRARIES = ("textual", "httpx", "psutil", "duckdb", "typer", "pyarrow", "textual-fastdatatable")
+_LOW_SPACE = 1 << 30
+_FEW_FILES = 1024
+
+
+def examine(out: TextIO) -> int:
+    """Print a line a check; the exit code says whether all of them passed."""
+    checks: list[tuple[str, Callable[[], str]]] = [
+        ("tui-runner", lambda: f"{__version__}, Python {platform.python_version()}, {platform.platform()}"),
+        ("libraries", lambda: ", ".join(f"{name} {version(name)}" for name in _LIBRARIES)),
+        ("bundled files", _bundled),
+        ("machine", _machine),
+        ("disk here", _disk),
+        ("open files", _open_files),
+        ("terminal", _terminal),
+        ("a run", _run),
+    ]
+    failed = 0
+    for name, check in checks:
+        try:
+            mark, text = "✔", check()
+        except Exception as error:  # whatever is wrong with this machine is what we want to tell
+            mark, text = "✘", f"{type(error).__name__}: {error}"
+            failed += 1
+        out.write(f"{mark} {name}: {safe_text(text)}\n")
+    return EXIT_USAGE if failed else EXIT_OK
+
+
+def _bundled() -> str:
+    themes, samples = bundled("themes"), bundled("sample_jobs")
+    return f"{len(list(themes.glob('*.toml')))} themes, {len(list(samples.glob('*.py')))} sample jobs"
+
+
+def _machine() -> str:
+    return f"{os.cpu_count()} cores, {size(psutil.virtual_memory().total)} memory"
+
+
+def _disk() -> str:
+    free = shutil.disk_usage(Path.cwd()).free
+    return f"{size(free)} free" + (": little for a large run" if free < _LOW_SPACE else "")
+
+
+def _open_files() -> str:
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return f"{soft} at once" + (": raise it with ulimit -n for hundreds of connections" if soft < _FEW_FILES else "")
+
+
+def _terminal() -> str:
+    if not sys.stdout.isatty():
+        return "none here: runs go headless"
+    columns, lines = shutil.get_terminal_size()
+    return f"{columns}×{lines}, TERM={os.environ.get('TERM', '')}, COLORTERM={os.environ.get('COLORTERM', '')}"
+
+
+def _run() -> str:
+    """Run a sample in a worker process, and read its rows back."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "doctor.duckdb"
+        snapshot = run(load_job("tables"), database=path, limit=2, progress=False)
+        database = Database.open(path)
+        try:
+            found = database.cursor().sql('SELECT count(*) FROM "tables"').fetchall()[0][0]
+        finally:
+            database.close()
+        if not snapshot.rows or found != snapshot.rows:
+            raise RuntimeError(f"{snapshot.rows} rows were returned and {found} stored: {snapshot.reason}")
+    return f"{found} rows through a worker process into DuckDB and back"

@@ -1,0 +1,91 @@
+"""Workers as threads of this process: for debugging with breakpoints, and for tests.
+
+A crash of the function is a crash of tui-runner here, and a thread that never returns stays until the end.
+"""
+
+from __future__ import annotations
+
+import queue
+import sys
+import threading
+from collections.abc import Collection
+from typing import TextIO
+
+from tui_runner.engine.backends.base import Deliver
+from tui_runner.engine.outcome import describe
+from tui_runner.engine.output import JobLog, JobStream
+from tui_runner.engine.protocol import Drain, Order, Report, WorkerConfig, WorkerFailed, WorkerLost
+from tui_runner.engine.worker import Worker
+from tui_runner.job import Job
+
+
+class InlineBackend:
+    """Runs workers in threads. See `base.Backend`.
+
+    Args:
+        job: the job, loaded: the very objects of this process, so that breakpoints in it work.
+        deliver: takes reports.
+    """
+
+    def __init__(self, job: Job, deliver: Deliver) -> None:
+        self._job = job
+        self._deliver = deliver
+        self._orders: dict[int, queue.SimpleQueue[Order]] = {}
+        self._killed: set[int] = set()
+        self._streams: tuple[TextIO, TextIO] | None = None
+
+    def start_worker(self, config: WorkerConfig) -> None:
+        """Start a worker in a thread of its own."""
+        log = JobLog(config.worker)
+        if self._streams is None:
+            self._streams = (sys.stdout, sys.stderr)
+            sys.stdout = JobStream(log, "INFO", sys.stdout)
+            sys.stderr = JobStream(log, "WARNING", sys.stderr)
+        orders: queue.SimpleQueue[Order] = queue.SimpleQueue()
+        self._orders[config.worker] = orders
+        threading.Thread(
+            target=self._run, args=(config, orders, log), name=f"worker-{config.worker}", daemon=True
+        ).start()
+
+    def send(self, worker: int, order: Order) -> None:
+        """Pass an order on."""
+        if worker in self._orders:
+            self._orders[worker].put(order)
+
+    def kill_worker(self, worker: int) -> None:
+        """Let go of a worker: what it still reports is dropped. Its threads end with their items."""
+        if worker in self._orders and worker not in self._killed:
+            self._killed.add(worker)
+            self._orders[worker].put(Drain(0.0))
+            self._deliver(WorkerLost(worker, "killed"))
+
+    def pids(self) -> Collection[int]:
+        """No processes."""
+        return ()
+
+    def close(self) -> None:
+        """Let go of every worker, and give the process its output streams back."""
+        for worker in list(self._orders):
+            self.kill_worker(worker)
+        if self._streams is not None:
+            sys.stdout, sys.stderr = self._streams
+            self._streams = None
+
+    def _run(self, config: WorkerConfig, orders: queue.SimpleQueue[Order], log: JobLog) -> None:
+        def send(report: Report) -> None:
+            if config.worker not in self._killed:
+                self._deliver(report)
+
+        reason = ""
+        try:
+            worker = Worker(config, self._job, send, log)
+            worker.start()
+            while worker.obey(orders.get()):
+                pass
+        except BaseException as error:  # setup is the user's code
+            failure = describe(error)
+            reason = f"{failure.type}: {failure.message}"
+            send(WorkerFailed(config.worker, reason))
+        if config.worker not in self._killed:
+            self._killed.add(config.worker)
+            self._deliver(WorkerLost(config.worker, reason))

@@ -1,0 +1,229 @@
+"""Workers as processes of this machine: the default.
+
+They come from a `forkserver` that has pyarrow and httpx loaded already (a worker starts in some 5 ms), or are spawned
+where there is none. To each belong a pipe for orders and reports, a pipe for what it writes to its output, and three
+threads here: one that sends, one that receives, one that reads the output.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+import types
+from collections.abc import Collection, Iterator
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerContext, SpawnContext
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+from tui_runner.engine.backends.base import Deliver
+from tui_runner.engine.output import MAX_LINE_LENGTH
+from tui_runner.engine.protocol import LogLines, Order, WorkerConfig, WorkerLost
+from tui_runner.engine.snapshot import LogLine
+from tui_runner.engine.worker import run_process
+
+_PRELOAD = ["tui_runner.engine.worker", "httpx"]
+_EXIT_SECONDS = 5.0
+"""How long a worker that closed its pipe may take to end before it is killed."""
+_MAX_LINES_A_SECOND = 2_000
+"""Lines of raw output passed on; a worker that floods its output loses the rest, and the log says how many."""
+
+
+def _context() -> ForkServerContext | SpawnContext:
+    if "forkserver" in multiprocessing.get_all_start_methods():
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(_PRELOAD)
+        return context
+    return multiprocessing.get_context("spawn")
+
+
+_MAIN_LOCK = threading.Lock()
+
+
+@contextlib.contextmanager
+def _without_main() -> Iterator[None]:
+    """Keep multiprocessing from running the program's main module again in the worker.
+
+    A worker loads the job by its own name, so the main module is of no use there; it would cost its imports, and a
+    script that calls `tui_runner.run` without an `if __name__ == "__main__"` would run again.
+    """
+    with _MAIN_LOCK:
+        main = sys.modules["__main__"]
+        sys.modules["__main__"] = types.ModuleType("__main__")
+        try:
+            yield
+        finally:
+            sys.modules["__main__"] = main
+
+
+class _WorkerProcess:
+    """One worker process and the threads that talk to it."""
+
+    def __init__(self, context: ForkServerContext | SpawnContext, config: WorkerConfig, deliver: Deliver) -> None:
+        self._number = config.worker
+        self._deliver = deliver
+        self._orders: queue.SimpleQueue[Order | None] = queue.SimpleQueue()
+        self._connection, theirs = context.Pipe()
+        output, their_output = os.pipe()
+        self._killed = False
+        try:
+            self._process: BaseProcess = context.Process(
+                target=_main, args=(theirs, config, _Descriptor(their_output)), daemon=True
+            )
+            with _without_main():
+                self._process.start()
+        except BaseException:
+            os.close(output)
+            self._connection.close()
+            raise
+        finally:
+            theirs.close()
+            os.close(their_output)
+        name = f"worker-{self._number}"
+        self._reader = threading.Thread(target=self._read_output, args=(output,), name=f"{name}-output", daemon=True)
+        for thread in (
+            self._reader,
+            threading.Thread(target=self._send_orders, name=f"{name}-orders", daemon=True),
+            threading.Thread(target=self._receive, name=f"{name}-reports", daemon=True),
+        ):
+            thread.start()
+
+    @property
+    def pid(self) -> int:
+        """Process id."""
+        return self._process.pid or 0
+
+    def send(self, order: Order) -> None:
+        """Pass an order on."""
+        self._orders.put(order)
+
+    def kill(self) -> None:
+        """End the process, and those it has started, at once."""
+        self._killed = True
+        # The worker leads a process group of its own, in which the user's child processes are too.
+        with contextlib.suppress(OSError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self._process.kill()
+
+    def _send_orders(self) -> None:
+        while (order := self._orders.get()) is not None:
+            try:
+                self._connection.send(order)
+            except OSError:  # it is gone; `_receive` says so
+                return
+
+    def _receive(self) -> None:
+        try:
+            while True:
+                self._deliver(self._connection.recv())
+        except (EOFError, OSError):
+            pass
+        except BaseException as error:  # half a message, or one that does not unpickle
+            self._deliver_line("ERROR", f"a report of worker {self._number} cannot be read: {error!r}")
+            self.kill()
+        self._orders.put(None)
+        self._process.join(_EXIT_SECONDS)
+        if self._process.exitcode is None:
+            self.kill()
+            self._process.join()
+        self._connection.close()
+        # Its last words belong before the news of its end; a child of the user's may hold the pipe open.
+        self._reader.join(1.0)
+        self._deliver(WorkerLost(self._number, self._reason()))
+
+    def _reason(self) -> str:
+        code = self._process.exitcode
+        if self._killed:
+            return "killed by tui-runner"
+        if not code:
+            return ""
+        if code < 0:
+            with contextlib.suppress(ValueError):
+                return f"killed by {signal.Signals(-code).name}"
+        return f"ended with exit code {code}"
+
+    def _read_output(self, descriptor: int) -> None:
+        second, passed, dropped = 0, 0, 0
+        with os.fdopen(descriptor, "rb") as stream:
+            while line := stream.readline(MAX_LINE_LENGTH):
+                now = int(time.monotonic())
+                if now != second:
+                    if dropped:
+                        self._deliver(LogLines(self._number, (), dropped))
+                    second, passed, dropped = now, 0, 0
+                passed += 1
+                if passed > _MAX_LINES_A_SECOND:
+                    dropped += 1
+                    continue
+                self._deliver_line("WARNING", line.decode(errors="backslashreplace").rstrip("\r\n"))
+        if dropped:
+            self._deliver(LogLines(self._number, (), dropped))
+
+    def _deliver_line(self, level: str, text: str) -> None:
+        line = LogLine(time.time(), level, text, worker=self._number)
+        self._deliver(LogLines(self._number, (line,)))
+
+
+class _Descriptor:
+    """A file descriptor that can be an argument of a process."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        from multiprocessing.reduction import DupFd
+
+        return _duplicated, (DupFd(self.number),)
+
+
+def _duplicated(duplicate: Any) -> _Descriptor:
+    return _Descriptor(duplicate.detach())
+
+
+def _main(connection: Connection, config: WorkerConfig, output: _Descriptor) -> None:
+    run_process(connection, config, output.number)
+
+
+class ProcessBackend:
+    """Runs workers in processes. See `base.Backend`."""
+
+    def __init__(self, deliver: Deliver) -> None:
+        self._context = _context()
+        self._deliver = deliver
+        self._workers: dict[int, _WorkerProcess] = {}
+
+    def start_worker(self, config: WorkerConfig) -> None:
+        """Start a worker process."""
+        self._workers[config.worker] = _WorkerProcess(self._context, config, self._received)
+
+    def send(self, worker: int, order: Order) -> None:
+        """Pass an order on."""
+        process = self._workers.get(worker)
+        if process is not None:
+            process.send(order)
+
+    def kill_worker(self, worker: int) -> None:
+        """Kill a worker process and its children."""
+        process = self._workers.get(worker)
+        if process is not None:
+            process.kill()
+
+    def pids(self) -> Collection[int]:
+        """Process ids of the workers that are alive."""
+        return [process.pid for process in list(self._workers.values())]
+
+    def close(self) -> None:
+        """Kill what is left."""
+        for process in list(self._workers.values()):
+            process.kill()
+
+    def _received(self, report: Any) -> None:
+        if isinstance(report, WorkerLost):
+            self._workers.pop(report.worker, None)
+        self._deliver(report)

@@ -1,0 +1,297 @@
+"""Keeps what a run's snapshot needs beyond the scheduler's state, and builds the snapshot.
+
+Owned by the runner's thread. Only chunks that changed are drawn anew, so a run of 100,000 chunks costs a snapshot no
+more than one of ten.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from dataclasses import dataclass
+
+from tui_runner.engine.chunk import Chunk, ChunkState, RunState
+from tui_runner.engine.metrics import ErrorCounts, Histogram, RateWindow
+from tui_runner.engine.monitor import MemoryMeasured
+from tui_runner.engine.protocol import Flush, LogLines, Progress
+from tui_runner.engine.scheduler import Scheduler
+from tui_runner.engine.snapshot import (
+    ChunkView,
+    ErrorGroup,
+    EventLine,
+    LogLine,
+    Sample,
+    Snapshot,
+)
+
+_HISTORY_SECONDS = 300
+_SPAN_SECONDS = 6.0
+_SPANS = 10
+_EVENTS = 200
+_LOG_LINES = 1_000
+_ERROR_GROUPS = 20
+_OLDEST = 20
+_STALL_SECONDS = 10.0
+_STALL_FACTOR = 5.0
+_ETA_GROUND = 3.0
+"""Seconds of running, and items finished, before an estimate of the end is more than a guess."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunIdentity:
+    """What does not change while a run goes on; see `Snapshot`."""
+
+    run_id: int
+    job: str
+    table: str
+    database: str
+    started_at: float
+    items_total: int | None
+    chunk_size: int
+    memory_limit: int | None
+
+
+class _ChunkMeter:
+    """How fast a chunk goes: over the last ten seconds, and in spans of six over the last minute."""
+
+    def __init__(self) -> None:
+        self._window = RateWindow()
+        self._spans: deque[int] = deque(maxlen=_SPANS)
+        self._span = -1
+        self._finished = 0
+
+    def add(self, active: float, finished: int) -> None:
+        """`finished` items of the chunk had ended at `active`."""
+        self._window.add(active, finished)
+        span = int(active // _SPAN_SECONDS)
+        if self._span < 0:
+            self._span = span
+            self._spans.append(0)
+        for _ in range(min(span - self._span, _SPANS)):
+            self._spans.append(0)
+        self._span = max(span, self._span)
+        self._spans[-1] += finished - self._finished
+        self._finished = finished
+
+    def rate(self, active: float) -> float:
+        """Items per second over the last ten seconds."""
+        return self._window.rate(active)
+
+    def recent(self, active: float) -> tuple[float, ...]:
+        """Items per second of each span, the oldest first; the last one is not over yet."""
+        passed = max(1.0, active - self._span * _SPAN_SECONDS)
+        *ended, last = (float(count) for count in self._spans)
+        return (*(count / _SPAN_SECONDS for count in ended), last / min(passed, _SPAN_SECONDS))
+
+
+class Board:
+    """Gathers what is reported and draws snapshots of it.
+
+    Args:
+        identity: what the run is.
+        scheduler: read only.
+        began: when the run was started in this process, by the runner's clock.
+    """
+
+    def __init__(self, identity: RunIdentity, scheduler: Scheduler, began: float) -> None:
+        self._identity = identity
+        self._scheduler = scheduler
+        self.began = began
+        self._items = RateWindow()
+        self._rows = RateWindow()
+        self._latencies = Histogram()
+        self._errors = ErrorCounts()
+        self._meters: dict[int, _ChunkMeter] = {}
+        self._progress: dict[int, Progress] = {}
+        self._views: list[ChunkView] = []
+        self._events: deque[EventLine] = deque(maxlen=_EVENTS)
+        self._log: deque[LogLine] = deque(maxlen=_LOG_LINES)
+        self._history: deque[Sample] = deque()
+        self._memory = MemoryMeasured(0, 0, 0)
+        self._last_sample: tuple[float, int, int] = (0.0, 0, 0)
+        self._last_end = 0.0
+        self.last = self.snapshot(began)
+
+    # --- what is reported ----------------------------------------------------------------------------------
+
+    def tell(self, now: float, level: str, text: str) -> None:
+        """Add a line to the events."""
+        self._events.append(EventLine(now - self.began, level, text))
+
+    def progress(self, progress: Progress) -> None:
+        """Take over what a worker is doing."""
+        self._progress[progress.worker] = progress
+        self._latencies.add(progress.latencies)
+
+    def worker_gone(self, worker: int) -> None:
+        """A worker does nothing any more."""
+        self._progress.pop(worker, None)
+
+    def flushed(self, flush: Flush, now: float) -> None:
+        """The scheduler has taken in this flush."""
+        active = self._scheduler.active(now)
+        for number in flush.counts:
+            meter = self._meters.setdefault(number, _ChunkMeter())
+            meter.add(active, self._scheduler.chunks[number].counts.finished)
+        if flush.error_groups:
+            self._errors.add(flush.error_groups)
+        counts = self._scheduler.counts
+        self._items.add(active, counts.finished - self._scheduler.skipped)
+        self._rows.add(active, counts.rows)
+        if flush.ended:
+            self._last_end = active
+
+    def logged(self, lines: LogLines) -> None:
+        """Keep the newest lines of the job's output."""
+        self._log.extend(lines.lines)
+
+    def measured(self, memory: MemoryMeasured, now: float) -> None:
+        """Take over a measurement, and add a point to the graphs."""
+        self._memory = memory
+        scheduler = self._scheduler
+        active, counts = scheduler.active(now), scheduler.counts
+        finished = counts.finished - scheduler.skipped
+        then, items, rows = self._last_sample
+        passed = active - then
+        items_rate = rows_rate = None
+        if scheduler.state is not RunState.PAUSED and passed > 0:
+            # A retry of failed items takes them back from the counters; a rate is never negative.
+            items_rate = max(0.0, (finished - items) / passed)
+            rows_rate = max(0.0, (counts.rows - rows) / passed)
+        self._last_sample = (active, finished, counts.rows)
+        at = now - self.began
+        self._history.append(Sample(at, items_rate, rows_rate, memory.app_rss, memory.workers_rss))
+        while self._history and self._history[0].at < at - _HISTORY_SECONDS:
+            self._history.popleft()
+
+    def chunk_ended(self, number: int) -> None:
+        """Nothing is measured of this chunk any more."""
+        self._meters.pop(number, None)
+
+    # --- the snapshot --------------------------------------------------------------------------------------
+
+    def snapshot(self, now: float) -> Snapshot:
+        """Draw the run as it is at `now`."""
+        scheduler, identity = self._scheduler, self._identity
+        active, counts = scheduler.active(now), scheduler.counts
+        in_flight: Counter[int] = Counter()
+        for progress in self._progress.values():
+            in_flight.update(progress.in_flight)
+        self._draw_chunks(active, in_flight)
+        items_rate, rows_rate = self._items.rate(active), self._rows.rate(active)
+        total = self._items_total()
+        chunks_total = None
+        if scheduler.input_ended:
+            chunks_total = len(scheduler.chunks)
+        elif total is not None:
+            chunks_total = -(-total // identity.chunk_size)
+        oldest = sorted(
+            (item for progress in self._progress.values() for item in progress.oldest), key=lambda i: -i.seconds
+        )
+        self.last = Snapshot(
+            run_id=identity.run_id,
+            job=identity.job,
+            table=identity.table,
+            database=identity.database,
+            state=scheduler.state,
+            reason=scheduler.reason,
+            started_at=identity.started_at,
+            at=now - self.began,
+            elapsed=active,
+            items_total=total,
+            items_done=counts.done,
+            items_failed=counts.failed,
+            items_cancelled=counts.cancelled,
+            items_skipped=scheduler.skipped,
+            rows=counts.rows,
+            retries=counts.retries,
+            in_flight=in_flight.total(),
+            threads=scheduler.threads,
+            workers=scheduler.ready_workers,
+            items_per_second=items_rate,
+            rows_per_second=rows_rate,
+            eta_seconds=self._eta(active, total, items_rate),
+            p50=self._latencies.percentile(0.5),
+            p95=self._latencies.percentile(0.95),
+            app_rss=self._memory.app_rss,
+            workers_rss=self._memory.workers_rss,
+            memory_limit=identity.memory_limit,
+            db_bytes=self._memory.db_bytes,
+            buffered_bytes=sum(progress.buffered_bytes for progress in self._progress.values()),
+            throttled=any(progress.throttled for progress in self._progress.values()),
+            stalled_seconds=self._stalled(active, in_flight.total()),
+            chunks=tuple(self._views),
+            chunks_total=chunks_total,
+            history=tuple(self._history),
+            events=tuple(self._events),
+            errors=tuple(
+                ErrorGroup(count, kind, text) for (kind, text), count in self._errors.most_common(_ERROR_GROUPS)
+            ),
+            oldest=tuple(oldest[:_OLDEST]),
+            log=tuple(self._log),
+        )
+        return self.last
+
+    def _items_total(self) -> int | None:
+        """Length of the input; what was read, once its end is known."""
+        if self._scheduler.input_ended:
+            chunks = self._scheduler.chunks
+            return chunks[-1].first_item + chunks[-1].items if chunks else 0
+        return self._identity.items_total
+
+    def _draw_chunks(self, active: float, in_flight: Counter[int]) -> None:
+        chunks = self._scheduler.chunks
+        changed = self._scheduler.changed
+        # Those with a worker have a clock and a rate that go on without any event.
+        changed.update(number for number in self._meters if number < len(self._views))
+        changed.update(in_flight)
+        for number in range(len(self._views), len(chunks)):
+            self._views.append(self._draw(chunks[number], active, in_flight[number]))
+            changed.discard(number)
+        for number in changed:
+            self._views[number] = self._draw(chunks[number], active, in_flight[number])
+        changed.clear()
+
+    def _draw(self, chunk: Chunk, active: float, in_flight: int) -> ChunkView:
+        meter = self._meters.get(chunk.number)
+        elapsed = chunk.elapsed(active)
+        counts = chunk.counts
+        rate, recent = 0.0, tuple[float, ...]()
+        if chunk.state.ended:
+            rate = (counts.finished - chunk.skipped) / elapsed if elapsed > 0 else 0.0
+        elif meter is not None and chunk.state is ChunkState.RUNNING:
+            rate, recent = meter.rate(active), meter.recent(active)
+        return ChunkView(
+            number=chunk.number,
+            state=chunk.state,
+            first_item=chunk.first_item,
+            items=chunk.items,
+            done=counts.done,
+            failed=counts.failed,
+            cancelled=counts.cancelled,
+            skipped=chunk.skipped,
+            retries=counts.retries,
+            rows=counts.rows,
+            in_flight=in_flight,
+            worker=chunk.worker,
+            started_at=chunk.started_at,
+            elapsed=elapsed,
+            items_per_second=rate,
+            recent=recent,
+        )
+
+    def _eta(self, active: float, total: int | None, rate: float) -> tuple[float, float] | None:
+        """What is left at the rate of the last seconds and at that of the whole run, the lower one first."""
+        scheduler = self._scheduler
+        finished = scheduler.counts.finished - scheduler.skipped
+        if total is None or active < _ETA_GROUND or finished < _ETA_GROUND or rate <= 0:
+            return None
+        left = max(0, total - scheduler.counts.finished)
+        estimates = sorted((left / rate, left * active / finished))
+        return estimates[0], estimates[1]
+
+    def _stalled(self, active: float, in_flight: int) -> float | None:
+        if self._scheduler.state is not RunState.RUNNING or not in_flight:
+            return None
+        normal = max(_STALL_SECONDS, _STALL_FACTOR * (self._latencies.percentile(0.95) or 0.0))
+        passed = active - self._last_end
+        return passed if passed > normal else None

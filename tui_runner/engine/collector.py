@@ -1,0 +1,263 @@
+"""Turns outcomes into flushes: the one thread of a worker that counts, builds Arrow tables and reports.
+
+Five times a second it takes what the pool has finished and sends it. Everything in a `Flush` was counted by that
+flush and nothing else was, so when a worker is lost the counters say exactly what has been received of it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable
+
+import pyarrow as pa
+
+from tui_runner.engine.metrics import bucket, fold
+from tui_runner.engine.outcome import Ending, Failure, Outcome, Outcomes
+from tui_runner.engine.output import JobLog
+from tui_runner.engine.pool import Pool
+from tui_runner.engine.protocol import (
+    ChunkFinished,
+    Flush,
+    LogLines,
+    Progress,
+    Report,
+)
+from tui_runner.engine.snapshot import InFlight
+from tui_runner.engine.work import OpenedChunk, Task, WorkQueue
+from tui_runner.rows import Built, build
+from tui_runner.store.records import ERRORS, ITEMS
+
+INTERVAL = 0.2
+"""Seconds between reports: seen at once by a person, and two thirds of a second before the freshness budget."""
+_OLDEST = 20
+_ITEM_TEXT = 200
+_MAX_ROWS_A_BUILD = 50_000
+"""Rows of small results converted in one go: more would keep the interpreter from the pool's threads for too long."""
+
+
+class Collector:
+    """Collects the outcomes of one worker and reports them.
+
+    Args:
+        worker: number of the worker.
+        queue: for the chunks, and for retries that are due.
+        outcomes: what the pool has finished.
+        pool: for what is being executed.
+        log: what the job has printed.
+        send: takes reports; may block.
+    """
+
+    def __init__(
+        self,
+        worker: int,
+        queue: WorkQueue,
+        outcomes: Outcomes,
+        pool: Pool,
+        log: JobLog,
+        send: Callable[[Report], None],
+    ) -> None:
+        self._worker = worker
+        self._queue = queue
+        self._outcomes = outcomes
+        self._pool = pool
+        self._log = log
+        self._send = send
+        self._latencies: Counter[int] = Counter()
+        self._idle = False
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="collector", daemon=True)
+
+    def start(self) -> None:
+        """Begin to report."""
+        self._thread.start()
+
+    def finish(self) -> None:
+        """Send everything that is left, and end."""
+        self._ending.set()
+        self._outcomes.hurry.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._ending.is_set():
+            self._outcomes.hurry.wait(INTERVAL)
+            self._outcomes.hurry.clear()
+            self._queue.release_due()
+            self._pool.end_overdue()
+            self.collect()
+        while self.collect():
+            pass
+
+    def collect(self) -> bool:
+        """Report what has been finished since the last call; whether there was anything."""
+        outcomes = self._outcomes.take_all()
+        finished: list[OpenedChunk] = []
+        if outcomes:
+            self._send(self._flush(outcomes, finished))
+        for chunk in finished:
+            self._queue.forget(chunk)
+            self._send(ChunkFinished(self._worker, chunk.number))
+        lines, dropped = self._log.take_all()
+        if lines or dropped:
+            self._send(LogLines(self._worker, lines, dropped))
+        self._report_progress(bool(outcomes))
+        return bool(outcomes)
+
+    def _report_progress(self, busy: bool) -> None:
+        running = sorted(self._pool.in_flight(), key=lambda pair: pair[1])
+        if not busy and not running:
+            if self._idle:
+                return
+            self._idle = True
+        else:
+            self._idle = False
+        now = time.perf_counter()
+        latencies, self._latencies = self._latencies, Counter()
+        self._send(
+            Progress(
+                self._worker,
+                Counter(task.chunk.number for task, _ in running),
+                tuple(_in_flight(task, now - started) for task, started in running[:_OLDEST]),
+                self._queue.lanes,
+                latencies,
+                self._outcomes.unwritten,
+                self._queue.throttled,
+            )
+        )
+
+    def _flush(self, outcomes: list[Outcome], finished: list[OpenedChunk]) -> Flush:
+        tables, built_rows, nbytes = self._build(outcomes)
+        self._latencies.update(map(bucket, [o.seconds for o in outcomes if o.ending is not Ending.CANCELLED]))
+        ended: defaultdict[int, list[int]] = defaultdict(list)
+        failed: defaultdict[int, dict[int, int]] = defaultdict(dict)
+        items: list[tuple[object, ...]] = []
+        errors: list[tuple[object, ...]] = []
+        groups: Counter[tuple[str, str]] = Counter()
+        touched: dict[int, OpenedChunk] = {}
+        for outcome in outcomes:
+            task, ending = outcome.task, outcome.ending
+            chunk = task.chunk
+            touched[chunk.number] = chunk
+            chunk.busy_seconds += outcome.seconds
+            if outcome.failure is not None:
+                errors.append(_error_row(outcome, outcome.failure))
+                groups[outcome.failure.type, fold(outcome.failure.message)] += 1
+            if ending is Ending.RETRY:
+                chunk.retries += 1
+                continue
+            rows = 0
+            if ending is Ending.OK:
+                rows = 0 if outcome.rows is None else outcome.rows.count
+                chunk.done += 1
+                chunk.rows += rows
+            elif ending is Ending.CANCELLED:
+                chunk.cancelled_items += 1
+            else:
+                chunk.failed += 1
+            attempts = task.attempt - (ending is Ending.CANCELLED)
+            finished_at = int(outcome.finished_at * 1e6)
+            items.append(
+                (
+                    task.position,
+                    chunk.number,
+                    task.key,
+                    ending.value,
+                    attempts,
+                    rows,
+                    outcome.seconds,
+                    finished_at,
+                )
+            )
+            ended[chunk.number].append(task.position)
+            if ending is not Ending.OK:
+                failed[chunk.number][task.position] = attempts
+            chunk.unended -= 1
+            if not chunk.unended:
+                finished.append(chunk)
+        return Flush(
+            self._worker,
+            tables,
+            _stream(ITEMS, items),
+            _stream(ERRORS, errors) if errors else b"",
+            dict(ended),
+            dict(failed),
+            {chunk.number: chunk.counts() for chunk in touched.values()},
+            dict(groups),
+            built_rows,
+            nbytes,
+        )
+
+    def _build(self, outcomes: list[Outcome]) -> tuple[tuple[bytes, ...], int, int]:
+        """Arrow streams of the rows, how many rows, and the bytes their results counted.
+
+        An outcome whose rows cannot be stored becomes a failure.
+        """
+        streams: list[bytes] = []
+        count = nbytes = 0
+        start = 0
+        while start < len(outcomes):
+            part: list[Outcome] = []
+            rows = 0
+            while start < len(outcomes) and rows < _MAX_ROWS_A_BUILD:
+                outcome = outcomes[start]
+                start += 1
+                if outcome.rows is not None:
+                    nbytes += outcome.rows.nbytes
+                    if outcome.rows.count:
+                        part.append(outcome)
+                        rows += outcome.rows.count
+            if not part:
+                continue
+            built = build([(o.task.position, o.rows) for o in part if o.rows is not None])
+            _fail_unstorable(part, built)
+            streams.extend(_serialize(table) for table in built.tables)
+            count += built.rows
+        return tuple(streams), count, nbytes
+
+
+def _fail_unstorable(outcomes: list[Outcome], built: Built) -> None:
+    for index, message in built.failed.items():
+        outcome = outcomes[index]
+        outcome.ending = Ending.FAILED
+        outcome.failure = Failure("RowError", message)
+        outcome.rows = None
+
+
+def _error_row(outcome: Outcome, failure: Failure) -> tuple[object, ...]:
+    return (
+        outcome.task.position,
+        outcome.task.chunk.number,
+        outcome.task.attempt,
+        failure.type,
+        failure.message,
+        failure.traceback,
+        int(outcome.finished_at * 1e6),
+        outcome.ending is not Ending.RETRY,
+    )
+
+
+def _in_flight(task: Task, seconds: float) -> InFlight:
+    try:
+        text = str(task.value)[:_ITEM_TEXT]
+    except BaseException as fault:  # the item's __str__ is the user's
+        text = f"(its __str__ raised {type(fault).__name__})"
+    return InFlight(task.chunk.number, task.position, text, task.attempt, seconds)
+
+
+def _stream(schema: pa.Schema, rows: list[tuple[object, ...]]) -> bytes:
+    columns = list(zip(*rows, strict=True)) or [()] * len(schema)
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
+    return _serialize(pa.Table.from_arrays(arrays, schema=schema))
+
+
+def _serialize(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return bytes(sink.getvalue())
+
+
+def deserialize(stream: bytes) -> pa.Table:
+    """The table of an Arrow IPC stream; its columns share the memory of `stream`."""
+    return pa.ipc.open_stream(stream).read_all()

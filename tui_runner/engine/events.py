@@ -1,0 +1,238 @@
+"""What the scheduler is told, besides the reports of workers, and what it answers: events and actions.
+
+Reports (`Ready`, `Flush`, `ChunkFinished`, …) are in `protocol`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from tui_runner.engine.chunk import RunState
+from tui_runner.engine.protocol import (
+    ChunkExhausted,
+    ChunkFinished,
+    Drained,
+    Flush,
+    Order,
+    Ready,
+    WorkerFailed,
+    WorkerLost,
+)
+
+# --- events: from the input --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkRead:
+    """The next chunk was cut from the input.
+
+    Attributes:
+        number: its number; they come in order.
+        first_item: position of its first item.
+        items: how many it has.
+        pending: positions of those that are not yet recorded as ok.
+    """
+
+    number: int
+    first_item: int
+    items: int
+    pending: Collection[int]
+
+
+@dataclass(frozen=True, slots=True)
+class InputEnded:
+    """There are no more chunks."""
+
+
+@dataclass(frozen=True, slots=True)
+class InputFailed:
+    """The input cannot be read any further."""
+
+    message: str
+
+
+# --- events: commands and the clock ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """Start the run's workers."""
+
+
+@dataclass(frozen=True, slots=True)
+class PauseRun:
+    """Start no new items."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeRun:
+    """Go on after `PauseRun`."""
+
+
+@dataclass(frozen=True, slots=True)
+class PauseChunks:
+    """Start no new items of these chunks."""
+
+    numbers: Collection[int]
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeChunks:
+    """Go on with these chunks."""
+
+    numbers: Collection[int]
+
+
+@dataclass(frozen=True, slots=True)
+class CancelChunks:
+    """Record what has not started of these chunks as cancelled."""
+
+    numbers: Collection[int]
+
+
+@dataclass(frozen=True, slots=True)
+class RetryChunks:
+    """Run again what failed or was cancelled in these chunks."""
+
+    numbers: Collection[int]
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeThreads:
+    """Execute this many items at once, over all workers."""
+
+    threads: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeOpenChunks:
+    """Keep this many chunks open at once."""
+
+    open_chunks: int
+
+
+@dataclass(frozen=True, slots=True)
+class StopRun:
+    """Drain and end, as `state`, because of `reason`."""
+
+    state: RunState
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class KillRun:
+    """End at once, as `state`, because of `reason`."""
+
+    state: RunState
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time has passed."""
+
+
+Event = (
+    Begin
+    | ChunkRead
+    | InputEnded
+    | InputFailed
+    | PauseRun
+    | ResumeRun
+    | PauseChunks
+    | ResumeChunks
+    | CancelChunks
+    | RetryChunks
+    | ChangeThreads
+    | ChangeOpenChunks
+    | StopRun
+    | KillRun
+    | Tick
+    | Ready
+    | WorkerFailed
+    | ChunkExhausted
+    | Flush
+    | ChunkFinished
+    | Drained
+    | WorkerLost
+)
+"""What `Scheduler.handle` takes."""
+
+# --- actions -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ReadChunks:
+    """Cut this many chunks more from the input."""
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class StartWorker:
+    """Start a worker with this many threads."""
+
+    worker: int
+    threads: int
+    paused: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SendChunk:
+    """Send those items of a chunk to a worker that are `positions`."""
+
+    worker: int
+    chunk: int
+    positions: Collection[int]
+    paused: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SendOrder:
+    """Send an order to a worker."""
+
+    worker: int
+    order: Order
+
+
+@dataclass(frozen=True, slots=True)
+class KillWorker:
+    """End a worker at once."""
+
+    worker: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkEnded:
+    """No item of the chunk is left: record it; of its items only those at `failed` may be needed again."""
+
+    chunk: int
+    failed: Collection[int]
+
+
+@dataclass(frozen=True, slots=True)
+class RunAgain:
+    """Items that have a final state will run again: their ledger rows are to be replaced."""
+
+    chunk: int
+    positions: Collection[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """Something a person wants to know."""
+
+    level: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class EndRun:
+    """Every worker is gone: write what has been received, and end."""
+
+    state: RunState
+    reason: str
+
+
+Action = ReadChunks | StartWorker | SendChunk | SendOrder | KillWorker | ChunkEnded | RunAgain | Tell | EndRun

@@ -1,0 +1,97 @@
+"""One attempt at one item: call the function, make its result rows, say how it ended."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from tui_runner.current import CONTEXT
+from tui_runner.engine.outcome import Ending, Failure, Outcome, describe
+from tui_runner.engine.protocol import Unsendable
+from tui_runner.engine.retry import RetryPolicy, is_transient
+from tui_runner.engine.work import Task, WorkQueue
+from tui_runner.errors import RowError
+from tui_runner.rows import Rows, collect
+
+
+class Execution:
+    """How a job's function is called, and what becomes of the attempts that fail.
+
+    Args:
+        function: takes an item, returns what the job's function does; a coroutine for a coroutine function.
+        policy: when to try again.
+        queue: takes the next attempts.
+        timeout: seconds an attempt may take, None for no bound.
+    """
+
+    def __init__(
+        self, function: Callable[[Any], Any], policy: RetryPolicy, queue: WorkQueue, timeout: float | None
+    ) -> None:
+        self.timeout = timeout
+        self._function = function
+        self._policy = policy
+        self._queue = queue
+
+    def begin(self, task: Task) -> None:
+        """Make `task` the current item of this thread, and start its clock."""
+        CONTEXT.set(task)
+        if self.timeout is not None:
+            task.deadline = time.monotonic() + self.timeout
+            task.claim = [None]
+
+    def call(self, task: Task) -> Any:
+        """What the function returns for the item."""
+        value = task.value
+        if isinstance(value, Unsendable):
+            raise TypeError(value.message)
+        return self._function(value)
+
+    def run(self, task: Task) -> Outcome | None:
+        """Execute the attempt in this thread; None when somebody else has ended it meanwhile."""
+        self.begin(task)
+        rows: Rows | None = None
+        failure: Failure | None = None
+        transient = False
+        started = time.perf_counter()
+        try:
+            rows = collect(self.call(task))
+        except RowError as error:
+            failure = Failure("RowError", str(error))
+        # A function may raise SystemExit, KeyboardInterrupt or GeneratorExit: they end the item, not the worker.
+        except BaseException as error:
+            failure, transient = describe(error, skip=2), is_transient(error)
+        seconds = time.perf_counter() - started
+        return self.end(task, rows, failure, transient, seconds)
+
+    def end(
+        self, task: Task, rows: Rows | None, failure: Failure | None, transient: bool, seconds: float
+    ) -> Outcome | None:
+        """The outcome of an attempt that ended by itself; None when it was ended by its timeout before."""
+        if task.claim is not None:
+            try:
+                task.claim.pop()
+            except IndexError:
+                return None
+        if failure is None:
+            return Outcome(task, Ending.OK, seconds, time.time(), rows)
+        return self._failed(task, Ending.FAILED, failure, transient, seconds)
+
+    def time_out(self, task: Task, seconds: float) -> Outcome | None:
+        """End an attempt that is past its deadline; None when it has just ended by itself."""
+        if task.claim is None:
+            return None
+        try:
+            task.claim.pop()
+        except IndexError:
+            return None
+        task.superseded = True
+        failure = Failure("Timeout", f"no result within {self.timeout:g} s")
+        return self._failed(task, Ending.TIMEOUT, failure, True, seconds)
+
+    def _failed(self, task: Task, ending: Ending, failure: Failure, transient: bool, seconds: float) -> Outcome:
+        attempts = task.attempt - task.first_attempt + 1
+        if transient and attempts <= self._policy.retries and not task.chunk.cancelled:
+            self._queue.retry(task, self._policy.delay(attempts))
+            ending = Ending.RETRY
+        return Outcome(task, ending, seconds, time.time(), failure=failure)

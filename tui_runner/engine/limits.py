@@ -1,0 +1,66 @@
+"""Bounds on how fast and how much: items per second, failures of a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+_BURST_SECONDS = 0.1
+"""How far a rate may catch up after threads were late: enough to even out scheduling, too little to be a burst."""
+
+
+class RateLimit:
+    """At most `rate` starts per second, evenly spaced.
+
+    The generic cell rate algorithm: one number, the time the next start is due (ITU-T I.371, annex A).
+    Its owner calls it under its own lock.
+    """
+
+    def __init__(self, rate: float) -> None:
+        if rate <= 0:
+            raise ValueError("a rate must be greater than 0")
+        self.rate = rate
+        self._due = float("-inf")
+
+    def take(self, now: float) -> float:
+        """Take a start if one is due and return 0, else the seconds until the next one."""
+        due = max(self._due, now - _BURST_SECONDS)
+        if due > now:
+            return due - now
+        self._due = due + 1.0 / self.rate
+        return 0.0
+
+
+_SHARE_GROUND = 100
+"""Finished items before a share of failures means anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class FailureLimit:
+    """How many failed items a run bears: a number, or a share of those that finished.
+
+    Exactly one of the two is set.
+    """
+
+    count: int | None = None
+    share: float | None = None
+
+    @classmethod
+    def parse(cls, value: int | str) -> FailureLimit:
+        """From a number (`100`) or a percentage (`"5%"`); raises `ValueError` for anything else."""
+        text = str(value).strip()
+        if text.endswith("%"):
+            share = float(text[:-1]) / 100
+            if not 0 <= share <= 1:
+                raise ValueError("a percentage lies between 0% and 100%")
+            return cls(share=share)
+        count = int(text)
+        if count < 0:
+            raise ValueError("a number of failures is not negative")
+        return cls(count=count)
+
+    def exceeded(self, failed: int, finished: int) -> bool:
+        """Whether `failed` of `finished` items are more than the run bears."""
+        if self.count is not None:
+            return failed > self.count
+        share = 0.0 if self.share is None else self.share
+        return finished >= _SHARE_GROUND and failed > share * finished

@@ -1,0 +1,123 @@
+"""Counting things that pass: latencies, rates over a window, errors that are alike.
+
+Everything takes the time as an argument, so that tests bring their own clock.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping
+
+_BUCKETS_PER_DOUBLING = 8
+"""Neighbouring buckets differ by 9 %, which is finer than a percentile of a noisy run deserves."""
+_SHORTEST = 1e-6
+"""Seconds; everything shorter shares bucket 0."""
+
+
+def bucket(seconds: float) -> int:
+    """The bucket of a duration: logarithmic, 8 to a doubling, 0 for a microsecond or less."""
+    if seconds <= _SHORTEST:
+        return 0
+    return 1 + int(math.log2(seconds / _SHORTEST) * _BUCKETS_PER_DOUBLING)
+
+
+class Histogram:
+    """Durations in logarithmic buckets: constant memory, percentiles within 9 %."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[int] = Counter()
+        self.total = 0
+
+    def add(self, counts: Mapping[int, int]) -> None:
+        """Add durations that were counted by `bucket` elsewhere."""
+        self._counts.update(counts)
+        self.total += sum(counts.values())
+
+    def percentile(self, share: float) -> float | None:
+        """The duration, in seconds, that `share` (0 to 1) of all durations do not exceed; None without any."""
+        if not self.total:
+            return None
+        rank = share * self.total
+        seen = 0
+        for number in sorted(self._counts):
+            seen += self._counts[number]
+            if seen >= rank:
+                break
+        # The middle of the bucket, in logarithms.
+        return float(_SHORTEST * 2 ** ((number - 0.5) / _BUCKETS_PER_DOUBLING)) if number else _SHORTEST
+
+
+class RateWindow:
+    """How much a growing counter grew per second over the last `span` seconds.
+
+    Time must be the run's active time (without pauses), so that a pause is in no rate.
+    """
+
+    def __init__(self, span: float = 10.0) -> None:
+        self._span = span
+        self._points: deque[tuple[float, float]] = deque()
+
+    def add(self, at: float, value: float) -> None:
+        """The counter stood at `value` at time `at`."""
+        points = self._points
+        if points and at - points[-1][0] < self._span / 50:
+            # Many readings in a moment: keep the newest, but never the only one there is.
+            if len(points) > 1:
+                points[-1] = (points[-1][0], value)
+                return
+        points.append((at, value))
+        # One point at or before the start of the window stays, so that the window is full.
+        while len(points) > 2 and points[1][0] <= at - self._span:
+            points.popleft()
+
+    def rate(self, now: float) -> float:
+        """Growth per second from the start of the window until `now`; 0 before there are two readings."""
+        points = self._points
+        while len(points) > 1 and points[1][0] <= now - self._span:
+            points.popleft()
+        if len(points) < 1:
+            return 0.0
+        at, value = points[0]
+        start = max(at, now - self._span)
+        if now - start <= 0:
+            return 0.0
+        grown = points[-1][1] - value
+        if at < start and len(points) > 1:
+            # Part of the first step lies before the window: count what lies in it.
+            after, later = points[1]
+            grown -= (later - value) * (start - at) / (after - at)
+        elif at < start:
+            return 0.0
+        return max(0.0, grown / (now - start))
+
+
+_FOLDED = re.compile(
+    r"0x[0-9a-fA-F]+|[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}|(?<![A-Za-z])[0-9]+(?:[.,:][0-9]+)*"
+)
+_FOLDED_LENGTH = 200
+
+
+def fold(message: str) -> str:
+    """A message without what differs between errors that are alike: numbers, addresses and ids become `N`."""
+    line = message.strip().split("\n", 1)[0]
+    return _FOLDED.sub("N", line[: 4 * _FOLDED_LENGTH])[:_FOLDED_LENGTH]
+
+
+class ErrorCounts:
+    """Errors counted by type and folded message. A bounded number of groups: the rarest give way."""
+
+    def __init__(self, limit: int = 1_000) -> None:
+        self._limit = limit
+        self._counts: Counter[tuple[str, str]] = Counter()
+
+    def add(self, groups: Mapping[tuple[str, str], int]) -> None:
+        """Count errors that are folded already."""
+        self._counts.update(groups)
+        if len(self._counts) > 2 * self._limit:
+            self._counts = Counter(dict(self._counts.most_common(self._limit)))
+
+    def most_common(self, count: int) -> Iterable[tuple[tuple[str, str], int]]:
+        """The `count` most frequent groups, most frequent first."""
+        return self._counts.most_common(count)

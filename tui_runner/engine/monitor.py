@@ -1,0 +1,75 @@
+"""Measures memory, once a second, in a thread of its own: walking the process tree takes milliseconds."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+import psutil
+
+INTERVAL = 1.0
+"""Seconds between measurements."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryMeasured:
+    """Resident memory, and the size of the database, in bytes."""
+
+    app_rss: int
+    workers_rss: int
+    db_bytes: int
+
+
+class Monitor:
+    """Measures the memory of this process and of its workers.
+
+    Args:
+        worker_pids: the workers that are alive; called from the monitor's thread.
+        db_bytes: the size of the database; likewise.
+        deliver: takes the measurements.
+    """
+
+    def __init__(
+        self,
+        worker_pids: Callable[[], Collection[int]],
+        db_bytes: Callable[[], int],
+        deliver: Callable[[MemoryMeasured], None],
+    ) -> None:
+        self._worker_pids = worker_pids
+        self._db_bytes = db_bytes
+        self._deliver = deliver
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="monitor", daemon=True)
+
+    def start(self) -> None:
+        """Begin to measure."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Measure no more."""
+        self._stopped.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _run(self) -> None:
+        app = psutil.Process()
+        while not self._stopped.is_set():
+            workers = sum(_tree_rss(pid) for pid in self._worker_pids())
+            self._deliver(MemoryMeasured(app.memory_info().rss, workers, self._db_bytes()))
+            self._stopped.wait(INTERVAL)
+
+
+def _tree_rss(pid: int) -> int:
+    """Resident bytes of a process and all its descendants; those that end meanwhile count nothing."""
+    total = 0
+    try:
+        process = psutil.Process(pid)
+        for member in (process, *process.children(recursive=True)):
+            try:
+                total += member.memory_info().rss
+            except psutil.Error:
+                continue
+    except psutil.Error:
+        return total
+    return total

@@ -1,0 +1,168 @@
+"""How an attempt ended, and the buffer in which outcomes wait for the collector.
+
+An exception becomes text at once: keeping it would keep its frames, and with them whatever the function held
+(measured: 2 GB where the text takes 2 MB).
+"""
+
+from __future__ import annotations
+
+import threading
+import traceback
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from types import TracebackType
+
+from tui_runner.engine.work import Task
+from tui_runner.rows import Rows
+
+_MESSAGE_LENGTH = 10_000
+"""Characters of a message that are kept: more is a page of HTML that somebody put into an exception."""
+_TRACEBACK_LENGTH = 20_000
+_MAX_OUTCOMES = 20_000
+"""Outcomes that may wait for the collector; at 5 collections a second, 100,000 items a second."""
+_LARGE = 4_096
+"""Bytes from which rows are counted at once; smaller ones are counted by the collector, without a lock."""
+
+
+class Ending(StrEnum):
+    """How an attempt ended. All but RETRY are final states of an item, as the ledger calls them."""
+
+    OK = "ok"
+    FAILED = "failed"
+    TIMEOUT = "timeout"
+    CANCELLED = "cancelled"
+    RETRY = "retry"
+    """Failed, and the item will be tried again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An exception as text."""
+
+    type: str
+    message: str
+    traceback: str = ""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """The end of one attempt.
+
+    Attributes:
+        task: the attempt.
+        ending: how it ended.
+        seconds: how long it took.
+        finished_at: wall clock, seconds since the epoch.
+        rows: what it returned, when it ended well.
+        failure: why it failed, when it did.
+    """
+
+    task: Task
+    ending: Ending
+    seconds: float
+    finished_at: float
+    rows: Rows | None = None
+    failure: Failure | None = None
+
+
+def describe(error: BaseException, skip: int = 1) -> Failure:
+    """An exception as text, whatever its own methods do.
+
+    Args:
+        error: the exception.
+        skip: frames of the engine at the start of its traceback, which tell the user nothing.
+    """
+    try:
+        message = str(error)[:_MESSAGE_LENGTH]
+    except BaseException as fault:  # the user's __str__ may raise anything
+        message = f"(its __str__ raised {type(fault).__name__})"
+    trace: TracebackType | None = error.__traceback__
+    for _ in range(skip):
+        trace = trace.tb_next if trace is not None else None
+    try:
+        lines = traceback.TracebackException(
+            type(error), error, trace, limit=50, lookup_lines=True, compact=True
+        ).format()
+        text = "".join(lines)
+    except BaseException as fault:
+        text = f"(no traceback: formatting it raised {type(fault).__name__})"
+    if len(text) > _TRACEBACK_LENGTH:
+        half = _TRACEBACK_LENGTH // 2
+        text = f"{text[:half]}\n  …\n{text[-half:]}"
+    return Failure(type(error).__name__, storable(message), storable(text))
+
+
+def storable(text: str) -> str:
+    """`text` with lone surrogates written out, which no database stores."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode(errors="backslashreplace").decode()
+    return text
+
+
+class Outcomes:
+    """Outcomes on their way from many threads to the collector, and the bytes that are not yet written.
+
+    Args:
+        max_bytes: unwritten bytes beyond which `set_throttled(True)` is called.
+        set_throttled: opens and closes the way for new items.
+    """
+
+    def __init__(self, max_bytes: int, set_throttled: Callable[[bool], None]) -> None:
+        self._max_bytes = max_bytes
+        self._set_throttled = set_throttled
+        self._waiting: deque[Outcome] = deque()
+        self._lock = threading.Lock()
+        self._uncollected = 0
+        self.unwritten = 0
+        """Bytes of rows that were handed over and are not yet in the database."""
+        self.hurry = threading.Event()
+        """Set when the collector should not wait for its next turn."""
+
+    def put(self, outcome: Outcome) -> None:
+        """Hand over an outcome; called by many threads."""
+        rows = outcome.rows
+        self._waiting.append(outcome)
+        if rows is not None and rows.nbytes >= _LARGE:
+            self._count(rows.nbytes)
+        if len(self._waiting) >= _MAX_OUTCOMES:
+            self._set_throttled(True)
+            self.hurry.set()
+
+    def take_all(self) -> list[Outcome]:
+        """Everything that waits, in order; called by the collector."""
+        outcomes: list[Outcome] = []
+        waiting = self._waiting
+        with self._lock:
+            self._uncollected = 0
+        try:
+            for _ in range(2 * _MAX_OUTCOMES):
+                outcomes.append(waiting.popleft())
+        except IndexError:
+            pass
+        small = sum(o.rows.nbytes for o in outcomes if o.rows is not None and o.rows.nbytes < _LARGE)
+        with self._lock:
+            self.unwritten += small
+        self._judge()
+        return outcomes
+
+    def written(self, nbytes: int) -> None:
+        """This many bytes need no longer be kept."""
+        with self._lock:
+            self.unwritten -= nbytes
+        self._judge()
+
+    def _count(self, nbytes: int) -> None:
+        with self._lock:
+            self.unwritten += nbytes
+            self._uncollected += nbytes
+        if self.unwritten >= self._max_bytes:
+            self._set_throttled(True)
+        if self._uncollected >= self._max_bytes // 4:
+            self.hurry.set()
+
+    def _judge(self) -> None:
+        self._set_throttled(self.unwritten >= self._max_bytes or len(self._waiting) >= _MAX_OUTCOMES)

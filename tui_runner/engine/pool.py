@@ -1,0 +1,119 @@
+"""A pool of threads that take items and execute them, one at a time each.
+
+There is no future per item and no list of results: a thread takes a task, calls the function and puts the outcome
+into a buffer. Threads are daemons, so one that never returns cannot hold up the end of the process.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from typing import Protocol
+
+from tui_runner.engine.execution import Execution
+from tui_runner.engine.outcome import Outcomes
+from tui_runner.engine.work import Task, WorkQueue
+
+_TIMEOUT_GRACE = 0.2
+"""Seconds past its deadline before an attempt is ended from outside: a function that keeps its deadline itself
+(an HTTP client that was given it) raises about then, with a better message than ours."""
+
+
+class Pool(Protocol):
+    """What executes tasks: threads, or tasks of an event loop."""
+
+    def set_threads(self, threads: int) -> None:
+        """Execute this many items at once; surplus takers end after the item they have."""
+
+    def in_flight(self) -> Iterator[tuple[Task, float]]:
+        """What is being executed, each with the `time.perf_counter()` of its start; a picture, not exact."""
+
+    def end_overdue(self) -> None:
+        """End attempts that are past their deadline and do not end by themselves."""
+
+    def join(self, timeout: float) -> int:
+        """After `WorkQueue.end`: wait until everything has ended; returns how many items have not by then."""
+
+
+class _Lane(threading.Thread):
+    """One thread of the pool. It alone writes `task` and `started`; others read them."""
+
+    def __init__(self, pool: ThreadPool, number: int) -> None:
+        super().__init__(name=f"item-{number}", daemon=True)
+        self._pool = pool
+        self.task: Task | None = None
+        self.started = 0.0
+
+    def run(self) -> None:
+        """Execute tasks until the queue says to end, or an attempt was ended from outside."""
+        queue, execution, outcomes = self._pool.queue, self._pool.execution, self._pool.outcomes
+        try:
+            while (task := queue.take()) is not None:
+                self.started = time.perf_counter()
+                self.task = task
+                outcome = execution.run(task)
+                self.task = task = None
+                if outcome is None:
+                    return  # a fresh thread has taken this one's place
+                outcomes.put(outcome)
+                del outcome  # its rows must not outlive their flush while this thread waits for the next item
+        finally:
+            self._pool.lanes.discard(self)
+
+
+class ThreadPool:
+    """Executes items in threads. See `Pool`.
+
+    Args:
+        queue: where tasks come from.
+        execution: how one is executed.
+        outcomes: where outcomes go.
+    """
+
+    def __init__(self, queue: WorkQueue, execution: Execution, outcomes: Outcomes) -> None:
+        self.queue = queue
+        self.execution = execution
+        self.outcomes = outcomes
+        self.lanes: set[_Lane] = set()
+        self._started = 0
+
+    def set_threads(self, threads: int) -> None:
+        """Execute this many items at once; surplus threads end after the item they have."""
+        self._start(self.queue.set_lanes(threads))
+
+    def in_flight(self) -> Iterator[tuple[Task, float]]:
+        """What is being executed, each with the `time.perf_counter()` of its start; a picture, not exact."""
+        for lane in list(self.lanes):
+            task = lane.task
+            if task is not None:
+                yield task, lane.started
+
+    def end_overdue(self) -> None:
+        """Record attempts that are past their deadline, and let fresh threads take their threads' places."""
+        if self.execution.timeout is None:
+            return
+        now = time.monotonic()
+        for lane in list(self.lanes):
+            task = lane.task
+            if task is None or task.deadline is None or now < task.deadline + _TIMEOUT_GRACE:
+                continue
+            outcome = self.execution.time_out(task, time.perf_counter() - lane.started)
+            if outcome is not None:
+                self.lanes.discard(lane)
+                self._start(1)
+                self.outcomes.put(outcome)
+
+    def join(self, timeout: float) -> int:
+        """Wait until every thread has ended; returns how many have not within `timeout` seconds."""
+        end = time.monotonic() + timeout
+        for lane in list(self.lanes):
+            lane.join(max(0.0, end - time.monotonic()))
+        return len(self.lanes)
+
+    def _start(self, count: int) -> None:
+        for _ in range(count):
+            lane = _Lane(self, self._started)
+            self._started += 1
+            self.lanes.add(lane)
+            lane.start()

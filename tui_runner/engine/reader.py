@@ -1,0 +1,76 @@
+"""Reads the input ahead of the run, in a thread of its own: an input may be slow, and is the user's code."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+
+from tui_runner.engine.events import InputEnded, InputFailed
+from tui_runner.engine.outcome import describe
+from tui_runner.errors import UserError
+from tui_runner.inputs import InputChunk
+
+
+@dataclass(frozen=True, slots=True)
+class ItemsRead:
+    """A chunk was cut from the input; of its items those at `pending` are not recorded as ok."""
+
+    chunk: InputChunk
+    pending: Collection[int]
+
+
+class InputReader:
+    """Cuts chunks from the input, as many as are asked for.
+
+    Args:
+        chunks: the input, cut.
+        recorded: keys of the items that are done already.
+        deliver: takes `ItemsRead`, and in the end `InputEnded` or `InputFailed`.
+    """
+
+    def __init__(
+        self,
+        chunks: Iterator[InputChunk],
+        recorded: Collection[str],
+        deliver: Callable[[ItemsRead | InputEnded | InputFailed], None],
+    ) -> None:
+        self._chunks = chunks
+        self._recorded = recorded
+        self._deliver = deliver
+        self._wanted: queue.SimpleQueue[int] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="input", daemon=True)
+
+    def start(self) -> None:
+        """Begin; nothing is read before the first `read`."""
+        self._thread.start()
+
+    def read(self, count: int) -> None:
+        """Cut this many chunks more."""
+        self._wanted.put(count)
+
+    def stop(self) -> None:
+        """Read nothing more. An input that is being waited for cannot be interrupted; the thread is left behind."""
+        self._wanted.put(0)
+
+    def _run(self) -> None:
+        try:
+            while count := self._wanted.get():
+                for _ in range(count):
+                    chunk = next(self._chunks, None)
+                    if chunk is None:
+                        self._deliver(InputEnded())
+                        return
+                    self._deliver(ItemsRead(chunk, self._pending(chunk)))
+        except UserError as error:
+            self._deliver(InputFailed(str(error)))
+        except BaseException as error:  # the input is the user's generator, which may raise anything
+            failure = describe(error)
+            self._deliver(InputFailed(f"the input ended with {failure.type}: {failure.message}"))
+
+    def _pending(self, chunk: InputChunk) -> Collection[int]:
+        first = chunk.first_item
+        if not self._recorded:
+            return range(first, first + len(chunk.keys))
+        return [first + index for index, key in enumerate(chunk.keys) if key not in self._recorded]

@@ -1,0 +1,100 @@
+"""Which failures are worth another attempt, and when.
+
+Delays are exponential with full jitter, `uniform(0, min(cap, base * 2**n))`: the variant that finishes soonest
+with the least load in Marc Brooker's comparison ("Exponential Backoff And Jitter", AWS Architecture Blog, 2015).
+"""
+
+from __future__ import annotations
+
+import errno
+import http.client
+import random
+import socket
+import ssl
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+BASE_SECONDS = 0.5
+"""Upper end of the first delay: long enough for a server to get over a hiccup, too short for anyone to notice."""
+CAP_SECONDS = 60.0
+"""Longest delay: an outage of hours is a matter for a pause of the run, not for ever longer waits."""
+
+TRANSIENT_STATUSES = frozenset({408, 425, 429}) | frozenset(range(500, 600)) - {501, 505}
+"""HTTP answers that another attempt may turn into a good one."""
+
+_TRANSIENT_ERRNOS = frozenset(
+    {
+        errno.EAGAIN,
+        errno.ECONNABORTED,
+        errno.ECONNREFUSED,
+        errno.ECONNRESET,
+        errno.EHOSTDOWN,
+        errno.EHOSTUNREACH,
+        errno.EINTR,
+        errno.EMFILE,
+        errno.ENETDOWN,
+        errno.ENETRESET,
+        errno.ENETUNREACH,
+        errno.ENFILE,
+        errno.EPIPE,
+        errno.ETIMEDOUT,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """When an item is tried again.
+
+    Attributes:
+        retries: attempts after the first one.
+        base: upper end of the first delay, seconds.
+        cap: upper end of every delay, seconds.
+        uniform: source of jitter, `random.uniform` but in tests.
+    """
+
+    retries: int
+    base: float = BASE_SECONDS
+    cap: float = CAP_SECONDS
+    uniform: Callable[[float, float], float] = field(default=random.uniform)
+
+    def delay(self, attempts: int) -> float:
+        """Seconds to wait after `attempts` attempts have failed."""
+        return self.uniform(0.0, min(self.cap, self.base * 2.0 ** min(attempts - 1, 63)))
+
+
+def is_transient(error: BaseException) -> bool:
+    """Whether another attempt may succeed: network trouble, timeouts, and HTTP answers that say so.
+
+    Errors of HTTP libraries are recognised without importing any of them: by their base classes where the library
+    is loaded, and by the status of the response they carry.
+    """
+    if isinstance(error, (ConnectionError, TimeoutError, socket.gaierror, http.client.HTTPException)):
+        return True
+    if isinstance(error, ssl.SSLError):
+        return not isinstance(error, ssl.SSLCertVerificationError)
+    status = _status(error)
+    if status is not None:
+        return status in TRANSIENT_STATUSES
+    if isinstance(error, OSError):
+        return error.errno in _TRANSIENT_ERRNOS
+    for module, name in (
+        ("httpx", "TransportError"),
+        ("aiohttp", "ClientConnectionError"),
+        ("urllib3.exceptions", "HTTPError"),
+    ):
+        base = getattr(sys.modules.get(module), name, None)
+        if isinstance(base, type) and isinstance(error, base):
+            return True
+    return False
+
+
+def _status(error: BaseException) -> int | None:
+    """HTTP status that an error of httpx, requests, urllib or aiohttp stands for."""
+    response = getattr(error, "response", None)
+    for holder, name in ((response, "status_code"), (error, "code"), (error, "status")):
+        status = getattr(holder, name, None)
+        if isinstance(status, int) and 100 <= status < 600:
+            return status
+    return None

@@ -1,0 +1,536 @@
+"""Runs a plan: the thread that feeds the scheduler and carries out what it decides.
+
+    reader ──ItemsRead──▶ ┌────────────┐ ──actions──▶ backend, reader, ingest
+    backend ──reports───▶ │ inbox      │
+    ingest ──Committed──▶ │ one thread │ ──4 Hz─────▶ snapshot
+    commands ───────────▶ └────────────┘
+
+Every other thread only puts something into the inbox; the scheduler, the board and the items of open chunks
+belong to the runner's thread alone, so none of them needs a lock.
+"""
+
+from __future__ import annotations
+
+import platform
+import queue
+import threading
+import time
+from collections.abc import Collection
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from tui_runner import __version__
+from tui_runner.engine.backends.base import Backend
+from tui_runner.engine.backends.inline import InlineBackend
+from tui_runner.engine.backends.process import ProcessBackend
+from tui_runner.engine.board import Board, RunIdentity
+from tui_runner.engine.chunk import Chunk, RunState
+from tui_runner.engine.collector import deserialize
+from tui_runner.engine.events import (
+    Action,
+    Begin,
+    CancelChunks,
+    ChangeOpenChunks,
+    ChangeThreads,
+    ChunkEnded,
+    ChunkRead,
+    EndRun,
+    Event,
+    KillRun,
+    KillWorker,
+    PauseChunks,
+    PauseRun,
+    ReadChunks,
+    ResumeChunks,
+    ResumeRun,
+    RetryChunks,
+    RunAgain,
+    SendChunk,
+    SendOrder,
+    StartWorker,
+    StopRun,
+    Tell,
+    Tick,
+)
+from tui_runner.engine.limits import FailureLimit
+from tui_runner.engine.monitor import MemoryMeasured, Monitor
+from tui_runner.engine.outcome import describe
+from tui_runner.engine.plan import RunPlan
+from tui_runner.engine.protocol import (
+    Flush,
+    LogLines,
+    OpenChunk,
+    Progress,
+    Report,
+    WorkerConfig,
+    WorkerLost,
+    Written,
+    pack,
+)
+from tui_runner.engine.reader import InputReader, ItemsRead
+from tui_runner.engine.scheduler import Scheduler
+from tui_runner.engine.snapshot import Snapshot
+from tui_runner.errors import DatabaseError, UserError
+from tui_runner.inputs import InputChunk, cut, total_items
+from tui_runner.store.database import Database
+from tui_runner.store.ingest import Ingest
+from tui_runner.store.ledger import Ledger
+from tui_runner.store.records import Batch, ChunkRecord, RunRecord, SampleRecord
+
+_SNAPSHOT_SECONDS = 0.25
+_SAMPLE_SECONDS = 5.0
+"""Between rows of `runner.samples`: 7,200 rows in a run of ten hours."""
+_MAX_BUFFERED_BYTES = 64 << 20
+"""Rows that are not yet written, over all workers: a second's worth at any rate DuckDB takes."""
+_EVENTS_A_TURN = 500
+"""Events handled before the clock is looked at again."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Committed:
+    """These batches are in the database; their tickets are (worker, bytes)."""
+
+    tickets: list[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _WriteFailed:
+    """The database did not take a flush."""
+
+    error: BaseException
+
+
+class Runner:
+    """One run, from its plan to its last commit. See `control.RunControl` for the commands.
+
+    `open` takes the database and finds or begins the run; `start` begins to execute; `join` waits for the end;
+    `close` gives the database back. Between the end and `close` the results can be queried through `database`.
+    """
+
+    def __init__(self, plan: RunPlan) -> None:
+        self.plan = plan
+        self.resumed = False
+        self._inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="runner", daemon=True)
+        self._inputs: dict[int, InputChunk] = {}
+        self._opened_at: dict[int, datetime] = {}
+        self._replaced: set[str] = set()
+        self._database: Database | None = None
+        self._fault: BaseException | None = None
+        self._last_sample = 0.0
+
+    # --- before the start ----------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Take the database, and find the run to go on with or begin a new one.
+
+        Raises:
+            DatabaseError: the database cannot be used.
+            UserError: there is no run to resume.
+        """
+        plan = self.plan
+        database = Database.open(plan.database)
+        try:
+            ledger = Ledger(database.cursor())
+            record = self._find_run(ledger)
+            recorded: set[str] = set()
+            paused = False
+            if record is None:
+                record = self._begin_run(ledger)
+            else:
+                self.resumed = True
+                recorded, self._replaced = ledger.recorded(record.run_id)
+                paused = plan.stay_paused and record.state == RunState.PAUSED
+                state = RunState.PAUSED if paused else RunState.RUNNING
+                ledger.reopen_run(record.run_id, asdict(plan.settings), state.value)
+            database.note_run(record.run_id)
+        except BaseException:
+            database.close()
+            raise
+        self._database = database
+        self._prepare(record, recorded, paused)
+
+    def _find_run(self, ledger: Ledger) -> RunRecord | None:
+        plan = self.plan
+        if plan.new:
+            return None
+        if plan.run_id is not None:
+            return ledger.run(plan.run_id)
+        record = ledger.find_unfinished(
+            job=plan.job.name,
+            job_path=plan.job.path,
+            table_name=plan.table,
+            input=plan.source.text,
+            params=dict(plan.stored_params),
+        )
+        if record is None and plan.resume:
+            raise UserError(
+                f"no unfinished run of {plan.job.name} with this input and these parameters",
+                str(plan.database),
+                "leave out --resume to start a new one, or see: tui-runner runs",
+            )
+        return record
+
+    def _begin_run(self, ledger: Ledger) -> RunRecord:
+        plan = self.plan
+        record = RunRecord(
+            run_id=0,
+            job=plan.job.name,
+            job_path=plan.job.path,
+            table_name=plan.table,
+            input=plan.source.text,
+            params=dict(plan.stored_params),
+            settings=asdict(plan.settings),
+            state=RunState.RUNNING.value,
+            items_total=total_items(plan.source, plan.limit),
+            started_at=datetime.now(UTC),
+            ended_at=None,
+            host=platform.node(),
+            version=__version__,
+        )
+        return ledger.run(ledger.begin_run(record))
+
+    def _prepare(self, record: RunRecord, recorded: Collection[str], paused: bool) -> None:
+        plan, settings = self.plan, self.plan.settings
+        limit = None if settings.max_failures is None else FailureLimit.parse(settings.max_failures)
+        self.run_id = record.run_id
+        self._started_at = record.started_at.timestamp()
+        self._scheduler = Scheduler(
+            threads=settings.threads,
+            workers=settings.workers,
+            open_chunks=settings.open_chunks,
+            grace=settings.grace,
+            max_failures=limit,
+            paused=paused,
+        )
+        self._identity = RunIdentity(
+            run_id=record.run_id,
+            job=plan.job.name,
+            table=plan.table,
+            database=str(plan.database),
+            started_at=self._started_at,
+            items_total=total_items(plan.source, plan.limit),
+            chunk_size=settings.chunk_size,
+            memory_limit=settings.max_memory,
+        )
+        self._backend: Backend = (
+            InlineBackend(plan.job, self._inbox.put)
+            if settings.backend == "inline"
+            else ProcessBackend(self._inbox.put)
+        )
+        self._reader = InputReader(cut(plan.source, settings.chunk_size, limit=plan.limit), recorded, self._inbox.put)
+        self._ingest = Ingest(
+            self.database,
+            record.run_id,
+            plan.table,
+            on_written=lambda tickets: self._inbox.put(_Committed(tickets)),
+            on_error=lambda error: self._inbox.put(_WriteFailed(error)),
+            replaced_keys=self._replaced,
+        )
+        self._monitor = Monitor(self._backend.pids, self.database.size_bytes, self._inbox.put)
+        self._board = Board(self._identity, self._scheduler, time.monotonic())
+
+    # --- commands, from any thread -------------------------------------------------------------------------
+
+    @property
+    def database(self) -> Database:
+        """The database of this run, while it is open."""
+        if self._database is None:
+            raise RuntimeError("the runner has no open database")
+        return self._database
+
+    def start(self) -> None:
+        """Begin; call once, after `open`."""
+        self._thread.start()
+
+    def snapshot(self) -> Snapshot:
+        """The newest picture of the run."""
+        return self._board.last
+
+    def pause(self) -> None:
+        """Start no new items; those in flight finish."""
+        self._inbox.put(PauseRun())
+
+    def resume(self) -> None:
+        """Go on after `pause`."""
+        self._inbox.put(ResumeRun())
+
+    def pause_chunks(self, numbers: Collection[int]) -> None:
+        """Start no new items of these chunks."""
+        self._inbox.put(PauseChunks(tuple(numbers)))
+
+    def resume_chunks(self, numbers: Collection[int]) -> None:
+        """Go on with these chunks."""
+        self._inbox.put(ResumeChunks(tuple(numbers)))
+
+    def cancel_chunks(self, numbers: Collection[int]) -> None:
+        """End these chunks: items that have not started are recorded as cancelled."""
+        self._inbox.put(CancelChunks(tuple(numbers)))
+
+    def retry_chunks(self, numbers: Collection[int]) -> None:
+        """Run again what failed or was cancelled in these chunks, which have ended."""
+        self._inbox.put(RetryChunks(tuple(numbers)))
+
+    def set_threads(self, threads: int) -> None:
+        """Execute this many items at once, over all workers."""
+        self._inbox.put(ChangeThreads(threads))
+
+    def set_open_chunks(self, open_chunks: int) -> None:
+        """Keep this many chunks open at once."""
+        self._inbox.put(ChangeOpenChunks(open_chunks))
+
+    def stop(self) -> None:
+        """Drain: start no new items, write those that finish within the grace time, then end as `stopped`."""
+        self._inbox.put(StopRun(RunState.STOPPED, "stopped on request; resume it whenever you like"))
+
+    def kill(self) -> None:
+        """End at once; what is not yet written is run again on resume."""
+        self._inbox.put(KillRun(RunState.STOPPED, "killed on request; resume it whenever you like"))
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait for the end of the run, at most `timeout` seconds; whether it has ended.
+
+        Raises:
+            DatabaseError: the database took no more rows; what it has is safe.
+            Exception: whatever went wrong in tui-runner itself.
+        """
+        ended = self._ended.wait(timeout)
+        if ended and self._fault is not None:
+            raise self._fault
+        return ended
+
+    def close(self) -> None:
+        """Give the database back; call after the end."""
+        if self._database is not None:
+            self._database.close()
+            self._database = None
+
+    # --- the runner's thread -------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            self._ingest.start()
+            self._reader.start()
+            self._monitor.start()
+            if self.resumed:
+                self._tell("INFO", f"run {self.run_id} goes on: what is recorded is not run again")
+            self._handle(Begin())
+            while not self._scheduler.state.ended:
+                self._turn()
+        except BaseException as fault:  # handed to whoever waits in `join`
+            self._fault = fault
+            failure = describe(fault, skip=0)
+            self._scheduler.state = RunState.FAILED
+            self._scheduler.reason = f"a fault of tui-runner: {failure.type}: {failure.message}"
+        finally:
+            self._finish()
+
+    def _finish(self) -> None:
+        """Leave nothing behind but what is written."""
+        try:
+            self._reader.stop()
+            self._backend.close()
+            self._monitor.stop()
+            self._ingest.close()
+        except BaseException as fault:
+            self._fault = self._fault or fault
+        finally:
+            self._board.snapshot(time.monotonic())
+            self._ended.set()
+
+    def _turn(self) -> None:
+        """Take what is in the inbox, and draw a snapshot when it is time."""
+        due = self._board.last.at + self._board.began + _SNAPSHOT_SECONDS
+        try:
+            self._take(self._inbox.get(timeout=max(0.0, due - time.monotonic())))
+            for _ in range(_EVENTS_A_TURN):
+                self._take(self._inbox.get_nowait())
+        except queue.Empty:
+            pass
+        now = time.monotonic()
+        if now >= due:
+            self._handle(Tick())
+            self._board.snapshot(now)
+
+    def _take(self, message: Any) -> None:
+        """Something from the inbox: the scheduler's business, the board's, or both."""
+        now = time.monotonic()
+        match message:
+            case ItemsRead(chunk, pending):
+                if pending:
+                    self._inputs[chunk.number] = chunk
+                self._handle(ChunkRead(chunk.number, chunk.first_item, len(chunk.keys), pending))
+            case _Committed(tickets):
+                for worker, nbytes in tickets:
+                    self._backend.send(worker, Written(nbytes))
+            case _WriteFailed(error):
+                self._database_lost(error)
+            case MemoryMeasured():
+                self._board.measured(message, now)
+                self._record_sample(message, now)
+            case _ if isinstance(message, Report):
+                self._take_report(message, now)
+            case _:
+                self._handle(message)
+
+    def _take_report(self, report: Report, now: float) -> None:
+        if not self._scheduler.knows(report.worker):
+            return
+        match report:
+            case Progress():
+                self._board.progress(report)
+            case LogLines():
+                self._board.logged(report)
+            case Flush():
+                self._handle(report)
+                self._board.flushed(report, now)
+                self._ingest.submit(_batch(report))
+            case WorkerLost():
+                self._board.worker_gone(report.worker)
+                self._handle(report)
+            case _:
+                self._handle(report)
+
+    def _handle(self, event: Event) -> None:
+        state = self._scheduler.state
+        for action in self._scheduler.handle(event, time.monotonic()):
+            self._perform(action)
+        if self._scheduler.state is not state and not self._scheduler.state.ended:
+            self._ingest.record_state(self._scheduler.state.value, items_total=self._items_total(), ended_at=None)
+
+    def _perform(self, action: Action) -> None:
+        match action:
+            case ReadChunks(count):
+                self._reader.read(count)
+            case StartWorker(worker, threads, paused):
+                self._backend.start_worker(self._worker_config(worker, threads, paused))
+            case SendChunk():
+                self._send_chunk(action)
+            case SendOrder(worker, order):
+                self._backend.send(worker, order)
+            case KillWorker(worker):
+                self._backend.kill_worker(worker)
+            case ChunkEnded(number, failed):
+                self._chunk_ended(number, failed)
+            case RunAgain(number, positions):
+                chunk = self._inputs[number]
+                self._replaced.update(chunk.keys[position - chunk.first_item] for position in positions)
+            case Tell(level, text):
+                self._tell(level, text)
+            case EndRun(state):
+                self._end(state)
+
+    def _worker_config(self, worker: int, threads: int, paused: bool) -> WorkerConfig:
+        plan, settings = self.plan, self.plan.settings
+        return WorkerConfig(
+            worker=worker,
+            job=plan.job.reference,
+            params=plan.params,
+            by_name=plan.by_name,
+            threads=threads,
+            retries=settings.retries,
+            timeout=settings.timeout,
+            rate=None if settings.rate is None else settings.rate / settings.workers,
+            per_host=settings.per_host,
+            max_buffered_bytes=_MAX_BUFFERED_BYTES // settings.workers,
+            paused=paused,
+        )
+
+    def _send_chunk(self, action: SendChunk) -> None:
+        chunk = self._inputs[action.chunk]
+        failures = self._scheduler.chunks[action.chunk].failures
+        indexes = [position - chunk.first_item for position in action.positions]
+        self._opened_at.setdefault(action.chunk, datetime.now(UTC))
+        order = OpenChunk(
+            action.chunk,
+            list(action.positions),
+            [chunk.keys[index] for index in indexes],
+            pack([chunk.values[index] for index in indexes]),
+            [failures.get(position, 0) for position in action.positions] if failures else (),
+            action.paused,
+        )
+        self._backend.send(action.worker, order)
+
+    def _chunk_ended(self, number: int, failed: Collection[int]) -> None:
+        self._board.chunk_ended(number)
+        if not failed:
+            self._inputs.pop(number, None)
+        chunk = self._scheduler.chunks[number]
+        if chunk.started_at is not None:
+            self._ingest.record_chunk(self._chunk_record(chunk))
+        self._opened_at.pop(number, None)
+
+    def _end(self, state: RunState) -> None:
+        """Record how the run and its open chunks stand; `_finish` waits until that is written."""
+        for chunk in self._scheduler.chunks:
+            if chunk.started_at is not None and not chunk.state.ended:
+                self._ingest.record_chunk(self._chunk_record(chunk))
+        self._ingest.record_state(state.value, items_total=self._items_total(), ended_at=datetime.now(UTC))
+
+    def _database_lost(self, error: BaseException) -> None:
+        """Nothing can be written: end at once, what is not committed runs again on resume."""
+        if self._fault is None:
+            reason = str(error).strip().split("\n", 1)[0]
+            what = f"the database did not take the rows: {reason}"
+            self._fault = DatabaseError(what, str(self.plan.database), "mend that, then run the same command again")
+            self._handle(KillRun(RunState.FAILED, what))
+
+    # --- records -------------------------------------------------------------------------------------------
+
+    def _items_total(self) -> int | None:
+        chunks = self._scheduler.chunks
+        if self._scheduler.input_ended:
+            return chunks[-1].first_item + chunks[-1].items if chunks else 0
+        return self._identity.items_total
+
+    def _chunk_record(self, chunk: Chunk) -> ChunkRecord:
+        now = datetime.now(UTC)
+        counts = chunk.counts
+        return ChunkRecord(
+            chunk=chunk.number,
+            first_item=chunk.first_item,
+            items=chunk.items,
+            state=chunk.state.value,
+            done=counts.done,
+            failed=counts.failed,
+            rows=counts.rows,
+            retries=counts.retries,
+            started_at=self._opened_at.get(chunk.number),
+            ended_at=now if chunk.state.ended else None,
+            busy_seconds=counts.busy_seconds,
+        )
+
+    def _record_sample(self, memory: MemoryMeasured, now: float) -> None:
+        if now - self._last_sample < _SAMPLE_SECONDS:
+            return
+        self._last_sample = now
+        picture, counts = self._board.last, self._scheduler.counts
+        self._ingest.record_sample(
+            SampleRecord(
+                sampled_at=datetime.now(UTC),
+                items_done=counts.done,
+                items_failed=counts.failed,
+                rows=counts.rows,
+                in_flight=picture.in_flight,
+                threads=picture.threads,
+                items_per_second=picture.items_per_second,
+                app_rss=memory.app_rss,
+                workers_rss=memory.workers_rss,
+                db_bytes=memory.db_bytes,
+            )
+        )
+
+    def _tell(self, level: str, text: str) -> None:
+        self._board.tell(time.monotonic(), level, text)
+
+
+def _batch(flush: Flush) -> Batch:
+    return Batch(
+        ticket=(flush.worker, flush.nbytes),
+        tables=tuple(deserialize(table) for table in flush.tables),
+        items=deserialize(flush.items),
+        errors=deserialize(flush.errors) if flush.errors else None,
+        rows=flush.rows,
+    )

@@ -1,0 +1,534 @@
+"""Decides what runs where. It does nothing itself: events go in, actions come out.
+
+Theory of operation
+-------------------
+The scheduler has no threads, reads no clock and does no I/O, so every sequence of events can be tested. Its owner
+(the runner's thread) feeds it events one at a time, `handle(event, now)`, and carries out the actions it returns,
+in order.
+
+*Chunks* are cut from the input a few ahead (`ReadChunks`), wait in order, and are sent to the worker with the fewest.
+A chunk is *open* while its worker still has items of it to start; when the last one was started (`ChunkExhausted`)
+the next chunk is sent, so threads never wait for the slowest item of a chunk. Paused chunks are not open: others
+take their place.
+
+*What has been received is done.* `Flush` names the items that ended; the scheduler crosses them off the chunk's
+`pending`. When a worker is lost, what is still pending waits again, at the front. Reports of a worker that is not
+known (any more) are ignored by the runner, so an item cannot be crossed off twice.
+
+*Ending*: when the input has ended and every chunk too, or when the run is stopped, workers are told to drain; the run
+ends when the last of them is gone.
+
+The transitions of chunks are in `chunk.TRANSITIONS`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from tui_runner.engine.chunk import Chunk, ChunkState, Counts, RunState
+from tui_runner.engine.events import (
+    Action,
+    Begin,
+    CancelChunks,
+    ChangeOpenChunks,
+    ChangeThreads,
+    ChunkEnded,
+    ChunkRead,
+    EndRun,
+    Event,
+    InputEnded,
+    InputFailed,
+    KillRun,
+    KillWorker,
+    PauseChunks,
+    PauseRun,
+    ReadChunks,
+    ResumeChunks,
+    ResumeRun,
+    RetryChunks,
+    RunAgain,
+    SendChunk,
+    SendOrder,
+    StartWorker,
+    StopRun,
+    Tell,
+    Tick,
+)
+from tui_runner.engine.limits import FailureLimit
+from tui_runner.engine.protocol import (
+    Cancel,
+    ChunkExhausted,
+    ChunkFinished,
+    Drain,
+    Drained,
+    Flush,
+    Order,
+    Pause,
+    Ready,
+    Resume,
+    SetThreads,
+    WorkerFailed,
+    WorkerLost,
+)
+
+_MAX_LOSSES = 5
+"""Workers lost one after the other without a single item ending between: starting another would not help."""
+_EXHAUSTED_FACTOR = 4
+"""Chunks with workers, for each that is open: a bound on how many wait for stragglers and retries alone."""
+_DRAIN_SLACK = 5.0
+"""Seconds beyond the grace time after which a worker that does not drain is killed."""
+_TEARDOWN_SLACK = 15.0
+"""Seconds a worker may take to run the job's teardown when the run is finished."""
+
+
+@dataclass(slots=True, eq=False)
+class _Worker:
+    """A worker as the scheduler sees it."""
+
+    number: int
+    ready: bool = False
+    draining_until: float | None = None
+    killed: bool = False
+    open: set[int] = field(default_factory=set)
+    chunks: set[int] = field(default_factory=set)
+
+
+class Scheduler:
+    """The decisions of one run. Its owner calls `handle`; everybody else may only read.
+
+    Args:
+        threads: items executed at once, over all workers.
+        workers: how many workers.
+        open_chunks: chunks with items to start that are with workers at once.
+        grace: seconds that items in flight have to finish when the run is stopped.
+        max_failures: stop in order beyond this, None for no bound.
+        paused: whether the run begins paused.
+    """
+
+    def __init__(
+        self,
+        *,
+        threads: int,
+        workers: int,
+        open_chunks: int,
+        grace: float,
+        max_failures: FailureLimit | None = None,
+        paused: bool = False,
+    ) -> None:
+        self.threads = threads
+        self.worker_count = workers
+        self.open_chunks = open_chunks
+        self.state = RunState.PAUSED if paused else RunState.RUNNING
+        self.reason = ""
+        self.chunks: list[Chunk] = []
+        self.counts = Counts()
+        self.skipped = 0
+        self.input_ended = False
+        self.changed: set[int] = set()
+        """Numbers of chunks that changed since the owner last cleared it."""
+        self._grace = grace
+        self._max_failures = max_failures
+        self._waiting: deque[int] = deque()
+        self._unended = 0
+        self._requested = 0
+        self._workers: dict[int, _Worker] = {}
+        self._next_worker = 0
+        self._losses = 0
+        self._end_state = RunState.FINISHED
+        self._began = False
+        self._paused_at: float | None = None
+        self._paused_seconds = 0.0
+        self._began_at = 0.0
+        self._actions: list[Action] = []
+        self._now = 0.0
+
+    @property
+    def ready_workers(self) -> int:
+        """Workers that can take chunks."""
+        return sum(worker.ready for worker in self._workers.values())
+
+    def knows(self, worker: int) -> bool:
+        """Whether reports of this worker are to be believed."""
+        return worker in self._workers
+
+    def active(self, now: float) -> float:
+        """Seconds the run has been going on at `now`, without those it was paused."""
+        end = self._paused_at if self._paused_at is not None else now
+        return max(0.0, end - self._began_at - self._paused_seconds)
+
+    def handle(self, event: Event, now: float) -> list[Action]:
+        """What is to be done because of `event`, which happened at `now` (monotonic seconds)."""
+        self._now = now
+        self._actions = []
+        match event:
+            case Begin():
+                self._begin()
+            case ChunkRead():
+                self._chunk_read(event)
+            case InputEnded():
+                self._requested = 0
+                self.input_ended = True
+            case InputFailed(message):
+                self.input_ended = True
+                self._stop(RunState.FAILED, message)
+            case PauseRun():
+                self._pause_run()
+            case ResumeRun():
+                self._resume_run()
+            case PauseChunks(numbers):
+                self._each(numbers, self._pause_chunk)
+            case ResumeChunks(numbers):
+                self._each(numbers, self._resume_chunk)
+            case CancelChunks(numbers):
+                self._each(numbers, self._cancel_chunk)
+            case RetryChunks(numbers):
+                self._each(numbers, self._retry_chunk)
+            case ChangeThreads(threads):
+                self._change_threads(max(1, threads))
+            case ChangeOpenChunks(open_chunks):
+                self.open_chunks = max(1, open_chunks)
+                self._tell("INFO", f"open chunks: {self.open_chunks}")
+            case StopRun(state, reason):
+                self._stop(state, reason)
+            case KillRun(state, reason):
+                self._kill(state, reason)
+            case Tick():
+                self._kill_undrained()
+            case Ready() | WorkerFailed() | Drained() | WorkerLost():
+                self._worker_changed(event)
+            case ChunkExhausted() | Flush() | ChunkFinished():
+                self._chunk_reported(event)
+        self._go_on()
+        return self._actions
+
+    # --- the run -------------------------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        self._began = True
+        self._began_at = self._now
+        if self.state is RunState.PAUSED:
+            self._paused_at = self._now
+        for _ in range(self.worker_count):
+            self._start_worker()
+
+    def _pause_run(self) -> None:
+        if self.state is not RunState.RUNNING:
+            return
+        self.state = RunState.PAUSED
+        self._paused_at = self._now
+        self._order_all(Pause())
+        self._tell("INFO", "paused: items in flight finish, no new ones start")
+
+    def _resume_run(self) -> None:
+        if self.state is not RunState.PAUSED:
+            return
+        self.state = RunState.RUNNING
+        self.reason = ""
+        if self._paused_at is not None:
+            self._paused_seconds += self._now - self._paused_at
+            self._paused_at = None
+        self._order_all(Resume())
+        self._tell("INFO", "resumed")
+
+    def _change_threads(self, threads: int) -> None:
+        self.threads = threads
+        for index, worker in enumerate(self._workers.values()):
+            self._do(SendOrder(worker.number, SetThreads(self._share(index))))
+        self._tell("INFO", f"threads: {threads}")
+
+    def _stop(self, state: RunState, reason: str) -> None:
+        if self.state.ended or self.state is RunState.DRAINING:
+            return
+        if self._paused_at is not None:
+            self._paused_seconds += self._now - self._paused_at
+            self._paused_at = None
+        self.state = RunState.DRAINING
+        self.reason = reason
+        self._end_state = state
+        self._tell("WARNING" if state is RunState.FAILED else "INFO", f"stopping: {reason}")
+        for worker in self._workers.values():
+            self._drain(worker, self._grace, _DRAIN_SLACK)
+
+    def _kill(self, state: RunState, reason: str) -> None:
+        if self.state.ended:
+            return
+        self._stop(state, reason)
+        self.reason = reason
+        self._end_state = state
+        for worker in self._workers.values():
+            self._kill_worker(worker)
+
+    def _kill_undrained(self) -> None:
+        for worker in self._workers.values():
+            if worker.draining_until is not None and self._now > worker.draining_until and not worker.killed:
+                self._tell("WARNING", f"worker {worker.number} did not end in time and was killed")
+                self._kill_worker(worker)
+
+    def _go_on(self) -> None:
+        """Whatever the event was: send, read and end what can be sent, read and ended now."""
+        if not self._began or self.state.ended:
+            return
+        if self.state is RunState.RUNNING:
+            self._send_chunks()
+            self._read_ahead()
+        if self.input_ended and not self._unended and self.state in (RunState.RUNNING, RunState.PAUSED):
+            for worker in self._workers.values():
+                if worker.draining_until is None:
+                    self._drain(worker, self._grace, _TEARDOWN_SLACK)
+            if not self._workers:
+                self._end(RunState.FINISHED)
+        elif self.state is RunState.DRAINING and not self._workers:
+            self._end(self._end_state)
+
+    def _end(self, state: RunState) -> None:
+        self.state = state
+        self._do(EndRun(state, self.reason))
+
+    # --- workers -------------------------------------------------------------------------------------------
+
+    def _worker_changed(self, event: Ready | WorkerFailed | Drained | WorkerLost) -> None:
+        worker = self._workers.get(event.worker)
+        if worker is None:
+            return
+        match event:
+            case Ready():
+                worker.ready = True
+            case WorkerFailed(_, message):
+                self._kill(RunState.FAILED, message)
+            case Drained(_, stuck):
+                if stuck:
+                    text = f"{stuck} items were still running after the grace time; they run again on resume"
+                    self._tell("WARNING", text)
+            case WorkerLost(_, reason):
+                del self._workers[worker.number]
+                self._worker_lost(worker, reason)
+
+    def _worker_lost(self, worker: _Worker, reason: str) -> None:
+        lost = 0
+        for number in sorted(worker.chunks, reverse=True):
+            chunk = self.chunks[number]
+            lost += len(chunk.pending)
+            self._take_back(chunk)
+        if self.state is RunState.DRAINING or worker.draining_until is not None:
+            return
+        self._losses += 1
+        self._tell("ERROR", f"worker {worker.number} is lost ({reason or 'it ended'}): {lost} items run again")
+        if self._losses >= _MAX_LOSSES:
+            self._stop(RunState.FAILED, f"{self._losses} workers were lost in a row, the last one {reason}")
+        else:
+            self._start_worker()
+
+    def _start_worker(self) -> None:
+        worker = _Worker(self._next_worker)
+        self._next_worker += 1
+        threads = self._share(len(self._workers))
+        self._workers[worker.number] = worker
+        self._do(StartWorker(worker.number, threads, self.state is RunState.PAUSED))
+
+    def _share(self, index: int) -> int:
+        """Threads of the worker at `index`; each has at least one."""
+        each, rest = divmod(self.threads, self.worker_count)
+        return max(1, each + (index < rest))
+
+    def _drain(self, worker: _Worker, grace: float, slack: float) -> None:
+        worker.draining_until = self._now + grace + slack
+        worker.ready = False
+        self._do(SendOrder(worker.number, Drain(grace)))
+
+    def _kill_worker(self, worker: _Worker) -> None:
+        if not worker.killed:
+            worker.killed = True
+            worker.ready = False
+            self._do(KillWorker(worker.number))
+
+    # --- chunks --------------------------------------------------------------------------------------------
+
+    def _chunk_read(self, event: ChunkRead) -> None:
+        self._requested = max(0, self._requested - 1)
+        pending = set(event.pending)
+        chunk = Chunk(event.number, event.first_item, event.items, event.items - len(pending), pending)
+        self.chunks.append(chunk)
+        self.changed.add(chunk.number)
+        self.counts += chunk.counts
+        self.skipped += chunk.skipped
+        if pending:
+            self._unended += 1
+            self._waiting.append(chunk.number)
+        else:
+            self._set_state(chunk, ChunkState.DONE)
+            self._do(ChunkEnded(chunk.number, ()))
+
+    def _send_chunks(self) -> None:
+        ready = [worker for worker in self._workers.values() if worker.ready]
+        if not ready:
+            return
+        limit = self._open_limit()
+        opened = sum(len(worker.open) for worker in ready)
+        held = sum(len(worker.chunks) for worker in ready)
+        while self._waiting and opened < limit and held < _EXHAUSTED_FACTOR * limit + opened:
+            chunk = self.chunks[self._waiting.popleft()]
+            self._send(chunk, min(ready, key=lambda worker: len(worker.open)), paused=False)
+            opened += 1
+            held += 1
+
+    def _open_limit(self) -> int:
+        """Chunks to keep open; several workers need one more than each has, or they would run dry."""
+        if self.worker_count == 1:
+            return self.open_chunks
+        return max(self.open_chunks, 2 * self.worker_count)
+
+    def _send(self, chunk: Chunk, worker: _Worker, *, paused: bool) -> None:
+        chunk.worker = worker.number
+        chunk.exhausted = False
+        worker.chunks.add(chunk.number)
+        if chunk.started_at is None:
+            chunk.started_at = self.active(self._now)
+        if not paused:
+            worker.open.add(chunk.number)
+            self._set_state(chunk, ChunkState.RUNNING)
+        self._do(SendChunk(worker.number, chunk.number, sorted(chunk.pending), paused))
+
+    def _read_ahead(self) -> None:
+        if self.input_ended:
+            return
+        wanted = self._open_limit() - len(self._waiting) - self._requested
+        if wanted > 0:
+            self._requested += wanted
+            self._do(ReadChunks(wanted))
+
+    def _chunk_reported(self, event: ChunkExhausted | Flush | ChunkFinished) -> None:
+        worker = self._workers.get(event.worker)
+        if worker is None:
+            return
+        if isinstance(event, Flush):
+            self._flushed(event)
+            return
+        worker.open.discard(event.chunk)
+        chunk = self.chunks[event.chunk]
+        chunk.exhausted = True
+        if isinstance(event, ChunkFinished):
+            worker.chunks.discard(event.chunk)
+            self._finish(chunk)
+
+    def _flushed(self, flush: Flush) -> None:
+        for number, positions in flush.ended.items():
+            self.chunks[number].cross_off(positions, flush.failed.get(number, {}))
+            self._losses = 0
+        for number, counts in flush.counts.items():
+            self.counts += self.chunks[number].count(counts)
+            self.changed.add(number)
+        limit = self._max_failures
+        if limit is not None and limit.exceeded(self.counts.failed, self.counts.finished - self.skipped):
+            self._stop(RunState.FAILED, f"{self.counts.failed} items failed, more than --max-failures allows")
+
+    def _finish(self, chunk: Chunk) -> None:
+        active = self.active(self._now)
+        chunk.start_clock(active)
+        chunk.ended_at = active
+        chunk.leave_worker()
+        chunk.cancelling = False
+        self._unended -= 1
+        if chunk.counts.cancelled:
+            self._set_state(chunk, ChunkState.CANCELLED)
+        else:
+            self._set_state(chunk, ChunkState.FAILED if chunk.counts.failed else ChunkState.DONE)
+        self._do(ChunkEnded(chunk.number, tuple(chunk.failures)))
+
+    def _take_back(self, chunk: Chunk) -> None:
+        """Its worker is lost: what is pending waits again, before all others."""
+        if not chunk.pending:
+            self._finish(chunk)
+            return
+        chunk.leave_worker()
+        if chunk.state is ChunkState.RUNNING:
+            self._set_state(chunk, ChunkState.WAITING)
+            self._waiting.appendleft(chunk.number)
+        if chunk.cancelling:
+            chunk.cancelling = False
+            self._cancel_chunk(chunk)
+
+    # --- commands on chunks --------------------------------------------------------------------------------
+
+    def _each(self, numbers: Iterable[int], command: Callable[[Chunk], None]) -> None:
+        for number in sorted(set(numbers)):
+            if 0 <= number < len(self.chunks):
+                command(self.chunks[number])
+
+    def _pause_chunk(self, chunk: Chunk) -> None:
+        if chunk.state is ChunkState.WAITING:
+            self._waiting.remove(chunk.number)
+        elif chunk.state is ChunkState.RUNNING and chunk.worker is not None:
+            self._workers[chunk.worker].open.discard(chunk.number)
+            self._do(SendOrder(chunk.worker, Pause(chunk.number)))
+            chunk.stop_clock(self.active(self._now))
+        else:
+            return
+        self._set_state(chunk, ChunkState.PAUSED)
+        self._tell("INFO", f"chunk {chunk.number} paused")
+
+    def _resume_chunk(self, chunk: Chunk) -> None:
+        if chunk.state is not ChunkState.PAUSED or chunk.cancelling:
+            return
+        chunk.start_clock(self.active(self._now))
+        if chunk.worker is None:
+            self._set_state(chunk, ChunkState.WAITING)
+            self._waiting.appendleft(chunk.number)
+        else:
+            self._set_state(chunk, ChunkState.RUNNING)
+            if not chunk.exhausted:
+                self._workers[chunk.worker].open.add(chunk.number)
+            self._do(SendOrder(chunk.worker, Resume(chunk.number)))
+        self._tell("INFO", f"chunk {chunk.number} resumed")
+
+    def _cancel_chunk(self, chunk: Chunk) -> None:
+        if chunk.state.ended or chunk.cancelling:
+            return
+        worker = self._workers.get(chunk.worker) if chunk.worker is not None else self._any_worker()
+        if worker is None:
+            self._tell("WARNING", f"chunk {chunk.number} cannot be cancelled now: no worker is ready")
+            return
+        if chunk.worker is None:
+            # A worker records the items: it is the only one that writes ledger rows.
+            if chunk.state is ChunkState.WAITING:
+                self._waiting.remove(chunk.number)
+                self._set_state(chunk, ChunkState.PAUSED)
+            self._send(chunk, worker, paused=True)
+        chunk.cancelling = True
+        worker.open.discard(chunk.number)
+        self._do(SendOrder(worker.number, Cancel(chunk.number)))
+        self._tell("INFO", f"chunk {chunk.number} cancelled: items in flight finish")
+
+    def _retry_chunk(self, chunk: Chunk) -> None:
+        if chunk.state not in (ChunkState.FAILED, ChunkState.CANCELLED) or not chunk.failures:
+            return
+        if self.state not in (RunState.RUNNING, RunState.PAUSED):
+            return
+        again, lost = chunk.run_again(self.active(self._now))
+        self.counts -= lost
+        self._unended += 1
+        self._tell("INFO", f"chunk {chunk.number}: {len(again)} items run again")
+        self._do(RunAgain(chunk.number, again))
+        self._set_state(chunk, ChunkState.WAITING)
+        self._waiting.appendleft(chunk.number)
+
+    def _any_worker(self) -> _Worker | None:
+        ready = (worker for worker in self._workers.values() if worker.ready)
+        return min(ready, key=lambda worker: len(worker.open), default=None)
+
+    # --- small things --------------------------------------------------------------------------------------
+
+    def _set_state(self, chunk: Chunk, state: ChunkState) -> None:
+        chunk.set_state(state)
+        self.changed.add(chunk.number)
+
+    def _order_all(self, order: Order) -> None:
+        for worker in self._workers.values():
+            self._do(SendOrder(worker.number, order))
+
+    def _tell(self, level: str, text: str) -> None:
+        self._do(Tell(level, text))
+
+    def _do(self, action: Action) -> None:
+        self._actions.append(action)

@@ -1,0 +1,96 @@
+"""Numbers for people: counts, rates, durations, sizes. The same on the dashboard and without one.
+
+Every function answers `–` for what is no number, and keeps to a few characters so that columns do not jump.
+"""
+
+from __future__ import annotations
+
+import math
+
+NONE = "–"
+"""Stands for a value that is not known."""
+
+_THOUSANDS = ("", " k", " M", " G", " T", " P", " E")
+_BYTES = (" B", " kB", " MB", " GB", " TB", " PB", " EB")
+_DAY = 86_400
+
+
+def count(number: float) -> str:
+    """A number of things in six characters: `999`, `1.2 k`, `376 k`, `1.2 M`."""
+    if not math.isfinite(number):
+        return NONE
+    return f"{number:.0f}" if abs(number) < 999.5 else _scaled(number, _THOUSANDS)
+
+
+def size(nbytes: float) -> str:
+    """A number of bytes, in powers of a thousand: `12 B`, `4.0 GB`, `412 MB`."""
+    if not math.isfinite(nbytes):
+        return NONE
+    return f"{nbytes:.0f} B" if abs(nbytes) < 999.5 else _scaled(nbytes, _BYTES)
+
+
+def rate(per_second: float) -> str:
+    """Something a second: `0`, `0.84`, `50.2`, `376`, `1.2 M`."""
+    if not math.isfinite(per_second):
+        return NONE
+    if per_second == 0:
+        return "0"
+    if abs(per_second) < 0.995:
+        return f"{per_second:.2f}"
+    return f"{per_second:.1f}" if abs(per_second) < 99.95 else count(per_second)
+
+
+def duration(seconds: float, *, short: bool = False) -> str:
+    """Whole seconds as a clock: `00:12:41`, beyond a day `2 d 03:04:05`.
+
+    Args:
+        seconds: how long; below zero counts as zero.
+        short: leave the hours out while there are none: `12:41`.
+    """
+    if not math.isfinite(seconds):
+        return NONE
+    whole = max(int(seconds), 0)
+    days, rest = divmod(whole, _DAY)
+    hours, rest = divmod(rest, 3600)
+    clock = f"{rest // 60:02d}:{rest % 60:02d}"
+    if short and not days and not hours:
+        return clock
+    return f"{days} d {hours:02d}:{clock}" if days else f"{hours:02d}:{clock}"
+
+
+def latency(seconds: float) -> str:
+    """How long one attempt takes: `0.4 ms`, `84 ms`, `0.84 s`, `2.1 s`, `48 s`, `12:41`."""
+    if not math.isfinite(seconds):
+        return NONE
+    if seconds < 0.00095:
+        return f"{seconds * 1000:.1f} ms"
+    if seconds < 0.0995:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 0.995:
+        return f"{seconds:.2f} s"
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    return f"{seconds:.0f} s" if seconds < 599.5 else duration(seconds, short=True)
+
+
+def percent(part: float, whole: float) -> str:
+    """A share with as many decimals as it needs: `0 %`, `0.03 %`, `1.5 %`, `38 %`; never `100 %` before the end."""
+    if not whole or not part:
+        return "0 %"
+    share = 100 * part / whole
+    if share < 0.995:
+        return f"{share:.2f} %" if share >= 0.005 else "<0.01 %"
+    if share < 9.95:
+        return f"{share:.1f} %"
+    return f"{min(round(share), 99) if part < whole else round(share)} %"
+
+
+def _scaled(number: float, units: tuple[str, ...]) -> str:
+    number /= 1000
+    power = 1
+    # From 999.5 on it would be written as 1000: the next unit says it better.
+    while abs(number) >= 999.5 and power < len(units) - 1:
+        number /= 1000
+        power += 1
+    digits = 1 if abs(number) < 9.95 else 0
+    return f"{number:.{digits}f}{units[power]}"

@@ -1,0 +1,171 @@
+"""Reading tables for input through DuckDB: a connection of its own, in memory, and rows in small slices."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import duckdb
+import pyarrow as pa
+
+from tui_runner.errors import UserError
+from tui_runner.wording import one_line, plain
+
+SLICE_ROWS = 4096
+"""Rows that become Python objects at a time: the interpreter is held while they do."""
+
+_CONFIG: dict[str, str | int | bool | float | list[str]] = {
+    # Rows keep their order with one thread at no cost, and the other cores belong to the workers.
+    "threads": 1,
+    "memory_limit": "1GB",
+    "temp_directory": str(Path(tempfile.gettempdir()) / "tui-runner-input"),
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+    "python_enable_replacements": False,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column that is read.
+
+    Attributes:
+        name: in the rows.
+        expression: SQL that gives it in a type that Arrow hands to Python without loss.
+        convert: makes its Python value of what Arrow gives (never None); None if that is it.
+    """
+
+    name: str
+    expression: str
+    convert: Callable[[Any], object] | None = None
+
+
+def connect() -> duckdb.DuckDBPyConnection:
+    """A connection to a database in memory that reads files and nothing else on its own account."""
+    return duckdb.connect(config=_CONFIG)
+
+
+def literal(text: object) -> str:
+    """`text` as an SQL string."""
+    return "'" + str(text).replace("'", "''") + "'"
+
+
+def file_literal(path: Path) -> str:
+    """A path as an SQL string that names this file alone, even if there are `*` or `[` in it."""
+    return literal(re.sub(r"([*?\[])", r"[\1]", str(path)))
+
+
+def identifier(name: str) -> str:
+    """`name` as a quoted SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def column(name: str, kind: str, sql_name: str | None = None) -> Column:
+    """How a column of DuckDB type `kind` is read.
+
+    Args:
+        name: of the column in the rows.
+        kind: its type, as DESCRIBE says it.
+        sql_name: its name in the query, when that is another.
+    """
+    sql = identifier(sql_name or name)
+    match kind:
+        case "TIMESTAMP WITH TIME ZONE":
+            # Read as UTC: the zone of the session would be this machine's, and its database may be missing.
+            return Column(name, f"{sql} AT TIME ZONE 'UTC'", lambda value: value.replace(tzinfo=UTC))
+        case "TIMESTAMP_NS":  # Python's datetime ends at microseconds
+            return Column(name, f"CAST({sql} AS TIMESTAMP)")
+        case "HUGEINT" | "UHUGEINT" | "BIGNUM":
+            return Column(name, f"CAST({sql} AS VARCHAR)", int)
+        case "UUID":
+            return Column(name, f"CAST({sql} AS VARCHAR)", UUID)
+        case "BIT" | "TIME WITH TIME ZONE" | "TIMETZ" | "TIME_NS":
+            return Column(name, f"CAST({sql} AS VARCHAR)")
+        case "INTERVAL":
+            return Column(name, sql, _timedelta)
+    return Column(name, sql)
+
+
+def described(connection: duckdb.DuckDBPyConnection, relation: str) -> list[tuple[str, str]]:
+    """Names and types of the columns of `relation`, something that can stand behind FROM."""
+    rows = connection.sql(f"DESCRIBE FROM {relation}").fetchall()
+    return [(str(row[0]), str(row[1])) for row in rows]
+
+
+def rows(
+    columns: Sequence[Column],
+    relation: str,
+    where: str,
+    *,
+    bare: bool = False,
+    setup: str = "",
+    explain: Callable[[BaseException], UserError] | None = None,
+) -> Iterator[object]:
+    """The rows of a relation: dicts, or the values of its one column when `bare`.
+
+    Args:
+        columns: what to read.
+        relation: something that can stand behind FROM.
+        where: the input, for messages.
+        bare: whether an item is the value itself.
+        setup: SQL to run on the connection first.
+        explain: makes the error for the user of what DuckDB or Arrow raised.
+    """
+    selected = ", ".join(f"{part.expression} AS {identifier(f'c{i}')}" for i, part in enumerate(columns))
+    names = [part.name for part in columns]
+    try:
+        with closing(connect()) as connection:
+            if setup:
+                connection.execute(setup)
+            with connection.sql(f"SELECT {selected} FROM {relation}").to_arrow_reader(SLICE_ROWS) as reader:  # noqa: S608
+                for batch in reader:
+                    for start in range(0, batch.num_rows, SLICE_ROWS):
+                        values = _values(batch.slice(start, SLICE_ROWS), columns)
+                        if bare:
+                            yield from values[0]
+                        else:
+                            for row in zip(*values, strict=True):
+                                yield dict(zip(names, row, strict=True))
+    except READ_ERRORS as error:
+        raise (explain or (lambda fault: fault_of(fault, where)))(error) from None
+
+
+READ_ERRORS = (duckdb.Error, pa.ArrowException, OSError, ValueError, OverflowError)
+"""What DuckDB and Arrow raise for input that they can't read."""
+
+
+def fault_of(error: BaseException, where: str) -> UserError:
+    """What DuckDB or Arrow said, as an error for the user."""
+    # "Invalid Input Error: what happened", sometimes with "LINE 1: …" and a drawing below.
+    first = str(error).strip().split("\n", 1)[0]
+    said = re.sub(r"^(?:\w+ )*Error: ", "", first)
+    return UserError(one_line(said) or type(error).__name__, where=where)
+
+
+def _values(batch: Any, columns: Sequence[Column]) -> list[list[object]]:
+    every: list[list[object]] = []
+    for index, part in enumerate(columns):
+        values = batch.column(index).to_pylist()
+        convert = part.convert
+        if convert is not None:
+            values = [None if value is None else convert(value) for value in values]
+        every.append(values)
+    return every
+
+
+def _timedelta(value: Any) -> timedelta:
+    """An Arrow interval; a month is 30 days, as in DuckDB's own conversion."""
+    months, days, nanoseconds = value
+    return timedelta(days=30 * months + days, microseconds=nanoseconds // 1000)
+
+
+def chosen(every: Mapping[str, Column], names: Sequence[str]) -> list[Column]:
+    """The columns with these names, in their order."""
+    return [every[name] for name in names]

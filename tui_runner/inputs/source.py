@@ -1,0 +1,107 @@
+"""What an input is to the rest of the program, and the inputs that are plain Python."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence, Sized
+
+from tui_runner.errors import UserError
+from tui_runner.wording import raised
+
+
+class Source(ABC):
+    """The items of a run, in order; can be iterated again unless it is standard input or a generator.
+
+    An iterator belongs to the thread that iterates. It raises `UserError` where the input is broken.
+
+    Attributes:
+        text: what the person gave, None for items that a job or a program makes.
+        columns: of a table; one name for an input of single values; None for items of any shape.
+        unique: whether it is certain that no item comes twice.
+    """
+
+    text: str | None = None
+    columns: tuple[str, ...] | None = None
+    unique: bool = False
+
+    @property
+    def total(self) -> int | None:
+        """How many items there are, None where counting them would take long. May take a second."""
+        return None
+
+    @abstractmethod
+    def __iter__(self) -> Iterator[object]:
+        """Read the items from the first on."""
+
+    def select(self, columns: Sequence[str] | None) -> Source:
+        """The same input with only these columns in its rows, which stay dicts; None for all.
+
+        Inputs that are no tables stay as they are.
+        """
+        return self
+
+
+class RangeSource(Source):
+    """The integers of a range."""
+
+    columns = ("value",)
+    unique = True
+
+    def __init__(self, values: range, text: str | None = None) -> None:
+        self._values = values
+        self.text = text
+
+    @property
+    def total(self) -> int:
+        """Length of the range."""
+        return len(self._values)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._values)
+
+
+class ItemsSource(Source):
+    """The items of any iterable, read lazily; what its code raises becomes a `UserError`."""
+
+    def __init__(self, items: Iterable[object]) -> None:
+        self._items = items
+        self.unique = isinstance(items, range)
+
+    @property
+    def total(self) -> int | None:
+        """What `len` says, None for an iterable without a length."""
+        if not isinstance(self._items, Sized):
+            return None
+        try:
+            return len(self._items)
+        except Exception:  # a class of the user's, or a range longer than sys.maxsize
+            return None
+
+    def __iter__(self) -> Iterator[object]:
+        try:
+            yield from self._items
+        except UserError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise UserError(f"making the items failed: {raised(error)}", where=_line_of(error)) from error
+
+
+def items_source(items: Iterable[object]) -> Source:
+    """A source of the items that a job makes or a program gives."""
+    return ItemsSource(items)
+
+
+def total_items(source: Source, limit: int | None) -> int | None:
+    """How many items a run over `source` has when it takes `limit` at most; None while unknown."""
+    total = source.total
+    return total if total is None or limit is None else min(total, limit)
+
+
+def _line_of(error: BaseException) -> str:
+    """`file:line` that raised, innermost."""
+    traceback = error.__traceback__
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    if traceback is None or traceback.tb_frame.f_code.co_filename == __file__:
+        return ""
+    return f"{traceback.tb_frame.f_code.co_filename}:{traceback.tb_lineno}"

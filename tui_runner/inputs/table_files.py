@@ -1,0 +1,132 @@
+"""Parquet and JSON files as inputs."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from itertools import islice
+from pathlib import Path
+
+from tui_runner.errors import UserError
+from tui_runner.inputs import duck
+from tui_runner.inputs.lines import SelectedMembers, json_shape
+from tui_runner.inputs.source import Source
+from tui_runner.wording import listed, one_line, plain
+
+_SAMPLE = 1000
+"""JSON values that are looked at to see which columns they have."""
+_LARGEST_VALUE = 1 << 28
+"""Bytes of one JSON value at most; DuckDB keeps a buffer of this size only while it meets such a value."""
+
+
+class ParquetFiles(Source):
+    """The rows of Parquet files. The columns are those of the first file; the others may have more."""
+
+    def __init__(self, paths: Sequence[Path], text: str) -> None:
+        self.text = text
+        self._paths = tuple(paths)
+        self._bare = False
+        self._total: int | None = None
+        self.columns = tuple(self._columns_of(self._paths[0]))
+        self._bare = len(self.columns) == 1
+
+    @property
+    def total(self) -> int | None:
+        """The sum of what the files say of themselves."""
+        if self._total is None:
+            files = ", ".join(map(duck.file_literal, self._paths))
+            try:
+                with closing(duck.connect()) as connection:
+                    sql = f"SELECT sum(num_rows)::BIGINT FROM parquet_file_metadata([{files}])"  # noqa: S608
+                    self._total = connection.sql(sql).fetchall()[0][0]
+            except duck.READ_ERRORS as error:
+                raise duck.fault_of(error, plain(self.text)) from None
+        return self._total
+
+    def __iter__(self) -> Iterator[object]:
+        for path in self._paths:
+            every = self._columns_of(path)
+            missing = [name for name in self.columns if name not in every]
+            if missing:
+                raise UserError(f"it lacks the columns {listed(missing)}, which the files before have", plain(path))
+            yield from duck.rows(
+                duck.chosen(every, self.columns), _parquet(path), plain(path), bare=self._bare
+            )
+
+    def select(self, columns: Sequence[str] | None) -> Source:
+        """The same files; only these columns are read."""
+        if columns is None or self._bare:
+            return self
+        selected = copy.copy(self)
+        selected.columns = tuple(columns)
+        return selected
+
+    def _columns_of(self, path: Path) -> dict[str, duck.Column]:
+        try:
+            with closing(duck.connect()) as connection:
+                found = duck.described(connection, _parquet(path))
+        except duck.READ_ERRORS as error:
+            raise duck.fault_of(error, plain(path)) from None
+        return {name: duck.column(name, kind) for name, kind in found}
+
+
+class JsonFiles(Source):
+    """The values of JSON files: of each the elements of its array, or if it holds no array, the values one by one.
+
+    DuckDB finds the values, without holding a file whole; Python's parser makes objects of them, so that every
+    type comes as it was written (DuckDB's own reader makes dates of texts and drops members that come late).
+    """
+
+    def __init__(self, paths: Sequence[Path], text: str) -> None:
+        self.text = text
+        self._paths = tuple(paths)
+        self._total: int | None = None
+        self.columns, self._pick = json_shape(islice(self._values(), _SAMPLE))
+
+    @property
+    def total(self) -> int | None:
+        """Counted for files that are small."""
+        if self._total is None and duck_counts(self._paths):
+            self._total = sum(1 for path in self._paths for _ in _json_texts(path))
+        return self._total
+
+    def __iter__(self) -> Iterator[object]:
+        return map(self._pick, self._values())
+
+    def select(self, columns: Sequence[str] | None) -> Source:
+        """The same objects with only these members."""
+        if columns is None or self.columns is None or len(self.columns) < 2:
+            return self
+        return SelectedMembers(self, columns)
+
+    def _values(self) -> Iterator[object]:
+        for path in self._paths:
+            for text in _json_texts(path):
+                try:
+                    yield json.loads(str(text))
+                except (ValueError, RecursionError) as error:
+                    raise UserError(f"it is not JSON: {one_line(error)}", where=plain(path)) from None
+
+
+def duck_counts(paths: Sequence[Path]) -> bool:
+    """Whether files are so small that reading them once more only for counting is not felt."""
+    try:
+        sizes = [path.stat().st_size * (8 if path.name.lower().endswith(".gz") else 1) for path in paths]
+    except OSError:
+        return False
+    return sum(sizes) <= SMALL_BYTES
+
+
+SMALL_BYTES = 64 << 20
+"""Files below this size are read once more for what is better known beforehand; DuckDB takes half a second for it."""
+
+
+def _json_texts(path: Path) -> Iterator[object]:
+    relation = f"read_json_objects({duck.file_literal(path)}, format='auto', maximum_object_size={_LARGEST_VALUE})"
+    return duck.rows([duck.Column("json", "json")], relation, plain(path), bare=True)
+
+
+def _parquet(path: Path) -> str:
+    return f"read_parquet({duck.file_literal(path)}, hive_partitioning=false)"

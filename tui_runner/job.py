@@ -1,0 +1,307 @@
+"""A job: a Python function, the settings it was declared with, and the functions that go with it.
+
+    @job(table="books", threads=64)
+    def books(page: int, *, base: str = "https://books.toscrape.com"):
+        ...
+
+    @books.items
+    def pages(*, last: int = 50):
+        return range(1, last + 1)
+
+A `Job` is called like its function, so that the function can be tested as it stands.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, overload
+
+from tui_runner.engine.protocol import JobReference
+from tui_runner.errors import UserError
+from tui_runner.parameters import Parameter, bind, merged, parameters_of
+from tui_runner.passing import Signature
+from tui_runner.settings import check_setting
+from tui_runner.wording import plain, quoted, raised
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+class Job:
+    """A function that runs over items.
+
+    Attributes:
+        function: the function itself.
+        name: its name, which is also that of the results table unless `settings` says another.
+        settings: what `@job(...)` gave, checked.
+        doc: first line of its docstring, empty without one.
+        is_async: whether it is an `async def`, or an asynchronous generator.
+        parameters: what the job takes besides its items: the keyword-only parameters of the function and all
+            parameters of its `items`, `setup` and `teardown` functions, each name once.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        settings: Mapping[str, object] | None = None,
+        reference: JobReference | None = None,
+    ) -> None:
+        if not callable(function) or isinstance(function, type):
+            raise UserError(f"@job needs a function, not {quoted(function)}")
+        functools.update_wrapper(self, function)
+        self.function = function
+        self.name: str = reference.function if reference else getattr(function, "__name__", "job")
+        where = f"@job of {plain(self.name)}"
+        self.settings: Mapping[str, object] = {
+            name: check_setting(name, value, where=where) for name, value in (settings or {}).items()
+        }
+        self.doc = (inspect.getdoc(function) or "").strip().split("\n", 1)[0]
+        self.is_async = inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
+        self._signature = Signature(function)
+        self._reference = reference
+        self._items: Callable[..., Any] | None = None
+        self._setup: list[Callable[..., Any]] = []
+        self._teardown: list[Callable[..., Any]] = []
+        self.parameters: tuple[Parameter, ...] = ()
+        self._collect_parameters()
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the function."""
+        return self.function(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"<Job {self.name}>"
+
+    # --- declared by the user ------------------------------------------------------------------------------
+
+    def items(self, function: _F) -> _F:
+        """Decorator: `function` gives the items of the job, as any iterable; it is read lazily.
+
+        Raises:
+            UserError: the job has one already, or `function` can't be called with job parameters alone.
+        """
+        if self._items is not None:
+            raise UserError(f"the job {plain(self.name)} has two functions for its items", do="keep one")
+        self._check_hook(function, "items")
+        self._items = function
+        self._collect_parameters()
+        return function
+
+    def setup(self, function: _F) -> _F:
+        """Decorator: `function` runs once in each worker, before its first item.
+
+        Several run in the order of their declaration. It takes no argument, or job parameters by name.
+        """
+        self._check_hook(function, "setup")
+        self._setup.append(function)
+        self._collect_parameters()
+        return function
+
+    def teardown(self, function: _F) -> _F:
+        """Decorator: `function` runs once in each worker, after its last item; the last declared runs first."""
+        self._check_hook(function, "teardown")
+        self._teardown.append(function)
+        self._collect_parameters()
+        return function
+
+    # --- asked by the runner and the worker ----------------------------------------------------------------
+
+    @property
+    def reference(self) -> JobReference:
+        """How another process loads this job.
+
+        Raises:
+            UserError: the function is not at the top level of a file or module.
+        """
+        return self._reference or _reference_of(self.function)
+
+    def locate(self, reference: JobReference) -> None:
+        """Say where the job was found; whoever loaded it knows better than the function does."""
+        self._reference = reference
+
+    @property
+    def path(self) -> str:
+        """`/abs/scrape.py:fetch` or `package.module:fetch`, as the ledger names the job."""
+        return f"{self.reference.source}:{self.reference.function}"
+
+    @property
+    def has_items(self) -> bool:
+        """Whether the job makes its own items."""
+        return self._items is not None
+
+    def bind(self, given: Mapping[str, object]) -> dict[str, Any]:
+        """The value of every job parameter: what was given, converted, else its default.
+
+        Raises:
+            UserError: an unknown name, a required parameter without a value, text that does not convert.
+        """
+        return bind(self.parameters, given)
+
+    def make_items(self, params: Mapping[str, Any]) -> Iterable[object]:
+        """Call the items function with the parameters it names.
+
+        Args:
+            params: the values of all job parameters, from `bind`.
+
+        Raises:
+            UserError: the job has no items function, or that raised or returned what can't be iterated.
+        """
+        if self._items is None:
+            raise UserError(f"the job {plain(self.name)} has no items of its own", do="give it an --input")
+        where = f"items of the job {plain(self.name)}"
+        try:
+            items = self._items(**_named(self._items, params))
+        except (Exception, SystemExit) as error:
+            raise UserError(f"the function raised {raised(error)}", where=where) from error
+        if isinstance(items, (str, bytes)) or not isinstance(items, Iterable):
+            raise UserError(
+                f"the function returned {quoted(items)}", where=where, do="return a list, a range or a generator"
+            )
+        if hasattr(items, "__arrow_c_stream__") or hasattr(items, "__dataframe__"):
+            kind = type(items).__name__
+            raise UserError(f"the function returned a {kind}", where=where, do="return its rows as a list of dicts")
+        return items
+
+    def call_params(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Those of `params` that the function itself takes."""
+        names = self._signature.keyword_only
+        return {name: value for name, value in params.items() if name in names}
+
+    def run_setup(self, params: Mapping[str, Any]) -> None:
+        """Call the setup functions in order; what they raise goes through."""
+        for function in self._setup:
+            function(**_named(function, params))
+
+    def run_teardown(self, params: Mapping[str, Any]) -> None:
+        """Call the teardown functions, the last declared first; what they raise goes through."""
+        for function in reversed(self._teardown):
+            function(**_named(function, params))
+
+    def check_input(self, columns: Sequence[str] | None) -> bool:
+        """Whether items are passed by parameter name (`by_name`), else each is the one positional argument.
+
+        Args:
+            columns: of the input; None for items of any shape, such as those that the job makes itself.
+
+        Raises:
+            UserError: the function's parameters don't fit; names them and the columns.
+        """
+        return self._signature.fit(columns)
+
+    def wanted_columns(self, columns: Sequence[str] | None) -> tuple[str, ...] | None:
+        """Those of a table's `columns` that the function takes, None when that is all of them.
+
+        For `Source.select`, after `check_input`: what is not read is neither converted nor sent to a worker.
+        """
+        return self._signature.wanted(columns)
+
+    def arguments(self, item: object, by_name: bool) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Positional and keyword arguments that pass `item`, without the job parameters.
+
+        With `by_name` a mapping is passed by parameter name (what the function doesn't name is left out) and a
+        tuple or list one value a parameter; everything else is the one positional argument.
+        """
+        return self._signature.arguments(item) if by_name else ((item,), {})
+
+    def caller(self, params: Mapping[str, Any], *, by_name: bool) -> Callable[[Any], Any]:
+        """The function as something that takes one item: for the loop that runs it a million times.
+
+        Args:
+            params: the values of all job parameters, from `bind`.
+            by_name: from `check_input`.
+        """
+        keywords = self.call_params(params)
+        function = self.function
+        if by_name:
+            arguments = self._signature.arguments
+
+            def call(item: Any) -> Any:
+                positional, named = arguments(item)
+                return function(*positional, **named, **keywords)
+
+            return call
+        # A partial is called without a frame of its own; with nothing to add the bare function is quicker still.
+        return functools.partial(function, **keywords) if keywords else function
+
+    # -------------------------------------------------------------------------------------------------------
+
+    def _check_hook(self, function: Callable[..., Any], kind: str) -> None:
+        where = f"{kind} of the job {plain(self.name)}"
+        if not callable(function):
+            raise UserError(f"@{plain(self.name)}.{kind} needs a function, not {quoted(function)}", where=where)
+        if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+            raise UserError("it can't be an async function", where=where, do="write it with def")
+        fixed = (inspect.Parameter.POSITIONAL_ONLY,)
+        for parameter in inspect.signature(function).parameters.values():
+            if parameter.kind in fixed and parameter.default is inspect.Parameter.empty:
+                name = plain(parameter.name)
+                raise UserError(
+                    f"its parameter {name} can't be given by name", where=where, do="remove the / behind it"
+                )
+
+    def _collect_parameters(self) -> None:
+        hooks = [*([self._items] if self._items else []), *self._setup, *self._teardown]
+        groups = [parameters_of(self.function)]
+        groups.extend(parameters_of(hook, keyword_only=False) for hook in hooks)
+        self.parameters = merged(groups)
+
+
+@overload
+def job(function: Callable[..., Any], /) -> Job: ...
+@overload
+def job(
+    *,
+    table: str = ...,
+    chunk_size: int = ...,
+    open_chunks: int = ...,
+    threads: int = ...,
+    workers: int = ...,
+    backend: str = ...,
+    retries: int = ...,
+    timeout: float | None = ...,
+    rate: float | None = ...,
+    per_host: int | None = ...,
+    max_memory: int | str | None = ...,
+    max_failures: int | str | None = ...,
+    grace: float = ...,
+) -> Callable[[Callable[..., Any]], Job]: ...
+def job(function: Any = None, /, **settings: Any) -> Any:
+    """Declare a function as a job: `@job`, or `@job(threads=64, retries=3)` with any of `Settings`.
+
+    Raises:
+        UserError: an unknown setting (the nearest is named), or a value it can't have.
+    """
+    if function is None:
+        return functools.partial(_declare, settings)
+    if not callable(function):
+        raise UserError(f"@job({quoted(function)}) gives a setting without its name", do="write @job(table=…)")
+    return _declare(settings, function)
+
+
+def _declare(settings: Mapping[str, object], function: Callable[..., Any]) -> Job:
+    return Job(function, settings)
+
+
+def _named(function: Callable[..., Any], params: Mapping[str, Any]) -> dict[str, Any]:
+    names = {parameter.name for parameter in parameters_of(function, keyword_only=False)}
+    return {name: value for name, value in params.items() if name in names}
+
+
+def _reference_of(function: Callable[..., Any]) -> JobReference:
+    """The reference of a job that was not found by `loading`: declared in an imported module or a script."""
+    name = getattr(function, "__qualname__", "")
+    if not name.isidentifier():
+        raise UserError(
+            f"workers can't load {plain(name or function)}", do="define the function at the top level of a file"
+        )
+    module = function.__module__
+    if module != "__main__":
+        return JobReference(module, False, name)
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    path = code.co_filename if code is not None else ""
+    if not os.path.isfile(path):  # noqa: PTH113 - "<stdin>" and its like are no paths
+        raise UserError(f"workers can't load {plain(name)}", do="save it in a file; it was typed into an interpreter")
+    return JobReference(str(Path(path).resolve()), True, name)

@@ -1,0 +1,365 @@
+"""Finding the job that a person named: a file, a function in it, a function in a module, or a bundled sample.
+
+A file is loaded as a module with a private name made from its path, so the items of its classes can be pickled
+in one process and read in another. Nothing half-imported is left behind: when loading fails, `sys.path` and
+`sys.modules` are as before, with two exceptions. Modules of the standard library and of installed packages
+stay if their import was complete: they are not the user's, and some (numpy) refuse to be imported twice.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import importlib
+import importlib.machinery
+import importlib.util
+import inspect
+import os
+import re
+import site
+import sys
+import sysconfig
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from types import CodeType, ModuleType
+
+from tui_runner.engine.protocol import JobReference
+from tui_runner.errors import UserError
+from tui_runner.job import Job
+from tui_runner.resources import bundled
+from tui_runner.wording import did_you_mean, listed, nearest, no_such_file, one_line, plain, quoted, raised
+
+_PRIVATE = "_tui_runner_job_"
+
+
+@dataclass(frozen=True, slots=True)
+class SampleJob:
+    """A job that comes with tui-runner.
+
+    Attributes:
+        name: what it is run by.
+        summary: first line of its file's docstring; empty without one.
+        path: its file.
+    """
+
+    name: str
+    summary: str
+    path: Path
+
+
+def load_job(text: str, *, folder: Path | None = None) -> Job:
+    """The job that `text` names: `file.py`, `file.py:function`, `package.module:function`, or a bundled sample.
+
+    A file is executed anew at each call; what it prints goes where it prints it.
+
+    Args:
+        text: as it was typed.
+        folder: what relative paths start from, and where modules are found first; the current one when None.
+
+    Raises:
+        UserError: nothing there by that name, it does not load, or it is not clear which job is meant.
+    """
+    base = (folder or Path.cwd()).absolute()
+    if not text.strip() or "\0" in text:
+        raise UserError(f"{quoted(text)} names no job", do="give file.py, file.py:function or the name of a sample")
+    whole = _path(base, text)
+    if _is_file(whole):
+        return _from_file(whole, None)
+    left, colon, function = text.rpartition(":")
+    if colon and left and (_looks_like_path(left) or _is_file(_path(base, left))):
+        return _from_file(_path(base, left), function)
+    if _looks_like_path(text) or whole.is_dir():
+        return _from_file(whole, None)
+    if colon:
+        return _from_module(left, function, base)
+    for sample in sample_jobs():
+        if sample.name == text:
+            return _from_file(sample.path, None)
+    raise UserError(f"there is no job {quoted(text)}", do=_advice(text, base))
+
+
+def load_reference(reference: JobReference) -> Job:
+    """Load a job again, in a worker or later: the same file or module, the same function.
+
+    A file that this process has loaded already is not executed again, so that its classes stay the same.
+
+    Raises:
+        UserError: it is no longer there, or no longer loads.
+    """
+    if not reference.is_file:
+        return _from_module(reference.source, reference.function, Path.cwd())
+    path = Path(reference.source)
+    module = sys.modules.get(_private_name(path))
+    if module is not None:
+        return _chosen(module, reference.function, reference.source, True)
+    return _from_file(path, reference.function)
+
+
+def sample_jobs() -> list[SampleJob]:
+    """The bundled samples by name; they are read and not executed."""
+    samples = []
+    for path in sorted(bundled("sample_jobs").glob("[!_]*.py")):
+        try:
+            docstring = ast.get_docstring(ast.parse(path.read_bytes())) or ""
+        except (SyntaxError, ValueError):
+            docstring = ""
+        samples.append(SampleJob(path.stem, docstring.split("\n", 1)[0], path))
+    return samples
+
+
+# --- files and modules ---------------------------------------------------------------------------------------
+
+
+def _from_file(path: Path, function: str | None) -> Job:
+    if not _is_file(path):
+        if path.is_dir():
+            raise UserError("it is a folder", where=plain(path), do="name a Python file in it")
+        raise UserError("there is no such file", where=plain(path), do=no_such_file(path))
+    path = path.resolve()
+    name = _private_name(path)
+    with _undone_on_failure(name):
+        _find_beside(path.parent)
+        loader = _Loader(name, str(path))
+        spec = importlib.util.spec_from_file_location(name, path, loader=loader)
+        if spec is None:
+            raise UserError("it can't be loaded as Python", where=plain(path))
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        with _faults_of(path):
+            loader.exec_module(module)
+        return _chosen(module, function, str(path), True)
+
+
+def _from_module(name: str, function: str, folder: Path) -> Job:
+    where = plain(f"{name}:{function}")
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise UserError(f"{quoted(name)} is neither a file nor a module", where=where)
+    with _undone_on_failure(name):
+        _find_beside(folder)
+        importlib.invalidate_caches()
+        try:
+            with _faults_of(None, name):
+                module = importlib.import_module(name)
+        except _NotFound as missing:
+            raise UserError(
+                f"there is no module {plain(missing.name)}", where=where, do="check the name, or name its file"
+            ) from None
+        return _chosen(module, function, name, False)
+
+
+class _Loader(importlib.machinery.SourceFileLoader):
+    """Compiles the file each time: a cached compilation is taken for fresh if the file changed within a second."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        code: CodeType = self.source_to_code(self.get_data(self.path), self.path)
+        return code
+
+
+class _NotFound(Exception):
+    """The module that was asked for does not exist (one that it imports is another matter)."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+
+@contextlib.contextmanager
+def _faults_of(path: Path | None, module: str = "") -> Iterator[None]:
+    """Turn whatever a user's code raises while it is imported into one line that says where."""
+    where = plain(path) if path else f"module {plain(module)}"
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise
+    except SyntaxError as error:
+        place = f"{plain(error.filename)}:{error.lineno}" if error.filename and error.lineno else where
+        raise UserError(f"{type(error).__name__}: {one_line(error.msg)}", where=place) from error
+    except ModuleNotFoundError as error:
+        if error.name and module and (module == error.name or module.startswith(error.name + ".")):
+            raise _NotFound(error.name) from None
+        raise UserError(
+            raised(error), where=_line_of(error, path) or where, do="install it, or put it beside the file"
+        ) from error
+    except UserError as error:  # a wrong @job(...), say
+        raise UserError(error.what, f"{_line_of(error, path) or where} {error.where}", error.do) from error
+    except SystemExit as error:
+        raise UserError(
+            f"it ends the program while it is imported ({raised(error)})",
+            where=_line_of(error, path) or where,
+            do='put that under if __name__ == "__main__":',
+        ) from error
+    except BaseException as error:  # user code may raise anything
+        raise UserError(f"it does not import: {raised(error)}", where=_line_of(error, path) or where) from error
+
+
+def _line_of(error: BaseException, path: Path | None) -> str:
+    """`file:line` of the user's code that raised: the innermost frame in the job's file, else outside of libraries."""
+    frames = traceback.extract_tb(error.__traceback__)
+    for frame in reversed(frames):
+        own = frame.filename == str(path) if path else not _is_installed(frame.filename)
+        if own and not frame.filename.startswith(("<", str(Path(__file__).parent))):
+            return f"{plain(frame.filename)}:{frame.lineno}"
+    return ""
+
+
+def _private_name(path: Path) -> str:
+    stem = re.sub(r"\W", "_", path.stem, flags=re.ASCII)
+    return f"{_PRIVATE}{stem}_{blake2b(os.fsencode(path), digest_size=4).hexdigest()}"
+
+
+# --- which job -----------------------------------------------------------------------------------------------
+
+
+def _chosen(module: ModuleType, function: str | None, source: str, is_file: bool) -> Job:
+    where = plain(source)
+    if function is None:
+        function = _only_job(module, where)
+    with _faults_of(Path(source) if is_file else None, source):
+        found = getattr(module, function, None)
+    jobs, functions = _jobs_in(module), _functions_in(module)
+    reference = JobReference(source, is_file, function)
+    if isinstance(found, Job):
+        found.locate(reference)
+        return found
+    if inspect.isroutine(found):
+        return Job(found, reference=reference)
+    names = list(jobs) or functions
+    if not function.isidentifier() or not hasattr(module, function):
+        advice = did_you_mean(function, [*jobs, *functions], "it has") if names else "it has no functions"
+        raise UserError(f"there is no function {quoted(function)} in it", where=where, do=advice)
+    kind = type(found).__name__
+    raise UserError(f"{plain(function)} is no function but a {kind}", where=where, do=f"it has {listed(names)}")
+
+
+def _only_job(module: ModuleType, where: str) -> str:
+    jobs = _jobs_in(module)
+    if len(jobs) == 1:
+        return next(iter(jobs))
+    if jobs:
+        first = next(iter(jobs))
+        raise UserError(
+            f"there are {len(jobs)} jobs in it: {listed(jobs)}", where=where, do=f"name one: {where}:{first}"
+        )
+    functions = _functions_in(module)
+    if not functions:
+        raise UserError("there is no job in it", where=where, do="write a function and put @job before it")
+    raise UserError(
+        f"there is no job in it, only plain functions: {listed(functions)}",
+        where=where,
+        do=f"put @job before one, or name it: {where}:{functions[0]}",
+    )
+
+
+def _jobs_in(module: ModuleType) -> dict[str, Job]:
+    """The jobs declared in a module; if there are none, those that it imports. Each once, by its first name."""
+    every = {name: value for name, value in vars(module).items() if isinstance(value, Job)}
+    own = {name: value for name, value in every.items() if value.function.__module__ == module.__name__}
+    once: dict[int, tuple[str, Job]] = {}
+    for name, value in (own or every).items():
+        once.setdefault(id(value), (name, value))
+    return dict(once.values())
+
+
+def _functions_in(module: ModuleType) -> list[str]:
+    return [
+        name
+        for name, value in vars(module).items()
+        if inspect.isfunction(value) and value.__module__ == module.__name__ and not name.startswith("_")
+    ]
+
+
+# --- paths ---------------------------------------------------------------------------------------------------
+
+
+def _path(base: Path, text: str) -> Path:
+    try:
+        return base / Path(text).expanduser()
+    except RuntimeError:  # "~nobody"
+        return base / text
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name too long or with characters that no path has
+        return False
+
+
+def _looks_like_path(text: str) -> bool:
+    return text.endswith((".py", ".pyw")) or "/" in text or os.sep in text
+
+
+def _advice(text: str, base: Path) -> str:
+    if _is_file(base / f"{text}.py"):
+        return f"did you mean {plain(text)}.py?"
+    samples = [sample.name for sample in sample_jobs()]
+    near = nearest(text, samples)
+    if near is not None:
+        return f"did you mean the sample {near}?"
+    return f"give file.py, file.py:function, package.module:function or one of the samples {listed(samples)}"
+
+
+def _find_beside(folder: Path) -> None:
+    """Put `folder` on `sys.path`: before installed packages, as for a script, but behind the standard library.
+
+    A neighbour called `queue.py` would otherwise break imports that tui-runner makes only later.
+    """
+    entry = str(folder)
+    if entry in sys.path:
+        return
+    library = (sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"))
+    last = -1
+    for index, place in enumerate(sys.path):
+        if place.startswith(library) and not _is_site(place):
+            last = index
+    sys.path.insert(last + 1, entry)
+
+
+def _is_site(place: str) -> bool:
+    return "site-packages" in place or "dist-packages" in place
+
+
+def _is_installed(filename: str) -> bool:
+    places = [sysconfig.get_path(key) for key in ("stdlib", "platstdlib", "purelib", "platlib")]
+    with contextlib.suppress(AttributeError):  # virtualenv's site had no such function once
+        places.append(site.getusersitepackages())
+    return _is_site(filename) or filename.startswith(tuple(place + os.sep for place in places))
+
+
+@contextlib.contextmanager
+def _undone_on_failure(name: str) -> Iterator[None]:
+    """Take back what loading `name` did to `sys.path` and `sys.modules` if it fails."""
+    path, before = sys.path[:], dict(sys.modules)
+    try:
+        yield
+    except BaseException:
+        sys.path[:] = path
+        importlib.invalidate_caches()
+        for added in [module for module in sys.modules if module not in before]:
+            if added == name or added.startswith(name + ".") or _is_users(sys.modules[added]):
+                _forget(added)
+        if name in before:
+            sys.modules[name] = before[name]
+        raise
+
+
+def _is_users(module: ModuleType) -> bool:
+    spec: Callable[[], object] | object = getattr(module, "__spec__", None)
+    if getattr(spec, "origin", None) in ("built-in", "frozen"):
+        return False
+    file = getattr(module, "__file__", None)
+    places = [file] if file else [str(place) for place in getattr(module, "__path__", [])]
+    # Without a file or a folder it was made by hand, by the code that failed or by a library; it does no harm to go.
+    return not places or not all(_is_installed(place) for place in places)
+
+
+def _forget(name: str) -> None:
+    module = sys.modules.pop(name, None)
+    parent, _, child = name.rpartition(".")
+    # `from package import child` takes the attribute for the module without looking further.
+    if parent in sys.modules and getattr(sys.modules[parent], child, None) is module:
+        with contextlib.suppress(AttributeError):
+            delattr(sys.modules[parent], child)

@@ -1,0 +1,238 @@
+"""Parameters of a job: what its functions take besides the item, and text turned into their values.
+
+A parameter is converted by its annotation; without one by the type of its default; without both it is text.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import re
+import typing
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum
+from pathlib import PurePath
+from typing import Annotated, Any
+from uuid import UUID
+
+from tui_runner.conversion import Secret, convert
+from tui_runner.errors import UserError
+from tui_runner.wording import did_you_mean, listed, plain
+
+__all__ = ["Parameter", "Secret", "bind", "convert", "jsonable", "merged", "parameters_of"]
+
+_HIDDEN = "***"
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A parameter of a job.
+
+    Attributes:
+        name: as it is written in the function and after `--set`.
+        annotation: the type it is converted to; `str` where nothing is known.
+        default: its value when none is given; None when it is required.
+        required: whether it has no default.
+        help: what it means, from `Annotated[..., "text"]` or the `Args:` of the docstring; empty when unknown.
+    """
+
+    name: str
+    annotation: Any
+    default: Any = None
+    required: bool = False
+    help: str = ""
+
+    def convert(self, value: object) -> Any:
+        """The value of this parameter that `value` stands for.
+
+        Text is converted, and so are the parts of a list or dict as they come back from JSON; anything else
+        is taken as it is.
+
+        Raises:
+            UserError: text that does not convert; names the parameter, the text and the type.
+        """
+        return convert(value, self.annotation, name=self.name)
+
+
+def parameters_of(function: Callable[..., object], *, keyword_only: bool = True) -> tuple[Parameter, ...]:
+    """The parameters of a function that are job parameters.
+
+    Args:
+        function: any callable; one without a signature (some of those written in C) has none.
+        keyword_only: whether only what stands behind `*` counts, for the function that takes the item.
+    """
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return ()
+    kinds = [inspect.Parameter.KEYWORD_ONLY, *([] if keyword_only else [inspect.Parameter.POSITIONAL_OR_KEYWORD])]
+    annotations = _annotations(function)
+    helps = _docstring_args(inspect.getdoc(function) or "")
+    return tuple(
+        _parameter(parameter, annotations.get(parameter.name), helps.get(parameter.name, ""))
+        for parameter in signature.parameters.values()
+        if parameter.kind in kinds
+    )
+
+
+def merged(groups: Iterable[Sequence[Parameter]]) -> tuple[Parameter, ...]:
+    """Parameters of several functions of one job as one list, in order, each name once.
+
+    A default given in one place serves all of them.
+
+    Raises:
+        UserError: two functions give the same parameter different defaults.
+    """
+    every: dict[str, Parameter] = {}
+    for parameter in (parameter for group in groups for parameter in group):
+        first = every.get(parameter.name)
+        if first is None or (first.required and not parameter.required):
+            every[parameter.name] = parameter
+        elif not parameter.required and not _same(first.default, parameter.default):
+            raise UserError(
+                f"two functions of the job give the parameter {plain(parameter.name)} different defaults, "
+                f"{_shown(first.default)} and {_shown(parameter.default)}",
+                do="give it one default",
+            )
+    return tuple(every.values())
+
+
+def bind(parameters: Sequence[Parameter], given: Mapping[str, object]) -> dict[str, Any]:
+    """The value of every parameter: what was given, converted, else its default.
+
+    Args:
+        parameters: what the job takes.
+        given: text from the command line, values from Python, or what `jsonable` stored in a ledger.
+
+    Raises:
+        UserError: an unknown name, a required parameter without a value, text that does not convert.
+    """
+    known = {parameter.name: parameter for parameter in parameters}
+    for name in given:
+        if name not in known:
+            advice = did_you_mean(name, known, "its parameters are") if known else "it takes no parameters"
+            raise UserError(f"the job has no parameter {plain(name)}", do=advice)
+    values: dict[str, Any] = {}
+    missing: list[str] = []
+    for name, parameter in known.items():
+        # A secret is stored as asterisks: what comes back from a ledger is not its value.
+        hidden = _is_secret(parameter) and given.get(name) == _HIDDEN
+        if name in given and not hidden:
+            values[name] = parameter.convert(given[name])
+        elif parameter.required:
+            missing.append(name)
+        elif _is_secret(parameter) and isinstance(parameter.default, str):
+            values[name] = Secret(parameter.default)
+        else:
+            values[name] = parameter.default
+    if missing:
+        noun = "parameter" if len(missing) == 1 else "parameters"
+        options = " ".join(f"--set {name}=…" for name in missing[:3])
+        raise UserError(f"the job needs the {noun} {listed(missing)}", do=f"give {options}")
+    return values
+
+
+def jsonable(value: Any) -> Any:
+    """`value` as JSON values, for the ledger; `bind` makes parameters of them again. Secrets become `***`."""
+    if value is None or type(value) in (bool, int, float, str):
+        return value
+    match value:
+        case Secret():
+            return _HIDDEN
+        case Enum():
+            return value.name
+        case str():
+            return str(value)
+        case bool() | int() | float():
+            return value
+        case datetime() | date() | time():
+            return value.isoformat()
+        case timedelta():
+            return value.total_seconds()
+        case Decimal() | UUID() | PurePath():
+            return str(value)
+        case Mapping():
+            return {str(jsonable(key)): jsonable(part) for key, part in value.items()}
+        case set() | frozenset():
+            return sorted((jsonable(part) for part in value), key=repr)
+        case list() | tuple():
+            return [jsonable(part) for part in value]
+    return repr(value)
+
+
+def _parameter(parameter: inspect.Parameter, annotation: Any, help_text: str) -> Parameter:
+    required = parameter.default is inspect.Parameter.empty
+    default = None if required else parameter.default
+    if typing.get_origin(annotation) is Annotated:
+        annotation, *extras = typing.get_args(annotation)
+        help_text = next((extra for extra in extras if isinstance(extra, str)), help_text)
+    if annotation is None:
+        annotation = _type_of(default)
+    return Parameter(parameter.name, annotation, default, required, help_text)
+
+
+def _type_of(default: object) -> Any:
+    """The type that an unannotated parameter with this default is converted to."""
+    if default is None:
+        return str
+    if isinstance(default, (list, tuple, set, frozenset)) and default:
+        kinds = {type(part) for part in default}
+        part_kind = kinds.pop() if len(kinds) == 1 else str
+        return tuple[part_kind, ...] if isinstance(default, tuple) else type(default)[part_kind]  # type: ignore[index,valid-type]
+    return type(default)
+
+
+def _annotations(function: Callable[..., object]) -> dict[str, Any]:
+    """Annotations as types; one that does not resolve (imported under TYPE_CHECKING, say) is left out."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    try:
+        return typing.get_type_hints(function, include_extras=True)
+    except Exception:  # user code is evaluated: any exception may come out
+        found: dict[str, Any] = {}
+        for name, annotation in getattr(function, "__annotations__", {}).items():
+            if not isinstance(annotation, str):
+                found[name] = annotation
+                continue
+            holder = type("holder", (), {"__annotations__": {name: annotation}})
+            try:
+                hints = typing.get_type_hints(holder, getattr(function, "__globals__", {}), include_extras=True)
+            except Exception:  # noqa: S112 - this one stays unannotated; the others resolve
+                continue
+            found.update(hints)
+        return found
+
+
+_ARGUMENT = re.compile(r"^(\s+)\*{0,2}(\w+)(?:\s*\([^)]*\))?:\s+(.*)$")
+
+
+def _docstring_args(docstring: str) -> dict[str, str]:
+    """The texts under `Args:` of a docstring in Google's style, by name, each on one line."""
+    texts: dict[str, str] = {}
+    inside, indent, name = False, "", ""
+    for line in docstring.splitlines():
+        if not inside:
+            inside = line.strip() in ("Args:", "Arguments:", "Parameters:")
+        elif line.strip() and not line[0].isspace():
+            break
+        elif (found := _ARGUMENT.match(line)) and (not indent or found[1] == indent):
+            indent, name, texts[found[2]] = found[1], found[2], found[3].strip()
+        elif line.strip() and name:
+            texts[name] += " " + line.strip()
+    return texts
+
+
+def _is_secret(parameter: Parameter) -> bool:
+    kinds = typing.get_args(parameter.annotation) or (parameter.annotation,)
+    return any(isinstance(kind, type) and issubclass(kind, Secret) for kind in kinds)
+
+
+def _same(one: object, other: object) -> bool:
+    return type(one) is type(other) and bool(one == other)
+
+
+def _shown(value: object) -> str:
+    return repr(jsonable(value))

@@ -1,0 +1,128 @@
+"""How an item becomes the arguments of a function: one value, a row by parameter name, or a tuple spread out.
+
+A table with several columns is passed by parameter name; columns that the function doesn't name are left out.
+A single column, and items that a job makes itself, are the one positional argument, unless the function needs
+several: then a mapping is passed by name and a tuple or list one value a parameter.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from tui_runner.errors import UserError
+from tui_runner.wording import did_you_mean, listed, nearest, plain
+
+_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+
+class Signature:
+    """What a job's function takes.
+
+    Attributes:
+        names: its positional parameters, in order.
+        required: those of them without a default.
+        keyword_only: its keyword-only parameters, which are job parameters.
+        takes_more: whether it has `**kwargs`.
+        takes_any: whether it has `*args`.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function_name: str = getattr(function, "__name__", "the function")
+        try:
+            parameters = list(inspect.signature(function).parameters.values())
+        except (TypeError, ValueError):  # some functions written in C tell nothing: trust them with one argument
+            parameters = [inspect.Parameter("item", inspect.Parameter.POSITIONAL_ONLY)]
+        positional = [parameter for parameter in parameters if parameter.kind in _POSITIONAL]
+        self.names = tuple(parameter.name for parameter in positional)
+        self.required = tuple(
+            parameter.name for parameter in positional if parameter.default is inspect.Parameter.empty
+        )
+        self.keyword_only = frozenset(
+            parameter.name for parameter in parameters if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+        )
+        self.takes_more = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters)
+        self.takes_any = any(parameter.kind is inspect.Parameter.VAR_POSITIONAL for parameter in parameters)
+        self._by_position = tuple(
+            parameter.name for parameter in positional if parameter.kind is inspect.Parameter.POSITIONAL_ONLY
+        )
+        self._by_keyword = frozenset(self.names).difference(self._by_position)
+
+    def fit(self, columns: Sequence[str] | None) -> bool:
+        """Whether items with these columns are passed by name; None stands for items of any shape.
+
+        Raises:
+            UserError: they don't fit.
+        """
+        if columns is None:
+            if not self.names and not self.takes_any and not self.takes_more:
+                self._refuse_no_item("item")
+            return len(self.required) > 1 or not (self.names or self.takes_any)
+        if len(columns) == 1:
+            self._fit_single(columns[0])
+            return False
+        self._fit_table(columns)
+        return True
+
+    def wanted(self, columns: Sequence[str] | None) -> tuple[str, ...] | None:
+        """Those of `columns` that the function names; None when every column is to be read."""
+        if columns is None or len(columns) < 2 or self.takes_more:
+            return None
+        return tuple(column for column in columns if column in self.names)
+
+    def arguments(self, item: object) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Positional and keyword arguments that pass `item` by name, or spread if it is a tuple or list."""
+        if isinstance(item, Mapping):
+            positional = tuple(item[name] for name in self._by_position if name in item)
+            if self.takes_more:
+                return positional, {name: item[name] for name in item if name not in self._by_position}
+            return positional, {name: item[name] for name in item if name in self._by_keyword}
+        if isinstance(item, (tuple, list)):
+            return tuple(item), {}
+        return (item,), {}
+
+    def _fit_single(self, column: str) -> None:
+        if not self.names and not self.takes_any:
+            self._refuse_no_item(column)
+        if len(self.required) > 1:
+            raise UserError(
+                f"{plain(self.function_name)} needs {listed(self.required)}, but the input has only {plain(column)}",
+                do="give it an input with these columns",
+            )
+
+    def _fit_table(self, columns: Sequence[str]) -> None:
+        name = plain(self.function_name)
+        if not self.names and not self.takes_more:
+            advice = f"write def {name}({', '.join(_identifiers(columns)) or '**row'})"
+            raise UserError(f"{name} takes no columns, but the input has {listed(columns)}", do=advice)
+        clash = [column for column in columns if column in self.keyword_only]
+        if clash:
+            raise UserError(
+                f"{listed(clash)}: a column of the input, and a job parameter of {name} (behind the *)",
+                do="write it before the * to take it from the input, or select columns with --input 'sql:SELECT …'",
+            )
+        missing = [parameter for parameter in self.required if parameter not in columns]
+        if not missing:
+            if self.takes_more or any(column in self.names for column in columns):
+                return
+            missing = list(self.names)
+        hint = (
+            did_you_mean(missing[0], columns)
+            if nearest(missing[0], columns)
+            else f"write def {name}(**row) for whole rows"
+        )
+        raise UserError(
+            f"{name} needs {listed(missing)}, which the input lacks; its columns are {listed(columns)}", do=hint
+        )
+
+    def _refuse_no_item(self, item: str) -> None:
+        name = plain(self.function_name)
+        parameter = item if item.isidentifier() else "item"
+        rest = ", *, …" if self.keyword_only else ""
+        raise UserError(f"{name} has no parameter for the item", do=f"write def {name}({parameter}{rest})")
+
+
+def _identifiers(columns: Sequence[str]) -> list[str]:
+    names = [column for column in columns if column.isidentifier()]
+    return names[:6] if len(names) == len(columns) <= 6 else []

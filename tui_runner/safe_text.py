@@ -1,0 +1,60 @@
+"""Text of others made fit to be shown: nothing in it can steer a terminal, hide, or reorder what is beside it.
+
+Terminals obey ESC and the C1 controls wherever they come from, and every widget of Textual passes them on
+unchanged: a scraped OSC 52 sequence would write the clipboard. So whatever a job, an item, an error, a file name
+or a result says goes through `safe_text` before it is shown, on a screen or on standard error.
+"""
+
+from __future__ import annotations
+
+import re
+
+ELLIPSIS = "…"
+"""Stands at the end of a text that was cut."""
+
+_CONTROL_PICTURES = 0x2400
+# Left alone though invisible: ZERO WIDTH (NON-)JOINER, which Persian, the Indic scripts and emoji need to be
+# written right, and which neither reorder nor hide; and variation selectors 1 to 16, for the same reason.
+_UNSAFE = (
+    "\x00-\x1f\x7f"  # C0, DEL
+    "\x80-\x9f"  # C1: one-character forms of ESC [ and its like
+    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u3164\uffa0"  # invisible letters and marks
+    "\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"  # bidi, separators, invisible format
+    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"  # shorthand, music, tags
+    "\ud800-\udfff"  # surrogates: only lone ones are found in a Python string; they cannot be encoded
+)
+_ONE_LINE = re.compile(f"[{_UNSAFE}]")
+_SEVERAL_LINES = re.compile(f"[{_UNSAFE}]".replace("\x00-\x1f", "\x00-\x09\x0b-\x1f"))
+
+
+def _mark(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    if code < 0x20:
+        return chr(_CONTROL_PICTURES + code)
+    return "\u2421" if code == 0x7F else f"‹U+{code:04X}›"
+
+
+def safe_text(text: str, *, newlines: bool = False, limit: int | None = None) -> str:
+    r"""`text` with visible marks in place of everything that a terminal would obey or not show.
+
+    C0 controls and DEL become control pictures (ESC is `␛`), C1, bidi controls, invisible characters, line and
+    paragraph separators and lone surrogates become their number (`‹U+202E›`). A tab becomes spaces.
+    The result is still not markup: give it to widgets as `Content` or `Text`, never as a markup string.
+
+    Args:
+        text: anything.
+        newlines: keep `\n`, and count `\r\n` as one; otherwise a line end is marked as well.
+        limit: longest result, in characters; what is longer ends with `…`. It is cut before it is searched, so
+            that a text of any size costs no more than its limit.
+    """
+    cut = limit is not None and len(text) > limit
+    if cut:
+        text = text[:limit]
+    pattern = _SEVERAL_LINES if newlines else _ONE_LINE
+    if pattern.search(text):
+        if newlines:
+            text = text.replace("\r\n", "\n")
+        text = pattern.sub(_mark, text.replace("\t", "    " if newlines else " "))
+    if limit is not None and (cut or len(text) > limit):
+        return (text[: limit - 1] + ELLIPSIS) if limit > 0 else ""
+    return text

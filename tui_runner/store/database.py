@@ -1,0 +1,268 @@
+"""An open DuckDB file: locked for this process, locked down, one cursor a thread.
+
+The instance is locked down because it runs statements that a person typed and holds text that nobody checked: no file
+can be read or written through it, no extension loaded, no setting changed but those of `_SESSION_SETTINGS`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shutil
+import stat
+import threading
+import time
+from pathlib import Path
+
+import duckdb
+import psutil
+
+from tui_runner.errors import DatabaseError
+from tui_runner.store.lock import LockFile
+from tui_runner.store.sql import literal, quote
+
+STORAGE_VERSION = "v1.2.0"
+"""New files can be opened by every DuckDB from this one on; DuckDB 2's own default shuts all 1.x out."""
+
+_MAGIC = slice(8, 12)
+"""Where a DuckDB file says `DUCK`, after the checksum of its first block."""
+_SESSION_SETTINGS = ("TimeZone", "enable_progress_bar", "enable_progress_bar_print")
+"""Settings that a cursor may still change: the zone times are shown in, and progress of its query."""
+_MEMORY_SHARE = 0.25
+"""Of the machine's memory, for DuckDB; the rest is for the workers."""
+_MEMORY_LEAST = 512 << 20
+_CLOSE_SECONDS = 10.0
+"""How long `close` interrupts running queries. Ending one took up to 0.2 s; a reader that nobody drains never ends."""
+_AMBIGUOUS_NAME = "runner"
+"""DuckDB names a database after its file. In `runner.duckdb` the ledger's `runner.items` would mean two things."""
+
+
+class Database:
+    """An open DuckDB file; made by `open`."""
+
+    def __init__(self, path: Path, root: duckdb.DuckDBPyConnection, lock: LockFile, catalog: str | None) -> None:
+        self.path = path
+        self._root = root
+        self._lock_file = lock
+        self._catalog = catalog
+        self._guard = threading.Lock()
+        self._cursors: list[duckdb.DuckDBPyConnection] = []
+        self._closed = False
+
+    @classmethod
+    def open(cls, path: Path, *, create: bool = True, memory_limit: int | None = None) -> Database:
+        """Open the DuckDB file `path`, and make it when it does not exist and `create` is true.
+
+        Args:
+            path: the file. One that is no DuckDB file is refused and not touched.
+            create: whether a missing file is made.
+            memory_limit: bytes DuckDB may use before it spills to disk; None for a quarter of the memory there is.
+
+        Raises:
+            DatabaseError: it cannot be opened; says why and what to do.
+        """
+        path = path.absolute()
+        try:
+            # A link and its target must meet in one lock file.
+            real = path.resolve(strict=False)
+            _check_place(path, real, create)
+        except (OSError, RuntimeError) as error:
+            raise DatabaseError(f"cannot be opened ({error})", str(path)) from error
+        lock = LockFile.acquire(real)
+        try:
+            _check_file(path, real)
+            _remove_spill(real)
+            root, catalog = _connect(path, real, memory_limit)
+        except BaseException:
+            lock.release()
+            raise
+        return cls(path, root, lock, catalog)
+
+    def cursor(self) -> duckdb.DuckDBPyConnection:
+        """A cursor of its own for the calling thread; times are UTC in it. Give it back with `close_cursor`."""
+        with self._guard:
+            if self._closed:
+                raise DatabaseError("is closed", str(self.path))
+            cursor = self._root.cursor()
+            cursor.execute("SET TimeZone = 'UTC'")
+            if self._catalog is not None:
+                cursor.execute(f"USE {quote(self._catalog)}")
+            self._cursors.append(cursor)
+            return cursor
+
+    def close_cursor(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        """Close a cursor, ending the query that runs in it. Safe after `close`."""
+        with self._guard:
+            if cursor in self._cursors:
+                self._cursors.remove(cursor)
+        _end(cursor, time.monotonic() + _CLOSE_SECONDS)
+
+    def note_run(self, run_id: int) -> None:
+        """Tell whoever else tries to open the database that this run is going on in it."""
+        self._lock_file.note(run_id)
+
+    def size_bytes(self) -> int:
+        """Bytes of the file and of its write-ahead log. The file is not opened: that would drop DuckDB's lock."""
+        total = 0
+        for file in (self.path, self.path.with_name(self.path.name + ".wal")):
+            with contextlib.suppress(FileNotFoundError):
+                total += file.stat().st_size
+        return total
+
+    def free_bytes(self) -> int:
+        """Bytes that are free on the disk of the database."""
+        return shutil.disk_usage(self.path.resolve().parent).free
+
+    def close(self) -> None:
+        """Interrupt what runs, close every cursor, write the log into the file, close it and unlock.
+
+        In this order, or DuckDB ends the process; calling it again does nothing.
+        """
+        with self._guard:
+            if self._closed:
+                return
+            self._closed = True
+            cursors, self._cursors = self._cursors, []
+        deadline = time.monotonic() + _CLOSE_SECONDS
+        for cursor in cursors:
+            _end(cursor, deadline)
+        try:
+            # When the checkpoint cannot be made (a full disk) everything is still in the log beside the file.
+            with contextlib.suppress(duckdb.Error):
+                self._root.execute("CHECKPOINT" if self._catalog is None else f"CHECKPOINT {quote(self._catalog)}")
+            self._root.close()
+        finally:
+            _remove_spill(self.path.resolve())
+            self._lock_file.release()
+
+    def __enter__(self) -> Database:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def describe(error: duckdb.Error, path: Path) -> DatabaseError:
+    """What DuckDB raised, as one line for the person at the keyboard."""
+    if isinstance(error, duckdb.FatalException):
+        return DatabaseError(
+            f"DuckDB gave up on the file ({first_line(error)})",
+            str(path),
+            "end tui-runner and resume the run; what was recorded is safe",
+        )
+    return DatabaseError(first_line(error), str(path))
+
+
+def first_line(error: BaseException) -> str:
+    """The message of an error without DuckDB's picture of the statement below it."""
+    return str(error).split("\n\nLINE ", 1)[0].strip() or type(error).__name__
+
+
+def _check_place(path: Path, real: Path, create: bool) -> None:
+    """Refuse what can be told from the outside, before a lock file is made anywhere."""
+    if real.is_dir():
+        raise DatabaseError("is a folder", str(path), "name a file in it")
+    if not real.exists():
+        if not create:
+            raise DatabaseError("no such database", str(path), "check the path")
+        if not real.parent.is_dir():
+            raise DatabaseError("its folder does not exist", str(path), "create the folder first")
+        return
+    if not stat.S_ISREG(real.stat().st_mode):
+        raise DatabaseError("is not a regular file", str(path), "choose another path")
+
+
+def _check_file(path: Path, real: Path) -> None:
+    """Refuse a file that is no DuckDB file. Only while our lock is held: see the head of `lock.py`."""
+    try:
+        with real.open("rb+") as file:
+            head = file.read(_MAGIC.stop)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise DatabaseError(
+            f"may not be read and written ({(error.strerror or str(error)).lower()})",
+            str(path),
+            "change its permissions or choose another path",
+        ) from error
+    if not head:
+        # DuckDB refuses an empty file, such as `mktemp` makes.
+        real.unlink()
+    elif head[_MAGIC] != b"DUCK":
+        raise DatabaseError("is not a DuckDB database", str(path), "choose another path; the file was left as it is")
+
+
+def _connect(path: Path, real: Path, memory_limit: int | None) -> tuple[duckdb.DuckDBPyConnection, str | None]:
+    """Connect and lock the instance down; the name of the database when cursors must be told to use it."""
+    limit = memory_limit if memory_limit is not None else _default_memory_limit()
+    config: dict[str, str | bool | int | float | list[str]] = {
+        "storage_compatibility_version": STORAGE_VERSION,
+        "autoinstall_known_extensions": "false",
+        "autoload_known_extensions": "false",
+        "python_enable_replacements": "false",
+        "memory_limit": f"{max(limit >> 20, 1)}MiB",
+        "temp_directory": str(_spill_folder(real)),
+    }
+    catalog = f"{_AMBIGUOUS_NAME}_db" if real.name.split(".")[0].lower() == _AMBIGUOUS_NAME else None
+    try:
+        root = duckdb.connect(":memory:" if catalog else str(real), config=config)
+        try:
+            if catalog:
+                root.execute(f"ATTACH {literal(str(real))} AS {quote(catalog)}")
+            root.execute("SET allowed_directories = []")
+            root.execute("SET enable_external_access = false")
+            root.execute(f"SET allowed_configs = [{', '.join(map(literal, _SESSION_SETTINGS))}]")
+            root.execute("SET lock_configuration = true")
+        except BaseException:
+            root.close()
+            raise
+    except (duckdb.Error, UnicodeError, ValueError) as error:
+        raise _refused(error, path) from error
+    return root, catalog
+
+
+def _refused(error: Exception, path: Path) -> DatabaseError:
+    """Why DuckDB did not open the file."""
+    message = first_line(error)
+    if "lock" in message.lower():
+        owner = re.search(r"\(PID (\d+)\)", message)
+        who = f"another program (pid {owner[1]})" if owner else "another program"
+        return DatabaseError(f"in use by {who}", str(path), "close it there first")
+    return DatabaseError(f"cannot be opened ({message})", str(path), "choose another path")
+
+
+def _default_memory_limit() -> int:
+    """A share of the memory of this machine, or of the container that we are in."""
+    total = psutil.virtual_memory().total
+    with contextlib.suppress(OSError, ValueError):  # "max", or no such file: no container, no bound
+        total = min(total, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    return max(int(total * _MEMORY_SHARE), _MEMORY_LEAST)
+
+
+def _end(cursor: duckdb.DuckDBPyConnection, deadline: float) -> None:
+    """Close a cursor whatever it does. An interrupt that comes while it is between statements is lost: repeat it."""
+    while True:
+        with contextlib.suppress(duckdb.Error):
+            cursor.interrupt()
+        try:
+            cursor.close()
+        except duckdb.ResourceInUseException:
+            if time.monotonic() > deadline:
+                return
+            time.sleep(0.01)
+        else:
+            return
+
+
+def _spill_folder(real: Path) -> Path:
+    return real.with_name(real.name + ".tmp")
+
+
+def _remove_spill(real: Path) -> None:
+    """Remove what DuckDB spilled, also that of a process that was killed; nothing that it did not make."""
+    folder = _spill_folder(real)
+    if folder.is_dir() and not folder.is_symlink():
+        for file in folder.glob("duckdb_temp_*"):
+            file.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # not empty: somebody else's
+            folder.rmdir()

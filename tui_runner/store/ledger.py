@@ -1,0 +1,289 @@
+"""What the ledger knows of runs, items and errors; and the beginning of a run.
+
+Everything after a run has begun is written by `ingest.py`, in the transactions of its flushes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import duckdb
+
+from tui_runner.errors import UserError
+from tui_runner.store.migrations import LEDGER_VERSION, ensure_ledger
+from tui_runner.store.records import RunRecord
+from tui_runner.store.schema import prepare_table
+
+__all__ = ["LEDGER_VERSION", "ErrorSummary", "Ledger", "RunSummary", "Totals"]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SLICE = 5_000
+"""Rows fetched at once: fetching holds the interpreter, and a million rows would hold it for a second."""
+
+# Moments are read as microseconds: DuckDB's own conversion of TIMESTAMPTZ needs pytz.
+_RUN_COLUMNS = """run_id, job, job_path, table_name, input, CAST(params AS VARCHAR), CAST(settings AS VARCHAR), state,
+    items_total, epoch_us(started_at), epoch_us(ended_at), host, version"""
+
+# What differs from one message to the next of the same kind: ids, addresses, numbers.
+_FOLDED = """
+    regexp_replace(regexp_replace(regexp_replace(message,
+        '[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}', '<id>', 'g'),
+        '0x[0-9a-fA-F]+', '<address>', 'g'),
+        '[0-9]+([.][0-9]+)?', 'N', 'g')"""
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Counts of the items of a run: `failed` includes timeouts, `retries` are attempts beyond the first."""
+
+    done: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    rows: int = 0
+    retries: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """A run and how far it came."""
+
+    record: RunRecord
+    totals: Totals
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorSummary:
+    """Errors of one type whose messages are alike. Texts are the job's: not safe to show as they are.
+
+    Attributes:
+        type: name of the exception.
+        message: with ids, addresses and numbers folded.
+        count: attempts that ended so.
+        items_failed: items whose last attempt ended so.
+        first_seen: when the first one was.
+        last_seen: when the last one was.
+        example: the newest message in full.
+        example_item: position of its item in the input.
+        example_traceback: its traceback.
+    """
+
+    type: str
+    message: str
+    count: int
+    items_failed: int
+    first_seen: datetime
+    last_seen: datetime
+    example: str
+    example_item: int
+    example_traceback: str
+
+
+class Ledger:
+    """The ledger of one database, seen through one cursor, in the thread of that cursor."""
+
+    def __init__(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        """Read the ledger; an older one is migrated. A database without one has no runs, and is not changed.
+
+        Raises:
+            DatabaseError: it was written by a newer tui-runner.
+        """
+        self._cursor = cursor
+        self._exists = ensure_ledger(cursor, create=False)
+
+    def begin_run(self, record: RunRecord) -> int:
+        """Record a new run and make its results table; returns its number. `record.run_id` is ignored.
+
+        Raises:
+            DatabaseError: the results table's name is taken by something else; nothing is recorded then.
+        """
+        self._exists = ensure_ledger(self._cursor, create=True)
+        with self._transaction():
+            table = prepare_table(self._cursor, record.table_name)
+            run_id = self._number("SELECT coalesce(max(run_id), 0) + 1 FROM runner.runs")
+            self._cursor.execute(
+                "INSERT INTO runner.runs VALUES"
+                " (?, ?, ?, ?, ?, ?, ?, ?, ?, make_timestamptz(?), make_timestamptz(?), ?, ?)",
+                [
+                    run_id,
+                    _text(record.job),
+                    _text(record.job_path),
+                    table,
+                    _text(record.input),
+                    _json(record.params),
+                    _json(record.settings),
+                    record.state,
+                    record.items_total,
+                    _microseconds(record.started_at),
+                    _microseconds(record.ended_at),
+                    _text(record.host),
+                    record.version,
+                ],
+            )
+        return run_id
+
+    def reopen_run(self, run_id: int, settings: dict[str, object], state: str) -> None:
+        """Record that a run goes on, with these settings, in this state.
+
+        Raises:
+            UserError: there is no such run.
+            DatabaseError: its results table is not what it was.
+        """
+        record = self.run(run_id)
+        with self._transaction():
+            prepare_table(self._cursor, record.table_name)
+            self._cursor.execute(
+                "UPDATE runner.runs SET settings = ?, state = ?, ended_at = NULL WHERE run_id = ?",
+                [_json(settings), state, run_id],
+            )
+
+    def run(self, run_id: int | None = None) -> RunRecord:
+        """The run with this number; None for the newest.
+
+        Raises:
+            UserError: there is none.
+        """
+        records = self._records("run_id = ?", [run_id]) if run_id is not None else self._records("true", [])
+        if records:
+            return records[0]
+        if run_id is None:
+            raise UserError("no runs in this database", do="start one with: tui-runner run JOB")
+        raise UserError(f"no run {run_id} in this database", do="list them with: tui-runner runs DB")
+
+    def runs(self) -> list[RunSummary]:
+        """Every run with its counts, newest first."""
+        records = self._records("true", [])
+        if not records:
+            return []
+        rows = self._cursor.execute(f"SELECT run_id, {_TOTALS} FROM runner.items GROUP BY run_id").fetchall()  # noqa: S608 - constant
+        totals = {run_id: Totals(*counts) for run_id, *counts in rows}
+        return [RunSummary(record, totals.get(record.run_id, Totals())) for record in records]
+
+    def find_unfinished(
+        self, *, job: str, job_path: str, table_name: str, input: str | None, params: dict[str, object]
+    ) -> RunRecord | None:
+        """The newest run of this job with this table, input and parameters that did not finish."""
+        records = self._records(
+            "state <> 'finished' AND job = ? AND job_path = ? AND lower(table_name) = lower(?)"
+            " AND input IS NOT DISTINCT FROM ?",
+            [_text(job), _text(job_path), table_name, _text(input)],
+        )
+        wanted = json.loads(_json(params))
+        return next((record for record in records if record.params == wanted), None)
+
+    def recorded(self, run_id: int) -> tuple[set[str], set[str]]:
+        """Keys of the items that are done, and keys of those recorded in another state."""
+        done: set[str] = set()
+        other: set[str] = set()
+        if self._exists:
+            for key, is_done in self._rows("SELECT key, state = 'ok' FROM runner.items WHERE run_id = ?", [run_id]):
+                (done if is_done else other).add(key)
+        return done, other - done
+
+    def totals(self, run_id: int) -> Totals:
+        """Counts over the items of a run."""
+        if not self._exists:
+            return Totals()
+        row = self._cursor.execute(f"SELECT {_TOTALS} FROM runner.items WHERE run_id = ?", [run_id]).fetchone()  # noqa: S608 - constant
+        return Totals(*row) if row is not None else Totals()
+
+    def errors(self, run_id: int, limit: int = 50) -> list[ErrorSummary]:
+        """Groups of errors of a run, the most frequent first, at most `limit`."""
+        if not self._exists:
+            return []
+        rows = self._cursor.execute(
+            f"""SELECT type, {_FOLDED} AS folded, count(*), count(DISTINCT item) FILTER (WHERE final),
+                    epoch_us(min(occurred_at)), epoch_us(max(occurred_at)),
+                    arg_max(message, occurred_at), arg_max(item, occurred_at), arg_max(traceback, occurred_at)
+                FROM runner.errors WHERE run_id = ?
+                GROUP BY type, folded ORDER BY count(*) DESC, type, folded LIMIT ?""",  # noqa: S608 - constant
+            [run_id, limit],
+        ).fetchall()
+        return [
+            ErrorSummary(
+                kind, folded, count, items, _moment(first), _moment(last), example or "", item, traceback or ""
+            )
+            for kind, folded, count, items, first, last, example, item, traceback in rows
+        ]
+
+    def _records(self, condition: str, values: list[object]) -> list[RunRecord]:
+        """Runs that meet `condition` (SQL), newest first."""
+        if not self._exists:
+            return []
+        rows = self._rows(
+            f"SELECT {_RUN_COLUMNS} FROM runner.runs WHERE {condition} ORDER BY run_id DESC",  # noqa: S608 - constants of this file
+            values,
+        )
+        return [_record(*row) for row in rows]
+
+    def _rows(self, query: str, values: list[object]) -> Iterator[tuple[Any, ...]]:
+        self._cursor.execute(query, values)
+        while rows := self._cursor.fetchmany(_SLICE):
+            yield from rows
+
+    def _number(self, query: str) -> int:
+        return int(self._cursor.execute(query).fetchall()[0][0])
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._cursor.execute("BEGIN TRANSACTION")
+        try:
+            yield
+            self._cursor.execute("COMMIT")
+        except BaseException:
+            with contextlib.suppress(duckdb.Error):
+                self._cursor.execute("ROLLBACK")
+            raise
+
+
+_TOTALS = """
+    count(*) FILTER (WHERE state = 'ok'),
+    count(*) FILTER (WHERE state IN ('failed', 'timeout')),
+    count(*) FILTER (WHERE state = 'cancelled'),
+    CAST(coalesce(sum(rows) FILTER (WHERE state = 'ok'), 0) AS BIGINT),
+    CAST(coalesce(sum(greatest(attempts - 1, 0)), 0) AS BIGINT)"""
+
+
+def _record(
+    run_id: int, job: str, job_path: str, table_name: str, source: str | None, params: str, *rest: Any
+) -> RunRecord:
+    """A row of `_RUN_COLUMNS`."""
+    settings, state, items_total, started_at, ended_at, host, version = rest
+    return RunRecord(
+        run_id=run_id,
+        job=job,
+        job_path=job_path,
+        table_name=table_name,
+        input=source,
+        params=json.loads(params),
+        settings=json.loads(settings),
+        state=state,
+        items_total=items_total,
+        started_at=_moment(started_at),
+        ended_at=None if ended_at is None else _moment(ended_at),
+        host=host,
+        version=version,
+    )
+
+
+def _moment(microseconds: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=microseconds)
+
+
+def _microseconds(moment: datetime | None) -> int | None:
+    return None if moment is None else (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+def _text(text: str | None) -> str | None:
+    """`text` without lone surrogates, which paths that are not UTF-8 bring and DuckDB does not take."""
+    return None if text is None else text.encode("utf-8", "backslashreplace").decode()
+
+
+def _json(values: dict[str, object]) -> str:
+    """`values` as JSON that every reader takes: NaN and infinity as text."""
+    finite = json.loads(json.dumps(values), parse_constant=str)
+    return json.dumps(finite, sort_keys=True, ensure_ascii=True)

@@ -1,0 +1,97 @@
+"""The tables of the ledger, schema `runner`, and how an older ledger becomes a newer one."""
+
+from __future__ import annotations
+
+import contextlib
+
+import duckdb
+
+from tui_runner.errors import DatabaseError
+
+LEDGER_VERSION = 1
+"""Of the tables below; kept in `runner.ledger`."""
+
+_TABLES = (
+    "CREATE TABLE runner.ledger (version INTEGER)",
+    """CREATE TABLE runner.runs (
+        run_id BIGINT, job VARCHAR, job_path VARCHAR, table_name VARCHAR, input VARCHAR, params JSON, settings JSON,
+        state VARCHAR, items_total BIGINT, started_at TIMESTAMPTZ, ended_at TIMESTAMPTZ, host VARCHAR,
+        version VARCHAR)""",
+    """CREATE TABLE runner.chunks (
+        run_id BIGINT, chunk BIGINT, first_item BIGINT, items BIGINT, state VARCHAR, done BIGINT, failed BIGINT,
+        rows BIGINT, retries BIGINT, started_at TIMESTAMPTZ, ended_at TIMESTAMPTZ, busy_seconds DOUBLE)""",
+    """CREATE TABLE runner.items (
+        run_id BIGINT, item BIGINT, chunk BIGINT, key VARCHAR, state VARCHAR, attempts INTEGER, rows BIGINT,
+        seconds DOUBLE, finished_at TIMESTAMPTZ)""",
+    """CREATE TABLE runner.errors (
+        run_id BIGINT, item BIGINT, chunk BIGINT, attempt INTEGER, type VARCHAR, message VARCHAR, traceback VARCHAR,
+        occurred_at TIMESTAMPTZ, final BOOLEAN)""",
+    """CREATE TABLE runner.samples (
+        run_id BIGINT, sampled_at TIMESTAMPTZ, items_done BIGINT, items_failed BIGINT, rows BIGINT, in_flight BIGINT,
+        threads BIGINT, items_per_second DOUBLE, app_rss BIGINT, workers_rss BIGINT, db_bytes BIGINT)""",
+    "CREATE TABLE runner.columns (table_name VARCHAR, raw_name VARCHAR, column_name VARCHAR, type VARCHAR)",
+)
+# No keys and no indexes: they slow every insert down, and DuckDB's have lost data.
+
+_STEPS: dict[int, tuple[str, ...]] = {}
+"""Statements that make a ledger of the version in the key one of the next version."""
+
+
+def ledger_version(cursor: duckdb.DuckDBPyConnection) -> int | None:
+    """Version of the ledger in the database, None when there is none."""
+    found = cursor.execute(
+        "SELECT 1 FROM duckdb_tables() WHERE database_name = current_database()"
+        " AND schema_name = 'runner' AND table_name = 'ledger'"
+    ).fetchone()
+    if found is None:
+        return None
+    row = cursor.execute("SELECT max(version) FROM runner.ledger").fetchone()
+    return int(row[0]) if row is not None and row[0] is not None else None
+
+
+def ensure_ledger(cursor: duckdb.DuckDBPyConnection, *, create: bool) -> bool:
+    """Bring the ledger to `LEDGER_VERSION`, in one transaction of its own.
+
+    Args:
+        cursor: without a transaction.
+        create: whether to make a ledger where there is none.
+
+    Returns:
+        Whether there is a ledger now.
+
+    Raises:
+        DatabaseError: it was written by a newer tui-runner, or schema `runner` belongs to somebody else.
+    """
+    version = ledger_version(cursor)
+    if version == LEDGER_VERSION:
+        return True
+    if version is None and not create:
+        return False
+    if version is not None and version > LEDGER_VERSION:
+        raise DatabaseError(
+            f"written by a newer tui-runner (ledger version {version}, this one knows {LEDGER_VERSION})",
+            do="update tui-runner",
+        )
+    statements = ["CREATE SCHEMA IF NOT EXISTS runner", *_TABLES] if version is None else _steps_from(version)
+    cursor.execute("BEGIN TRANSACTION")
+    try:
+        for statement in statements:
+            cursor.execute(statement)
+        cursor.execute("DELETE FROM runner.ledger")
+        cursor.execute("INSERT INTO runner.ledger VALUES (?)", [LEDGER_VERSION])
+        cursor.execute("COMMIT")
+    except BaseException as error:
+        with contextlib.suppress(duckdb.Error):
+            cursor.execute("ROLLBACK")
+        if isinstance(error, duckdb.CatalogException):
+            raise DatabaseError(
+                "its schema `runner` has tables that are not tui-runner's", do="choose another database"
+            ) from error
+        raise
+    return True
+
+
+def _steps_from(version: int) -> list[str]:
+    if any(step not in _STEPS for step in range(version, LEDGER_VERSION)):
+        raise DatabaseError(f"its ledger has version {version}, which is not known", do="choose another database")
+    return [statement for step in range(version, LEDGER_VERSION) for statement in _STEPS[step]]

@@ -1,0 +1,26 @@
+"""Text that goes into SQL statements: identifiers and string literals are quoted here and nowhere else."""
+
+from __future__ import annotations
+
+
+def quote(identifier: str) -> str:
+    """`identifier` as SQL, whatever is in it: spaces, quotes, a reserved word such as `at`.
+
+    Raises:
+        ValueError: it is empty or holds a NUL character, which no identifier can.
+    """
+    if not identifier or "\0" in identifier:
+        raise ValueError(f"{identifier!r} cannot be the name of a table or column")
+    return '"' + identifier.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """`text` as a string literal of SQL."""
+    if "\0" in text:
+        return " || chr(0) || ".join(literal(part) for part in text.split("\0"))
+    return "'" + text.replace("'", "''") + "'"
+
+
+def is_sql_name(text: str) -> bool:
+    """Whether `text` can name a table: not blank, and every character of it can be seen."""
+    return bool(text.strip()) and text.isprintable()

@@ -1,0 +1,113 @@
+"""Every action of the interface, once. Key bindings, footer, help screen and palette are all made from this list.
+
+An action is carried out by the method `action_<id>` of the screen or of the application that it belongs to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from textual.binding import Binding
+
+
+class Place(StrEnum):
+    """Where an action applies."""
+
+    RUN = "run"
+    CHUNK = "chunk under the cursor"
+    TABLE = "chunk table"
+    ANYWHERE = "everywhere"
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """Something that a key does.
+
+    Attributes:
+        id: its name, in a user's keymap too.
+        keys: keys that do it, as Textual names them; the first is the one that is shown.
+        label: two words at most, for the footer. Neighbours with one label share it: `+/- threads`.
+        help: one sentence for the help screen and the palette.
+        place: where it applies.
+        footer: its rank there, the lowest stay longest where it is narrow; None keeps it out.
+    """
+
+    id: str
+    keys: tuple[str, ...]
+    label: str
+    help: str
+    place: Place
+    footer: int | None = None
+
+
+ACTIONS = (
+    Action("pause_run", ("space",), "pause", "Pause the run, or go on with it.", Place.RUN, 1),
+    Action("pause_chunk", ("p",), "pause chunk", "Pause the chunk under the cursor, or go on with it.", Place.CHUNK, 3),
+    Action(
+        "retry_chunk",
+        ("r",),
+        "retry failed",
+        "Run the failed and cancelled items of this chunk again.",
+        Place.CHUNK,
+        4,
+    ),
+    Action("cancel_chunk", ("x",), "cancel", "Cancel this chunk; asks first.", Place.CHUNK, 5),
+    Action("more_threads", ("plus", "equals_sign"), "threads", "Execute more items at once.", Place.RUN, 6),
+    Action("fewer_threads", ("minus",), "threads", "Execute fewer items at once.", Place.RUN, 6),
+    Action("cursor_down", ("down", "j"), "down", "Move the cursor down.", Place.TABLE),
+    Action("cursor_up", ("up", "k"), "up", "Move the cursor up.", Place.TABLE),
+    Action("page_down", ("pagedown", "ctrl+f"), "page down", "Move the cursor down by a page.", Place.TABLE),
+    Action("page_up", ("pageup", "ctrl+b"), "page up", "Move the cursor up by a page.", Place.TABLE),
+    Action("first_row", ("home", "g"), "first", "Go to the first chunk; the cursor then follows the run.", Place.TABLE),
+    Action("last_row", ("end", "G"), "last", "Go to the last chunk.", Place.TABLE),
+    Action("command_palette", ("ctrl+p",), "commands", "Find any action or theme by name.", Place.ANYWHERE, 7),
+    Action("help", ("question_mark", "f1"), "help", "Show what the keys do.", Place.ANYWHERE, 2),
+    Action("quit_run", ("q",), "quit", "Leave; a run that is not over asks what to do with it.", Place.ANYWHERE, 0),
+)
+"""Every action, in the order in which footer and help show them."""
+
+BY_ID = {action.id: action for action in ACTIONS}
+
+Keys = Mapping[str, tuple[str, ...]]
+"""The keys of each action, by its id: the defaults, and what the user changed."""
+
+DEFAULT_KEYS: Keys = {action.id: action.keys for action in ACTIONS}
+
+_SHOWN = {
+    "space": "space",
+    "plus": "+",
+    "minus": "-",
+    "equals_sign": "=",
+    "question_mark": "?",
+    "slash": "/",
+    "comma": ",",
+    "full_stop": ".",
+    "down": "↓",
+    "up": "↑",
+    "left": "←",
+    "right": "→",
+    "pagedown": "PgDn",
+    "pageup": "PgUp",
+    "enter": "Enter",
+    "escape": "Esc",
+    "home": "Home",
+    "end": "End",
+}
+
+
+def shown_key(key: str) -> str:
+    """A key as a person knows it: `?` for `question_mark`, `^p` for `ctrl+p`."""
+    *modifiers, plain = key.split("+")
+    prefix = "".join("^" if modifier == "ctrl" else f"{modifier}+" for modifier in modifiers)
+    return prefix + _SHOWN.get(plain, plain)
+
+
+def bindings(*places: Place) -> list[Binding]:
+    """Bindings of the actions that apply in these places, with their default keys."""
+    return [
+        Binding(",".join(action.keys), action.id, action.label, show=action.footer is not None, id=action.id)
+        for action in ACTIONS
+        if action.place in places
+    ]

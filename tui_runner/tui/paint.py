@@ -1,0 +1,157 @@
+"""Lines as data: what a widget shows is computed as text with roles, and only then becomes colours.
+
+A `Line` is a tuple of spans `(text, role)`. Being plain values, lines are compared to find what changed since the
+last snapshot, and are tested without a terminal. `PaintedWidget` looks the roles up in the theme: the style of role
+`bad` is that of the component class `paint--bad` in `styles/runner.tcss`.
+
+Text of others enters a line through `own` alone. A line is never markup.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from rich.cells import cell_len, set_cell_size
+from rich.segment import Segment
+from rich.style import Style
+from textual.geometry import Region
+from textual.strip import Strip
+from textual.widget import Widget
+
+from tui_runner.safe_text import ELLIPSIS, safe_text
+
+Span = tuple[str, str]
+Line = tuple[Span, ...]
+
+ROLES = (
+    "text",
+    "strong",
+    "muted",
+    "faint",
+    "accent",
+    "key",
+    "good",
+    "warn",
+    "bad",
+    "running",
+    "paused",
+    "waiting",
+    "done",
+    "failed",
+    "cancelled",
+    "chart-1",
+    "chart-2",
+    "limit",
+)
+"""Every role that a span can have; each is a rule in `styles/runner.tcss`."""
+
+ROLE_CLASSES = frozenset(f"paint--{role}" for role in ROLES)
+
+SHOWN_CHARACTERS = 400
+"""Longest text of others in one span: as wide as the widest terminal that is laid out for."""
+
+
+def own(text: str, limit: int = SHOWN_CHARACTERS) -> str:
+    """Text of others, fit to stand in a line."""
+    return safe_text(text, limit=limit)
+
+
+def cells(line: Line) -> int:
+    """Width of a line on the screen."""
+    return sum(cell_len(text) for text, _ in line)
+
+
+def fitted(line: Line, width: int) -> Line:
+    """The line in at most `width` cells; one that was longer ends with `…`."""
+    if cells(line) <= width:
+        return line
+    if width <= 0:
+        return ()
+    kept: list[Span] = []
+    room = width - 1
+    for text, role in line:
+        length = cell_len(text)
+        if length > room:
+            kept.append((set_cell_size(text, room) + ELLIPSIS, role))
+            break
+        kept.append((text, role))
+        room -= length
+    return tuple(kept)
+
+
+def spread(left: Line, right: Line, width: int) -> Line:
+    """`left` and `right` at the two ends of `width` cells; the left one gives way."""
+    right = fitted(right, width)
+    room = width - cells(right)
+    left = fitted(left, room)
+    return (*left, (" " * (room - cells(left)), "text"), *right)
+
+
+def merged(line: Line) -> Line:
+    """The same line in fewer spans: blanks take the role before them, since every change of style costs bytes.
+
+    Over SSH a row of the chunk table is half as long this way.
+    """
+    spans: list[Span] = []
+    for text, role in line:
+        if spans and (role == spans[-1][1] or text.isspace()):
+            spans[-1] = (spans[-1][0] + text, spans[-1][1])
+        elif text:
+            spans.append((text, role))
+    return tuple(spans)
+
+
+def column(text: str, width: int, *, right: bool = False) -> str:
+    """`text` in exactly `width` cells."""
+    length = cell_len(text)
+    if length > width:
+        return set_cell_size(text, width - 1) + ELLIPSIS if width > 0 else ""
+    blank = " " * (width - length)
+    return blank + text if right else text + blank
+
+
+class PaintedWidget(Widget):
+    """A widget that shows lines, redraws those that changed, and takes its colours from the theme.
+
+    `paint` makes the lines from whatever the subclass keeps; `repaint` compares them with what is on the screen.
+    """
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = set(ROLE_CLASSES)
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._lines: tuple[Line, ...] = ()
+
+    def paint(self, width: int, height: int) -> list[Line]:
+        """The lines to show in `width` × `height` cells."""
+        raise NotImplementedError
+
+    def repaint(self) -> None:
+        """Show what `paint` makes now; only lines that differ from those on the screen are drawn."""
+        width, height = self.size
+        if not width or not height:
+            return
+        lines = tuple(self.paint(width, height))
+        old, self._lines = self._lines, lines
+        if len(old) != len(lines):
+            self.refresh()
+            return
+        changed = [Region(0, y, width, 1) for y, line in enumerate(lines) if line != old[y]]
+        if changed:
+            self.refresh(*changed)
+
+    def on_resize(self) -> None:
+        """Lay the lines out anew."""
+        self._lines = ()
+        self.repaint()
+
+    def role_style(self, role: str) -> Style:
+        """The style of a role in the present theme."""
+        return self.get_component_rich_style(f"paint--{role}")
+
+    def render_line(self, y: int) -> Strip:
+        """One line of the widget, as Textual wants it."""
+        if y >= len(self._lines):
+            return Strip.blank(self.size.width, self.rich_style)
+        segments = [Segment(text, self.role_style(role)) for text, role in merged(self._lines[y])]
+        return Strip(segments).adjust_cell_length(self.size.width, self.rich_style)

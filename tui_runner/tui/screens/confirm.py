@@ -1,0 +1,71 @@
+"""A question with two answers. The engine goes on while it is open."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Button, Static
+
+_TIGHT = 16
+"""Terminals with fewer lines than this get the question without blank lines."""
+
+
+class Confirm(ModalScreen[bool]):
+    """Ask for a decision; the result is True for yes, False for no and for Escape.
+
+    The answer that changes nothing has the focus. Texts must be safe to show; they are not markup.
+
+    Args:
+        question: one short line.
+        consequence: what follows from yes.
+        yes: what yes does, a word or three.
+        no: what no does.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("y", "answer(True)", "yes"),
+        Binding("n,escape,q", "answer(False)", "no"),
+        Binding("left,right,up,down,h,l", "other", "other answer"),
+    ]
+
+    def __init__(self, question: str, consequence: str, yes: str, no: str) -> None:
+        super().__init__()
+        self._question = question
+        self._consequence = consequence
+        self._yes = yes
+        self._no = no
+
+    def compose(self) -> ComposeResult:
+        """The question, what follows, and the two answers."""
+        with Vertical(id="box"):
+            yield Static(Content(self._question), id="question")
+            yield Static(Content(self._consequence), id="consequence")
+            with Horizontal(id="answers"):
+                yield Button(Content(f"{self._yes} (y)"), id="yes", compact=True)
+                yield Button(Content(f"{self._no} (n)"), id="no", compact=True)
+
+    def on_mount(self) -> None:
+        """Focus the answer that changes nothing."""
+        self.query_one("#no", Button).focus()
+
+    def on_resize(self) -> None:
+        """Leave out blank lines on small terminals."""
+        self.set_class(self.size.height < _TIGHT, "-tight")
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        """Answer with the button that was pressed."""
+        event.stop()
+        self.dismiss(event.button.id == "yes")
+
+    def action_answer(self, yes: bool) -> None:
+        """Answer."""
+        self.dismiss(yes)
+
+    def action_other(self) -> None:
+        """Move the focus to the other answer."""
+        self.focus_next()

@@ -1,0 +1,63 @@
+"""What the keys do, made from the list of actions."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical, VerticalScroll
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from tui_runner.tui.actions import ACTIONS, Keys, Place, shown_key
+from tui_runner.tui.glyphs import CHUNK_GLYPHS
+
+_KEYS = 10
+"""Cells of the column of keys."""
+
+
+def help_text(keys: Keys) -> Content:
+    """Every action under its keys, by where it applies, and what the glyphs of chunks mean."""
+    parts: list[Content] = []
+    for place in Place:
+        parts.append(Content.styled(str(place), "bold"))
+        for action in (action for action in ACTIONS if action.place is place):
+            shown = " ".join(shown_key(key) for key in keys[action.id]) or "–"
+            parts.append(Content.assemble((f"{shown:<{_KEYS}} ", "$text-primary"), action.help))
+        parts.append(Content(""))
+    glyphs = "   ".join(f"{glyph} {state}" for state, glyph in CHUNK_GLYPHS.items())
+    parts += [Content.styled("states of a chunk", "bold"), Content(glyphs)]
+    return Content("\n").join(parts)
+
+
+class Help(ModalScreen[None]):
+    """The keys of every action.
+
+    Args:
+        keys: the keys in force.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q,question_mark,f1,enter,space", "close", "close"),
+        Binding("j", "scroll(1)", show=False),
+        Binding("k", "scroll(-1)", show=False),
+    ]
+
+    def __init__(self, keys: Keys) -> None:
+        super().__init__()
+        self._keys = keys
+
+    def compose(self) -> ComposeResult:
+        """The text in a box that scrolls."""
+        with Vertical(id="box"), VerticalScroll():
+            yield Static(help_text(self._keys))
+
+    def action_close(self) -> None:
+        """Go back."""
+        self.dismiss(None)
+
+    def action_scroll(self, lines: int) -> None:
+        """Scroll by a line."""
+        self.query_one(VerticalScroll).scroll_relative(y=lines, animate=False)

@@ -1,0 +1,141 @@
+"""Themes: one TOML file each, those that come with tui-runner and those in the user's folder.
+
+    name = "night"                  # what --theme and the palette call it; letters, digits and dashes
+    dark = true
+    [colors]                        # `primary`, `foreground` and `background` are needed, the rest is derived
+    primary = "#7aa2f7"
+    [variables]                     # any variable of Textual's design system
+    text-muted = "#8a90a8"
+
+A file that cannot be used is named and skipped; a user's theme replaces a bundled one of the same name.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from textual.color import Color, ColorParseError
+from textual.theme import BUILTIN_THEMES, Theme
+
+from tui_runner.errors import UserError
+from tui_runner.resources import bundled
+from tui_runner.safe_text import safe_text
+
+DEFAULT_THEME = "night"
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
+_VARIABLE = re.compile(r"[a-z0-9-]{1,60}")
+# A variable ends up in a style sheet, so its value may hold nothing that would end a rule there.
+_VALUE = re.compile(r"[#a-zA-Z0-9 %.,()-]{1,80}")
+_NEEDED = ("primary", "foreground", "background")
+_COLORS = (*_NEEDED, "secondary", "warning", "error", "success", "accent", "surface", "panel", "boost")
+
+
+@dataclass(frozen=True, slots=True)
+class Themes:
+    """The themes found, by name, and what is wrong with files that could not be used, a line each."""
+
+    by_name: dict[str, Theme]
+    complaints: tuple[str, ...] = ()
+
+    def named(self, name: str | None) -> str:
+        """The name of the theme to use; the default for None.
+
+        Raises:
+            UserError: there is no such theme.
+        """
+        if name is None:
+            return DEFAULT_THEME
+        if name in self.by_name or name in BUILTIN_THEMES:
+            return name
+        raise UserError(
+            f"there is no theme {safe_text(name, limit=40)!r}", "--theme", "choose one of " + ", ".join(self.by_name)
+        )
+
+
+def user_folder() -> Path:
+    """Where a user's own themes are: `themes` in the configuration folder of tui-runner."""
+    configured = os.environ.get("XDG_CONFIG_HOME", "")
+    return (Path(configured) if configured else Path.home() / ".config") / "tui-runner" / "themes"
+
+
+def find_themes(user: Path | None = None) -> Themes:
+    """Every bundled theme, and over them those of the folder `user` (default: `user_folder()`)."""
+    found: dict[str, Theme] = {}
+    complaints: list[str] = []
+    for folder in (bundled("themes"), user or user_folder()):
+        if not folder.is_dir():
+            continue
+        for path in sorted(folder.glob("*.toml")):
+            try:
+                theme = load_theme(path)
+            except UserError as error:
+                complaints.append(safe_text(str(error), limit=400))
+            else:
+                found[theme.name] = theme
+    return Themes(found, tuple(complaints))
+
+
+def load_theme(path: Path) -> Theme:
+    """Read one theme file.
+
+    Raises:
+        UserError: it cannot be read, is not TOML, or says something that is no theme.
+    """
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"cannot be read ({error.strerror})", str(path)) from error
+    except ValueError as error:  # not UTF-8, or not TOML
+        raise UserError(f"is no TOML file: {error}", str(path), "mend it, or remove it") from error
+    where = str(path)
+    unknown = sorted(set(table) - {"name", "dark", "colors", "variables"})
+    if unknown:
+        raise UserError(f"unknown entry {unknown[0]!r}", where, "a theme has name, dark, [colors] and [variables]")
+    name = table.get("name")
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise UserError("`name` must be lower-case letters, digits and dashes", where)
+    dark = table.get("dark", True)
+    if not isinstance(dark, bool):
+        raise UserError("`dark` must be true or false", where)
+    return Theme(name=name, dark=dark, variables=_variables(table, where), **_colors(table, where))
+
+
+def _colors(table: dict[str, Any], where: str) -> dict[str, Any]:
+    colors = table.get("colors")
+    if not isinstance(colors, dict):
+        raise UserError("the table [colors] is missing", where, "it needs " + ", ".join(_NEEDED))
+    for key, value in colors.items():
+        if key not in _COLORS:
+            raise UserError(f"unknown colour {key!r}", where, "the colours are " + ", ".join(_COLORS))
+        _check_color(key, value, where)
+    missing = [key for key in _NEEDED if key not in colors]
+    if missing:
+        raise UserError(f"the colour {missing[0]!r} is missing from [colors]", where)
+    return colors
+
+
+def _variables(table: dict[str, Any], where: str) -> dict[str, str]:
+    variables = table.get("variables", {})
+    if not isinstance(variables, dict):
+        raise UserError("[variables] must be a table", where)
+    for key, value in variables.items():
+        if not _VARIABLE.fullmatch(key) or not isinstance(value, str) or not _VALUE.fullmatch(value):
+            raise UserError(f"the variable {key!r} has no usable value", where, 'write name = "#rrggbb"')
+        if value.startswith("#"):
+            _check_color(key, value, where)
+    return variables
+
+
+def _check_color(key: str, value: object, where: str) -> None:
+    try:
+        if not isinstance(value, str):
+            raise ColorParseError("not text")
+        Color.parse(value)
+    except ColorParseError as error:
+        raise UserError(f"{key} = {value!r} is no colour", where, "write #rrggbb") from error

@@ -1,0 +1,106 @@
+"""Areas drawn with braille characters: two dots across and four down in a cell. No terminal, no Textual.
+
+Values become dots in two steps: `bins` puts samples into columns of dots by their time, `stacked` piles up the
+columns of several series and turns them into cells.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+DOTS_ACROSS = 2
+DOTS_DOWN = 4
+
+_BLANK = 0x2800
+# Bits of the dots of a cell's left and right column, from the lowest dot up (Unicode, Braille Patterns).
+_LEFT = (0x40, 0x04, 0x02, 0x01)
+_RIGHT = (0x80, 0x20, 0x10, 0x08)
+
+_HOLD = 2.5
+"""Seconds for which a sample stands: samples come once a second, give or take, and a late one is no gap."""
+
+Cell = tuple[str, int]
+"""A character and the number of the series that fills most of it; -1 for none."""
+
+
+def bins(points: Sequence[tuple[float, float | None]], end: float, span: float, columns: int) -> list[float | None]:
+    """The mean value in each of `columns` equal parts of the `span` seconds up to `end`.
+
+    A part without a sample takes the one before it while that is fresh; `None` is a gap. The parts begin at whole
+    multiples of their length, so that a graph moves by whole columns and its old part never changes.
+
+    Args:
+        points: (seconds, value), oldest first; a value of None is a gap.
+        end: the newest moment that is shown.
+        span: seconds that are shown.
+        columns: parts.
+    """
+    length = span / columns
+    last = math.floor(end / length)
+    sums = [0.0] * columns
+    counts = [0] * columns
+    held: list[float | None] = [None] * columns
+    for at, value in points:
+        place = columns - 1 - (last - math.floor(at / length))
+        good = value is not None and math.isfinite(value)
+        if good and 0 <= place < columns:
+            sums[place] += value or 0.0
+            counts[place] += 1
+        for later in range(max(place, 0), min(place + math.ceil(_HOLD / length), columns)):
+            held[later] = value if good else None
+    return [sums[place] / counts[place] if counts[place] else held[place] for place in range(columns)]
+
+
+def nice_top(highest: float) -> float:
+    """The next of 1, 2, 5, 10, 20, … at or above `highest`: the top of a scale that has room and a short label."""
+    if not highest > 0 or not math.isfinite(highest):
+        return 1.0
+    power = 10.0 ** math.floor(math.log10(highest))
+    for step in (1.0, 2.0, 3.0, 4.0, 5.0, 8.0):
+        # The quotient may miss a whole number by a rounding error.
+        if highest <= step * power * 1.000001:
+            return step * power
+    return 10.0 * power
+
+
+def stacked(series: Sequence[Sequence[float | None]], top: float, rows: int) -> list[list[Cell]]:
+    """Areas from zero to `top`, the first series lowest, as `rows` rows of cells, highest row first.
+
+    A moment at which every series has a gap stays empty. What is above zero has one dot at least.
+    """
+    columns = len(series[0]) if series else 0
+    totals = [0.0] * columns
+    scaled: list[list[int]] = []
+    for values in series:
+        totals = [total + (value or 0.0) for total, value in zip(totals, values, strict=True)]
+        scaled.append([_height(total, top, rows * DOTS_DOWN) for total in totals])
+    picture: list[list[Cell]] = []
+    for row in range(rows - 1, -1, -1):
+        base = row * DOTS_DOWN
+        picture.append([_cell(scaled, place, base) for place in range(0, columns, DOTS_ACROSS)])
+    return picture
+
+
+def _height(total: float, top: float, dots: int) -> int:
+    if total <= 0:
+        return 0
+    return min(max(round(total / top * dots), 1), dots)
+
+
+def _cell(scaled: list[list[int]], place: int, base: int) -> Cell:
+    bits = 0
+    shares = [0] * len(scaled)
+    for side, dots in enumerate((_LEFT, _RIGHT)):
+        if place + side >= len(scaled[0]):
+            break
+        lower = 0
+        for number, heights in enumerate(scaled):
+            upper = min(max(heights[place + side] - base, 0), DOTS_DOWN)
+            for dot in range(lower, upper):
+                bits |= dots[dot]
+            shares[number] += max(upper - lower, 0)
+            lower = max(lower, upper)
+    if not bits:
+        return " ", -1
+    return chr(_BLANK + bits), max(range(len(shares)), key=lambda number: shares[number])

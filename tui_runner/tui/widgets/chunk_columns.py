@@ -1,0 +1,155 @@
+"""The columns of the chunk table: what each shows of a chunk, how wide it is, and which give way where it is narrow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tui_runner.engine.chunk import ChunkState
+from tui_runner.engine.snapshot import ChunkView
+from tui_runner.formatting import count, duration, rate
+from tui_runner.tui.glyphs import CHUNK_GLYPHS, bar, sparkline
+from tui_runner.tui.paint import Line, column
+
+NUMBER_DIGITS = 5
+
+_SHARE = 6
+"""Cells of the percentage beside a bar."""
+_BAR_LEAST = 6
+_BAR_MOST = 60
+_BAR_FIRST = 14
+"""Cells that a bar gets before columns of these ranks and above get any."""
+_BESIDE_BAR = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column.
+
+    Attributes:
+        title: its heading.
+        width: cells, without the two cells between columns.
+        rank: the highest are left out first where it is narrow.
+        cell: what it shows of a chunk in that many cells.
+        right: whether it and its heading are aligned to the right.
+    """
+
+    title: str
+    width: int
+    rank: int
+    cell: Callable[[ChunkView, int], Line]
+    right: bool = True
+
+
+def chunk_name(number: int) -> str:
+    """A chunk's number as it is written everywhere: at least five digits."""
+    return f"{number:0{NUMBER_DIGITS}d}"
+
+
+def _number(chunk: ChunkView, width: int) -> Line:
+    return ((column(chunk_name(chunk.number), width), "text"),)
+
+
+def _state(chunk: ChunkView, width: int) -> Line:
+    return ((column(f"{CHUNK_GLYPHS[chunk.state]} {chunk.state}", width), str(chunk.state)),)
+
+
+def _progress(chunk: ChunkView, width: int) -> Line:
+    if chunk.state is ChunkState.WAITING and not chunk.finished:
+        return ((" " * width, "text"),)
+    share = chunk.finished / chunk.items if chunk.items else 1.0
+    text = (f"{int(share * 100):3d} %".rjust(_SHARE), "text")
+    if width < _SHARE + _BAR_LEAST:
+        return ((" " * (width - _SHARE), "text"), text)
+    filled, rest = bar(share, width - _SHARE)
+    return ((filled, str(chunk.state)), (rest, "faint"), text)
+
+
+def _rate(chunk: ChunkView, width: int) -> Line:
+    # A chunk that starts no items has no rate to speak of; one that runs and finishes nothing has: 0.
+    shown = chunk.started_at is not None and (chunk.state is ChunkState.RUNNING or chunk.items_per_second > 0)
+    return ((column(rate(chunk.items_per_second) if shown else "", width, right=True), "text"),)
+
+
+def _recent(chunk: ChunkView, width: int) -> Line:
+    return ((sparkline(chunk.recent, width), "chart-1"),)
+
+
+def _counted(value: Callable[[ChunkView], int], role: str = "text") -> Callable[[ChunkView, int], Line]:
+    def cell(chunk: ChunkView, width: int) -> Line:
+        number = value(chunk)
+        if chunk.started_at is None and not number:
+            return ((" " * width, "text"),)
+        return ((column(count(number), width, right=True), role if number else "muted"),)
+
+    return cell
+
+
+def _elapsed(chunk: ChunkView, width: int) -> Line:
+    text = duration(chunk.elapsed, short=True) if chunk.started_at is not None else ""
+    return ((column(text, width, right=True), "text"),)
+
+
+def _worker(chunk: ChunkView, width: int) -> Line:
+    return ((column("" if chunk.worker is None else str(chunk.worker), width, right=True), "muted"),)
+
+
+def _of_items(chunk: ChunkView, width: int) -> Line:
+    return ((column(f"{count(chunk.finished)}/{count(chunk.items)}", width, right=True), "muted"),)
+
+
+COLUMNS = (
+    Column("chunk", NUMBER_DIGITS + 1, 0, _number, right=False),
+    Column("state", 11, 0, _state, right=False),
+    Column("progress", _SHARE, 1, _progress, right=False),
+    Column("items", 11, 8, _of_items),
+    Column("items/s", 7, 3, _rate),
+    Column("last min", 10, 5, _recent),
+    Column("failed", 6, 2, _counted(lambda chunk: chunk.failed, "bad")),
+    Column("retries", 7, 6, _counted(lambda chunk: chunk.retries)),
+    Column("rows", 6, 4, _counted(lambda chunk: chunk.rows)),
+    Column("in flight", 9, 7, _counted(lambda chunk: chunk.in_flight)),
+    Column("worker", 6, 9, _worker),
+    Column("elapsed", 8, 5, _elapsed),
+)
+"""Every column, in the order shown. Progress takes the room that is left over."""
+
+GAP = 2
+MARK = 2
+"""Cells at the left for the mark of the cursor."""
+
+
+def layout(width: int) -> list[Column]:
+    """The columns that fit into `width` cells, with their widths; the bar of progress takes what is left."""
+    kept: list[Column] = []
+    room = width - MARK - 1
+    for item in sorted(COLUMNS, key=lambda item: item.rank):
+        spare = room - _BAR_FIRST if item.rank >= _BESIDE_BAR else room
+        if item.width + (GAP if kept else 0) > spare:
+            break
+        kept.append(item)
+        room -= item.width + (GAP if len(kept) > 1 else 0)
+    columns = [item for item in COLUMNS if item in kept]
+    spare = min(room, _BAR_MOST)
+    return [
+        Column(item.title, item.width + spare, item.rank, item.cell, item.right)
+        if item.title == "progress" and spare >= _BAR_LEAST
+        else item
+        for item in columns
+    ]
+
+
+def heading(columns: list[Column]) -> Line:
+    """The line of titles."""
+    titles = (" " * GAP).join(column(item.title, item.width, right=item.right) for item in columns)
+    return ((" " * MARK + titles, "muted"),)
+
+
+def row(chunk: ChunkView, columns: list[Column], *, cursor: bool) -> Line:
+    """A chunk as a line; the cursor's one has a mark as well as another background."""
+    line: list[tuple[str, str]] = [("▸ " if cursor else "  ", "accent")]
+    for number, item in enumerate(columns):
+        if number:
+            line.append((" " * GAP, "text"))
+        line.extend(item.cell(chunk, item.width))
+    return tuple(line)

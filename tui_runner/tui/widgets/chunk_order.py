@@ -1,0 +1,107 @@
+"""In which order chunks are listed, kept up to date at the cost of what changed.
+
+A run may have 100,000 chunks and four snapshots a second; sorting them all each time would keep a core busy.
+Chunks that did not change are the same objects in the next snapshot, so the changed ones are found by identity, and
+only those whose state changed move.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Sequence
+from itertools import compress
+from operator import is_not
+
+from tui_runner.engine.chunk import ChunkState
+from tui_runner.engine.snapshot import ChunkView
+
+_GROUPS = (ChunkState.RUNNING, ChunkState.PAUSED, ChunkState.WAITING)
+"""States in the order in which they are listed; all ended chunks come after them, the newest first."""
+
+
+class ChunkOrder:
+    """Rows of the chunk table: running, paused and waiting chunks by number, then ended ones, the newest first."""
+
+    def __init__(self) -> None:
+        self._chunks: Sequence[ChunkView] = ()
+        self._open: dict[ChunkState, list[int]] = {state: [] for state in _GROUPS}
+        # (when it was seen to have ended, number): ascending, shown from its end.
+        self._ended: list[tuple[int, int]] = []
+        self._ended_at: dict[int, int] = {}
+        self._moment = 0
+
+    def __len__(self) -> int:
+        return len(self._chunks)
+
+    def update(self, chunks: Sequence[ChunkView]) -> tuple[set[int], bool]:
+        """Take a new snapshot's chunks; the numbers of those that changed, and whether any row moved."""
+        if chunks is self._chunks:
+            return set(), False
+        old, self._chunks = self._chunks, chunks
+        common = min(len(old), len(chunks))
+        changed = list(compress(range(common), map(is_not, old, chunks)))
+        moved = [number for number in changed if _group(old[number].state) is not _group(chunks[number].state)]
+        for number in moved:
+            self._leave(number, old[number].state)
+        for number in range(common, len(old)):
+            self._leave(number, old[number].state)
+        entering = [*moved, *range(common, len(chunks))]
+        # Those that ended since the last snapshot did so in this order, as near as is known.
+        for number in sorted(entering, key=lambda number: _end(chunks[number])):
+            self._enter(number, chunks[number].state)
+        return {*changed, *range(common, len(chunks))}, bool(entering) or len(old) > common
+
+    def at(self, row: int) -> ChunkView:
+        """The chunk in a row, from 0.
+
+        Raises:
+            IndexError: there is no such row.
+        """
+        rest = row
+        if rest < 0:
+            raise IndexError(row)
+        for state in _GROUPS:
+            group = self._open[state]
+            if rest < len(group):
+                return self._chunks[group[rest]]
+            rest -= len(group)
+        if rest >= len(self._ended):
+            raise IndexError(row)
+        return self._chunks[self._ended[-1 - rest][1]]
+
+    def row_of(self, number: int) -> int | None:
+        """The row of a chunk; None when there is no such chunk."""
+        if not 0 <= number < len(self._chunks):
+            return None
+        state = _group(self._chunks[number].state)
+        before = 0
+        for group in _GROUPS:
+            if group is state:
+                return before + bisect_left(self._open[group], number)
+            before += len(self._open[group])
+        place = bisect_left(self._ended, (self._ended_at[number], number))
+        return before + len(self._ended) - 1 - place
+
+    def _leave(self, number: int, state: ChunkState) -> None:
+        group = self._open.get(state)
+        if group is not None:
+            del group[bisect_left(group, number)]
+        else:
+            del self._ended[bisect_left(self._ended, (self._ended_at.pop(number), number))]
+
+    def _enter(self, number: int, state: ChunkState) -> None:
+        group = self._open.get(state)
+        if group is not None:
+            insort(group, number)
+        else:
+            self._moment += 1
+            self._ended_at[number] = self._moment
+            self._ended.append((self._moment, number))
+
+
+def _group(state: ChunkState) -> ChunkState | None:
+    return None if state.ended else state
+
+
+def _end(chunk: ChunkView) -> tuple[float, int]:
+    return (chunk.started_at or 0.0) + chunk.elapsed, chunk.number

@@ -1,0 +1,78 @@
+"""The lines below the table: what went wrong, what was asked for, what happened last."""
+
+from __future__ import annotations
+
+from tui_runner.engine.chunk import RunState
+from tui_runner.engine.snapshot import ErrorGroup, InFlight, Snapshot
+from tui_runner.formatting import count, duration
+from tui_runner.tui.glyphs import RUN_GLYPHS, WARNING
+from tui_runner.tui.paint import Line, Span, fitted, own
+from tui_runner.tui.widgets.snapshot_line import SnapshotWidget
+
+_FRESH = 10.0
+"""Seconds for which an event is shown in place of the errors where there is one line only."""
+_TEXT = 60
+"""Longest text of an error or an item where several share a line."""
+_NEAR_END = 8
+"""The last items are shown when there are no more than this many, and fewer than threads."""
+
+_LEVEL_ROLES = {"warning": "warn", "error": "bad"}
+
+
+class EventLine(SnapshotWidget):
+    """One line or two: trouble first (a stall, errors), then the newest command or event."""
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._asked: tuple[str, ...] = ()
+
+    def show_asked(self, asked: tuple[str, ...]) -> None:
+        """Show commands that no snapshot has confirmed yet."""
+        self._asked = asked
+        self.repaint()
+
+    def lines(self, snapshot: Snapshot, width: int, height: int) -> list[Line]:
+        """The most important lines for which there is room."""
+        trouble = _trouble(snapshot)
+        news = self._news(snapshot)
+        if height == 1:
+            fresh = bool(snapshot.events) and snapshot.at - snapshot.events[-1].at <= _FRESH
+            lines = [news if self._asked or (news and fresh) or not trouble else trouble]
+        else:
+            lines = [line for line in (trouble, news) if line]
+        return [fitted(line, width) for line in lines if line]
+
+    def _news(self, snapshot: Snapshot) -> Line:
+        if self._asked:
+            return ((" … asked: " + " · ".join(self._asked), "accent"),)
+        if not snapshot.events:
+            return ()
+        event = snapshot.events[-1]
+        role = _LEVEL_ROLES.get(event.level.lower(), "text")
+        return ((f" {duration(event.at)}  ", "muted"), (own(event.text), role))
+
+
+def _trouble(snapshot: Snapshot) -> Line:
+    spans: list[Span] = []
+    if snapshot.reason:
+        glyph, role = RUN_GLYPHS[snapshot.state]
+        spans.append((f" {glyph} {own(snapshot.reason)}  ", role))
+    left = None if snapshot.items_total is None else snapshot.items_total - snapshot.items_finished
+    if snapshot.stalled_seconds is not None and snapshot.state is RunState.RUNNING:
+        since = duration(snapshot.stalled_seconds, short=True)
+        spans.append((f" {WARNING} nothing finished for {since}; oldest:", "bad"))
+        spans += [_item(item) for item in snapshot.oldest[:_NEAR_END]]
+    elif left and left <= _NEAR_END and left < snapshot.threads and not snapshot.state.ended:
+        spans.append((f" {left} left:", "accent"))
+        spans += [_item(item) for item in snapshot.oldest[:left]]
+    spans += [_error(group) for group in snapshot.errors]
+    return tuple(spans)
+
+
+def _item(item: InFlight) -> Span:
+    return f"  {item.item} {own(item.text, _TEXT)} {duration(item.seconds, short=True)}", "text"
+
+
+def _error(group: ErrorGroup) -> Span:
+    name, text = own(group.type, _TEXT), own(group.text, _TEXT)
+    return f" {WARNING} {count(group.count)} × {name}{': ' + text if text else ''}  ", "warn"

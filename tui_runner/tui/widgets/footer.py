@@ -1,0 +1,88 @@
+"""Last line: the keys. As many as fit, each also to be clicked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import groupby
+
+from textual import events
+from textual.message import Message
+
+from tui_runner.tui.actions import ACTIONS, Action, Keys, shown_key
+from tui_runner.tui.paint import Line, PaintedWidget, Span
+
+_GAP = "  "
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """Actions that share a label: `+/- threads`."""
+
+    actions: tuple[Action, ...]
+    keys: str
+    label: str
+
+    @property
+    def cells(self) -> int:
+        return len(self.keys) + 1 + len(self.label)
+
+
+def entries(keys: Keys, labels: Mapping[str, str], width: int) -> list[_Entry]:
+    """What fits into `width` cells, in the order of the actions; the highest ranks are left out first."""
+    named = [action for action in ACTIONS if action.footer is not None and keys[action.id]]
+    every = []
+    for label, group in groupby(named, key=lambda action: labels.get(action.id, action.label)):
+        actions = tuple(group)
+        every.append(_Entry(actions, "/".join(shown_key(keys[action.id][0]) for action in actions), label))
+    kept = []
+    room = width - 1
+    for entry in sorted(every, key=lambda entry: entry.actions[0].footer or 0):
+        if entry.cells + len(_GAP) <= room:
+            kept.append(entry)
+            room -= entry.cells + len(_GAP)
+    return [entry for entry in every if entry in kept]
+
+
+class KeyLine(PaintedWidget):
+    """The footer.
+
+    Args:
+        keys: the keys of every action.
+        id: of the widget.
+    """
+
+    class Chosen(Message):
+        """An action was clicked."""
+
+        def __init__(self, action: Action) -> None:
+            super().__init__()
+            self.action = action
+
+    def __init__(self, keys: Keys, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._keys = keys
+        self._labels: Mapping[str, str] = {}
+
+    def relabel(self, labels: Mapping[str, str]) -> None:
+        """Call some actions otherwise for now: `resume` while the run is paused."""
+        if labels != self._labels:
+            self._labels = labels
+            self.repaint()
+
+    def paint(self, width: int, height: int) -> list[Line]:
+        """One line of keys and labels."""
+        spans: list[Span] = [(" ", "text")]
+        for entry in entries(self._keys, self._labels, width):
+            spans += [(entry.keys, "key"), (f" {entry.label}{_GAP}", "muted")]
+        return [tuple(spans)]
+
+    def on_click(self, event: events.Click) -> None:
+        """Carry out the action under the mouse; of two that share a label, the one whose half was hit."""
+        start = 1
+        for entry in entries(self._keys, self._labels, self.size.width):
+            if start <= event.x < start + entry.cells:
+                half = (event.x - start) * 2 // max(len(entry.keys), 1)
+                self.post_message(self.Chosen(entry.actions[min(half, len(entry.actions) - 1)]))
+                return
+            start += entry.cells + len(_GAP)

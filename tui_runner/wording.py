@@ -1,0 +1,99 @@
+"""How messages speak of what a person wrote: quoted, shortened, listed, and with the nearest right name.
+
+Text from command lines, files and jobs is hostile; what leaves here holds no control characters, since `repr`
+escapes all that is not printable (bidi controls and lone surrogates included).
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+
+_LONGEST = 100
+"""Characters of one quoted text; more would push the advice at the end of the line out of sight."""
+_MOST_NAMES = 12
+"""Names in one list; a table may have hundreds of columns."""
+
+
+def shortened(text: str, longest: int = _LONGEST) -> str:
+    """`text`, cut to `longest` characters with an ellipsis for what is missing."""
+    return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
+def quoted(value: object) -> str:
+    """`value` in quotes, printable and of bounded length.
+
+    An object whose `repr` raises is shown as the name of its type.
+    """
+    try:
+        return shortened(repr(value))
+    except Exception:
+        return f"<{type(value).__name__}>"
+
+
+def plain(text: object) -> str:
+    """`text` as it is if all of it can be printed, else quoted; for paths and names."""
+    line = str(text)
+    return line if line.isprintable() and line else repr(line)
+
+
+def one_line(text: object) -> str:
+    """`text` on one line of bounded length, with what can't be printed escaped."""
+    line = " ".join(str(text).split())
+    return shortened("".join(c if c.isprintable() else repr(c)[1:-1] for c in line), 300)
+
+
+def raised(error: BaseException) -> str:
+    """`Type: message` of an exception, on one line; the type alone if it has no message."""
+    try:
+        message = one_line(error)
+    except Exception:
+        message = ""
+    return f"{type(error).__name__}: {message}" if message else type(error).__name__
+
+
+def listed(names: Iterable[object]) -> str:
+    """`a, b, c`, shortened when there are many; `none` for no names."""
+    every = [shortened(plain(name)) for name in names]
+    shown = ", ".join(every[:_MOST_NAMES])
+    rest = len(every) - _MOST_NAMES
+    return f"{shown} and {rest} more" if rest > 0 else shown or "none"
+
+
+def nearest(name: str, names: Iterable[str]) -> str | None:
+    """The one of `names` that `name` most likely stands for, or None if none is near."""
+    folded = {_fold(candidate): candidate for candidate in names}
+    close = difflib.get_close_matches(_fold(name), folded, n=1, cutoff=0.6)
+    return folded[close[0]] if close else None
+
+
+def did_you_mean(name: str, names: Iterable[str], kind: str = "there are") -> str:
+    """Advice for a wrong name: the nearest right one, or all of them."""
+    known = list(names)
+    near = nearest(name, known)
+    if near is not None:
+        return f"did you mean {plain(near)}?"
+    return f"{kind} {listed(known)}"
+
+
+def nearest_file(path: Path) -> Path | None:
+    """The file beside which `path` was probably meant, in the folder that `path` names; None if none is near."""
+    try:
+        names = [entry.name for entry in path.parent.iterdir()]
+    except OSError:
+        return None
+    near = nearest(path.name, names)
+    return None if near is None else path.parent / near
+
+
+def no_such_file(path: Path) -> str:
+    """Advice for a path that does not exist."""
+    if not path.parent.is_dir():
+        return f"there is no folder {plain(path.parent)}"
+    near = nearest_file(path)
+    return "check the path" if near is None else f"did you mean {plain(near)}?"
+
+
+def _fold(name: str) -> str:
+    return name.lower().replace("-", "_")
