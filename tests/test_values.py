@@ -267,7 +267,7 @@ def test_every_nested_value_of_builtins_has_a_plain_form(value: object) -> None:
     try:
         got = plain(value)
     except RowError as error:
-        assert "same column" in str(error)  # noqa: PT017  # the one fault that this data can have
+        assert "same column" in str(error)  # the one fault that this data can have
         return
     assert type(got) in PLAIN
     if type(got) is Json:

@@ -16,7 +16,7 @@ import duckdb
 import pyarrow as pa
 
 from tui_runner.errors import UserError
-from tui_runner.wording import one_line, plain
+from tui_runner.wording import one_line
 
 SLICE_ROWS = 4096
 """Rows that become Python objects at a time: the interpreter is held while they do."""

@@ -24,9 +24,9 @@ _MARK = b"\xef\xbb\xbf"
 
 
 class TextLines(Source):
-    """The lines of text files, without their ends; lines with nothing but white space are left out.
+    r"""The lines of text files, without their ends; lines with nothing but white space are left out.
 
-    Text is UTF-8. A byte that is not shows as `\\xNN` in its item.
+    Text is UTF-8. A byte that is not shows as `\xNN` in its item.
     """
 
     columns: tuple[str, ...] | None = ("line",)
@@ -172,7 +172,7 @@ def _raw_lines(path: Path) -> Iterator[tuple[int, bytes]]:
         with gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb") as file:
             for number, line in enumerate(file, 1):
                 if number == 1:
-                    line = line.removeprefix(_MARK)  # noqa: PLW2901
+                    line = line.removeprefix(_MARK)
                 if line.strip():
                     yield number, line
     except (OSError, EOFError, zlib.error) as error:

@@ -29,7 +29,7 @@ class ParquetFiles(Source):
         self._paths = tuple(paths)
         self._bare = False
         self._total: int | None = None
-        self.columns = tuple(self._columns_of(self._paths[0]))
+        self.columns: tuple[str, ...] = tuple(self._columns_of(self._paths[0]))
         self._bare = len(self.columns) == 1
 
     @property
@@ -51,9 +51,7 @@ class ParquetFiles(Source):
             missing = [name for name in self.columns if name not in every]
             if missing:
                 raise UserError(f"it lacks the columns {listed(missing)}, which the files before have", plain(path))
-            yield from duck.rows(
-                duck.chosen(every, self.columns), _parquet(path), plain(path), bare=self._bare
-            )
+            yield from duck.rows(duck.chosen(every, self.columns), _parquet(path), plain(path), bare=self._bare)
 
     def select(self, columns: Sequence[str] | None) -> Source:
         """The same files; only these columns are read."""
@@ -88,7 +86,7 @@ class JsonFiles(Source):
     @property
     def total(self) -> int | None:
         """Counted for files that are small."""
-        if self._total is None and duck_counts(self._paths):
+        if self._total is None and is_small(self._paths):
             self._total = sum(1 for path in self._paths for _ in _json_texts(path))
         return self._total
 
@@ -110,16 +108,16 @@ class JsonFiles(Source):
                     raise UserError(f"it is not JSON: {one_line(error)}", where=plain(path)) from None
 
 
-def duck_counts(paths: Sequence[Path]) -> bool:
+def is_small(paths: Sequence[Path]) -> bool:
     """Whether files are so small that reading them once more only for counting is not felt."""
     try:
         sizes = [path.stat().st_size * (8 if path.name.lower().endswith(".gz") else 1) for path in paths]
     except OSError:
         return False
-    return sum(sizes) <= SMALL_BYTES
+    return sum(sizes) <= _SMALL_BYTES
 
 
-SMALL_BYTES = 64 << 20
+_SMALL_BYTES = 64 << 20
 """Files below this size are read once more for what is better known beforehand; DuckDB takes half a second for it."""
 
 

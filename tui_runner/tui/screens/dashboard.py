@@ -14,7 +14,7 @@ from tui_runner.engine.chunk import ChunkState, RunState
 from tui_runner.engine.control import RunControl
 from tui_runner.engine.snapshot import ChunkView, Snapshot
 from tui_runner.formatting import rate, size
-from tui_runner.tui.actions import Keys, Place, bindings
+from tui_runner.tui.actions import ACTIONS, Keys, Place, bindings
 from tui_runner.tui.asked import AskedCommands
 from tui_runner.tui.layout import Graphs, plan
 from tui_runner.tui.screens.confirm import Confirm
@@ -27,6 +27,14 @@ from tui_runner.tui.widgets.graphs import memory, throughput
 from tui_runner.tui.widgets.header import Header
 from tui_runner.tui.widgets.kpi import Figures
 from tui_runner.tui.widgets.progress import Progress
+
+
+def _labels(state: RunState) -> dict[str, str]:
+    """What the footer calls some keys in this state; those that do nothing in it are hidden."""
+    if state.ended:
+        hidden = [action.id for action in ACTIONS if action.place in (Place.RUN, Place.CHUNK)]
+        return {"quit_run": "leave", **dict.fromkeys(hidden, "")}
+    return {"pause_run": "resume"} if state is RunState.PAUSED else {}
 
 
 class Dashboard(Screen[None]):
@@ -76,10 +84,7 @@ class Dashboard(Screen[None]):
         events = self.query_one(EventLine)
         events.show_asked(self._asked.texts)
         events.show(snapshot)
-        paused = snapshot.state is RunState.PAUSED
-        self.query_one(KeyLine).relabel(
-            {"pause_run": "resume" if paused else "pause", "quit_run": "leave" if snapshot.state.ended else "quit"}
-        )
+        self.query_one(KeyLine).relabel(_labels(snapshot.state))
 
     def on_resize(self) -> None:
         """Divide the terminal anew."""
@@ -122,7 +127,8 @@ class Dashboard(Screen[None]):
     def action_retry_chunk(self) -> None:
         """Run what failed or was cancelled in the chunk under the cursor again."""
         chunk = self._chunk_under_cursor()
-        if chunk is not None and chunk.state in (ChunkState.FAILED, ChunkState.CANCELLED):
+        ended = self._snapshot is None or self._snapshot.state.ended
+        if not ended and chunk is not None and chunk.state in (ChunkState.FAILED, ChunkState.CANCELLED):
             self._command_chunk(chunk, "retry", self._control.retry_chunks)
 
     def action_cancel_chunk(self) -> None:

@@ -109,13 +109,10 @@ def _top_edge(picture: Picture, span: float, highest: float, width: int, unit: C
     if len(picture.series) > 1:
         for series in picture.series:
             legend += [(" ▪ ", series.role), (series.name, "muted")]
-    # What matters least goes first where it is narrow: the period, then the legend, then the highest value.
-    for parts in (
-        [(" ── " + period, "muted"), *legend, (f"  max {unit(highest)}", "muted")],
-        [(" ── " + period, "muted"), (f"  max {unit(highest)}", "muted")],
-        [(f"  max {unit(highest)}", "muted")],
-        [],
-    ):
+    when: Span = (f" ── last {span / 60:.0f} min", "muted")
+    most: Span = (f"  max {unit(highest)}", "muted")
+    # What matters least goes first where it is narrow: the period, the highest value, the legend.
+    for parts in ([when, *legend, most], [*legend, most], legend, []):
         left: Line = (*title, *parts, (" ", "text"))
         right: Line = ((" now ", "muted"), (picture.now, "strong"), (" ┐", "faint"))
         room = width - cells(left) - cells(right)

@@ -19,7 +19,7 @@ _BAR_LEAST = 6
 _BAR_MOST = 60
 _BAR_FIRST = 14
 """Cells that a bar gets before columns of these ranks and above get any."""
-_BESIDE_BAR = 7
+_BESIDE_BAR = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,14 +102,14 @@ COLUMNS = (
     Column("chunk", NUMBER_DIGITS + 1, 0, _number, right=False),
     Column("state", 11, 0, _state, right=False),
     Column("progress", _SHARE, 1, _progress, right=False),
-    Column("items", 11, 8, _of_items),
+    Column("items", 11, 9, _of_items),
     Column("items/s", 7, 3, _rate),
-    Column("last min", 10, 5, _recent),
+    Column("last min", 10, 6, _recent),
     Column("failed", 6, 2, _counted(lambda chunk: chunk.failed, "bad")),
-    Column("retries", 7, 6, _counted(lambda chunk: chunk.retries)),
+    Column("retries", 7, 7, _counted(lambda chunk: chunk.retries)),
     Column("rows", 6, 4, _counted(lambda chunk: chunk.rows)),
-    Column("in flight", 9, 7, _counted(lambda chunk: chunk.in_flight)),
-    Column("worker", 6, 9, _worker),
+    Column("in flight", 9, 8, _counted(lambda chunk: chunk.in_flight)),
+    Column("worker", 6, 10, _worker),
     Column("elapsed", 8, 5, _elapsed),
 )
 """Every column, in the order shown. Progress takes the room that is left over."""
@@ -141,7 +141,12 @@ def layout(width: int) -> list[Column]:
 
 def heading(columns: list[Column]) -> Line:
     """The line of titles."""
-    titles = (" " * GAP).join(column(item.title, item.width, right=item.right) for item in columns)
+    titles = (" " * GAP).join(
+        column(item.title, item.width, right=item.right)
+        if len(item.title) <= item.width
+        else column("done", item.width, right=True)
+        for item in columns
+    )
     return ((" " * MARK + titles, "muted"),)
 
 

@@ -54,9 +54,6 @@ class EventLine(SnapshotWidget):
 
 def _trouble(snapshot: Snapshot) -> Line:
     spans: list[Span] = []
-    if snapshot.reason:
-        glyph, role = RUN_GLYPHS[snapshot.state]
-        spans.append((f" {glyph} {own(snapshot.reason)}  ", role))
     left = None if snapshot.items_total is None else snapshot.items_total - snapshot.items_finished
     if snapshot.stalled_seconds is not None and snapshot.state is RunState.RUNNING:
         since = duration(snapshot.stalled_seconds, short=True)
@@ -65,6 +62,9 @@ def _trouble(snapshot: Snapshot) -> Line:
     elif left and left <= _NEAR_END and left < snapshot.threads and not snapshot.state.ended:
         spans.append((f" {left} left:", "accent"))
         spans += [_item(item) for item in snapshot.oldest[:left]]
+    if snapshot.reason:
+        glyph, role = RUN_GLYPHS[snapshot.state]
+        spans.append((f" {glyph} {own(snapshot.reason)}  ", role))
     spans += [_error(group) for group in snapshot.errors]
     return tuple(spans)
 

@@ -33,6 +33,8 @@ def entries(keys: Keys, labels: Mapping[str, str], width: int) -> list[_Entry]:
     named = [action for action in ACTIONS if action.footer is not None and keys[action.id]]
     every = []
     for label, group in groupby(named, key=lambda action: labels.get(action.id, action.label)):
+        if not label:
+            continue
         actions = tuple(group)
         every.append(_Entry(actions, "/".join(shown_key(keys[action.id][0]) for action in actions), label))
     kept = []
@@ -65,7 +67,7 @@ class KeyLine(PaintedWidget):
         self._labels: Mapping[str, str] = {}
 
     def relabel(self, labels: Mapping[str, str]) -> None:
-        """Call some actions otherwise for now: `resume` while the run is paused."""
+        """Call some actions otherwise for now (`resume` while the run is paused); an empty label hides one."""
         if labels != self._labels:
             self._labels = labels
             self.repaint()

@@ -12,8 +12,7 @@ from tui_runner.tui.widgets.snapshot_line import SnapshotWidget
 
 _GAP = "   "
 _TIGHT = "  "
-_NARROW = 60
-"""The header has no room for the estimate below about this width, so it is shown here."""
+_WIDE = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +70,7 @@ def chosen(every: list[Figure], width: int, gap: str) -> list[Figure]:
     room = width - 1
     for figure in sorted(every, key=lambda figure: figure.rank):
         if figure.cells + len(gap) > room:
-            break
+            continue
         kept.append(figure)
         room -= figure.cells + len(gap)
     return [figure for figure in every if figure in kept]
@@ -83,7 +82,7 @@ class Figures(SnapshotWidget):
     def lines(self, snapshot: Snapshot, width: int, height: int) -> list[Line]:
         """One line, or two where there is room for two and one is too short."""
         every = figures(snapshot)
-        gap = _GAP if width >= _NARROW else _TIGHT
+        gap = _GAP if width >= _WIDE else _TIGHT
         lines = [self._line(chosen(every, width, gap), gap)]
         if height > 1:
             eta = estimate(snapshot)

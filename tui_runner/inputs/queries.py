@@ -1,0 +1,154 @@
+"""`sql:` inputs: the rows of a query over files, or over the run's database.
+
+A DuckDB file may not be opened a second time by the process that writes to it, and the items should not change
+while the run adds rows. So a query that needs the database is evaluated before the run begins: it is opened for
+reading only, the rows go into a temporary DuckDB file (which, unlike Parquet, keeps every type), and the items
+are read from there. A query over files alone is streamed from them.
+"""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+
+import duckdb
+
+from tui_runner.errors import DatabaseError, UserError
+from tui_runner.inputs import duck
+from tui_runner.inputs.source import Source
+from tui_runner.wording import one_line, plain
+
+_WHERE = "--input sql:"
+
+
+class QuerySource(Source):
+    """The rows of a relation, files or a temporary copy."""
+
+    def __init__(
+        self,
+        text: str,
+        relation: str,
+        kinds: Sequence[tuple[str, str]],
+        *,
+        setup: str = "",
+        total: int | None = None,
+        folder: tempfile.TemporaryDirectory[str] | None = None,
+    ) -> None:
+        self.text = text
+        self._relation = relation
+        self._setup = setup
+        self._total = total
+        # Deleted with the last source that reads from it.
+        self._folder = folder
+        self._every = {name: duck.column(name, kind, f"c{index}") for index, (name, kind) in enumerate(kinds)}
+        self.columns: tuple[str, ...] = tuple(self._every)
+        self._bare = len(self.columns) == 1
+
+    @property
+    def total(self) -> int | None:
+        """Known for rows of the database; a query over files would have to run twice."""
+        return self._total
+
+    def __iter__(self) -> Iterator[object]:
+        columns = duck.chosen(self._every, self.columns)
+        return duck.rows(columns, self._relation, _WHERE, bare=self._bare, setup=self._setup)
+
+    def select(self, columns: Sequence[str] | None) -> Source:
+        """The same rows; only these columns are read."""
+        if columns is None or self._bare:
+            return self
+        selected = copy.copy(self)
+        selected.columns = tuple(columns)
+        return selected
+
+
+def open_query(sql: str, text: str, database: Path | None) -> Source:
+    """The rows of `sql`.
+
+    Raises:
+        UserError: it is not one query, or it can't be run.
+        DatabaseError: it needs the database, and that can't be opened.
+    """
+    with closing(duck.connect()) as connection:
+        query = _query(connection, sql)
+        try:
+            kinds = duck.described(connection, f"({query})")
+        except (duckdb.CatalogException, duckdb.BinderException) as error:
+            if database is None or not database.is_file():
+                missing = f"the database {plain(database)} does not exist yet" if database else "there is no database"
+                raise UserError(f"{_said(error)} ({missing})", where=_WHERE) from None
+            return _copied(connection, query, text, database)
+        except duck.READ_ERRORS as error:
+            raise duck.fault_of(error, _WHERE) from None
+    names = _distinct(kinds)
+    return QuerySource(text, _renamed(f"({query})", names), names)
+
+
+def _query(connection: duckdb.DuckDBPyConnection, sql: str) -> str:
+    """The one query in `sql`, so that it can stand in parentheses."""
+    try:
+        statements = connection.extract_statements(sql)
+        is_query = len(statements) == 1 and statements[0].type == duckdb.StatementType.SELECT
+    except duck.READ_ERRORS as error:
+        raise UserError(_said(error), where=_WHERE) from None
+    if not is_query:
+        raise UserError("that is not one query", where=_WHERE, do="write a single SELECT")
+    # The line end closes a comment at the end of the query.
+    return statements[0].query.strip().rstrip(";") + "\n"
+
+
+def _copied(connection: duckdb.DuckDBPyConnection, query: str, text: str, database: Path) -> Source:
+    try:
+        connection.execute(f"ATTACH {duck.literal(database.absolute())} AS input (READ_ONLY)")
+        connection.execute("USE input")
+    except duck.READ_ERRORS as error:
+        reason = "another process has it open" if "lock" in str(error) else _said(error)
+        raise DatabaseError(f"the input can't be read from it: {reason}", where=plain(database)) from None
+    folder = tempfile.TemporaryDirectory(prefix="tui-runner-input-", ignore_cleanup_errors=True)
+    copy_of = duck.literal(Path(folder.name) / "items.duckdb")
+    try:
+        names = _distinct(duck.described(connection, f"({query})"))
+        connection.execute(f"ATTACH {copy_of} AS items")
+        connection.execute(f"CREATE TABLE items.main.items AS SELECT * FROM {_renamed(f'({query})', names)}")  # noqa: S608
+        total = int(connection.sql("SELECT count(*) FROM items.main.items").fetchall()[0][0])
+        connection.execute("USE memory")
+        connection.execute("DETACH items")
+        connection.execute("DETACH input")
+    except duck.READ_ERRORS as error:
+        folder.cleanup()
+        raise UserError(_said(error), where=_WHERE) from None
+    return QuerySource(
+        text,
+        "items.main.items",
+        names,
+        setup=f"ATTACH {copy_of} AS items (READ_ONLY)",
+        total=total,
+        folder=folder,
+    )
+
+
+def _renamed(relation: str, names: Sequence[tuple[str, str]]) -> str:
+    """The relation with its columns called `c0`, `c1`, …: two of them may have the same name."""
+    return f"{relation} AS q({', '.join(f'c{index}' for index in range(len(names)))})"
+
+
+def _distinct(kinds: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    taken: set[str] = set()
+    distinct = []
+    for name, kind in kinds:
+        unique, count = name, 1
+        while unique in taken:
+            count += 1
+            unique = f"{name}_{count}"
+        taken.add(unique)
+        distinct.append((unique, kind))
+    return distinct
+
+
+def _said(error: BaseException) -> str:
+    """DuckDB's message with its advice, without its drawing of where in the query."""
+    message = str(error).split("\nLINE ", 1)[0]
+    return one_line(message.split(": ", 1)[-1])
