@@ -158,7 +158,7 @@ def test_text_is_what_duckdb_casts_to(cursor: duckdb.DuckDBPyConnection, kind: s
     same()
 
 
-@pytest.mark.parametrize("value", [1.0, 1e15, 1e16, 1e17, 1e-4, 1e-5, 5e-324, -0.0, 123456789.125, 1e22, 1.5e300])
+@pytest.mark.parametrize("value", [1.0, 1e15, 1e16, 1e17, 1e-4, 1e-5, 5e-324, -0.0, 123456789.125, 1e22, float("-nan")])
 def test_floats_are_written_as_duckdb_writes_them(cursor: duckdb.DuckDBPyConnection, value: float) -> None:
     assert cast(cursor, stored([value])) == [text(value)]
 

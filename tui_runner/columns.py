@@ -171,21 +171,29 @@ def _decimals(values: Values) -> pa.Array:
     return pa.array([Decimal(value) if type(value) is int else value for value in values], kind)
 
 
-def _timestamps(values: Values) -> pa.Array:
-    """Datetimes, also with dates among them."""
-    moments = [datetime(v.year, v.month, v.day) if type(v) is date else v for v in values]
-    if all(moment is None or moment.tzinfo is None for moment in moments):
-        return pa.array(moments, _MICROSECONDS)
-    with_zone = [value is not None and _has_zone(value) for value in values]
-    present = [zoned for zoned, value in zip(with_zone, values, strict=True) if value is not None]
-    if all(present):
-        return pa.array([value and value.astimezone(UTC) for value in values], _UTC_MICROSECONDS)
-    if any(present):
+def _dates_and_times(values: Values) -> pa.Array:
+    """Datetimes with dates among them; a date is its midnight, but no moment in time."""
+    if any(_has_zone(value) for value in values):
         return _texts(values)
-    return pa.array([moment and moment.replace(tzinfo=None) for moment in moments], _MICROSECONDS)
+    return _timestamps([datetime(v.year, v.month, v.day) if type(v) is date else v for v in values])
 
 
-def _has_zone(value: date) -> bool:
+def _timestamps(values: Values) -> pa.Array:
+    """Datetimes. Those without a zone and those in UTC, which are most, need no conversion."""
+    zones = {id(value.tzinfo) for value in values if value is not None}
+    if zones == {id(None)}:
+        return pa.array(values, _MICROSECONDS)
+    if zones == {id(UTC)}:
+        return pa.array(values, _UTC_MICROSECONDS)
+    zoned = {_has_zone(value) for value in values if value is not None}
+    if zoned == {True}:
+        return pa.array([value and value.astimezone(UTC) for value in values], _UTC_MICROSECONDS)
+    if zoned == {False}:
+        return pa.array([value and value.replace(tzinfo=None) for value in values], _MICROSECONDS)
+    return _texts(values)
+
+
+def _has_zone(value: date | None) -> bool:
     """Whether this is a moment in time; a `tzinfo` that knows no offset does not make it one."""
     return isinstance(value, datetime) and value.tzinfo is not None and value.utcoffset() is not None
 
@@ -216,7 +224,7 @@ _BUILDERS: dict[frozenset[type], Callable[[Values], pa.Array]] = _table(
     ([Decimal, int], _decimals),
     ([date], _typed(pa.date32())),
     ([datetime], _timestamps),
-    ([date, datetime], _timestamps),
+    ([date, datetime], _dates_and_times),
     ([time], _times),
     ([timedelta], _typed(pa.duration("us"))),
     ([UUID], _uuids),

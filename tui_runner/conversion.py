@@ -78,24 +78,30 @@ def _convert(value: object, annotation: Any) -> Any:
         return _of_enum(value, kind)
     if kind is timedelta and isinstance(value, (int, float)):
         return timedelta(seconds=value)
-    if not isinstance(value, str) or (isinstance(kind, type) and kind is not str and isinstance(value, kind)):
+    if not isinstance(value, str):
         return _plain(value, kind)
+    if kind is Any or kind is object:
+        return _json_or_text(value)
+    if isinstance(kind, type) and kind is not str and isinstance(value, kind):
+        return value
     return _of_text(value, kind)
+
+
+def _json_or_text(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def _of_text(text: str, kind: Any) -> Any:
     for base, (make, expected) in _FROM_TEXT.items():
-        if kind is base or (isinstance(kind, type) and base is not object and issubclass(kind, base)):
+        if kind is base or (isinstance(kind, type) and issubclass(kind, base)):
             try:
                 made = make(text)
                 return made if isinstance(made, kind) else kind(made)
             except (ValueError, InvalidOperation, OverflowError, RuntimeError):
                 raise _Unfit(expected) from None
-    if kind is Any or kind is object:
-        try:
-            return json.loads(text)
-        except ValueError:
-            return text
     try:
         return json.loads(text)
     except ValueError:

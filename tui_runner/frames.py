@@ -53,10 +53,20 @@ def is_series(kind: type) -> bool:
     """Whether values of this type are one column: many values, no names. In a list they could as well be rows."""
     return (
         issubclass(kind, (pa.Array, pa.ChunkedArray))
-        or issubclass(kind, _loaded("pandas", "Series"))
+        or is_pandas_series(kind)
         or issubclass(kind, _loaded("polars", "Series"))
         or issubclass(kind, _loaded("numpy", "ndarray"))
     )
+
+
+def is_pandas_series(kind: type) -> bool:
+    """Whether values of this type are pandas series."""
+    return issubclass(kind, _loaded("pandas", "Series"))
+
+
+def series_row(series: Any) -> dict[Any, object]:
+    """A pandas series as a row by its index, the way `iterrows()` means it."""
+    return dict(zip(series.index.tolist(), _pandas_values(series), strict=True))
 
 
 def read_table(value: Any) -> pa.Table:
@@ -158,7 +168,11 @@ def _from_pandas(series: Any) -> Raw:
             return array
         if array is not None:  # periods and intervals: their storage is an ordinal
             series = series.astype(str).where(series.notna(), None)
-    return [None if isinstance(v, float) and v != v else v for v in series.tolist()]
+    return _pandas_values(series)
+
+
+def _pandas_values(series: Any) -> list[object]:
+    return [None if isinstance(value, float) and value != value else value for value in series.tolist()]
 
 
 def _from_polars(series: Any) -> Raw:

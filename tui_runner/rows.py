@@ -11,6 +11,7 @@
 | list, tuple, set, iterator, generator of these, mixed as you like | one each |
 | table or series of pandas, polars, numpy or pyarrow, or a list of tables | one a row of it |
 
+A pandas series in a list is a row by its index, as `iterrows()` gives it; returned alone it is a column.
 A row without columns (`{}`) is a row: the results table gets its `_item`. Columns come in the order in which they are
 first seen. A key that is no str is named `str(key)`. A column whose values are all null is left out, since it has no
 type yet; the database adds it with its first value.
@@ -31,7 +32,7 @@ import pyarrow as pa
 
 from tui_runner.columns import name_fault, to_arrow
 from tui_runner.errors import RowError
-from tui_runner.frames import VALUE_COLUMN, is_series, is_table, read_table
+from tui_runner.frames import VALUE_COLUMN, is_pandas_series, is_series, is_table, read_table, series_row
 from tui_runner.store.records import ITEM_COLUMN
 from tui_runner.values import PLAIN, Json, in_column, is_record, is_scalar, named, plain, record, type_name
 
@@ -206,6 +207,8 @@ def _row_reader(kind: type) -> Callable[[Any], dict[Any, object]]:
         raise RowError("a list of rows contains None; leave it out, or return None alone for no rows")
     if is_scalar(kind):
         return lambda value: {VALUE_COLUMN: value}
+    if is_pandas_series(kind):
+        return series_row
     if is_record(kind):
         return _read_record
     if issubclass(kind, (list, tuple)) or is_series(kind):

@@ -113,7 +113,7 @@ def is_record(kind: type) -> bool:
     return (
         issubclass(kind, Mapping)
         or hasattr(kind, "__dataclass_fields__")
-        or (issubclass(kind, tuple) and hasattr(kind, "_fields"))
+        or callable(getattr(kind, "_asdict", None))
         or callable(getattr(kind, "model_dump", None))
         or hasattr(kind, "__attrs_attrs__")
         or hasattr(kind, "__struct_fields__")
@@ -133,8 +133,8 @@ def record(value: Any) -> Mapping[Any, object]:
     names = _field_names(kind)
     if names is not None:
         return {name: getattr(value, name) for name in names}
-    if issubclass(kind, tuple):
-        return dict(zip(kind._fields, value, strict=True))  # type: ignore[attr-defined]  # a named tuple
+    if callable(getattr(kind, "_asdict", None)):
+        return dict(value._asdict())
     if callable(getattr(kind, "model_dump", None)):
         dumped = value.model_dump()
         if not isinstance(dumped, Mapping):
@@ -335,7 +335,7 @@ def text(value: object) -> str:
     if isinstance(value, Decimal):
         return _decimal_text(value)
     if isinstance(value, float):
-        return repr(value)
+        return "-nan" if value != value and math.copysign(1, value) < 0 else repr(value)
     return str(value)
 
 

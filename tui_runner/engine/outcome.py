@@ -20,8 +20,10 @@ from tui_runner.rows import Rows
 _MESSAGE_LENGTH = 10_000
 """Characters of a message that are kept: more is a page of HTML that somebody put into an exception."""
 _TRACEBACK_LENGTH = 20_000
-_MAX_OUTCOMES = 20_000
-"""Outcomes that may wait for the collector; at 5 collections a second, 100,000 items a second."""
+_MANY_OUTCOMES = 10_000
+"""Outcomes from which the collector is called at once: at 5 collections a second, 50,000 items a second."""
+_MAX_OUTCOMES = 40_000
+"""Outcomes that may wait for the collector before new items do."""
 _LARGE = 4_096
 """Bytes from which rows are counted at once; smaller ones are counted by the collector, without a lock."""
 
@@ -128,9 +130,14 @@ class Outcomes:
         self._waiting.append(outcome)
         if rows is not None and rows.nbytes >= _LARGE:
             self._count(rows.nbytes)
+        if len(self._waiting) >= _MANY_OUTCOMES:
+            self._crowded()
+
+    def _crowded(self) -> None:
+        if not self.hurry.is_set():
+            self.hurry.set()
         if len(self._waiting) >= _MAX_OUTCOMES:
             self._set_throttled(True)
-            self.hurry.set()
 
     def take_all(self) -> list[Outcome]:
         """Everything that waits, in order; called by the collector."""
@@ -139,7 +146,7 @@ class Outcomes:
         with self._lock:
             self._uncollected = 0
         try:
-            for _ in range(2 * _MAX_OUTCOMES):
+            for _ in range(_MAX_OUTCOMES):
                 outcomes.append(waiting.popleft())
         except IndexError:
             pass

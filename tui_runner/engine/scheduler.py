@@ -8,15 +8,19 @@ in order.
 
 *Chunks* are cut from the input a few ahead (`ReadChunks`), wait in order, and are sent to the worker with the fewest.
 A chunk is *open* while its worker still has items of it to start; when the last one was started (`ChunkExhausted`)
-the next chunk is sent, so threads never wait for the slowest item of a chunk. Paused chunks are not open: others
-take their place.
+the next chunk is sent, so threads never wait for the slowest item of a chunk. No worker has more than its share of
+the open chunks, or the first one to be ready would take them all. Paused chunks are not open: others take their
+place; resuming one may therefore take their number beyond the limit for a while.
 
 *What has been received is done.* `Flush` names the items that ended; the scheduler crosses them off the chunk's
 `pending`. When a worker is lost, what is still pending waits again, at the front. Reports of a worker that is not
 known (any more) are ignored by the runner, so an item cannot be crossed off twice.
 
+*Cancelling* is done by a worker, because only workers write ledger rows: a chunk that no worker has is sent, paused,
+to one that is ready, as soon as there is one.
+
 *Ending*: when the input has ended and every chunk too, or when the run is stopped, workers are told to drain; the run
-ends when the last of them is gone.
+ends when the last of them is gone. If a chunk is to run again in the first case, new workers are started for it.
 
 The transitions of chunks are in `chunk.TRANSITIONS`.
 """
@@ -85,9 +89,10 @@ _TEARDOWN_SLACK = 15.0
 
 @dataclass(slots=True, eq=False)
 class _Worker:
-    """A worker as the scheduler sees it."""
+    """A worker as the scheduler sees it; `slot` says which share of the threads it has."""
 
     number: int
+    slot: int
     ready: bool = False
     draining_until: float | None = None
     killed: bool = False
@@ -131,6 +136,7 @@ class Scheduler:
         self._grace = grace
         self._max_failures = max_failures
         self._waiting: deque[int] = deque()
+        self._to_cancel: deque[int] = deque()
         self._unended = 0
         self._requested = 0
         self._workers: dict[int, _Worker] = {}
@@ -155,6 +161,8 @@ class Scheduler:
 
     def active(self, now: float) -> float:
         """Seconds the run has been going on at `now`, without those it was paused."""
+        if not self._began:
+            return 0.0
         end = self._paused_at if self._paused_at is not None else now
         return max(0.0, end - self._began_at - self._paused_seconds)
 
@@ -171,7 +179,6 @@ class Scheduler:
                 self._requested = 0
                 self.input_ended = True
             case InputFailed(message):
-                self.input_ended = True
                 self._stop(RunState.FAILED, message)
             case PauseRun():
                 self._pause_run()
@@ -210,8 +217,6 @@ class Scheduler:
         self._began_at = self._now
         if self.state is RunState.PAUSED:
             self._paused_at = self._now
-        for _ in range(self.worker_count):
-            self._start_worker()
 
     def _pause_run(self) -> None:
         if self.state is not RunState.RUNNING:
@@ -234,8 +239,8 @@ class Scheduler:
 
     def _change_threads(self, threads: int) -> None:
         self.threads = threads
-        for index, worker in enumerate(self._workers.values()):
-            self._do(SendOrder(worker.number, SetThreads(self._share(index))))
+        for worker in self._workers.values():
+            self._do(SendOrder(worker.number, SetThreads(self._share(worker.slot))))
         self._tell("INFO", f"threads: {threads}")
 
     def _stop(self, state: RunState, reason: str) -> None:
@@ -255,8 +260,8 @@ class Scheduler:
         if self.state.ended:
             return
         self._stop(state, reason)
-        self.reason = reason
-        self._end_state = state
+        if self._end_state is not RunState.FAILED:
+            self._end_state, self.reason = state, reason
         for worker in self._workers.values():
             self._kill_worker(worker)
 
@@ -270,21 +275,29 @@ class Scheduler:
         """Whatever the event was: send, read and end what can be sent, read and ended now."""
         if not self._began or self.state.ended:
             return
-        if self.state is RunState.RUNNING:
-            self._send_chunks()
-            self._read_ahead()
-        if self.input_ended and not self._unended and self.state in (RunState.RUNNING, RunState.PAUSED):
+        if self.state is RunState.DRAINING:
+            if not self._workers:
+                self._end()
+        elif self.input_ended and not self._unended:
             for worker in self._workers.values():
                 if worker.draining_until is None:
                     self._drain(worker, self._grace, _TEARDOWN_SLACK)
             if not self._workers:
-                self._end(RunState.FINISHED)
-        elif self.state is RunState.DRAINING and not self._workers:
-            self._end(self._end_state)
+                self._end()
+        else:
+            self._start_workers()
+            self._send_cancels()
+            if self.state is RunState.RUNNING:
+                self._send_chunks()
+            # Also while paused: a run that comes back paused is to show what it has recorded before.
+            self._read_ahead()
 
-    def _end(self, state: RunState) -> None:
-        self.state = state
-        self._do(EndRun(state, self.reason))
+    def _end(self) -> None:
+        """Every worker is gone. A run that was stopped when it had nothing left to do is finished all the same."""
+        if self._end_state is RunState.STOPPED and self.input_ended and not self._unended:
+            self._end_state, self.reason = RunState.FINISHED, ""
+        self.state = self._end_state
+        self._do(EndRun(self.state, self.reason))
 
     # --- workers -------------------------------------------------------------------------------------------
 
@@ -294,7 +307,9 @@ class Scheduler:
             return
         match event:
             case Ready():
-                worker.ready = True
+                worker.ready = worker.draining_until is None
+            case WorkerFailed(_, message) if worker.draining_until is not None:
+                self._tell("WARNING", f"worker {worker.number}, which is not needed any more, failed: {message}")
             case WorkerFailed(_, message):
                 self._kill(RunState.FAILED, message)
             case Drained(_, stuck):
@@ -317,20 +332,21 @@ class Scheduler:
         self._tell("ERROR", f"worker {worker.number} is lost ({reason or 'it ended'}): {lost} items run again")
         if self._losses >= _MAX_LOSSES:
             self._stop(RunState.FAILED, f"{self._losses} workers were lost in a row, the last one {reason}")
-        else:
-            self._start_worker()
 
-    def _start_worker(self) -> None:
-        worker = _Worker(self._next_worker)
-        self._next_worker += 1
-        threads = self._share(len(self._workers))
-        self._workers[worker.number] = worker
-        self._do(StartWorker(worker.number, threads, self.state is RunState.PAUSED))
+    def _start_workers(self) -> None:
+        """Start those that are missing; the ones that drain are no longer counted."""
+        taken = {worker.slot for worker in self._workers.values() if worker.draining_until is None}
+        for slot in range(self.worker_count):
+            if slot not in taken:
+                worker = _Worker(self._next_worker, slot)
+                self._next_worker += 1
+                self._workers[worker.number] = worker
+                self._do(StartWorker(worker.number, self._share(slot), self.state is RunState.PAUSED))
 
-    def _share(self, index: int) -> int:
-        """Threads of the worker at `index`; each has at least one."""
+    def _share(self, slot: int) -> int:
+        """Threads of the worker in `slot`; each has at least one."""
         each, rest = divmod(self.threads, self.worker_count)
-        return max(1, each + (index < rest))
+        return max(1, each + (slot < rest))
 
     def _drain(self, worker: _Worker, grace: float, slack: float) -> None:
         worker.draining_until = self._now + grace + slack
@@ -362,16 +378,31 @@ class Scheduler:
 
     def _send_chunks(self) -> None:
         ready = [worker for worker in self._workers.values() if worker.ready]
-        if not ready:
-            return
         limit = self._open_limit()
+        share = -(-limit // self.worker_count)
         opened = sum(len(worker.open) for worker in ready)
-        held = sum(len(worker.chunks) for worker in ready)
-        while self._waiting and opened < limit and held < _EXHAUSTED_FACTOR * limit + opened:
-            chunk = self.chunks[self._waiting.popleft()]
-            self._send(chunk, min(ready, key=lambda worker: len(worker.open)), paused=False)
+        if sum(map(self._lingering, ready)) >= _EXHAUSTED_FACTOR * limit:
+            return
+        while self._waiting and opened < limit:
+            worker = min(ready, key=lambda worker: len(worker.open), default=None)
+            if worker is None or len(worker.open) >= share:
+                return
+            self._send(self.chunks[self._waiting.popleft()], worker, paused=False)
             opened += 1
-            held += 1
+
+    def _lingering(self, worker: _Worker) -> int:
+        """How many chunks of a worker have no items left to start, but are not finished."""
+        held = worker.chunks - worker.open
+        return sum(self.chunks[number].state is ChunkState.RUNNING for number in held)
+
+    def _send_cancels(self) -> None:
+        """Have the chunks that are to be cancelled and that no worker has recorded by one."""
+        ready = [worker for worker in self._workers.values() if worker.ready]
+        while self._to_cancel and ready:
+            chunk = self.chunks[self._to_cancel.popleft()]
+            worker = min(ready, key=lambda worker: len(worker.chunks))
+            self._send(chunk, worker, paused=True)
+            self._do(SendOrder(worker.number, Cancel(chunk.number)))
 
     def _open_limit(self) -> int:
         """Chunks to keep open; several workers need one more than each has, or they would run dry."""
@@ -442,29 +473,31 @@ class Scheduler:
             self._finish(chunk)
             return
         chunk.leave_worker()
-        if chunk.state is ChunkState.RUNNING:
+        if chunk.cancelling:
+            self._set_state(chunk, ChunkState.PAUSED)
+            self._to_cancel.append(chunk.number)
+        elif chunk.state is ChunkState.RUNNING:
             self._set_state(chunk, ChunkState.WAITING)
             self._waiting.appendleft(chunk.number)
-        if chunk.cancelling:
-            chunk.cancelling = False
-            self._cancel_chunk(chunk)
 
     # --- commands on chunks --------------------------------------------------------------------------------
 
     def _each(self, numbers: Iterable[int], command: Callable[[Chunk], None]) -> None:
+        if self.state not in (RunState.RUNNING, RunState.PAUSED):
+            return
         for number in sorted(set(numbers)):
             if 0 <= number < len(self.chunks):
                 command(self.chunks[number])
 
     def _pause_chunk(self, chunk: Chunk) -> None:
-        if chunk.state is ChunkState.WAITING:
+        if chunk.cancelling or chunk.state not in (ChunkState.WAITING, ChunkState.RUNNING):
+            return
+        if chunk.worker is None:
             self._waiting.remove(chunk.number)
-        elif chunk.state is ChunkState.RUNNING and chunk.worker is not None:
+        else:
             self._workers[chunk.worker].open.discard(chunk.number)
             self._do(SendOrder(chunk.worker, Pause(chunk.number)))
-            chunk.stop_clock(self.active(self._now))
-        else:
-            return
+        chunk.stop_clock(self.active(self._now))
         self._set_state(chunk, ChunkState.PAUSED)
         self._tell("INFO", f"chunk {chunk.number} paused")
 
@@ -485,25 +518,19 @@ class Scheduler:
     def _cancel_chunk(self, chunk: Chunk) -> None:
         if chunk.state.ended or chunk.cancelling:
             return
-        worker = self._workers.get(chunk.worker) if chunk.worker is not None else self._any_worker()
-        if worker is None:
-            self._tell("WARNING", f"chunk {chunk.number} cannot be cancelled now: no worker is ready")
-            return
+        chunk.cancelling = True
         if chunk.worker is None:
-            # A worker records the items: it is the only one that writes ledger rows.
             if chunk.state is ChunkState.WAITING:
                 self._waiting.remove(chunk.number)
                 self._set_state(chunk, ChunkState.PAUSED)
-            self._send(chunk, worker, paused=True)
-        chunk.cancelling = True
-        worker.open.discard(chunk.number)
-        self._do(SendOrder(worker.number, Cancel(chunk.number)))
+            self._to_cancel.append(chunk.number)
+        else:
+            self._workers[chunk.worker].open.discard(chunk.number)
+            self._do(SendOrder(chunk.worker, Cancel(chunk.number)))
         self._tell("INFO", f"chunk {chunk.number} cancelled: items in flight finish")
 
     def _retry_chunk(self, chunk: Chunk) -> None:
         if chunk.state not in (ChunkState.FAILED, ChunkState.CANCELLED) or not chunk.failures:
-            return
-        if self.state not in (RunState.RUNNING, RunState.PAUSED):
             return
         again, lost = chunk.run_again(self.active(self._now))
         self.counts -= lost
@@ -512,10 +539,6 @@ class Scheduler:
         self._do(RunAgain(chunk.number, again))
         self._set_state(chunk, ChunkState.WAITING)
         self._waiting.appendleft(chunk.number)
-
-    def _any_worker(self) -> _Worker | None:
-        ready = (worker for worker in self._workers.values() if worker.ready)
-        return min(ready, key=lambda worker: len(worker.open), default=None)
 
     # --- small things --------------------------------------------------------------------------------------
 

@@ -24,7 +24,7 @@ from tui_runner import http
 from tui_runner.engine.async_pool import AsyncPool
 from tui_runner.engine.collector import Collector
 from tui_runner.engine.execution import Execution
-from tui_runner.engine.memory import return_freed_memory
+from tui_runner.engine.memory import return_freed_memory, settle_garbage_collection
 from tui_runner.engine.outcome import Ending, Outcome, Outcomes, describe
 from tui_runner.engine.output import JobLog, JobLogHandler, JobStream
 from tui_runner.engine.pool import Pool, ThreadPool
@@ -192,7 +192,9 @@ def run_process(connection: Connection, config: WorkerConfig, output: int) -> No
 
 
 def _serve(connection: Connection, config: WorkerConfig, send: Callable[[Report], None], log: JobLog) -> None:
-    worker = Worker(config, load_reference(config.job), send, log)
+    job = load_reference(config.job)
+    settle_garbage_collection()
+    worker = Worker(config, job, send, log)
     worker.start()
     try:
         while worker.obey(connection.recv()):

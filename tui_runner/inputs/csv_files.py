@@ -18,9 +18,10 @@ from __future__ import annotations
 import copy
 import csv
 import gzip
+import io
 import re
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,8 @@ _NONE = "\x1f"
 """Delimiter of a single column: the unit separator, which does not occur in text."""
 _LONGEST_LINE = 32 << 20
 """Bytes a row may have."""
+_LONGEST_HEADING = 1 << 20
+"""Characters that the names of the columns may have together."""
 _FIRST_LOOK = 10_000
 """Rows from which the possible types of the columns are taken."""
 _LARGE_LOOK = 100_000
@@ -74,7 +77,6 @@ class _Layout:
 
     path: Path
     delimiter: str
-    skip: int
     header: bool
     names: tuple[str, ...]
 
@@ -83,7 +85,7 @@ class _Layout:
         columns = ", ".join(f"'c{index}': {duck.literal(kind)}" for index, kind in enumerate(types))
         return (
             f"read_csv({duck.file_literal(self.path)}, auto_detect=false, delim={duck.literal(self.delimiter)}, "
-            f"quote='\"', escape='\"', skip={self.skip}, header={self.header}, columns={{{columns}}}, nullstr='', "
+            f"quote='\"', escape='\"', header={self.header}, columns={{{columns}}}, nullstr='', "
             f"allow_quoted_nulls=false, strict_mode=true, ignore_errors={lenient}, max_line_size={_LONGEST_LINE})"
             # A blank line in a file with one column reads as a row that is NULL.
             + (" WHERE c0 IS NOT NULL" if len(types) == 1 else "")
@@ -146,10 +148,11 @@ def _layout_of(path: Path) -> _Layout | None:
     tab = path.name.lower().removesuffix(".gz").endswith(".tsv")
     try:
         with _text_of(path) as file:
-            skip, first = next(((n, line) for n, line in enumerate(file) if line.strip()), (0, ""))
+            first = file.readline(_LONGEST_HEADING)
+            while first.count('"') % 2 and len(first) < _LONGEST_HEADING and (more := file.readline()):
+                first += more  # a name in quotes goes on in the next line
             delimiter = "\t" if tab else _delimiter_of(first)
-            # A heading in quotes may go on in the next lines.
-            heading = next(csv.reader(_then(first, file), delimiter=delimiter), [])
+            heading = next(csv.reader(io.StringIO(first, newline=""), delimiter=delimiter), [])
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or one_line(error)
         raise UserError(f"the input can't be read: {reason}", where=plain(path)) from None
@@ -159,26 +162,24 @@ def _layout_of(path: Path) -> _Layout | None:
         raise UserError(f"its first line can't be read: {error}", where=f"{plain(path)}:1") from None
     if not first:
         return None
+    if not first.strip():
+        # DuckDB could skip it, but then loses all rows, in silence, if the lines below end in another way.
+        raise UserError("its first line is blank", where=f"{plain(path)}:1", do="put the names of its columns there")
     if not _is_data(heading):
-        return _Layout(path, delimiter, skip, True, _distinct(heading))
+        return _Layout(path, delimiter, True, _distinct(heading))
     if len(heading) > 1:
         raise UserError(
             f"its first line holds data and not the names of columns: {quoted(first.strip())}",
             where=plain(path),
             do="put a line with their names first",
         )
-    return _Layout(path, delimiter, skip, False, ("value",))
+    return _Layout(path, delimiter, False, ("value",))
 
 
 def _text_of(path: Path) -> IO[str]:
     if path.name.lower().endswith(".gz"):
         return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
     return path.open(encoding="utf-8-sig", newline="")
-
-
-def _then(first: str, rest: Iterable[str]) -> Iterator[str]:
-    yield first
-    yield from rest
 
 
 def _delimiter_of(line: str) -> str:

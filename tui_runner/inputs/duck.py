@@ -49,7 +49,10 @@ class Column:
 
 def connect() -> duckdb.DuckDBPyConnection:
     """A connection to a database in memory that reads files and nothing else on its own account."""
-    return duckdb.connect(config=_CONFIG)
+    connection = duckdb.connect(config=_CONFIG)
+    # In a process without a script (`python -c`, a notebook) DuckDB draws a progress bar on standard output.
+    connection.execute("SET enable_progress_bar = false")
+    return connection
 
 
 def literal(text: object) -> str:
@@ -146,6 +149,8 @@ def fault_of(error: BaseException, where: str) -> UserError:
     # "Invalid Input Error: what happened", sometimes with "LINE 1: …" and a drawing below.
     first = str(error).strip().split("\n", 1)[0]
     said = re.sub(r"^(?:\w+ )*Error: ", "", first)
+    # The place is named already; and DuckDB counts JSON values one too far.
+    said = re.sub(r" in file \"[^\"]*\"(, at byte \d+ in [\w/]+ \d+)?", "", said)
     return UserError(one_line(said) or type(error).__name__, where=where)
 
 

@@ -9,7 +9,9 @@ are read from there. A query over files alone is streamed from them.
 from __future__ import annotations
 
 import copy
+import shutil
 import tempfile
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -21,7 +23,15 @@ from tui_runner.inputs import duck
 from tui_runner.inputs.source import Source
 from tui_runner.wording import one_line, plain
 
-_WHERE = "--input sql:"
+_WHERE = "the input sql"
+
+
+class _Folder:
+    """A temporary folder that goes when this object goes, or the program ends."""
+
+    def __init__(self) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix="tui-runner-input-"))
+        self.remove = weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
 
 
 class QuerySource(Source):
@@ -35,14 +45,14 @@ class QuerySource(Source):
         *,
         setup: str = "",
         total: int | None = None,
-        folder: tempfile.TemporaryDirectory[str] | None = None,
+        copy_of_rows: _Folder | None = None,
     ) -> None:
         self.text = text
         self._relation = relation
         self._setup = setup
         self._total = total
-        # Deleted with the last source that reads from it.
-        self._folder = folder
+        # Deleted with the last source or iterator that has it.
+        self._copy = copy_of_rows
         self._every = {name: duck.column(name, kind, f"c{index}") for index, (name, kind) in enumerate(kinds)}
         self.columns: tuple[str, ...] = tuple(self._every)
         self._bare = len(self.columns) == 1
@@ -54,7 +64,8 @@ class QuerySource(Source):
 
     def __iter__(self) -> Iterator[object]:
         columns = duck.chosen(self._every, self.columns)
-        return duck.rows(columns, self._relation, _WHERE, bare=self._bare, setup=self._setup)
+        # A generator has `self`, and with it the copy, for as long as it is read.
+        yield from duck.rows(columns, self._relation, _WHERE, bare=self._bare, setup=self._setup)
 
     def select(self, columns: Sequence[str] | None) -> Source:
         """The same rows; only these columns are read."""
@@ -91,24 +102,35 @@ def _query(connection: duckdb.DuckDBPyConnection, sql: str) -> str:
     """The one query in `sql`, so that it can stand in parentheses."""
     try:
         statements = connection.extract_statements(sql)
-        is_query = len(statements) == 1 and statements[0].type == duckdb.StatementType.SELECT
     except duck.READ_ERRORS as error:
         raise UserError(_said(error), where=_WHERE) from None
+    try:
+        is_query = len(statements) == 1 and statements[0].type == duckdb.StatementType.SELECT
+    except ValueError:  # a kind of statement that the enumeration lacks
+        is_query = False
     if not is_query:
         raise UserError("that is not one query", where=_WHERE, do="write a single SELECT")
+    raw = sql.encode()
+    for offset, kind in duckdb.tokenize(sql):  # offsets are in bytes
+        if kind == duckdb.token_type.operator and raw[offset : offset + 1] == b";":
+            raw = raw[:offset]
+            break
     # The line end closes a comment at the end of the query.
-    return statements[0].query.strip().rstrip(";") + "\n"
+    return raw.decode() + "\n"
 
 
 def _copied(connection: duckdb.DuckDBPyConnection, query: str, text: str, database: Path) -> Source:
+    with database.open("rb") as file:
+        if file.read(12)[8:] != b"DUCK":
+            raise DatabaseError("it is no DuckDB database", where=plain(database))
     try:
         connection.execute(f"ATTACH {duck.literal(database.absolute())} AS input (READ_ONLY)")
         connection.execute("USE input")
     except duck.READ_ERRORS as error:
         reason = "another process has it open" if "lock" in str(error) else _said(error)
         raise DatabaseError(f"the input can't be read from it: {reason}", where=plain(database)) from None
-    folder = tempfile.TemporaryDirectory(prefix="tui-runner-input-", ignore_cleanup_errors=True)
-    copy_of = duck.literal(Path(folder.name) / "items.duckdb")
+    folder = _Folder()
+    copy_of = duck.literal(folder.path / "items.duckdb")
     try:
         names = _distinct(duck.described(connection, f"({query})"))
         connection.execute(f"ATTACH {copy_of} AS items")
@@ -118,7 +140,7 @@ def _copied(connection: duckdb.DuckDBPyConnection, query: str, text: str, databa
         connection.execute("DETACH items")
         connection.execute("DETACH input")
     except duck.READ_ERRORS as error:
-        folder.cleanup()
+        folder.remove()
         raise UserError(_said(error), where=_WHERE) from None
     return QuerySource(
         text,
@@ -126,7 +148,7 @@ def _copied(connection: duckdb.DuckDBPyConnection, query: str, text: str, databa
         names,
         setup=f"ATTACH {copy_of} AS items (READ_ONLY)",
         total=total,
-        folder=folder,
+        copy_of_rows=folder,
     )
 
 

@@ -116,7 +116,8 @@ class Database:
     def close(self) -> None:
         """Interrupt what runs, close every cursor, write the log into the file, close it and unlock.
 
-        In this order, or DuckDB ends the process; calling it again does nothing.
+        In this order, or DuckDB ends the process; calling it again does nothing. An Arrow reader that still has rows
+        must be closed by its owner: as long as it lives DuckDB waits for it when this process opens the file again.
         """
         with self._guard:
             if self._closed:
@@ -224,7 +225,7 @@ def _connect(path: Path, real: Path, memory_limit: int | None) -> tuple[duckdb.D
 def _refused(error: Exception, path: Path) -> DatabaseError:
     """Why DuckDB did not open the file."""
     message = first_line(error)
-    if "lock" in message.lower():
+    if "Could not set lock" in message:
         owner = re.search(r"\(PID (\d+)\)", message)
         who = f"another program (pid {owner[1]})" if owner else "another program"
         return DatabaseError(f"in use by {who}", str(path), "close it there first")

@@ -83,6 +83,7 @@ class ResultsTable:
         self.name = prepare_table(cursor, table)
         self._sql_name = f"main.{quote(self.name)}"
         self._duckdb_types: dict[pa.DataType, str] = {}
+        self._filled: set[str] = set()  # columns that are known to have a value, so that nobody looks twice
         self.shape = self._read_shape()
 
     def _read_shape(self) -> Shape:
@@ -184,9 +185,9 @@ class ResultsTable:
         """The type that holds what is stored in `column` already and all of `sources`."""
         if stored is not None:
             own = _Source(self._sql_name, quote(column), stored)
-            fits = all(widened(stored, storable(source.type)) == stored for source in sources)
             # A column without any value yet has a type only because it must have one.
-            if fits or self._exists(own, "true"):
+            if column in self._filled or self._exists(own, "true"):
+                self._filled.add(column)
                 sources = [own, *sources]
         target = storable(sources[0].type)
         for source in sources[1:]:

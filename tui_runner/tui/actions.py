@@ -101,6 +101,8 @@ def shown_key(key: str) -> str:
     """A key as a person knows it: `?` for `question_mark`, `^p` for `ctrl+p`."""
     *modifiers, plain = key.split("+")
     prefix = "".join("^" if modifier == "ctrl" else f"{modifier}+" for modifier in modifiers)
+    if plain[0] == "f" and plain[1:].isdigit():
+        plain = plain.upper()
     return prefix + _SHOWN.get(plain, plain)
 
 

@@ -5,6 +5,7 @@ A crash of the function is a crash of tui-runner here, and a thread that never r
 
 from __future__ import annotations
 
+import logging
 import queue
 import sys
 import threading
@@ -13,7 +14,7 @@ from typing import TextIO
 
 from tui_runner.engine.backends.base import Deliver
 from tui_runner.engine.outcome import describe
-from tui_runner.engine.output import JobLog, JobStream
+from tui_runner.engine.output import JobLog, JobLogHandler, JobStream
 from tui_runner.engine.protocol import Drain, Order, Report, WorkerConfig, WorkerFailed, WorkerLost
 from tui_runner.engine.worker import Worker
 from tui_runner.job import Job
@@ -33,6 +34,7 @@ class InlineBackend:
         self._orders: dict[int, queue.SimpleQueue[Order]] = {}
         self._killed: set[int] = set()
         self._streams: tuple[TextIO, TextIO] | None = None
+        self._handler: JobLogHandler | None = None
 
     def start_worker(self, config: WorkerConfig) -> None:
         """Start a worker in a thread of its own."""
@@ -41,6 +43,8 @@ class InlineBackend:
             self._streams = (sys.stdout, sys.stderr)
             sys.stdout = JobStream(log, "INFO", sys.stdout)
             sys.stderr = JobStream(log, "WARNING", sys.stderr)
+            self._handler = JobLogHandler(log)
+            logging.getLogger().addHandler(self._handler)
         orders: queue.SimpleQueue[Order] = queue.SimpleQueue()
         self._orders[config.worker] = orders
         threading.Thread(
@@ -70,6 +74,8 @@ class InlineBackend:
         if self._streams is not None:
             sys.stdout, sys.stderr = self._streams
             self._streams = None
+            if self._handler is not None:
+                logging.getLogger().removeHandler(self._handler)
 
     def _run(self, config: WorkerConfig, orders: queue.SimpleQueue[Order], log: JobLog) -> None:
         def send(report: Report) -> None:

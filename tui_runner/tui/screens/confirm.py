@@ -13,6 +13,8 @@ from textual.widgets import Button, Static
 
 _TIGHT = 16
 """Terminals with fewer lines than this get the question without blank lines."""
+_NARROW = 56
+"""Terminals with fewer cells have the answers one above the other."""
 
 
 class Confirm(ModalScreen[bool]):
@@ -54,7 +56,8 @@ class Confirm(ModalScreen[bool]):
         self.query_one("#no", Button).focus()
 
     def on_resize(self) -> None:
-        """Leave out blank lines on small terminals."""
+        """Leave out blank lines on low terminals, and stack the answers on narrow ones."""
+        self.set_class(self.size.width < _NARROW, "-narrow")
         self.set_class(self.size.height < _TIGHT, "-tight")
 
     def on_button_pressed(self, event: Button.Pressed) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from textwrap import wrap
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -14,22 +15,25 @@ from textual.widgets import Static
 from tui_runner.tui.actions import ACTIONS, Keys, Place, shown_key
 from tui_runner.tui.glyphs import CHUNK_GLYPHS
 
-_KEYS = 10
+_KEYS = 11
 """Cells of the column of keys."""
 
 
-def help_text(keys: Keys) -> Content:
-    """Every action under its keys, by where it applies, and what the glyphs of chunks mean."""
-    parts: list[Content] = []
+def help_text(keys: Keys, width: int) -> Content:
+    """Every action beside its keys, by where it applies, and what the glyphs of chunks mean; `width` cells wide."""
+    lines: list[Content] = []
     for place in Place:
-        parts.append(Content.styled(str(place), "bold"))
+        lines.append(Content.styled(str(place), "bold"))
         for action in (action for action in ACTIONS if action.place is place):
             shown = " ".join(shown_key(key) for key in keys[action.id]) or "–"
-            parts.append(Content.assemble((f"{shown:<{_KEYS}} ", "$text-primary"), action.help))
-        parts.append(Content(""))
-    glyphs = "   ".join(f"{glyph} {state}" for state, glyph in CHUNK_GLYPHS.items())
-    parts += [Content.styled("states of a chunk", "bold"), Content(glyphs)]
-    return Content("\n").join(parts)
+            first, *rest = wrap(action.help, max(width - _KEYS, 10))
+            lines.append(Content.assemble((f"{shown:<{_KEYS}}", "$text-primary"), first))
+            lines += [Content(" " * _KEYS + line) for line in rest]
+        lines.append(Content(""))
+    lines.append(Content.styled("states of a chunk", "bold"))
+    glyphs = "   ".join(f"{glyph}\N{NO-BREAK SPACE}{state}" for state, glyph in CHUNK_GLYPHS.items())
+    lines += [Content(line) for line in wrap(glyphs, max(width, 10), break_on_hyphens=False)]
+    return Content("\n").join(lines)
 
 
 class Help(ModalScreen[None]):
@@ -52,7 +56,16 @@ class Help(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         """The text in a box that scrolls."""
         with Vertical(id="box"), VerticalScroll():
-            yield Static(help_text(self._keys))
+            yield Static(id="text")
+
+    def on_resize(self) -> None:
+        """Wrap the text anew."""
+        self.call_after_refresh(self._wrap)
+
+    def _wrap(self) -> None:
+        text = self.query_one("#text", Static)
+        # One cell less, for the scroll bar that may come or go.
+        text.update(help_text(self._keys, text.size.width - 1))
 
     def action_close(self) -> None:
         """Go back."""

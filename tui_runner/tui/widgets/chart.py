@@ -104,7 +104,6 @@ def drawn(picture: Picture, width: int, height: int, unit: Callable[[float], str
 
 def _top_edge(picture: Picture, span: float, highest: float, width: int, unit: Callable[[float], str]) -> Line:
     title: Line = (("┌ ", "faint"), (picture.title, "text"))
-    period = f"last {span / 60:.0f} min"
     legend: list[Span] = []
     if len(picture.series) > 1:
         for series in picture.series:
@@ -118,7 +117,8 @@ def _top_edge(picture: Picture, span: float, highest: float, width: int, unit: C
         room = width - cells(left) - cells(right)
         if room >= 1:
             return (*left, ("─" * room, "faint"), *right)
-    return (*fitted(title, width - 2), (" ┐", "faint"))
+    short = fitted(title, width - 2)
+    return (*short, (" " + "─" * (width - 2 - cells(short)) + "┐", "faint"))
 
 
 def _row(row: list[Cell], picture: Picture, with_limit: bool) -> list[Span]:

@@ -57,7 +57,7 @@ def _state(chunk: ChunkView, width: int) -> Line:
 def _progress(chunk: ChunkView, width: int) -> Line:
     if chunk.state is ChunkState.WAITING and not chunk.finished:
         return ((" " * width, "text"),)
-    share = chunk.finished / chunk.items if chunk.items else 1.0
+    share = min(chunk.finished / chunk.items, 1.0) if chunk.items else 1.0
     text = (f"{int(share * 100):3d} %".rjust(_SHARE), "text")
     if width < _SHARE + _BAR_LEAST:
         return ((" " * (width - _SHARE), "text"), text)

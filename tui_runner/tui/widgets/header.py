@@ -28,8 +28,8 @@ def state_span(snapshot: Snapshot) -> Span:
 
 
 def estimate(snapshot: Snapshot) -> str:
-    """When the run will end, as text; empty for one that is over, or when there is no telling."""
-    if snapshot.state.ended:
+    """When the run will end, as text; empty for one that is over or about to be."""
+    if snapshot.state.ended or snapshot.state is RunState.DRAINING:
         return ""
     if snapshot.items_total is None:
         return "unknown total"

@@ -6,7 +6,7 @@ from tui_runner.engine.chunk import RunState
 from tui_runner.engine.snapshot import Snapshot
 from tui_runner.formatting import count
 from tui_runner.tui.glyphs import bar
-from tui_runner.tui.paint import Line, cells
+from tui_runner.tui.paint import Line, cells, fitted
 from tui_runner.tui.widgets.snapshot_line import SnapshotWidget
 
 _SHORT = 60
@@ -28,7 +28,7 @@ class Progress(SnapshotWidget):
         total = snapshot.items_total
         if total is None:
             text = f"{finished:,} items · unknown total "
-            return [((f" {'╌' * max(width - len(text) - 3, 0)}  ", "faint"), (text, "text"))]
+            return [fitted(((f" {'╌' * max(width - len(text) - 3, 0)}  ", "faint"), (text, "text")), width)]
         share = finished / total if total else 1.0
         # Rounded down: 100 % is said of a run that is complete, not of one that nearly is.
         right: Line = (

@@ -1,0 +1,14 @@
+"""A job that does nothing, over many items: what is left is the cost of the engine."""
+
+from tui_runner import job
+
+
+@job(chunk_size=5_000, threads=16)
+def nothing(number: int) -> None:
+    """Do nothing."""
+
+
+@nothing.items
+def numbers(*, count: int = 200_000) -> range:
+    """So many items."""
+    return range(count)

@@ -1,0 +1,88 @@
+"""Rows → Arrow: what it costs to take what a function returned, beside `pyarrow.Table.from_pylist` on the same rows.
+
+    python benchmarks/rows_to_arrow.py [ROWS]
+
+`from_pylist` takes its columns from the first row and its types from the first values, fails on mixed ones and can
+only be called once all rows are there; it is the yardstick for speed, not an alternative. The ratios are what to look
+at: each is measured in one run, best of several rounds that take turns.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+
+import pyarrow as pa
+
+from tui_runner.rows import build, collect
+
+_ROUNDS = 7
+_SMALL_LIST = 50
+"""Rows an item in the case of small results: well below the size that becomes Arrow at once."""
+
+
+def make_rows(count: int) -> list[dict[str, object]]:
+    """`count` rows of 8 columns, as a scraper returns them."""
+    moment = dt.datetime(2024, 5, 17, 12, 30, tzinfo=dt.UTC)
+    return [
+        {
+            "id": number,
+            "url": f"https://example.org/catalogue/page-{number}.html",
+            "title": f"Title number {number % 977}",
+            "price": number * 0.25,
+            "in_stock": number % 3 == 0,
+            "published": dt.date(2000 + number % 24, 1 + number % 12, 1),
+            "seen_at": moment + dt.timedelta(seconds=number),
+            "note": None if number % 4 else "reduced",
+        }
+        for number in range(count)
+    ]
+
+
+def best(cases: dict[str, Callable[[], object]]) -> dict[str, float]:
+    """Seconds of the fastest round of each case; the cases take turns, so that they share the machine's moods."""
+    fastest = dict.fromkeys(cases, float("inf"))
+    for _ in range(_ROUNDS):
+        for name, case in cases.items():
+            started = time.perf_counter()
+            case()
+            fastest[name] = min(fastest[name], time.perf_counter() - started)
+    return fastest
+
+
+def dropped(results: Iterable[object]) -> None:
+    """Run through `results` without keeping them: a list of them would measure the garbage collector."""
+    deque(results, maxlen=0)
+
+
+def main(count: int) -> None:
+    """Measure and print."""
+    rows = make_rows(count)
+    row = rows[0]
+    single = list(enumerate(map(collect, rows)))
+    slices = [rows[n : n + _SMALL_LIST] for n in range(0, count, _SMALL_LIST)]
+    lists = list(enumerate(map(collect, slices)))
+    yardstick = "pa.Table.from_pylist"
+    seconds = best(
+        {
+            yardstick: lambda: pa.Table.from_pylist(rows),
+            "collect: one list of all rows": lambda: collect(rows),
+            "collect: a generator of all rows": lambda: collect(iter(rows)),
+            "collect: a dict an item": lambda: dropped(map(collect, rows)),
+            "build: a dict an item": lambda: build(single),
+            f"collect: {_SMALL_LIST} rows an item": lambda: dropped(map(collect, slices)),
+            f"build: {_SMALL_LIST} rows an item": lambda: build(lists),
+        }
+    )
+    print(f"{count:,} rows of {len(row)} columns, best of {_ROUNDS} rounds")
+    for name, taken in seconds.items():
+        print(f"  {name:34} {taken / count * 1e6:6.2f} µs a row   {seconds[yardstick] / taken:5.2f} × its speed")
+    small = best({"dict": lambda: dropped(collect({"a": 1, "b": "x"}) for _ in range(count))})["dict"]
+    print(f"  {'collect: a dict of two keys':34} {small / count * 1e6:6.2f} µs an item")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 50_000)

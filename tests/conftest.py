@@ -1,0 +1,112 @@
+"""What tests of several parts share: jobs in files, real runs, and a look into their databases."""
+
+from __future__ import annotations
+
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tui_runner.engine.runner import Runner
+from tui_runner.engine.snapshot import Snapshot
+from tui_runner.request import RunRequest, plan_run
+from tui_runner.store.database import Database
+
+WAIT_SECONDS = 60.0
+"""Longest wait for something that takes moments: only a test that fails waits so long."""
+
+
+@pytest.fixture(autouse=True)
+def _own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep the configuration of whoever runs the tests out of them."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
+
+
+@pytest.fixture
+def job_file(tmp_path: Path) -> Callable[[str], str]:
+    """Writes a job's source into a file and returns its path."""
+
+    def write(source: str, name: str = "work.py") -> str:
+        path = tmp_path / name
+        path.write_text(textwrap.dedent(source), encoding="utf-8")
+        return str(path)
+
+    return write
+
+
+def eventually(condition: Callable[[], Any], what: str = "it") -> Any:
+    """Wait until `condition` is true, and return what it returned."""
+    end = time.monotonic() + WAIT_SECONDS
+    while time.monotonic() < end:
+        if value := condition():
+            return value
+        time.sleep(0.01)
+    raise AssertionError(f"{what} did not happen within {WAIT_SECONDS:g} s")
+
+
+class Run:
+    """A real run in a test."""
+
+    def __init__(self, runner: Runner) -> None:
+        self.runner = runner
+
+    def start(self) -> Run:
+        """Begin."""
+        self.runner.start()
+        return self
+
+    def until(self, condition: Callable[[Snapshot], Any]) -> Snapshot:
+        """Wait for a snapshot that fulfils `condition`."""
+
+        def look() -> Snapshot | None:
+            snapshot = self.runner.snapshot()
+            return snapshot if condition(snapshot) else None
+
+        snapshot: Snapshot = eventually(look, "what the test waits for")
+        return snapshot
+
+    def finish(self) -> Snapshot:
+        """Wait for the end and give the database back."""
+        assert self.runner.join(WAIT_SECONDS), self.runner.snapshot()
+        self.runner.close()
+        return self.runner.snapshot()
+
+
+@pytest.fixture
+def new_run(tmp_path: Path) -> Iterator[Callable[..., Run]]:
+    """Opens runs: `new_run(job, params={}, threads=4, …)`; what is left of them is killed after the test."""
+    opened: list[Runner] = []
+
+    def open_run(job: str, **options: Any) -> Run:
+        names = ("params", "database", "input", "limit", "new", "resume", "run_id", "stay_paused")
+        known = {name: options.pop(name) for name in names if name in options}
+        known.setdefault("database", tmp_path / "x.duckdb")
+        request = RunRequest(job=job, settings=options, **known)
+        runner = Runner(plan_run(request, folder=tmp_path, environ={}))
+        runner.open()
+        opened.append(runner)
+        return Run(runner)
+
+    yield open_run
+    for runner in opened:
+        if runner.snapshot().at and not runner.snapshot().state.ended:
+            runner.kill()
+            runner.join(WAIT_SECONDS)
+        runner.close()
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Callable[..., list[tuple[Any, ...]]]:
+    """Rows of a query over a database that no run holds."""
+
+    def fetch(sql: str, path: Path | None = None) -> list[tuple[Any, ...]]:
+        database = Database.open(path or tmp_path / "x.duckdb", create=False)
+        try:
+            return database.cursor().sql(sql).fetchall()
+        finally:
+            database.close()
+
+    return fetch

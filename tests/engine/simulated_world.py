@@ -1,0 +1,403 @@
+"""A world for the scheduler: an input and workers that do what real ones do, one small step at a time.
+
+Orders and reports travel through queues, so a test may deliver them as late as it likes, and lose a worker between
+any two of them. The world keeps its own books of what has been received, and complains about any action of the
+scheduler that would run an item twice at once, run one that is done, or talk to a worker that is gone.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from tui_runner.engine.chunk import ChunkState, Counts, RunState
+from tui_runner.engine.events import (
+    Action,
+    Begin,
+    ChunkEnded,
+    ChunkRead,
+    EndRun,
+    Event,
+    InputEnded,
+    KillWorker,
+    ReadChunks,
+    ResumeChunks,
+    ResumeRun,
+    RunAgain,
+    SendChunk,
+    SendOrder,
+    StartWorker,
+    Tell,
+    Tick,
+)
+from tui_runner.engine.protocol import (
+    Cancel,
+    ChunkExhausted,
+    ChunkFinished,
+    Drain,
+    Drained,
+    Flush,
+    Order,
+    Pause,
+    Ready,
+    Report,
+    Resume,
+    SetThreads,
+    WorkerLost,
+)
+from tui_runner.engine.scheduler import Scheduler
+
+
+def flush(
+    worker: int,
+    ended: dict[int, Sequence[int]],
+    failed: dict[int, dict[int, int]] | None = None,
+    counts: dict[int, Counts] | None = None,
+) -> Flush:
+    """A flush without rows; counts are worked out when every item ended well or failed."""
+    failed = failed or {}
+    if counts is None:
+        counts = {
+            number: Counts(done=len(positions) - len(failed.get(number, {})), failed=len(failed.get(number, {})))
+            for number, positions in ended.items()
+        }
+    return Flush(worker, (), b"", b"", ended, failed, counts, {}, 0, 0)
+
+
+@dataclass
+class _HeldChunk:
+    """A chunk as a simulated worker has it; `unsent` are outcomes that no flush has carried yet."""
+
+    unstarted: deque[int]
+    unended: int
+    paused: bool
+    cancelled: bool = False
+    in_flight: list[int] = field(default_factory=list)
+    unsent: dict[int, str] = field(default_factory=dict)
+    counts: Counts = field(default_factory=Counts)
+
+
+def cut(chunks: Sequence[Sequence[bool]]) -> list[ChunkRead]:
+    """Chunks as the reader delivers them; of each item is given whether it was recorded before."""
+    read, first = [], 0
+    for number, items in enumerate(chunks):
+        pending = [first + index for index, recorded in enumerate(items) if not recorded]
+        read.append(ChunkRead(number, first, len(items), pending))
+        first += len(items)
+    return read
+
+
+class SimulatedWorker:
+    """Does what `engine.worker` does, without threads; whoever tests it says what happens next."""
+
+    def __init__(self, number: int, threads: int, paused: bool) -> None:
+        self.number = number
+        self.threads = threads
+        self.paused = paused
+        self.ready = False
+        self.draining = False
+        self.killed = False
+        self.drained = False
+        self.orders: deque[Order | SendChunk] = deque()
+        self.reports: deque[Report] = deque()
+        self.chunks: dict[int, _HeldChunk] = {}
+
+    def steps(self) -> list[str]:
+        """What this worker could do next."""
+        if self.drained or self.killed:
+            return []
+        if not self.ready:
+            return ["get ready"]
+        steps = ["obey"] if self.orders and not self.draining else []
+        if self._startable():
+            steps.append("start")
+        if any(chunk.in_flight for chunk in self.chunks.values()):
+            steps += ["succeed", "fail", "retry"]
+        if any(chunk.unsent for chunk in self.chunks.values()):
+            steps.append("collect")
+        if self.draining:
+            steps.append("leave")
+        return steps
+
+    def do(self, step: str, which: int = 0) -> None:
+        """Do one of `steps`; `which` chooses among the items that it could be done to."""
+        match step:
+            case "get ready":
+                self.ready = True
+                self.reports.append(Ready(self.number, 1000 + self.number))
+            case "obey":
+                self._obey(self.orders.popleft())
+            case "start":
+                startable = self._startable()
+                self._start(startable[which % len(startable)])
+            case "collect":
+                self._collect()
+            case "leave":
+                self._collect()
+                stuck = sum(len(chunk.in_flight) for chunk in self.chunks.values())
+                self.reports.append(Drained(self.number, stuck))
+                self.drained = True
+            case _:
+                flying = [(chunk, item) for chunk in self.chunks.values() for item in chunk.in_flight]
+                self._end(*flying[which % len(flying)], step)
+
+    def _startable(self) -> list[int]:
+        if self.paused or self.draining:
+            return []
+        return [number for number, chunk in self.chunks.items() if chunk.unstarted and not chunk.paused]
+
+    def _start(self, number: int) -> None:
+        chunk = self.chunks[number]
+        chunk.in_flight.append(chunk.unstarted.popleft())
+        if not chunk.unstarted:
+            self.reports.append(ChunkExhausted(self.number, number))
+
+    def _end(self, chunk: _HeldChunk, position: int, step: str) -> None:
+        chunk.in_flight.remove(position)
+        if step == "retry" and not chunk.cancelled:
+            chunk.counts += Counts(retries=1)
+            chunk.unstarted.append(position)
+            return
+        chunk.unsent[position] = "ok" if step == "succeed" else "failed"
+
+    def _obey(self, order: Order | SendChunk) -> None:
+        match order:
+            case SendChunk():
+                assert order.chunk not in self.chunks, "a chunk was sent to a worker that has it"
+                positions = deque(order.positions)
+                self.chunks[order.chunk] = _HeldChunk(positions, len(positions), order.paused)
+            case Pause(None) | Resume(None):
+                self.paused = isinstance(order, Pause)
+            case Pause(number) | Resume(number) if number in self.chunks:
+                self.chunks[number].paused = isinstance(order, Pause)
+            case Cancel(number) if number in self.chunks:
+                chunk = self.chunks[number]
+                chunk.cancelled = True
+                if chunk.unstarted:
+                    self.reports.append(ChunkExhausted(self.number, number))
+                chunk.unsent.update(dict.fromkeys(chunk.unstarted, "cancelled"))
+                chunk.unstarted.clear()
+            case SetThreads(threads):
+                self.threads = threads
+            case Drain():
+                self.draining = True
+
+    def _collect(self) -> None:
+        touched = {number: chunk for number, chunk in self.chunks.items() if chunk.unsent}
+        for chunk in touched.values():
+            states = list(chunk.unsent.values())
+            chunk.counts += Counts(
+                states.count("ok"), states.count("failed"), states.count("cancelled"), rows=states.count("ok")
+            )
+            chunk.unended -= len(states)
+        if touched:
+            failed = {
+                number: {position: state != "cancelled" for position, state in chunk.unsent.items() if state != "ok"}
+                for number, chunk in touched.items()
+            }
+            ended = {number: tuple(chunk.unsent) for number, chunk in touched.items()}
+            counts = {number: chunk.counts for number, chunk in touched.items()}
+            self.reports.append(SimulatedFlush.of(self.number, ended, failed, counts, touched))
+        for number, chunk in touched.items():
+            chunk.unsent = {}
+            if not chunk.unended:
+                del self.chunks[number]
+                self.reports.append(ChunkFinished(self.number, number))
+
+
+@dataclass(frozen=True)
+class SimulatedFlush:
+    """A flush, and the final states that its ledger rows would carry."""
+
+    flush: Flush
+    states: dict[int, str]
+
+    @classmethod
+    def of(cls, worker, ended, failed, counts, chunks) -> SimulatedFlush:  # type: ignore[no-untyped-def]
+        """The flush of what `chunks` have not sent yet."""
+        states = {position: state for chunk in chunks.values() for position, state in chunk.unsent.items()}
+        return cls(flush(worker, ended, failed, counts), states)
+
+
+class World:
+    """The scheduler, its input and its workers; `ledger` says what has been received of each item."""
+
+    def __init__(self, scheduler: Scheduler, chunks: Sequence[ChunkRead]) -> None:
+        self.scheduler = scheduler
+        self.now = 1000.0
+        self.unread = deque(chunks)
+        self.input_over = False
+        self.requested = 0
+        self.workers: dict[int, SimulatedWorker] = {}
+        self.ledger: dict[int, str] = {}
+        self.rows = 0
+        self.retries: dict[tuple[int, int], int] = {}
+        self.holders: dict[int, int] = {}
+        self.ended_chunks: set[int] = set()
+        self.told: list[str] = []
+        self.end: EndRun | None = None
+        self._opened: dict[int, int] = {}
+        for chunk in chunks:
+            for position in range(chunk.first_item, chunk.first_item + chunk.items):
+                if position not in chunk.pending:
+                    self.ledger[position] = "skipped"
+        self.tell(Begin())
+
+    # --- what may happen -----------------------------------------------------------------------------------
+
+    def tell(self, event: Event) -> list[Action]:
+        """Something happens; its actions are carried out."""
+        actions = self.scheduler.handle(event, self.now)
+        for action in actions:
+            self._perform(action)
+        return actions
+
+    def read(self) -> None:
+        """The input delivers a chunk that was asked for, or its end."""
+        if self.unread:
+            self.requested -= 1
+            self.tell(self.unread.popleft())
+        else:
+            self.input_over = True
+            self.tell(InputEnded())
+
+    @property
+    def readable(self) -> bool:
+        """Whether the input owes an answer."""
+        return self.requested > 0 and not self.input_over and self.end is None
+
+    def deliver(self, worker: SimulatedWorker) -> None:
+        """The oldest report of a worker arrives."""
+        report = worker.reports.popleft()
+        if isinstance(report, SimulatedFlush):
+            for position, state in report.states.items():
+                assert position not in self.ledger, f"item {position} ended twice"
+                self.ledger[position] = state
+                assert self.holders.pop(position) == worker.number
+                self.rows += state == "ok"
+            for number, counts in report.flush.counts.items():
+                self.retries[self._opened[number], number] = counts.retries
+            report = report.flush
+        self.tell(report)
+
+    def lose(self, worker: SimulatedWorker, reason: str = "killed by SIGKILL", delivered: int = 10_000) -> None:
+        """A worker is gone; of its reports the first `delivered` still arrive."""
+        while worker.reports and delivered and self.end is None:
+            self.deliver(worker)
+            delivered -= 1
+        if self.end is not None:
+            return
+        del self.workers[worker.number]
+        self.holders = {item: holder for item, holder in self.holders.items() if holder != worker.number}
+        self.tell(WorkerLost(worker.number, reason))
+
+    def cooperate(self, rounds: int = 400) -> None:
+        """From now on nobody pauses, and everything that is asked of input and workers happens in the end."""
+        for _ in range(rounds):
+            if self.end is not None:
+                return
+            self.tell(ResumeRun())
+            self.tell(ResumeChunks(range(len(self.scheduler.chunks))))
+            while self.readable:
+                self.read()
+            for worker in list(self.workers.values()):
+                self._advance(worker)
+            self.now += 1.0
+            if self.end is None:
+                self.tell(Tick())
+
+    def _advance(self, worker: SimulatedWorker) -> None:
+        for step in ("get ready", "obey", "start", "succeed", "collect", "leave"):
+            while step in worker.steps():
+                worker.do(step)
+        while worker.reports and self.end is None:
+            self.deliver(worker)
+        if (worker.drained or worker.killed) and self.end is None:
+            self.lose(worker, "" if worker.drained else "killed by tui-runner")
+
+    # --- the actions of the scheduler ----------------------------------------------------------------------
+
+    def _perform(self, action: Action) -> None:
+        assert self.end is None, "an action after the end of the run"
+        match action:
+            case ReadChunks(count):
+                assert count > 0
+                self.requested += count
+            case StartWorker(number, threads, paused):
+                assert number not in self.workers
+                assert threads >= 1
+                assert paused == (self.scheduler.state is RunState.PAUSED)
+                self.workers[number] = SimulatedWorker(number, threads, paused)
+            case SendChunk():
+                self._send(action)
+            case SendOrder(number, order):
+                self.workers[number].orders.append(order)
+            case KillWorker(number):
+                self.workers[number].killed = True
+            case ChunkEnded(number, failed):
+                chunk = self.scheduler.chunks[number]
+                assert number not in self.ended_chunks
+                self.ended_chunks.add(number)
+                positions = range(chunk.first_item, chunk.first_item + chunk.items)
+                assert sorted(failed) == [p for p in positions if self.ledger[p] in ("failed", "cancelled")]
+            case RunAgain(number, positions):
+                self.ended_chunks.remove(number)
+                for position in positions:
+                    assert self.ledger.pop(position) in ("failed", "cancelled")
+            case Tell(_, text):
+                self.told.append(text)
+            case EndRun():
+                assert not self.workers, "the run ended before its workers"
+                self.end = action
+
+    def _send(self, action: SendChunk) -> None:
+        worker = self.workers[action.worker]
+        assert worker.ready and not worker.killed
+        assert not any(isinstance(order, Drain) for order in worker.orders) and not worker.draining
+        assert action.positions
+        if not action.paused:
+            assert self.scheduler.state is RunState.RUNNING, "a chunk was sent while the run does not run"
+        for position in action.positions:
+            assert position not in self.holders, f"item {position} is with two workers"
+            assert position not in self.ledger, f"item {position} runs again though it is done"
+            self.holders[position] = worker.number
+        self._opened[action.chunk] = self._opened.get(action.chunk, 0) + 1
+        worker.orders.append(action)
+
+    # --- what must hold ------------------------------------------------------------------------------------
+
+    def check(self) -> None:
+        """Compare what the scheduler believes with what has been received."""
+        states = list(self.ledger.values())
+        total = Counts()
+        read = 0
+        for chunk in self.scheduler.chunks:
+            mine = [self.ledger.get(p) for p in range(chunk.first_item, chunk.first_item + chunk.items)]
+            read += sum(state is not None for state in mine)
+            assert chunk.counts.done == mine.count("ok") + mine.count("skipped")
+            assert (chunk.counts.failed, chunk.counts.cancelled) == (mine.count("failed"), mine.count("cancelled"))
+            assert len(chunk.pending) == mine.count(None)
+            assert chunk.state.ended == (chunk.number in self.ended_chunks)
+            if chunk.state.ended:
+                assert None not in mine and chunk.worker is None
+                expected = ChunkState.FAILED if "failed" in mine else ChunkState.DONE
+                assert chunk.state is (ChunkState.CANCELLED if "cancelled" in mine else expected)
+            if chunk.worker is not None:
+                assert chunk.worker in self.workers
+            total += chunk.counts
+        counts = self.scheduler.counts
+        assert counts == total
+        assert counts.finished == read
+        assert counts.rows == self.rows
+        assert counts.retries == sum(self.retries.values())
+        if self.end is not None:
+            self._check_end(self.end, states)
+
+    def _check_end(self, end: EndRun, states: list[str]) -> None:
+        assert self.scheduler.state is end.state and end.state.ended
+        if end.state is RunState.FINISHED:
+            assert self.input_over
+            assert all(chunk.state.ended for chunk in self.scheduler.chunks)
+            assert len(states) == sum(chunk.items for chunk in self.scheduler.chunks)
+        assert not self.holders, "items are with workers that are gone"

@@ -1,0 +1,170 @@
+"""The scheduler in every order of events that Hypothesis can think of, against a world that keeps its own books."""
+
+from __future__ import annotations
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from simulated_world import World, cut
+
+from tui_runner.engine.chunk import ChunkState, RunState
+from tui_runner.engine.events import (
+    CancelChunks,
+    ChangeOpenChunks,
+    ChangeThreads,
+    InputFailed,
+    KillRun,
+    PauseChunks,
+    PauseRun,
+    ResumeChunks,
+    ResumeRun,
+    RetryChunks,
+    SendChunk,
+    StopRun,
+    Tick,
+)
+from tui_runner.engine.limits import FailureLimit
+from tui_runner.engine.scheduler import Scheduler
+
+CHUNKS = st.lists(st.lists(st.booleans(), min_size=1, max_size=4), min_size=1, max_size=8)
+"""Chunks, each a list of its items: whether an earlier process had recorded them."""
+INDEX = st.integers(0, 1_000)
+NUMBERS = st.sets(st.integers(-1, 5), min_size=1, max_size=4)
+COMMANDS = st.one_of(
+    st.just(PauseRun()),
+    st.just(ResumeRun()),
+    st.builds(PauseChunks, NUMBERS),
+    st.builds(ResumeChunks, NUMBERS),
+    st.builds(CancelChunks, NUMBERS),
+    st.builds(RetryChunks, NUMBERS),
+    st.builds(ChangeThreads, st.integers(0, 8)),
+    st.builds(ChangeOpenChunks, st.integers(0, 5)),
+)
+ENDS = st.sampled_from(
+    [
+        StopRun(RunState.STOPPED, "stopped on request"),
+        KillRun(RunState.STOPPED, "killed on request"),
+        InputFailed("the disk is gone"),
+    ]
+)
+
+
+class SchedulerMachine(RuleBasedStateMachine):
+    """Events in any order; in the end the world cooperates, and then every run must come to its own end.
+
+    Rules do nothing once the run has ended; with preconditions instead, most examples are thrown away.
+    """
+
+    world: World
+
+    @initialize(
+        chunks=CHUNKS,
+        workers=st.integers(1, 3),
+        open_chunks=st.integers(1, 3),
+        paused=st.booleans(),
+        max_failures=st.none() | st.none() | st.integers(0, 3),
+    )
+    def begin(self, chunks, workers, open_chunks, paused, max_failures):
+        limit = None if max_failures is None else FailureLimit(count=max_failures)
+        scheduler = Scheduler(
+            threads=4, workers=workers, open_chunks=open_chunks, grace=10.0, max_failures=limit, paused=paused
+        )
+        self.world = World(scheduler, cut(chunks))
+
+    @rule(times=st.integers(1, 3))
+    def read(self, times):
+        while self.world.readable and times:
+            self.world.read()
+            times -= 1
+
+    @rule(index=INDEX, steps=st.lists(st.tuples(INDEX, INDEX), min_size=1, max_size=6))
+    def work(self, index, steps):
+        for worker in self.one_worker(index):
+            for what, which in steps:
+                if possible := worker.steps():
+                    worker.do(possible[what % len(possible)], which)
+
+    @rule(index=INDEX, times=st.integers(1, 4))
+    def deliver(self, index, times):
+        for worker in self.one_worker(index):
+            while worker.reports and times and self.world.end is None:
+                self.world.deliver(worker)
+                times -= 1
+
+    @rule(index=INDEX, failing=st.booleans(), leaving=st.booleans())
+    def hurry(self, index, failing, leaving):
+        """A worker does all it can, and all its reports arrive: otherwise few examples come far."""
+        for worker in self.one_worker(index):
+            for step in ("get ready", "obey", "start", "fail" if failing else "succeed", "collect", "leave"):
+                while step in worker.steps() and (leaving or step != "leave"):
+                    worker.do(step)
+            while worker.reports and self.world.end is None:
+                self.world.deliver(worker)
+
+    @rule(index=INDEX)
+    def bury(self, index):
+        """A worker that has drained or was killed is gone."""
+        gone = [worker for worker in self.world.workers.values() if worker.drained or worker.killed]
+        if gone:
+            worker = gone[index % len(gone)]
+            self.world.lose(worker, "" if worker.drained else "killed by tui-runner")
+
+    @rule(index=INDEX, delivered=st.integers(0, 5), dice=st.integers(0, 2))
+    def lose(self, index, delivered, dice):
+        for worker in self.one_worker(index) if dice == 2 else []:
+            self.world.lose(worker, delivered=delivered)
+
+    @rule(seconds=st.sampled_from([0.1, 1.0, 30.0]))
+    def pass_time(self, seconds):
+        self.world.now += seconds
+        self.tell(Tick())
+
+    @rule(command=COMMANDS)
+    def command(self, command):
+        self.tell(command)
+
+    @rule(end=ENDS, dice=st.integers(0, 9))
+    def end(self, end, dice):
+        if dice == 9:
+            self.world.input_over |= isinstance(end, InputFailed)
+            self.tell(end)
+
+    @invariant()
+    def books_agree(self):
+        if hasattr(self, "world"):
+            self.world.check()
+
+    def teardown(self):
+        if not hasattr(self, "world"):
+            return
+        self.world.cooperate()
+        assert self.world.end is not None, "the run never came to its end"
+        self.world.check()
+        assert self.world.scheduler.handle(Tick(), self.world.now) == []
+
+    # --- parts of the rules --------------------------------------------------------------------------------
+
+    def one_worker(self, index):
+        workers = list(self.world.workers.values()) if self.world.end is None else []
+        return [workers[index % len(workers)]] if workers else []
+
+    def tell(self, event):
+        if self.world.end is None:
+            self.world.now += 0.1
+            self.check_open_chunks(self.world.tell(event))
+
+    def check_open_chunks(self, actions):
+        """Sending never takes the number of chunks with items to start beyond the limit."""
+        if not any(isinstance(action, SendChunk) and not action.paused for action in actions):
+            return
+        scheduler = self.world.scheduler
+        running = [chunk for chunk in scheduler.chunks if chunk.state is ChunkState.RUNNING]
+        opened = [chunk for chunk in running if not chunk.exhausted and not chunk.cancelling]
+        least = 2 * scheduler.worker_count if scheduler.worker_count > 1 else 1
+        assert len(opened) <= max(scheduler.open_chunks, least)
+
+
+TestSchedulerMachine = SchedulerMachine.TestCase
+TestSchedulerMachine.settings = settings(
+    max_examples=150, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import pytest
+from fake_run import busy_chunks, chunk
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tui_runner.engine.chunk import ChunkState
+from tui_runner.engine.snapshot import ChunkView
+from tui_runner.tui.paint import cells
+from tui_runner.tui.widgets.chunk_columns import heading, layout, row
+from tui_runner.tui.widgets.chunk_order import ChunkOrder
+
+R, P, W, D, F, C = (
+    ChunkState.RUNNING, ChunkState.PAUSED, ChunkState.WAITING, ChunkState.DONE, ChunkState.FAILED, ChunkState.CANCELLED
+)  # fmt: skip
+
+
+def numbers(order: ChunkOrder) -> list[int]:
+    return [order.at(place).number for place in range(len(order))]
+
+
+def of(*states: ChunkState) -> tuple[ChunkView, ...]:
+    return tuple(chunk(number, state, started_at=float(number)) for number, state in enumerate(states))
+
+
+def test_running_comes_first_then_paused_waiting_and_the_newest_ended() -> None:
+    order = ChunkOrder()
+    order.update(of(D, F, R, P, R, W, C, W))
+    assert numbers(order) == [2, 4, 3, 5, 7, 6, 1, 0]
+
+
+def test_only_what_changed_is_reported() -> None:
+    order = ChunkOrder()
+    chunks = list(of(D, R, R, W))
+    order.update(tuple(chunks))
+    assert order.update(tuple(chunks)) == (set(), False)
+    chunks[2] = replace(chunks[2], done=3)
+    assert order.update(tuple(chunks)) == ({2}, False)
+    chunks[1] = replace(chunks[1], state=D)
+    assert order.update(tuple(chunks)) == ({1}, True)
+    assert numbers(order) == [2, 3, 1, 0]
+
+
+def test_a_chunk_that_is_retried_comes_back_up_and_ends_as_the_newest() -> None:
+    order = ChunkOrder()
+    order.update(of(F, D, D))
+    order.update(of(R, D, D))
+    assert numbers(order) == [0, 2, 1]
+    order.update(of(D, D, D))
+    assert numbers(order) == [0, 2, 1]
+
+
+@given(st.lists(st.lists(st.sampled_from(list(ChunkState)), min_size=1, max_size=12), min_size=1, max_size=8))
+@settings(max_examples=150)
+def test_rows_and_numbers_agree_however_states_change(steps: list[list[ChunkState]]) -> None:
+    order = ChunkOrder()
+    for states in steps:
+        order.update(of(*states))
+        listed = [order.at(place) for place in range(len(order))]
+        assert sorted(view.number for view in listed) == list(range(len(states)))
+        assert [order.row_of(view.number) for view in listed] == list(range(len(states)))
+        groups = [{R: 0, P: 1, W: 2}.get(view.state, 3) for view in listed]
+        assert groups == sorted(groups)
+    with pytest.raises(IndexError):
+        order.at(len(order))
+    assert order.row_of(len(order)) is None
+
+
+def test_an_update_costs_what_changed_and_not_a_sort_of_everything() -> None:
+    chunks = [chunk(number, D, started_at=1.0) for number in range(100_000)]
+    chunks[-1] = replace(chunks[-1], state=R)
+    order = ChunkOrder()
+    begun = time.perf_counter()
+    order.update(tuple(chunks))
+    first = time.perf_counter() - begun
+    best = first
+    for done in range(5):
+        chunks[-1] = replace(chunks[-1], done=done + 1)
+        now = tuple(chunks)
+        begun = time.perf_counter()
+        order.update(now)
+        best = min(best, time.perf_counter() - begun)
+    assert best < first / 4
+
+
+@pytest.mark.parametrize("width", range(30, 401, 7))
+def test_rows_and_heading_fit_every_width(width: int) -> None:
+    columns = layout(width)
+    assert cells(heading(columns)) <= width
+    for view in (*busy_chunks(), chunk(100_000, R, done=500, failed=10**6, rows=10**12, started_at=0.0, elapsed=10**6)):
+        assert cells(row(view, columns, cursor=False)) == cells(heading(columns))
+
+
+def test_narrow_tables_keep_number_state_share_and_failures() -> None:
+    assert [column.title for column in layout(40)] == ["chunk", "state", "progress", "failed"]
+    assert len(layout(200)) > len(layout(80)) > len(layout(40))
+
+
+def test_a_row_shows_its_chunk() -> None:
+    columns = layout(120)
+    shown = "".join(text for text, _ in row(busy_chunks()[77], columns, cursor=True))
+    assert shown.startswith("▸ 00077   ▶ running")
+    assert " 18 %" in shown and "19.2" in shown and "300 k" in shown and shown.endswith("00:05")
+
+
+def test_every_state_has_its_own_glyph_and_word() -> None:
+    columns = layout(80)
+    shown = ["".join(text for text, _ in row(view, columns, cursor=False))[10:21] for view in of(W, R, P, D, F, C)]
+    assert [part.split()[0] for part in shown] == ["○", "▶", "⏸", "✔", "▲", "⊘"]
+    assert [part.split()[1] for part in shown] == ["waiting", "running", "paused", "done", "failed", "cancelled"]

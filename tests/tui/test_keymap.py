@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import pytest
+
+from tui_runner.tui.actions import ACTIONS, BY_ID, DEFAULT_KEYS, shown_key
+from tui_runner.tui.keymap import resolve
+
+
+def test_no_two_actions_share_a_key_or_an_id() -> None:
+    keys = [key for action in ACTIONS for key in action.keys]
+    assert len(keys) == len(set(keys))
+    assert len(BY_ID) == len(ACTIONS)
+
+
+def test_an_empty_keymap_changes_nothing() -> None:
+    assert resolve({}) == (DEFAULT_KEYS, [])
+
+
+def test_a_key_is_replaced_and_punctuation_may_be_written_as_it_is() -> None:
+    keys, complaints = resolve({"pause_run": "F5, .", "help": "h"})
+    assert keys["pause_run"] == ("f5", "full_stop")
+    assert keys["help"] == ("h",)
+    assert complaints == []
+
+
+def test_two_actions_can_be_swapped() -> None:
+    keys, complaints = resolve({"pause_chunk": "x", "cancel_chunk": "p"})
+    assert (keys["pause_chunk"], keys["cancel_chunk"], complaints) == (("x",), ("p",), [])
+
+
+def test_a_clash_is_reported_and_ignored() -> None:
+    keys, complaints = resolve({"pause_chunk": "x"})
+    assert keys == DEFAULT_KEYS
+    assert complaints == ["keymap: pause_chunk cannot have x, which is cancel_chunk's"]
+
+
+@pytest.mark.parametrize(
+    ("keymap", "complaint"),
+    [
+        ({"pause_rum": "z"}, "keymap: there is no action 'pause_rum'; did you mean pause_run?"),
+        ({"pause_run": " , "}, "keymap: no key for pause_run"),
+        ({"pause_run": "ctrl+c"}, "keymap: pause_run cannot have ctrl+c, which always quits"),
+    ],
+)
+def test_what_cannot_be_right_is_named(keymap: dict[str, str], complaint: str) -> None:
+    assert resolve(keymap) == (DEFAULT_KEYS, [complaint])
+
+
+@pytest.mark.parametrize(
+    ("key", "shown"), [("question_mark", "?"), ("ctrl+p", "^p"), ("f1", "F1"), ("plus", "+"), ("G", "G")]
+)
+def test_keys_are_shown_as_people_know_them(key: str, shown: str) -> None:
+    assert shown_key(key) == shown

@@ -1,0 +1,195 @@
+"""What the single lines of the dashboard say."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from fake_run import busy
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tui_runner.engine.chunk import RunState
+from tui_runner.engine.snapshot import EventLine as Event
+from tui_runner.engine.snapshot import Snapshot
+from tui_runner.tui.layout import Graphs, plan
+from tui_runner.tui.paint import Line, cells, column, fitted, merged, spread
+from tui_runner.tui.widgets.event_line import EventLine
+from tui_runner.tui.widgets.header import Header
+from tui_runner.tui.widgets.kpi import Figures
+from tui_runner.tui.widgets.progress import Progress
+
+
+def text(lines: list[Line]) -> list[str]:
+    return ["".join(part for part, _ in line) for line in lines]
+
+
+def header(width: int = 100, **fields: object) -> str:
+    return text(Header().lines(replace(busy(), **fields), width, 1))[0]
+
+
+def figures(width: int = 120, height: int = 1, **fields: object) -> str:
+    return "\n".join(text(Figures().lines(replace(busy(), **fields), width, height)))
+
+
+def progress(width: int = 80, **fields: object) -> str:
+    return text(Progress().lines(replace(busy(), **fields), width, 1))[0]
+
+
+def events(width: int = 120, height: int = 2, **fields: object) -> list[str]:
+    return text(EventLine().lines(replace(busy(), **fields), width, height))
+
+
+def test_the_header_names_the_run_and_its_state() -> None:
+    assert " ".join(header().split()) == "tui-runner books → books.duckdb · run 3 ▶ RUNNING 00:12:41 ETA 00:20:45"
+
+
+@pytest.mark.parametrize(
+    ("state", "shown"),
+    [
+        (RunState.PAUSED, "⏸ PAUSED"),
+        (RunState.DRAINING, "▽ DRAINING"),
+        (RunState.STOPPED, "■ STOPPED"),
+        (RunState.FINISHED, "✔ FINISHED"),
+        (RunState.FAILED, "▲ FAILED"),
+    ],
+)
+def test_every_state_of_a_run_has_a_glyph_and_a_word(state: RunState, shown: str) -> None:
+    assert shown in header(state=state)
+
+
+def test_an_uncertain_estimate_is_a_range() -> None:
+    assert "ETA 00:10:00–00:30:00" in header(eta_seconds=(600.0, 1800.0))
+    assert "ETA –" in header(eta_seconds=None)
+    assert "ETA" not in header(state=RunState.FINISHED)
+
+
+def test_a_stream_has_no_total_and_says_so() -> None:
+    assert "unknown total" in header(items_total=None)
+    assert "38,214 items · unknown total" in progress(items_total=None)
+
+
+def test_a_stalled_run_looks_stalled() -> None:
+    assert "⚠ STALLED 00:34" in header(stalled_seconds=34.0)
+    assert "RUNNING" not in header(stalled_seconds=34.0)
+    trouble = events(stalled_seconds=34.0)[0]
+    assert trouble.startswith(
+        " ⚠ nothing finished for 00:34; oldest:  38017 https://books.example/page-38017.html 00:08"
+    )
+
+
+def test_narrow_headers_keep_the_state() -> None:
+    assert " ".join(header(40).split()) == "books · run 3 ▶ RUNNING 00:12:41"
+
+
+def test_the_share_is_rounded_down() -> None:
+    assert "38.2 %   38,214 / 100,000" in progress()
+    assert " 99.9 %" in progress(items_done=99_998, items_failed=1)
+    assert "100.0 %" in progress(items_done=99_988)
+
+
+def test_the_bar_is_as_long_as_the_share() -> None:
+    bar = progress(100)
+    filled, rest = bar.count("━"), bar.count("─")
+    assert abs(filled / (filled + rest) - 0.382) < 0.02
+
+
+def test_one_failed_item_is_seen_in_the_bar() -> None:
+    spans = Progress().lines(replace(busy(), items_failed=1), 80, 1)[0]
+    assert [part for part, role in spans if role == "bad" and part]
+
+
+def test_figures_while_it_runs() -> None:
+    line = figures()
+    for part in ("items/s  50.2", "rows/s 376 k", "in flight 64/64", "failed 12 (0.03 %)", "retries 87", "p50 0.84 s"):
+        assert part in line
+
+
+def test_figures_when_it_is_over_are_totals() -> None:
+    line = figures(state=RunState.FINISHED, items_done=76_128, elapsed=761.4)
+    assert "rows 286 M" in line and "mean items/s 100" in line and "in 12:41" in line
+    assert "in flight" not in line
+
+
+def test_what_earlier_processes_did_is_not_in_the_mean() -> None:
+    assert "mean items/s 10.0" in figures(
+        state=RunState.FINISHED, items_done=76_128, items_skipped=68_526, elapsed=761.4
+    )
+
+
+def test_narrow_figures_keep_throughput_and_failures() -> None:
+    lines = figures(40, 2).split("\n")
+    assert "items/s  50.2" in lines[0] and "failed 12" in lines[0]
+    assert lines[1].startswith(" ETA 00:20:45")
+
+
+def test_waiting_for_the_disk_is_told() -> None:
+    assert "unwritten  64 MB" in figures(throttled=True, buffered_bytes=64_000_000)
+
+
+def test_figures_do_not_jump_when_values_change() -> None:
+    slow = figures(items_per_second=0.5, rows_per_second=3.0, p50=0.01)
+    fast = figures(items_per_second=99.9, rows_per_second=376_000.0, p50=0.84)
+    assert slow.index("failed") == fast.index("failed")
+
+
+def test_trouble_comes_before_events() -> None:
+    assert events() == [
+        " ⚠ 9 × ReadTimeout: timed out   ⚠ 3 × ValueError: no table on page  ",
+        " 00:11:40  threads set to 64",
+    ]
+
+
+def test_one_line_shows_a_fresh_event_and_else_the_errors() -> None:
+    assert "ReadTimeout" in events(height=1)[0]
+    assert "worker lost" in events(height=1, events=(Event(755.0, "error", "worker lost"),))[0]
+
+
+def test_the_reason_of_the_end_is_told() -> None:
+    assert events(state=RunState.FAILED, reason="more than 5 % failed")[0].startswith(" ▲ more than 5 % failed")
+
+
+def test_the_last_items_are_named() -> None:
+    assert events(items_done=99_986)[0].startswith(" 2 left:  38017 https")
+
+
+LINES = st.lists(st.tuples(st.text("ab ⣿漢\u0301", max_size=8), st.sampled_from(["text", "bad"])), max_size=6).map(
+    tuple
+)
+
+
+@given(LINES, LINES, st.integers(0, 40))
+@settings(max_examples=200)
+def test_lines_are_cut_to_their_width(left: Line, right: Line, width: int) -> None:
+    assert cells(fitted(left, width)) <= width
+    assert cells(spread(left, right, width)) == width
+
+
+@given(LINES)
+def test_merging_spans_changes_no_character(line: Line) -> None:
+    assert text([merged(line)]) == text([line])
+    assert len(merged(line)) <= len(line)
+
+
+@given(st.text("ab漢", max_size=10), st.integers(0, 12), st.booleans())
+def test_columns_have_exactly_their_width(value: str, width: int, right: bool) -> None:
+    assert cells(((column(value, width, right=right), "text"),)) == width
+
+
+@pytest.mark.parametrize("width", [30, 40, 60, 79, 80, 120, 200, 400])
+@pytest.mark.parametrize("fields", [{}, {"items_total": None}, {"stalled_seconds": 9.0}, {"state": RunState.FINISHED}])
+def test_no_line_is_wider_than_the_terminal(width: int, fields: dict[str, object]) -> None:
+    snapshot: Snapshot = replace(busy(), **fields)
+    for widget in (Header(), Progress(), Figures(), EventLine()):
+        for line in widget.lines(snapshot, width, 2):
+            assert cells(line) <= width
+
+
+@pytest.mark.parametrize("width", range(40, 401, 20))
+@pytest.mark.parametrize("height", range(12, 121, 9))
+def test_the_table_always_has_room(width: int, height: int) -> None:
+    division = plan(width, height)
+    graphs = division.graph_lines * {Graphs.NONE: 0, Graphs.STACKED: 2}.get(division.graphs, 1)
+    taken = 3 + division.figure_lines + graphs + division.event_lines
+    assert height - taken >= 6
+    assert height - taken >= height // 3

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from rich.color import Color as RichColor
+from rich.color import ColorSystem
+from textual.color import Color
+
+from tui_runner.errors import UserError
+from tui_runner.tui.themes import DEFAULT_THEME, find_themes, load_theme, user_folder
+
+GOOD = 'name = "mine"\n[colors]\nprimary = "#336699"\nforeground = "#eeeeee"\nbackground = "#101010"\n'
+TEXT_COLORS = (
+    "text-primary",
+    "text-secondary",
+    "text-accent",
+    "text-success",
+    "text-warning",
+    "text-error",
+    "foreground-muted",
+)
+
+
+def contrast(one: str, other: str) -> float:
+    """Contrast ratio of two colours, 1 to 21 (WCAG 2.1, relative luminance)."""
+
+    def luminance(color: str) -> float:
+        parts = [
+            value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4
+            for value in Color.parse(color).normalized
+        ]
+        return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2]
+
+    darker, lighter = sorted((luminance(one), luminance(other)))
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+@pytest.fixture
+def bundled_themes(tmp_path: Path):
+    return find_themes(tmp_path).by_name
+
+
+def test_four_themes_come_with_it_one_of_them_light(tmp_path: Path) -> None:
+    themes = find_themes(tmp_path)
+    assert set(themes.by_name) == {"night", "day", "high-contrast", "colour-blind"}
+    assert not themes.by_name["day"].dark
+    assert DEFAULT_THEME in themes.by_name
+    assert themes.complaints == ()
+
+
+def test_text_can_be_read_in_every_theme(bundled_themes) -> None:
+    for theme in bundled_themes.values():
+        for name in TEXT_COLORS:
+            for ground in (theme.background, theme.surface):
+                # 4.5:1 is what WCAG 2 asks of body text.
+                assert contrast(theme.variables[name], ground) >= 4.5, (theme.name, name)
+        for name in TEXT_COLORS:
+            cursor = theme.variables["block-cursor-background"]
+            assert contrast(theme.variables[name], cursor) >= 3, (theme.name, name)
+
+
+def test_text_can_be_told_from_its_ground_with_sixteen_colours(bundled_themes) -> None:
+    def sixteen(color: str) -> int | None:
+        return RichColor.parse(color).downgrade(ColorSystem.STANDARD).number
+
+    for theme in bundled_themes.values():
+        for ground in (theme.background, theme.surface):
+            for color in (*(theme.variables[name] for name in TEXT_COLORS), theme.foreground):
+                assert sixteen(color) != sixteen(ground), (theme.name, color)
+
+
+def test_a_users_theme_is_found_and_replaces_a_bundled_one(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text(GOOD)
+    (tmp_path / "b.toml").write_text(GOOD.replace("mine", "night"))
+    themes = find_themes(tmp_path)
+    assert themes.by_name["mine"].primary == "#336699"
+    assert themes.by_name["night"].primary == "#336699"
+
+
+def test_the_users_folder_follows_xdg(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    assert user_folder() == tmp_path / "tui-runner" / "themes"
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("name = ", "is no TOML file"),
+        ("\xff", "is no TOML file"),
+        (GOOD.replace('"mine"', '"My \x1b Theme"').replace("\x1b", "\\u001b"), "`name` must be"),
+        (GOOD.replace("#336699", "octarine"), "primary = 'octarine' is no colour"),
+        (GOOD.replace('background = "#101010"\n', ""), "the colour 'background' is missing"),
+        (GOOD + 'sparkle = "#fff"\n', "unknown colour 'sparkle'"),
+        ("dark = 1\n" + GOOD, "`dark` must be true or false"),
+        ("fonts = 1\n" + GOOD, "unknown entry 'fonts'"),
+        ('name = "mine"\n', "the table [colors] is missing"),
+        (
+            GOOD + '[variables]\nscrollbar = "red; } * { display: none"\n',
+            "the variable 'scrollbar' has no usable value",
+        ),
+    ],
+)
+def test_a_broken_theme_is_named_and_skipped(tmp_path: Path, text: str, complaint: str) -> None:
+    (tmp_path / "broken.toml").write_bytes(text.encode("latin-1"))
+    (tmp_path / "good.toml").write_text(GOOD)
+    themes = find_themes(tmp_path)
+    assert "mine" in themes.by_name
+    assert len(themes.complaints) == 1
+    assert themes.complaints[0].startswith(f"{tmp_path / 'broken.toml'}: ") and complaint in themes.complaints[0]
+
+
+def test_a_theme_that_cannot_be_read_is_an_error_of_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="cannot be read"):
+        load_theme(tmp_path / "absent.toml")
+
+
+def test_an_unknown_name_lists_the_known_ones(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"there is no theme 'nigth'; choose one of .*night"):
+        find_themes(tmp_path).named("nigth")
