@@ -239,10 +239,10 @@ def test_a_value_that_comes_too_late_to_change_a_large_files_types(
 
 
 def test_a_broken_row_does_not_change_the_types_and_so_the_keys_of_others(folder: Path) -> None:
-    rows = "n,s\n" + "".join(f"{n},x\n" for n in range(200_000))
+    rows = "n,s\n" + "".join(f"{n},{'x' * 200}\n" for n in range(30_000))
     whole = list(cut(open_source(written("a.csv", rows)), 500))
     broken: list[Any] = []
-    with pytest.raises(UserError, match=r"a\.csv:200002"):
+    with pytest.raises(UserError, match=r"a\.csv:30002"):
         broken.extend(cut(open_source(written("a.csv", rows + "1,2,3\n")), 500))
     keys = [key for chunk in broken for key in chunk.keys]
     assert keys
@@ -530,7 +530,7 @@ def test_a_chunk_has_items() -> None:
 def test_memory_stays_flat_over_a_large_file(folder: Path) -> None:
     with Path("a.csv").open("w") as file:
         file.write("id,text\n")
-        file.writelines(f"{n},{'x' * 200}\n" for n in range(400_000))
+        file.writelines(f"{n},{'x' * 500}\n" for n in range(150_000))
     program = (
         "import resource, sys\nfrom tui_runner.inputs import cut, open_source\n"
         "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
@@ -543,7 +543,7 @@ def test_memory_stays_flat_over_a_large_file(folder: Path) -> None:
     )
     assert len(done.stdout.split()) == 2, done  # and DuckDB draws no progress bar on standard output
     count, growth = done.stdout.split()
-    assert int(count) == 390_000, done.stderr
+    assert int(count) == 140_000, done.stderr
     assert float(growth) < 1.3
 
 

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import dataclasses
 from array import array
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -28,7 +28,7 @@ from hashlib import blake2b
 from numbers import Integral, Real
 from pathlib import PurePath
 from types import BuiltinFunctionType, FunctionType, ModuleType
-from typing import SupportsIndex
+from typing import Any, SupportsIndex
 from uuid import UUID
 
 KEY_DIGITS = 16
@@ -118,11 +118,12 @@ def canonical(value: object) -> bytes:
         RecursionError: the value contains itself.
         Exception: what the methods of a user's class raise.
     """
+    exact = _EXACT.get(type(value))
+    if exact is not None:
+        return exact(value)
     match value:
-        case None:
-            return b"n"
         case Enum():
-            return _tagged(b"e", type(value).__qualname__.encode(), value.name.encode())
+            return _tagged(b"e", [type(value).__qualname__.encode(), value.name.encode()])
         case bool():
             return b"t" if value else b"f"
         case str():
@@ -147,17 +148,25 @@ def canonical(value: object) -> bytes:
         case PurePath():
             return b"p" + str(value).encode("utf-8", "surrogatepass")
         case list() | tuple():
-            return _tagged(b"l", *map(canonical, value))
+            return _list(value)
         case Mapping():
-            pairs = sorted((canonical(key), canonical(part)) for key, part in value.items())
-            return _tagged(b"m", *(form for pair in pairs for form in pair))
+            return _mapping(value)
         case Set():
-            return _tagged(b"S", *sorted(map(canonical, value)))
+            return _tagged(b"S", sorted(map(canonical, value)))
     return _object(value)
 
 
-def _tagged(tag: bytes, *parts: bytes) -> bytes:
-    return tag + b"".join(b"%d:%b" % (len(part), part) for part in parts)
+def _tagged(tag: bytes, parts: list[bytes]) -> bytes:
+    return tag + b"".join([b"%d:%b" % (len(part), part) for part in parts])
+
+
+def _list(value: Sequence[object]) -> bytes:
+    return _tagged(b"l", [canonical(part) for part in value])
+
+
+def _mapping(value: Mapping[object, object]) -> bytes:
+    pairs = sorted([(canonical(name), canonical(part)) for name, part in value.items()])
+    return _tagged(b"m", [form for pair in pairs for form in pair])
 
 
 def _float(value: float) -> bytes:
@@ -175,7 +184,7 @@ def _object(value: object) -> bytes:
         return b"g" + str(getattr(value, "__qualname__", value.__name__)).encode()
     if dataclasses.is_dataclass(value):
         state = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-        return _tagged(b"o", type(value).__qualname__.encode(), canonical(state))
+        return _tagged(b"o", [type(value).__qualname__.encode(), canonical(state)])
     version: SupportsIndex = 4
     reduced = value.__reduce_ex__(version)
     if isinstance(reduced, str):
@@ -183,4 +192,17 @@ def _object(value: object) -> bytes:
     make, arguments, *rest = reduced
     # What follows is the state, and iterators over the items of subclasses of list and dict.
     parts = [make, arguments, *(list(part) if isinstance(part, Iterator) else part for part in rest[:3])]
-    return _tagged(b"o", *map(canonical, parts))
+    return _tagged(b"o", list(map(canonical, parts)))
+
+
+_EXACT: dict[type, Callable[[Any], bytes]] = {
+    type(None): lambda value: b"n",
+    bool: lambda value: b"t" if value else b"f",
+    str: lambda value: b"s" + value.encode("utf-8", "surrogatepass"),
+    int: lambda value: b"i%x" % value,
+    float: _float,
+    dict: _mapping,
+    list: _list,
+    tuple: _list,
+}
+"""The forms of the types that rows are made of: a lookup, where the cases of `canonical` cost 10 µs a row."""

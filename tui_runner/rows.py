@@ -297,10 +297,11 @@ def _too_wide(rows: Sequence[Mapping[Any, object]]) -> dict[int, str]:
     faults: dict[int, str] = {}
     names: set[str] = set()
     for index, row in enumerate(rows):
-        if len(names | row.keys()) > MAX_COLUMNS:
+        added = row.keys() - names
+        if len(names) + len(added) > MAX_COLUMNS:
             faults[index] = f"more than {MAX_COLUMNS} different columns; return rows of key and value, or nest the dict"
         else:
-            names |= row.keys()
+            names |= added
     return faults
 
 

@@ -24,6 +24,7 @@ from tui_runner.engine.events import (
     ReadChunks,
     ResumeChunks,
     ResumeRun,
+    RetryChunks,
     RunAgain,
     SendChunk,
     SendOrder,
@@ -251,6 +252,8 @@ class World:
         actions = self.scheduler.handle(event, self.now)
         for action in actions:
             self._perform(action)
+        if any(isinstance(action, SendChunk) and not action.paused for action in actions):
+            self._check_open_chunks()
         return actions
 
     def read(self) -> None:
@@ -292,24 +295,31 @@ class World:
         self.holders = {item: holder for item, holder in self.holders.items() if holder != worker.number}
         self.tell(WorkerLost(worker.number, reason))
 
-    def cooperate(self, rounds: int = 400) -> None:
-        """From now on nobody pauses, and everything that is asked of input and workers happens in the end."""
+    def cooperate(self, *, rounds: int = 400, retry_late: bool = False, stubborn: bool = False) -> None:
+        """From now on nobody pauses, and everything that is asked of input and workers happens in the end.
+
+        With `retry_late`, everything that failed is run again once, when the workers are being sent home;
+        with `stubborn`, every other worker does not go home by itself.
+        """
         for _ in range(rounds):
             if self.end is not None:
                 return
+            if retry_late and self.input_over and all(chunk.state.ended for chunk in self.scheduler.chunks):
+                self.tell(RetryChunks(range(len(self.scheduler.chunks))))
+                retry_late = False
             self.tell(ResumeRun())
             self.tell(ResumeChunks(range(len(self.scheduler.chunks))))
             while self.readable:
                 self.read()
             for worker in list(self.workers.values()):
-                self._advance(worker)
+                self._advance(worker, leaves=not stubborn or worker.number % 2 == 0)
             self.now += 1.0
             if self.end is None:
                 self.tell(Tick())
 
-    def _advance(self, worker: SimulatedWorker) -> None:
+    def _advance(self, worker: SimulatedWorker, leaves: bool) -> None:
         for step in ("get ready", "obey", "start", "succeed", "collect", "leave"):
-            while step in worker.steps():
+            while step in worker.steps() and (leaves or step != "leave"):
                 worker.do(step)
         while worker.reports and self.end is None:
             self.deliver(worker)
@@ -366,6 +376,14 @@ class World:
         worker.orders.append(action)
 
     # --- what must hold ------------------------------------------------------------------------------------
+
+    def _check_open_chunks(self) -> None:
+        """Sending never takes the number of chunks with items to start beyond the limit."""
+        scheduler = self.scheduler
+        running = [chunk for chunk in scheduler.chunks if chunk.state is ChunkState.RUNNING]
+        opened = [chunk.worker for chunk in running if not chunk.exhausted and not chunk.cancelling]
+        least = 2 * scheduler.worker_count if scheduler.worker_count > 1 else 1
+        assert len(opened) <= max(scheduler.open_chunks, least)
 
     def check(self) -> None:
         """Compare what the scheduler believes with what has been received."""

@@ -432,7 +432,9 @@ def test_transient_errors_are_tried_again_others_are_not(job_file, new_run, rows
         (1, "failed", 3),
         (2, "failed", 1),
     ]
-    assert rows("SELECT item, list(attempt ORDER BY attempt), count_if(final) FROM runner.errors GROUP BY 1 ORDER BY 1") == [
+    assert rows(
+        "SELECT item, list(attempt ORDER BY attempt), count_if(final) FROM runner.errors GROUP BY 1 ORDER BY 1"
+    ) == [
         (0, [1], 0),
         (1, [1, 2, 3], 1),
         (2, [1], 1),

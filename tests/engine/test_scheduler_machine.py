@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from simulated_world import World, cut
 
-from tui_runner.engine.chunk import ChunkState, RunState
+from tui_runner.engine.chunk import RunState
 from tui_runner.engine.events import (
     CancelChunks,
     ChangeOpenChunks,
@@ -19,7 +19,6 @@ from tui_runner.engine.events import (
     ResumeChunks,
     ResumeRun,
     RetryChunks,
-    SendChunk,
     StopRun,
     Tick,
 )
@@ -30,15 +29,17 @@ CHUNKS = st.lists(st.lists(st.booleans(), min_size=1, max_size=4), min_size=1, m
 """Chunks, each a list of its items: whether an earlier process had recorded them."""
 INDEX = st.integers(0, 1_000)
 NUMBERS = st.sets(st.integers(-1, 5), min_size=1, max_size=4)
-COMMANDS = st.one_of(
+RUN_COMMANDS = st.one_of(
     st.just(PauseRun()),
     st.just(ResumeRun()),
+    st.builds(ChangeThreads, st.integers(0, 8)),
+    st.builds(ChangeOpenChunks, st.integers(0, 5)),
+)
+CHUNK_COMMANDS = st.one_of(
     st.builds(PauseChunks, NUMBERS),
     st.builds(ResumeChunks, NUMBERS),
     st.builds(CancelChunks, NUMBERS),
     st.builds(RetryChunks, NUMBERS),
-    st.builds(ChangeThreads, st.integers(0, 8)),
-    st.builds(ChangeOpenChunks, st.integers(0, 5)),
 )
 ENDS = st.sampled_from(
     [
@@ -63,8 +64,11 @@ class SchedulerMachine(RuleBasedStateMachine):
         open_chunks=st.integers(1, 3),
         paused=st.booleans(),
         max_failures=st.none() | st.none() | st.integers(0, 3),
+        retry_late=st.booleans(),
+        stubborn=st.booleans(),
     )
-    def begin(self, chunks, workers, open_chunks, paused, max_failures):
+    def begin(self, chunks, workers, open_chunks, paused, max_failures, retry_late, stubborn):
+        self.in_the_end = {"retry_late": retry_late, "stubborn": stubborn}
         limit = None if max_failures is None else FailureLimit(count=max_failures)
         scheduler = Scheduler(
             threads=4, workers=workers, open_chunks=open_chunks, grace=10.0, max_failures=limit, paused=paused
@@ -119,8 +123,12 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.world.now += seconds
         self.tell(Tick())
 
-    @rule(command=COMMANDS)
+    @rule(command=RUN_COMMANDS)
     def command(self, command):
+        self.tell(command)
+
+    @rule(command=CHUNK_COMMANDS)
+    def command_chunks(self, command):
         self.tell(command)
 
     @rule(end=ENDS, dice=st.integers(0, 9))
@@ -137,7 +145,7 @@ class SchedulerMachine(RuleBasedStateMachine):
     def teardown(self):
         if not hasattr(self, "world"):
             return
-        self.world.cooperate()
+        self.world.cooperate(**self.in_the_end)
         assert self.world.end is not None, "the run never came to its end"
         self.world.check()
         assert self.world.scheduler.handle(Tick(), self.world.now) == []
@@ -151,17 +159,7 @@ class SchedulerMachine(RuleBasedStateMachine):
     def tell(self, event):
         if self.world.end is None:
             self.world.now += 0.1
-            self.check_open_chunks(self.world.tell(event))
-
-    def check_open_chunks(self, actions):
-        """Sending never takes the number of chunks with items to start beyond the limit."""
-        if not any(isinstance(action, SendChunk) and not action.paused for action in actions):
-            return
-        scheduler = self.world.scheduler
-        running = [chunk for chunk in scheduler.chunks if chunk.state is ChunkState.RUNNING]
-        opened = [chunk for chunk in running if not chunk.exhausted and not chunk.cancelling]
-        least = 2 * scheduler.worker_count if scheduler.worker_count > 1 else 1
-        assert len(opened) <= max(scheduler.open_chunks, least)
+            self.world.tell(event)
 
 
 TestSchedulerMachine = SchedulerMachine.TestCase

@@ -38,7 +38,9 @@ def run_record(**changes: Any) -> RunRecord:
     return RunRecord(**(values | changes))
 
 
-def item_row(item: int, state: str = "ok", *, key: str | None = None, rows: int = 1, attempts: int = 1) -> dict[str, Any]:
+def item_row(
+    item: int, state: str = "ok", *, key: str | None = None, rows: int = 1, attempts: int = 1
+) -> dict[str, Any]:
     return {
         "item": item,
         "chunk": item // 10,
@@ -51,7 +53,9 @@ def item_row(item: int, state: str = "ok", *, key: str | None = None, rows: int 
     }
 
 
-def error_row(item: int, message: str = "boom", *, attempt: int = 1, final: bool = True, type: str = "ValueError") -> dict[str, Any]:
+def error_row(
+    item: int, message: str = "boom", *, attempt: int = 1, final: bool = True, type: str = "ValueError"
+) -> dict[str, Any]:
     return {
         "item": item,
         "chunk": item // 10,

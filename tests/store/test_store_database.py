@@ -283,7 +283,9 @@ def test_a_closed_database_gives_no_cursor(path: Path) -> None:
         database.cursor()
 
 
-@pytest.mark.parametrize("name", ["runner.duckdb", "main.duckdb", "Runner.db", "temp.duckdb", "a b'c\"d.duckdb", "é.x.y"])
+@pytest.mark.parametrize(
+    "name", ["runner.duckdb", "main.duckdb", "Runner.db", "temp.duckdb", "a b'c\"d.duckdb", "é.x.y"]
+)
 def test_any_file_name_will_do(tmp_path: Path, name: str) -> None:
     for _ in range(2):
         with Database.open(tmp_path / name) as database:

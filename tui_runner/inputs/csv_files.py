@@ -107,14 +107,17 @@ class CsvFiles(Source):
     def total(self) -> int | None:
         """Counted for files that are small."""
         if self._total is None and is_small(self._paths):
-            self._total = sum(_count(layout) for layout in map(_layout_of, self._paths) if layout)
+            with closing(duck.connect()) as connection:
+                layouts = map(_layout_of, self._paths)
+                self._total = sum(_count(connection, layout) for layout in layouts if layout)
         return self._total
 
     def __iter__(self) -> Iterator[object]:
-        for path in self._paths:
-            layout = _layout_of(path)
-            if layout is not None:
-                yield from self._rows(layout)
+        with closing(duck.connect()) as connection:
+            for path in self._paths:
+                layout = _layout_of(path)
+                if layout is not None:
+                    yield from self._rows(connection, layout)
 
     def select(self, columns: Sequence[str] | None) -> Source:
         """The same files; only these columns are read."""
@@ -124,22 +127,22 @@ class CsvFiles(Source):
         selected.columns = tuple(columns)
         return selected
 
-    def _rows(self, layout: _Layout) -> Iterator[object]:
+    def _rows(self, connection: DuckDBPyConnection, layout: _Layout) -> Iterator[object]:
         names = layout.names if self.columns is None or self._bare else self.columns
         missing = [name for name in names if name not in layout.names]
         if missing or (self._bare and len(layout.names) != 1):
             lacking = f"it lacks the columns {listed(missing)}, which" if missing else "it has several columns;"
             raise UserError(f"{lacking} the files before have {listed(self.columns or ())}", plain(layout.path))
-        types = _types_of(layout)
+        types = _types_of(connection, layout)
         columns = [
             duck.column(name, types[index], f"c{index}") for name in names for index in (layout.names.index(name),)
         ]
         yield from duck.rows(
+            connection,
             columns,
             layout.relation(types),
-            plain(layout.path),
+            lambda error: _fault_of(error, layout, types),
             bare=self._bare,
-            explain=lambda error: _fault_of(error, layout, types),
         )
 
 
@@ -208,26 +211,23 @@ def _distinct(heading: Sequence[str]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _count(layout: _Layout) -> int:
+def _count(connection: DuckDBPyConnection, layout: _Layout) -> int:
     types = ["VARCHAR"] * len(layout.names)
     try:
-        with closing(duck.connect()) as connection:
-            relation = layout.relation(types, lenient=True)
-            found = connection.sql(f"SELECT count(*) FROM {relation}").fetchall()  # noqa: S608
-            return int(found[0][0])
+        relation = layout.relation(types, lenient=True)
+        return int(connection.sql(f"SELECT count(*) FROM {relation}").fetchall()[0][0])  # noqa: S608
     except duck.READ_ERRORS as error:
         raise _fault_of(error, layout, types) from None
 
 
-def _types_of(layout: _Layout) -> list[str]:
+def _types_of(connection: DuckDBPyConnection, layout: _Layout) -> list[str]:
     """The type of each column: of the whole file if it is small, else of its first 100,000 rows."""
     every: list[tuple[str, ...]] = [tuple(_PATTERNS)] * len(layout.names)
     try:
-        with closing(duck.connect()) as connection:
-            possible = _possible(connection, layout, every, _FIRST_LOOK, without_values=True)
-            rows = None if is_small([layout.path]) else _LARGE_LOOK
-            # A column without any value is text: whatever comes later must not be refused.
-            possible = _possible(connection, layout, possible, rows, without_values=False)
+        possible = _possible(connection, layout, every, _FIRST_LOOK, without_values=True)
+        rows = None if is_small([layout.path]) else _LARGE_LOOK
+        # A column without any value is text: whatever comes later must not be refused.
+        possible = _possible(connection, layout, possible, rows, without_values=False)
     except duck.READ_ERRORS as error:
         raise _fault_of(error, layout, ["VARCHAR"] * len(layout.names)) from None
     return [kinds[0] if kinds else "VARCHAR" for kinds in possible]
@@ -281,4 +281,4 @@ def _fault_of(error: BaseException, layout: _Layout, types: Sequence[str]) -> Us
         return UserError(f"a row is longer than {_LONGEST_LINE >> 20} MB", where)
     if "invalid state" in said:
         return UserError("its lines end in different ways, or quotes are not as CSV has them", where)
-    return duck.fault_of(error, where)
+    return duck.fault_of(where)(error)

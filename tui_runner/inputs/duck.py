@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, timedelta
 from pathlib import Path
@@ -103,55 +102,54 @@ def described(connection: duckdb.DuckDBPyConnection, relation: str) -> list[tupl
 
 
 def rows(
+    connection: duckdb.DuckDBPyConnection,
     columns: Sequence[Column],
     relation: str,
-    where: str,
+    explain: Callable[[BaseException], UserError],
     *,
     bare: bool = False,
-    setup: str = "",
-    explain: Callable[[BaseException], UserError] | None = None,
 ) -> Iterator[object]:
     """The rows of a relation: dicts, or the values of its one column when `bare`.
 
     Args:
+        connection: does nothing else until the rows are read, or this generator is closed.
         columns: what to read.
         relation: something that can stand behind FROM.
-        where: the input, for messages.
-        bare: whether an item is the value itself.
-        setup: SQL to run on the connection first.
         explain: makes the error for the user of what DuckDB or Arrow raised.
+        bare: whether an item is the value itself.
     """
     selected = ", ".join(f"{part.expression} AS {identifier(f'c{i}')}" for i, part in enumerate(columns))
     names = [part.name for part in columns]
     try:
-        with closing(connect()) as connection:
-            if setup:
-                connection.execute(setup)
-            with connection.sql(f"SELECT {selected} FROM {relation}").to_arrow_reader(SLICE_ROWS) as reader:  # noqa: S608
-                for batch in reader:
-                    for start in range(0, batch.num_rows, SLICE_ROWS):
-                        values = _values(batch.slice(start, SLICE_ROWS), columns)
-                        if bare:
-                            yield from values[0]
-                        else:
-                            for row in zip(*values, strict=True):
-                                yield dict(zip(names, row, strict=True))
+        with connection.sql(f"SELECT {selected} FROM {relation}").to_arrow_reader(SLICE_ROWS) as reader:  # noqa: S608
+            for batch in reader:
+                for start in range(0, batch.num_rows, SLICE_ROWS):
+                    values = _values(batch.slice(start, SLICE_ROWS), columns)
+                    if bare:
+                        yield from values[0]
+                    else:
+                        for row in zip(*values, strict=True):
+                            yield dict(zip(names, row, strict=True))
     except READ_ERRORS as error:
-        raise (explain or (lambda fault: fault_of(fault, where)))(error) from None
+        raise explain(error) from None
 
 
 READ_ERRORS = (duckdb.Error, pa.ArrowException, OSError, ValueError, OverflowError)
 """What DuckDB and Arrow raise for input that they can't read."""
 
 
-def fault_of(error: BaseException, where: str) -> UserError:
-    """What DuckDB or Arrow said, as an error for the user."""
-    # "Invalid Input Error: what happened", sometimes with "LINE 1: …" and a drawing below.
-    first = str(error).strip().split("\n", 1)[0]
-    said = re.sub(r"^(?:\w+ )*Error: ", "", first)
-    # The place is named already; and DuckDB counts JSON values one too far.
-    said = re.sub(r" in file \"[^\"]*\"(, at byte \d+ in [\w/]+ \d+)?", "", said)
-    return UserError(one_line(said) or type(error).__name__, where=where)
+def fault_of(where: str) -> Callable[[BaseException], UserError]:
+    """What makes an error for the user of what DuckDB or Arrow said about the input `where`."""
+
+    def explain(error: BaseException) -> UserError:
+        # "Invalid Input Error: what happened", sometimes with "LINE 1: …" and a drawing below.
+        first = str(error).strip().split("\n", 1)[0]
+        said = re.sub(r"^(?:\w+ )*Error: ", "", first)
+        # The place is named already; and DuckDB counts JSON values one too far.
+        said = re.sub(r" in file \"[^\"]*\"(, at byte \d+ in [\w/]+ \d+)?", "", said)
+        return UserError(one_line(said) or type(error).__name__, where=where)
+
+    return explain
 
 
 def _values(batch: Any, columns: Sequence[Column]) -> list[list[object]]:

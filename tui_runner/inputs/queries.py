@@ -24,6 +24,7 @@ from tui_runner.inputs.source import Source
 from tui_runner.wording import one_line, plain
 
 _WHERE = "the input sql"
+_fault = duck.fault_of(_WHERE)
 
 
 class _Folder:
@@ -65,7 +66,10 @@ class QuerySource(Source):
     def __iter__(self) -> Iterator[object]:
         columns = duck.chosen(self._every, self.columns)
         # A generator has `self`, and with it the copy, for as long as it is read.
-        yield from duck.rows(columns, self._relation, _WHERE, bare=self._bare, setup=self._setup)
+        with closing(duck.connect()) as connection:
+            if self._setup:
+                connection.execute(self._setup)
+            yield from duck.rows(connection, columns, self._relation, _fault, bare=self._bare)
 
     def select(self, columns: Sequence[str] | None) -> Source:
         """The same rows; only these columns are read."""
@@ -93,7 +97,7 @@ def open_query(sql: str, text: str, database: Path | None) -> Source:
                 raise UserError(f"{_said(error)} ({missing})", where=_WHERE) from None
             return _copied(connection, query, text, database)
         except duck.READ_ERRORS as error:
-            raise duck.fault_of(error, _WHERE) from None
+            raise _fault(error) from None
     names = _distinct(kinds)
     return QuerySource(text, _renamed(f"({query})", names), names)
 

@@ -9,6 +9,8 @@ from contextlib import closing
 from itertools import islice
 from pathlib import Path
 
+from duckdb import DuckDBPyConnection
+
 from tui_runner.errors import UserError
 from tui_runner.inputs import duck
 from tui_runner.inputs.lines import SelectedMembers, json_shape
@@ -29,7 +31,8 @@ class ParquetFiles(Source):
         self._paths = tuple(paths)
         self._bare = False
         self._total: int | None = None
-        self.columns: tuple[str, ...] = tuple(self._columns_of(self._paths[0]))
+        with closing(duck.connect()) as connection:
+            self.columns: tuple[str, ...] = tuple(_columns_of(connection, self._paths[0]))
         self._bare = len(self.columns) == 1
 
     @property
@@ -42,16 +45,18 @@ class ParquetFiles(Source):
                     sql = f"SELECT sum(num_rows)::BIGINT FROM parquet_file_metadata([{files}])"  # noqa: S608
                     self._total = connection.sql(sql).fetchall()[0][0]
             except duck.READ_ERRORS as error:
-                raise duck.fault_of(error, plain(self.text)) from None
+                raise duck.fault_of(plain(self.text))(error) from None
         return self._total
 
     def __iter__(self) -> Iterator[object]:
-        for path in self._paths:
-            every = self._columns_of(path)
-            missing = [name for name in self.columns if name not in every]
-            if missing:
-                raise UserError(f"it lacks the columns {listed(missing)}, which the files before have", plain(path))
-            yield from duck.rows(duck.chosen(every, self.columns), _parquet(path), plain(path), bare=self._bare)
+        with closing(duck.connect()) as connection:
+            for path in self._paths:
+                every = _columns_of(connection, path)
+                missing = [name for name in self.columns if name not in every]
+                if missing:
+                    raise UserError(f"it lacks the columns {listed(missing)}, which the files before have", plain(path))
+                columns = [every[name] for name in self.columns]
+                yield from duck.rows(connection, columns, _parquet(path), duck.fault_of(plain(path)), bare=self._bare)
 
     def select(self, columns: Sequence[str] | None) -> Source:
         """The same files; only these columns are read."""
@@ -60,14 +65,6 @@ class ParquetFiles(Source):
         selected = copy.copy(self)
         selected.columns = tuple(columns)
         return selected
-
-    def _columns_of(self, path: Path) -> dict[str, duck.Column]:
-        try:
-            with closing(duck.connect()) as connection:
-                found = duck.described(connection, _parquet(path))
-        except duck.READ_ERRORS as error:
-            raise duck.fault_of(error, plain(path)) from None
-        return {name: duck.column(name, kind) for name, kind in found}
 
 
 class JsonFiles(Source):
@@ -87,7 +84,7 @@ class JsonFiles(Source):
     def total(self) -> int | None:
         """Counted for files that are small."""
         if self._total is None and is_small(self._paths):
-            self._total = sum(1 for path in self._paths for _ in _json_texts(path))
+            self._total = sum(1 for _ in _json_texts(self._paths))
         return self._total
 
     def __iter__(self) -> Iterator[object]:
@@ -100,16 +97,17 @@ class JsonFiles(Source):
         return SelectedMembers(self, columns)
 
     def _values(self) -> Iterator[object]:
-        for path in self._paths:
-            for text in _json_texts(path):
-                try:
-                    yield json.loads(str(text))
-                except (ValueError, RecursionError) as error:
-                    raise UserError(f"it is not JSON: {one_line(error)}", where=plain(path)) from None
+        for path, text in _json_texts(self._paths):
+            try:
+                yield json.loads(str(text))
+            except (ValueError, RecursionError) as error:
+                raise UserError(f"it is not JSON: {one_line(error)}", where=plain(path)) from None
 
 
 def is_small(paths: Sequence[Path]) -> bool:
-    """Whether files are so small that reading them once more only for counting is not felt."""
+    """Whether files are so small, and so few, that reading them once more only for counting is not felt."""
+    if len(paths) > _FEW_FILES:
+        return False
     try:
         sizes = [path.stat().st_size * (8 if path.name.lower().endswith(".gz") else 1) for path in paths]
     except OSError:
@@ -118,12 +116,29 @@ def is_small(paths: Sequence[Path]) -> bool:
 
 
 _SMALL_BYTES = 64 << 20
-"""Files below this size are read once more for what is better known beforehand; DuckDB takes half a second for it."""
+"""Files that are together below this size are read once more for what is better known beforehand: half a second."""
 
 
-def _json_texts(path: Path) -> Iterator[object]:
-    relation = f"read_json_objects({duck.file_literal(path)}, format='auto', maximum_object_size={_LARGEST_VALUE})"
-    return duck.rows([duck.Column("json", "json")], relation, plain(path), bare=True)
+_FEW_FILES = 500
+"""Opening a file and finding out how it is written takes DuckDB some milliseconds."""
+
+
+def _json_texts(paths: Sequence[Path]) -> Iterator[tuple[Path, object]]:
+    column = duck.Column("json", "json")
+    with closing(duck.connect()) as connection:
+        for path in paths:
+            options = f"format='auto', maximum_object_size={_LARGEST_VALUE}"
+            relation = f"read_json_objects({duck.file_literal(path)}, {options})"
+            for text in duck.rows(connection, [column], relation, duck.fault_of(plain(path)), bare=True):
+                yield path, text
+
+
+def _columns_of(connection: DuckDBPyConnection, path: Path) -> dict[str, duck.Column]:
+    try:
+        found = duck.described(connection, _parquet(path))
+    except duck.READ_ERRORS as error:
+        raise duck.fault_of(plain(path))(error) from None
+    return {name: duck.column(name, kind) for name, kind in found}
 
 
 def _parquet(path: Path) -> str:

@@ -15,8 +15,10 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tui_runner.errors import DatabaseError
 from tui_runner.store.records import ERRORS, ITEM_COLUMN, ITEMS, Batch, ChunkRecord, SampleRecord
-from tui_runner.store.schema import RESERVED, ResultsTable
+from tui_runner.store.schema import ResultsTable
+from tui_runner.store.views import ArrowViews
 
 _MOMENT = pa.timestamp("us", tz="UTC")
 _CHUNKS = pa.schema(
@@ -82,7 +84,8 @@ class Writer:
         """
         self._cursor = cursor
         self._run_id = int(run_id)
-        self._results = ResultsTable(cursor, table)
+        self._views = ArrowViews(cursor)
+        self._results = ResultsTable(cursor, self._views, table)
         # Keys with a row that is not `ok`: such an item may be run again, so a new row must take the old one's place.
         self._unfinished = set(replaced_keys)
         chunks = cursor.execute("SELECT DISTINCT chunk FROM runner.chunks WHERE run_id = ?", [run_id]).fetchall()
@@ -114,6 +117,7 @@ class Writer:
             # A COMMIT after an error would return as if all were well, and write nothing.
             with contextlib.suppress(duckdb.Error):
                 self._cursor.execute("ROLLBACK")
+                self._views.clear()
             raise
         self._results.shape = shape
         self._unfinished = (self._unfinished - replaced) | unfinished
@@ -121,7 +125,7 @@ class Writer:
 
     def _append(self, ledger_table: str, rows: pa.Table) -> None:
         if rows.num_rows:
-            with self._shown(rows) as view:
+            with self._views.show("ledger", rows) as view:
                 columns = ", ".join(rows.column_names)
                 target = f"runner.{ledger_table} (run_id, {columns})"
                 self._cursor.execute(f"INSERT INTO {target} SELECT {self._run_id}, {columns} FROM {view}")  # noqa: S608 - our own names
@@ -132,7 +136,7 @@ class Writer:
             return set()
         replaced = self._unfinished.intersection(_keys(items))
         if replaced:
-            with self._shown(pa.table({"key": pa.array(sorted(replaced), pa.string())})) as view:
+            with self._views.show("keys", pa.table({"key": pa.array(sorted(replaced), pa.string())})) as view:
                 self._cursor.execute(
                     f"DELETE FROM runner.items WHERE run_id = {self._run_id} AND state <> 'ok'"  # noqa: S608 - names of this program
                     f" AND key IN (SELECT key FROM {view})"
@@ -158,16 +162,6 @@ class Writer:
             [last.state, total, ended, self._run_id],
         )
 
-    @contextlib.contextmanager
-    def _shown(self, rows: pa.Table) -> Iterator[str]:
-        """Show DuckDB an Arrow table under a reserved name."""
-        view = f"{RESERVED}ledger"
-        self._cursor.register(view, rows)
-        try:
-            yield view
-        finally:
-            self._cursor.unregister(view)
-
 
 def is_at_fault(error: BaseException) -> bool:
     """Whether the data may have caused `error`; else it is the disk, the memory, or the database itself."""
@@ -175,6 +169,7 @@ def is_at_fault(error: BaseException) -> bool:
         error,
         OSError
         | MemoryError
+        | DatabaseError
         | duckdb.OperationalError
         | duckdb.InternalError
         | duckdb.FatalException

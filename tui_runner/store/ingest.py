@@ -191,7 +191,6 @@ class Ingest:
         """Write what is in flight; False when that failed, which is reported."""
         try:
             try:
-                self._check_disk()
                 self._write(list(self._flight))
                 self._acknowledge(list(self._flight))
             except BaseException as error:
@@ -231,6 +230,7 @@ class Ingest:
 
     def _write(self, entries: list[Entry]) -> None:
         assert self._writer is not None  # noqa: S101 - made before the thread was started
+        self._check_disk(entries)
         self._writer.write(entries)
 
     def _acknowledge(self, entries: list[Entry]) -> None:
@@ -241,8 +241,8 @@ class Ingest:
         if tickets:
             self._on_written(tickets)
 
-    def _check_disk(self) -> None:
-        batches = [entry for entry in self._flight if isinstance(entry, Batch)]
+    def _check_disk(self, entries: list[Entry]) -> None:
+        batches = [entry for entry in entries if isinstance(entry, Batch)]
         # Once in the log and once in the file.
         needed = 2 * sum(table.nbytes for batch in batches for table in batch.tables) + _SPARE_BYTES
         free = self._database.free_bytes()

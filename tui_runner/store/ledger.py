@@ -113,7 +113,7 @@ class Ledger:
                     _text(record.job),
                     _text(record.job_path),
                     table,
-                    _text(record.input),
+                    None if record.input is None else _text(record.input),
                     _json(record.params),
                     _json(record.settings),
                     record.state,
@@ -170,7 +170,7 @@ class Ledger:
         records = self._records(
             "state <> 'finished' AND job = ? AND job_path = ? AND lower(table_name) = lower(?)"
             " AND input IS NOT DISTINCT FROM ?",
-            [_text(job), _text(job_path), table_name, _text(input)],
+            [_text(job), _text(job_path), table_name, None if input is None else _text(input)],
         )
         wanted = json.loads(_json(params))
         return next((record for record in records if record.params == wanted), None)
@@ -278,12 +278,12 @@ def _microseconds(moment: datetime | None) -> int | None:
     return None if moment is None else (moment - _EPOCH) // timedelta(microseconds=1)
 
 
-def _text(text: str | None) -> str | None:
+def _text(text: str) -> str:
     """`text` without lone surrogates, which paths that are not UTF-8 bring and DuckDB does not take."""
-    return None if text is None else text.encode("utf-8", "backslashreplace").decode()
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _json(values: dict[str, object]) -> str:
-    """`values` as JSON that every reader takes: NaN and infinity as text."""
+    """`values` as JSON that DuckDB takes: NaN and infinity as text, and text without lone surrogates."""
     finite = json.loads(json.dumps(values), parse_constant=str)
-    return json.dumps(finite, sort_keys=True, ensure_ascii=True)
+    return _text(json.dumps(finite, sort_keys=True, ensure_ascii=False))

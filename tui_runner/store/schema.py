@@ -10,7 +10,7 @@ fits, then each table is inserted. It returns the shape that the table has once 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import duckdb
@@ -21,10 +21,8 @@ from tui_runner.store.arrow_types import admit
 from tui_runner.store.names import distinct, new_names
 from tui_runner.store.records import ITEM_COLUMN, RUN_COLUMN
 from tui_runner.store.sql import is_sql_name, literal, quote
+from tui_runner.store.views import RESERVED, ArrowViews
 from tui_runner.store.widening import VARCHAR, converted, guard, storable, widened
-
-RESERVED = "__tui_runner_"
-"""Names that start so are Arrow tables on their way into the database; they would hide a real table."""
 
 _COLUMN_MAP = pa.schema(
     [("table_name", pa.string()), ("raw_name", pa.string()), ("column_name", pa.string()), ("type", pa.string())]
@@ -73,13 +71,14 @@ class _Incoming:
 class ResultsTable:
     """The table that a run's rows go to. Belongs to one cursor and its thread."""
 
-    def __init__(self, cursor: duckdb.DuckDBPyConnection, table: str) -> None:
+    def __init__(self, cursor: duckdb.DuckDBPyConnection, views: ArrowViews, table: str) -> None:
         """Make the table unless it is there, and read its shape.
 
         Raises:
             DatabaseError: see `prepare_table`.
         """
         self._cursor = cursor
+        self._views = views
         self.name = prepare_table(cursor, table)
         self._sql_name = f"main.{quote(self.name)}"
         self._duckdb_types: dict[pa.DataType, str] = {}
@@ -115,9 +114,8 @@ class ResultsTable:
         for table in tables:
             prepared = _without_nulls(admit(table), self.shape)
             groups.setdefault(prepared.schema.remove_metadata(), []).append(prepared)
-        views: list[str] = []
         incoming = []
-        try:
+        with ExitStack() as shown:
             for number, (schema, members) in enumerate(groups.items()):
                 item = schema.get_field_index(ITEM_COLUMN)
                 if item < 0:
@@ -125,33 +123,23 @@ class ResultsTable:
                 rows = pa.concat_tables([member.replace_schema_metadata(None) for member in members])
                 names = distinct(rows.column_names)
                 rest = [index for index in range(rows.num_columns) if index != item]
-                rows = rows.select([item, *rest])
-                view = f"{RESERVED}rows_{number}"
-                self._cursor.register(view, rows.rename_columns([f"c{index}" for index in range(len(names))]))
-                views.append(view)
+                rows = rows.select([item, *rest]).rename_columns([f"c{index}" for index in range(len(names))])
                 incoming.append(
                     _Incoming(
-                        view=view,
+                        view=shown.enter_context(self._views.show(f"rows_{number}", rows)),
                         raw_names=tuple(names[index] for index in rest),
                         types=tuple(self._duckdb_type(schema.field(index).type) for index in rest),
                         filled=tuple(column.null_count < len(column) for column in rows.columns[1:]),
                     )
                 )
             yield incoming
-        finally:
-            for view in views:
-                self._cursor.unregister(view)
 
     def _duckdb_type(self, kind: pa.DataType) -> str:
         """What DuckDB calls an Arrow type; asked once for each."""
         name = self._duckdb_types.get(kind)
         if name is None:
-            view = f"{RESERVED}type"
-            self._cursor.register(view, pa.schema([("value", kind)]).empty_table())
-            try:
+            with self._views.show("type", pa.schema([("value", kind)]).empty_table()) as view:
                 name = str(self._cursor.execute(f"DESCRIBE {view}").fetchall()[0][1])
-            finally:
-                self._cursor.unregister(view)
             self._duckdb_types[kind] = name
         return name
 
@@ -232,16 +220,12 @@ class ResultsTable:
             for raw, column in shape.names.items()
             if raw in raws
         ]
-        view = f"{RESERVED}columns"
-        self._cursor.register(view, pa.Table.from_pylist(rows, schema=_COLUMN_MAP))
-        try:
+        with self._views.show("columns", pa.Table.from_pylist(rows, schema=_COLUMN_MAP)) as view:
             self._cursor.execute(
                 f"DELETE FROM runner.columns WHERE table_name = {literal(self.name)}"  # noqa: S608 - quoted
                 f" AND raw_name IN (SELECT raw_name FROM {view})"
             )
             self._cursor.execute(f"INSERT INTO runner.columns SELECT * FROM {view}")  # noqa: S608 - our own name
-        finally:
-            self._cursor.unregister(view)
 
     def _insert(self, run_id: int, source: _Incoming, shape: Shape) -> None:
         columns, values = [quote(RUN_COLUMN), quote(ITEM_COLUMN)], [str(int(run_id)), "c0"]

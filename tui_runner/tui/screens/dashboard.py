@@ -55,6 +55,7 @@ class Dashboard(Screen[None]):
         self._asked = AskedCommands()
         # Threads asked for and not yet confirmed: a second press adds to the first, not to the old number.
         self._threads: int | None = None
+        self._laid_out = False
 
     def compose(self) -> ComposeResult:
         """The parts, from top to bottom."""
@@ -68,9 +69,17 @@ class Dashboard(Screen[None]):
         yield EventLine(id="events")
         yield KeyLine(self._keys, id="keys")
 
+    def on_mount(self) -> None:
+        """Show the snapshot that came while the parts were being made."""
+        self._laid_out = True
+        if self._snapshot is not None:
+            self.show(self._snapshot)
+
     def show(self, snapshot: Snapshot) -> None:
         """Show this snapshot. Every part draws only what differs from the last one."""
-        old, self._snapshot = self._snapshot, snapshot
+        self._snapshot = snapshot
+        if not self._laid_out:
+            return
         self._asked.update(snapshot)
         if self._threads == snapshot.threads:
             self._threads = None
@@ -78,9 +87,8 @@ class Dashboard(Screen[None]):
         self.query_one(Progress).show(snapshot)
         self.query_one(Figures).show(snapshot)
         self.query_one(ChunkTable).show(snapshot.chunks)
-        if old is None or old.history is not snapshot.history or old.memory_limit != snapshot.memory_limit:
-            self.query_one("#throughput", Chart).show(throughput(snapshot))
-            self.query_one("#memory", Chart).show(memory(snapshot))
+        self.query_one("#throughput", Chart).show(throughput(snapshot))
+        self.query_one("#memory", Chart).show(memory(snapshot))
         events = self.query_one(EventLine)
         events.show_asked(self._asked.texts)
         events.show(snapshot)

@@ -20,6 +20,9 @@ _RIGHT = (0x80, 0x20, 0x10, 0x08)
 _HOLD = 2.5
 """Seconds for which a sample stands: samples come once a second, give or take, and a late one is no gap."""
 
+_LEAST = 1e-9
+"""Nothing that is shown is measured finer than this; below, the arithmetic of scales would divide by zero."""
+
 Cell = tuple[str, int]
 """A character and the number of the series that fills most of it; -1 for none."""
 
@@ -54,7 +57,7 @@ def bins(points: Sequence[tuple[float, float | None]], end: float, span: float, 
 
 def nice_top(highest: float) -> float:
     """The next of 1, 2, 5, 10, 20, … at or above `highest`: the top of a scale that has room and a short label."""
-    if not highest > 0 or not math.isfinite(highest):
+    if not highest > _LEAST or not math.isfinite(highest):
         return 1.0
     power = 10.0 ** math.floor(math.log10(highest))
     for step in (1.0, 2.0, 3.0, 4.0, 5.0, 8.0):

@@ -1,0 +1,149 @@
+"""A run that is killed at any moment and started again: every item's rows are in the table once.
+
+CI kills a few times at random moments (the seed is printed when it fails). `KILLS=200 pytest tests/faults/test_kill.py`
+does it 200 times.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.conftest import WAIT_SECONDS, eventually
+
+KILLS = int(os.environ.get("KILLS", "4"))
+SEED = int(os.environ.get("SEED", random.randrange(1 << 32)))
+ITEMS = 3_000
+
+JOB = """
+    import time
+    from tui_runner import job
+
+    @job(chunk_size=50, threads=8, workers=2)
+    def work(n: int):
+        time.sleep(0.002)
+        return [{"n": n, "part": part} for part in range(3)]
+
+    @work.items
+    def numbers():
+        return range(ITEMS)
+"""
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> list[str]:
+    (tmp_path / "work.py").write_text(textwrap.dedent(JOB).replace("ITEMS", str(ITEMS)), encoding="utf-8")
+    return [sys.executable, "-m", "tui_runner", "run", "work.py", "--headless", "--quiet", "--db", "x.duckdb"]
+
+
+@pytest.fixture
+def start(command: list[str], tmp_path: Path) -> Iterator[Callable[[], psutil.Popen]]:
+    """Starts the run as a process; whatever is left of it is killed after the test."""
+    started: list[psutil.Popen] = []
+
+    def begin() -> psutil.Popen:
+        with (tmp_path / f"stderr-{len(started)}").open("wb") as stderr:
+            process = psutil.Popen(command, cwd=tmp_path, stderr=stderr, env=environment())
+        started.append(process)
+        return process
+
+    yield begin
+    for process in started:
+        if process.is_running():
+            process.kill()
+            process.wait()
+
+
+def environment() -> dict[str, str]:
+    """The tests' environment, in which the package is found as it is here."""
+    root = str(Path(__file__).parents[2])
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])}
+
+
+def family(process: psutil.Popen) -> list[psutil.Process]:
+    """The processes that a run has started."""
+    try:
+        children: list[psutil.Process] = process.children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+    return children
+
+
+def check_each_item_once(rows: Callable[..., Any], path: Path) -> None:
+    """Every run in the database is finished and whole: one that was killed after its end is followed by a new one."""
+    runs = rows("SELECT run_id, state FROM runner.runs ORDER BY 1", path)
+    assert runs == [(number, "finished") for number in range(1, len(runs) + 1)]
+    once = [(run, 3 * ITEMS, 3 * ITEMS, ITEMS) for run, _ in runs]
+    assert once == rows(
+        "SELECT _run, count(*), count(DISTINCT (n, part)), count(DISTINCT _item) FROM work GROUP BY 1 ORDER BY 1", path
+    )
+    states = [(run, "ok", ITEMS, ITEMS, 3 * ITEMS) for run, _ in runs]
+    assert states == rows(
+        "SELECT run_id, state, count(*), count(DISTINCT key), sum(rows) FROM runner.items GROUP BY 1, 2 ORDER BY 1",
+        path,
+    )
+    assert rows("SELECT sum(items), sum(done) FROM runner.chunks", path) == [(ITEMS * len(runs), ITEMS * len(runs))]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(60 + 20 * KILLS)
+def test_killed_at_any_moment_and_started_again_nothing_is_lost_or_doubled(
+    start: Callable[[], psutil.Popen], rows: Callable[..., Any], tmp_path: Path
+) -> None:
+    chance = random.Random(SEED)
+    kills = 0
+    while kills < KILLS:
+        process = start()
+        try:
+            code = process.wait(chance.uniform(0.2, 3.0))
+            assert code == 0, f"seed {SEED}: {_stderr(tmp_path)}"
+        except psutil.TimeoutExpired:
+            _kill(process, chance)
+            kills += 1
+    process = start()
+    assert process.wait(WAIT_SECONDS) == 0, f"seed {SEED}: {_stderr(tmp_path)}"
+    check_each_item_once(rows, tmp_path / "x.duckdb")
+
+
+def _kill(process: psutil.Popen, chance: random.Random) -> None:
+    """Kill a worker and then the program, or the program alone; workers must not outlive it."""
+    children = family(process)
+    if children and chance.random() < 0.5:
+        with_luck = chance.choice(children)
+        try:
+            with_luck.send_signal(signal.SIGKILL)
+        except psutil.NoSuchProcess:
+            return _kill(process, chance)
+        try:
+            process.wait(chance.uniform(0.0, 0.5))
+        except psutil.TimeoutExpired:
+            process.kill()
+    else:
+        process.kill()
+    process.wait()
+    eventually(lambda: not any(child.is_running() for child in children), "the end of the workers")
+
+
+def test_a_second_program_is_told_who_has_the_database(start: Callable[[], psutil.Popen], tmp_path: Path) -> None:
+    first = start()
+    eventually(lambda: family(first), "the start of its workers, who come after the lock")
+    second = start()
+    assert second.wait(WAIT_SECONDS) == 4
+    message = _stderr(tmp_path)
+    assert message.count("\n") == 1
+    assert f"pid {first.pid}" in message
+    assert first.poll() is None
+
+
+def _stderr(folder: Path) -> str:
+    """What the process that was started last has written to its standard error."""
+    return max(folder.glob("stderr-*"), key=lambda path: int(path.name.rpartition("-")[2])).read_text()

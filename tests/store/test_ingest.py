@@ -1,0 +1,390 @@
+"""The thread that writes: what is committed together, what survives failures, what a killed process leaves."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pytest
+from conftest import STARTED, error_row, item_row, make_batch, rows_of, run_record
+
+from tui_runner.errors import DatabaseError
+from tui_runner.store.database import Database
+from tui_runner.store.flush import Writer
+from tui_runner.store.ingest import Ingest
+from tui_runner.store.ledger import Ledger
+from tui_runner.store.records import Batch, ChunkRecord, SampleRecord
+
+Fetch = Callable[[str], list[tuple[Any, ...]]]
+
+
+class Heard:
+    """What an ingest thread says, and a way to wait for it."""
+
+    def __init__(self) -> None:
+        self.written: list[object] = []
+        self.errors: list[BaseException] = []
+        self.rejected: list[tuple[Batch, BaseException]] = []
+        self.failed = threading.Event()
+        self.wrote = threading.Event()
+
+    def on_written(self, tickets: list[object]) -> None:
+        self.written.extend(tickets)
+        self.wrote.set()
+
+    def on_error(self, error: BaseException) -> None:
+        self.errors.append(error)
+        self.failed.set()
+
+    def on_rejected(self, batch: Batch, error: BaseException) -> None:
+        self.rejected.append((batch, error))
+
+
+@pytest.fixture
+def heard() -> Heard:
+    return Heard()
+
+
+@pytest.fixture
+def run_id(cursor: duckdb.DuckDBPyConnection) -> int:
+    return Ledger(cursor).begin_run(run_record())
+
+
+@contextmanager
+def ingesting(database: Database, heard: Heard, run_id: int = 1, **options: Any) -> Iterator[Ingest]:
+    ingest = Ingest(
+        database,
+        run_id,
+        "books",
+        on_written=heard.on_written,
+        on_error=heard.on_error,
+        on_rejected=heard.on_rejected,
+        **options,
+    )
+    ingest.start()
+    try:
+        yield ingest
+    finally:
+        ingest.close(30)
+
+
+def bad_text(item: int) -> pa.Table:
+    """A result row that DuckDB refuses: its text is not UTF-8."""
+    buffers = [None, pa.py_buffer(b"\0\0\0\0\2\0\0\0"), pa.py_buffer(b"\xff\xfe")]
+    return pa.Table.from_arrays(
+        [pa.array([item]), pa.Array.from_buffers(pa.string(), 1, buffers)], names=["_item", "t"]
+    )
+
+
+def chunk_record(chunk: int, state: str = "done", done: int = 10) -> ChunkRecord:
+    return ChunkRecord(chunk, chunk * 10, 10, state, done, 0, done, 0, STARTED, STARTED, 1.5)
+
+
+SAMPLE = SampleRecord(STARTED, 10, 1, 100, 4, 16, 12.5, 1 << 20, 2 << 20, 3 << 20)
+
+
+def test_rows_and_ledger_are_written_and_told(database: Database, heard: Heard, run_id: int, fetch: Fetch) -> None:
+    with ingesting(database, heard) as ingest:
+        ingest.submit(make_batch(rows_of(0, a=1), ticket="first"))
+        ingest.submit(
+            make_batch(
+                rows_of(1, a=2), items=[item_row(1), item_row(2, "failed")], errors=[error_row(2)], ticket="second"
+            )
+        )
+        ingest.record_chunk(chunk_record(0))
+        ingest.record_sample(SAMPLE)
+        ingest.record_state("finished", items_total=3, ended_at=STARTED)
+        assert ingest.close(30)
+    assert heard.written == ["first", "second"]
+    assert heard.errors == []
+    assert fetch("FROM books ORDER BY _item") == [(1, 0, 1), (1, 1, 2)]
+    assert fetch("SELECT run_id, item, key, state FROM runner.items ORDER BY item") == [
+        (1, 0, "key-0", "ok"), (1, 1, "key-1", "ok"), (1, 2, "key-2", "failed"),
+    ]  # fmt: skip
+    assert fetch("SELECT run_id, item, type, message, final FROM runner.errors") == [(1, 2, "ValueError", "boom", True)]
+    assert fetch("SELECT run_id, chunk, state, done FROM runner.chunks") == [(1, 0, "done", 10)]
+    assert fetch("SELECT run_id, items_done, db_bytes FROM runner.samples") == [(1, 10, 3 << 20)]
+    assert fetch("SELECT state, items_total, epoch_us(ended_at) FROM runner.runs") == [
+        ("finished", 3, int(STARTED.timestamp() * 1_000_000))
+    ]
+
+
+def test_what_waits_goes_into_one_transaction(
+    database: Database, heard: Heard, run_id: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushes = []
+    write = Writer.write
+    monkeypatch.setattr(Writer, "write", lambda self, entries: (flushes.append(len(entries)), write(self, entries))[1])
+    with ingesting(database, heard, interval=3600.0) as ingest:
+        for number in range(50):
+            ingest.submit(make_batch(rows_of(number, a=number), ticket=number))
+        assert ingest.close(30)
+    assert flushes == [50]
+    assert heard.written == list(range(50))
+
+
+def test_enough_rows_do_not_wait(database: Database, heard: Heard, run_id: int) -> None:
+    with ingesting(database, heard, interval=3600.0, max_rows=4) as ingest:
+        ingest.submit(make_batch(rows_of(0, a=1), ticket=0))
+        assert not heard.wrote.is_set()
+        ingest.submit(make_batch(rows_of(1, a=1), ticket=1))
+        assert heard.wrote.wait(30)
+
+
+def test_a_batch_waits_no_longer_than_the_interval(database: Database, heard: Heard, run_id: int) -> None:
+    with ingesting(database, heard, interval=0.0) as ingest:
+        ingest.submit(make_batch(rows_of(0, a=1), ticket=0))
+        assert heard.wrote.wait(30)
+
+
+def test_a_chunk_has_one_row_whatever_is_told_of_it(
+    database: Database, heard: Heard, run_id: int, fetch: Fetch
+) -> None:
+    with ingesting(database, heard) as ingest:
+        for done in (1, 2):
+            ingest.record_chunk(chunk_record(0, "running", done))
+        ingest.record_chunk(chunk_record(1))
+        assert ingest.close(30)
+    with ingesting(database, heard) as ingest:
+        ingest.record_chunk(chunk_record(0, "done", 10))
+        assert ingest.close(30)
+    assert fetch("SELECT chunk, state, done FROM runner.chunks ORDER BY chunk") == [(0, "done", 10), (1, "done", 10)]
+
+
+def test_a_failed_item_that_is_run_again_has_one_row(
+    database: Database, heard: Heard, run_id: int, fetch: Fetch
+) -> None:
+    with ingesting(database, heard) as ingest:
+        ingest.submit(make_batch(items=[item_row(0), item_row(1, "failed"), item_row(2, "cancelled", attempts=0)]))
+        assert ingest.close(30)
+    _, other = Ledger(database.cursor()).recorded(1)
+    assert other == {"key-1", "key-2"}
+    with ingesting(database, heard, replaced_keys=other) as ingest:
+        ingest.submit(make_batch(rows_of(1, a=1), items=[item_row(1, attempts=4)]))
+        assert ingest.close(30)
+    assert fetch("SELECT item, state, attempts FROM runner.items ORDER BY item") == [
+        (0, "ok", 1),
+        (1, "ok", 4),
+        (2, "cancelled", 0),
+    ]
+
+
+@pytest.mark.parametrize("interval", [0.0, 3600.0], ids=["two flushes", "one flush"])
+def test_an_item_retried_in_the_same_run_has_one_row(
+    database: Database, heard: Heard, run_id: int, fetch: Fetch, interval: float
+) -> None:
+    with ingesting(database, heard, interval=interval) as ingest:
+        for number, state in enumerate(("failed", "timeout", "ok")):
+            heard.wrote.clear()
+            ingest.submit(make_batch(items=[item_row(5, state, attempts=number + 1)], ticket=number))
+            if not interval:
+                assert heard.wrote.wait(30)
+        assert ingest.close(30)
+    assert fetch("SELECT state, attempts FROM runner.items") == [("ok", 3)]
+
+
+def test_a_failed_flush_is_kept_and_written_when_told(
+    database: Database, heard: Heard, run_id: int, fetch: Fetch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append = Writer._append
+    broken = True
+
+    def failing(self: Writer, table: str, rows: pa.Table) -> None:
+        append(self, table, rows)
+        if broken and table == "items":
+            raise duckdb.IOException("IO Error: No space left on device")
+
+    monkeypatch.setattr(Writer, "_append", failing)
+    with ingesting(database, heard, interval=0.0) as ingest:
+        ingest.submit(make_batch(rows_of(0, a=1), ticket=0))
+        assert heard.failed.wait(30)
+        assert isinstance(heard.errors[0], DatabaseError)
+        assert "No space left on device" in str(heard.errors[0])
+        assert fetch("SELECT count(*) FROM runner.items") == [(0,)]
+        assert fetch("SELECT count(*) FROM books") == [(0,)]
+        assert fetch("SELECT count(*) FROM runner.columns") == [(0,)]
+        ingest.submit(make_batch(rows_of(1, a="x"), ticket=1))
+        broken = False
+        ingest.retry_failed_flush()
+        assert ingest.close(30)
+    assert heard.written == [0, 1]
+    assert len(heard.errors) == 1
+    assert fetch("SELECT a FROM books ORDER BY _item") == [("1",), ("x",)]
+
+
+def test_a_database_that_stays_broken_does_not_hold_up_the_end(
+    database: Database, heard: Heard, run_id: int, fetch: Fetch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(self: Writer, entries: object) -> None:
+        raise duckdb.FatalException("FATAL Error: database has been invalidated")
+
+    monkeypatch.setattr(Writer, "write", failing)
+    with ingesting(database, heard, interval=0.0) as ingest:
+        ingest.submit(make_batch(rows_of(0, a=1), ticket=0))
+        assert heard.failed.wait(30)
+        assert not ingest.close(30)
+    assert heard.written == []
+    assert len(heard.errors) == 2  # once more at the end
+    assert "what was recorded is safe" in str(heard.errors[0])
+    assert isinstance(heard.errors[0].__cause__, duckdb.FatalException)
+    assert fetch("SELECT count(*) FROM books") == [(0,)]
+
+
+def test_a_nearly_full_disk_is_reported_before_duckdb_meets_it(
+    database: Database, heard: Heard, run_id: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Database, "free_bytes", lambda self: 1 << 20)
+    with ingesting(database, heard, interval=0.0) as ingest:
+        ingest.submit(make_batch(rows_of(0, a=1), ticket=0))
+        assert heard.failed.wait(30)
+        monkeypatch.setattr(Database, "free_bytes", lambda self: 1 << 40)
+        ingest.retry_failed_flush()
+        assert ingest.close(30)
+    assert "the disk is nearly full: 1 MB are free" in str(heard.errors[0])
+    assert heard.written == [0]
+
+
+def test_rows_that_cannot_be_stored_fail_their_item_alone(
+    database: Database, heard: Heard, run_id: int, fetch: Fetch
+) -> None:
+    with ingesting(database, heard, interval=3600.0) as ingest:
+        ingest.submit(make_batch(rows_of(0, t="a"), ticket=0))
+        ingest.submit(
+            make_batch(
+                *(rows_of(item, t="x") for item in range(1, 8)),
+                bad_text(8),
+                items=[*(item_row(item) for item in range(1, 9)), item_row(9, "failed")],
+                errors=[error_row(9), error_row(3, "slow", final=False), error_row(77, "goes on", final=False)],
+                ticket=1,
+            )
+        )
+        ingest.submit(make_batch(rows_of(10, t="z"), ticket=2))
+        ingest.record_chunk(chunk_record(0))
+        assert ingest.close(30)
+    assert heard.errors == []
+    assert heard.written == [0, 1, 2]
+    assert [batch.items["item"].to_pylist() for batch, _ in heard.rejected] == [[8]]
+    assert fetch("SELECT _item FROM books ORDER BY _item") == [(item,) for item in (0, 1, 2, 3, 4, 5, 6, 7, 10)]
+    assert fetch("SELECT item, state, rows FROM runner.items WHERE state <> 'ok' ORDER BY item") == [
+        (8, "failed", 0), (9, "failed", 0),
+    ]  # fmt: skip
+    errors = fetch("SELECT item, message, final FROM runner.errors ORDER BY item")
+    assert [(item, final) for item, _, final in errors] == [(3, False), (8, True), (9, True), (77, False)]
+    assert errors[1][1].startswith("the rows could not be stored: ")
+    assert fetch("SELECT chunk FROM runner.chunks") == [(0,)]
+
+
+def test_a_batch_of_nothing_but_bad_rows_ends_too(database: Database, heard: Heard, run_id: int, fetch: Fetch) -> None:
+    with ingesting(database, heard, interval=3600.0) as ingest:
+        ingest.submit(make_batch(*(bad_text(item) for item in range(400)), ticket=0))
+        assert ingest.close(60)
+    assert heard.written == [0]
+    assert fetch("SELECT state, count(*) FROM runner.items GROUP BY ALL") == [("failed", 400)]
+    assert fetch("SELECT count(*) FROM runner.errors") == [(400,)]
+
+
+def test_rows_without_item_are_no_reason_to_stop(database: Database, heard: Heard, run_id: int, fetch: Fetch) -> None:
+    batch = replace(make_batch(items=[item_row(0)], ticket=0), tables=(pa.table({"a": [1]}),), rows=1)
+    with ingesting(database, heard) as ingest:
+        ingest.submit(batch)
+        assert ingest.close(30)
+    assert heard.written == [0]
+    assert fetch("SELECT state FROM runner.items") == [("failed",)]
+
+
+def test_a_foreign_table_is_refused_when_it_starts(database: Database, heard: Heard, run_id: int) -> None:
+    database.cursor().execute("CREATE TABLE other (a INTEGER)")
+    ingest = Ingest(database, 1, "other", on_written=heard.on_written, on_error=heard.on_error)
+    with pytest.raises(DatabaseError, match="did not make"):
+        ingest.start()
+    assert ingest.close(30)
+
+
+def test_reading_goes_on_while_it_writes(database: Database, heard: Heard, run_id: int, fetch: Fetch) -> None:
+    with ingesting(database, heard, interval=0.0) as ingest:
+        for number in range(30):
+            ingest.submit(make_batch(rows_of(number, **{f"c{number}": number}), ticket=number))
+            rows, items = fetch("SELECT (SELECT count(*) FROM books), (SELECT count(*) FROM runner.items)")[0]
+            assert rows == items
+        assert ingest.close(30)
+    assert heard.errors == []
+    assert len(heard.written) == 30
+
+
+WRITER_PROCESS = """
+import sys
+from pathlib import Path
+import pyarrow as pa
+sys.path.insert(0, sys.argv[2])
+from conftest import item_row, make_batch, run_record
+from tui_runner.store.database import Database
+from tui_runner.store.ingest import Ingest
+from tui_runner.store.ledger import Ledger
+
+database = Database.open(Path(sys.argv[1]))
+run_id = Ledger(database.cursor()).begin_run(run_record())
+
+def told(tickets):
+    for ticket in tickets:
+        print(ticket, flush=True)
+
+def failed(error):
+    raise SystemExit(str(error))
+
+ingest = Ingest(database, run_id, "books", on_written=told, on_error=failed, interval=0.0, max_rows=5_000)
+ingest.start()
+item = 0
+while True:
+    positions = list(range(item, item + 5))
+    table = pa.table({
+        "_item": pa.array([position for position in positions for _ in range(40)], pa.int64()),
+        f"column_{item // 200}": ["x" * 50] * 200,
+        "value": [position if item % 3 else position + 0.5 for position in positions for _ in range(40)],
+    })
+    ingest.submit(make_batch(table, items=[item_row(position, rows=40) for position in positions], ticket=item + 4))
+    item += 5
+    while len(ingest._pending) > 50:
+        pass
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_process_leaves_rows_and_ledger_that_agree(path: Path) -> None:
+    for acknowledged_before_kill in (20, 120, 400):
+        process = subprocess.Popen(
+            [sys.executable, "-c", WRITER_PROCESS, str(path), str(Path(__file__).parent)],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        with process:
+            assert process.stdout is not None
+            last = -1
+            for line in process.stdout:
+                last = int(line)
+                if last >= acknowledged_before_kill:
+                    break
+            process.send_signal(signal.SIGKILL)
+            last = max([last, *(int(line) for line in process.stdout if line.endswith("\n"))])
+        with Database.open(path) as database:
+            cursor = database.cursor()
+            run_id = Ledger(cursor).run(None).run_id
+            recorded = cursor.execute(
+                "SELECT item, rows FROM runner.items WHERE run_id = ? AND state = 'ok' ORDER BY item", [run_id]
+            ).fetchall()
+            stored = cursor.execute(
+                "SELECT _item, count(*) FROM books WHERE _run = ? GROUP BY 1 ORDER BY 1", [run_id]
+            ).fetchall()
+            assert recorded == stored
+            # Nothing that was acknowledged is missing, nothing is there twice.
+            assert [item for item, _ in recorded] == list(range(len(recorded)))
+            assert len(recorded) > last >= acknowledged_before_kill
+            assert {count for _, count in stored} == {40}

@@ -1,0 +1,214 @@
+"""Runs, items and errors as the ledger knows them."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import duckdb
+import pytest
+from conftest import STARTED, error_row, item_row, make_batch, run_record
+
+from tui_runner.errors import EXIT_DATABASE, DatabaseError, UserError
+from tui_runner.store import migrations
+from tui_runner.store.database import Database
+from tui_runner.store.flush import StateRecord, Writer
+from tui_runner.store.ledger import LEDGER_VERSION, Ledger, Totals
+
+
+@pytest.fixture
+def ledger(cursor: duckdb.DuckDBPyConnection) -> Ledger:
+    return Ledger(cursor)
+
+
+def test_a_run_is_read_as_it_was_recorded(ledger: Ledger) -> None:
+    record = run_record(run_id=99, input="urls.csv", items_total=None, ended_at=STARTED + timedelta(seconds=5))
+    assert ledger.begin_run(record) == 1
+    assert ledger.begin_run(run_record()) == 2
+    assert ledger.run(1) == run_record(
+        run_id=1, input="urls.csv", items_total=None, ended_at=STARTED + timedelta(seconds=5)
+    )
+    assert ledger.run(None) == run_record(run_id=2)
+
+
+def test_moments_of_any_zone_are_kept(ledger: Ledger) -> None:
+    east = datetime(2026, 1, 2, 12, tzinfo=timezone(timedelta(hours=9)))
+    ledger.begin_run(run_record(started_at=east))
+    assert ledger.run(None).started_at == east
+    assert ledger.run(None).started_at.tzinfo is UTC
+
+
+def test_hostile_values_are_recorded(ledger: Ledger) -> None:
+    params = {
+        "quote": "'\"\\",
+        "escape": "\x1b[31m\0",
+        "none": None,
+        "limit": math.inf,
+        "nested": {"a": [1, 2.5]},
+        "lone": "\udc80",
+    }
+    ledger.begin_run(run_record(params=params, job_path="/tmp/\udcff.py:f", input="a'b.csv"))
+    record = ledger.run(None)
+    assert record.params == {**params, "limit": "Infinity"}
+    assert record.job_path == "/tmp/\\udcff.py:f"
+    assert (
+        ledger.find_unfinished(
+            job="books", job_path="/tmp/\udcff.py:f", table_name="books", input="a'b.csv", params=params
+        )
+        == record
+    )
+
+
+def test_a_database_without_a_ledger_has_no_runs_and_is_not_changed(database: Database, ledger: Ledger) -> None:
+    assert ledger.runs() == []
+    assert ledger.errors(1) == []
+    assert ledger.recorded(1) == (set(), set())
+    assert ledger.totals(1) == Totals()
+    with pytest.raises(UserError, match="no runs in this database"):
+        ledger.run(None)
+    assert database.cursor().execute("SELECT count(*) FROM duckdb_tables()").fetchall() == [(0,)]
+
+
+def test_a_run_that_is_not_there_is_named(ledger: Ledger) -> None:
+    ledger.begin_run(run_record())
+    with pytest.raises(UserError, match="no run 5 in this database"):
+        ledger.run(5)
+    with pytest.raises(UserError, match="no run 5"):
+        ledger.reopen_run(5, {}, "running")
+
+
+def test_a_reopened_run_has_its_new_settings(ledger: Ledger) -> None:
+    ledger.begin_run(run_record(state="stopped", ended_at=STARTED))
+    ledger.reopen_run(1, {"threads": 99}, "running")
+    assert ledger.run(1) == run_record(run_id=1, settings={"threads": 99}, state="running")
+
+
+def test_the_newest_unfinished_run_of_the_same_job_is_found(ledger: Ledger) -> None:
+    for changes in (
+        {"state": "stopped"},
+        {"state": "stopped", "params": {"last": 1}},
+        {"state": "running", "input": "other.csv"},
+        {"state": "paused", "job": "other"},
+        {"state": "failed", "table_name": "other"},
+        {"state": "stopped", "job_path": "/elsewhere.py:books"},
+        {"state": "finished"},
+    ):
+        ledger.begin_run(run_record(**changes))
+
+    def found(**changes: object) -> int | None:
+        wanted = {
+            "job": "books",
+            "job_path": "/work/scrape.py:books",
+            "table_name": "books",
+            "input": None,
+            "params": run_record().params,
+        }
+        record = ledger.find_unfinished(**(wanted | changes))
+        return None if record is None else record.run_id
+
+    assert found() == 1
+    assert found(params={"last": 1}) == 2
+    assert found(params={"last": 2}) is None
+    assert found(input="other.csv") == 3
+    assert found(job="other") == 4
+    assert found(table_name="OTHER") == 5
+    ledger.begin_run(run_record(state="running"))
+    assert found() == 8
+
+
+def test_runs_come_newest_first_with_their_counts(ledger: Ledger, writer: Writer) -> None:
+    ledger = Ledger(ledger._cursor)
+    writer.write(
+        [
+            make_batch(
+                items=[
+                    item_row(0, rows=5),
+                    item_row(1, rows=7, attempts=3),
+                    item_row(2, "failed", attempts=3),
+                    item_row(3, "timeout"),
+                    item_row(4, "cancelled", attempts=0),
+                ]
+            ),
+            StateRecord("stopped", None, STARTED),
+        ]
+    )
+    ledger.begin_run(run_record())
+    newest, first = ledger.runs()
+    assert (newest.record.run_id, newest.totals) == (2, Totals())
+    assert first.record == run_record(run_id=1, state="stopped", ended_at=STARTED)
+    assert first.totals == ledger.totals(1) == Totals(done=2, failed=2, cancelled=1, rows=12, retries=4)
+
+
+def test_recorded_keys_tell_what_is_done(ledger: Ledger, writer: Writer) -> None:
+    writer.write([make_batch(items=[item_row(0), item_row(1, "failed"), item_row(2, "cancelled"), item_row(3)])])
+    assert Ledger(ledger._cursor).recorded(1) == ({"key-0", "key-3"}, {"key-1", "key-2"})
+    assert Ledger(ledger._cursor).recorded(2) == (set(), set())
+
+
+def test_errors_are_grouped_by_what_their_messages_have_in_common(ledger: Ledger, writer: Writer) -> None:
+    writer.write(
+        [
+            make_batch(
+                items=[item_row(item, "failed") for item in range(3)],
+                errors=[
+                    error_row(0, "no page 17 at 0xdeadbeef", attempt=1, final=False),
+                    error_row(0, "no page 18 at 0xc0ffee", attempt=2),
+                    error_row(1, "no page 2.5 at 0x1"),
+                    error_row(2, "no user 123e4567-e89b-12d3-a456-426614174000"),
+                    error_row(2, "no page 17 at 0xdeadbeef", type="OSError"),
+                ],
+            )
+        ]
+    )
+    groups = Ledger(ledger._cursor).errors(1)
+    assert [(group.type, group.message, group.count, group.items_failed) for group in groups] == [
+        ("ValueError", "no page N at <address>", 3, 2),
+        ("OSError", "no page N at <address>", 1, 1),
+        ("ValueError", "no user <id>", 1, 1),
+    ]
+    assert groups[0].first_seen == groups[0].last_seen == STARTED
+    assert groups[0].example_traceback == f"Traceback: {groups[0].example}"
+    assert len(Ledger(ledger._cursor).errors(1, limit=1)) == 1
+
+
+def test_a_ledger_of_a_newer_version_is_refused_and_left_alone(path: Path) -> None:
+    with Database.open(path) as database:
+        Ledger(database.cursor()).begin_run(run_record())
+        database.cursor().execute("UPDATE runner.ledger SET version = 99")
+    with Database.open(path) as database:
+        with pytest.raises(DatabaseError, match="written by a newer tui-runner .*; update tui-runner") as caught:
+            Ledger(database.cursor())
+        assert caught.value.exit_code == EXIT_DATABASE
+        assert database.cursor().execute("SELECT version FROM runner.ledger").fetchall() == [(99,)]
+
+
+def test_an_older_ledger_is_migrated(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    Ledger(database.cursor()).begin_run(run_record())
+    monkeypatch.setattr(migrations, "LEDGER_VERSION", LEDGER_VERSION + 1)
+    monkeypatch.setattr(
+        migrations, "_STEPS", {LEDGER_VERSION: ("ALTER TABLE runner.runs ADD COLUMN note VARCHAR DEFAULT 'x'",)}
+    )
+    assert Ledger(database.cursor()).run(None) == run_record(run_id=1)
+    assert database.cursor().execute("SELECT note FROM runner.runs").fetchall() == [("x",)]
+    assert migrations.ledger_version(database.cursor()) == LEDGER_VERSION + 1
+
+
+def test_a_migration_that_fails_changes_nothing(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    Ledger(database.cursor()).begin_run(run_record())
+    monkeypatch.setattr(migrations, "LEDGER_VERSION", LEDGER_VERSION + 1)
+    steps = ("ALTER TABLE runner.runs ADD COLUMN note VARCHAR", "SELECT nonsense")
+    monkeypatch.setattr(migrations, "_STEPS", {LEDGER_VERSION: steps})
+    with pytest.raises(duckdb.Error):
+        Ledger(database.cursor())
+    assert migrations.ledger_version(database.cursor()) == LEDGER_VERSION
+    with pytest.raises(duckdb.BinderException):
+        database.cursor().execute("SELECT note FROM runner.runs")
+
+
+def test_a_schema_of_somebody_else_is_refused(database: Database) -> None:
+    database.cursor().execute("CREATE SCHEMA runner")
+    database.cursor().execute("CREATE TABLE runner.items (a INTEGER)")
+    with pytest.raises(DatabaseError, match="its schema `runner` has tables that are not tui-runner's"):
+        Ledger(database.cursor()).begin_run(run_record())
+    assert database.cursor().execute("SELECT table_name FROM duckdb_tables()").fetchall() == [("items",)]
