@@ -8,7 +8,7 @@ scheduler that would run an item twice at once, run one that is done, or talk to
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from tui_runner.engine.chunk import ChunkState, Counts, RunState
@@ -142,6 +142,12 @@ class SimulatedWorker:
             case _:
                 flying = [(chunk, item) for chunk in self.chunks.values() for item in chunk.in_flight]
                 self._end(*flying[which % len(flying)], step)
+
+    def end_all(self, failing: Collection[int]) -> None:
+        """Everything in flight ends: well, but for the positions in `failing`."""
+        for chunk in self.chunks.values() if not (self.drained or self.killed) else ():
+            for position in list(chunk.in_flight):
+                self._end(chunk, position, "fail" if position in failing else "succeed")
 
     def _startable(self) -> list[int]:
         if self.paused or self.draining:
@@ -295,31 +301,45 @@ class World:
         self.holders = {item: holder for item, holder in self.holders.items() if holder != worker.number}
         self.tell(WorkerLost(worker.number, reason))
 
-    def cooperate(self, *, rounds: int = 400, retry_late: bool = False, stubborn: bool = False) -> None:
+    def cooperate(
+        self,
+        *,
+        rounds: int = 400,
+        failing: Collection[int] = (),
+        retry_late: bool = False,
+        stubborn: bool = False,
+    ) -> None:
         """From now on nobody pauses, and everything that is asked of input and workers happens in the end.
 
-        With `retry_late`, everything that failed is run again once, when the workers are being sent home;
-        with `stubborn`, every other worker does not go home by itself.
+        Args:
+            rounds: how much patience there is.
+            failing: positions of items that fail.
+            retry_late: whether what failed is to run again, once, when the workers are being sent home already.
+            stubborn: whether every other worker does not go home by itself.
         """
         for _ in range(rounds):
             if self.end is not None:
                 return
             if retry_late and self.input_over and all(chunk.state.ended for chunk in self.scheduler.chunks):
                 self.tell(RetryChunks(range(len(self.scheduler.chunks))))
-                retry_late = False
+                retry_late, failing = False, ()
             self.tell(ResumeRun())
             self.tell(ResumeChunks(range(len(self.scheduler.chunks))))
             while self.readable:
                 self.read()
             for worker in list(self.workers.values()):
-                self._advance(worker, leaves=not stubborn or worker.number % 2 == 0)
+                self._advance(worker, failing, leaves=not stubborn or worker.number % 2 == 0)
             self.now += 1.0
             if self.end is None:
                 self.tell(Tick())
 
-    def _advance(self, worker: SimulatedWorker, leaves: bool) -> None:
-        for step in ("get ready", "obey", "start", "succeed", "collect", "leave"):
-            while step in worker.steps() and (leaves or step != "leave"):
+    def _advance(self, worker: SimulatedWorker, failing: Collection[int], leaves: bool) -> None:
+        for step in ("get ready", "obey", "start"):
+            while step in worker.steps():
+                worker.do(step)
+        worker.end_all(failing)
+        for step in ("collect", "leave") if leaves else ("collect",):
+            if step in worker.steps():
                 worker.do(step)
         while worker.reports and self.end is None:
             self.deliver(worker)

@@ -64,46 +64,52 @@ class SchedulerMachine(RuleBasedStateMachine):
         open_chunks=st.integers(1, 3),
         paused=st.booleans(),
         max_failures=st.none() | st.none() | st.integers(0, 3),
+        eager=st.booleans(),
+        failing=st.sets(st.integers(0, 8)),
         retry_late=st.booleans(),
         stubborn=st.booleans(),
     )
-    def begin(self, chunks, workers, open_chunks, paused, max_failures, retry_late, stubborn):
-        self.in_the_end = {"retry_late": retry_late, "stubborn": stubborn}
+    def begin(self, chunks, workers, open_chunks, paused, max_failures, eager, **in_the_end):
         limit = None if max_failures is None else FailureLimit(count=max_failures)
         scheduler = Scheduler(
             threads=4, workers=workers, open_chunks=open_chunks, grace=10.0, max_failures=limit, paused=paused
         )
         self.world = World(scheduler, cut(chunks))
-
-    @rule(times=st.integers(1, 3))
-    def read(self, times):
-        while self.world.readable and times:
+        self.in_the_end = in_the_end
+        for worker in list(self.world.workers.values()) if eager else ():
+            worker.do("get ready")
+            self.world.deliver(worker)
+        while eager and self.world.readable:
             self.world.read()
-            times -= 1
 
-    @rule(index=INDEX, steps=st.lists(st.tuples(INDEX, INDEX), min_size=1, max_size=6))
-    def work(self, index, steps):
+    @rule(index=INDEX, steps=st.lists(st.tuples(INDEX, INDEX), min_size=1, max_size=6), times=st.integers(0, 4))
+    def work(self, index, steps, times):
+        """A worker does a few things, and some of its reports arrive."""
         for worker in self.one_worker(index):
             for what, which in steps:
                 if possible := worker.steps():
                     worker.do(possible[what % len(possible)], which)
-
-    @rule(index=INDEX, times=st.integers(1, 4))
-    def deliver(self, index, times):
-        for worker in self.one_worker(index):
             while worker.reports and times and self.world.end is None:
                 self.world.deliver(worker)
                 times -= 1
 
     @rule(index=INDEX, failing=st.booleans(), leaving=st.booleans())
     def hurry(self, index, failing, leaving):
-        """A worker does all it can, and all its reports arrive: otherwise few examples come far."""
+        """The input and a worker do all they can, and all reports arrive: otherwise few examples come far."""
+        while self.world.readable:
+            self.world.read()
         for worker in self.one_worker(index):
             for step in ("get ready", "obey", "start", "fail" if failing else "succeed", "collect", "leave"):
                 while step in worker.steps() and (leaving or step != "leave"):
                     worker.do(step)
             while worker.reports and self.world.end is None:
                 self.world.deliver(worker)
+
+    @rule(times=st.integers(1, 3))
+    def read(self, times):
+        while self.world.readable and times:
+            self.world.read()
+            times -= 1
 
     @rule(index=INDEX)
     def bury(self, index):
@@ -164,5 +170,5 @@ class SchedulerMachine(RuleBasedStateMachine):
 
 TestSchedulerMachine = SchedulerMachine.TestCase
 TestSchedulerMachine.settings = settings(
-    max_examples=150, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=200, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )

@@ -285,11 +285,11 @@ def test_rows_that_cannot_be_stored_fail_their_item_alone(
 
 def test_a_batch_of_nothing_but_bad_rows_ends_too(database: Database, heard: Heard, run_id: int, fetch: Fetch) -> None:
     with ingesting(database, heard, interval=3600.0) as ingest:
-        ingest.submit(make_batch(*(bad_text(item) for item in range(400)), ticket=0))
+        ingest.submit(make_batch(*(bad_text(item) for item in range(150)), ticket=0))
         assert ingest.close(60)
     assert heard.written == [0]
-    assert fetch("SELECT state, count(*) FROM runner.items GROUP BY ALL") == [("failed", 400)]
-    assert fetch("SELECT count(*) FROM runner.errors") == [(400,)]
+    assert fetch("SELECT state, count(*) FROM runner.items GROUP BY ALL") == [("failed", 150)]
+    assert fetch("SELECT count(*) FROM runner.errors") == [(150,)]
 
 
 def test_rows_without_item_are_no_reason_to_stop(database: Database, heard: Heard, run_id: int, fetch: Fetch) -> None:

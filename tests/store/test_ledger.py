@@ -50,7 +50,7 @@ def test_hostile_values_are_recorded(ledger: Ledger) -> None:
     }
     ledger.begin_run(run_record(params=params, job_path="/tmp/\udcff.py:f", input="a'b.csv"))
     record = ledger.run(None)
-    assert record.params == {**params, "limit": "Infinity"}
+    assert record.params == {**params, "limit": "Infinity", "lone": "\\udc80"}
     assert record.job_path == "/tmp/\\udcff.py:f"
     assert (
         ledger.find_unfinished(
@@ -177,7 +177,7 @@ def test_a_ledger_of_a_newer_version_is_refused_and_left_alone(path: Path) -> No
         Ledger(database.cursor()).begin_run(run_record())
         database.cursor().execute("UPDATE runner.ledger SET version = 99")
     with Database.open(path) as database:
-        with pytest.raises(DatabaseError, match="written by a newer tui-runner .*; update tui-runner") as caught:
+        with pytest.raises(DatabaseError, match=r"written by a newer tui-runner .*; update tui-runner") as caught:
             Ledger(database.cursor())
         assert caught.value.exit_code == EXIT_DATABASE
         assert database.cursor().execute("SELECT version FROM runner.ledger").fetchall() == [(99,)]

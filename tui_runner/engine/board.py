@@ -6,6 +6,7 @@ more than one of ten.
 
 from __future__ import annotations
 
+import time
 from collections import Counter, deque
 from dataclasses import dataclass
 
@@ -53,24 +54,25 @@ class RunIdentity:
 class _ChunkMeter:
     """How fast a chunk goes: over the last ten seconds, and in spans of six over the last minute."""
 
-    def __init__(self) -> None:
+    def __init__(self, started_at: float) -> None:
+        self._started_at = started_at
         self._window = RateWindow()
-        self._spans: deque[int] = deque(maxlen=_SPANS)
-        self._span = -1
-        self._finished = 0
+        self._window.add(started_at, 0)
+        self._spans: deque[int] = deque([0], maxlen=_SPANS)
+        self._span = int(started_at // _SPAN_SECONDS)
+        self._ended = 0
 
-    def add(self, active: float, finished: int) -> None:
-        """`finished` items of the chunk had ended at `active`."""
-        self._window.add(active, finished)
+    def add(self, active: float, ended: int) -> None:
+        """`ended` items more of the chunk had ended at `active`."""
+        self._ended += ended
+        self._window.add(active, self._ended)
+        self._advance(active)
+        self._spans[-1] += ended
+
+    def _advance(self, active: float) -> None:
         span = int(active // _SPAN_SECONDS)
-        if self._span < 0:
-            self._span = span
-            self._spans.append(0)
-        for _ in range(min(span - self._span, _SPANS)):
-            self._spans.append(0)
+        self._spans.extend([0] * min(span - self._span, _SPANS))
         self._span = max(span, self._span)
-        self._spans[-1] += finished - self._finished
-        self._finished = finished
 
     def rate(self, active: float) -> float:
         """Items per second over the last ten seconds."""
@@ -78,9 +80,10 @@ class _ChunkMeter:
 
     def recent(self, active: float) -> tuple[float, ...]:
         """Items per second of each span, the oldest first; the last one is not over yet."""
-        passed = max(1.0, active - self._span * _SPAN_SECONDS)
+        self._advance(active)
         *ended, last = (float(count) for count in self._spans)
-        return (*(count / _SPAN_SECONDS for count in ended), last / min(passed, _SPAN_SECONDS))
+        passed = active - max(self._span * _SPAN_SECONDS, self._started_at)
+        return (*(count / _SPAN_SECONDS for count in ended), last / max(1.0, passed))
 
 
 class Board:
@@ -98,11 +101,17 @@ class Board:
         self.began = began
         self._items = RateWindow()
         self._rows = RateWindow()
+        self._items.add(0.0, 0)
+        self._rows.add(0.0, 0)
+        self._ended = 0
+        """Items that ended in this process; those that ran again are counted again, as a rate must."""
         self._latencies = Histogram()
         self._errors = ErrorCounts()
         self._meters: dict[int, _ChunkMeter] = {}
         self._progress: dict[int, Progress] = {}
         self._views: list[ChunkView] = []
+        self._flying: set[int] = set()
+        """Chunks that had items in flight when they were drawn last."""
         self._events: deque[EventLine] = deque(maxlen=_EVENTS)
         self._log: deque[LogLine] = deque(maxlen=_LOG_LINES)
         self._history: deque[Sample] = deque()
@@ -117,8 +126,10 @@ class Board:
         """Add a line to the events."""
         self._events.append(EventLine(now - self.began, level, text))
 
-    def progress(self, progress: Progress) -> None:
+    def progress(self, progress: Progress, now: float) -> None:
         """Take over what a worker is doing."""
+        for number in progress.in_flight:
+            self._measure(number, self._scheduler.active(now), 0)
         self._progress[progress.worker] = progress
         self._latencies.add(progress.latencies)
 
@@ -130,18 +141,31 @@ class Board:
         """The scheduler has taken in this flush."""
         active = self._scheduler.active(now)
         for number in flush.counts:
-            meter = self._meters.setdefault(number, _ChunkMeter())
-            meter.add(active, self._scheduler.chunks[number].counts.finished)
+            self._measure(number, active, len(flush.ended.get(number, ())))
         if flush.error_groups:
             self._errors.add(flush.error_groups)
-        counts = self._scheduler.counts
-        self._items.add(active, counts.finished - self._scheduler.skipped)
-        self._rows.add(active, counts.rows)
+        self._ended += sum(map(len, flush.ended.values()))
+        self._items.add(active, self._ended)
+        self._rows.add(active, self._scheduler.counts.rows)
         if flush.ended:
             self._last_end = active
 
+    def _measure(self, number: int, active: float, ended: int) -> None:
+        chunk = self._scheduler.chunks[number]
+        if chunk.state.ended:
+            return
+        meter = self._meters.get(number)
+        if meter is None:
+            # One that runs again was started long ago, but has not been running since.
+            started_at = active if chunk.started_at is None else max(chunk.started_at, active - 1.0)
+            meter = self._meters[number] = _ChunkMeter(started_at)
+        meter.add(active, ended)
+
     def logged(self, lines: LogLines) -> None:
-        """Keep the newest lines of the job's output."""
+        """Keep the newest lines of the job's output, and say so where lines are missing."""
+        if lines.dropped:
+            text = f"({lines.dropped} lines were too many to be kept)"
+            self._log.append(LogLine(time.time(), "WARNING", text, worker=lines.worker))
         self._log.extend(lines.lines)
 
     def measured(self, memory: MemoryMeasured, now: float) -> None:
@@ -149,15 +173,13 @@ class Board:
         self._memory = memory
         scheduler = self._scheduler
         active, counts = scheduler.active(now), scheduler.counts
-        finished = counts.finished - scheduler.skipped
-        then, items, rows = self._last_sample
+        then, ended, rows = self._last_sample
         passed = active - then
         items_rate = rows_rate = None
         if scheduler.state is not RunState.PAUSED and passed > 0:
-            # A retry of failed items takes them back from the counters; a rate is never negative.
-            items_rate = max(0.0, (finished - items) / passed)
-            rows_rate = max(0.0, (counts.rows - rows) / passed)
-        self._last_sample = (active, finished, counts.rows)
+            items_rate = (self._ended - ended) / passed
+            rows_rate = (counts.rows - rows) / passed
+        self._last_sample = (active, self._ended, counts.rows)
         at = now - self.began
         self._history.append(Sample(at, items_rate, rows_rate, memory.app_rss, memory.workers_rss))
         while self._history and self._history[0].at < at - _HISTORY_SECONDS:
@@ -243,12 +265,15 @@ class Board:
         changed = self._scheduler.changed
         # Those with a worker have a clock and a rate that go on without any event.
         changed.update(number for number in self._meters if number < len(self._views))
-        changed.update(in_flight)
+        changed.update(in_flight, self._flying)
+        self._flying = set(in_flight)
         for number in range(len(self._views), len(chunks)):
             self._views.append(self._draw(chunks[number], active, in_flight[number]))
             changed.discard(number)
         for number in changed:
-            self._views[number] = self._draw(chunks[number], active, in_flight[number])
+            view = self._draw(chunks[number], active, in_flight[number])
+            if view != self._views[number]:
+                self._views[number] = view
         changed.clear()
 
     def _draw(self, chunk: Chunk, active: float, in_flight: int) -> ChunkView:

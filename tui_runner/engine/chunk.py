@@ -132,6 +132,9 @@ class Chunk:
         exhausted: whether that worker has started every item of it.
         cancelling: whether it was told to cancel the rest.
         counts: what became of its items.
+        sent_at: when it was first sent to a worker.
+        started_at: when its first item was started; None before.
+        ended_at: when its last item ended; None before.
     """
 
     number: int
@@ -145,6 +148,7 @@ class Chunk:
     cancelling: bool = False
     failures: dict[int, int] = field(default_factory=dict)
     counts: Counts = Counts()
+    sent_at: float | None = None
     started_at: float | None = None
     ended_at: float | None = None
     _before: Counts = Counts()

@@ -37,7 +37,7 @@ class RunControl(Protocol):
         """End these chunks: items that have not started are recorded as cancelled."""
 
     def retry_chunks(self, numbers: Collection[int]) -> None:
-        """Run again what failed or was cancelled in these chunks, which have ended."""
+        """Run again what failed or was cancelled in these chunks, which have ended while the run goes on."""
 
     def set_threads(self, threads: int) -> None:
         """Execute this many items at once, over all workers (at least 1)."""

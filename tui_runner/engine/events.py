@@ -15,6 +15,7 @@ from tui_runner.engine.protocol import (
     Drained,
     Flush,
     Order,
+    Progress,
     Ready,
     WorkerFailed,
     WorkerLost,
@@ -153,6 +154,7 @@ Event = (
     | WorkerFailed
     | ChunkExhausted
     | Flush
+    | Progress
     | ChunkFinished
     | Drained
     | WorkerLost

@@ -62,11 +62,10 @@ class RateWindow:
     def add(self, at: float, value: float) -> None:
         """The counter stood at `value` at time `at`."""
         points = self._points
-        if points and at - points[-1][0] < self._span / 50:
-            # Many readings in a moment: keep the newest, but never the only one there is.
-            if len(points) > 1:
-                points[-1] = (points[-1][0], value)
-                return
+        # Many readings in a moment: keep the newest, but never the only one there is.
+        if len(points) > 1 and at - points[-1][0] < self._span / 50:
+            points[-1] = (points[-1][0], value)
+            return
         points.append((at, value))
         # One point at or before the start of the window stays, so that the window is full.
         while len(points) > 2 and points[1][0] <= at - self._span:

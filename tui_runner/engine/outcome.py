@@ -20,6 +20,8 @@ from tui_runner.rows import Rows
 _MESSAGE_LENGTH = 10_000
 """Characters of a message that are kept: more is a page of HTML that somebody put into an exception."""
 _TRACEBACK_LENGTH = 20_000
+_FRAMES = 50
+"""Frames of a traceback that are kept."""
 _MANY_OUTCOMES = 10_000
 """Outcomes from which the collector is called at once: at 5 collections a second, 50,000 items a second."""
 _MAX_OUTCOMES = 40_000
@@ -84,10 +86,8 @@ def describe(error: BaseException, skip: int = 1) -> Failure:
     for _ in range(skip):
         trace = trace.tb_next if trace is not None else None
     try:
-        lines = traceback.TracebackException(
-            type(error), error, trace, limit=50, lookup_lines=True, compact=True
-        ).format()
-        text = "".join(lines)
+        # The innermost frames: the line that raised is the one that is looked for.
+        text = "".join(traceback.TracebackException(type(error), error, trace, limit=-_FRAMES, compact=True).format())
     except BaseException as fault:
         text = f"(no traceback: formatting it raised {type(fault).__name__})"
     if len(text) > _TRACEBACK_LENGTH:
@@ -141,15 +141,10 @@ class Outcomes:
 
     def take_all(self) -> list[Outcome]:
         """Everything that waits, in order; called by the collector."""
-        outcomes: list[Outcome] = []
-        waiting = self._waiting
         with self._lock:
             self._uncollected = 0
-        try:
-            for _ in range(_MAX_OUTCOMES):
-                outcomes.append(waiting.popleft())
-        except IndexError:
-            pass
+        # Nobody else takes any away, so those that are there now can be had without a lock.
+        outcomes = [self._waiting.popleft() for _ in range(min(len(self._waiting), _MAX_OUTCOMES))]
         small = sum(o.rows.nbytes for o in outcomes if o.rows is not None and o.rows.nbytes < _LARGE)
         with self._lock:
             self.unwritten += small

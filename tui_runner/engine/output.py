@@ -14,7 +14,7 @@ from collections import deque
 from typing import TextIO
 
 from tui_runner.current import CONTEXT
-from tui_runner.engine.outcome import storable
+from tui_runner.engine.outcome import describe, storable
 from tui_runner.engine.snapshot import LogLine
 from tui_runner.engine.work import Task
 
@@ -56,7 +56,7 @@ class JobLog:
 
 
 class JobStream(io.TextIOBase):
-    """A text stream whose lines go to a `JobLog`.
+    """A text stream whose lines go to a `JobLog`, each with the item that began it.
 
     Args:
         log: where lines go.
@@ -70,6 +70,9 @@ class JobStream(io.TextIOBase):
         self._otherwise = otherwise
         self._begun = threading.local()
 
+    encoding = "utf-8"
+    errors = "backslashreplace"
+
     def writable(self) -> bool:
         """Text can be written."""
         return True
@@ -80,14 +83,18 @@ class JobStream(io.TextIOBase):
         task = context if isinstance(context, Task) else None
         if task is None and self._otherwise is not None:
             return self._otherwise.write(text)
-        whole = getattr(self._begun, "text", "") + text
+        begun: str = getattr(self._begun, "text", "")
+        if begun and self._begun.task is not task:
+            self._log.add(self._level, begun, self._begun.task)  # that item did not end its line
+            begun = ""
+        whole = begun + text
         lines, end, rest = whole.rpartition("\n")
         if end:
             self._log.add(self._level, lines, task)
         elif len(rest) > MAX_LINE_LENGTH:
             self._log.add(self._level, rest, task)
             rest = ""
-        self._begun.text = rest
+        self._begun.text, self._begun.task = rest, task
         return len(text)
 
     def flush(self) -> None:
@@ -108,7 +115,7 @@ class JobLogHandler(logging.Handler):
         """Add the record to the log with its own level."""
         try:
             text = self.format(record)
-        except Exception:  # a record whose arguments don't fit its message
-            text = f"{record.name}: {record.msg!r}"
+        except Exception as error:  # arguments that don't fit the message, or cannot be shown
+            text = f"{record.name}: a record that cannot be formatted: {describe(error, skip=0).message}"
         context = CONTEXT.get()
         self._log.add(record.levelname, text, context if isinstance(context, Task) else None)

@@ -43,6 +43,18 @@ _TRANSIENT_ERRNOS = frozenset(
 )
 
 
+_TRANSIENT_CLASSES = (
+    ("httpx", "TransportError"),
+    ("requests", "ConnectionError"),
+    ("requests", "Timeout"),
+    ("requests.exceptions", "ChunkedEncodingError"),
+    ("aiohttp", "ClientConnectionError"),
+    ("aiohttp", "ClientPayloadError"),
+    ("urllib3.exceptions", "HTTPError"),
+)
+"""Base classes of network trouble in HTTP libraries, by module and name."""
+
+
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
     """When an item is tried again.
@@ -70,31 +82,39 @@ def is_transient(error: BaseException) -> bool:
     Errors of HTTP libraries are recognised without importing any of them: by their base classes where the library
     is loaded, and by the status of the response they carry.
     """
-    if isinstance(error, (ConnectionError, TimeoutError, socket.gaierror, http.client.HTTPException)):
+    if not isinstance(error, Exception):  # `sys.exit(500)` is no answer of a server
+        return False
+    if isinstance(error, (ssl.SSLCertVerificationError, http.client.InvalidURL)):
+        return False
+    if isinstance(error, (ConnectionError, TimeoutError, socket.gaierror, ssl.SSLError, http.client.HTTPException)):
         return True
-    if isinstance(error, ssl.SSLError):
-        return not isinstance(error, ssl.SSLCertVerificationError)
     status = _status(error)
     if status is not None:
         return status in TRANSIENT_STATUSES
-    if isinstance(error, OSError):
-        return error.errno in _TRANSIENT_ERRNOS
-    for module, name in (
-        ("httpx", "TransportError"),
-        ("aiohttp", "ClientConnectionError"),
-        ("urllib3.exceptions", "HTTPError"),
-    ):
+    # urllib wraps what happened: URLError(ConnectionRefusedError(…)).
+    reason = _attribute(error, "reason")
+    if isinstance(error, OSError) and isinstance(reason, OSError) and reason is not error:
+        return is_transient(reason)
+    for module, name in _TRANSIENT_CLASSES:
         base = getattr(sys.modules.get(module), name, None)
         if isinstance(base, type) and isinstance(error, base):
             return True
-    return False
+    return isinstance(error, OSError) and error.errno in _TRANSIENT_ERRNOS
 
 
 def _status(error: BaseException) -> int | None:
     """HTTP status that an error of httpx, requests, urllib or aiohttp stands for."""
-    response = getattr(error, "response", None)
+    response = _attribute(error, "response")
     for holder, name in ((response, "status_code"), (error, "code"), (error, "status")):
-        status = getattr(holder, name, None)
+        status = _attribute(holder, name)
         if isinstance(status, int) and 100 <= status < 600:
             return status
     return None
+
+
+def _attribute(holder: object, name: str) -> object:
+    """An attribute, or None: one that is a property of the user's may raise anything."""
+    try:
+        return getattr(holder, name, None)
+    except Exception:
+        return None

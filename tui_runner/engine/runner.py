@@ -380,7 +380,8 @@ class Runner:
             return
         match report:
             case Progress():
-                self._board.progress(report)
+                self._handle(report)
+                self._board.progress(report, now)
             case LogLines():
                 self._board.logged(report)
             case Flush():
@@ -458,14 +459,14 @@ class Runner:
         if not failed:
             self._inputs.pop(number, None)
         chunk = self._scheduler.chunks[number]
-        if chunk.started_at is not None:
+        if chunk.sent_at is not None:
             self._ingest.record_chunk(self._chunk_record(chunk))
         self._opened_at.pop(number, None)
 
     def _end(self, state: RunState) -> None:
         """Record how the run and its open chunks stand; `_finish` waits until that is written."""
         for chunk in self._scheduler.chunks:
-            if chunk.started_at is not None and not chunk.state.ended:
+            if chunk.sent_at is not None and not chunk.state.ended:
                 self._ingest.record_chunk(self._chunk_record(chunk))
         self._ingest.record_state(state.value, items_total=self._items_total(), ended_at=datetime.now(UTC))
 

@@ -70,6 +70,7 @@ from tui_runner.engine.protocol import (
     Flush,
     Order,
     Pause,
+    Progress,
     Ready,
     Resume,
     SetThreads,
@@ -207,6 +208,8 @@ class Scheduler:
                 self._worker_changed(event)
             case ChunkExhausted() | Flush() | ChunkFinished():
                 self._chunk_reported(event)
+            case Progress():
+                self._start_clocks(event)
         self._go_on()
         return self._actions
 
@@ -414,8 +417,8 @@ class Scheduler:
         chunk.worker = worker.number
         chunk.exhausted = False
         worker.chunks.add(chunk.number)
-        if chunk.started_at is None:
-            chunk.started_at = self.active(self._now)
+        if chunk.sent_at is None:
+            chunk.sent_at = self.active(self._now)
         if not paused:
             worker.open.add(chunk.number)
             self._set_state(chunk, ChunkState.RUNNING)
@@ -443,12 +446,22 @@ class Scheduler:
             worker.chunks.discard(event.chunk)
             self._finish(chunk)
 
+    def _start_clocks(self, progress: Progress) -> None:
+        """A chunk's time begins with its first item: until then it was sent ahead, and waited in its worker."""
+        for number in progress.in_flight:
+            chunk = self.chunks[number]
+            if chunk.started_at is None:
+                chunk.started_at = self.active(self._now)
+
     def _flushed(self, flush: Flush) -> None:
         for number, positions in flush.ended.items():
             self.chunks[number].cross_off(positions, flush.failed.get(number, {}))
             self._losses = 0
         for number, counts in flush.counts.items():
-            self.counts += self.chunks[number].count(counts)
+            chunk = self.chunks[number]
+            self.counts += chunk.count(counts)
+            if chunk.started_at is None:  # it was over before anybody saw it begin
+                chunk.started_at = chunk.sent_at
             self.changed.add(number)
         limit = self._max_failures
         if limit is not None and limit.exceeded(self.counts.failed, self.counts.finished - self.skipped):

@@ -32,7 +32,7 @@ class ChunkView:
         rows: rows returned so far.
         in_flight: items being executed now.
         worker: the worker that has it, None when none has.
-        started_at: when it was handed out first; None before.
+        started_at: when its first item was started; None before.
         elapsed: seconds from then to its end, or to now, without the time it was paused.
         items_per_second: over the last ten seconds while it runs, over `elapsed` when ended.
         recent: items/s in each of the last 10 six-second spans, oldest first; empty before it started.
@@ -166,7 +166,7 @@ class Snapshot:
         buffered_bytes: rows returned and not yet written.
         throttled: whether item threads wait because too many bytes are not yet written.
         stalled_seconds: how long no item has finished, once that is too long to be normal; else None.
-        chunks: every chunk cut so far, by number.
+        chunks: every chunk cut so far; `chunks[i].number == i`.
         chunks_total: how many there will be; None while unknown.
         history: the last five minutes, a point a second.
         events: the last 200 events, oldest first.

@@ -106,6 +106,10 @@ class _Delayed:
     task: Task = field(compare=False)
 
 
+class _End:
+    """Tells a taker to end."""
+
+
 class WorkQueue:
     """Open chunks, their items in order, and whether items may be started now.
 
@@ -160,7 +164,7 @@ class WorkQueue:
         with self._changed:
             while (answer := self._poll()) is None or isinstance(answer, float):
                 self._changed.wait(answer)
-        if answer is _END:
+        if isinstance(answer, _End):
             return None
         if answer.last:
             self._on_exhausted(answer.chunk.number)
@@ -174,17 +178,17 @@ class WorkQueue:
         """
         with self._changed:
             answer = self._poll()
-        if answer is _END:
+        if isinstance(answer, _End):
             raise EOFError
         if isinstance(answer, Task) and answer.last:
             self._on_exhausted(answer.chunk.number)
         return answer
 
-    def _poll(self) -> Task | float | None:
+    def _poll(self) -> Task | float | _End | None:
         if self._ended or self._lanes > self._wanted_lanes:
             self._lanes -= 1
             self._look()
-            return _END
+            return _End()
         if self._paused or self._throttled or not self._ready:
             return None
         if self._limit is not None:
@@ -264,6 +268,7 @@ class WorkQueue:
             if chunk is None:
                 return []
             chunk.cancelled = True
+            chunk.paused = False  # a retry that was granted at this very moment must not be held for ever
             tasks = self._remove(chunk) + self._held.pop(number, [])
             tasks += [delayed.task for delayed in self._delayed if delayed.task.chunk is chunk]
             self._delayed = [delayed for delayed in self._delayed if delayed.task.chunk is not chunk]
@@ -341,6 +346,3 @@ class WorkQueue:
         )
         self._changed.notify_all()
         self.on_change()
-
-
-_END: Any = object()

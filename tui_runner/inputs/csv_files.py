@@ -38,8 +38,10 @@ from tui_runner.wording import listed, one_line, plain, quoted
 _DELIMITERS = ",;\t|"
 _NONE = "\x1f"
 """Delimiter of a single column: the unit separator, which does not occur in text."""
-_LONGEST_LINE = 32 << 20
+_LONGEST_LINE = 4 << 20
 """Bytes a row may have."""
+_BUFFER = 8 << 20
+"""Bytes that DuckDB reads at a time. Left to itself it takes 16 times the longest line, all of it resident."""
 _LONGEST_HEADING = 1 << 20
 """Characters that the names of the columns may have together."""
 _FIRST_LOOK = 10_000
@@ -86,7 +88,8 @@ class _Layout:
         return (
             f"read_csv({duck.file_literal(self.path)}, auto_detect=false, delim={duck.literal(self.delimiter)}, "
             f"quote='\"', escape='\"', header={self.header}, columns={{{columns}}}, nullstr='', "
-            f"allow_quoted_nulls=false, strict_mode=true, ignore_errors={lenient}, max_line_size={_LONGEST_LINE})"
+            f"allow_quoted_nulls=false, strict_mode=true, ignore_errors={lenient}, "
+            f"max_line_size={_LONGEST_LINE}, buffer_size={_BUFFER})"
             # A blank line in a file with one column reads as a row that is NULL.
             + (" WHERE c0 IS NOT NULL" if len(types) == 1 else "")
         )

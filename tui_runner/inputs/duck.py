@@ -23,7 +23,7 @@ SLICE_ROWS = 4096
 _CONFIG: dict[str, str | int | bool | float | list[str]] = {
     # Rows keep their order with one thread at no cost, and the other cores belong to the workers.
     "threads": 1,
-    "memory_limit": "1GB",
+    "memory_limit": "512MB",
     "temp_directory": str(Path(tempfile.gettempdir()) / "tui-runner-input"),
     "autoinstall_known_extensions": False,
     "autoload_known_extensions": False,
@@ -51,6 +51,8 @@ def connect() -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect(config=_CONFIG)
     # In a process without a script (`python -c`, a notebook) DuckDB draws a progress bar on standard output.
     connection.execute("SET enable_progress_bar = false")
+    # It reads so far ahead; the rows in there are lost when a broken one follows, and 10 MB would be many.
+    connection.execute("SET streaming_buffer_size = '1MB'")
     return connection
 
 

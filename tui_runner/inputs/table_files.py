@@ -19,8 +19,8 @@ from tui_runner.wording import listed, one_line, plain
 
 _SAMPLE = 1000
 """JSON values that are looked at to see which columns they have."""
-_LARGEST_VALUE = 1 << 28
-"""Bytes of one JSON value at most; DuckDB keeps a buffer of this size only while it meets such a value."""
+_LARGEST_VALUE = 16 << 20
+"""Bytes of one JSON value at most; DuckDB's buffers are of this size, in every file."""
 
 
 class ParquetFiles(Source):

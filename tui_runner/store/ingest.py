@@ -27,8 +27,8 @@ ROW_GROUP = 122_880
 """Rows in a row group of DuckDB: a larger transaction gains nothing."""
 _SPARE_BYTES = 64 << 20
 """Free disk that a flush leaves. Running out inside a checkpoint ends the whole database instance."""
-_MAX_SPLITS = 256
-"""How often batches of one flush are halved to find bad items: enough for some twenty, and a second or two."""
+_MAX_SPLITS = 128
+"""How often batches of one flush are halved to find bad items: enough for a dozen, and about a second."""
 _PART = object()
 """Ticket of a part of a batch that is not the last one."""
 

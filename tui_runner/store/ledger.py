@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -21,6 +22,7 @@ from tui_runner.store.schema import prepare_table
 
 __all__ = ["LEDGER_VERSION", "ErrorSummary", "Ledger", "RunSummary", "Totals"]
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SLICE = 5_000
 """Rows fetched at once: fetching holds the interpreter, and a million rows would hold it for a second."""
@@ -218,7 +220,7 @@ class Ledger:
             f"SELECT {_RUN_COLUMNS} FROM runner.runs WHERE {condition} ORDER BY run_id DESC",  # noqa: S608 - constants of this file
             values,
         )
-        return [_record(*row) for row in rows]
+        return [_record(row) for row in rows]
 
     def _rows(self, query: str, values: list[object]) -> Iterator[tuple[Any, ...]]:
         self._cursor.execute(query, values)
@@ -248,11 +250,9 @@ _TOTALS = """
     CAST(coalesce(sum(greatest(attempts - 1, 0)), 0) AS BIGINT)"""
 
 
-def _record(
-    run_id: int, job: str, job_path: str, table_name: str, source: str | None, params: str, *rest: Any
-) -> RunRecord:
+def _record(row: tuple[Any, ...]) -> RunRecord:
     """A row of `_RUN_COLUMNS`."""
-    settings, state, items_total, started_at, ended_at, host, version = rest
+    run_id, job, job_path, table_name, source, params, settings, state, items_total, started, ended, host, version = row
     return RunRecord(
         run_id=run_id,
         job=job,
@@ -263,8 +263,8 @@ def _record(
         settings=json.loads(settings),
         state=state,
         items_total=items_total,
-        started_at=_moment(started_at),
-        ended_at=None if ended_at is None else _moment(ended_at),
+        started_at=_moment(started),
+        ended_at=None if ended is None else _moment(ended),
         host=host,
         version=version,
     )
@@ -284,6 +284,7 @@ def _text(text: str) -> str:
 
 
 def _json(values: dict[str, object]) -> str:
-    """`values` as JSON that DuckDB takes: NaN and infinity as text, and text without lone surrogates."""
+    """`values` as JSON that DuckDB takes: NaN and infinity as text, lone surrogates as in `_text`."""
     finite = json.loads(json.dumps(values), parse_constant=str)
-    return _text(json.dumps(finite, sort_keys=True, ensure_ascii=False))
+    text = json.dumps(finite, sort_keys=True, ensure_ascii=False)
+    return _SURROGATE.sub(lambda found: f"\\\\u{ord(found[0]):04x}", text)

@@ -30,7 +30,6 @@ ROLES = (
     "faint",
     "accent",
     "key",
-    "good",
     "warn",
     "bad",
     "running",

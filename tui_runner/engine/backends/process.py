@@ -28,7 +28,7 @@ from tui_runner.engine.protocol import LogLines, Order, WorkerConfig, WorkerLost
 from tui_runner.engine.snapshot import LogLine
 from tui_runner.engine.worker import run_process
 
-_PRELOAD = ["tui_runner.engine.worker", "httpx"]
+_PRELOAD = ["tui_runner.engine.preload"]
 _EXIT_SECONDS = 5.0
 """How long a worker that closed its pipe may take to end before it is killed."""
 _MAX_LINES_A_SECOND = 2_000
@@ -43,23 +43,35 @@ def _context() -> ForkServerContext | SpawnContext:
     return multiprocessing.get_context("spawn")
 
 
-_MAIN_LOCK = threading.Lock()
+_STARTING = threading.Lock()
 
 
 @contextlib.contextmanager
-def _without_main() -> Iterator[None]:
-    """Keep multiprocessing from running the program's main module again in the worker.
+def _plain_surroundings() -> Iterator[None]:
+    """Show multiprocessing a process as it expects it while it starts another one.
 
-    A worker loads the job by its own name, so the main module is of no use there; it would cost its imports, and a
-    script that calls `tui_runner.run` without an `if __name__ == "__main__"` would run again.
+    It would run the program's main module again in the worker. A worker loads the job by its own name, so that is of no
+    use there; it would cost its imports, and a script that calls `tui_runner.run` without an
+    `if __name__ == "__main__"` would run again. And it asks `sys.stderr` for its file descriptor, which Textual's
+    stand-in does not have.
     """
-    with _MAIN_LOCK:
-        main = sys.modules["__main__"]
+    with _STARTING:
+        main, stderr = sys.modules["__main__"], sys.stderr
         sys.modules["__main__"] = types.ModuleType("__main__")
+        if not _has_descriptor(stderr):
+            sys.stderr = sys.__stderr__
         try:
             yield
         finally:
             sys.modules["__main__"] = main
+            sys.stderr = stderr
+
+
+def _has_descriptor(stream: Any) -> bool:
+    try:
+        return bool(stream.fileno() >= 0)
+    except (AttributeError, OSError, ValueError):
+        return False
 
 
 class _WorkerProcess:
@@ -76,7 +88,7 @@ class _WorkerProcess:
             self._process: BaseProcess = context.Process(
                 target=_main, args=(theirs, config, _Descriptor(their_output)), daemon=True
             )
-            with _without_main():
+            with _plain_surroundings():
                 self._process.start()
         except BaseException:
             os.close(output)

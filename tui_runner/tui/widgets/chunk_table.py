@@ -9,7 +9,6 @@ from rich.segment import Segment
 from rich.style import Style
 from textual import events
 from textual.geometry import Region, Size
-from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
@@ -30,13 +29,6 @@ class ChunkTable(ScrollView):
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {*ROLE_CLASSES, "table--cursor"}
     can_focus = False
-
-    class Opened(Message):
-        """A row was clicked twice: show more of this chunk."""
-
-        def __init__(self, number: int) -> None:
-            super().__init__()
-            self.number = number
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -118,14 +110,12 @@ class ChunkTable(ScrollView):
         self.refresh()
 
     def on_click(self, event: events.Click) -> None:
-        """Put the cursor where the mouse is; open the chunk at a double click."""
+        """Put the cursor where the mouse is."""
         place = self.scroll_offset.y + event.y - _HEADING
         if event.y < _HEADING or place >= len(self._order):
             return
         self.go_to(place)
         self.hold()
-        if event.chain == 2:
-            self.post_message(self.Opened(self._order.at(place).number))
 
     @property
     def _cursor_row(self) -> int | None:
