@@ -15,6 +15,7 @@ from typing import IO, TextIO
 from tui_runner.engine.chunk import RunState
 from tui_runner.errors import EXIT_OK, UserError
 from tui_runner.formatting import count
+from tui_runner.request import is_text
 from tui_runner.run_lines import counted
 from tui_runner.safe_text import safe_text
 from tui_runner.store.console import Console, Result
@@ -116,6 +117,8 @@ def run_query(path: Path, sql: str, format: str | None, output: Path | None, out
         UserError: the format is unknown, the statement is rejected, or the file cannot be written.
     """
     format = _format(format, output, out)
+    if not is_text(sql):
+        raise UserError("the statement is not UTF-8 text", quoted(sql))
     if output is not None:
         _check_output(output, path)
     with Database.open(path, create=False) as database, Console(database).query(sql) as result:

@@ -503,7 +503,7 @@ def test_a_table_input_is_passed_by_name(job_file, new_run, rows: Rows, tmp_path
 
 def test_resuming_needs_an_unfinished_run(job_file, new_run) -> None:
     path = job_file(SQUARES)
-    with pytest.raises(UserError, match="no unfinished run"):
+    with pytest.raises(UserError, match="nothing to resume"):
         new_run(path, resume=True)
     new_run(path).start().finish()
     with pytest.raises(UserError, match="no unfinished run"):
