@@ -7,6 +7,8 @@ start of Python itself is at stake (arguments as bytes, signals, what is importe
 from __future__ import annotations
 
 import contextlib
+import gc
+import io
 import json
 import os
 import subprocess
@@ -81,7 +83,12 @@ def serve() -> None:
     import tui_runner.doctor
     import tui_runner.reports
     import tui_runner.trial  # noqa: F401 - so that every forked process has it
+    from tui_runner.cli import main
 
+    # Typer imports more when it first parses options.
+    with contextlib.suppress(SystemExit), contextlib.redirect_stderr(io.StringIO()):
+        main(["run", "no/such/job.py", "--limit", "1"])
+    gc.freeze()
     for line in sys.stdin:
         arguments, folder, text, environ = json.loads(line)
         with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:

@@ -19,7 +19,7 @@ from tui_runner.store.database import Database
 JOB = """
     from tui_runner import job
 
-    @job(retries=1, threads=1)
+    @job(retries=0, threads=1)
     def mixed(number):
         if number % 2:
             raise ValueError(f"page {number} is \\x1b[2J empty")
@@ -73,7 +73,7 @@ def test_errors_are_grouped_with_an_example(database: Path) -> None:
     out = io.StringIO()
     assert print_errors(database, 1, 20, out) == 0
     head, failed, example = out.getvalue().splitlines()
-    assert head == "2 × ValueError: page N is ␛[NJ empty"
+    assert head == "1 × ValueError: page N is ␛[NJ empty"
     assert failed.startswith("    1 item failed for it, ")
     assert example == "    item 1: page 1 is ␛[2J empty"
 
