@@ -172,6 +172,10 @@ class Runner:
             raise RuntimeError("the runner has no open database")
         return self._database
 
+    def worker_pids(self) -> Collection[int]:
+        """Process ids of the workers that are alive."""
+        return self._backend.pids()
+
     def start(self) -> None:
         """Begin; call once, after `open`."""
         self._thread.start()
