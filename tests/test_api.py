@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from conftest import eventually
+from waiting import eventually
 
 from tui_runner import run
 from tui_runner.engine.chunk import RunState
@@ -174,7 +174,6 @@ def test_an_interrupt_stops_the_run_in_order_and_reaches_the_program(tmp_path: P
     assert not (tmp_path / "x.duckdb.lock").exists()
 
 
-@pytest.mark.xfail(strict=True, reason="the loader does not yet take ScriptEnds for the end of the file")
 def test_a_script_needs_no_guard_around_its_run(tmp_path: Path) -> None:
     process = script(
         tmp_path / "main.py",

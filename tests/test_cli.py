@@ -18,7 +18,7 @@ from typing import Any
 import duckdb
 import pytest
 from command_line import ROOT, CommandLine
-from conftest import eventually
+from waiting import eventually
 
 from tui_runner.cli import main
 

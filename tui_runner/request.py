@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -139,7 +140,7 @@ def plan_job(
     return RunPlan(
         job=job,
         params=params,
-        stored_params=jsonable(params),
+        stored_params=jsonable(_placed(params, folder)),
         settings=StoredSettings(
             **asdict(settings), limit=request.limit, folder=str(folder) if is_text(str(folder)) else None
         ),
@@ -153,6 +154,14 @@ def plan_job(
         run_id=request.run_id,
         stay_paused=request.stay_paused,
     )
+
+
+def _placed(params: Mapping[str, object], folder: Path) -> dict[str, object]:
+    """`params` with whole paths: the same relative path given in another folder is another run."""
+    return {
+        name: Path(os.path.normpath(folder / value)) if isinstance(value, Path) else value
+        for name, value in params.items()
+    }
 
 
 def resume_request(database: Path, run: int | None, secrets: Mapping[str, object] | None = None) -> RunRequest:

@@ -239,7 +239,7 @@ def _connect(path: Path, real: Path, memory_limit: str) -> tuple[duckdb.DuckDBPy
         except BaseException:
             root.close()
             raise
-    except (duckdb.Error, UnicodeError, ValueError) as error:
+    except (duckdb.Error, UnicodeError, ValueError, RuntimeError) as error:  # a name that is no UTF-8, say
         raise _refused(error, path) from error
     return root, catalog
 

@@ -18,7 +18,7 @@ import duckdb
 from tui_runner.errors import UserError
 from tui_runner.store.migrations import LEDGER_VERSION, ensure_ledger
 from tui_runner.store.records import RunRecord
-from tui_runner.store.schema import prepare_table
+from tui_runner.store.schema import find_table, prepare_table
 
 __all__ = ["LEDGER_VERSION", "ErrorSummary", "Ledger", "RunSummary", "Totals"]
 
@@ -103,6 +103,7 @@ class Ledger:
         Raises:
             DatabaseError: the results table's name is taken by something else; nothing is recorded then.
         """
+        find_table(self._cursor, record.table_name)  # refused before a ledger is made
         self._exists = ensure_ledger(self._cursor, create=True)
         with self._transaction():
             table = prepare_table(self._cursor, record.table_name)

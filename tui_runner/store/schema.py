@@ -249,6 +249,18 @@ def prepare_table(cursor: duckdb.DuckDBPyConnection, table: str) -> str:
     Raises:
         DatabaseError: something else has that name, or it can be no name.
     """
+    found = find_table(cursor, table)
+    if found is None:
+        cursor.execute(f"CREATE TABLE main.{quote(table)} ({quote(RUN_COLUMN)} BIGINT, {quote(ITEM_COLUMN)} BIGINT)")
+    return found or table
+
+
+def find_table(cursor: duckdb.DuckDBPyConnection, table: str) -> str | None:
+    """The results table `table` by the name it has in the database; None when it is still to be made.
+
+    Raises:
+        DatabaseError: something else has that name, or it can be no name.
+    """
     advice = "choose another one with --table"
     if not is_sql_name(table) or table.lower().startswith(RESERVED):
         raise DatabaseError("cannot be the name of a results table", repr(table), advice)
@@ -258,8 +270,7 @@ def prepare_table(cursor: duckdb.DuckDBPyConnection, table: str) -> str:
         [table],
     ).fetchone()
     if found is None:
-        cursor.execute(f"CREATE TABLE main.{quote(table)} ({quote(RUN_COLUMN)} BIGINT, {quote(ITEM_COLUMN)} BIGINT)")
-        return table
+        return None
     name, kind = found
     if kind != "BASE TABLE":
         raise DatabaseError("is a view, and rows cannot be added to it", f"table {name}", advice)
