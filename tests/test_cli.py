@@ -134,7 +134,7 @@ def test_a_run_tells_programs_in_json_and_people_in_words(cli: CommandLine, here
     assert again.code == 0
     assert re.sub(r"\d\d:\d\d:\d\d", "TIME", again.err).splitlines()[1:] == [
         "ok run 2 finished: 7 done, 7 rows in TIME → table results in ok.duckdb",
-        "the rows:     tui-runner query ok.duckdb 'FROM results LIMIT 10'",
+        "the rows:     tui-runner query ok.duckdb 'FROM \"results\" LIMIT 10'",
     ]
     assert cli("query", "ok.duckdb", "SELECT _run, sum(product) FROM results GROUP BY 1 ORDER BY 1", cwd=here).out == (
         "_run,sum(product)\n1,30\n2,42\n"

@@ -140,8 +140,18 @@ def test_json_files(folder: Path, name: str, text: str, columns: object, items: 
 
 def test_json_that_breaks_off(folder: Path) -> None:
     assert (
-        refusal(written("a.json", '[{"a": 1}, {"a": ')) == f"{folder}/a.json: Malformed JSON: unexpected end of data."
+        refusal(written("a.json", '[{"a": 1}, {"a": 2},'))
+        == f"{folder}/a.json: its array does not end: the file was cut off; get the whole file"
     )
+    assert "Malformed" in refusal(written("b.json", '{"a": 1} {"a": '))
+
+
+def test_empty_fields_leave_a_column_its_type(folder: Path) -> None:
+    assert read(written("a.csv", "width,height\n1,2\n,4\n5.5,\n")) == [
+        {"width": 1.0, "height": 2},
+        {"width": None, "height": 4},
+        {"width": 5.5, "height": None},
+    ]
 
 
 # --- CSV -----------------------------------------------------------------------------------------------------

@@ -40,7 +40,7 @@ def test_progress_says_when_a_run_does_not_simply_run(changes: dict[str, object]
 def test_a_finished_run_says_where_its_rows_are() -> None:
     assert closing(state=RunState.FINISHED, items_done=100, elapsed=12.0) == [
         "books run 3 finished: 100 done, 5.0 k rows in 00:00:12 → table books in my books.duckdb",
-        "the rows:     tui-runner query 'my books.duckdb' 'FROM books LIMIT 10'",
+        "the rows:     tui-runner query 'my books.duckdb' 'FROM \"books\" LIMIT 10'",
     ]
 
 
@@ -68,7 +68,7 @@ def test_five_groups_of_errors_are_shown_and_the_rest_counted() -> None:
     [
         ("at", "'FROM \"at\" LIMIT 10'"),
         ("two words", "'FROM \"two words\" LIMIT 10'"),
-        ("books", "'FROM books LIMIT 10'"),
+        ("books", "'FROM \"books\" LIMIT 10'"),
     ],
 )
 def test_the_query_can_be_pasted_whatever_the_table_is_called(table: str, sql: str) -> None:

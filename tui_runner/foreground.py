@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from contextlib import redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TextIO
@@ -17,6 +17,7 @@ from tui_runner.headless import Lines, exit_code
 from tui_runner.json_events import JsonEvents
 from tui_runner.request import STANDARD_INPUT, RunRequest, plan_run
 from tui_runner.run_lines import closing_lines, complaint, shown_path
+from tui_runner.safe_stream import SafeStream
 from tui_runner.settings import read_config
 from tui_runner.start import how_to_go_on, is_terminal, open_run, watcher
 
@@ -55,12 +56,14 @@ def run_in_foreground(request: RunRequest, display: Display) -> int:
         return _on_dashboard(request, display, here)
     out = sys.stdout
     # A job that prints while it is loaded or makes its items must not get between the JSON events.
-    with redirect_stdout(sys.stderr):
+    with redirect_stdout(SafeStream(sys.stderr)):
         return _without_screen(_planned(request), display, here, out)
 
 
 def _planned(request: RunRequest) -> Runner:
-    return open_run(plan_run(request, folder=Path.cwd(), environ=os.environ))
+    """A runner for what was asked for; loading the job runs the user's code, which may print."""
+    with redirect_stdout(SafeStream(sys.stdout)), redirect_stderr(SafeStream(sys.stderr)):
+        return open_run(plan_run(request, folder=Path.cwd(), environ=os.environ))
 
 
 def _is_headless(request: RunRequest, display: Display) -> bool:

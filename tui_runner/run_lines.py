@@ -72,7 +72,7 @@ def closing_lines(snapshot: Snapshot, database: str, go_on: str) -> list[str]:
     if snapshot.errors:
         lines.append(f"what failed:  tui-runner errors {safe_text(path)} {snapshot.run_id}")
     if snapshot.rows:
-        sql = shlex.quote(f"FROM {_identifier(snapshot.table)} LIMIT 10")
+        sql = shlex.quote(f"FROM {quote(snapshot.table)} LIMIT 10")
         lines.append(f"the rows:     tui-runner query {safe_text(path)} {safe_text(sql)}")
     if snapshot.state is not RunState.FINISHED:
         lines.append(f"go on:        {safe_text(go_on)}")
@@ -126,8 +126,3 @@ def cut_to(text: str, width: int) -> str:
             break
         kept += character
     return kept + ELLIPSIS if width > 0 else ""
-
-
-def _identifier(table: str) -> str:
-    """The table's name as SQL, in quotes only where it needs them or might."""
-    return table if table.isidentifier() and table.isascii() and table.lower() != "at" else quote(table)

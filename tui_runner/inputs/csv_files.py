@@ -262,7 +262,8 @@ def _possible(
 def _check(name: str, kind: str) -> str:
     form = f"regexp_full_match({name}, {duck.literal(_PATTERNS[kind])})"
     # 2026-02-30 has the form of a date.
-    return f"{form} AND TRY_CAST({name} AS {kind}) IS NOT NULL"
+    # An empty field is of every type: NULL is what bool_and passes over.
+    return f"CASE WHEN {name} IS NOT NULL THEN {form} AND TRY_CAST({name} AS {kind}) IS NOT NULL END"
 
 
 def _fault_of(error: BaseException, layout: _Layout, types: Sequence[str]) -> UserError:

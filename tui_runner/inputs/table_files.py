@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import gzip
 import json
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from itertools import islice
@@ -123,10 +125,28 @@ _FEW_FILES = 500
 """Opening a file and finding out how it is written takes DuckDB some milliseconds."""
 
 
+def _check_end(path: Path) -> None:
+    """Refuse an array that is cut off between two of its elements, which DuckDB takes for its end."""
+    first = last = b""
+    try:
+        with gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb") as file:
+            while block := file.read(1 << 20):
+                text = block.removeprefix(b"\xef\xbb\xbf").strip()
+                first = first or text[:1]
+                last = text[-1:] or last
+                if first not in (b"", b"["):
+                    return
+    except (OSError, EOFError, zlib.error):
+        return  # DuckDB says it better
+    if first == b"[" and last != b"]":
+        raise UserError("its array does not end: the file was cut off", where=plain(path), do="get the whole file")
+
+
 def _json_texts(paths: Sequence[Path]) -> Iterator[tuple[Path, object]]:
     column = duck.Column("json", "json")
     with closing(duck.connect()) as connection:
         for path in paths:
+            _check_end(path)
             options = f"format='auto', maximum_object_size={_LARGEST_VALUE}"
             relation = f"read_json_objects({duck.file_literal(path)}, {options})"
             for text in duck.rows(connection, [column], relation, duck.fault_of(plain(path)), bare=True):
