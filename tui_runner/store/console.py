@@ -1,7 +1,34 @@
-"""Statements that a person typed: read only, one at a time, streamed.
+"""Statements that a person typed: read only, one at a time, streamed, cancelled at will.
 
 What a statement does cannot be told from its type (`WITH a AS (INSERT …) SELECT` says it is a SELECT), so the engine
 holds it back: a read-only transaction in a locked-down instance. The list of types below makes better messages.
+
+How an interface uses it. Everything that blocks says so; call that from a thread of your own.
+
+    with open_access(path) as access:            # store/access.py; or LocalAccess(runner.database) beside a run
+        access.describe                          # "books.duckdb", or "books.duckdb, held by tui-runner (pid 7), run 3"
+        console = access.console()               # one a tab; one running statement a console
+        statement = statement_at(text, position) # store/statements.py: .sql .start .end .parameters (names, "1" for ?)
+        values = {name: typed_value(text) …}     # what the person answered, as a SQL value
+        result = console.query(statement.sql, values)   # blocks until the first rows are there
+        console.cancel()                         # from any thread: ends `query` or reading with QueryCancelled
+        console.progress()                       # from any thread: 0.0 to 1.0, None while DuckDB cannot tell
+        pages = Pages(result, page_rows=10_000)  # store/pages.py
+        pages.page(0)                            # blocks; a pa.Table, and None behind the last page
+        pages.rows_known, pages.complete         # "first 10,000 of more" while not complete
+        pages.all_batches()                      # blocks; every row from the first, for export
+        pages.close()                            # ends the statement
+        console.close(); access.close()
+
+    QueryError(UserError)     # .line and .column in the statement, from 1, or None; str() is one line
+    QueryCancelled(UserError)
+    result.schema             # distinct names; field.metadata[TYPE_KEY] is the DuckDB type as bytes
+    result.rows, .seconds     # rows read so far; seconds from the call of `query` to the newest batch
+    console.write = True      # write mode; raises UserError where it cannot be (a run is active, or another process owns
+                              # the file). Statements that change data then run and commit; result is one row, "Count"
+    access.can_write          # whether write mode can be had now
+    catalog(console)          # store/catalog.py: blocks; schemas' tables with columns, types and row counts
+    ready_made(catalog)       # store/ready_made.py: named statements for the ledger and each results table
 """
 
 from __future__ import annotations
