@@ -38,7 +38,12 @@ _AMBIGUOUS_NAME = "runner"
 
 
 class Database:
-    """An open DuckDB file; made by `open`."""
+    """An open DuckDB file; made by `open`.
+
+    Attributes:
+        path: the file.
+        run_id: number of the run that is going on in it, None without one.
+    """
 
     def __init__(self, path: Path, root: duckdb.DuckDBPyConnection, lock: LockFile, catalog: str | None) -> None:
         self.path = path
@@ -48,6 +53,7 @@ class Database:
         self._guard = threading.Lock()
         self._cursors: list[duckdb.DuckDBPyConnection] = []
         self._closed = False
+        self.run_id: int | None = None
 
     @classmethod
     def open(cls, path: Path, *, create: bool = True, memory_limit: int | None = None) -> Database:
@@ -99,6 +105,7 @@ class Database:
 
     def note_run(self, run_id: int) -> None:
         """Tell whoever else tries to open the database that this run is going on in it."""
+        self.run_id = run_id
         self._lock_file.note(run_id)
 
     def size_bytes(self) -> int:
