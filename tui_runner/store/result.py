@@ -20,12 +20,14 @@ class Result(ABC):
         rows: rows read so far.
         seconds: from the call of `query` to the newest batch or the end.
         closed: whether it is over: all is read, or it was closed.
+        complete: whether all rows were read.
     """
 
     def __init__(self, schema: pa.Schema, asked_at: float) -> None:
         self.schema = schema
         self.rows = 0
         self.closed = False
+        self.complete = False
         self._asked_at = asked_at
         self.seconds = time.monotonic() - asked_at
 
@@ -44,6 +46,7 @@ class Result(ABC):
                 raise
             self.seconds = time.monotonic() - self._asked_at
             if batch is None:
+                self.complete = not self.closed
                 self.close()
                 return
             self.rows += batch.num_rows
