@@ -106,7 +106,11 @@ class Database:
     def note_run(self, run_id: int) -> None:
         """Tell whoever else tries to open the database that this run is going on in it."""
         self.run_id = run_id
-        self._lock_file.note(run_id)
+        self._lock_file.note_run(run_id)
+
+    def note_socket(self, socket: str | None) -> None:
+        """Tell whoever else tries to open the database where its owner answers queries; None when it does not."""
+        self._lock_file.note_socket(socket)
 
     def size_bytes(self) -> int:
         """Bytes of the file and of its write-ahead log. The file is not opened: that would drop DuckDB's lock."""
