@@ -2,8 +2,8 @@
 
     python benchmarks/ingest.py [--rows N] [--rounds N]
 
-Both write the same rows into a new file: the bare insert in transactions of a row group, `Ingest` as the batches of a
-worker (one item a 500 rows), with the ledger, schema checks and all. The ratio of the two is what counts.
+Both write the same rows into a new file: the bare insert in transactions as large as those of `Ingest`, and that as
+the batches of a worker (one item a 500 rows), with the ledger, schema checks and all. The ratio is what counts.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import duckdb
 import pyarrow as pa
 
 from tui_runner.store.database import STORAGE_VERSION, Database
-from tui_runner.store.ingest import ROW_GROUP, Ingest
+from tui_runner.store.ingest import MAX_ROWS, Ingest
 from tui_runner.store.ledger import Ledger
 from tui_runner.store.records import ITEMS, Batch, RunRecord
 
@@ -75,8 +75,8 @@ def bare(folder: Path, work: list[Batch]) -> float:
     connection.register("incoming", table.slice(0, 0))
     connection.execute("CREATE TABLE results AS FROM incoming")
     started = time.perf_counter()
-    for first in range(0, table.num_rows, ROW_GROUP):
-        connection.register("incoming", table.slice(first, ROW_GROUP))
+    for first in range(0, table.num_rows, MAX_ROWS):
+        connection.register("incoming", table.slice(first, MAX_ROWS))
         connection.execute("INSERT INTO results FROM incoming")
     connection.execute("CHECKPOINT")
     seconds = time.perf_counter() - started

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line import CommandLine
 
 from tui_runner.engine.runner import Runner
 from tui_runner.engine.snapshot import Snapshot
@@ -110,3 +111,11 @@ def rows(tmp_path: Path) -> Callable[..., list[tuple[Any, ...]]]:
             database.close()
 
     return fetch
+
+
+@pytest.fixture(scope="session")
+def cli() -> Iterator[CommandLine]:
+    """Calls `tui-runner` in processes of its own: `cli("run", job, cwd=tmp_path).code`."""
+    line = CommandLine()
+    yield line
+    line.close()

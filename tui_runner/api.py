@@ -5,18 +5,18 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tui_runner.engine.plan import RunPlan
-from tui_runner.engine.runner import Runner
 from tui_runner.engine.snapshot import Snapshot
 from tui_runner.errors import UserError
-from tui_runner.headless import Headless
-from tui_runner.inputs import items_source
+from tui_runner.headless import Lines
+from tui_runner.inputs import Source, items_source
 from tui_runner.job import Job
 from tui_runner.request import RunRequest, plan_job
+from tui_runner.script import end_if_loading
+from tui_runner.start import is_terminal, open_run, watcher
+from tui_runner.wording import quoted
 
 
 def run(
@@ -32,6 +32,9 @@ def run(
 ) -> Snapshot:
     """Run a job to its end and return how it ended.
 
+    An unfinished run of the same job, input and parameters goes on. Ctrl-C stops the run in order, as `tui-runner run`
+    does, and then raises `KeyboardInterrupt`; a second one ends the run at once.
+
     Args:
         job: a function with `@job`, defined in a file or an importable module: workers load it from there.
         items: what to run it over; a `SOURCE` as on the command line, or any iterable; None for the job's own items.
@@ -39,13 +42,15 @@ def run(
         params: job parameters.
         limit: only the first so many items.
         new: start a new run even when an unfinished one of the same job, input and parameters could go on.
-        progress: whether a progress line goes to standard error.
+        progress: whether a progress line and a summary go to standard error.
         settings: settings of this run, by name.
 
     Raises:
         UserError: something in the arguments is wrong; nothing has been written.
         DatabaseError: the database cannot be used.
+        KeyboardInterrupt: Ctrl-C; what was finished is written, and the same call goes on with the rest.
     """
+    end_if_loading()
     if not isinstance(job, Job):
         raise UserError("run() takes a job", do="put @job before the function")
     request = RunRequest(
@@ -57,14 +62,21 @@ def run(
         limit=limit,
         new=new,
     )
-    source = None if items is None or isinstance(items, str) else items_source(items)
-    plan: RunPlan = plan_job(job, request, folder=Path.cwd(), environ=os.environ, source=source)
-    runner = Runner(replace(plan, stay_paused=False))
-    runner.open()
+    here = Path.cwd()
+    source = None if items is None or isinstance(items, str) else _source(items)
+    plan = plan_job(job, request, folder=here, environ=os.environ, source=source)
+    runner = open_run(plan)
+    lines = Lines(sys.stderr, is_terminal(sys.stderr)) if progress and sys.stderr is not None else None
     try:
-        Headless(
-            runner, events=None, people=sys.stderr if progress else None, live=sys.stderr.isatty(), signals=False
-        ).run()
+        watcher(runner, events=None, lines=lines, folder=here, signals=False).run()
         return runner.snapshot()
     finally:
         runner.close()
+
+
+def _source(items: Iterable[Any]) -> Source:
+    if hasattr(items, "__dataframe__") or hasattr(items, "__arrow_c_stream__"):
+        raise UserError(f"items are a {type(items).__name__}", "run()", "give its rows as a list of dicts")
+    if not isinstance(items, Iterable) or isinstance(items, bytes):
+        raise UserError(f"{quoted(items)} cannot be iterated", "run()", "give a list, a range or a generator")
+    return items_source(items)

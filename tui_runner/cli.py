@@ -5,10 +5,13 @@ Heavy libraries are imported by the commands that need them: `tui-runner --versi
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import sys
+import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -16,24 +19,26 @@ from tui_runner import __version__
 from tui_runner.errors import EXIT_KILLED, EXIT_OK, EXIT_USAGE, UserError
 from tui_runner.safe_text import safe_text
 
-if TYPE_CHECKING:
-    from tui_runner.engine.runner import Runner
-    from tui_runner.request import RunRequest
+EXIT_FAULT = 70
+"""A fault of tui-runner's own, as in sysexits.h; Python's 1 would say that some items failed."""
+
+_DEBUG = "--debug"
 
 app = typer.Typer(
     name="tui-runner",
     help=(
         "Run a function over a very long list of inputs: flat memory, live dashboard, results in DuckDB.\n\n"
-        "Execution at least once, recording exactly once: kill it at any instant, start it again, and every item's "
-        "rows are in the table once."
+        "\b\n"
+        "The promise: execution at least once, recording exactly once.\n"
+        "Kill it at any instant, start it again, and every item's rows\n"
+        "are in the table once: none lost, none twice."
     ),
     no_args_is_help=True,
+    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-_debug = "--debug"
 
 JobArgument = Annotated[
     str, typer.Argument(metavar="JOB", help="file.py, file.py:function, package.module:function, or a sample's name.")
@@ -56,42 +61,72 @@ HeadlessOption = Annotated[
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Without the dashboard: one JSON event a line on standard output.")
 ]
-QuietOption = Annotated[bool, typer.Option("--quiet", help="Without the dashboard: no progress line.")]
+QuietOption = Annotated[
+    bool, typer.Option("--quiet", help="Without the dashboard, and without a word unless something is wrong.")
+]
 ThemeOption = Annotated[str | None, typer.Option("--theme", metavar="NAME", help="Colours of the dashboard.")]
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its code."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    debug = _debug in arguments
-    if debug:
-        arguments = [argument for argument in arguments if argument != _debug]
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    debug = _DEBUG in arguments
+    _prepare_streams()
     try:
-        code = app(args=arguments, prog_name="tui-runner", standalone_mode=False)
+        code = app(args=_without_debug(arguments) or ["--help"], prog_name="tui-runner", standalone_mode=False)
+        sys.stdout.flush()
     except UserError as error:
-        if debug:
-            raise
-        code = _complain(str(error), error.exit_code)
-    except typer.Abort:
-        code = EXIT_KILLED
-    except KeyboardInterrupt:
-        code = EXIT_KILLED
+        code = _complain(str(error), error.exit_code, debug)
+    except (KeyboardInterrupt, typer.Abort):
+        code = _complain("interrupted", EXIT_KILLED, debug)
     except BrokenPipeError:
-        # Whoever read our output has had enough; Python would complain when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
         code = EXIT_OK
     except Exception as error:
-        format_message = getattr(error, "format_message", None)
-        if format_message is None:
-            raise
-        usage = getattr(getattr(error, "ctx", None), "command_path", "tui-runner")
-        code = _complain(f"{format_message()} See: {usage} --help", EXIT_USAGE)
+        code = _unexpected(error, debug)
     sys.exit(code)
 
 
-def _complain(text: str, code: int) -> int:
+def _prepare_streams() -> None:
+    """Make sure that there is something to write to, and that every character can be written."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # `>&-`
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 - open until the end
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _without_debug(arguments: list[str]) -> list[str]:
+    """The arguments without `--debug`, which may stand before or after the command, but not behind `--`."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    return [argument for argument in arguments[:end] if argument != _DEBUG] + arguments[end:]
+
+
+def _complain(text: str, code: int, debug: bool) -> int:
+    if debug:
+        print(safe_text(traceback.format_exc(), newlines=True), file=sys.stderr, end="")
     print(f"tui-runner: {safe_text(text)}", file=sys.stderr)
     return code
+
+
+def _unexpected(error: Exception, debug: bool) -> int:
+    """Anything but a `UserError`: a wrong command line, output that cannot be written, or a fault of our own."""
+    format_message = getattr(error, "format_message", None)
+    if format_message is not None:
+        usage = getattr(getattr(error, "ctx", None), "command_path", "tui-runner")
+        message = " ".join(format_message().split()).rstrip(".")
+        return _complain(f"{message}; see: {usage} --help", EXIT_USAGE, debug)
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EIO, errno.EDQUOT):
+        _discard_output()
+        return _complain(f"the output cannot be written: {error.strerror}", EXIT_USAGE, debug)
+    return _complain(f"a fault of tui-runner's own, please report it: {type(error).__name__}", EXIT_FAULT, True)
+
+
+def _discard_output() -> None:
+    """Nobody reads our output any more, or nothing can be written: Python would complain when it flushes at exit."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _version(wanted: bool) -> None:
@@ -104,6 +139,9 @@ def _version(wanted: bool) -> None:
 def _options(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option(_DEBUG, help="Show the traceback of an error; may stand behind the command, too.")
     ] = False,
 ) -> None:
     """Options of tui-runner itself."""
@@ -118,21 +156,23 @@ def run(
     ] = None,
     input: InputOption = None,
     set_: SetOption = None,
-    limit: Annotated[int | None, typer.Option(metavar="N", min=0, help="Only the first N items.")] = None,
-    chunk_size: Annotated[int | None, typer.Option(metavar="N", help="Items a chunk.")] = None,
-    open_chunks: Annotated[int | None, typer.Option(metavar="N", help="Chunks that are worked on at once.")] = None,
-    threads: Annotated[int | None, typer.Option(metavar="N", help="Items at once, over all workers.")] = None,
-    workers: Annotated[int | None, typer.Option(metavar="N", help="Worker processes.")] = None,
+    limit: Annotated[int | None, typer.Option(metavar="N", help="Only the first N items.")] = None,
+    chunk_size: Annotated[str | None, typer.Option(metavar="N", help="Items a chunk.")] = None,
+    open_chunks: Annotated[str | None, typer.Option(metavar="N", help="Chunks that are worked on at once.")] = None,
+    threads: Annotated[str | None, typer.Option(metavar="N", help="Items at once, over all workers.")] = None,
+    workers: Annotated[str | None, typer.Option(metavar="N", help="Worker processes.")] = None,
     backend: Annotated[str | None, typer.Option(metavar="NAME", help="process, or inline for debugging.")] = None,
-    retries: Annotated[int | None, typer.Option(metavar="N", help="Attempts after the first one.")] = None,
-    timeout: Annotated[float | None, typer.Option(metavar="SECONDS", help="Longest time of an attempt.")] = None,
-    rate: Annotated[float | None, typer.Option(metavar="N", help="Items started per second, at most.")] = None,
-    per_host: Annotated[int | None, typer.Option(metavar="N", help="Requests at once to one host, at most.")] = None,
+    retries: Annotated[str | None, typer.Option(metavar="N", help="Attempts after the first one.")] = None,
+    timeout: Annotated[str | None, typer.Option(metavar="SECONDS", help="Longest time of an attempt, or none.")] = None,
+    rate: Annotated[str | None, typer.Option(metavar="N", help="Items started per second, at most, or none.")] = None,
+    per_host: Annotated[
+        str | None, typer.Option(metavar="N", help="Requests at once to one host, at most, or none.")
+    ] = None,
     max_failures: Annotated[
-        str | None, typer.Option(metavar="N|P%", help="Stop in order when more items than this failed.")
+        str | None, typer.Option(metavar="N|P%", help="Stop in order when more items than this failed, or none.")
     ] = None,
     grace: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="How long items in flight may take when the run is stopped.")
+        str | None, typer.Option(metavar="SECONDS", help="How long items in flight may take when the run is stopped.")
     ] = None,
     new: Annotated[bool, typer.Option("--new", help="Start a new run, whatever is unfinished.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an unfinished run, or fail.")] = False,
@@ -156,12 +196,12 @@ def run(
         "max_failures": max_failures,
         "grace": grace,
     }
-    show = _Show(headless, json, quiet, theme)
-    from tui_runner.request import RunRequest
+    from tui_runner.foreground import Display, run_in_foreground
+    from tui_runner.request import RunRequest, assignments
 
     request = RunRequest(
         job=job,
-        params=_parameters(set_),
+        params=assignments(set_ or []),
         settings={name: value for name, value in given.items() if value is not None},
         database=db,
         input=input,
@@ -169,22 +209,30 @@ def run(
         new=new,
         resume=resume,
     )
-    return show.run(request)
+    return run_in_foreground(request, Display(headless, json, quiet, theme))
 
 
 @app.command()
 def resume(
     db: DatabaseArgument,
-    run: RunArgument = None,
+    run: Annotated[
+        int | None, typer.Argument(metavar="[RUN]", help="Number of the run; the newest unfinished one by default.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="A secret parameter: secrets are not in the database."),
+    ] = None,
     headless: HeadlessOption = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
     theme: ThemeOption = None,
 ) -> int:
     """Go on with an unfinished run; its job, input and settings are in the database."""
-    from tui_runner.request import resume_request
+    from tui_runner.foreground import Display, run_in_foreground
+    from tui_runner.request import assignments, resume_request
 
-    return _Show(headless, json, quiet, theme).run(resume_request(db, run))
+    request = resume_request(db, run, assignments(set_ or []))
+    return run_in_foreground(request, Display(headless, json, quiet, theme))
 
 
 @app.command("try")
@@ -195,11 +243,11 @@ def try_(
     set_: SetOption = None,
 ) -> int:
     """Call JOB with its first items, here and now; show the rows and their columns, write nothing."""
-    from tui_runner.request import RunRequest
+    from tui_runner.request import RunRequest, assignments
     from tui_runner.trial import run_trial
 
-    request = RunRequest(job=job, params=_parameters(set_), input=input, limit=count)
-    return run_trial(request, folder=Path.cwd(), environ=os.environ, out=sys.stdout)
+    request = RunRequest(job=job, params=assignments(set_ or []), input=input, limit=count)
+    return run_trial(request, sys.stdout)
 
 
 @app.command()
@@ -264,67 +312,3 @@ def doctor() -> int:
     from tui_runner.doctor import examine
 
     return examine(sys.stdout)
-
-
-def _parameters(assignments: list[str] | None) -> dict[str, object]:
-    """`KEY=VALUE`s as a mapping."""
-    params: dict[str, object] = {}
-    for assignment in assignments or ():
-        key, equals, value = assignment.partition("=")
-        if not equals or not key.strip():
-            raise UserError(f"{assignment!r} is no KEY=VALUE", "--set", "write --set name=value")
-        params[key.strip()] = value
-    return params
-
-
-class _Show:
-    """How a run is shown: on the dashboard, or without a screen."""
-
-    def __init__(self, headless: bool | None, json: bool, quiet: bool, theme: str | None) -> None:
-        if json and headless is False:
-            raise UserError("--json and --tui exclude each other", do="leave one of them out")
-        terminal = sys.stdin.isatty() and sys.stdout.isatty()
-        if headless is False and not terminal:
-            raise UserError("the dashboard needs a terminal", "--tui", "run it with --headless here")
-        self._headless = json or quiet or not terminal if headless is None else headless or json
-        self._json = json
-        self._quiet = quiet
-        self._theme = theme
-        self._events = sys.stdout
-        if self._headless:
-            # A job that prints while it is loaded or makes its items must not get between the JSON events.
-            sys.stdout = sys.stderr
-
-    def run(self, request: RunRequest) -> int:
-        """Run what was asked for and return the exit code."""
-        from dataclasses import replace
-
-        from tui_runner.engine.runner import Runner
-        from tui_runner.request import plan_run
-
-        request = replace(request, stay_paused=not self._headless)
-        runner = Runner(plan_run(request, folder=Path.cwd(), environ=os.environ))
-        runner.open()
-        try:
-            return self._watch(runner) if self._headless else self._dashboard(runner)
-        finally:
-            runner.close()
-
-    def _watch(self, runner: Runner) -> int:
-        from tui_runner.headless import Headless
-
-        live = sys.stderr.isatty()
-        people: Any = None if self._quiet or (self._json and not live) else sys.stderr
-        return Headless(runner, events=self._events if self._json else None, people=people, live=live).run()
-
-    def _dashboard(self, runner: Runner) -> int:
-        from tui_runner.headless import exit_code, summary
-        from tui_runner.tui.app import run_app
-
-        run_app(runner, theme=self._theme)
-        runner.join()
-        snapshot = runner.snapshot()
-        print(summary(snapshot))
-        if snapshot.reason:
-            print(safe_text(snapshot.reason))
-        return exit_code(snapshot)

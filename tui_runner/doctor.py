@@ -27,12 +27,13 @@ from tui_runner.store.database import Database
 _LIBRARIES = ("textual", "httpx", "psutil", "duckdb", "typer", "pyarrow", "textual-fastdatatable")
 _LOW_SPACE = 1 << 30
 _FEW_FILES = 1024
+_ITEMS = 2
 
 
 def examine(out: TextIO) -> int:
     """Print a line a check; the exit code says whether all of them passed."""
     checks: list[tuple[str, Callable[[], str]]] = [
-        ("tui-runner", lambda: f"{__version__}, Python {platform.python_version()}, {platform.platform()}"),
+        ("tui-runner", _program),
         ("libraries", lambda: ", ".join(f"{name} {version(name)}" for name in _LIBRARIES)),
         ("bundled files", _bundled),
         ("machine", _machine),
@@ -49,7 +50,12 @@ def examine(out: TextIO) -> int:
             mark, text = "✘", f"{type(error).__name__}: {error}"
             failed += 1
         out.write(f"{mark} {name}: {safe_text(text)}\n")
+        out.flush()
     return EXIT_USAGE if failed else EXIT_OK
+
+
+def _program() -> str:
+    return f"{__version__}, Python {platform.python_version()}, {platform.platform()}"
 
 
 def _bundled() -> str:
@@ -80,14 +86,12 @@ def _terminal() -> str:
 
 def _run() -> str:
     """Run a sample in a worker process, and read its rows back."""
-    with tempfile.TemporaryDirectory() as folder:
+    job = load_job(str(bundled("sample_jobs") / "tables.py"))
+    with tempfile.TemporaryDirectory(prefix="tui-runner-doctor-") as folder:
         path = Path(folder) / "doctor.duckdb"
-        snapshot = run(load_job("tables"), database=path, limit=2, progress=False)
-        database = Database.open(path)
-        try:
-            found = database.cursor().sql('SELECT count(*) FROM "tables"').fetchall()[0][0]
-        finally:
-            database.close()
-        if not snapshot.rows or found != snapshot.rows:
+        snapshot = run(job, database=path, limit=_ITEMS, progress=False, table="tables")
+        with Database.open(path, create=False) as database:
+            found: int = database.cursor().sql("SELECT count(*) FROM main.tables").fetchall()[0][0]
+        if not snapshot.rows or found != snapshot.rows or snapshot.items_done != _ITEMS:
             raise RuntimeError(f"{snapshot.rows} rows were returned and {found} stored: {snapshot.reason}")
     return f"{found} rows through a worker process into DuckDB and back"

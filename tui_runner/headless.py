@@ -1,36 +1,86 @@
-"""The same run without a screen: a progress line for people, or JSON events for programs."""
+"""The same run without a screen: a progress line for people, or JSON events for programs.
+
+The run is what matters. Whoever reads what is said of it may go away: from then on nothing is said to them, and the
+run goes on. But it never goes on without being watched: whatever ends the watching stops it in order first.
+"""
 
 from __future__ import annotations
 
-import json
+import contextlib
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
-from datetime import UTC, datetime
+from contextlib import contextmanager
 from types import FrameType
-from typing import Any, TextIO
+from typing import TextIO
 
 from tui_runner.engine.chunk import RunState
 from tui_runner.engine.control import RunControl
-from tui_runner.engine.snapshot import ChunkView, Snapshot
+from tui_runner.engine.snapshot import Snapshot
 from tui_runner.errors import EXIT_ITEMS_FAILED, EXIT_KILLED, EXIT_OK, EXIT_STOPPED, EXIT_USAGE
-from tui_runner.formatting import count, duration, rate, size
+from tui_runner.json_events import JsonEvents
+from tui_runner.run_lines import closing_lines, cut_to, nothing_ran, progress_line
 from tui_runner.safe_text import safe_text
 
 _POLL_SECONDS = 0.25
-_PROGRESS_EVENT_SECONDS = 1.0
-_PLAIN_LINE_SECONDS = 30.0
-"""Between progress lines when they go to a file: 1,200 lines in ten hours."""
+_FIRST_LINE_SECONDS = 5.0
+"""Before the first progress line that goes to a file: a run that is shorter needs none."""
+_LINE_SECONDS = 30.0
+"""Between two of them: 1,200 lines in ten hours."""
+_ERASE_REST = "\x1b[K"
 
 
 def exit_code(snapshot: Snapshot) -> int:
     """The exit code that a run which has ended stands for."""
     if snapshot.state is RunState.FINISHED:
         return EXIT_ITEMS_FAILED if snapshot.items_failed or snapshot.items_cancelled else EXIT_OK
-    if snapshot.state is RunState.FAILED and snapshot.items_finished == snapshot.items_skipped:
-        return EXIT_USAGE
-    return EXIT_STOPPED
+    return EXIT_USAGE if nothing_ran(snapshot) else EXIT_STOPPED
+
+
+class Lines:
+    """Lines of text for people; on a terminal the last one can be overwritten.
+
+    Args:
+        out: where to.
+        live: whether that is a terminal.
+    """
+
+    def __init__(self, out: TextIO, live: bool) -> None:
+        self.live = live
+        self._out: TextIO | None = out
+        self._dirty = False
+
+    def say(self, line: str) -> None:
+        """A line that stays."""
+        self._write(f"\r{_ERASE_REST}{line}\n" if self._dirty else f"{line}\n")
+        self._dirty = False
+
+    def overwrite(self, line: str) -> None:
+        """A line that the next one takes the place of, cut to the width of the terminal."""
+        # The last column stays free: a cursor behind it may already be in the next line.
+        self._write(f"\r{cut_to(line, self._columns() - 1)}{_ERASE_REST}")
+        self._dirty = True
+
+    def clear(self) -> None:
+        """Take away a line that could be overwritten."""
+        if self._dirty:
+            self._write(f"\r{_ERASE_REST}")
+            self._dirty = False
+
+    def _columns(self) -> int:
+        try:
+            return os.get_terminal_size(self._out.fileno()).columns or 80 if self._out else 80
+        except (OSError, ValueError):
+            return 80
+
+    def _write(self, text: str) -> None:
+        if self._out is not None:
+            try:
+                self._out.write(text)
+                self._out.flush()
+            except (OSError, ValueError):  # nobody reads any more, or it was closed
+                self._out = None
 
 
 class Headless:
@@ -38,10 +88,12 @@ class Headless:
 
     Args:
         control: the run.
-        events: where JSON events go, one a line; None for none.
-        people: where the progress line goes; None for none.
-        live: whether `people` is a terminal, on which a line can be overwritten.
-        signals: whether Ctrl-C and SIGTERM are taken for commands to stop.
+        events: takes JSON events; None for none.
+        lines: takes the progress line, news and the summary; None for none.
+        database: path of the database, as one would write it here.
+        go_on: how to go on with the run if it does not finish.
+        grace: seconds that items in flight have when the run is stopped, for the message about it.
+        signals: whether Ctrl-C, SIGTERM and SIGHUP are taken for commands to stop; only in the main thread.
         clock: monotonic seconds.
     """
 
@@ -49,218 +101,139 @@ class Headless:
         self,
         control: RunControl,
         *,
-        events: TextIO | None,
-        people: TextIO | None,
-        live: bool,
+        events: JsonEvents | None,
+        lines: Lines | None,
+        database: str,
+        go_on: str,
+        grace: float,
         signals: bool = True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._control = control
         self._events = events
-        self._people = people
-        self._live = live
+        self._lines = lines
+        self._database = database
+        self._go_on = go_on
+        self._grace = grace
         self._take_signals = signals
         self._clock = clock
-        self._next_event = self._next_line = clock()
-        self._ended_chunks: set[int] = set()
-        self._seen_chunks = 0
-        self._line_width = 0
+        self._began = clock()
+        self._next_line = self._began + _FIRST_LINE_SECONDS
         self._told_at = -1.0
-        self._killed = False
+        self._stopping = False
+        self._interrupts = 0
 
     def run(self) -> int:
-        """Start the run, watch it to its end, and return the exit code."""
-        with self._signals() if self._take_signals else nullcontext():
+        """Start the run, watch it to its end, and return the exit code.
+
+        Raises:
+            DatabaseError: the database took no more rows.
+            BaseException: whatever else ended the watching, an interrupt that is not taken for a command, say. The
+                run has ended then, too.
+        """
+        with self._signals() if self._take_signals else contextlib.nullcontext():
             self._control.start()
-            self._emit(self._control.snapshot(), "run_started", self._description(self._control.snapshot()))
-            while not self._control.join(_POLL_SECONDS):
-                self._look(self._control.snapshot())
+            try:
+                self._watch()
+            except BaseException as error:
+                self._stop_in_order()
+                self._finish(self._control.snapshot(), in_words=isinstance(error, KeyboardInterrupt))
+                raise
         snapshot = self._control.snapshot()
-        self._look(snapshot)
         self._finish(snapshot)
-        return EXIT_KILLED if self._killed else exit_code(snapshot)
+        return EXIT_KILLED if self._interrupts > 1 and snapshot.state is RunState.STOPPED else exit_code(snapshot)
+
+    def _watch(self) -> None:
+        if self._events is not None:
+            self._events.started(self._control.snapshot(), self._clock())
+        while not self._control.join(_POLL_SECONDS):
+            self._look(self._control.snapshot())
+
+    def _stop_in_order(self) -> None:
+        """Drain, however the watching ended; an interrupt meanwhile ends the run at once."""
+        try:
+            self._control.stop()
+            self._wait()
+        except KeyboardInterrupt:
+            self._control.kill()
+            self._wait()
+
+    def _wait(self) -> None:
+        # It raises what went wrong with the run, after its end; the caller is about to raise something already.
+        with contextlib.suppress(Exception):
+            self._control.join()
+
+    # --- signals -------------------------------------------------------------------------------------------
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
-        """First Ctrl-C: drain. Second: end at once. SIGTERM: drain."""
-        interrupted = False
-
-        def interrupt(number: int, frame: FrameType | None) -> None:
-            nonlocal interrupted
-            if interrupted:
-                self._killed = True
-                self._control.kill()
-            else:
-                interrupted = True
-                self._control.stop()
-
-        before = {
-            signal.SIGINT: signal.signal(signal.SIGINT, interrupt),
-            signal.SIGTERM: signal.signal(signal.SIGTERM, lambda number, frame: self._control.stop()),
-        }
+        """Take signals for commands; what a handler does is put a command into the run's queue."""
+        handlers = {signal.SIGINT: self._interrupted, signal.SIGTERM: self._terminated}
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # what nohup asks for
+            handlers[signal.SIGHUP] = self._terminated
+        before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
         try:
             yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
+    def _interrupted(self, number: int, frame: FrameType | None) -> None:
+        """First Ctrl-C: drain. Second: end at once. Third: do not even wait for that."""
+        self._interrupts += 1
+        if self._interrupts == 1:
+            self._control.stop()
+        elif self._interrupts == 2:
+            self._control.kill()
+        else:
+            os._exit(EXIT_KILLED)
+
+    def _terminated(self, number: int, frame: FrameType | None) -> None:
+        self._control.stop()
+
+    # --- telling -------------------------------------------------------------------------------------------
+
     def _look(self, snapshot: Snapshot) -> None:
         now = self._clock()
-        if self._people is not None:
-            self._tell_news(snapshot)
-            if self._live:
-                self._overwrite(progress_line(snapshot))
-            elif now >= self._next_line:
-                self._next_line = now + _PLAIN_LINE_SECONDS
-                self._say(progress_line(snapshot))
         if self._events is not None:
-            for chunk in self._newly_ended(snapshot):
-                self._emit(snapshot, "chunk_finished", _chunk(chunk))
-            if now >= self._next_event:
-                self._next_event = now + _PROGRESS_EVENT_SECONDS
-                self._emit(snapshot, "progress", _progress(snapshot))
+            self._events.look(snapshot, now)
+        lines = self._lines
+        if lines is None:
+            return
+        self._tell_news(snapshot, lines)
+        if self._interrupts and not self._stopping:
+            self._stopping = True
+            lines.say(f"items in flight have {self._grace:g} s to finish; Ctrl-C again ends the run at once")
+        if lines.live:
+            lines.overwrite(progress_line(snapshot))
+        elif now >= self._next_line and self._is_news(snapshot, now):
+            self._next_line = now + _LINE_SECONDS
+            lines.say(progress_line(snapshot))
 
-    def _newly_ended(self, snapshot: Snapshot) -> Iterator[ChunkView]:
-        """Chunks that have ended since the last look, those that an earlier process ended left out."""
-        while self._seen_chunks < len(snapshot.chunks) and snapshot.chunks[self._seen_chunks].state.ended:
-            chunk = snapshot.chunks[self._seen_chunks]
-            self._seen_chunks += 1
-            if chunk.number in self._ended_chunks:
-                self._ended_chunks.discard(chunk.number)
-            elif chunk.skipped < chunk.items:
-                yield chunk
-        for chunk in snapshot.chunks[self._seen_chunks :]:
-            if chunk.state.ended and chunk.number not in self._ended_chunks:
-                self._ended_chunks.add(chunk.number)
-                if chunk.skipped < chunk.items:
-                    yield chunk
+    def _is_news(self, snapshot: Snapshot, now: float) -> bool:
+        """Whether something has happened, or nothing for so long that this is worth a line."""
+        return snapshot.items_finished > snapshot.items_skipped or now >= self._began + _LINE_SECONDS
 
-    def _tell_news(self, snapshot: Snapshot) -> None:
+    def _tell_news(self, snapshot: Snapshot, lines: Lines) -> None:
+        told = self._told_at
         for event in snapshot.events:
-            if event.at > self._told_at:
-                self._told_at = event.at
-                self._say(f"{event.level.lower()}: {safe_text(event.text)}")
+            if event.at <= told:
+                continue
+            self._told_at = max(self._told_at, event.at)
+            # The reason of a run that could not begin is said once, at its end.
+            if event.text != f"stopping: {snapshot.reason}" or snapshot.items_finished > snapshot.items_skipped:
+                lines.say(f"{event.level.lower()}: {safe_text(event.text)}")
 
-    def _finish(self, snapshot: Snapshot) -> None:
-        self._emit(snapshot, "run_finished", _totals(snapshot))
-        if self._people is None:
+    def _finish(self, snapshot: Snapshot, *, in_words: bool = True) -> None:
+        """Tell how it ended; `in_words` is false when whoever catches the error says it better."""
+        if self._events is not None:
+            self._events.look(snapshot, self._clock())
+            self._events.finished(snapshot)
+        if self._lines is None:
             return
-        self._say(summary(snapshot))
-        for group in snapshot.errors[:5]:
-            self._say(f"  {count(group.count)} × {safe_text(group.type)}: {safe_text(group.text, limit=200)}")
-        if snapshot.reason:
-            self._say(safe_text(snapshot.reason))
-
-    def _description(self, snapshot: Snapshot) -> dict[str, object]:
-        return {
-            "job": snapshot.job,
-            "table": snapshot.table,
-            "database": snapshot.database,
-            "items_total": snapshot.items_total,
-            "threads": snapshot.threads,
-        }
-
-    def _emit(self, snapshot: Snapshot, event: str, fields: dict[str, Any]) -> None:
-        if self._events is None:
-            return
-        head = {"event": event, "time": datetime.now(UTC).isoformat(), "run_id": snapshot.run_id}
-        self._events.write(json.dumps(head | fields) + "\n")
-        self._events.flush()
-
-    def _say(self, line: str) -> None:
-        """A line that stays."""
-        if self._people is not None:
-            clear = "\r" + " " * self._line_width + "\r" if self._line_width else ""
-            self._people.write(f"{clear}{line}\n")
-            self._people.flush()
-            self._line_width = 0
-
-    def _overwrite(self, line: str) -> None:
-        """A line that takes the place of the one before."""
-        if self._people is not None:
-            self._people.write("\r" + line.ljust(self._line_width))
-            self._people.flush()
-            self._line_width = len(line)
-
-
-def progress_line(snapshot: Snapshot) -> str:
-    """One line on how far a run is; shorter than 120 characters in all but extreme cases."""
-    total = snapshot.items_total
-    if total:
-        share = f"{100 * snapshot.items_finished / total:5.1f} %  "
-        items = f"{snapshot.items_finished:,}/{total:,}"
-    else:
-        share, items = "", f"{snapshot.items_finished:,} items, unknown total"
-    parts = [
-        f"{safe_text(snapshot.job)} run {snapshot.run_id}",
-        f"{share}{items}",
-        f"{rate(snapshot.items_per_second)} items/s",
-        f"{rate(snapshot.rows_per_second)} rows/s",
-    ]
-    if snapshot.items_failed:
-        parts.append(f"failed {count(snapshot.items_failed)}")
-    parts.append(size(snapshot.app_rss + snapshot.workers_rss))
-    if snapshot.state is not RunState.RUNNING:
-        parts.append(snapshot.state.value)
-    elif snapshot.stalled_seconds is not None:
-        parts.append(f"stalled for {duration(snapshot.stalled_seconds)}")
-    elif snapshot.eta_seconds is not None:
-        parts.append(f"ETA {duration(snapshot.eta_seconds[1])}")
-    return "  ".join(parts)
-
-
-def summary(snapshot: Snapshot) -> str:
-    """One line on a run that has ended."""
-    parts = [f"{count(snapshot.items_done)} done"]
-    if snapshot.items_failed:
-        parts.append(f"{count(snapshot.items_failed)} failed")
-    if snapshot.items_cancelled:
-        parts.append(f"{count(snapshot.items_cancelled)} cancelled")
-    done = ", ".join(parts)
-    return (
-        f"{safe_text(snapshot.job)} run {snapshot.run_id} {snapshot.state}: {done}, {count(snapshot.rows)} rows in "
-        f"{duration(snapshot.elapsed)} → table {safe_text(snapshot.table)} in {safe_text(snapshot.database)}"
-    )
-
-
-def _progress(snapshot: Snapshot) -> dict[str, object]:
-    return {
-        "state": snapshot.state.value,
-        "items_total": snapshot.items_total,
-        "items_done": snapshot.items_done,
-        "items_failed": snapshot.items_failed,
-        "rows": snapshot.rows,
-        "in_flight": snapshot.in_flight,
-        "items_per_second": round(snapshot.items_per_second, 3),
-        "rows_per_second": round(snapshot.rows_per_second, 3),
-        "eta_seconds": None if snapshot.eta_seconds is None else round(snapshot.eta_seconds[1], 1),
-        "rss_bytes": snapshot.app_rss + snapshot.workers_rss,
-    }
-
-
-def _chunk(chunk: ChunkView) -> dict[str, object]:
-    return {
-        "chunk": chunk.number,
-        "state": chunk.state.value,
-        "items": chunk.items,
-        "done": chunk.done,
-        "failed": chunk.failed,
-        "retries": chunk.retries,
-        "rows": chunk.rows,
-        "seconds": round(chunk.elapsed, 3),
-    }
-
-
-def _totals(snapshot: Snapshot) -> dict[str, object]:
-    return {
-        "state": snapshot.state.value,
-        "reason": snapshot.reason,
-        "items_total": snapshot.items_total,
-        "items_done": snapshot.items_done,
-        "items_failed": snapshot.items_failed,
-        "items_cancelled": snapshot.items_cancelled,
-        "items_skipped": snapshot.items_skipped,
-        "rows": snapshot.rows,
-        "retries": snapshot.retries,
-        "seconds": round(snapshot.elapsed, 3),
-    }
+        if not in_words:
+            self._lines.clear()
+        else:
+            self._tell_news(snapshot, self._lines)
+            for line in closing_lines(snapshot, self._database, self._go_on):
+                self._lines.say(line)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import glob
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 from tui_runner.engine.chunk import RunState
 from tui_runner.engine.plan import RunPlan
@@ -13,9 +16,18 @@ from tui_runner.inputs import Source, items_source, open_source
 from tui_runner.job import Job
 from tui_runner.loading import load_job
 from tui_runner.parameters import bind, jsonable
-from tui_runner.settings import read_config, resolve
+from tui_runner.settings import Settings, read_config, resolve
 from tui_runner.store.database import Database
 from tui_runner.store.ledger import Ledger
+from tui_runner.store.records import RunRecord
+from tui_runner.wording import plain, quoted
+
+STANDARD_INPUT = "-"
+"""The `SOURCE` that can be read once only."""
+PROGRAM_INPUT = "items of a program"
+"""Stands in the ledger for items that a Python program gave: only that program can give them again."""
+_HIDDEN = "***"
+"""Stands in the ledger for a secret."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +43,9 @@ class RunRequest:
         limit: only the first so many items.
         new: start a new run in any case.
         resume: go on with an unfinished run in any case.
-        run_id: go on with this very run.
+        run_id: go on with this very run; `params` and `settings` are those of its ledger.
         stay_paused: whether a run that was paused comes back paused.
+        folder: where relative paths start; None for the current folder.
     """
 
     job: str
@@ -45,6 +58,35 @@ class RunRequest:
     resume: bool = False
     run_id: int | None = None
     stay_paused: bool = False
+    folder: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSettings(Settings):
+    """Settings as the ledger keeps them: with what else a run needs to go on as it was begun.
+
+    Attributes:
+        limit: only the first so many items; None for all.
+        folder: where relative paths started; None when its name is no text.
+    """
+
+    limit: int | None = None
+    folder: str | None = None
+
+
+def assignments(texts: Sequence[str]) -> dict[str, object]:
+    """`KEY=VALUE`s as a mapping; the last of several values for one key counts.
+
+    Raises:
+        UserError: one of them is no `KEY=VALUE`.
+    """
+    params: dict[str, object] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip():
+            raise UserError(f"{quoted(text)} is no KEY=VALUE", "--set", "write --set name=value")
+        params[key.strip()] = value
+    return params
 
 
 def plan_run(request: RunRequest, *, folder: Path, environ: Mapping[str, str]) -> RunPlan:
@@ -52,40 +94,49 @@ def plan_run(request: RunRequest, *, folder: Path, environ: Mapping[str, str]) -
 
     Args:
         request: what was asked for.
-        folder: where relative paths start and the configuration is looked for.
+        folder: where relative paths start and the configuration is looked for, unless the request says.
         environ: environment variables.
 
     Raises:
         UserError: something in the request is wrong; nothing has been written.
     """
-    return plan_job(load_job(request.job, folder=folder), request, folder=folder, environ=environ)
+    _check(request)
+    folder = request.folder or folder
+    job = load_job(request.job, folder=folder)
+    return plan_job(job, request, folder=folder, environ=environ)
 
 
 def plan_job(
-    job: Job, request: RunRequest, *, folder: Path, environ: Mapping[str, str], source: Source | None = None
+    job: Job,
+    request: RunRequest,
+    *,
+    folder: Path,
+    environ: Mapping[str, str],
+    source: Source | None = None,
 ) -> RunPlan:
-    """Like `plan_run`, for a job that is loaded, and an input that is open."""
-    if request.new and request.resume:
-        raise UserError("--new and --resume exclude each other", do="leave one of them out")
-    params = bind(job.parameters, request.params)
-    settings = resolve(
-        job=job.settings,
-        config=read_config(folder),
-        environ=environ,
-        command_line=request.settings,
-    )
-    database = request.database or folder / f"{job.name}.duckdb"
+    """Like `plan_run`, for a job that is loaded, and perhaps an input that is open."""
+    _check(request)
+    params = bind(job.parameters, request.params if request.run_id is None else _as_begun(job, request.params))
+    settings = resolve(job=job.settings, config=read_config(folder), environ=environ, command_line=request.settings)
+    if settings.backend.startswith("dask:"):
+        raise UserError("this version has no dask backend", "--backend", "use process")
+    # Who cannot be loaded by a worker has no path; better now than when the database is open.
+    name, _ = job.name, job.path
+    database = folder / (request.database or f"{name}.duckdb")
+    if request.resume and not database.exists():
+        raise UserError("no such database, so there is nothing to resume", plain(database), "leave out --resume")
     if source is None:
-        source = _source(job, params, request, database)
+        source = _source(job, params, request, folder, database)
+    else:
+        source.text = PROGRAM_INPUT
     by_name = job.check_input(source.columns)
-    source.select(job.wanted_columns(source.columns))
     return RunPlan(
         job=job,
         params=params,
         stored_params=jsonable(params),
-        settings=settings,
-        table=settings.table or job.name,
-        source=source,
+        settings=StoredSettings(**asdict(settings), limit=request.limit, folder=_storable(folder)),
+        table=settings.table or name,
+        source=source.select(job.wanted_columns(source.columns)),
         by_name=by_name,
         database=database,
         limit=request.limit,
@@ -96,46 +147,132 @@ def plan_job(
     )
 
 
-def _source(job: Job, params: Mapping[str, object], request: RunRequest, database: Path) -> Source:
-    if request.input is not None:
-        return open_source(request.input, database=database)
-    if job.has_items:
-        return items_source(job.make_items(params))
-    raise UserError(
-        "the job has no items of its own", job.name, f"give it an input (--input SOURCE), or add @{job.name}.items"
-    )
-
-
-def resume_request(database: Path, run: int | None) -> RunRequest:
+def resume_request(database: Path, run: int | None, secrets: Mapping[str, object] | None = None) -> RunRequest:
     """What was asked for when a run was begun, from its ledger.
 
     Args:
         database: a DuckDB file that tui-runner has written.
         run: number of the run; None for the newest that is not finished.
+        secrets: values of secret parameters, which no ledger keeps.
 
     Raises:
         DatabaseError: the database cannot be used.
-        UserError: there is no such run, or it is finished.
+        UserError: there is no such run, it is finished, or it cannot be begun again from here.
     """
-    opened = Database.open(database, create=False)
-    try:
-        ledger = Ledger(opened.cursor())
-        if run is None:
-            unfinished = (summary.record for summary in ledger.runs() if summary.record.state != RunState.FINISHED)
-            record = next(unfinished, None)
-            if record is None:
-                raise UserError("every run is finished", str(database), "start a new one with: tui-runner run JOB")
-        else:
-            record = ledger.run(run)
-            if record.state == RunState.FINISHED:
-                raise UserError(f"run {run} is finished", str(database), "start a new one with: tui-runner run JOB")
-    finally:
-        opened.close()
+    with Database.open(database, create=False) as opened:
+        record = _unfinished(Ledger(opened.cursor()), plain(database), run)
+    where = f"run {record.run_id} of {plain(database)}"
+    if record.input == STANDARD_INPUT:
+        raise UserError(
+            "its items came from standard input, which cannot be read again",
+            where,
+            f"run the same pipe again: … | tui-runner run {record.job_path} --input -",
+        )
+    if record.input == PROGRAM_INPUT:
+        raise UserError("a Python program gave its items", where, "run that program again")
+    params = dict(record.params)
+    for name, value in (secrets or {}).items():
+        if params.get(name) != _HIDDEN:
+            raise UserError(
+                f"{plain(name)} is no secret of it; a run keeps the parameters it was begun with",
+                where,
+                "start another one with: tui-runner run JOB --set …",
+            )
+        params[name] = value
+    known = {setting.name for setting in fields(Settings)}
+    # None would stand for a setting that was not given, and let the job's own come back.
+    settings = {name: "none" if value is None else value for name, value in record.settings.items() if name in known}
+    limit = record.settings.get("limit")
     return RunRequest(
         job=record.job_path,
-        params=record.params,
-        settings={name: value for name, value in record.settings.items() if value is not None},
-        database=database,
+        params=params,
+        settings=settings | {"table": record.table_name},
+        database=database.absolute(),
         input=record.input,
+        limit=limit if isinstance(limit, int) else None,
         run_id=record.run_id,
+        folder=_begun_in(record, where),
     )
+
+
+def _check(request: RunRequest) -> None:
+    """Find what contradicts itself before the user's code is loaded."""
+    if request.new and request.resume:
+        raise UserError("--new and --resume exclude each other", do="leave one of them out")
+    if request.limit is not None and request.limit < 0:
+        raise UserError(f"{request.limit} is not a whole number, 0 or more", "--limit")
+
+
+def _unfinished(ledger: Ledger, database: str, run: int | None) -> RunRecord:
+    do = "start a new one with: tui-runner run JOB"
+    if run is not None:
+        record = ledger.run(run)
+        if record.state == RunState.FINISHED:
+            raise UserError(f"run {run} is finished", database, do)
+        return record
+    runs = [summary.record for summary in ledger.runs()]
+    unfinished = [record for record in runs if record.state != RunState.FINISHED]
+    if not unfinished:
+        raise UserError("every run in it is finished" if runs else "no runs in it", database, do)
+    return unfinished[0]
+
+
+def _begun_in(record: RunRecord, where: str) -> Path | None:
+    """The folder that a run was begun in: relative paths in its parameters and in its job mean what they meant."""
+    text = record.settings.get("folder")
+    if not isinstance(text, str):
+        return None
+    if not Path(text).is_dir():
+        raise UserError(f"the folder {plain(text)}, which it was begun in, is gone", where, "make it again")
+    return Path(text)
+
+
+def _as_begun(job: Job, stored: Mapping[str, object]) -> dict[str, object]:
+    """The stored parameters without those that had their default: a default need not survive the way through text."""
+    defaults = {each.name: _as_stored(each.default) for each in job.parameters if not each.required}
+    return {
+        name: value
+        for name, value in stored.items()
+        if name not in defaults or value == _HIDDEN or value != defaults[name]
+    }
+
+
+def _as_stored(value: object) -> Any:
+    """`value` as it comes back from a ledger."""
+    return json.loads(json.dumps(jsonable(value)), parse_constant=str)
+
+
+def _source(job: Job, params: Mapping[str, object], request: RunRequest, folder: Path, database: Path) -> Source:
+    if request.input is not None:
+        return open_source(_located(request.input, folder), database=database, folder=folder)
+    if job.has_items:
+        return items_source(job.make_items(params))
+    name = plain(job.name)
+    raise UserError("the job has no items of its own", name, f"give it an input (--input SOURCE), or add @{name}.items")
+
+
+def _located(text: str, folder: Path) -> str:
+    """A `SOURCE` that means the same wherever it is read: files and globs with their full path."""
+    is_path = text.strip() and not text.startswith(("range:", "sql:")) and "://" not in text and "\0" not in text
+    if text == STANDARD_INPUT or not is_path:
+        return text
+    try:
+        path = Path(text).expanduser()
+    except RuntimeError:  # "~nobody"
+        path = Path(text)
+    if path.is_absolute():
+        return str(path)
+    if glob.has_magic(text) and not (folder / path).exists():
+        return f"{glob.escape(str(folder))}/{path}"
+    # Neither links nor ".." are followed: that is for whoever opens it.
+    return str(folder / path)
+
+
+def _storable(folder: Path) -> str | None:
+    """The folder's name, None when it is not UTF-8: JSON cannot hold it."""
+    text = str(folder.absolute())
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return None
+    return text

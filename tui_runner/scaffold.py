@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import keyword
+import re
 import shutil
 from pathlib import Path
 from typing import TextIO
 
 from tui_runner.errors import EXIT_OK, UserError
-from tui_runner.loading import sample_jobs
+from tui_runner.loading import SampleJob, sample_jobs
 from tui_runner.safe_text import safe_text
 
 _JOB = '''"""What this job does. Try it: tui-runner try {file} — run it: tui-runner run {file}"""
@@ -27,6 +29,8 @@ def items(*, last: int = 1000):
     """The inputs; any iterable, read lazily. Or give a file instead: --input urls.csv"""
     return range(1, last + 1)
 '''
+_TAKEN = frozenset({"current", "job", "items", "range", "dict", "int", "object"})
+"""Names that mean something else in the file."""
 
 
 def list_samples(out: TextIO) -> int:
@@ -34,7 +38,7 @@ def list_samples(out: TextIO) -> int:
     samples = sample_jobs()
     width = max((len(sample.name) for sample in samples), default=0)
     for sample in samples:
-        out.write(f"{sample.name:<{width}}  {safe_text(sample.doc)}\n")
+        out.write(f"{sample.name:<{width}}  {safe_text(sample.summary)}\n")
     out.write("Run one: tui-runner run NAME    Copy them all: tui-runner samples --copy DIR\n")
     return EXIT_OK
 
@@ -43,20 +47,33 @@ def copy_samples(folder: Path, out: TextIO) -> int:
     """Copy the sample jobs into `folder`, which is made when it does not exist; nothing is overwritten.
 
     Raises:
-        UserError: one of the files is there already, or the folder cannot be written.
+        UserError: one of the files is there already, or the folder cannot be written; then nothing was copied.
     """
     samples = sample_jobs()
-    for sample in samples:
-        if (folder / sample.path.name).exists():
-            raise UserError("is there already", str(folder / sample.path.name), "choose another folder")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for sample in samples:
-            shutil.copyfile(sample.path, folder / sample.path.name)
+            # A link that leads nowhere is there, too.
+            if (folder / sample.path.name).exists() or (folder / sample.path.name).is_symlink():
+                raise UserError("is there already", str(folder / sample.path.name), "choose another folder")
+        _copy(samples, folder)
     except OSError as error:
         raise UserError(f"cannot be written ({error.strerror})", str(folder), "choose another folder") from error
-    out.write(f"{len(samples)} jobs copied to {safe_text(str(folder))}\n")
+    number = "1 job" if len(samples) == 1 else f"{len(samples)} jobs"
+    out.write(f"{number} copied to {safe_text(str(folder))}\n")
     return EXIT_OK
+
+
+def _copy(samples: list[SampleJob], folder: Path) -> None:
+    copied: list[Path] = []
+    try:
+        for sample in samples:
+            copied.append(folder / sample.path.name)
+            shutil.copyfile(sample.path, copied[-1])
+    except BaseException:
+        for path in copied:
+            path.unlink(missing_ok=True)
+        raise
 
 
 def write_job(file: Path, out: TextIO) -> int:
@@ -67,10 +84,13 @@ def write_job(file: Path, out: TextIO) -> int:
     """
     if file.suffix != ".py":
         raise UserError("is not named like a Python file", str(file), f"write {file.name}.py")
-    name = file.stem if file.stem.isidentifier() else "work"
+    stem = file.stem
+    name = stem if stem.isidentifier() and not keyword.iskeyword(stem) and stem not in _TAKEN else "work"
+    # Whatever else is in the name of a file could end the docstring that it stands in.
+    shown = file.name if re.fullmatch(r"[\w.\- ]+", file.name) else "FILE"
     try:
         with file.open("x", encoding="utf-8") as stream:
-            stream.write(_JOB.format(name=name, file=file.name))
+            stream.write(_JOB.format(name=name, file=shown))
     except FileExistsError as error:
         raise UserError("exists already", str(file), "choose another name") from error
     except OSError as error:

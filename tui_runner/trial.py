@@ -1,109 +1,108 @@
-"""Try a job: call it with its first items in this process, show what would be stored, write nothing."""
+"""Try a job: run its first items in this process, show what would be stored, leave nothing behind.
+
+It is a run like any other, with one thread and no retries, into a database in a temporary folder: the columns and
+types that it shows are those that a real run makes.
+"""
 
 from __future__ import annotations
 
-import queue
+import os
 import shutil
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
-import pyarrow as pa
-
-from tui_runner.engine.backends.inline import InlineBackend
-from tui_runner.engine.collector import deserialize
 from tui_runner.engine.plan import RunPlan
-from tui_runner.engine.protocol import (
-    ChunkFinished,
-    Drain,
-    Flush,
-    LogLines,
-    OpenChunk,
-    Report,
-    WorkerConfig,
-    WorkerFailed,
-    WorkerLost,
-    pack,
-)
+from tui_runner.engine.runner import Runner
 from tui_runner.errors import EXIT_ITEMS_FAILED, EXIT_OK, UserError
-from tui_runner.inputs import cut
 from tui_runner.request import RunRequest, plan_run
+from tui_runner.run_lines import counted, nothing_ran
 from tui_runner.safe_text import safe_text
+from tui_runner.store.console import TYPE_KEY, Console
 from tui_runner.store.export import write_text
+from tui_runner.store.records import ITEM_COLUMN, RUN_COLUMN
+from tui_runner.store.sql import quote
 
 _ROWS_SHOWN = 20
 
 
-def run_trial(request: RunRequest, *, folder: Path, environ: Mapping[str, str], out: TextIO) -> int:
+def run_trial(request: RunRequest, out: TextIO) -> int:
     """Run the first `request.limit` items one after the other, and print their rows, columns and errors.
 
     Raises:
         UserError: the request, the job or its input is at fault.
     """
-    plan = plan_run(request, folder=folder, environ=environ)
-    flushes = _execute(plan, out)
-    tables = [deserialize(stream) for flush in flushes for stream in flush.tables]
-    errors = [row for flush in flushes if flush.errors for row in deserialize(flush.errors).to_pylist()]
-    items = [row for flush in flushes for row in deserialize(flush.items).to_pylist()]
+    plan = plan_run(request, folder=Path.cwd(), environ=os.environ)
+    with tempfile.TemporaryDirectory(prefix="tui-runner-try-") as folder:
+        runner = Runner(_alone(plan, Path(folder) / "try.duckdb"))
+        runner.open()
+        try:
+            _run(runner)
+            return _print(runner, out)
+        finally:
+            runner.close()
+
+
+def _alone(plan: RunPlan, database: Path) -> RunPlan:
+    """The plan for one thread of this process, without retries or limits."""
+    settings = replace(
+        plan.settings, backend="inline", threads=1, workers=1, open_chunks=1, retries=0, rate=None, max_failures=None,
+        grace=0.0,
+    )  # fmt: skip
+    return replace(plan, settings=settings, database=database, new=True)
+
+
+def _run(runner: Runner) -> None:
+    runner.start()
+    try:
+        runner.join()
+    except KeyboardInterrupt:
+        runner.kill()
+        runner.join()
+        raise
+    snapshot = runner.snapshot()
+    if nothing_ran(snapshot):
+        raise UserError(snapshot.reason, snapshot.job)
+
+
+def _print(runner: Runner, out: TextIO) -> int:
+    console = Console(runner.database)
+
+    def rows(sql: str) -> list[dict[str, Any]]:
+        with console.query(sql) as result:
+            return [row for batch in result for row in batch.to_pylist()]
+
+    for line in runner.snapshot().log:
+        out.write(f"{safe_text(line.text)}\n")
+    items = rows("SELECT item, state, rows, seconds FROM runner.items ORDER BY item")
     for item in items:
-        seconds, rows = f"{item['seconds']:.3f} s", f"{item['rows']} rows"
-        out.write(f"item {item['item']}: {item['state']}, {rows}, {seconds}\n")
-    for error in errors:
-        out.write(
-            f"\nitem {error['item']} failed:\n{safe_text(error['traceback'] or error['message'], newlines=True)}\n"
-        )
-    for table in tables:
-        _show(table, out)
+        made = "" if item["state"] != "ok" else f", {counted(item['rows'], 'row')}"
+        out.write(f"item {item['item']}: {item['state']}{made}, {item['seconds']:.3f} s\n")
     if not items:
         out.write("the input has no items\n")
+    errors = rows("SELECT item, message, traceback FROM runner.errors ORDER BY item")
+    for error in errors:
+        text = error["traceback"] or error["message"] or ""
+        out.write(f"\nitem {error['item']} failed:\n{safe_text(text.rstrip(), newlines=True)}\n")
+    _print_table(console, runner.plan.table, rows, out)
     return EXIT_ITEMS_FAILED if errors else EXIT_OK
 
 
-def _execute(plan: RunPlan, out: TextIO) -> list[Flush]:
-    """Run the items of the plan on one inline worker, without retries."""
-    reports: queue.SimpleQueue[Report] = queue.SimpleQueue()
-    backend = InlineBackend(plan.job, reports.put)
-    config = WorkerConfig(
-        worker=0,
-        job=plan.job.reference,
-        params=plan.params,
-        by_name=plan.by_name,
-        threads=1,
-        retries=0,
-        timeout=plan.settings.timeout,
-        per_host=plan.settings.per_host,
-    )
-    flushes: list[Flush] = []
-    try:
-        backend.start_worker(config)
-        chunk = next(cut(plan.source, max(1, plan.limit or 1), limit=plan.limit), None)
-        if chunk is None:
-            return []
-        positions = range(chunk.first_item, chunk.first_item + len(chunk.keys))
-        backend.send(0, OpenChunk(chunk.number, positions, chunk.keys, pack(chunk.values)))
-        while not isinstance(report := reports.get(), WorkerLost):
-            match report:
-                case Flush():
-                    flushes.append(report)
-                case LogLines():
-                    for line in report.lines:
-                        out.write(f"{safe_text(line.text)}\n")
-                case ChunkFinished():
-                    backend.send(0, Drain(0.0))
-                case WorkerFailed():
-                    raise UserError(report.message, plan.job.name)
-    finally:
-        backend.close()
-    return flushes
-
-
-def _show(table: pa.Table, out: TextIO) -> None:
-    """The columns of a result, and its first rows."""
-    out.write("\ncolumns:\n")
-    for field in table.schema:
-        if field.name != "_item":
-            out.write(f"  {safe_text(field.name)}: {field.type}\n")
-    out.write("\n")
-    width = shutil.get_terminal_size().columns if out.isatty() else None
-    batches = table.combine_chunks().to_reader(max_chunksize=4096)
-    write_text(batches, "table", out, clean=safe_text, width=width, table_rows=_ROWS_SHOWN)
+def _print_table(console: Console, table: str, rows: Callable[[str], list[dict[str, Any]]], out: TextIO) -> None:
+    """The columns that the results table would have, and its first rows."""
+    name = f"main.{quote(table)}"
+    number = rows(f"SELECT count(*) AS n FROM {name}")[0]["n"]  # noqa: S608 - quoted
+    if not number:
+        return
+    sql = f"SELECT * EXCLUDE ({quote(RUN_COLUMN)}) FROM {name} ORDER BY {quote(ITEM_COLUMN)}"  # noqa: S608 - quoted
+    with console.query(sql) as result:
+        fields = [field for field in result.schema if field.name != ITEM_COLUMN]
+        out.write(f"\ntable {safe_text(table)}: {counted(number, 'row')}, {counted(len(fields), 'column')}\n")
+        for field in fields:
+            kind = (field.metadata or {}).get(TYPE_KEY, b"").decode()
+            out.write(f"  {safe_text(field.name)}: {kind}\n")
+        out.write("\n")
+        width = shutil.get_terminal_size().columns if out.isatty() else None
+        write_text(result, "table", out, clean=safe_text, width=width, table_rows=_ROWS_SHOWN)

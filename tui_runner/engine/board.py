@@ -240,7 +240,7 @@ class Board:
             db_bytes=self._memory.db_bytes,
             buffered_bytes=sum(progress.buffered_bytes for progress in self._progress.values()),
             throttled=any(progress.throttled for progress in self._progress.values()),
-            stalled_seconds=self._stalled(active, in_flight.total()),
+            stalled_seconds=self._stalled(active, oldest[0].seconds if oldest else 0.0),
             chunks=tuple(self._views),
             chunks_total=chunks_total,
             history=tuple(self._history),
@@ -314,9 +314,10 @@ class Board:
         estimates = sorted((left / rate, left * active / finished))
         return estimates[0], estimates[1]
 
-    def _stalled(self, active: float, in_flight: int) -> float | None:
-        if self._scheduler.state is not RunState.RUNNING or not in_flight:
+    def _stalled(self, active: float, oldest: float) -> float | None:
+        """Seconds without an end of an item, as far as one that started `oldest` seconds ago was to be waited for."""
+        if self._scheduler.state is not RunState.RUNNING:
             return None
         normal = max(_STALL_SECONDS, _STALL_FACTOR * (self._latencies.percentile(0.95) or 0.0))
-        passed = active - self._last_end
+        passed = min(active - self._last_end, oldest)
         return passed if passed > normal else None

@@ -93,7 +93,7 @@ class RateWindow:
 
 
 _FOLDED = re.compile(
-    r"0x[0-9a-fA-F]+|[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}|(?<![A-Za-z])[0-9]+(?:[.,:][0-9]+)*"
+    r"0x[0-9a-fA-F]+|[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}|(?<![A-Za-z0-9])[0-9]+(?:[.,:][0-9]+)*"
 )
 _FOLDED_LENGTH = 200
 

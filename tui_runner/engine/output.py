@@ -90,7 +90,7 @@ class JobStream(io.TextIOBase):
         whole = begun + text
         lines, end, rest = whole.rpartition("\n")
         if end:
-            self._log.add(self._level, lines, task)
+            self._log.add(self._level, lines + end, task)
         elif len(rest) > MAX_LINE_LENGTH:
             self._log.add(self._level, rest, task)
             rest = ""

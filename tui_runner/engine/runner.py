@@ -133,7 +133,8 @@ class Runner:
         plan = self.plan
         database = Database.open(plan.database)
         try:
-            ledger = Ledger(database.cursor())
+            cursor = database.cursor()
+            ledger = Ledger(cursor)
             record = self._find_run(ledger)
             recorded: set[str] = set()
             paused = False
@@ -145,6 +146,7 @@ class Runner:
                 paused = plan.stay_paused and record.state == RunState.PAUSED
                 state = RunState.PAUSED if paused else RunState.RUNNING
                 ledger.reopen_run(record.run_id, asdict(plan.settings), state.value)
+            database.close_cursor(cursor)
             database.note_run(record.run_id)
         except BaseException:
             database.close()

@@ -1,7 +1,7 @@
 """An open DuckDB file: locked for this process, locked down, one cursor a thread.
 
 The instance is locked down because it runs statements that a person typed and holds text that nobody checked: no file
-can be read or written through it, no extension loaded, no setting changed but those of `_SESSION_SETTINGS`.
+can be read or written through it, no extension loaded, no setting changed but those of `_OPEN_SETTINGS`.
 """
 
 from __future__ import annotations
@@ -26,11 +26,14 @@ STORAGE_VERSION = "v1.2.0"
 
 _MAGIC = slice(8, 12)
 """Where a DuckDB file says `DUCK`, after the checksum of its first block."""
-_SESSION_SETTINGS = ("TimeZone", "enable_progress_bar", "enable_progress_bar_print")
-"""Settings that a cursor may still change: the zone times are shown in, and progress of its query."""
+_OPEN_SETTINGS = ("TimeZone", "enable_progress_bar", "enable_progress_bar_print", "memory_limit")
+"""Settings that may still change: the zone times are shown in, progress of a query, and for `trim_cache` the limit."""
 _MEMORY_SHARE = 0.25
 """Of the machine's memory, for DuckDB; the rest is for the workers."""
 _MEMORY_LEAST = 512 << 20
+_CACHE_BYTES = 64 << 20
+"""What `trim_cache` leaves. DuckDB keeps the blocks of the file it has seen, those it wrote too, up to its limit:
+a run that writes a file of 760 MB holds 760 MB of it, unless it is told to let go. Doing so takes 10 ms."""
 _CLOSE_SECONDS = 10.0
 """How long `close` interrupts running queries. Ending one took up to 0.2 s; a reader that nobody drains never ends."""
 _AMBIGUOUS_NAME = "runner"
@@ -45,8 +48,11 @@ class Database:
         run_id: number of the run that is going on in it, None without one.
     """
 
-    def __init__(self, path: Path, root: duckdb.DuckDBPyConnection, lock: LockFile, catalog: str | None) -> None:
+    def __init__(
+        self, path: Path, root: duckdb.DuckDBPyConnection, lock: LockFile, catalog: str | None, memory_limit: str
+    ) -> None:
         self.path = path
+        self._memory_limit = memory_limit
         self._root = root
         self._lock_file = lock
         self._catalog = catalog
@@ -78,11 +84,13 @@ class Database:
         try:
             _check_file(path, real)
             _remove_spill(real)
-            root, catalog = _connect(path, real, memory_limit)
+            limit = memory_limit if memory_limit is not None else _default_memory_limit()
+            shown_limit = f"{max(limit >> 20, 1)}MiB"
+            root, catalog = _connect(path, real, shown_limit)
         except BaseException:
             lock.release()
             raise
-        return cls(path, root, lock, catalog)
+        return cls(path, root, lock, catalog, shown_limit)
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
         """A cursor of its own for the calling thread; times are UTC in it. Give it back with `close_cursor`."""
@@ -102,6 +110,21 @@ class Database:
             if cursor in self._cursors:
                 self._cursors.remove(cursor)
         _end(cursor, time.monotonic() + _CLOSE_SECONDS)
+
+    def trim_cache(self) -> None:
+        """Give back the memory of blocks that are in the file; not while anybody reads, whose query might need it.
+
+        Called by the one thread that writes. "Anybody" is any cursor besides that thread's.
+        """
+        with self._guard:
+            if self._closed or len(self._cursors) > 1:
+                return
+            try:
+                self._root.execute(f"SET memory_limit = '{_CACHE_BYTES >> 20}MiB'")
+            except duckdb.OutOfMemoryException:
+                return  # more than that is in use: nothing to give back
+            finally:
+                self._root.execute(f"SET memory_limit = '{self._memory_limit}'")
 
     def note_run(self, run_id: int) -> None:
         """Tell whoever else tries to open the database that this run is going on in it."""
@@ -204,15 +227,14 @@ def _check_file(path: Path, real: Path) -> None:
         raise DatabaseError("is not a DuckDB database", str(path), "choose another path; the file was left as it is")
 
 
-def _connect(path: Path, real: Path, memory_limit: int | None) -> tuple[duckdb.DuckDBPyConnection, str | None]:
+def _connect(path: Path, real: Path, memory_limit: str) -> tuple[duckdb.DuckDBPyConnection, str | None]:
     """Connect and lock the instance down; the name of the database when cursors must be told to use it."""
-    limit = memory_limit if memory_limit is not None else _default_memory_limit()
     config: dict[str, str | bool | int | float | list[str]] = {
         "storage_compatibility_version": STORAGE_VERSION,
         "autoinstall_known_extensions": "false",
         "autoload_known_extensions": "false",
         "python_enable_replacements": "false",
-        "memory_limit": f"{max(limit >> 20, 1)}MiB",
+        "memory_limit": memory_limit,
         "temp_directory": str(_spill_folder(real)),
     }
     catalog = f"{_AMBIGUOUS_NAME}_db" if real.name.split(".")[0].lower() == _AMBIGUOUS_NAME else None
@@ -223,7 +245,7 @@ def _connect(path: Path, real: Path, memory_limit: int | None) -> tuple[duckdb.D
                 root.execute(f"ATTACH {literal(str(real))} AS {quote(catalog)}")
             root.execute("SET allowed_directories = []")
             root.execute("SET enable_external_access = false")
-            root.execute(f"SET allowed_configs = [{', '.join(map(literal, _SESSION_SETTINGS))}]")
+            root.execute(f"SET allowed_configs = [{', '.join(map(literal, _OPEN_SETTINGS))}]")
             root.execute("SET lock_configuration = true")
         except BaseException:
             root.close()

@@ -1,0 +1,422 @@
+"""What the snapshots of a run say, by a clock that stands still."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from simulated_world import cut, flush
+
+from tui_runner.engine.board import Board, RunIdentity
+from tui_runner.engine.chunk import ChunkState, Counts, RunState
+from tui_runner.engine.events import (
+    Begin,
+    ChunkEnded,
+    InputEnded,
+    PauseChunks,
+    PauseRun,
+    ResumeChunks,
+    ResumeRun,
+    RetryChunks,
+)
+from tui_runner.engine.metrics import bucket
+from tui_runner.engine.monitor import MemoryMeasured
+from tui_runner.engine.protocol import ChunkExhausted, ChunkFinished, LogLines, Progress, Ready
+from tui_runner.engine.scheduler import Scheduler
+from tui_runner.engine.snapshot import ErrorGroup, InFlight, LogLine
+
+IDENTITY = RunIdentity(
+    run_id=3,
+    job="books",
+    table="books",
+    database="x.duckdb",
+    started_at=1e9,
+    items_total=100,
+    chunk_size=10,
+    memory_limit=None,
+)
+
+
+class Desk:
+    """A board and its scheduler, fed as the runner feeds them."""
+
+    def __init__(self, *, chunks=10, items=10, skipped=0, total=100, **settings):
+        self.now = 5_000.0
+        defaults = {"threads": 8, "workers": 1, "open_chunks": 20, "grace": 10.0}
+        self.scheduler = Scheduler(**{**defaults, **settings})
+        self.board = Board(dataclasses.replace(IDENTITY, items_total=total), self.scheduler, self.now)
+        self.counted = {}
+        self.handle(Begin())
+        self.handle(Ready(0, 1))
+        for chunk in cut([[index < skipped for index in range(items)] for _ in range(chunks)]):
+            self.handle(chunk)
+
+    def handle(self, event):
+        for action in self.scheduler.handle(event, self.now):
+            if isinstance(action, ChunkEnded):
+                self.board.chunk_ended(action.chunk)
+
+    def end(self, number, *, good=0, failed=0, rows=0, groups=None):
+        """So many items of a chunk end, and their flush arrives."""
+        pending = sorted(self.scheduler.chunks[number].pending)[: good + failed]
+        counts = self.counted[number] = self.counted.get(number, Counts()) + Counts(good, failed, rows=rows)
+        report = flush(0, {number: pending}, {number: dict.fromkeys(pending[good:], 1)}, {number: counts})
+        report = dataclasses.replace(report, error_groups=groups or {})
+        self.handle(report)
+        self.board.flushed(report, self.now)
+        if not self.scheduler.chunks[number].pending:
+            self.handle(ChunkExhausted(0, number))
+            self.handle(ChunkFinished(0, number))
+            self.counted.pop(number)
+
+    def fly(self, in_flight=None, *, seconds=(), latencies=None, buffered=0, throttled=False):
+        oldest = tuple(InFlight(0, item, str(item), 1, length) for item, length in enumerate(seconds))
+        if in_flight is None:
+            in_flight = {0: len(seconds)} if seconds else {}
+        report = Progress(0, in_flight, oldest, 8, latencies or {}, buffered, throttled)
+        self.handle(report)
+        self.board.progress(report, self.now)
+
+    def measure(self):
+        self.board.measured(MemoryMeasured(1_000, 2_000, 3_000), self.now)
+
+    def picture(self, after=0.0):
+        self.now += after
+        return self.board.snapshot(self.now)
+
+
+@pytest.fixture
+def desk():
+    return Desk()
+
+
+# --- the run ------------------------------------------------------------------------------------------------
+
+
+def test_the_first_picture_is_there_before_the_run_begins():
+    scheduler = Scheduler(threads=8, workers=1, open_chunks=4, grace=1.0)
+    picture = Board(IDENTITY, scheduler, 5_000.0).last
+    assert (picture.run_id, picture.job, picture.database) == (3, "books", "x.duckdb")
+    assert (picture.at, picture.elapsed, picture.items_finished, picture.chunks) == (0.0, 0.0, 0, ())
+
+
+def test_counters_are_those_of_the_scheduler(desk):
+    desk.end(0, good=6, failed=2, rows=600)
+    picture = desk.picture(after=1.0)
+    assert (picture.items_done, picture.items_failed, picture.rows) == (6, 2, 600)
+    assert (picture.threads, picture.workers, picture.state) == (8, 1, RunState.RUNNING)
+    assert desk.board.last is picture
+
+
+def test_items_of_earlier_processes_are_done_but_in_no_rate():
+    desk = Desk(skipped=9)
+    desk.end(0, good=1)
+    picture = desk.picture(after=1.0)
+    assert (picture.items_done, picture.items_skipped) == (91, 90)
+    assert picture.items_per_second == pytest.approx(1.0)
+
+
+def test_rates_are_over_ten_seconds_from_the_very_first_flush(desk):
+    desk.now += 2.0
+    desk.end(0, good=10, rows=500)
+    assert desk.picture().items_per_second == pytest.approx(5.0)
+    assert desk.picture().rows_per_second == pytest.approx(250.0)
+    assert desk.picture(after=30.0).items_per_second == 0.0
+
+
+def test_time_paused_is_in_no_rate(desk):
+    desk.now += 5.0
+    desk.end(0, good=10)
+    desk.handle(PauseRun())
+    picture = desk.picture(after=3_600.0)
+    assert picture.items_per_second == pytest.approx(2.0)
+    assert (picture.at, picture.elapsed) == (3_605.0, 5.0)
+    desk.handle(ResumeRun())
+    assert desk.picture(after=5.0).items_per_second == pytest.approx(1.0)
+
+
+def test_items_that_run_again_count_as_work(desk):
+    desk.now += 5.0
+    desk.end(0, good=5, failed=5)
+    desk.handle(RetryChunks([0]))
+    assert desk.picture().items_failed == 0
+    desk.end(0, good=5)
+    assert desk.picture().items_per_second == pytest.approx(3.0)
+
+
+def test_the_length_of_the_input_is_what_was_read_once_it_has_ended():
+    desk = Desk(chunks=3, total=None)
+    assert (desk.picture().items_total, desk.picture().chunks_total) == (None, None)
+    desk.handle(InputEnded())
+    assert (desk.picture().items_total, desk.picture().chunks_total) == (30, 3)
+
+
+def test_chunks_are_counted_from_a_known_total():
+    assert Desk(chunks=1, total=101).picture().chunks_total == 11
+
+
+def test_an_empty_input_has_no_items():
+    desk = Desk(chunks=0, total=None)
+    desk.handle(InputEnded())
+    assert (desk.picture().items_total, desk.picture().chunks_total) == (0, 0)
+
+
+# --- estimates ----------------------------------------------------------------------------------------------
+
+
+def test_an_estimate_needs_some_seconds_and_some_items(desk):
+    desk.now += 2.0
+    desk.end(0, good=10)
+    assert desk.picture().eta_seconds is None
+    assert desk.picture(after=1.0).eta_seconds is not None
+    assert Desk().picture(after=60.0).eta_seconds is None
+
+
+def test_an_estimate_ranges_from_the_present_rate_to_that_of_the_whole_run(desk):
+    desk.now += 20.0
+    desk.end(0, good=10)
+    desk.now += 10.0
+    desk.end(1, good=10)
+    desk.end(2, good=10)
+    low, high = desk.picture().eta_seconds
+    assert low == pytest.approx(70 / 2.0)
+    assert high == pytest.approx(70 / 1.0)
+
+
+def test_there_is_no_estimate_of_an_input_of_unknown_length():
+    desk = Desk(total=None)
+    desk.now += 5.0
+    desk.end(0, good=10)
+    assert desk.picture().eta_seconds is None
+
+
+def test_what_was_recorded_before_is_neither_left_nor_speed():
+    desk = Desk(skipped=5)
+    desk.now += 10.0
+    desk.end(0, good=5)
+    assert desk.picture().eta_seconds == pytest.approx((90.0, 90.0))
+
+
+# --- stalls -------------------------------------------------------------------------------------------------
+
+
+def test_a_run_stalls_when_nothing_ends_for_longer_than_usual(desk):
+    desk.now += 1.0
+    desk.end(0, good=1)
+    desk.now += 9.0
+    desk.fly(seconds=[9.0])
+    assert desk.picture().stalled_seconds is None
+    desk.now += 3.0
+    desk.fly(seconds=[12.0])
+    assert desk.picture().stalled_seconds == pytest.approx(12.0)
+    desk.end(0, good=1)
+    assert desk.picture().stalled_seconds is None
+
+
+def test_slow_items_are_usual_where_all_of_them_are_slow(desk):
+    desk.fly(seconds=[1.0], latencies={bucket(10.0): 20})
+    desk.now += 40.0
+    desk.fly(seconds=[40.0])
+    assert desk.picture().stalled_seconds is None
+    desk.now += 20.0
+    desk.fly(seconds=[60.0])
+    assert desk.picture().stalled_seconds == pytest.approx(60.0)
+
+
+def test_a_run_that_waits_for_its_input_or_has_just_gone_on_is_not_stalled(desk):
+    desk.now += 60.0
+    desk.fly()
+    assert desk.picture().stalled_seconds is None
+    desk.fly(seconds=[0.2])
+    assert desk.picture().stalled_seconds is None
+
+
+def test_a_paused_run_is_not_stalled(desk):
+    desk.now += 20.0
+    desk.fly(seconds=[20.0])
+    desk.handle(PauseRun())
+    assert desk.picture().stalled_seconds is None
+
+
+# --- what workers do ----------------------------------------------------------------------------------------
+
+
+def test_in_flight_and_buffers_are_what_the_workers_said_last(desk):
+    desk.fly({0: 5, 1: 3}, buffered=4_096, throttled=True)
+    picture = desk.picture()
+    assert (picture.in_flight, picture.buffered_bytes, picture.throttled) == (8, 4_096, True)
+    assert [chunk.in_flight for chunk in picture.chunks[:3]] == [5, 3, 0]
+    desk.board.worker_gone(0)
+    picture = desk.picture()
+    assert (picture.in_flight, picture.buffered_bytes, picture.throttled) == (0, 0, False)
+    assert [chunk.in_flight for chunk in picture.chunks[:3]] == [0, 0, 0]
+
+
+def test_a_chunk_that_ended_between_two_reports_does_not_stay_in_flight(desk):
+    desk.fly({0: 2})
+    desk.end(0, good=10)
+    assert desk.picture().chunks[0].state is ChunkState.DONE
+    desk.fly({1: 2})
+    assert desk.picture().chunks[0].in_flight == 0
+
+
+def test_the_oldest_items_come_first_and_are_few(desk):
+    desk.fly(seconds=[float(length) for length in range(50)])
+    oldest = desk.picture().oldest
+    assert [item.seconds for item in oldest[:2]] == [49.0, 48.0]
+    assert len(oldest) == 20
+
+
+def test_percentiles_are_those_of_all_attempts(desk):
+    assert desk.picture().p50 is None
+    desk.fly(latencies={bucket(0.1): 90})
+    desk.fly(latencies={bucket(5.0): 10})
+    picture = desk.picture()
+    assert picture.p50 == pytest.approx(0.1, rel=0.09)
+    assert picture.p95 == pytest.approx(5.0, rel=0.09)
+
+
+# --- chunks -------------------------------------------------------------------------------------------------
+
+
+def test_only_chunks_that_changed_are_new_objects(desk):
+    before = desk.picture().chunks
+    desk.end(4, good=3)
+    after = desk.picture().chunks
+    assert [number for number in range(10) if before[number] is not after[number]] == [4]
+    assert desk.picture().chunks[4] is after[4], "no time has passed"
+
+
+def test_the_clock_of_a_running_chunk_goes_on_without_any_event(desk):
+    desk.fly({0: 1})
+    assert [desk.picture(after=2.0).chunks[0].elapsed for _ in range(2)] == [2.0, 4.0]
+
+
+def test_a_paused_chunk_is_not_drawn_again_while_nothing_happens(desk):
+    desk.fly({0: 1})
+    desk.now += 3.0
+    desk.handle(PauseChunks([0]))
+    paused = desk.picture(after=1.0).chunks[0]
+    assert (paused.state, paused.elapsed) == (ChunkState.PAUSED, 3.0)
+    assert desk.picture(after=60.0).chunks[0] is paused
+    desk.handle(ResumeChunks([0]))
+    assert desk.picture(after=1.0).chunks[0].elapsed == 4.0
+
+
+def test_a_running_chunk_goes_at_its_rate_and_an_ended_one_at_its_average(desk):
+    desk.fly({0: 1})
+    desk.now += 4.0
+    desk.end(0, good=8)
+    assert desk.picture().chunks[0].items_per_second == pytest.approx(2.0)
+    desk.now += 1.0
+    desk.end(0, good=2)
+    for _ in range(2):
+        assert desk.picture(after=10.0).chunks[0].items_per_second == pytest.approx(2.0)
+
+
+def test_recent_rates_are_spans_of_six_seconds_the_last_one_begun(desk):
+    desk.fly({0: 1})
+    desk.end(0, good=6)
+    desk.now += 13.0
+    desk.end(0, good=2)
+    assert desk.picture().chunks[0].recent == pytest.approx((1.0, 0.0, 2.0))
+    assert desk.picture(after=120.0).chunks[0].recent == (0.0,) * 10
+
+
+@pytest.mark.parametrize("skipped", [0, 5])
+def test_recent_rates_leave_out_what_was_done_before(skipped):
+    desk = Desk(skipped=skipped)
+    desk.now += 30.0
+    desk.end(0, good=10 - skipped - 2, failed=2)
+    desk.now += 30.0
+    desk.handle(RetryChunks([0]))
+    desk.fly({0: 1})
+    desk.end(0, good=1)
+    desk.now += 0.5
+    view = desk.picture().chunks[0]
+    assert sum(view.recent) == pytest.approx(1.0)
+    assert 0.5 < view.items_per_second <= 2.0
+
+
+def test_a_chunk_that_has_not_started_shows_no_rates(desk):
+    view = desk.picture(after=5.0).chunks[0]
+    assert (view.started_at, view.elapsed, view.recent, view.items_per_second) == (None, 0.0, (), 0.0)
+
+
+# --- graphs, events, errors, log ----------------------------------------------------------------------------
+
+
+def test_each_measurement_is_a_point_of_the_graphs(desk):
+    desk.now += 1.0
+    desk.end(0, good=4, rows=40)
+    desk.measure()
+    desk.now += 2.0
+    desk.measure()
+    first, second = desk.picture().history
+    assert (first.at, first.items_per_second, first.rows_per_second) == (1.0, 4.0, 40.0)
+    assert (first.app_rss, first.workers_rss, desk.board.last.db_bytes) == (1_000, 2_000, 3_000)
+    assert (second.at, second.items_per_second) == (3.0, 0.0)
+
+
+def test_a_pause_is_a_gap_in_the_graphs_and_no_peak_behind_it(desk):
+    desk.now += 1.0
+    desk.end(0, good=4)
+    desk.measure()
+    desk.handle(PauseRun())
+    for _ in range(3):
+        desk.now += 1.0
+        desk.measure()
+    desk.handle(ResumeRun())
+    desk.now += 1.0
+    desk.end(0, good=2)
+    desk.measure()
+    assert [point.items_per_second for point in desk.picture().history] == [4.0, None, None, None, 2.0]
+
+
+def test_graphs_go_back_five_minutes(desk):
+    for _ in range(400):
+        desk.now += 1.0
+        desk.measure()
+    history = desk.picture().history
+    assert (history[0].at, history[-1].at) == (100.0, 400.0)
+
+
+def test_running_items_again_is_no_negative_rate(desk):
+    desk.now += 1.0
+    desk.end(0, failed=10)
+    desk.measure()
+    desk.handle(RetryChunks([0]))
+    desk.now += 1.0
+    desk.measure()
+    assert [point.items_per_second for point in desk.picture().history] == [10.0, 0.0]
+
+
+def test_the_newest_events_are_kept_with_their_time(desk):
+    for number in range(250):
+        desk.board.tell(desk.now + number, "INFO", f"event {number}")
+    events = desk.picture().events
+    assert len(events) == 200
+    assert (events[-1].at, events[-1].level, events[-1].text) == (249.0, "INFO", "event 249")
+
+
+def test_errors_that_are_alike_are_one_group(desk):
+    desk.end(0, failed=3, groups={("ValueError", "page N"): 2, ("KeyError", "'a'"): 1})
+    desk.end(1, failed=1, groups={("ValueError", "page N"): 1})
+    assert desk.picture().errors == (ErrorGroup(3, "ValueError", "page N"), ErrorGroup(1, "KeyError", "'a'"))
+    desk.end(2, failed=1, groups={("E", f"message {number}"): 1 for number in range(100)})
+    assert len(desk.picture().errors) == 20
+
+
+def test_the_newest_lines_of_the_log_are_kept(desk):
+    for number in range(1_100):
+        desk.board.logged(LogLines(0, (LogLine(0.0, "INFO", f"line {number}"),)))
+    log = desk.picture().log
+    assert (len(log), log[0].text, log[-1].text) == (1_000, "line 100", "line 1099")
+
+
+def test_lines_that_are_missing_from_the_log_are_not_passed_over_in_silence(desk):
+    desk.board.logged(LogLines(0, (LogLine(0.0, "INFO", "next"),), dropped=25))
+    assert [(line.level, line.text) for line in desk.picture().log] == [
+        ("WARNING", "(25 lines were too many to be kept)"),
+        ("INFO", "next"),
+    ]

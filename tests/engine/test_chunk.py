@@ -1,0 +1,149 @@
+"""States, counters and the clock of a chunk."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from tui_runner.engine.chunk import TRANSITIONS, Chunk, ChunkState, Counts, RunState, check_transition
+
+S = ChunkState
+
+
+def chunk(items=4, skipped=0):
+    return Chunk(0, 0, items, skipped, set(range(skipped, items)))
+
+
+def ended_chunk(failures, **counts):
+    """A chunk whose items have all ended, at active time 10."""
+    it = chunk()
+    it.set_state(S.RUNNING)
+    it.started_at = 0.0
+    it.cross_off(range(4), failures)
+    it.count(Counts(**counts))
+    it.leave_worker()
+    it.set_state(S.FAILED)
+    it.ended_at = 10.0
+    return it
+
+
+# --- states -------------------------------------------------------------------------------------------------
+
+
+def test_a_wrong_turn_is_an_error_and_changes_nothing():
+    it = chunk()
+    it.set_state(S.DONE)
+    with pytest.raises(ValueError, match="a chunk cannot go from done to running"):
+        it.set_state(S.RUNNING)
+    assert it.state is S.DONE
+
+
+@pytest.mark.parametrize(("old", "new"), itertools.permutations(ChunkState, 2))
+def test_only_the_table_says_what_may_follow(old, new):
+    allowed = new in TRANSITIONS[old]
+    try:
+        check_transition(old, new)
+    except ValueError:
+        assert not allowed
+    else:
+        assert allowed
+
+
+def test_a_state_may_be_set_again():
+    it = chunk()
+    it.set_state(S.WAITING)
+    assert it.state is S.WAITING
+
+
+def test_every_state_leads_to_an_end_and_nothing_leads_away_from_done():
+    assert not TRANSITIONS[S.DONE]
+    for state in set(ChunkState) - {S.DONE}:
+        reached = {state}
+        for _ in ChunkState:
+            reached |= {after for before in reached for after in TRANSITIONS[before]}
+        assert S.DONE in reached
+
+
+def test_which_states_are_ends():
+    assert {state for state in ChunkState if state.ended} == {S.DONE, S.FAILED, S.CANCELLED}
+    assert {state for state in RunState if state.ended} == {RunState.STOPPED, RunState.FINISHED, RunState.FAILED}
+
+
+# --- counters -----------------------------------------------------------------------------------------------
+
+
+def test_counts_add_up_and_take_away():
+    one, two = Counts(1, 2, 3, 4, 5, 0.5), Counts(10, 20, 30, 40, 50, 1.5)
+    assert one + two == Counts(11, 22, 33, 44, 55, 2.0)
+    assert (one + two) - two == one
+    assert one.finished == 6
+
+
+def test_what_was_recorded_before_counts_as_done():
+    it = chunk(skipped=3)
+    assert it.counts == Counts(done=3)
+    assert it.count(Counts(done=1)) == Counts(done=1)
+    assert it.counts == Counts(done=4)
+
+
+def test_a_worker_counts_from_zero_and_the_next_one_again():
+    it = chunk()
+    assert it.count(Counts(done=1, rows=10)) == Counts(done=1, rows=10)
+    assert it.count(Counts(done=2, rows=15)) == Counts(done=1, rows=5)
+    it.leave_worker()
+    assert it.count(Counts(failed=1)) == Counts(failed=1)
+    assert it.counts == Counts(done=2, failed=1, rows=15)
+
+
+def test_an_item_that_ends_well_at_last_is_no_failure_any_more():
+    it = chunk()
+    it.cross_off([0, 1], {0: 3, 1: 3})
+    it.cross_off([1], {})
+    assert it.failures == {0: 3}
+    assert it.pending == {2, 3}
+
+
+def test_running_again_makes_failures_pending_and_takes_them_back_from_the_counters():
+    it = ended_chunk({1: 3, 3: 0}, done=2, failed=1, cancelled=1, retries=2, rows=7)
+    again, lost = it.run_again(15.0)
+    assert again == (1, 3)
+    assert lost == Counts(failed=1, cancelled=1)
+    assert it.pending == {1, 3}
+    assert it.counts == Counts(done=2, retries=2, rows=7)
+    assert it.count(Counts(done=2)) == Counts(done=2)
+    assert it.failures == {1: 3, 3: 0}, "the attempts made count on"
+
+
+# --- the clock ----------------------------------------------------------------------------------------------
+
+
+def test_the_clock_stands_still_before_the_start():
+    it = chunk()
+    it.stop_clock(5.0)
+    it.start_clock(8.0)
+    assert it.elapsed(100.0) == 0.0
+
+
+def test_the_clock_does_not_count_pauses():
+    it = chunk()
+    it.started_at = 10.0
+    assert it.elapsed(15.0) == 5.0
+    it.stop_clock(15.0)
+    it.stop_clock(16.0)
+    assert it.elapsed(40.0) == 5.0
+    it.start_clock(50.0)
+    it.start_clock(51.0)
+    assert it.elapsed(52.0) == 7.0
+
+
+def test_the_clock_stops_at_the_end():
+    it = ended_chunk({}, done=4)
+    assert it.elapsed(1_000.0) == 10.0
+
+
+def test_the_time_between_the_end_and_running_again_does_not_count():
+    it = ended_chunk({1: 1}, done=3, failed=1)
+    it.run_again(60.0)
+    assert it.elapsed(60.0) == 10.0
+    assert it.elapsed(63.0) == 13.0

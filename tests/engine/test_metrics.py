@@ -1,0 +1,154 @@
+"""Histograms, rates over a window, and counting errors that are alike."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tui_runner.engine.metrics import ErrorCounts, Histogram, RateWindow, bucket, fold
+
+SECONDS = st.floats(1e-6, 1e5)
+
+
+# --- latencies ----------------------------------------------------------------------------------------------
+
+
+def histogram(seconds):
+    it = Histogram()
+    it.add(Counter(map(bucket, seconds)))
+    return it
+
+
+@given(st.lists(SECONDS, min_size=1, max_size=60), st.floats(0.0, 1.0))
+def test_percentiles_are_right_to_nine_percent(seconds, share):
+    exact = sorted(seconds)[max(0, math.ceil(share * len(seconds)) - 1)]
+    assert histogram(seconds).percentile(share) == pytest.approx(exact, rel=0.09)
+
+
+@given(st.lists(SECONDS, min_size=1), st.lists(SECONDS, min_size=1))
+def test_counting_in_two_goes_is_counting_in_one(first, second):
+    together, one_by_one = histogram(first + second), histogram(first)
+    one_by_one.add(Counter(map(bucket, second)))
+    assert one_by_one.total == together.total == len(first) + len(second)
+    assert one_by_one.percentile(0.95) == together.percentile(0.95)
+
+
+@given(SECONDS, SECONDS)
+def test_longer_is_never_in_a_lower_bucket(one, other):
+    assert (bucket(one) <= bucket(other)) == (one <= other) or bucket(one) == bucket(other)
+
+
+def test_there_is_no_percentile_of_nothing():
+    assert Histogram().percentile(0.5) is None
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1e-9, 1e-7, 1e-6])
+def test_no_time_at_all_counts_as_a_microsecond(seconds):
+    assert bucket(seconds) == 0
+    assert histogram([seconds]).percentile(0.5) == 1e-6
+
+
+# --- rates --------------------------------------------------------------------------------------------------
+
+
+def value_at(points, at):
+    """What a counter that grows evenly between its readings stood at."""
+    before = max((point for point in points if point[0] <= at), default=points[0])
+    after = min((point for point in points if point[0] >= at), default=points[-1])
+    if after[0] == before[0]:
+        return max(before[1], after[1])
+    return before[1] + (after[1] - before[1]) * (at - before[0]) / (after[0] - before[0])
+
+
+@given(
+    st.lists(st.tuples(st.floats(0.25, 8.0), st.integers(0, 1_000)), min_size=1, max_size=40),
+    st.floats(0.0, 20.0),
+)
+@settings(max_examples=200)
+def test_a_rate_is_what_the_counter_grew_in_the_last_ten_seconds(steps, silence):
+    window = RateWindow(10.0)
+    points = [(0.0, 0)]
+    window.add(0.0, 0)
+    for passed, grown in steps:
+        points.append((points[-1][0] + passed, points[-1][1] + grown))
+        window.add(*points[-1])
+    now = points[-1][0] + silence
+    start = max(0.0, now - 10.0)
+    grown = points[-1][1] - value_at(points, start) if start < points[-1][0] else 0
+    assert window.rate(now) == pytest.approx(grown / (now - start), rel=1e-6, abs=1e-6)
+
+
+def test_readings_in_quick_succession_do_not_pile_up():
+    window = RateWindow(10.0)
+    for reading in range(100_001):
+        window.add(reading / 1_000, reading)
+    assert len(window._points) < 60
+    assert window.rate(100.0) == pytest.approx(1_000, rel=0.05)
+
+
+def test_there_is_no_rate_before_there_is_time():
+    window = RateWindow()
+    assert window.rate(5.0) == 0.0
+    window.add(5.0, 100)
+    assert window.rate(5.0) == window.rate(6.0) == window.rate(100.0) == 0.0
+
+
+def test_a_rate_fades_when_nothing_comes_any_more():
+    window = RateWindow(10.0)
+    window.add(0.0, 0)
+    window.add(10.0, 100)
+    assert [window.rate(at) for at in (10.0, 15.0, 20.0, 99.0)] == [10.0, 5.0, 0.0, 0.0]
+
+
+def test_a_counter_that_falls_has_no_negative_rate():
+    window = RateWindow()
+    window.add(0.0, 50)
+    window.add(5.0, 20)
+    assert window.rate(5.0) == 0.0
+
+
+# --- errors that are alike ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("message", "folded"),
+    [
+        ("timed out after 30.5 s", "timed out after N s"),
+        ("row 7: 12,000 > 9", "row N: N > N"),
+        ("<object at 0x7f31C0de>", "<object at N>"),
+        ("id 3f2504e0-4f89-11d3-9a0c-0305e82c3301 is gone", "id N is gone"),
+        ("utf8 and sha256 are names", "utf8 and sha256 are names"),
+        ("first line\nsecond 2", "first line"),
+        ("  \n padded 1 ", "padded N"),
+        ("", ""),
+    ],
+)
+def test_what_differs_between_errors_that_are_alike_is_folded(message, folded):
+    assert fold(message) == folded
+
+
+@given(st.text(max_size=2_000))
+def test_a_folded_message_is_short_and_one_line(message):
+    folded = fold(message)
+    assert len(folded) <= 200
+    assert "\n" not in folded
+
+
+def test_the_most_frequent_errors_come_first():
+    counts = ErrorCounts()
+    counts.add({("ValueError", "a"): 2, ("KeyError", "b"): 5})
+    counts.add({("ValueError", "a"): 4})
+    assert list(counts.most_common(1)) == [(("ValueError", "a"), 6)]
+
+
+def test_errors_that_are_all_different_take_bounded_memory():
+    counts = ErrorCounts(limit=10)
+    counts.add({("E", "frequent"): 1_000})
+    for number in range(500):
+        counts.add({("E", f"rare {number}"): 1})
+        assert len(list(counts.most_common(1_000))) <= 20
+    assert next(iter(counts.most_common(1))) == (("E", "frequent"), 1_000)

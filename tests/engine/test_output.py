@@ -1,0 +1,180 @@
+"""What jobs print and log."""
+
+from __future__ import annotations
+
+import contextvars
+import io
+import logging
+import threading
+
+import pytest
+
+from tui_runner.current import CONTEXT
+from tui_runner.engine.output import MAX_LINE_LENGTH, MAX_LINES, JobLog, JobLogHandler, JobStream
+from tui_runner.engine.work import OpenedChunk, Task
+
+
+def task(position, chunk=0):
+    return Task(OpenedChunk(chunk, 1), position, f"key-{position}", None, 1, 1, False, lambda *_: None)
+
+
+def during(item, function, *arguments):
+    """Call `function` as the job of an item does."""
+
+    def call():
+        CONTEXT.set(item)
+        function(*arguments)
+
+    contextvars.copy_context().run(call)
+
+
+@pytest.fixture
+def log():
+    return JobLog(worker=3)
+
+
+@pytest.fixture
+def stream(log):
+    return JobStream(log, "INFO", None)
+
+
+def texts(log):
+    return [line.text for line in log.take_all()[0]]
+
+
+# --- printing -----------------------------------------------------------------------------------------------
+
+
+def test_a_printed_line_knows_its_item(log, stream):
+    during(task(7, chunk=2), lambda: print("hello", "world", file=stream))
+    ((line,), dropped) = log.take_all()
+    assert (line.text, line.level, line.chunk, line.item, line.worker) == ("hello world", "INFO", 2, 7, 3)
+    assert dropped == 0
+
+
+def test_lines_are_logged_when_they_are_complete(log, stream):
+    stream.write("one, ")
+    stream.flush()
+    assert texts(log) == []
+    stream.write("two\nthree\n\nfour")
+    assert texts(log) == ["one, two", "three", ""]
+    stream.write("\n")
+    assert texts(log) == ["four"]
+
+
+def test_an_item_does_not_go_on_with_the_line_of_another(log, stream):
+    during(task(1), stream.write, "unfinished")
+    during(task(2), stream.write, "next\n")
+    lines, _ = log.take_all()
+    assert [(line.item, line.text) for line in lines] == [(1, "unfinished"), (2, "next")]
+
+
+def test_threads_do_not_mix_their_lines(log, stream):
+    first_half_written = threading.Barrier(4)
+
+    def run(number):
+        stream.write(f"{number}-")
+        first_half_written.wait()
+        for _ in range(100):
+            stream.write(f"{number}\n{number}-")
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(texts(log)) == sorted(f"{n}-{n}" for n in range(4) for _ in range(100))
+
+
+def test_a_line_of_a_megabyte_is_cut(log, stream):
+    stream.write("x" * 1_000_000 + "\n")
+    assert texts(log) == ["x" * MAX_LINE_LENGTH]
+
+
+def test_text_without_line_ends_does_not_pile_up(log, stream):
+    for _ in range(1_000):
+        stream.write("y" * 1_000)
+    lines = texts(log)
+    assert all(len(line) <= MAX_LINE_LENGTH for line in lines)
+    assert len(lines) > 80
+
+
+def test_what_could_not_be_kept_is_counted_once(log, stream):
+    stream.write("line\n" * (MAX_LINES + 30))
+    lines, dropped = log.take_all()
+    assert (len(lines), dropped) == (MAX_LINES, 30)
+    stream.write("again\n")
+    lines, dropped = log.take_all()
+    assert (len(lines), dropped) == (1, 0)
+
+
+def test_lone_surrogates_are_written_out(log, stream):
+    stream.write("\udcff\n")
+    assert texts(log) == ["\\udcff"]
+
+
+def test_what_no_item_printed_goes_where_it_went_before(log):
+    terminal = io.StringIO()
+    stream = JobStream(log, "INFO", terminal)
+    stream.write("from the program\n")
+    during(task(1), stream.write, "from a job\n")
+    assert terminal.getvalue() == "from the program\n"
+    assert texts(log) == ["from a job"]
+
+
+def test_a_stream_is_enough_of_a_file_for_print_and_its_like(log, stream):
+    assert stream.writable()
+    assert not stream.isatty()
+    assert stream.encoding == "utf-8"
+    assert stream.write("abc\n") == 4
+    stream.writelines(["d\n", "e\n"])
+    assert texts(log) == ["abc", "d", "e"]
+    with pytest.raises(TypeError):
+        stream.write(b"bytes")
+
+
+# --- logging ------------------------------------------------------------------------------------------------
+
+
+class Secret:
+    def __str__(self):
+        raise RuntimeError("secret")
+
+    __repr__ = __str__
+
+
+@pytest.fixture
+def logger(log):
+    logger = logging.Logger("scraper")
+    logger.addHandler(JobLogHandler(log))
+    return logger
+
+
+def test_a_record_keeps_its_level_and_knows_its_item(log, logger):
+    during(task(5), logger.warning, "slow: %s s", 3)
+    ((line,), _) = log.take_all()
+    assert (line.text, line.level, line.item) == ("scraper: slow: 3 s", "WARNING", 5)
+
+
+def test_a_logged_exception_comes_with_its_traceback(log, logger):
+    try:
+        raise ValueError("why")
+    except ValueError:
+        logger.exception("failed")
+    lines = texts(log)
+    assert lines[0] == "scraper: failed"
+    assert lines[-1] == "ValueError: why"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("%d items", "many"), "%d format: a real number is required, not str"),
+        (("a %s and a %s", 1), "not enough arguments for format string"),
+        (("%s", Secret()), "secret"),
+        ((Secret(),), "secret"),
+    ],
+)
+def test_a_record_that_cannot_be_formatted_harms_nobody(log, logger, arguments, expected):
+    logger.error(*arguments)
+    assert texts(log) == [f"scraper: a record that cannot be formatted: {expected}"]

@@ -1,0 +1,128 @@
+"""Runs what was asked for in front of a person: on the dashboard, or without a screen."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from contextlib import redirect_stdout
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TextIO
+
+from tui_runner.engine.runner import Runner
+from tui_runner.errors import EXIT_USAGE, UserError
+from tui_runner.headless import Lines, exit_code
+from tui_runner.json_events import JsonEvents
+from tui_runner.request import STANDARD_INPUT, RunRequest, plan_run
+from tui_runner.run_lines import closing_lines, shown_path
+from tui_runner.safe_text import safe_text
+from tui_runner.settings import read_config
+from tui_runner.start import how_to_go_on, is_terminal, open_run, watcher
+
+
+@dataclass(frozen=True, slots=True)
+class Display:
+    """How a run is to be shown.
+
+    Attributes:
+        headless: without the dashboard, or with it; None for whatever the terminal allows.
+        json: JSON events on standard output.
+        quiet: no lines on standard error but for errors.
+        theme: colours of the dashboard; None for those of the configuration.
+    """
+
+    headless: bool | None = None
+    json: bool = False
+    quiet: bool = False
+    theme: str | None = None
+
+
+def run_in_foreground(request: RunRequest, display: Display) -> int:
+    """Run what was asked for to its end; the exit code.
+
+    Raises:
+        UserError: something in the request is wrong; nothing has been written.
+        DatabaseError: the database cannot be used.
+    """
+    here = Path.cwd()
+    headless = _is_headless(request, display)
+    if request.folder is not None:
+        # What the job itself opens by a relative path is to be found as well.
+        os.chdir(request.folder)
+    if not headless:
+        return _on_dashboard(request, display, here)
+    out = sys.stdout
+    # A job that prints while it is loaded or makes its items must not get between the JSON events.
+    with redirect_stdout(sys.stderr):
+        return _without_screen(_planned(request), display, here, out)
+
+
+def _planned(request: RunRequest) -> Runner:
+    return open_run(plan_run(request, folder=Path.cwd(), environ=os.environ))
+
+
+def _is_headless(request: RunRequest, display: Display) -> bool:
+    terminal = is_terminal(sys.stdin) and is_terminal(sys.stdout)
+    piped = request.input == STANDARD_INPUT
+    if display.headless is False:
+        where = "--tui"
+        if display.json or display.quiet:
+            other = "--json" if display.json else "--quiet"
+            raise UserError(f"{other} and --tui exclude each other", do="leave one of them out")
+        if piped:
+            raise UserError("items from standard input leave the dashboard without a keyboard", where, "leave it out")
+        if not terminal:
+            raise UserError("the dashboard needs a terminal", where, "use --headless here")
+        return False
+    return bool(display.headless) or display.json or display.quiet or piped or not terminal
+
+
+def _without_screen(runner: Runner, display: Display, folder: Path, out: TextIO) -> int:
+    live = is_terminal(sys.stderr)
+    silent = display.quiet or (display.json and not live)
+    try:
+        code = watcher(
+            runner,
+            events=JsonEvents(out) if display.json else None,
+            lines=None if silent else Lines(sys.stderr, live),
+            folder=folder,
+        ).run()
+    finally:
+        runner.close()
+    if silent and code == EXIT_USAGE:
+        print(f"tui-runner: {safe_text(runner.snapshot().reason)}", file=sys.stderr)
+    return code
+
+
+def _on_dashboard(request: RunRequest, display: Display, folder: Path) -> int:
+    # Here, for Textual takes 200 ms and nobody else needs it.
+    from tui_runner.tui.app import run_app
+    from tui_runner.tui.themes import find_themes
+
+    config = read_config(Path.cwd())
+    theme = find_themes().named(_theme(display, config))
+    runner = _planned(replace(request, stay_paused=True))
+    try:
+        run_app(runner, theme=theme, keymap=_keymap(config))
+        runner.join()
+    finally:
+        runner.close()
+    snapshot = runner.snapshot()
+    database = shown_path(runner.plan.database, folder)
+    for line in closing_lines(snapshot, database, how_to_go_on(runner, database)):
+        print(line)
+    return exit_code(snapshot)
+
+
+def _theme(display: Display, config: Mapping[str, object]) -> str | None:
+    theme = display.theme if display.theme is not None else os.environ.get("TUI_RUNNER_THEME") or config.get("theme")
+    return None if theme is None else str(theme)
+
+
+def _keymap(config: Mapping[str, object]) -> dict[str, str]:
+    """The user's keys as text; a list of keys is as good as one text with commas."""
+    keys = config.get("keys")
+    if not isinstance(keys, Mapping):
+        return {}
+    return {str(name): ",".join(map(str, key)) if isinstance(key, list) else str(key) for name, key in keys.items()}

@@ -1,0 +1,126 @@
+"""What programs are told of a run: JSON events, one a line, described in the documentation."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any, TextIO
+
+from tui_runner.engine.snapshot import ChunkView, Snapshot
+
+_PROGRESS_SECONDS = 1.0
+
+
+class JsonEvents:
+    """Writes the events of one run: `run_started`, `progress`, `chunk_finished`, `run_finished`.
+
+    A reader that goes away does not end the run: from then on nothing is written.
+
+    Args:
+        out: where to.
+    """
+
+    def __init__(self, out: TextIO) -> None:
+        self._out: TextIO | None = out
+        self._next_progress = 0.0
+        self._ended_chunks: set[int] = set()
+        self._seen_chunks = 0
+
+    def started(self, snapshot: Snapshot, now: float) -> None:
+        """The run begins, or goes on."""
+        self._next_progress = now + _PROGRESS_SECONDS
+        self._emit(
+            snapshot,
+            "run_started",
+            {
+                "job": snapshot.job,
+                "table": snapshot.table,
+                "database": snapshot.database,
+                "items_total": snapshot.items_total,
+                "threads": snapshot.threads,
+            },
+        )
+
+    def look(self, snapshot: Snapshot, now: float) -> None:
+        """Tell of the chunks that have ended since the last look, and once a second of the progress."""
+        for chunk in self._newly_ended(snapshot):
+            self._emit(snapshot, "chunk_finished", _chunk(chunk))
+        if now >= self._next_progress:
+            self._next_progress = now + _PROGRESS_SECONDS
+            self._emit(snapshot, "progress", _progress(snapshot))
+
+    def finished(self, snapshot: Snapshot) -> None:
+        """The run has ended, one way or the other."""
+        self._emit(snapshot, "run_finished", _totals(snapshot))
+
+    def _newly_ended(self, snapshot: Snapshot) -> Iterator[ChunkView]:
+        """Chunks that have ended since the last look, those that an earlier process ended left out."""
+        chunks = snapshot.chunks
+        while self._seen_chunks < len(chunks) and chunks[self._seen_chunks].state.ended:
+            chunk = chunks[self._seen_chunks]
+            self._seen_chunks += 1
+            if chunk.number in self._ended_chunks:
+                self._ended_chunks.discard(chunk.number)
+            elif chunk.skipped < chunk.items:
+                yield chunk
+        for chunk in chunks[self._seen_chunks :]:
+            if chunk.state.ended and chunk.number not in self._ended_chunks:
+                self._ended_chunks.add(chunk.number)
+                if chunk.skipped < chunk.items:
+                    yield chunk
+
+    def _emit(self, snapshot: Snapshot, event: str, fields: dict[str, Any]) -> None:
+        if self._out is None:
+            return
+        head = {"event": event, "time": datetime.now(UTC).isoformat(), "run_id": snapshot.run_id}
+        # DEL is the one control character that JSON leaves as it is.
+        line = json.dumps(head | fields).replace("\x7f", "\\u007f")
+        try:
+            self._out.write(line + "\n")
+            self._out.flush()
+        except (OSError, ValueError):  # nobody reads any more, or it was closed
+            self._out = None
+
+
+def _progress(snapshot: Snapshot) -> dict[str, object]:
+    return {
+        "state": snapshot.state.value,
+        "items_total": snapshot.items_total,
+        "items_done": snapshot.items_done,
+        "items_failed": snapshot.items_failed,
+        "rows": snapshot.rows,
+        "in_flight": snapshot.in_flight,
+        "items_per_second": round(snapshot.items_per_second, 3),
+        "rows_per_second": round(snapshot.rows_per_second, 3),
+        "eta_seconds": None if snapshot.eta_seconds is None else round(snapshot.eta_seconds[1], 1),
+        "rss_bytes": snapshot.app_rss + snapshot.workers_rss,
+    }
+
+
+def _chunk(chunk: ChunkView) -> dict[str, object]:
+    return {
+        "chunk": chunk.number,
+        "state": chunk.state.value,
+        "items": chunk.items,
+        "done": chunk.done,
+        "failed": chunk.failed,
+        "retries": chunk.retries,
+        "rows": chunk.rows,
+        "seconds": round(chunk.elapsed, 3),
+    }
+
+
+def _totals(snapshot: Snapshot) -> dict[str, object]:
+    return {
+        "state": snapshot.state.value,
+        "reason": snapshot.reason,
+        "items_total": snapshot.items_total,
+        "items_done": snapshot.items_done,
+        "items_failed": snapshot.items_failed,
+        "items_cancelled": snapshot.items_cancelled,
+        "items_skipped": snapshot.items_skipped,
+        "rows": snapshot.rows,
+        "retries": snapshot.retries,
+        "seconds": round(snapshot.elapsed, 3),
+    }

@@ -1,0 +1,128 @@
+"""What is said of a run in lines of text: how far it is, how it ended, and what can be done next."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+from tui_runner.engine.chunk import RunState
+from tui_runner.engine.snapshot import Snapshot
+from tui_runner.formatting import count, duration, rate, size
+from tui_runner.safe_text import ELLIPSIS, safe_text
+from tui_runner.store.export import display_width
+from tui_runner.store.sql import quote
+
+_ERROR_GROUPS = 5
+_MESSAGE_LENGTH = 200
+
+
+def nothing_ran(snapshot: Snapshot) -> bool:
+    """Whether the run failed before a single item of it had ended in this process."""
+    return snapshot.state is RunState.FAILED and snapshot.items_finished == snapshot.items_skipped
+
+
+def progress_line(snapshot: Snapshot) -> str:
+    """One line on how far a run is; shorter than 120 characters in all but extreme cases."""
+    total = snapshot.items_total
+    if total:
+        items = f"{100 * snapshot.items_finished / total:5.1f} %  {snapshot.items_finished:,}/{total:,}"
+    else:
+        items = f"{counted(snapshot.items_finished, 'item')}, unknown total"
+    parts = [
+        f"{safe_text(snapshot.job)} run {snapshot.run_id}",
+        items,
+        f"{rate(snapshot.items_per_second)} items/s",
+        f"{rate(snapshot.rows_per_second)} rows/s",
+    ]
+    if snapshot.items_failed:
+        parts.append(f"failed {count(snapshot.items_failed)}")
+    memory = snapshot.app_rss + snapshot.workers_rss
+    if memory:
+        parts.append(size(memory))
+    if snapshot.state is not RunState.RUNNING:
+        parts.append(snapshot.state.value)
+    elif snapshot.stalled_seconds is not None:
+        parts.append(f"stalled for {duration(snapshot.stalled_seconds)}")
+    elif snapshot.eta_seconds is not None:
+        parts.append(f"ETA {duration(snapshot.eta_seconds[1])}")
+    return "  ".join(parts)
+
+
+def closing_lines(snapshot: Snapshot, database: str, go_on: str) -> list[str]:
+    """How a run ended, its most frequent errors, and what can be done next.
+
+    Args:
+        snapshot: its last one.
+        database: path of the database, as one would write it here.
+        go_on: how to go on with the run, if it is not finished.
+    """
+    if nothing_ran(snapshot):
+        return [f"tui-runner: {safe_text(snapshot.reason)}"]
+    lines = [summary(snapshot, database)]
+    lines.extend(
+        f"  {count(group.count)} × {safe_text(group.type)}: {safe_text(group.text, limit=_MESSAGE_LENGTH)}"
+        for group in snapshot.errors[:_ERROR_GROUPS]
+    )
+    more = len(snapshot.errors) - _ERROR_GROUPS
+    if more > 0:
+        lines.append(f"  and {counted(more, 'other kind')} of error")
+    if snapshot.reason:
+        lines.append(safe_text(snapshot.reason))
+    path = shlex.quote(database)
+    if snapshot.errors:
+        lines.append(f"what failed:  tui-runner errors {safe_text(path)} {snapshot.run_id}")
+    if snapshot.rows:
+        sql = shlex.quote(f"FROM {_identifier(snapshot.table)} LIMIT 10")
+        lines.append(f"the rows:     tui-runner query {safe_text(path)} {safe_text(sql)}")
+    if snapshot.state is not RunState.FINISHED:
+        lines.append(f"go on:        {safe_text(go_on)}")
+    return lines
+
+
+def summary(snapshot: Snapshot, database: str) -> str:
+    """One line on a run that has ended."""
+    parts = [f"{count(snapshot.items_done)} done"]
+    if snapshot.items_failed:
+        parts.append(f"{count(snapshot.items_failed)} failed")
+    if snapshot.items_cancelled:
+        parts.append(f"{count(snapshot.items_cancelled)} cancelled")
+    if snapshot.items_skipped:
+        parts.append(f"{count(snapshot.items_skipped)} of them before")
+    return (
+        f"{safe_text(snapshot.job)} run {snapshot.run_id} {snapshot.state}: {', '.join(parts)}, "
+        f"{counted(snapshot.rows, 'row')} in {duration(snapshot.elapsed)} "
+        f"→ table {safe_text(snapshot.table)} in {safe_text(database)}"
+    )
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun: `1 row`, `12 k rows`."""
+    return f"{count(number)} {noun}{'' if number == 1 else 's'}"
+
+
+def resume_command(database: str, run_id: int) -> str:
+    """The command that goes on with a run."""
+    return f"tui-runner resume {shlex.quote(database)} {run_id}"
+
+
+def shown_path(path: Path, folder: Path) -> str:
+    """`path` as one would write it in `folder`: relative if it is inside."""
+    return str(path.relative_to(folder) if path.is_relative_to(folder) else path)
+
+
+def cut_to(text: str, width: int) -> str:
+    """`text` cut to `width` columns of a terminal, with an ellipsis for what is missing."""
+    if display_width(text) <= width:
+        return text
+    kept, used = "", 0
+    for character in text:
+        used += display_width(character)
+        if used > width - 1:
+            break
+        kept += character
+    return kept + ELLIPSIS if width > 0 else ""
+
+
+def _identifier(table: str) -> str:
+    """The table's name as SQL, in quotes only where it needs them or might."""
+    return table if table.isidentifier() and table.isascii() and table.lower() != "at" else quote(table)

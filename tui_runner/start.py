@@ -1,0 +1,66 @@
+"""What a run begins with wherever there is no screen: its database open, and somebody who watches it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TextIO
+
+from tui_runner.engine.plan import RunPlan
+from tui_runner.engine.runner import Runner
+from tui_runner.headless import Headless, Lines
+from tui_runner.inputs import total_items
+from tui_runner.json_events import JsonEvents
+from tui_runner.request import PROGRAM_INPUT, STANDARD_INPUT
+from tui_runner.run_lines import resume_command, shown_path
+
+
+def open_run(plan: RunPlan) -> Runner:
+    """A runner with its database open.
+
+    Raises:
+        UserError: the input is broken; nothing has been written.
+        DatabaseError: the database cannot be used.
+    """
+    # Counting reads the input, where more may be wrong. Whatever is, must show before there is a database.
+    total_items(plan.source, plan.limit)
+    runner = Runner(plan)
+    runner.open()
+    return runner
+
+
+def watcher(
+    runner: Runner, *, events: JsonEvents | None, lines: Lines | None, folder: Path, signals: bool = True
+) -> Headless:
+    """What watches a run without a screen.
+
+    Args:
+        runner: the run, not yet started.
+        events: takes JSON events.
+        lines: takes lines for people.
+        folder: where these people are.
+        signals: see `Headless`.
+    """
+    database = shown_path(runner.plan.database, folder)
+    return Headless(
+        runner,
+        events=events,
+        lines=lines,
+        database=database,
+        go_on=how_to_go_on(runner, database),
+        grace=runner.plan.settings.grace,
+        signals=signals,
+    )
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Whether a person sees what is written to `stream`, on a terminal where a line can be overwritten."""
+    return stream is not None and stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def how_to_go_on(runner: Runner, database: str) -> str:
+    """How to go on with a run that did not finish."""
+    text = runner.plan.source.text
+    if text in (STANDARD_INPUT, PROGRAM_INPUT):
+        return f"run the same {'pipe' if text == STANDARD_INPUT else 'program'} again"
+    return resume_command(database, runner.run_id)
