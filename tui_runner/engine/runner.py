@@ -76,6 +76,7 @@ from tui_runner.inputs import InputChunk, cut, total_items
 from tui_runner.store.database import Database
 from tui_runner.store.ingest import Ingest
 from tui_runner.store.ledger import Ledger
+from tui_runner.store.query_server import serve
 from tui_runner.store.records import Batch, ChunkRecord, RunRecord, SampleRecord
 
 _SNAPSHOT_SECONDS = 0.25
@@ -152,6 +153,7 @@ class Runner:
             database.close()
             raise
         self._database = database
+        self._server = serve(database)
         self._prepare(record, recorded, paused)
 
     def _find_run(self, ledger: Ledger) -> RunRecord | None:
@@ -306,6 +308,7 @@ class Runner:
     def close(self) -> None:
         """Give the database back; call after the end."""
         if self._database is not None:
+            self._server.close()
             self._database.close()
             self._database = None
 

@@ -24,8 +24,8 @@ How an interface uses it. Everything that blocks says so; call that from a threa
     QueryCancelled(UserError)
     result.schema             # distinct names; field.metadata[TYPE_KEY] is the DuckDB type as bytes
     result.rows, .seconds     # rows read so far; seconds from the call of `query` to the newest batch
-    console.write = True      # write mode; raises UserError where it cannot be (a run is active, or another process owns
-                              # the file). Statements that change data then run and commit; result is one row, "Count"
+    console.write = True      # write mode; raises UserError where it cannot be: a run is active, or another process
+                              # owns the file. Statements that change data then run and commit; one row, "Count"
     access.can_write          # whether write mode can be had now
     catalog(console)          # store/catalog.py: blocks; schemas' tables with columns, types and row counts
     ready_made(catalog)       # store/ready_made.py: named statements for the ledger and each results table
@@ -175,7 +175,7 @@ class Console:
             cursor.execute("SET enable_progress_bar = true")
             cursor.execute("SET enable_progress_bar_print = false")
             cursor.execute("BEGIN TRANSACTION READ ONLY")
-            relation = cursor.sql(statement, params=values)
+            relation = _bind(cursor, statement, values)
             names, types = distinct(relation.columns), [str(kind) for kind in relation.types]
             relation = _readable(relation, names, types)
             reader = relation.to_arrow_reader(_BATCH_ROWS)
@@ -274,6 +274,24 @@ def _single(cursor: duckdb.DuckDBPyConnection, sql: str, may_write: bool) -> tup
     if may_write:
         raise UserError("this statement cannot be run here", do="use statements that read or change data")
     raise UserError("only statements that read can be run", do="use SELECT, FROM, DESCRIBE, SUMMARIZE, SHOW or EXPLAIN")
+
+
+def _bind(
+    cursor: duckdb.DuckDBPyConnection, statement: str, values: Mapping[str, object] | None
+) -> duckdb.DuckDBPyRelation:
+    """The statement as a relation; what is wrong with it is raised with its place."""
+    try:
+        return cursor.sql(statement, params=values)
+    except duckdb.ProgrammingError as error:
+        # Here DuckDB leaves the place out, which it gives when the same statement is explained.
+        with contextlib.suppress(duckdb.Error):
+            cursor.execute("ROLLBACK")
+        cursor.execute("BEGIN TRANSACTION READ ONLY")
+        try:
+            cursor.execute(f"EXPLAIN\n{statement}", values)
+        except duckdb.ProgrammingError as placed:
+            raise query_error(placed, f"EXPLAIN\n{statement}", lines_before=1) from error
+        raise
 
 
 def _readable(relation: duckdb.DuckDBPyRelation, names: list[str], types: list[str]) -> duckdb.DuckDBPyRelation:

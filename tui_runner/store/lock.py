@@ -156,9 +156,7 @@ def _in_use(database: Path, note: bytes) -> DatabaseInUse:
         return DatabaseInUse("already open in this process", str(database), "close it there first", record)
     what = f"in use by tui-runner (pid {record.pid})"
     if record.run is not None:
-        return DatabaseInUse(
-            f"{what}, run {record.run}", str(database), "wait for that run to end, or stop it", record
-        )
+        return DatabaseInUse(f"{what}, run {record.run}", str(database), "wait for that run to end, or stop it", record)
     return DatabaseInUse(what, str(database), "wait for it to end, or stop it", record)
 
 

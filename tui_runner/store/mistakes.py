@@ -36,8 +36,14 @@ class QueryCancelled(UserError):
         super().__init__("cancelled")
 
 
-def query_error(error: BaseException, sql: str) -> QueryError:
-    """What DuckDB or Arrow raised for `sql`, as one line with its place."""
+def query_error(error: BaseException, sql: str, *, lines_before: int = 0) -> QueryError:
+    """What DuckDB or Arrow raised for `sql`, as one line with its place.
+
+    Args:
+        error: what was raised.
+        sql: the statement as DuckDB got it.
+        lines_before: lines of it that are not the person's; they are not counted.
+    """
     message = str(error)
     if isinstance(error, pa.ArrowException | OSError):
         # Errors that arrive through a reader carry DuckDB's message within Arrow's.
@@ -51,7 +57,7 @@ def query_error(error: BaseException, sql: str) -> QueryError:
     message = message.split("\n\nLINE ", 1)[0].strip() or type(error).__name__
     if "read-only mode" in message:
         message = "the statement would change the database, and only statements that read can be run"
-    return QueryError(message, line=line, column=column)
+    return QueryError(message, line=None if line is None else line - lines_before, column=column)
 
 
 def _column(sql: str, line: int, shown: str, mark: int) -> int | None:

@@ -135,8 +135,7 @@ class Pages:
     def _evict(self) -> None:
         """Write the pages that were not looked at for longest into the file, and forget them."""
         while len(self._kept) > 1 and (
-            len(self._kept) > _KEPT_PAGES
-            or sum(page.nbytes for page in list(self._kept.values())[:-1]) > _KEPT_BYTES
+            len(self._kept) > _KEPT_PAGES or sum(page.nbytes for page in list(self._kept.values())[:-1]) > _KEPT_BYTES
         ):
             number, page = self._kept.popitem(last=False)
             if number not in self._places:

@@ -19,49 +19,47 @@ class ReadyMade:
     table: str | None = None
 
 
-_NEWEST = "(SELECT max(run_id) FROM runner.runs)"
-
 _LEDGER = (
     ReadyMade(
         "Rows per minute",
-        f"""SELECT date_trunc('minute', finished_at) AS minute, CAST(sum(rows) AS BIGINT) AS "rows", count(*) AS items
+        """SELECT date_trunc('minute', finished_at) AS minute, CAST(sum(rows) AS BIGINT) AS "rows", count(*) AS items
 FROM runner.items
-WHERE run_id = {_NEWEST}
+WHERE run_id = (SELECT max(run_id) FROM runner.runs)
 GROUP BY ALL
 ORDER BY minute""",
     ),
     ReadyMade(
         "Failures by type",
-        f"""SELECT type, count(DISTINCT item) FILTER (WHERE final) AS items_failed, count(*) AS attempts,
+        """SELECT type, count(DISTINCT item) FILTER (WHERE final) AS items_failed, count(*) AS attempts,
     arg_max(message, occurred_at) AS newest_message, max(occurred_at) AS last_seen
 FROM runner.errors
-WHERE run_id = {_NEWEST}
+WHERE run_id = (SELECT max(run_id) FROM runner.runs)
 GROUP BY type
 ORDER BY items_failed DESC, attempts DESC""",
     ),
     ReadyMade(
         "Slowest items",
-        f"""SELECT item, chunk, state, attempts, "rows", seconds, finished_at
+        """SELECT item, chunk, state, attempts, "rows", seconds, finished_at
 FROM runner.items
-WHERE run_id = {_NEWEST}
+WHERE run_id = (SELECT max(run_id) FROM runner.runs)
 ORDER BY seconds DESC
 LIMIT 100""",
     ),
     ReadyMade(
         "Latency histogram",
-        f"""-- Each line is twice as slow as the one above it.
+        """-- Each line is twice as slow as the one above it.
 SELECT pow(2, ceil(log2(greatest(seconds, 1e-6)))) AS seconds_up_to, count(*) AS items
 FROM runner.items
-WHERE run_id = {_NEWEST} AND seconds IS NOT NULL
+WHERE run_id = (SELECT max(run_id) FROM runner.runs) AND seconds IS NOT NULL
 GROUP BY ALL
 ORDER BY seconds_up_to""",
     ),
     ReadyMade(
         "Rows per chunk",
-        f"""SELECT chunk, count(*) AS items, CAST(sum(rows) AS BIGINT) AS "rows",
+        """SELECT chunk, count(*) AS items, CAST(sum(rows) AS BIGINT) AS "rows",
     count(*) FILTER (WHERE state IN ('failed', 'timeout')) AS failed, sum(seconds) AS busy_seconds
 FROM runner.items
-WHERE run_id = {_NEWEST}
+WHERE run_id = (SELECT max(run_id) FROM runner.runs)
 GROUP BY chunk
 ORDER BY chunk""",
     ),
@@ -98,7 +96,7 @@ def _of_table(table: CatalogTable) -> list[ReadyMade]:
         made.append(
             ReadyMade(
                 f"Rows per item of {table.name}",
-                f"SELECT {RUN_COLUMN}, {ITEM_COLUMN}, count(*) AS \"rows\"\nFROM {name}\n"  # noqa: S608 - quoted
+                f'SELECT {RUN_COLUMN}, {ITEM_COLUMN}, count(*) AS "rows"\nFROM {name}\n'
                 f'GROUP BY ALL\nORDER BY "rows" DESC\nLIMIT 100',
                 table.name,
             )

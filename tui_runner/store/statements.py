@@ -39,7 +39,7 @@ class Statement:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A token of DuckDB; `start` in characters, `kind` as DuckDB calls it: keyword, identifier, operator, …"""
+    """A token of DuckDB; `start` in characters, `kind` as DuckDB calls it: keyword, identifier, operator and so on."""
 
     start: int
     kind: str
