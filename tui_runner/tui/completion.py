@@ -104,9 +104,16 @@ def _qualified(path: list[str], sources: list[tuple[str, str]], vocabulary: Voca
     for table in vocabulary.tables:
         if table.name.lower() in targets or f"{table.schema}.{table.name}".lower() in targets:
             yield from _columns(table, vocabulary)
+    known = False
     for table in vocabulary.tables:
         if table.schema.lower() == lowered:
+            known = True
             yield Word(vocabulary.identifier(table.name), table.name, "table")
+    if not known and len(targets) == 1 and lowered in targets:
+        # An alias of a table that is yet to be named, in a SELECT typed from left to right: it may be any.
+        for table in vocabulary.tables:
+            if table.schema == "main" and table.name.lower() != lowered:
+                yield from _columns(table, vocabulary)
 
 
 def _unqualified(sources: list[tuple[str, str]], vocabulary: Vocabulary, typed: str) -> Iterator[Word]:

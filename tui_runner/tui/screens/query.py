@@ -127,6 +127,11 @@ class QueryScreen(Screen[None]):
         """The newest catalog."""
         return self._tables
 
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The words that are offered."""
+        return self._vocabulary
+
     @work
     async def _begin(self) -> None:
         try:
@@ -325,7 +330,11 @@ class QueryScreen(Screen[None]):
         place = next((number for number, part in enumerate(parts) if part is self.focused), -1)
         target = parts[(place + 1) % len(parts)]
         self.set_class(target is parts[-1], "-catalog")
-        self.call_after_refresh(target.focus)
+        if target is parts[-1] and self.has_class("-narrow"):
+            # It is to be seen first: what is hidden takes no focus.
+            self.call_after_refresh(target.focus)
+        else:
+            target.focus()
 
     def action_complete(self) -> None:
         """Offer words."""

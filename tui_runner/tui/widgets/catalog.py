@@ -15,7 +15,8 @@ from tui_runner.formatting import count
 from tui_runner.safe_text import safe_text
 from tui_runner.store.catalog import CatalogColumn, CatalogTable
 
-_NAME = 60
+_WIDE = 25
+"""Cells of a label: the tree is narrow, and does not scroll sideways."""
 Entry = CatalogTable | CatalogColumn | None
 
 
@@ -125,10 +126,11 @@ def _path(node: TreeNode[Entry] | None) -> tuple[tuple[str, str], str] | None:
 def _table_label(table: CatalogTable) -> Text:
     name = table.name if table.schema == "main" else f"{table.schema}.{table.name}"
     remark = "view" if table.rows is None else count(table.rows)
-    return Text.assemble((safe_text(name, limit=_NAME), "bold"), ("  " + remark, "dim"))
+    return Text.assemble((safe_text(name, limit=_WIDE - len(remark) - 2), "bold"), ("  " + remark, "dim"))
 
 
 def _fill(node: TreeNode[Entry], table: CatalogTable) -> None:
     for each in table.columns:
-        label = Text.assemble(safe_text(each.name, limit=_NAME), ("  " + safe_text(each.type, limit=_NAME), "dim"))
-        node.add_leaf(label, data=each)
+        name = safe_text(each.name, limit=_WIDE - 4)
+        kind = safe_text(each.type, limit=max(_WIDE - len(name) - 2, 2))
+        node.add_leaf(Text.assemble(name, ("  " + kind, "dim")), data=each)

@@ -15,7 +15,7 @@ from tui_runner.tui.sql_tokens import Token, by_line
 from tui_runner.tui.widgets.suggestions import Suggestions
 
 _TOKEN_CLASSES = frozenset({"sql-keyword", "sql-string", "sql-number", "sql-comment", "sql-operator"})
-_WORD = re.compile(r'\w+|"[^"]*"|\S')
+_WORD = re.compile(r'\w+(?:\.\w+)*|"[^"]*"|\S')
 _INDENT = 4
 _UNSEEN = {
     code: chr(0x2400 + code) if code < 0x20 else "\ufffd"
@@ -47,7 +47,13 @@ class Editor(TextArea):
 
     def __init__(self, text: str = "", *, suggestions: Suggestions, id: str | None = None) -> None:
         super().__init__(
-            text, id=id, soft_wrap=False, show_line_numbers=True, tab_behavior="focus", max_checkpoints=200
+            text,
+            id=id,
+            soft_wrap=False,
+            show_line_numbers=True,
+            highlight_cursor_line=False,
+            tab_behavior="focus",
+            max_checkpoints=200,
         )
         self.vocabulary = Vocabulary()
         self._suggestions = suggestions
