@@ -315,6 +315,17 @@ def export(
     return run_export(db, what, output, sys.stdout, parameters=set_ or (), format=format, force=force)
 
 
+@app.command("open")
+def open_(db: DatabaseArgument, theme: ThemeOption = None) -> int:
+    """Open the query screen for a database, also while a run writes to it."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise UserError("the query screen needs a terminal", "open", "use: tui-runner query DB SQL")
+    from tui_runner.tui.query_app import open_database
+
+    open_database(db, theme=theme)
+    return EXIT_OK
+
+
 @app.command()
 def samples(
     copy: Annotated[Path | None, typer.Option(metavar="DIR", help="Copy the sample jobs into DIR.")] = None,

@@ -71,6 +71,7 @@ class Console:
         self._cursor: duckdb.DuckDBPyConnection | None = None
         self._result: Result | None = None
         self._write = False
+        self._cancelled = False
 
     @property
     def can_write(self) -> bool:
@@ -106,6 +107,7 @@ class Console:
         if self._result is not None:
             self._result.close()
             self._result = None
+        self._cancelled = False
         values = _bound(sql, parameters or {})
         result = self._run(sql, lambda: self._begin(sql, values, asked_at))
         if not result.closed:
@@ -113,7 +115,8 @@ class Console:
         return result
 
     def cancel(self) -> None:
-        """End what runs, from any thread; returns at once. Does nothing when nothing runs."""
+        """End the statement, also one whose rows are being read, from any thread; returns at once."""
+        self._cancelled = True
         self._thread.cancel()
 
     def progress(self) -> float | None:
@@ -129,7 +132,7 @@ class Console:
 
     def close(self) -> None:
         """End what runs and give everything back. Calling it again does nothing."""
-        self._thread.cancel()
+        self.cancel()
         if self._result is not None:
             self._result.close()
             self._result = None
@@ -157,7 +160,7 @@ class Console:
     def _described(self, error: BaseException, sql: str) -> UserError:
         if isinstance(error, duckdb.InterruptException) or "INTERRUPT Error" in str(error):
             closed = DatabaseError("was closed while the statement ran", str(self._database.path))
-            return QueryCancelled() if self._thread.cancelled else closed
+            return QueryCancelled() if self._cancelled else closed
         if isinstance(error, duckdb.FatalException | duckdb.ConnectionException):
             return describe(error, self._database.path)
         return query_error(error, sql)
@@ -209,6 +212,9 @@ class _Streamed(Result):
         self._console = console
 
     def _next(self) -> pa.RecordBatch | None:
+        if self._console._cancelled:
+            # It came while whoever reads was busy with the rows before.
+            raise QueryCancelled
         return self._console._run(self._sql, self._read)
 
     def _read(self) -> pa.RecordBatch | None:
@@ -220,7 +226,7 @@ class _Streamed(Result):
 
     def _close(self) -> None:
         # Somebody else may be reading: that ends first.
-        self._console._thread.cancel()
+        self._console.cancel()
         self._console._run(self._sql, self._let_go)
 
     def _let_go(self) -> None:

@@ -172,6 +172,7 @@ class _Conversation:
         self._forget = forget
         self._console = Console(database)
         self._ended = threading.Event()
+        self._over = threading.Event()
 
     def end(self) -> None:
         """Whoever asked is gone, or is to go: end the statement. From any thread."""
@@ -196,6 +197,7 @@ class _Conversation:
         except (OSError, EOFError):
             pass  # the client is gone, or takes nothing: there is nobody to tell
         finally:
+            self._over.set()
             self._console.close()
             self.end()
             if self._watcher.ident is not None:
@@ -213,6 +215,9 @@ class _Conversation:
             except OSError:
                 pass
             self.end()
+        # Again and again: a statement that had not yet begun did not notice.
+        while not self._over.wait(_TURN_SECONDS):
+            self._console.cancel()
 
     def _answer(self, request: bytes) -> None:
         try:

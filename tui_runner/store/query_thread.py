@@ -83,11 +83,6 @@ class QueryThread:
             self._changed.notify_all()
             return self._busy
 
-    @property
-    def cancelled(self) -> bool:
-        """Whether the newest call was asked to end."""
-        return self._cancelled
-
     def close(self) -> None:
         """End what runs, and the thread. Calling it again does nothing."""
         with self._changed:
