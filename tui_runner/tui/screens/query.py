@@ -326,7 +326,7 @@ class QueryScreen(Screen[None]):
         tab = self.tab
         if tab is None:
             return
-        parts = [tab.editor, *([tab.grid] if tab.shown is Shown.ROWS else []), self.query_one(Catalog)]
+        parts = [tab.editor, *tab.result_parts, self.query_one(Catalog)]
         place = next((number for number, part in enumerate(parts) if part is self.focused), -1)
         target = parts[(place + 1) % len(parts)]
         self.set_class(target is parts[-1], "-catalog")

@@ -15,7 +15,7 @@ from textual.widgets import Static
 from tui_runner.tui.actions import shown_key
 from tui_runner.tui.query_actions import QUERY_ACTIONS, QueryPlace
 
-_KEYS = 16
+_KEYS = 12
 """Cells of the column of keys."""
 _CATALOG = (("Enter", "Open a table; put a column's name into the editor."), ("i", "Put the name into the editor."),
             ("s", "Show the rows of the table."))  # fmt: skip

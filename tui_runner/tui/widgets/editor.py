@@ -49,7 +49,7 @@ class Editor(TextArea):
         super().__init__(
             text,
             id=id,
-            soft_wrap=False,
+            soft_wrap=True,
             show_line_numbers=True,
             highlight_cursor_line=False,
             tab_behavior="focus",

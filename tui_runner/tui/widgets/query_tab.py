@@ -18,6 +18,7 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.message import Message
 from textual.timer import Timer
+from textual.widget import Widget
 from textual.widgets import Static
 
 from tui_runner.errors import UserError
@@ -107,6 +108,13 @@ class QueryTab(Vertical):
     def status(self) -> QueryStatus:
         """The line between them."""
         return self.query_one("#status", QueryStatus)
+
+    @property
+    def result_parts(self) -> list[Widget]:
+        """What of the result can have the focus now."""
+        if self.shown is Shown.ROWS:
+            return [self.grid]
+        return [self.query_one(ResultChart)] if self.shown is Shown.CHART else []
 
     @property
     def busy(self) -> bool:
@@ -329,8 +337,11 @@ class QueryTab(Vertical):
         self.shown = what
         for each in Shown:
             self.set_class(each is what, f"-{each}")
-        if focused is not None and focused is self.grid and what is not Shown.ROWS:
-            self.editor.focus()
+        chart = self.query_one(ResultChart)
+        if focused is self.grid or focused is chart:
+            # What is hidden loses the focus; what takes its place gets it.
+            places = {Shown.ROWS: self.grid, Shown.CHART: chart}
+            self.call_after_refresh(places.get(what, self.editor).focus)
 
     def _draw(self) -> None:
         if self._first is not None and self.chart_kind is not None and self._pages is not None:

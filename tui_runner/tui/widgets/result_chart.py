@@ -62,7 +62,7 @@ def plot_of(table: pa.Table, *, complete: bool) -> Plot | None:
     return Plot(tuple(labels), tuple(names), tuple(series), ", ".join(remarks))
 
 
-class ResultChart(PaintedWidget):
+class ResultChart(PaintedWidget, can_focus=True):
     """Draws a result."""
 
     def __init__(self, *, id: str | None = None) -> None:
