@@ -349,8 +349,17 @@ def test_write_mode_never_reaches_the_ledger(console: Console, database: Databas
 
 @pytest.mark.parametrize(
     "statement",
-    ["CREATE SECRET s (TYPE s3)", "CREATE PERSISTENT SECRET s (TYPE s3)", "ATTACH ':memory:' AS x", "COPY books TO 'x'"]
-    + ["SET threads = 1", "INSTALL httpfs", "CHECKPOINT", "EXPORT DATABASE 'x'", "CREATE INDEX i ON books (id)"],
+    [
+        "CREATE SECRET s (TYPE s3)",
+        "CREATE PERSISTENT SECRET s (TYPE s3)",
+        "ATTACH ':memory:' AS x",
+        "COPY books TO 'x'",
+        "SET threads = 1",
+        "INSTALL httpfs",
+        "CHECKPOINT",
+        "EXPORT DATABASE 'x'",
+        "CREATE INDEX i ON books (id)",
+    ],
 )
 def test_write_mode_is_for_data_only(console: Console, statement: str) -> None:
     console.write = True
