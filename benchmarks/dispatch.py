@@ -1,7 +1,7 @@
 """Items per second of an empty function: tui-runner, with everything recorded, against the loop people write.
 
-The loop is a `ThreadPoolExecutor` per chunk of 5,000 items with `as_completed`, which records nothing. Both run in turn,
-several times; what counts is the ratio of the medians. The bar is 2.
+The loop is a `ThreadPoolExecutor` per chunk of 5,000 items with `as_completed`, which records nothing. Both run in
+turn, several times; what counts is the ratio of the medians. The bar is 2.
 
     python benchmarks/dispatch.py [ITEMS] [ROUNDS]
 """

@@ -7,6 +7,8 @@ start of Python itself is at stake (arguments as bytes, signals, what is importe
 from __future__ import annotations
 
 import contextlib
+import gc
+import io
 import json
 import os
 import subprocess
@@ -78,10 +80,16 @@ class CommandLine:
 
 def serve() -> None:
     """Answer requests of `CommandLine` until there are no more."""
+    import tui_runner.asking
     import tui_runner.doctor
     import tui_runner.reports
     import tui_runner.trial  # noqa: F401 - so that every forked process has it
+    from tui_runner.cli import main
 
+    # Typer imports more when it first parses options.
+    with contextlib.suppress(SystemExit), contextlib.redirect_stderr(io.StringIO()):
+        main(["run", "no/such/job.py", "--limit", "1"])
+    gc.freeze()
     for line in sys.stdin:
         arguments, folder, text, environ = json.loads(line)
         with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
@@ -107,9 +115,10 @@ def _be(arguments: list[str], folder: str, environ: dict[str, str], descriptors:
     try:
         for number, descriptor in enumerate(descriptors):
             os.dup2(descriptor, number)
-        sys.stdin = open(0, encoding="utf-8", closefd=False)
-        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)
-        sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
+        # As Python makes them when it starts; they stay open until the end.
+        sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
+        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+        sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
         os.chdir(folder)
         os.environ.update(environ)
         try:

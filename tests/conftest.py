@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import textwrap
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from command_line import CommandLine
+from waiting import WAIT_SECONDS, eventually
 
 from tui_runner.engine.runner import Runner
 from tui_runner.engine.snapshot import Snapshot
 from tui_runner.request import RunRequest, plan_run
 from tui_runner.store.database import Database
-
-WAIT_SECONDS = 60.0
-"""Longest wait for something that takes moments: only a test that fails waits so long."""
 
 
 @pytest.fixture(autouse=True)
@@ -36,16 +33,6 @@ def job_file(tmp_path: Path) -> Callable[[str], str]:
         return str(path)
 
     return write
-
-
-def eventually(condition: Callable[[], Any], what: str = "it") -> Any:
-    """Wait until `condition` is true, and return what it returned."""
-    end = time.monotonic() + WAIT_SECONDS
-    while time.monotonic() < end:
-        if value := condition():
-            return value
-        time.sleep(0.01)
-    raise AssertionError(f"{what} did not happen within {WAIT_SECONDS:g} s")
 
 
 class Run:

@@ -9,6 +9,7 @@ from typing import TextIO
 
 from tui_runner.errors import EXIT_OK, UserError
 from tui_runner.output import check_output, chosen_format, write_file, write_rows
+from tui_runner.request import is_text
 from tui_runner.store.access import open_access
 from tui_runner.store.catalog import Asks, CatalogTable, catalog
 from tui_runner.store.mistakes import QueryError
@@ -124,6 +125,8 @@ def _script(sql: str | None, script: Path | None) -> str:
         except UnicodeDecodeError as error:
             raise UserError("is not UTF-8 text", plain(script), "save it as UTF-8") from error
     if sql is not None and sql != _STANDARD_INPUT:
+        if not is_text(sql):
+            raise UserError("the statement is not UTF-8 text", quoted(sql))
         return sql
     if sql is None and script is None and sys.stdin.isatty():
         raise UserError("no statement given", do="give one, or -f FILE, or - to read standard input")

@@ -83,7 +83,10 @@ def main(arguments: list[str] | None = None) -> None:
         code = _complain(str(error), error.exit_code, debug)
     except (KeyboardInterrupt, typer.Abort):
         code = _complain("interrupted", EXIT_KILLED, debug)
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit) as error:
+        # Click ends the program with 1 for a pipe that nobody reads any more, which would say that items failed.
+        if isinstance(error, SystemExit) and not isinstance(error.__context__, BrokenPipeError):
+            raise
         _discard_output()
         code = EXIT_OK
     except Exception as error:
@@ -124,7 +127,17 @@ def _unexpected(error: Exception, debug: bool) -> int:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EIO, errno.EDQUOT):
         _discard_output()
         return _complain(f"the output cannot be written: {error.strerror}", EXIT_USAGE, debug)
+    if isinstance(error, FileNotFoundError) and not _has_folder():
+        return _complain("the current folder is gone; change to another one", EXIT_USAGE, debug)
     return _complain(f"a fault of tui-runner's own, please report it: {type(error).__name__}", EXIT_FAULT, True)
+
+
+def _has_folder() -> bool:
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _discard_output() -> None:

@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TextIO
 
+from tui_runner.engine.memory import return_freed_memory
 from tui_runner.engine.runner import Runner
 from tui_runner.errors import EXIT_USAGE, UserError
 from tui_runner.headless import Lines, exit_code
 from tui_runner.json_events import JsonEvents
 from tui_runner.request import STANDARD_INPUT, RunRequest, plan_run
-from tui_runner.run_lines import closing_lines, shown_path
-from tui_runner.safe_text import safe_text
+from tui_runner.run_lines import closing_lines, complaint, shown_path
 from tui_runner.settings import read_config
 from tui_runner.start import how_to_go_on, is_terminal, open_run, watcher
 
@@ -45,6 +45,7 @@ def run_in_foreground(request: RunRequest, display: Display) -> int:
         UserError: something in the request is wrong; nothing has been written.
         DatabaseError: the database cannot be used.
     """
+    return_freed_memory()  # before there are threads
     here = Path.cwd()
     headless = _is_headless(request, display)
     if request.folder is not None:
@@ -84,19 +85,20 @@ def _without_screen(runner: Runner, display: Display, folder: Path, out: TextIO)
     try:
         code = watcher(
             runner,
-            events=JsonEvents(out) if display.json else None,
+            events=JsonEvents(out, resumed=runner.resumed) if display.json else None,
             lines=None if silent else Lines(sys.stderr, live),
             folder=folder,
         ).run()
     finally:
         runner.close()
     if silent and code == EXIT_USAGE:
-        print(f"tui-runner: {safe_text(runner.snapshot().reason)}", file=sys.stderr)
+        print(complaint(runner.snapshot()), file=sys.stderr)
     return code
 
 
 def _on_dashboard(request: RunRequest, display: Display, folder: Path) -> int:
     # Here, for Textual takes 200 ms and nobody else needs it.
+    from tui_runner.store.access import LocalAccess
     from tui_runner.tui.app import run_app
     from tui_runner.tui.themes import find_themes
 
@@ -104,7 +106,7 @@ def _on_dashboard(request: RunRequest, display: Display, folder: Path) -> int:
     theme = find_themes().named(_theme(display, config))
     runner = _planned(replace(request, stay_paused=True))
     try:
-        run_app(runner, theme=theme, keymap=_keymap(config))
+        run_app(runner, access=lambda: LocalAccess(runner.database), theme=theme, keymap=_keymap(config))
         runner.join()
     finally:
         runner.close()

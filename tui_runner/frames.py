@@ -12,7 +12,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -32,8 +32,8 @@ _MAX_DIGITS = 38
 _INT64 = pa.int64()
 _WIDE_INTEGER = pa.decimal128(_MAX_DIGITS, 0)
 
-Column = pa.Array | pa.ChunkedArray
-Raw = Column | Sequence[object]
+Column: TypeAlias = pa.Array | pa.ChunkedArray
+Raw: TypeAlias = Column | Sequence[object]
 """A column before its type is settled; Python values where Arrow is not to guess."""
 
 

@@ -212,7 +212,7 @@ class Headless:
 
     def _is_news(self, snapshot: Snapshot, now: float) -> bool:
         """Whether something has happened, or nothing for so long that this is worth a line."""
-        return snapshot.items_finished > snapshot.items_skipped or now >= self._began + _LINE_SECONDS
+        return not _idle(snapshot) or now >= self._began + _LINE_SECONDS
 
     def _tell_news(self, snapshot: Snapshot, lines: Lines) -> None:
         told = self._told_at
@@ -220,8 +220,8 @@ class Headless:
             if event.at <= told:
                 continue
             self._told_at = max(self._told_at, event.at)
-            # The reason of a run that could not begin is said once, at its end.
-            if event.text != f"stopping: {snapshot.reason}" or snapshot.items_finished > snapshot.items_skipped:
+            # Why a run could not begin is said once, at its end.
+            if event.level == "INFO" or event.text != f"stopping: {snapshot.reason}" or not _idle(snapshot):
                 lines.say(f"{event.level.lower()}: {safe_text(event.text)}")
 
     def _finish(self, snapshot: Snapshot, *, in_words: bool = True) -> None:
@@ -237,3 +237,8 @@ class Headless:
             self._tell_news(snapshot, self._lines)
             for line in closing_lines(snapshot, self._database, self._go_on):
                 self._lines.say(line)
+
+
+def _idle(snapshot: Snapshot) -> bool:
+    """Whether no item has ended in this process yet."""
+    return snapshot.items_finished == snapshot.items_skipped

@@ -19,10 +19,12 @@ class JsonEvents:
 
     Args:
         out: where to.
+        resumed: whether the run goes on where an earlier process left it.
     """
 
-    def __init__(self, out: TextIO) -> None:
+    def __init__(self, out: TextIO, *, resumed: bool = False) -> None:
         self._out: TextIO | None = out
+        self._resumed = resumed
         self._next_progress = 0.0
         self._ended_chunks: set[int] = set()
         self._seen_chunks = 0
@@ -39,6 +41,7 @@ class JsonEvents:
                 "database": snapshot.database,
                 "items_total": snapshot.items_total,
                 "threads": snapshot.threads,
+                "resumed": self._resumed,
             },
         )
 

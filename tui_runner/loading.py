@@ -30,6 +30,7 @@ from tui_runner.engine.protocol import JobReference
 from tui_runner.errors import UserError
 from tui_runner.job import Job
 from tui_runner.resources import bundled
+from tui_runner.script import ScriptEnds
 from tui_runner.wording import did_you_mean, listed, nearest, no_such_file, one_line, plain, quoted, raised
 
 _PRIVATE = "_tui_runner_job_"
@@ -128,7 +129,7 @@ def _from_file(path: Path, function: str | None) -> Job:
             raise UserError("it can't be loaded as Python", where=plain(path))
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
-        with _faults_of(path):
+        with _faults_of(path), contextlib.suppress(ScriptEnds):
             loader.exec_module(module)
         return _chosen(module, function, str(path), True)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 from tui_runner.engine.chunk import RunState
 from tui_runner.engine.plan import RunPlan
-from tui_runner.errors import UserError
+from tui_runner.errors import DatabaseError, UserError
 from tui_runner.inputs import Source, items_source, open_source
 from tui_runner.job import Job
 from tui_runner.loading import load_job
@@ -20,6 +21,7 @@ from tui_runner.settings import Settings, read_config, resolve
 from tui_runner.store.database import Database
 from tui_runner.store.ledger import Ledger
 from tui_runner.store.records import RunRecord
+from tui_runner.store.views import RESERVED
 from tui_runner.wording import plain, quoted
 
 STANDARD_INPUT = "-"
@@ -123,6 +125,8 @@ def plan_job(
     # Who cannot be loaded by a worker has no path; better now than when the database is open.
     name, _ = job.name, job.path
     database = folder / (request.database or f"{name}.duckdb")
+    if not is_text(str(database)):
+        raise DatabaseError("its path is not UTF-8 text, which DuckDB needs", plain(database), "choose another one")
     if request.resume and not database.exists():
         raise UserError("no such database, so there is nothing to resume", plain(database), "leave out --resume")
     if source is None:
@@ -130,12 +134,17 @@ def plan_job(
     else:
         source.text = PROGRAM_INPUT
     by_name = job.check_input(source.columns)
+    table = settings.table or name
+    if table.lower().startswith(RESERVED):
+        raise UserError(f"names with {RESERVED} are tui-runner's own", f"table {plain(table)}", "choose another")
     return RunPlan(
         job=job,
         params=params,
-        stored_params=jsonable(params),
-        settings=StoredSettings(**asdict(settings), limit=request.limit, folder=_storable(folder)),
-        table=settings.table or name,
+        stored_params=jsonable(_placed(params, folder)),
+        settings=StoredSettings(
+            **asdict(settings), limit=request.limit, folder=str(folder) if is_text(str(folder)) else None
+        ),
+        table=table,
         source=source.select(job.wanted_columns(source.columns)),
         by_name=by_name,
         database=database,
@@ -145,6 +154,14 @@ def plan_job(
         run_id=request.run_id,
         stay_paused=request.stay_paused,
     )
+
+
+def _placed(params: Mapping[str, object], folder: Path) -> dict[str, object]:
+    """`params` with whole paths: the same relative path given in another folder is another run."""
+    return {
+        name: Path(os.path.normpath(folder / value)) if isinstance(value, Path) else value
+        for name, value in params.items()
+    }
 
 
 def resume_request(database: Path, run: int | None, secrets: Mapping[str, object] | None = None) -> RunRequest:
@@ -268,11 +285,10 @@ def _located(text: str, folder: Path) -> str:
     return str(folder / path)
 
 
-def _storable(folder: Path) -> str | None:
-    """The folder's name, None when it is not UTF-8: JSON cannot hold it."""
-    text = str(folder.absolute())
+def is_text(text: str) -> bool:
+    """Whether `text` is Unicode throughout: of bytes that are not UTF-8 Python makes lone surrogates."""
     try:
         text.encode()
     except UnicodeEncodeError:
-        return None
-    return text
+        return False
+    return True

@@ -57,7 +57,7 @@ def closing_lines(snapshot: Snapshot, database: str, go_on: str) -> list[str]:
         go_on: how to go on with the run, if it is not finished.
     """
     if nothing_ran(snapshot):
-        return [f"tui-runner: {safe_text(snapshot.reason)}"]
+        return [complaint(snapshot)]
     lines = [summary(snapshot, database)]
     lines.extend(
         f"  {count(group.count)} × {safe_text(group.type)}: {safe_text(group.text, limit=_MESSAGE_LENGTH)}"
@@ -77,6 +77,11 @@ def closing_lines(snapshot: Snapshot, database: str, go_on: str) -> list[str]:
     if snapshot.state is not RunState.FINISHED:
         lines.append(f"go on:        {safe_text(go_on)}")
     return lines
+
+
+def complaint(snapshot: Snapshot) -> str:
+    """The one line on a run that failed before its first item."""
+    return f"tui-runner: {safe_text(f'{snapshot.job} run {snapshot.run_id} could not begin: {snapshot.reason}')}"
 
 
 def summary(snapshot: Snapshot, database: str) -> str:

@@ -28,7 +28,7 @@ from decimal import Decimal
 from enum import Enum
 from functools import lru_cache
 from types import NoneType
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import pyarrow as pa
@@ -37,6 +37,8 @@ from tui_runner.errors import RowError
 
 _DEEPEST = 200
 """Levels of nesting that are stored: three frames a level stay below Python's recursion limit of 1,000."""
+_T = TypeVar("_T")
+
 _LONGEST_NAME = 80
 """Characters of a column or type name in a message."""
 CACHED_TYPES = 128
@@ -101,13 +103,18 @@ def named(row: Mapping[Any, object]) -> dict[str, object]:
     return names
 
 
-@lru_cache(CACHED_TYPES)
+def _by_type(function: Callable[[type], _T]) -> Callable[[type], _T]:
+    """Remember what `function` says of a type; for mypy a type is not hashable, so `lru_cache` alone won't do."""
+    return lru_cache(CACHED_TYPES)(function)
+
+
+@_by_type
 def is_scalar(kind: type) -> bool:
     """Whether values of this type are one value of a column: text, number, date, bytes and the like."""
     return issubclass(kind, (*_SCALARS, pa.Scalar)) or _is_numpy_scalar(kind) or _is_pandas_missing(kind)
 
 
-@lru_cache(CACHED_TYPES)
+@_by_type
 def is_record(kind: type) -> bool:
     """Whether values of this type have named fields: mappings, dataclasses, named tuples, pydantic-like models."""
     return (
@@ -143,7 +150,7 @@ def record(value: Any) -> Mapping[Any, object]:
     return {key: value[key] for key in value.keys()}  # noqa: SIM118  # e.g. sqlite3.Row, which iterates its values
 
 
-@lru_cache(CACHED_TYPES)
+@_by_type
 def _field_names(kind: Any) -> tuple[str, ...] | None:
     """The fields of a dataclass, attrs class or msgspec struct."""
     if hasattr(kind, "__dataclass_fields__"):
@@ -303,7 +310,7 @@ def json_scalar(value: object) -> str:
     """A plain value as JSON text, the way DuckDB's `to_json` writes the same value of its own column."""
     kind = type(value)
     if kind is Json:
-        return str.__str__(value)  # type: ignore[arg-type]  # a Json is a str
+        return str.__str__(value)
     if isinstance(value, float):
         return repr(value) if math.isfinite(value) else "null"
     if isinstance(value, (bool, int)) or (isinstance(value, Decimal) and value.is_finite()):

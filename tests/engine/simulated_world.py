@@ -402,7 +402,7 @@ class World:
         scheduler = self.scheduler
         running = [chunk for chunk in scheduler.chunks if chunk.state is ChunkState.RUNNING]
         opened = [chunk.worker for chunk in running if not chunk.exhausted and not chunk.cancelling]
-        least = 2 * scheduler.worker_count if scheduler.worker_count > 1 else 1
+        least = 2 * scheduler.crew.size if scheduler.crew.size > 1 else 1
         assert len(opened) <= max(scheduler.open_chunks, least)
 
     def check(self) -> None:

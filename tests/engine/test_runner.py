@@ -219,7 +219,7 @@ def test_items_of_a_killed_worker_run_again(job_file, new_run, rows: Rows, tmp_p
     gate = tmp_path / "gate"
     run = new_run(job_file(GATED), params={"gate": str(gate)}).start()
     run.until(lambda s: s.in_flight == 2)
-    (pid,) = run.runner._backend.pids()
+    (pid,) = run.runner.worker_pids()
     os.kill(pid, signal.SIGKILL)
     run.until(lambda s: any("SIGKILL" in event.text for event in s.events))
     gate.touch()
@@ -249,7 +249,7 @@ def test_workers_are_gone_after_the_run(job_file, new_run, tmp_path: Path) -> No
     gate = tmp_path / "gate"
     run = new_run(job_file(GATED), params={"gate": str(gate)}, workers=2, threads=4).start()
     run.until(lambda s: s.in_flight == 4)
-    pids = list(run.runner._backend.pids())
+    pids = list(run.runner.worker_pids())
     assert len(pids) == 2
     gate.touch()
     run.finish()
@@ -503,7 +503,7 @@ def test_a_table_input_is_passed_by_name(job_file, new_run, rows: Rows, tmp_path
 
 def test_resuming_needs_an_unfinished_run(job_file, new_run) -> None:
     path = job_file(SQUARES)
-    with pytest.raises(UserError, match="no unfinished run"):
+    with pytest.raises(UserError, match="nothing to resume"):
         new_run(path, resume=True)
     new_run(path).start().finish()
     with pytest.raises(UserError, match="no unfinished run"):

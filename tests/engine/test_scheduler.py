@@ -104,8 +104,8 @@ def test_a_run_starts_its_workers_and_reads_a_few_chunks_ahead():
     assert actions == [StartWorker(0, 3, False), StartWorker(1, 2, False), ReadChunks(4)]
 
 
-def test_every_worker_gets_at_least_one_thread():
-    assert Desk(threads=1, workers=2).begun == [StartWorker(0, 1, False), StartWorker(1, 1, False)]
+def test_there_are_no_more_workers_than_threads():
+    assert Desk(threads=1, workers=2).begun == [StartWorker(0, 1, False)]
 
 
 def test_chunks_wait_for_a_ready_worker_and_then_go_in_order():
@@ -222,7 +222,7 @@ def test_a_chunk_whose_last_flush_came_before_its_worker_was_lost_has_ended():
 def test_reports_of_a_lost_worker_are_not_believed():
     desk = Desk(chunks=1)
     desk(WorkerLost(0, "gone"))
-    assert not desk.scheduler.knows(0)
+    assert desk.scheduler.crew.get(0) is None
     desk(flush(0, {0: [0]}))
     assert desk.scheduler.counts == Counts()
     assert desk.scheduler.chunks[0].pending == {0, 1}

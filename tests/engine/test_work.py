@@ -163,15 +163,15 @@ def test_a_chunk_with_nothing_left_to_start_is_not_exhausted_again_by_cancelling
     assert desk.exhausted == [0]
 
 
-def test_a_retry_that_was_granted_while_its_paused_chunk_was_cancelled_is_not_held_for_ever(desk):
+def test_no_retry_is_granted_in_a_chunk_that_was_cancelled(desk):
     desk.open(0)
     running = desk.tasks(1)[0]
     desk.queue.pause(0)
     desk.queue.cancel(0)
-    desk.queue.retry(running, 1.0)
+    assert not desk.queue.retry(running, 1.0)
     desk.now += 1
     desk.queue.release_due()
-    assert desk.take() == [0]
+    assert desk.take() == []
 
 
 # --- retries ------------------------------------------------------------------------------------------------

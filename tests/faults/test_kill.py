@@ -17,8 +17,7 @@ from typing import Any
 
 import psutil
 import pytest
-
-from tests.conftest import WAIT_SECONDS, eventually
+from waiting import WAIT_SECONDS, eventually
 
 KILLS = int(os.environ.get("KILLS", "4"))
 SEED = int(os.environ.get("SEED", random.randrange(1 << 32)))

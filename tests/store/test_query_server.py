@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -202,8 +203,9 @@ def test_nonsense_harms_nobody(server: QueryServer, console: RemoteConsole, runt
         client.connect(str(address))
         client.sendall(nonsense)
         client.shutdown(socket.SHUT_WR)
-        while client.recv(4096):
-            pass
+        with contextlib.suppress(ConnectionResetError):  # it hung up before it had read everything
+            while client.recv(4096):
+                pass
     assert console.query("SELECT 1 AS a").read_all().num_rows == 1
 
 
@@ -269,7 +271,7 @@ import sys
 from pathlib import Path
 from tui_runner.errors import UserError
 from tui_runner.store.access import open_access
-statements = ["SELECT count(*) FROM results", "FROM results", "SELECT title, count(*) FROM results GROUP BY ALL"]
+statements = ["SELECT count(*) FROM results", "FROM results", "SELECT _item, count(*) FROM results GROUP BY ALL"]
 print("ready", flush=True)
 while True:
     for statement in statements:

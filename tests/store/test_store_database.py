@@ -202,7 +202,6 @@ def test_no_file_can_be_reached_through_it(database: Database, tmp_path: Path) -
         f"ATTACH '{tmp_path}/other.duckdb'",
         f"EXPORT DATABASE '{tmp_path}/export'",
         "INSTALL httpfs",
-        "SET memory_limit = '90GB'",
         "SET enable_external_access = true",
         "SET lock_configuration = false",
     ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -86,7 +87,8 @@ class Desk:
         end = time.monotonic() + 30
         while not condition():
             assert time.monotonic() < end, f"{what} did not happen: {self.shown()}"
-            await self.pilot.pause(0.01)
+            # Not `pilot.pause`, which waits for threads that are busy.
+            await asyncio.sleep(0.01)
         await self.pilot.pause()
 
     async def press(self, *keys: str) -> None:

@@ -86,6 +86,21 @@ async def test_more_rows_than_a_page_are_read_when_the_cursor_reaches_them(datab
         assert at.tab.grid.row == 0 and " 1 " in at.shown()
 
 
+async def test_a_result_that_fills_its_page_is_not_said_to_have_more(database: Database, tmp_path: Path) -> None:
+    async with desk(database, tmp_path) as at:
+        assert "✔ 10,000 rows" in await at.run("FROM books LIMIT 10000")
+        assert "✔ first 10,000 rows of more" in await at.run("FROM books LIMIT 10001")
+
+
+async def test_clearing_the_editor_leaves_an_editor(database: Database, tmp_path: Path) -> None:
+    async with desk(database, tmp_path) as at:
+        await at.write("x")
+        await at.press("backspace", "f5")
+        assert "no statement" in at.tab.status.text
+        await at.press("ctrl+z")
+        assert at.tab.editor.text == "x"
+
+
 @pytest.mark.parametrize(
     ("sql", "place", "word"),
     [

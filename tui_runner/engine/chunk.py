@@ -65,11 +65,12 @@ TRANSITIONS: dict[ChunkState, frozenset[ChunkState]] = {
     ChunkState.WAITING: frozenset({ChunkState.RUNNING, ChunkState.PAUSED, ChunkState.CANCELLED, ChunkState.DONE}),
     ChunkState.RUNNING: frozenset({ChunkState.WAITING, ChunkState.PAUSED}) | _ENDED,
     ChunkState.PAUSED: frozenset({ChunkState.WAITING, ChunkState.RUNNING}) | _ENDED,
-    ChunkState.DONE: frozenset(),
+    ChunkState.DONE: frozenset({ChunkState.FAILED}),
     ChunkState.FAILED: frozenset({ChunkState.WAITING}),
     ChunkState.CANCELLED: frozenset({ChunkState.WAITING}),
 }
-"""From each state, the states that may follow. `waiting → done` is a chunk whose items were all recorded before."""
+"""From each state, the states that may follow. `waiting → done` is a chunk whose items were all recorded
+before, `done → failed` one whose rows the database refused."""
 
 
 def check_transition(old: ChunkState, new: ChunkState) -> None:
@@ -168,6 +169,13 @@ class Chunk:
         """Take over what the present worker has counted of this chunk; returns the difference it makes."""
         old, self.counts = self.counts, self._before + counts
         return self.counts - old
+
+    def reject(self, items: int, rows: int) -> Counts:
+        """So many items with so many rows were counted as done and have failed; returns the difference it makes."""
+        difference = Counts(done=-items, failed=items, rows=-rows)
+        self._before += difference
+        self.counts += difference
+        return difference
 
     def leave_worker(self) -> None:
         """The worker no longer has it: what the next one counts comes on top."""

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable
 
-import pyarrow as pa
-
-from tui_runner.engine.metrics import bucket, fold
+from tui_runner.engine.metrics import bucket
 from tui_runner.engine.outcome import Ending, Failure, Outcome, Outcomes
 from tui_runner.engine.output import JobLog
 from tui_runner.engine.pool import Pool
@@ -25,9 +23,9 @@ from tui_runner.engine.protocol import (
     Report,
 )
 from tui_runner.engine.snapshot import InFlight
+from tui_runner.engine.tally import Tally, serialize
 from tui_runner.engine.work import OpenedChunk, Task, WorkQueue
 from tui_runner.rows import Built, build
-from tui_runner.store.records import ERRORS, ITEMS
 
 INTERVAL = 0.2
 """Seconds between reports: seen at once by a person, and two thirds of a second before the freshness budget."""
@@ -92,12 +90,12 @@ class Collector:
     def collect(self) -> bool:
         """Report what has been finished since the last call; whether there was anything."""
         outcomes = self._outcomes.take_all()
-        finished: list[OpenedChunk] = []
         if outcomes:
-            self._send(self._flush(outcomes, finished))
-        for chunk in finished:
-            self._queue.forget(chunk)
-            self._send(ChunkFinished(self._worker, chunk.number))
+            flush, finished = self._flush(outcomes)
+            self._send(flush)
+            for chunk in finished:
+                self._queue.forget(chunk)
+                self._send(ChunkFinished(self._worker, chunk.number))
         lines, dropped = self._log.take_all()
         if lines or dropped:
             self._send(LogLines(self._worker, lines, dropped))
@@ -126,67 +124,17 @@ class Collector:
             )
         )
 
-    def _flush(self, outcomes: list[Outcome], finished: list[OpenedChunk]) -> Flush:
-        tables, built_rows, nbytes = self._build(outcomes)
+    def _flush(self, outcomes: list[Outcome]) -> tuple[Flush, list[OpenedChunk]]:
+        """A flush of these outcomes, and the chunks that end with it."""
+        tables, rows, nbytes = self._build(outcomes)
         self._latencies.update(map(bucket, [o.seconds for o in outcomes if o.ending is not Ending.CANCELLED]))
-        ended: defaultdict[int, list[int]] = defaultdict(list)
-        failed: defaultdict[int, dict[int, int]] = defaultdict(dict)
-        items: list[tuple[object, ...]] = []
-        errors: list[tuple[object, ...]] = []
-        groups: Counter[tuple[str, str]] = Counter()
-        touched: dict[int, OpenedChunk] = {}
+        tally = Tally()
         for outcome in outcomes:
-            task, ending = outcome.task, outcome.ending
-            chunk = task.chunk
-            touched[chunk.number] = chunk
-            chunk.busy_seconds += outcome.seconds
-            if outcome.failure is not None:
-                errors.append(_error_row(outcome, outcome.failure))
-                groups[outcome.failure.type, fold(outcome.failure.message)] += 1
-            if ending is Ending.RETRY:
-                chunk.retries += 1
-                continue
-            rows = 0
-            if ending is Ending.OK:
-                rows = 0 if outcome.rows is None else outcome.rows.count
-                chunk.done += 1
-                chunk.rows += rows
-            elif ending is Ending.CANCELLED:
-                chunk.cancelled_items += 1
-            else:
-                chunk.failed += 1
-            attempts = task.attempt - (ending is Ending.CANCELLED)
-            finished_at = int(outcome.finished_at * 1e6)
-            items.append(
-                (
-                    task.position,
-                    chunk.number,
-                    task.key,
-                    ending.value,
-                    attempts,
-                    rows,
-                    outcome.seconds,
-                    finished_at,
-                )
-            )
-            ended[chunk.number].append(task.position)
-            if ending is not Ending.OK:
-                failed[chunk.number][task.position] = attempts
-            chunk.unended -= 1
-            if not chunk.unended:
-                finished.append(chunk)
-        return Flush(
-            self._worker,
-            tables,
-            _stream(ITEMS, items),
-            _stream(ERRORS, errors) if errors else b"",
-            dict(ended),
-            dict(failed),
-            {chunk.number: chunk.counts() for chunk in touched.values()},
-            dict(groups),
-            built_rows,
-            nbytes,
-        )
+            # Only now may the next attempt run: its outcome must not be counted before this one is.
+            if outcome.retry_after is not None and self._queue.retry(outcome.task, outcome.retry_after):
+                outcome.ending = Ending.RETRY
+            tally.add(outcome)
+        return tally.flush(self._worker, tables, rows, nbytes), tally.finished
 
     def _build(self, outcomes: list[Outcome]) -> tuple[tuple[bytes, ...], int, int]:
         """Arrow streams of the rows, how many rows, and the bytes their results counted.
@@ -211,7 +159,7 @@ class Collector:
                 continue
             built = build([(o.task.position, o.rows) for o in part if o.rows is not None])
             _fail_unstorable(part, built)
-            streams.extend(_serialize(table) for table in built.tables)
+            streams.extend(serialize(table) for table in built.tables)
             count += built.rows
         return tuple(streams), count, nbytes
 
@@ -224,40 +172,9 @@ def _fail_unstorable(outcomes: list[Outcome], built: Built) -> None:
         outcome.rows = None
 
 
-def _error_row(outcome: Outcome, failure: Failure) -> tuple[object, ...]:
-    return (
-        outcome.task.position,
-        outcome.task.chunk.number,
-        outcome.task.attempt,
-        failure.type,
-        failure.message,
-        failure.traceback,
-        int(outcome.finished_at * 1e6),
-        outcome.ending is not Ending.RETRY,
-    )
-
-
 def _in_flight(task: Task, seconds: float) -> InFlight:
     try:
         text = str(task.value)[:_ITEM_TEXT]
     except BaseException as fault:  # the item's __str__ is the user's
         text = f"(its __str__ raised {type(fault).__name__})"
     return InFlight(task.chunk.number, task.position, text, task.attempt, seconds)
-
-
-def _stream(schema: pa.Schema, rows: list[tuple[object, ...]]) -> bytes:
-    columns = list(zip(*rows, strict=True)) or [()] * len(schema)
-    arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
-    return _serialize(pa.Table.from_arrays(arrays, schema=schema))
-
-
-def _serialize(table: pa.Table) -> bytes:
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table)
-    return bytes(sink.getvalue())
-
-
-def deserialize(stream: bytes) -> pa.Table:
-    """The table of an Arrow IPC stream; its columns share the memory of `stream`."""
-    return pa.ipc.open_stream(stream).read_all()

@@ -5,7 +5,7 @@ Reports (`Ready`, `Flush`, `ChunkFinished`, …) are in `protocol`.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from tui_runner.engine.chunk import RunState
@@ -50,6 +50,21 @@ class InputEnded:
 class InputFailed:
     """The input cannot be read any further."""
 
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class ItemsRejected:
+    """The database refused what items returned, which were counted as done: the ledger has them as failed.
+
+    Attributes:
+        items: their positions, by chunk.
+        rows: how many rows were counted for them, by chunk.
+        message: why.
+    """
+
+    items: Mapping[int, Collection[int]]
+    rows: Mapping[int, int]
     message: str
 
 
@@ -155,6 +170,7 @@ Event = (
     | ChunkExhausted
     | Flush
     | Progress
+    | ItemsRejected
     | ChunkFinished
     | Drained
     | WorkerLost

@@ -10,7 +10,7 @@ from tui_runner.current import CONTEXT
 from tui_runner.engine.outcome import Ending, Failure, Outcome, describe
 from tui_runner.engine.protocol import Unsendable
 from tui_runner.engine.retry import RetryPolicy, is_transient
-from tui_runner.engine.work import Task, WorkQueue
+from tui_runner.engine.work import Task
 from tui_runner.errors import RowError
 from tui_runner.rows import Rows, collect
 
@@ -21,17 +21,13 @@ class Execution:
     Args:
         function: takes an item, returns what the job's function does; a coroutine for a coroutine function.
         policy: when to try again.
-        queue: takes the next attempts.
         timeout: seconds an attempt may take, None for no bound.
     """
 
-    def __init__(
-        self, function: Callable[[Any], Any], policy: RetryPolicy, queue: WorkQueue, timeout: float | None
-    ) -> None:
+    def __init__(self, function: Callable[[Any], Any], policy: RetryPolicy, timeout: float | None) -> None:
         self.timeout = timeout
         self._function = function
         self._policy = policy
-        self._queue = queue
 
     def begin(self, task: Task) -> None:
         """Make `task` the current item of this thread, and start its clock."""
@@ -91,7 +87,5 @@ class Execution:
 
     def _failed(self, task: Task, ending: Ending, failure: Failure, transient: bool, seconds: float) -> Outcome:
         attempts = task.attempt - task.first_attempt + 1
-        if transient and attempts <= self._policy.retries and not task.chunk.cancelled:
-            self._queue.retry(task, self._policy.delay(attempts))
-            ending = Ending.RETRY
-        return Outcome(task, ending, seconds, time.time(), failure=failure)
+        retry_after = self._policy.delay(attempts) if transient and attempts <= self._policy.retries else None
+        return Outcome(task, ending, seconds, time.time(), failure=failure, retry_after=retry_after)

@@ -61,6 +61,8 @@ class Outcome:
         finished_at: wall clock, seconds since the epoch.
         rows: what it returned, when it ended well.
         failure: why it failed, when it did.
+        retry_after: seconds until the next attempt, when there is to be one; the collector grants it, and makes
+            the ending RETRY.
     """
 
     task: Task
@@ -69,6 +71,7 @@ class Outcome:
     finished_at: float
     rows: Rows | None = None
     failure: Failure | None = None
+    retry_after: float | None = None
 
 
 def describe(error: BaseException, skip: int = 1) -> Failure:

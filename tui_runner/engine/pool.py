@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from tui_runner.engine.execution import Execution
-from tui_runner.engine.outcome import Outcomes
+from tui_runner.engine.outcome import Ending, Outcome, Outcomes, describe
 from tui_runner.engine.work import Task, WorkQueue
 
 _TIMEOUT_GRACE = 0.2
@@ -52,7 +52,10 @@ class _Lane(threading.Thread):
             while (task := queue.take()) is not None:
                 self.started = time.perf_counter()
                 self.task = task
-                outcome = execution.run(task)
+                try:
+                    outcome = execution.run(task)
+                except BaseException as error:  # no memory, say: the item fails, the thread goes on
+                    outcome = Outcome(task, Ending.FAILED, 0.0, time.time(), failure=describe(error))
                 self.task = task = None
                 if outcome is None:
                     return  # a fresh thread has taken this one's place

@@ -276,17 +276,23 @@ class Unsendable:
     message: str
 
 
+_PLAIN = frozenset({str, int, float, bool, bytes, type(None), dict, list, tuple})
+
+
 def pack(values: Sequence[object]) -> bytes:
-    """Pickle items for `OpenChunk.values`; those that do not pickle become `Unsendable`."""
+    """Pickle items for `OpenChunk.values`; those that do not come back from pickling become `Unsendable`."""
     try:
-        return pickle.dumps(list(values), protocol=pickle.HIGHEST_PROTOCOL)
+        packed = pickle.dumps(list(values), protocol=pickle.HIGHEST_PROTOCOL)
+        if not _PLAIN.issuperset(map(type, values)):
+            unpack(packed)  # an exception with arguments of its own, say, pickles but does not come back
     except Exception:  # which of them it was shows when each is tried alone
         return pickle.dumps([_sendable(value) for value in values], protocol=pickle.HIGHEST_PROTOCOL)
+    return packed
 
 
 def _sendable(value: object) -> object:
     try:
-        pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
+        unpack(pickle.dumps([value], protocol=pickle.HIGHEST_PROTOCOL))
     except Exception as error:  # a __reduce__ of the user's may raise anything
         return Unsendable(f"an item of type {type(value).__name__} cannot be sent to a worker: {type(error).__name__}")
     return value

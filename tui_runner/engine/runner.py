@@ -11,22 +11,18 @@ belong to the runner's thread alone, so none of them needs a lock.
 
 from __future__ import annotations
 
-import platform
 import queue
 import threading
 import time
 from collections.abc import Collection
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from typing import Any
 
-from tui_runner import __version__
 from tui_runner.engine.backends.base import Backend
 from tui_runner.engine.backends.inline import InlineBackend
 from tui_runner.engine.backends.process import ProcessBackend
 from tui_runner.engine.board import Board, RunIdentity
-from tui_runner.engine.chunk import Chunk, RunState
-from tui_runner.engine.collector import deserialize
+from tui_runner.engine.chunk import RunState
 from tui_runner.engine.events import (
     Action,
     Begin,
@@ -37,6 +33,7 @@ from tui_runner.engine.events import (
     ChunkRead,
     EndRun,
     Event,
+    ItemsRejected,
     KillRun,
     KillWorker,
     PauseChunks,
@@ -53,35 +50,31 @@ from tui_runner.engine.events import (
     Tell,
     Tick,
 )
+from tui_runner.engine.held_items import HeldItems
+from tui_runner.engine.journal import Journal
 from tui_runner.engine.limits import FailureLimit
 from tui_runner.engine.monitor import MemoryMeasured, Monitor
+from tui_runner.engine.opening import open_run
 from tui_runner.engine.outcome import describe
 from tui_runner.engine.plan import RunPlan
 from tui_runner.engine.protocol import (
     Flush,
     LogLines,
-    OpenChunk,
     Progress,
     Report,
     WorkerConfig,
     WorkerLost,
     Written,
-    pack,
 )
 from tui_runner.engine.reader import InputReader, ItemsRead
 from tui_runner.engine.scheduler import Scheduler
 from tui_runner.engine.snapshot import Snapshot
-from tui_runner.errors import DatabaseError, UserError
-from tui_runner.inputs import InputChunk, cut, total_items
+from tui_runner.errors import DatabaseError
+from tui_runner.inputs import cut, total_items
 from tui_runner.store.database import Database
-from tui_runner.store.ingest import Ingest
-from tui_runner.store.ledger import Ledger
 from tui_runner.store.query_server import serve
-from tui_runner.store.records import Batch, ChunkRecord, RunRecord, SampleRecord
 
 _SNAPSHOT_SECONDS = 0.25
-_SAMPLE_SECONDS = 5.0
-"""Between rows of `runner.samples`: 7,200 rows in a run of ten hours."""
 _MAX_BUFFERED_BYTES = 64 << 20
 """Rows that are not yet written, over all workers: a second's worth at any rate DuckDB takes."""
 _EVENTS_A_TURN = 500
@@ -115,12 +108,9 @@ class Runner:
         self._inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="runner", daemon=True)
-        self._inputs: dict[int, InputChunk] = {}
-        self._opened_at: dict[int, datetime] = {}
-        self._replaced: set[str] = set()
+        self._items = HeldItems()
         self._database: Database | None = None
         self._fault: BaseException | None = None
-        self._last_sample = 0.0
 
     # --- before the start ----------------------------------------------------------------------------------
 
@@ -131,110 +121,49 @@ class Runner:
             DatabaseError: the database cannot be used.
             UserError: there is no run to resume.
         """
-        plan = self.plan
-        database = Database.open(plan.database)
-        try:
-            cursor = database.cursor()
-            ledger = Ledger(cursor)
-            record = self._find_run(ledger)
-            recorded: set[str] = set()
-            paused = False
-            if record is None:
-                record = self._begin_run(ledger)
-            else:
-                self.resumed = True
-                recorded, self._replaced = ledger.recorded(record.run_id)
-                paused = plan.stay_paused and record.state == RunState.PAUSED
-                state = RunState.PAUSED if paused else RunState.RUNNING
-                ledger.reopen_run(record.run_id, asdict(plan.settings), state.value)
-            database.close_cursor(cursor)
-            database.note_run(record.run_id)
-        except BaseException:
-            database.close()
-            raise
-        self._database = database
-        self._server = serve(database)
-        self._prepare(record, recorded, paused)
-
-    def _find_run(self, ledger: Ledger) -> RunRecord | None:
-        plan = self.plan
-        if plan.new:
-            return None
-        if plan.run_id is not None:
-            return ledger.run(plan.run_id)
-        record = ledger.find_unfinished(
-            job=plan.job.name,
-            job_path=plan.job.path,
-            table_name=plan.table,
-            input=plan.source.text,
-            params=dict(plan.stored_params),
-        )
-        if record is None and plan.resume:
-            raise UserError(
-                f"no unfinished run of {plan.job.name} with this input and these parameters",
-                str(plan.database),
-                "leave out --resume to start a new one, or see: tui-runner runs",
-            )
-        return record
-
-    def _begin_run(self, ledger: Ledger) -> RunRecord:
-        plan = self.plan
-        record = RunRecord(
-            run_id=0,
-            job=plan.job.name,
-            job_path=plan.job.path,
-            table_name=plan.table,
-            input=plan.source.text,
-            params=dict(plan.stored_params),
-            settings=asdict(plan.settings),
-            state=RunState.RUNNING.value,
-            items_total=total_items(plan.source, plan.limit),
-            started_at=datetime.now(UTC),
-            ended_at=None,
-            host=platform.node(),
-            version=__version__,
-        )
-        return ledger.run(ledger.begin_run(record))
-
-    def _prepare(self, record: RunRecord, recorded: Collection[str], paused: bool) -> None:
         plan, settings = self.plan, self.plan.settings
-        limit = None if settings.max_failures is None else FailureLimit.parse(settings.max_failures)
-        self.run_id = record.run_id
-        self._started_at = record.started_at.timestamp()
+        opened = open_run(plan)
+        self._database = opened.database
+        self._server = serve(opened.database)
+        self.resumed = opened.resumed
+        self.run_id = opened.record.run_id
+        self._replaced = opened.replaced
+        self._items_total = total_items(plan.source, plan.limit)
         self._scheduler = Scheduler(
             threads=settings.threads,
             workers=settings.workers,
             open_chunks=settings.open_chunks,
             grace=settings.grace,
-            max_failures=limit,
-            paused=paused,
+            max_failures=None if settings.max_failures is None else FailureLimit.parse(settings.max_failures),
+            paused=opened.paused,
         )
-        self._identity = RunIdentity(
-            run_id=record.run_id,
+        identity = RunIdentity(
+            run_id=self.run_id,
             job=plan.job.name,
             table=plan.table,
             database=str(plan.database),
-            started_at=self._started_at,
-            items_total=total_items(plan.source, plan.limit),
+            started_at=opened.record.started_at.timestamp(),
+            items_total=self._items_total,
             chunk_size=settings.chunk_size,
             memory_limit=settings.max_memory,
         )
+        deliver = self._inbox.put
         self._backend: Backend = (
-            InlineBackend(plan.job, self._inbox.put)
-            if settings.backend == "inline"
-            else ProcessBackend(self._inbox.put)
+            InlineBackend(plan.job, deliver) if settings.backend == "inline" else ProcessBackend(deliver)
         )
-        self._reader = InputReader(cut(plan.source, settings.chunk_size, limit=plan.limit), recorded, self._inbox.put)
-        self._ingest = Ingest(
-            self.database,
-            record.run_id,
+        chunks = cut(plan.source, settings.chunk_size, limit=plan.limit)
+        self._reader = InputReader(chunks, opened.recorded, deliver)
+        self._journal = Journal(
+            opened.database,
+            self.run_id,
             plan.table,
-            on_written=lambda tickets: self._inbox.put(_Committed(tickets)),
-            on_error=lambda error: self._inbox.put(_WriteFailed(error)),
             replaced_keys=self._replaced,
+            on_written=lambda tickets: deliver(_Committed(tickets)),
+            on_rejected=deliver,
+            on_error=lambda error: deliver(_WriteFailed(error)),
         )
-        self._monitor = Monitor(self._backend.pids, self.database.size_bytes, self._inbox.put)
-        self._board = Board(self._identity, self._scheduler, time.monotonic())
+        self._monitor = Monitor(self._backend.pids, opened.database.size_bytes, deliver)
+        self._board = Board(identity, self._scheduler, time.monotonic())
 
     # --- commands, from any thread -------------------------------------------------------------------------
 
@@ -244,6 +173,10 @@ class Runner:
         if self._database is None:
             raise RuntimeError("the runner has no open database")
         return self._database
+
+    def worker_pids(self) -> Collection[int]:
+        """Process ids of the workers that are alive."""
+        return self._backend.pids()
 
     def start(self) -> None:
         """Begin; call once, after `open`."""
@@ -316,7 +249,7 @@ class Runner:
 
     def _run(self) -> None:
         try:
-            self._ingest.start()
+            self._journal.start()
             self._reader.start()
             self._monitor.start()
             if self.resumed:
@@ -338,12 +271,21 @@ class Runner:
             self._reader.stop()
             self._backend.close()
             self._monitor.stop()
-            self._ingest.close()
+            written = self._journal.close()
+            while not self._inbox.empty():
+                self._take_last(self._inbox.get())
+            if not written:
+                self._database_lost(TimeoutError("it takes no more rows"))
         except BaseException as fault:
             self._fault = self._fault or fault
         finally:
             self._board.snapshot(time.monotonic())
             self._ended.set()
+
+    def _take_last(self, message: Any) -> None:
+        """Of what came in after the end only news of the database matters: it says what is not written."""
+        if isinstance(message, (_WriteFailed, ItemsRejected)):
+            self._take(message)
 
     def _turn(self) -> None:
         """Take what is in the inbox, and draw a snapshot when it is time."""
@@ -364,8 +306,7 @@ class Runner:
         now = time.monotonic()
         match message:
             case ItemsRead(chunk, pending):
-                if pending:
-                    self._inputs[chunk.number] = chunk
+                self._items.add(chunk, pending)
                 self._handle(ChunkRead(chunk.number, chunk.first_item, len(chunk.keys), pending))
             case _Committed(tickets):
                 for worker, nbytes in tickets:
@@ -374,14 +315,14 @@ class Runner:
                 self._database_lost(error)
             case MemoryMeasured():
                 self._board.measured(message, now)
-                self._record_sample(message, now)
+                self._journal.sample(message, self._board.last)
             case _ if isinstance(message, Report):
                 self._take_report(message, now)
             case _:
                 self._handle(message)
 
     def _take_report(self, report: Report, now: float) -> None:
-        if not self._scheduler.knows(report.worker):
+        if self._scheduler.crew.get(report.worker) is None:
             return
         match report:
             case Progress():
@@ -392,7 +333,7 @@ class Runner:
             case Flush():
                 self._handle(report)
                 self._board.flushed(report, now)
-                self._ingest.submit(_batch(report))
+                self._journal.write(report)
             case WorkerLost():
                 self._board.worker_gone(report.worker)
                 self._handle(report)
@@ -404,7 +345,7 @@ class Runner:
         for action in self._scheduler.handle(event, time.monotonic()):
             self._perform(action)
         if self._scheduler.state is not state and not self._scheduler.state.ended:
-            self._ingest.record_state(self._scheduler.state.value, items_total=self._items_total(), ended_at=None)
+            self._journal.state(self._scheduler.state, self._total())
 
     def _perform(self, action: Action) -> None:
         match action:
@@ -421,8 +362,7 @@ class Runner:
             case ChunkEnded(number, failed):
                 self._chunk_ended(number, failed)
             case RunAgain(number, positions):
-                chunk = self._inputs[number]
-                self._replaced.update(chunk.keys[position - chunk.first_item] for position in positions)
+                self._replaced.update(self._items.keys(number, positions))
             case Tell(level, text):
                 self._tell(level, text)
             case EndRun(state):
@@ -445,35 +385,22 @@ class Runner:
         )
 
     def _send_chunk(self, action: SendChunk) -> None:
-        chunk = self._inputs[action.chunk]
+        self._journal.chunk_opened(action.chunk)
         failures = self._scheduler.chunks[action.chunk].failures
-        indexes = [position - chunk.first_item for position in action.positions]
-        self._opened_at.setdefault(action.chunk, datetime.now(UTC))
-        order = OpenChunk(
-            action.chunk,
-            list(action.positions),
-            [chunk.keys[index] for index in indexes],
-            pack([chunk.values[index] for index in indexes]),
-            [failures.get(position, 0) for position in action.positions] if failures else (),
-            action.paused,
-        )
+        order = self._items.order(action.chunk, action.positions, failures, paused=action.paused)
         self._backend.send(action.worker, order)
 
     def _chunk_ended(self, number: int, failed: Collection[int]) -> None:
         self._board.chunk_ended(number)
-        if not failed:
-            self._inputs.pop(number, None)
-        chunk = self._scheduler.chunks[number]
-        if chunk.sent_at is not None:
-            self._ingest.record_chunk(self._chunk_record(chunk))
-        self._opened_at.pop(number, None)
+        self._items.keep_only(number, failed)
+        self._journal.chunk(self._scheduler.chunks[number])
 
     def _end(self, state: RunState) -> None:
         """Record how the run and its open chunks stand; `_finish` waits until that is written."""
         for chunk in self._scheduler.chunks:
-            if chunk.sent_at is not None and not chunk.state.ended:
-                self._ingest.record_chunk(self._chunk_record(chunk))
-        self._ingest.record_state(state.value, items_total=self._items_total(), ended_at=datetime.now(UTC))
+            if not chunk.state.ended:
+                self._journal.chunk(chunk)
+        self._journal.state(state, self._total())
 
     def _database_lost(self, error: BaseException) -> None:
         """Nothing can be written: end at once, what is not committed runs again on resume."""
@@ -482,61 +409,15 @@ class Runner:
             what = f"the database did not take the rows: {reason}"
             self._fault = DatabaseError(what, str(self.plan.database), "mend that, then run the same command again")
             self._handle(KillRun(RunState.FAILED, what))
+            if self._scheduler.state.ended:  # it was over, but for what could not be written
+                self._scheduler.state, self._scheduler.reason = RunState.FAILED, what
 
-    # --- records -------------------------------------------------------------------------------------------
-
-    def _items_total(self) -> int | None:
+    def _total(self) -> int | None:
+        """Length of the input, once its end is known what was read."""
+        if not self._scheduler.input_ended:
+            return self._items_total
         chunks = self._scheduler.chunks
-        if self._scheduler.input_ended:
-            return chunks[-1].first_item + chunks[-1].items if chunks else 0
-        return self._identity.items_total
-
-    def _chunk_record(self, chunk: Chunk) -> ChunkRecord:
-        now = datetime.now(UTC)
-        counts = chunk.counts
-        return ChunkRecord(
-            chunk=chunk.number,
-            first_item=chunk.first_item,
-            items=chunk.items,
-            state=chunk.state.value,
-            done=counts.done,
-            failed=counts.failed,
-            rows=counts.rows,
-            retries=counts.retries,
-            started_at=self._opened_at.get(chunk.number),
-            ended_at=now if chunk.state.ended else None,
-            busy_seconds=counts.busy_seconds,
-        )
-
-    def _record_sample(self, memory: MemoryMeasured, now: float) -> None:
-        if now - self._last_sample < _SAMPLE_SECONDS:
-            return
-        self._last_sample = now
-        picture, counts = self._board.last, self._scheduler.counts
-        self._ingest.record_sample(
-            SampleRecord(
-                sampled_at=datetime.now(UTC),
-                items_done=counts.done,
-                items_failed=counts.failed,
-                rows=counts.rows,
-                in_flight=picture.in_flight,
-                threads=picture.threads,
-                items_per_second=picture.items_per_second,
-                app_rss=memory.app_rss,
-                workers_rss=memory.workers_rss,
-                db_bytes=memory.db_bytes,
-            )
-        )
+        return chunks[-1].first_item + chunks[-1].items if chunks else 0
 
     def _tell(self, level: str, text: str) -> None:
         self._board.tell(time.monotonic(), level, text)
-
-
-def _batch(flush: Flush) -> Batch:
-    return Batch(
-        ticket=(flush.worker, flush.nbytes),
-        tables=tuple(deserialize(table) for table in flush.tables),
-        items=deserialize(flush.items),
-        errors=deserialize(flush.errors) if flush.errors else None,
-        rows=flush.rows,
-    )

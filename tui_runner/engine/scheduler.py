@@ -29,76 +29,24 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 
+from tui_runner.engine import events, protocol
 from tui_runner.engine.chunk import Chunk, ChunkState, Counts, RunState
-from tui_runner.engine.events import (
-    Action,
-    Begin,
-    CancelChunks,
-    ChangeOpenChunks,
-    ChangeThreads,
-    ChunkEnded,
-    ChunkRead,
-    EndRun,
-    Event,
-    InputEnded,
-    InputFailed,
-    KillRun,
-    KillWorker,
-    PauseChunks,
-    PauseRun,
-    ReadChunks,
-    ResumeChunks,
-    ResumeRun,
-    RetryChunks,
-    RunAgain,
-    SendChunk,
-    SendOrder,
-    StartWorker,
-    StopRun,
-    Tell,
-    Tick,
-)
+from tui_runner.engine.clock import ActiveClock
+from tui_runner.engine.crew import Crew, WorkerState
 from tui_runner.engine.limits import FailureLimit
-from tui_runner.engine.protocol import (
-    Cancel,
-    ChunkExhausted,
-    ChunkFinished,
-    Drain,
-    Drained,
-    Flush,
-    Order,
-    Pause,
-    Progress,
-    Ready,
-    Resume,
-    SetThreads,
-    WorkerFailed,
-    WorkerLost,
-)
 
 _MAX_LOSSES = 5
 """Workers lost one after the other without a single item ending between: starting another would not help."""
 _EXHAUSTED_FACTOR = 4
 """Chunks with workers, for each that is open: a bound on how many wait for stragglers and retries alone."""
+_MAX_KEPT_FAILURES = 100_000
+"""Failed items that are kept, with their values, so that they can be run again at the press of a key; those beyond
+are in the ledger only."""
 _DRAIN_SLACK = 5.0
 """Seconds beyond the grace time after which a worker that does not drain is killed."""
 _TEARDOWN_SLACK = 15.0
 """Seconds a worker may take to run the job's teardown when the run is finished."""
-
-
-@dataclass(slots=True, eq=False)
-class _Worker:
-    """A worker as the scheduler sees it; `slot` says which share of the threads it has."""
-
-    number: int
-    slot: int
-    ready: bool = False
-    draining_until: float | None = None
-    killed: bool = False
-    open: set[int] = field(default_factory=set)
-    chunks: set[int] = field(default_factory=set)
 
 
 class Scheduler:
@@ -123,8 +71,7 @@ class Scheduler:
         max_failures: FailureLimit | None = None,
         paused: bool = False,
     ) -> None:
-        self.threads = threads
-        self.worker_count = workers
+        self.crew = Crew(workers, threads)
         self.open_chunks = open_chunks
         self.state = RunState.PAUSED if paused else RunState.RUNNING
         self.reason = ""
@@ -140,93 +87,73 @@ class Scheduler:
         self._to_cancel: deque[int] = deque()
         self._unended = 0
         self._requested = 0
-        self._workers: dict[int, _Worker] = {}
-        self._next_worker = 0
         self._losses = 0
+        self._kept_failures = 0
         self._end_state = RunState.FINISHED
-        self._began = False
-        self._paused_at: float | None = None
-        self._paused_seconds = 0.0
-        self._began_at = 0.0
-        self._actions: list[Action] = []
+        self._clock = ActiveClock()
+        self._actions: list[events.Action] = []
         self._now = 0.0
-
-    @property
-    def ready_workers(self) -> int:
-        """Workers that can take chunks."""
-        return sum(worker.ready for worker in self._workers.values())
-
-    def knows(self, worker: int) -> bool:
-        """Whether reports of this worker are to be believed."""
-        return worker in self._workers
 
     def active(self, now: float) -> float:
         """Seconds the run has been going on at `now`, without those it was paused."""
-        if not self._began:
-            return 0.0
-        end = self._paused_at if self._paused_at is not None else now
-        return max(0.0, end - self._began_at - self._paused_seconds)
+        return self._clock.active(now)
 
-    def handle(self, event: Event, now: float) -> list[Action]:
+    def handle(self, event: events.Event, now: float) -> list[events.Action]:
         """What is to be done because of `event`, which happened at `now` (monotonic seconds)."""
         self._now = now
         self._actions = []
         match event:
-            case Begin():
-                self._begin()
-            case ChunkRead():
+            case events.Begin():
+                self._clock.start(now, paused=self.state is RunState.PAUSED)
+            case events.ChunkRead():
                 self._chunk_read(event)
-            case InputEnded():
+            case events.InputEnded():
                 self._requested = 0
                 self.input_ended = True
-            case InputFailed(message):
+            case events.InputFailed(message):
                 self._stop(RunState.FAILED, message)
-            case PauseRun():
+            case events.PauseRun():
                 self._pause_run()
-            case ResumeRun():
+            case events.ResumeRun():
                 self._resume_run()
-            case PauseChunks(numbers):
+            case events.PauseChunks(numbers):
                 self._each(numbers, self._pause_chunk)
-            case ResumeChunks(numbers):
+            case events.ResumeChunks(numbers):
                 self._each(numbers, self._resume_chunk)
-            case CancelChunks(numbers):
+            case events.CancelChunks(numbers):
                 self._each(numbers, self._cancel_chunk)
-            case RetryChunks(numbers):
+            case events.RetryChunks(numbers):
                 self._each(numbers, self._retry_chunk)
-            case ChangeThreads(threads):
+            case events.ChangeThreads(threads):
                 self._change_threads(max(1, threads))
-            case ChangeOpenChunks(open_chunks):
+            case events.ChangeOpenChunks(open_chunks):
                 self.open_chunks = max(1, open_chunks)
                 self._tell("INFO", f"open chunks: {self.open_chunks}")
-            case StopRun(state, reason):
+            case events.StopRun(state, reason):
                 self._stop(state, reason)
-            case KillRun(state, reason):
+            case events.KillRun(state, reason):
                 self._kill(state, reason)
-            case Tick():
+            case events.Tick():
                 self._kill_undrained()
-            case Ready() | WorkerFailed() | Drained() | WorkerLost():
+            case protocol.Ready() | protocol.WorkerFailed() | protocol.Drained() | protocol.WorkerLost():
                 self._worker_changed(event)
-            case ChunkExhausted() | Flush() | ChunkFinished():
+            case protocol.ChunkExhausted() | protocol.Flush() | protocol.ChunkFinished():
                 self._chunk_reported(event)
-            case Progress():
+            case protocol.Progress():
                 self._start_clocks(event)
+            case events.ItemsRejected():
+                self._rejected(event)
         self._go_on()
         return self._actions
 
     # --- the run -------------------------------------------------------------------------------------------
 
-    def _begin(self) -> None:
-        self._began = True
-        self._began_at = self._now
-        if self.state is RunState.PAUSED:
-            self._paused_at = self._now
-
     def _pause_run(self) -> None:
         if self.state is not RunState.RUNNING:
             return
         self.state = RunState.PAUSED
-        self._paused_at = self._now
-        self._order_all(Pause())
+        self._clock.pause(self._now)
+        self._order_all(protocol.Pause())
         self._tell("INFO", "paused: items in flight finish, no new ones start")
 
     def _resume_run(self) -> None:
@@ -234,29 +161,25 @@ class Scheduler:
             return
         self.state = RunState.RUNNING
         self.reason = ""
-        if self._paused_at is not None:
-            self._paused_seconds += self._now - self._paused_at
-            self._paused_at = None
-        self._order_all(Resume())
+        self._clock.resume(self._now)
+        self._order_all(protocol.Resume())
         self._tell("INFO", "resumed")
 
     def _change_threads(self, threads: int) -> None:
-        self.threads = threads
-        for worker in self._workers.values():
-            self._do(SendOrder(worker.number, SetThreads(self._share(worker.slot))))
+        self.crew.threads = threads
+        for worker in self.crew:
+            self._do(events.SendOrder(worker.number, protocol.SetThreads(self.crew.share(worker))))
         self._tell("INFO", f"threads: {threads}")
 
     def _stop(self, state: RunState, reason: str) -> None:
         if self.state.ended or self.state is RunState.DRAINING:
             return
-        if self._paused_at is not None:
-            self._paused_seconds += self._now - self._paused_at
-            self._paused_at = None
+        self._clock.resume(self._now)
         self.state = RunState.DRAINING
         self.reason = reason
         self._end_state = state
         self._tell("WARNING" if state is RunState.FAILED else "INFO", f"stopping: {reason}")
-        for worker in self._workers.values():
+        for worker in self.crew:
             self._drain(worker, self._grace, _DRAIN_SLACK)
 
     def _kill(self, state: RunState, reason: str) -> None:
@@ -265,27 +188,27 @@ class Scheduler:
         self._stop(state, reason)
         if self._end_state is not RunState.FAILED:
             self._end_state, self.reason = state, reason
-        for worker in self._workers.values():
+        for worker in self.crew:
             self._kill_worker(worker)
 
     def _kill_undrained(self) -> None:
-        for worker in self._workers.values():
+        for worker in self.crew:
             if worker.draining_until is not None and self._now > worker.draining_until and not worker.killed:
                 self._tell("WARNING", f"worker {worker.number} did not end in time and was killed")
                 self._kill_worker(worker)
 
     def _go_on(self) -> None:
         """Whatever the event was: send, read and end what can be sent, read and ended now."""
-        if not self._began or self.state.ended:
+        if not self._clock.started or self.state.ended:
             return
         if self.state is RunState.DRAINING:
-            if not self._workers:
+            if not self.crew:
                 self._end()
         elif self.input_ended and not self._unended:
-            for worker in self._workers.values():
+            for worker in self.crew:
                 if worker.draining_until is None:
                     self._drain(worker, self._grace, _TEARDOWN_SLACK)
-            if not self._workers:
+            if not self.crew:
                 self._end()
         else:
             self._start_workers()
@@ -300,30 +223,32 @@ class Scheduler:
         if self._end_state is RunState.STOPPED and self.input_ended and not self._unended:
             self._end_state, self.reason = RunState.FINISHED, ""
         self.state = self._end_state
-        self._do(EndRun(self.state, self.reason))
+        self._do(events.EndRun(self.state, self.reason))
 
     # --- workers -------------------------------------------------------------------------------------------
 
-    def _worker_changed(self, event: Ready | WorkerFailed | Drained | WorkerLost) -> None:
-        worker = self._workers.get(event.worker)
+    def _worker_changed(
+        self, event: protocol.Ready | protocol.WorkerFailed | protocol.Drained | protocol.WorkerLost
+    ) -> None:
+        worker = self.crew.get(event.worker)
         if worker is None:
             return
         match event:
-            case Ready():
+            case protocol.Ready():
                 worker.ready = worker.draining_until is None
-            case WorkerFailed(_, message) if worker.draining_until is not None:
+            case protocol.WorkerFailed(_, message) if worker.draining_until is not None:
                 self._tell("WARNING", f"worker {worker.number}, which is not needed any more, failed: {message}")
-            case WorkerFailed(_, message):
+            case protocol.WorkerFailed(_, message):
                 self._kill(RunState.FAILED, message)
-            case Drained(_, stuck):
+            case protocol.Drained(_, stuck):
                 if stuck:
                     text = f"{stuck} items were still running after the grace time; they run again on resume"
                     self._tell("WARNING", text)
-            case WorkerLost(_, reason):
-                del self._workers[worker.number]
+            case protocol.WorkerLost(_, reason):
+                self.crew.remove(worker.number)
                 self._worker_lost(worker, reason)
 
-    def _worker_lost(self, worker: _Worker, reason: str) -> None:
+    def _worker_lost(self, worker: WorkerState, reason: str) -> None:
         lost = 0
         for number in sorted(worker.chunks, reverse=True):
             chunk = self.chunks[number]
@@ -337,34 +262,23 @@ class Scheduler:
             self._stop(RunState.FAILED, f"{self._losses} workers were lost in a row, the last one {reason}")
 
     def _start_workers(self) -> None:
-        """Start those that are missing; the ones that drain are no longer counted."""
-        taken = {worker.slot for worker in self._workers.values() if worker.draining_until is None}
-        for slot in range(self.worker_count):
-            if slot not in taken:
-                worker = _Worker(self._next_worker, slot)
-                self._next_worker += 1
-                self._workers[worker.number] = worker
-                self._do(StartWorker(worker.number, self._share(slot), self.state is RunState.PAUSED))
+        for worker in self.crew.recruit():
+            self._do(events.StartWorker(worker.number, self.crew.share(worker), self.state is RunState.PAUSED))
 
-    def _share(self, slot: int) -> int:
-        """Threads of the worker in `slot`; each has at least one."""
-        each, rest = divmod(self.threads, self.worker_count)
-        return max(1, each + (slot < rest))
-
-    def _drain(self, worker: _Worker, grace: float, slack: float) -> None:
+    def _drain(self, worker: WorkerState, grace: float, slack: float) -> None:
         worker.draining_until = self._now + grace + slack
         worker.ready = False
-        self._do(SendOrder(worker.number, Drain(grace)))
+        self._do(events.SendOrder(worker.number, protocol.Drain(grace)))
 
-    def _kill_worker(self, worker: _Worker) -> None:
+    def _kill_worker(self, worker: WorkerState) -> None:
         if not worker.killed:
             worker.killed = True
             worker.ready = False
-            self._do(KillWorker(worker.number))
+            self._do(events.KillWorker(worker.number))
 
     # --- chunks --------------------------------------------------------------------------------------------
 
-    def _chunk_read(self, event: ChunkRead) -> None:
+    def _chunk_read(self, event: events.ChunkRead) -> None:
         self._requested = max(0, self._requested - 1)
         pending = set(event.pending)
         chunk = Chunk(event.number, event.first_item, event.items, event.items - len(pending), pending)
@@ -377,12 +291,12 @@ class Scheduler:
             self._waiting.append(chunk.number)
         else:
             self._set_state(chunk, ChunkState.DONE)
-            self._do(ChunkEnded(chunk.number, ()))
+            self._do(events.ChunkEnded(chunk.number, ()))
 
     def _send_chunks(self) -> None:
-        ready = [worker for worker in self._workers.values() if worker.ready]
-        limit = self._open_limit()
-        share = -(-limit // self.worker_count)
+        ready = self.crew.ready
+        limit = self.crew.open_limit(self.open_chunks)
+        share = -(-limit // self.crew.size)
         opened = sum(len(worker.open) for worker in ready)
         if sum(map(self._lingering, ready)) >= _EXHAUSTED_FACTOR * limit:
             return
@@ -393,27 +307,21 @@ class Scheduler:
             self._send(self.chunks[self._waiting.popleft()], worker, paused=False)
             opened += 1
 
-    def _lingering(self, worker: _Worker) -> int:
+    def _lingering(self, worker: WorkerState) -> int:
         """How many chunks of a worker have no items left to start, but are not finished."""
         held = worker.chunks - worker.open
         return sum(self.chunks[number].state is ChunkState.RUNNING for number in held)
 
     def _send_cancels(self) -> None:
         """Have the chunks that are to be cancelled and that no worker has recorded by one."""
-        ready = [worker for worker in self._workers.values() if worker.ready]
+        ready = self.crew.ready
         while self._to_cancel and ready:
             chunk = self.chunks[self._to_cancel.popleft()]
             worker = min(ready, key=lambda worker: len(worker.chunks))
             self._send(chunk, worker, paused=True)
-            self._do(SendOrder(worker.number, Cancel(chunk.number)))
+            self._do(events.SendOrder(worker.number, protocol.Cancel(chunk.number)))
 
-    def _open_limit(self) -> int:
-        """Chunks to keep open; several workers need one more than each has, or they would run dry."""
-        if self.worker_count == 1:
-            return self.open_chunks
-        return max(self.open_chunks, 2 * self.worker_count)
-
-    def _send(self, chunk: Chunk, worker: _Worker, *, paused: bool) -> None:
+    def _send(self, chunk: Chunk, worker: WorkerState, *, paused: bool) -> None:
         chunk.worker = worker.number
         chunk.exhausted = False
         worker.chunks.add(chunk.number)
@@ -422,38 +330,38 @@ class Scheduler:
         if not paused:
             worker.open.add(chunk.number)
             self._set_state(chunk, ChunkState.RUNNING)
-        self._do(SendChunk(worker.number, chunk.number, sorted(chunk.pending), paused))
+        self._do(events.SendChunk(worker.number, chunk.number, sorted(chunk.pending), paused))
 
     def _read_ahead(self) -> None:
         if self.input_ended:
             return
-        wanted = self._open_limit() - len(self._waiting) - self._requested
+        wanted = self.crew.open_limit(self.open_chunks) - len(self._waiting) - self._requested
         if wanted > 0:
             self._requested += wanted
-            self._do(ReadChunks(wanted))
+            self._do(events.ReadChunks(wanted))
 
-    def _chunk_reported(self, event: ChunkExhausted | Flush | ChunkFinished) -> None:
-        worker = self._workers.get(event.worker)
+    def _chunk_reported(self, event: protocol.ChunkExhausted | protocol.Flush | protocol.ChunkFinished) -> None:
+        worker = self.crew.get(event.worker)
         if worker is None:
             return
-        if isinstance(event, Flush):
+        if isinstance(event, protocol.Flush):
             self._flushed(event)
             return
         worker.open.discard(event.chunk)
         chunk = self.chunks[event.chunk]
         chunk.exhausted = True
-        if isinstance(event, ChunkFinished):
+        if isinstance(event, protocol.ChunkFinished):
             worker.chunks.discard(event.chunk)
             self._finish(chunk)
 
-    def _start_clocks(self, progress: Progress) -> None:
+    def _start_clocks(self, progress: protocol.Progress) -> None:
         """A chunk's time begins with its first item: until then it was sent ahead, and waited in its worker."""
         for number in progress.in_flight:
             chunk = self.chunks[number]
             if chunk.started_at is None:
                 chunk.started_at = self.active(self._now)
 
-    def _flushed(self, flush: Flush) -> None:
+    def _flushed(self, flush: protocol.Flush) -> None:
         for number, positions in flush.ended.items():
             self.chunks[number].cross_off(positions, flush.failed.get(number, {}))
             self._losses = 0
@@ -478,7 +386,21 @@ class Scheduler:
             self._set_state(chunk, ChunkState.CANCELLED)
         else:
             self._set_state(chunk, ChunkState.FAILED if chunk.counts.failed else ChunkState.DONE)
-        self._do(ChunkEnded(chunk.number, tuple(chunk.failures)))
+        if self._kept_failures + len(chunk.failures) > _MAX_KEPT_FAILURES:
+            chunk.failures.clear()
+        self._kept_failures += len(chunk.failures)
+        self._do(events.ChunkEnded(chunk.number, tuple(chunk.failures)))
+
+    def _rejected(self, event: events.ItemsRejected) -> None:
+        """The database could not store what these items returned: they have failed after all."""
+        for number, positions in event.items.items():
+            chunk = self.chunks[number]
+            self.counts += chunk.reject(len(positions), event.rows.get(number, 0))
+            self._tell("ERROR", f"chunk {number}: the rows of {len(positions)} items cannot be stored: {event.message}")
+            if chunk.state is ChunkState.DONE:
+                self._set_state(chunk, ChunkState.FAILED)
+                self._do(events.ChunkEnded(number, ()))
+            self.changed.add(number)
 
     def _take_back(self, chunk: Chunk) -> None:
         """Its worker is lost: what is pending waits again, before all others."""
@@ -508,8 +430,8 @@ class Scheduler:
         if chunk.worker is None:
             self._waiting.remove(chunk.number)
         else:
-            self._workers[chunk.worker].open.discard(chunk.number)
-            self._do(SendOrder(chunk.worker, Pause(chunk.number)))
+            self.crew[chunk.worker].open.discard(chunk.number)
+            self._do(events.SendOrder(chunk.worker, protocol.Pause(chunk.number)))
         chunk.stop_clock(self.active(self._now))
         self._set_state(chunk, ChunkState.PAUSED)
         self._tell("INFO", f"chunk {chunk.number} paused")
@@ -524,8 +446,8 @@ class Scheduler:
         else:
             self._set_state(chunk, ChunkState.RUNNING)
             if not chunk.exhausted:
-                self._workers[chunk.worker].open.add(chunk.number)
-            self._do(SendOrder(chunk.worker, Resume(chunk.number)))
+                self.crew[chunk.worker].open.add(chunk.number)
+            self._do(events.SendOrder(chunk.worker, protocol.Resume(chunk.number)))
         self._tell("INFO", f"chunk {chunk.number} resumed")
 
     def _cancel_chunk(self, chunk: Chunk) -> None:
@@ -538,18 +460,19 @@ class Scheduler:
                 self._set_state(chunk, ChunkState.PAUSED)
             self._to_cancel.append(chunk.number)
         else:
-            self._workers[chunk.worker].open.discard(chunk.number)
-            self._do(SendOrder(chunk.worker, Cancel(chunk.number)))
+            self.crew[chunk.worker].open.discard(chunk.number)
+            self._do(events.SendOrder(chunk.worker, protocol.Cancel(chunk.number)))
         self._tell("INFO", f"chunk {chunk.number} cancelled: items in flight finish")
 
     def _retry_chunk(self, chunk: Chunk) -> None:
         if chunk.state not in (ChunkState.FAILED, ChunkState.CANCELLED) or not chunk.failures:
             return
+        self._kept_failures -= len(chunk.failures)
         again, lost = chunk.run_again(self.active(self._now))
         self.counts -= lost
         self._unended += 1
         self._tell("INFO", f"chunk {chunk.number}: {len(again)} items run again")
-        self._do(RunAgain(chunk.number, again))
+        self._do(events.RunAgain(chunk.number, again))
         self._set_state(chunk, ChunkState.WAITING)
         self._waiting.appendleft(chunk.number)
 
@@ -559,12 +482,12 @@ class Scheduler:
         chunk.set_state(state)
         self.changed.add(chunk.number)
 
-    def _order_all(self, order: Order) -> None:
-        for worker in self._workers.values():
-            self._do(SendOrder(worker.number, order))
+    def _order_all(self, order: protocol.Order) -> None:
+        for worker in self.crew:
+            self._do(events.SendOrder(worker.number, order))
 
     def _tell(self, level: str, text: str) -> None:
-        self._do(Tell(level, text))
+        self._do(events.Tell(level, text))
 
-    def _do(self, action: Action) -> None:
+    def _do(self, action: events.Action) -> None:
         self._actions.append(action)

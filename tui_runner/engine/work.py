@@ -221,10 +221,13 @@ class WorkQueue:
                 self._ready.extend(tasks)
             self._look()
 
-    def retry(self, task: Task, delay: float) -> None:
-        """Run the next attempt of `task` once `delay` seconds have passed."""
+    def retry(self, task: Task, delay: float) -> bool:
+        """Run the next attempt of `task` once `delay` seconds have passed; false if its chunk was cancelled."""
         with self._changed:
+            if task.chunk.cancelled:
+                return False
             heapq.heappush(self._delayed, _Delayed(self._clock() + delay, next(self._order), task.again()))
+            return True
 
     def release_due(self) -> None:
         """Let the retries run whose time has come; they go before everything else."""
@@ -303,11 +306,6 @@ class WorkQueue:
             self._lanes += missing
             self._look()
             return missing
-
-    def lose_lane(self) -> None:
-        """A taker will never ask again."""
-        with self._changed:
-            self._lanes -= 1
 
     def end(self) -> None:
         """Start nothing any more: every taker ends at its next `take`."""

@@ -82,7 +82,6 @@ class Worker:
         execution = Execution(
             job.caller(config.params, by_name=config.by_name),
             RetryPolicy(config.retries),
-            self._queue,
             config.timeout,
         )
         pool_type = AsyncPool if job.is_async else ThreadPool

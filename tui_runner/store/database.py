@@ -31,7 +31,7 @@ _OPEN_SETTINGS = ("TimeZone", "enable_progress_bar", "enable_progress_bar_print"
 _MEMORY_SHARE = 0.25
 """Of the machine's memory, for DuckDB; the rest is for the workers."""
 _MEMORY_LEAST = 512 << 20
-_CACHE_BYTES = 64 << 20
+_CACHE_BYTES = 32 << 20
 """What `trim_cache` leaves. DuckDB keeps the blocks of the file it has seen, those it wrote too, up to its limit:
 a run that writes a file of 760 MB holds 760 MB of it, unless it is told to let go. Doing so takes 10 ms."""
 _CLOSE_SECONDS = 10.0
@@ -250,7 +250,7 @@ def _connect(path: Path, real: Path, memory_limit: str) -> tuple[duckdb.DuckDBPy
         except BaseException:
             root.close()
             raise
-    except (duckdb.Error, UnicodeError, ValueError) as error:
+    except (duckdb.Error, UnicodeError, ValueError, RuntimeError) as error:  # a name that is no UTF-8, say
         raise _refused(error, path) from error
     return root, catalog
 

@@ -128,7 +128,7 @@ class Writer:
             with self._views.show("ledger", rows) as view:
                 columns = ", ".join(rows.column_names)
                 target = f"runner.{ledger_table} (run_id, {columns})"
-                self._cursor.execute(f"INSERT INTO {target} SELECT {self._run_id}, {columns} FROM {view}")  # noqa: S608 - our own names
+                self._cursor.execute(f"INSERT INTO {target} SELECT {self._run_id}, {columns} FROM {view}")
 
     def _replace_items(self, items: pa.Table) -> set[str]:
         """Delete the rows that `items` take the place of; their keys."""
@@ -138,7 +138,7 @@ class Writer:
         if replaced:
             with self._views.show("keys", pa.table({"key": pa.array(sorted(replaced), pa.string())})) as view:
                 self._cursor.execute(
-                    f"DELETE FROM runner.items WHERE run_id = {self._run_id} AND state <> 'ok'"  # noqa: S608 - names of this program
+                    f"DELETE FROM runner.items WHERE run_id = {self._run_id} AND state <> 'ok'"
                     f" AND key IN (SELECT key FROM {view})"
                 )
         return replaced
@@ -147,8 +147,7 @@ class Writer:
         known = sorted(chunks.keys() & self._known_chunks)
         if known:
             self._cursor.execute(
-                f"DELETE FROM runner.chunks WHERE run_id = {self._run_id}"  # noqa: S608 - numbers
-                f" AND chunk IN ({', '.join(map(str, known))})"
+                f"DELETE FROM runner.chunks WHERE run_id = {self._run_id} AND chunk IN ({', '.join(map(str, known))})"
             )
         self._append("chunks", _table(_CHUNKS, list(chunks.values())))
 

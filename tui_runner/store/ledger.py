@@ -18,7 +18,7 @@ import duckdb
 from tui_runner.errors import UserError
 from tui_runner.store.migrations import LEDGER_VERSION, ensure_ledger
 from tui_runner.store.records import RunRecord
-from tui_runner.store.schema import prepare_table
+from tui_runner.store.schema import find_table, prepare_table
 
 __all__ = ["LEDGER_VERSION", "ErrorSummary", "Ledger", "RunSummary", "Totals"]
 
@@ -103,6 +103,7 @@ class Ledger:
         Raises:
             DatabaseError: the results table's name is taken by something else; nothing is recorded then.
         """
+        find_table(self._cursor, record.table_name)  # refused before a ledger is made
         self._exists = ensure_ledger(self._cursor, create=True)
         with self._transaction():
             table = prepare_table(self._cursor, record.table_name)
@@ -161,7 +162,7 @@ class Ledger:
         records = self._records("true", [])
         if not records:
             return []
-        rows = self._cursor.execute(f"SELECT run_id, {_TOTALS} FROM runner.items GROUP BY run_id").fetchall()  # noqa: S608 - constant
+        rows = self._cursor.execute(f"SELECT run_id, {_TOTALS} FROM runner.items GROUP BY run_id").fetchall()
         totals = {run_id: Totals(*counts) for run_id, *counts in rows}
         return [RunSummary(record, totals.get(record.run_id, Totals())) for record in records]
 
@@ -190,7 +191,7 @@ class Ledger:
         """Counts over the items of a run."""
         if not self._exists:
             return Totals()
-        row = self._cursor.execute(f"SELECT {_TOTALS} FROM runner.items WHERE run_id = ?", [run_id]).fetchone()  # noqa: S608 - constant
+        row = self._cursor.execute(f"SELECT {_TOTALS} FROM runner.items WHERE run_id = ?", [run_id]).fetchone()
         return Totals(*row) if row is not None else Totals()
 
     def errors(self, run_id: int, limit: int = 50) -> list[ErrorSummary]:
@@ -202,7 +203,7 @@ class Ledger:
                     epoch_us(min(occurred_at)), epoch_us(max(occurred_at)),
                     arg_max(message, occurred_at), arg_max(item, occurred_at), arg_max(traceback, occurred_at)
                 FROM runner.errors WHERE run_id = ?
-                GROUP BY type, folded ORDER BY count(*) DESC, type, folded LIMIT ?""",  # noqa: S608 - constant
+                GROUP BY type, folded ORDER BY count(*) DESC, type, folded LIMIT ?""",
             [run_id, limit],
         ).fetchall()
         return [
@@ -217,7 +218,7 @@ class Ledger:
         if not self._exists:
             return []
         rows = self._rows(
-            f"SELECT {_RUN_COLUMNS} FROM runner.runs WHERE {condition} ORDER BY run_id DESC",  # noqa: S608 - constants of this file
+            f"SELECT {_RUN_COLUMNS} FROM runner.runs WHERE {condition} ORDER BY run_id DESC",
             values,
         )
         return [_record(row) for row in rows]

@@ -100,6 +100,10 @@ class Pages:
                     batch = batch.slice(0, missing)
                 parts.append(batch)
                 missing -= batch.num_rows
+            if not missing and self._left is None:
+                # Whoever asks for LIMIT 10000 is not to be told that there is more.
+                self._left = next(self._batches, None)
+                self.complete = self._left is None and self._result.complete
         except UserError:
             # What was read before it failed is shown all the same.
             self._keep(parts)

@@ -187,7 +187,7 @@ class ResultsTable:
         return target
 
     def _exists(self, source: _Source, condition: str) -> bool:
-        query = f"SELECT 1 FROM {source.relation} WHERE {source.value} IS NOT NULL AND {condition} LIMIT 1"  # noqa: S608 - quoted
+        query = f"SELECT 1 FROM {source.relation} WHERE {source.value} IS NOT NULL AND {condition} LIMIT 1"
         return self._cursor.execute(query).fetchone() is not None
 
     def _alter(self, old: Shape, types: Mapping[str, str], changed: set[str]) -> None:
@@ -211,7 +211,7 @@ class ResultsTable:
                 )
 
     def _has_rows(self) -> bool:
-        return self._cursor.execute(f"SELECT 1 FROM {self._sql_name} LIMIT 1").fetchone() is not None  # noqa: S608 - quoted
+        return self._cursor.execute(f"SELECT 1 FROM {self._sql_name} LIMIT 1").fetchone() is not None
 
     def _record(self, shape: Shape, raws: set[str]) -> None:
         """Note in the ledger how these raw names became columns."""
@@ -222,10 +222,10 @@ class ResultsTable:
         ]
         with self._views.show("columns", pa.Table.from_pylist(rows, schema=_COLUMN_MAP)) as view:
             self._cursor.execute(
-                f"DELETE FROM runner.columns WHERE table_name = {literal(self.name)}"  # noqa: S608 - quoted
+                f"DELETE FROM runner.columns WHERE table_name = {literal(self.name)}"
                 f" AND raw_name IN (SELECT raw_name FROM {view})"
             )
-            self._cursor.execute(f"INSERT INTO runner.columns SELECT * FROM {view}")  # noqa: S608 - our own name
+            self._cursor.execute(f"INSERT INTO runner.columns SELECT * FROM {view}")
 
     def _insert(self, run_id: int, source: _Incoming, shape: Shape) -> None:
         columns, values = [quote(RUN_COLUMN), quote(ITEM_COLUMN)], [str(int(run_id)), "c0"]
@@ -236,7 +236,7 @@ class ResultsTable:
                 columns.append(quote(column))
                 values.append(converted(kind, shape.types[column], f"c{index}"))
         self._cursor.execute(
-            f"INSERT INTO {self._sql_name} ({', '.join(columns)}) SELECT {', '.join(values)} FROM {source.view}"  # noqa: S608 - quoted
+            f"INSERT INTO {self._sql_name} ({', '.join(columns)}) SELECT {', '.join(values)} FROM {source.view}"
         )
 
 
@@ -245,6 +245,18 @@ def prepare_table(cursor: duckdb.DuckDBPyConnection, table: str) -> str:
 
     Returns:
         The table's name as it is in the database, where `Books` and `books` are one.
+
+    Raises:
+        DatabaseError: something else has that name, or it can be no name.
+    """
+    found = find_table(cursor, table)
+    if found is None:
+        cursor.execute(f"CREATE TABLE main.{quote(table)} ({quote(RUN_COLUMN)} BIGINT, {quote(ITEM_COLUMN)} BIGINT)")
+    return found or table
+
+
+def find_table(cursor: duckdb.DuckDBPyConnection, table: str) -> str | None:
+    """The results table `table` by the name it has in the database; None when it is still to be made.
 
     Raises:
         DatabaseError: something else has that name, or it can be no name.
@@ -258,8 +270,7 @@ def prepare_table(cursor: duckdb.DuckDBPyConnection, table: str) -> str:
         [table],
     ).fetchone()
     if found is None:
-        cursor.execute(f"CREATE TABLE main.{quote(table)} ({quote(RUN_COLUMN)} BIGINT, {quote(ITEM_COLUMN)} BIGINT)")
-        return table
+        return None
     name, kind = found
     if kind != "BASE TABLE":
         raise DatabaseError("is a view, and rows cannot be added to it", f"table {name}", advice)

@@ -79,13 +79,13 @@ def _ledger(cursor: duckdb.DuckDBPyConnection) -> list[Any]:
         UNION ALL SELECT 'sequence', sequence_name, sql FROM duckdb_sequences() WHERE {mine}
         UNION ALL SELECT 'type', type_name, logical_type FROM duckdb_types() WHERE {mine}
         UNION ALL SELECT 'function', function_name, macro_definition FROM duckdb_functions() WHERE {mine}
-        ORDER BY ALL"""  # noqa: S608 - a constant
+        ORDER BY ALL"""
     ).fetchall()
     rows = []
     for kind, name, _ in definitions:
         if kind == "table":
             rows += cursor.execute(
-                f"SELECT count(*), sum(CAST(hash(t) AS HUGEINT)) FROM {quote(LEDGER)}.{quote(name)} AS t"  # noqa: S608 - quoted
+                f"SELECT count(*), sum(CAST(hash(t) AS HUGEINT)) FROM {quote(LEDGER)}.{quote(name)} AS t"
             ).fetchall()
     return [*definitions, *rows]
 

@@ -22,7 +22,7 @@ _ROLES = {
     "operator": "sql-operator",
 }
 _NAME = re.compile(r'"(?:[^"]|"")*"|\w+')
-_SOURCE = re.compile(r"\b(?:from|join|into|update|using)\b|,", re.IGNORECASE)
+_SOURCE = re.compile(r"from|join|into|update", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,8 @@ def tokens(text: str) -> list[Token]:
     if len(text) > LONGEST:
         return []
     found = statements.tokens(text)
+    if not found:
+        return []
     ends = [*(token.start for token in found[1:]), len(text)]
     result = []
     for token, end in zip(found, ends, strict=True):
@@ -89,6 +91,10 @@ def aliases(statement: str) -> Iterator[tuple[str, str]]:
             expecting = expecting and parts[place] == "("
             place += 1
             continue
+        if parts[place].lower() in _NO_TABLES:
+            expecting = parts[place].lower() == "lateral"
+            place += 1
+            continue
         table = [parts[place]]
         place += 1
         while place + 1 < len(parts) and parts[place] == "." and _NAME.fullmatch(parts[place + 1]):
@@ -101,7 +107,9 @@ def aliases(statement: str) -> Iterator[tuple[str, str]]:
             yield unquoted(parts[place]), name
             place += 1
         yield unquoted(table[-1]), name
-        expecting = False
+        # `FROM a, b`: what stands behind a comma of SELECT or of a function is no table.
+        expecting = place < len(parts) and parts[place] == ","
+        place += expecting
 
 
 def unquoted(name: str) -> str:
@@ -109,6 +117,8 @@ def unquoted(name: str) -> str:
     return name[1:-1].replace('""', '"') if len(name) > 1 and name[0] == name[-1] == '"' else name
 
 
+_NO_TABLES = frozenset({"select", "with", "values", "from", "lateral"})
+"""Words that may stand where a table does."""
 _CLAUSES = frozenset(
     [
         "where",

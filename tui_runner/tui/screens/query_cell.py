@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from typing import ClassVar
 
@@ -16,6 +17,8 @@ from textual.widgets import Static
 
 from tui_runner.safe_text import safe_text
 from tui_runner.tui.result_text import VIEWED
+
+_LONG_NUMBER = re.compile(r"\d\.\d{15,}|\d\.\d*[eE]")
 
 
 class CellViewer(ModalScreen[None]):
@@ -90,7 +93,8 @@ class CellViewer(ModalScreen[None]):
 def _indented(text: str, type: str, length: int) -> str:
     """JSON and nested values over several lines; anything else as it is."""
     nested = type == "JSON" or type.endswith("]") or type.startswith(("STRUCT", "MAP"))
-    if not nested or length > VIEWED:
+    # A number of many digits would come out shorter.
+    if not nested or length > VIEWED or _LONG_NUMBER.search(text):
         return text
     try:
         return json.dumps(json.loads(text), indent=2, ensure_ascii=False)

@@ -130,8 +130,8 @@ def line_chart(plot: Plot, width: int, height: int) -> list[Line]:
     if not values or height < 3:
         return []
     low, high = min(*values, 0.0) if min(values) <= 0 or min(values) < max(values) / 2 else min(values), max(values)
-    if high == low:
-        high = low + 1.0
+    if high <= low:
+        high = low + max(abs(low), 1.0)
     scale = max(len(_text(low)), len(_text(high))) + 1
     columns, rows = max(width - scale - 2, 1), height - 1
     bits = [[0] * columns for _ in range(rows)]

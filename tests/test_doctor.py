@@ -1,0 +1,39 @@
+"""The doctor: does what a run does, and leaves nothing."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from command_line import CommandLine
+
+import tui_runner.doctor
+
+
+def test_a_sound_machine_passes_and_nothing_is_left(
+    cli: CommandLine, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    (tmp_path / "tables").mkdir()  # of the same name as the sample that it runs
+    temporary = tmp_path_factory.mktemp("temporary")
+    done = cli("doctor", cwd=tmp_path, environ={"TMPDIR": str(temporary)})
+    assert (done.code, done.err) == (0, "")
+    lines = done.out.splitlines()
+    assert all(line.startswith("✔ ") for line in lines)
+    assert "duckdb 2" in lines[1]
+    assert lines[-1].endswith("rows through a worker process into DuckDB and back")
+    assert [path.name for path in tmp_path.iterdir()] == ["tables"]
+    assert [path for path in temporary.iterdir() if path.name.startswith("tui-runner")] == []
+
+
+def test_a_failing_check_is_named_and_the_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(name: str) -> Path:
+        raise FileNotFoundError(f"no folder {name}\x1b[2J")
+
+    monkeypatch.setattr(tui_runner.doctor, "bundled", broken)
+    out = io.StringIO()
+    assert tui_runner.doctor.examine(out) == 2
+    marks = {line.split(":")[0]: line for line in out.getvalue().splitlines()}
+    assert marks["✘ bundled files"].endswith("FileNotFoundError: no folder themes␛[2J")
+    assert "✔ machine" in marks
+    assert "✘ a run" in marks

@@ -1,0 +1,88 @@
+"""The workers of a run as the scheduler sees them: who is there, what they have, who gets the next chunk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True, eq=False)
+class WorkerState:
+    """A worker; `slot` says which share of the threads it has.
+
+    Attributes:
+        number: its number; every worker that is started has a new one.
+        slot: its place in the crew; a worker that takes a lost one's place has the same.
+        ready: whether it can take chunks.
+        draining_until: when it is killed unless it has ended by then; None when it was not told to drain.
+        killed: whether it was told to end at once.
+        open: chunks of which it still has items to start.
+        chunks: all chunks it has.
+    """
+
+    number: int
+    slot: int
+    ready: bool = False
+    draining_until: float | None = None
+    killed: bool = False
+    open: set[int] = field(default_factory=set)
+    chunks: set[int] = field(default_factory=set)
+
+
+class Crew:
+    """The workers of a run. Owned by the scheduler.
+
+    Args:
+        size: how many there are to be.
+        threads: items executed at once, over all of them.
+    """
+
+    def __init__(self, size: int, threads: int) -> None:
+        # A worker without a thread would be no help.
+        self.size = max(1, min(size, threads))
+        self.threads = threads
+        self._workers: dict[int, WorkerState] = {}
+        self._next_number = 0
+
+    def __iter__(self) -> Iterator[WorkerState]:
+        return iter(self._workers.values())
+
+    def __len__(self) -> int:
+        return len(self._workers)
+
+    def get(self, number: int) -> WorkerState | None:
+        """The worker with this number, None when it is not there any more."""
+        return self._workers.get(number)
+
+    def __getitem__(self, number: int) -> WorkerState:
+        return self._workers[number]
+
+    def remove(self, number: int) -> None:
+        """The worker is gone."""
+        del self._workers[number]
+
+    def recruit(self) -> list[WorkerState]:
+        """New workers for the slots that nobody has; those that drain do not count."""
+        taken = {worker.slot for worker in self if worker.draining_until is None}
+        recruits = []
+        for slot in range(self.size):
+            if slot not in taken:
+                worker = WorkerState(self._next_number, slot)
+                self._next_number += 1
+                self._workers[worker.number] = worker
+                recruits.append(worker)
+        return recruits
+
+    def share(self, worker: WorkerState) -> int:
+        """Threads of a worker; each has at least one."""
+        each, rest = divmod(self.threads, self.size)
+        return max(1, each + (worker.slot < rest))
+
+    @property
+    def ready(self) -> list[WorkerState]:
+        """Those that can take chunks."""
+        return [worker for worker in self if worker.ready]
+
+    def open_limit(self, open_chunks: int) -> int:
+        """Chunks to keep open when `open_chunks` are asked for; several workers need one to spare, or run dry."""
+        return open_chunks if self.size == 1 else max(open_chunks, 2 * self.size)

@@ -1,0 +1,47 @@
+"""The items of chunks that are not yet done: what a lost worker had is sent again from here."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+
+from tui_runner.engine.protocol import OpenChunk, pack
+from tui_runner.inputs import InputChunk
+
+
+class HeldItems:
+    """Keys and values of items by chunk and position. Owned by the runner's thread."""
+
+    def __init__(self) -> None:
+        self._chunks: dict[int, dict[int, tuple[str, object]]] = {}
+
+    def add(self, chunk: InputChunk, pending: Collection[int]) -> None:
+        """Hold those items of `chunk` that are at `pending`."""
+        first = chunk.first_item
+        if pending:
+            self._chunks[chunk.number] = {
+                position: (chunk.keys[position - first], chunk.values[position - first]) for position in pending
+            }
+
+    def keys(self, chunk: int, positions: Iterable[int]) -> list[str]:
+        """Keys of held items."""
+        items = self._chunks[chunk]
+        return [items[position][0] for position in positions]
+
+    def keep_only(self, chunk: int, positions: Collection[int]) -> None:
+        """Let go of all items of a chunk but those at `positions`."""
+        items = self._chunks.pop(chunk, {})
+        if positions:
+            self._chunks[chunk] = {position: items[position] for position in positions}
+
+    def order(self, chunk: int, positions: Collection[int], attempts: Mapping[int, int], *, paused: bool) -> OpenChunk:
+        """The order that opens a chunk with the items at `positions`, of which `attempts` were made already."""
+        items = self._chunks[chunk]
+        chosen = [items[position] for position in positions]
+        return OpenChunk(
+            chunk,
+            list(positions),
+            [key for key, _ in chosen],
+            pack([value for _, value in chosen]),
+            [attempts.get(position, 0) for position in positions] if attempts else (),
+            paused,
+        )

@@ -1,0 +1,144 @@
+"""What a run writes down: batches, chunks, samples and its state, as records for the thread that writes them."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection
+from datetime import UTC, datetime
+
+from tui_runner.engine.chunk import Chunk, RunState
+from tui_runner.engine.events import ItemsRejected
+from tui_runner.engine.monitor import MemoryMeasured
+from tui_runner.engine.protocol import Flush
+from tui_runner.engine.snapshot import Snapshot
+from tui_runner.engine.tally import deserialize
+from tui_runner.store.database import Database
+from tui_runner.store.ingest import Ingest
+from tui_runner.store.records import Batch, ChunkRecord, SampleRecord
+
+_SAMPLE_SECONDS = 5.0
+"""Between rows of `runner.samples`: 7,200 rows in a run of ten hours."""
+
+
+class Journal:
+    """Writes one run into its database, through the thread of `Ingest`.
+
+    Args:
+        database: open.
+        run_id: number of the run.
+        table: results table.
+        replaced_keys: keys whose ledger rows are replaced when their items end; may grow.
+        on_written: called with (worker, bytes) of every flush that is committed, from the writing thread.
+        on_rejected: called with items whose rows the database refuses.
+        on_error: called when nothing can be written.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        run_id: int,
+        table: str,
+        *,
+        replaced_keys: Collection[str],
+        on_written: Callable[[list[object]], None],
+        on_rejected: Callable[[ItemsRejected], None],
+        on_error: Callable[[BaseException], None],
+    ) -> None:
+        self._ingest = Ingest(
+            database,
+            run_id,
+            table,
+            on_written=on_written,
+            on_error=on_error,
+            on_rejected=lambda batch, error: on_rejected(_rejected(batch, error)),
+            replaced_keys=replaced_keys,
+        )
+        self._opened_at: dict[int, datetime] = {}
+        self._next_sample = 0.0
+
+    def start(self) -> None:
+        """Begin to write; raises `DatabaseError` when the results table's name is taken."""
+        self._ingest.start()
+
+    def write(self, flush: Flush) -> None:
+        """Have a flush written; returns at once."""
+        self._ingest.submit(
+            Batch(
+                ticket=(flush.worker, flush.nbytes),
+                tables=tuple(deserialize(table) for table in flush.tables),
+                items=deserialize(flush.items),
+                errors=deserialize(flush.errors) if flush.errors else None,
+                rows=flush.rows,
+            )
+        )
+
+    def chunk_opened(self, number: int) -> None:
+        """Remember when the chunk was first sent to a worker."""
+        self._opened_at.setdefault(number, datetime.now(UTC))
+
+    def chunk(self, chunk: Chunk) -> None:
+        """Write down how a chunk stands; nothing for one that no worker of this process has had."""
+        opened_at = self._opened_at.get(chunk.number)
+        if opened_at is None:
+            return
+        if chunk.state.ended:
+            del self._opened_at[chunk.number]
+        counts = chunk.counts
+        self._ingest.record_chunk(
+            ChunkRecord(
+                chunk=chunk.number,
+                first_item=chunk.first_item,
+                items=chunk.items,
+                state=chunk.state.value,
+                done=counts.done,
+                failed=counts.failed,
+                rows=counts.rows,
+                retries=counts.retries,
+                started_at=opened_at,
+                ended_at=datetime.now(UTC) if chunk.state.ended else None,
+                busy_seconds=counts.busy_seconds,
+            )
+        )
+
+    def sample(self, memory: MemoryMeasured, picture: Snapshot) -> None:
+        """Write down how the run goes, every few seconds."""
+        now = time.monotonic()
+        if now < self._next_sample:
+            return
+        self._next_sample = now + _SAMPLE_SECONDS
+        self._ingest.record_sample(
+            SampleRecord(
+                sampled_at=datetime.now(UTC),
+                items_done=picture.items_done,
+                items_failed=picture.items_failed,
+                rows=picture.rows,
+                in_flight=picture.in_flight,
+                threads=picture.threads,
+                items_per_second=picture.items_per_second,
+                app_rss=memory.app_rss,
+                workers_rss=memory.workers_rss,
+                db_bytes=memory.db_bytes,
+            )
+        )
+
+    def state(self, state: RunState, items_total: int | None) -> None:
+        """Write down the state of the run."""
+        self._ingest.record_state(
+            state.value, items_total=items_total, ended_at=datetime.now(UTC) if state.ended else None
+        )
+
+    def close(self) -> bool:
+        """Write all that is left, and end; whether that is in the database."""
+        return self._ingest.close()
+
+
+def _rejected(batch: Batch, error: BaseException) -> ItemsRejected:
+    """Those items of a refused batch that were counted as done."""
+    items: defaultdict[int, list[int]] = defaultdict(list)
+    rows: Counter[int] = Counter()
+    for item in batch.items.select(["item", "chunk", "state", "rows"]).to_pylist():
+        if item["state"] == "ok":
+            items[item["chunk"]].append(item["item"])
+            rows[item["chunk"]] += item["rows"]
+    return ItemsRejected(dict(items), dict(rows), str(error).split("\n", 1)[0])

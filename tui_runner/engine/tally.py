@@ -1,0 +1,110 @@
+"""Counts outcomes into their chunks and gathers their ledger rows: the part of a flush that is not results."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+
+import pyarrow as pa
+
+from tui_runner.engine.metrics import fold
+from tui_runner.engine.outcome import Ending, Failure, Outcome
+from tui_runner.engine.protocol import Flush
+from tui_runner.engine.work import OpenedChunk
+from tui_runner.store.records import ERRORS, ITEMS
+
+
+class Tally:
+    """The outcomes of one flush. `add` each once, then make the flush."""
+
+    def __init__(self) -> None:
+        self.finished: list[OpenedChunk] = []
+        """Chunks whose last item was added."""
+        self._touched: dict[int, OpenedChunk] = {}
+        self._items: list[tuple[object, ...]] = []
+        self._errors: list[tuple[object, ...]] = []
+        self._groups: Counter[tuple[str, str]] = Counter()
+        self._ended: defaultdict[int, list[int]] = defaultdict(list)
+        self._failed: defaultdict[int, dict[int, int]] = defaultdict(dict)
+
+    def add(self, outcome: Outcome) -> None:
+        """Count an outcome; its ending must be settled."""
+        chunk = outcome.task.chunk
+        self._touched[chunk.number] = chunk
+        chunk.busy_seconds += outcome.seconds
+        if outcome.failure is not None:
+            self._errors.append(_error_row(outcome, outcome.failure))
+            self._groups[outcome.failure.type, fold(outcome.failure.message)] += 1
+        if outcome.ending is Ending.RETRY:
+            chunk.retries += 1
+        else:
+            self._end_item(chunk, outcome)
+
+    def _end_item(self, chunk: OpenedChunk, outcome: Outcome) -> None:
+        task, ending = outcome.task, outcome.ending
+        rows, attempts = 0, task.attempt
+        if ending is Ending.OK:
+            rows = 0 if outcome.rows is None else outcome.rows.count
+            chunk.done += 1
+            chunk.rows += rows
+        elif ending is Ending.CANCELLED:
+            attempts -= 1  # the one it waited for was not made
+            chunk.cancelled_items += 1
+        else:
+            chunk.failed += 1
+        finished_at = int(outcome.finished_at * 1e6)
+        self._items.append(
+            (task.position, chunk.number, task.key, ending.value, attempts, rows, outcome.seconds, finished_at)
+        )
+        self._ended[chunk.number].append(task.position)
+        if ending is not Ending.OK:
+            self._failed[chunk.number][task.position] = attempts
+        chunk.unended -= 1
+        if not chunk.unended:
+            self.finished.append(chunk)
+
+    def flush(self, worker: int, tables: tuple[bytes, ...], rows: int, nbytes: int) -> Flush:
+        """The flush of `worker` with these streams of result rows."""
+        return Flush(
+            worker=worker,
+            tables=tables,
+            items=_stream(ITEMS, self._items),
+            errors=_stream(ERRORS, self._errors) if self._errors else b"",
+            ended=dict(self._ended),
+            failed=dict(self._failed),
+            counts={chunk.number: chunk.counts() for chunk in self._touched.values()},
+            error_groups=dict(self._groups),
+            rows=rows,
+            nbytes=nbytes,
+        )
+
+
+def serialize(table: pa.Table) -> bytes:
+    """A table as an Arrow IPC stream."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return bytes(sink.getvalue())
+
+
+def deserialize(stream: bytes) -> pa.Table:
+    """The table of an Arrow IPC stream; its columns share the memory of `stream`."""
+    return pa.ipc.open_stream(stream).read_all()
+
+
+def _error_row(outcome: Outcome, failure: Failure) -> tuple[object, ...]:
+    return (
+        outcome.task.position,
+        outcome.task.chunk.number,
+        outcome.task.attempt,
+        failure.type,
+        failure.message,
+        failure.traceback,
+        int(outcome.finished_at * 1e6),
+        outcome.ending is not Ending.RETRY,
+    )
+
+
+def _stream(schema: pa.Schema, rows: list[tuple[object, ...]]) -> bytes:
+    columns = list(zip(*rows, strict=True)) or [()] * len(schema)
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
+    return serialize(pa.Table.from_arrays(arrays, schema=schema))
