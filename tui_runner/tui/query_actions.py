@@ -80,12 +80,16 @@ QUERY_ACTIONS = (
     QueryAction("chart", ("g",), "chart", "Chart, like F8.", QueryPlace.RESULT),
     QueryAction("export", ("e",), "export", "Export, like F9.", QueryPlace.RESULT),
     QueryAction("query_help", ("question_mark",), "help", "Help, like F1.", QueryPlace.RESULT),
+    QueryAction("copy_cell", ("c",), "copy", "Copy the cell.", QueryPlace.RESULT),
+    QueryAction(
+        "copy_as",
+        ("C", "y"),
+        "copy as",
+        "Copy cell, row, column or all as text, CSV, JSON, Markdown.",
+        QueryPlace.RESULT,
+    ),
     QueryAction("leave", ("d", "q"), "leave", "Leave the query screen.", QueryPlace.RESULT),
     QueryAction("view_cell", ("enter",), "view", "Show the cell in full.", QueryPlace.GRID),
-    QueryAction("copy_cell", ("c",), "copy", "Copy the cell.", QueryPlace.GRID),
-    QueryAction(
-        "copy_as", ("C", "y"), "copy as", "Copy cell, row, column or all as text, CSV, JSON, Markdown.", QueryPlace.GRID
-    ),
     QueryAction("grid_down", ("down", "j"), "down", "Move down.", QueryPlace.GRID),
     QueryAction("grid_up", ("up", "k"), "up", "Move up.", QueryPlace.GRID),
     QueryAction("grid_left", ("left", "h"), "left", "Move left.", QueryPlace.GRID),

@@ -72,7 +72,7 @@ class QueryApp(App[None]):
 
     def _hint(self) -> None:
         if self.query_screen.focused is not None and self.query_screen.focused.id == "editor":
-            self.notify("Ctrl-C leaves.", markup=False)
+            self.notify("Ctrl-C leaves.", markup=False, timeout=2)
         else:
             self.exit()
 

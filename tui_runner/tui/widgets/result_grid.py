@@ -262,12 +262,17 @@ class ResultGrid(ScrollView, can_focus=True):
         return Strip([number, *segments]).adjust_cell_length(width, base)
 
     @property
+    def _view(self) -> Size:
+        """What the scroll bars leave."""
+        return self.scrollable_content_region.size
+
+    @property
     def _gutter(self) -> int:
         return len(f"{max(self._rows, 1):,}") + 2
 
     @property
     def _in_sight(self) -> int:
-        return max(self.size.height - HEADING, 0)
+        return max(self._view.height - HEADING, 0)
 
     @property
     def _page(self) -> int:
@@ -328,8 +333,13 @@ class ResultGrid(ScrollView, can_focus=True):
         ]
         if widths != self._widths:
             self._widths = widths
-            self.call_after_refresh(self._fit)
-            self.call_after_refresh(self.refresh)
+            self.call_after_refresh(self._settle)
+
+    def _settle(self) -> None:
+        """Make room for wider columns; a scroll bar that this brings may cover the cursor."""
+        self._fit()
+        self.refresh()
+        self.call_after_refresh(self._keep_in_sight)
 
     def _go(self, row: int, column: int) -> None:
         if not self._rows or not self._columns:
@@ -353,7 +363,7 @@ class ResultGrid(ScrollView, can_focus=True):
         elif self.row >= top + self._in_sight:
             y = self.row - self._in_sight + 1
         start = sum(self._widths[: self.column]) + _GAP * self.column
-        room = self.size.width - self._gutter
+        room = self._view.width - self._gutter
         if start < x:
             x = start
         elif start + self._widths[self.column] > x + room:
