@@ -80,6 +80,7 @@ class CommandLine:
 
 def serve() -> None:
     """Answer requests of `CommandLine` until there are no more."""
+    import tui_runner.asking
     import tui_runner.doctor
     import tui_runner.reports
     import tui_runner.trial  # noqa: F401 - so that every forked process has it

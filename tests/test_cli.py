@@ -204,7 +204,12 @@ MISTAKES: list[tuple[list[str], int, str]] = [
     (["query", "foreign.duckdb", "WITH a AS (INSERT INTO ok VALUES (1) RETURNING a) FROM a"], 2, "would change"),
     (["query", "foreign.duckdb", "COPY ok TO 'x.csv'"], 2, "only statements that read"),
     (["query", "foreign.duckdb", "SELECT * FROM read_text('ok.py')"], 2, "read_text|disabled|Permission"),
-    (["query", "foreign.duckdb", "SELECT 1; SELECT 2"], 2, "2 statements given"),
+    (["query", "foreign.duckdb", "SELECT 1; SELEC 2"], 2, "statement 2: .*syntax error"),
+    (["query", "foreign.duckdb", "SELECT $a"], 2, "add --set a=VALUE"),
+    (["query", "foreign.duckdb", "-f", "no.sql"], 2, "no.sql: cannot be read"),
+    (["export", "foreign.duckdb", "nothing", "-o", "x.csv"], 2, "no table 'nothing'"),
+    (["export", "foreign.duckdb", "SELECT 1", "-o", "x.txt"], 2, "does not say the format"),
+    (["export", "foreign.duckdb", "SELECT 1", "-o", "ok.py", "--format", "csv"], 2, "exists already"),
     (["query", "foreign.duckdb", "SELECT 1", "--format", "cvs"], 2, "did you mean csv"),
     (["query", "foreign.duckdb", "SELECT 1", "-o", "no/x.csv"], 2, "no/x.csv: its folder does not exist"),
     (["query", "foreign.duckdb", "SELECT 1", "-o", "foreign.duckdb"], 2, "is the database"),
@@ -358,9 +363,13 @@ def test_signals_stop_a_run_and_resume_finishes_it(cli: CommandLine, tmp_path: P
     run = Stopped(tmp_path)
     command = ("run", "waiting.py", "--limit", 12, "--grace", 0.3)
 
-    # Meanwhile nobody else gets the database; the message says who has it.
+    # Meanwhile others may ask, but nobody else runs in the database; the message says who does.
     process = run.start(*command)
-    busy = cli("query", "waiting.duckdb", "SELECT 1", cwd=tmp_path)
+    asked = cli("query", "waiting.duckdb", "SELECT state FROM runner.runs", cwd=tmp_path)
+    assert (asked.code, asked.out) == (0, "state\nrunning\n")
+    assert "running" in cli("runs", "waiting.duckdb", cwd=tmp_path).out
+    assert cli("errors", "waiting.duckdb", cwd=tmp_path).out == "run 1 has no errors\n"
+    busy = cli(*command, cwd=tmp_path)
     assert busy.code == 4
     assert f"in use by tui-runner (pid {process.pid}), run 1" in busy.complaint
     process.send_signal(signal.SIGINT)

@@ -12,8 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 from command_line import CommandLine
 
+from tui_runner.asking import run_query
 from tui_runner.errors import UserError
-from tui_runner.reports import print_errors, print_runs, run_query
+from tui_runner.reports import print_errors, print_runs
 from tui_runner.store.database import Database
 
 JOB = """
@@ -49,7 +50,7 @@ def database(cli: CommandLine, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 def query(database: Path, sql: str, format: str | None = None, output: Path | None = None) -> str:
     out = io.StringIO()
-    assert run_query(database, sql, format, output, out) == 0
+    assert run_query(database, sql, out, format=format, output=output) == 0
     return out.getvalue()
 
 
@@ -96,7 +97,7 @@ class TestQuery:
                 return True
 
         out = Terminal()
-        run_query(database, self.SQL, None, None, out)
+        run_query(database, self.SQL, out)
         assert out.getvalue().splitlines()[2] == "     0  a␛[31m,b"
         assert "\x1b" not in query(database, self.SQL, "table")
 

@@ -27,9 +27,10 @@ from tui_runner.parameters import Secret
 if TYPE_CHECKING:
     from tui_runner import http as http
     from tui_runner.api import run as run
+    from tui_runner.connection import connect as connect
 
 __version__ = "0.1.0"
-__all__ = ["Current", "Job", "Secret", "__version__", "current", "http", "job", "run"]
+__all__ = ["Current", "Job", "Secret", "__version__", "connect", "current", "http", "job", "run"]
 
 
 def __getattr__(name: str) -> Any:
@@ -38,6 +39,10 @@ def __getattr__(name: str) -> Any:
         from importlib import import_module
 
         return import_module("tui_runner.http")
+    if name == "connect":
+        from tui_runner.connection import connect
+
+        return connect
     if name == "run":
         from tui_runner.api import run
 

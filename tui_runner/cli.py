@@ -61,6 +61,10 @@ HeadlessOption = Annotated[
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Without the dashboard: one JSON event a line on standard output.")
 ]
+ValueOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="The value of $NAME in the statement; 1=VALUE of the first ?."),
+]
 QuietOption = Annotated[
     bool, typer.Option("--quiet", help="Without the dashboard, and without a word unless something is wrong.")
 ]
@@ -286,7 +290,11 @@ def errors(
 @app.command()
 def query(
     db: DatabaseArgument,
-    sql: Annotated[str, typer.Argument(metavar="SQL", help="One statement that only reads.")],
+    sql: Annotated[
+        str | None, typer.Argument(metavar="[SQL]", help="Statements that only read; - for standard input.")
+    ] = None,
+    file: Annotated[Path | None, typer.Option("-f", "--file", metavar="FILE", help="Statements from FILE.")] = None,
+    set_: ValueOption = None,
     format: Annotated[
         str | None,
         typer.Option(
@@ -295,10 +303,40 @@ def query(
     ] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write to FILE.")] = None,
 ) -> int:
-    """Query the results and the ledger of a database."""
-    from tui_runner.reports import run_query
+    """Query the results and the ledger of a database, also while a run writes to it."""
+    from tui_runner.asking import run_query
 
-    return run_query(db, sql, format, output, sys.stdout)
+    return run_query(db, sql, sys.stdout, script=file, parameters=set_ or (), format=format, output=output)
+
+
+@app.command()
+def export(
+    db: DatabaseArgument,
+    what: Annotated[str, typer.Argument(metavar="TABLE|SQL", help="A table, or a statement that only reads.")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="FILE", help="The file: .csv, .parquet, .json or .jsonl.")
+    ],
+    set_: ValueOption = None,
+    format: Annotated[
+        str | None, typer.Option(metavar="FORMAT", help="csv, parquet, json or jsonl; by default what FILE ends in.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Write over FILE.")] = False,
+) -> int:
+    """Write a table, or the result of a statement, into a file."""
+    from tui_runner.asking import run_export
+
+    return run_export(db, what, output, sys.stdout, parameters=set_ or (), format=format, force=force)
+
+
+@app.command("open")
+def open_(db: DatabaseArgument, theme: ThemeOption = None) -> int:
+    """Open the query screen for a database, also while a run writes to it."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise UserError("the query screen needs a terminal", "open", "use: tui-runner query DB SQL")
+    from tui_runner.tui.query_app import open_database
+
+    open_database(db, theme=theme)
+    return EXIT_OK
 
 
 @app.command()

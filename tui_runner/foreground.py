@@ -101,6 +101,7 @@ def _without_screen(runner: Runner, display: Display, folder: Path, out: TextIO)
 
 def _on_dashboard(request: RunRequest, display: Display, folder: Path) -> int:
     # Here, for Textual takes 200 ms and nobody else needs it.
+    from tui_runner.store.access import LocalAccess
     from tui_runner.tui.app import run_app
     from tui_runner.tui.themes import find_themes
 
@@ -108,7 +109,7 @@ def _on_dashboard(request: RunRequest, display: Display, folder: Path) -> int:
     theme = find_themes().named(_theme(display, config))
     runner = _planned(replace(request, stay_paused=True))
     try:
-        run_app(runner, theme=theme, keymap=_keymap(config))
+        run_app(runner, access=lambda: LocalAccess(runner.database), theme=theme, keymap=_keymap(config))
         runner.join()
     finally:
         runner.close()

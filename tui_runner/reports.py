@@ -1,32 +1,28 @@
-"""What a database tells on the command line: its runs, what failed, and any query."""
+"""What a ledger tells on the command line: the runs of a database, and what failed in them."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import stat
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import IO, TextIO
+from typing import TYPE_CHECKING, TextIO, cast
 
 from tui_runner.engine.chunk import RunState
-from tui_runner.errors import EXIT_OK, UserError
+from tui_runner.errors import EXIT_OK
 from tui_runner.formatting import count
-from tui_runner.request import is_text
 from tui_runner.run_lines import counted
 from tui_runner.safe_text import safe_text
-from tui_runner.store.console import Console, Result
-from tui_runner.store.database import Database
-from tui_runner.store.export import FORMATS, display_width, write_parquet, write_text
+from tui_runner.store.access import LocalAccess, RemoteAccess, open_access
+from tui_runner.store.console_cursor import ConsoleCursor
+from tui_runner.store.export import display_width
 from tui_runner.store.ledger import ErrorSummary, Ledger, RunSummary
-from tui_runner.wording import did_you_mean, plain, quoted
+
+if TYPE_CHECKING:
+    import duckdb
 
 _HEADS = ("run", "job", "table", "state", "begun", "done", "of", "failed", "rows")
 _NUMBERS = frozenset({"run", "done", "of", "failed", "rows"})
-_ENDINGS = {"md": "markdown", "ndjson": "jsonl"}
 _GOING_ON = (RunState.RUNNING, RunState.DRAINING)
 
 
@@ -36,12 +32,12 @@ def print_runs(path: Path, out: TextIO) -> int:
     Raises:
         DatabaseError: the database cannot be used.
     """
-    with Database.open(path, create=False) as database:
-        summaries = Ledger(database.cursor()).runs()
+    with _ledger(path) as (ledger, going_on):
+        summaries = ledger.runs()
     if not summaries:
         out.write("no runs in this database; start one with: tui-runner run JOB\n")
         return EXIT_OK
-    lines = [_HEADS, *map(_run_cells, summaries)]
+    lines = [_HEADS, *(_run_cells(summary, going_on) for summary in summaries)]
     widths = [max(map(display_width, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         cells = (
@@ -54,10 +50,23 @@ def print_runs(path: Path, out: TextIO) -> int:
     return EXIT_OK
 
 
-def _run_cells(summary: RunSummary) -> tuple[str, ...]:
+@contextmanager
+def _ledger(path: Path) -> Iterator[tuple[Ledger, int | None]]:
+    """The ledger, and the number of the run that is going on now in another process."""
+    with open_access(path) as access:
+        if isinstance(access, LocalAccess):
+            # Whoever runs a run has its database open: since we could open it, nobody does.
+            yield Ledger(access.database.cursor()), None
+            return
+        going_on = access.record.run if isinstance(access, RemoteAccess) else None
+        with access.console() as console:
+            # It reads with the few methods of a cursor that this has.
+            yield Ledger(cast("duckdb.DuckDBPyConnection", ConsoleCursor(console))), going_on
+
+
+def _run_cells(summary: RunSummary, going_on: int | None) -> tuple[str, ...]:
     record, totals = summary.record, summary.totals
-    # Whoever runs a run has its database locked: since we could open it, nobody does.
-    state = "interrupted" if record.state in _GOING_ON else record.state
+    state = "interrupted" if record.state in _GOING_ON and record.run_id != going_on else record.state
     return (
         str(record.run_id),
         safe_text(record.job),
@@ -78,8 +87,7 @@ def print_errors(path: Path, run: int | None, limit: int, out: TextIO) -> int:
         DatabaseError: the database cannot be used.
         UserError: there is no such run.
     """
-    with Database.open(path, create=False) as database:
-        ledger = Ledger(database.cursor())
+    with _ledger(path) as (ledger, _):
         record = ledger.run(run)
         groups = ledger.errors(record.run_id, limit)
     if not groups:
@@ -100,100 +108,3 @@ def _print_group(group: ErrorSummary, out: TextIO) -> None:
 
 def _moment(moment: datetime) -> str:
     return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
-
-
-def run_query(path: Path, sql: str, format: str | None, output: Path | None, out: TextIO) -> int:
-    """Run one statement that reads, and write its result.
-
-    Args:
-        path: the database.
-        sql: the statement.
-        format: one of `FORMATS`; None for that of `output`'s ending, else `table` on a terminal and `csv` elsewhere.
-        output: the file to write; None for `out`.
-        out: standard output.
-
-    Raises:
-        DatabaseError: the database cannot be used.
-        UserError: the format is unknown, the statement is rejected, or the file cannot be written.
-    """
-    format = _format(format, output, out)
-    if not is_text(sql):
-        raise UserError("the statement is not UTF-8 text", quoted(sql))
-    if output is not None:
-        _check_output(output, path)
-    with Database.open(path, create=False) as database, Console(database).query(sql) as result:
-        if output is not None:
-            with _written_whole(output) as stream:
-                _write_file(result, format, stream)
-            return EXIT_OK
-        terminal = out.isatty()
-        # What goes to a pipe is data, and stays as it is; a table is for people wherever it goes.
-        clean = safe_text if terminal or format == "table" else str
-        write_text(result, format, out, clean=clean, width=shutil.get_terminal_size().columns if terminal else None)
-        out.flush()
-    return EXIT_OK
-
-
-def _format(format: str | None, output: Path | None, out: TextIO) -> str:
-    if format is None:
-        ending = "" if output is None else output.suffix.lower().lstrip(".")
-        ending = _ENDINGS.get(ending, ending)
-        if ending in FORMATS:
-            return ending
-        return "table" if output is None and out.isatty() else "csv"
-    if format not in FORMATS:
-        raise UserError(f"unknown format {quoted(format)}", "--format", did_you_mean(format, FORMATS, "formats are"))
-    if format == "parquet" and output is None:
-        raise UserError("parquet needs a file", "--format", "give one with -o FILE")
-    return format
-
-
-def _check_output(output: Path, database: Path) -> None:
-    """Refuse to write over the database itself, its log or its lock."""
-    target, source = output.resolve(), database.resolve()
-    if target in (source, *(source.with_name(source.name + ending) for ending in (".wal", ".lock"))):
-        raise UserError("is the database, or belongs to it", plain(output), "write to another file")
-    if not target.parent.is_dir():
-        raise UserError("its folder does not exist", plain(output), "create the folder first")
-    if target.is_dir():
-        raise UserError("is a folder", plain(output), "name a file in it")
-
-
-def _write_file(result: Result, format: str, stream: IO[bytes]) -> None:
-    if format == "parquet":
-        write_parquet(result, stream)
-    else:
-        with open(stream.fileno(), "w", encoding="utf-8", errors="surrogatepass", newline="", closefd=False) as text:
-            write_text(result, format, text)
-
-
-@contextmanager
-def _written_whole(path: Path) -> Iterator[IO[bytes]]:
-    """A file that appears at `path` when it is complete, and not at all when writing it fails."""
-    path = path.resolve()
-    try:
-        if path.exists() and not stat.S_ISREG(path.stat().st_mode):
-            # A pipe or a device, `/dev/stdout` say: there is nothing to put in its place.
-            with path.open("wb") as stream:
-                yield stream
-            return
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".tui-runner-", delete=False) as stream:
-            try:
-                yield stream
-                stream.flush()
-                Path(stream.name).chmod(stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o666 & ~_umask())
-                Path(stream.name).replace(path)
-            except BaseException:
-                Path(stream.name).unlink(missing_ok=True)
-                raise
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise UserError(f"cannot be written ({error.strerror})", plain(path), "choose another file") from error
-
-
-def _umask() -> int:
-    """The process's mask; it can be read only by setting it."""
-    umask = os.umask(0o077)
-    os.umask(umask)
-    return umask

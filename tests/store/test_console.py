@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import itertools
+import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from conftest import run_record
 
 from tui_runner.errors import DatabaseError, UserError
 from tui_runner.store.console import TYPE_KEY, Console
 from tui_runner.store.database import Database
+from tui_runner.store.ledger import Ledger
+from tui_runner.store.mistakes import QueryCancelled, QueryError
 
 
 @pytest.fixture
-def console(database: Database) -> Console:
+def console(database: Database) -> Iterator[Console]:
     cursor = database.cursor()
     cursor.execute("CREATE TABLE books AS SELECT range AS id, 'book ' || range AS title FROM range(10)")
     cursor.execute("CREATE SEQUENCE numbers")
     database.close_cursor(cursor)
-    return Console(database)
+    with Console(database) as opened:
+        yield opened
 
 
 def test_rows_are_streamed(console: Console) -> None:
@@ -69,6 +76,44 @@ def test_statements_that_read_are_run(console: Console, statement: str) -> None:
         "PRAGMA force_checkpoint",
         "CONNECT x",
         "UPDATE EXTENSIONS",
+        "UPDATE books SET title = 'x'",
+        "DELETE FROM books",
+        "TRUNCATE books",
+        "ALTER TABLE books ADD COLUMN x INTEGER",
+        "MERGE INTO books USING (SELECT 1 AS id) AS x ON books.id = x.id WHEN MATCHED THEN DELETE",
+        "CREATE VIEW v AS FROM books",
+        "CREATE SCHEMA other",
+        "CREATE MACRO m() AS 1",
+        "CREATE TYPE mood AS ENUM ('a')",
+        "CREATE INDEX i ON books (id)",
+        "CREATE SECRET s (TYPE s3)",
+        "COMMENT ON TABLE books IS 'x'",
+        "WITH a AS (UPDATE books SET id = 0 RETURNING *) FROM a",
+        "EXPLAIN ANALYZE INSERT INTO books VALUES (11, 'x')",
+        "EXPLAIN ANALYZE CREATE TABLE other AS SELECT 1",
+        "COPY (FROM books) TO 'out.parquet'",
+        "COPY books FROM '/etc/passwd'",
+        "EXPORT DATABASE 'out'",
+        "IMPORT DATABASE 'out'",
+        "ATTACH 'other.duckdb'",
+        "DETACH books",
+        "USE books",
+        "INSTALL httpfs",
+        "LOAD httpfs",
+        "FORCE INSTALL icu",
+        "SET threads = 1",
+        "RESET threads",
+        "SET VARIABLE x = 1",
+        "PRAGMA database_list",
+        "CALL pragma_version()",
+        "VACUUM",
+        "ANALYZE",
+        "BEGIN",
+        "ROLLBACK",
+        "PREPARE x AS INSERT INTO books VALUES (1, 'x')",
+        "EXECUTE x",
+        "DEALLOCATE x",
+        "FORCE CHECKPOINT",
     ],
 )
 def test_statements_that_change_something_are_refused(console: Console, statement: str) -> None:
@@ -100,6 +145,236 @@ def test_mistakes_are_one_line(console: Console, statement: str, message: str) -
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
     assert "LINE 1" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "FROM '/etc/passwd'",
+        "FROM read_text('/etc/passwd')",
+        "FROM read_blob('/etc/passwd')",
+        "FROM read_json('/etc/passwd')",
+        "FROM read_parquet('/tmp/*.parquet')",
+        "FROM glob('/etc/*')",
+        "FROM sniff_csv('/etc/passwd')",
+        "SELECT content FROM read_text('books.duckdb.lock')",
+        "FROM query('CREATE TABLE x AS SELECT 1')",
+        "FROM 'https://example.org/x.csv'",
+        "FROM write_log('x')",
+        "FROM postgres_scan('', '', '')",
+        "FROM pragma_import_database('x')",
+        "SELECT pg_reload_conf()",
+        "SELECT currval('numbers')",
+        "SELECT setseed()",
+    ],
+)
+def test_files_and_the_world_outside_are_out_of_reach(console: Console, statement: str) -> None:
+    with pytest.raises(UserError):
+        console.query(statement).read_all()
+
+
+def test_nothing_that_was_refused_left_a_trace(console: Console, database: Database) -> None:
+    for statement in ("CREATE TABLE x AS SELECT 1", "WITH a AS (DELETE FROM books RETURNING *) FROM a"):
+        with pytest.raises(UserError):
+            console.query(statement)
+    with console.query("SELECT table_name FROM duckdb_tables()") as result:
+        assert result.read_all().to_pydict() == {"table_name": ["books"]}
+    with console.query("SELECT sum(id) AS s, count(*) AS n FROM books") as result:
+        assert result.read_all().to_pylist() == [{"s": 45, "n": 10}]
+
+
+@pytest.mark.parametrize(
+    ("statement", "line", "column"),
+    [
+        ("SELEC 1", 1, 1),
+        ("SELECT 1 +\n  titel FROM books", 2, 3),
+        ("SELECT 'é', titel FROM books", 1, 13),
+        ("SELECT " + "1 + " * 100 + "titel FROM books", 1, 408),
+        ("FROM books\nWHERE id ~~~ 3", 2, 10),
+        ("SELECT *\nFROM missing", 2, 6),
+        ("SELECT\n\nCAST('x' AS INTEGER)", 3, 1),
+    ],
+)
+def test_mistakes_have_a_place(console: Console, statement: str, line: int, column: int) -> None:
+    with pytest.raises(QueryError) as caught:
+        console.query(statement)
+    assert (caught.value.line, caught.value.column) == (line, column)
+
+
+@pytest.mark.parametrize(
+    ("statement", "values", "expected"),
+    [
+        ("SELECT $a + $b AS x", {"a": 1, "b": 2}, 3),
+        ("SELECT ? - ? AS x", {"1": 5, "2": 2}, 3),
+        ("SELECT $2 || $1 AS x", {"1": "b", "2": "a"}, "ab"),
+        ("SELECT count(*) AS x FROM books WHERE title = $Title", {"title": "book 3", "unused": 1}, 1),
+        ("SELECT $a IS NULL AS x", {"a": None}, True),
+        ("SELECT '$a' || $$?$$ AS x", {}, "$a?"),
+    ],
+)
+def test_parameters_get_their_values(
+    console: Console, statement: str, values: dict[str, object], expected: object
+) -> None:
+    with console.query(statement, values) as result:
+        assert result.read_all()["x"].to_pylist() == [expected]
+
+
+def test_a_parameter_without_a_value_is_named(console: Console) -> None:
+    with pytest.raises(UserError, match=r"no value for \$b, \?1"):
+        console.query("SELECT $a, $b, ?", {"a": 1})
+
+
+CROSS_JOIN = "SELECT count(*) FROM range(10_000_000) a, range(10_000_000) b WHERE hash(a.range + b.range) % 7 = 3"
+
+
+def test_a_cross_join_is_cancelled_from_another_thread(console: Console) -> None:
+    cancelled_at: list[float] = []
+
+    def cancel() -> None:
+        cancelled_at.append(time.monotonic())
+        console.cancel()
+
+    for _ in range(3):
+        timer = threading.Timer(0.1, cancel)
+        timer.start()
+        with pytest.raises(QueryCancelled):
+            console.query(CROSS_JOIN)
+        # 2 ms when measured; the machine of a test may be busy.
+        assert time.monotonic() - cancelled_at[-1] < 1
+        timer.join()
+    with console.query("SELECT 1 AS a") as result:
+        assert result.read_all().to_pylist() == [{"a": 1}]
+
+
+def test_reading_is_cancelled_too(console: Console) -> None:
+    result = console.query("SELECT range AS a FROM range(100_000_000_000)")
+    threading.Timer(0.1, console.cancel).start()
+    with pytest.raises(QueryCancelled):
+        for _ in result:
+            pass
+    assert result.closed
+    assert not result.complete
+
+
+def test_cancelling_when_nothing_runs_does_nothing(console: Console) -> None:
+    console.cancel()
+    with console.query("SELECT 1 AS a") as result:
+        assert result.read_all().num_rows == 1
+
+
+def test_progress_is_told_while_a_statement_runs(console: Console) -> None:
+    seen: list[float] = []
+
+    def look() -> None:
+        while not seen:
+            progress = console.progress()
+            if progress is not None:
+                seen.append(progress)
+        console.cancel()
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    with pytest.raises(QueryCancelled):
+        console.query(CROSS_JOIN)
+    watcher.join()
+    assert 0 <= seen[0] <= 1
+    assert console.progress() is None
+
+
+def test_a_new_statement_ends_the_one_before(console: Console, database: Database) -> None:
+    first = console.query("SELECT range AS a FROM range(100_000_000_000)")
+    second = console.query("SELECT 1 AS a")
+    assert first.closed
+    assert second.read_all().num_rows == 1
+    assert (second.rows, second.complete) == (1, True)
+    assert database._cursors == []
+
+
+def test_closing_the_database_ends_what_runs(console: Console, database: Database) -> None:
+    threading.Timer(0.1, database.close).start()
+    with pytest.raises(DatabaseError, match="was closed while the statement ran"):
+        console.query(CROSS_JOIN)
+
+
+def test_many_statements_leave_nothing_behind(console: Console, database: Database) -> None:
+    console.query("SELECT 1").close()
+    threads, files = threading.active_count(), len(list(Path("/dev/fd").iterdir()))
+    for number in range(100):
+        result = console.query(f"SELECT range + {number} AS a FROM range(1_000_000)")
+        next(iter(result))
+        if number % 2:
+            result.close()
+    console.query("SELECT 1").close()
+    assert database._cursors == []
+    assert threading.active_count() == threads
+    assert len(list(Path("/dev/fd").iterdir())) == files
+
+
+def test_write_mode_changes_data(console: Console) -> None:
+    console.write = True
+    with console.query("DELETE FROM books WHERE id < $n", {"n": 4}) as result:
+        assert result.read_all().to_pylist() == [{"Count": 4}]
+    console.query("INSERT INTO books VALUES (100, 'new') RETURNING id").close()
+    console.query("CREATE OR REPLACE TABLE other AS FROM books").close()
+    with console.query("SELECT count(*) AS n FROM other") as result:
+        assert result.read_all().to_pylist() == [{"n": 7}]
+    console.write = False
+    with pytest.raises(UserError, match="only statements that read"):
+        console.query("DROP TABLE other")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DELETE FROM runner.runs",
+        'UPDATE "RUNNER".runs SET state = $$ok$$',
+        "INSERT INTO runner.runs SELECT * FROM runner.runs",
+        "DROP SCHEMA runner CASCADE",
+        "DROP TABLE runner.samples",
+        "CREATE TABLE runner.mine AS SELECT 1",
+        "CREATE OR REPLACE VIEW runner.mine AS SELECT 1",
+        "ALTER TABLE runner.items ADD COLUMN x INTEGER",
+        "ALTER TABLE runner.items RENAME TO things",
+    ],
+)
+def test_write_mode_never_reaches_the_ledger(console: Console, database: Database, statement: str) -> None:
+    Ledger(database.cursor()).begin_run(run_record(table_name="results"))
+    console.write = True
+    with pytest.raises(UserError, match="ledger"):
+        console.query(statement)
+    with console.query("SELECT job, state FROM runner.runs") as result:
+        assert result.read_all().to_pylist() == [{"job": "books", "state": "running"}]
+    console.query("INSERT INTO books SELECT run_id, job FROM runner.runs").close()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE SECRET s (TYPE s3)",
+        "CREATE PERSISTENT SECRET s (TYPE s3)",
+        "ATTACH ':memory:' AS x",
+        "COPY books TO 'x'",
+        "SET threads = 1",
+        "INSTALL httpfs",
+        "CHECKPOINT",
+        "EXPORT DATABASE 'x'",
+        "CREATE INDEX i ON books (id)",
+    ],
+)
+def test_write_mode_is_for_data_only(console: Console, statement: str) -> None:
+    console.write = True
+    with pytest.raises(UserError, match="cannot be run here"):
+        console.query(statement)
+
+
+def test_there_is_no_write_mode_beside_a_run(console: Console, database: Database) -> None:
+    console.write = True
+    database.note_run(1)
+    assert not console.write
+    with pytest.raises(UserError, match="only statements that read"):
+        console.query("DELETE FROM books")
+    with pytest.raises(UserError, match="a run is writing"):
+        console.write = True
 
 
 def test_a_statement_sees_what_is_committed_and_a_later_one_what_came_since(

@@ -72,6 +72,7 @@ from tui_runner.engine.snapshot import Snapshot
 from tui_runner.errors import DatabaseError
 from tui_runner.inputs import cut, total_items
 from tui_runner.store.database import Database
+from tui_runner.store.query_server import serve
 
 _SNAPSHOT_SECONDS = 0.25
 _MAX_BUFFERED_BYTES = 64 << 20
@@ -123,6 +124,7 @@ class Runner:
         plan, settings = self.plan, self.plan.settings
         opened = open_run(plan)
         self._database = opened.database
+        self._server = serve(opened.database)
         self.resumed = opened.resumed
         self.run_id = opened.record.run_id
         self._replaced = opened.replaced
@@ -239,6 +241,7 @@ class Runner:
     def close(self) -> None:
         """Give the database back; call after the end."""
         if self._database is not None:
+            self._server.close()
             self._database.close()
             self._database = None
 

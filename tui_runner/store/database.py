@@ -41,7 +41,12 @@ _AMBIGUOUS_NAME = "runner"
 
 
 class Database:
-    """An open DuckDB file; made by `open`."""
+    """An open DuckDB file; made by `open`.
+
+    Attributes:
+        path: the file.
+        run_id: number of the run that is going on in it, None without one.
+    """
 
     def __init__(
         self, path: Path, root: duckdb.DuckDBPyConnection, lock: LockFile, catalog: str | None, memory_limit: str
@@ -54,6 +59,7 @@ class Database:
         self._guard = threading.Lock()
         self._cursors: list[duckdb.DuckDBPyConnection] = []
         self._closed = False
+        self.run_id: int | None = None
 
     @classmethod
     def open(cls, path: Path, *, create: bool = True, memory_limit: int | None = None) -> Database:
@@ -122,7 +128,12 @@ class Database:
 
     def note_run(self, run_id: int) -> None:
         """Tell whoever else tries to open the database that this run is going on in it."""
-        self._lock_file.note(run_id)
+        self.run_id = run_id
+        self._lock_file.note_run(run_id)
+
+    def note_socket(self, socket: str | None) -> None:
+        """Tell whoever else tries to open the database where its owner answers queries; None when it does not."""
+        self._lock_file.note_socket(socket)
 
     def size_bytes(self) -> int:
         """Bytes of the file and of its write-ahead log. The file is not opened: that would drop DuckDB's lock."""

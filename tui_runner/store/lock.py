@@ -13,14 +13,54 @@ import errno
 import fcntl
 import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
 from tui_runner.errors import DatabaseError
 
-_NOTE_BYTES = 256
+_NOTE_BYTES = 1024
 """The note is padded to this, so that one write replaces it whole and a reader never sees half of it."""
+_SAME_START_SECONDS = 2.0
+"""Two readings of when a process started differ by less; two processes of one number by more."""
+
+
+@dataclass(frozen=True, slots=True)
+class LockRecord:
+    """What the owner of a lock notes in it for others.
+
+    Attributes:
+        pid: number of the owning process.
+        started: when that process started, in seconds since the epoch.
+        run: number of the run that is going on, None without one.
+        socket: where it answers queries, None when it does not.
+    """
+
+    pid: int
+    started: float
+    run: int | None
+    socket: str | None
+
+    @property
+    def is_current(self) -> bool:
+        """Whether that very process still lives, and not another one that was given its number."""
+        try:
+            return abs(psutil.Process(self.pid).create_time() - self.started) < _SAME_START_SECONDS
+        except psutil.Error:
+            return False
+
+
+class DatabaseInUse(DatabaseError):
+    """Another tui-runner has the database open, or another part of this one.
+
+    Attributes:
+        record: what is known of the owner, None when its note cannot be read.
+    """
+
+    def __init__(self, what: str, where: str, do: str, record: LockRecord | None) -> None:
+        super().__init__(what, where, do)
+        self.record = record
 
 
 class LockFile:
@@ -29,6 +69,8 @@ class LockFile:
     def __init__(self, path: Path, descriptor: int) -> None:
         self.path = path
         self._descriptor = descriptor
+        self._run: int | None = None
+        self._socket: str | None = None
 
     @classmethod
     def acquire(cls, database: Path) -> LockFile:
@@ -64,12 +106,26 @@ class LockFile:
             # Its last owner removed the file between our open and our lock: this is a lock on nothing.
             os.close(descriptor)
         lock = cls(path, descriptor)
-        lock.note(None)
+        lock._note()
         return lock
 
-    def note(self, run_id: int | None) -> None:
+    def note_run(self, run_id: int | None) -> None:
         """Tell other processes which run is going on; None when there is none."""
-        note = {"pid": os.getpid(), "started": psutil.Process().create_time(), "run": run_id}
+        self._run = run_id
+        self._note()
+
+    def note_socket(self, path: str | None) -> None:
+        """Tell other processes where queries are answered; None when they are not."""
+        self._socket = path
+        self._note()
+
+    def _note(self) -> None:
+        note = {
+            "pid": os.getpid(),
+            "started": psutil.Process().create_time(),
+            "run": self._run,
+            "socket": self._socket,
+        }
         os.pwrite(self._descriptor, json.dumps(note).encode().ljust(_NOTE_BYTES), 0)
 
     def release(self) -> None:
@@ -91,16 +147,31 @@ def _reason(error: OSError) -> str:
     return (error.strerror or str(error)).lower()
 
 
-def _in_use(database: Path, note: bytes) -> DatabaseError:
+def _in_use(database: Path, note: bytes) -> DatabaseInUse:
     """The message about the owner of the lock, as far as its note can be read."""
+    record = _record(note)
+    if record is None:
+        return DatabaseInUse("in use by another tui-runner", str(database), "wait for it to end, or stop it", None)
+    if record.pid == os.getpid():
+        return DatabaseInUse("already open in this process", str(database), "close it there first", record)
+    what = f"in use by tui-runner (pid {record.pid})"
+    if record.run is not None:
+        return DatabaseInUse(f"{what}, run {record.run}", str(database), "wait for that run to end, or stop it", record)
+    return DatabaseInUse(what, str(database), "wait for it to end, or stop it", record)
+
+
+def _record(note: bytes) -> LockRecord | None:
+    """A note that was read, None when it is none of ours."""
     try:
         content = json.loads(note)
-        pid, run = int(content["pid"]), content["run"]
+        pid, started, run, socket = (content[key] for key in ("pid", "started", "run", "socket"))
     except (ValueError, KeyError, TypeError):
-        return DatabaseError("in use by another tui-runner", str(database), "wait for it to end, or stop it")
-    if pid == os.getpid():
-        return DatabaseError("already open in this process", str(database), "close it there first")
-    what = f"in use by tui-runner (pid {pid})"
-    if isinstance(run, int):
-        return DatabaseError(f"{what}, run {run}", str(database), "wait for that run to end, or stop it")
-    return DatabaseError(what, str(database), "wait for it to end, or stop it")
+        return None
+    if not isinstance(pid, int) or not isinstance(started, int | float):
+        return None
+    return LockRecord(
+        pid=pid,
+        started=started,
+        run=run if isinstance(run, int) else None,
+        socket=socket if isinstance(socket, str) else None,
+    )

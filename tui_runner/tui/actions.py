@@ -62,6 +62,7 @@ ACTIONS = (
     Action("page_up", ("pageup", "ctrl+b"), "page up", "Move the cursor up by a page.", Place.TABLE),
     Action("first_row", ("home", "g"), "first", "Go to the first chunk; the cursor then follows the run.", Place.TABLE),
     Action("last_row", ("end", "G"), "last", "Go to the last chunk.", Place.TABLE),
+    Action("query", ("d",), "data", "Query the results and the ledger.", Place.ANYWHERE, 3),
     Action("command_palette", ("ctrl+p",), "commands", "Find any action or theme by name.", Place.ANYWHERE, 7),
     Action("help", ("question_mark", "f1"), "help", "Show what the keys do.", Place.ANYWHERE, 2),
     Action("quit_run", ("q",), "quit", "Leave; a run that is not over asks what to do with it.", Place.ANYWHERE, 0),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from pathlib import PurePath
 from typing import ClassVar
 
 from textual.app import App, SystemCommand
@@ -14,12 +15,16 @@ from textual.screen import Screen
 from tui_runner.engine.chunk import RunState
 from tui_runner.engine.control import RunControl
 from tui_runner.engine.snapshot import Snapshot
+from tui_runner.formatting import count
 from tui_runner.safe_text import safe_text
+from tui_runner.store.access import Access
 from tui_runner.tui.actions import ACTIONS, Place, bindings, shown_key
 from tui_runner.tui.keymap import resolve
+from tui_runner.tui.query_files import History
 from tui_runner.tui.screens.confirm import Confirm
 from tui_runner.tui.screens.dashboard import Dashboard
 from tui_runner.tui.screens.help import Help
+from tui_runner.tui.screens.query import QueryScreen
 from tui_runner.tui.themes import Themes, find_themes
 
 INTERVAL = 0.25
@@ -38,6 +43,7 @@ class RunnerApp(App[None]):
 
     Args:
         control: the run; it is started by the application.
+        access: gives the run's database to the query screen; None for none.
         theme: name of a theme; None for the default.
         keymap: the user's keys by action (`keymap.py`).
         themes: the themes to choose from; None finds them.
@@ -47,7 +53,7 @@ class RunnerApp(App[None]):
     """
 
     TITLE = "tui-runner"
-    CSS_PATH = "styles/runner.tcss"
+    CSS_PATH: ClassVar[list[str | PurePath]] = ["styles/runner.tcss", "styles/query.tcss"]
     BINDINGS: ClassVar[list[BindingType]] = [
         *bindings(Place.ANYWHERE),
         # Without an id, so that no keymap takes it away: there is always a way out.
@@ -58,6 +64,7 @@ class RunnerApp(App[None]):
         self,
         control: RunControl,
         *,
+        access: Callable[[], Access] | None = None,
         theme: str | None = None,
         keymap: Mapping[str, str] | None = None,
         themes: Themes | None = None,
@@ -72,6 +79,8 @@ class RunnerApp(App[None]):
         self._complaints = [*self._themes.complaints, *complaints]
         self._snapshot: Snapshot | None = None
         self._leaving = False
+        self._access = access
+        self._query: QueryScreen | None = None
         for each in self._themes.by_name.values():
             self.register_theme(each)
         self.theme = chosen
@@ -133,6 +142,33 @@ class RunnerApp(App[None]):
         """Show what the keys do."""
         self.push_screen(Help(self._keys))
 
+    def action_query(self) -> None:
+        """Show the query screen; what was typed and found there stays until the application ends."""
+        if self._access is None:
+            self.notify("There is no database to query.", markup=False)
+            return
+        if self._query is None:
+            self._query = QueryScreen(
+                self._access, history=History.of_user(), leave=self._leave_query, run=self._run_in_words
+            )
+            self.install_screen(self._query, "query")
+        if self.screen is not self._query:
+            self.push_screen("query")
+
+    def _leave_query(self) -> None:
+        self.pop_screen()
+
+    def _run_in_words(self) -> str:
+        snapshot = self._snapshot
+        if snapshot is None:
+            return ""
+        return f"run {snapshot.run_id} {snapshot.state} · {count(snapshot.items_finished)} items"
+
+    def close(self) -> None:
+        """Give back what the query screen holds; blocks. Call it after the application has ended."""
+        if self._query is not None:
+            self._query.close()
+
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """What the palette offers: every action, and the themes."""
         for action in ACTIONS:
@@ -142,6 +178,9 @@ class RunnerApp(App[None]):
                 yield SystemCommand(
                     action.help.rstrip("."), f"{action.place} · {keys}", self._runner_of(f"{owner}.{action.id}")
                 )
+        if isinstance(screen, QueryScreen):
+            for wanted, call in screen.commands():
+                yield SystemCommand(wanted.help.rstrip("."), f"{wanted.place} · {wanted.shown}", call)
         yield SystemCommand("Change the theme", "Choose among all themes.", self.search_themes)
 
     def _runner_of(self, action: str) -> Callable[[], Awaitable[bool]]:
@@ -187,21 +226,29 @@ class RunnerApp(App[None]):
         )
 
 
-def run_app(control: RunControl, *, theme: str | None = None, keymap: Mapping[str, str] | None = None) -> None:
+def run_app(
+    control: RunControl,
+    *,
+    access: Callable[[], Access] | None = None,
+    theme: str | None = None,
+    keymap: Mapping[str, str] | None = None,
+) -> None:
     """Show the dashboard until its user leaves it; the run has ended when this returns.
 
     Args:
         control: the run, not yet started.
+        access: gives the run's database to the query screen; None for none.
         theme: name of a theme; None for the default.
         keymap: the user's keys by action.
 
     Raises:
         UserError: there is no theme of that name, or the run could not start.
     """
-    app = RunnerApp(control, theme=theme, keymap=keymap)
+    app = RunnerApp(control, access=access, theme=theme, keymap=keymap)
     try:
         app.run()
     finally:
+        app.close()
         # However the screen ended, also by a fault of its own: what is in flight is written before the end.
         if app.failure is None and not control.snapshot().state.ended:
             control.stop()

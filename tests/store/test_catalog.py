@@ -1,0 +1,66 @@
+"""What there is to query, and the queries that are offered for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pyarrow as pa
+import pytest
+from conftest import error_row, item_row, make_batch, rows_of
+
+from tui_runner.store.catalog import CatalogColumn, catalog
+from tui_runner.store.console import Console
+from tui_runner.store.database import Database
+from tui_runner.store.flush import Writer
+from tui_runner.store.ready_made import ready_made
+
+
+@pytest.fixture
+def console(database: Database) -> Iterator[Console]:
+    with Console(database) as opened:
+        yield opened
+
+
+def test_an_empty_database_has_nothing(console: Console) -> None:
+    assert catalog(console) == []
+    assert ready_made(catalog(console)) == []
+
+
+def test_results_come_first_and_the_ledger_last(console: Console, writer: Writer, database: Database) -> None:
+    writer.write([make_batch(rows_of(0, title="a"), rows_of(1, title="b"))])
+    database.cursor().execute('CREATE VIEW "a view" AS FROM books')
+    tables = catalog(console)
+    assert [(table.schema, table.name, table.is_view, table.rows) for table in tables[:2]] == [
+        ("main", "books", False, 2),
+        ("main", "a view", True, None),
+    ]
+    assert CatalogColumn("title", "VARCHAR") in tables[0].columns
+    assert {table.schema for table in tables[2:]} == {"runner"}
+
+
+def test_columns_that_a_run_adds_are_there_at_the_next_look(console: Console, writer: Writer) -> None:
+    writer.write([make_batch(rows_of(0, title="a"))])
+    assert [column.name for column in catalog(console)[0].columns] == ["_run", "_item", "title"]
+    writer.write([make_batch(rows_of(1, price=(2.5, pa.float64())))])
+    assert [column.name for column in catalog(console)[0].columns] == ["_run", "_item", "title", "price"]
+
+
+def test_every_ready_made_query_answers(console: Console, writer: Writer, database: Database) -> None:
+    items = [item_row(0), item_row(1, rows=2), item_row(2, "failed")]
+    rows = [rows_of(0, title="a"), rows_of(1, title="b"), rows_of(1, title="c")]
+    writer.write([make_batch(*rows, items=items, errors=[error_row(2)])])
+    database.cursor().execute('CREATE TABLE "odd "" name" AS SELECT 1 AS x')
+    offered = {each.title: each.sql for each in ready_made(catalog(console))}
+    answers = {}
+    for title, sql in offered.items():
+        with console.query(sql) as result:
+            answers[title] = result.read_all().to_pylist()
+    assert [row["rows"] for row in answers["Rows per minute"]] == [3]
+    assert answers["Failures by type"][0]["items_failed"] == 1
+    assert [row["item"] for row in answers["Slowest items"]] in ([0, 1, 2], [2, 1, 0], [1, 0, 2], [0, 2, 1])
+    assert answers["Latency histogram"] == [{"seconds_up_to": 0.5, "items": 3}]
+    assert answers["Rows per chunk"][0]["failed"] == 1
+    assert answers["Newest rows of books"][0]["title"] == "c"
+    assert answers["Rows per item of books"][0] == {"_run": 1, "_item": 1, "rows": 2}
+    assert answers['Newest rows of odd " name'] == [{"x": 1}]
+    assert answers["Runs"][0]["job"] == "books"

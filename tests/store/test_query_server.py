@@ -1,0 +1,330 @@
+"""Queries of other processes, answered by the one that has the database open."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from conftest import make_batch, rows_of, run_record
+
+from tui_runner.errors import DatabaseError, UserError
+from tui_runner.store.access import LocalAccess, RemoteAccess, open_access
+from tui_runner.store.database import Database
+from tui_runner.store.ingest import Ingest
+from tui_runner.store.ledger import Ledger
+from tui_runner.store.lock import DatabaseInUse
+from tui_runner.store.mistakes import QueryCancelled, QueryError
+from tui_runner.store.pages import Pages
+from tui_runner.store.query_server import QueryServer, ServerLimits, serve
+from tui_runner.store.remote import OwnerGone, RemoteConsole
+from tui_runner.store.socket_folder import new_socket_path, socket_folder
+
+ENDLESS = "SELECT range AS a, repeat('x', 100) AS b FROM range(100_000_000_000)"
+CROSS_JOIN = "SELECT count(*) FROM range(10_000_000) a, range(10_000_000) b WHERE hash(a.range + b.range) % 7 = 3"
+WAIT_SECONDS = 30.0
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + WAIT_SECONDS
+    while not condition():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.01)
+
+
+def files() -> int:
+    return len(list(Path("/dev/fd").iterdir()))
+
+
+@pytest.fixture(autouse=True)
+def runtime(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    # The folders of pytest are too deep for the path of a socket.
+    with tempfile.TemporaryDirectory(prefix="tr-") as folder:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", folder)
+        yield Path(folder) / "tui-runner"
+
+
+@pytest.fixture
+def server(database: Database, runtime: Path) -> Iterator[QueryServer]:
+    cursor = database.cursor()
+    cursor.execute("CREATE TABLE books AS SELECT range AS id, 'book ' || range AS title FROM range(10)")
+    database.close_cursor(cursor)
+    started = serve(database)
+    yield started
+    started.close()
+
+
+@pytest.fixture
+def console(server: QueryServer, path: Path) -> Iterator[RemoteConsole]:
+    access = open_access(path)
+    assert isinstance(access, RemoteAccess)
+    with access.console() as opened:
+        yield opened
+
+
+def test_the_owner_is_found_through_the_lock(server: QueryServer, database: Database, path: Path) -> None:
+    database.note_run(7)
+    with open_access(path) as access:
+        assert access.describe == f"books.duckdb, held by tui-runner (pid {os.getpid()}), run 7"
+        assert not access.can_write
+
+
+def test_only_the_owner_of_the_folder_may_ask(server: QueryServer, runtime: Path) -> None:
+    assert stat.S_IMODE(runtime.stat().st_mode) == 0o700
+    (found,) = runtime.iterdir()
+    assert stat.S_IMODE(found.stat().st_mode) == 0o600
+
+
+def test_without_an_owner_the_database_is_opened(path: Path) -> None:
+    Database.open(path).close()
+    with open_access(path) as access:
+        assert isinstance(access, LocalAccess)
+        assert access.can_write
+        with access.console() as console:
+            assert console.query("SELECT 1 AS a").read_all().to_pylist() == [{"a": 1}]
+    Database.open(path).close()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "FROM books",
+        "SELECT 1 AS a WHERE false",
+        "SELECT range AS a, [range, NULL] AS b, {'x': range} AS c FROM range(20_000)",
+        "SELECT 'a'::ENUM('a', 'b') AS e, ['b'::ENUM('a', 'b')] AS le, MAP {'k': 1.5} AS m, '[1]'::JSON AS j",
+        "SELECT TIMESTAMPTZ '2026-01-01 00:00:00+00' AS t, INTERVAL 1 DAY AS i, '\\xFF'::BLOB AS b, 1::HUGEINT AS h",
+        "SUMMARIZE books",
+    ],
+)
+def test_answers_are_those_of_the_owner(console: RemoteConsole, database: Database, statement: str) -> None:
+    with LocalAccess(database).console() as own, own.query(statement) as expected, console.query(statement) as result:
+        assert result.schema.equals(expected.schema, check_metadata=True)
+        assert result.read_all().equals(expected.read_all())
+        assert result.complete
+
+
+def test_parameters_arrive_as_they_are(console: RemoteConsole) -> None:
+    with console.query(
+        "SELECT $a AS a, $b AS b, $c IS NULL AS c, $d AS d", {"a": 5, "b": "ü'", "c": None, "d": True}
+    ) as r:
+        assert r.read_all().to_pylist() == [{"a": 5, "b": "ü'", "c": True, "d": True}]
+    with pytest.raises(UserError, match="cannot be sent"):
+        console.query("SELECT $a", {"a": object()})
+
+
+def test_mistakes_arrive_with_their_place(console: RemoteConsole) -> None:
+    with pytest.raises(QueryError) as caught:
+        console.query("SELECT\n  titel FROM books")
+    assert (caught.value.line, caught.value.column) == (2, 3)
+    late = "SELECT CAST(CASE WHEN range = 900_000 THEN 'x' ELSE '1' END AS INTEGER) FROM range(1_000_000)"
+    with pytest.raises(QueryError, match="Could not convert string 'x'"):
+        console.query(late).read_all()
+
+
+@pytest.mark.parametrize("statement", ["DELETE FROM books", "WITH a AS (DELETE FROM books RETURNING *) FROM a"])
+def test_nobody_writes_from_outside(console: RemoteConsole, statement: str) -> None:
+    with pytest.raises(UserError, match="only statements that read"):
+        console.query(statement)
+    with pytest.raises(UserError, match="another process has this database open"):
+        console.write = True
+    assert console.query("SELECT count(*) AS n FROM books").read_all().to_pylist() == [{"n": 10}]
+
+
+def test_results_are_paged(console: RemoteConsole) -> None:
+    pages = Pages(console.query("SELECT range AS a FROM range(100_000)"), page_rows=1_000)
+    page = pages.page(70)
+    assert page is not None
+    assert page["a"][0].as_py() == 70_000
+    pages.close()
+
+
+def test_cancelling_ends_the_statement_there(console: RemoteConsole, database: Database) -> None:
+    threading.Timer(0.2, console.cancel).start()
+    with pytest.raises(QueryCancelled):
+        console.query(CROSS_JOIN)
+    eventually(lambda: not database._cursors)
+
+
+def test_hanging_up_ends_the_statement(console: RemoteConsole, database: Database) -> None:
+    result = console.query(ENDLESS)
+    next(iter(result))
+    result.close()
+    eventually(lambda: not database._cursors)
+
+
+def test_whoever_reads_nothing_is_cut_off(database: Database, path: Path) -> None:
+    server = serve(database, ServerLimits(stall=0.3))
+    with open_access(path) as access, access.console() as console:
+        result = console.query(ENDLESS)
+        eventually(lambda: not database._cursors)
+        with pytest.raises(OwnerGone, match="nobody read on"):
+            result.read_all()
+    server.close()
+
+
+def test_a_few_statements_run_at_once_and_others_wait(database: Database, path: Path) -> None:
+    server = serve(database, ServerLimits(at_once=1, patience=0.3))
+    with open_access(path) as access, access.console() as one, access.console() as other:
+        result = one.query(ENDLESS)
+        next(iter(result))
+        with pytest.raises(DatabaseError, match="too many queries"):
+            other.query("SELECT 1")
+        result.close()
+        eventually(lambda: not database._cursors)
+        other.query("SELECT 1").close()
+    server.close()
+
+
+def test_too_many_connections_are_refused(database: Database, path: Path) -> None:
+    server = serve(database, ServerLimits(connections=1))
+    with open_access(path) as access, access.console() as one, access.console() as other:
+        eventually(lambda: not server._conversations)
+        result = one.query(ENDLESS)
+        with pytest.raises(DatabaseError, match=r"too many queries|does not answer|broke off"):
+            other.query("SELECT 1")
+        result.close()
+    server.close()
+
+
+@pytest.mark.parametrize("nonsense", [b"", b"GET / HTTP/1.1\r\n\r\n", b"Q\x00\x00\x00\x02{}", b"Q\xff\xff\xff\xff"])
+def test_nonsense_harms_nobody(server: QueryServer, console: RemoteConsole, runtime: Path, nonsense: bytes) -> None:
+    (address,) = runtime.iterdir()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        client.connect(str(address))
+        client.sendall(nonsense)
+        client.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(ConnectionResetError):  # it hung up before it had read everything
+            while client.recv(4096):
+                pass
+    assert console.query("SELECT 1 AS a").read_all().num_rows == 1
+
+
+def test_the_end_of_the_owner_ends_the_answer(console: RemoteConsole, server: QueryServer, database: Database) -> None:
+    result = console.query(ENDLESS)
+    next(iter(result))
+    server.close()
+    server.close()
+    database.close()
+    with pytest.raises(OwnerGone):
+        result.read_all()
+    with pytest.raises(OwnerGone):
+        console.query("SELECT 1")
+
+
+def test_an_owner_that_does_not_answer_is_waited_for_and_named(database: Database, path: Path) -> None:
+    with pytest.raises(DatabaseInUse, match="already open in this process"):
+        open_access(path, patience=0.1)
+
+
+def test_an_owner_that_closes_meanwhile_is_waited_for(database: Database, path: Path) -> None:
+    threading.Timer(0.2, database.close).start()
+    with open_access(path) as access:
+        assert isinstance(access, LocalAccess)
+
+
+def test_a_record_of_a_dead_process_is_not_believed(path: Path, tmp_path: Path) -> None:
+    Database.open(path).close()
+    record = {"pid": os.getpid(), "started": 1.0, "run": 3, "socket": str(tmp_path / "x.sock")}
+    (tmp_path / "books.duckdb.lock").write_text(json.dumps(record))
+    with open_access(path) as access:
+        assert isinstance(access, LocalAccess)
+
+
+def test_sockets_of_dead_processes_are_removed(runtime: Path) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    stale = socket_folder() / f"{ended.pid}-00ff.sock"
+    other = socket_folder() / "notes.txt"
+    stale.touch()
+    other.touch()
+    new_socket_path()
+    assert not stale.exists()
+    assert other.exists()
+
+
+def test_a_folder_of_somebody_else_is_not_used(
+    runtime: Path, monkeypatch: pytest.MonkeyPatch, database: Database, path: Path
+) -> None:
+    runtime.mkdir(mode=0o755)
+    runtime.chmod(0o755)
+    monkeypatch.setattr("tempfile.gettempdir", lambda: "/nowhere")
+    with pytest.raises(DatabaseError, match=r"only you may enter|cannot be made"):
+        socket_folder()
+    server = serve(database)  # the run goes on without
+    with pytest.raises(DatabaseInUse):
+        open_access(path, patience=0.1)
+    server.close()
+
+
+CLIENT = """
+import sys
+from pathlib import Path
+from tui_runner.errors import UserError
+from tui_runner.store.access import open_access
+statements = ["SELECT count(*) FROM results", "FROM results", "SELECT _item, count(*) FROM results GROUP BY ALL"]
+print("ready", flush=True)
+while True:
+    for statement in statements:
+        try:
+            with open_access(Path(sys.argv[1])) as access, access.console() as console:
+                console.query(statement).read_all()
+        except UserError as error:
+            if "too many" not in str(error):
+                raise
+"""
+
+
+@pytest.mark.slow
+def test_ten_clients_that_are_killed_cost_no_flush_and_leave_nothing(database: Database, path: Path) -> None:
+    cursor = database.cursor()
+    run_id = Ledger(cursor).begin_run(run_record(table_name="results"))
+    written: list[object] = []
+    failed: list[BaseException] = []
+    ingest = Ingest(database, run_id, "results", on_written=written.extend, on_error=failed.append, interval=0.02)
+    ingest.start()
+    server = serve(database)
+    threads, descriptors = threading.active_count(), files()
+
+    def client() -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-c", CLIENT, str(path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+    clients = [client() for _ in range(10)]
+    try:
+        for each in clients:
+            assert each.stdout is not None
+            assert each.stdout.readline() == "ready\n"
+        item = 0
+        for victim in clients:
+            until = time.monotonic() + 0.4
+            while time.monotonic() < until:
+                batch = make_batch(*(rows_of(item + n, title=f"t{n}") for n in range(20)), ticket=item)
+                ingest.submit(batch)
+                item += 20
+                time.sleep(0.01)  # a rate, not a wait: rows come in while clients ask
+            assert victim.poll() is None, victim.communicate()
+            victim.kill()
+            victim.communicate()
+    finally:
+        for each in clients:
+            each.kill()
+            each.communicate()
+    assert ingest.close(WAIT_SECONDS)
+    assert not failed
+    assert len(written) == item // 20
+    assert cursor.execute("SELECT count(*), count(DISTINCT _item) FROM results").fetchall() == [(item, item)]
+    eventually(lambda: not server._conversations)
+    assert threading.active_count() == threads - 1  # that of the ingest has ended
+    assert files() == descriptors
+    server.close()

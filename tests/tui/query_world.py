@@ -1,0 +1,128 @@
+"""A database with results and a ledger, and the query screen on it, driven by keys."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from textual.pilot import Pilot
+
+from tui_runner.store.access import LocalAccess
+from tui_runner.store.database import Database
+from tui_runner.store.ledger import Ledger
+from tui_runner.store.records import RunRecord
+from tui_runner.tui.query_app import QueryApp
+from tui_runner.tui.query_files import History
+from tui_runner.tui.screens.query import QueryScreen
+from tui_runner.tui.themes import find_themes
+from tui_runner.tui.widgets.query_tab import QueryTab
+
+HOSTILE = "\x1b]52;c;aGFsbG8=\x07[/red]\u202eabc\x9b31m"
+"""Text that would write the clipboard, break markup, turn the line around and colour it."""
+
+_ROWS = """CREATE TABLE books AS SELECT
+    1::BIGINT AS _run, range::BIGINT AS _item, 'Book no. ' || range AS title, (10 + range % 50) + 0.25 AS price,
+    CASE WHEN range % 7 <> 0 THEN range % 5 END AS stars, DATE '2024-01-01' + (range % 365)::INT AS day
+FROM range(25000)"""
+
+
+def make_database(path: Path) -> Database:
+    """Twenty-five thousand rows of results, a hostile table, a ledger with one run."""
+    database = Database.open(path)
+    cursor = database.cursor()
+    cursor.execute(_ROWS)
+    cursor.execute('CREATE TABLE "we ird" ("a[/b]\x1b[31m" VARCHAR, "select" INTEGER)')
+    cursor.execute('INSERT INTO "we ird" VALUES (?, 2)', [HOSTILE])
+    Ledger(cursor).begin_run(
+        RunRecord(
+            run_id=0,
+            job="books",
+            job_path="/work/scrape.py:books",
+            table_name="books",
+            input=None,
+            params={},
+            settings={},
+            state="finished",
+            items_total=100,
+            started_at=None,
+            ended_at=None,
+            host="here",
+            version="0",
+        )
+    )
+    cursor.execute(
+        "INSERT INTO runner.items SELECT 1, range, range // 10, 'k' || range, 'ok', 1, 7, range / 100.0,"
+        " TIMESTAMPTZ '2026-01-01 00:00:00Z' + to_seconds(range * 3) FROM range(100)"
+    )
+    database.close_cursor(cursor)
+    return database
+
+
+def query_app(database: Database, folder: Path, theme: str = "night") -> QueryApp:
+    """The application, with nothing of this machine's user in it."""
+    history = History(folder / "queries.jsonl")
+    return QueryApp(
+        LocalAccess(database), theme=theme, themes=find_themes(folder / "themes"), history=history, refresh=0.2
+    )
+
+
+class Desk:
+    """The query screen and hands on its keys."""
+
+    def __init__(self, pilot: Pilot[None], screen: QueryScreen) -> None:
+        self.pilot = pilot
+        self.screen = screen
+
+    @property
+    def tab(self) -> QueryTab:
+        """The tab that is shown."""
+        assert self.screen.tab is not None
+        return self.screen.tab
+
+    async def until(self, condition: Callable[[], object], what: str = "it") -> None:
+        """Wait for something that takes moments."""
+        end = time.monotonic() + 30
+        while not condition():
+            assert time.monotonic() < end, f"{what} did not happen: {self.shown()}"
+            # Not `pilot.pause`, which waits for threads that are busy.
+            await asyncio.sleep(0.01)
+        await self.pilot.pause()
+
+    async def press(self, *keys: str) -> None:
+        """Press keys."""
+        await self.pilot.press(*keys)
+        await self.pilot.pause()
+
+    async def write(self, text: str) -> None:
+        """Put a text into the editor in place of what is there."""
+        self.tab.editor.focus()
+        self.tab.editor.load_text(text)
+        self.tab.editor.move_cursor(self.tab.editor.document.end)
+        await self.pilot.pause()
+
+    async def run(self, sql: str) -> str:
+        """Run a statement, wait for its end, and return what the status line says."""
+        await self.write(sql)
+        await self.press("f5")
+        await self.until(lambda: not self.tab.busy, "the end of the statement")
+        return self.tab.status.text
+
+    def shown(self) -> str:
+        """The screen as text."""
+        strips = self.pilot.app.screen._compositor.render_strips()
+        return "\n".join("".join(segment.text for segment in strip) for strip in strips)
+
+
+@asynccontextmanager
+async def desk(database: Database, folder: Path, size: tuple[int, int] = (120, 40)) -> AsyncIterator[Desk]:
+    """The query screen, with its catalog and words loaded."""
+    app = query_app(database, folder)
+    async with app.run_test(size=size, notifications=True) as pilot:
+        found = Desk(pilot, app.query_screen)
+        screen = app.query_screen
+        await found.until(lambda: screen.tab is not None and screen.tables and screen.vocabulary.functions, "opening")
+        yield found
+    app.query_screen.close()

@@ -1,0 +1,83 @@
+"""The query screen beside a run: opened from the dashboard, left again, and kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fake_run import FakeControl, busy
+from query_world import Desk, make_database
+
+from tui_runner.store.access import LocalAccess
+from tui_runner.store.database import Database
+from tui_runner.tui.app import RunnerApp
+from tui_runner.tui.screens.confirm import Confirm
+from tui_runner.tui.screens.dashboard import Dashboard
+from tui_runner.tui.screens.query import QueryScreen
+
+
+@pytest.fixture(autouse=True)
+def no_folder_of_this_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    opened = make_database(tmp_path / "books.duckdb")
+    opened.note_run(1)
+    yield opened
+    opened.close()
+
+
+async def test_d_opens_the_query_screen_and_escape_goes_back_to_the_run(database: Database) -> None:
+    control = FakeControl(busy())
+    app = RunnerApp(control, access=lambda: LocalAccess(database))
+    async with app.run_test(size=(120, 40), notifications=True) as pilot:
+        await pilot.pause()
+        app.look()
+        assert isinstance(app.screen, Dashboard)
+        await pilot.press("d")
+        screen = app.screen
+        assert isinstance(screen, QueryScreen)
+        at = Desk(pilot, screen)
+        await at.until(lambda: screen.tab is not None and screen.tables)
+        assert "run 3 running" in at.shown()
+        assert "✔ 1 row" in await at.run("SELECT 'quick d' AS q")
+        assert "▲ failed" in await at.run("DELETE FROM books")
+        await at.press("ctrl+r")
+        assert app.screen is screen and "only while no run is going on" in at.shown()
+        await at.press("escape")
+        assert isinstance(app.screen, Dashboard)
+        await pilot.press("d")
+        assert app.screen is screen and screen.tab is not None
+        assert screen.tab.editor.text == "DELETE FROM books"
+        await at.press("f6", "d")
+        assert isinstance(app.screen, Dashboard)
+        assert not any(command[0] == "stop" for command in control.commands)
+    app.close()
+    assert not database._cursors
+
+
+async def test_ctrl_c_asks_what_to_do_with_the_run_there_as_well(database: Database) -> None:
+    app = RunnerApp(FakeControl(busy()), access=lambda: LocalAccess(database))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause()
+        app.look()
+        await pilot.press("d")
+        await pilot.pause()
+        await pilot.press("ctrl+c")
+        await pilot.pause()
+        assert isinstance(app.screen, Confirm)
+        await pilot.press("n")
+    app.close()
+
+
+async def test_without_a_database_d_says_so() -> None:
+    app = RunnerApp(FakeControl(busy()))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause()
+        await pilot.press("d")
+        await pilot.pause()
+        assert isinstance(app.screen, Dashboard)

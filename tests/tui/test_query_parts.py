@@ -1,0 +1,180 @@
+"""What the query screen is made of, without a terminal: tokens, completion, charts, differences, history."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tui_runner.errors import UserError
+from tui_runner.tui.completion import KnownTable, Vocabulary, offer
+from tui_runner.tui.query_files import KEPT, History, read_statements, state_folder
+from tui_runner.tui.query_output import Stopped, TableRows, export_rows
+from tui_runner.tui.result_diff import changed_cells
+from tui_runner.tui.result_text import SHOWN, shown_cells, whole_text
+from tui_runner.tui.sql_tokens import aliases, by_line
+from tui_runner.tui.widgets.result_chart import bars, line_chart, plot_of
+
+WORDS = Vocabulary(
+    tables=(
+        KnownTable("main", "books", (("title", "VARCHAR"), ("price", "DOUBLE"), ("Select", "DATE"))),
+        KnownTable("runner", "items", (("item", "BIGINT"), ("state", "VARCHAR"))),
+    ),
+    functions=("sum", "strftime", "starts_with"),
+    keywords=("select", "from", "where", "struct"),
+    reserved=frozenset({"select", "from", "where"}),
+)
+
+
+def offered(text: str, *, asked: bool = False) -> list[str]:
+    """The words for a cursor that stands at `|`."""
+    position = text.index("|")
+    return [word.text for word in offer(text.replace("|", ""), position, WORDS, asked=asked).words]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("SELECT ti| FROM books", ["title"]),
+        ("SELECT b.| FROM books AS b", ["title", "price", '"Select"']),
+        ("SELECT i.st| FROM runner.items i", ["state"]),
+        ("FROM runner.|", ["items"]),
+        ("FROM it|", ["runner.items"]),
+        ("FROM bo|", ["books"]),
+        ("SELECT x.pr|", ["price"]),
+        ("SELECT 'ti|' FROM books", []),
+        ("SELECT 1 -- ti|\nFROM books", []),
+        ("SELECT title| FROM books", []),
+        ("wh|", ["where"]),
+        ("WH|", ["WHERE"]),
+        ("SELECT t|", []),
+        ("SELECT 12|", []),
+        ('SELECT "Se| FROM books', ['"Select"', "SELECT"]),
+        ("SELECT st| FROM runner.items", ["state", "struct", "strftime", "starts_with"]),
+    ],
+)
+def test_words_fit_where_the_cursor_is(text: str, expected: list[str]) -> None:
+    assert offered(text) == expected
+
+
+def test_words_are_offered_for_nothing_when_asked() -> None:
+    assert offered("SELECT |", asked=True)[:2] == ["books", "runner.items"]
+
+
+def test_aliases_of_a_statement() -> None:
+    sql = "SELECT * FROM books AS b, (SELECT 1) s JOIN runner.items i USING (x) LEFT JOIN \"we ird\" ON 'from x y' = 1"
+    assert dict(aliases(sql)) == {
+        "b": "books", "books": "books", "i": "runner.items", "items": "runner.items", "we ird": "we ird",
+    }  # fmt: skip
+
+
+def test_lines_are_coloured_with_tokens_over_several_of_them() -> None:
+    lines = by_line("SELECT 'ü\nx' -- c\n, 1.5")
+    assert [[(token.start, token.end, token.role) for token in line] for line in lines] == [
+        [(0, 6, "sql-keyword"), (7, 9, "sql-string")],
+        [(0, 2, "sql-string"), (3, 7, "sql-comment")],
+        [(0, 1, "sql-operator"), (2, 5, "sql-number")],
+    ]
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(st.sampled_from("aä漢🎉'\"$;-/*\n.(), 1\t\0\ud800select"), max_size=40))
+def test_any_text_can_be_coloured_and_completed(text: str) -> None:
+    lines = text.split("\n")
+    for line, tokens in zip(lines, by_line(text), strict=True):
+        assert all(0 <= token.start <= token.end <= len(line) for token in tokens)
+    for position in range(len(text) + 1):
+        assert 0 <= offer(text, position, WORDS).start <= position
+
+
+def test_cells_are_cut_before_they_become_text() -> None:
+    long = pa.array(["x" * 1_000_000, None, "\x1b[1m", "a\nb"])
+    shown = shown_cells(long)
+    assert shown[0] is not None and len(shown[0]) == SHOWN and shown[0].endswith("…")
+    assert shown[1:] == [None, "␛[1m", "a␊b"]
+    assert shown_cells(pa.array([list(range(200_000))])) == ["(1.6 MB)"]
+    assert shown_cells(pa.array([b"\x00" * 5_000]))[0] is not None
+    assert whole_text(long, 0, limit=10) == ("xxxxxxxxxx", 1_000_000)
+    assert whole_text(long, 1) == (None, 0)
+
+
+def test_changed_cells_are_those_that_differ() -> None:
+    old = pa.table({"a": [1, 2, None], "b": [[1], [2], None], "c": ["x", "y", "z"]})
+    new = pa.table({"a": [1, None, 3, 4], "b": [[1], [5], None, None], "c": ["x", "y", "q", "n"]})
+    assert changed_cells(old, new) == {(1, 0), (2, 0), (1, 1), (2, 2), (3, 0), (3, 1), (3, 2)}
+    assert changed_cells(None, new) == changed_cells(pa.table({"z": [1]}), new) == frozenset()
+
+
+def test_a_chart_says_what_it_leaves_out() -> None:
+    table = pa.table({"x": [str(number) for number in range(50)], **{f"y{n}": [float(n)] * 50 for n in range(6)}})
+    plot = plot_of(table, complete=False)
+    assert plot is not None
+    assert plot.remark == "first 50 rows, 4 of 6 numeric columns"
+    assert "… and 48 more" in bars(plot, 60, 10)[-1][0][0]
+    assert plot_of(pa.table({"x": ["a"]}), complete=True) is None
+    assert plot_of(pa.table({"x": [1], "y": ["a"]}), complete=True) is None
+
+
+numbers = st.one_of(st.none(), st.floats(), st.integers(-(10**18), 10**18))
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(numbers, min_size=1, max_size=30), st.integers(1, 90), st.integers(1, 30))
+def test_every_chart_stays_in_its_lines(values: list[float | None], width: int, height: int) -> None:
+    table = pa.table({"x": [str(number) for number in range(len(values))], "y": pa.array(map(as_float, values))})
+    plot = plot_of(table.cast(pa.schema([("x", pa.string()), ("y", pa.float64())])), complete=True)
+    assert plot is not None
+    assert len(bars(plot, width, height)) <= height
+    lines = line_chart(plot, width, height)
+    assert len(lines) <= height
+    assert all(sum(len(text) for text, _ in line) <= width for line in lines)
+
+
+def as_float(value: float | None) -> float | None:
+    return None if value is None else float(value)
+
+
+def test_history_survives_what_is_wrong_with_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "state" / "queries.jsonl"
+    history = History(path)
+    for number in range(KEPT + 5):
+        history.add(f"SELECT {number}") if number % 200 == 0 or number > KEPT else None
+    history.add("  ")
+    path.write_text(path.read_text() + "not json\n17\n")
+    assert History(path).statements[-1] == f"SELECT {KEPT + 4}"
+    assert History(tmp_path / "none").statements == []
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    inside = History(blocked / "queries.jsonl")
+    inside.add("SELECT 1")
+    assert inside.statements == ["SELECT 1"]
+
+
+def test_the_state_folder_is_the_users() -> None:
+    assert state_folder({"XDG_STATE_HOME": "/x"}) == Path("/x/tui-runner")
+    assert state_folder({"XDG_STATE_HOME": "x"}) == Path("~/.local/state/tui-runner").expanduser()
+
+
+def test_files_that_are_no_statements_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "bad.sql").write_bytes(b"\xff\xfe")
+    with pytest.raises(UserError, match="not UTF-8"):
+        read_statements(tmp_path / "bad.sql")
+    (tmp_path / "good.sql").write_bytes("\ufeffSELECT 1\r\n".encode())
+    assert read_statements(tmp_path / "good.sql") == "SELECT 1\n"
+
+
+def test_an_export_that_is_ended_leaves_the_old_file(tmp_path: Path) -> None:
+    target = tmp_path / "out.csv"
+    target.write_text("old")
+    rows = TableRows(pa.table({"a": list(range(10_000))}))
+    with pytest.raises(Stopped):
+        export_rows(rows, target, lambda count: count < 5_000)
+    assert target.read_text() == "old" and list(tmp_path.iterdir()) == [target]
+    with pytest.raises(UserError, match="no format"):
+        export_rows(rows, tmp_path / "out.xyz", lambda count: True)
+    with pytest.raises(UserError, match="cannot be written"):
+        export_rows(rows, tmp_path / "none" / "out.csv", lambda count: True)
+    assert export_rows(rows, target, lambda count: True) == 10_000

@@ -1,0 +1,184 @@
+"""The commands that ask a database: `query`, `export`. They work beside a run, through the process that has it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TextIO
+
+from tui_runner.errors import EXIT_OK, UserError
+from tui_runner.output import check_output, chosen_format, write_file, write_rows
+from tui_runner.request import is_text
+from tui_runner.store.access import open_access
+from tui_runner.store.catalog import Asks, CatalogTable, catalog
+from tui_runner.store.mistakes import QueryError
+from tui_runner.store.result import Result
+from tui_runner.store.sql import quote
+from tui_runner.store.statements import Statement, split, typed_value
+from tui_runner.wording import did_you_mean, plain, quoted
+
+_STANDARD_INPUT = "-"
+_IN_TURN = ("table", "markdown")
+"""Formats in which the results of a script stand one below the other: for people. The others make one document."""
+EXPORT_FORMATS = ("csv", "json", "jsonl", "parquet")
+
+
+def run_query(
+    path: Path,
+    sql: str | None,
+    out: TextIO,
+    *,
+    script: Path | None = None,
+    parameters: Sequence[str] = (),
+    format: str | None = None,
+    output: Path | None = None,
+) -> int:
+    """Run the statements of a script, and write what they give: each result as a table, of other formats the last one.
+
+    Args:
+        path: the database.
+        sql: the statements; `-` for standard input, None for those of `script`, else also standard input.
+        out: standard output.
+        script: a file with the statements, or `-`.
+        parameters: `NAME=VALUE`s for `$name`, `1=VALUE` for the first `?`.
+        format: one of `FORMATS`; None as `chosen_format` says.
+        output: the file to write; None for `out`.
+
+    Raises:
+        DatabaseError: the database cannot be used.
+        UserError: the format is unknown, a statement is rejected, or the file cannot be written.
+    """
+    format = chosen_format(format, output, out)
+    if output is not None:
+        check_output(output, path)
+    statements = split(_script(sql, script))
+    if not statements:
+        raise UserError("no statement given", do="give one that reads, such as: SELECT count(*) FROM runner.items")
+    values = _values(parameters)
+    with open_access(path) as access, access.console() as console:
+        for number, statement in enumerate(statements, start=1):
+            last = number == len(statements)
+            with _asked(console, statement, values, number if len(statements) > 1 else None) as result:
+                if output is not None:
+                    if last:
+                        write_file(result, format, output)
+                elif last or format in _IN_TURN:
+                    write_rows(result, format, out)
+                    if not last:
+                        out.write("\n")
+    return EXIT_OK
+
+
+def run_export(
+    path: Path,
+    what: str,
+    output: Path,
+    out: TextIO,
+    *,
+    parameters: Sequence[str] = (),
+    format: str | None = None,
+    force: bool = False,
+) -> int:
+    """Write a table, or the result of a statement, into a file.
+
+    Args:
+        path: the database.
+        what: name of a table, `runner.items` for one of the ledger, or a statement; `-` for standard input.
+        output: the file.
+        out: standard output, for what was done.
+        parameters: as of `run_query`.
+        format: one of `EXPORT_FORMATS`; None for that of the file's ending.
+        force: whether to write over a file.
+
+    Raises:
+        DatabaseError: the database cannot be used.
+        UserError: there is no such table, the statement is rejected, or the file cannot be written.
+    """
+    chosen = chosen_format(format, output, out)
+    if format is None and output.suffix.lower().lstrip(".") not in (*EXPORT_FORMATS, "ndjson"):
+        raise UserError(
+            "its name does not say the format",
+            plain(output),
+            f"end it in .{', .'.join(EXPORT_FORMATS)}, or give --format",
+        )
+    if chosen not in EXPORT_FORMATS:
+        raise UserError(f"{chosen} is no format to export", "--format", f"the formats are {', '.join(EXPORT_FORMATS)}")
+    check_output(output, path, overwrite=force)
+    with open_access(path) as access, access.console() as console:
+        statement = _exported(console, _script(what, None))
+        with _asked(console, statement, _values(parameters), None) as result:
+            count = write_file(result, chosen, output)
+    out.write(f"{count:,} row{'' if count == 1 else 's'} → {plain(output)}\n")
+    return EXIT_OK
+
+
+def _script(sql: str | None, script: Path | None) -> str:
+    """The statements, from wherever they are."""
+    if sql is not None and script is not None:
+        raise UserError("both a statement and a file of statements are given", "-f", "leave one of them out")
+    if script is not None and str(script) != _STANDARD_INPUT:
+        try:
+            return script.read_text(encoding="utf-8-sig")
+        except OSError as error:
+            raise UserError(f"cannot be read ({error.strerror})", plain(script)) from error
+        except UnicodeDecodeError as error:
+            raise UserError("is not UTF-8 text", plain(script), "save it as UTF-8") from error
+    if sql is not None and sql != _STANDARD_INPUT:
+        if not is_text(sql):
+            raise UserError("the statement is not UTF-8 text", quoted(sql))
+        return sql
+    if sql is None and script is None and sys.stdin.isatty():
+        raise UserError("no statement given", do="give one, or -f FILE, or - to read standard input")
+    try:
+        return sys.stdin.read()
+    except UnicodeDecodeError as error:
+        raise UserError("is not UTF-8 text", "standard input") from error
+
+
+def _values(parameters: Sequence[str]) -> dict[str, object]:
+    values: dict[str, object] = {}
+    for text in parameters:
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip().lstrip("$"):
+            raise UserError(f"{quoted(text)} is no NAME=VALUE", "--set", "write --set name=value")
+        values[name.strip().lstrip("$").lower()] = typed_value(value)
+    return values
+
+
+def _asked(console: Asks, statement: Statement, values: Mapping[str, object], number: int | None) -> Result:
+    """Run one statement; a mistake in a script says in which one."""
+    missing = [name for name in statement.parameters if name not in values]
+    if missing:
+        raise UserError(
+            f"no value for {', '.join(f'?{name}' if name.isdigit() else f'${name}' for name in missing)}",
+            "" if number is None else f"statement {number}",
+            f"add --set {missing[0]}=VALUE",
+        )
+    try:
+        return console.query(statement.sql, values)
+    except QueryError as error:
+        if number is None:
+            raise
+        raise QueryError(error.what, f"statement {number}", error.do, line=error.line, column=error.column) from error
+
+
+def _exported(console: Asks, what: str) -> Statement:
+    """The statement that `what` stands for."""
+    tables = catalog(console)
+    wanted = what.strip().lower()
+    for table in tables:
+        if wanted in (table.name.lower(), f"{table.schema}.{table.name}".lower()):
+            name = f"{quote(table.schema)}.{quote(table.name)}"
+            return Statement(f"FROM {name}", 0, 0)
+    statements = split(what)
+    if len(statements) != 1:
+        raise UserError(f"{len(statements)} statements given", do="export one table or statement at a time")
+    if len(what.split()) == 1 and what.strip().replace(".", "_").isidentifier():
+        names = [_shown(table) for table in tables]
+        raise UserError(f"no table {quoted(what.strip())}", do=did_you_mean(what.strip(), names, "tables are"))
+    return statements[0]
+
+
+def _shown(table: CatalogTable) -> str:
+    return table.name if table.schema == "main" else f"{table.schema}.{table.name}"

@@ -1,0 +1,120 @@
+"""Where rows go: standard output or a file, in a format that is told or that the file's name says."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TextIO
+
+from tui_runner.errors import UserError
+from tui_runner.safe_text import safe_text
+from tui_runner.store.export import FORMATS, Rows, write_parquet, write_text
+from tui_runner.wording import did_you_mean, plain, quoted
+
+ENDINGS = {"md": "markdown", "ndjson": "jsonl"}
+"""Formats by file endings that are not their names."""
+
+
+def chosen_format(format: str | None, output: Path | None, out: TextIO) -> str:
+    """The format to write.
+
+    Args:
+        format: one of `FORMATS`; None for that of `output`'s ending, else `table` on a terminal and `csv` elsewhere.
+        output: the file to write; None for `out`.
+        out: standard output.
+
+    Raises:
+        UserError: there is no such format, or Parquet would go to standard output.
+    """
+    if format is None:
+        ending = "" if output is None else output.suffix.lower().lstrip(".")
+        ending = ENDINGS.get(ending, ending)
+        if ending in FORMATS:
+            return ending
+        return "table" if output is None and out.isatty() else "csv"
+    if format not in FORMATS:
+        raise UserError(f"unknown format {quoted(format)}", "--format", did_you_mean(format, FORMATS, "formats are"))
+    if format == "parquet" and output is None:
+        raise UserError("parquet needs a file", "--format", "give one with -o FILE")
+    return format
+
+
+def check_output(output: Path, database: Path, *, overwrite: bool = True) -> None:
+    """Refuse to write over the database itself, its log or its lock, and where no file can be.
+
+    Raises:
+        UserError: it is refused; also a file that exists, unless `overwrite`.
+    """
+    target, source = output.resolve(), database.resolve()
+    if target in (source, *(source.with_name(source.name + ending) for ending in (".wal", ".lock"))):
+        raise UserError("is the database, or belongs to it", plain(output), "write to another file")
+    if not target.parent.is_dir():
+        raise UserError("its folder does not exist", plain(output), "create the folder first")
+    if target.is_dir():
+        raise UserError("is a folder", plain(output), "name a file in it")
+    if target.is_file() and not overwrite:
+        raise UserError("exists already", plain(output), "write over it with --force, or choose another file")
+
+
+def write_rows(rows: Rows, format: str, out: TextIO) -> int:
+    """Write `rows` to standard output; returns how many.
+
+    What goes to a pipe is data, and stays as it is; a table is for people wherever it goes.
+    """
+    terminal = out.isatty()
+    clean = safe_text if terminal or format == "table" else str
+    count = write_text(rows, format, out, clean=clean, width=shutil.get_terminal_size().columns if terminal else None)
+    out.flush()
+    return count
+
+
+def write_file(rows: Rows, format: str, path: Path) -> int:
+    """Write `rows` into a file that appears when it is complete, and not at all when writing fails.
+
+    Returns:
+        Rows written.
+
+    Raises:
+        UserError: it cannot be written, or the statement fails half-way.
+    """
+    with _written_whole(path) as stream:
+        if format == "parquet":
+            return write_parquet(rows, stream)
+        with open(stream.fileno(), "w", encoding="utf-8", errors="surrogatepass", newline="", closefd=False) as text:
+            return write_text(rows, format, text)
+
+
+@contextmanager
+def _written_whole(path: Path) -> Iterator[IO[bytes]]:
+    path = path.resolve()
+    try:
+        if path.exists() and not stat.S_ISREG(path.stat().st_mode):
+            # A pipe or a device, `/dev/stdout` say: there is nothing to put in its place.
+            with path.open("wb") as stream:
+                yield stream
+            return
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".tui-runner-", delete=False) as stream:
+            try:
+                yield stream
+                stream.flush()
+                Path(stream.name).chmod(stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o666 & ~_umask())
+                Path(stream.name).replace(path)
+            except BaseException:
+                Path(stream.name).unlink(missing_ok=True)
+                raise
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise UserError(f"cannot be written ({error.strerror})", plain(path), "choose another file") from error
+
+
+def _umask() -> int:
+    """The process's mask; it can be read only by setting it."""
+    umask = os.umask(0o077)
+    os.umask(umask)
+    return umask

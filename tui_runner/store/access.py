@@ -1,0 +1,147 @@
+"""Ways to a database for whoever only asks: open here, or through the process that has it open.
+
+with open_access(path) as access:
+    console = access.console()
+"""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from pathlib import Path
+
+from tui_runner.errors import UserError
+from tui_runner.store.console import Console
+from tui_runner.store.database import Database
+from tui_runner.store.lock import DatabaseInUse, LockRecord
+from tui_runner.store.query_server import QueryServer, serve
+from tui_runner.store.remote import OwnerGone, RemoteConsole
+
+_PATIENCE_SECONDS = 5.0
+"""How long another process may have the database open without answering: it opens, closes, or asks as we do."""
+_TRY_SECONDS = 0.05
+
+
+class Access(ABC):
+    """A way to one database.
+
+    Attributes:
+        path: the database.
+        describe: its name, and who else has it open.
+    """
+
+    path: Path
+    describe: str
+
+    @property
+    @abstractmethod
+    def can_write(self) -> bool:
+        """Whether consoles can be switched to write mode now."""
+
+    @abstractmethod
+    def console(self) -> Console | RemoteConsole:
+        """A new console; whoever asks for it closes it."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give the database back, after the consoles were closed. Calling it again does nothing."""
+
+    def __enter__(self) -> Access:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class LocalAccess(Access):
+    """A database that this process has open.
+
+    Args:
+        database: the database.
+        owned: whether `close` closes it: not when it is that of a run.
+        server: answers others meanwhile; closed by `close`.
+    """
+
+    def __init__(self, database: Database, *, owned: bool = False, server: QueryServer | None = None) -> None:
+        self.path = database.path
+        self.describe = database.path.name
+        self.database = database
+        self._owned = owned
+        self._server = server
+
+    @property
+    def can_write(self) -> bool:
+        """Whether no run is going on."""
+        return self.database.run_id is None
+
+    def console(self) -> Console:
+        """A new console on the database."""
+        return Console(self.database)
+
+    def close(self) -> None:
+        """Close the database if it is owned."""
+        if self._server is not None:
+            self._server.close()
+        if self._owned:
+            self.database.close()
+
+
+class RemoteAccess(Access):
+    """A database that another process has open, which answers for it."""
+
+    can_write = False
+
+    def __init__(self, path: Path, record: LockRecord, address: str) -> None:
+        self.path = path
+        run = f", run {record.run}" if record.run is not None else ""
+        self.describe = f"{path.name}, held by tui-runner (pid {record.pid}){run}"
+        self.record = record
+        self._address = address
+
+    def console(self) -> RemoteConsole:
+        """A new console; each of its statements has a connection of its own."""
+        return RemoteConsole(self.path, self._address)
+
+    def close(self) -> None:
+        """Nothing is held between statements."""
+
+
+def open_access(path: Path, *, serving: bool = False, patience: float = _PATIENCE_SECONDS) -> Access:
+    """The way to the database that is open now: through its owner if it has one, else by opening it.
+
+    Args:
+        path: the database; it must exist.
+        serving: whether to answer other processes if it is opened here. For whoever keeps it open for long.
+        patience: seconds to wait for an owner that does not answer, because it just opens or closes the database.
+
+    Raises:
+        DatabaseError: it cannot be used.
+    """
+    until = time.monotonic() + patience
+    while True:
+        try:
+            database = Database.open(path, create=False)
+        except DatabaseInUse as error:
+            reached = _reached(path, error.record)
+            if reached is not None:
+                return reached
+            if time.monotonic() > until or (error.record is not None and not error.record.is_current):
+                raise
+            time.sleep(_TRY_SECONDS)
+        else:
+            return LocalAccess(database, owned=True, server=serve(database) if serving else None)
+
+
+def _reached(path: Path, record: LockRecord | None) -> RemoteAccess | None:
+    """The way through the owner, None when it does not answer."""
+    if record is None or record.socket is None or not record.is_current:
+        return None
+    access = RemoteAccess(path, record, record.socket)
+    try:
+        with access.console() as console, console.query("SELECT 1") as result:
+            result.read_all()
+    except OwnerGone:
+        return None
+    except UserError:
+        pass  # it has much to do, but it is there
+    return access

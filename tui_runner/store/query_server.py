@@ -1,0 +1,268 @@
+"""Answers the queries of other processes while this one has the database open.
+
+One thread accepts connections. Each connection has a thread that runs its one statement in a console of its own
+(read-only) and sends the rows as they come, and one that waits for the other side to close the connection, which ends
+the statement. Nobody can hold up the run: a few statements run at once and the others wait for a bounded time,
+and a client that takes no rows is cut off.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from tui_runner.errors import DatabaseError, UserError
+from tui_runner.store.console import Console
+from tui_runner.store.database import Database
+from tui_runner.store.result import Result
+from tui_runner.store.socket_folder import new_socket_path
+from tui_runner.store.wire import (
+    ARROW,
+    END,
+    FAILED,
+    FRAME_BYTES,
+    REQUEST,
+    REQUEST_BYTES,
+    pack_error,
+    receive_frame,
+    send_frame,
+    unpack_request,
+)
+
+_JOIN_SECONDS = 5.0
+_TURN_SECONDS = 0.1
+"""Between two looks whether whoever waits for a turn is still there."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerLimits:
+    """What clients may take.
+
+    Attributes:
+        at_once: statements that run at once.
+        connections: connections at once; more are refused.
+        patience: seconds that a statement waits for others to end.
+        stall: seconds that a client may take over one frame before it is cut off.
+    """
+
+    at_once: int = 3
+    connections: int = 32
+    patience: float = 10.0
+    stall: float = 20.0
+
+
+class QueryServer:
+    """Serves one open database; `serve` makes and starts one."""
+
+    def __init__(self, database: Database, limits: ServerLimits | None = None) -> None:
+        self._database = database
+        self._limits = limits or ServerLimits()
+        self._slots = threading.Semaphore(self._limits.at_once)
+        self._guard = threading.Lock()
+        self._conversations: set[_Conversation] = set()
+        self._closing = False
+        self._path: Path | None = None
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._thread = threading.Thread(target=self._accept, name="tui-runner-queries", daemon=True)
+
+    def start(self) -> None:
+        """Listen, and note in the database's lock where.
+
+        Raises:
+            DatabaseError: there is no place for the socket.
+            OSError: it cannot be made there.
+        """
+        path = new_socket_path()
+        # The folder lets nobody else in, so the mode before `chmod` does not matter.
+        self._listener.bind(os.fspath(path))
+        self._path = path
+        path.chmod(0o600)
+        self._listener.listen(self._limits.connections)
+        self._thread.start()
+        self._database.note_socket(os.fspath(path))
+
+    def close(self) -> None:
+        """End all statements and stop answering; before the database is closed. Calling it again does nothing."""
+        with self._guard:
+            if self._closing:
+                return
+            self._closing = True
+        if self._thread.ident is not None and self._path is not None:
+            self._database.note_socket(None)
+            with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as waker:
+                waker.settimeout(_JOIN_SECONDS)
+                waker.connect(os.fspath(self._path))  # so that `accept` returns
+            self._thread.join(_JOIN_SECONDS)
+        self._listener.close()
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
+        with self._guard:
+            conversations = list(self._conversations)
+        for conversation in conversations:
+            conversation.end()
+        deadline = time.monotonic() + _JOIN_SECONDS
+        for conversation in conversations:
+            conversation.thread.join(max(deadline - time.monotonic(), 0))
+
+    def _accept(self) -> None:
+        """The thread that takes connections."""
+        while not self._closing:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                # No file descriptor is left, say: the clients that are there will give some back.
+                time.sleep(_TURN_SECONDS)
+                continue
+            connection.settimeout(self._limits.stall)
+            conversation = _Conversation(connection, self._database, self._slots, self._limits, self._forget)
+            with self._guard:
+                welcome = not self._closing and len(self._conversations) < self._limits.connections
+                if welcome:
+                    self._conversations.add(conversation)
+            if welcome:
+                conversation.thread.start()
+            else:
+                conversation.refuse()
+
+    def _forget(self, conversation: _Conversation) -> None:
+        with self._guard:
+            self._conversations.discard(conversation)
+
+
+def serve(database: Database, limits: ServerLimits | None = None) -> QueryServer:
+    """Answer queries of other processes; where that is not possible (no folder for a socket) nobody is answered.
+
+    The caller closes it before the database.
+    """
+    server = QueryServer(database, limits)
+    try:
+        server.start()
+    except (OSError, DatabaseError):
+        # A run is worth more than answers to others, who are told that the database is in use.
+        server.close()
+    return server
+
+
+class _Conversation:
+    """One connection: a request, and its answer."""
+
+    def __init__(
+        self,
+        connection: socket.socket,
+        database: Database,
+        slots: threading.Semaphore,
+        limits: ServerLimits,
+        forget: Callable[[_Conversation], None],
+    ) -> None:
+        self.thread = threading.Thread(target=self._talk, name="tui-runner-answer", daemon=True)
+        self._watcher = threading.Thread(target=self._watch, name="tui-runner-watch", daemon=True)
+        self._connection = connection
+        self._database = database
+        self._slots = slots
+        self._limits = limits
+        self._forget = forget
+        self._console = Console(database)
+        self._ended = threading.Event()
+        self._over = threading.Event()
+
+    def end(self) -> None:
+        """Whoever asked is gone, or is to go: end the statement. From any thread."""
+        self._ended.set()
+        self._console.cancel()
+        with contextlib.suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)
+
+    def refuse(self) -> None:
+        """Say that there are too many, and hang up."""
+        with contextlib.suppress(OSError):
+            send_frame(self._connection, FAILED, pack_error(self._busy()))
+        self._connection.close()
+
+    def _talk(self) -> None:
+        """The thread that answers."""
+        try:
+            kind, content = receive_frame(self._connection, REQUEST_BYTES)
+            if kind == REQUEST:
+                self._watcher.start()
+                self._answer(content)
+        except (OSError, EOFError):
+            pass  # the client is gone, or takes nothing: there is nobody to tell
+        finally:
+            self._over.set()
+            self._console.close()
+            self.end()
+            if self._watcher.ident is not None:
+                self._watcher.join(_JOIN_SECONDS)
+            self._connection.close()
+            self._forget(self)
+
+    def _watch(self) -> None:
+        """The thread that waits for the client to hang up. After its request it has nothing to say."""
+        while not self._ended.is_set():
+            try:
+                self._connection.recv(1)
+            except TimeoutError:
+                continue
+            except OSError:
+                pass
+            self.end()
+        # Again and again: a statement that had not yet begun did not notice.
+        while not self._over.wait(_TURN_SECONDS):
+            self._console.cancel()
+
+    def _answer(self, request: bytes) -> None:
+        try:
+            sql, parameters = unpack_request(request)
+            self._take_turn()
+            try:
+                with self._console.query(sql, parameters) as result:
+                    self._send(result)
+            finally:
+                self._slots.release()
+        except UserError as error:
+            send_frame(self._connection, FAILED, pack_error(error))
+        else:
+            send_frame(self._connection, END)
+
+    def _take_turn(self) -> None:
+        until = time.monotonic() + self._limits.patience
+        while not self._slots.acquire(timeout=_TURN_SECONDS):
+            if self._ended.is_set():
+                raise EOFError
+            if time.monotonic() > until:
+                raise self._busy()
+        if self._ended.is_set():
+            # The console's `cancel` came before there was anything to cancel.
+            self._slots.release()
+            raise EOFError
+
+    def _send(self, result: Result) -> None:
+        """Send the rows as an Arrow IPC stream; the schema at once, so that the client knows it runs."""
+        buffer = io.BytesIO()
+        with pa.ipc.new_stream(buffer, result.schema) as writer:
+            self._send_buffered(buffer)
+            for batch in result:
+                writer.write_batch(batch)
+                self._send_buffered(buffer)
+        self._send_buffered(buffer)
+
+    def _send_buffered(self, buffer: io.BytesIO) -> None:
+        content = memoryview(buffer.getvalue())
+        buffer.seek(0)
+        buffer.truncate()
+        for start in range(0, len(content), FRAME_BYTES):
+            send_frame(self._connection, ARROW, content[start : start + FRAME_BYTES])
+
+    def _busy(self) -> DatabaseError:
+        return DatabaseError(
+            "too many queries of other processes are running", str(self._database.path), "try again in a moment"
+        )

@@ -1,0 +1,97 @@
+"""The application around the query screen when there is no run: `tui-runner open DB`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path, PurePath
+from typing import ClassVar
+
+from textual.app import App, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+
+from tui_runner.safe_text import safe_text
+from tui_runner.store.access import Access, open_access
+from tui_runner.tui.query_files import History
+from tui_runner.tui.screens.query import REFRESH, QueryScreen
+from tui_runner.tui.themes import Themes, find_themes
+
+
+class QueryApp(App[None]):
+    """Queries one database.
+
+    Args:
+        access: the database; whoever made it closes it.
+        theme: name of a theme; None for the default.
+        themes: the themes to choose from; None finds them.
+        history: the statements that were run before; None for those of the user.
+        refresh: seconds between two looks at the catalog.
+
+    Raises:
+        UserError: there is no theme of that name.
+    """
+
+    TITLE = "tui-runner"
+    CSS_PATH: ClassVar[list[str | PurePath]] = ["styles/runner.tcss", "styles/query.tcss"]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+c", "quit", show=False, priority=True)]
+
+    def __init__(
+        self,
+        access: Access,
+        *,
+        theme: str | None = None,
+        themes: Themes | None = None,
+        history: History | None = None,
+        refresh: float = REFRESH,
+    ) -> None:
+        self._themes = themes or find_themes()
+        chosen = self._themes.named(theme)
+        super().__init__()
+        self.animation_level = "none"
+        for each in self._themes.by_name.values():
+            self.register_theme(each)
+        self.theme = chosen
+        self.query_screen = QueryScreen(
+            lambda: access, history=history or History.of_user(), leave=self._hint, refresh=refresh
+        )
+
+    def get_default_screen(self) -> Screen[None]:
+        """The query screen is the only one."""
+        return self.query_screen
+
+    def on_mount(self) -> None:
+        """Say what is wrong with themes."""
+        for complaint in self._themes.complaints:
+            self.notify(safe_text(complaint, limit=400), severity="warning", markup=False, timeout=15)
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """What the palette offers: every action, and the themes."""
+        for action, call in self.query_screen.commands():
+            yield SystemCommand(action.help.rstrip("."), f"{action.place} · {action.shown}", call)
+        yield SystemCommand("Change the theme", "Choose among all themes.", self.search_themes)
+
+    def _hint(self) -> None:
+        if self.query_screen.focused is not None and self.query_screen.focused.id == "editor":
+            self.notify("Ctrl-C leaves.", markup=False, timeout=2)
+        else:
+            self.exit()
+
+
+def open_database(path: Path, *, theme: str | None = None, opener: Callable[[Path], Access] | None = None) -> None:
+    """Show the query screen for a database until its user leaves it.
+
+    Args:
+        path: the database; it must exist. One that another tui-runner has open is queried through that.
+        theme: name of a theme; None for the default.
+        opener: opens the database; None for `open_access`, which answers other processes meanwhile.
+
+    Raises:
+        DatabaseError: it cannot be used.
+        UserError: there is no theme of that name.
+    """
+    with open_access(path, serving=True) if opener is None else opener(path) as access:
+        app = QueryApp(access, theme=theme)
+        try:
+            app.run()
+        finally:
+            app.query_screen.close()

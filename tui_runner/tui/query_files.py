@@ -1,0 +1,116 @@
+"""What the query screen keeps between two starts: the statements that were run, and files of statements."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from tui_runner.errors import UserError
+
+KEPT = 1_000
+"""Statements that are remembered."""
+_LONGEST = 100_000
+"""Characters of a statement that is remembered."""
+_LARGEST = 5_000_000
+"""Bytes of a file of statements that is opened."""
+
+
+def state_folder(environ: Mapping[str, str]) -> Path:
+    """Where programs keep what they remember for their user."""
+    base = environ.get("XDG_STATE_HOME") or ""
+    # The base directory specification says that a relative path in this variable is to be ignored.
+    home = Path(base) if Path(base).is_absolute() else Path("~/.local/state").expanduser()
+    return home / "tui-runner"
+
+
+class History:
+    """Statements that were run, newest last, over all databases; kept in a file that only its user may read.
+
+    Whatever is wrong with the file, statements can be run: it is not read, or not written.
+
+    Args:
+        path: the file; made at the first statement.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._statements: list[str] | None = None
+
+    @classmethod
+    def of_user(cls) -> History:
+        """The history of whoever runs this process."""
+        return cls(state_folder(os.environ) / "queries.jsonl")
+
+    @property
+    def statements(self) -> list[str]:
+        """Every statement that is remembered, newest last, each once."""
+        if self._statements is None:
+            self._statements = self._read()
+        return list(self._statements)
+
+    def add(self, sql: str) -> None:
+        """Remember a statement as the newest."""
+        if not sql.strip() or len(sql) > _LONGEST:
+            return
+        # Another tui-runner may have added some meanwhile.
+        known = [each for each in self._read() if each != sql]
+        self._statements = [*known, sql][-KEPT:]
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            fresh = self._path.with_name(f"{self._path.name}.{os.getpid()}")
+            # Whoever has the statements may have the secrets in them.
+            descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.writelines(json.dumps(each) + "\n" for each in self._statements)
+            fresh.replace(self._path)
+        except OSError:
+            # A full or read-only disk costs the history of the next start, nothing else.
+            return
+
+    def _read(self) -> list[str]:
+        try:
+            lines = self._path.read_text(encoding="utf-8").splitlines()
+        except (OSError, ValueError):
+            return list(self._statements or [])
+        found: dict[str, None] = {}
+        for line in lines:
+            try:
+                sql = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(sql, str):
+                found.pop(sql, None)
+                found[sql] = None
+        return list(found)[-KEPT:]
+
+
+def read_statements(path: Path) -> str:
+    """The text of a file of statements.
+
+    Raises:
+        UserError: it cannot be read, is too large, or is no UTF-8 text.
+    """
+    path = path.expanduser()
+    try:
+        if path.stat().st_size > _LARGEST:
+            raise UserError("is too large for the editor", str(path), "use `tui-runner query -f`")
+        return path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
+    except OSError as error:
+        raise UserError(f"cannot be read ({error.strerror})", str(path)) from error
+    except UnicodeDecodeError as error:
+        raise UserError("is not UTF-8 text", str(path)) from error
+
+
+def write_statements(path: Path, text: str) -> None:
+    """Save statements as a file.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    path = path.expanduser()
+    try:
+        path.write_text(text if text.endswith("\n") else text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"cannot be written ({error.strerror})", str(path)) from error

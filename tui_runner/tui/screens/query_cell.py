@@ -1,0 +1,102 @@
+"""One cell of a result in full, or as much of it as a person may want to read."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from typing import ClassVar
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical, VerticalScroll
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from tui_runner.safe_text import safe_text
+from tui_runner.tui.result_text import VIEWED
+
+_LONG_NUMBER = re.compile(r"\d\.\d{15,}|\d\.\d*[eE]")
+
+
+class CellViewer(ModalScreen[None]):
+    """A value with its line ends; JSON is indented.
+
+    Args:
+        name: of the column.
+        type: DuckDB's name of its type.
+        text: the value, cut at `VIEWED` characters; None for NULL.
+        length: how long it is before that, in characters, or in bytes for a blob.
+        copy: copies the value.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q,enter", "close", "close"),
+        Binding("c", "copy", "copy"),
+        Binding("w", "wrap", "wrap"),
+        Binding("j,down", "scroll(1)", show=False),
+        Binding("k,up", "scroll(-1)", show=False),
+    ]
+
+    def __init__(self, name: str, type: str, text: str | None, length: int, copy: Callable[[], None]) -> None:
+        super().__init__()
+        self._column, self._kind, self._text, self._length, self._copy = name, type, text, length, copy
+        self._wraps = True
+
+    def compose(self) -> ComposeResult:
+        """What it is, the value, and the keys."""
+        unit = "bytes" if self._kind == "BLOB" else "characters"
+        remark = f"{self._length:,} {unit}"
+        if self._text is not None and self._length > len(self._text) and unit == "characters":
+            remark = f"first {len(self._text):,} of {remark}"
+        with Vertical(id="box"):
+            yield Static(
+                Content.assemble(
+                    (safe_text(self._column, limit=100), "bold"), f"  {safe_text(self._kind, limit=100)}  {remark}"
+                ),
+                id="question",
+            )
+            with VerticalScroll(id="value"):
+                yield Static(self._shown(), id="text", markup=False)
+            yield Static(Content("c copy   w wrap   Esc close"), id="hint")
+
+    def on_mount(self) -> None:
+        """Let the arrow keys scroll."""
+        self.query_one("#value").focus()
+
+    def _shown(self) -> Text:
+        if self._text is None:
+            return Text("NULL", style="dim")
+        text = safe_text(_indented(self._text, self._kind, self._length), newlines=True)
+        return Text(text, no_wrap=not self._wraps, overflow="fold" if self._wraps else "ignore")
+
+    def action_close(self) -> None:
+        """Go back."""
+        self.dismiss(None)
+
+    def action_copy(self) -> None:
+        """Copy the value."""
+        self._copy()
+
+    def action_wrap(self) -> None:
+        """Wrap long lines, or do not."""
+        self._wraps = not self._wraps
+        self.query_one("#text", Static).update(self._shown())
+
+    def action_scroll(self, lines: int) -> None:
+        """Scroll by a line."""
+        self.query_one("#value", VerticalScroll).scroll_relative(y=lines, animate=False)
+
+
+def _indented(text: str, type: str, length: int) -> str:
+    """JSON and nested values over several lines; anything else as it is."""
+    nested = type == "JSON" or type.endswith("]") or type.startswith(("STRUCT", "MAP"))
+    # A number of many digits would come out shorter.
+    if not nested or length > VIEWED or _LONG_NUMBER.search(text):
+        return text
+    try:
+        return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return text

@@ -1,0 +1,129 @@
+"""Copying and exporting from the query screen."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+from textual.worker import get_current_worker
+
+from tui_runner.errors import UserError
+from tui_runner.formatting import size
+from tui_runner.safe_text import safe_text
+from tui_runner.store.export import Rows
+from tui_runner.tui.query_output import FILE_FORMATS, TableRows, copied_text, export_rows, format_of
+from tui_runner.tui.screens.query_ask import AskTexts
+from tui_runner.tui.threads import in_thread
+from tui_runner.tui.widgets.query_tab import QueryTab
+
+if TYPE_CHECKING:
+    from tui_runner.tui.screens.query import QueryScreen
+
+_OSC_BYTES = 70_000
+"""Text that every terminal with a clipboard takes; its sequence is a third longer, and xterm stops at 100 kB."""
+
+
+def copy_rows(screen: QueryScreen, tab: QueryTab, what: str, how: str) -> None:
+    """Copy the cell, row or column under the cursor, or all rows, in one of `COPY_FORMATS`."""
+    rows = _chosen(tab, what)
+    if rows is not None:
+        screen.run_worker(_copy(screen, rows, what, how), name="copy")
+
+
+def _chosen(tab: QueryTab, what: str) -> Rows | None:
+    grid, pages = tab.grid, tab.pages
+    if pages is None:
+        return None
+    if what == "all":
+        return pages
+    if what == "column":
+        return _Column(pages, grid.column)
+    row = grid.row_table(grid.row)
+    if row is None:
+        return None
+    return TableRows(row.select([grid.column]) if what == "cell" else row)
+
+
+class _Column:
+    """One column of every row."""
+
+    def __init__(self, rows: Rows, place: int) -> None:
+        self._rows, self._place = rows, place
+        self.schema = pa.schema([rows.schema.field(place)])
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        for batch in self._rows:
+            yield batch.select([self._place])
+
+
+async def _copy(screen: QueryScreen, rows: Rows, what: str, how: str) -> None:
+    try:
+        text = await in_thread(lambda: copied_text(rows, how), "tui-runner-copy")
+    except UserError as error:
+        screen.notify(safe_text(str(error), limit=300), severity="error", markup=False)
+        return
+    screen.app.copy_to_clipboard(text)
+    nbytes = len(text.encode("utf-8", "replace"))
+    said = f"copied {what} as {how}, {size(nbytes)}, through the terminal (OSC 52)"
+    if nbytes > _OSC_BYTES:
+        said += "; many terminals take no more than 75 kB: export it to be sure"
+    screen.notify(said, markup=False)
+
+
+def export_result(screen: QueryScreen, tab: QueryTab) -> None:
+    """Ask for a file, and write every row of the result into it."""
+
+    def answered(texts: list[str] | None) -> None:
+        if not texts or not texts[0].strip():
+            return
+        path = Path(texts[0].strip()).expanduser()
+        try:
+            format_of(path)
+        except UserError as error:
+            screen.notify(safe_text(str(error), limit=300), severity="error", markup=False)
+            return
+        if path.exists():
+            screen.ask_overwrite(path, lambda: _start(screen, tab, path))
+        else:
+            _start(screen, tab, path)
+
+    screen.app.push_screen(
+        AskTexts("Export every row of the result", ["File"], hint=f"Its end says the format: {' '.join(FILE_FORMATS)}"),
+        answered,
+    )
+
+
+def _start(screen: QueryScreen, tab: QueryTab, path: Path) -> None:
+    tab.run_worker(_export(screen, tab, path), name="export", group="export", exclusive=True)
+
+
+async def _export(screen: QueryScreen, tab: QueryTab, path: Path) -> None:
+    pages = tab.pages
+    if pages is None:
+        return
+    worker = get_current_worker()
+    done = 0
+    began = time.monotonic()
+
+    def progress(rows: int) -> bool:
+        nonlocal done
+        done = rows
+        return not worker.is_cancelled
+
+    def show() -> None:
+        tab.status.remark(f"exporting: {done:,} rows")
+
+    timer = tab.set_interval(0.25, show)
+    try:
+        written = await in_thread(lambda: export_rows(pages, path, progress), "tui-runner-export")
+    except UserError as error:
+        screen.notify(safe_text(str(error), limit=300), severity="error", markup=False)
+        return
+    finally:
+        timer.stop()
+        tab.status.remark("")
+    name = safe_text(str(path), limit=200)
+    screen.notify(f"{written:,} rows written to {name} in {time.monotonic() - began:.1f} s", markup=False)

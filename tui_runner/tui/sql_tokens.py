@@ -1,0 +1,158 @@
+"""SQL text as the editor sees it: coloured tokens by line, and the names that a statement gives its tables.
+
+The tokens are those of DuckDB's own tokenizer, so what it takes for a keyword or a string is coloured as one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tui_runner.store import statements
+
+LONGEST = 50_000
+"""Characters of text that is still coloured: the tokenizer runs at every key, and takes 40 ms for so many."""
+
+_ROLES = {
+    "keyword": "sql-keyword",
+    "string_const": "sql-string",
+    "numeric_const": "sql-number",
+    "comment": "sql-comment",
+    "operator": "sql-operator",
+}
+_NAME = re.compile(r'"(?:[^"]|"")*"|\w+')
+_SOURCE = re.compile(r"from|join|into|update", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A stretch of text: characters `start` to `end` of the whole text, and its role; names have none."""
+
+    start: int
+    end: int
+    role: str
+
+
+def tokens(text: str) -> list[Token]:
+    """The tokens of `text` in order; none when it is too long."""
+    if len(text) > LONGEST:
+        return []
+    found = statements.tokens(text)
+    if not found:
+        return []
+    ends = [*(token.start for token in found[1:]), len(text)]
+    result = []
+    for token, end in zip(found, ends, strict=True):
+        word = text[token.start : end].rstrip()
+        # The dot of `a.b` is a number to the tokenizer.
+        role = "sql-operator" if word == "." else _ROLES.get(token.kind, "")
+        result.append(Token(token.start, token.start + len(word), role))
+    return result
+
+
+def by_line(text: str) -> list[list[Token]]:
+    """The tokens of each line, with offsets within that line; a token over several lines is in each of them."""
+    starts = [0, *(found.end() for found in re.finditer("\n", text)), len(text) + 1]
+    lines: list[list[Token]] = [[] for _ in starts[1:]]
+    line = 0
+    for token in tokens(text):
+        if not token.role:
+            continue
+        while starts[line + 1] <= token.start:
+            line += 1
+        for number in range(line, len(lines)):
+            first, behind = starts[number], starts[number + 1] - 1
+            if first >= token.end:
+                break
+            lines[number].append(Token(max(token.start, first) - first, min(token.end, behind) - first, token.role))
+    return lines
+
+
+def aliases(statement: str) -> Iterator[tuple[str, str]]:
+    """Pairs (alias, table) of what a statement reads from: `FROM books AS b JOIN runner.items i` gives b and i.
+
+    Good enough for completion, also of a statement that is not finished; strings and comments are passed over.
+    """
+    words = [
+        statement[token.start : token.end]
+        for token in tokens(statement)
+        if token.role not in ("sql-string", "sql-comment")
+    ]
+    parts = [part for word in words for part in re.findall(r'"(?:[^"]|"")*"|\w+|[^\w\s]', word)]
+    place = 0
+    expecting = False
+    while place < len(parts):
+        if _SOURCE.fullmatch(parts[place]):
+            expecting = True
+            place += 1
+            continue
+        if not expecting or not _NAME.fullmatch(parts[place]):
+            expecting = expecting and parts[place] == "("
+            place += 1
+            continue
+        if parts[place].lower() in _NO_TABLES:
+            expecting = parts[place].lower() == "lateral"
+            place += 1
+            continue
+        table = [parts[place]]
+        place += 1
+        while place + 1 < len(parts) and parts[place] == "." and _NAME.fullmatch(parts[place + 1]):
+            table.append(parts[place + 1])
+            place += 2
+        if place < len(parts) and parts[place].lower() == "as":
+            place += 1
+        name = ".".join(unquoted(part) for part in table)
+        if place < len(parts) and _NAME.fullmatch(parts[place]) and parts[place].lower() not in _CLAUSES:
+            yield unquoted(parts[place]), name
+            place += 1
+        yield unquoted(table[-1]), name
+        # `FROM a, b`: what stands behind a comma of SELECT or of a function is no table.
+        expecting = place < len(parts) and parts[place] == ","
+        place += expecting
+
+
+def unquoted(name: str) -> str:
+    """An identifier without its quotes."""
+    return name[1:-1].replace('""', '"') if len(name) > 1 and name[0] == name[-1] == '"' else name
+
+
+_NO_TABLES = frozenset({"select", "with", "values", "from", "lateral"})
+"""Words that may stand where a table does."""
+_CLAUSES = frozenset(
+    [
+        "where",
+        "group",
+        "order",
+        "having",
+        "limit",
+        "join",
+        "left",
+        "right",
+        "full",
+        "inner",
+        "cross",
+        "on",
+        "using",
+        "union",
+        "except",
+        "intersect",
+        "select",
+        "qualify",
+        "window",
+        "sample",
+        "offset",
+        "natural",
+        "asof",
+        "anti",
+        "semi",
+        "positional",
+        "lateral",
+        "pivot",
+        "unpivot",
+        "set",
+        "values",
+        "returning",
+    ]
+)
+"""Words that follow a table and are no alias of it."""

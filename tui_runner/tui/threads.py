@@ -1,0 +1,46 @@
+"""Calls that block, made in a thread of their own and awaited by the screen."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+async def in_thread(call: Callable[[], T], name: str) -> T:
+    """Make `call` in a daemon thread and return what it returns, or raise what it raises.
+
+    Not `asyncio.to_thread`: its pool is small and shared, and leaving the application waits for what is stuck in it.
+
+    Args:
+        call: what to do. It goes on when the waiting is cancelled.
+        name: of the thread.
+    """
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+
+    def settle(outcome: T | None, error: BaseException | None) -> None:
+        if future.done():
+            return
+        if error is None:
+            future.set_result(outcome)  # type: ignore[arg-type]  # what the call returned, None included
+        else:
+            future.set_exception(error)
+
+    def work() -> None:
+        outcome, error = None, None
+        try:
+            outcome = call()
+        except BaseException as caught:  # raised again where it is awaited
+            error = caught
+        try:
+            loop.call_soon_threadsafe(settle, outcome, error)
+        except RuntimeError:
+            # The application has ended meanwhile; nobody waits any more.
+            return
+
+    threading.Thread(target=work, name=name, daemon=True).start()
+    return await future

@@ -1,0 +1,183 @@
+"""The editor of statements: coloured as DuckDB reads them, with words offered, and mistakes marked."""
+
+from __future__ import annotations
+
+import re
+from typing import ClassVar
+
+from rich.text import Text
+from textual import events
+from textual.message import Message
+from textual.widgets import TextArea
+
+from tui_runner.tui.completion import Offer, Vocabulary, offer
+from tui_runner.tui.sql_tokens import Token, by_line
+from tui_runner.tui.widgets.suggestions import Suggestions
+
+_TOKEN_CLASSES = frozenset({"sql-keyword", "sql-string", "sql-number", "sql-comment", "sql-operator"})
+_WORD = re.compile(r'\w+(?:\.\w+)*|"[^"]*"|\S')
+_INDENT = 4
+_UNSEEN = {
+    code: chr(0x2400 + code) if code < 0x20 else "\ufffd"
+    for code in (
+        *range(0x20), *range(0x7F, 0xA0), 0xAD, *range(0x200B, 0x2010), *range(0x2028, 0x202F), *range(0x2060, 0x2070),
+        0x61C, 0xFEFF, *range(0xD800, 0xE000),
+    )
+    if code not in (0x09, 0x200C, 0x200D)
+}  # fmt: skip
+"""What a terminal would obey or not show, by marks of one character, so that offsets stay what they are."""
+
+
+class Editor(TextArea):
+    """A text area for SQL.
+
+    Attributes:
+        vocabulary: the words that it offers.
+    """
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {*_TOKEN_CLASSES, "sql-mistake"}
+
+    class OfferChanged(Message):
+        """Other words are to be offered."""
+
+        def __init__(self, editor: Editor, offer: Offer) -> None:
+            super().__init__()
+            self.editor = editor
+            self.offer = offer
+
+    def __init__(self, text: str = "", *, suggestions: Suggestions, id: str | None = None) -> None:
+        super().__init__(
+            text,
+            id=id,
+            soft_wrap=True,
+            show_line_numbers=True,
+            highlight_cursor_line=False,
+            tab_behavior="focus",
+            max_checkpoints=200,
+        )
+        self.vocabulary = Vocabulary()
+        self._suggestions = suggestions
+        self._offer = Offer(0, ())
+        self._coloured: tuple[str, list[list[Token]]] = ("", [[]])
+        self._mistake: tuple[str, int, int, int] | None = None
+
+    @property
+    def position(self) -> int:
+        """Where the cursor is, in characters from the start."""
+        return self.position_of(self.selection.end)
+
+    def position_of(self, location: tuple[int, int]) -> int:
+        """A row and a column as characters from the start."""
+        return sum(len(line) + 1 for line in self.document.lines[: location[0]]) + location[1]
+
+    def location_of(self, position: int) -> tuple[int, int]:
+        """Characters from the start as a row and a column; what is behind the end is the end."""
+        row = 0
+        for row, line in enumerate(self.document.lines):
+            if position <= len(line):
+                return row, max(position, 0)
+            position -= len(line) + 1
+        return row, len(self.document.lines[row])
+
+    def mark_mistake(self, position: int) -> None:
+        """Mark the word at `position` until the text is changed, and put the cursor there."""
+        position = max(0, min(position, len(self.text)))
+        row, start = self.location_of(position)
+        line = self.document.get_line(row)
+        word = _WORD.match(line, start)
+        self._mistake = (self.text, row, start, word.end() if word else start + 1)
+        self.move_cursor((row, start))
+        self.notify_style_update()
+
+    def clear_mistake(self) -> None:
+        """Mark nothing any more."""
+        if self._mistake is not None:
+            self._mistake = None
+            self.notify_style_update()
+
+    def clear_mistake_of_other_text(self) -> None:
+        """Mark nothing when the text is not the one that was at fault."""
+        if self._mistake is not None and self._mistake[0] != self.text:
+            self.clear_mistake()
+
+    def get_line(self, line_index: int) -> Text:
+        """A line with its colours."""
+        text = self.document.text
+        if text != self._coloured[0]:
+            self._coloured = (text, by_line(text))
+        line = Text(self.document.get_line(line_index).translate(_UNSEEN), end="", no_wrap=True)
+        tokens = self._coloured[1]
+        for token in tokens[line_index] if line_index < len(tokens) else ():
+            line.stylize(self.get_component_rich_style(token.role, partial=True), token.start, token.end)
+        if self._mistake is not None and self._mistake[:2] == (text, line_index):
+            style = self.get_component_rich_style("sql-mistake", partial=True)
+            line.stylize(style, self._mistake[2], self._mistake[3])
+        return line
+
+    def complete(self) -> None:
+        """Offer words for what is before the cursor, be it little."""
+        self._find_offer(asked=True)
+
+    def hide_offer(self) -> bool:
+        """Stop offering words; whether there were any."""
+        if self._suggestions.current is None:
+            return False
+        self._suggestions.hide()
+        return True
+
+    async def _on_key(self, event: events.Key) -> None:
+        """Keys of the list of words, while it is there; Tab indents or completes."""
+        offered = self._suggestions.current is not None
+        key = event.key
+        if offered and key in ("up", "down", "pageup", "pagedown"):
+            self._suggestions.move({"up": -1, "down": 1, "pageup": -7, "pagedown": 7}[key])
+        elif offered and key == "escape":
+            self.hide_offer()
+        elif offered and (key == "tab" or (key == "enter" and self._suggestions.moved)):
+            self._accept()
+        elif key == "tab":
+            self._replace_via_keyboard(" " * (_INDENT - self.cursor_location[1] % _INDENT), *self.selection)
+        else:
+            before = self.text
+            await super()._on_key(event)
+            if event.is_printable and before != self.text:
+                self._find_offer()
+            elif key not in ("backspace", "delete"):
+                self.hide_offer()
+            return
+        event.stop()
+        event.prevent_default()
+
+    def action_delete_left(self) -> None:
+        """Delete a character; words that are offered then fit what is left."""
+        offered = self._suggestions.current is not None
+        super().action_delete_left()
+        if offered:
+            self._find_offer()
+
+    def on_blur(self) -> None:
+        """Offer nothing to somebody who is elsewhere."""
+        self.hide_offer()
+
+    def on_click(self) -> None:
+        """Offer nothing where the cursor is not any more."""
+        self.hide_offer()
+
+    def _find_offer(self, *, asked: bool = False) -> None:
+        if self.selection.start != self.selection.end:
+            return
+        self._offer = offer(self.text, self.position, self.vocabulary, asked=asked)
+        self.call_after_refresh(self._show_offer)
+
+    def _show_offer(self) -> None:
+        if self.has_focus and self.is_attached:
+            self._suggestions.offer(self._offer.words, self.cursor_screen_offset)
+
+    def _accept(self) -> None:
+        word = self._suggestions.current
+        if word is None:
+            return
+        start = self.location_of(self._offer.start)
+        text = word.text + "(" if word.kind == "function" else word.text
+        self._suggestions.hide()
+        self._replace_via_keyboard(text, start, self.selection.end)

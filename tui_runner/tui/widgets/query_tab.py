@@ -1,0 +1,355 @@
+"""One tab of the query screen: an editor, what became of its statement, and the rows.
+
+Everything that blocks (running a statement, reading a page, comparing two results) is done in a thread and awaited.
+A tab has one console, and so one statement at a time.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+
+import pyarrow as pa
+from textual import work
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.content import Content
+from textual.message import Message
+from textual.timer import Timer
+from textual.widget import Widget
+from textual.widgets import Static
+
+from tui_runner.errors import UserError
+from tui_runner.safe_text import safe_text
+from tui_runner.store.console import Console
+from tui_runner.store.mistakes import QueryCancelled, QueryError
+from tui_runner.store.pages import PAGE_ROWS, Pages
+from tui_runner.store.remote import RemoteConsole
+from tui_runner.store.statements import Statement, statement_at
+from tui_runner.tui.result_diff import changed_cells
+from tui_runner.tui.threads import in_thread
+from tui_runner.tui.widgets.editor import Editor
+from tui_runner.tui.widgets.query_status import QueryStatus
+from tui_runner.tui.widgets.result_chart import ChartKind, ResultChart
+from tui_runner.tui.widgets.result_grid import ResultGrid
+from tui_runner.tui.widgets.suggestions import Suggestions
+
+_TICK = 0.25
+"""Seconds between two looks at a statement that runs."""
+
+
+class Shown(StrEnum):
+    """What the lower part of a tab shows; also the CSS class that does it."""
+
+    NOTHING = "nothing"
+    MESSAGE = "message"
+    ROWS = "rows"
+    CHART = "chart"
+
+
+class QueryTab(Vertical):
+    """An editor with its result.
+
+    Attributes:
+        file: where the text was read from or saved to; None for neither.
+    """
+
+    class Ran(Message):
+        """A statement was started."""
+
+        def __init__(self, sql: str) -> None:
+            super().__init__()
+            self.sql = sql
+
+    def __init__(self, console: Console | RemoteConsole, suggestions: Suggestions, text: str = "") -> None:
+        super().__init__()
+        self.file: Path | None = None
+        self.console = console
+        self._suggestions = suggestions
+        self._text = text
+        self._pages: Pages | None = None
+        self._busy = False
+        self._ending = False
+        self._started = 0.0
+        self._timer: Timer | None = None
+        self._last: tuple[Statement, Mapping[str, object]] | None = None
+        self._every: float | None = None
+        self._first: pa.Table | None = None
+        self._closed = False
+        self.shown = Shown.NOTHING
+        self.chart_kind: ChartKind | None = None
+
+    def compose(self) -> ComposeResult:
+        """Editor, status, and what the statement gave."""
+        yield Editor(self._text, suggestions=self._suggestions, id="editor")
+        yield QueryStatus(id="status")
+        yield Static(id="message", markup=False)
+        yield ResultGrid(PAGE_ROWS, id="grid")
+        yield ResultChart(id="result-chart")
+
+    def on_mount(self) -> None:
+        """Nothing was run yet."""
+        self.status.ready()
+        self._show(Shown.NOTHING)
+
+    @property
+    def editor(self) -> Editor:
+        """The editor."""
+        return self.query_one("#editor", Editor)
+
+    @property
+    def grid(self) -> ResultGrid:
+        """The rows."""
+        return self.query_one("#grid", ResultGrid)
+
+    @property
+    def status(self) -> QueryStatus:
+        """The line between them."""
+        return self.query_one("#status", QueryStatus)
+
+    @property
+    def result_parts(self) -> list[Widget]:
+        """What of the result can have the focus now."""
+        if self.shown is Shown.ROWS:
+            return [self.grid]
+        return [self.query_one(ResultChart)] if self.shown is Shown.CHART else []
+
+    @property
+    def busy(self) -> bool:
+        """Whether a statement runs or rows are being read."""
+        return self._busy
+
+    @property
+    def pages(self) -> Pages | None:
+        """The result, None before the first."""
+        return self._pages
+
+    @property
+    def statement(self) -> Statement | None:
+        """The statement that gave the result."""
+        return self._last[0] if self._last else None
+
+    @property
+    def watching(self) -> bool:
+        """Whether the statement is run again and again."""
+        return self._every is not None
+
+    def to_run(self) -> Statement | None:
+        """The statement that is selected, or that the cursor is in."""
+        editor = self.editor
+        text = editor.text
+        if editor.selected_text.strip():
+            start, end = sorted(editor.position_of(place) for place in editor.selection)
+            found = statement_at(text[start:end], 0)
+            if found is None or found.sql != text[start:end].strip().rstrip(";").strip():
+                # Several statements: DuckDB says so itself.
+                whole = text[start:end].strip()
+                begin = start + len(text[start:end]) - len(text[start:end].lstrip())
+                return Statement(whole, begin, begin + len(whole), found.parameters if found else ())
+            return Statement(found.sql, found.start + start, found.end + start, found.parameters)
+        return statement_at(text, editor.position)
+
+    def start(self, statement: Statement, values: Mapping[str, object]) -> None:
+        """Run a statement."""
+        self.stop_watching()
+        self._last = (statement, values)
+        self.post_message(self.Ran(statement.sql))
+        self._run(statement, values)
+
+    def cancel(self) -> bool:
+        """End the statement that runs, and watching; whether there was anything to end."""
+        was_watching = self.watching
+        self.stop_watching()
+        if self._busy:
+            self._ending = True
+            self._look()
+            self.console.cancel()
+            return True
+        return was_watching
+
+    def watch_every(self, every: float) -> None:
+        """Run the last statement again, `every` so many seconds after it began, until it takes longer than that."""
+        self._every = every
+        self.status.remark(f"every {every:g} s")
+        if not self._busy and self._last is not None:
+            self._run(*self._last, keep=True)
+
+    def stop_watching(self, why: str = "") -> None:
+        """Leave the result as it is; `why` is said in the line above it."""
+        if self._every is not None:
+            self._every = None
+            self.status.remark(why)
+
+    def draw_chart(self, kind: ChartKind | None) -> None:
+        """Draw the result, or list its rows when `kind` is None."""
+        self.chart_kind = kind
+        if self._first is not None:
+            self._show(Shown.ROWS if kind is None else Shown.CHART)
+            self._draw()
+
+    def close(self) -> None:
+        """End what runs and give everything back; blocks, so call it in a thread."""
+        self._closed = True
+        self.console.cancel()
+        if self._pages is not None:
+            self._pages.close()
+        self.console.close()
+
+    def leave(self) -> None:
+        """Nothing is to be drawn any more."""
+        self._every = None
+        if self._timer is not None:
+            self._timer.stop()
+
+    @work(exit_on_error=True)
+    async def _run(self, statement: Statement, values: Mapping[str, object], *, keep: bool = False) -> None:
+        if self._busy:
+            return
+        self._begin_busy()
+        if not keep:
+            self.editor.clear_mistake()
+        old, self._pages = self._pages, None
+        before = self._first if keep else None
+        console, sql = self.console, statement.sql
+
+        def call() -> tuple[Pages, pa.Table, UserError | None, frozenset[tuple[int, int]]]:
+            if old is not None:
+                old.close()
+            result = console.query(sql, values)
+            pages = Pages(result, page_rows=PAGE_ROWS)
+            error = None
+            try:
+                first = pages.page(0)
+            except UserError as caught:
+                if not pages.rows_known:
+                    pages.close()
+                    raise
+                first, error = pages.page(0), caught
+            except BaseException:
+                pages.close()
+                raise
+            table = first if first is not None else pages.schema.empty_table()
+            return pages, table, error, changed_cells(before, table)
+
+        try:
+            pages, first, error, changed = await in_thread(call, "tui-runner-tab")
+        except UserError as caught:
+            self._end_busy()
+            self._fail(caught, statement, keep=keep)
+            return
+        self._end_busy()
+        if self._closed:
+            return
+        self._pages, self._first = pages, first
+        seconds = time.monotonic() - self._started
+        self.grid.load(
+            pages.schema, first, rows=pages.rows_known, complete=pages.complete or error is not None,
+            keep=keep, changed=changed,
+        )  # fmt: skip
+        self.status.done(pages.rows_known, pages.complete, seconds)
+        if error is not None:
+            self.status.failed(f"after {pages.rows_known:,} rows: {error}")
+        self._show(Shown.CHART if self.chart_kind is not None else Shown.ROWS)
+        self._draw()
+        self._watch_on(seconds)
+
+    @work
+    async def _read_page(self, number: int) -> None:
+        pages = self._pages
+        if pages is None or self._busy:
+            self.grid.give_up_page(number)
+            return
+        self._begin_busy()
+        try:
+            page = await in_thread(lambda: pages.page(number), "tui-runner-tab")
+        except UserError as error:
+            self._end_busy()
+            self.grid.give_up_page(number)
+            self.status.failed(str(error))
+            return
+        self._end_busy()
+        if pages is self._pages:
+            self.grid.add_page(number, page, rows=pages.rows_known, complete=pages.complete)
+            self.status.done(pages.rows_known, pages.complete, time.monotonic() - self._started)
+
+    def on_result_grid_page_wanted(self, event: ResultGrid.PageWanted) -> None:
+        """Read a page that the grid has come to."""
+        event.stop()
+        self._read_page(event.number)
+
+    def on_text_area_changed(self) -> None:
+        """A text that was changed is not at fault any more."""
+        self.editor.clear_mistake_of_other_text()
+
+    def _begin_busy(self) -> None:
+        self._busy, self._ending = True, False
+        self._started = time.monotonic()
+        self._timer = self.set_interval(_TICK, self._look)
+
+    def _end_busy(self) -> None:
+        self._busy = self._ending = False
+        if self._timer is not None:
+            self._timer.stop()
+            self._timer = None
+
+    def _look(self) -> None:
+        """Say how far the statement is."""
+        if self._busy and self.is_attached and (not self.watching or self._ending):
+            seconds = time.monotonic() - self._started
+            self.status.running(seconds, self.console.progress(), ending=self._ending)
+
+    def _fail(self, error: UserError, statement: Statement, *, keep: bool) -> None:
+        if self._closed:
+            return
+        self.stop_watching("watching ended" if keep else "")
+        if isinstance(error, QueryCancelled):
+            self.status.say(f"⊘ ended after {time.monotonic() - self._started:.1f} s")
+            return
+        place = ""
+        if isinstance(error, QueryError) and error.line is not None and not keep:
+            position = _position(statement, error.line, error.column or 1)
+            row, column = self.editor.location_of(position)
+            place = f"line {row + 1}, column {column + 1}"
+            if self.editor.text[statement.start : statement.end] == statement.sql:
+                self.editor.mark_mistake(position)
+        self.status.failed(f"failed: {place}" if place else "failed")
+        self.query_one("#message", Static).update(Content(safe_text(str(error), limit=4_000)))
+        self._first = None
+        self._show(Shown.MESSAGE)
+
+    def _watch_on(self, seconds: float) -> None:
+        """Run the statement again in time; stop when it takes longer than its interval."""
+        if self._every is None:
+            return
+        if seconds > self._every:
+            self.stop_watching(f"watching ended: it takes {seconds:.1f} s, longer than every {self._every:g} s")
+            return
+        self.set_timer(max(self._every - seconds, 0.05), self._again)
+
+    def _again(self) -> None:
+        if self._every is not None and self._last is not None and not self._busy:
+            self._run(*self._last, keep=True)
+
+    def _show(self, what: Shown) -> None:
+        focused = self.screen.focused
+        self.shown = what
+        for each in Shown:
+            self.set_class(each is what, f"-{each}")
+        chart = self.query_one(ResultChart)
+        if focused is self.grid or focused is chart:
+            # What is hidden loses the focus; what takes its place gets it.
+            places = {Shown.ROWS: self.grid, Shown.CHART: chart}
+            self.call_after_refresh(places.get(what, self.editor).focus)
+
+    def _draw(self) -> None:
+        if self._first is not None and self.chart_kind is not None and self._pages is not None:
+            self.query_one(ResultChart).show(self._first, self.chart_kind, complete=self._pages.complete)
+
+
+def _position(statement: Statement, line: int, column: int) -> int:
+    """Where line and column of a statement, both from 1, are in the whole text."""
+    lines = statement.sql.split("\n")
+    before = sum(len(each) + 1 for each in lines[: line - 1])
+    return statement.start + before + column - 1
