@@ -16,9 +16,22 @@ class Place(StrEnum):
     """Where an action applies."""
 
     RUN = "run"
-    CHUNK = "chunk under the cursor"
-    TABLE = "chunk table"
+    CHUNK = "chunk under the cursor, or those marked"
+    TABLE = "chunk table and map"
+    LIST = "lists"
     ANYWHERE = "everywhere"
+
+
+DASHBOARD = (Place.RUN, Place.CHUNK, Place.TABLE, Place.LIST, Place.ANYWHERE)
+"""The places that the dashboard has."""
+
+SCREENS = (DASHBOARD,)
+"""The places of each screen. Actions of places that no screen has together may share a key."""
+
+
+def meet(one: Place, other: Place) -> bool:
+    """Whether there is a screen on which both apply."""
+    return any(one in places and other in places for places in SCREENS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,25 +57,37 @@ class Action:
 
 ACTIONS = (
     Action("pause_run", ("space",), "pause", "Pause the run, or go on with it.", Place.RUN, 1),
-    Action("pause_chunk", ("p",), "pause chunk", "Pause the chunk under the cursor, or go on with it.", Place.CHUNK, 3),
+    Action("pause_chunk", ("p",), "pause chunk", "Pause the chunk, or go on with it.", Place.CHUNK, 3),
+    Action("retry_chunk", ("r",), "retry", "Run the failed and cancelled items of the chunk again.", Place.CHUNK, 4),
     Action(
-        "retry_chunk",
-        ("r",),
-        "retry failed",
-        "Run the failed and cancelled items of this chunk again.",
-        Place.CHUNK,
-        4,
+        "retry_all", ("R",), "retry all", "Run everything that failed in this run again; asks first.", Place.RUN, 12
     ),
-    Action("cancel_chunk", ("x",), "cancel", "Cancel this chunk; asks first.", Place.CHUNK, 5),
+    Action("cancel_chunk", ("x",), "cancel", "Cancel the chunk; asks first.", Place.CHUNK, 5),
     Action("more_threads", ("plus", "equals_sign"), "threads", "Execute more items at once.", Place.RUN, 6),
     Action("fewer_threads", ("minus",), "threads", "Execute fewer items at once.", Place.RUN, 6),
-    Action("cursor_down", ("down", "j"), "down", "Move the cursor down.", Place.TABLE),
-    Action("cursor_up", ("up", "k"), "up", "Move the cursor up.", Place.TABLE),
-    Action("page_down", ("pagedown", "ctrl+f"), "page down", "Move the cursor down by a page.", Place.TABLE),
-    Action("page_up", ("pageup", "ctrl+b"), "page up", "Move the cursor up by a page.", Place.TABLE),
-    Action("first_row", ("home", "g"), "first", "Go to the first chunk; the cursor then follows the run.", Place.TABLE),
-    Action("last_row", ("end", "G"), "last", "Go to the last chunk.", Place.TABLE),
-    Action("command_palette", ("ctrl+p",), "commands", "Find any action or theme by name.", Place.ANYWHERE, 7),
+    Action("sort", ("s",), "sort", "Sort the chunks by a column.", Place.TABLE, 10),
+    Action("filter", ("slash",), "filter", "List only chunks in one state.", Place.TABLE, 11),
+    Action("map", ("m",), "map", "Show a map of all chunks in place of the table, and back.", Place.TABLE, 9),
+    Action(
+        "mark", ("v",), "mark", "Mark the chunk, for commands on several; again takes the mark away.", Place.TABLE, 13
+    ),
+    Action("mark_all", ("V", "ctrl+a"), "mark all", "Mark every chunk that is listed, or none.", Place.TABLE),
+    Action("clear", ("escape",), "clear", "Take away marks, then the filter, then the order.", Place.TABLE),
+    Action("cursor_down", ("down", "j"), "down", "Move the cursor down.", Place.LIST),
+    Action("cursor_up", ("up", "k"), "up", "Move the cursor up.", Place.LIST),
+    Action("cursor_left", ("left",), "left", "Move the cursor of the map left.", Place.TABLE),
+    Action("cursor_right", ("right",), "right", "Move the cursor of the map right.", Place.TABLE),
+    Action("page_down", ("pagedown", "ctrl+f"), "page down", "Move the cursor down by a page.", Place.LIST),
+    Action("page_up", ("pageup", "ctrl+b"), "page up", "Move the cursor up by a page.", Place.LIST),
+    Action(
+        "first_row",
+        ("home", "g"),
+        "first",
+        "Go to the first row; in the table the cursor then follows the run.",
+        Place.LIST,
+    ),
+    Action("last_row", ("end", "G"), "last", "Go to the last row.", Place.LIST),
+    Action("command_palette", ("ctrl+p",), "commands", "Find any action or theme by name.", Place.ANYWHERE, 14),
     Action("help", ("question_mark", "f1"), "help", "Show what the keys do.", Place.ANYWHERE, 2),
     Action("quit_run", ("q",), "quit", "Leave; a run that is not over asks what to do with it.", Place.ANYWHERE, 0),
 )

@@ -20,6 +20,8 @@ from tui_runner.tui.keymap import resolve
 from tui_runner.tui.screens.confirm import Confirm
 from tui_runner.tui.screens.dashboard import Dashboard
 from tui_runner.tui.screens.help import Help
+from tui_runner.tui.screens.run_screen import RunScreen
+from tui_runner.tui.steering import Steering
 from tui_runner.tui.themes import Themes, find_themes
 
 INTERVAL = 0.25
@@ -76,7 +78,8 @@ class RunnerApp(App[None]):
             self.register_theme(each)
         self.theme = chosen
         self.set_keymap({name: ",".join(keys) for name, keys in self._keys.items() if keys})
-        self._dashboard = Dashboard(control, self._keys)
+        self.steering = Steering(control)
+        self._dashboard = Dashboard(self.steering, self._keys)
 
     def get_default_screen(self) -> Screen[None]:
         """The dashboard is the first screen, and stays below every other one."""
@@ -107,7 +110,10 @@ class RunnerApp(App[None]):
         snapshot = self._control.snapshot()
         if snapshot is not self._snapshot:
             self._snapshot = snapshot
-            self._dashboard.show(snapshot)
+            self.steering.take(snapshot)
+            for screen in self.screen_stack:
+                if isinstance(screen, RunScreen):
+                    screen.show(snapshot)
         return snapshot.state.ended
 
     def action_quit_run(self) -> None:
@@ -136,7 +142,7 @@ class RunnerApp(App[None]):
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """What the palette offers: every action, and the themes."""
         for action in ACTIONS:
-            if action.place is Place.ANYWHERE or screen is self._dashboard:
+            if action.place in (screen.PLACES if isinstance(screen, RunScreen) else (Place.ANYWHERE,)):
                 owner = "app" if action.place is Place.ANYWHERE else "screen"
                 keys = " ".join(shown_key(key) for key in self._keys[action.id])
                 yield SystemCommand(
