@@ -38,7 +38,9 @@ def test_a_sorted_list_holds_still_for_a_moment() -> None:
 
 def test_a_filtered_list_has_the_chunks_of_one_state_in_the_usual_order() -> None:
     listing = ChunkListing(state=ChunkState.DONE)
-    listing.update(tuple(chunk(n, ChunkState.DONE if n % 2 else ChunkState.RUNNING, started_at=float(n)) for n in range(6)))
+    listing.update(
+        tuple(chunk(n, ChunkState.DONE if n % 2 else ChunkState.RUNNING, started_at=float(n)) for n in range(6))
+    )
     assert listing.numbers() == [5, 3, 1] and len(listing) == 3 and listing.row_of(2) is None
 
 

@@ -19,13 +19,21 @@ class Place(StrEnum):
     CHUNK = "chunk under the cursor, or those marked"
     TABLE = "chunk table and map"
     LIST = "lists"
+    ERRORS = "errors"
+    LOG = "log"
+    INNER = "screens that are not the dashboard"
     ANYWHERE = "everywhere"
 
 
 DASHBOARD = (Place.RUN, Place.CHUNK, Place.TABLE, Place.LIST, Place.ANYWHERE)
 """The places that the dashboard has."""
 
-SCREENS = (DASHBOARD,)
+SCREENS = (
+    DASHBOARD,
+    (Place.CHUNK, Place.LIST, Place.INNER, Place.ANYWHERE),
+    (Place.ERRORS, Place.LIST, Place.INNER, Place.ANYWHERE),
+    (Place.LOG, Place.LIST, Place.INNER, Place.ANYWHERE),
+)
 """The places of each screen. Actions of places that no screen has together may share a key."""
 
 
@@ -65,6 +73,7 @@ ACTIONS = (
     Action("cancel_chunk", ("x",), "cancel", "Cancel the chunk; asks first.", Place.CHUNK, 5),
     Action("more_threads", ("plus", "equals_sign"), "threads", "Execute more items at once.", Place.RUN, 6),
     Action("fewer_threads", ("minus",), "threads", "Execute fewer items at once.", Place.RUN, 6),
+    Action("open_chunk", ("enter",), "open", "Look at the chunk: items in flight, failed, slowest.", Place.TABLE, 8),
     Action("sort", ("s",), "sort", "Sort the chunks by a column.", Place.TABLE, 10),
     Action("filter", ("slash",), "filter", "List only chunks in one state.", Place.TABLE, 11),
     Action("map", ("m",), "map", "Show a map of all chunks in place of the table, and back.", Place.TABLE, 9),
@@ -87,9 +96,36 @@ ACTIONS = (
         Place.LIST,
     ),
     Action("last_row", ("end", "G"), "last", "Go to the last row.", Place.LIST),
+    Action("open_example", ("enter",), "read", "Read the error in full, with its traceback.", Place.ERRORS, 1),
+    Action(
+        "retry_group",
+        ("r",),
+        "retry",
+        "Run the failed items of the chunks of this group again; asks first.",
+        Place.ERRORS,
+        3,
+    ),
+    Action("next_example", ("right", "n"), "next", "Show the next example of the group.", Place.ERRORS, 4),
+    Action("previous_example", ("left", "N"), "previous", "Show the previous example.", Place.ERRORS),
+    Action("follow", ("f",), "follow", "Stay at the newest line, or stop doing so.", Place.LOG, 1),
+    Action("search", ("slash",), "search", "Find text in the log.", Place.LOG, 3),
+    Action("next_match", ("n",), "next", "Go to the next line with that text.", Place.LOG, 4),
+    Action("previous_match", ("N",), "previous", "Go to the line with that text before.", Place.LOG),
+    Action("level", ("v",), "level", "List only lines of a level and above.", Place.LOG, 5),
+    Action("copy", ("c",), "copy", "Copy what is under the cursor.", Place.INNER, 6),
+    Action("back", ("escape",), "back", "Go back.", Place.INNER, 7),
+    Action("errors", ("e",), "errors", "What went wrong, grouped by what is alike.", Place.ANYWHERE, 3),
+    Action("log", ("l",), "log", "What the job prints and logs.", Place.ANYWHERE, 8),
     Action("command_palette", ("ctrl+p",), "commands", "Find any action or theme by name.", Place.ANYWHERE, 14),
     Action("help", ("question_mark", "f1"), "help", "Show what the keys do.", Place.ANYWHERE, 2),
-    Action("quit_run", ("q",), "quit", "Leave; a run that is not over asks what to do with it.", Place.ANYWHERE, 0),
+    Action(
+        "quit_run",
+        ("q",),
+        "quit",
+        "Go back; from the dashboard leave, where a run that is not over asks what to do.",
+        Place.ANYWHERE,
+        0,
+    ),
 )
 """Every action, in the order in which footer and help show them."""
 

@@ -19,7 +19,9 @@ from tui_runner.tui.actions import ACTIONS, Place, bindings, shown_key
 from tui_runner.tui.keymap import resolve
 from tui_runner.tui.screens.confirm import Confirm
 from tui_runner.tui.screens.dashboard import Dashboard
+from tui_runner.tui.screens.errors import Errors
 from tui_runner.tui.screens.help import Help
+from tui_runner.tui.screens.log import Log
 from tui_runner.tui.screens.run_screen import RunScreen
 from tui_runner.tui.steering import Steering
 from tui_runner.tui.themes import Themes, find_themes
@@ -53,7 +55,7 @@ class RunnerApp(App[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         *bindings(Place.ANYWHERE),
         # Without an id, so that no keymap takes it away: there is always a way out.
-        Binding("ctrl+c", "quit_run", show=False, priority=True),
+        Binding("ctrl+c", "interrupt", show=False, priority=True),
     ]
 
     def __init__(
@@ -117,11 +119,18 @@ class RunnerApp(App[None]):
         return snapshot.state.ended
 
     def action_quit_run(self) -> None:
+        """Go back; from the dashboard leave."""
+        if isinstance(self.screen, RunScreen) and self.screen is not self._dashboard:
+            self.pop_screen()
+        else:
+            self.action_interrupt()
+
+    def action_interrupt(self) -> None:
         """Leave. A run that is not over is asked about; the second Ctrl-C answers yes."""
         if isinstance(self.screen, Confirm):
             self.screen.action_answer(True)
             return
-        if len(self.screen_stack) > 1:
+        while len(self.screen_stack) > 1:
             self.pop_screen()
         snapshot = self._snapshot
         if snapshot is None or snapshot.state.ended:
@@ -133,7 +142,23 @@ class RunnerApp(App[None]):
 
     async def action_quit(self) -> None:
         """Textual's own way out does the same as ours."""
-        self.action_quit_run()
+        self.action_interrupt()
+
+    def action_errors(self) -> None:
+        """What went wrong, grouped by what is alike."""
+        self._open(Errors)
+
+    def action_log(self) -> None:
+        """What the job prints and logs."""
+        self._open(Log)
+
+    def _open(self, kind: type[RunScreen]) -> None:
+        """Show a screen over the dashboard, in the place of any other."""
+        if isinstance(self.screen, kind):
+            return
+        while len(self.screen_stack) > 1:
+            self.pop_screen()
+        self.push_screen(kind(self.steering, self._keys))
 
     def action_help(self) -> None:
         """Show what the keys do."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from tui_runner.engine.chunk import ChunkState, RunState
 from tui_runner.engine.control import RunControl
 from tui_runner.engine.snapshot import ChunkView, Snapshot
+from tui_runner.store.database import Database
 from tui_runner.tui.asked import AskedCommands
 from tui_runner.tui.widgets.chunk_columns import chunk_name
 
@@ -32,6 +33,11 @@ class Steering:
         self.asked = AskedCommands()
         # Threads asked for and not yet confirmed: a second press adds to the first, not to the old number.
         self._threads: int | None = None
+
+    @property
+    def database(self) -> Database | None:
+        """The database of the run, for `reading.read`."""
+        return self._control.database
 
     def take(self, snapshot: Snapshot) -> None:
         """Take a new snapshot."""

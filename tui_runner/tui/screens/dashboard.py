@@ -16,8 +16,10 @@ from tui_runner.tui.actions import ACTIONS, DASHBOARD, Place, bindings
 from tui_runner.tui.glyphs import CHUNK_GLYPHS
 from tui_runner.tui.layout import Graphs, plan
 from tui_runner.tui.screens.choose import Choice, Choose
+from tui_runner.tui.screens.chunk_commands import ChunkCommands
+from tui_runner.tui.screens.chunk_detail import ChunkDetail
 from tui_runner.tui.screens.confirm import Confirm
-from tui_runner.tui.screens.run_screen import Movable, RunScreen
+from tui_runner.tui.screens.run_screen import Movable
 from tui_runner.tui.steering import named
 from tui_runner.tui.widgets.chart import Chart
 from tui_runner.tui.widgets.chunk_columns import COLUMNS
@@ -40,7 +42,7 @@ def _labels(state: RunState, marked: int) -> dict[str, str]:
     return labels | {"pause_chunk": f"pause {marked}"} if marked else labels
 
 
-class Dashboard(RunScreen):
+class Dashboard(ChunkCommands):
     """Shows snapshots and turns keys into commands."""
 
     PLACES = DASHBOARD
@@ -86,6 +88,10 @@ class Dashboard(RunScreen):
         self.query_one(Figures).styles.height = division.figure_lines
         self.query_one(EventLine).styles.height = division.event_lines
 
+    def on_chunk_table_opened(self) -> None:
+        """Look at the chunk that was chosen with the mouse."""
+        self.action_open_chunk()
+
     def on_chunk_table_changed(self) -> None:
         """Say in the footer how many chunks are marked, and in the event line what is listed."""
         table = self.query_one(ChunkTable)
@@ -102,17 +108,17 @@ class Dashboard(RunScreen):
     def action_pause_run(self) -> None:
         """Pause the run, or go on with it."""
         self.steering.pause_run()
-        self._show_asked()
+        self.show_asked()
 
     def action_more_threads(self) -> None:
         """Execute more items at once: one more, or a tenth of many."""
         self.steering.change_threads(1)
-        self._show_asked()
+        self.show_asked()
 
     def action_fewer_threads(self) -> None:
         """Execute fewer items at once."""
         self.steering.change_threads(-1)
-        self._show_asked()
+        self.show_asked()
 
     def action_retry_all(self) -> None:
         """Ask whether to run everything that failed again."""
@@ -123,7 +129,7 @@ class Dashboard(RunScreen):
         def answered(yes: bool | None) -> None:
             if yes:
                 self.steering.retry_chunks(chunks)
-                self._show_asked()
+                self.show_asked()
 
         failed = sum(chunk.failed for chunk in chunks)
         self.app.push_screen(
@@ -136,49 +142,13 @@ class Dashboard(RunScreen):
             answered,
         )
 
-    # --- chunks --------------------------------------------------------------------------------------------
-
-    def action_pause_chunk(self) -> None:
-        """Pause the chunk under the cursor or those marked, or go on with them."""
-        self.steering.pause_chunks(self._chosen())
-        self._show_asked()
-
-    def action_retry_chunk(self) -> None:
-        """Run what failed or was cancelled in the chunk under the cursor, or in those marked, again."""
-        self.steering.retry_chunks(self._chosen())
-        self._show_asked()
-
-    def action_cancel_chunk(self) -> None:
-        """Ask whether to cancel the chunk under the cursor, or those marked."""
-        chunks = [chunk for chunk in self._chosen() if not chunk.state.ended]
-        if not chunks:
-            return
-
-        def answered(yes: bool | None) -> None:
-            if yes:
-                self.steering.cancel_chunks(chunks)
-                self._show_asked()
-
-        left = sum(chunk.items - chunk.finished - chunk.in_flight for chunk in chunks)
-        items = sum(chunk.items for chunk in chunks)
-        self.app.push_screen(
-            Confirm(
-                f"Cancel {named(chunks)}?",
-                f"{left:,} of {items:,} items have not started and are recorded as cancelled. "
-                "Retry runs them after all.",
-                "Cancel the chunk" if len(chunks) == 1 else f"Cancel {len(chunks)} chunks",
-                "Keep it" if len(chunks) == 1 else "Keep them",
-            ),
-            answered,
-        )
-
     # --- the table and the map -----------------------------------------------------------------------------
 
     def action_sort(self) -> None:
         """Ask for the column to sort by; the one that it is sorted by already, again, turns the order round."""
         table = self.query_one(ChunkTable)
         columns = [column for column in COLUMNS if column.key is not None]
-        choices = [Choice("as the run goes", "running first, then what waits, then the newest that ended", "")]
+        choices = [Choice("as the run goes", "running first", "")]
         choices += [
             Choice(column.title, "again: the other way round" if column.title == table.sorted_by else "", column.title)
             for column in columns
@@ -221,6 +191,13 @@ class Dashboard(RunScreen):
         chunk = self._under_cursor()
         self.toggle_class("map")
         self.call_after_refresh(self._carry_cursor, chunk)
+
+    def action_open_chunk(self) -> None:
+        """Look at the chunk under the cursor."""
+        chunk = self._under_cursor()
+        if chunk is not None:
+            self.query_one(ChunkTable).hold()
+            self.app.push_screen(ChunkDetail(self.steering, self.keys, chunk.number))
 
     def action_mark(self) -> None:
         """Mark the chunk under the cursor, or take its mark away."""
@@ -289,7 +266,7 @@ class Dashboard(RunScreen):
     def _under_cursor(self) -> ChunkView | None:
         return (self.query_one(ChunkMap) if self._map_shown else self.query_one(ChunkTable)).cursor_chunk
 
-    def _chosen(self) -> Sequence[ChunkView]:
+    def chosen(self) -> Sequence[ChunkView]:
         """The marked chunks; without any the one under the cursor, which the cursor keeps to from now on."""
         table, snapshot = self.query_one(ChunkTable), self.steering.snapshot
         if table.marked and snapshot is not None:
@@ -298,7 +275,8 @@ class Dashboard(RunScreen):
         chunk = self._under_cursor()
         return [] if chunk is None else [chunk]
 
-    def _show_asked(self) -> None:
+    def show_asked(self) -> None:
+        """Show the commands that no snapshot has confirmed yet in the event line."""
         self.query_one(EventLine).show_asked(self.steering.asked.texts)
 
     def _relabel(self) -> None:

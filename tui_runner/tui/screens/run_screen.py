@@ -7,6 +7,7 @@ from typing import ClassVar, Protocol
 from textual.screen import Screen
 
 from tui_runner.engine.snapshot import Snapshot
+from tui_runner.safe_text import safe_text
 from tui_runner.tui.actions import Keys, Place
 from tui_runner.tui.steering import Steering
 from tui_runner.tui.widgets.footer import KeyLine
@@ -65,6 +66,15 @@ class RunScreen(Screen[None]):
         """Carry out an action whose key was clicked."""
         owner = "app" if event.action.place is Place.ANYWHERE else "screen"
         self.call_later(self.run_action, f"{owner}.{event.action.id}")
+
+    def action_back(self) -> None:
+        """Go back to the dashboard."""
+        self.app.pop_screen()
+
+    def copied(self, text: str, what: str) -> None:
+        """Copy a text and say so, and by which way."""
+        self.app.copy_to_clipboard(safe_text(text, newlines=True))
+        self.notify(f"{what} copied (by OSC 52; the terminal must allow it)", markup=False, timeout=4)
 
     def action_cursor_down(self) -> None:
         """Move the cursor down."""
