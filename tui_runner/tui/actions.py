@@ -71,6 +71,7 @@ ACTIONS = (
         "retry_all", ("R",), "retry all", "Run everything that failed in this run again; asks first.", Place.RUN, 12
     ),
     Action("cancel_chunk", ("x",), "cancel", "Cancel the chunk; asks first.", Place.CHUNK, 5),
+    Action("settings", ("comma",), "settings", "Type how many threads, open chunks, items per second.", Place.RUN, 13),
     Action("more_threads", ("plus", "equals_sign"), "threads", "Execute more items at once.", Place.RUN, 6),
     Action("fewer_threads", ("minus",), "threads", "Execute fewer items at once.", Place.RUN, 6),
     Action("open_chunk", ("enter",), "open", "Look at the chunk: items in flight, failed, slowest.", Place.TABLE, 8),
@@ -107,6 +108,7 @@ ACTIONS = (
     ),
     Action("next_example", ("right", "n"), "next", "Show the next example of the group.", Place.ERRORS, 4),
     Action("previous_example", ("left", "N"), "previous", "Show the previous example.", Place.ERRORS),
+    Action("open_line", ("enter",), "read", "Read the line in full.", Place.LOG, 9),
     Action("follow", ("f",), "follow", "Stay at the newest line, or stop doing so.", Place.LOG, 1),
     Action("search", ("slash",), "search", "Find text in the log.", Place.LOG, 3),
     Action("next_match", ("n",), "next", "Go to the next line with that text.", Place.LOG, 4),

@@ -15,6 +15,7 @@ from tui_runner.engine.chunk import RunState
 from tui_runner.engine.control import RunControl
 from tui_runner.engine.snapshot import Snapshot
 from tui_runner.safe_text import safe_text
+from tui_runner.tui import attention
 from tui_runner.tui.actions import ACTIONS, Place, bindings, shown_key
 from tui_runner.tui.keymap import resolve
 from tui_runner.tui.screens.confirm import Confirm
@@ -45,6 +46,7 @@ class RunnerApp(App[None]):
         theme: name of a theme; None for the default.
         keymap: the user's keys by action (`keymap.py`).
         themes: the themes to choose from; None finds them.
+        notify: whether the terminal rings when the run ends while it is not looked at.
 
     Raises:
         UserError: there is no theme of that name.
@@ -65,6 +67,7 @@ class RunnerApp(App[None]):
         theme: str | None = None,
         keymap: Mapping[str, str] | None = None,
         themes: Themes | None = None,
+        notify: bool = True,
     ) -> None:
         self._themes = themes or find_themes()
         chosen = self._themes.named(theme)
@@ -76,6 +79,9 @@ class RunnerApp(App[None]):
         self._complaints = [*self._themes.complaints, *complaints]
         self._snapshot: Snapshot | None = None
         self._leaving = False
+        self._window_title = ""
+        self._told_end = False
+        self._notify = notify
         for each in self._themes.by_name.values():
             self.register_theme(each)
         self.theme = chosen
@@ -116,7 +122,29 @@ class RunnerApp(App[None]):
             for screen in self.screen_stack:
                 if isinstance(screen, RunScreen):
                     screen.show(snapshot)
+            self._tell_terminal(snapshot)
         return snapshot.state.ended
+
+    def _tell_terminal(self, snapshot: Snapshot) -> None:
+        """Keep the window's title up to date, and call whoever looks elsewhere when the run has ended."""
+        now = attention.title(snapshot)
+        if now != self._window_title:
+            self.write_out(("" if self._window_title else attention.KEEP_TITLE) + attention.set_title(now))
+            self._window_title = now
+        if snapshot.state.ended and not self._told_end:
+            self._told_end = True
+            if not self.app_focus and not self._leaving and self._notify:
+                self.write_out(attention.notification(attention.ended_text(snapshot), os.environ))
+
+    def write_out(self, sequence: str) -> None:
+        """Send a sequence to the terminal that is no part of the screen."""
+        if self._driver is not None:
+            self._driver.write(sequence)
+
+    def on_unmount(self) -> None:
+        """Give the window its old title back."""
+        if self._window_title:
+            self.write_out(attention.RESTORE_TITLE)
 
     def action_quit_run(self) -> None:
         """Go back; from the dashboard leave."""
@@ -162,7 +190,8 @@ class RunnerApp(App[None]):
 
     def action_help(self) -> None:
         """Show what the keys do."""
-        self.push_screen(Help(self._keys))
+        places = self.screen.PLACES if isinstance(self.screen, RunScreen) else tuple(Place)
+        self.push_screen(Help(self._keys, places))
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """What the palette offers: every action, and the themes."""

@@ -105,6 +105,18 @@ class Steering:
         self._control.set_threads(threads)
         self._ask(f"threads: {threads}", lambda later: later.threads == threads)
 
+    def set_open_chunks(self, open_chunks: int) -> None:
+        """Keep this many chunks open at once."""
+        if self.goes_on:
+            self._control.set_open_chunks(open_chunks)
+            self._ask(f"open chunks: {open_chunks}", lambda later: later.open_chunks == open_chunks)
+
+    def set_rate(self, rate: float | None) -> None:
+        """Start at most this many items per second; None for no bound."""
+        if self.goes_on:
+            self._control.set_rate(rate)
+            self._ask(f"rate: {'none' if rate is None else f'{rate:g}'}", lambda later: later.rate == rate)
+
     def _command(self, chunks: Sequence[ChunkView], verb: str, command: Callable[[Collection[int]], None]) -> None:
         before = {chunk.number: chunk.state for chunk in chunks}
         command(list(before))

@@ -59,7 +59,7 @@ class ChunkDetail(ChunkCommands):
         """Show the chunk as it is now, and look into the ledger again when it is time."""
         self.query_one(PaintedLines).repaint()
         self.query_one(Rows).show(self._lines(snapshot))
-        self.query_one(KeyLine).relabel(_labels(self._chunk))
+        self.query_one(KeyLine).relabel(self.inner_labels() | _labels(self._chunk))
         now = time.monotonic()
         if now - self._read_at >= _READ_EVERY or (snapshot.state.ended and self._read_at < float("inf")):
             # What has ended does not change any more: one last look.

@@ -19,6 +19,7 @@ from tui_runner.tui.screens.choose import Choice, Choose
 from tui_runner.tui.screens.chunk_commands import ChunkCommands
 from tui_runner.tui.screens.chunk_detail import ChunkDetail
 from tui_runner.tui.screens.confirm import Confirm
+from tui_runner.tui.screens.live_settings import LiveSettings
 from tui_runner.tui.screens.run_screen import Movable
 from tui_runner.tui.steering import named
 from tui_runner.tui.widgets.chart import Chart
@@ -31,6 +32,7 @@ from tui_runner.tui.widgets.graphs import memory, throughput
 from tui_runner.tui.widgets.header import Header
 from tui_runner.tui.widgets.kpi import Figures
 from tui_runner.tui.widgets.progress import Progress
+from tui_runner.tui.widgets.summary import Summary, summary
 
 
 def _labels(state: RunState, marked: int) -> dict[str, str]:
@@ -56,6 +58,7 @@ class Dashboard(ChunkCommands):
         with Container(id="graphs"):
             yield Chart(rate, id="throughput")
             yield Chart(size, id="memory")
+        yield Summary(id="summary")
         yield ChunkTable(id="chunks")
         yield ChunkMap(id="map")
         yield EventLine(id="events")
@@ -66,6 +69,8 @@ class Dashboard(ChunkCommands):
         self.query_one(Header).show(snapshot)
         self.query_one(Progress).show(snapshot)
         self.query_one(Figures).show(snapshot)
+        if snapshot.state.ended:
+            self._sum_up(snapshot)
         if self._map_shown:
             self.query_one(ChunkMap).show(snapshot.chunks)
         else:
@@ -77,6 +82,13 @@ class Dashboard(ChunkCommands):
         events.show(snapshot)
         self._relabel()
 
+    def _sum_up(self, snapshot: Snapshot) -> None:
+        """Show what it came to, in place of the graphs; the table keeps a third of the height."""
+        widget = self.query_one(Summary)
+        widget.styles.height = min(len(summary(snapshot)), max(self.size.height * 2 // 3 - 5, 1))
+        self.add_class("ended")
+        widget.show(snapshot)
+
     def on_resize(self) -> None:
         """Divide the terminal anew."""
         division = plan(*self.size)
@@ -87,6 +99,9 @@ class Dashboard(ChunkCommands):
                 chart.styles.height = division.graph_lines
         self.query_one(Figures).styles.height = division.figure_lines
         self.query_one(EventLine).styles.height = division.event_lines
+        snapshot = self.steering.snapshot
+        if snapshot is not None and snapshot.state.ended:
+            self._sum_up(snapshot)
 
     def on_chunk_table_opened(self) -> None:
         """Look at the chunk that was chosen with the mouse."""
@@ -119,6 +134,24 @@ class Dashboard(ChunkCommands):
         """Execute fewer items at once."""
         self.steering.change_threads(-1)
         self.show_asked()
+
+    def action_settings(self) -> None:
+        """Ask for settings to change while it runs."""
+        if not self.steering.goes_on or self.steering.snapshot is None:
+            return
+
+        def answered(changed: dict[str, object] | None) -> None:
+            for name, value in (changed or {}).items():
+                match name, value:
+                    case "threads", int(threads):
+                        self.steering.set_threads(threads)
+                    case "open_chunks", int(open_chunks):
+                        self.steering.set_open_chunks(open_chunks)
+                    case "rate", float() | None:
+                        self.steering.set_rate(value)
+            self.show_asked()
+
+        self.app.push_screen(LiveSettings(self.steering.snapshot), answered)
 
     def action_retry_all(self) -> None:
         """Ask whether to run everything that failed again."""

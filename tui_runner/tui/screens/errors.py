@@ -55,6 +55,8 @@ class Errors(RunScreen):
     def update(self, snapshot: Snapshot) -> None:
         """Look into the ledger when it is time."""
         self.query_one("#head", PaintedLines).repaint()
+        retry = {} if self.steering.goes_on else {"retry_group": ""}
+        self.query_one(KeyLine).relabel(self.inner_labels() | {"errors": ""} | retry)
         now = time.monotonic()
         if now - self._read_at >= _READ_EVERY or (snapshot.state.ended and self._read_at < float("inf")):
             self._read_at = float("inf") if snapshot.state.ended else now

@@ -16,6 +16,7 @@ from tui_runner.tui.actions import Keys, Place, bindings
 from tui_runner.tui.paint import Line, Span, column, own, spread
 from tui_runner.tui.screens.ask import Ask
 from tui_runner.tui.screens.choose import Choice, Choose
+from tui_runner.tui.screens.reader import Reader
 from tui_runner.tui.screens.run_screen import Movable, RunScreen
 from tui_runner.tui.steering import Steering
 from tui_runner.tui.widgets.footer import KeyLine
@@ -56,6 +57,7 @@ class Log(RunScreen):
 
     def update(self, snapshot: Snapshot) -> None:
         """Take over the lines that are new."""
+        self.query_one(KeyLine).relabel(self.inner_labels() | {"log": ""})
         known = self._kept[-1].number + 1 if self._kept else 0
         first = snapshot.log_lines - len(snapshot.log)
         new = snapshot.log[max(known - first, 0) :]
@@ -112,6 +114,17 @@ class Log(RunScreen):
     def action_previous_match(self) -> None:
         """Go to the line with the text before."""
         self._go_to_match(-1)
+
+    def on_rows_opened(self) -> None:
+        """Read the line in full."""
+        self.action_open_line()
+
+    def action_open_line(self) -> None:
+        """Read the line under the cursor in full."""
+        rows: Rows[_Numbered] = self.query_one(Rows)
+        if rows.current is not None:
+            line = rows.current.line
+            self.app.push_screen(Reader(f"{line.level} chunk {line.chunk} item {line.item}", line.text))
 
     def action_copy(self) -> None:
         """Copy the line under the cursor."""

@@ -67,6 +67,10 @@ class RunScreen(Screen[None]):
         owner = "app" if event.action.place is Place.ANYWHERE else "screen"
         self.call_later(self.run_action, f"{owner}.{event.action.id}")
 
+    def inner_labels(self) -> dict[str, str]:
+        """What the footer of a screen that is not the dashboard calls some keys."""
+        return {"quit_run": "back", "back": ""}
+
     def action_back(self) -> None:
         """Go back to the dashboard."""
         self.app.pop_screen()

@@ -125,7 +125,8 @@ class Rows(ScrollView, Generic[T]):
             return Strip.blank(width, base)
         here = place == self.place
         style = self.get_component_rich_style("table--cursor") if here else base
-        line = fitted(self._draw(self._rows[place], width - (2 if self._has_cursor else 0)), width)
+        room = width - 2 if self._has_cursor else width
+        line = fitted(self._draw(self._rows[place], room), room)
         if self._has_cursor:
             line = (("▸ " if here else "  ", "accent"), *line)
         return self._strip(line, width, style)
