@@ -118,6 +118,7 @@ ACTIONS = (
     Action("back", ("escape",), "back", "Go back.", Place.INNER, 7),
     Action("errors", ("e",), "errors", "What went wrong, grouped by what is alike.", Place.ANYWHERE, 3),
     Action("log", ("l",), "log", "What the job prints and logs.", Place.ANYWHERE, 8),
+    Action("theme", ("T",), "theme", "Choose a theme; it is shown at once, and remembered.", Place.ANYWHERE),
     Action("command_palette", ("ctrl+p",), "commands", "Find any action or theme by name.", Place.ANYWHERE, 14),
     Action("help", ("question_mark", "f1"), "help", "Show what the keys do.", Place.ANYWHERE, 2),
     Action(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from pathlib import Path
 from typing import ClassVar
 
 from textual.app import App, SystemCommand
@@ -18,12 +19,15 @@ from tui_runner.safe_text import safe_text
 from tui_runner.tui import attention
 from tui_runner.tui.actions import ACTIONS, Place, bindings, shown_key
 from tui_runner.tui.keymap import resolve
+from tui_runner.tui.preferences import Preferences, read_preferences
+from tui_runner.tui.screens.choose import Choice, Choose
 from tui_runner.tui.screens.confirm import Confirm
 from tui_runner.tui.screens.dashboard import Dashboard
 from tui_runner.tui.screens.errors import Errors
 from tui_runner.tui.screens.help import Help
 from tui_runner.tui.screens.log import Log
 from tui_runner.tui.screens.run_screen import RunScreen
+from tui_runner.tui.state import State, state_file
 from tui_runner.tui.steering import Steering
 from tui_runner.tui.themes import Themes, find_themes
 
@@ -46,6 +50,7 @@ class RunnerApp(App[None]):
         theme: name of a theme; None for the default.
         keymap: the user's keys by action (`keymap.py`).
         themes: the themes to choose from; None finds them.
+        preferences: what is configured and remembered; None for nothing configured.
         notify: whether the terminal rings when the run ends while it is not looked at.
 
     Raises:
@@ -68,20 +73,25 @@ class RunnerApp(App[None]):
         keymap: Mapping[str, str] | None = None,
         themes: Themes | None = None,
         notify: bool = True,
+        preferences: Preferences | None = None,
     ) -> None:
         self._themes = themes or find_themes()
-        chosen = self._themes.named(theme)
+        self._preferences = preferences or Preferences(State(state_file(os.environ)))
+        remembered = self._preferences.theme
+        chosen = self._themes.preferred(remembered) if theme is None else self._themes.named(theme)
         super().__init__()
         self.animation_level = "none"
         self.failure: BaseException | None = None
         self._control = control
-        self._keys, complaints = resolve(keymap or {})
-        self._complaints = [*self._themes.complaints, *complaints]
+        self._keys, complaints = resolve({**self._preferences.keymap, **(keymap or {})})
+        self._complaints = [*self._preferences.complaints, *self._themes.complaints, *complaints]
+        if theme is None and remembered is not None and remembered != chosen:
+            self._complaints.append(f"there is no theme {remembered!r}")
         self._snapshot: Snapshot | None = None
         self._leaving = False
         self._window_title = ""
         self._told_end = False
-        self._notify = notify
+        self._notify = notify and self._preferences.notify
         for each in self._themes.by_name.values():
             self.register_theme(each)
         self.theme = chosen
@@ -193,6 +203,25 @@ class RunnerApp(App[None]):
         places = self.screen.PLACES if isinstance(self.screen, RunScreen) else tuple(Place)
         self.push_screen(Help(self._keys, places))
 
+    def action_theme(self) -> None:
+        """Choose a theme; the one under the cursor is shown at once, and the chosen one is remembered."""
+        before = self.theme
+        ours = sorted(self._themes.by_name)
+        names = [*ours, *sorted(name for name in self.available_themes if name not in ours and name != "ansi")]
+        choices = [Choice(name, "dark" if self.available_themes[name].dark else "light", name) for name in names]
+
+        def answered(name: object) -> None:
+            self.theme = before if name is None else str(name)
+            if name is not None:
+                self._preferences.state.remember_theme(str(name))
+
+        place = names.index(before) if before in names else 0
+        self.push_screen(Choose("Theme", choices, place, lambda name: setattr(self, "theme", str(name))), answered)
+
+    def search_themes(self) -> None:
+        """Textual's own way to a theme does the same as ours."""
+        self.action_theme()
+
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """What the palette offers: every action, and the themes."""
         for action in ACTIONS:
@@ -202,7 +231,6 @@ class RunnerApp(App[None]):
                 yield SystemCommand(
                     action.help.rstrip("."), f"{action.place} · {keys}", self._runner_of(f"{owner}.{action.id}")
                 )
-        yield SystemCommand("Change the theme", "Choose among all themes.", self.search_themes)
 
     def _runner_of(self, action: str) -> Callable[[], Awaitable[bool]]:
         return lambda: self.run_action(action, self.screen)
@@ -252,13 +280,14 @@ def run_app(control: RunControl, *, theme: str | None = None, keymap: Mapping[st
 
     Args:
         control: the run, not yet started.
-        theme: name of a theme; None for the default.
-        keymap: the user's keys by action.
+        theme: name of a theme; None for the one configured or chosen last.
+        keymap: keys by action; they go before those of the configuration.
 
     Raises:
         UserError: there is no theme of that name, or the run could not start.
     """
-    app = RunnerApp(control, theme=theme, keymap=keymap)
+    preferences = read_preferences(Path.cwd(), os.environ)
+    app = RunnerApp(control, theme=theme, keymap=keymap, preferences=preferences)
     try:
         app.run()
     finally:
