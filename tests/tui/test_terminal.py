@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 import time
 from collections.abc import Callable, Iterator
@@ -68,8 +69,7 @@ def test_a_run_is_paused_resumed_tuned_and_drained(
     screen.shows("threads: 5", place)
     place = screen.press(",")
     screen.shows("Change while it runs", place)
-    place = screen.press("9\t3\t\r")
-    screen.shows("open chunks: 3", place)
+    place = screen.press("9\r")
     screen.shows("threads: 9", place)
     place = screen.press("l")
     screen.shows("log of work", place)
@@ -128,7 +128,13 @@ def test_nothing_that_a_job_says_reaches_the_terminal_as_a_command(terminal: Cal
     """
     screen = terminal("run", "work.py", "--tui", "--db", f"{HOSTILE[:24]}.duckdb".replace("/", ""), source=source)
     screen.shows("RUNNING")
-    for keys, shown in (("\r", "in flight"), ("l", "log of"), ("\r", "c copy"), ("\x1b", "log of"), ("e", "errors of")):
+    for keys, shown in (
+        ("\r", "in flight"),
+        ("l", "EVIL"),
+        ("\r", "Esc close"),
+        ("\x1b", "log of"),
+        ("e", "errors of"),
+    ):
         place = screen.press(keys)
         screen.shows(shown, place)
     screen.shows("EVIL")
@@ -137,6 +143,8 @@ def test_nothing_that_a_job_says_reaches_the_terminal_as_a_command(terminal: Cal
     screen.shows("finished after")
     screen.until(lambda: screen.press("q") and screen.process.poll() is not None, "end")
     assert screen.exit_code() == 1
+    # The shape of the mouse pointer is Textual's own, and the one sequence that it ends with a bell.
+    output = re.sub(rb"\x1b\]22;[a-z-]+\x07", b"", screen.output)
     for sequence in (
         b"\x1b]52",
         b"\x1b[31;5m",
@@ -147,4 +155,5 @@ def test_nothing_that_a_job_says_reaches_the_terminal_as_a_command(terminal: Cal
         b"\xe2\x80\xae",
         b"owned\x1b",
     ):
-        assert sequence not in screen.output, sequence
+        found = output.find(sequence)
+        assert found < 0, output[max(found - 80, 0) : found + 40]
