@@ -20,9 +20,10 @@ import subprocess
 import sys
 import tempfile
 import termios
-import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from multiprocessing import Pipe, Process
+from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median, quantiles
 
@@ -157,6 +158,21 @@ class _Page(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 512
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing of connections that the killed run leaves."""
+
+
+def serve(port: Connection) -> None:
+    """Serve pages in this process until it is ended; its port is sent."""
+    server = _Server(("127.0.0.1", 0), _Page)
+    port.send(server.server_port)
+    server.serve_forever()
+
+
 def main() -> None:
     """Print the figures."""
     items = int(sys.argv[1]) if len(sys.argv) > 1 else 20_000
@@ -171,9 +187,10 @@ def main() -> None:
     ratio = median(with_it) / median(without)
     print(f"{items:,} items: headless {median(without):.2f} s, dashboard {median(with_it):.2f} s")
     print(f"ratio {ratio:.3f} (bar {SLOWER_BAR}); to the terminal {median(rates):,.0f} B/s (bar {BYTES_BAR:,})")
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Page)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    address = f"http://127.0.0.1:{server.server_port}"
+    # In a process of its own: its threads must not delay the one that measures.
+    ours, its = Pipe()
+    Process(target=serve, args=(its,), daemon=True).start()
+    address = f"http://127.0.0.1:{ours.recv()}"
     for job, options in (("mixed", ()), ("fetching", ("--set", f"address={address}"))):
         taken = keys(job, presses, *options)
         p99 = quantiles(taken, n=100)[98]

@@ -104,8 +104,11 @@ class ChunkTable(ScrollView):
         if chunk is None:
             return
         self.marked ^= {chunk.number}
-        self._marks_changed()
+        self.post_message(self.Changed())
+        place = self._cursor_row
         self.move(1)
+        if place is not None:
+            self._refresh_rows([place])
         self.hold()
 
     def mark_all(self) -> None:
