@@ -284,7 +284,7 @@ async def test_the_palette_carries_out_actions() -> None:
     async with RunnerApp(control).run_test(size=(120, 40)) as pilot:
         app = await settled(pilot)
         offered = {command.title: command.callback for command in app.get_system_commands(app.screen)}
-        assert "Change the theme" in offered
+        assert "Choose a theme; it is shown at once, and remembered" in offered
         await offered["Pause the run, or go on with it"]()
         await pilot.press("ctrl+p")
         await pilot.pause()

@@ -106,9 +106,9 @@ async def test_a_job_is_chosen_its_form_filled_and_started(folder: Path, environ
         assert "this is needed" in screen_text(app)
         await pilot.press(*"http:x", "tab", *"two")
         await ready(pilot)
-        assert "two" in screen_text(app) and "this is needed" not in screen_text(app)
+        assert "'two' is not a whole number" in screen_text(app) and "this is needed" not in screen_text(app)
         await pilot.press("enter")
-        assert app.return_value is None and "two" in screen_text(app).split("depth")[2]
+        assert app.return_value is None
         await pilot.press("home", "ctrl+k", *"7", "enter")
         await pilot.pause()
     result = app.return_value
