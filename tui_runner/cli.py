@@ -77,7 +77,7 @@ def main(arguments: list[str] | None = None) -> None:
     debug = _DEBUG in arguments
     _prepare_streams()
     try:
-        code = app(args=_without_debug(arguments) or ["--help"], prog_name="tui-runner", standalone_mode=False)
+        code = app(args=_without_debug(arguments) or [_by_default()], prog_name="tui-runner", standalone_mode=False)
         sys.stdout.flush()
     except UserError as error:
         code = _complain(str(error), error.exit_code, debug)
@@ -92,6 +92,11 @@ def main(arguments: list[str] | None = None) -> None:
     except Exception as error:
         code = _unexpected(error, debug)
     sys.exit(code)
+
+
+def _by_default() -> str:
+    """What is meant by `tui-runner` alone: the launcher where there is a terminal to show it, else the help."""
+    return "launch" if sys.stdin.isatty() and sys.stdout.isatty() else "--help"
 
 
 def _prepare_streams() -> None:
@@ -337,6 +342,14 @@ def open_(db: DatabaseArgument, theme: ThemeOption = None) -> int:
 
     open_database(db, theme=theme)
     return EXIT_OK
+
+
+@app.command()
+def launch(theme: ThemeOption = None) -> int:
+    """Pick a job and fill in its form, go on with a run, or open a database; the same as no command at all."""
+    from tui_runner.foreground import launch as show
+
+    return show(theme)
 
 
 @app.command()

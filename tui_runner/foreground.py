@@ -12,7 +12,7 @@ from typing import TextIO
 
 from tui_runner.engine.memory import return_freed_memory
 from tui_runner.engine.runner import Runner
-from tui_runner.errors import EXIT_USAGE, UserError
+from tui_runner.errors import EXIT_OK, EXIT_USAGE, UserError
 from tui_runner.headless import Lines, exit_code
 from tui_runner.json_events import JsonEvents
 from tui_runner.request import STANDARD_INPUT, RunRequest, plan_run
@@ -58,6 +58,25 @@ def run_in_foreground(request: RunRequest, display: Display) -> int:
     # A job that prints while it is loaded or makes its items must not get between the JSON events.
     with redirect_stdout(SafeStream(sys.stderr)):
         return _without_screen(_planned(request), display, here, out)
+
+
+def launch(theme: str | None) -> int:
+    """Show the launcher, and do what is chosen there; the exit code.
+
+    Raises:
+        UserError: there is no such theme, or something in the chosen job is wrong.
+        DatabaseError: the database cannot be used.
+    """
+    from tui_runner.tui.launcher import launch as choose  # Textual takes 200 ms, see `_on_dashboard`
+    from tui_runner.tui.query_app import open_database
+
+    chosen = choose(Path.cwd(), os.environ, theme=theme)
+    if chosen is None:
+        return EXIT_OK
+    if isinstance(chosen, Path):
+        open_database(chosen, theme=theme)
+        return EXIT_OK
+    return run_in_foreground(chosen, Display(theme=theme))
 
 
 def _planned(request: RunRequest) -> Runner:

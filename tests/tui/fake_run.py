@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from tui_runner.engine.chunk import ChunkState, RunState
 from tui_runner.engine.snapshot import ChunkView, ErrorGroup, EventLine, InFlight, Sample, Snapshot
+from tui_runner.store.database import Database
 
 
 class FakeControl:
@@ -17,6 +18,7 @@ class FakeControl:
         self.current = first
         self.commands: list[tuple[object, ...]] = []
         self._start_error = start_error
+        self.database: Database | None = None
 
     def start(self) -> None:
         self.commands.append(("start",))
@@ -52,6 +54,9 @@ class FakeControl:
 
     def set_open_chunks(self, open_chunks: int) -> None:
         self.commands.append(("set_open_chunks", open_chunks))
+
+    def set_rate(self, rate: float | None) -> None:
+        self.commands.append(("set_rate", rate))
 
     def stop(self) -> None:
         self.commands.append(("stop",))

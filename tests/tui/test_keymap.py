@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import pytest
 
-from tui_runner.tui.actions import ACTIONS, BY_ID, DEFAULT_KEYS, shown_key
+from tui_runner.tui.actions import ACTIONS, BY_ID, DEFAULT_KEYS, SCREENS, shown_key
 from tui_runner.tui.keymap import resolve
 
 
 def test_no_two_actions_share_a_key_or_an_id() -> None:
-    keys = [key for action in ACTIONS for key in action.keys]
-    assert len(keys) == len(set(keys))
+    for places in SCREENS:
+        keys = [key for action in ACTIONS if action.place in places for key in action.keys]
+        assert len(keys) == len(set(keys)), places
     assert len(BY_ID) == len(ACTIONS)
 
 
@@ -51,3 +52,10 @@ def test_what_cannot_be_right_is_named(keymap: dict[str, str], complaint: str) -
 )
 def test_keys_are_shown_as_people_know_them(key: str, shown: str) -> None:
     assert shown_key(key) == shown
+
+
+def test_a_key_may_be_used_again_on_another_screen() -> None:
+    keys, complaints = resolve({"retry_group": "m"})
+    assert keys["retry_group"] == ("m",) and keys["map"] == ("m",) and not complaints
+    keys, complaints = resolve({"retry_group": "c"})
+    assert keys["retry_group"] == ("r",) and "which is copy's" in complaints[0]

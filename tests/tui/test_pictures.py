@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,12 +16,52 @@ from fake_run import FakeControl, busy
 from textual.pilot import Pilot
 
 from tui_runner.engine.chunk import RunState
-from tui_runner.engine.snapshot import Snapshot
+from tui_runner.engine.snapshot import LogLine, Snapshot
+from tui_runner.store.database import Database
+from tui_runner.store.migrations import ensure_ledger
 from tui_runner.tui.app import RunnerApp
 from tui_runner.tui.themes import find_themes
 
 SIZES = [(40, 12), (80, 24), (120, 40)]
 THEMES = ["night", "day"]
+
+LOG = tuple(
+    LogLine(1_790_000_000.0 + n, level, f"GET https://books.example/page-{n}.html: 200", 76, 38_000 + n, 1)
+    for n, level in enumerate(["INFO", "INFO", "WARNING", "INFO", "ERROR", "DEBUG"] * 6)
+)
+
+
+@contextmanager
+def ledger(path: Path) -> Iterator[Database]:
+    """A database with a few items and errors of the run that is shown."""
+    with Database.open(path) as database:
+        cursor = database.cursor()
+        ensure_ledger(cursor, create=True)
+        cursor.execute(
+            """INSERT INTO runner.items SELECT 3, 38000 + n, 76, 'k' || n, CASE WHEN n = 7 THEN 'failed' ELSE 'ok' END,
+                1 + n % 3, 900, n / 4.0, TIMESTAMPTZ '2026-01-01 10:00:00+00' FROM range(30) t(n)"""
+        )
+        cursor.execute(
+            """INSERT INTO runner.errors SELECT 3, 38000 + n, 76 + n // 6, 1 + n % 3,
+                CASE WHEN n < 9 THEN 'ReadTimeout' ELSE 'ValueError' END,
+                CASE WHEN n < 9 THEN 'page ' || n || ' timed out' ELSE 'no table on page' END,
+                'Traceback (most recent call last):' || chr(10) || '  File "books.py", line 41, in books' || chr(10)
+                || '    table = parse(response.text)' || chr(10) || 'ValueError: no table on page',
+                TIMESTAMPTZ '2026-01-01 10:00:00+00' + to_seconds(n), n % 3 = 2 FROM range(12) t(n)"""
+        )
+        database.close_cursor(cursor)
+        yield database
+
+
+@pytest.fixture(autouse=True)
+def in_utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Times of day are shown in the zone of whoever looks: in pictures always in the same."""
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
 
 every_size = pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
 every_theme = pytest.mark.parametrize("theme", THEMES)
@@ -51,6 +94,30 @@ def test_modal_screens(snap_compare, tmp_path: Path, size: tuple[int, int], them
         await pilot.pause()
 
     assert snap_compare(app(theme, tmp_path), terminal_size=size, run_before=press)
+
+
+@every_theme
+@every_size
+@pytest.mark.parametrize(
+    "keys",
+    [["m"], ["s"], ["v", "v", "slash"], ["comma"], ["enter"], ["e"], ["l"], ["T"]],
+    ids=["map", "sort", "filter", "settings", "chunk", "errors", "log", "theme"],
+)
+def test_other_screens(snap_compare, tmp_path: Path, size: tuple[int, int], theme: str, keys: list[str]) -> None:
+    control = FakeControl(replace(busy(), log=LOG, log_lines=len(LOG), log_file="/data/scrape/books.duckdb.log"))
+    with ledger(tmp_path / "x.duckdb") as control.database:
+        shown = RunnerApp(control, theme=theme, themes=find_themes(tmp_path))
+
+        async def press(pilot: Pilot[None]) -> None:
+            await show(pilot)
+            await pilot.press(*keys)
+            await pilot.pause()
+            for _ in range(2):
+                for worker in [worker for worker in shown.workers if worker.name != "run"]:
+                    await worker.wait()
+                await pilot.pause()
+
+        assert snap_compare(shown, terminal_size=size, run_before=press)
 
 
 @pytest.mark.parametrize("theme", ["high-contrast", "colour-blind"])

@@ -22,6 +22,7 @@ from tui_runner.engine.snapshot import (
     LogLine,
     Sample,
     Snapshot,
+    WorkerView,
 )
 
 _HISTORY_SECONDS = 300
@@ -49,6 +50,7 @@ class RunIdentity:
     items_total: int | None
     chunk_size: int
     memory_limit: int | None
+    log_file: str = ""
 
 
 class _ChunkMeter:
@@ -118,6 +120,13 @@ class Board:
         self._memory = MemoryMeasured(0, 0, 0)
         self._last_sample: tuple[float, int, int] = (0.0, 0, 0)
         self._last_end = 0.0
+        self._pids: dict[int, int] = {}
+        self._replacing = 0
+        """Workers that are gone and that no other has replaced yet."""
+        self._recycled: deque[float] = deque()
+        self._log_lines = 0
+        self.rate: float | None = None
+        """Items started per second at most, as the runner has told its workers."""
         self.last = self.snapshot(began)
 
     # --- what is reported ----------------------------------------------------------------------------------
@@ -133,9 +142,18 @@ class Board:
         self._progress[progress.worker] = progress
         self._latencies.add(progress.latencies)
 
+    def worker_ready(self, worker: int, pid: int, now: float) -> None:
+        """A worker can take chunks; it may take the place of one that is gone or drains."""
+        self._pids[worker] = pid
+        if len(self._pids) + self._replacing > self._scheduler.crew.size:
+            self._replacing = max(0, self._replacing - 1)
+            self._recycled.append(now - self.began)
+
     def worker_gone(self, worker: int) -> None:
         """A worker does nothing any more."""
         self._progress.pop(worker, None)
+        if self._pids.pop(worker, None) is not None and len(self._pids) < self._scheduler.crew.size:
+            self._replacing += 1
 
     def flushed(self, flush: Flush, now: float) -> None:
         """The scheduler has taken in this flush."""
@@ -167,6 +185,7 @@ class Board:
             text = f"({lines.dropped} lines were too many to be kept)"
             self._log.append(LogLine(time.time(), "WARNING", text, worker=lines.worker))
         self._log.extend(lines.lines)
+        self._log_lines += len(lines.lines) + bool(lines.dropped)
 
     def measured(self, memory: MemoryMeasured, now: float) -> None:
         """Take over a measurement, and add a point to the graphs."""
@@ -184,6 +203,8 @@ class Board:
         self._history.append(Sample(at, items_rate, rows_rate, memory.app_rss, memory.workers_rss))
         while self._history and self._history[0].at < at - _HISTORY_SECONDS:
             self._history.popleft()
+        while self._recycled and self._recycled[0] < at - _HISTORY_SECONDS:
+            self._recycled.popleft()
 
     def chunk_ended(self, number: int) -> None:
         """Nothing is measured of this chunk any more."""
@@ -229,6 +250,10 @@ class Board:
             in_flight=in_flight.total(),
             threads=scheduler.crew.threads,
             workers=len(scheduler.crew.ready),
+            worker_views=self._workers(),
+            recycled=tuple(self._recycled),
+            open_chunks=scheduler.open_chunks,
+            rate=self.rate,
             items_per_second=items_rate,
             rows_per_second=rows_rate,
             eta_seconds=self._eta(active, total, items_rate),
@@ -250,8 +275,19 @@ class Board:
             ),
             oldest=tuple(oldest[:_OLDEST]),
             log=tuple(self._log),
+            log_lines=self._log_lines,
+            log_file=identity.log_file,
         )
         return self.last
+
+    def _workers(self) -> tuple[WorkerView, ...]:
+        views = []
+        for number, pid in sorted(self._pids.items()):
+            progress = self._progress.get(number)
+            threads = progress.threads if progress else 0
+            in_flight = sum(progress.in_flight.values()) if progress else 0
+            views.append(WorkerView(number, pid, threads, in_flight, self._memory.by_pid.get(pid, 0)))
+        return tuple(views)
 
     def _items_total(self) -> int | None:
         """Length of the input; what was read, once its end is known."""

@@ -6,6 +6,7 @@ from collections.abc import Collection
 from typing import Protocol
 
 from tui_runner.engine.snapshot import Snapshot
+from tui_runner.store.database import Database
 
 
 class RunControl(Protocol):
@@ -14,6 +15,10 @@ class RunControl(Protocol):
     Every command returns at once; whether it took effect shows in the next snapshots. Commands that make
     no sense in the present state (pausing a finished run) do nothing.
     """
+
+    @property
+    def database(self) -> Database | None:
+        """The database of the run, for reading through a cursor of one's own; None for a run without one."""
 
     def start(self) -> None:
         """Begin; call once. Returns before the first item runs."""
@@ -44,6 +49,9 @@ class RunControl(Protocol):
 
     def set_open_chunks(self, open_chunks: int) -> None:
         """Keep this many chunks open at once (at least 1)."""
+
+    def set_rate(self, rate: float | None) -> None:
+        """Start at most this many items per second, over all workers; None for no bound."""
 
     def stop(self) -> None:
         """Drain: start no new items, write those that finish within the grace time, then end as `stopped`."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 
 import psutil
 
@@ -14,11 +14,12 @@ INTERVAL = 1.0
 
 @dataclass(frozen=True, slots=True)
 class MemoryMeasured:
-    """Resident memory, and the size of the database, in bytes."""
+    """Resident memory, and the size of the database, in bytes; `by_pid` has that of each worker process."""
 
     app_rss: int
     workers_rss: int
     db_bytes: int
+    by_pid: Mapping[int, int] = field(default_factory=dict)
 
 
 class Monitor:
@@ -55,8 +56,9 @@ class Monitor:
     def _run(self) -> None:
         app = psutil.Process()
         while not self._stopped.is_set():
-            workers = sum(_tree_rss(pid) for pid in self._worker_pids())
-            self._deliver(MemoryMeasured(app.memory_info().rss, workers, self._db_bytes()))
+            by_pid = {pid: _tree_rss(pid) for pid in self._worker_pids()}
+            workers = sum(by_pid.values())
+            self._deliver(MemoryMeasured(app.memory_info().rss, workers, self._db_bytes(), by_pid))
             self._stopped.wait(INTERVAL)
 
 

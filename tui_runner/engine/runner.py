@@ -53,6 +53,7 @@ from tui_runner.engine.events import (
 from tui_runner.engine.held_items import HeldItems
 from tui_runner.engine.journal import Journal
 from tui_runner.engine.limits import FailureLimit
+from tui_runner.engine.log_file import LogFile, log_path
 from tui_runner.engine.monitor import MemoryMeasured, Monitor
 from tui_runner.engine.opening import open_run
 from tui_runner.engine.outcome import describe
@@ -61,7 +62,9 @@ from tui_runner.engine.protocol import (
     Flush,
     LogLines,
     Progress,
+    Ready,
     Report,
+    SetRate,
     WorkerConfig,
     WorkerLost,
     Written,
@@ -89,6 +92,20 @@ class _Committed:
 
 
 @dataclass(frozen=True, slots=True)
+class _ChangeRate:
+    """Start at most this many items per second, over all workers."""
+
+    rate: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class _LogFailed:
+    """The log file takes no more lines."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class _WriteFailed:
     """The database did not take a flush."""
 
@@ -111,6 +128,9 @@ class Runner:
         self._items = HeldItems()
         self._database: Database | None = None
         self._fault: BaseException | None = None
+        self._rate = plan.settings.rate
+        self._started: set[int] = set()
+        """Workers that were started and are not gone."""
 
     # --- before the start ----------------------------------------------------------------------------------
 
@@ -146,6 +166,10 @@ class Runner:
             items_total=self._items_total,
             chunk_size=settings.chunk_size,
             memory_limit=settings.max_memory,
+            log_file=str(log_path(plan.database)),
+        )
+        self._log_file = LogFile(
+            log_path(plan.database), self.run_id, lambda reason: self._inbox.put(_LogFailed(reason))
         )
         deliver = self._inbox.put
         self._backend: Backend = (
@@ -164,6 +188,7 @@ class Runner:
         )
         self._monitor = Monitor(self._backend.pids, opened.database.size_bytes, deliver)
         self._board = Board(identity, self._scheduler, time.monotonic())
+        self._board.rate = self._rate
 
     # --- commands, from any thread -------------------------------------------------------------------------
 
@@ -217,6 +242,10 @@ class Runner:
     def set_open_chunks(self, open_chunks: int) -> None:
         """Keep this many chunks open at once."""
         self._inbox.put(ChangeOpenChunks(open_chunks))
+
+    def set_rate(self, rate: float | None) -> None:
+        """Start at most this many items per second, over all workers; None for no bound."""
+        self._inbox.put(_ChangeRate(rate))
 
     def stop(self) -> None:
         """Drain: start no new items, write those that finish within the grace time, then end as `stopped`."""
@@ -274,6 +303,7 @@ class Runner:
             written = self._journal.close()
             while not self._inbox.empty():
                 self._take_last(self._inbox.get())
+            self._log_file.close()
             if not written:
                 self._database_lost(TimeoutError("it takes no more rows"))
         except BaseException as fault:
@@ -313,6 +343,10 @@ class Runner:
                     self._backend.send(worker, Written(nbytes))
             case _WriteFailed(error):
                 self._database_lost(error)
+            case _ChangeRate(rate):
+                self._change_rate(rate)
+            case _LogFailed(reason):
+                self._tell("WARNING", f"the log file takes no more lines: {reason}")
             case MemoryMeasured():
                 self._board.measured(message, now)
                 self._journal.sample(message, self._board.last)
@@ -330,11 +364,16 @@ class Runner:
                 self._board.progress(report, now)
             case LogLines():
                 self._board.logged(report)
+                self._log_file.add(report)
+            case Ready():
+                self._handle(report)
+                self._board.worker_ready(report.worker, report.pid, now)
             case Flush():
                 self._handle(report)
                 self._board.flushed(report, now)
                 self._journal.write(report)
             case WorkerLost():
+                self._started.discard(report.worker)
                 self._board.worker_gone(report.worker)
                 self._handle(report)
             case _:
@@ -352,6 +391,7 @@ class Runner:
             case ReadChunks(count):
                 self._reader.read(count)
             case StartWorker(worker, threads, paused):
+                self._started.add(worker)
                 self._backend.start_worker(self._worker_config(worker, threads, paused))
             case SendChunk():
                 self._send_chunk(action)
@@ -378,11 +418,22 @@ class Runner:
             threads=threads,
             retries=settings.retries,
             timeout=settings.timeout,
-            rate=None if settings.rate is None else settings.rate / settings.workers,
+            rate=self._rate_of_a_worker(),
             per_host=settings.per_host,
             max_buffered_bytes=_MAX_BUFFERED_BYTES // settings.workers,
             paused=paused,
         )
+
+    def _rate_of_a_worker(self) -> float | None:
+        return None if self._rate is None else self._rate / self.plan.settings.workers
+
+    def _change_rate(self, rate: float | None) -> None:
+        if self._scheduler.state.ended or (rate is not None and rate <= 0):
+            return
+        self._rate = self._board.rate = rate
+        for worker in sorted(self._started):
+            self._backend.send(worker, SetRate(self._rate_of_a_worker()))
+        self._tell("INFO", "rate: no bound" if rate is None else f"rate: {rate:g} items/s at most")
 
     def _send_chunk(self, action: SendChunk) -> None:
         self._journal.chunk_opened(action.chunk)

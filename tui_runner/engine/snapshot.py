@@ -73,6 +73,25 @@ class InFlight:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerView:
+    """A worker that is ready.
+
+    Attributes:
+        number: its number.
+        pid: its process id; that of this process where workers are threads.
+        threads: threads (or tasks) that execute items.
+        in_flight: items being executed.
+        rss: resident memory of it and its children, bytes; 0 before the first measurement.
+    """
+
+    number: int
+    pid: int
+    threads: int
+    in_flight: int
+    rss: int
+
+
+@dataclass(frozen=True, slots=True)
 class Sample:
     """One point of the graphs, taken once a second.
 
@@ -154,6 +173,10 @@ class Snapshot:
         in_flight: items being executed.
         threads: threads (or tasks) that are to execute items, over all workers.
         workers: worker processes that are ready.
+        worker_views: those workers, by number.
+        recycled: when a worker took the place of another, `at` values of the last five minutes.
+        open_chunks: chunks that are kept open at once.
+        rate: items started per second at most; None for no bound.
         items_per_second: over the last ten seconds.
         rows_per_second: likewise.
         eta_seconds: (low, high) estimate of the time left; None while there is no ground for one.
@@ -173,6 +196,8 @@ class Snapshot:
         errors: the most frequent groups of errors, most frequent first, 20 at most.
         oldest: the items in flight for longest, 20 at most.
         log: the last 1,000 lines of the job's output.
+        log_lines: how many lines there were; the last of `log` is number `log_lines - 1`.
+        log_file: path of the file that has all of them.
     """
 
     run_id: int
@@ -194,6 +219,10 @@ class Snapshot:
     in_flight: int = 0
     threads: int = 0
     workers: int = 0
+    worker_views: tuple[WorkerView, ...] = ()
+    recycled: tuple[float, ...] = ()
+    open_chunks: int = 0
+    rate: float | None = None
     items_per_second: float = 0.0
     rows_per_second: float = 0.0
     eta_seconds: tuple[float, float] | None = None
@@ -213,6 +242,8 @@ class Snapshot:
     errors: tuple[ErrorGroup, ...] = ()
     oldest: tuple[InFlight, ...] = ()
     log: tuple[LogLine, ...] = ()
+    log_lines: int = 0
+    log_file: str = ""
 
     @property
     def items_finished(self) -> int:

@@ -32,7 +32,7 @@ _RUN_COLUMNS = """run_id, job, job_path, table_name, input, CAST(params AS VARCH
     items_total, epoch_us(started_at), epoch_us(ended_at), host, version"""
 
 # What differs from one message to the next of the same kind: ids, addresses, numbers.
-_FOLDED = """
+FOLDED = """
     regexp_replace(regexp_replace(regexp_replace(message,
         '[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}', '<id>', 'g'),
         '0x[0-9a-fA-F]+', '<address>', 'g'),
@@ -199,7 +199,7 @@ class Ledger:
         if not self._exists:
             return []
         rows = self._cursor.execute(
-            f"""SELECT type, {_FOLDED} AS folded, count(*), count(DISTINCT item) FILTER (WHERE final),
+            f"""SELECT type, {FOLDED} AS folded, count(*), count(DISTINCT item) FILTER (WHERE final),
                     epoch_us(min(occurred_at)), epoch_us(max(occurred_at)),
                     arg_max(message, occurred_at), arg_max(item, occurred_at), arg_max(traceback, occurred_at)
                 FROM runner.errors WHERE run_id = ?

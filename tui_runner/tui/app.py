@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import ClassVar
 
 from textual.app import App, SystemCommand
@@ -18,13 +18,21 @@ from tui_runner.engine.snapshot import Snapshot
 from tui_runner.formatting import count
 from tui_runner.safe_text import safe_text
 from tui_runner.store.access import Access
+from tui_runner.tui import attention
 from tui_runner.tui.actions import ACTIONS, Place, bindings, shown_key
 from tui_runner.tui.keymap import resolve
+from tui_runner.tui.preferences import Preferences, read_preferences
 from tui_runner.tui.query_files import History
+from tui_runner.tui.screens.choose import Choice, Choose
 from tui_runner.tui.screens.confirm import Confirm
 from tui_runner.tui.screens.dashboard import Dashboard
+from tui_runner.tui.screens.errors import Errors
 from tui_runner.tui.screens.help import Help
+from tui_runner.tui.screens.log import Log
 from tui_runner.tui.screens.query import QueryScreen
+from tui_runner.tui.screens.run_screen import RunScreen
+from tui_runner.tui.state import State, state_file
+from tui_runner.tui.steering import Steering
 from tui_runner.tui.themes import Themes, find_themes
 
 INTERVAL = 0.25
@@ -47,6 +55,8 @@ class RunnerApp(App[None]):
         theme: name of a theme; None for the default.
         keymap: the user's keys by action (`keymap.py`).
         themes: the themes to choose from; None finds them.
+        preferences: what is configured and remembered; None for nothing configured.
+        notify: whether the terminal rings when the run ends while it is not looked at.
 
     Raises:
         UserError: there is no theme of that name.
@@ -57,7 +67,7 @@ class RunnerApp(App[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         *bindings(Place.ANYWHERE),
         # Without an id, so that no keymap takes it away: there is always a way out.
-        Binding("ctrl+c", "quit_run", show=False, priority=True),
+        Binding("ctrl+c", "interrupt", show=False, priority=True),
     ]
 
     def __init__(
@@ -68,24 +78,34 @@ class RunnerApp(App[None]):
         theme: str | None = None,
         keymap: Mapping[str, str] | None = None,
         themes: Themes | None = None,
+        notify: bool = True,
+        preferences: Preferences | None = None,
     ) -> None:
         self._themes = themes or find_themes()
-        chosen = self._themes.named(theme)
+        self._preferences = preferences or Preferences(State(state_file(os.environ)))
+        remembered = self._preferences.theme
+        chosen = self._themes.preferred(remembered) if theme is None else self._themes.named(theme)
         super().__init__()
         self.animation_level = "none"
         self.failure: BaseException | None = None
         self._control = control
-        self._keys, complaints = resolve(keymap or {})
-        self._complaints = [*self._themes.complaints, *complaints]
+        self._keys, complaints = resolve({**self._preferences.keymap, **(keymap or {})})
+        self._complaints = [*self._preferences.complaints, *self._themes.complaints, *complaints]
+        if theme is None and remembered is not None and remembered != chosen:
+            self._complaints.append(f"there is no theme {remembered!r}")
         self._snapshot: Snapshot | None = None
         self._leaving = False
         self._access = access
         self._query: QueryScreen | None = None
+        self._window_title = ""
+        self._told_end = False
+        self._notify = notify and self._preferences.notify
         for each in self._themes.by_name.values():
             self.register_theme(each)
         self.theme = chosen
         self.set_keymap({name: ",".join(keys) for name, keys in self._keys.items() if keys})
-        self._dashboard = Dashboard(control, self._keys)
+        self.steering = Steering(control)
+        self._dashboard = Dashboard(self.steering, self._keys)
 
     def get_default_screen(self) -> Screen[None]:
         """The dashboard is the first screen, and stays below every other one."""
@@ -116,15 +136,47 @@ class RunnerApp(App[None]):
         snapshot = self._control.snapshot()
         if snapshot is not self._snapshot:
             self._snapshot = snapshot
-            self._dashboard.show(snapshot)
+            self.steering.take(snapshot)
+            for screen in self.screen_stack:
+                if isinstance(screen, RunScreen):
+                    screen.show(snapshot)
+            self._tell_terminal(snapshot)
         return snapshot.state.ended
 
+    def _tell_terminal(self, snapshot: Snapshot) -> None:
+        """Keep the window's title up to date, and call whoever looks elsewhere when the run has ended."""
+        now = attention.title(snapshot)
+        if now != self._window_title:
+            self.write_out(("" if self._window_title else attention.KEEP_TITLE) + attention.set_title(now))
+            self._window_title = now
+        if snapshot.state.ended and not self._told_end:
+            self._told_end = True
+            if not self.app_focus and not self._leaving and self._notify:
+                self.write_out(attention.notification(attention.ended_text(snapshot), os.environ))
+
+    def write_out(self, sequence: str) -> None:
+        """Send a sequence to the terminal that is no part of the screen."""
+        if self._driver is not None:
+            self._driver.write(sequence)
+
+    def on_unmount(self) -> None:
+        """Give the window its old title back."""
+        if self._window_title:
+            self.write_out(attention.RESTORE_TITLE)
+
     def action_quit_run(self) -> None:
+        """Go back; from the dashboard leave."""
+        if isinstance(self.screen, RunScreen) and self.screen is not self._dashboard:
+            self.pop_screen()
+        else:
+            self.action_interrupt()
+
+    def action_interrupt(self) -> None:
         """Leave. A run that is not over is asked about; the second Ctrl-C answers yes."""
         if isinstance(self.screen, Confirm):
             self.screen.action_answer(True)
             return
-        if len(self.screen_stack) > 1:
+        while len(self.screen_stack) > 1:
             self.pop_screen()
         snapshot = self._snapshot
         if snapshot is None or snapshot.state.ended:
@@ -136,11 +188,47 @@ class RunnerApp(App[None]):
 
     async def action_quit(self) -> None:
         """Textual's own way out does the same as ours."""
-        self.action_quit_run()
+        self.action_interrupt()
+
+    def action_errors(self) -> None:
+        """What went wrong, grouped by what is alike."""
+        self._open(Errors)
+
+    def action_log(self) -> None:
+        """What the job prints and logs."""
+        self._open(Log)
+
+    def _open(self, kind: type[RunScreen]) -> None:
+        """Show a screen over the dashboard, in the place of any other."""
+        if isinstance(self.screen, kind):
+            return
+        while len(self.screen_stack) > 1:
+            self.pop_screen()
+        self.push_screen(kind(self.steering, self._keys))
 
     def action_help(self) -> None:
         """Show what the keys do."""
-        self.push_screen(Help(self._keys))
+        places = self.screen.PLACES if isinstance(self.screen, RunScreen) else tuple(Place)
+        self.push_screen(Help(self._keys, places))
+
+    def action_theme(self) -> None:
+        """Choose a theme; the one under the cursor is shown at once, and the chosen one is remembered."""
+        before = self.theme
+        ours = sorted(self._themes.by_name)
+        names = [*ours, *sorted(name for name in self.available_themes if name not in ours and name != "ansi")]
+        choices = [Choice(name, "dark" if self.available_themes[name].dark else "light", name) for name in names]
+
+        def answered(name: object) -> None:
+            self.theme = before if name is None else str(name)
+            if name is not None:
+                self._preferences.state.remember_theme(str(name))
+
+        place = names.index(before) if before in names else 0
+        self.push_screen(Choose("Theme", choices, place, lambda name: setattr(self, "theme", str(name))), answered)
+
+    def search_themes(self) -> None:
+        """Textual's own way to a theme does the same as ours."""
+        self.action_theme()
 
     def action_query(self) -> None:
         """Show the query screen; what was typed and found there stays until the application ends."""
@@ -172,7 +260,7 @@ class RunnerApp(App[None]):
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """What the palette offers: every action, and the themes."""
         for action in ACTIONS:
-            if action.place is Place.ANYWHERE or screen is self._dashboard:
+            if action.place in (screen.PLACES if isinstance(screen, RunScreen) else (Place.ANYWHERE,)):
                 owner = "app" if action.place is Place.ANYWHERE else "screen"
                 keys = " ".join(shown_key(key) for key in self._keys[action.id])
                 yield SystemCommand(
@@ -181,7 +269,6 @@ class RunnerApp(App[None]):
         if isinstance(screen, QueryScreen):
             for wanted, call in screen.commands():
                 yield SystemCommand(wanted.help.rstrip("."), f"{wanted.place} · {wanted.shown}", call)
-        yield SystemCommand("Change the theme", "Choose among all themes.", self.search_themes)
 
     def _runner_of(self, action: str) -> Callable[[], Awaitable[bool]]:
         return lambda: self.run_action(action, self.screen)
@@ -238,13 +325,14 @@ def run_app(
     Args:
         control: the run, not yet started.
         access: gives the run's database to the query screen; None for none.
-        theme: name of a theme; None for the default.
-        keymap: the user's keys by action.
+        theme: name of a theme; None for the one configured or chosen last.
+        keymap: keys by action; they go before those of the configuration.
 
     Raises:
         UserError: there is no theme of that name, or the run could not start.
     """
-    app = RunnerApp(control, access=access, theme=theme, keymap=keymap)
+    preferences = read_preferences(Path.cwd(), os.environ)
+    app = RunnerApp(control, access=access, theme=theme, keymap=keymap, preferences=preferences)
     try:
         app.run()
     finally:

@@ -12,7 +12,7 @@ from unicodedata import name as unicode_name
 from textual.keys import KEY_NAME_REPLACEMENTS
 
 from tui_runner.safe_text import safe_text
-from tui_runner.tui.actions import BY_ID, DEFAULT_KEYS, Keys
+from tui_runner.tui.actions import BY_ID, DEFAULT_KEYS, Keys, meet
 
 RESERVED = frozenset({"ctrl+c"})
 """Keys that always do the same: whatever a keymap says, there is a way out."""
@@ -21,8 +21,8 @@ RESERVED = frozenset({"ctrl+c"})
 def resolve(keymap: Mapping[str, str]) -> tuple[Keys, list[str]]:
     """The keys of every action under this keymap, and what is wrong with it, a line each.
 
-    An entry is left out whole when it names no action or no key, or when one of its keys belongs to another action,
-    be it by default or by an earlier entry.
+    An entry is left out whole when it names no action or no key, or when one of its keys belongs to another action
+    of the same screen, be it by default or by an earlier entry.
     """
     keys: dict[str, tuple[str, ...]] = dict(DEFAULT_KEYS)
     complaints: list[str] = []
@@ -44,12 +44,13 @@ def resolve(keymap: Mapping[str, str]) -> tuple[Keys, list[str]]:
     for name in wanted:
         keys[name] = ()
     for name, named in wanted.items():
-        clash = next(((key, other) for key in named for other, held in keys.items() if key in held), None)
+        rivals = {other: held for other, held in keys.items() if meet(BY_ID[name].place, BY_ID[other].place)}
+        clash = next(((key, other) for key in named for other, held in rivals.items() if key in held), None)
         if clash is None:
             keys[name] = named
         else:
             complaints.append(f"keymap: {name} cannot have {clash[0]}, which is {clash[1]}'s")
-            keys[name] = _free(DEFAULT_KEYS[name], keys)
+            keys[name] = _free(DEFAULT_KEYS[name], rivals)
     return keys, complaints
 
 

@@ -41,6 +41,7 @@ ROLES = (
     "chart-1",
     "chart-2",
     "limit",
+    "cursor",
 )
 """Every role that a span can have; each is a rule in `styles/runner.tcss`."""
 

@@ -43,6 +43,10 @@ class Themes:
     by_name: dict[str, Theme]
     complaints: tuple[str, ...] = ()
 
+    def preferred(self, name: str | None) -> str:
+        """The name of a theme that was remembered or configured; the default if there is none of that name now."""
+        return name if name is not None and (name in self.by_name or name in BUILTIN_THEMES) else DEFAULT_THEME
+
     def named(self, name: str | None) -> str:
         """The name of the theme to use; the default for None.
 

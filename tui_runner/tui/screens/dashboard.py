@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Sequence
 from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Container
-from textual.screen import Screen
 
 from tui_runner.engine.chunk import ChunkState, RunState
-from tui_runner.engine.control import RunControl
 from tui_runner.engine.snapshot import ChunkView, Snapshot
 from tui_runner.formatting import rate, size
-from tui_runner.tui.actions import ACTIONS, Keys, Place, bindings
-from tui_runner.tui.asked import AskedCommands
+from tui_runner.tui.actions import ACTIONS, DASHBOARD, Place, bindings
+from tui_runner.tui.glyphs import CHUNK_GLYPHS
 from tui_runner.tui.layout import Graphs, plan
+from tui_runner.tui.screens.choose import Choice, Choose
+from tui_runner.tui.screens.chunk_commands import ChunkCommands
+from tui_runner.tui.screens.chunk_detail import ChunkDetail
 from tui_runner.tui.screens.confirm import Confirm
+from tui_runner.tui.screens.live_settings import LiveSettings
+from tui_runner.tui.screens.run_screen import Movable
+from tui_runner.tui.steering import named
 from tui_runner.tui.widgets.chart import Chart
-from tui_runner.tui.widgets.chunk_columns import chunk_name
+from tui_runner.tui.widgets.chunk_columns import COLUMNS
+from tui_runner.tui.widgets.chunk_map import ChunkMap
 from tui_runner.tui.widgets.chunk_table import ChunkTable
 from tui_runner.tui.widgets.event_line import EventLine
 from tui_runner.tui.widgets.footer import KeyLine
@@ -27,35 +32,23 @@ from tui_runner.tui.widgets.graphs import memory, throughput
 from tui_runner.tui.widgets.header import Header
 from tui_runner.tui.widgets.kpi import Figures
 from tui_runner.tui.widgets.progress import Progress
+from tui_runner.tui.widgets.summary import Summary, summary
 
 
-def _labels(state: RunState) -> dict[str, str]:
-    """What the footer calls some keys in this state; those that do nothing in it are hidden."""
+def _labels(state: RunState, marked: int) -> dict[str, str]:
+    """What the footer calls some keys now; those that do nothing in this state are hidden."""
     if state.ended:
         hidden = [action.id for action in ACTIONS if action.place in (Place.RUN, Place.CHUNK)]
         return {"quit_run": "leave", **dict.fromkeys(hidden, "")}
-    return {"pause_run": "resume"} if state is RunState.PAUSED else {}
+    labels = {"pause_run": "resume"} if state is RunState.PAUSED else {}
+    return labels | {"pause_chunk": f"pause {marked}"} if marked else labels
 
 
-class Dashboard(Screen[None]):
-    """Shows snapshots and turns keys into commands. It holds no state of the run besides the newest snapshot.
+class Dashboard(ChunkCommands):
+    """Shows snapshots and turns keys into commands."""
 
-    Args:
-        control: the run to steer.
-        keys: the keys in force, for the footer.
-    """
-
-    BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.RUN, Place.CHUNK, Place.TABLE)]
-
-    def __init__(self, control: RunControl, keys: Keys) -> None:
-        super().__init__()
-        self._control = control
-        self._keys = keys
-        self._snapshot: Snapshot | None = None
-        self._asked = AskedCommands()
-        # Threads asked for and not yet confirmed: a second press adds to the first, not to the old number.
-        self._threads: int | None = None
-        self._laid_out = False
+    PLACES = DASHBOARD
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.RUN, Place.CHUNK, Place.TABLE, Place.LIST)]
 
     def compose(self) -> ComposeResult:
         """The parts, from top to bottom."""
@@ -65,34 +58,36 @@ class Dashboard(Screen[None]):
         with Container(id="graphs"):
             yield Chart(rate, id="throughput")
             yield Chart(size, id="memory")
+        yield Summary(id="summary")
         yield ChunkTable(id="chunks")
+        yield ChunkMap(id="map")
         yield EventLine(id="events")
-        yield KeyLine(self._keys, id="keys")
+        yield KeyLine(self.keys, id="keys")
 
-    def on_mount(self) -> None:
-        """Show the snapshot that came while the parts were being made."""
-        self._laid_out = True
-        if self._snapshot is not None:
-            self.show(self._snapshot)
-
-    def show(self, snapshot: Snapshot) -> None:
+    def update(self, snapshot: Snapshot) -> None:
         """Show this snapshot. Every part draws only what differs from the last one."""
-        self._snapshot = snapshot
-        if not self._laid_out:
-            return
-        self._asked.update(snapshot)
-        if self._threads == snapshot.threads:
-            self._threads = None
         self.query_one(Header).show(snapshot)
         self.query_one(Progress).show(snapshot)
         self.query_one(Figures).show(snapshot)
-        self.query_one(ChunkTable).show(snapshot.chunks)
+        if snapshot.state.ended:
+            self._sum_up(snapshot)
+        if self._map_shown:
+            self.query_one(ChunkMap).show(snapshot.chunks)
+        else:
+            self.query_one(ChunkTable).show(snapshot.chunks)
         self.query_one("#throughput", Chart).show(throughput(snapshot))
         self.query_one("#memory", Chart).show(memory(snapshot))
         events = self.query_one(EventLine)
-        events.show_asked(self._asked.texts)
+        events.show_asked(self.steering.asked.texts)
         events.show(snapshot)
-        self.query_one(KeyLine).relabel(_labels(snapshot.state))
+        self._relabel()
+
+    def _sum_up(self, snapshot: Snapshot) -> None:
+        """Show what it came to, in place of the graphs; the table keeps a third of the height."""
+        widget = self.query_one(Summary)
+        widget.styles.height = min(len(summary(snapshot)), max(self.size.height * 2 // 3 - 5, 1))
+        self.add_class("ended")
+        widget.show(snapshot)
 
     def on_resize(self) -> None:
         """Divide the terminal anew."""
@@ -104,118 +99,220 @@ class Dashboard(Screen[None]):
                 chart.styles.height = division.graph_lines
         self.query_one(Figures).styles.height = division.figure_lines
         self.query_one(EventLine).styles.height = division.event_lines
+        snapshot = self.steering.snapshot
+        if snapshot is not None and snapshot.state.ended:
+            self._sum_up(snapshot)
 
-    def on_key_line_chosen(self, event: KeyLine.Chosen) -> None:
-        """Carry out an action whose key was clicked."""
-        owner = "app" if event.action.place is Place.ANYWHERE else "screen"
-        self.call_later(self.run_action, f"{owner}.{event.action.id}")
+    def on_chunk_table_opened(self) -> None:
+        """Look at the chunk that was chosen with the mouse."""
+        self.action_open_chunk()
+
+    def on_chunk_table_changed(self) -> None:
+        """Say in the footer how many chunks are marked, and in the event line what is listed."""
+        table = self.query_one(ChunkTable)
+        parts = []
+        if table.only is not None:
+            parts.append(f"{CHUNK_GLYPHS[table.only]} {table.only} only")
+        if table.marked:
+            parts.append(f"{len(table.marked)} marked")
+        self.query_one(EventLine).show_listing(" · ".join(parts))
+        self._relabel()
+
+    # --- the run -------------------------------------------------------------------------------------------
 
     def action_pause_run(self) -> None:
         """Pause the run, or go on with it."""
-        snapshot = self._snapshot
-        if snapshot is None or snapshot.state not in (RunState.RUNNING, RunState.PAUSED):
+        self.steering.pause_run()
+        self.show_asked()
+
+    def action_more_threads(self) -> None:
+        """Execute more items at once: one more, or a tenth of many."""
+        self.steering.change_threads(1)
+        self.show_asked()
+
+    def action_fewer_threads(self) -> None:
+        """Execute fewer items at once."""
+        self.steering.change_threads(-1)
+        self.show_asked()
+
+    def action_settings(self) -> None:
+        """Ask for settings to change while it runs."""
+        if not self.steering.goes_on or self.steering.snapshot is None:
             return
-        if snapshot.state is RunState.PAUSED:
-            self._control.resume()
-            self._ask("run: resume", lambda later: later.state is not RunState.PAUSED)
-        else:
-            self._control.pause()
-            self._ask("run: pause", lambda later: later.state is not RunState.RUNNING)
 
-    def action_pause_chunk(self) -> None:
-        """Pause the chunk under the cursor, or go on with it."""
-        chunk = self._chunk_under_cursor()
-        if chunk is None or chunk.state.ended:
-            return
-        if chunk.state is ChunkState.PAUSED:
-            self._command_chunk(chunk, "resume", self._control.resume_chunks)
-        else:
-            self._command_chunk(chunk, "pause", self._control.pause_chunks)
+        def answered(changed: dict[str, object] | None) -> None:
+            for name, value in (changed or {}).items():
+                match name, value:
+                    case "threads", int(threads):
+                        self.steering.set_threads(threads)
+                    case "open_chunks", int(open_chunks):
+                        self.steering.set_open_chunks(open_chunks)
+                    case "rate", float() | None:
+                        self.steering.set_rate(value)
+            self.show_asked()
 
-    def action_retry_chunk(self) -> None:
-        """Run what failed or was cancelled in the chunk under the cursor again."""
-        chunk = self._chunk_under_cursor()
-        ended = self._snapshot is None or self._snapshot.state.ended
-        if not ended and chunk is not None and chunk.state in (ChunkState.FAILED, ChunkState.CANCELLED):
-            self._command_chunk(chunk, "retry", self._control.retry_chunks)
+        self.app.push_screen(LiveSettings(self.steering.snapshot), answered)
 
-    def action_cancel_chunk(self) -> None:
-        """Ask whether to cancel the chunk under the cursor."""
-        chunk = self._chunk_under_cursor()
-        if chunk is None or chunk.state.ended:
+    def action_retry_all(self) -> None:
+        """Ask whether to run everything that failed again."""
+        chunks = self.steering.failed_chunks()
+        if not chunks or not self.steering.goes_on:
             return
 
         def answered(yes: bool | None) -> None:
             if yes:
-                self._command_chunk(chunk, "cancel", self._control.cancel_chunks)
+                self.steering.retry_chunks(chunks)
+                self.show_asked()
 
-        left = chunk.items - chunk.finished - chunk.in_flight
+        failed = sum(chunk.failed for chunk in chunks)
         self.app.push_screen(
             Confirm(
-                f"Cancel chunk {chunk_name(chunk.number)}?",
-                f"{left:,} of its {chunk.items:,} items have not started and are recorded as cancelled. "
-                "Retry runs them after all.",
-                "Cancel the chunk",
-                "Keep it",
+                "Run again everything that failed?",
+                f"{failed:,} items of {named(chunks)} run again, before what is still waiting.",
+                "Run again",
+                "Leave it",
             ),
             answered,
         )
 
-    def action_more_threads(self) -> None:
-        """Execute more items at once: one more, or a tenth of many."""
-        self._change_threads(1)
+    # --- the table and the map -----------------------------------------------------------------------------
 
-    def action_fewer_threads(self) -> None:
-        """Execute fewer items at once."""
-        self._change_threads(-1)
+    def action_sort(self) -> None:
+        """Ask for the column to sort by; the one that it is sorted by already, again, turns the order round."""
+        table = self.query_one(ChunkTable)
+        columns = [column for column in COLUMNS if column.key is not None]
+        choices = [Choice("as the run goes", "running first", "")]
+        choices += [
+            Choice(column.title, "again: the other way round" if column.title == table.sorted_by else "", column.title)
+            for column in columns
+        ]
+
+        def answered(title: object) -> None:
+            if title is None:
+                return
+            column = next((column for column in columns if column.title == title), None)
+            highest_first = column is not None and column.highest_first
+            if title == table.sorted_by:
+                highest_first = not table.highest_first
+            table.rearrange(str(title), highest_first=highest_first, only=table.only)
+
+        place = next((number for number, choice in enumerate(choices) if choice.value == table.sorted_by), 0)
+        self._show_table()
+        self.app.push_screen(Choose("Sort the chunks by", choices, place), answered)
+
+    def action_filter(self) -> None:
+        """Ask for the state of the chunks to list."""
+        table = self.query_one(ChunkTable)
+        snapshot = self.steering.snapshot
+        states = [chunk.state for chunk in snapshot.chunks] if snapshot else []
+        choices = [Choice("all chunks", f"{len(states):,}", "")]
+        choices += [
+            Choice(f"{glyph} {state}", f"{states.count(state):,}", str(state)) for state, glyph in CHUNK_GLYPHS.items()
+        ]
+
+        def answered(state: object) -> None:
+            if state is not None:
+                only = ChunkState(str(state)) if state else None
+                table.rearrange(table.sorted_by, highest_first=table.highest_first, only=only)
+
+        place = next((number for number, choice in enumerate(choices) if choice.value == table.only), 0)
+        self._show_table()
+        self.app.push_screen(Choose("List which chunks?", choices, place), answered)
+
+    def action_map(self) -> None:
+        """Show the map in place of the table, or the table again, with the cursor on the same chunk."""
+        chunk = self._under_cursor()
+        self.toggle_class("map")
+        self.call_after_refresh(self._carry_cursor, chunk)
+
+    def action_open_chunk(self) -> None:
+        """Look at the chunk under the cursor."""
+        chunk = self._under_cursor()
+        if chunk is not None:
+            self.query_one(ChunkTable).hold()
+            self.app.push_screen(ChunkDetail(self.steering, self.keys, chunk.number))
+
+    def action_mark(self) -> None:
+        """Mark the chunk under the cursor, or take its mark away."""
+        self._show_table()
+        self.query_one(ChunkTable).toggle_mark()
+
+    def action_mark_all(self) -> None:
+        """Mark every chunk that is listed, or none."""
+        self._show_table()
+        self.query_one(ChunkTable).mark_all()
+
+    def action_clear(self) -> None:
+        """Take away marks; without any the filter; without one the order; then go from the map to the table."""
+        table = self.query_one(ChunkTable)
+        if table.marked:
+            table.clear_marks()
+        elif table.only is not None:
+            table.rearrange(table.sorted_by, highest_first=table.highest_first)
+        elif table.sorted_by:
+            table.rearrange()
+        elif self._map_shown:
+            self.action_map()
+
+    def action_cursor_left(self) -> None:
+        """Move the cursor of the map left."""
+        if self._map_shown:
+            self.query_one(ChunkMap).move(-1)
+
+    def action_cursor_right(self) -> None:
+        """Move the cursor of the map right."""
+        if self._map_shown:
+            self.query_one(ChunkMap).move(1)
 
     def action_cursor_down(self) -> None:
         """Move the cursor down."""
-        self.query_one(ChunkTable).move(1)
+        self._move_lines(1)
 
     def action_cursor_up(self) -> None:
         """Move the cursor up."""
-        self.query_one(ChunkTable).move(-1)
+        self._move_lines(-1)
 
-    def action_page_down(self) -> None:
-        """Move the cursor down by a page."""
-        self.query_one(ChunkTable).move_pages(1)
+    def list_in_use(self) -> Movable:
+        """The table, or the map in its place."""
+        return self.query_one(ChunkMap) if self._map_shown else self.query_one(ChunkTable)
 
-    def action_page_up(self) -> None:
-        """Move the cursor up by a page."""
-        self.query_one(ChunkTable).move_pages(-1)
+    @property
+    def _map_shown(self) -> bool:
+        return self.has_class("map")
 
-    def action_first_row(self) -> None:
-        """Go to the first chunk."""
-        self.query_one(ChunkTable).go_to(0)
+    def _show_table(self) -> None:
+        if self._map_shown:
+            self.action_map()
 
-    def action_last_row(self) -> None:
-        """Go to the last chunk."""
-        self.query_one(ChunkTable).go_to_end()
+    def _carry_cursor(self, chunk: ChunkView | None) -> None:
+        if self.steering.snapshot is not None:
+            self.update(self.steering.snapshot)
+        if chunk is not None:
+            (self.query_one(ChunkMap) if self._map_shown else self.query_one(ChunkTable)).go_to_chunk(chunk.number)
 
-    def _chunk_under_cursor(self) -> ChunkView | None:
-        table = self.query_one(ChunkTable)
+    def _move_lines(self, lines: int) -> None:
+        if self._map_shown:
+            self.query_one(ChunkMap).move_lines(lines)
+        else:
+            self.query_one(ChunkTable).move(lines)
+
+    def _under_cursor(self) -> ChunkView | None:
+        return (self.query_one(ChunkMap) if self._map_shown else self.query_one(ChunkTable)).cursor_chunk
+
+    def chosen(self) -> Sequence[ChunkView]:
+        """The marked chunks; without any the one under the cursor, which the cursor keeps to from now on."""
+        table, snapshot = self.query_one(ChunkTable), self.steering.snapshot
+        if table.marked and snapshot is not None:
+            return [snapshot.chunks[number] for number in sorted(table.marked) if number < len(snapshot.chunks)]
         table.hold()
-        return table.cursor_chunk
+        chunk = self._under_cursor()
+        return [] if chunk is None else [chunk]
 
-    def _command_chunk(self, chunk: ChunkView, verb: str, command: Callable[[Collection[int]], None]) -> None:
-        command([chunk.number])
-        number, state = chunk.number, chunk.state
-        self._ask(f"chunk {chunk_name(number)}: {verb}", lambda later: later.chunks[number].state is not state)
+    def show_asked(self) -> None:
+        """Show the commands that no snapshot has confirmed yet in the event line."""
+        self.query_one(EventLine).show_asked(self.steering.asked.texts)
 
-    def _change_threads(self, direction: int) -> None:
-        snapshot = self._snapshot
-        if snapshot is None or snapshot.state.ended:
-            return
-        now = snapshot.threads if self._threads is None else self._threads
-        wanted = max(now + direction * max(now // 10, 1), 1)
-        if wanted == now:
-            return
-        self._threads = wanted
-        self._control.set_threads(wanted)
-        self._ask(f"threads: {wanted}", lambda later: later.threads == wanted)
-
-    def _ask(self, text: str, confirmed: Callable[[Snapshot], bool]) -> None:
-        at = self._snapshot.at if self._snapshot else 0.0
-        self._asked.add(text, confirmed, at)
-        self.query_one(EventLine).show_asked(self._asked.texts)
+    def _relabel(self) -> None:
+        snapshot = self.steering.snapshot
+        if snapshot is not None:
+            self.query_one(KeyLine).relabel(_labels(snapshot.state, len(self.query_one(ChunkTable).marked)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from textwrap import wrap
 from typing import ClassVar
 
@@ -19,20 +20,21 @@ _KEYS = 11
 """Cells of the column of keys."""
 
 
-def help_text(keys: Keys, width: int) -> Content:
-    """Every action beside its keys, by where it applies, and what the glyphs of chunks mean; `width` cells wide."""
-    lines: list[Content] = []
-    for place in Place:
-        lines.append(Content.styled(str(place), "bold"))
+def help_text(keys: Keys, places: Collection[Place], width: int) -> Content:
+    """What the glyphs of chunks mean, and every action beside its keys, by where it applies; `width` cells wide.
+
+    The places of the screen that help was asked for on come first.
+    """
+    lines: list[Content] = [Content.styled("states of a chunk", "bold")]
+    glyphs = "   ".join(f"{glyph}\N{NO-BREAK SPACE}{state}" for state, glyph in CHUNK_GLYPHS.items())
+    lines += [Content(line) for line in wrap(glyphs, max(width, 10), break_on_hyphens=False)]
+    for place in sorted(Place, key=lambda place: place not in places):
+        lines += [Content(""), Content.styled(str(place), "bold")]
         for action in (action for action in ACTIONS if action.place is place):
             shown = " ".join(shown_key(key) for key in keys[action.id]) or "–"
             first, *rest = wrap(action.help, max(width - _KEYS, 10))
             lines.append(Content.assemble((f"{shown:<{_KEYS}}", "$text-primary"), first))
             lines += [Content(" " * _KEYS + line) for line in rest]
-        lines.append(Content(""))
-    lines.append(Content.styled("states of a chunk", "bold"))
-    glyphs = "   ".join(f"{glyph}\N{NO-BREAK SPACE}{state}" for state, glyph in CHUNK_GLYPHS.items())
-    lines += [Content(line) for line in wrap(glyphs, max(width, 10), break_on_hyphens=False)]
     return Content("\n").join(lines)
 
 
@@ -41,17 +43,21 @@ class Help(ModalScreen[None]):
 
     Args:
         keys: the keys in force.
+        places: those of the screen that it is for.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,question_mark,f1,enter,space", "close", "close"),
         Binding("j", "scroll(1)", show=False),
         Binding("k", "scroll(-1)", show=False),
+        Binding("G", "scroll(1000)", show=False),
+        Binding("g", "scroll(-1000)", show=False),
     ]
 
-    def __init__(self, keys: Keys) -> None:
+    def __init__(self, keys: Keys, places: Collection[Place] = tuple(Place)) -> None:
         super().__init__()
         self._keys = keys
+        self._places = places
 
     def compose(self) -> ComposeResult:
         """The text in a box that scrolls."""
@@ -65,7 +71,7 @@ class Help(ModalScreen[None]):
     def _wrap(self) -> None:
         text = self.query_one("#text", Static)
         # One cell less, for the scroll bar that may come or go.
-        text.update(help_text(self._keys, text.size.width - 1))
+        text.update(help_text(self._keys, self._places, text.size.width - 1))
 
     def action_close(self) -> None:
         """Go back."""

@@ -55,6 +55,14 @@ def bins(points: Sequence[tuple[float, float | None]], end: float, span: float, 
     return [sums[place] / counts[place] if counts[place] else held[place] for place in range(columns)]
 
 
+def places(moments: Sequence[float], end: float, span: float, columns: int) -> list[int]:
+    """The columns of `bins` in which moments lie, those that are in sight."""
+    length = span / columns
+    last = math.floor(end / length)
+    found = (columns - 1 - (last - math.floor(moment / length)) for moment in moments)
+    return [place for place in found if 0 <= place < columns]
+
+
 def nice_top(highest: float) -> float:
     """The next of 1, 2, 5, 10, 20, … at or above `highest`: the top of a scale that has room and a short label."""
     if not highest > _LEAST or not math.isfinite(highest):

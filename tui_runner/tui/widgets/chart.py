@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from tui_runner.tui.paint import Line, PaintedWidget, Span, cells, column, fitted
-from tui_runner.tui.widgets.braille import DOTS_ACROSS, Cell, bins, nice_top, stacked
+from tui_runner.tui.widgets.braille import DOTS_ACROSS, Cell, bins, nice_top, places, stacked
 
 SPANS = (60.0, 120.0, 300.0)
 """Seconds that a graph may show: it begins with the shortest and takes the next when that is full."""
@@ -16,6 +16,8 @@ _SCALE = 8
 """Cells at the left for the labels of the scale."""
 _SCALE_FROM = 30
 """Narrower graphs have no scale at the left; their highest value stands in the frame alone."""
+MARK = "┊"
+"""Drawn down where something happened; over an area in its uppermost line only."""
 _LIMIT_IN_SIGHT = 2.0
 """The limit is drawn when it is at most this much above the highest value: else it would flatten the areas."""
 
@@ -39,6 +41,7 @@ class Picture:
         series: the areas, lowest first.
         end: the newest moment shown, seconds.
         limit: where to draw a line across; None for none.
+        marks: moments at which to draw a line down.
     """
 
     title: str
@@ -46,6 +49,7 @@ class Picture:
     series: tuple[Series, ...]
     end: float
     limit: float | None = None
+    marks: tuple[float, ...] = ()
 
 
 def span_of(series: Sequence[Series], end: float) -> float:
@@ -91,12 +95,15 @@ def drawn(picture: Picture, width: int, height: int, unit: Callable[[float], str
     in_sight = limit is not None and highest > 0 and limit <= highest * _LIMIT_IN_SIGHT
     top = nice_top(max(highest, limit) if in_sight and limit is not None else highest)
     limit_row = rows - 1 - min(int(limit / top * rows), rows - 1) if in_sight and limit is not None else None
+    marked = {place // DOTS_ACROSS for place in places(picture.marks, picture.end, span, columns * DOTS_ACROSS)}
     lines = [_top_edge(picture, span, highest, width, unit)]
     for number, row in enumerate(stacked(series, top, rows)):
         label = unit(top) if number == 0 else "0" if number == rows - 1 else ""
         left: Line = (("│", "faint"),)
         if scale:
             left = (*left, (column(label, scale - 1, right=True) + " ", "muted"))
+        if marked:
+            row = [(MARK, -1) if at in marked and (not number or cell[1] < 0) else cell for at, cell in enumerate(row)]
         lines.append((*left, *_row(row, picture, number == limit_row), ("│", "faint")))
     lines.append((("└" + "─" * (width - 2) + "┘", "faint"),))
     return lines
@@ -128,7 +135,7 @@ def _row(row: list[Cell], picture: Picture, with_limit: bool) -> list[Span]:
         if number >= 0:
             spans.append((text, picture.series[number].role))
         elif with_limit:
-            spans.append(("╌" * len(text), "limit"))
+            spans.append(("".join(MARK if character == MARK else "╌" for character in text), "limit"))
         else:
-            spans.append((text, "text"))
+            spans.append((text, "muted"))
     return spans

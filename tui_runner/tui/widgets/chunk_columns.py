@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tui_runner.engine.chunk import ChunkState
 from tui_runner.engine.snapshot import ChunkView
 from tui_runner.formatting import count, duration, rate
 from tui_runner.tui.glyphs import CHUNK_GLYPHS, bar, sparkline
-from tui_runner.tui.paint import Line, column
+from tui_runner.tui.paint import Line, Span, column
 
 NUMBER_DIGITS = 5
 
@@ -32,6 +32,8 @@ class Column:
         rank: the highest are left out first where it is narrow.
         cell: what it shows of a chunk in that many cells.
         right: whether it and its heading are aligned to the right.
+        key: what the table is sorted by for this column; None for one that it is not sorted by.
+        highest_first: whether sorting begins with the highest.
     """
 
     title: str
@@ -39,6 +41,8 @@ class Column:
     rank: int
     cell: Callable[[ChunkView, int], Line]
     right: bool = True
+    key: Callable[[ChunkView], float] | None = None
+    highest_first: bool = True
 
 
 def chunk_name(number: int) -> str:
@@ -54,10 +58,14 @@ def _state(chunk: ChunkView, width: int) -> Line:
     return ((column(f"{CHUNK_GLYPHS[chunk.state]} {chunk.state}", width), str(chunk.state)),)
 
 
+def _share(chunk: ChunkView) -> float:
+    return chunk.finished / chunk.items if chunk.items else 1.0
+
+
 def _progress(chunk: ChunkView, width: int) -> Line:
     if chunk.state is ChunkState.WAITING and not chunk.finished:
         return ((" " * width, "text"),)
-    share = min(chunk.finished / chunk.items, 1.0) if chunk.items else 1.0
+    share = min(_share(chunk), 1.0)
     text = (f"{int(share * 100):3d} %".rjust(_SHARE), "text")
     if width < _SHARE + _BAR_LEAST:
         return ((" " * (width - _SHARE), "text"), text)
@@ -99,24 +107,24 @@ def _of_items(chunk: ChunkView, width: int) -> Line:
 
 
 COLUMNS = (
-    Column("chunk", NUMBER_DIGITS + 1, 0, _number, right=False),
+    Column("chunk", NUMBER_DIGITS + 1, 0, _number, right=False, key=lambda chunk: chunk.number, highest_first=False),
     Column("state", 11, 0, _state, right=False),
-    Column("progress", _SHARE, 1, _progress, right=False),
+    Column("progress", _SHARE, 1, _progress, right=False, key=_share),
     Column("items", 11, 9, _of_items),
-    Column("items/s", 7, 3, _rate),
+    Column("items/s", 7, 3, _rate, key=lambda chunk: chunk.items_per_second),
     Column("last min", 10, 6, _recent),
-    Column("failed", 6, 2, _counted(lambda chunk: chunk.failed, "bad")),
-    Column("retries", 7, 7, _counted(lambda chunk: chunk.retries)),
-    Column("rows", 6, 4, _counted(lambda chunk: chunk.rows)),
-    Column("in flight", 9, 8, _counted(lambda chunk: chunk.in_flight)),
+    Column("failed", 7, 2, _counted(lambda chunk: chunk.failed, "bad"), key=lambda chunk: chunk.failed),
+    Column("retries", 8, 7, _counted(lambda chunk: chunk.retries), key=lambda chunk: chunk.retries),
+    Column("rows", 6, 4, _counted(lambda chunk: chunk.rows), key=lambda chunk: chunk.rows),
+    Column("in flight", 9, 8, _counted(lambda chunk: chunk.in_flight), key=lambda chunk: chunk.in_flight),
     Column("worker", 6, 10, _worker),
-    Column("elapsed", 8, 5, _elapsed),
+    Column("elapsed", 8, 5, _elapsed, key=lambda chunk: chunk.elapsed),
 )
 """Every column, in the order shown. Progress takes the room that is left over."""
 
 GAP = 2
 MARK = 2
-"""Cells at the left for the mark of the cursor."""
+"""Cells at the left for the signs of the cursor and of a marked chunk."""
 
 
 def layout(width: int) -> list[Column]:
@@ -132,27 +140,37 @@ def layout(width: int) -> list[Column]:
     columns = [item for item in COLUMNS if item in kept]
     spare = min(room, _BAR_MOST)
     return [
-        Column(item.title, item.width + spare, item.rank, item.cell, item.right)
-        if item.title == "progress" and spare >= _BAR_LEAST
-        else item
+        replace(item, width=item.width + spare) if item.title == "progress" and spare >= _BAR_LEAST else item
         for item in columns
     ]
 
 
-def heading(columns: list[Column]) -> Line:
-    """The line of titles."""
-    titles = (" " * GAP).join(
-        column(item.title, item.width, right=item.right)
-        if len(item.title) <= item.width
-        else column("done", item.width, right=True)
-        for item in columns
-    )
-    return ((" " * MARK + titles, "muted"),)
+def heading(columns: list[Column], sorted_by: str = "", *, reverse: bool = False) -> Line:
+    """The line of titles; the column that the table is sorted by has an arrow, down for the highest first."""
+    spans: list[Span] = [(" " * MARK, "muted")]
+    for number, item in enumerate(columns):
+        title = item.title if len(item.title) <= item.width else "done"
+        role = "muted"
+        if item.title == sorted_by:
+            title, role = ("▼" if reverse else "▲") + title[: item.width - 1], "accent"
+        right = item.right or title.endswith("done")
+        spans.append(((" " * GAP if number else "") + column(title, item.width, right=right), role))
+    return tuple(spans)
 
 
-def row(chunk: ChunkView, columns: list[Column], *, cursor: bool) -> Line:
-    """A chunk as a line; the cursor's one has a mark as well as another background."""
-    line: list[tuple[str, str]] = [("▸ " if cursor else "  ", "accent")]
+def column_at(columns: list[Column], x: int) -> Column | None:
+    """The column whose heading is at the cell `x`."""
+    start = MARK
+    for item in columns:
+        if start <= x < start + item.width + GAP:
+            return item
+        start += item.width + GAP
+    return None
+
+
+def row(chunk: ChunkView, columns: list[Column], *, cursor: bool, marked: bool = False) -> Line:
+    """A chunk as a line; the cursor's one and marked ones have a sign of their own as well as another background."""
+    line: list[Span] = [(("▸" if cursor else " ") + ("●" if marked else " "), "accent")]
     for number, item in enumerate(columns):
         if number:
             line.append((" " * GAP, "text"))

@@ -15,7 +15,7 @@ from operator import is_not
 from tui_runner.engine.chunk import ChunkState
 from tui_runner.engine.snapshot import ChunkView
 
-_GROUPS = (ChunkState.RUNNING, ChunkState.PAUSED, ChunkState.WAITING)
+GROUPS = (ChunkState.RUNNING, ChunkState.PAUSED, ChunkState.WAITING)
 """States in the order in which they are listed; all ended chunks come after them, the newest first."""
 
 
@@ -24,7 +24,7 @@ class ChunkOrder:
 
     def __init__(self) -> None:
         self._chunks: Sequence[ChunkView] = ()
-        self._open: dict[ChunkState, list[int]] = {state: [] for state in _GROUPS}
+        self._open: dict[ChunkState, list[int]] = {state: [] for state in GROUPS}
         # (when it was seen to have ended, number): ascending, shown from its end.
         self._ended: list[tuple[int, int]] = []
         self._ended_at: dict[int, int] = {}
@@ -60,7 +60,7 @@ class ChunkOrder:
         rest = row
         if rest < 0:
             raise IndexError(row)
-        for state in _GROUPS:
+        for state in GROUPS:
             group = self._open[state]
             if rest < len(group):
                 return self._chunks[group[rest]]
@@ -75,12 +75,16 @@ class ChunkOrder:
             return None
         state = _group(self._chunks[number].state)
         before = 0
-        for group in _GROUPS:
+        for group in GROUPS:
             if group is state:
                 return before + bisect_left(self._open[group], number)
             before += len(self._open[group])
         place = bisect_left(self._ended, (self._ended_at[number], number))
         return before + len(self._ended) - 1 - place
+
+    def numbers(self) -> list[int]:
+        """Every chunk, in its order."""
+        return [self.at(row).number for row in range(len(self))]
 
     def _leave(self, number: int, state: ChunkState) -> None:
         group = self._open.get(state)

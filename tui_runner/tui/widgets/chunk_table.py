@@ -9,12 +9,15 @@ from rich.segment import Segment
 from rich.style import Style
 from textual import events
 from textual.geometry import Region, Size
+from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from tui_runner.engine.chunk import ChunkState
 from tui_runner.engine.snapshot import ChunkView
 from tui_runner.tui.paint import ROLE_CLASSES, merged
-from tui_runner.tui.widgets.chunk_columns import Column, heading, layout, row
+from tui_runner.tui.widgets.chunk_columns import COLUMNS, MARK, Column, column_at, heading, layout, row
+from tui_runner.tui.widgets.chunk_listing import ChunkListing, usual
 from tui_runner.tui.widgets.chunk_order import ChunkOrder
 
 _HEADING = 1
@@ -22,17 +25,34 @@ _HEADING = 1
 
 
 class ChunkTable(ScrollView):
-    """A virtual table of chunks with a cursor.
+    """A virtual table of chunks with a cursor and marks.
 
     The cursor stays with its chunk when rows move. Until it is moved by hand, it keeps to the first row.
+
+    Attributes:
+        marked: numbers of the chunks that are marked.
+        sorted_by: title of the column that the table is sorted by; empty for the usual order.
+        highest_first: whether the highest comes first then.
+        only: the state to which the table is limited; None for none.
     """
+
+    class Opened(Message):
+        """A chunk is to be looked at."""
+
+    class Changed(Message):
+        """The order, the filter or the marks changed."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {*ROLE_CLASSES, "table--cursor"}
     can_focus = False
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self._order = ChunkOrder()
+        self._order: ChunkOrder | ChunkListing = ChunkOrder()
+        self._chunks: Sequence[ChunkView] = ()
+        self.marked: set[int] = set()
+        self.sorted_by = ""
+        self.highest_first = False
+        self.only: ChunkState | None = None
         self._columns: list[Column] = []
         self._cursor: int | None = None
         self._follows = True
@@ -45,6 +65,7 @@ class ChunkTable(ScrollView):
 
     def show(self, chunks: Sequence[ChunkView]) -> None:
         """Take the chunks of a new snapshot."""
+        self._chunks = chunks
         was_in_sight = self._cursor_in_sight()
         before = len(self._order)
         changed, moved = self._order.update(chunks)
@@ -59,6 +80,58 @@ class ChunkTable(ScrollView):
             return
         rows = (self._order.row_of(number) for number in changed)
         self._refresh_rows([place for place in rows if place is not None])
+
+    def rearrange(self, sorted_by: str = "", *, highest_first: bool = False, only: ChunkState | None = None) -> None:
+        """Sort by the column of this title (empty: the usual order), and list only chunks in one state, or all."""
+        self.sorted_by, self.highest_first, self.only = sorted_by, highest_first, only
+        key = next((item.key for item in COLUMNS if item.title == sorted_by), None)
+        if key is None and only is None:
+            self._order = ChunkOrder()
+        elif key is None:
+            self._order = ChunkListing(usual, state=only)
+        else:
+            self._order = ChunkListing(key, reverse=highest_first, state=only)
+        self._order.update(self._chunks)
+        self._cursor, self._follows = None, True
+        self.go_to(0)
+        self._fit()
+        self.refresh()
+        self.post_message(self.Changed())
+
+    def toggle_mark(self) -> None:
+        """Mark the chunk under the cursor, or take its mark away, and go to the next one."""
+        chunk = self.cursor_chunk
+        if chunk is None:
+            return
+        self.marked ^= {chunk.number}
+        self.post_message(self.Changed())
+        place = self._cursor_row
+        self.move(1)
+        if place is not None:
+            self._refresh_rows([place])
+        self.hold()
+
+    def mark_all(self) -> None:
+        """Mark every chunk that is listed; if all of them are, take the marks away."""
+        listed = set(self._order.numbers())
+        self.marked = set() if listed <= self.marked else self.marked | listed
+        self._marks_changed()
+
+    def clear_marks(self) -> None:
+        """Take every mark away."""
+        self.marked = set()
+        self._marks_changed()
+
+    def go_to_chunk(self, number: int) -> None:
+        """Put the cursor on a chunk, if it is listed."""
+        place = self._order.row_of(number)
+        if place is not None:
+            self.go_to(place)
+            self.hold()
+
+    def _marks_changed(self) -> None:
+        self.refresh()
+        self.post_message(self.Changed())
 
     def hold(self) -> None:
         """Keep the cursor with its chunk from now on: a command was given for it, another may follow."""
@@ -93,14 +166,15 @@ class ChunkTable(ScrollView):
         width = self.size.width
         base = self.rich_style
         if y < _HEADING:
-            return self._strip(heading(self._columns), width, base)
+            return self._strip(heading(self._columns, self.sorted_by, reverse=self.highest_first), width, base)
         place = self.scroll_offset.y + y - _HEADING
         if place >= len(self._order):
             return Strip.blank(width, base)
         chunk = self._order.at(place)
         cursor = chunk.number == self._cursor
         style = self.get_component_rich_style("table--cursor") if cursor else base
-        return self._strip(row(chunk, self._columns, cursor=cursor), width, style)
+        line = row(chunk, self._columns, cursor=cursor, marked=chunk.number in self.marked)
+        return self._strip(line, width, style)
 
     def on_resize(self) -> None:
         """Choose the columns anew."""
@@ -110,12 +184,23 @@ class ChunkTable(ScrollView):
         self.refresh()
 
     def on_click(self, event: events.Click) -> None:
-        """Put the cursor where the mouse is."""
+        """Put the cursor where the mouse is; at its left edge mark, with two clicks open, on a heading sort."""
+        if event.y < _HEADING:
+            column = column_at(self._columns, event.x)
+            if column is not None and column.key is not None:
+                again = column.title == self.sorted_by
+                highest_first = not self.highest_first if again else column.highest_first
+                self.rearrange(column.title, highest_first=highest_first, only=self.only)
+            return
         place = self.scroll_offset.y + event.y - _HEADING
-        if event.y < _HEADING or place >= len(self._order):
+        if place >= len(self._order):
             return
         self.go_to(place)
         self.hold()
+        if event.x < MARK:
+            self.toggle_mark()
+        elif event.chain > 1:
+            self.post_message(self.Opened())
 
     @property
     def _cursor_row(self) -> int | None:

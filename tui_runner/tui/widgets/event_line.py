@@ -25,10 +25,16 @@ class EventLine(SnapshotWidget):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._asked: tuple[str, ...] = ()
+        self._listing = ""
 
     def show_asked(self, asked: tuple[str, ...]) -> None:
         """Show commands that no snapshot has confirmed yet."""
         self._asked = asked
+        self.repaint()
+
+    def show_listing(self, text: str) -> None:
+        """Say which chunks are listed and marked, as long as that is not all and none."""
+        self._listing = text
         self.repaint()
 
     def lines(self, snapshot: Snapshot, width: int, height: int) -> list[Line]:
@@ -37,7 +43,7 @@ class EventLine(SnapshotWidget):
         news = self._news(snapshot)
         if height == 1:
             fresh = bool(snapshot.events) and snapshot.at - snapshot.events[-1].at <= _FRESH
-            lines = [news if self._asked or (news and fresh) or not trouble else trouble]
+            lines = [news if self._asked or self._listing or (news and fresh) or not trouble else trouble]
         else:
             lines = [line for line in (trouble, news) if line]
         return [fitted(line, width) for line in lines if line]
@@ -45,6 +51,8 @@ class EventLine(SnapshotWidget):
     def _news(self, snapshot: Snapshot) -> Line:
         if self._asked:
             return ((" … asked: " + " · ".join(self._asked), "accent"),)
+        if self._listing:
+            return ((f" {self._listing}  ", "accent"), ("(Esc clears)", "muted"))
         if not snapshot.events:
             return ()
         event = snapshot.events[-1]

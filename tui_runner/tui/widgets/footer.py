@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 
 from textual import events
 from textual.message import Message
 
-from tui_runner.tui.actions import ACTIONS, Action, Keys, shown_key
+from tui_runner.tui.actions import ACTIONS, DASHBOARD, Action, Keys, Place, shown_key
 from tui_runner.tui.paint import Line, PaintedWidget, Span
 
 _GAP = "  "
@@ -28,9 +28,9 @@ class _Entry:
         return len(self.keys) + 1 + len(self.label)
 
 
-def entries(keys: Keys, labels: Mapping[str, str], width: int) -> list[_Entry]:
+def entries(keys: Keys, labels: Mapping[str, str], width: int, places: Collection[Place] = DASHBOARD) -> list[_Entry]:
     """What fits into `width` cells, in the order of the actions; the highest ranks are left out first."""
-    named = [action for action in ACTIONS if action.footer is not None and keys[action.id]]
+    named = [action for action in ACTIONS if action.footer is not None and keys[action.id] and action.place in places]
     every = []
     for label, group in groupby(named, key=lambda action: labels.get(action.id, action.label)):
         if not label:
@@ -51,6 +51,7 @@ class KeyLine(PaintedWidget):
 
     Args:
         keys: the keys of every action.
+        places: those of the screen that it belongs to.
         id: of the widget.
     """
 
@@ -61,9 +62,10 @@ class KeyLine(PaintedWidget):
             super().__init__()
             self.action = action
 
-    def __init__(self, keys: Keys, *, id: str | None = None) -> None:
+    def __init__(self, keys: Keys, places: Collection[Place] = DASHBOARD, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._keys = keys
+        self._places = places
         self._labels: Mapping[str, str] = {}
 
     def relabel(self, labels: Mapping[str, str]) -> None:
@@ -75,14 +77,14 @@ class KeyLine(PaintedWidget):
     def paint(self, width: int, height: int) -> list[Line]:
         """One line of keys and labels."""
         spans: list[Span] = [(" ", "text")]
-        for entry in entries(self._keys, self._labels, width):
+        for entry in entries(self._keys, self._labels, width, self._places):
             spans += [(entry.keys, "key"), (f" {entry.label}{_GAP}", "muted")]
         return [tuple(spans)]
 
     def on_click(self, event: events.Click) -> None:
         """Carry out the action under the mouse; of two that share a label, the one whose half was hit."""
         start = 1
-        for entry in entries(self._keys, self._labels, self.size.width):
+        for entry in entries(self._keys, self._labels, self.size.width, self._places):
             if start <= event.x < start + entry.cells:
                 half = (event.x - start) * 2 // max(len(entry.keys), 1)
                 self.post_message(self.Chosen(entry.actions[min(half, len(entry.actions) - 1)]))

@@ -32,5 +32,6 @@ def memory(snapshot: Snapshot) -> Picture:
             Series("app", "chart-2", tuple((sample.at, float(sample.app_rss)) for sample in history)),
         ),
         end=history[-1].at if history else 0.0,
+        marks=snapshot.recycled,
         limit=None if limit is None else float(limit),
     )

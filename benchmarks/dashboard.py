@@ -1,0 +1,201 @@
+"""What the dashboard costs a run, what it sends to the terminal, and how soon it answers a key.
+
+Each run has 256 busy threads. The same run is made headless and with the dashboard in turn, on a pseudo-terminal of
+120×40; what counts is the ratio of the medians of the seconds between a run's start and end in its ledger. Then keys
+are pressed (`v`: marks a chunk) while a run goes on, once with threads that compute and once with threads that fetch
+through httpx, until the frame that shows the mark has come: median and 99th percentile.
+
+    python benchmarks/dashboard.py [ITEMS] [ROUNDS] [KEYS]
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import select
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from multiprocessing import Pipe, Process
+from multiprocessing.connection import Connection
+from pathlib import Path
+from statistics import median, quantiles
+
+from tui_runner.store.database import Database
+
+SIZE = (120, 40)
+SLOWER_BAR = 1.03
+KEY_BAR = 0.050
+BYTES_BAR = 40 << 10
+JOBS = Path(__file__).with_name("busy.py")
+
+
+class Terminal:
+    """A run with the dashboard on a pseudo-terminal, and every byte that it sends."""
+
+    def __init__(self, arguments: list[str]) -> None:
+        self._master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", SIZE[1], SIZE[0], 0, 0))
+        environ = {name: text for name, text in os.environ.items() if name not in ("COLUMNS", "LINES", "NO_COLOR")}
+        environ |= {"TERM": "xterm-256color", "COLORTERM": "truecolor"}
+        command = [sys.executable, "-m", "tui_runner", "run", *arguments, "--tui"]
+        self.process = subprocess.Popen(
+            command, stdin=slave, stdout=slave, stderr=slave, env=environ, start_new_session=True
+        )
+        os.close(slave)
+        self.output = bytearray()
+
+    def read(self, seconds: float) -> bool:
+        """Take what comes, waiting at most `seconds`; False when the program has ended."""
+        if not select.select([self._master], [], [], seconds)[0]:
+            return True
+        try:
+            self.output += os.read(self._master, 1 << 16)
+        except OSError:
+            return False
+        return True
+
+    def press(self, key: str) -> None:
+        """Press a key."""
+        os.write(self._master, key.encode())
+
+    def until(self, text: str, start: int = 0, patience: float = 60.0) -> float:
+        """Seconds until this text has come after the byte `start`."""
+        begun = time.perf_counter()
+        while text.encode() not in self.output[start:]:
+            if time.perf_counter() - begun > patience or not self.read(0.05):
+                raise SystemExit(f"no {text!r} on the screen")
+        return time.perf_counter() - begun
+
+    def kill(self) -> None:
+        """End it."""
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        os.close(self._master)
+
+
+def seconds_of_run(database: Path) -> float:
+    """From the start of the only run to its end."""
+    with Database.open(database, create=False) as opened:
+        row = opened.cursor().sql("SELECT epoch(ended_at) - epoch(started_at) FROM runner.runs").fetchall()[0]
+    return float(row[0])
+
+
+def arguments(folder: Path, items: int) -> list[str]:
+    """The command line of a run."""
+    return [f"{JOBS}:mixed", "--db", str(folder / "x.duckdb"), "--set", f"count={items}"]
+
+
+def headless(items: int) -> float:
+    """Seconds of a run without a screen."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        command = [sys.executable, "-m", "tui_runner", "run", *arguments(folder, items), "--headless", "--quiet"]
+        subprocess.run(command, check=True)
+        return seconds_of_run(folder / "x.duckdb")
+
+
+def with_dashboard(items: int) -> tuple[float, float]:
+    """Seconds of a run with the dashboard, and bytes per second that went to the terminal meanwhile."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        terminal = Terminal(arguments(folder, items))
+        terminal.until("RUNNING")
+        begun, before = time.perf_counter(), len(terminal.output)
+        terminal.until("FINISHED", patience=600)
+        rate = (len(terminal.output) - before) / (time.perf_counter() - begun)
+        terminal.press("q")
+        while terminal.read(1.0) and terminal.process.poll() is None:
+            pass
+        terminal.process.wait(30)
+        seconds = seconds_of_run(folder / "x.duckdb")
+        terminal.kill()
+        return seconds, rate
+
+
+def keys(job: str, count: int, *options: str) -> list[float]:
+    """Seconds from each key to the frame that shows what it did, while 256 threads are busy."""
+    with tempfile.TemporaryDirectory() as name:
+        database = str(Path(name) / "x.duckdb")
+        terminal = Terminal([f"{JOBS}:{job}", "--db", database, "--set", "count=10000000", *options])
+        try:
+            terminal.until("in flight ")
+            terminal.until("256/256")
+            taken = []
+            for number in range(1, count + 1):
+                # Not in step with the four looks a second at the run.
+                pause = time.perf_counter() + 0.05 + 0.17 * (number % 7) / 7
+                while time.perf_counter() < pause:
+                    terminal.read(max(pause - time.perf_counter(), 0.0))
+                start = len(terminal.output)
+                terminal.press("v")
+                # Only a key writes this; how many are marked depends on which chunk was under the cursor.
+                taken.append(terminal.until(" marked", start))
+            return taken
+        finally:
+            terminal.kill()
+
+
+class _Page(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        """Answer with a small page."""
+        body = b"x" * 2000
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 512
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing of connections that the killed run leaves."""
+
+
+def serve(port: Connection) -> None:
+    """Serve pages in this process until it is ended; its port is sent."""
+    server = _Server(("127.0.0.1", 0), _Page)
+    port.send(server.server_port)
+    server.serve_forever()
+
+
+def main() -> None:
+    """Print the figures."""
+    items = int(sys.argv[1]) if len(sys.argv) > 1 else 20_000
+    rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 5
+    presses = int(sys.argv[3]) if len(sys.argv) > 3 else 200
+    without, with_it, rates = [], [], []
+    for _ in range(rounds):
+        without.append(headless(items))
+        seconds, rate = with_dashboard(items)
+        with_it.append(seconds)
+        rates.append(rate)
+    ratio = median(with_it) / median(without)
+    print(f"{items:,} items: headless {median(without):.2f} s, dashboard {median(with_it):.2f} s")
+    print(f"ratio {ratio:.3f} (bar {SLOWER_BAR}); to the terminal {median(rates):,.0f} B/s (bar {BYTES_BAR:,})")
+    # In a process of its own: its threads must not delay the one that measures.
+    ours, its = Pipe()
+    Process(target=serve, args=(its,), daemon=True).start()
+    address = f"http://127.0.0.1:{ours.recv()}"
+    for job, options in (("mixed", ()), ("fetching", ("--set", f"address={address}"))):
+        taken = keys(job, presses, *options)
+        p99 = quantiles(taken, n=100)[98]
+        print(f"key to frame, {job}: median {median(taken):.4f} s, p99 {p99:.4f} s (bar {KEY_BAR})")
+
+
+if __name__ == "__main__":
+    main()

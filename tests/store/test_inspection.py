@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from tui_runner.store.database import Database
+from tui_runner.store.inspection import alike_errors, chunks_of_errors, error_examples, failed, slowest
+from tui_runner.store.migrations import ensure_ledger
+
+ITEMS = """INSERT INTO runner.items VALUES
+    (1, 0, 0, 'k0', 'ok', 1, 5, 0.5, now()), (1, 1, 0, 'k1', 'ok', 2, 5, 9.5, now()),
+    (1, 2, 0, 'k2', 'failed', 3, 0, 1.0, now()), (1, 3, 1, 'k3', 'timeout', 1, 0, 30.0, now()),
+    (2, 0, 0, 'k0', 'ok', 1, 5, 99.0, now())"""
+ERRORS = """INSERT INTO runner.errors VALUES
+    (1, 1, 0, 1, 'ReadTimeout', 'page 17 timed out', 'tb 1', '2026-01-01 10:00:00+00', false),
+    (1, 2, 0, 1, 'ReadTimeout', 'page 18 timed out', 'tb 2', '2026-01-01 10:00:01+00', false),
+    (1, 2, 0, 3, 'ReadTimeout', 'page 19 timed out', 'tb 3', '2026-01-01 10:00:09+00', true),
+    (1, 3, 1, 1, 'Timeout', 'took longer', NULL, '2026-01-01 10:00:05+00', true),
+    (2, 0, 0, 1, 'ReadTimeout', 'page 1 timed out', 'other run', '2026-01-01 10:00:05+00', true)"""
+
+
+@pytest.fixture
+def cursor(tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    database = Database.open(tmp_path / "x.duckdb")
+    cursor = database.cursor()
+    ensure_ledger(cursor, create=True)
+    cursor.execute(ITEMS)
+    cursor.execute(ERRORS)
+    yield cursor
+    database.close()
+
+
+def test_the_slowest_items_of_a_chunk_come_first(cursor: duckdb.DuckDBPyConnection) -> None:
+    assert [(item.item, item.seconds) for item in slowest(cursor, 1, 0)] == [(1, 9.5), (2, 1.0), (0, 0.5)]
+    assert [item.item for item in slowest(cursor, 1, 0, limit=1)] == [1]
+
+
+def test_failed_items_have_their_last_error(cursor: duckdb.DuckDBPyConnection) -> None:
+    (item,) = failed(cursor, 1, 0)
+    assert (item.item, item.state, item.attempts, item.error) == (2, "failed", 3, "ReadTimeout: page 19 timed out")
+    assert [item.error for item in failed(cursor, 1, 1)] == ["Timeout: took longer"]
+
+
+def test_errors_that_are_alike_are_one_group(cursor: duckdb.DuckDBPyConnection) -> None:
+    first, second = alike_errors(cursor, 1)
+    assert (first.type, first.message, first.count, first.items, first.chunks) == (
+        "ReadTimeout", "page N timed out", 3, 1, 1,
+    )  # fmt: skip
+    assert first.first_seen == datetime(2026, 1, 1, 10, 0, 0, tzinfo=UTC)
+    assert first.last_seen == datetime(2026, 1, 1, 10, 0, 9, tzinfo=UTC)
+    assert (second.type, second.count, second.items) == ("Timeout", 1, 1)
+
+
+def test_examples_are_the_newest_of_their_group(cursor: duckdb.DuckDBPyConnection) -> None:
+    examples = error_examples(cursor, 1, "ReadTimeout", "page N timed out")
+    assert [example.traceback for example in examples] == ["tb 3", "tb 2", "tb 1"]
+    assert examples[0].final and examples[0].attempt == 3
+    assert error_examples(cursor, 1, "Timeout", "took longer")[0].traceback == ""
+
+
+def test_only_chunks_whose_items_ended_so_are_named(cursor: duckdb.DuckDBPyConnection) -> None:
+    assert chunks_of_errors(cursor, 1, "ReadTimeout", "page N timed out") == [0]
+    assert chunks_of_errors(cursor, 1, "Timeout", "took longer") == [1]
+    assert chunks_of_errors(cursor, 1, "Timeout", "no such message") == []

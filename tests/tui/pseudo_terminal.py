@@ -1,0 +1,106 @@
+"""A program on a pseudo-terminal: what it wrote, and keys to press."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+_PATIENCE = 30.0
+_SEQUENCE = re.compile(rb"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\].*?(?:\x07|\x1b\\)|\x1b[=>()][0-9A-B]?", re.DOTALL)
+
+
+class PseudoTerminal:
+    """Runs `tui-runner` with a terminal of its own.
+
+    Args:
+        arguments: of the command line.
+        folder: where it runs.
+        size: columns and lines of the terminal.
+    """
+
+    def __init__(self, arguments: list[str], folder: Path, size: tuple[int, int] = (120, 40)) -> None:
+        self._master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
+        environ = os.environ | {
+            "TERM": "xterm-256color",
+            "COLORTERM": "truecolor",
+            "PYTHONPATH": str(Path(__file__).parents[2]),
+            "XDG_STATE_HOME": str(folder),
+        }
+        for name in ("NO_COLOR", "COLUMNS", "LINES", "SSH_CONNECTION"):
+            environ.pop(name, None)
+        self._output = bytearray()
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tui_runner", *arguments],
+            cwd=folder,
+            env=environ,
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            start_new_session=True,
+        )
+        os.close(slave)
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        while True:
+            try:
+                data = os.read(self._master, 65536)
+            except OSError:  # the other end is closed: how Linux says that nothing more comes
+                return
+            if not data:
+                return
+            self._output += data
+
+    @property
+    def output(self) -> bytes:
+        """Every byte so far."""
+        return bytes(self._output)
+
+    def text(self, since: int = 0) -> str:
+        """What was written from this byte on, without sequences; in the order written, not as it stands."""
+        return _SEQUENCE.sub(b"", self.output[since:]).decode(errors="replace")
+
+    def press(self, keys: str) -> int:
+        """Press keys; where the output stands now."""
+        place = len(self._output)
+        os.write(self._master, keys.encode())
+        return place
+
+    def shows(self, text: str, since: int = 0) -> None:
+        """Wait until this was written after the byte `since`."""
+        self.until(lambda: text in self.text(since), f"{text!r} on the screen")
+
+    def until(self, condition: Callable[[], object], what: str) -> None:
+        """Wait for something."""
+        end = time.monotonic() + _PATIENCE
+        while time.monotonic() < end:
+            if condition():
+                return
+            time.sleep(0.02)
+        raise AssertionError(f"no {what}; last output: {self.text()[-2000:]!r}")
+
+    def exit_code(self) -> int:
+        """Wait for the end."""
+        code = self.process.wait(_PATIENCE)
+        self._reader.join(_PATIENCE)
+        return code
+
+    def close(self) -> None:
+        """Kill what is left."""
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+        os.close(self._master)

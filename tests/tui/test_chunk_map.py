@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+from fake_run import FakeControl, busy, chunk
+from test_app import after, commands, screen_text, settled
+
+from tui_runner.engine.chunk import ChunkState
+from tui_runner.tui.app import RunnerApp
+from tui_runner.tui.screens.choose import Choose
+from tui_runner.tui.widgets.chunk_listing import HOLD, ChunkListing
+from tui_runner.tui.widgets.chunk_map import ChunkMap, chunks_a_cell
+from tui_runner.tui.widgets.chunk_table import ChunkTable
+
+
+def test_a_cell_stands_for_the_fewest_chunks_with_which_all_fit() -> None:
+    assert [chunks_a_cell(chunks, 100) for chunks in (0, 1, 100, 101, 200, 201, 501, 20_000)] == [
+        1, 1, 1, 2, 2, 5, 10, 200,
+    ]  # fmt: skip
+
+
+def test_a_sorted_list_holds_still_for_a_moment() -> None:
+    now = 0.0
+    listing = ChunkListing(lambda chunk: chunk.failed, reverse=True, clock=lambda: now)
+    chunks = [chunk(number, ChunkState.RUNNING, failed=number) for number in range(4)]
+    assert listing.update(tuple(chunks)) == ({0, 1, 2, 3}, True)
+    assert listing.numbers() == [3, 2, 1, 0]
+    chunks[0] = replace(chunks[0], failed=9)
+    now = HOLD / 2
+    assert listing.update(tuple(chunks)) == ({0}, False)
+    assert listing.numbers() == [3, 2, 1, 0] and listing.at(3).failed == 9
+    chunks[1] = replace(chunks[1], failed=5)
+    now = HOLD
+    assert listing.update(tuple(chunks)) == ({1}, True)
+    assert listing.numbers() == [0, 1, 3, 2] and listing.row_of(3) == 2
+
+
+def test_a_filtered_list_has_the_chunks_of_one_state_in_the_usual_order() -> None:
+    listing = ChunkListing(state=ChunkState.DONE)
+    listing.update(
+        tuple(chunk(n, ChunkState.DONE if n % 2 else ChunkState.RUNNING, started_at=float(n)) for n in range(6))
+    )
+    assert listing.numbers() == [5, 3, 1] and len(listing) == 3 and listing.row_of(2) is None
+
+
+async def test_s_sorts_by_a_column_and_again_turns_it_round() -> None:
+    async with RunnerApp(FakeControl(busy())).run_test(size=(120, 40)) as pilot:
+        app = await settled(pilot)
+        await pilot.press("s", "down", "down", "down", "down", "enter")  # chunk, progress, items/s, failed
+        await pilot.pause()
+        table = app.screen.query_one(ChunkTable)
+        assert table.cursor_chunk is not None and table.cursor_chunk.number == 40
+        assert "▼failed" in screen_text(app)
+        await pilot.press("s")
+        assert isinstance(app.screen, Choose)
+        await pilot.press("enter")
+        await pilot.pause()
+        assert "▲failed" in screen_text(app) and table.cursor_chunk.failed == 0
+        await pilot.press("escape")
+        await pilot.pause()
+        assert "▲" not in screen_text(app).split("progress")[1].split("\n")[0] and table.cursor_chunk.number == 76
+
+
+async def test_a_click_on_a_heading_sorts_and_a_click_at_the_edge_marks() -> None:
+    async with RunnerApp(FakeControl(busy())).run_test(size=(120, 40)) as pilot:
+        app = await settled(pilot)
+        table = app.screen.query_one(ChunkTable)
+        await pilot.click(ChunkTable, offset=(4, 0))
+        assert (table.sorted_by, table.highest_first) == ("chunk", False)
+        await pilot.click(ChunkTable, offset=(4, 0))
+        assert (table.sorted_by, table.highest_first) == ("chunk", True)
+        await pilot.click(ChunkTable, offset=(1, 2))
+        assert table.marked == {198}
+
+
+async def test_slash_lists_one_state_only() -> None:
+    async with RunnerApp(FakeControl(busy())).run_test(size=(120, 40)) as pilot:
+        app = await settled(pilot)
+        await pilot.press("slash", "end", "enter")
+        await pilot.pause()
+        shown = screen_text(app)
+        assert "00012" in shown and "00076" not in shown and "⊘ cancelled only" in shown
+        await pilot.press("escape")
+        await pilot.pause()
+        assert "00076" in screen_text(app)
+
+
+async def test_commands_go_to_the_marked_chunks() -> None:
+    assert await after("v", "v", "p") == [("pause_chunks", 76, 77)]
+    assert await after("j", "j", "v", "p") == [("resume_chunks", 78)]
+    assert await after("slash", "down", "down", "enter", "V", "x", "y") == [("cancel_chunks", 76, 77)]
+    assert await after("V", "V", "escape", "p") == [("pause_chunks", 76)]
+
+
+async def test_marks_are_shown_and_counted() -> None:
+    async with RunnerApp(FakeControl(busy())).run_test(size=(120, 40)) as pilot:
+        app = await settled(pilot)
+        await pilot.press("v", "v")
+        await pilot.pause()
+        shown = screen_text(app)
+        assert "●00076" in shown.replace(" ", "") and "2 marked" in shown and "p pause 2" in shown
+
+
+async def test_capital_r_asks_and_runs_everything_that_failed_again() -> None:
+    assert await after("R", "n") == []
+    assert await after("R", "y") == [("retry_chunks", 40, 75)]
+
+
+async def test_the_map_shows_every_chunk_and_takes_commands() -> None:
+    control = FakeControl(busy())
+    async with RunnerApp(control).run_test(size=(120, 40)) as pilot:
+        app = await settled(pilot)
+        await pilot.press("down", "m")
+        await pilot.pause()
+        shown = screen_text(app)
+        assert "121 waiting" in shown and "73 done" in shown and "00077 running" in shown
+        assert "■" * 12 + "⊘" + "■" * 27 + "▲" in shown
+        await pilot.press("right", "p", "left", "left", "p")
+        view = app.screen.query_one(ChunkMap)
+        assert view.cursor_chunk is not None and view.cursor_chunk.number == 76
+        await pilot.press("G")
+        assert view.cursor_chunk.number == 199
+        await pilot.press("home", "pagedown", "up", "down")
+        await pilot.click(ChunkMap, offset=(12, 1))
+        assert view.cursor_chunk.number == 12
+        await pilot.press("m")
+        await pilot.pause()
+        assert "▸ 00012" in screen_text(app)
+    assert commands(control) == [("resume_chunks", 78), ("pause_chunks", 76)]
+
+
+async def test_where_chunks_are_more_than_cells_the_most_urgent_state_is_shown() -> None:
+    chunks = [chunk(number, ChunkState.DONE) for number in range(20_000)]
+    chunks[7777] = chunk(7777, ChunkState.FAILED, failed=1)
+    control = FakeControl(replace(busy(), chunks=tuple(chunks)))
+    async with RunnerApp(control).run_test(size=(80, 24)) as pilot:
+        app = await settled(pilot)
+        await pilot.press("m")
+        await pilot.pause()
+        shown = screen_text(app)
+        assert "1 cell = 20 chunks" in shown or "1 cell = 50 chunks" in shown
+        assert shown.count("▲") >= 2  # the cell and the legend
+        chunks[100] = replace(chunks[100], state=ChunkState.RUNNING)
+        control.change(chunks=tuple(chunks))
+        await settled(pilot)
+        assert "▶" in screen_text(app).split("\n", 3)[3]
+
+
+async def test_twenty_thousand_chunks_are_sorted_and_mapped_without_a_visible_delay() -> None:
+    chunks = [chunk(number, ChunkState.DONE, elapsed=float(number % 97)) for number in range(20_000)]
+    control = FakeControl(replace(busy(), chunks=tuple(chunks)))
+    async with RunnerApp(control).run_test(size=(120, 40)) as pilot:
+        app = await settled(pilot)
+        table, view = app.screen.query_one(ChunkTable), app.screen.query_one(ChunkMap)
+
+        def best(work: object) -> float:
+            times = []
+            for _ in range(5):
+                begun = time.perf_counter()
+                work()  # type: ignore[operator]
+                times.append(time.perf_counter() - begun)
+            return min(times)
+
+        whole = best(lambda: table.rearrange("elapsed", highest_first=True))
+        view.show(control.current.chunks)
+        chunks[5] = replace(chunks[5], state=ChunkState.FAILED)
+        other = tuple(chunks)
+        update = best(lambda: (view.show(other), view.show(control.current.chunks)))
+        # Ratios hold on a slow machine too: both are to cost no more than sorting the chunks plainly a few times.
+        plain = best(lambda: sorted(chunks, key=lambda each: (each.state, -each.elapsed, each.number)))
+        assert whole < 8 * plain and update < 8 * plain

@@ -1,0 +1,147 @@
+"""The end of a run, the window's title, and settings that are changed while it goes on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from fake_run import FakeControl, busy
+from test_app import HOSTILE, after, screen_text, settled
+
+from tui_runner.engine.chunk import RunState
+from tui_runner.tui import attention
+from tui_runner.tui.app import RunnerApp
+from tui_runner.tui.screens.live_settings import LiveSettings
+from tui_runner.tui.widgets.chart import MARK, drawn
+from tui_runner.tui.widgets.graphs import memory
+
+
+def listening(control: FakeControl, **options: bool) -> tuple[RunnerApp, list[str]]:
+    """An application, and what it sends to the terminal besides the screen."""
+    app = RunnerApp(control, **options)
+    sent: list[str] = []
+    app.write_out = sent.append  # type: ignore[method-assign]
+    return app, sent
+
+
+async def test_a_run_that_ended_is_summed_up() -> None:
+    control = FakeControl(busy())
+    async with RunnerApp(control).run_test(size=(120, 40)) as pilot:
+        app = await settled(pilot)
+        assert "tui-runner open" not in screen_text(app)
+        control.change(state=RunState.FINISHED, items_done=99_988, in_flight=0)
+        await settled(pilot)
+        shown = screen_text(app)
+        for part in (
+            "✔ finished after 00:12:41",
+            "99,988 done, 12 failed",
+            "286,000,000 in table books, file 2.3 GB",
+            "131 items/s",
+            "9 × ReadTimeout: timed out",
+            "tui-runner open /data/scrape/books.duckdb",
+            "tui-runner retry /data/scrape/books.duckdb",
+            "00076",
+        ):
+            assert part in shown, part
+
+
+async def test_a_stopped_run_is_to_be_resumed_and_names_are_quoted_for_the_shell() -> None:
+    stopped = replace(busy(), state=RunState.STOPPED, database="/tmp/my data.duckdb", reason="stopped on request")
+    async with RunnerApp(FakeControl(stopped)).run_test(size=(120, 40)) as pilot:
+        shown = screen_text(await settled(pilot))
+    assert "tui-runner resume '/tmp/my data.duckdb'" in shown
+    assert "stopped on request" in shown and "retry '" not in shown
+
+
+@pytest.mark.parametrize("size", [(40, 12), (80, 24), (20, 5)])
+async def test_the_summary_leaves_room_for_the_table(size: tuple[int, int]) -> None:
+    async with RunnerApp(FakeControl(replace(busy(), state=RunState.FINISHED))).run_test(size=size) as pilot:
+        app = await settled(pilot)
+        await pilot.resize_terminal(size[0] + 1, size[1])
+        await pilot.pause()
+        if size[1] > 10:
+            assert ("after 00:12:41" in screen_text(app) and "▸ 00078" in screen_text(app)) or "▸" in screen_text(app)
+
+
+async def test_the_title_follows_the_run_and_is_given_back() -> None:
+    control = FakeControl(busy())
+    app, sent = listening(control)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        assert sent == [attention.KEEP_TITLE + "\x1b]2;38 % books\x1b\\"]
+        control.change(at=770.0)
+        await settled(pilot)
+        assert len(sent) == 1
+        control.change(state=RunState.PAUSED)
+        await settled(pilot)
+        assert sent[1:] == ["\x1b]2;paused books\x1b\\"]
+    assert sent[-1] == attention.RESTORE_TITLE
+
+
+@pytest.mark.parametrize(
+    ("focus", "wanted", "rings"), [(True, True, False), (False, True, True), (False, False, False)]
+)
+async def test_the_terminal_rings_only_when_nobody_looks(focus: bool, wanted: bool, rings: int) -> None:
+    control = FakeControl(busy())
+    app, sent = listening(control, notify=wanted)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        app.app_focus = focus
+        control.change(state=RunState.FINISHED)
+        await settled(pilot)
+        control.change(at=999.0)
+        await settled(pilot)
+    assert sum(attention.BELL in sequence for sequence in sent) == rings
+
+
+def test_each_terminal_gets_the_notification_it_knows() -> None:
+    assert attention.notification("a;b", {"TERM": "xterm-256color"}) == "\a"
+    assert attention.notification("a;b", {"TERM": "foot"}) == "\a\x1b]777;notify;tui-runner;a,b\x1b\\"
+    assert attention.notification("x", {"TERM_PROGRAM": "iTerm.app", "TERM": "xterm"}) == "\a\x1b]9;x\x1b\\"
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+def test_no_job_gets_a_sequence_into_the_title(text: str) -> None:
+    for state in (RunState.RUNNING, RunState.FINISHED):
+        snapshot = replace(busy(), job=text, state=state)
+        for shown in (attention.title(snapshot), attention.ended_text(snapshot)):
+            assert not set(shown) & set("\x1b\x07\x9b\x9c\n\r\x00\u202e\ud800") and len(shown) < 160
+
+
+async def test_settings_are_typed_checked_and_asked_for() -> None:
+    control = FakeControl(replace(busy(), open_chunks=4, rate=None))
+    async with RunnerApp(control).run_test(size=(120, 40)) as pilot:
+        app = await settled(pilot)
+        await pilot.press("comma", *"zero")
+        assert isinstance(app.screen, LiveSettings)
+        await pilot.press("enter")
+        assert isinstance(app.screen, LiveSettings) and "whole number" in screen_text(app)
+        await pilot.press("home", "ctrl+k", *"128", "tab", *"9", "down", *"2.5", "enter")
+        await pilot.pause()
+        assert "asked: threads: 128 · open chunks: 9 · rate: 2.5" in screen_text(app)
+        control.change(threads=128, open_chunks=9, rate=2.5)
+        await settled(pilot)
+        assert "asked" not in screen_text(app)
+    assert control.commands[1:] == [("set_threads", 128), ("set_open_chunks", 9), ("set_rate", 2.5)]
+
+
+async def test_settings_left_as_they_are_change_nothing() -> None:
+    assert await after("comma", "enter", "comma", "escape") == []
+    assert await after("comma", "2", "escape") == []
+    ended = FakeControl(replace(busy(), state=RunState.FINISHED))
+    assert await after("comma", "2", "enter", control=ended) == []
+
+
+async def test_a_rate_can_be_taken_away() -> None:
+    control = FakeControl(replace(busy(), rate=5.0))
+    assert await after("comma", "tab", "tab", *"none", "enter", control=control) == [("set_rate", None)]
+
+
+def test_recycled_workers_are_marked_in_the_memory_graph() -> None:
+    snapshot = busy()
+    unit = str
+    assert not any(MARK in text for line in drawn(memory(snapshot), 60, 10, unit) for text, _ in line)
+    at = snapshot.history[-1].at - 60
+    lines = drawn(memory(replace(snapshot, recycled=(at, at - 10_000))), 60, 10, unit)
+    columns = {"".join(text for text, _ in line).index(MARK) for line in lines if any(MARK in text for text, _ in line)}
+    assert len(columns) == 1

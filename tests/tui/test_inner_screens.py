@@ -1,0 +1,236 @@
+"""The screens beside the dashboard: a chunk, errors, the log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from fake_run import FakeControl, busy
+from test_app import HOSTILE, commands, screen_text, settled
+from textual.pilot import Pilot
+
+from tui_runner.engine.snapshot import InFlight, LogLine, WorkerView
+from tui_runner.store.database import Database
+from tui_runner.store.migrations import ensure_ledger
+from tui_runner.tui.app import RunnerApp
+from tui_runner.tui.screens.chunk_detail import ChunkDetail
+from tui_runner.tui.screens.dashboard import Dashboard
+from tui_runner.tui.screens.errors import Errors
+from tui_runner.tui.screens.log import KEPT, Log
+from tui_runner.tui.screens.reader import Reader, wrapped
+
+
+@pytest.fixture
+def control(tmp_path: Path) -> Iterator[FakeControl]:
+    control = FakeControl(
+        replace(
+            busy(),
+            worker_views=(WorkerView(1, 4321, 32, 32, 214_000_000),),
+            log=tuple(LogLine(1000.0 + n, "INFO", f"page {n}", 76, 38_000 + n, 1) for n in range(50)),
+            log_lines=50,
+            log_file="/data/scrape/books.duckdb.log",
+        )
+    )
+    database = Database.open(tmp_path / "x.duckdb")
+    cursor = database.cursor()
+    ensure_ledger(cursor, create=True)
+    cursor.execute(
+        """INSERT INTO runner.items VALUES (3, 38001, 76, 'a', 'ok', 2, 900, 12.5, now()),
+            (3, 38002, 76, 'b', 'failed', 3, 0, 4.5, now())"""
+    )
+    cursor.execute(
+        """INSERT INTO runner.errors
+            SELECT 3, 38002, 76, n, 'ReadTimeout', 'page ' || n || ' timed out',
+                'Traceback (most recent call last):' || chr(10) || '  File "books.py", line 9' || chr(10)
+                || 'ReadTimeout: page ' || n, now(), n = 3 FROM range(1, 4) t(n)
+            UNION ALL SELECT 3, 20001, 40, 1, 'ValueError', 'no table', 'Traceback', now(), true"""
+    )
+    database.close_cursor(cursor)
+    control.database = database
+    yield control
+    database.close()
+
+
+async def read(pilot: Pilot[None]) -> RunnerApp:
+    """Wait for what is read from the ledger in threads."""
+    app = await settled(pilot)
+    for worker in list(app.workers):
+        if worker.name != "run":
+            await worker.wait()
+    await pilot.pause()
+    for worker in list(app.workers):
+        if worker.name != "run":
+            await worker.wait()
+    await pilot.pause()
+    return app
+
+
+async def test_enter_opens_the_chunk_with_its_items_and_worker(control: FakeControl) -> None:
+    async with RunnerApp(control).run_test(size=(120, 40)) as pilot:
+        await settled(pilot)
+        await pilot.press("enter")
+        app = await read(pilot)
+        assert isinstance(app.screen, ChunkDetail)
+        shown = screen_text(app)
+        for part in (
+            "chunk 00076 of books",
+            "worker 1  pid 4321  214 MB",
+            "items 38,000–38,499",
+            "in flight: 40",
+            "https://books.example/page-38017.html",
+            "and 38 that began later",
+            "ReadTimeout: page 3 timed out",
+            "12 s",
+        ):
+            assert part in shown, part
+        assert shown.index("38017") < shown.index("38050")
+        await pilot.press("p", "j", "G", "c", "escape")
+        assert isinstance(app.screen, Dashboard)
+    assert commands(control) == [("pause_chunks", 76)]
+
+
+async def test_errors_are_grouped_and_an_example_can_be_read_and_copied(control: FakeControl) -> None:
+    async with RunnerApp(control).run_test(size=(120, 40)) as pilot:
+        await settled(pilot)
+        await pilot.press("e")
+        app = await read(pilot)
+        assert isinstance(app.screen, Errors)
+        shown = screen_text(app)
+        assert "4 errors in 2 groups" in shown and "75 %" in shown and "ReadTimeout: page N timed out" in shown
+        assert 'File "books.py", line 9' in shown and "1 of 3" in shown
+        await pilot.press("right")
+        assert "2 of 3" in screen_text(app)
+        await pilot.press("left", "c")
+        await pilot.pause()
+        assert "ReadTimeout: page" in app.clipboard
+        await pilot.press("enter")
+        await pilot.pause()
+        assert isinstance(app.screen, Reader)
+        await pilot.press("j", "c", "escape", "down")
+        await read(pilot)
+        assert "item 20001" in screen_text(app)
+
+
+async def test_a_group_can_be_run_again(control: FakeControl) -> None:
+    async with RunnerApp(control).run_test(size=(120, 40)) as pilot:
+        await settled(pilot)
+        await pilot.press("e")
+        app = await read(pilot)
+        await pilot.press("down")
+        await read(pilot)
+        await pilot.press("r")
+        await read(pilot)
+        assert "6 failed items of chunk 00040" in " ".join(screen_text(app).split())
+        await pilot.press("y")
+        await pilot.pause()
+    assert commands(control) == [("retry_chunks", 40)]
+
+
+async def test_the_log_follows_scrolls_back_and_searches(control: FakeControl) -> None:
+    async with RunnerApp(control).run_test(size=(100, 24)) as pilot:
+        await settled(pilot)
+        await pilot.press("l")
+        app = await settled(pilot)
+        assert isinstance(app.screen, Log)
+        shown = screen_text(app)
+        assert "page 49" in shown and "page 0 " not in shown and "following" in shown and "76/38049" in shown
+        assert "books.duckdb.log" in shown
+        lines = control.current.log
+        control.change(log=(*lines[1:], LogLine(2000.0, "ERROR", "the newest")), log_lines=51)
+        await settled(pilot)
+        assert "the newest" in screen_text(app)
+        await pilot.press("pageup", "pageup")
+        await pilot.pause()
+        assert "scrolled back" in screen_text(app) and "the newest" not in screen_text(app)
+        control.change(log=(*control.current.log[1:], LogLine(2001.0, "INFO", "even newer")), log_lines=52)
+        await settled(pilot)
+        assert "even newer" not in screen_text(app)
+        await pilot.press("G")
+        await pilot.pause()
+        assert "even newer" in screen_text(app) and "following" in screen_text(app)
+        await pilot.press("slash", *"page 3", "enter")
+        await pilot.pause()
+        assert "▸" in next(line for line in screen_text(app).split("\n") if "page 39" in line)
+        await pilot.press("N")
+        assert "▸" in next(line for line in screen_text(app).split("\n") if "page 38" in line)
+        await pilot.press("n", "c")
+        assert app.clipboard == "page 39"
+
+
+async def test_the_log_lists_a_level_and_above(control: FakeControl) -> None:
+    control.change(
+        log=(*control.current.log, LogLine(1.0, "ERROR", "bad"), LogLine(1.0, "WARNING", "hm")), log_lines=52
+    )
+    async with RunnerApp(control).run_test(size=(100, 24)) as pilot:
+        await settled(pilot)
+        await pilot.press("l", "v", "down", "down", "enter")
+        app = await settled(pilot)
+        shown = screen_text(app)
+        assert "WARNING and above" in shown and "bad" in shown and "hm" in shown and "page 49" not in shown
+
+
+async def test_the_log_in_memory_is_bounded(control: FakeControl) -> None:
+    async with RunnerApp(control).run_test(size=(100, 24)) as pilot:
+        await settled(pilot)
+        await pilot.press("l")
+        app = await settled(pilot)
+        for start in range(0, 3 * KEPT, KEPT):
+            lines = tuple(LogLine(0.0, "INFO", f"n{number}") for number in range(start, start + KEPT))
+            control.change(log=lines, log_lines=50 + start + KEPT)
+            app.look()
+        await pilot.pause()
+        screen = app.screen
+        assert isinstance(screen, Log)
+        assert len(screen._kept) == KEPT and f"n{3 * KEPT - 1}" in screen_text(app)
+
+
+async def test_screens_take_each_others_place_and_q_goes_back(control: FakeControl) -> None:
+    async with RunnerApp(control).run_test(size=(100, 24)) as pilot:
+        app = await settled(pilot)
+        await pilot.press("enter", "e", "l", "e")
+        await pilot.pause()
+        assert isinstance(app.screen, Errors) and len(app.screen_stack) == 2
+        await pilot.press("q")
+        assert isinstance(app.screen, Dashboard)
+        await pilot.press("l", "ctrl+c", "ctrl+c")
+        await pilot.pause()
+    assert commands(control) == [("stop",)]
+
+
+@pytest.mark.parametrize("size", [(1, 1), (20, 5), (40, 12), (200, 60)])
+async def test_any_size_is_survived(control: FakeControl, size: tuple[int, int]) -> None:
+    async with RunnerApp(control).run_test(size=size) as pilot:
+        await settled(pilot)
+        for keys in (["enter"], ["e"], ["l"], ["escape", "m"], ["s"]):
+            await pilot.press(*keys)
+            await read(pilot)
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+async def test_hostile_text_is_shown_and_not_obeyed(control: FakeControl, text: str) -> None:
+    assert control.database is not None
+    storable = text.encode("utf-8", "backslashreplace").decode()
+    cursor = control.database.cursor()
+    cursor.execute("UPDATE runner.errors SET type = ?, message = ?, traceback = ?", [storable] * 3)
+    control.database.close_cursor(cursor)
+    control.change(
+        job=text,
+        log=(LogLine(0.0, text, text, 1, 2),),
+        log_file=text,
+        log_lines=1,
+        oldest=(InFlight(76, 1, text, 1, 1.0),),
+    )
+    async with RunnerApp(control).run_test(size=(80, 24)) as pilot:
+        app = await settled(pilot)
+        for keys in (["enter"], ["e"], ["enter"], ["escape", "l"]):
+            await pilot.press(*keys)
+            await read(pilot)
+            frame = screen_text(app)
+            assert not set(frame) & set("\x1b\x9b\x07\x00\x7f\r\u202e\u2066\u200f\u2028\ud800\udfff")
+            assert all(len(line) <= 90 for line in frame.split("\n"))
+
+
+def test_wrapping_keeps_blanks_at_the_beginning_of_lines() -> None:
+    assert wrapped("a\n  b\n\ncc dd", 4) == ["a", "  b", "", "cc ", "dd"]

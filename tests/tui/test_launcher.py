@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_app import screen_text
+from textual.pilot import Pilot
+from textual.widgets import Input
+
+from tui_runner.request import RunRequest
+from tui_runner.tui.finding import FoundJob, FoundRun, find_jobs, find_runs, jobs_in
+from tui_runner.tui.launcher import Launcher
+from tui_runner.tui.screens.reader import Reader
+from tui_runner.tui.state import State, state_file
+from tui_runner.tui.widgets.job_form import JobForm
+from tui_runner.tui.widgets.rows import Rows
+
+JOB = '''
+from tui_runner import job
+
+@job(threads=3)
+def pages(page: int, *, base: str, depth: int = 2):
+    """Fetch pages.
+
+    Args:
+        base: where to begin
+    """
+    return {"page": page, "address": f"{base}/{page}", "depth": depth}
+
+@pages.items
+def items(*, last: int = 5):
+    return range(last)
+'''
+
+
+@pytest.fixture
+def environ(tmp_path: Path) -> dict[str, str]:
+    return {"XDG_STATE_HOME": str(tmp_path / "state"), "XDG_CONFIG_HOME": str(tmp_path / "config")}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "here"
+    folder.mkdir()
+    (folder / "scrape.py").write_text(JOB)
+    (folder / "broken.py").write_text("from tui_runner import job\n@job\ndef oops(:\n")
+    (folder / "other.py").write_text("raise SystemExit('never executed')\n")
+    return folder
+
+
+async def ready(pilot: Pilot[Any]) -> Launcher:
+    app = pilot.app
+    assert isinstance(app, Launcher)
+    for _ in range(3):
+        await app.workers.wait_for_complete()
+        await pilot.pause()
+    return app
+
+
+def test_jobs_are_found_without_being_executed(folder: Path) -> None:
+    found = find_jobs(folder, ["/elsewhere/old.py:job", f"{folder}/scrape.py:pages"])
+    here = [job for job in found if job.group == "in this folder"]
+    assert [(job.name, job.doc) for job in here] == [("broken.py", ""), ("pages", "Fetch pages.")]
+    assert here[0].error.startswith("line 3:") and here[1].job == f"{folder}/scrape.py:pages"
+    assert {"flaky", "tables"} <= {job.name for job in found if job.group == "samples"}
+    assert [job.job for job in found if job.group == "recent"] == ["/elsewhere/old.py:job"]
+
+
+@pytest.mark.parametrize("source", [b"tui_runner\x00", b"# tui_runner \xff\xfe", b"tui_runner" + b"(" * 5000])
+def test_files_that_are_no_python_do_no_harm(tmp_path: Path, source: bytes) -> None:
+    path = tmp_path / "x.py"
+    path.write_bytes(source)
+    assert all(isinstance(job, FoundJob) and job.error for job in jobs_in(path, "here"))
+
+
+def test_unfinished_runs_of_databases_are_found(
+    new_run: Callable[..., Any], job_file: Callable[[str], str], tmp_path: Path
+) -> None:
+    job = job_file(JOB)
+    new_run(job, params={"base": "x"}, database=tmp_path / "a.duckdb", backend="inline").start().finish()
+    run = new_run(job, params={"base": "x"}, database=tmp_path / "a.duckdb", backend="inline", new=True)
+    run.runner.close()
+    (tmp_path / "no.duckdb").write_text("not one at all")
+    found = {(run.database.name, run.summary.record.run_id if run.summary else 0): run for run in find_runs(tmp_path)}
+    assert set(found) == {("a.duckdb", 2), ("no.duckdb", 0)}
+    assert found["a.duckdb", 2].unfinished and "is not a DuckDB database" in found["no.duckdb", 0].error
+
+
+async def test_a_job_is_chosen_its_form_filled_and_started(folder: Path, environ: dict[str, str]) -> None:
+    app = Launcher(folder, environ)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await ready(pilot)
+        shown = screen_text(app)
+        assert "⚠ broken.py" in shown and "pages" in shown and "flaky" in shown
+        assert "cannot be loaded: line 3" in " ".join(shown.split())
+        await pilot.press("down", "enter")
+        await ready(pilot)
+        shown = screen_text(app)
+        assert "where to begin, needed" in shown and "int, 2" in shown
+        await pilot.press("enter")
+        await ready(pilot)
+        assert "this is needed" in screen_text(app)
+        await pilot.press(*"http:x", "tab", *"two")
+        await ready(pilot)
+        assert "'two' is not a whole number" in screen_text(app) and "this is needed" not in screen_text(app)
+        await pilot.press("enter")
+        assert app.return_value is None
+        await pilot.press("home", "ctrl+k", *"7", "enter")
+        await pilot.pause()
+    result = app.return_value
+    assert isinstance(result, RunRequest)
+    assert result.job == f"{folder}/scrape.py:pages" and result.params == {"base": "http:x", "depth": "7"}
+    assert State(state_file(environ)).recent == [result.job]
+
+
+async def test_the_input_is_previewed(folder: Path, environ: dict[str, str]) -> None:
+    app = Launcher(folder, environ)
+    async with app.run_test(size=(120, 50)) as pilot:
+        await ready(pilot)
+        await pilot.press("down", "enter")
+        await ready(pilot)
+        app.query_one(".n0", Input).value = "x"
+        await asyncio.wait_for(ready(pilot), 10)
+        assert "first items" in screen_text(app) and "  4" in screen_text(app)
+        source = next(line for line in app.query(Input) if "its own items" in line.placeholder)
+        source.value = "range:10:20"
+        await ready(pilot)
+        assert "  14" in screen_text(app)
+        source.value = "nowhere.csv"
+        await ready(pilot)
+        assert "items: " in screen_text(app)
+
+
+async def test_the_first_items_can_be_tried(folder: Path, environ: dict[str, str]) -> None:
+    app = Launcher(folder, environ)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await ready(pilot)
+        await pilot.press("down", "enter")
+        await ready(pilot)
+        await pilot.press(*"b", "ctrl+t")
+        await ready(pilot)
+        assert isinstance(app.screen, Reader)
+        shown = screen_text(app)
+        assert "address: string" in shown and "b/2" in shown and "b/3" not in shown
+        await pilot.press("escape", "escape")
+        await ready(pilot)
+        assert app.query_one(JobForm).job is None
+    assert not [entry for entry in os.scandir(folder) if entry.name.endswith(".duckdb")]
+
+
+async def test_a_run_is_resumed_or_its_database_opened(
+    folder: Path, environ: dict[str, str], new_run: Callable[..., Any]
+) -> None:
+    new_run(f"{folder}/scrape.py", params={"base": "x"}, database=folder / "a.duckdb").runner.close()
+    results = []
+    for key in ("r", "enter", "o"):
+        app = Launcher(folder, environ)
+        async with app.run_test(size=(120, 40)) as pilot:
+            await ready(pilot)
+            rows: Rows[Any] = app.query_one(Rows)
+            rows.go_to_end()
+            await ready(pilot)
+            assert "a.duckdb: run 1 of pages" in screen_text(app) and "0 of 5 items done" in screen_text(app)
+            await pilot.press(key)
+            await pilot.pause()
+        results.append(app.return_value)
+    assert [type(result) for result in results[:2]] == [RunRequest, RunRequest]
+    assert results[0].run_id == 1 and results[2] == folder / "a.duckdb"
+
+
+async def test_a_job_that_does_not_load_is_said_to_be_so(folder: Path, environ: dict[str, str]) -> None:
+    (folder / "scrape.py").write_text("raise ValueError('\\x1b[2Jboo')\n" + JOB)
+    app = Launcher(folder, environ)
+    async with app.run_test(size=(120, 40), notifications=True) as pilot:
+        await ready(pilot)
+        await pilot.press("down", "enter")
+        await ready(pilot)
+        assert "boo" in screen_text(app) and "\x1b" not in screen_text(app)
+        await pilot.press("q")
+    assert app.return_value is None
+
+
+@pytest.mark.parametrize("size", [(1, 1), (40, 12), (80, 24), (300, 90)])
+async def test_any_size_is_survived(folder: Path, environ: dict[str, str], size: tuple[int, int]) -> None:
+    app = Launcher(folder, environ)
+    async with app.run_test(size=size) as pilot:
+        await ready(pilot)
+        await pilot.press("down", "enter")
+        await ready(pilot)
+        if size == (40, 12):
+            assert "base" in screen_text(app)
+
+
+async def test_hostile_names_and_files_are_shown_and_not_obeyed(folder: Path, environ: dict[str, str]) -> None:
+    bad = "\x1b]52;c;aGk=\x07\u202e[/a]"
+    (folder / f"{bad.replace('/', '')}.py").write_text("import tui_runner\nx = (\n")
+    (folder / f"{bad.replace('/', '')}.duckdb").write_text("x" * 100)
+    app = Launcher(folder, environ)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await ready(pilot)
+        for row in range(len(app.query_one(Rows).rows)):
+            app.query_one(Rows).go_to(row)
+            await pilot.pause()
+            assert not set(screen_text(app)) & set("\x1b\x07\u202e")
+
+
+def test_found_runs_without_a_summary_cannot_go_on(tmp_path: Path) -> None:
+    assert not FoundRun(tmp_path, None, "in use").unfinished

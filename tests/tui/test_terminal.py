@@ -1,0 +1,159 @@
+"""The real thing: the program in a terminal, with real workers and a real database."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pseudo_terminal import PseudoTerminal
+
+JOB = """
+    import os, time
+    from tui_runner import job
+
+    @job(chunk_size=20, threads=4, open_chunks=2)
+    def work(n: int):
+        time.sleep(0.02)
+        with open("done", "a") as file:
+            file.write("x")
+        return {"n": n}
+
+    @work.items
+    def items():
+        return range(50_000)
+"""
+
+HOSTILE = "EVIL\x1b]52;c;aGFja2Vk\x07\x1b[31;5m\x1b[2J\u009b2J\u202e\x1b]0;owned\x1b\\[/a][@click=app.quit]x[/]\x00\x7f"
+
+
+@pytest.fixture
+def terminal(tmp_path: Path) -> Iterator[Callable[..., PseudoTerminal]]:
+    """Starts the program in a folder with a job `work.py`."""
+    opened: list[PseudoTerminal] = []
+
+    def start(*arguments: str, source: str = JOB, size: tuple[int, int] = (120, 40)) -> PseudoTerminal:
+        (tmp_path / "work.py").write_text(textwrap.dedent(source), encoding="utf-8")
+        opened.append(PseudoTerminal(list(arguments), tmp_path, size))
+        return opened[-1]
+
+    yield start
+    for each in opened:
+        each.close()
+
+
+def test_a_run_is_paused_resumed_tuned_and_drained(
+    terminal: Callable[..., PseudoTerminal], tmp_path: Path, rows: Callable[..., list[tuple[Any, ...]]]
+) -> None:
+    def done() -> int:
+        path = tmp_path / "done"
+        return path.stat().st_size if path.exists() else 0
+
+    screen = terminal("run", "work.py", "--tui", "--db", "x.duckdb")
+    screen.shows("RUNNING")
+    screen.until(lambda: done() > 20, "items")
+    place = screen.press(" ")
+    screen.shows("PAUSED", place)
+    screen.shows("0/4", place)
+    before = done()
+    time.sleep(1.0)  # the claim is that nothing happens in this time
+    assert done() == before
+    place = screen.press(" ")
+    screen.shows("RUNNING", place)
+    screen.until(lambda: done() > before + 20, "items after the pause")
+    place = screen.press("+")
+    screen.shows("threads: 5", place)
+    place = screen.press(",")
+    screen.shows("Change while it runs", place)
+    place = screen.press("9\r")
+    screen.shows("threads: 9", place)
+    place = screen.press("l")
+    screen.shows("log of work", place)
+    screen.press("q")
+    place = screen.press("q")
+    screen.shows("Drain and stop", place)
+    screen.press("y")
+    assert screen.exit_code() == 3
+    recorded = rows("SELECT count(*) FROM runner.items WHERE state = 'ok'")[0][0]
+    assert recorded == rows("SELECT count(DISTINCT _item) FROM work")[0][0] == done()
+    assert rows("SELECT state FROM runner.runs") == [("stopped",)]
+
+
+def test_a_run_that_ends_is_summed_up_and_says_how_in_its_exit_code(terminal: Callable[..., PseudoTerminal]) -> None:
+    failing = JOB.replace('return {"n": n}', "assert n % 10").replace("50_000", "40")
+    screen = terminal("run", "work.py", "--tui", "--retries", "0", source=failing, size=(80, 24))
+    screen.shows("finished after")
+    screen.shows("tui-runner retry")
+    place = screen.press("e")
+    screen.shows("AssertionError", place)
+    screen.press("\x1b")
+    screen.until(lambda: screen.press("q") and screen.process.poll() is not None, "end")
+    assert screen.exit_code() == 1
+    # The terminal is left as it was: main screen, cursor, mouse, title.
+    for sequence in (b"\x1b[?1049l", b"\x1b[?25h", b"\x1b[?1000l", b"\x1b[23;2t"):
+        assert sequence in screen.output
+
+
+def test_nothing_that_a_job_says_reaches_the_terminal_as_a_command(terminal: Callable[..., PseudoTerminal]) -> None:
+    source = f"""
+        import logging, os, sys, time
+        from tui_runner import current, job
+
+        BAD = {HOSTILE!r}
+
+        class Item(str):
+            def __reduce__(self):
+                return (Item, (str(self),))
+
+        @job(chunk_size=5, threads=3, retries=0)
+        def work(item):
+            print(BAD)
+            sys.stderr.write(BAD + chr(10))
+            logging.getLogger(BAD).error(BAD)
+            current.log(BAD)
+            os.write(1, BAD.encode())
+            os.write(2, BAD.encode() + bytes([255, 155, 10]))
+            time.sleep(0.3)
+            if hash(item) % 2:
+                raise type("E" + BAD, (Exception,), {{}})(BAD)
+            return {{"name " + BAD: BAD}}
+
+        @work.items
+        def items():
+            return [Item(BAD + "A" * 100_000 + str(n)) for n in range(30)]
+    """
+    screen = terminal("run", "work.py", "--tui", "--db", f"{HOSTILE[:24]}.duckdb".replace("/", ""), source=source)
+    screen.shows("RUNNING")
+    for keys, shown in (
+        ("\r", "in flight"),
+        ("l", "EVIL"),
+        ("\r", "Esc close"),
+        ("\x1b", "log of"),
+        ("e", "errors of"),
+    ):
+        place = screen.press(keys)
+        screen.shows(shown, place)
+    screen.shows("EVIL")
+    screen.press("q")
+    place = screen.press("m")
+    screen.shows("finished after")
+    screen.until(lambda: screen.press("q") and screen.process.poll() is not None, "end")
+    assert screen.exit_code() == 1
+    # The shape of the mouse pointer is Textual's own, and the one sequence that it ends with a bell.
+    output = re.sub(rb"\x1b\]22;[a-z-]+\x07", b"", screen.output)
+    for sequence in (
+        b"\x1b]52",
+        b"\x1b[31;5m",
+        b"\x1b]0;",
+        b"\xc2\x9b",
+        b"\x9b2J",
+        b"\x07",
+        b"\xe2\x80\xae",
+        b"owned\x1b",
+    ):
+        found = output.find(sequence)
+        assert found < 0, output[max(found - 80, 0) : found + 40]

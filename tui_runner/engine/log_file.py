@@ -1,0 +1,93 @@
+"""The whole log of a database's runs, in a file beside it: `books.duckdb.log`.
+
+It stands beside the database because that is where somebody looks who has the results, also weeks later and on another
+machine. It is made with the first line that a job prints. When it has grown beyond `LIMIT` it becomes
+`books.duckdb.log.1`, in the place of an older one, so a log takes at most twice that. Control characters are written
+as visible marks: a log is read with `cat`, and what was scraped must not steer a terminal.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TextIO
+
+from tui_runner.engine.protocol import LogLines
+from tui_runner.engine.snapshot import LogLine
+from tui_runner.safe_text import safe_text
+
+LIMIT = 64 << 20
+"""Bytes of one file: an hour of 100 lines a second, and an editor still opens it."""
+
+
+def log_path(database: Path) -> Path:
+    """Where the log of a database is."""
+    return database.with_name(database.name + ".log")
+
+
+def written(line: LogLine) -> str:
+    """A line as it stands in the file, without its end."""
+    moment = datetime.fromtimestamp(line.at, UTC).isoformat(timespec="milliseconds").removesuffix("+00:00")
+    chunk = "-" if line.chunk is None else str(line.chunk)
+    item = "-" if line.item is None else str(line.item)
+    return f"{moment}Z {line.level:<8} chunk {chunk} item {item}: {safe_text(line.text)}"
+
+
+class LogFile:
+    """Appends log lines to a file, in a thread of its own: a slow disk must not slow the run.
+
+    Args:
+        path: the file.
+        run_id: the run whose lines they are; named at the head of what is appended.
+        failed: told once, from that thread, why the file takes no more lines.
+        limit: bytes of one file.
+    """
+
+    def __init__(self, path: Path, run_id: int, failed: Callable[[str], None], *, limit: int = LIMIT) -> None:
+        self._path = path
+        self._run_id = run_id
+        self._failed = failed
+        self._limit = limit
+        self._queue: queue.SimpleQueue[LogLines | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="log-file", daemon=True)
+
+    def add(self, lines: LogLines) -> None:
+        """Append these lines soon."""
+        if self._thread.ident is None:
+            self._thread.start()
+        self._queue.put(lines)
+
+    def close(self) -> None:
+        """Append what is left."""
+        if self._thread.ident is not None:
+            self._queue.put(None)
+            self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            self._append()
+        except OSError as error:
+            self._failed(f"{self._path.name}: {error.strerror or error}")
+
+    def _append(self) -> None:
+        file = self._open()
+        try:
+            file.write(f"--- run {self._run_id}\n")
+            while (lines := self._queue.get()) is not None:
+                if lines.dropped:
+                    file.write(f"({lines.dropped} lines were too many to be kept)\n")
+                file.writelines(written(line) + "\n" for line in lines.lines)
+                file.flush()
+                if file.tell() > self._limit:
+                    file.close()
+                    self._path.replace(self._path.with_name(self._path.name + ".1"))
+                    file = self._open()
+        finally:
+            file.close()
+
+    def _open(self) -> TextIO:
+        # Whatever is no character of UTF-8 was marked by `safe_text` already.
+        return self._path.open("a", encoding="utf-8")

@@ -1,0 +1,130 @@
+"""Looks into the ledger of a run for a person: slow items, failed ones, errors that are alike.
+
+Every function takes a cursor of the calling thread, reads, and changes nothing. Texts are the job's: hostile.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import duckdb
+
+from tui_runner.store.ledger import FOLDED
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class EndedItem:
+    """An item that ended: `error` is the last one of an item that did not end well, else empty."""
+
+    item: int
+    state: str
+    attempts: int
+    rows: int
+    seconds: float
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AlikeErrors:
+    """Errors of one type whose messages are alike.
+
+    Attributes:
+        type: name of the exception.
+        message: with ids, addresses and numbers folded.
+        count: attempts that ended so.
+        items: items whose last attempt ended so.
+        chunks: chunks of those attempts.
+        first_seen: when the first was.
+        last_seen: when the last was.
+    """
+
+    type: str
+    message: str
+    count: int
+    items: int
+    chunks: int
+    first_seen: datetime
+    last_seen: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorExample:
+    """One error in full; `final` says that it ended its item."""
+
+    item: int
+    chunk: int
+    attempt: int
+    message: str
+    traceback: str
+    occurred_at: datetime
+    final: bool
+
+
+def slowest(cursor: duckdb.DuckDBPyConnection, run_id: int, chunk: int, limit: int = 50) -> list[EndedItem]:
+    """The items of a chunk whose last attempt took longest."""
+    rows = cursor.execute(
+        "SELECT item, state, attempts, rows, seconds FROM runner.items WHERE run_id = ? AND chunk = ?"
+        " ORDER BY seconds DESC, item LIMIT ?",
+        [run_id, chunk, limit],
+    ).fetchall()
+    return [EndedItem(*row) for row in rows]
+
+
+def failed(cursor: duckdb.DuckDBPyConnection, run_id: int, chunk: int, limit: int = 200) -> list[EndedItem]:
+    """The items of a chunk that did not end well, each with its last error."""
+    rows = cursor.execute(
+        """SELECT i.item, any_value(i.state), any_value(i.attempts), any_value(i.rows), any_value(i.seconds),
+                coalesce(arg_max(e.type || ': ' || e.message, e.attempt), '')
+            FROM runner.items i LEFT JOIN runner.errors e ON e.run_id = i.run_id AND e.item = i.item
+            WHERE i.run_id = ? AND i.chunk = ? AND i.state <> 'ok' GROUP BY i.item ORDER BY i.item LIMIT ?""",
+        [run_id, chunk, limit],
+    ).fetchall()
+    return [EndedItem(*row) for row in rows]
+
+
+def alike_errors(cursor: duckdb.DuckDBPyConnection, run_id: int, limit: int = 200) -> list[AlikeErrors]:
+    """Groups of errors of a run, the most frequent first."""
+    rows = cursor.execute(
+        f"""SELECT type, {FOLDED} AS folded, count(*), count(DISTINCT item) FILTER (WHERE final), count(DISTINCT chunk),
+                epoch_us(min(occurred_at)), epoch_us(max(occurred_at))
+            FROM runner.errors WHERE run_id = ?
+            GROUP BY type, folded ORDER BY count(*) DESC, type, folded LIMIT ?""",
+        [run_id, limit],
+    ).fetchall()
+    return [
+        AlikeErrors(type, folded, count, items, chunks, _moment(first), _moment(last))
+        for type, folded, count, items, chunks, first, last in rows
+    ]
+
+
+def error_examples(
+    cursor: duckdb.DuckDBPyConnection, run_id: int, type: str, message: str, limit: int = 50
+) -> list[ErrorExample]:
+    """Errors of one group, the newest first."""
+    rows = cursor.execute(
+        f"""SELECT item, chunk, attempt, message, coalesce(traceback, ''), epoch_us(occurred_at), final
+            FROM runner.errors WHERE run_id = ? AND type = ? AND {FOLDED} = ?
+            ORDER BY occurred_at DESC, item LIMIT ?""",
+        [run_id, type, message, limit],
+    ).fetchall()
+    return [
+        ErrorExample(item, chunk, attempt, text, traceback, _moment(at), final)
+        for item, chunk, attempt, text, traceback, at, final in rows
+    ]
+
+
+def chunks_of_errors(cursor: duckdb.DuckDBPyConnection, run_id: int, type: str, message: str) -> list[int]:
+    """The chunks with items whose last attempt ended with an error of this group."""
+    rows = cursor.execute(
+        f"SELECT DISTINCT chunk FROM runner.errors WHERE run_id = ? AND type = ? AND {FOLDED} = ? AND final"
+        " ORDER BY chunk",
+        [run_id, type, message],
+    ).fetchall()
+    return [chunk for (chunk,) in rows]
+
+
+def _moment(microseconds: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=microseconds)

@@ -1,0 +1,62 @@
+"""What a terminal is told besides its screen: the title of its window, and a notification when a run has ended.
+
+Everything here is made of our own words and of text that went through `safe_text`, so that no job ends a sequence
+early or begins one of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tui_runner.engine.chunk import RunState
+from tui_runner.engine.snapshot import Snapshot
+from tui_runner.formatting import count, duration
+from tui_runner.safe_text import safe_text
+
+_END = "\x1b\\"
+KEEP_TITLE = "\x1b[22;2t"
+"""Puts the title of the window aside (XTWINOPS)."""
+RESTORE_TITLE = "\x1b[23;2t"
+"""Brings back the title that was put aside."""
+BELL = "\a"
+
+_OSC_9 = ("iterm", "wezterm", "kitty", "ghostty", "vscode")
+_OSC_777 = ("foot", "rxvt")
+_NAME = 60
+
+
+def title(snapshot: Snapshot) -> str:
+    """The window title of a run: `38 % books`; whole percents, so that it is written a hundred times at most."""
+    job = safe_text(snapshot.job, limit=_NAME)
+    if snapshot.state is not RunState.RUNNING:
+        return f"{snapshot.state} {job}"
+    if snapshot.stalled_seconds is not None:
+        return f"stalled {job}"
+    if not snapshot.items_total:
+        return job
+    return f"{100 * snapshot.items_finished // snapshot.items_total} % {job}"
+
+
+def set_title(text: str) -> str:
+    """The sequence that makes a safe text the title of the window."""
+    return f"\x1b]2;{text}{_END}"
+
+
+def ended_text(snapshot: Snapshot) -> str:
+    """One line on a run that has ended."""
+    failed = f", {count(snapshot.items_failed)} failed" if snapshot.items_failed else ""
+    job = safe_text(snapshot.job, limit=_NAME)
+    done = f"{count(snapshot.items_done)} done{failed}, in {duration(snapshot.elapsed)}"
+    return f"tui-runner: {job} {snapshot.state}: {done}"
+
+
+def notification(text: str, environ: Mapping[str, str]) -> str:
+    """The bell, and for terminals that show one a notification with a safe text: OSC 777 or OSC 9."""
+    names = f"{environ.get('TERM_PROGRAM', '')} {environ.get('TERM', '')}".lower()
+    # A semicolon would divide the parts of the sequence.
+    text = text.replace(";", ",")
+    if environ.get("VTE_VERSION") or any(name in names for name in _OSC_777):
+        return f"{BELL}\x1b]777;notify;tui-runner;{text}{_END}"
+    if environ.get("WT_SESSION") or any(name in names for name in _OSC_9):
+        return f"{BELL}\x1b]9;{text}{_END}"
+    return BELL

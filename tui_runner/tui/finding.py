@@ -1,0 +1,116 @@
+"""What the launcher offers: jobs in files, and runs in databases. Files are read here and not executed."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tui_runner.engine.chunk import RunState
+from tui_runner.errors import UserError
+from tui_runner.loading import sample_jobs
+from tui_runner.store.database import Database
+from tui_runner.store.ledger import Ledger, RunSummary
+
+_LARGEST = 1 << 20
+"""Bytes. A Python file beyond this is generated, and no job."""
+_FILES = 500
+_DATABASES = 20
+_OURS = "tui_runner"
+
+
+@dataclass(frozen=True, slots=True)
+class FoundJob:
+    """A job that can be loaded, or one whose file is broken. Texts are not yet safe to show.
+
+    Attributes:
+        job: as `load_job` takes it.
+        name: what it is called.
+        doc: first line of its docstring.
+        group: where it was found, in a few words.
+        error: why it cannot be loaded; empty when nothing is known against it.
+    """
+
+    job: str
+    name: str
+    doc: str
+    group: str
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundRun:
+    """A run in a database, or a database that cannot be opened (`summary` is None, `error` says why)."""
+
+    database: Path
+    summary: RunSummary | None
+    error: str = ""
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether it can go on."""
+        return self.summary is not None and self.summary.record.state != RunState.FINISHED
+
+
+def find_jobs(folder: Path, recent: Iterable[str]) -> list[FoundJob]:
+    """Jobs in `folder` and its `sample_jobs`, those that come with tui-runner, and those started last."""
+    found: list[FoundJob] = []
+    for group, place in (("in this folder", folder), ("in sample_jobs", folder / "sample_jobs")):
+        with contextlib.suppress(OSError):
+            for path in sorted(place.glob("*.py"))[:_FILES]:
+                found += jobs_in(path, group)
+    known = {job.job for job in found}
+    samples = [sample for sample in sample_jobs() if not any(job.startswith(f"{sample.path}:") for job in known)]
+    found += [FoundJob(sample.name, sample.name, sample.summary, "samples") for sample in samples]
+    known = {job.job for job in found}
+    found += [FoundJob(job, job.rpartition("/")[2], "", "recent") for job in recent if job not in known]
+    return found
+
+
+def jobs_in(path: Path, group: str) -> list[FoundJob]:
+    """The jobs that a file declares with `@job`; a file that is meant to have some and is broken, with its error."""
+    try:
+        if path.stat().st_size > _LARGEST:
+            return []
+        source = path.read_bytes()
+        if _OURS.encode() not in source:
+            return []
+        tree = ast.parse(source, str(path))
+    except SyntaxError as error:
+        where = f"line {error.lineno}: " if error.lineno else ""
+        return [FoundJob(str(path), path.name, "", group, f"{where}{error.msg}")]
+    except (OSError, ValueError, RecursionError) as error:
+        return [FoundJob(str(path), path.name, "", group, f"cannot be read: {type(error).__name__}")]
+    return [
+        FoundJob(f"{path}:{node.name}", node.name, (ast.get_docstring(node) or "").split("\n", 1)[0], group)
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and any(map(_is_job, node.decorator_list))
+    ]
+
+
+def _is_job(decorator: ast.expr) -> bool:
+    target = decorator.func if isinstance(decorator, ast.Call) else decorator
+    return (isinstance(target, ast.Name) and target.id == "job") or (
+        isinstance(target, ast.Attribute) and target.attr == "job"
+    )
+
+
+def find_runs(folder: Path) -> list[FoundRun]:
+    """The newest run of each database of tui-runner in `folder`, and every other one that is not finished."""
+    paths = [path for path in folder.glob("*.duckdb") if path.is_file()]
+    found: list[FoundRun] = []
+    for path in sorted(paths, key=lambda path: -path.stat().st_mtime)[:_DATABASES]:
+        try:
+            with Database.open(path, create=False) as database:
+                runs = Ledger(database.cursor()).runs()
+        except UserError as error:
+            found.append(FoundRun(path, None, error.what))
+            continue
+        found += [
+            FoundRun(path, run)
+            for number, run in enumerate(runs)
+            if not number or run.record.state != RunState.FINISHED
+        ]
+    return found

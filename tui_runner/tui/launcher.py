@@ -1,0 +1,299 @@
+"""The launcher: `tui-runner` with nothing else. It offers jobs and databases, and answers with what is to be done.
+
+It is an application of its own that ends before a run begins, so that the dashboard, and a run's exit code, are the
+same however the run was asked for.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar
+
+from textual.app import App, ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.widgets import Input, Static
+
+from tui_runner.errors import UserError
+from tui_runner.formatting import percent
+from tui_runner.loading import load_job
+from tui_runner.request import RunRequest, resume_request
+from tui_runner.safe_text import safe_text
+from tui_runner.trial import run_trial
+from tui_runner.tui.finding import FoundJob, FoundRun, find_jobs, find_runs
+from tui_runner.tui.paint import Line, own
+from tui_runner.tui.preferences import Preferences, read_preferences
+from tui_runner.tui.screens.reader import Reader
+from tui_runner.tui.themes import find_themes
+from tui_runner.tui.widgets.job_form import JobForm
+from tui_runner.tui.widgets.rows import Rows
+
+_NARROW = 90
+"""Narrower terminals show the list or the form, not both."""
+
+Row = str | FoundJob | FoundRun
+"""A row of the list: a title, a job, a run."""
+
+
+class Launcher(App[RunRequest | Path]):
+    """Offers what can be started and reopened; the result is a run, or a database to be queried.
+
+    Args:
+        folder: where jobs and databases are looked for.
+        environ: environment variables.
+        preferences: the user's; read when None.
+        theme: name of a theme; None for the one preferred.
+    """
+
+    TITLE = "tui-runner"
+    CSS_PATH = "styles/runner.tcss"
+    ENABLE_COMMAND_PALETTE = False
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("down,j", "move(1)", show=False),
+        Binding("up,k", "move(-1)", show=False),
+        Binding("pagedown", "move(10)", show=False),
+        Binding("pageup", "move(-10)", show=False),
+        Binding("home,g", "move(-100000)", show=False),
+        Binding("end,G", "move(100000)", show=False),
+        Binding("enter", "choose", "choose"),
+        Binding("t,ctrl+t", "try_job", "try 3"),
+        Binding("r", "resume", "resume"),
+        Binding("o", "open_database", "open"),
+        Binding("escape", "to_list", "back"),
+        Binding("q", "quit", "quit"),
+        Binding("ctrl+c", "quit", show=False, priority=True),
+    ]
+
+    def __init__(
+        self,
+        folder: Path,
+        environ: Mapping[str, str],
+        *,
+        preferences: Preferences | None = None,
+        theme: str | None = None,
+    ) -> None:
+        themes = find_themes()
+        self._folder = folder
+        self._environ = environ
+        self._preferences = preferences or read_preferences(folder, environ)
+        super().__init__()
+        self.animation_level = "none"
+        for each in themes.by_name.values():
+            self.register_theme(each)
+        self.theme = themes.named(theme) if theme else themes.preferred(self._preferences.theme)
+
+    def compose(self) -> ComposeResult:
+        """The list at the left, what is under its cursor at the right, the keys below."""
+        yield Static(Content(" tui-runner   choose a job, or go on with a run"), id="title")
+        with Horizontal(id="columns"):
+            yield Rows[Row](_line, id="found")
+            with Vertical(id="right"):
+                yield Static(id="about")
+                yield JobForm(self._folder, self._environ, id="form")
+        yield Static(id="hints")
+
+    def on_mount(self) -> None:
+        """List jobs at once, and databases when they have been looked into."""
+        self._jobs = find_jobs(self._folder, self._preferences.state.recent)
+        self._runs: list[FoundRun] = []
+        self._list()
+        self.query_one(Rows).go_to(1)
+        self.run_worker(self._find_runs, thread=True)
+        self._about()
+
+    def on_resize(self) -> None:
+        """Show the list or the form alone where it is narrow."""
+        self.query_one("#columns").set_class(self.size.width < _NARROW, "narrow")
+
+    def _find_runs(self) -> None:
+        runs = find_runs(self._folder)
+        self.call_later(self._found_runs, runs)
+
+    def _found_runs(self, runs: list[FoundRun]) -> None:
+        self._runs = runs
+        self._list()
+        self._about()
+
+    def _list(self) -> None:
+        rows: list[Row] = []
+        for group in dict.fromkeys(job.group for job in self._jobs):
+            rows += [f"jobs {group}" if group.startswith("in") else group]
+            rows += [job for job in self._jobs if job.group == group]
+        if not self._jobs:
+            rows.append("no jobs in this folder; `tui-runner init FILE` writes one")
+        if self._runs:
+            rows += ["databases in this folder", *self._runs]
+        self.query_one(Rows).show(rows)
+
+    @property
+    def _current(self) -> Row | None:
+        rows: Rows[Row] = self.query_one(Rows)
+        return rows.current
+
+    @property
+    def _in_form(self) -> bool:
+        return isinstance(self.focused, Input)
+
+    def on_rows_moved(self) -> None:
+        """Say what is under the cursor."""
+        self._about()
+
+    def on_rows_opened(self) -> None:
+        """Choose with the mouse."""
+        self.action_choose()
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Start the job of the form."""
+        event.stop()
+        self._start()
+
+    def action_move(self, rows: int) -> None:
+        """Move the cursor, or to the next field in the form."""
+        if not self._in_form:
+            self.query_one(Rows).move(rows)
+        elif rows > 0:
+            self.screen.focus_next()
+        else:
+            self.screen.focus_previous()
+
+    def action_choose(self) -> None:
+        """Fill in the form of a job; go on with a run, or open a finished one's database."""
+        match self._current:
+            case FoundJob(error="") as found:
+                self._load(found)
+            case FoundRun() as run if run.unfinished:
+                self.action_resume()
+            case FoundRun():
+                self.action_open_database()
+
+    def action_resume(self) -> None:
+        """Go on with the run under the cursor."""
+        match self._current:
+            case FoundRun(summary=summary, database=database) as run if summary is not None and run.unfinished:
+                try:
+                    self.exit(resume_request(database, summary.record.run_id))
+                except UserError as error:
+                    self._complain(error)
+
+    def action_open_database(self) -> None:
+        """Open the database under the cursor for queries."""
+        match self._current:
+            case FoundRun(summary=summary, database=database) if summary is not None:
+                self.exit(database)
+
+    def action_try_job(self) -> None:
+        """Call the job with its first three items and show what it returns."""
+        match self._current:
+            case FoundJob(error="") as found:
+                form = self.query_one(JobForm)
+                if form.job is None and not self._load(found):
+                    return
+                if (request := form.request(limit=3)) is not None:
+                    self.notify("trying the first 3 items …", timeout=3)
+                    self.run_worker(lambda: self._try(request), thread=True, exclusive=True, group="try")
+
+    def action_to_list(self) -> None:
+        """From the form back to the list."""
+        if self.query_one(JobForm).job is None:
+            return
+        self.query_one(JobForm).clear()
+        self.query_one("#columns").remove_class("form")
+        self.set_focus(None)
+        self._about()
+
+    def _load(self, found: FoundJob) -> bool:
+        """Load a job, which executes its file, and show its form."""
+        try:
+            job = load_job(found.job, folder=self._folder)
+        except UserError as error:
+            self._complain(error)
+            return False
+        self.query_one("#columns").add_class("form")
+        self.query_one(JobForm).fill(job, found.job)
+        self._about()
+        return True
+
+    def _try(self, request: RunRequest) -> None:
+        out = io.StringIO()
+        try:
+            run_trial(request, out)
+            text = out.getvalue()
+        except UserError as error:
+            text = f"{out.getvalue()}\n{error}"
+        self.call_later(self.push_screen, Reader("the first 3 items; nothing was written", text))
+
+    def _start(self) -> None:
+        request = self.query_one(JobForm).request()
+        if request is not None:
+            self._preferences.state.remember_job(request.job)
+            self.exit(request)
+
+    def _complain(self, error: UserError) -> None:
+        self.notify(safe_text(str(error), limit=400), severity="error", markup=False, timeout=12)
+
+    def _about(self) -> None:
+        job = self.query_one(JobForm).job
+        self.query_one("#about", Static).update(Content("\n".join(_about(self._current, loaded=job is not None))))
+        if job is not None:
+            hints = "Enter start   Tab next   ^t try 3   Esc back to the list"
+        elif isinstance(self._current, FoundRun):
+            hints = "r resume   o open for queries   q quit" if self._current.unfinished else "o open   q quit"
+        else:
+            hints = "Enter fill in   t try 3   q quit"
+        self.query_one("#hints", Static).update(Content(f" {hints}"))
+
+
+def _about(row: Row | None, *, loaded: bool) -> list[str]:
+    """What is to be said of a row."""
+    match row:
+        case FoundJob(error="") as found:
+            about = [own(found.name, 80), own(found.doc, 200)]
+            return about if loaded else [*about, "", own(found.job, 300), "", "Enter loads it and shows its form."]
+        case FoundJob() as found:
+            return [own(found.name, 80), "", f"cannot be loaded: {own(found.error, 300)}"]
+        case FoundRun(summary=None) as run:
+            return [own(run.database.name, 100), "", own(run.error, 300)]
+        case FoundRun(summary=summary) as run if summary is not None:
+            record, totals = summary.record, summary.totals
+            total = "?" if record.items_total is None else f"{record.items_total:,}"
+            return [
+                f"{own(run.database.name, 100)} · run {record.run_id} of {own(record.job, 60)}",
+                f"{record.state}, begun {record.started_at.astimezone():%Y-%m-%d %H:%M}",
+                "",
+                f"{totals.done:,} of {total} items done, {totals.failed:,} failed, {totals.rows:,} rows",
+                f"input: {own(record.input or 'the items of the job', 200)}",
+            ]
+    return []
+
+
+def _line(row: Row, width: int) -> Line:
+    """A row of the list."""
+    match row:
+        case FoundJob(error="") as found:
+            return ((f"  {own(found.name, 40)}", "text"), (f"  {own(found.doc)}", "muted"))
+        case FoundJob() as found:
+            return ((f"⚠ {own(found.name, 40)}", "bad"), (f"  {own(found.error)}", "muted"))
+        case FoundRun(summary=None) as run:
+            return ((f"⚠ {own(run.database.name, 60)}", "bad"), (f"  {own(run.error)}", "muted"))
+        case FoundRun(summary=summary) as run if summary is not None:
+            record, totals = summary.record, summary.totals
+            ended = totals.done + totals.failed + totals.cancelled
+            share = f"{percent(ended, record.items_total)} done, " if record.items_total and run.unfinished else ""
+            failed = f"{totals.failed:,} failed, " if totals.failed else ""
+            name = f"{own(run.database.name, 40)}: run {record.run_id} of {own(record.job, 40)}"
+            return ((f"  {name}", "text"), (f"  {share}{failed}{record.state}", "warn" if run.unfinished else "muted"))
+        case str():
+            return ((row, "strong"),)
+    return ()
+
+
+def launch(folder: Path, environ: Mapping[str, str], *, theme: str | None = None) -> RunRequest | Path | None:
+    """Show the launcher: a run to be started or resumed, a database to be opened for queries, or None to leave.
+
+    Raises:
+        UserError: there is no theme of that name.
+    """
+    return Launcher(folder, environ, theme=theme).run()

@@ -1,0 +1,106 @@
+"""A choice among a few things. The engine goes on while it is open."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from tui_runner.tui.paint import Line
+from tui_runner.tui.widgets.rows import Rows
+
+_FRAME = 5
+"""Lines of the box besides its rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Something to choose: what it is called, a remark beside it, and what choosing it returns. Texts must be safe."""
+
+    label: str
+    remark: str
+    value: object
+
+
+class Choose(ModalScreen[object]):
+    """Ask which one; the result is the value of the choice, None for Escape.
+
+    Args:
+        question: one short line.
+        choices: what there is to choose from.
+        place: the one that is under the cursor at first.
+        preview: called with the value under the cursor whenever it moves.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("down,j,s", "move(1)", show=False),
+        Binding("up,k", "move(-1)", show=False),
+        Binding("pagedown", "move(10)", show=False),
+        Binding("pageup", "move(-10)", show=False),
+        Binding("home,g", "move(-100000)", show=False),
+        Binding("end,G", "move(100000)", show=False),
+        Binding("enter,space", "choose", "choose"),
+        Binding("escape,q", "cancel", "cancel"),
+    ]
+
+    def __init__(
+        self,
+        question: str,
+        choices: Sequence[Choice],
+        place: int = 0,
+        preview: Callable[[object], None] | None = None,
+    ) -> None:
+        super().__init__()
+        self._question = question
+        self._choices = choices
+        self._place = place
+        self._preview = preview
+
+    def compose(self) -> ComposeResult:
+        """The question and the choices."""
+        with Vertical(id="box"):
+            yield Static(Content(self._question), id="question")
+            yield Rows[Choice](_line, id="choices")
+
+    def on_mount(self) -> None:
+        """List the choices."""
+        self.on_resize()
+        self.query_one(Rows).show(self._choices, place=self._place)
+
+    def on_resize(self) -> None:
+        """As many rows as there is room for."""
+        self.query_one(Rows).styles.height = max(min(len(self._choices), self.size.height - _FRAME), 1)
+
+    def on_rows_moved(self) -> None:
+        """Show what the choice would do."""
+        current = self.query_one(Rows).current
+        if self._preview is not None and current is not None:
+            self._preview(current.value)
+
+    def on_rows_opened(self) -> None:
+        """Choose with the mouse."""
+        self.action_choose()
+
+    def action_move(self, rows: int) -> None:
+        """Move the cursor."""
+        self.query_one(Rows).move(rows)
+
+    def action_choose(self) -> None:
+        """Answer with the choice under the cursor."""
+        current = self.query_one(Rows).current
+        self.dismiss(None if current is None else current.value)
+
+    def action_cancel(self) -> None:
+        """Answer with nothing."""
+        self.dismiss(None)
+
+
+def _line(choice: Choice, width: int) -> Line:
+    return ((choice.label, "text"), ("  " + choice.remark, "muted"))

@@ -1,0 +1,56 @@
+"""The commands on chunks, for the screens that have some under a cursor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tui_runner.engine.snapshot import ChunkView
+from tui_runner.tui.screens.confirm import Confirm
+from tui_runner.tui.screens.run_screen import RunScreen
+from tui_runner.tui.steering import named
+
+
+class ChunkCommands(RunScreen):
+    """A screen on which chunks can be paused, run again and cancelled."""
+
+    def chosen(self) -> Sequence[ChunkView]:
+        """The chunks that a command is for."""
+        raise NotImplementedError
+
+    def show_asked(self) -> None:
+        """Show the commands that no snapshot has confirmed yet."""
+        raise NotImplementedError
+
+    def action_pause_chunk(self) -> None:
+        """Pause the chunk under the cursor or those marked, or go on with them."""
+        self.steering.pause_chunks(self.chosen())
+        self.show_asked()
+
+    def action_retry_chunk(self) -> None:
+        """Run what failed or was cancelled in the chunk under the cursor, or in those marked, again."""
+        self.steering.retry_chunks(self.chosen())
+        self.show_asked()
+
+    def action_cancel_chunk(self) -> None:
+        """Ask whether to cancel the chunk under the cursor, or those marked."""
+        chunks = [chunk for chunk in self.chosen() if not chunk.state.ended]
+        if not chunks:
+            return
+
+        def answered(yes: bool | None) -> None:
+            if yes:
+                self.steering.cancel_chunks(chunks)
+                self.show_asked()
+
+        left = sum(chunk.items - chunk.finished - chunk.in_flight for chunk in chunks)
+        items = sum(chunk.items for chunk in chunks)
+        self.app.push_screen(
+            Confirm(
+                f"Cancel {named(chunks)}?",
+                f"{left:,} of {items:,} items have not started and are recorded as cancelled. "
+                "Retry runs them after all.",
+                "Cancel the chunk" if len(chunks) == 1 else f"Cancel {len(chunks)} chunks",
+                "Keep it" if len(chunks) == 1 else "Keep them",
+            ),
+            answered,
+        )

@@ -1,0 +1,223 @@
+"""What went wrong in a run: errors that are alike in groups, and of each group examples in full."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+
+from tui_runner.engine.snapshot import Snapshot
+from tui_runner.formatting import count, percent
+from tui_runner.store.inspection import AlikeErrors, ErrorExample, alike_errors, chunks_of_errors, error_examples
+from tui_runner.tui.actions import Keys, Place, bindings
+from tui_runner.tui.paint import Line, column, own, spread
+from tui_runner.tui.reading import read
+from tui_runner.tui.screens.confirm import Confirm
+from tui_runner.tui.screens.reader import Reader
+from tui_runner.tui.screens.run_screen import Movable, RunScreen
+from tui_runner.tui.steering import Steering, named
+from tui_runner.tui.widgets.footer import KeyLine
+from tui_runner.tui.widgets.painted_lines import PaintedLines
+from tui_runner.tui.widgets.rows import Rows
+
+_READ_EVERY = 3.0
+"""Seconds between two looks into the ledger: folding a million messages takes one."""
+_WIDE = 90
+_BOTH = 18
+"""Lower terminals show the groups alone; Enter reads an example."""
+
+
+class Errors(RunScreen):
+    """Groups above, an example of the one under the cursor below."""
+
+    PLACES = (Place.ERRORS, Place.LIST, Place.INNER, Place.ANYWHERE)
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.ERRORS, Place.LIST, Place.INNER)]
+
+    def __init__(self, steering: Steering, keys: Keys) -> None:
+        super().__init__(steering, keys)
+        self._examples: list[ErrorExample] = []
+        self._of: tuple[str, str] | None = None
+        self._example = 0
+        self._read_at = float("-inf")
+        self._total = 0
+        self._looked = False
+
+    def compose(self) -> ComposeResult:
+        """The groups, the example, the keys."""
+        yield PaintedLines(self._head, id="head")
+        yield Rows[AlikeErrors](self._group_line, heading=_heading, id="groups")
+        yield PaintedLines(self._example_lines, id="example")
+        yield KeyLine(self.keys, self.PLACES, id="keys")
+
+    def update(self, snapshot: Snapshot) -> None:
+        """Look into the ledger when it is time."""
+        self.query_one("#head", PaintedLines).repaint()
+        retry = {} if self.steering.goes_on else {"retry_group": ""}
+        self.query_one(KeyLine).relabel(self.inner_labels() | {"errors": ""} | retry)
+        now = time.monotonic()
+        if now - self._read_at >= _READ_EVERY or (snapshot.state.ended and self._read_at < float("inf")):
+            self._read_at = float("inf") if snapshot.state.ended else now
+            self.run_worker(self._read(snapshot.run_id), group="groups", exclusive=True)
+
+    def on_resize(self) -> None:
+        """Leave the example out where it is low."""
+        self.query_one("#example").display = self.size.height >= _BOTH
+
+    def list_in_use(self) -> Movable:
+        """The groups."""
+        return self.query_one(Rows)
+
+    def on_rows_moved(self) -> None:
+        """Show an example of another group."""
+        self._show_example()
+
+    def on_rows_opened(self) -> None:
+        """Read the example in full."""
+        self.action_open_example()
+
+    async def _read(self, run_id: int) -> None:
+        groups = await read(self.steering.database, alike_errors, run_id) or []
+        rows: Rows[AlikeErrors] = self.query_one(Rows)
+        self._looked = True
+        self._total = sum(group.count for group in groups)
+        place = next((number for number, group in enumerate(groups) if (group.type, group.message) == self._of), 0)
+        rows.show(groups, place=place if self._of else None)
+        self.query_one("#head", PaintedLines).repaint()
+        self._show_example()
+
+    def _show_example(self) -> None:
+        group = self._group
+        now = None if group is None else (group.type, group.message)
+        if now != self._of:
+            self._of, self._examples, self._example = now, [], 0
+        if group is not None and self.steering.snapshot is not None and not self._examples:
+            self.run_worker(self._read_examples(self.steering.snapshot.run_id, group), group="examples", exclusive=True)
+        self.query_one("#example", PaintedLines).repaint()
+
+    async def _read_examples(self, run_id: int, group: AlikeErrors) -> None:
+        self._examples = await read(self.steering.database, error_examples, run_id, group.type, group.message) or []
+        self.query_one("#example", PaintedLines).repaint()
+
+    @property
+    def _group(self) -> AlikeErrors | None:
+        rows: Rows[AlikeErrors] = self.query_one(Rows)
+        return rows.current
+
+    def action_next_example(self) -> None:
+        """Show the next example of the group."""
+        self._example = min(self._example + 1, max(len(self._examples) - 1, 0))
+        self.query_one("#example", PaintedLines).repaint()
+
+    def action_previous_example(self) -> None:
+        """Show the previous example."""
+        self._example = max(self._example - 1, 0)
+        self.query_one("#example", PaintedLines).repaint()
+
+    def action_open_example(self) -> None:
+        """Read the example in full."""
+        group = self._group
+        if group is not None and self._examples:
+            self.app.push_screen(Reader(self._example_title(), self._example_text(group)))
+
+    def action_copy(self) -> None:
+        """Copy the example in full."""
+        group = self._group
+        if group is not None and self._examples:
+            self.copied(f"{self._example_title()}\n{self._example_text(group)}", "error")
+
+    def action_retry_group(self) -> None:
+        """Ask whether to run the failed items of the chunks of this group again."""
+        group, snapshot = self._group, self.steering.snapshot
+        if group is not None and snapshot is not None and self.steering.goes_on:
+            self.run_worker(self._retry(snapshot.run_id, group), group="retry", exclusive=True)
+
+    async def _retry(self, run_id: int, group: AlikeErrors) -> None:
+        numbers = await read(self.steering.database, chunks_of_errors, run_id, group.type, group.message) or []
+        of_group = set(numbers)
+        chunks = [chunk for chunk in self.steering.failed_chunks() if chunk.number in of_group]
+        if not chunks:
+            self.notify("no chunk of this group has ended with failed items", markup=False)
+            return
+
+        def answered(yes: bool | None) -> None:
+            if yes:
+                self.steering.retry_chunks(chunks)
+                self.query_one("#head", PaintedLines).repaint()
+
+        failed = sum(chunk.failed for chunk in chunks)
+        self.app.push_screen(
+            Confirm(
+                "Run again what failed so?",
+                f"{failed:,} failed items of {named(chunks)} run again: all that failed in them, whatever the error.",
+                "Run again",
+                "Leave it",
+            ),
+            answered,
+        )
+
+    def _head(self, width: int) -> list[Line]:
+        snapshot = self.steering.snapshot
+        if snapshot is None:
+            return []
+        if self.steering.asked.texts:
+            return [((" … asked: " + " · ".join(self.steering.asked.texts), "accent"),)]
+        groups = len(self.query_one(Rows).rows)
+        text = f"  {count(self._total)} errors in {groups} groups" if groups else "  looking …"
+        if self._looked and not groups:
+            text = "  no errors so far" if not snapshot.state.ended else "  no errors"
+        title: Line = ((f" errors of {own(snapshot.job, 60)}", "strong"), (text, "muted"))
+        items: Line = ((f"{snapshot.items_failed:,} items failed ", "bad" if snapshot.items_failed else "muted"),)
+        return [spread(title, items, width)]
+
+    def _group_line(self, group: AlikeErrors, width: int) -> Line:
+        share = percent(group.count, self._total)
+        line: list[tuple[str, str]] = [
+            (column(count(group.count), 6, right=True), "strong"),
+            (column(share, 8, right=True) + "  ", "text"),
+        ]
+        if width >= _WIDE:
+            line.append(
+                (column(count(group.items), 6, right=True) + column(count(group.chunks), 7, right=True), "text")
+            )
+            line.append((f"  {_clock(group.first_seen)}  {_clock(group.last_seen)}  ", "muted"))
+        line += [(own(group.type, 60), "bad"), (": " + own(group.message) if group.message else "", "text")]
+        return tuple(line)
+
+    def _example_lines(self, width: int) -> list[Line]:
+        group = self._group
+        if group is None:
+            return []
+        if not self._examples:
+            return [((" … ", "muted"),)]
+        height = self.query_one("#example").size.height
+        head: Line = (
+            (f" {self._example_title()}", "accent"),
+            (f"   {self._example + 1} of {len(self._examples)}", "muted"),
+        )
+        text = [own(line.rstrip(), width) for line in self._example_text(group).split("\n")]
+        room = max(height - 1, 1)
+        # The end of a traceback says most.
+        shown = text if len(text) <= room else ["…", *text[len(text) - room + 1 :]]
+        return [head, *(((f" {line}", "text"),) for line in shown)]
+
+    def _example_title(self) -> str:
+        example = self._examples[self._example]
+        final = "the last attempt" if example.final else "tried again"
+        when = _clock(example.occurred_at)
+        return f"item {example.item} · chunk {example.chunk} · attempt {example.attempt}, {final} · {when}"
+
+    def _example_text(self, group: AlikeErrors) -> str:
+        example = self._examples[self._example]
+        return example.traceback.rstrip() or f"{group.type}: {example.message}"
+
+
+def _heading(width: int) -> Line:
+    middle = column("items", 6, right=True) + column("chunks", 7, right=True) + "  first     last      "
+    return ((f"   count   share  {middle if width - 2 >= _WIDE else ''}error", "muted"),)
+
+
+def _clock(moment: datetime) -> str:
+    return moment.astimezone().strftime("%H:%M:%S")

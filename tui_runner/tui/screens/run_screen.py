@@ -1,0 +1,105 @@
+"""The base of the screens that show a run: they take its snapshots, and have a list and a line of keys."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Protocol
+
+from textual.screen import Screen
+
+from tui_runner.engine.snapshot import Snapshot
+from tui_runner.safe_text import safe_text
+from tui_runner.tui.actions import Keys, Place
+from tui_runner.tui.steering import Steering
+from tui_runner.tui.widgets.footer import KeyLine
+
+
+class Movable(Protocol):
+    """A list with a cursor, or one that scrolls."""
+
+    def move(self, rows: int, /) -> None:
+        """Move down by so many rows, up if negative."""
+
+    def move_pages(self, pages: int, /) -> None:
+        """Move down by so many pages, up if negative."""
+
+    def go_to_end(self) -> None:
+        """Go to the last row."""
+
+
+class RunScreen(Screen[None]):
+    """A screen on one run.
+
+    Args:
+        steering: takes the commands.
+        keys: the keys in force, for the footer.
+    """
+
+    PLACES: ClassVar[tuple[Place, ...]] = (Place.LIST, Place.ANYWHERE)
+    """Which actions apply on this screen."""
+
+    def __init__(self, steering: Steering, keys: Keys) -> None:
+        super().__init__()
+        self.steering = steering
+        self.keys = keys
+        self._laid_out = False
+
+    def on_mount(self) -> None:
+        """Show the snapshot that came while the parts were being made."""
+        self._laid_out = True
+        if self.steering.snapshot is not None:
+            self.update(self.steering.snapshot)
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Show this snapshot, as soon as there is something to show it with."""
+        if self._laid_out:
+            self.update(snapshot)
+
+    def update(self, snapshot: Snapshot) -> None:
+        """Show this snapshot; draw only what differs from the last one."""
+        raise NotImplementedError
+
+    def list_in_use(self) -> Movable:
+        """The list that the keys of lists move."""
+        raise NotImplementedError
+
+    def on_key_line_chosen(self, event: KeyLine.Chosen) -> None:
+        """Carry out an action whose key was clicked."""
+        owner = "app" if event.action.place is Place.ANYWHERE else "screen"
+        self.call_later(self.run_action, f"{owner}.{event.action.id}")
+
+    def inner_labels(self) -> dict[str, str]:
+        """What the footer of a screen that is not the dashboard calls some keys."""
+        return {"quit_run": "back", "back": ""}
+
+    def action_back(self) -> None:
+        """Go back to the dashboard."""
+        self.app.pop_screen()
+
+    def copied(self, text: str, what: str) -> None:
+        """Copy a text and say so, and by which way."""
+        self.app.copy_to_clipboard(safe_text(text, newlines=True))
+        self.notify(f"{what} copied (by OSC 52; the terminal must allow it)", markup=False, timeout=4)
+
+    def action_cursor_down(self) -> None:
+        """Move the cursor down."""
+        self.list_in_use().move(1)
+
+    def action_cursor_up(self) -> None:
+        """Move the cursor up."""
+        self.list_in_use().move(-1)
+
+    def action_page_down(self) -> None:
+        """Move the cursor down by a page."""
+        self.list_in_use().move_pages(1)
+
+    def action_page_up(self) -> None:
+        """Move the cursor up by a page."""
+        self.list_in_use().move_pages(-1)
+
+    def action_first_row(self) -> None:
+        """Go to the first row."""
+        self.list_in_use().move(-1_000_000_000)
+
+    def action_last_row(self) -> None:
+        """Go to the last row."""
+        self.list_in_use().go_to_end()

@@ -1,0 +1,70 @@
+"""What the interface remembers from one time to the next: the theme, and the jobs that were started last.
+
+It is kept in `state.json` of the user's state folder (`$XDG_STATE_HOME/tui-runner`). Losing it costs nothing, so a file
+that cannot be read counts as none, and one that cannot be written is not written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+_RECENT = 10
+
+
+def state_file(environ: Mapping[str, str]) -> Path:
+    """Where the state is kept, whether it exists or not."""
+    base = environ.get("XDG_STATE_HOME") or ""
+    # The base directory specification says that a relative path in this variable is to be ignored.
+    home = Path(base) if Path(base).is_absolute() else Path("~/.local/state").expanduser()
+    return home / "tui-runner" / "state.json"
+
+
+class State:
+    """The state in one file.
+
+    Args:
+        path: the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    @property
+    def theme(self) -> str | None:
+        """The theme that was chosen last."""
+        theme = self._read().get("theme")
+        return theme if isinstance(theme, str) else None
+
+    def remember_theme(self, name: str) -> None:
+        """Begin with this theme next time."""
+        self._write(self._read() | {"theme": name})
+
+    @property
+    def recent(self) -> list[str]:
+        """Jobs that were started last, as `load_job` takes them, the newest first."""
+        recent = self._read().get("recent")
+        return [job for job in recent if isinstance(job, str)][:_RECENT] if isinstance(recent, list) else []
+
+    def remember_job(self, job: str) -> None:
+        """Offer this job among the recent ones."""
+        others = [other for other in self.recent if other != job]
+        self._write(self._read() | {"recent": [job, *others][:_RECENT]})
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            values = json.loads(self._path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return values if isinstance(values, dict) else {}
+
+    def _write(self, values: dict[str, Any]) -> None:
+        with contextlib.suppress(OSError):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            # By a rename, so that a second tui-runner never reads half a file.
+            part = self._path.with_name(f"{self._path.name}.part")
+            part.write_text(json.dumps(values), encoding="utf-8")
+            part.replace(self._path)

@@ -1,0 +1,129 @@
+"""Commands to a run, as the screens give them: checked against the newest snapshot, and remembered until it shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+
+from tui_runner.engine.chunk import ChunkState, RunState
+from tui_runner.engine.control import RunControl
+from tui_runner.engine.snapshot import ChunkView, Snapshot
+from tui_runner.store.database import Database
+from tui_runner.tui.asked import AskedCommands
+from tui_runner.tui.widgets.chunk_columns import chunk_name
+
+_AGAIN = (ChunkState.FAILED, ChunkState.CANCELLED)
+
+
+def named(chunks: Sequence[ChunkView]) -> str:
+    """`chunk 00076`, or `3 chunks`."""
+    return f"chunk {chunk_name(chunks[0].number)}" if len(chunks) == 1 else f"{len(chunks)} chunks"
+
+
+class Steering:
+    """Gives commands; owned by the application, shared by its screens.
+
+    Attributes:
+        snapshot: the newest one; None before the first.
+        asked: commands that no snapshot has confirmed yet.
+    """
+
+    def __init__(self, control: RunControl) -> None:
+        self._control = control
+        self.snapshot: Snapshot | None = None
+        self.asked = AskedCommands()
+        # Threads asked for and not yet confirmed: a second press adds to the first, not to the old number.
+        self._threads: int | None = None
+
+    @property
+    def database(self) -> Database | None:
+        """The database of the run, for `reading.read`."""
+        return self._control.database
+
+    def take(self, snapshot: Snapshot) -> None:
+        """Take a new snapshot."""
+        self.snapshot = snapshot
+        self.asked.update(snapshot)
+        if self._threads == snapshot.threads:
+            self._threads = None
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether there is a run that takes commands."""
+        return self.snapshot is not None and not self.snapshot.state.ended
+
+    def pause_run(self) -> None:
+        """Pause the run, or go on with it."""
+        snapshot = self.snapshot
+        if snapshot is None or snapshot.state not in (RunState.RUNNING, RunState.PAUSED):
+            return
+        if snapshot.state is RunState.PAUSED:
+            self._control.resume()
+            self._ask("run: resume", lambda later: later.state is not RunState.PAUSED)
+        else:
+            self._control.pause()
+            self._ask("run: pause", lambda later: later.state is not RunState.RUNNING)
+
+    def pause_chunks(self, chunks: Sequence[ChunkView]) -> None:
+        """Pause these chunks; if none of them is left to be paused, go on with them."""
+        going = [chunk for chunk in chunks if chunk.state in (ChunkState.RUNNING, ChunkState.WAITING)]
+        paused = [chunk for chunk in chunks if chunk.state is ChunkState.PAUSED]
+        if going:
+            self._command(going, "pause", self._control.pause_chunks)
+        elif paused:
+            self._command(paused, "resume", self._control.resume_chunks)
+
+    def retry_chunks(self, chunks: Sequence[ChunkView]) -> None:
+        """Run again what failed or was cancelled in these chunks."""
+        again = [chunk for chunk in chunks if chunk.state in _AGAIN]
+        if again and self.goes_on:
+            self._command(again, "retry", self._control.retry_chunks)
+
+    def failed_chunks(self) -> list[ChunkView]:
+        """The chunks that ended with failed items."""
+        return [chunk for chunk in self.snapshot.chunks if chunk.state is ChunkState.FAILED] if self.snapshot else []
+
+    def cancel_chunks(self, chunks: Sequence[ChunkView]) -> None:
+        """Cancel those of these chunks that have not ended."""
+        left = [chunk for chunk in chunks if not chunk.state.ended]
+        if left:
+            self._command(left, "cancel", self._control.cancel_chunks)
+
+    def change_threads(self, direction: int) -> None:
+        """Execute more items at once, or fewer: by one, or by a tenth of many."""
+        if self.snapshot is None:
+            return
+        now = self.snapshot.threads if self._threads is None else self._threads
+        self.set_threads(max(now + direction * max(now // 10, 1), 1))
+
+    def set_threads(self, threads: int) -> None:
+        """Execute this many items at once."""
+        snapshot = self.snapshot
+        now = self._threads or (snapshot.threads if snapshot else 0)
+        if not self.goes_on or threads == now:
+            return
+        self._threads = threads
+        self._control.set_threads(threads)
+        self._ask(f"threads: {threads}", lambda later: later.threads == threads)
+
+    def set_open_chunks(self, open_chunks: int) -> None:
+        """Keep this many chunks open at once."""
+        if self.goes_on:
+            self._control.set_open_chunks(open_chunks)
+            self._ask(f"open chunks: {open_chunks}", lambda later: later.open_chunks == open_chunks)
+
+    def set_rate(self, rate: float | None) -> None:
+        """Start at most this many items per second; None for no bound."""
+        if self.goes_on:
+            self._control.set_rate(rate)
+            self._ask(f"rate: {'none' if rate is None else f'{rate:g}'}", lambda later: later.rate == rate)
+
+    def _command(self, chunks: Sequence[ChunkView], verb: str, command: Callable[[Collection[int]], None]) -> None:
+        before = {chunk.number: chunk.state for chunk in chunks}
+        command(list(before))
+        self._ask(
+            f"{named(chunks)}: {verb}",
+            lambda later: all(later.chunks[number].state is not state for number, state in before.items()),
+        )
+
+    def _ask(self, text: str, confirmed: Callable[[Snapshot], bool]) -> None:
+        self.asked.add(text, confirmed, self.snapshot.at if self.snapshot else 0.0)

@@ -1,0 +1,222 @@
+"""The form of a job: its parameters, its input and its settings, each checked beside its field as it is typed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from textual.containers import Horizontal, VerticalScroll
+from textual.content import Content
+from textual.widgets import Input, Static
+
+from tui_runner.errors import UserError
+from tui_runner.inputs import open_source
+from tui_runner.job import Job
+from tui_runner.parameters import Parameter, Secret, bind
+from tui_runner.request import RunRequest
+from tui_runner.safe_text import safe_text
+from tui_runner.settings import Settings, check_setting
+
+OFFERED = ("threads", "chunk_size", "workers", "open_chunks", "retries", "timeout", "rate", "max_failures")
+"""Settings that the form has; every other one keeps what the job and the configuration say."""
+
+_PREVIEW = 5
+_PREVIEW_AFTER = 0.4
+"""Seconds without a key before the input is read: a file name is not worth opening at each of its letters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A line of the form.
+
+    Attributes:
+        name: of the parameter or setting.
+        kind: `parameter`, `input`, `database`, `limit` or `setting`.
+        remark: type, help and what holds when it is left empty; not yet safe to show.
+        check: raises `UserError` for a text that will not do.
+        secret: whether what is typed is not shown.
+        required: whether it may not be left empty.
+    """
+
+    name: str
+    kind: str
+    remark: str
+    check: Callable[[str], Any]
+    secret: bool = False
+    required: bool = False
+
+
+def fields_of(job: Job, database: Path) -> list[Field]:
+    """The lines of a job's form, the ones that must be filled in first."""
+    fields = [_of_parameter(parameter) for parameter in job.parameters]
+    fields.sort(key=lambda field: not field.required)
+    source = "its own items" if job.has_items else "a file, a glob, range:0:100, sql:SELECT …"
+    fields.append(Field("input", "input", source, str, required=not job.has_items))
+    fields.append(Field("limit", "limit", "only the first so many items; all", _check_limit))
+    fields.append(Field("database", "database", database.name, str))
+    defaults = Settings()
+    for name in OFFERED:
+        default = job.settings.get(name, getattr(defaults, name))
+        fields.append(Field(name, "setting", "none" if default is None else str(default), _checker(name)))
+    return fields
+
+
+def _of_parameter(parameter: Parameter) -> Field:
+    kind = getattr(parameter.annotation, "__name__", None) or str(parameter.annotation)
+    secret = parameter.annotation is Secret
+    default = "needed" if parameter.required else "***" if secret else _shown(parameter.default)
+    remark = ", ".join(part for part in (kind, parameter.help, default) if part)
+    return Field(parameter.name, "parameter", remark, parameter.convert, secret, parameter.required)
+
+
+def _shown(value: object) -> str:
+    try:
+        return str(value)[:60]
+    except Exception:  # a default of the user's own class
+        return type(value).__name__
+
+
+def _check_limit(text: str) -> int:
+    if not text.isdecimal():
+        raise UserError("a whole number, or nothing for all items")
+    return int(text)
+
+
+def _checker(name: str) -> Callable[[str], Any]:
+    return lambda text: check_setting(name, text, where=name)
+
+
+class JobForm(VerticalScroll):
+    """The form.
+
+    Args:
+        folder: where relative paths start.
+        environ: environment variables.
+        id: of the widget.
+    """
+
+    can_focus = False
+
+    def __init__(self, folder: Path, environ: Mapping[str, str], *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._folder = folder
+        self._environ = environ
+        self.job: Job | None = None
+        self._reference = ""
+        self._fields: list[Field] = []
+
+    def fill(self, job: Job, reference: str) -> None:
+        """Show the fields of a job, with the first one to be filled in."""
+        self.job, self._reference = job, reference
+        self._fields = fields_of(job, self._folder / f"{job.name}.duckdb")
+        parts: list[Horizontal | Static] = []
+        for number, field in enumerate(self._fields):
+            label = Static(Content(safe_text(field.name, limit=22)), classes="label")
+            remark = safe_text(field.remark, limit=100)
+            line = Input(placeholder=remark, password=field.secret, compact=True, classes=f"answer n{number}")
+            parts.append(Horizontal(label, line, classes="field"))
+            parts.append(Static(classes=f"complaint c{number}"))
+        parts.append(Static(id="preview"))
+        self.run_worker(self._mount(parts), exclusive=True, group="fill")
+
+    def clear(self) -> None:
+        """Show no form."""
+        self.job = None
+        self.run_worker(self._mount([]), exclusive=True, group="fill")
+
+    async def _mount(self, parts: list[Horizontal | Static]) -> None:
+        await self.remove_children()
+        if parts:
+            await self.mount(*parts)
+            self.query(Input).first().focus()
+            self._preview()
+
+    def on_input_changed(self) -> None:
+        """Check what is typed, and read the input again."""
+        self._complain(empty_too=False)
+        self._preview()
+
+    def request(self, *, limit: int | None = None) -> RunRequest | None:
+        """What the form asks for; None while something in it is wrong, which is then said beside its field."""
+        if self.job is None or not self._complain(empty_too=True):
+            return None
+        typed = self._typed()
+        database = typed.get("database:database")
+        count = typed.get("limit:limit")
+        return RunRequest(
+            job=self._reference,
+            params={key.partition(":")[2]: text for key, text in typed.items() if key.startswith("parameter:")},
+            settings={key.partition(":")[2]: text for key, text in typed.items() if key.startswith("setting:")},
+            database=self._folder / database if database else None,
+            input=typed.get("input:input"),
+            limit=limit if limit is not None else int(count) if count else None,
+        )
+
+    def _typed(self) -> dict[str, str]:
+        """What stands in the fields that are not empty, by kind and name."""
+        typed = {}
+        for number, field in enumerate(self._fields):
+            for line in self.query(f".n{number}").results(Input):
+                if line.value.strip():
+                    typed[f"{field.kind}:{field.name}"] = line.value if field.secret else line.value.strip()
+        return typed
+
+    def _complain(self, *, empty_too: bool) -> bool:
+        """Say beside each field what is wrong with it; whether nothing is."""
+        typed = self._typed()
+        good = True
+        for number, field in enumerate(self._fields):
+            complaint = ""
+            text = typed.get(f"{field.kind}:{field.name}")
+            if text is not None:
+                try:
+                    field.check(text)
+                except UserError as error:
+                    complaint = error.what
+            elif field.required and empty_too:
+                complaint = "this is needed"
+            if complaint and good:
+                good = False
+                if empty_too:
+                    self.query_one(f".n{number}", Input).focus()
+            for line in self.query(f".c{number}").results(Static):
+                line.update(Content(safe_text(complaint, limit=300)))
+                line.display = bool(complaint)
+        return good
+
+    def _preview(self) -> None:
+        self.run_worker(self._show_preview(), exclusive=True, group="preview")
+
+    async def _show_preview(self) -> None:
+        await asyncio.sleep(_PREVIEW_AFTER)
+        job = self.job
+        if job is None:
+            return
+        typed = self._typed()
+        text = await asyncio.to_thread(preview, job, typed, self._folder)
+        for line in self.query("#preview").results(Static):
+            line.update(Content(text))
+
+
+def preview(job: Job, typed: Mapping[str, str], folder: Path) -> str:
+    """The first items of the input that is filled in, or what is wrong with it; safe to show."""
+    params = {key.partition(":")[2]: text for key, text in typed.items() if key.startswith("parameter:")}
+    try:
+        if source := typed.get("input:input"):
+            items = iter(open_source(source, database=folder / f"{job.name}.duckdb"))
+        elif job.has_items:
+            items = iter(job.make_items(bind(job.parameters, params)))
+        else:
+            return ""
+        first = list(islice(items, _PREVIEW))
+    except UserError as error:
+        return f"items: {safe_text(error.what, limit=300)}"
+    except Exception as error:  # an items function is the user's
+        return f"items: {safe_text(f'{type(error).__name__}: {error}', limit=300)}"
+    if not first:
+        return "items: none"
+    return "first items\n" + "\n".join(f"  {safe_text(_shown(item), limit=200)}" for item in first)

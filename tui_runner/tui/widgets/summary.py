@@ -1,0 +1,62 @@
+"""What a run that has ended came to: totals, time, rates, what failed, where the data is, what to do next."""
+
+from __future__ import annotations
+
+import shlex
+
+from tui_runner.engine.chunk import RunState
+from tui_runner.engine.snapshot import Snapshot
+from tui_runner.formatting import count, duration, percent, rate, size
+from tui_runner.tui.glyphs import RUN_GLYPHS, WARNING
+from tui_runner.tui.paint import Line, fitted, own
+from tui_runner.tui.widgets.snapshot_line import SnapshotWidget
+
+_GROUPS = 3
+_ERROR = 70
+_LABEL = 7
+
+
+class Summary(SnapshotWidget):
+    """The summary; shown in place of the graphs of a run that has ended."""
+
+    def lines(self, snapshot: Snapshot, width: int, height: int) -> list[Line]:
+        """As many lines as there is room for, the most telling first."""
+        return [fitted(line, width) for line in summary(snapshot)[:height]]
+
+
+def summary(snapshot: Snapshot) -> list[Line]:
+    """Every line there is to say."""
+    glyph, role = RUN_GLYPHS[snapshot.state]
+    here = snapshot.items_finished - snapshot.items_skipped
+    seconds = snapshot.elapsed
+    reason: Line = ((f" {own(snapshot.reason, 120)}", role),) if snapshot.reason else ()
+    lines: list[Line] = [
+        ((f" {glyph} {snapshot.state}", role), (f" after {duration(seconds)}", "strong"), *reason),
+        _row(
+            "items",
+            f"{snapshot.items_done:,} done, {snapshot.items_failed:,} failed"
+            f" ({percent(snapshot.items_failed, snapshot.items_finished)}), {snapshot.items_cancelled:,} cancelled,"
+            f" {snapshot.retries:,} retries"
+            + (f"; {snapshot.items_skipped:,} were recorded before" if snapshot.items_skipped else ""),
+        ),
+        _row("rows", f"{snapshot.rows:,} in table {own(snapshot.table, 60)}, file {size(snapshot.db_bytes)}"),
+    ]
+    if seconds > 0:
+        lines.append(_row("mean", f"{rate(here / seconds)} items/s, {rate(snapshot.rows / seconds)} rows/s"))
+    for group in snapshot.errors[:_GROUPS]:
+        text = f"{own(group.type, _ERROR)}: {own(group.text, _ERROR)}"
+        lines.append(((f" {WARNING:<{_LABEL}}", "warn"), (f"{count(group.count)} × {text}", "warn")))
+    database = own(shlex.quote(snapshot.database))
+    lines.append(_row("data", own(snapshot.database)))
+    steps = [f"tui-runner open {database}"]
+    if snapshot.state is not RunState.FINISHED:
+        steps.append(f"tui-runner resume {database}")
+    elif snapshot.items_failed:
+        steps.append(f"tui-runner retry {database}")
+    for number, step in enumerate(steps):
+        lines.append(_row("next" if not number else "", step, "accent"))
+    return lines
+
+
+def _row(label: str, text: str, role: str = "text") -> Line:
+    return ((f" {label:<{_LABEL}}", "muted"), (text, role))
