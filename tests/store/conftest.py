@@ -23,7 +23,7 @@ def run_record(**changes: Any) -> RunRecord:
     values: dict[str, Any] = {
         "run_id": 0,
         "job": "books",
-        "job_path": "/work/scrape.py:books",
+        "job_path": "/jobs/scrape.py:books",
         "table_name": "books",
         "input": None,
         "params": {"base": "https://example.org", "last": 50},

@@ -99,7 +99,7 @@ def test_the_newest_unfinished_run_of_the_same_job_is_found(ledger: Ledger) -> N
     def found(**changes: object) -> int | None:
         wanted = {
             "job": "books",
-            "job_path": "/work/scrape.py:books",
+            "job_path": "/jobs/scrape.py:books",
             "table_name": "books",
             "input": None,
             "params": run_record().params,

@@ -40,7 +40,7 @@ def make_database(path: Path) -> Database:
         RunRecord(
             run_id=0,
             job="books",
-            job_path="/work/scrape.py:books",
+            job_path="/jobs/scrape.py:books",
             table_name="books",
             input=None,
             params={},

@@ -39,7 +39,7 @@ async def test_a_run_that_ended_is_summed_up() -> None:
             "131 items/s",
             "9 × ReadTimeout: timed out",
             "tui-runner open /data/scrape/books.duckdb",
-            "tui-runner retry /data/scrape/books.duckdb",
+            "tui-runner errors /data/scrape/books.duckdb",
             "00076",
         ):
             assert part in shown, part

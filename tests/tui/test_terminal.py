@@ -87,7 +87,7 @@ def test_a_run_that_ends_is_summed_up_and_says_how_in_its_exit_code(terminal: Ca
     failing = JOB.replace('return {"n": n}', "assert n % 10").replace("50_000", "40")
     screen = terminal("run", "work.py", "--tui", "--retries", "0", source=failing, size=(80, 24))
     screen.shows("finished after")
-    screen.shows("tui-runner retry")
+    screen.shows("tui-runner errors")
     place = screen.press("e")
     screen.shows("AssertionError", place)
     screen.press("\x1b")

@@ -52,7 +52,7 @@ def summary(snapshot: Snapshot) -> list[Line]:
     if snapshot.state is not RunState.FINISHED:
         steps.append(f"tui-runner resume {database}")
     elif snapshot.items_failed:
-        steps.append(f"tui-runner retry {database}")
+        steps.append(f"tui-runner errors {database}")
     for number, step in enumerate(steps):
         lines.append(_row("next" if not number else "", step, "accent"))
     return lines
