@@ -82,7 +82,7 @@ async def test_a_theme_is_shown_while_it_is_looked_for_and_remembered_when_chose
 async def test_a_remembered_theme_that_is_gone_is_named(environ: dict[str, str]) -> None:
     preferences = Preferences(State(state_file(environ)), theme="gone", keymap={"map": "z"}, complaints=("hm [/x]",))
     app = RunnerApp(FakeControl(busy()), preferences=preferences)
-    async with app.run_test(size=(120, 40), notifications=True) as pilot:
+    async with app.run_test(size=(200, 40), notifications=True) as pilot:
         await settled(pilot)
         shown = screen_text(app)
         assert "there is no theme 'gone'" in shown and "hm [/x]" in shown and "z map" in shown
