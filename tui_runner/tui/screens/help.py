@@ -13,7 +13,7 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from tui_runner.tui.action import Place
+from tui_runner.tui.action import SCREENS, Place
 from tui_runner.tui.actions import ACTIONS, Keys, shown_key
 from tui_runner.tui.glyphs import CHUNK_GLYPHS
 
@@ -26,7 +26,8 @@ _KEYS_SHOWN = 2
 def help_text(keys: Keys, places: Collection[Place], width: int) -> Content:
     """Every action beside its keys, by where it applies; `width` cells wide.
 
-    The places of the screen that help was asked for on come first; where there are chunks, what their glyphs mean.
+    The places of the screen that help was asked for on come first, then those of the screens it shares places with;
+    where there are chunks, what their glyphs mean.
     """
     lines: list[Content] = []
     if Place.CHUNK in places:
@@ -34,7 +35,8 @@ def help_text(keys: Keys, places: Collection[Place], width: int) -> Content:
         glyphs = "   ".join(f"{glyph}\N{NO-BREAK SPACE}{state}" for state, glyph in CHUNK_GLYPHS.items())
         lines += [Content(line) for line in wrap(glyphs, max(width, 10), break_on_hyphens=False)]
         lines.append(Content(""))
-    for place in sorted(Place, key=lambda place: place not in places):
+    related = {place for row in SCREENS if not set(row).isdisjoint(places) for place in row}
+    for place in sorted((place for place in Place if place in related), key=lambda place: place not in places):
         lines.append(Content.styled(str(place), "bold"))
         for action in (action for action in ACTIONS if action.place is place):
             shown = " ".join(shown_key(key) for key in keys[action.id][:_KEYS_SHOWN]) or "–"
