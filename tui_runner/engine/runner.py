@@ -73,7 +73,9 @@ from tui_runner.engine.reader import InputReader, ItemsRead
 from tui_runner.engine.scheduler import Scheduler
 from tui_runner.engine.snapshot import Snapshot
 from tui_runner.errors import DatabaseError
+from tui_runner.formatting import size
 from tui_runner.inputs import cut, total_items
+from tui_runner.machine_memory import memory_bound
 from tui_runner.store.database import Database
 from tui_runner.store.query_server import serve
 
@@ -96,6 +98,13 @@ class _ChangeRate:
     """Start at most this many items per second, over all workers."""
 
     rate: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class _ChangeMaxMemory:
+    """The run may use so much memory, as the setting says it."""
+
+    limit: int | str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +174,6 @@ class Runner:
             started_at=opened.record.started_at.timestamp(),
             items_total=self._items_total,
             chunk_size=settings.chunk_size,
-            memory_limit=settings.max_memory,
             log_file=str(log_path(plan.database)),
         )
         self._log_file = LogFile(
@@ -189,6 +197,7 @@ class Runner:
         self._monitor = Monitor(self._backend.pids, opened.database.size_bytes, deliver)
         self._board = Board(identity, self._scheduler, time.monotonic())
         self._board.rate = self._rate
+        self._board.memory_limit = memory_bound(settings.max_memory)
 
     # --- commands, from any thread -------------------------------------------------------------------------
 
@@ -246,6 +255,10 @@ class Runner:
     def set_rate(self, rate: float | None) -> None:
         """Start at most this many items per second, over all workers; None for no bound."""
         self._inbox.put(_ChangeRate(rate))
+
+    def set_max_memory(self, limit: int | str | None) -> None:
+        """Bytes that the run may use, or a share of the machine's such as `80%`; None for no bound."""
+        self._inbox.put(_ChangeMaxMemory(limit))
 
     def stop(self) -> None:
         """Drain: start no new items, write those that finish within the grace time, then end as `stopped`."""
@@ -345,6 +358,8 @@ class Runner:
                 self._database_lost(error)
             case _ChangeRate(rate):
                 self._change_rate(rate)
+            case _ChangeMaxMemory(limit):
+                self._change_max_memory(limit)
             case _LogFailed(reason):
                 self._tell("WARNING", f"the log file takes no more lines: {reason}")
             case MemoryMeasured():
@@ -434,6 +449,12 @@ class Runner:
         for worker in sorted(self._started):
             self._backend.send(worker, SetRate(self._rate_of_a_worker()))
         self._tell("INFO", "rate: no bound" if rate is None else f"rate: {rate:g} items/s at most")
+
+    def _change_max_memory(self, limit: int | str | None) -> None:
+        if self._scheduler.state.ended:
+            return
+        self._board.memory_limit = bound = memory_bound(limit)
+        self._tell("INFO", "memory: no bound" if bound is None else f"memory: {size(bound)} at most")
 
     def _send_chunk(self, action: SendChunk) -> None:
         self._journal.chunk_opened(action.chunk)

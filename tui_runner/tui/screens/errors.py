@@ -12,7 +12,8 @@ from textual.binding import BindingType
 from tui_runner.engine.snapshot import Snapshot
 from tui_runner.formatting import count, percent
 from tui_runner.store.inspection import AlikeErrors, ErrorExample, alike_errors, chunks_of_errors, error_examples
-from tui_runner.tui.actions import Keys, Place, bindings
+from tui_runner.tui.action import Place
+from tui_runner.tui.actions import Keys, bindings
 from tui_runner.tui.paint import Line, column, own, spread
 from tui_runner.tui.reading import read
 from tui_runner.tui.screens.confirm import Confirm
