@@ -100,6 +100,7 @@ class Board:
         self._identity = identity
         self._scheduler = scheduler
         self.began = began
+        self._began_at = time.time()
         self._items = RateWindow()
         self._rows = RateWindow()
         self._items.add(0.0, 0)
@@ -239,6 +240,7 @@ class Board:
             state=scheduler.state,
             reason=scheduler.reason,
             started_at=identity.started_at,
+            began_at=self._began_at,
             at=now - self.began,
             elapsed=active,
             items_total=total,
