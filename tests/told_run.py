@@ -90,3 +90,11 @@ class ToldRun:
         raise AssertionError
 
     set_open_chunks = set_threads
+
+    def set_rate(self, rate: float | None) -> None:
+        """Not for a run without a screen."""
+        raise AssertionError
+
+    def set_max_memory(self, limit: int | str | None) -> None:
+        """Not for a run without a screen."""
+        raise AssertionError

@@ -190,6 +190,10 @@ def run(
     per_host: Annotated[
         str | None, typer.Option(metavar="N", help="Requests at once to one host, at most, or none.")
     ] = None,
+    max_memory: Annotated[
+        str | None,
+        typer.Option(metavar="SIZE", help="Memory of the run with its workers: 4GB, 50% of the machine's, or none."),
+    ] = None,
     max_failures: Annotated[
         str | None, typer.Option(metavar="N|P%", help="Stop in order when more items than this failed, or none.")
     ] = None,
@@ -215,6 +219,7 @@ def run(
         "timeout": timeout,
         "rate": rate,
         "per_host": per_host,
+        "max_memory": max_memory,
         "max_failures": max_failures,
         "grace": grace,
     }

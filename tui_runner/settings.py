@@ -35,7 +35,8 @@ class Settings:
         timeout: seconds an attempt may take, None for no bound.
         rate: items started per second over all workers, None for no bound.
         per_host: requests at once to one host through `tui_runner.http`, per worker; None for no bound.
-        max_memory: bytes the run may use, None for no bound.
+        max_memory: bytes that the run may use, with its workers and their children, or a share of what the machine or
+            container has, such as `"80%"`; None for no bound.
         max_failures: the run stops in order after this many failed items; `"5%"` of the finished ones; None never.
         grace: seconds that items in flight have to finish when a run is stopped.
     """
@@ -50,7 +51,7 @@ class Settings:
     timeout: float | None = None
     rate: float | None = None
     per_host: int | None = None
-    max_memory: int | None = None
+    max_memory: int | str | None = "80%"
     max_failures: int | str | None = None
     grace: float = 10.0
 
@@ -259,7 +260,9 @@ def _number(words: str, *, zero: bool = False) -> Callable[[object], float]:
     return check
 
 
-def _memory(value: object) -> int:
+def _memory(value: object) -> int | str:
+    if isinstance(value, str) and value.strip().endswith("%"):
+        return _share(value, "a share above 0% and up to 100%, or a size such as 4GB")
     try:
         size = parse_size(value) if isinstance(value, str) else operator.index(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
@@ -272,14 +275,18 @@ def _memory(value: object) -> int:
 def _failures(value: object) -> int | str:
     words = 'a whole number of at least 1, or a share such as "5%"'
     if isinstance(value, str) and value.strip().endswith("%"):
-        try:
-            share = float(value.strip()[:-1])
-        except ValueError:
-            raise _Unfit(words) from None
-        if not 0 < share <= 100:
-            raise _Unfit("a share above 0% and up to 100%")
-        return f"{share:g}%"
+        return _share(value, words)
     return _whole(1, words)(value)
+
+
+def _share(text: str, words: str) -> str:
+    try:
+        share = float(text.strip()[:-1])
+    except ValueError:
+        raise _Unfit(words) from None
+    if not 0 < share <= 100:
+        raise _Unfit("a share above 0% and up to 100%")
+    return f"{share:g}%"
 
 
 def _table_name(value: object) -> str:
@@ -311,4 +318,5 @@ _CHECKS: dict[str, Callable[[object], Any]] = {
 }
 """How each setting is converted and checked."""
 
-_OPTIONAL = frozenset(field.name for field in fields(Settings) if field.default is None)
+_OPTIONAL = frozenset(field.name for field in fields(Settings) if field.default is None) | {"max_memory"}
+"""Settings that may be None."""

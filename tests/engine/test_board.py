@@ -33,7 +33,6 @@ IDENTITY = RunIdentity(
     started_at=1e9,
     items_total=100,
     chunk_size=10,
-    memory_limit=None,
 )
 
 

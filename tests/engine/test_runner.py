@@ -11,6 +11,7 @@ from real_jobs import GATED, SQUARES
 
 from tui_runner.engine.chunk import ChunkState, RunState
 from tui_runner.errors import UserError
+from tui_runner.machine_memory import memory_bound
 
 Rows = Callable[..., list[tuple[Any, ...]]]
 
@@ -30,6 +31,18 @@ def test_every_item_is_run_and_recorded_once(job_file, new_run, rows: Rows, back
         (95, 95, 95, 10)
     ]
     assert rows("SELECT state, items_total FROM runner.runs") == [("finished", 95)]
+
+
+def test_the_bound_of_memory_is_shown_and_can_be_changed(job_file, new_run, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    run = new_run(job_file(GATED), params={"gate": str(gate)}, backend="inline", max_memory="3GB").start()
+    run.until(lambda s: s.in_flight and s.memory_limit == 3_000_000_000)
+    run.runner.set_max_memory("50%")
+    run.until(lambda s: s.memory_limit == memory_bound("50%"))
+    run.runner.set_max_memory(None)
+    run.until(lambda s: s.memory_limit is None and s.events[-1].text == "memory: no bound")
+    gate.touch()
+    assert run.finish().items_done == 40
 
 
 @BOTH

@@ -58,6 +58,9 @@ class FakeControl:
     def set_rate(self, rate: float | None) -> None:
         self.commands.append(("set_rate", rate))
 
+    def set_max_memory(self, limit: int | str | None) -> None:
+        self.commands.append(("set_max_memory", limit))
+
     def stop(self) -> None:
         self.commands.append(("stop",))
 

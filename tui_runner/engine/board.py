@@ -49,7 +49,6 @@ class RunIdentity:
     started_at: float
     items_total: int | None
     chunk_size: int
-    memory_limit: int | None
     log_file: str = ""
 
 
@@ -127,6 +126,8 @@ class Board:
         self._log_lines = 0
         self.rate: float | None = None
         """Items started per second at most, as the runner has told its workers."""
+        self.memory_limit: int | None = None
+        """Bytes that the run may use."""
         self.last = self.snapshot(began)
 
     # --- what is reported ----------------------------------------------------------------------------------
@@ -261,7 +262,7 @@ class Board:
             p95=self._latencies.percentile(0.95),
             app_rss=self._memory.app_rss,
             workers_rss=self._memory.workers_rss,
-            memory_limit=identity.memory_limit,
+            memory_limit=self.memory_limit,
             db_bytes=self._memory.db_bytes,
             buffered_bytes=sum(progress.buffered_bytes for progress in self._progress.values()),
             throttled=any(progress.throttled for progress in self._progress.values()),

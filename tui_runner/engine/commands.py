@@ -29,6 +29,13 @@ class ChangeRate:
     rate: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class ChangeMaxMemory:
+    """The run may use so much memory, as the setting says it: the runner's business too."""
+
+    limit: int | str | None
+
+
 class Commands:
     """What may be asked of a run while it goes on; see `control.RunControl`.
 
@@ -74,6 +81,10 @@ class Commands:
     def set_rate(self, rate: float | None) -> None:
         """Start at most this many items per second, over all workers; None for no bound."""
         self.inbox.put(ChangeRate(rate))
+
+    def set_max_memory(self, limit: int | str | None) -> None:
+        """Bytes that the run may use, or a share of the machine's such as `80%`; None for no bound."""
+        self.inbox.put(ChangeMaxMemory(limit))
 
     def stop(self) -> None:
         """Drain: start no new items, write those that finish within the grace time, then end as `stopped`."""

@@ -53,6 +53,9 @@ class RunControl(Protocol):
     def set_rate(self, rate: float | None) -> None:
         """Start at most this many items per second, over all workers; None for no bound."""
 
+    def set_max_memory(self, limit: int | str | None) -> None:
+        """Bytes that the run may use, or a share of the machine's such as `80%`; None for no bound."""
+
     def stop(self) -> None:
         """Drain: start no new items, write those that finish within the grace time, then end as `stopped`."""
 

@@ -23,7 +23,7 @@ from tui_runner.engine.backends.inline import InlineBackend
 from tui_runner.engine.backends.process import ProcessBackend
 from tui_runner.engine.board import Board, RunIdentity
 from tui_runner.engine.chunk import RunState
-from tui_runner.engine.commands import ChangeRate, Commands
+from tui_runner.engine.commands import ChangeMaxMemory, ChangeRate, Commands
 from tui_runner.engine.events import (
     Action,
     Begin,
@@ -65,7 +65,9 @@ from tui_runner.engine.scheduler import Scheduler
 from tui_runner.engine.snapshot import Snapshot
 from tui_runner.engine.worker_settings import WorkerSettings
 from tui_runner.errors import DatabaseError
+from tui_runner.formatting import size
 from tui_runner.inputs import cut, total_items
+from tui_runner.machine_memory import memory_bound
 from tui_runner.store.database import Database
 from tui_runner.store.query_server import serve
 
@@ -148,7 +150,6 @@ class Runner(Commands):
             started_at=opened.record.started_at.timestamp(),
             items_total=self._items_total,
             chunk_size=settings.chunk_size,
-            memory_limit=settings.max_memory,
             log_file=str(log_path(plan.database)),
         )
         self._log_file = LogFile(
@@ -172,6 +173,7 @@ class Runner(Commands):
         self._monitor = Monitor(self._backend.pids, opened.database.size_bytes, deliver)
         self._board = Board(identity, self._scheduler, time.monotonic())
         self._board.rate = settings.rate
+        self._board.memory_limit = memory_bound(settings.max_memory)
 
     # --- from any thread -----------------------------------------------------------------------------------
 
@@ -284,6 +286,8 @@ class Runner(Commands):
                 self._database_lost(error)
             case ChangeRate(rate):
                 self._change_rate(rate)
+            case ChangeMaxMemory(limit):
+                self._change_max_memory(limit)
             case _LogFailed(reason):
                 self._tell("WARNING", f"the log file takes no more lines: {reason}")
             case MemoryMeasured():
@@ -354,6 +358,12 @@ class Runner(Commands):
         for worker in sorted(self._started):
             self._backend.send(worker, SetRate(self._worker_settings.rate_of_a_worker()))
         self._tell("INFO", "rate: no bound" if rate is None else f"rate: {rate:g} items/s at most")
+
+    def _change_max_memory(self, limit: int | str | None) -> None:
+        if self._scheduler.state.ended:
+            return
+        self._board.memory_limit = bound = memory_bound(limit)
+        self._tell("INFO", "memory: no bound" if bound is None else f"memory: {size(bound)} at most")
 
     def _send_chunk(self, action: SendChunk) -> None:
         self._journal.chunk_opened(action.chunk)
