@@ -60,6 +60,8 @@ INTERFACE_KEYS = frozenset({"theme", "keys", "notify", "ascii", "refresh", "edit
 """Keys of the configuration that belong to the screens; other parts read and check them."""
 
 ENVIRONMENT_PREFIX = "TUI_RUNNER_"
+SET_PREFIX = ENVIRONMENT_PREFIX + "SET_"
+"""Of environment variables that give parameters of jobs, by their name in capitals."""
 
 _PROJECT_FILE = "pyproject.toml"
 _PROJECT_TABLE = "tui-runner"
@@ -198,7 +200,7 @@ class _Unfit(Exception):
 
 def _from_environment(environ: Mapping[str, str]) -> Iterable[tuple[str, Any]]:
     for variable, text in environ.items():
-        if not variable.startswith(ENVIRONMENT_PREFIX) or not text.strip():
+        if not variable.startswith(ENVIRONMENT_PREFIX) or variable.startswith(SET_PREFIX) or not text.strip():
             continue
         name = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
         if name in _CHECKS:
