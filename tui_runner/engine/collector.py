@@ -24,13 +24,12 @@ from tui_runner.engine.protocol import (
 )
 from tui_runner.engine.snapshot import InFlight
 from tui_runner.engine.tally import Tally, serialize
-from tui_runner.engine.work import OpenedChunk, Task, WorkQueue
+from tui_runner.engine.work import OpenedChunk, Task, WorkQueue, item_text
 from tui_runner.rows import Built, build
 
 INTERVAL = 0.2
 """Seconds between reports: seen at once by a person, and two thirds of a second before the freshness budget."""
 _OLDEST = 20
-_ITEM_TEXT = 200
 _MAX_ROWS_A_BUILD = 50_000
 """Rows of small results converted in one go: more would keep the interpreter from the pool's threads for too long."""
 
@@ -175,8 +174,4 @@ def _fail_unstorable(outcomes: list[Outcome], built: Built) -> None:
 
 
 def _in_flight(task: Task, seconds: float) -> InFlight:
-    try:
-        text = str(task.value)[:_ITEM_TEXT]
-    except BaseException as fault:  # the item's __str__ is the user's
-        text = f"(its __str__ raised {type(fault).__name__})"
-    return InFlight(task.chunk.number, task.position, text, task.attempt, seconds)
+    return InFlight(task.chunk.number, task.position, item_text(task.value), task.attempt, seconds)

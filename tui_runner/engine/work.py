@@ -21,6 +21,9 @@ from tui_runner.engine.chunk import Counts
 from tui_runner.engine.limits import RateLimit
 from tui_runner.engine.protocol import OpenChunk, unpack
 
+_ITEM_TEXT = 200
+"""Characters of an item that are shown: an address and its parameters, not a page."""
+
 
 @dataclass(slots=True, eq=False)
 class OpenedChunk:
@@ -101,6 +104,14 @@ class Task:
             False,
             self.write_log,
         )
+
+
+def item_text(value: object) -> str:
+    """An item as a short text for a person, whatever its own methods do; not yet safe to show."""
+    try:
+        return str(value)[:_ITEM_TEXT]
+    except BaseException as fault:  # the item's __str__ is the user's
+        return f"(its __str__ raised {type(fault).__name__})"
 
 
 @dataclass(order=True, slots=True)
