@@ -44,8 +44,9 @@ def control(tmp_path: Path) -> Iterator[FakeControl]:
         """INSERT INTO runner.errors
             SELECT 3, 38002, 76, n, 'ReadTimeout', 'page ' || n || ' timed out',
                 'Traceback (most recent call last):' || chr(10) || '  File "books.py", line 9' || chr(10)
-                || 'ReadTimeout: page ' || n, now(), n = 3 FROM range(1, 4) t(n)
-            UNION ALL SELECT 3, 20001, 40, 1, 'ValueError', 'no table', 'Traceback', now(), true"""
+                || 'ReadTimeout: page ' || n, now(), n = 3, 'page N timed out', 'https://books.example/38002'
+                FROM range(1, 4) t(n)
+            UNION ALL SELECT 3, 20001, 40, 1, 'ValueError', 'no table', 'Traceback', now(), true, 'no table', NULL"""
     )
     database.close_cursor(cursor)
     control.database = database
@@ -98,7 +99,7 @@ async def test_errors_are_grouped_and_an_example_can_be_read_and_copied(control:
         app = await read(pilot)
         assert isinstance(app.screen, Errors)
         shown = screen_text(app)
-        assert "4 errors in 2 groups" in shown and "75 %" in shown and "ReadTimeout: page N timed out" in shown
+        assert "4 failed attempts in 2 groups" in shown and "https://books.example/38002" in shown and "75 %" in shown and "ReadTimeout: page N timed out" in shown
         assert 'File "books.py", line 9' in shown and "1 of 3" in shown
         await pilot.press("right")
         assert "2 of 3" in screen_text(app)
@@ -213,7 +214,9 @@ async def test_hostile_text_is_shown_and_not_obeyed(control: FakeControl, text: 
     assert control.database is not None
     storable = text.encode("utf-8", "backslashreplace").decode()
     cursor = control.database.cursor()
-    cursor.execute("UPDATE runner.errors SET type = ?, message = ?, traceback = ?", [storable] * 3)
+    cursor.execute(
+        "UPDATE runner.errors SET type = ?, message = ?, traceback = ?, shape = ?, item_text = ?", [storable] * 5
+    )
     control.database.close_cursor(cursor)
     control.change(
         job=text,

@@ -24,13 +24,12 @@ from tui_runner.engine.protocol import (
 )
 from tui_runner.engine.snapshot import InFlight
 from tui_runner.engine.tally import Tally, serialize
-from tui_runner.engine.work import OpenedChunk, Task, WorkQueue
+from tui_runner.engine.work import OpenedChunk, Task, WorkQueue, item_text
 from tui_runner.rows import Built, build
 
 INTERVAL = 0.2
 """Seconds between reports: seen at once by a person, and two thirds of a second before the freshness budget."""
 _OLDEST = 20
-_ITEM_TEXT = 200
 _MAX_ROWS_A_BUILD = 50_000
 """Rows of small results converted in one go: more would keep the interpreter from the pool's threads for too long."""
 
@@ -127,7 +126,9 @@ class Collector:
     def _flush(self, outcomes: list[Outcome]) -> tuple[Flush, list[OpenedChunk]]:
         """A flush of these outcomes, and the chunks that end with it."""
         tables, rows, nbytes = self._build(outcomes)
-        self._latencies.update(map(bucket, [o.seconds for o in outcomes if o.ending is not Ending.CANCELLED]))
+        ended = [outcome for outcome in outcomes if outcome.ending is not Ending.CANCELLED]
+        self._latencies.update(bucket(outcome.seconds) for outcome in ended)
+        self._queue.count_ended(sum(outcome.task.is_first for outcome in ended))
         tally = Tally()
         for outcome in outcomes:
             # Only now may the next attempt run: its outcome must not be counted before this one is.
@@ -173,8 +174,4 @@ def _fail_unstorable(outcomes: list[Outcome], built: Built) -> None:
 
 
 def _in_flight(task: Task, seconds: float) -> InFlight:
-    try:
-        text = str(task.value)[:_ITEM_TEXT]
-    except BaseException as fault:  # the item's __str__ is the user's
-        text = f"(its __str__ raised {type(fault).__name__})"
-    return InFlight(task.chunk.number, task.position, text, task.attempt, seconds)
+    return InFlight(task.chunk.number, task.position, item_text(task.value), task.attempt, seconds)

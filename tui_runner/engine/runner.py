@@ -52,7 +52,7 @@ from tui_runner.engine.events import (
 )
 from tui_runner.engine.held_items import HeldItems
 from tui_runner.engine.journal import Journal
-from tui_runner.engine.limits import FailureLimit
+from tui_runner.engine.limits import FailureLimit, share_of
 from tui_runner.engine.log_file import LogFile, log_path
 from tui_runner.engine.monitor import MemoryMeasured, Monitor
 from tui_runner.engine.opening import open_run
@@ -432,6 +432,7 @@ class Runner:
             by_name=plan.by_name,
             threads=threads,
             retries=settings.retries,
+            retry_share=share_of(settings.retry_budget),
             timeout=settings.timeout,
             rate=self._rate_of_a_worker(),
             per_host=settings.per_host,

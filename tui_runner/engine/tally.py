@@ -6,10 +6,10 @@ from collections import Counter, defaultdict
 
 import pyarrow as pa
 
-from tui_runner.engine.metrics import fold
-from tui_runner.engine.outcome import Ending, Failure, Outcome
+from tui_runner.engine.outcome import Ending, Failure, Outcome, storable
 from tui_runner.engine.protocol import Flush
-from tui_runner.engine.work import OpenedChunk
+from tui_runner.engine.work import OpenedChunk, item_text
+from tui_runner.error_shape import shape
 from tui_runner.store.records import ERRORS, ITEMS
 
 
@@ -32,8 +32,9 @@ class Tally:
         self._touched[chunk.number] = chunk
         chunk.busy_seconds += outcome.seconds
         if outcome.failure is not None:
-            self._errors.append(_error_row(outcome, outcome.failure))
-            self._groups[outcome.failure.type, fold(outcome.failure.message)] += 1
+            folded = shape(outcome.failure.message)
+            self._errors.append(_error_row(outcome, outcome.failure, folded))
+            self._groups[outcome.failure.type, folded] += 1
         if outcome.ending is Ending.RETRY:
             chunk.retries += 1
         else:
@@ -91,7 +92,7 @@ def deserialize(stream: bytes) -> pa.Table:
     return pa.ipc.open_stream(stream).read_all()
 
 
-def _error_row(outcome: Outcome, failure: Failure) -> tuple[object, ...]:
+def _error_row(outcome: Outcome, failure: Failure, folded: str) -> tuple[object, ...]:
     return (
         outcome.task.position,
         outcome.task.chunk.number,
@@ -101,6 +102,8 @@ def _error_row(outcome: Outcome, failure: Failure) -> tuple[object, ...]:
         failure.traceback,
         int(outcome.finished_at * 1e6),
         outcome.ending is not Ending.RETRY,
+        folded,
+        storable(item_text(outcome.task.value)),
     )
 
 

@@ -15,6 +15,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tui_runner.error_shape import shape
 from tui_runner.errors import DatabaseError
 from tui_runner.store.records import ERRORS, ITEM_COLUMN, ITEMS, Batch, ChunkRecord, SampleRecord
 from tui_runner.store.schema import ResultsTable
@@ -203,6 +204,7 @@ def rejected(batch: Batch, error: BaseException) -> Batch:
             "traceback": "",
             "occurred_at": now,
             "final": True,
+            "shape": shape(message),
         }
         for row in lost
     ]

@@ -12,7 +12,8 @@ from textual.binding import BindingType
 from tui_runner.engine.snapshot import ChunkView, Snapshot
 from tui_runner.formatting import count, duration, latency, rate, size
 from tui_runner.store.inspection import EndedItem, failed, slowest
-from tui_runner.tui.actions import Keys, Place, bindings
+from tui_runner.tui.action import Place
+from tui_runner.tui.actions import Keys, bindings
 from tui_runner.tui.glyphs import CHUNK_GLYPHS, WARNING, bar
 from tui_runner.tui.paint import Line, Span, column, own, spread
 from tui_runner.tui.reading import read

@@ -12,7 +12,8 @@ from textual.containers import Container
 from tui_runner.engine.chunk import ChunkState, RunState
 from tui_runner.engine.snapshot import ChunkView, Snapshot
 from tui_runner.formatting import rate, size
-from tui_runner.tui.actions import ACTIONS, DASHBOARD, Place, bindings
+from tui_runner.tui.action import DASHBOARD, Place
+from tui_runner.tui.actions import ACTIONS, bindings
 from tui_runner.tui.glyphs import CHUNK_GLYPHS
 from tui_runner.tui.layout import Graphs, plan
 from tui_runner.tui.screens.choose import Choice, Choose

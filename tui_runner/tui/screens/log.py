@@ -12,7 +12,8 @@ from textual.binding import BindingType
 
 from tui_runner.engine.snapshot import LogLine, Snapshot
 from tui_runner.formatting import count
-from tui_runner.tui.actions import Keys, Place, bindings
+from tui_runner.tui.action import Place
+from tui_runner.tui.actions import Keys, bindings
 from tui_runner.tui.paint import Line, Span, column, own, spread
 from tui_runner.tui.screens.ask import Ask
 from tui_runner.tui.screens.choose import Choice, Choose

@@ -8,7 +8,8 @@ from textual.screen import Screen
 
 from tui_runner.engine.snapshot import Snapshot
 from tui_runner.safe_text import safe_text
-from tui_runner.tui.actions import Keys, Place
+from tui_runner.tui.action import Place
+from tui_runner.tui.actions import Keys
 from tui_runner.tui.steering import Steering
 from tui_runner.tui.widgets.footer import KeyLine
 
@@ -65,7 +66,7 @@ class RunScreen(Screen[None]):
     def on_key_line_chosen(self, event: KeyLine.Chosen) -> None:
         """Carry out an action whose key was clicked."""
         owner = "app" if event.action.place is Place.ANYWHERE else "screen"
-        self.call_later(self.run_action, f"{owner}.{event.action.id}")
+        self.call_later(self.run_action, f"{owner}.{event.action.method}")
 
     def inner_labels(self) -> dict[str, str]:
         """What the footer of a screen that is not the dashboard calls some keys."""
