@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tui_runner.engine.limits import share_of
 from tui_runner.engine.plan import RunPlan
 from tui_runner.engine.protocol import WorkerConfig
 
@@ -30,6 +31,7 @@ class WorkerSettings:
             by_name=plan.by_name,
             threads=threads,
             retries=settings.retries,
+            retry_share=share_of(settings.retry_budget),
             timeout=settings.timeout,
             rate=self.rate_of_a_worker(),
             per_host=settings.per_host,
