@@ -126,7 +126,9 @@ class Collector:
     def _flush(self, outcomes: list[Outcome]) -> tuple[Flush, list[OpenedChunk]]:
         """A flush of these outcomes, and the chunks that end with it."""
         tables, rows, nbytes = self._build(outcomes)
-        self._latencies.update(map(bucket, [o.seconds for o in outcomes if o.ending is not Ending.CANCELLED]))
+        ended = [outcome for outcome in outcomes if outcome.ending is not Ending.CANCELLED]
+        self._latencies.update(bucket(outcome.seconds) for outcome in ended)
+        self._queue.count_ended(sum(outcome.task.is_first for outcome in ended))
         tally = Tally()
         for outcome in outcomes:
             # Only now may the next attempt run: its outcome must not be counted before this one is.

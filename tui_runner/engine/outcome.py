@@ -43,11 +43,21 @@ class Ending(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An exception as text."""
+    """An exception as text.
+
+    Attributes:
+        type: name of its class.
+        message: what it says.
+        traceback: where it came from; empty when that tells the user nothing.
+        transient: whether another attempt may succeed.
+        retry_after: seconds after which the server that caused it wants to be asked again, None if it did not say.
+    """
 
     type: str
     message: str
     traceback: str = ""
+    transient: bool = False
+    retry_after: float | None = None
 
 
 @dataclass(slots=True)

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from tui_runner.engine.budget import RetryBudget
 from tui_runner.engine.chunk import Counts
 from tui_runner.engine.limits import RateLimit
 from tui_runner.engine.protocol import OpenChunk, unpack
@@ -78,6 +79,11 @@ class Task:
     claim: list[None] | None = None
 
     @property
+    def is_first(self) -> bool:
+        """Whether the item has not been tried before, in this worker."""
+        return self.attempt == self.first_attempt
+
+    @property
     def cancelled(self) -> bool:
         """Whether nobody waits for the result any more."""
         return self.superseded or self.chunk.cancelled
@@ -129,6 +135,7 @@ class WorkQueue:
         on_exhausted: called with the number of a chunk whose last waiting item was taken.
         on_change: called whenever somebody who waits should look again; for pools that do not wait in threads.
         rate: items started per second, None for no bound.
+        budget: how many retries may be made, None for no bound.
         clock: monotonic seconds.
     """
 
@@ -139,8 +146,10 @@ class WorkQueue:
         on_exhausted: Callable[[int], None],
         on_change: Callable[[], None] = lambda: None,
         rate: float | None = None,
+        budget: RetryBudget | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._budget = budget
         self._write_log = write_log
         self._on_exhausted = on_exhausted
         self.on_change = on_change
@@ -240,12 +249,21 @@ class WorkQueue:
             heapq.heappush(self._delayed, _Delayed(self._clock() + delay, next(self._order), task.again()))
             return True
 
+    def count_ended(self, items: int) -> None:
+        """The first attempts of so many items have ended: the more, the more retries may be made."""
+        if self._budget is not None and items:
+            with self._changed:
+                self._budget.count(items, self._clock())
+
     def release_due(self) -> None:
-        """Let the retries run whose time has come; they go before everything else."""
+        """Let the retries run whose time has come and for which there is room; they go before everything else."""
         now = self._clock()
+        budget = self._budget
         with self._changed:
             released = False
             while self._delayed and self._delayed[0].due <= now:
+                if budget is not None and not budget.take(self._wanted_lanes, now):
+                    break
                 task = heapq.heappop(self._delayed).task
                 if task.chunk.paused:
                     self._held.setdefault(task.chunk.number, []).insert(0, task)

@@ -22,6 +22,7 @@ from multiprocessing.connection import Connection
 
 from tui_runner import http
 from tui_runner.engine.async_pool import AsyncPool
+from tui_runner.engine.budget import RetryBudget
 from tui_runner.engine.collector import Collector
 from tui_runner.engine.execution import Execution
 from tui_runner.engine.memory import return_freed_memory, settle_garbage_collection
@@ -45,7 +46,7 @@ from tui_runner.engine.protocol import (
     WorkerFailed,
     Written,
 )
-from tui_runner.engine.retry import RetryPolicy
+from tui_runner.engine.retry import RetryPolicy, retry_rule
 from tui_runner.engine.work import WorkQueue
 from tui_runner.errors import UserError
 from tui_runner.job import Job
@@ -75,13 +76,14 @@ class Worker:
             write_log=self.log.add,
             on_exhausted=lambda chunk: send(ChunkExhausted(config.worker, chunk)),
             rate=config.rate,
+            budget=None if config.retry_share is None else RetryBudget(config.retry_share),
         )
         if config.paused:
             self._queue.pause(None)
         self._outcomes = Outcomes(config.max_buffered_bytes, self._queue.set_throttled)
         execution = Execution(
             job.caller(config.params, by_name=config.by_name),
-            RetryPolicy(config.retries),
+            RetryPolicy(config.retries, retry_rule(job.retry_on)),
             config.timeout,
         )
         pool_type = AsyncPool if job.is_async else ThreadPool
