@@ -31,8 +31,6 @@ INTERVAL = 0.2
 """Seconds between reports: seen at once by a person, and two thirds of a second before the freshness budget."""
 _OLDEST = 20
 _ITEM_TEXT = 200
-_MAX_ROWS_A_BUILD = 50_000
-"""Rows of small results converted in one go: more would keep the interpreter from the pool's threads for too long."""
 
 
 class Collector:
@@ -88,8 +86,8 @@ class Collector:
             pass
 
     def collect(self) -> bool:
-        """Report what has been finished since the last call; whether there was anything."""
-        outcomes = self._outcomes.take_all()
+        """Report what has been finished, as much as one flush takes; whether there was anything."""
+        outcomes = self._outcomes.take()
         if outcomes:
             flush, finished = self._flush(outcomes)
             self._send(flush)
@@ -141,27 +139,11 @@ class Collector:
 
         An outcome whose rows cannot be stored becomes a failure.
         """
-        streams: list[bytes] = []
-        count = nbytes = 0
-        start = 0
-        while start < len(outcomes):
-            part: list[Outcome] = []
-            rows = 0
-            while start < len(outcomes) and rows < _MAX_ROWS_A_BUILD:
-                outcome = outcomes[start]
-                start += 1
-                if outcome.rows is not None:
-                    nbytes += outcome.rows.nbytes
-                    if outcome.rows.count:
-                        part.append(outcome)
-                        rows += outcome.rows.count
-            if not part:
-                continue
-            built = build([(o.task.position, o.rows) for o in part if o.rows is not None])
-            _fail_unstorable(part, built)
-            streams.extend(serialize(table) for table in built.tables)
-            count += built.rows
-        return tuple(streams), count, nbytes
+        stored = [outcome for outcome in outcomes if outcome.rows is not None]
+        nbytes = sum(outcome.rows.nbytes for outcome in stored if outcome.rows is not None)
+        built = build([(o.task.position, o.rows) for o in stored if o.rows is not None])
+        _fail_unstorable(stored, built)
+        return tuple(map(serialize, built.tables)), built.rows, nbytes
 
 
 def _fail_unstorable(outcomes: list[Outcome], built: Built) -> None:
