@@ -99,7 +99,12 @@ async def test_errors_are_grouped_and_an_example_can_be_read_and_copied(control:
         app = await read(pilot)
         assert isinstance(app.screen, Errors)
         shown = screen_text(app)
-        assert "4 failed attempts in 2 groups" in shown and "https://books.example/38002" in shown and "75 %" in shown and "ReadTimeout: page N timed out" in shown
+        assert (
+            "4 failed attempts in 2 groups" in shown
+            and "https://books.example/38002" in shown
+            and "75 %" in shown
+            and "ReadTimeout: page N timed out" in shown
+        )
         assert 'File "books.py", line 9' in shown and "1 of 3" in shown
         await pilot.press("right")
         assert "2 of 3" in screen_text(app)
