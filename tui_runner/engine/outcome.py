@@ -106,7 +106,7 @@ def describe(error: BaseException, skip: int = 1) -> Failure:
         text = f"(no traceback: formatting it raised {type(fault).__name__})"
     if len(text) > _TRACEBACK_LENGTH:
         half = _TRACEBACK_LENGTH // 2
-        # Whole lines, for a secret that is cut is not found. The message, which may be one endless line, is kept anyway.
+        # Whole lines, for a secret that is cut is not found. An endless line is a message, kept anyway.
         text = f"{text[:half].rpartition(chr(10))[0]}\n  …\n{text[-half:].partition(chr(10))[2]}"
     return Failure(type(error).__name__, storable(message), storable(text))
 

@@ -68,6 +68,7 @@ from tui_runner.errors import DatabaseError
 from tui_runner.formatting import size
 from tui_runner.inputs import cut, total_items
 from tui_runner.machine_memory import memory_bound
+from tui_runner.redaction import Redaction
 from tui_runner.store.database import Database
 from tui_runner.store.query_server import serve
 
@@ -155,7 +156,7 @@ class Runner(Commands):
         self._log_file = LogFile(
             log_path(plan.database), self.run_id, lambda reason: self.inbox.put(_LogFailed(reason))
         )
-        deliver = self.inbox.put
+        deliver, redact = self.inbox.put, Redaction.of(plan.params)
         self._backend: Backend = (
             InlineBackend(plan.job, deliver) if settings.backend == "inline" else ProcessBackend(deliver)
         )
@@ -169,9 +170,10 @@ class Runner(Commands):
             on_written=lambda tickets: deliver(_Committed(tickets)),
             on_rejected=deliver,
             on_error=lambda error: deliver(_WriteFailed(error)),
+            redact=redact,
         )
         self._monitor = Monitor(self._backend.pids, opened.database.size_bytes, deliver)
-        self._board = Board(identity, self._scheduler, time.monotonic())
+        self._board = Board(identity, self._scheduler, time.monotonic(), redact)
         self._board.rate = settings.rate
         self._board.memory_limit = memory_bound(settings.max_memory)
 
