@@ -106,6 +106,7 @@ class Board:
         self._identity = identity
         self._scheduler = scheduler
         self.began = began
+        self._began_at = time.time()
         self._items = RateWindow()
         self._rows = RateWindow()
         self._items.add(0.0, 0)
@@ -245,6 +246,7 @@ class Board:
             state=scheduler.state,
             reason=self._redact(scheduler.reason),
             started_at=identity.started_at,
+            began_at=self._began_at,
             at=now - self.began,
             elapsed=active,
             items_total=total,

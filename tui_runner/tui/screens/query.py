@@ -95,6 +95,7 @@ class QueryScreen(Screen[None]):
         self._place = 0
         self._values: dict[str, str] = {}
         self._writes = False
+        self._first = ""
 
     def compose(self) -> ComposeResult:
         """The parts."""
@@ -127,6 +128,13 @@ class QueryScreen(Screen[None]):
         """The tab that is shown; None while the database is being opened."""
         return self._tabs[self._place] if self._tabs else None
 
+    def ask(self, sql: str) -> None:
+        """Put a statement into the editor and run it, as soon as the database is open."""
+        if self._tabs:
+            self._write_and_run(sql)
+        else:
+            self._first = sql
+
     @property
     def tables(self) -> list[CatalogTable]:
         """The newest catalog."""
@@ -146,6 +154,8 @@ class QueryScreen(Screen[None]):
             return
         self._catalog_console = self._access.console()
         await self._add_tab("")
+        if self._first:
+            self._write_and_run(self._first)
         self._load_words()
         self._look_at_catalog()
         self.set_interval(self._refresh_seconds, self._look_at_catalog)
