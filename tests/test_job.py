@@ -263,3 +263,21 @@ def test_items_reach_a_function_whatever_mapping_they_are() -> None:
 def test_the_reference_can_be_sent_to_a_worker() -> None:
     assert pickle.loads(pickle.dumps(books.reference)) == books.reference
     assert Path(__file__).name.startswith(books.reference.source.rpartition(".")[2])
+
+
+# --- what is tried again --------------------------------------------------------------------------------------
+
+
+def test_a_job_says_what_is_tried_again() -> None:
+    @job(retry_on=(KeyError, TimeoutError), retries=5)
+    def fetch(url: str) -> None: ...
+
+    assert fetch.retry_on == (KeyError, TimeoutError)
+    assert fetch.settings == {"retries": 5}
+    assert books.retry_on is None
+
+
+@pytest.mark.parametrize("value", ["KeyError", 5, int, (KeyError, "x"), [KeyError]])
+def test_what_cannot_say_so_is_refused(value: Any) -> None:
+    with pytest.raises(UserError, match="retry_on="):
+        job(retry_on=value)(lambda url: None)

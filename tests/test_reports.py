@@ -76,7 +76,7 @@ def test_errors_are_grouped_with_an_example(database: Path) -> None:
     head, failed, example = out.getvalue().splitlines()
     assert head == "1 × ValueError: page N is ␛[NJ empty"
     assert failed.startswith("    1 item failed for it, ")
-    assert example == "    item 1: page 1 is ␛[2J empty"
+    assert example == "    item 1 (1): page 1 is ␛[2J empty"
 
 
 def test_a_run_without_errors_says_so(database: Path) -> None:

@@ -297,14 +297,71 @@ def test_parameters_come_back_from_the_ledger_as_they_were(tmp_path: Path, given
     assert repr(again.params) == repr(first.params)  # since NaN is not equal to itself
 
 
-def hidden(item: object, *, token: Secret = Secret("default")) -> None:  # noqa: B008 - nobody changes it
+def hidden(
+    item: object,
+    *,
+    token: Secret = Secret("default"),  # noqa: B008 - nobody changes it
+    base: str = "https://example.org",
+) -> None:
     """A job whose secret need not be given."""
 
 
+def replanned(tmp_path: Path, given: dict[str, object], environ: dict[str, str] | None = None) -> RunPlan:
+    """The plan that a run of `hidden` with these parameters goes on with."""
+    first = plan_job(Job(hidden), RunRequest("", given), folder=tmp_path, environ={}, source=items_source([1]))
+    stored = json.loads(json.dumps(first.stored_params))
+    assert "sesame" not in str(stored)
+    request = RunRequest("", stored, run_id=1)
+    return plan_job(Job(hidden), request, folder=tmp_path, environ=environ or {}, source=items_source([1]))
+
+
 def test_a_secret_with_a_default_has_it_again(tmp_path: Path) -> None:
-    request = RunRequest("", {"token": "***"}, run_id=1)
-    made = plan_job(Job(hidden), request, folder=tmp_path, environ={}, source=items_source([1]))
-    assert made.params == {"token": "default"}
+    assert replanned(tmp_path, {}).params == {"token": "default", "base": "https://example.org"}
+
+
+def test_a_secret_that_was_given_does_not_silently_become_the_default(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        replanned(tmp_path, {"token": "sesame"})
+    assert str(caught.value) == (
+        "the job needs the parameter token, which the database does not keep because it is secret; "
+        "give --set token=…, or set TUI_RUNNER_SET_TOKEN"
+    )
+    assert replanned(tmp_path, {"token": "sesame"}, {"TUI_RUNNER_SET_TOKEN": "sesame"}).params["token"] == "sesame"
+
+
+def test_a_password_in_a_url_is_a_secret_too(tmp_path: Path) -> None:
+    given = {"base": "https://ann:sesame@example.org"}
+    with pytest.raises(UserError, match=r"give --set base=…, or set TUI_RUNNER_SET_BASE$"):
+        replanned(tmp_path, given)
+    assert replanned(tmp_path, given, {"TUI_RUNNER_SET_BASE": given["base"]}).params["base"] == given["base"]
+
+
+def test_the_environment_gives_parameters_but_changes_none_of_a_run(tmp_path: Path) -> None:
+    environ = {"TUI_RUNNER_SET_BASE": "https://other.example", "TUI_RUNNER_SET_X": "1"}
+    new = plan_job(Job(hidden), RunRequest(""), folder=tmp_path, environ=environ, source=items_source([1]))
+    assert new.params["base"] == "https://other.example"
+    assert replanned(tmp_path, {}, environ).params["base"] == "https://example.org"
+    stated = RunRequest("", {"base": "https://said.example"})
+    said = plan_job(Job(hidden), stated, folder=tmp_path, environ=environ, source=items_source([1]))
+    assert said.params["base"] == "https://said.example"
+
+
+def test_somebody_at_the_terminal_is_asked_for_secrets_alone(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def ask(name: str) -> str:
+        asked.append(name)
+        return "sesame"
+
+    request = RunRequest("", {"token": "***", "base": "https://example.org"}, run_id=1)
+    made = plan_job(Job(hidden), request, folder=tmp_path, environ={}, source=items_source([1]), ask=ask)
+    assert made.params["token"] == "sesame"
+    assert asked == ["token"]
+
+    def needs(item: object, *, name: str) -> None: ...
+
+    with pytest.raises(UserError, match=r"needs the parameter name; give --set name=…$"):
+        plan_job(Job(needs), RunRequest(""), folder=tmp_path, environ={}, source=items_source([1]), ask=ask)
 
 
 def test_a_job_that_no_worker_can_load_is_refused(tmp_path: Path) -> None:

@@ -19,7 +19,10 @@ from tui_runner.wording import listed, quoted
 
 
 class Secret(str):
-    """Text that is never shown or stored: annotate a job parameter with it."""
+    """Text that is never shown or stored: annotate a job parameter with it.
+
+    For the function it is a `str` like any other. Its value is taken out of errors, log lines and the ledger.
+    """
 
     __slots__ = ()
 
@@ -55,7 +58,7 @@ def convert(value: object, annotation: Any, *, name: str) -> Any:
     try:
         return _convert(value, annotation)
     except _Unfit as unfit:
-        shown = "'***'" if _mentions_secret(annotation) else quoted(value)
+        shown = "'***'" if mentions_secret(annotation) else quoted(value)
         raise UserError(f"{shown} is not {unfit}", where=f"parameter {name}") from None
 
 
@@ -211,10 +214,11 @@ def _of_dict(value: object, arguments: tuple[Any, ...]) -> Any:
     return {_convert(key, arguments[0]): _convert(part, arguments[1]) for key, part in value.items()}
 
 
-def _mentions_secret(annotation: Any) -> bool:
-    if annotation is Secret:
+def mentions_secret(annotation: Any) -> bool:
+    """Whether a value of this type is a secret, or holds one."""
+    if isinstance(annotation, type) and issubclass(annotation, Secret):
         return True
-    return any(_mentions_secret(part) for part in typing.get_args(annotation))
+    return any(mentions_secret(part) for part in typing.get_args(annotation))
 
 
 def _bool(text: str) -> bool:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from tui_runner.json_events import JsonEvents
 from tui_runner.request import STANDARD_INPUT, RunRequest, plan_run
 from tui_runner.run_lines import closing_lines, complaint, shown_path
 from tui_runner.safe_stream import SafeStream
+from tui_runner.safe_text import safe_text
 from tui_runner.settings import read_config
 from tui_runner.start import how_to_go_on, is_terminal, open_run, watcher
 
@@ -82,7 +84,14 @@ def launch(theme: str | None) -> int:
 def _planned(request: RunRequest) -> Runner:
     """A runner for what was asked for; loading the job runs the user's code, which may print."""
     with redirect_stdout(SafeStream(sys.stdout)), redirect_stderr(SafeStream(sys.stderr)):
-        return open_run(plan_run(request, folder=Path.cwd(), environ=os.environ))
+        return open_run(plan_run(request, folder=Path.cwd(), environ=os.environ, ask=_asker()))
+
+
+def _asker() -> Callable[[str], str] | None:
+    """How to ask for a secret: at the terminal, unseen; None without one."""
+    if not is_terminal(sys.stdin) or not is_terminal(sys.stderr):
+        return None
+    return lambda name: getpass.getpass(f"{safe_text(name)} (secret, not shown): ")
 
 
 def _is_headless(request: RunRequest, display: Display) -> bool:

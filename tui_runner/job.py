@@ -28,6 +28,8 @@ from tui_runner.settings import check_setting
 from tui_runner.wording import plain, quoted, raised
 
 _F = TypeVar("_F", bound=Callable[..., Any])
+RetryOn = type[BaseException] | tuple[type[BaseException], ...] | Callable[[BaseException], bool | None]
+"""What `@job(retry_on=…)` takes: types that are retried too, or a function that decides (None: as without it)."""
 
 
 class Job:
@@ -39,6 +41,7 @@ class Job:
         settings: what `@job(...)` gave, checked.
         doc: first line of its docstring, empty without one.
         is_async: whether it is an `async def`, or an asynchronous generator.
+        retry_on: which errors are tried again, as `@job(retry_on=…)` gave it; None for the rule of its own.
         parameters: what the job takes besides its items: the keyword-only parameters of the function and all
             parameters of its `items`, `setup` and `teardown` functions, each name once.
     """
@@ -48,6 +51,7 @@ class Job:
         function: Callable[..., Any],
         settings: Mapping[str, object] | None = None,
         reference: JobReference | None = None,
+        retry_on: RetryOn | None = None,
     ) -> None:
         if not callable(function) or isinstance(function, type):
             raise UserError(f"@job needs a function, not {quoted(function)}")
@@ -60,6 +64,7 @@ class Job:
         }
         self.doc = (inspect.getdoc(function) or "").strip().split("\n", 1)[0]
         self.is_async = inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
+        self.retry_on = _checked_retry_on(retry_on, where)
         self._signature = Signature(function)
         self._reference = reference
         self._items: Callable[..., Any] | None = None
@@ -261,6 +266,8 @@ def job(
     workers: int = ...,
     backend: str = ...,
     retries: int = ...,
+    retry_on: RetryOn = ...,
+    retry_budget: str | None = ...,
     timeout: float | None = ...,
     rate: float | None = ...,
     per_host: int | None = ...,
@@ -269,7 +276,10 @@ def job(
     grace: float = ...,
 ) -> Callable[[Callable[..., Any]], Job]: ...
 def job(function: Any = None, /, **settings: Any) -> Any:
-    """Declare a function as a job: `@job`, or `@job(threads=64, retries=3)` with any of `Settings`.
+    """Declare a function as a job: `@job`, or `@job(threads=64, retries=3)` with any of `Settings`, and `retry_on`.
+
+    `retry_on` says which errors are tried again. Exception types are retried besides network trouble, timeouts and
+    HTTP answers that may change; a function is called with the error and decides, or returns None to leave it at that.
 
     Raises:
         UserError: an unknown setting (the nearest is named), or a value it can't have.
@@ -281,8 +291,23 @@ def job(function: Any = None, /, **settings: Any) -> Any:
     return _declare(settings, function)
 
 
-def _declare(settings: Mapping[str, object], function: Callable[..., Any]) -> Job:
-    return Job(function, settings)
+def _declare(settings: Mapping[str, Any], function: Callable[..., Any]) -> Job:
+    given = dict(settings)
+    retry_on = given.pop("retry_on", None)
+    return Job(function, given, retry_on=retry_on)
+
+
+def _checked_retry_on(value: Any, where: str) -> RetryOn | None:
+    every = value if isinstance(value, tuple) else (value,)
+    if isinstance(value, (type, tuple)):
+        if not all(isinstance(each, type) and issubclass(each, BaseException) for each in every):
+            raise UserError(f"retry_on={quoted(value)}: not every one of them is a type of exception", where)
+    elif value is not None and (not callable(value) or inspect.iscoroutinefunction(value)):
+        raise UserError(
+            f"retry_on={quoted(value)} is not what it takes", where, "give exception types, or a function of the error"
+        )
+    checked: RetryOn | None = value
+    return checked
 
 
 def _named(function: Callable[..., Any], params: Mapping[str, Any]) -> dict[str, Any]:

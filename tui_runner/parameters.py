@@ -18,13 +18,13 @@ from pathlib import PurePath
 from typing import Annotated, Any
 from uuid import UUID
 
-from tui_runner.conversion import Secret, convert
+from tui_runner.conversion import Secret, convert, mentions_secret
 from tui_runner.errors import UserError
+from tui_runner.redaction import MASK, is_redacted, redact
+from tui_runner.settings import SET_PREFIX
 from tui_runner.wording import did_you_mean, listed, plain
 
-__all__ = ["Parameter", "Secret", "bind", "convert", "jsonable", "merged", "parameters_of"]
-
-_HIDDEN = "***"
+__all__ = ["Parameter", "Secret", "bind", "convert", "is_hidden", "jsonable", "merged", "parameters_of", "stored"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,11 @@ class Parameter:
     default: Any = None
     required: bool = False
     help: str = ""
+
+    @property
+    def is_secret(self) -> bool:
+        """Whether its value, or a part of it, is a `Secret`."""
+        return mentions_secret(self.annotation)
 
     def convert(self, value: object) -> Any:
         """The value of this parameter that `value` stands for.
@@ -118,34 +123,70 @@ def bind(parameters: Sequence[Parameter], given: Mapping[str, object]) -> dict[s
     values: dict[str, Any] = {}
     missing: list[str] = []
     for name, parameter in known.items():
-        # A secret is stored as asterisks: what comes back from a ledger is not its value.
-        hidden = _is_secret(parameter) and given.get(name) == _HIDDEN
-        if name in given and not hidden:
+        if name in given and not is_hidden(parameter, given[name]):
             values[name] = parameter.convert(given[name])
-        elif parameter.required:
+        elif name in given or parameter.required:
             missing.append(name)
-        elif _is_secret(parameter) and isinstance(parameter.default, str):
+        elif parameter.is_secret and isinstance(parameter.default, str):
             values[name] = Secret(parameter.default)
         else:
             values[name] = parameter.default
     if missing:
-        noun = "parameter" if len(missing) == 1 else "parameters"
-        options = " ".join(f"--set {name}=…" for name in missing[:3])
-        raise UserError(f"the job needs the {noun} {listed(missing)}", do=f"give {options}")
+        raise MissingParameters(missing, [known[name] for name in missing if name in given])
     return values
+
+
+class MissingParameters(UserError):
+    """Parameters have no value.
+
+    Attributes:
+        names: which.
+    """
+
+    def __init__(self, names: Sequence[str], hidden: Sequence[Parameter]) -> None:
+        self.names = tuple(names)
+        noun = "parameter" if len(names) == 1 else "parameters"
+        why = ", which the database does not keep because it is secret" if len(hidden) == len(names) == 1 else ""
+        variable = f", or set {SET_PREFIX}{hidden[0].name.upper()}" if hidden else ""
+        options = " ".join(f"--set {plain(name)}=…" for name in names[:3])
+        super().__init__(f"the job needs the {noun} {listed(names)}{why}", do=f"give {options}{variable}")
+
+
+def is_hidden(parameter: Parameter, value: object) -> bool:
+    """Whether `value`, as it comes from a ledger, is not the parameter's value, because all or part of it is secret."""
+    if isinstance(value, str):
+        return is_redacted(value) or (value == MASK and parameter.is_secret)
+    if isinstance(value, Mapping):
+        return any(is_hidden(parameter, part) for part in value.values())
+    return isinstance(value, (list, tuple)) and any(is_hidden(parameter, part) for part in value)
+
+
+def stored(parameters: Sequence[Parameter], values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of parameters as JSON for the ledger, from which `bind` makes them again.
+
+    Secrets become `***`. One that has its default is left out: it will have it again, and nobody need be asked.
+    """
+    defaults = {parameter.name: parameter for parameter in parameters if not parameter.required}
+    kept = {}
+    for name, value in values.items():
+        parameter = defaults.get(name)
+        made = jsonable(value)
+        if parameter is None or not is_hidden(parameter, made) or value != parameter.default:
+            kept[name] = made
+    return kept
 
 
 def jsonable(value: Any) -> Any:
     """`value` as JSON values, for the ledger; `bind` makes parameters of them again. Secrets become `***`."""
-    if value is None or type(value) in (bool, int, float, str):
+    if value is None or type(value) in (bool, int, float):
         return value
     match value:
         case Secret():
-            return _HIDDEN
+            return MASK
         case Enum():
             return value.name
         case str():
-            return str(value)
+            return redact(str(value))
         case bool() | int() | float():
             return value
         case datetime() | date() | time():
@@ -223,11 +264,6 @@ def _docstring_args(docstring: str) -> dict[str, str]:
         elif line.strip() and name:
             texts[name] += " " + line.strip()
     return texts
-
-
-def _is_secret(parameter: Parameter) -> bool:
-    kinds = typing.get_args(parameter.annotation) or (parameter.annotation,)
-    return any(isinstance(kind, type) and issubclass(kind, Secret) for kind in kinds)
 
 
 def _same(one: object, other: object) -> bool:

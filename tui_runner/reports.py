@@ -103,7 +103,8 @@ def _print_group(group: ErrorSummary, out: TextIO) -> None:
     seen = first if first == last else f"{first} to {last}"
     out.write(f"{group.count} × {safe_text(f'{group.type}: {group.message}', limit=500)}\n")
     out.write(f"    {failed} failed for it, {seen}\n")
-    out.write(f"    item {group.example_item}: {safe_text(group.example, limit=500)}\n")
+    item = f"item {group.example_item}{f' ({safe_text(group.example_text, limit=200)})' if group.example_text else ''}"
+    out.write(f"    {item}: {safe_text(group.example, limit=500)}\n")
 
 
 def _moment(moment: datetime) -> str:

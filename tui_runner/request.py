@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,9 @@ from tui_runner.errors import DatabaseError, UserError
 from tui_runner.inputs import Source, items_source, open_source
 from tui_runner.job import Job
 from tui_runner.loading import load_job
-from tui_runner.parameters import bind, jsonable
-from tui_runner.settings import Settings, read_config, resolve
+from tui_runner.parameters import MissingParameters, Parameter, bind, is_hidden, jsonable, stored
+from tui_runner.redaction import MASK, is_redacted
+from tui_runner.settings import SET_PREFIX, Settings, read_config, resolve
 from tui_runner.store.database import Database
 from tui_runner.store.ledger import Ledger
 from tui_runner.store.records import RunRecord
@@ -28,8 +29,9 @@ STANDARD_INPUT = "-"
 """The `SOURCE` that can be read once only."""
 PROGRAM_INPUT = "items of a program"
 """Stands in the ledger for items that a Python program gave: only that program can give them again."""
-_HIDDEN = "***"
-"""Stands in the ledger for a secret."""
+
+Ask = Callable[[str], str]
+"""Asks a person for the secret with this name; raises `EOFError` when there is nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +93,14 @@ def assignments(texts: Sequence[str]) -> dict[str, object]:
     return params
 
 
-def plan_run(request: RunRequest, *, folder: Path, environ: Mapping[str, str]) -> RunPlan:
+def plan_run(request: RunRequest, *, folder: Path, environ: Mapping[str, str], ask: Ask | None = None) -> RunPlan:
     """Load the job, settle its parameters and settings, and open its input.
 
     Args:
         request: what was asked for.
         folder: where relative paths start and the configuration is looked for, unless the request says.
         environ: environment variables.
+        ask: asks for secrets that are needed and not given; None where there is nobody to ask.
 
     Raises:
         UserError: something in the request is wrong; nothing has been written.
@@ -105,7 +108,7 @@ def plan_run(request: RunRequest, *, folder: Path, environ: Mapping[str, str]) -
     _check(request)
     folder = request.folder or folder
     job = load_job(request.job, folder=folder)
-    return plan_job(job, request, folder=folder, environ=environ)
+    return plan_job(job, request, folder=folder, environ=environ, ask=ask)
 
 
 def plan_job(
@@ -115,10 +118,14 @@ def plan_job(
     folder: Path,
     environ: Mapping[str, str],
     source: Source | None = None,
+    ask: Ask | None = None,
 ) -> RunPlan:
     """Like `plan_run`, for a job that is loaded, and perhaps an input that is open."""
     _check(request)
-    params = bind(job.parameters, request.params if request.run_id is None else _as_begun(job, request.params))
+    given = dict(request.params if request.run_id is None else _as_begun(job, request.params))
+    params = _bound(
+        job.parameters, given | _from_environment(job, given, environ, resumes=request.run_id is not None), ask
+    )
     settings = resolve(job=job.settings, config=read_config(folder), environ=environ, command_line=request.settings)
     if settings.backend.startswith("dask:"):
         raise UserError("this version has no dask backend", "--backend", "use process")
@@ -140,7 +147,7 @@ def plan_job(
     return RunPlan(
         job=job,
         params=params,
-        stored_params=jsonable(_placed(params, folder)),
+        stored_params=stored(job.parameters, _placed(params, folder)),
         settings=StoredSettings(
             **asdict(settings), limit=request.limit, folder=str(folder) if is_text(str(folder)) else None
         ),
@@ -189,7 +196,7 @@ def resume_request(database: Path, run: int | None, secrets: Mapping[str, object
         raise UserError("a Python program gave its items", where, "run that program again")
     params = dict(record.params)
     for name, value in (secrets or {}).items():
-        if params.get(name) != _HIDDEN:
+        if not _may_hide(params.get(name)):
             raise UserError(
                 f"{plain(name)} is no secret of it; a run keeps the parameters it was begun with",
                 where,
@@ -250,8 +257,43 @@ def _as_begun(job: Job, stored: Mapping[str, object]) -> dict[str, object]:
     return {
         name: value
         for name, value in stored.items()
-        if name not in defaults or value == _HIDDEN or value != defaults[name]
+        if name not in defaults or _may_hide(value) or value != defaults[name]
     }
+
+
+def _may_hide(value: object) -> bool:
+    """Whether a stored value may stand for a secret; the job, which is not loaded yet, knows for certain."""
+    if isinstance(value, str):
+        return value == MASK or is_redacted(value)
+    parts = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+    return any(map(_may_hide, parts))
+
+
+def _from_environment(
+    job: Job, given: Mapping[str, object], environ: Mapping[str, str], *, resumes: bool
+) -> dict[str, object]:
+    """Parameters from variables such as `TUI_RUNNER_SET_TOKEN`: those not given; of a run that goes on its secrets."""
+    found: dict[str, object] = {}
+    for parameter in job.parameters:
+        text = environ.get(SET_PREFIX + parameter.name.upper())
+        name = parameter.name
+        if text is not None and (is_hidden(parameter, given[name]) if name in given else not resumes):
+            found[name] = text
+    return found
+
+
+def _bound(parameters: Sequence[Parameter], given: Mapping[str, object], ask: Ask | None) -> dict[str, Any]:
+    """The values of the parameters; a person is asked for those that are secret and missing."""
+    try:
+        return bind(parameters, given)
+    except MissingParameters as missing:
+        secrets = {each.name for each in parameters if each.is_secret or _may_hide(given.get(each.name))}
+        if ask is None or not secrets.issuperset(missing.names):
+            raise
+        try:
+            return bind(parameters, {**given} | {name: ask(name) for name in missing.names})
+        except EOFError:
+            raise missing from None
 
 
 def _as_stored(value: object) -> Any:

@@ -32,6 +32,8 @@ class Settings:
         workers: worker processes.
         backend: `process`, or `inline` for threads in the tui-runner process.
         retries: attempts of an item after the first one failed.
+        retry_budget: retries in any ten seconds, as a share of the items that ended in them, such as `"20%"`; one a
+            second for every thread comes on top. None for no bound.
         timeout: seconds an attempt may take, None for no bound.
         rate: items started per second over all workers, None for no bound.
         per_host: requests at once to one host through `tui_runner.http`, per worker; None for no bound.
@@ -48,6 +50,7 @@ class Settings:
     workers: int = 1
     backend: str = "process"
     retries: int = 2
+    retry_budget: str | None = "20%"
     timeout: float | None = None
     rate: float | None = None
     per_host: int | None = None
@@ -60,6 +63,8 @@ INTERFACE_KEYS = frozenset({"theme", "keys", "notify", "ascii", "refresh", "edit
 """Keys of the configuration that belong to the screens; other parts read and check them."""
 
 ENVIRONMENT_PREFIX = "TUI_RUNNER_"
+SET_PREFIX = ENVIRONMENT_PREFIX + "SET_"
+"""Of environment variables that give parameters of jobs, by their name in capitals."""
 
 _PROJECT_FILE = "pyproject.toml"
 _PROJECT_TABLE = "tui-runner"
@@ -198,7 +203,7 @@ class _Unfit(Exception):
 
 def _from_environment(environ: Mapping[str, str]) -> Iterable[tuple[str, Any]]:
     for variable, text in environ.items():
-        if not variable.startswith(ENVIRONMENT_PREFIX) or not text.strip():
+        if not variable.startswith(ENVIRONMENT_PREFIX) or variable.startswith(SET_PREFIX) or not text.strip():
             continue
         name = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
         if name in _CHECKS:
@@ -289,6 +294,13 @@ def _share(text: str, words: str) -> str:
     return f"{share:g}%"
 
 
+def _budget(value: object) -> str:
+    words = 'a share of the items such as "20%", or none'
+    if not isinstance(value, str) or not value.strip().endswith("%"):
+        raise _Unfit(words)
+    return _share(value, words)
+
+
 def _table_name(value: object) -> str:
     if not isinstance(value, str) or not value.strip() or not value.isprintable():
         raise _Unfit("the name of a table")
@@ -309,6 +321,7 @@ _CHECKS: dict[str, Callable[[object], Any]] = {
     "workers": _whole(1, "a whole number of at least 1"),
     "backend": _backend,
     "retries": _whole(0, "a whole number, 0 or more"),
+    "retry_budget": _budget,
     "timeout": _number("a number of seconds above 0, or none"),
     "rate": _number("a number of items a second above 0, or none"),
     "per_host": _whole(1, "a whole number of at least 1, or none"),
@@ -318,5 +331,8 @@ _CHECKS: dict[str, Callable[[object], Any]] = {
 }
 """How each setting is converted and checked."""
 
-_OPTIONAL = frozenset(field.name for field in fields(Settings) if field.default is None) | {"max_memory"}
+_OPTIONAL = frozenset(field.name for field in fields(Settings) if field.default is None) | {
+    "max_memory",
+    "retry_budget",
+}
 """Settings that may be None."""

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tui_runner.engine.metrics import ErrorCounts, Histogram, RateWindow, bucket, fold
+from tui_runner.engine.metrics import ErrorCounts, Histogram, RateWindow, bucket
 
 SECONDS = st.floats(1e-6, 1e5)
 
@@ -112,30 +112,6 @@ def test_a_counter_that_falls_has_no_negative_rate():
 
 
 # --- errors that are alike ----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("message", "folded"),
-    [
-        ("timed out after 30.5 s", "timed out after N s"),
-        ("row 7: 12,000 > 9", "row N: N > N"),
-        ("<object at 0x7f31C0de>", "<object at N>"),
-        ("id 3f2504e0-4f89-11d3-9a0c-0305e82c3301 is gone", "id N is gone"),
-        ("utf8 and sha256 are names", "utf8 and sha256 are names"),
-        ("first line\nsecond 2", "first line"),
-        ("  \n padded 1 ", "padded N"),
-        ("", ""),
-    ],
-)
-def test_what_differs_between_errors_that_are_alike_is_folded(message, folded):
-    assert fold(message) == folded
-
-
-@given(st.text(max_size=2_000))
-def test_a_folded_message_is_short_and_one_line(message):
-    folded = fold(message)
-    assert len(folded) <= 200
-    assert "\n" not in folded
 
 
 def test_the_most_frequent_errors_come_first():

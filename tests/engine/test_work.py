@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from tui_runner.engine.budget import RetryBudget
 from tui_runner.engine.protocol import OpenChunk, pack
 from tui_runner.engine.work import Task, WorkQueue
 
@@ -15,7 +16,7 @@ from tui_runner.engine.work import Task, WorkQueue
 class Desk:
     """A queue with a clock that stands still, and what it has said."""
 
-    def __init__(self, rate=None):
+    def __init__(self, rate=None, budget=None, lanes=1_000):
         self.now = 100.0
         self.exhausted = []
         self.changes = 0
@@ -24,9 +25,10 @@ class Desk:
             on_exhausted=self.exhausted.append,
             on_change=self._changed,
             rate=rate,
+            budget=budget,
             clock=lambda: self.now,
         )
-        self.queue.set_lanes(1_000)
+        self.queue.set_lanes(lanes)
 
     def _changed(self):
         self.changes += 1
@@ -191,6 +193,24 @@ def test_a_retry_waits_for_its_time_and_then_goes_first(desk):
     assert again is not failed
     assert desk.take() == [2]
     assert desk.exhausted == [0], "a retry of the last item does not exhaust its chunk again"
+
+
+def test_retries_beyond_the_budget_wait_until_there_is_room():
+    desk = Desk(budget=RetryBudget(0.5), lanes=1)
+    desk.open(0, 30)
+    for task in desk.tasks():
+        assert task.is_first
+        desk.queue.retry(task, 0.0)
+    desk.queue.release_due()
+    retries = desk.tasks()
+    assert len(retries) == 10
+    assert not any(task.is_first for task in retries)
+    desk.queue.count_ended(20)
+    desk.queue.release_due()
+    assert len(desk.tasks()) == 10
+    desk.now += 10
+    desk.queue.release_due()
+    assert len(desk.tasks()) == 10
 
 
 def test_retries_of_a_paused_chunk_wait_for_it(desk):

@@ -11,6 +11,7 @@ import duckdb
 import pyarrow as pa
 import pytest
 
+from tui_runner.error_shape import shape
 from tui_runner.store.database import Database
 from tui_runner.store.flush import Writer
 from tui_runner.store.ledger import Ledger
@@ -65,6 +66,8 @@ def error_row(
         "traceback": f"Traceback: {message}",
         "occurred_at": STARTED,
         "final": final,
+        "shape": shape(message),
+        "item_text": f"value {item}",
     }
 
 

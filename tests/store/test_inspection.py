@@ -16,11 +16,11 @@ ITEMS = """INSERT INTO runner.items VALUES
     (1, 2, 0, 'k2', 'failed', 3, 0, 1.0, now()), (1, 3, 1, 'k3', 'timeout', 1, 0, 30.0, now()),
     (2, 0, 0, 'k0', 'ok', 1, 5, 99.0, now())"""
 ERRORS = """INSERT INTO runner.errors VALUES
-    (1, 1, 0, 1, 'ReadTimeout', 'page 17 timed out', 'tb 1', '2026-01-01 10:00:00+00', false),
-    (1, 2, 0, 1, 'ReadTimeout', 'page 18 timed out', 'tb 2', '2026-01-01 10:00:01+00', false),
-    (1, 2, 0, 3, 'ReadTimeout', 'page 19 timed out', 'tb 3', '2026-01-01 10:00:09+00', true),
-    (1, 3, 1, 1, 'Timeout', 'took longer', NULL, '2026-01-01 10:00:05+00', true),
-    (2, 0, 0, 1, 'ReadTimeout', 'page 1 timed out', 'other run', '2026-01-01 10:00:05+00', true)"""
+    (1, 1, 0, 1, 'ReadTimeout', 'page 17 timed out', 'tb 1', '2026-01-01 10:00:00+00', false, 'page N timed out', 'a'),
+    (1, 2, 0, 1, 'ReadTimeout', 'page 18 timed out', 'tb 2', '2026-01-01 10:00:01+00', false, 'page N timed out', 'b'),
+    (1, 2, 0, 3, 'ReadTimeout', 'page 19 timed out', 'tb 3', '2026-01-01 10:00:09+00', true, 'page N timed out', 'b'),
+    (1, 3, 1, 1, 'Timeout', 'took longer', NULL, '2026-01-01 10:00:05+00', true, 'took longer', NULL),
+    (2, 0, 0, 1, 'ReadTimeout', 'page 1 timed out', 'other', '2026-01-01 10:00:05+00', true, 'page N timed out', 'c')"""
 
 
 @pytest.fixture
@@ -58,8 +58,9 @@ def test_errors_that_are_alike_are_one_group(cursor: duckdb.DuckDBPyConnection) 
 def test_examples_are_the_newest_of_their_group(cursor: duckdb.DuckDBPyConnection) -> None:
     examples = error_examples(cursor, 1, "ReadTimeout", "page N timed out")
     assert [example.traceback for example in examples] == ["tb 3", "tb 2", "tb 1"]
-    assert examples[0].final and examples[0].attempt == 3
-    assert error_examples(cursor, 1, "Timeout", "took longer")[0].traceback == ""
+    assert examples[0].final and examples[0].attempt == 3 and examples[0].text == "b"
+    (unknown,) = error_examples(cursor, 1, "Timeout", "took longer")
+    assert unknown.traceback == unknown.text == ""
 
 
 def test_only_chunks_whose_items_ended_so_are_named(cursor: duckdb.DuckDBPyConnection) -> None:

@@ -163,13 +163,28 @@ def test_errors_are_grouped_by_what_their_messages_have_in_common(ledger: Ledger
     )
     groups = Ledger(ledger._cursor).errors(1)
     assert [(group.type, group.message, group.count, group.items_failed) for group in groups] == [
-        ("ValueError", "no page N at <address>", 3, 2),
-        ("OSError", "no page N at <address>", 1, 1),
-        ("ValueError", "no user <id>", 1, 1),
+        ("ValueError", "no page N at N", 3, 2),
+        ("OSError", "no page N at N", 1, 1),
+        ("ValueError", "no user N", 1, 1),
     ]
     assert groups[0].first_seen == groups[0].last_seen == STARTED
     assert groups[0].example_traceback == f"Traceback: {groups[0].example}"
+    assert groups[0].example_text == f"value {groups[0].example_item}"
     assert len(Ledger(ledger._cursor).errors(1, limit=1)) == 1
+
+
+def test_a_ledger_of_the_first_version_still_has_its_errors_in_groups(ledger: Ledger, writer: Writer) -> None:
+    errors = [error_row(0, "no page 17 at 0xc0ffee\nat all"), error_row(1, " no page 2.5 at 0x1 ")]
+    writer.write([make_batch(items=[item_row(item, "failed") for item in range(2)], errors=errors)])
+    for statement in (
+        "ALTER TABLE runner.errors DROP COLUMN shape",
+        "ALTER TABLE runner.errors DROP COLUMN item_text",
+        "UPDATE runner.ledger SET version = 1",
+    ):
+        ledger._cursor.execute(statement)
+    (group,) = Ledger(ledger._cursor).errors(1)
+    assert (group.message, group.count, group.example_text) == ("no page N at N", 2, "")
+    assert migrations.ledger_version(ledger._cursor) == LEDGER_VERSION
 
 
 def test_a_ledger_of_a_newer_version_is_refused_and_left_alone(path: Path) -> None:

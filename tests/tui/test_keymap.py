@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from tui_runner.tui.actions import ACTIONS, BY_ID, DEFAULT_KEYS, SCREENS, shown_key
+from tui_runner.tui.action import SCREENS
+from tui_runner.tui.actions import ACTIONS, BY_ID, DEFAULT_KEYS, shown_key
 from tui_runner.tui.keymap import resolve
 
 
@@ -40,6 +41,10 @@ def test_a_clash_is_reported_and_ignored() -> None:
     [
         ({"pause_rum": "z"}, "keymap: there is no action 'pause_rum'; did you mean pause_run?"),
         ({"pause_run": " , "}, "keymap: no key for pause_run"),
+        ({"query.run": "r"}, "keymap: query.run cannot have r, which the text that is typed there needs"),
+        ({"query.export": "."}, "keymap: query.export cannot have full_stop, which the text that is typed there needs"),
+        ({"query.run": "f9"}, "keymap: query.run cannot have f9, which is query.export's"),
+        ({"grid.down": "g"}, "keymap: grid.down cannot have g, which is result.chart's"),
         ({"pause_run": "ctrl+c"}, "keymap: pause_run cannot have ctrl+c, which always quits"),
     ],
 )

@@ -47,7 +47,9 @@ def ledger(path: Path) -> Iterator[Database]:
                 CASE WHEN n < 9 THEN 'page ' || n || ' timed out' ELSE 'no table on page' END,
                 'Traceback (most recent call last):' || chr(10) || '  File "books.py", line 41, in books' || chr(10)
                 || '    table = parse(response.text)' || chr(10) || 'ValueError: no table on page',
-                TIMESTAMPTZ '2026-01-01 10:00:00+00' + to_seconds(n), n % 3 = 2 FROM range(12) t(n)"""
+                TIMESTAMPTZ '2026-01-01 10:00:00+00' + to_seconds(n), n % 3 = 2,
+                CASE WHEN n < 9 THEN 'page N timed out' ELSE 'no table on page' END,
+                'https://books.example/page-' || (38000 + n) || '.html' FROM range(12) t(n)"""
         )
         database.close_cursor(cursor)
         yield database

@@ -60,6 +60,28 @@ async def test_d_opens_the_query_screen_and_escape_goes_back_to_the_run(database
     assert not database._cursors
 
 
+async def test_the_keys_of_the_query_screen_are_the_user_s_too(database: Database) -> None:
+    keymap = {"query.run": "f4", "query.external_editor": "f10", "grid.down": "z", "query.help": "f5"}
+    app = RunnerApp(FakeControl(busy()), access=lambda: LocalAccess(database), keymap=keymap)
+    async with app.run_test(size=(120, 40), notifications=True) as pilot:
+        await pilot.pause()
+        app.look()
+        await pilot.press("d")
+        screen = app.screen
+        assert isinstance(screen, QueryScreen)
+        at = Desk(pilot, screen)
+        await at.until(lambda: screen.tab is not None and screen.tables)
+        assert "F4 run" in at.shown() and "F5 help" in at.shown() and "keymap:" not in at.shown()
+        await at.write("FROM range(3)")
+        await at.press("f4")
+        await at.until(lambda: at.tab.grid.rows == 3, "the result")
+        await at.press("f6", "z", "z")
+        assert at.tab.grid.row == 2
+        await at.press("f5")
+        assert "F4" in at.shown() and "Run the selection" in at.shown()
+    app.close()
+
+
 async def test_ctrl_c_asks_what_to_do_with_the_run_there_as_well(database: Database) -> None:
     app = RunnerApp(FakeControl(busy()), access=lambda: LocalAccess(database))
     async with app.run_test(size=(80, 24)) as pilot:

@@ -11,8 +11,7 @@ from collections.abc import Coroutine, Iterator
 from typing import Any
 
 from tui_runner.engine.execution import Execution
-from tui_runner.engine.outcome import Failure, Outcomes, describe
-from tui_runner.engine.retry import is_transient
+from tui_runner.engine.outcome import Failure, Outcomes
 from tui_runner.engine.work import Task, WorkQueue
 from tui_runner.errors import RowError
 from tui_runner.rows import Rows, collect
@@ -142,7 +141,6 @@ class AsyncPool:
         execution.begin(task)
         rows: Rows | None = None
         failure: Failure | None = None
-        transient = False
         lane.started = started = time.perf_counter()
         lane.task = task
         timeout = None if execution.timeout is None else execution.timeout + _TIMEOUT_GRACE
@@ -156,10 +154,10 @@ class AsyncPool:
         except BaseException as error:
             if isinstance(error, asyncio.CancelledError) and lane not in self._lanes:
                 raise
-            failure, transient = describe(error), is_transient(error)
+            failure = execution.failure(task, error)
         finally:
             lane.task = None
-        outcome = execution.end(task, rows, failure, transient, time.perf_counter() - started)
+        outcome = execution.end(task, rows, failure, time.perf_counter() - started)
         if outcome is not None:
             self._outcomes.put(outcome)
 

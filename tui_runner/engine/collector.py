@@ -24,13 +24,13 @@ from tui_runner.engine.protocol import (
 )
 from tui_runner.engine.snapshot import InFlight
 from tui_runner.engine.tally import Tally, serialize
-from tui_runner.engine.work import OpenedChunk, Task, WorkQueue
+from tui_runner.engine.work import OpenedChunk, Task, WorkQueue, item_text
+from tui_runner.redaction import redact
 from tui_runner.rows import Built, build
 
 INTERVAL = 0.2
 """Seconds between reports: seen at once by a person, and two thirds of a second before the freshness budget."""
 _OLDEST = 20
-_ITEM_TEXT = 200
 
 
 class Collector:
@@ -43,6 +43,7 @@ class Collector:
         pool: for what is being executed.
         log: what the job has printed.
         send: takes reports; may block.
+        redact: takes secrets out of errors and items.
     """
 
     def __init__(
@@ -53,8 +54,10 @@ class Collector:
         pool: Pool,
         log: JobLog,
         send: Callable[[Report], None],
+        redact: Callable[[str], str] = redact,
     ) -> None:
         self._worker = worker
+        self._redact = redact
         self._queue = queue
         self._outcomes = outcomes
         self._pool = pool
@@ -114,7 +117,7 @@ class Collector:
             Progress(
                 self._worker,
                 Counter(task.chunk.number for task, _ in running),
-                tuple(_in_flight(task, now - started) for task, started in running[:_OLDEST]),
+                tuple(self._in_flight(task, now - started) for task, started in running[:_OLDEST]),
                 self._queue.lanes,
                 latencies,
                 self._outcomes.unwritten,
@@ -122,11 +125,17 @@ class Collector:
             )
         )
 
+    def _in_flight(self, task: Task, seconds: float) -> InFlight:
+        text = item_text(task.value, self._redact)
+        return InFlight(task.chunk.number, task.position, text, task.attempt, seconds)
+
     def _flush(self, outcomes: list[Outcome]) -> tuple[Flush, list[OpenedChunk]]:
         """A flush of these outcomes, and the chunks that end with it."""
         tables, rows, nbytes = self._build(outcomes)
-        self._latencies.update(map(bucket, [o.seconds for o in outcomes if o.ending is not Ending.CANCELLED]))
-        tally = Tally()
+        ended = [outcome for outcome in outcomes if outcome.ending is not Ending.CANCELLED]
+        self._latencies.update(bucket(outcome.seconds) for outcome in ended)
+        self._queue.count_ended(sum(outcome.task.is_first for outcome in ended))
+        tally = Tally(self._redact)
         for outcome in outcomes:
             # Only now may the next attempt run: its outcome must not be counted before this one is.
             if outcome.retry_after is not None and self._queue.retry(outcome.task, outcome.retry_after):
@@ -152,11 +161,3 @@ def _fail_unstorable(outcomes: list[Outcome], built: Built) -> None:
         outcome.ending = Ending.FAILED
         outcome.failure = Failure("RowError", message)
         outcome.rows = None
-
-
-def _in_flight(task: Task, seconds: float) -> InFlight:
-    try:
-        text = str(task.value)[:_ITEM_TEXT]
-    except BaseException as fault:  # the item's __str__ is the user's
-        text = f"(its __str__ raised {type(fault).__name__})"
-    return InFlight(task.chunk.number, task.position, text, task.attempt, seconds)

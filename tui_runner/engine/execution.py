@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from tui_runner.current import CONTEXT
+from tui_runner.engine.http_answer import retry_after
 from tui_runner.engine.outcome import Ending, Failure, Outcome, describe
 from tui_runner.engine.protocol import Unsendable
-from tui_runner.engine.retry import RetryPolicy, is_transient
+from tui_runner.engine.retry import RetryPolicy
 from tui_runner.engine.work import Task
 from tui_runner.errors import RowError
 from tui_runner.rows import Rows, collect
@@ -48,7 +50,6 @@ class Execution:
         self.begin(task)
         rows: Rows | None = None
         failure: Failure | None = None
-        transient = False
         started = time.perf_counter()
         try:
             rows = collect(self.call(task))
@@ -56,13 +57,21 @@ class Execution:
             failure = Failure("RowError", str(error))
         # A function may raise SystemExit, KeyboardInterrupt or GeneratorExit: they end the item, not the worker.
         except BaseException as error:
-            failure, transient = describe(error, skip=2), is_transient(error)
+            failure = self.failure(task, error, skip=2)
         seconds = time.perf_counter() - started
-        return self.end(task, rows, failure, transient, seconds)
+        return self.end(task, rows, failure, seconds)
 
-    def end(
-        self, task: Task, rows: Rows | None, failure: Failure | None, transient: bool, seconds: float
-    ) -> Outcome | None:
+    def failure(self, task: Task, error: BaseException, skip: int = 1) -> Failure:
+        """What an attempt failed with, and whether another one may succeed; `skip` as in `describe`."""
+        failure = describe(error, skip)
+        try:
+            transient = self._policy.rule(error)
+        except Exception as fault:  # the rule may be the user's
+            task.log("ERROR", f"retry_on raised {type(fault).__name__}: the item is not tried again")
+            transient = False
+        return replace(failure, transient=True, retry_after=retry_after(error)) if transient else failure
+
+    def end(self, task: Task, rows: Rows | None, failure: Failure | None, seconds: float) -> Outcome | None:
         """The outcome of an attempt that ended by itself; None when it was ended by its timeout before."""
         if task.claim is not None:
             try:
@@ -71,7 +80,7 @@ class Execution:
                 return None
         if failure is None:
             return Outcome(task, Ending.OK, seconds, time.time(), rows)
-        return self._failed(task, Ending.FAILED, failure, transient, seconds)
+        return self._failed(task, Ending.FAILED, failure, seconds)
 
     def time_out(self, task: Task, seconds: float) -> Outcome | None:
         """End an attempt that is past its deadline; None when it has just ended by itself."""
@@ -82,10 +91,12 @@ class Execution:
         except IndexError:
             return None
         task.superseded = True
-        failure = Failure("Timeout", f"no result within {self.timeout:g} s")
-        return self._failed(task, Ending.TIMEOUT, failure, True, seconds)
+        failure = Failure("Timeout", f"no result within {self.timeout:g} s", transient=True)
+        return self._failed(task, Ending.TIMEOUT, failure, seconds)
 
-    def _failed(self, task: Task, ending: Ending, failure: Failure, transient: bool, seconds: float) -> Outcome:
+    def _failed(self, task: Task, ending: Ending, failure: Failure, seconds: float) -> Outcome:
         attempts = task.attempt - task.first_attempt + 1
-        retry_after = self._policy.delay(attempts) if transient and attempts <= self._policy.retries else None
-        return Outcome(task, ending, seconds, time.time(), failure=failure, retry_after=retry_after)
+        delay = None
+        if failure.transient and attempts <= self._policy.retries:
+            delay = self._policy.delay(attempts, failure.retry_after)
+        return Outcome(task, ending, seconds, time.time(), failure=failure, retry_after=delay)

@@ -30,6 +30,16 @@ class RateLimit:
         return 0.0
 
 
+def share_of(percentage: str | None) -> float | None:
+    """0.2 for `"20%"`, None for None; raises `ValueError` for what is no percentage from 0 to 100."""
+    if percentage is None:
+        return None
+    share = float(percentage.strip().removesuffix("%")) / 100
+    if not 0 <= share <= 1:
+        raise ValueError("a percentage lies between 0% and 100%")
+    return share
+
+
 _SHARE_GROUND = 100
 """Finished items before a share of failures means anything."""
 
@@ -49,10 +59,7 @@ class FailureLimit:
         """From a number (`100`) or a percentage (`"5%"`); raises `ValueError` for anything else."""
         text = str(value).strip()
         if text.endswith("%"):
-            share = float(text[:-1]) / 100
-            if not 0 <= share <= 1:
-                raise ValueError("a percentage lies between 0% and 100%")
-            return cls(share=share)
+            return cls(share=share_of(text))
         count = int(text)
         if count < 0:
             raise ValueError("a number of failures is not negative")

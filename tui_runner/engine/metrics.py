@@ -6,7 +6,6 @@ Everything takes the time as an argument, so that tests bring their own clock.
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 
@@ -90,18 +89,6 @@ class RateWindow:
         elif at < start:
             return 0.0
         return max(0.0, grown / (now - start))
-
-
-_FOLDED = re.compile(
-    r"0x[0-9a-fA-F]+|[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}|(?<![A-Za-z0-9])[0-9]+(?:[.,:][0-9]+)*"
-)
-_FOLDED_LENGTH = 200
-
-
-def fold(message: str) -> str:
-    """A message without what differs between errors that are alike: numbers, addresses and ids become `N`."""
-    line = message.strip().split("\n", 1)[0]
-    return _FOLDED.sub("N", line[: 4 * _FOLDED_LENGTH])[:_FOLDED_LENGTH]
 
 
 class ErrorCounts:

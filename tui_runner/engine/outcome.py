@@ -15,10 +15,11 @@ from enum import StrEnum
 from types import TracebackType
 
 from tui_runner.engine.work import Task
+from tui_runner.redaction import LONGEST_SECRET
 from tui_runner.rows import Rows
 
-_MESSAGE_LENGTH = 10_000
-"""Characters of a message that are kept: more is a page of HTML that somebody put into an exception."""
+MESSAGE_LENGTH = 10_000
+"""Characters of a message that are stored: more is a page of HTML that somebody put into an exception."""
 _TRACEBACK_LENGTH = 20_000
 _FRAMES = 50
 """Frames of a traceback that are kept."""
@@ -47,11 +48,21 @@ class Ending(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An exception as text."""
+    """An exception as text.
+
+    Attributes:
+        type: name of its class.
+        message: what it says.
+        traceback: where it came from; empty when that tells the user nothing.
+        transient: whether another attempt may succeed.
+        retry_after: seconds after which the server that caused it wants to be asked again, None if it did not say.
+    """
 
     type: str
     message: str
     traceback: str = ""
+    transient: bool = False
+    retry_after: float | None = None
 
 
 @dataclass(slots=True)
@@ -79,14 +90,14 @@ class Outcome:
 
 
 def describe(error: BaseException, skip: int = 1) -> Failure:
-    """An exception as text, whatever its own methods do.
+    """An exception as text, whatever its own methods do; not yet redacted.
 
     Args:
         error: the exception.
         skip: frames of the engine at the start of its traceback, which tell the user nothing.
     """
     try:
-        message = str(error)[:_MESSAGE_LENGTH]
+        message = str(error)[: MESSAGE_LENGTH + LONGEST_SECRET]
     except BaseException as fault:  # the user's __str__ may raise anything
         message = f"(its __str__ raised {type(fault).__name__})"
     trace: TracebackType | None = error.__traceback__
@@ -99,7 +110,8 @@ def describe(error: BaseException, skip: int = 1) -> Failure:
         text = f"(no traceback: formatting it raised {type(fault).__name__})"
     if len(text) > _TRACEBACK_LENGTH:
         half = _TRACEBACK_LENGTH // 2
-        text = f"{text[:half]}\n  …\n{text[-half:]}"
+        # Whole lines, for a secret that is cut is not found. An endless line is a message, kept anyway.
+        text = f"{text[:half].rpartition(chr(10))[0]}\n  …\n{text[-half:].partition(chr(10))[2]}"
     return Failure(type(error).__name__, storable(message), storable(text))
 
 

@@ -54,6 +54,7 @@ class WorkerConfig:
         by_name: whether an item is a row passed by parameter name, else it is the one positional argument.
         threads: items executed at once in this worker.
         retries: attempts after the first.
+        retry_share: retries for each item that ended lately, see `budget`; None for no bound.
         timeout: seconds an attempt may take, None for no bound.
         rate: items started per second in this worker, None for no bound.
         per_host: requests at once to one host through `tui_runner.http`, None for no bound.
@@ -67,6 +68,7 @@ class WorkerConfig:
     by_name: bool
     threads: int
     retries: int
+    retry_share: float | None = None
     timeout: float | None = None
     rate: float | None = None
     per_host: int | None = None

@@ -14,6 +14,9 @@ import ssl
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import cast
+
+from tui_runner.engine.http_answer import attribute, status_of
 
 BASE_SECONDS = 0.5
 """Upper end of the first delay: long enough for a server to get over a hiccup, too short for anyone to notice."""
@@ -55,27 +58,6 @@ _TRANSIENT_CLASSES = (
 """Base classes of network trouble in HTTP libraries, by module and name."""
 
 
-@dataclass(frozen=True, slots=True)
-class RetryPolicy:
-    """When an item is tried again.
-
-    Attributes:
-        retries: attempts after the first one.
-        base: upper end of the first delay, seconds.
-        cap: upper end of every delay, seconds.
-        uniform: source of jitter, `random.uniform` but in tests.
-    """
-
-    retries: int
-    base: float = BASE_SECONDS
-    cap: float = CAP_SECONDS
-    uniform: Callable[[float, float], float] = field(default=random.uniform)
-
-    def delay(self, attempts: int) -> float:
-        """Seconds to wait after `attempts` attempts have failed."""
-        return self.uniform(0.0, min(self.cap, self.base * 2.0 ** min(attempts - 1, 63)))
-
-
 def is_transient(error: BaseException) -> bool:
     """Whether another attempt may succeed: network trouble, timeouts, and HTTP answers that say so.
 
@@ -88,11 +70,11 @@ def is_transient(error: BaseException) -> bool:
         return False
     if isinstance(error, (ConnectionError, TimeoutError, socket.gaierror, ssl.SSLError, http.client.HTTPException)):
         return True
-    status = _status(error)
+    status = status_of(error)
     if status is not None:
         return status in TRANSIENT_STATUSES
     # urllib wraps what happened: URLError(ConnectionRefusedError(…)).
-    reason = _attribute(error, "reason")
+    reason = attribute(error, "reason")
     if isinstance(error, OSError) and isinstance(reason, OSError) and reason is not error:
         return is_transient(reason)
     for module, name in _TRANSIENT_CLASSES:
@@ -102,19 +84,52 @@ def is_transient(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno in _TRANSIENT_ERRNOS
 
 
-def _status(error: BaseException) -> int | None:
-    """HTTP status that an error of httpx, requests, urllib or aiohttp stands for."""
-    response = _attribute(error, "response")
-    for holder, name in ((response, "status_code"), (error, "code"), (error, "status")):
-        status = _attribute(holder, name)
-        if isinstance(status, int) and 100 <= status < 600:
-            return status
-    return None
+def retry_rule(retry_on: object) -> Callable[[BaseException], bool]:
+    """The rule that `@job(retry_on=…)` stands for.
+
+    Args:
+        retry_on: an exception type or a tuple of them, which are retried besides what is transient; a function of
+            the error that says whether to, or None to leave it to `is_transient`; None for that alone.
+    """
+    if retry_on is None:
+        return is_transient
+    if isinstance(retry_on, (type, tuple)):
+        return lambda error: isinstance(error, retry_on) or is_transient(error)
+    asked = cast("Callable[[BaseException], bool | None]", retry_on)
+
+    def rule(error: BaseException) -> bool:
+        answer = asked(error)
+        return is_transient(error) if answer is None else bool(answer)
+
+    return rule
 
 
-def _attribute(holder: object, name: str) -> object:
-    """An attribute, or None: one that is a property of the user's may raise anything."""
-    try:
-        return getattr(holder, name, None)
-    except Exception:
-        return None
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """When an item is tried again.
+
+    Attributes:
+        retries: attempts after the first one.
+        rule: which errors are worth another attempt.
+        base: upper end of the first delay, seconds.
+        cap: upper end of every delay, seconds.
+        uniform: source of jitter, `random.uniform` but in tests.
+    """
+
+    retries: int
+    rule: Callable[[BaseException], bool] = is_transient
+    base: float = BASE_SECONDS
+    cap: float = CAP_SECONDS
+    uniform: Callable[[float, float], float] = field(default=random.uniform)
+
+    def delay(self, attempts: int, wanted: float | None = None) -> float:
+        """Seconds to wait after `attempts` attempts have failed.
+
+        Args:
+            attempts: 1 or more.
+            wanted: seconds the server asked for, which count instead; a little jitter comes on top, or all items that
+                were sent away at one moment would come back at one moment.
+        """
+        if wanted is not None:
+            return wanted + self.uniform(0.0, self.base)
+        return self.uniform(0.0, min(self.cap, self.base * 2.0 ** min(attempts - 1, 63)))

@@ -16,9 +16,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from tui_runner.engine.budget import RetryBudget
 from tui_runner.engine.chunk import Counts
 from tui_runner.engine.limits import RateLimit
 from tui_runner.engine.protocol import OpenChunk, unpack
+from tui_runner.redaction import LONGEST_SECRET, redact
+
+_ITEM_TEXT = 200
+"""Characters of an item that are shown: an address and its parameters, not a page."""
 
 
 @dataclass(slots=True, eq=False)
@@ -75,6 +80,11 @@ class Task:
     claim: list[None] | None = None
 
     @property
+    def is_first(self) -> bool:
+        """Whether the item has not been tried before, in this worker."""
+        return self.attempt == self.first_attempt
+
+    @property
     def cancelled(self) -> bool:
         """Whether nobody waits for the result any more."""
         return self.superseded or self.chunk.cancelled
@@ -95,6 +105,14 @@ class Task:
             False,
             self.write_log,
         )
+
+
+def item_text(value: object, redact: Callable[[str], str] = redact) -> str:
+    """An item as a short text for a person, whatever its own methods do; without secrets, not yet safe to show."""
+    try:
+        return redact(str(value)[: _ITEM_TEXT + LONGEST_SECRET])[:_ITEM_TEXT]
+    except BaseException as fault:  # the item's __str__ is the user's
+        return f"(its __str__ raised {type(fault).__name__})"
 
 
 @dataclass(order=True, slots=True)
@@ -118,6 +136,7 @@ class WorkQueue:
         on_exhausted: called with the number of a chunk whose last waiting item was taken.
         on_change: called whenever somebody who waits should look again; for pools that do not wait in threads.
         rate: items started per second, None for no bound.
+        budget: how many retries may be made, None for no bound.
         clock: monotonic seconds.
     """
 
@@ -128,8 +147,10 @@ class WorkQueue:
         on_exhausted: Callable[[int], None],
         on_change: Callable[[], None] = lambda: None,
         rate: float | None = None,
+        budget: RetryBudget | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._budget = budget
         self._write_log = write_log
         self._on_exhausted = on_exhausted
         self.on_change = on_change
@@ -229,12 +250,21 @@ class WorkQueue:
             heapq.heappush(self._delayed, _Delayed(self._clock() + delay, next(self._order), task.again()))
             return True
 
+    def count_ended(self, items: int) -> None:
+        """The first attempts of so many items have ended: the more, the more retries may be made."""
+        if self._budget is not None and items:
+            with self._changed:
+                self._budget.count(items, self._clock())
+
     def release_due(self) -> None:
-        """Let the retries run whose time has come; they go before everything else."""
+        """Let the retries run whose time has come and for which there is room; they go before everything else."""
         now = self._clock()
+        budget = self._budget
         with self._changed:
             released = False
             while self._delayed and self._delayed[0].due <= now:
+                if budget is not None and not budget.take(self._wanted_lanes, now):
+                    break
                 task = heapq.heappop(self._delayed).task
                 if task.chunk.paused:
                     self._held.setdefault(task.chunk.number, []).insert(0, task)

@@ -22,6 +22,7 @@ from multiprocessing.connection import Connection
 
 from tui_runner import http
 from tui_runner.engine.async_pool import AsyncPool
+from tui_runner.engine.budget import RetryBudget
 from tui_runner.engine.collector import Collector
 from tui_runner.engine.execution import Execution
 from tui_runner.engine.memory import return_freed_memory, settle_garbage_collection
@@ -45,11 +46,12 @@ from tui_runner.engine.protocol import (
     WorkerFailed,
     Written,
 )
-from tui_runner.engine.retry import RetryPolicy
+from tui_runner.engine.retry import RetryPolicy, retry_rule
 from tui_runner.engine.work import WorkQueue
 from tui_runner.errors import UserError
 from tui_runner.job import Job
 from tui_runner.loading import load_reference
+from tui_runner.redaction import Redaction
 
 _TEARDOWN_SECONDS = 10.0
 """How long a job's teardown may take before the worker ends without it."""
@@ -75,18 +77,21 @@ class Worker:
             write_log=self.log.add,
             on_exhausted=lambda chunk: send(ChunkExhausted(config.worker, chunk)),
             rate=config.rate,
+            budget=None if config.retry_share is None else RetryBudget(config.retry_share),
         )
         if config.paused:
             self._queue.pause(None)
         self._outcomes = Outcomes(config.max_buffered_bytes, self._queue.set_throttled)
         execution = Execution(
             job.caller(config.params, by_name=config.by_name),
-            RetryPolicy(config.retries),
+            RetryPolicy(config.retries, retry_rule(job.retry_on)),
             config.timeout,
         )
         pool_type = AsyncPool if job.is_async else ThreadPool
         self._pool: Pool = pool_type(self._queue, execution, self._outcomes)
-        self._collector = Collector(config.worker, self._queue, self._outcomes, self._pool, self.log, send)
+        self._collector = Collector(
+            config.worker, self._queue, self._outcomes, self._pool, self.log, send, Redaction.of(config.params)
+        )
 
     def start(self) -> None:
         """Run the job's setup, start the pool, report `Ready`."""
@@ -167,7 +172,8 @@ def run_process(connection: Connection, config: WorkerConfig, output: int) -> No
     """
     _detach(output)
     return_freed_memory()
-    log = _redirect_output(config.worker)
+    redact = Redaction.of(config.params)
+    log = _redirect_output(config.worker, redact)
     lock = threading.Lock()
 
     def send(report: Report) -> None:
@@ -219,9 +225,9 @@ def _detach(output: int) -> None:
     os.close(output)
 
 
-def _redirect_output(worker: int) -> JobLog:
+def _redirect_output(worker: int, redact: Redaction) -> JobLog:
     """Make everything that Python code prints or logs go to the log, which is returned."""
-    log = JobLog(worker)
+    log = JobLog(worker, redact)
     sys.stdout = JobStream(log, "INFO", None)
     sys.stderr = JobStream(log, "WARNING", None)
     logging.basicConfig(handlers=[JobLogHandler(log)], level=logging.INFO, force=True)

@@ -19,6 +19,7 @@ from datetime import datetime
 import duckdb
 
 from tui_runner.errors import DatabaseError
+from tui_runner.redaction import redact
 from tui_runner.store.database import Database, describe
 from tui_runner.store.flush import Entry, StateRecord, Writer, halves, is_at_fault, rejected
 from tui_runner.store.records import Batch, ChunkRecord, SampleRecord
@@ -53,6 +54,7 @@ class Ingest:
         interval: float = 0.75,
         max_rows: int = MAX_ROWS,
         clock: Callable[[], float] = time.monotonic,
+        redact: Callable[[str], str] = redact,
     ) -> None:
         """Make ready; nothing is written before `start`.
 
@@ -68,6 +70,7 @@ class Ingest:
             interval: seconds that the first batch waits for others.
             max_rows: rows that are not made to wait.
             clock: seconds, monotonic.
+            redact: takes secrets out of the message of a refused row.
 
         The three callbacks run in the ingest thread and must be quick.
         """
@@ -81,6 +84,7 @@ class Ingest:
         self._interval = interval
         self._max_rows = max_rows
         self._clock = clock
+        self._redact = redact
         self._thread = threading.Thread(target=self._run, name="tui-runner-ingest", daemon=True)
         self._changed = threading.Condition()
         # Under `_changed`: what waits, how many rows that is, since when, and what others asked for.
@@ -226,7 +230,7 @@ class Ingest:
                     splits += 1
                     self._flight.extendleft(reversed(halves(entry, _PART)))
                 else:
-                    given_up = rejected(entry, error)
+                    given_up = rejected(entry, error, self._redact)
                     self._flight.appendleft(given_up)
                     if self._on_rejected is not None:
                         self._on_rejected(entry, error)

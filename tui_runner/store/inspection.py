@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import duckdb
 
-from tui_runner.store.ledger import FOLDED
+from tui_runner.store.sql import visible_literal
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -33,7 +33,7 @@ class AlikeErrors:
 
     Attributes:
         type: name of the exception.
-        message: with ids, addresses and numbers folded.
+        message: its shape, with ids, addresses and numbers folded.
         count: attempts that ended so.
         items: items whose last attempt ended so.
         chunks: chunks of those attempts.
@@ -52,7 +52,18 @@ class AlikeErrors:
 
 @dataclass(frozen=True, slots=True)
 class ErrorExample:
-    """One error in full; `final` says that it ended its item."""
+    """One error in full.
+
+    Attributes:
+        item: position of its item in the input.
+        chunk: its chunk.
+        attempt: number of the attempt that failed, from 1.
+        message: of the exception.
+        traceback: likewise; may be empty.
+        occurred_at: when.
+        final: whether it ended its item.
+        text: the item's value as a short text; empty where it is not known.
+    """
 
     item: int
     chunk: int
@@ -61,6 +72,7 @@ class ErrorExample:
     traceback: str
     occurred_at: datetime
     final: bool
+    text: str = ""
 
 
 def slowest(cursor: duckdb.DuckDBPyConnection, run_id: int, chunk: int, limit: int = 50) -> list[EndedItem]:
@@ -88,8 +100,8 @@ def failed(cursor: duckdb.DuckDBPyConnection, run_id: int, chunk: int, limit: in
 def alike_errors(cursor: duckdb.DuckDBPyConnection, run_id: int, limit: int = 200) -> list[AlikeErrors]:
     """Groups of errors of a run, the most frequent first."""
     rows = cursor.execute(
-        f"""SELECT type, {FOLDED} AS folded, count(*), count(DISTINCT item) FILTER (WHERE final), count(DISTINCT chunk),
-                epoch_us(min(occurred_at)), epoch_us(max(occurred_at))
+        """SELECT type, coalesce(shape, '') AS folded, count(*), count(DISTINCT item) FILTER (WHERE final),
+                count(DISTINCT chunk), epoch_us(min(occurred_at)), epoch_us(max(occurred_at))
             FROM runner.errors WHERE run_id = ?
             GROUP BY type, folded ORDER BY count(*) DESC, type, folded LIMIT ?""",
         [run_id, limit],
@@ -105,25 +117,34 @@ def error_examples(
 ) -> list[ErrorExample]:
     """Errors of one group, the newest first."""
     rows = cursor.execute(
-        f"""SELECT item, chunk, attempt, message, coalesce(traceback, ''), epoch_us(occurred_at), final
-            FROM runner.errors WHERE run_id = ? AND type = ? AND {FOLDED} = ?
+        """SELECT item, chunk, attempt, message, coalesce(traceback, ''), epoch_us(occurred_at), final,
+                coalesce(item_text, '')
+            FROM runner.errors WHERE run_id = ? AND type = ? AND coalesce(shape, '') = ?
             ORDER BY occurred_at DESC, item LIMIT ?""",
         [run_id, type, message, limit],
     ).fetchall()
     return [
-        ErrorExample(item, chunk, attempt, text, traceback, _moment(at), final)
-        for item, chunk, attempt, text, traceback, at, final in rows
+        ErrorExample(item, chunk, attempt, message, traceback, _moment(at), final, text)
+        for item, chunk, attempt, message, traceback, at, final, text in rows
     ]
 
 
 def chunks_of_errors(cursor: duckdb.DuckDBPyConnection, run_id: int, type: str, message: str) -> list[int]:
     """The chunks with items whose last attempt ended with an error of this group."""
     rows = cursor.execute(
-        f"SELECT DISTINCT chunk FROM runner.errors WHERE run_id = ? AND type = ? AND {FOLDED} = ? AND final"
+        "SELECT DISTINCT chunk FROM runner.errors WHERE run_id = ? AND type = ? AND coalesce(shape, '') = ? AND final"
         " ORDER BY chunk",
         [run_id, type, message],
     ).fetchall()
     return [chunk for (chunk,) in rows]
+
+
+def sql_of_group(run_id: int, type: str, message: str) -> str:
+    """A statement for the errors of one group, for a person to go on from."""
+    return f"""SELECT item, item_text, attempt, final, message, occurred_at
+FROM runner.errors
+WHERE run_id = {run_id} AND type = {visible_literal(type)} AND coalesce(shape, '') = {visible_literal(message)}
+ORDER BY occurred_at DESC"""
 
 
 def _moment(microseconds: int) -> datetime:

@@ -31,13 +31,6 @@ _SLICE = 5_000
 _RUN_COLUMNS = """run_id, job, job_path, table_name, input, CAST(params AS VARCHAR), CAST(settings AS VARCHAR), state,
     items_total, epoch_us(started_at), epoch_us(ended_at), host, version"""
 
-# What differs from one message to the next of the same kind: ids, addresses, numbers.
-FOLDED = """
-    regexp_replace(regexp_replace(regexp_replace(message,
-        '[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}', '<id>', 'g'),
-        '0x[0-9a-fA-F]+', '<address>', 'g'),
-        '[0-9]+([.][0-9]+)?', 'N', 'g')"""
-
 
 @dataclass(frozen=True, slots=True)
 class Totals:
@@ -64,7 +57,7 @@ class ErrorSummary:
 
     Attributes:
         type: name of the exception.
-        message: with ids, addresses and numbers folded.
+        message: its shape, with ids, addresses and numbers folded.
         count: attempts that ended so.
         items_failed: items whose last attempt ended so.
         first_seen: when the first one was.
@@ -72,6 +65,7 @@ class ErrorSummary:
         example: the newest message in full.
         example_item: position of its item in the input.
         example_traceback: its traceback.
+        example_text: its item's value as a short text; empty where it is not known.
     """
 
     type: str
@@ -83,6 +77,7 @@ class ErrorSummary:
     example: str
     example_item: int
     example_traceback: str
+    example_text: str = ""
 
 
 class Ledger:
@@ -199,18 +194,28 @@ class Ledger:
         if not self._exists:
             return []
         rows = self._cursor.execute(
-            f"""SELECT type, {FOLDED} AS folded, count(*), count(DISTINCT item) FILTER (WHERE final),
+            """SELECT type, shape, count(*), count(DISTINCT item) FILTER (WHERE final),
                     epoch_us(min(occurred_at)), epoch_us(max(occurred_at)),
-                    arg_max(message, occurred_at), arg_max(item, occurred_at), arg_max(traceback, occurred_at)
+                    arg_max(message, occurred_at), arg_max(item, occurred_at), arg_max(traceback, occurred_at),
+                    arg_max(item_text, occurred_at)
                 FROM runner.errors WHERE run_id = ?
-                GROUP BY type, folded ORDER BY count(*) DESC, type, folded LIMIT ?""",
+                GROUP BY type, shape ORDER BY count(*) DESC, type, shape LIMIT ?""",
             [run_id, limit],
         ).fetchall()
         return [
             ErrorSummary(
-                kind, folded, count, items, _moment(first), _moment(last), example or "", item, traceback or ""
+                kind,
+                folded or "",
+                count,
+                items,
+                _moment(first),
+                _moment(last),
+                example or "",
+                item,
+                traceback or "",
+                text or "",
             )
-            for kind, folded, count, items, first, last, example, item, traceback in rows
+            for kind, folded, count, items, first, last, example, item, traceback, text in rows
         ]
 
     def _records(self, condition: str, values: list[object]) -> list[RunRecord]:

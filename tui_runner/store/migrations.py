@@ -8,7 +8,7 @@ import duckdb
 
 from tui_runner.errors import DatabaseError
 
-LEDGER_VERSION = 1
+LEDGER_VERSION = 2
 """Of the tables below; kept in `runner.ledger`."""
 
 _TABLES = (
@@ -25,7 +25,7 @@ _TABLES = (
         seconds DOUBLE, finished_at TIMESTAMPTZ)""",
     """CREATE TABLE runner.errors (
         run_id BIGINT, item BIGINT, chunk BIGINT, attempt INTEGER, type VARCHAR, message VARCHAR, traceback VARCHAR,
-        occurred_at TIMESTAMPTZ, final BOOLEAN)""",
+        occurred_at TIMESTAMPTZ, final BOOLEAN, shape VARCHAR, item_text VARCHAR)""",
     """CREATE TABLE runner.samples (
         run_id BIGINT, sampled_at TIMESTAMPTZ, items_done BIGINT, items_failed BIGINT, rows BIGINT, in_flight BIGINT,
         threads BIGINT, items_per_second DOUBLE, app_rss BIGINT, workers_rss BIGINT, db_bytes BIGINT)""",
@@ -33,7 +33,16 @@ _TABLES = (
 )
 # No keys and no indexes: they slow every insert down, and DuckDB's have lost data.
 
-_STEPS: dict[int, tuple[str, ...]] = {}
+_STEPS: dict[int, tuple[str, ...]] = {
+    1: (
+        "ALTER TABLE runner.errors ADD COLUMN shape VARCHAR",
+        "ALTER TABLE runner.errors ADD COLUMN item_text VARCHAR",
+        # Like `error_shape.shape`, as near as DuckDB's regular expressions come to it.
+        r"""UPDATE runner.errors SET shape = left(regexp_replace(split_part(trim(message), chr(10), 1),
+            '0x[0-9a-fA-F]+|[0-9a-fA-F]{8}-([0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}|[0-9]+([.,:][0-9]+)*', 'N', 'g'),
+            200)""",
+    ),
+}
 """Statements that make a ledger of the version in the key one of the next version."""
 
 

@@ -41,9 +41,15 @@ ERRORS = pa.schema(
         ("traceback", pa.string()),
         ("occurred_at", _UTC_MICROSECONDS),
         ("final", pa.bool_()),
+        ("shape", pa.string()),
+        ("item_text", pa.string()),
     ]
 )
-"""One row an attempt that failed; `final` marks the one that ended the item."""
+"""One row an attempt that failed; `final` marks the one that ended the item.
+
+`shape` is what the message has in common with those that are alike (`error_shape.shape`); `item_text` a short text of
+the item's value, null where it is not known.
+"""
 
 
 @dataclass(frozen=True, slots=True)

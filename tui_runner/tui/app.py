@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path, PurePath
 from typing import ClassVar
 
@@ -19,8 +19,10 @@ from tui_runner.formatting import count
 from tui_runner.safe_text import safe_text
 from tui_runner.store.access import Access
 from tui_runner.tui import attention
-from tui_runner.tui.actions import ACTIONS, Place, bindings, shown_key
+from tui_runner.tui.action import Place
+from tui_runner.tui.actions import bindings
 from tui_runner.tui.keymap import resolve
+from tui_runner.tui.palette import palette
 from tui_runner.tui.preferences import Preferences, read_preferences
 from tui_runner.tui.query_files import History
 from tui_runner.tui.screens.choose import Choice, Choose
@@ -208,7 +210,7 @@ class RunnerApp(App[None]):
 
     def action_help(self) -> None:
         """Show what the keys do."""
-        places = self.screen.PLACES if isinstance(self.screen, RunScreen) else tuple(Place)
+        places = self.screen.PLACES if isinstance(self.screen, RunScreen) else (Place.ANYWHERE,)
         self.push_screen(Help(self._keys, places))
 
     def action_theme(self) -> None:
@@ -232,16 +234,30 @@ class RunnerApp(App[None]):
 
     def action_query(self) -> None:
         """Show the query screen; what was typed and found there stays until the application ends."""
+        self.open_query()
+
+    def open_query(self, sql: str = "") -> None:
+        """Show the query screen, and what this statement gives there."""
         if self._access is None:
             self.notify("There is no database to query.", markup=False)
             return
         if self._query is None:
             self._query = QueryScreen(
-                self._access, history=History.of_user(), leave=self._leave_query, run=self._run_in_words
+                self._access,
+                history=History.of_user(),
+                leave=self._leave_query,
+                run=self._run_in_words,
+                keys=self._keys,
             )
             self.install_screen(self._query, "query")
         if self.screen is not self._query:
             self.push_screen("query")
+        if sql:
+            self._query.ask(sql)
+
+    def on_run_screen_query(self, event: RunScreen.Query) -> None:
+        """Show what a statement gives."""
+        self.open_query(event.sql)
 
     def _leave_query(self) -> None:
         self.pop_screen()
@@ -259,19 +275,8 @@ class RunnerApp(App[None]):
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """What the palette offers: every action, and the themes."""
-        for action in ACTIONS:
-            if action.place in (screen.PLACES if isinstance(screen, RunScreen) else (Place.ANYWHERE,)):
-                owner = "app" if action.place is Place.ANYWHERE else "screen"
-                keys = " ".join(shown_key(key) for key in self._keys[action.id])
-                yield SystemCommand(
-                    action.help.rstrip("."), f"{action.place} · {keys}", self._runner_of(f"{owner}.{action.id}")
-                )
-        if isinstance(screen, QueryScreen):
-            for wanted, call in screen.commands():
-                yield SystemCommand(wanted.help.rstrip("."), f"{wanted.place} · {wanted.shown}", call)
-
-    def _runner_of(self, action: str) -> Callable[[], Awaitable[bool]]:
-        return lambda: self.run_action(action, self.screen)
+        here = (Place.QUERY, Place.ANYWHERE) if isinstance(screen, QueryScreen) else (Place.ANYWHERE,)
+        yield from palette(self, screen, self._keys, screen.PLACES if isinstance(screen, RunScreen) else here)
 
     def _leave(self, command: Callable[[], None]) -> None:
         """End the run with `command` and leave as soon as it has ended, which may have happened meanwhile."""

@@ -1,6 +1,6 @@
 """The user's own keys. What cannot be right is named and left out; everything else still works.
 
-A keymap maps the id of an action to keys with commas between: `{"pause_run": "space,f5"}`.
+A keymap maps the id of an action to keys with commas between: `{"pause_run": "space,f5", "query.run": "f9"}`.
 """
 
 from __future__ import annotations
@@ -9,13 +9,16 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from unicodedata import name as unicode_name
 
-from textual.keys import KEY_NAME_REPLACEMENTS
+from textual.keys import KEY_NAME_REPLACEMENTS, key_to_character
 
 from tui_runner.safe_text import safe_text
-from tui_runner.tui.actions import BY_ID, DEFAULT_KEYS, Keys, meet
+from tui_runner.tui.action import TYPED_IN, meet
+from tui_runner.tui.actions import BY_ID, DEFAULT_KEYS, Keys
 
 RESERVED = frozenset({"ctrl+c"})
 """Keys that always do the same: whatever a keymap says, there is a way out."""
+_EDITING = frozenset({"enter", "tab", "backspace", "delete", "up", "down", "left", "right", "home", "end"})
+"""Keys without which no text can be written, besides those that type a character."""
 
 
 def resolve(keymap: Mapping[str, str]) -> tuple[Keys, list[str]]:
@@ -38,6 +41,8 @@ def resolve(keymap: Mapping[str, str]) -> tuple[Keys, list[str]]:
             complaints.append(f"keymap: no key for {name}")
         elif taken := RESERVED.intersection(named):
             complaints.append(f"keymap: {name} cannot have {min(taken)}, which always quits")
+        elif BY_ID[name].place in TYPED_IN and (typing := [key for key in named if _types(key)]):
+            complaints.append(f"keymap: {name} cannot have {typing[0]}, which the text that is typed there needs")
         else:
             wanted[name] = named
     # Actions that get other keys give their own up, so that two can be swapped.
@@ -62,6 +67,11 @@ def _key(text: str) -> str:
         return text
     name = unicode_name(text, "").lower().replace("-", "_").replace(" ", "_")
     return KEY_NAME_REPLACEMENTS.get(name, name)
+
+
+def _types(key: str) -> bool:
+    """Whether a field where text is typed needs this key."""
+    return key in _EDITING or key_to_character(key) is not None
 
 
 def _free(default: tuple[str, ...], keys: Keys) -> tuple[str, ...]:

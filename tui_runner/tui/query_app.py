@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path, PurePath
 from typing import ClassVar
@@ -12,6 +13,10 @@ from textual.screen import Screen
 
 from tui_runner.safe_text import safe_text
 from tui_runner.store.access import Access, open_access
+from tui_runner.tui.action import Place
+from tui_runner.tui.keymap import resolve
+from tui_runner.tui.palette import palette
+from tui_runner.tui.preferences import Preferences, read_preferences
 from tui_runner.tui.query_files import History
 from tui_runner.tui.screens.query import REFRESH, QueryScreen
 from tui_runner.tui.themes import Themes, find_themes
@@ -26,6 +31,7 @@ class QueryApp(App[None]):
         themes: the themes to choose from; None finds them.
         history: the statements that were run before; None for those of the user.
         refresh: seconds between two looks at the catalog.
+        preferences: what is configured and remembered; None for nothing configured.
 
     Raises:
         UserError: there is no theme of that name.
@@ -43,16 +49,26 @@ class QueryApp(App[None]):
         themes: Themes | None = None,
         history: History | None = None,
         refresh: float = REFRESH,
+        preferences: Preferences | None = None,
     ) -> None:
         self._themes = themes or find_themes()
-        chosen = self._themes.named(theme)
+        preferred = None if preferences is None else preferences.theme
+        chosen = self._themes.preferred(preferred) if theme is None else self._themes.named(theme)
         super().__init__()
         self.animation_level = "none"
+        self._keys, complaints = resolve({} if preferences is None else preferences.keymap)
+        configured = () if preferences is None else preferences.complaints
+        self._complaints = [*configured, *self._themes.complaints, *complaints]
+        self.set_keymap({name: ",".join(keys) for name, keys in self._keys.items() if keys})
         for each in self._themes.by_name.values():
             self.register_theme(each)
         self.theme = chosen
         self.query_screen = QueryScreen(
-            lambda: access, history=history or History.of_user(), leave=self._hint, refresh=refresh
+            lambda: access,
+            history=history or History.of_user(),
+            leave=self._hint,
+            keys=self._keys,
+            refresh=refresh,
         )
 
     def get_default_screen(self) -> Screen[None]:
@@ -60,14 +76,13 @@ class QueryApp(App[None]):
         return self.query_screen
 
     def on_mount(self) -> None:
-        """Say what is wrong with themes."""
-        for complaint in self._themes.complaints:
+        """Say what is wrong with themes and keys."""
+        for complaint in self._complaints:
             self.notify(safe_text(complaint, limit=400), severity="warning", markup=False, timeout=15)
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """What the palette offers: every action, and the themes."""
-        for action, call in self.query_screen.commands():
-            yield SystemCommand(action.help.rstrip("."), f"{action.place} · {action.shown}", call)
+        yield from palette(self, screen, self._keys, (Place.QUERY,))
         yield SystemCommand("Change the theme", "Choose among all themes.", self.search_themes)
 
     def _hint(self) -> None:
@@ -90,7 +105,7 @@ def open_database(path: Path, *, theme: str | None = None, opener: Callable[[Pat
         UserError: there is no theme of that name.
     """
     with open_access(path, serving=True) if opener is None else opener(path) as access:
-        app = QueryApp(access, theme=theme)
+        app = QueryApp(access, theme=theme, preferences=read_preferences(Path.cwd(), os.environ))
         try:
             app.run()
         finally:

@@ -12,7 +12,8 @@ from textual.containers import Container
 from tui_runner.engine.chunk import ChunkState, RunState
 from tui_runner.engine.snapshot import ChunkView, Snapshot
 from tui_runner.formatting import rate, size
-from tui_runner.tui.actions import ACTIONS, DASHBOARD, Place, bindings
+from tui_runner.tui.action import DASHBOARD, Place
+from tui_runner.tui.actions import ACTIONS, bindings
 from tui_runner.tui.glyphs import CHUNK_GLYPHS
 from tui_runner.tui.layout import Graphs, plan
 from tui_runner.tui.screens.choose import Choice, Choose
@@ -149,6 +150,8 @@ class Dashboard(ChunkCommands):
                         self.steering.set_open_chunks(open_chunks)
                     case "rate", float() | None:
                         self.steering.set_rate(value)
+                    case "max_memory", int() | str() | None:
+                        self.steering.set_max_memory(value)
             self.show_asked()
 
         self.app.push_screen(LiveSettings(self.steering.snapshot), answered)

@@ -11,8 +11,16 @@ from textual.binding import BindingType
 
 from tui_runner.engine.snapshot import Snapshot
 from tui_runner.formatting import count, percent
-from tui_runner.store.inspection import AlikeErrors, ErrorExample, alike_errors, chunks_of_errors, error_examples
-from tui_runner.tui.actions import Keys, Place, bindings
+from tui_runner.store.inspection import (
+    AlikeErrors,
+    ErrorExample,
+    alike_errors,
+    chunks_of_errors,
+    error_examples,
+    sql_of_group,
+)
+from tui_runner.tui.action import Place
+from tui_runner.tui.actions import Keys, bindings
 from tui_runner.tui.paint import Line, column, own, spread
 from tui_runner.tui.reading import read
 from tui_runner.tui.screens.confirm import Confirm
@@ -128,6 +136,12 @@ class Errors(RunScreen):
         if group is not None and self._examples:
             self.copied(f"{self._example_title()}\n{self._example_text(group)}", "error")
 
+    def action_query_group(self) -> None:
+        """Show the errors of the group in the query screen."""
+        group, snapshot = self._group, self.steering.snapshot
+        if group is not None and snapshot is not None:
+            self.open_query(sql_of_group(snapshot.run_id, group.type, group.message))
+
     def action_retry_group(self) -> None:
         """Ask whether to run the failed items of the chunks of this group again."""
         group, snapshot = self._group, self.steering.snapshot
@@ -165,7 +179,7 @@ class Errors(RunScreen):
         if self.steering.asked.texts:
             return [((" … asked: " + " · ".join(self.steering.asked.texts), "accent"),)]
         groups = len(self.query_one(Rows).rows)
-        text = f"  {count(self._total)} errors in {groups} groups" if groups else "  looking …"
+        text = f"  {count(self._total)} failed attempts in {groups} groups" if groups else "  looking …"
         if self._looked and not groups:
             text = "  no errors so far" if not snapshot.state.ended else "  no errors"
         title: Line = ((f" errors of {own(snapshot.job, 60)}", "strong"), (text, "muted"))
@@ -175,7 +189,7 @@ class Errors(RunScreen):
     def _group_line(self, group: AlikeErrors, width: int) -> Line:
         share = percent(group.count, self._total)
         line: list[tuple[str, str]] = [
-            (column(count(group.count), 6, right=True), "strong"),
+            (column(count(group.count), 8, right=True), "strong"),
             (column(share, 8, right=True) + "  ", "text"),
         ]
         if width >= _WIDE:
@@ -197,11 +211,13 @@ class Errors(RunScreen):
             (f" {self._example_title()}", "accent"),
             (f"   {self._example + 1} of {len(self._examples)}", "muted"),
         )
-        text = [own(line.rstrip(), width) for line in self._example_text(group).split("\n")]
-        room = max(height - 1, 1)
+        value = self._examples[self._example].text
+        lines: list[Line] = [head, ((" value ", "muted"), (own(value, width), "text"))] if value else [head]
+        text = [own(line.rstrip(), width) for line in self._error_text(group).split("\n")]
+        room = max(height - len(lines), 1)
         # The end of a traceback says most.
         shown = text if len(text) <= room else ["…", *text[len(text) - room + 1 :]]
-        return [head, *(((f" {line}", "text"),) for line in shown)]
+        return [*lines, *(((f" {line}", "text"),) for line in shown)]
 
     def _example_title(self) -> str:
         example = self._examples[self._example]
@@ -210,13 +226,17 @@ class Errors(RunScreen):
         return f"item {example.item} · chunk {example.chunk} · attempt {example.attempt}, {final} · {when}"
 
     def _example_text(self, group: AlikeErrors) -> str:
+        value = self._examples[self._example].text
+        return f"value: {value}\n\n{self._error_text(group)}" if value else self._error_text(group)
+
+    def _error_text(self, group: AlikeErrors) -> str:
         example = self._examples[self._example]
         return example.traceback.rstrip() or f"{group.type}: {example.message}"
 
 
 def _heading(width: int) -> Line:
     middle = column("items", 6, right=True) + column("chunks", 7, right=True) + "  first     last      "
-    return ((f"   count   share  {middle if width - 2 >= _WIDE else ''}error", "muted"),)
+    return ((f"  attempts   share  {middle if width - 2 >= _WIDE else ''}error", "muted"),)
 
 
 def _clock(moment: datetime) -> str:

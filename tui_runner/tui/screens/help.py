@@ -13,29 +13,38 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from tui_runner.tui.actions import ACTIONS, Keys, Place, shown_key
+from tui_runner.tui.action import SCREENS, Place
+from tui_runner.tui.actions import ACTIONS, Keys, shown_key
 from tui_runner.tui.glyphs import CHUNK_GLYPHS
 
 _KEYS = 11
 """Cells of the column of keys."""
+_KEYS_SHOWN = 2
+"""Keys of an action that are named; more do not fit."""
 
 
 def help_text(keys: Keys, places: Collection[Place], width: int) -> Content:
-    """What the glyphs of chunks mean, and every action beside its keys, by where it applies; `width` cells wide.
+    """Every action beside its keys, by where it applies; `width` cells wide.
 
-    The places of the screen that help was asked for on come first.
+    The places of the screen that help was asked for on come first, then those of the screens it shares places with;
+    where there are chunks, what their glyphs mean.
     """
-    lines: list[Content] = [Content.styled("states of a chunk", "bold")]
-    glyphs = "   ".join(f"{glyph}\N{NO-BREAK SPACE}{state}" for state, glyph in CHUNK_GLYPHS.items())
-    lines += [Content(line) for line in wrap(glyphs, max(width, 10), break_on_hyphens=False)]
-    for place in sorted(Place, key=lambda place: place not in places):
-        lines += [Content(""), Content.styled(str(place), "bold")]
+    lines: list[Content] = []
+    if Place.CHUNK in places:
+        lines.append(Content.styled("states of a chunk", "bold"))
+        glyphs = "   ".join(f"{glyph}\N{NO-BREAK SPACE}{state}" for state, glyph in CHUNK_GLYPHS.items())
+        lines += [Content(line) for line in wrap(glyphs, max(width, 10), break_on_hyphens=False)]
+        lines.append(Content(""))
+    related = {place for row in SCREENS if not set(row).isdisjoint(places) for place in row}
+    for place in sorted((place for place in Place if place in related), key=lambda place: place not in places):
+        lines.append(Content.styled(str(place), "bold"))
         for action in (action for action in ACTIONS if action.place is place):
-            shown = " ".join(shown_key(key) for key in keys[action.id]) or "–"
+            shown = " ".join(shown_key(key) for key in keys[action.id][:_KEYS_SHOWN]) or "–"
             first, *rest = wrap(action.help, max(width - _KEYS, 10))
             lines.append(Content.assemble((f"{shown:<{_KEYS}}", "$text-primary"), first))
             lines += [Content(" " * _KEYS + line) for line in rest]
-    return Content("\n").join(lines)
+        lines.append(Content(""))
+    return Content("\n").join(lines[:-1])
 
 
 class Help(ModalScreen[None]):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
 
@@ -21,19 +21,21 @@ from tui_runner.store.console import Console
 from tui_runner.store.ready_made import ready_made
 from tui_runner.store.remote import RemoteConsole
 from tui_runner.store.statements import Statement, typed_value
+from tui_runner.tui.action import QUERY_PLACES, Place
+from tui_runner.tui.actions import DEFAULT_KEYS, Keys, bindings
 from tui_runner.tui.completion import KnownTable, Vocabulary
 from tui_runner.tui.external_editor import edited
-from tui_runner.tui.query_actions import QUERY_ACTIONS, QueryAction, QueryPlace, query_bindings
 from tui_runner.tui.query_files import History, read_statements, write_statements
 from tui_runner.tui.result_text import type_name, whole_text
 from tui_runner.tui.screens.confirm import Confirm
+from tui_runner.tui.screens.help import Help
 from tui_runner.tui.screens.query_ask import AskTexts, Pick, PickOne
 from tui_runner.tui.screens.query_cell import CellViewer
-from tui_runner.tui.screens.query_help import QueryHelp
 from tui_runner.tui.screens.query_out import copy_rows, export_result
 from tui_runner.tui.threads import in_thread
 from tui_runner.tui.widgets.catalog import Catalog
-from tui_runner.tui.widgets.query_lines import QueryHeader, QueryKeys, QueryState
+from tui_runner.tui.widgets.footer import KeyLine
+from tui_runner.tui.widgets.query_header import QueryHeader, QueryState
 from tui_runner.tui.widgets.query_tab import QueryTab, Shown
 from tui_runner.tui.widgets.result_chart import ChartKind
 from tui_runner.tui.widgets.result_grid import ResultGrid
@@ -58,11 +60,12 @@ class QueryScreen(Screen[None]):
         history: the statements that were run before.
         leave: leaves the screen.
         run: the run that goes on in the database, in a few words; empty for none.
+        keys: the keys in force.
+        refresh: seconds between two looks at the catalog.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        *query_bindings(QueryPlace.SCREEN),
-        *query_bindings(QueryPlace.RESULT),
+        *bindings(Place.QUERY, Place.RESULT),
         Binding("tab", "app.focus_next", show=False),
     ]
 
@@ -73,6 +76,7 @@ class QueryScreen(Screen[None]):
         history: History,
         leave: Callable[[], None],
         run: Callable[[], str] = str,
+        keys: Keys = DEFAULT_KEYS,
         refresh: float = REFRESH,
     ) -> None:
         super().__init__()
@@ -80,6 +84,7 @@ class QueryScreen(Screen[None]):
         self._history = history
         self._leave = leave
         self._run_text = run
+        self._keys = keys
         self._refresh_seconds = refresh
         self._access: Access | None = None
         self._catalog_console: Console | RemoteConsole | None = None
@@ -90,6 +95,7 @@ class QueryScreen(Screen[None]):
         self._place = 0
         self._values: dict[str, str] = {}
         self._writes = False
+        self._first = ""
 
     def compose(self) -> ComposeResult:
         """The parts."""
@@ -97,7 +103,7 @@ class QueryScreen(Screen[None]):
         with Horizontal(id="body"):
             yield Catalog(id="catalog")
             yield Container(id="tabs")
-        yield QueryKeys(id="query-keys")
+        yield KeyLine(self._keys, QUERY_PLACES, id="query-keys")
         yield Suggestions(id="suggestions")
 
     def on_mount(self) -> None:
@@ -122,6 +128,13 @@ class QueryScreen(Screen[None]):
         """The tab that is shown; None while the database is being opened."""
         return self._tabs[self._place] if self._tabs else None
 
+    def ask(self, sql: str) -> None:
+        """Put a statement into the editor and run it, as soon as the database is open."""
+        if self._tabs:
+            self._write_and_run(sql)
+        else:
+            self._first = sql
+
     @property
     def tables(self) -> list[CatalogTable]:
         """The newest catalog."""
@@ -141,6 +154,8 @@ class QueryScreen(Screen[None]):
             return
         self._catalog_console = self._access.console()
         await self._add_tab("")
+        if self._first:
+            self._write_and_run(self._first)
         self._load_words()
         self._look_at_catalog()
         self.set_interval(self._refresh_seconds, self._look_at_catalog)
@@ -232,9 +247,9 @@ class QueryScreen(Screen[None]):
         """On narrow terminals the catalog is there while it has the focus."""
         self.set_class(isinstance(self.focused, Catalog), "-catalog")
 
-    def on_query_keys_chosen(self, event: QueryKeys.Chosen) -> None:
+    def on_key_line_chosen(self, event: KeyLine.Chosen) -> None:
         """Carry out an action whose key was clicked."""
-        self.call_later(self.run_action, event.action.id)
+        self.call_later(self.run_action, event.action.method)
 
     def on_query_header_tab_chosen(self, event: QueryHeader.TabChosen) -> None:
         """Go to a tab that was clicked."""
@@ -558,15 +573,9 @@ class QueryScreen(Screen[None]):
         self._writes = wanted
         self._show_header()
 
-    def action_query_help(self) -> None:
+    def action_help(self) -> None:
         """Show what the keys do."""
-        self.app.push_screen(QueryHelp())
-
-    def commands(self) -> Iterable[tuple[QueryAction, Callable[[], object]]]:
-        """The actions of the screen, for the palette."""
-        for action in QUERY_ACTIONS:
-            if action.place is QueryPlace.SCREEN:
-                yield action, getattr(self, f"action_{action.id}")
+        self.app.push_screen(Help(self._keys, QUERY_PLACES))
 
     def _write(self, sql: str) -> Statement | None:
         """Put a statement behind what is in the editor; the statement as it stands there."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import ClassVar, Protocol
 
+from textual.message import Message
 from textual.screen import Screen
 
 from tui_runner.engine.snapshot import Snapshot
 from tui_runner.safe_text import safe_text
-from tui_runner.tui.actions import Keys, Place
+from tui_runner.tui.action import Place
+from tui_runner.tui.actions import Keys
 from tui_runner.tui.steering import Steering
 from tui_runner.tui.widgets.footer import KeyLine
 
@@ -33,6 +35,13 @@ class RunScreen(Screen[None]):
         steering: takes the commands.
         keys: the keys in force, for the footer.
     """
+
+    class Query(Message):
+        """A statement is to be run in the query screen."""
+
+        def __init__(self, sql: str) -> None:
+            super().__init__()
+            self.sql = sql
 
     PLACES: ClassVar[tuple[Place, ...]] = (Place.LIST, Place.ANYWHERE)
     """Which actions apply on this screen."""
@@ -65,7 +74,7 @@ class RunScreen(Screen[None]):
     def on_key_line_chosen(self, event: KeyLine.Chosen) -> None:
         """Carry out an action whose key was clicked."""
         owner = "app" if event.action.place is Place.ANYWHERE else "screen"
-        self.call_later(self.run_action, f"{owner}.{event.action.id}")
+        self.call_later(self.run_action, f"{owner}.{event.action.method}")
 
     def inner_labels(self) -> dict[str, str]:
         """What the footer of a screen that is not the dashboard calls some keys."""
@@ -74,6 +83,10 @@ class RunScreen(Screen[None]):
     def action_back(self) -> None:
         """Go back to the dashboard."""
         self.app.pop_screen()
+
+    def open_query(self, sql: str) -> None:
+        """Show what a statement gives in the query screen."""
+        self.post_message(self.Query(sql))
 
     def copied(self, text: str, what: str) -> None:
         """Copy a text and say so, and by which way."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from rich.text import Text
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.message import Message
 from textual.widgets import Tree
 from textual.widgets.tree import TreeNode
@@ -14,6 +14,8 @@ from textual.widgets.tree import TreeNode
 from tui_runner.formatting import count
 from tui_runner.safe_text import safe_text
 from tui_runner.store.catalog import CatalogColumn, CatalogTable
+from tui_runner.tui.action import Place
+from tui_runner.tui.actions import bindings
 
 _WIDE = 25
 """Cells of a label: the tree is narrow, and does not scroll sideways."""
@@ -23,12 +25,7 @@ Entry = CatalogTable | CatalogColumn | None
 class Catalog(Tree[Entry]):
     """Tables, results first; below each its columns with their types."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("i", "insert_name", "insert", show=False),
-        Binding("s", "show_rows", "rows", show=False),
-        Binding("j", "cursor_down", show=False),
-        Binding("k", "cursor_up", show=False),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.CATALOG)]
 
     class Insert(Message):
         """A name is to be put into the editor."""

@@ -21,8 +21,9 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from tui_runner.tui.action import Place
+from tui_runner.tui.actions import bindings
 from tui_runner.tui.paint import ROLE_CLASSES, column
-from tui_runner.tui.query_actions import QueryPlace, query_bindings
 from tui_runner.tui.result_text import ColumnView, columns_of, shown_cells
 
 HEADING = 2
@@ -49,7 +50,7 @@ class ResultGrid(ScrollView, can_focus=True):
     """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {*ROLE_CLASSES, "table--cursor", "grid--changed", "grid--row"}
-    BINDINGS: ClassVar[list[BindingType]] = [*query_bindings(QueryPlace.GRID)]
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.GRID)]
 
     class PageWanted(Message):
         """A page is needed that the grid does not hold."""
@@ -159,43 +160,43 @@ class ResultGrid(ScrollView, can_focus=True):
         table = self._pages.get(row // self._page_rows)
         return None if table is None else table.slice(row % self._page_rows, 1)
 
-    def action_grid_down(self) -> None:
+    def action_down(self) -> None:
         """Move the cursor down."""
         self._go(self.row + 1, self.column)
 
-    def action_grid_up(self) -> None:
+    def action_up(self) -> None:
         """Move the cursor up."""
         self._go(self.row - 1, self.column)
 
-    def action_grid_left(self) -> None:
+    def action_left(self) -> None:
         """Move the cursor to the column at the left."""
         self._go(self.row, self.column - 1)
 
-    def action_grid_right(self) -> None:
+    def action_right(self) -> None:
         """Move the cursor to the column at the right."""
         self._go(self.row, self.column + 1)
 
-    def action_grid_page_down(self) -> None:
+    def action_page_down(self) -> None:
         """Move the cursor down by a page."""
         self._go(self.row + self._page, self.column)
 
-    def action_grid_page_up(self) -> None:
+    def action_page_up(self) -> None:
         """Move the cursor up by a page."""
         self._go(self.row - self._page, self.column)
 
-    def action_grid_first(self) -> None:
+    def action_first(self) -> None:
         """Go to the first row."""
         self._go(0, self.column)
 
-    def action_grid_last(self) -> None:
+    def action_last(self) -> None:
         """Go to the last row known so far."""
         self._go(self._rows - 1, self.column)
 
-    def action_grid_first_column(self) -> None:
+    def action_first_column(self) -> None:
         """Go to the first column."""
         self._go(self.row, 0)
 
-    def action_grid_last_column(self) -> None:
+    def action_last_column(self) -> None:
         """Go to the last column."""
         self._go(self.row, len(self._columns) - 1)
 

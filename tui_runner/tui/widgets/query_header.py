@@ -1,4 +1,4 @@
-"""First and last line of the query screen: what is queried, and the keys."""
+"""First line of the query screen: what is queried."""
 
 from __future__ import annotations
 
@@ -8,9 +8,6 @@ from textual import events
 from textual.message import Message
 
 from tui_runner.tui.paint import Line, PaintedWidget, Span, own, spread
-from tui_runner.tui.query_actions import QUERY_ACTIONS, QueryAction
-
-_GAP = "  "
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,44 +76,3 @@ class QueryHeader(PaintedWidget):
             if start <= event.x < end:
                 self.post_message(self.TabChosen(place))
             start = end
-
-
-class QueryKeys(PaintedWidget):
-    """The keys, as many as fit, each also to be clicked."""
-
-    class Chosen(Message):
-        """An action was clicked."""
-
-        def __init__(self, action: QueryAction) -> None:
-            super().__init__()
-            self.action = action
-
-    def paint(self, width: int, height: int) -> list[Line]:
-        """One line of keys and labels."""
-        spans: list[Span] = [(" ", "text")]
-        for action in _fitting(width):
-            spans += [(action.shown, "key"), (f" {action.label}{_GAP}", "muted")]
-        return [tuple(spans)]
-
-    def on_click(self, event: events.Click) -> None:
-        """Carry out the action under the mouse."""
-        start = 1
-        for action in _fitting(self.size.width):
-            end = start + len(action.shown) + 1 + len(action.label)
-            if start <= event.x < end:
-                self.post_message(self.Chosen(action))
-                return
-            start = end + len(_GAP)
-
-
-def _fitting(width: int) -> list[QueryAction]:
-    """The actions for which there is room, the highest ranks left out first."""
-    named = [action for action in QUERY_ACTIONS if action.footer is not None]
-    room = width - 1
-    kept = []
-    for action in sorted(named, key=lambda action: action.footer or 0):
-        needed = len(action.shown) + 1 + len(action.label) + len(_GAP)
-        if needed <= room:
-            kept.append(action)
-            room -= needed
-    return [action for action in named if action in kept]

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tui_runner.error_shape import shape
+
+
+@pytest.mark.parametrize(
+    ("message", "folded"),
+    [
+        ("timed out after 30.5 s", "timed out after N s"),
+        ("row 7: 12,000 > 9", "row N: N > N"),
+        ("<object at 0x7f31C0de>", "<object at N>"),
+        ("id 3f2504e0-4f89-11d3-9a0c-0305e82c3301 is gone", "id N is gone"),
+        ("id 3f2504e04f8911d39a0c0305e82c3301 is gone", "id N is gone"),
+        ("utf8 and sha256 are names", "utf8 and sha256 are names"),
+        ("no item1234 in p17.html", "no itemN in p17.html"),
+        ("first line\nsecond 2", "first line"),
+        ("  \n padded 1 ", "padded N"),
+        ("", ""),
+    ],
+)
+def test_what_differs_between_errors_that_are_alike_is_folded(message: str, folded: str) -> None:
+    assert shape(message) == folded
+
+
+@pytest.mark.parametrize(
+    ("message", "folded"),
+    [
+        ("Client error '404 Not Found' for url 'https://x.org/17'", "Client error '404 Not Found' for url 'https://x.org/N'"),
+        ("503 Server Error: gone for url: http://x/8", "503 Server Error: gone for url: http://x/N"),
+        ("page 404 has status 500", "page N has status 500"),
+        ("HTTP/1.1 429 on attempt 3", "HTTP/1.1 429 on attempt N"),
+        ("status code: 418", "status code: 418"),
+        ("[Errno 13] Permission denied: '/tmp/88'", "[Errno 13] Permission denied: '/tmp/N'"),
+        ("returned non-zero exit status 2.", "returned non-zero exit status 2."),
+        ("code 12345 of 404", "code N of N"),
+    ],
+)  # fmt: skip
+def test_a_number_that_tells_kinds_of_errors_apart_stays(message: str, folded: str) -> None:
+    assert shape(message) == folded
+
+
+@given(st.text(max_size=2_000))
+def test_a_shape_is_short_and_one_line(message: str) -> None:
+    folded = shape(message)
+    assert len(folded) <= 200
+    assert "\n" not in folded

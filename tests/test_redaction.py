@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import json
+import time
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tui_runner.conversion import Secret
+from tui_runner.redaction import MASK, Redaction, is_redacted, redact
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("GET https://ann:pw@h.org/a?b=1", "GET https://***@h.org/a?b=1"),
+        ("postgres://u:p@ss:w@rd@db:5432/x", "postgres://***@db:5432/x"),
+        ("https://ghp_123@github.com and ftp://a:b@c", "https://***@github.com and ftp://***@c"),
+        ("https://h.org/a?api_key=abc&page=2", "https://h.org/a?api_key=***&page=2"),
+        ("https://h.org/a?page=2&access_token=a.b-c&x=1#top", "https://h.org/a?page=2&access_token=***&x=1#top"),
+        ("'https://h/?X-Amz-Signature=ab%2Fcd'", "'https://h/?X-Amz-Signature=***'"),
+        ("https://h/?token=a&amp;apiKey=b&key=c&sig=d", "https://h/?token=***&amp;apiKey=***&key=***&sig=***"),
+        ("https://h/p;jsessionid=12AB?q=1", "https://h/p;jsessionid=***"),
+        ("Authorization: Bearer abc.def", "Authorization: ***"),
+        ("> authorization:Basic YTpi\nHost: h", "> authorization:***\nHost: h"),
+        ("Set-Cookie: sid=1; Path=/\r\nX: y", "Set-Cookie: ***\nX: y"),
+        ("{'Authorization': 'Bearer x', 'Accept': '*/*'}", "{'Authorization': '***', 'Accept': '*/*'}"),
+        ('{"cookie":"a=\\"b\\"; c=d","n":1}', '{"cookie":"***","n":1}'),
+        ("[(b'Cookie', b'a=b'), (b'Host', b'h')]", "[(b'Cookie', b'***'), (b'Host', b'h')]"),
+        ("curl -H 'X-Api-Key: 123' https://h", "curl -H 'X-Api-Key: ***"),
+        ("sent Bearer eyJhbGciOiJIUzI1NiJ9.e30.abc", "sent Bearer ***"),
+    ],
+)
+def test_what_looks_like_a_secret_is_taken_out(text: str, expected: str) -> None:
+    assert redact(text) == expected
+    assert redact(expected) == expected
+    assert is_redacted(expected)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "nothing to see",
+        "https://h.org/users/@ann?page=2&lang=de",
+        "https://h.org/?q=a@b.c",
+        "ann@h.org wrote: max_tokens=512",
+        "the bearer of this token, a cookie, needs no authorization",
+        "1 of 3: key=5",
+        "x-rays",
+        "***",
+        "2 *** 3 https://h/",
+    ],
+)
+def test_other_text_is_left_as_it_is(text: str) -> None:
+    assert redact(text) == text
+    assert not is_redacted(text)
+
+
+def test_values_of_secrets_are_taken_out_wherever_they_stand() -> None:
+    hide = Redaction.of({"token": Secret('s3cr/t+"é'), "more": [{"inner": Secret("zwölf")}], "open": "visible"})
+    texts = ['s3cr/t+"é', repr('s3cr/t+"é'), json.dumps('s3cr/t+"é'), quote('s3cr/t+"é', safe=""), "x zwölf y"]
+    for text in texts:
+        assert "s3cr" not in hide(f"<{text}> visible")
+        assert "zw" not in hide(f"<{text}> visible")
+        assert hide(f"<{text}> visible").endswith("visible")
+
+
+def test_a_secret_of_several_lines_is_taken_out_line_by_line() -> None:
+    key = "-----BEGIN KEY-----\nMIIEvQIBADANBgkq\n}\n-----END KEY-----"
+    hide = Redaction([key])
+    assert hide(f"got {key}!") == f"got {MASK}!"
+    assert [hide(line) for line in key.splitlines()] == [MASK, MASK, "}", MASK]
+
+
+def test_a_secret_of_three_characters_is_none() -> None:
+    assert Redaction(["abc"])("abcabc") == "abcabc"
+
+
+SECRET = st.text(st.characters(blacklist_characters="*"), min_size=4, max_size=20)
+
+
+@given(st.lists(SECRET, max_size=4), st.lists(st.text(max_size=20), max_size=6), st.randoms())
+def test_no_value_is_left_in_any_text(secrets: list[str], others: list[str], chance: object) -> None:
+    parts = secrets + others
+    chance.shuffle(parts)  # type: ignore[attr-defined]
+    hidden = Redaction(secrets)("".join(parts))
+    assert not any(secret in hidden for secret in secrets)
+
+
+URL_TEXT = st.text("abcXYZ019-._~!$&'()*+,;=:%@", max_size=15)
+
+
+@given(user=URL_TEXT, before=st.text(max_size=10), name=st.sampled_from(["token", "api_key", "X-Amz-Signature"]))
+def test_users_of_urls_and_tokens_in_queries_never_stay(user: str, before: str, name: str) -> None:
+    hidden = redact(f"{before} https://{user}@host.example/a?b=1&{name}=sesame&c=2")
+    assert hidden.endswith(f"https://***@host.example/a?b=1&{name}=***&c=2")
+
+
+PIECES = ["://", "@", "?", "&", "=", "token", "key", "Authorization", "cookie", ":", '"', "'", " ", "\n", "\\",
+          "bearer ", "x-api-key", "a", "***", "b'", ",", "é", "/"]  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=40).map("".join))
+def test_twice_is_as_good_as_once(text: str) -> None:
+    once = redact(text)
+    assert redact(once) == once
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "://", "://a", "://a@", "?", "?token", "&token=", "?tokentoken", "?a=b&", "authorization", "authorization:",
+        "cookie'", "cookie' ", "'cookie'='\\", "cookie\\'", "bearer ", "bearer a", "x-api-key=\\", "\\\\", '"', " ",
+    ],
+)  # fmt: skip
+def test_no_text_takes_long(piece: str) -> None:
+    text = piece * (200_000 // len(piece))
+    began = time.perf_counter()
+    redact(text)
+    # A tenth of a second where it is linear, minutes where it is quadratic.
+    assert time.perf_counter() - began < 5

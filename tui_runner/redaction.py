@@ -1,0 +1,131 @@
+"""Takes secrets out of text before it is stored or shown.
+
+What is taken out: the values of parameters that are `Secret`, as they are and as they stand in a URL, in JSON or in a
+`repr`; and what looks like a secret wherever it comes from: the user and password of a URL, values of its query whose
+names say so (`token`, `api_key`, `signature` …), and Authorization and Cookie headers.
+
+A worker does that before errors and log lines leave it, the tui-runner process with parameters and with what it says
+itself. Result rows are the job's: nothing is taken out of them.
+
+Every expression below runs in time linear in the text: what repeats without a bound stops at a character with which no
+other match can begin, everything else is bounded. A first look for the characters that each of them needs keeps the
+price of ordinary lines below a microsecond.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+from urllib.parse import quote, quote_plus
+
+from tui_runner.conversion import Secret
+
+MASK = "***"
+"""Stands in the place of a secret."""
+
+LONGEST_SECRET = 4_000
+"""Characters that a text keeps beyond its bound until it was redacted: a secret that is cut is not found."""
+_SHORTEST = 4
+"""Characters of a value that is searched for. Shorter ones guard nothing, and would tear every text apart."""
+_SHORTEST_LINE = 8
+"""Likewise of one line of a secret that has several, a private key say: lines such as `}` are no secrets."""
+
+_USER = re.compile(r"(?<=://)[^\s/?#]*@")
+
+_NAMES = (
+    "(?:token|secret|passw(?:or)?d|passphrase|api[-_]?key|access[-_]?key|private[-_]?key|signature|credentials?"
+    "|session[-_]?id|sess[-_]?id)"
+)
+_QUERY = re.compile(
+    rf"([?&;](?:[\w.~%\-\[\]]{{0,40}}?{_NAMES}|key|auth|authorization|pass|pwd|sig|sid|session|jwt)=)[^\s&;#\"'<>]+",
+    re.IGNORECASE,
+)
+
+_HEADERS = r"\b((?:proxy-)?authorization|(?:set-)?cookie|x-(?:api-key|auth-token|csrf-token|amz-security-token))"
+_QUOTED_HEADER = re.compile(
+    _HEADERS + r"""(\\?["']\s{0,9}[:,=]\s{0,9}b?)("(?:[^"\\\n]|\\.)*"?|'(?:[^'\\\n]|\\.)*'?|[^"'\n][^\n]*)""",
+    re.IGNORECASE,
+)
+_HEADER = re.compile(_HEADERS + r"(\s{0,9}[:=]\s{0,9})[^\s][^\n]*", re.IGNORECASE)
+_BEARER = re.compile(r"\b(bearer\s{1,9})[\w.~+/=\-]{16,}", re.IGNORECASE)
+
+
+def redact(text: str) -> str:
+    """`text` without what looks like a secret; `***` in its place."""
+    if "://" in text:
+        text = _USER.sub(MASK + "@", text)
+    if "=" in text:
+        text = _QUERY.sub(rf"\g<1>{MASK}", text)
+    folded = text.lower()
+    if "authorization" in folded or "cookie" in folded or "x-" in folded:
+        text = _QUOTED_HEADER.sub(_mask_quoted, text)
+        text = _HEADER.sub(rf"\g<1>\g<2>{MASK}", text)
+    if "bearer" in folded:
+        text = _BEARER.sub(rf"\g<1>{MASK}", text)
+    return text
+
+
+def _mask_quoted(match: re.Match[str]) -> str:
+    """A header in a dict or in JSON: what follows it on the line stays."""
+    mark = match[3][0] if match[3][0] in "\"'" else ""
+    return f"{match[1]}{match[2]}{mark}{MASK}{mark}"
+
+
+def is_redacted(text: str) -> bool:
+    """Whether `redact` has taken something out of `text`: a mask stands where it would put one."""
+    return MASK in text and redact(text.replace(MASK, "x" * 16)) == text
+
+
+class Redaction:
+    """Takes certain values out of text, and what `redact` finds.
+
+    Args:
+        values: the secrets.
+    """
+
+    def __init__(self, values: Iterable[str] = ()) -> None:
+        forms = {form for value in values for form in _forms(str(value))}
+        # A value that contains another one goes first, so that nothing of it is left.
+        self._forms = sorted(forms, key=len, reverse=True)
+
+    @classmethod
+    def of(cls, params: Mapping[str, Any]) -> Redaction:
+        """The redaction for a run with these parameters: every `Secret` in them is a secret."""
+        return cls(_secrets(params))
+
+    def __call__(self, text: str) -> str:
+        """`text` without secrets."""
+        for form in self._forms:
+            if form in text:
+                text = text.replace(form, MASK)
+        return redact(text)
+
+
+def _secrets(value: Any) -> Iterator[str]:
+    if isinstance(value, Secret):
+        yield value
+    elif isinstance(value, Mapping):
+        for part in value.values():
+            yield from _secrets(part)
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        for part in value:
+            yield from _secrets(part)
+
+
+def _forms(value: str) -> Iterator[str]:
+    """How a secret may stand in a text."""
+    lines = value.splitlines()
+    parts = [value, *(line for line in lines if len(line) >= _SHORTEST_LINE)] if len(lines) > 1 else [value]
+    for part in parts:
+        # `str` of it, or else it is shown as the `Secret` that it is.
+        for form in (part, repr(str(part))[1:-1], json.dumps(part)[1:-1], *_in_urls(part)):
+            if len(form) >= _SHORTEST:
+                yield form
+
+
+def _in_urls(value: str) -> Iterator[str]:
+    yield quote(value, safe="", errors="replace")
+    yield quote(value, errors="replace")
+    yield quote_plus(value, errors="replace")

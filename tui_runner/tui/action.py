@@ -1,0 +1,80 @@
+"""What an action is, and where it applies. The lists of actions are in files of their own; `actions.py` joins them.
+
+An action is carried out by the method `action_<method>` of the screen, the widget or the application that it belongs
+to. Its id is unique in the whole interface, because a user's keymap knows it by that: the actions of a run have plain
+ids (`pause_run`), those of every other part put the name of the part before it (`query.run`, `grid.left`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Place(StrEnum):
+    """Where an action applies."""
+
+    RUN = "run"
+    CHUNK = "chunk under the cursor, or those marked"
+    TABLE = "chunk table and map"
+    LIST = "lists"
+    ERRORS = "errors"
+    LOG = "log"
+    INNER = "screens that are not the dashboard"
+    ANYWHERE = "everywhere"
+    QUERY = "query screen"
+    RESULT = "result and catalog of the query screen"
+    GRID = "cell under the cursor of a result"
+    CATALOG = "catalog of the query screen"
+
+
+DASHBOARD = (Place.RUN, Place.CHUNK, Place.TABLE, Place.LIST, Place.ANYWHERE)
+"""The places that the dashboard has."""
+QUERY_PLACES = (Place.QUERY, Place.RESULT, Place.GRID, Place.CATALOG)
+"""The places that the query screen has. Its keys go before those that apply everywhere."""
+
+SCREENS = (
+    DASHBOARD,
+    (Place.CHUNK, Place.LIST, Place.INNER, Place.ANYWHERE),
+    (Place.ERRORS, Place.LIST, Place.INNER, Place.ANYWHERE),
+    (Place.LOG, Place.LIST, Place.INNER, Place.ANYWHERE),
+    (Place.QUERY, Place.RESULT, Place.GRID),
+    (Place.QUERY, Place.RESULT, Place.CATALOG),
+)
+"""The places that have keys at the same time. Actions of places that never do may share a key."""
+
+TYPED_IN = frozenset({Place.QUERY})
+"""Places where somebody types text: keys of their actions go before those of the field, and none of them types."""
+
+
+def meet(one: Place, other: Place) -> bool:
+    """Whether there is a screen on which both apply."""
+    return any(one in places and other in places for places in SCREENS)
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """Something that a key does.
+
+    Attributes:
+        id: its name, in a user's keymap too.
+        keys: keys that do it, as Textual names them; the first is the one that is shown.
+        label: two words at most, for the footer. Neighbours with one label share it: `+/- threads`.
+        help: one sentence for the help screen and the palette.
+        place: where it applies.
+        footer: its rank there, the lowest stay longest where it is narrow; None keeps it out.
+        yields: whether a field where text is typed has the key first, although the place is one of `TYPED_IN`.
+    """
+
+    id: str
+    keys: tuple[str, ...]
+    label: str
+    help: str
+    place: Place
+    footer: int | None = None
+    yields: bool = False
+
+    @property
+    def method(self) -> str:
+        """The name of the method that carries it out, without `action_`."""
+        return self.id.rpartition(".")[2]

@@ -1,0 +1,33 @@
+"""What the command palette offers: the actions that apply on a screen, each with its keys."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Iterable
+
+from textual.app import App, SystemCommand
+from textual.screen import Screen
+
+from tui_runner.tui.action import Place
+from tui_runner.tui.actions import ACTIONS, Keys, shown_key
+
+
+def palette(app: App[None], screen: Screen[object], keys: Keys, places: Collection[Place]) -> Iterable[SystemCommand]:
+    """The actions of these places, as commands of an application.
+
+    Args:
+        app: carries out those that apply everywhere.
+        screen: carries out the others.
+        keys: the keys in force.
+        places: where the actions apply.
+    """
+    for action in ACTIONS:
+        if action.place in places:
+            owner = "app" if action.place is Place.ANYWHERE else "screen"
+            shown = " ".join(shown_key(key) for key in keys[action.id])
+            yield SystemCommand(
+                action.help.rstrip("."), f"{action.place} · {shown}", _runner(app, screen, f"{owner}.{action.method}")
+            )
+
+
+def _runner(app: App[None], screen: Screen[object], action: str) -> Callable[[], Awaitable[bool]]:
+    return lambda: app.run_action(action, screen)
