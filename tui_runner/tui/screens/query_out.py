@@ -16,6 +16,7 @@ from tui_runner.safe_text import safe_text
 from tui_runner.store.export import Rows
 from tui_runner.tui.query_output import FILE_FORMATS, TableRows, copied_text, export_rows, format_of
 from tui_runner.tui.screens.query_ask import AskTexts
+from tui_runner.tui.screens.query_scripts import ask_overwrite
 from tui_runner.tui.threads import in_thread
 from tui_runner.tui.widgets.query_tab import QueryTab
 
@@ -86,7 +87,7 @@ def export_result(screen: QueryScreen, tab: QueryTab) -> None:
             screen.notify(safe_text(str(error), limit=300), severity="error", markup=False)
             return
         if path.exists():
-            screen.ask_overwrite(path, lambda: _start(screen, tab, path))
+            ask_overwrite(screen, path, lambda: _start(screen, tab, path))
         else:
             _start(screen, tab, path)
 
