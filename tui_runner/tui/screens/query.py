@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import ClassVar
 
 from textual import work
@@ -118,6 +119,11 @@ class QueryScreen(Screen[None]):
     def tab(self) -> QueryTab | None:
         """The tab that is shown; None while the database is being opened."""
         return self._tabs.current
+
+    @property
+    def database(self) -> Path | None:
+        """The file that is queried; None while it is being opened."""
+        return None if self._access is None else self._access.path
 
     @property
     def tables(self) -> list[CatalogTable]:

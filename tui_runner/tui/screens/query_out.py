@@ -12,9 +12,10 @@ from textual.worker import get_current_worker
 
 from tui_runner.errors import UserError
 from tui_runner.formatting import size
+from tui_runner.output import check_output, export_format, write_file
 from tui_runner.safe_text import safe_text
 from tui_runner.store.export import Rows
-from tui_runner.tui.query_output import FILE_FORMATS, TableRows, copied_text, export_rows, format_of
+from tui_runner.tui.clipboard_text import TableRows, copied_text
 from tui_runner.tui.screens.query_ask import AskTexts
 from tui_runner.tui.screens.query_scripts import ask_overwrite
 from tui_runner.tui.threads import in_thread
@@ -82,7 +83,9 @@ def export_result(screen: QueryScreen, tab: QueryTab) -> None:
             return
         path = Path(texts[0].strip()).expanduser()
         try:
-            format_of(path)
+            export_format(path)
+            if screen.database is not None:
+                check_output(path, screen.database)
         except UserError as error:
             screen.notify(safe_text(str(error), limit=300), severity="error", markup=False)
             return
@@ -92,7 +95,11 @@ def export_result(screen: QueryScreen, tab: QueryTab) -> None:
             _start(screen, tab, path)
 
     screen.app.push_screen(
-        AskTexts("Export every row of the result", ["File"], hint=f"Its end says the format: {' '.join(FILE_FORMATS)}"),
+        AskTexts(
+            "Export every row of the result",
+            ["File"],
+            hint="The end of its name says the format: .csv .json .jsonl .md .parquet",
+        ),
         answered,
     )
 
@@ -119,7 +126,7 @@ async def _export(screen: QueryScreen, tab: QueryTab, path: Path) -> None:
 
     timer = tab.set_interval(0.25, show)
     try:
-        written = await in_thread(lambda: export_rows(pages, path, progress), "tui-runner-export")
+        written = await in_thread(lambda: write_file(pages, export_format(path), path, progress), "tui-runner-export")
     except UserError as error:
         screen.notify(safe_text(str(error), limit=300), severity="error", markup=False)
         return
