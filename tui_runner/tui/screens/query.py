@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import ClassVar
 
 from textual import work
@@ -121,9 +120,9 @@ class QueryScreen(Screen[None]):
         return self._tabs.current
 
     @property
-    def database(self) -> Path | None:
-        """The file that is queried; None while it is being opened."""
-        return None if self._access is None else self._access.path
+    def access(self) -> Access | None:
+        """The database; None while it is being opened."""
+        return self._access
 
     @property
     def tables(self) -> list[CatalogTable]:
