@@ -116,9 +116,11 @@ def _without_debug(arguments: list[str]) -> list[str]:
 
 
 def _complain(text: str, code: int, debug: bool) -> int:
+    from tui_runner.redaction import redact
+
     if debug:
-        print(safe_text(traceback.format_exc(), newlines=True), file=sys.stderr, end="")
-    print(f"tui-runner: {safe_text(text)}", file=sys.stderr)
+        print(safe_text(redact(traceback.format_exc()), newlines=True), file=sys.stderr, end="")
+    print(f"tui-runner: {safe_text(redact(text))}", file=sys.stderr)
     return code
 
 

@@ -23,12 +23,10 @@ from tui_runner.engine.backends.inline import InlineBackend
 from tui_runner.engine.backends.process import ProcessBackend
 from tui_runner.engine.board import Board, RunIdentity
 from tui_runner.engine.chunk import RunState
+from tui_runner.engine.commands import ChangeMaxMemory, ChangeRate, Commands
 from tui_runner.engine.events import (
     Action,
     Begin,
-    CancelChunks,
-    ChangeOpenChunks,
-    ChangeThreads,
     ChunkEnded,
     ChunkRead,
     EndRun,
@@ -36,23 +34,17 @@ from tui_runner.engine.events import (
     ItemsRejected,
     KillRun,
     KillWorker,
-    PauseChunks,
-    PauseRun,
     ReadChunks,
-    ResumeChunks,
-    ResumeRun,
-    RetryChunks,
     RunAgain,
     SendChunk,
     SendOrder,
     StartWorker,
-    StopRun,
     Tell,
     Tick,
 )
 from tui_runner.engine.held_items import HeldItems
 from tui_runner.engine.journal import Journal
-from tui_runner.engine.limits import FailureLimit, share_of
+from tui_runner.engine.limits import FailureLimit
 from tui_runner.engine.log_file import LogFile, log_path
 from tui_runner.engine.monitor import MemoryMeasured, Monitor
 from tui_runner.engine.opening import open_run
@@ -65,23 +57,22 @@ from tui_runner.engine.protocol import (
     Ready,
     Report,
     SetRate,
-    WorkerConfig,
     WorkerLost,
     Written,
 )
 from tui_runner.engine.reader import InputReader, ItemsRead
 from tui_runner.engine.scheduler import Scheduler
 from tui_runner.engine.snapshot import Snapshot
+from tui_runner.engine.worker_settings import WorkerSettings
 from tui_runner.errors import DatabaseError
 from tui_runner.formatting import size
 from tui_runner.inputs import cut, total_items
 from tui_runner.machine_memory import memory_bound
+from tui_runner.redaction import Redaction
 from tui_runner.store.database import Database
 from tui_runner.store.query_server import serve
 
 _SNAPSHOT_SECONDS = 0.25
-_MAX_BUFFERED_BYTES = 64 << 20
-"""Rows that are not yet written, over all workers: a second's worth at any rate DuckDB takes."""
 _EVENTS_A_TURN = 500
 """Events handled before the clock is looked at again."""
 
@@ -91,20 +82,6 @@ class _Committed:
     """These batches are in the database; their tickets are (worker, bytes)."""
 
     tickets: list[Any]
-
-
-@dataclass(frozen=True, slots=True)
-class _ChangeRate:
-    """Start at most this many items per second, over all workers."""
-
-    rate: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class _ChangeMaxMemory:
-    """The run may use so much memory, as the setting says it."""
-
-    limit: int | str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,23 +98,23 @@ class _WriteFailed:
     error: BaseException
 
 
-class Runner:
-    """One run, from its plan to its last commit. See `control.RunControl` for the commands.
+class Runner(Commands):
+    """One run, from its plan to its last commit; what may be asked of it meanwhile are its `Commands`.
 
     `open` takes the database and finds or begins the run; `start` begins to execute; `join` waits for the end;
     `close` gives the database back. Between the end and `close` the results can be queried through `database`.
     """
 
     def __init__(self, plan: RunPlan) -> None:
+        super().__init__()
         self.plan = plan
         self.resumed = False
-        self._inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="runner", daemon=True)
         self._items = HeldItems()
         self._database: Database | None = None
         self._fault: BaseException | None = None
-        self._rate = plan.settings.rate
+        self._worker_settings = WorkerSettings(plan)
         self._started: set[int] = set()
         """Workers that were started and are not gone."""
 
@@ -177,9 +154,9 @@ class Runner:
             log_file=str(log_path(plan.database)),
         )
         self._log_file = LogFile(
-            log_path(plan.database), self.run_id, lambda reason: self._inbox.put(_LogFailed(reason))
+            log_path(plan.database), self.run_id, lambda reason: self.inbox.put(_LogFailed(reason))
         )
-        deliver = self._inbox.put
+        deliver, redact = self.inbox.put, Redaction.of(plan.params)
         self._backend: Backend = (
             InlineBackend(plan.job, deliver) if settings.backend == "inline" else ProcessBackend(deliver)
         )
@@ -193,13 +170,14 @@ class Runner:
             on_written=lambda tickets: deliver(_Committed(tickets)),
             on_rejected=deliver,
             on_error=lambda error: deliver(_WriteFailed(error)),
+            redact=redact,
         )
         self._monitor = Monitor(self._backend.pids, opened.database.size_bytes, deliver)
-        self._board = Board(identity, self._scheduler, time.monotonic())
-        self._board.rate = self._rate
+        self._board = Board(identity, self._scheduler, time.monotonic(), redact)
+        self._board.rate = settings.rate
         self._board.memory_limit = memory_bound(settings.max_memory)
 
-    # --- commands, from any thread -------------------------------------------------------------------------
+    # --- from any thread -----------------------------------------------------------------------------------
 
     @property
     def database(self) -> Database:
@@ -219,54 +197,6 @@ class Runner:
     def snapshot(self) -> Snapshot:
         """The newest picture of the run."""
         return self._board.last
-
-    def pause(self) -> None:
-        """Start no new items; those in flight finish."""
-        self._inbox.put(PauseRun())
-
-    def resume(self) -> None:
-        """Go on after `pause`."""
-        self._inbox.put(ResumeRun())
-
-    def pause_chunks(self, numbers: Collection[int]) -> None:
-        """Start no new items of these chunks."""
-        self._inbox.put(PauseChunks(tuple(numbers)))
-
-    def resume_chunks(self, numbers: Collection[int]) -> None:
-        """Go on with these chunks."""
-        self._inbox.put(ResumeChunks(tuple(numbers)))
-
-    def cancel_chunks(self, numbers: Collection[int]) -> None:
-        """End these chunks: items that have not started are recorded as cancelled."""
-        self._inbox.put(CancelChunks(tuple(numbers)))
-
-    def retry_chunks(self, numbers: Collection[int]) -> None:
-        """Run again what failed or was cancelled in these chunks, which have ended."""
-        self._inbox.put(RetryChunks(tuple(numbers)))
-
-    def set_threads(self, threads: int) -> None:
-        """Execute this many items at once, over all workers."""
-        self._inbox.put(ChangeThreads(threads))
-
-    def set_open_chunks(self, open_chunks: int) -> None:
-        """Keep this many chunks open at once."""
-        self._inbox.put(ChangeOpenChunks(open_chunks))
-
-    def set_rate(self, rate: float | None) -> None:
-        """Start at most this many items per second, over all workers; None for no bound."""
-        self._inbox.put(_ChangeRate(rate))
-
-    def set_max_memory(self, limit: int | str | None) -> None:
-        """Bytes that the run may use, or a share of the machine's such as `80%`; None for no bound."""
-        self._inbox.put(_ChangeMaxMemory(limit))
-
-    def stop(self) -> None:
-        """Drain: start no new items, write those that finish within the grace time, then end as `stopped`."""
-        self._inbox.put(StopRun(RunState.STOPPED, "stopped on request; resume it whenever you like"))
-
-    def kill(self) -> None:
-        """End at once; what is not yet written is run again on resume."""
-        self._inbox.put(KillRun(RunState.STOPPED, "killed on request; resume it whenever you like"))
 
     def join(self, timeout: float | None = None) -> bool:
         """Wait for the end of the run, at most `timeout` seconds; whether it has ended.
@@ -314,8 +244,8 @@ class Runner:
             self._backend.close()
             self._monitor.stop()
             written = self._journal.close()
-            while not self._inbox.empty():
-                self._take_last(self._inbox.get())
+            while not self.inbox.empty():
+                self._take_last(self.inbox.get())
             self._log_file.close()
             if not written:
                 self._database_lost(TimeoutError("it takes no more rows"))
@@ -334,9 +264,9 @@ class Runner:
         """Take what is in the inbox, and draw a snapshot when it is time."""
         due = self._board.last.at + self._board.began + _SNAPSHOT_SECONDS
         try:
-            self._take(self._inbox.get(timeout=max(0.0, due - time.monotonic())))
+            self._take(self.inbox.get(timeout=max(0.0, due - time.monotonic())))
             for _ in range(_EVENTS_A_TURN):
-                self._take(self._inbox.get_nowait())
+                self._take(self.inbox.get_nowait())
         except queue.Empty:
             pass
         now = time.monotonic()
@@ -356,9 +286,9 @@ class Runner:
                     self._backend.send(worker, Written(nbytes))
             case _WriteFailed(error):
                 self._database_lost(error)
-            case _ChangeRate(rate):
+            case ChangeRate(rate):
                 self._change_rate(rate)
-            case _ChangeMaxMemory(limit):
+            case ChangeMaxMemory(limit):
                 self._change_max_memory(limit)
             case _LogFailed(reason):
                 self._tell("WARNING", f"the log file takes no more lines: {reason}")
@@ -407,7 +337,7 @@ class Runner:
                 self._reader.read(count)
             case StartWorker(worker, threads, paused):
                 self._started.add(worker)
-                self._backend.start_worker(self._worker_config(worker, threads, paused))
+                self._backend.start_worker(self._worker_settings.config(worker, threads, paused=paused))
             case SendChunk():
                 self._send_chunk(action)
             case SendOrder(worker, order):
@@ -423,32 +353,12 @@ class Runner:
             case EndRun(state):
                 self._end(state)
 
-    def _worker_config(self, worker: int, threads: int, paused: bool) -> WorkerConfig:
-        plan, settings = self.plan, self.plan.settings
-        return WorkerConfig(
-            worker=worker,
-            job=plan.job.reference,
-            params=plan.params,
-            by_name=plan.by_name,
-            threads=threads,
-            retries=settings.retries,
-            retry_share=share_of(settings.retry_budget),
-            timeout=settings.timeout,
-            rate=self._rate_of_a_worker(),
-            per_host=settings.per_host,
-            max_buffered_bytes=_MAX_BUFFERED_BYTES // settings.workers,
-            paused=paused,
-        )
-
-    def _rate_of_a_worker(self) -> float | None:
-        return None if self._rate is None else self._rate / self.plan.settings.workers
-
     def _change_rate(self, rate: float | None) -> None:
         if self._scheduler.state.ended or (rate is not None and rate <= 0):
             return
-        self._rate = self._board.rate = rate
+        self._worker_settings.rate = self._board.rate = rate
         for worker in sorted(self._started):
-            self._backend.send(worker, SetRate(self._rate_of_a_worker()))
+            self._backend.send(worker, SetRate(self._worker_settings.rate_of_a_worker()))
         self._tell("INFO", "rate: no bound" if rate is None else f"rate: {rate:g} items/s at most")
 
     def _change_max_memory(self, limit: int | str | None) -> None:

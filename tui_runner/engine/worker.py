@@ -51,6 +51,7 @@ from tui_runner.engine.work import WorkQueue
 from tui_runner.errors import UserError
 from tui_runner.job import Job
 from tui_runner.loading import load_reference
+from tui_runner.redaction import Redaction
 
 _TEARDOWN_SECONDS = 10.0
 """How long a job's teardown may take before the worker ends without it."""
@@ -88,7 +89,9 @@ class Worker:
         )
         pool_type = AsyncPool if job.is_async else ThreadPool
         self._pool: Pool = pool_type(self._queue, execution, self._outcomes)
-        self._collector = Collector(config.worker, self._queue, self._outcomes, self._pool, self.log, send)
+        self._collector = Collector(
+            config.worker, self._queue, self._outcomes, self._pool, self.log, send, Redaction.of(config.params)
+        )
 
     def start(self) -> None:
         """Run the job's setup, start the pool, report `Ready`."""
@@ -169,7 +172,8 @@ def run_process(connection: Connection, config: WorkerConfig, output: int) -> No
     """
     _detach(output)
     return_freed_memory()
-    log = _redirect_output(config.worker)
+    redact = Redaction.of(config.params)
+    log = _redirect_output(config.worker, redact)
     lock = threading.Lock()
 
     def send(report: Report) -> None:
@@ -221,9 +225,9 @@ def _detach(output: int) -> None:
     os.close(output)
 
 
-def _redirect_output(worker: int) -> JobLog:
+def _redirect_output(worker: int, redact: Redaction) -> JobLog:
     """Make everything that Python code prints or logs go to the log, which is returned."""
-    log = JobLog(worker)
+    log = JobLog(worker, redact)
     sys.stdout = JobStream(log, "INFO", None)
     sys.stderr = JobStream(log, "WARNING", None)
     logging.basicConfig(handlers=[JobLogHandler(log)], level=logging.INFO, force=True)

@@ -234,6 +234,10 @@ class RunnerApp(App[None]):
 
     def action_query(self) -> None:
         """Show the query screen; what was typed and found there stays until the application ends."""
+        self.open_query()
+
+    def open_query(self, sql: str = "") -> None:
+        """Show the query screen, and what this statement gives there."""
         if self._access is None:
             self.notify("There is no database to query.", markup=False)
             return
@@ -248,6 +252,12 @@ class RunnerApp(App[None]):
             self.install_screen(self._query, "query")
         if self.screen is not self._query:
             self.push_screen("query")
+        if sql:
+            self._query.ask(sql)
+
+    def on_run_screen_query(self, event: RunScreen.Query) -> None:
+        """Show what a statement gives."""
+        self.open_query(event.sql)
 
     def _leave_query(self) -> None:
         self.pop_screen()

@@ -88,6 +88,7 @@ class QueryScreen(Screen[None]):
         self._catalog_busy = False
         self._tables: list[CatalogTable] = []
         self._values: dict[str, str] = {}
+        self._first = ""
         self._suggestions = Suggestions(id="suggestions")
         self._tabs = QueryTabs(self._suggestions, id="tabs")
 
@@ -124,6 +125,13 @@ class QueryScreen(Screen[None]):
         """The database; None while it is being opened."""
         return self._access
 
+    def ask(self, sql: str) -> None:
+        """Put a statement into the editor and run it, as soon as the database is open."""
+        if self.tab is not None:
+            self._write_and_run(sql)
+        else:
+            self._first = sql
+
     @property
     def tables(self) -> list[CatalogTable]:
         """The newest catalog."""
@@ -143,6 +151,8 @@ class QueryScreen(Screen[None]):
             return
         self._catalog_console = self._access.console()
         await self.add_tab()
+        if self._first:
+            self._write_and_run(self._first)
         self._load_words()
         self._look_at_catalog()
         self.set_interval(self._refresh_seconds, self._look_at_catalog)

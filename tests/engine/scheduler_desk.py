@@ -1,0 +1,67 @@
+"""A desk to put events on: what tests of the scheduler have in common."""
+
+from __future__ import annotations
+
+from simulated_world import cut, flush
+
+from tui_runner.engine.chunk import Counts
+from tui_runner.engine.events import (
+    Begin,
+    InputEnded,
+    ReadChunks,
+    SendChunk,
+    SendOrder,
+    Tell,
+)
+from tui_runner.engine.protocol import (
+    ChunkExhausted,
+    ChunkFinished,
+    Ready,
+)
+from tui_runner.engine.scheduler import Scheduler
+
+
+class Desk:
+    """A scheduler at work: events go in, and the actions that matter to a test come out, without what was told."""
+
+    def __init__(self, *, chunks: int = 0, ready: int = 1, items: int = 2, ended: bool = False, **settings) -> None:
+        defaults = {"threads": 4, "workers": 1, "open_chunks": 2, "grace": 10.0}
+        self.scheduler = Scheduler(**{**defaults, **settings})
+        self.now = 500.0
+        self.told: list[tuple[str, str]] = []
+        self.begun = self(Begin())
+        for worker in range(ready):
+            self(Ready(worker, 1))
+        self.sent = [action for event in cut([[False] * items] * chunks) for action in self(event)]
+        if ended:
+            self(InputEnded())
+
+    def __call__(self, event):
+        actions = self.scheduler.handle(event, self.now)
+        self.told += [(action.level, action.text) for action in actions if isinstance(action, Tell)]
+        return [action for action in actions if not isinstance(action, Tell | ReadChunks)]
+
+    def state(self, number):
+        return self.scheduler.chunks[number].state
+
+    def finish(self, number, *, worker=0, failed=(), cancelled=()):
+        """The worker has started every item of a chunk, flushes them and says that it is finished."""
+        self(ChunkExhausted(worker, number))
+        pending = sorted(self.scheduler.chunks[number].pending)
+        attempts = {number: {**dict.fromkeys(failed, 1), **dict.fromkeys(cancelled, 0)}}
+        good = len(pending) - len(failed) - len(cancelled)
+        counts = {number: Counts(good, len(failed), len(cancelled))}
+        return self(flush(worker, {number: pending}, attempts, counts)) + self(ChunkFinished(worker, number))
+
+    @property
+    def end(self):
+        return (self.scheduler.state, self.scheduler.reason)
+
+
+def sends(actions):
+    return [(action.worker, action.chunk) for action in actions if isinstance(action, SendChunk)]
+
+
+def orders(actions, kind=object):
+    found = [action for action in actions if isinstance(action, SendOrder)]
+    return [(action.worker, action.order) for action in found if isinstance(action.order, kind)]

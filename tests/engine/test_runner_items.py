@@ -1,0 +1,196 @@
+"""What items of real runs may do: the run goes on and the ledger says what became of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from real_jobs import SQUARES
+
+from tui_runner.engine.chunk import RunState
+
+Rows = Callable[..., list[tuple[Any, ...]]]
+
+BOTH = pytest.mark.parametrize("backend", ["process", "inline"])
+
+
+@BOTH
+def test_whatever_a_function_does_the_run_goes_on(job_file, new_run, rows: Rows, backend: str) -> None:
+    source = """
+        import logging, os, subprocess, sys
+        from tui_runner import current, job
+
+        def endless(n):
+            return endless(n + 1)
+
+        class Odd:
+            pass
+
+        @job(chunk_size=3, threads=3)
+        def nasty(kind: str):
+            match kind:
+                case "print": print("printed"); return None
+                case "log": logging.getLogger("mine").error("logged"); return None
+                case "note": current.log("noted"); return None
+                case "native":
+                    if os.environ.get("NO_NATIVE") is None:
+                        os.write(1, b"native out\\n"); os.write(2, b"native err\\n")
+                    return None
+                case "exit": sys.exit(3)
+                case "interrupt": raise KeyboardInterrupt("mine")
+                case "generator": raise GeneratorExit
+                case "endless": endless(0)
+                case "odd": return Odd()
+                case "reserved": return {"_item": 1}
+                case "surrogate": return {"ok": 1, "text": "\\ud800"}
+            return {"kind": kind}
+
+        @nasty.items
+        def kinds():
+            return ["print", "log", "note", "native", "exit", "interrupt", "generator", "endless", "odd",
+                    "reserved", "surrogate", "fine"]
+    """
+    if backend == "inline":
+        source = source.replace('os.environ.get("NO_NATIVE") is None', "False")
+    snapshot = new_run(job_file(source), backend=backend).start().finish()
+    assert (snapshot.state, snapshot.items_done, snapshot.items_failed) == (RunState.FINISHED, 5, 7)
+    errors = dict(rows("SELECT item, type || ': ' || message FROM runner.errors WHERE final"))
+    assert errors[4] == "SystemExit: 3"
+    assert errors[5] == "KeyboardInterrupt: mine"
+    assert errors[6].startswith("GeneratorExit")
+    assert errors[7].startswith("RecursionError")
+    assert "Odd" in errors[8]
+    assert "'_item' is reserved" in errors[9]
+    assert "'text'" in errors[10]
+    assert rows("SELECT kind FROM nasty WHERE kind IS NOT NULL") == [("fine",)]
+    said = {(line.text, line.item) for line in snapshot.log}
+    assert {("printed", 0), ("mine: logged", 1), ("noted", 2)} <= said
+    if backend == "process":
+        assert {("native out", None), ("native err", None)} <= said
+
+
+@BOTH
+def test_items_that_cannot_be_sent_fail_alone(job_file, new_run, rows: Rows, backend: str) -> None:
+    source = """
+        import threading
+        from tui_runner import job
+
+        @job(chunk_size=4)
+        def work(n):
+            return {"n": str(n)}
+
+        @work.items
+        def numbers():
+            return [1, threading.Lock(), 3]
+    """
+    snapshot = new_run(job_file(source), backend=backend).start().finish()
+    assert (snapshot.items_done, snapshot.items_failed) == (2, 1)
+    ((message,),) = rows("SELECT message FROM runner.errors")
+    assert "lock" in message
+    assert "cannot be sent" in message
+
+
+def test_an_input_that_fails_half_way_stops_the_run_and_keeps_what_was_done(job_file, new_run, rows: Rows) -> None:
+    source = """
+        from tui_runner import job
+
+        @job(chunk_size=2)
+        def work(n):
+            return n
+
+        @work.items
+        def numbers():
+            yield from range(6)
+            raise OSError("the list is torn")
+    """
+    snapshot = new_run(job_file(source)).start().finish()
+    assert snapshot.state is RunState.FAILED
+    assert "the list is torn" in snapshot.reason
+    assert rows("SELECT count(*) FROM work")[0][0] == snapshot.items_done
+
+
+def test_a_stream_of_unknown_length_knows_its_total_at_the_end(job_file, new_run) -> None:
+    source = SQUARES.replace("return range(count)", "return iter(range(count))")
+    run = new_run(job_file(source))
+    assert run.runner.snapshot().items_total is None
+    assert run.start().finish().items_total == 95
+
+
+def test_transient_errors_are_tried_again_others_are_not(job_file, new_run, rows: Rows) -> None:
+    source = """
+        from tui_runner import current, job
+
+        @job(retries=2)
+        def work(kind: str):
+            if kind == "once" and current.attempt == 1 or kind == "always":
+                raise ConnectionError(kind)
+            if kind == "wrong":
+                raise ValueError(kind)
+            return {"attempt": current.attempt}
+
+        @work.items
+        def kinds():
+            return ["once", "always", "wrong"]
+    """
+    snapshot = new_run(job_file(source)).start().finish()
+    assert (snapshot.items_done, snapshot.items_failed, snapshot.retries) == (1, 2, 3)
+    assert rows("SELECT item, state, attempts FROM runner.items ORDER BY item") == [
+        (0, "ok", 2),
+        (1, "failed", 3),
+        (2, "failed", 1),
+    ]
+    assert rows(
+        "SELECT item, list(attempt ORDER BY attempt), count_if(final) FROM runner.errors GROUP BY 1 ORDER BY 1"
+    ) == [
+        (0, [1], 0),
+        (1, [1, 2, 3], 1),
+        (2, [1], 1),
+    ]
+
+
+@BOTH
+def test_an_attempt_past_its_timeout_is_recorded_and_its_late_result_dropped(
+    job_file, new_run, rows: Rows, tmp_path: Path, backend: str
+) -> None:
+    source = """
+        import time
+        from pathlib import Path
+        from tui_runner import current, job
+
+        @job(threads=1, retries=0, timeout=0.3)
+        def work(n: int, *, gate: str):
+            if n == 0:
+                while not Path(gate).exists():
+                    time.sleep(0.005)
+            Path(gate).touch() if n == 9 else None
+            return n
+
+        @work.items
+        def numbers():
+            return range(10)
+    """
+    snapshot = new_run(job_file(source), backend=backend, params={"gate": str(tmp_path / "gate")}).start().finish()
+    assert (snapshot.items_done, snapshot.items_failed) == (9, 1)
+    assert rows("SELECT item, state FROM runner.items WHERE state <> 'ok'") == [(0, "timeout")]
+    assert rows("SELECT value FROM work ORDER BY 1") == [(n,) for n in range(1, 10)]
+
+
+def test_too_many_failures_stop_the_run_in_order(job_file, new_run, rows: Rows) -> None:
+    source = """
+        from tui_runner import job
+
+        @job(chunk_size=5, threads=1, max_failures=7, rate=200)
+        def work(n: int):
+            raise ValueError("always")
+
+        @work.items
+        def numbers():
+            return range(100_000)
+    """
+    snapshot = new_run(job_file(source)).start().finish()
+    assert snapshot.state is RunState.FAILED
+    assert "--max-failures" in snapshot.reason
+    ((recorded,),) = rows("SELECT count(*) FROM runner.items")
+    assert 7 < recorded == snapshot.items_failed < 1_000

@@ -1,0 +1,112 @@
+"""Workers of real runs: lost ones, failing ones, what runs once in each."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from real_jobs import GATED
+
+from tui_runner.engine.chunk import RunState
+
+Rows = Callable[..., list[tuple[Any, ...]]]
+
+BOTH = pytest.mark.parametrize("backend", ["process", "inline"])
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
+def test_items_of_a_killed_worker_run_again(job_file, new_run, rows: Rows, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    run = new_run(job_file(GATED), params={"gate": str(gate)}).start()
+    run.until(lambda s: s.in_flight == 2)
+    (pid,) = run.runner.worker_pids()
+    os.kill(pid, signal.SIGKILL)
+    run.until(lambda s: any("SIGKILL" in event.text for event in s.events))
+    gate.touch()
+    assert run.finish().items_done == 40
+    assert rows("SELECT count(*), count(DISTINCT value) FROM gated") == [(40, 40)]
+
+
+def test_a_worker_that_dies_at_once_every_time_ends_the_run(job_file, new_run) -> None:
+    source = """
+        import os
+        from tui_runner import job
+
+        @job
+        def die(n: int):
+            os._exit(7)
+
+        @die.items
+        def numbers():
+            return range(3)
+    """
+    snapshot = new_run(job_file(source)).start().finish()
+    assert snapshot.state is RunState.FAILED
+    assert "exit code 7" in snapshot.reason
+
+
+def test_workers_are_gone_after_the_run(job_file, new_run, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    run = new_run(job_file(GATED), params={"gate": str(gate)}, workers=2, threads=4).start()
+    run.until(lambda s: s.in_flight == 4)
+    pids = list(run.runner.worker_pids())
+    assert len(pids) == 2
+    gate.touch()
+    run.finish()
+    assert not [pid for pid in pids if psutil.pid_exists(pid)]
+
+
+@BOTH
+def test_setup_and_teardown_run_once_a_worker(job_file, new_run, tmp_path: Path, backend: str) -> None:
+    source = """
+        from pathlib import Path
+        from tui_runner import job
+
+        @job
+        def work(n: int):
+            return n
+
+        @work.items
+        def numbers():
+            return range(30)
+
+        @work.setup
+        def begin(*, folder: str):
+            with open(Path(folder) / "calls", "a") as calls:
+                calls.write("setup ")
+
+        @work.teardown
+        def end(*, folder: str):
+            with open(Path(folder) / "calls", "a") as calls:
+                calls.write("teardown ")
+    """
+    new_run(job_file(source), backend=backend, params={"folder": str(tmp_path)}).start().finish()
+    assert (tmp_path / "calls").read_text() == "setup teardown "
+
+
+@BOTH
+def test_a_setup_that_fails_ends_the_run_with_its_message(job_file, new_run, backend: str) -> None:
+    source = """
+        from tui_runner import job
+
+        @job
+        def work(n: int):
+            return n
+
+        @work.items
+        def numbers():
+            return range(30)
+
+        @work.setup
+        def begin():
+            raise LookupError("no such server")
+    """
+    snapshot = new_run(job_file(source), backend=backend).start().finish()
+    assert snapshot.state is RunState.FAILED
+    assert "LookupError: no such server" in snapshot.reason
+    assert snapshot.items_finished == 0

@@ -1,0 +1,202 @@
+"""All chunks of a run: which wait, which worker has which, and what became of their items.
+
+*What has been received is done.* `Flush` names the items that ended; they are crossed off the chunk's `pending`. When a
+worker is lost, what is still pending waits again, at the front.
+
+The transitions of one chunk are in `chunk.TRANSITIONS`; the commands a person may give are in `chunk_commands`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from tui_runner.engine import events, protocol
+from tui_runner.engine.chunk import Chunk, ChunkState, Counts
+from tui_runner.engine.crew import Crew, WorkerState
+from tui_runner.engine.turn import Turn
+
+_EXHAUSTED_FACTOR = 4
+"""Chunks with workers, for each that is open: a bound on how many wait for stragglers and retries alone."""
+_MAX_KEPT_FAILURES = 100_000
+"""Failed items that are kept, with their values, so that they can be run again at the press of a key; those beyond
+are in the ledger only."""
+
+
+class Chunks:
+    """The chunks of a run, in the order of the input. Owned by the scheduler.
+
+    Attributes:
+        all: every chunk that was read, by number.
+        waiting: numbers of those that wait for a worker, the next one first.
+        to_cancel: numbers of those that are to be cancelled by the next worker that is ready.
+        unended: how many have not ended.
+        counts: what became of the items of all chunks.
+        skipped: items that an earlier process had recorded as ok.
+        kept_failures: failed items that are kept to be run again.
+        changed: numbers of chunks that changed since whoever draws them last cleared it.
+    """
+
+    def __init__(self, crew: Crew, turn: Turn) -> None:
+        self._crew = crew
+        self._turn = turn
+        self.all: list[Chunk] = []
+        self.waiting: deque[int] = deque()
+        self.to_cancel: deque[int] = deque()
+        self.unended = 0
+        self.counts = Counts()
+        self.skipped = 0
+        self.kept_failures = 0
+        self.changed: set[int] = set()
+
+    def set_state(self, chunk: Chunk, state: ChunkState) -> None:
+        """Move a chunk on; raises `ValueError` when it cannot go there."""
+        chunk.set_state(state)
+        self.changed.add(chunk.number)
+
+    # --- from the input to a worker ------------------------------------------------------------------------
+
+    def read(self, event: events.ChunkRead) -> None:
+        """Add the next chunk of the input."""
+        pending = set(event.pending)
+        chunk = Chunk(event.number, event.first_item, event.items, event.items - len(pending), pending)
+        self.all.append(chunk)
+        self.changed.add(chunk.number)
+        self.counts += chunk.counts
+        self.skipped += chunk.skipped
+        if pending:
+            self.unended += 1
+            self.waiting.append(chunk.number)
+        else:
+            self.set_state(chunk, ChunkState.DONE)
+            self._turn.do(events.ChunkEnded(chunk.number, ()))
+
+    def send_waiting(self, limit: int) -> None:
+        """Send chunks to the workers with the fewest until `limit` are open."""
+        ready = self._crew.ready
+        share = -(-limit // self._crew.size)
+        opened = sum(len(worker.open) for worker in ready)
+        if sum(map(self._lingering, ready)) >= _EXHAUSTED_FACTOR * limit:
+            return
+        while self.waiting and opened < limit:
+            worker = min(ready, key=lambda worker: len(worker.open), default=None)
+            if worker is None or len(worker.open) >= share:
+                return
+            self._send(self.all[self.waiting.popleft()], worker, paused=False)
+            opened += 1
+
+    def send_cancels(self) -> None:
+        """Have the chunks that are to be cancelled and that no worker has recorded by one."""
+        ready = self._crew.ready
+        while self.to_cancel and ready:
+            chunk = self.all[self.to_cancel.popleft()]
+            worker = min(ready, key=lambda worker: len(worker.chunks))
+            self._send(chunk, worker, paused=True)
+            self._turn.do(events.SendOrder(worker.number, protocol.Cancel(chunk.number)))
+
+    def _lingering(self, worker: WorkerState) -> int:
+        """How many chunks of a worker have no items left to start, but are not finished."""
+        held = worker.chunks - worker.open
+        return sum(self.all[number].state is ChunkState.RUNNING for number in held)
+
+    def _send(self, chunk: Chunk, worker: WorkerState, *, paused: bool) -> None:
+        chunk.worker = worker.number
+        chunk.exhausted = False
+        worker.chunks.add(chunk.number)
+        if chunk.sent_at is None:
+            chunk.sent_at = self._turn.active
+        if not paused:
+            worker.open.add(chunk.number)
+            self.set_state(chunk, ChunkState.RUNNING)
+        self._turn.do(events.SendChunk(worker.number, chunk.number, sorted(chunk.pending), paused))
+
+    # --- what workers report -------------------------------------------------------------------------------
+
+    def start_clocks(self, progress: protocol.Progress) -> None:
+        """A chunk's time begins with its first item: until then it was sent ahead, and waited in its worker."""
+        for number in progress.in_flight:
+            chunk = self.all[number]
+            if chunk.started_at is None:
+                chunk.started_at = self._turn.active
+
+    def flushed(self, flush: protocol.Flush) -> None:
+        """These items have ended."""
+        for number, positions in flush.ended.items():
+            self.all[number].cross_off(positions, flush.failed.get(number, {}))
+        for number, counts in flush.counts.items():
+            chunk = self.all[number]
+            self.counts += chunk.count(counts)
+            if chunk.started_at is None:  # it was over before anybody saw it begin
+                chunk.started_at = chunk.sent_at
+            self.changed.add(number)
+
+    def exhausted(self, number: int, worker: WorkerState) -> None:
+        """The worker has started every item of a chunk."""
+        worker.open.discard(number)
+        self.all[number].exhausted = True
+
+    def finished(self, number: int, worker: WorkerState) -> None:
+        """Every item of a chunk has ended."""
+        worker.open.discard(number)
+        worker.chunks.discard(number)
+        self._finish(self.all[number])
+
+    def rejected(self, event: events.ItemsRejected) -> None:
+        """The database could not store what these items returned: they have failed after all."""
+        for number, positions in event.items.items():
+            chunk = self.all[number]
+            self.counts += chunk.reject(len(positions), event.rows.get(number, 0))
+            self._turn.tell(
+                "ERROR", f"chunk {number}: the rows of {len(positions)} items cannot be stored: {event.message}"
+            )
+            if chunk.state is ChunkState.DONE:
+                self.set_state(chunk, ChunkState.FAILED)
+                self._turn.do(events.ChunkEnded(number, ()))
+            self.changed.add(number)
+
+    def take_back(self, worker: WorkerState) -> int:
+        """A worker is lost: what is pending of its chunks waits again, before all others; returns how many items."""
+        lost = 0
+        for number in sorted(worker.chunks, reverse=True):
+            chunk = self.all[number]
+            lost += len(chunk.pending)
+            self._take_back(chunk)
+        return lost
+
+    def _take_back(self, chunk: Chunk) -> None:
+        if not chunk.pending:
+            self._finish(chunk)
+            return
+        chunk.leave_worker()
+        if chunk.cancelling:
+            self.set_state(chunk, ChunkState.PAUSED)
+            self.to_cancel.append(chunk.number)
+        elif chunk.state is ChunkState.RUNNING:
+            self.set_state(chunk, ChunkState.WAITING)
+            self.waiting.appendleft(chunk.number)
+
+    def _finish(self, chunk: Chunk) -> None:
+        active = self._turn.active
+        chunk.start_clock(active)
+        chunk.ended_at = active
+        chunk.leave_worker()
+        chunk.cancelling = False
+        self.unended -= 1
+        if chunk.counts.cancelled:
+            self.set_state(chunk, ChunkState.CANCELLED)
+        else:
+            self.set_state(chunk, ChunkState.FAILED if chunk.counts.failed else ChunkState.DONE)
+        if self.kept_failures + len(chunk.failures) > _MAX_KEPT_FAILURES:
+            chunk.failures.clear()
+        self.kept_failures += len(chunk.failures)
+        self._turn.do(events.ChunkEnded(chunk.number, tuple(chunk.failures)))
+
+    def run_again(self, chunk: Chunk) -> int:
+        """Have the failures of a chunk that has ended run again; returns how many."""
+        self.kept_failures -= len(chunk.failures)
+        again, lost = chunk.run_again(self._turn.active)
+        self.counts -= lost
+        self.unended += 1
+        self._turn.do(events.RunAgain(chunk.number, again))
+        self.set_state(chunk, ChunkState.WAITING)
+        self.waiting.appendleft(chunk.number)
+        return len(again)

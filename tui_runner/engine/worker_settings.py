@@ -1,0 +1,44 @@
+"""What every worker of a run is told at its start, and each one's share of what is bounded over all of them."""
+
+from __future__ import annotations
+
+from tui_runner.engine.limits import share_of
+from tui_runner.engine.plan import RunPlan
+from tui_runner.engine.protocol import WorkerConfig
+
+_MAX_BUFFERED_BYTES = 64 << 20
+"""Rows that are not yet written, over all workers: a second's worth at any rate DuckDB takes."""
+
+
+class WorkerSettings:
+    """Makes the configuration of workers.
+
+    Attributes:
+        rate: items started per second at most, over all workers; None for no bound.
+    """
+
+    def __init__(self, plan: RunPlan) -> None:
+        self._plan = plan
+        self.rate = plan.settings.rate
+
+    def config(self, worker: int, threads: int, *, paused: bool) -> WorkerConfig:
+        """The configuration of a worker with so many threads."""
+        plan, settings = self._plan, self._plan.settings
+        return WorkerConfig(
+            worker=worker,
+            job=plan.job.reference,
+            params=plan.params,
+            by_name=plan.by_name,
+            threads=threads,
+            retries=settings.retries,
+            retry_share=share_of(settings.retry_budget),
+            timeout=settings.timeout,
+            rate=self.rate_of_a_worker(),
+            per_host=settings.per_host,
+            max_buffered_bytes=_MAX_BUFFERED_BYTES // settings.workers,
+            paused=paused,
+        )
+
+    def rate_of_a_worker(self) -> float | None:
+        """One worker's share of the rate."""
+        return None if self.rate is None else self.rate / self._plan.settings.workers
