@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import make_batch, rows_of, run_record
+from sent_batches import make_batch, rows_of, run_record
 from waiting import eventually
 
 from tui_runner.store.database import Database
