@@ -199,6 +199,10 @@ def run(
     max_failures: Annotated[
         str | None, typer.Option(metavar="N|P%", help="Stop in order when more items than this failed, or none.")
     ] = None,
+    on_outage: Annotated[
+        str | None,
+        typer.Option(metavar="WHAT", help="When nearly everything fails: pause and try again, stop or continue."),
+    ] = None,
     grace: Annotated[
         str | None, typer.Option(metavar="SECONDS", help="How long items in flight may take when the run is stopped.")
     ] = None,
@@ -223,6 +227,7 @@ def run(
         "per_host": per_host,
         "max_memory": max_memory,
         "max_failures": max_failures,
+        "on_outage": on_outage,
         "grace": grace,
     }
     from tui_runner.foreground import Display, run_in_foreground

@@ -32,6 +32,7 @@ from tui_runner.engine.events import (
     Tell,
     Tick,
 )
+from tui_runner.engine.outage import Trials
 from tui_runner.engine.protocol import (
     Cancel,
     ChunkExhausted,
@@ -45,6 +46,7 @@ from tui_runner.engine.protocol import (
     Report,
     Resume,
     SetThreads,
+    TryOne,
     WorkerLost,
 )
 from tui_runner.engine.scheduler import Scheduler
@@ -55,6 +57,7 @@ def flush(
     ended: dict[int, Sequence[int]],
     failed: dict[int, dict[int, int]] | None = None,
     counts: dict[int, Counts] | None = None,
+    trials: Trials | None = None,
 ) -> Flush:
     """A flush without rows; counts are worked out when every item ended well or failed."""
     failed = failed or {}
@@ -63,7 +66,7 @@ def flush(
             number: Counts(done=len(positions) - len(failed.get(number, {})), failed=len(failed.get(number, {})))
             for number, positions in ended.items()
         }
-    return Flush(worker, (), b"", b"", ended, failed, counts, {}, 0, 0)
+    return Flush(worker, (), b"", b"", ended, failed, counts, {}, 0, 0, trials or Trials())
 
 
 @dataclass
@@ -76,6 +79,7 @@ class _HeldChunk:
     cancelled: bool = False
     in_flight: list[int] = field(default_factory=list)
     unsent: dict[int, str] = field(default_factory=dict)
+    retried: set[int] = field(default_factory=set)
     counts: Counts = field(default_factory=Counts)
 
 
@@ -92,10 +96,14 @@ def cut(chunks: Sequence[Sequence[bool]]) -> list[ChunkRead]:
 class SimulatedWorker:
     """Does what `engine.worker` does, without threads; whoever tests it says what happens next."""
 
-    def __init__(self, number: int, threads: int, paused: bool) -> None:
+    def __init__(self, number: int, threads: int, paused: bool, *, lasting: bool = False) -> None:
         self.number = number
         self.threads = threads
         self.paused = paused
+        self.passes = 0
+        self.lasting = lasting
+        """Whether failures are such that another attempt would not help."""
+        self.trials = Trials()
         self.ready = False
         self.draining = False
         self.killed = False
@@ -150,18 +158,24 @@ class SimulatedWorker:
                 self._end(chunk, position, "fail" if position in failing else "succeed")
 
     def _startable(self) -> list[int]:
-        if self.paused or self.draining:
+        if (self.paused and not self.passes) or self.draining:
             return []
         return [number for number, chunk in self.chunks.items() if chunk.unstarted and not chunk.paused]
 
     def _start(self, number: int) -> None:
         chunk = self.chunks[number]
         chunk.in_flight.append(chunk.unstarted.popleft())
+        self.passes = 0
         if not chunk.unstarted:
             self.reports.append(ChunkExhausted(self.number, number))
 
     def _end(self, chunk: _HeldChunk, position: int, step: str) -> None:
         chunk.in_flight.remove(position)
+        if step == "succeed":
+            self.trials += Trials(ok=1)
+        elif position not in chunk.retried:
+            chunk.retried.add(position)
+            self.trials += Trials(passing=not self.lasting, lasting=self.lasting)
         if step == "retry" and not chunk.cancelled:
             chunk.counts += Counts(retries=1)
             chunk.unstarted.append(position)
@@ -176,6 +190,9 @@ class SimulatedWorker:
                 self.chunks[order.chunk] = _HeldChunk(positions, len(positions), order.paused)
             case Pause(None) | Resume(None):
                 self.paused = isinstance(order, Pause)
+                self.passes = 0
+            case TryOne():
+                self.passes = int(self.paused)
             case Pause(number) | Resume(number) if number in self.chunks:
                 self.chunks[number].paused = isinstance(order, Pause)
             case Cancel(number) if number in self.chunks:
@@ -205,7 +222,8 @@ class SimulatedWorker:
             }
             ended = {number: tuple(chunk.unsent) for number, chunk in touched.items()}
             counts = {number: chunk.counts for number, chunk in touched.items()}
-            self.reports.append(SimulatedFlush.of(self.number, ended, failed, counts, touched))
+            self.reports.append(SimulatedFlush.of(self, ended, failed, counts, touched))
+            self.trials = Trials()
         for number, chunk in touched.items():
             chunk.unsent = {}
             if not chunk.unended:
@@ -224,14 +242,15 @@ class SimulatedFlush:
     def of(cls, worker, ended, failed, counts, chunks) -> SimulatedFlush:  # type: ignore[no-untyped-def]
         """The flush of what `chunks` have not sent yet."""
         states = {position: state for chunk in chunks.values() for position, state in chunk.unsent.items()}
-        return cls(flush(worker, ended, failed, counts), states)
+        return cls(flush(worker.number, ended, failed, counts, worker.trials), states)
 
 
 class World:
     """The scheduler, its input and its workers; `ledger` says what has been received of each item."""
 
-    def __init__(self, scheduler: Scheduler, chunks: Sequence[ChunkRead]) -> None:
+    def __init__(self, scheduler: Scheduler, chunks: Sequence[ChunkRead], *, lasting: bool = False) -> None:
         self.scheduler = scheduler
+        self._lasting = lasting
         self.now = 1000.0
         self.unread = deque(chunks)
         self.input_over = False
@@ -308,6 +327,7 @@ class World:
         failing: Collection[int] = (),
         retry_late: bool = False,
         stubborn: bool = False,
+        alone: bool = False,
     ) -> None:
         """From now on nobody pauses, and everything that is asked of input and workers happens in the end.
 
@@ -316,14 +336,18 @@ class World:
             failing: positions of items that fail.
             retry_late: whether what failed is to run again, once, when the workers are being sent home already.
             stubborn: whether every other worker does not go home by itself.
+            alone: whether nobody resumes a run that has paused itself because of an outage, so that it must do so.
         """
-        for _ in range(rounds):
+        for turn in range(rounds):
             if self.end is not None:
                 return
             if retry_late and self.input_over and all(chunk.state.ended for chunk in self.scheduler.chunks):
                 self.tell(RetryChunks(range(len(self.scheduler.chunks))))
                 retry_late, failing = False, ()
-            self.tell(ResumeRun())
+            if alone and turn and self.scheduler.state is RunState.PAUSED:
+                self.now += 400.0
+            else:
+                self.tell(ResumeRun())
             self.tell(ResumeChunks(range(len(self.scheduler.chunks))))
             while self.readable:
                 self.read()
@@ -358,7 +382,7 @@ class World:
                 assert number not in self.workers
                 assert threads >= 1
                 assert paused == (self.scheduler.state is RunState.PAUSED)
-                self.workers[number] = SimulatedWorker(number, threads, paused)
+                self.workers[number] = SimulatedWorker(number, threads, paused, lasting=self._lasting)
             case SendChunk():
                 self._send(action)
             case SendOrder(number, order):
@@ -387,7 +411,8 @@ class World:
         assert not any(isinstance(order, Drain) for order in worker.orders) and not worker.draining
         assert action.positions
         if not action.paused:
-            assert self.scheduler.state is RunState.RUNNING, "a chunk was sent while the run does not run"
+            tries = self.scheduler.state is RunState.PAUSED and self.scheduler.reason
+            assert tries or self.scheduler.state is RunState.RUNNING, "a chunk was sent while the run does not run"
         for position in action.positions:
             assert position not in self.holders, f"item {position} is with two workers"
             assert position not in self.ledger, f"item {position} runs again though it is done"

@@ -132,15 +132,14 @@ class Collector:
     def _flush(self, outcomes: list[Outcome]) -> tuple[Flush, list[OpenedChunk]]:
         """A flush of these outcomes, and the chunks that end with it."""
         tables, rows, nbytes = self._build(outcomes)
-        ended = [outcome for outcome in outcomes if outcome.ending is not Ending.CANCELLED]
-        self._latencies.update(bucket(outcome.seconds) for outcome in ended)
-        self._queue.count_ended(sum(outcome.task.is_first for outcome in ended))
+        self._latencies.update(map(bucket, [o.seconds for o in outcomes if o.ending is not Ending.CANCELLED]))
         tally = Tally(self._redact)
         for outcome in outcomes:
             # Only now may the next attempt run: its outcome must not be counted before this one is.
             if outcome.retry_after is not None and self._queue.retry(outcome.task, outcome.retry_after):
                 outcome.ending = Ending.RETRY
             tally.add(outcome)
+        self._queue.count_ended(tally.trials.ok, tally.trials.failed)
         return tally.flush(self._worker, tables, rows, nbytes), tally.finished
 
     def _build(self, outcomes: list[Outcome]) -> tuple[tuple[bytes, ...], int, int]:

@@ -48,6 +48,7 @@ from tui_runner.engine.limits import FailureLimit
 from tui_runner.engine.log_file import LogFile, log_path
 from tui_runner.engine.monitor import MemoryMeasured, Monitor
 from tui_runner.engine.opening import open_run
+from tui_runner.engine.outage import OnOutage, OutageWatch
 from tui_runner.engine.outcome import describe
 from tui_runner.engine.plan import RunPlan
 from tui_runner.engine.protocol import (
@@ -141,6 +142,7 @@ class Runner(Commands):
             open_chunks=settings.open_chunks,
             grace=settings.grace,
             max_failures=None if settings.max_failures is None else FailureLimit.parse(settings.max_failures),
+            outages=OutageWatch(OnOutage(settings.on_outage), attended=plan.attended),
             paused=opened.paused,
         )
         identity = RunIdentity(

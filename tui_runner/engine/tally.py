@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pyarrow as pa
 
+from tui_runner.engine.outage import Trials
 from tui_runner.engine.outcome import MESSAGE_LENGTH, Ending, Failure, Outcome, storable
 from tui_runner.engine.protocol import Flush
 from tui_runner.engine.work import OpenedChunk, item_text
@@ -32,6 +33,7 @@ class Tally:
         self._groups: Counter[tuple[str, str]] = Counter()
         self._ended: defaultdict[int, list[int]] = defaultdict(list)
         self._failed: defaultdict[int, dict[int, int]] = defaultdict(dict)
+        self._ok = self._passing = self._lasting = 0
 
     def add(self, outcome: Outcome) -> None:
         """Count an outcome; its ending must be settled."""
@@ -40,6 +42,9 @@ class Tally:
         chunk.busy_seconds += outcome.seconds
         if outcome.failure is not None:
             self._add_error(outcome, outcome.failure)
+            if outcome.task.is_first:
+                self._passing += outcome.failure.transient
+                self._lasting += not outcome.failure.transient
         if outcome.ending is Ending.RETRY:
             chunk.retries += 1
         else:
@@ -69,6 +74,7 @@ class Tally:
         rows, attempts = 0, task.attempt
         if ending is Ending.OK:
             rows = 0 if outcome.rows is None else outcome.rows.count
+            self._ok += 1
             chunk.done += 1
             chunk.rows += rows
         elif ending is Ending.CANCELLED:
@@ -87,6 +93,11 @@ class Tally:
         if not chunk.unended:
             self.finished.append(chunk)
 
+    @property
+    def trials(self) -> Trials:
+        """How the items fared."""
+        return Trials(self._ok, self._passing, self._lasting)
+
     def flush(self, worker: int, tables: tuple[bytes, ...], rows: int, nbytes: int) -> Flush:
         """The flush of `worker` with these streams of result rows."""
         return Flush(
@@ -100,6 +111,7 @@ class Tally:
             error_groups=dict(self._groups),
             rows=rows,
             nbytes=nbytes,
+            trials=self.trials,
         )
 
 

@@ -162,6 +162,8 @@ class WorkQueue:
         self.chunks: dict[int, OpenedChunk] = {}
         self._limit = RateLimit(rate) if rate else None
         self._paused = False
+        self._passes = 0
+        """Items that may be started although everything is paused: one, or none."""
         self._throttled = False
         self._ended = False
         self._lanes = 0
@@ -210,16 +212,19 @@ class WorkQueue:
             self._lanes -= 1
             self._look()
             return _End()
-        if self._paused or self._throttled or not self._ready:
+        if (self._paused and not self._passes) or self._throttled or not self._ready:
             return None
         if self._limit is not None:
             delay = self._limit.take(self._clock())
             if delay > 0:
                 return delay
         try:
-            return self._ready.popleft()
+            task = self._ready.popleft()
         except IndexError:  # a thread on the fast way was quicker
             return None
+        if self._paused:
+            self._passes -= 1
+        return task
 
     # --- steering: called by the worker's main thread and the collector ------------------------------------
 
@@ -250,11 +255,11 @@ class WorkQueue:
             heapq.heappush(self._delayed, _Delayed(self._clock() + delay, next(self._order), task.again()))
             return True
 
-    def count_ended(self, items: int) -> None:
-        """The first attempts of so many items have ended: the more, the more retries may be made."""
-        if self._budget is not None and items:
+    def count_ended(self, ok: int, failed: int) -> None:
+        """So many items ended well, the first attempts of so many failed: the more, the more retries may be made."""
+        if self._budget is not None:
             with self._changed:
-                self._budget.count(items, self._clock())
+                self._budget.count(ok, failed, self._clock())
 
     def release_due(self) -> None:
         """Let the retries run whose time has come and for which there is room; they go before everything else."""
@@ -289,9 +294,16 @@ class WorkQueue:
         with self._changed:
             if number is None:
                 self._paused = False
+                self._passes = 0
             elif (chunk := self.chunks.get(number)) is not None and chunk.paused:
                 chunk.paused = False
                 self._ready.extendleft(reversed(self._held.pop(number, [])))
+            self._look()
+
+    def let_one_through(self) -> None:
+        """Start one item, now or as soon as there is one, although everything is paused."""
+        with self._changed:
+            self._passes = int(self._paused)
             self._look()
 
     def cancel(self, number: int) -> list[Task]:

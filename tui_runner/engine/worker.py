@@ -42,6 +42,7 @@ from tui_runner.engine.protocol import (
     Resume,
     SetRate,
     SetThreads,
+    TryOne,
     WorkerConfig,
     WorkerFailed,
     Written,
@@ -110,6 +111,8 @@ class Worker:
                 self._queue.pause(chunk)
             case Resume(chunk):
                 self._queue.resume(chunk)
+            case TryOne():
+                self._queue.let_one_through()
             case Cancel(chunk):
                 self._cancel(chunk)
             case SetThreads(threads):

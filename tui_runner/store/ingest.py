@@ -18,7 +18,7 @@ from datetime import datetime
 
 import duckdb
 
-from tui_runner.errors import DatabaseError
+from tui_runner.errors import DiskFull
 from tui_runner.redaction import redact
 from tui_runner.store.database import Database, describe
 from tui_runner.store.flush import Entry, StateRecord, Writer, halves, is_at_fault, rejected
@@ -93,6 +93,7 @@ class Ingest:
         self._pending_since = 0.0
         self._retry = False
         self._closing = False
+        self._abandoned = False
         self._trim_due = clock()
         # Of the thread alone: the entries of the flush that is being written.
         self._flight: deque[Entry] = deque()
@@ -131,8 +132,20 @@ class Ingest:
             self._retry = True
             self._changed.notify_all()
 
+    def finish(self) -> None:
+        """Commit all that was submitted, then end the thread; returns at once. A flush that fails waits as ever."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+
+    def wait(self, timeout: float) -> bool:
+        """After `finish`: wait at most so many seconds for the end of the thread; whether it has ended."""
+        if self._thread.ident is not None:
+            self._thread.join(timeout)
+        return not self._thread.is_alive()
+
     def close(self, timeout: float | None = None) -> bool:
-        """Commit all that was submitted and end the thread.
+        """Commit all that was submitted and end the thread; a flush that fails now is given up.
 
         Args:
             timeout: seconds to wait, None for as long as it takes.
@@ -141,7 +154,7 @@ class Ingest:
             Whether all of it is committed. What is not is run again when the run is resumed.
         """
         with self._changed:
-            self._closing = True
+            self._closing = self._abandoned = True
             self._changed.notify_all()
         if self._thread.ident is not None:
             self._thread.join(timeout)
@@ -189,12 +202,11 @@ class Ingest:
     def _told_to_retry(self) -> bool:
         """Wait for `retry_failed_flush` or `close`, which tries once more; False when that was the last try."""
         with self._changed:
-            if self._closing and not self._retry:
-                return False
-            while not self._retry and not self._closing:
+            last = self._abandoned
+            while not self._retry and not self._abandoned:
                 self._changed.wait()
-            self._retry = False
-            return True
+            tried_again, self._retry = self._retry or not last, False
+            return tried_again
 
     def _flushed(self) -> bool:
         """Write what is in flight; False when that failed, which is reported."""
@@ -238,7 +250,8 @@ class Ingest:
                 self._acknowledge([entry])
 
     def _write(self, entries: list[Entry]) -> None:
-        assert self._writer is not None  # noqa: S101 - made before the thread was started
+        assert self._writer is not None and self._cursor is not None  # noqa: S101 - made before the start
+        self._database.check_in_place(self._cursor)
         self._check_disk(entries)
         self._writer.write(entries)
 
@@ -259,8 +272,8 @@ class Ingest:
         needed = 2 * sum(table.nbytes for batch in batches for table in batch.tables) + _SPARE_BYTES
         free = self._database.free_bytes()
         if free < needed:
-            raise DatabaseError(
-                f"the disk is nearly full: {free >> 20} MB are free, {needed >> 20} MB needed",
+            raise DiskFull(
+                f"the disk is full: {free // 1_000_000} MB are free, {needed // 1_000_000} MB are needed",
                 str(self._database.path),
-                "free some space, then go on",
+                "make room on it",
             )
