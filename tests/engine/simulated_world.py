@@ -63,7 +63,7 @@ def flush(
             number: Counts(done=len(positions) - len(failed.get(number, {})), failed=len(failed.get(number, {})))
             for number, positions in ended.items()
         }
-    return Flush(worker, (), b"", b"", ended, failed, counts, {}, 0, 0)
+    return Flush(worker, (), b"", b"", ended, failed, {}, counts, {}, 0, 0)
 
 
 @dataclass
@@ -76,6 +76,7 @@ class _HeldChunk:
     cancelled: bool = False
     in_flight: list[int] = field(default_factory=list)
     unsent: dict[int, str] = field(default_factory=dict)
+    refused: Collection[int] = ()
     counts: Counts = field(default_factory=Counts)
 
 
@@ -92,8 +93,9 @@ def cut(chunks: Sequence[Sequence[bool]]) -> list[ChunkRead]:
 class SimulatedWorker:
     """Does what `engine.worker` does, without threads; whoever tests it says what happens next."""
 
-    def __init__(self, number: int, threads: int, paused: bool) -> None:
+    def __init__(self, number: int, threads: int, paused: bool, alone: bool = False) -> None:
         self.number = number
+        self.alone = alone
         self.threads = threads
         self.paused = paused
         self.ready = False
@@ -149,8 +151,18 @@ class SimulatedWorker:
             for position in list(chunk.in_flight):
                 self._end(chunk, position, "fail" if position in failing else "succeed")
 
+    @property
+    def in_flight(self) -> list[int]:
+        """Items that are being executed."""
+        return [item for chunk in self.chunks.values() for item in chunk.in_flight if item not in chunk.refused]
+
+    @property
+    def sent_home(self) -> bool:
+        """Whether it was told to end."""
+        return self.killed or self.draining or any(isinstance(order, Drain) for order in self.orders)
+
     def _startable(self) -> list[int]:
-        if self.paused or self.draining:
+        if self.paused or self.draining or (self.alone and self.in_flight):
             return []
         return [number for number, chunk in self.chunks.items() if chunk.unstarted and not chunk.paused]
 
@@ -162,6 +174,8 @@ class SimulatedWorker:
 
     def _end(self, chunk: _HeldChunk, position: int, step: str) -> None:
         chunk.in_flight.remove(position)
+        if position in chunk.refused:
+            step = "fail"
         if step == "retry" and not chunk.cancelled:
             chunk.counts += Counts(retries=1)
             chunk.unstarted.append(position)
@@ -173,7 +187,8 @@ class SimulatedWorker:
             case SendChunk():
                 assert order.chunk not in self.chunks, "a chunk was sent to a worker that has it"
                 positions = deque(order.positions)
-                self.chunks[order.chunk] = _HeldChunk(positions, len(positions), order.paused)
+                held = _HeldChunk(positions, len(positions), order.paused, refused=set(order.refusals))
+                self.chunks[order.chunk] = held
             case Pause(None) | Resume(None):
                 self.paused = isinstance(order, Pause)
             case Pause(number) | Resume(number) if number in self.chunks:
@@ -242,6 +257,9 @@ class World:
         self.retries: dict[tuple[int, int], int] = {}
         self.holders: dict[int, int] = {}
         self.ended_chunks: set[int] = set()
+        self.deaths: dict[int, int] = {}
+        """Workers that died, unasked, while an item was in flight; that item must run alone from then on."""
+        self.given_up: set[int] = set()
         self.told: list[str] = []
         self.end: EndRun | None = None
         self._opened: dict[int, int] = {}
@@ -283,6 +301,7 @@ class World:
             for position, state in report.states.items():
                 assert position not in self.ledger, f"item {position} ended twice"
                 self.ledger[position] = state
+                self.deaths.pop(position, None)
                 assert self.holders.pop(position) == worker.number
                 self.rows += state == "ok"
             for number, counts in report.flush.counts.items():
@@ -299,13 +318,18 @@ class World:
             return
         del self.workers[worker.number]
         self.holders = {item: holder for item, holder in self.holders.items() if holder != worker.number}
-        self.tell(WorkerLost(worker.number, reason))
+        in_flight = [item for item in worker.in_flight if item not in self.ledger]
+        if not worker.sent_home and self.scheduler.state is not RunState.DRAINING:
+            for item in in_flight:
+                self.deaths[item] = self.deaths.get(item, 0) + 1
+        self.tell(WorkerLost(worker.number, reason, dict.fromkeys(in_flight, 1)))
 
     def cooperate(
         self,
         *,
         rounds: int = 400,
         failing: Collection[int] = (),
+        lethal: Collection[int] = (),
         retry_late: bool = False,
         stubborn: bool = False,
     ) -> None:
@@ -314,6 +338,7 @@ class World:
         Args:
             rounds: how much patience there is.
             failing: positions of items that fail.
+            lethal: positions of items that kill their worker.
             retry_late: whether what failed is to run again, once, when the workers are being sent home already.
             stubborn: whether every other worker does not go home by itself.
         """
@@ -328,15 +353,20 @@ class World:
             while self.readable:
                 self.read()
             for worker in list(self.workers.values()):
-                self._advance(worker, failing, leaves=not stubborn or worker.number % 2 == 0)
+                self._advance(worker, failing, lethal, leaves=not stubborn or worker.number % 2 == 0)
             self.now += 1.0
             if self.end is None:
                 self.tell(Tick())
 
-    def _advance(self, worker: SimulatedWorker, failing: Collection[int], leaves: bool) -> None:
+    def _advance(
+        self, worker: SimulatedWorker, failing: Collection[int], lethal: Collection[int], leaves: bool
+    ) -> None:
         for step in ("get ready", "obey", "start"):
             while step in worker.steps():
                 worker.do(step)
+        if not worker.killed and not worker.drained and any(item in lethal for item in worker.in_flight):
+            self.lose(worker, "killed by SIGSEGV")
+            return
         worker.end_all(failing)
         for step in ("collect", "leave") if leaves else ("collect",):
             if step in worker.steps():
@@ -358,7 +388,9 @@ class World:
                 assert number not in self.workers
                 assert threads >= 1
                 assert paused == (self.scheduler.state is RunState.PAUSED)
-                self.workers[number] = SimulatedWorker(number, threads, paused)
+                alone = self.scheduler.crew[number].slot is None
+                assert not alone or threads == 1
+                self.workers[number] = SimulatedWorker(number, threads, paused, alone)
             case SendChunk():
                 self._send(action)
             case SendOrder(number, order):
@@ -375,6 +407,9 @@ class World:
                 self.ended_chunks.remove(number)
                 for position in positions:
                     assert self.ledger.pop(position) in ("failed", "cancelled")
+                for position in self.given_up.intersection(positions):
+                    self.given_up.discard(position)
+                    self.deaths[position] = 1
             case Tell(_, text):
                 self.told.append(text)
             case EndRun():
@@ -392,6 +427,10 @@ class World:
             assert position not in self.holders, f"item {position} is with two workers"
             assert position not in self.ledger, f"item {position} runs again though it is done"
             self.holders[position] = worker.number
+            if not action.paused:
+                assert worker.alone == (position in self.deaths), "suspects, and only they, run alone"
+            assert (position in action.refusals) == (not action.paused and self.deaths.get(position, 0) >= 3)
+        self.given_up.update(action.refusals)
         self._opened[action.chunk] = self._opened.get(action.chunk, 0) + 1
         worker.orders.append(action)
 
@@ -401,7 +440,11 @@ class World:
         """Sending never takes the number of chunks with items to start beyond the limit."""
         scheduler = self.scheduler
         running = [chunk for chunk in scheduler.chunks if chunk.state is ChunkState.RUNNING]
-        opened = [chunk.worker for chunk in running if not chunk.exhausted and not chunk.cancelling]
+        opened = [
+            chunk.worker
+            for chunk in running
+            if not chunk.exhausted and not chunk.cancelling and not self.workers[chunk.worker].alone
+        ]
         least = 2 * scheduler.crew.size if scheduler.crew.size > 1 else 1
         assert len(opened) <= max(scheduler.open_chunks, least)
 

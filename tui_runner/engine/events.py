@@ -6,7 +6,7 @@ Reports (`Ready`, `Flush`, `ChunkFinished`, …) are in `protocol`.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tui_runner.engine.chunk import RunState
 from tui_runner.engine.protocol import (
@@ -198,12 +198,21 @@ class StartWorker:
 
 @dataclass(frozen=True, slots=True)
 class SendChunk:
-    """Send those items of a chunk to a worker that are `positions`."""
+    """Send items of a chunk to a worker.
+
+    Attributes:
+        worker: number of the worker.
+        chunk: number of the chunk.
+        positions: those of its items.
+        paused: whether they are to wait until the chunk is resumed.
+        refusals: why some of these items are not to be run but recorded as failed, by position.
+    """
 
     worker: int
     chunk: int
     positions: Collection[int]
     paused: bool
+    refusals: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -367,9 +367,8 @@ class Runner(Commands):
 
     def _send_chunk(self, action: SendChunk) -> None:
         self._journal.chunk_opened(action.chunk)
-        failures = self._scheduler.chunks[action.chunk].failures
-        order = self._items.order(action.chunk, action.positions, failures, paused=action.paused)
-        self._backend.send(action.worker, order)
+        attempts = self._scheduler.chunks[action.chunk].attempts
+        self._backend.send(action.worker, self._items.order(action, attempts))
 
     def _chunk_ended(self, number: int, failed: Collection[int]) -> None:
         self._board.chunk_ended(number)

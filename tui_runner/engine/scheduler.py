@@ -23,16 +23,20 @@ done with them); here are the run's life and its workers.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from tui_runner.engine import events, protocol
 from tui_runner.engine.chunk import Chunk, Counts, RunState
 from tui_runner.engine.chunk_commands import ChunkCommands
 from tui_runner.engine.chunks import Chunks
 from tui_runner.engine.crew import Crew, WorkerState
 from tui_runner.engine.limits import FailureLimit
+from tui_runner.engine.suspects import DEATHS
 from tui_runner.engine.turn import Turn
 
 _MAX_LOSSES = 5
-"""Workers lost one after the other without a single item ending between: starting another would not help."""
+"""Workers lost one after the other without an item in flight, or one ending between: starting another would not help.
+A worker that is lost with items in flight does not count, because no item can do that more than three times."""
 _DRAIN_SLACK = 5.0
 """Seconds beyond the grace time after which a worker that does not drain is killed."""
 _TEARDOWN_SLACK = 15.0
@@ -211,6 +215,7 @@ class Scheduler:
             self._chunks.send_cancels()
             if self.state is RunState.RUNNING:
                 self._chunks.send_waiting(self.crew.open_limit(self.open_chunks))
+                self._chunks.send_suspects()
             # Also while paused: a run that comes back paused is to show what it has recorded before.
             self._read_ahead()
 
@@ -240,21 +245,37 @@ class Scheduler:
                 if stuck:
                     text = f"{stuck} items were still running after the grace time; they run again on resume"
                     self._turn.tell("WARNING", text)
-            case protocol.WorkerLost(_, reason):
+            case protocol.WorkerLost(_, reason, in_flight):
                 self.crew.remove(worker.number)
-                self._worker_lost(worker, reason)
+                self._worker_lost(worker, reason or "ended by itself", in_flight)
 
-    def _worker_lost(self, worker: WorkerState, reason: str) -> None:
+    def _worker_lost(self, worker: WorkerState, reason: str, in_flight: Mapping[int, int]) -> None:
+        interrupted = self._chunks.died(worker, in_flight)
+        expected = self.state is RunState.DRAINING or worker.draining_until is not None
+        if not expected:
+            self._chunks.suspects.died(interrupted, reason)
         lost = self._chunks.take_back(worker)
-        if self.state is RunState.DRAINING or worker.draining_until is not None:
+        if expected:
             return
-        self._losses += 1
-        self._turn.tell("ERROR", f"worker {worker.number} is lost ({reason or 'it ended'}): {lost} items run again")
-        if self._losses >= _MAX_LOSSES:
-            self._stop(RunState.FAILED, f"{self._losses} workers were lost in a row, the last one {reason}")
+        if worker.slot is None and interrupted:
+            for item in interrupted:
+                deaths = self._chunks.suspects.deaths(item)
+                self._turn.tell("WARNING", f"item {item}, alone in its worker: {reason} (death {deaths} of {DEATHS})")
+        else:
+            apart = f", {len(interrupted)} of them one by one because they were in flight" if interrupted else ""
+            self._turn.tell("ERROR", f"worker {worker.number} is lost ({reason}): {lost} items run again{apart}")
+        if not interrupted:
+            self._losses += 1
+            if self._losses >= _MAX_LOSSES:
+                text = f"{self._losses} workers in a row were lost without an item in flight, the last one {reason}"
+                self._stop(RunState.FAILED, text)
 
     def _start_workers(self) -> None:
-        for worker in self.crew.recruit():
+        """Workers for all slots; one more while suspects wait, who goes home when there are none left."""
+        alone = self.crew.alone
+        if alone is not None and not self._chunks.suspects:
+            self._drain(alone, self._grace, _TEARDOWN_SLACK)
+        for worker in self.crew.recruit(alone=bool(self._chunks.apart)):
             self._turn.do(events.StartWorker(worker.number, self.crew.share(worker), self.state is RunState.PAUSED))
 
     def _drain(self, worker: WorkerState, grace: float, slack: float) -> None:

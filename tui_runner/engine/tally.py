@@ -25,6 +25,7 @@ class Tally:
         self._groups: Counter[tuple[str, str]] = Counter()
         self._ended: defaultdict[int, list[int]] = defaultdict(list)
         self._failed: defaultdict[int, dict[int, int]] = defaultdict(dict)
+        self._retried: defaultdict[int, dict[int, int]] = defaultdict(dict)
 
     def add(self, outcome: Outcome) -> None:
         """Count an outcome; its ending must be settled."""
@@ -37,6 +38,7 @@ class Tally:
             self._groups[outcome.failure.type, folded] += 1
         if outcome.ending is Ending.RETRY:
             chunk.retries += 1
+            self._retried[chunk.number][outcome.task.position] = outcome.task.attempt
         else:
             self._end_item(chunk, outcome)
 
@@ -72,6 +74,7 @@ class Tally:
             errors=_stream(ERRORS, self._errors) if self._errors else b"",
             ended=dict(self._ended),
             failed=dict(self._failed),
+            retried=dict(self._retried),
             counts={chunk.number: chunk.counts() for chunk in self._touched.values()},
             error_groups=dict(self._groups),
             rows=rows,
