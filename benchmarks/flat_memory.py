@@ -12,39 +12,72 @@ import json
 import subprocess
 import sys
 import tempfile
+import threading
+
+import psutil
 
 FACTOR = 20
 BAR = 1.10
+SECONDS_A_SAMPLE = 0.05
+"""A checkpoint's spike lasts some tenths of a second: the run's own measurements, one a second, miss most of them."""
 
 
-def measure(pages: int, chunk_size: int) -> tuple[int, int, int]:
-    """Highest bytes while the first two chunks were done, highest and last bytes of the rest of the run."""
+class Peaks:
+    """Highest resident bytes of a process and all below it, while the first two chunks were done and after them."""
+
+    def __init__(self, pid: int) -> None:
+        self.chunks = 0
+        self.first = self.rest = self.now = self.end = 0
+        self._process = psutil.Process(pid)
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End."""
+        self._ended.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._ended.wait(SECONDS_A_SAMPLE):
+            try:
+                tree = [self._process, *self._process.children(recursive=True)]
+                self.now = sum(process.memory_info().rss for process in tree)
+            except psutil.NoSuchProcess:
+                continue  # a process that ended meanwhile
+            if self.chunks <= 2:
+                self.first = max(self.first, self.now)
+            else:
+                self.rest = max(self.rest, self.now)
+
+
+def measure(pages: int, chunk_size: int) -> Peaks:
+    """Run the job and watch it."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "tui_runner", "run", "tables", "--headless", "--json", "--quiet"]
         command += ["--set", f"pages={pages}", "--chunk-size", str(chunk_size), "--db", f"{folder}/x.duckdb"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
-            first = rest = last = chunks = 0
+            peaks = Peaks(process.pid)
             for line in process.stdout:
-                event = json.loads(line)
-                if event["event"] == "chunk_finished":
-                    chunks += 1
-                elif event["event"] == "progress":
-                    last = event["rss_bytes"]
-                    first, rest = (max(first, last), rest) if chunks <= 2 else (first, max(rest, last))
+                event = json.loads(line)["event"]
+                peaks.chunks += event == "chunk_finished"
+                if event == "run_finished":
+                    peaks.end = peaks.now
+        peaks.stop()  # the checkpoint that closes the file counts too
         if process.returncode:
             raise SystemExit(f"the run ended with exit code {process.returncode}")
-    return first, rest, last
+    return peaks
 
 
 def main() -> None:
     """Print the figures and their ratio."""
-    chunk_size = int(sys.argv[2]) if len(sys.argv) > 2 else 20
+    chunk_size = int(sys.argv[2]) if len(sys.argv) > 2 else 100
     pages = int(sys.argv[1]) if len(sys.argv) > 1 else 2 * FACTOR * chunk_size
-    first, rest, last = measure(pages, chunk_size)
-    print(f"{pages} pages of 7,500 rows, chunks of {chunk_size}: first two chunks {first / 1e6:.0f} MB, ", end="")
-    print(f"rest {rest / 1e6:.0f} MB, end {last / 1e6:.0f} MB")
-    print(f"ratio {rest / first:.2f} (bar {BAR})")
+    peaks = measure(pages, chunk_size)
+    print(f"{pages} pages of 7,500 rows, chunks of {chunk_size}: first two chunks {peaks.first / 1e6:.0f} MB, ", end="")
+    print(f"rest {peaks.rest / 1e6:.0f} MB, end {peaks.end / 1e6:.0f} MB")
+    print(f"ratio {peaks.rest / peaks.first:.2f} (bar {BAR})")
 
 
 if __name__ == "__main__":

@@ -69,7 +69,7 @@ def new_run(tmp_path: Path) -> Iterator[Callable[..., Run]]:
     opened: list[Runner] = []
 
     def open_run(job: str, **options: Any) -> Run:
-        names = ("params", "database", "input", "limit", "new", "resume", "run_id", "stay_paused")
+        names = ("params", "database", "input", "limit", "new", "resume", "run_id", "attended")
         known = {name: options.pop(name) for name in names if name in options}
         known.setdefault("database", tmp_path / "x.duckdb")
         request = RunRequest(job=job, settings=options, **known)

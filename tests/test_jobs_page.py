@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from tui_runner import http
@@ -77,5 +78,19 @@ def test_the_example_with_requests_logs_in(examples: dict[str, Job], monkeypatch
         http.close()
 
 
+def test_the_example_with_a_secret_has_it_hidden(examples: dict[str, Job], monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[dict[str, str]] = []
+
+    def get(url: str, *, headers: dict[str, str]) -> httpx.Response:
+        sent.append(headers)
+        return httpx.Response(200, json={"total": 12}, request=httpx.Request("GET", url))
+
+    monkeypatch.setattr(http, "get", get)
+    params = examples["invoice"].bind({"token": "sesame"})
+    assert examples["invoice"](3, **params) == {"total": 12}
+    assert sent == [{"Authorization": "Bearer sesame"}]
+    assert "sesame" not in repr(params)
+
+
 def test_every_example_of_the_page_is_tried(examples: dict[str, Job]) -> None:
-    assert len(EXAMPLES) == len(examples) == 10
+    assert len(EXAMPLES) == len(examples) == 11

@@ -46,6 +46,7 @@ def test_progress_comes_once_a_second_at_most() -> None:
         "time": "",
         "run_id": 3,
         "state": "running",
+        "reason": "",
         "items_total": 100,
         "items_done": 50,
         "items_failed": 0,

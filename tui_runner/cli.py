@@ -116,9 +116,11 @@ def _without_debug(arguments: list[str]) -> list[str]:
 
 
 def _complain(text: str, code: int, debug: bool) -> int:
+    from tui_runner.redaction import redact
+
     if debug:
-        print(safe_text(traceback.format_exc(), newlines=True), file=sys.stderr, end="")
-    print(f"tui-runner: {safe_text(text)}", file=sys.stderr)
+        print(safe_text(redact(traceback.format_exc()), newlines=True), file=sys.stderr, end="")
+    print(f"tui-runner: {safe_text(redact(text))}", file=sys.stderr)
     return code
 
 
@@ -197,6 +199,10 @@ def run(
     max_failures: Annotated[
         str | None, typer.Option(metavar="N|P%", help="Stop in order when more items than this failed, or none.")
     ] = None,
+    on_outage: Annotated[
+        str | None,
+        typer.Option(metavar="WHAT", help="When nearly everything fails: pause and try again, stop or continue."),
+    ] = None,
     grace: Annotated[
         str | None, typer.Option(metavar="SECONDS", help="How long items in flight may take when the run is stopped.")
     ] = None,
@@ -221,6 +227,7 @@ def run(
         "per_host": per_host,
         "max_memory": max_memory,
         "max_failures": max_failures,
+        "on_outage": on_outage,
         "grace": grace,
     }
     from tui_runner.foreground import Display, run_in_foreground

@@ -49,5 +49,9 @@ class DatabaseError(UserError):
     exit_code = EXIT_DATABASE
 
 
+class DiskFull(DatabaseError):
+    """There is no room for what is to be written: nothing is lost, and it can be tried again."""
+
+
 class RowError(Exception):
     """What a function returned cannot be stored; the item fails with this message, which names the column."""

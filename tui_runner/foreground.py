@@ -135,7 +135,7 @@ def _on_dashboard(request: RunRequest, display: Display, folder: Path) -> int:
 
     config = read_config(Path.cwd())
     theme = find_themes().named(_theme(display, config))
-    runner = _planned(replace(request, stay_paused=True))
+    runner = _planned(replace(request, attended=True))
     try:
         run_app(runner, access=lambda: LocalAccess(runner.database), theme=theme, keymap=_keymap(config))
         runner.join()

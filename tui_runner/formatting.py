@@ -6,6 +6,7 @@ Every function answers `–` for what is no number, and keeps to a few character
 from __future__ import annotations
 
 import math
+from datetime import datetime
 
 NONE = "–"
 """Stands for a value that is not known."""
@@ -56,6 +57,11 @@ def duration(seconds: float, *, short: bool = False) -> str:
     if short and not days and not hours:
         return clock
     return f"{days} d {hours:02d}:{clock}" if days else f"{hours:02d}:{clock}"
+
+
+def clock(moment: float) -> str:
+    """The time of day of a moment, seconds since the epoch, where the reader is: `14:03:22`."""
+    return datetime.fromtimestamp(moment).astimezone().strftime("%H:%M:%S")
 
 
 def latency(seconds: float) -> str:

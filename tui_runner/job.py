@@ -273,6 +273,7 @@ def job(
     per_host: int | None = ...,
     max_memory: int | str | None = ...,
     max_failures: int | str | None = ...,
+    on_outage: str = ...,
     grace: float = ...,
 ) -> Callable[[Callable[..., Any]], Job]: ...
 def job(function: Any = None, /, **settings: Any) -> Any:

@@ -89,6 +89,7 @@ class JsonEvents:
 def _progress(snapshot: Snapshot) -> dict[str, object]:
     return {
         "state": snapshot.state.value,
+        "reason": snapshot.reason,
         "items_total": snapshot.items_total,
         "items_done": snapshot.items_done,
         "items_failed": snapshot.items_failed,

@@ -25,6 +25,8 @@ from tui_runner.conversion import Secret
 MASK = "***"
 """Stands in the place of a secret."""
 
+LONGEST_SECRET = 4_000
+"""Characters that a text keeps beyond its bound until it was redacted: a secret that is cut is not found."""
 _SHORTEST = 4
 """Characters of a value that is searched for. Shorter ones guard nothing, and would tear every text apart."""
 _SHORTEST_LINE = 8

@@ -48,7 +48,7 @@ class RunRequest:
         new: start a new run in any case.
         resume: go on with an unfinished run in any case.
         run_id: go on with this very run; `params` and `settings` are those of its ledger.
-        stay_paused: whether a run that was paused comes back paused.
+        attended: whether a person watches the run and can resume it; one that was paused then comes back paused.
         folder: where relative paths start; None for the current folder.
     """
 
@@ -61,7 +61,7 @@ class RunRequest:
     new: bool = False
     resume: bool = False
     run_id: int | None = None
-    stay_paused: bool = False
+    attended: bool = False
     folder: Path | None = None
 
 
@@ -159,7 +159,7 @@ def plan_job(
         new=request.new,
         resume=request.resume,
         run_id=request.run_id,
-        stay_paused=request.stay_paused,
+        attended=request.attended,
     )
 
 

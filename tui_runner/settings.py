@@ -32,14 +32,15 @@ class Settings:
         workers: worker processes.
         backend: `process`, or `inline` for threads in the tui-runner process.
         retries: attempts of an item after the first one failed.
-        retry_budget: retries in any ten seconds, as a share of the items that ended in them, such as `"20%"`; one a
-            second for every thread comes on top. None for no bound.
+        retry_budget: retries in any ten seconds, as a share of the items that failed in them, such as `"20%"`; one for
+            every item that ended well, and one a second for every thread, come on top. None for no bound.
         timeout: seconds an attempt may take, None for no bound.
         rate: items started per second over all workers, None for no bound.
         per_host: requests at once to one host through `tui_runner.http`, per worker; None for no bound.
         max_memory: bytes that the run may use, with its workers and their children, or a share of what the machine or
             container has, such as `"80%"`; None for no bound.
         max_failures: the run stops in order after this many failed items; `"5%"` of the finished ones; None never.
+        on_outage: what to do when nearly everything fails: `pause` and try again now and then, `stop`, or `continue`.
         grace: seconds that items in flight have to finish when a run is stopped.
     """
 
@@ -56,6 +57,7 @@ class Settings:
     per_host: int | None = None
     max_memory: int | str | None = "80%"
     max_failures: int | str | None = None
+    on_outage: str = "pause"
     grace: float = 10.0
 
 
@@ -301,6 +303,12 @@ def _budget(value: object) -> str:
     return _share(value, words)
 
 
+def _on_outage(value: object) -> str:
+    if isinstance(value, str) and value.strip() in ("pause", "stop", "continue"):
+        return value.strip()
+    raise _Unfit("a way to go on: pause, stop or continue")
+
+
 def _table_name(value: object) -> str:
     if not isinstance(value, str) or not value.strip() or not value.isprintable():
         raise _Unfit("the name of a table")
@@ -327,6 +335,7 @@ _CHECKS: dict[str, Callable[[object], Any]] = {
     "per_host": _whole(1, "a whole number of at least 1, or none"),
     "max_memory": _memory,
     "max_failures": _failures,
+    "on_outage": _on_outage,
     "grace": _number("a number of seconds, 0 or more", zero=True),
 }
 """How each setting is converted and checked."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+
+from simulated_worker import SimulatedFlush, SimulatedWorker
 
 from tui_runner.engine.chunk import ChunkState, Counts, RunState
 from tui_runner.engine.events import (
@@ -33,51 +34,10 @@ from tui_runner.engine.events import (
     Tick,
 )
 from tui_runner.engine.protocol import (
-    Cancel,
-    ChunkExhausted,
-    ChunkFinished,
     Drain,
-    Drained,
-    Flush,
-    Order,
-    Pause,
-    Ready,
-    Report,
-    Resume,
-    SetThreads,
     WorkerLost,
 )
 from tui_runner.engine.scheduler import Scheduler
-
-
-def flush(
-    worker: int,
-    ended: dict[int, Sequence[int]],
-    failed: dict[int, dict[int, int]] | None = None,
-    counts: dict[int, Counts] | None = None,
-) -> Flush:
-    """A flush without rows; counts are worked out when every item ended well or failed."""
-    failed = failed or {}
-    if counts is None:
-        counts = {
-            number: Counts(done=len(positions) - len(failed.get(number, {})), failed=len(failed.get(number, {})))
-            for number, positions in ended.items()
-        }
-    return Flush(worker, (), b"", b"", ended, failed, {}, counts, {}, 0, 0)
-
-
-@dataclass
-class _HeldChunk:
-    """A chunk as a simulated worker has it; `unsent` are outcomes that no flush has carried yet."""
-
-    unstarted: deque[int]
-    unended: int
-    paused: bool
-    cancelled: bool = False
-    in_flight: list[int] = field(default_factory=list)
-    unsent: dict[int, str] = field(default_factory=dict)
-    refused: Collection[int] = ()
-    counts: Counts = field(default_factory=Counts)
 
 
 def cut(chunks: Sequence[Sequence[bool]]) -> list[ChunkRead]:
@@ -90,163 +50,12 @@ def cut(chunks: Sequence[Sequence[bool]]) -> list[ChunkRead]:
     return read
 
 
-class SimulatedWorker:
-    """Does what `engine.worker` does, without threads; whoever tests it says what happens next."""
-
-    def __init__(self, number: int, threads: int, paused: bool, alone: bool = False) -> None:
-        self.number = number
-        self.alone = alone
-        self.threads = threads
-        self.paused = paused
-        self.ready = False
-        self.draining = False
-        self.killed = False
-        self.drained = False
-        self.orders: deque[Order | SendChunk] = deque()
-        self.reports: deque[Report] = deque()
-        self.chunks: dict[int, _HeldChunk] = {}
-
-    def steps(self) -> list[str]:
-        """What this worker could do next."""
-        if self.drained or self.killed:
-            return []
-        if not self.ready:
-            return ["get ready"]
-        steps = ["obey"] if self.orders and not self.draining else []
-        if self._startable():
-            steps.append("start")
-        if any(chunk.in_flight for chunk in self.chunks.values()):
-            steps += ["succeed", "fail", "retry"]
-        if any(chunk.unsent for chunk in self.chunks.values()):
-            steps.append("collect")
-        if self.draining:
-            steps.append("leave")
-        return steps
-
-    def do(self, step: str, which: int = 0) -> None:
-        """Do one of `steps`; `which` chooses among the items that it could be done to."""
-        match step:
-            case "get ready":
-                self.ready = True
-                self.reports.append(Ready(self.number, 1000 + self.number))
-            case "obey":
-                self._obey(self.orders.popleft())
-            case "start":
-                startable = self._startable()
-                self._start(startable[which % len(startable)])
-            case "collect":
-                self._collect()
-            case "leave":
-                self._collect()
-                stuck = sum(len(chunk.in_flight) for chunk in self.chunks.values())
-                self.reports.append(Drained(self.number, stuck))
-                self.drained = True
-            case _:
-                flying = [(chunk, item) for chunk in self.chunks.values() for item in chunk.in_flight]
-                self._end(*flying[which % len(flying)], step)
-
-    def end_all(self, failing: Collection[int]) -> None:
-        """Everything in flight ends: well, but for the positions in `failing`."""
-        for chunk in self.chunks.values() if not (self.drained or self.killed) else ():
-            for position in list(chunk.in_flight):
-                self._end(chunk, position, "fail" if position in failing else "succeed")
-
-    @property
-    def in_flight(self) -> list[int]:
-        """Items that are being executed."""
-        return [item for chunk in self.chunks.values() for item in chunk.in_flight if item not in chunk.refused]
-
-    @property
-    def sent_home(self) -> bool:
-        """Whether it was told to end."""
-        return self.killed or self.draining or any(isinstance(order, Drain) for order in self.orders)
-
-    def _startable(self) -> list[int]:
-        if self.paused or self.draining or (self.alone and self.in_flight):
-            return []
-        return [number for number, chunk in self.chunks.items() if chunk.unstarted and not chunk.paused]
-
-    def _start(self, number: int) -> None:
-        chunk = self.chunks[number]
-        chunk.in_flight.append(chunk.unstarted.popleft())
-        if not chunk.unstarted:
-            self.reports.append(ChunkExhausted(self.number, number))
-
-    def _end(self, chunk: _HeldChunk, position: int, step: str) -> None:
-        chunk.in_flight.remove(position)
-        if position in chunk.refused:
-            step = "fail"
-        if step == "retry" and not chunk.cancelled:
-            chunk.counts += Counts(retries=1)
-            chunk.unstarted.append(position)
-            return
-        chunk.unsent[position] = "ok" if step == "succeed" else "failed"
-
-    def _obey(self, order: Order | SendChunk) -> None:
-        match order:
-            case SendChunk():
-                assert order.chunk not in self.chunks, "a chunk was sent to a worker that has it"
-                positions = deque(order.positions)
-                held = _HeldChunk(positions, len(positions), order.paused, refused=set(order.refusals))
-                self.chunks[order.chunk] = held
-            case Pause(None) | Resume(None):
-                self.paused = isinstance(order, Pause)
-            case Pause(number) | Resume(number) if number in self.chunks:
-                self.chunks[number].paused = isinstance(order, Pause)
-            case Cancel(number) if number in self.chunks:
-                chunk = self.chunks[number]
-                chunk.cancelled = True
-                if chunk.unstarted:
-                    self.reports.append(ChunkExhausted(self.number, number))
-                chunk.unsent.update(dict.fromkeys(chunk.unstarted, "cancelled"))
-                chunk.unstarted.clear()
-            case SetThreads(threads):
-                self.threads = threads
-            case Drain():
-                self.draining = True
-
-    def _collect(self) -> None:
-        touched = {number: chunk for number, chunk in self.chunks.items() if chunk.unsent}
-        for chunk in touched.values():
-            states = list(chunk.unsent.values())
-            chunk.counts += Counts(
-                states.count("ok"), states.count("failed"), states.count("cancelled"), rows=states.count("ok")
-            )
-            chunk.unended -= len(states)
-        if touched:
-            failed = {
-                number: {position: state != "cancelled" for position, state in chunk.unsent.items() if state != "ok"}
-                for number, chunk in touched.items()
-            }
-            ended = {number: tuple(chunk.unsent) for number, chunk in touched.items()}
-            counts = {number: chunk.counts for number, chunk in touched.items()}
-            self.reports.append(SimulatedFlush.of(self.number, ended, failed, counts, touched))
-        for number, chunk in touched.items():
-            chunk.unsent = {}
-            if not chunk.unended:
-                del self.chunks[number]
-                self.reports.append(ChunkFinished(self.number, number))
-
-
-@dataclass(frozen=True)
-class SimulatedFlush:
-    """A flush, and the final states that its ledger rows would carry."""
-
-    flush: Flush
-    states: dict[int, str]
-
-    @classmethod
-    def of(cls, worker, ended, failed, counts, chunks) -> SimulatedFlush:  # type: ignore[no-untyped-def]
-        """The flush of what `chunks` have not sent yet."""
-        states = {position: state for chunk in chunks.values() for position, state in chunk.unsent.items()}
-        return cls(flush(worker, ended, failed, counts), states)
-
-
 class World:
     """The scheduler, its input and its workers; `ledger` says what has been received of each item."""
 
-    def __init__(self, scheduler: Scheduler, chunks: Sequence[ChunkRead]) -> None:
+    def __init__(self, scheduler: Scheduler, chunks: Sequence[ChunkRead], *, lasting: bool = False) -> None:
         self.scheduler = scheduler
+        self._lasting = lasting
         self.now = 1000.0
         self.unread = deque(chunks)
         self.input_over = False
@@ -332,6 +141,7 @@ class World:
         lethal: Collection[int] = (),
         retry_late: bool = False,
         stubborn: bool = False,
+        alone: bool = False,
     ) -> None:
         """From now on nobody pauses, and everything that is asked of input and workers happens in the end.
 
@@ -341,14 +151,18 @@ class World:
             lethal: positions of items that kill their worker.
             retry_late: whether what failed is to run again, once, when the workers are being sent home already.
             stubborn: whether every other worker does not go home by itself.
+            alone: whether nobody resumes a run that has paused itself because of an outage, so that it must do so.
         """
-        for _ in range(rounds):
+        for turn in range(rounds):
             if self.end is not None:
                 return
             if retry_late and self.input_over and all(chunk.state.ended for chunk in self.scheduler.chunks):
                 self.tell(RetryChunks(range(len(self.scheduler.chunks))))
                 retry_late, failing = False, ()
-            self.tell(ResumeRun())
+            if alone and turn and self.scheduler.state is RunState.PAUSED:
+                self.now += 400.0
+            else:
+                self.tell(ResumeRun())
             self.tell(ResumeChunks(range(len(self.scheduler.chunks))))
             while self.readable:
                 self.read()
@@ -390,7 +204,7 @@ class World:
                 assert paused == (self.scheduler.state is RunState.PAUSED)
                 alone = self.scheduler.crew[number].slot is None
                 assert not alone or threads == 1
-                self.workers[number] = SimulatedWorker(number, threads, paused, alone)
+                self.workers[number] = SimulatedWorker(number, threads, paused, alone=alone, lasting=self._lasting)
             case SendChunk():
                 self._send(action)
             case SendOrder(number, order):
@@ -422,7 +236,8 @@ class World:
         assert not any(isinstance(order, Drain) for order in worker.orders) and not worker.draining
         assert action.positions
         if not action.paused:
-            assert self.scheduler.state is RunState.RUNNING, "a chunk was sent while the run does not run"
+            tries = self.scheduler.state is RunState.PAUSED and self.scheduler.reason
+            assert tries or self.scheduler.state is RunState.RUNNING, "a chunk was sent while the run does not run"
         for position in action.positions:
             assert position not in self.holders, f"item {position} is with two workers"
             assert position not in self.ledger, f"item {position} runs again though it is done"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from scheduler_desk import Desk, orders, sends
-from simulated_world import flush
+from simulated_worker import flush
 
 from tui_runner.engine.chunk import ChunkState, Counts, RunState
 from tui_runner.engine.events import (
@@ -16,6 +16,7 @@ from tui_runner.engine.events import (
     SendOrder,
     StartWorker,
 )
+from tui_runner.engine.outage import Trials
 from tui_runner.engine.protocol import Cancel, ChunkFinished, Drain, Flush, Ready, WorkerLost
 
 
@@ -109,6 +110,6 @@ def test_suspects_of_a_cancelled_chunk_are_recorded_without_running():
 
 def test_attempts_of_retries_are_remembered_when_the_worker_is_lost():
     desk = Desk(chunks=1, items=3, ended=True)
-    desk(Flush(0, (), b"", b"", {}, {}, {0: {2: 4}}, {0: Counts(retries=4)}, {}, 0, 0))
+    desk(Flush(0, (), b"", b"", {}, {}, {0: {2: 4}}, {0: Counts(retries=4)}, {}, 0, 0, Trials()))
     desk(WorkerLost(0, "gone", {0: 2}))
     assert desk.scheduler.chunks[0].attempts == {0: 2, 2: 4}

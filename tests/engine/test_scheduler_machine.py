@@ -23,6 +23,7 @@ from tui_runner.engine.events import (
     Tick,
 )
 from tui_runner.engine.limits import FailureLimit
+from tui_runner.engine.outage import OnOutage, OutageWatch
 from tui_runner.engine.scheduler import Scheduler
 
 CHUNKS = st.lists(st.lists(st.booleans(), min_size=1, max_size=4), min_size=1, max_size=8)
@@ -65,18 +66,42 @@ class SchedulerMachine(RuleBasedStateMachine):
         paused=st.booleans(),
         max_failures=st.none() | st.none() | st.integers(0, 3),
         eager=st.booleans(),
-        failing=st.sets(st.integers(0, 8)),
+        failing=st.sets(st.integers(0, 8)) | st.just(range(6)),
         lethal=st.sets(st.integers(0, 8), max_size=2),
         retry_late=st.booleans(),
         stubborn=st.booleans(),
+        on_outage=st.sampled_from([OnOutage.CONTINUE, OnOutage.PAUSE, OnOutage.PAUSE, OnOutage.STOP]),
+        ground=st.integers(1, 2),
+        attended=st.booleans(),
+        lasting=st.booleans(),
     )
-    def begin(self, chunks, workers, open_chunks, paused, max_failures, eager, **in_the_end):
+    def begin(
+        self,
+        chunks,
+        workers,
+        open_chunks,
+        paused,
+        max_failures,
+        eager,
+        on_outage,
+        ground,
+        attended,
+        lasting,
+        **in_the_end,
+    ):
         limit = None if max_failures is None else FailureLimit(count=max_failures)
         scheduler = Scheduler(
-            threads=4, workers=workers, open_chunks=open_chunks, grace=10.0, max_failures=limit, paused=paused
+            threads=4,
+            workers=workers,
+            open_chunks=open_chunks,
+            grace=10.0,
+            max_failures=limit,
+            outages=OutageWatch(on_outage, attended=attended, ground=ground),
+            paused=paused,
         )
-        self.world = World(scheduler, cut(chunks))
-        self.in_the_end = in_the_end
+        self.world = World(scheduler, cut(chunks), lasting=lasting)
+        # What fails for good is not tried again: then a person must resume the run.
+        self.in_the_end = {**in_the_end, "alone": not lasting}
         for worker in list(self.world.workers.values()) if eager else ():
             worker.do("get ready")
             self.world.deliver(worker)
@@ -125,7 +150,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         for worker in self.one_worker(index) if dice == 2 else []:
             self.world.lose(worker, delivered=delivered)
 
-    @rule(seconds=st.sampled_from([0.1, 1.0, 30.0]))
+    @rule(seconds=st.sampled_from([0.1, 1.0, 30.0, 400.0]))
     def pass_time(self, seconds):
         self.world.now += seconds
         self.tell(Tick())

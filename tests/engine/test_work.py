@@ -195,6 +195,24 @@ def test_a_retry_waits_for_its_time_and_then_goes_first(desk):
     assert desk.exhausted == [0], "a retry of the last item does not exhaust its chunk again"
 
 
+def test_one_item_can_be_let_through_a_pause(desk):
+    desk.queue.pause(None)
+    desk.queue.let_one_through()
+    desk.open(0, 3)
+    assert desk.take() == [0]
+    desk.queue.let_one_through()
+    desk.queue.let_one_through()
+    assert desk.take() == [1]
+    desk.queue.let_one_through()
+    desk.queue.resume(None)
+    desk.queue.pause(None)
+    assert desk.take() == [], "what was let through is not carried over to another pause"
+    desk.queue.resume(None)
+    desk.queue.let_one_through()
+    desk.queue.pause(None)
+    assert desk.take() == []
+
+
 def test_retries_beyond_the_budget_wait_until_there_is_room():
     desk = Desk(budget=RetryBudget(0.5), lanes=1)
     desk.open(0, 30)
@@ -205,7 +223,7 @@ def test_retries_beyond_the_budget_wait_until_there_is_room():
     retries = desk.tasks()
     assert len(retries) == 10
     assert not any(task.is_first for task in retries)
-    desk.queue.count_ended(20)
+    desk.queue.count_ended(5, 10)
     desk.queue.release_due()
     assert len(desk.tasks()) == 10
     desk.now += 10

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -15,9 +16,9 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 import pytest
-from conftest import STARTED, error_row, item_row, make_batch, rows_of, run_record
+from sent_batches import STARTED, error_row, item_row, make_batch, rows_of, run_record
 
-from tui_runner.errors import DatabaseError
+from tui_runner.errors import DatabaseError, DiskFull
 from tui_runner.store.database import Database
 from tui_runner.store.flush import Writer
 from tui_runner.store.ingest import Ingest
@@ -207,8 +208,8 @@ def test_a_failed_flush_is_kept_and_written_when_told(
     with ingesting(database, heard, interval=0.0) as ingest:
         ingest.submit(make_batch(rows_of(0, a=1), ticket=0))
         assert heard.failed.wait(30)
-        assert isinstance(heard.errors[0], DatabaseError)
-        assert "No space left on device" in str(heard.errors[0])
+        assert isinstance(heard.errors[0], DiskFull)
+        assert "the disk is full; make room on it" in str(heard.errors[0])
         assert fetch("SELECT count(*) FROM runner.items") == [(0,)]
         assert fetch("SELECT count(*) FROM books") == [(0,)]
         assert fetch("SELECT count(*) FROM runner.columns") == [(0,)]
@@ -234,7 +235,8 @@ def test_a_database_that_stays_broken_does_not_hold_up_the_end(
         assert not ingest.close(30)
     assert heard.written == []
     assert len(heard.errors) == 2  # once more at the end
-    assert "what was recorded is safe" in str(heard.errors[0])
+    assert type(heard.errors[0]) is DatabaseError
+    assert str(heard.errors[0]).endswith("; resume the run")
     assert isinstance(heard.errors[0].__cause__, duckdb.FatalException)
     assert fetch("SELECT count(*) FROM books") == [(0,)]
 
@@ -249,8 +251,61 @@ def test_a_nearly_full_disk_is_reported_before_duckdb_meets_it(
         monkeypatch.setattr(Database, "free_bytes", lambda self: 1 << 40)
         ingest.retry_failed_flush()
         assert ingest.close(30)
-    assert "the disk is nearly full: 1 MB are free" in str(heard.errors[0])
+    assert isinstance(heard.errors[0], DiskFull)
+    assert "the disk is full: 1 MB are free, 67 MB are needed" in str(heard.errors[0])
     assert heard.written == [0]
+
+
+def test_the_end_waits_for_room_on_the_disk(
+    database: Database, heard: Heard, run_id: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Database, "free_bytes", lambda self: 1 << 20)
+    with ingesting(database, heard, interval=3600.0) as ingest:
+        ingest.submit(make_batch(rows_of(0, a=1), ticket=0))
+        ingest.finish()
+        assert heard.failed.wait(30)
+        assert not ingest.wait(0.0)
+        monkeypatch.setattr(Database, "free_bytes", lambda self: 1 << 40)
+        ingest.retry_failed_flush()
+        assert ingest.wait(30)
+        assert ingest.close()
+    assert heard.written == [0]
+
+
+def test_a_file_that_is_removed_or_replaced_is_noticed_before_rows_go_nowhere(
+    database: Database, heard: Heard, run_id: int
+) -> None:
+    with ingesting(database, heard, interval=0.0) as ingest:
+        ingest.submit(make_batch(rows_of(0, a=1), ticket=0))
+        assert heard.wrote.wait(30)
+        aside = database.path.rename(database.path.with_name("aside"))
+        ingest.submit(make_batch(rows_of(1, a=1), ticket=1))
+        assert heard.failed.wait(30)
+        heard.failed.clear()
+        database.path.write_bytes(b"mine")
+        ingest.retry_failed_flush()
+        assert heard.failed.wait(30)
+        database.path.unlink()
+        aside.rename(database.path)
+        ingest.retry_failed_flush()
+        assert ingest.close(30)
+    assert [str(error).partition(": ")[2].partition(";")[0] for error in heard.errors] == [
+        "is gone (no such file or directory)", "is another file now than the one that was opened",
+    ]  # fmt: skip
+    assert heard.written == [0, 1]
+
+
+def test_a_file_that_is_cut_while_it_is_open_is_noticed(
+    database: Database, heard: Heard, run_id: int, cursor: duckdb.DuckDBPyConnection
+) -> None:
+    cursor.execute("CREATE TABLE other AS SELECT range AS a FROM range(100000)")
+    cursor.execute("CHECKPOINT")
+    with ingesting(database, heard, interval=0.0) as ingest:
+        os.truncate(database.path, database.path.stat().st_size - 1)
+        ingest.submit(make_batch(rows_of(0, a=1), ticket=0))
+        assert heard.failed.wait(30)
+        assert not ingest.close(30)
+    assert "has lost its end while it was open" in str(heard.errors[0])
 
 
 def test_rows_that_cannot_be_stored_fail_their_item_alone(
@@ -325,7 +380,7 @@ import sys
 from pathlib import Path
 import pyarrow as pa
 sys.path.insert(0, sys.argv[2])
-from conftest import item_row, make_batch, run_record
+from sent_batches import item_row, make_batch, run_record
 from tui_runner.store.database import Database
 from tui_runner.store.ingest import Ingest
 from tui_runner.store.ledger import Ledger

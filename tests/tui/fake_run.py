@@ -135,6 +135,7 @@ def busy() -> Snapshot:
         table="books",
         database="/data/scrape/books.duckdb",
         state=RunState.RUNNING,
+        began_at=1_790_000_000.0,
         at=761.0,
         elapsed=761.4,
         items_total=100_000,

@@ -115,7 +115,7 @@ async def test_the_map_shows_every_chunk_and_takes_commands() -> None:
         await pilot.pause()
         shown = screen_text(app)
         assert "121 waiting" in shown and "73 done" in shown and "00077 running" in shown
-        assert "■" * 12 + "⊘" + "■" * 27 + "▲" in shown
+        assert "■" * 12 + "⊘" + "■" * 27 + "△" in shown and "2 few failed" in shown
         await pilot.press("right", "p", "left", "left", "p")
         view = app.screen.query_one(ChunkMap)
         assert view.cursor_chunk is not None and view.cursor_chunk.number == 76
@@ -132,7 +132,7 @@ async def test_the_map_shows_every_chunk_and_takes_commands() -> None:
 
 async def test_where_chunks_are_more_than_cells_the_most_urgent_state_is_shown() -> None:
     chunks = [chunk(number, ChunkState.DONE) for number in range(20_000)]
-    chunks[7777] = chunk(7777, ChunkState.FAILED, failed=1)
+    chunks[7777] = chunk(7777, ChunkState.FAILED, failed=51)
     control = FakeControl(replace(busy(), chunks=tuple(chunks)))
     async with RunnerApp(control).run_test(size=(80, 24)) as pilot:
         app = await settled(pilot)

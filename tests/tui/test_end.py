@@ -116,13 +116,18 @@ async def test_settings_are_typed_checked_and_asked_for() -> None:
         assert isinstance(app.screen, LiveSettings)
         await pilot.press("enter")
         assert isinstance(app.screen, LiveSettings) and "whole number" in screen_text(app)
-        await pilot.press("home", "ctrl+k", *"128", "tab", *"9", "down", *"2.5", "enter")
+        await pilot.press("home", "ctrl+k", *"128", "tab", *"9", "down", *"2.5", "tab", *"3GB", "enter")
         await pilot.pause()
-        assert "asked: threads: 128 · open chunks: 9 · rate: 2.5" in screen_text(app)
-        control.change(threads=128, open_chunks=9, rate=2.5)
+        assert "asked: threads: 128 · open chunks: 9 · rate: 2.5 · memory: 3.0 GB" in screen_text(app)
+        control.change(threads=128, open_chunks=9, rate=2.5, memory_limit=3_000_000_000)
         await settled(pilot)
         assert "asked" not in screen_text(app)
-    assert control.commands[1:] == [("set_threads", 128), ("set_open_chunks", 9), ("set_rate", 2.5)]
+    assert control.commands[1:] == [
+        ("set_threads", 128),
+        ("set_open_chunks", 9),
+        ("set_rate", 2.5),
+        ("set_max_memory", 3_000_000_000),
+    ]
 
 
 async def test_settings_left_as_they_are_change_nothing() -> None:

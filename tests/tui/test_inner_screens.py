@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 from fake_run import FakeControl, busy
+from query_world import Desk
 from test_app import HOSTILE, commands, screen_text, settled
 from textual.pilot import Pilot
 
 from tui_runner.engine.snapshot import InFlight, LogLine, WorkerView
+from tui_runner.store.access import LocalAccess
 from tui_runner.store.database import Database
 from tui_runner.store.migrations import ensure_ledger
 from tui_runner.tui.app import RunnerApp
@@ -19,6 +21,7 @@ from tui_runner.tui.screens.chunk_detail import ChunkDetail
 from tui_runner.tui.screens.dashboard import Dashboard
 from tui_runner.tui.screens.errors import Errors
 from tui_runner.tui.screens.log import KEPT, Log
+from tui_runner.tui.screens.query import QueryScreen
 from tui_runner.tui.screens.reader import Reader, wrapped
 
 
@@ -132,6 +135,32 @@ async def test_a_group_can_be_run_again(control: FakeControl) -> None:
         await pilot.press("y")
         await pilot.pause()
     assert commands(control) == [("retry_chunks", 40)]
+
+
+async def test_the_errors_of_a_group_are_shown_in_the_query_screen(control: FakeControl) -> None:
+    database = control.database
+    assert database is not None
+    cursor = database.cursor()
+    cursor.execute("UPDATE runner.errors SET type = 'It''s \x1b[31m', shape = 'no [/b] \u202e' WHERE chunk = 40")
+    database.close_cursor(cursor)
+    app = RunnerApp(control, access=lambda: LocalAccess(database))
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(pilot)
+        await pilot.press("e")
+        await read(pilot)
+        await pilot.press("o")
+        screen = app.screen
+        assert isinstance(screen, QueryScreen)
+        at = Desk(pilot, screen)
+        await at.until(lambda: "✔ 3 rows" in at.shown())
+        await at.press("escape")
+        assert isinstance(app.screen, Errors)
+        await at.press("down", "o")
+        await at.until(lambda: "✔ 1 row" in at.shown())
+        shown = at.shown()
+        assert "20001" in shown and "chr(27)" in shown
+        assert not set(shown) & set("\x1b\u202e")
+    app.close()
 
 
 async def test_the_log_follows_scrolls_back_and_searches(control: FakeControl) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tui_runner.engine.chunk import RunState
 from tui_runner.engine.snapshot import EventLine as Event
 from tui_runner.engine.snapshot import Snapshot
+from tui_runner.formatting import clock
 from tui_runner.tui.layout import Graphs, plan
 from tui_runner.tui.paint import Line, cells, column, fitted, merged, spread
 from tui_runner.tui.widgets.event_line import EventLine
@@ -135,8 +136,8 @@ def test_figures_do_not_jump_when_values_change() -> None:
 
 def test_trouble_comes_before_events() -> None:
     assert events() == [
-        " ⚠ 9 × ReadTimeout: timed out   ⚠ 3 × ValueError: no table on page  ",
-        " 00:11:40  threads set to 64",
+        " ⚠ attempts: 9 × ReadTimeout: timed out   3 × ValueError: no table on page  ",
+        f" {clock(1_790_000_700.0)}  threads set to 64",
     ]
 
 
@@ -151,6 +152,8 @@ def test_the_reason_of_the_end_is_told() -> None:
 
 def test_the_last_items_are_named() -> None:
     assert events(items_done=99_986)[0].startswith(" 2 left:  38017 https")
+    assert events(items_done=99_925)[0].startswith(" 63 left:  38017 https")
+    assert "left" not in events(items_done=99_924)[0]
 
 
 LINES = st.lists(st.tuples(st.text("ab ⣿漢\u0301", max_size=8), st.sampled_from(["text", "bad"])), max_size=6).map(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from tui_runner.engine.chunk import Chunk, ChunkState, RunState
@@ -24,6 +25,7 @@ from tui_runner.engine.snapshot import (
     Snapshot,
     WorkerView,
 )
+from tui_runner.redaction import redact
 
 _HISTORY_SECONDS = 300
 _SPAN_SECONDS = 6.0
@@ -94,12 +96,17 @@ class Board:
         identity: what the run is.
         scheduler: read only.
         began: when the run was started in this process, by the runner's clock.
+        redact: takes secrets out of what is told.
     """
 
-    def __init__(self, identity: RunIdentity, scheduler: Scheduler, began: float) -> None:
+    def __init__(
+        self, identity: RunIdentity, scheduler: Scheduler, began: float, redact: Callable[[str], str] = redact
+    ) -> None:
+        self._redact = redact
         self._identity = identity
         self._scheduler = scheduler
         self.began = began
+        self._began_at = time.time()
         self._items = RateWindow()
         self._rows = RateWindow()
         self._items.add(0.0, 0)
@@ -136,7 +143,7 @@ class Board:
 
     def tell(self, now: float, level: str, text: str) -> None:
         """Add a line to the events."""
-        self._events.append(EventLine(now - self.began, level, text))
+        self._events.append(EventLine(now - self.began, level, self._redact(text)))
 
     def progress(self, progress: Progress, now: float) -> None:
         """Take over what a worker is doing."""
@@ -244,8 +251,9 @@ class Board:
             table=identity.table,
             database=identity.database,
             state=scheduler.state,
-            reason=scheduler.reason,
+            reason=self._redact(scheduler.reason),
             started_at=identity.started_at,
+            began_at=self._began_at,
             at=now - self.began,
             elapsed=active,
             items_total=total,

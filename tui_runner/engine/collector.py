@@ -25,13 +25,12 @@ from tui_runner.engine.protocol import (
 from tui_runner.engine.snapshot import InFlight
 from tui_runner.engine.tally import Tally, serialize
 from tui_runner.engine.work import OpenedChunk, Task, WorkQueue, item_text
+from tui_runner.redaction import redact
 from tui_runner.rows import Built, build
 
 INTERVAL = 0.2
 """Seconds between reports: seen at once by a person, and two thirds of a second before the freshness budget."""
 _OLDEST = 20
-_MAX_ROWS_A_BUILD = 50_000
-"""Rows of small results converted in one go: more would keep the interpreter from the pool's threads for too long."""
 
 
 class Collector:
@@ -44,6 +43,7 @@ class Collector:
         pool: for what is being executed.
         log: what the job has printed.
         send: takes reports; may block.
+        redact: takes secrets out of errors and items.
     """
 
     def __init__(
@@ -54,8 +54,10 @@ class Collector:
         pool: Pool,
         log: JobLog,
         send: Callable[[Report], None],
+        redact: Callable[[str], str] = redact,
     ) -> None:
         self._worker = worker
+        self._redact = redact
         self._queue = queue
         self._outcomes = outcomes
         self._pool = pool
@@ -87,8 +89,8 @@ class Collector:
             pass
 
     def collect(self) -> bool:
-        """Report what has been finished since the last call; whether there was anything."""
-        outcomes = self._outcomes.take_all()
+        """Report what has been finished, as much as one flush takes; whether there was anything."""
+        outcomes = self._outcomes.take()
         if outcomes:
             flush, finished = self._flush(outcomes)
             self._send(flush)
@@ -115,7 +117,7 @@ class Collector:
             Progress(
                 self._worker,
                 Counter(task.chunk.number for task, _ in running),
-                tuple(_in_flight(task, now - started) for task, started in running[:_OLDEST]),
+                tuple(self._in_flight(task, now - started) for task, started in running[:_OLDEST]),
                 self._queue.lanes,
                 latencies,
                 self._outcomes.unwritten,
@@ -123,18 +125,21 @@ class Collector:
             )
         )
 
+    def _in_flight(self, task: Task, seconds: float) -> InFlight:
+        text = item_text(task.value, self._redact)
+        return InFlight(task.chunk.number, task.position, text, task.attempt, seconds)
+
     def _flush(self, outcomes: list[Outcome]) -> tuple[Flush, list[OpenedChunk]]:
         """A flush of these outcomes, and the chunks that end with it."""
         tables, rows, nbytes = self._build(outcomes)
-        ended = [outcome for outcome in outcomes if outcome.ending is not Ending.CANCELLED]
-        self._latencies.update(bucket(outcome.seconds) for outcome in ended)
-        self._queue.count_ended(sum(outcome.task.is_first for outcome in ended))
-        tally = Tally()
+        self._latencies.update(map(bucket, [o.seconds for o in outcomes if o.ending is not Ending.CANCELLED]))
+        tally = Tally(self._redact)
         for outcome in outcomes:
             # Only now may the next attempt run: its outcome must not be counted before this one is.
             if outcome.retry_after is not None and self._queue.retry(outcome.task, outcome.retry_after):
                 outcome.ending = Ending.RETRY
             tally.add(outcome)
+        self._queue.count_ended(tally.trials.ok, tally.trials.failed)
         return tally.flush(self._worker, tables, rows, nbytes), tally.finished
 
     def _build(self, outcomes: list[Outcome]) -> tuple[tuple[bytes, ...], int, int]:
@@ -142,27 +147,11 @@ class Collector:
 
         An outcome whose rows cannot be stored becomes a failure.
         """
-        streams: list[bytes] = []
-        count = nbytes = 0
-        start = 0
-        while start < len(outcomes):
-            part: list[Outcome] = []
-            rows = 0
-            while start < len(outcomes) and rows < _MAX_ROWS_A_BUILD:
-                outcome = outcomes[start]
-                start += 1
-                if outcome.rows is not None:
-                    nbytes += outcome.rows.nbytes
-                    if outcome.rows.count:
-                        part.append(outcome)
-                        rows += outcome.rows.count
-            if not part:
-                continue
-            built = build([(o.task.position, o.rows) for o in part if o.rows is not None])
-            _fail_unstorable(part, built)
-            streams.extend(serialize(table) for table in built.tables)
-            count += built.rows
-        return tuple(streams), count, nbytes
+        stored = [outcome for outcome in outcomes if outcome.rows is not None]
+        nbytes = sum(outcome.rows.nbytes for outcome in stored if outcome.rows is not None)
+        built = build([(o.task.position, o.rows) for o in stored if o.rows is not None])
+        _fail_unstorable(stored, built)
+        return tuple(map(serialize, built.tables)), built.rows, nbytes
 
 
 def _fail_unstorable(outcomes: list[Outcome], built: Built) -> None:
@@ -171,7 +160,3 @@ def _fail_unstorable(outcomes: list[Outcome], built: Built) -> None:
         outcome.ending = Ending.FAILED
         outcome.failure = Failure("RowError", message)
         outcome.rows = None
-
-
-def _in_flight(task: Task, seconds: float) -> InFlight:
-    return InFlight(task.chunk.number, task.position, item_text(task.value), task.attempt, seconds)

@@ -32,6 +32,7 @@ class Journal:
         on_written: called with (worker, bytes) of every flush that is committed, from the writing thread.
         on_rejected: called with items whose rows the database refuses.
         on_error: called when nothing can be written.
+        redact: takes secrets out of messages of the database.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Journal:
         on_written: Callable[[list[object]], None],
         on_rejected: Callable[[ItemsRejected], None],
         on_error: Callable[[BaseException], None],
+        redact: Callable[[str], str],
     ) -> None:
         self._ingest = Ingest(
             database,
@@ -53,6 +55,7 @@ class Journal:
             on_error=on_error,
             on_rejected=lambda batch, error: on_rejected(_rejected(batch, error)),
             replaced_keys=replaced_keys,
+            redact=redact,
         )
         self._opened_at: dict[int, datetime] = {}
         self._next_sample = 0.0

@@ -65,7 +65,7 @@ def _find_or_begin(plan: RunPlan, database: Database, ledger: Ledger) -> OpenedR
         record = ledger.run(ledger.begin_run(_new_record(plan)))
         return OpenedRun(database, record, False, frozenset(), set(), False)
     recorded, replaced = ledger.recorded(record.run_id)
-    paused = plan.stay_paused and record.state == RunState.PAUSED
+    paused = plan.attended and record.state == RunState.PAUSED
     state = RunState.PAUSED if paused else RunState.RUNNING
     ledger.reopen_run(record.run_id, asdict(plan.settings), state.value)
     return OpenedRun(database, record, True, recorded, replaced, paused)

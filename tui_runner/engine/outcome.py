@@ -15,10 +15,11 @@ from enum import StrEnum
 from types import TracebackType
 
 from tui_runner.engine.work import Task
+from tui_runner.redaction import LONGEST_SECRET
 from tui_runner.rows import Rows
 
-_MESSAGE_LENGTH = 10_000
-"""Characters of a message that are kept: more is a page of HTML that somebody put into an exception."""
+MESSAGE_LENGTH = 10_000
+"""Characters of a message that are stored: more is a page of HTML that somebody put into an exception."""
 _TRACEBACK_LENGTH = 20_000
 _FRAMES = 50
 """Frames of a traceback that are kept."""
@@ -26,6 +27,10 @@ _MANY_OUTCOMES = 10_000
 """Outcomes from which the collector is called at once: at 5 collections a second, 50,000 items a second."""
 _MAX_OUTCOMES = 40_000
 """Outcomes that may wait for the collector before new items do."""
+MAX_ROWS = 50_000
+"""Rows the collector takes in one go, but for a single larger result. Converting more would keep the interpreter from
+the pool's threads for too long; and a flush beyond DuckDB's row group of 122,880 rows leaves groups half full, which a
+later checkpoint unpacks in memory to merge them (measured: 330 MB; 50 MB with smaller flushes)."""
 _LARGE = 4_096
 """Bytes from which rows are counted at once; smaller ones are counted by the collector, without a lock."""
 
@@ -85,14 +90,14 @@ class Outcome:
 
 
 def describe(error: BaseException, skip: int = 1) -> Failure:
-    """An exception as text, whatever its own methods do.
+    """An exception as text, whatever its own methods do; not yet redacted.
 
     Args:
         error: the exception.
         skip: frames of the engine at the start of its traceback, which tell the user nothing.
     """
     try:
-        message = str(error)[:_MESSAGE_LENGTH]
+        message = str(error)[: MESSAGE_LENGTH + LONGEST_SECRET]
     except BaseException as fault:  # the user's __str__ may raise anything
         message = f"(its __str__ raised {type(fault).__name__})"
     trace: TracebackType | None = error.__traceback__
@@ -105,7 +110,8 @@ def describe(error: BaseException, skip: int = 1) -> Failure:
         text = f"(no traceback: formatting it raised {type(fault).__name__})"
     if len(text) > _TRACEBACK_LENGTH:
         half = _TRACEBACK_LENGTH // 2
-        text = f"{text[:half]}\n  …\n{text[-half:]}"
+        # Whole lines, for a secret that is cut is not found. An endless line is a message, kept anyway.
+        text = f"{text[:half].rpartition(chr(10))[0]}\n  …\n{text[-half:].partition(chr(10))[2]}"
     return Failure(type(error).__name__, storable(message), storable(text))
 
 
@@ -152,17 +158,28 @@ class Outcomes:
         if len(self._waiting) >= _MAX_OUTCOMES:
             self._set_throttled(True)
 
-    def take_all(self) -> list[Outcome]:
-        """Everything that waits, in order; called by the collector."""
-        with self._lock:
-            self._uncollected = 0
+    def take(self) -> list[Outcome]:
+        """What waits, in order, up to `MAX_ROWS` rows; called by the collector, which is to hurry when more is left."""
         # Nobody else takes any away, so those that are there now can be had without a lock.
-        outcomes = [self._waiting.popleft() for _ in range(min(len(self._waiting), _MAX_OUTCOMES))]
-        small = sum(o.rows.nbytes for o in outcomes if o.rows is not None and o.rows.nbytes < _LARGE)
+        taken: list[Outcome] = []
+        rows = small = large = 0
+        for _ in range(min(len(self._waiting), _MAX_OUTCOMES)):
+            result = self._waiting[0].rows
+            if result is not None:
+                if rows + result.count > MAX_ROWS and taken:
+                    self.hurry.set()
+                    break
+                rows += result.count
+                if result.nbytes < _LARGE:
+                    small += result.nbytes
+                else:
+                    large += result.nbytes
+            taken.append(self._waiting.popleft())
         with self._lock:
+            self._uncollected -= large
             self.unwritten += small
         self._judge()
-        return outcomes
+        return taken
 
     def written(self, nbytes: int) -> None:
         """This many bytes need no longer be kept."""

@@ -11,12 +11,14 @@ import logging
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import TextIO
 
 from tui_runner.current import CONTEXT
 from tui_runner.engine.outcome import describe, storable
 from tui_runner.engine.snapshot import LogLine
 from tui_runner.engine.work import Task
+from tui_runner.redaction import LONGEST_SECRET, redact
 
 MAX_LINES = 2_000
 """Lines that wait to be sent, five times a second: a job that prints more than 10,000 lines a second loses some."""
@@ -25,10 +27,16 @@ MAX_LINE_LENGTH = 10_000
 
 
 class JobLog:
-    """Log lines of one worker that wait to be sent; bounded, with a count of what had to be dropped."""
+    """Log lines of one worker that wait to be sent; bounded, with a count of what had to be dropped.
 
-    def __init__(self, worker: int) -> None:
+    Args:
+        worker: its number.
+        redact: takes secrets out of lines.
+    """
+
+    def __init__(self, worker: int, redact: Callable[[str], str] = redact) -> None:
         self._worker = worker
+        self._redact = redact
         self._lines: deque[LogLine] = deque()
         self._dropped = 0
         self._lock = threading.Lock()
@@ -43,7 +51,7 @@ class JobLog:
                 if len(self._lines) >= MAX_LINES:
                     self._dropped += 1
                     continue
-                kept = storable(line[:MAX_LINE_LENGTH])
+                kept = storable(self._redact(line[: MAX_LINE_LENGTH + LONGEST_SECRET])[:MAX_LINE_LENGTH])
                 self._lines.append(LogLine(now, level, kept, chunk, item, self._worker))
 
     def take_all(self) -> tuple[tuple[LogLine, ...], int]:

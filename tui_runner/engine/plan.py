@@ -29,7 +29,7 @@ class RunPlan:
         new: start a new run even when an unfinished one could go on.
         resume: go on with an unfinished run; it is an error if there is none.
         run_id: go on with this very run.
-        stay_paused: whether a run that was paused when it ended comes back paused.
+        attended: whether a person watches the run and can resume it; one that was paused then comes back paused.
     """
 
     job: Job
@@ -44,4 +44,4 @@ class RunPlan:
     new: bool = False
     resume: bool = False
     run_id: int | None = None
-    stay_paused: bool = False
+    attended: bool = False

@@ -25,6 +25,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tui_runner.engine.chunk import Counts
+from tui_runner.engine.outage import Trials
 from tui_runner.engine.snapshot import InFlight, LogLine
 
 
@@ -54,7 +55,7 @@ class WorkerConfig:
         by_name: whether an item is a row passed by parameter name, else it is the one positional argument.
         threads: items executed at once in this worker.
         retries: attempts after the first.
-        retry_share: retries for each item that ended lately, see `budget`; None for no bound.
+        retry_share: retries for each item that failed lately, see `budget`; None for no bound.
         timeout: seconds an attempt may take, None for no bound.
         rate: items started per second in this worker, None for no bound.
         per_host: requests at once to one host through `tui_runner.http`, None for no bound.
@@ -115,6 +116,11 @@ class Resume:
 
 
 @dataclass(frozen=True, slots=True)
+class TryOne:
+    """Start one item although everything is paused, to see whether an outage is over."""
+
+
+@dataclass(frozen=True, slots=True)
 class Cancel:
     """Record the items of a chunk that have not started as cancelled."""
 
@@ -149,7 +155,7 @@ class Drain:
     grace: float
 
 
-Order = OpenChunk | Pause | Resume | Cancel | SetThreads | SetRate | Written | Drain
+Order = OpenChunk | Pause | Resume | TryOne | Cancel | SetThreads | SetRate | Written | Drain
 
 
 # --- from a worker to the runner ---------------------------------------------------------------------------
@@ -217,6 +223,7 @@ class Flush:
         counts: counters of the chunks that this flush touches, since they were opened in this worker; they count
             exactly what has been flushed, this flush included.
         error_groups: how often each (type, folded message) occurred in this flush.
+        trials: how the items fared, see `outage`.
         rows: result rows in `tables`.
         nbytes: what these rows count as buffered; given back with `Written`.
     """
@@ -232,6 +239,7 @@ class Flush:
     error_groups: Mapping[tuple[str, str], int]
     rows: int
     nbytes: int
+    trials: Trials
 
 
 @dataclass(frozen=True, slots=True)

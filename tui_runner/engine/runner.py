@@ -48,6 +48,7 @@ from tui_runner.engine.limits import FailureLimit
 from tui_runner.engine.log_file import LogFile, log_path
 from tui_runner.engine.monitor import MemoryMeasured, Monitor
 from tui_runner.engine.opening import open_run
+from tui_runner.engine.outage import OnOutage, OutageWatch
 from tui_runner.engine.outcome import describe
 from tui_runner.engine.plan import RunPlan
 from tui_runner.engine.protocol import (
@@ -68,6 +69,7 @@ from tui_runner.errors import DatabaseError
 from tui_runner.formatting import size
 from tui_runner.inputs import cut, total_items
 from tui_runner.machine_memory import memory_bound
+from tui_runner.redaction import Redaction
 from tui_runner.store.database import Database
 from tui_runner.store.query_server import serve
 
@@ -140,6 +142,7 @@ class Runner(Commands):
             open_chunks=settings.open_chunks,
             grace=settings.grace,
             max_failures=None if settings.max_failures is None else FailureLimit.parse(settings.max_failures),
+            outages=OutageWatch(OnOutage(settings.on_outage), attended=plan.attended),
             paused=opened.paused,
         )
         identity = RunIdentity(
@@ -155,7 +158,7 @@ class Runner(Commands):
         self._log_file = LogFile(
             log_path(plan.database), self.run_id, lambda reason: self.inbox.put(_LogFailed(reason))
         )
-        deliver = self.inbox.put
+        deliver, redact = self.inbox.put, Redaction.of(plan.params)
         self._backend: Backend = (
             InlineBackend(plan.job, deliver) if settings.backend == "inline" else ProcessBackend(deliver)
         )
@@ -169,9 +172,10 @@ class Runner(Commands):
             on_written=lambda tickets: deliver(_Committed(tickets)),
             on_rejected=deliver,
             on_error=lambda error: deliver(_WriteFailed(error)),
+            redact=redact,
         )
         self._monitor = Monitor(self._backend.pids, opened.database.size_bytes, deliver)
-        self._board = Board(identity, self._scheduler, time.monotonic())
+        self._board = Board(identity, self._scheduler, time.monotonic(), redact)
         self._board.rate = settings.rate
         self._board.memory_limit = memory_bound(settings.max_memory)
 

@@ -17,6 +17,9 @@ Reports of a worker that is not known (any more) are ignored, so an item cannot 
 *Ending*: when the input has ended and every chunk too, or when the run is stopped, workers are told to drain; the run
 ends when the last of them is gone. If a chunk is to run again in the first case, new workers are started for it.
 
+*Outages*: when nearly everything fails (`outage` says when), the run pauses itself; one item is tried now and then
+(`TryOne`), and when one ends well the run goes on.
+
 What happens to chunks is in `chunks` (their way through the workers) and `chunk_commands` (what a person may have
 done with them); here are the run's life and its workers.
 """
@@ -31,6 +34,7 @@ from tui_runner.engine.chunk_commands import ChunkCommands
 from tui_runner.engine.chunks import Chunks
 from tui_runner.engine.crew import Crew, WorkerState
 from tui_runner.engine.limits import FailureLimit
+from tui_runner.engine.outage import OnOutage, OutageWatch
 from tui_runner.engine.suspects import DEATHS
 from tui_runner.engine.turn import Turn
 
@@ -52,6 +56,7 @@ class Scheduler:
         open_chunks: chunks with items to start that are with workers at once.
         grace: seconds that items in flight have to finish when the run is stopped.
         max_failures: stop in order beyond this, None for no bound.
+        outages: notices that nearly everything fails.
         paused: whether the run begins paused.
     """
 
@@ -63,6 +68,7 @@ class Scheduler:
         open_chunks: int,
         grace: float,
         max_failures: FailureLimit | None = None,
+        outages: OutageWatch | None = None,
         paused: bool = False,
     ) -> None:
         self.crew = Crew(workers, threads)
@@ -75,6 +81,8 @@ class Scheduler:
         self._commands = ChunkCommands(self._chunks, self.crew, self._turn)
         self._grace = grace
         self._max_failures = max_failures
+        self._outages = outages or OutageWatch(OnOutage.CONTINUE)
+        self._tried = 0
         self._requested = 0
         self._losses = 0
         self._end_state = RunState.FINISHED
@@ -135,6 +143,7 @@ class Scheduler:
                 self._kill(state, reason)
             case events.Tick():
                 self._kill_undrained()
+                self._try_one()
             case protocol.Ready() | protocol.WorkerFailed() | protocol.Drained() | protocol.WorkerLost():
                 self._worker_changed(event)
             case protocol.ChunkExhausted() | protocol.Flush() | protocol.ChunkFinished():
@@ -149,21 +158,29 @@ class Scheduler:
     # --- the run -------------------------------------------------------------------------------------------
 
     def _pause_run(self) -> None:
-        if self.state is not RunState.RUNNING:
-            return
-        self.state = RunState.PAUSED
+        if self.state is RunState.PAUSED and self._outages.is_on:
+            self._outages.end(by_hand=False)
+            self.reason = ""
+            self._turn.tell("INFO", "paused: nothing is tried until it is resumed")
+        elif self.state is RunState.RUNNING:
+            self._pause()
+            self._turn.tell("INFO", "paused: items in flight finish, no new ones start")
+
+    def _pause(self, reason: str = "") -> None:
+        self.state, self.reason = RunState.PAUSED, reason
         self._turn.clock.pause(self._turn.now)
         self._order_all(protocol.Pause())
-        self._turn.tell("INFO", "paused: items in flight finish, no new ones start")
 
     def _resume_run(self) -> None:
-        if self.state is not RunState.PAUSED:
-            return
-        self.state = RunState.RUNNING
-        self.reason = ""
+        if self.state is RunState.PAUSED:
+            self._outages.end(by_hand=True)
+            self._resume()
+            self._turn.tell("INFO", "resumed")
+
+    def _resume(self) -> None:
+        self.state, self.reason = RunState.RUNNING, ""
         self._turn.clock.resume(self._turn.now)
         self._order_all(protocol.Resume())
-        self._turn.tell("INFO", "resumed")
 
     def _change_threads(self, threads: int) -> None:
         self.crew.threads = threads
@@ -190,6 +207,39 @@ class Scheduler:
             self._end_state, self.reason = state, reason
         for worker in self.crew:
             self._kill_worker(worker)
+
+    def _watch_outages(self, flush: protocol.Flush) -> None:
+        watch = self._outages
+        if self.state is RunState.PAUSED and watch.is_over(flush.trials):
+            watch.end(by_hand=False)
+            self._resume()
+            self._turn.tell("INFO", "an item ended well: the run goes on")
+        if self.state is not RunState.RUNNING:
+            return
+        outage = watch.count(flush.trials, flush.error_groups, self._turn.now)
+        if outage is None:
+            return
+        if self.input_ended and not any(chunk.pending for chunk in self.chunks):
+            watch.end(by_hand=False)  # these were the last items: there is nothing to hold back
+            return
+        if watch.stops(outage):
+            self._stop(RunState.FAILED, f"{outage.text}; mend that, or let it go on with --on-outage continue")
+            return
+        then = f"one is tried in {watch.seconds_to_trial:g} s" if outage.may_pass else "resume it to go on all the same"
+        self._pause(f"{outage.text}: {then}")
+        self._turn.tell("WARNING", f"paused: {self.reason}")
+
+    def _try_one(self) -> None:
+        """Let an item through, when it is time to see whether an outage is over; each time to another worker."""
+        if self.state is not RunState.PAUSED or (interval := self._outages.trial_due(self._turn.now)) is None:
+            return
+        self._chunks.send_waiting(self.crew.open_limit(self.open_chunks))
+        self._chunks.send_suspects()
+        workers = [worker for worker in self.crew if worker.ready and worker.chunks]
+        if workers:
+            self._turn.do(events.SendOrder(workers[self._tried % len(workers)].number, protocol.TryOne()))
+            self._tried += 1
+        self._turn.tell("INFO", f"one item is tried; the next one in {interval:g} s")
 
     def _kill_undrained(self) -> None:
         for worker in self.crew:
@@ -318,6 +368,7 @@ class Scheduler:
         limit = self._max_failures
         if limit is not None and limit.exceeded(self.counts.failed, self.counts.finished - self.skipped):
             self._stop(RunState.FAILED, f"{self.counts.failed} items failed, more than --max-failures allows")
+        self._watch_outages(flush)
 
     def _order_all(self, order: protocol.Order) -> None:
         for worker in self.crew:

@@ -161,6 +161,7 @@ class Snapshot:
         state: what the run is doing.
         reason: why it is in that state, in a few words; empty when there is nothing to say.
         started_at: wall clock of the run's very first start, seconds since the epoch.
+        began_at: wall clock of its start in this process, seconds since the epoch; with an `at` it tells a time of day.
         at: seconds since it was started in this process.
         elapsed: `at` without the time it was paused.
         items_total: length of the input; None while unknown.
@@ -207,6 +208,7 @@ class Snapshot:
     state: RunState
     reason: str = ""
     started_at: float = 0.0
+    began_at: float = 0.0
     at: float = 0.0
     elapsed: float = 0.0
     items_total: int | None = None

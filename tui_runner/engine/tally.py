@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Callable
 
 import pyarrow as pa
 
-from tui_runner.engine.outcome import Ending, Failure, Outcome, storable
+from tui_runner.engine.outage import Trials
+from tui_runner.engine.outcome import MESSAGE_LENGTH, Ending, Failure, Outcome, storable
 from tui_runner.engine.protocol import Flush
 from tui_runner.engine.work import OpenedChunk, item_text
 from tui_runner.error_shape import shape
+from tui_runner.redaction import redact
 from tui_runner.store.records import ERRORS, ITEMS
 
 
 class Tally:
-    """The outcomes of one flush. `add` each once, then make the flush."""
+    """The outcomes of one flush. `add` each once, then make the flush.
 
-    def __init__(self) -> None:
+    Args:
+        redact: takes secrets out of errors and of items: what leaves a worker goes through here, but for log lines.
+    """
+
+    def __init__(self, redact: Callable[[str], str] = redact) -> None:
+        self._redact = redact
         self.finished: list[OpenedChunk] = []
         """Chunks whose last item was added."""
         self._touched: dict[int, OpenedChunk] = {}
@@ -26,6 +34,7 @@ class Tally:
         self._ended: defaultdict[int, list[int]] = defaultdict(list)
         self._failed: defaultdict[int, dict[int, int]] = defaultdict(dict)
         self._retried: defaultdict[int, dict[int, int]] = defaultdict(dict)
+        self._ok = self._passing = self._lasting = 0
 
     def add(self, outcome: Outcome) -> None:
         """Count an outcome; its ending must be settled."""
@@ -33,20 +42,41 @@ class Tally:
         self._touched[chunk.number] = chunk
         chunk.busy_seconds += outcome.seconds
         if outcome.failure is not None:
-            folded = shape(outcome.failure.message)
-            self._errors.append(_error_row(outcome, outcome.failure, folded))
-            self._groups[outcome.failure.type, folded] += 1
+            self._add_error(outcome, outcome.failure)
+            if outcome.task.is_first:
+                self._passing += outcome.failure.transient
+                self._lasting += not outcome.failure.transient
         if outcome.ending is Ending.RETRY:
             chunk.retries += 1
             self._retried[chunk.number][outcome.task.position] = outcome.task.attempt
         else:
             self._end_item(chunk, outcome)
 
+    def _add_error(self, outcome: Outcome, failure: Failure) -> None:
+        message = self._redact(failure.message)[:MESSAGE_LENGTH]
+        folded = shape(message)
+        self._groups[failure.type, folded] += 1
+        self._errors.append(
+            (
+                outcome.task.position,
+                outcome.task.chunk.number,
+                outcome.task.attempt,
+                failure.type,
+                message,
+                self._redact(failure.traceback),
+                int(outcome.finished_at * 1e6),
+                outcome.ending is not Ending.RETRY,
+                folded,
+                storable(item_text(outcome.task.value, self._redact)),
+            )
+        )
+
     def _end_item(self, chunk: OpenedChunk, outcome: Outcome) -> None:
         task, ending = outcome.task, outcome.ending
         rows, attempts = 0, task.attempt
         if ending is Ending.OK:
             rows = 0 if outcome.rows is None else outcome.rows.count
+            self._ok += 1
             chunk.done += 1
             chunk.rows += rows
         elif ending is Ending.CANCELLED:
@@ -65,6 +95,11 @@ class Tally:
         if not chunk.unended:
             self.finished.append(chunk)
 
+    @property
+    def trials(self) -> Trials:
+        """How the items fared."""
+        return Trials(self._ok, self._passing, self._lasting)
+
     def flush(self, worker: int, tables: tuple[bytes, ...], rows: int, nbytes: int) -> Flush:
         """The flush of `worker` with these streams of result rows."""
         return Flush(
@@ -79,6 +114,7 @@ class Tally:
             error_groups=dict(self._groups),
             rows=rows,
             nbytes=nbytes,
+            trials=self.trials,
         )
 
 
@@ -93,21 +129,6 @@ def serialize(table: pa.Table) -> bytes:
 def deserialize(stream: bytes) -> pa.Table:
     """The table of an Arrow IPC stream; its columns share the memory of `stream`."""
     return pa.ipc.open_stream(stream).read_all()
-
-
-def _error_row(outcome: Outcome, failure: Failure, folded: str) -> tuple[object, ...]:
-    return (
-        outcome.task.position,
-        outcome.task.chunk.number,
-        outcome.task.attempt,
-        failure.type,
-        failure.message,
-        failure.traceback,
-        int(outcome.finished_at * 1e6),
-        outcome.ending is not Ending.RETRY,
-        folded,
-        storable(item_text(outcome.task.value)),
-    )
 
 
 def _stream(schema: pa.Schema, rows: list[tuple[object, ...]]) -> bytes:

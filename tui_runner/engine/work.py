@@ -20,6 +20,7 @@ from tui_runner.engine.budget import RetryBudget
 from tui_runner.engine.chunk import Counts
 from tui_runner.engine.limits import RateLimit
 from tui_runner.engine.protocol import OpenChunk, unpack
+from tui_runner.redaction import LONGEST_SECRET, redact
 
 _ITEM_TEXT = 200
 """Characters of an item that are shown: an address and its parameters, not a page."""
@@ -106,10 +107,10 @@ class Task:
         )
 
 
-def item_text(value: object) -> str:
-    """An item as a short text for a person, whatever its own methods do; not yet safe to show."""
+def item_text(value: object, redact: Callable[[str], str] = redact) -> str:
+    """An item as a short text for a person, whatever its own methods do; without secrets, not yet safe to show."""
     try:
-        return str(value)[:_ITEM_TEXT]
+        return redact(str(value)[: _ITEM_TEXT + LONGEST_SECRET])[:_ITEM_TEXT]
     except BaseException as fault:  # the item's __str__ is the user's
         return f"(its __str__ raised {type(fault).__name__})"
 
@@ -161,6 +162,8 @@ class WorkQueue:
         self.chunks: dict[int, OpenedChunk] = {}
         self._limit = RateLimit(rate) if rate else None
         self._paused = False
+        self._passes = 0
+        """Items that may be started although everything is paused: one, or none."""
         self._throttled = False
         self._ended = False
         self._lanes = 0
@@ -209,16 +212,19 @@ class WorkQueue:
             self._lanes -= 1
             self._look()
             return _End()
-        if self._paused or self._throttled or not self._ready:
+        if (self._paused and not self._passes) or self._throttled or not self._ready:
             return None
         if self._limit is not None:
             delay = self._limit.take(self._clock())
             if delay > 0:
                 return delay
         try:
-            return self._ready.popleft()
+            task = self._ready.popleft()
         except IndexError:  # a thread on the fast way was quicker
             return None
+        if self._paused:
+            self._passes -= 1
+        return task
 
     # --- steering: called by the worker's main thread and the collector ------------------------------------
 
@@ -249,11 +255,11 @@ class WorkQueue:
             heapq.heappush(self._delayed, _Delayed(self._clock() + delay, next(self._order), task.again()))
             return True
 
-    def count_ended(self, items: int) -> None:
-        """The first attempts of so many items have ended: the more, the more retries may be made."""
-        if self._budget is not None and items:
+    def count_ended(self, ok: int, failed: int) -> None:
+        """So many items ended well, the first attempts of so many failed: the more, the more retries may be made."""
+        if self._budget is not None:
             with self._changed:
-                self._budget.count(items, self._clock())
+                self._budget.count(ok, failed, self._clock())
 
     def release_due(self) -> None:
         """Let the retries run whose time has come and for which there is room; they go before everything else."""
@@ -288,9 +294,16 @@ class WorkQueue:
         with self._changed:
             if number is None:
                 self._paused = False
+                self._passes = 0
             elif (chunk := self.chunks.get(number)) is not None and chunk.paused:
                 chunk.paused = False
                 self._ready.extendleft(reversed(self._held.pop(number, [])))
+            self._look()
+
+    def let_one_through(self) -> None:
+        """Start one item, now or as soon as there is one, although everything is paused."""
+        with self._changed:
+            self._passes = int(self._paused)
             self._look()
 
     def cancel(self, number: int) -> list[Task]:

@@ -44,6 +44,7 @@ from tui_runner.engine.protocol import (
     Resume,
     SetRate,
     SetThreads,
+    TryOne,
     WorkerConfig,
     WorkerFailed,
     Written,
@@ -53,6 +54,7 @@ from tui_runner.engine.work import WorkQueue
 from tui_runner.errors import UserError
 from tui_runner.job import Job
 from tui_runner.loading import load_reference
+from tui_runner.redaction import Redaction
 
 _TEARDOWN_SECONDS = 10.0
 """How long a job's teardown may take before the worker ends without it."""
@@ -93,7 +95,9 @@ class Worker:
         )
         pool_type = AsyncPool if job.is_async else ThreadPool
         self._pool: Pool = pool_type(self._queue, execution, self._outcomes, recorder)
-        self._collector = Collector(config.worker, self._queue, self._outcomes, self._pool, self.log, send)
+        self._collector = Collector(
+            config.worker, self._queue, self._outcomes, self._pool, self.log, send, Redaction.of(config.params)
+        )
 
     def start(self) -> None:
         """Run the job's setup, start the pool, report `Ready`."""
@@ -113,6 +117,8 @@ class Worker:
                 self._queue.pause(chunk)
             case Resume(chunk):
                 self._queue.resume(chunk)
+            case TryOne():
+                self._queue.let_one_through()
             case Cancel(chunk):
                 self._cancel(chunk)
             case SetThreads(threads):
@@ -178,7 +184,8 @@ def run_process(connection: Connection, config: WorkerConfig, output: int, memor
     recorder = FlightRecorder(memory)
     os.close(memory)
     return_freed_memory()
-    log = _redirect_output(config.worker)
+    redact = Redaction.of(config.params)
+    log = _redirect_output(config.worker, redact)
     lock = threading.Lock()
 
     def send(report: Report) -> None:
@@ -232,9 +239,9 @@ def _detach(output: int) -> None:
     os.close(output)
 
 
-def _redirect_output(worker: int) -> JobLog:
+def _redirect_output(worker: int, redact: Redaction) -> JobLog:
     """Make everything that Python code prints or logs go to the log, which is returned."""
-    log = JobLog(worker)
+    log = JobLog(worker, redact)
     sys.stdout = JobStream(log, "INFO", None)
     sys.stderr = JobStream(log, "WARNING", None)
     logging.basicConfig(handlers=[JobLogHandler(log)], level=logging.INFO, force=True)

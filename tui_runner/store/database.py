@@ -17,15 +17,14 @@ from pathlib import Path
 import duckdb
 import psutil
 
-from tui_runner.errors import DatabaseError
+from tui_runner.errors import DatabaseError, DiskFull
+from tui_runner.store.file_check import check_file, size_of_blocks
 from tui_runner.store.lock import LockFile
 from tui_runner.store.sql import literal, quote
 
 STORAGE_VERSION = "v1.2.0"
 """New files can be opened by every DuckDB from this one on; DuckDB 2's own default shuts all 1.x out."""
 
-_MAGIC = slice(8, 12)
-"""Where a DuckDB file says `DUCK`, after the checksum of its first block."""
 _OPEN_SETTINGS = ("TimeZone", "enable_progress_bar", "enable_progress_bar_print", "memory_limit")
 """Settings that may still change: the zone times are shown in, progress of a query, and for `trim_cache` the limit."""
 _MEMORY_SHARE = 0.25
@@ -36,6 +35,8 @@ _CACHE_BYTES = 32 << 20
 a run that writes a file of 760 MB holds 760 MB of it, unless it is told to let go. Doing so takes 10 ms."""
 _CLOSE_SECONDS = 10.0
 """How long `close` interrupts running queries. Ending one took up to 0.2 s; a reader that nobody drains never ends."""
+_NO_SPACE = "No space left on device"
+"""What DuckDB says of a disk that is full; it has no type for that."""
 _AMBIGUOUS_NAME = "runner"
 """DuckDB names a database after its file. In `runner.duckdb` the ledger's `runner.items` would mean two things."""
 
@@ -60,6 +61,8 @@ class Database:
         self._cursors: list[duckdb.DuckDBPyConnection] = []
         self._closed = False
         self.run_id: int | None = None
+        self._identity: tuple[int, int] | None = None
+        """Device and inode of the file, when it was first seen."""
 
     @classmethod
     def open(cls, path: Path, *, create: bool = True, memory_limit: int | None = None) -> Database:
@@ -82,7 +85,7 @@ class Database:
             raise DatabaseError(f"cannot be opened ({error})", str(path)) from error
         lock = LockFile.acquire(real)
         try:
-            _check_file(path, real)
+            check_file(path, real)
             _remove_spill(real)
             limit = memory_limit if memory_limit is not None else _default_memory_limit()
             shown_limit = f"{max(limit >> 20, 1)}MiB"
@@ -147,6 +150,31 @@ class Database:
         """Bytes that are free on the disk of the database."""
         return shutil.disk_usage(self.path.resolve().parent).free
 
+    def check_in_place(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        """Make sure that what is written goes where it is looked for: an open file that was removed still takes it all.
+
+        Args:
+            cursor: of the calling thread, without a transaction.
+
+        Raises:
+            DatabaseError: the file was removed, replaced or cut.
+        """
+        do = "resume the run once the file is back in its place, or start a new one"
+        try:
+            found = self.path.stat()
+        except OSError as error:
+            raise DatabaseError(f"is gone ({(error.strerror or str(error)).lower()})", str(self.path), do) from error
+        if self._identity is None:
+            self._identity = (found.st_dev, found.st_ino)
+        if (found.st_dev, found.st_ino) != self._identity:
+            raise DatabaseError("is another file now than the one that was opened", str(self.path), do)
+        # Of the sizes that DuckDB tells, only these two are numbers.
+        sizes = cursor.execute(
+            "SELECT total_blocks, block_size FROM pragma_database_size() WHERE database_name = current_database()"
+        ).fetchone()
+        if sizes is not None and found.st_size < size_of_blocks(*sizes):
+            raise DatabaseError("has lost its end while it was open", str(self.path), do)
+
     def close(self) -> None:
         """Interrupt what runs, close every cursor, write the log into the file, close it and unlock.
 
@@ -179,18 +207,19 @@ class Database:
 
 def describe(error: duckdb.Error, path: Path) -> DatabaseError:
     """What DuckDB raised, as one line for the person at the keyboard."""
+    full = _NO_SPACE in str(error)
     if isinstance(error, duckdb.FatalException):
-        return DatabaseError(
-            f"DuckDB gave up on the file ({first_line(error)})",
-            str(path),
-            "end tui-runner and resume the run; what was recorded is safe",
-        )
+        do = "make room on the disk, then resume the run" if full else "resume the run"
+        return DatabaseError(f"DuckDB gave up on the file ({first_line(error)})", str(path), do)
+    if full:
+        return DiskFull("the disk is full", str(path), "make room on it")
     return DatabaseError(first_line(error), str(path))
 
 
 def first_line(error: BaseException) -> str:
     """The message of an error without DuckDB's picture of the statement below it."""
-    return str(error).split("\n\nLINE ", 1)[0].strip() or type(error).__name__
+    message = str(error).split("\n\nLINE ", 1)[0].strip()
+    return message.split("\nStack Trace", 1)[0].strip() or type(error).__name__
 
 
 def _check_place(path: Path, real: Path, create: bool) -> None:
@@ -205,26 +234,6 @@ def _check_place(path: Path, real: Path, create: bool) -> None:
         return
     if not stat.S_ISREG(real.stat().st_mode):
         raise DatabaseError("is not a regular file", str(path), "choose another path")
-
-
-def _check_file(path: Path, real: Path) -> None:
-    """Refuse a file that is no DuckDB file. Only while our lock is held: see the head of `lock.py`."""
-    try:
-        with real.open("rb+") as file:
-            head = file.read(_MAGIC.stop)
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise DatabaseError(
-            f"may not be read and written ({(error.strerror or str(error)).lower()})",
-            str(path),
-            "change its permissions or choose another path",
-        ) from error
-    if not head:
-        # DuckDB refuses an empty file, such as `mktemp` makes.
-        real.unlink()
-    elif head[_MAGIC] != b"DUCK":
-        raise DatabaseError("is not a DuckDB database", str(path), "choose another path; the file was left as it is")
 
 
 def _connect(path: Path, real: Path, memory_limit: str) -> tuple[duckdb.DuckDBPyConnection, str | None]:

@@ -7,7 +7,7 @@ together or not at all, and nothing else writes either.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from tui_runner.error_shape import shape
 from tui_runner.errors import DatabaseError
+from tui_runner.redaction import redact
 from tui_runner.store.records import ERRORS, ITEM_COLUMN, ITEMS, Batch, ChunkRecord, SampleRecord
 from tui_runner.store.schema import ResultsTable
 from tui_runner.store.views import ArrowViews
@@ -186,14 +187,14 @@ def halves(batch: Batch, ticket: object) -> tuple[Batch, Batch]:
     return _part(batch, second, inside=False, ticket=ticket), _part(batch, second, inside=True, ticket=batch.ticket)
 
 
-def rejected(batch: Batch, error: BaseException) -> Batch:
-    """`batch` without its rows: every item that was `ok` is `failed` with this error."""
+def rejected(batch: Batch, error: BaseException, redact: Callable[[str], str] = redact) -> Batch:
+    """`batch` without its rows: every item that was `ok` is `failed` with this error, which may name a value."""
     rows = batch.items.to_pylist()
     now = datetime.now(UTC)
     lost = [row for row in rows if row["state"] == "ok"]
     for row in lost:
         row.update(state="failed", rows=0)
-    message = f"the rows could not be stored: {error}"
+    message = redact(f"the rows could not be stored: {error}")
     errors = [
         {
             "item": row["item"],

@@ -18,7 +18,8 @@ from datetime import datetime
 
 import duckdb
 
-from tui_runner.errors import DatabaseError
+from tui_runner.errors import DiskFull
+from tui_runner.redaction import redact
 from tui_runner.store.database import Database, describe
 from tui_runner.store.flush import Entry, StateRecord, Writer, halves, is_at_fault, rejected
 from tui_runner.store.records import Batch, ChunkRecord, SampleRecord
@@ -53,6 +54,7 @@ class Ingest:
         interval: float = 0.75,
         max_rows: int = MAX_ROWS,
         clock: Callable[[], float] = time.monotonic,
+        redact: Callable[[str], str] = redact,
     ) -> None:
         """Make ready; nothing is written before `start`.
 
@@ -68,6 +70,7 @@ class Ingest:
             interval: seconds that the first batch waits for others.
             max_rows: rows that are not made to wait.
             clock: seconds, monotonic.
+            redact: takes secrets out of the message of a refused row.
 
         The three callbacks run in the ingest thread and must be quick.
         """
@@ -81,6 +84,7 @@ class Ingest:
         self._interval = interval
         self._max_rows = max_rows
         self._clock = clock
+        self._redact = redact
         self._thread = threading.Thread(target=self._run, name="tui-runner-ingest", daemon=True)
         self._changed = threading.Condition()
         # Under `_changed`: what waits, how many rows that is, since when, and what others asked for.
@@ -89,6 +93,7 @@ class Ingest:
         self._pending_since = 0.0
         self._retry = False
         self._closing = False
+        self._abandoned = False
         self._trim_due = clock()
         # Of the thread alone: the entries of the flush that is being written.
         self._flight: deque[Entry] = deque()
@@ -127,8 +132,20 @@ class Ingest:
             self._retry = True
             self._changed.notify_all()
 
+    def finish(self) -> None:
+        """Commit all that was submitted, then end the thread; returns at once. A flush that fails waits as ever."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+
+    def wait(self, timeout: float) -> bool:
+        """After `finish`: wait at most so many seconds for the end of the thread; whether it has ended."""
+        if self._thread.ident is not None:
+            self._thread.join(timeout)
+        return not self._thread.is_alive()
+
     def close(self, timeout: float | None = None) -> bool:
-        """Commit all that was submitted and end the thread.
+        """Commit all that was submitted and end the thread; a flush that fails now is given up.
 
         Args:
             timeout: seconds to wait, None for as long as it takes.
@@ -137,7 +154,7 @@ class Ingest:
             Whether all of it is committed. What is not is run again when the run is resumed.
         """
         with self._changed:
-            self._closing = True
+            self._closing = self._abandoned = True
             self._changed.notify_all()
         if self._thread.ident is not None:
             self._thread.join(timeout)
@@ -185,12 +202,11 @@ class Ingest:
     def _told_to_retry(self) -> bool:
         """Wait for `retry_failed_flush` or `close`, which tries once more; False when that was the last try."""
         with self._changed:
-            if self._closing and not self._retry:
-                return False
-            while not self._retry and not self._closing:
+            last = self._abandoned
+            while not self._retry and not self._abandoned:
                 self._changed.wait()
-            self._retry = False
-            return True
+            tried_again, self._retry = self._retry or not last, False
+            return tried_again
 
     def _flushed(self) -> bool:
         """Write what is in flight; False when that failed, which is reported."""
@@ -226,7 +242,7 @@ class Ingest:
                     splits += 1
                     self._flight.extendleft(reversed(halves(entry, _PART)))
                 else:
-                    given_up = rejected(entry, error)
+                    given_up = rejected(entry, error, self._redact)
                     self._flight.appendleft(given_up)
                     if self._on_rejected is not None:
                         self._on_rejected(entry, error)
@@ -234,7 +250,8 @@ class Ingest:
                 self._acknowledge([entry])
 
     def _write(self, entries: list[Entry]) -> None:
-        assert self._writer is not None  # noqa: S101 - made before the thread was started
+        assert self._writer is not None and self._cursor is not None  # noqa: S101 - made before the start
+        self._database.check_in_place(self._cursor)
         self._check_disk(entries)
         self._writer.write(entries)
 
@@ -255,8 +272,8 @@ class Ingest:
         needed = 2 * sum(table.nbytes for batch in batches for table in batch.tables) + _SPARE_BYTES
         free = self._database.free_bytes()
         if free < needed:
-            raise DatabaseError(
-                f"the disk is nearly full: {free >> 20} MB are free, {needed >> 20} MB needed",
+            raise DiskFull(
+                f"the disk is full: {free // 1_000_000} MB are free, {needed // 1_000_000} MB are needed",
                 str(self._database.path),
-                "free some space, then go on",
+                "make room on it",
             )

@@ -10,6 +10,8 @@ from datetime import UTC, datetime, timedelta
 
 import duckdb
 
+from tui_runner.store.sql import visible_literal
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -135,6 +137,14 @@ def chunks_of_errors(cursor: duckdb.DuckDBPyConnection, run_id: int, type: str, 
         [run_id, type, message],
     ).fetchall()
     return [chunk for (chunk,) in rows]
+
+
+def sql_of_group(run_id: int, type: str, message: str) -> str:
+    """A statement for the errors of one group, for a person to go on from."""
+    return f"""SELECT item, item_text, attempt, final, message, occurred_at
+FROM runner.errors
+WHERE run_id = {run_id} AND type = {visible_literal(type)} AND coalesce(shape, '') = {visible_literal(message)}
+ORDER BY occurred_at DESC"""
 
 
 def _moment(microseconds: int) -> datetime:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 
 def quote(identifier: str) -> str:
     """`identifier` as SQL, whatever is in it: spaces, quotes, a reserved word such as `at`.
@@ -19,6 +21,18 @@ def literal(text: str) -> str:
     if "\0" in text:
         return " || chr(0) || ".join(literal(part) for part in text.split("\0"))
     return "'" + text.replace("'", "''") + "'"
+
+
+def visible_literal(text: str) -> str:
+    """`text` as an expression of SQL in which every character can be seen: to be read and edited by a person."""
+    parts = [part for part in re.split(r"([^ -~]+)", text) if part]
+    shown = []
+    for part in parts or [""]:
+        if part.isprintable():
+            shown.append("'" + part.replace("'", "''") + "'")
+        else:
+            shown += [f"chr({ord(character)})" for character in part]
+    return " || ".join(shown)
 
 
 def is_sql_name(text: str) -> bool:

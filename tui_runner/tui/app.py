@@ -22,6 +22,7 @@ from tui_runner.tui import attention
 from tui_runner.tui.action import Place
 from tui_runner.tui.actions import bindings
 from tui_runner.tui.keymap import resolve
+from tui_runner.tui.lean_output import driver_class
 from tui_runner.tui.palette import palette
 from tui_runner.tui.preferences import Preferences, read_preferences
 from tui_runner.tui.query_files import History
@@ -87,7 +88,7 @@ class RunnerApp(App[None]):
         self._preferences = preferences or Preferences(State(state_file(os.environ)))
         remembered = self._preferences.theme
         chosen = self._themes.preferred(remembered) if theme is None else self._themes.named(theme)
-        super().__init__()
+        super().__init__(driver_class=driver_class())
         self.animation_level = "none"
         self.failure: BaseException | None = None
         self._control = control
@@ -234,6 +235,10 @@ class RunnerApp(App[None]):
 
     def action_query(self) -> None:
         """Show the query screen; what was typed and found there stays until the application ends."""
+        self.open_query()
+
+    def open_query(self, sql: str = "") -> None:
+        """Show the query screen, and what this statement gives there."""
         if self._access is None:
             self.notify("There is no database to query.", markup=False)
             return
@@ -248,6 +253,12 @@ class RunnerApp(App[None]):
             self.install_screen(self._query, "query")
         if self.screen is not self._query:
             self.push_screen("query")
+        if sql:
+            self._query.ask(sql)
+
+    def on_run_screen_query(self, event: RunScreen.Query) -> None:
+        """Show what a statement gives."""
+        self.open_query(event.sql)
 
     def _leave_query(self) -> None:
         self.pop_screen()

@@ -12,7 +12,7 @@ RUN_ACTIONS = (
         "retry_all", ("R",), "retry all", "Run everything that failed in this run again; asks first.", Place.RUN, 12
     ),
     Action("cancel_chunk", ("x",), "cancel", "Cancel the chunk; asks first.", Place.CHUNK, 5),
-    Action("settings", ("comma",), "settings", "Type how many threads, open chunks, items per second.", Place.RUN, 13),
+    Action("settings", ("comma",), "settings", "Type threads, open chunks, items per second, memory.", Place.RUN, 13),
     Action("more_threads", ("plus", "equals_sign"), "threads", "Execute more items at once.", Place.RUN, 6),
     Action("fewer_threads", ("minus",), "threads", "Execute fewer items at once.", Place.RUN, 6),
     Action("query", ("d",), "data", "Query the results and the ledger.", Place.ANYWHERE, 3),
@@ -48,6 +48,7 @@ RUN_ACTIONS = (
         Place.ERRORS,
         3,
     ),
+    Action("query_group", ("o",), "query", "Query the errors of this group in the query screen.", Place.ERRORS, 5),
     Action("next_example", ("right", "n"), "next", "Show the next example of the group.", Place.ERRORS, 4),
     Action("previous_example", ("left", "N"), "previous", "Show the previous example.", Place.ERRORS),
     Action("open_line", ("enter",), "read", "Read the line in full.", Place.LOG, 9),

@@ -7,6 +7,8 @@ from collections.abc import Callable, Collection, Sequence
 from tui_runner.engine.chunk import ChunkState, RunState
 from tui_runner.engine.control import RunControl
 from tui_runner.engine.snapshot import ChunkView, Snapshot
+from tui_runner.formatting import size
+from tui_runner.machine_memory import memory_bound
 from tui_runner.store.database import Database
 from tui_runner.tui.asked import AskedCommands
 from tui_runner.tui.widgets.chunk_columns import chunk_name
@@ -116,6 +118,13 @@ class Steering:
         if self.goes_on:
             self._control.set_rate(rate)
             self._ask(f"rate: {'none' if rate is None else f'{rate:g}'}", lambda later: later.rate == rate)
+
+    def set_max_memory(self, limit: int | str | None) -> None:
+        """Let the run use this many bytes, or such a share of the machine's memory; None for no bound."""
+        if self.goes_on:
+            self._control.set_max_memory(limit)
+            bound = memory_bound(limit)
+            self._ask(f"memory: {'none' if bound is None else size(bound)}", lambda later: later.memory_limit == bound)
 
     def _command(self, chunks: Sequence[ChunkView], verb: str, command: Callable[[Collection[int]], None]) -> None:
         before = {chunk.number: chunk.state for chunk in chunks}

@@ -19,6 +19,7 @@ from tui_runner.engine.output import JobLog, JobLogHandler, JobStream
 from tui_runner.engine.protocol import Drain, Order, Report, WorkerConfig, WorkerFailed, WorkerLost
 from tui_runner.engine.worker import Worker
 from tui_runner.job import Job
+from tui_runner.redaction import Redaction
 
 
 class InlineBackend:
@@ -39,7 +40,7 @@ class InlineBackend:
 
     def start_worker(self, config: WorkerConfig) -> None:
         """Start a worker in a thread of its own."""
-        log = JobLog(config.worker)
+        log = JobLog(config.worker, Redaction.of(config.params))
         if self._streams is None:
             self._streams = (sys.stdout, sys.stderr)
             sys.stdout = JobStream(log, "INFO", sys.stdout)

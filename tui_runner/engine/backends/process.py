@@ -30,6 +30,7 @@ from tui_runner.engine.output import MAX_LINE_LENGTH
 from tui_runner.engine.protocol import LogLines, Order, WorkerConfig, WorkerLost
 from tui_runner.engine.snapshot import LogLine
 from tui_runner.engine.worker import run_process
+from tui_runner.redaction import Redaction
 
 _PRELOAD = ["tui_runner.engine.preload"]
 _EXIT_SECONDS = 5.0
@@ -82,6 +83,7 @@ class _WorkerProcess:
 
     def __init__(self, context: ForkServerContext | SpawnContext, config: WorkerConfig, deliver: Deliver) -> None:
         self._number = config.worker
+        self._redact = Redaction.of(config.params)
         self._deliver = deliver
         self._orders: queue.SimpleQueue[Order | None] = queue.SimpleQueue()
         self._connection, theirs = context.Pipe()
@@ -200,7 +202,7 @@ class _WorkerProcess:
             self._deliver(LogLines(self._number, (), dropped))
 
     def _deliver_line(self, level: str, text: str) -> None:
-        line = LogLine(time.time(), level, text, worker=self._number)
+        line = LogLine(time.time(), level, self._redact(text), worker=self._number)
         self._deliver(LogLines(self._number, (line,)))
 
 

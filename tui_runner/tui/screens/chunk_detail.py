@@ -14,13 +14,13 @@ from tui_runner.formatting import count, duration, latency, rate, size
 from tui_runner.store.inspection import EndedItem, failed, slowest
 from tui_runner.tui.action import Place
 from tui_runner.tui.actions import Keys, bindings
-from tui_runner.tui.glyphs import CHUNK_GLYPHS, WARNING, bar
+from tui_runner.tui.glyphs import CHUNK_GLYPHS, WARNING
 from tui_runner.tui.paint import Line, Span, column, own, spread
 from tui_runner.tui.reading import read
 from tui_runner.tui.screens.chunk_commands import ChunkCommands
 from tui_runner.tui.screens.run_screen import Movable
 from tui_runner.tui.steering import Steering
-from tui_runner.tui.widgets.chunk_columns import chunk_name
+from tui_runner.tui.widgets.chunk_columns import chunk_bar, chunk_name
 from tui_runner.tui.widgets.footer import KeyLine
 from tui_runner.tui.widgets.painted_lines import PaintedLines
 from tui_runner.tui.widgets.rows import Rows
@@ -107,7 +107,7 @@ class ChunkDetail(ChunkCommands):
         )
         share = min(chunk.finished / chunk.items, 1.0) if chunk.items else 1.0
         text = f"  {int(share * 100)} %  {chunk.finished:,} / {chunk.items:,} "
-        filled, rest = bar(share, max(width - len(text) - 1, 0))
+        spans = chunk_bar(chunk, max(width - len(text) - 1, 0))
         figures: list[Span] = [(" ", "text")]
         for label, value, role in (
             ("items/s", rate(chunk.items_per_second), "strong"),
@@ -118,7 +118,7 @@ class ChunkDetail(ChunkCommands):
             figures += [(f"{label} ", "muted"), (f"{value}   ", role)]
         lines = [
             spread(title, state, width),
-            ((" ", "text"), (filled, str(chunk.state)), (rest, "faint"), (text, "text")),
+            ((" ", "text"), *spans, (text, "text")),
         ]
         lines += [tuple(figures), self._worker_line(chunk, snapshot)]
         return lines
@@ -139,7 +139,9 @@ class ChunkDetail(ChunkCommands):
         chunk = self._chunk
         flying = [item for item in snapshot.oldest if item.chunk == self._number]
         in_flight = chunk.in_flight if chunk else 0
-        lines: list[Line] = [_title(f"in flight: {in_flight}", "oldest first")]
+        known = min(len(flying), in_flight)
+        remark = "oldest first" if known == in_flight else f"the {known} oldest" if known else ""
+        lines: list[Line] = [_title(f"in flight: {in_flight}", remark)]
         for item in flying:
             attempt = f"attempt {item.attempt}  " if item.attempt > 1 else ""
             lines.append(
@@ -151,7 +153,8 @@ class ChunkDetail(ChunkCommands):
                 )
             )
         if in_flight > len(flying):
-            lines.append(((f"{'':{_ITEM}}  and {in_flight - len(flying)} that began later", "muted"),))
+            later = f"and {in_flight - len(flying)} that began later: only the oldest of all chunks are named"
+            lines.append(((f"{'':{_ITEM}}  {later}", "muted"),))
         if self._failed:
             lines += [(), _title(f"not done: {len(self._failed)}", "with the last error")]
             lines += [_ended(item) for item in self._failed]

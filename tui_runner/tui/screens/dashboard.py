@@ -150,6 +150,8 @@ class Dashboard(ChunkCommands):
                         self.steering.set_open_chunks(open_chunks)
                     case "rate", float() | None:
                         self.steering.set_rate(value)
+                    case "max_memory", int() | str() | None:
+                        self.steering.set_max_memory(value)
             self.show_asked()
 
         self.app.push_screen(LiveSettings(self.steering.snapshot), answered)

@@ -11,7 +11,14 @@ from textual.binding import BindingType
 
 from tui_runner.engine.snapshot import Snapshot
 from tui_runner.formatting import count, percent
-from tui_runner.store.inspection import AlikeErrors, ErrorExample, alike_errors, chunks_of_errors, error_examples
+from tui_runner.store.inspection import (
+    AlikeErrors,
+    ErrorExample,
+    alike_errors,
+    chunks_of_errors,
+    error_examples,
+    sql_of_group,
+)
 from tui_runner.tui.action import Place
 from tui_runner.tui.actions import Keys, bindings
 from tui_runner.tui.paint import Line, column, own, spread
@@ -128,6 +135,12 @@ class Errors(RunScreen):
         group = self._group
         if group is not None and self._examples:
             self.copied(f"{self._example_title()}\n{self._example_text(group)}", "error")
+
+    def action_query_group(self) -> None:
+        """Show the errors of the group in the query screen."""
+        group, snapshot = self._group, self.steering.snapshot
+        if group is not None and snapshot is not None:
+            self.open_query(sql_of_group(snapshot.run_id, group.type, group.message))
 
     def action_retry_group(self) -> None:
         """Ask whether to run the failed items of the chunks of this group again."""

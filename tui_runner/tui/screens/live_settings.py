@@ -13,12 +13,14 @@ from textual.widgets import Input, Static
 
 from tui_runner.engine.snapshot import Snapshot
 from tui_runner.errors import UserError
+from tui_runner.formatting import size
 from tui_runner.settings import check_setting
 
 LIVE = {
     "threads": "threads",
     "open_chunks": "open chunks",
     "rate": "items/s at most",
+    "max_memory": "memory at most",
 }
 """Settings that can be changed while a run goes on, and what they are called."""
 
@@ -26,7 +28,12 @@ LIVE = {
 def values_of(snapshot: Snapshot) -> dict[str, str]:
     """Those settings as they are now, as text."""
     rate = "none" if snapshot.rate is None else f"{snapshot.rate:g}"
-    return {"threads": str(snapshot.threads), "open_chunks": str(snapshot.open_chunks or 1), "rate": rate}
+    return {
+        "threads": str(snapshot.threads),
+        "open_chunks": str(snapshot.open_chunks or 1),
+        "rate": rate,
+        "max_memory": "none" if snapshot.memory_limit is None else size(snapshot.memory_limit),
+    }
 
 
 class LiveSettings(ModalScreen[dict[str, object] | None]):

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from datetime import datetime
 from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
 
 from tui_runner.engine.snapshot import LogLine, Snapshot
-from tui_runner.formatting import count
+from tui_runner.formatting import clock, count
 from tui_runner.tui.action import Place
 from tui_runner.tui.actions import Keys, bindings
 from tui_runner.tui.paint import Line, Span, column, own, spread
@@ -180,7 +179,7 @@ class Log(RunScreen):
     def _line(self, each: _Numbered, width: int) -> Line:
         line = each.line
         role = _ROLES.get(line.level.upper(), "text")
-        spans: list[Span] = [(datetime.fromtimestamp(line.at).astimezone().strftime("%H:%M:%S "), "muted")]
+        spans: list[Span] = [(clock(line.at) + " ", "muted")]
         spans.append((column(own(line.level, 8), 8) + " ", role if role != "text" else "muted"))
         if width >= _WIDE:
             where = "" if line.chunk is None else f"{line.chunk}/{line.item}"

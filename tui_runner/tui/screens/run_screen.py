@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Protocol
 
+from textual.message import Message
 from textual.screen import Screen
 
 from tui_runner.engine.snapshot import Snapshot
@@ -34,6 +35,13 @@ class RunScreen(Screen[None]):
         steering: takes the commands.
         keys: the keys in force, for the footer.
     """
+
+    class Query(Message):
+        """A statement is to be run in the query screen."""
+
+        def __init__(self, sql: str) -> None:
+            super().__init__()
+            self.sql = sql
 
     PLACES: ClassVar[tuple[Place, ...]] = (Place.LIST, Place.ANYWHERE)
     """Which actions apply on this screen."""
@@ -75,6 +83,10 @@ class RunScreen(Screen[None]):
     def action_back(self) -> None:
         """Go back to the dashboard."""
         self.app.pop_screen()
+
+    def open_query(self, sql: str) -> None:
+        """Show what a statement gives in the query screen."""
+        self.post_message(self.Query(sql))
 
     def copied(self, text: str, what: str) -> None:
         """Copy a text and say so, and by which way."""

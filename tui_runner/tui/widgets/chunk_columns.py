@@ -69,8 +69,19 @@ def _progress(chunk: ChunkView, width: int) -> Line:
     text = (f"{int(share * 100):3d} %".rjust(_SHARE), "text")
     if width < _SHARE + _BAR_LEAST:
         return ((" " * (width - _SHARE), "text"), text)
-    filled, rest = bar(share, width - _SHARE)
-    return ((filled, str(chunk.state)), (rest, "faint"), text)
+    return (*chunk_bar(chunk, width - _SHARE), text)
+
+
+def chunk_bar(chunk: ChunkView, width: int) -> Line:
+    """A chunk's progress in `width` cells; the end of what is filled stands for the items that failed."""
+    filled, rest = bar(_share(chunk), width)
+    bad = 0
+    if chunk.failed and filled:
+        # One failed item of thousands shows as well, and a chunk of which some are done never looks wholly failed.
+        most = len(filled) if chunk.failed == chunk.finished else max(len(filled) - 1, 1)
+        bad = min(max(1, round(len(filled) * chunk.failed / chunk.finished)), most)
+    good = "done" if chunk.state is ChunkState.FAILED else str(chunk.state)
+    return ((filled[: len(filled) - bad], good), (filled[len(filled) - bad :], "failed"), (rest, "faint"))
 
 
 def _rate(chunk: ChunkView, width: int) -> Line:

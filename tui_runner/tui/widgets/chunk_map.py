@@ -21,19 +21,30 @@ from tui_runner.tui.paint import Line, PaintedWidget, Span, fitted
 from tui_runner.tui.widgets.chunk_columns import chunk_name
 from tui_runner.tui.widgets.chunk_table import ChunkTable
 
-CELLS = {**CHUNK_GLYPHS, ChunkState.WAITING: "·", ChunkState.DONE: "■"}
-"""What a state looks like here: the two that fill most of a map are calm."""
+FEW_FAILED = "few failed"
+"""The look of a chunk that has failed, but for most of its items."""
+_FEW = 0.1
+"""Share of a chunk's items up to which failed ones are few."""
 
-_URGENT = (
+CELLS: dict[str, str] = {
+    **{str(state): glyph for state, glyph in CHUNK_GLYPHS.items()},
+    ChunkState.WAITING: "·",
+    ChunkState.DONE: "■",
+    FEW_FAILED: "△",
+}
+"""What a chunk looks like here, by its state: the two that fill most of a map are calm."""
+
+_URGENT: tuple[str, ...] = (
     ChunkState.RUNNING,
     ChunkState.FAILED,
+    FEW_FAILED,
     ChunkState.PAUSED,
     ChunkState.CANCELLED,
     ChunkState.WAITING,
     ChunkState.DONE,
 )
-"""Of several chunks in a cell, the first of these states that one of them has is shown."""
-_RANK = {state: rank for rank, state in enumerate(_URGENT)}
+"""Of several chunks in a cell, the first of these looks that one of them has is shown."""
+_RANK = {look: rank for rank, look in enumerate(_URGENT)}
 _STEPS = (1, 2, 5)
 _LEGEND = 1
 
@@ -48,6 +59,17 @@ def chunks_a_cell(chunks: int, cells: int) -> int:
         power *= 10
 
 
+def look(chunk: ChunkView) -> str:
+    """What a chunk looks like: its state, or that only few of its items failed."""
+    if chunk.state is ChunkState.FAILED and chunk.failed <= _FEW * chunk.items:
+        return FEW_FAILED
+    return chunk.state
+
+
+def _role(look: str) -> str:
+    return "warn" if look == FEW_FAILED else str(look)
+
+
 class ChunkMap(PaintedWidget):
     """A map of chunks with a cursor."""
 
@@ -56,8 +78,8 @@ class ChunkMap(PaintedWidget):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._chunks: Sequence[ChunkView] = ()
-        self._cells: list[ChunkState] = []
-        self._counts: Counter[ChunkState] = Counter()
+        self._cells: list[str] = []
+        self._counts: Counter[str] = Counter()
         self._each = 1
         self._cursor = 0
 
@@ -65,7 +87,7 @@ class ChunkMap(PaintedWidget):
     def cursor_chunk(self) -> ChunkView | None:
         """The chunk under the cursor; of several in a cell the one that gives it its look."""
         mates = self._chunks[self._cursor * self._each : (self._cursor + 1) * self._each]
-        return min(mates, key=lambda chunk: _RANK[chunk.state], default=None)
+        return min(mates, key=lambda chunk: _RANK[look(chunk)], default=None)
 
     def show(self, chunks: Sequence[ChunkView]) -> None:
         """Take the chunks of a new snapshot."""
@@ -74,12 +96,12 @@ class ChunkMap(PaintedWidget):
             self._count()
         else:
             changed = compress(range(len(chunks)), map(is_not, old, chunks))
-            moved = [number for number in changed if old[number].state is not chunks[number].state]
+            moved = [number for number in changed if look(old[number]) != look(chunks[number])]
             for number in moved:
-                self._counts[old[number].state] -= 1
-                self._counts[chunks[number].state] += 1
+                self._counts[look(old[number])] -= 1
+                self._counts[look(chunks[number])] += 1
             for cell in {number // self._each for number in moved}:
-                self._cells[cell] = self._state_of(cell)
+                self._cells[cell] = self._look_of(cell)
         self.repaint()
 
     def go_to_chunk(self, number: int) -> None:
@@ -130,32 +152,32 @@ class ChunkMap(PaintedWidget):
         """Make every cell anew."""
         under_cursor = self._cursor * self._each
         self._each = self._each_now()
-        self._counts = Counter(chunk.state for chunk in self._chunks)
+        self._counts = Counter(map(look, self._chunks))
         cells = -(-len(self._chunks) // self._each)
-        self._cells = [self._state_of(cell) for cell in range(cells)]
+        self._cells = [self._look_of(cell) for cell in range(cells)]
         self._cursor = max(0, min(under_cursor // self._each, cells - 1))
 
-    def _state_of(self, cell: int) -> ChunkState:
+    def _look_of(self, cell: int) -> str:
         mates = self._chunks[cell * self._each : (cell + 1) * self._each]
         if self._each == 1:
-            return mates[0].state
-        return _URGENT[min(_RANK[chunk.state] for chunk in mates)]
+            return look(mates[0])
+        return _URGENT[min(_RANK[look(chunk)] for chunk in mates)]
 
     def _row(self, start: int, end: int) -> Line:
         spans: list[Span] = []
         place = start
-        for state, run in groupby(self._cells[start:end]):
+        for each, run in groupby(self._cells[start:end]):
             length = sum(1 for _ in run)
-            text = CELLS[state] * length
+            text, role = CELLS[each] * length, _role(each)
             if place <= self._cursor < place + length:
                 before = self._cursor - place
                 spans += [
-                    (text[:before], str(state)),
+                    (text[:before], role),
                     (text[before], "cursor"),
-                    (text[before + 1 :], str(state)),
+                    (text[before + 1 :], role),
                 ]
             else:
-                spans.append((text, str(state)))
+                spans.append((text, role))
             place += length
         return tuple(span for span in spans if span[0])
 
@@ -166,7 +188,7 @@ class ChunkMap(PaintedWidget):
             spans.append((f"{chunk_name(chunk.number)} {chunk.state}  ", "strong"))
         if self._each > 1:
             spans.append((f"1 cell = {self._each} chunks  ", "accent"))
-        for state in _URGENT:
-            if self._counts[state]:
-                spans += [(f" {CELLS[state]} ", str(state)), (f"{count(self._counts[state])} {state} ", "muted")]
+        for each in _URGENT:
+            if self._counts[each]:
+                spans += [(f" {CELLS[each]} ", _role(each)), (f"{count(self._counts[each])} {each} ", "muted")]
         return tuple(spans)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tui_runner.engine.chunk import RunState
 from tui_runner.engine.snapshot import ErrorGroup, InFlight, Snapshot
-from tui_runner.formatting import count, duration
+from tui_runner.formatting import clock, count, duration
 from tui_runner.tui.glyphs import RUN_GLYPHS, WARNING
 from tui_runner.tui.paint import Line, Span, fitted, own
 from tui_runner.tui.widgets.snapshot_line import SnapshotWidget
@@ -13,8 +13,8 @@ _FRESH = 10.0
 """Seconds for which an event is shown in place of the errors where there is one line only."""
 _TEXT = 60
 """Longest text of an error or an item where several share a line."""
-_NEAR_END = 8
-"""The last items are shown when there are no more than this many, and fewer than threads."""
+_OLDEST = 8
+"""Items in flight that are named; more do not fit into the widest line."""
 
 _LEVEL_ROLES = {"warning": "warn", "error": "bad"}
 
@@ -57,7 +57,7 @@ class EventLine(SnapshotWidget):
             return ()
         event = snapshot.events[-1]
         role = _LEVEL_ROLES.get(event.level.lower(), "text")
-        return ((f" {duration(event.at)}  ", "muted"), (own(event.text), role))
+        return ((f" {clock(snapshot.began_at + event.at)}  ", "muted"), (own(event.text), role))
 
 
 def _trouble(snapshot: Snapshot) -> Line:
@@ -66,14 +66,17 @@ def _trouble(snapshot: Snapshot) -> Line:
     if snapshot.stalled_seconds is not None and snapshot.state is RunState.RUNNING:
         since = duration(snapshot.stalled_seconds, short=True)
         spans.append((f" {WARNING} nothing finished for {since}; oldest:", "bad"))
-        spans += [_item(item) for item in snapshot.oldest[:_NEAR_END]]
-    elif left and left <= _NEAR_END and left < snapshot.threads and not snapshot.state.ended:
+        spans += [_item(item) for item in snapshot.oldest[:_OLDEST]]
+    elif left and left < snapshot.threads and not snapshot.state.ended:
         spans.append((f" {left} left:", "accent"))
-        spans += [_item(item) for item in snapshot.oldest[:left]]
+        spans += [_item(item) for item in snapshot.oldest[:_OLDEST]]
     if snapshot.reason:
         glyph, role = RUN_GLYPHS[snapshot.state]
         spans.append((f" {glyph} {own(snapshot.reason)}  ", role))
-    spans += [_error(group) for group in snapshot.errors]
+    if snapshot.errors:
+        # What is counted are attempts; the items that failed for good are among the figures.
+        spans.append((f" {WARNING} attempts:", "warn"))
+        spans += [_error(group) for group in snapshot.errors]
     return tuple(spans)
 
 
@@ -83,4 +86,4 @@ def _item(item: InFlight) -> Span:
 
 def _error(group: ErrorGroup) -> Span:
     name, text = own(group.type, _TEXT), own(group.text, _TEXT)
-    return f" {WARNING} {count(group.count)} × {name}{': ' + text if text else ''}  ", "warn"
+    return f" {count(group.count)} × {name}{': ' + text if text else ''}  ", "warn"

@@ -45,7 +45,8 @@ def summary(snapshot: Snapshot) -> list[Line]:
         lines.append(_row("mean", f"{rate(here / seconds)} items/s, {rate(snapshot.rows / seconds)} rows/s"))
     for group in snapshot.errors[:_GROUPS]:
         text = f"{own(group.type, _ERROR)}: {own(group.text, _ERROR)}"
-        lines.append(((f" {WARNING:<{_LABEL}}", "warn"), (f"{count(group.count)} × {text}", "warn")))
+        attempts = "attempt" if group.count == 1 else "attempts"
+        lines.append(((f" {WARNING:<{_LABEL}}", "warn"), (f"{count(group.count)} {attempts}: {text}", "warn")))
     database = own(shlex.quote(snapshot.database))
     lines.append(_row("data", own(snapshot.database)))
     steps = [f"tui-runner open {database}"]

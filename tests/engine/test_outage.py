@@ -1,0 +1,112 @@
+"""When nearly everything fails: how it is noticed, and how its end is."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tui_runner.engine.outage import OutageWatch, Trials
+
+NOW = 1_000.0
+
+
+def count(watch, *, ok=0, passing=0, lasting=0, errors=None, now=NOW):
+    return watch.count(Trials(ok, passing, lasting), errors or {}, now)
+
+
+def begun(watch, now=NOW):
+    """An outage has just begun."""
+    assert count(watch, passing=1_000, now=now)
+    return watch
+
+
+def test_fifty_failures_are_an_outage_and_fewer_are_not():
+    watch = OutageWatch()
+    assert count(watch, passing=49) is None
+    assert count(watch, passing=1).text == "50 of the last 50 items failed"
+
+
+@pytest.mark.parametrize(("ok", "is_outage"), [(5, True), (6, False)])
+def test_a_tenth_of_successes_is_luck_more_is_not(ok, is_outage):
+    watch = OutageWatch()
+    count(watch, ok=ok)
+    assert bool(count(watch, passing=50 - ok)) is is_outage
+
+
+def test_only_the_last_items_count():
+    watch = OutageWatch()
+    for _ in range(100):
+        assert count(watch, ok=100) is None
+    outages = [count(watch, passing=5) for _ in range(10)]
+    assert outages[:9] == [None] * 9
+    assert outages[9].text == "50 of the last 50 items failed"
+
+
+def test_it_says_what_most_of_them_failed_with():
+    errors = {("ConnectError", "refused"): 40, ("ValueError", "no"): 10}
+    outage = count(OutageWatch(), passing=50, errors=errors)
+    assert outage.text == "50 of the last 50 items failed (ConnectError: refused)"
+    assert count(OutageWatch(), lasting=50, errors={("KeyError", ""): 1}).text.endswith("(KeyError)")
+
+
+def test_it_tells_what_may_pass_from_what_will_not():
+    assert count(OutageWatch(), passing=30, lasting=20).may_pass
+    assert not count(OutageWatch(), passing=20, lasting=30).may_pass
+
+
+def test_one_item_is_tried_at_growing_intervals():
+    watch = begun(OutageWatch())
+    tried = [now for now in range(2_000) if watch.trial_due(NOW + now) is not None]
+    assert tried == [10, 30, 70, 150, 310, 610, 910, 1210, 1510, 1810]
+
+
+def test_it_is_over_when_an_item_ends_well_after_a_trial_and_not_before():
+    watch = begun(OutageWatch())
+    assert not watch.is_over(Trials(ok=1))
+    watch.trial_due(NOW + 10)
+    assert not watch.is_over(Trials(passing=5, lasting=1))
+    assert watch.is_over(Trials(ok=1, passing=5))
+
+
+def test_when_it_was_not_really_over_the_next_trial_comes_later():
+    watch = begun(OutageWatch())
+    watch.trial_due(NOW + 10)
+    watch.end(by_hand=False)
+    assert watch.trial_due(NOW + 1_000) is None
+    begun(watch, now=NOW + 20)
+    assert watch.trial_due(NOW + 39) is None
+    assert watch.trial_due(NOW + 40) == 40.0
+
+
+def test_good_times_make_it_forget_the_bad_ones():
+    watch = begun(OutageWatch())
+    watch.trial_due(NOW + 10)
+    watch.end(by_hand=False)
+    count(watch, ok=50)
+    begun(watch, now=NOW + 20)
+    assert watch.trial_due(NOW + 30) is not None
+
+
+def test_a_person_who_says_go_on_is_believed_for_longer_each_time():
+    watch = OutageWatch()
+    for ground in (50, 200, 800):
+        assert count(watch, passing=ground - 1) is None
+        assert count(watch, passing=1)
+        watch.end(by_hand=True)
+    count(watch, ok=3_200)
+    watch.end(by_hand=True)  # after a pause that had nothing to do with an outage
+    assert count(watch, passing=50)
+
+
+@given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40), st.integers(0, 40)), max_size=60))
+def test_an_outage_is_never_seen_in_less_than_fifty_items_or_nine_tenths(reports):
+    watch, seen = OutageWatch(), []
+    for report in reports:
+        seen.append(Trials(*report))
+        if watch.count(seen[-1], {}, NOW):
+            break
+    else:
+        return
+    spans = [sum(seen[start:], Trials()) for start in range(len(seen))]
+    assert any(span.total >= 50 and span.failed >= 0.9 * span.total for span in spans)

@@ -1,0 +1,115 @@
+"""What the scheduler does when nearly everything fails."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from scheduler_desk import Desk, orders
+from simulated_worker import flush
+
+from tui_runner.engine.chunk import RunState
+from tui_runner.engine.events import InputEnded, PauseRun, ResumeRun, SendOrder, Tick
+from tui_runner.engine.outage import OnOutage, OutageWatch, Trials
+from tui_runner.engine.protocol import Pause, Resume, TryOne, WorkerLost
+
+REFUSED = {("ConnectError", "refused"): 4}
+
+
+def struck(on_outage=OnOutage.PAUSE, *, attended=True, lasting=False, **settings):
+    """A run in which the first four items have failed, and what it did about that."""
+    watch = OutageWatch(on_outage, attended=attended, ground=4)
+    desk = Desk(outages=watch, **{"chunks": 3, "items": 6, **settings})
+    return desk, fail(desk, lasting=lasting)
+
+
+def fail(desk, items=4, *, lasting=False, ok=0):
+    trials = Trials(ok, 0, items) if lasting else Trials(ok, items, 0)
+    return desk(replace(flush(0, {}, {}, {}, trials), error_groups=REFUSED))
+
+
+def test_the_run_pauses_itself_and_says_why():
+    desk, actions = struck()
+    assert actions == [SendOrder(0, Pause())]
+    assert desk.end == (RunState.PAUSED, "4 of the last 4 items failed (ConnectError: refused): one is tried in 10 s")
+    assert desk.told[-1] == ("WARNING", f"paused: {desk.scheduler.reason}")
+
+
+def test_one_item_is_tried_now_and_then_and_the_run_goes_on_when_it_ends_well():
+    desk, _ = struck()
+    desk.now += 9.9
+    assert desk(Tick()) == []
+    desk.now += 0.2
+    assert orders(desk(Tick()), TryOne) == [(0, TryOne())]
+    assert desk(Tick()) == []
+    assert fail(desk, 1) == []
+    desk.now += 20
+    assert orders(desk(Tick()), TryOne) == [(0, TryOne())]
+    assert orders(fail(desk, 0, ok=1)) == [(0, Resume())]
+    assert desk.end == (RunState.RUNNING, "")
+
+
+def test_items_that_were_in_flight_when_it_began_do_not_end_it():
+    desk, _ = struck()
+    assert fail(desk, 0, ok=3) == []
+    assert desk.scheduler.state is RunState.PAUSED
+
+
+def test_each_trial_is_another_workers():
+    desk, _ = struck(workers=2, ready=2)
+    desk.now += 10
+    first = orders(desk(Tick()), TryOne)
+    desk.now += 20
+    assert {worker for worker, _ in first + orders(desk(Tick()), TryOne)} == {0, 1}
+
+
+def test_a_trial_needs_a_worker_and_a_lost_one_is_replaced_meanwhile():
+    desk, _ = struck()
+    desk(WorkerLost(0, "killed"))
+    desk.now += 10
+    assert desk(Tick()) == []
+    assert desk.scheduler.state is RunState.PAUSED
+
+
+def test_a_person_may_go_on_or_stop_the_trials():
+    desk, _ = struck()
+    assert orders(desk(ResumeRun())) == [(0, Resume())]
+    assert fail(desk) == []
+    desk, _ = struck()
+    assert desk(PauseRun()) == []
+    assert desk.end == (RunState.PAUSED, "")
+    desk.now += 1_000
+    assert desk(Tick()) == []
+
+
+def test_what_fails_for_good_is_not_tried_again():
+    desk, _ = struck(lasting=True)
+    desk.now += 10_000
+    assert desk(Tick()) == []
+    assert "resume it to go on all the same" in desk.scheduler.reason
+
+
+def test_where_nobody_can_resume_it_such_a_run_stops_in_order():
+    desk, actions = struck(lasting=True, attended=False)
+    assert [type(order).__name__ for _, order in orders(actions)] == ["Drain"]
+    assert desk.scheduler.state is RunState.DRAINING
+    desk(WorkerLost(0, ""))
+    assert desk.scheduler.state is RunState.FAILED
+    assert "--on-outage continue" in desk.scheduler.reason
+    desk, _ = struck(attended=False)
+    assert desk.scheduler.state is RunState.PAUSED, "what may pass is waited for"
+
+
+def test_on_request_it_stops_at_once_or_goes_on_whatever_happens():
+    desk, _ = struck(OnOutage.STOP)
+    assert desk.scheduler.state is RunState.DRAINING
+    desk, actions = struck(OnOutage.CONTINUE)
+    assert actions == []
+    assert desk.scheduler.state is RunState.RUNNING
+
+
+def test_the_last_items_are_no_outage():
+    desk = Desk(chunks=1, items=4, outages=OutageWatch(ground=4))
+    desk(InputEnded())
+    desk.finish(0, failed=(0, 1, 2, 3))
+    fail(desk)
+    assert desk.scheduler.state is RunState.RUNNING

@@ -1,0 +1,86 @@
+"""A service that is down while a run needs it: real runs, real workers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tui_runner.engine import outage
+from tui_runner.engine.chunk import RunState
+
+Rows = Callable[..., list[tuple[Any, ...]]]
+
+FETCH = """
+    from pathlib import Path
+    from tui_runner import job
+
+    @job(chunk_size=20, threads=4, workers=2)
+    def fetch(n: int, *, up: str):
+        if not Path(up).exists():
+            raise ConnectionError("refused")
+        return n
+
+    @fetch.items
+    def numbers():
+        return range(1_000)
+"""
+
+BROKEN = """
+    from tui_runner import job
+
+    @job(chunk_size=20, threads=4)
+    def parse(n: int):
+        return {}["price"]
+
+    @parse.items
+    def numbers():
+        return range(100_000)
+"""
+
+
+@pytest.fixture(autouse=True)
+def short_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outage, "_FIRST_INTERVAL", 0.5)
+
+
+def test_a_run_waits_for_the_service_and_goes_on_by_itself(job_file, new_run, tmp_path: Path, rows: Rows) -> None:
+    up = tmp_path / "up"
+    run = new_run(job_file(FETCH), params={"up": str(up)}).start()
+    paused = run.until(lambda s: s.state is RunState.PAUSED)
+    assert "items failed (ConnectionError: refused)" in paused.reason
+    run.until(lambda s: any("one item is tried" in event.text for event in s.events))
+    assert run.runner.snapshot().state is RunState.PAUSED
+    up.touch()
+    ended = run.finish()
+    assert ended.state is RunState.FINISHED
+    assert ended.reason == ""
+    # It was noticed before items had used up their attempts, so nearly all of those it hit were tried again.
+    assert ended.items_failed < 100 < ended.items_done
+    assert rows("SELECT count(*), count(DISTINCT key) FROM runner.items") == [(1_000, 1_000)]
+
+
+def test_a_person_may_go_on_at_once(job_file, new_run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outage, "_FIRST_INTERVAL", 1_000.0)
+    up = tmp_path / "up"
+    run = new_run(job_file(FETCH), params={"up": str(up)}).start()
+    run.until(lambda s: s.state is RunState.PAUSED)
+    up.touch()
+    run.runner.resume()
+    assert run.finish().items_done > 800
+
+
+def test_a_broken_job_stops_where_nobody_could_resume_it(cli, job_file, tmp_path: Path) -> None:
+    answer = cli("run", job_file(BROKEN), "--headless", cwd=tmp_path)
+    assert answer.code == 3
+    assert "items failed (KeyError: 'price'); mend that" in answer.err
+    assert answer.err.splitlines()[-1].startswith("go on:")
+
+
+def test_it_goes_on_all_the_same_if_it_is_told_to(cli, job_file, tmp_path: Path, rows: Rows) -> None:
+    job = job_file(BROKEN.replace("100_000", "300"))
+    assert cli("run", job, "--quiet", "--on-outage", "continue", "--db", "x.duckdb", cwd=tmp_path).code == 1
+    assert rows("SELECT state, count(*) FROM runner.items GROUP BY 1") == [("failed", 300)]
+    assert cli("run", job, "--quiet", "--on-outage", "never", cwd=tmp_path).code == 2

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tui_runner.errors import DatabaseError
+from tui_runner.store.database import Database
+from tui_runner.store.file_check import check_file
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A database of which only the tables' blocks are at the end: DuckDB would open it without them."""
+    path = tmp_path_factory.mktemp("whole") / "x.duckdb"
+    with Database.open(path) as database:
+        cursor = database.cursor()
+        for number in range(3):  # each checkpoint writes the other header
+            cursor.execute(f"CREATE TABLE t{number} AS SELECT range AS a, md5(range::VARCHAR) AS b FROM range(40000)")
+            cursor.execute("CHECKPOINT")
+    return path.read_bytes()
+
+
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_database_that_lost_its_end_is_refused_and_left_as_it_is(
+    whole: bytes, tmp_path: Path, data: st.DataObject
+) -> None:
+    path = tmp_path / "cut.duckdb"
+    size = data.draw(st.integers(1, len(whole) - 1))
+    path.write_bytes(whole[:size])
+    with pytest.raises(DatabaseError, match=r"has lost its end|is not a DuckDB database") as caught:
+        Database.open(path)
+    assert caught.value.exit_code == 4
+    assert str(caught.value).isprintable()
+    assert path.read_bytes() == whole[:size]
+    assert {file.name for file in tmp_path.iterdir()} <= {"cut.duckdb"}
+
+
+def test_whole_databases_of_both_formats_are_taken(whole: bytes, tmp_path: Path) -> None:
+    for version in ("v1.2.0", "latest"):
+        path = tmp_path / f"{version}.duckdb"
+        with duckdb.connect(str(path), config={"storage_compatibility_version": version}) as connection:
+            connection.execute("CREATE TABLE t AS SELECT range AS a FROM range(100000)")
+        check_file(path, path)
+    (tmp_path / "x.duckdb").write_bytes(whole)
+    with Database.open(tmp_path / "x.duckdb") as database:
+        assert database.cursor().sql("SELECT count(*) FROM t2").fetchall() == [(40_000,)]
+
+
+def test_a_layout_that_is_not_known_is_left_to_duckdb(whole: bytes, tmp_path: Path) -> None:
+    strange = bytearray(whole[:20_000])
+    for start in (4096, 8192):
+        strange[start + 40 : start + 48] = (12345).to_bytes(8, "little")
+    path = tmp_path / "x.duckdb"
+    path.write_bytes(strange)
+    check_file(path, path)

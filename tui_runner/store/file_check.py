@@ -1,0 +1,72 @@
+"""Whether a file is a whole DuckDB database, told from its first bytes, before DuckDB is let near it.
+
+DuckDB may write to a file as soon as it has opened it. What is no database, or has lost its end, is therefore refused
+before. A file is three blocks of 4,096 bytes, then blocks of the size that the headers name. The first has the magic
+word; the other two are headers of which the newer one, by its iteration, counts: checksum, iteration, first metadata
+block, free list, number of blocks, block size.
+"""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+from tui_runner.errors import DatabaseError
+
+_MAGIC = slice(8, 12)
+"""Where a DuckDB file says `DUCK`, after the checksum of its first block."""
+_HEADER_SIZE = 4096
+_HEADS = 3 * _HEADER_SIZE
+_HEADER = struct.Struct("<8xQqqQQ")
+_BLOCK_SIZES = range(16 << 10, (256 << 10) + 1)
+"""Anything else is a layout that we do not know: DuckDB may judge it itself."""
+
+
+def check_file(path: Path, real: Path) -> None:
+    """Refuse a file that is no DuckDB file, or is not whole. Only while our lock is held: see the head of `lock.py`.
+
+    An empty file, such as `mktemp` makes, is removed: DuckDB would refuse it.
+
+    Args:
+        path: as it is named in messages.
+        real: the file itself; it need not exist.
+
+    Raises:
+        DatabaseError: it is refused; nothing in it was changed.
+    """
+    try:
+        with real.open("rb+") as file:
+            head = file.read(_HEADS)
+        size = real.stat().st_size
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise DatabaseError(
+            f"may not be read and written ({(error.strerror or str(error)).lower()})",
+            str(path),
+            "change its permissions or choose another path",
+        ) from error
+    if not head:
+        real.unlink()
+    elif head[_MAGIC] != b"DUCK":
+        raise DatabaseError("is not a DuckDB database", str(path), "choose another path; the file was left as it is")
+    elif size < _whole_size(head):
+        raise DatabaseError(
+            f"has lost its end: {size:,} of {_whole_size(head):,} bytes are there",
+            str(path),
+            "bring back a copy of it or choose another path; the file was left as it is",
+        )
+
+
+def size_of_blocks(blocks: int, block_size: int) -> int:
+    """Bytes of a file with so many blocks."""
+    return _HEADS + blocks * block_size
+
+
+def _whole_size(head: bytes) -> int:
+    """Bytes that a file with this beginning has at least."""
+    if len(head) < _HEADS:
+        return _HEADS
+    headers = [_HEADER.unpack_from(head, start) for start in (_HEADER_SIZE, 2 * _HEADER_SIZE)]
+    _, _, _, blocks, block_size = max(headers)
+    return size_of_blocks(blocks, block_size) if block_size in _BLOCK_SIZES else _HEADS
