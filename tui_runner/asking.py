@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import TextIO
 
 from tui_runner.errors import EXIT_OK, UserError
-from tui_runner.output import check_output, chosen_format, write_file, write_rows
+from tui_runner.output import (
+    EXPORT_FORMATS,
+    check_output,
+    chosen_format,
+    export_format,
+    write_file,
+    write_rows,
+)
 from tui_runner.request import is_text
 from tui_runner.store.access import open_access
 from tui_runner.store.catalog import Asks, CatalogTable, catalog
@@ -21,7 +28,6 @@ from tui_runner.wording import did_you_mean, plain, quoted
 _STANDARD_INPUT = "-"
 _IN_TURN = ("table", "markdown")
 """Formats in which the results of a script stand one below the other: for people. The others make one document."""
-EXPORT_FORMATS = ("csv", "json", "jsonl", "parquet")
 
 
 def run_query(
@@ -95,13 +101,7 @@ def run_export(
         DatabaseError: the database cannot be used.
         UserError: there is no such table, the statement is rejected, or the file cannot be written.
     """
-    chosen = chosen_format(format, output, out)
-    if format is None and output.suffix.lower().lstrip(".") not in (*EXPORT_FORMATS, "ndjson"):
-        raise UserError(
-            "its name does not say the format",
-            plain(output),
-            f"end it in .{', .'.join(EXPORT_FORMATS)}, or give --format",
-        )
+    chosen = export_format(output) if format is None else chosen_format(format, output, out)
     if chosen not in EXPORT_FORMATS:
         raise UserError(f"{chosen} is no format to export", "--format", f"the formats are {', '.join(EXPORT_FORMATS)}")
     check_output(output, path, overwrite=force)

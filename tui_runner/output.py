@@ -6,10 +6,12 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TextIO
+
+import pyarrow as pa
 
 from tui_runner.errors import UserError
 from tui_runner.safe_text import safe_text
@@ -18,6 +20,29 @@ from tui_runner.wording import did_you_mean, plain, quoted
 
 ENDINGS = {"md": "markdown", "ndjson": "jsonl"}
 """Formats by file endings that are not their names."""
+EXPORT_FORMATS = ("csv", "json", "jsonl", "parquet", "markdown")
+"""Formats in which all rows are written, unlike the table, which is for a look."""
+
+
+class Stopped(UserError):
+    """Writing a file was ended on request; it is as it was before."""
+
+    def __init__(self) -> None:
+        super().__init__("the export was ended; no file was written")
+
+
+def export_format(path: Path) -> str:
+    """The format that a file's name asks for.
+
+    Raises:
+        UserError: it ends with none that is known.
+    """
+    ending = path.suffix.lower().lstrip(".")
+    format = ENDINGS.get(ending, ending)
+    if format not in EXPORT_FORMATS:
+        endings = ("csv", "json", "jsonl", "parquet", "md")
+        raise UserError("its name does not say the format", plain(path), f"end it in .{', .'.join(endings)}")
+    return format
 
 
 def chosen_format(format: str | None, output: Path | None, out: TextIO) -> str:
@@ -73,20 +98,46 @@ def write_rows(rows: Rows, format: str, out: TextIO) -> int:
     return count
 
 
-def write_file(rows: Rows, format: str, path: Path) -> int:
+def write_file(rows: Rows, format: str, path: Path, progress: Callable[[int], bool] | None = None) -> int:
     """Write `rows` into a file that appears when it is complete, and not at all when writing fails.
+
+    Args:
+        rows: what to write.
+        format: one of `FORMATS`.
+        path: the file; one that exists is replaced.
+        progress: told the rows so far before each batch is written; writing ends when it says False.
 
     Returns:
         Rows written.
 
     Raises:
         UserError: it cannot be written, or the statement fails half-way.
+        Stopped: `progress` said False.
     """
+    if progress is not None:
+        rows = _Counted(rows, progress)
     with _written_whole(path) as stream:
         if format == "parquet":
             return write_parquet(rows, stream)
         with open(stream.fileno(), "w", encoding="utf-8", errors="surrogatepass", newline="", closefd=False) as text:
             return write_text(rows, format, text)
+
+
+class _Counted:
+    """Rows that tell how many of them were read."""
+
+    def __init__(self, rows: Rows, progress: Callable[[int], bool]) -> None:
+        self.schema = rows.schema
+        self._rows = rows
+        self._progress = progress
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        count = 0
+        for batch in self._rows:
+            count += batch.num_rows
+            if not self._progress(count):
+                raise Stopped
+            yield batch
 
 
 @contextmanager

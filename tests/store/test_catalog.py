@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 import pytest
-from conftest import error_row, item_row, make_batch, rows_of
+from sent_batches import error_row, item_row, make_batch, rows_of
 
 from tui_runner.store.catalog import CatalogColumn, catalog
 from tui_runner.store.console import Console

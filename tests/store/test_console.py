@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from conftest import run_record
+from sent_batches import run_record
 
 from tui_runner.errors import DatabaseError, UserError
 from tui_runner.store.console import TYPE_KEY, Console

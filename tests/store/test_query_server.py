@@ -16,22 +16,23 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import make_batch, rows_of, run_record
 
 from tui_runner.errors import DatabaseError, UserError
+from tui_runner.store import endpoint
 from tui_runner.store.access import LocalAccess, RemoteAccess, open_access
 from tui_runner.store.database import Database
-from tui_runner.store.ingest import Ingest
-from tui_runner.store.ledger import Ledger
+from tui_runner.store.endpoint import Endpoint
 from tui_runner.store.lock import DatabaseInUse
 from tui_runner.store.mistakes import QueryCancelled, QueryError
 from tui_runner.store.pages import Pages
 from tui_runner.store.query_server import QueryServer, ServerLimits, serve
 from tui_runner.store.remote import OwnerGone, RemoteConsole
 from tui_runner.store.socket_folder import new_socket_path, socket_folder
+from tui_runner.store.wire import REQUEST, pack_request, send_frame
 
 ENDLESS = "SELECT range AS a, repeat('x', 100) AS b FROM range(100_000_000_000)"
 CROSS_JOIN = "SELECT count(*) FROM range(10_000_000) a, range(10_000_000) b WHERE hash(a.range + b.range) % 7 = 3"
+LONG = "SELECT count(*) FROM range(60_000_000) WHERE md5(range::VARCHAR) < 'a'"
 WAIT_SECONDS = 30.0
 
 
@@ -40,10 +41,6 @@ def eventually(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < end, "it did not happen"
         time.sleep(0.01)
-
-
-def files() -> int:
-    return len(list(Path("/dev/fd").iterdir()))
 
 
 @pytest.fixture(autouse=True)
@@ -83,6 +80,50 @@ def test_only_the_owner_of_the_folder_may_ask(server: QueryServer, runtime: Path
     assert stat.S_IMODE(runtime.stat().st_mode) == 0o700
     (found,) = runtime.iterdir()
     assert stat.S_IMODE(found.stat().st_mode) == 0o600
+
+
+def no_unix_sockets(backlog: int) -> Endpoint:
+    raise OSError("no Unix sockets here")
+
+
+def test_without_unix_sockets_a_port_with_a_token_serves(
+    database: Database, path: Path, runtime: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(endpoint, "_listen_unix", no_unix_sockets)
+    server = serve(database)
+    (token,) = runtime.iterdir()
+    assert stat.S_IMODE(token.stat().st_mode) == 0o600
+    with open_access(path) as access, access.console() as console:
+        assert isinstance(access, RemoteAccess)
+        assert access.record.socket is not None and access.record.socket.startswith("tcp:")
+        assert console.query("SELECT count(*) AS n FROM range(50_000)").read_all().to_pylist() == [{"n": 50_000}]
+        token.write_bytes(b"0" * 64)
+        with pytest.raises(OwnerGone):
+            console.query("SELECT 1")
+    port = int(access.record.socket.split(":")[1])
+    with socket.create_connection(("127.0.0.1", port)) as client:
+        send_frame(client, REQUEST, pack_request("SELECT 1", {}))
+        with contextlib.suppress(ConnectionResetError):  # it hung up before it had read everything
+            assert client.recv(1) == b""
+    server.close()
+    assert list(runtime.iterdir()) == []
+
+
+def test_the_owner_says_how_far_a_statement_is(console: RemoteConsole) -> None:
+    ended: list[UserError] = []
+
+    def ask() -> None:
+        try:
+            console.query(LONG)
+        except UserError as error:
+            ended.append(error)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    eventually(lambda: 0 < (console.progress() or 0) < 1)
+    console.cancel()
+    asking.join()
+    assert isinstance(ended[0], QueryCancelled)
 
 
 def test_without_an_owner_the_database_is_opened(path: Path) -> None:
@@ -263,68 +304,4 @@ def test_a_folder_of_somebody_else_is_not_used(
     server = serve(database)  # the run goes on without
     with pytest.raises(DatabaseInUse):
         open_access(path, patience=0.1)
-    server.close()
-
-
-CLIENT = """
-import sys
-from pathlib import Path
-from tui_runner.errors import UserError
-from tui_runner.store.access import open_access
-statements = ["SELECT count(*) FROM results", "FROM results", "SELECT _item, count(*) FROM results GROUP BY ALL"]
-print("ready", flush=True)
-while True:
-    for statement in statements:
-        try:
-            with open_access(Path(sys.argv[1])) as access, access.console() as console:
-                console.query(statement).read_all()
-        except UserError as error:
-            if "too many" not in str(error):
-                raise
-"""
-
-
-@pytest.mark.slow
-def test_ten_clients_that_are_killed_cost_no_flush_and_leave_nothing(database: Database, path: Path) -> None:
-    cursor = database.cursor()
-    run_id = Ledger(cursor).begin_run(run_record(table_name="results"))
-    written: list[object] = []
-    failed: list[BaseException] = []
-    ingest = Ingest(database, run_id, "results", on_written=written.extend, on_error=failed.append, interval=0.02)
-    ingest.start()
-    server = serve(database)
-    threads, descriptors = threading.active_count(), files()
-
-    def client() -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-c", CLIENT, str(path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-
-    clients = [client() for _ in range(10)]
-    try:
-        for each in clients:
-            assert each.stdout is not None
-            assert each.stdout.readline() == "ready\n"
-        item = 0
-        for victim in clients:
-            until = time.monotonic() + 0.4
-            while time.monotonic() < until:
-                batch = make_batch(*(rows_of(item + n, title=f"t{n}") for n in range(20)), ticket=item)
-                ingest.submit(batch)
-                item += 20
-                time.sleep(0.01)  # a rate, not a wait: rows come in while clients ask
-            assert victim.poll() is None, victim.communicate()
-            victim.kill()
-            victim.communicate()
-    finally:
-        for each in clients:
-            each.kill()
-            each.communicate()
-    assert ingest.close(WAIT_SECONDS)
-    assert not failed
-    assert len(written) == item // 20
-    assert cursor.execute("SELECT count(*), count(DISTINCT _item) FROM results").fetchall() == [(item, item)]
-    eventually(lambda: not server._conversations)
-    assert threading.active_count() == threads - 1  # that of the ingest has ended
-    assert files() == descriptors
     server.close()

@@ -13,9 +13,9 @@ from uuid import UUID
 import duckdb
 import pyarrow as pa
 import pytest
-from conftest import make_batch, rows_of, run_record
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sent_batches import make_batch, rows_of, run_record
 
 from tui_runner.errors import DatabaseError
 from tui_runner.store.database import Database

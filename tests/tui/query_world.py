@@ -10,7 +10,7 @@ from pathlib import Path
 
 from textual.pilot import Pilot
 
-from tui_runner.store.access import LocalAccess
+from tui_runner.store.access import Access, LocalAccess
 from tui_runner.store.database import Database
 from tui_runner.store.ledger import Ledger
 from tui_runner.store.records import RunRecord
@@ -61,12 +61,11 @@ def make_database(path: Path) -> Database:
     return database
 
 
-def query_app(database: Database, folder: Path, theme: str = "night") -> QueryApp:
+def query_app(database: Database | Access, folder: Path, theme: str = "night") -> QueryApp:
     """The application, with nothing of this machine's user in it."""
     history = History(folder / "queries.jsonl")
-    return QueryApp(
-        LocalAccess(database), theme=theme, themes=find_themes(folder / "themes"), history=history, refresh=0.2
-    )
+    access = LocalAccess(database) if isinstance(database, Database) else database
+    return QueryApp(access, theme=theme, themes=find_themes(folder / "themes"), history=history, refresh=0.2)
 
 
 class Desk:
@@ -117,7 +116,7 @@ class Desk:
 
 
 @asynccontextmanager
-async def desk(database: Database, folder: Path, size: tuple[int, int] = (120, 40)) -> AsyncIterator[Desk]:
+async def desk(database: Database | Access, folder: Path, size: tuple[int, int] = (120, 40)) -> AsyncIterator[Desk]:
     """The query screen, with its catalog and words loaded."""
     app = query_app(database, folder)
     async with app.run_test(size=size, notifications=True) as pilot:

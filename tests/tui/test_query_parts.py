@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from tui_runner.errors import UserError
 from tui_runner.tui.completion import KnownTable, Vocabulary, offer
 from tui_runner.tui.query_files import KEPT, History, read_statements, state_folder
-from tui_runner.tui.query_output import Stopped, TableRows, export_rows
 from tui_runner.tui.result_diff import changed_cells
 from tui_runner.tui.result_text import SHOWN, shown_cells, whole_text
 from tui_runner.tui.sql_tokens import aliases, by_line
@@ -164,17 +163,3 @@ def test_files_that_are_no_statements_are_refused(tmp_path: Path) -> None:
         read_statements(tmp_path / "bad.sql")
     (tmp_path / "good.sql").write_bytes("\ufeffSELECT 1\r\n".encode())
     assert read_statements(tmp_path / "good.sql") == "SELECT 1\n"
-
-
-def test_an_export_that_is_ended_leaves_the_old_file(tmp_path: Path) -> None:
-    target = tmp_path / "out.csv"
-    target.write_text("old")
-    rows = TableRows(pa.table({"a": list(range(10_000))}))
-    with pytest.raises(Stopped):
-        export_rows(rows, target, lambda count: count < 5_000)
-    assert target.read_text() == "old" and list(tmp_path.iterdir()) == [target]
-    with pytest.raises(UserError, match="no format"):
-        export_rows(rows, tmp_path / "out.xyz", lambda count: True)
-    with pytest.raises(UserError, match="cannot be written"):
-        export_rows(rows, tmp_path / "none" / "out.csv", lambda count: True)
-    assert export_rows(rows, target, lambda count: True) == 10_000

@@ -65,6 +65,9 @@ _BATCH_ROWS = 4_096
 class Console:
     """Runs statements against an open database, one at a time; the result of one ends with the next."""
 
+    impatient = False
+    """Rows may be taken as late as one likes."""
+
     def __init__(self, database: Database) -> None:
         self._database = database
         self._thread = QueryThread()

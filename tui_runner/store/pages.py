@@ -33,12 +33,14 @@ class Pages:
         page_rows: rows a page; the last one has fewer.
         rows_known: rows read so far.
         complete: whether that is all of them.
+        nbytes: of the rows read so far.
     """
 
     def __init__(self, result: Result, *, page_rows: int = PAGE_ROWS) -> None:
         self.schema = result.schema
         self.page_rows = page_rows
         self.rows_known = 0
+        self.nbytes = 0
         self.complete = False
         self._result = result
         self._batches = iter(result)
@@ -119,6 +121,7 @@ class Pages:
         self._kept[self._count] = page
         self._count += 1
         self.rows_known += page.num_rows
+        self.nbytes += page.nbytes
         self._evict()
 
     def _known(self, number: int) -> pa.Table:

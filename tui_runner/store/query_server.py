@@ -9,29 +9,32 @@ and a client that takes no rows is cut off.
 from __future__ import annotations
 
 import contextlib
+import hmac
 import io
-import os
+import selectors
 import socket
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import pyarrow as pa
 
 from tui_runner.errors import DatabaseError, UserError
 from tui_runner.store.console import Console
 from tui_runner.store.database import Database
+from tui_runner.store.endpoint import Endpoint, listen
 from tui_runner.store.result import Result
-from tui_runner.store.socket_folder import new_socket_path
 from tui_runner.store.wire import (
     ARROW,
     END,
     FAILED,
     FRAME_BYTES,
+    PROGRESS,
     REQUEST,
     REQUEST_BYTES,
+    TOKEN,
+    TOKEN_BYTES,
     pack_error,
     receive_frame,
     send_frame,
@@ -41,6 +44,8 @@ from tui_runner.store.wire import (
 _JOIN_SECONDS = 5.0
 _TURN_SECONDS = 0.1
 """Between two looks whether whoever waits for a turn is still there."""
+_PROGRESS_SECONDS = 0.25
+"""Between two reports of how far a statement has come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,25 +75,19 @@ class QueryServer:
         self._guard = threading.Lock()
         self._conversations: set[_Conversation] = set()
         self._closing = False
-        self._path: Path | None = None
-        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._endpoint: Endpoint | None = None
         self._thread = threading.Thread(target=self._accept, name="tui-runner-queries", daemon=True)
 
     def start(self) -> None:
         """Listen, and note in the database's lock where.
 
         Raises:
-            DatabaseError: there is no place for the socket.
-            OSError: it cannot be made there.
+            DatabaseError: there is no place for it.
+            OSError: it cannot be made.
         """
-        path = new_socket_path()
-        # The folder lets nobody else in, so the mode before `chmod` does not matter.
-        self._listener.bind(os.fspath(path))
-        self._path = path
-        path.chmod(0o600)
-        self._listener.listen(self._limits.connections)
+        self._endpoint = listen(self._limits.connections)
         self._thread.start()
-        self._database.note_socket(os.fspath(path))
+        self._database.note_socket(self._endpoint.address)
 
     def close(self) -> None:
         """End all statements and stop answering; before the database is closed. Calling it again does nothing."""
@@ -96,15 +95,12 @@ class QueryServer:
             if self._closing:
                 return
             self._closing = True
-        if self._thread.ident is not None and self._path is not None:
-            self._database.note_socket(None)
-            with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as waker:
-                waker.settimeout(_JOIN_SECONDS)
-                waker.connect(os.fspath(self._path))  # so that `accept` returns
-            self._thread.join(_JOIN_SECONDS)
-        self._listener.close()
-        if self._path is not None:
-            self._path.unlink(missing_ok=True)
+        if self._endpoint is not None:
+            if self._thread.ident is not None:
+                self._database.note_socket(None)
+                self._endpoint.wake(_JOIN_SECONDS)
+                self._thread.join(_JOIN_SECONDS)
+            self._endpoint.close()
         with self._guard:
             conversations = list(self._conversations)
         for conversation in conversations:
@@ -115,15 +111,18 @@ class QueryServer:
 
     def _accept(self) -> None:
         """The thread that takes connections."""
-        while not self._closing:
+        endpoint = self._endpoint
+        while endpoint is not None and not self._closing:
             try:
-                connection, _ = self._listener.accept()
+                connection, _ = endpoint.listener.accept()
             except OSError:
                 # No file descriptor is left, say: the clients that are there will give some back.
                 time.sleep(_TURN_SECONDS)
                 continue
             connection.settimeout(self._limits.stall)
-            conversation = _Conversation(connection, self._database, self._slots, self._limits, self._forget)
+            conversation = _Conversation(
+                connection, self._database, self._slots, self._limits, self._forget, endpoint.token
+            )
             with self._guard:
                 welcome = not self._closing and len(self._conversations) < self._limits.connections
                 if welcome:
@@ -162,6 +161,7 @@ class _Conversation:
         slots: threading.Semaphore,
         limits: ServerLimits,
         forget: Callable[[_Conversation], None],
+        token: bytes | None,
     ) -> None:
         self.thread = threading.Thread(target=self._talk, name="tui-runner-answer", daemon=True)
         self._watcher = threading.Thread(target=self._watch, name="tui-runner-watch", daemon=True)
@@ -170,6 +170,8 @@ class _Conversation:
         self._slots = slots
         self._limits = limits
         self._forget = forget
+        self._token = token
+        self._sending = threading.Lock()
         self._console = Console(database)
         self._ended = threading.Event()
         self._over = threading.Event()
@@ -190,10 +192,11 @@ class _Conversation:
     def _talk(self) -> None:
         """The thread that answers."""
         try:
-            kind, content = receive_frame(self._connection, REQUEST_BYTES)
-            if kind == REQUEST:
-                self._watcher.start()
-                self._answer(content)
+            if self._is_ours():
+                kind, content = receive_frame(self._connection, REQUEST_BYTES)
+                if kind == REQUEST:
+                    self._watcher.start()
+                    self._answer(content)
         except (OSError, EOFError):
             pass  # the client is gone, or takes nothing: there is nobody to tell
         finally:
@@ -205,19 +208,45 @@ class _Conversation:
             self._connection.close()
             self._forget(self)
 
+    def _is_ours(self) -> bool:
+        """Whether the client runs for the same user as this process."""
+        if self._token is None:
+            return True  # nobody else reaches the socket
+        self._connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        kind, content = receive_frame(self._connection, TOKEN_BYTES)
+        return kind == TOKEN and hmac.compare_digest(content, self._token)
+
     def _watch(self) -> None:
-        """The thread that waits for the client to hang up. After its request it has nothing to say."""
-        while not self._ended.is_set():
-            try:
-                self._connection.recv(1)
-            except TimeoutError:
-                continue
-            except OSError:
-                pass
-            self.end()
+        """The thread that waits for the client to hang up, and tells it how far its statement is meanwhile."""
+        told = ""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._connection, selectors.EVENT_READ)
+            while not self._ended.is_set():
+                if selector.select(_PROGRESS_SECONDS):
+                    # After its request the client has nothing to say: it has hung up.
+                    self.end()
+                else:
+                    told = self._tell_progress(told)
         # Again and again: a statement that had not yet begun did not notice.
         while not self._over.wait(_TURN_SECONDS):
             self._console.cancel()
+
+    def _tell_progress(self, told: str) -> str:
+        """Tell the client how far its statement is, unless that was `told` or rows are being sent; what was told."""
+        progress = self._console.progress()
+        text = "" if progress is None else str(round(progress * 1000))
+        if text != told and text and self._sending.acquire(blocking=False):
+            try:
+                send_frame(self._connection, PROGRESS, text.encode())
+            except OSError:
+                self.end()
+            finally:
+                self._sending.release()
+        return text
+
+    def _say(self, kind: bytes, content: bytes | memoryview = b"") -> None:
+        with self._sending:
+            send_frame(self._connection, kind, content)
 
     def _answer(self, request: bytes) -> None:
         try:
@@ -229,9 +258,9 @@ class _Conversation:
             finally:
                 self._slots.release()
         except UserError as error:
-            send_frame(self._connection, FAILED, pack_error(error))
+            self._say(FAILED, pack_error(error))
         else:
-            send_frame(self._connection, END)
+            self._say(END)
 
     def _take_turn(self) -> None:
         until = time.monotonic() + self._limits.patience
@@ -260,7 +289,7 @@ class _Conversation:
         buffer.seek(0)
         buffer.truncate()
         for start in range(0, len(content), FRAME_BYTES):
-            send_frame(self._connection, ARROW, content[start : start + FRAME_BYTES])
+            self._say(ARROW, content[start : start + FRAME_BYTES])
 
     def _busy(self) -> DatabaseError:
         return DatabaseError(

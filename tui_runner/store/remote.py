@@ -15,6 +15,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from tui_runner.errors import DatabaseError, UserError
+from tui_runner.store.endpoint import connect
 from tui_runner.store.mistakes import QueryCancelled
 from tui_runner.store.result import Result
 from tui_runner.store.wire import (
@@ -22,6 +23,7 @@ from tui_runner.store.wire import (
     END,
     FAILED,
     FRAME_BYTES,
+    PROGRESS,
     REQUEST,
     pack_request,
     receive_frame,
@@ -38,14 +40,16 @@ class OwnerGone(DatabaseError):
     def __init__(self, path: Path, *, midway: bool = False) -> None:
         what = "the tui-runner that had it open does not answer any more"
         if midway:
-            what = "the answer broke off: the tui-runner that had it open ended, or nobody read on for too long"
-        super().__init__(what, str(path), "try again")
+            what = "the answer broke off: its tui-runner ended, or nobody read on for too long"
+        super().__init__(what, str(path), "run the statement again" if midway else "try again")
 
 
 class RemoteConsole:
     """Runs statements in the process that owns `path`, one at a time; the same as `Console`, but it never writes."""
 
     can_write = False
+    impatient = True
+    """Whoever takes no rows for some seconds is cut off."""
 
     def __init__(self, path: Path, address: str) -> None:
         self._path = path
@@ -93,8 +97,10 @@ class RemoteConsole:
             frames.cancel()
 
     def progress(self) -> float | None:
-        """How far the statement has come: not known here."""
-        return None
+        """How far the statement has come, as the owner last said; None when it has said nothing."""
+        with self._guard:
+            frames = self._frames
+        return None if frames is None else frames.progress
 
     def close(self) -> None:
         """End what runs. Calling it again does nothing."""
@@ -110,13 +116,9 @@ class RemoteConsole:
         self.close()
 
     def _connect(self) -> _Frames:
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            connection.settimeout(_CONNECT_SECONDS)
-            connection.connect(self._address)
-            connection.settimeout(None)
+            connection = connect(self._address, _CONNECT_SECONDS)
         except OSError as error:
-            connection.close()
             raise OwnerGone(self._path) from error
         frames = _Frames(connection, self._path)
         with self._guard:
@@ -148,7 +150,11 @@ class _Received(Result):
 
 
 class _Frames:
-    """The Arrow stream of an answer as a file to read; an error that the other side met is raised by `read`."""
+    """The Arrow stream of an answer as a file to read; an error that the other side met is raised by `read`.
+
+    Attributes:
+        progress: how far the statement has come, 0.0 to 1.0; None while nothing was said of it.
+    """
 
     closed = False
     """What `pyarrow` asks of a file."""
@@ -159,6 +165,7 @@ class _Frames:
         self._cancelled = False
         self._content = memoryview(b"")
         self._over = False
+        self.progress: float | None = None
 
     def ask(self, request: bytes) -> None:
         """Send the request."""
@@ -215,7 +222,10 @@ class _Frames:
             return False
         try:
             kind, content = receive_frame(self._connection, 2 * FRAME_BYTES)
-        except (OSError, EOFError) as error:
+            while kind == PROGRESS:
+                self.progress = int(content) / 1000
+                kind, content = receive_frame(self._connection, 2 * FRAME_BYTES)
+        except (OSError, EOFError, ValueError) as error:
             raise self.broken() from error
         if kind == ARROW:
             self._content = memoryview(content)

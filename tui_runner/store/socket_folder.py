@@ -1,4 +1,4 @@
-"""Where the sockets are that queries are answered on: a folder that only its owner may enter."""
+"""Where the sockets, or else the tokens, are by which queries are answered: a folder that only its owner may enter."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ from tui_runner.errors import DatabaseError
 
 _LONGEST_PATH = 100
 """Bytes of the path of a Unix socket, a little below the 104 of macOS and the 108 of Linux."""
-_OURS = re.compile(r"(\d+)-[0-9a-f]+\.sock")
+_OURS = re.compile(r"(\d+)-[0-9a-f]+\.(sock|token)")
 
 
-def socket_folder() -> Path:
+def socket_folder(longest: int | None = _LONGEST_PATH) -> Path:
     """The folder, made if need be: in `$XDG_RUNTIME_DIR`, else in the folder for temporary files.
+
+    Args:
+        longest: bytes of the path of a file in it at most; None for no bound.
 
     Raises:
         DatabaseError: it cannot be made, or belongs to somebody else.
@@ -28,7 +31,7 @@ def socket_folder() -> Path:
     candidates.append(Path(tempfile.gettempdir()) / f"tui-runner-{os.getuid()}")
     problem = "the paths of the folders for sockets are too long"
     for folder in candidates:
-        if len(os.fsencode(folder)) + 40 > _LONGEST_PATH:
+        if longest is not None and len(os.fsencode(folder)) + 40 > longest:
             continue
         try:
             folder.mkdir(mode=0o700, exist_ok=True)
@@ -49,9 +52,17 @@ def new_socket_path() -> Path:
     Raises:
         DatabaseError: as `socket_folder`.
     """
-    folder = socket_folder()
+    return _new_path(socket_folder(), "sock")
+
+
+def new_token_path() -> Path:
+    """The same for the token of a port, whose path may be of any length."""
+    return _new_path(socket_folder(None), "token")
+
+
+def _new_path(folder: Path, ending: str) -> Path:
     for path in folder.iterdir():
         found = _OURS.fullmatch(path.name)
         if found and not psutil.pid_exists(int(found[1])):
             path.unlink(missing_ok=True)
-    return folder / f"{os.getpid()}-{os.urandom(6).hex()}.sock"
+    return folder / f"{os.getpid()}-{os.urandom(6).hex()}.{ending}"

@@ -1,7 +1,9 @@
-"""How a process that has a database open talks to those that ask it: frames over a Unix socket.
+"""How a process that has a database open talks to those that ask it: frames over a socket.
 
-    asks:    one frame REQUEST, JSON: {"sql": …, "parameters": [[name, type, text], …]}
-    answers: frames ARROW, an Arrow IPC stream cut into pieces, then END; or FAILED at any place, JSON
+    asks:    one frame TOKEN where the socket is a port (`endpoint.py`);
+             one frame REQUEST, JSON: {"sql": …, "parameters": [[name, type, text], …]}
+    answers: frames ARROW, an Arrow IPC stream cut into pieces, then END; or FAILED at any place, JSON;
+             between them frames PROGRESS, how far the statement has come in per mille, as text
 
 A frame is its kind (one byte), its length (four bytes, big-endian) and that many bytes. Closing the connection ends
 the statement. Each connection carries one statement.
@@ -20,11 +22,13 @@ from typing import Any
 from tui_runner.errors import DatabaseError, UserError
 from tui_runner.store.mistakes import QueryCancelled, QueryError
 
-REQUEST, ARROW, END, FAILED = b"Q", b"A", b"Z", b"E"
+TOKEN, REQUEST, ARROW, END, FAILED, PROGRESS = b"T", b"Q", b"A", b"Z", b"E", b"P"
 FRAME_BYTES = 1 << 20
 """Of Arrow data in one frame, at most: what a slow connection must take before its time is up."""
 REQUEST_BYTES = 16 << 20
 """Of a request, at most."""
+TOKEN_BYTES = 64
+"""Of a token: as much is read of somebody who may be anybody."""
 
 _HEAD = struct.Struct(">cI")
 _ERRORS: dict[str, type[UserError]] = {"UserError": UserError, "DatabaseError": DatabaseError}

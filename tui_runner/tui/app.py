@@ -22,6 +22,7 @@ from tui_runner.tui import attention
 from tui_runner.tui.action import Place
 from tui_runner.tui.actions import bindings
 from tui_runner.tui.keymap import resolve
+from tui_runner.tui.lean_output import driver_class
 from tui_runner.tui.palette import palette
 from tui_runner.tui.preferences import Preferences, read_preferences
 from tui_runner.tui.query_files import History
@@ -87,7 +88,7 @@ class RunnerApp(App[None]):
         self._preferences = preferences or Preferences(State(state_file(os.environ)))
         remembered = self._preferences.theme
         chosen = self._themes.preferred(remembered) if theme is None else self._themes.named(theme)
-        super().__init__()
+        super().__init__(driver_class=driver_class())
         self.animation_level = "none"
         self.failure: BaseException | None = None
         self._control = control

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import ClassVar
 
 from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Container, Horizontal
+from textual.containers import Horizontal
 from textual.screen import Screen
 
 from tui_runner.errors import UserError
@@ -23,20 +21,22 @@ from tui_runner.store.remote import RemoteConsole
 from tui_runner.store.statements import Statement, typed_value
 from tui_runner.tui.action import QUERY_PLACES, Place
 from tui_runner.tui.actions import DEFAULT_KEYS, Keys, bindings
-from tui_runner.tui.completion import KnownTable, Vocabulary
-from tui_runner.tui.external_editor import edited
-from tui_runner.tui.query_files import History, read_statements, write_statements
+from tui_runner.tui.completion import Vocabulary
+from tui_runner.tui.database_words import name_in_sql, read_words, with_tables
+from tui_runner.tui.query_files import History
 from tui_runner.tui.result_text import type_name, whole_text
 from tui_runner.tui.screens.confirm import Confirm
 from tui_runner.tui.screens.help import Help
 from tui_runner.tui.screens.query_ask import AskTexts, Pick, PickOne
 from tui_runner.tui.screens.query_cell import CellViewer
 from tui_runner.tui.screens.query_out import copy_rows, export_result
+from tui_runner.tui.screens.query_scripts import edit_elsewhere, open_script, save_script
 from tui_runner.tui.threads import in_thread
 from tui_runner.tui.widgets.catalog import Catalog
 from tui_runner.tui.widgets.footer import KeyLine
 from tui_runner.tui.widgets.query_header import QueryHeader, QueryState
 from tui_runner.tui.widgets.query_tab import QueryTab, Shown
+from tui_runner.tui.widgets.query_tabs import QueryTabs
 from tui_runner.tui.widgets.result_chart import ChartKind
 from tui_runner.tui.widgets.result_grid import ResultGrid
 from tui_runner.tui.widgets.suggestions import Suggestions
@@ -47,9 +47,6 @@ REFRESH = 3.0
 """Seconds between two looks at the catalog."""
 INTERVALS = (1.0, 2.0, 5.0, 10.0, 60.0)
 """Seconds between two runs of a statement that is watched."""
-
-_FUNCTIONS = "SELECT DISTINCT function_name FROM duckdb_functions() WHERE regexp_matches(function_name, '^[a-z]\\w*$')"
-_KEYWORDS = "SELECT keyword_name, keyword_category = 'reserved' AS reserved FROM duckdb_keywords()"
 
 
 class QueryScreen(Screen[None]):
@@ -90,21 +87,19 @@ class QueryScreen(Screen[None]):
         self._catalog_console: Console | RemoteConsole | None = None
         self._catalog_busy = False
         self._tables: list[CatalogTable] = []
-        self._vocabulary = Vocabulary()
-        self._tabs: list[QueryTab] = []
-        self._place = 0
         self._values: dict[str, str] = {}
-        self._writes = False
         self._first = ""
+        self._suggestions = Suggestions(id="suggestions")
+        self._tabs = QueryTabs(self._suggestions, id="tabs")
 
     def compose(self) -> ComposeResult:
         """The parts."""
         yield QueryHeader(id="query-header")
         with Horizontal(id="body"):
             yield Catalog(id="catalog")
-            yield Container(id="tabs")
+            yield self._tabs
         yield KeyLine(self._keys, QUERY_PLACES, id="query-keys")
-        yield Suggestions(id="suggestions")
+        yield self._suggestions
 
     def on_mount(self) -> None:
         """Open the database."""
@@ -112,25 +107,27 @@ class QueryScreen(Screen[None]):
 
     def on_unmount(self) -> None:
         """Whatever runs is not to be waited for."""
-        for tab in self._tabs:
-            tab.leave()
-            tab.console.cancel()
+        self._tabs.leave()
 
     def close(self) -> None:
         """End what runs and give every console back; blocks. Call it after the application has ended."""
-        for tab in self._tabs:
-            tab.close()
+        self._tabs.close()
         if self._catalog_console is not None:
             self._catalog_console.close()
 
     @property
     def tab(self) -> QueryTab | None:
         """The tab that is shown; None while the database is being opened."""
-        return self._tabs[self._place] if self._tabs else None
+        return self._tabs.current
+
+    @property
+    def access(self) -> Access | None:
+        """The database; None while it is being opened."""
+        return self._access
 
     def ask(self, sql: str) -> None:
         """Put a statement into the editor and run it, as soon as the database is open."""
-        if self._tabs:
+        if self.tab is not None:
             self._write_and_run(sql)
         else:
             self._first = sql
@@ -143,47 +140,35 @@ class QueryScreen(Screen[None]):
     @property
     def vocabulary(self) -> Vocabulary:
         """The words that are offered."""
-        return self._vocabulary
+        return self._tabs.vocabulary
 
     @work
     async def _begin(self) -> None:
         try:
             self._access = await in_thread(self._open_access, "tui-runner-open")
         except UserError as error:
-            self._complain(error)
+            self.complain(error)
             return
         self._catalog_console = self._access.console()
-        await self._add_tab("")
+        await self.add_tab()
         if self._first:
             self._write_and_run(self._first)
         self._load_words()
         self._look_at_catalog()
         self.set_interval(self._refresh_seconds, self._look_at_catalog)
 
-    async def _add_tab(self, text: str) -> QueryTab | None:
+    async def add_tab(self, text: str = "") -> QueryTab | None:
+        """Open a tab; None while the database is being opened."""
         if self._access is None:
             return None
-        console = self._access.console()
-        if self._writes and self._access.can_write:
-            console.write = True
-        tab = QueryTab(console, self.query_one(Suggestions), text)
-        self._tabs.append(tab)
-        await self.query_one("#tabs").mount(tab)
-        tab.editor.vocabulary = self._vocabulary
-        self._go_to_tab(len(self._tabs) - 1)
+        tab = await self._tabs.add(self._access.console(), text)
+        self.show_header()
         return tab
 
-    def _go_to_tab(self, place: int) -> None:
-        self._place = place % len(self._tabs)
-        for number, tab in enumerate(self._tabs):
-            tab.set_class(number == self._place, "-current")
-        self._tabs[self._place].editor.focus()
-        self._show_header()
-
-    def _show_header(self) -> None:
-        names = tuple(tab.file.name if tab.file else str(number) for number, tab in enumerate(self._tabs, start=1))
+    def show_header(self) -> None:
+        """Bring the first line up to date."""
         described = "opening…" if self._access is None else self._access.describe
-        state = QueryState(described, self._run_text(), names, self._place, self._writes)
+        state = QueryState(described, self._run_text(), self._tabs.names, self._tabs.place, self._tabs.writes)
         self.query_one(QueryHeader).show(state)
 
     @work
@@ -200,44 +185,23 @@ class QueryScreen(Screen[None]):
             return
         finally:
             self._catalog_busy = False
-        if self._access is not None and self._writes and not self._access.can_write:
+        if self._access is not None and self._tabs.writes and not self._access.can_write:
             self._set_write(False)
         self.query_one(Catalog).show(self._tables)
-        self._show_header()
-        known = tuple(
-            KnownTable(table.schema, table.name, tuple((each.name, each.type) for each in table.columns))
-            for table in self._tables
-        )
-        words = self._vocabulary
-        self._take_vocabulary(Vocabulary(known, words.functions, words.keywords, words.reserved))
+        self.show_header()
+        self._tabs.vocabulary = with_tables(self._tabs.vocabulary, self._tables)
 
     @work
     async def _load_words(self) -> None:
         if self._access is None:
             return
-        console = self._access.console()
-
-        def call() -> tuple[list[str], list[dict[str, object]]]:
-            with console.query(_FUNCTIONS) as functions:
-                names = functions.read_all().column(0).to_pylist()
-            with console.query(_KEYWORDS) as keywords:
-                words = keywords.read_all().to_pylist()
-            console.close()
-            return names, words
-
+        access = self._access
         try:
-            functions, keywords = await in_thread(call, "tui-runner-words")
+            words = await in_thread(lambda: read_words(access), "tui-runner-words")
         except UserError:
             # Without them completion offers tables and columns alone.
             return
-        reserved = frozenset(str(each["keyword_name"]) for each in keywords if each["reserved"])
-        words = tuple(sorted(str(each["keyword_name"]) for each in keywords))
-        self._take_vocabulary(Vocabulary(self._vocabulary.tables, tuple(sorted(functions)), words, reserved))
-
-    def _take_vocabulary(self, vocabulary: Vocabulary) -> None:
-        self._vocabulary = vocabulary
-        for tab in self._tabs:
-            tab.editor.vocabulary = vocabulary
+        self._tabs.vocabulary = with_tables(words, self._tables)
 
     def on_resize(self) -> None:
         """Show the catalog beside the tabs where there is room."""
@@ -262,19 +226,14 @@ class QueryScreen(Screen[None]):
     def on_catalog_insert(self, event: Catalog.Insert) -> None:
         """Put a name into the editor."""
         if self.tab is not None:
-            entry = event.entry
-            name = self._vocabulary.identifier(entry.name)
-            if isinstance(entry, CatalogTable) and entry.schema != "main":
-                name = f"{self._vocabulary.identifier(entry.schema)}.{name}"
+            entry, words = event.entry, self._tabs.vocabulary
+            name = name_in_sql(words, entry) if isinstance(entry, CatalogTable) else words.identifier(entry.name)
             self.tab.editor.focus()
             self.tab.editor.insert(name)
 
     def on_catalog_show_rows(self, event: Catalog.ShowRows) -> None:
         """Put a statement for the rows of a table into the editor, and run it."""
-        name = self._vocabulary.identifier(event.table.name)
-        if event.table.schema != "main":
-            name = f"{self._vocabulary.identifier(event.table.schema)}.{name}"
-        self._write_and_run(f"FROM {name}")
+        self._write_and_run(f"FROM {name_in_sql(self._tabs.vocabulary, event.table)}")
 
     def on_result_grid_cell_opened(self, event: ResultGrid.CellOpened) -> None:
         """Show a cell in full."""
@@ -436,113 +395,45 @@ class QueryScreen(Screen[None]):
     @work
     async def action_new_tab(self) -> None:
         """Open another tab."""
-        await self._add_tab("")
+        await self.add_tab()
 
     def action_next_tab(self) -> None:
         """Go to the next tab."""
-        if self._tabs:
-            self._go_to_tab(self._place + 1)
+        self._go_to_tab(self._tabs.place + 1)
 
     def action_previous_tab(self) -> None:
         """Go to the tab before."""
-        if self._tabs:
-            self._go_to_tab(self._place - 1)
+        self._go_to_tab(self._tabs.place - 1)
+
+    def _go_to_tab(self, place: int) -> None:
+        self._tabs.go_to(place)
+        self.show_header()
 
     @work
     async def action_close_tab(self) -> None:
         """Close this tab; the last one stays."""
-        if len(self._tabs) < 2:
-            return
-        tab = self._tabs.pop(self._place)
-        tab.leave()
-        self._go_to_tab(max(self._place - 1, 0))
-        await tab.remove()
-        await in_thread(tab.close, "tui-runner-close")
+        await self._tabs.close_current()
+        self.show_header()
 
     def action_open_file(self) -> None:
         """Open a file of statements in a new tab, or in this one when it is empty."""
-
-        def answered(texts: list[str] | None) -> None:
-            if texts and texts[0].strip():
-                self._open(Path(texts[0].strip()).expanduser())
-
-        self.app.push_screen(AskTexts("Open statements", ["File"], hint="A text file, such as queries.sql."), answered)
-
-    @work
-    async def _open(self, path: Path) -> None:
-        try:
-            text = await in_thread(lambda: read_statements(path), "tui-runner-file")
-        except UserError as error:
-            self._complain(error)
-            return
-        tab = self.tab
-        if tab is None or tab.editor.text.strip():
-            tab = await self._add_tab(text)
-        else:
-            tab.editor.load_text(text)
-        if tab is not None:
-            tab.file = path
-            self._show_header()
+        open_script(self)
 
     def action_save_file(self) -> None:
         """Save the statements; asks for the file, and before it overwrites another one."""
-        tab = self.tab
-        if tab is None:
-            return
-
-        def answered(texts: list[str] | None) -> None:
-            if not texts or not texts[0].strip():
-                return
-            path = Path(texts[0].strip()).expanduser()
-            if path.exists() and path != tab.file:
-                self.ask_overwrite(path, lambda: self._save(tab, path))
-            else:
-                self._save(tab, path)
-
-        known = "" if tab.file is None else str(tab.file)
-        self.app.push_screen(AskTexts("Save statements", ["File"], [known]), answered)
-
-    def ask_overwrite(self, path: Path, then: Callable[[], None]) -> None:
-        """Ask whether to replace a file, and go on if so."""
-
-        def answered(yes: bool | None) -> None:
-            if yes:
-                then()
-
-        name = safe_text(path.name, limit=60)
-        self.app.push_screen(
-            Confirm(f"Replace {name}?", "A file of this name exists; what is in it is lost.", "Replace", "Keep it"),
-            answered,
-        )
-
-    def _save(self, tab: QueryTab, path: Path) -> None:
-        try:
-            write_statements(path, tab.editor.text)
-        except UserError as error:
-            self._complain(error)
-            return
-        tab.file = path
-        self._show_header()
-        self.notify(f"saved {safe_text(str(path), limit=200)}", markup=False)
+        if self.tab is not None:
+            save_script(self, self.tab)
 
     def action_external_editor(self) -> None:
-        """Edit the statements with $EDITOR; the screen waits meanwhile, the run does not."""
-        tab = self.tab
-        if tab is None:
-            return
-        try:
-            text = edited(self.app, tab.editor.text, os.environ)
-        except UserError as error:
-            self._complain(error)
-            return
-        if text != tab.editor.text:
-            tab.editor.load_text(text)
+        """Edit the statements with $EDITOR."""
+        if self.tab is not None:
+            edit_elsewhere(self, self.tab)
 
     def action_write_mode(self) -> None:
         """Allow statements that change data, or forbid them again."""
         if self._access is None:
             return
-        if self._writes:
+        if self._tabs.writes:
             self._set_write(False)
             return
         if not self._access.can_write:
@@ -565,13 +456,10 @@ class QueryScreen(Screen[None]):
 
     def _set_write(self, wanted: bool) -> None:
         try:
-            for tab in self._tabs:
-                tab.console.write = wanted
+            self._tabs.set_write(wanted)
         except UserError as error:
-            self._complain(error)
-            wanted = False
-        self._writes = wanted
-        self._show_header()
+            self.complain(error)
+        self.show_header()
 
     def action_help(self) -> None:
         """Show what the keys do."""
@@ -597,5 +485,6 @@ class QueryScreen(Screen[None]):
         if statement is not None and self.tab is not None:
             self.action_run()
 
-    def _complain(self, error: UserError) -> None:
+    def complain(self, error: UserError) -> None:
+        """Say what went wrong."""
         self.notify(safe_text(str(error), limit=400), severity="error", markup=False, timeout=10)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,10 +12,13 @@ from textual.worker import get_current_worker
 
 from tui_runner.errors import UserError
 from tui_runner.formatting import size
+from tui_runner.output import check_output, export_format, write_file
 from tui_runner.safe_text import safe_text
 from tui_runner.store.export import Rows
-from tui_runner.tui.query_output import FILE_FORMATS, TableRows, copied_text, export_rows, format_of
+from tui_runner.store.pages import Pages
+from tui_runner.tui.clipboard_text import TableRows, copied_text
 from tui_runner.tui.screens.query_ask import AskTexts
+from tui_runner.tui.screens.query_scripts import ask_overwrite
 from tui_runner.tui.threads import in_thread
 from tui_runner.tui.widgets.query_tab import QueryTab
 
@@ -81,17 +84,23 @@ def export_result(screen: QueryScreen, tab: QueryTab) -> None:
             return
         path = Path(texts[0].strip()).expanduser()
         try:
-            format_of(path)
+            export_format(path)
+            if screen.access is not None:
+                check_output(path, screen.access.path)
         except UserError as error:
             screen.notify(safe_text(str(error), limit=300), severity="error", markup=False)
             return
         if path.exists():
-            screen.ask_overwrite(path, lambda: _start(screen, tab, path))
+            ask_overwrite(screen, path, lambda: _start(screen, tab, path))
         else:
             _start(screen, tab, path)
 
     screen.app.push_screen(
-        AskTexts("Export every row of the result", ["File"], hint=f"Its end says the format: {' '.join(FILE_FORMATS)}"),
+        AskTexts(
+            "Export every row of the result",
+            ["File"],
+            hint="The end of its name says the format: .csv .json .jsonl .md .parquet",
+        ),
         answered,
     )
 
@@ -118,7 +127,7 @@ async def _export(screen: QueryScreen, tab: QueryTab, path: Path) -> None:
 
     timer = tab.set_interval(0.25, show)
     try:
-        written = await in_thread(lambda: export_rows(pages, path, progress), "tui-runner-export")
+        written = await in_thread(lambda: _write(screen, tab, pages, path, progress), "tui-runner-export")
     except UserError as error:
         screen.notify(safe_text(str(error), limit=300), severity="error", markup=False)
         return
@@ -127,3 +136,15 @@ async def _export(screen: QueryScreen, tab: QueryTab, path: Path) -> None:
         tab.status.remark("")
     name = safe_text(str(path), limit=200)
     screen.notify(f"{written:,} rows written to {name} in {time.monotonic() - began:.1f} s", markup=False)
+
+
+def _write(screen: QueryScreen, tab: QueryTab, pages: Pages, path: Path, progress: Callable[[int], bool]) -> int:
+    """Write every row into the file; blocks.
+
+    Another process may have cut off the statement because nobody read on: there it is run again.
+    """
+    if tab.console.impatient and not pages.complete and tab.asked is not None and screen.access is not None:
+        statement, values = tab.asked
+        with screen.access.console() as console, console.query(statement.sql, values) as result:
+            return write_file(result, export_format(path), path, progress)
+    return write_file(pages, export_format(path), path, progress)

@@ -38,6 +38,10 @@ from tui_runner.tui.widgets.suggestions import Suggestions
 
 _TICK = 0.25
 """Seconds between two looks at a statement that runs."""
+AHEAD_ROWS = 1_000_000
+"""Rows that are taken before anybody looks at them from a process that cuts off whoever takes none."""
+_AHEAD_BYTES = 256 << 20
+"""The same in bytes: as much goes into a temporary file."""
 
 
 class Shown(StrEnum):
@@ -77,6 +81,7 @@ class QueryTab(Vertical):
         self._last: tuple[Statement, Mapping[str, object]] | None = None
         self._every: float | None = None
         self._first: pa.Table | None = None
+        self._no_more = ""
         self._closed = False
         self.shown = Shown.NOTHING
         self.chart_kind: ChartKind | None = None
@@ -130,6 +135,11 @@ class QueryTab(Vertical):
     def statement(self) -> Statement | None:
         """The statement that gave the result."""
         return self._last[0] if self._last else None
+
+    @property
+    def asked(self) -> tuple[Statement, Mapping[str, object]] | None:
+        """The statement that gave the result, with the values of its parameters."""
+        return self._last
 
     @property
     def watching(self) -> bool:
@@ -210,7 +220,7 @@ class QueryTab(Vertical):
         self._begin_busy()
         if not keep:
             self.editor.clear_mistake()
-        old, self._pages = self._pages, None
+        old, self._pages, self._no_more = self._pages, None, ""
         before = self._first if keep else None
         console, sql = self.console, statement.sql
 
@@ -254,6 +264,27 @@ class QueryTab(Vertical):
         self._show(Shown.CHART if self.chart_kind is not None else Shown.ROWS)
         self._draw()
         self._watch_on(seconds)
+        if console.impatient and not self.watching and error is None:
+            self._read_ahead(pages, seconds)
+
+    @work
+    async def _read_ahead(self, pages: Pages, seconds: float) -> None:
+        """Take rows of another process while nobody looks at them, so that scrolling later finds them."""
+        while (
+            pages is self._pages
+            and not (pages.complete or self._closed)
+            and pages.rows_known < AHEAD_ROWS
+            and pages.nbytes < _AHEAD_BYTES
+        ):
+            number = pages.rows_known // PAGE_ROWS
+            try:
+                await in_thread(lambda number=number: pages.page(number), "tui-runner-ahead")  # type: ignore[misc]
+            except UserError:
+                # Whoever scrolls there is told.
+                return
+            if pages is self._pages and not self._busy and self.is_attached:
+                self.grid.grow(pages.rows_known, pages.complete)
+                self.status.done(pages.rows_known, pages.complete, seconds)
 
     @work
     async def _read_page(self, number: int) -> None:
@@ -267,12 +298,20 @@ class QueryTab(Vertical):
         except UserError as error:
             self._end_busy()
             self.grid.give_up_page(number)
-            self.status.failed(str(error))
+            # There will be no more rows; those that are there can be looked at.
+            self.grid.grow(pages.rows_known, complete=True)
+            self._no_more = f"first {pages.rows_known:,} rows only: {error.do or error.what}"
+            self.status.failed(self._no_more)
+            self.notify(safe_text(str(error), limit=400), severity="error", markup=False, timeout=8)
             return
         self._end_busy()
         if pages is self._pages:
-            self.grid.add_page(number, page, rows=pages.rows_known, complete=pages.complete)
-            self.status.done(pages.rows_known, pages.complete, time.monotonic() - self._started)
+            complete = pages.complete or bool(self._no_more)
+            self.grid.add_page(number, page, rows=pages.rows_known, complete=complete)
+            if self._no_more:
+                self.status.failed(self._no_more)
+            else:
+                self.status.done(pages.rows_known, complete, time.monotonic() - self._started)
 
     def on_result_grid_page_wanted(self, event: ResultGrid.PageWanted) -> None:
         """Read a page that the grid has come to."""

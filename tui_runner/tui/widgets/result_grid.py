@@ -136,6 +136,15 @@ class ResultGrid(ScrollView, can_focus=True):
                 self._pages.popitem(last=False)
         self._grow(rows, complete)
         self.refresh()
+        # One that came into sight while this one was being read was given up.
+        self._ask_for_pages()
+
+    def grow(self, rows: int, complete: bool) -> None:
+        """There are so many rows by now."""
+        if (rows, complete) != (self._rows, self._complete):
+            self._grow(rows, complete)
+            self.refresh()
+            self._ask_for_pages()
 
     def give_up_page(self, number: int) -> None:
         """Forget that a page was asked for: it cannot be had now."""

@@ -1,0 +1,49 @@
+"""Results written into files: whole, or not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from tui_runner.errors import UserError
+from tui_runner.output import Stopped, check_output, export_format, write_file
+from tui_runner.tui.clipboard_text import TableRows
+
+ROWS = TableRows(pa.table({"a": list(range(10_000))}))
+
+
+def test_an_export_that_is_ended_leaves_the_old_file(tmp_path: Path) -> None:
+    target = tmp_path / "out.csv"
+    target.write_text("old")
+    target.chmod(0o640)
+    with pytest.raises(Stopped):
+        write_file(ROWS, "csv", target, lambda count: count < 5_000)
+    assert target.read_text() == "old" and list(tmp_path.iterdir()) == [target]
+    told: list[int] = []
+    assert write_file(ROWS, "csv", target, lambda count: told.append(count) is None) == 10_000
+    assert told[-1] == 10_000 and told == sorted(told)
+    assert len(target.read_text().splitlines()) == 10_001
+    assert target.stat().st_mode & 0o777 == 0o640
+
+
+def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="cannot be written"):
+        write_file(ROWS, "csv", tmp_path / "none" / "out.csv")
+    with pytest.raises(UserError, match="folder does not exist"):
+        check_output(tmp_path / "none" / "out.csv", tmp_path / "books.duckdb")
+
+
+@pytest.mark.parametrize(
+    ("name", "format"),
+    [("a.csv", "csv"), ("a.JSON", "json"), ("a.ndjson", "jsonl"), ("a.md", "markdown"), ("a.b.parquet", "parquet")],
+)
+def test_the_end_of_a_name_says_the_format(name: str, format: str) -> None:
+    assert export_format(Path(name)) == format
+
+
+@pytest.mark.parametrize("name", ["out", "out.xyz", "out.table", ".csv"])
+def test_a_name_that_says_no_format_is_refused(name: str) -> None:
+    with pytest.raises(UserError, match=r"does not say the format.*end it in \.csv"):
+        export_format(Path(name))

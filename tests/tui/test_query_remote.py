@@ -1,0 +1,60 @@
+"""The query screen on a database that another process has open, which cuts off whoever takes no rows."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from query_world import desk, make_database
+
+from tui_runner.store.access import RemoteAccess, open_access
+from tui_runner.store.database import Database
+from tui_runner.store.query_server import ServerLimits, serve
+from tui_runner.tui.widgets import query_tab
+
+ROWS = 400_000
+LARGE = f"SELECT range AS n, repeat('x', 100) AS x FROM range({ROWS})"
+
+
+@pytest.fixture
+def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
+    # The folders of pytest are too deep for the path of a socket.
+    with tempfile.TemporaryDirectory(prefix="tr-") as folder:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", folder)
+        opened = make_database(tmp_path / "books.duckdb")
+        server = serve(opened, ServerLimits(stall=0.5))
+        yield opened
+        server.close()
+        opened.close()
+
+
+async def test_rows_that_were_taken_stay_and_those_behind_them_are_asked_for_again(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(query_tab, "AHEAD_ROWS", 30_000)
+    monkeypatch.chdir(tmp_path)
+    access = open_access(database.path)
+    assert isinstance(access, RemoteAccess)
+    async with desk(access, tmp_path) as at:
+        await at.run(LARGE)
+        await at.until(lambda: at.tab.grid.rows >= 30_000, "reading ahead")
+        await at.until(lambda: not database._cursors, "cutting off")
+        await at.press("f6", "ctrl+end")
+        await at.until(lambda: "run the statement again" in at.tab.status.text, "the message")
+        await at.until(lambda: at.tab.grid.value_at(at.tab.grid.row, 0) is not None, "a page that was kept")
+        assert 30_000 <= at.tab.grid.rows < ROWS and "Traceback" not in at.shown()
+        await at.press("f9")
+        await at.press(*"all.csv", "enter")
+        await at.until(lambda: "rows written" in at.shown(), "the export")
+    assert len((tmp_path / "all.csv").read_text().splitlines()) == ROWS + 1
+
+
+async def test_a_result_that_fits_is_kept_whole(database: Database, tmp_path: Path) -> None:
+    async with desk(open_access(database.path), tmp_path) as at:
+        await at.run("FROM books ORDER BY _item")
+        await at.until(lambda: "25,000 rows" in at.tab.status.text and "more" not in at.tab.status.text, "the rest")
+        database.note_run(1)
+        await at.press("f6", "ctrl+end")
+        await at.until(lambda: at.tab.grid.row == 24_999 and "Book no. 24999" in at.shown(), "the last row")
