@@ -135,6 +135,10 @@ class Board:
         self._log_lines = 0
         self.rate: float | None = None
         """Items started per second at most, as the runner has told its workers."""
+        self.waits_for = ""
+        """What the run waits for although everything in it has ended: to be written."""
+        self.warnings: tuple[str, ...] = ()
+        """What a person should know before it goes wrong."""
         self.memory_limit: int | None = None
         """Bytes that the run may use."""
         self.last = self.snapshot(began)
@@ -250,8 +254,9 @@ class Board:
             job=identity.job,
             table=identity.table,
             database=identity.database,
-            state=scheduler.state,
-            reason=self._redact(scheduler.reason),
+            state=RunState.PAUSED if self.waits_for else scheduler.state,
+            reason=self._redact(self.waits_for or scheduler.reason),
+            warnings=self.warnings,
             started_at=identity.started_at,
             began_at=self._began_at,
             at=now - self.began,

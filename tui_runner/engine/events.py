@@ -87,6 +87,21 @@ class ResumeRun:
 
 
 @dataclass(frozen=True, slots=True)
+class Hold:
+    """Start no new items until `Release` of the same `cause`, whoever resumes the run; `reason` says why."""
+
+    cause: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """What held the run is gone; it goes on, unless a person has paused it meanwhile."""
+
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
 class PauseChunks:
     """Start no new items of these chunks."""
 
@@ -156,6 +171,8 @@ Event = (
     | InputFailed
     | PauseRun
     | ResumeRun
+    | Hold
+    | Release
     | PauseChunks
     | ResumeChunks
     | CancelChunks
@@ -247,6 +264,11 @@ class RunAgain:
 
 
 @dataclass(frozen=True, slots=True)
+class TryRelease:
+    """A person wants the run to go on although it is held: see at once whether it can."""
+
+
+@dataclass(frozen=True, slots=True)
 class Tell:
     """Something a person wants to know."""
 
@@ -262,4 +284,6 @@ class EndRun:
     reason: str
 
 
-Action = ReadChunks | StartWorker | SendChunk | SendOrder | KillWorker | ChunkEnded | RunAgain | Tell | EndRun
+Action = (
+    ReadChunks | StartWorker | SendChunk | SendOrder | KillWorker | ChunkEnded | RunAgain | TryRelease | Tell | EndRun
+)

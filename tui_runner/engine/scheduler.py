@@ -17,6 +17,9 @@ Reports of a worker that is not known (any more) are ignored, so an item cannot 
 *Ending*: when the input has ended and every chunk too, or when the run is stopped, workers are told to drain; the run
 ends when the last of them is gone. If a chunk is to run again in the first case, new workers are started for it.
 
+*Holds*: a full disk, or memory at its limit, pauses the run until its owner says that it is over. A person who resumes
+it meanwhile has it looked at again at once; one who pauses it has it stay paused.
+
 *Outages*: when nearly everything fails (`outage` says when), the run pauses itself; one item is tried now and then
 (`TryOne`), and when one ends well the run goes on.
 
@@ -82,6 +85,9 @@ class Scheduler:
         self._grace = grace
         self._max_failures = max_failures
         self._outages = outages or OutageWatch(OnOutage.CONTINUE)
+        self._holds: dict[str, str] = {}
+        self._held = False
+        """Whether the run is paused for nothing but `_holds`."""
         self._tried = 0
         self._requested = 0
         self._losses = 0
@@ -129,6 +135,10 @@ class Scheduler:
                 self._pause_run()
             case events.ResumeRun():
                 self._resume_run()
+            case events.Hold(cause, reason):
+                self._hold(cause, reason)
+            case events.Release(cause):
+                self._release(cause)
             case events.PauseChunks() | events.ResumeChunks() | events.CancelChunks() | events.RetryChunks():
                 if self.state in (RunState.RUNNING, RunState.PAUSED):
                     self._commands.obey(event)
@@ -162,6 +172,9 @@ class Scheduler:
             self._outages.end(by_hand=False)
             self.reason = ""
             self._turn.tell("INFO", "paused: nothing is tried until it is resumed")
+        elif self._held:
+            self._held, self.reason = False, ""
+            self._turn.tell("INFO", "paused: it stays so until it is resumed")
         elif self.state is RunState.RUNNING:
             self._pause()
             self._turn.tell("INFO", "paused: items in flight finish, no new ones start")
@@ -174,13 +187,36 @@ class Scheduler:
     def _resume_run(self) -> None:
         if self.state is RunState.PAUSED:
             self._outages.end(by_hand=True)
-            self._resume()
-            self._turn.tell("INFO", "resumed")
+            if self._resume():
+                self._turn.tell("INFO", "resumed")
+            else:
+                self._turn.do(events.TryRelease())
 
-    def _resume(self) -> None:
+    def _resume(self) -> bool:
+        """Go on, now (which is returned) or as soon as nothing holds the run any more."""
+        if self._holds:
+            self._held, self.reason = True, next(iter(self._holds.values()))
+            return False
         self.state, self.reason = RunState.RUNNING, ""
         self._turn.clock.resume(self._turn.now)
         self._order_all(protocol.Resume())
+        return True
+
+    def _hold(self, cause: str, reason: str) -> None:
+        self._holds[cause] = reason
+        if self.state is RunState.RUNNING:
+            self._held = True
+            self._pause(reason)
+            self._turn.tell("WARNING", f"paused: {reason}")
+        elif self._held:
+            self.reason = reason
+
+    def _release(self, cause: str) -> None:
+        self._holds.pop(cause, None)
+        if self._held and not self._holds and self.state is RunState.PAUSED:
+            self._held = False
+            self._resume()
+            self._turn.tell("INFO", "the run goes on")
 
     def _change_threads(self, threads: int) -> None:
         self.crew.threads = threads
@@ -254,7 +290,7 @@ class Scheduler:
         if self.state is RunState.DRAINING:
             if not self.crew:
                 self._end()
-        elif self.input_ended and not self._chunks.unended:
+        elif self.input_ended and not self._chunks.unended and not self._held:
             for worker in self.crew:
                 if worker.draining_until is None:
                     self._drain(worker, self._grace, _TEARDOWN_SLACK)
