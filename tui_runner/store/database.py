@@ -231,7 +231,7 @@ def describe(error: duckdb.Error, path: Path) -> DatabaseError:
         do = "make room on the disk, then resume the run" if full else "resume the run"
         return DatabaseError(f"DuckDB gave up on the file ({first_line(error)})", str(path), do)
     if full:
-        return DiskFull("the disk is full", str(path), "make room on it")
+        return DiskFull("the disk is full", str(path), "make room on it, then resume the run")
     return DatabaseError(first_line(error), str(path))
 
 
