@@ -40,7 +40,7 @@ def plain_loop(items: int) -> float:
 
 def tui_runner(items: int) -> float:
     """Seconds from the start of the run, its worker not yet started, to its last commit."""
-    job = load_job(str(Path(__file__).with_name("nothing.py")))
+    job = load_job(f"{Path(__file__).with_name('nothing.py')}:nothing")
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
         snapshot = run(job, database=Path(folder) / "x.duckdb", params={"count": items}, progress=False)

@@ -1,4 +1,6 @@
-"""A job that does nothing, over many items: what is left is the cost of the engine."""
+"""Jobs that do nothing, or wait, over many items: what is left is the cost of the engine."""
+
+import time
 
 from tui_runner import job
 
@@ -12,3 +14,9 @@ def nothing(number: int) -> None:
 def numbers(*, count: int = 200_000) -> range:
     """So many items."""
     return range(count)
+
+
+@job
+def wait(seconds: float) -> None:
+    """Wait, as for a server."""
+    time.sleep(seconds)

@@ -53,9 +53,17 @@ def watch(run: ToldRun, *, live: bool = False, out: io.StringIO | None = None, *
         (STOPPED, 3),
         (picture(state=RunState.FAILED, items_failed=9), 3),
         (picture(state=RunState.FAILED, items_done=0), 2),
-        (picture(state=RunState.FAILED, items_done=50, items_skipped=50), 2),
+        (picture(state=RunState.FAILED, items_done=50, items_skipped=50), 3),
     ],
-    ids=["finished", "items failed", "items cancelled", "stopped", "limit", "nothing ran", "nothing ran after resume"],
+    ids=[
+        "finished",
+        "items failed",
+        "items cancelled",
+        "stopped",
+        "limit",
+        "nothing ran",
+        "nothing more ran after resume",
+    ],
 )
 def test_the_exit_code_says_how_a_run_ended(snapshot: Snapshot, code: int) -> None:
     assert exit_code(snapshot) == code

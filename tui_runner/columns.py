@@ -72,7 +72,7 @@ def to_arrow(values: Values) -> tuple[pa.Array | None, dict[int, str]]:
     kinds.discard(NoneType)
     if not kinds:
         return None, {}
-    build = _BUILDERS.get(frozenset(kinds)) or (_json if Json in kinds else _texts)
+    build = _BUILDERS.get(frozenset(kinds)) or (_json_with_scalars if Json in kinds else _texts)
     try:
         return build(values), {}
     except Exception as error:
@@ -116,8 +116,12 @@ def _texts(values: Values) -> pa.Array:
 
 
 def _json(values: Values) -> pa.Array:
-    storage = pa.array([None if value is None else json_scalar(value) for value in values], pa.string())
-    return _extension(pa.json_(), storage)
+    """Nested values, which are JSON already."""
+    return _extension(pa.json_(), pa.array(values, pa.string()))
+
+
+def _json_with_scalars(values: Values) -> pa.Array:
+    return _json([None if value is None else json_scalar(value) for value in values])
 
 
 def _uuids(values: Values) -> pa.Array:
@@ -220,6 +224,7 @@ _BUILDERS: dict[frozenset[type], Callable[[Values], pa.Array]] = _table(
     ([int, float], _numbers),
     ([str], _typed(pa.string())),
     ([bytes], _typed(pa.binary())),
+    ([Json], _json),
     ([Decimal], _decimals),
     ([Decimal, int], _decimals),
     ([date], _typed(pa.date32())),

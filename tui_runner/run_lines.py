@@ -17,8 +17,8 @@ _MESSAGE_LENGTH = 200
 
 
 def nothing_ran(snapshot: Snapshot) -> bool:
-    """Whether the run failed before a single item of it had ended in this process."""
-    return snapshot.state is RunState.FAILED and snapshot.items_finished == snapshot.items_skipped
+    """Whether the run failed before anything of it was done, in this process or an earlier one."""
+    return snapshot.state is RunState.FAILED and not snapshot.items_finished and not snapshot.retries
 
 
 def progress_line(snapshot: Snapshot) -> str:

@@ -31,6 +31,7 @@ from types import NoneType
 from typing import Any, TypeVar
 from uuid import UUID
 
+import orjson
 import pyarrow as pa
 
 from tui_runner.errors import RowError
@@ -60,7 +61,7 @@ PLAIN: frozenset[type] = frozenset(
 
 _SCALARS = (str, int, float, bytes, bytearray, memoryview, Decimal, date, time, timedelta, UUID, Enum, os.PathLike)
 _type_name = type.__dict__["__name__"].__get__
-_encode: Callable[[object], str] = json.JSONEncoder(
+_encode_any: Callable[[object], str] = json.JSONEncoder(
     ensure_ascii=False, separators=(",", ":"), allow_nan=False, check_circular=False
 ).encode
 
@@ -160,6 +161,17 @@ def _field_names(kind: Any) -> tuple[str, ...] | None:
     if hasattr(kind, "__struct_fields__"):
         return tuple(kind.__struct_fields__)
     return None
+
+
+def _encode(value: object) -> str:
+    """What `_json` made, as JSON text.
+
+    The standard library takes longer to build an encoder than to encode a short list; orjson needs an eighth of it.
+    """
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:  # an integer beyond 64 bits, a lone surrogate
+        return _encode_any(value)
 
 
 def plain(value: object) -> object:

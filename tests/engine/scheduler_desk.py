@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from simulated_world import cut, flush
+from simulated_worker import flush
+from simulated_world import cut
 
 from tui_runner.engine.chunk import Counts
 from tui_runner.engine.events import (

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+
+from simulated_worker import SimulatedFlush, SimulatedWorker
 
 from tui_runner.engine.chunk import ChunkState, Counts, RunState
 from tui_runner.engine.events import (
@@ -32,55 +33,11 @@ from tui_runner.engine.events import (
     Tell,
     Tick,
 )
-from tui_runner.engine.outage import Trials
 from tui_runner.engine.protocol import (
-    Cancel,
-    ChunkExhausted,
-    ChunkFinished,
     Drain,
-    Drained,
-    Flush,
-    Order,
-    Pause,
-    Ready,
-    Report,
-    Resume,
-    SetThreads,
-    TryOne,
     WorkerLost,
 )
 from tui_runner.engine.scheduler import Scheduler
-
-
-def flush(
-    worker: int,
-    ended: dict[int, Sequence[int]],
-    failed: dict[int, dict[int, int]] | None = None,
-    counts: dict[int, Counts] | None = None,
-    trials: Trials | None = None,
-) -> Flush:
-    """A flush without rows; counts are worked out when every item ended well or failed."""
-    failed = failed or {}
-    if counts is None:
-        counts = {
-            number: Counts(done=len(positions) - len(failed.get(number, {})), failed=len(failed.get(number, {})))
-            for number, positions in ended.items()
-        }
-    return Flush(worker, (), b"", b"", ended, failed, counts, {}, 0, 0, trials or Trials())
-
-
-@dataclass
-class _HeldChunk:
-    """A chunk as a simulated worker has it; `unsent` are outcomes that no flush has carried yet."""
-
-    unstarted: deque[int]
-    unended: int
-    paused: bool
-    cancelled: bool = False
-    in_flight: list[int] = field(default_factory=list)
-    unsent: dict[int, str] = field(default_factory=dict)
-    retried: set[int] = field(default_factory=set)
-    counts: Counts = field(default_factory=Counts)
 
 
 def cut(chunks: Sequence[Sequence[bool]]) -> list[ChunkRead]:
@@ -91,158 +48,6 @@ def cut(chunks: Sequence[Sequence[bool]]) -> list[ChunkRead]:
         read.append(ChunkRead(number, first, len(items), pending))
         first += len(items)
     return read
-
-
-class SimulatedWorker:
-    """Does what `engine.worker` does, without threads; whoever tests it says what happens next."""
-
-    def __init__(self, number: int, threads: int, paused: bool, *, lasting: bool = False) -> None:
-        self.number = number
-        self.threads = threads
-        self.paused = paused
-        self.passes = 0
-        self.lasting = lasting
-        """Whether failures are such that another attempt would not help."""
-        self.trials = Trials()
-        self.ready = False
-        self.draining = False
-        self.killed = False
-        self.drained = False
-        self.orders: deque[Order | SendChunk] = deque()
-        self.reports: deque[Report] = deque()
-        self.chunks: dict[int, _HeldChunk] = {}
-
-    def steps(self) -> list[str]:
-        """What this worker could do next."""
-        if self.drained or self.killed:
-            return []
-        if not self.ready:
-            return ["get ready"]
-        steps = ["obey"] if self.orders and not self.draining else []
-        if self._startable():
-            steps.append("start")
-        if any(chunk.in_flight for chunk in self.chunks.values()):
-            steps += ["succeed", "fail", "retry"]
-        if any(chunk.unsent for chunk in self.chunks.values()):
-            steps.append("collect")
-        if self.draining:
-            steps.append("leave")
-        return steps
-
-    def do(self, step: str, which: int = 0) -> None:
-        """Do one of `steps`; `which` chooses among the items that it could be done to."""
-        match step:
-            case "get ready":
-                self.ready = True
-                self.reports.append(Ready(self.number, 1000 + self.number))
-            case "obey":
-                self._obey(self.orders.popleft())
-            case "start":
-                startable = self._startable()
-                self._start(startable[which % len(startable)])
-            case "collect":
-                self._collect()
-            case "leave":
-                self._collect()
-                stuck = sum(len(chunk.in_flight) for chunk in self.chunks.values())
-                self.reports.append(Drained(self.number, stuck))
-                self.drained = True
-            case _:
-                flying = [(chunk, item) for chunk in self.chunks.values() for item in chunk.in_flight]
-                self._end(*flying[which % len(flying)], step)
-
-    def end_all(self, failing: Collection[int]) -> None:
-        """Everything in flight ends: well, but for the positions in `failing`."""
-        for chunk in self.chunks.values() if not (self.drained or self.killed) else ():
-            for position in list(chunk.in_flight):
-                self._end(chunk, position, "fail" if position in failing else "succeed")
-
-    def _startable(self) -> list[int]:
-        if (self.paused and not self.passes) or self.draining:
-            return []
-        return [number for number, chunk in self.chunks.items() if chunk.unstarted and not chunk.paused]
-
-    def _start(self, number: int) -> None:
-        chunk = self.chunks[number]
-        chunk.in_flight.append(chunk.unstarted.popleft())
-        self.passes = 0
-        if not chunk.unstarted:
-            self.reports.append(ChunkExhausted(self.number, number))
-
-    def _end(self, chunk: _HeldChunk, position: int, step: str) -> None:
-        chunk.in_flight.remove(position)
-        if step == "succeed":
-            self.trials += Trials(ok=1)
-        elif position not in chunk.retried:
-            chunk.retried.add(position)
-            self.trials += Trials(passing=not self.lasting, lasting=self.lasting)
-        if step == "retry" and not chunk.cancelled:
-            chunk.counts += Counts(retries=1)
-            chunk.unstarted.append(position)
-            return
-        chunk.unsent[position] = "ok" if step == "succeed" else "failed"
-
-    def _obey(self, order: Order | SendChunk) -> None:
-        match order:
-            case SendChunk():
-                assert order.chunk not in self.chunks, "a chunk was sent to a worker that has it"
-                positions = deque(order.positions)
-                self.chunks[order.chunk] = _HeldChunk(positions, len(positions), order.paused)
-            case Pause(None) | Resume(None):
-                self.paused = isinstance(order, Pause)
-                self.passes = 0
-            case TryOne():
-                self.passes = int(self.paused)
-            case Pause(number) | Resume(number) if number in self.chunks:
-                self.chunks[number].paused = isinstance(order, Pause)
-            case Cancel(number) if number in self.chunks:
-                chunk = self.chunks[number]
-                chunk.cancelled = True
-                if chunk.unstarted:
-                    self.reports.append(ChunkExhausted(self.number, number))
-                chunk.unsent.update(dict.fromkeys(chunk.unstarted, "cancelled"))
-                chunk.unstarted.clear()
-            case SetThreads(threads):
-                self.threads = threads
-            case Drain():
-                self.draining = True
-
-    def _collect(self) -> None:
-        touched = {number: chunk for number, chunk in self.chunks.items() if chunk.unsent}
-        for chunk in touched.values():
-            states = list(chunk.unsent.values())
-            chunk.counts += Counts(
-                states.count("ok"), states.count("failed"), states.count("cancelled"), rows=states.count("ok")
-            )
-            chunk.unended -= len(states)
-        if touched:
-            failed = {
-                number: {position: state != "cancelled" for position, state in chunk.unsent.items() if state != "ok"}
-                for number, chunk in touched.items()
-            }
-            ended = {number: tuple(chunk.unsent) for number, chunk in touched.items()}
-            counts = {number: chunk.counts for number, chunk in touched.items()}
-            self.reports.append(SimulatedFlush.of(self, ended, failed, counts, touched))
-            self.trials = Trials()
-        for number, chunk in touched.items():
-            chunk.unsent = {}
-            if not chunk.unended:
-                del self.chunks[number]
-                self.reports.append(ChunkFinished(self.number, number))
-
-
-@dataclass(frozen=True)
-class SimulatedFlush:
-    """A flush, and the final states that its ledger rows would carry."""
-
-    flush: Flush
-    states: dict[int, str]
-
-    @classmethod
-    def of(cls, worker, ended, failed, counts, chunks) -> SimulatedFlush:  # type: ignore[no-untyped-def]
-        """The flush of what `chunks` have not sent yet."""
-        states = {position: state for chunk in chunks.values() for position, state in chunk.unsent.items()}
-        return cls(flush(worker.number, ended, failed, counts, worker.trials), states)
 
 
 class World:
@@ -261,6 +66,9 @@ class World:
         self.retries: dict[tuple[int, int], int] = {}
         self.holders: dict[int, int] = {}
         self.ended_chunks: set[int] = set()
+        self.deaths: dict[int, int] = {}
+        """Workers that died, unasked, while an item was in flight; that item must run alone from then on."""
+        self.given_up: set[int] = set()
         self.told: list[str] = []
         self.end: EndRun | None = None
         self._opened: dict[int, int] = {}
@@ -302,6 +110,7 @@ class World:
             for position, state in report.states.items():
                 assert position not in self.ledger, f"item {position} ended twice"
                 self.ledger[position] = state
+                self.deaths.pop(position, None)
                 assert self.holders.pop(position) == worker.number
                 self.rows += state == "ok"
             for number, counts in report.flush.counts.items():
@@ -318,13 +127,18 @@ class World:
             return
         del self.workers[worker.number]
         self.holders = {item: holder for item, holder in self.holders.items() if holder != worker.number}
-        self.tell(WorkerLost(worker.number, reason))
+        in_flight = [item for item in worker.in_flight if item not in self.ledger]
+        if not worker.sent_home and self.scheduler.state is not RunState.DRAINING:
+            for item in in_flight:
+                self.deaths[item] = self.deaths.get(item, 0) + 1
+        self.tell(WorkerLost(worker.number, reason, dict.fromkeys(in_flight, 1)))
 
     def cooperate(
         self,
         *,
         rounds: int = 400,
         failing: Collection[int] = (),
+        lethal: Collection[int] = (),
         retry_late: bool = False,
         stubborn: bool = False,
         alone: bool = False,
@@ -334,6 +148,7 @@ class World:
         Args:
             rounds: how much patience there is.
             failing: positions of items that fail.
+            lethal: positions of items that kill their worker.
             retry_late: whether what failed is to run again, once, when the workers are being sent home already.
             stubborn: whether every other worker does not go home by itself.
             alone: whether nobody resumes a run that has paused itself because of an outage, so that it must do so.
@@ -352,15 +167,20 @@ class World:
             while self.readable:
                 self.read()
             for worker in list(self.workers.values()):
-                self._advance(worker, failing, leaves=not stubborn or worker.number % 2 == 0)
+                self._advance(worker, failing, lethal, leaves=not stubborn or worker.number % 2 == 0)
             self.now += 1.0
             if self.end is None:
                 self.tell(Tick())
 
-    def _advance(self, worker: SimulatedWorker, failing: Collection[int], leaves: bool) -> None:
+    def _advance(
+        self, worker: SimulatedWorker, failing: Collection[int], lethal: Collection[int], leaves: bool
+    ) -> None:
         for step in ("get ready", "obey", "start"):
             while step in worker.steps():
                 worker.do(step)
+        if not worker.killed and not worker.drained and any(item in lethal for item in worker.in_flight):
+            self.lose(worker, "killed by SIGSEGV")
+            return
         worker.end_all(failing)
         for step in ("collect", "leave") if leaves else ("collect",):
             if step in worker.steps():
@@ -382,7 +202,9 @@ class World:
                 assert number not in self.workers
                 assert threads >= 1
                 assert paused == (self.scheduler.state is RunState.PAUSED)
-                self.workers[number] = SimulatedWorker(number, threads, paused, lasting=self._lasting)
+                alone = self.scheduler.crew[number].slot is None
+                assert not alone or threads == 1
+                self.workers[number] = SimulatedWorker(number, threads, paused, alone=alone, lasting=self._lasting)
             case SendChunk():
                 self._send(action)
             case SendOrder(number, order):
@@ -399,6 +221,9 @@ class World:
                 self.ended_chunks.remove(number)
                 for position in positions:
                     assert self.ledger.pop(position) in ("failed", "cancelled")
+                for position in self.given_up.intersection(positions):
+                    self.given_up.discard(position)
+                    self.deaths[position] = 1
             case Tell(_, text):
                 self.told.append(text)
             case EndRun():
@@ -417,6 +242,10 @@ class World:
             assert position not in self.holders, f"item {position} is with two workers"
             assert position not in self.ledger, f"item {position} runs again though it is done"
             self.holders[position] = worker.number
+            if not action.paused:
+                assert worker.alone == (position in self.deaths), "suspects, and only they, run alone"
+            assert (position in action.refusals) == (not action.paused and self.deaths.get(position, 0) >= 3)
+        self.given_up.update(action.refusals)
         self._opened[action.chunk] = self._opened.get(action.chunk, 0) + 1
         worker.orders.append(action)
 
@@ -426,7 +255,11 @@ class World:
         """Sending never takes the number of chunks with items to start beyond the limit."""
         scheduler = self.scheduler
         running = [chunk for chunk in scheduler.chunks if chunk.state is ChunkState.RUNNING]
-        opened = [chunk.worker for chunk in running if not chunk.exhausted and not chunk.cancelling]
+        opened = [
+            chunk.worker
+            for chunk in running
+            if not chunk.exhausted and not chunk.cancelling and not self.workers[chunk.worker].alone
+        ]
         least = 2 * scheduler.crew.size if scheduler.crew.size > 1 else 1
         assert len(opened) <= max(scheduler.open_chunks, least)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from simulated_world import cut, flush
+from simulated_worker import flush
+from simulated_world import cut
 
 from tui_runner.engine.board import Board, RunIdentity
 from tui_runner.engine.chunk import ChunkState, Counts, RunState

@@ -96,10 +96,11 @@ def test_a_worker_counts_from_zero_and_the_next_one_again():
     assert it.counts == Counts(done=2, failed=1, rows=15)
 
 
-def test_an_item_that_ends_well_at_last_is_no_failure_any_more():
+def test_attempts_of_an_item_are_remembered_until_it_ends():
     it = chunk()
-    it.cross_off([0, 1], {0: 3, 1: 3})
-    it.cross_off([1], {})
+    it.attempts.update({1: 2, 2: 1})
+    it.cross_off([0, 1], {0: 3})
+    assert it.attempts == {2: 1}
     assert it.failures == {0: 3}
     assert it.pending == {2, 3}
 
@@ -112,7 +113,7 @@ def test_running_again_makes_failures_pending_and_takes_them_back_from_the_count
     assert it.pending == {1, 3}
     assert it.counts == Counts(done=2, retries=2, rows=7)
     assert it.count(Counts(done=2)) == Counts(done=2)
-    assert it.failures == {1: 3, 3: 0}, "the attempts made count on"
+    assert it.attempts == {1: 3, 3: 0}, "the attempts made count on"
 
 
 # --- the clock ----------------------------------------------------------------------------------------------

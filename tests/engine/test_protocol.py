@@ -10,7 +10,7 @@ from datetime import date
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tui_runner.engine.protocol import Unsendable, pack, unpack
+from tui_runner.engine.protocol import Refused, pack, unpack
 
 
 @dataclass
@@ -37,8 +37,8 @@ def test_an_item_that_cannot_be_sent_does_not_keep_the_others():
     for _ in range(100_000):
         nested = [nested]
     values = unpack(pack([1, threading.Lock(), "two", Grumpy(), lambda: 3, nested, 4]))
-    assert [value for value in values if not isinstance(value, Unsendable)] == [1, "two", 4]
-    messages = [value.message for value in values if isinstance(value, Unsendable)]
+    assert [value for value in values if not isinstance(value, Refused)] == [1, "two", 4]
+    messages = [value.message for value in values if isinstance(value, Refused)]
     assert messages[0] == "an item of type lock cannot be sent to a worker: TypeError"
     assert messages[1] == "an item of type Grumpy cannot be sent to a worker: RuntimeError"
     assert messages[3] == "an item of type list cannot be sent to a worker: RecursionError"
@@ -51,4 +51,4 @@ def test_lone_surrogates_arrive():
 
 
 def test_what_says_that_an_item_cannot_be_sent_can_be_sent():
-    assert pickle.loads(pickle.dumps(Unsendable("why"))) == Unsendable("why")
+    assert pickle.loads(pickle.dumps(Refused("TypeError", "why"))) == Refused("TypeError", "why")

@@ -32,13 +32,17 @@ def test_items_of_a_killed_worker_run_again(job_file, new_run, rows: Rows, tmp_p
     assert rows("SELECT count(*), count(DISTINCT value) FROM gated") == [(40, 40)]
 
 
-def test_a_worker_that_dies_at_once_every_time_ends_the_run(job_file, new_run) -> None:
+def test_a_worker_that_dies_before_its_first_item_every_time_ends_the_run(job_file, new_run) -> None:
     source = """
         import os
         from tui_runner import job
 
         @job
         def die(n: int):
+            return n
+
+        @die.setup
+        def begin():
             os._exit(7)
 
         @die.items
@@ -47,7 +51,9 @@ def test_a_worker_that_dies_at_once_every_time_ends_the_run(job_file, new_run) -
     """
     snapshot = new_run(job_file(source)).start().finish()
     assert snapshot.state is RunState.FAILED
-    assert "exit code 7" in snapshot.reason
+    assert snapshot.reason == (
+        "5 workers in a row were lost without an item in flight, the last one ended with exit code 7"
+    )
 
 
 def test_workers_are_gone_after_the_run(job_file, new_run, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from scheduler_desk import Desk, orders, sends
-from simulated_world import flush
+from simulated_worker import flush
 
 from tui_runner.engine.chunk import ChunkState, Counts, RunState
 from tui_runner.engine.events import (
@@ -172,7 +172,10 @@ def test_five_losses_without_an_item_ending_between_them_end_the_run():
     for worker in range(4):
         desk(WorkerLost(worker, "killed by SIGSEGV"))
     assert desk(WorkerLost(4, "killed by SIGSEGV")) == [EndRun(*desk.end)]
-    assert desk.end == (RunState.FAILED, "5 workers were lost in a row, the last one killed by SIGSEGV")
+    assert desk.end == (
+        RunState.FAILED,
+        "5 workers in a row were lost without an item in flight, the last one killed by SIGSEGV",
+    )
 
 
 def test_losses_with_progress_between_them_do_not_end_the_run():

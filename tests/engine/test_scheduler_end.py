@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from scheduler_desk import Desk, orders, sends
-from simulated_world import flush
+from simulated_worker import flush
 
 from tui_runner.engine.chunk import ChunkState, Counts, RunState
 from tui_runner.engine.events import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from scheduler_desk import Desk, orders
-from simulated_world import flush
+from simulated_worker import flush
 
 from tui_runner.engine.chunk import RunState
 from tui_runner.engine.events import InputEnded, PauseRun, ResumeRun, SendOrder, Tick

@@ -209,7 +209,7 @@ def test_a_failed_flush_is_kept_and_written_when_told(
         ingest.submit(make_batch(rows_of(0, a=1), ticket=0))
         assert heard.failed.wait(30)
         assert isinstance(heard.errors[0], DiskFull)
-        assert "the disk is full; make room on it" in str(heard.errors[0])
+        assert "the disk is full; make room on it, then resume the run" in str(heard.errors[0])
         assert fetch("SELECT count(*) FROM runner.items") == [(0,)]
         assert fetch("SELECT count(*) FROM books") == [(0,)]
         assert fetch("SELECT count(*) FROM runner.columns") == [(0,)]

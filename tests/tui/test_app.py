@@ -19,6 +19,7 @@ from tui_runner.tui.app import RunnerApp, interval, run_app
 from tui_runner.tui.screens.confirm import Confirm
 from tui_runner.tui.screens.help import Help
 from tui_runner.tui.themes import find_themes
+from tui_runner.tui.widgets import chunk_order
 from tui_runner.tui.widgets.chunk_table import ChunkTable
 from tui_runner.tui.widgets.footer import KeyLine
 
@@ -169,7 +170,8 @@ async def test_the_cursor_moves_by_every_key() -> None:
         assert await at("g") == 76
 
 
-async def test_the_cursor_stays_with_its_chunk_once_it_was_moved() -> None:
+async def test_the_cursor_stays_with_its_chunk_once_it_was_moved(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chunk_order, "HOLD", 0.0)
     control = FakeControl(busy())
     async with RunnerApp(control).run_test(size=(120, 40)) as pilot:
         app = await settled(pilot)

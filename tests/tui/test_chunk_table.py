@@ -28,13 +28,13 @@ def of(*states: ChunkState) -> tuple[ChunkView, ...]:
 
 
 def test_running_comes_first_then_paused_waiting_and_the_newest_ended() -> None:
-    order = ChunkOrder()
+    order = ChunkOrder(hold=0.0)
     order.update(of(D, F, R, P, R, W, C, W))
     assert numbers(order) == [2, 4, 3, 5, 7, 6, 1, 0]
 
 
 def test_only_what_changed_is_reported() -> None:
-    order = ChunkOrder()
+    order = ChunkOrder(hold=0.0)
     chunks = list(of(D, R, R, W))
     order.update(tuple(chunks))
     assert order.update(tuple(chunks)) == (set(), False)
@@ -46,7 +46,7 @@ def test_only_what_changed_is_reported() -> None:
 
 
 def test_a_chunk_that_is_retried_comes_back_up_and_ends_as_the_newest() -> None:
-    order = ChunkOrder()
+    order = ChunkOrder(hold=0.0)
     order.update(of(F, D, D))
     order.update(of(R, D, D))
     assert numbers(order) == [0, 2, 1]
@@ -54,10 +54,22 @@ def test_a_chunk_that_is_retried_comes_back_up_and_ends_as_the_newest() -> None:
     assert numbers(order) == [0, 2, 1]
 
 
+def test_rows_that_moved_stay_for_a_second_while_what_they_show_goes_on() -> None:
+    now = 100.0
+    order = ChunkOrder(clock=lambda: now)
+    order.update(of(R, R, W))
+    now += 0.9
+    assert order.update(of(D, R, W, W)) == ({0, 1, 2, 3}, False)
+    assert numbers(order) == [0, 1, 2] and order.at(0).state is D and order.row_of(3) is None
+    now += 0.2
+    assert order.update(of(D, R, W, W, W))[1]
+    assert numbers(order) == [1, 2, 3, 4, 0]
+
+
 @given(st.lists(st.lists(st.sampled_from(list(ChunkState)), min_size=1, max_size=12), min_size=1, max_size=8))
 @settings(max_examples=150)
 def test_rows_and_numbers_agree_however_states_change(steps: list[list[ChunkState]]) -> None:
-    order = ChunkOrder()
+    order = ChunkOrder(hold=0.0)
     for states in steps:
         order.update(of(*states))
         listed = [order.at(place) for place in range(len(order))]
@@ -73,7 +85,7 @@ def test_rows_and_numbers_agree_however_states_change(steps: list[list[ChunkStat
 def test_an_update_costs_what_changed_and_not_a_sort_of_everything() -> None:
     chunks = [chunk(number, D, started_at=1.0) for number in range(100_000)]
     chunks[-1] = replace(chunks[-1], state=R)
-    order = ChunkOrder()
+    order = ChunkOrder(hold=0.0)
     begun = time.perf_counter()
     order.update(tuple(chunks))
     first = time.perf_counter() - begun

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
+import os
 import threading
 import time
 from collections.abc import Coroutine, Iterator
 from typing import Any
 
 from tui_runner.engine.execution import Execution
+from tui_runner.engine.flight_recorder import FlightRecorder, note
+from tui_runner.engine.forks import copied
 from tui_runner.engine.outcome import Failure, Outcomes
 from tui_runner.engine.work import Task, WorkQueue
 from tui_runner.errors import RowError
@@ -23,7 +26,8 @@ _TIMEOUT_GRACE = 0.2
 class _Lane:
     """One asyncio task of the pool: `task` and `started` say what it executes."""
 
-    def __init__(self) -> None:
+    def __init__(self, slot: int) -> None:
+        self.slot = slot
         self.task: Task | None = None
         self.started = 0.0
 
@@ -37,10 +41,12 @@ class AsyncPool:
         queue: where tasks come from.
         execution: how one is called.
         outcomes: where outcomes go.
+        recorder: where each task of the loop notes what it executes.
     """
 
-    def __init__(self, queue: WorkQueue, execution: Execution, outcomes: Outcomes) -> None:
+    def __init__(self, queue: WorkQueue, execution: Execution, outcomes: Outcomes, recorder: FlightRecorder) -> None:
         self._queue = queue
+        self._recorder = recorder
         self._execution = execution
         self._outcomes = outcomes
         self._lanes: dict[_Lane, asyncio.Task[None]] = {}
@@ -102,7 +108,7 @@ class AsyncPool:
 
     def _start(self, count: int) -> None:
         for _ in range(count):
-            lane = _Lane()
+            lane = _Lane(self._recorder.take_slot())
             self._lanes[lane] = self._loop.create_task(self._work(lane))
 
     def _replace(self, lane: _Lane) -> None:
@@ -128,6 +134,7 @@ class AsyncPool:
                     await self._look_again(answer)
         finally:
             self._lanes.pop(lane, None)
+            self._recorder.give_back(lane.slot)
 
     async def _look_again(self, delay: float | None) -> None:
         """Wait for a change of the queue, at most `delay` seconds."""
@@ -143,6 +150,7 @@ class AsyncPool:
         failure: Failure | None = None
         lane.started = started = time.perf_counter()
         lane.task = task
+        self._recorder.slots[lane.slot] = note(task.position, task.attempt)
         timeout = None if execution.timeout is None else execution.timeout + _TIMEOUT_GRACE
         try:
             async with asyncio.timeout(timeout):
@@ -156,6 +164,9 @@ class AsyncPool:
                 raise
             failure = execution.failure(task, error)
         finally:
+            if copied:
+                os._exit(0)
+            self._recorder.slots[lane.slot] = 0
             lane.task = None
         outcome = execution.end(task, rows, failure, time.perf_counter() - started)
         if outcome is not None:

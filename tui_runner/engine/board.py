@@ -127,12 +127,18 @@ class Board:
         self._last_sample: tuple[float, int, int] = (0.0, 0, 0)
         self._last_end = 0.0
         self._pids: dict[int, int] = {}
+        self._extra: set[int] = set()
+        """Workers that are there beside the others, to run suspects alone."""
         self._replacing = 0
         """Workers that are gone and that no other has replaced yet."""
         self._recycled: deque[float] = deque()
         self._log_lines = 0
         self.rate: float | None = None
         """Items started per second at most, as the runner has told its workers."""
+        self.waits_for = ""
+        """What the run waits for although everything in it has ended: to be written."""
+        self.warnings: tuple[str, ...] = ()
+        """What a person should know before it goes wrong."""
         self.memory_limit: int | None = None
         """Bytes that the run may use."""
         self.last = self.snapshot(began)
@@ -153,14 +159,19 @@ class Board:
     def worker_ready(self, worker: int, pid: int, now: float) -> None:
         """A worker can take chunks; it may take the place of one that is gone or drains."""
         self._pids[worker] = pid
-        if len(self._pids) + self._replacing > self._scheduler.crew.size:
+        if self._scheduler.crew[worker].slot is None:
+            self._extra.add(worker)
+        elif len(self._pids) + self._replacing - len(self._extra) > self._scheduler.crew.size:
             self._replacing = max(0, self._replacing - 1)
             self._recycled.append(now - self.began)
 
     def worker_gone(self, worker: int) -> None:
         """A worker does nothing any more."""
         self._progress.pop(worker, None)
-        if self._pids.pop(worker, None) is not None and len(self._pids) < self._scheduler.crew.size:
+        gone = self._pids.pop(worker, None) is not None
+        if worker in self._extra:
+            self._extra.discard(worker)
+        elif gone and len(self._pids) - len(self._extra) < self._scheduler.crew.size:
             self._replacing += 1
 
     def flushed(self, flush: Flush, now: float) -> None:
@@ -243,8 +254,9 @@ class Board:
             job=identity.job,
             table=identity.table,
             database=identity.database,
-            state=scheduler.state,
-            reason=self._redact(scheduler.reason),
+            state=RunState.PAUSED if self.waits_for else scheduler.state,
+            reason=self._redact(self.waits_for or scheduler.reason),
+            warnings=self.warnings,
             started_at=identity.started_at,
             began_at=self._began_at,
             at=now - self.began,

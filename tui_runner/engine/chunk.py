@@ -129,6 +129,7 @@ class Chunk:
         skipped: those that an earlier process had recorded as ok; counted in `counts.done`.
         pending: positions of the items that have no final state.
         failures: attempts made of the items that ended otherwise than well, by position.
+        attempts: attempts made of pending items, by position; 0 for those that are not in it.
         worker: the worker that has it.
         exhausted: whether that worker has started every item of it.
         cancelling: whether it was told to cancel the rest.
@@ -148,6 +149,7 @@ class Chunk:
     exhausted: bool = False
     cancelling: bool = False
     failures: dict[int, int] = field(default_factory=dict)
+    attempts: dict[int, int] = field(default_factory=dict)
     counts: Counts = Counts()
     sent_at: float | None = None
     started_at: float | None = None
@@ -186,14 +188,15 @@ class Chunk:
     def cross_off(self, positions: Iterable[int], failures: Mapping[int, int]) -> None:
         """These items have reached a final state; `failures` are the attempts of those that did not end well."""
         self.pending.difference_update(positions)
-        if self.failures:
+        if self.attempts:
             for position in positions:
-                self.failures.pop(position, None)
+                self.attempts.pop(position, None)
         self.failures.update(failures)
 
     def run_again(self, active: float) -> tuple[tuple[int, ...], Counts]:
         """Make its failures pending again; returns their positions and what that takes from the counters."""
         again = tuple(self.failures)
+        self.attempts, self.failures = self.failures, {}
         self.pending.update(again)
         lost = Counts(failed=self.counts.failed, cancelled=self.counts.cancelled)
         self.counts = self._before = self.counts - lost

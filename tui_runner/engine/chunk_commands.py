@@ -47,7 +47,7 @@ class ChunkCommands:
         if chunk.cancelling or chunk.state not in (ChunkState.WAITING, ChunkState.RUNNING):
             return
         if chunk.worker is None:
-            self._chunks.waiting.remove(chunk.number)
+            self._chunks.unqueue(chunk)
         else:
             self._crew[chunk.worker].open.discard(chunk.number)
             self._turn.do(events.SendOrder(chunk.worker, protocol.Pause(chunk.number)))
@@ -60,8 +60,7 @@ class ChunkCommands:
             return
         chunk.start_clock(self._turn.active)
         if chunk.worker is None:
-            self._chunks.set_state(chunk, ChunkState.WAITING)
-            self._chunks.waiting.appendleft(chunk.number)
+            self._chunks.queue(chunk)
         else:
             self._chunks.set_state(chunk, ChunkState.RUNNING)
             if not chunk.exhausted:
@@ -75,7 +74,7 @@ class ChunkCommands:
         chunk.cancelling = True
         if chunk.worker is None:
             if chunk.state is ChunkState.WAITING:
-                self._chunks.waiting.remove(chunk.number)
+                self._chunks.unqueue(chunk)
                 self._chunks.set_state(chunk, ChunkState.PAUSED)
             self._chunks.to_cancel.append(chunk.number)
         else:

@@ -3,16 +3,21 @@
 *What has been received is done.* `Flush` names the items that ended; they are crossed off the chunk's `pending`. When a
 worker is lost, what is still pending waits again, at the front.
 
+*Suspects* (`suspects`) run alone: a chunk is sent without them, and when the rest of it has ended, it goes to the
+worker that runs one item at a time. So a chunk is still with one worker at a time.
+
 The transitions of one chunk are in `chunk.TRANSITIONS`; the commands a person may give are in `chunk_commands`.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Collection, Mapping
 
 from tui_runner.engine import events, protocol
 from tui_runner.engine.chunk import Chunk, ChunkState, Counts
 from tui_runner.engine.crew import Crew, WorkerState
+from tui_runner.engine.suspects import Suspects
 from tui_runner.engine.turn import Turn
 
 _EXHAUSTED_FACTOR = 4
@@ -28,6 +33,8 @@ class Chunks:
     Attributes:
         all: every chunk that was read, by number.
         waiting: numbers of those that wait for a worker, the next one first.
+        apart: numbers of those of which only suspects are left, which wait for the worker that runs them alone.
+        suspects: items that may have killed their worker.
         to_cancel: numbers of those that are to be cancelled by the next worker that is ready.
         unended: how many have not ended.
         counts: what became of the items of all chunks.
@@ -41,6 +48,8 @@ class Chunks:
         self._turn = turn
         self.all: list[Chunk] = []
         self.waiting: deque[int] = deque()
+        self.apart: deque[int] = deque()
+        self.suspects = Suspects()
         self.to_cancel: deque[int] = deque()
         self.unended = 0
         self.counts = Counts()
@@ -81,8 +90,20 @@ class Chunks:
             worker = min(ready, key=lambda worker: len(worker.open), default=None)
             if worker is None or len(worker.open) >= share:
                 return
-            self._send(self.all[self.waiting.popleft()], worker, paused=False)
+            chunk = self.all[self.waiting.popleft()]
+            self._send(chunk, worker, sorted(self.suspects.innocent(chunk.pending)))
             opened += 1
+
+    def send_suspects(self) -> None:
+        """Send the suspects of a chunk to the worker that runs one item at a time, if that has nothing to do."""
+        worker = self._crew.alone
+        if worker is None or not worker.ready or not self.apart:
+            return
+        if any(self.all[number].state is ChunkState.RUNNING for number in worker.chunks):
+            return
+        chunk = self.all[self.apart.popleft()]
+        items = self.suspects.in_order(chunk.pending)
+        self._send(chunk, worker, items, refusals=self.suspects.verdicts(items))
 
     def send_cancels(self) -> None:
         """Have the chunks that are to be cancelled and that no worker has recorded by one."""
@@ -90,7 +111,7 @@ class Chunks:
         while self.to_cancel and ready:
             chunk = self.all[self.to_cancel.popleft()]
             worker = min(ready, key=lambda worker: len(worker.chunks))
-            self._send(chunk, worker, paused=True)
+            self._send(chunk, worker, sorted(chunk.pending), paused=True)
             self._turn.do(events.SendOrder(worker.number, protocol.Cancel(chunk.number)))
 
     def _lingering(self, worker: WorkerState) -> int:
@@ -98,7 +119,15 @@ class Chunks:
         held = worker.chunks - worker.open
         return sum(self.all[number].state is ChunkState.RUNNING for number in held)
 
-    def _send(self, chunk: Chunk, worker: WorkerState, *, paused: bool) -> None:
+    def _send(
+        self,
+        chunk: Chunk,
+        worker: WorkerState,
+        items: Collection[int],
+        *,
+        paused: bool = False,
+        refusals: Mapping[int, str] | None = None,
+    ) -> None:
         chunk.worker = worker.number
         chunk.exhausted = False
         worker.chunks.add(chunk.number)
@@ -107,7 +136,7 @@ class Chunks:
         if not paused:
             worker.open.add(chunk.number)
             self.set_state(chunk, ChunkState.RUNNING)
-        self._turn.do(events.SendChunk(worker.number, chunk.number, sorted(chunk.pending), paused))
+        self._turn.do(events.SendChunk(worker.number, chunk.number, items, paused, refusals or {}))
 
     # --- what workers report -------------------------------------------------------------------------------
 
@@ -122,6 +151,9 @@ class Chunks:
         """These items have ended."""
         for number, positions in flush.ended.items():
             self.all[number].cross_off(positions, flush.failed.get(number, {}))
+            self.suspects.ended(positions)
+        for number, attempts in flush.retried.items():
+            self.all[number].attempts.update(attempts)
         for number, counts in flush.counts.items():
             chunk = self.all[number]
             self.counts += chunk.count(counts)
@@ -135,10 +167,10 @@ class Chunks:
         self.all[number].exhausted = True
 
     def finished(self, number: int, worker: WorkerState) -> None:
-        """Every item of a chunk has ended."""
+        """Every item of a chunk that the worker was sent has ended; suspects may be left."""
         worker.open.discard(number)
         worker.chunks.discard(number)
-        self._finish(self.all[number])
+        self._leave(self.all[number])
 
     def rejected(self, event: events.ItemsRejected) -> None:
         """The database could not store what these items returned: they have failed after all."""
@@ -153,16 +185,27 @@ class Chunks:
                 self._turn.do(events.ChunkEnded(number, ()))
             self.changed.add(number)
 
+    def died(self, worker: WorkerState, in_flight: Mapping[int, int]) -> dict[int, int]:
+        """A worker is gone and had these attempts in flight; returns those of items that have not ended."""
+        interrupted = {}
+        for number in worker.chunks:
+            chunk = self.all[number]
+            mine = {item: attempt for item, attempt in in_flight.items() if item in chunk.pending}
+            chunk.attempts.update(mine)
+            interrupted.update(mine)
+        return interrupted
+
     def take_back(self, worker: WorkerState) -> int:
         """A worker is lost: what is pending of its chunks waits again, before all others; returns how many items."""
         lost = 0
         for number in sorted(worker.chunks, reverse=True):
             chunk = self.all[number]
             lost += len(chunk.pending)
-            self._take_back(chunk)
+            self._leave(chunk)
         return lost
 
-    def _take_back(self, chunk: Chunk) -> None:
+    def _leave(self, chunk: Chunk) -> None:
+        """Its worker does not have it any more: it has ended, or what is pending waits again."""
         if not chunk.pending:
             self._finish(chunk)
             return
@@ -171,8 +214,19 @@ class Chunks:
             self.set_state(chunk, ChunkState.PAUSED)
             self.to_cancel.append(chunk.number)
         elif chunk.state is ChunkState.RUNNING:
-            self.set_state(chunk, ChunkState.WAITING)
+            self.queue(chunk)
+
+    def queue(self, chunk: Chunk) -> None:
+        """It waits, before all others; if only suspects are left of it, behind the others that wait for that."""
+        self.set_state(chunk, ChunkState.WAITING)
+        if self.suspects.innocent(chunk.pending):
             self.waiting.appendleft(chunk.number)
+        else:
+            self.apart.append(chunk.number)
+
+    def unqueue(self, chunk: Chunk) -> None:
+        """It waits no longer."""
+        (self.waiting if chunk.number in self.waiting else self.apart).remove(chunk.number)
 
     def _finish(self, chunk: Chunk) -> None:
         active = self._turn.active
@@ -197,6 +251,6 @@ class Chunks:
         self.counts -= lost
         self.unended += 1
         self._turn.do(events.RunAgain(chunk.number, again))
-        self.set_state(chunk, ChunkState.WAITING)
-        self.waiting.appendleft(chunk.number)
+        self.suspects.again(again)
+        self.queue(chunk)
         return len(again)

@@ -12,7 +12,8 @@ class WorkerState:
 
     Attributes:
         number: its number; every worker that is started has a new one.
-        slot: its place in the crew; a worker that takes a lost one's place has the same.
+        slot: its place in the crew; a worker that takes a lost one's place has the same. None for the worker that runs
+            suspects alone.
         ready: whether it can take chunks.
         draining_until: when it is killed unless it has ended by then; None when it was not told to drain.
         killed: whether it was told to end at once.
@@ -21,7 +22,7 @@ class WorkerState:
     """
 
     number: int
-    slot: int
+    slot: int | None
     ready: bool = False
     draining_until: float | None = None
     killed: bool = False
@@ -61,11 +62,18 @@ class Crew:
         """The worker is gone."""
         del self._workers[number]
 
-    def recruit(self) -> list[WorkerState]:
-        """New workers for the slots that nobody has; those that drain do not count."""
+    def recruit(self, *, alone: bool) -> list[WorkerState]:
+        """New workers for the slots that nobody has; those that drain do not count.
+
+        Args:
+            alone: whether there is to be a worker for suspects, too.
+        """
+        slots: list[int | None] = list(range(self.size))
+        if alone:
+            slots.append(None)
         taken = {worker.slot for worker in self if worker.draining_until is None}
         recruits = []
-        for slot in range(self.size):
+        for slot in slots:
             if slot not in taken:
                 worker = WorkerState(self._next_number, slot)
                 self._next_number += 1
@@ -75,13 +83,20 @@ class Crew:
 
     def share(self, worker: WorkerState) -> int:
         """Threads of a worker; each has at least one."""
+        if worker.slot is None:
+            return 1
         each, rest = divmod(self.threads, self.size)
         return max(1, each + (worker.slot < rest))
 
     @property
     def ready(self) -> list[WorkerState]:
         """Those that can take chunks."""
-        return [worker for worker in self if worker.ready]
+        return [worker for worker in self if worker.ready and worker.slot is not None]
+
+    @property
+    def alone(self) -> WorkerState | None:
+        """The worker that runs suspects alone, unless it drains."""
+        return next((worker for worker in self if worker.slot is None and worker.draining_until is None), None)
 
     def open_limit(self, open_chunks: int) -> int:
         """Chunks to keep open when `open_chunks` are asked for; several workers need one to spare, or run dry."""

@@ -6,7 +6,7 @@ Reports (`Ready`, `Flush`, `ChunkFinished`, …) are in `protocol`.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tui_runner.engine.chunk import RunState
 from tui_runner.engine.protocol import (
@@ -87,6 +87,21 @@ class ResumeRun:
 
 
 @dataclass(frozen=True, slots=True)
+class Hold:
+    """Start no new items until `Release` of the same `cause`, whoever resumes the run; `reason` says why."""
+
+    cause: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """What held the run is gone; it goes on, unless a person has paused it meanwhile."""
+
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
 class PauseChunks:
     """Start no new items of these chunks."""
 
@@ -156,6 +171,8 @@ Event = (
     | InputFailed
     | PauseRun
     | ResumeRun
+    | Hold
+    | Release
     | PauseChunks
     | ResumeChunks
     | CancelChunks
@@ -198,12 +215,21 @@ class StartWorker:
 
 @dataclass(frozen=True, slots=True)
 class SendChunk:
-    """Send those items of a chunk to a worker that are `positions`."""
+    """Send items of a chunk to a worker.
+
+    Attributes:
+        worker: number of the worker.
+        chunk: number of the chunk.
+        positions: those of its items.
+        paused: whether they are to wait until the chunk is resumed.
+        refusals: why some of these items are not to be run but recorded as failed, by position.
+    """
 
     worker: int
     chunk: int
     positions: Collection[int]
     paused: bool
+    refusals: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +264,11 @@ class RunAgain:
 
 
 @dataclass(frozen=True, slots=True)
+class TryRelease:
+    """A person wants the run to go on although it is held: see at once whether it can."""
+
+
+@dataclass(frozen=True, slots=True)
 class Tell:
     """Something a person wants to know."""
 
@@ -253,4 +284,6 @@ class EndRun:
     reason: str
 
 
-Action = ReadChunks | StartWorker | SendChunk | SendOrder | KillWorker | ChunkEnded | RunAgain | Tell | EndRun
+Action = (
+    ReadChunks | StartWorker | SendChunk | SendOrder | KillWorker | ChunkEnded | RunAgain | TryRelease | Tell | EndRun
+)

@@ -10,7 +10,7 @@ from typing import Any
 from tui_runner.current import CONTEXT
 from tui_runner.engine.http_answer import retry_after
 from tui_runner.engine.outcome import Ending, Failure, Outcome, describe
-from tui_runner.engine.protocol import Unsendable
+from tui_runner.engine.protocol import Refused
 from tui_runner.engine.retry import RetryPolicy
 from tui_runner.engine.work import Task
 from tui_runner.errors import RowError
@@ -41,8 +41,8 @@ class Execution:
     def call(self, task: Task) -> Any:
         """What the function returns for the item."""
         value = task.value
-        if isinstance(value, Unsendable):
-            raise TypeError(value.message)
+        if isinstance(value, Refused):
+            raise RuntimeError(value.message)
         return self._function(value)
 
     def run(self, task: Task) -> Outcome | None:
@@ -63,6 +63,8 @@ class Execution:
 
     def failure(self, task: Task, error: BaseException, skip: int = 1) -> Failure:
         """What an attempt failed with, and whether another one may succeed; `skip` as in `describe`."""
+        if isinstance(task.value, Refused):
+            return Failure(task.value.type, task.value.message)
         failure = describe(error, skip)
         try:
             transient = self._policy.rule(error)

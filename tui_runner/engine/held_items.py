@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 
-from tui_runner.engine.protocol import OpenChunk, pack
+from tui_runner.engine.events import SendChunk
+from tui_runner.engine.protocol import OpenChunk, Refused, pack
+from tui_runner.engine.work import item_text
 from tui_runner.inputs import InputChunk
 
 
@@ -33,15 +35,14 @@ class HeldItems:
         if positions:
             self._chunks[chunk] = {position: items[position] for position in positions}
 
-    def order(self, chunk: int, positions: Collection[int], attempts: Mapping[int, int], *, paused: bool) -> OpenChunk:
-        """The order that opens a chunk with the items at `positions`, of which `attempts` were made already."""
-        items = self._chunks[chunk]
-        chosen = [items[position] for position in positions]
-        return OpenChunk(
-            chunk,
-            list(positions),
-            [key for key, _ in chosen],
-            pack([value for _, value in chosen]),
-            [attempts.get(position, 0) for position in positions] if attempts else (),
-            paused,
-        )
+    def order(self, send: SendChunk, attempts: Mapping[int, int]) -> OpenChunk:
+        """The order that opens a chunk with the items that `send` names, of which `attempts` were made already."""
+        items = self._chunks[send.chunk]
+        chosen = [items[position] for position in send.positions]
+        values = [value for _, value in chosen]
+        made = [attempts.get(position, 0) for position in send.positions] if attempts else []
+        for index, position in enumerate(send.positions) if send.refusals else ():
+            if position in send.refusals:
+                values[index] = Refused("WorkerKilled", send.refusals[position], item_text(values[index]))
+                made[index] = max(0, made[index] - 1)  # saying so is no attempt of its own
+        return OpenChunk(send.chunk, list(send.positions), [key for key, _ in chosen], pack(values), made, send.paused)

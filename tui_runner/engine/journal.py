@@ -131,6 +131,18 @@ class Journal:
             state.value, items_total=items_total, ended_at=datetime.now(UTC) if state.ended else None
         )
 
+    def try_again(self) -> None:
+        """Try again what could not be written; nothing when there is no such thing."""
+        self._ingest.retry_failed_flush()
+
+    def finish(self) -> None:
+        """Begin to write all that is left; returns at once."""
+        self._ingest.finish()
+
+    def finished(self, timeout: float) -> bool:
+        """After `finish`: wait so many seconds for the end of that; whether it has come."""
+        return self._ingest.wait(timeout)
+
     def close(self) -> bool:
         """Write all that is left, and end; whether that is in the database."""
         return self._ingest.close()

@@ -14,12 +14,16 @@ INTERVAL = 1.0
 
 @dataclass(frozen=True, slots=True)
 class MemoryMeasured:
-    """Resident memory, and the size of the database, in bytes; `by_pid` has that of each worker process."""
+    """Resident memory, the size of the database and what is free on its disk, in bytes.
+
+    `by_pid` has the memory of each worker process with its children; `disk_free` is None when it cannot be told.
+    """
 
     app_rss: int
     workers_rss: int
     db_bytes: int
     by_pid: Mapping[int, int] = field(default_factory=dict)
+    disk_free: int | None = None
 
 
 class Monitor:
@@ -28,6 +32,7 @@ class Monitor:
     Args:
         worker_pids: the workers that are alive; called from the monitor's thread.
         db_bytes: the size of the database; likewise.
+        disk_free: bytes that are free on its disk; likewise, may raise `OSError`.
         deliver: takes the measurements.
     """
 
@@ -35,10 +40,12 @@ class Monitor:
         self,
         worker_pids: Callable[[], Collection[int]],
         db_bytes: Callable[[], int],
+        disk_free: Callable[[], int],
         deliver: Callable[[MemoryMeasured], None],
     ) -> None:
         self._worker_pids = worker_pids
         self._db_bytes = db_bytes
+        self._disk_free = disk_free
         self._deliver = deliver
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="monitor", daemon=True)
@@ -58,8 +65,14 @@ class Monitor:
         while not self._stopped.is_set():
             by_pid = {pid: _tree_rss(pid) for pid in self._worker_pids()}
             workers = sum(by_pid.values())
-            self._deliver(MemoryMeasured(app.memory_info().rss, workers, self._db_bytes(), by_pid))
+            self._deliver(MemoryMeasured(app.memory_info().rss, workers, self._db_bytes(), by_pid, self._free()))
             self._stopped.wait(INTERVAL)
+
+    def _free(self) -> int | None:
+        try:
+            return self._disk_free()
+        except OSError:  # its folder is gone; the next flush says so
+            return None
 
 
 def _tree_rss(pid: int) -> int:

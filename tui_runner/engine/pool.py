@@ -6,12 +6,15 @@ into a buffer. Threads are daemons, so one that never returns cannot hold up the
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Iterator
 from typing import Protocol
 
 from tui_runner.engine.execution import Execution
+from tui_runner.engine.flight_recorder import FlightRecorder, note
+from tui_runner.engine.forks import copied
 from tui_runner.engine.outcome import Ending, Outcome, Outcomes, describe
 from tui_runner.engine.work import Task, WorkQueue
 
@@ -42,20 +45,26 @@ class _Lane(threading.Thread):
     def __init__(self, pool: ThreadPool, number: int) -> None:
         super().__init__(name=f"item-{number}", daemon=True)
         self._pool = pool
+        self._slot = pool.recorder.take_slot()
         self.task: Task | None = None
         self.started = 0.0
 
     def run(self) -> None:
         """Execute tasks until the queue says to end, or an attempt was ended from outside."""
         queue, execution, outcomes = self._pool.queue, self._pool.execution, self._pool.outcomes
+        slots, slot = self._pool.recorder.slots, self._slot
         try:
             while (task := queue.take()) is not None:
                 self.started = time.perf_counter()
                 self.task = task
+                slots[slot] = note(task.position, task.attempt)
                 try:
                     outcome = execution.run(task)
                 except BaseException as error:  # no memory, say: the item fails, the thread goes on
                     outcome = Outcome(task, Ending.FAILED, 0.0, time.time(), failure=describe(error))
+                if copied:
+                    os._exit(0)
+                slots[slot] = 0
                 self.task = task = None
                 if outcome is None:
                     return  # a fresh thread has taken this one's place
@@ -63,6 +72,7 @@ class _Lane(threading.Thread):
                 del outcome  # its rows must not outlive their flush while this thread waits for the next item
         finally:
             self._pool.lanes.discard(self)
+            self._pool.recorder.give_back(slot)
 
 
 class ThreadPool:
@@ -72,12 +82,14 @@ class ThreadPool:
         queue: where tasks come from.
         execution: how one is executed.
         outcomes: where outcomes go.
+        recorder: where each thread notes what it executes.
     """
 
-    def __init__(self, queue: WorkQueue, execution: Execution, outcomes: Outcomes) -> None:
+    def __init__(self, queue: WorkQueue, execution: Execution, outcomes: Outcomes, recorder: FlightRecorder) -> None:
         self.queue = queue
         self.execution = execution
         self.outcomes = outcomes
+        self.recorder = recorder
         self.lanes: set[_Lane] = set()
         self._started = 0
 

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from tui_runner.engine.chunk import Counts
@@ -219,6 +219,7 @@ class Flush:
         errors: Arrow IPC stream of errors (`records.ERRORS`); empty bytes when there are none.
         ended: positions of the items that reached a final state, by chunk.
         failed: attempts made of those among them that did not end well, by chunk and position.
+        retried: attempts made of the items that failed and will be tried again, by chunk and position.
         counts: counters of the chunks that this flush touches, since they were opened in this worker; they count
             exactly what has been flushed, this flush included.
         error_groups: how often each (type, folded message) occurred in this flush.
@@ -233,6 +234,7 @@ class Flush:
     errors: bytes
     ended: Mapping[int, Sequence[int]]
     failed: Mapping[int, Mapping[int, int]]
+    retried: Mapping[int, Mapping[int, int]]
     counts: Mapping[int, Counts]
     error_groups: Mapping[tuple[str, str], int]
     rows: int
@@ -269,28 +271,43 @@ class Drained:
 class WorkerLost:
     """The worker is gone. Sent by the backend, after the last message of that worker.
 
-    `reason` is empty for a worker that ended after `Drained`.
+    Attributes:
+        worker: its number.
+        reason: how it ended; empty for exit code 0.
+        in_flight: the items that it was executing at its end: the number of the attempt, by position.
     """
 
     worker: int
     reason: str
+    in_flight: Mapping[int, int] = field(default_factory=dict)
 
 
 Report = Ready | WorkerFailed | ChunkExhausted | Progress | Flush | ChunkFinished | LogLines | Drained | WorkerLost
 
 
 @dataclass(frozen=True, slots=True)
-class Unsendable:
-    """Stands in the place of an item that cannot be pickled; calling the function with it fails with `message`."""
+class Refused:
+    """Stands in the place of an item that the function is not called with: the item fails at once, for good.
 
+    Attributes:
+        type: what kind of error that is, like the name of an exception.
+        message: why.
+        text: the item as a short text.
+    """
+
+    type: str
     message: str
+    text: str = ""
+
+    def __str__(self) -> str:
+        return self.text
 
 
 _PLAIN = frozenset({str, int, float, bool, bytes, type(None), dict, list, tuple})
 
 
 def pack(values: Sequence[object]) -> bytes:
-    """Pickle items for `OpenChunk.values`; those that do not come back from pickling become `Unsendable`."""
+    """Pickle items for `OpenChunk.values`; those that do not come back from pickling become `Refused`."""
     try:
         packed = pickle.dumps(list(values), protocol=pickle.HIGHEST_PROTOCOL)
         if not _PLAIN.issuperset(map(type, values)):
@@ -304,7 +321,8 @@ def _sendable(value: object) -> object:
     try:
         unpack(pickle.dumps([value], protocol=pickle.HIGHEST_PROTOCOL))
     except Exception as error:  # a __reduce__ of the user's may raise anything
-        return Unsendable(f"an item of type {type(value).__name__} cannot be sent to a worker: {type(error).__name__}")
+        kind = type(value).__name__
+        return Refused("TypeError", f"an item of type {kind} cannot be sent to a worker: {type(error).__name__}", kind)
     return value
 
 

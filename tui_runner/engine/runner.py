@@ -11,6 +11,7 @@ belong to the runner's thread alone, so none of them needs a lock.
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 import time
@@ -24,6 +25,7 @@ from tui_runner.engine.backends.process import ProcessBackend
 from tui_runner.engine.board import Board, RunIdentity
 from tui_runner.engine.chunk import RunState
 from tui_runner.engine.commands import ChangeMaxMemory, ChangeRate, Commands
+from tui_runner.engine.disk_hold import DiskHold
 from tui_runner.engine.events import (
     Action,
     Begin,
@@ -35,12 +37,15 @@ from tui_runner.engine.events import (
     KillRun,
     KillWorker,
     ReadChunks,
+    ResumeRun,
     RunAgain,
     SendChunk,
     SendOrder,
     StartWorker,
+    StopRun,
     Tell,
     Tick,
+    TryRelease,
 )
 from tui_runner.engine.held_items import HeldItems
 from tui_runner.engine.journal import Journal
@@ -65,7 +70,7 @@ from tui_runner.engine.reader import InputReader, ItemsRead
 from tui_runner.engine.scheduler import Scheduler
 from tui_runner.engine.snapshot import Snapshot
 from tui_runner.engine.worker_settings import WorkerSettings
-from tui_runner.errors import DatabaseError
+from tui_runner.errors import DatabaseError, DiskFull
 from tui_runner.formatting import size
 from tui_runner.inputs import cut, total_items
 from tui_runner.machine_memory import memory_bound
@@ -76,6 +81,8 @@ from tui_runner.store.query_server import serve
 _SNAPSHOT_SECONDS = 0.25
 _EVENTS_A_TURN = 500
 """Events handled before the clock is looked at again."""
+_WAITING_STATES = (RunState.RUNNING, RunState.PAUSED, RunState.FINISHED)
+"""States in which a run waits for room on its disk; one that is to stop does not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +122,10 @@ class Runner(Commands):
         self._items = HeldItems()
         self._database: Database | None = None
         self._fault: BaseException | None = None
+        self._unwritten: BaseException | None = None
+        """Why the last flush that failed did."""
+        self._stopped = False
+        """Whether somebody has had the run end."""
         self._worker_settings = WorkerSettings(plan)
         self._started: set[int] = set()
         """Workers that were started and are not gone."""
@@ -133,6 +144,7 @@ class Runner(Commands):
         self._database = opened.database
         self._server = serve(opened.database)
         self.resumed = opened.resumed
+        self._selection, self._news = opened.selection, opened.news
         self.run_id = opened.record.run_id
         self._replaced = opened.replaced
         self._items_total = total_items(plan.source, plan.limit)
@@ -163,7 +175,7 @@ class Runner(Commands):
             InlineBackend(plan.job, deliver) if settings.backend == "inline" else ProcessBackend(deliver)
         )
         chunks = cut(plan.source, settings.chunk_size, limit=plan.limit)
-        self._reader = InputReader(chunks, opened.recorded, deliver)
+        self._reader = InputReader(chunks, opened.selection, deliver)
         self._journal = Journal(
             opened.database,
             self.run_id,
@@ -174,7 +186,9 @@ class Runner(Commands):
             on_error=lambda error: deliver(_WriteFailed(error)),
             redact=redact,
         )
-        self._monitor = Monitor(self._backend.pids, opened.database.size_bytes, deliver)
+        database = opened.database
+        self._monitor = Monitor(self._backend.pids, database.size_bytes, database.free_bytes, deliver)
+        self._disk = DiskHold(self._handle, self._tell, self._journal.try_again)
         self._board = Board(identity, self._scheduler, time.monotonic(), redact)
         self._board.rate = settings.rate
         self._board.memory_limit = memory_bound(settings.max_memory)
@@ -226,8 +240,8 @@ class Runner(Commands):
             self._journal.start()
             self._reader.start()
             self._monitor.start()
-            if self.resumed:
-                self._tell("INFO", f"run {self.run_id} goes on: what is recorded is not run again")
+            for news in self._news:
+                self._perform(news)
             self._handle(Begin())
             while not self._scheduler.state.ended:
                 self._turn()
@@ -245,21 +259,44 @@ class Runner(Commands):
             self._reader.stop()
             self._backend.close()
             self._monitor.stop()
+            self._write_rest()
             written = self._journal.close()
             while not self.inbox.empty():
                 self._take_last(self.inbox.get())
             self._log_file.close()
             if not written:
-                self._database_lost(TimeoutError("it takes no more rows"))
+                self._database_lost(self._unwritten or TimeoutError("it takes no more rows"))
         except BaseException as fault:
             self._fault = self._fault or fault
         finally:
             self._board.snapshot(time.monotonic())
             self._ended.set()
 
+    def _write_rest(self) -> None:
+        """Wait until all is written; also for room on the disk, unless somebody has had the run end."""
+        if self._fault is not None or self._scheduler.state is not RunState.FINISHED:
+            return
+        self._journal.finish()
+        while not self._journal.finished(_SNAPSHOT_SECONDS) and not self._given_up():
+            self._disk.look(time.monotonic())
+            self._board.waits_for = self._disk.reason
+            self._board.snapshot(time.monotonic())
+        self._board.waits_for = ""
+
+    def _given_up(self) -> bool:
+        """Take what has come in while the rest is written; whether that has failed, or is not to be waited for."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                message = self.inbox.get_nowait()
+                self._take_last(message)
+                if isinstance(message, ResumeRun):
+                    self._disk.try_now()
+                self._stopped |= isinstance(message, StopRun | KillRun)
+        return self._fault is not None or (self._stopped and bool(self._disk.reason))
+
     def _take_last(self, message: Any) -> None:
         """Of what came in after the end only news of the database matters: it says what is not written."""
-        if isinstance(message, (_WriteFailed, ItemsRejected)):
+        if isinstance(message, (_WriteFailed, _Committed, ItemsRejected)):
             self._take(message)
 
     def _turn(self) -> None:
@@ -274,6 +311,7 @@ class Runner(Commands):
         now = time.monotonic()
         if now >= due:
             self._handle(Tick())
+            self._disk.look(now)
             self._board.snapshot(now)
 
     def _take(self, message: Any) -> None:
@@ -284,10 +322,9 @@ class Runner(Commands):
                 self._items.add(chunk, pending)
                 self._handle(ChunkRead(chunk.number, chunk.first_item, len(chunk.keys), pending))
             case _Committed(tickets):
-                for worker, nbytes in tickets:
-                    self._backend.send(worker, Written(nbytes))
+                self._committed(tickets)
             case _WriteFailed(error):
-                self._database_lost(error)
+                self._write_failed(error, now)
             case ChangeRate(rate):
                 self._change_rate(rate)
             case ChangeMaxMemory(limit):
@@ -297,6 +334,8 @@ class Runner(Commands):
             case MemoryMeasured():
                 self._board.measured(message, now)
                 self._journal.sample(message, self._board.last)
+                self._disk.measured(message, now)
+                self._board.warnings = self._disk.warnings
             case _ if isinstance(message, Report):
                 self._take_report(message, now)
             case _:
@@ -328,6 +367,7 @@ class Runner(Commands):
 
     def _handle(self, event: Event) -> None:
         state = self._scheduler.state
+        self._stopped |= isinstance(event, StopRun | KillRun)
         for action in self._scheduler.handle(event, time.monotonic()):
             self._perform(action)
         if self._scheduler.state is not state and not self._scheduler.state.ended:
@@ -350,6 +390,8 @@ class Runner(Commands):
                 self._chunk_ended(number, failed)
             case RunAgain(number, positions):
                 self._replaced.update(self._items.keys(number, positions))
+            case TryRelease():
+                self._disk.try_now()
             case Tell(level, text):
                 self._tell(level, text)
             case EndRun(state):
@@ -371,9 +413,8 @@ class Runner(Commands):
 
     def _send_chunk(self, action: SendChunk) -> None:
         self._journal.chunk_opened(action.chunk)
-        failures = self._scheduler.chunks[action.chunk].failures
-        order = self._items.order(action.chunk, action.positions, failures, paused=action.paused)
-        self._backend.send(action.worker, order)
+        attempts = self._scheduler.chunks[action.chunk].attempts
+        self._backend.send(action.worker, self._items.order(action, attempts))
 
     def _chunk_ended(self, number: int, failed: Collection[int]) -> None:
         self._board.chunk_ended(number)
@@ -382,17 +423,35 @@ class Runner(Commands):
 
     def _end(self, state: RunState) -> None:
         """Record how the run and its open chunks stand; `_finish` waits until that is written."""
+        if left_out := self._selection.left_out:
+            self._tell(
+                "WARNING", f"{left_out:,} items that are new in the input were left out: a retry runs no new ones"
+            )
         for chunk in self._scheduler.chunks:
             if not chunk.state.ended:
                 self._journal.chunk(chunk)
         self._journal.state(state, self._total())
 
+    def _committed(self, tickets: list[Any]) -> None:
+        for worker, nbytes in tickets:
+            self._backend.send(worker, Written(nbytes))
+        self._disk.written()
+
+    def _write_failed(self, error: BaseException, now: float) -> None:
+        """A full disk holds the run until there is room; anything else ends it."""
+        self._unwritten = error
+        if isinstance(error, DiskFull) and self._scheduler.state in _WAITING_STATES:
+            self._disk.failed(error, now)
+        else:
+            self._database_lost(error)
+
     def _database_lost(self, error: BaseException) -> None:
         """Nothing can be written: end at once, what is not committed runs again on resume."""
         if self._fault is None:
-            reason = str(error).strip().split("\n", 1)[0]
+            reason = error.what if isinstance(error, DatabaseError) else str(error).strip().split("\n", 1)[0]
             what = f"the database did not take the rows: {reason}"
-            self._fault = DatabaseError(what, str(self.plan.database), "mend that, then run the same command again")
+            do = error.do if isinstance(error, DatabaseError) and error.do else "mend that, then resume the run"
+            self._fault = DatabaseError(what, str(self.plan.database), do)
             self._handle(KillRun(RunState.FAILED, what))
             if self._scheduler.state.ended:  # it was over, but for what could not be written
                 self._scheduler.state, self._scheduler.reason = RunState.FAILED, what

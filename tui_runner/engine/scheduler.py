@@ -17,6 +17,9 @@ Reports of a worker that is not known (any more) are ignored, so an item cannot 
 *Ending*: when the input has ended and every chunk too, or when the run is stopped, workers are told to drain; the run
 ends when the last of them is gone. If a chunk is to run again in the first case, new workers are started for it.
 
+*Holds*: a full disk, or memory at its limit, pauses the run until its owner says that it is over. A person who resumes
+it meanwhile has it looked at again at once; one who pauses it has it stay paused.
+
 *Outages*: when nearly everything fails (`outage` says when), the run pauses itself; one item is tried now and then
 (`TryOne`), and when one ends well the run goes on.
 
@@ -26,6 +29,8 @@ done with them); here are the run's life and its workers.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from tui_runner.engine import events, protocol
 from tui_runner.engine.chunk import Chunk, Counts, RunState
 from tui_runner.engine.chunk_commands import ChunkCommands
@@ -33,10 +38,12 @@ from tui_runner.engine.chunks import Chunks
 from tui_runner.engine.crew import Crew, WorkerState
 from tui_runner.engine.limits import FailureLimit
 from tui_runner.engine.outage import OnOutage, OutageWatch
+from tui_runner.engine.suspects import DEATHS
 from tui_runner.engine.turn import Turn
 
 _MAX_LOSSES = 5
-"""Workers lost one after the other without a single item ending between: starting another would not help."""
+"""Workers lost one after the other without an item in flight, or one ending between: starting another would not help.
+A worker that is lost with items in flight does not count, because no item can do that more than three times."""
 _DRAIN_SLACK = 5.0
 """Seconds beyond the grace time after which a worker that does not drain is killed."""
 _TEARDOWN_SLACK = 15.0
@@ -78,6 +85,9 @@ class Scheduler:
         self._grace = grace
         self._max_failures = max_failures
         self._outages = outages or OutageWatch(OnOutage.CONTINUE)
+        self._holds: dict[str, str] = {}
+        self._held = False
+        """Whether the run is paused for nothing but `_holds`."""
         self._tried = 0
         self._requested = 0
         self._losses = 0
@@ -125,6 +135,10 @@ class Scheduler:
                 self._pause_run()
             case events.ResumeRun():
                 self._resume_run()
+            case events.Hold(cause, reason):
+                self._hold(cause, reason)
+            case events.Release(cause):
+                self._release(cause)
             case events.PauseChunks() | events.ResumeChunks() | events.CancelChunks() | events.RetryChunks():
                 if self.state in (RunState.RUNNING, RunState.PAUSED):
                     self._commands.obey(event)
@@ -158,6 +172,9 @@ class Scheduler:
             self._outages.end(by_hand=False)
             self.reason = ""
             self._turn.tell("INFO", "paused: nothing is tried until it is resumed")
+        elif self._held:
+            self._held, self.reason = False, ""
+            self._turn.tell("INFO", "paused: it stays so until it is resumed")
         elif self.state is RunState.RUNNING:
             self._pause()
             self._turn.tell("INFO", "paused: items in flight finish, no new ones start")
@@ -170,13 +187,36 @@ class Scheduler:
     def _resume_run(self) -> None:
         if self.state is RunState.PAUSED:
             self._outages.end(by_hand=True)
-            self._resume()
-            self._turn.tell("INFO", "resumed")
+            if self._resume():
+                self._turn.tell("INFO", "resumed")
+            else:
+                self._turn.do(events.TryRelease())
 
-    def _resume(self) -> None:
+    def _resume(self) -> bool:
+        """Go on, now (which is returned) or as soon as nothing holds the run any more."""
+        if self._holds:
+            self._held, self.reason = True, next(iter(self._holds.values()))
+            return False
         self.state, self.reason = RunState.RUNNING, ""
         self._turn.clock.resume(self._turn.now)
         self._order_all(protocol.Resume())
+        return True
+
+    def _hold(self, cause: str, reason: str) -> None:
+        self._holds[cause] = reason
+        if self.state is RunState.RUNNING:
+            self._held = True
+            self._pause(reason)
+            self._turn.tell("WARNING", f"paused: {reason}")
+        elif self._held:
+            self.reason = reason
+
+    def _release(self, cause: str) -> None:
+        self._holds.pop(cause, None)
+        if self._held and not self._holds and self.state is RunState.PAUSED:
+            self._held = False
+            self._resume()
+            self._turn.tell("INFO", "the run goes on")
 
     def _change_threads(self, threads: int) -> None:
         self.crew.threads = threads
@@ -230,7 +270,8 @@ class Scheduler:
         if self.state is not RunState.PAUSED or (interval := self._outages.trial_due(self._turn.now)) is None:
             return
         self._chunks.send_waiting(self.crew.open_limit(self.open_chunks))
-        workers = [worker for worker in self.crew.ready if worker.chunks]
+        self._chunks.send_suspects()
+        workers = [worker for worker in self.crew if worker.ready and worker.chunks]
         if workers:
             self._turn.do(events.SendOrder(workers[self._tried % len(workers)].number, protocol.TryOne()))
             self._tried += 1
@@ -249,7 +290,7 @@ class Scheduler:
         if self.state is RunState.DRAINING:
             if not self.crew:
                 self._end()
-        elif self.input_ended and not self._chunks.unended:
+        elif self.input_ended and not self._chunks.unended and not self._held:
             for worker in self.crew:
                 if worker.draining_until is None:
                     self._drain(worker, self._grace, _TEARDOWN_SLACK)
@@ -260,6 +301,7 @@ class Scheduler:
             self._chunks.send_cancels()
             if self.state is RunState.RUNNING:
                 self._chunks.send_waiting(self.crew.open_limit(self.open_chunks))
+                self._chunks.send_suspects()
             # Also while paused: a run that comes back paused is to show what it has recorded before.
             self._read_ahead()
 
@@ -289,21 +331,37 @@ class Scheduler:
                 if stuck:
                     text = f"{stuck} items were still running after the grace time; they run again on resume"
                     self._turn.tell("WARNING", text)
-            case protocol.WorkerLost(_, reason):
+            case protocol.WorkerLost(_, reason, in_flight):
                 self.crew.remove(worker.number)
-                self._worker_lost(worker, reason)
+                self._worker_lost(worker, reason or "ended by itself", in_flight)
 
-    def _worker_lost(self, worker: WorkerState, reason: str) -> None:
+    def _worker_lost(self, worker: WorkerState, reason: str, in_flight: Mapping[int, int]) -> None:
+        interrupted = self._chunks.died(worker, in_flight)
+        expected = self.state is RunState.DRAINING or worker.draining_until is not None
+        if not expected:
+            self._chunks.suspects.died(interrupted, reason)
         lost = self._chunks.take_back(worker)
-        if self.state is RunState.DRAINING or worker.draining_until is not None:
+        if expected:
             return
-        self._losses += 1
-        self._turn.tell("ERROR", f"worker {worker.number} is lost ({reason or 'it ended'}): {lost} items run again")
-        if self._losses >= _MAX_LOSSES:
-            self._stop(RunState.FAILED, f"{self._losses} workers were lost in a row, the last one {reason}")
+        if worker.slot is None and interrupted:
+            for item in interrupted:
+                deaths = self._chunks.suspects.deaths(item)
+                self._turn.tell("WARNING", f"item {item}, alone in its worker: {reason} (death {deaths} of {DEATHS})")
+        else:
+            apart = f", {len(interrupted)} of them one by one because they were in flight" if interrupted else ""
+            self._turn.tell("ERROR", f"worker {worker.number} is lost ({reason}): {lost} items run again{apart}")
+        if not interrupted:
+            self._losses += 1
+            if self._losses >= _MAX_LOSSES:
+                text = f"{self._losses} workers in a row were lost without an item in flight, the last one {reason}"
+                self._stop(RunState.FAILED, text)
 
     def _start_workers(self) -> None:
-        for worker in self.crew.recruit():
+        """Workers for all slots; one more while suspects wait, who goes home when there are none left."""
+        alone = self.crew.alone
+        if alone is not None and not self._chunks.suspects:
+            self._drain(alone, self._grace, _TEARDOWN_SLACK)
+        for worker in self.crew.recruit(alone=bool(self._chunks.apart)):
             self._turn.do(events.StartWorker(worker.number, self.crew.share(worker), self.state is RunState.PAUSED))
 
     def _drain(self, worker: WorkerState, grace: float, slack: float) -> None:

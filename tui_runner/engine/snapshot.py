@@ -160,6 +160,7 @@ class Snapshot:
         database: path of the DuckDB file.
         state: what the run is doing.
         reason: why it is in that state, in a few words; empty when there is nothing to say.
+        warnings: what will go wrong unless somebody does something, a few words each: a disk that runs low.
         started_at: wall clock of the run's very first start, seconds since the epoch.
         began_at: wall clock of its start in this process, seconds since the epoch; with an `at` it tells a time of day.
         at: seconds since it was started in this process.
@@ -207,6 +208,7 @@ class Snapshot:
     database: str
     state: RunState
     reason: str = ""
+    warnings: tuple[str, ...] = ()
     started_at: float = 0.0
     began_at: float = 0.0
     at: float = 0.0

@@ -33,6 +33,7 @@ class Tally:
         self._groups: Counter[tuple[str, str]] = Counter()
         self._ended: defaultdict[int, list[int]] = defaultdict(list)
         self._failed: defaultdict[int, dict[int, int]] = defaultdict(dict)
+        self._retried: defaultdict[int, dict[int, int]] = defaultdict(dict)
         self._ok = self._passing = self._lasting = 0
 
     def add(self, outcome: Outcome) -> None:
@@ -47,6 +48,7 @@ class Tally:
                 self._lasting += not outcome.failure.transient
         if outcome.ending is Ending.RETRY:
             chunk.retries += 1
+            self._retried[chunk.number][outcome.task.position] = outcome.task.attempt
         else:
             self._end_item(chunk, outcome)
 
@@ -107,6 +109,7 @@ class Tally:
             errors=_stream(ERRORS, self._errors) if self._errors else b"",
             ended=dict(self._ended),
             failed=dict(self._failed),
+            retried=dict(self._retried),
             counts={chunk.number: chunk.counts() for chunk in self._touched.values()},
             error_groups=dict(self._groups),
             rows=rows,

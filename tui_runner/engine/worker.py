@@ -25,6 +25,8 @@ from tui_runner.engine.async_pool import AsyncPool
 from tui_runner.engine.budget import RetryBudget
 from tui_runner.engine.collector import Collector
 from tui_runner.engine.execution import Execution
+from tui_runner.engine.flight_recorder import FlightRecorder
+from tui_runner.engine.forks import this_is_no_copy
 from tui_runner.engine.memory import return_freed_memory, settle_garbage_collection
 from tui_runner.engine.outcome import Ending, Outcome, Outcomes, describe
 from tui_runner.engine.output import JobLog, JobLogHandler, JobStream
@@ -67,9 +69,12 @@ class Worker:
         job: the job, loaded.
         send: takes reports, from several threads at once; may block.
         log: what the job prints and logs.
+        recorder: where it notes what is in flight.
     """
 
-    def __init__(self, config: WorkerConfig, job: Job, send: Callable[[Report], None], log: JobLog) -> None:
+    def __init__(
+        self, config: WorkerConfig, job: Job, send: Callable[[Report], None], log: JobLog, recorder: FlightRecorder
+    ) -> None:
         self._config = config
         self._job = job
         self._send = send
@@ -89,13 +94,14 @@ class Worker:
             config.timeout,
         )
         pool_type = AsyncPool if job.is_async else ThreadPool
-        self._pool: Pool = pool_type(self._queue, execution, self._outcomes)
+        self._pool: Pool = pool_type(self._queue, execution, self._outcomes, recorder)
         self._collector = Collector(
             config.worker, self._queue, self._outcomes, self._pool, self.log, send, Redaction.of(config.params)
         )
 
     def start(self) -> None:
         """Run the job's setup, start the pool, report `Ready`."""
+        this_is_no_copy()
         http.configure(per_host=self._config.per_host)
         self._job.run_setup(self._config.params)
         self._pool.set_threads(self._config.threads)
@@ -165,15 +171,18 @@ class Worker:
             self.log.add("ERROR", f"teardown: not done after {_TEARDOWN_SECONDS:g} s, left behind")
 
 
-def run_process(connection: Connection, config: WorkerConfig, output: int) -> None:
+def run_process(connection: Connection, config: WorkerConfig, output: int, memory: int) -> None:
     """Be a worker process: never returns.
 
     Args:
         connection: orders come from it, reports go to it.
         config: what to run and how.
         output: file descriptor that takes what is written to descriptors 1 and 2.
+        memory: file descriptor of the memory of its `FlightRecorder`.
     """
     _detach(output)
+    recorder = FlightRecorder(memory)
+    os.close(memory)
     return_freed_memory()
     redact = Redaction.of(config.params)
     log = _redirect_output(config.worker, redact)
@@ -188,7 +197,7 @@ def run_process(connection: Connection, config: WorkerConfig, output: int) -> No
 
     code = 0
     try:
-        _serve(connection, config, send, log)
+        _serve(connection, config, send, log, recorder)
     except UserError as error:
         send(WorkerFailed(config.worker, str(error)))
         code = 1
@@ -199,10 +208,12 @@ def run_process(connection: Connection, config: WorkerConfig, output: int) -> No
     os._exit(code)
 
 
-def _serve(connection: Connection, config: WorkerConfig, send: Callable[[Report], None], log: JobLog) -> None:
+def _serve(
+    connection: Connection, config: WorkerConfig, send: Callable[[Report], None], log: JobLog, recorder: FlightRecorder
+) -> None:
     job = load_reference(config.job)
     settle_garbage_collection()
-    worker = Worker(config, job, send, log)
+    worker = Worker(config, job, send, log, recorder)
     worker.start()
     try:
         while worker.obey(connection.recv()):

@@ -62,7 +62,7 @@ class Ingest:
             database: an open database.
             run_id: number of the run, begun with `Ledger.begin_run` or `reopen_run`.
             table: its results table.
-            on_written: called with the tickets of batches that are committed.
+            on_written: called with the tickets of batches that are committed; with none when a failed flush had none.
             on_error: called with what made a flush fail; call `retry_failed_flush` when it is mended. The ledger's and
                 results' rows of that flush are kept.
             on_rejected: called with items whose rows could not be stored and why, before their ticket is written.
@@ -97,6 +97,7 @@ class Ingest:
         self._trim_due = clock()
         # Of the thread alone: the entries of the flush that is being written.
         self._flight: deque[Entry] = deque()
+        self._failing = False
         self._cursor: duckdb.DuckDBPyConnection | None = None
         self._writer: Writer | None = None
 
@@ -221,10 +222,14 @@ class Ingest:
         except duckdb.Error as error:
             described = describe(error, self._database.path)
             described.__cause__ = error
-            self._on_error(described)
+            self._failed(described)
         except BaseException as error:
-            self._on_error(error)
+            self._failed(error)
         return not self._flight
+
+    def _failed(self, error: BaseException) -> None:
+        self._failing = True
+        self._on_error(error)
 
     def _write_apart(self) -> None:
         """Write what is in flight entry by entry, bad batches in parts, and record what cannot be stored as failed."""
@@ -260,7 +265,8 @@ class Ingest:
         for _ in entries:
             self._flight.popleft()
         tickets = [entry.ticket for entry in entries if isinstance(entry, Batch) and entry.ticket is not _PART]
-        if tickets:
+        if tickets or self._failing:
+            self._failing = False
             self._on_written(tickets)
         if self._clock() >= self._trim_due:
             self._database.trim_cache()
@@ -275,5 +281,5 @@ class Ingest:
             raise DiskFull(
                 f"the disk is full: {free // 1_000_000} MB are free, {needed // 1_000_000} MB are needed",
                 str(self._database.path),
-                "make room on it",
+                "make room on it, then resume the run",
             )

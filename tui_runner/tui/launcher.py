@@ -20,10 +20,12 @@ from textual.widgets import Input, Static
 from tui_runner.errors import UserError
 from tui_runner.formatting import percent
 from tui_runner.loading import load_job
-from tui_runner.request import RunRequest, resume_request
+from tui_runner.request import RunRequest
+from tui_runner.resuming import resume_request
 from tui_runner.safe_text import safe_text
 from tui_runner.trial import run_trial
 from tui_runner.tui.finding import FoundJob, FoundRun, find_jobs, find_runs
+from tui_runner.tui.lean_output import driver_class
 from tui_runner.tui.paint import Line, own
 from tui_runner.tui.preferences import Preferences, read_preferences
 from tui_runner.tui.screens.reader import Reader
@@ -79,7 +81,7 @@ class Launcher(App[RunRequest | Path]):
         self._folder = folder
         self._environ = environ
         self._preferences = preferences or read_preferences(folder, environ)
-        super().__init__()
+        super().__init__(driver_class=driver_class())
         self.animation_level = "none"
         for each in themes.by_name.values():
             self.register_theme(each)

@@ -15,6 +15,7 @@ from tui_runner.safe_text import safe_text
 from tui_runner.store.access import Access, open_access
 from tui_runner.tui.action import Place
 from tui_runner.tui.keymap import resolve
+from tui_runner.tui.lean_output import driver_class
 from tui_runner.tui.palette import palette
 from tui_runner.tui.preferences import Preferences, read_preferences
 from tui_runner.tui.query_files import History
@@ -54,7 +55,7 @@ class QueryApp(App[None]):
         self._themes = themes or find_themes()
         preferred = None if preferences is None else preferences.theme
         chosen = self._themes.preferred(preferred) if theme is None else self._themes.named(theme)
-        super().__init__()
+        super().__init__(driver_class=driver_class())
         self.animation_level = "none"
         self._keys, complaints = resolve({} if preferences is None else preferences.keymap)
         configured = () if preferences is None else preferences.complaints

@@ -13,6 +13,7 @@ from collections.abc import Collection
 from typing import TextIO
 
 from tui_runner.engine.backends.base import Deliver
+from tui_runner.engine.flight_recorder import FlightRecorder
 from tui_runner.engine.outcome import describe
 from tui_runner.engine.output import JobLog, JobLogHandler, JobStream
 from tui_runner.engine.protocol import Drain, Order, Report, WorkerConfig, WorkerFailed, WorkerLost
@@ -85,7 +86,7 @@ class InlineBackend:
 
         reason = ""
         try:
-            worker = Worker(config, self._job, send, log)
+            worker = Worker(config, self._job, send, log, FlightRecorder())
             worker.start()
             while worker.obey(orders.get()):
                 pass

@@ -1,8 +1,9 @@
 """Workers as processes of this machine: the default.
 
 They come from a `forkserver` that has pyarrow and httpx loaded already (a worker starts in some 5 ms), or are spawned
-where there is none. To each belong a pipe for orders and reports, a pipe for what it writes to its output, and three
-threads here: one that sends, one that receives, one that reads the output.
+where there is none. To each belong a pipe for orders and reports, a pipe for what it writes to its output, memory in
+which it notes what it executes, and four threads here: one that sends, one that receives, one that reads the output,
+one that waits for its end. The end of the pipe is no sign of that: a process that the job has forked holds it open.
 """
 
 from __future__ import annotations
@@ -12,17 +13,19 @@ import multiprocessing
 import os
 import queue
 import signal
+import socket
 import sys
 import threading
 import time
 import types
 from collections.abc import Collection, Iterator
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
 from typing import Any
 
 from tui_runner.engine.backends.base import Deliver
+from tui_runner.engine.flight_recorder import FlightRecorder, open_memory
 from tui_runner.engine.output import MAX_LINE_LENGTH
 from tui_runner.engine.protocol import LogLines, Order, WorkerConfig, WorkerLost
 from tui_runner.engine.snapshot import LogLine
@@ -85,26 +88,32 @@ class _WorkerProcess:
         self._orders: queue.SimpleQueue[Order | None] = queue.SimpleQueue()
         self._connection, theirs = context.Pipe()
         output, their_output = os.pipe()
-        self._killed = False
+        memory = open_memory()
+        self._recorder = FlightRecorder(memory)
+        self._killed = ""
+        self._ended = threading.Event()
         try:
             self._process: BaseProcess = context.Process(
-                target=_main, args=(theirs, config, _Descriptor(their_output)), daemon=True
+                target=_main, args=(theirs, config, _Descriptor(their_output), _Descriptor(memory)), daemon=True
             )
             with _plain_surroundings():
                 self._process.start()
         except BaseException:
             os.close(output)
             self._connection.close()
+            self._recorder.close()
             raise
         finally:
             theirs.close()
             os.close(their_output)
+            os.close(memory)
         name = f"worker-{self._number}"
         self._reader = threading.Thread(target=self._read_output, args=(output,), name=f"{name}-output", daemon=True)
         for thread in (
             self._reader,
             threading.Thread(target=self._send_orders, name=f"{name}-orders", daemon=True),
             threading.Thread(target=self._receive, name=f"{name}-reports", daemon=True),
+            threading.Thread(target=self._watch, args=(self._connection.fileno(),), name=f"{name}-end", daemon=True),
         ):
             thread.start()
 
@@ -117,9 +126,9 @@ class _WorkerProcess:
         """Pass an order on."""
         self._orders.put(order)
 
-    def kill(self) -> None:
+    def kill(self, reason: str = "killed by tui-runner") -> None:
         """End the process, and those it has started, at once."""
-        self._killed = True
+        self._killed = self._killed or reason
         # The worker leads a process group of its own, in which the user's child processes are too.
         with contextlib.suppress(OSError):
             os.killpg(self.pid, signal.SIGKILL)
@@ -140,21 +149,34 @@ class _WorkerProcess:
             pass
         except BaseException as error:  # half a message, or one that does not unpickle
             self._deliver_line("ERROR", f"a report of worker {self._number} cannot be read: {error!r}")
-            self.kill()
+            self.kill("killed because a report of it could not be read")
         self._orders.put(None)
         self._process.join(_EXIT_SECONDS)
         if self._process.exitcode is None:
-            self.kill()
+            self.kill("killed because it closed its connection")
             self._process.join()
+        self._ended.wait()  # the other thread must not touch the connection's number once that is another file's
         self._connection.close()
         # Its last words belong before the news of its end; a child of the user's may hold the pipe open.
         self._reader.join(1.0)
-        self._deliver(WorkerLost(self._number, self._reason()))
+        in_flight = self._recorder.read()
+        self._recorder.close()
+        self._deliver(WorkerLost(self._number, self._reason(), in_flight))
+
+    def _watch(self, connection: int) -> None:
+        """When the process has ended, what is still in the pipe is all there is: let the receiver come to an end."""
+        wait([self._process.sentinel])
+        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(connection)) as pipe:
+            pipe.shutdown(socket.SHUT_RDWR)
+        # What its job has forked works for nobody any more, unless the job has made it a group of its own.
+        with contextlib.suppress(OSError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self._ended.set()
 
     def _reason(self) -> str:
         code = self._process.exitcode
         if self._killed:
-            return "killed by tui-runner"
+            return self._killed
         if not code:
             return ""
         if code < 0:
@@ -200,8 +222,8 @@ def _duplicated(duplicate: Any) -> _Descriptor:
     return _Descriptor(duplicate.detach())
 
 
-def _main(connection: Connection, config: WorkerConfig, output: _Descriptor) -> None:
-    run_process(connection, config, output.number)
+def _main(connection: Connection, config: WorkerConfig, output: _Descriptor, memory: _Descriptor) -> None:
+    run_process(connection, config, output.number, memory.number)
 
 
 class ProcessBackend:

@@ -2,13 +2,15 @@
 
 A run may have 100,000 chunks and four snapshots a second; sorting them all each time would keep a core busy.
 Chunks that did not change are the same objects in the next snapshot, so the changed ones are found by identity, and
-only those whose state changed move.
+only those whose state changed move. They move once a second at most: rows that jump four times a second cannot be
+read, and half of what a busy run sent to the terminal were rows that had moved by one.
 """
 
 from __future__ import annotations
 
+import time
 from bisect import bisect_left, insort
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import compress
 from operator import is_not
 
@@ -19,11 +21,25 @@ GROUPS = (ChunkState.RUNNING, ChunkState.PAUSED, ChunkState.WAITING)
 """States in the order in which they are listed; all ended chunks come after them, the newest first."""
 
 
-class ChunkOrder:
-    """Rows of the chunk table: running, paused and waiting chunks by number, then ended ones, the newest first."""
+HOLD = 1.0
+"""Seconds for which rows stay where they are after they have moved."""
 
-    def __init__(self) -> None:
+
+class ChunkOrder:
+    """Rows of the chunk table: running, paused and waiting chunks by number, then ended ones, the newest first.
+
+    Args:
+        hold: seconds for which rows stay where they are; what they show goes on. None for `HOLD`.
+        clock: seconds, for `hold`.
+    """
+
+    def __init__(self, hold: float | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._hold = HOLD if hold is None else hold
+        self._clock = clock
+        self._moved_at = float("-inf")
         self._chunks: Sequence[ChunkView] = ()
+        # The chunks as they were when their rows were last put in order.
+        self._placed: Sequence[ChunkView] = ()
         self._open: dict[ChunkState, list[int]] = {state: [] for state in GROUPS}
         # (when it was seen to have ended, number): ascending, shown from its end.
         self._ended: list[tuple[int, int]] = []
@@ -31,15 +47,28 @@ class ChunkOrder:
         self._moment = 0
 
     def __len__(self) -> int:
-        return len(self._chunks)
+        return len(self._placed)
 
     def update(self, chunks: Sequence[ChunkView]) -> tuple[set[int], bool]:
         """Take a new snapshot's chunks; the numbers of those that changed, and whether any row moved."""
         if chunks is self._chunks:
             return set(), False
-        old, self._chunks = self._chunks, chunks
+        before, self._chunks = self._chunks, chunks
+        common = min(len(before), len(chunks))
+        changed = {*compress(range(common), map(is_not, before, chunks)), *range(common, len(chunks))}
+        now = self._clock()
+        if now - self._moved_at < self._hold and len(chunks) >= len(self._placed):
+            return changed, False
+        if self._arrange(chunks):
+            self._moved_at = now
+            return changed, True
+        return changed, False
+
+    def _arrange(self, chunks: Sequence[ChunkView]) -> bool:
+        """Put every chunk into its row; whether any row moved."""
+        old, self._placed = self._placed, chunks
         common = min(len(old), len(chunks))
-        changed = list(compress(range(common), map(is_not, old, chunks)))
+        changed = compress(range(common), map(is_not, old, chunks))
         moved = [number for number in changed if _group(old[number].state) is not _group(chunks[number].state)]
         for number in moved:
             self._leave(number, old[number].state)
@@ -47,9 +76,19 @@ class ChunkOrder:
             self._leave(number, old[number].state)
         entering = [*moved, *range(common, len(chunks))]
         # Those that ended since the last snapshot did so in this order, as near as is known.
-        for number in sorted(entering, key=lambda number: _end(chunks[number])):
-            self._enter(number, chunks[number].state)
-        return {*changed, *range(common, len(chunks))}, bool(entering) or len(old) > common
+        ended = sorted((number for number in entering if chunks[number].state.ended), key=lambda n: _end(chunks[n]))
+        for number in ended:
+            self._moment += 1
+            self._ended_at[number] = self._moment
+            self._ended.append((self._moment, number))
+        for number in entering:
+            # New chunks come in the order of their numbers, so that most of them go to the end of their group.
+            if (group := self._open.get(chunks[number].state)) is not None:
+                if not group or group[-1] < number:
+                    group.append(number)
+                else:
+                    insort(group, number)
+        return bool(entering) or len(old) > common
 
     def at(self, row: int) -> ChunkView:
         """The chunk in a row, from 0.
@@ -70,10 +109,10 @@ class ChunkOrder:
         return self._chunks[self._ended[-1 - rest][1]]
 
     def row_of(self, number: int) -> int | None:
-        """The row of a chunk; None when there is no such chunk."""
-        if not 0 <= number < len(self._chunks):
+        """The row of a chunk; None when it has none, or not yet."""
+        if not 0 <= number < len(self._placed):
             return None
-        state = _group(self._chunks[number].state)
+        state = _group(self._placed[number].state)
         before = 0
         for group in GROUPS:
             if group is state:
@@ -92,15 +131,6 @@ class ChunkOrder:
             del group[bisect_left(group, number)]
         else:
             del self._ended[bisect_left(self._ended, (self._ended_at.pop(number), number))]
-
-    def _enter(self, number: int, state: ChunkState) -> None:
-        group = self._open.get(state)
-        if group is not None:
-            insort(group, number)
-        else:
-            self._moment += 1
-            self._ended_at[number] = self._moment
-            self._ended.append((self._moment, number))
 
 
 def _group(state: ChunkState) -> ChunkState | None:

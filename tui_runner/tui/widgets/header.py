@@ -52,6 +52,10 @@ class Header(SnapshotWidget):
         with_eta: Line = (*right, (f"  {eta} ", "text"))
         if eta and width - cells(with_eta) >= _WORTH_KEEPING:
             right = with_eta
+        for warning in snapshot.warnings:
+            warned: Line = ((f"  {WARNING} {own(warning, 80)}", "bad"), *right)
+            if width - cells(warned) >= _WORTH_KEEPING:
+                right = warned
         return [spread(self._run_name(snapshot, width), right, width)]
 
     @staticmethod

@@ -1,0 +1,79 @@
+"""Wall time when a few items take far longer than the others: tui-runner against the loop people write.
+
+One item in 200 waits a hundred times as long as the rest. The loop is a `ThreadPoolExecutor` per chunk, so each chunk
+lasts as long as its slowest item; tui-runner's chunks overlap. No schedule can take less than the sum of all waits
+divided by the threads, or than the slowest item: that is the ideal, and the bar is 1.25 times it and the start-up,
+which is measured by a run of a single item. The loop must take at least five times as long.
+
+    python benchmarks/stragglers.py [ROUNDS]
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+from statistics import median
+
+from tui_runner import Job, run
+from tui_runner.loading import load_job
+
+CHUNKS = 8
+CHUNK = 500
+THREADS = 100
+SHORT, LONG = 0.02, 2.0
+BAR = 1.25
+LOOP_BAR = 5.0
+
+
+def waits(items: int) -> list[float]:
+    """Seconds that each item waits: one in 200 of them a hundred times as long as the others."""
+    chance = random.Random(1)
+    return [LONG if chance.random() < 0.005 else SHORT for _ in range(items)]
+
+
+def plain_loop(seconds: list[float]) -> float:
+    """Seconds of the loop."""
+    started = time.perf_counter()
+    for first in range(0, len(seconds), CHUNK):
+        with ThreadPoolExecutor(THREADS) as pool:
+            for future in as_completed([pool.submit(time.sleep, wait) for wait in seconds[first : first + CHUNK]]):
+                future.result()
+    return time.perf_counter() - started
+
+
+def tui_runner(job: Job, seconds: list[float]) -> float:
+    """Seconds from the start of the run, its worker not yet started, to its last commit."""
+    with tempfile.TemporaryDirectory() as folder:
+        started = time.perf_counter()
+        snapshot = run(
+            job, items=seconds, database=Path(folder) / "x.duckdb", threads=THREADS, chunk_size=CHUNK, progress=False
+        )
+        took = time.perf_counter() - started
+    if snapshot.items_done != len(seconds):
+        raise SystemExit(f"{snapshot.items_done} of {len(seconds)} items were done")
+    return took
+
+
+def main() -> None:
+    """Print the medians and their ratios."""
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 3
+    job = load_job(f"{Path(__file__).with_name('nothing.py')}:wait")
+    seconds = waits(CHUNKS * CHUNK)
+    ideal = max(sum(seconds) / THREADS, max(seconds))
+    loops, runs, starts = [], [], []
+    for _ in range(rounds):
+        loops.append(plain_loop(seconds))
+        starts.append(tui_runner(job, [0.0]))
+        runs.append(tui_runner(job, seconds))
+    loop, ours, start = median(loops), median(runs), median(starts)
+    print(f"{len(seconds):,} items, ideal {ideal:.2f} s; medians of {rounds}: ", end="")
+    print(f"loop {loop:.2f} s, tui-runner {ours:.2f} s, its start-up {start:.2f} s")
+    print(f"ratio {(ours - start) / ideal:.2f} of the ideal (bar {BAR}); loop {loop / ideal:.1f} (at least {LOOP_BAR})")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,226 @@
+"""A worker for the scheduler that does what a real one does, one small step at a time, without threads."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+
+from tui_runner.engine.chunk import Counts
+from tui_runner.engine.events import (
+    SendChunk,
+)
+from tui_runner.engine.outage import Trials
+from tui_runner.engine.protocol import (
+    Cancel,
+    ChunkExhausted,
+    ChunkFinished,
+    Drain,
+    Drained,
+    Flush,
+    Order,
+    Pause,
+    Ready,
+    Report,
+    Resume,
+    SetThreads,
+    TryOne,
+)
+
+
+def flush(
+    worker: int,
+    ended: dict[int, Sequence[int]],
+    failed: dict[int, dict[int, int]] | None = None,
+    counts: dict[int, Counts] | None = None,
+    trials: Trials | None = None,
+) -> Flush:
+    """A flush without rows; counts are worked out when every item ended well or failed."""
+    failed = failed or {}
+    if counts is None:
+        counts = {
+            number: Counts(done=len(positions) - len(failed.get(number, {})), failed=len(failed.get(number, {})))
+            for number, positions in ended.items()
+        }
+    return Flush(worker, (), b"", b"", ended, failed, {}, counts, {}, 0, 0, trials or Trials())
+
+
+@dataclass
+class _HeldChunk:
+    """A chunk as a simulated worker has it; `unsent` are outcomes that no flush has carried yet."""
+
+    unstarted: deque[int]
+    unended: int
+    paused: bool
+    cancelled: bool = False
+    in_flight: list[int] = field(default_factory=list)
+    unsent: dict[int, str] = field(default_factory=dict)
+    refused: Collection[int] = ()
+    retried: set[int] = field(default_factory=set)
+    counts: Counts = field(default_factory=Counts)
+
+
+class SimulatedWorker:
+    """Does what `engine.worker` does, without threads; whoever tests it says what happens next."""
+
+    def __init__(self, number: int, threads: int, paused: bool, *, alone: bool = False, lasting: bool = False) -> None:
+        self.number = number
+        self.alone = alone
+        self.threads = threads
+        self.paused = paused
+        self.passes = 0
+        self.lasting = lasting
+        """Whether failures are such that another attempt would not help."""
+        self.trials = Trials()
+        self.ready = False
+        self.draining = False
+        self.killed = False
+        self.drained = False
+        self.orders: deque[Order | SendChunk] = deque()
+        self.reports: deque[Report] = deque()
+        self.chunks: dict[int, _HeldChunk] = {}
+
+    def steps(self) -> list[str]:
+        """What this worker could do next."""
+        if self.drained or self.killed:
+            return []
+        if not self.ready:
+            return ["get ready"]
+        steps = ["obey"] if self.orders and not self.draining else []
+        if self._startable():
+            steps.append("start")
+        if any(chunk.in_flight for chunk in self.chunks.values()):
+            steps += ["succeed", "fail", "retry"]
+        if any(chunk.unsent for chunk in self.chunks.values()):
+            steps.append("collect")
+        if self.draining:
+            steps.append("leave")
+        return steps
+
+    def do(self, step: str, which: int = 0) -> None:
+        """Do one of `steps`; `which` chooses among the items that it could be done to."""
+        match step:
+            case "get ready":
+                self.ready = True
+                self.reports.append(Ready(self.number, 1000 + self.number))
+            case "obey":
+                self._obey(self.orders.popleft())
+            case "start":
+                startable = self._startable()
+                self._start(startable[which % len(startable)])
+            case "collect":
+                self._collect()
+            case "leave":
+                self._collect()
+                stuck = sum(len(chunk.in_flight) for chunk in self.chunks.values())
+                self.reports.append(Drained(self.number, stuck))
+                self.drained = True
+            case _:
+                flying = [(chunk, item) for chunk in self.chunks.values() for item in chunk.in_flight]
+                self._end(*flying[which % len(flying)], step)
+
+    def end_all(self, failing: Collection[int]) -> None:
+        """Everything in flight ends: well, but for the positions in `failing`."""
+        for chunk in self.chunks.values() if not (self.drained or self.killed) else ():
+            for position in list(chunk.in_flight):
+                self._end(chunk, position, "fail" if position in failing else "succeed")
+
+    @property
+    def in_flight(self) -> list[int]:
+        """Items that are being executed."""
+        return [item for chunk in self.chunks.values() for item in chunk.in_flight if item not in chunk.refused]
+
+    @property
+    def sent_home(self) -> bool:
+        """Whether it was told to end."""
+        return self.killed or self.draining or any(isinstance(order, Drain) for order in self.orders)
+
+    def _startable(self) -> list[int]:
+        if (self.paused and not self.passes) or self.draining or (self.alone and self.in_flight):
+            return []
+        return [number for number, chunk in self.chunks.items() if chunk.unstarted and not chunk.paused]
+
+    def _start(self, number: int) -> None:
+        chunk = self.chunks[number]
+        chunk.in_flight.append(chunk.unstarted.popleft())
+        self.passes = 0
+        if not chunk.unstarted:
+            self.reports.append(ChunkExhausted(self.number, number))
+
+    def _end(self, chunk: _HeldChunk, position: int, step: str) -> None:
+        chunk.in_flight.remove(position)
+        if position in chunk.refused:
+            step = "fail"
+        if step == "succeed":
+            self.trials += Trials(ok=1)
+        elif position not in chunk.retried:
+            chunk.retried.add(position)
+            self.trials += Trials(passing=not self.lasting, lasting=self.lasting)
+        if step == "retry" and not chunk.cancelled:
+            chunk.counts += Counts(retries=1)
+            chunk.unstarted.append(position)
+            return
+        chunk.unsent[position] = "ok" if step == "succeed" else "failed"
+
+    def _obey(self, order: Order | SendChunk) -> None:
+        match order:
+            case SendChunk():
+                assert order.chunk not in self.chunks, "a chunk was sent to a worker that has it"
+                positions = deque(order.positions)
+                held = _HeldChunk(positions, len(positions), order.paused, refused=set(order.refusals))
+                self.chunks[order.chunk] = held
+            case Pause(None) | Resume(None):
+                self.paused = isinstance(order, Pause)
+                self.passes = 0
+            case TryOne():
+                self.passes = int(self.paused)
+            case Pause(number) | Resume(number) if number in self.chunks:
+                self.chunks[number].paused = isinstance(order, Pause)
+            case Cancel(number) if number in self.chunks:
+                chunk = self.chunks[number]
+                chunk.cancelled = True
+                if chunk.unstarted:
+                    self.reports.append(ChunkExhausted(self.number, number))
+                chunk.unsent.update(dict.fromkeys(chunk.unstarted, "cancelled"))
+                chunk.unstarted.clear()
+            case SetThreads(threads):
+                self.threads = threads
+            case Drain():
+                self.draining = True
+
+    def _collect(self) -> None:
+        touched = {number: chunk for number, chunk in self.chunks.items() if chunk.unsent}
+        for chunk in touched.values():
+            states = list(chunk.unsent.values())
+            chunk.counts += Counts(
+                states.count("ok"), states.count("failed"), states.count("cancelled"), rows=states.count("ok")
+            )
+            chunk.unended -= len(states)
+        if touched:
+            failed = {
+                number: {position: state != "cancelled" for position, state in chunk.unsent.items() if state != "ok"}
+                for number, chunk in touched.items()
+            }
+            ended = {number: tuple(chunk.unsent) for number, chunk in touched.items()}
+            counts = {number: chunk.counts for number, chunk in touched.items()}
+            self.reports.append(SimulatedFlush.of(self, ended, failed, counts, touched))
+            self.trials = Trials()
+        for number, chunk in touched.items():
+            chunk.unsent = {}
+            if not chunk.unended:
+                del self.chunks[number]
+                self.reports.append(ChunkFinished(self.number, number))
+
+
+@dataclass(frozen=True)
+class SimulatedFlush:
+    """A flush, and the final states that its ledger rows would carry."""
+
+    flush: Flush
+    states: dict[int, str]
+
+    @classmethod
+    def of(cls, worker, ended, failed, counts, chunks) -> SimulatedFlush:  # type: ignore[no-untyped-def]
+        """The flush of what `chunks` have not sent yet."""
+        states = {position: state for chunk in chunks.values() for position, state in chunk.unsent.items()}
+        return cls(flush(worker.number, ended, failed, counts, worker.trials), states)

@@ -1,0 +1,115 @@
+"""Lost workers: what was in flight runs alone, what kills its worker is given up, everybody else goes on."""
+
+from __future__ import annotations
+
+from scheduler_desk import Desk, orders, sends
+from simulated_worker import flush
+
+from tui_runner.engine.chunk import ChunkState, Counts, RunState
+from tui_runner.engine.events import (
+    CancelChunks,
+    EndRun,
+    PauseChunks,
+    ResumeChunks,
+    RetryChunks,
+    SendChunk,
+    SendOrder,
+    StartWorker,
+)
+from tui_runner.engine.outage import Trials
+from tui_runner.engine.protocol import Cancel, ChunkFinished, Drain, Flush, Ready, WorkerLost
+
+
+def sent(actions):
+    return [(action.worker, action.chunk, action.positions) for action in actions if isinstance(action, SendChunk)]
+
+
+def after_a_death(*, chunks=1, items=4, in_flight=(1, 2), **settings):
+    """A desk whose first worker has died; 1 has taken its place and 2 is there for suspects."""
+    desk = Desk(chunks=chunks, items=items, ended=True, **settings)
+    started = desk(WorkerLost(0, "killed by SIGSEGV", dict.fromkeys(in_flight, 1)))
+    assert StartWorker(1, 4, False) in started
+    return desk
+
+
+def test_items_in_flight_run_alone_when_the_rest_of_their_chunk_has_ended():
+    desk = after_a_death()
+    assert sent(desk(Ready(1, 1))) == [(1, 0, [0, 3])]
+    desk(flush(1, {0: [0, 3]}))
+    assert desk(ChunkFinished(1, 0)) == [StartWorker(2, 1, False)]
+    assert desk.state(0) is ChunkState.WAITING
+    assert sent(desk(Ready(2, 1))) == [(2, 0, [1, 2])]
+
+
+def test_a_chunk_that_was_in_flight_altogether_goes_to_the_worker_for_suspects_at_once():
+    desk = Desk(chunks=2, items=2)
+    assert desk(WorkerLost(0, "gone", {0: 1, 1: 1})) == [StartWorker(1, 4, False), StartWorker(2, 1, False)]
+    assert sent(desk(Ready(1, 1))) == [(1, 1, [2, 3])]
+    assert sent(desk(Ready(2, 1))) == [(2, 0, [0, 1])]
+
+
+def test_the_third_death_gives_an_item_up_and_lets_the_others_off():
+    desk = after_a_death(in_flight=(0, 1, 2, 3))
+    assert sends(desk(Ready(2, 1))) == [(2, 0)]
+    assert desk(WorkerLost(2, "killed by SIGSEGV", {1: 2})) == [StartWorker(3, 1, False)]
+    assert sent(desk(Ready(3, 1))) == [(3, 0, [0, 2, 3, 1])], "the one that has killed twice comes last"
+    desk(flush(3, {0: [0, 2, 3]}, counts={0: Counts(done=3)}))
+    desk(WorkerLost(3, "killed by SIGBUS", {1: 3}))
+    verdict = {1: "killed its worker 3 times, the last time killed by SIGBUS"}
+    assert desk(Ready(4, 1)) == [SendChunk(4, 0, [1], False, verdict)]
+    assert desk.scheduler.chunks[0].attempts == {1: 3}
+    assert desk.scheduler.state is RunState.RUNNING
+    assert [text for level, text in desk.told if "alone" in text] == [
+        "item 1, alone in its worker: killed by SIGSEGV (death 2 of 3)",
+        "item 1, alone in its worker: killed by SIGBUS (death 3 of 3)",
+    ]
+
+
+def test_the_worker_for_suspects_goes_home_when_there_are_none_left():
+    desk = after_a_death(in_flight=(0, 1, 2, 3), chunks=2)
+    desk(Ready(1, 1))
+    desk(Ready(2, 1))
+    done = desk(flush(2, {0: [0, 1, 2, 3]}))
+    assert orders(done, Drain) == [(2, Drain(10.0))]
+
+
+def test_an_item_that_was_given_up_runs_alone_from_the_start_when_it_is_retried():
+    desk = after_a_death(items=1, chunks=2, in_flight=(0,))
+    for worker in (2, 3):
+        desk(Ready(worker, 1))
+        desk(WorkerLost(worker, "gone", {0: worker}))
+    desk(Ready(4, 1))
+    desk(flush(4, {0: [0]}, {0: {0: 3}}))
+    desk(ChunkFinished(4, 0))
+    assert desk.state(0) is ChunkState.FAILED
+    again = desk(RetryChunks([0]))
+    assert StartWorker(5, 1, False) in again
+    assert sent(desk(Ready(5, 1))) == [(5, 0, [0])]
+    assert desk.scheduler.chunks[0].attempts == {0: 3}
+
+
+def test_items_in_flight_of_a_worker_that_was_told_to_end_are_no_suspects():
+    desk = Desk(chunks=1, items=2, ended=True)
+    desk(flush(0, {0: [0, 1]}))
+    desk(ChunkFinished(0, 0))
+    assert desk(WorkerLost(0, "killed by SIGKILL", {0: 1})) == [EndRun(RunState.FINISHED, "")]
+
+
+def test_a_paused_chunk_keeps_its_suspects_until_it_is_resumed():
+    desk = after_a_death(in_flight=(0, 1, 2, 3))
+    desk(PauseChunks([0]))
+    assert sent(desk(Ready(2, 1))) == []
+    assert sent(desk(ResumeChunks([0]))) == [(2, 0, [0, 1, 2, 3])]
+
+
+def test_suspects_of_a_cancelled_chunk_are_recorded_without_running():
+    desk = after_a_death(in_flight=(0, 1, 2, 3))
+    desk(Ready(1, 1))
+    assert desk(CancelChunks([0])) == [SendChunk(1, 0, [0, 1, 2, 3], True), SendOrder(1, Cancel(0))]
+
+
+def test_attempts_of_retries_are_remembered_when_the_worker_is_lost():
+    desk = Desk(chunks=1, items=3, ended=True)
+    desk(Flush(0, (), b"", b"", {}, {}, {0: {2: 4}}, {0: Counts(retries=4)}, {}, 0, 0, Trials()))
+    desk(WorkerLost(0, "gone", {0: 2}))
+    assert desk.scheduler.chunks[0].attempts == {0: 2, 2: 4}

@@ -1,0 +1,52 @@
+"""Who is suspected when a worker dies, who is let off, and who is given up."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tui_runner.engine.suspects import DEATHS, Suspects
+
+
+@given(items=st.integers(1, 60), threads=st.integers(1, 16), lethal=st.sets(st.integers(0, 59), max_size=6))
+def test_only_what_kills_is_given_up_and_it_kills_three_times(items: int, threads: int, lethal: set[int]) -> None:
+    """Items run `threads` at a time, suspects one at a time; a lethal one kills its worker whenever it runs."""
+    suspects = Suspects()
+    left, ended, given_up = set(range(items)), set(), {}
+    deaths = 0
+    while left:
+        beside_others = list(suspects.innocent(left))[:threads]
+        group = beside_others or suspects.in_order(left)[:1]
+        given_up.update(suspects.verdicts(group))
+        if lethal.intersection(group) and not given_up.keys() & set(group):
+            deaths += 1
+            suspects.died(group, "killed by SIGSEGV")
+            continue
+        left.difference_update(group)
+        ended.update(group)
+        suspects.ended(group)
+    culprits = {item for item in lethal if item < items}
+    assert given_up.keys() == culprits
+    assert ended == set(range(items))
+    assert deaths <= DEATHS * len(culprits)
+    assert not suspects
+
+
+def test_what_is_said_of_an_item_that_is_given_up() -> None:
+    suspects = Suspects()
+    for reason in ("killed by SIGKILL", "killed by SIGKILL", "ended with exit code 3"):
+        assert suspects.verdicts([7]) == {}
+        suspects.died([7], reason)
+    assert suspects.verdicts([6, 7]) == {7: "killed its worker 3 times, the last time ended with exit code 3"}
+
+
+def test_an_item_that_was_given_up_runs_alone_when_it_is_run_again() -> None:
+    suspects = Suspects()
+    for _ in range(DEATHS):
+        suspects.died([7], "killed by SIGSEGV")
+    suspects.verdicts([7])
+    suspects.ended([7])
+    assert 7 not in suspects
+    suspects.again([6, 7])
+    assert suspects.in_order([6, 7]) == [7]
+    assert suspects.deaths(7) == 1

@@ -1,0 +1,54 @@
+"""Items that kill the process they run in: they are found and recorded as failed, and nobody else is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tui_runner.engine.chunk import RunState
+
+POISON = """
+    import ctypes, os, signal, threading
+    from tui_runner import current, job
+
+    @job(chunk_size=25, threads=8)
+    def work(n: int):
+        if n % 2:  # so that something is in flight beside those that kill
+            threading.Event().wait(0.02)
+        if n == 12:
+            os._exit(0)
+        if n == 40:
+            ctypes.string_at(0)
+        if n == 77:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if n == 78 and current.attempt == 1:
+            os.abort()
+        return n
+
+    @work.items
+    def numbers():
+        return range(100)
+"""
+
+
+def test_items_that_kill_their_worker_three_times_fail_and_the_others_do_not(
+    job_file: Callable[[str], str], new_run: Callable[..., Any], rows: Callable[..., Any]
+) -> None:
+    snapshot = new_run(job_file(POISON)).start().finish()
+    assert snapshot.state is RunState.FINISHED, snapshot.reason
+    assert (snapshot.items_done, snapshot.items_failed) == (97, 3)
+    assert rows("SELECT item, state, attempts FROM runner.items WHERE state <> 'ok' ORDER BY 1") == [
+        (12, "failed", 3),
+        (40, "failed", 3),
+        (77, "failed", 3),
+    ]
+    assert rows("SELECT item, attempt, type, message, item_text, final FROM runner.errors ORDER BY 1") == [
+        (12, 3, "WorkerKilled", "killed its worker 3 times, the last time ended by itself", "12", True),
+        (40, 3, "WorkerKilled", "killed its worker 3 times, the last time killed by SIGSEGV", "40", True),
+        (77, 3, "WorkerKilled", "killed its worker 3 times, the last time killed by SIGKILL", "77", True),
+    ]
+    assert rows("SELECT count(*), count(DISTINCT _item) FROM work") == [(97, 97)]
+    ((most,),) = rows("SELECT max(attempts) FROM runner.items WHERE state = 'ok'")
+    assert 1 < most <= 3, "an innocent item runs once more for each time it was in bad company"
+    deaths = [event for event in snapshot.events if "is lost" in event.text or "death" in event.text]
+    assert len(deaths) <= 3 * 3 + 1
