@@ -144,6 +144,7 @@ class Runner(Commands):
         self._database = opened.database
         self._server = serve(opened.database)
         self.resumed = opened.resumed
+        self._selection, self._news = opened.selection, opened.news
         self.run_id = opened.record.run_id
         self._replaced = opened.replaced
         self._items_total = total_items(plan.source, plan.limit)
@@ -175,7 +176,7 @@ class Runner(Commands):
             InlineBackend(plan.job, deliver) if settings.backend == "inline" else ProcessBackend(deliver)
         )
         chunks = cut(plan.source, settings.chunk_size, limit=plan.limit)
-        self._reader = InputReader(chunks, opened.recorded, deliver)
+        self._reader = InputReader(chunks, opened.selection, deliver)
         self._journal = Journal(
             opened.database,
             self.run_id,
@@ -240,8 +241,8 @@ class Runner(Commands):
             self._journal.start()
             self._reader.start()
             self._monitor.start()
-            if self.resumed:
-                self._tell("INFO", f"run {self.run_id} goes on: what is recorded is not run again")
+            for news in self._news:
+                self._perform(news)
             self._handle(Begin())
             while not self._scheduler.state.ended:
                 self._turn()
@@ -423,6 +424,10 @@ class Runner(Commands):
 
     def _end(self, state: RunState) -> None:
         """Record how the run and its open chunks stand; `_finish` waits until that is written."""
+        if left_out := self._selection.left_out:
+            self._tell(
+                "WARNING", f"{left_out:,} items that are new in the input were left out: a retry runs no new ones"
+            )
         for chunk in self._scheduler.chunks:
             if not chunk.state.ended:
                 self._journal.chunk(chunk)

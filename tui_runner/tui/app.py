@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path, PurePath
@@ -14,13 +15,14 @@ from textual.screen import Screen
 
 from tui_runner.engine.chunk import RunState
 from tui_runner.engine.control import RunControl
+from tui_runner.engine.memory import settle_garbage_collection
 from tui_runner.engine.snapshot import Snapshot
 from tui_runner.formatting import count
 from tui_runner.safe_text import safe_text
 from tui_runner.store.access import Access
 from tui_runner.tui import attention
 from tui_runner.tui.action import Place
-from tui_runner.tui.actions import bindings
+from tui_runner.tui.actions import DEFAULT_KEYS, bindings
 from tui_runner.tui.keymap import resolve
 from tui_runner.tui.lean_output import driver_class
 from tui_runner.tui.palette import palette
@@ -106,7 +108,9 @@ class RunnerApp(App[None]):
         for each in self._themes.by_name.values():
             self.register_theme(each)
         self.theme = chosen
-        self.set_keymap({name: ",".join(keys) for name, keys in self._keys.items() if keys})
+        # Only what differs: Textual applies the whole keymap to every screen below at each key.
+        changed = {name: keys for name, keys in self._keys.items() if keys and keys != DEFAULT_KEYS[name]}
+        self.set_keymap({name: ",".join(keys) for name, keys in changed.items()})
         self.steering = Steering(control)
         self._dashboard = Dashboard(self.steering, self._keys)
 
@@ -339,9 +343,12 @@ def run_app(
     """
     preferences = read_preferences(Path.cwd(), os.environ)
     app = RunnerApp(control, access=access, theme=theme, keymap=keymap, preferences=preferences)
+    # A search for cycles among all modules stops the screen for 40 ms, now and then; among the rest for 3.
+    settle_garbage_collection()
     try:
         app.run()
     finally:
+        gc.unfreeze()
         app.close()
         # However the screen ended, also by a fault of its own: what is in flight is written before the end.
         if app.failure is None and not control.snapshot().state.ended:
