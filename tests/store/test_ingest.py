@@ -416,7 +416,7 @@ while True:
 def test_a_killed_process_leaves_rows_and_ledger_that_agree(path: Path) -> None:
     for acknowledged_before_kill in (20, 120, 400):
         process = subprocess.Popen(
-            [sys.executable, "-c", WRITER_PROCESS, str(path), str(Path(__file__).parent)],
+            [sys.executable, "-c", WRITER_PROCESS, str(path), str(Path(__file__).parents[1])],
             stdout=subprocess.PIPE,
             text=True,
         )

@@ -154,6 +154,7 @@ class Runner(Commands):
             workers=settings.workers,
             open_chunks=settings.open_chunks,
             grace=settings.grace,
+            timeout=settings.timeout,
             max_failures=None if settings.max_failures is None else FailureLimit.parse(settings.max_failures),
             outages=OutageWatch(OnOutage(settings.on_outage), attended=plan.attended),
             paused=opened.paused,
@@ -418,8 +419,8 @@ class Runner(Commands):
 
     def _send_chunk(self, action: SendChunk) -> None:
         self._journal.chunk_opened(action.chunk)
-        attempts = self._scheduler.chunks[action.chunk].attempts
-        self._backend.send(action.worker, self._items.order(action, attempts))
+        chunk = self._scheduler.chunks[action.chunk]
+        self._backend.send(action.worker, self._items.order(action, chunk.attempts, chunk.tries))
 
     def _chunk_ended(self, number: int, failed: Collection[int]) -> None:
         self._board.chunk_ended(number)

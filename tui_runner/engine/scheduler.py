@@ -38,6 +38,7 @@ from tui_runner.engine.chunks import Chunks
 from tui_runner.engine.crew import Crew, WorkerState
 from tui_runner.engine.limits import FailureLimit
 from tui_runner.engine.outage import OnOutage, OutageWatch
+from tui_runner.engine.silence import Silence
 from tui_runner.engine.suspects import DEATHS
 from tui_runner.engine.turn import Turn
 
@@ -59,6 +60,7 @@ class Scheduler:
         open_chunks: chunks with items to start that are with workers at once.
         grace: seconds that items in flight have to finish when the run is stopped.
         max_failures: stop in order beyond this, None for no bound.
+        timeout: seconds an item may take, None for no bound.
         outages: notices that nearly everything fails.
         paused: whether the run begins paused.
     """
@@ -71,6 +73,7 @@ class Scheduler:
         open_chunks: int,
         grace: float,
         max_failures: FailureLimit | None = None,
+        timeout: float | None = None,
         outages: OutageWatch | None = None,
         paused: bool = False,
     ) -> None:
@@ -88,6 +91,7 @@ class Scheduler:
         self._holds: dict[str, str] = {}
         self._held = False
         """Whether the run is paused for nothing but `_holds`."""
+        self._silence = Silence(timeout)
         self._tried = 0
         self._requested = 0
         self._losses = 0
@@ -155,6 +159,7 @@ class Scheduler:
                 self._abandoned(reason)
             case events.Tick():
                 self._kill_undrained()
+                self._kill_silent()
                 self._try_one()
             case protocol.Ready() | protocol.WorkerFailed() | protocol.Drained() | protocol.WorkerLost():
                 self._worker_changed(event)
@@ -162,6 +167,7 @@ class Scheduler:
                 self._chunk_reported(event)
             case protocol.Progress():
                 self._chunks.start_clocks(event)
+                self._look_after(event)
             case events.ItemsRejected():
                 self._chunks.rejected(event)
         self._go_on()
@@ -286,6 +292,26 @@ class Scheduler:
             self._tried += 1
         self._turn.tell("INFO", f"one item is tried; the next one in {interval:g} s")
 
+    def _kill_silent(self) -> None:
+        """Kill workers that do not report any more; what they have in flight is suspected of it."""
+        for number in self._silence.silent(self._turn.now):
+            self._silence.forget(number)
+            worker = self.crew.get(number)
+            if worker is not None and worker.draining_until is None and not worker.killed:
+                worker.fault = f"killed because it did not report for {self._silence.patience:g} s"
+                self._kill_worker(worker)
+
+    def _look_after(self, progress: protocol.Progress) -> None:
+        """A worker with too many threads that never come back is replaced by another."""
+        worker = self.crew.get(progress.worker)
+        if worker is None or worker.draining_until is not None or worker.killed:
+            return
+        self._silence.heard(worker.number, self._turn.now)
+        if progress.stuck:
+            text = f"worker {worker.number} has {progress.stuck} items that never return: another takes its place"
+            self._turn.tell("WARNING", text)
+            self._drain(worker, self._grace, _DRAIN_SLACK)
+
     def _kill_undrained(self) -> None:
         for worker in self.crew:
             if worker.draining_until is not None and self._turn.now > worker.draining_until and not worker.killed:
@@ -332,17 +358,20 @@ class Scheduler:
         match event:
             case protocol.Ready():
                 worker.ready = worker.draining_until is None
+                self._silence.heard(worker.number, self._turn.now)
             case protocol.WorkerFailed(_, message) if worker.draining_until is not None:
                 self._turn.tell("WARNING", f"worker {worker.number}, which is not needed any more, failed: {message}")
             case protocol.WorkerFailed(_, message):
                 self._kill(RunState.FAILED, message)
             case protocol.Drained(_, stuck):
                 if stuck:
-                    text = f"{stuck} items were still running after the grace time; they run again on resume"
+                    when = " on resume" if self.state is RunState.DRAINING else ""
+                    text = f"{stuck} items were still running after the grace time; they run again{when}"
                     self._turn.tell("WARNING", text)
             case protocol.WorkerLost(_, reason, in_flight):
                 self.crew.remove(worker.number)
-                self._worker_lost(worker, reason or "ended by itself", in_flight)
+                self._silence.forget(worker.number)
+                self._worker_lost(worker, worker.fault or reason or "ended by itself", in_flight)
 
     def _worker_lost(self, worker: WorkerState, reason: str, in_flight: Mapping[int, int]) -> None:
         interrupted = self._chunks.died(worker, in_flight)

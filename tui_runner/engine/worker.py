@@ -147,8 +147,10 @@ class Worker:
 
     def _drain(self, grace: float) -> None:
         self._queue.end()
-        stuck = self._pool.join(grace)
+        self._pool.join(grace)
+        stuck = 0
         for task, _ in self._pool.in_flight():
+            stuck += not task.superseded
             task.superseded = True
         self._collector.finish()
         self._teardown()
