@@ -25,8 +25,8 @@ from tui_runner.request import (
     assignments,
     plan_job,
     plan_run,
-    resume_request,
 )
+from tui_runner.resuming import resume_request
 from tui_runner.store.database import Database
 from tui_runner.store.ledger import Ledger
 from tui_runner.store.records import RunRecord

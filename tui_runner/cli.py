@@ -54,6 +54,18 @@ InputOption = Annotated[
         "--input", metavar="SOURCE", help="Where items come from: a file, a glob, -, range:0:100, sql:SELECT …"
     ),
 ]
+SecretOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="A secret parameter: secrets are not in the database."),
+]
+ThreadsOption = Annotated[str | None, typer.Option(metavar="N", help="Items at once, over all workers.")]
+RetriesOption = Annotated[str | None, typer.Option(metavar="N", help="Attempts after the first one.")]
+TimeoutOption = Annotated[str | None, typer.Option(metavar="SECONDS", help="Longest time of an attempt, or none.")]
+RateOption = Annotated[str | None, typer.Option(metavar="N", help="Items started per second, at most, or none.")]
+OutageOption = Annotated[
+    str | None,
+    typer.Option(metavar="WHAT", help="When nearly everything fails: pause (and try now and then), stop or continue."),
+]
 HeadlessOption = Annotated[
     bool | None,
     typer.Option("--headless/--tui", help="Without the dashboard, or with it; by default as the terminal is."),
@@ -183,12 +195,12 @@ def run(
     limit: Annotated[int | None, typer.Option(metavar="N", help="Only the first N items.")] = None,
     chunk_size: Annotated[str | None, typer.Option(metavar="N", help="Items a chunk.")] = None,
     open_chunks: Annotated[str | None, typer.Option(metavar="N", help="Chunks that are worked on at once.")] = None,
-    threads: Annotated[str | None, typer.Option(metavar="N", help="Items at once, over all workers.")] = None,
+    threads: ThreadsOption = None,
     workers: Annotated[str | None, typer.Option(metavar="N", help="Worker processes.")] = None,
     backend: Annotated[str | None, typer.Option(metavar="NAME", help="process, or inline for debugging.")] = None,
-    retries: Annotated[str | None, typer.Option(metavar="N", help="Attempts after the first one.")] = None,
-    timeout: Annotated[str | None, typer.Option(metavar="SECONDS", help="Longest time of an attempt, or none.")] = None,
-    rate: Annotated[str | None, typer.Option(metavar="N", help="Items started per second, at most, or none.")] = None,
+    retries: RetriesOption = None,
+    timeout: TimeoutOption = None,
+    rate: RateOption = None,
     per_host: Annotated[
         str | None, typer.Option(metavar="N", help="Requests at once to one host, at most, or none.")
     ] = None,
@@ -199,10 +211,7 @@ def run(
     max_failures: Annotated[
         str | None, typer.Option(metavar="N|P%", help="Stop in order when more items than this failed, or none.")
     ] = None,
-    on_outage: Annotated[
-        str | None,
-        typer.Option(metavar="WHAT", help="When nearly everything fails: pause and try again, stop or continue."),
-    ] = None,
+    on_outage: OutageOption = None,
     grace: Annotated[
         str | None, typer.Option(metavar="SECONDS", help="How long items in flight may take when the run is stopped.")
     ] = None,
@@ -252,10 +261,7 @@ def resume(
     run: Annotated[
         int | None, typer.Argument(metavar="[RUN]", help="Number of the run; the newest unfinished one by default.")
     ] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="A secret parameter: secrets are not in the database."),
-    ] = None,
+    set_: SecretOption = None,
     headless: HeadlessOption = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
@@ -263,9 +269,37 @@ def resume(
 ) -> int:
     """Go on with an unfinished run; its job, input and settings are in the database."""
     from tui_runner.foreground import Display, run_in_foreground
-    from tui_runner.request import assignments, resume_request
+    from tui_runner.request import assignments
+    from tui_runner.resuming import resume_request
 
     request = resume_request(db, run, assignments(set_ or []))
+    return run_in_foreground(request, Display(headless, json, quiet, theme))
+
+
+@app.command()
+def retry(
+    db: DatabaseArgument,
+    run: Annotated[
+        int | None, typer.Argument(metavar="[RUN]", help="Number of the run; the newest with failures by default.")
+    ] = None,
+    set_: SecretOption = None,
+    threads: ThreadsOption = None,
+    retries: RetriesOption = None,
+    timeout: TimeoutOption = None,
+    rate: RateOption = None,
+    on_outage: OutageOption = None,
+    headless: HeadlessOption = None,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+    theme: ThemeOption = None,
+) -> int:
+    """Run again only what failed, timed out or was cancelled in a finished run; by default whatever fails meanwhile."""
+    from tui_runner.foreground import Display, run_in_foreground
+    from tui_runner.request import assignments
+    from tui_runner.resuming import retry_request
+
+    settings = {"threads": threads, "retries": retries, "timeout": timeout, "rate": rate, "on_outage": on_outage}
+    request = retry_request(db, run, assignments(set_ or []), settings)
     return run_in_foreground(request, Display(headless, json, quiet, theme))
 
 

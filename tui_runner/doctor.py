@@ -24,7 +24,7 @@ from tui_runner.resources import bundled
 from tui_runner.safe_text import safe_text
 from tui_runner.store.database import Database
 
-_LIBRARIES = ("textual", "httpx", "psutil", "duckdb", "typer", "pyarrow", "textual-fastdatatable")
+_LIBRARIES = ("textual", "httpx", "psutil", "duckdb", "typer", "pyarrow")
 _LOW_SPACE = 1 << 30
 _FEW_FILES = 1024
 _ITEMS = 2

@@ -6,22 +6,19 @@ import glob
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tui_runner.engine.chunk import RunState
 from tui_runner.engine.plan import RunPlan
 from tui_runner.errors import DatabaseError, UserError
 from tui_runner.inputs import Source, items_source, open_source
 from tui_runner.job import Job
+from tui_runner.job_source import source_digest
 from tui_runner.loading import load_job
 from tui_runner.parameters import MissingParameters, Parameter, bind, is_hidden, jsonable, stored
 from tui_runner.redaction import MASK, is_redacted
 from tui_runner.settings import SET_PREFIX, Settings, read_config, resolve
-from tui_runner.store.database import Database
-from tui_runner.store.ledger import Ledger
-from tui_runner.store.records import RunRecord
 from tui_runner.store.views import RESERVED
 from tui_runner.wording import plain, quoted
 
@@ -48,6 +45,7 @@ class RunRequest:
         new: start a new run in any case.
         resume: go on with an unfinished run in any case.
         run_id: go on with this very run; `params` and `settings` are those of its ledger.
+        retry: of that run, which is finished, only what failed.
         attended: whether a person watches the run and can resume it; one that was paused then comes back paused.
         folder: where relative paths start; None for the current folder.
     """
@@ -61,6 +59,7 @@ class RunRequest:
     new: bool = False
     resume: bool = False
     run_id: int | None = None
+    retry: bool = False
     attended: bool = False
     folder: Path | None = None
 
@@ -72,10 +71,12 @@ class StoredSettings(Settings):
     Attributes:
         limit: only the first so many items; None for all.
         folder: where relative paths started; None when its name is no text.
+        code: digest of the job's source, None where there is none.
     """
 
     limit: int | None = None
     folder: str | None = None
+    code: str | None = None
 
 
 def assignments(texts: Sequence[str]) -> dict[str, object]:
@@ -149,7 +150,10 @@ def plan_job(
         params=params,
         stored_params=stored(job.parameters, _placed(params, folder)),
         settings=StoredSettings(
-            **asdict(settings), limit=request.limit, folder=str(folder) if is_text(str(folder)) else None
+            **asdict(settings),
+            limit=request.limit,
+            folder=str(folder) if is_text(str(folder)) else None,
+            code=source_digest(job.reference),
         ),
         table=table,
         source=source.select(job.wanted_columns(source.columns)),
@@ -159,6 +163,7 @@ def plan_job(
         new=request.new,
         resume=request.resume,
         run_id=request.run_id,
+        retry=request.retry,
         attended=request.attended,
     )
 
@@ -171,54 +176,6 @@ def _placed(params: Mapping[str, object], folder: Path) -> dict[str, object]:
     }
 
 
-def resume_request(database: Path, run: int | None, secrets: Mapping[str, object] | None = None) -> RunRequest:
-    """What was asked for when a run was begun, from its ledger.
-
-    Args:
-        database: a DuckDB file that tui-runner has written.
-        run: number of the run; None for the newest that is not finished.
-        secrets: values of secret parameters, which no ledger keeps.
-
-    Raises:
-        DatabaseError: the database cannot be used.
-        UserError: there is no such run, it is finished, or it cannot be begun again from here.
-    """
-    with Database.open(database, create=False) as opened:
-        record = _unfinished(Ledger(opened.cursor()), plain(database), run)
-    where = f"run {record.run_id} of {plain(database)}"
-    if record.input == STANDARD_INPUT:
-        raise UserError(
-            "its items came from standard input, which cannot be read again",
-            where,
-            f"run the same pipe again: … | tui-runner run {record.job_path} --input -",
-        )
-    if record.input == PROGRAM_INPUT:
-        raise UserError("a Python program gave its items", where, "run that program again")
-    params = dict(record.params)
-    for name, value in (secrets or {}).items():
-        if not _may_hide(params.get(name)):
-            raise UserError(
-                f"{plain(name)} is no secret of it; a run keeps the parameters it was begun with",
-                where,
-                "start another one with: tui-runner run JOB --set …",
-            )
-        params[name] = value
-    known = {setting.name for setting in fields(Settings)}
-    # None would stand for a setting that was not given, and let the job's own come back.
-    settings = {name: "none" if value is None else value for name, value in record.settings.items() if name in known}
-    limit = record.settings.get("limit")
-    return RunRequest(
-        job=record.job_path,
-        params=params,
-        settings=settings | {"table": record.table_name},
-        database=database.absolute(),
-        input=record.input,
-        limit=limit if isinstance(limit, int) else None,
-        run_id=record.run_id,
-        folder=_begun_in(record, where),
-    )
-
-
 def _check(request: RunRequest) -> None:
     """Find what contradicts itself before the user's code is loaded."""
     if request.new and request.resume:
@@ -227,46 +184,22 @@ def _check(request: RunRequest) -> None:
         raise UserError(f"{request.limit} is not a whole number, 0 or more", "--limit")
 
 
-def _unfinished(ledger: Ledger, database: str, run: int | None) -> RunRecord:
-    do = "start a new one with: tui-runner run JOB"
-    if run is not None:
-        record = ledger.run(run)
-        if record.state == RunState.FINISHED:
-            raise UserError(f"run {run} is finished", database, do)
-        return record
-    runs = [summary.record for summary in ledger.runs()]
-    unfinished = [record for record in runs if record.state != RunState.FINISHED]
-    if not unfinished:
-        raise UserError("every run in it is finished" if runs else "no runs in it", database, do)
-    return unfinished[0]
-
-
-def _begun_in(record: RunRecord, where: str) -> Path | None:
-    """The folder that a run was begun in: relative paths in its parameters and in its job mean what they meant."""
-    text = record.settings.get("folder")
-    if not isinstance(text, str):
-        return None
-    if not Path(text).is_dir():
-        raise UserError(f"the folder {plain(text)}, which it was begun in, is gone", where, "make it again")
-    return Path(text)
-
-
 def _as_begun(job: Job, stored: Mapping[str, object]) -> dict[str, object]:
     """The stored parameters without those that had their default: a default need not survive the way through text."""
     defaults = {each.name: _as_stored(each.default) for each in job.parameters if not each.required}
     return {
         name: value
         for name, value in stored.items()
-        if name not in defaults or _may_hide(value) or value != defaults[name]
+        if name not in defaults or may_hide(value) or value != defaults[name]
     }
 
 
-def _may_hide(value: object) -> bool:
+def may_hide(value: object) -> bool:
     """Whether a stored value may stand for a secret; the job, which is not loaded yet, knows for certain."""
     if isinstance(value, str):
         return value == MASK or is_redacted(value)
     parts = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
-    return any(map(_may_hide, parts))
+    return any(map(may_hide, parts))
 
 
 def _from_environment(
@@ -287,7 +220,7 @@ def _bound(parameters: Sequence[Parameter], given: Mapping[str, object], ask: As
     try:
         return bind(parameters, given)
     except MissingParameters as missing:
-        secrets = {each.name for each in parameters if each.is_secret or _may_hide(given.get(each.name))}
+        secrets = {each.name for each in parameters if each.is_secret or may_hide(given.get(each.name))}
         if ask is None or not secrets.issuperset(missing.names):
             raise
         try:

@@ -74,7 +74,9 @@ def test_closing_leaves_the_database_alone_in_its_folder(path: Path) -> None:
 def test_an_empty_file_becomes_a_database(path: Path) -> None:
     path.touch()
     with Database.open(path) as database:
-        database.cursor().execute("CREATE TABLE t (a INTEGER)")
+        database.cursor().execute("CREATE TABLE t AS SELECT 1 AS a")
+    with Database.open(path, create=False) as database:
+        assert database.cursor().execute("FROM t").fetchall() == [(1,)]
 
 
 @pytest.mark.parametrize("content", [b"id,name\n1,a\n", b"x", b"SQLite format 3\0" + bytes(100), bytes(5000)])

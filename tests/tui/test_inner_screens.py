@@ -240,7 +240,8 @@ async def test_any_size_is_survived(control: FakeControl, size: tuple[int, int])
         await settled(pilot)
         for keys in (["enter"], ["e"], ["l"], ["escape", "m"], ["s"]):
             await pilot.press(*keys)
-            await read(pilot)
+            app = await read(pilot)
+            assert app.screen.size == size
 
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)

@@ -31,7 +31,9 @@ def test_state_is_remembered_and_a_broken_file_is_none(environ: dict[str, str]) 
 
 def test_a_state_that_cannot_be_written_is_no_fault(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    State(tmp_path / "file" / "state.json").remember_theme("day")
+    state = State(tmp_path / "file" / "state.json")
+    state.remember_theme("day")
+    assert state.theme is None and (tmp_path / "file").read_text() == ""
 
 
 def test_the_configuration_goes_before_what_was_chosen_last(tmp_path: Path, environ: dict[str, str]) -> None:

@@ -17,6 +17,7 @@ class WorkerState:
         ready: whether it can take chunks.
         draining_until: when it is killed unless it has ended by then; None when it was not told to drain.
         killed: whether it was told to end at once.
+        fault: why it was killed, when that was its own fault.
         open: chunks of which it still has items to start.
         chunks: all chunks it has.
     """
@@ -26,6 +27,7 @@ class WorkerState:
     ready: bool = False
     draining_until: float | None = None
     killed: bool = False
+    fault: str = ""
     open: set[int] = field(default_factory=set)
     chunks: set[int] = field(default_factory=set)
 

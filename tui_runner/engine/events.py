@@ -184,6 +184,13 @@ class KillRun:
 
 
 @dataclass(frozen=True, slots=True)
+class Abandoned:
+    """Nobody watches the run any more: what is paused can't be resumed by hand."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """Time has passed."""
 
@@ -207,6 +214,7 @@ Event = (
     | ChangeOpenChunks
     | StopRun
     | KillRun
+    | Abandoned
     | Tick
     | Ready
     | WorkerFailed

@@ -37,7 +37,7 @@ quarter of the time of an empty function."""
 
 
 def settle_garbage_collection() -> None:
-    """Leave what is loaded so far out of the search for cycles; call when the job is loaded."""
+    """Leave what is loaded so far out of the search for cycles; call when all that stays is loaded."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(_GARBAGE_THRESHOLD, 20, 20)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 from tui_runner import __version__
 from tui_runner.engine.chunk import RunState
+from tui_runner.engine.events import Tell
 from tui_runner.engine.plan import RunPlan
+from tui_runner.engine.selection import Selection
 from tui_runner.errors import UserError
 from tui_runner.inputs import total_items
-from tui_runner.store.database import Database
+from tui_runner.store.database import PATIENCE_SECONDS, Database
 from tui_runner.store.ledger import Ledger
 from tui_runner.store.records import RunRecord
+from tui_runner.wording import plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,17 +27,19 @@ class OpenedRun:
         database: open; whoever has this closes it.
         record: the run's row in the ledger.
         resumed: whether it was begun by an earlier process.
-        recorded: keys of the items that are done.
+        selection: which items of the input are to run.
         replaced: keys of the items that have a final state but will run again.
         paused: whether it begins paused, because it was when it ended.
+        news: what a person should know of how it goes on.
     """
 
     database: Database
     record: RunRecord
     resumed: bool
-    recorded: AbstractSet[str]
+    selection: Selection
     replaced: set[str]
     paused: bool
+    news: tuple[Tell, ...]
 
 
 def open_run(plan: RunPlan) -> OpenedRun:
@@ -45,7 +49,7 @@ def open_run(plan: RunPlan) -> OpenedRun:
         DatabaseError: the database cannot be used.
         UserError: there is no run to resume.
     """
-    database = Database.open(plan.database)
+    database = Database.open(plan.database, patience=PATIENCE_SECONDS)
     try:
         cursor = database.cursor()
         try:
@@ -63,12 +67,28 @@ def _find_or_begin(plan: RunPlan, database: Database, ledger: Ledger) -> OpenedR
     record = _find(plan, ledger)
     if record is None:
         record = ledger.run(ledger.begin_run(_new_record(plan)))
-        return OpenedRun(database, record, False, frozenset(), set(), False)
+        return OpenedRun(database, record, False, Selection(frozenset()), set(), False, ())
     recorded, replaced = ledger.recorded(record.run_id)
+    if plan.retry and not replaced:
+        raise UserError("nothing failed in it", f"run {record.run_id} of {plain(plan.database)}")
     paused = plan.attended and record.state == RunState.PAUSED
     state = RunState.PAUSED if paused else RunState.RUNNING
+    news = _news(plan, record, len(replaced))
     ledger.reopen_run(record.run_id, asdict(plan.settings), state.value)
-    return OpenedRun(database, record, True, recorded, replaced, paused)
+    selection = Selection(recorded, frozenset(replaced) if plan.retry else None)
+    return OpenedRun(database, record, True, selection, replaced, paused, news)
+
+
+def _news(plan: RunPlan, record: RunRecord, failed: int) -> tuple[Tell, ...]:
+    text = f"run {record.run_id} goes on: what is recorded is not run again"
+    if plan.retry:
+        text = f"run {record.run_id}: {failed:,} items that had failed run again"
+    news = [Tell("INFO", text)]
+    before, now = record.settings.get("code"), asdict(plan.settings).get("code")
+    if before and now and before != now:
+        done = "items that are done are not run again"
+        news.append(Tell("WARNING", f"the job's code has changed since run {record.run_id} was last at work: {done}"))
+    return tuple(news)
 
 
 def _find(plan: RunPlan, ledger: Ledger) -> RunRecord | None:

@@ -29,6 +29,7 @@ class RunPlan:
         new: start a new run even when an unfinished one could go on.
         resume: go on with an unfinished run; it is an error if there is none.
         run_id: go on with this very run.
+        retry: of that run only what failed.
         attended: whether a person watches the run and can resume it; one that was paused then comes back paused.
     """
 
@@ -44,4 +45,5 @@ class RunPlan:
     new: bool = False
     resume: bool = False
     run_id: int | None = None
+    retry: bool = False
     attended: bool = False

@@ -92,6 +92,8 @@ class OpenChunk:
         keys: key of each item.
         values: the items, from `pack`.
         attempts: attempts already made of each item; empty when none of them has any.
+        tries: those of them that failed and count as retries; empty as well. Attempts that a worker did not survive do
+            not count, nor do those before somebody had what failed run again.
         paused: whether the chunk starts paused.
     """
 
@@ -100,6 +102,7 @@ class OpenChunk:
     keys: Sequence[str]
     values: bytes
     attempts: Sequence[int] = ()
+    tries: Sequence[int] = ()
     paused: bool = False
 
 
@@ -206,6 +209,8 @@ class Progress:
         latencies: attempts per bucket of `metrics.Histogram` since the last `Progress`.
         buffered_bytes: rows not yet written.
         throttled: whether threads wait for room.
+        stuck: items past their deadline whose threads never came back, once they are too many for the worker to go on
+            with; else 0.
     """
 
     worker: int
@@ -215,6 +220,7 @@ class Progress:
     latencies: Mapping[int, int]
     buffered_bytes: int
     throttled: bool
+    stuck: int = 0
 
 
 @dataclass(frozen=True, slots=True)

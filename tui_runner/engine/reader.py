@@ -9,13 +9,14 @@ from dataclasses import dataclass
 
 from tui_runner.engine.events import InputEnded, InputFailed
 from tui_runner.engine.outcome import describe
+from tui_runner.engine.selection import Selection
 from tui_runner.errors import UserError
 from tui_runner.inputs import InputChunk
 
 
 @dataclass(frozen=True, slots=True)
 class ItemsRead:
-    """A chunk was cut from the input; of its items those at `pending` are not recorded as ok."""
+    """A chunk was cut from the input; of its items those at `pending` are to run."""
 
     chunk: InputChunk
     pending: Collection[int]
@@ -26,18 +27,18 @@ class InputReader:
 
     Args:
         chunks: the input, cut.
-        recorded: keys of the items that are done already.
+        selection: which items are to run.
         deliver: takes `ItemsRead`, and in the end `InputEnded` or `InputFailed`.
     """
 
     def __init__(
         self,
         chunks: Iterator[InputChunk],
-        recorded: Collection[str],
+        selection: Selection,
         deliver: Callable[[ItemsRead | InputEnded | InputFailed], None],
     ) -> None:
         self._chunks = chunks
-        self._recorded = recorded
+        self._selection = selection
         self._deliver = deliver
         self._wanted: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="input", daemon=True)
@@ -62,15 +63,9 @@ class InputReader:
                     if chunk is None:
                         self._deliver(InputEnded())
                         return
-                    self._deliver(ItemsRead(chunk, self._pending(chunk)))
+                    self._deliver(ItemsRead(chunk, self._selection.pending(chunk.first_item, chunk.keys)))
         except UserError as error:
             self._deliver(InputFailed(str(error)))
         except BaseException as error:  # the input is the user's generator, which may raise anything
             failure = describe(error)
             self._deliver(InputFailed(f"the input ended with {failure.type}: {failure.message}"))
-
-    def _pending(self, chunk: InputChunk) -> Collection[int]:
-        first = chunk.first_item
-        if not self._recorded:
-            return range(first, first + len(chunk.keys))
-        return [first + index for index, key in enumerate(chunk.keys) if key not in self._recorded]

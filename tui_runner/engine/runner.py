@@ -29,6 +29,7 @@ from tui_runner.engine.chunk import RunState
 from tui_runner.engine.commands import ChangeMaxMemory, ChangeRate, Commands
 from tui_runner.engine.disk_hold import DiskHold
 from tui_runner.engine.events import (
+    Abandoned,
     Action,
     Begin,
     ChunkEnded,
@@ -72,7 +73,7 @@ from tui_runner.engine.protocol import (
 )
 from tui_runner.engine.reader import InputReader, ItemsRead
 from tui_runner.engine.scheduler import Scheduler
-from tui_runner.engine.snapshot import Snapshot
+from tui_runner.engine.snapshot import LogLine, Snapshot
 from tui_runner.engine.worker_settings import WorkerSettings
 from tui_runner.errors import DatabaseError, DiskFull, UserError
 from tui_runner.formatting import size
@@ -153,6 +154,7 @@ class Runner(Commands):
         self._database = opened.database
         self._server = serve(opened.database)
         self.resumed = opened.resumed
+        self._selection, self._news = opened.selection, opened.news
         self.run_id = opened.record.run_id
         self._replaced = opened.replaced
         self._items_total = total_items(plan.source, plan.limit)
@@ -161,6 +163,7 @@ class Runner(Commands):
             workers=settings.workers,
             open_chunks=settings.open_chunks,
             grace=settings.grace,
+            timeout=settings.timeout,
             max_failures=None if settings.max_failures is None else FailureLimit.parse(settings.max_failures),
             outages=OutageWatch(OnOutage(settings.on_outage), attended=plan.attended),
             paused=opened.paused,
@@ -183,7 +186,7 @@ class Runner(Commands):
             InlineBackend(plan.job, deliver) if settings.backend == "inline" else ProcessBackend(deliver)
         )
         chunks = cut(plan.source, settings.chunk_size, limit=plan.limit)
-        self._reader = InputReader(chunks, opened.recorded, deliver)
+        self._reader = InputReader(chunks, opened.selection, deliver)
         self._journal = Journal(
             opened.database,
             self.run_id,
@@ -250,8 +253,8 @@ class Runner(Commands):
             self._journal.start()
             self._reader.start()
             self._monitor.start()
-            if self.resumed:
-                self._tell("INFO", f"run {self.run_id} goes on: what is recorded is not run again")
+            for news in self._news:
+                self._perform(news)
             self._handle(Begin())
             while not self._scheduler.state.ended:
                 self._turn()
@@ -341,6 +344,10 @@ class Runner(Commands):
                 self._change_max_memory(limit)
             case _LogFailed(reason):
                 self._tell("WARNING", f"the log file takes no more lines: {reason}")
+            case Abandoned(reason):
+                line = LogLine(time.time(), "WARNING", reason)
+                self._log_file.add(LogLines(-1, (line,)))
+                self._handle(message)
             case MemoryMeasured():
                 self._board.measured(message, now)
                 self._journal.sample(message, self._board.last)
@@ -433,8 +440,8 @@ class Runner(Commands):
 
     def _send_chunk(self, action: SendChunk) -> None:
         self._journal.chunk_opened(action.chunk)
-        attempts = self._scheduler.chunks[action.chunk].attempts
-        self._backend.send(action.worker, self._items.order(action, attempts))
+        chunk = self._scheduler.chunks[action.chunk]
+        self._backend.send(action.worker, self._items.order(action, chunk.attempts, chunk.tries))
 
     def _chunk_ended(self, number: int, failed: Collection[int]) -> None:
         self._board.chunk_ended(number)
@@ -443,6 +450,10 @@ class Runner(Commands):
 
     def _end(self, state: RunState) -> None:
         """Record how the run and its open chunks stand; `_finish` waits until that is written."""
+        if left_out := self._selection.left_out:
+            self._tell(
+                "WARNING", f"{left_out:,} items that are new in the input were left out: a retry runs no new ones"
+            )
         for chunk in self._scheduler.chunks:
             if not chunk.state.ended:
                 self._journal.chunk(chunk)

@@ -38,6 +38,7 @@ from tui_runner.engine.chunks import Chunks
 from tui_runner.engine.crew import Crew, WorkerState
 from tui_runner.engine.limits import FailureLimit
 from tui_runner.engine.outage import OnOutage, OutageWatch
+from tui_runner.engine.silence import Silence
 from tui_runner.engine.suspects import DEATHS
 from tui_runner.engine.turn import Turn
 from tui_runner.formatting import size
@@ -62,6 +63,7 @@ class Scheduler:
         open_chunks: chunks with items to start that are with workers at once.
         grace: seconds that items in flight have to finish when the run is stopped.
         max_failures: stop in order beyond this, None for no bound.
+        timeout: seconds an item may take, None for no bound.
         outages: notices that nearly everything fails.
         paused: whether the run begins paused.
     """
@@ -74,6 +76,7 @@ class Scheduler:
         open_chunks: int,
         grace: float,
         max_failures: FailureLimit | None = None,
+        timeout: float | None = None,
         outages: OutageWatch | None = None,
         paused: bool = False,
     ) -> None:
@@ -91,6 +94,7 @@ class Scheduler:
         self._holds: dict[str, str] = {}
         self._held = False
         """Whether the run is paused for nothing but `_holds`."""
+        self._silence = Silence(timeout)
         self._tried = 0
         self._requested = 0
         self._losses = 0
@@ -154,8 +158,11 @@ class Scheduler:
                 self._stop(state, reason)
             case events.KillRun(state, reason):
                 self._kill(state, reason)
+            case events.Abandoned(reason):
+                self._abandoned(reason)
             case events.Tick():
                 self._kill_undrained()
+                self._kill_silent()
                 self._try_one()
             case protocol.Ready() | protocol.WorkerFailed() | protocol.Drained() | protocol.WorkerLost():
                 self._worker_changed(event)
@@ -171,6 +178,7 @@ class Scheduler:
                 self._chunk_reported(event)
             case protocol.Progress():
                 self._chunks.start_clocks(event)
+                self._look_after(event)
             case events.ItemsRejected():
                 self._chunks.rejected(event)
         self._go_on()
@@ -258,6 +266,13 @@ class Scheduler:
         for worker in self.crew:
             self._kill_worker(worker)
 
+    def _abandoned(self, reason: str) -> None:
+        """A run that only a person could resume stops in order; it can be resumed later."""
+        self._turn.tell("WARNING", reason)
+        self._outages.attended = False
+        if self.state is RunState.PAUSED and (not self.reason or self._outages.waits_for_somebody):
+            self._stop(RunState.STOPPED, "it was paused, and nobody is left to resume it")
+
     def _watch_outages(self, flush: protocol.Flush) -> None:
         watch = self._outages
         if self.state is RunState.PAUSED and watch.is_over(flush.trials):
@@ -290,6 +305,26 @@ class Scheduler:
             self._turn.do(events.SendOrder(workers[self._tried % len(workers)].number, protocol.TryOne()))
             self._tried += 1
         self._turn.tell("INFO", f"one item is tried; the next one in {interval:g} s")
+
+    def _kill_silent(self) -> None:
+        """Kill workers that do not report any more; what they have in flight is suspected of it."""
+        for number in self._silence.silent(self._turn.now):
+            self._silence.forget(number)
+            worker = self.crew.get(number)
+            if worker is not None and worker.draining_until is None and not worker.killed:
+                worker.fault = f"killed because it did not report for {self._silence.patience:g} s"
+                self._kill_worker(worker)
+
+    def _look_after(self, progress: protocol.Progress) -> None:
+        """A worker with too many threads that never come back is replaced by another."""
+        worker = self.crew.get(progress.worker)
+        if worker is None or worker.draining_until is not None or worker.killed:
+            return
+        self._silence.heard(worker.number, self._turn.now)
+        if progress.stuck:
+            text = f"worker {worker.number} has {progress.stuck} items that never return: another takes its place"
+            self._turn.tell("WARNING", text)
+            self._drain(worker, self._grace, _DRAIN_SLACK)
 
     def _kill_undrained(self) -> None:
         for worker in self.crew:
@@ -337,18 +372,20 @@ class Scheduler:
         match event:
             case protocol.Ready():
                 worker.ready = worker.draining_until is None
+                self._silence.heard(worker.number, self._turn.now)
             case protocol.WorkerFailed(_, message) if worker.draining_until is not None:
                 self._turn.tell("WARNING", f"worker {worker.number}, which is not needed any more, failed: {message}")
             case protocol.WorkerFailed(_, message):
                 self._kill(RunState.FAILED, message)
             case protocol.Drained(_, stuck):
                 if stuck:
-                    later = "on resume" if self.state is RunState.DRAINING else "elsewhere"
-                    text = f"{stuck} items were still running after the grace time; they run again {later}"
+                    when = " on resume" if self.state is RunState.DRAINING else ""
+                    text = f"{stuck} items were still running after the grace time; they run again{when}"
                     self._turn.tell("WARNING", text)
             case protocol.WorkerLost(_, reason, in_flight):
                 self.crew.remove(worker.number)
-                self._worker_lost(worker, reason or "ended by itself", in_flight)
+                self._silence.forget(worker.number)
+                self._worker_lost(worker, worker.fault or reason or "ended by itself", in_flight)
 
     def _worker_lost(self, worker: WorkerState, reason: str, in_flight: Mapping[int, int]) -> None:
         interrupted = self._chunks.died(worker, in_flight)

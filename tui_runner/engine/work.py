@@ -59,7 +59,7 @@ class Task:
         key: key of the item.
         value: the item.
         attempt: number of this attempt, from 1, counted across workers.
-        first_attempt: number of the first attempt in this worker: retries are granted from there.
+        first_attempt: number of the attempt from which retries are counted.
         last: whether no other item of the chunk is waiting behind it in the queue.
         write_log: takes (level, text, task).
         deadline: when the attempt times out, by `time.monotonic()`.
@@ -234,10 +234,13 @@ class WorkQueue:
         values = unpack(message.values)
         chunk = OpenedChunk(message.chunk, len(values), paused=message.paused)
         attempts = message.attempts or itertools.repeat(0)
+        tries = message.tries or itertools.repeat(0)
         log = self._write_log
         tasks = [
-            Task(chunk, position, key, value, before + 1, before + 1, False, log)
-            for position, key, value, before in zip(message.positions, message.keys, values, attempts, strict=False)
+            Task(chunk, position, key, value, before + 1, before + 1 - failed, False, log)
+            for position, key, value, before, failed in zip(
+                message.positions, message.keys, values, attempts, tries, strict=False
+            )
         ]
         tasks[-1].last = True
         with self._changed:

@@ -165,8 +165,10 @@ class Worker:
         if self._brake is not None:
             self._brake.end()
         self._queue.end()
-        stuck = self._pool.join(grace)
+        self._pool.join(grace)
+        stuck = 0
         for task, _ in self._pool.in_flight():
+            stuck += not task.superseded
             task.superseded = True
         self._collector.finish()
         self._teardown()

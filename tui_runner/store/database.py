@@ -7,6 +7,7 @@ can be read or written through it, no extension loaded, no setting changed but t
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import shutil
 import stat
@@ -19,7 +20,7 @@ import psutil
 
 from tui_runner.errors import DatabaseError, DiskFull
 from tui_runner.store.file_check import check_file, size_of_blocks
-from tui_runner.store.lock import LockFile
+from tui_runner.store.lock import DatabaseInUse, LockFile
 from tui_runner.store.sql import literal, quote
 
 STORAGE_VERSION = "v1.2.0"
@@ -37,6 +38,9 @@ _CLOSE_SECONDS = 10.0
 """How long `close` interrupts running queries. Ending one took up to 0.2 s; a reader that nobody drains never ends."""
 _NO_SPACE = "No space left on device"
 """What DuckDB says of a disk that is full; it has no type for that."""
+PATIENCE_SECONDS = 3.0
+"""How long whoever begins a run waits for a query of somebody else to end; one on the screen may take for ever."""
+_TRY_SECONDS = 0.05
 _AMBIGUOUS_NAME = "runner"
 """DuckDB names a database after its file. In `runner.duckdb` the ledger's `runner.items` would mean two things."""
 
@@ -65,13 +69,16 @@ class Database:
         """Device and inode of the file, when it was first seen."""
 
     @classmethod
-    def open(cls, path: Path, *, create: bool = True, memory_limit: int | None = None) -> Database:
+    def open(
+        cls, path: Path, *, create: bool = True, memory_limit: int | None = None, patience: float = 0.0
+    ) -> Database:
         """Open the DuckDB file `path`, and make it when it does not exist and `create` is true.
 
         Args:
             path: the file. One that is no DuckDB file is refused and not touched.
             create: whether a missing file is made.
             memory_limit: bytes DuckDB may use before it spills to disk; None for a quarter of the memory there is.
+            patience: seconds to wait for another tui-runner that has it open without a run: a query, say.
 
         Raises:
             DatabaseError: it cannot be opened; says why and what to do.
@@ -83,7 +90,7 @@ class Database:
             _check_place(path, real, create)
         except (OSError, RuntimeError) as error:
             raise DatabaseError(f"cannot be opened ({error})", str(path)) from error
-        lock = LockFile.acquire(real)
+        lock = _lock(real, time.monotonic() + patience)
         try:
             check_file(path, real)
             _remove_spill(real)
@@ -150,11 +157,8 @@ class Database:
         """Bytes that are free on the disk of the database."""
         return shutil.disk_usage(self.path.resolve().parent).free
 
-    def check_in_place(self, cursor: duckdb.DuckDBPyConnection) -> None:
+    def check_in_place(self) -> None:
         """Make sure that what is written goes where it is looked for: an open file that was removed still takes it all.
-
-        Args:
-            cursor: of the calling thread, without a transaction.
 
         Raises:
             DatabaseError: the file was removed, replaced or cut.
@@ -168,11 +172,8 @@ class Database:
             self._identity = (found.st_dev, found.st_ino)
         if (found.st_dev, found.st_ino) != self._identity:
             raise DatabaseError("is another file now than the one that was opened", str(self.path), do)
-        # Of the sizes that DuckDB tells, only these two are numbers.
-        sizes = cursor.execute(
-            "SELECT total_blocks, block_size FROM pragma_database_size() WHERE database_name = current_database()"
-        ).fetchone()
-        if sizes is not None and found.st_size < size_of_blocks(*sizes):
+        # How many blocks there should be cannot be told while it is open: DuckDB counts some before they are written.
+        if found.st_size < size_of_blocks(0, 0):
             raise DatabaseError("has lost its end while it was open", str(self.path), do)
 
     def close(self) -> None:
@@ -203,6 +204,18 @@ class Database:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _lock(real: Path, until: float) -> LockFile:
+    while True:
+        try:
+            return LockFile.acquire(real)
+        except DatabaseInUse as error:
+            record = error.record
+            is_short = record is None or (record.run is None and record.pid != os.getpid())
+            if not is_short or time.monotonic() > until:
+                raise
+        time.sleep(_TRY_SECONDS)
 
 
 def describe(error: duckdb.Error, path: Path) -> DatabaseError:

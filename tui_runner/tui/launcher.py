@@ -20,7 +20,8 @@ from textual.widgets import Input, Static
 from tui_runner.errors import UserError
 from tui_runner.formatting import percent
 from tui_runner.loading import load_job
-from tui_runner.request import RunRequest, resume_request
+from tui_runner.request import RunRequest
+from tui_runner.resuming import resume_request
 from tui_runner.safe_text import safe_text
 from tui_runner.trial import run_trial
 from tui_runner.tui.finding import FoundJob, FoundRun, find_jobs, find_runs

@@ -76,8 +76,18 @@ class ChunkOrder:
             self._leave(number, old[number].state)
         entering = [*moved, *range(common, len(chunks))]
         # Those that ended since the last snapshot did so in this order, as near as is known.
-        for number in sorted(entering, key=lambda number: _end(chunks[number])):
-            self._enter(number, chunks[number].state)
+        ended = sorted((number for number in entering if chunks[number].state.ended), key=lambda n: _end(chunks[n]))
+        for number in ended:
+            self._moment += 1
+            self._ended_at[number] = self._moment
+            self._ended.append((self._moment, number))
+        for number in entering:
+            # New chunks come in the order of their numbers, so that most of them go to the end of their group.
+            if (group := self._open.get(chunks[number].state)) is not None:
+                if not group or group[-1] < number:
+                    group.append(number)
+                else:
+                    insort(group, number)
         return bool(entering) or len(old) > common
 
     def at(self, row: int) -> ChunkView:
@@ -121,15 +131,6 @@ class ChunkOrder:
             del group[bisect_left(group, number)]
         else:
             del self._ended[bisect_left(self._ended, (self._ended_at.pop(number), number))]
-
-    def _enter(self, number: int, state: ChunkState) -> None:
-        group = self._open.get(state)
-        if group is not None:
-            insort(group, number)
-        else:
-            self._moment += 1
-            self._ended_at[number] = self._moment
-            self._ended.append((self._moment, number))
 
 
 def _group(state: ChunkState) -> ChunkState | None:

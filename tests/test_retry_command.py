@@ -1,0 +1,98 @@
+"""`tui-runner retry`: only what failed, in the same run; and what a run that goes on says of its job."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tui_runner.errors import UserError
+from tui_runner.resuming import retry_request
+
+Rows = Callable[..., list[tuple[Any, ...]]]
+
+JOB = """
+    from pathlib import Path
+    from tui_runner import job
+
+    @job(chunk_size=5, threads=2)
+    def work(n: int):
+        with open("calls.txt", "a") as calls:
+            calls.write(f"{n}\\n")
+        if n % 4 == 0 and not Path("mended").exists():
+            raise ValueError(n)
+        return n
+
+    @work.items
+    def numbers():
+        return range(int(Path("count").read_text()))
+"""
+
+
+@pytest.fixture
+def failed(cli, tmp_path: Path) -> Path:
+    """The folder of a run of twenty items of which five have failed."""
+    (tmp_path / "work.py").write_text(textwrap.dedent(JOB))
+    (tmp_path / "count").write_text("20")
+    assert cli("run", "work.py", "--quiet", cwd=tmp_path).code == 1
+    (tmp_path / "calls.txt").unlink()
+    return tmp_path
+
+
+def called(folder: Path) -> list[int]:
+    return sorted(map(int, (folder / "calls.txt").read_text().split()))
+
+
+def test_only_what_failed_runs_again_and_in_the_same_run(cli, failed: Path, rows: Rows) -> None:
+    (failed / "mended").touch()
+    answer = cli("retry", "work.duckdb", cwd=failed)
+    assert answer.code == 0
+    assert called(failed) == [0, 4, 8, 12, 16]
+    assert "info: run 1: 5 items that had failed run again" in answer.err
+    database = failed / "work.duckdb"
+    assert rows("SELECT run_id, state FROM runner.runs", database) == [(1, "finished")]
+    assert rows("SELECT state, count(*), count(DISTINCT key) FROM runner.items GROUP BY 1", database) == [
+        ("ok", 20, 20)
+    ]
+    assert rows("SELECT count(*), count(DISTINCT _item) FROM work", database) == [(20, 20)]
+    again = cli("retry", "work.duckdb", cwd=failed)
+    assert (again.code, again.complaint) == (
+        2,
+        "work.duckdb: nothing failed in any of its runs; list them with: tui-runner runs DB",
+    )
+    assert "nothing failed in it" in cli("retry", "work.duckdb", "1", cwd=failed).complaint
+
+
+def test_what_is_new_in_the_input_is_left_out_and_that_is_said(cli, failed: Path, rows: Rows) -> None:
+    (failed / "mended").touch()
+    (failed / "count").write_text("23")
+    answer = cli("retry", "work.duckdb", "--threads", "1", cwd=failed)
+    assert answer.code == 0
+    assert called(failed) == [0, 4, 8, 12, 16]
+    assert "3 items that are new in the input were left out: a retry runs no new ones" in answer.err
+    assert rows("SELECT count(*) FROM work", failed / "work.duckdb") == [(20,)]
+
+
+def test_a_run_that_is_not_finished_is_to_be_resumed(cli, failed: Path) -> None:
+    assert cli("run", "work.py", "--new", "--quiet", "--max-failures", "1", cwd=failed).code == 3
+    with pytest.raises(UserError, match=r"run 2 of .* it is not finished; .* tui-runner resume"):
+        retry_request(failed / "work.duckdb", 2)
+    assert retry_request(failed / "work.duckdb", 1).run_id == 1
+
+
+def test_a_retry_goes_on_whatever_fails_unless_it_is_told_not_to(failed: Path) -> None:
+    assert retry_request(failed / "work.duckdb", None).settings["on_outage"] == "continue"
+    request = retry_request(failed / "work.duckdb", None, None, {"on_outage": "stop", "threads": None})
+    assert request.settings["on_outage"] == "stop"
+    assert request.settings["threads"] == 2
+
+
+def test_a_job_whose_code_has_changed_is_told_of_once(cli, failed: Path) -> None:
+    changed = "warning: the job's code has changed since run 1 was last at work: items that are done are not run again"
+    with (failed / "work.py").open("a") as job:
+        job.write("# a remark\n")
+    assert changed in cli("retry", "work.duckdb", cwd=failed).err
+    assert changed not in cli("retry", "work.duckdb", cwd=failed).err

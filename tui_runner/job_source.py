@@ -1,0 +1,24 @@
+"""A digest of the file that a job is in: whether its code has changed since a run of it was at work."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from pathlib import Path
+
+from tui_runner.engine.protocol import JobReference
+
+
+def source_digest(reference: JobReference) -> str | None:
+    """Digest of the source of a job that is loaded; None where there is no file to read, as for a zipped module.
+
+    It is that of the whole file: a helper that changes matters as much as the function itself. Other modules, which it
+    imports, do not count.
+    """
+    path = reference.source if reference.is_file else getattr(sys.modules.get(reference.source), "__file__", None)
+    if not path:
+        return None
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
+    except OSError:
+        return None

@@ -1,0 +1,136 @@
+"""What a run was asked for with, from its ledger: to go on with it, or to run again what failed in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from pathlib import Path
+
+from tui_runner.engine.chunk import RunState
+from tui_runner.errors import UserError
+from tui_runner.request import PROGRAM_INPUT, STANDARD_INPUT, RunRequest, may_hide
+from tui_runner.settings import Settings
+from tui_runner.store.database import PATIENCE_SECONDS, Database
+from tui_runner.store.ledger import Ledger
+from tui_runner.store.records import RunRecord
+from tui_runner.wording import plain
+
+
+def resume_request(database: Path, run: int | None, secrets: Mapping[str, object] | None = None) -> RunRequest:
+    """What was asked for when a run was begun, from its ledger.
+
+    Args:
+        database: a DuckDB file that tui-runner has written.
+        run: number of the run; None for the newest that is not finished.
+        secrets: values of secret parameters, which no ledger keeps.
+
+    Raises:
+        DatabaseError: the database cannot be used.
+        UserError: there is no such run, it is finished, or it cannot be begun again from here.
+    """
+    with Database.open(database, create=False, patience=PATIENCE_SECONDS) as opened:
+        record = _unfinished(Ledger(opened.cursor()), plain(database), run)
+    return _as_it_was(record, database, secrets or {})
+
+
+def retry_request(
+    database: Path,
+    run: int | None,
+    secrets: Mapping[str, object] | None = None,
+    settings: Mapping[str, object] | None = None,
+) -> RunRequest:
+    """To run again what failed, timed out or was cancelled in a finished run.
+
+    Args:
+        database: a DuckDB file that tui-runner has written.
+        run: number of the run; None for the newest in which something failed.
+        secrets: values of secret parameters, which no ledger keeps.
+        settings: settings that take the place of those of the run. Without an `on_outage` among them the retry goes
+            on whatever fails: that much of what it runs may fail again is to be expected.
+
+    Raises:
+        DatabaseError: the database cannot be used.
+        UserError: there is no such run, it is not finished, nothing failed in it, or it cannot be begun from here.
+    """
+    with Database.open(database, create=False, patience=PATIENCE_SECONDS) as opened:
+        record = _with_failures(Ledger(opened.cursor()), plain(database), run)
+    request = _as_it_was(record, database, secrets or {})
+    changed = {name: value for name, value in (settings or {}).items() if value is not None}
+    return replace(request, settings={**request.settings, "on_outage": "continue", **changed}, retry=True)
+
+
+def _as_it_was(record: RunRecord, database: Path, secrets: Mapping[str, object]) -> RunRequest:
+    """What was asked for when `record` was begun."""
+    where = f"run {record.run_id} of {plain(database)}"
+    if record.input == STANDARD_INPUT:
+        raise UserError(
+            "its items came from standard input, which cannot be read again",
+            where,
+            f"run the same pipe again: … | tui-runner run {record.job_path} --input -",
+        )
+    if record.input == PROGRAM_INPUT:
+        raise UserError("a Python program gave its items", where, "run that program again")
+    params = dict(record.params)
+    for name, value in secrets.items():
+        if not may_hide(params.get(name)):
+            raise UserError(
+                f"{plain(name)} is no secret of it; a run keeps the parameters it was begun with",
+                where,
+                "start another one with: tui-runner run JOB --set …",
+            )
+        params[name] = value
+    known = {setting.name for setting in fields(Settings)}
+    # None would stand for a setting that was not given, and let the job's own come back.
+    settings = {name: "none" if value is None else value for name, value in record.settings.items() if name in known}
+    limit = record.settings.get("limit")
+    return RunRequest(
+        job=record.job_path,
+        params=params,
+        settings=settings | {"table": record.table_name},
+        database=database.absolute(),
+        input=record.input,
+        limit=limit if isinstance(limit, int) else None,
+        run_id=record.run_id,
+        folder=_begun_in(record, where),
+    )
+
+
+def _unfinished(ledger: Ledger, database: str, run: int | None) -> RunRecord:
+    do = "start a new one with: tui-runner run JOB"
+    if run is not None:
+        record = ledger.run(run)
+        if record.state == RunState.FINISHED:
+            raise UserError(f"run {run} is finished", database, do)
+        return record
+    runs = [summary.record for summary in ledger.runs()]
+    unfinished = [record for record in runs if record.state != RunState.FINISHED]
+    if not unfinished:
+        raise UserError("every run in it is finished" if runs else "no runs in it", database, do)
+    return unfinished[0]
+
+
+def _with_failures(ledger: Ledger, database: str, run: int | None) -> RunRecord:
+    if run is not None:
+        record, totals = ledger.run(run), ledger.totals(run)
+    else:
+        summaries = [each for each in ledger.runs() if each.totals.failed or each.totals.cancelled]
+        if not summaries:
+            raise UserError("nothing failed in any of its runs", database, "list them with: tui-runner runs DB")
+        record, totals = summaries[0].record, summaries[0].totals
+    where = f"run {record.run_id} of {database}"
+    if record.state != RunState.FINISHED:
+        do = "what failed runs again when you go on with it: tui-runner resume DB [RUN]"
+        raise UserError("it is not finished", where, do)
+    if not (totals.failed or totals.cancelled):
+        raise UserError("nothing failed in it", where)
+    return record
+
+
+def _begun_in(record: RunRecord, where: str) -> Path | None:
+    """The folder that a run was begun in: relative paths in its parameters and in its job mean what they meant."""
+    text = record.settings.get("folder")
+    if not isinstance(text, str):
+        return None
+    if not Path(text).is_dir():
+        raise UserError(f"the folder {plain(text)}, which it was begun in, is gone", where, "make it again")
+    return Path(text)
