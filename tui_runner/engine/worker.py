@@ -103,7 +103,14 @@ class Worker:
         """Run the job's setup, start the pool, report `Ready`."""
         this_is_no_copy()
         http.configure(per_host=self._config.per_host)
-        self._job.run_setup(self._config.params)
+        try:
+            self._job.run_setup(self._config.params)
+        except UserError:
+            raise
+        except BaseException as error:  # the user's code may raise anything
+            failure = describe(error, skip=2)
+            self.log.add("ERROR", f"setup: {failure.traceback}")
+            raise UserError(f"setup raised {failure.type}: {failure.message}") from error
         self._pool.set_threads(self._config.threads)
         self._collector.start()
         self._send(Ready(self._config.worker, os.getpid()))
