@@ -19,6 +19,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
+from psutil import Process
+
 from tui_runner.engine.backends.base import Backend
 from tui_runner.engine.backends.inline import InlineBackend
 from tui_runner.engine.backends.process import ProcessBackend
@@ -52,6 +54,7 @@ from tui_runner.engine.held_items import HeldItems
 from tui_runner.engine.journal import Journal
 from tui_runner.engine.limits import FailureLimit
 from tui_runner.engine.log_file import LogFile, log_path
+from tui_runner.engine.memory_keeper import MemoryKeeper, too_little
 from tui_runner.engine.monitor import MemoryMeasured, Monitor
 from tui_runner.engine.opening import open_run
 from tui_runner.engine.outage import OnOutage, OutageWatch
@@ -63,6 +66,7 @@ from tui_runner.engine.protocol import (
     Progress,
     Ready,
     Report,
+    SetMaxMemory,
     SetRate,
     WorkerLost,
     Written,
@@ -71,7 +75,7 @@ from tui_runner.engine.reader import InputReader, ItemsRead
 from tui_runner.engine.scheduler import Scheduler
 from tui_runner.engine.snapshot import LogLine, Snapshot
 from tui_runner.engine.worker_settings import WorkerSettings
-from tui_runner.errors import DatabaseError, DiskFull
+from tui_runner.errors import DatabaseError, DiskFull, UserError
 from tui_runner.formatting import size
 from tui_runner.inputs import cut, total_items
 from tui_runner.machine_memory import memory_bound
@@ -141,6 +145,11 @@ class Runner(Commands):
             UserError: there is no run to resume.
         """
         plan, settings = self.plan, self.plan.settings
+        # Workers that are threads of this process cannot be replaced.
+        workers = 0 if settings.backend == "inline" else min(settings.workers, settings.threads)
+        limit, app_rss = memory_bound(settings.max_memory), Process().memory_info().rss
+        if complaint := too_little(limit, workers, app_rss):
+            raise UserError(complaint, "--max-memory", "give it more")
         opened = open_run(plan)
         self._opened = opened
         self._database = opened.database
@@ -191,10 +200,12 @@ class Runner(Commands):
         )
         database = opened.database
         self._monitor = Monitor(self._backend.pids, database.size_bytes, database.free_bytes, deliver)
+        self._memory = MemoryKeeper(limit, workers, self._handle, self._share_memory)
         self._disk = DiskHold(self._handle, self._tell, self._journal.try_again)
         self._board = Board(identity, self._scheduler, time.monotonic(), redact)
         self._board.rate = settings.rate
-        self._board.memory_limit = memory_bound(settings.max_memory)
+        self._board.memory_limit = self._memory.limit
+        self._memory.divide(app_rss)
 
     # --- from any thread -----------------------------------------------------------------------------------
 
@@ -350,7 +361,8 @@ class Runner(Commands):
                 self._board.measured(message, now)
                 self._journal.sample(message, self._board.last)
                 self._disk.measured(message, now)
-                self._board.warnings = self._disk.warnings
+                self._memory.measured(message, self._board.pids, self._board.last.in_flight, now)
+                self._board.warnings = self._disk.warnings + self._memory.warnings
             case _ if isinstance(message, Report):
                 self._take_report(message, now)
             case _:
@@ -420,10 +432,19 @@ class Runner(Commands):
             self._backend.send(worker, SetRate(self._worker_settings.rate_of_a_worker()))
         self._tell("INFO", "rate: no bound" if rate is None else f"rate: {rate:g} items/s at most")
 
+    def _share_memory(self, nbytes: int | None) -> None:
+        self._worker_settings.memory = nbytes
+        for worker in sorted(self._started):
+            self._backend.send(worker, SetMaxMemory(nbytes))
+
     def _change_max_memory(self, limit: int | str | None) -> None:
         if self._scheduler.state.ended:
             return
-        self._board.memory_limit = bound = memory_bound(limit)
+        bound = memory_bound(limit)
+        if complaint := too_little(bound, self._memory.workers, self._board.last.app_rss):
+            self._tell("WARNING", f"memory: {complaint}; the limit stays as it is")
+            return
+        self._memory.limit = self._board.memory_limit = bound
         self._tell("INFO", "memory: no bound" if bound is None else f"memory: {size(bound)} at most")
 
     def _send_chunk(self, action: SendChunk) -> None:
