@@ -131,6 +131,7 @@ class Runner(Commands):
         if complaint := too_little(limit, workers, app_rss):
             raise UserError(complaint, "--max-memory", "give it more")
         opened = open_run(plan)
+        self._opened = opened
         self._database = opened.database
         self._server = serve(opened.database)
         self.resumed = opened.resumed
@@ -219,11 +220,19 @@ class Runner(Commands):
         return ended
 
     def close(self) -> None:
-        """Give the database back; call after the end."""
+        """Give the database back; call after the end. Of a new run that could not begin nothing stays in it."""
         if self._database is not None:
             self._server.close()
-            self._database.close()
+            if self._could_not_begin():
+                self._opened.take_back()
+            else:
+                self._database.close()
             self._database = None
+
+    def _could_not_begin(self) -> bool:
+        if self.resumed or self._fault is not None or not self._ended.is_set():
+            return False
+        return self._scheduler.state is RunState.FAILED and not self._scheduler.counts.finished
 
     # --- the runner's thread -------------------------------------------------------------------------------
 

@@ -107,7 +107,7 @@ class Worker:
         """Run the job's setup, start the pool, report `Ready`."""
         this_is_no_copy()
         http.configure(per_host=self._config.per_host)
-        self._job.run_setup(self._config.params)
+        self._run_setup()
         self._brake = MemoryBrake(
             self._config.max_memory,
             in_flight=lambda: sum(1 for _ in self._pool.in_flight()),
@@ -120,6 +120,16 @@ class Worker:
         self._pool.set_threads(self._config.threads)
         self._collector.start()
         self._send(Ready(self._config.worker, os.getpid()))
+
+    def _run_setup(self) -> None:
+        try:
+            self._job.run_setup(self._config.params)
+        except UserError:
+            raise
+        except BaseException as error:  # the user's code may raise anything
+            failure = describe(error, skip=2)
+            self.log.add("ERROR", f"setup: {failure.traceback}")
+            raise UserError(f"setup raised {failure.type}: {failure.message}") from error
 
     def obey(self, order: Order) -> bool:
         """Carry out an order; False when it was the last one."""
