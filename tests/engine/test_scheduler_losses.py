@@ -9,15 +9,17 @@ from tui_runner.engine.chunk import ChunkState, Counts, RunState
 from tui_runner.engine.events import (
     CancelChunks,
     EndRun,
+    KillWorker,
     PauseChunks,
     ResumeChunks,
     RetryChunks,
     SendChunk,
     SendOrder,
     StartWorker,
+    Tick,
 )
 from tui_runner.engine.outage import Trials
-from tui_runner.engine.protocol import Cancel, ChunkFinished, Drain, Flush, Ready, WorkerLost
+from tui_runner.engine.protocol import Cancel, ChunkFinished, Drain, Flush, Progress, Ready, WorkerLost
 
 
 def sent(actions):
@@ -113,3 +115,35 @@ def test_attempts_of_retries_are_remembered_when_the_worker_is_lost():
     desk(Flush(0, (), b"", b"", {}, {}, {0: {2: 4}}, {0: Counts(retries=4)}, {}, 0, 0, Trials()))
     desk(WorkerLost(0, "gone", {0: 2}))
     assert desk.scheduler.chunks[0].attempts == {0: 2, 2: 4}
+    assert desk.scheduler.chunks[0].tries == {2: 1}, "a death is nothing that an item has tried"
+
+
+def progress(worker, stuck=0):
+    return Progress(worker, {}, (), 4, {}, 0, False, stuck)
+
+
+def test_a_worker_with_too_many_stuck_threads_is_replaced_before_it_is_gone():
+    desk = Desk(chunks=1, items=3, ended=True)
+    assert desk(progress(0)) == []
+    assert desk(progress(0, stuck=8)) == [SendOrder(0, Drain(10.0)), StartWorker(1, 4, False)]
+    assert desk(progress(0, stuck=9)) == []
+    desk(Ready(1, 1))
+    assert sent(desk(WorkerLost(0, "", {1: 1}))) == [(1, 0, [0, 1, 2])]
+    assert desk.scheduler.chunks[0].attempts == {1: 1}
+
+
+def test_a_worker_that_reports_no_more_is_killed_and_what_it_had_in_flight_is_suspected():
+    desk = Desk(chunks=1, items=3, ended=True, timeout=5.0, workers=2)
+    desk(Ready(1, 2))
+    for _ in range(36):
+        desk(progress(1))
+        assert desk(Tick()) == []
+        desk.now += 1.0
+    assert desk(Tick()) == [KillWorker(0)]
+    assert desk(Tick()) == []
+    desk(WorkerLost(0, "killed by tui-runner", {1: 1}))
+    assert desk.told[-1] == (
+        "ERROR",
+        "worker 0 is lost (killed because it did not report for 35 s): 3 items run again, "
+        "1 of them one by one because they were in flight",
+    )

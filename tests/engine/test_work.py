@@ -37,7 +37,7 @@ class Desk:
         first = 10 * chunk if first is None else first
         positions = range(first, first + items)
         keys = [f"key {position}" for position in positions]
-        self.queue.open(OpenChunk(chunk, positions, keys, pack(list(positions)), attempts, paused))
+        self.queue.open(OpenChunk(chunk, positions, keys, pack(list(positions)), attempts, paused=paused))
 
     def take(self, limit=1_000):
         """Positions of everything that can be taken now."""
@@ -365,7 +365,7 @@ def test_every_item_is_taken_exactly_once_whatever_happens_meanwhile():
     for number in range(chunks):
         positions = range(number * items, (number + 1) * items)
         keys = [str(position) for position in positions]
-        queue.open(OpenChunk(number, positions, keys, pack(list(positions)), (), dice.random() < 0.2))
+        queue.open(OpenChunk(number, positions, keys, pack(list(positions)), paused=dice.random() < 0.2))
         some = dice.randrange(number + 1)
         for steer in dice.sample([queue.pause, queue.resume, queue.cancel, _toggle_throttle, _toggle_pause], 3):
             if steer == queue.cancel:

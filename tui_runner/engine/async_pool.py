@@ -15,12 +15,15 @@ from tui_runner.engine.execution import Execution
 from tui_runner.engine.flight_recorder import FlightRecorder, note
 from tui_runner.engine.forks import copied
 from tui_runner.engine.outcome import Failure, Outcomes
+from tui_runner.engine.pool import MIN_STUCK
 from tui_runner.engine.work import Task, WorkQueue
 from tui_runner.errors import RowError
 from tui_runner.rows import Rows, collect
 
 _TIMEOUT_GRACE = 0.2
 """Seconds past its deadline before an attempt is cancelled; see `pool`."""
+_BLOCKED_SECONDS = 3.0
+"""Seconds the loop may take to replace a task before a coroutine is said to block it for good."""
 
 
 class _Lane:
@@ -50,6 +53,10 @@ class AsyncPool:
         self._execution = execution
         self._outcomes = outcomes
         self._lanes: dict[_Lane, asyncio.Task[None]] = {}
+        self._overdue: dict[_Lane, float] = {}
+        """Lanes that the loop is to replace, and since when."""
+        self._left_behind: set[asyncio.Task[None]] = set()
+        """Tasks that were cancelled and go on all the same."""
         self._loop = asyncio.new_event_loop()
         self._wake = asyncio.Event()
         self._thread = threading.Thread(target=self._run_loop, name="items", daemon=True)
@@ -79,8 +86,17 @@ class AsyncPool:
                 continue
             outcome = self._execution.time_out(task, time.perf_counter() - lane.started)
             if outcome is not None:
+                self._overdue[lane] = now
                 self._loop.call_soon_threadsafe(self._replace, lane)
                 self._outcomes.put(outcome)
+
+    def stuck(self) -> int:
+        """All items of a loop that is blocked; tasks that do not end, once they are as many as those that work."""
+        now = time.monotonic()
+        if any(now - since > _BLOCKED_SECONDS for since in list(self._overdue.values())):
+            return len(self._lanes)
+        stuck = len(self._left_behind)
+        return stuck if stuck >= max(MIN_STUCK, len(self._lanes)) else 0
 
     def join(self, timeout: float) -> int:
         """Wait until every task has ended, then end the loop; returns how many have not within `timeout` seconds."""
@@ -112,8 +128,11 @@ class AsyncPool:
             self._lanes[lane] = self._loop.create_task(self._work(lane))
 
     def _replace(self, lane: _Lane) -> None:
+        self._overdue.pop(lane, None)
         stuck = self._lanes.pop(lane, None)
         if stuck is not None:
+            self._left_behind.add(stuck)
+            stuck.add_done_callback(self._left_behind.discard)
             stuck.cancel()
             self._start(1)
 

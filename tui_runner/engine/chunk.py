@@ -130,6 +130,7 @@ class Chunk:
         pending: positions of the items that have no final state.
         failures: attempts made of the items that ended otherwise than well, by position.
         attempts: attempts made of pending items, by position; 0 for those that are not in it.
+        tries: those of them that failed and were followed by another, since the chunk was last begun.
         worker: the worker that has it.
         exhausted: whether that worker has started every item of it.
         cancelling: whether it was told to cancel the rest.
@@ -150,6 +151,7 @@ class Chunk:
     cancelling: bool = False
     failures: dict[int, int] = field(default_factory=dict)
     attempts: dict[int, int] = field(default_factory=dict)
+    tries: dict[int, int] = field(default_factory=dict)
     counts: Counts = Counts()
     sent_at: float | None = None
     started_at: float | None = None
@@ -191,7 +193,14 @@ class Chunk:
         if self.attempts:
             for position in positions:
                 self.attempts.pop(position, None)
+                self.tries.pop(position, None)
         self.failures.update(failures)
+
+    def retried(self, attempts: Mapping[int, int]) -> None:
+        """These attempts have failed, each will be followed by another."""
+        self.attempts.update(attempts)
+        for position in attempts:
+            self.tries[position] = self.tries.get(position, 0) + 1
 
     def run_again(self, active: float) -> tuple[tuple[int, ...], Counts]:
         """Make its failures pending again; returns their positions and what that takes from the counters."""

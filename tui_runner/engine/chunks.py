@@ -153,7 +153,7 @@ class Chunks:
             self.all[number].cross_off(positions, flush.failed.get(number, {}))
             self.suspects.ended(positions)
         for number, attempts in flush.retried.items():
-            self.all[number].attempts.update(attempts)
+            self.all[number].retried(attempts)
         for number, counts in flush.counts.items():
             chunk = self.all[number]
             self.counts += chunk.count(counts)

@@ -30,6 +30,8 @@ from tui_runner.rows import Built, build
 
 INTERVAL = 0.2
 """Seconds between reports: seen at once by a person, and two thirds of a second before the freshness budget."""
+_HEARTBEAT = 2.0
+"""Seconds between reports of a worker that has nothing to do: they say that it is there (see `silence`)."""
 _OLDEST = 20
 
 
@@ -65,6 +67,7 @@ class Collector:
         self._send = send
         self._latencies: Counter[int] = Counter()
         self._idle = False
+        self._reported_at = 0.0
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="collector", daemon=True)
 
@@ -105,13 +108,11 @@ class Collector:
 
     def _report_progress(self, busy: bool) -> None:
         running = sorted(self._pool.in_flight(), key=lambda pair: pair[1])
-        if not busy and not running:
-            if self._idle:
-                return
-            self._idle = True
-        else:
-            self._idle = False
         now = time.perf_counter()
+        idle = not busy and not running
+        if idle and self._idle and now - self._reported_at < _HEARTBEAT:
+            return
+        self._idle, self._reported_at = idle, now
         latencies, self._latencies = self._latencies, Counter()
         self._send(
             Progress(
@@ -122,6 +123,7 @@ class Collector:
                 latencies,
                 self._outcomes.unwritten,
                 self._queue.throttled,
+                self._pool.stuck(),
             )
         )
 

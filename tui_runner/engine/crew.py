@@ -17,6 +17,7 @@ class WorkerState:
         ready: whether it can take chunks.
         draining_until: when it is killed unless it has ended by then; None when it was not told to drain.
         killed: whether it was told to end at once.
+        fault: why it was killed, when that was its own fault.
         open: chunks of which it still has items to start.
         chunks: all chunks it has.
     """
@@ -26,6 +27,7 @@ class WorkerState:
     ready: bool = False
     draining_until: float | None = None
     killed: bool = False
+    fault: str = ""
     open: set[int] = field(default_factory=set)
     chunks: set[int] = field(default_factory=set)
 
@@ -42,6 +44,8 @@ class Crew:
         # A worker without a thread would be no help.
         self.size = max(1, min(size, threads))
         self.threads = threads
+        self.divisor = 1
+        """Of the threads one in so many is used."""
         self._workers: dict[int, WorkerState] = {}
         self._next_number = 0
 
@@ -85,7 +89,7 @@ class Crew:
         """Threads of a worker; each has at least one."""
         if worker.slot is None:
             return 1
-        each, rest = divmod(self.threads, self.size)
+        each, rest = divmod(max(1, self.threads // self.divisor), self.size)
         return max(1, each + (worker.slot < rest))
 
     @property

@@ -35,8 +35,14 @@ class HeldItems:
         if positions:
             self._chunks[chunk] = {position: items[position] for position in positions}
 
-    def order(self, send: SendChunk, attempts: Mapping[int, int]) -> OpenChunk:
-        """The order that opens a chunk with the items that `send` names, of which `attempts` were made already."""
+    def order(self, send: SendChunk, attempts: Mapping[int, int], tries: Mapping[int, int]) -> OpenChunk:
+        """The order that opens a chunk with the items that `send` names.
+
+        Args:
+            send: which items.
+            attempts: attempts made already, by position.
+            tries: those of them that count as retries.
+        """
         items = self._chunks[send.chunk]
         chosen = [items[position] for position in send.positions]
         values = [value for _, value in chosen]
@@ -45,4 +51,6 @@ class HeldItems:
             if position in send.refusals:
                 values[index] = Refused("WorkerKilled", send.refusals[position], item_text(values[index]))
                 made[index] = max(0, made[index] - 1)  # saying so is no attempt of its own
-        return OpenChunk(send.chunk, list(send.positions), [key for key, _ in chosen], pack(values), made, send.paused)
+        keys = [key for key, _ in chosen]
+        failed = [tries.get(position, 0) for position in send.positions] if tries else ()
+        return OpenChunk(send.chunk, list(send.positions), keys, pack(values), made, failed, send.paused)

@@ -23,6 +23,12 @@ _TIMEOUT_GRACE = 0.2
 (an HTTP client that was given it) raises about then, with a better message than ours."""
 
 
+_JOIN_SECONDS = 0.05
+"""Between two looks at who has not ended, which nobody notices."""
+MIN_STUCK = 8
+"""Threads that may be stuck in any worker before it is replaced: they only wait, and a new worker costs some memory."""
+
+
 class Pool(Protocol):
     """What executes tasks: threads, or tasks of an event loop."""
 
@@ -34,6 +40,9 @@ class Pool(Protocol):
 
     def end_overdue(self) -> None:
         """End attempts that are past their deadline and do not end by themselves."""
+
+    def stuck(self) -> int:
+        """Attempts that were ended from outside and still do not return, once they are too many; else 0."""
 
     def join(self, timeout: float) -> int:
         """After `WorkQueue.end`: wait until everything has ended; returns how many items have not by then."""
@@ -72,6 +81,7 @@ class _Lane(threading.Thread):
                 del outcome  # its rows must not outlive their flush while this thread waits for the next item
         finally:
             self._pool.lanes.discard(self)
+            self._pool.left_behind.discard(self)
             self._pool.recorder.give_back(slot)
 
 
@@ -91,6 +101,8 @@ class ThreadPool:
         self.outcomes = outcomes
         self.recorder = recorder
         self.lanes: set[_Lane] = set()
+        self.left_behind: set[_Lane] = set()
+        """Threads whose attempt was ended from outside and that have not returned from it."""
         self._started = 0
 
     def set_threads(self, threads: int) -> None:
@@ -115,15 +127,27 @@ class ThreadPool:
                 continue
             outcome = self.execution.time_out(task, time.perf_counter() - lane.started)
             if outcome is not None:
+                self.left_behind.add(lane)
                 self.lanes.discard(lane)
                 self._start(1)
                 self.outcomes.put(outcome)
 
+    def stuck(self) -> int:
+        """Threads that do not come back, once they are as many as those that work; else 0."""
+        stuck = len(self.left_behind)
+        return stuck if stuck >= max(MIN_STUCK, len(self.lanes)) else 0
+
     def join(self, timeout: float) -> int:
         """Wait until every thread has ended; returns how many have not within `timeout` seconds."""
         end = time.monotonic() + timeout
-        for lane in list(self.lanes):
-            lane.join(max(0.0, end - time.monotonic()))
+        while self.lanes and (left := end - time.monotonic()) > 0:
+            # Not for long: one that is past its deadline meanwhile is to be waited for no more.
+            for lane in list(self.lanes):
+                if lane.is_alive():
+                    lane.join(min(left, _JOIN_SECONDS))
+                    break
+            else:
+                time.sleep(_JOIN_SECONDS)  # one is about to start or has just ended
         return len(self.lanes)
 
     def _start(self, count: int) -> None:

@@ -60,6 +60,7 @@ class WorkerConfig:
         rate: items started per second in this worker, None for no bound.
         per_host: requests at once to one host through `tui_runner.http`, None for no bound.
         max_buffered_bytes: rows not yet written, beyond which item threads wait.
+        max_memory: bytes this worker may have, beyond which it starts no more items; None for no bound.
         paused: whether it starts paused.
     """
 
@@ -74,6 +75,7 @@ class WorkerConfig:
     rate: float | None = None
     per_host: int | None = None
     max_buffered_bytes: int = 64 << 20
+    max_memory: int | None = None
     paused: bool = False
 
 
@@ -90,6 +92,8 @@ class OpenChunk:
         keys: key of each item.
         values: the items, from `pack`.
         attempts: attempts already made of each item; empty when none of them has any.
+        tries: those of them that failed and count as retries; empty as well. Attempts that a worker did not survive do
+            not count, nor do those before somebody had what failed run again.
         paused: whether the chunk starts paused.
     """
 
@@ -98,6 +102,7 @@ class OpenChunk:
     keys: Sequence[str]
     values: bytes
     attempts: Sequence[int] = ()
+    tries: Sequence[int] = ()
     paused: bool = False
 
 
@@ -142,6 +147,13 @@ class SetRate:
 
 
 @dataclass(frozen=True, slots=True)
+class SetMaxMemory:
+    """The worker may have this many bytes; None for no bound."""
+
+    nbytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Written:
     """Rows of this many bytes are in the database; they no longer count as buffered."""
 
@@ -155,7 +167,7 @@ class Drain:
     grace: float
 
 
-Order = OpenChunk | Pause | Resume | TryOne | Cancel | SetThreads | SetRate | Written | Drain
+Order = OpenChunk | Pause | Resume | TryOne | Cancel | SetThreads | SetRate | SetMaxMemory | Written | Drain
 
 
 # --- from a worker to the runner ---------------------------------------------------------------------------
@@ -197,6 +209,8 @@ class Progress:
         latencies: attempts per bucket of `metrics.Histogram` since the last `Progress`.
         buffered_bytes: rows not yet written.
         throttled: whether threads wait for room.
+        stuck: items past their deadline whose threads never came back, once they are too many for the worker to go on
+            with; else 0.
     """
 
     worker: int
@@ -206,6 +220,7 @@ class Progress:
     latencies: Mapping[int, int]
     buffered_bytes: int
     throttled: bool
+    stuck: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,6 +275,14 @@ class LogLines:
 
 
 @dataclass(frozen=True, slots=True)
+class MemoryFull:
+    """The worker keeps more memory than it may have, and not for items in flight: it starts no more; replace it."""
+
+    worker: int
+    rss: int
+
+
+@dataclass(frozen=True, slots=True)
 class Drained:
     """The worker has sent everything it had; `stuck` items were still being executed."""
 
@@ -282,7 +305,18 @@ class WorkerLost:
     in_flight: Mapping[int, int] = field(default_factory=dict)
 
 
-Report = Ready | WorkerFailed | ChunkExhausted | Progress | Flush | ChunkFinished | LogLines | Drained | WorkerLost
+Report = (
+    Ready
+    | WorkerFailed
+    | ChunkExhausted
+    | Progress
+    | Flush
+    | ChunkFinished
+    | LogLines
+    | MemoryFull
+    | Drained
+    | WorkerLost
+)
 
 
 @dataclass(frozen=True, slots=True)

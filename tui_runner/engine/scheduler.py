@@ -38,14 +38,18 @@ from tui_runner.engine.chunks import Chunks
 from tui_runner.engine.crew import Crew, WorkerState
 from tui_runner.engine.limits import FailureLimit
 from tui_runner.engine.outage import OnOutage, OutageWatch
+from tui_runner.engine.silence import Silence
 from tui_runner.engine.suspects import DEATHS
 from tui_runner.engine.turn import Turn
+from tui_runner.formatting import size
 
 _MAX_LOSSES = 5
 """Workers lost one after the other without an item in flight, or one ending between: starting another would not help.
 A worker that is lost with items in flight does not count, because no item can do that more than three times."""
 _DRAIN_SLACK = 5.0
 """Seconds beyond the grace time after which a worker that does not drain is killed."""
+_RECYCLE_GRACE = 600.0
+"""Seconds that items in flight have when their worker is replaced: it starts no more, so there is no hurry."""
 _TEARDOWN_SLACK = 15.0
 """Seconds a worker may take to run the job's teardown when the run is finished."""
 
@@ -59,6 +63,7 @@ class Scheduler:
         open_chunks: chunks with items to start that are with workers at once.
         grace: seconds that items in flight have to finish when the run is stopped.
         max_failures: stop in order beyond this, None for no bound.
+        timeout: seconds an item may take, None for no bound.
         outages: notices that nearly everything fails.
         paused: whether the run begins paused.
     """
@@ -71,6 +76,7 @@ class Scheduler:
         open_chunks: int,
         grace: float,
         max_failures: FailureLimit | None = None,
+        timeout: float | None = None,
         outages: OutageWatch | None = None,
         paused: bool = False,
     ) -> None:
@@ -88,6 +94,7 @@ class Scheduler:
         self._holds: dict[str, str] = {}
         self._held = False
         """Whether the run is paused for nothing but `_holds`."""
+        self._silence = Silence(timeout)
         self._tried = 0
         self._requested = 0
         self._losses = 0
@@ -151,15 +158,27 @@ class Scheduler:
                 self._stop(state, reason)
             case events.KillRun(state, reason):
                 self._kill(state, reason)
+            case events.Abandoned(reason):
+                self._abandoned(reason)
             case events.Tick():
                 self._kill_undrained()
+                self._kill_silent()
                 self._try_one()
             case protocol.Ready() | protocol.WorkerFailed() | protocol.Drained() | protocol.WorkerLost():
                 self._worker_changed(event)
+            case events.DivideThreads(divisor, text):
+                self.crew.divisor = divisor
+                self._share_threads()
+                self._turn.tell("WARNING" if divisor > 1 else "INFO", text)
+            case events.Recycle():
+                self._recycle(event)
+            case protocol.MemoryFull(number, rss):
+                self._recycle(events.Recycle(number, f"it has {size(rss)} and needs less"))
             case protocol.ChunkExhausted() | protocol.Flush() | protocol.ChunkFinished():
                 self._chunk_reported(event)
             case protocol.Progress():
                 self._chunks.start_clocks(event)
+                self._look_after(event)
             case events.ItemsRejected():
                 self._chunks.rejected(event)
         self._go_on()
@@ -220,9 +239,12 @@ class Scheduler:
 
     def _change_threads(self, threads: int) -> None:
         self.crew.threads = threads
+        self._share_threads()
+        self._turn.tell("INFO", f"threads: {threads}")
+
+    def _share_threads(self) -> None:
         for worker in self.crew:
             self._turn.do(events.SendOrder(worker.number, protocol.SetThreads(self.crew.share(worker))))
-        self._turn.tell("INFO", f"threads: {threads}")
 
     def _stop(self, state: RunState, reason: str) -> None:
         if self.state.ended or self.state is RunState.DRAINING:
@@ -243,6 +265,13 @@ class Scheduler:
             self._end_state, self.reason = state, reason
         for worker in self.crew:
             self._kill_worker(worker)
+
+    def _abandoned(self, reason: str) -> None:
+        """A run that only a person could resume stops in order; it can be resumed later."""
+        self._turn.tell("WARNING", reason)
+        self._outages.attended = False
+        if self.state is RunState.PAUSED and (not self.reason or self._outages.waits_for_somebody):
+            self._stop(RunState.STOPPED, "it was paused, and nobody is left to resume it")
 
     def _watch_outages(self, flush: protocol.Flush) -> None:
         watch = self._outages
@@ -276,6 +305,26 @@ class Scheduler:
             self._turn.do(events.SendOrder(workers[self._tried % len(workers)].number, protocol.TryOne()))
             self._tried += 1
         self._turn.tell("INFO", f"one item is tried; the next one in {interval:g} s")
+
+    def _kill_silent(self) -> None:
+        """Kill workers that do not report any more; what they have in flight is suspected of it."""
+        for number in self._silence.silent(self._turn.now):
+            self._silence.forget(number)
+            worker = self.crew.get(number)
+            if worker is not None and worker.draining_until is None and not worker.killed:
+                worker.fault = f"killed because it did not report for {self._silence.patience:g} s"
+                self._kill_worker(worker)
+
+    def _look_after(self, progress: protocol.Progress) -> None:
+        """A worker with too many threads that never come back is replaced by another."""
+        worker = self.crew.get(progress.worker)
+        if worker is None or worker.draining_until is not None or worker.killed:
+            return
+        self._silence.heard(worker.number, self._turn.now)
+        if progress.stuck:
+            text = f"worker {worker.number} has {progress.stuck} items that never return: another takes its place"
+            self._turn.tell("WARNING", text)
+            self._drain(worker, self._grace, _DRAIN_SLACK)
 
     def _kill_undrained(self) -> None:
         for worker in self.crew:
@@ -323,17 +372,20 @@ class Scheduler:
         match event:
             case protocol.Ready():
                 worker.ready = worker.draining_until is None
+                self._silence.heard(worker.number, self._turn.now)
             case protocol.WorkerFailed(_, message) if worker.draining_until is not None:
                 self._turn.tell("WARNING", f"worker {worker.number}, which is not needed any more, failed: {message}")
             case protocol.WorkerFailed(_, message):
                 self._kill(RunState.FAILED, message)
             case protocol.Drained(_, stuck):
                 if stuck:
-                    text = f"{stuck} items were still running after the grace time; they run again on resume"
+                    when = " on resume" if self.state is RunState.DRAINING else ""
+                    text = f"{stuck} items were still running after the grace time; they run again{when}"
                     self._turn.tell("WARNING", text)
             case protocol.WorkerLost(_, reason, in_flight):
                 self.crew.remove(worker.number)
-                self._worker_lost(worker, reason or "ended by itself", in_flight)
+                self._silence.forget(worker.number)
+                self._worker_lost(worker, worker.fault or reason or "ended by itself", in_flight)
 
     def _worker_lost(self, worker: WorkerState, reason: str, in_flight: Mapping[int, int]) -> None:
         interrupted = self._chunks.died(worker, in_flight)
@@ -368,6 +420,19 @@ class Scheduler:
         worker.draining_until = self._turn.now + grace + slack
         worker.ready = False
         self._turn.do(events.SendOrder(worker.number, protocol.Drain(grace)))
+
+    def _recycle(self, event: events.Recycle) -> None:
+        """Have another worker take the place of this one, which finishes what it has in flight unless it is killed."""
+        worker = self.crew.get(event.worker)
+        if worker is None or worker.slot is None or worker.killed or self.state is RunState.DRAINING:
+            return
+        if event.at_once:
+            worker.draining_until = self._turn.now  # its death is no surprise, and no item's fault
+            self._turn.tell("WARNING", f"worker {worker.number} is killed: {event.reason}; its items run again")
+            self._kill_worker(worker)
+        elif worker.draining_until is None:
+            self._turn.tell("INFO", f"worker {worker.number} is replaced: {event.reason}")
+            self._drain(worker, _RECYCLE_GRACE, _DRAIN_SLACK)
 
     def _kill_worker(self, worker: WorkerState) -> None:
         if not worker.killed:

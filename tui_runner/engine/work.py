@@ -59,7 +59,7 @@ class Task:
         key: key of the item.
         value: the item.
         attempt: number of this attempt, from 1, counted across workers.
-        first_attempt: number of the first attempt in this worker: retries are granted from there.
+        first_attempt: number of the attempt from which retries are counted.
         last: whether no other item of the chunk is waiting behind it in the queue.
         write_log: takes (level, text, task).
         deadline: when the attempt times out, by `time.monotonic()`.
@@ -165,6 +165,7 @@ class WorkQueue:
         self._passes = 0
         """Items that may be started although everything is paused: one, or none."""
         self._throttled = False
+        self._braked = False
         self._ended = False
         self._lanes = 0
         self._wanted_lanes = 0
@@ -212,7 +213,7 @@ class WorkQueue:
             self._lanes -= 1
             self._look()
             return _End()
-        if (self._paused and not self._passes) or self._throttled or not self._ready:
+        if (self._paused and not self._passes) or self._throttled or self._braked or not self._ready:
             return None
         if self._limit is not None:
             delay = self._limit.take(self._clock())
@@ -233,10 +234,13 @@ class WorkQueue:
         values = unpack(message.values)
         chunk = OpenedChunk(message.chunk, len(values), paused=message.paused)
         attempts = message.attempts or itertools.repeat(0)
+        tries = message.tries or itertools.repeat(0)
         log = self._write_log
         tasks = [
-            Task(chunk, position, key, value, before + 1, before + 1, False, log)
-            for position, key, value, before in zip(message.positions, message.keys, values, attempts, strict=False)
+            Task(chunk, position, key, value, before + 1, before + 1 - failed, False, log)
+            for position, key, value, before, failed in zip(
+                message.positions, message.keys, values, attempts, tries, strict=False
+            )
         ]
         tasks[-1].last = True
         with self._changed:
@@ -327,6 +331,12 @@ class WorkQueue:
         with self._changed:
             self.chunks.pop(chunk.number, None)
 
+    def set_braked(self, braked: bool) -> None:
+        """Whether nothing may be started because this process has too much memory."""
+        with self._changed:
+            self._braked = braked
+            self._look()
+
     def set_throttled(self, throttled: bool) -> None:
         """Whether nothing may be started because too much waits to be written."""
         if self._throttled != throttled:
@@ -380,6 +390,7 @@ class WorkQueue:
         self._attention = (
             self._paused
             or self._throttled
+            or self._braked
             or self._ended
             or self._limit is not None
             or self._lanes > self._wanted_lanes

@@ -247,9 +247,11 @@ class QueryScreen(Screen[None]):
 
     def action_run(self) -> None:
         """Run the selection, or the statement at the cursor."""
-        tab = self.tab
-        if tab is None:
-            return
+        if self.tab is not None:
+            # The key goes before what the editor makes of keys: those that were typed before it are still on their way.
+            self.tab.editor.call_later(self._run_in, self.tab)
+
+    def _run_in(self, tab: QueryTab) -> None:
         tab.editor.hide_offer()
         if tab.busy:
             self.notify("A statement is running; Esc ends it.", markup=False)
@@ -427,7 +429,7 @@ class QueryScreen(Screen[None]):
     def action_external_editor(self) -> None:
         """Edit the statements with $EDITOR."""
         if self.tab is not None:
-            edit_elsewhere(self, self.tab)
+            self.tab.editor.call_later(edit_elsewhere, self, self.tab)
 
     def action_write_mode(self) -> None:
         """Allow statements that change data, or forbid them again."""
