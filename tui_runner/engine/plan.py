@@ -32,6 +32,7 @@ class RunPlan:
         retry: of that run only what failed.
         attended: whether a person watches the run and can resume it; one that was paused then comes back paused.
         served: whether other processes may query the database while the run has it.
+        debug: whether the log file is to have everything that tui-runner does.
     """
 
     job: Job
@@ -49,3 +50,4 @@ class RunPlan:
     retry: bool = False
     attended: bool = False
     served: bool = True
+    debug: bool = False
