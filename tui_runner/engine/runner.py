@@ -281,7 +281,8 @@ class Runner(Commands):
         while not self._journal.finished(_SNAPSHOT_SECONDS) and not self._given_up():
             self._disk.look(time.monotonic())
             self._board.waits_for = self._disk.reason
-            self._board.snapshot(time.monotonic())
+            if self._board.waits_for:
+                self._board.snapshot(time.monotonic())
         self._board.waits_for = ""
 
     def _given_up(self) -> bool:
@@ -313,6 +314,8 @@ class Runner(Commands):
         if now >= due:
             self._handle(Tick())
             self._disk.look(now)
+        # That it has ended is told by `_finish`, when all of it is written: whoever reads that may look it up.
+        if now >= due and not self._scheduler.state.ended:
             self._board.snapshot(now)
 
     def _take(self, message: Any) -> None:
