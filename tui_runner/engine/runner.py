@@ -133,7 +133,7 @@ class Runner(Commands):
         opened = open_run(plan)
         self._opened = opened
         self._database = opened.database
-        self._server = serve(opened.database)
+        self._server = serve(opened.database) if plan.served else None
         self.resumed = opened.resumed
         self._selection, self._news = opened.selection, opened.news
         self.run_id = opened.record.run_id
@@ -222,7 +222,8 @@ class Runner(Commands):
     def close(self) -> None:
         """Give the database back; call after the end. Of a new run that could not begin nothing stays in it."""
         if self._database is not None:
-            self._server.close()
+            if self._server is not None:
+                self._server.close()
             if self._could_not_begin():
                 self._opened.take_back()
             else:
@@ -281,7 +282,8 @@ class Runner(Commands):
         while not self._journal.finished(_SNAPSHOT_SECONDS) and not self._given_up():
             self._disk.look(time.monotonic())
             self._board.waits_for = self._disk.reason
-            self._board.snapshot(time.monotonic())
+            if self._board.waits_for:
+                self._board.snapshot(time.monotonic())
         self._board.waits_for = ""
 
     def _given_up(self) -> bool:
@@ -313,6 +315,8 @@ class Runner(Commands):
         if now >= due:
             self._handle(Tick())
             self._disk.look(now)
+        # That it has ended is told by `_finish`, when all of it is written: whoever reads that may look it up.
+        if now >= due and not self._scheduler.state.ended:
             self._board.snapshot(now)
 
     def _take(self, message: Any) -> None:
