@@ -7,6 +7,7 @@ import gc
 import os
 import signal
 from collections.abc import Callable, Iterable, Mapping
+from enum import Enum, auto
 from pathlib import Path, PurePath
 from types import FrameType
 from typing import ClassVar
@@ -25,7 +26,7 @@ from tui_runner.safe_text import safe_text
 from tui_runner.store.access import Access
 from tui_runner.tui import attention
 from tui_runner.tui.action import Place
-from tui_runner.tui.actions import DEFAULT_KEYS, bindings
+from tui_runner.tui.actions import bindings, changed_keys
 from tui_runner.tui.keymap import resolve
 from tui_runner.tui.lean_output import driver_class
 from tui_runner.tui.palette import palette
@@ -54,6 +55,16 @@ INTERVAL_SSH = 0.5
 def interval(environment: Mapping[str, str]) -> float:
     """Seconds between two looks at the run, in a session with this environment."""
     return INTERVAL_SSH if environment.get("SSH_CONNECTION") else INTERVAL
+
+
+class Left(Enum):
+    """How the dashboard was left."""
+
+    ENDED = auto()
+    GOING_ON = auto()
+    """The terminal is gone, and the run goes on."""
+    TO_RETRY = auto()
+    """The run has ended, and what failed in it is to run again."""
 
 
 class RunnerApp(App[None]):
@@ -98,6 +109,7 @@ class RunnerApp(App[None]):
         super().__init__(driver_class=driver_class())
         self.animation_level = "none"
         self.failure: BaseException | None = None
+        self.retries = False
         self._control = control
         self._keys, complaints = resolve({**self._preferences.keymap, **(keymap or {})})
         self._complaints = [*self._preferences.complaints, *self._themes.complaints, *complaints]
@@ -116,9 +128,7 @@ class RunnerApp(App[None]):
         for each in self._themes.by_name.values():
             self.register_theme(each)
         self.theme = chosen
-        # Only what differs: Textual applies the whole keymap to every screen below at each key.
-        changed = {name: keys for name, keys in self._keys.items() if keys and keys != DEFAULT_KEYS[name]}
-        self.set_keymap({name: ",".join(keys) for name, keys in changed.items()})
+        self.set_keymap(changed_keys(self._keys))
         self.steering = Steering(control)
         self._dashboard = Dashboard(self.steering, self._keys)
 
@@ -217,7 +227,7 @@ class RunnerApp(App[None]):
     def action_interrupt(self) -> None:
         """Leave. A run that is not over is asked about; the second Ctrl-C answers yes."""
         if isinstance(self.screen, Confirm):
-            self.screen.action_answer(True)
+            self.screen.action_yes()
             return
         while len(self.screen_stack) > 1:
             self.pop_screen()
@@ -296,6 +306,11 @@ class RunnerApp(App[None]):
         if sql:
             self._query.ask(sql)
 
+    def on_run_screen_retry(self) -> None:
+        """Leave, to run again what failed in a run that is over."""
+        self.retries = True
+        self.exit()
+
     def on_run_screen_query(self, event: RunScreen.Query) -> None:
         """Show what a statement gives."""
         self.open_query(event.sql)
@@ -365,7 +380,7 @@ def run_app(
     access: Callable[[], Access] | None = None,
     theme: str | None = None,
     keymap: Mapping[str, str] | None = None,
-) -> bool:
+) -> Left:
     """Show the dashboard until its user leaves it; then the run has ended, unless the terminal went away.
 
     Args:
@@ -375,7 +390,7 @@ def run_app(
         keymap: keys by action; they go before those of the configuration.
 
     Returns:
-        Whether the terminal is gone and the run goes on.
+        How it was left.
 
     Raises:
         UserError: there is no theme of that name, or the run could not start.
@@ -400,4 +415,6 @@ def run_app(
             control.join()
     if app.failure is not None:
         raise app.failure
-    return app.lost and not control.snapshot().state.ended
+    if app.lost and not control.snapshot().state.ended:
+        return Left.GOING_ON
+    return Left.TO_RETRY if app.retries else Left.ENDED
