@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cli_jobs import OK, write
 from command_line import CommandLine
 from waiting import WAIT_SECONDS, eventually
 
@@ -40,6 +41,13 @@ def job_file(tmp_path: Path) -> Callable[[str], str]:
         return str(path)
 
     return write
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Path:
+    """A folder with a job."""
+    write(tmp_path, "ok.py", OK)
+    return tmp_path
 
 
 class Run:
