@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import textwrap
 import time
@@ -81,6 +82,8 @@ def test_a_run_is_paused_resumed_tuned_and_drained(
     recorded = rows("SELECT count(*) FROM runner.items WHERE state = 'ok'")[0][0]
     assert recorded == rows("SELECT count(DISTINCT _item) FROM work")[0][0] == done()
     assert rows("SELECT state FROM runner.runs") == [("stopped",)]
+    state = json.loads((tmp_path / "tui-runner" / "state.json").read_text())
+    assert state["recent"] == [f"{tmp_path.resolve()}/work.py:work"]
 
 
 def test_a_run_that_ends_is_summed_up_and_says_how_in_its_exit_code(terminal: Callable[..., PseudoTerminal]) -> None:
@@ -96,6 +99,22 @@ def test_a_run_that_ends_is_summed_up_and_says_how_in_its_exit_code(terminal: Ca
     # The terminal is left as it was: main screen, cursor, mouse, title.
     for sequence in (b"\x1b[?1049l", b"\x1b[?25h", b"\x1b[?1000l", b"\x1b[23;2t"):
         assert sequence in screen.output
+
+
+def test_what_failed_runs_again_when_the_run_is_over(
+    terminal: Callable[..., PseudoTerminal], tmp_path: Path, rows: Callable[..., list[tuple[Any, ...]]]
+) -> None:
+    failing = JOB.replace('return {"n": n}', 'assert n % 10 or os.path.exists("mended")').replace("50_000", "40")
+    screen = terminal("run", "work.py", "--tui", "--retries", "0", "--db", "x.duckdb", source=failing, size=(100, 24))
+    screen.shows("finished after")
+    (tmp_path / "mended").touch()
+    place = screen.press("R")
+    screen.shows("4 items that failed", place)
+    place = screen.press("y")
+    screen.shows("finished after", place)
+    screen.until(lambda: screen.press("q") and screen.process.poll() is not None, "end")
+    assert screen.exit_code() == 0
+    assert rows("SELECT state, count(*) FROM runner.items GROUP BY state") == [("ok", 40)]
 
 
 def test_nothing_that_a_job_says_reaches_the_terminal_as_a_command(terminal: Callable[..., PseudoTerminal]) -> None:

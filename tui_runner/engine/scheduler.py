@@ -291,9 +291,12 @@ class Scheduler:
         if watch.stops(outage):
             self._stop(RunState.FAILED, f"{outage.text}; mend that, or let it go on with --on-outage continue")
             return
-        then = f"one is tried in {watch.seconds_to_trial:g} s" if outage.may_pass else "resume it to go on all the same"
-        self._pause(f"{outage.text}: {then}")
-        self._turn.tell("WARNING", f"paused: {self.reason}")
+        if outage.may_pass:
+            self._pause(f"{outage.text}: one is tried now and then")
+            self._turn.tell("WARNING", f"paused: {outage.text}: one is tried in {watch.seconds_to_trial:g} s")
+        else:
+            self._pause(f"{outage.text}: resume it to go on all the same")
+            self._turn.tell("WARNING", f"paused: {self.reason}")
 
     def _try_one(self) -> None:
         """Let an item through, when it is time to see whether an outage is over; each time to another worker."""
