@@ -156,11 +156,12 @@ class TestSignals:
         [
             ([signal.SIGINT], ["start", "stop"], 3),
             ([signal.SIGTERM], ["start", "stop"], 3),
-            ([signal.SIGHUP], ["start", "stop"], 3),
+            ([signal.SIGHUP], ["start", "abandon"], 3),
+            ([signal.SIGHUP, signal.SIGTERM], ["start", "abandon", "stop"], 3),
             ([signal.SIGINT, signal.SIGINT], ["start", "stop", "kill"], 130),
             ([signal.SIGTERM, signal.SIGTERM], ["start", "stop", "stop"], 3),
         ],
-        ids=["Ctrl-C", "SIGTERM", "SIGHUP", "Ctrl-C twice", "SIGTERM twice"],
+        ids=["Ctrl-C", "SIGTERM", "SIGHUP", "SIGHUP, SIGTERM", "Ctrl-C twice", "SIGTERM twice"],
     )
     def test_they_are_commands_to_the_run(self, signals: list[int], commands: list[str], code: int) -> None:
         run = ToldRun(*[picture()] * 5, STOPPED)

@@ -68,6 +68,10 @@ class ToldRun:
         """Noted."""
         self.commands.append("stop")
 
+    def abandon(self, reason: str) -> None:
+        """Noted."""
+        self.commands.append("abandon")
+
     def kill(self) -> None:
         """Noted; the end comes at once."""
         self.commands.append("kill")

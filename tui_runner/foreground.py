@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TextIO
 
+from tui_runner import terminal_loss
 from tui_runner.engine.memory import return_freed_memory
 from tui_runner.engine.runner import Runner
 from tui_runner.errors import EXIT_OK, EXIT_USAGE, UserError
@@ -137,7 +138,10 @@ def _on_dashboard(request: RunRequest, display: Display, folder: Path) -> int:
     theme = find_themes().named(_theme(display, config))
     runner = _planned(replace(request, attended=True))
     try:
-        run_app(runner, access=lambda: LocalAccess(runner.database), theme=theme, keymap=_keymap(config))
+        lost = run_app(runner, access=lambda: LocalAccess(runner.database), theme=theme, keymap=_keymap(config))
+        if lost:
+            terminal_loss.let_go()
+            return watcher(runner, events=None, lines=None, folder=folder, started=True).run()
         runner.join()
     finally:
         runner.close()

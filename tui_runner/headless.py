@@ -1,7 +1,8 @@
 """The same run without a screen: a progress line for people, or JSON events for programs.
 
 The run is what matters. Whoever reads what is said of it may go away: from then on nothing is said to them, and the
-run goes on. But it never goes on without being watched: whatever ends the watching stops it in order first.
+run goes on, also when the terminal is gone. But it never goes on without being watched: whatever ends the watching
+stops it in order first.
 """
 
 from __future__ import annotations
@@ -10,11 +11,11 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from types import FrameType
 from typing import TextIO
 
+from tui_runner import terminal_loss
 from tui_runner.engine.chunk import RunState
 from tui_runner.engine.control import RunControl
 from tui_runner.engine.snapshot import Snapshot
@@ -93,7 +94,9 @@ class Headless:
         database: path of the database, as one would write it here.
         go_on: how to go on with the run if it does not finish.
         grace: seconds that items in flight have when the run is stopped, for the message about it.
-        signals: whether Ctrl-C, SIGTERM and SIGHUP are taken for commands to stop; only in the main thread.
+        signals: whether Ctrl-C and SIGTERM are taken for commands to stop, and a lost terminal is survived; only in
+            the main thread.
+        started: whether the run is going on already.
         clock: monotonic seconds.
     """
 
@@ -107,6 +110,7 @@ class Headless:
         go_on: str,
         grace: float,
         signals: bool = True,
+        started: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._control = control
@@ -116,6 +120,7 @@ class Headless:
         self._go_on = go_on
         self._grace = grace
         self._take_signals = signals
+        self._started = started
         self._clock = clock
         self._began = clock()
         self._next_line = self._began + _FIRST_LINE_SECONDS
@@ -132,7 +137,8 @@ class Headless:
                 run has ended then, too.
         """
         with self._signals() if self._take_signals else contextlib.nullcontext():
-            self._control.start()
+            if not self._started:
+                self._control.start()
             try:
                 self._watch()
             except BaseException as error:
@@ -165,18 +171,11 @@ class Headless:
 
     # --- signals -------------------------------------------------------------------------------------------
 
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
+    def _signals(self) -> contextlib.AbstractContextManager[None]:
         """Take signals for commands; what a handler does is put a command into the run's queue."""
-        handlers = {signal.SIGINT: self._interrupted, signal.SIGTERM: self._terminated}
-        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # what nohup asks for
-            handlers[signal.SIGHUP] = self._terminated
-        before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+        return terminal_loss.signals(
+            {signal.SIGINT: self._interrupted, signal.SIGTERM: self._terminated, signal.SIGHUP: self._hung_up}
+        )
 
     def _interrupted(self, number: int, frame: FrameType | None) -> None:
         """First Ctrl-C: drain. Second: end at once. Third: do not even wait for that."""
@@ -190,6 +189,10 @@ class Headless:
 
     def _terminated(self, number: int, frame: FrameType | None) -> None:
         self._control.stop()
+
+    def _hung_up(self, number: int, frame: FrameType | None) -> None:
+        terminal_loss.let_go()
+        self._control.abandon(terminal_loss.LOST)
 
     # --- telling -------------------------------------------------------------------------------------------
 

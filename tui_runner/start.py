@@ -30,16 +30,23 @@ def open_run(plan: RunPlan) -> Runner:
 
 
 def watcher(
-    runner: Runner, *, events: JsonEvents | None, lines: Lines | None, folder: Path, signals: bool = True
+    runner: Runner,
+    *,
+    events: JsonEvents | None,
+    lines: Lines | None,
+    folder: Path,
+    signals: bool = True,
+    started: bool = False,
 ) -> Headless:
     """What watches a run without a screen.
 
     Args:
-        runner: the run, not yet started.
+        runner: the run.
         events: takes JSON events.
         lines: takes lines for people.
         folder: where these people are.
         signals: see `Headless`.
+        started: whether the run is going on already.
     """
     database = shown_path(runner.plan.database, folder)
     return Headless(
@@ -50,6 +57,7 @@ def watcher(
         go_on=how_to_go_on(runner, database),
         grace=runner.plan.settings.grace,
         signals=signals,
+        started=started,
     )
 
 

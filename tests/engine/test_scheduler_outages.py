@@ -8,7 +8,7 @@ from scheduler_desk import Desk, orders
 from simulated_worker import flush
 
 from tui_runner.engine.chunk import RunState
-from tui_runner.engine.events import InputEnded, PauseRun, ResumeRun, SendOrder, Tick
+from tui_runner.engine.events import Abandoned, InputEnded, PauseRun, ResumeRun, SendOrder, Tick
 from tui_runner.engine.outage import OnOutage, OutageWatch, Trials
 from tui_runner.engine.protocol import Pause, Resume, TryOne, WorkerLost
 
@@ -113,3 +113,35 @@ def test_the_last_items_are_no_outage():
     desk.finish(0, failed=(0, 1, 2, 3))
     fail(desk)
     assert desk.scheduler.state is RunState.RUNNING
+
+
+# --- nobody is left ---------------------------------------------------------------------------------------------
+
+
+def test_a_run_that_nobody_watches_any_more_goes_on():
+    desk = Desk(chunks=2)
+    assert desk(Abandoned("the terminal is gone")) == []
+    assert desk.told[-1] == ("WARNING", "the terminal is gone")
+    assert desk.scheduler.state is RunState.RUNNING
+
+
+def test_what_only_a_person_could_resume_stops_in_order():
+    paused = Desk(chunks=2)
+    paused(PauseRun())
+    broken, _ = struck(lasting=True)
+    for desk in (paused, broken):
+        desk(Abandoned("the terminal is gone"))
+        desk(WorkerLost(0, ""))
+        assert desk.end == (RunState.STOPPED, "it was paused, and nobody is left to resume it")
+
+
+def test_what_goes_on_by_itself_is_waited_for():
+    desk, _ = struck()
+    desk(Abandoned("the terminal is gone"))
+    assert desk.scheduler.state is RunState.PAUSED
+    desk.now += 10
+    desk(Tick())
+    fail(desk, 0, ok=1)
+    assert desk.scheduler.state is RunState.RUNNING
+    fail(desk, lasting=True)
+    assert desk.scheduler.state is RunState.DRAINING

@@ -64,6 +64,9 @@ class FakeControl:
     def stop(self) -> None:
         self.commands.append(("stop",))
 
+    def abandon(self, reason: str) -> None:
+        self.commands.append(("abandon",))
+
     def kill(self) -> None:
         self.commands.append(("kill",))
 

@@ -98,9 +98,17 @@ class PseudoTerminal:
         self._reader.join(_PATIENCE)
         return code
 
+    def hang_up(self, *, signalled: bool) -> None:
+        """Take the terminal away, as a lost connection does; the kernel's SIGHUP is not sent to everybody."""
+        master, self._master = self._master, -1
+        os.close(master)
+        if signalled:
+            os.kill(self.process.pid, signal.SIGHUP)
+
     def close(self) -> None:
         """Kill what is left."""
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
-        os.close(self._master)
+        if self._master >= 0:
+            os.close(self._master)

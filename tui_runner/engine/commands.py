@@ -9,6 +9,7 @@ from typing import Any
 
 from tui_runner.engine.chunk import RunState
 from tui_runner.engine.events import (
+    Abandoned,
     CancelChunks,
     ChangeOpenChunks,
     ChangeThreads,
@@ -93,3 +94,7 @@ class Commands:
     def kill(self) -> None:
         """End at once; what is not yet written is run again on resume."""
         self.inbox.put(KillRun(RunState.STOPPED, "killed on request; resume it whenever you like"))
+
+    def abandon(self, reason: str) -> None:
+        """Nobody watches any more, because of `reason`, which the log says; the run goes on as far as it can alone."""
+        self.inbox.put(Abandoned(reason))

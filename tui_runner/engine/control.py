@@ -62,5 +62,8 @@ class RunControl(Protocol):
     def kill(self) -> None:
         """End at once; what is not yet written is run again on resume."""
 
+    def abandon(self, reason: str) -> None:
+        """Nobody watches any more, because of `reason`, which the log says; the run goes on as far as it can alone."""
+
     def join(self, timeout: float | None = None) -> bool:
         """Wait for the end of the run, at most `timeout` seconds; whether it has ended."""

@@ -160,6 +160,13 @@ class KillRun:
 
 
 @dataclass(frozen=True, slots=True)
+class Abandoned:
+    """Nobody watches the run any more: what is paused can't be resumed by hand."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """Time has passed."""
 
@@ -181,6 +188,7 @@ Event = (
     | ChangeOpenChunks
     | StopRun
     | KillRun
+    | Abandoned
     | Tick
     | Ready
     | WorkerFailed

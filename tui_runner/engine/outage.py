@@ -99,7 +99,7 @@ class OutageWatch:
 
     def __init__(self, on_outage: OnOutage = OnOutage.PAUSE, *, attended: bool = True, ground: int = _GROUND) -> None:
         self._on_outage = on_outage
-        self._attended = attended
+        self.attended = attended
         self._first_ground = ground
         self._recent: deque[tuple[Trials, Mapping[tuple[str, str], int]]] = deque()
         self._sum = Trials()
@@ -135,7 +135,12 @@ class OutageWatch:
 
     def stops(self, outage: Outage) -> bool:
         """Whether the run is to stop because of it: where trying again would not help, nobody could resume it."""
-        return self._on_outage is OnOutage.STOP or not (outage.may_pass or self._attended)
+        return self._on_outage is OnOutage.STOP or not (outage.may_pass or self.attended)
+
+    @property
+    def waits_for_somebody(self) -> bool:
+        """Whether there is an outage of which no trial will show the end."""
+        return self._next_trial == math.inf
 
     @property
     def is_on(self) -> bool:

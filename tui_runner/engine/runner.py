@@ -27,6 +27,7 @@ from tui_runner.engine.chunk import RunState
 from tui_runner.engine.commands import ChangeMaxMemory, ChangeRate, Commands
 from tui_runner.engine.disk_hold import DiskHold
 from tui_runner.engine.events import (
+    Abandoned,
     Action,
     Begin,
     ChunkEnded,
@@ -68,7 +69,7 @@ from tui_runner.engine.protocol import (
 )
 from tui_runner.engine.reader import InputReader, ItemsRead
 from tui_runner.engine.scheduler import Scheduler
-from tui_runner.engine.snapshot import Snapshot
+from tui_runner.engine.snapshot import LogLine, Snapshot
 from tui_runner.engine.worker_settings import WorkerSettings
 from tui_runner.errors import DatabaseError, DiskFull
 from tui_runner.formatting import size
@@ -332,6 +333,10 @@ class Runner(Commands):
                 self._change_max_memory(limit)
             case _LogFailed(reason):
                 self._tell("WARNING", f"the log file takes no more lines: {reason}")
+            case Abandoned(reason):
+                line = LogLine(time.time(), "WARNING", reason)
+                self._log_file.add(LogLines(-1, (line,)))
+                self._handle(message)
             case MemoryMeasured():
                 self._board.measured(message, now)
                 self._journal.sample(message, self._board.last)

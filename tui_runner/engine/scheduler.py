@@ -155,6 +155,8 @@ class Scheduler:
                 self._stop(state, reason)
             case events.KillRun(state, reason):
                 self._kill(state, reason)
+            case events.Abandoned(reason):
+                self._abandoned(reason)
             case events.Tick():
                 self._kill_undrained()
                 self._kill_silent()
@@ -249,6 +251,13 @@ class Scheduler:
             self._end_state, self.reason = state, reason
         for worker in self.crew:
             self._kill_worker(worker)
+
+    def _abandoned(self, reason: str) -> None:
+        """A run that only a person could resume stops in order; it can be resumed later."""
+        self._turn.tell("WARNING", reason)
+        self._outages.attended = False
+        if self.state is RunState.PAUSED and (not self.reason or self._outages.waits_for_somebody):
+            self._stop(RunState.STOPPED, "it was paused, and nobody is left to resume it")
 
     def _watch_outages(self, flush: protocol.Flush) -> None:
         watch = self._outages

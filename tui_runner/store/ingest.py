@@ -256,7 +256,7 @@ class Ingest:
 
     def _write(self, entries: list[Entry]) -> None:
         assert self._writer is not None and self._cursor is not None  # noqa: S101 - made before the start
-        self._database.check_in_place(self._cursor)
+        self._database.check_in_place()
         self._check_disk(entries)
         self._writer.write(entries)
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import signal
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path, PurePath
+from types import FrameType
 from typing import ClassVar
 
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
+from tui_runner import terminal_loss
 from tui_runner.engine.chunk import RunState
 from tui_runner.engine.control import RunControl
 from tui_runner.engine.memory import settle_garbage_collection
@@ -42,6 +45,8 @@ from tui_runner.tui.themes import Themes, find_themes
 
 INTERVAL = 0.25
 """Seconds between two looks at the run."""
+_TERMINAL_SECONDS = 1.0
+"""Between two looks whether the terminal is still there. Textual would read from one that is gone without end."""
 INTERVAL_SSH = 0.5
 """The same over SSH, where every frame crosses the network."""
 
@@ -100,6 +105,9 @@ class RunnerApp(App[None]):
             self._complaints.append(f"there is no theme {remembered!r}")
         self._snapshot: Snapshot | None = None
         self._leaving = False
+        self.lost = False
+        """Whether the terminal is gone; the run goes on then."""
+        self._loop_of_screen: asyncio.AbstractEventLoop | None = None
         self._access = access
         self._query: QueryScreen | None = None
         self._window_title = ""
@@ -122,7 +130,35 @@ class RunnerApp(App[None]):
         """Say what is wrong with themes and keys, and start the run."""
         for complaint in self._complaints:
             self.notify(safe_text(complaint, limit=400), severity="warning", markup=False, timeout=15)
+        self._loop_of_screen = asyncio.get_running_loop()
+        self.set_interval(_TERMINAL_SECONDS, self._look_for_terminal)
         self.run_worker(self._follow(), name="run")
+
+    def _look_for_terminal(self) -> None:
+        """End when the terminal is gone. A signal says so at once, but not to everybody; under `nohup` to nobody."""
+        if not self.lost and terminal_loss.is_lost():
+            self._lose()
+        if self.lost:
+            self.exit()
+
+    def _lose(self) -> None:
+        self.lost = True
+        terminal_loss.let_go()
+        self._control.abandon(terminal_loss.LOST)
+
+    def hung_up(self, number: int, frame: FrameType | None) -> None:
+        """The handler of SIGHUP: the screen ends, the run goes on."""
+        self._lose()
+        self._soon(self.exit)
+
+    def terminated(self, number: int, frame: FrameType | None) -> None:
+        """The handler of SIGTERM: the run drains, and the screen ends with it."""
+        self._soon(lambda: self._leave(self._control.stop))
+
+    def _soon(self, callback: Callable[[], None]) -> None:
+        """Call something in the screen's loop; from a signal's handler nothing else may be touched."""
+        if self._loop_of_screen is not None:
+            self._loop_of_screen.call_soon_threadsafe(callback)
 
     async def _follow(self) -> None:
         """Start the run and look at it until it has ended."""
@@ -329,14 +365,17 @@ def run_app(
     access: Callable[[], Access] | None = None,
     theme: str | None = None,
     keymap: Mapping[str, str] | None = None,
-) -> None:
-    """Show the dashboard until its user leaves it; the run has ended when this returns.
+) -> bool:
+    """Show the dashboard until its user leaves it; then the run has ended, unless the terminal went away.
 
     Args:
         control: the run, not yet started.
         access: gives the run's database to the query screen; None for none.
         theme: name of a theme; None for the one configured or chosen last.
         keymap: keys by action; they go before those of the configuration.
+
+    Returns:
+        Whether the terminal is gone and the run goes on.
 
     Raises:
         UserError: there is no theme of that name, or the run could not start.
@@ -346,13 +385,19 @@ def run_app(
     # A search for cycles among all modules stops the screen for 40 ms, now and then; among the rest for 3.
     settle_garbage_collection()
     try:
-        app.run()
+        with terminal_loss.signals({signal.SIGTERM: app.terminated, signal.SIGHUP: app.hung_up}):
+            app.run()
+    except OSError:  # what Textual makes of a terminal that is gone, when no signal has said so before
+        app.lost = app.lost or terminal_loss.is_lost()
+        if not app.lost:
+            raise
     finally:
         gc.unfreeze()
         app.close()
         # However the screen ended, also by a fault of its own: what is in flight is written before the end.
-        if app.failure is None and not control.snapshot().state.ended:
+        if app.failure is None and not app.lost and not control.snapshot().state.ended:
             control.stop()
             control.join()
     if app.failure is not None:
         raise app.failure
+    return app.lost and not control.snapshot().state.ended
