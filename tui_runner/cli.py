@@ -23,6 +23,8 @@ EXIT_FAULT = 70
 """A fault of tui-runner's own, as in sysexits.h; Python's 1 would say that some items failed."""
 
 _DEBUG = "--debug"
+_DEBUG_VARIABLE = "TUI_RUNNER_DEBUG"
+"""`settings.DEBUG_VARIABLE`, which is not imported for `--version`."""
 
 app = typer.Typer(
     name="tui-runner",
@@ -86,7 +88,9 @@ ThemeOption = Annotated[str | None, typer.Option("--theme", metavar="NAME", help
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its code."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    debug = _DEBUG in arguments
+    debug = len(_without_debug(arguments)) < len(arguments) or bool(os.environ.get(_DEBUG_VARIABLE))
+    if debug:
+        os.environ[_DEBUG_VARIABLE] = "1"  # for whatever plans a run
     _prepare_streams()
     try:
         code = app(args=_without_debug(arguments) or [_by_default()], prog_name="tui-runner", standalone_mode=False)
@@ -176,9 +180,7 @@ def _options(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
-    debug: Annotated[
-        bool, typer.Option(_DEBUG, help="Show the traceback of an error; may stand behind the command, too.")
-    ] = False,
+    debug: Annotated[bool, typer.Option(_DEBUG, help="Tracebacks of errors, and much more in the log file.")] = False,
 ) -> None:
     """Options of tui-runner itself."""
 

@@ -73,6 +73,7 @@ def launch(theme: str | None) -> int:
     from tui_runner.tui.launcher import launch as choose  # Textual takes 200 ms, see `_on_dashboard`
     from tui_runner.tui.query_app import open_database
 
+    theme = _theme(Display(theme=theme), {})
     chosen = choose(Path.cwd(), os.environ, theme=theme)
     if chosen is None:
         return EXIT_OK

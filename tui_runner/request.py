@@ -18,7 +18,7 @@ from tui_runner.job_source import source_digest
 from tui_runner.loading import load_job
 from tui_runner.parameters import MissingParameters, Parameter, bind, is_hidden, jsonable, stored
 from tui_runner.redaction import MASK, is_redacted
-from tui_runner.settings import SET_PREFIX, Settings, read_config, resolve
+from tui_runner.settings import DEBUG_VARIABLE, SET_PREFIX, Settings, read_config, resolve
 from tui_runner.store.views import RESERVED
 from tui_runner.wording import plain, quoted
 
@@ -165,6 +165,7 @@ def plan_job(
         run_id=request.run_id,
         retry=request.retry,
         attended=request.attended,
+        debug=bool(environ.get(DEBUG_VARIABLE)),
     )
 
 

@@ -65,6 +65,8 @@ INTERFACE_KEYS = frozenset({"theme", "keys", "notify", "ascii", "refresh", "edit
 """Keys of the configuration that belong to the screens; other parts read and check them."""
 
 ENVIRONMENT_PREFIX = "TUI_RUNNER_"
+DEBUG_VARIABLE = ENVIRONMENT_PREFIX + "DEBUG"
+"""The environment variable that says the same as `--debug`."""
 SET_PREFIX = ENVIRONMENT_PREFIX + "SET_"
 """Of environment variables that give parameters of jobs, by their name in capitals."""
 
@@ -205,7 +207,9 @@ class _Unfit(Exception):
 
 def _from_environment(environ: Mapping[str, str]) -> Iterable[tuple[str, Any]]:
     for variable, text in environ.items():
-        if not variable.startswith(ENVIRONMENT_PREFIX) or variable.startswith(SET_PREFIX) or not text.strip():
+        if not variable.startswith(ENVIRONMENT_PREFIX) or not text.strip():
+            continue
+        if variable == DEBUG_VARIABLE or variable.startswith(SET_PREFIX):
             continue
         name = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
         if name in _CHECKS:

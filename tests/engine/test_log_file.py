@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from waiting import eventually
+
 from tui_runner.engine.log_file import LogFile, log_path, written
 from tui_runner.engine.protocol import LogLines
 from tui_runner.engine.snapshot import LogLine
@@ -57,3 +59,18 @@ def test_a_file_that_cannot_be_written_is_told_once(tmp_path: Path) -> None:
     log.add(lines("b"))
     log.close()
     assert told == ["x.log: No such file or directory"]
+
+
+def test_a_file_that_can_be_written_again_says_how_many_lines_are_missing(tmp_path: Path) -> None:
+    told: list[str] = []
+    folder = tmp_path / "soon"
+    log = LogFile(folder / "x.log", 1, failed=told.append)
+    log.add(lines("a", "b"))
+    eventually(lambda: told, "the complaint")
+    folder.mkdir()
+    log.add(lines("c"))
+    log.close()
+    assert [line.rsplit(": ", 1)[-1] for line in (folder / "x.log").read_text().splitlines()] == [
+        "--- run 1", "they could not be written)", "c",
+    ]  # fmt: skip
+    assert "(2 lines are missing" in (folder / "x.log").read_text()

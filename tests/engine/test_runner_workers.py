@@ -114,5 +114,5 @@ def test_a_setup_that_fails_ends_the_run_with_its_message(job_file, new_run, bac
     """
     snapshot = new_run(job_file(source), backend=backend).start().finish()
     assert snapshot.state is RunState.FAILED
-    assert "LookupError: no such server" in snapshot.reason
+    assert snapshot.reason == "setup raised LookupError: no such server"
     assert snapshot.items_finished == 0

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from fake_run import FakeControl, busy, chunk
 from textual.pilot import Pilot
+from textual.widgets import Button
 
 from tui_runner.engine.chunk import ChunkState, RunState
 from tui_runner.engine.snapshot import ErrorGroup, EventLine, InFlight
@@ -292,6 +293,19 @@ async def test_the_palette_carries_out_actions() -> None:
         await pilot.pause()
         assert len(app.screen_stack) == 2
     assert commands(control) == [("pause",)]
+
+
+async def test_keys_of_dialogs_can_be_changed_too_and_are_named_there() -> None:
+    control = FakeControl(busy())
+    app = RunnerApp(control, keymap={"question.yes": "o", "choice.choose": "t"})
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await pilot.press("s", "t", "x")
+        await pilot.pause()
+        assert app.screen.query(Button) and "(o)" in screen_text(app) and "(n)" in screen_text(app)
+        await pilot.press("y", "o")
+        await pilot.pause()
+    assert commands(control) == [("cancel_chunks", 76)]
 
 
 async def test_keys_of_the_users_keymap_replace_the_defaults_everywhere() -> None:

@@ -45,6 +45,7 @@ def test_a_clash_is_reported_and_ignored() -> None:
         ({"query.export": "."}, "keymap: query.export cannot have full_stop, which the text that is typed there needs"),
         ({"query.run": "f9"}, "keymap: query.run cannot have f9, which is query.export's"),
         ({"grid.down": "g"}, "keymap: grid.down cannot have g, which is result.chart's"),
+        ({"launcher.quit": "j"}, "keymap: launcher.quit cannot have j, which is cursor_down's"),
         ({"pause_run": "ctrl+c"}, "keymap: pause_run cannot have ctrl+c, which always quits"),
     ],
 )

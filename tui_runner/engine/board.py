@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from tui_runner.engine.chunk import Chunk, ChunkState, RunState
@@ -155,6 +155,11 @@ class Board:
             self._measure(number, self._scheduler.active(now), 0)
         self._progress[progress.worker] = progress
         self._latencies.add(progress.latencies)
+
+    @property
+    def pids(self) -> Mapping[int, int]:
+        """Process ids of the workers that are ready, by number."""
+        return self._pids
 
     def worker_ready(self, worker: int, pid: int, now: float) -> None:
         """A worker can take chunks; it may take the place of one that is gone or drains."""

@@ -44,6 +44,8 @@ class Crew:
         # A worker without a thread would be no help.
         self.size = max(1, min(size, threads))
         self.threads = threads
+        self.divisor = 1
+        """Of the threads one in so many is used."""
         self._workers: dict[int, WorkerState] = {}
         self._next_number = 0
 
@@ -87,7 +89,7 @@ class Crew:
         """Threads of a worker; each has at least one."""
         if worker.slot is None:
             return 1
-        each, rest = divmod(self.threads, self.size)
+        each, rest = divmod(max(1, self.threads // self.divisor), self.size)
         return max(1, each + (worker.slot < rest))
 
     @property

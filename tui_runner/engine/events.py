@@ -14,6 +14,7 @@ from tui_runner.engine.protocol import (
     ChunkFinished,
     Drained,
     Flush,
+    MemoryFull,
     Order,
     Progress,
     Ready,
@@ -137,6 +138,29 @@ class ChangeThreads:
 
 
 @dataclass(frozen=True, slots=True)
+class DivideThreads:
+    """Execute only one in `divisor` of the items at once that `ChangeThreads` asks for; `text` says why."""
+
+    divisor: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Recycle:
+    """Have a new worker take the place of one that has too much memory.
+
+    Attributes:
+        worker: its number; one that is gone is no mistake.
+        reason: why.
+        at_once: it is killed, and its items run again.
+    """
+
+    worker: int
+    reason: str
+    at_once: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ChangeOpenChunks:
     """Keep this many chunks open at once."""
 
@@ -185,6 +209,8 @@ Event = (
     | CancelChunks
     | RetryChunks
     | ChangeThreads
+    | DivideThreads
+    | Recycle
     | ChangeOpenChunks
     | StopRun
     | KillRun
@@ -196,6 +222,7 @@ Event = (
     | Flush
     | Progress
     | ItemsRejected
+    | MemoryFull
     | ChunkFinished
     | Drained
     | WorkerLost

@@ -8,6 +8,7 @@ as visible marks: a log is read with `cat`, and what was scraped must not steer 
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 from collections.abc import Callable
@@ -42,7 +43,7 @@ class LogFile:
     Args:
         path: the file.
         run_id: the run whose lines they are; named at the head of what is appended.
-        failed: told once, from that thread, why the file takes no more lines.
+        failed: told once, from that thread, why the file does not take lines.
         limit: bytes of one file.
     """
 
@@ -67,26 +68,41 @@ class LogFile:
             self._thread.join()
 
     def _run(self) -> None:
-        try:
-            self._append()
-        except OSError as error:
-            self._failed(f"{self._path.name}: {error.strerror or error}")
-
-    def _append(self) -> None:
-        file = self._open()
-        try:
-            file.write(f"--- run {self._run_id}\n")
-            while (lines := self._queue.get()) is not None:
-                if lines.dropped:
-                    file.write(f"({lines.dropped} lines were too many to be kept)\n")
-                file.writelines(written(line) + "\n" for line in lines.lines)
-                file.flush()
-                if file.tell() > self._limit:
-                    file.close()
-                    self._path.replace(self._path.with_name(self._path.name + ".1"))
+        file: TextIO | None = None
+        missing, told = 0, False
+        while (lines := self._queue.get()) is not None:
+            try:
+                if file is None:
                     file = self._open()
-        finally:
-            file.close()
+                    file.write(f"--- run {self._run_id}\n")
+                if missing:
+                    file.write(f"({missing} lines are missing: they could not be written)\n")
+                file = self._append(file, lines)
+                missing = 0
+            except OSError as error:  # a disk that is full may have room again: later lines are tried
+                missing += len(lines.lines)
+                if file is not None:
+                    with contextlib.suppress(OSError):
+                        file.close()
+                file = None
+                if not told:
+                    told = True
+                    self._failed(f"{self._path.name}: {error.strerror or error}")
+        if file is not None:
+            with contextlib.suppress(OSError):
+                file.close()
+
+    def _append(self, file: TextIO, lines: LogLines) -> TextIO:
+        """Append lines; returns the file for the next ones."""
+        if lines.dropped:
+            file.write(f"({lines.dropped} lines were too many to be kept)\n")
+        file.writelines(written(line) + "\n" for line in lines.lines)
+        file.flush()
+        if file.tell() <= self._limit:
+            return file
+        file.close()
+        self._path.replace(self._path.with_name(self._path.name + ".1"))
+        return self._open()
 
     def _open(self) -> TextIO:
         # Whatever is no character of UTF-8 was marked by `safe_text` already.

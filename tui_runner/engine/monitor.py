@@ -16,7 +16,8 @@ INTERVAL = 1.0
 class MemoryMeasured:
     """Resident memory, the size of the database and what is free on its disk, in bytes.
 
-    `by_pid` has the memory of each worker process with its children; `disk_free` is None when it cannot be told.
+    `app_rss` is that of this process and of its children that are no workers, such as the one that workers are forked
+    from. `by_pid` has the memory of each worker process with its children; `disk_free` is None when it cannot be told.
     """
 
     app_rss: int
@@ -65,7 +66,8 @@ class Monitor:
         while not self._stopped.is_set():
             by_pid = {pid: _tree_rss(pid) for pid in self._worker_pids()}
             workers = sum(by_pid.values())
-            self._deliver(MemoryMeasured(app.memory_info().rss, workers, self._db_bytes(), by_pid, self._free()))
+            own = _tree_rss(app.pid) - workers
+            self._deliver(MemoryMeasured(max(own, 0), workers, self._db_bytes(), by_pid, self._free()))
             self._stopped.wait(INTERVAL)
 
     def _free(self) -> int | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 
 from tui_runner import __version__
@@ -31,6 +31,7 @@ class OpenedRun:
         replaced: keys of the items that have a final state but will run again.
         paused: whether it begins paused, because it was when it ended.
         news: what a person should know of how it goes on.
+        made: whether there was no such database before.
     """
 
     database: Database
@@ -40,6 +41,18 @@ class OpenedRun:
     replaced: set[str]
     paused: bool
     news: tuple[Tell, ...]
+    made: bool = False
+
+    def take_back(self) -> None:
+        """Close the database as if the run had never been begun: nothing of it has run."""
+        if self.made:
+            self.database.close(remove=True)
+            return
+        cursor = self.database.cursor()
+        try:
+            Ledger(cursor).forget_run(self.record.run_id)
+        finally:
+            self.database.close()
 
 
 def open_run(plan: RunPlan) -> OpenedRun:
@@ -49,6 +62,7 @@ def open_run(plan: RunPlan) -> OpenedRun:
         DatabaseError: the database cannot be used.
         UserError: there is no run to resume.
     """
+    made = not plan.database.exists()
     database = Database.open(plan.database, patience=PATIENCE_SECONDS)
     try:
         cursor = database.cursor()
@@ -60,7 +74,7 @@ def open_run(plan: RunPlan) -> OpenedRun:
     except BaseException:
         database.close()
         raise
-    return opened
+    return replace(opened, made=made)
 
 
 def _find_or_begin(plan: RunPlan, database: Database, ledger: Ledger) -> OpenedRun:

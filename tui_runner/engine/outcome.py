@@ -152,6 +152,8 @@ class Outcomes:
         self._uncollected = 0
         self.unwritten = 0
         """Bytes of rows that were handed over and are not yet in the database."""
+        self.on_put: Callable[[], None] | None = None
+        """Called by every thread that has handed over an outcome."""
         self.hurry = threading.Event()
         """Set when the collector should not wait for its next turn."""
 
@@ -163,6 +165,8 @@ class Outcomes:
             self._count(rows.nbytes)
         if len(self._waiting) >= _MANY_OUTCOMES:
             self._crowded()
+        if self.on_put is not None:
+            self.on_put()
 
     def _crowded(self) -> None:
         if not self.hurry.is_set():

@@ -60,6 +60,7 @@ class WorkerConfig:
         rate: items started per second in this worker, None for no bound.
         per_host: requests at once to one host through `tui_runner.http`, None for no bound.
         max_buffered_bytes: rows not yet written, beyond which item threads wait.
+        max_memory: bytes this worker may have, beyond which it starts no more items; None for no bound.
         paused: whether it starts paused.
     """
 
@@ -74,6 +75,7 @@ class WorkerConfig:
     rate: float | None = None
     per_host: int | None = None
     max_buffered_bytes: int = 64 << 20
+    max_memory: int | None = None
     paused: bool = False
 
 
@@ -145,6 +147,13 @@ class SetRate:
 
 
 @dataclass(frozen=True, slots=True)
+class SetMaxMemory:
+    """The worker may have this many bytes; None for no bound."""
+
+    nbytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Written:
     """Rows of this many bytes are in the database; they no longer count as buffered."""
 
@@ -158,7 +167,7 @@ class Drain:
     grace: float
 
 
-Order = OpenChunk | Pause | Resume | TryOne | Cancel | SetThreads | SetRate | Written | Drain
+Order = OpenChunk | Pause | Resume | TryOne | Cancel | SetThreads | SetRate | SetMaxMemory | Written | Drain
 
 
 # --- from a worker to the runner ---------------------------------------------------------------------------
@@ -266,6 +275,14 @@ class LogLines:
 
 
 @dataclass(frozen=True, slots=True)
+class MemoryFull:
+    """The worker keeps more memory than it may have, and not for items in flight: it starts no more; replace it."""
+
+    worker: int
+    rss: int
+
+
+@dataclass(frozen=True, slots=True)
 class Drained:
     """The worker has sent everything it had; `stuck` items were still being executed."""
 
@@ -288,7 +305,18 @@ class WorkerLost:
     in_flight: Mapping[int, int] = field(default_factory=dict)
 
 
-Report = Ready | WorkerFailed | ChunkExhausted | Progress | Flush | ChunkFinished | LogLines | Drained | WorkerLost
+Report = (
+    Ready
+    | WorkerFailed
+    | ChunkExhausted
+    | Progress
+    | Flush
+    | ChunkFinished
+    | LogLines
+    | MemoryFull
+    | Drained
+    | WorkerLost
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,9 @@ import queue
 import threading
 import time
 from collections.abc import Collection
-from dataclasses import dataclass
 from typing import Any
+
+from psutil import Process
 
 from tui_runner.engine.backends.base import Backend
 from tui_runner.engine.backends.inline import InlineBackend
@@ -25,6 +26,7 @@ from tui_runner.engine.backends.process import ProcessBackend
 from tui_runner.engine.board import Board, RunIdentity
 from tui_runner.engine.chunk import RunState
 from tui_runner.engine.commands import ChangeMaxMemory, ChangeRate, Commands
+from tui_runner.engine.diary import Diary
 from tui_runner.engine.disk_hold import DiskHold
 from tui_runner.engine.events import (
     Abandoned,
@@ -52,7 +54,9 @@ from tui_runner.engine.held_items import HeldItems
 from tui_runner.engine.journal import Journal
 from tui_runner.engine.limits import FailureLimit
 from tui_runner.engine.log_file import LogFile, log_path
+from tui_runner.engine.memory_keeper import MemoryKeeper, too_little
 from tui_runner.engine.monitor import MemoryMeasured, Monitor
+from tui_runner.engine.news import Committed, LogFailed, WriteFailed
 from tui_runner.engine.opening import open_run
 from tui_runner.engine.outage import OnOutage, OutageWatch
 from tui_runner.engine.outcome import describe
@@ -63,15 +67,16 @@ from tui_runner.engine.protocol import (
     Progress,
     Ready,
     Report,
+    SetMaxMemory,
     SetRate,
     WorkerLost,
     Written,
 )
 from tui_runner.engine.reader import InputReader, ItemsRead
 from tui_runner.engine.scheduler import Scheduler
-from tui_runner.engine.snapshot import LogLine, Snapshot
+from tui_runner.engine.snapshot import Snapshot
 from tui_runner.engine.worker_settings import WorkerSettings
-from tui_runner.errors import DatabaseError, DiskFull
+from tui_runner.errors import DatabaseError, DiskFull, UserError
 from tui_runner.formatting import size
 from tui_runner.inputs import cut, total_items
 from tui_runner.machine_memory import memory_bound
@@ -84,27 +89,6 @@ _EVENTS_A_TURN = 500
 """Events handled before the clock is looked at again."""
 _WAITING_STATES = (RunState.RUNNING, RunState.PAUSED, RunState.FINISHED)
 """States in which a run waits for room on its disk; one that is to stop does not."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Committed:
-    """These batches are in the database; their tickets are (worker, bytes)."""
-
-    tickets: list[Any]
-
-
-@dataclass(frozen=True, slots=True)
-class _LogFailed:
-    """The log file takes no more lines."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class _WriteFailed:
-    """The database did not take a flush."""
-
-    error: BaseException
 
 
 class Runner(Commands):
@@ -141,7 +125,13 @@ class Runner(Commands):
             UserError: there is no run to resume.
         """
         plan, settings = self.plan, self.plan.settings
+        # Workers that are threads of this process cannot be replaced.
+        workers = 0 if settings.backend == "inline" else min(settings.workers, settings.threads)
+        limit, app_rss = memory_bound(settings.max_memory), Process().memory_info().rss
+        if complaint := too_little(limit, workers, app_rss):
+            raise UserError(complaint, "--max-memory", "give it more")
         opened = open_run(plan)
+        self._opened = opened
         self._database = opened.database
         self._server = serve(opened.database)
         self.resumed = opened.resumed
@@ -169,9 +159,7 @@ class Runner(Commands):
             chunk_size=settings.chunk_size,
             log_file=str(log_path(plan.database)),
         )
-        self._log_file = LogFile(
-            log_path(plan.database), self.run_id, lambda reason: self.inbox.put(_LogFailed(reason))
-        )
+        self._log_file = LogFile(log_path(plan.database), self.run_id, lambda reason: self.inbox.put(LogFailed(reason)))
         deliver, redact = self.inbox.put, Redaction.of(plan.params)
         self._backend: Backend = (
             InlineBackend(plan.job, deliver) if settings.backend == "inline" else ProcessBackend(deliver)
@@ -183,17 +171,20 @@ class Runner(Commands):
             self.run_id,
             plan.table,
             replaced_keys=self._replaced,
-            on_written=lambda tickets: deliver(_Committed(tickets)),
+            on_written=lambda tickets: deliver(Committed(tickets)),
             on_rejected=deliver,
-            on_error=lambda error: deliver(_WriteFailed(error)),
+            on_error=lambda error: deliver(WriteFailed(error)),
             redact=redact,
         )
+        self._diary = Diary(self._log_file, debug=plan.debug, redact=redact)
         database = opened.database
         self._monitor = Monitor(self._backend.pids, database.size_bytes, database.free_bytes, deliver)
+        self._memory = MemoryKeeper(limit, workers, self._handle, self._share_memory)
         self._disk = DiskHold(self._handle, self._tell, self._journal.try_again)
         self._board = Board(identity, self._scheduler, time.monotonic(), redact)
         self._board.rate = settings.rate
-        self._board.memory_limit = memory_bound(settings.max_memory)
+        self._board.memory_limit = self._memory.limit
+        self._memory.divide(app_rss)
 
     # --- from any thread -----------------------------------------------------------------------------------
 
@@ -229,11 +220,19 @@ class Runner(Commands):
         return ended
 
     def close(self) -> None:
-        """Give the database back; call after the end."""
+        """Give the database back; call after the end. Of a new run that could not begin nothing stays in it."""
         if self._database is not None:
             self._server.close()
-            self._database.close()
+            if self._could_not_begin():
+                self._opened.take_back()
+            else:
+                self._database.close()
             self._database = None
+
+    def _could_not_begin(self) -> bool:
+        if self.resumed or self._fault is not None or not self._ended.is_set():
+            return False
+        return self._scheduler.state is RunState.FAILED and not self._scheduler.counts.finished
 
     # --- the runner's thread -------------------------------------------------------------------------------
 
@@ -265,13 +264,13 @@ class Runner(Commands):
             written = self._journal.close()
             while not self.inbox.empty():
                 self._take_last(self.inbox.get())
-            self._log_file.close()
             if not written:
                 self._database_lost(self._unwritten or TimeoutError("it takes no more rows"))
         except BaseException as fault:
             self._fault = self._fault or fault
         finally:
-            self._board.snapshot(time.monotonic())
+            self._diary.ended(self._board.snapshot(time.monotonic()))
+            self._log_file.close()
             self._ended.set()
 
     def _write_rest(self) -> None:
@@ -282,7 +281,8 @@ class Runner(Commands):
         while not self._journal.finished(_SNAPSHOT_SECONDS) and not self._given_up():
             self._disk.look(time.monotonic())
             self._board.waits_for = self._disk.reason
-            self._board.snapshot(time.monotonic())
+            if self._board.waits_for:
+                self._board.snapshot(time.monotonic())
         self._board.waits_for = ""
 
     def _given_up(self) -> bool:
@@ -298,7 +298,7 @@ class Runner(Commands):
 
     def _take_last(self, message: Any) -> None:
         """Of what came in after the end only news of the database matters: it says what is not written."""
-        if isinstance(message, (_WriteFailed, _Committed, ItemsRejected)):
+        if isinstance(message, (WriteFailed, Committed, ItemsRejected)):
             self._take(message)
 
     def _turn(self) -> None:
@@ -314,6 +314,8 @@ class Runner(Commands):
         if now >= due:
             self._handle(Tick())
             self._disk.look(now)
+        # That it has ended is told by `_finish`, when all of it is written: whoever reads that may look it up.
+        if now >= due and not self._scheduler.state.ended:
             self._board.snapshot(now)
 
     def _take(self, message: Any) -> None:
@@ -323,25 +325,25 @@ class Runner(Commands):
             case ItemsRead(chunk, pending):
                 self._items.add(chunk, pending)
                 self._handle(ChunkRead(chunk.number, chunk.first_item, len(chunk.keys), pending))
-            case _Committed(tickets):
+            case Committed(tickets):
                 self._committed(tickets)
-            case _WriteFailed(error):
+            case WriteFailed(error):
                 self._write_failed(error, now)
             case ChangeRate(rate):
                 self._change_rate(rate)
             case ChangeMaxMemory(limit):
                 self._change_max_memory(limit)
-            case _LogFailed(reason):
-                self._tell("WARNING", f"the log file takes no more lines: {reason}")
+            case LogFailed(reason):
+                self._tell("WARNING", f"the log file does not take lines: {reason}")
             case Abandoned(reason):
-                line = LogLine(time.time(), "WARNING", reason)
-                self._log_file.add(LogLines(-1, (line,)))
+                self._diary.tell("WARNING", reason)
                 self._handle(message)
             case MemoryMeasured():
                 self._board.measured(message, now)
                 self._journal.sample(message, self._board.last)
                 self._disk.measured(message, now)
-                self._board.warnings = self._disk.warnings
+                self._memory.measured(message, self._board.pids, self._board.last.in_flight, now)
+                self._board.warnings = self._disk.warnings + self._memory.warnings
             case _ if isinstance(message, Report):
                 self._take_report(message, now)
             case _:
@@ -360,13 +362,16 @@ class Runner(Commands):
             case Ready():
                 self._handle(report)
                 self._board.worker_ready(report.worker, report.pid, now)
+                self._diary.report(report)
             case Flush():
                 self._handle(report)
                 self._board.flushed(report, now)
                 self._journal.write(report)
+                self._diary.flush(report)
             case WorkerLost():
                 self._started.discard(report.worker)
                 self._board.worker_gone(report.worker)
+                self._diary.report(report)
                 self._handle(report)
             case _:
                 self._handle(report)
@@ -375,6 +380,7 @@ class Runner(Commands):
         state = self._scheduler.state
         self._stopped |= isinstance(event, StopRun | KillRun)
         for action in self._scheduler.handle(event, time.monotonic()):
+            self._diary.action(action)
             self._perform(action)
         if self._scheduler.state is not state and not self._scheduler.state.ended:
             self._journal.state(self._scheduler.state, self._total())
@@ -411,10 +417,19 @@ class Runner(Commands):
             self._backend.send(worker, SetRate(self._worker_settings.rate_of_a_worker()))
         self._tell("INFO", "rate: no bound" if rate is None else f"rate: {rate:g} items/s at most")
 
+    def _share_memory(self, nbytes: int | None) -> None:
+        self._worker_settings.memory = nbytes
+        for worker in sorted(self._started):
+            self._backend.send(worker, SetMaxMemory(nbytes))
+
     def _change_max_memory(self, limit: int | str | None) -> None:
         if self._scheduler.state.ended:
             return
-        self._board.memory_limit = bound = memory_bound(limit)
+        bound = memory_bound(limit)
+        if complaint := too_little(bound, self._memory.workers, self._board.last.app_rss):
+            self._tell("WARNING", f"memory: {complaint}; the limit stays as it is")
+            return
+        self._memory.limit = self._board.memory_limit = bound
         self._tell("INFO", "memory: no bound" if bound is None else f"memory: {size(bound)} at most")
 
     def _send_chunk(self, action: SendChunk) -> None:
@@ -441,6 +456,7 @@ class Runner(Commands):
     def _committed(self, tickets: list[Any]) -> None:
         for worker, nbytes in tickets:
             self._backend.send(worker, Written(nbytes))
+        self._diary.committed(len(tickets))
         self._disk.written()
 
     def _write_failed(self, error: BaseException, now: float) -> None:
@@ -471,3 +487,4 @@ class Runner(Commands):
 
     def _tell(self, level: str, text: str) -> None:
         self._board.tell(time.monotonic(), level, text)
+        self._diary.tell(level, text)

@@ -41,12 +41,15 @@ from tui_runner.engine.outage import OnOutage, OutageWatch
 from tui_runner.engine.silence import Silence
 from tui_runner.engine.suspects import DEATHS
 from tui_runner.engine.turn import Turn
+from tui_runner.formatting import size
 
 _MAX_LOSSES = 5
 """Workers lost one after the other without an item in flight, or one ending between: starting another would not help.
 A worker that is lost with items in flight does not count, because no item can do that more than three times."""
 _DRAIN_SLACK = 5.0
 """Seconds beyond the grace time after which a worker that does not drain is killed."""
+_RECYCLE_GRACE = 600.0
+"""Seconds that items in flight have when their worker is replaced: it starts no more, so there is no hurry."""
 _TEARDOWN_SLACK = 15.0
 """Seconds a worker may take to run the job's teardown when the run is finished."""
 
@@ -163,6 +166,14 @@ class Scheduler:
                 self._try_one()
             case protocol.Ready() | protocol.WorkerFailed() | protocol.Drained() | protocol.WorkerLost():
                 self._worker_changed(event)
+            case events.DivideThreads(divisor, text):
+                self.crew.divisor = divisor
+                self._share_threads()
+                self._turn.tell("WARNING" if divisor > 1 else "INFO", text)
+            case events.Recycle():
+                self._recycle(event)
+            case protocol.MemoryFull(number, rss):
+                self._recycle(events.Recycle(number, f"it has {size(rss)} and needs less"))
             case protocol.ChunkExhausted() | protocol.Flush() | protocol.ChunkFinished():
                 self._chunk_reported(event)
             case protocol.Progress():
@@ -228,9 +239,12 @@ class Scheduler:
 
     def _change_threads(self, threads: int) -> None:
         self.crew.threads = threads
+        self._share_threads()
+        self._turn.tell("INFO", f"threads: {threads}")
+
+    def _share_threads(self) -> None:
         for worker in self.crew:
             self._turn.do(events.SendOrder(worker.number, protocol.SetThreads(self.crew.share(worker))))
-        self._turn.tell("INFO", f"threads: {threads}")
 
     def _stop(self, state: RunState, reason: str) -> None:
         if self.state.ended or self.state is RunState.DRAINING:
@@ -406,6 +420,19 @@ class Scheduler:
         worker.draining_until = self._turn.now + grace + slack
         worker.ready = False
         self._turn.do(events.SendOrder(worker.number, protocol.Drain(grace)))
+
+    def _recycle(self, event: events.Recycle) -> None:
+        """Have another worker take the place of this one, which finishes what it has in flight unless it is killed."""
+        worker = self.crew.get(event.worker)
+        if worker is None or worker.slot is None or worker.killed or self.state is RunState.DRAINING:
+            return
+        if event.at_once:
+            worker.draining_until = self._turn.now  # its death is no surprise, and no item's fault
+            self._turn.tell("WARNING", f"worker {worker.number} is killed: {event.reason}; its items run again")
+            self._kill_worker(worker)
+        elif worker.draining_until is None:
+            self._turn.tell("INFO", f"worker {worker.number} is replaced: {event.reason}")
+            self._drain(worker, _RECYCLE_GRACE, _DRAIN_SLACK)
 
     def _kill_worker(self, worker: WorkerState) -> None:
         if not worker.killed:

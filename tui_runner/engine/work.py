@@ -165,6 +165,7 @@ class WorkQueue:
         self._passes = 0
         """Items that may be started although everything is paused: one, or none."""
         self._throttled = False
+        self._braked = False
         self._ended = False
         self._lanes = 0
         self._wanted_lanes = 0
@@ -212,7 +213,7 @@ class WorkQueue:
             self._lanes -= 1
             self._look()
             return _End()
-        if (self._paused and not self._passes) or self._throttled or not self._ready:
+        if (self._paused and not self._passes) or self._throttled or self._braked or not self._ready:
             return None
         if self._limit is not None:
             delay = self._limit.take(self._clock())
@@ -330,6 +331,12 @@ class WorkQueue:
         with self._changed:
             self.chunks.pop(chunk.number, None)
 
+    def set_braked(self, braked: bool) -> None:
+        """Whether nothing may be started because this process has too much memory."""
+        with self._changed:
+            self._braked = braked
+            self._look()
+
     def set_throttled(self, throttled: bool) -> None:
         """Whether nothing may be started because too much waits to be written."""
         if self._throttled != throttled:
@@ -383,6 +390,7 @@ class WorkQueue:
         self._attention = (
             self._paused
             or self._throttled
+            or self._braked
             or self._ended
             or self._limit is not None
             or self._lanes > self._wanted_lanes

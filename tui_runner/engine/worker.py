@@ -28,6 +28,7 @@ from tui_runner.engine.execution import Execution
 from tui_runner.engine.flight_recorder import FlightRecorder
 from tui_runner.engine.forks import this_is_no_copy
 from tui_runner.engine.memory import return_freed_memory, settle_garbage_collection
+from tui_runner.engine.memory_brake import MemoryBrake
 from tui_runner.engine.outcome import Ending, Outcome, Outcomes, describe
 from tui_runner.engine.output import JobLog, JobLogHandler, JobStream
 from tui_runner.engine.pool import Pool, ThreadPool
@@ -36,12 +37,14 @@ from tui_runner.engine.protocol import (
     ChunkExhausted,
     Drain,
     Drained,
+    MemoryFull,
     OpenChunk,
     Order,
     Pause,
     Ready,
     Report,
     Resume,
+    SetMaxMemory,
     SetRate,
     SetThreads,
     TryOne,
@@ -98,15 +101,35 @@ class Worker:
         self._collector = Collector(
             config.worker, self._queue, self._outcomes, self._pool, self.log, send, Redaction.of(config.params)
         )
+        self._brake: MemoryBrake | None = None
 
     def start(self) -> None:
         """Run the job's setup, start the pool, report `Ready`."""
         this_is_no_copy()
         http.configure(per_host=self._config.per_host)
-        self._job.run_setup(self._config.params)
+        self._run_setup()
+        self._brake = MemoryBrake(
+            self._config.max_memory,
+            in_flight=lambda: sum(1 for _ in self._pool.in_flight()),
+            set_braked=self._queue.set_braked,
+            give_up=lambda rss: self._send(MemoryFull(self._config.worker, rss)),
+            clock=time.monotonic,
+        )
+        self._outcomes.on_put = self._brake.glance
+        self._brake.start()
         self._pool.set_threads(self._config.threads)
         self._collector.start()
         self._send(Ready(self._config.worker, os.getpid()))
+
+    def _run_setup(self) -> None:
+        try:
+            self._job.run_setup(self._config.params)
+        except UserError:
+            raise
+        except BaseException as error:  # the user's code may raise anything
+            failure = describe(error, skip=2)
+            self.log.add("ERROR", f"setup: {failure.traceback}")
+            raise UserError(f"setup raised {failure.type}: {failure.message}") from error
 
     def obey(self, order: Order) -> bool:
         """Carry out an order; False when it was the last one."""
@@ -125,6 +148,9 @@ class Worker:
                 self._pool.set_threads(threads)
             case SetRate(rate):
                 self._queue.set_rate(rate)
+            case SetMaxMemory(nbytes):
+                if self._brake is not None:
+                    self._brake.set_share(nbytes)
             case Written(nbytes):
                 self._outcomes.written(nbytes)
             case Drain(grace):
@@ -146,6 +172,8 @@ class Worker:
             self._outcomes.put(Outcome(task, Ending.CANCELLED, 0.0, now))
 
     def _drain(self, grace: float) -> None:
+        if self._brake is not None:
+            self._brake.end()
         self._queue.end()
         self._pool.join(grace)
         stuck = 0

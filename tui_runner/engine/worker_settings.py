@@ -15,11 +15,13 @@ class WorkerSettings:
 
     Attributes:
         rate: items started per second at most, over all workers; None for no bound.
+        memory: bytes that each worker may have; None for no bound.
     """
 
     def __init__(self, plan: RunPlan) -> None:
         self._plan = plan
         self.rate = plan.settings.rate
+        self.memory: int | None = None
 
     def config(self, worker: int, threads: int, *, paused: bool) -> WorkerConfig:
         """The configuration of a worker with so many threads."""
@@ -36,6 +38,7 @@ class WorkerSettings:
             rate=self.rate_of_a_worker(),
             per_host=settings.per_host,
             max_buffered_bytes=_MAX_BUFFERED_BYTES // settings.workers,
+            max_memory=self.memory,
             paused=paused,
         )
 

@@ -176,11 +176,14 @@ class Database:
         if found.st_size < size_of_blocks(0, 0):
             raise DatabaseError("has lost its end while it was open", str(self.path), do)
 
-    def close(self) -> None:
+    def close(self, *, remove: bool = False) -> None:
         """Interrupt what runs, close every cursor, write the log into the file, close it and unlock.
 
         In this order, or DuckDB ends the process; calling it again does nothing. An Arrow reader that still has rows
         must be closed by its owner: as long as it lives DuckDB waits for it when this process opens the file again.
+
+        Args:
+            remove: whether to delete the file as well, before it is unlocked.
         """
         with self._guard:
             if self._closed:
@@ -195,6 +198,10 @@ class Database:
             with contextlib.suppress(duckdb.Error):
                 self._root.execute("CHECKPOINT" if self._catalog is None else f"CHECKPOINT {quote(self._catalog)}")
             self._root.close()
+            if remove:
+                real = self.path.resolve()
+                for file in (real, real.with_name(real.name + ".wal")):
+                    file.unlink(missing_ok=True)
         finally:
             _remove_spill(self.path.resolve())
             self._lock_file.release()

@@ -18,7 +18,8 @@ import duckdb
 from tui_runner.errors import UserError
 from tui_runner.store.migrations import LEDGER_VERSION, ensure_ledger
 from tui_runner.store.records import RunRecord
-from tui_runner.store.schema import find_table, prepare_table
+from tui_runner.store.schema import find_table, is_bare, prepare_table
+from tui_runner.store.sql import literal, quote
 
 __all__ = ["LEDGER_VERSION", "ErrorSummary", "Ledger", "RunSummary", "Totals"]
 
@@ -123,6 +124,16 @@ class Ledger:
                 ],
             )
         return run_id
+
+    def forget_run(self, run_id: int) -> None:
+        """Take back `begin_run`, for a run of which nothing has run: its rows, and its table if that is bare."""
+        table = self.run(run_id).table_name
+        with self._transaction():
+            for name in ("runs", "chunks", "items", "errors", "samples"):
+                self._cursor.execute(f"DELETE FROM runner.{name} WHERE run_id = ?", [run_id])
+            used = self._number(f"SELECT count(*) FROM runner.runs WHERE lower(table_name) = lower({literal(table)})")
+            if not used and is_bare(self._cursor, table):
+                self._cursor.execute(f"DROP TABLE main.{quote(table)}")
 
     def reopen_run(self, run_id: int, settings: dict[str, object], state: str) -> None:
         """Record that a run goes on, with these settings, in this state.

@@ -255,6 +255,18 @@ def prepare_table(cursor: duckdb.DuckDBPyConnection, table: str) -> str:
     return found or table
 
 
+def is_bare(cursor: duckdb.DuckDBPyConnection, table: str) -> bool:
+    """Whether the results table is as `prepare_table` makes it, without rows."""
+    columns = cursor.execute(
+        "SELECT column_name FROM duckdb_columns() WHERE database_name = current_database() AND schema_name = 'main'"
+        " AND lower(table_name) = lower(?)",
+        [table],
+    ).fetchall()
+    if {name for (name,) in columns} != {RUN_COLUMN, ITEM_COLUMN}:
+        return False
+    return cursor.execute(f"SELECT 1 FROM main.{quote(table)} LIMIT 1").fetchone() is None
+
+
 def find_table(cursor: duckdb.DuckDBPyConnection, table: str) -> str | None:
     """The results table `table` by the name it has in the database; None when it is still to be made.
 

@@ -26,6 +26,12 @@ class Place(StrEnum):
     RESULT = "result and catalog of the query screen"
     GRID = "cell under the cursor of a result"
     CATALOG = "catalog of the query screen"
+    LAUNCHER = "launcher"
+    READER = "text that is read"
+    CHOICE = "choice"
+    QUESTION = "question"
+    FIELD = "fields of a dialog"
+    MANUAL = "help"
 
 
 DASHBOARD = (Place.RUN, Place.CHUNK, Place.TABLE, Place.LIST, Place.ANYWHERE)
@@ -40,6 +46,12 @@ SCREENS = (
     (Place.LOG, Place.LIST, Place.INNER, Place.ANYWHERE),
     (Place.QUERY, Place.RESULT, Place.GRID),
     (Place.QUERY, Place.RESULT, Place.CATALOG),
+    (Place.LAUNCHER, Place.LIST),
+    (Place.READER, Place.LIST),
+    (Place.CHOICE, Place.LIST),
+    (Place.MANUAL, Place.LIST),
+    (Place.QUESTION,),
+    (Place.FIELD,),
 )
 """The places that have keys at the same time. Actions of places that never do may share a key."""
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from textual.binding import Binding
+from textual.screen import Screen
 
 from tui_runner.tui.action import TYPED_IN, Place
+from tui_runner.tui.dialog_actions import DIALOG_ACTIONS
 from tui_runner.tui.query_actions import QUERY_ACTIONS
 from tui_runner.tui.run_actions import RUN_ACTIONS
 
-ACTIONS = (*RUN_ACTIONS, *QUERY_ACTIONS)
+ACTIONS = (*RUN_ACTIONS, *QUERY_ACTIONS, *DIALOG_ACTIONS)
 """Every action, in the order in which footer and help show them."""
 
 BY_ID = {action.id: action for action in ACTIONS}
@@ -37,6 +40,7 @@ _SHOWN = {
     "pageup": "PgUp",
     "enter": "Enter",
     "escape": "Esc",
+    "tab": "Tab",
     "home": "Home",
     "end": "End",
 }
@@ -65,3 +69,20 @@ def bindings(*places: Place) -> list[Binding]:
         for action in ACTIONS
         if action.place in places
     ]
+
+
+def changed_keys(keys: Keys) -> dict[str, str]:
+    """The keymap for Textual, with what differs from the defaults: it applies all of it to every screen at each key."""
+    return {name: ",".join(held) for name, held in keys.items() if held and held != DEFAULT_KEYS[name]}
+
+
+def key_of(screen: Screen[Any], action: str) -> str:
+    """The first key that does an action on this screen, as a person knows it; empty when none does."""
+    found = {binding.binding.id: key for key, binding in reversed(screen.active_bindings.items())}
+    return shown_key(found[action]) if action in found else ""
+
+
+def keys_of(screen: Screen[Any], place: Place) -> str:
+    """The keys of what can be done in a place, those that a footer would name, in one line."""
+    named = [action for action in ACTIONS if action.place is place and action.footer is not None]
+    return "   ".join(f"{key_of(screen, action.id)} {action.label}" for action in named if key_of(screen, action.id))

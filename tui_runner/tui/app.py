@@ -25,7 +25,7 @@ from tui_runner.safe_text import safe_text
 from tui_runner.store.access import Access
 from tui_runner.tui import attention
 from tui_runner.tui.action import Place
-from tui_runner.tui.actions import DEFAULT_KEYS, bindings
+from tui_runner.tui.actions import bindings, changed_keys
 from tui_runner.tui.keymap import resolve
 from tui_runner.tui.lean_output import driver_class
 from tui_runner.tui.palette import palette
@@ -116,9 +116,7 @@ class RunnerApp(App[None]):
         for each in self._themes.by_name.values():
             self.register_theme(each)
         self.theme = chosen
-        # Only what differs: Textual applies the whole keymap to every screen below at each key.
-        changed = {name: keys for name, keys in self._keys.items() if keys and keys != DEFAULT_KEYS[name]}
-        self.set_keymap({name: ",".join(keys) for name, keys in changed.items()})
+        self.set_keymap(changed_keys(self._keys))
         self.steering = Steering(control)
         self._dashboard = Dashboard(self.steering, self._keys)
 
@@ -217,7 +215,7 @@ class RunnerApp(App[None]):
     def action_interrupt(self) -> None:
         """Leave. A run that is not over is asked about; the second Ctrl-C answers yes."""
         if isinstance(self.screen, Confirm):
-            self.screen.action_answer(True)
+            self.screen.action_yes()
             return
         while len(self.screen_stack) > 1:
             self.pop_screen()

@@ -7,14 +7,15 @@ same however the run was asked for.
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import ClassVar
 
-from textual.app import App, ComposeResult
+from textual.app import App, ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
+from textual.screen import Screen
 from textual.widgets import Input, Static
 
 from tui_runner.errors import UserError
@@ -24,12 +25,19 @@ from tui_runner.request import RunRequest
 from tui_runner.resuming import resume_request
 from tui_runner.safe_text import safe_text
 from tui_runner.trial import run_trial
+from tui_runner.tui.action import Place
+from tui_runner.tui.actions import bindings, changed_keys
 from tui_runner.tui.finding import FoundJob, FoundRun, find_jobs, find_runs
+from tui_runner.tui.keymap import resolve
 from tui_runner.tui.lean_output import driver_class
+from tui_runner.tui.moving import Movable, Moving
 from tui_runner.tui.paint import Line, own
+from tui_runner.tui.palette import palette
 from tui_runner.tui.preferences import Preferences, read_preferences
+from tui_runner.tui.screens.help import Help
 from tui_runner.tui.screens.reader import Reader
 from tui_runner.tui.themes import find_themes
+from tui_runner.tui.widgets.footer import KeyLine
 from tui_runner.tui.widgets.job_form import JobForm
 from tui_runner.tui.widgets.rows import Rows
 
@@ -40,7 +48,7 @@ Row = str | FoundJob | FoundRun
 """A row of the list: a title, a job, a run."""
 
 
-class Launcher(App[RunRequest | Path]):
+class Launcher(Moving, App[RunRequest | Path]):
     """Offers what can be started and reopened; the result is a run, or a database to be queried.
 
     Args:
@@ -52,20 +60,9 @@ class Launcher(App[RunRequest | Path]):
 
     TITLE = "tui-runner"
     CSS_PATH = "styles/runner.tcss"
-    ENABLE_COMMAND_PALETTE = False
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("down,j", "move(1)", show=False),
-        Binding("up,k", "move(-1)", show=False),
-        Binding("pagedown", "move(10)", show=False),
-        Binding("pageup", "move(-10)", show=False),
-        Binding("home,g", "move(-100000)", show=False),
-        Binding("end,G", "move(100000)", show=False),
-        Binding("enter", "choose", "choose"),
-        Binding("t,ctrl+t", "try_job", "try 3"),
-        Binding("r", "resume", "resume"),
-        Binding("o", "open_database", "open"),
-        Binding("escape", "to_list", "back"),
-        Binding("q", "quit", "quit"),
+        *bindings(Place.LAUNCHER, Place.LIST),
+        # Without an id, so that no keymap takes it away.
         Binding("ctrl+c", "quit", show=False, priority=True),
     ]
 
@@ -81,8 +78,11 @@ class Launcher(App[RunRequest | Path]):
         self._folder = folder
         self._environ = environ
         self._preferences = preferences or read_preferences(folder, environ)
+        self._keys, complaints = resolve(self._preferences.keymap)
+        self._complaints = [*self._preferences.complaints, *themes.complaints, *complaints]
         super().__init__(driver_class=driver_class())
         self.animation_level = "none"
+        self.set_keymap(changed_keys(self._keys))
         for each in themes.by_name.values():
             self.register_theme(each)
         self.theme = themes.named(theme) if theme else themes.preferred(self._preferences.theme)
@@ -95,7 +95,7 @@ class Launcher(App[RunRequest | Path]):
             with Vertical(id="right"):
                 yield Static(id="about")
                 yield JobForm(self._folder, self._environ, id="form")
-        yield Static(id="hints")
+        yield KeyLine(self._keys, (Place.LAUNCHER,), id="hints")
 
     def on_mount(self) -> None:
         """List jobs at once, and databases when they have been looked into."""
@@ -105,6 +105,8 @@ class Launcher(App[RunRequest | Path]):
         self.query_one(Rows).go_to(1)
         self.run_worker(self._find_runs, thread=True)
         self._about()
+        for complaint in self._complaints:
+            self.notify(safe_text(complaint, limit=400), severity="warning", markup=False, timeout=15)
 
     def on_resize(self) -> None:
         """Show the list or the form alone where it is narrow."""
@@ -152,14 +154,39 @@ class Launcher(App[RunRequest | Path]):
         event.stop()
         self._start()
 
-    def action_move(self, rows: int) -> None:
-        """Move the cursor, or to the next field in the form."""
-        if not self._in_form:
-            self.query_one(Rows).move(rows)
-        elif rows > 0:
+    def list_in_use(self) -> Movable:
+        """The list at the left."""
+        return self.query_one(Rows)
+
+    def action_cursor_down(self) -> None:
+        """Move the cursor down, or go to the next field in the form."""
+        if self._in_form:
             self.screen.focus_next()
         else:
+            super().action_cursor_down()
+
+    def action_cursor_up(self) -> None:
+        """Move the cursor up, or go to the field before in the form."""
+        if self._in_form:
             self.screen.focus_previous()
+        else:
+            super().action_cursor_up()
+
+    def action_next_field(self) -> None:
+        """Go to the next field of the form."""
+        self.screen.focus_next()
+
+    def action_help(self) -> None:
+        """Show what the keys do."""
+        self.push_screen(Help(self._keys, (Place.LAUNCHER, Place.LIST)))
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """What the palette offers: every action."""
+        yield from palette(self, screen, self._keys, (Place.LAUNCHER,))
+
+    def on_key_line_chosen(self, event: KeyLine.Chosen) -> None:
+        """Carry out an action whose key was clicked."""
+        self.call_later(self.run_action, f"app.{event.action.method}")
 
     def action_choose(self) -> None:
         """Fill in the form of a job; go on with a run, or open a finished one's database."""
@@ -239,13 +266,23 @@ class Launcher(App[RunRequest | Path]):
     def _about(self) -> None:
         job = self.query_one(JobForm).job
         self.query_one("#about", Static).update(Content("\n".join(_about(self._current, loaded=job is not None))))
-        if job is not None:
-            hints = "Enter start   Tab next   ^t try 3   Esc back to the list"
-        elif isinstance(self._current, FoundRun):
-            hints = "r resume   o open for queries   q quit" if self._current.unfinished else "o open   q quit"
-        else:
-            hints = "Enter fill in   t try 3   q quit"
-        self.query_one("#hints", Static).update(Content(f" {hints}"))
+        self.query_one(KeyLine).relabel(_labels(self._current, loaded=job is not None))
+
+
+def _labels(row: Row | None, *, loaded: bool) -> dict[str, str]:
+    """What the footer calls some keys; those that do nothing here are hidden."""
+    form = ("launcher.next_field", "launcher.to_list")
+    run = ("launcher.resume", "launcher.open_database")
+    if loaded:
+        return {"launcher.choose": "start", **dict.fromkeys((*run, "launcher.help", "launcher.quit"), "")}
+    match row:
+        case FoundJob(error=""):
+            return dict.fromkeys((*form, *run), "")
+        case FoundRun() as found if found.unfinished:
+            return dict.fromkeys((*form, "launcher.choose", "launcher.try_job"), "")
+        case FoundRun(summary=summary) if summary is not None:
+            return dict.fromkeys((*form, "launcher.choose", "launcher.try_job", "launcher.resume"), "")
+    return dict.fromkeys((*form, *run, "launcher.choose", "launcher.try_job"), "")
 
 
 def _about(row: Row | None, *, loaded: bool) -> list[str]:

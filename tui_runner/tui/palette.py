@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Iterable
+from typing import Any
 
 from textual.app import App, SystemCommand
 from textual.screen import Screen
@@ -11,7 +12,7 @@ from tui_runner.tui.action import Place
 from tui_runner.tui.actions import ACTIONS, Keys, shown_key
 
 
-def palette(app: App[None], screen: Screen[object], keys: Keys, places: Collection[Place]) -> Iterable[SystemCommand]:
+def palette(app: App[Any], screen: Screen[object], keys: Keys, places: Collection[Place]) -> Iterable[SystemCommand]:
     """The actions of these places, as commands of an application.
 
     Args:
@@ -22,12 +23,12 @@ def palette(app: App[None], screen: Screen[object], keys: Keys, places: Collecti
     """
     for action in ACTIONS:
         if action.place in places:
-            owner = "app" if action.place is Place.ANYWHERE else "screen"
+            owner = "app" if action.place in (Place.ANYWHERE, Place.LAUNCHER) else "screen"
             shown = " ".join(shown_key(key) for key in keys[action.id])
             yield SystemCommand(
                 action.help.rstrip("."), f"{action.place} · {shown}", _runner(app, screen, f"{owner}.{action.method}")
             )
 
 
-def _runner(app: App[None], screen: Screen[object], action: str) -> Callable[[], Awaitable[bool]]:
+def _runner(app: App[Any], screen: Screen[object], action: str) -> Callable[[], Awaitable[bool]]:
     return lambda: app.run_action(action, screen)

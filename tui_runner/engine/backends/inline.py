@@ -18,6 +18,7 @@ from tui_runner.engine.outcome import describe
 from tui_runner.engine.output import JobLog, JobLogHandler, JobStream
 from tui_runner.engine.protocol import Drain, Order, Report, WorkerConfig, WorkerFailed, WorkerLost
 from tui_runner.engine.worker import Worker
+from tui_runner.errors import UserError
 from tui_runner.job import Job
 from tui_runner.redaction import Redaction
 
@@ -90,7 +91,10 @@ class InlineBackend:
             worker.start()
             while worker.obey(orders.get()):
                 pass
-        except BaseException as error:  # setup is the user's code
+        except UserError as error:
+            reason = str(error)
+            send(WorkerFailed(config.worker, reason))
+        except BaseException as error:  # the user's code may raise anything
             failure = describe(error)
             reason = f"{failure.type}: {failure.message}"
             send(WorkerFailed(config.worker, reason))

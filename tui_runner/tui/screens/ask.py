@@ -6,11 +6,14 @@ from collections.abc import Callable
 from typing import ClassVar
 
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Input, Static
+
+from tui_runner.tui.action import Place
+from tui_runner.tui.actions import bindings
 
 
 class Ask(ModalScreen[str | None]):
@@ -22,7 +25,7 @@ class Ask(ModalScreen[str | None]):
         check: why a text will not do, empty for one that does; what is typed is checked as it is typed.
     """
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "cancel", "cancel")]
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.FIELD)]
 
     def __init__(self, question: str, value: str = "", check: Callable[[str], str] | None = None) -> None:
         super().__init__()
@@ -50,6 +53,11 @@ class Ask(ModalScreen[str | None]):
     def action_cancel(self) -> None:
         """Answer with nothing."""
         self.dismiss(None)
+
+    def action_next(self) -> None:
+        """There is one field only."""
+
+    action_previous = action_next
 
     def _complaint(self, text: str) -> str:
         return self._check(text) if self._check else ""

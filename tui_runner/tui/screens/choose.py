@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from tui_runner.tui.action import Place
+from tui_runner.tui.actions import bindings
+from tui_runner.tui.moving import Movable, Moving
 from tui_runner.tui.paint import Line
 from tui_runner.tui.widgets.rows import Rows
 
@@ -29,7 +32,7 @@ class Choice:
     value: object
 
 
-class Choose(ModalScreen[object]):
+class Choose(Moving, ModalScreen[object]):
     """Ask which one; the result is the value of the choice, None for Escape.
 
     Args:
@@ -39,16 +42,7 @@ class Choose(ModalScreen[object]):
         preview: called with the value under the cursor whenever it moves.
     """
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("down,j,s", "move(1)", show=False),
-        Binding("up,k", "move(-1)", show=False),
-        Binding("pagedown", "move(10)", show=False),
-        Binding("pageup", "move(-10)", show=False),
-        Binding("home,g", "move(-100000)", show=False),
-        Binding("end,G", "move(100000)", show=False),
-        Binding("enter,space", "choose", "choose"),
-        Binding("escape,q", "cancel", "cancel"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.CHOICE, Place.LIST)]
 
     def __init__(
         self,
@@ -88,9 +82,9 @@ class Choose(ModalScreen[object]):
         """Choose with the mouse."""
         self.action_choose()
 
-    def action_move(self, rows: int) -> None:
-        """Move the cursor."""
-        self.query_one(Rows).move(rows)
+    def list_in_use(self) -> Movable:
+        """The choices."""
+        return self.query_one(Rows)
 
     def action_choose(self) -> None:
         """Answer with the choice under the cursor."""

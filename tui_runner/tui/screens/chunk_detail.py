@@ -15,10 +15,10 @@ from tui_runner.store.inspection import EndedItem, failed, slowest
 from tui_runner.tui.action import Place
 from tui_runner.tui.actions import Keys, bindings
 from tui_runner.tui.glyphs import CHUNK_GLYPHS, WARNING
+from tui_runner.tui.moving import Movable
 from tui_runner.tui.paint import Line, Span, column, own, spread
 from tui_runner.tui.reading import read
 from tui_runner.tui.screens.chunk_commands import ChunkCommands
-from tui_runner.tui.screens.run_screen import Movable
 from tui_runner.tui.steering import Steering
 from tui_runner.tui.widgets.chunk_columns import chunk_bar, chunk_name
 from tui_runner.tui.widgets.footer import KeyLine

@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import ClassVar
 
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Button, Static
+
+from tui_runner.tui.action import Place
+from tui_runner.tui.actions import bindings, key_of
 
 _TIGHT = 16
 """Terminals with fewer lines than this get the question without blank lines."""
@@ -29,11 +32,7 @@ class Confirm(ModalScreen[bool]):
         no: what no does.
     """
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("y", "answer(True)", "yes"),
-        Binding("n,escape,q", "answer(False)", "no"),
-        Binding("left,right,up,down,h,l", "other", "other answer"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.QUESTION)]
 
     def __init__(self, question: str, consequence: str, yes: str, no: str) -> None:
         super().__init__()
@@ -48,11 +47,14 @@ class Confirm(ModalScreen[bool]):
             yield Static(Content(self._question), id="question")
             yield Static(Content(self._consequence), id="consequence")
             with Horizontal(id="answers"):
-                yield Button(Content(f"{self._yes} (y)"), id="yes", compact=True)
-                yield Button(Content(f"{self._no} (n)"), id="no", compact=True)
+                yield Button(Content(self._yes), id="yes", compact=True)
+                yield Button(Content(self._no), id="no", compact=True)
 
     def on_mount(self) -> None:
-        """Focus the answer that changes nothing."""
+        """Name the keys, and focus the answer that changes nothing."""
+        for name in ("yes", "no"):
+            button, key = self.query_one(f"#{name}", Button), key_of(self, f"question.{name}")
+            button.label = Content(f"{button.label} ({key})" if key else str(button.label))
         self.query_one("#no", Button).focus()
 
     def on_resize(self) -> None:
@@ -65,9 +67,13 @@ class Confirm(ModalScreen[bool]):
         event.stop()
         self.dismiss(event.button.id == "yes")
 
-    def action_answer(self, yes: bool) -> None:
-        """Answer."""
-        self.dismiss(yes)
+    def action_yes(self) -> None:
+        """Answer yes."""
+        self.dismiss(True)
+
+    def action_no(self) -> None:
+        """Answer no."""
+        self.dismiss(False)
 
     def action_other(self) -> None:
         """Move the focus to the other answer."""

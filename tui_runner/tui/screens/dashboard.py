@@ -16,12 +16,12 @@ from tui_runner.tui.action import DASHBOARD, Place
 from tui_runner.tui.actions import ACTIONS, bindings
 from tui_runner.tui.glyphs import CHUNK_GLYPHS
 from tui_runner.tui.layout import Graphs, plan
+from tui_runner.tui.moving import Movable
 from tui_runner.tui.screens.choose import Choice, Choose
 from tui_runner.tui.screens.chunk_commands import ChunkCommands
 from tui_runner.tui.screens.chunk_detail import ChunkDetail
 from tui_runner.tui.screens.confirm import Confirm
 from tui_runner.tui.screens.live_settings import LiveSettings
-from tui_runner.tui.screens.run_screen import Movable
 from tui_runner.tui.steering import named
 from tui_runner.tui.widgets.chart import Chart
 from tui_runner.tui.widgets.chunk_columns import COLUMNS

@@ -7,15 +7,16 @@ from textwrap import wrap
 from typing import ClassVar
 
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from tui_runner.tui.action import SCREENS, Place
-from tui_runner.tui.actions import ACTIONS, Keys, shown_key
+from tui_runner.tui.actions import ACTIONS, Keys, bindings, shown_key
 from tui_runner.tui.glyphs import CHUNK_GLYPHS
+from tui_runner.tui.moving import Movable, Moving
 
 _KEYS = 11
 """Cells of the column of keys."""
@@ -36,6 +37,9 @@ def help_text(keys: Keys, places: Collection[Place], width: int) -> Content:
         lines += [Content(line) for line in wrap(glyphs, max(width, 10), break_on_hyphens=False)]
         lines.append(Content(""))
     related = {place for row in SCREENS if not set(row).isdisjoint(places) for place in row}
+    if Place.LAUNCHER not in places:
+        # It is over when a run begins.
+        related.discard(Place.LAUNCHER)
     for place in sorted((place for place in Place if place in related), key=lambda place: place not in places):
         lines.append(Content.styled(str(place), "bold"))
         for action in (action for action in ACTIONS if action.place is place):
@@ -47,7 +51,7 @@ def help_text(keys: Keys, places: Collection[Place], width: int) -> Content:
     return Content("\n").join(lines[:-1])
 
 
-class Help(ModalScreen[None]):
+class Help(Moving, ModalScreen[None]):
     """The keys of every action.
 
     Args:
@@ -55,13 +59,7 @@ class Help(ModalScreen[None]):
         places: those of the screen that it is for.
     """
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q,question_mark,f1,enter,space", "close", "close"),
-        Binding("j", "scroll(1)", show=False),
-        Binding("k", "scroll(-1)", show=False),
-        Binding("G", "scroll(1000)", show=False),
-        Binding("g", "scroll(-1000)", show=False),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.MANUAL, Place.LIST)]
 
     def __init__(self, keys: Keys, places: Collection[Place] = tuple(Place)) -> None:
         super().__init__()
@@ -86,6 +84,22 @@ class Help(ModalScreen[None]):
         """Go back."""
         self.dismiss(None)
 
-    def action_scroll(self, lines: int) -> None:
-        """Scroll by a line."""
-        self.query_one(VerticalScroll).scroll_relative(y=lines, animate=False)
+    def list_in_use(self) -> Movable:
+        """The text."""
+        return _Scrolled(self.query_one(VerticalScroll))
+
+
+class _Scrolled:
+    """A text that the keys of lists scroll."""
+
+    def __init__(self, text: VerticalScroll) -> None:
+        self._text = text
+
+    def move(self, rows: int, /) -> None:
+        self._text.scroll_relative(y=rows, animate=False)
+
+    def move_pages(self, pages: int, /) -> None:
+        self.move(pages * max(self._text.size.height - 1, 1))
+
+    def go_to_end(self) -> None:
+        self._text.scroll_end(animate=False)

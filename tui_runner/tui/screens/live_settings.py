@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.screen import ModalScreen
@@ -15,6 +15,8 @@ from tui_runner.engine.snapshot import Snapshot
 from tui_runner.errors import UserError
 from tui_runner.formatting import size
 from tui_runner.settings import check_setting
+from tui_runner.tui.action import Place
+from tui_runner.tui.actions import bindings, keys_of
 
 LIVE = {
     "threads": "threads",
@@ -43,11 +45,7 @@ class LiveSettings(ModalScreen[dict[str, object] | None]):
         snapshot: the run as it is.
     """
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "cancel", "cancel"),
-        Binding("down", "app.focus_next", show=False),
-        Binding("up", "app.focus_previous", show=False),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.FIELD)]
 
     def __init__(self, snapshot: Snapshot) -> None:
         super().__init__()
@@ -62,7 +60,12 @@ class LiveSettings(ModalScreen[dict[str, object] | None]):
                     yield Static(Content(label), classes="label")
                     yield Input(self._before[name], id=name, compact=True, select_on_focus=True)
             yield Static(Content(""), id="complaint")
-            yield Static(Content("Enter applies   Tab next   Esc cancels"), id="consequence")
+            yield Static(id="consequence")
+
+    def on_mount(self) -> None:
+        """Name the keys."""
+        keys = keys_of(self, Place.FIELD)
+        self.query_one("#consequence", Static).update(Content(f"Enter applies   {keys}"))
 
     def on_input_changed(self) -> None:
         """Say at once what is wrong."""
@@ -84,6 +87,14 @@ class LiveSettings(ModalScreen[dict[str, object] | None]):
     def action_cancel(self) -> None:
         """Change nothing."""
         self.dismiss(None)
+
+    def action_next(self) -> None:
+        """Go to the next field."""
+        self.focus_next()
+
+    def action_previous(self) -> None:
+        """Go to the field before."""
+        self.focus_previous()
 
     def _changed(self) -> dict[str, object]:
         changed: dict[str, object] = {}

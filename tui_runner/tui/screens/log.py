@@ -13,11 +13,12 @@ from tui_runner.engine.snapshot import LogLine, Snapshot
 from tui_runner.formatting import clock, count
 from tui_runner.tui.action import Place
 from tui_runner.tui.actions import Keys, bindings
+from tui_runner.tui.moving import Movable
 from tui_runner.tui.paint import Line, Span, column, own, spread
 from tui_runner.tui.screens.ask import Ask
 from tui_runner.tui.screens.choose import Choice, Choose
 from tui_runner.tui.screens.reader import Reader
-from tui_runner.tui.screens.run_screen import Movable, RunScreen
+from tui_runner.tui.screens.run_screen import RunScreen
 from tui_runner.tui.steering import Steering
 from tui_runner.tui.widgets.footer import KeyLine
 from tui_runner.tui.widgets.painted_lines import PaintedLines

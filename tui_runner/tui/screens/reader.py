@@ -7,13 +7,16 @@ from textwrap import wrap
 from typing import ClassVar
 
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from tui_runner.safe_text import safe_text
+from tui_runner.tui.action import Place
+from tui_runner.tui.actions import bindings, keys_of
+from tui_runner.tui.moving import Movable, Moving
 from tui_runner.tui.paint import Line
 from tui_runner.tui.widgets.rows import Rows
 
@@ -21,7 +24,7 @@ _LONGEST = 200_000
 """Characters that are shown; a traceback beyond that is a machine's."""
 
 
-class Reader(ModalScreen[None]):
+class Reader(Moving, ModalScreen[None]):
     """Shows a text that scrolls. The text is made safe here.
 
     Args:
@@ -29,16 +32,7 @@ class Reader(ModalScreen[None]):
         text: what is to be read.
     """
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q,enter", "close", "close"),
-        Binding("down,j", "move(1)", show=False),
-        Binding("up,k", "move(-1)", show=False),
-        Binding("pagedown,space", "pages(1)", show=False),
-        Binding("pageup,b", "pages(-1)", show=False),
-        Binding("home,g", "move(-1000000)", show=False),
-        Binding("end,G", "move(1000000)", show=False),
-        Binding("c", "copy", "copy"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.READER, Place.LIST)]
 
     def __init__(self, title: str, text: str) -> None:
         super().__init__()
@@ -50,7 +44,11 @@ class Reader(ModalScreen[None]):
         with Vertical(id="box"):
             yield Static(Content(self._title_text), id="question")
             yield Rows[str](_line, cursor=False, id="text")
-            yield Static(Content("c copy   Esc close"), id="consequence")
+            yield Static(id="consequence")
+
+    def on_mount(self) -> None:
+        """Name the keys."""
+        self.query_one("#consequence", Static).update(Content(keys_of(self, Place.READER)))
 
     def on_resize(self) -> None:
         """Wrap the text anew."""
@@ -60,13 +58,9 @@ class Reader(ModalScreen[None]):
         rows = self.query_one(Rows)
         rows.show(wrapped(self._text, max(rows.size.width - 1, 10)))
 
-    def action_move(self, rows: int) -> None:
-        """Scroll by lines."""
-        self.query_one(Rows).move(rows)
-
-    def action_pages(self, pages: int) -> None:
-        """Scroll by pages."""
-        self.query_one(Rows).move_pages(pages)
+    def list_in_use(self) -> Movable:
+        """The text."""
+        return self.query_one(Rows)
 
     def action_copy(self) -> None:
         """Copy the whole text."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 from textual.message import Message
 from textual.screen import Screen
@@ -11,24 +11,12 @@ from tui_runner.engine.snapshot import Snapshot
 from tui_runner.safe_text import safe_text
 from tui_runner.tui.action import Place
 from tui_runner.tui.actions import Keys
+from tui_runner.tui.moving import Moving
 from tui_runner.tui.steering import Steering
 from tui_runner.tui.widgets.footer import KeyLine
 
 
-class Movable(Protocol):
-    """A list with a cursor, or one that scrolls."""
-
-    def move(self, rows: int, /) -> None:
-        """Move down by so many rows, up if negative."""
-
-    def move_pages(self, pages: int, /) -> None:
-        """Move down by so many pages, up if negative."""
-
-    def go_to_end(self) -> None:
-        """Go to the last row."""
-
-
-class RunScreen(Screen[None]):
+class RunScreen(Moving, Screen[None]):
     """A screen on one run.
 
     Args:
@@ -67,10 +55,6 @@ class RunScreen(Screen[None]):
         """Show this snapshot; draw only what differs from the last one."""
         raise NotImplementedError
 
-    def list_in_use(self) -> Movable:
-        """The list that the keys of lists move."""
-        raise NotImplementedError
-
     def on_key_line_chosen(self, event: KeyLine.Chosen) -> None:
         """Carry out an action whose key was clicked."""
         owner = "app" if event.action.place is Place.ANYWHERE else "screen"
@@ -92,27 +76,3 @@ class RunScreen(Screen[None]):
         """Copy a text and say so, and by which way."""
         self.app.copy_to_clipboard(safe_text(text, newlines=True))
         self.notify(f"{what} copied (by OSC 52; the terminal must allow it)", markup=False, timeout=4)
-
-    def action_cursor_down(self) -> None:
-        """Move the cursor down."""
-        self.list_in_use().move(1)
-
-    def action_cursor_up(self) -> None:
-        """Move the cursor up."""
-        self.list_in_use().move(-1)
-
-    def action_page_down(self) -> None:
-        """Move the cursor down by a page."""
-        self.list_in_use().move_pages(1)
-
-    def action_page_up(self) -> None:
-        """Move the cursor up by a page."""
-        self.list_in_use().move_pages(-1)
-
-    def action_first_row(self) -> None:
-        """Go to the first row."""
-        self.list_in_use().move(-1_000_000_000)
-
-    def action_last_row(self) -> None:
-        """Go to the last row."""
-        self.list_in_use().go_to_end()

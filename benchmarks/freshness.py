@@ -1,0 +1,104 @@
+"""How soon after its function returned a row is found by a query, while a heavy aggregate runs in a loop.
+
+    python benchmarks/freshness.py [ITEMS]
+
+A run of `stamps.py` goes on in a process of its own. This one asks it through its socket, as `tui-runner query` does:
+in one thread the aggregate over all rows, again and again, in another one the newest rows. The bar is 1.5 s at the 99th
+percentile. A second run without the aggregate tells what the aggregate costs.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from statistics import median, quantiles
+
+from tui_runner.errors import UserError
+from tui_runner.store.access import RemoteAccess, open_access
+
+BAR = 1.5
+JOB = Path(__file__).with_name("stamps.py")
+HEAVY = """SELECT hash(title) % 1000 AS bucket, count(*), sum(price), approx_quantile(price, 0.9)
+FROM stamps, range(30) GROUP BY bucket ORDER BY sum(price) DESC"""
+NEWEST = "SELECT _item, any_value(returned_at) AS returned_at FROM stamps WHERE returned_at > $since GROUP BY _item"
+POLL_SECONDS = 0.01
+
+
+def opened(database: Path) -> RemoteAccess:
+    """The way to the run's database, as soon as its table has columns."""
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        try:
+            access = open_access(database, patience=0.0)
+            if isinstance(access, RemoteAccess):
+                with access.console() as console:
+                    console.query("SELECT returned_at FROM stamps LIMIT 1").read_all()
+                return access
+            access.close()
+        except UserError:
+            time.sleep(0.05)
+    raise SystemExit("the run did not begin")
+
+
+def ask(access: RemoteAccess, stop: threading.Event, ended: list[float]) -> None:
+    """Run the aggregate until the run is over; the seconds of each."""
+    with access.console() as console:
+        while not stop.is_set():
+            begun = time.perf_counter()
+            try:
+                console.query(HEAVY).read_all()
+            except UserError:
+                return
+            ended.append(time.perf_counter() - begun)
+
+
+def delays(items: int, *, querying: bool) -> tuple[list[float], list[float]]:
+    """Seconds from the end of each item's function to when its rows were seen, and those of each aggregate."""
+    found: dict[int, float] = {}
+    aggregates: list[float] = []
+    stop = threading.Event()
+    with tempfile.TemporaryDirectory() as folder:
+        database = Path(folder) / "x.duckdb"
+        command = [sys.executable, "-m", "tui_runner", "run", str(JOB), "--headless", "--quiet"]
+        with subprocess.Popen([*command, "--set", f"count={items}", "--db", str(database)]) as run:
+            access = opened(database)
+            asking = threading.Thread(target=ask, args=(access, stop, aggregates))
+            if querying:
+                asking.start()
+            since = 0.0
+            with access.console() as console:
+                # What was there before the first look is not known to have come just then.
+                before = True
+                while run.poll() is None:
+                    asked = time.time()
+                    try:
+                        newest = console.query(NEWEST, {"since": since}).read_all()
+                    except UserError:
+                        break
+                    for item, returned_at in zip(*newest.to_pydict().values(), strict=True):
+                        found.setdefault(item, -1.0 if before else max(asked - returned_at, 0.0))
+                        since = max(since, returned_at - 10.0)
+                    before = False
+                    time.sleep(POLL_SECONDS)
+            stop.set()
+            if querying:
+                asking.join()
+    return [delay for delay in found.values() if delay >= 0], aggregates
+
+
+def main() -> None:
+    """Print the delays."""
+    items = int(sys.argv[1]) if len(sys.argv) > 1 else 3_000
+    for querying in (False, True):
+        waits, aggregates = delays(items, querying=querying)
+        beside = f"beside {len(aggregates)} aggregates of {median(aggregates):.2f} s" if aggregates else "alone"
+        p99 = quantiles(waits, n=100)[98]
+        print(f"{beside}: {len(waits):,} items, median {median(waits):.2f} s, p99 {p99:.2f} s (bar {BAR} s)")
+
+
+if __name__ == "__main__":
+    main()

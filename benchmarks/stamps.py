@@ -1,0 +1,23 @@
+"""A job for `freshness.py`: each row says when its function returned."""
+
+from __future__ import annotations
+
+import time
+
+from tui_runner import job
+
+ROWS = 500
+
+
+@job(chunk_size=100, threads=8)
+def stamps(number: int) -> list[dict[str, object]]:
+    """Some rows, after a while."""
+    time.sleep(0.05)
+    now = time.time()
+    return [{"returned_at": now, "title": f"title {place % 97}", "price": place * 0.5} for place in range(ROWS)]
+
+
+@stamps.items
+def numbers(*, count: int = 3_000) -> range:
+    """As many as are asked for."""
+    return range(count)

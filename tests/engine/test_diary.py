@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from simulated_worker import flush
+from told_run import picture
+
+from tui_runner.engine.chunk import RunState
+from tui_runner.engine.diary import Diary
+from tui_runner.engine.events import SendChunk, StartWorker, Tell
+from tui_runner.engine.log_file import LogFile
+from tui_runner.engine.protocol import Ready, WorkerLost
+
+FLUSH = replace(flush(3, {0: [1, 2]}), rows=40, nbytes=900)
+
+
+def told(path: Path, *, debug: bool, state: RunState = RunState.FINISHED, reason: str = "") -> list[str]:
+    """What stands in the log after a short run in which a bit of everything happens."""
+    moments = iter([10.0, 11.0, 11.5])
+    file = LogFile(path, 1, failed=lambda reason: None)
+    diary = Diary(file, debug=debug, redact=lambda text: text.replace("sesame", "***"), clock=lambda: next(moments))
+    diary.tell("INFO", "threads: 4")
+    diary.action(Tell("INFO", "threads: 4"))
+    diary.action(StartWorker(3, 4, False))
+    diary.action(SendChunk(3, 0, range(500), False))
+    diary.report(Ready(3, 77))
+    diary.flush(FLUSH)
+    diary.flush(FLUSH)
+    diary.committed(2)
+    diary.committed(0)
+    diary.tell("WARNING", "disk: 1 MB left, says sesame")
+    diary.report(WorkerLost(3, ""))
+    diary.ended(replace(picture(), state=state, reason=reason))
+    file.close()
+    return [" ".join(line.split()[1:]) for line in path.read_text().splitlines()[1:]] if path.exists() else []
+
+
+def test_only_what_is_wrong_is_written_and_why_a_run_ended(tmp_path: Path) -> None:
+    assert told(tmp_path / "a.log", debug=False) == ["WARNING chunk - item -: disk: 1 MB left, says ***"]
+    stopped = told(tmp_path / "b.log", debug=False, state=RunState.STOPPED, reason="stopped on request")
+    assert stopped[-1] == "INFO chunk - item -: run 3 stopped: stopped on request (50 items done, 0 failed, 5000 rows)"
+    failed = told(tmp_path / "c.log", debug=False, state=RunState.FAILED, reason="no such host")
+    assert failed[-1].startswith("ERROR chunk - item -: run 3 failed: no such host (")
+
+
+def test_with_debug_everything_is_written(tmp_path: Path) -> None:
+    text = [line.partition("item -: ")[2] for line in told(tmp_path / "a.log", debug=True)]
+    assert text == [
+        "threads: 4",
+        "scheduler: StartWorker(worker=3, threads=4, paused=False)",
+        "scheduler: SendChunk(worker=3, chunk=0, items=500)",
+        "worker 3: ready, pid 77",
+        "flush of worker 3: 2 items, 40 rows, 900 bytes",
+        "flush of worker 3: 2 items, 40 rows, 900 bytes",
+        "2 flushes are in the database, 1.500 s after the first of them came",
+        "disk: 1 MB left, says ***",
+        "worker 3: gone, in order",
+        "run 3 finished (50 items done, 0 failed, 5000 rows)",
+    ]
+
+
+@pytest.mark.parametrize("position", ["first", "last"])
+def test_debug_on_the_command_line_fills_the_log_and_shows_tracebacks(
+    cli, job_file, tmp_path: Path, position: str
+) -> None:
+    job = job_file("def double(n: int):\n    return 2 * n\n")
+    options = ("run", f"{job}:double", "--input", "range:0:3", "--backend", "inline", "--quiet", "--db", "x.duckdb")
+    arguments = ("--debug", *options) if position == "first" else (*options, "--debug")
+    assert cli(*arguments, cwd=tmp_path).code == 0
+    log = (tmp_path / "x.duckdb.log").read_text()
+    assert "scheduler: StartWorker(" in log
+    assert "run 1 finished (3 items done, 0 failed, 3 rows)" in log
+    wrong = cli("--debug", "run", "no/such/file.py", cwd=tmp_path)
+    assert wrong.code == 2
+    assert "Traceback (most recent call last)" in wrong.err
+    assert wrong.err.splitlines()[-1].startswith("tui-runner: ")

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import threading
+
+from hypothesis import given
+from hypothesis import strategies as st
+from waiting import eventually
+
+from tui_runner.engine.memory_brake import BrakeState, MemoryBrake, Step, give_back, resident_bytes
+
+MB = 1 << 20
+
+
+def test_a_worker_within_its_share_is_left_alone() -> None:
+    state = BrakeState(500 * MB, 100 * MB)
+    assert [state.look(rss * MB, 8, float(rss)) for rss in (100, 400, 499, 500)] == [Step.NOTHING] * 4
+
+
+def test_large_items_that_end_let_it_go_on() -> None:
+    state = BrakeState(500 * MB, 100 * MB)
+    assert state.look(600 * MB, 8, 0.0) is Step.BRAKE
+    assert state.look(550 * MB, 5, 0.1) is Step.NOTHING
+    assert state.look(400 * MB, 3, 0.2) is Step.RELEASE
+    assert state.look(450 * MB, 8, 0.3) is Step.NOTHING
+
+
+def test_what_is_kept_with_nothing_in_flight_makes_it_give_up_once() -> None:
+    state = BrakeState(500 * MB, 100 * MB)
+    assert [state.look(600 * MB, 0, moment) for moment in (0.0, 0.1, 0.2)] == [Step.BRAKE, Step.NOTHING, Step.CLEAN]
+    assert state.cleaned(590 * MB) is Step.GIVE_UP
+    assert [state.look(600 * MB, 0, moment) for moment in (0.3, 9.0)] == [Step.NOTHING] * 2
+
+
+def test_what_can_be_given_back_is_no_reason_to_give_up() -> None:
+    state = BrakeState(500 * MB, 100 * MB)
+    for moment in (0.0, 0.1, 0.2):
+        step = state.look(600 * MB, 0, moment)
+    assert step is Step.CLEAN
+    assert state.cleaned(200 * MB) is Step.RELEASE
+
+
+def test_it_does_not_wait_for_ever_for_an_item_that_takes_long() -> None:
+    state = BrakeState(500 * MB, 100 * MB)
+    steps = [state.look(600 * MB, 1, float(second)) for second in range(7)]
+    assert steps == [Step.BRAKE, *[Step.NOTHING] * 4, Step.GIVE_UP, Step.NOTHING]
+
+
+@given(share=st.integers(0, 2_000), baseline=st.integers(10, 5_000))
+def test_every_worker_may_grow_by_something(share: int, baseline: int) -> None:
+    state = BrakeState(share * MB, baseline * MB)
+    assert state.look((baseline + 60) * MB, 4, 0.0) is Step.NOTHING
+
+
+@given(st.lists(st.tuples(st.integers(50, 900), st.integers(0, 3), st.sampled_from([None, 300, 600])), max_size=60))
+def test_it_brakes_and_releases_in_turn_and_gives_up_at_the_end_only(looks: list[tuple[int, int, int | None]]) -> None:
+    state = BrakeState(400 * MB, 50 * MB)
+    steps = []
+    for number, (rss, in_flight, share) in enumerate(looks):
+        state.set_share(None if share is None else share * MB)
+        step = state.look(rss * MB, in_flight, number / 10)
+        steps.append(state.cleaned(rss * MB) if step is Step.CLEAN else step)
+    said = [step for step in steps if step is not Step.NOTHING]
+    assert all(step is Step.BRAKE for step in said[::2])
+    assert all(step in (Step.RELEASE, Step.GIVE_UP) for step in said[1::2])
+    assert Step.GIVE_UP not in said[:-1]
+
+
+def test_a_process_that_really_fills_up_is_braked_and_says_so() -> None:
+    braked = threading.Event()
+    reports: list[int] = []
+    brake = MemoryBrake(1, lambda: 0, lambda on: braked.set() if on else braked.clear(), reports.append, lambda: 0.0)
+    brake.start()
+    before = resident_bytes()
+    kept = b"x" * (100 * MB)
+    eventually(lambda: reports, "the report")
+    assert braked.is_set()
+    assert reports[0] > before + 90 * MB
+    brake.end()
+    del kept
+    give_back()
+    assert resident_bytes() < before + 50 * MB

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tui_runner.engine.memory_ladder import (
+    DivideThreads,
+    Figures,
+    GiveUp,
+    HoldItems,
+    MemoryLadder,
+    ReleaseItems,
+    ReplaceWorker,
+)
+
+MB = 1_000_000
+LIMIT = 1_000 * MB
+
+
+class Climb:
+    """A ladder, fed with percentages of its limit: the app has 100 MB, worker 0 the rest."""
+
+    def __init__(self) -> None:
+        self.ladder = MemoryLadder()
+        self.now = 1_000.0
+
+    def __call__(self, percent, *, seconds=1.0, in_flight=4, worker=0):
+        self.now += seconds
+        figures = Figures(100 * MB, {worker: 10 * percent * MB - 100 * MB}, in_flight)
+        return self.ladder.judge(figures, LIMIT, self.now)
+
+
+def test_at_seventy_percent_there_are_fewer_and_fewer_threads_and_then_more_again():
+    climb = Climb()
+    assert climb(69) == []
+    (first,) = climb(71)
+    assert first == DivideThreads(2, "memory is at 71 % of 1.0 GB: one in 2 threads goes on")
+    assert climb(72) == [], "memory needs some seconds to come back"
+    assert climb.ladder.warning == "memory is at 72 % of 1.0 GB"
+    (second,) = climb(72, seconds=5)
+    assert second.divisor == 4
+    assert climb(65, seconds=60) == [], "between the bounds nothing changes"
+    assert climb(50) == []
+    assert [step.divisor for _ in range(25) for step in climb(50)] == [2, 1]
+    assert climb.ladder.warning == ""
+
+
+def test_at_eighty_percent_no_new_items_start_and_the_largest_worker_is_replaced_once():
+    climb = Climb()
+    climb(30)
+    hold, replace = climb(81)
+    assert hold == HoldItems("memory is at 81 % of 1.0 GB: no new items until it is below 70 %")
+    assert replace == ReplaceWorker(0, False, "memory is at 81 % of 1.0 GB, 710 MB of it in this worker")
+    assert [step for _ in range(20) for step in climb(82)] == []
+    assert [type(step) for step in climb(75)] == [DivideThreads], "the run is held all the same"
+    assert climb(69) == [ReleaseItems()]
+
+
+def test_at_ninety_five_percent_the_largest_worker_is_killed_and_after_a_while_the_next():
+    ladder = MemoryLadder()
+    ladder.judge(Figures(0, {0: 50 * MB, 1: 50 * MB, 2: 50 * MB}, 9), LIMIT, 0.0)
+    full = Figures(0, {0: 300 * MB, 1: 600 * MB, 2: 60 * MB}, 9)
+    steps = ladder.judge(full, LIMIT, 1.0)
+    assert [(step.worker, step.at_once) for step in steps if isinstance(step, ReplaceWorker)] == [(1, True)]
+    assert ladder.judge(full, LIMIT, 2.0) == []
+    gone = Figures(600 * MB, {0: 300 * MB, 2: 60 * MB}, 9)
+    assert [step.worker for step in ladder.judge(gone, LIMIT, 7.0) if isinstance(step, ReplaceWorker)] == [0]
+
+
+def test_a_limit_that_is_too_low_even_at_rest_is_no_endless_loop_of_new_workers():
+    climb = Climb()
+    steps = [step for _ in range(30) for step in climb(97, in_flight=0)]
+    assert [type(step) for step in steps[:2]] == [HoldItems, GiveUp]
+    assert steps[1].text == (
+        "memory is at 97 % of 1.0 GB with no item in flight (tui-runner has 100 MB, 1 workers 870 MB): "
+        "give it more --max-memory, or fewer workers"
+    )
+
+
+def test_items_in_flight_may_still_give_memory_back():
+    climb = Climb()
+    assert not [step for _ in range(60) for step in climb(97, in_flight=1) if isinstance(step, GiveUp)]
+
+
+def test_without_a_limit_everything_is_undone():
+    climb = Climb()
+    climb(75)
+    climb(85)
+    figures = Figures(100 * MB, {0: 900 * MB}, 1)
+    steps = [step for second in range(30) for step in climb.ladder.judge(figures, None, climb.now + second)]
+    assert steps == [ReleaseItems(), DivideThreads(1, "memory has no bound: all threads go on")]
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 400),
+            st.dictionaries(st.integers(0, 3), st.integers(0, 600), max_size=4),
+            st.integers(0, 5),
+            st.sampled_from([0.5, 1.0, 6.0, 30.0]),
+        ),
+        max_size=80,
+    )
+)
+def test_holds_and_releases_alternate_and_only_workers_that_are_there_and_have_grown_are_replaced(world):
+    ladder, now, held, least = MemoryLadder(), 0.0, False, {}
+    for app, workers, in_flight, seconds in world:
+        now += seconds
+        least = {number: min(rss, least.get(number, rss)) for number, rss in workers.items()}
+        figures = Figures(app * MB, {number: rss * MB for number, rss in workers.items()}, in_flight)
+        for step in ladder.judge(figures, LIMIT, now):
+            if isinstance(step, HoldItems | ReleaseItems):
+                assert held is isinstance(step, ReleaseItems)
+                held = not held
+            elif isinstance(step, ReplaceWorker):
+                assert workers[step.worker] - least[step.worker] >= 64
+                assert figures.total >= (0.95 if step.at_once else 0.80) * LIMIT
+            elif isinstance(step, GiveUp):
+                assert held
+                assert in_flight == 0

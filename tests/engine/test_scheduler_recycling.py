@@ -1,0 +1,59 @@
+"""Workers that are replaced because they have too much memory."""
+
+from __future__ import annotations
+
+from scheduler_desk import Desk
+
+from tui_runner.engine.chunk import ChunkState, RunState
+from tui_runner.engine.events import DivideThreads, KillWorker, Recycle, SendChunk, SendOrder, StartWorker, StopRun
+from tui_runner.engine.protocol import Drain, Drained, MemoryFull, Ready, SetThreads, WorkerLost
+
+
+def kinds(actions):
+    return [type(action.order) if isinstance(action, SendOrder) else type(action) for action in actions]
+
+
+def test_a_full_worker_finishes_what_it_has_in_flight_while_another_one_takes_over():
+    desk = Desk(chunks=2, items=3)
+    actions = desk(MemoryFull(0, 700_000_000))
+    assert kinds(actions) == [Drain, StartWorker]
+    assert actions[0].order.grace >= 60, "its items may take their time"
+    assert desk.told[-1] == ("INFO", "worker 0 is replaced: it has 700 MB and needs less")
+    desk(Ready(1, 2))
+    desk(Drained(0))
+    sent = desk(WorkerLost(0, ""))
+    assert [(action.worker, action.chunk) for action in sent if isinstance(action, SendChunk)] == [(1, 0), (1, 1)]
+    assert not [text for level, text in desk.told if level == "ERROR"]
+
+
+def test_it_is_replaced_once_however_often_it_says_so():
+    desk = Desk(chunks=1)
+    desk(MemoryFull(0, 1))
+    assert desk(MemoryFull(0, 1)) == []
+    assert desk(Recycle(0, "again")) == []
+    assert desk(Recycle(7, "gone")) == []
+
+
+def test_a_worker_that_is_killed_for_its_memory_is_no_loss_and_its_items_are_no_suspects():
+    desk = Desk(chunks=1, items=4)
+    for worker in range(8):
+        assert KillWorker in kinds(desk(Recycle(worker, "memory is full", at_once=True)))
+        desk(WorkerLost(worker, "killed by tui-runner", {0: 1}))
+        desk(Ready(worker + 1, 1))
+    assert desk.scheduler.state is RunState.RUNNING
+    assert desk.state(0) is ChunkState.RUNNING
+    assert not desk.scheduler._chunks.suspects
+    assert desk.told[-1][0] == "WARNING"
+
+
+def test_a_run_that_stops_replaces_nobody():
+    desk = Desk(chunks=1)
+    desk(StopRun(RunState.STOPPED, "enough"))
+    assert desk(MemoryFull(0, 1)) == []
+
+
+def test_fewer_threads_are_used_than_are_asked_for_and_each_worker_keeps_one():
+    desk = Desk(threads=8, workers=2, ready=2)
+    assert [action.order for action in desk(DivideThreads(4, "memory"))] == [SetThreads(1), SetThreads(1)]
+    assert desk.scheduler.crew.threads == 8
+    assert [action.order for action in desk(DivideThreads(1, "memory"))] == [SetThreads(4), SetThreads(4)]

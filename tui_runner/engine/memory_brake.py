@@ -1,0 +1,202 @@
+"""Keeps a worker within its share of memory.
+
+It starts no more items when it has more, and asks to be replaced when that is not because of items in flight.
+
+A function that leaks a megabyte an item fills gigabytes within a second, faster than anybody could notice from outside
+and react. So each worker looks at its own memory, 20 times a second and between items, and brakes by itself. Then there
+are two cases.
+Large items: as they end their memory comes back, and the worker goes on; the brake has bounded how many it runs at
+once. A leak, or a cache that grows: with nothing in flight any more it still has too much, so it must be replaced.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import mmap
+import os
+import sys
+import threading
+from collections.abc import Callable
+from enum import StrEnum
+
+import psutil
+import pyarrow as pa
+
+LOOK_SECONDS = 0.05
+"""Between two looks of the brake's own thread."""
+GLANCE_SECONDS = 0.01
+"""Between two looks of threads that have ended an item: the brake's own thread waits for the interpreter when they are
+busy, for half a second at worst, in which they filled 600 MB."""
+_LEAST_GROWTH = 64 << 20
+"""Bytes that a worker may grow by whatever its share is: one that may not grow would be replaced before its first item
+has ended, for ever."""
+_RELEASED = 0.8
+"""Of what it may grow by, below which a worker goes on. One that keeps more at rest would brake again soon."""
+_PATIENCE = 5.0
+"""Seconds for items in flight to end; a worker that has too much for longer is replaced while it waits for them."""
+_QUIET_LOOKS = 2
+"""Looks in a row without an item in flight: one may have been taken and not yet be seen."""
+
+_STATM = "/proc/self/statm"
+"""Where Linux says it, in pages; reading it takes a tenth of the time of psutil."""
+
+
+class Step(StrEnum):
+    """What is to be done after a look."""
+
+    NOTHING = "nothing"
+    BRAKE = "brake"
+    """Start no more items."""
+    CLEAN = "clean"
+    """Nothing is in flight: give back what can be given back, then say by `cleaned` what is left."""
+    RELEASE = "release"
+    """Go on."""
+    GIVE_UP = "give up"
+    """Ask to be replaced."""
+
+
+class BrakeState:
+    """The decisions of the brake; it is fed with figures. Not thread-safe.
+
+    Args:
+        share: bytes that the worker may have; None for no bound.
+        baseline: bytes it had before its first item.
+    """
+
+    def __init__(self, share: int | None, baseline: int) -> None:
+        self._baseline = baseline
+        self._limit: int | None = None
+        self._braked_at: float | None = None
+        self._quiet = 0
+        self._given_up = False
+        self.set_share(share)
+
+    def set_share(self, share: int | None) -> None:
+        """The worker may have so many bytes from now on."""
+        self._limit = None if share is None else max(share, self._baseline + _LEAST_GROWTH)
+
+    def look(self, rss: int, in_flight: int, now: float) -> Step:
+        """What to do with `rss` bytes in use and so many items being executed."""
+        if self._given_up:
+            return Step.NOTHING
+        if self._braked_at is None:
+            if self._limit is None or rss <= self._limit:
+                return Step.NOTHING
+            self._braked_at, self._quiet = now, 0
+            return Step.BRAKE
+        if self._fits(rss):
+            return self._release()
+        self._quiet = 0 if in_flight else self._quiet + 1
+        if self._quiet >= _QUIET_LOOKS:
+            return Step.CLEAN
+        return self._give_up() if now - self._braked_at >= _PATIENCE else Step.NOTHING
+
+    def cleaned(self, rss: int) -> Step:
+        """What to do when so many bytes are left after everything was given back."""
+        return self._release() if self._fits(rss) else self._give_up()
+
+    def _fits(self, rss: int) -> bool:
+        # Of what the worker grew by: at rest it may be close to a small share.
+        return self._limit is None or rss - self._baseline <= _RELEASED * (self._limit - self._baseline)
+
+    def _release(self) -> Step:
+        self._braked_at = None
+        return Step.RELEASE
+
+    def _give_up(self) -> Step:
+        self._given_up = True
+        return Step.GIVE_UP
+
+
+class MemoryBrake:
+    """Looks at the memory of this process, in a thread of its own, and brakes.
+
+    Args:
+        share: bytes that the process may have; None for no bound.
+        in_flight: how many items are being executed.
+        set_braked: opens and closes the way for new items.
+        give_up: asks to be replaced; takes the bytes in use.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        share: int | None,
+        in_flight: Callable[[], int],
+        set_braked: Callable[[bool], None],
+        give_up: Callable[[int], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self._state = BrakeState(share, resident_bytes())
+        self._in_flight = in_flight
+        self._set_braked = set_braked
+        self._report = give_up
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._next_glance = 0.0
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="memory", daemon=True)
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._thread.start()
+
+    def set_share(self, share: int | None) -> None:
+        """The process may have so many bytes from now on."""
+        with self._lock:
+            self._state.set_share(share)
+
+    def end(self) -> None:
+        """Look no more."""
+        self._ended.set()
+
+    def glance(self) -> None:
+        """Look, unless somebody just has; called by every thread that has ended an item."""
+        now = self._clock()
+        if now >= self._next_glance and self._lock.acquire(blocking=False):
+            try:
+                self._next_glance = now + GLANCE_SECONDS
+                self._look(now)
+            finally:
+                self._lock.release()
+
+    def _run(self) -> None:
+        while not self._ended.wait(LOOK_SECONDS):
+            with self._lock:
+                self._look(self._clock())
+
+    def _look(self, now: float) -> None:
+        """Look and do what is to be done; the caller has the lock."""
+        rss = resident_bytes()
+        step = self._state.look(rss, self._in_flight(), now)
+        if step is Step.CLEAN:
+            give_back()
+            rss = resident_bytes()
+            step = self._state.cleaned(rss)
+        if step is Step.GIVE_UP:
+            self._report(rss)
+        elif step is not Step.NOTHING:
+            self._set_braked(step is Step.BRAKE)
+
+
+def resident_bytes() -> int:
+    """Memory of this process that is in the machine's."""
+    try:
+        statm = os.open(_STATM, os.O_RDONLY)
+        try:
+            return int(os.read(statm, 200).split()[1]) * mmap.PAGESIZE
+        finally:
+            os.close(statm)
+    except OSError:
+        return int(psutil.Process().memory_info().rss)
+
+
+def give_back() -> None:
+    """Give memory that nobody uses back to the system."""
+    gc.collect()
+    pa.default_memory_pool().release_unused()
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it
+        if trim is not None:
+            trim(0)

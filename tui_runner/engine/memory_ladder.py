@@ -1,0 +1,184 @@
+"""Decides what a run does as its memory comes near to its limit. Pure: fed with figures, answers with steps.
+
+| of the limit | what is done | undone below |
+| --- | --- | --- |
+| 70 % | half the threads, then a quarter … | 60 % |
+| 80 % | no new items; the largest worker is replaced | 70 % |
+| 95 % | the largest worker is killed; its items run again | |
+
+Each worker keeps to a share of 70 % by itself (`memory_brake`), so that the ladder is for what workers do not see: the
+memory of their child processes, that of tui-runner itself, items that are larger than a share.
+
+A worker that is hardly larger than it was before its first item is neither replaced nor killed: its successor would be
+as large. When there is no other, nothing is in flight and it still is too much, the limit is too low for this job.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tui_runner.formatting import size
+
+FEWER_THREADS, NO_ITEMS, KILL = 0.70, 0.80, 0.95
+"""Shares of the limit at which the rungs begin."""
+_MORE_THREADS, _ITEMS_AGAIN = 0.60, 0.70
+"""Shares below which the first two are undone: a figure that wavers about a bound must not change anything twice."""
+_STEP_SECONDS = 5.0
+"""Between two steps: items that were in flight end, and memory comes back, within a few seconds."""
+_CALM_SECONDS = 10.0
+"""Below the first rung, before there are more threads again."""
+_AT_REST_SECONDS = 10.0
+"""Without anything that could be done, before the limit is called too low."""
+_MOST_DIVISION = 64
+_WORTH = 64 << 20
+"""Bytes that a worker must have grown by for its replacement to be of use: what `memory_brake` lets each grow by."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Memory of a run, bytes.
+
+    Attributes:
+        app: the tui-runner process, and what else is not a worker.
+        workers: each worker with its children, by number.
+        in_flight: items being executed.
+    """
+
+    app: int
+    workers: Mapping[int, int]
+    in_flight: int
+
+    @property
+    def total(self) -> int:
+        """All of it."""
+        return self.app + sum(self.workers.values())
+
+
+@dataclass(frozen=True, slots=True)
+class DivideThreads:
+    """Execute one in `divisor` of the items at once that a person wants."""
+
+    divisor: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class HoldItems:
+    """Start no new items."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseItems:
+    """Start items again."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplaceWorker:
+    """Have a new worker take the place of this one, `at_once` without waiting for its items."""
+
+    worker: int
+    at_once: bool
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """The run cannot go on within its limit."""
+
+    text: str
+
+
+Step = DivideThreads | HoldItems | ReleaseItems | ReplaceWorker | GiveUp
+
+
+class MemoryLadder:
+    """The rungs of one run.
+
+    Attributes:
+        warning: what to show while it is above the first one; else empty.
+    """
+
+    def __init__(self) -> None:
+        self.warning = ""
+        self._divisor = 1
+        self._held = False
+        self._stepped_at = float("-inf")
+        self._calm_since: float | None = None
+        self._at_rest_since: float | None = None
+        self._baselines: dict[int, int] = {}
+        self._replaced: set[int] = set()
+
+    def judge(self, figures: Figures, limit: int | None, now: float) -> list[Step]:
+        """What to do with these figures at `now`, monotonic seconds."""
+        self._know(figures)
+        share = 0.0 if limit is None else figures.total / limit
+        of_limit = "" if limit is None else f"memory is at {100 * share:.0f} % of {size(limit)}"
+        self.warning = of_limit if share >= FEWER_THREADS else ""
+        steps: list[Step] = [*self._items(share, of_limit)]
+        if share >= NO_ITEMS:
+            steps += self._replacement(figures, share, of_limit, now)
+        else:
+            self._at_rest_since = None
+            steps += self._threads(share, of_limit, now)
+        return steps
+
+    def _know(self, figures: Figures) -> None:
+        for worker, rss in figures.workers.items():
+            self._baselines[worker] = min(rss, self._baselines.get(worker, rss))
+        for gone in self._baselines.keys() - figures.workers.keys():
+            del self._baselines[gone]
+        self._replaced &= figures.workers.keys()
+
+    def _items(self, share: float, of_limit: str) -> list[Step]:
+        if share >= NO_ITEMS and not self._held:
+            self._held = True
+            return [HoldItems(f"{of_limit}: no new items until it is below {100 * _ITEMS_AGAIN:.0f} %")]
+        if share < _ITEMS_AGAIN and self._held:
+            self._held = False
+            return [ReleaseItems()]
+        return []
+
+    def _threads(self, share: float, of_limit: str, now: float) -> list[Step]:
+        calm = share < _MORE_THREADS
+        self._calm_since = (now if self._calm_since is None else self._calm_since) if calm else None
+        if share >= FEWER_THREADS and self._divisor < _MOST_DIVISION and self._may_step(now):
+            self._divisor *= 2
+            return [DivideThreads(self._divisor, f"{of_limit}: one in {self._divisor} threads goes on")]
+        if self._calm_since is not None and self._divisor > 1 and now - self._calm_since >= _CALM_SECONDS:
+            self._calm_since = now
+            self._divisor //= 2
+            words = "all threads go on" if self._divisor == 1 else f"one in {self._divisor} threads goes on"
+            return [DivideThreads(self._divisor, f"{of_limit or 'memory has no bound'}: {words}")]
+        return []
+
+    def _replacement(self, figures: Figures, share: float, of_limit: str, now: float) -> list[Step]:
+        at_once = share >= KILL
+        grown = {worker: rss - self._baselines[worker] for worker, rss in figures.workers.items()}
+        worth = [worker for worker, more in grown.items() if more >= _WORTH]
+        due = worth if at_once else [worker for worker in worth if worker not in self._replaced]
+        if due:
+            self._at_rest_since = None
+            if not self._may_step(now):
+                return []
+            worker = max(due, key=lambda number: grown[number])
+            self._replaced.add(worker)
+            return [ReplaceWorker(worker, at_once, f"{of_limit}, {size(figures.workers[worker])} of it in this worker")]
+        if figures.in_flight or worth or share < NO_ITEMS:
+            self._at_rest_since = None
+            return []
+        if self._at_rest_since is None:
+            self._at_rest_since = now
+        if now - self._at_rest_since < _AT_REST_SECONDS:
+            return []
+        self._at_rest_since = now
+        used = f"tui-runner has {size(figures.app)}, {len(figures.workers)} workers {size(figures.total - figures.app)}"
+        return [GiveUp(f"{of_limit} with no item in flight ({used}): give it more --max-memory, or fewer workers")]
+
+    def _may_step(self, now: float) -> bool:
+        if now - self._stepped_at < _STEP_SECONDS:
+            return False
+        self._stepped_at = now
+        return True

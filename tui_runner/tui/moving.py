@@ -1,0 +1,50 @@
+"""The keys of lists, for every screen that has one: what moves is a cursor, or the text itself."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Movable(Protocol):
+    """A list with a cursor, or one that scrolls."""
+
+    def move(self, rows: int, /) -> None:
+        """Move down by so many rows, up if negative."""
+
+    def move_pages(self, pages: int, /) -> None:
+        """Move down by so many pages, up if negative."""
+
+    def go_to_end(self) -> None:
+        """Go to the last row."""
+
+
+class Moving:
+    """Carries out the actions of lists, on the list that is in use."""
+
+    def list_in_use(self) -> Movable:
+        """The list that the keys of lists move."""
+        raise NotImplementedError
+
+    def action_cursor_down(self) -> None:
+        """Move the cursor down."""
+        self.list_in_use().move(1)
+
+    def action_cursor_up(self) -> None:
+        """Move the cursor up."""
+        self.list_in_use().move(-1)
+
+    def action_page_down(self) -> None:
+        """Move the cursor down by a page."""
+        self.list_in_use().move_pages(1)
+
+    def action_page_up(self) -> None:
+        """Move the cursor up by a page."""
+        self.list_in_use().move_pages(-1)
+
+    def action_first_row(self) -> None:
+        """Go to the first row."""
+        self.list_in_use().move(-1_000_000_000)
+
+    def action_last_row(self) -> None:
+        """Go to the last row."""
+        self.list_in_use().go_to_end()
