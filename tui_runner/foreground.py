@@ -18,6 +18,7 @@ from tui_runner.errors import EXIT_OK, EXIT_USAGE, UserError
 from tui_runner.headless import Lines, exit_code
 from tui_runner.json_events import JsonEvents
 from tui_runner.request import STANDARD_INPUT, RunRequest, plan_run
+from tui_runner.resuming import retry_request
 from tui_runner.run_lines import closing_lines, complaint, shown_path
 from tui_runner.safe_stream import SafeStream
 from tui_runner.safe_text import safe_text
@@ -132,21 +133,23 @@ def _without_screen(runner: Runner, display: Display, folder: Path, out: TextIO)
 def _on_dashboard(request: RunRequest, display: Display, folder: Path) -> int:
     # Here, for Textual takes 200 ms and nobody else needs it.
     from tui_runner.store.access import LocalAccess
-    from tui_runner.tui.app import run_app
+    from tui_runner.tui.app import Left, run_app
     from tui_runner.tui.themes import find_themes
 
     config = read_config(Path.cwd())
     theme = find_themes().named(_theme(display, config))
     runner = _planned(replace(request, attended=True))
     try:
-        lost = run_app(runner, access=lambda: LocalAccess(runner.database), theme=theme, keymap=_keymap(config))
-        if lost:
+        left = run_app(runner, access=lambda: LocalAccess(runner.database), theme=theme, keymap=_keymap(config))
+        if left is Left.GOING_ON:
             terminal_loss.let_go()
             return watcher(runner, events=None, lines=None, folder=folder, started=True).run()
         runner.join()
     finally:
         runner.close()
     snapshot = runner.snapshot()
+    if left is Left.TO_RETRY:
+        return _on_dashboard(retry_request(runner.plan.database, snapshot.run_id), display, folder)
     database = shown_path(runner.plan.database, folder)
     for line in closing_lines(snapshot, database, how_to_go_on(runner, database)):
         print(line)

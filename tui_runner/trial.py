@@ -46,12 +46,12 @@ def run_trial(request: RunRequest, out: TextIO) -> int:
 
 
 def _alone(plan: RunPlan, database: Path) -> RunPlan:
-    """The plan for one thread of this process, without retries or limits."""
+    """The plan for one thread of this process, without retries or limits, in a database that nobody else knows of."""
     settings = replace(
         plan.settings, backend="inline", threads=1, workers=1, open_chunks=1, retries=0, rate=None, max_failures=None,
         grace=0.0,
     )  # fmt: skip
-    return replace(plan, settings=settings, database=database, new=True)
+    return replace(plan, settings=settings, database=database, new=True, served=False)
 
 
 def _run(runner: Runner) -> None:

@@ -16,12 +16,12 @@ import pyarrow as pa
 import pytest
 
 from tui_runner.errors import EXIT_DATABASE, DatabaseError
-from tui_runner.store.database import Database
+from tui_runner.store.database import Database, memory_share
 
 HOLDER = """
 import sys
 from pathlib import Path
-from tui_runner.store.database import Database
+from tui_runner.store.database import Database, memory_share
 database = Database.open(Path(sys.argv[1]))
 if len(sys.argv) > 2:
     database.note_run(int(sys.argv[2]))
@@ -108,6 +108,13 @@ def test_a_missing_database_is_not_made_for_reading(path: Path) -> None:
 def test_a_folder_is_no_database(tmp_path: Path) -> None:
     with pytest.raises(DatabaseError, match="is a folder"):
         Database.open(tmp_path)
+
+
+def test_duckdb_has_a_share_of_what_a_run_may_use() -> None:
+    assert memory_share(8_000_000_000) == 2_000_000_000
+    assert memory_share(1_600_000_000) == 512 << 20, "not so little that a flush would not fit"
+    assert memory_share(600_000_000) == 300_000_000
+    assert memory_share(None) == memory_share(1 << 60) >= 512 << 20
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:

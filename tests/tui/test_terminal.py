@@ -98,6 +98,22 @@ def test_a_run_that_ends_is_summed_up_and_says_how_in_its_exit_code(terminal: Ca
         assert sequence in screen.output
 
 
+def test_what_failed_runs_again_when_the_run_is_over(
+    terminal: Callable[..., PseudoTerminal], tmp_path: Path, rows: Callable[..., list[tuple[Any, ...]]]
+) -> None:
+    failing = JOB.replace('return {"n": n}', 'assert n % 10 or os.path.exists("mended")').replace("50_000", "40")
+    screen = terminal("run", "work.py", "--tui", "--retries", "0", "--db", "x.duckdb", source=failing, size=(100, 24))
+    screen.shows("finished after")
+    (tmp_path / "mended").touch()
+    place = screen.press("R")
+    screen.shows("4 items that failed", place)
+    place = screen.press("y")
+    screen.shows("finished after", place)
+    screen.until(lambda: screen.press("q") and screen.process.poll() is not None, "end")
+    assert screen.exit_code() == 0
+    assert rows("SELECT state, count(*) FROM runner.items GROUP BY state") == [("ok", 40)]
+
+
 def test_nothing_that_a_job_says_reaches_the_terminal_as_a_command(terminal: Callable[..., PseudoTerminal]) -> None:
     source = f"""
         import logging, os, sys, time

@@ -13,7 +13,8 @@ from tui_runner.engine.plan import RunPlan
 from tui_runner.engine.selection import Selection
 from tui_runner.errors import UserError
 from tui_runner.inputs import total_items
-from tui_runner.store.database import PATIENCE_SECONDS, Database
+from tui_runner.machine_memory import memory_bound
+from tui_runner.store.database import PATIENCE_SECONDS, Database, memory_share
 from tui_runner.store.ledger import Ledger
 from tui_runner.store.records import RunRecord
 from tui_runner.wording import plain
@@ -63,7 +64,8 @@ def open_run(plan: RunPlan) -> OpenedRun:
         UserError: there is no run to resume.
     """
     made = not plan.database.exists()
-    database = Database.open(plan.database, patience=PATIENCE_SECONDS)
+    share = memory_share(memory_bound(plan.settings.max_memory))
+    database = Database.open(plan.database, memory_limit=share, patience=PATIENCE_SECONDS)
     try:
         cursor = database.cursor()
         try:

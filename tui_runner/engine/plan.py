@@ -31,6 +31,7 @@ class RunPlan:
         run_id: go on with this very run.
         retry: of that run only what failed.
         attended: whether a person watches the run and can resume it; one that was paused then comes back paused.
+        served: whether other processes may query the database while the run has it.
         debug: whether the log file is to have everything that tui-runner does.
     """
 
@@ -48,4 +49,5 @@ class RunPlan:
     run_id: int | None = None
     retry: bool = False
     attended: bool = False
+    served: bool = True
     debug: bool = False

@@ -133,7 +133,7 @@ class Runner(Commands):
         opened = open_run(plan)
         self._opened = opened
         self._database = opened.database
-        self._server = serve(opened.database)
+        self._server = serve(opened.database) if plan.served else None
         self.resumed = opened.resumed
         self._selection, self._news = opened.selection, opened.news
         self.run_id = opened.record.run_id
@@ -222,7 +222,8 @@ class Runner(Commands):
     def close(self) -> None:
         """Give the database back; call after the end. Of a new run that could not begin nothing stays in it."""
         if self._database is not None:
-            self._server.close()
+            if self._server is not None:
+                self._server.close()
             if self._could_not_begin():
                 self._opened.take_back()
             else:

@@ -16,9 +16,9 @@ import time
 from pathlib import Path
 
 import duckdb
-import psutil
 
 from tui_runner.errors import DatabaseError, DiskFull
+from tui_runner.machine_memory import machine_memory
 from tui_runner.store.file_check import check_file, size_of_blocks
 from tui_runner.store.lock import DatabaseInUse, LockFile
 from tui_runner.store.sql import literal, quote
@@ -94,7 +94,7 @@ class Database:
         try:
             check_file(path, real)
             _remove_spill(real)
-            limit = memory_limit if memory_limit is not None else _default_memory_limit()
+            limit = memory_limit if memory_limit is not None else memory_share()
             shown_limit = f"{max(limit >> 20, 1)}MiB"
             root, catalog = _connect(path, real, shown_limit)
         except BaseException:
@@ -294,12 +294,12 @@ def _refused(error: Exception, path: Path) -> DatabaseError:
     return DatabaseError(f"cannot be opened ({message})", str(path), "choose another path")
 
 
-def _default_memory_limit() -> int:
-    """A share of the memory of this machine, or of the container that we are in."""
-    total = psutil.virtual_memory().total
-    with contextlib.suppress(OSError, ValueError):  # "max", or no such file: no container, no bound
-        total = min(total, int(Path("/sys/fs/cgroup/memory.max").read_text()))
-    return max(int(total * _MEMORY_SHARE), _MEMORY_LEAST)
+def memory_share(bound: int | None = None) -> int:
+    """Bytes for DuckDB: a share of `bound`, which all of a run may use, or of what the machine or container has."""
+    whole = machine_memory()
+    if bound is None or bound >= whole:
+        return max(int(whole * _MEMORY_SHARE), _MEMORY_LEAST)
+    return max(int(bound * _MEMORY_SHARE), min(_MEMORY_LEAST, bound // 2))
 
 
 def _end(cursor: duckdb.DuckDBPyConnection, deadline: float) -> None:

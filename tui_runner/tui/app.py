@@ -7,6 +7,7 @@ import gc
 import os
 import signal
 from collections.abc import Callable, Iterable, Mapping
+from enum import Enum, auto
 from pathlib import Path, PurePath
 from types import FrameType
 from typing import ClassVar
@@ -56,6 +57,16 @@ def interval(environment: Mapping[str, str]) -> float:
     return INTERVAL_SSH if environment.get("SSH_CONNECTION") else INTERVAL
 
 
+class Left(Enum):
+    """How the dashboard was left."""
+
+    ENDED = auto()
+    GOING_ON = auto()
+    """The terminal is gone, and the run goes on."""
+    TO_RETRY = auto()
+    """The run has ended, and what failed in it is to run again."""
+
+
 class RunnerApp(App[None]):
     """The dashboard of one run.
 
@@ -98,6 +109,7 @@ class RunnerApp(App[None]):
         super().__init__(driver_class=driver_class())
         self.animation_level = "none"
         self.failure: BaseException | None = None
+        self.retries = False
         self._control = control
         self._keys, complaints = resolve({**self._preferences.keymap, **(keymap or {})})
         self._complaints = [*self._preferences.complaints, *self._themes.complaints, *complaints]
@@ -294,6 +306,11 @@ class RunnerApp(App[None]):
         if sql:
             self._query.ask(sql)
 
+    def on_run_screen_retry(self) -> None:
+        """Leave, to run again what failed in a run that is over."""
+        self.retries = True
+        self.exit()
+
     def on_run_screen_query(self, event: RunScreen.Query) -> None:
         """Show what a statement gives."""
         self.open_query(event.sql)
@@ -363,7 +380,7 @@ def run_app(
     access: Callable[[], Access] | None = None,
     theme: str | None = None,
     keymap: Mapping[str, str] | None = None,
-) -> bool:
+) -> Left:
     """Show the dashboard until its user leaves it; then the run has ended, unless the terminal went away.
 
     Args:
@@ -373,7 +390,7 @@ def run_app(
         keymap: keys by action; they go before those of the configuration.
 
     Returns:
-        Whether the terminal is gone and the run goes on.
+        How it was left.
 
     Raises:
         UserError: there is no theme of that name, or the run could not start.
@@ -398,4 +415,6 @@ def run_app(
             control.join()
     if app.failure is not None:
         raise app.failure
-    return app.lost and not control.snapshot().state.ended
+    if app.lost and not control.snapshot().state.ended:
+        return Left.GOING_ON
+    return Left.TO_RETRY if app.retries else Left.ENDED

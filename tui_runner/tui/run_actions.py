@@ -9,7 +9,12 @@ RUN_ACTIONS = (
     Action("pause_chunk", ("p",), "pause chunk", "Pause the chunk, or go on with it.", Place.CHUNK, 3),
     Action("retry_chunk", ("r",), "retry", "Run the failed and cancelled items of the chunk again.", Place.CHUNK, 4),
     Action(
-        "retry_all", ("R",), "retry all", "Run everything that failed in this run again; asks first.", Place.RUN, 12
+        "retry_all",
+        ("R",),
+        "retry all",
+        "Run everything that failed again, also when the run is over; asks first.",
+        Place.RUN,
+        12,
     ),
     Action("cancel_chunk", ("x",), "cancel", "Cancel the chunk; asks first.", Place.CHUNK, 5),
     Action("settings", ("comma",), "settings", "Type threads, open chunks, items per second, memory.", Place.RUN, 13),

@@ -53,6 +53,14 @@ class Steering:
         """Whether there is a run that takes commands."""
         return self.snapshot is not None and not self.snapshot.state.ended
 
+    @property
+    def can_retry(self) -> bool:
+        """Whether the run is over and something in it can run again."""
+        snapshot = self.snapshot
+        if snapshot is None or snapshot.state is not RunState.FINISHED:
+            return False
+        return bool(snapshot.items_failed or snapshot.items_cancelled)
+
     def pause_run(self) -> None:
         """Pause the run, or go on with it."""
         snapshot = self.snapshot

@@ -36,11 +36,12 @@ from tui_runner.tui.widgets.progress import Progress
 from tui_runner.tui.widgets.summary import Summary, summary
 
 
-def _labels(state: RunState, marked: int) -> dict[str, str]:
+def _labels(state: RunState, marked: int, *, can_retry: bool) -> dict[str, str]:
     """What the footer calls some keys now; those that do nothing in this state are hidden."""
     if state.ended:
         hidden = [action.id for action in ACTIONS if action.place in (Place.RUN, Place.CHUNK)]
-        return {"quit_run": "leave", **dict.fromkeys(hidden, "")}
+        again = {"retry_all": "retry failed"} if can_retry else {}
+        return {"quit_run": "leave", **dict.fromkeys(hidden, "")} | again
     labels = {"pause_run": "resume"} if state is RunState.PAUSED else {}
     return labels | {"pause_chunk": f"pause {marked}"} if marked else labels
 
@@ -157,7 +158,10 @@ class Dashboard(ChunkCommands):
         self.app.push_screen(LiveSettings(self.steering.snapshot), answered)
 
     def action_retry_all(self) -> None:
-        """Ask whether to run everything that failed again."""
+        """Ask whether to run everything that failed again, also when the run is over."""
+        if self.steering.can_retry:
+            self._ask_retry()
+            return
         chunks = self.steering.failed_chunks()
         if not chunks or not self.steering.goes_on:
             return
@@ -172,6 +176,23 @@ class Dashboard(ChunkCommands):
             Confirm(
                 "Run again everything that failed?",
                 f"{failed:,} items of {named(chunks)} run again, before what is still waiting.",
+                "Run again",
+                "Leave it",
+            ),
+            answered,
+        )
+
+    def _ask_retry(self) -> None:
+        def answered(yes: bool | None) -> None:
+            if yes:
+                self.post_message(self.Retry())
+
+        snapshot = self.steering.snapshot
+        items = snapshot.items_failed + snapshot.items_cancelled if snapshot else 0
+        self.app.push_screen(
+            Confirm(
+                "Run again everything that failed?",
+                f"The run goes on with the {items:,} items that failed or were cancelled, in a new dashboard.",
                 "Run again",
                 "Leave it",
             ),
@@ -318,4 +339,5 @@ class Dashboard(ChunkCommands):
     def _relabel(self) -> None:
         snapshot = self.steering.snapshot
         if snapshot is not None:
-            self.query_one(KeyLine).relabel(_labels(snapshot.state, len(self.query_one(ChunkTable).marked)))
+            marked = len(self.query_one(ChunkTable).marked)
+            self.query_one(KeyLine).relabel(_labels(snapshot.state, marked, can_retry=self.steering.can_retry))

@@ -24,6 +24,9 @@ class RunScreen(Moving, Screen[None]):
         keys: the keys in force, for the footer.
     """
 
+    class Retry(Message):
+        """What failed in a run that is over is to run again."""
+
     class Query(Message):
         """A statement is to be run in the query screen."""
 

@@ -53,7 +53,7 @@ def summary(snapshot: Snapshot) -> list[Line]:
     if snapshot.state is not RunState.FINISHED:
         steps.append(f"tui-runner resume {database}")
     elif snapshot.items_failed:
-        steps.append(f"tui-runner errors {database}")
+        steps += [f"tui-runner errors {database}", f"tui-runner retry {database} {snapshot.run_id}"]
     for number, step in enumerate(steps):
         lines.append(_row("next" if not number else "", step, "accent"))
     return lines
