@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import tempfile
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -31,11 +33,16 @@ JOB = """
 """
 
 
+@pytest.fixture
+def temporary() -> Iterator[Path]:
+    """A folder whose path is short enough for sockets in it."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
 @pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGINT], ids=["killed", "Ctrl-C"])
-def test_a_worker_that_is_stuck_ends_with_the_program(tmp_path: Path, ending: signal.Signals) -> None:
+def test_a_worker_that_is_stuck_ends_with_the_program(tmp_path: Path, temporary: Path, ending: signal.Signals) -> None:
     (tmp_path / "work.py").write_text(textwrap.dedent(JOB), encoding="utf-8")
-    temporary = tmp_path / "temporary"
-    temporary.mkdir()
     root = str(Path(__file__).parents[2])
     environment = {**os.environ, "PYTHONPATH": root, "TMPDIR": str(temporary)}
     if ending is signal.SIGKILL:
@@ -62,7 +69,7 @@ def test_a_worker_that_is_stuck_ends_with_the_program(tmp_path: Path, ending: si
     assert len(list(sockets.glob("*"))) == (1 if ending is signal.SIGKILL else 0)
     databases = {"x.duckdb", "x.duckdb.wal", "x.duckdb.lock", "x.duckdb.log"}
     left = {path.name for path in tmp_path.iterdir()} - databases
-    assert left <= {"work.py", "__pycache__", "errors", "started-0", "started-1", "temporary"}
+    assert left <= {"work.py", "__pycache__", "errors", "started-0", "started-1"}
 
 
 def _lives(process: psutil.Process) -> bool:
