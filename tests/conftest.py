@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cli_jobs import OK, write
 from command_line import CommandLine
 from waiting import WAIT_SECONDS, eventually
 
@@ -24,6 +25,13 @@ def _own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.Temp
 
 
 @pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of the test's own, which is the current one."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
 def job_file(tmp_path: Path) -> Callable[[str], str]:
     """Writes a job's source into a file and returns its path."""
 
@@ -33,6 +41,13 @@ def job_file(tmp_path: Path) -> Callable[[str], str]:
         return str(path)
 
     return write
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Path:
+    """A folder with a job."""
+    write(tmp_path, "ok.py", OK)
+    return tmp_path
 
 
 class Run:

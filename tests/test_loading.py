@@ -269,6 +269,7 @@ def test_samples_are_listed_without_being_executed(tmp_path: Path, monkeypatch: 
         ("fails", ""),
         ("good", "Does good."),
     ]
+    (tmp_path / "elsewhere" / "good").mkdir(parents=True)
     assert load_job("good", folder=tmp_path / "elsewhere").path == f"{tmp_path}/good.py:fetch"
     assert "did you mean the sample good?" in refusal("goood", tmp_path / "x")
     assert "one of the samples broken, fails, good" in refusal("zzzzzzz", tmp_path / "x")

@@ -198,6 +198,7 @@ KINDS: list[tuple[Any, st.SearchStrategy[Any]]] = [
     (Decimal, st.decimals(allow_nan=False, allow_infinity=False)),
     (Level, st.sampled_from(Level)),
     (UUID, st.uuids()),
+    (bytes, st.binary() | st.just(b"base64:!")),
     (Path, st.just(Path("/a/b"))),
     (timedelta, st.integers(0, 10**6).map(lambda seconds: timedelta(seconds=seconds))),
 ]  # fmt: skip
@@ -228,6 +229,12 @@ def test_any_text_converts_or_is_refused_in_one_printable_line(kind: tuple[Any, 
         assert str(error).isprintable()
     else:
         assert isinstance(value, kind[0])
+
+
+def test_bytes_are_their_text_or_base64_in_a_ledger() -> None:
+    assert jsonable({"t": "ü".encode(), "b": b"\xff\x00"}) == {"t": "ü", "b": "base64:/wA="}
+    with pytest.raises(UserError, match="is not text, or base64:"):
+        convert("base64:?", bytes, name="p")
 
 
 def test_jsonable_takes_anything() -> None:

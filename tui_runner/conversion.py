@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import collections.abc
 import json
 import types
@@ -45,6 +46,7 @@ def convert(value: object, annotation: Any, *, name: str) -> Any:
     * an enumeration: the name of a member, or its value. `Literal`: one of its choices.
     * `X | None`: empty text, `none` or `null` is None unless X is `str`, for which only empty text is.
     * `list[X]`, `tuple[X, ...]`, `set[X]`: comma-separated, or a JSON list.
+    * `bytes`: the text, or `base64:` and bytes in base64.
     * `dict` and everything else: JSON.
 
     Args:
@@ -246,6 +248,26 @@ def _seconds(text: str) -> timedelta:
 
 _TRUTH = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
+_BASE64 = "base64:"
+"""What text begins with that stands for bytes which are no text."""
+
+
+def text_of_bytes(value: bytes) -> str:
+    """Bytes as text that `convert` makes the same bytes of: their own if they are UTF-8, else base64."""
+    if not value.startswith(_BASE64.encode()):
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            pass  # they are no text
+    return _BASE64 + base64.b64encode(value).decode()
+
+
+def _bytes(text: str) -> bytes:
+    if text.startswith(_BASE64):
+        return base64.b64decode(text.removeprefix(_BASE64), validate=True)
+    return text.encode()
+
+
 _FROM_TEXT: dict[Any, tuple[Callable[[str], Any], str]] = {
     bool: (_bool, "true or false"),
     int: (_int, "a whole number"),
@@ -257,7 +279,7 @@ _FROM_TEXT: dict[Any, tuple[Callable[[str], Any], str]] = {
     timedelta: (_seconds, "a number of seconds"),
     PurePath: (lambda text: Path(text).expanduser(), "a path"),
     UUID: (UUID, "a UUID"),
-    bytes: (str.encode, "text"),
+    bytes: (_bytes, f"text, or {_BASE64} and bytes in base64"),
     str: (str, "text"),
 }
 """How text becomes each type, and what to call it; in this order, for `datetime` is a `date` and `bool` an `int`."""

@@ -134,11 +134,13 @@ def _on_dashboard(request: RunRequest, display: Display, folder: Path) -> int:
     # Here, for Textual takes 200 ms and nobody else needs it.
     from tui_runner.store.access import LocalAccess
     from tui_runner.tui.app import Left, run_app
+    from tui_runner.tui.state import State, state_file
     from tui_runner.tui.themes import find_themes
 
     config = read_config(Path.cwd())
     theme = find_themes().named(_theme(display, config))
     runner = _planned(replace(request, attended=True))
+    State(state_file(os.environ)).remember_job(runner.plan.job.path)
     try:
         left = run_app(runner, access=lambda: LocalAccess(runner.database), theme=theme, keymap=_keymap(config))
         if left is Left.GOING_ON:

@@ -73,13 +73,15 @@ def load_job(text: str, *, folder: Path | None = None) -> Job:
     left, colon, function = text.rpartition(":")
     if colon and left and (_looks_like_path(left) or _is_file(_path(base, left))):
         return _from_file(_path(base, left), function)
+    if not _looks_like_path(text):
+        # Before folders: `./flaky` names one that happens to be called like a sample.
+        for sample in sample_jobs():
+            if sample.name == text:
+                return _from_file(sample.path, None)
     if _looks_like_path(text) or whole.is_dir():
         return _from_file(whole, None)
     if colon:
         return _from_module(left, function, base)
-    for sample in sample_jobs():
-        if sample.name == text:
-            return _from_file(sample.path, None)
     raise UserError(f"there is no job {quoted(text)}", do=_advice(text, base))
 
 

@@ -18,7 +18,7 @@ from pathlib import PurePath
 from typing import Annotated, Any
 from uuid import UUID
 
-from tui_runner.conversion import Secret, convert, mentions_secret
+from tui_runner.conversion import Secret, convert, mentions_secret, text_of_bytes
 from tui_runner.errors import UserError
 from tui_runner.redaction import MASK, is_redacted, redact
 from tui_runner.settings import SET_PREFIX
@@ -195,6 +195,8 @@ def jsonable(value: Any) -> Any:
             return value.total_seconds()
         case Decimal() | UUID() | PurePath():
             return str(value)
+        case bytes() | bytearray() | memoryview():
+            return text_of_bytes(bytes(value))
         case Mapping():
             return {str(jsonable(key)): jsonable(part) for key, part in value.items()}
         case set() | frozenset():

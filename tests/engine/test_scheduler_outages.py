@@ -30,8 +30,9 @@ def fail(desk, items=4, *, lasting=False, ok=0):
 def test_the_run_pauses_itself_and_says_why():
     desk, actions = struck()
     assert actions == [SendOrder(0, Pause())]
-    assert desk.end == (RunState.PAUSED, "4 of the last 4 items failed (ConnectError: refused): one is tried in 10 s")
-    assert desk.told[-1] == ("WARNING", f"paused: {desk.scheduler.reason}")
+    text = "4 of the last 4 items failed (ConnectError: refused): one is tried"
+    assert desk.end == (RunState.PAUSED, f"{text} now and then")
+    assert desk.told[-1] == ("WARNING", f"paused: {text} in 10 s")
 
 
 def test_one_item_is_tried_now_and_then_and_the_run_goes_on_when_it_ends_well():

@@ -420,7 +420,7 @@ def _alike(expected: str, found: str) -> bool:
 
 
 @settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 @given(st.lists(st.lists(_cells(), min_size=1, max_size=3), min_size=1, max_size=6))
 def test_whatever_comes_in_whatever_order_no_batch_fails_and_no_value_is_lost(

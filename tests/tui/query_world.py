@@ -8,7 +8,9 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from textual.events import Paste
 from textual.pilot import Pilot
+from textual.widgets import Input
 
 from tui_runner.store.access import Access, LocalAccess
 from tui_runner.store.database import Database
@@ -94,6 +96,14 @@ class Desk:
         """Press keys."""
         await self.pilot.press(*keys)
         await self.pilot.pause()
+
+    async def answer(self, text: str) -> None:
+        """Paste a text into the field that has the focus, and press Enter."""
+        field = self.pilot.app.focused
+        assert isinstance(field, Input)
+        field.post_message(Paste(text))
+        await self.pilot.pause()
+        await self.press("enter")
 
     async def write(self, text: str) -> None:
         """Put a text into the editor in place of what is there."""

@@ -11,11 +11,11 @@ from test_app import screen_text
 from textual.pilot import Pilot
 from textual.widgets import Input
 
+from tui_runner.loading import sample_jobs
 from tui_runner.request import RunRequest
 from tui_runner.tui.finding import FoundJob, FoundRun, find_jobs, find_runs, jobs_in
 from tui_runner.tui.launcher import Launcher
 from tui_runner.tui.screens.reader import Reader
-from tui_runner.tui.state import State, state_file
 from tui_runner.tui.widgets.job_form import JobForm
 from tui_runner.tui.widgets.rows import Rows
 
@@ -62,12 +62,20 @@ async def ready(pilot: Pilot[Any]) -> Launcher:
 
 
 def test_jobs_are_found_without_being_executed(folder: Path) -> None:
-    found = find_jobs(folder, ["/elsewhere/old.py:job", f"{folder}/scrape.py:pages"])
+    old = folder.parent / "elsewhere" / "old.py"
+    old.parent.mkdir()
+    old.write_text(JOB)
+    recent = [f"{old}:pages", f"{old}:plain", "/gone/old.py:job", f"{folder}/scrape.py:pages"]
+    samples = [f"{sample.path}:{sample.name}" for sample in sample_jobs()]
+    found = find_jobs(folder, [*recent, *samples])
     here = [job for job in found if job.group == "in this folder"]
     assert [(job.name, job.doc) for job in here] == [("broken.py", ""), ("pages", "Fetch pages.")]
     assert here[0].error.startswith("line 3:") and here[1].job == f"{folder}/scrape.py:pages"
     assert {"flaky", "tables"} <= {job.name for job in found if job.group == "samples"}
-    assert [job.job for job in found if job.group == "recent"] == ["/elsewhere/old.py:job"]
+    assert [(job.job, job.doc) for job in found if job.group == "recent"] == [
+        (f"{old}:pages", "elsewhere/old.py  Fetch pages."),
+        (f"{old}:plain", "elsewhere/old.py  "),
+    ]
 
 
 @pytest.mark.parametrize("source", [b"tui_runner\x00", b"# tui_runner \xff\xfe", b"tui_runner" + b"(" * 5000])
@@ -96,7 +104,9 @@ async def test_a_job_is_chosen_its_form_filled_and_started(folder: Path, environ
         await ready(pilot)
         shown = screen_text(app)
         assert "⚠ broken.py" in shown and "pages" in shown and "flaky" in shown
-        assert "cannot be loaded: line 3" in " ".join(shown.split())
+        await pilot.press("up")
+        await pilot.pause()
+        assert "cannot be loaded: line 3" in " ".join(screen_text(app).split())
         await pilot.press("down", "enter")
         await ready(pilot)
         shown = screen_text(app)
@@ -114,14 +124,13 @@ async def test_a_job_is_chosen_its_form_filled_and_started(folder: Path, environ
     result = app.return_value
     assert isinstance(result, RunRequest)
     assert result.job == f"{folder}/scrape.py:pages" and result.params == {"base": "http:x", "depth": "7"}
-    assert State(state_file(environ)).recent == [result.job]
 
 
 async def test_the_input_is_previewed(folder: Path, environ: dict[str, str]) -> None:
     app = Launcher(folder, environ)
     async with app.run_test(size=(120, 50)) as pilot:
         await ready(pilot)
-        await pilot.press("down", "enter")
+        await pilot.press("enter")
         await ready(pilot)
         app.query_one(".n0", Input).value = "x"
         await asyncio.wait_for(ready(pilot), 10)
@@ -139,7 +148,7 @@ async def test_the_first_items_can_be_tried(folder: Path, environ: dict[str, str
     app = Launcher(folder, environ)
     async with app.run_test(size=(120, 40)) as pilot:
         await ready(pilot)
-        await pilot.press("down", "enter")
+        await pilot.press("enter")
         await ready(pilot)
         await pilot.press(*"b", "ctrl+t")
         await ready(pilot)
@@ -177,7 +186,7 @@ async def test_a_job_that_does_not_load_is_said_to_be_so(folder: Path, environ: 
     app = Launcher(folder, environ)
     async with app.run_test(size=(120, 40), notifications=True) as pilot:
         await ready(pilot)
-        await pilot.press("down", "enter")
+        await pilot.press("enter")
         await ready(pilot)
         assert "boo" in screen_text(app) and "\x1b" not in screen_text(app)
         await pilot.press("q")
@@ -189,7 +198,7 @@ async def test_any_size_is_survived(folder: Path, environ: dict[str, str], size:
     app = Launcher(folder, environ)
     async with app.run_test(size=size) as pilot:
         await ready(pilot)
-        await pilot.press("down", "enter")
+        await pilot.press("enter")
         await ready(pilot)
         if size == (40, 12):
             assert "base" in screen_text(app)

@@ -17,9 +17,14 @@ from textual.pilot import Pilot
 
 from tui_runner.engine.chunk import RunState
 from tui_runner.engine.snapshot import LogLine, Snapshot
+from tui_runner.loading import SampleJob
 from tui_runner.store.database import Database
 from tui_runner.store.migrations import ensure_ledger
+from tui_runner.tui import finding
 from tui_runner.tui.app import RunnerApp
+from tui_runner.tui.launcher import Launcher
+from tui_runner.tui.preferences import Preferences
+from tui_runner.tui.state import State
 from tui_runner.tui.themes import find_themes
 
 SIZES = [(40, 12), (80, 24), (120, 40)]
@@ -120,6 +125,37 @@ def test_other_screens(snap_compare, tmp_path: Path, size: tuple[int, int], them
                 await pilot.pause()
 
         assert snap_compare(shown, terminal_size=size, run_before=press)
+
+
+@every_theme
+@every_size
+def test_launcher(
+    snap_compare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], theme: str
+) -> None:
+    # Not those that are bundled: their descriptions may change without the launcher.
+    monkeypatch.setattr(finding, "sample_jobs", lambda: [SampleJob("flaky", "Fail in many ways.", tmp_path / "flaky")])
+    (tmp_path / "scrape.py").write_text(
+        "from tui_runner import job\n@job(threads=64)\ndef books(page: int, *, base: str, depth: int = 2):\n"
+        '    """Fetch the pages of a book shop."""\n@books.items\ndef pages():\n    return range(5)\n'
+    )
+    (tmp_path / "broken.py").write_text("from tui_runner import job\ndef oops(:\n")
+    with ledger(tmp_path / "x.duckdb") as database:
+        database.cursor().execute(
+            """INSERT INTO runner.runs VALUES (3, 'books', 'books.py:books', 'books', NULL, '{}', '{}', 'paused', 100,
+                TIMESTAMPTZ '2026-01-01 10:00:00+00', NULL, 'host', '1')"""
+        )
+    preferences = Preferences(State(tmp_path / "state.json"))
+    shown = Launcher(tmp_path, {}, preferences=preferences, theme=theme)
+
+    async def press(pilot: Pilot[None]) -> None:
+        for key in ("enter", "tab"):
+            await shown.workers.wait_for_complete()
+            await pilot.pause()
+            await pilot.press(key)
+        await shown.workers.wait_for_complete()
+        await pilot.pause()
+
+    assert snap_compare(shown, terminal_size=size, run_before=press)
 
 
 @pytest.mark.parametrize("theme", ["high-contrast", "colour-blind"])

@@ -336,12 +336,12 @@ async def test_every_row_is_exported(database: Database, tmp_path: Path, ending:
     async with desk(database, tmp_path) as at:
         await at.run("SELECT _item, title FROM books")
         await at.press("f9")
-        await at.press(*str(target), "enter")
+        await at.answer(str(target))
         await at.until(target.exists)
         await at.until(lambda: "25,000 rows written" in at.shown().replace("\n", " "))
         before = target.read_bytes()
         await at.press("f9")
-        await at.press(*str(target), "enter")
+        await at.answer(str(target))
         assert isinstance(at.pilot.app.screen, Confirm)
         await at.press("n")
         assert target.read_bytes() == before
@@ -366,13 +366,16 @@ async def test_statements_are_saved_and_opened(database: Database, tmp_path: Pat
     file = tmp_path / "mine.sql"
     async with desk(database, tmp_path) as at:
         await at.write("SELECT 'saved'")
-        await at.press("ctrl+s", *str(file), "enter")
+        await at.press("ctrl+s")
+        await at.answer(str(file))
         assert file.read_text() == "SELECT 'saved'\n"
         await at.press("ctrl+t")
         await at.until(lambda: at.tab.editor.text == "")
-        await at.press("ctrl+o", *str(file), "enter")
+        await at.press("ctrl+o")
+        await at.answer(str(file))
         await at.until(lambda: at.tab.editor.text.startswith("SELECT 'saved'"))
-        await at.press("ctrl+o", *str(tmp_path / "none.sql"), "enter")
+        await at.press("ctrl+o")
+        await at.answer(str(tmp_path / "none.sql"))
         await at.until(lambda: "cannot be read" in at.shown())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import textwrap
 import time
@@ -81,6 +82,8 @@ def test_a_run_is_paused_resumed_tuned_and_drained(
     recorded = rows("SELECT count(*) FROM runner.items WHERE state = 'ok'")[0][0]
     assert recorded == rows("SELECT count(DISTINCT _item) FROM work")[0][0] == done()
     assert rows("SELECT state FROM runner.runs") == [("stopped",)]
+    state = json.loads((tmp_path / "tui-runner" / "state.json").read_text())
+    assert state["recent"] == [f"{tmp_path.resolve()}/work.py:work"]
 
 
 def test_a_run_that_ends_is_summed_up_and_says_how_in_its_exit_code(terminal: Callable[..., PseudoTerminal]) -> None:

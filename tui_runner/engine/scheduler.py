@@ -48,8 +48,9 @@ _MAX_LOSSES = 5
 A worker that is lost with items in flight does not count, because no item can do that more than three times."""
 _DRAIN_SLACK = 5.0
 """Seconds beyond the grace time after which a worker that does not drain is killed."""
-_RECYCLE_GRACE = 600.0
-"""Seconds that items in flight have when their worker is replaced: it starts no more, so there is no hurry."""
+_RECYCLE_GRACE = 3600.0
+"""Seconds that items in flight have when their worker is replaced. It starts no more, so there is no hurry; and items that
+take long would never end if each replacement made them begin again."""
 _TEARDOWN_SLACK = 15.0
 """Seconds a worker may take to run the job's teardown when the run is finished."""
 
@@ -290,9 +291,12 @@ class Scheduler:
         if watch.stops(outage):
             self._stop(RunState.FAILED, f"{outage.text}; mend that, or let it go on with --on-outage continue")
             return
-        then = f"one is tried in {watch.seconds_to_trial:g} s" if outage.may_pass else "resume it to go on all the same"
-        self._pause(f"{outage.text}: {then}")
-        self._turn.tell("WARNING", f"paused: {self.reason}")
+        if outage.may_pass:
+            self._pause(f"{outage.text}: one is tried now and then")
+            self._turn.tell("WARNING", f"paused: {outage.text}: one is tried in {watch.seconds_to_trial:g} s")
+        else:
+            self._pause(f"{outage.text}: resume it to go on all the same")
+            self._turn.tell("WARNING", f"paused: {self.reason}")
 
     def _try_one(self) -> None:
         """Let an item through, when it is time to see whether an outage is over; each time to another worker."""

@@ -163,7 +163,7 @@ def _layout_of(path: Path) -> _Layout | None:
         reason = getattr(error, "strerror", None) or one_line(error)
         raise UserError(f"the input can't be read: {reason}", where=plain(path)) from None
     except UnicodeDecodeError:
-        raise UserError("it is not UTF-8 text", where=f"{plain(path)}:1", do="save it as UTF-8") from None
+        raise UserError("it is not UTF-8 text", f"{plain(path)}:{_foreign_line(path)}", "save it as UTF-8") from None
     except csv.Error as error:
         raise UserError(f"its first line can't be read: {error}", where=f"{plain(path)}:1") from None
     if not first:
@@ -180,6 +180,17 @@ def _layout_of(path: Path) -> _Layout | None:
             do="put a line with their names first",
         )
     return _Layout(path, delimiter, False, ("value",))
+
+
+def _foreign_line(path: Path) -> int:
+    """Number of the first line that is not UTF-8; the decoder fails for a whole block and does not say."""
+    with gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                line.decode()
+            except UnicodeDecodeError:
+                return number
+    return 1
 
 
 def _text_of(path: Path) -> IO[str]:

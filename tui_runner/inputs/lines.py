@@ -6,19 +6,17 @@ import gzip
 import json
 import sys
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 from tui_runner.errors import UserError
+from tui_runner.inputs.json_values import JsonValues
 from tui_runner.inputs.source import Source
 from tui_runner.wording import one_line, plain
 
 _COUNTED_BYTES = 1 << 30
 """Files up to this size together are read once more for counting their lines: about 3 s from a warm cache."""
-_SAMPLE = 1000
-"""JSON values that are looked at to see which columns they have."""
 _MARK = b"\xef\xbb\xbf"
 """UTF-8's byte order mark, which some editors put first."""
 
@@ -71,17 +69,11 @@ class StandardInput(Source):
                 yield _decoded(raw)
 
 
-class JsonLines(Source):
+class JsonLines(JsonValues):
     """JSON values, one a line; blank lines are left out.
 
     Python's own parser reads them: every type comes as it was written, and a broken line is named by its number.
     """
-
-    def __init__(self, paths: Sequence[Path], text: str) -> None:
-        self.text = text
-        self._paths = tuple(paths)
-        self._total: int | None = None
-        self.columns, self._pick = json_shape(islice(self._values(), _SAMPLE))
 
     @property
     def total(self) -> int | None:
@@ -89,15 +81,6 @@ class JsonLines(Source):
         if self._total is None and _countable(self._paths):
             self._total = sum(1 for path in self._paths for _ in _raw_lines(path))
         return self._total
-
-    def __iter__(self) -> Iterator[object]:
-        return map(self._pick, self._values())
-
-    def select(self, columns: Sequence[str] | None) -> Source:
-        """The same objects with only these members."""
-        if columns is None or self.columns is None or len(self.columns) < 2:
-            return self
-        return SelectedMembers(self, columns)
 
     def _values(self) -> Iterator[object]:
         for path in self._paths:
@@ -107,54 +90,6 @@ class JsonLines(Source):
                 except (ValueError, RecursionError) as error:
                     message = getattr(error, "msg", None) or one_line(error)
                     raise UserError(f"it is not JSON: {message}", where=f"{plain(path)}:{number}") from None
-
-
-class SelectedMembers(Source):
-    """JSON objects with only some of their members; a member that an object lacks stays lacking."""
-
-    def __init__(self, source: Source, columns: Sequence[str]) -> None:
-        self.text = source.text
-        self.columns = tuple(columns)
-        self._source = source
-        self._wanted = frozenset(columns)
-
-    @property
-    def total(self) -> int | None:
-        """That of the whole."""
-        return self._source.total
-
-    def __iter__(self) -> Iterator[object]:
-        wanted = self._wanted
-        for value in self._source:
-            if isinstance(value, dict):
-                yield {name: part for name, part in value.items() if name in wanted}
-            else:
-                yield value
-
-
-def json_shape(sample: Iterable[object]) -> tuple[tuple[str, ...] | None, Callable[[object], object]]:
-    """The columns of JSON values, and what makes an item of one.
-
-    Objects are rows; their columns are all the names in `sample`. With a single name the items are its bare
-    values. Anything but objects has no columns: each value is an item as it is.
-    """
-    names: dict[str, None] = {}
-    for value in sample:
-        if not isinstance(value, dict):
-            return None, _as_it_is
-        names.update(dict.fromkeys(value))
-    if len(names) != 1:
-        return tuple(names) or None, _as_it_is
-    (only,) = names
-
-    def pick(value: object) -> object:
-        return value.get(only) if isinstance(value, dict) else value
-
-    return (only,), pick
-
-
-def _as_it_is(value: object) -> object:
-    return value
 
 
 def _countable(paths: Sequence[Path]) -> bool:

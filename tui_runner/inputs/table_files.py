@@ -8,19 +8,16 @@ import json
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from itertools import islice
 from pathlib import Path
 
 from duckdb import DuckDBPyConnection
 
 from tui_runner.errors import UserError
 from tui_runner.inputs import duck
-from tui_runner.inputs.lines import SelectedMembers, json_shape
+from tui_runner.inputs.json_values import JsonValues
 from tui_runner.inputs.source import Source
 from tui_runner.wording import listed, one_line, plain
 
-_SAMPLE = 1000
-"""JSON values that are looked at to see which columns they have."""
 _LARGEST_VALUE = 16 << 20
 """Bytes of one JSON value at most; DuckDB's buffers are of this size, in every file."""
 
@@ -69,18 +66,12 @@ class ParquetFiles(Source):
         return selected
 
 
-class JsonFiles(Source):
+class JsonFiles(JsonValues):
     """The values of JSON files: of each the elements of its array, or if it holds no array, the values one by one.
 
     DuckDB finds the values, without holding a file whole; Python's parser makes objects of them, so that every
     type comes as it was written (DuckDB's own reader makes dates of texts and drops members that come late).
     """
-
-    def __init__(self, paths: Sequence[Path], text: str) -> None:
-        self.text = text
-        self._paths = tuple(paths)
-        self._total: int | None = None
-        self.columns, self._pick = json_shape(islice(self._values(), _SAMPLE))
 
     @property
     def total(self) -> int | None:
@@ -88,15 +79,6 @@ class JsonFiles(Source):
         if self._total is None and is_small(self._paths):
             self._total = sum(1 for _ in _json_texts(self._paths))
         return self._total
-
-    def __iter__(self) -> Iterator[object]:
-        return map(self._pick, self._values())
-
-    def select(self, columns: Sequence[str] | None) -> Source:
-        """The same objects with only these members."""
-        if columns is None or self.columns is None or len(self.columns) < 2:
-            return self
-        return SelectedMembers(self, columns)
 
     def _values(self) -> Iterator[object]:
         for path, text in _json_texts(self._paths):

@@ -51,7 +51,7 @@ class Ingest:
         on_error: Callable[[BaseException], None],
         on_rejected: Callable[[Batch, BaseException], None] | None = None,
         replaced_keys: Collection[str] = (),
-        interval: float = 0.75,
+        interval: float = 0.5,
         max_rows: int = MAX_ROWS,
         clock: Callable[[], float] = time.monotonic,
         redact: Callable[[str], str] = redact,

@@ -62,11 +62,23 @@ def find_jobs(folder: Path, recent: Iterable[str]) -> list[FoundJob]:
             for path in sorted(place.glob("*.py"))[:_FILES]:
                 found += jobs_in(path, group)
     known = {job.job for job in found}
+    files = [sample.path for sample in sample_jobs()]
     samples = [sample for sample in sample_jobs() if not any(job.startswith(f"{sample.path}:") for job in known)]
     found += [FoundJob(sample.name, sample.name, sample.summary, "samples") for sample in samples]
-    known = {job.job for job in found}
-    found += [FoundJob(job, job.rpartition("/")[2], "", "recent") for job in recent if job not in known]
+    for job in recent:
+        path = Path(job.rpartition(":")[0])
+        if job not in known and path not in files and path.is_file():
+            found.append(_recent(job, path))
     return found
+
+
+def _recent(job: str, path: Path) -> FoundJob:
+    """A job that was started from elsewhere: its folder says which of those with this name it is."""
+    there = jobs_in(path, "recent")
+    broken = next((found for found in there if found.error), None)
+    doc = next((found.doc for found in there if found.job == job), "")
+    name = job.rpartition(":")[2]
+    return FoundJob(job, name, f"{path.parent.name}/{path.name}  {doc}", "recent", broken.error if broken else "")
 
 
 def jobs_in(path: Path, group: str) -> list[FoundJob]:

@@ -102,7 +102,9 @@ class Launcher(Moving, App[RunRequest | Path]):
         self._jobs = find_jobs(self._folder, self._preferences.state.recent)
         self._runs: list[FoundRun] = []
         self._list()
-        self.query_one(Rows).go_to(1)
+        rows: Rows[Row] = self.query_one(Rows)
+        usable = (place for place, row in enumerate(rows.rows) if isinstance(row, FoundJob) and not row.error)
+        rows.go_to(next(usable, 1))
         self.run_worker(self._find_runs, thread=True)
         self._about()
         for complaint in self._complaints:
@@ -257,7 +259,6 @@ class Launcher(Moving, App[RunRequest | Path]):
     def _start(self) -> None:
         request = self.query_one(JobForm).request()
         if request is not None:
-            self._preferences.state.remember_job(request.job)
             self.exit(request)
 
     def _complain(self, error: UserError) -> None:

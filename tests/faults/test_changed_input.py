@@ -1,0 +1,85 @@
+"""A run that goes on with another input, other settings, in the middle of whatever it was doing: every item once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tui_runner.engine.chunk import RunState
+
+Rows = Callable[..., list[tuple[Any, ...]]]
+
+JOB = """
+    import time
+    from pathlib import Path
+    from tui_runner import current, job
+
+    here = Path(__file__).parent
+
+    @job(chunk_size=10, threads=4)
+    def work(n: int):
+        while n % 10 > 6 and not (here / "open").exists() and not current.cancelled:
+            time.sleep(0.005)
+        return {"n": n}
+
+    @work.items
+    def numbers():
+        return [int(line) for line in (here / "list").read_text().split()]
+"""
+
+
+def test_each_item_runs_once_whatever_becomes_of_the_input(job_file, new_run, tmp_path: Path, rows: Rows) -> None:
+    job = job_file(JOB)
+
+    def items(numbers: Any) -> None:
+        (tmp_path / "list").write_text("\n".join(map(str, numbers)))
+
+    items(range(40))
+    first = new_run(job).start()
+    first.until(lambda s: s.items_done == 14 and s.in_flight == 4)
+    first.runner.kill()
+    assert first.finish().state is RunState.STOPPED
+
+    items(reversed(range(50)))  # longer, and the other way round
+    second = new_run(job, chunk_size=7, threads=6, workers=2, open_chunks=9).start()
+    assert second.runner.resumed
+    done = second.until(lambda s: s.items_done >= 14 and s.in_flight == 6).items_done
+    second.runner.stop()
+    second.until(lambda s: s.state is RunState.DRAINING)
+    second.runner.kill()
+    assert second.finish().state is RunState.STOPPED
+
+    items(range(5, 50))  # shorter
+    (tmp_path / "open").touch()
+    third = new_run(job, chunk_size=3, threads=1).start()
+    ended = third.finish()
+    assert (ended.state, ended.items_failed) == (RunState.FINISHED, 0)
+    assert ended.items_skipped >= done - 5
+    recorded = rows("SELECT n FROM work ORDER BY n")
+    assert len(recorded) == len(set(recorded))
+    assert {n for (n,) in recorded} >= set(range(5, 50))
+    assert rows("SELECT count(*), count(DISTINCT key) FROM runner.items WHERE state = 'ok'") == [(len(recorded),) * 2]
+    assert rows("SELECT run_id, state FROM runner.runs") == [(1, "finished")]
+
+
+def test_a_run_that_reached_its_limit_of_failures_goes_on_when_that_is_mended(
+    job_file, new_run, tmp_path: Path, rows: Rows
+) -> None:
+    source = JOB.replace(
+        'return {"n": n}',
+        """time.sleep(0.01)
+        if n % 2 and not (here / "mended").exists():
+            raise ValueError(n)""",
+    )
+    (tmp_path / "list").write_text(" ".join(map(str, range(100))))
+    (tmp_path / "open").touch()
+    job = job_file(source)
+    stopped = new_run(job, max_failures=3, threads=1).start().finish()
+    assert stopped.state is RunState.FAILED
+    assert "more than --max-failures allows" in stopped.reason
+    assert 3 < stopped.items_failed < 50, "it stopped before the end"
+    (tmp_path / "mended").touch()
+    ended = new_run(job, max_failures="3%").start().finish()
+    assert (ended.state, ended.items_done, ended.items_failed) == (RunState.FINISHED, 100, 0)
+    assert rows("SELECT state, count(*), count(DISTINCT key) FROM runner.items GROUP BY 1") == [("ok", 100, 100)]

@@ -1,0 +1,107 @@
+"""Stopping a run, killing it, and going on with it, from wherever."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+from cli_jobs import INLINE, Stopped, write
+from command_line import CommandLine
+
+
+def test_signals_stop_a_run_and_resume_finishes_it(cli: CommandLine, tmp_path: Path) -> None:
+    run = Stopped(tmp_path)
+    command = ("run", "waiting.py", "--limit", 12, "--grace", 0.3)
+
+    # Meanwhile others may ask, but nobody else runs in the database; the message says who does.
+    process = run.start(*command)
+    asked = cli("query", "waiting.duckdb", "SELECT state FROM runner.runs", cwd=tmp_path)
+    assert (asked.code, asked.out) == (0, "state\nrunning\n")
+    assert "running" in cli("runs", "waiting.duckdb", cwd=tmp_path).out
+    assert cli("errors", "waiting.duckdb", cwd=tmp_path).out == "run 1 has no errors\n"
+    busy = cli(*command, cwd=tmp_path)
+    assert busy.code == 4
+    assert f"in use by tui-runner (pid {process.pid}), run 1" in busy.complaint
+    process.send_signal(signal.SIGINT)
+    code, lines = run.ended(process)
+    assert code == 3
+    assert "info: stopping: stopped on request; resume it whenever you like" in lines
+    assert "go on:        tui-runner resume waiting.duckdb 1" in lines
+    assert "waiting run 1 stopped: 5 done, 5 rows" in "\n".join(lines)
+
+    # The same command goes on; SIGTERM stops it as well.
+    process = run.start(*command)
+    process.send_signal(signal.SIGTERM)
+    code, lines = run.ended(process)
+    assert (code, lines[0]) == (3, "info: run 1 goes on: what is recorded is not run again")
+
+    # A second Ctrl-C does not wait for the grace time.
+    process = run.start(*command[:-1], 60)
+    process.send_signal(signal.SIGINT)
+    assert process.stderr is not None
+    while "Ctrl-C again ends the run at once" not in process.stderr.readline():
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    assert run.ended(process)[0] == 130
+    assert "stopped" in cli("runs", "waiting.duckdb", cwd=tmp_path).out
+
+    # `resume` needs nothing but the database, from wherever; it keeps the limit that the run was begun with.
+    (tmp_path / "go").touch()
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    resumed = cli("resume", "../waiting.duckdb", "--json", cwd=elsewhere)
+    assert resumed.code == 0
+    assert resumed.events[0]["resumed"] is True
+    assert {"items_done": 12, "items_skipped": 5, "rows": 7}.items() <= resumed.events[-1].items()
+    finished = cli("resume", "waiting.duckdb", cwd=tmp_path)
+    assert (finished.code, "every run in it is finished" in finished.complaint) == (2, True)
+    rows = cli("query", "waiting.duckdb", "SELECT count(*), count(DISTINCT number) FROM waiting", cwd=tmp_path)
+    assert rows.out.splitlines()[1] == "12,12"
+
+
+def test_what_is_relative_is_found_when_the_run_goes_on_from_elsewhere(cli: CommandLine, tmp_path: Path) -> None:
+    work, elsewhere = tmp_path / "work", tmp_path / "elsewhere"
+    work.mkdir()
+    elsewhere.mkdir()
+    write(
+        work,
+        "first.py",
+        """
+        from pathlib import Path
+
+        def first(line, *, sign: Path = Path("go")):
+            if not sign.exists():
+                raise ValueError(line)
+            return line
+        """,
+    )
+    (work / "in.txt").write_text("a\nb\nc\nd\n")
+    options = ("--input", "in.txt", "--db", work / "x.duckdb", "--max-failures", "1", "--threads", "1", *INLINE)
+    assert cli("run", "first.py:first", *options, cwd=work).code == 3
+    # Nor does the same command in another folder, with another file of that name, go on with it.
+    (elsewhere / "in.txt").write_text("e\n")
+    (elsewhere / "go").touch()
+    other = cli("run", "../work/first.py:first", *options, cwd=elsewhere)
+    assert "first run 2 finished: 1 done" in other.err
+    # The input, the job's own relative path and the database are those of the folder that it was begun in.
+    (work / "go").touch()
+    resumed = cli("resume", "../work/x.duckdb", cwd=elsewhere)
+    assert resumed.code == 0
+    assert "first run 1 finished: 4 done" in resumed.err
+    assert sorted(path.name for path in elsewhere.iterdir()) == ["go", "in.txt"]
+
+
+def test_a_pipe_goes_on_when_it_is_run_again(cli: CommandLine, tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        "upper.py",
+        "def upper(line):\n    if line == 'b':\n        raise ValueError\n    return line.upper()\n",
+    )
+    command = ("run", "upper.py:upper", "--input", "-", "--db", "x.duckdb", "--threads", "1", *INLINE)
+    stopped = cli(*command, "--max-failures", "1", cwd=tmp_path, stdin="a\nb\nb\nb\nb\nb\n")
+    assert stopped.code == 3
+    assert "go on:        run the same pipe again" in stopped.err.splitlines()
+    cannot = cli("resume", "x.duckdb", cwd=tmp_path)
+    assert (cannot.code, "standard input, which cannot be read again" in cannot.complaint) == (2, True)
+    again = cli(*command, cwd=tmp_path, stdin="a\nc\n")
+    assert "upper run 1 finished: 2 done, 1 of them before" in again.err

@@ -1,0 +1,78 @@
+"""Terminals and pipes: a progress line stays on its line, and whoever stops reading is not bothered."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import signal
+import struct
+import subprocess
+import termios
+from pathlib import Path
+
+from cli_jobs import COMMAND, INLINE, Stopped
+from command_line import ROOT, CommandLine
+
+
+def test_whoever_stops_reading_a_pipe_is_not_bothered(cli: CommandLine, here: Path) -> None:
+    assert cli("run", "ok.py", "--quiet", *INLINE, cwd=here).code == 0
+
+    def status(command: str) -> tuple[str, str]:
+        script = f"{' '.join(COMMAND)} {command}; echo ${{PIPESTATUS[0]}} >&2"
+        done = subprocess.run(
+            ["bash", "-c", script],
+            cwd=here,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        return done.stdout, done.stderr
+
+    assert status("query ok.duckdb 'SELECT * FROM range(100000)' | head -1") == ("range\n", "0\n")
+    assert status("query ok.duckdb 'SELECT 1' > /dev/full") == (
+        "",
+        "tui-runner: the output cannot be written: No space left on device\n2\n",
+    )
+    # A run goes on to its end, whoever reads of it.
+    assert status("run ok.py --new --json --set last=2000 --chunk-size 500 | head -0") == ("", "making items\n0\n")
+    assert cli("query", "ok.duckdb", "SELECT max(items_total) FROM runner.runs", cwd=here).out.endswith("\n2000\n")
+
+
+def test_on_a_terminal_the_progress_line_stays_on_its_line(tmp_path: Path) -> None:
+    run = Stopped(tmp_path)
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 40, 0, 0))
+    process = run.start("run", "waiting.py", "--headless", "--grace", 0.1, stderr=theirs, stdout=subprocess.DEVNULL)
+    os.close(theirs)
+    read = _until(ours, b"5/20")
+    process.send_signal(signal.SIGINT)
+    read += _until(ours, None)
+    assert process.wait(60) == 3
+    text = read.decode()
+    assert "\x1b[3" not in text  # no colour
+    lines = text.split("\r\n")
+    for line in lines:
+        *overwritten, stays = line.split("\r")
+        for each in overwritten:
+            assert len(each.replace("\x1b[K", "")) < 40
+        if overwritten:
+            assert stays.startswith("\x1b[K")
+    assert lines[-1] == ""
+    assert lines[-2].endswith("go on:        tui-runner resume waiting.duckdb 1")
+
+
+def _until(descriptor: int, sign: bytes | None) -> bytes:
+    """What comes from a terminal until `sign` is in it, or to its end."""
+    read = b""
+    try:
+        while sign is None or sign not in read:
+            part = os.read(descriptor, 65536)
+            if not part:
+                break
+            read += part
+    except OSError:  # how the end of a terminal shows
+        os.close(descriptor)
+    return read

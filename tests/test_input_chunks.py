@@ -1,0 +1,130 @@
+"""Inputs cut into chunks, read as they are needed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tui_runner.errors import UserError
+from tui_runner.inputs import cut, items_source, total_items
+from tui_runner.keys import KeyMaker
+
+
+def test_iterables_have_a_total_if_they_have_a_length() -> None:
+    assert items_source([1, 2]).total == 2
+    assert items_source(range(5)).unique
+    assert not items_source([1, 1]).unique
+    assert items_source(iter([1, 2])).total is None
+    assert items_source(range(10**30)).total is None
+    assert items_source([1]).text is None
+    assert [total_items(items_source([1, 2, 3]), limit) for limit in (None, 2, 9)] == [3, 2, 3]
+    assert total_items(items_source(iter([])), 3) is None
+
+
+def test_what_a_generator_raises_is_one_line_with_its_place() -> None:
+    def items() -> Iterator[int]:
+        yield 1
+        raise ConnectionError("gone\n[/foo]")
+
+    line = items.__code__.co_firstlineno + 2
+    with pytest.raises(UserError) as caught:
+        list(items_source(items()))
+    assert str(caught.value) == f"{__file__}:{line}: making the items failed: ConnectionError: gone [/foo]"
+
+
+@given(
+    st.lists(st.integers(0, 5) | st.text(max_size=2), max_size=40), st.integers(1, 50), st.none() | st.integers(0, 50)
+)
+def test_chunks_are_a_partition_of_the_input(items: list[object], size: int, limit: int | None) -> None:
+    chunks = list(cut(items_source(items), size, limit=limit))
+    assert [value for chunk in chunks for value in chunk.values] == items[:limit]
+    maker = KeyMaker()
+    assert [key for chunk in chunks for key in chunk.keys] == [maker.key(item) for item in items[:limit]]
+    assert [chunk.number for chunk in chunks] == list(range(len(chunks)))
+    assert [chunk.first_item for chunk in chunks] == [size * chunk.number for chunk in chunks]
+    assert all(len(chunk.values) == size for chunk in chunks[:-1])
+    assert all(chunk.values for chunk in chunks)
+
+
+def test_items_are_read_only_as_chunks_are_asked_for() -> None:
+    taken: list[int] = []
+
+    def endless() -> Iterator[int]:
+        while True:
+            taken.append(len(taken))
+            yield taken[-1]
+
+    chunks = cut(items_source(endless()), 3)
+    assert taken == []
+    assert next(chunks).values == [0, 1, 2]
+    assert len(taken) == 3
+    assert [chunk.values for chunk in cut(items_source(endless()), 100, limit=2)] == [[3, 4]]
+
+
+def test_items_before_a_failure_come_first() -> None:
+    def items() -> Iterator[int]:
+        yield from range(5)
+        raise ValueError("no more")
+
+    chunks = cut(items_source(items()), 3)
+    assert [next(chunks).values, next(chunks).values] == [[0, 1, 2], [3, 4]]
+    with pytest.raises(UserError, match="ValueError: no more"):
+        next(chunks)
+
+
+def test_a_chunk_has_items() -> None:
+    with pytest.raises(ValueError, match="0 items"):
+        next(cut(items_source([1]), 0))
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.json", "a.jsonl", "a.txt", "a.parquet"])
+def test_a_file_is_never_held_whole(folder: Path, name: str) -> None:
+    text = "x" * 2000
+    if name == "a.parquet":
+        table = pa.table({"id": range(1000), "text": [f"{n}{text}" for n in range(1000)]})
+        with pq.ParquetWriter(name, table.schema, compression="none", use_dictionary=False) as file:
+            for _ in range(100):
+                file.write_table(table)
+    else:
+        row = {"a.csv": f"7,{text}", "a.txt": text}.get(name, f'{{"id": 7, "text": "{text}"}}')
+        with Path(name).open("w") as lines:
+            lines.writelines(["id,text\n"] * (name == "a.csv"))
+            lines.writelines(f"{row}\n" for _ in range(100_000))
+    program = (
+        "import resource, sys, duckdb, pyarrow\nfrom tui_runner.inputs import cut, open_source\n"
+        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\nbefore = peak()\n"
+        "print(sum(len(c.values) for c in cut(open_source(sys.argv[1]), 500)), (peak() - before) >> 10)"
+    )
+    root = str(Path(sys.modules["tui_runner"].__path__[0]).parent)
+    done = subprocess.run(
+        [sys.executable, "-c", program, name],
+        env={**os.environ, "PYTHONPATH": root},
+        capture_output=True,
+        text=True,
+    )
+    assert len(done.stdout.split()) == 2, done  # and DuckDB draws no progress bar on standard output
+    count, grown = map(int, done.stdout.split())
+    assert count == 100_000
+    assert grown < 120, f"{grown} MB more for a file of 200 MB"
+
+
+def test_plain_inputs_import_neither_duckdb_nor_arrow() -> None:
+    program = (
+        "import sys\nfrom tui_runner.inputs import cut, open_source\nlist(cut(open_source('range:0:9'), 2))\n"
+        "import tui_runner.job, tui_runner.loading, tui_runner.settings\n"
+        "print(sorted({'duckdb', 'pyarrow', 'textual', 'httpx'} & set(sys.modules)))"
+    )
+    root = str(Path(sys.modules["tui_runner"].__path__[0]).parent)
+    done = subprocess.run(
+        [sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": root}, capture_output=True, text=True
+    )
+    assert done.stdout.strip() == "[]", done.stderr

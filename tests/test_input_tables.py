@@ -1,0 +1,181 @@
+"""Inputs: CSV and Parquet, read from real files."""
+
+from __future__ import annotations
+
+import csv
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from input_files import read, refusal, written
+
+from tui_runner.errors import UserError
+from tui_runner.inputs import cut, open_source
+
+
+def test_csv_values_have_the_type_that_loses_nothing(folder: Path) -> None:
+    text = (
+        "id,zip,big,price,long,day,at,zoned,flag,nothing,code\n"
+        "1,00123,123456789012345678901234567890,1.5,0.12345678901234567890,2026-01-01,2026-01-01 10:00,"
+        "2026-01-01T10:00:00Z,true,,12E4\n"
+        "-2,04567,3,1e-05,1.0,2026-02-28,2026-01-01T10:00:00.5,2026-01-01 10:00:00+02:00,FALSE,,3E4\n"
+    )
+    for name in ("a.csv", "a.csv.gz"):
+        first, second = read(written(name, text))
+        assert first == {
+            "id": 1,
+            "zip": "00123",
+            "big": 123456789012345678901234567890,
+            "price": 1.5,
+            "long": "0.12345678901234567890",
+            "day": date(2026, 1, 1),
+            "at": datetime(2026, 1, 1, 10),
+            "zoned": datetime(2026, 1, 1, 10, tzinfo=UTC),
+            "flag": True,
+            "nothing": None,
+            "code": "12E4",
+        }
+        assert isinstance(second, dict)
+        assert (second["id"], second["price"], second["flag"]) == (-2, 1e-05, False)
+        assert second["zoned"] == datetime(2026, 1, 1, 8, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "items"),
+    [
+        ("a.csv", 'a,b\r\n1,"x, ""y""\nz"\r\n2,\r\n3,""\r\n', [
+            {"a": 1, "b": 'x, "y"\nz'}, {"a": 2, "b": None}, {"a": 3, "b": ""},
+        ]),
+        ("a.csv", "\ufeffnäme;x\nété;1", [{"näme": "été", "x": 1}]),
+        ("a.tsv", "a\tb\nx,y\t2\n", [{"a": "x,y", "b": 2}]),
+        ("a.csv", "a|b\n1|2\n\n3|4\n", [{"a": 1, "b": 2}, {"a": 3, "b": 4}]),
+        ("a.csv", "a,A,a,\n1,2,3,4\n", [{"a": 1, "A": 2, "a_2": 3, "column4": 4}]),
+        ("a.csv", '"a\nq","x,y"\n1,2\n', [{"a\nq": 1, "x,y": 2}]),
+        ("a.csv", "name,2025,2026\nx,1,2\n", [{"name": "x", "2025": 1, "2026": 2}]),
+        ("a.csv", "day,x\n2026-02-30,1\n", [{"day": "2026-02-30", "x": 1}]),
+        ("a.csv", "url,title\n", []),
+        ("a.csv", "url,title", []),
+        ("a.csv", "", []),
+        ("[a] *?'.csv", "a,b\n1,2\n", [{"a": 1, "b": 2}]),
+        # A single column: whatever stands in the line is the value.
+        ("a.csv", "url\nhttp://a?x=1,2\n\nhttp://b;c|d\n", ["http://a?x=1,2", "http://b;c|d"]),
+        ("a.csv", 'url\n"http://a,b"\n""\n', ["http://a,b", ""]),
+        ("a.csv", "http://a\nhttp://b\n", ["http://a", "http://b"]),
+        ("a.csv", "1\n2\n", [1, 2]),
+        ("a.csv", "url\n", []),
+    ],
+)  # fmt: skip
+def test_csv_files(folder: Path, name: str, text: str, items: list[object]) -> None:
+    assert read(written(name, text)) == items
+    assert open_source(name).total == len(items)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a,b\n1,2\n3\n4,5\n", "a.csv:3: the row has 1 fields where the first line has 2"),
+        ("a,b\n1,2\n3,4,5\n", "a.csv:3: the row has 3 fields where the first line has 2"),
+        ('a,b\n1,"2\n3,4\n', "a.csv:2: a value in quotes does not end as it should; double the quotes inside it"),
+        (b"a,b\n" + b"1,x\n" * 9999 + b"1,\xff\n", "a.csv:10001: it is not UTF-8 text; save it as UTF-8"),
+        (b"a,b\n\xe9,1\n", "a.csv:2: it is not UTF-8 text"),
+        (b"a,b\xe9\n1,1\n", "a.csv:1: it is not UTF-8 text"),
+        ("1,2\n3,4\n", "a.csv: its first line holds data and not the names of columns: '1,2'; put a line"),
+        ("http://x,2\n", "its first line holds data"),
+        ("\n\na,b\r\n1,2\r\n", "a.csv:1: its first line is blank"),
+        ("a,b\n1,2\r\n3,4\n", "a.csv: its lines end in different ways"),
+    ],
+    ids=range(10),
+)
+def test_a_broken_csv_file_is_named_with_its_line(folder: Path, text: str | bytes, message: str) -> None:
+    assert message in refusal(written("a.csv", text))
+
+
+def test_a_value_that_comes_too_late_to_change_a_large_files_types(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written("a.csv", "n,s\n" + "1,x\n" * 120_000 + "many,x\n")
+    assert read("a.csv")[-1] == {"n": "many", "s": "x"}
+    monkeypatch.setattr("tui_runner.inputs.table_files._SMALL_BYTES", 1000)
+    source = open_source("a.csv")
+    assert source.total is None
+    assert next(iter(source)) == {"n": 1, "s": "x"}
+    with pytest.raises(
+        UserError, match=r"a.csv:120002: 'many' in column n is not a whole number, as all values before"
+    ):
+        list(source)
+
+
+def test_a_broken_row_does_not_change_the_types_and_so_the_keys_of_others(folder: Path) -> None:
+    rows = "n,s\n" + "".join(f"{n},{'x' * 200}\n" for n in range(30_000))
+    whole = list(cut(open_source(written("a.csv", rows)), 500))
+    broken: list[Any] = []
+    with pytest.raises(UserError, match=r"a\.csv:30002"):
+        broken.extend(cut(open_source(written("a.csv", rows + "1,2,3\n")), 500))
+    keys = [key for chunk in broken for key in chunk.keys]
+    assert keys
+    assert keys == [key for chunk in whole for key in chunk.keys][: len(keys)]
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.text(st.characters(codec="utf-8", exclude_characters="\0\r"), min_size=1), st.integers(-(10**30), 10**30)
+        ),
+        max_size=20,
+    )
+)
+def test_what_pythons_csv_writes_is_read_again(tmp_path_factory: pytest.TempPathFactory, rows: list[Any]) -> None:
+    path = tmp_path_factory.mktemp("csv") / "a.csv"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, quoting=csv.QUOTE_ALL, lineterminator="\n")
+        writer.writerows([("text text", "number"), *rows])
+    items = read(str(path))
+    assert [item["number"] for item in items] == [number for _, number in rows]  # type: ignore[index]
+    if not any(looks_typed(text) for text, _ in rows):
+        assert [item["text text"] for item in items] == [text for text, _ in rows]  # type: ignore[index]
+
+
+def looks_typed(text: str) -> bool:
+    return text[0] in "-0123456789" or text.lower() in ("true", "false")
+
+
+def test_parquet_keeps_types(folder: Path) -> None:
+    row = {
+        "i": 2**62,
+        "at": datetime(2026, 1, 1, 10, 0, 0, 5),
+        "zoned": datetime(2026, 1, 1, 10, tzinfo=UTC),
+        "d": Decimal("1.50"),
+        "b": b"\0",
+        "list": [1, None],
+        "struct": {"x": "y"},
+        "none": None,
+        "at": datetime(2026, 1, 1),  # noqa: F601
+    }
+    table = pa.Table.from_pylist([row])
+    table = table.append_column("ns", pa.array([1_000], pa.timestamp("ns")))
+    pq.write_table(table, "a.parquet")
+    assert read("a.parquet") == [{**row, "ns": datetime(1970, 1, 1, 0, 0, 0, 1)}]
+    source = open_source("a.parquet").select(("b", "i"))
+    assert list(source) == [{"b": b"\0", "i": 2**62}]
+    assert list(open_source("a.parquet").select(("i",))) == [{"i": 2**62}]  # rows stay rows
+
+
+def test_parquet_knows_its_total_and_is_read_in_order_and_in_part(folder: Path) -> None:
+    pq.write_table(pa.table({"n": range(300_000)}), "a.parquet", row_group_size=50_000)
+    source = open_source("a.parquet")
+    assert (source.total, source.columns) == (300_000, ("n",))
+    assert list(islice(source, 5)) == [0, 1, 2, 3, 4]
+    assert list(source) == list(range(300_000))
+
+
+def test_a_broken_parquet_file(folder: Path) -> None:
+    assert "a.parquet: " in refusal(written("a.parquet", b"PAR1 nonsense PAR1"))
+    assert "inputs end in" in refusal(written("a.parquet.gz", b""))
