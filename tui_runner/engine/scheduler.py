@@ -121,6 +121,11 @@ class Scheduler:
         """Numbers of chunks that changed since the owner last cleared it."""
         return self._chunks.changed
 
+    @property
+    def state_to_keep(self) -> RunState:
+        """The state in which the run is to come back: one that has paused itself would try again then."""
+        return RunState.RUNNING if self.state is RunState.PAUSED and self.reason else self.state
+
     def active(self, now: float) -> float:
         """Seconds the run has been going on at `now`, without those it was paused."""
         return self._turn.clock.active(now)
@@ -278,8 +283,8 @@ class Scheduler:
         watch = self._outages
         if self.state is RunState.PAUSED and watch.is_over(flush.trials):
             watch.end(by_hand=False)
-            self._resume()
-            self._turn.tell("INFO", "an item ended well: the run goes on")
+            if self._resume():
+                self._turn.tell("INFO", "an item ended well: the run goes on")
         if self.state is not RunState.RUNNING:
             return
         outage = watch.count(flush.trials, flush.error_groups, self._turn.now)
