@@ -139,6 +139,7 @@ class TestRefusals:
             ("x = '\udcff'", "SyntaxError: "),
             ("import os\n1/0\n", ":2: it does not import: ZeroDivisionError: division by zero"),
             ("import no_such_module_x\n", ":1: ModuleNotFoundError: No module named 'no_such_module_x'; install it"),
+            ("import os\nos._exit(0)\n", ":2: it ends the program while it is imported (SystemExit: 0)"),
             ("import sys\nsys.exit(3)\n", ":2: it ends the program while it is imported (SystemExit: 3)"),
             ("class E(BaseException): pass\nraise E('\x1b[31m\\n[/foo]')\n", r"E: \x1b[31m [/foo]"),
             ("class E(Exception):\n def __str__(self): raise ValueError\nraise E\n", ":3: it does not import: E"),

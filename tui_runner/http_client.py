@@ -34,8 +34,6 @@ class JobClient(httpx.Client):
     """
 
     def __init__(self, slots: HostSlots, deadline: Deadline, **options: Any) -> None:
-        hooks = options.pop("event_hooks", None) or {}
-
         def cut(request: httpx.Request) -> None:
             _cut_timeout(request, deadline())
 
@@ -44,13 +42,7 @@ class JobClient(httpx.Client):
             if until is not None and isinstance(response.stream, httpx.SyncByteStream):
                 response.stream = _TimedBody(response.stream, until, response.request)
 
-        super().__init__(
-            event_hooks={
-                "request": [cut, *hooks.get("request", ())],
-                "response": [guard, *hooks.get("response", ())],
-            },
-            **options,
-        )
+        super().__init__(event_hooks=_hooks(options.pop("event_hooks", None), cut, guard), **options)
         self._slots = slots
         self._deadline = deadline
 
@@ -81,8 +73,6 @@ class JobAsyncClient(httpx.AsyncClient):
     """An `httpx.AsyncClient` for the items of one event loop; its arguments are those of `JobClient`."""
 
     def __init__(self, slots: HostSlots, deadline: Deadline, **options: Any) -> None:
-        hooks = options.pop("event_hooks", None) or {}
-
         async def cut(request: httpx.Request) -> None:
             _cut_timeout(request, deadline())
 
@@ -91,13 +81,7 @@ class JobAsyncClient(httpx.AsyncClient):
             if until is not None and isinstance(response.stream, httpx.AsyncByteStream):
                 response.stream = _TimedAsyncBody(response.stream, until, response.request)
 
-        super().__init__(
-            event_hooks={
-                "request": [cut, *hooks.get("request", ())],
-                "response": [guard, *hooks.get("response", ())],
-            },
-            **options,
-        )
+        super().__init__(event_hooks=_hooks(options.pop("event_hooks", None), cut, guard), **options)
         self._slots = slots
         self._deadline = deadline
 
@@ -191,6 +175,12 @@ class _HeldAsyncBody(httpx.AsyncByteStream):
 
 def _seconds_left(until: float | None) -> float | None:
     return None if until is None else until - time.monotonic()
+
+
+def _hooks(given: dict[str, list[Any]] | None, request: Any, response: Any) -> dict[str, list[Any]]:
+    """The hooks that a job gave its client, behind our own."""
+    given = given or {}
+    return {"request": [request, *given.get("request", ())], "response": [response, *given.get("response", ())]}
 
 
 def _cut_timeout(request: httpx.Request, until: float | None) -> None:

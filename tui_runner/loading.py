@@ -28,6 +28,7 @@ from types import CodeType, ModuleType
 
 from tui_runner.engine.protocol import JobReference
 from tui_runner.errors import UserError
+from tui_runner.import_guard import no_exit_at_once
 from tui_runner.job import Job
 from tui_runner.resources import bundled
 from tui_runner.script import ScriptEnds
@@ -174,7 +175,8 @@ def _faults_of(path: Path | None, module: str = "") -> Iterator[None]:
     """Turn whatever a user's code raises while it is imported into one line that says where."""
     where = plain(path) if path else f"module {plain(module)}"
     try:
-        yield
+        with no_exit_at_once():
+            yield
     except KeyboardInterrupt:
         raise
     except SyntaxError as error:

@@ -42,6 +42,11 @@ MAX_COLUMNS = 4_096
 """Columns that rows converted together may have: a dict keyed by ids would else make a table as wide as it is long."""
 _SLICE = 4_096
 """Rows of an iterator that are Python objects at the same time."""
+_FIRST_SLICE = 16
+"""Rows of it that are looked at first, for they may be large; each slice is four times as long as the one before."""
+MAX_ITEM_BYTES = 1 << 30
+"""Bytes of the rows of one item: on their way into the database they are held up to six times (measured), and an item
+is either recorded or not, so they cannot go in parts."""
 _ROW_BYTES = 232
 """Memory of a dict of up to five keys and of its place in the buffer."""
 _CELL_BYTES = 64
@@ -146,16 +151,29 @@ def _frozen(row: Mapping[Any, object]) -> dict[str, object]:
     return frozen
 
 
+def too_large(nbytes: int) -> str:
+    """What is wrong with rows of more than `MAX_ITEM_BYTES`."""
+    size, limit = nbytes >> 20, MAX_ITEM_BYTES >> 20
+    return f"one item may return {limit} MB and this one returned {size} MB or more; make smaller items"
+
+
 def _gathered(parts: Iterable[Rows]) -> Rows:
     """Many `Rows` as one."""
-    found = [part for part in parts if part.count]
+    found = []
+    nbytes = 0
+    for part in parts:
+        if part.count:
+            found.append(part)
+            nbytes += part.nbytes
+            if nbytes > MAX_ITEM_BYTES:  # here already: a generator may never end
+                raise RowError(too_large(nbytes))
     if not found:
         return EMPTY
     if len(found) == 1:
         return found[0]
     return Rows(
         sum(part.count for part in found),
-        sum(part.nbytes for part in found),
+        nbytes,
         tuple(chain.from_iterable(part.parts for part in found)),
     )
 
@@ -164,15 +182,17 @@ def _slices(elements: Iterator[object]) -> Iterator[list[object]]:
     """The elements of an iterator in lists short enough to be held; a table ends its list."""
     tables: dict[type, bool] = {dict: False}
     taken: list[object] = []
+    length = _FIRST_SLICE
     for element in elements:
         kind: Any = type(element)
         # A generator may fill one dict again and again.
         taken.append(element.copy() if kind is dict else element)  # type: ignore[attr-defined]  # a dict
         if kind not in tables:
             tables[kind] = is_table(kind)
-        if len(taken) == _SLICE or tables[kind]:
+        if len(taken) == length or tables[kind]:
             yield taken
             taken = []
+            length = min(4 * length, _SLICE)
     yield taken
 
 

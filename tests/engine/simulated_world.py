@@ -168,7 +168,7 @@ class World:
                 self.read()
             for worker in list(self.workers.values()):
                 self._advance(worker, failing, lethal, leaves=not stubborn or worker.number % 2 == 0)
-            self.now += 1.0
+            self.now += 10.0
             if self.end is None:
                 self.tell(Tick())
 
@@ -252,13 +252,14 @@ class World:
     # --- what must hold ------------------------------------------------------------------------------------
 
     def _check_open_chunks(self) -> None:
-        """Sending never takes the number of chunks with items to start beyond the limit."""
+        """Sending never takes the number of chunks with items to start beyond the limit; who goes home starts none."""
         scheduler = self.scheduler
         running = [chunk for chunk in scheduler.chunks if chunk.state is ChunkState.RUNNING]
         opened = [
             chunk.worker
             for chunk in running
-            if not chunk.exhausted and not chunk.cancelling and not self.workers[chunk.worker].alone
+            if not chunk.exhausted and not chunk.cancelling
+            if not self.workers[chunk.worker].alone and not self.workers[chunk.worker].sent_home
         ]
         least = 2 * scheduler.crew.size if scheduler.crew.size > 1 else 1
         assert len(opened) <= max(scheduler.open_chunks, least)

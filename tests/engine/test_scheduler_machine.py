@@ -12,10 +12,14 @@ from tui_runner.engine.events import (
     CancelChunks,
     ChangeOpenChunks,
     ChangeThreads,
+    DivideThreads,
+    Hold,
     InputFailed,
     KillRun,
     PauseChunks,
     PauseRun,
+    Recycle,
+    Release,
     ResumeChunks,
     ResumeRun,
     RetryChunks,
@@ -30,11 +34,15 @@ CHUNKS = st.lists(st.lists(st.booleans(), min_size=1, max_size=4), min_size=1, m
 """Chunks, each a list of its items: whether an earlier process had recorded them."""
 INDEX = st.integers(0, 1_000)
 NUMBERS = st.sets(st.integers(-1, 5), min_size=1, max_size=4)
+CAUSES = st.sampled_from(["disk", "memory"])
 RUN_COMMANDS = st.one_of(
     st.just(PauseRun()),
     st.just(ResumeRun()),
     st.builds(ChangeThreads, st.integers(0, 8)),
     st.builds(ChangeOpenChunks, st.integers(0, 5)),
+    st.builds(DivideThreads, st.integers(1, 4), st.just("memory is short")),
+    st.builds(Hold, CAUSES, st.just("there is no room")),
+    st.builds(Release, CAUSES),
 )
 CHUNK_COMMANDS = st.one_of(
     st.builds(PauseChunks, NUMBERS),
@@ -150,6 +158,12 @@ class SchedulerMachine(RuleBasedStateMachine):
         for worker in self.one_worker(index) if dice == 2 else []:
             self.world.lose(worker, delivered=delivered)
 
+    @rule(index=INDEX, at_once=st.booleans())
+    def recycle(self, index, at_once):
+        """A worker has too much memory."""
+        for worker in self.one_worker(index):
+            self.tell(Recycle(worker.number, "too much memory", at_once))
+
     @rule(seconds=st.sampled_from([0.1, 1.0, 30.0, 400.0]))
     def pass_time(self, seconds):
         self.world.now += seconds
@@ -177,6 +191,8 @@ class SchedulerMachine(RuleBasedStateMachine):
     def teardown(self):
         if not hasattr(self, "world"):
             return
+        for cause in ("disk", "memory"):
+            self.tell(Release(cause))
         self.world.cooperate(**self.in_the_end)
         assert self.world.end is not None, "the run never came to its end"
         self.world.check()

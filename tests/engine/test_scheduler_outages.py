@@ -116,6 +116,13 @@ def test_the_last_items_are_no_outage():
     assert desk.scheduler.state is RunState.RUNNING
 
 
+def test_a_run_that_paused_itself_does_not_come_back_paused_one_that_was_paused_does():
+    desk, _ = struck()
+    assert desk.scheduler.state_to_keep is RunState.RUNNING
+    desk(PauseRun())
+    assert desk.scheduler.state_to_keep is RunState.PAUSED
+
+
 # --- nobody is left ---------------------------------------------------------------------------------------------
 
 

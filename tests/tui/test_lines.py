@@ -70,6 +70,13 @@ def test_a_stream_has_no_total_and_says_so() -> None:
     assert "38,214 items · unknown total" in progress(items_total=None)
 
 
+def test_what_will_go_wrong_stands_in_the_header_where_there_is_room() -> None:
+    low = "disk: 812 MB left, full in about 08:12"
+    assert f"⚠ {low}  ▶ RUNNING" in header(140, warnings=(low,))
+    assert "disk" not in header(60, warnings=(low,))
+    assert "\x1b" not in header(140, warnings=("\x1b[2J",))
+
+
 def test_a_stalled_run_looks_stalled() -> None:
     assert "⚠ STALLED 00:34" in header(stalled_seconds=34.0)
     assert "RUNNING" not in header(stalled_seconds=34.0)

@@ -14,7 +14,7 @@ from tui_runner.engine.protocol import Refused
 from tui_runner.engine.retry import RetryPolicy
 from tui_runner.engine.work import Task
 from tui_runner.errors import RowError
-from tui_runner.rows import Rows, collect
+from tui_runner.rows import MAX_ITEM_BYTES, Rows, collect, too_large
 
 
 class Execution:
@@ -80,6 +80,8 @@ class Execution:
                 task.claim.pop()
             except IndexError:
                 return None
+        if rows is not None and rows.nbytes > MAX_ITEM_BYTES:
+            failure = Failure("RowError", too_large(rows.nbytes))
         if failure is None:
             return Outcome(task, Ending.OK, seconds, time.time(), rows)
         return self._failed(task, Ending.FAILED, failure, seconds)

@@ -74,7 +74,8 @@ class LogFile:
             try:
                 if file is None:
                     file = self._open()
-                    file.write(f"--- run {self._run_id}\n")
+                    # The last line may be cut off where the disk was full.
+                    file.write("\n" if missing and file.tell() else f"--- run {self._run_id}\n")
                 if missing:
                     file.write(f"({missing} lines are missing: they could not be written)\n")
                 file = self._append(file, lines)

@@ -20,6 +20,8 @@ from tui_runner.rows import Rows
 
 MESSAGE_LENGTH = 10_000
 """Characters of a message that are stored: more is a page of HTML that somebody put into an exception."""
+_LONG_MESSAGE = 1_000_000
+"""Characters from which a message is something else, and is not handled more often than it must be."""
 _TRACEBACK_LENGTH = 20_000
 _FRAMES = 50
 """Frames of a traceback that are kept."""
@@ -97,12 +99,16 @@ def describe(error: BaseException, skip: int = 1) -> Failure:
         skip: frames of the engine at the start of its traceback, which tell the user nothing.
     """
     try:
-        message = str(error)[: MESSAGE_LENGTH + LONGEST_SECRET]
+        message = str(error)
     except BaseException as fault:  # the user's __str__ may raise anything
         message = f"(its __str__ raised {type(fault).__name__})"
     trace: TracebackType | None = error.__traceback__
     for _ in range(skip):
         trace = trace.tb_next if trace is not None else None
+    is_long = len(message) > _LONG_MESSAGE
+    message = message[: MESSAGE_LENGTH + LONGEST_SECRET]
+    if is_long:
+        return Failure(type(error).__name__, storable(message), storable(_frames(trace)))
     try:
         # The innermost frames: the line that raised is the one that is looked for.
         text = "".join(traceback.TracebackException(type(error), error, trace, limit=-_FRAMES, compact=True).format())
@@ -113,6 +119,12 @@ def describe(error: BaseException, skip: int = 1) -> Failure:
         # Whole lines, for a secret that is cut is not found. An endless line is a message, kept anyway.
         text = f"{text[:half].rpartition(chr(10))[0]}\n  …\n{text[-half:].partition(chr(10))[2]}"
     return Failure(type(error).__name__, storable(message), storable(text))
+
+
+def _frames(trace: TracebackType | None) -> str:
+    """The innermost frames alone: the library would ask the exception for its message, and copy that several times."""
+    frames = traceback.StackSummary.extract(traceback.walk_tb(trace)).format()
+    return "".join(["Traceback (most recent call last):\n", *frames[-_FRAMES:]])
 
 
 def storable(text: str) -> str:

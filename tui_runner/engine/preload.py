@@ -5,7 +5,11 @@ Nothing else imports it: it silences the process it is loaded in.
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import os
+import socket
+from pathlib import Path
 
 import httpx  # noqa: F401 - takes 0.1 s, and most jobs that wait wait for the network
 import pyarrow as pa
@@ -20,3 +24,28 @@ _nowhere = os.open(os.devnull, os.O_RDWR)
 for _descriptor in (0, 1, 2):
     os.dup2(_nowhere, _descriptor)
 os.close(_nowhere)
+
+
+def _own_address() -> Path | None:
+    """The socket at which this server is asked for workers."""
+    for descriptor in range(3, 64):
+        try:
+            with socket.socket(fileno=os.dup(descriptor)) as found:
+                if found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) and isinstance(found.getsockname(), str):
+                    return Path(found.getsockname())
+        except OSError:  # no such descriptor, or no socket
+            continue
+    return None
+
+
+def _remove(address: Path) -> None:
+    """Take the socket and its folder away, as the program does unless it was killed."""
+    with contextlib.suppress(FileNotFoundError):  # both may be at it
+        address.unlink()
+        if address.parent.name.startswith("pymp-") and not any(address.parent.iterdir()):
+            address.parent.rmdir()
+
+
+# Workers leave by `os._exit`, so this happens in the server alone: when the program has ended, however it has.
+if _address := _own_address():
+    atexit.register(_remove, _address)

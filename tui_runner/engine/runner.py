@@ -378,13 +378,13 @@ class Runner(Commands):
                 self._handle(report)
 
     def _handle(self, event: Event) -> None:
-        state = self._scheduler.state
+        state = self._scheduler.state_to_keep
         self._stopped |= isinstance(event, StopRun | KillRun)
         for action in self._scheduler.handle(event, time.monotonic()):
             self._diary.action(action)
             self._perform(action)
-        if self._scheduler.state is not state and not self._scheduler.state.ended:
-            self._journal.state(self._scheduler.state, self._total())
+        if self._scheduler.state_to_keep is not state and not self._scheduler.state.ended:
+            self._journal.state(self._scheduler.state_to_keep, self._total())
 
     def _perform(self, action: Action) -> None:
         match action:

@@ -48,8 +48,9 @@ _MAX_LOSSES = 5
 A worker that is lost with items in flight does not count, because no item can do that more than three times."""
 _DRAIN_SLACK = 5.0
 """Seconds beyond the grace time after which a worker that does not drain is killed."""
-_RECYCLE_GRACE = 600.0
-"""Seconds that items in flight have when their worker is replaced: it starts no more, so there is no hurry."""
+_RECYCLE_GRACE = 3600.0
+"""Seconds that items in flight have when their worker is replaced. It starts no more, so there is no hurry; and items
+that take long would never end if each replacement made them begin again."""
 _TEARDOWN_SLACK = 15.0
 """Seconds a worker may take to run the job's teardown when the run is finished."""
 
@@ -119,6 +120,11 @@ class Scheduler:
     def changed(self) -> set[int]:
         """Numbers of chunks that changed since the owner last cleared it."""
         return self._chunks.changed
+
+    @property
+    def state_to_keep(self) -> RunState:
+        """The state in which the run is to come back: one that has paused itself would try again then."""
+        return RunState.RUNNING if self.state is RunState.PAUSED and self.reason else self.state
 
     def active(self, now: float) -> float:
         """Seconds the run has been going on at `now`, without those it was paused."""
@@ -277,8 +283,8 @@ class Scheduler:
         watch = self._outages
         if self.state is RunState.PAUSED and watch.is_over(flush.trials):
             watch.end(by_hand=False)
-            self._resume()
-            self._turn.tell("INFO", "an item ended well: the run goes on")
+            if self._resume():
+                self._turn.tell("INFO", "an item ended well: the run goes on")
         if self.state is not RunState.RUNNING:
             return
         outage = watch.count(flush.trials, flush.error_groups, self._turn.now)
