@@ -86,8 +86,9 @@ def launch(theme: str | None) -> int:
 
 def _planned(request: RunRequest) -> Runner:
     """A runner for what was asked for; loading the job runs the user's code, which may print."""
+    ask = _asker()  # while standard error is still the terminal itself
     with redirect_stdout(SafeStream(sys.stdout)), redirect_stderr(SafeStream(sys.stderr)):
-        return open_run(plan_run(request, folder=Path.cwd(), environ=os.environ, ask=_asker()))
+        return open_run(plan_run(request, folder=Path.cwd(), environ=os.environ, ask=ask))
 
 
 def _asker() -> Callable[[str], str] | None:
