@@ -162,8 +162,51 @@ def test_nothing_that_a_job_says_reaches_the_terminal_as_a_command(terminal: Cal
     screen.shows("finished after")
     screen.until(lambda: screen.press("q") and screen.process.poll() is not None, "end")
     assert screen.exit_code() == 1
+    nothing_is_obeyed(screen.output)
+
+
+def test_nothing_that_the_launcher_finds_reaches_the_terminal_as_a_command(
+    terminal: Callable[..., PseudoTerminal], tmp_path: Path
+) -> None:
+    source = f"""
+        from tui_runner import job
+
+        BAD = {HOSTILE!r}
+
+        @job
+        def work(item: str, *, first: str = BAD):
+            {HOSTILE[:60]!r}
+            print(BAD)
+            if item.endswith("1"):
+                raise ValueError(BAD)
+            return {{BAD: BAD}}
+
+        @work.items
+        def items():
+            return [BAD + str(n) for n in range(3)]
+    """
+    name = HOSTILE[:24].replace("/", "")
+    (tmp_path / f"{name}.py").write_text("import tui_runner\nx = (\n")
+    (tmp_path / f"{name}.duckdb").write_text("x" * 100)
+    screen = terminal(source=source)
+    screen.shows("EVIL")
+    screen.shows("databases in this folder")
+    for keys, shown in (("\r", "first items"), ("\x14", "nothing was written"), ("\x1b", "start"), ("\x1b", "help")):
+        place = screen.press(keys)
+        screen.shows(shown, place)
+    for _ in range(12):
+        screen.press("j")
+    place = screen.press("?")
+    screen.shows("Show what the keys do", place)
+    screen.press("\x1b")
+    screen.until(lambda: screen.press("q") and screen.process.poll() is not None, "end")
+    nothing_is_obeyed(screen.output)
+
+
+def nothing_is_obeyed(output: bytes) -> None:
+    """No sequence of `HOSTILE` is in what was sent to the terminal."""
     # The shape of the mouse pointer is Textual's own, and the one sequence that it ends with a bell.
-    output = re.sub(rb"\x1b\]22;[a-z-]+\x07", b"", screen.output)
+    output = re.sub(rb"\x1b\]22;[a-z-]+\x07", b"", output)
     for sequence in (
         b"\x1b]52",
         b"\x1b[31;5m",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from textwrap import wrap
 from typing import ClassVar
 
@@ -36,11 +36,7 @@ def help_text(keys: Keys, places: Collection[Place], width: int) -> Content:
         glyphs = "   ".join(f"{glyph}\N{NO-BREAK SPACE}{state}" for state, glyph in CHUNK_GLYPHS.items())
         lines += [Content(line) for line in wrap(glyphs, max(width, 10), break_on_hyphens=False)]
         lines.append(Content(""))
-    related = {place for row in SCREENS if not set(row).isdisjoint(places) for place in row}
-    if Place.LAUNCHER not in places:
-        # It is over when a run begins.
-        related.discard(Place.LAUNCHER)
-    for place in sorted((place for place in Place if place in related), key=lambda place: place not in places):
+    for place in _in_order(tuple(places)):
         lines.append(Content.styled(str(place), "bold"))
         for action in (action for action in ACTIONS if action.place is place):
             shown = " ".join(shown_key(key) for key in keys[action.id][:_KEYS_SHOWN]) or "–"
@@ -49,6 +45,15 @@ def help_text(keys: Keys, places: Collection[Place], width: int) -> Content:
             lines += [Content(" " * _KEYS + line) for line in rest]
         lines.append(Content(""))
     return Content("\n").join(lines[:-1])
+
+
+def _in_order(places: Sequence[Place]) -> list[Place]:
+    """The places to tell of: these, then those of the screens that share some with them."""
+    if Place.LAUNCHER in places:
+        # It is over when a run begins; of what else there is it has a text to read.
+        return [*places, Place.READER]
+    related = {place for row in SCREENS if not set(row).isdisjoint(places) for place in row} - {Place.LAUNCHER}
+    return [*places, *(place for place in Place if place in related and place not in places)]
 
 
 class Help(Moving, ModalScreen[None]):
