@@ -1,6 +1,6 @@
 """A function that leaks a megabyte an item runs to its end within its limit.
 
-CI leaks 300 MB within 700. `LEAK_ITEMS=50000 LEAK_LIMIT=2GB python -m pytest -s tests/faults/test_leak.py` leaks 50 GB
+CI leaks 200 MB within 700. `LEAK_ITEMS=50000 LEAK_LIMIT=2GB python -m pytest -s tests/faults/test_leak.py` leaks 50 GB
 within two, and prints the peak.
 """
 
@@ -18,7 +18,7 @@ import pytest
 
 from tui_runner.settings import parse_size
 
-ITEMS = int(os.environ.get("LEAK_ITEMS", "300"))
+ITEMS = int(os.environ.get("LEAK_ITEMS", "200"))
 LIMIT = os.environ.get("LEAK_LIMIT", "700MB")
 
 LEAKS = """
