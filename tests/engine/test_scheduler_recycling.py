@@ -57,3 +57,11 @@ def test_fewer_threads_are_used_than_are_asked_for_and_each_worker_keeps_one():
     assert [action.order for action in desk(DivideThreads(4, "memory"))] == [SetThreads(1), SetThreads(1)]
     assert desk.scheduler.crew.threads == 8
     assert [action.order for action in desk(DivideThreads(1, "memory"))] == [SetThreads(4), SetThreads(4)]
+
+
+def test_the_worker_that_runs_suspects_alone_is_replaced_too():
+    desk = Desk(chunks=1, items=2)
+    desk(WorkerLost(0, "killed by SIGSEGV", {0: 1, 1: 1}))
+    (alone,) = (worker for worker in desk.scheduler.crew if worker.slot is None)
+    desk(Ready(alone.number, 1))
+    assert kinds(desk(MemoryFull(alone.number, 9)))[:1] == [Drain]

@@ -29,7 +29,6 @@ from tui_runner.engine.commands import ChangeMaxMemory, ChangeRate, Commands
 from tui_runner.engine.diary import Diary
 from tui_runner.engine.disk_hold import DiskHold
 from tui_runner.engine.events import (
-    Abandoned,
     Action,
     Begin,
     ChunkEnded,
@@ -336,9 +335,6 @@ class Runner(Commands):
                 self._change_max_memory(limit)
             case LogFailed(reason):
                 self._tell("WARNING", f"the log file does not take lines: {reason}")
-            case Abandoned(reason):
-                self._diary.tell("WARNING", reason)
-                self._handle(message)
             case MemoryMeasured():
                 self._board.measured(message, now)
                 self._journal.sample(message, self._board.last)

@@ -433,7 +433,7 @@ class Scheduler:
     def _recycle(self, event: events.Recycle) -> None:
         """Have another worker take the place of this one, which finishes what it has in flight unless it is killed."""
         worker = self.crew.get(event.worker)
-        if worker is None or worker.slot is None or worker.killed or self.state is RunState.DRAINING:
+        if worker is None or worker.killed or self.state is RunState.DRAINING:
             return
         if event.at_once:
             worker.draining_until = self._turn.now  # its death is no surprise, and no item's fault

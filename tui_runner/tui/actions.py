@@ -77,12 +77,13 @@ def changed_keys(keys: Keys) -> dict[str, str]:
 
 
 def key_of(screen: Screen[Any], action: str) -> str:
-    """The first key that does an action on this screen, as a person knows it; empty when none does."""
+    """The first key that does an action on this screen, as a person knows it."""
     found = {binding.binding.id: key for key, binding in reversed(screen.active_bindings.items())}
-    return shown_key(found[action]) if action in found else ""
+    # A field scrolls by the arrows, if it can; since it cannot, they go on to the dialog, which Textual does not say.
+    return shown_key(found.get(action) or BY_ID[action].keys[0])
 
 
 def keys_of(screen: Screen[Any], place: Place) -> str:
     """The keys of what can be done in a place, those that a footer would name, in one line."""
     named = [action for action in ACTIONS if action.place is place and action.footer is not None]
-    return "   ".join(f"{key_of(screen, action.id)} {action.label}" for action in named if key_of(screen, action.id))
+    return "   ".join(f"{key_of(screen, action.id)} {action.label}" for action in named)

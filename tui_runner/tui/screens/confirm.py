@@ -54,7 +54,7 @@ class Confirm(ModalScreen[bool]):
         """Name the keys, and focus the answer that changes nothing."""
         for name in ("yes", "no"):
             button, key = self.query_one(f"#{name}", Button), key_of(self, f"question.{name}")
-            button.label = Content(f"{button.label} ({key})" if key else str(button.label))
+            button.label = Content(f"{button.label} ({key})")
         self.query_one("#no", Button).focus()
 
     def on_resize(self) -> None:

@@ -210,7 +210,7 @@ class Errors(RunScreen):
         height = self.query_one("#example").size.height
         head: Line = (
             (f" {self._example_title()}", "accent"),
-            (f"   {self._example + 1} of {len(self._examples)}", "muted"),
+            (f"   {self._example + 1} of {_newest(len(self._examples), group.count)}", "muted"),
         )
         value = self._examples[self._example].text
         lines: list[Line] = [head, ((" value ", "muted"), (own(value, width), "text"))] if value else [head]
@@ -233,6 +233,10 @@ class Errors(RunScreen):
     def _error_text(self, group: AlikeErrors) -> str:
         example = self._examples[self._example]
         return example.traceback.rstrip() or f"{group.type}: {example.message}"
+
+
+def _newest(known: int, count: int) -> str:
+    return f"the {known} newest" if known < count else f"{known}"
 
 
 def _heading(width: int) -> Line:
