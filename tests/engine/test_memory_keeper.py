@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+from tui_runner.engine.chunk import RunState
+from tui_runner.engine.events import DivideThreads, Event, Hold, Recycle, Release, StopRun
+from tui_runner.engine.memory_keeper import MemoryKeeper, too_little
+from tui_runner.engine.monitor import MemoryMeasured
+
+MB = 1_000_000
+
+
+class Kept:
+    """A keeper, and what it has had done."""
+
+    def __init__(self, limit: int | None = 1_000 * MB, workers: int = 1) -> None:
+        self.events: list[Event] = []
+        self.shares: list[int | None] = []
+        self.keeper = MemoryKeeper(limit, workers, self.events.append, self.shares.append)
+        self.now = 0.0
+
+    def measure(self, app: int, *workers: int, in_flight: int = 4, seconds: float = 1.0) -> list[Event]:
+        """So many megabytes were measured; worker N has process 100 + N."""
+        self.now += seconds
+        by_pid = {100 + number: rss * MB for number, rss in enumerate(workers)}
+        memory = MemoryMeasured(app * MB, sum(by_pid.values()), 0, by_pid)
+        before = len(self.events)
+        self.keeper.measured(memory, {number: 100 + number for number in range(len(workers))}, in_flight, self.now)
+        return self.events[before:]
+
+
+def test_workers_share_what_is_left_with_the_one_that_takes_anothers_place() -> None:
+    kept = Kept(workers=3)
+    kept.measure(100, 50, 50, 50)
+    assert kept.shares == [(700 - 100) * MB // 4]
+    kept.measure(110, 50, 50, 50)
+    assert len(kept.shares) == 1, "a small change is not worth a message"
+    kept.measure(300, 50, 50, 50)
+    assert kept.shares[1:] == [(700 - 300) * MB // 4]
+
+
+def test_a_new_limit_is_a_new_share_and_none_is_none() -> None:
+    kept = Kept()
+    kept.measure(100, 50)
+    kept.keeper.limit = 2_000 * MB
+    kept.measure(100, 50)
+    kept.keeper.limit = None
+    kept.measure(100, 5_000)
+    kept.measure(100, 5_000)
+    assert kept.shares == [300 * MB, 650 * MB, None]
+    assert kept.events == []
+
+
+def test_workers_that_are_threads_of_this_process_have_no_share() -> None:
+    kept = Kept(workers=0)
+    assert [type(event) for event in kept.measure(850, in_flight=1)] == [Hold]
+    assert kept.shares == []
+
+
+def test_what_the_ladder_decides_is_done() -> None:
+    kept = Kept()
+    assert kept.measure(100, 100) == []
+    (divide,) = kept.measure(100, 650)
+    assert isinstance(divide, DivideThreads)
+    assert kept.keeper.warnings == ("memory is at 75 % of 1.0 GB",)
+    hold, recycle = kept.measure(100, 750, seconds=9)
+    assert isinstance(hold, Hold)
+    assert recycle == Recycle(0, "memory is at 85 % of 1.0 GB, 750 MB of it in this worker")
+    (killed,) = kept.measure(100, 900, seconds=9)
+    assert isinstance(killed, Recycle) and killed.at_once
+    assert kept.measure(100, 100) == [Release("memory")]
+    assert kept.keeper.warnings == ()
+
+
+def test_memory_of_a_worker_that_is_not_yet_known_counts_all_the_same() -> None:
+    kept = Kept()
+    kept.now += 1
+    kept.keeper.measured(MemoryMeasured(100 * MB, 800 * MB, 0, {7: 800 * MB}), {}, 1, kept.now)
+    assert [type(event) for event in kept.events] == [Hold]
+
+
+def test_a_limit_that_nothing_can_keep_ends_the_run() -> None:
+    kept = Kept()
+    events = [event for _ in range(15) for event in kept.measure(900, 60, in_flight=0)]
+    assert isinstance(events[-1], StopRun)
+    assert events[-1].state is RunState.FAILED
+    assert "give it more --max-memory" in events[-1].reason
+
+
+def test_what_is_too_little_says_why() -> None:
+    assert too_little(500 * MB, 2, 100 * MB) == ""
+    assert too_little(None, 50, 100 * MB) == ""
+    assert too_little(200 * MB, 2, 100 * MB) == (
+        "200 MB is too little memory: tui-runner itself has 100 MB now, 100 MB for each worker"
+    )
+    assert too_little(50 * MB, 0, 100 * MB) == "50 MB is too little memory: tui-runner itself has 100 MB now"
