@@ -91,21 +91,33 @@ def test_each_worker_has_a_chunk_in_reserve_however_few_are_to_be_open():
 
 
 def test_chunks_that_only_wait_for_stragglers_are_bounded():
-    desk = Desk(chunks=12, open_chunks=1)
+    desk = Desk(chunks=12, items=1_250, open_chunks=1)
     for number in range(12):
         desk(ChunkExhausted(0, number))
     assert [chunk.number for chunk in desk.scheduler.chunks if chunk.worker is not None] == [0, 1, 2, 3]
     assert sends(desk.finish(1)) == [(0, 4)]
 
 
+def test_tiny_chunks_may_wait_for_their_report_until_they_are_many_items():
+    desk = Desk(chunks=60, items=2, open_chunks=2)
+    for number in range(60):
+        desk(ChunkExhausted(0, number))
+    assert all(chunk.worker == 0 for chunk in desk.scheduler.chunks)
+
+
+def test_chunks_too_small_for_the_threads_are_sent_ahead():
+    desk = Desk(chunks=40, items=1, open_chunks=2)
+    assert len(sends(desk.sent)) == 4 * 4, "four items a thread"
+
+
 def test_paused_chunks_make_room_for_others_however_many_they_are():
-    desk = Desk(chunks=12, open_chunks=1)
+    desk = Desk(chunks=12, items=4, open_chunks=1)
     sent = [number for number in range(11) for _, number in sends(desk(PauseChunks([number])))]
     assert sent == list(range(1, 12))
 
 
 def test_more_open_chunks_are_sent_at_once():
-    desk = Desk(chunks=4)
+    desk = Desk(chunks=4, items=4)
     assert sends(desk(ChangeOpenChunks(3))) == [(0, 2)]
     assert desk(ChangeOpenChunks(0)) == []
     assert desk.scheduler.open_chunks == 1

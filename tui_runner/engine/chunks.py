@@ -22,6 +22,12 @@ from tui_runner.engine.turn import Turn
 
 _EXHAUSTED_FACTOR = 4
 """Chunks with workers, for each that is open: a bound on how many wait for stragglers and retries alone."""
+_LINGERING_ITEMS = 5_000
+"""Items of such chunks that are not too many, however many chunks they are: those of tiny chunks only wait for the next
+report, five times a second."""
+_TINY_AHEAD = 4
+"""Items to start, for each thread, where the chunks that are to be open have fewer than there are threads: enough to
+keep these busy for the time that an order takes."""
 _MAX_KEPT_FAILURES = 100_000
 """Failed items that are kept, with their values, so that they can be run again at the press of a key; those beyond
 are in the ledger only."""
@@ -79,12 +85,18 @@ class Chunks:
             self.set_state(chunk, ChunkState.DONE)
             self._turn.do(events.ChunkEnded(chunk.number, ()))
 
+    def open_limit(self, open_chunks: int) -> int:
+        """Chunks to keep open when `open_chunks` are asked for: more, if these are too small for the threads."""
+        limit = self._crew.open_limit(open_chunks)
+        size = self.all[-1].items if self.all else self._crew.threads
+        return limit if limit * size >= self._crew.threads else -(-_TINY_AHEAD * self._crew.threads // size)
+
     def send_waiting(self, limit: int) -> None:
         """Send chunks to the workers with the fewest until `limit` are open."""
         ready = self._crew.ready
         share = -(-limit // self._crew.size)
         opened = sum(len(worker.open) for worker in ready)
-        if sum(map(self._lingering, ready)) >= _EXHAUSTED_FACTOR * limit:
+        if self.waiting and self._linger(ready, limit):
             return
         while self.waiting and opened < limit:
             worker = min(ready, key=lambda worker: len(worker.open), default=None)
@@ -114,10 +126,14 @@ class Chunks:
             self._send(chunk, worker, sorted(chunk.pending), paused=True)
             self._turn.do(events.SendOrder(worker.number, protocol.Cancel(chunk.number)))
 
-    def _lingering(self, worker: WorkerState) -> int:
-        """How many chunks of a worker have no items left to start, but are not finished."""
-        held = worker.chunks - worker.open
-        return sum(self.all[number].state is ChunkState.RUNNING for number in held)
+    def _linger(self, workers: list[WorkerState], limit: int) -> bool:
+        """Whether too many chunks have no items left to start, but are not finished."""
+        most = sum(len(worker.chunks) - len(worker.open) for worker in workers)
+        if most < _EXHAUSTED_FACTOR * limit or most * self.all[-1].items < _LINGERING_ITEMS:
+            return False  # tiny chunks are many, and looking at each of them every time would take too long
+        held = [self.all[number] for worker in workers for number in worker.chunks - worker.open]
+        lingering = [chunk.items for chunk in held if chunk.state is ChunkState.RUNNING]
+        return len(lingering) >= _EXHAUSTED_FACTOR * limit and sum(lingering) >= _LINGERING_ITEMS
 
     def _send(
         self,

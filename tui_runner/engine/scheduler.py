@@ -307,7 +307,7 @@ class Scheduler:
         """Let an item through, when it is time to see whether an outage is over; each time to another worker."""
         if self.state is not RunState.PAUSED or (interval := self._outages.trial_due(self._turn.now)) is None:
             return
-        self._chunks.send_waiting(self.crew.open_limit(self.open_chunks))
+        self._chunks.send_waiting(self._chunks.open_limit(self.open_chunks))
         self._chunks.send_suspects()
         workers = [worker for worker in self.crew if worker.ready and worker.chunks]
         if workers:
@@ -358,7 +358,7 @@ class Scheduler:
             self._start_workers()
             self._chunks.send_cancels()
             if self.state is RunState.RUNNING:
-                self._chunks.send_waiting(self.crew.open_limit(self.open_chunks))
+                self._chunks.send_waiting(self._chunks.open_limit(self.open_chunks))
                 self._chunks.send_suspects()
             # Also while paused: a run that comes back paused is to show what it has recorded before.
             self._read_ahead()
@@ -454,7 +454,7 @@ class Scheduler:
     def _read_ahead(self) -> None:
         if self.input_ended:
             return
-        wanted = self.crew.open_limit(self.open_chunks) - len(self._chunks.waiting) - self._requested
+        wanted = self._chunks.open_limit(self.open_chunks) - len(self._chunks.waiting) - self._requested
         if wanted > 0:
             self._requested += wanted
             self._turn.do(events.ReadChunks(wanted))
