@@ -37,7 +37,9 @@ def failed(cli, tmp_path: Path) -> Path:
     """The folder of a run of twenty items of which five have failed."""
     (tmp_path / "work.py").write_text(textwrap.dedent(JOB))
     (tmp_path / "count").write_text("20")
-    assert cli("run", "work.py", "--quiet", cwd=tmp_path).code == 1
+    first = cli("run", "work.py", cwd=tmp_path)
+    assert first.code == 1
+    assert first.err.splitlines()[-1] == "try again:    tui-runner retry work.duckdb 1"
     (tmp_path / "calls.txt").unlink()
     return tmp_path
 

@@ -100,7 +100,8 @@ def _unfinished(ledger: Ledger, database: str, run: int | None) -> RunRecord:
     if run is not None:
         record = ledger.run(run)
         if record.state == RunState.FINISHED:
-            raise UserError(f"run {run} is finished", database, do)
+            again = f"run again what failed in it with: tui-runner retry DB {run}"
+            raise UserError(f"run {run} is finished", database, again)
         return record
     runs = [summary.record for summary in ledger.runs()]
     unfinished = [record for record in runs if record.state != RunState.FINISHED]

@@ -76,6 +76,8 @@ def closing_lines(snapshot: Snapshot, database: str, go_on: str) -> list[str]:
         lines.append(f"the rows:     tui-runner query {safe_text(path)} {safe_text(sql)}")
     if snapshot.state is not RunState.FINISHED:
         lines.append(f"go on:        {safe_text(go_on)}")
+    elif (snapshot.items_failed or snapshot.items_cancelled) and go_on == resume_command(database, snapshot.run_id):
+        lines.append(f"try again:    tui-runner retry {safe_text(path)} {snapshot.run_id}")
     return lines
 
 

@@ -92,22 +92,30 @@ def test_items_that_cannot_be_sent_fail_alone(job_file, new_run, rows: Rows, bac
     assert "cannot be sent" in message
 
 
-def test_an_input_that_fails_half_way_stops_the_run_and_keeps_what_was_done(job_file, new_run, rows: Rows) -> None:
+def test_an_input_that_fails_half_way_stops_the_run_and_keeps_what_was_done(
+    job_file, new_run, rows: Rows, tmp_path: Path
+) -> None:
     source = """
+        import time
+        from pathlib import Path
         from tui_runner import job
 
         @job(chunk_size=2)
-        def work(n):
+        def work(n, *, begun: str):
+            Path(begun).touch()
             return n
 
         @work.items
-        def numbers():
+        def numbers(*, begun: str):
             yield from range(6)
+            while not Path(begun).exists():
+                time.sleep(0.005)
             raise OSError("the list is torn")
     """
-    snapshot = new_run(job_file(source)).start().finish()
+    snapshot = new_run(job_file(source), params={"begun": str(tmp_path / "begun")}).start().finish()
     assert snapshot.state is RunState.FAILED
     assert "the list is torn" in snapshot.reason
+    assert snapshot.items_done
     assert rows("SELECT count(*) FROM work")[0][0] == snapshot.items_done
 
 
