@@ -134,7 +134,7 @@ def _without_screen(runner: Runner, display: Display, folder: Path, out: TextIO)
 def _on_dashboard(request: RunRequest, display: Display, folder: Path) -> int:
     # Here, for Textual takes 200 ms and nobody else needs it.
     from tui_runner.store.access import LocalAccess
-    from tui_runner.tui.app import Left, run_app
+    from tui_runner.tui.running import Left, run_app
     from tui_runner.tui.state import State, state_file
     from tui_runner.tui.themes import find_themes
 

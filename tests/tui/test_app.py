@@ -16,7 +16,8 @@ from tui_runner.engine.chunk import ChunkState, RunState
 from tui_runner.engine.snapshot import ErrorGroup, EventLine, InFlight
 from tui_runner.errors import UserError
 from tui_runner.tui import app as app_module
-from tui_runner.tui.app import RunnerApp, interval, run_app
+from tui_runner.tui.app import RunnerApp, interval
+from tui_runner.tui.running import run_app
 from tui_runner.tui.screens.confirm import Confirm
 from tui_runner.tui.screens.help import Help
 from tui_runner.tui.themes import find_themes

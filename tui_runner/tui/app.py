@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
-import signal
 from collections.abc import Callable, Iterable, Mapping
-from enum import Enum, auto
-from pathlib import Path, PurePath
-from types import FrameType
+from pathlib import PurePath
 from typing import ClassVar
 
-from textual.app import App, SystemCommand
+from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
-from tui_runner import terminal_loss
-from tui_runner.engine.chunk import RunState
 from tui_runner.engine.control import RunControl
-from tui_runner.engine.memory import settle_garbage_collection
 from tui_runner.engine.snapshot import Snapshot
 from tui_runner.formatting import count
 from tui_runner.safe_text import safe_text
@@ -28,12 +21,11 @@ from tui_runner.tui import attention
 from tui_runner.tui.action import Place
 from tui_runner.tui.actions import bindings, changed_keys
 from tui_runner.tui.keymap import resolve
-from tui_runner.tui.lean_output import driver_class
+from tui_runner.tui.leaving import LeavingApp
 from tui_runner.tui.palette import palette
-from tui_runner.tui.preferences import Preferences, read_preferences
+from tui_runner.tui.preferences import Preferences
 from tui_runner.tui.query_files import History
 from tui_runner.tui.screens.choose import Choice, Choose
-from tui_runner.tui.screens.confirm import Confirm
 from tui_runner.tui.screens.dashboard import Dashboard
 from tui_runner.tui.screens.errors import Errors
 from tui_runner.tui.screens.help import Help
@@ -46,8 +38,6 @@ from tui_runner.tui.themes import Themes, find_themes
 
 INTERVAL = 0.25
 """Seconds between two looks at the run."""
-_TERMINAL_SECONDS = 1.0
-"""Between two looks whether the terminal is still there. Textual would read from one that is gone without end."""
 INTERVAL_SSH = 0.5
 """The same over SSH, where every frame crosses the network."""
 
@@ -57,17 +47,7 @@ def interval(environment: Mapping[str, str]) -> float:
     return INTERVAL_SSH if environment.get("SSH_CONNECTION") else INTERVAL
 
 
-class Left(Enum):
-    """How the dashboard was left."""
-
-    ENDED = auto()
-    GOING_ON = auto()
-    """The terminal is gone, and the run goes on."""
-    TO_RETRY = auto()
-    """The run has ended, and what failed in it is to run again."""
-
-
-class RunnerApp(App[None]):
+class RunnerApp(LeavingApp):
     """The dashboard of one run.
 
     Args:
@@ -106,20 +86,14 @@ class RunnerApp(App[None]):
         self._preferences = preferences or Preferences(State(state_file(os.environ)))
         remembered = self._preferences.theme
         chosen = self._themes.preferred(remembered) if theme is None else self._themes.named(theme)
-        super().__init__(driver_class=driver_class())
+        super().__init__(control)
         self.animation_level = "none"
         self.failure: BaseException | None = None
         self.retries = False
-        self._control = control
         self._keys, complaints = resolve({**self._preferences.keymap, **(keymap or {})})
         self._complaints = [*self._preferences.complaints, *self._themes.complaints, *complaints]
         if theme is None and remembered is not None and remembered != chosen:
             self._complaints.append(f"there is no theme {remembered!r}")
-        self._snapshot: Snapshot | None = None
-        self._leaving = False
-        self.lost = False
-        """Whether the terminal is gone; the run goes on then."""
-        self._loop_of_screen: asyncio.AbstractEventLoop | None = None
         self._access = access
         self._query: QueryScreen | None = None
         self._window_title = ""
@@ -140,35 +114,8 @@ class RunnerApp(App[None]):
         """Say what is wrong with themes and keys, and start the run."""
         for complaint in self._complaints:
             self.notify(safe_text(complaint, limit=400), severity="warning", markup=False, timeout=15)
-        self._loop_of_screen = asyncio.get_running_loop()
-        self.set_interval(_TERMINAL_SECONDS, self._look_for_terminal)
+        self.watch_terminal()
         self.run_worker(self._follow(), name="run")
-
-    def _look_for_terminal(self) -> None:
-        """End when the terminal is gone. A signal says so at once, but not to everybody; under `nohup` to nobody."""
-        if not self.lost and terminal_loss.is_lost():
-            self._lose()
-        if self.lost:
-            self.exit()
-
-    def _lose(self) -> None:
-        self.lost = True
-        terminal_loss.let_go()
-        self._control.abandon(terminal_loss.LOST)
-
-    def hung_up(self, number: int, frame: FrameType | None) -> None:
-        """The handler of SIGHUP: the screen ends, the run goes on."""
-        self._lose()
-        self._soon(self.exit)
-
-    def terminated(self, number: int, frame: FrameType | None) -> None:
-        """The handler of SIGTERM: the run drains, and the screen ends with it."""
-        self._soon(lambda: self._leave(self._control.stop))
-
-    def _soon(self, callback: Callable[[], None]) -> None:
-        """Call something in the screen's loop; from a signal's handler nothing else may be touched."""
-        if self._loop_of_screen is not None:
-            self._loop_of_screen.call_soon_threadsafe(callback)
 
     async def _follow(self) -> None:
         """Start the run and look at it until it has ended."""
@@ -223,25 +170,6 @@ class RunnerApp(App[None]):
             self.pop_screen()
         else:
             self.action_interrupt()
-
-    def action_interrupt(self) -> None:
-        """Leave. A run that is not over is asked about; the second Ctrl-C answers yes."""
-        if isinstance(self.screen, Confirm):
-            self.screen.action_yes()
-            return
-        while len(self.screen_stack) > 1:
-            self.pop_screen()
-        snapshot = self._snapshot
-        if snapshot is None or snapshot.state.ended:
-            self.exit()
-        elif snapshot.state is RunState.DRAINING:
-            self._ask_kill(snapshot)
-        else:
-            self._ask_stop(snapshot)
-
-    async def action_quit(self) -> None:
-        """Textual's own way out does the same as ours."""
-        self.action_interrupt()
 
     def action_errors(self) -> None:
         """What went wrong, grouped by what is alike."""
@@ -333,88 +261,3 @@ class RunnerApp(App[None]):
         """What the palette offers: every action, and the themes."""
         here = (Place.QUERY, Place.ANYWHERE) if isinstance(screen, QueryScreen) else (Place.ANYWHERE,)
         yield from palette(self, screen, self._keys, screen.PLACES if isinstance(screen, RunScreen) else here)
-
-    def _leave(self, command: Callable[[], None]) -> None:
-        """End the run with `command` and leave as soon as it has ended, which may have happened meanwhile."""
-        if self._control.snapshot().state.ended:
-            self.exit()
-        else:
-            self._leaving = True
-            command()
-
-    def _ask_stop(self, snapshot: Snapshot) -> None:
-        def answered(yes: bool | None) -> None:
-            if yes:
-                self._leave(self._control.stop)
-
-        self.push_screen(
-            Confirm(
-                f"Stop run {snapshot.run_id} of {safe_text(snapshot.job, limit=60)}?",
-                f"{snapshot.in_flight} items in flight finish and are written, then tui-runner leaves. "
-                "The run can be resumed: no finished item is lost.",
-                "Drain and stop",
-                "Keep running",
-            ),
-            answered,
-        )
-
-    def _ask_kill(self, snapshot: Snapshot) -> None:
-        def answered(yes: bool | None) -> None:
-            if yes:
-                self._leave(self._control.kill)
-
-        self.push_screen(
-            Confirm(
-                "End at once?",
-                f"{snapshot.in_flight} items in flight are given up and run again when the run is resumed.",
-                "End now",
-                "Keep draining",
-            ),
-            answered,
-        )
-
-
-def run_app(
-    control: RunControl,
-    *,
-    access: Callable[[], Access] | None = None,
-    theme: str | None = None,
-    keymap: Mapping[str, str] | None = None,
-) -> Left:
-    """Show the dashboard until its user leaves it; then the run has ended, unless the terminal went away.
-
-    Args:
-        control: the run, not yet started.
-        access: gives the run's database to the query screen; None for none.
-        theme: name of a theme; None for the one configured or chosen last.
-        keymap: keys by action; they go before those of the configuration.
-
-    Returns:
-        How it was left.
-
-    Raises:
-        UserError: there is no theme of that name, or the run could not start.
-    """
-    preferences = read_preferences(Path.cwd(), os.environ)
-    app = RunnerApp(control, access=access, theme=theme, keymap=keymap, preferences=preferences)
-    # A search for cycles among all modules stops the screen for 40 ms, now and then; among the rest for 3.
-    settle_garbage_collection()
-    try:
-        with terminal_loss.signals({signal.SIGTERM: app.terminated, signal.SIGHUP: app.hung_up}):
-            app.run()
-    except OSError:  # what Textual makes of a terminal that is gone, when no signal has said so before
-        app.lost = app.lost or terminal_loss.is_lost()
-        if not app.lost:
-            raise
-    finally:
-        gc.unfreeze()
-        app.close()
-        # However the screen ended, also by a fault of its own: what is in flight is written before the end.
-        if app.failure is None and not app.lost and not control.snapshot().state.ended:
-            control.stop()
-            control.join()
-    if app.failure is not None:
-        raise app.failure
-    if app.lost and not control.snapshot().state.ended:
-        return Left.GOING_ON
-    return Left.TO_RETRY if app.retries else Left.ENDED

@@ -1,0 +1,73 @@
+"""Shows the dashboard of a run from its start until it is left."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+from collections.abc import Callable, Mapping
+from enum import Enum, auto
+from pathlib import Path
+
+from tui_runner import terminal_loss
+from tui_runner.engine.control import RunControl
+from tui_runner.engine.memory import settle_garbage_collection
+from tui_runner.store.access import Access
+from tui_runner.tui.app import RunnerApp
+from tui_runner.tui.preferences import read_preferences
+
+
+class Left(Enum):
+    """How the dashboard was left."""
+
+    ENDED = auto()
+    GOING_ON = auto()
+    """The terminal is gone, and the run goes on."""
+    TO_RETRY = auto()
+    """The run has ended, and what failed in it is to run again."""
+
+
+def run_app(
+    control: RunControl,
+    *,
+    access: Callable[[], Access] | None = None,
+    theme: str | None = None,
+    keymap: Mapping[str, str] | None = None,
+) -> Left:
+    """Show the dashboard until its user leaves it; then the run has ended, unless the terminal went away.
+
+    Args:
+        control: the run, not yet started.
+        access: gives the run's database to the query screen; None for none.
+        theme: name of a theme; None for the one configured or chosen last.
+        keymap: keys by action; they go before those of the configuration.
+
+    Returns:
+        How it was left.
+
+    Raises:
+        UserError: there is no theme of that name, or the run could not start.
+    """
+    preferences = read_preferences(Path.cwd(), os.environ)
+    app = RunnerApp(control, access=access, theme=theme, keymap=keymap, preferences=preferences)
+    # A search for cycles among all modules stops the screen for 40 ms, now and then; among the rest for 3.
+    settle_garbage_collection()
+    try:
+        with terminal_loss.signals({signal.SIGTERM: app.terminated, signal.SIGHUP: app.hung_up}):
+            app.run()
+    except OSError:  # what Textual makes of a terminal that is gone, when no signal has said so before
+        app.lost = app.lost or terminal_loss.is_lost()
+        if not app.lost:
+            raise
+    finally:
+        gc.unfreeze()
+        app.close()
+        # However the screen ended, also by a fault of its own: what is in flight is written before the end.
+        if app.failure is None and not app.lost and not control.snapshot().state.ended:
+            control.stop()
+            control.join()
+    if app.failure is not None:
+        raise app.failure
+    if app.lost and not control.snapshot().state.ended:
+        return Left.GOING_ON
+    return Left.TO_RETRY if app.retries else Left.ENDED
