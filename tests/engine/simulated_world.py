@@ -262,9 +262,9 @@ class World:
             if not self.workers[chunk.worker].alone and not self.workers[chunk.worker].sent_home
         ]
         least = 2 * scheduler.crew.size if scheduler.crew.size > 1 else 1
-        # Those too small for the threads are sent ahead, four items a thread.
+        # Those too small for the threads are sent ahead, an item a thread.
         smallest = min(chunk.items for chunk in scheduler.chunks)
-        tiny = -(-4 * scheduler.crew.threads // smallest) if smallest < scheduler.crew.threads else 0
+        tiny = -(-scheduler.crew.threads // smallest) if smallest < scheduler.crew.threads else 0
         assert len(opened) <= max(scheduler.open_chunks, least, tiny)
 
     def check(self) -> None:

@@ -107,7 +107,7 @@ def test_tiny_chunks_may_wait_for_their_report_until_they_are_many_items():
 
 def test_chunks_too_small_for_the_threads_are_sent_ahead():
     desk = Desk(chunks=40, items=1, open_chunks=2)
-    assert len(sends(desk.sent)) == 4 * 4, "four items a thread"
+    assert len(sends(desk.sent)) == 4, "an item a thread"
 
 
 def test_paused_chunks_make_room_for_others_however_many_they_are():

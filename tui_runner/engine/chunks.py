@@ -25,9 +25,9 @@ _EXHAUSTED_FACTOR = 4
 _LINGERING_ITEMS = 5_000
 """Items of such chunks that are not too many, however many chunks they are: those of tiny chunks only wait for the next
 report, five times a second."""
-_TINY_AHEAD = 4
+_TINY_AHEAD = 1
 """Items to start, for each thread, where the chunks that are to be open have fewer than there are threads: enough to
-keep these busy for the time that an order takes."""
+keep these busy, and not more, because chunks are also made small where an item is large."""
 _MAX_KEPT_FAILURES = 100_000
 """Failed items that are kept, with their values, so that they can be run again at the press of a key; those beyond
 are in the ledger only."""
