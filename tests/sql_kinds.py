@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pyarrow as pa
+
 TABLES = """
 CREATE TABLE books AS SELECT range AS id, 'title ' || range % 7 AS title, range * 1.5 AS price FROM range(200);
 CREATE TABLE sales AS SELECT range AS n, range * 3 % 200 AS book, TIMESTAMP '2026-01-01' + to_hours(range) AS at_time
@@ -90,3 +92,9 @@ STATEMENTS = [
     "FROM sales ASOF LEFT JOIN books ON n >= id ORDER BY n",
     "SELECT * FROM (FROM books LIMIT 0)",
 ]
+
+
+def rows_given(statement: str, table: pa.Table) -> list[str]:
+    """The rows of a result; sorted when the statement leaves their order to chance."""
+    rows = [repr(row) for row in zip(*(column.to_pylist() for column in table.columns), strict=True)]
+    return rows if "ORDER BY" in statement else sorted(rows)

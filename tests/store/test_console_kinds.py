@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
-import pyarrow as pa
 import pytest
-from sql_kinds import STATEMENTS, TABLES
+from sql_kinds import STATEMENTS, TABLES, rows_given
 
 from tui_runner.store.console import Console
 from tui_runner.store.database import Database
@@ -28,20 +27,13 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Console, du
         yield console, plain
 
 
-def _rows(table: pa.Table, ordered: bool) -> list[str]:
-    """The rows of a result; sorted when the statement leaves their order to chance."""
-    rows = [repr(row) for row in zip(*(column.to_pylist() for column in table.columns), strict=True)]
-    return rows if ordered else sorted(rows)
-
-
 @pytest.mark.parametrize("statement", STATEMENTS)
 def test_a_console_answers_as_duckdb_does(both: tuple[Console, duckdb.DuckDBPyConnection], statement: str) -> None:
     console, plain = both
     expected = plain.sql(statement).to_arrow_table()
     with console.query(statement) as result:
         table = result.read_all()
-    ordered = "ORDER BY" in statement
-    assert _rows(table, ordered) == _rows(expected, ordered)
+    assert rows_given(statement, table) == rows_given(statement, expected)
     assert len(set(table.column_names)) == len(expected.column_names)
 
 
