@@ -190,6 +190,7 @@ class TestResume:
             begun(made.database, made, state=state)
         assert resume_request(made.database, None).run_id == 2
         assert resume_request(made.database, 1).run_id == 1
+        assert resume_request(made.database, 1, settings={"threads": 3, "rate": None}).settings["threads"] == 3
 
     @pytest.mark.parametrize(
         ("changes", "run", "message"),

@@ -85,6 +85,17 @@ def test_a_run_that_is_not_finished_is_to_be_resumed(cli, failed: Path) -> None:
     assert retry_request(failed / "work.duckdb", 1).run_id == 1
 
 
+def test_the_newest_finished_run_is_meant_and_doing_the_same_again_is_said(cli, failed: Path) -> None:
+    again = cli("run", "work.py", cwd=failed)
+    assert (
+        "warning: run 1 did the same and is finished: its rows stay in work, those of this run have _run = 2"
+        in again.err
+    )
+    limited = cli("run", "work.py", "--limit", "9", "--max-failures", "0", cwd=failed)
+    assert limited.code == 3 and "run 1" not in limited.err, "with a limit it is not the same"
+    assert retry_request(failed / "work.duckdb", None).run_id == 2
+
+
 def test_a_retry_goes_on_whatever_fails_unless_it_is_told_not_to(failed: Path) -> None:
     assert retry_request(failed / "work.duckdb", None).settings["on_outage"] == "continue"
     request = retry_request(failed / "work.duckdb", None, None, {"on_outage": "stop", "threads": None})

@@ -264,6 +264,11 @@ def resume(
         int | None, typer.Argument(metavar="[RUN]", help="Number of the run; the newest unfinished one by default.")
     ] = None,
     set_: SecretOption = None,
+    threads: ThreadsOption = None,
+    retries: RetriesOption = None,
+    timeout: TimeoutOption = None,
+    rate: RateOption = None,
+    on_outage: OutageOption = None,
     headless: HeadlessOption = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
@@ -274,7 +279,8 @@ def resume(
     from tui_runner.request import assignments
     from tui_runner.resuming import resume_request
 
-    request = resume_request(db, run, assignments(set_ or []))
+    settings = {"threads": threads, "retries": retries, "timeout": timeout, "rate": rate, "on_outage": on_outage}
+    request = resume_request(db, run, assignments(set_ or []), settings)
     return run_in_foreground(request, Display(headless, json, quiet, theme))
 
 
@@ -282,7 +288,8 @@ def resume(
 def retry(
     db: DatabaseArgument,
     run: Annotated[
-        int | None, typer.Argument(metavar="[RUN]", help="Number of the run; the newest with failures by default.")
+        int | None,
+        typer.Argument(metavar="[RUN]", help="Number of the run; the newest finished one with failures by default."),
     ] = None,
     set_: SecretOption = None,
     threads: ThreadsOption = None,
@@ -295,7 +302,7 @@ def retry(
     quiet: QuietOption = False,
     theme: ThemeOption = None,
 ) -> int:
-    """Run again only what failed, timed out or was cancelled in a finished run; by default whatever fails meanwhile."""
+    """Run again only what failed, timed out or was cancelled in a finished run."""
     from tui_runner.foreground import Display, run_in_foreground
     from tui_runner.request import assignments
     from tui_runner.resuming import retry_request

@@ -16,13 +16,19 @@ from tui_runner.store.records import RunRecord
 from tui_runner.wording import plain
 
 
-def resume_request(database: Path, run: int | None, secrets: Mapping[str, object] | None = None) -> RunRequest:
+def resume_request(
+    database: Path,
+    run: int | None,
+    secrets: Mapping[str, object] | None = None,
+    settings: Mapping[str, object] | None = None,
+) -> RunRequest:
     """What was asked for when a run was begun, from its ledger.
 
     Args:
         database: a DuckDB file that tui-runner has written.
         run: number of the run; None for the newest that is not finished.
         secrets: values of secret parameters, which no ledger keeps.
+        settings: settings that take the place of those of the run.
 
     Raises:
         DatabaseError: the database cannot be used.
@@ -30,7 +36,8 @@ def resume_request(database: Path, run: int | None, secrets: Mapping[str, object
     """
     with Database.open(database, create=False, patience=PATIENCE_SECONDS) as opened:
         record = _unfinished(Ledger(opened.cursor()), plain(database), run)
-    return _as_it_was(record, database, secrets or {})
+    request = _as_it_was(record, database, secrets or {})
+    return replace(request, settings={**request.settings, **_given(settings)})
 
 
 def retry_request(
@@ -43,7 +50,7 @@ def retry_request(
 
     Args:
         database: a DuckDB file that tui-runner has written.
-        run: number of the run; None for the newest in which something failed.
+        run: number of the run; None for the newest finished one in which something failed.
         secrets: values of secret parameters, which no ledger keeps.
         settings: settings that take the place of those of the run. Without an `on_outage` among them the retry goes
             on whatever fails: that much of what it runs may fail again is to be expected.
@@ -55,8 +62,12 @@ def retry_request(
     with Database.open(database, create=False, patience=PATIENCE_SECONDS) as opened:
         record = _with_failures(Ledger(opened.cursor()), plain(database), run)
     request = _as_it_was(record, database, secrets or {})
-    changed = {name: value for name, value in (settings or {}).items() if value is not None}
-    return replace(request, settings={**request.settings, "on_outage": "continue", **changed}, retry=True)
+    changed = {"on_outage": "continue", **_given(settings)}
+    return replace(request, settings={**request.settings, **changed}, retry=True)
+
+
+def _given(settings: Mapping[str, object] | None) -> dict[str, object]:
+    return {name: value for name, value in (settings or {}).items() if value is not None}
 
 
 def _as_it_was(record: RunRecord, database: Path, secrets: Mapping[str, object]) -> RunRequest:
@@ -117,7 +128,8 @@ def _with_failures(ledger: Ledger, database: str, run: int | None) -> RunRecord:
         summaries = [each for each in ledger.runs() if each.totals.failed or each.totals.cancelled]
         if not summaries:
             raise UserError("nothing failed in any of its runs", database, "list them with: tui-runner runs DB")
-        record, totals = summaries[0].record, summaries[0].totals
+        finished = [each for each in summaries if each.record.state == RunState.FINISHED]
+        record, totals = (finished or summaries)[0].record, (finished or summaries)[0].totals
     where = f"run {record.run_id} of {database}"
     if record.state != RunState.FINISHED:
         do = "what failed runs again when you go on with it: tui-runner resume DB [RUN]"

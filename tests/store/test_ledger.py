@@ -53,9 +53,7 @@ def test_hostile_values_are_recorded(ledger: Ledger) -> None:
     assert record.params == {**params, "limit": "Infinity", "lone": "\\udc80"}
     assert record.job_path == "/tmp/\\udcff.py:f"
     assert (
-        ledger.find_unfinished(
-            job="books", job_path="/tmp/\udcff.py:f", table_name="books", input="a'b.csv", params=params
-        )
+        ledger.find_alike(job="books", job_path="/tmp/\udcff.py:f", table_name="books", input="a'b.csv", params=params)
         == record
     )
 
@@ -93,6 +91,7 @@ def test_the_newest_unfinished_run_of_the_same_job_is_found(ledger: Ledger) -> N
         {"state": "failed", "table_name": "other"},
         {"state": "stopped", "job_path": "/elsewhere.py:books"},
         {"state": "finished"},
+        {"state": "stopped", "settings": {"limit": 100}},
     ):
         ledger.begin_run(run_record(**changes))
 
@@ -104,17 +103,20 @@ def test_the_newest_unfinished_run_of_the_same_job_is_found(ledger: Ledger) -> N
             "input": None,
             "params": run_record().params,
         }
-        record = ledger.find_unfinished(**(wanted | changes))
+        record = ledger.find_alike(**(wanted | changes))
         return None if record is None else record.run_id
 
     assert found() == 1
+    assert found(finished=True) == 7
+    assert found(limit=100) == 8, "with a limit it would be finished too soon"
+    assert found(limit=200) is None
     assert found(params={"last": 1}) == 2
     assert found(params={"last": 2}) is None
     assert found(input="other.csv") == 3
     assert found(job="other") == 4
     assert found(table_name="OTHER") == 5
     ledger.begin_run(run_record(state="running"))
-    assert found() == 8
+    assert found() == 9
 
 
 def test_runs_come_newest_first_with_their_counts(ledger: Ledger, writer: Writer) -> None:

@@ -82,8 +82,9 @@ def open_run(plan: RunPlan) -> OpenedRun:
 def _find_or_begin(plan: RunPlan, database: Database, ledger: Ledger) -> OpenedRun:
     record = _find(plan, ledger)
     if record is None:
+        before = _alike(plan, ledger, finished=True)
         record = ledger.run(ledger.begin_run(_new_record(plan)))
-        return OpenedRun(database, record, False, Selection(frozenset()), set(), False, ())
+        return OpenedRun(database, record, False, Selection(frozenset()), set(), False, _beside(before, record))
     recorded, replaced = ledger.recorded(record.run_id)
     if plan.retry and not replaced:
         raise UserError("nothing failed in it", f"run {record.run_id} of {plain(plan.database)}")
@@ -93,6 +94,14 @@ def _find_or_begin(plan: RunPlan, database: Database, ledger: Ledger) -> OpenedR
     ledger.reopen_run(record.run_id, asdict(plan.settings), state.value)
     selection = Selection(recorded, frozenset(replaced) if plan.retry else None)
     return OpenedRun(database, record, True, selection, replaced, paused, news)
+
+
+def _beside(before: RunRecord | None, record: RunRecord) -> tuple[Tell, ...]:
+    """Whoever starts a job again that had just ended is to know that its rows are stored once more."""
+    if before is None:
+        return ()
+    stay = f"its rows stay in {plain(record.table_name)}, those of this run have _run = {record.run_id}"
+    return (Tell("WARNING", f"run {before.run_id} did the same and is finished: {stay}"),)
 
 
 def _news(plan: RunPlan, record: RunRecord, failed: int) -> tuple[Tell, ...]:
@@ -112,13 +121,7 @@ def _find(plan: RunPlan, ledger: Ledger) -> RunRecord | None:
         return None
     if plan.run_id is not None:
         return ledger.run(plan.run_id)
-    record = ledger.find_unfinished(
-        job=plan.job.name,
-        job_path=plan.job.path,
-        table_name=plan.table,
-        input=plan.source.text,
-        params=dict(plan.stored_params),
-    )
+    record = _alike(plan, ledger, finished=False)
     if record is None and plan.resume:
         raise UserError(
             f"no unfinished run of {plan.job.name} with this input and these parameters",
@@ -126,6 +129,18 @@ def _find(plan: RunPlan, ledger: Ledger) -> RunRecord | None:
             "leave out --resume to start a new one, or see: tui-runner runs",
         )
     return record
+
+
+def _alike(plan: RunPlan, ledger: Ledger, *, finished: bool) -> RunRecord | None:
+    return ledger.find_alike(
+        job=plan.job.name,
+        job_path=plan.job.path,
+        table_name=plan.table,
+        input=plan.source.text,
+        params=dict(plan.stored_params),
+        limit=plan.limit,
+        finished=finished,
+    )
 
 
 def _new_record(plan: RunPlan) -> RunRecord:

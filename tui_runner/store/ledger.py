@@ -172,17 +172,26 @@ class Ledger:
         totals = {run_id: Totals(*counts) for run_id, *counts in rows}
         return [RunSummary(record, totals.get(record.run_id, Totals())) for record in records]
 
-    def find_unfinished(
-        self, *, job: str, job_path: str, table_name: str, input: str | None, params: dict[str, object]
+    def find_alike(
+        self,
+        *,
+        job: str,
+        job_path: str,
+        table_name: str,
+        input: str | None,
+        params: dict[str, object],
+        limit: int | None = None,
+        finished: bool = False,
     ) -> RunRecord | None:
-        """The newest run of this job with this table, input and parameters that did not finish."""
+        """The newest run of this job with this table, input, parameters and limit that did not finish, or that did."""
         records = self._records(
-            "state <> 'finished' AND job = ? AND job_path = ? AND lower(table_name) = lower(?)"
+            "(state = 'finished') = ? AND job = ? AND job_path = ? AND lower(table_name) = lower(?)"
             " AND input IS NOT DISTINCT FROM ?",
-            [_text(job), _text(job_path), table_name, None if input is None else _text(input)],
+            [finished, _text(job), _text(job_path), table_name, None if input is None else _text(input)],
         )
         wanted = json.loads(_json(params))
-        return next((record for record in records if record.params == wanted), None)
+        alike = (each for each in records if each.params == wanted and each.settings.get("limit") == limit)
+        return next(alike, None)
 
     def recorded(self, run_id: int) -> tuple[set[str], set[str]]:
         """Keys of the items that are done, and keys of those recorded in another state."""

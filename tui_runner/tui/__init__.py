@@ -1,1 +1,15 @@
 """The Textual application. It reads snapshots of a run and sends commands to its runner."""
+
+import importlib
+import os
+
+_FRAMES_A_SECOND = "240"
+"""Textual's 60 make a key wait: what it changes is laid out in one frame and painted in the next. Measured beside 256
+busy threads, from a key to its frame: 37 ms in the median and 64 at the 99th percentile with 60, 14 and 34 with 240.
+Without changes there are no frames, so it costs nothing."""
+
+if "TEXTUAL_FPS" not in os.environ:
+    # Textual reads it once, as it is imported; workers and their jobs are not to inherit it.
+    os.environ["TEXTUAL_FPS"] = _FRAMES_A_SECOND
+    importlib.import_module("textual.constants")
+    del os.environ["TEXTUAL_FPS"]
