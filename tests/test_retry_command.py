@@ -89,8 +89,7 @@ def test_a_run_that_is_not_finished_is_to_be_resumed(cli, failed: Path) -> None:
 def test_the_newest_finished_run_is_meant_and_doing_the_same_again_is_said(cli, failed: Path) -> None:
     again = cli("run", "work.py", cwd=failed)
     assert (
-        "warning: run 1 did the same and is finished: its rows stay in work, those of this run have _run = 2"
-        in again.err
+        "info: run 1 did the same and is finished: its rows stay in work, those of this run have _run = 2" in again.err
     )
     limited = cli("run", "work.py", "--limit", "9", cwd=failed)
     assert limited.code == 1 and "did the same" not in limited.err, "with a limit it is not the same"

@@ -21,10 +21,11 @@ JOB = """
 
     @job(threads=2, retries=0)
     def work(n: int):
+        while not n and not Path("started-1").exists():
+            time.sleep(0.01)
         Path(f"started-{n}").touch()
         if n or "pause" not in os.environ:
             time.sleep(600)
-        time.sleep(0.1)
         ctypes.PyDLL(None).pause()  # holds the interpreter, so no thread of the worker can notice anything
 
     @work.items

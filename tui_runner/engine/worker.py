@@ -18,6 +18,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 
 from tui_runner import http
@@ -261,12 +262,26 @@ def _detach(output: int) -> None:
     if sys.platform == "linux":
         # The pipe's end says so too, but not while the user's code keeps the interpreter for itself.
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    _let_parent_end()
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
     os.dup2(output, 1)
     os.dup2(output, 2)
     os.close(output)
+
+
+def _let_parent_end() -> None:
+    """Close this worker's end of the pipe that keeps the server alive which it was forked from.
+
+    multiprocessing gives every process such an end, so the server, whose death is to end the workers, would outlive the
+    program as long as a worker does. One that the job itself needs is started anew.
+    """
+    server = forkserver._forkserver
+    alive = getattr(server, "_forkserver_alive_fd", None)
+    if alive is not None:
+        os.close(alive)
+        setattr(server, "_forkserver_alive_fd", None)  # noqa: B010 - the type stubs do not know it
 
 
 def _redirect_output(worker: int, redact: Redaction) -> JobLog:
