@@ -11,11 +11,11 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from waiting import eventually
 
 from tui_runner.errors import DatabaseError, UserError
 from tui_runner.store import endpoint
@@ -33,14 +33,6 @@ from tui_runner.store.wire import REQUEST, pack_request, send_frame
 ENDLESS = "SELECT range AS a, repeat('x', 100) AS b FROM range(100_000_000_000)"
 CROSS_JOIN = "SELECT count(*) FROM range(10_000_000) a, range(10_000_000) b WHERE hash(a.range + b.range) % 7 = 3"
 LONG = "SELECT count(*) FROM range(60_000_000) WHERE md5(range::VARCHAR) < 'a'"
-WAIT_SECONDS = 30.0
-
-
-def eventually(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + WAIT_SECONDS
-    while not condition():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.01)
 
 
 @pytest.fixture(autouse=True)
@@ -200,7 +192,7 @@ def test_hanging_up_ends_the_statement(console: RemoteConsole, database: Databas
     result = console.query(ENDLESS)
     next(iter(result))
     result.close()
-    eventually(lambda: not database._cursors)
+    assert eventually(lambda: not database._cursors, "the end of the statement")
 
 
 def test_whoever_reads_nothing_is_cut_off(database: Database, path: Path) -> None:

@@ -58,3 +58,4 @@ async def test_a_result_that_fits_is_kept_whole(database: Database, tmp_path: Pa
         database.note_run(1)
         await at.press("f6", "ctrl+end")
         await at.until(lambda: at.tab.grid.row == 24_999 and "Book no. 24999" in at.shown(), "the last row")
+        assert at.tab.grid.rows == 25_000 and "again" not in at.tab.status.text

@@ -200,6 +200,7 @@ def test_nothing_that_the_launcher_finds_reaches_the_terminal_as_a_command(
     screen.shows("Show what the keys do", place)
     screen.press("\x1b")
     screen.until(lambda: screen.press("q") and screen.process.poll() is not None, "end")
+    assert screen.exit_code() == 0
     nothing_is_obeyed(screen.output)
 
 
