@@ -1,6 +1,6 @@
-"""What the dashboard costs a run, what it sends to the terminal, and how soon it answers a key.
+"""What the dashboard costs a run, what it sends to the terminal, busy and at rest, and how soon it answers a key.
 
-Each run has 256 busy threads. The same run is made headless and with the dashboard in turn, on a pseudo-terminal of
+Each run has 256 threads. The same run is made headless and with the dashboard in turn, on a pseudo-terminal of
 120×40; what counts is the ratio of the medians of the seconds between a run's start and end in its ledger. Then keys
 are pressed (`v`: marks a chunk) while a run goes on, once with threads that compute and once with threads that fetch
 through httpx, until the frame that shows the mark has come: median and 99th percentile.
@@ -33,6 +33,8 @@ SIZE = (120, 40)
 SLOWER_BAR = 1.03
 KEY_BAR = 0.050
 BYTES_BAR = 40 << 10
+REST_BAR = 10 << 10
+REST_SECONDS = 20.0
 JOBS = Path(__file__).with_name("busy.py")
 
 
@@ -120,6 +122,20 @@ def with_dashboard(items: int) -> tuple[float, float]:
         return seconds, rate
 
 
+def at_rest() -> float:
+    """Bytes per second that go to the terminal while 256 items are in flight and none finishes."""
+    with tempfile.TemporaryDirectory() as name:
+        terminal = Terminal([*arguments(Path(name), 10_000), "--set", "seconds=3600"])
+        try:
+            terminal.until("256/256")
+            before, end = len(terminal.output), time.perf_counter() + REST_SECONDS
+            while time.perf_counter() < end:
+                terminal.read(max(end - time.perf_counter(), 0.0))
+            return (len(terminal.output) - before) / REST_SECONDS
+        finally:
+            terminal.kill()
+
+
 def keys(job: str, count: int, *options: str) -> list[float]:
     """Seconds from each key to the frame that shows what it did, while 256 threads are busy."""
     with tempfile.TemporaryDirectory() as name:
@@ -187,6 +203,7 @@ def main() -> None:
     ratio = median(with_it) / median(without)
     print(f"{items:,} items: headless {median(without):.2f} s, dashboard {median(with_it):.2f} s")
     print(f"ratio {ratio:.3f} (bar {SLOWER_BAR}); to the terminal {median(rates):,.0f} B/s (bar {BYTES_BAR:,})")
+    print(f"at rest {at_rest():,.0f} B/s (bar {REST_BAR:,})")
     # In a process of its own: its threads must not delay the one that measures.
     ours, its = Pipe()
     Process(target=serve, args=(its,), daemon=True).start()

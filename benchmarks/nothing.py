@@ -20,3 +20,16 @@ def numbers(*, count: int = 200_000) -> range:
 def wait(seconds: float) -> None:
     """Wait, as for a server."""
     time.sleep(seconds)
+
+
+@job(chunk_size=50, threads=16)
+def then_slow(number: int, *, quick: int = 1_000_000) -> None:
+    """Do nothing for so many items, then wait a little for each: many chunks, and a run that goes on."""
+    if number >= quick:
+        time.sleep(0.1)
+
+
+@then_slow.items
+def endless(*, quick: int = 1_000_000) -> range:
+    """More than can be done while somebody looks."""
+    return range(quick * 10)

@@ -1,0 +1,102 @@
+"""How soon the dashboard answers a key when a run has 20,000 chunks: scrolling, sorting, the map.
+
+    python benchmarks/many_chunks.py [CHUNKS] [ROUNDS]
+
+On a pseudo-terminal of 120×40. First while the run goes on: chunks are marked (`v`), which only a key does. Then it is
+paused, so that nothing but the answer to a key is sent to the terminal: seconds until the frame that answers has begun
+to come, and until it has come whole. The bar is 50 ms for a frame.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median, quantiles
+
+from dashboard import KEY_BAR, Terminal
+
+JOB = Path(__file__).with_name("nothing.py")
+CHUNK_SIZE = 50
+QUIET = 0.03
+"""Seconds without a byte after which a frame has come whole: it is one write, of several reads."""
+
+DOWN, UP, RIGHT, PAGE_DOWN, PAGE_UP = "\x1b[B", "\x1b[A", "\x1b[C", "\x1b[6~", "\x1b[5~"
+# Each of them changes what is shown: where one does not there is nothing to wait for.
+SCROLL = [*[PAGE_DOWN] * 6, "G", PAGE_UP, UP, UP, PAGE_UP, "g", DOWN, DOWN, "G", "g"]
+MAP = ["m", "G", UP, "g", RIGHT, DOWN, RIGHT, "g", "m"]
+
+
+def drain(terminal: Terminal, quiet: float = QUIET) -> float:
+    """Read until nothing has come for so long; when the last byte came."""
+    last = time.perf_counter()
+    while (now := time.perf_counter()) < last + quiet:
+        before = len(terminal.output)
+        if not terminal.read(last + quiet - now):
+            raise SystemExit("tui-runner ended")
+        if len(terminal.output) > before:
+            last = time.perf_counter()
+    return last
+
+
+def answer(terminal: Terminal, key: str) -> tuple[float, float]:
+    """Seconds from a key to the first and to the last byte that it brings."""
+    drain(terminal)
+    before, pressed = len(terminal.output), time.perf_counter()
+    terminal.press(key)
+    while len(terminal.output) == before:
+        if time.perf_counter() > pressed + 10 or not terminal.read(0.05):
+            raise SystemExit(f"no answer to {key!r}")
+    first = time.perf_counter()
+    return first - pressed, max(drain(terminal), first) - pressed
+
+
+def told(what: str, taken: list[float]) -> None:
+    """Print the median and the 99th percentile."""
+    p99 = quantiles(taken, n=100, method="inclusive")[98]
+    print(f"{what}: {len(taken)} keys, median {median(taken) * 1000:.0f} ms, p99 {p99 * 1000:.0f} ms")
+
+
+def main() -> None:
+    """Print the figures."""
+    chunks = int(sys.argv[1]) if len(sys.argv) > 1 else 20_000
+    rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 5
+    with tempfile.TemporaryDirectory() as name:
+        options = ["--set", f"quick={chunks * CHUNK_SIZE}", "--db", str(Path(name) / "x.duckdb")]
+        terminal = Terminal([f"{JOB}:then_slow", *options])
+        try:
+            terminal.until(f"{chunks:05d}", patience=600)
+            marks = []
+            for _ in range(rounds * 20):
+                end = time.perf_counter() + 0.11
+                while time.perf_counter() < end:
+                    terminal.read(max(end - time.perf_counter(), 0.0))
+                start = len(terminal.output)
+                terminal.press("v")
+                marks.append(terminal.until(" marked", start))
+            print(f"{chunks:,} chunks; the bar is {KEY_BAR * 1000:.0f} ms")
+            told("while the run goes on, a mark", marks)
+            terminal.press(" ")
+            terminal.until("PAUSED")
+            drain(terminal, 3.0)
+            begun: dict[str, list[float]] = {"scroll": [], "map": [], "sort": []}
+            whole: dict[str, list[float]] = {"scroll": [], "map": [], "sort": []}
+            for _ in range(rounds):
+                for what, keys in (("scroll", SCROLL), ("map", MAP), ("sort", [])):
+                    times = [answer(terminal, key) for key in keys]
+                    if what == "sort":
+                        answer(terminal, "s")
+                        answer(terminal, DOWN)
+                        times.append(answer(terminal, "\r"))
+                    begun[what] += [first for first, _ in times]
+                    whole[what] += [last for _, last in times]
+            for what, taken in begun.items():
+                told(f"{what}, frame begun", taken)
+                told(f"{what}, frame whole", whole[what])
+        finally:
+            terminal.kill()
+
+
+if __name__ == "__main__":
+    main()
