@@ -114,9 +114,9 @@ class Scheduler:
         return self._chunks.counts
 
     @property
-    def skipped(self) -> int:
-        """Items that an earlier process had recorded as ok."""
-        return self._chunks.skipped
+    def before(self) -> Counts:
+        """The part of `counts` that earlier processes had recorded: items that ended well, and their rows."""
+        return self._chunks.before
 
     @property
     def changed(self) -> set[int]:
@@ -489,7 +489,7 @@ class Scheduler:
         if flush.ended:
             self._losses = 0
         limit = self._max_failures
-        if limit is not None and limit.exceeded(self.counts.failed, self.counts.finished - self.skipped):
+        if limit is not None and limit.exceeded(self.counts.failed, self.counts.finished - self.before.done):
             self._stop(RunState.FAILED, f"{self.counts.failed} items failed, more than --max-failures allows")
         self._watch_outages(flush)
 
