@@ -248,7 +248,7 @@ class Runner(Commands):
                 self._turn()
         except BaseException as fault:  # handed to whoever waits in `join`
             self._fault = fault
-            failure = describe(fault, skip=0)
+            failure = describe(fault, whole=True)
             self._scheduler.state = RunState.FAILED
             self._scheduler.reason = f"a fault of tui-runner: {failure.type}: {failure.message}"
         finally:
