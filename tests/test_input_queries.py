@@ -14,6 +14,7 @@ from input_files import read, refusal, written
 
 from tui_runner.errors import EXIT_DATABASE, EXIT_USAGE, DatabaseError, UserError
 from tui_runner.inputs import open_source
+from tui_runner.private_folder import private_folder
 
 
 @pytest.fixture
@@ -53,13 +54,13 @@ def test_the_copy_goes_with_its_source(database: Path, monkeypatch: pytest.Monke
     places.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(places))
     source = open_source("sql:FROM pages", database=database)
-    assert len(list(places.iterdir())) == 1
+    assert len(list(private_folder().iterdir())) == 1
     items = iter(source.select(("n",)))
     del source
     assert next(items) == {"n": 0}
     items.close()  # type: ignore[attr-defined]
     del items
-    assert list(places.iterdir()) == []
+    assert list(private_folder().iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tui_runner.errors import UserError
+from tui_runner.private_folder import private_folder
 from tui_runner.request import RunRequest
 from tui_runner.trial import run_trial
 
@@ -28,7 +29,7 @@ def tried(
             code = run_trial(RunRequest(job=job, limit=count, **request), out)  # type: ignore[arg-type]
         finally:
             assert [path.name for path in tmp_path.iterdir() if path.suffix != ".py"] in ([], ["__pycache__"])
-            assert list(temporary.iterdir()) == []
+            assert list(private_folder().iterdir()) == []
         return code, out.getvalue()
 
     return attempt

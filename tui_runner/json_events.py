@@ -125,6 +125,7 @@ def _totals(snapshot: Snapshot) -> dict[str, object]:
         "items_cancelled": snapshot.items_cancelled,
         "items_skipped": snapshot.items_skipped,
         "rows": snapshot.rows,
+        "rows_skipped": snapshot.rows_skipped,
         "retries": snapshot.retries,
         "seconds": round(snapshot.elapsed, 3),
     }

@@ -95,9 +95,12 @@ def summary(snapshot: Snapshot, database: str) -> str:
         parts.append(f"{count(snapshot.items_cancelled)} cancelled")
     if snapshot.items_skipped:
         parts.append(f"{count(snapshot.items_skipped)} of them before")
+    rows = counted(snapshot.rows, "row")
+    if snapshot.rows_skipped:
+        rows += f", {count(snapshot.rows_skipped)} of them before,"
     return (
         f"{safe_text(snapshot.job)} run {snapshot.run_id} {snapshot.state}: {', '.join(parts)}, "
-        f"{counted(snapshot.rows, 'row')} in {duration(snapshot.elapsed)} "
+        f"{rows} in {duration(snapshot.elapsed)} "
         f"→ table {safe_text(snapshot.table)} in {safe_text(database)}"
     )
 

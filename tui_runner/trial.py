@@ -17,6 +17,7 @@ from typing import Any, TextIO
 from tui_runner.engine.plan import RunPlan
 from tui_runner.engine.runner import Runner
 from tui_runner.errors import EXIT_ITEMS_FAILED, EXIT_OK, UserError
+from tui_runner.private_folder import private_folder
 from tui_runner.request import RunRequest, plan_run
 from tui_runner.run_lines import counted, nothing_ran
 from tui_runner.safe_text import safe_text
@@ -35,7 +36,7 @@ def run_trial(request: RunRequest, out: TextIO) -> int:
         UserError: the request, the job or its input is at fault.
     """
     plan = plan_run(request, folder=Path.cwd(), environ=os.environ)
-    with tempfile.TemporaryDirectory(prefix="tui-runner-try-") as folder:
+    with tempfile.TemporaryDirectory(prefix="try-", dir=private_folder()) as folder:
         runner = Runner(_alone(plan, Path(folder) / "try.duckdb"))
         runner.open()
         try:

@@ -41,11 +41,11 @@ from tui_runner.engine.scheduler import Scheduler
 
 
 def cut(chunks: Sequence[Sequence[bool]]) -> list[ChunkRead]:
-    """Chunks as the reader delivers them; of each item is given whether it was recorded before."""
+    """Chunks as the reader delivers them; of each item is given whether it was recorded before, then with 7 rows."""
     read, first = [], 0
     for number, items in enumerate(chunks):
         pending = [first + index for index, recorded in enumerate(items) if not recorded]
-        read.append(ChunkRead(number, first, len(items), pending))
+        read.append(ChunkRead(number, first, len(items), pending, 7 * sum(items)))
         first += len(items)
     return read
 
@@ -93,6 +93,7 @@ class World:
         """The input delivers a chunk that was asked for, or its end."""
         if self.unread:
             self.requested -= 1
+            self.rows += self.unread[0].rows
             self.tell(self.unread.popleft())
         else:
             self.input_over = True

@@ -110,10 +110,14 @@ def test_counters_are_those_of_the_scheduler(desk):
 
 def test_items_of_earlier_processes_are_done_but_in_no_rate():
     desk = Desk(skipped=9)
-    desk.end(0, good=1)
+    desk.end(0, good=1, rows=4)
     picture = desk.picture(after=1.0)
     assert (picture.items_done, picture.items_skipped) == (91, 90)
+    assert (picture.rows, picture.rows_skipped, picture.chunks[0].rows) == (634, 630, 67)
     assert picture.items_per_second == pytest.approx(1.0)
+    assert picture.rows_per_second == pytest.approx(4.0)
+    desk.measure()
+    assert desk.picture().history[-1].rows_per_second == pytest.approx(4.0)
 
 
 def test_rates_are_over_ten_seconds_from_the_very_first_flush(desk):

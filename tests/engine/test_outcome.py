@@ -47,16 +47,20 @@ class BadRepr(Exception):
 
 
 def test_an_exception_becomes_its_type_message_and_traceback():
-    failure = describe(raised(ValueError("no such page")), skip=0)
+    failure = describe(raised(ValueError("no such page")))
     assert (failure.type, failure.message) == ("ValueError", "no such page")
     assert failure.traceback.startswith("Traceback (most recent call last):\n")
     assert 'test_outcome.py", line' in failure.traceback
     assert failure.traceback.endswith("ValueError: no such page\n")
 
 
-def test_frames_of_the_engine_are_left_out():
-    assert "in raised" not in describe(raised(ValueError("no")), skip=1).traceback
-    assert describe(raised(ValueError("no")), skip=99).traceback == "ValueError: no\n"
+def test_frames_of_the_package_itself_are_left_out_unless_they_are_asked_for():
+    source = "def caught():\n  try:\n    raise ValueError('no')\n  except ValueError as error:\n    return error\n"
+    places = {}
+    exec(compile(source, describe.__code__.co_filename, "exec"), places)
+    error = places["caught"]()
+    assert describe(error).traceback == "ValueError: no\n"
+    assert "in caught" in describe(error, whole=True).traceback
 
 
 def test_an_exception_that_was_never_raised_has_no_frames():

@@ -202,3 +202,27 @@ def test_too_many_failures_stop_the_run_in_order(job_file, new_run, rows: Rows) 
     assert "--max-failures" in snapshot.reason
     ((recorded,),) = rows("SELECT count(*) FROM runner.items")
     assert 7 < recorded == snapshot.items_failed < 1_000
+
+
+FAILING = {
+    "function": "def work(n: int):\n    fail()",
+    "generator": "def work(n: int):\n    yield {'n': n}\n    fail()",
+    "generator expression": "def work(n: int):\n    return (fail() for _ in 'ab')",
+    "row by name": "def work(n: int, m: int):\n    fail()",
+    "coroutine": "async def work(n: int):\n    await asyncio.sleep(0)\n    fail()",
+    "asynchronous generator": "async def work(n: int):\n    yield {'n': n}\n    fail()",
+}
+
+
+@pytest.mark.parametrize("source", FAILING.values(), ids=FAILING)
+def test_a_traceback_begins_with_the_users_first_frame(job_file, new_run, rows: Rows, source: str) -> None:
+    source = f"import asyncio\ndef fail():\n    raise KeyError('no')\n{source}\n"
+    path = job_file(source)
+    new_run(f"{path}:work", backend="inline", input="sql:SELECT 1 AS n, 2 AS m").start().finish()
+    ((found,),) = rows("SELECT traceback FROM runner.errors")
+    lines = found.splitlines()
+    assert lines[0] == "Traceback (most recent call last):"
+    assert lines[1].startswith(f'  File "{path}", line ') and lines[1].endswith(
+        ("in work", "in <genexpr>"),
+    )
+    assert "in fail" in found

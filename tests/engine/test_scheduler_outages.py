@@ -8,7 +8,16 @@ from scheduler_desk import Desk, orders
 from simulated_worker import flush
 
 from tui_runner.engine.chunk import RunState
-from tui_runner.engine.events import Abandoned, InputEnded, PauseRun, ResumeRun, SendOrder, Tick
+from tui_runner.engine.events import (
+    Abandoned,
+    Hold,
+    InputEnded,
+    PauseRun,
+    Release,
+    ResumeRun,
+    SendOrder,
+    Tick,
+)
 from tui_runner.engine.outage import OnOutage, OutageWatch, Trials
 from tui_runner.engine.protocol import Pause, Resume, TryOne, WorkerLost
 
@@ -121,6 +130,34 @@ def test_a_run_that_paused_itself_does_not_come_back_paused_one_that_was_paused_
     assert desk.scheduler.state_to_keep is RunState.RUNNING
     desk(PauseRun())
     assert desk.scheduler.state_to_keep is RunState.PAUSED
+
+
+# --- a full disk meanwhile --------------------------------------------------------------------------------------
+
+
+def test_nothing_is_tried_while_the_run_is_held_too_and_the_trials_go_on_afterwards():
+    desk, _ = struck()
+    why = desk.scheduler.reason
+    assert desk(Hold("disk", "the disk is full")) == [SendOrder(0, Pause())], "a trial that has not begun is taken back"
+    assert desk.end == (RunState.PAUSED, "the disk is full")
+    assert desk.told[-1] == ("WARNING", "paused: the disk is full")
+    desk(Hold("disk", "the disk is still full"))
+    assert len([text for _, text in desk.told if "disk" in text]) == 1
+    desk.now += 1_000
+    assert desk(Tick()) == []
+    assert desk(Release("disk")) == []
+    assert desk.end == (RunState.PAUSED, why)
+    assert orders(desk(Tick()), TryOne) == [(0, TryOne())]
+
+
+def test_an_outage_that_ends_while_the_run_is_held_leaves_it_held():
+    desk, _ = struck()
+    desk.now += 10
+    desk(Tick())
+    desk(Hold("disk", "the disk is full"))
+    assert orders(fail(desk, 0, ok=1)) == []
+    assert desk.end == (RunState.PAUSED, "the disk is full")
+    assert orders(desk(Release("disk"))) == [(0, Resume())]
 
 
 # --- nobody is left ---------------------------------------------------------------------------------------------

@@ -211,6 +211,9 @@ def test_one_item_can_be_let_through_a_pause(desk):
     desk.queue.let_one_through()
     desk.queue.pause(None)
     assert desk.take() == []
+    desk.queue.let_one_through()
+    desk.queue.pause(None)
+    assert desk.take() == [], "an item that is to be let through is taken back"
 
 
 def test_retries_beyond_the_budget_wait_until_there_is_room():

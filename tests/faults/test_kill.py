@@ -92,7 +92,8 @@ def check_each_item_once(rows: Callable[..., Any], path: Path) -> None:
         "SELECT run_id, state, count(*), count(DISTINCT key), sum(rows) FROM runner.items GROUP BY 1, 2 ORDER BY 1",
         path,
     )
-    assert rows("SELECT sum(items), sum(done) FROM runner.chunks", path) == [(ITEMS * len(runs), ITEMS * len(runs))]
+    every = ITEMS * len(runs)
+    assert rows("SELECT sum(items), sum(done), sum(rows) FROM runner.chunks", path) == [(every, every, 3 * every)]
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -295,17 +296,44 @@ def test_a_file_that_is_removed_or_replaced_is_noticed_before_rows_go_nowhere(
     assert heard.written == [0, 1]
 
 
-def test_a_file_that_is_cut_while_it_is_open_is_noticed(
-    database: Database, heard: Heard, run_id: int, cursor: duckdb.DuckDBPyConnection
+@pytest.mark.parametrize("left", [0, 4_096, 300_000, -1])
+def test_a_file_that_is_cut_while_it_is_open_takes_nothing_more_and_is_left_as_it_is(
+    database: Database, heard: Heard, run_id: int, cursor: duckdb.DuckDBPyConnection, left: int
 ) -> None:
-    cursor.execute("CREATE TABLE other AS SELECT range AS a FROM range(100000)")
+    cursor.execute("CREATE TABLE other AS SELECT range AS a, md5(range::VARCHAR) AS b FROM range(100000)")
     cursor.execute("CHECKPOINT")
     with ingesting(database, heard, interval=0.0) as ingest:
-        os.truncate(database.path, 4096)
         ingest.submit(make_batch(rows_of(0, a=1), ticket=0))
+        assert heard.wrote.wait(30)
+        os.truncate(database.path, left if left >= 0 else database.path.stat().st_size + left)
+        log = database.path.with_name(database.path.name + ".wal")
+        cut, logged = database.path.read_bytes(), log.read_bytes()
+        ingest.submit(make_batch(rows_of(1, a=1), ticket=1))
         assert heard.failed.wait(30)
         assert not ingest.close(30)
     assert "has lost its end while it was open" in str(heard.errors[0])
+    assert heard.written == [0]
+    database.close()
+    assert (database.path.read_bytes(), log.read_bytes()) == (cut, logged)
+
+
+def test_a_file_that_duckdb_makes_shorter_itself_is_not_cut(
+    database: Database, heard: Heard, run_id: int, cursor: duckdb.DuckDBPyConnection
+) -> None:
+    sizes = []
+    with ingesting(database, heard, interval=0.0) as ingest:
+        for turn in range(8):
+            cursor.execute("CREATE OR REPLACE TABLE other AS SELECT random() AS a FROM range(300000)")
+            if turn % 2:
+                cursor.execute("DROP TABLE other")
+            cursor.execute("CHECKPOINT")
+            sizes.append(database.path.stat().st_size)
+            ingest.submit(make_batch(rows_of(turn, a=1), ticket=turn))
+            assert heard.wrote.wait(30)
+            heard.wrote.clear()
+        assert ingest.close(30)
+    assert heard.errors == []
+    assert any(after < before for before, after in pairwise(sizes)), "DuckDB has cut something off"
 
 
 def test_rows_that_cannot_be_stored_fail_their_item_alone(

@@ -61,7 +61,7 @@ def test_hostile_values_are_recorded(ledger: Ledger) -> None:
 def test_a_database_without_a_ledger_has_no_runs_and_is_not_changed(database: Database, ledger: Ledger) -> None:
     assert ledger.runs() == []
     assert ledger.errors(1) == []
-    assert ledger.recorded(1) == (set(), set())
+    assert ledger.recorded(1) == ({}, set())
     assert ledger.totals(1) == Totals()
     with pytest.raises(UserError, match="no runs in this database"):
         ledger.run(None)
@@ -143,9 +143,11 @@ def test_runs_come_newest_first_with_their_counts(ledger: Ledger, writer: Writer
 
 
 def test_recorded_keys_tell_what_is_done(ledger: Ledger, writer: Writer) -> None:
-    writer.write([make_batch(items=[item_row(0), item_row(1, "failed"), item_row(2, "cancelled"), item_row(3)])])
-    assert Ledger(ledger._cursor).recorded(1) == ({"key-0", "key-3"}, {"key-1", "key-2"})
-    assert Ledger(ledger._cursor).recorded(2) == (set(), set())
+    writer.write(
+        [make_batch(items=[item_row(0, rows=5), item_row(1, "failed"), item_row(2, "cancelled"), item_row(3)])]
+    )
+    assert Ledger(ledger._cursor).recorded(1) == ({"key-0": 5, "key-3": 1}, {"key-1", "key-2"})
+    assert Ledger(ledger._cursor).recorded(2) == ({}, set())
 
 
 def test_errors_are_grouped_by_what_their_messages_have_in_common(ledger: Ledger, writer: Writer) -> None:

@@ -51,7 +51,7 @@ while True:
 def runtime(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     # The folders of pytest are too deep for the path of a socket.
     with tempfile.TemporaryDirectory(prefix="tr-") as folder:
-        monkeypatch.setenv("XDG_RUNTIME_DIR", folder)
+        monkeypatch.setattr(tempfile, "tempdir", folder)
         yield
 
 

@@ -7,8 +7,6 @@ import json
 import os
 import socket
 import stat
-import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -18,6 +16,7 @@ import pytest
 from waiting import eventually
 
 from tui_runner.errors import DatabaseError, UserError
+from tui_runner.private_folder import private_folder
 from tui_runner.store import endpoint
 from tui_runner.store.access import LocalAccess, RemoteAccess, open_access
 from tui_runner.store.database import Database
@@ -27,7 +26,6 @@ from tui_runner.store.mistakes import QueryCancelled, QueryError
 from tui_runner.store.pages import Pages
 from tui_runner.store.query_server import QueryServer, ServerLimits, serve
 from tui_runner.store.remote import OwnerGone, RemoteConsole
-from tui_runner.store.socket_folder import new_socket_path, socket_folder
 from tui_runner.store.wire import REQUEST, pack_request, send_frame
 
 ENDLESS = "SELECT range AS a, repeat('x', 100) AS b FROM range(100_000_000_000)"
@@ -39,8 +37,8 @@ LONG = "SELECT count(*) FROM range(60_000_000) WHERE md5(range::VARCHAR) < 'a'"
 def runtime(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     # The folders of pytest are too deep for the path of a socket.
     with tempfile.TemporaryDirectory(prefix="tr-") as folder:
-        monkeypatch.setenv("XDG_RUNTIME_DIR", folder)
-        yield Path(folder) / "tui-runner"
+        monkeypatch.setattr(tempfile, "tempdir", folder)
+        yield private_folder()
 
 
 @pytest.fixture
@@ -273,27 +271,14 @@ def test_a_record_of_a_dead_process_is_not_believed(path: Path, tmp_path: Path) 
         assert isinstance(access, LocalAccess)
 
 
-def test_sockets_of_dead_processes_are_removed(runtime: Path) -> None:
-    ended = subprocess.Popen([sys.executable, "-c", ""])
-    ended.wait()
-    stale = socket_folder() / f"{ended.pid}-00ff.sock"
-    other = socket_folder() / "notes.txt"
-    stale.touch()
-    other.touch()
-    new_socket_path()
-    assert not stale.exists()
-    assert other.exists()
-
-
-def test_a_folder_of_somebody_else_is_not_used(
-    runtime: Path, monkeypatch: pytest.MonkeyPatch, database: Database, path: Path
+def test_where_there_is_no_place_for_a_socket_the_run_goes_on_without(
+    database: Database, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    runtime.mkdir(mode=0o755)
-    runtime.chmod(0o755)
-    monkeypatch.setattr("tempfile.gettempdir", lambda: "/nowhere")
-    with pytest.raises(DatabaseError, match=r"only you may enter|cannot be made"):
-        socket_folder()
-    server = serve(database)  # the run goes on without
+    def nowhere(*, for_sockets: bool = False) -> Path:
+        raise FileNotFoundError("no folder for temporary files")
+
+    monkeypatch.setattr(endpoint, "private_folder", nowhere)
+    server = serve(database)
     with pytest.raises(DatabaseInUse):
         open_access(path, patience=0.1)
     server.close()

@@ -19,6 +19,7 @@ from tui_runner.tui.widgets.event_line import EventLine
 from tui_runner.tui.widgets.header import Header
 from tui_runner.tui.widgets.kpi import Figures
 from tui_runner.tui.widgets.progress import Progress
+from tui_runner.tui.widgets.summary import summary
 
 
 def text(lines: list[Line]) -> list[str]:
@@ -123,6 +124,13 @@ def test_what_earlier_processes_did_is_not_in_the_mean() -> None:
     assert "mean items/s 10.0" in figures(
         state=RunState.FINISHED, items_done=76_128, items_skipped=68_526, elapsed=761.4
     )
+
+
+def test_the_summary_says_what_was_recorded_before() -> None:
+    ended = replace(busy(), state=RunState.FINISHED, items_skipped=68_526, rows=5_560, rows_skipped=3_920, elapsed=10.0)
+    shown = "\n".join(text(summary(ended)))
+    assert "5,560 in table books" in shown and "; 3,920 were recorded before" in shown
+    assert "164 rows/s" in shown
 
 
 def test_narrow_figures_keep_throughput_and_failures() -> None:

@@ -188,7 +188,7 @@ class Board:
             self._errors.add(flush.error_groups)
         self._ended += sum(map(len, flush.ended.values()))
         self._items.add(active, self._ended)
-        self._rows.add(active, self._scheduler.counts.rows)
+        self._rows.add(active, self._rows_here())
         if flush.ended:
             self._last_end = active
 
@@ -215,14 +215,14 @@ class Board:
         """Take over a measurement, and add a point to the graphs."""
         self._memory = memory
         scheduler = self._scheduler
-        active, counts = scheduler.active(now), scheduler.counts
+        active, rows_now = scheduler.active(now), self._rows_here()
         then, ended, rows = self._last_sample
         passed = active - then
         items_rate = rows_rate = None
         if scheduler.state is not RunState.PAUSED and passed > 0:
             items_rate = (self._ended - ended) / passed
-            rows_rate = (counts.rows - rows) / passed
-        self._last_sample = (active, self._ended, counts.rows)
+            rows_rate = (rows_now - rows) / passed
+        self._last_sample = (active, self._ended, rows_now)
         at = now - self.began
         self._history.append(Sample(at, items_rate, rows_rate, memory.app_rss, memory.workers_rss))
         while self._history and self._history[0].at < at - _HISTORY_SECONDS:
@@ -270,8 +270,9 @@ class Board:
             items_done=counts.done,
             items_failed=counts.failed,
             items_cancelled=counts.cancelled,
-            items_skipped=scheduler.skipped,
+            items_skipped=scheduler.before.done,
             rows=counts.rows,
+            rows_skipped=scheduler.before.rows,
             retries=counts.retries,
             in_flight=in_flight.total(),
             threads=scheduler.crew.threads,
@@ -305,6 +306,10 @@ class Board:
             log_file=identity.log_file,
         )
         return self.last
+
+    def _rows_here(self) -> int:
+        """Rows of this process: rates leave out what was there before."""
+        return self._scheduler.counts.rows - self._scheduler.before.rows
 
     def _workers(self) -> tuple[WorkerView, ...]:
         views = []
@@ -369,7 +374,7 @@ class Board:
     def _eta(self, active: float, total: int | None, rate: float) -> tuple[float, float] | None:
         """What is left at the rate of the last seconds and at that of the whole run, the lower one first."""
         scheduler = self._scheduler
-        finished = scheduler.counts.finished - scheduler.skipped
+        finished = scheduler.counts.finished - scheduler.before.done
         if total is None or active < _ETA_GROUND or finished < _ETA_GROUND or rate <= 0:
             return None
         left = max(0, total - scheduler.counts.finished)

@@ -127,6 +127,7 @@ class Chunk:
         first_item: position in the input of its first item.
         items: how many it has.
         skipped: those that an earlier process had recorded as ok; counted in `counts.done`.
+        skipped_rows: the rows of those; counted in `counts.rows`.
         pending: positions of the items that have no final state.
         failures: attempts made of the items that ended otherwise than well, by position.
         attempts: attempts made of pending items, by position; 0 for those that are not in it.
@@ -153,6 +154,7 @@ class Chunk:
     attempts: dict[int, int] = field(default_factory=dict)
     tries: dict[int, int] = field(default_factory=dict)
     counts: Counts = Counts()
+    skipped_rows: int = 0
     sent_at: float | None = None
     started_at: float | None = None
     ended_at: float | None = None
@@ -161,7 +163,7 @@ class Chunk:
     _paused_seconds: float = 0.0
 
     def __post_init__(self) -> None:
-        self.counts = self._before = Counts(done=self.skipped)
+        self.counts = self._before = Counts(done=self.skipped, rows=self.skipped_rows)
 
     def set_state(self, state: ChunkState) -> None:
         """Go to `state`; raises `ValueError` when that cannot follow."""

@@ -44,7 +44,7 @@ class Chunks:
         to_cancel: numbers of those that are to be cancelled by the next worker that is ready.
         unended: how many have not ended.
         counts: what became of the items of all chunks.
-        skipped: items that an earlier process had recorded as ok.
+        before: the part of `counts` that earlier processes had recorded.
         kept_failures: failed items that are kept to be run again.
         changed: numbers of chunks that changed since whoever draws them last cleared it.
     """
@@ -59,7 +59,7 @@ class Chunks:
         self.to_cancel: deque[int] = deque()
         self.unended = 0
         self.counts = Counts()
-        self.skipped = 0
+        self.before = Counts()
         self.kept_failures = 0
         self.changed: set[int] = set()
 
@@ -73,11 +73,13 @@ class Chunks:
     def read(self, event: events.ChunkRead) -> None:
         """Add the next chunk of the input."""
         pending = set(event.pending)
-        chunk = Chunk(event.number, event.first_item, event.items, event.items - len(pending), pending)
+        chunk = Chunk(
+            event.number, event.first_item, event.items, event.items - len(pending), pending, skipped_rows=event.rows
+        )
         self.all.append(chunk)
         self.changed.add(chunk.number)
         self.counts += chunk.counts
-        self.skipped += chunk.skipped
+        self.before += chunk.counts
         if pending:
             self.unended += 1
             self.waiting.append(chunk.number)

@@ -34,12 +34,14 @@ class ChunkRead:
         first_item: position of its first item.
         items: how many it has.
         pending: positions of those that are not yet recorded as ok.
+        rows: how many rows the others have.
     """
 
     number: int
     first_item: int
     items: int
     pending: Collection[int]
+    rows: int = 0
 
 
 @dataclass(frozen=True, slots=True)

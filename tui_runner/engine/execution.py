@@ -57,15 +57,15 @@ class Execution:
             failure = Failure("RowError", str(error))
         # A function may raise SystemExit, KeyboardInterrupt or GeneratorExit: they end the item, not the worker.
         except BaseException as error:
-            failure = self.failure(task, error, skip=2)
+            failure = self.failure(task, error)
         seconds = time.perf_counter() - started
         return self.end(task, rows, failure, seconds)
 
-    def failure(self, task: Task, error: BaseException, skip: int = 1) -> Failure:
-        """What an attempt failed with, and whether another one may succeed; `skip` as in `describe`."""
+    def failure(self, task: Task, error: BaseException) -> Failure:
+        """What an attempt failed with, and whether another one may succeed."""
         if isinstance(task.value, Refused):
             return Failure(task.value.type, task.value.message)
-        failure = describe(error, skip)
+        failure = describe(error)
         try:
             transient = self._policy.rule(error)
         except Exception as fault:  # the rule may be the user's

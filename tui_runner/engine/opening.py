@@ -84,13 +84,13 @@ def _find_or_begin(plan: RunPlan, database: Database, ledger: Ledger) -> OpenedR
     if record is None:
         before = _alike(plan, ledger, finished=True)
         record = ledger.run(ledger.begin_run(_new_record(plan)))
-        return OpenedRun(database, record, False, Selection(frozenset()), set(), False, _beside(before, record))
+        return OpenedRun(database, record, False, Selection({}), set(), False, _beside(before, record))
     recorded, replaced = ledger.recorded(record.run_id)
     if plan.retry and not replaced:
         raise UserError("nothing failed in it", f"run {record.run_id} of {plain(plan.database)}")
     paused = plan.attended and record.state == RunState.PAUSED
     state = RunState.PAUSED if paused else RunState.RUNNING
-    news = _news(plan, record, len(replaced))
+    news = _news(plan, record, len(recorded), len(replaced))
     ledger.reopen_run(record.run_id, asdict(plan.settings), state.value)
     selection = Selection(recorded, frozenset(replaced) if plan.retry else None)
     return OpenedRun(database, record, True, selection, replaced, paused, news)
@@ -104,15 +104,18 @@ def _beside(before: RunRecord | None, record: RunRecord) -> tuple[Tell, ...]:
     return (Tell("INFO", f"run {before.run_id} did the same and is finished: {stay}"),)
 
 
-def _news(plan: RunPlan, record: RunRecord, failed: int) -> tuple[Tell, ...]:
-    text = f"run {record.run_id} goes on: what is recorded is not run again"
+def _news(plan: RunPlan, record: RunRecord, done: int, failed: int) -> tuple[Tell, ...]:
+    again = f"items that had failed, timed out or were cancelled run again: {failed:,}"
     if plan.retry:
-        text = f"run {record.run_id}: {failed:,} items that had failed run again"
+        text = f"run {record.run_id}: {again}"
+    else:
+        text = f"run {record.run_id} goes on: items that are done are not run again: {done:,}"
+        text += f"; {again}" if failed else ""
     news = [Tell("INFO", text)]
     before, now = record.settings.get("code"), asdict(plan.settings).get("code")
     if before and now and before != now:
-        done = "items that are done are not run again"
-        news.append(Tell("WARNING", f"the job's code has changed since run {record.run_id} was last at work: {done}"))
+        kept = "items that are done are not run again"
+        news.append(Tell("WARNING", f"the job's code has changed since run {record.run_id} was last at work: {kept}"))
     return tuple(news)
 
 

@@ -6,12 +6,14 @@ An exception becomes text at once: keeping it would keep its frames, and with th
 
 from __future__ import annotations
 
+import os
 import threading
 import traceback
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from types import TracebackType
 
 from tui_runner.engine.work import Task
@@ -33,6 +35,11 @@ MAX_ROWS = 50_000
 """Rows the collector takes in one go, but for a single larger result. Converting more would keep the interpreter from
 the pool's threads for too long; and a flush beyond DuckDB's row group of 122,880 rows leaves groups half full, which a
 later checkpoint unpacks in memory to merge them (measured: 330 MB; 50 MB with smaller flushes)."""
+_PACKAGE = Path(__file__).parents[1]
+_OWN = (f"{_PACKAGE}{os.sep}", f"{Path(os.__file__).parent / 'asyncio'}{os.sep}")
+"""Where frames are that lead to the user's code."""
+_BUNDLED = f"{_PACKAGE / '_bundled'}{os.sep}"
+"""Jobs that come with tui-runner are like those of a user."""
 _LARGE = 4_096
 """Bytes from which rows are counted at once; smaller ones are counted by the collector, without a lock."""
 
@@ -91,20 +98,19 @@ class Outcome:
     retry_after: float | None = None
 
 
-def describe(error: BaseException, skip: int = 1) -> Failure:
+def describe(error: BaseException, *, whole: bool = False) -> Failure:
     """An exception as text, whatever its own methods do; not yet redacted.
 
     Args:
         error: the exception.
-        skip: frames of the engine at the start of its traceback, which tell the user nothing.
+        whole: whether its traceback begins with the frames of tui-runner that led to the user's code; they tell the
+            user nothing.
     """
     try:
         message = str(error)
     except BaseException as fault:  # the user's __str__ may raise anything
         message = f"(its __str__ raised {type(fault).__name__})"
-    trace: TracebackType | None = error.__traceback__
-    for _ in range(skip):
-        trace = trace.tb_next if trace is not None else None
+    trace = error.__traceback__ if whole else _from_user(error.__traceback__)
     is_long = len(message) > _LONG_MESSAGE
     message = message[: MESSAGE_LENGTH + LONGEST_SECRET]
     if is_long:
@@ -119,6 +125,20 @@ def describe(error: BaseException, skip: int = 1) -> Failure:
         # Whole lines, for a secret that is cut is not found. An endless line is a message, kept anyway.
         text = f"{text[:half].rpartition(chr(10))[0]}\n  …\n{text[-half:].partition(chr(10))[2]}"
     return Failure(type(error).__name__, storable(message), storable(text))
+
+
+def _from_user(trace: TracebackType | None) -> TracebackType | None:
+    """A traceback from its first frame on that is not tui-runner's own; of one without such a frame nothing is left.
+
+    How many lead to the user's code is not always the same: a generator is entered where its rows are gathered, a
+    coroutine in the event loop.
+    """
+    while trace is not None:
+        file = trace.tb_frame.f_code.co_filename
+        if not file.startswith(_OWN) or file.startswith(_BUNDLED):
+            return trace
+        trace = trace.tb_next
+    return None
 
 
 def _frames(trace: TracebackType | None) -> str:

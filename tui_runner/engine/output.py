@@ -124,6 +124,6 @@ class JobLogHandler(logging.Handler):
         try:
             text = self.format(record)
         except Exception as error:  # arguments that don't fit the message, or cannot be shown
-            text = f"{record.name}: a record that cannot be formatted: {describe(error, skip=0).message}"
+            text = f"{record.name}: a record that cannot be formatted: {describe(error).message}"
         context = CONTEXT.get()
         self._log.add(record.levelname, text, context if isinstance(context, Task) else None)

@@ -6,7 +6,6 @@ Nothing else imports it: it silences the process it is loaded in.
 from __future__ import annotations
 
 import atexit
-import contextlib
 import os
 import socket
 from pathlib import Path
@@ -15,6 +14,7 @@ import httpx  # noqa: F401 - takes 0.1 s, and most jobs that wait wait for the n
 import pyarrow as pa
 
 import tui_runner.engine.worker  # noqa: F401 - with all that it imports
+from tui_runner.private_folder import discard
 
 # The first array makes pyarrow look for pandas and, where that is installed, load it: 0.3 s.
 pa.array([0])
@@ -38,14 +38,6 @@ def _own_address() -> Path | None:
     return None
 
 
-def _remove(address: Path) -> None:
-    """Take the socket and its folder away, as the program does unless it was killed."""
-    with contextlib.suppress(FileNotFoundError):  # both may be at it
-        address.unlink()
-        if address.parent.name.startswith("pymp-") and not any(address.parent.iterdir()):
-            address.parent.rmdir()
-
-
 # Workers leave by `os._exit`, so this happens in the server alone: when the program has ended, however it has.
 if _address := _own_address():
-    atexit.register(_remove, _address)
+    atexit.register(discard, _address.parent)

@@ -16,10 +16,11 @@ from tui_runner.inputs import InputChunk
 
 @dataclass(frozen=True, slots=True)
 class ItemsRead:
-    """A chunk was cut from the input; of its items those at `pending` are to run."""
+    """A chunk was cut from the input; of its items those at `pending` are to run, the others have `rows` rows."""
 
     chunk: InputChunk
     pending: Collection[int]
+    rows: int
 
 
 class InputReader:
@@ -63,7 +64,8 @@ class InputReader:
                     if chunk is None:
                         self._deliver(InputEnded())
                         return
-                    self._deliver(ItemsRead(chunk, self._selection.pending(chunk.first_item, chunk.keys)))
+                    pending = self._selection.pending(chunk.first_item, chunk.keys)
+                    self._deliver(ItemsRead(chunk, pending, self._selection.recorded_rows(chunk.keys)))
         except UserError as error:
             self._deliver(InputFailed(str(error)))
         except BaseException as error:  # the input is the user's generator, which may raise anything

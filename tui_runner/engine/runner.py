@@ -248,7 +248,7 @@ class Runner(Commands):
                 self._turn()
         except BaseException as fault:  # handed to whoever waits in `join`
             self._fault = fault
-            failure = describe(fault, skip=0)
+            failure = describe(fault, whole=True)
             self._scheduler.state = RunState.FAILED
             self._scheduler.reason = f"a fault of tui-runner: {failure.type}: {failure.message}"
         finally:
@@ -322,9 +322,9 @@ class Runner(Commands):
         """Something from the inbox: the scheduler's business, the board's, or both."""
         now = time.monotonic()
         match message:
-            case ItemsRead(chunk, pending):
+            case ItemsRead(chunk, pending, rows):
                 self._items.add(chunk, pending)
-                self._handle(ChunkRead(chunk.number, chunk.first_item, len(chunk.keys), pending))
+                self._handle(ChunkRead(chunk.number, chunk.first_item, len(chunk.keys), pending, rows))
             case Committed(tickets):
                 self._committed(tickets)
             case WriteFailed(error):

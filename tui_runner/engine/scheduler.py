@@ -21,7 +21,7 @@ ends when the last of them is gone. If a chunk is to run again in the first case
 it meanwhile has it looked at again at once; one who pauses it has it stay paused.
 
 *Outages*: when nearly everything fails (`outage` says when), the run pauses itself; one item is tried now and then
-(`TryOne`), and when one ends well the run goes on.
+(`TryOne`), and when one ends well the run goes on. While it is held as well, none is tried.
 
 What happens to chunks is in `chunks` (their way through the workers) and `chunk_commands` (what a person may have
 done with them); here are the run's life and its workers.
@@ -95,6 +95,8 @@ class Scheduler:
         self._holds: dict[str, str] = {}
         self._held = False
         """Whether the run is paused for nothing but `_holds`."""
+        self._outage = ""
+        """What the run, paused because nearly everything fails, says of that."""
         self._silence = Silence(timeout)
         self._tried = 0
         self._requested = 0
@@ -112,9 +114,9 @@ class Scheduler:
         return self._chunks.counts
 
     @property
-    def skipped(self) -> int:
-        """Items that an earlier process had recorded as ok."""
-        return self._chunks.skipped
+    def before(self) -> Counts:
+        """The part of `counts` that earlier processes had recorded: items that ended well, and their rows."""
+        return self._chunks.before
 
     @property
     def changed(self) -> set[int]:
@@ -228,20 +230,28 @@ class Scheduler:
         return True
 
     def _hold(self, cause: str, reason: str) -> None:
+        is_new = cause not in self._holds
         self._holds[cause] = reason
         if self.state is RunState.RUNNING:
             self._held = True
             self._pause(reason)
-            self._turn.tell("WARNING", f"paused: {reason}")
         elif self._held:
             self.reason = reason
+        elif self.state is RunState.PAUSED and self._outages.is_on:
+            self._pause(reason)  # a trial that was ordered and has not begun is not to begin
+        if is_new and self.state is RunState.PAUSED:
+            self._turn.tell("WARNING", f"paused: {reason}")
 
     def _release(self, cause: str) -> None:
         self._holds.pop(cause, None)
-        if self._held and not self._holds and self.state is RunState.PAUSED:
+        if self._holds or self.state is not RunState.PAUSED:
+            return
+        if self._held:
             self._held = False
             self._resume()
             self._turn.tell("INFO", "the run goes on")
+        elif self._outages.is_on:
+            self.reason = self._outage
 
     def _change_threads(self, threads: int) -> None:
         self.crew.threads = threads
@@ -297,15 +307,18 @@ class Scheduler:
             self._stop(RunState.FAILED, f"{outage.text}; mend that, or let it go on with --on-outage continue")
             return
         if outage.may_pass:
-            self._pause(f"{outage.text}: one is tried now and then")
-            self._turn.tell("WARNING", f"paused: {outage.text}: one is tried in {watch.seconds_to_trial:g} s")
+            now, later = f"one is tried in {watch.seconds_to_trial:g} s", "one is tried now and then"
         else:
-            self._pause(f"{outage.text}: resume it to go on all the same")
-            self._turn.tell("WARNING", f"paused: {self.reason}")
+            now = later = "resume it to go on all the same"
+        self._outage = f"{outage.text}: {later}"
+        self._pause(self._outage)
+        self._turn.tell("WARNING", f"paused: {outage.text}: {now}")
 
     def _try_one(self) -> None:
         """Let an item through, when it is time to see whether an outage is over; each time to another worker."""
-        if self.state is not RunState.PAUSED or (interval := self._outages.trial_due(self._turn.now)) is None:
+        if self.state is not RunState.PAUSED or self._holds:
+            return
+        if (interval := self._outages.trial_due(self._turn.now)) is None:
             return
         self._chunks.send_waiting(self._chunks.open_limit(self.open_chunks))
         self._chunks.send_suspects()
@@ -476,7 +489,7 @@ class Scheduler:
         if flush.ended:
             self._losses = 0
         limit = self._max_failures
-        if limit is not None and limit.exceeded(self.counts.failed, self.counts.finished - self.skipped):
+        if limit is not None and limit.exceeded(self.counts.failed, self.counts.finished - self.before.done):
             self._stop(RunState.FAILED, f"{self.counts.failed} items failed, more than --max-failures allows")
         self._watch_outages(flush)
 

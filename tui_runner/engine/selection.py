@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
 
@@ -10,14 +10,14 @@ class Selection:
     """Items that are not done; or, for a retry, those that failed and nothing else.
 
     Args:
-        done: keys of the items that ended well.
+        done: how many rows each item has that ended well, by key.
         only: run these alone, None for all that are not done.
 
     Attributes:
         left_out: items that were passed over although the ledger has nothing of them: the input has grown since.
     """
 
-    def __init__(self, done: AbstractSet[str], only: AbstractSet[str] | None = None) -> None:
+    def __init__(self, done: Mapping[str, int], only: AbstractSet[str] | None = None) -> None:
         self._done = done
         self._only = only
         self.left_out = 0
@@ -31,3 +31,8 @@ class Selection:
         if not self._done:
             return range(first_item, first_item + len(keys))
         return [first_item + index for index, key in enumerate(keys) if key not in self._done]
+
+    def recorded_rows(self, keys: Sequence[str]) -> int:
+        """How many rows the items with these keys have in the database already."""
+        done = self._done
+        return sum(done.get(key, 0) for key in keys) if done else 0

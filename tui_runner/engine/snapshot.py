@@ -29,7 +29,7 @@ class ChunkView:
         cancelled: items that were cancelled.
         skipped: items that an earlier process had recorded already.
         retries: attempts beyond the first, over all items.
-        rows: rows returned so far.
+        rows: rows of its items so far, those of `skipped` included.
         in_flight: items being executed now.
         worker: the worker that has it, None when none has.
         started_at: when its first item was started; None before.
@@ -170,7 +170,8 @@ class Snapshot:
         items_failed: items that failed or timed out.
         items_cancelled: items that were cancelled.
         items_skipped: the part of `items_done` that earlier processes recorded.
-        rows: rows returned in this process.
+        rows: rows of the run, those that earlier processes recorded (`rows_skipped`) included.
+        rows_skipped: the part of `rows` that earlier processes recorded.
         retries: attempts beyond the first.
         in_flight: items being executed.
         threads: threads (or tasks) that are to execute items, over all workers.
@@ -219,6 +220,7 @@ class Snapshot:
     items_cancelled: int = 0
     items_skipped: int = 0
     rows: int = 0
+    rows_skipped: int = 0
     retries: int = 0
     in_flight: int = 0
     threads: int = 0

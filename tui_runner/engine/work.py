@@ -284,10 +284,11 @@ class WorkQueue:
                 self._look()
 
     def pause(self, number: int | None) -> None:
-        """Start no item of a chunk, or none at all."""
+        """Start no item of a chunk, or none at all, also not the one that was to be let through."""
         with self._changed:
             if number is None:
                 self._paused = True
+                self._passes = 0
             elif (chunk := self.chunks.get(number)) is not None and not chunk.paused:
                 chunk.paused = True
                 self._held[number] = self._remove(chunk)

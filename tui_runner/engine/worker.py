@@ -128,7 +128,7 @@ class Worker:
         except UserError:
             raise
         except BaseException as error:  # the user's code may raise anything
-            failure = describe(error, skip=2)
+            failure = describe(error)
             self.log.add("ERROR", f"setup: {failure.traceback}")
             raise UserError(f"setup raised {failure.type}: {failure.message}") from error
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, timedelta
@@ -15,6 +14,7 @@ import duckdb
 import pyarrow as pa
 
 from tui_runner.errors import UserError
+from tui_runner.private_folder import private_folder
 from tui_runner.wording import one_line
 
 SLICE_ROWS = 4096
@@ -24,7 +24,6 @@ _CONFIG: dict[str, str | int | bool | float | list[str]] = {
     # Rows keep their order with one thread at no cost, and the other cores belong to the workers.
     "threads": 1,
     "memory_limit": "512MB",
-    "temp_directory": str(Path(tempfile.gettempdir()) / "tui-runner-input"),
     "autoinstall_known_extensions": False,
     "autoload_known_extensions": False,
     "python_enable_replacements": False,
@@ -48,7 +47,7 @@ class Column:
 
 def connect() -> duckdb.DuckDBPyConnection:
     """A connection to a database in memory that reads files and nothing else on its own account."""
-    connection = duckdb.connect(config=_CONFIG)
+    connection = duckdb.connect(config={**_CONFIG, "temp_directory": str(private_folder() / "spill")})
     # In a process without a script (`python -c`, a notebook) DuckDB draws a progress bar on standard output.
     connection.execute("SET enable_progress_bar = false")
     # It reads so far ahead; the rows in there are lost when a broken one follows. With 100 KB these are some thousand

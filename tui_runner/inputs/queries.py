@@ -21,6 +21,7 @@ import duckdb
 from tui_runner.errors import DatabaseError, UserError
 from tui_runner.inputs import duck
 from tui_runner.inputs.source import Source
+from tui_runner.private_folder import private_folder
 from tui_runner.wording import one_line, plain
 
 _WHERE = "the input sql"
@@ -31,7 +32,7 @@ class _Folder:
     """A temporary folder that goes when this object goes, or the program ends."""
 
     def __init__(self) -> None:
-        self.path = Path(tempfile.mkdtemp(prefix="tui-runner-input-"))
+        self.path = Path(tempfile.mkdtemp(prefix="input-", dir=private_folder()))
         self.remove = weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
 
 

@@ -67,6 +67,8 @@ class Database:
         self.run_id: int | None = None
         self._identity: tuple[int, int] | None = None
         """Device and inode of the file, when it was first seen."""
+        self._last_size = path.stat().st_size
+        self._was_cut = False
 
     @classmethod
     def open(
@@ -172,9 +174,26 @@ class Database:
             self._identity = (found.st_dev, found.st_ino)
         if (found.st_dev, found.st_ino) != self._identity:
             raise DatabaseError("is another file now than the one that was opened", str(self.path), do)
-        # How many blocks there should be cannot be told while it is open: DuckDB counts some before they are written.
-        if found.st_size < size_of_blocks(0, 0):
+        # DuckDB counts some blocks before they are written, so the count alone says nothing; it cuts free ones off the
+        # end, so neither does the size.
+        shrunk, self._last_size = found.st_size < self._last_size, found.st_size
+        if shrunk and found.st_size < self._whole_size():
+            self._was_cut = True
+        if self._was_cut:
+            do = "bring back a copy of it, then resume the run; the file was left as it is"
             raise DatabaseError("has lost its end while it was open", str(self.path), do)
+
+    def _whole_size(self) -> int:
+        """Bytes of the file with all blocks that DuckDB counts."""
+        cursor = self.cursor()
+        try:
+            sizes = (
+                "SELECT total_blocks, block_size FROM pragma_database_size() WHERE database_name = current_database()"
+            )
+            blocks, block_size = cursor.execute(sizes).fetchall()[0]
+            return size_of_blocks(blocks, block_size)
+        finally:
+            self.close_cursor(cursor)
 
     def close(self, *, remove: bool = False) -> None:
         """Interrupt what runs, close every cursor, write the log into the file, close it and unlock.
@@ -195,8 +214,9 @@ class Database:
             _end(cursor, deadline)
         try:
             # When the checkpoint cannot be made (a full disk) everything is still in the log beside the file.
-            with contextlib.suppress(duckdb.Error):
-                self._root.execute("CHECKPOINT" if self._catalog is None else f"CHECKPOINT {quote(self._catalog)}")
+            if not self._was_cut:
+                with contextlib.suppress(duckdb.Error):
+                    self._root.execute("CHECKPOINT" if self._catalog is None else f"CHECKPOINT {quote(self._catalog)}")
             self._root.close()
             if remove:
                 real = self.path.resolve()
@@ -272,6 +292,8 @@ def _connect(path: Path, real: Path, memory_limit: str) -> tuple[duckdb.DuckDBPy
         try:
             if catalog:
                 root.execute(f"ATTACH {literal(str(real))} AS {quote(catalog)}")
+            # `close` makes the checkpoint, unless the file is to be left as it is.
+            root.execute("PRAGMA disable_checkpoint_on_shutdown")
             root.execute("SET allowed_directories = []")
             root.execute("SET enable_external_access = false")
             root.execute(f"SET allowed_configs = [{', '.join(map(literal, _OPEN_SETTINGS))}]")

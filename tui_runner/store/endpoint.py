@@ -15,8 +15,7 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
-from tui_runner.errors import DatabaseError
-from tui_runner.store.socket_folder import new_socket_path, new_token_path
+from tui_runner.private_folder import private_folder
 from tui_runner.store.wire import TOKEN, send_frame
 
 _LOOPBACK = "127.0.0.1"
@@ -54,11 +53,10 @@ def listen(backlog: int) -> Endpoint:
     """A new place, with room for `backlog` connections that were not yet accepted.
 
     Raises:
-        DatabaseError: there is no folder that only the user may enter.
-        OSError: nothing can be made there.
+        OSError: there is no place for one.
     """
     if hasattr(socket, "AF_UNIX"):
-        with contextlib.suppress(OSError, DatabaseError):
+        with contextlib.suppress(OSError):
             return _listen_unix(backlog)
     return _listen_tcp(backlog)
 
@@ -84,8 +82,12 @@ def connect(address: str, seconds: float) -> socket.socket:
     return connection
 
 
+def _new_name() -> str:
+    return f"queries-{os.urandom(4).hex()}"
+
+
 def _listen_unix(backlog: int) -> Endpoint:
-    path = new_socket_path()
+    path = private_folder(for_sockets=True) / _new_name()
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         # The folder lets nobody else in, so the mode before `chmod` does not matter.
@@ -100,7 +102,7 @@ def _listen_unix(backlog: int) -> Endpoint:
 
 
 def _listen_tcp(backlog: int) -> Endpoint:
-    path = new_token_path()
+    path = private_folder() / _new_name()
     token = secrets.token_hex(32).encode()
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(token)

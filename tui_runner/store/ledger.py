@@ -193,14 +193,18 @@ class Ledger:
         alike = (each for each in records if each.params == wanted and each.settings.get("limit") == limit)
         return next(alike, None)
 
-    def recorded(self, run_id: int) -> tuple[set[str], set[str]]:
-        """Keys of the items that are done, and keys of those recorded in another state."""
-        done: set[str] = set()
+    def recorded(self, run_id: int) -> tuple[dict[str, int], set[str]]:
+        """How many rows each item has that is done, by key; and keys of those recorded in another state."""
+        done: dict[str, int] = {}
         other: set[str] = set()
         if self._exists:
-            for key, is_done in self._rows("SELECT key, state = 'ok' FROM runner.items WHERE run_id = ?", [run_id]):
-                (done if is_done else other).add(key)
-        return done, other - done
+            sql = "SELECT key, state = 'ok', rows FROM runner.items WHERE run_id = ?"
+            for key, is_done, rows in self._rows(sql, [run_id]):
+                if is_done:
+                    done[key] = rows
+                else:
+                    other.add(key)
+        return done, other.difference(done)
 
     def totals(self, run_id: int) -> Totals:
         """Counts over the items of a run."""

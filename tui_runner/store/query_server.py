@@ -82,8 +82,7 @@ class QueryServer:
         """Listen, and note in the database's lock where.
 
         Raises:
-            DatabaseError: there is no place for it.
-            OSError: it cannot be made.
+            OSError: there is no place for it.
         """
         self._endpoint = listen(self._limits.connections)
         self._thread.start()
@@ -145,7 +144,7 @@ def serve(database: Database, limits: ServerLimits | None = None) -> QueryServer
     server = QueryServer(database, limits)
     try:
         server.start()
-    except (OSError, DatabaseError):
+    except OSError:
         # A run is worth more than answers to others, who are told that the database is in use.
         server.close()
     return server

@@ -21,7 +21,7 @@ import types
 from collections.abc import Collection, Iterator
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext, SpawnContext
-from multiprocessing.process import BaseProcess
+from multiprocessing.process import BaseProcess, current_process
 from typing import Any
 
 from tui_runner.engine.backends.base import Deliver
@@ -30,6 +30,7 @@ from tui_runner.engine.output import MAX_LINE_LENGTH
 from tui_runner.engine.protocol import LogLines, Order, WorkerConfig, WorkerLost
 from tui_runner.engine.snapshot import LogLine
 from tui_runner.engine.worker import run_process
+from tui_runner.private_folder import private_folder
 from tui_runner.redaction import Redaction
 
 _PRELOAD = ["tui_runner.engine.preload"]
@@ -56,19 +57,34 @@ def _plain_surroundings() -> Iterator[None]:
 
     It would run the program's main module again in the worker. A worker loads the job by its own name, so that is of no
     use there; it would cost its imports, and a script that calls `tui_runner.run` without an
-    `if __name__ == "__main__"` would run again. And it asks `sys.stderr` for its file descriptor, which Textual's
-    stand-in does not have.
+    `if __name__ == "__main__"` would run again. It asks `sys.stderr` for its file descriptor, which Textual's
+    stand-in does not have. And it would put the socket of the fork server into a folder of its own, whose path may be
+    too long and which stays when the program is killed.
     """
-    with _STARTING:
+    with _STARTING, contextlib.ExitStack() as undo:
         main, stderr = sys.modules["__main__"], sys.stderr
+        undo.callback(setattr, sys, "stderr", stderr)
+        undo.callback(sys.modules.__setitem__, "__main__", main)
         sys.modules["__main__"] = types.ModuleType("__main__")
         if not _has_descriptor(stderr):
             sys.stderr = sys.__stderr__
-        try:
-            yield
-        finally:
-            sys.modules["__main__"] = main
-            sys.stderr = stderr
+        undo.enter_context(_temporary_folder(str(private_folder(for_sockets=True))))
+        yield
+
+
+@contextlib.contextmanager
+def _temporary_folder(path: str) -> Iterator[None]:
+    """Have multiprocessing use this folder, here and in the processes it starts meanwhile."""
+    config: dict[str, Any] = getattr(current_process(), "_config")  # noqa: B009 - the type stubs do not know it
+    before = config.get("tempdir")
+    config["tempdir"] = path
+    try:
+        yield
+    finally:
+        if before is None:
+            del config["tempdir"]
+        else:
+            config["tempdir"] = before
 
 
 def _has_descriptor(stream: Any) -> bool:
@@ -93,10 +109,10 @@ class _WorkerProcess:
         self._killed = ""
         self._ended = threading.Event()
         try:
-            self._process: BaseProcess = context.Process(
-                target=_main, args=(theirs, config, _Descriptor(their_output), _Descriptor(memory)), daemon=True
-            )
             with _plain_surroundings():
+                self._process: BaseProcess = context.Process(
+                    target=_main, args=(theirs, config, _Descriptor(their_output), _Descriptor(memory)), daemon=True
+                )
                 self._process.start()
         except BaseException:
             os.close(output)
@@ -230,13 +246,20 @@ class ProcessBackend:
     """Runs workers in processes. See `base.Backend`."""
 
     def __init__(self, deliver: Deliver) -> None:
-        self._context = _context()
+        self._context: ForkServerContext | SpawnContext = _context()
         self._deliver = deliver
         self._workers: dict[int, _WorkerProcess] = {}
 
     def start_worker(self, config: WorkerConfig) -> None:
         """Start a worker process."""
-        self._workers[config.worker] = _WorkerProcess(self._context, config, self._received)
+        try:
+            worker = _WorkerProcess(self._context, config, self._received)
+        except OSError:
+            # The fork server can't be reached: every path is too long for its socket, or somebody has removed that.
+            # What else may be wrong (no process, no file can be had) is wrong with the other way, too.
+            self._context = multiprocessing.get_context("spawn")
+            worker = _WorkerProcess(self._context, config, self._received)
+        self._workers[config.worker] = worker
 
     def send(self, worker: int, order: Order) -> None:
         """Pass an order on."""

@@ -39,10 +39,19 @@ def summary(snapshot: Snapshot) -> list[Line]:
             f" {snapshot.retries:,} retries"
             + (f"; {snapshot.items_skipped:,} were recorded before" if snapshot.items_skipped else ""),
         ),
-        _row("rows", f"{snapshot.rows:,} in table {own(snapshot.table, 60)}, file {size(snapshot.db_bytes)}"),
+        _row(
+            "rows",
+            f"{snapshot.rows:,} in table {own(snapshot.table, 60)}, file {size(snapshot.db_bytes)}"
+            + (f"; {snapshot.rows_skipped:,} were recorded before" if snapshot.rows_skipped else ""),
+        ),
     ]
     if seconds > 0:
-        lines.append(_row("mean", f"{rate(here / seconds)} items/s, {rate(snapshot.rows / seconds)} rows/s"))
+        lines.append(
+            _row(
+                "mean",
+                f"{rate(here / seconds)} items/s, {rate((snapshot.rows - snapshot.rows_skipped) / seconds)} rows/s",
+            )
+        )
     for group in snapshot.errors[:_GROUPS]:
         text = f"{own(group.type, _ERROR)}: {own(group.text, _ERROR)}"
         attempts = "attempt" if group.count == 1 else "attempts"

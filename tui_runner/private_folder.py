@@ -1,0 +1,148 @@
+"""A folder for what this process needs for as long as it lives: sockets, tokens, copies of inputs.
+
+Nobody else may enter it, and nothing in it outlives its use, however the process ends. The process removes it when it
+ends in order; the server of its workers, which notices every end, when it does not; and where both were killed, the
+next tui-runner does, whatever it is started for. Whose folder is still in use is told by a lock (`flock`) on the
+folder itself, which goes with its process and can't be mistaken for that of another one with the same number.
+
+The folders of all processes of a user are in one, `tui-runner-UID` among the temporary files. `XDG_RUNTIME_DIR` would
+suit sockets, but is taken away when its user logs out, and runs go on then.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import fcntl
+import os
+import re
+import shutil
+import stat
+import tempfile
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+_LONGEST_SOCKET = 100
+"""Bytes of the path of a Unix socket, a little below the 104 of macOS and the 108 of Linux."""
+_LONGEST_NAME = 35
+"""Of them for what comes after the folder of the user: the process's own, and the name of a socket."""
+_OURS = re.compile(r"\d+-[0-9a-f]{6}")
+_ROOT = "tui-runner-"
+_TRIES = 100
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A folder of this process; its lock is held for as long as the descriptor is open."""
+
+    path: Path
+    descriptor: int
+    pid: int
+
+
+_guard = threading.Lock()
+_held: dict[Path, _Held] = {}
+_of_last_resort: list[Path] = []
+
+
+def private_folder(*, for_sockets: bool = False) -> Path:
+    """The folder of this process, made if need be. What dead processes left beside it is removed then.
+
+    Args:
+        for_sockets: it is to have a short path, since that of a Unix socket may have about 100 bytes; where there is no
+            such folder, it is the usual one.
+
+    Raises:
+        OSError: there is no folder for temporary files.
+    """
+    with _guard:
+        root = _root(for_sockets)
+        held = _held.get(root)
+        if held is None or held.pid != os.getpid() or not held.path.is_dir():
+            if not _held:
+                atexit.register(_remove_own)
+            held = _held[root] = _new(root)
+        return held.path
+
+
+def discard(folder: Path) -> None:
+    """Remove the private folder of a process that has ended; does nothing with another folder."""
+    if _OURS.fullmatch(folder.name) and folder.parent.name.startswith(_ROOT):
+        shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(OSError):  # those of other processes are in it
+            folder.parent.rmdir()
+
+
+def _remove_own() -> None:
+    for held in _held.values():
+        if held.pid == os.getpid():
+            discard(held.path)
+
+
+def _root(for_sockets: bool) -> Path:
+    """The folder for those of all processes of this user."""
+    name = f"{_ROOT}{os.getuid()}"
+    roots = [Path(tempfile.gettempdir()) / name]
+    if for_sockets and not _is_short(roots[0]):
+        roots = [*filter(_is_short, (Path(folder) / name for folder in _short_folders())), *roots]
+    for root in roots:
+        if _is_usable(root):
+            return root
+    # Whoever may write temporary files can have taken the names above.
+    if not _of_last_resort:
+        _of_last_resort.append(Path(tempfile.mkdtemp(prefix=_ROOT)))
+    return _of_last_resort[0]
+
+
+def _short_folders() -> list[str]:
+    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+    return ["/tmp", "/var/tmp", *([runtime] if os.path.isabs(runtime) else [])]  # noqa: S108, PTH117 - checked by `_is_usable`
+
+
+def _is_short(root: Path) -> bool:
+    return len(os.fsencode(root)) + _LONGEST_NAME <= _LONGEST_SOCKET
+
+
+def _is_usable(root: Path) -> bool:
+    """Whether it is a folder of this user's that nobody else may enter."""
+    try:
+        root.mkdir(mode=0o700, exist_ok=True)
+        found = root.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077
+
+
+def _new(root: Path) -> _Held:
+    _remove_stale(root)
+    for _ in range(_TRIES):
+        path = root / f"{os.getpid()}-{os.urandom(3).hex()}"
+        try:
+            root.mkdir(mode=0o700, exist_ok=True)
+            path.mkdir(mode=0o700)
+            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except (FileNotFoundError, FileExistsError):  # another process has just removed the root, or this one
+            continue
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with contextlib.suppress(OSError):
+            if os.path.samestat(os.fstat(descriptor), path.stat()):
+                return _Held(path, descriptor, os.getpid())
+        os.close(descriptor)
+    raise FileNotFoundError(f"{root} does not last")
+
+
+def _remove_stale(root: Path) -> None:
+    for path in root.iterdir():
+        if _OURS.fullmatch(path.name):
+            with contextlib.suppress(OSError):
+                _remove_if_unlocked(path)
+
+
+def _remove_if_unlocked(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(folder)
+    finally:
+        os.close(descriptor)
