@@ -1,7 +1,7 @@
 """Keys of a field where text is typed, in the order in which they were pressed.
 
-Textual hands a key to the field first. A letter is typed at once; a key that the field has a binding for goes on through
-each of its parents to the application, and only there is the binding carried out. Keys that come in one piece, from
+Textual hands a key to the field first. A letter is typed at once; a key that the field has a binding for goes on to
+each of its parents up to the application, and only there is the binding carried out. Keys that come in one piece, from
 a slow connection, a terminal multiplexer or a stalled loop, are in the field's queue by then: letters overtake the key
 that was pressed before them, and Ctrl-U then deletes what was typed after it.
 """
