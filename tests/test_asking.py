@@ -64,14 +64,25 @@ def test_a_table_is_exported_by_its_name_whatever_that_is(cli: CommandLine, fold
     assert "did you mean books?" in cli("export", "x.duckdb", "boks", "-o", "out.csv", cwd=folder).complaint
 
 
-def test_a_file_is_written_over_only_by_force(cli: CommandLine, folder: Path) -> None:
+@pytest.mark.parametrize("asking", [("export", "x.duckdb", "books"), ("query", "x.duckdb", "FROM books")])
+def test_a_file_is_written_over_only_by_force(cli: CommandLine, folder: Path, asking: tuple[str, ...]) -> None:
     (folder / "out.csv").write_text("mine")
-    refused = cli("export", "x.duckdb", "books", "-o", "out.csv", cwd=folder)
+    refused = cli(*asking, "-o", "out.csv", cwd=folder)
     assert refused.code == 2
     assert "--force" in refused.complaint
     assert (folder / "out.csv").read_text() == "mine"
-    assert cli("export", "x.duckdb", "books", "-o", "out.csv", "--force", cwd=folder).code == 0
+    assert cli(*asking, "-o", "out.csv", "--force", cwd=folder).code == 0
     assert (folder / "out.csv").read_text().startswith("id,title\n0,book 0\n")
+
+
+@pytest.mark.parametrize("command", ["export", "query"])
+def test_the_format_that_is_given_goes_before_the_name(cli: CommandLine, folder: Path, command: str) -> None:
+    assert cli(command, "x.duckdb", "SELECT 1 AS a", "-o", "out.xls", "--format", "json", cwd=folder).code == 0
+    assert json.loads((folder / "out.xls").read_text()) == [{"a": 1}]
+
+
+def test_a_device_has_no_ending_and_is_written_into(cli: CommandLine, folder: Path) -> None:
+    assert cli("query", "x.duckdb", "SELECT 1 AS a", "-o", "/dev/null", cwd=folder).code == 0
 
 
 def test_a_statement_that_fails_half_way_leaves_no_file(cli: CommandLine, folder: Path) -> None:

@@ -65,6 +65,8 @@ MISTAKES: list[tuple[list[str], int, str]] = [
     (["query", "foreign.duckdb", "SELECT 1", "--format", "cvs"], 2, "did you mean csv"),
     (["query", "foreign.duckdb", "SELECT 1", "-o", "no/x.csv"], 2, "no/x.csv: its folder does not exist"),
     (["query", "foreign.duckdb", "SELECT 1", "-o", "foreign.duckdb"], 2, "is the database"),
+    (["query", "foreign.duckdb", "SELECT 1", "-o", "x.xls"], 2, r"x.xls: its name does not say the format.*end it in"),
+    (["query", "foreign.duckdb", "SELECT 1", "-o", "ok.py", "--format", "csv"], 2, "exists already.*--force"),
     (["errors", "foreign.duckdb", "7"], 2, "no run 7"),
     (["errors", "foreign.duckdb", "x"], 2, "RUN"),
     (["resume", "foreign.duckdb"], 2, "no runs in it"),

@@ -32,7 +32,7 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be written"):
         write_file(ROWS, "csv", tmp_path / "none" / "out.csv")
     with pytest.raises(UserError, match="folder does not exist"):
-        check_output(tmp_path / "none" / "out.csv", tmp_path / "books.duckdb")
+        check_output(tmp_path / "none" / "out.csv", tmp_path / "books.duckdb", overwrite=False)
 
 
 @pytest.mark.parametrize(

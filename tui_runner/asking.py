@@ -12,7 +12,6 @@ from tui_runner.output import (
     EXPORT_FORMATS,
     check_output,
     chosen_format,
-    export_format,
     write_file,
     write_rows,
 )
@@ -39,6 +38,7 @@ def run_query(
     parameters: Sequence[str] = (),
     format: str | None = None,
     output: Path | None = None,
+    force: bool = False,
 ) -> int:
     """Run the statements of a script, and write what they give: each result as a table, of other formats the last one.
 
@@ -50,14 +50,15 @@ def run_query(
         parameters: `NAME=VALUE`s for `$name`, `1=VALUE` for the first `?`.
         format: one of `FORMATS`; None as `chosen_format` says.
         output: the file to write; None for `out`.
+        force: whether to write over a file.
 
     Raises:
         DatabaseError: the database cannot be used.
         UserError: the format is unknown, a statement is rejected, or the file cannot be written.
     """
-    format = chosen_format(format, output, out)
     if output is not None:
-        check_output(output, path)
+        check_output(output, path, overwrite=force)
+    format = chosen_format(format, output, out)
     statements = split(_script(sql, script))
     if not statements:
         raise UserError("no statement given", do="give one that reads, such as: SELECT count(*) FROM runner.items")
@@ -101,10 +102,10 @@ def run_export(
         DatabaseError: the database cannot be used.
         UserError: there is no such table, the statement is rejected, or the file cannot be written.
     """
-    chosen = export_format(output) if format is None else chosen_format(format, output, out)
+    check_output(output, path, overwrite=force)
+    chosen = chosen_format(format, output, out)
     if chosen not in EXPORT_FORMATS:
         raise UserError(f"{chosen} is no format to export", "--format", f"the formats are {', '.join(EXPORT_FORMATS)}")
-    check_output(output, path, overwrite=force)
     with open_access(path) as access, access.console() as console:
         statement = _exported(console, _script(what, None))
         with _asked(console, statement, _values(parameters), None) as result:

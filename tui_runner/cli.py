@@ -79,6 +79,7 @@ ValueOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="The value of $NAME in the statement; 1=VALUE of the first ?."),
 ]
+ForceOption = Annotated[bool, typer.Option("--force", help="Write over FILE.")]
 QuietOption = Annotated[
     bool, typer.Option("--quiet", help="Without the dashboard, and without a word unless something is wrong.")
 ]
@@ -361,12 +362,15 @@ def query(
             metavar="FORMAT", help="table, csv, json, jsonl, parquet or markdown; table on a terminal, else csv."
         ),
     ] = None,
-    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write to FILE.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write to FILE, in the format it ends in.")
+    ] = None,
+    force: ForceOption = False,
 ) -> int:
     """Query the results and the ledger of a database, also while a run writes to it."""
     from tui_runner.asking import run_query
 
-    return run_query(db, sql, sys.stdout, script=file, parameters=set_ or (), format=format, output=output)
+    return run_query(db, sql, sys.stdout, script=file, parameters=set_ or (), format=format, output=output, force=force)
 
 
 @app.command()
@@ -374,13 +378,14 @@ def export(
     db: DatabaseArgument,
     what: Annotated[str, typer.Argument(metavar="TABLE|SQL", help="A table, or a statement that only reads.")],
     output: Annotated[
-        Path, typer.Option("-o", "--output", metavar="FILE", help="The file: .csv, .parquet, .json or .jsonl.")
+        Path, typer.Option("-o", "--output", metavar="FILE", help="The file: .csv, .json, .jsonl, .md or .parquet.")
     ],
     set_: ValueOption = None,
     format: Annotated[
-        str | None, typer.Option(metavar="FORMAT", help="csv, parquet, json or jsonl; by default what FILE ends in.")
+        str | None,
+        typer.Option(metavar="FORMAT", help="csv, json, jsonl, parquet or markdown; by default what FILE ends in."),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Write over FILE.")] = False,
+    force: ForceOption = False,
 ) -> int:
     """Write a table, or the result of a statement, into a file."""
     from tui_runner.asking import run_export

@@ -49,18 +49,17 @@ def chosen_format(format: str | None, output: Path | None, out: TextIO) -> str:
     """The format to write.
 
     Args:
-        format: one of `FORMATS`; None for that of `output`'s ending, else `table` on a terminal and `csv` elsewhere.
+        format: one of `FORMATS`, whatever `output` is called; None for that of `output`'s ending. Without a file that
+            has one it is `table` for a terminal and `csv` elsewhere: for a pipe or a device, too.
         output: the file to write; None for `out`.
         out: standard output.
 
     Raises:
-        UserError: there is no such format, or Parquet would go to standard output.
+        UserError: there is no such format, the file's name says none, or Parquet would go to standard output.
     """
     if format is None:
-        ending = "" if output is None else output.suffix.lower().lstrip(".")
-        ending = ENDINGS.get(ending, ending)
-        if ending in FORMATS:
-            return ending
+        if output is not None and not _is_stream(output):
+            return export_format(output)
         return "table" if output is None and out.isatty() else "csv"
     if format not in FORMATS:
         raise UserError(f"unknown format {quoted(format)}", "--format", did_you_mean(format, FORMATS, "formats are"))
@@ -69,11 +68,16 @@ def chosen_format(format: str | None, output: Path | None, out: TextIO) -> str:
     return format
 
 
-def check_output(output: Path, database: Path, *, overwrite: bool = True) -> None:
+def check_output(output: Path, database: Path, *, overwrite: bool) -> None:
     """Refuse to write over the database itself, its log or its lock, and where no file can be.
 
+    Args:
+        output: the file to write.
+        database: the database that the rows come from.
+        overwrite: whether a file that exists may be replaced.
+
     Raises:
-        UserError: it is refused; also a file that exists, unless `overwrite`.
+        UserError: it is refused.
     """
     target, source = output.resolve(), database.resolve()
     if target in (source, *(source.with_name(source.name + ending) for ending in (".wal", ".lock"))):
@@ -140,12 +144,20 @@ class _Counted:
             yield batch
 
 
+def _is_stream(path: Path) -> bool:
+    """Whether a path is that of a pipe or a device, `/dev/stdout` say, which is written into and not replaced."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
 @contextmanager
 def _written_whole(path: Path) -> Iterator[IO[bytes]]:
     path = path.resolve()
     try:
-        if path.exists() and not stat.S_ISREG(path.stat().st_mode):
-            # A pipe or a device, `/dev/stdout` say: there is nothing to put in its place.
+        if _is_stream(path):
             with path.open("wb") as stream:
                 yield stream
             return

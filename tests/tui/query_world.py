@@ -16,6 +16,7 @@ from tui_runner.store.access import Access, LocalAccess
 from tui_runner.store.database import Database
 from tui_runner.store.ledger import Ledger
 from tui_runner.store.records import RunRecord
+from tui_runner.tui.preferences import Preferences
 from tui_runner.tui.query_app import QueryApp
 from tui_runner.tui.query_files import History
 from tui_runner.tui.screens.query import QueryScreen
@@ -63,11 +64,14 @@ def make_database(path: Path) -> Database:
     return database
 
 
-def query_app(database: Database | Access, folder: Path, theme: str = "night") -> QueryApp:
+def query_app(
+    database: Database | Access, folder: Path, theme: str = "night", preferences: Preferences | None = None
+) -> QueryApp:
     """The application, with nothing of this machine's user in it."""
     history = History(folder / "queries.jsonl")
     access = LocalAccess(database) if isinstance(database, Database) else database
-    return QueryApp(access, theme=theme, themes=find_themes(folder / "themes"), history=history, refresh=0.2)
+    themes = find_themes(folder / "themes")
+    return QueryApp(access, theme=theme, themes=themes, history=history, refresh=0.2, preferences=preferences)
 
 
 class Desk:

@@ -14,8 +14,9 @@ from query_world import HOSTILE, Desk, desk, make_database
 from tui_runner.store.database import Database
 from tui_runner.tui.query_files import History
 from tui_runner.tui.result_text import shown_cells
+from tui_runner.tui.screens.choose import Choose
 from tui_runner.tui.screens.confirm import Confirm
-from tui_runner.tui.screens.query_ask import AskTexts, PickOne
+from tui_runner.tui.screens.query_ask import AskTexts
 from tui_runner.tui.screens.query_cell import CellViewer
 from tui_runner.tui.widgets.catalog import Catalog
 from tui_runner.tui.widgets.query_tab import Shown
@@ -253,7 +254,7 @@ async def test_history_is_there_after_a_restart(database: Database, tmp_path: Pa
         await at.run("SELECT 'first'")
     async with desk(database, tmp_path) as at:
         await at.press("f3")
-        assert isinstance(at.pilot.app.screen, PickOne)
+        assert isinstance(at.pilot.app.screen, Choose)
         await at.press("enter")
         assert at.tab.editor.text == "SELECT 'first'"
     assert History(tmp_path / "queries.jsonl").statements == ["SELECT 'second'", "SELECT 'first'"]
@@ -324,7 +325,7 @@ async def test_cells_rows_and_results_are_copied(database: Database, tmp_path: P
             copy_rows(at.screen, at.tab, what, how)
             await at.until(lambda expected=expected: app.clipboard == expected, f"copying {what}: {app.clipboard!r}")
         await at.press("C")
-        assert isinstance(app.screen, PickOne)
+        assert isinstance(app.screen, Choose)
         await at.press(*["down"] * 10, "enter")  # all as JSON
         await at.until(lambda: app.clipboard.startswith("["))
         assert json.loads(app.clipboard) == [{"a": 1, "b": 'x, "y"'}, {"a": 2, "b": None}]

@@ -28,6 +28,7 @@ class Place(StrEnum):
     CATALOG = "catalog of the query screen"
     LAUNCHER = "launcher"
     READER = "text that is read"
+    CELL = "cell that is read"
     CHOICE = "choice"
     QUESTION = "question"
     FIELD = "fields of a dialog"
@@ -38,6 +39,15 @@ DASHBOARD = (Place.RUN, Place.CHUNK, Place.TABLE, Place.LIST, Place.ANYWHERE)
 """The places that the dashboard has."""
 QUERY_PLACES = (Place.QUERY, Place.RESULT, Place.GRID, Place.CATALOG)
 """The places that the query screen has. Its keys go before those that apply everywhere."""
+QUERY_PARTS = {
+    "editor": (Place.QUERY,),
+    "grid": (Place.QUERY, Place.RESULT, Place.GRID),
+    "result-chart": (Place.QUERY, Place.RESULT),
+    "catalog": (Place.QUERY, Place.RESULT, Place.CATALOG),
+}
+"""Those that apply while a part of it has the focus, by the part's id."""
+QUERY_HELP = (*QUERY_PLACES, Place.CELL, Place.CHOICE, Place.FIELD, Place.QUESTION)
+"""Those, and what it asks and opens."""
 
 SCREENS = (
     DASHBOARD,
@@ -48,6 +58,7 @@ SCREENS = (
     (Place.QUERY, Place.RESULT, Place.CATALOG),
     (Place.LAUNCHER, Place.LIST),
     (Place.READER, Place.LIST),
+    (Place.READER, Place.CELL, Place.LIST),
     (Place.CHOICE, Place.LIST),
     (Place.MANUAL, Place.LIST),
     (Place.QUESTION,),

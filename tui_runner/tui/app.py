@@ -259,5 +259,5 @@ class RunnerApp(LeavingApp):
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """What the palette offers: every action, and the themes."""
-        here = (Place.QUERY, Place.ANYWHERE) if isinstance(screen, QueryScreen) else (Place.ANYWHERE,)
+        here = (Place.QUERY, Place.RESULT, Place.ANYWHERE) if isinstance(screen, QueryScreen) else (Place.ANYWHERE,)
         yield from palette(self, screen, self._keys, screen.PLACES if isinstance(screen, RunScreen) else here)

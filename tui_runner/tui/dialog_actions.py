@@ -25,6 +25,7 @@ DIALOG_ACTIONS = (
     Action("reader.close", ("escape", "q", "enter"), "close", "Close the text.", Place.READER, 0),
     Action("reader.copy", ("c",), "copy", "Copy the whole text.", Place.READER, 1),
     Action("reader.page_down", ("space",), "page down", "Scroll by a page.", Place.READER),
+    Action("cell.wrap", ("w",), "wrap", "Wrap long lines, or cut them.", Place.CELL, 2),
     Action("choice.choose", ("enter", "space"), "choose", "Take what is under the cursor.", Place.CHOICE, 0),
     Action("choice.cancel", ("escape", "q"), "cancel", "Leave it as it is.", Place.CHOICE, 1),
     Action("question.yes", ("y",), "yes", "Answer yes.", Place.QUESTION, 0),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from textual.containers import ScrollableContainer
+
 
 class Movable(Protocol):
     """A list with a cursor, or one that scrolls."""
@@ -16,6 +18,29 @@ class Movable(Protocol):
 
     def go_to_end(self) -> None:
         """Go to the last row."""
+
+
+class Scrolled:
+    """A text without a cursor, that scrolls.
+
+    Args:
+        text: what scrolls.
+    """
+
+    def __init__(self, text: ScrollableContainer) -> None:
+        self._text = text
+
+    def move(self, rows: int, /) -> None:
+        """Scroll by so many lines."""
+        self._text.scroll_relative(y=rows, animate=False)
+
+    def move_pages(self, pages: int, /) -> None:
+        """Scroll by so many pages, which overlap by a line."""
+        self.move(pages * max(self._text.size.height - 1, 1))
+
+    def go_to_end(self) -> None:
+        """Scroll to the last line."""
+        self._text.scroll_end(animate=False)
 
 
 class Moving:

@@ -19,8 +19,10 @@ from tui_runner.tui.lean_output import driver_class
 from tui_runner.tui.palette import palette
 from tui_runner.tui.preferences import Preferences, read_preferences
 from tui_runner.tui.query_files import History
+from tui_runner.tui.screens.confirm import Confirm
 from tui_runner.tui.screens.query import REFRESH, QueryScreen
 from tui_runner.tui.themes import Themes, find_themes
+from tui_runner.tui.widgets.editor import Editor
 
 
 class QueryApp(App[None]):
@@ -67,7 +69,7 @@ class QueryApp(App[None]):
         self.query_screen = QueryScreen(
             lambda: access,
             history=history or History.of_user(),
-            leave=self._hint,
+            leave=self._leave,
             keys=self._keys,
             refresh=refresh,
         )
@@ -83,13 +85,24 @@ class QueryApp(App[None]):
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """What the palette offers: every action, and the themes."""
-        yield from palette(self, screen, self._keys, (Place.QUERY,))
+        yield from palette(self, screen, self._keys, (Place.QUERY, Place.RESULT))
         yield SystemCommand("Change the theme", "Choose among all themes.", self.search_themes)
 
-    def _hint(self) -> None:
-        if self.query_screen.focused is not None and self.query_screen.focused.id == "editor":
-            self.notify("Ctrl-C leaves.", markup=False, timeout=2)
-        else:
+    def _leave(self) -> None:
+        """Leave; ask first where a key was pressed that people press for other things, or something would be lost."""
+        unsaved = self.query_screen.unsaved
+        if not unsaved and not isinstance(self.query_screen.focused, Editor):
+            self.exit()
+            return
+        consequence = (
+            "There are statements that were neither run nor saved; they are lost."
+            if unsaved
+            else "Statements that were run are in the history."
+        )
+        self.push_screen(Confirm("Leave?", consequence, "Leave", "Stay"), self._answered)
+
+    def _answered(self, yes: bool | None) -> None:
+        if yes:
             self.exit()
 
 

@@ -16,7 +16,7 @@ from textual.widgets import Static
 from tui_runner.tui.action import SCREENS, Place
 from tui_runner.tui.actions import ACTIONS, Keys, bindings, shown_key
 from tui_runner.tui.glyphs import CHUNK_GLYPHS
-from tui_runner.tui.moving import Movable, Moving
+from tui_runner.tui.moving import Movable, Moving, Scrolled
 
 _KEYS = 11
 """Cells of the column of keys."""
@@ -91,20 +91,4 @@ class Help(Moving, ModalScreen[None]):
 
     def list_in_use(self) -> Movable:
         """The text."""
-        return _Scrolled(self.query_one(VerticalScroll))
-
-
-class _Scrolled:
-    """A text that the keys of lists scroll."""
-
-    def __init__(self, text: VerticalScroll) -> None:
-        self._text = text
-
-    def move(self, rows: int, /) -> None:
-        self._text.scroll_relative(y=rows, animate=False)
-
-    def move_pages(self, pages: int, /) -> None:
-        self.move(pages * max(self._text.size.height - 1, 1))
-
-    def go_to_end(self) -> None:
-        self._text.scroll_end(animate=False)
+        return Scrolled(self.query_one(VerticalScroll))

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from textual import work
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Horizontal
 from textual.screen import Screen
 
@@ -19,7 +19,7 @@ from tui_runner.store.console import Console
 from tui_runner.store.ready_made import ready_made
 from tui_runner.store.remote import RemoteConsole
 from tui_runner.store.statements import Statement, typed_value
-from tui_runner.tui.action import QUERY_PLACES, Place
+from tui_runner.tui.action import QUERY_HELP, QUERY_PARTS, Place
 from tui_runner.tui.actions import DEFAULT_KEYS, Keys, bindings
 from tui_runner.tui.completion import Vocabulary
 from tui_runner.tui.database_words import name_in_sql, read_words, with_tables
@@ -27,7 +27,7 @@ from tui_runner.tui.query_files import History
 from tui_runner.tui.result_text import type_name, whole_text
 from tui_runner.tui.screens.confirm import Confirm
 from tui_runner.tui.screens.help import Help
-from tui_runner.tui.screens.query_ask import AskTexts, Pick, PickOne
+from tui_runner.tui.screens.query_ask import AskTexts, Pick, pick_one
 from tui_runner.tui.screens.query_cell import CellViewer
 from tui_runner.tui.screens.query_out import copy_rows, export_result
 from tui_runner.tui.screens.query_scripts import edit_elsewhere, open_script, save_script
@@ -61,10 +61,7 @@ class QueryScreen(Screen[None]):
         refresh: seconds between two looks at the catalog.
     """
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        *bindings(Place.QUERY, Place.RESULT),
-        Binding("tab", "app.focus_next", show=False),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.QUERY, Place.RESULT)]
 
     def __init__(
         self,
@@ -98,7 +95,7 @@ class QueryScreen(Screen[None]):
         with Horizontal(id="body"):
             yield Catalog(id="catalog")
             yield self._tabs
-        yield KeyLine(self._keys, QUERY_PLACES, id="query-keys")
+        yield KeyLine(self._keys, QUERY_PARTS["editor"], id="query-keys")
         yield self._suggestions
 
     def on_mount(self) -> None:
@@ -124,6 +121,11 @@ class QueryScreen(Screen[None]):
     def access(self) -> Access | None:
         """The database; None while it is being opened."""
         return self._access
+
+    @property
+    def unsaved(self) -> bool:
+        """Whether a statement would be lost with the screen: written, and neither saved nor run."""
+        return self._tabs.unsaved(self._history.statements)
 
     def ask(self, sql: str) -> None:
         """Put a statement into the editor and run it, as soon as the database is open."""
@@ -208,8 +210,10 @@ class QueryScreen(Screen[None]):
         self.set_class(self.size.width < NARROW, "-narrow")
 
     def on_descendant_focus(self) -> None:
-        """On narrow terminals the catalog is there while it has the focus."""
+        """Name the keys of what has the focus; on narrow terminals the catalog is there while it has it."""
         self.set_class(isinstance(self.focused, Catalog), "-catalog")
+        part = self.focused.id if self.focused is not None else None
+        self.query_one(KeyLine).go_to(QUERY_PARTS.get(part or "", QUERY_PARTS["editor"]))
 
     def on_key_line_chosen(self, event: KeyLine.Chosen) -> None:
         """Carry out an action whose key was clicked."""
@@ -310,7 +314,8 @@ class QueryScreen(Screen[None]):
             # It is to be seen first: what is hidden takes no focus.
             self.call_after_refresh(target.focus)
         else:
-            target.focus()
+            # At once, unlike `target.focus()`: the next key is for this part.
+            self.set_focus(target)
 
     def action_complete(self) -> None:
         """Offer words."""
@@ -321,12 +326,8 @@ class QueryScreen(Screen[None]):
         """Choose a ready-made query."""
         queries = ready_made(self._tables)
 
-        def answered(place: int | None) -> None:
-            if place is not None:
-                self._write_and_run(queries[place].sql)
-
         picks = [Pick(query.title, "ledger" if query.table is None else query.table) for query in queries]
-        self.app.push_screen(PickOne("Ready-made queries", picks), answered)
+        pick_one(self.app, "Ready-made queries", picks, lambda place: self._write_and_run(queries[place].sql))
 
     def action_history(self) -> None:
         """Choose among statements that were run before; it is put into the editor and not run."""
@@ -335,12 +336,8 @@ class QueryScreen(Screen[None]):
             self.notify("No statement was run yet.", markup=False)
             return
 
-        def answered(place: int | None) -> None:
-            if place is not None and self.tab is not None:
-                self._write(statements[place])
-
         picks = [Pick(" ".join(sql[:300].split())) for sql in statements]
-        self.app.push_screen(PickOne("Statements, newest first", picks), answered)
+        pick_one(self.app, "Statements, newest first", picks, lambda place: self._write(statements[place]))
 
     def action_watch(self) -> None:
         """Run the statement again and again, or stop that."""
@@ -352,12 +349,8 @@ class QueryScreen(Screen[None]):
             tab.stop_watching()
             return
 
-        def answered(place: int | None) -> None:
-            if place is not None:
-                tab.watch_every(INTERVALS[place])
-
         picks = [Pick(f"every {seconds:g} s") for seconds in INTERVALS]
-        self.app.push_screen(PickOne("Run the statement again", picks, 1), answered)
+        pick_one(self.app, "Run the statement again", picks, lambda place: tab.watch_every(INTERVALS[place]), 1)
 
     def action_chart(self) -> None:
         """Draw the result as bars, then as a line, then list its rows again."""
@@ -387,12 +380,8 @@ class QueryScreen(Screen[None]):
         choices = [
             (what, how) for what in ("cell", "row", "column", "all") for how in ("text", "csv", "json", "markdown")
         ]
-
-        def answered(place: int | None) -> None:
-            if place is not None:
-                copy_rows(self, tab, *choices[place])
-
-        self.app.push_screen(PickOne("Copy", [Pick(what, how) for what, how in choices], 4), answered)
+        picks = [Pick(what, how) for what, how in choices]
+        pick_one(self.app, "Copy", picks, lambda place: copy_rows(self, tab, *choices[place]), 4)
 
     @work
     async def action_new_tab(self) -> None:
@@ -465,7 +454,7 @@ class QueryScreen(Screen[None]):
 
     def action_help(self) -> None:
         """Show what the keys do."""
-        self.app.push_screen(Help(self._keys, QUERY_PLACES))
+        self.app.push_screen(Help(self._keys, QUERY_HELP))
 
     def _write(self, sql: str) -> Statement | None:
         """Put a statement behind what is in the editor; the statement as it stands there."""

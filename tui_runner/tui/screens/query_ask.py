@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual import events
+from textual.app import App, ComposeResult
+from textual.binding import BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
-from textual.widgets import Input, OptionList, Static
-from textual.widgets.option_list import Option
+from textual.widgets import Input, Static
 
 from tui_runner.safe_text import safe_text
+from tui_runner.tui.action import Place
+from tui_runner.tui.actions import bindings, key_of, keys_of
+from tui_runner.tui.own_keys import does_own_key
+from tui_runner.tui.screens.choose import Choice, Choose
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,63 +29,38 @@ class Pick:
     remark: str = ""
 
 
-class PickOne(ModalScreen[int | None]):
-    """Ask which one; the result is its place in the list, None for Escape.
+def pick_one(
+    app: App[Any], question: str, picks: Sequence[Pick], chosen: Callable[[int], object], place: int = 0
+) -> None:
+    """Ask which one; nothing happens when none is taken.
 
     Args:
+        app: shows the question.
         question: one short line.
         picks: what there is to choose from.
+        chosen: told the place in the list of what was chosen.
         place: the one under the cursor at first.
     """
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q", "cancel", "cancel"),
-        Binding("j", "move(1)", show=False),
-        Binding("k", "move(-1)", show=False),
+    def answered(value: object) -> None:
+        if isinstance(value, int):
+            chosen(value)
+
+    choices = [
+        Choice(safe_text(pick.label, limit=300), safe_text(pick.remark, limit=300), number)
+        for number, pick in enumerate(picks)
     ]
+    screen = Choose(question, choices, place)
+    screen.add_class("-wide")
+    app.push_screen(screen, answered)
 
-    def __init__(self, question: str, picks: Sequence[Pick], place: int = 0) -> None:
-        super().__init__()
-        self._question = question
-        self._picks = picks
-        self._place = place
 
-    def compose(self) -> ComposeResult:
-        """The question and the list."""
-        with Vertical(id="box"):
-            yield Static(Content(self._question), id="question")
-            yield OptionList(
-                *(
-                    Option(
-                        Content.assemble(
-                            safe_text(pick.label, limit=300), ("   " + safe_text(pick.remark, limit=300), "dim")
-                        )
-                    )
-                    for pick in self._picks
-                ),
-                id="picks",
-                markup=False,
-            )
+class Field(Input):
+    """A line to type into, whose keys are carried out in the order in which they were pressed."""
 
-    def on_mount(self) -> None:
-        """Put the cursor on its first place."""
-        picks = self.query_one("#picks", OptionList)
-        picks.highlighted = self._place if self._picks else None
-        picks.focus()
-
-    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        """Answer with what was chosen."""
-        event.stop()
-        self.dismiss(event.option_index)
-
-    def action_move(self, places: int) -> None:
-        """Move the cursor, for hands that stay on the letters."""
-        picks = self.query_one("#picks", OptionList)
-        (picks.action_cursor_down if places > 0 else picks.action_cursor_up)()
-
-    def action_cancel(self) -> None:
-        """Choose nothing."""
-        self.dismiss(None)
+    async def _on_key(self, event: events.Key) -> None:
+        if not await does_own_key(self, event):
+            await super()._on_key(event)
 
 
 class AskTexts(ModalScreen[list[str] | None]):
@@ -94,7 +73,7 @@ class AskTexts(ModalScreen[list[str] | None]):
         hint: a line below, about all of them.
     """
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "cancel", "cancel")]
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.FIELD)]
 
     def __init__(self, question: str, labels: Sequence[str], values: Sequence[str] = (), hint: str = "") -> None:
         super().__init__()
@@ -110,11 +89,14 @@ class AskTexts(ModalScreen[list[str] | None]):
             with VerticalScroll(id="texts"):
                 for label, value in zip(self._labels, self._values, strict=True):
                     yield Static(Content(safe_text(label, limit=200)), classes="label")
-                    yield Input(value, compact=True)
+                    yield Field(value, compact=True)
             yield Static(Content(self._hint), id="hint")
+            yield Static(id="consequence")
 
     def on_mount(self) -> None:
-        """Begin with the first."""
+        """Name the keys, and begin with the first."""
+        keys = keys_of(self, Place.FIELD) if len(self._labels) > 1 else f"{key_of(self, 'field.cancel')} cancel"
+        self.query_one("#consequence", Static).update(Content(f"Enter applies   {keys}"))
         self.query(Input).first().focus()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
@@ -130,3 +112,11 @@ class AskTexts(ModalScreen[list[str] | None]):
     def action_cancel(self) -> None:
         """Answer nothing."""
         self.dismiss(None)
+
+    def action_next(self) -> None:
+        """Go to the next text."""
+        self.focus_next(Input)
+
+    def action_previous(self) -> None:
+        """Go to the text before."""
+        self.focus_previous(Input)

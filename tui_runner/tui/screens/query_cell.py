@@ -9,19 +9,22 @@ from typing import ClassVar
 
 from rich.text import Text
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from tui_runner.safe_text import safe_text
+from tui_runner.tui.action import Place
+from tui_runner.tui.actions import bindings, keys_of
+from tui_runner.tui.moving import Movable, Moving, Scrolled
 from tui_runner.tui.result_text import VIEWED
 
 _LONG_NUMBER = re.compile(r"\d\.\d{15,}|\d\.\d*[eE]")
 
 
-class CellViewer(ModalScreen[None]):
+class CellViewer(Moving, ModalScreen[None]):
     """A value with its line ends; JSON is indented.
 
     Args:
@@ -32,13 +35,7 @@ class CellViewer(ModalScreen[None]):
         copy: copies the value.
     """
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q,enter", "close", "close"),
-        Binding("c", "copy", "copy"),
-        Binding("w", "wrap", "wrap"),
-        Binding("j,down", "scroll(1)", show=False),
-        Binding("k,up", "scroll(-1)", show=False),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.READER, Place.CELL, Place.LIST)]
 
     def __init__(self, name: str, type: str, text: str | None, length: int, copy: Callable[[], None]) -> None:
         super().__init__()
@@ -58,13 +55,18 @@ class CellViewer(ModalScreen[None]):
                 ),
                 id="question",
             )
-            with VerticalScroll(id="value"):
+            with VerticalScroll(id="value", can_focus=False):
                 yield Static(self._shown(), id="text", markup=False)
-            yield Static(Content("c copy   w wrap   Esc close"), id="hint")
+            yield Static(id="hint")
 
     def on_mount(self) -> None:
-        """Let the arrow keys scroll."""
-        self.query_one("#value").focus()
+        """Name the keys."""
+        keys = f"{keys_of(self, Place.READER)}   {keys_of(self, Place.CELL)}"
+        self.query_one("#hint", Static).update(Content(keys))
+
+    def list_in_use(self) -> Movable:
+        """The value."""
+        return Scrolled(self.query_one("#value", VerticalScroll))
 
     def _shown(self) -> Text:
         if self._text is None:
@@ -84,10 +86,6 @@ class CellViewer(ModalScreen[None]):
         """Wrap long lines, or do not."""
         self._wraps = not self._wraps
         self.query_one("#text", Static).update(self._shown())
-
-    def action_scroll(self, lines: int) -> None:
-        """Scroll by a line."""
-        self.query_one("#value", VerticalScroll).scroll_relative(y=lines, animate=False)
 
 
 def _indented(text: str, type: str, length: int) -> str:

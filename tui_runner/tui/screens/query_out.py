@@ -86,7 +86,7 @@ def export_result(screen: QueryScreen, tab: QueryTab) -> None:
         try:
             export_format(path)
             if screen.access is not None:
-                check_output(path, screen.access.path)
+                check_output(path, screen.access.path, overwrite=True)
         except UserError as error:
             screen.notify(safe_text(str(error), limit=300), severity="error", markup=False)
             return

@@ -42,7 +42,7 @@ async def _open(screen: QueryScreen, path: Path) -> None:
     else:
         tab.editor.load_text(text)
     if tab is not None:
-        tab.file = path
+        tab.file, tab.saved = path, tab.editor.text
         screen.show_header()
 
 
@@ -68,7 +68,7 @@ def _save(screen: QueryScreen, tab: QueryTab, path: Path) -> None:
     except UserError as error:
         screen.complain(error)
         return
-    tab.file = path
+    tab.file, tab.saved = path, tab.editor.text
     screen.show_header()
     screen.notify(f"saved {safe_text(str(path), limit=200)}", markup=False)
 

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from rich.text import Text
 from textual.binding import BindingType
+from textual.events import Click
 from textual.message import Message
 from textual.widgets import Tree
 from textual.widgets.tree import TreeNode
@@ -76,6 +77,11 @@ class Catalog(Tree[Entry]):
                 node.remove_children()
                 _fill(node, table)
 
+    def on_focus(self) -> None:
+        """Begin with the first table."""
+        if self.cursor_line < 0:
+            self.cursor_line = 0
+
     def action_insert_name(self) -> None:
         """Put the name under the cursor into the editor."""
         entry = self.cursor_node.data if self.cursor_node else None
@@ -90,10 +96,17 @@ class Catalog(Tree[Entry]):
         if node is not None and isinstance(node.data, CatalogTable):
             self.post_message(self.ShowRows(node.data))
 
-    def on_tree_node_selected(self, event: Tree.NodeSelected[Entry]) -> None:
-        """Enter on a column puts its name into the editor; on a table it opens it, as in every tree."""
-        if isinstance(event.node.data, CatalogColumn):
-            self.post_message(self.Insert(event.node.data))
+    def action_open(self) -> None:
+        """Show the rows of a table, or put the name of a column into the editor."""
+        if self.cursor_node is not None and isinstance(self.cursor_node.data, CatalogColumn):
+            self.action_insert_name()
+        else:
+            self.action_show_rows()
+
+    def on_click(self, event: Click) -> None:
+        """Open with a double click; a single one goes there, and folds the columns of a table or unfolds them."""
+        if event.chain == 2 and "line" in event.style.meta and "toggle" not in event.style.meta:
+            self.action_open()
 
     def _return_to(self, under: tuple[tuple[str, str], str] | None) -> None:
         if under is None:

@@ -11,6 +11,7 @@ from textual.message import Message
 from textual.widgets import TextArea
 
 from tui_runner.tui.completion import Offer, Vocabulary, offer
+from tui_runner.tui.own_keys import does_own_key
 from tui_runner.tui.sql_tokens import Token, by_line
 from tui_runner.tui.widgets.suggestions import Suggestions
 
@@ -139,7 +140,8 @@ class Editor(TextArea):
             self._replace_via_keyboard(" " * (_INDENT - self.cursor_location[1] % _INDENT), *self.selection)
         else:
             before = self.text
-            await super()._on_key(event)
+            if not await does_own_key(self, event):
+                await super()._on_key(event)
             if event.is_printable and before != self.text:
                 self._find_offer()
             elif key not in ("backspace", "delete"):

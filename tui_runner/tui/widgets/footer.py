@@ -69,6 +69,12 @@ class KeyLine(PaintedWidget):
         self._places = places
         self._labels: Mapping[str, str] = {}
 
+    def go_to(self, places: Collection[Place]) -> None:
+        """Name the keys of other places: those of the part of the screen that has the focus."""
+        if places != self._places:
+            self._places = places
+            self.repaint()
+
     def relabel(self, labels: Mapping[str, str]) -> None:
         """Call some actions otherwise for now (`resume` while the run is paused); an empty label hides one."""
         if labels != self._labels:

@@ -58,6 +58,7 @@ class QueryTab(Vertical):
 
     Attributes:
         file: where the text was read from or saved to; None for neither.
+        saved: what is in that file.
     """
 
     class Ran(Message):
@@ -70,6 +71,7 @@ class QueryTab(Vertical):
     def __init__(self, console: Console | RemoteConsole, suggestions: Suggestions, text: str = "") -> None:
         super().__init__()
         self.file: Path | None = None
+        self.saved = ""
         self.console = console
         self._suggestions = suggestions
         self._text = text

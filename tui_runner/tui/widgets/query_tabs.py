@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from textual.containers import Container
 
 from tui_runner.store.console import Console
 from tui_runner.store.remote import RemoteConsole
+from tui_runner.store.statements import split
 from tui_runner.tui.completion import Vocabulary
 from tui_runner.tui.threads import in_thread
 from tui_runner.tui.widgets.query_tab import QueryTab
@@ -41,6 +44,13 @@ class QueryTabs(Container):
     def names(self) -> tuple[str, ...]:
         """What the tabs are called: by their file, else by their number."""
         return tuple(tab.file.name if tab.file else str(number) for number, tab in enumerate(self._tabs, start=1))
+
+    def unsaved(self, run_before: Collection[str]) -> bool:
+        """Whether a tab has a statement that is neither in its file nor among those that were run before."""
+        return any(
+            tab.editor.text != tab.saved and any(each.sql not in run_before for each in split(tab.editor.text))
+            for tab in self._tabs
+        )
 
     @property
     def vocabulary(self) -> Vocabulary:
