@@ -37,6 +37,11 @@ def test_progress_says_when_a_run_does_not_simply_run(changes: dict[str, object]
     assert progress_line(picture(eta_seconds=(1.0, 2.0), **changes)).endswith(f"  {end}")
 
 
+def test_progress_of_a_paused_run_says_why_and_has_no_rate() -> None:
+    line = progress_line(picture(state=RunState.PAUSED, reason="the disk is full\x1b[2J"))
+    assert line == "books run 3   50.0 %  50/100  paused: the disk is full␛[2J"
+
+
 def test_a_finished_run_says_where_its_rows_are() -> None:
     assert closing(state=RunState.FINISHED, items_done=100, elapsed=12.0) == [
         "books run 3 finished: 100 done, 5.0 k rows in 00:00:12 → table books in my books.duckdb",

@@ -68,20 +68,36 @@ def launch(theme: str | None) -> int:
     """Show the launcher, and do what is chosen there; the exit code.
 
     Raises:
-        UserError: there is no such theme, or something in the chosen job is wrong.
+        UserError: there is no such theme.
         DatabaseError: the database cannot be used.
     """
     from tui_runner.tui.launcher import launch as choose  # Textual takes 200 ms, see `_on_dashboard`
     from tui_runner.tui.query_app import open_database
 
-    theme = _theme(Display(theme=theme), {})
-    chosen = choose(Path.cwd(), os.environ, theme=theme)
+    return_freed_memory()  # before there are threads
+    here = Path.cwd()
+    display = Display(theme=_theme(Display(theme=theme), {}))
+    chosen = choose(here, os.environ, theme=display.theme, begin=_begun)
     if chosen is None:
         return EXIT_OK
     if isinstance(chosen, Path):
-        open_database(chosen, theme=theme)
+        open_database(chosen, theme=display.theme)
         return EXIT_OK
-    return run_in_foreground(chosen, Display(theme=theme))
+    if isinstance(chosen, RunRequest):
+        return run_in_foreground(chosen, display)
+    return _show(chosen, display, here)
+
+
+def _begun(request: RunRequest) -> Runner:
+    """A runner for what was asked for in the launcher, which has the screen: nobody can be asked for a secret."""
+    here = Path.cwd()
+    try:
+        if request.folder is not None:
+            os.chdir(request.folder)
+        return open_run(plan_run(replace(request, attended=True), folder=Path.cwd(), environ=os.environ))
+    except BaseException:
+        os.chdir(here)
+        raise
 
 
 def _planned(request: RunRequest) -> Runner:
@@ -133,6 +149,14 @@ def _without_screen(runner: Runner, display: Display, folder: Path, out: TextIO)
 
 def _on_dashboard(request: RunRequest, display: Display, folder: Path) -> int:
     # Here, for Textual takes 200 ms and nobody else needs it.
+    from tui_runner.tui.themes import find_themes
+
+    find_themes().named(_theme(display, read_config(Path.cwd())))  # a wrong name is told before there is a database
+    return _show(_planned(replace(request, attended=True)), display, folder)
+
+
+def _show(runner: Runner, display: Display, folder: Path) -> int:
+    # Here, for Textual takes 200 ms and nobody else needs it.
     from tui_runner.store.access import LocalAccess
     from tui_runner.tui.running import Left, run_app
     from tui_runner.tui.state import State, state_file
@@ -140,7 +164,6 @@ def _on_dashboard(request: RunRequest, display: Display, folder: Path) -> int:
 
     config = read_config(Path.cwd())
     theme = find_themes().named(_theme(display, config))
-    runner = _planned(replace(request, attended=True))
     State(state_file(os.environ)).remember_job(runner.plan.job.path)
     try:
         left = run_app(runner, access=lambda: LocalAccess(runner.database), theme=theme, keymap=_keymap(config))

@@ -31,16 +31,17 @@ def progress_line(snapshot: Snapshot) -> str:
     parts = [
         f"{safe_text(snapshot.job)} run {snapshot.run_id}",
         items,
-        f"{rate(snapshot.items_per_second)} items/s",
-        f"{rate(snapshot.rows_per_second)} rows/s",
     ]
+    if snapshot.state is not RunState.PAUSED:
+        parts += [f"{rate(snapshot.items_per_second)} items/s", f"{rate(snapshot.rows_per_second)} rows/s"]
     if snapshot.items_failed:
         parts.append(f"failed {count(snapshot.items_failed)}")
     memory = snapshot.app_rss + snapshot.workers_rss
     if memory:
         parts.append(size(memory))
     if snapshot.state is not RunState.RUNNING:
-        parts.append(snapshot.state.value)
+        reason = f": {safe_text(snapshot.reason)}" if snapshot.state is RunState.PAUSED and snapshot.reason else ""
+        parts.append(f"{snapshot.state}{reason}")
     elif snapshot.stalled_seconds is not None:
         parts.append(f"stalled for {duration(snapshot.stalled_seconds)}")
     elif snapshot.eta_seconds is not None:

@@ -133,10 +133,54 @@ def test_time_paused_is_in_no_rate(desk):
     desk.end(0, good=10)
     desk.handle(PauseRun())
     picture = desk.picture(after=3_600.0)
-    assert picture.items_per_second == pytest.approx(2.0)
+    assert (picture.items_per_second, picture.rows_per_second) == (0.0, 0.0)
     assert (picture.at, picture.elapsed) == (3_605.0, 5.0)
     desk.handle(ResumeRun())
     assert desk.picture(after=5.0).items_per_second == pytest.approx(1.0)
+
+
+def test_a_run_with_nothing_left_but_paused_chunks_is_paused_and_promises_no_end():
+    desk = Desk(chunks=2, total=None)
+    desk.handle(InputEnded())
+    desk.now += 5.0
+    desk.end(0, good=10)
+    assert desk.picture().eta_seconds is not None
+    desk.handle(PauseChunks(frozenset({1})))
+    desk.measure()
+    picture = desk.picture(after=3_600.0)
+    assert (picture.state, picture.reason) == (
+        RunState.PAUSED,
+        "only paused chunks are left: resume or cancel them",
+    )
+    assert (picture.elapsed, picture.items_per_second, picture.eta_seconds, picture.stalled_seconds) == (
+        5.0, 0.0, None, None,
+    )  # fmt: skip
+    desk.measure()
+    assert desk.picture().history[-1].items_per_second is None
+    desk.handle(ResumeRun())
+    picture = desk.picture(after=1.0)
+    assert (picture.state, picture.reason, picture.elapsed) == (RunState.RUNNING, "", 6.0)
+    assert picture.chunks[1].state is not ChunkState.PAUSED
+
+
+def test_a_chunk_with_nothing_in_flight_waits(desk):
+    assert {view.state for view in desk.picture().chunks} == {ChunkState.WAITING}
+    desk.fly({0: 3})
+    assert [view.state for view in desk.picture().chunks[:2]] == [ChunkState.RUNNING, ChunkState.WAITING]
+    # Items of microseconds are seldom seen in flight: one that has just ended will do.
+    desk.end(0, good=5)
+    desk.fly({})
+    assert desk.picture(after=0.9).chunks[0].state is ChunkState.RUNNING
+    assert desk.picture(after=0.2).chunks[0].state is ChunkState.WAITING
+
+
+def test_chunks_of_a_paused_run_wait_as_soon_as_nothing_is_in_flight(desk):
+    desk.fly({0: 3})
+    desk.handle(PauseRun())
+    assert desk.picture(after=0.1).chunks[0].state is ChunkState.RUNNING
+    desk.end(0, good=3)
+    desk.fly({})
+    assert desk.picture().chunks[0].state is ChunkState.WAITING
 
 
 def test_items_that_run_again_count_as_work(desk):

@@ -137,6 +137,19 @@ async def test_a_command_is_shown_as_asked_until_a_snapshot_confirms_it() -> Non
         assert "asked" not in screen_text(app)
 
 
+async def test_a_chunk_that_only_waits_for_a_thread_has_not_obeyed() -> None:
+    control = FakeControl(busy())
+    async with RunnerApp(control).run_test(size=(120, 40)) as pilot:
+        app = await settled(pilot)
+        await pilot.press("p")
+        for state, asked in ((ChunkState.WAITING, True), (ChunkState.PAUSED, False)):
+            chunks = list(control.current.chunks)
+            chunks[76] = replace(chunks[76], state=state)
+            control.change(chunks=tuple(chunks))
+            await settled(pilot)
+            assert ("asked: chunk 00076: pause" in screen_text(app)) is asked
+
+
 async def test_a_command_without_effect_is_forgotten() -> None:
     control = FakeControl(busy())
     async with RunnerApp(control).run_test(size=(120, 40)) as pilot:

@@ -219,3 +219,18 @@ async def test_hostile_names_and_files_are_shown_and_not_obeyed(folder: Path, en
 
 def test_found_runs_without_a_summary_cannot_go_on(tmp_path: Path) -> None:
     assert not FoundRun(tmp_path, None, "in use").unfinished
+
+
+async def test_arrows_go_from_field_to_field_in_a_form_longer_than_the_screen(
+    folder: Path, environ: dict[str, str]
+) -> None:
+    app = Launcher(folder, environ)
+    async with app.run_test(size=(60, 12)) as pilot:
+        await ready(pilot)
+        await pilot.press("enter")
+        await ready(pilot)
+        await pilot.press("down", "down", *"xyz")
+        assert app.query_one(".n2", Input).value == "xyz" and app.focused is app.query_one(".n2")
+        await pilot.press("up", "pagedown", "pageup", *"5")
+        assert app.query_one(".n1", Input).value == "5"
+        assert app.query_one(Rows).current.name == "pages"

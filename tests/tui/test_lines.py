@@ -87,6 +87,16 @@ def test_a_stalled_run_looks_stalled() -> None:
     )
 
 
+def test_a_paused_run_says_why_and_has_neither_rate_nor_estimate() -> None:
+    why = "only paused chunks are left: resume or cancel them"
+    paused = {"state": RunState.PAUSED, "reason": why, "items_per_second": 0.0, "eta_seconds": None}
+    assert f"⏸ PAUSED · {why}  00:12:41" in header(120, **paused)
+    assert "⏸ PAUSED  00:12:41" in header(60, **paused)
+    assert events(60, 1, **paused)[0].startswith(f" ⏸ {why}")
+    assert "ETA" not in header(120, **paused)
+    assert "items/s     –" in figures(**paused) and "rows/s     –" in figures(**paused)
+
+
 def test_narrow_headers_keep_the_state() -> None:
     assert " ".join(header(40).split()) == "books · run 3 ▶ RUNNING 00:12:41"
 

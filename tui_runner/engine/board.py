@@ -36,6 +36,10 @@ _ERROR_GROUPS = 20
 _OLDEST = 20
 _STALL_SECONDS = 10.0
 _STALL_FACTOR = 5.0
+_RESTS = "only paused chunks are left: resume or cancel them"
+_IDLE_SECONDS = 1.0
+"""Active seconds without an item of a chunk in flight, or one ending, after which the chunk is said to wait. Progress
+is looked at ten times a second, and items of microseconds are never seen in flight."""
 _ETA_GROUND = 3.0
 """Seconds of running, and items finished, before an estimate of the end is more than a guess."""
 
@@ -64,10 +68,13 @@ class _ChunkMeter:
         self._spans: deque[int] = deque([0], maxlen=_SPANS)
         self._span = int(started_at // _SPAN_SECONDS)
         self._ended = 0
+        self.busy_at = started_at
+        """When an item of it was last seen in flight or ended, in active seconds."""
 
     def add(self, active: float, ended: int) -> None:
         """`ended` items more of the chunk had ended at `active`."""
         self._ended += ended
+        self.busy_at = active
         self._window.add(active, self._ended)
         self._advance(active)
         self._spans[-1] += ended
@@ -219,7 +226,7 @@ class Board:
         then, ended, rows = self._last_sample
         passed = active - then
         items_rate = rows_rate = None
-        if scheduler.state is not RunState.PAUSED and passed > 0:
+        if self._state is not RunState.PAUSED and passed > 0:
             items_rate = (self._ended - ended) / passed
             rows_rate = (rows_now - rows) / passed
         self._last_sample = (active, self._ended, rows_now)
@@ -244,7 +251,10 @@ class Board:
         for progress in self._progress.values():
             in_flight.update(progress.in_flight)
         self._draw_chunks(active, in_flight)
-        items_rate, rows_rate = self._items.rate(active), self._rows.rate(active)
+        state = self._state
+        items_rate = rows_rate = 0.0
+        if state is not RunState.PAUSED:
+            items_rate, rows_rate = self._items.rate(active), self._rows.rate(active)
         total = self._items_total()
         chunks_total = None
         if scheduler.input_ended:
@@ -259,8 +269,8 @@ class Board:
             job=identity.job,
             table=identity.table,
             database=identity.database,
-            state=RunState.PAUSED if self.waits_for else scheduler.state,
-            reason=self._redact(self.waits_for or scheduler.reason),
+            state=state,
+            reason=self._redact(self.waits_for or (_RESTS if scheduler.rests else scheduler.reason)),
             warnings=self.warnings,
             started_at=identity.started_at,
             began_at=self._began_at,
@@ -311,6 +321,11 @@ class Board:
         """Rows of this process: rates leave out what was there before."""
         return self._scheduler.counts.rows - self._scheduler.before.rows
 
+    @property
+    def _state(self) -> RunState:
+        """The state as a person sees it: a run that starts nothing until somebody steps in is paused."""
+        return RunState.PAUSED if self.waits_for or self._scheduler.rests else self._scheduler.state
+
     def _workers(self) -> tuple[WorkerView, ...]:
         views = []
         for number, pid in sorted(self._pids.items()):
@@ -354,7 +369,7 @@ class Board:
             rate, recent = meter.rate(active), meter.recent(active)
         return ChunkView(
             number=chunk.number,
-            state=chunk.state,
+            state=self._state_of(chunk, meter, active, in_flight),
             first_item=chunk.first_item,
             items=chunk.items,
             done=counts.done,
@@ -371,6 +386,13 @@ class Board:
             recent=recent,
         )
 
+    def _state_of(self, chunk: Chunk, meter: _ChunkMeter | None, active: float, in_flight: int) -> ChunkState:
+        """The state as a person sees it: a chunk that is with a worker and of which nothing is executed waits."""
+        if chunk.state is not ChunkState.RUNNING or in_flight:
+            return chunk.state
+        busy = meter is not None and self._state is RunState.RUNNING and active - meter.busy_at <= _IDLE_SECONDS
+        return ChunkState.RUNNING if busy else ChunkState.WAITING
+
     def _eta(self, active: float, total: int | None, rate: float) -> tuple[float, float] | None:
         """What is left at the rate of the last seconds and at that of the whole run, the lower one first."""
         scheduler = self._scheduler
@@ -383,7 +405,7 @@ class Board:
 
     def _stalled(self, active: float, oldest: float) -> float | None:
         """Seconds without an end of an item, as far as one that started `oldest` seconds ago was to be waited for."""
-        if self._scheduler.state is not RunState.RUNNING:
+        if self._state is not RunState.RUNNING:
             return None
         normal = max(_STALL_SECONDS, _STALL_FACTOR * (self._latencies.percentile(0.95) or 0.0))
         passed = min(active - self._last_end, oldest)

@@ -38,6 +38,10 @@ class ChunkCommands:
             case events.RetryChunks(numbers):
                 self._each(numbers, self._retry)
 
+    def resume_all(self) -> None:
+        """Go on with every chunk that is paused."""
+        self._each([chunk.number for chunk in self._chunks.all if chunk.state is ChunkState.PAUSED], self._resume)
+
     def _each(self, numbers: Collection[int], command: Callable[[Chunk], None]) -> None:
         for number in sorted(set(numbers)):
             if 0 <= number < len(self._chunks.all):
@@ -72,6 +76,7 @@ class ChunkCommands:
         if chunk.state.ended or chunk.cancelling:
             return
         chunk.cancelling = True
+        self._chunks.cancelling += 1
         if chunk.worker is None:
             if chunk.state is ChunkState.WAITING:
                 self._chunks.unqueue(chunk)

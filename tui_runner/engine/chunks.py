@@ -43,6 +43,8 @@ class Chunks:
         suspects: items that may have killed their worker.
         to_cancel: numbers of those that are to be cancelled by the next worker that is ready.
         unended: how many have not ended.
+        paused: how many of those are paused.
+        cancelling: how many of them are being cancelled.
         counts: what became of the items of all chunks.
         before: the part of `counts` that earlier processes had recorded.
         kept_failures: failed items that are kept to be run again.
@@ -58,6 +60,8 @@ class Chunks:
         self.suspects = Suspects()
         self.to_cancel: deque[int] = deque()
         self.unended = 0
+        self.paused = 0
+        self.cancelling = 0
         self.counts = Counts()
         self.before = Counts()
         self.kept_failures = 0
@@ -65,8 +69,14 @@ class Chunks:
 
     def set_state(self, chunk: Chunk, state: ChunkState) -> None:
         """Move a chunk on; raises `ValueError` when it cannot go there."""
+        self.paused += (state is ChunkState.PAUSED) - (chunk.state is ChunkState.PAUSED)
         chunk.set_state(state)
         self.changed.add(chunk.number)
+
+    @property
+    def only_paused(self) -> bool:
+        """Whether all that have not ended are paused, and stay so until somebody resumes or cancels them."""
+        return 0 < self.unended == self.paused and not self.cancelling
 
     # --- from the input to a worker ------------------------------------------------------------------------
 
@@ -251,6 +261,7 @@ class Chunks:
         chunk.start_clock(active)
         chunk.ended_at = active
         chunk.leave_worker()
+        self.cancelling -= chunk.cancelling
         chunk.cancelling = False
         self.unended -= 1
         if chunk.counts.cancelled:

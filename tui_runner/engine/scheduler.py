@@ -97,6 +97,7 @@ class Scheduler:
         """Whether the run is paused for nothing but `_holds`."""
         self._outage = ""
         """What the run, paused because nearly everything fails, says of that."""
+        self._deserted = False  # whether whoever could have resumed what is paused has gone
         self._silence = Silence(timeout)
         self._tried = 0
         self._requested = 0
@@ -122,6 +123,11 @@ class Scheduler:
     def changed(self) -> set[int]:
         """Numbers of chunks that changed since the owner last cleared it."""
         return self._chunks.changed
+
+    @property
+    def rests(self) -> bool:
+        """Whether the run is not paused, but every chunk that is left is: it stands still until somebody acts."""
+        return self.state is RunState.RUNNING and self.input_ended and self._chunks.only_paused
 
     @property
     def state_to_keep(self) -> RunState:
@@ -218,6 +224,8 @@ class Scheduler:
                 self._turn.tell("INFO", "resumed")
             else:
                 self._turn.do(events.TryRelease())
+        elif self.rests:
+            self._commands.resume_all()
 
     def _resume(self) -> bool:
         """Go on, now (which is returned) or as soon as nothing holds the run any more."""
@@ -283,10 +291,18 @@ class Scheduler:
             self._kill_worker(worker)
 
     def _abandoned(self, reason: str) -> None:
-        """A run that only a person could resume stops in order; it can be resumed later."""
+        """From now on a run that only a person could resume stops in order; it can be resumed later."""
         self._turn.tell("WARNING", reason)
-        self._outages.attended = False
-        if self.state is RunState.PAUSED and (not self.reason or self._outages.waits_for_somebody):
+        self._outages.attended, self._deserted = False, True
+
+    def _rest(self) -> None:
+        """Let the run's time stand still while it rests; one that nobody is left to go on with stops."""
+        if self.rests:
+            self._turn.clock.pause(self._turn.now)
+        elif self.state is RunState.RUNNING:
+            self._turn.clock.resume(self._turn.now)
+        by_hand = self.state is RunState.PAUSED and (not self.reason or self._outages.waits_for_somebody)
+        if self._deserted and (by_hand or self.rests):
             self._stop(RunState.STOPPED, "it was paused, and nobody is left to resume it")
 
     def _watch_outages(self, flush: protocol.Flush) -> None:
@@ -375,6 +391,7 @@ class Scheduler:
                 self._chunks.send_suspects()
             # Also while paused: a run that comes back paused is to show what it has recorded before.
             self._read_ahead()
+            self._rest()
 
     def _end(self) -> None:
         """Every worker is gone. A run that was stopped when it had nothing left to do is finished all the same."""
@@ -461,8 +478,6 @@ class Scheduler:
             worker.killed = True
             worker.ready = False
             self._turn.do(events.KillWorker(worker.number))
-
-    # --- chunks --------------------------------------------------------------------------------------------
 
     def _read_ahead(self) -> None:
         if self.input_ended:

@@ -21,7 +21,7 @@ class ChunkView:
 
     Attributes:
         number: position among the chunks of the run, from 0.
-        state: what it is doing.
+        state: what it is doing; one that a worker has and of which nothing is executed is `WAITING`.
         first_item: position in the input of its first item.
         items: how many items it has, those recorded by an earlier process (`skipped`) included.
         done: items that ended well, `skipped` included.
@@ -158,7 +158,7 @@ class Snapshot:
         job: name of the job's function.
         table: results table.
         database: path of the DuckDB file.
-        state: what the run is doing.
+        state: what the run is doing; `PAUSED` also when nothing but paused chunks is left.
         reason: why it is in that state, in a few words; empty when there is nothing to say.
         warnings: what will go wrong unless somebody does something, a few words each: a disk that runs low.
         started_at: wall clock of the run's very first start, seconds since the epoch.
@@ -180,7 +180,7 @@ class Snapshot:
         recycled: when a worker took the place of another, `at` values of the last five minutes.
         open_chunks: chunks that are kept open at once.
         rate: items started per second at most; None for no bound.
-        items_per_second: over the last ten seconds.
+        items_per_second: over the last ten seconds; 0 while it is paused.
         rows_per_second: likewise.
         eta_seconds: (low, high) estimate of the time left; None while there is no ground for one.
         p50: median seconds of an attempt, None before the first.

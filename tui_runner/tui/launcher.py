@@ -1,13 +1,15 @@
 """The launcher: `tui-runner` with nothing else. It offers jobs and databases, and answers with what is to be done.
 
 It is an application of its own that ends before a run begins, so that the dashboard, and a run's exit code, are the
-same however the run was asked for.
+same however the run was asked for. It ends when everything about the run has been opened: what is wrong with it is said
+here, where it can be mended.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Mapping
+import threading
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import ClassVar
 
@@ -18,9 +20,11 @@ from textual.content import Content
 from textual.screen import Screen
 from textual.widgets import Input, Static
 
-from tui_runner.errors import UserError
+from tui_runner.engine.runner import Runner
+from tui_runner.errors import DatabaseError, UserError
 from tui_runner.formatting import percent
 from tui_runner.loading import load_job
+from tui_runner.parameters import MissingParameters
 from tui_runner.request import RunRequest
 from tui_runner.resuming import resume_request
 from tui_runner.safe_text import safe_text
@@ -37,6 +41,7 @@ from tui_runner.tui.preferences import Preferences, read_preferences
 from tui_runner.tui.screens.help import Help
 from tui_runner.tui.screens.reader import Reader
 from tui_runner.tui.themes import find_themes
+from tui_runner.tui.threads import in_thread
 from tui_runner.tui.widgets.footer import KeyLine
 from tui_runner.tui.widgets.job_form import JobForm
 from tui_runner.tui.widgets.rows import Rows
@@ -47,8 +52,15 @@ _NARROW = 90
 Row = str | FoundJob | FoundRun
 """A row of the list: a title, a job, a run."""
 
+Chosen = Runner | RunRequest | Path
+"""A run that is open; one that needs a secret to be typed before it can be; a database to be queried."""
 
-class Launcher(Moving, App[RunRequest | Path]):
+
+def _as_asked(request: RunRequest) -> Runner | RunRequest:
+    return request
+
+
+class Launcher(Moving, App[Chosen]):
     """Offers what can be started and reopened; the result is a run, or a database to be queried.
 
     Args:
@@ -56,6 +68,8 @@ class Launcher(Moving, App[RunRequest | Path]):
         environ: environment variables.
         preferences: the user's; read when None.
         theme: name of a theme; None for the one preferred.
+        begin: opens a run, its input and its database; called in a thread, it raises `UserError` for what is wrong. By
+            default nothing is opened, and what was asked for is the result.
     """
 
     TITLE = "tui-runner"
@@ -73,7 +87,12 @@ class Launcher(Moving, App[RunRequest | Path]):
         *,
         preferences: Preferences | None = None,
         theme: str | None = None,
+        begin: Callable[[RunRequest], Runner | RunRequest] = _as_asked,
     ) -> None:
+        self._begin = begin
+        self._opening = False
+        self._reading = threading.Lock()
+        """Held by whatever opens a database: one that this process has open already must not be opened again."""
         themes = find_themes()
         self._folder = folder
         self._environ = environ
@@ -94,7 +113,8 @@ class Launcher(Moving, App[RunRequest | Path]):
             yield Rows[Row](_line, id="found")
             with Vertical(id="right"):
                 yield Static(id="about")
-                yield JobForm(self._folder, self._environ, id="form")
+                yield JobForm(self._folder, self._environ, reading=self._reading, id="form")
+        yield Static(id="trouble")
         yield KeyLine(self._keys, (Place.LAUNCHER,), id="hints")
 
     def on_mount(self) -> None:
@@ -115,7 +135,8 @@ class Launcher(Moving, App[RunRequest | Path]):
         self.query_one("#columns").set_class(self.size.width < _NARROW, "narrow")
 
     def _find_runs(self) -> None:
-        runs = find_runs(self._folder)
+        with self._reading:
+            runs = find_runs(self._folder)
         self.call_later(self._found_runs, runs)
 
     def _found_runs(self, runs: list[FoundRun]) -> None:
@@ -145,11 +166,16 @@ class Launcher(Moving, App[RunRequest | Path]):
 
     def on_rows_moved(self) -> None:
         """Say what is under the cursor."""
+        self._say("")
         self._about()
 
     def on_rows_opened(self) -> None:
         """Choose with the mouse."""
         self.action_choose()
+
+    def on_input_changed(self) -> None:
+        """What was wrong is being mended."""
+        self._say("")
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Start the job of the form."""
@@ -173,6 +199,20 @@ class Launcher(Moving, App[RunRequest | Path]):
             self.screen.focus_previous()
         else:
             super().action_cursor_up()
+
+    def action_page_down(self) -> None:
+        """Move the cursor down by a page; in the form scroll it."""
+        if self._in_form:
+            self.query_one(JobForm).scroll_page_down(animate=False)
+        else:
+            super().action_page_down()
+
+    def action_page_up(self) -> None:
+        """Move the cursor up by a page; in the form scroll it."""
+        if self._in_form:
+            self.query_one(JobForm).scroll_page_up(animate=False)
+        else:
+            super().action_page_up()
 
     def action_next_field(self) -> None:
         """Go to the next field of the form."""
@@ -204,10 +244,7 @@ class Launcher(Moving, App[RunRequest | Path]):
         """Go on with the run under the cursor."""
         match self._current:
             case FoundRun(summary=summary, database=database) as run if summary is not None and run.unfinished:
-                try:
-                    self.exit(resume_request(database, summary.record.run_id))
-                except UserError as error:
-                    self._complain(error)
+                self._open(lambda: resume_request(database, summary.record.run_id))
 
     def action_open_database(self) -> None:
         """Open the database under the cursor for queries."""
@@ -259,10 +296,56 @@ class Launcher(Moving, App[RunRequest | Path]):
     def _start(self) -> None:
         request = self.query_one(JobForm).request()
         if request is not None:
-            self.exit(request)
+            self._open(lambda: request)
 
-    def _complain(self, error: UserError) -> None:
-        self.notify(safe_text(str(error), limit=400), severity="error", markup=False, timeout=12)
+    def _open(self, ask: Callable[[], RunRequest]) -> None:
+        if not self._opening:
+            self._opening = True
+            self._say("opening the run …", trouble=False)
+            self.run_worker(self._opened(ask))
+
+    async def _opened(self, ask: Callable[[], RunRequest]) -> None:
+        """Leave with the run open, or say what keeps it from that."""
+        form = self.query_one(JobForm)
+
+        def begin() -> Runner | RunRequest:
+            self._reading.acquire()
+            try:
+                request = ask()
+                try:
+                    opened = self._begin(request)
+                except MissingParameters:
+                    opened = request  # secrets are typed where no screen is
+            except BaseException:
+                self._reading.release()
+                raise
+            # It is not given back: from now on the run has its database, and nothing here may look into it.
+            if not self.is_running and isinstance(opened, Runner):
+                opened.close()  # somebody left meanwhile
+            return opened
+
+        try:
+            if form.job is not None and not await form.items_are_good():
+                self._say("")
+                return
+            self.exit(await in_thread(begin, "begin"))
+        except DatabaseError as error:
+            self._complain(error)
+            form.complain_of("database", error.what)
+        except (UserError, OSError) as error:
+            self._complain(error)
+        finally:
+            self._opening = False
+
+    def _complain(self, error: Exception) -> None:
+        self._say(str(error))
+
+    def _say(self, text: str, *, trouble: bool = True) -> None:
+        """Say something above the keys until the next step: what is wrong, or what goes on."""
+        line = self.query_one("#trouble", Static)
+        line.update(Content(safe_text(text, limit=400)))
+        line.display = bool(text)
+        line.set_class(trouble, "wrong")
 
     def _about(self) -> None:
         job = self.query_one(JobForm).job
@@ -330,10 +413,18 @@ def _line(row: Row, width: int) -> Line:
     return ()
 
 
-def launch(folder: Path, environ: Mapping[str, str], *, theme: str | None = None) -> RunRequest | Path | None:
-    """Show the launcher: a run to be started or resumed, a database to be opened for queries, or None to leave.
+def launch(
+    folder: Path,
+    environ: Mapping[str, str],
+    *,
+    begin: Callable[[RunRequest], Runner],
+    theme: str | None = None,
+) -> Chosen | None:
+    """Show the launcher: a run that `begin` has opened, a database to be opened for queries, or None to leave.
+
+    A run that lacks a secret is not opened: it is to be asked for at the terminal.
 
     Raises:
         UserError: there is no theme of that name.
     """
-    return Launcher(folder, environ, theme=theme).run()
+    return Launcher(folder, environ, theme=theme, begin=begin).run()

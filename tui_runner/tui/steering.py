@@ -13,6 +13,8 @@ from tui_runner.store.database import Database
 from tui_runner.tui.asked import AskedCommands
 from tui_runner.tui.widgets.chunk_columns import chunk_name
 
+_GOING = (ChunkState.RUNNING, ChunkState.WAITING)
+"""States that follow each other without a command."""
 _AGAIN = (ChunkState.FAILED, ChunkState.CANCELLED)
 
 
@@ -75,18 +77,18 @@ class Steering:
 
     def pause_chunks(self, chunks: Sequence[ChunkView]) -> None:
         """Pause these chunks; if none of them is left to be paused, go on with them."""
-        going = [chunk for chunk in chunks if chunk.state in (ChunkState.RUNNING, ChunkState.WAITING)]
+        going = [chunk for chunk in chunks if chunk.state in _GOING]
         paused = [chunk for chunk in chunks if chunk.state is ChunkState.PAUSED]
         if going:
-            self._command(going, "pause", self._control.pause_chunks)
+            self._command(going, "pause", self._control.pause_chunks, lambda state: state not in _GOING)
         elif paused:
-            self._command(paused, "resume", self._control.resume_chunks)
+            self._command(paused, "resume", self._control.resume_chunks, lambda state: state is not ChunkState.PAUSED)
 
     def retry_chunks(self, chunks: Sequence[ChunkView]) -> None:
         """Run again what failed or was cancelled in these chunks."""
         again = [chunk for chunk in chunks if chunk.state in _AGAIN]
         if again and self.goes_on:
-            self._command(again, "retry", self._control.retry_chunks)
+            self._command(again, "retry", self._control.retry_chunks, lambda state: state not in _AGAIN)
 
     def failed_chunks(self) -> list[ChunkView]:
         """The chunks that ended with failed items."""
@@ -96,7 +98,7 @@ class Steering:
         """Cancel those of these chunks that have not ended."""
         left = [chunk for chunk in chunks if not chunk.state.ended]
         if left:
-            self._command(left, "cancel", self._control.cancel_chunks)
+            self._command(left, "cancel", self._control.cancel_chunks, lambda state: state.ended)
 
     def change_threads(self, direction: int) -> None:
         """Execute more items at once, or fewer: by one, or by a tenth of many."""
@@ -134,13 +136,16 @@ class Steering:
             bound = memory_bound(limit)
             self._ask(f"memory: {'none' if bound is None else size(bound)}", lambda later: later.memory_limit == bound)
 
-    def _command(self, chunks: Sequence[ChunkView], verb: str, command: Callable[[Collection[int]], None]) -> None:
-        before = {chunk.number: chunk.state for chunk in chunks}
-        command(list(before))
-        self._ask(
-            f"{named(chunks)}: {verb}",
-            lambda later: all(later.chunks[number].state is not state for number, state in before.items()),
-        )
+    def _command(
+        self,
+        chunks: Sequence[ChunkView],
+        verb: str,
+        command: Callable[[Collection[int]], None],
+        obeyed: Callable[[ChunkState], bool],
+    ) -> None:
+        numbers = [chunk.number for chunk in chunks]
+        command(numbers)
+        self._ask(f"{named(chunks)}: {verb}", lambda later: all(obeyed(later.chunks[n].state) for n in numbers))
 
     def _ask(self, text: str, confirmed: Callable[[Snapshot], bool]) -> None:
         self.asked.add(text, confirmed, self.snapshot.at if self.snapshot else 0.0)

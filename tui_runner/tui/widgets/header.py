@@ -28,8 +28,8 @@ def state_span(snapshot: Snapshot) -> Span:
 
 
 def estimate(snapshot: Snapshot) -> str:
-    """When the run will end, as text; empty for one that is over or about to be."""
-    if snapshot.state.ended or snapshot.state is RunState.DRAINING:
+    """When the run will end, as text; empty for one that is over or about to be, or that goes on when somebody says."""
+    if snapshot.state.ended or snapshot.state in (RunState.DRAINING, RunState.PAUSED):
         return ""
     if snapshot.items_total is None:
         return "unknown total"
@@ -52,6 +52,11 @@ class Header(SnapshotWidget):
         with_eta: Line = (*right, (f"  {eta} ", "text"))
         if eta and width - cells(with_eta) >= _WORTH_KEEPING:
             right = with_eta
+        if snapshot.state is RunState.PAUSED and snapshot.reason:
+            # A run that has paused itself, or has nothing left to do by itself, must not look as if somebody had.
+            explained: Line = ((f"  {state} · {own(snapshot.reason, 80)}", role), *right[1:])
+            if width - cells(explained) >= _WORTH_KEEPING:
+                right = explained
         for warning in snapshot.warnings:
             warned: Line = ((f"  {WARNING} {own(warning, 80)}", "bad"), *right)
             if width - cells(warned) >= _WORTH_KEEPING:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -14,12 +15,14 @@ from textual.content import Content
 from textual.widgets import Input, Static
 
 from tui_runner.errors import UserError
-from tui_runner.inputs import open_source
+from tui_runner.inputs import items_source, open_source
 from tui_runner.job import Job
 from tui_runner.parameters import Parameter, Secret, bind
-from tui_runner.request import RunRequest
+from tui_runner.request import STANDARD_INPUT, RunRequest
 from tui_runner.safe_text import safe_text
 from tui_runner.settings import Settings, check_setting
+from tui_runner.tui.threads import in_thread
+from tui_runner.wording import raised
 
 OFFERED = ("threads", "chunk_size", "workers", "open_chunks", "retries", "timeout", "rate", "max_failures")
 """Settings that the form has; every other one keeps what the job and the configuration say."""
@@ -55,7 +58,7 @@ def fields_of(job: Job, database: Path) -> list[Field]:
     fields = [_of_parameter(parameter) for parameter in job.parameters]
     fields.sort(key=lambda field: not field.required)
     source = "its own items" if job.has_items else "a file, a glob, range:0:100, sql:SELECT …"
-    fields.append(Field("input", "input", source, str, required=not job.has_items))
+    fields.append(Field("input", "input", source, _check_input, required=not job.has_items))
     fields.append(Field("limit", "limit", "only the first so many items; all", _check_limit))
     fields.append(Field("database", "database", database.name, str))
     defaults = Settings()
@@ -80,6 +83,12 @@ def _shown(value: object) -> str:
         return type(value).__name__
 
 
+def _check_input(text: str) -> str:
+    if text == STANDARD_INPUT:
+        raise UserError("standard input is the keyboard here; use: … | tui-runner run JOB --input -")
+    return text
+
+
 def _check_limit(text: str) -> int:
     if not text.isdecimal():
         raise UserError("a whole number, or nothing for all items")
@@ -90,19 +99,23 @@ def _checker(name: str) -> Callable[[str], Any]:
     return lambda text: check_setting(name, text, where=name)
 
 
-class JobForm(VerticalScroll):
-    """The form.
+class JobForm(VerticalScroll, inherit_bindings=False):
+    """The form. It has no keys of its own: arrows go from field to field, also where it is longer than the screen.
 
     Args:
         folder: where relative paths start.
         environ: environment variables.
+        reading: held while the input is read, which may have to open a database.
         id: of the widget.
     """
 
     can_focus = False
 
-    def __init__(self, folder: Path, environ: Mapping[str, str], *, id: str | None = None) -> None:
+    def __init__(
+        self, folder: Path, environ: Mapping[str, str], *, reading: threading.Lock, id: str | None = None
+    ) -> None:
         super().__init__(id=id)
+        self._reading = reading
         self._folder = folder
         self._environ = environ
         self.job: Job | None = None
@@ -156,6 +169,31 @@ class JobForm(VerticalScroll):
             limit=limit if limit is not None else int(count) if count else None,
         )
 
+    async def items_are_good(self) -> bool:
+        """Whether the input that is filled in gives its first item; if not, why is said beside its field."""
+        job, typed = self.job, self._typed()
+        if job is not None:
+            try:
+                await in_thread(lambda: self._first_items(job, typed, 1), "items")
+            except UserError as error:
+                self.complain_of("input", str(error))
+                return False
+        return True
+
+    def _first_items(self, job: Job, typed: Mapping[str, str], number: int) -> list[object]:
+        with self._reading:
+            return first_items(job, typed, self._folder, number)
+
+    def complain_of(self, kind: str, text: str) -> None:
+        """Say what is wrong with the field of this kind, and go there."""
+        for number, field in enumerate(self._fields):
+            if field.kind == kind:
+                line = self.query_one(f".c{number}", Static)
+                line.update(Content(safe_text(text, limit=300)))
+                line.display = True
+                self.query_one(f".n{number}", Input).focus()
+                line.call_after_refresh(line.scroll_visible, animate=False)
+
     def _typed(self) -> dict[str, str]:
         """What stands in the fields that are not empty, by kind and name."""
         typed = {}
@@ -197,26 +235,38 @@ class JobForm(VerticalScroll):
         if job is None:
             return
         typed = self._typed()
-        text = await asyncio.to_thread(preview, job, typed, self._folder)
+        text = await in_thread(lambda: preview(job, typed, self._first_items), "preview")
         for line in self.query("#preview").results(Static):
             line.update(Content(text))
 
 
-def preview(job: Job, typed: Mapping[str, str], folder: Path) -> str:
+def preview(job: Job, typed: Mapping[str, str], read: Callable[[Job, Mapping[str, str], int], list[object]]) -> str:
     """The first items of the input that is filled in, or what is wrong with it; safe to show."""
-    params = {key.partition(":")[2]: text for key, text in typed.items() if key.startswith("parameter:")}
+    if not job.has_items and "input:input" not in typed:
+        return ""
     try:
-        if source := typed.get("input:input"):
-            items = iter(open_source(source, database=folder / f"{job.name}.duckdb"))
-        elif job.has_items:
-            items = iter(job.make_items(bind(job.parameters, params)))
-        else:
-            return ""
-        first = list(islice(items, _PREVIEW))
+        first = read(job, typed, _PREVIEW)
     except UserError as error:
-        return f"items: {safe_text(error.what, limit=300)}"
-    except Exception as error:  # an items function is the user's
-        return f"items: {safe_text(f'{type(error).__name__}: {error}', limit=300)}"
+        return f"items: {safe_text(str(error), limit=300)}"
     if not first:
         return "items: none"
     return "first items\n" + "\n".join(f"  {safe_text(_shown(item), limit=200)}" for item in first)
+
+
+def first_items(job: Job, typed: Mapping[str, str], folder: Path, number: int) -> list[object]:
+    """The first items of the input that is filled in; blocks.
+
+    Raises:
+        UserError: the input cannot be opened or read, or the job's own items cannot be made.
+    """
+    params = {key.partition(":")[2]: text for key, text in typed.items() if key.startswith("parameter:")}
+    try:
+        if source := typed.get("input:input"):
+            opened = open_source(_check_input(source), database=folder / f"{job.name}.duckdb", folder=folder)
+        else:
+            opened = items_source(job.make_items(bind(job.parameters, params)))
+        return list(islice(opened, number))
+    except UserError:
+        raise
+    except Exception as error:  # a file that can be opened and not be read, say
+        raise UserError(raised(error)) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tui_runner.engine.chunk import RunState
 from tui_runner.engine.snapshot import Snapshot
 from tui_runner.formatting import NONE, count, duration, latency, percent, rate, size
 from tui_runner.tui.paint import Line, Span
@@ -55,9 +56,11 @@ def figures(snapshot: Snapshot) -> list[Figure]:
             *tail,
         ]
     waiting = [Figure("unwritten", size(snapshot.buffered_bytes), 6, 2, "warn")] if snapshot.throttled else []
+    # A rate of 0 would say that it goes slowly; a paused run does not go at all.
+    paused = snapshot.state is RunState.PAUSED
     return [
-        Figure("items/s", rate(snapshot.items_per_second), 5, 0),
-        Figure("rows/s", rate(snapshot.rows_per_second), 5, 3),
+        Figure("items/s", NONE if paused else rate(snapshot.items_per_second), 5, 0),
+        Figure("rows/s", NONE if paused else rate(snapshot.rows_per_second), 5, 3),
         Figure("in flight", f"{snapshot.in_flight}/{snapshot.threads}", 5, 2),
         *waiting,
         *tail,

@@ -1,0 +1,145 @@
+"""What is wrong with a run that is to begin is said in the launcher, where it can be mended."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_app import screen_text
+from test_launcher import JOB, environ, ready  # noqa: F401 - `environ` is a fixture
+from textual.pilot import Pilot
+from textual.widgets import Input
+
+from tui_runner.engine.runner import Runner
+from tui_runner.request import RunRequest, plan_run
+from tui_runner.start import open_run
+from tui_runner.tui.launcher import Launcher
+from tui_runner.tui.widgets.job_form import JobForm
+
+RAISES = JOB.replace(
+    "    return range", "    if last < 0:\n        raise ValueError('no, minus one')\n    return range"
+)
+BREAKS_OFF = RAISES.replace("return range(last)", "yield from map(int, 'x')")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "here"
+    folder.mkdir()
+    (folder / "scrape.py").write_text(RAISES)
+    (folder / "broken.csv").write_text('a,b\n1,2\n"3,4\n')
+    (folder / "two.csv").write_text("these,those\n1,2\n")
+    (folder / "no.duckdb").write_text("not one at all")
+    return folder
+
+
+def launcher(folder: Path, environ: dict[str, str]) -> Launcher:  # noqa: F811
+    def begin(request: RunRequest) -> Runner:
+        return open_run(plan_run(replace(request, attended=True), folder=folder, environ={}))
+
+    return Launcher(folder, environ, begin=begin)
+
+
+async def fill(pilot: Pilot[Any], **values: str) -> None:
+    """Put these values into the fields of the form."""
+    form = (await ready(pilot)).query_one(JobForm)
+    for name, value in values.items():
+        number = [field.name for field in form._fields].index(name)
+        form.query_one(f".n{number}", Input).value = value
+    await ready(pilot)
+
+
+async def form(pilot: Pilot[Any], **values: str) -> None:
+    """The form of the job in the folder."""
+    await ready(pilot)
+    await pilot.press("enter")
+    await fill(pilot, **values)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"input": "nowhere.csv"}, "there is no such file"),
+        ({"input": "broken.csv"}, "a value in quotes does not end as it should"),
+        ({"input": "sql:SELEC 1"}, "syntax error"),
+        ({"input": "-"}, "standard input is the keyboard here"),
+        ({"last": "-1"}, "no, minus one"),
+        ({"database": "no.duckdb"}, "the file was left as it is"),
+        ({"input": "two.csv"}, "those"),
+    ],
+    ids=["missing", "broken", "sql", "keyboard", "items", "database", "columns"],
+)
+async def test_what_is_wrong_is_said_in_the_form_which_stays(
+    folder: Path,
+    environ: dict[str, str],  # noqa: F811
+    values: dict[str, str],
+    said: str,
+) -> None:
+    app = launcher(folder, environ)
+    async with app.run_test(size=(120, 60)) as pilot:
+        await form(pilot, base="x")
+        before = " ".join(screen_text(app).split())
+        await fill(pilot, **values)
+        await pilot.press("enter")
+        await ready(pilot)
+        shown = " ".join(screen_text(app).split())
+        assert said in shown and said not in before
+        assert not app._exit and app.query_one(JobForm).job is not None
+        # Mended, it begins.
+        await fill(pilot, **dict.fromkeys(values, ""))
+        assert said not in " ".join(screen_text(app).split())
+        await pilot.press("enter")
+        await ready(pilot)
+    assert isinstance(app.return_value, Runner)
+    app.return_value.close()
+
+
+async def test_items_that_break_off_at_once_are_told(folder: Path, environ: dict[str, str]) -> None:  # noqa: F811
+    (folder / "scrape.py").write_text(BREAKS_OFF)
+    app = launcher(folder, environ)
+    async with app.run_test(size=(60, 14)) as pilot:
+        await form(pilot, base="x")
+        await pilot.press("enter")
+        await ready(pilot)
+        assert "making the items failed: ValueError" in " ".join(screen_text(app).split())
+        assert not app._exit
+    assert not any(name.startswith("pages.duckdb") for name in os.listdir(folder))
+
+
+async def test_a_run_that_cannot_go_on_is_told_beside_the_list(
+    folder: Path,
+    environ: dict[str, str],  # noqa: F811
+    new_run: Callable[..., Any],
+) -> None:
+    new_run(f"{folder}/scrape.py", params={"base": "x"}, database=folder / "a.duckdb").runner.close()
+    (folder / "scrape.py").rename(folder / "gone.py")
+    app = launcher(folder, environ)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await ready(pilot)
+        await pilot.press("end", "up", "r", "r")
+        await ready(pilot)
+        assert "scrape.py" in screen_text(app) and app.query_one("#trouble").display and not app._exit
+        await pilot.press("up")
+        await ready(pilot)
+        assert not app.query_one("#trouble").display
+
+
+async def test_a_secret_that_is_missing_is_typed_where_no_screen_is(
+    folder: Path,
+    environ: dict[str, str],  # noqa: F811
+    new_run: Callable[..., Any],
+) -> None:
+    secret = JOB.replace("import job", "import Secret, job").replace("base: str", "base: Secret")
+    (folder / "scrape.py").write_text(secret)
+    (folder / "no.duckdb").unlink()
+    new_run(f"{folder}/scrape.py", params={"base": "x"}, database=folder / "a.duckdb").runner.close()
+    app = launcher(folder, environ)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await ready(pilot)
+        await pilot.press("end", "r")
+        await ready(pilot)
+    assert isinstance(app.return_value, RunRequest) and app.return_value.run_id == 1
