@@ -24,7 +24,7 @@ it meanwhile has it looked at again at once; one who pauses it has it stay pause
 (`TryOne`), and when one ends well the run goes on. While it is held as well, none is tried.
 
 What happens to chunks is in `chunks` (their way through the workers) and `chunk_commands` (what a person may have
-done with them); here are the run's life and its workers.
+done with them), what workers are told in `crew_orders`; here are the run's life and the losses of workers.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ from tui_runner.engine.chunk import Chunk, Counts, RunState
 from tui_runner.engine.chunk_commands import ChunkCommands
 from tui_runner.engine.chunks import Chunks
 from tui_runner.engine.crew import Crew, WorkerState
+from tui_runner.engine.crew_orders import CrewOrders
 from tui_runner.engine.limits import FailureLimit
 from tui_runner.engine.outage import OnOutage, OutageWatch
-from tui_runner.engine.silence import Silence
 from tui_runner.engine.suspects import DEATHS
 from tui_runner.engine.turn import Turn
 from tui_runner.formatting import size
@@ -46,11 +46,6 @@ from tui_runner.formatting import size
 _MAX_LOSSES = 5
 """Workers lost one after the other without an item in flight, or one ending between: starting another would not help.
 A worker that is lost with items in flight does not count, because no item can do that more than three times."""
-_DRAIN_SLACK = 5.0
-"""Seconds beyond the grace time after which a worker that does not drain is killed."""
-_RECYCLE_GRACE = 3600.0
-"""Seconds that items in flight have when their worker is replaced. It starts no more, so there is no hurry; and items
-that take long would never end if each replacement made them begin again."""
 _TEARDOWN_SLACK = 15.0
 """Seconds a worker may take to run the job's teardown when the run is finished."""
 
@@ -88,8 +83,8 @@ class Scheduler:
         self.input_ended = False
         self._turn = Turn()
         self._chunks = Chunks(self.crew, self._turn)
+        self._orders = CrewOrders(self.crew, self._turn, grace, timeout)
         self._commands = ChunkCommands(self._chunks, self.crew, self._turn)
-        self._grace = grace
         self._max_failures = max_failures
         self._outages = outages or OutageWatch(OnOutage.CONTINUE)
         self._holds: dict[str, str] = {}
@@ -98,7 +93,6 @@ class Scheduler:
         self._outage = ""
         """What the run, paused because nearly everything fails, says of that."""
         self._deserted = False  # whether whoever could have resumed what is paused has gone
-        self._silence = Silence(timeout)
         self._tried = 0
         self._requested = 0
         self._losses = 0
@@ -175,14 +169,13 @@ class Scheduler:
             case events.Abandoned(reason):
                 self._abandoned(reason)
             case events.Tick():
-                self._kill_undrained()
-                self._kill_silent()
+                self._orders.kill_overdue()
                 self._try_one()
             case protocol.Ready() | protocol.WorkerFailed() | protocol.Drained() | protocol.WorkerLost():
                 self._worker_changed(event)
             case events.DivideThreads(divisor, text):
                 self.crew.divisor = divisor
-                self._share_threads()
+                self._orders.share_threads()
                 self._turn.tell("WARNING" if divisor > 1 else "INFO", text)
             case events.Recycle():
                 self._recycle(event)
@@ -192,7 +185,7 @@ class Scheduler:
                 self._chunk_reported(event)
             case protocol.Progress():
                 self._chunks.start_clocks(event)
-                self._look_after(event)
+                self._orders.look_after(event)
             case events.ItemsRejected():
                 self._chunks.rejected(event)
         self._go_on()
@@ -215,7 +208,7 @@ class Scheduler:
     def _pause(self, reason: str = "") -> None:
         self.state, self.reason = RunState.PAUSED, reason
         self._turn.clock.pause(self._turn.now)
-        self._order_all(protocol.Pause())
+        self._orders.all(protocol.Pause())
 
     def _resume_run(self) -> None:
         if self.state is RunState.PAUSED:
@@ -234,7 +227,7 @@ class Scheduler:
             return False
         self.state, self.reason = RunState.RUNNING, ""
         self._turn.clock.resume(self._turn.now)
-        self._order_all(protocol.Resume())
+        self._orders.all(protocol.Resume())
         return True
 
     def _hold(self, cause: str, reason: str) -> None:
@@ -263,12 +256,8 @@ class Scheduler:
 
     def _change_threads(self, threads: int) -> None:
         self.crew.threads = threads
-        self._share_threads()
+        self._orders.share_threads()
         self._turn.tell("INFO", f"threads: {threads}")
-
-    def _share_threads(self) -> None:
-        for worker in self.crew:
-            self._turn.do(events.SendOrder(worker.number, protocol.SetThreads(self.crew.share(worker))))
 
     def _stop(self, state: RunState, reason: str) -> None:
         if self.state.ended or self.state is RunState.DRAINING:
@@ -279,7 +268,7 @@ class Scheduler:
         self._end_state = state
         self._turn.tell("WARNING" if state is RunState.FAILED else "INFO", f"stopping: {reason}")
         for worker in self.crew:
-            self._drain(worker, self._grace, _DRAIN_SLACK)
+            self._orders.drain(worker)
 
     def _kill(self, state: RunState, reason: str) -> None:
         if self.state.ended:
@@ -288,7 +277,7 @@ class Scheduler:
         if self._end_state is not RunState.FAILED:
             self._end_state, self.reason = state, reason
         for worker in self.crew:
-            self._kill_worker(worker)
+            self._orders.kill(worker)
 
     def _abandoned(self, reason: str) -> None:
         """From now on a run that only a person could resume stops in order; it can be resumed later."""
@@ -344,32 +333,6 @@ class Scheduler:
             self._tried += 1
         self._turn.tell("INFO", f"one item is tried; the next one in {interval:g} s")
 
-    def _kill_silent(self) -> None:
-        """Kill workers that do not report any more; what they have in flight is suspected of it."""
-        for number in self._silence.silent(self._turn.now):
-            self._silence.forget(number)
-            worker = self.crew.get(number)
-            if worker is not None and worker.draining_until is None and not worker.killed:
-                worker.fault = f"killed because it did not report for {self._silence.patience:g} s"
-                self._kill_worker(worker)
-
-    def _look_after(self, progress: protocol.Progress) -> None:
-        """A worker with too many threads that never come back is replaced by another."""
-        worker = self.crew.get(progress.worker)
-        if worker is None or worker.draining_until is not None or worker.killed:
-            return
-        self._silence.heard(worker.number, self._turn.now)
-        if progress.stuck:
-            text = f"worker {worker.number} has {progress.stuck} items that never return: another takes its place"
-            self._turn.tell("WARNING", text)
-            self._drain(worker, self._grace, _DRAIN_SLACK)
-
-    def _kill_undrained(self) -> None:
-        for worker in self.crew:
-            if worker.draining_until is not None and self._turn.now > worker.draining_until and not worker.killed:
-                self._turn.tell("WARNING", f"worker {worker.number} did not end in time and was killed")
-                self._kill_worker(worker)
-
     def _go_on(self) -> None:
         """Whatever the event was: send, read and end what can be sent, read and ended now."""
         if not self._turn.clock.started or self.state.ended:
@@ -380,7 +343,7 @@ class Scheduler:
         elif self.input_ended and not self._chunks.unended and not self._held:
             for worker in self.crew:
                 if worker.draining_until is None:
-                    self._drain(worker, self._grace, _TEARDOWN_SLACK)
+                    self._orders.drain(worker, slack=_TEARDOWN_SLACK)
             if not self.crew:
                 self._end()
         else:
@@ -411,7 +374,7 @@ class Scheduler:
         match event:
             case protocol.Ready():
                 worker.ready = worker.draining_until is None
-                self._silence.heard(worker.number, self._turn.now)
+                self._orders.heard(worker)
             case protocol.WorkerFailed(_, message) if worker.draining_until is not None:
                 self._turn.tell("WARNING", f"worker {worker.number}, which is not needed any more, failed: {message}")
             case protocol.WorkerFailed(_, message):
@@ -422,8 +385,7 @@ class Scheduler:
                     text = f"{stuck} items were still running after the grace time; they run again{when}"
                     self._turn.tell("WARNING", text)
             case protocol.WorkerLost(_, reason, in_flight):
-                self.crew.remove(worker.number)
-                self._silence.forget(worker.number)
+                self._orders.gone(worker)
                 self._worker_lost(worker, worker.fault or reason or "ended by itself", in_flight)
 
     def _worker_lost(self, worker: WorkerState, reason: str, in_flight: Mapping[int, int]) -> None:
@@ -451,33 +413,13 @@ class Scheduler:
         """Workers for all slots; one more while suspects wait, who goes home when there are none left."""
         alone = self.crew.alone
         if alone is not None and not self._chunks.suspects:
-            self._drain(alone, self._grace, _TEARDOWN_SLACK)
+            self._orders.drain(alone, slack=_TEARDOWN_SLACK)
         for worker in self.crew.recruit(alone=bool(self._chunks.apart)):
             self._turn.do(events.StartWorker(worker.number, self.crew.share(worker), self.state is RunState.PAUSED))
 
-    def _drain(self, worker: WorkerState, grace: float, slack: float) -> None:
-        worker.draining_until = self._turn.now + grace + slack
-        worker.ready = False
-        self._turn.do(events.SendOrder(worker.number, protocol.Drain(grace)))
-
     def _recycle(self, event: events.Recycle) -> None:
-        """Have another worker take the place of this one, which finishes what it has in flight unless it is killed."""
-        worker = self.crew.get(event.worker)
-        if worker is None or worker.killed or self.state is RunState.DRAINING:
-            return
-        if event.at_once:
-            worker.draining_until = self._turn.now  # its death is no surprise, and no item's fault
-            self._turn.tell("WARNING", f"worker {worker.number} is killed: {event.reason}; its items run again")
-            self._kill_worker(worker)
-        elif worker.draining_until is None:
-            self._turn.tell("INFO", f"worker {worker.number} is replaced: {event.reason}")
-            self._drain(worker, _RECYCLE_GRACE, _DRAIN_SLACK)
-
-    def _kill_worker(self, worker: WorkerState) -> None:
-        if not worker.killed:
-            worker.killed = True
-            worker.ready = False
-            self._turn.do(events.KillWorker(worker.number))
+        if self.state is not RunState.DRAINING:
+            self._orders.recycle(event)
 
     def _read_ahead(self) -> None:
         if self.input_ended:
@@ -507,7 +449,3 @@ class Scheduler:
         if limit is not None and limit.exceeded(self.counts.failed, self.counts.finished - self.before.done):
             self._stop(RunState.FAILED, f"{self.counts.failed} items failed, more than --max-failures allows")
         self._watch_outages(flush)
-
-    def _order_all(self, order: protocol.Order) -> None:
-        for worker in self.crew:
-            self._turn.do(events.SendOrder(worker.number, order))
