@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tui_runner.engine import scheduler, silence
+from tui_runner.engine import crew_orders, silence
 from tui_runner.engine.chunk import RunState
 
 NewRun = Callable[..., Any]
@@ -137,7 +137,7 @@ def test_a_worker_that_is_stopped_is_replaced(
 def test_a_stopped_worker_cannot_hold_up_the_end(
     job_file: Callable[[str], str], new_run: NewRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scheduler, "_DRAIN_SLACK", 0.2)
+    monkeypatch.setattr(crew_orders, "DRAIN_SLACK", 0.2)
     run = new_run(job_file(SLOW), grace=0.1).start()
     run.until(lambda s: s.in_flight)
     (pid,) = run.runner.worker_pids()

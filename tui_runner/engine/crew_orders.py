@@ -44,15 +44,16 @@ class CrewOrders:
         for worker in self._crew:
             self._turn.do(events.SendOrder(worker.number, protocol.SetThreads(self._crew.share(worker))))
 
-    def drain(self, worker: WorkerState, *, grace: float | None = None, slack: float = DRAIN_SLACK) -> None:
+    def drain(self, worker: WorkerState, *, grace: float | None = None, slack: float | None = None) -> None:
         """Have a worker start nothing more and end when its items have.
 
         Args:
             worker: which.
             grace: seconds that its items have, unless they are those of a stopped run.
-            slack: seconds beyond that after which it is killed.
+            slack: seconds beyond that after which it is killed; `DRAIN_SLACK` unless given.
         """
         grace = self._grace if grace is None else grace
+        slack = DRAIN_SLACK if slack is None else slack
         worker.draining_until = self._turn.now + grace + slack
         worker.ready = False
         self._turn.do(events.SendOrder(worker.number, protocol.Drain(grace)))
