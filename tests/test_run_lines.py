@@ -30,8 +30,12 @@ def test_progress_of_an_input_without_known_length_has_no_share() -> None:
 
 @pytest.mark.parametrize(
     ("changes", "end"),
-    [({"state": RunState.DRAINING}, "draining"), ({"stalled_seconds": 75.0}, "stalled for 00:01:15")],
-    ids=["draining", "stalled"],
+    [
+        ({"state": RunState.DRAINING}, "draining"),
+        ({"state": RunState.PAUSED, "reason": "the disk is full"}, "paused: the disk is full"),
+        ({"stalled_seconds": 75.0}, "stalled for 00:01:15"),
+    ],
+    ids=["draining", "held", "stalled"],
 )
 def test_progress_says_when_a_run_does_not_simply_run(changes: dict[str, object], end: str) -> None:
     assert progress_line(picture(eta_seconds=(1.0, 2.0), **changes)).endswith(f"  {end}")

@@ -53,5 +53,9 @@ class DiskFull(DatabaseError):
     """There is no room for what is to be written: nothing is lost, and it can be tried again."""
 
 
+class ItemError(Exception):
+    """An item does not fit the parameter that takes it; the item fails with this message."""
+
+
 class RowError(Exception):
     """What a function returned cannot be stored; the item fails with this message, which names the column."""

@@ -22,7 +22,8 @@ from typing import Any, TypeVar, overload
 
 from tui_runner.engine.protocol import JobReference
 from tui_runner.errors import UserError
-from tui_runner.parameters import Parameter, bind, merged, parameters_of
+from tui_runner.item_text import ItemText, converting
+from tui_runner.parameters import Parameter, annotations_of, bind, merged, parameters_of
 from tui_runner.passing import Signature
 from tui_runner.settings import check_setting
 from tui_runner.wording import plain, quoted, raised
@@ -211,15 +212,19 @@ class Job:
         """
         return self._signature.arguments(item) if by_name else ((item,), {})
 
-    def caller(self, params: Mapping[str, Any], *, by_name: bool) -> Callable[[Any], Any]:
+    def caller(self, params: Mapping[str, Any], *, by_name: bool, from_input: bool = False) -> Callable[[Any], Any]:
         """The function as something that takes one item: for the loop that runs it a million times.
 
         Args:
             params: the values of all job parameters, from `bind`.
             by_name: from `check_input`.
+            from_input: whether items are those of an input, whose text is converted by the annotations.
         """
         keywords = self.call_params(params)
         function = self.function
+        text = ItemText(annotations_of(function) if from_input else {}, self._signature.names)
+        if text:
+            function, by_name = converting(function, text, functools.partial(self.arguments, by_name=by_name)), False
         if by_name:
             arguments = self._signature.arguments
 

@@ -74,7 +74,7 @@ def parameters_of(function: Callable[..., object], *, keyword_only: bool = True)
     except (TypeError, ValueError):
         return ()
     kinds = [inspect.Parameter.KEYWORD_ONLY, *([] if keyword_only else [inspect.Parameter.POSITIONAL_OR_KEYWORD])]
-    annotations = _annotations(function)
+    annotations = annotations_of(function)
     helps = _docstring_args(inspect.getdoc(function) or "")
     return tuple(
         _parameter(parameter, annotations.get(parameter.name), helps.get(parameter.name, ""))
@@ -228,7 +228,7 @@ def _type_of(default: object) -> Any:
     return type(default)
 
 
-def _annotations(function: Callable[..., object]) -> dict[str, Any]:
+def annotations_of(function: Callable[..., object]) -> dict[str, Any]:
     """Annotations as types; one that does not resolve (imported under TYPE_CHECKING, say) is left out."""
     while isinstance(function, functools.partial):
         function = function.func

@@ -158,6 +158,7 @@ def plan_job(
         table=table,
         source=source.select(job.wanted_columns(source.columns)),
         by_name=by_name,
+        from_input=request.input is not None,
         database=database,
         limit=request.limit,
         new=request.new,

@@ -22,7 +22,7 @@ def nothing_ran(snapshot: Snapshot) -> bool:
 
 
 def progress_line(snapshot: Snapshot) -> str:
-    """One line on how far a run is; shorter than 120 characters in all but extreme cases."""
+    """One line on how far a run is; shorter than 120 characters but for why it does not run."""
     total = snapshot.items_total
     if total:
         items = f"{100 * snapshot.items_finished / total:5.1f} %  {snapshot.items_finished:,}/{total:,}"
@@ -40,8 +40,8 @@ def progress_line(snapshot: Snapshot) -> str:
     if memory:
         parts.append(size(memory))
     if snapshot.state is not RunState.RUNNING:
-        reason = f": {safe_text(snapshot.reason)}" if snapshot.state is RunState.PAUSED and snapshot.reason else ""
-        parts.append(f"{snapshot.state}{reason}")
+        why = f": {safe_text(snapshot.reason)}" if snapshot.reason else ""
+        parts.append(f"{snapshot.state.value}{why}")
     elif snapshot.stalled_seconds is not None:
         parts.append(f"stalled for {duration(snapshot.stalled_seconds)}")
     elif snapshot.eta_seconds is not None:

@@ -64,7 +64,8 @@ def test_what_the_ladder_decides_is_done() -> None:
     hold, recycle = kept.measure(100, 750, seconds=9)
     assert isinstance(hold, Hold)
     assert recycle == Recycle(0, "memory is at 85 % of 1.0 GB, 750 MB of it in this worker")
-    (killed,) = kept.measure(100, 900, seconds=9)
+    killed, fewer = kept.measure(100, 900, seconds=9)
+    assert isinstance(fewer, DivideThreads)
     assert isinstance(killed, Recycle) and killed.at_once
     assert kept.measure(100, 100) == [Release("memory")]
     assert kept.keeper.warnings == ()

@@ -17,7 +17,7 @@ from tui_runner.engine.forks import copied
 from tui_runner.engine.outcome import Failure, Outcomes
 from tui_runner.engine.pool import MIN_STUCK
 from tui_runner.engine.work import Task, WorkQueue
-from tui_runner.errors import RowError
+from tui_runner.errors import ItemError, RowError
 from tui_runner.rows import Rows, collect
 
 _TIMEOUT_GRACE = 0.2
@@ -176,8 +176,8 @@ class AsyncPool:
                 returned = await _result(execution.call(task))
             rows = collect(returned)
             del returned
-        except RowError as error:
-            failure = Failure("RowError", str(error))
+        except (ItemError, RowError) as error:
+            failure = Failure(type(error).__name__, str(error))
         except BaseException as error:
             if isinstance(error, asyncio.CancelledError) and lane not in self._lanes:
                 raise

@@ -13,7 +13,7 @@ from tui_runner.engine.outcome import Ending, Failure, Outcome, describe
 from tui_runner.engine.protocol import Refused
 from tui_runner.engine.retry import RetryPolicy
 from tui_runner.engine.work import Task
-from tui_runner.errors import RowError
+from tui_runner.errors import ItemError, RowError
 from tui_runner.rows import MAX_ITEM_BYTES, Rows, collect, too_large
 
 
@@ -53,8 +53,8 @@ class Execution:
         started = time.perf_counter()
         try:
             rows = collect(self.call(task))
-        except RowError as error:
-            failure = Failure("RowError", str(error))
+        except (ItemError, RowError) as error:
+            failure = Failure(type(error).__name__, str(error))
         # A function may raise SystemExit, KeyboardInterrupt or GeneratorExit: they end the item, not the worker.
         except BaseException as error:
             failure = self.failure(task, error)

@@ -4,13 +4,14 @@
 | --- | --- | --- |
 | 70 % | half the threads, then a quarter … | 60 % |
 | 80 % | no new items; the largest worker is replaced | 70 % |
-| 95 % | the largest worker is killed; its items run again | |
+| 95 % | the largest worker is killed; its items run again, half as many at once | 60 % |
 
 Each worker keeps to a share of 70 % by itself (`memory_brake`), so that the ladder is for what workers do not see: the
 memory of their child processes, that of tui-runner itself, items that are larger than a share.
 
 A worker that is hardly larger than it was before its first item is neither replaced nor killed: its successor would be
-as large. When there is no other, nothing is in flight and it still is too much, the limit is too low for this job.
+as large. When there is no other, nothing is in flight and it still is too much, the limit is too low for this job. It
+is, too, when workers are killed again and again although they have one item each.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ _CALM_SECONDS = 10.0
 _AT_REST_SECONDS = 10.0
 """Without anything that could be done, before the limit is called too low."""
 _MOST_DIVISION = 64
+_LAST_KILLS = 3
+"""Workers killed with one item in flight each, and never calm between: the next one would be killed as well."""
 _WORTH = 64 << 20
 """Bytes that a worker must have grown by for its replacement to be of use: what `memory_brake` lets each grow by."""
 
@@ -110,6 +113,7 @@ class MemoryLadder:
         self._at_rest_since: float | None = None
         self._baselines: dict[int, int] = {}
         self._replaced: set[int] = set()
+        self._kills = 0
 
     def judge(self, figures: Figures, limit: int | None, now: float) -> list[Step]:
         """What to do with these figures at `now`, monotonic seconds."""
@@ -119,6 +123,7 @@ class MemoryLadder:
         self.warning = of_limit if share >= FEWER_THREADS else ""
         steps: list[Step] = [*self._items(share, of_limit)]
         if share >= NO_ITEMS:
+            self._calm_since = None
             steps += self._replacement(figures, share, of_limit, now)
         else:
             self._at_rest_since = None
@@ -149,6 +154,7 @@ class MemoryLadder:
             return [DivideThreads(self._divisor, f"{of_limit}: one in {self._divisor} threads goes on")]
         if self._calm_since is not None and self._divisor > 1 and now - self._calm_since >= _CALM_SECONDS:
             self._calm_since = now
+            self._kills = 0
             self._divisor //= 2
             words = "all threads go on" if self._divisor == 1 else f"one in {self._divisor} threads goes on"
             return [DivideThreads(self._divisor, f"{of_limit or 'memory has no bound'}: {words}")]
@@ -165,7 +171,8 @@ class MemoryLadder:
                 return []
             worker = max(due, key=lambda number: grown[number])
             self._replaced.add(worker)
-            return [ReplaceWorker(worker, at_once, f"{of_limit}, {size(figures.workers[worker])} of it in this worker")]
+            text = f"{of_limit}, {size(figures.workers[worker])} of it in this worker"
+            return [ReplaceWorker(worker, at_once, text), *(self._after_kill(figures, of_limit) if at_once else ())]
         if figures.in_flight or worth or share < NO_ITEMS:
             self._at_rest_since = None
             return []
@@ -176,6 +183,17 @@ class MemoryLadder:
         self._at_rest_since = now
         used = f"tui-runner has {size(figures.app)}, {len(figures.workers)} workers {size(figures.total - figures.app)}"
         return [GiveUp(f"{of_limit} with no item in flight ({used}): give it more --max-memory, or fewer workers")]
+
+    def _after_kill(self, figures: Figures, of_limit: str) -> list[Step]:
+        """Its items run again, and would take as much again if they were as many at once."""
+        if figures.in_flight <= len(figures.workers):
+            self._kills += 1
+            if self._kills >= _LAST_KILLS:
+                return [GiveUp(f"{of_limit} with one item a worker: give it more --max-memory, or smaller items")]
+        if self._divisor >= _MOST_DIVISION:
+            return []
+        self._divisor *= 2
+        return [DivideThreads(self._divisor, f"{of_limit}: one in {self._divisor} threads goes on")]
 
     def _may_step(self, now: float) -> bool:
         if now - self._stepped_at < _STEP_SECONDS:

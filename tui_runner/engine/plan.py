@@ -24,6 +24,7 @@ class RunPlan:
         table: results table.
         source: where its items come from.
         by_name: whether an item is a row that is passed by parameter name.
+        from_input: whether items are those of an input, whose text is converted by the function's annotations.
         database: path of the DuckDB file.
         limit: only the first so many items, None for all.
         new: start a new run even when an unfinished one could go on.
@@ -42,6 +43,7 @@ class RunPlan:
     table: str
     source: Source
     by_name: bool
+    from_input: bool
     database: Path
     limit: int | None = None
     new: bool = False

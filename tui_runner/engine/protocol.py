@@ -53,6 +53,7 @@ class WorkerConfig:
         job: the function.
         params: keyword arguments given to every call.
         by_name: whether an item is a row passed by parameter name, else it is the one positional argument.
+        from_input: whether items are those of an input, whose text is converted by the function's annotations.
         threads: items executed at once in this worker.
         retries: attempts after the first.
         retry_share: retries for each item that failed lately, see `budget`; None for no bound.
@@ -68,6 +69,7 @@ class WorkerConfig:
     job: JobReference
     params: Mapping[str, Any]
     by_name: bool
+    from_input: bool
     threads: int
     retries: int
     retry_share: float | None = None

@@ -93,7 +93,7 @@ class Worker:
             self._queue.pause(None)
         self._outcomes = Outcomes(config.max_buffered_bytes, self._queue.set_throttled)
         execution = Execution(
-            job.caller(config.params, by_name=config.by_name),
+            job.caller(config.params, by_name=config.by_name, from_input=config.from_input),
             RetryPolicy(config.retries, retry_rule(job.retry_on)),
             config.timeout,
         )

@@ -31,6 +31,7 @@ class WorkerSettings:
             job=plan.job.reference,
             params=plan.params,
             by_name=plan.by_name,
+            from_input=plan.from_input,
             threads=threads,
             retries=settings.retries,
             retry_share=share_of(settings.retry_budget),
