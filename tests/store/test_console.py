@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import os
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -426,3 +428,21 @@ def test_a_closed_database_is_an_error_of_its_own(path: Path) -> None:
     database.close()
     with pytest.raises(DatabaseError, match="is closed"):
         Console(database).query("SELECT 1")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a thread has no priority of its own")
+def test_statements_give_way_to_a_run_and_to_nothing_else(database: Database) -> None:
+    others = set(threading.enumerate())
+
+    def niceness() -> int:
+        (thread,) = (each for each in set(threading.enumerate()) - others if each.name == "tui-runner-query")
+        assert thread.native_id is not None
+        return os.getpriority(os.PRIO_PROCESS, thread.native_id)
+
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    with Console(database) as opened:
+        opened.query("SELECT 1").read_all()
+        assert niceness() == own
+        database.note_run(1)
+        opened.query("SELECT 1").read_all()
+        assert niceness() > own

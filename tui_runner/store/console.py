@@ -70,7 +70,7 @@ class Console:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._thread = QueryThread()
+        self._thread = QueryThread(lambda: database.run_id is not None)
         self._cursor: duckdb.DuckDBPyConnection | None = None
         self._result: Result | None = None
         self._write = False

@@ -1,7 +1,8 @@
-"""The thread that a console's statements run in: of low priority, and stoppable.
+"""The thread that a console's statements run in: of low priority beside a run, and stoppable.
 
 DuckDB works in the thread that asks. In a thread of its own a heavy statement can be given less of the processor
-than the thread that writes results, and whoever waits for it is free to end it.
+than the thread that writes results, and whoever waits for it is free to end it. Where nothing is written it has the
+priority of the process: on a machine that has other work, a low one made a statement take twice as long.
 """
 
 from __future__ import annotations
@@ -23,9 +24,15 @@ _JOIN_SECONDS = 5.0
 
 
 class QueryThread:
-    """Runs one call at a time. `run` and `cancel` may be called from any thread; `run` waits its turn."""
+    """Runs one call at a time. `run` and `cancel` may be called from any thread; `run` waits its turn.
 
-    def __init__(self) -> None:
+    Args:
+        yields: whether the calls are to give way to other threads of the process. Asked before each; from the first
+            yes on they always do: only a privileged process may raise a priority again.
+    """
+
+    def __init__(self, yields: Callable[[], bool]) -> None:
+        self._yields = yields
         self._changed = threading.Condition()
         self._turn = threading.Lock()
         # Under `_changed`: the call to make, whether it is made, what came of it, and whether it is to be ended.
@@ -97,9 +104,7 @@ class QueryThread:
         self._changed.wait(_INTERRUPT_SECONDS if self._cancelled else None)
 
     def _work(self) -> None:
-        if sys.platform == "linux":  # elsewhere the call would change the whole process
-            with contextlib.suppress(OSError):
-                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+        low = sys.platform != "linux"  # elsewhere the call would change the whole process
         while True:
             with self._changed:
                 while self._call is None:
@@ -107,6 +112,10 @@ class QueryThread:
                         return
                     self._changed.wait()
                 call, self._call = self._call, None
+            if not low and self._yields():
+                low = True
+                with contextlib.suppress(OSError):
+                    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
             outcome, error = None, None
             try:
                 outcome = call()
