@@ -114,8 +114,8 @@ async def test_the_map_shows_every_chunk_and_takes_commands() -> None:
         await pilot.press("down", "m")
         await pilot.pause()
         shown = screen_text(app)
-        assert "121 waiting" in shown and "73 done" in shown and "00077 running" in shown
-        assert "■" * 12 + "⊘" + "■" * 27 + "△" in shown and "2 few failed" in shown
+        assert "waiting 121" in shown and "done 73" in shown and "00077 running" in shown
+        assert "■" * 12 + "⊘" + "■" * 27 + "△" in shown and "few failed 2" in shown
         await pilot.press("right", "p", "left", "left", "p")
         view = app.screen.query_one(ChunkMap)
         assert view.cursor_chunk is not None and view.cursor_chunk.number == 76
