@@ -16,7 +16,7 @@ from fake_run import FakeControl, busy, chunk
 from textual.pilot import Pilot
 
 from tui_runner.engine.chunk import ChunkState, RunState
-from tui_runner.engine.snapshot import LogLine, Snapshot
+from tui_runner.engine.snapshot import ChunkView, LogLine, Snapshot
 from tui_runner.loading import SampleJob
 from tui_runner.store.database import Database
 from tui_runner.store.migrations import ensure_ledger
@@ -159,7 +159,7 @@ def test_other_screens(snap_compare, tmp_path: Path, size: tuple[int, int], them
 @every_theme
 @every_size
 @pytest.mark.parametrize(
-    "keys", [("down",), ("enter", "tab"), ("enter", "tab", "x", "enter")], ids=["list", "form", "mistake"]
+    "keys", [("down", "down"), ("enter", "tab"), ("enter", "tab", "x", "enter")], ids=["list", "form", "mistake"]
 )
 def test_launcher(
     snap_compare,
@@ -200,6 +200,14 @@ def test_other_themes(snap_compare, tmp_path: Path, theme: str) -> None:
     assert snap_compare(app(theme, tmp_path), terminal_size=(120, 40), run_before=show)
 
 
+def waiting(chunks: tuple[ChunkView, ...]) -> tuple[ChunkView, ...]:
+    """The same chunks with nothing in flight."""
+    return tuple(
+        replace(each, state=ChunkState.WAITING, in_flight=0) if each.state is ChunkState.RUNNING else each
+        for each in chunks
+    )
+
+
 LEFT = busy().chunks[:76]
 TINY = (chunk(0, ChunkState.RUNNING, done=1, rows=3, in_flight=2, worker=0, started_at=0.2, elapsed=0.9),)
 STATES: dict[str, dict[str, object]] = {
@@ -218,6 +226,8 @@ STATES: dict[str, dict[str, object]] = {
         "reason": "98 % of the last 200 items failed with ConnectError: one is tried now and then",
         "eta_seconds": None,
         "in_flight": 0,
+        "chunks": waiting(busy().chunks),
+        "oldest": (),
     },
     "disk-full": {
         "state": RunState.PAUSED,
