@@ -279,6 +279,17 @@ def test_a_run_that_waits_for_its_input_or_has_just_gone_on_is_not_stalled(desk)
     assert desk.picture().stalled_seconds is None
 
 
+def test_no_end_is_promised_while_the_last_items_take_longer_than_others_did():
+    desk = Desk(chunks=1, total=None)
+    desk.handle(InputEnded())
+    desk.now += 5.0
+    desk.end(0, good=9)
+    desk.fly(seconds=[0.2], latencies={bucket(0.3): 9})
+    assert desk.picture().eta_seconds is not None
+    desk.fly(seconds=[4.0])
+    assert desk.picture(after=3.8).eta_seconds is None
+
+
 def test_a_paused_run_is_not_stalled(desk):
     desk.now += 20.0
     desk.fly(seconds=[20.0])

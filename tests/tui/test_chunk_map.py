@@ -102,6 +102,18 @@ async def test_marks_are_shown_and_counted() -> None:
         assert "●00076" in shown.replace(" ", "") and "2 marked" in shown and "p pause 2" in shown
 
 
+async def test_the_footer_says_what_p_does_to_the_chunks_it_is_for() -> None:
+    async with RunnerApp(FakeControl(busy())).run_test(size=(120, 40)) as pilot:
+        app = await settled(pilot)
+        assert "p pause chunk" in screen_text(app)
+        await pilot.press("j", "j", "v")
+        await pilot.pause()
+        assert "p resume 1" in screen_text(app)
+        await pilot.press("k", "k", "v")
+        await pilot.pause()
+        assert "p pause 2" in screen_text(app)
+
+
 async def test_capital_r_asks_and_runs_everything_that_failed_again() -> None:
     assert await after("R", "n") == []
     assert await after("R", "y") == [("retry_chunks", 40, 75)]
@@ -114,8 +126,8 @@ async def test_the_map_shows_every_chunk_and_takes_commands() -> None:
         await pilot.press("down", "m")
         await pilot.pause()
         shown = screen_text(app)
-        assert "121 waiting" in shown and "73 done" in shown and "00077 running" in shown
-        assert "■" * 12 + "⊘" + "■" * 27 + "△" in shown and "2 few failed" in shown
+        assert "waiting 121" in shown and "done 73" in shown and "00077 running" in shown
+        assert "■" * 12 + "⊘" + "■" * 27 + "△" in shown and "few failed 2" in shown
         await pilot.press("right", "p", "left", "left", "p")
         view = app.screen.query_one(ChunkMap)
         assert view.cursor_chunk is not None and view.cursor_chunk.number == 76

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tui_runner.engine.chunk import ChunkState
 from tui_runner.engine.snapshot import ChunkView
+from tui_runner.tui.chunk_look import LOOKS, look, state_span
 from tui_runner.tui.paint import cells
 from tui_runner.tui.widgets.chunk_columns import heading, layout, row
 from tui_runner.tui.widgets.chunk_order import ChunkOrder
@@ -119,8 +120,25 @@ def test_a_row_shows_its_chunk() -> None:
     assert " 18 %" in shown and "19.2" in shown and "300 k" in shown and shown.endswith("00:05")
 
 
+@pytest.mark.parametrize(
+    ("failed", "shown", "legend"),
+    [(1, "△ 1 failed", "few failed"), (2, "△ 2 failed", "few failed"), (3, "▲ 3 failed", "many failed"),
+     (20, "▲ all failed", "many failed")],
+)  # fmt: skip
+def test_failed_items_are_told_alike_in_table_map_and_detail(failed: int, shown: str, legend: str) -> None:
+    view = ChunkView(7, F, 140, 20, done=20 - failed, failed=failed, started_at=1.0)
+    line = "".join(text for text, _ in row(view, layout(40), cursor=False))
+    assert shown in line
+    assert state_span(view)[0] == shown and look(view) == legend and LOOKS[legend][0] == shown[0]
+
+
+def test_very_many_failed_items_do_not_hide_the_state() -> None:
+    view = ChunkView(7, F, 0, 500_000, failed=123_456, started_at=1.0)
+    assert "▲ failed  " in "".join(text for text, _ in row(view, layout(80), cursor=False))
+
+
 def test_every_state_has_its_own_glyph_and_word() -> None:
     columns = layout(80)
-    shown = ["".join(text for text, _ in row(view, columns, cursor=False))[10:21] for view in of(W, R, P, D, F, C)]
+    shown = ["".join(text for text, _ in row(view, columns, cursor=False))[10:22] for view in of(W, R, P, D, F, C)]
     assert [part.split()[0] for part in shown] == ["○", "▶", "⏸", "✔", "▲", "⊘"]
     assert [part.split()[1] for part in shown] == ["waiting", "running", "paused", "done", "failed", "cancelled"]

@@ -194,6 +194,30 @@ async def test_the_log_follows_scrolls_back_and_searches(control: FakeControl) -
         assert app.clipboard == "page 39"
 
 
+async def test_the_search_goes_round_and_says_so(control: FakeControl) -> None:
+    async with RunnerApp(control).run_test(size=(100, 24), notifications=True) as pilot:
+        await settled(pilot)
+        await pilot.press("l", "slash", *"PAGE 1", "enter")
+        app = await settled(pilot)
+
+        def at() -> str:
+            return next(line for line in screen_text(app).split("\n") if "▸" in line)
+
+        assert "page 19" in at() and "from" not in screen_text(app)
+        await pilot.press("n")
+        await pilot.pause()
+        assert "page 1 " in at() and "from the top" in screen_text(app)
+        await pilot.press("N")
+        await pilot.pause()
+        assert "page 19" in at() and "from the end" in screen_text(app)
+        await pilot.press("slash", "end", *"23", "enter")
+        await pilot.pause()
+        assert "page 19" in at() and "no line here has that text" in screen_text(app)
+        await pilot.press("slash", "home", "ctrl+k", *"page 7", "enter", "n")
+        await pilot.pause()
+        assert "page 7" in at()
+
+
 async def test_the_log_lists_a_level_and_above(control: FakeControl) -> None:
     control.change(
         log=(*control.current.log, LogLine(1.0, "ERROR", "bad"), LogLine(1.0, "WARNING", "hm")), log_lines=52

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import string
+
 import pytest
+from textual.keys import _character_to_key
 
 from tui_runner.tui.action import SCREENS
 from tui_runner.tui.actions import ACTIONS, BY_ID, DEFAULT_KEYS, shown_key
@@ -58,6 +61,17 @@ def test_what_cannot_be_right_is_named(keymap: dict[str, str], complaint: str) -
 )
 def test_keys_are_shown_as_people_know_them(key: str, shown: str) -> None:
     assert shown_key(key) == shown
+
+
+@pytest.mark.parametrize("character", string.punctuation)
+def test_punctuation_is_shown_as_it_is_typed(character: str) -> None:
+    assert shown_key(_character_to_key(character)) == character
+    assert shown_key(f"ctrl+{_character_to_key(character)}") == f"^{character}"
+
+
+def test_no_key_of_an_action_is_shown_by_the_name_that_textual_has_for_it() -> None:
+    shown = {shown_key(key) for action in ACTIONS for key in action.keys}
+    assert not [key for key in shown if "_" in key.strip("_")]
 
 
 def test_a_key_may_be_used_again_on_another_screen() -> None:

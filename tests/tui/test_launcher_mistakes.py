@@ -107,7 +107,7 @@ async def test_items_that_break_off_at_once_are_told(folder: Path, environ: dict
         await ready(pilot)
         assert "making the items failed: ValueError" in " ".join(screen_text(app).split())
         assert not app._exit
-    assert not any(name.startswith("pages.duckdb") for name in os.listdir(folder))
+    assert not [entry for entry in os.scandir(folder) if entry.name.startswith("pages.duckdb")]
 
 
 async def test_a_run_that_cannot_go_on_is_told_beside_the_list(

@@ -83,8 +83,9 @@ def test_a_stalled_run_looks_stalled() -> None:
     assert "RUNNING" not in header(stalled_seconds=34.0)
     trouble = events(stalled_seconds=34.0)[0]
     assert trouble.startswith(
-        " ⚠ nothing finished for 00:34; oldest:  38017 https://books.example/page-38017.html 00:08"
+        " ⚠ nothing finished for 00:34; oldest:  38017 00:08 https://books.example/page-38017.html"
     )
+    assert events(40, 1, stalled_seconds=34.0)[0].startswith(" ⚠ oldest:  38017 00:08 https:")
 
 
 def test_a_paused_run_says_why_and_has_neither_rate_nor_estimate() -> None:
@@ -176,8 +177,8 @@ def test_the_reason_of_the_end_is_told() -> None:
 
 
 def test_the_last_items_are_named() -> None:
-    assert events(items_done=99_986)[0].startswith(" 2 left:  38017 https")
-    assert events(items_done=99_925)[0].startswith(" 63 left:  38017 https")
+    assert events(items_done=99_986)[0].startswith(" 2 left:  38017 00:08 https")
+    assert events(items_done=99_925)[0].startswith(" 63 left:  38017 00:08 https")
     assert "left" not in events(items_done=99_924)[0]
 
 

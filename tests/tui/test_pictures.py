@@ -12,11 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fake_run import FakeControl, busy
+from fake_run import FakeControl, busy, chunk
 from textual.pilot import Pilot
 
-from tui_runner.engine.chunk import RunState
-from tui_runner.engine.snapshot import LogLine, Snapshot
+from tui_runner.engine.chunk import ChunkState, RunState
+from tui_runner.engine.snapshot import ChunkView, LogLine, Snapshot
 from tui_runner.loading import SampleJob
 from tui_runner.store.database import Database
 from tui_runner.store.migrations import ensure_ledger
@@ -107,8 +107,36 @@ def test_modal_screens(snap_compare, tmp_path: Path, size: tuple[int, int], them
 @every_size
 @pytest.mark.parametrize(
     "keys",
-    [["m"], ["s"], ["v", "v", "slash"], ["comma"], ["enter"], ["e"], ["l"], ["T"]],
-    ids=["map", "sort", "filter", "settings", "chunk", "errors", "log", "theme"],
+    [
+        ["m"],
+        ["s"],
+        ["v", "v", "slash"],
+        ["comma"],
+        ["enter"],
+        ["e"],
+        ["l"],
+        ["T"],
+        ["e", "enter"],
+        ["l", "slash"],
+        ["x"],
+        ["R"],
+        ["ctrl+p"],
+    ],
+    ids=[
+        "map",
+        "sort",
+        "filter",
+        "settings",
+        "chunk",
+        "errors",
+        "log",
+        "theme",
+        "reader",
+        "search",
+        "cancel",
+        "retry",
+        "palette",
+    ],
 )
 def test_other_screens(snap_compare, tmp_path: Path, size: tuple[int, int], theme: str, keys: list[str]) -> None:
     control = FakeControl(replace(busy(), log=LOG, log_lines=len(LOG), log_file="/data/scrape/books.duckdb.log"))
@@ -117,20 +145,29 @@ def test_other_screens(snap_compare, tmp_path: Path, size: tuple[int, int], them
 
         async def press(pilot: Pilot[None]) -> None:
             await show(pilot)
-            await pilot.press(*keys)
-            await pilot.pause()
-            for _ in range(2):
-                for worker in [worker for worker in shown.workers if worker.name != "run"]:
-                    await worker.wait()
+            for key in keys:
+                await pilot.press(key)
                 await pilot.pause()
+                for _ in range(2):
+                    for worker in [worker for worker in shown.workers if worker.name != "run"]:
+                        await worker.wait()
+                    await pilot.pause()
 
         assert snap_compare(shown, terminal_size=size, run_before=press)
 
 
 @every_theme
 @every_size
+@pytest.mark.parametrize(
+    "keys", [("down", "down"), ("enter", "tab"), ("enter", "tab", "x", "enter")], ids=["list", "form", "mistake"]
+)
 def test_launcher(
-    snap_compare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], theme: str
+    snap_compare,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    size: tuple[int, int],
+    theme: str,
+    keys: tuple[str, ...],
 ) -> None:
     # Not those that are bundled: their descriptions may change without the launcher.
     monkeypatch.setattr(finding, "sample_jobs", lambda: [SampleJob("flaky", "Fail in many ways.", tmp_path / "flaky")])
@@ -148,7 +185,7 @@ def test_launcher(
     shown = Launcher(tmp_path, {}, preferences=preferences, theme=theme)
 
     async def press(pilot: Pilot[None]) -> None:
-        for key in ("enter", "tab"):
+        for key in keys:
             await shown.workers.wait_for_complete()
             await pilot.pause()
             await pilot.press(key)
@@ -163,16 +200,84 @@ def test_other_themes(snap_compare, tmp_path: Path, theme: str) -> None:
     assert snap_compare(app(theme, tmp_path), terminal_size=(120, 40), run_before=show)
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        pytest.param({"state": RunState.PAUSED, "items_per_second": 0.0, "rows_per_second": 0.0}, id="paused"),
-        pytest.param({"items_total": None, "eta_seconds": None, "stalled_seconds": 34.0}, id="stalled-stream"),
-        pytest.param(
-            {"memory_limit": 500_000_000, "throttled": True, "buffered_bytes": 64_000_000}, id="at-its-limits"
-        ),
-        pytest.param({"state": RunState.FINISHED, "items_done": 99_988, "chunks": busy().chunks[:76]}, id="finished"),
-    ],
-)
-def test_dashboard_in_other_states(snap_compare, tmp_path: Path, changes: dict[str, object]) -> None:
-    assert snap_compare(app("night", tmp_path, replace(busy(), **changes)), terminal_size=(100, 30), run_before=show)
+def waiting(chunks: tuple[ChunkView, ...]) -> tuple[ChunkView, ...]:
+    """The same chunks with nothing in flight."""
+    return tuple(
+        replace(each, state=ChunkState.WAITING, in_flight=0) if each.state is ChunkState.RUNNING else each
+        for each in chunks
+    )
+
+
+LEFT = busy().chunks[:76]
+TINY = (chunk(0, ChunkState.RUNNING, done=1, rows=3, in_flight=2, worker=0, started_at=0.2, elapsed=0.9),)
+STATES: dict[str, dict[str, object]] = {
+    "paused": {"state": RunState.PAUSED, "items_per_second": 0.0, "rows_per_second": 0.0, "eta_seconds": None},
+    "rests": {
+        "state": RunState.PAUSED,
+        "reason": "only paused chunks are left: resume or cancel them",
+        "items_total": 38_214 + 480,
+        "in_flight": 0,
+        "eta_seconds": None,
+        "chunks": (*LEFT, chunk(76, ChunkState.PAUSED, done=20, rows=90_000, started_at=758.0, elapsed=2.0)),
+        "oldest": (),
+    },
+    "outage": {
+        "state": RunState.PAUSED,
+        "reason": "98 % of the last 200 items failed with ConnectError: one is tried now and then",
+        "eta_seconds": None,
+        "in_flight": 0,
+        "chunks": waiting(busy().chunks),
+        "oldest": (),
+    },
+    "disk-full": {
+        "state": RunState.PAUSED,
+        "reason": "no room for books.duckdb: 12 MB left where 64 MB are needed; the run goes on when there is",
+        "warnings": ("disk: 12 MB left",),
+        "eta_seconds": None,
+        "buffered_bytes": 64_000_000,
+        "throttled": True,
+    },
+    "stalled": {"stalled_seconds": 34.0, "eta_seconds": None},
+    "stalled-stream": {"items_total": None, "eta_seconds": None, "stalled_seconds": 34.0},
+    "near-end": {
+        "items_total": 38_216,
+        "eta_seconds": (3.0, 9.0),
+        "in_flight": 2,
+        "chunks": (*LEFT, chunk(76, ChunkState.RUNNING, done=498, in_flight=2, started_at=746.0, elapsed=16.0)),
+    },
+    "tiny": {
+        "items_total": 3,
+        "items_done": 1,
+        "items_failed": 0,
+        "rows": 3,
+        "retries": 0,
+        "in_flight": 2,
+        "elapsed": 0.9,
+        "at": 0.9,
+        "eta_seconds": None,
+        "chunks": TINY,
+        "chunks_total": 1,
+        "history": (),
+        "errors": (),
+        "events": (),
+    },
+    "draining": {"state": RunState.DRAINING, "reason": "stopped on request", "eta_seconds": None, "in_flight": 12},
+    "at-its-limits": {"memory_limit": 500_000_000, "throttled": True, "buffered_bytes": 64_000_000},
+    "limit-reached": {
+        "state": RunState.FAILED,
+        "reason": "5,012 items failed, more than --max-failures allows",
+        "items_failed": 5_012,
+        "in_flight": 0,
+        "oldest": (),
+    },
+    "stopped": {"state": RunState.STOPPED, "reason": "stopped on request", "in_flight": 0, "oldest": ()},
+    "finished": {"state": RunState.FINISHED, "items_done": 99_988, "in_flight": 0, "chunks": LEFT, "oldest": ()},
+}
+"""What differs from a run at full speed."""
+
+
+@every_theme
+@every_size
+@pytest.mark.parametrize("state", STATES)
+def test_states_of_a_run(snap_compare, tmp_path: Path, size: tuple[int, int], theme: str, state: str) -> None:
+    assert snap_compare(app(theme, tmp_path, replace(busy(), **STATES[state])), terminal_size=size, run_before=show)

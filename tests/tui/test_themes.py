@@ -3,11 +3,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from fake_run import FakeControl, busy
+from query_world import make_database, query_app
 from rich.color import Color as RichColor
 from rich.color import ColorSystem
 from textual.color import Color
 
 from tui_runner.errors import UserError
+from tui_runner.tui.app import RunnerApp
+from tui_runner.tui.launcher import Launcher
+from tui_runner.tui.preferences import Preferences
+from tui_runner.tui.state import State
 from tui_runner.tui.themes import DEFAULT_THEME, find_themes, load_theme, user_folder
 
 GOOD = 'name = "mine"\n[colors]\nprimary = "#336699"\nforeground = "#eeeeee"\nbackground = "#101010"\n'
@@ -118,3 +124,21 @@ def test_a_theme_that_cannot_be_read_is_an_error_of_one_line(tmp_path: Path) -> 
 def test_an_unknown_name_lists_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"there is no theme 'nigth'; choose one of .*night"):
         find_themes(tmp_path).named("nigth")
+
+
+@pytest.mark.parametrize("which", ["run", "launcher", "query"])
+async def test_every_theme_that_is_offered_can_be_chosen(which: str, tmp_path: Path) -> None:
+    database = make_database(tmp_path / "x.duckdb") if which == "query" else None
+    if database is not None:
+        app = query_app(database, tmp_path)
+    elif which == "launcher":
+        app = Launcher(tmp_path, {}, preferences=Preferences(State(tmp_path / "state.json")))
+    else:
+        app = RunnerApp(FakeControl(busy()), themes=find_themes(tmp_path))
+    async with app.run_test(size=(60, 20)) as pilot:
+        for name in app.available_themes:
+            app.theme = name
+            await pilot.pause()
+    if database is not None:
+        app.query_screen.close()
+        database.close()

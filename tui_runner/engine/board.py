@@ -264,6 +264,11 @@ class Board:
         oldest = sorted(
             (item for progress in self._progress.values() for item in progress.oldest), key=lambda i: -i.seconds
         )
+        longest = oldest[0].seconds if oldest else 0.0
+        stalled = self._stalled(active, longest)
+        left = None if total is None else max(0, total - counts.finished)
+        # What is left has been begun, and takes longer than others did: nobody knows when it ends.
+        overdue = left is not None and left <= in_flight.total() and longest > (self._latencies.percentile(0.95) or 0.0)
         self.last = Snapshot(
             run_id=identity.run_id,
             job=identity.job,
@@ -293,7 +298,7 @@ class Board:
             rate=self.rate,
             items_per_second=items_rate,
             rows_per_second=rows_rate,
-            eta_seconds=self._eta(active, total, items_rate),
+            eta_seconds=None if overdue or stalled is not None else self._eta(active, left, items_rate),
             p50=self._latencies.percentile(0.5),
             p95=self._latencies.percentile(0.95),
             app_rss=self._memory.app_rss,
@@ -302,7 +307,7 @@ class Board:
             db_bytes=self._memory.db_bytes,
             buffered_bytes=sum(progress.buffered_bytes for progress in self._progress.values()),
             throttled=any(progress.throttled for progress in self._progress.values()),
-            stalled_seconds=self._stalled(active, oldest[0].seconds if oldest else 0.0),
+            stalled_seconds=stalled,
             chunks=tuple(self._views),
             chunks_total=chunks_total,
             history=tuple(self._history),
@@ -393,13 +398,12 @@ class Board:
         busy = meter is not None and self._state is RunState.RUNNING and active - meter.busy_at <= _IDLE_SECONDS
         return ChunkState.RUNNING if busy else ChunkState.WAITING
 
-    def _eta(self, active: float, total: int | None, rate: float) -> tuple[float, float] | None:
+    def _eta(self, active: float, left: int | None, rate: float) -> tuple[float, float] | None:
         """What is left at the rate of the last seconds and at that of the whole run, the lower one first."""
         scheduler = self._scheduler
         finished = scheduler.counts.finished - scheduler.before.done
-        if total is None or active < _ETA_GROUND or finished < _ETA_GROUND or rate <= 0:
+        if left is None or active < _ETA_GROUND or finished < _ETA_GROUND or rate <= 0:
             return None
-        left = max(0, total - scheduler.counts.finished)
         estimates = sorted((left / rate, left * active / finished))
         return estimates[0], estimates[1]
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from textual.binding import Binding
+from textual.keys import key_to_character
 from textual.screen import Screen
 
 from tui_runner.tui.action import TYPED_IN, Place
@@ -23,15 +24,15 @@ Keys = Mapping[str, tuple[str, ...]]
 
 DEFAULT_KEYS: Keys = {action.id: action.keys for action in ACTIONS}
 
+# Other names of Textual's are those of Unicode, which `key_to_character` turns into the character.
 _SHOWN = {
     "space": "space",
     "plus": "+",
     "minus": "-",
-    "equals_sign": "=",
-    "question_mark": "?",
     "slash": "/",
-    "comma": ",",
-    "full_stop": ".",
+    "at": "@",
+    "backslash": "\\",
+    "underscore": "_",
     "down": "↓",
     "up": "↑",
     "left": "←",
@@ -41,6 +42,9 @@ _SHOWN = {
     "enter": "Enter",
     "escape": "Esc",
     "tab": "Tab",
+    "backspace": "Backspace",
+    "delete": "Del",
+    "insert": "Ins",
     "home": "Home",
     "end": "End",
 }
@@ -52,7 +56,7 @@ def shown_key(key: str) -> str:
     prefix = "".join("^" if modifier == "ctrl" else f"{modifier}+" for modifier in modifiers)
     if plain[0] == "f" and plain[1:].isdigit():
         plain = plain.upper()
-    return prefix + _SHOWN.get(plain, plain)
+    return prefix + (_SHOWN.get(plain) or key_to_character(plain) or plain)
 
 
 def bindings(*places: Place) -> list[Binding]:

@@ -196,7 +196,7 @@ class RunnerApp(LeavingApp):
         """Choose a theme; the one under the cursor is shown at once, and the chosen one is remembered."""
         before = self.theme
         ours = sorted(self._themes.by_name)
-        names = [*ours, *sorted(name for name in self.available_themes if name not in ours and name != "ansi")]
+        names = [*ours, *sorted(name for name in self.available_themes if name not in ours)]
         choices = [Choice(name, "dark" if self.available_themes[name].dark else "light", name) for name in names]
 
         def answered(name: object) -> None:

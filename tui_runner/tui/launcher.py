@@ -40,7 +40,7 @@ from tui_runner.tui.palette import palette
 from tui_runner.tui.preferences import Preferences, read_preferences
 from tui_runner.tui.screens.help import Help
 from tui_runner.tui.screens.reader import Reader
-from tui_runner.tui.themes import find_themes
+from tui_runner.tui.themes import Themed, find_themes
 from tui_runner.tui.threads import in_thread
 from tui_runner.tui.widgets.footer import KeyLine
 from tui_runner.tui.widgets.job_form import JobForm
@@ -60,7 +60,7 @@ def _as_asked(request: RunRequest) -> Runner | RunRequest:
     return request
 
 
-class Launcher(Moving, App[Chosen]):
+class Launcher(Moving, Themed, App[Chosen]):
     """Offers what can be started and reopened; the result is a run, or a database to be queried.
 
     Args:

@@ -21,11 +21,11 @@ from tui_runner.tui.preferences import Preferences, read_preferences
 from tui_runner.tui.query_files import History
 from tui_runner.tui.screens.confirm import Confirm
 from tui_runner.tui.screens.query import REFRESH, QueryScreen
-from tui_runner.tui.themes import Themes, find_themes
+from tui_runner.tui.themes import Themed, Themes, find_themes
 from tui_runner.tui.widgets.editor import Editor
 
 
-class QueryApp(App[None]):
+class QueryApp(Themed, App[None]):
     """Queries one database.
 
     Args:

@@ -36,6 +36,14 @@ _NEEDED = ("primary", "foreground", "background")
 _COLORS = (*_NEEDED, "secondary", "warning", "error", "success", "accent", "surface", "panel", "boost")
 
 
+class Themed:
+    """An application whose style sheets work with every theme of Textual's: not all of them have every variable."""
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        """Variables of the style sheets that the themes of the terminal's own colours lack."""
+        return {"foreground-disabled": "ansi_bright_black"}
+
+
 @dataclass(frozen=True, slots=True)
 class Themes:
     """The themes found, by name, and what is wrong with files that could not be used, a line each."""

@@ -11,10 +11,12 @@ from textual.binding import BindingType
 
 from tui_runner.engine.snapshot import ChunkView, Snapshot
 from tui_runner.formatting import count, duration, latency, rate, size
+from tui_runner.run_lines import counted
 from tui_runner.store.inspection import EndedItem, failed, slowest
 from tui_runner.tui.action import Place
 from tui_runner.tui.actions import Keys, bindings
-from tui_runner.tui.glyphs import CHUNK_GLYPHS, WARNING
+from tui_runner.tui.chunk_look import state_span
+from tui_runner.tui.glyphs import WARNING
 from tui_runner.tui.moving import Movable
 from tui_runner.tui.paint import Line, Span, column, own, spread
 from tui_runner.tui.reading import read
@@ -102,7 +104,7 @@ class ChunkDetail(ChunkCommands):
             return []
         title: Line = ((f" chunk {chunk_name(chunk.number)}", "strong"), (f" of {own(snapshot.job, 60)}", "muted"))
         state: Line = (
-            (f"{CHUNK_GLYPHS[chunk.state]} {chunk.state}", str(chunk.state)),
+            state_span(chunk),
             (f"  {duration(chunk.elapsed, short=True)} ", "strong"),
         )
         share = min(chunk.finished / chunk.items, 1.0) if chunk.items else 1.0
@@ -140,7 +142,7 @@ class ChunkDetail(ChunkCommands):
         flying = [item for item in snapshot.oldest if item.chunk == self._number]
         in_flight = chunk.in_flight if chunk else 0
         known = min(len(flying), in_flight)
-        remark = "oldest first" if known == in_flight else f"the {known} oldest" if known else ""
+        remark = "" if not known else "oldest first" if known == in_flight else f"the {known} oldest"
         lines: list[Line] = [_title(f"in flight: {in_flight}", remark)]
         for item in flying:
             attempt = f"attempt {item.attempt}  " if item.attempt > 1 else ""
@@ -176,7 +178,7 @@ def _ended(item: EndedItem) -> Line:
     if item.state != "ok":
         line.append((f"{WARNING} {own(item.state, 12)}  ", "bad"))
     attempts = f"{item.attempts} attempts  " if item.attempts > 1 else ""
-    line.append((f"{attempts}{count(item.rows)} rows  " if item.state == "ok" else attempts, "muted"))
+    line.append((f"{attempts}{counted(item.rows, 'row')}  " if item.state == "ok" else attempts, "muted"))
     line.append((own(item.error), "text"))
     return tuple(line)
 

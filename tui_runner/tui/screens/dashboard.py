@@ -36,14 +36,15 @@ from tui_runner.tui.widgets.progress import Progress
 from tui_runner.tui.widgets.summary import Summary, summary
 
 
-def _labels(state: RunState, marked: int, *, can_retry: bool) -> dict[str, str]:
+def _labels(state: RunState, marked: int, *, can_retry: bool, resumes: bool) -> dict[str, str]:
     """What the footer calls some keys now; those that do nothing in this state are hidden."""
     if state.ended:
         hidden = [action.id for action in ACTIONS if action.place in (Place.RUN, Place.CHUNK)]
         again = {"retry_all": "retry failed"} if can_retry else {}
         return {"quit_run": "leave", **dict.fromkeys(hidden, "")} | again
     labels = {"pause_run": "resume"} if state is RunState.PAUSED else {}
-    return labels | {"pause_chunk": f"pause {marked}"} if marked else labels
+    verb = "resume" if resumes else "pause"
+    return labels | {"pause_chunk": f"{verb} {marked or 'chunk'}"}
 
 
 class Dashboard(ChunkCommands):
@@ -325,10 +326,15 @@ class Dashboard(ChunkCommands):
 
     def chosen(self) -> Sequence[ChunkView]:
         """The marked chunks; without any the one under the cursor, which the cursor keeps to from now on."""
+        table = self.query_one(ChunkTable)
+        if not table.marked:
+            table.hold()
+        return self._meant()
+
+    def _meant(self) -> Sequence[ChunkView]:
         table, snapshot = self.query_one(ChunkTable), self.steering.snapshot
         if table.marked and snapshot is not None:
             return [snapshot.chunks[number] for number in sorted(table.marked) if number < len(snapshot.chunks)]
-        table.hold()
         chunk = self._under_cursor()
         return [] if chunk is None else [chunk]
 
@@ -340,4 +346,7 @@ class Dashboard(ChunkCommands):
         snapshot = self.steering.snapshot
         if snapshot is not None:
             marked = len(self.query_one(ChunkTable).marked)
-            self.query_one(KeyLine).relabel(_labels(snapshot.state, marked, can_retry=self.steering.can_retry))
+            states = {chunk.state for chunk in self._meant()}
+            resumes = ChunkState.PAUSED in states and states.isdisjoint((ChunkState.RUNNING, ChunkState.WAITING))
+            labels = _labels(snapshot.state, marked, can_retry=self.steering.can_retry, resumes=resumes)
+            self.query_one(KeyLine).relabel(labels)

@@ -11,6 +11,7 @@ from textual.binding import BindingType
 
 from tui_runner.engine.snapshot import Snapshot
 from tui_runner.formatting import count, percent
+from tui_runner.run_lines import counted
 from tui_runner.store.inspection import (
     AlikeErrors,
     ErrorExample,
@@ -180,7 +181,7 @@ class Errors(RunScreen):
         if self.steering.asked.texts:
             return [((" … asked: " + " · ".join(self.steering.asked.texts), "accent"),)]
         groups = len(self.query_one(Rows).rows)
-        text = f"  {count(self._total)} failed attempts in {groups} groups" if groups else "  looking …"
+        text = f"  {counted(self._total, 'failed attempt')} in {counted(groups, 'group')}" if groups else "  looking …"
         if self._looked and not groups:
             text = "  no errors so far" if not snapshot.state.ended else "  no errors"
         title: Line = ((f" errors of {own(snapshot.job, 60)}", "strong"), (text, "muted"))

@@ -15,7 +15,7 @@ from textual.widgets import Static
 
 from tui_runner.tui.action import SCREENS, Place
 from tui_runner.tui.actions import ACTIONS, Keys, bindings, shown_key
-from tui_runner.tui.glyphs import CHUNK_GLYPHS
+from tui_runner.tui.chunk_look import LOOKS
 from tui_runner.tui.moving import Movable, Moving, Scrolled
 
 _KEYS = 11
@@ -33,7 +33,7 @@ def help_text(keys: Keys, places: Collection[Place], width: int) -> Content:
     lines: list[Content] = []
     if Place.CHUNK in places:
         lines.append(Content.styled("states of a chunk", "bold"))
-        glyphs = "   ".join(f"{glyph}\N{NO-BREAK SPACE}{state}" for state, glyph in CHUNK_GLYPHS.items())
+        glyphs = "   ".join(f"{glyph} {name}".replace(" ", "\N{NO-BREAK SPACE}") for name, (glyph, _) in LOOKS.items())
         lines += [Content(line) for line in wrap(glyphs, max(width, 10), break_on_hyphens=False)]
         lines.append(Content(""))
     for place in _in_order(tuple(places)):

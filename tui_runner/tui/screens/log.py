@@ -109,11 +109,11 @@ class Log(RunScreen):
         self.app.push_screen(Ask("Find in the log", self._wanted), answered)
 
     def action_next_match(self) -> None:
-        """Go to the next line with the text."""
+        """Go to the next line with the text, after the last one to the first."""
         self._go_to_match(1)
 
     def action_previous_match(self) -> None:
-        """Go to the line with the text before."""
+        """Go to the line with the text before, from the first one to the last."""
         self._go_to_match(-1)
 
     def on_rows_opened(self) -> None:
@@ -138,14 +138,16 @@ class Log(RunScreen):
         if not self._wanted:
             return
         wanted = self._wanted.lower()
-        place = rows.place if from_here else rows.place + direction
-        while 0 <= place < len(rows.rows):
-            if wanted in rows.rows[place].line.text.lower():
+        lines = len(rows.rows)
+        for step in range(0 if from_here else 1, lines + (not from_here)):
+            place = rows.place + direction * step
+            if wanted in rows.rows[place % lines].line.text.lower():
                 self._follows = False
-                rows.go_to(place)
+                rows.go_to(place % lines)
+                if not 0 <= place < lines:
+                    self.notify("from the top" if direction > 0 else "from the end", markup=False, timeout=3)
                 return
-            place += direction
-        self.notify("no more lines with that text here; all lines are in the log file", markup=False, timeout=4)
+        self.notify("no line here has that text; all lines are in the log file", markup=False, timeout=4)
 
     def _maybe_follow(self) -> None:
         rows = self.query_one(Rows)

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from tui_runner.engine.chunk import ChunkState
 from tui_runner.engine.snapshot import ChunkView
 from tui_runner.formatting import count, duration, rate
-from tui_runner.tui.glyphs import CHUNK_GLYPHS, bar, sparkline
+from tui_runner.tui.chunk_look import state_span
+from tui_runner.tui.glyphs import bar, sparkline
 from tui_runner.tui.paint import Line, Span, column
 
 NUMBER_DIGITS = 5
@@ -55,7 +56,8 @@ def _number(chunk: ChunkView, width: int) -> Line:
 
 
 def _state(chunk: ChunkView, width: int) -> Line:
-    return ((column(f"{CHUNK_GLYPHS[chunk.state]} {chunk.state}", width), str(chunk.state)),)
+    text, role = state_span(chunk)
+    return ((column(text, width), role),)
 
 
 def _share(chunk: ChunkView) -> float:
@@ -119,7 +121,7 @@ def _of_items(chunk: ChunkView, width: int) -> Line:
 
 COLUMNS = (
     Column("chunk", NUMBER_DIGITS + 1, 0, _number, right=False, key=lambda chunk: chunk.number, highest_first=False),
-    Column("state", 11, 0, _state, right=False),
+    Column("state", 12, 0, _state, right=False),
     Column("progress", _SHARE, 1, _progress, right=False, key=_share),
     Column("items", 11, 9, _of_items),
     Column("items/s", 7, 3, _rate, key=lambda chunk: chunk.items_per_second),

@@ -16,27 +16,21 @@ from textual import events
 from tui_runner.engine.chunk import ChunkState
 from tui_runner.engine.snapshot import ChunkView
 from tui_runner.formatting import count
-from tui_runner.tui.glyphs import CHUNK_GLYPHS
+from tui_runner.tui.chunk_look import FEW_FAILED, LOOKS, MANY_FAILED, look, words
 from tui_runner.tui.paint import Line, PaintedWidget, Span, fitted
 from tui_runner.tui.widgets.chunk_columns import chunk_name
 from tui_runner.tui.widgets.chunk_table import ChunkTable
 
-FEW_FAILED = "few failed"
-"""The look of a chunk that has failed, but for most of its items."""
-_FEW = 0.1
-"""Share of a chunk's items up to which failed ones are few."""
-
 CELLS: dict[str, str] = {
-    **{str(state): glyph for state, glyph in CHUNK_GLYPHS.items()},
+    **{each: glyph for each, (glyph, _) in LOOKS.items()},
     ChunkState.WAITING: "·",
     ChunkState.DONE: "■",
-    FEW_FAILED: "△",
 }
-"""What a chunk looks like here, by its state: the two that fill most of a map are calm."""
+"""What a chunk looks like here, by its look: the two that fill most of a map are calm."""
 
 _URGENT: tuple[str, ...] = (
     ChunkState.RUNNING,
-    ChunkState.FAILED,
+    MANY_FAILED,
     FEW_FAILED,
     ChunkState.PAUSED,
     ChunkState.CANCELLED,
@@ -57,17 +51,6 @@ def chunks_a_cell(chunks: int, cells: int) -> int:
             if chunks <= step * power * max(cells, 1):
                 return step * power
         power *= 10
-
-
-def look(chunk: ChunkView) -> str:
-    """What a chunk looks like: its state, or that only few of its items failed."""
-    if chunk.state is ChunkState.FAILED and chunk.failed <= _FEW * chunk.items:
-        return FEW_FAILED
-    return chunk.state
-
-
-def _role(look: str) -> str:
-    return "warn" if look == FEW_FAILED else str(look)
 
 
 class ChunkMap(PaintedWidget):
@@ -168,7 +151,7 @@ class ChunkMap(PaintedWidget):
         place = start
         for each, run in groupby(self._cells[start:end]):
             length = sum(1 for _ in run)
-            text, role = CELLS[each] * length, _role(each)
+            text, role = CELLS[each] * length, LOOKS[each][1]
             if place <= self._cursor < place + length:
                 before = self._cursor - place
                 spans += [
@@ -185,10 +168,10 @@ class ChunkMap(PaintedWidget):
         spans: list[Span] = [("  ", "text")]
         chunk = self.cursor_chunk
         if chunk is not None:
-            spans.append((f"{chunk_name(chunk.number)} {chunk.state}  ", "strong"))
+            spans.append((f"{chunk_name(chunk.number)} {words(chunk)}  ", "strong"))
         if self._each > 1:
             spans.append((f"1 cell = {self._each} chunks  ", "accent"))
         for each in _URGENT:
             if self._counts[each]:
-                spans += [(f" {CELLS[each]} ", _role(each)), (f"{count(self._counts[each])} {each} ", "muted")]
+                spans += [(f" {CELLS[each]} ", LOOKS[each][1]), (f"{each} {count(self._counts[each])} ", "muted")]
         return tuple(spans)

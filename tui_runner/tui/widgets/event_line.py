@@ -13,6 +13,7 @@ _FRESH = 10.0
 """Seconds for which an event is shown in place of the errors where there is one line only."""
 _TEXT = 60
 """Longest text of an error or an item where several share a line."""
+_NARROW = 80
 _OLDEST = 8
 """Items in flight that are named; more do not fit into the widest line."""
 
@@ -39,7 +40,7 @@ class EventLine(SnapshotWidget):
 
     def lines(self, snapshot: Snapshot, width: int, height: int) -> list[Line]:
         """The most important lines for which there is room."""
-        trouble = _trouble(snapshot)
+        trouble = _trouble(snapshot, width)
         news = self._news(snapshot)
         if height == 1:
             fresh = bool(snapshot.events) and snapshot.at - snapshot.events[-1].at <= _FRESH
@@ -60,12 +61,13 @@ class EventLine(SnapshotWidget):
         return ((f" {clock(snapshot.began_at + event.at)}  ", "muted"), (own(event.text), role))
 
 
-def _trouble(snapshot: Snapshot) -> Line:
+def _trouble(snapshot: Snapshot, width: int) -> Line:
     spans: list[Span] = []
     left = None if snapshot.items_total is None else snapshot.items_total - snapshot.items_finished
     if snapshot.stalled_seconds is not None and snapshot.state is RunState.RUNNING:
         since = duration(snapshot.stalled_seconds, short=True)
-        spans.append((f" {WARNING} nothing finished for {since}; oldest:", "bad"))
+        # The header says for how long, too; where it is narrow what keeps the run waiting says more.
+        spans.append((f" {WARNING} {'' if width < _NARROW else f'nothing finished for {since}; '}oldest:", "bad"))
         spans += [_item(item) for item in snapshot.oldest[:_OLDEST]]
     elif left and left < snapshot.threads and not snapshot.state.ended:
         spans.append((f" {left} left:", "accent"))
@@ -81,7 +83,7 @@ def _trouble(snapshot: Snapshot) -> Line:
 
 
 def _item(item: InFlight) -> Span:
-    return f"  {item.item} {own(item.text, _TEXT)} {duration(item.seconds, short=True)}", "text"
+    return f"  {item.item} {duration(item.seconds, short=True)} {own(item.text, _TEXT)}", "text"
 
 
 def _error(group: ErrorGroup) -> Span:

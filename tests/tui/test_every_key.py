@@ -1,0 +1,193 @@
+"""Every key of every action outside the query screen is pressed, and its effect seen.
+
+A new action without a line in `CASES` fails the first test here; the query screen's have theirs in `test_query_*`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_run import FakeControl, busy
+from test_app import commands, screen_text
+from test_pictures import ledger
+from textual.app import App
+from textual.pilot import Pilot
+
+from tui_runner.engine.snapshot import LogLine
+from tui_runner.store.access import LocalAccess
+from tui_runner.tui.action import QUERY_PLACES, Place
+from tui_runner.tui.actions import ACTIONS
+from tui_runner.tui.app import RunnerApp
+from tui_runner.tui.launcher import Launcher
+from tui_runner.tui.widgets.job_form import JobForm
+
+LINE = " ".join(f"word{number}" for number in range(900))
+JOB = """
+from tui_runner import job
+@job
+def pages(page: int): return {"page": page}
+@pages.items
+def items(*, last: int = 3): return range(last)
+"""
+
+CASES: dict[str, tuple[tuple[str, ...], str]] = {
+    # action: keys that lead to where it applies, and a pattern that the state matches after its key and not before
+    "pause_run": ((), r"\('pause',\)"),
+    "pause_chunk": (("down",), r"\('pause_chunks', 77\)"),
+    "retry_chunk": (("s", "down", "down", "down", "down", "enter"), r"\('retry_chunks', 40\)"),
+    "retry_all": ((), "Run again everything that failed"),
+    "cancel_chunk": ((), "Cancel chunk 00076"),
+    "settings": ((), "Change while it runs"),
+    "more_threads": ((), r"\('set_threads', 70\)"),
+    "fewer_threads": ((), r"\('set_threads', 58\)"),
+    "query": ((), "SCREEN QueryScreen"),
+    "open_chunk": ((), "SCREEN ChunkDetail"),
+    "sort": ((), "Sort the chunks by"),
+    "filter": ((), "List which chunks"),
+    "map": ((), "waiting 121"),
+    "mark": ((), "1 marked"),
+    "mark_all": ((), "200 marked"),
+    "clear": (("s", "down", "enter", "v"), r"\A(?!.*1 marked)"),
+    "cursor_down": ((), "▸ 00077"),
+    "cursor_up": (("down",), "▸ 00076"),
+    "cursor_left": (("m", "right"), "00076 running"),
+    "cursor_right": (("m",), "00077 running"),
+    "page_down": ((), r"\A(?!.*▸ 00076)"),
+    "page_up": (("pagedown",), "▸ 00076"),
+    "first_row": (("down", "down"), "▸ 00076"),
+    "last_row": ((), "▸ 00000"),
+    "open_example": (("e",), "SCREEN Reader"),
+    "retry_group": (("e",), "SCREEN Confirm"),
+    "query_group": (("e",), "SCREEN QueryScreen"),
+    "next_example": (("e",), "2 of 9"),
+    "previous_example": (("e", "right"), "1 of 9"),
+    "open_line": (("l",), "SCREEN Reader"),
+    "follow": (("l",), "scrolled back"),
+    "search": (("l",), "Find in the log"),
+    "next_match": (("l", "slash", *"page 5", "enter"), "▸.*page 5 "),
+    "previous_match": (("l", "slash", *"page 5", "enter"), "▸.*page 58 "),
+    "level": (("l",), "List lines of which level"),
+    "copy": (("l",), "CLIPBOARD page 59 word0"),
+    "back": (("l",), "SCREEN Dashboard"),
+    "errors": ((), "SCREEN Errors"),
+    "log": ((), "SCREEN Log"),
+    "theme": ((), "colour-blind"),
+    "command_palette": ((), "SCREEN CommandPalette"),
+    "help": ((), "SCREEN Help"),
+    "quit_run": ((), "Stop run 3 of books"),
+    "reader.close": (("l", "enter"), "SCREEN Log"),
+    "reader.copy": (("l", "enter"), "CLIPBOARD page 59 word0"),
+    "reader.page_down": (("l", "enter"), r"\A(?!.*word0 )"),
+    "choice.choose": (("s", "down"), "▲chunk"),
+    "choice.cancel": (("s",), "SCREEN Dashboard"),
+    "question.yes": (("x",), r"\('cancel_chunks', 76\)"),
+    "question.no": (("x",), "SCREEN Dashboard"),
+    "question.other": (("x",), "FOCUS yes"),
+    "field.cancel": (("comma",), "SCREEN Dashboard"),
+    "field.next": (("comma",), "FOCUS open_chunks"),
+    "field.previous": (("comma", "down"), "FOCUS threads"),
+    "manual.close": (("question_mark",), "SCREEN Dashboard"),
+    "launcher.choose": ((), "FORM pages"),
+    "launcher.next_field": (("enter",), r"FOCUS [^\n]*n1"),
+    "launcher.try_job": ((), "SCREEN Reader"),
+    "launcher.resume": (("end",), "EXIT RunRequest"),
+    "launcher.open_database": (("end",), "EXIT PosixPath"),
+    "launcher.to_list": (("enter",), "FORM none"),
+    "launcher.help": ((), "SCREEN Help"),
+    "launcher.quit": ((), "EXIT NoneType"),
+}
+
+HERE = [action for action in ACTIONS if action.place not in QUERY_PLACES]
+
+
+def test_every_action_has_a_case() -> None:
+    assert {action.id for action in HERE} == set(CASES)
+
+
+def state(app: App[Any], control: FakeControl | None) -> str:
+    """Everything that a key can change, as text."""
+    focused = app.focused
+    name = "" if focused is None else focused.id or " ".join(sorted(focused.classes))
+    parts = [
+        screen_text(app),  # type: ignore[arg-type]  # either application
+        f"SCREEN {type(app.screen).__name__}",
+        f"FOCUS {name}",
+        f"CLIPBOARD {app.clipboard}",
+        f"EXIT {type(app.return_value).__name__}" if app._exit else "",
+    ]
+    if control is not None:
+        parts.append(repr(commands(control)))
+    parts += [f"FORM {form.job.name if form.job else 'none'}" for form in app.query(JobForm)]
+    return "\n".join(parts)
+
+
+async def settled(pilot: Pilot[Any]) -> None:
+    """Wait for what is read in threads, and look at the run."""
+    for _ in range(2):
+        await pilot.pause()
+        if isinstance(pilot.app, RunnerApp):
+            pilot.app.look()
+        for worker in list(pilot.app.workers):
+            if worker.name != "run" and worker.node is not None and "Query" not in type(worker.node).__name__:
+                await worker.wait()
+    await pilot.pause()
+
+
+async def presses(app: App[Any], control: FakeControl | None, keys: tuple[str, ...], key: str, pattern: str) -> None:
+    """Go where `keys` lead and press `key`: the state matches the pattern then, and did not before."""
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(pilot)
+        for each in keys:
+            await pilot.press(each)
+            if each in ("enter", "e", "l"):
+                await settled(pilot)
+        await settled(pilot)
+        assert not re.search(pattern, state(app, control), re.DOTALL)
+        await pilot.press(key)
+        if app._exit:
+            assert re.search(pattern, state(app, control), re.DOTALL)
+            return
+        await settled(pilot)
+        assert re.search(pattern, state(app, control), re.DOTALL), state(app, control)
+
+
+@pytest.fixture
+def control(tmp_path: Path) -> Iterator[FakeControl]:
+    log = tuple(LogLine(1000.0 + n, "INFO", f"page {n} {LINE}", 76, n, 1) for n in range(60))
+    control = FakeControl(replace(busy(), log=log, log_lines=60, log_file="x.log"))
+    with ledger(tmp_path / "x.duckdb") as control.database:
+        cursor = control.database.cursor()
+        cursor.execute("UPDATE runner.errors SET chunk = 40")  # one that has ended with failed items
+        control.database.close_cursor(cursor)
+        yield control
+
+
+def each_key(*, launcher: bool) -> list[Any]:
+    return [
+        pytest.param(action.id, key, id=f"{action.id}-{key}")
+        for action in HERE
+        for key in action.keys
+        if (action.place is Place.LAUNCHER) is launcher
+    ]
+
+
+@pytest.mark.parametrize(("action", "key"), each_key(launcher=False))
+async def test_keys_of_a_run(control: FakeControl, action: str, key: str) -> None:
+    assert control.database is not None
+    database = control.database
+    app = RunnerApp(control, access=lambda: LocalAccess(database))
+    await presses(app, control, *CASES[action][:1], key, CASES[action][1])
+    app.close()
+
+
+@pytest.mark.parametrize(("action", "key"), each_key(launcher=True))
+async def test_keys_of_the_launcher(tmp_path: Path, new_run: Any, action: str, key: str) -> None:
+    (tmp_path / "scrape.py").write_text(JOB)
+    new_run(f"{tmp_path}/scrape.py", database=tmp_path / "a.duckdb").runner.close()
+    app = Launcher(tmp_path, {"XDG_STATE_HOME": str(tmp_path / "state")})
+    await presses(app, None, *CASES[action][:1], key, CASES[action][1])
