@@ -1,0 +1,117 @@
+"""What the query screen costs a run that writes as fast as it can, and how soon it answers meanwhile.
+
+The same run, of Arrow tables of 20,000 rows, is made headless and on the dashboard in turn, on a pseudo-terminal of
+120×40. There the query screen is opened (`d`) as soon as the run is on its way, and statements are typed into it one
+after the other until the run has ended: each is typed, run with F5, and waited for until its answer is on the screen.
+What counts is the ratio of the medians of rows a second, from the start of a run to its end in its ledger; beside it
+the seconds from F5 to the answer, by statement.
+
+    python benchmarks/query_screen.py [PAGES] [ROUNDS]
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from pathlib import Path
+from statistics import median
+
+from big_tables import ROWS
+from dashboard import Terminal, seconds_of_run
+
+from tui_runner.store.database import Database
+
+BAR = 0.8
+RATE_BAR = 300_000
+JOB = f"{Path(__file__).with_name('big_tables.py')}:books"
+STATEMENTS = {
+    "count": "SELECT {mark} AS m, count(*) FROM books",
+    "groups": "SELECT {mark} AS m, shelf, count(*), avg(price) FROM books GROUP BY ALL",
+    "newest": "SELECT {mark} AS m, * FROM books ORDER BY _item DESC LIMIT 100",
+    "stream": "SELECT {mark} AS m, * FROM books WHERE price > 20",
+    "ledger": "SELECT {mark} AS m, state, count(*) FROM runner.items GROUP BY ALL",
+}
+"""Each short enough for one line of the editor: the key that clears it deletes no more than that."""
+CLEAR, RUN, ESCAPE = "\x05\x15", "\x1b[15~", "\x1b"
+
+
+def rate(folder: Path, pages: int) -> float:
+    """Rows a second of the only run, which must have all its rows in the table."""
+    with Database.open(folder / "x.duckdb", create=False) as opened:
+        counted = opened.cursor().sql("SELECT count(*) FROM books").fetchall()[0][0]
+    if counted != pages * ROWS:
+        raise SystemExit(f"{counted:,} rows are in the table, and not {pages * ROWS:,}")
+    return pages * ROWS / seconds_of_run(folder / "x.duckdb")
+
+
+def arguments(folder: Path, pages: int) -> list[str]:
+    """The command line of a run."""
+    return [JOB, "--db", str(folder / "x.duckdb"), "--set", f"pages={pages}"]
+
+
+def headless(pages: int) -> float:
+    """Rows a second of a run without a screen."""
+    with tempfile.TemporaryDirectory() as name:
+        command = [sys.executable, "-m", "tui_runner", "run", *arguments(Path(name), pages), "--headless", "--quiet"]
+        subprocess.run(command, check=True)
+        return rate(Path(name), pages)
+
+
+def queried(pages: int, taken: dict[str, list[float]]) -> float:
+    """Rows a second of a run whose query screen is in use; the seconds of each answer are added to `taken`."""
+    with tempfile.TemporaryDirectory() as name:
+        terminal = Terminal(arguments(Path(name), pages))
+        try:
+            terminal.until("RUNNING")
+            terminal.press("d")
+            # The catalog has the columns of the first rows.
+            terminal.until("shelf")
+            number = 0
+            # The first line says how the run is.
+            while b"finished" not in terminal.output:
+                kind = list(STATEMENTS)[number % len(STATEMENTS)]
+                number += 1
+                # The two halves stand together in the answer only. Each answer has other letters than the one before:
+                # what stands on the screen already is not sent again.
+                half = chr(ord("a") + number % 26) * 4
+                statement = STATEMENTS[kind].format(mark=f"'{half}' || '{half}'")
+                start = len(terminal.output)
+                terminal.press(f"{CLEAR}{statement}")
+                terminal.until("'", start)
+                begun = time.perf_counter()
+                terminal.press(RUN)
+                terminal.until(half * 2, start)
+                taken[kind].append(time.perf_counter() - begun)
+            terminal.press(ESCAPE)
+            terminal.until("FINISHED", start)
+            terminal.press("q")
+            while terminal.read(1.0) and terminal.process.poll() is None:
+                pass
+            terminal.process.wait(30)
+            return rate(Path(name), pages)
+        finally:
+            terminal.kill()
+
+
+def main() -> None:
+    """Print the figures."""
+    pages = int(sys.argv[1]) if len(sys.argv) > 1 else 500
+    rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 5
+    alone, beside = [], []
+    taken: dict[str, list[float]] = defaultdict(list)
+    for number in range(rounds):
+        alone.append(headless(pages))
+        beside.append(queried(pages, taken))
+        print(f"round {number + 1}: headless {alone[-1]:,.0f} rows/s, queried {beside[-1]:,.0f} rows/s", flush=True)
+    one, other = median(alone), median(beside)
+    print(f"{pages * ROWS:,} rows, medians of {rounds}: headless {one:,.0f} rows/s, queried {other:,.0f} rows/s")
+    print(f"ratio {other / one:.2f} (bar {BAR}); rows/s beside the queries {other:,.0f} (bar {RATE_BAR:,})")
+    for kind, seconds in taken.items():
+        print(f"F5 to the answer, {kind}: median {median(seconds):.2f} s, worst {max(seconds):.2f} s of {len(seconds)}")
+
+
+if __name__ == "__main__":
+    main()
