@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from fake_run import FakeControl, busy, chunk
 from textual.pilot import Pilot
+from textual.widgets import Input
 
 from tui_runner.engine.chunk import ChunkState, RunState
 from tui_runner.engine.snapshot import ChunkView, LogLine, Snapshot
@@ -68,6 +69,12 @@ def in_utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     monkeypatch.undo()
     time.tzset()
+
+
+@pytest.fixture(autouse=True)
+def no_blinking(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cursor of a field is there or not, as time goes: in pictures it is there."""
+    monkeypatch.setattr(Input, "_toggle_cursor", lambda line: None)
 
 
 every_size = pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
