@@ -27,6 +27,7 @@ NASTY = """
 
     kept = []
     written = threading.Semaphore(0)
+    forking = threading.Lock()  # a fork amid Popen would hold the pipe by which Popen waits for its child
 
     def rows_for_ever():
         while True:
@@ -49,9 +50,12 @@ NASTY = """
                 if not os.fork():
                     return {"kind": "from the fork"}
             case "forked for long":
-                if not os.fork():
-                    time.sleep(600)  # and holds the worker's pipes open
-            case "child": subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+                with forking:
+                    if not os.fork():
+                        time.sleep(600)  # and holds the worker's pipes open
+            case "child":
+                with forking:
+                    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
             case "close":
                 written.acquire(timeout=10)
                 os.closerange(0, 3)
