@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from refused_sql import CHANGING, REACHING_OUT
 from sent_batches import run_record
 
 from tui_runner.errors import DatabaseError, UserError
@@ -59,65 +60,7 @@ def test_statements_that_read_are_run(console: Console, statement: str) -> None:
         assert result.read_all().num_rows > 0
 
 
-@pytest.mark.parametrize(
-    "statement",
-    [
-        "INSERT INTO books VALUES (11, 'x')",
-        "WITH gone AS (DELETE FROM books RETURNING *) SELECT * FROM gone",
-        "WITH a AS (INSERT INTO books VALUES (11, 'x') RETURNING *) SELECT * FROM a",
-        "EXPLAIN ANALYZE DELETE FROM books",
-        "SELECT nextval('numbers')",
-        "DROP TABLE books",
-        "CREATE TABLE other AS SELECT 1",
-        "CREATE TEMP TABLE other AS SELECT 1",
-        "CHECKPOINT",
-        "COMMIT",
-        "SET memory_limit = '1GB'",
-        "ATTACH ':memory:' AS other",
-        "COPY books TO 'out.csv'",
-        "PRAGMA force_checkpoint",
-        "CONNECT x",
-        "UPDATE EXTENSIONS",
-        "UPDATE books SET title = 'x'",
-        "DELETE FROM books",
-        "TRUNCATE books",
-        "ALTER TABLE books ADD COLUMN x INTEGER",
-        "MERGE INTO books USING (SELECT 1 AS id) AS x ON books.id = x.id WHEN MATCHED THEN DELETE",
-        "CREATE VIEW v AS FROM books",
-        "CREATE SCHEMA other",
-        "CREATE MACRO m() AS 1",
-        "CREATE TYPE mood AS ENUM ('a')",
-        "CREATE INDEX i ON books (id)",
-        "CREATE SECRET s (TYPE s3)",
-        "COMMENT ON TABLE books IS 'x'",
-        "WITH a AS (UPDATE books SET id = 0 RETURNING *) FROM a",
-        "EXPLAIN ANALYZE INSERT INTO books VALUES (11, 'x')",
-        "EXPLAIN ANALYZE CREATE TABLE other AS SELECT 1",
-        "COPY (FROM books) TO 'out.parquet'",
-        "COPY books FROM '/etc/passwd'",
-        "EXPORT DATABASE 'out'",
-        "IMPORT DATABASE 'out'",
-        "ATTACH 'other.duckdb'",
-        "DETACH books",
-        "USE books",
-        "INSTALL httpfs",
-        "LOAD httpfs",
-        "FORCE INSTALL icu",
-        "SET threads = 1",
-        "RESET threads",
-        "SET VARIABLE x = 1",
-        "PRAGMA database_list",
-        "CALL pragma_version()",
-        "VACUUM",
-        "ANALYZE",
-        "BEGIN",
-        "ROLLBACK",
-        "PREPARE x AS INSERT INTO books VALUES (1, 'x')",
-        "EXECUTE x",
-        "DEALLOCATE x",
-        "FORCE CHECKPOINT",
-    ],
-)
+@pytest.mark.parametrize("statement", CHANGING)
 def test_statements_that_change_something_are_refused(console: Console, statement: str) -> None:
     with pytest.raises(UserError) as caught:
         console.query(statement).read_all()
@@ -149,27 +92,7 @@ def test_mistakes_are_one_line(console: Console, statement: str, message: str) -
     assert "LINE 1" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "statement",
-    [
-        "FROM '/etc/passwd'",
-        "FROM read_text('/etc/passwd')",
-        "FROM read_blob('/etc/passwd')",
-        "FROM read_json('/etc/passwd')",
-        "FROM read_parquet('/tmp/*.parquet')",
-        "FROM glob('/etc/*')",
-        "FROM sniff_csv('/etc/passwd')",
-        "SELECT content FROM read_text('books.duckdb.lock')",
-        "FROM query('CREATE TABLE x AS SELECT 1')",
-        "FROM 'https://example.org/x.csv'",
-        "FROM write_log('x')",
-        "FROM postgres_scan('', '', '')",
-        "FROM pragma_import_database('x')",
-        "SELECT pg_reload_conf()",
-        "SELECT currval('numbers')",
-        "SELECT setseed()",
-    ],
-)
+@pytest.mark.parametrize("statement", REACHING_OUT)
 def test_files_and_the_world_outside_are_out_of_reach(console: Console, statement: str) -> None:
     with pytest.raises(UserError):
         console.query(statement).read_all()

@@ -58,6 +58,14 @@ async def test_keys_after_the_change_of_a_part_are_for_the_new_part(database: Da
         assert at.tab.editor.text == "FROM range(9)"
 
 
+async def test_a_text_of_many_lines_is_replaced(database: Database, tmp_path: Path) -> None:
+    async with desk(database, tmp_path) as at:
+        await at.write("SELECT 1;\n\nSELECT 2")
+        press_at_once(at, *"34", "ctrl+g", *"FROM")
+        await at.until(lambda: at.tab.editor.text.endswith("FROM"), "typing")
+        assert at.tab.editor.text == "FROM"
+
+
 async def test_letters_do_not_overtake_a_key_in_a_dialog(database: Database, tmp_path: Path) -> None:
     async with desk(database, tmp_path) as at:
         await at.run("SELECT 1")

@@ -17,6 +17,7 @@ import duckdb
 import pyarrow as pa
 import pytest
 from query_world import desk
+from refused_sql import CHANGING, REACHING_OUT
 from sent_batches import make_batch, run_record
 from sql_kinds import STATEMENTS, TABLES, rows_given
 
@@ -25,6 +26,7 @@ from tui_runner.store.ingest import Ingest
 from tui_runner.store.ledger import Ledger
 
 CHOSEN = STATEMENTS if os.environ.get("EVERY_STATEMENT") else STATEMENTS[::6]
+REFUSED = (*CHANGING, *REACHING_OUT) if os.environ.get("EVERY_STATEMENT") else (*CHANGING, *REACHING_OUT)[::6]
 OTHERS = ("SHOW TABLES", "SHOW ALL TABLES")
 """Statements that tell of the run's table, too."""
 BATCH_ROWS = 30_000
@@ -100,3 +102,24 @@ async def test_statements_of_every_kind_answer_as_duckdb_does_while_a_run_writes
                         wrong.append(f"{statement}: {table.slice(0, 3).to_pylist()}")
     assert not wrong
     assert not flood.failed and len(flood.written) == flood.submitted > 0
+
+
+async def test_what_is_refused_leaves_everything_as_it_was(database: Database, tmp_path: Path) -> None:
+    cursor = database.cursor()
+
+    def state() -> list[object]:
+        tables = cursor.sql("SELECT schema_name, table_name FROM duckdb_tables() ORDER BY ALL").fetchall()
+        sums = [
+            cursor.sql(f'SELECT count(*), bit_xor(hash(t)) FROM "{schema}"."{table}" t').fetchall()
+            for schema, table in tables
+        ]
+        settings = cursor.sql("SELECT name, value FROM duckdb_settings() ORDER BY ALL").fetchall()
+        return [tables, sums, settings, sorted(path.name for path in tmp_path.iterdir())]
+
+    async with desk(database, tmp_path) as at:
+        await at.run("SELECT 1")
+        before = state()
+        for statement in REFUSED:
+            assert "▲ failed" in await at.run(statement), statement
+        assert state() == before
+    database.close_cursor(cursor)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
+import psutil
 import pytest
 from query_world import HOSTILE, Desk, desk, make_database
 
@@ -380,13 +381,17 @@ async def test_statements_are_saved_and_opened(database: Database, tmp_path: Pat
         await at.until(lambda: "cannot be read" in at.shown())
 
 
-async def test_many_statements_leave_no_cursor_behind(database: Database, tmp_path: Path) -> None:
+async def test_many_statements_leave_no_cursor_and_no_memory_behind(database: Database, tmp_path: Path) -> None:
+    process = psutil.Process()
     async with desk(database, tmp_path) as at:
         await at.run("SELECT 1")
         await at.until(lambda: not at.screen._catalog_busy)
-        before = len(database._cursors)
-        for number in range(30):
-            await at.run(f"SELECT {number} FROM books")
+        before, memory = len(database._cursors), 0
+        for number in range(120):
+            # A page of 10 MB: what kept them would have a gigabyte in the end.
+            await at.run(f"SELECT repeat('x', 1000) || (range + {number}) AS t FROM range(20_000)")
+            memory = process.memory_info().rss if number == 20 else memory
+        assert process.memory_info().rss - memory < 200 << 20
         await at.until(lambda: len(database._cursors) <= before + 1, "closing cursors")
     assert not database._cursors
 

@@ -35,6 +35,7 @@ QUERY_ACTIONS = (
     Action("query.watch", ("f7",), "watch", "Run the statement again and again in place.", Place.QUERY, 7),
     Action("query.chart", ("f8",), "chart", "Draw the result as bars, as a line, as a table.", Place.QUERY, 8),
     Action("query.export", ("f9",), "export", "Write the whole result into a file.", Place.QUERY, 5),
+    Action("query.select_all", ("ctrl+g",), "select all", "Select the whole text of the editor.", Place.QUERY),
     Action("query.new_tab", ("ctrl+t",), "new tab", "Open another tab.", Place.QUERY),
     Action("query.next_tab", ("ctrl+pagedown", "f12"), "next tab", "Go to the next tab.", Place.QUERY),
     Action("query.previous_tab", ("ctrl+pageup", "f11"), "previous tab", "Go to the tab before.", Place.QUERY),

@@ -322,6 +322,13 @@ class QueryScreen(Screen[None]):
         if self.tab is not None and self.tab.editor.has_focus:
             self.tab.editor.complete()
 
+    def action_select_all(self) -> None:
+        """Select the whole text, to run or to replace it; F7, with which a text area does so, watches here."""
+        if self.tab is not None:
+            self.set_focus(self.tab.editor)
+            # Behind what was typed before the key.
+            self.tab.editor.call_later(self.tab.editor.select_all)
+
     def action_ready_made(self) -> None:
         """Choose a ready-made query."""
         queries = ready_made(self._tables)
