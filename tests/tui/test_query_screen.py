@@ -388,8 +388,8 @@ async def test_many_statements_leave_no_cursor_and_no_memory_behind(database: Da
         await at.until(lambda: not at.screen._catalog_busy)
         before, memory = len(database._cursors), 0
         for number in range(120):
-            # A page of 10 MB: what kept them would have a gigabyte in the end.
-            await at.run(f"SELECT repeat('x', 1000) || (range + {number}) AS t FROM range(20_000)")
+            # A page of 5 MB: what kept them would have half a gigabyte in the end.
+            await at.run(f"SELECT repeat('x', 1000) || (range + {number}) AS t FROM range(5_000)")
             memory = process.memory_info().rss if number == 20 else memory
         assert process.memory_info().rss - memory < 200 << 20
         await at.until(lambda: len(database._cursors) <= before + 1, "closing cursors")

@@ -14,6 +14,7 @@ from textual.widgets import Input, Static
 
 from tui_runner.tui.action import Place
 from tui_runner.tui.actions import bindings
+from tui_runner.tui.widgets.text_field import TextField
 
 
 class Ask(ModalScreen[str | None]):
@@ -37,7 +38,7 @@ class Ask(ModalScreen[str | None]):
         """The question and the line to type into."""
         with Vertical(id="box"):
             yield Static(Content(self._question), id="question")
-            yield Input(self._value, id="answer", compact=True, select_on_focus=True)
+            yield TextField(self._value, id="answer", compact=True, select_on_focus=True)
             yield Static(Content(""), id="complaint")
 
     def on_input_changed(self, event: Input.Changed) -> None:

@@ -17,6 +17,7 @@ from tui_runner.formatting import size
 from tui_runner.settings import check_setting
 from tui_runner.tui.action import Place
 from tui_runner.tui.actions import bindings, keys_of
+from tui_runner.tui.widgets.text_field import TextField
 
 LIVE = {
     "threads": "threads",
@@ -58,7 +59,7 @@ class LiveSettings(ModalScreen[dict[str, object] | None]):
             for name, label in LIVE.items():
                 with Horizontal(classes="field"):
                     yield Static(Content(label), classes="label")
-                    yield Input(self._before[name], id=name, compact=True, select_on_focus=True)
+                    yield TextField(self._before[name], id=name, compact=True, select_on_focus=True)
             yield Static(Content(""), id="complaint")
             yield Static(id="consequence")
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from textual import events
 from textual.app import App, ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical, VerticalScroll
@@ -17,8 +16,8 @@ from textual.widgets import Input, Static
 from tui_runner.safe_text import safe_text
 from tui_runner.tui.action import Place
 from tui_runner.tui.actions import bindings, key_of, keys_of
-from tui_runner.tui.own_keys import does_own_key
 from tui_runner.tui.screens.choose import Choice, Choose
+from tui_runner.tui.widgets.text_field import TextField
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +54,6 @@ def pick_one(
     app.push_screen(screen, answered)
 
 
-class Field(Input):
-    """A line to type into, whose keys are carried out in the order in which they were pressed."""
-
-    async def _on_key(self, event: events.Key) -> None:
-        if not await does_own_key(self, event):
-            await super()._on_key(event)
-
-
 class AskTexts(ModalScreen[list[str] | None]):
     """Ask for texts, one for each label; the result is None for Escape.
 
@@ -89,7 +80,7 @@ class AskTexts(ModalScreen[list[str] | None]):
             with VerticalScroll(id="texts"):
                 for label, value in zip(self._labels, self._values, strict=True):
                     yield Static(Content(safe_text(label, limit=200)), classes="label")
-                    yield Field(value, compact=True)
+                    yield TextField(value, compact=True)
             yield Static(Content(self._hint), id="hint")
             yield Static(id="consequence")
 

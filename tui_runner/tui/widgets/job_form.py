@@ -22,6 +22,7 @@ from tui_runner.request import STANDARD_INPUT, RunRequest
 from tui_runner.safe_text import safe_text
 from tui_runner.settings import Settings, check_setting
 from tui_runner.tui.threads import in_thread
+from tui_runner.tui.widgets.text_field import TextField
 from tui_runner.wording import raised
 
 OFFERED = ("threads", "chunk_size", "workers", "open_chunks", "retries", "timeout", "rate", "max_failures")
@@ -130,7 +131,7 @@ class JobForm(VerticalScroll, inherit_bindings=False):
         for number, field in enumerate(self._fields):
             label = Static(Content(safe_text(field.name, limit=22)), classes="label")
             remark = safe_text(field.remark, limit=100)
-            line = Input(placeholder=remark, password=field.secret, compact=True, classes=f"answer n{number}")
+            line = TextField(placeholder=remark, password=field.secret, compact=True, classes=f"answer n{number}")
             parts.append(Horizontal(label, line, classes="field"))
             parts.append(Static(classes=f"complaint c{number}"))
         parts.append(Static(id="preview"))
