@@ -58,16 +58,8 @@ def arguments(folder: Path, pages: int, pace: list[str]) -> list[str]:
 def headless(pages: int, pace: list[str]) -> float:
     """Rows a second of a run without a screen."""
     with tempfile.TemporaryDirectory() as name:
-        command = [
-            sys.executable,
-            "-m",
-            "tui_runner",
-            "run",
-            *arguments(Path(name), pages, pace),
-            "--headless",
-            "--quiet",
-        ]
-        subprocess.run(command, check=True)
+        command = [sys.executable, "-m", "tui_runner", "run", *arguments(Path(name), pages, pace)]
+        subprocess.run([*command, "--headless", "--quiet"], check=True)
         return rate(Path(name), pages)
 
 
