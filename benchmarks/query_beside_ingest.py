@@ -44,8 +44,9 @@ def ingest(folder: Path, work: list[Batch], *, querying: bool) -> tuple[float, f
         now = time.perf_counter()
         waits.extend(now - submitted[ticket] for ticket in tickets)
 
-    with Database.open(folder / "ingest.duckdb") as database:
+    with Database.open(folder / "ingest.duckdb", for_run=True) as database:
         run_id = Ledger(database.cursor()).begin_run(record)
+        database.note_run(run_id)  # beside a run statements have a low priority
         # Rows to ask about from the start.
         first = Ingest(database, run_id, "results", on_written=lambda _: None, on_error=failed.append)
         first.start()

@@ -65,7 +65,7 @@ def open_run(plan: RunPlan) -> OpenedRun:
     """
     made = not plan.database.exists()
     share = memory_share(memory_bound(plan.settings.max_memory))
-    database = Database.open(plan.database, memory_limit=share, patience=PATIENCE_SECONDS)
+    database = Database.open(plan.database, memory_limit=share, patience=PATIENCE_SECONDS, for_run=True)
     try:
         cursor = database.cursor()
         try:

@@ -7,17 +7,14 @@ priority of the process: on a machine that has other work, a low one made a stat
 
 from __future__ import annotations
 
-import contextlib
-import os
-import sys
 import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from tui_runner.store.priority import give_way
+
 T = TypeVar("T")
 
-_NICENESS = 10
-"""Of the thread: about a tenth of the processor's time when others of this process want all of it."""
 _INTERRUPT_SECONDS = 0.005
 """Between two interrupts: one that comes before the statement has begun is lost, so it is repeated until it ended."""
 _JOIN_SECONDS = 5.0
@@ -104,7 +101,7 @@ class QueryThread:
         self._changed.wait(_INTERRUPT_SECONDS if self._cancelled else None)
 
     def _work(self) -> None:
-        low = sys.platform != "linux"  # elsewhere the call would change the whole process
+        low = False
         while True:
             with self._changed:
                 while self._call is None:
@@ -114,8 +111,7 @@ class QueryThread:
                 call, self._call = self._call, None
             if not low and self._yields():
                 low = True
-                with contextlib.suppress(OSError):
-                    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+                give_way()
             outcome, error = None, None
             try:
                 outcome = call()
