@@ -22,7 +22,8 @@ async def does_own_key(field: Widget, event: events.Key) -> bool:
     active = field.screen.active_bindings.get(event.key)
     if active is None or active.node is not field or not active.enabled:
         return False
+    if not await field.app.run_action(active.binding.action, field):
+        return False  # the field leaves it to others: an arrow in a single line, which cannot scroll
     event.stop()
     event.prevent_default()
-    await field.app.run_action(active.binding.action, field)
     return True
