@@ -369,3 +369,14 @@ def test_statements_give_way_to_a_run_and_to_nothing_else(database: Database) ->
         database.note_run(1)
         opened.query("SELECT 1").read_all()
         assert niceness() > own
+
+
+def test_an_ordered_sum_where_a_subquery_chooses_is_right(database: Database) -> None:
+    """DuckDB 2.0.0 by itself gives 173 for the first one: see `disabled_optimizers`."""
+    cursor = database.cursor()
+    cursor.execute("CREATE TABLE chosen AS SELECT 1 AS id")
+    cursor.execute("CREATE TABLE summed AS SELECT 1 AS id, 'k' || n % 3 AS k, 100 + n % 50 AS r FROM range(5000) t(n)")
+    database.close_cursor(cursor)
+    sql = "SELECT k, sum(r)::BIGINT AS s FROM summed WHERE id = (SELECT max(id) FROM chosen) GROUP BY ALL ORDER BY k"
+    with Console(database) as console:
+        assert console.query(sql).read_all().column("s").to_pylist() == [207_533, 207_550, 207_417]

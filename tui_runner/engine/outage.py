@@ -95,12 +95,22 @@ class OutageWatch:
         on_outage: what the run is to do about one.
         attended: whether there is somebody who can resume a run that was paused.
         ground: items before a share of failures means anything.
+        known: how many items had failed before and are among those that run. That they fail once more is no news: a
+            resumed run begins with them, and would be taken for an outage each time.
     """
 
-    def __init__(self, on_outage: OnOutage = OnOutage.PAUSE, *, attended: bool = True, ground: int = _GROUND) -> None:
+    def __init__(
+        self,
+        on_outage: OnOutage = OnOutage.PAUSE,
+        *,
+        attended: bool = True,
+        ground: int = _GROUND,
+        known: int = 0,
+    ) -> None:
         self._on_outage = on_outage
         self.attended = attended
         self._first_ground = ground
+        self._known = known
         self._recent: deque[tuple[Trials, Mapping[tuple[str, str], int]]] = deque()
         self._sum = Trials()
         self._ground = ground
@@ -116,6 +126,7 @@ class OutageWatch:
             errors: how often each (type, message) occurred.
             now: the time.
         """
+        trials = self._without_known(trials)
         if self._on_outage is OnOutage.CONTINUE or self._next_trial is not None or not trials.total:
             return None
         self._recent.append((trials, errors))
@@ -175,6 +186,13 @@ class OutageWatch:
     def seconds_to_trial(self) -> float:
         """From the beginning of an outage to its first trial."""
         return self._interval
+
+    def _without_known(self, trials: Trials) -> Trials:
+        """`trials` without as many failures as are no news."""
+        lasting = min(trials.lasting, self._known)
+        passing = min(trials.passing, self._known - lasting)
+        self._known -= lasting + passing
+        return trials - Trials(0, passing, lasting)
 
     def _forget(self) -> None:
         self._recent.clear()

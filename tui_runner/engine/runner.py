@@ -145,7 +145,11 @@ class Runner(Commands):
             grace=settings.grace,
             timeout=settings.timeout,
             max_failures=None if settings.max_failures is None else FailureLimit.parse(settings.max_failures),
-            outages=OutageWatch(OnOutage(settings.on_outage), attended=plan.attended),
+            outages=OutageWatch(
+                OnOutage(settings.on_outage),
+                attended=plan.attended,
+                known=0 if plan.retry else len(opened.replaced),
+            ),
             paused=opened.paused,
         )
         identity = RunIdentity(
