@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import io
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from command_line import ROOT
 
 from tui_runner.errors import UserError
 from tui_runner.private_folder import private_folder
@@ -116,3 +120,9 @@ def test_a_job_at_fault_is_one_message(
     path = job_file(f"from tui_runner import job\n\n@job\ndef fetch(number): return number\n\n{source}{items}")
     with pytest.raises(UserError, match=message):
         tried(path)
+
+
+def test_a_process_that_has_tried_a_job_ends_without_a_word_of_its_libraries(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tui_runner", "try", "flaky"]
+    done = subprocess.run(command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True)
+    assert done.stdout and done.stderr == b""

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, cast
 
-from tui_runner.engine.chunk import RunState
+from tui_runner.engine.chunk import recorded_state
 from tui_runner.errors import EXIT_OK
 from tui_runner.formatting import count
 from tui_runner.run_lines import counted
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 _HEADS = ("run", "job", "table", "state", "begun", "done", "of", "failed", "rows")
 _NUMBERS = frozenset({"run", "done", "of", "failed", "rows"})
-_GOING_ON = (RunState.RUNNING, RunState.DRAINING)
 
 
 def print_runs(path: Path, out: TextIO) -> int:
@@ -66,7 +65,7 @@ def _ledger(path: Path) -> Iterator[tuple[Ledger, int | None]]:
 
 def _run_cells(summary: RunSummary, going_on: int | None) -> tuple[str, ...]:
     record, totals = summary.record, summary.totals
-    state = "interrupted" if record.state in _GOING_ON and record.run_id != going_on else record.state
+    state = recorded_state(record.state, goes_on=record.run_id == going_on)
     return (
         str(record.run_id),
         safe_text(record.job),

@@ -41,7 +41,8 @@ def run_trial(request: RunRequest, out: TextIO) -> int:
         runner.open()
         try:
             _run(runner)
-            return _print(runner, out)
+            with Console(runner.database) as console:
+                return _print(runner, console, out)
         finally:
             runner.close()
 
@@ -68,9 +69,7 @@ def _run(runner: Runner) -> None:
         raise UserError(snapshot.reason, snapshot.job)
 
 
-def _print(runner: Runner, out: TextIO) -> int:
-    console = Console(runner.database)
-
+def _print(runner: Runner, console: Console, out: TextIO) -> int:
     def rows(sql: str) -> list[dict[str, Any]]:
         with console.query(sql) as result:
             return [row for batch in result for row in batch.to_pylist()]

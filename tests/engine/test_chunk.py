@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from tui_runner.engine.chunk import TRANSITIONS, Chunk, ChunkState, Counts, RunState, check_transition
+from tui_runner.engine.chunk import TRANSITIONS, Chunk, ChunkState, Counts, RunState, check_transition, recorded_state
 
 S = ChunkState
 
@@ -148,3 +148,9 @@ def test_the_time_between_the_end_and_running_again_does_not_count():
     it.run_again(60.0)
     assert it.elapsed(60.0) == 10.0
     assert it.elapsed(63.0) == 13.0
+
+
+def test_a_run_that_says_it_goes_on_and_does_not_was_interrupted() -> None:
+    assert recorded_state("running", goes_on=False) == recorded_state("draining", goes_on=False) == "interrupted"
+    assert recorded_state("running", goes_on=True) == "running"
+    assert recorded_state("paused", goes_on=False) == "paused"

@@ -59,6 +59,11 @@ class RunState(StrEnum):
         return self in (RunState.STOPPED, RunState.FINISHED, RunState.FAILED)
 
 
+def recorded_state(state: str, *, goes_on: bool) -> str:
+    """A run's state in the ledger, in words: one that says it goes on and does not was interrupted."""
+    return state if goes_on or state not in (RunState.RUNNING, RunState.DRAINING) else "interrupted"
+
+
 _ENDED = frozenset({ChunkState.DONE, ChunkState.FAILED, ChunkState.CANCELLED})
 
 TRANSITIONS: dict[ChunkState, frozenset[ChunkState]] = {

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tui_runner.engine.chunk import RunState
+from tui_runner.engine.chunk import RunState, recorded_state
 from tui_runner.errors import UserError
 from tui_runner.loading import sample_jobs
 from tui_runner.store.database import Database
@@ -47,6 +47,11 @@ class FoundRun:
     database: Path
     summary: RunSummary | None
     error: str = ""
+
+    @property
+    def state(self) -> str:
+        """What became of it. Its database could be opened, so nobody goes on with it just now."""
+        return "" if self.summary is None else recorded_state(self.summary.record.state, goes_on=False)
 
     @property
     def unfinished(self) -> bool:

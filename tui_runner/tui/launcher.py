@@ -384,7 +384,7 @@ def _about(row: Row | None, *, loaded: bool) -> list[str]:
             total = "?" if record.items_total is None else f"{record.items_total:,}"
             return [
                 f"{own(run.database.name, 100)} · run {record.run_id} of {own(record.job, 60)}",
-                f"{record.state}, begun {record.started_at.astimezone():%Y-%m-%d %H:%M}",
+                f"{run.state}, begun {record.started_at.astimezone():%Y-%m-%d %H:%M}",
                 "",
                 f"{totals.done:,} of {total} items done, {totals.failed:,} failed, {totals.rows:,} rows",
                 f"input: {own(record.input or 'the items of the job', 200)}",
@@ -407,7 +407,7 @@ def _line(row: Row, width: int) -> Line:
             share = f"{percent(ended, record.items_total)} done, " if record.items_total and run.unfinished else ""
             failed = f"{totals.failed:,} failed, " if totals.failed else ""
             name = f"{own(run.database.name, 40)}: run {record.run_id} of {own(record.job, 40)}"
-            return ((f"  {name}", "text"), (f"  {share}{failed}{record.state}", "warn" if run.unfinished else "muted"))
+            return ((f"  {name}", "text"), (f"  {share}{failed}{run.state}", "warn" if run.unfinished else "muted"))
         case str():
             return ((row, "strong"),)
     return ()

@@ -147,7 +147,9 @@ class Errors(RunScreen):
     def action_retry_group(self) -> None:
         """Ask whether to run the failed items of the chunks of this group again."""
         group, snapshot = self._group, self.steering.snapshot
-        if group is not None and snapshot is not None and self.steering.goes_on:
+        if not self.steering.goes_on:
+            self.notify("the run is over: R on the dashboard runs everything that failed again", markup=False)
+        elif group is not None and snapshot is not None:
             self.run_worker(self._retry(snapshot.run_id, group), group="retry", exclusive=True)
 
     async def _retry(self, run_id: int, group: AlikeErrors) -> None:
