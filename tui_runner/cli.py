@@ -98,8 +98,12 @@ def main(arguments: list[str] | None = None) -> None:
         sys.stdout.flush()
     except UserError as error:
         code = _complain(str(error), error.exit_code, debug)
-    except (KeyboardInterrupt, typer.Abort):
-        code = _complain("interrupted", EXIT_KILLED, debug)
+    except (KeyboardInterrupt, typer.Abort) as error:
+        # Click takes the end of any file for Ctrl-D at a question of its own, of which there is none.
+        fault = error.__cause__
+        code = (
+            _unexpected(fault, debug) if isinstance(fault, EOFError) else _complain("interrupted", EXIT_KILLED, debug)
+        )
     except (BrokenPipeError, SystemExit) as error:
         # Click ends the program with 1 for a pipe that nobody reads any more, which would say that items failed.
         if isinstance(error, SystemExit) and not isinstance(error.__context__, BrokenPipeError):
