@@ -111,14 +111,7 @@ def _asker() -> Callable[[str], str] | None:
     """How to ask for a secret: at the terminal, unseen; None without one."""
     if not is_terminal(sys.stdin) or not is_terminal(sys.stderr):
         return None
-    return _ask
-
-
-def _ask(name: str) -> str:
-    try:
-        return getpass.getpass(f"{safe_text(name)} (secret, not shown): ")
-    except EOFError:  # Ctrl-D: whoever is asked wants to leave
-        raise KeyboardInterrupt from None
+    return lambda name: getpass.getpass(f"{safe_text(name)} (secret, not shown): ")
 
 
 def _is_headless(request: RunRequest, display: Display) -> bool:

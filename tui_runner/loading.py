@@ -175,7 +175,7 @@ def _faults_of(path: Path | None, module: str = "") -> Iterator[None]:
     """Turn whatever a user's code raises while it is imported into one line that says where."""
     where = plain(path) if path else f"module {plain(module)}"
     try:
-        with no_exit_at_once():
+        with no_exit_at_once(every_thread=True):
             yield
     except KeyboardInterrupt:
         raise
