@@ -33,6 +33,7 @@ MISTAKES: list[tuple[list[str], int, str]] = [
     (["run", "ok.py", "--new", "--resume"], 2, "--new and --resume exclude each other"),
     (["run", "ok.py", "--resume"], 2, "nothing to resume"),
     (["run", "ok.py", "--tui"], 2, "--tui: the dashboard needs a terminal"),
+    (["launch"], 2, "launch: the launcher needs a terminal"),
     (["run", "ok.py", "--tui", "--json"], 2, "--json and --tui exclude each other"),
     (["run", "ok.py", "--tui", "--input", "-"], 2, "without a keyboard"),
     (["run", "ok.py", "--table", " "], 2, "--table: ' ' is not the name of a table"),

@@ -411,6 +411,8 @@ def open_(db: DatabaseArgument, theme: ThemeOption = None) -> int:
 @app.command()
 def launch(theme: ThemeOption = None) -> int:
     """Pick a job and fill in its form, go on with a run, or open a database; the same as no command at all."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise UserError("the launcher needs a terminal", "launch", "use: tui-runner run JOB")
     from tui_runner.foreground import launch as show
 
     return show(theme)
