@@ -320,7 +320,7 @@ def retry(
 @app.command("try")
 def try_(
     job: JobArgument,
-    count: Annotated[int, typer.Option("-n", metavar="N", min=1, help="How many items.")] = 3,
+    count: Annotated[int, typer.Option("-n", metavar="N", min=1, max=sys.maxsize, help="How many items.")] = 3,
     input: InputOption = None,
     set_: SetOption = None,
 ) -> int:
