@@ -31,6 +31,7 @@ MISTAKES: list[tuple[list[str], int, str]] = [
     (["run", "x" * 300 + ".py"], 2, r"x.py: it can't be read \(file name too long\)"),
     (["run", "ok.py", "--db", "x" * 300 + ".duckdb"], 4, r"x.duckdb: its path can't be used \(file name too long\)"),
     (["try", "ok.py", "--input", "range:0:" + "9" * 29], 2, "range:0:9+: it has more items than can be counted"),
+    (["run", "ok.py", "--headless", "--theme", "nope"], 2, "nope"),
     (["run", "ok.py", "--limit", "x"], 2, "'--limit'.*see: tui-runner run --help"),
     (["run", "ok.py", "--threads", "0"], 2, "--threads: '0' is not a whole number of at least 1"),
     (["run", "ok.py", "--thraeds", "4"], 2, "No such option: --thraeds"),
