@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line import CommandLine
 
 from tui_runner import cli as command_line
 from tui_runner.engine.backends import process
@@ -29,7 +30,9 @@ JOB = """
 """
 
 
-def test_a_neighbour_called_like_a_standard_module_does_not_break_workers(cli, tmp_path: Path, rows: Rows) -> None:
+def test_a_neighbour_called_like_a_standard_module_breaks_no_worker(
+    cli: CommandLine, tmp_path: Path, rows: Rows
+) -> None:
     (tmp_path / "safe.py").write_text(textwrap.dedent(JOB))
     for name in ("types", "socket", "enum"):
         (tmp_path / f"{name}.py").write_text("raise RuntimeError('not the one you look for')\n")
@@ -48,7 +51,7 @@ def test_workers_are_spawned_when_the_fork_server_dies(monkeypatch: pytest.Monke
         return object()
 
     monkeypatch.setattr(process, "_WorkerProcess", begin)
-    config: WorkerConfig = type("Config", (), {"worker": 1})()  # type: ignore[assignment]
+    config: WorkerConfig = type("Config", (), {"worker": 1})()
     process.ProcessBackend(lambda report: None).start_worker(config)
     assert begun == ["forkserver", "spawn"]
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line import CommandLine
 
 from tui_runner import import_guard
 from tui_runner.import_guard import no_exit_at_once
@@ -53,7 +54,7 @@ def test_another_thread_can_end_the_program_meanwhile(monkeypatch: pytest.Monkey
         with pytest.raises(SystemExit):
             os._exit(4)
     monkeypatch.undo()
-    os._exit = import_guard._exit_at_once  # type: ignore[assignment]
+    os._exit = import_guard._exit_at_once
 
 
 JOB = """
@@ -76,7 +77,7 @@ JOB = """
 """
 
 
-def test_neither_an_item_nor_the_items_end_the_program(cli, tmp_path: Path, rows: Rows) -> None:
+def test_neither_an_item_nor_the_items_end_the_program(cli: CommandLine, tmp_path: Path, rows: Rows) -> None:
     (tmp_path / "ends.py").write_text(textwrap.dedent(JOB))
     assert cli("run", "ends.py", "--db", "x.duckdb", "--quiet", cwd=tmp_path).code == 1
     assert rows("SELECT item, state FROM runner.items ORDER BY item") == [(0, "ok"), (1, "failed"), (2, "ok")]
