@@ -36,6 +36,8 @@ ITEMS = """
         yield 1
 """
 
+ENDS = ITEMS.replace('raise LookupError("no list")', "import os; os._exit(0)")
+
 SETUP = """
     from tui_runner import job
 
@@ -55,8 +57,12 @@ SETUP = """
 
 @pytest.mark.parametrize(
     ("source", "reason"),
-    [(ITEMS, "making the items failed: LookupError: no list"), (SETUP, "setup raised LookupError: no server")],
-    ids=["items", "setup"],
+    [
+        (ITEMS, "making the items failed: LookupError: no list"),
+        (ENDS, "making the items failed: SystemExit: 0"),
+        (SETUP, "setup raised LookupError: no server"),
+    ],
+    ids=["items", "os._exit", "setup"],
 )
 def test_nothing_is_written(cli, tmp_path: Path, rows: Rows, source: str, reason: str) -> None:
     (tmp_path / "bad.py").write_text(textwrap.dedent(source))

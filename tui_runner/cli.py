@@ -98,8 +98,12 @@ def main(arguments: list[str] | None = None) -> None:
         sys.stdout.flush()
     except UserError as error:
         code = _complain(str(error), error.exit_code, debug)
-    except (KeyboardInterrupt, typer.Abort):
-        code = _complain("interrupted", EXIT_KILLED, debug)
+    except (KeyboardInterrupt, typer.Abort) as error:
+        # Click takes the end of any file for Ctrl-D at a question of its own, of which there is none.
+        fault = error.__cause__
+        code = (
+            _unexpected(fault, debug) if isinstance(fault, EOFError) else _complain("interrupted", EXIT_KILLED, debug)
+        )
     except (BrokenPipeError, SystemExit) as error:
         # Click ends the program with 1 for a pipe that nobody reads any more, which would say that items failed.
         if isinstance(error, SystemExit) and not isinstance(error.__context__, BrokenPipeError):
@@ -316,7 +320,7 @@ def retry(
 @app.command("try")
 def try_(
     job: JobArgument,
-    count: Annotated[int, typer.Option("-n", metavar="N", min=1, help="How many items.")] = 3,
+    count: Annotated[int, typer.Option("-n", metavar="N", min=1, max=sys.maxsize, help="How many items.")] = 3,
     input: InputOption = None,
     set_: SetOption = None,
 ) -> int:
@@ -407,6 +411,8 @@ def open_(db: DatabaseArgument, theme: ThemeOption = None) -> int:
 @app.command()
 def launch(theme: ThemeOption = None) -> int:
     """Pick a job and fill in its form, go on with a run, or open a database; the same as no command at all."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise UserError("the launcher needs a terminal", "launch", "use: tui-runner run JOB")
     from tui_runner.foreground import launch as show
 
     return show(theme)

@@ -58,6 +58,10 @@ def run_in_foreground(request: RunRequest, display: Display) -> int:
         os.chdir(request.folder)
     if not headless:
         return _on_dashboard(request, display, here)
+    if display.theme is not None:  # of no use here, but a wrong one is a mistake here, too
+        from tui_runner.tui.themes import find_themes
+
+        find_themes().named(display.theme)
     out = sys.stdout
     # A job that prints while it is loaded or makes its items must not get between the JSON events.
     with redirect_stdout(SafeStream(sys.stderr)):

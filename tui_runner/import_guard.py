@@ -1,34 +1,44 @@
-"""Keeps a module that is being imported from ending the program at once, without a word."""
+"""Keeps the user's code in the program's own process from ending it at once, without a word."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections.abc import Iterator
 
 _exit_at_once = os._exit
-_importing: list[int] = []
-"""Process ids, one for each import that goes on."""
+_EVERY_THREAD = 0
+_guarded: list[tuple[int, int]] = []
+"""Process and thread of each piece of the user's code that is at work."""
+_changing = threading.Lock()
 
 
 def _exit(status: int = 0) -> None:
-    """`os._exit` while a job is imported: raises `SystemExit`, but in a process that was forked meanwhile."""
-    if os.getpid() in _importing:
+    """`os._exit` meanwhile: raises `SystemExit`, but in another thread, or in a process that was forked since."""
+    if any((os.getpid(), thread) in _guarded for thread in (_EVERY_THREAD, threading.get_ident())):
         raise SystemExit(status)
     _exit_at_once(status)
 
 
 @contextlib.contextmanager
-def no_exit_at_once() -> Iterator[None]:
+def no_exit_at_once(*, every_thread: bool = False) -> Iterator[None]:
     """Have `os._exit` raise `SystemExit` within. A crash in native code still ends the program.
 
     Loading the job in a process of its own first would catch that too, but every start would take an import longer.
+
+    Args:
+        every_thread: also in threads that are started within; otherwise in the thread that calls alone, so that the
+            program itself can end at once meanwhile.
     """
-    _importing.append(os.getpid())
-    os._exit = _exit  # type: ignore[assignment] # it raises where the original does not return: the same to its caller
+    mine = (os.getpid(), _EVERY_THREAD if every_thread else threading.get_ident())
+    with _changing:
+        _guarded.append(mine)
+        os._exit = _exit  # type: ignore[assignment] # it raises where the original does not return: the same to callers
     try:
         yield
     finally:
-        _importing.pop()
-        if not _importing:
-            os._exit = _exit_at_once
+        with _changing:
+            _guarded.remove(mine)
+            if not _guarded:
+                os._exit = _exit_at_once

@@ -22,6 +22,7 @@ from typing import Any, TypeVar, overload
 
 from tui_runner.engine.protocol import JobReference
 from tui_runner.errors import UserError
+from tui_runner.import_guard import no_exit_at_once
 from tui_runner.item_text import ItemText, converting
 from tui_runner.parameters import Parameter, annotations_of, bind, merged, parameters_of
 from tui_runner.passing import Signature
@@ -159,7 +160,8 @@ class Job:
             raise UserError(f"the job {plain(self.name)} has no items of its own", do="give it an --input")
         where = f"items of the job {plain(self.name)}"
         try:
-            items = self._items(**_named(self._items, params))
+            with no_exit_at_once():
+                items = self._items(**_named(self._items, params))
         except (Exception, SystemExit) as error:
             raise UserError(f"the function raised {raised(error)}", where=where) from error
         if isinstance(items, (str, bytes)) or not isinstance(items, Iterable):

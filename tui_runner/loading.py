@@ -119,8 +119,15 @@ def sample_jobs() -> list[SampleJob]:
 
 def _from_file(path: Path, function: str | None) -> Job:
     if not _is_file(path):
-        if path.is_dir():
+        try:
+            is_folder, is_there = path.is_dir(), path.exists()
+        except OSError as error:  # its name is too long, say
+            what = f"it can't be read ({(error.strerror or str(error)).lower()})"
+            raise UserError(what, where=plain(path), do="check the path") from None
+        if is_folder:
             raise UserError("it is a folder", where=plain(path), do="name a Python file in it")
+        if is_there:
+            raise UserError("it is no file but a device or a pipe", where=plain(path), do="name a Python file")
         raise UserError("there is no such file", where=plain(path), do=no_such_file(path))
     path = path.resolve()
     name = _private_name(path)
@@ -175,7 +182,7 @@ def _faults_of(path: Path | None, module: str = "") -> Iterator[None]:
     """Turn whatever a user's code raises while it is imported into one line that says where."""
     where = plain(path) if path else f"module {plain(module)}"
     try:
-        with no_exit_at_once():
+        with no_exit_at_once(every_thread=True):
             yield
     except KeyboardInterrupt:
         raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import json
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -135,7 +136,12 @@ def plan_job(
     database = folder / (request.database or f"{name}.duckdb")
     if not is_text(str(database)):
         raise DatabaseError("its path is not UTF-8 text, which DuckDB needs", plain(database), "choose another one")
-    if request.resume and not database.exists():
+    try:
+        is_there = database.exists()
+    except OSError as error:  # its name is too long, say
+        what = f"its path can't be used ({(error.strerror or str(error)).lower()})"
+        raise DatabaseError(what, plain(database), "choose another one") from None
+    if request.resume and not is_there:
         raise UserError("no such database, so there is nothing to resume", plain(database), "leave out --resume")
     if source is None:
         source = _source(job, params, request, folder, database)
@@ -184,6 +190,8 @@ def _check(request: RunRequest) -> None:
         raise UserError("--new and --resume exclude each other", do="leave one of them out")
     if request.limit is not None and request.limit < 0:
         raise UserError(f"{request.limit} is not a whole number, 0 or more", "--limit")
+    if request.limit is not None and request.limit > sys.maxsize:
+        raise UserError("more items than can be counted", "--limit", "leave it out to take all")
 
 
 def _as_begun(job: Job, stored: Mapping[str, object]) -> dict[str, object]:

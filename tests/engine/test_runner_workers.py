@@ -52,7 +52,7 @@ def test_a_worker_that_dies_before_its_first_item_every_time_ends_the_run(job_fi
     snapshot = new_run(job_file(source)).start().finish()
     assert snapshot.state is RunState.FAILED
     assert snapshot.reason == (
-        "5 workers in a row were lost without an item in flight, the last one ended with exit code 7"
+        "5 workers in a row were lost with no item known to be the cause, the last one ended with exit code 7"
     )
 
 

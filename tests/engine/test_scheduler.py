@@ -186,7 +186,7 @@ def test_five_losses_without_an_item_ending_between_them_end_the_run():
     assert desk(WorkerLost(4, "killed by SIGSEGV")) == [EndRun(*desk.end)]
     assert desk.end == (
         RunState.FAILED,
-        "5 workers in a row were lost without an item in flight, the last one killed by SIGSEGV",
+        "5 workers in a row were lost with no item known to be the cause, the last one killed by SIGSEGV",
     )
 
 

@@ -14,7 +14,10 @@ import httpx  # noqa: F401 - takes 0.1 s, and most jobs that wait wait for the n
 import pyarrow as pa
 
 import tui_runner.engine.worker  # noqa: F401 - with all that it imports
+from tui_runner.engine.backends.safe_path import forget_safe_path
 from tui_runner.private_folder import discard
+
+forget_safe_path()
 
 # The first array makes pyarrow look for pandas and, where that is installed, load it: 0.3 s.
 pa.array([0])

@@ -27,6 +27,7 @@ from typing import Any
 from tui_runner.engine.chunk import Counts
 from tui_runner.engine.outage import Trials
 from tui_runner.engine.snapshot import InFlight, LogLine
+from tui_runner.import_guard import no_exit_at_once
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,19 +345,20 @@ _PLAIN = frozenset({str, int, float, bool, bytes, type(None), dict, list, tuple}
 
 def pack(values: Sequence[object]) -> bytes:
     """Pickle items for `OpenChunk.values`; those that do not come back from pickling become `Refused`."""
-    try:
-        packed = pickle.dumps(list(values), protocol=pickle.HIGHEST_PROTOCOL)
-        if not _PLAIN.issuperset(map(type, values)):
-            unpack(packed)  # an exception with arguments of its own, say, pickles but does not come back
-    except Exception:  # which of them it was shows when each is tried alone
-        return pickle.dumps([_sendable(value) for value in values], protocol=pickle.HIGHEST_PROTOCOL)
-    return packed
+    with no_exit_at_once():
+        try:
+            packed = pickle.dumps(list(values), protocol=pickle.HIGHEST_PROTOCOL)
+            if not _PLAIN.issuperset(map(type, values)):
+                unpack(packed)  # an exception with arguments of its own, say, pickles but does not come back
+        except (Exception, SystemExit):  # which of them it was shows when each is tried alone
+            return pickle.dumps([_sendable(value) for value in values], protocol=pickle.HIGHEST_PROTOCOL)
+        return packed
 
 
 def _sendable(value: object) -> object:
     try:
         unpack(pickle.dumps([value], protocol=pickle.HIGHEST_PROTOCOL))
-    except Exception as error:  # a __reduce__ of the user's may raise anything
+    except (Exception, SystemExit) as error:  # a __reduce__ of the user's may raise anything
         kind = type(value).__name__
         return Refused("TypeError", f"an item of type {kind} cannot be sent to a worker: {type(error).__name__}", kind)
     return value

@@ -11,6 +11,7 @@ from tui_runner.engine.events import InputEnded, InputFailed
 from tui_runner.engine.outcome import describe
 from tui_runner.engine.selection import Selection
 from tui_runner.errors import UserError
+from tui_runner.import_guard import no_exit_at_once
 from tui_runner.inputs import InputChunk
 
 
@@ -57,6 +58,10 @@ class InputReader:
         self._wanted.put(0)
 
     def _run(self) -> None:
+        with no_exit_at_once():
+            self._read()
+
+    def _read(self) -> None:
         try:
             while count := self._wanted.get():
                 for _ in range(count):

@@ -406,7 +406,8 @@ class Scheduler:
         if not interrupted:
             self._losses += 1
             if self._losses >= _MAX_LOSSES:
-                text = f"{self._losses} workers in a row were lost without an item in flight, the last one {reason}"
+                lost_workers = f"{self._losses} workers in a row were lost"
+                text = f"{lost_workers} with no item known to be the cause, the last one {reason}"
                 self._stop(RunState.FAILED, text)
 
     def _start_workers(self) -> None:

@@ -136,7 +136,11 @@ def _parse_range(text: str) -> range:
     try:
         if len(parts) not in (2, 3):
             raise ValueError
-        return range(*map(int, parts))
+        values = range(*map(int, parts))
+        len(values)
+        return values
+    except OverflowError:
+        raise UserError("it has more items than can be counted", where=plain(text), do="give a shorter range") from None
     except ValueError:
         raise UserError(
             f"{quoted(text)} is no range", do="write range:START:STOP or range:START:STOP:STEP, such as range:1:101"

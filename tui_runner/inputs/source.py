@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence, Sized
 
 from tui_runner.errors import UserError
+from tui_runner.import_guard import no_exit_at_once
 from tui_runner.wording import raised
 
 
@@ -73,8 +74,9 @@ class ItemsSource(Source):
         if not isinstance(self._items, Sized):
             return None
         try:
-            return len(self._items)
-        except Exception:  # a class of the user's, or a range longer than sys.maxsize
+            with no_exit_at_once():
+                return len(self._items)
+        except (Exception, SystemExit):  # a class of the user's, or a range longer than sys.maxsize
             return None
 
     def __iter__(self) -> Iterator[object]:
@@ -98,9 +100,13 @@ def total_items(source: Source, limit: int | None) -> int | None:
 
 
 def _line_of(error: BaseException) -> str:
-    """`file:line` that raised, innermost."""
+    """`file:line` that raised, innermost; of `os._exit` the line that calls it."""
     traceback = error.__traceback__
-    while traceback is not None and traceback.tb_next is not None:
+    while (
+        traceback is not None
+        and traceback.tb_next is not None
+        and traceback.tb_next.tb_frame.f_globals.get("__name__") != no_exit_at_once.__module__
+    ):
         traceback = traceback.tb_next
     if traceback is None or traceback.tb_frame.f_code.co_filename == __file__:
         return ""

@@ -25,6 +25,7 @@ from multiprocessing.process import BaseProcess, current_process
 from typing import Any
 
 from tui_runner.engine.backends.base import Deliver
+from tui_runner.engine.backends.safe_path import OURS, SAFE_PATH, forget_safe_path
 from tui_runner.engine.flight_recorder import FlightRecorder, open_memory
 from tui_runner.engine.output import MAX_LINE_LENGTH
 from tui_runner.engine.protocol import LogLines, Order, WorkerConfig, WorkerLost
@@ -59,7 +60,8 @@ def _plain_surroundings() -> Iterator[None]:
     use there; it would cost its imports, and a script that calls `tui_runner.run` without an
     `if __name__ == "__main__"` would run again. It asks `sys.stderr` for its file descriptor, which Textual's
     stand-in does not have. And it would put the socket of the fork server into a folder of its own, whose path may be
-    too long and which stays when the program is killed.
+    too long and which stays when the program is killed. And Python would look for what that process imports in the
+    current folder first, where a file of the user's may be called like a module of the standard library.
     """
     with _STARTING, contextlib.ExitStack() as undo:
         main, stderr = sys.modules["__main__"], sys.stderr
@@ -69,6 +71,9 @@ def _plain_surroundings() -> Iterator[None]:
         if not _has_descriptor(stderr):
             sys.stderr = sys.__stderr__
         undo.enter_context(_temporary_folder(str(private_folder(for_sockets=True))))
+        if not os.environ.get(SAFE_PATH):
+            os.environ[SAFE_PATH] = OURS
+            undo.callback(forget_safe_path)
         yield
 
 
@@ -239,6 +244,7 @@ def _duplicated(duplicate: Any) -> _Descriptor:
 
 
 def _main(connection: Connection, config: WorkerConfig, output: _Descriptor, memory: _Descriptor) -> None:
+    forget_safe_path()  # where it was spawned
     run_process(connection, config, output.number, memory.number)
 
 
@@ -254,8 +260,9 @@ class ProcessBackend:
         """Start a worker process."""
         try:
             worker = _WorkerProcess(self._context, config, self._received)
-        except OSError:
-            # The fork server can't be reached: every path is too long for its socket, or somebody has removed that.
+        except (OSError, EOFError):
+            # The fork server can't be reached: every path is too long for its socket, or somebody has removed that, or
+            # it has died before it had made the worker.
             # What else may be wrong (no process, no file can be had) is wrong with the other way, too.
             self._context = multiprocessing.get_context("spawn")
             worker = _WorkerProcess(self._context, config, self._received)
