@@ -26,7 +26,7 @@ from tui_runner.store.mistakes import QueryCancelled, QueryError
 from tui_runner.store.pages import Pages
 from tui_runner.store.query_server import QueryServer, ServerLimits, serve
 from tui_runner.store.remote import OwnerGone, RemoteConsole
-from tui_runner.store.wire import REQUEST, pack_request, send_frame
+from tui_runner.store.wire import REQUEST, pack_request, send_frame, unpack_request
 
 ENDLESS = "SELECT range AS a, repeat('x', 100) AS b FROM range(100_000_000_000)"
 CROSS_JOIN = "SELECT count(*) FROM range(10_000_000) a, range(10_000_000) b WHERE hash(a.range + b.range) % 7 = 3"
@@ -282,3 +282,18 @@ def test_where_there_is_no_place_for_a_socket_the_run_goes_on_without(
     with pytest.raises(DatabaseInUse):
         open_access(path, patience=0.1)
     server.close()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"[" * 200_000,
+        b'{"sql":' * 50_000,
+        b'{"sql": "SELECT \\ud800", "parameters": []}',
+        b'{"sql": 1, "parameters": []}',
+    ],
+    ids=["lists", "objects", "surrogate", "number"],
+)
+def test_a_request_that_is_none_is_refused_like_any_other_mistake(content: bytes) -> None:
+    with pytest.raises(UserError, match="the request"):
+        unpack_request(content)

@@ -79,7 +79,8 @@ def unpack_request(content: bytes) -> tuple[str, dict[str, object]]:
         request = json.loads(content)
         sql = request["sql"]
         parameters = {str(name): _unpacked(kind, text) for name, kind, text in request["parameters"]}
-    except (ValueError, KeyError, TypeError, ArithmeticError) as error:
+        sql.encode()  # a lone surrogate is no text that a database could be asked
+    except (ValueError, KeyError, TypeError, ArithmeticError, AttributeError, RecursionError) as error:
         raise UserError("the request cannot be read", do="use the same tui-runner on both sides") from error
     if not isinstance(sql, str):
         raise UserError("the request has no statement")
