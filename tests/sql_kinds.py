@@ -64,7 +64,7 @@ STATEMENTS = [
     "SELECT (SELECT max(price) FROM books b WHERE b.title = a.title) FROM books a ORDER BY id LIMIT 9",
     "SELECT id FROM books WHERE id IN (SELECT book FROM sales WHERE n < 5) AND EXISTS (FROM sales) ORDER BY id",
     "SELECT date_trunc('day', at_time) AS d, count(*) FROM sales GROUP BY d ORDER BY d",
-    "SELECT quantile_cont(price, [0.5, 0.9]), mode(title), arg_max(title, price), histogram(id % 3) FROM books",
+    "SELECT quantile_cont(price, [0.5, 0.9]), mode(id % 3 = 0), arg_max(title, price), histogram(id % 3) FROM books",
     "SELECT string_agg(title, ',' ORDER BY id), list(id ORDER BY id DESC) FROM books WHERE id < 4",
     "SELECT regexp_extract(title, '(\\d+)', 1), title.upper().replace(' ', '_') FROM books ORDER BY id LIMIT 3",
     "SELECT 'é' || $$it's; $x$$ AS \"ünïcode; name\" -- a comment; with one",
