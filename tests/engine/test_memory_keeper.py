@@ -4,6 +4,7 @@ from tui_runner.engine.chunk import RunState
 from tui_runner.engine.events import DivideThreads, Event, Hold, Recycle, Release, StopRun
 from tui_runner.engine.memory_keeper import MemoryKeeper, too_little
 from tui_runner.engine.monitor import MemoryMeasured
+from tui_runner.store.open_statements import OpenStatements
 
 MB = 1_000_000
 
@@ -14,7 +15,16 @@ class Kept:
     def __init__(self, limit: int | None = 1_000 * MB, workers: int = 1) -> None:
         self.events: list[Event] = []
         self.shares: list[int | None] = []
-        self.keeper = MemoryKeeper(limit, workers, self.events.append, self.shares.append)
+        self.told: list[str] = []
+        self.statements = OpenStatements()
+        self.keeper = MemoryKeeper(
+            limit,
+            workers,
+            self.events.append,
+            self.shares.append,
+            self.statements,
+            lambda level, text: self.told.append(f"{level} {text}"),
+        )
         self.now = 0.0
 
     def measure(self, app: int, *workers: int, in_flight: int = 4, seconds: float = 1.0) -> list[Event]:
@@ -69,6 +79,27 @@ def test_what_the_ladder_decides_is_done() -> None:
     assert isinstance(killed, Recycle) and killed.at_once
     assert kept.measure(100, 100) == [Release("memory")]
     assert kept.keeper.warnings == ()
+
+
+class Statement:
+    """An open query that ends when it is told to, at the second measurement."""
+
+    reason = ""
+
+    def end(self, reason: str) -> bool:
+        was_open, self.reason = not self.reason, self.reason or reason
+        return was_open
+
+
+def test_queries_end_before_the_run_suffers_and_whoever_watches_is_told_once() -> None:
+    kept, statement = Kept(), Statement()
+    kept.statements.add(statement)
+    assert [type(event) for event in kept.measure(850, 100)] == [Hold]
+    assert kept.measure(850, 200) == []
+    assert statement.reason == "the run needs the memory, memory is at 95 % of 1.0 GB"
+    assert kept.told == ["WARNING memory is at 95 % of 1.0 GB: queries that were open are ended"]
+    kept.statements.remove(statement)
+    assert [type(event) for event in kept.measure(850, 200)] == [Recycle, DivideThreads]
 
 
 def test_memory_of_a_worker_that_is_not_yet_known_counts_all_the_same() -> None:

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from tui_runner.engine.memory_ladder import (
     DivideThreads,
+    EndStatements,
     Figures,
     GiveUp,
     HoldItems,
@@ -24,9 +25,9 @@ class Climb:
         self.ladder = MemoryLadder()
         self.now = 1_000.0
 
-    def __call__(self, percent, *, seconds=1.0, in_flight=4, worker=0):
+    def __call__(self, percent, *, seconds=1.0, in_flight=4, worker=0, statements=0):
         self.now += seconds
-        figures = Figures(100 * MB, {worker: 10 * percent * MB - 100 * MB}, in_flight)
+        figures = Figures(100 * MB, {worker: 10 * percent * MB - 100 * MB}, in_flight, statements)
         return self.ladder.judge(figures, LIMIT, self.now)
 
 
@@ -65,6 +66,30 @@ def test_at_ninety_five_percent_the_largest_worker_is_killed_and_after_a_while_t
     assert ladder.judge(full, LIMIT, 2.0) == []
     gone = Figures(600 * MB, {0: 300 * MB, 2: 60 * MB}, 9)
     assert [step.worker for step in ladder.judge(gone, LIMIT, 7.0) if isinstance(step, ReplaceWorker)] == [0]
+
+
+def test_queries_end_before_a_worker_does():
+    climb = Climb()
+    climb(30)
+    assert climb(79, statements=2) == [DivideThreads(2, "memory is at 79 % of 1.0 GB: one in 2 threads goes on")]
+    hold, end = climb(250, statements=2)
+    assert (type(hold), end) == (HoldItems, EndStatements("memory is at 250 % of 1.0 GB"))
+    assert [type(step) for _ in range(20) for step in climb(400, statements=1)] == [EndStatements] * 20
+    assert climb(40) == [ReleaseItems()]
+
+
+def test_a_query_that_does_not_end_protects_no_worker_for_ever():
+    climb = Climb()
+    climb(30)
+    steps = [type(step) for _ in range(40) for step in climb(250, statements=1)]
+    assert steps.count(EndStatements) == 30
+    assert steps[31:33] == [ReplaceWorker, DivideThreads]
+
+
+def test_a_run_at_rest_does_not_give_up_for_the_memory_of_a_query():
+    climb = Climb()
+    assert not [step for _ in range(60) for step in climb(250, in_flight=0, statements=1) if isinstance(step, GiveUp)]
+    assert [step for _ in range(12) for step in climb(250, in_flight=0) if isinstance(step, GiveUp)]
 
 
 def test_what_a_killed_worker_had_in_flight_runs_again_half_as_many_at_once():
@@ -132,6 +157,7 @@ def test_without_a_limit_everything_is_undone():
             st.integers(0, 400),
             st.dictionaries(st.integers(0, 3), st.integers(0, 600), max_size=4),
             st.integers(0, 5),
+            st.integers(0, 2),
             st.sampled_from([0.5, 1.0, 6.0, 30.0]),
         ),
         max_size=80,
@@ -139,10 +165,10 @@ def test_without_a_limit_everything_is_undone():
 )
 def test_holds_and_releases_alternate_and_only_workers_that_are_there_and_have_grown_are_replaced(world):
     ladder, now, held, least = MemoryLadder(), 0.0, False, {}
-    for app, workers, in_flight, seconds in world:
+    for app, workers, in_flight, statements, seconds in world:
         now += seconds
         least = {number: min(rss, least.get(number, rss)) for number, rss in workers.items()}
-        figures = Figures(app * MB, {number: rss * MB for number, rss in workers.items()}, in_flight)
+        figures = Figures(app * MB, {number: rss * MB for number, rss in workers.items()}, in_flight, statements)
         for step in ladder.judge(figures, LIMIT, now):
             if isinstance(step, HoldItems | ReleaseItems):
                 assert held is isinstance(step, ReleaseItems)
@@ -153,3 +179,6 @@ def test_holds_and_releases_alternate_and_only_workers_that_are_there_and_have_g
             elif isinstance(step, GiveUp):
                 assert held
                 assert in_flight <= len(workers)
+            elif isinstance(step, EndStatements):
+                assert held
+                assert statements

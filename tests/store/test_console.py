@@ -14,6 +14,7 @@ import pyarrow as pa
 import pytest
 from refused_sql import CHANGING, REACHING_OUT
 from sent_batches import run_record
+from waiting import eventually
 
 from tui_runner.errors import DatabaseError, UserError
 from tui_runner.store.console import TYPE_KEY, Console
@@ -179,6 +180,33 @@ def test_reading_is_cancelled_too(console: Console) -> None:
             pass
     assert result.closed
     assert not result.complete
+
+
+def test_a_statement_that_others_end_says_why(console: Console, database: Database) -> None:
+    ends = threading.Timer(0.1, database.statements.end, ["the run needs the memory"])
+    ends.start()
+    with pytest.raises(UserError, match="the statement was ended: the run needs the memory; ask for less"):
+        console.query(CROSS_JOIN)
+    ends.join()
+    assert len(database.statements) == 0
+    assert console.query("SELECT 1 AS a").read_all().num_rows == 1
+
+
+def test_rows_that_nobody_reads_give_their_memory_back_when_others_end_them(
+    console: Console, database: Database
+) -> None:
+    result = console.query("SELECT range AS a FROM range(100_000_000_000)")
+    rows = iter(result)
+    next(rows)
+    assert database.statements.end("the run needs the memory") == 1
+    assert database.statements.end("again") == 0
+    eventually(lambda: not database._cursors and not len(database.statements), "the end of the statement")
+    with pytest.raises(UserError, match="the run needs the memory"):
+        next(rows)
+    assert (result.closed, result.complete) == (True, False)
+    with console.query("SELECT range AS a FROM range(100_000_000_000)") as other:
+        result.close()
+        assert next(iter(other)).num_rows
 
 
 def test_cancelling_when_nothing_runs_does_nothing(console: Console) -> None:

@@ -186,6 +186,24 @@ def test_cancelling_ends_the_statement_there(console: RemoteConsole, database: D
     eventually(lambda: not database._cursors)
 
 
+def test_a_statement_that_the_owner_ends_says_why(console: RemoteConsole, database: Database) -> None:
+    result = console.query(ENDLESS)
+    rows = iter(result)
+    next(rows)
+    assert database.statements.end("the run needs the memory") == 1
+    with pytest.raises(UserError, match="the statement was ended: the run needs the memory"):
+        for _ in rows:
+            pass
+    assert not result.complete
+    eventually(lambda: not database._cursors, "the end of the statement")
+
+
+@pytest.mark.parametrize("width", [1, 70_000, 3_000_000])
+def test_values_of_every_length_arrive_whole(console: RemoteConsole, width: int) -> None:
+    rows = console.query(f"SELECT range AS a, repeat(chr(97 + range::INT), {width}) AS b FROM range(3)").read_all()
+    assert rows.to_pylist() == [{"a": number, "b": "abc"[number] * width} for number in range(3)]
+
+
 def test_hanging_up_ends_the_statement(console: RemoteConsole, database: Database) -> None:
     result = console.query(ENDLESS)
     next(iter(result))

@@ -12,6 +12,7 @@ from tui_runner.engine.chunk import RunState
 from tui_runner.engine.events import DivideThreads, Event, Hold, Recycle, Release, StopRun
 from tui_runner.engine.memory_ladder import (
     FEWER_THREADS,
+    EndStatements,
     Figures,
     GiveUp,
     HoldItems,
@@ -22,6 +23,7 @@ from tui_runner.engine.memory_ladder import (
 from tui_runner.engine.memory_ladder import DivideThreads as Divide
 from tui_runner.engine.monitor import MemoryMeasured
 from tui_runner.formatting import size
+from tui_runner.store.open_statements import OpenStatements
 
 _CAUSE = "memory"
 _WORKER = 100_000_000
@@ -46,6 +48,8 @@ class MemoryKeeper:
         workers: how many workers the run has; 0 where they are no processes and cannot be replaced.
         handle: passes events to the scheduler.
         set_share: has every worker told that it may have so many bytes, those that start later, too.
+        statements: the queries of people, which end before the run suffers.
+        tell: takes (level, text) for a person.
 
     Attributes:
         limit: bytes that the run may use; None for no bound.
@@ -58,11 +62,15 @@ class MemoryKeeper:
         workers: int,
         handle: Callable[[Event], None],
         set_share: Callable[[int | None], None],
+        statements: OpenStatements,
+        tell: Callable[[str, str], None],
     ) -> None:
         self.limit = limit
         self.workers = workers
         self._handle = handle
         self._set_share = set_share
+        self._statements = statements
+        self._tell = tell
         self._share: int | None = None
         self._ladder = MemoryLadder()
 
@@ -84,7 +92,8 @@ class MemoryKeeper:
         by_number = {number: memory.by_pid[pid] for number, pid in pids.items() if pid in memory.by_pid}
         # Workers that are not yet known by number, or any more, are nobody's but count all the same.
         rest = memory.app_rss + memory.workers_rss - sum(by_number.values())
-        for step in self._ladder.judge(Figures(rest, by_number, in_flight), self.limit, now):
+        figures = Figures(rest, by_number, in_flight, len(self._statements))
+        for step in self._ladder.judge(figures, self.limit, now):
             match step:
                 case Divide(divisor, text):
                     self._handle(DivideThreads(divisor, text))
@@ -94,6 +103,9 @@ class MemoryKeeper:
                     self._handle(Release(_CAUSE))
                 case ReplaceWorker(worker, at_once, text):
                     self._handle(Recycle(worker, text, at_once))
+                case EndStatements(text):
+                    if self._statements.end(f"the run needs the memory, {text}"):
+                        self._tell("WARNING", f"{text}: queries that were open are ended")
                 case GiveUp(text):
                     self._handle(StopRun(RunState.FAILED, text))
 

@@ -3,11 +3,14 @@
 | of the limit | what is done | undone below |
 | --- | --- | --- |
 | 70 % | half the threads, then a quarter … | 60 % |
-| 80 % | no new items; the largest worker is replaced | 70 % |
+| 80 % | queries end; no new items; the largest worker is replaced | 70 % |
 | 95 % | the largest worker is killed; its items run again, half as many at once | 60 % |
 
 Each worker keeps to a share of 70 % by itself (`memory_brake`), so that the ladder is for what workers do not see: the
 memory of their child processes, that of tui-runner itself, items that are larger than a share.
+
+Queries end first: they can be asked again, and a single value of one may take gigabytes that DuckDB does not count.
+Workers are left alone until the memory of those queries is back, which takes as long as DuckDB computes that value.
 
 A worker that is hardly larger than it was before its first item is neither replaced nor killed: its successor would be
 as large. When there is no other, nothing is in flight and it still is too much, the limit is too low for this job. It
@@ -32,6 +35,8 @@ _CALM_SECONDS = 10.0
 _AT_REST_SECONDS = 10.0
 """Without anything that could be done, before the limit is called too low."""
 _MOST_DIVISION = 64
+_ENDING_SECONDS = 30.0
+"""That workers are left alone while queries end. Making one value of 2 GB took 8 s at low priority."""
 _LAST_KILLS = 3
 """Workers killed with one item in flight each, and never calm between: the next one would be killed as well."""
 _WORTH = 64 << 20
@@ -46,11 +51,13 @@ class Figures:
         app: the tui-runner process, and what else is not a worker.
         workers: each worker with its children, by number.
         in_flight: items being executed.
+        statements: queries of people that are open.
     """
 
     app: int
     workers: Mapping[int, int]
     in_flight: int
+    statements: int = 0
 
     @property
     def total(self) -> int:
@@ -88,13 +95,20 @@ class ReplaceWorker:
 
 
 @dataclass(frozen=True, slots=True)
+class EndStatements:
+    """End the queries of people."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class GiveUp:
     """The run cannot go on within its limit."""
 
     text: str
 
 
-Step = DivideThreads | HoldItems | ReleaseItems | ReplaceWorker | GiveUp
+Step = DivideThreads | HoldItems | ReleaseItems | ReplaceWorker | EndStatements | GiveUp
 
 
 class MemoryLadder:
@@ -111,6 +125,7 @@ class MemoryLadder:
         self._stepped_at = float("-inf")
         self._calm_since: float | None = None
         self._at_rest_since: float | None = None
+        self._ending_since: float | None = None
         self._baselines: dict[int, int] = {}
         self._replaced: set[int] = set()
         self._kills = 0
@@ -124,9 +139,9 @@ class MemoryLadder:
         steps: list[Step] = [*self._items(share, of_limit)]
         if share >= NO_ITEMS:
             self._calm_since = None
-            steps += self._replacement(figures, share, of_limit, now)
+            steps += self._statements(figures, of_limit, now) or self._replacement(figures, share, of_limit, now)
         else:
-            self._at_rest_since = None
+            self._at_rest_since = self._ending_since = None
             steps += self._threads(share, of_limit, now)
         return steps
 
@@ -145,6 +160,15 @@ class MemoryLadder:
             self._held = False
             return [ReleaseItems()]
         return []
+
+    def _statements(self, figures: Figures, of_limit: str, now: float) -> list[Step]:
+        if not figures.statements:
+            self._ending_since = None
+            return []
+        self._at_rest_since = None
+        if self._ending_since is None:
+            self._ending_since = now
+        return [EndStatements(of_limit)] if now - self._ending_since < _ENDING_SECONDS else []
 
     def _threads(self, share: float, of_limit: str, now: float) -> list[Step]:
         calm = share < _MORE_THREADS

@@ -182,7 +182,7 @@ class Runner(Commands):
         self._diary = Diary(self._log_file, debug=plan.debug, redact=redact)
         database = opened.database
         self._monitor = Monitor(self._backend.pids, database.size_bytes, database.free_bytes, deliver)
-        self._memory = MemoryKeeper(limit, workers, self._handle, self._share_memory)
+        self._memory = MemoryKeeper(limit, workers, self._handle, self._share_memory, database.statements, self._tell)
         self._disk = DiskHold(self._handle, self._tell, self._journal.try_again)
         self._board = Board(identity, self._scheduler, time.monotonic(), redact)
         self._board.rate = settings.rate

@@ -34,6 +34,7 @@ How an interface uses it. Everything that blocks says so; call that from a threa
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Callable, Mapping
 
@@ -75,6 +76,8 @@ class Console:
         self._result: Result | None = None
         self._write = False
         self._cancelled = False
+        self._ended = ""
+        """Why the statement was ended for somebody else's sake; empty when it was not."""
 
     @property
     def can_write(self) -> bool:
@@ -110,7 +113,7 @@ class Console:
         if self._result is not None:
             self._result.close()
             self._result = None
-        self._cancelled = False
+        self._cancelled, self._ended = False, ""
         values = _bound(sql, parameters or {})
         result = self._run(sql, lambda: self._begin(sql, values, asked_at))
         if not result.closed:
@@ -121,6 +124,19 @@ class Console:
         """End the statement, also one whose rows are being read, from any thread; returns at once."""
         self._cancelled = True
         self._thread.cancel()
+
+    def end(self, reason: str) -> bool:
+        """End the statement for somebody else's sake, also one whose rows wait to be read. From any thread.
+
+        Returns at once, whether it was not yet being ended. Whoever asked, or reads on, is told `reason`.
+        """
+        if self._ended:
+            return False
+        self._ended = reason
+        if not self._thread.cancel() and isinstance(self._result, _Streamed):
+            # Nobody waits for these rows, maybe for hours; letting go of them may wait for a turn.
+            threading.Thread(target=self._let_go, args=(self._result,), name="tui-runner-let-go", daemon=True).start()
+        return True
 
     def progress(self) -> float | None:
         """How far the statement that runs has come, 0.0 to 1.0; None when DuckDB cannot tell. From any thread."""
@@ -162,16 +178,27 @@ class Console:
 
     def _described(self, error: BaseException, sql: str) -> UserError:
         if isinstance(error, duckdb.InterruptException) or "INTERRUPT Error" in str(error):
+            if self._ended and not self._cancelled:
+                return self._ending()
             closed = DatabaseError("was closed while the statement ran", str(self._database.path))
             return QueryCancelled() if self._cancelled else closed
         if isinstance(error, duckdb.FatalException | duckdb.ConnectionException):
             return describe(error, self._database.path)
         return query_error(error, sql)
 
+    @staticmethod
+    def _let_go(result: _Streamed) -> None:
+        with contextlib.suppress(RuntimeError, UserError):  # the console or the database was closed, and it with them
+            result.let_go()
+
+    def _ending(self) -> UserError:
+        return UserError(f"the statement was ended: {self._ended}", do="ask for less at once, or later")
+
     # --- in the console's thread -----------------------------------------------------------------------------
 
     def _begin(self, sql: str, values: Mapping[str, object] | None, asked_at: float) -> Result:
         cursor = self._cursor = self._database.cursor()
+        self._database.statements.add(self)
         try:
             statement, reads = _single(cursor, sql, self.write)
             if not reads:
@@ -201,6 +228,7 @@ class Console:
             with contextlib.suppress(duckdb.Error):
                 cursor.execute("ROLLBACK")
             self._database.close_cursor(cursor)
+        self._database.statements.remove(self)
 
 
 class _Streamed(Result):
@@ -213,11 +241,14 @@ class _Streamed(Result):
         self._sql = sql
         self._reader = reader
         self._console = console
+        self._holds = True
 
     def _next(self) -> pa.RecordBatch | None:
         if self._console._cancelled:
             # It came while whoever reads was busy with the rows before.
             raise QueryCancelled
+        if self._console._ended:
+            raise self._console._ending()
         return self._console._run(self._sql, self._read)
 
     def _read(self) -> pa.RecordBatch | None:
@@ -230,9 +261,16 @@ class _Streamed(Result):
     def _close(self) -> None:
         # Somebody else may be reading: that ends first.
         self._console.cancel()
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Give back what the rows that are not yet read take; blocks while one is being read."""
         self._console._run(self._sql, self._let_go)
 
     def _let_go(self) -> None:
+        if not self._holds:
+            return  # the console may have another statement by now
+        self._holds = False
         # A reader that still has rows blocks its cursor, even for a ROLLBACK.
         self._console._interrupt()
         self._reader.close()

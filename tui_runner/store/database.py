@@ -21,6 +21,7 @@ from tui_runner.errors import DatabaseError, DiskFull
 from tui_runner.machine_memory import machine_memory
 from tui_runner.store.file_check import check_file, size_of_blocks
 from tui_runner.store.lock import DatabaseInUse, LockFile
+from tui_runner.store.open_statements import OpenStatements
 from tui_runner.store.priority import starting_low
 from tui_runner.store.sql import literal, quote
 
@@ -52,6 +53,7 @@ class Database:
     Attributes:
         path: the file.
         run_id: number of the run that is going on in it, None without one.
+        statements: those that people have open in it.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class Database:
         self._cursors: list[duckdb.DuckDBPyConnection] = []
         self._closed = False
         self.run_id: int | None = None
+        self.statements = OpenStatements()
         self._identity: tuple[int, int] | None = None
         """Device and inode of the file, when it was first seen."""
         self._last_size = path.stat().st_size

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import hmac
-import io
 import selectors
 import socket
 import threading
@@ -24,12 +23,12 @@ from tui_runner.errors import DatabaseError, UserError
 from tui_runner.store.console import Console
 from tui_runner.store.database import Database
 from tui_runner.store.endpoint import Endpoint, listen
+from tui_runner.store.frame_sink import FrameSink
 from tui_runner.store.result import Result
 from tui_runner.store.wire import (
     ARROW,
     END,
     FAILED,
-    FRAME_BYTES,
     PROGRESS,
     REQUEST,
     REQUEST_BYTES,
@@ -275,20 +274,13 @@ class _Conversation:
 
     def _send(self, result: Result) -> None:
         """Send the rows as an Arrow IPC stream; the schema at once, so that the client knows it runs."""
-        buffer = io.BytesIO()
-        with pa.ipc.new_stream(buffer, result.schema) as writer:
-            self._send_buffered(buffer)
+        sink = FrameSink(lambda content: self._say(ARROW, content))
+        with pa.ipc.new_stream(sink, result.schema) as writer:
+            sink.flush()
             for batch in result:
                 writer.write_batch(batch)
-                self._send_buffered(buffer)
-        self._send_buffered(buffer)
-
-    def _send_buffered(self, buffer: io.BytesIO) -> None:
-        content = memoryview(buffer.getvalue())
-        buffer.seek(0)
-        buffer.truncate()
-        for start in range(0, len(content), FRAME_BYTES):
-            self._say(ARROW, content[start : start + FRAME_BYTES])
+                sink.flush()
+        sink.flush()
 
     def _busy(self) -> DatabaseError:
         return DatabaseError(
