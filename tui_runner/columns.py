@@ -27,6 +27,7 @@ from uuid import UUID
 import pyarrow as pa
 
 from tui_runner.errors import RowError
+from tui_runner.nested import json_texts
 from tui_runner.store.records import ITEM_COLUMN, RUN_COLUMN
 from tui_runner.values import PLAIN, Json, json_scalar, plain, quotable, text, type_name
 
@@ -65,6 +66,9 @@ def to_arrow(values: Values) -> tuple[pa.Array | None, dict[int, str]]:
     """
     kinds = set(map(type, values))
     if not kinds <= PLAIN:
+        texts = json_texts(values)
+        if texts is not None:
+            return _json(texts), {}
         values, faults = _plain_values(values)
         if faults:
             return None, faults
