@@ -27,9 +27,12 @@ class PseudoTerminal:
         arguments: of the command line.
         folder: where it runs.
         size: columns and lines of the terminal.
+        errors: a file for standard error; None for the terminal.
     """
 
-    def __init__(self, arguments: list[str], folder: Path, size: tuple[int, int] = (120, 40)) -> None:
+    def __init__(
+        self, arguments: list[str], folder: Path, size: tuple[int, int] = (120, 40), errors: Path | None = None
+    ) -> None:
         self._master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
         environ = os.environ | {
@@ -41,16 +44,18 @@ class PseudoTerminal:
         for name in ("NO_COLOR", "COLUMNS", "LINES", "SSH_CONNECTION"):
             environ.pop(name, None)
         self._output = bytearray()
+        error_output = slave if errors is None else os.open(errors, os.O_WRONLY | os.O_CREAT)
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tui_runner", *arguments],
             cwd=folder,
             env=environ,
             stdin=slave,
             stdout=slave,
-            stderr=slave,
+            stderr=error_output,
             start_new_session=True,
         )
-        os.close(slave)
+        for descriptor in {slave, error_output}:
+            os.close(descriptor)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 

@@ -37,9 +37,11 @@ def terminal(tmp_path: Path) -> Iterator[Callable[..., PseudoTerminal]]:
     """Starts the program in a folder with a job `work.py`."""
     opened: list[PseudoTerminal] = []
 
-    def start(*arguments: str, source: str = JOB, size: tuple[int, int] = (120, 40)) -> PseudoTerminal:
+    def start(
+        *arguments: str, source: str = JOB, size: tuple[int, int] = (120, 40), errors: Path | None = None
+    ) -> PseudoTerminal:
         (tmp_path / "work.py").write_text(textwrap.dedent(source), encoding="utf-8")
-        opened.append(PseudoTerminal(list(arguments), tmp_path, size))
+        opened.append(PseudoTerminal(list(arguments), tmp_path, size, errors))
         return opened[-1]
 
     yield start
@@ -86,9 +88,12 @@ def test_a_run_is_paused_resumed_tuned_and_drained(
     assert state["recent"] == [f"{tmp_path.resolve()}/work.py:work"]
 
 
-def test_a_run_that_ends_is_summed_up_and_says_how_in_its_exit_code(terminal: Callable[..., PseudoTerminal]) -> None:
+def test_a_run_that_ends_is_summed_up_and_says_how_in_its_exit_code(
+    terminal: Callable[..., PseudoTerminal], tmp_path: Path
+) -> None:
     failing = JOB.replace('return {"n": n}', "assert n % 10").replace("50_000", "40")
-    screen = terminal("run", "work.py", "--tui", "--retries", "0", source=failing, size=(80, 24))
+    errors = tmp_path / "errors.txt"
+    screen = terminal("run", "work.py", "--tui", "--retries", "0", source=failing, size=(80, 24), errors=errors)
     screen.shows("finished after")
     screen.shows("tui-runner errors")
     place = screen.press("e")
@@ -96,6 +101,7 @@ def test_a_run_that_ends_is_summed_up_and_says_how_in_its_exit_code(terminal: Ca
     screen.press("\x1b")
     screen.until(lambda: screen.press("q") and screen.process.poll() is not None, "end")
     assert screen.exit_code() == 1
+    assert errors.read_text() == ""
     # The terminal is left as it was: main screen, cursor, mouse, title.
     for sequence in (b"\x1b[?1049l", b"\x1b[?25h", b"\x1b[?1000l", b"\x1b[23;2t"):
         assert sequence in screen.output

@@ -7,10 +7,12 @@ for five of text. Over a slow link that is what takes the time: without it a bus
 from __future__ import annotations
 
 import re
+import sys
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from textual import constants
+from textual.app import App
 from textual.driver import Driver
 from textual.drivers.linux_driver import LinuxDriver
 
@@ -99,7 +101,18 @@ def lean(data: str) -> str:
 
 
 class LeanDriver(LinuxDriver):
-    """Textual's driver for a terminal, with frames in fewer bytes."""
+    """Textual's driver for a terminal, with frames in fewer bytes, on standard output.
+
+    Textual writes to standard error: whoever keeps that in a file would see nothing of an application that was started
+    because standard output is a terminal.
+    """
+
+    def __init__(
+        self, app: App[Any], *, debug: bool = False, mouse: bool = True, size: tuple[int, int] | None = None
+    ) -> None:
+        super().__init__(app, debug=debug, mouse=mouse, size=size)
+        if sys.__stdout__ is not None:
+            self._file = sys.__stdout__
 
     def write(self, data: str) -> None:
         """Write to the terminal."""
