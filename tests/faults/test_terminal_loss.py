@@ -21,6 +21,7 @@ JOB = """
 
     @job(chunk_size=10, threads=4)
     def work(n: int):
+        Path("begun").touch()
         time.sleep(0.02)
         while n >= 200 and not Path("open").exists():
             time.sleep(0.02)
@@ -56,6 +57,7 @@ def test_the_run_goes_on_without_its_terminal(
 ) -> None:
     screen = terminal(how)
     screen.shows("RUNNING" if how == "--tui" else "items/s")
+    eventually((tmp_path / "begun").exists, "an item")
     screen.hang_up(signalled=signalled)
     log = tmp_path / "x.duckdb.log"
     eventually(lambda: log.exists() and "the terminal is gone; the run goes on" in log.read_text(), "a word in the log")
@@ -65,6 +67,7 @@ def test_the_run_goes_on_without_its_terminal(
     (tmp_path / "open").touch()
     assert screen.exit_code() == 0
     assert rows("SELECT count(*), count(DISTINCT key) FROM runner.items WHERE state = 'ok'") == [(400, 400)]
+    assert "is lost" not in log.read_text()
 
 
 def test_a_paused_run_stops_for_nobody_could_resume_it(

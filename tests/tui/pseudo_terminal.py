@@ -104,11 +104,11 @@ class PseudoTerminal:
         return code
 
     def hang_up(self, *, signalled: bool) -> None:
-        """Take the terminal away, as a lost connection does; the kernel's SIGHUP is not sent to everybody."""
+        """Take the terminal away, as a lost connection does; a shell sends SIGHUP to all that it has started."""
         master, self._master = self._master, -1
         os.close(master)
         if signalled:
-            os.kill(self.process.pid, signal.SIGHUP)
+            os.killpg(self.process.pid, signal.SIGHUP)
 
     def close(self) -> None:
         """Kill what is left."""

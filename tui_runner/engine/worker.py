@@ -259,6 +259,9 @@ def _detach(output: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     with contextlib.suppress(OSError):
         os.setsid()
+    if hasattr(signal, "pthread_sigmask"):
+        # It was blocked for the server, and what a job starts would have it blocked as well.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
     if sys.platform == "linux":
         # The pipe's end says so too, but not while the user's code keeps the interpreter for itself.
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -74,7 +74,24 @@ def _plain_surroundings() -> Iterator[None]:
         if not os.environ.get(SAFE_PATH):
             os.environ[SAFE_PATH] = OURS
             undo.callback(forget_safe_path)
+        undo.enter_context(_without_hangup())
         yield
+
+
+@contextlib.contextmanager
+def _without_hangup() -> Iterator[None]:
+    """Start processes that a terminal which goes away does not end: a shell says so to all that it has started.
+
+    Without the server that they were forked from, workers would be taken for lost, and their items would run again.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager
