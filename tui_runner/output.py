@@ -128,7 +128,11 @@ def write_file(
         rows = _Counted(rows, progress)
     with _written_whole(path, replace=replace) as stream:
         if format == "parquet":
-            return write_parquet(rows, stream)
+            try:
+                return write_parquet(rows, stream)
+            except pa.ArrowException as error:
+                what = f"Parquet cannot hold these rows ({str(error).splitlines()[0]})"
+                raise UserError(what, plain(path), "choose another format, or cast the column to VARCHAR") from error
         with open(stream.fileno(), "w", encoding="utf-8", errors="surrogatepass", newline="", closefd=False) as text:
             return write_text(rows, format, text)
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 import duckdb
 import pyarrow as pa
+from duckdb.sqltypes import DuckDBPyType
 
 from tui_runner.store.names import distinct
 from tui_runner.store.result import TYPE_KEY
@@ -11,6 +14,15 @@ from tui_runner.store.sql import quote
 
 _AS_TEXT = ("INTERVAL", "TIME WITH TIME ZONE", "BIT", "BIGNUM", "UHUGEINT", "VARIANT", "GEOMETRY", "UNION(")
 """Types that lose something on the way into Arrow, or that Parquet cannot hold; they are read as DuckDB's text."""
+
+_NESTED: Mapping[str, Callable[[list[tuple[str, str]]], str]] = {
+    "list": lambda parts: f"{parts[0][1]}[]",
+    "array": lambda parts: f"{parts[0][1]}[{parts[1][1]}]",
+    "map": lambda parts: f"MAP({parts[0][1]}, {parts[1][1]})",
+    "struct": lambda parts: f"STRUCT({', '.join(f'{quote(name)} {kind}' for name, kind in parts)})",
+    "tuple": lambda parts: f"TUPLE({', '.join(kind for _, kind in parts)})",
+}
+"""Types that have others in them: how they are written in SQL, by the names and types of their parts."""
 
 
 class Readable:
@@ -23,7 +35,7 @@ class Readable:
     def __init__(self, relation: duckdb.DuckDBPyRelation) -> None:
         self._names = distinct(relation.columns)
         self._types = [str(kind) for kind in relation.types]
-        self.relation = _as_text(relation, self._names, self._types)
+        self.relation = _as_text(relation, self._names)
 
     def schema(self, read: pa.Schema) -> pa.Schema:
         """The schema that Arrow gave the relation, with distinct names and `TYPE_KEY` in each field's metadata."""
@@ -35,12 +47,23 @@ class Readable:
         )
 
 
-def _as_text(relation: duckdb.DuckDBPyRelation, names: list[str], types: list[str]) -> duckdb.DuckDBPyRelation:
-    as_text = [kind.startswith(_AS_TEXT) and not kind.endswith("]") for kind in types]
-    if not any(as_text):
+def _as_text(relation: duckdb.DuckDBPyRelation, names: list[str]) -> duckdb.DuckDBPyRelation:
+    carried = [_carried(kind) for kind in relation.types]
+    if all(text == str(kind) for text, kind in zip(carried, relation.types, strict=True)):
         return relation
     columns = [
-        f"{f'CAST(#{number} AS VARCHAR)' if text else f'#{number}'} AS {quote(name or 'column')}"
-        for number, (name, text) in enumerate(zip(names, as_text, strict=True), start=1)
+        f"{f'#{number}' if text == str(kind) else f'CAST(#{number} AS {text})'} AS {quote(name or 'column')}"
+        for number, (name, text, kind) in enumerate(zip(names, carried, relation.types, strict=True), start=1)
     ]
     return relation.project(", ".join(columns))
+
+
+def _carried(kind: DuckDBPyType) -> str:
+    """A type in SQL, with text in place of what Arrow would take for something else, however deep in it."""
+    text = str(kind)
+    if kind.id not in _NESTED:
+        return "VARCHAR" if text.startswith(_AS_TEXT) else text
+    parts = [(name, _carried(part) if isinstance(part, DuckDBPyType) else str(part)) for name, part in kind.children]
+    if all(part == str(old) for (_, part), (_, old) in zip(parts, kind.children, strict=True)):
+        return text
+    return _NESTED[kind.id](parts)
