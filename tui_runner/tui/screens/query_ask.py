@@ -10,13 +10,13 @@ from textual.app import App, ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
 from tui_runner.errors import UserError
 from tui_runner.safe_text import safe_text
 from tui_runner.tui.action import Place
 from tui_runner.tui.actions import bindings, key_of, keys_of
+from tui_runner.tui.outside import Dialog
 from tui_runner.tui.screens.choose import Choice, Choose
 from tui_runner.tui.widgets.text_field import TextField
 
@@ -55,7 +55,7 @@ def pick_one(
     app.push_screen(screen, answered)
 
 
-class AskTexts(ModalScreen[list[str] | None]):
+class AskTexts(Dialog[list[str] | None]):
     """Ask for texts, one for each label; the result is None for Escape.
 
     Args:

@@ -10,7 +10,6 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from tui_runner.safe_text import safe_text
@@ -18,10 +17,11 @@ from tui_runner.tui.action import Place
 from tui_runner.tui.actions import bindings, keys_of
 from tui_runner.tui.json_lines import indented_json
 from tui_runner.tui.moving import Movable, Moving, Scrolled
+from tui_runner.tui.outside import Dialog
 from tui_runner.tui.result_text import VIEWED
 
 
-class CellViewer(Moving, ModalScreen[None]):
+class CellViewer(Moving, Dialog[None]):
     """A value with its line ends; JSON is indented.
 
     Args:
@@ -33,6 +33,7 @@ class CellViewer(Moving, ModalScreen[None]):
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.READER, Place.CELL, Place.LIST)]
+    OUTSIDE = "close"
 
     def __init__(self, name: str, type: str, text: str | None, length: int, copy: Callable[[], None]) -> None:
         super().__init__()
