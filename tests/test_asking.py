@@ -37,7 +37,7 @@ def test_a_script_shows_each_result_to_people_and_its_last_one_to_programs(cli: 
     script = "SELECT 1 AS a; SELECT 2 AS b"
     assert cli("query", "x.duckdb", script, cwd=folder).out == "b\n2\n"
     table = cli("query", "x.duckdb", script, "--format", "table", cwd=folder).out
-    assert table == "a\n─\n1\n(1 row)\n\nb\n─\n2\n(1 row)\n"
+    assert table == "a\n-\n1\n(1 row)\n\nb\n-\n2\n(1 row)\n"
 
 
 def test_parameters_are_given_by_name_and_number(cli: CommandLine, folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pyarrow as pa
@@ -19,18 +20,39 @@ def test_an_export_that_is_ended_leaves_the_old_file(tmp_path: Path) -> None:
     target.write_text("old")
     target.chmod(0o640)
     with pytest.raises(Stopped):
-        write_file(ROWS, "csv", target, lambda count: count < 5_000)
+        write_file(ROWS, "csv", target, lambda count: count < 5_000, replace=True)
     assert target.read_text() == "old" and list(tmp_path.iterdir()) == [target]
     told: list[int] = []
-    assert write_file(ROWS, "csv", target, lambda count: told.append(count) is None) == 10_000
+    assert write_file(ROWS, "csv", target, lambda count: told.append(count) is None, replace=True) == 10_000
     assert told[-1] == 10_000 and told == sorted(told)
     assert len(target.read_text().splitlines()) == 10_001
     assert target.stat().st_mode & 0o777 == 0o640
 
 
+@pytest.mark.parametrize("links", [True, False], ids=["links", "no links"])
+def test_a_file_that_appears_meanwhile_is_kept(tmp_path: Path, links: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not links:
+        monkeypatch.setattr(Path, "hardlink_to", unsupported)
+    target = tmp_path / "out.csv"
+    assert write_file(ROWS, "csv", target, replace=False) == 10_000
+    target.unlink()
+
+    def progress(count: int) -> bool:
+        target.write_text("another's")
+        return True
+
+    with pytest.raises(UserError, match="came into being"):
+        write_file(ROWS, "csv", target, progress, replace=False)
+    assert target.read_text() == "another's" and list(tmp_path.iterdir()) == [target]
+
+
+def unsupported(*_: object) -> None:
+    raise OSError(errno.EPERM, "Operation not permitted")
+
+
 def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be written"):
-        write_file(ROWS, "csv", tmp_path / "none" / "out.csv")
+        write_file(ROWS, "csv", tmp_path / "none" / "out.csv", replace=False)
     with pytest.raises(UserError, match="folder does not exist"):
         check_output(tmp_path / "none" / "out.csv", tmp_path / "books.duckdb", overwrite=False)
 

@@ -69,7 +69,7 @@ def run_query(
             with _asked(console, statement, values, number if len(statements) > 1 else None) as result:
                 if output is not None:
                     if last:
-                        write_file(result, format, output)
+                        write_file(result, format, output, replace=force)
                 elif last or format in _IN_TURN:
                     write_rows(result, format, out)
                     if not last:
@@ -109,7 +109,7 @@ def run_export(
     with open_access(path) as access, access.console() as console:
         statement = _exported(console, _script(what, None))
         with _asked(console, statement, _values(parameters), None) as result:
-            count = write_file(result, chosen, output)
+            count = write_file(result, chosen, output, replace=force)
     out.write(f"{count:,} row{'' if count == 1 else 's'} → {plain(output)}\n")
     return EXIT_OK
 

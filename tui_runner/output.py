@@ -82,12 +82,15 @@ def check_output(output: Path, database: Path, *, overwrite: bool) -> None:
     target, source = output.resolve(), database.resolve()
     if target in (source, *(source.with_name(source.name + ending) for ending in (".wal", ".lock"))):
         raise UserError("is the database, or belongs to it", plain(output), "write to another file")
-    if not target.parent.is_dir():
-        raise UserError("its folder does not exist", plain(output), "create the folder first")
-    if target.is_dir():
-        raise UserError("is a folder", plain(output), "name a file in it")
-    if target.is_file() and not overwrite:
-        raise UserError("exists already", plain(output), "write over it with --force, or choose another file")
+    try:
+        if not target.parent.is_dir():
+            raise UserError("its folder does not exist", plain(output), "create the folder first")
+        if target.is_dir():
+            raise UserError("is a folder", plain(output), "name a file in it")
+        if target.is_file() and not overwrite:
+            raise UserError("exists already", plain(output), "write over it with --force, or choose another file")
+    except OSError as error:
+        raise _unwritable(output, error) from error
 
 
 def write_rows(rows: Rows, format: str, out: TextIO) -> int:
@@ -102,14 +105,17 @@ def write_rows(rows: Rows, format: str, out: TextIO) -> int:
     return count
 
 
-def write_file(rows: Rows, format: str, path: Path, progress: Callable[[int], bool] | None = None) -> int:
+def write_file(
+    rows: Rows, format: str, path: Path, progress: Callable[[int], bool] | None = None, *, replace: bool
+) -> int:
     """Write `rows` into a file that appears when it is complete, and not at all when writing fails.
 
     Args:
         rows: what to write.
         format: one of `FORMATS`.
-        path: the file; one that exists is replaced.
+        path: the file.
         progress: told the rows so far before each batch is written; writing ends when it says False.
+        replace: whether a file that exists by then is replaced; else it is kept, and writing has failed.
 
     Returns:
         Rows written.
@@ -120,9 +126,13 @@ def write_file(rows: Rows, format: str, path: Path, progress: Callable[[int], bo
     """
     if progress is not None:
         rows = _Counted(rows, progress)
-    with _written_whole(path) as stream:
+    with _written_whole(path, replace=replace) as stream:
         if format == "parquet":
-            return write_parquet(rows, stream)
+            try:
+                return write_parquet(rows, stream)
+            except pa.ArrowException as error:
+                what = f"Parquet cannot hold these rows ({str(error).splitlines()[0]})"
+                raise UserError(what, plain(path), "choose another format, or cast the column to VARCHAR") from error
         with open(stream.fileno(), "w", encoding="utf-8", errors="surrogatepass", newline="", closefd=False) as text:
             return write_text(rows, format, text)
 
@@ -154,7 +164,7 @@ def _is_stream(path: Path) -> bool:
 
 
 @contextmanager
-def _written_whole(path: Path) -> Iterator[IO[bytes]]:
+def _written_whole(path: Path, *, replace: bool) -> Iterator[IO[bytes]]:
     path = path.resolve()
     try:
         if _is_stream(path):
@@ -166,14 +176,38 @@ def _written_whole(path: Path) -> Iterator[IO[bytes]]:
                 yield stream
                 stream.flush()
                 Path(stream.name).chmod(stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o666 & ~_umask())
-                Path(stream.name).replace(path)
+                if replace:
+                    Path(stream.name).replace(path)
+                else:
+                    _put_where_none_is(Path(stream.name), path)
             except BaseException:
                 Path(stream.name).unlink(missing_ok=True)
                 raise
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise UserError(f"cannot be written ({error.strerror})", plain(path), "choose another file") from error
+        raise _unwritable(path, error) from error
+
+
+def _put_where_none_is(file: Path, path: Path) -> None:
+    """Move a file to a path where no other may be, even one that appears at this moment."""
+    try:
+        try:
+            path.hardlink_to(file)
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without hard links
+            path.touch(exist_ok=False)
+            file.replace(path)
+        else:
+            file.unlink()
+    except FileExistsError as error:
+        what = "came into being while the rows were written, and was left as it is"
+        raise UserError(what, plain(path), "choose another file") from error
+
+
+def _unwritable(path: Path, error: OSError) -> UserError:
+    return UserError(f"cannot be written ({error.strerror})", plain(path), "choose another file")
 
 
 def _umask() -> int:

@@ -267,7 +267,10 @@ def test_write_mode_changes_data(console: Console) -> None:
     console.write = True
     with console.query("DELETE FROM books WHERE id < $n", {"n": 4}) as result:
         assert result.read_all().to_pylist() == [{"Count": 4}]
-    console.query("INSERT INTO books VALUES (100, 'new') RETURNING id").close()
+        assert result.schema.field("Count").metadata[TYPE_KEY] == b"BIGINT"
+    with console.query("INSERT INTO books VALUES (100, 'new') RETURNING id, INTERVAL 3 DAY AS wait, id") as result:
+        assert result.read_all().to_pylist() == [{"id": 100, "wait": "3 days", "id_1": 100}]
+        assert [field.metadata[TYPE_KEY] for field in result.schema] == [b"BIGINT", b"INTERVAL", b"BIGINT"]
     console.query("CREATE OR REPLACE TABLE other AS FROM books").close()
     with console.query("SELECT count(*) AS n FROM other") as result:
         assert result.read_all().to_pylist() == [{"n": 7}]

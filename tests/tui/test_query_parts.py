@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,7 +16,7 @@ from tui_runner.tui.query_files import KEPT, History, read_statements, state_fol
 from tui_runner.tui.result_diff import changed_cells
 from tui_runner.tui.result_text import SHOWN, shown_cells, whole_text
 from tui_runner.tui.sql_tokens import aliases, by_line
-from tui_runner.tui.widgets.result_chart import bars, line_chart, plot_of
+from tui_runner.tui.widgets.result_chart import Plot, bars, line_chart, plot_of
 
 WORDS = Vocabulary(
     tables=(
@@ -110,11 +111,39 @@ def test_changed_cells_are_those_that_differ() -> None:
 def test_a_chart_says_what_it_leaves_out() -> None:
     table = pa.table({"x": [str(number) for number in range(50)], **{f"y{n}": [float(n)] * 50 for n in range(6)}})
     plot = plot_of(table, complete=False)
-    assert plot is not None
+    assert isinstance(plot, Plot)
     assert plot.remark == "first 50 rows, 4 of 6 numeric columns"
     assert "… and 48 more" in bars(plot, 60, 10)[-1][0][0]
-    assert plot_of(pa.table({"x": ["a"]}), complete=True) is None
-    assert plot_of(pa.table({"x": [1], "y": ["a"]}), complete=True) is None
+    assert plot_of(pa.table({"x": ["a"]}), complete=True) == "a chart needs a numeric column"
+    assert plot_of(pa.table({"x": [1], "y": ["a"]}), complete=True) == "a chart needs a numeric column"
+    assert plot_of(pa.table({"x": [1], "y": [2]}).slice(1), complete=True) == "there are no rows"
+
+
+def drawn(values: list[float | None]) -> tuple[str, str]:
+    """The bars and the line of a column."""
+    plot = plot_of(pa.table({"x": ["a"] * len(values), "y": pa.array(values, pa.float64())}), complete=True)
+    assert isinstance(plot, Plot)
+    pictures = (bars(plot, 40, 12), line_chart(plot, 40, 8))
+    bar_text, line_text = ("\n".join("".join(text for text, _ in line) for line in lines) for lines in pictures)
+    return bar_text, line_text
+
+
+def test_values_that_cannot_be_drawn_are_named_as_what_they_are() -> None:
+    bar_text, _ = drawn([1.0, None, math.inf, -math.inf, math.nan])
+    assert [line.split()[-1] for line in bar_text.split("\n")] == ["1", "NULL", "inf", "-inf", "nan"]
+    assert "no value is finite" in drawn([None, math.inf])[1]
+
+
+def test_the_largest_numbers_are_drawn_and_written_short() -> None:
+    bar_text, line_text = drawn([1.7e308, -1.7e308, 0.0])
+    assert bar_text.count("█") > 10 and "1.7e+308" in bar_text and "-1.7e+308" in line_text
+    drawn([5e-324, 0.0])
+
+
+@pytest.mark.parametrize(("value", "ends"), [(5.0, ("5", "0")), (-5.0, ("0", "-5")), (0.0, ("1", "0"))])
+def test_a_line_that_is_level_has_a_scale_from_zero(value: float, ends: tuple[str, str]) -> None:
+    lines = drawn([value] * 9)[1].split("\n")
+    assert (lines[0].split("│")[0].strip(), lines[-2].split("│")[0].strip()) == ends
 
 
 numbers = st.one_of(st.none(), st.floats(), st.integers(-(10**18), 10**18))
@@ -125,11 +154,10 @@ numbers = st.one_of(st.none(), st.floats(), st.integers(-(10**18), 10**18))
 def test_every_chart_stays_in_its_lines(values: list[float | None], width: int, height: int) -> None:
     table = pa.table({"x": [str(number) for number in range(len(values))], "y": pa.array(map(as_float, values))})
     plot = plot_of(table.cast(pa.schema([("x", pa.string()), ("y", pa.float64())])), complete=True)
-    assert plot is not None
-    assert len(bars(plot, width, height)) <= height
-    lines = line_chart(plot, width, height)
-    assert len(lines) <= height
-    assert all(sum(len(text) for text, _ in line) <= width for line in lines)
+    assert isinstance(plot, Plot)
+    for lines in (bars(plot, width, height), line_chart(plot, width, height)):
+        assert len(lines) <= height
+        assert all(sum(len(text) for text, _ in line) <= width for line in lines)
 
 
 def as_float(value: float | None) -> float | None:

@@ -1,7 +1,10 @@
 r"""Values of a result as text: as a person reads them, and as JSON.
 
 Numbers keep every digit, moments are ISO 8601 in UTC, bytes are written as DuckDB writes them (`\xFF`), nested
-values are JSON. Every JSON text is valid: NaN and infinity, which JSON lacks, are null.
+values are JSON. Every JSON text is valid: NaN and infinite numbers, which JSON lacks, are null.
+
+Nested values are taken apart as Arrow arrays. As Python values they would lose what their types say, and some cannot be
+made at all: an infinite date, a timestamp of nanoseconds.
 """
 
 from __future__ import annotations
@@ -9,18 +12,22 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable
-from datetime import date, datetime, time
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-_ZERO_FRACTION = re.compile(r"(\.\d*?)0+(?=Z?$)")
+from tui_runner.store.moments import moment_texts
+
+_LINES = re.compile(r"[ \t\r\n]*[\t\r\n][ \t\r\n]*")
 _RISKY_IN_JSON = re.compile("[\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
 """Valid in a JSON string as they are, but able to steer a terminal; written as \\uXXXX, which means the same."""
 
 Cells = Callable[[pa.Array], list[str | None]]
 """Turns an array of one type into texts, None for NULL."""
+JsonCells = Callable[[pa.Array], list[str]]
+"""Turns an array of one type into JSON texts."""
 
 
 def is_number(kind: pa.DataType) -> bool:
@@ -34,18 +41,22 @@ def text_cells(kind: pa.DataType) -> Cells:
     if types.is_dictionary(kind):
         decoded = text_cells(kind.value_type)
         return lambda array: decoded(array.dictionary_decode())
-    if types.is_temporal(kind) and not types.is_interval(kind) and not types.is_duration(kind):
-        return _temporal
+    if _is_moment(kind):
+        return moment_texts
     if types.is_float16(kind) or types.is_float32(kind):
         # As a Python float 0.1 would come out as 0.10000000149011612.
         return lambda array: array.cast(pa.string()).to_pylist()
     if types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind):
         return lambda array: array.to_pylist()
-    plain = _plain(kind)
-    return lambda array: [None if value is None else plain(value) for value in array.to_pylist()]
+    if types.is_nested(kind):
+        made = json_cells(kind)
+        return lambda array: [
+            text if valid else None for text, valid in zip(made(array), array.is_valid().to_pylist(), strict=True)
+        ]
+    return lambda array: [None if value is None else _plain(value) for value in array.to_pylist()]
 
 
-def json_cells(kind: pa.DataType, *, holds_json: bool = False) -> Callable[[pa.Array], list[str]]:
+def json_cells(kind: pa.DataType, *, holds_json: bool = False) -> JsonCells:
     """How arrays of type `kind` become JSON texts; with `holds_json` its strings are JSON already."""
     types = pa.types
     if types.is_dictionary(kind):
@@ -53,17 +64,80 @@ def json_cells(kind: pa.DataType, *, holds_json: bool = False) -> Callable[[pa.A
         return lambda array: decoded(array.dictionary_decode())
     if types.is_float16(kind) or types.is_float32(kind):
         return lambda array: [_finite(text) for text in array.cast(pa.string()).to_pylist()]
-    if types.is_temporal(kind) and not types.is_interval(kind) and not types.is_duration(kind):
+    if _is_moment(kind):
         return lambda array: [
-            "null" if text is None else json_string(text.replace(" ", "T")) for text in _temporal(array)
+            "null" if text is None else json_string(text.replace(" ", "T")) for text in moment_texts(array)
         ]
+    if types.is_struct(kind):
+        return _structs(kind)
+    if types.is_map(kind):
+        return _maps(kind)
+    if types.is_nested(kind) and not types.is_union(kind):
+        return _lists(kind)
     if holds_json:
         return lambda array: ["null" if text is None else _embedded(text) for text in array.to_pylist()]
-    return lambda array: [json_value(value, kind) for value in array.to_pylist()]
+    return lambda array: [_json_scalar(value) for value in array.to_pylist()]
 
 
-def json_value(value: object, kind: pa.DataType | None = None) -> str:
-    """One Python value as JSON; `kind` tells a map from a list of pairs."""
+def json_string(text: str) -> str:
+    """A JSON string that is also safe to print."""
+    return _printable(json.dumps(text, ensure_ascii=False))
+
+
+def _is_moment(kind: pa.DataType) -> bool:
+    return pa.types.is_temporal(kind) and not pa.types.is_interval(kind) and not pa.types.is_duration(kind)
+
+
+def _structs(kind: pa.StructType) -> JsonCells:
+    names = [json_string(field.name) for field in kind]
+    makers = [json_cells(field.type) for field in kind]
+
+    def cells(array: pa.StructArray) -> list[str]:
+        columns = [maker(column) for maker, column in zip(makers, array.flatten(), strict=True)]
+        rows = zip(*columns, strict=True)
+        return [
+            "{" + ", ".join(map(": ".join, zip(names, row, strict=True))) + "}" if valid else "null"
+            for row, valid in zip(rows, array.is_valid().to_pylist(), strict=True)
+        ]
+
+    return cells
+
+
+def _lists(kind: pa.DataType) -> JsonCells:
+    made = json_cells(kind.value_type)
+    return lambda array: [
+        "null" if part is None else "[" + ", ".join(part) + "]" for part in _parts(array, made(array.flatten()))
+    ]
+
+
+def _maps(kind: pa.MapType) -> JsonCells:
+    keys, values = text_cells(kind.key_type), json_cells(kind.item_type)
+
+    def cells(array: pa.MapArray) -> list[str]:
+        ends = array.offsets.to_pylist()
+        first, count = ends[0], ends[-1] - ends[0]
+        pairs = zip(keys(array.keys.slice(first, count)), values(array.items.slice(first, count)), strict=True)
+        members = [f"{json_string(key or '')}: {value}" for key, value in pairs]
+        return [
+            "{" + ", ".join(members[start - first : end - first]) + "}" if valid else "null"
+            for start, end, valid in zip(ends, ends[1:], array.is_valid().to_pylist(), strict=False)
+        ]
+
+    return cells
+
+
+def _parts(array: pa.Array, texts: list[str]) -> Iterator[list[str] | None]:
+    """Which of `texts`, those of all values of the lists in `array` one after the other, each list has."""
+    start = 0
+    for length in pc.list_value_length(array).to_pylist():
+        if length is None:
+            yield None
+        else:
+            yield texts[start : start + length]
+            start += length
+
+
+def _json_scalar(value: object) -> str:
     match value:
         case None:
             return "null"
@@ -75,57 +149,19 @@ def json_value(value: object, kind: pa.DataType | None = None) -> str:
             return repr(value) if math.isfinite(value) else "null"
         case Decimal():
             return format(value, "f") if value.is_finite() else "null"
-        case str():
-            return json_string(value)
+    return json_string(_plain(value))
+
+
+def _plain(value: object) -> str:
+    """One Python value that is neither nested nor a moment as text."""
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case Decimal():
+            return format(value, "f")
         case bytes():
-            return json_string(_bytes(value))
-        case datetime() | date() | time():
-            return json_string(value.isoformat())
-        case dict():
-            fields = {field.name: field.type for field in kind} if kind is not None and pa.types.is_struct(kind) else {}
-            members = (f"{json_string(str(key))}: {json_value(each, fields.get(key))}" for key, each in value.items())
-            return "{" + ", ".join(members) + "}"
-        case list() if kind is not None and pa.types.is_map(kind):
-            key_text = _plain(kind.key_type)
-            members = (f"{json_string(key_text(key))}: {json_value(each, kind.item_type)}" for key, each in value)
-            return "{" + ", ".join(members) + "}"
-        case list():
-            inner = getattr(kind, "value_type", None)
-            return "[" + ", ".join(json_value(each, inner) for each in value) + "]"
-    return json_string(str(value))
-
-
-def json_string(text: str) -> str:
-    """A JSON string that is also safe to print."""
-    return _RISKY_IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(text, ensure_ascii=False))
-
-
-def _plain(kind: pa.DataType) -> Callable[[object], str]:
-    """How one Python value of a type that is no moment becomes text."""
-
-    def plain(value: object) -> str:
-        match value:
-            case bool():
-                return "true" if value else "false"
-            case Decimal():
-                return format(value, "f")
-            case bytes():
-                return _bytes(value)
-            case str():
-                return value
-            case list() | dict():
-                return json_value(value, kind)
-        return str(value)
-
-    return plain
-
-
-def _temporal(array: pa.Array) -> list[str | None]:
-    if pa.types.is_timestamp(array.type) and array.type.tz is not None:
-        # The zone is a label only; naming UTC needs no database of time zones.
-        array = array.cast(pa.timestamp(array.type.unit, tz="UTC"))
-    texts = array.cast(pa.string()).to_pylist()
-    return [text and _ZERO_FRACTION.sub(r"\1", text).replace(".Z", "Z").removesuffix(".") for text in texts]
+            return _bytes(value)
+    return str(value)
 
 
 def _bytes(value: bytes) -> str:
@@ -138,8 +174,16 @@ def _finite(text: str | None) -> str:
 
 
 def _embedded(text: str) -> str:
-    """JSON text within JSON, on one line; as a string when it is not valid after all."""
+    """JSON text within JSON, as it is but on one line; as a string when it is not valid after all."""
+    strange: list[str] = []
     try:
-        return json_value(json.loads(text, parse_float=Decimal, parse_constant=lambda _: None))
+        # Numbers are not made: `1e999999999` has a billion digits.
+        json.loads(text, parse_int=str, parse_float=str, parse_constant=strange.append)
     except (ValueError, RecursionError):
         return json_string(text)
+    # Strings in it have no line ends of their own.
+    return json_string(text) if strange else _printable(_LINES.sub(" ", text.strip()))
+
+
+def _printable(json_text: str) -> str:
+    return _RISKY_IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", json_text)

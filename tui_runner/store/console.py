@@ -44,10 +44,9 @@ import pyarrow as pa
 from tui_runner.errors import DatabaseError, UserError
 from tui_runner.store.database import Database, describe
 from tui_runner.store.mistakes import QueryCancelled, query_error
-from tui_runner.store.names import distinct
 from tui_runner.store.query_thread import QueryThread, T
+from tui_runner.store.readable import Readable
 from tui_runner.store.result import TYPE_KEY, Result
-from tui_runner.store.sql import quote
 from tui_runner.store.statements import split
 from tui_runner.store.writing import is_change, run_change
 
@@ -57,8 +56,6 @@ _READING = frozenset(
     # MULTI is PIVOT, which the parser turns into several.
     {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN, duckdb.StatementType.MULTI}
 )
-_AS_TEXT = ("INTERVAL", "TIME WITH TIME ZONE", "BIT", "BIGNUM", "UHUGEINT", "VARIANT", "GEOMETRY", "UNION(")
-"""Types that lose something on the way into Arrow, or that Parquet cannot hold; they are read as DuckDB's text."""
 _BATCH_ROWS = 4_096
 """Rows a batch: turning a batch into Python values holds the interpreter for some milliseconds."""
 
@@ -208,18 +205,12 @@ class Console:
             cursor.execute("SET enable_progress_bar = true")
             cursor.execute("SET enable_progress_bar_print = false")
             cursor.execute("BEGIN TRANSACTION READ ONLY")
-            relation = _bind(cursor, statement, values)
-            names, types = distinct(relation.columns), [str(kind) for kind in relation.types]
-            relation = _readable(relation, names, types)
-            reader = relation.to_arrow_reader(_BATCH_ROWS)
-            fields = [
-                pa.field(name, field.type, metadata={TYPE_KEY: kind.encode()})
-                for name, kind, field in zip(names, types, reader.schema, strict=True)
-            ]
+            readable = Readable(_bind(cursor, statement, values))
+            reader = readable.relation.to_arrow_reader(_BATCH_ROWS)
         except BaseException:
             self._end()
             raise
-        return _Streamed(pa.schema(fields), asked_at, sql, reader, self)
+        return _Streamed(readable.schema(reader.schema), asked_at, sql, reader, self)
 
     def _end(self) -> None:
         """Roll back and close the cursor."""
@@ -339,15 +330,3 @@ def _bind(
         except duckdb.ProgrammingError as placed:
             raise query_error(placed, f"EXPLAIN\n{statement}", lines_before=1) from error
         raise
-
-
-def _readable(relation: duckdb.DuckDBPyRelation, names: list[str], types: list[str]) -> duckdb.DuckDBPyRelation:
-    """`relation` with the columns as text that Arrow would take for something else."""
-    as_text = [kind.startswith(_AS_TEXT) and not kind.endswith("]") for kind in types]
-    if not any(as_text):
-        return relation
-    columns = [
-        f"{f'CAST(#{number} AS VARCHAR)' if text else f'#{number}'} AS {quote(name or 'column')}"
-        for number, (name, text) in enumerate(zip(names, as_text, strict=True), start=1)
-    ]
-    return relation.project(", ".join(columns))

@@ -14,6 +14,7 @@ import duckdb
 import pyarrow as pa
 
 from tui_runner.errors import UserError
+from tui_runner.store.readable import Readable
 from tui_runner.store.sql import literal, quote
 from tui_runner.store.statements import tokens
 
@@ -56,7 +57,9 @@ def run_change(cursor: duckdb.DuckDBPyConnection, sql: str, values: Mapping[str,
         before = _ledger(cursor)
         # DuckDB runs a statement that changes something at once, and keeps what it tells.
         told = cursor.sql(sql, params=dict(values) if values else None)
-        table = pa.table({"Count": pa.array([0], pa.int64())}) if told is None else told.to_arrow_table()
+        readable = Readable(cursor.sql('SELECT 0::BIGINT AS "Count"') if told is None else told)
+        table = readable.relation.to_arrow_table()
+        table = pa.Table.from_arrays(table.columns, schema=readable.schema(table.schema))
         if _ledger(cursor) != before:
             raise UserError(
                 f"the statement would change schema {LEDGER}, the ledger of the runs", do="leave that schema alone"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -86,16 +87,48 @@ class History:
         return list(found)[-KEPT:]
 
 
+def check_readable(path: Path) -> None:
+    """Refuse what is no file of statements, without reading it.
+
+    Raises:
+        UserError: there is no such file, it is a folder, pipe or device, or too large.
+    """
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise UserError(f"cannot be read ({error.strerror})", str(path)) from error
+    except ValueError as error:
+        raise UserError("is no name of a file", str(path)) from error
+    if not stat.S_ISREG(found.st_mode):
+        raise UserError("is no file", str(path))
+    if found.st_size > _LARGEST:
+        raise UserError("is too large for the editor", str(path), "use `tui-runner query -f`")
+
+
+def check_writable(path: Path) -> None:
+    """Refuse to save statements where no file of them can be.
+
+    Raises:
+        UserError: its folder does not exist, or there is something else than a file.
+    """
+    try:
+        if not path.parent.is_dir():
+            raise UserError("its folder does not exist", str(path), "create the folder first")
+        if path.exists() and not path.is_file():
+            raise UserError("is no file", str(path))
+    except OSError as error:
+        raise UserError(f"cannot be written ({error.strerror})", str(path)) from error
+
+
 def read_statements(path: Path) -> str:
     """The text of a file of statements.
 
     Raises:
-        UserError: it cannot be read, is too large, or is no UTF-8 text.
+        UserError: it cannot be read, is no file, is too large, or is no UTF-8 text.
     """
     path = path.expanduser()
+    check_readable(path)
     try:
-        if path.stat().st_size > _LARGEST:
-            raise UserError("is too large for the editor", str(path), "use `tui-runner query -f`")
         return path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
     except OSError as error:
         raise UserError(f"cannot be read ({error.strerror})", str(path)) from error

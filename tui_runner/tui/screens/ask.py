@@ -9,15 +9,15 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
 from tui_runner.tui.action import Place
 from tui_runner.tui.actions import bindings
+from tui_runner.tui.outside import Dialog
 from tui_runner.tui.widgets.text_field import TextField
 
 
-class Ask(ModalScreen[str | None]):
+class Ask(Dialog[str | None]):
     """Ask for a text; None for Escape. Texts of the program itself only, or safe ones.
 
     Args:

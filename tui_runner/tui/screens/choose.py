@@ -10,12 +10,12 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from tui_runner.tui.action import Place
 from tui_runner.tui.actions import bindings
 from tui_runner.tui.moving import Movable, Moving
+from tui_runner.tui.outside import Dialog
 from tui_runner.tui.paint import Line
 from tui_runner.tui.widgets.rows import Rows
 
@@ -32,7 +32,7 @@ class Choice:
     value: object
 
 
-class Choose(Moving, ModalScreen[object]):
+class Choose(Moving, Dialog[object]):
     """Ask which one; the result is the value of the choice, None for Escape.
 
     Args:

@@ -8,11 +8,11 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Button, Static
 
 from tui_runner.tui.action import Place
 from tui_runner.tui.actions import bindings, key_of
+from tui_runner.tui.outside import Dialog
 
 _TIGHT = 16
 """Terminals with fewer lines than this get the question without blank lines."""
@@ -20,7 +20,7 @@ _NARROW = 56
 """Terminals with fewer cells have the answers one above the other."""
 
 
-class Confirm(ModalScreen[bool]):
+class Confirm(Dialog[bool]):
     """Ask for a decision; the result is True for yes, False for no and for Escape.
 
     The answer that changes nothing has the focus. Texts must be safe to show; they are not markup.
@@ -33,6 +33,7 @@ class Confirm(ModalScreen[bool]):
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.QUESTION)]
+    OUTSIDE = "no"
 
     def __init__(self, question: str, consequence: str, yes: str, no: str) -> None:
         super().__init__()

@@ -10,13 +10,13 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from tui_runner.tui.action import SCREENS, Place
 from tui_runner.tui.actions import ACTIONS, Keys, bindings, shown_key
 from tui_runner.tui.chunk_look import LOOKS
 from tui_runner.tui.moving import Movable, Moving, Scrolled
+from tui_runner.tui.outside import Dialog
 
 _KEYS = 11
 """Cells of the column of keys."""
@@ -56,7 +56,7 @@ def _in_order(places: Sequence[Place]) -> list[Place]:
     return [*places, *(place for place in Place if place in related and place not in places)]
 
 
-class Help(Moving, ModalScreen[None]):
+class Help(Moving, Dialog[None]):
     """The keys of every action.
 
     Args:
@@ -65,6 +65,7 @@ class Help(Moving, ModalScreen[None]):
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.MANUAL, Place.LIST)]
+    OUTSIDE = "close"
 
     def __init__(self, keys: Keys, places: Collection[Place] = tuple(Place)) -> None:
         super().__init__()

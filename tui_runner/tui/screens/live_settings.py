@@ -8,7 +8,6 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
 from tui_runner.engine.snapshot import Snapshot
@@ -17,6 +16,7 @@ from tui_runner.formatting import size
 from tui_runner.settings import check_setting
 from tui_runner.tui.action import Place
 from tui_runner.tui.actions import bindings, keys_of
+from tui_runner.tui.outside import Dialog
 from tui_runner.tui.widgets.text_field import TextField
 
 LIVE = {
@@ -39,7 +39,7 @@ def values_of(snapshot: Snapshot) -> dict[str, str]:
     }
 
 
-class LiveSettings(ModalScreen[dict[str, object] | None]):
+class LiveSettings(Dialog[dict[str, object] | None]):
     """Ask for settings; the result has those that were changed, converted. None for Escape.
 
     Args:

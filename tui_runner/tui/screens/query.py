@@ -349,8 +349,8 @@ class QueryScreen(Screen[None]):
     def action_watch(self) -> None:
         """Run the statement again and again, or stop that."""
         tab = self.tab
-        if tab is None or tab.statement is None:
-            self.notify("Run a statement first.", markup=False)
+        if tab is None or (tab.asked is None and not tab.busy):
+            self.notify("There is no result yet: run a statement first.", markup=False)
             return
         if tab.watching:
             tab.stop_watching()
@@ -362,7 +362,8 @@ class QueryScreen(Screen[None]):
     def action_chart(self) -> None:
         """Draw the result as bars, then as a line, then list its rows again."""
         tab = self.tab
-        if tab is None or tab.shown not in (Shown.ROWS, Shown.CHART):
+        if tab is None or tab.pages is None:
+            self.notify("There is no result yet: run a statement first.", markup=False)
             return
         following = {None: ChartKind.BARS, ChartKind.BARS: ChartKind.LINE, ChartKind.LINE: None}
         tab.draw_chart(following[tab.chart_kind])
@@ -372,7 +373,7 @@ class QueryScreen(Screen[None]):
         if self.tab is not None and self.tab.pages is not None:
             export_result(self, self.tab)
         else:
-            self.notify("Run a statement first.", markup=False)
+            self.notify("There is no result yet: run a statement first.", markup=False)
 
     def action_copy_cell(self) -> None:
         """Copy the cell under the cursor."""

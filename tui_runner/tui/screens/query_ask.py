@@ -10,12 +10,13 @@ from textual.app import App, ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
+from tui_runner.errors import UserError
 from tui_runner.safe_text import safe_text
 from tui_runner.tui.action import Place
 from tui_runner.tui.actions import bindings, key_of, keys_of
+from tui_runner.tui.outside import Dialog
 from tui_runner.tui.screens.choose import Choice, Choose
 from tui_runner.tui.widgets.text_field import TextField
 
@@ -54,7 +55,7 @@ def pick_one(
     app.push_screen(screen, answered)
 
 
-class AskTexts(ModalScreen[list[str] | None]):
+class AskTexts(Dialog[list[str] | None]):
     """Ask for texts, one for each label; the result is None for Escape.
 
     Args:
@@ -62,12 +63,22 @@ class AskTexts(ModalScreen[list[str] | None]):
         labels: what each text is.
         values: what stands there at first.
         hint: a line below, about all of them.
+        check: told the texts before the dialog closes; a UserError of it is shown, and the dialog stays as it is.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.FIELD)]
 
-    def __init__(self, question: str, labels: Sequence[str], values: Sequence[str] = (), hint: str = "") -> None:
+    def __init__(
+        self,
+        question: str,
+        labels: Sequence[str],
+        values: Sequence[str] = (),
+        hint: str = "",
+        *,
+        check: Callable[[list[str]], object] = list,
+    ) -> None:
         super().__init__()
+        self._check = check
         self._question = question
         self._labels = labels
         self._values = [*values, *[""] * (len(labels) - len(values))]
@@ -81,6 +92,7 @@ class AskTexts(ModalScreen[list[str] | None]):
                 for label, value in zip(self._labels, self._values, strict=True):
                     yield Static(Content(safe_text(label, limit=200)), classes="label")
                     yield TextField(value, compact=True)
+            yield Static(id="mistake")
             yield Static(Content(self._hint), id="hint")
             yield Static(id="consequence")
 
@@ -88,6 +100,7 @@ class AskTexts(ModalScreen[list[str] | None]):
         """Name the keys, and begin with the first."""
         keys = keys_of(self, Place.FIELD) if len(self._labels) > 1 else f"{key_of(self, 'field.cancel')} cancel"
         self.query_one("#consequence", Static).update(Content(f"Enter applies   {keys}"))
+        self._complain("")
         self.query(Input).first().focus()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
@@ -97,8 +110,23 @@ class AskTexts(ModalScreen[list[str] | None]):
         place = inputs.index(event.input)
         if place + 1 < len(inputs):
             inputs[place + 1].focus()
+            return
+        texts = [each.value for each in inputs]
+        try:
+            self._check(texts)
+        except UserError as error:
+            self._complain(str(error))
         else:
-            self.dismiss([each.value for each in inputs])
+            self.dismiss(texts)
+
+    def on_input_changed(self) -> None:
+        """What was wrong is being mended."""
+        self._complain("")
+
+    def _complain(self, text: str) -> None:
+        mistake = self.query_one("#mistake", Static)
+        mistake.update(Content(f"▲ {safe_text(text, limit=400)}" if text else ""))
+        mistake.display = bool(text)
 
     def action_cancel(self) -> None:
         """Answer nothing."""

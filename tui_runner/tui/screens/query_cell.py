@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Callable
 from typing import ClassVar
 
@@ -12,19 +10,18 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from tui_runner.safe_text import safe_text
 from tui_runner.tui.action import Place
 from tui_runner.tui.actions import bindings, keys_of
+from tui_runner.tui.json_lines import indented_json
 from tui_runner.tui.moving import Movable, Moving, Scrolled
+from tui_runner.tui.outside import Dialog
 from tui_runner.tui.result_text import VIEWED
 
-_LONG_NUMBER = re.compile(r"\d\.\d{15,}|\d\.\d*[eE]")
 
-
-class CellViewer(Moving, ModalScreen[None]):
+class CellViewer(Moving, Dialog[None]):
     """A value with its line ends; JSON is indented.
 
     Args:
@@ -36,6 +33,7 @@ class CellViewer(Moving, ModalScreen[None]):
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.READER, Place.CELL, Place.LIST)]
+    OUTSIDE = "close"
 
     def __init__(self, name: str, type: str, text: str | None, length: int, copy: Callable[[], None]) -> None:
         super().__init__()
@@ -90,11 +88,5 @@ class CellViewer(Moving, ModalScreen[None]):
 
 def _indented(text: str, type: str, length: int) -> str:
     """JSON and nested values over several lines; anything else as it is."""
-    nested = type == "JSON" or type.endswith("]") or type.startswith(("STRUCT", "MAP"))
-    # A number of many digits would come out shorter.
-    if not nested or length > VIEWED or _LONG_NUMBER.search(text):
-        return text
-    try:
-        return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
-    except (ValueError, RecursionError):
-        return text
+    nested = type == "JSON" or type.endswith("]") or type.startswith(("STRUCT", "MAP", "TUPLE"))
+    return indented_json(text) if nested and length <= VIEWED else text

@@ -18,7 +18,7 @@ from tui_runner.store.export import Rows
 from tui_runner.store.pages import Pages
 from tui_runner.tui.clipboard_text import TableRows, copied_text
 from tui_runner.tui.screens.query_ask import AskTexts
-from tui_runner.tui.screens.query_scripts import ask_overwrite
+from tui_runner.tui.screens.query_scripts import ask_overwrite, file_named
 from tui_runner.tui.threads import in_thread
 from tui_runner.tui.widgets.query_tab import QueryTab
 
@@ -79,37 +79,37 @@ async def _copy(screen: QueryScreen, rows: Rows, what: str, how: str) -> None:
 def export_result(screen: QueryScreen, tab: QueryTab) -> None:
     """Ask for a file, and write every row of the result into it."""
 
+    def check(texts: list[str]) -> None:
+        path = file_named(texts)
+        export_format(path)
+        if screen.access is not None:
+            check_output(path, screen.access.path, overwrite=True)
+
     def answered(texts: list[str] | None) -> None:
-        if not texts or not texts[0].strip():
+        if texts is None:
             return
-        path = Path(texts[0].strip()).expanduser()
-        try:
-            export_format(path)
-            if screen.access is not None:
-                check_output(path, screen.access.path, overwrite=True)
-        except UserError as error:
-            screen.notify(safe_text(str(error), limit=300), severity="error", markup=False)
-            return
+        path = file_named(texts)
         if path.exists():
-            ask_overwrite(screen, path, lambda: _start(screen, tab, path))
+            ask_overwrite(screen, path, lambda: _start(screen, tab, path, replace=True))
         else:
-            _start(screen, tab, path)
+            _start(screen, tab, path, replace=False)
 
     screen.app.push_screen(
         AskTexts(
             "Export every row of the result",
             ["File"],
             hint="The end of its name says the format: .csv .json .jsonl .md .parquet",
+            check=check,
         ),
         answered,
     )
 
 
-def _start(screen: QueryScreen, tab: QueryTab, path: Path) -> None:
-    tab.run_worker(_export(screen, tab, path), name="export", group="export", exclusive=True)
+def _start(screen: QueryScreen, tab: QueryTab, path: Path, *, replace: bool) -> None:
+    tab.run_worker(_export(screen, tab, path, replace=replace), name="export", group="export", exclusive=True)
 
 
-async def _export(screen: QueryScreen, tab: QueryTab, path: Path) -> None:
+async def _export(screen: QueryScreen, tab: QueryTab, path: Path, *, replace: bool) -> None:
     pages = tab.pages
     if pages is None:
         return
@@ -127,7 +127,7 @@ async def _export(screen: QueryScreen, tab: QueryTab, path: Path) -> None:
 
     timer = tab.set_interval(0.25, show)
     try:
-        written = await in_thread(lambda: _write(screen, tab, pages, path, progress), "tui-runner-export")
+        written = await in_thread(lambda: _write(screen, tab, pages, path, progress, replace), "tui-runner-export")
     except UserError as error:
         screen.notify(safe_text(str(error), limit=300), severity="error", markup=False)
         return
@@ -138,7 +138,9 @@ async def _export(screen: QueryScreen, tab: QueryTab, path: Path) -> None:
     screen.notify(f"{written:,} rows written to {name} in {time.monotonic() - began:.1f} s", markup=False)
 
 
-def _write(screen: QueryScreen, tab: QueryTab, pages: Pages, path: Path, progress: Callable[[int], bool]) -> int:
+def _write(
+    screen: QueryScreen, tab: QueryTab, pages: Pages, path: Path, progress: Callable[[int], bool], replace: bool
+) -> int:
     """Write every row into the file; blocks.
 
     Another process may have cut off the statement because nobody read on: there it is run again.
@@ -146,5 +148,5 @@ def _write(screen: QueryScreen, tab: QueryTab, pages: Pages, path: Path, progres
     if tab.console.impatient and not pages.complete and tab.asked is not None and screen.access is not None:
         statement, values = tab.asked
         with screen.access.console() as console, console.query(statement.sql, values) as result:
-            return write_file(result, export_format(path), path, progress)
-    return write_file(pages, export_format(path), path, progress)
+            return write_file(result, export_format(path), path, progress, replace=replace)
+    return write_file(pages, export_format(path), path, progress, replace=replace)

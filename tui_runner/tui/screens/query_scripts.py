@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from tui_runner.errors import UserError
 from tui_runner.safe_text import safe_text
 from tui_runner.tui.external_editor import edited
-from tui_runner.tui.query_files import read_statements, write_statements
+from tui_runner.tui.query_files import check_readable, check_writable, read_statements, write_statements
 from tui_runner.tui.screens.confirm import Confirm
 from tui_runner.tui.screens.query_ask import AskTexts
 from tui_runner.tui.threads import in_thread
@@ -24,10 +24,29 @@ def open_script(screen: QueryScreen) -> None:
     """Ask for a file, and open it in a new tab, or in this one when it is empty."""
 
     def answered(texts: list[str] | None) -> None:
-        if texts and texts[0].strip():
-            screen.run_worker(_open(screen, Path(texts[0].strip()).expanduser()), name="open")
+        if texts is not None:
+            screen.run_worker(_open(screen, file_named(texts)), name="open")
 
-    screen.app.push_screen(AskTexts("Open statements", ["File"], hint="A text file, such as queries.sql."), answered)
+    hint = "A text file, such as queries.sql."
+    screen.app.push_screen(
+        AskTexts("Open statements", ["File"], hint=hint, check=lambda texts: check_readable(file_named(texts))),
+        answered,
+    )
+
+
+def file_named(texts: list[str]) -> Path:
+    """The file that was typed into a dialog's only field.
+
+    Raises:
+        UserError: nothing was typed, or `~` names nobody.
+    """
+    name = texts[0].strip()
+    if not name:
+        raise UserError("type the name of a file")
+    try:
+        return Path(name).expanduser()
+    except RuntimeError as error:
+        raise UserError("there is no such user", name.split("/")[0]) from error
 
 
 async def _open(screen: QueryScreen, path: Path) -> None:
@@ -50,16 +69,18 @@ def save_script(screen: QueryScreen, tab: QueryTab) -> None:
     """Ask for the file to save a tab's statements in, and again before another one is overwritten."""
 
     def answered(texts: list[str] | None) -> None:
-        if not texts or not texts[0].strip():
+        if texts is None:
             return
-        path = Path(texts[0].strip()).expanduser()
+        path = file_named(texts)
         if path.exists() and path != tab.file:
             ask_overwrite(screen, path, lambda: _save(screen, tab, path))
         else:
             _save(screen, tab, path)
 
     known = "" if tab.file is None else str(tab.file)
-    screen.app.push_screen(AskTexts("Save statements", ["File"], [known]), answered)
+    screen.app.push_screen(
+        AskTexts("Save statements", ["File"], [known], check=lambda texts: check_writable(file_named(texts))), answered
+    )
 
 
 def _save(screen: QueryScreen, tab: QueryTab, path: Path) -> None:

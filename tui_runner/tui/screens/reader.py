@@ -10,13 +10,13 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from tui_runner.safe_text import safe_text
 from tui_runner.tui.action import Place
 from tui_runner.tui.actions import bindings, keys_of
 from tui_runner.tui.moving import Movable, Moving
+from tui_runner.tui.outside import Dialog
 from tui_runner.tui.paint import Line
 from tui_runner.tui.widgets.rows import Rows
 
@@ -24,7 +24,7 @@ _LONGEST = 200_000
 """Characters that are shown; a traceback beyond that is a machine's."""
 
 
-class Reader(Moving, ModalScreen[None]):
+class Reader(Moving, Dialog[None]):
     """Shows a text that scrolls. The text is made safe here.
 
     Args:
@@ -33,6 +33,7 @@ class Reader(Moving, ModalScreen[None]):
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.READER, Place.LIST)]
+    OUTSIDE = "close"
 
     def __init__(self, title: str, text: str) -> None:
         super().__init__()

@@ -54,7 +54,7 @@ class Shown(StrEnum):
 
 
 class QueryTab(Vertical):
-    """An editor with its result.
+    """An editor with its result, which stays until another takes its place, also when a statement is ended.
 
     Attributes:
         file: where the text was read from or saved to; None for neither.
@@ -82,6 +82,7 @@ class QueryTab(Vertical):
         self._timer: Timer | None = None
         self._last: tuple[Statement, Mapping[str, object]] | None = None
         self._every: float | None = None
+        self._next: Timer | None = None
         self._first: pa.Table | None = None
         self._no_more = ""
         self._closed = False
@@ -134,11 +135,6 @@ class QueryTab(Vertical):
         return self._pages
 
     @property
-    def statement(self) -> Statement | None:
-        """The statement that gave the result."""
-        return self._last[0] if self._last else None
-
-    @property
     def asked(self) -> tuple[Statement, Mapping[str, object]] | None:
         """The statement that gave the result, with the values of its parameters."""
         return self._last
@@ -166,7 +162,6 @@ class QueryTab(Vertical):
     def start(self, statement: Statement, values: Mapping[str, object]) -> None:
         """Run a statement."""
         self.stop_watching()
-        self._last = (statement, values)
         self.post_message(self.Ran(statement.sql))
         self._run(statement, values)
 
@@ -185,11 +180,12 @@ class QueryTab(Vertical):
         """Run the last statement again, `every` so many seconds after it began, until it takes longer than that."""
         self._every = every
         self.status.remark(f"every {every:g} s")
-        if not self._busy and self._last is not None:
-            self._run(*self._last, keep=True)
+        self._again()
 
     def stop_watching(self, why: str = "") -> None:
         """Leave the result as it is; `why` is said in the line above it."""
+        if self._next is not None:
+            self._next.stop()
         if self._every is not None:
             self._every = None
             self.status.remark(why)
@@ -222,28 +218,20 @@ class QueryTab(Vertical):
         self._begin_busy()
         if not keep:
             self.editor.clear_mistake()
-        old, self._pages, self._no_more = self._pages, None, ""
-        before = self._first if keep else None
-        console, sql = self.console, statement.sql
+        old, before = self._pages, self._first if keep else None
+        console = self.console
 
         def call() -> tuple[Pages, pa.Table, UserError | None, frozenset[tuple[int, int]]]:
-            if old is not None:
-                old.close()
-            result = console.query(sql, values)
-            pages = Pages(result, page_rows=PAGE_ROWS)
-            error = None
+            ended = False
             try:
-                first = pages.page(0)
-            except UserError as caught:
-                if not pages.rows_known:
-                    pages.close()
-                    raise
-                first, error = pages.page(0), caught
-            except BaseException:
-                pages.close()
+                pages, table, error = _answer(console, statement.sql, values)
+                return pages, table, error, changed_cells(before, table)
+            except QueryCancelled:
+                ended = True
                 raise
-            table = first if first is not None else pages.schema.empty_table()
-            return pages, table, error, changed_cells(before, table)
+            finally:
+                if old is not None and not ended:
+                    old.close()
 
         try:
             pages, first, error, changed = await in_thread(call, "tui-runner-tab")
@@ -254,7 +242,7 @@ class QueryTab(Vertical):
         self._end_busy()
         if self._closed:
             return
-        self._pages, self._first = pages, first
+        self._pages, self._first, self._last, self._no_more = pages, first, (statement, values), ""
         seconds = time.monotonic() - self._started
         self.grid.load(
             pages.schema, first, rows=pages.rows_known, complete=pages.complete or error is not None,
@@ -346,7 +334,7 @@ class QueryTab(Vertical):
             return
         self.stop_watching("watching ended" if keep else "")
         if isinstance(error, QueryCancelled):
-            self.status.say(f"⊘ ended after {time.monotonic() - self._started:.1f} s")
+            self._ended(time.monotonic() - self._started)
             return
         place = ""
         if isinstance(error, QueryError) and error.line is not None and not keep:
@@ -357,8 +345,21 @@ class QueryTab(Vertical):
                 self.editor.mark_mistake(position)
         self.status.failed(f"failed: {place}" if place else "failed")
         self.query_one("#message", Static).update(Content(safe_text(str(error), limit=4_000)))
-        self._first = None
+        self._pages = self._first = self._last = None
         self._show(Shown.MESSAGE)
+
+    def _ended(self, seconds: float) -> None:
+        """Go back to the result that there is; rows of it that were not read are gone with its statement."""
+        said = f"⊘ ended after {seconds:.1f} s"
+        pages = self._pages
+        if pages is None:
+            self.status.say(said)
+            self._show(Shown.NOTHING)
+            return
+        if not pages.complete:
+            self._no_more = f"first {pages.rows_known:,} rows only: run the statement again"
+            self.grid.grow(pages.rows_known, complete=True)
+        self.status.say(f"{said}; this result is older")
 
     def _watch_on(self, seconds: float) -> None:
         """Run the statement again in time; stop when it takes longer than its interval."""
@@ -367,10 +368,20 @@ class QueryTab(Vertical):
         if seconds > self._every:
             self.stop_watching(f"watching ended: it takes {seconds:.1f} s, longer than every {self._every:g} s")
             return
-        self.set_timer(max(self._every - seconds, 0.05), self._again)
+        self._again_in(max(self._every - seconds, 0.05))
+
+    def _again_in(self, seconds: float) -> None:
+        if self._next is not None:
+            self._next.stop()
+        self._next = self.set_timer(seconds, self._again)
 
     def _again(self) -> None:
-        if self._every is not None and self._last is not None and not self._busy:
+        if self._every is None:
+            return
+        if self._busy or self._last is None:
+            # A page is being read, or the statement that is to be watched runs for the first time.
+            self._again_in(_TICK)
+        else:
             self._run(*self._last, keep=True)
 
     def _show(self, what: Shown) -> None:
@@ -387,6 +398,25 @@ class QueryTab(Vertical):
     def _draw(self) -> None:
         if self._first is not None and self.chart_kind is not None and self._pages is not None:
             self.query_one(ResultChart).show(self._first, self.chart_kind, complete=self._pages.complete)
+
+
+def _answer(
+    console: Console | RemoteConsole, sql: str, values: Mapping[str, object]
+) -> tuple[Pages, pa.Table, UserError | None]:
+    """The result of a statement, its first page, and what ended that page before it was full. Blocks."""
+    pages = Pages(console.query(sql, values), page_rows=PAGE_ROWS)
+    error = None
+    try:
+        first = pages.page(0)
+    except UserError as caught:
+        if not pages.rows_known:
+            pages.close()
+            raise
+        first, error = pages.page(0), caught
+    except BaseException:
+        pages.close()
+        raise
+    return pages, first if first is not None else pages.schema.empty_table(), error
 
 
 def _position(statement: Statement, line: int, column: int) -> int:

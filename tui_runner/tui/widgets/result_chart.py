@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TypeGuard
 
 import pyarrow as pa
 
@@ -33,7 +34,10 @@ class ChartKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """What is drawn: a label for each row, the series with their names, and a remark about what is left out."""
+    """What is drawn: a label for each row, the series with their names, and a remark about what is left out.
+
+    Values that are not finite are named, not drawn.
+    """
 
     labels: tuple[str, ...]
     names: tuple[str, ...]
@@ -41,14 +45,16 @@ class Plot:
     remark: str
 
 
-def plot_of(table: pa.Table, *, complete: bool) -> Plot | None:
-    """The series of a result; None when it has no numeric column besides its first."""
+def plot_of(table: pa.Table, *, complete: bool) -> Plot | str:
+    """The series of a result, or why there are none."""
     part = table.slice(0, MOST_ROWS)
     numeric = [number for number, field in enumerate(part.schema) if is_number(field.type)]
     # A result of one column has the row's number for x.
     wanted = [number for number in numeric if number > 0] or numeric[: 1 if part.num_columns == 1 else 0]
-    if not wanted or not part.num_rows:
-        return None
+    if not part.num_rows:
+        return "there are no rows"
+    if not wanted:
+        return "a chart needs a numeric column"
     first = part.column(0).combine_chunks()
     lone = part.num_columns == 1
     labels = [str(row + 1) for row in range(part.num_rows)] if lone else [text or "NULL" for text in shown_cells(first)]
@@ -67,7 +73,7 @@ class ResultChart(PaintedWidget, can_focus=True):
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self._plot: Plot | None = None
+        self._plot: Plot | str = "there is no result"
         self._kind = ChartKind.BARS
 
     def show(self, table: pa.Table, kind: ChartKind, *, complete: bool) -> None:
@@ -78,8 +84,8 @@ class ResultChart(PaintedWidget, can_focus=True):
 
     def paint(self, width: int, height: int) -> list[Line]:
         """The picture, with a line above it that names the series."""
-        if self._plot is None:
-            return [((" Nothing to draw: a chart needs a numeric column.", "muted"),)]
+        if isinstance(self._plot, str):
+            return [((f" Nothing to draw: {self._plot}.", "muted"),)]
         lines = [fitted(_legend(self._plot), width)]
         draw = bars if self._kind is ChartKind.BARS else line_chart
         return [*lines, *draw(self._plot, width, height - 1)]
@@ -99,14 +105,14 @@ def bars(plot: Plot, width: int, height: int) -> list[Line]:
     across = len(plot.series)
     room = height // across
     shown = min(len(plot.labels), room if len(plot.labels) <= room else max((height - 1) // across, 0))
-    values = [value for series in plot.series for value in series[:shown] if value is not None]
+    values = [value for series in plot.series for value in series[:shown] if _drawn(value)]
     low, high = min(values, default=0.0), max(values, default=0.0)
     low, high = min(low, 0.0), max(high, 0.0)
     texts = [[_text(value) for value in series[:shown]] for series in plot.series]
     label_room = min(max((cells(((label, "text"),)) for label in plot.labels[:shown]), default=0), _LABEL, width // 3)
     text_room = max((len(text) for series in texts for text in series), default=0)
     bar_room = max(width - label_room - text_room - 4, 1)
-    zero = round(-low / (high - low) * bar_room) if high > low else 0
+    zero = round(_share(0.0, low, high) * bar_room) if high > low else 0
     lines: list[Line] = []
     for row in range(shown):
         for number, series in enumerate(plot.series):
@@ -121,17 +127,17 @@ def bars(plot: Plot, width: int, height: int) -> list[Line]:
             )
     if shown < len(plot.labels) and height > 0:
         lines.append(((f" … and {len(plot.labels) - shown:,} more", "muted"),))
-    return lines
+    return [fitted(line, width) for line in lines]
 
 
 def line_chart(plot: Plot, width: int, height: int) -> list[Line]:
     """Lines in braille over the rows in their order, with the scale at the left and the ends of x below."""
-    values = [value for series in plot.series for value in series if value is not None]
-    if not values or height < 3:
+    values = [value for series in plot.series for value in series if _drawn(value)]
+    if height < 3:
         return []
-    low, high = min(*values, 0.0) if min(values) <= 0 or min(values) < max(values) / 2 else min(values), max(values)
-    if high <= low:
-        high = low + max(abs(low), 1.0)
+    if not values:
+        return [fitted(((" Nothing to draw: no value is finite.", "muted"),), width)]
+    low, high = _scale(min(values), max(values))
     scale = max(len(_text(low)), len(_text(high))) + 1
     columns, rows = max(width - scale - 2, 1), height - 1
     bits = [[0] * columns for _ in range(rows)]
@@ -159,11 +165,11 @@ def _dots(series: Sequence[float | None], low: float, high: float, across: int, 
     dots: list[tuple[int, int]] = []
     before: tuple[int, int] | None = None
     for place, value in enumerate(series):
-        if value is None:
+        if not _drawn(value):
             before = None
             continue
         x = round(place * (across - 1) / max(len(series) - 1, 1))
-        y = round((value - low) / (high - low) * (down - 1))
+        y = round(_share(value, low, high) * (down - 1))
         if before is not None:
             steps = max(abs(x - before[0]), abs(y - before[1]), 1)
             for step in range(1, steps):
@@ -175,28 +181,47 @@ def _dots(series: Sequence[float | None], low: float, high: float, across: int, 
 
 
 def _bar(value: float | None, low: float, high: float, room: int, zero: int) -> str:
-    if value is None or high <= low:
+    if not _drawn(value) or high <= low:
         return " " * room
+    share = abs(_share(value, low, high) - _share(0.0, low, high))
     if value < 0:
-        length = max(round(-value / (high - low) * room), 1)
+        length = max(round(share * room), 1)
         return (" " * (zero - length) + "█" * length).ljust(room)[:room]
-    eighths = round(value / (high - low) * room * 8)
+    eighths = round(share * room * 8)
     if value > 0:
         eighths = max(eighths, 1)
     whole, rest = divmod(eighths, 8)
     return (" " * zero + "█" * whole + (_EIGHTHS[rest] if rest else "")).ljust(room)[:room]
 
 
+def _scale(least: float, most: float) -> tuple[float, float]:
+    """The ends of the scale: from zero, unless all values are far from it and near each other."""
+    if least == most or least <= 0 or least < most / 2:
+        least, most = min(least, 0.0), max(most, 0.0)
+    return (least, most) if most > least else (0.0, 1.0)
+
+
+def _share(value: float, low: float, high: float) -> float:
+    """How far `value` is from `low` to `high`, 0.0 to 1.0."""
+    if math.isfinite(high - low):
+        return (value - low) / (high - low)
+    # The largest numbers lie too far apart, their halves do not.
+    return (value / 2 - low / 2) / (high / 2 - low / 2)
+
+
+def _drawn(value: float | None) -> TypeGuard[float]:
+    return value is not None and math.isfinite(value)
+
+
 def _number(value: object) -> float | None:
-    if value is None:
-        return None
-    number = float(value)  # type: ignore[arg-type]  # an integer, a float or a decimal, by the column's type
-    return number if math.isfinite(number) else None
+    return None if value is None else float(value)  # type: ignore[arg-type]  # a number, by the column's type
 
 
 def _text(value: float | None) -> str:
     if value is None:
         return "NULL"
-    if value == int(value) and abs(value) < 1e15:
+    if not math.isfinite(value) or abs(value) >= 1e15:
+        return f"{value:.4g}"
+    if value == int(value):
         return f"{int(value):,}"
     return f"{value:,.4g}" if abs(value) < 1e6 else f"{value:,.0f}"

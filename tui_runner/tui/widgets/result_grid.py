@@ -223,7 +223,7 @@ class ResultGrid(ScrollView, can_focus=True):
         for number, width in enumerate(self._widths):
             if x < start + width + _GAP:
                 self._go(min(self.scroll_offset.y + line, self._rows - 1), number)
-                if event.chain > 1:
+                if event.chain == 2:
                     self.action_view_cell()
                 return
             start += width + _GAP

@@ -1,0 +1,151 @@
+"""Values of every type as text and as JSON: what DuckDB says they are, however nested, and beyond what Python holds."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tui_runner.errors import UserError
+from tui_runner.output import write_file
+from tui_runner.store.cells import json_cells, text_cells
+from tui_runner.store.console import Console
+from tui_runner.store.database import Database
+from tui_runner.store.export import write_text
+
+NESTED = """SELECT
+    CASE WHEN range % 5 <> 0 THEN [range, NULL, range + 1][:range % 4] END AS list,
+    CASE WHEN range % 3 <> 0 THEN {'a': range, 'b': [{'c': CASE WHEN range % 2 = 0 THEN 'x"' || range END}]} END AS s,
+    CASE WHEN range % 7 <> 0 THEN map_from_entries([(i, 'v' || i) for i in range(range % 3)]) END AS map,
+    CASE WHEN range % 4 <> 0 THEN [[range], [], NULL] END AS lists,
+    CASE WHEN range % 6 <> 0 THEN array_value(range, range / 4) END AS array,
+    {'m': map {'k': [range]}, 't': row(range, NULL)} AS deep
+    FROM range(10_000)"""
+
+
+@pytest.fixture
+def console(tmp_path: Path) -> Iterator[Console]:
+    database = Database.open(tmp_path / "books.duckdb")
+    opened = Console(database)
+    yield opened
+    opened.close()
+    database.close()
+
+
+def as_text(console: Console, sql: str, format: str) -> str:
+    out = io.StringIO()
+    with console.query(sql) as result:
+        write_text(result, format, out)
+    return out.getvalue()
+
+
+def one(console: Console, expression: str) -> tuple[str | None, str]:
+    """A value as text to read and as JSON."""
+    with console.query(f"SELECT {expression} AS v") as result:
+        column = result.read_all().column(0).combine_chunks()
+    return text_cells(column.type)(column)[0], json_cells(column.type)(column)[0]
+
+
+def test_nested_values_are_the_json_that_duckdb_makes_of_them(console: Console) -> None:
+    ours = [json.loads(line) for line in as_text(console, NESTED, "jsonl").splitlines()]
+    theirs = [json.loads(row[0]) for row in duckdb.sql(f"SELECT to_json(t) FROM ({NESTED}) t").fetchall()]
+    assert len(ours) == 10_000
+    for our, their in zip(ours, theirs, strict=True):
+        # DuckDB 2 gives the members of a row no names; Arrow does.
+        our["deep"]["t"] = list(our["deep"]["t"].values())
+        their["deep"]["t"] = list(
+            their["deep"]["t"].values() if isinstance(their["deep"]["t"], dict) else their["deep"]["t"]
+        )
+        assert our == their
+
+
+def test_parts_of_an_array_are_its_own(console: Console) -> None:
+    with console.query(NESTED) as result:
+        for column in next(iter(result)).columns:
+            made = json_cells(column.type)
+            assert made(column.slice(100, 50)) == made(column)[100:150]
+            assert made(column.slice(0, 0)) == []
+
+
+@pytest.mark.parametrize(
+    ("expression", "text"),
+    [
+        ("DATE 'infinity'", "infinity"),
+        ("DATE '-infinity'", "-infinity"),
+        ("TIMESTAMP 'infinity'", "infinity"),
+        ("TIMESTAMPTZ '-infinity'", "-infinity"),
+        ("TIMESTAMP '294247-01-10 04:00:54.775806'", "294247-01-10 04:00:54.775806"),
+        ("TIMESTAMPTZ '100000-02-29 23:59:59.5+00'", "100000-02-29 23:59:59.5Z"),
+        ("DATE '5000000-12-31'", "5000000-12-31"),
+        ("DATE '32768-03-01'", "32768-03-01"),
+        ("DATE '290000-03-01 (BC)'", "-289999-03-01"),
+        ("DATE '0044-03-15 (BC)'", "-0043-03-15"),
+        ("TIMESTAMP '9999-12-31 23:59:59.999999'", "9999-12-31 23:59:59.999999"),
+        ("TIMESTAMP_NS '2020-01-01 00:00:00.123456789'", "2020-01-01 00:00:00.123456789"),
+        ("0.1::FLOAT", "0.1"),
+        ("INTERVAL '1 month 3 days'", "1 month 3 days"),
+        ("'101'::BIT", "101"),
+        ("'12:34:56+05:30'::TIMETZ", "12:34:56+05:30"),
+        ("340282366920938463463374607431768211455::UHUGEINT", "340282366920938463463374607431768211455"),
+        ("99999999999999999999999999999999999999999::BIGNUM", "99999999999999999999999999999999999999999"),
+        ("5::UNION(n INTEGER, t VARCHAR)", "5"),
+        (r"'\xAA\x00'::BLOB", r"\xAA\x00"),
+        ("'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'::UUID", "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"),
+    ],
+)
+def test_a_value_is_the_same_alone_and_within_others(console: Console, expression: str, text: str) -> None:
+    alone, member = one(console, expression)
+    assert alone == text
+    assert member in (text, json.dumps(text), json.dumps(text.replace(" ", "T")))
+    for outside, before, after in (
+        (f"[{expression}]", "[", "]"),
+        (f"{{'a': {expression}}}", '{"a": ', "}"),
+        (f"array_value({expression})", "[", "]"),
+        (f"map {{1: {expression}}}", '{"1": ', "}"),
+        (f"[{{'a b\"': [{expression}]}}]", '[{"a b\\"": [', "]}]"),
+    ):
+        assert one(console, outside) == (before + member + after,) * 2
+    assert one(console, f"map {{{expression}: 1}}")[1] == f"{{{json.dumps(text)}: 1}}"
+
+
+@pytest.mark.parametrize(
+    "value", ["INTERVAL 3 DAY", "'101'::BIT", "5::UNION(n INTEGER, t VARCHAR)", "'1:0:0+02'::TIMETZ"]
+)
+def test_types_that_parquet_has_not_are_text_in_it(console: Console, tmp_path: Path, value: str) -> None:
+    target = tmp_path / "out.parquet"
+    with console.query(f"SELECT {value} AS v, [{{'a': {value}}}] AS nested") as result:
+        write_file(result, "parquet", target, replace=False)
+    (row,) = pq.read_table(target).to_pylist()
+    assert row["nested"] == [{"a": row["v"]}] and isinstance(row["v"], str)
+
+
+def test_what_parquet_cannot_hold_is_told(console: Console, tmp_path: Path) -> None:
+    with console.query("SELECT MAP {} AS nothing") as result, pytest.raises(UserError, match="cannot hold"):
+        write_file(result, "parquet", tmp_path / "out.parquet", replace=False)
+    assert not list(tmp_path.glob("*.parquet"))
+
+
+@pytest.mark.parametrize(
+    "stored",
+    ['{"a": [1, 1e400, 12345678901234567890.10], "a": 1E+5}', "[" * 500 + "]" * 500, "1e999999999", "[]"],
+)
+def test_json_stays_as_it_is_stored(console: Console, stored: str) -> None:
+    text = stored.replace("'", "''")
+    assert as_text(console, f"SELECT '{text}'::JSON AS j", "jsonl") == f'{{"j": {stored}}}\n'
+
+
+def test_json_of_several_lines_is_one_line(console: Console) -> None:
+    stored = '{\n  "a":\t"b\\nc",\r\n "d": [ 1, 2 ]\n}'
+    line = as_text(console, f"SELECT '{stored}'::JSON AS j", "jsonl")
+    assert line == '{"j": { "a": "b\\nc", "d": [ 1, 2 ] }}\n'
+
+
+def test_what_is_no_json_is_a_string() -> None:
+    made = json_cells(pa.string(), holds_json=True)
+    assert made(pa.array(["NaN", "{", None, "[-Infinity]"])) == ['"NaN"', '"{"', "null", '"[-Infinity]"']

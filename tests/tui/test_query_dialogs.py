@@ -1,0 +1,53 @@
+"""The dialogs of the query screen that ask for a file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from query_world import desk, make_database
+from textual.widgets import Input, Static
+
+from tui_runner.store.database import Database
+from tui_runner.tui.screens.query_ask import AskTexts
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    opened = make_database(tmp_path / "books.duckdb")
+    yield opened
+    opened.close()
+
+
+@pytest.mark.parametrize(
+    ("key", "typed", "said"),
+    [
+        ("f9", "out.xyz", "does not say the format"),
+        ("f9", "none/out.csv", "folder does not exist"),
+        ("f9", "books.duckdb", "does not say the format"),
+        ("f9", "", "type the name"),
+        ("f9", "x" * 300 + ".csv", "name too long"),
+        ("ctrl+o", "none.sql", "cannot be read"),
+        ("ctrl+o", ".", "is no file"),
+        ("ctrl+o", "~nobody_at_all/a.sql", "no such user"),
+        ("ctrl+s", "none/a.sql", "folder does not exist"),
+        ("ctrl+s", ".", "is no file"),
+        ("ctrl+s", "x" * 300, "name too long"),
+    ],
+)
+async def test_a_name_that_will_not_do_stays_to_be_mended(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str, typed: str, said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    async with desk(database, tmp_path) as at:
+        await at.run("SELECT 1")
+        await at.press(key)
+        await at.answer(typed)
+        assert isinstance(at.pilot.app.screen, AskTexts)
+        mistake = at.pilot.app.screen.query_one("#mistake", Static)
+        assert mistake.display and said in str(mistake.content)
+        field = at.pilot.app.focused
+        assert isinstance(field, Input) and field.value == typed
+        await at.press("end", "x")
+        assert not mistake.display

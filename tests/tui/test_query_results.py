@@ -1,0 +1,85 @@
+"""What becomes of a result when the statement that was to replace it is ended, fails, or is watched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from query_world import Desk, desk, make_database
+
+from tui_runner.store.database import Database
+from tui_runner.tui.screens.choose import Choose
+from tui_runner.tui.widgets.query_tab import Shown
+
+ENDLESS = "SELECT sum(a.range * b.range) FROM range(10_000_000) a, range(10_000_000) b"
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    opened = make_database(tmp_path / "books.duckdb")
+    yield opened
+    opened.close()
+
+
+async def end_a_long_one(at: Desk) -> None:
+    await at.write(ENDLESS)
+    await at.press("f5")
+    await at.until(lambda: "▶ running" in at.tab.status.text)
+    await at.press("escape")
+    await at.until(lambda: not at.tab.busy)
+
+
+async def test_the_result_before_stays_when_a_statement_is_ended(database: Database, tmp_path: Path) -> None:
+    async with desk(database, tmp_path) as at:
+        await at.run("SELECT 'kept' AS word")
+        await end_a_long_one(at)
+        assert "⊘ ended after" in at.tab.status.text and "this result is older" in at.tab.status.text
+        assert "kept" in at.shown()
+        await at.press("f9")
+        await at.answer(str(tmp_path / "kept.csv"))
+        await at.until(lambda: (tmp_path / "kept.csv").exists())
+        assert (tmp_path / "kept.csv").read_text() == "word\nkept\n"
+        await at.press("f7")
+        assert isinstance(at.pilot.app.screen, Choose)
+        await at.press("enter")
+        await at.until(lambda: "✔ 1 row" in at.tab.status.text, "the older statement again")
+        assert at.tab.watching and at.tab.asked is not None and "'kept'" in at.tab.asked[0].sql
+
+
+async def test_rows_that_went_with_an_ended_statement_are_not_promised(database: Database, tmp_path: Path) -> None:
+    async with desk(database, tmp_path) as at:
+        assert "first 10,000 rows of more" in await at.run("FROM range(60_000)")
+        await end_a_long_one(at)
+        at.tab.grid.focus()
+        await at.press("ctrl+end", "down")
+        assert at.tab.grid.rows == at.tab.grid.row + 1 < 60_000
+        await at.press("f9")
+        await at.answer(str(tmp_path / "cut.csv"))
+        await at.until(lambda: "was ended before its last row" in at.shown(), "the refusal")
+        assert not (tmp_path / "cut.csv").exists()
+
+
+async def test_a_mistake_takes_the_place_of_the_result(database: Database, tmp_path: Path) -> None:
+    async with desk(database, tmp_path) as at:
+        await at.run("SELECT 1")
+        await at.run("SELECT no_such_column")
+        assert at.tab.shown is Shown.MESSAGE and at.tab.pages is None
+        for key in ("f7", "f8", "f9"):
+            await at.press(key)
+            assert at.screen.is_current and "run a statement first" in at.shown()
+        await end_a_long_one(at)
+        assert at.tab.shown is Shown.NOTHING
+
+
+async def test_watching_goes_on_after_a_page_was_read_meanwhile(database: Database, tmp_path: Path) -> None:
+    async with desk(database, tmp_path) as at:
+        await at.run("SELECT count(*) AS n FROM books")
+        # As it is while a page is read, which takes moments.
+        at.tab._busy = True
+        at.tab.watch_every(0.1)
+        at.tab._busy = False
+        cursor = database.cursor()
+        cursor.execute("DELETE FROM books")
+        database.close_cursor(cursor)
+        await at.until(lambda: at.tab.grid._row_texts(0) == ["0"], "the next look")

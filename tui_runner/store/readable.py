@@ -1,0 +1,69 @@
+"""What DuckDB answers, in types that Arrow can carry, with DuckDB's own names of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import duckdb
+import pyarrow as pa
+from duckdb.sqltypes import DuckDBPyType
+
+from tui_runner.store.names import distinct
+from tui_runner.store.result import TYPE_KEY
+from tui_runner.store.sql import quote
+
+_AS_TEXT = ("INTERVAL", "TIME WITH TIME ZONE", "BIT", "BIGNUM", "UHUGEINT", "VARIANT", "GEOMETRY", "UNION(")
+"""Types that lose something on the way into Arrow, or that Parquet cannot hold; they are read as DuckDB's text."""
+
+_NESTED: Mapping[str, Callable[[list[tuple[str, str]]], str]] = {
+    "list": lambda parts: f"{parts[0][1]}[]",
+    "array": lambda parts: f"{parts[0][1]}[{parts[1][1]}]",
+    "map": lambda parts: f"MAP({parts[0][1]}, {parts[1][1]})",
+    "struct": lambda parts: f"STRUCT({', '.join(f'{quote(name)} {kind}' for name, kind in parts)})",
+    "tuple": lambda parts: f"TUPLE({', '.join(kind for _, kind in parts)})",
+}
+"""Types that have others in them: how they are written in SQL, by the names and types of their parts."""
+
+
+class Readable:
+    """A relation whose columns that Arrow would take for something else are text.
+
+    Attributes:
+        relation: to be read as Arrow.
+    """
+
+    def __init__(self, relation: duckdb.DuckDBPyRelation) -> None:
+        self._names = distinct(relation.columns)
+        self._types = [str(kind) for kind in relation.types]
+        self.relation = _as_text(relation, self._names)
+
+    def schema(self, read: pa.Schema) -> pa.Schema:
+        """The schema that Arrow gave the relation, with distinct names and `TYPE_KEY` in each field's metadata."""
+        return pa.schema(
+            [
+                pa.field(name, field.type, metadata={TYPE_KEY: kind.encode()})
+                for name, kind, field in zip(self._names, self._types, read, strict=True)
+            ]
+        )
+
+
+def _as_text(relation: duckdb.DuckDBPyRelation, names: list[str]) -> duckdb.DuckDBPyRelation:
+    carried = [_carried(kind) for kind in relation.types]
+    if all(text == str(kind) for text, kind in zip(carried, relation.types, strict=True)):
+        return relation
+    columns = [
+        f"{f'#{number}' if text == str(kind) else f'CAST(#{number} AS {text})'} AS {quote(name or 'column')}"
+        for number, (name, text, kind) in enumerate(zip(names, carried, relation.types, strict=True), start=1)
+    ]
+    return relation.project(", ".join(columns))
+
+
+def _carried(kind: DuckDBPyType) -> str:
+    """A type in SQL, with text in place of what Arrow would take for something else, however deep in it."""
+    text = str(kind)
+    if kind.id not in _NESTED:
+        return "VARCHAR" if text.startswith(_AS_TEXT) else text
+    parts = [(name, _carried(part) if isinstance(part, DuckDBPyType) else str(part)) for name, part in kind.children]
+    if all(part == str(old) for (_, part), (_, old) in zip(parts, kind.children, strict=True)):
+        return text
+    return _NESTED[kind.id](parts)
