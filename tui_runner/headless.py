@@ -21,7 +21,7 @@ from tui_runner.engine.control import RunControl
 from tui_runner.engine.snapshot import Snapshot
 from tui_runner.errors import EXIT_ITEMS_FAILED, EXIT_KILLED, EXIT_OK, EXIT_STOPPED, EXIT_USAGE
 from tui_runner.json_events import JsonEvents
-from tui_runner.run_lines import closing_lines, cut_to, nothing_ran, progress_line
+from tui_runner.run_lines import closing_lines, cut_to, progress_line
 from tui_runner.safe_text import safe_text
 
 _POLL_SECONDS = 0.25
@@ -36,7 +36,7 @@ def exit_code(snapshot: Snapshot) -> int:
     """The exit code that a run which has ended stands for."""
     if snapshot.state is RunState.FINISHED:
         return EXIT_ITEMS_FAILED if snapshot.items_failed or snapshot.items_cancelled else EXIT_OK
-    return EXIT_USAGE if nothing_ran(snapshot) else EXIT_STOPPED
+    return EXIT_USAGE if snapshot.nothing_ran else EXIT_STOPPED
 
 
 class Lines:

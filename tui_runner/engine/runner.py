@@ -234,9 +234,7 @@ class Runner(Commands):
             self._database = None
 
     def _could_not_begin(self) -> bool:
-        if self.resumed or self._fault is not None or not self._ended.is_set():
-            return False
-        return self._scheduler.state is RunState.FAILED and not self._scheduler.counts.finished
+        return not self.resumed and self._fault is None and self._ended.is_set() and self.snapshot().nothing_ran
 
     # --- the runner's thread -------------------------------------------------------------------------------
 
