@@ -173,6 +173,7 @@ class Runner(Commands):
             opened.database,
             self.run_id,
             plan.table,
+            chunks=None if plan.retry else opened.chunks,
             replaced_keys=self._replaced,
             on_written=lambda tickets: deliver(Committed(tickets)),
             on_rejected=deliver,
@@ -443,10 +444,8 @@ class Runner(Commands):
 
     def _end(self, state: RunState) -> None:
         """Record how the run and its open chunks stand; `_finish` waits until that is written."""
-        if left_out := self._selection.left_out:
-            self._tell(
-                "WARNING", f"{left_out:,} items that are new in the input were left out: a retry runs no new ones"
-            )
+        for warning in self._selection.warnings() if state is RunState.FINISHED else ():
+            self._tell("WARNING", warning)
         for chunk in self._scheduler.chunks:
             if not chunk.state.ended:
                 self._journal.chunk(chunk)
