@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
@@ -95,16 +96,12 @@ def main(arguments: list[str] | None = None) -> None:
     if debug:
         os.environ[_DEBUG_VARIABLE] = "1"  # for whatever plans a run
     _prepare_streams()
-    interrupts = _noted_interrupts()
     try:
-        code = app(args=_without_debug(arguments) or [_by_default()], prog_name="tui-runner", standalone_mode=False)
-        sys.stdout.flush()
+        with _interrupts_kept():
+            code = app(args=_without_debug(arguments) or [_by_default()], prog_name="tui-runner", standalone_mode=False)
+            sys.stdout.flush()
     except UserError as error:
-        code = (
-            _complain("interrupted", EXIT_KILLED, debug)
-            if interrupts
-            else _complain(str(error), error.exit_code, debug)
-        )
+        code = _complain(str(error), error.exit_code, debug)
     except (KeyboardInterrupt, typer.Abort) as error:
         # Click takes the end of any file for Ctrl-D at a question of its own, of which there is none.
         fault = error.__cause__
@@ -118,14 +115,15 @@ def main(arguments: list[str] | None = None) -> None:
         _discard_output()
         code = EXIT_OK
     except Exception as error:
-        code = _complain("interrupted", EXIT_KILLED, debug) if interrupts else _unexpected(error, debug)
+        code = _unexpected(error, debug)
     sys.exit(code)
 
 
-def _noted_interrupts() -> list[int]:
-    """Have Ctrl-C raise `KeyboardInterrupt` as ever; what is returned then has an entry.
+@contextlib.contextmanager
+def _interrupts_kept() -> Iterator[None]:
+    """Raise `KeyboardInterrupt` after a Ctrl-C, also where something else was made of it.
 
-    Not all code lets that pass: DuckDB makes "RuntimeError: Query interrupted" of it, which is no fault of anybody.
+    DuckDB makes "RuntimeError: Query interrupted" of it, which is no fault of anybody.
     """
     noted: list[int] = []
 
@@ -133,9 +131,18 @@ def _noted_interrupts() -> list[int]:
         noted.append(number)
         signal.default_int_handler(number, frame)
 
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.default_int_handler:
         signal.signal(signal.SIGINT, interrupted)
-    return noted
+    try:
+        yield
+    except Exception as error:
+        if noted:
+            raise KeyboardInterrupt from error
+        raise
+    finally:
+        if before is signal.default_int_handler:
+            signal.signal(signal.SIGINT, before)
 
 
 def _by_default() -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -233,7 +234,7 @@ class Ledger:
                     arg_max(item_text, occurred_at)
                 FROM runner.errors WHERE run_id = ?
                 GROUP BY type, shape ORDER BY count(*) DESC, type, shape LIMIT ?""",
-            [run_id, limit],
+            [run_id, min(limit, sys.maxsize)],
         ).fetchall()
         return [
             ErrorSummary(
