@@ -48,6 +48,22 @@ def test_parameters_are_given_by_name_and_number(cli: CommandLine, folder: Path)
     assert cli("query", "x.duckdb", sql, "--set", "least=7", cwd=folder).complaint.endswith("add --set 1=VALUE")
 
 
+@pytest.mark.parametrize(
+    ("sql", "given", "complaint"),
+    [
+        ("SELECT 1", "nme=1", "--set: nothing asks for $nme; leave it out"),
+        ("SELECT $name; SELECT 1", "nme=1", "--set: nothing asks for $nme; did you mean $name?"),
+        ("SELECT 1", "1=1", "--set: nothing asks for ?1; leave it out"),
+    ],
+)
+def test_a_value_that_nothing_asks_for_is_a_mistake(
+    cli: CommandLine, folder: Path, sql: str, given: str, complaint: str
+) -> None:
+    assert cli("query", "x.duckdb", sql, "--set", given, cwd=folder).complaint == complaint
+    refused = cli("export", "x.duckdb", "books", "-o", "out.csv", "--set", "a=1", cwd=folder)
+    assert (refused.code, "nothing asks for $a" in refused.complaint) == (2, True)
+
+
 @pytest.mark.parametrize("ending", ["csv", "parquet", "json", "jsonl"])
 @pytest.mark.parametrize("what", ["books", "BOOKS", "main.books", "SELECT * FROM books"])
 def test_tables_and_statements_are_exported(cli: CommandLine, folder: Path, ending: str, what: str) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import signal
 import subprocess
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from cli_jobs import COMMAND, OK, files, write
 from command_line import ROOT, CommandLine
 
 from tui_runner.cli import main
+from tui_runner.errors import DatabaseError
 
 MISTAKES: list[tuple[list[str], int, str]] = [
     (["run", "nothing.py"], 2, "nothing.py: there is no such file"),
@@ -148,6 +151,7 @@ def test_a_table_of_somebody_else_is_left_alone(cli: CommandLine, mistaken: Path
         "run", mistaken / "two.py:one", "--input", "range:0:1", "--db", "foreign.duckdb", "--table", table, cwd=folder
     )
     assert done.code == 4
+    assert done.complaint.startswith(f"table {table} of {folder / 'foreign.duckdb'}: ")
     assert complaint in done.complaint
     with duckdb.connect(str(folder / "foreign.duckdb")) as connection:
         assert connection.sql("SELECT count(*) FROM ok").fetchall() == [(0,)]
@@ -177,6 +181,21 @@ def test_a_fault_of_our_own_has_a_traceback_and_a_code_of_its_own(
     told = capsys.readouterr().err
     assert "ZeroDivisionError: ours␛[2J" in told
     assert told.splitlines()[-1] == "tui-runner: a fault of tui-runner's own, please report it: ZeroDivisionError"
+
+
+@pytest.mark.parametrize("error", [RuntimeError("Query interrupted"), DatabaseError("cannot be opened", "x.duckdb")])
+def test_an_interrupt_is_no_fault_whatever_is_made_of_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception
+) -> None:
+    def interrupted(out: object) -> int:
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        raise error  # as DuckDB does
+
+    monkeypatch.setattr("tui_runner.scaffold.list_samples", interrupted)
+    with pytest.raises(SystemExit) as end:
+        main(["samples"])
+    assert (end.value.code, capsys.readouterr().err) == (130, "tui-runner: interrupted\n")
 
 
 def test_arguments_that_are_not_utf8_are_shown_as_marks(here: Path) -> None:

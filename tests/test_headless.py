@@ -177,6 +177,22 @@ class TestSignals:
         assert ("Ctrl-C again" in told) == (signal.SIGINT in signals)
         assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == before
 
+    def test_they_are_taken_until_the_run_is_closed(self) -> None:
+        run = ToldRun(picture(), STOPPED)
+        run.meanwhile = _interrupt_at()
+        closed: list[bool] = []
+
+        def close() -> None:
+            signal.raise_signal(signal.SIGINT)  # the second Ctrl-C, when the first has just ended the run
+            signal.raise_signal(signal.SIGTERM)
+            closed.append(True)
+
+        assert (
+            Headless(run, events=None, lines=None, database="", go_on="", grace=10, clock=lambda: run.clock).run(close)
+            == 3
+        )
+        assert closed
+
     def test_a_hangup_that_is_to_be_ignored_is_ignored(self) -> None:
         run = ToldRun(picture(), picture(), FINISHED)
         run.meanwhile = lambda look: signal.raise_signal(signal.SIGHUP)
@@ -206,6 +222,16 @@ class TestWithoutSignals:
         with pytest.raises(KeyboardInterrupt):
             watch(run, signals=False)
         assert run.commands == ["start", "stop", "kill"]
+
+    def test_it_is_closed_however_the_watching_ended(self) -> None:
+        run = ToldRun(*[picture()] * 5, STOPPED)
+        run.meanwhile = _interrupt_at(2)
+        closed: list[bool] = []
+        with pytest.raises(KeyboardInterrupt):
+            Headless(
+                run, events=None, lines=None, database="", go_on="", grace=10, signals=False, clock=lambda: run.clock
+            ).run(lambda: closed.append(run.snapshot().state.ended))
+        assert closed == [True]
 
     def test_no_run_goes_on_unwatched(self) -> None:
         run = ToldRun(*[picture()] * 5, STOPPED)

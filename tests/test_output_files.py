@@ -57,6 +57,14 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         check_output(tmp_path / "none" / "out.csv", tmp_path / "books.duckdb", overwrite=False)
 
 
+def test_a_path_that_no_file_can_have_is_named(tmp_path: Path) -> None:
+    circle = tmp_path / "circle.csv"
+    circle.symlink_to(circle)
+    for path in (circle, tmp_path / f"{'x' * 300}.csv", tmp_path / "a\0b.csv"):
+        with pytest.raises(UserError, match="its path can't be used"):
+            check_output(path, tmp_path / "books.duckdb", overwrite=False)
+
+
 @pytest.mark.parametrize(
     ("name", "format"),
     [("a.csv", "csv"), ("a.JSON", "json"), ("a.ndjson", "jsonl"), ("a.md", "markdown"), ("a.b.parquet", "parquet")],

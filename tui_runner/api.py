@@ -67,11 +67,8 @@ def run(
     plan = plan_job(job, request, folder=here, environ=os.environ, source=source)
     runner = open_run(plan)
     lines = Lines(sys.stderr, is_terminal(sys.stderr)) if progress and sys.stderr is not None else None
-    try:
-        watcher(runner, events=None, lines=lines, folder=here, signals=False).run()
-        return runner.snapshot()
-    finally:
-        runner.close()
+    watcher(runner, events=None, lines=lines, folder=here, signals=False).run(runner.close)
+    return runner.snapshot()
 
 
 def _source(items: Iterable[Any]) -> Source:

@@ -62,7 +62,7 @@ def run_query(
     statements = split(_script(sql, script))
     if not statements:
         raise UserError("no statement given", do="give one that reads, such as: SELECT count(*) FROM runner.items")
-    values = _values(parameters)
+    values = _values(parameters, statements)
     with open_access(path) as access, access.console() as console:
         for number, statement in enumerate(statements, start=1):
             last = number == len(statements)
@@ -108,7 +108,7 @@ def run_export(
         raise UserError(f"{chosen} is no format to export", "--format", f"the formats are {', '.join(EXPORT_FORMATS)}")
     with open_access(path) as access, access.console() as console:
         statement = _exported(console, _script(what, None))
-        with _asked(console, statement, _values(parameters), None) as result:
+        with _asked(console, statement, _values(parameters, [statement]), None) as result:
             count = write_file(result, chosen, output, replace=force)
     out.write(f"{count:,} row{'' if count == 1 else 's'} → {plain(output)}\n")
     return EXIT_OK
@@ -137,13 +137,20 @@ def _script(sql: str | None, script: Path | None) -> str:
         raise UserError("is not UTF-8 text", "standard input") from error
 
 
-def _values(parameters: Sequence[str]) -> dict[str, object]:
+def _values(parameters: Sequence[str], statements: Sequence[Statement]) -> dict[str, object]:
+    """The values given for what `statements` ask for; one that none of them asks for is a mistake."""
+    wanted = {name for statement in statements for name in statement.parameters}
     values: dict[str, object] = {}
     for text in parameters:
         name, equals, value = text.partition("=")
         if not equals or not name.strip().lstrip("$"):
             raise UserError(f"{quoted(text)} is no NAME=VALUE", "--set", "write --set name=value")
-        values[name.strip().lstrip("$").lower()] = typed_value(value)
+        name = name.strip().lstrip("$").lower()
+        if name not in wanted:
+            asked = [f"${each}" for each in sorted(wanted)]
+            do = did_you_mean(f"${name}", asked, "it asks for") if asked else "leave it out"
+            raise UserError(f"nothing asks for {'?' if name.isdigit() else '$'}{plain(name)}", "--set", do)
+        values[name] = typed_value(value)
     return values
 
 

@@ -8,9 +8,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import signal
 import sys
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -94,8 +97,9 @@ def main(arguments: list[str] | None = None) -> None:
         os.environ[_DEBUG_VARIABLE] = "1"  # for whatever plans a run
     _prepare_streams()
     try:
-        code = app(args=_without_debug(arguments) or [_by_default()], prog_name="tui-runner", standalone_mode=False)
-        sys.stdout.flush()
+        with _interrupts_kept():
+            code = app(args=_without_debug(arguments) or [_by_default()], prog_name="tui-runner", standalone_mode=False)
+            sys.stdout.flush()
     except UserError as error:
         code = _complain(str(error), error.exit_code, debug)
     except (KeyboardInterrupt, typer.Abort) as error:
@@ -113,6 +117,32 @@ def main(arguments: list[str] | None = None) -> None:
     except Exception as error:
         code = _unexpected(error, debug)
     sys.exit(code)
+
+
+@contextlib.contextmanager
+def _interrupts_kept() -> Iterator[None]:
+    """Raise `KeyboardInterrupt` after a Ctrl-C, also where something else was made of it.
+
+    DuckDB makes "RuntimeError: Query interrupted" of it, which is no fault of anybody.
+    """
+    noted: list[int] = []
+
+    def interrupted(number: int, frame: FrameType | None) -> None:
+        noted.append(number)
+        signal.default_int_handler(number, frame)
+
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.default_int_handler:
+        signal.signal(signal.SIGINT, interrupted)
+    try:
+        yield
+    except Exception as error:
+        if noted:
+            raise KeyboardInterrupt from error
+        raise
+    finally:
+        if before is signal.default_int_handler:
+            signal.signal(signal.SIGINT, before)
 
 
 def _by_default() -> str:

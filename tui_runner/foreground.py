@@ -137,15 +137,12 @@ def _is_headless(request: RunRequest, display: Display) -> bool:
 def _without_screen(runner: Runner, display: Display, folder: Path, out: TextIO) -> int:
     live = is_terminal(sys.stderr)
     silent = display.quiet or (display.json and not live)
-    try:
-        code = watcher(
-            runner,
-            events=JsonEvents(out, resumed=runner.resumed) if display.json else None,
-            lines=None if silent else Lines(sys.stderr, live),
-            folder=folder,
-        ).run()
-    finally:
-        runner.close()
+    code = watcher(
+        runner,
+        events=JsonEvents(out, resumed=runner.resumed) if display.json else None,
+        lines=None if silent else Lines(sys.stderr, live),
+        folder=folder,
+    ).run(runner.close)
     if silent and code == EXIT_USAGE:
         print(complaint(runner.snapshot()), file=sys.stderr)
     return code
@@ -173,7 +170,7 @@ def _show(runner: Runner, display: Display, folder: Path) -> int:
         left = run_app(runner, access=lambda: LocalAccess(runner.database), theme=theme, keymap=_keymap(config))
         if left is Left.GOING_ON:
             terminal_loss.let_go()
-            return watcher(runner, events=None, lines=None, folder=folder, started=True).run()
+            return watcher(runner, events=None, lines=None, folder=folder, started=True).run(runner.close)
         runner.join()
     finally:
         runner.close()

@@ -21,7 +21,7 @@ from tui_runner.engine.control import RunControl
 from tui_runner.engine.snapshot import Snapshot
 from tui_runner.errors import EXIT_ITEMS_FAILED, EXIT_KILLED, EXIT_OK, EXIT_STOPPED, EXIT_USAGE
 from tui_runner.json_events import JsonEvents
-from tui_runner.run_lines import closing_lines, cut_to, nothing_ran, progress_line
+from tui_runner.run_lines import closing_lines, cut_to, progress_line
 from tui_runner.safe_text import safe_text
 
 _POLL_SECONDS = 0.25
@@ -36,7 +36,7 @@ def exit_code(snapshot: Snapshot) -> int:
     """The exit code that a run which has ended stands for."""
     if snapshot.state is RunState.FINISHED:
         return EXIT_ITEMS_FAILED if snapshot.items_failed or snapshot.items_cancelled else EXIT_OK
-    return EXIT_USAGE if nothing_ran(snapshot) else EXIT_STOPPED
+    return EXIT_USAGE if snapshot.nothing_ran else EXIT_STOPPED
 
 
 class Lines:
@@ -128,8 +128,12 @@ class Headless:
         self._stopping = False
         self._interrupts = 0
 
-    def run(self) -> int:
-        """Start the run, watch it to its end, and return the exit code.
+    def run(self, close: Callable[[], None] = lambda: None) -> int:
+        """Start the run, watch it to its end, close it, and return the exit code.
+
+        Args:
+            close: called after the end, however it came, and while signals are still taken for commands: a second
+                Ctrl-C often comes when the first has just ended the run.
 
         Raises:
             DatabaseError: the database took no more rows.
@@ -137,17 +141,24 @@ class Headless:
                 run has ended then, too.
         """
         with self._signals() if self._take_signals else contextlib.nullcontext():
-            if not self._started:
-                self._control.start()
             try:
-                self._watch()
-            except BaseException as error:
-                self._stop_in_order()
-                self._finish(self._control.snapshot(), in_words=isinstance(error, KeyboardInterrupt))
-                raise
+                snapshot = self._run()
+            finally:
+                close()
+        return EXIT_KILLED if self._interrupts > 1 and snapshot.state is RunState.STOPPED else exit_code(snapshot)
+
+    def _run(self) -> Snapshot:
+        if not self._started:
+            self._control.start()
+        try:
+            self._watch()
+        except BaseException as error:
+            self._stop_in_order()
+            self._finish(self._control.snapshot(), in_words=isinstance(error, KeyboardInterrupt))
+            raise
         snapshot = self._control.snapshot()
         self._finish(snapshot)
-        return EXIT_KILLED if self._interrupts > 1 and snapshot.state is RunState.STOPPED else exit_code(snapshot)
+        return snapshot
 
     def _watch(self) -> None:
         if self._events is not None:

@@ -79,18 +79,21 @@ def check_output(output: Path, database: Path, *, overwrite: bool) -> None:
     Raises:
         UserError: it is refused.
     """
-    target, source = output.resolve(), database.resolve()
+    try:
+        target = output.resolve()
+        is_folder, is_file, has_folder = target.is_dir(), target.is_file(), target.parent.is_dir()
+    except (OSError, RuntimeError, ValueError) as error:  # a name that is too long, links in a circle, a NUL
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UserError(f"its path can't be used ({reason.lower()})", plain(output), "choose another file") from error
+    source = database.resolve()
     if target in (source, *(source.with_name(source.name + ending) for ending in (".wal", ".lock"))):
         raise UserError("is the database, or belongs to it", plain(output), "write to another file")
-    try:
-        if not target.parent.is_dir():
-            raise UserError("its folder does not exist", plain(output), "create the folder first")
-        if target.is_dir():
-            raise UserError("is a folder", plain(output), "name a file in it")
-        if target.is_file() and not overwrite:
-            raise UserError("exists already", plain(output), "write over it with --force, or choose another file")
-    except OSError as error:
-        raise _unwritable(output, error) from error
+    if not has_folder:
+        raise UserError("its folder does not exist", plain(output), "create the folder first")
+    if is_folder:
+        raise UserError("is a folder", plain(output), "name a file in it")
+    if is_file and not overwrite:
+        raise UserError("exists already", plain(output), "write over it with --force, or choose another file")
 
 
 def write_rows(rows: Rows, format: str, out: TextIO) -> int:

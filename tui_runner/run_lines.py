@@ -16,11 +16,6 @@ _ERROR_GROUPS = 5
 _MESSAGE_LENGTH = 200
 
 
-def nothing_ran(snapshot: Snapshot) -> bool:
-    """Whether the run failed before anything of it was done, in this process or an earlier one."""
-    return snapshot.state is RunState.FAILED and not snapshot.items_finished and not snapshot.retries
-
-
 def progress_line(snapshot: Snapshot) -> str:
     """One line on how far a run is; shorter than 120 characters but for why it does not run."""
     total = snapshot.items_total
@@ -57,7 +52,7 @@ def closing_lines(snapshot: Snapshot, database: str, go_on: str) -> list[str]:
         database: path of the database, as one would write it here.
         go_on: how to go on with the run, if it is not finished.
     """
-    if nothing_ran(snapshot):
+    if snapshot.nothing_ran:
         return [complaint(snapshot)]
     lines = [summary(snapshot, database)]
     lines.extend(

@@ -19,7 +19,7 @@ from tui_runner.engine.runner import Runner
 from tui_runner.errors import EXIT_ITEMS_FAILED, EXIT_OK, UserError
 from tui_runner.private_folder import private_folder
 from tui_runner.request import RunRequest, plan_run
-from tui_runner.run_lines import counted, nothing_ran
+from tui_runner.run_lines import counted
 from tui_runner.safe_text import safe_text
 from tui_runner.store.console import TYPE_KEY, Console
 from tui_runner.store.export import write_text
@@ -65,7 +65,7 @@ def _run(runner: Runner) -> None:
         runner.join()
         raise
     snapshot = runner.snapshot()
-    if nothing_ran(snapshot):
+    if snapshot.nothing_ran:
         raise UserError(snapshot.reason, snapshot.job)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tui_runner.engine.chunk import RunState
+from tui_runner.store.database import Database
 
 Rows = Callable[..., list[tuple[Any, ...]]]
 
@@ -61,6 +62,8 @@ def test_each_item_runs_once_whatever_becomes_of_the_input(job_file, new_run, tm
     assert {n for (n,) in recorded} >= set(range(5, 50))
     assert rows("SELECT count(*), count(DISTINCT key) FROM runner.items WHERE state = 'ok'") == [(len(recorded),) * 2]
     assert rows("SELECT run_id, state FROM runner.runs") == [(1, "finished")]
+    # Chunks of another size are gone; those in which there was nothing left to do have their row, too.
+    assert rows("SELECT state, count(*), sum(items), sum(done) FROM runner.chunks GROUP BY 1") == [("done", 15, 45, 45)]
 
 
 def test_a_run_that_reached_its_limit_of_failures_goes_on_when_that_is_mended(
@@ -83,3 +86,35 @@ def test_a_run_that_reached_its_limit_of_failures_goes_on_when_that_is_mended(
     ended = new_run(job, max_failures="3%").start().finish()
     assert (ended.state, ended.items_done, ended.items_failed) == (RunState.FINISHED, 100, 0)
     assert rows("SELECT state, count(*), count(DISTINCT key) FROM runner.items GROUP BY 1") == [("ok", 100, 100)]
+
+
+def test_a_chunk_that_was_done_by_a_process_that_was_killed_has_its_row(
+    job_file, new_run, tmp_path: Path, rows: Rows
+) -> None:
+    (tmp_path / "list").write_text(" ".join(map(str, [*range(6), *range(20, 26), 9])))
+    job = job_file(JOB.replace("chunk_size=10", "chunk_size=6"))
+    first = new_run(job).start()
+    first.until(lambda s: s.items_done == 12)
+    first.runner.kill()
+    first.finish()
+    with Database.open(tmp_path / "x.duckdb") as database:  # it was killed before these rows were written
+        database.cursor().execute("DELETE FROM runner.chunks")
+    (tmp_path / "open").touch()
+    assert new_run(job).start().finish().state is RunState.FINISHED
+    assert rows("SELECT chunk, state, items, done, rows FROM runner.chunks ORDER BY 1") == [
+        (0, "done", 6, 6, 6),
+        (1, "done", 6, 6, 6),
+        (2, "done", 1, 1, 1),
+    ]
+
+
+def test_items_that_failed_and_are_gone_from_the_input_are_spoken_of(job_file, new_run, tmp_path: Path) -> None:
+    source = JOB.replace('return {"n": n}', "if n % 2: raise ValueError(n)")
+    (tmp_path / "open").touch()
+    (tmp_path / "list").write_text("1 2 3 4")
+    job = job_file(source)
+    assert new_run(job, max_failures=1, retries=0).start().finish().state is RunState.FAILED
+    (tmp_path / "list").write_text("2 4 6")
+    ended = new_run(job).start().finish()
+    assert (ended.state, ended.items_done) == (RunState.FINISHED, 3)
+    assert ended.events[-1].text == "items that had failed are not in the input any more, and stay as they are: 2"

@@ -79,6 +79,19 @@ def test_a_broken_job_stops_where_nobody_could_resume_it(cli, job_file, tmp_path
     assert answer.err.splitlines()[-1].startswith("go on:")
 
 
+def test_a_run_that_has_only_failed_attempts_is_there_to_go_on_with(cli, job_file, tmp_path: Path, rows: Rows) -> None:
+    # Not one item has a final state yet, but a good deal has been tried.
+    job = job_file(FETCH.replace("workers=2", "workers=1, retries=50"))
+    options = ("--set", f"up={tmp_path / 'up'}", "--db", "x.duckdb", "--on-outage", "stop", "--headless")
+    stopped = cli("run", job, *options, cwd=tmp_path)
+    assert stopped.code == 3
+    assert stopped.err.splitlines()[-1] == "go on:        tui-runner resume x.duckdb 1"
+    assert "ConnectionError" in cli("errors", "x.duckdb", cwd=tmp_path).out
+    (tmp_path / "up").touch()
+    assert cli("resume", "x.duckdb", "1", "--quiet", cwd=tmp_path).code == 0
+    assert rows("SELECT run_id, state, count(*) FROM runner.items GROUP BY ALL") == [(1, "ok", 1_000)]
+
+
 def test_it_goes_on_all_the_same_if_it_is_told_to(cli, job_file, tmp_path: Path, rows: Rows) -> None:
     job = job_file(BROKEN.replace("100_000", "300"))
     assert cli("run", job, "--quiet", "--on-outage", "continue", "--db", "x.duckdb", cwd=tmp_path).code == 1

@@ -188,6 +188,7 @@ def test_a_ledger_of_the_first_version_still_has_its_errors_in_groups(ledger: Le
         ledger._cursor.execute(statement)
     (group,) = Ledger(ledger._cursor).errors(1)
     assert (group.message, group.count, group.example_text) == ("no page N at N", 2, "")
+    assert Ledger(ledger._cursor).errors(1, limit=10**30) == [group]
     assert migrations.ledger_version(ledger._cursor) == LEDGER_VERSION
 
 
@@ -199,6 +200,7 @@ def test_a_ledger_of_a_newer_version_is_refused_and_left_alone(path: Path) -> No
         with pytest.raises(DatabaseError, match=r"written by a newer tui-runner .*; update tui-runner") as caught:
             Ledger(database.cursor())
         assert caught.value.exit_code == EXIT_DATABASE
+        assert caught.value.where == str(path.resolve())
         assert database.cursor().execute("SELECT version FROM runner.ledger").fetchall() == [(99,)]
 
 

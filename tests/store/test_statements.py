@@ -116,6 +116,8 @@ def test_parameters_are_those_of_duckdb(sql: str) -> None:
         ("abc def", "abc def"),
         ("", ""),
         ("'", "'"),
+        ("7" * 39, int("7" * 39)),
+        ("7" * 5_000, "7" * 5_000),
     ],
 )
 def test_what_a_person_types_becomes_a_value(text: str, value: object) -> None:

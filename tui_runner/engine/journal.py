@@ -28,6 +28,9 @@ class Journal:
         database: open.
         run_id: number of the run.
         table: results table.
+        chunks: numbers of chunks that the ledger has already. Of the others those get their row as well in which there
+            was nothing left to do: an earlier process had done it, and was killed before it wrote that, or had cut
+            chunks in another size. None for no such rows: a retry does not know whether all of a chunk is done.
         replaced_keys: keys whose ledger rows are replaced when their items end; may grow.
         on_written: called with (worker, bytes) of every flush that is committed, from the writing thread.
         on_rejected: called with items whose rows the database refuses.
@@ -41,6 +44,7 @@ class Journal:
         run_id: int,
         table: str,
         *,
+        chunks: Collection[int] | None,
         replaced_keys: Collection[str],
         on_written: Callable[[list[object]], None],
         on_rejected: Callable[[ItemsRejected], None],
@@ -57,6 +61,7 @@ class Journal:
             replaced_keys=replaced_keys,
             redact=redact,
         )
+        self._chunks = chunks
         self._opened_at: dict[int, datetime] = {}
         self._next_sample = 0.0
 
@@ -81,12 +86,12 @@ class Journal:
         self._opened_at.setdefault(number, datetime.now(UTC))
 
     def chunk(self, chunk: Chunk) -> None:
-        """Write down how a chunk stands; nothing for one that no worker of this process has had."""
-        opened_at = self._opened_at.get(chunk.number)
-        if opened_at is None:
+        """Write down how a chunk stands; nothing for one that no worker of this process has had, unless it is done."""
+        opened_at = self._opened_at.pop(chunk.number, None)
+        if opened_at is None and not self._was_done(chunk):
             return
-        if chunk.state.ended:
-            del self._opened_at[chunk.number]
+        if opened_at is not None and not chunk.state.ended:
+            self._opened_at[chunk.number] = opened_at
         counts = chunk.counts
         self._ingest.record_chunk(
             ChunkRecord(
@@ -103,6 +108,10 @@ class Journal:
                 busy_seconds=counts.busy_seconds,
             )
         )
+
+    def _was_done(self, chunk: Chunk) -> bool:
+        """Whether an earlier process did all of a chunk and did not write that down."""
+        return self._chunks is not None and chunk.counts.done == chunk.items and chunk.number not in self._chunks
 
     def sample(self, memory: MemoryMeasured, picture: Snapshot) -> None:
         """Write down how the run goes, every few seconds."""

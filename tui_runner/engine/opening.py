@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 
@@ -33,6 +34,7 @@ class OpenedRun:
         paused: whether it begins paused, because it was when it ended.
         news: what a person should know of how it goes on.
         made: whether there was no such database before.
+        chunks: chunks whose rows in the ledger stay as they are, unless their items run again.
     """
 
     database: Database
@@ -43,6 +45,7 @@ class OpenedRun:
     paused: bool
     news: tuple[Tell, ...]
     made: bool = False
+    chunks: AbstractSet[int] = frozenset()
 
     def take_back(self) -> None:
         """Close the database as if the run had never been begun: nothing of it has run."""
@@ -92,8 +95,9 @@ def _find_or_begin(plan: RunPlan, database: Database, ledger: Ledger) -> OpenedR
     state = RunState.PAUSED if paused else RunState.RUNNING
     news = _news(plan, record, len(recorded), len(replaced))
     ledger.reopen_run(record.run_id, asdict(plan.settings), state.value)
-    selection = Selection(recorded, frozenset(replaced) if plan.retry else None)
-    return OpenedRun(database, record, True, selection, replaced, paused, news)
+    selection = Selection(recorded, frozenset(replaced), only_again=plan.retry)
+    chunks = ledger.chunks(record.run_id)
+    return OpenedRun(database, record, True, selection, replaced, paused, news, chunks=chunks)
 
 
 def _beside(before: RunRecord | None, record: RunRecord) -> tuple[Tell, ...]:

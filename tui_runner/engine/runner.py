@@ -173,6 +173,7 @@ class Runner(Commands):
             opened.database,
             self.run_id,
             plan.table,
+            chunks=None if plan.retry else opened.chunks,
             replaced_keys=self._replaced,
             on_written=lambda tickets: deliver(Committed(tickets)),
             on_rejected=deliver,
@@ -234,9 +235,7 @@ class Runner(Commands):
             self._database = None
 
     def _could_not_begin(self) -> bool:
-        if self.resumed or self._fault is not None or not self._ended.is_set():
-            return False
-        return self._scheduler.state is RunState.FAILED and not self._scheduler.counts.finished
+        return not self.resumed and self._fault is None and self._ended.is_set() and self.snapshot().nothing_ran
 
     # --- the runner's thread -------------------------------------------------------------------------------
 
@@ -445,10 +444,8 @@ class Runner(Commands):
 
     def _end(self, state: RunState) -> None:
         """Record how the run and its open chunks stand; `_finish` waits until that is written."""
-        if left_out := self._selection.left_out:
-            self._tell(
-                "WARNING", f"{left_out:,} items that are new in the input were left out: a retry runs no new ones"
-            )
+        for warning in self._selection.warnings() if state is RunState.FINISHED else ():
+            self._tell("WARNING", warning)
         for chunk in self._scheduler.chunks:
             if not chunk.state.ended:
                 self._journal.chunk(chunk)

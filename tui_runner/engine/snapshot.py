@@ -255,3 +255,8 @@ class Snapshot:
     def items_finished(self) -> int:
         """Items that reached a final state."""
         return self.items_done + self.items_failed + self.items_cancelled
+
+    @property
+    def nothing_ran(self) -> bool:
+        """Whether the run failed before any item had so much as an attempt that ended, in whatever process."""
+        return self.state is RunState.FAILED and not (self.items_finished or self.retries or self.errors)

@@ -229,9 +229,10 @@ class Database:
         for cursor in cursors:
             _end(cursor, deadline)
         try:
-            # When the checkpoint cannot be made (a full disk) everything is still in the log beside the file.
+            # When the checkpoint cannot be made (a full disk, or a Ctrl-C, of which DuckDB makes a `RuntimeError`)
+            # everything is still in the log beside the file.
             if not self._was_cut:
-                with contextlib.suppress(duckdb.Error):
+                with contextlib.suppress(duckdb.Error, RuntimeError):
                     self._root.execute("CHECKPOINT" if self._catalog is None else f"CHECKPOINT {quote(self._catalog)}")
             self._root.close()
             if remove:

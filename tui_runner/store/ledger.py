@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -138,6 +139,8 @@ class Ledger:
     def reopen_run(self, run_id: int, settings: dict[str, object], state: str) -> None:
         """Record that a run goes on, with these settings, in this state.
 
+        Rows of chunks that had not ended, or were cut in another size, are forgotten: others count their items.
+
         Raises:
             UserError: there is no such run.
             DatabaseError: its results table is not what it was.
@@ -149,6 +152,13 @@ class Ledger:
                 "UPDATE runner.runs SET settings = ?, state = ?, ended_at = NULL WHERE run_id = ?",
                 [_json(settings), state, run_id],
             )
+            same_size = record.settings.get("chunk_size") == settings.get("chunk_size")
+            stale = "state NOT IN ('done', 'failed', 'cancelled')" if same_size else "true"
+            self._cursor.execute(f"DELETE FROM runner.chunks WHERE run_id = ? AND {stale}", [run_id])
+
+    def chunks(self, run_id: int) -> set[int]:
+        """Numbers of the chunks of a run that have a row."""
+        return {chunk for (chunk,) in self._rows("SELECT chunk FROM runner.chunks WHERE run_id = ?", [run_id])}
 
     def run(self, run_id: int | None = None) -> RunRecord:
         """The run with this number; None for the newest.
@@ -224,7 +234,7 @@ class Ledger:
                     arg_max(item_text, occurred_at)
                 FROM runner.errors WHERE run_id = ?
                 GROUP BY type, shape ORDER BY count(*) DESC, type, shape LIMIT ?""",
-            [run_id, limit],
+            [run_id, min(limit, sys.maxsize)],
         ).fetchall()
         return [
             ErrorSummary(

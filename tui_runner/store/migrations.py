@@ -7,6 +7,7 @@ import contextlib
 import duckdb
 
 from tui_runner.errors import DatabaseError
+from tui_runner.store.whereabouts import file_of
 
 LEDGER_VERSION = 2
 """Of the tables below; kept in `runner.ledger`."""
@@ -79,9 +80,10 @@ def ensure_ledger(cursor: duckdb.DuckDBPyConnection, *, create: bool) -> bool:
     if version is not None and version > LEDGER_VERSION:
         raise DatabaseError(
             f"written by a newer tui-runner (ledger version {version}, this one knows {LEDGER_VERSION})",
-            do="update tui-runner",
+            file_of(cursor),
+            "update tui-runner",
         )
-    statements = ["CREATE SCHEMA IF NOT EXISTS runner", *_TABLES] if version is None else _steps_from(version)
+    statements = ["CREATE SCHEMA IF NOT EXISTS runner", *_TABLES] if version is None else _steps_from(version, cursor)
     cursor.execute("BEGIN TRANSACTION")
     try:
         for statement in statements:
@@ -94,13 +96,14 @@ def ensure_ledger(cursor: duckdb.DuckDBPyConnection, *, create: bool) -> bool:
             cursor.execute("ROLLBACK")
         if isinstance(error, duckdb.CatalogException):
             raise DatabaseError(
-                "its schema `runner` has tables that are not tui-runner's", do="choose another database"
+                "its schema `runner` has tables that are not tui-runner's", file_of(cursor), "choose another database"
             ) from error
         raise
     return True
 
 
-def _steps_from(version: int) -> list[str]:
+def _steps_from(version: int, cursor: duckdb.DuckDBPyConnection) -> list[str]:
     if any(step not in _STEPS for step in range(version, LEDGER_VERSION)):
-        raise DatabaseError(f"its ledger has version {version}, which is not known", do="choose another database")
+        what = f"its ledger has version {version}, which is not known"
+        raise DatabaseError(what, file_of(cursor), "choose another database")
     return [statement for step in range(version, LEDGER_VERSION) for statement in _STEPS[step]]

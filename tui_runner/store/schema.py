@@ -22,6 +22,7 @@ from tui_runner.store.names import distinct, new_names
 from tui_runner.store.records import ITEM_COLUMN, RUN_COLUMN
 from tui_runner.store.sql import is_sql_name, literal, quote
 from tui_runner.store.views import RESERVED, ArrowViews
+from tui_runner.store.whereabouts import file_of
 from tui_runner.store.widening import VARCHAR, converted, guard, storable, widened
 
 _COLUMN_MAP = pa.schema(
@@ -285,10 +286,10 @@ def find_table(cursor: duckdb.DuckDBPyConnection, table: str) -> str | None:
         return None
     name, kind = found
     if kind != "BASE TABLE":
-        raise DatabaseError("is a view, and rows cannot be added to it", f"table {name}", advice)
+        raise DatabaseError("is a view, and rows cannot be added to it", f"table {name} of {file_of(cursor)}", advice)
     types = _columns(cursor, name)
     if types.get(RUN_COLUMN) != "BIGINT" or types.get(ITEM_COLUMN) != "BIGINT":
-        raise DatabaseError("is a table that tui-runner did not make", f"table {name}", advice)
+        raise DatabaseError("is a table that tui-runner did not make", f"table {name} of {file_of(cursor)}", advice)
     return str(name)
 
 

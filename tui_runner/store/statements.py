@@ -18,6 +18,8 @@ _WHOLE = re.compile(r"[+-]?\d+")
 _BROKEN = re.compile(r"[+-]?(\d+\.\d*|\.\d+)")
 _FLOAT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)e[+-]?\d+", re.IGNORECASE)
 _NAME = re.compile(r"\w+")
+_MOST_DIGITS = 40
+"""A sign and the digits of the longest whole number in DuckDB, a HUGEINT; Python itself makes none of 4,301 digits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,7 @@ def statement_at(script: str, position: int) -> Statement | None:
 def typed_value(text: str) -> object:
     """What a person typed as the value of a parameter: a number, `true`, `false`, `null`; all else is text.
 
-    Text in single quotes is text whatever is in it: `'5'`.
+    Text in single quotes is text whatever is in it: `'5'`; so are more digits than any number in DuckDB has.
     """
     stripped = text.strip()
     match stripped.lower():
@@ -103,7 +105,7 @@ def typed_value(text: str) -> object:
             return True
         case "false":
             return False
-    if _WHOLE.fullmatch(stripped):
+    if _WHOLE.fullmatch(stripped) and len(stripped) <= _MOST_DIGITS:
         return int(stripped)
     if _BROKEN.fullmatch(stripped):
         return Decimal(stripped)
