@@ -77,14 +77,20 @@ class Rows(ScrollView, Generic[T]):
         """Whether the last row is in sight."""
         return self.scroll_offset.y + self._in_sight >= len(self._rows)
 
-    def show(self, rows: Sequence[T], *, place: int | None = None) -> None:
-        """List these rows, with the cursor on one of them; where it was, if none is given."""
+    def show(self, rows: Sequence[T], *, place: int | None = None, above: int = 0) -> None:
+        """List these rows, with the cursor on one of them; where it was, if none is given.
+
+        With `above` more of them before those that are in sight (fewer, if negative), these stay where they are.
+        """
         old, self._rows = self._rows, rows
         if self._has_cursor:
             self.place = max(0, min(self.place if place is None else place, len(rows) - 1))
         if len(old) != len(rows):
             self._fit()
             self.place = self._passing_titles(self.place, 1)
+        if above:
+            self.scroll_to(y=self.scroll_offset.y + above, animate=False)
+            self.refresh()
         top, height = self.scroll_offset.y, self._in_sight
         if place is not None:
             self._keep_in_sight()
