@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from test_app import screen_text
+from textual.events import Key
 from textual.pilot import Pilot
 from textual.widgets import Input
 
@@ -234,3 +235,38 @@ async def test_arrows_go_from_field_to_field_in_a_form_longer_than_the_screen(
         await pilot.press("up", "pagedown", "pageup", *"5")
         assert app.query_one(".n1", Input).value == "5"
         assert app.query_one(Rows).current.name == "pages"
+
+
+async def test_keys_that_come_in_one_piece_go_to_the_form_that_the_first_of_them_opens(
+    folder: Path, environ: dict[str, str]
+) -> None:
+    app = Launcher(folder, environ)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await ready(pilot)
+        for key in ("enter", "tab", "tab"):
+            app.post_message(Key(key, None))
+        await ready(pilot)
+        assert app.focused is not None and app.focused.has_class("n2")
+
+
+async def test_what_was_wrong_with_a_job_is_not_said_when_it_is_mended(folder: Path, environ: dict[str, str]) -> None:
+    (folder / "scrape.py").write_text(JOB + "\nraise ValueError('not yet')\n")
+    app = Launcher(folder, environ)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await ready(pilot)
+        await pilot.press("t")
+        await ready(pilot)
+        assert "not yet" in screen_text(app)
+        (folder / "scrape.py").write_text(JOB)
+        await pilot.press("t")
+        await ready(pilot)
+        assert app.query_one(JobForm).job is not None and "not yet" not in screen_text(app)
+
+
+async def test_the_cursor_passes_over_titles(folder: Path, environ: dict[str, str]) -> None:
+    async with Launcher(folder, environ).run_test(size=(120, 40)) as pilot:
+        rows = (await ready(pilot)).query_one(Rows)
+        await pilot.press("home")
+        for _ in range(len(rows.rows)):
+            assert not isinstance(rows.current, str)
+            await pilot.press("down")

@@ -105,6 +105,10 @@ def test_the_users_folder_follows_xdg(monkeypatch: pytest.MonkeyPatch, tmp_path:
             GOOD + '[variables]\nscrollbar = "red; } * { display: none"\n',
             "the variable 'scrollbar' has no usable value",
         ),
+        (GOOD + '[variables]\nscrollbar = "banana"\n', "scrollbar = 'banana' is no colour"),
+        (GOOD + '[variables]\nscrollbar = "auto 50%"\n', "scrollbar = 'auto 50%' is no colour"),
+        (GOOD + '[variables]\nscrollbar = "12 12"\n', "scrollbar = '12 12' is no colour"),
+        (GOOD + '[variables]\nblock-cursor-text-style = "bald"\n', "block-cursor-text-style = 'bald' is no style"),
     ],
 )
 def test_a_broken_theme_is_named_and_skipped(tmp_path: Path, text: str, complaint: str) -> None:
@@ -114,6 +118,12 @@ def test_a_broken_theme_is_named_and_skipped(tmp_path: Path, text: str, complain
     assert "mine" in themes.by_name
     assert len(themes.complaints) == 1
     assert themes.complaints[0].startswith(f"{tmp_path / 'broken.toml'}: ") and complaint in themes.complaints[0]
+
+
+def test_what_the_design_system_has_itself_can_be_said(tmp_path: Path) -> None:
+    variables = '[variables]\ntext-muted = "auto 60%"\nlink-style-hover = "bold not underline"\nx = "rgb(1, 2, 3)"\n'
+    (tmp_path / "a.toml").write_text(GOOD + variables)
+    assert find_themes(tmp_path).by_name["mine"].variables["text-muted"] == "auto 60%"
 
 
 def test_a_theme_that_cannot_be_read_is_an_error_of_one_line(tmp_path: Path) -> None:

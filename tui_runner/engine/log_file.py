@@ -34,7 +34,7 @@ def written(line: LogLine) -> str:
     moment = datetime.fromtimestamp(line.at, UTC).isoformat(timespec="milliseconds").removesuffix("+00:00")
     chunk = "-" if line.chunk is None else str(line.chunk)
     item = "-" if line.item is None else str(line.item)
-    return f"{moment}Z {line.level:<8} chunk {chunk} item {item}: {safe_text(line.text)}"
+    return f"{moment}Z {safe_text(line.level):<8} chunk {chunk} item {item}: {safe_text(line.text)}"
 
 
 class LogFile:

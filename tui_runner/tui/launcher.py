@@ -110,7 +110,7 @@ class Launcher(Moving, Themed, App[Chosen]):
         """The list at the left, what is under its cursor at the right, the keys below."""
         yield Static(Content(" tui-runner   choose a job, or go on with a run"), id="title")
         with Horizontal(id="columns"):
-            yield Rows[Row](_line, id="found")
+            yield Rows[Row](_line, title=lambda row: isinstance(row, str), id="found")
             with Vertical(id="right"):
                 yield Static(id="about")
                 yield JobForm(self._folder, self._environ, reading=self._reading, id="form")
@@ -169,9 +169,9 @@ class Launcher(Moving, Themed, App[Chosen]):
         self._say("")
         self._about()
 
-    def on_rows_opened(self) -> None:
+    async def on_rows_opened(self) -> None:
         """Choose with the mouse."""
-        self.action_choose()
+        await self.action_choose()
 
     def on_input_changed(self) -> None:
         """What was wrong is being mended."""
@@ -230,11 +230,11 @@ class Launcher(Moving, Themed, App[Chosen]):
         """Carry out an action whose key was clicked."""
         self.call_later(self.run_action, f"app.{event.action.method}")
 
-    def action_choose(self) -> None:
+    async def action_choose(self) -> None:
         """Fill in the form of a job; go on with a run, or open a finished one's database."""
         match self._current:
             case FoundJob(error="") as found:
-                self._load(found)
+                await self._load(found)
             case FoundRun() as run if run.unfinished:
                 self.action_resume()
             case FoundRun():
@@ -252,35 +252,41 @@ class Launcher(Moving, Themed, App[Chosen]):
             case FoundRun(summary=summary, database=database) if summary is not None:
                 self.exit(database)
 
-    def action_try_job(self) -> None:
+    async def action_try_job(self) -> None:
         """Call the job with its first three items and show what it returns."""
         match self._current:
             case FoundJob(error="") as found:
                 form = self.query_one(JobForm)
-                if form.job is None and not self._load(found):
+                if form.job is None and not await self._load(found):
                     return
+                self._say("")
                 if (request := form.request(limit=3)) is not None:
                     self.notify("trying the first 3 items …", timeout=3)
                     self.run_worker(lambda: self._try(request), thread=True, exclusive=True, group="try")
 
-    def action_to_list(self) -> None:
+    async def action_to_list(self) -> None:
         """From the form back to the list."""
         if self.query_one(JobForm).job is None:
             return
-        self.query_one(JobForm).clear()
+        self._say("")
+        await self.query_one(JobForm).clear()
         self.query_one("#columns").remove_class("form")
         self.set_focus(None)
         self._about()
 
-    def _load(self, found: FoundJob) -> bool:
-        """Load a job, which executes its file, and show its form."""
+    async def _load(self, found: FoundJob) -> bool:
+        """Load a job, which executes its file, and show its form.
+
+        The keys after the one that asked for it wait until the form is there: they are for it.
+        """
         try:
             job = load_job(found.job, folder=self._folder)
         except UserError as error:
             self._complain(error)
             return False
+        self._say("")
         self.query_one("#columns").add_class("form")
-        self.query_one(JobForm).fill(job, found.job)
+        await self.query_one(JobForm).fill(job, found.job)
         self._about()
         return True
 

@@ -7,6 +7,16 @@ from typing import Protocol
 from textual.containers import ScrollableContainer
 
 
+def in_sight(place: int, top: int, height: int) -> int:
+    """The row nearest to `place` among the `height` rows in sight, the first of which is `top`."""
+    return max(top, min(place, top + height - 1))
+
+
+def scrolled_to(place: int, top: int, height: int) -> int:
+    """The first row in sight of `height` rows, as near to `top` as it can be while row `place` is in sight."""
+    return max(place - height + 1, min(place, top))
+
+
 class Movable(Protocol):
     """A list with a cursor, or one that scrolls."""
 

@@ -11,16 +11,7 @@ from tui_runner.formatting import size
 from tui_runner.machine_memory import memory_bound
 from tui_runner.store.database import Database
 from tui_runner.tui.asked import AskedCommands
-from tui_runner.tui.widgets.chunk_columns import chunk_name
-
-_GOING = (ChunkState.RUNNING, ChunkState.WAITING)
-"""States that follow each other without a command."""
-_AGAIN = (ChunkState.FAILED, ChunkState.CANCELLED)
-
-
-def named(chunks: Sequence[ChunkView]) -> str:
-    """`chunk 00076`, or `3 chunks`."""
-    return f"chunk {chunk_name(chunks[0].number)}" if len(chunks) == 1 else f"{len(chunks)} chunks"
+from tui_runner.tui.refusals import AGAIN, GOING, Verb, fit_for, named
 
 
 class Steering:
@@ -63,32 +54,36 @@ class Steering:
             return False
         return bool(snapshot.items_failed or snapshot.items_cancelled)
 
-    def pause_run(self) -> None:
-        """Pause the run, or go on with it."""
+    def pause_run(self) -> bool:
+        """Pause the run, or go on with it; whether it is in a state for that."""
         snapshot = self.snapshot
         if snapshot is None or snapshot.state not in (RunState.RUNNING, RunState.PAUSED):
-            return
+            return False
         if snapshot.state is RunState.PAUSED:
             self._control.resume()
             self._ask("run: resume", lambda later: later.state is not RunState.PAUSED)
         else:
             self._control.pause()
             self._ask("run: pause", lambda later: later.state is not RunState.RUNNING)
+        return True
 
     def pause_chunks(self, chunks: Sequence[ChunkView]) -> None:
         """Pause these chunks; if none of them is left to be paused, go on with them."""
-        going = [chunk for chunk in chunks if chunk.state in _GOING]
+        going = [chunk for chunk in chunks if chunk.state in GOING]
         paused = [chunk for chunk in chunks if chunk.state is ChunkState.PAUSED]
+        of = len(chunks)
         if going:
-            self._command(going, "pause", self._control.pause_chunks, lambda state: state not in _GOING)
+            self._command(going, of, "pause", self._control.pause_chunks, lambda state: state not in GOING)
         elif paused:
-            self._command(paused, "resume", self._control.resume_chunks, lambda state: state is not ChunkState.PAUSED)
+            resumed = self._control.resume_chunks
+            self._command(paused, of, "resume", resumed, lambda state: state is not ChunkState.PAUSED)
 
     def retry_chunks(self, chunks: Sequence[ChunkView]) -> None:
         """Run again what failed or was cancelled in these chunks."""
-        again = [chunk for chunk in chunks if chunk.state in _AGAIN]
+        again = fit_for(Verb.RETRY, chunks)
         if again and self.goes_on:
-            self._command(again, "retry", self._control.retry_chunks, lambda state: state not in _AGAIN)
+            retry = self._control.retry_chunks
+            self._command(again, len(chunks), "retry", retry, lambda state: state not in AGAIN)
 
     def failed_chunks(self) -> list[ChunkView]:
         """The chunks that ended with failed items."""
@@ -96,9 +91,9 @@ class Steering:
 
     def cancel_chunks(self, chunks: Sequence[ChunkView]) -> None:
         """Cancel those of these chunks that have not ended."""
-        left = [chunk for chunk in chunks if not chunk.state.ended]
+        left = fit_for(Verb.CANCEL, chunks)
         if left:
-            self._command(left, "cancel", self._control.cancel_chunks, lambda state: state.ended)
+            self._command(left, len(chunks), "cancel", self._control.cancel_chunks, lambda state: state.ended)
 
     def change_threads(self, direction: int) -> None:
         """Execute more items at once, or fewer: by one, or by a tenth of many."""
@@ -139,13 +134,14 @@ class Steering:
     def _command(
         self,
         chunks: Sequence[ChunkView],
+        of: int,
         verb: str,
         command: Callable[[Collection[int]], None],
         obeyed: Callable[[ChunkState], bool],
     ) -> None:
         numbers = [chunk.number for chunk in chunks]
         command(numbers)
-        self._ask(f"{named(chunks)}: {verb}", lambda later: all(obeyed(later.chunks[n].state) for n in numbers))
+        self._ask(f"{named(chunks, of)}: {verb}", lambda later: all(obeyed(later.chunks[n].state) for n in numbers))
 
     def _ask(self, text: str, confirmed: Callable[[Snapshot], bool]) -> None:
         self.asked.add(text, confirmed, self.snapshot.at if self.snapshot else 0.0)

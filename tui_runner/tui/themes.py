@@ -4,7 +4,7 @@
     dark = true
     [colors]                        # `primary`, `foreground` and `background` are needed, the rest is derived
     primary = "#7aa2f7"
-    [variables]                     # any variable of Textual's design system
+    [variables]                     # any variable of Textual's design system: colours, and styles of text
     text-muted = "#8a90a8"
 
 A file that cannot be used is named and skipped; a user's theme replaces a bundled one of the same name.
@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from textual.color import Color, ColorParseError
+from textual.css.constants import VALID_STYLE_FLAGS
+from textual.design import ColorSystem
 from textual.theme import BUILTIN_THEMES, Theme
 
 from tui_runner.errors import UserError
@@ -32,6 +34,10 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 _VARIABLE = re.compile(r"[a-z0-9-]{1,60}")
 # A variable ends up in a style sheet, so its value may hold nothing that would end a rule there.
 _VALUE = re.compile(r"[#a-zA-Z0-9 %.,()-]{1,80}")
+_AUTOMATIC = re.compile(r"auto \d{1,3}%")
+_DEFAULTS = ColorSystem(primary="#808080").generate()
+"""The variables of Textual's design system. Where one of them is the contrast to whatever is behind it, a theme may say
+so, too; everywhere else that is no colour."""
 _NEEDED = ("primary", "foreground", "background")
 _COLORS = (*_NEEDED, "secondary", "warning", "error", "success", "accent", "surface", "panel", "boost")
 
@@ -139,9 +145,18 @@ def _variables(table: dict[str, Any], where: str) -> dict[str, str]:
     for key, value in variables.items():
         if not _VARIABLE.fullmatch(key) or not isinstance(value, str) or not _VALUE.fullmatch(value):
             raise UserError(f"the variable {key!r} has no usable value", where, 'write name = "#rrggbb"')
-        if value.startswith("#"):
+        if "style" in key:
+            _check_style(key, value, where)
+        elif not (_AUTOMATIC.fullmatch(value) and _DEFAULTS.get(key, "").startswith("auto")):
             _check_color(key, value, where)
     return variables
+
+
+def _check_style(key: str, value: str, where: str) -> None:
+    # In a style sheet an unknown word is an error that ends the application.
+    wrong = [word for word in value.split() if word not in VALID_STYLE_FLAGS]
+    if wrong:
+        raise UserError(f"{key} = {value!r} is no style of text", where, "write bold, underline, reverse or none")
 
 
 def _check_color(key: str, value: object, where: str) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tui_runner.engine.snapshot import ChunkView
+from tui_runner.tui.actions import shown_key
+from tui_runner.tui.refusals import Verb, fit_for, named, refusal
 from tui_runner.tui.screens.confirm import Confirm
 from tui_runner.tui.screens.run_screen import RunScreen
-from tui_runner.tui.steering import named
 
 
 class ChunkCommands(RunScreen):
@@ -23,30 +24,35 @@ class ChunkCommands(RunScreen):
 
     def action_pause_chunk(self) -> None:
         """Pause the chunk under the cursor or those marked, or go on with them."""
-        self.steering.pause_chunks(self.chosen())
-        self.show_asked()
+        chunks = self.chosen()
+        if self._can(Verb.PAUSE, chunks):
+            self.steering.pause_chunks(chunks)
+            self.show_asked()
 
     def action_retry_chunk(self) -> None:
         """Run what failed or was cancelled in the chunk under the cursor, or in those marked, again."""
-        self.steering.retry_chunks(self.chosen())
-        self.show_asked()
+        chunks = self.chosen()
+        if self._can(Verb.RETRY, chunks):
+            self.steering.retry_chunks(chunks)
+            self.show_asked()
 
     def action_cancel_chunk(self) -> None:
         """Ask whether to cancel the chunk under the cursor, or those marked."""
-        chunks = [chunk for chunk in self.chosen() if not chunk.state.ended]
-        if not chunks:
+        meant = self.chosen()
+        if not self._can(Verb.CANCEL, meant):
             return
+        chunks = fit_for(Verb.CANCEL, meant)
 
         def answered(yes: bool | None) -> None:
             if yes:
-                self.steering.cancel_chunks(chunks)
+                self.steering.cancel_chunks(meant)
                 self.show_asked()
 
         left = sum(chunk.items - chunk.finished - chunk.in_flight for chunk in chunks)
         items = sum(chunk.items for chunk in chunks)
         self.app.push_screen(
             Confirm(
-                f"Cancel {named(chunks)}?",
+                f"Cancel {named(chunks, len(meant))}?",
                 f"{left:,} of {items:,} items have not started and are recorded as cancelled. "
                 "Retry runs them after all.",
                 "Cancel the chunk" if len(chunks) == 1 else f"Cancel {len(chunks)} chunks",
@@ -54,3 +60,11 @@ class ChunkCommands(RunScreen):
             ),
             answered,
         )
+
+    def _can(self, verb: Verb, chunks: Sequence[ChunkView]) -> bool:
+        """Whether a command does something; if not, why is said."""
+        again = "/".join(shown_key(key) for key in self.keys["retry_all"][:1]) or "`retry all`"
+        why = refusal(verb, chunks, self.steering.snapshot, again)
+        if why:
+            self.notify(why, markup=False, timeout=4)
+        return not why

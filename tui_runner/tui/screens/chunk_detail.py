@@ -10,7 +10,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 
 from tui_runner.engine.snapshot import ChunkView, Snapshot
-from tui_runner.formatting import count, duration, latency, rate, size
+from tui_runner.formatting import NONE, count, duration, latency, size
 from tui_runner.run_lines import counted
 from tui_runner.store.inspection import EndedItem, failed, slowest
 from tui_runner.tui.action import Place
@@ -22,7 +22,7 @@ from tui_runner.tui.paint import Line, Span, column, own, spread
 from tui_runner.tui.reading import read
 from tui_runner.tui.screens.chunk_commands import ChunkCommands
 from tui_runner.tui.steering import Steering
-from tui_runner.tui.widgets.chunk_columns import chunk_bar, chunk_name
+from tui_runner.tui.widgets.chunk_columns import chunk_bar, chunk_name, chunk_rate
 from tui_runner.tui.widgets.footer import KeyLine
 from tui_runner.tui.widgets.painted_lines import PaintedLines
 from tui_runner.tui.widgets.rows import Rows
@@ -112,7 +112,7 @@ class ChunkDetail(ChunkCommands):
         spans = chunk_bar(chunk, max(width - len(text) - 1, 0))
         figures: list[Span] = [(" ", "text")]
         for label, value, role in (
-            ("items/s", rate(chunk.items_per_second), "strong"),
+            ("items/s", chunk_rate(chunk) or NONE, "strong"),
             ("failed", count(chunk.failed), "bad" if chunk.failed else "strong"),
             ("retries", count(chunk.retries), "strong"),
             ("rows", count(chunk.rows), "strong"),

@@ -17,12 +17,12 @@ from tui_runner.tui.actions import ACTIONS, bindings
 from tui_runner.tui.glyphs import CHUNK_GLYPHS
 from tui_runner.tui.layout import Graphs, plan
 from tui_runner.tui.moving import Movable
+from tui_runner.tui.refusals import named
 from tui_runner.tui.screens.choose import Choice, Choose
 from tui_runner.tui.screens.chunk_commands import ChunkCommands
 from tui_runner.tui.screens.chunk_detail import ChunkDetail
 from tui_runner.tui.screens.confirm import Confirm
 from tui_runner.tui.screens.live_settings import LiveSettings
-from tui_runner.tui.steering import named
 from tui_runner.tui.widgets.chart import Chart
 from tui_runner.tui.widgets.chunk_columns import COLUMNS
 from tui_runner.tui.widgets.chunk_map import ChunkMap
@@ -125,7 +125,9 @@ class Dashboard(ChunkCommands):
 
     def action_pause_run(self) -> None:
         """Pause the run, or go on with it."""
-        self.steering.pause_run()
+        if not self.steering.pause_run():
+            snapshot = self.steering.snapshot
+            self._say("no run yet" if snapshot is None else f"the run is {snapshot.state}: nothing to pause")
         self.show_asked()
 
     def action_more_threads(self) -> None:
@@ -164,7 +166,11 @@ class Dashboard(ChunkCommands):
             self._ask_retry()
             return
         chunks = self.steering.failed_chunks()
-        if not chunks or not self.steering.goes_on:
+        if not self.steering.goes_on:
+            self._say("nothing to run again: nothing failed, or the run was stopped and can be resumed")
+            return
+        if not chunks:
+            self._say("nothing to run again: no chunk has ended with failed items")
             return
 
         def answered(yes: bool | None) -> None:
@@ -246,9 +252,15 @@ class Dashboard(ChunkCommands):
 
     def action_map(self) -> None:
         """Show the map in place of the table, or the table again, with the cursor on the same chunk."""
-        chunk = self._under_cursor()
+        chunk, snapshot = self._under_cursor(), self.steering.snapshot
         self.toggle_class("map")
-        self.call_after_refresh(self._carry_cursor, chunk)
+        shown = self.query_one(ChunkMap) if self._map_shown else self.query_one(ChunkTable)
+        if snapshot is not None:
+            shown.show(snapshot.chunks)
+        # At once, not when it has been laid out: the next key may be there already, and is for this chunk.
+        if chunk is not None:
+            shown.go_to_chunk(chunk.number)
+        self._relabel()
 
     def action_open_chunk(self) -> None:
         """Look at the chunk under the cursor."""
@@ -309,12 +321,6 @@ class Dashboard(ChunkCommands):
         if self._map_shown:
             self.action_map()
 
-    def _carry_cursor(self, chunk: ChunkView | None) -> None:
-        if self.steering.snapshot is not None:
-            self.update(self.steering.snapshot)
-        if chunk is not None:
-            (self.query_one(ChunkMap) if self._map_shown else self.query_one(ChunkTable)).go_to_chunk(chunk.number)
-
     def _move_lines(self, lines: int) -> None:
         if self._map_shown:
             self.query_one(ChunkMap).move_lines(lines)
@@ -341,6 +347,9 @@ class Dashboard(ChunkCommands):
     def show_asked(self) -> None:
         """Show the commands that no snapshot has confirmed yet in the event line."""
         self.query_one(EventLine).show_asked(self.steering.asked.texts)
+
+    def _say(self, text: str) -> None:
+        self.notify(text, markup=False, timeout=4)
 
     def _relabel(self) -> None:
         snapshot = self.steering.snapshot

@@ -25,10 +25,11 @@ from tui_runner.tui.actions import Keys, bindings
 from tui_runner.tui.moving import Movable
 from tui_runner.tui.paint import Line, column, own, spread
 from tui_runner.tui.reading import read
+from tui_runner.tui.refusals import named
 from tui_runner.tui.screens.confirm import Confirm
 from tui_runner.tui.screens.reader import Reader
 from tui_runner.tui.screens.run_screen import RunScreen
-from tui_runner.tui.steering import Steering, named
+from tui_runner.tui.steering import Steering
 from tui_runner.tui.widgets.footer import KeyLine
 from tui_runner.tui.widgets.painted_lines import PaintedLines
 from tui_runner.tui.widgets.rows import Rows

@@ -18,8 +18,6 @@ from tui_runner.tui.chunk_look import LOOKS
 from tui_runner.tui.moving import Movable, Moving, Scrolled
 from tui_runner.tui.outside import Dialog
 
-_KEYS = 11
-"""Cells of the column of keys."""
 _KEYS_SHOWN = 2
 """Keys of an action that are named; more do not fit."""
 
@@ -30,19 +28,22 @@ def help_text(keys: Keys, places: Collection[Place], width: int) -> Content:
     The places of the screen that help was asked for on come first, then those of the screens it shares places with;
     where there are chunks, what their glyphs mean.
     """
+    places = _in_order(tuple(places))
+    actions = [action for action in ACTIONS if action.place in places]
+    shown = {action.id: " ".join(shown_key(key) for key in keys[action.id][:_KEYS_SHOWN]) or "–" for action in actions}
+    column = max(map(len, shown.values()), default=0) + 2
     lines: list[Content] = []
     if Place.CHUNK in places:
         lines.append(Content.styled("states of a chunk", "bold"))
         glyphs = "   ".join(f"{glyph} {name}".replace(" ", "\N{NO-BREAK SPACE}") for name, (glyph, _) in LOOKS.items())
         lines += [Content(line) for line in wrap(glyphs, max(width, 10), break_on_hyphens=False)]
         lines.append(Content(""))
-    for place in _in_order(tuple(places)):
+    for place in places:
         lines.append(Content.styled(str(place), "bold"))
-        for action in (action for action in ACTIONS if action.place is place):
-            shown = " ".join(shown_key(key) for key in keys[action.id][:_KEYS_SHOWN]) or "–"
-            first, *rest = wrap(action.help, max(width - _KEYS, 10))
-            lines.append(Content.assemble((f"{shown:<{_KEYS}}", "$text-primary"), first))
-            lines += [Content(" " * _KEYS + line) for line in rest]
+        for action in (action for action in actions if action.place is place):
+            first, *rest = wrap(action.help, max(width - column, 10))
+            lines.append(Content.assemble((f"{shown[action.id]:<{column}}", "$text-primary"), first))
+            lines += [Content(" " * column + line) for line in rest]
         lines.append(Content(""))
     return Content("\n").join(lines[:-1])
 

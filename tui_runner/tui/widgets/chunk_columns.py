@@ -86,10 +86,19 @@ def chunk_bar(chunk: ChunkView, width: int) -> Line:
     return ((filled[: len(filled) - bad], good), (filled[len(filled) - bad :], "failed"), (rest, "faint"))
 
 
+def chunk_rate(chunk: ChunkView) -> str:
+    """Items per second of a chunk; empty for one that has no rate to speak of.
+
+    One that starts no items has none. One that was cancelled has none either: the cancelled items took no time.
+    """
+    if chunk.state is ChunkState.CANCELLED or chunk.started_at is None:
+        return ""
+    # One that runs and finishes nothing has one: 0.
+    return rate(chunk.items_per_second) if chunk.state is ChunkState.RUNNING or chunk.items_per_second > 0 else ""
+
+
 def _rate(chunk: ChunkView, width: int) -> Line:
-    # A chunk that starts no items has no rate to speak of; one that runs and finishes nothing has: 0.
-    shown = chunk.started_at is not None and (chunk.state is ChunkState.RUNNING or chunk.items_per_second > 0)
-    return ((column(rate(chunk.items_per_second) if shown else "", width, right=True), "text"),)
+    return ((column(chunk_rate(chunk), width, right=True), "text"),)
 
 
 def _recent(chunk: ChunkView, width: int) -> Line:
@@ -124,7 +133,9 @@ COLUMNS = (
     Column("state", 12, 0, _state, right=False),
     Column("progress", _SHARE, 1, _progress, right=False, key=_share),
     Column("items", 11, 9, _of_items),
-    Column("items/s", 7, 3, _rate, key=lambda chunk: chunk.items_per_second),
+    Column(
+        "items/s", 7, 3, _rate, key=lambda chunk: chunk.items_per_second * (chunk.state is not ChunkState.CANCELLED)
+    ),
     Column("last min", 10, 6, _recent),
     Column("failed", 7, 2, _counted(lambda chunk: chunk.failed, "bad"), key=lambda chunk: chunk.failed),
     Column("retries", 8, 7, _counted(lambda chunk: chunk.retries), key=lambda chunk: chunk.retries),

@@ -54,7 +54,11 @@ def chunks_a_cell(chunks: int, cells: int) -> int:
 
 
 class ChunkMap(PaintedWidget):
-    """A map of chunks with a cursor."""
+    """A map of chunks with a cursor.
+
+    The cursor is on a chunk, which the legend names, and stays with it; moved to a cell that stands for several, it is
+    on the one that gives the cell its look then. Keys are for the chunk that is named.
+    """
 
     can_focus = False
 
@@ -68,9 +72,8 @@ class ChunkMap(PaintedWidget):
 
     @property
     def cursor_chunk(self) -> ChunkView | None:
-        """The chunk under the cursor; of several in a cell the one that gives it its look."""
-        mates = self._chunks[self._cursor * self._each : (self._cursor + 1) * self._each]
-        return min(mates, key=lambda chunk: _RANK[look(chunk)], default=None)
+        """The chunk under the cursor."""
+        return self._chunks[self._cursor] if self._cursor < len(self._chunks) else None
 
     def show(self, chunks: Sequence[ChunkView]) -> None:
         """Take the chunks of a new snapshot."""
@@ -89,13 +92,12 @@ class ChunkMap(PaintedWidget):
 
     def go_to_chunk(self, number: int) -> None:
         """Put the cursor on a chunk."""
-        self._cursor = max(0, min(number // self._each, len(self._cells) - 1))
+        self._cursor = max(0, min(number, len(self._chunks) - 1))
         self.repaint()
 
     def move(self, cells: int) -> None:
         """Move the cursor by so many cells, back if negative."""
-        self._cursor = max(0, min(self._cursor + cells, len(self._cells) - 1))
-        self.repaint()
+        self._go_to_cell(max(0, min(self._cursor // self._each + cells, len(self._cells) - 1)))
 
     def move_lines(self, lines: int) -> None:
         """Move the cursor down by so many lines, up if negative."""
@@ -123,22 +125,26 @@ class ChunkMap(PaintedWidget):
         cell = (event.y - _LEGEND) * self.size.width + event.x
         if event.y < _LEGEND or cell >= len(self._cells):
             return
-        self._cursor = cell
-        self.repaint()
+        self._go_to_cell(cell)
         if event.chain > 1:
             self.post_message(ChunkTable.Opened())
+
+    def _go_to_cell(self, cell: int) -> None:
+        if cell != self._cursor // self._each:
+            mates = self._chunks[cell * self._each : (cell + 1) * self._each]
+            self._cursor = min(mates, key=lambda chunk: _RANK[look(chunk)]).number
+        self.repaint()
 
     def _each_now(self) -> int:
         return chunks_a_cell(len(self._chunks), self.size.width * (self.size.height - _LEGEND))
 
     def _count(self) -> None:
         """Make every cell anew."""
-        under_cursor = self._cursor * self._each
         self._each = self._each_now()
         self._counts = Counter(map(look, self._chunks))
         cells = -(-len(self._chunks) // self._each)
         self._cells = [self._look_of(cell) for cell in range(cells)]
-        self._cursor = max(0, min(under_cursor // self._each, cells - 1))
+        self._cursor = max(0, min(self._cursor, len(self._chunks) - 1))
 
     def _look_of(self, cell: int) -> str:
         mates = self._chunks[cell * self._each : (cell + 1) * self._each]
@@ -148,12 +154,12 @@ class ChunkMap(PaintedWidget):
 
     def _row(self, start: int, end: int) -> Line:
         spans: list[Span] = []
-        place = start
+        place, cursor = start, self._cursor // self._each
         for each, run in groupby(self._cells[start:end]):
             length = sum(1 for _ in run)
             text, role = CELLS[each] * length, LOOKS[each][1]
-            if place <= self._cursor < place + length:
-                before = self._cursor - place
+            if place <= cursor < place + length:
+                before = cursor - place
                 spans += [
                     (text[:before], role),
                     (text[before], "cursor"),

@@ -15,6 +15,7 @@ from textual.strip import Strip
 
 from tui_runner.engine.chunk import ChunkState
 from tui_runner.engine.snapshot import ChunkView
+from tui_runner.tui.moving import in_sight, scrolled_to
 from tui_runner.tui.paint import ROLE_CLASSES, merged
 from tui_runner.tui.widgets.chunk_columns import COLUMNS, MARK, Column, column_at, heading, layout, row
 from tui_runner.tui.widgets.chunk_listing import ChunkListing, usual
@@ -27,7 +28,9 @@ _HEADING = 1
 class ChunkTable(ScrollView):
     """A virtual table of chunks with a cursor and marks.
 
-    The cursor stays with its chunk when rows move. Until it is moved by hand, it keeps to the first row.
+    The cursor stays with its chunk when rows move, and the view goes along. Until it is moved by hand, it keeps to the
+    first row. When the view is scrolled, the cursor goes along. So it is always in sight: no key is for a chunk that
+    nobody sees.
 
     Attributes:
         marked: numbers of the chunks that are marked.
@@ -55,6 +58,8 @@ class ChunkTable(ScrollView):
         self.only: ChunkState | None = None
         self._columns: list[Column] = []
         self._cursor: int | None = None
+        self._place = 0
+        """The row that the cursor was in last: where it stays when its chunk is not listed any more."""
         self._follows = True
 
     @property
@@ -66,16 +71,16 @@ class ChunkTable(ScrollView):
     def show(self, chunks: Sequence[ChunkView]) -> None:
         """Take the chunks of a new snapshot."""
         self._chunks = chunks
-        was_in_sight = self._cursor_in_sight()
         before = len(self._order)
         changed, moved = self._order.update(chunks)
         if len(self._order) != before:
             self._fit()
         if moved:
-            if self._follows or self._cursor_row is None:
-                self._cursor = self._order.at(0).number if len(self._order) else None
-            elif was_in_sight:
-                self._keep_in_sight()
+            if self._follows:
+                self._put_cursor(0)
+            elif self._cursor_row is None:
+                self._put_cursor(self._place)
+            self._keep_in_sight()
             self.refresh()
             return
         rows = (self._order.row_of(number) for number in changed)
@@ -149,9 +154,8 @@ class ChunkTable(ScrollView):
         """Put the cursor into a row, from 0; or into the nearest one there is."""
         if not len(self._order):
             return
-        place = min(max(place, 0), len(self._order) - 1)
         old = self._cursor_row
-        self._cursor = self._order.at(place).number
+        place = self._put_cursor(place)
         # At the very top it follows the run again: whoever goes home wants to see what runs.
         self._follows = place == 0
         self._keep_in_sight()
@@ -202,6 +206,24 @@ class ChunkTable(ScrollView):
         elif event.chain > 1:
             self.post_message(self.Opened())
 
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        """The view was scrolled, by the mouse or because there are fewer rows: the cursor goes along."""
+        super().watch_scroll_y(old_value, new_value)
+        place = self._cursor_row
+        if place is None or not self._rows_in_sight:
+            return
+        seen = in_sight(place, self.scroll_offset.y, self._rows_in_sight)
+        if seen != place:
+            self._put_cursor(seen)
+            self.hold()
+            self.refresh()
+
+    def _put_cursor(self, place: int) -> int:
+        """Put the cursor into the row nearest to `place`, wherever the view is; the row."""
+        self._place = max(0, min(place, len(self._order) - 1))
+        self._cursor = self._order.at(self._place).number if len(self._order) else None
+        return self._place
+
     @property
     def _cursor_row(self) -> int | None:
         return None if self._cursor is None else self._order.row_of(self._cursor)
@@ -210,19 +232,12 @@ class ChunkTable(ScrollView):
     def _rows_in_sight(self) -> int:
         return max(self.size.height - _HEADING, 0)
 
-    def _cursor_in_sight(self) -> bool:
-        place = self._cursor_row
-        return place is not None and 0 <= place - self.scroll_offset.y < self._rows_in_sight
-
     def _keep_in_sight(self) -> None:
         place = self._cursor_row
         if place is None or not self._rows_in_sight:
             return
-        top = self.scroll_offset.y
-        if place < top:
-            self.scroll_to(y=place, animate=False)
-        elif place >= top + self._rows_in_sight:
-            self.scroll_to(y=place - self._rows_in_sight + 1, animate=False)
+        self._place = place
+        self.scroll_to(y=scrolled_to(place, self.scroll_offset.y, self._rows_in_sight), animate=False)
 
     def _fit(self) -> None:
         self.virtual_size = Size(self.size.width, len(self._order) + _HEADING)

@@ -123,8 +123,8 @@ class JobForm(VerticalScroll, inherit_bindings=False):
         self._reference = ""
         self._fields: list[Field] = []
 
-    def fill(self, job: Job, reference: str) -> None:
-        """Show the fields of a job, with the first one to be filled in."""
+    async def fill(self, job: Job, reference: str) -> None:
+        """Show the fields of a job, with the first one to be filled in; the fields are there when it returns."""
         self.job, self._reference = job, reference
         self._fields = fields_of(job, self._folder / f"{job.name}.duckdb")
         parts: list[Horizontal | Static] = []
@@ -135,18 +135,19 @@ class JobForm(VerticalScroll, inherit_bindings=False):
             parts.append(Horizontal(label, line, classes="field"))
             parts.append(Static(classes=f"complaint c{number}"))
         parts.append(Static(id="preview"))
-        self.run_worker(self._mount(parts), exclusive=True, group="fill")
+        await self._mount(parts)
 
-    def clear(self) -> None:
+    async def clear(self) -> None:
         """Show no form."""
         self.job = None
-        self.run_worker(self._mount([]), exclusive=True, group="fill")
+        await self._mount([])
 
     async def _mount(self, parts: list[Horizontal | Static]) -> None:
         await self.remove_children()
         if parts:
             await self.mount(*parts)
-            self.query(Input).first().focus()
+            # At once: `focus()` waits for its turn, and the keys that are there already would be lost.
+            self.screen.set_focus(self.query(Input).first())
             self._preview()
 
     def on_input_changed(self) -> None:

@@ -1,0 +1,158 @@
+"""The log screen reads the run's log file for whoever goes back or searches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from fake_run import FakeControl, busy
+from test_app import screen_text, settled
+from test_inner_screens import read
+from textual.pilot import Pilot
+
+from tui_runner.engine.log_file import LogFile
+from tui_runner.engine.protocol import LogLines
+from tui_runner.engine.snapshot import LogLine
+from tui_runner.tui import log_history
+from tui_runner.tui.app import RunnerApp
+from tui_runner.tui.screens.log import Log
+from tui_runner.tui.widgets.rows import Rows
+
+LINES = 2_812
+IN_MEMORY = 100
+
+
+def line(number: int) -> LogLine:
+    level = "ERROR" if number % 1_000 == 7 else "INFO"
+    return LogLine(1_790_000_000.0 + number, level, f"page {number}.", number // 50, number, 1)
+
+
+@pytest.fixture
+def control(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeControl]:
+    """A run that has logged 2,812 lines, the last 100 of which are in its snapshot."""
+    monkeypatch.setattr(log_history, "PAGE", 40)
+    monkeypatch.setattr(log_history, "WINDOW", 150)
+    path = tmp_path / "x.duckdb.log"
+    file = LogFile(path, 3, lambda reason: pytest.fail(reason))
+    file.add(LogLines(1, tuple(line(number) for number in range(LINES))))
+    file.close()
+    newest = tuple(line(number) for number in range(LINES - IN_MEMORY, LINES))
+    yield FakeControl(replace(busy(), log=newest, log_lines=LINES, log_file=str(path)))
+
+
+async def opened(pilot: Pilot[None]) -> RunnerApp:
+    await settled(pilot)
+    await pilot.press("l")
+    return await read(pilot)
+
+
+async def press(pilot: Pilot[None], *keys: str) -> str:
+    for key in keys:
+        await pilot.press(key)
+        await read(pilot)
+    return screen_text(pilot.app)  # type: ignore[arg-type]
+
+
+def under_cursor(app: RunnerApp) -> int:
+    row = app.screen.query_one(Rows).current
+    assert row is not None and f"▸ {''}" in screen_text(app)
+    item = row.line.item
+    assert f"page {item}." in screen_text(app)
+    return -1 if item is None else int(item)
+
+
+async def test_whoever_goes_back_reads_every_line_once_and_comes_to_the_newest_again(control: FakeControl) -> None:
+    async with RunnerApp(control).run_test(size=(100, 24)) as pilot:
+        app = await opened(pilot)
+        assert "last 100 of 2,812 lines" in screen_text(app) and "▼ following" in screen_text(app)
+        seen = [under_cursor(app)]
+        while seen[-1] > 2_400:
+            await press(pilot, "pageup")
+            seen.append(under_cursor(app))
+        assert seen == sorted(seen, reverse=True) and max(a - b for a, b in pairwise(seen)) == 21
+        assert "read back" in screen_text(app) and "G follows" in screen_text(app)
+        rows = app.screen.query_one(Rows)
+        assert len(rows.rows) <= 150
+        numbers = [row.line.item for row in rows.rows]
+        assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+        while under_cursor(app) < LINES - 1:
+            before = under_cursor(app)
+            await press(pilot, "pagedown")
+            assert before < under_cursor(app) <= before + 21
+        await press(pilot, "down")
+        assert "▼ following" in screen_text(app) and len(rows.rows) == IN_MEMORY
+
+
+async def test_home_goes_to_the_first_line_of_the_run_and_g_to_the_newest(control: FakeControl) -> None:
+    async with RunnerApp(control).run_test(size=(100, 24)) as pilot:
+        app = await opened(pilot)
+        shown = await press(pilot, "home")
+        assert "--- run 3" in shown and "page 0." in shown
+        await press(pilot, "down")
+        assert under_cursor(app) == 0
+        control.change(log=(*control.current.log[1:], line(LINES)), log_lines=LINES + 1)
+        assert f"page {LINES}." not in screen_text(await settled(pilot))  # new lines move nothing
+        assert under_cursor(app) == 0
+        await press(pilot, "G")
+        assert under_cursor(app) == LINES
+
+
+async def test_a_search_finds_what_is_in_the_file_alone(control: FakeControl) -> None:
+    async with RunnerApp(control).run_test(size=(100, 24), notifications=True) as pilot:
+        app = await opened(pilot)
+        await press(pilot, "slash", *"PAGE 17", "enter")
+        assert under_cursor(app) == 1799
+        await press(pilot, "N")
+        assert under_cursor(app) == 1798
+        await press(pilot, "n", "n")
+        assert under_cursor(app) == 17 and "from the top" in screen_text(app)
+        await press(pilot, "N")
+        assert under_cursor(app) == 1799 and "from the end" in screen_text(app)
+        shown = await press(pilot, "slash", "ctrl+u", "ctrl+k", *"nowhere", "enter")
+        assert "no line has that text in the log" in shown and under_cursor(app) == 1799
+
+
+async def test_a_level_is_looked_for_in_the_file_too(control: FakeControl) -> None:
+    async with RunnerApp(control).run_test(size=(100, 24)) as pilot:
+        app = await opened(pilot)
+        shown = await press(pilot, "v", "down", "down", "down", "enter")
+        assert "no line of ERROR and above among the newest 100; Home looks at the others" in shown
+        shown = await press(pilot, "up")
+        assert [row.line.item for row in app.screen.query_one(Rows).rows] == [7, 1007, 2007]
+        shown = await press(pilot, "v", "down", "enter")
+        assert "no line of CRITICAL and above" in shown
+        shown = await press(pilot, "up")
+        assert "no line of CRITICAL and above in the log" in shown
+
+
+async def test_a_log_without_lines_says_so(control: FakeControl) -> None:
+    control.change(log=(), log_lines=0)
+    async with RunnerApp(control).run_test(size=(40, 12)) as pilot:
+        await opened(pilot)
+        assert "nothing was printed or logged so far" in screen_text(await settled(pilot))
+
+
+async def test_a_file_that_cannot_be_read_is_named_and_what_is_in_memory_stays(
+    control: FakeControl, tmp_path: Path
+) -> None:
+    control.change(log_file=str(tmp_path))
+    async with RunnerApp(control).run_test(size=(100, 24), notifications=True) as pilot:
+        app = await opened(pilot)
+        shown = await press(pilot, "slash", *"page 17", "enter")
+        assert "cannot be read: Is a directory" in " ".join(shown.split())
+        assert under_cursor(app) == LINES - 1
+        shown = await press(pilot, "slash", *" 2750", "home", "ctrl+k", *"page 2750", "enter")
+        assert under_cursor(app) == 2750
+        await press(pilot, "home")
+        assert isinstance(app.screen, Log) and app.screen.query_one(Rows).place == 0
+
+
+async def test_lines_that_came_too_fast_are_told_of(control: FakeControl) -> None:
+    async with RunnerApp(control).run_test(size=(100, 24)) as pilot:
+        app = await opened(pilot)
+        control.change(log=tuple(line(number) for number in range(3_000, 3_010)), log_lines=3_010)
+        app = await settled(pilot)
+        assert "(188 lines came too fast for the screen: they are in the file)" in screen_text(app)
