@@ -81,6 +81,7 @@ class Dashboard(ChunkCommands):
         self.query_one("#throughput", Chart).show(throughput(snapshot))
         self.query_one("#memory", Chart).show(memory(snapshot))
         events = self.query_one(EventLine)
+        self._fit_events(events, snapshot)
         events.show_asked(self.steering.asked.texts)
         events.show(snapshot)
         self._relabel()
@@ -101,10 +102,18 @@ class Dashboard(ChunkCommands):
             for chart in self.query(Chart):
                 chart.styles.height = division.graph_lines
         self.query_one(Figures).styles.height = division.figure_lines
-        self.query_one(EventLine).styles.height = division.event_lines
         snapshot = self.steering.snapshot
+        if snapshot is not None:
+            self._fit_events(self.query_one(EventLine), snapshot)
         if snapshot is not None and snapshot.state.ended:
             self._sum_up(snapshot)
+
+    def _fit_events(self, events: EventLine, snapshot: Snapshot) -> None:
+        """Give the lines of events a third of the height, if that is what it takes to say why the run waits."""
+        least = plan(*self.size).event_lines
+        lines = min(events.wanted(snapshot, self.size.width, least), max(self.size.height // 3, least))
+        if events.styles.height is None or events.styles.height.value != lines:
+            events.styles.height = lines
 
     def on_chunk_table_opened(self) -> None:
         """Look at the chunk that was chosen with the mouse."""
@@ -118,7 +127,10 @@ class Dashboard(ChunkCommands):
             parts.append(f"{CHUNK_GLYPHS[table.only]} {table.only} only")
         if table.marked:
             parts.append(f"{len(table.marked)} marked")
-        self.query_one(EventLine).show_listing(" · ".join(parts))
+        events = self.query_one(EventLine)
+        events.show_listing(" · ".join(parts))
+        if self.steering.snapshot is not None:
+            self._fit_events(events, self.steering.snapshot)
         self._relabel()
 
     # --- the run -------------------------------------------------------------------------------------------

@@ -202,6 +202,9 @@ class Errors(RunScreen):
                 (column(count(group.items), 6, right=True) + column(count(group.chunks), 7, right=True), "text")
             )
             line.append((f"  {_clock(group.first_seen)}  {_clock(group.last_seen)}  ", "muted"))
+        if not group.items:
+            # Attempts alone would look like failed items: no item has this as its last word.
+            line.append(("all tried again  ", "muted"))
         line += [(own(group.type, 60), "bad"), (": " + own(group.message) if group.message else "", "text")]
         return tuple(line)
 

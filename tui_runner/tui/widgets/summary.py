@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 
 from tui_runner.engine.chunk import RunState
-from tui_runner.engine.snapshot import Snapshot
+from tui_runner.engine.snapshot import ErrorGroup, Snapshot
 from tui_runner.formatting import count, duration, percent, rate, size
 from tui_runner.tui.glyphs import RUN_GLYPHS, WARNING
 from tui_runner.tui.paint import Line, fitted, own
@@ -54,8 +54,7 @@ def summary(snapshot: Snapshot) -> list[Line]:
         )
     for group in snapshot.errors[:_GROUPS]:
         text = f"{own(group.type, _ERROR)}: {own(group.text, _ERROR)}"
-        attempts = "attempt" if group.count == 1 else "attempts"
-        lines.append(((f" {WARNING:<{_LABEL}}", "warn"), (f"{count(group.count)} {attempts}: {text}", "warn")))
+        lines.append(((f" {WARNING:<{_LABEL}}", "bad" if group.final else "warn"), (f"{_fate(group)}: {text}", "warn")))
     database = own(shlex.quote(snapshot.database))
     lines.append(_row("data", own(snapshot.database)))
     steps = [f"tui-runner open {database}"]
@@ -66,6 +65,15 @@ def summary(snapshot: Snapshot) -> list[Line]:
     for number, step in enumerate(steps):
         lines.append(_row("next" if not number else "", step, "accent"))
     return lines
+
+
+def _fate(group: ErrorGroup) -> str:
+    """How often something went wrong, and how often for good."""
+    attempts = "attempt" if group.count == 1 else "attempts"
+    if not group.final:
+        return f"{count(group.count)} {attempts}, all tried again"
+    final = "the last" if group.final == group.count else f"{count(group.final)} of them the last"
+    return f"{count(group.count)} {attempts}, {final} of {'its item' if group.final == 1 else 'their items'}"
 
 
 def _row(label: str, text: str, role: str = "text") -> Line:
