@@ -144,7 +144,7 @@ def test_what_earlier_processes_did_is_not_in_the_mean() -> None:
 def test_the_summary_says_what_was_recorded_before() -> None:
     ended = replace(busy(), state=RunState.FINISHED, items_skipped=68_526, rows=5_560, rows_skipped=3_920, elapsed=10.0)
     shown = "\n".join(text(summary(ended)))
-    assert "5,560 in table books" in shown and "; 3,920 were recorded before" in shown
+    assert "5,560 (3,920 of them before) in table books" in shown and "done (68,526 of them before), 12 failed" in shown
     assert "164 rows/s" in shown
 
 
@@ -156,8 +156,8 @@ def test_the_summary_tells_what_ended_items_for_good_from_what_was_tried_again()
     )
     lines = text(summary(replace(busy(), state=RunState.FINISHED, errors=groups)))
     assert [line.strip() for line in lines if "⚠" in line] == [
-        "⚠      3 attempts, the last of their items: ValueError: no table",
-        "⚠      2 attempts, 1 of them the last of its item: KeyError: 'a'",
+        "⚠      3 attempts, all final: ValueError: no table",
+        "⚠      2 attempts, 1 final: KeyError: 'a'",
         "⚠      317 attempts, all tried again: ReadTimeout: timed out",
     ]
 
@@ -179,6 +179,15 @@ def test_why_a_run_waits_is_told_in_full(width: int, lines: int) -> None:
     assert text(line.lines(paused, width, 1))[0].startswith(" ⏸ 40 of the last")
     if width == 40:
         assert text(line.lines(paused, width, 3))[1].endswith("…")  # there is more than there is room for
+
+
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_a_warning_is_told_however_narrow_it_is(width: int) -> None:
+    warning = "less than 1 GB is left on the disk of /data, room for about 9 minutes"
+    warned = replace(busy(), warnings=(warning,))
+    line = EventLine()
+    shown = text(line.lines(warned, width, line.wanted(warned, width, 1)))
+    assert warning in " ".join(" ".join(shown).split())
 
 
 def test_a_chunk_that_was_cancelled_has_no_rate() -> None:

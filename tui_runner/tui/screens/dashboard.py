@@ -36,6 +36,12 @@ from tui_runner.tui.widgets.progress import Progress
 from tui_runner.tui.widgets.summary import Summary, summary
 
 
+_AROUND = 4
+"""Lines of the header, of progress, of the keys, and the blank one below the summary."""
+_LEAST_TABLE = 2
+"""Lines of its heading and of one chunk: the cursor is always to be seen."""
+
+
 def _labels(state: RunState, marked: int, *, can_retry: bool, resumes: bool) -> dict[str, str]:
     """What the footer calls some keys now; those that do nothing in this state are hidden."""
     if state.ended:
@@ -72,6 +78,7 @@ class Dashboard(ChunkCommands):
         self.query_one(Header).show(snapshot)
         self.query_one(Progress).show(snapshot)
         self.query_one(Figures).show(snapshot)
+        self._fit_events(self.query_one(EventLine), snapshot)
         if snapshot.state.ended:
             self._sum_up(snapshot)
         if self._map_shown:
@@ -81,15 +88,17 @@ class Dashboard(ChunkCommands):
         self.query_one("#throughput", Chart).show(throughput(snapshot))
         self.query_one("#memory", Chart).show(memory(snapshot))
         events = self.query_one(EventLine)
-        self._fit_events(events, snapshot)
         events.show_asked(self.steering.asked.texts)
         events.show(snapshot)
         self._relabel()
 
     def _sum_up(self, snapshot: Snapshot) -> None:
-        """Show what it came to, in place of the graphs; the table keeps a third of the height."""
+        """Show what it came to, in place of the graphs; the table keeps a third of the height, and a row at least."""
         widget = self.query_one(Summary)
-        widget.styles.height = min(len(summary(snapshot)), max(self.size.height * 2 // 3 - 5, 1))
+        events = self.query_one(EventLine).styles.height
+        around = _AROUND + plan(*self.size).figure_lines + (int(events.value) if events is not None else 1)
+        most = min(self.size.height * 2 // 3 - 5, self.size.height - around - _LEAST_TABLE)
+        widget.styles.height = min(len(summary(snapshot)), max(most, 1))
         self.add_class("ended")
         widget.show(snapshot)
 
@@ -111,7 +120,9 @@ class Dashboard(ChunkCommands):
     def _fit_events(self, events: EventLine, snapshot: Snapshot) -> None:
         """Give the lines of events a third of the height, if that is what it takes to say why the run waits."""
         least = plan(*self.size).event_lines
-        lines = min(events.wanted(snapshot, self.size.width, least), max(self.size.height // 3, least))
+        # The summary of a run that has ended says some of it, too.
+        most = self.size.height // (6 if snapshot.state.ended else 3)
+        lines = min(events.wanted(snapshot, self.size.width, least), max(most, least))
         if events.styles.height is None or events.styles.height.value != lines:
             events.styles.height = lines
 

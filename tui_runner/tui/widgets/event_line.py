@@ -42,9 +42,9 @@ class EventLine(SnapshotWidget):
         self.repaint()
 
     def wanted(self, snapshot: Snapshot, width: int, least: int) -> int:
-        """How many lines there should be, `least` where there is nothing special: why a run waits is told in full."""
-        reason = len(_reason(snapshot, width))
-        return max(least, reason + (1 if least > 1 or self._asked or self._listing else 0)) if reason else least
+        """How many lines there should be: `least`, or what it takes to tell in full why a run waits, and warnings."""
+        told = len(_told(snapshot, width))
+        return max(least, told + (1 if least > 1 or self._asked or self._listing else 0)) if told else least
 
     def lines(self, snapshot: Snapshot, width: int, height: int) -> list[Line]:
         """The most important lines for which there is room."""
@@ -52,7 +52,7 @@ class EventLine(SnapshotWidget):
         news = self._news(snapshot)
         if height == 1:
             fresh = bool(snapshot.events) and snapshot.at - snapshot.events[-1].at <= _FRESH
-            calm = not snapshot.reason and (self._listing or (news and fresh))
+            calm = not (snapshot.reason or snapshot.warnings) and (self._listing or (news and fresh))
             lines = [news if self._asked or calm or not trouble else trouble[0]]
         else:
             if height <= len(trouble) and not (self._asked or self._listing):
@@ -75,13 +75,16 @@ class EventLine(SnapshotWidget):
         return ((f" {clock(snapshot.began_at + event.at)}  ", "muted"), (own(event.text), role))
 
 
-def _reason(snapshot: Snapshot, width: int) -> list[Line]:
-    """Why the run is in its state, wrapped."""
-    if not snapshot.reason:
-        return []
+def _told(snapshot: Snapshot, width: int) -> list[Line]:
+    """Why the run is in its state, and what will go wrong, wrapped: to be read in full."""
     glyph, role = RUN_GLYPHS[snapshot.state]
-    texts = wrap(own(snapshot.reason), max(width - _MARGIN, 10))
-    return [((f" {' ' if number else glyph} {text}", role),) for number, text in enumerate(texts)]
+    told = [(glyph, snapshot.reason, role)] if snapshot.reason else []
+    told += [(WARNING, warning, "bad") for warning in snapshot.warnings]
+    return [
+        ((f" {' ' if number else glyph} {line}", role),)
+        for glyph, text, role in told
+        for number, line in enumerate(wrap(own(text), max(width - _MARGIN, 10)))
+    ]
 
 
 def _trouble(snapshot: Snapshot, width: int) -> list[Line]:
@@ -99,8 +102,8 @@ def _trouble(snapshot: Snapshot, width: int) -> list[Line]:
         # What is counted are attempts; the items that failed for good are among the figures.
         spans.append((f" {WARNING} attempts:", "warn"))
         spans += [_error(group) for group in sorted(snapshot.errors, key=lambda group: -group.count)]
-    *reason, last = _reason(snapshot, width) or [()]
-    every = [*reason, (*last, *spans)]
+    *told, last = _told(snapshot, width) or [()]
+    every = [*told, (*last, *spans)]
     return every if every[-1] else []
 
 

@@ -34,15 +34,14 @@ def summary(snapshot: Snapshot) -> list[Line]:
         ((f" {glyph} {snapshot.state}", role), (f" after {duration(seconds)}", "strong"), *reason),
         _row(
             "items",
-            f"{snapshot.items_done:,} done, {snapshot.items_failed:,} failed"
+            f"{snapshot.items_done:,} done{_before(snapshot.items_skipped)}, {snapshot.items_failed:,} failed"
             f" ({percent(snapshot.items_failed, snapshot.items_finished)}), {snapshot.items_cancelled:,} cancelled,"
-            f" {snapshot.retries:,} retries"
-            + (f"; {snapshot.items_skipped:,} were recorded before" if snapshot.items_skipped else ""),
+            f" {snapshot.retries:,} retries",
         ),
         _row(
             "rows",
-            f"{snapshot.rows:,} in table {own(snapshot.table, 60)}, file {size(snapshot.db_bytes)}"
-            + (f"; {snapshot.rows_skipped:,} were recorded before" if snapshot.rows_skipped else ""),
+            f"{snapshot.rows:,}{_before(snapshot.rows_skipped)} in table {own(snapshot.table, 60)},"
+            f" file {size(snapshot.db_bytes)}",
         ),
     ]
     if seconds > 0:
@@ -69,11 +68,17 @@ def summary(snapshot: Snapshot) -> list[Line]:
 
 def _fate(group: ErrorGroup) -> str:
     """How often something went wrong, and how often for good."""
-    attempts = "attempt" if group.count == 1 else "attempts"
+    attempts = f"{count(group.count)} {'attempt' if group.count == 1 else 'attempts'}"
     if not group.final:
-        return f"{count(group.count)} {attempts}, all tried again"
-    final = "the last" if group.final == group.count else f"{count(group.final)} of them the last"
-    return f"{count(group.count)} {attempts}, {final} of {'its item' if group.final == 1 else 'their items'}"
+        return f"{attempts}, all tried again"
+    if group.final < group.count:
+        return f"{attempts}, {count(group.final)} final"
+    return f"{attempts}, {'final' if group.count == 1 else 'all final'}"
+
+
+def _before(number: int) -> str:
+    """What earlier processes had recorded."""
+    return f" ({number:,} of them before)" if number else ""
 
 
 def _row(label: str, text: str, role: str = "text") -> Line:
