@@ -35,7 +35,6 @@ from tui_runner.tui.widgets.kpi import Figures
 from tui_runner.tui.widgets.progress import Progress
 from tui_runner.tui.widgets.summary import Summary, summary
 
-
 _AROUND = 4
 """Lines of the header, of progress, of the keys, and the blank one below the summary."""
 _LEAST_TABLE = 2
