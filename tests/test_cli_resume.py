@@ -104,4 +104,4 @@ def test_a_pipe_goes_on_when_it_is_run_again(cli: CommandLine, tmp_path: Path) -
     cannot = cli("resume", "x.duckdb", cwd=tmp_path)
     assert (cannot.code, "standard input, which cannot be read again" in cannot.complaint) == (2, True)
     again = cli(*command, cwd=tmp_path, stdin="a\nc\n")
-    assert "upper run 1 finished: 2 done, 1 of them before" in again.err
+    assert "upper run 1 finished: 2 done, 2 rows (1 item, 1 row of these before) in " in again.err

@@ -56,7 +56,7 @@ def test_a_finished_run_says_where_its_rows_are() -> None:
 def test_a_stopped_run_says_how_to_go_on() -> None:
     lines = closing(state=RunState.STOPPED, reason="stopped on request", items_skipped=20, rows=90, rows_skipped=50)
     assert lines == [
-        "books run 3 stopped: 50 done, 20 of them before, 90 rows, 50 of them before, in 00:00:00 "
+        "books run 3 stopped: 50 done, 90 rows (20 items, 50 rows of these before) in 00:00:00 "
         "→ table books in my books.duckdb",
         "stopped on request",
         "the rows:     tui-runner query 'my books.duckdb' 'FROM \"books\" LIMIT 10'",

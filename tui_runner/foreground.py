@@ -161,10 +161,9 @@ def _show(runner: Runner, display: Display, folder: Path) -> int:
     from tui_runner.store.access import LocalAccess
     from tui_runner.tui.running import Left, run_app
     from tui_runner.tui.state import State, state_file
-    from tui_runner.tui.themes import find_themes
 
     config = read_config(Path.cwd())
-    theme = find_themes().named(_theme(display, config))
+    theme = _theme(display, config)  # None leaves it to the one that was chosen last
     State(state_file(os.environ)).remember_job(runner.plan.job.path)
     try:
         left = run_app(runner, access=lambda: LocalAccess(runner.database), theme=theme, keymap=_keymap(config))

@@ -89,11 +89,9 @@ def summary(snapshot: Snapshot, database: str) -> str:
         parts.append(f"{count(snapshot.items_failed)} failed")
     if snapshot.items_cancelled:
         parts.append(f"{count(snapshot.items_cancelled)} cancelled")
-    if snapshot.items_skipped:
-        parts.append(f"{count(snapshot.items_skipped)} of them before")
     rows = counted(snapshot.rows, "row")
-    if snapshot.rows_skipped:
-        rows += f", {count(snapshot.rows_skipped)} of them before,"
+    if snapshot.items_skipped:
+        rows += f" ({counted(snapshot.items_skipped, 'item')}, {counted(snapshot.rows_skipped, 'row')} of these before)"
     return (
         f"{safe_text(snapshot.job)} run {snapshot.run_id} {snapshot.state}: {', '.join(parts)}, "
         f"{rows} in {duration(snapshot.elapsed)} "

@@ -114,17 +114,18 @@ def test_a_counter_that_falls_has_no_negative_rate():
 # --- errors that are alike ----------------------------------------------------------------------------------
 
 
-def test_the_most_frequent_errors_come_first():
+def test_what_ended_items_for_good_comes_first_and_then_the_most_frequent():
     counts = ErrorCounts()
-    counts.add({("ValueError", "a"): 2, ("KeyError", "b"): 5})
-    counts.add({("ValueError", "a"): 4})
-    assert list(counts.most_common(1)) == [(("ValueError", "a"), 6)]
+    counts.add({("ValueError", "a"): 2, ("KeyError", "b"): 5, ("OSError", "c"): 300}, {("ValueError", "a"): 2})
+    counts.add({("ValueError", "a"): 4, ("KeyError", "b"): 1}, {("KeyError", "b"): 1})
+    assert counts.foremost(2) == [(("ValueError", "a"), 6, 2), (("KeyError", "b"), 6, 1)]
+    assert counts.foremost(9)[2:] == [(("OSError", "c"), 300, 0)]
 
 
 def test_errors_that_are_all_different_take_bounded_memory():
     counts = ErrorCounts(limit=10)
-    counts.add({("E", "frequent"): 1_000})
+    counts.add({("E", "frequent"): 1_000, ("E", "final"): 1}, {("E", "final"): 1})
     for number in range(500):
-        counts.add({("E", f"rare {number}"): 1})
-        assert len(list(counts.most_common(1_000))) <= 20
-    assert next(iter(counts.most_common(1))) == (("E", "frequent"), 1_000)
+        counts.add({("E", f"rare {number}"): 1}, {})
+        assert len(counts.foremost(1_000)) <= 20
+    assert counts.foremost(2) == [(("E", "final"), 1, 1), (("E", "frequent"), 1_000, 0)]

@@ -144,6 +144,11 @@ def test_transient_errors_are_tried_again_others_are_not(job_file, new_run, rows
     """
     snapshot = new_run(job_file(source)).start().finish()
     assert (snapshot.items_done, snapshot.items_failed, snapshot.retries) == (1, 2, 3)
+    assert [(group.count, group.text, group.final) for group in snapshot.errors] == [
+        (3, "always", 1),
+        (1, "wrong", 1),
+        (1, "once", 0),
+    ]
     assert rows("SELECT item, state, attempts FROM runner.items ORDER BY item") == [
         (0, "ok", 2),
         (1, "failed", 3),

@@ -20,6 +20,19 @@ _PATIENCE = 30.0
 _SEQUENCE = re.compile(rb"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\].*?(?:\x07|\x1b\\)|\x1b[=>()][0-9A-B]?", re.DOTALL)
 
 
+def terminal_environment(folder: Path) -> dict[str, str]:
+    """The variables of a program on a terminal of many colours, which keeps its state in `folder`."""
+    environ = os.environ | {
+        "TERM": "xterm-256color",
+        "COLORTERM": "truecolor",
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+        "XDG_STATE_HOME": str(folder),
+    }
+    for name in ("NO_COLOR", "COLUMNS", "LINES", "SSH_CONNECTION", "TMUX", "TMUX_PANE"):
+        environ.pop(name, None)
+    return environ
+
+
 class PseudoTerminal:
     """Runs `tui-runner` with a terminal of its own.
 
@@ -35,14 +48,7 @@ class PseudoTerminal:
     ) -> None:
         self._master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
-        environ = os.environ | {
-            "TERM": "xterm-256color",
-            "COLORTERM": "truecolor",
-            "PYTHONPATH": str(Path(__file__).parents[2]),
-            "XDG_STATE_HOME": str(folder),
-        }
-        for name in ("NO_COLOR", "COLUMNS", "LINES", "SSH_CONNECTION"):
-            environ.pop(name, None)
+        environ = terminal_environment(folder)
         self._output = bytearray()
         error_output = slave if errors is None else os.open(errors, os.O_WRONLY | os.O_CREAT)
         self.process = subprocess.Popen(

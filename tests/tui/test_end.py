@@ -150,3 +150,19 @@ def test_recycled_workers_are_marked_in_the_memory_graph() -> None:
     lines = drawn(memory(replace(snapshot, recycled=(at, at - 10_000))), 60, 10, unit)
     columns = {"".join(text for text, _ in line).index(MARK) for line in lines if any(MARK in text for text, _ in line)}
     assert len(columns) == 1
+
+
+@pytest.mark.parametrize("size", [(40, 12), (80, 24), (120, 40)])
+@pytest.mark.parametrize("state", [RunState.FAILED, RunState.PAUSED])
+async def test_a_long_reason_leaves_room_for_a_chunk_and_the_keys(size: tuple[int, int], state: RunState) -> None:
+    reason = (
+        "40 of the last 50 items failed with ConnectError: nobody answers at books.example; one is tried every 30 s"
+    )
+    control = FakeControl(replace(busy(), state=state, reason=reason))
+    async with RunnerApp(control).run_test(size=size) as pilot:
+        app = await settled(pilot)
+        await pilot.pause()
+        lines = screen_text(app).split("\n")
+        assert "q " in lines[-1] and any(line.startswith("▸ ") for line in lines), lines
+        if state is RunState.PAUSED:
+            assert reason in " ".join(" ".join(lines).split())

@@ -5,16 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from fake_run import busy
+from fake_run import busy, chunk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tui_runner.engine.chunk import RunState
+from tui_runner.engine.chunk import ChunkState, RunState
+from tui_runner.engine.snapshot import ErrorGroup, Snapshot
 from tui_runner.engine.snapshot import EventLine as Event
-from tui_runner.engine.snapshot import Snapshot
 from tui_runner.formatting import clock
+from tui_runner.tui.action import Place
+from tui_runner.tui.actions import DEFAULT_KEYS
 from tui_runner.tui.layout import Graphs, plan
 from tui_runner.tui.paint import Line, cells, column, fitted, merged, spread
+from tui_runner.tui.screens.help import help_text
+from tui_runner.tui.widgets.chunk_columns import chunk_rate, layout, row
 from tui_runner.tui.widgets.event_line import EventLine
 from tui_runner.tui.widgets.header import Header
 from tui_runner.tui.widgets.kpi import Figures
@@ -140,8 +144,70 @@ def test_what_earlier_processes_did_is_not_in_the_mean() -> None:
 def test_the_summary_says_what_was_recorded_before() -> None:
     ended = replace(busy(), state=RunState.FINISHED, items_skipped=68_526, rows=5_560, rows_skipped=3_920, elapsed=10.0)
     shown = "\n".join(text(summary(ended)))
-    assert "5,560 in table books" in shown and "; 3,920 were recorded before" in shown
+    assert "5,560 (3,920 of them before) in table books" in shown and "done (68,526 of them before), 12 failed" in shown
     assert "164 rows/s" in shown
+
+
+def test_the_summary_tells_what_ended_items_for_good_from_what_was_tried_again() -> None:
+    groups = (
+        ErrorGroup(3, "ValueError", "no table", final=3),
+        ErrorGroup(2, "KeyError", "'a'", final=1),
+        ErrorGroup(317, "ReadTimeout", "timed out"),
+    )
+    lines = text(summary(replace(busy(), state=RunState.FINISHED, errors=groups)))
+    assert [line.strip() for line in lines if "⚠" in line] == [
+        "⚠      3 attempts, all final: ValueError: no table",
+        "⚠      2 attempts, 1 final: KeyError: 'a'",
+        "⚠      317 attempts, all tried again: ReadTimeout: timed out",
+    ]
+
+
+LONG = "40 of the last 50 items failed with ConnectError: nobody answers at books.example; one is tried every 30 s"
+
+
+@pytest.mark.parametrize(("width", "lines"), [(40, 4), (80, 3), (120, 2)])
+def test_why_a_run_waits_is_told_in_full(width: int, lines: int) -> None:
+    paused = replace(busy(), state=RunState.PAUSED, reason=LONG)
+    line = EventLine()
+    wanted = line.wanted(paused, width, 1 if width == 40 else 2)
+    assert wanted == lines
+    shown = text(line.lines(paused, width, wanted))
+    assert LONG in " ".join(" ".join(shown).split())
+    line.show_listing("3 marked")
+    shown = text(line.lines(paused, width, line.wanted(paused, width, 1)))
+    assert LONG in " ".join(" ".join(shown).split()) and "3 marked" in shown[-1]
+    assert text(line.lines(paused, width, 1))[0].startswith(" ⏸ 40 of the last")
+    if width == 40:
+        assert text(line.lines(paused, width, 3))[1].endswith("…")  # there is more than there is room for
+
+
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_a_warning_is_told_however_narrow_it_is(width: int) -> None:
+    warning = "less than 1 GB is left on the disk of /data, room for about 9 minutes"
+    warned = replace(busy(), warnings=(warning,))
+    line = EventLine()
+    shown = text(line.lines(warned, width, line.wanted(warned, width, 1)))
+    assert warning in " ".join(" ".join(shown).split())
+
+
+def test_a_chunk_that_was_cancelled_has_no_rate() -> None:
+    cancelled = chunk(7, ChunkState.CANCELLED, done=20, cancelled=480, started_at=1.0, items_per_second=250.0)
+    assert chunk_rate(cancelled) == ""
+    assert "250" not in "".join(part for part, _ in row(cancelled, layout(120), cursor=False))
+    assert chunk_rate(replace(cancelled, state=ChunkState.DONE)) == "250"
+    assert chunk_rate(replace(cancelled, state=ChunkState.RUNNING, items_per_second=0.0)) == "0"
+
+
+def test_the_keys_in_help_never_touch_what_they_do() -> None:
+    for line in help_text(DEFAULT_KEYS, tuple(Place), 80).plain.split("\n"):
+        assert "spaceTake" not in line
+        assert not line.startswith("Enter space") or line.startswith("Enter space  ")
+
+
+def test_two_texts_in_a_line_never_touch() -> None:
+    for right in ("right", " right", "   right"):
+        line = "".join(part for part, _ in spread((("left" * 9, "text"),), ((right, "text"),), 24))
+        assert len(line) == 24 and line.endswith("…  " + right.strip() if right[:3] != "   " else "…" + right)
 
 
 def test_narrow_figures_keep_throughput_and_failures() -> None:

@@ -107,6 +107,15 @@ def test_a_run_that_ends_is_summed_up_and_says_how_in_its_exit_code(
         assert sequence in screen.output
 
 
+def test_the_theme_that_was_chosen_last_is_used(terminal: Callable[..., PseudoTerminal], tmp_path: Path) -> None:
+    state = tmp_path / "tui-runner" / "state.json"
+    state.parent.mkdir()
+    state.write_text('{"theme": "day"}')
+    screen = terminal("run", "work.py", "--tui", "--limit", "20", size=(80, 24))
+    screen.shows("finished after")
+    assert b"48;2;251;250;247m" in screen.output  # the ground of `day`
+
+
 def test_what_failed_runs_again_when_the_run_is_over(
     terminal: Callable[..., PseudoTerminal], tmp_path: Path, rows: Callable[..., list[tuple[Any, ...]]]
 ) -> None:

@@ -10,6 +10,7 @@ from rich.color import ColorSystem
 from textual.color import Color
 
 from tui_runner.errors import UserError
+from tui_runner.tui import app as app_module
 from tui_runner.tui.app import RunnerApp
 from tui_runner.tui.launcher import Launcher
 from tui_runner.tui.preferences import Preferences
@@ -64,6 +65,13 @@ def test_text_can_be_read_in_every_theme(bundled_themes) -> None:
         for name in TEXT_COLORS:
             cursor = theme.variables["block-cursor-background"]
             assert contrast(theme.variables[name], cursor) >= 3, (theme.name, name)
+
+
+def test_what_stands_in_an_empty_field_can_be_read(bundled_themes) -> None:
+    styles = (Path(app_module.__file__).parent / "styles" / "runner.tcss").read_text()
+    assert "Input > .input--placeholder { color: $foreground-muted; }" in styles
+    for theme in bundled_themes.values():
+        assert contrast(theme.variables["foreground-muted"], theme.panel) >= 4, theme.name
 
 
 def test_text_can_be_told_from_its_ground_with_sixteen_colours(bundled_themes) -> None:

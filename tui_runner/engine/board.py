@@ -192,7 +192,7 @@ class Board:
         for number in flush.counts:
             self._measure(number, active, len(flush.ended.get(number, ())))
         if flush.error_groups:
-            self._errors.add(flush.error_groups)
+            self._errors.add(flush.error_groups, flush.final_groups)
         self._ended += sum(map(len, flush.ended.values()))
         self._items.add(active, self._ended)
         self._rows.add(active, self._rows_here())
@@ -313,7 +313,8 @@ class Board:
             history=tuple(self._history),
             events=tuple(self._events),
             errors=tuple(
-                ErrorGroup(count, kind, text) for (kind, text), count in self._errors.most_common(_ERROR_GROUPS)
+                ErrorGroup(count, kind, text, final)
+                for (kind, text), count, final in self._errors.foremost(_ERROR_GROUPS)
             ),
             oldest=tuple(oldest[:_OLDEST]),
             log=tuple(self._log),

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from heapq import nlargest
 
 _BUCKETS_PER_DOUBLING = 8
 """Neighbouring buckets differ by 9 %, which is finer than a percentile of a noisy run deserves."""
@@ -92,18 +93,27 @@ class RateWindow:
 
 
 class ErrorCounts:
-    """Errors counted by type and folded message. A bounded number of groups: the rarest give way."""
+    """Errors counted by type and folded message. A bounded number of groups: the least of them give way.
+
+    A group is the more important the more items it has ended for good, and only then the more attempts: what failed
+    on a first attempt and went well on the second is nothing that is left to be mended.
+    """
 
     def __init__(self, limit: int = 1_000) -> None:
         self._limit = limit
         self._counts: Counter[tuple[str, str]] = Counter()
+        self._final: Counter[tuple[str, str]] = Counter()
 
-    def add(self, groups: Mapping[tuple[str, str], int]) -> None:
-        """Count errors that are folded already."""
+    def add(self, groups: Mapping[tuple[str, str], int], final: Mapping[tuple[str, str], int]) -> None:
+        """Count errors that are folded already, and those among them that were an item's last."""
         self._counts.update(groups)
+        self._final.update(final)
         if len(self._counts) > 2 * self._limit:
-            self._counts = Counter(dict(self._counts.most_common(self._limit)))
+            kept = self.foremost(self._limit)
+            self._counts = Counter({group: count for group, count, _ in kept})
+            self._final = Counter({group: final for group, _, final in kept})
 
-    def most_common(self, count: int) -> Iterable[tuple[tuple[str, str], int]]:
-        """The `count` most frequent groups, most frequent first."""
-        return self._counts.most_common(count)
+    def foremost(self, number: int) -> list[tuple[tuple[str, str], int, int]]:
+        """The `number` most important groups, each with its attempts and those of them that were an item's last."""
+        every = ((group, count, self._final[group]) for group, count in self._counts.items())
+        return nlargest(number, every, key=lambda each: (each[2], each[1]))

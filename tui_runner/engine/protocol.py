@@ -244,6 +244,7 @@ class Flush:
         trials: how the items fared, see `outage`.
         rows: result rows in `tables`.
         nbytes: what these rows count as buffered; given back with `Written`.
+        final_groups: of `error_groups`, how often it was the last attempt at an item.
     """
 
     worker: int
@@ -258,6 +259,7 @@ class Flush:
     rows: int
     nbytes: int
     trials: Trials
+    final_groups: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

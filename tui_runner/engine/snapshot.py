@@ -121,11 +121,19 @@ class EventLine:
 
 @dataclass(frozen=True, slots=True)
 class ErrorGroup:
-    """Errors of one type whose messages are alike (numbers folded); `text` is not yet safe to show."""
+    """Errors of one type whose messages are alike (numbers folded); `text` is not yet safe to show.
+
+    Attributes:
+        count: attempts that ended so.
+        type: of the exception.
+        text: its message, folded.
+        final: how many of them were the last attempt at their item.
+    """
 
     count: int
     type: str
     text: str
+    final: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +204,7 @@ class Snapshot:
         chunks_total: how many there will be; None while unknown.
         history: the last five minutes, a point a second.
         events: the last 200 events, oldest first.
-        errors: the most frequent groups of errors, most frequent first, 20 at most.
+        errors: groups of errors, 20 at most; those that ended the most items for good first, then the most frequent.
         oldest: the items in flight for longest, 20 at most.
         log: the last 1,000 lines of the job's output.
         log_lines: how many lines there were; the last of `log` is number `log_lines - 1`.

@@ -31,6 +31,7 @@ class Tally:
         self._items: list[tuple[object, ...]] = []
         self._errors: list[tuple[object, ...]] = []
         self._groups: Counter[tuple[str, str]] = Counter()
+        self._final_groups: Counter[tuple[str, str]] = Counter()
         self._ended: defaultdict[int, list[int]] = defaultdict(list)
         self._failed: defaultdict[int, dict[int, int]] = defaultdict(dict)
         self._retried: defaultdict[int, dict[int, int]] = defaultdict(dict)
@@ -56,6 +57,8 @@ class Tally:
         message = self._redact(failure.message)[:MESSAGE_LENGTH]
         folded = shape(message)
         self._groups[failure.type, folded] += 1
+        if outcome.ending is not Ending.RETRY:
+            self._final_groups[failure.type, folded] += 1
         self._errors.append(
             (
                 outcome.task.position,
@@ -115,6 +118,7 @@ class Tally:
             rows=rows,
             nbytes=nbytes,
             trials=self.trials,
+            final_groups=dict(self._final_groups),
         )
 
 

@@ -47,6 +47,7 @@ ROLES = (
 
 ROLE_CLASSES = frozenset(f"paint--{role}" for role in ROLES)
 
+_BETWEEN = 2
 SHOWN_CHARACTERS = 400
 """Longest text of others in one span: as wide as the widest terminal that is laid out for."""
 
@@ -80,10 +81,11 @@ def fitted(line: Line, width: int) -> Line:
 
 
 def spread(left: Line, right: Line, width: int) -> Line:
-    """`left` and `right` at the two ends of `width` cells; the left one gives way."""
+    """`left` and `right` at the two ends of `width` cells, two at least between them; the left one gives way."""
     right = fitted(right, width)
     room = width - cells(right)
-    left = fitted(left, room)
+    text = "".join(text for text, _ in right)
+    left = fitted(left, room - max(_BETWEEN - len(text) + len(text.lstrip()), 0) if text else room)
     return (*left, (" " * (room - cells(left)), "text"), *right)
 
 

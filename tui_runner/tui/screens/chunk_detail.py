@@ -20,6 +20,7 @@ from tui_runner.tui.glyphs import WARNING
 from tui_runner.tui.moving import Movable
 from tui_runner.tui.paint import Line, Span, column, own, spread
 from tui_runner.tui.reading import read
+from tui_runner.tui.refusals import AGAIN
 from tui_runner.tui.screens.chunk_commands import ChunkCommands
 from tui_runner.tui.steering import Steering
 from tui_runner.tui.widgets.chunk_columns import chunk_bar, chunk_name, chunk_rate
@@ -186,7 +187,9 @@ def _ended(item: EndedItem) -> Line:
 def _labels(chunk: ChunkView | None) -> dict[str, str]:
     if chunk is None:
         return {}
-    done = {"pause_chunk": "", "cancel_chunk": ""} if chunk.state.ended else {"retry_chunk": ""}
+    done = {"pause_chunk": "", "cancel_chunk": ""} if chunk.state.ended else {}
+    if chunk.state not in AGAIN:
+        done["retry_chunk"] = ""
     return {"pause_chunk": "resume chunk", **done} if str(chunk.state) == "paused" else done
 
 

@@ -35,6 +35,11 @@ from tui_runner.tui.widgets.kpi import Figures
 from tui_runner.tui.widgets.progress import Progress
 from tui_runner.tui.widgets.summary import Summary, summary
 
+_AROUND = 4
+"""Lines of the header, of progress, of the keys, and the blank one below the summary."""
+_LEAST_TABLE = 2
+"""Lines of its heading and of one chunk: the cursor is always to be seen."""
+
 
 def _labels(state: RunState, marked: int, *, can_retry: bool, resumes: bool) -> dict[str, str]:
     """What the footer calls some keys now; those that do nothing in this state are hidden."""
@@ -72,6 +77,7 @@ class Dashboard(ChunkCommands):
         self.query_one(Header).show(snapshot)
         self.query_one(Progress).show(snapshot)
         self.query_one(Figures).show(snapshot)
+        self._fit_events(self.query_one(EventLine), snapshot)
         if snapshot.state.ended:
             self._sum_up(snapshot)
         if self._map_shown:
@@ -86,9 +92,12 @@ class Dashboard(ChunkCommands):
         self._relabel()
 
     def _sum_up(self, snapshot: Snapshot) -> None:
-        """Show what it came to, in place of the graphs; the table keeps a third of the height."""
+        """Show what it came to, in place of the graphs; the table keeps a third of the height, and a row at least."""
         widget = self.query_one(Summary)
-        widget.styles.height = min(len(summary(snapshot)), max(self.size.height * 2 // 3 - 5, 1))
+        events = self.query_one(EventLine).styles.height
+        around = _AROUND + plan(*self.size).figure_lines + (int(events.value) if events is not None else 1)
+        most = min(self.size.height * 2 // 3 - 5, self.size.height - around - _LEAST_TABLE)
+        widget.styles.height = min(len(summary(snapshot)), max(most, 1))
         self.add_class("ended")
         widget.show(snapshot)
 
@@ -101,10 +110,20 @@ class Dashboard(ChunkCommands):
             for chart in self.query(Chart):
                 chart.styles.height = division.graph_lines
         self.query_one(Figures).styles.height = division.figure_lines
-        self.query_one(EventLine).styles.height = division.event_lines
         snapshot = self.steering.snapshot
+        if snapshot is not None:
+            self._fit_events(self.query_one(EventLine), snapshot)
         if snapshot is not None and snapshot.state.ended:
             self._sum_up(snapshot)
+
+    def _fit_events(self, events: EventLine, snapshot: Snapshot) -> None:
+        """Give the lines of events a third of the height, if that is what it takes to say why the run waits."""
+        least = plan(*self.size).event_lines
+        # The summary of a run that has ended says some of it, too.
+        most = self.size.height // (6 if snapshot.state.ended else 3)
+        lines = min(events.wanted(snapshot, self.size.width, least), max(most, least))
+        if events.styles.height is None or events.styles.height.value != lines:
+            events.styles.height = lines
 
     def on_chunk_table_opened(self) -> None:
         """Look at the chunk that was chosen with the mouse."""
@@ -118,7 +137,10 @@ class Dashboard(ChunkCommands):
             parts.append(f"{CHUNK_GLYPHS[table.only]} {table.only} only")
         if table.marked:
             parts.append(f"{len(table.marked)} marked")
-        self.query_one(EventLine).show_listing(" · ".join(parts))
+        events = self.query_one(EventLine)
+        events.show_listing(" · ".join(parts))
+        if self.steering.snapshot is not None:
+            self._fit_events(events, self.steering.snapshot)
         self._relabel()
 
     # --- the run -------------------------------------------------------------------------------------------

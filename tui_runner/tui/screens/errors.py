@@ -37,6 +37,7 @@ from tui_runner.tui.widgets.rows import Rows
 _READ_EVERY = 3.0
 """Seconds between two looks into the ledger: folding a million messages takes one."""
 _WIDE = 90
+_NARROW = 60
 _BOTH = 18
 """Lower terminals show the groups alone; Enter reads an example."""
 
@@ -184,10 +185,13 @@ class Errors(RunScreen):
         if self.steering.asked.texts:
             return [((" … asked: " + " · ".join(self.steering.asked.texts), "accent"),)]
         groups = len(self.query_one(Rows).rows)
-        text = f"  {counted(self._total, 'failed attempt')} in {counted(groups, 'group')}" if groups else "  looking …"
+        narrow = width < _NARROW
+        text = f"  {counted(self._total, 'attempt' if narrow else 'failed attempt')}" if groups else "  looking …"
+        if groups and not narrow:
+            text += f" in {counted(groups, 'group')}"
         if self._looked and not groups:
             text = "  no errors so far" if not snapshot.state.ended else "  no errors"
-        title: Line = ((f" errors of {own(snapshot.job, 60)}", "strong"), (text, "muted"))
+        title: Line = ((" errors" if narrow else f" errors of {own(snapshot.job, 60)}", "strong"), (text, "muted"))
         items: Line = ((f"{snapshot.items_failed:,} items failed ", "bad" if snapshot.items_failed else "muted"),)
         return [spread(title, items, width)]
 
@@ -202,6 +206,9 @@ class Errors(RunScreen):
                 (column(count(group.items), 6, right=True) + column(count(group.chunks), 7, right=True), "text")
             )
             line.append((f"  {_clock(group.first_seen)}  {_clock(group.last_seen)}  ", "muted"))
+        if not group.items and width >= _NARROW:
+            # Attempts alone would look like failed items: no item has this as its last word.
+            line.append(("all tried again  ", "muted"))
         line += [(own(group.type, 60), "bad"), (": " + own(group.message) if group.message else "", "text")]
         return tuple(line)
 

@@ -18,6 +18,8 @@ from tui_runner.tui.chunk_look import LOOKS
 from tui_runner.tui.moving import Movable, Moving, Scrolled
 from tui_runner.tui.outside import Dialog
 
+_KEYS = 11
+"""Cells of the column of keys, with the two blanks behind them."""
 _KEYS_SHOWN = 2
 """Keys of an action that are named; more do not fit."""
 
@@ -31,7 +33,6 @@ def help_text(keys: Keys, places: Collection[Place], width: int) -> Content:
     places = _in_order(tuple(places))
     actions = [action for action in ACTIONS if action.place in places]
     shown = {action.id: " ".join(shown_key(key) for key in keys[action.id][:_KEYS_SHOWN]) or "–" for action in actions}
-    column = max(map(len, shown.values()), default=0) + 2
     lines: list[Content] = []
     if Place.CHUNK in places:
         lines.append(Content.styled("states of a chunk", "bold"))
@@ -41,9 +42,12 @@ def help_text(keys: Keys, places: Collection[Place], width: int) -> Content:
     for place in places:
         lines.append(Content.styled(str(place), "bold"))
         for action in (action for action in actions if action.place is place):
-            first, *rest = wrap(action.help, max(width - column, 10))
-            lines.append(Content.assemble((f"{shown[action.id]:<{column}}", "$text-primary"), first))
-            lines += [Content(" " * column + line) for line in rest]
+            column = f"{shown[action.id]:<{_KEYS - 2}}  "
+            # Longer keys than there is room for shift the first line of what they do.
+            indent = " " * (len(column) - _KEYS)
+            first, *rest = wrap(action.help, max(width - _KEYS, 10), initial_indent=indent)
+            lines.append(Content.assemble((column, "$text-primary"), first.removeprefix(indent)))
+            lines += [Content(" " * _KEYS + line) for line in rest]
         lines.append(Content(""))
     return Content("\n").join(lines[:-1])
 

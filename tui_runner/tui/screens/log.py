@@ -352,11 +352,10 @@ class Log(RunScreen):
             lines = f"last {len(self._kept):,} of {total:,} lines"
         else:
             lines = f"{total:,} lines"
-        title: Line = (
-            (f" log of {own(snapshot.job, 40)}  " if wide else " log  ", "strong"),
-            (f"{lines}{level}  ", "muted"),
-            (state, "accent"),
-        )
+        title: Line = ((" log  ", "strong"), (f"{state}  ", "accent"), (f"{lines}{level}", "muted"))
+        if wide:
+            name = f" log of {own(snapshot.job, 40)}  "
+            title = ((name, "strong"), (f"{lines}{level}  ", "muted"), (state, "accent"))
         file: Line = ((own(snapshot.log_file, 200) + " ", "muted"),) if total and wide else ()
         return [title_and_file(title, file, width)]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from textwrap import wrap
+
 from tui_runner.engine.chunk import RunState
 from tui_runner.engine.snapshot import ErrorGroup, InFlight, Snapshot
 from tui_runner.formatting import clock, count, duration
@@ -14,6 +16,7 @@ _FRESH = 10.0
 _TEXT = 60
 """Longest text of an error or an item where several share a line."""
 _NARROW = 80
+_MARGIN = 4
 _OLDEST = 8
 """Items in flight that are named; more do not fit into the widest line."""
 
@@ -38,15 +41,26 @@ class EventLine(SnapshotWidget):
         self._listing = text
         self.repaint()
 
+    def wanted(self, snapshot: Snapshot, width: int, least: int) -> int:
+        """How many lines there should be: `least`, or what it takes to tell in full why a run waits, and warnings."""
+        told = len(_told(snapshot, width))
+        return max(least, told + (1 if least > 1 or self._asked or self._listing else 0)) if told else least
+
     def lines(self, snapshot: Snapshot, width: int, height: int) -> list[Line]:
         """The most important lines for which there is room."""
         trouble = _trouble(snapshot, width)
         news = self._news(snapshot)
         if height == 1:
             fresh = bool(snapshot.events) and snapshot.at - snapshot.events[-1].at <= _FRESH
-            lines = [news if self._asked or self._listing or (news and fresh) or not trouble else trouble]
+            calm = not (snapshot.reason or snapshot.warnings) and (self._listing or (news and fresh))
+            lines = [news if self._asked or calm or not trouble else trouble[0]]
         else:
-            lines = [line for line in (trouble, news) if line]
+            if height <= len(trouble) and not (self._asked or self._listing):
+                news = ()  # what happened last gives way to why the run waits
+            room = height - bool(news)
+            if len(trouble) > room:
+                trouble = [*trouble[: room - 1], (*trouble[room - 1], (" …", "muted"))]
+            lines = [*trouble, news]
         return [fitted(line, width) for line in lines if line]
 
     def _news(self, snapshot: Snapshot) -> Line:
@@ -61,7 +75,19 @@ class EventLine(SnapshotWidget):
         return ((f" {clock(snapshot.began_at + event.at)}  ", "muted"), (own(event.text), role))
 
 
-def _trouble(snapshot: Snapshot, width: int) -> Line:
+def _told(snapshot: Snapshot, width: int) -> list[Line]:
+    """Why the run is in its state, and what will go wrong, wrapped: to be read in full."""
+    glyph, role = RUN_GLYPHS[snapshot.state]
+    told = [(glyph, snapshot.reason, role)] if snapshot.reason else []
+    told += [(WARNING, warning, "bad") for warning in snapshot.warnings]
+    return [
+        ((f" {' ' if number else glyph} {line}", role),)
+        for glyph, text, role in told
+        for number, line in enumerate(wrap(own(text), max(width - _MARGIN, 10)))
+    ]
+
+
+def _trouble(snapshot: Snapshot, width: int) -> list[Line]:
     spans: list[Span] = []
     left = None if snapshot.items_total is None else snapshot.items_total - snapshot.items_finished
     if snapshot.stalled_seconds is not None and snapshot.state is RunState.RUNNING:
@@ -72,14 +98,13 @@ def _trouble(snapshot: Snapshot, width: int) -> Line:
     elif left and left < snapshot.threads and not snapshot.state.ended:
         spans.append((f" {left} left:", "accent"))
         spans += [_item(item) for item in snapshot.oldest[:_OLDEST]]
-    if snapshot.reason:
-        glyph, role = RUN_GLYPHS[snapshot.state]
-        spans.append((f" {glyph} {own(snapshot.reason)}  ", role))
     if snapshot.errors:
         # What is counted are attempts; the items that failed for good are among the figures.
         spans.append((f" {WARNING} attempts:", "warn"))
-        spans += [_error(group) for group in snapshot.errors]
-    return tuple(spans)
+        spans += [_error(group) for group in sorted(snapshot.errors, key=lambda group: -group.count)]
+    *told, last = _told(snapshot, width) or [()]
+    every = [*told, (*last, *spans)]
+    return every if every[-1] else []
 
 
 def _item(item: InFlight) -> Span:

@@ -46,6 +46,7 @@ class Header(SnapshotWidget):
 
     def lines(self, snapshot: Snapshot, width: int, height: int) -> list[Line]:
         """One line; parts are left out where it is narrow."""
+        name = self._run_name(snapshot, width)
         state, role = state_span(snapshot)
         right: Line = ((f"  {state}", role), (f"  {duration(snapshot.elapsed)} ", "strong"))
         eta = estimate(snapshot)
@@ -54,14 +55,15 @@ class Header(SnapshotWidget):
             right = with_eta
         if snapshot.state is RunState.PAUSED and snapshot.reason:
             # A run that has paused itself, or has nothing left to do by itself, must not look as if somebody had.
-            explained: Line = ((f"  {state} · {own(snapshot.reason, 80)}", role), *right[1:])
-            if width - cells(explained) >= _WORTH_KEEPING:
+            explained: Line = ((f"  {state} · {own(snapshot.reason)}", role), *right[1:])
+            # Only in full, and never in the place of the run's name: below the table it is told anyway.
+            if cells(name) + cells(explained) <= width:
                 right = explained
         for warning in snapshot.warnings:
-            warned: Line = ((f"  {WARNING} {own(warning, 80)}", "bad"), *right)
-            if width - cells(warned) >= _WORTH_KEEPING:
+            warned: Line = ((f"  {WARNING} {own(warning)}", "bad"), *right)
+            if cells(name) + cells(warned) <= width:
                 right = warned
-        return [spread(self._run_name(snapshot, width), right, width)]
+        return [spread(name, right, width)]
 
     @staticmethod
     def _run_name(snapshot: Snapshot, width: int) -> Line:

@@ -132,7 +132,8 @@ class Rows(ScrollView, Generic[T]):
 
     def render_line(self, y: int) -> Strip:
         """A line of the viewport."""
-        width, base = self.size.width, self.rich_style
+        # The scroll bar, where there is one, is over the last cell.
+        width, base = self.size.width - self.scrollbar_size_vertical, self.rich_style
         if y < self._above and self._heading is not None:
             return self._strip(fitted(self._heading(width), width), width, base)
         if not self._rows and self._nothing is not None and y - self._above == self._in_sight // 2:

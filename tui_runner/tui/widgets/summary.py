@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 
 from tui_runner.engine.chunk import RunState
-from tui_runner.engine.snapshot import Snapshot
+from tui_runner.engine.snapshot import ErrorGroup, Snapshot
 from tui_runner.formatting import count, duration, percent, rate, size
 from tui_runner.tui.glyphs import RUN_GLYPHS, WARNING
 from tui_runner.tui.paint import Line, fitted, own
@@ -34,15 +34,14 @@ def summary(snapshot: Snapshot) -> list[Line]:
         ((f" {glyph} {snapshot.state}", role), (f" after {duration(seconds)}", "strong"), *reason),
         _row(
             "items",
-            f"{snapshot.items_done:,} done, {snapshot.items_failed:,} failed"
+            f"{snapshot.items_done:,} done{_before(snapshot.items_skipped)}, {snapshot.items_failed:,} failed"
             f" ({percent(snapshot.items_failed, snapshot.items_finished)}), {snapshot.items_cancelled:,} cancelled,"
-            f" {snapshot.retries:,} retries"
-            + (f"; {snapshot.items_skipped:,} were recorded before" if snapshot.items_skipped else ""),
+            f" {snapshot.retries:,} retries",
         ),
         _row(
             "rows",
-            f"{snapshot.rows:,} in table {own(snapshot.table, 60)}, file {size(snapshot.db_bytes)}"
-            + (f"; {snapshot.rows_skipped:,} were recorded before" if snapshot.rows_skipped else ""),
+            f"{snapshot.rows:,}{_before(snapshot.rows_skipped)} in table {own(snapshot.table, 60)},"
+            f" file {size(snapshot.db_bytes)}",
         ),
     ]
     if seconds > 0:
@@ -54,8 +53,7 @@ def summary(snapshot: Snapshot) -> list[Line]:
         )
     for group in snapshot.errors[:_GROUPS]:
         text = f"{own(group.type, _ERROR)}: {own(group.text, _ERROR)}"
-        attempts = "attempt" if group.count == 1 else "attempts"
-        lines.append(((f" {WARNING:<{_LABEL}}", "warn"), (f"{count(group.count)} {attempts}: {text}", "warn")))
+        lines.append(((f" {WARNING:<{_LABEL}}", "bad" if group.final else "warn"), (f"{_fate(group)}: {text}", "warn")))
     database = own(shlex.quote(snapshot.database))
     lines.append(_row("data", own(snapshot.database)))
     steps = [f"tui-runner open {database}"]
@@ -66,6 +64,21 @@ def summary(snapshot: Snapshot) -> list[Line]:
     for number, step in enumerate(steps):
         lines.append(_row("next" if not number else "", step, "accent"))
     return lines
+
+
+def _fate(group: ErrorGroup) -> str:
+    """How often something went wrong, and how often for good."""
+    attempts = f"{count(group.count)} {'attempt' if group.count == 1 else 'attempts'}"
+    if not group.final:
+        return f"{attempts}, all tried again"
+    if group.final < group.count:
+        return f"{attempts}, {count(group.final)} final"
+    return f"{attempts}, {'final' if group.count == 1 else 'all final'}"
+
+
+def _before(number: int) -> str:
+    """What earlier processes had recorded."""
+    return f" ({number:,} of them before)" if number else ""
 
 
 def _row(label: str, text: str, role: str = "text") -> Line:
