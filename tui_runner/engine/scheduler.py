@@ -296,14 +296,14 @@ class Scheduler:
             self._stop(RunState.STOPPED, "it was paused, and nobody is left to resume it")
 
     def _watch_outages(self, flush: protocol.Flush) -> None:
-        watch = self._outages
+        watch, trials = self._outages, flush.trials.without(self._chunks.known_failures(flush))
         if self.state is RunState.PAUSED and watch.is_over(flush.trials):
             watch.end(by_hand=False)
             if self._resume():
                 self._turn.tell("INFO", "an item ended well: the run goes on")
         if self.state is not RunState.RUNNING:
             return
-        outage = watch.count(flush.trials, flush.error_groups, self._turn.now)
+        outage = watch.count(trials, flush.error_groups, self._turn.now)
         if outage is None:
             return
         if self.input_ended and not any(chunk.pending for chunk in self.chunks):
