@@ -105,6 +105,9 @@ def test_a_pipe_goes_on_when_it_is_run_again(cli: CommandLine, tmp_path: Path) -
     assert (cannot.code, "standard input, which cannot be read again" in cannot.complaint) == (2, True)
     again = cli(*command, cwd=tmp_path, stdin="a\nc\n")
     assert "upper run 1 finished: 2 done, 1 of them before" in again.err
+    # How a pipe was cut depends on when its lines came: of the chunks there were no row is left.
+    counted = cli("query", "x.duckdb", "SELECT sum(items), sum(done) FROM runner.chunks", cwd=tmp_path)
+    assert counted.out.splitlines()[1] == "2,2"
 
 
 def test_what_is_said_of_a_pipe_goes_on_with_the_same_run_when_it_is_pasted(cli: CommandLine, tmp_path: Path) -> None:
