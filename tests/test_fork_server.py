@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
@@ -54,6 +55,36 @@ def test_workers_are_spawned_when_the_fork_server_dies(monkeypatch: pytest.Monke
     config: WorkerConfig = type("Config", (), {"worker": 1})()
     process.ProcessBackend(lambda report: None).start_worker(config)
     assert begun == ["forkserver", "spawn"]
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (OSError(errno.EAGAIN, "Resource temporarily unavailable"), "resource temporarily unavailable"),
+        (EOFError(), "EOFError"),
+        (RuntimeError("can't start new thread"), "can't start new thread"),
+    ],
+    ids=["process", "pipe", "thread"],
+)
+def test_a_run_of_which_no_worker_can_be_started_could_not_begin(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    error: Exception,
+    reason: str,
+) -> None:
+    def begin(*_: object) -> Any:
+        raise error
+
+    monkeypatch.setattr(process, "_WorkerProcess", begin)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "safe.py").write_text(textwrap.dedent(JOB))
+    with pytest.raises(SystemExit) as ended:
+        command_line.main(["run", "safe.py", "--db", "x.duckdb", "--headless"])
+    assert ended.value.code == 2
+    why = f"5 workers in a row were lost before they could take items, the last one could not be started ({reason})"
+    assert capsys.readouterr().err == f"tui-runner: safe run 1 could not begin: {why}\n"
+    assert {path.name for path in tmp_path.iterdir()} - {"__pycache__", "x.duckdb.log"} == {"safe.py"}
 
 
 def test_the_end_of_a_file_is_no_interruption(

@@ -40,7 +40,9 @@ class UserError(Exception):
     def __str__(self) -> str:
         place = f"{self.where}: " if self.where else ""
         advice = f"; {self.do}" if self.do else ""
-        return " ".join(f"{place}{self.what}{advice}".split())
+        # One line; spaces stay as they are, in a command that is to be pasted they matter.
+        lines = f"{place}{self.what}{advice}".replace("\t", " ").splitlines()
+        return " ".join(line.strip() for line in lines if line.strip())
 
 
 class DatabaseError(UserError):

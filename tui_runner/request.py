@@ -204,6 +204,15 @@ def _as_begun(job: Job, stored: Mapping[str, object]) -> dict[str, object]:
     }
 
 
+def shown_params(stored: Mapping[str, object], job: Job | None = None) -> dict[str, object]:
+    """Of the stored parameters of a run those that one would give it on a command line.
+
+    Secrets are left out; so is, where the job is at hand, what has its default.
+    """
+    params = stored if job is None else _as_begun(job, stored)
+    return {name: value for name, value in params.items() if not may_hide(value)}
+
+
 def may_hide(value: object) -> bool:
     """Whether a stored value may stand for a secret; the job, which is not loaded yet, knows for certain."""
     if isinstance(value, str):

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from tui_runner.engine.chunk import RunState
 from tui_runner.errors import UserError
-from tui_runner.request import PROGRAM_INPUT, STANDARD_INPUT, RunRequest, may_hide
+from tui_runner.request import PROGRAM_INPUT, STANDARD_INPUT, RunRequest, may_hide, shown_params
+from tui_runner.run_lines import pipe_command
 from tui_runner.settings import Settings
 from tui_runner.store.database import PATIENCE_SECONDS, Database
 from tui_runner.store.ledger import Ledger
@@ -74,11 +75,16 @@ def _as_it_was(record: RunRecord, database: Path, secrets: Mapping[str, object])
     """What was asked for when `record` was begun."""
     where = f"run {record.run_id} of {plain(database)}"
     if record.input == STANDARD_INPUT:
-        raise UserError(
-            "its items came from standard input, which cannot be read again",
-            where,
-            f"run the same pipe again: … | tui-runner run {record.job_path} --input -",
+        table, limit = record.settings.get("table"), record.settings.get("limit")
+        command = pipe_command(
+            job=record.job_path,
+            database=str(database),
+            table=table if isinstance(table, str) else None,
+            params=shown_params(record.params),
+            limit=limit if isinstance(limit, int) else None,
         )
+        what = "its items came from standard input, which cannot be read again"
+        raise UserError(what, where, f"run the same pipe again: {plain(command)}")
     if record.input == PROGRAM_INPUT:
         raise UserError("a Python program gave its items", where, "run that program again")
     params = dict(record.params)

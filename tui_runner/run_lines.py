@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 
 from tui_runner.engine.chunk import RunState
@@ -107,6 +109,27 @@ def counted(number: int, noun: str) -> str:
 def resume_command(database: str, run_id: int) -> str:
     """The command that goes on with a run."""
     return f"tui-runner resume {shlex.quote(database)} {run_id}"
+
+
+def pipe_command(*, job: str, database: str, table: str | None, params: Mapping[str, object], limit: int | None) -> str:
+    """The command that goes on with a run whose items came from standard input, behind the same pipe.
+
+    Secrets are missing in it; with `--resume` no other run is begun for lack of them.
+
+    Args:
+        job: `JOB`, as in the ledger.
+        database: path of the database, as one would write it here.
+        table: name of the results table, if one was given.
+        params: parameters as in the ledger, without those that are secret.
+        limit: the limit of the run.
+    """
+    words = ["tui-runner", "run", job, "--input", "-", "--db", database]
+    words += ["--table", table] if table is not None else []
+    words += ["--limit", str(limit)] if limit is not None else []
+    for name, value in params.items():
+        if value is not None:
+            words += ["--set", f"{name}={value if isinstance(value, str) else json.dumps(value)}"]
+    return f"… | {shlex.join([*words, '--resume'])}"
 
 
 def shown_path(path: Path, folder: Path) -> str:

@@ -11,8 +11,8 @@ from tui_runner.engine.runner import Runner
 from tui_runner.headless import Headless, Lines
 from tui_runner.inputs import total_items
 from tui_runner.json_events import JsonEvents
-from tui_runner.request import PROGRAM_INPUT, STANDARD_INPUT
-from tui_runner.run_lines import resume_command, shown_path
+from tui_runner.request import PROGRAM_INPUT, STANDARD_INPUT, shown_params
+from tui_runner.run_lines import pipe_command, resume_command, shown_path
 
 
 def open_run(plan: RunPlan) -> Runner:
@@ -68,7 +68,16 @@ def is_terminal(stream: TextIO | None) -> bool:
 
 def how_to_go_on(runner: Runner, database: str) -> str:
     """How to go on with a run that did not finish."""
-    text = runner.plan.source.text
-    if text in (STANDARD_INPUT, PROGRAM_INPUT):
-        return f"run the same {'pipe' if text == STANDARD_INPUT else 'program'} again"
+    plan = runner.plan
+    if plan.source.text == PROGRAM_INPUT:
+        return "run the same program again"
+    if plan.source.text == STANDARD_INPUT:
+        command = pipe_command(
+            job=plan.job.path,
+            database=database,
+            table=plan.settings.table,
+            params=shown_params(plan.stored_params, plan.job),
+            limit=plan.limit,
+        )
+        return f"run the same pipe again: {command}"
     return resume_command(database, runner.run_id)

@@ -112,14 +112,7 @@ def test_an_outage_is_never_seen_in_less_than_fifty_items_or_nine_tenths(reports
     assert any(span.total >= 50 and span.failed >= 0.9 * span.total for span in spans)
 
 
-def test_what_had_failed_before_and_fails_again_is_no_news():
-    watch = OutageWatch(known=60)
-    assert count(watch, lasting=40) is None and count(watch, passing=20) is None
-    assert count(watch, lasting=49) is None
-    assert count(watch, lasting=1) is not None
-
-
-def test_known_failures_are_no_successes_either():
-    watch = OutageWatch(known=10)
-    assert count(watch, ok=4, lasting=10) is None
-    assert count(watch, lasting=46) is not None
+def test_failures_can_be_taken_out_of_trials():
+    assert Trials(4, 3, 2).without(1) == Trials(4, 3, 1)
+    assert Trials(4, 3, 2).without(4) == Trials(4, 1, 0)
+    assert Trials(4, 3, 2).without(9) == Trials(4, 0, 0)

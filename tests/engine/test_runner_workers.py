@@ -52,8 +52,9 @@ def test_a_worker_that_dies_before_its_first_item_every_time_ends_the_run(job_fi
     snapshot = new_run(job_file(source)).start().finish()
     assert snapshot.state is RunState.FAILED
     assert snapshot.reason == (
-        "5 workers in a row were lost with no item known to be the cause, the last one ended with exit code 7"
+        "5 workers in a row were lost before they could take items, the last one ended with exit code 7"
     )
+    assert [event.text for event in snapshot.events] == [f"stopping: {snapshot.reason}"]
 
 
 def test_workers_are_gone_after_the_run(job_file, new_run, tmp_path: Path) -> None:

@@ -7,9 +7,10 @@ from dataclasses import replace
 from scheduler_desk import Desk, orders
 from simulated_worker import flush
 
-from tui_runner.engine.chunk import RunState
+from tui_runner.engine.chunk import Counts, RunState
 from tui_runner.engine.events import (
     Abandoned,
+    ChunkRead,
     Hold,
     InputEnded,
     PauseRun,
@@ -190,3 +191,31 @@ def test_what_goes_on_by_itself_is_waited_for():
     assert desk.scheduler.state is RunState.RUNNING
     fail(desk, lasting=True)
     assert desk.scheduler.state is RunState.DRAINING
+
+
+def resumed(known):
+    """A run that goes on with a chunk of twelve items; those at `known` had failed before."""
+    desk = Desk(outages=OutageWatch(ground=4))
+    desk(ChunkRead(0, 0, 12, range(12), known=known))
+    return desk
+
+
+def failed(desk, items, *, retried=()):
+    """These items fail for good, those at `retried` for the first time."""
+    trials = Trials(0, len(retried), len(items))
+    report = flush(0, {0: list(items)}, {0: dict.fromkeys(items, 1)}, {0: Counts(failed=len(items))}, trials)
+    desk(replace(report, retried={0: dict.fromkeys(retried, 1)}, error_groups=REFUSED))
+    return desk.scheduler.state
+
+
+def test_what_had_failed_before_and_fails_again_is_no_news_wherever_it_stands():
+    desk = resumed(range(4, 10))
+    assert failed(desk, [4, 5, 0], retried=[6, 7, 8]) is RunState.RUNNING
+    assert failed(desk, [9, 1, 2]) is RunState.RUNNING
+    assert failed(desk, [3]) is RunState.PAUSED, "four that had not failed before"
+
+
+def test_of_what_had_failed_before_and_ends_well_there_is_no_failure_to_excuse():
+    desk = resumed(range(8))
+    desk(flush(0, {0: list(range(8))}, {}, {0: Counts(done=8)}))
+    assert failed(desk, [8, 9, 10, 11]) is RunState.PAUSED

@@ -134,6 +134,7 @@ class Chunk:
         skipped: those that an earlier process had recorded as ok; counted in `counts.done`.
         skipped_rows: the rows of those; counted in `counts.rows`.
         pending: positions of the items that have no final state.
+        known: those of them that had failed before the run was resumed, and of which nothing was heard since.
         failures: attempts made of the items that ended otherwise than well, by position.
         attempts: attempts made of pending items, by position; 0 for those that are not in it.
         tries: those of them that failed and were followed by another, since the chunk was last begun.
@@ -155,6 +156,7 @@ class Chunk:
     worker: int | None = None
     exhausted: bool = False
     cancelling: bool = False
+    known: set[int] = field(default_factory=set)
     failures: dict[int, int] = field(default_factory=dict)
     attempts: dict[int, int] = field(default_factory=dict)
     tries: dict[int, int] = field(default_factory=dict)

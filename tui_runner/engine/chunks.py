@@ -86,6 +86,7 @@ class Chunks:
         chunk = Chunk(
             event.number, event.first_item, event.items, event.items - len(pending), pending, skipped_rows=event.rows
         )
+        chunk.known.update(event.known)
         self.all.append(chunk)
         self.changed.add(chunk.number)
         self.counts += chunk.counts
@@ -188,6 +189,19 @@ class Chunks:
             if chunk.started_at is None:  # it was over before anybody saw it begin
                 chunk.started_at = chunk.sent_at
             self.changed.add(number)
+
+    def known_failures(self, flush: protocol.Flush) -> int:
+        """Of the items whose first failure a flush reports: how many had failed before the run was resumed."""
+        failures = 0
+        for number in flush.counts:
+            known = self.all[number].known
+            if not known:
+                continue
+            retried, failed = flush.retried.get(number, {}), flush.failed.get(number, {})
+            heard = known.intersection([*flush.ended.get(number, ()), *retried])
+            known -= heard
+            failures += sum(item in retried or failed.get(item, 0) > 0 for item in heard)
+        return failures
 
     def exhausted(self, number: int, worker: WorkerState) -> None:
         """The worker has started every item of a chunk."""

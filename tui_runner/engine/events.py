@@ -35,6 +35,7 @@ class ChunkRead:
         items: how many it has.
         pending: positions of those that are not yet recorded as ok.
         rows: how many rows the others have.
+        known: those of `pending` of which it is no news when they fail: they had failed before the run was resumed.
     """
 
     number: int
@@ -42,6 +43,7 @@ class ChunkRead:
     items: int
     pending: Collection[int]
     rows: int = 0
+    known: Collection[int] = ()
 
 
 @dataclass(frozen=True, slots=True)

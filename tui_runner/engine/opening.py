@@ -94,7 +94,8 @@ def _find_or_begin(plan: RunPlan, database: Database, ledger: Ledger) -> OpenedR
     paused = plan.attended and record.state == RunState.PAUSED
     state = RunState.PAUSED if paused else RunState.RUNNING
     news = _news(plan, record, len(recorded), len(replaced))
-    ledger.reopen_run(record.run_id, asdict(plan.settings), state.value)
+    same_chunks = record.settings.get("chunk_size") == plan.settings.chunk_size and not plan.source.may_wait
+    ledger.reopen_run(record.run_id, asdict(plan.settings), state.value, same_chunks=same_chunks)
     selection = Selection(recorded, frozenset(replaced), only_again=plan.retry)
     chunks = ledger.chunks(record.run_id)
     return OpenedRun(database, record, True, selection, replaced, paused, news, chunks=chunks)

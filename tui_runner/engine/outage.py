@@ -7,7 +7,8 @@ run goes on.
 
 *What counts.* An item that ends well, once; an item whose first attempt fails, once. Later attempts that fail are not
 counted: the few bad items at the end of a good run would look like an outage, and an outage is noticed before the first
-item has used up its attempts, so nearly all of those it hit are tried again when it is over.
+item has used up its attempts, so nearly all of those it hit are tried again when it is over. Nor are failures of items
+that had failed before the run was resumed: that is no news, and a resumed run begins with them.
 
 *Whom it trusts.* A person who says "go on" may know better, so after that it takes four times as many failures, until
 things have gone well again. If most failures are such that another attempt would not help (a `KeyError`, a 404),
@@ -64,6 +65,11 @@ class Trials:
     def __sub__(self, other: Trials) -> Trials:
         return Trials(self.ok - other.ok, self.passing - other.passing, self.lasting - other.lasting)
 
+    def without(self, failures: int) -> Trials:
+        """The same but for so many failures, lasting ones before others."""
+        lasting = min(self.lasting, failures)
+        return self - Trials(0, min(self.passing, failures - lasting), lasting)
+
     @property
     def failed(self) -> int:
         """Items whose first attempt failed."""
@@ -95,8 +101,6 @@ class OutageWatch:
         on_outage: what the run is to do about one.
         attended: whether there is somebody who can resume a run that was paused.
         ground: items before a share of failures means anything.
-        known: how many items had failed before and are among those that run. That they fail once more is no news: a
-            resumed run begins with them, and would be taken for an outage each time.
     """
 
     def __init__(
@@ -105,12 +109,10 @@ class OutageWatch:
         *,
         attended: bool = True,
         ground: int = _GROUND,
-        known: int = 0,
     ) -> None:
         self._on_outage = on_outage
         self.attended = attended
         self._first_ground = ground
-        self._known = known
         self._recent: deque[tuple[Trials, Mapping[tuple[str, str], int]]] = deque()
         self._sum = Trials()
         self._ground = ground
@@ -126,7 +128,6 @@ class OutageWatch:
             errors: how often each (type, message) occurred.
             now: the time.
         """
-        trials = self._without_known(trials)
         if self._on_outage is OnOutage.CONTINUE or self._next_trial is not None or not trials.total:
             return None
         self._recent.append((trials, errors))
@@ -186,13 +187,6 @@ class OutageWatch:
     def seconds_to_trial(self) -> float:
         """From the beginning of an outage to its first trial."""
         return self._interval
-
-    def _without_known(self, trials: Trials) -> Trials:
-        """`trials` without as many failures as are no news."""
-        lasting = min(trials.lasting, self._known)
-        passing = min(trials.passing, self._known - lasting)
-        self._known -= lasting + passing
-        return trials - Trials(0, passing, lasting)
 
     def _forget(self) -> None:
         self._recent.clear()

@@ -17,11 +17,15 @@ from tui_runner.inputs import InputChunk
 
 @dataclass(frozen=True, slots=True)
 class ItemsRead:
-    """A chunk was cut from the input; of its items those at `pending` are to run, the others have `rows` rows."""
+    """A chunk was cut from the input; of its items those at `pending` are to run, the others have `rows` rows.
+
+    Those at `known`, among `pending`, had failed before.
+    """
 
     chunk: InputChunk
     pending: Collection[int]
     rows: int
+    known: Collection[int] = ()
 
 
 class InputReader:
@@ -70,7 +74,8 @@ class InputReader:
                         self._deliver(InputEnded())
                         return
                     pending = self._selection.pending(chunk.first_item, chunk.keys)
-                    self._deliver(ItemsRead(chunk, pending, self._selection.recorded_rows(chunk.keys)))
+                    known = self._selection.known(chunk.first_item, chunk.keys)
+                    self._deliver(ItemsRead(chunk, pending, self._selection.recorded_rows(chunk.keys), known))
         except UserError as error:
             self._deliver(InputFailed(str(error)))
         except BaseException as error:  # the input is the user's generator, which may raise anything

@@ -145,11 +145,7 @@ class Runner(Commands):
             grace=settings.grace,
             timeout=settings.timeout,
             max_failures=None if settings.max_failures is None else FailureLimit.parse(settings.max_failures),
-            outages=OutageWatch(
-                OnOutage(settings.on_outage),
-                attended=plan.attended,
-                known=0 if plan.retry else len(opened.replaced),
-            ),
+            outages=OutageWatch(OnOutage(settings.on_outage), attended=plan.attended),
             paused=opened.paused,
         )
         identity = RunIdentity(
@@ -325,9 +321,9 @@ class Runner(Commands):
         """Something from the inbox: the scheduler's business, the board's, or both."""
         now = time.monotonic()
         match message:
-            case ItemsRead(chunk, pending, rows):
+            case ItemsRead(chunk, pending, rows, known):
                 self._items.add(chunk, pending)
-                self._handle(ChunkRead(chunk.number, chunk.first_item, len(chunk.keys), pending, rows))
+                self._handle(ChunkRead(chunk.number, chunk.first_item, len(chunk.keys), pending, rows, known))
             case Committed(tickets):
                 self._committed(tickets)
             case WriteFailed(error):

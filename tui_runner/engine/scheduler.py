@@ -96,6 +96,7 @@ class Scheduler:
         self._tried = 0
         self._requested = 0
         self._losses = 0
+        self._had_worker = False  # whether one has come as far as taking items
         self._end_state = RunState.FINISHED
 
     @property
@@ -295,14 +296,14 @@ class Scheduler:
             self._stop(RunState.STOPPED, "it was paused, and nobody is left to resume it")
 
     def _watch_outages(self, flush: protocol.Flush) -> None:
-        watch = self._outages
+        watch, trials = self._outages, flush.trials.without(self._chunks.known_failures(flush))
         if self.state is RunState.PAUSED and watch.is_over(flush.trials):
             watch.end(by_hand=False)
             if self._resume():
                 self._turn.tell("INFO", "an item ended well: the run goes on")
         if self.state is not RunState.RUNNING:
             return
-        outage = watch.count(flush.trials, flush.error_groups, self._turn.now)
+        outage = watch.count(trials, flush.error_groups, self._turn.now)
         if outage is None:
             return
         if self.input_ended and not any(chunk.pending for chunk in self.chunks):
@@ -374,6 +375,7 @@ class Scheduler:
         match event:
             case protocol.Ready():
                 worker.ready = worker.draining_until is None
+                self._had_worker = True
                 self._orders.heard(worker)
             case protocol.WorkerFailed(_, message) if worker.draining_until is not None:
                 self._turn.tell("WARNING", f"worker {worker.number}, which is not needed any more, failed: {message}")
@@ -400,14 +402,14 @@ class Scheduler:
             for item in interrupted:
                 deaths = self._chunks.suspects.deaths(item)
                 self._turn.tell("WARNING", f"item {item}, alone in its worker: {reason} (death {deaths} of {DEATHS})")
-        else:
+        elif self._had_worker:
             apart = f", {len(interrupted)} of them one by one because they were in flight" if interrupted else ""
             self._turn.tell("ERROR", f"worker {worker.number} is lost ({reason}): {lost} items run again{apart}")
         if not interrupted:
             self._losses += 1
             if self._losses >= _MAX_LOSSES:
-                lost_workers = f"{self._losses} workers in a row were lost"
-                text = f"{lost_workers} with no item known to be the cause, the last one {reason}"
+                cause = "with no item known to be the cause" if self._had_worker else "before they could take items"
+                text = f"{self._losses} workers in a row were lost {cause}, the last one {reason}"
                 self._stop(RunState.FAILED, text)
 
     def _start_workers(self) -> None:

@@ -19,6 +19,7 @@ class Selection:
         self, done: Mapping[str, int], again: AbstractSet[str] = frozenset(), *, only_again: bool = False
     ) -> None:
         self._done = done
+        self._again = again
         self._only = again if only_again else None
         self._missed = set(again)
         """Of these, those that the input has not had yet."""
@@ -36,6 +37,13 @@ class Selection:
         if not self._done:
             return range(first_item, first_item + len(keys))
         return [first_item + index for index, key in enumerate(keys) if key not in self._done]
+
+    def known(self, first_item: int, keys: Sequence[str]) -> Collection[int]:
+        """Positions of the items to run that had failed before; none for a retry, which runs nothing else."""
+        again = self._again
+        if self._only is not None or not again:
+            return ()
+        return [first_item + index for index, key in enumerate(keys) if key in again]
 
     def recorded_rows(self, keys: Sequence[str]) -> int:
         """How many rows the items with these keys have in the database already."""

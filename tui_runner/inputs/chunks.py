@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 
 from tui_runner.inputs.source import Source
 from tui_runner.keys import KeyMaker
+
+_PATIENCE = 1.0
+"""Seconds that an item waits for more of its chunk: longer, and a person thinks that nothing happens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +35,9 @@ class InputChunk:
 def cut(source: Source, chunk_size: int, *, limit: int | None = None) -> Iterator[InputChunk]:
     """The chunks of an input, read as they are asked for.
 
-    When the input breaks off with an error, the items before it come first, in a shorter chunk.
+    When the input breaks off with an error, the items before it come first, in a shorter chunk. Nor do items wait long
+    for others that are slow to come: what there is is a chunk then. So chunks are no others when the same input is cut
+    again, unless it `may_wait`.
 
     Args:
         source: the input.
@@ -49,8 +56,7 @@ def cut(source: Source, chunk_size: int, *, limit: int | None = None) -> Iterato
     while failure is None:
         values: list[object] = []
         try:
-            # `extend` keeps what it has taken when the iterator raises.
-            values.extend(islice(items, chunk_size))
+            _fill(values, items, source, chunk_size)
         except Exception as error:
             failure = error
         if not values:
@@ -60,3 +66,16 @@ def cut(source: Source, chunk_size: int, *, limit: int | None = None) -> Iterato
         first_item += len(values)
     if failure is not None:
         raise failure
+
+
+def _fill(values: list[object], items: Iterator[object], source: Source, size: int) -> None:
+    """Add items to `values` until there are `size`; what was taken is in there also when the iterator raises."""
+    if not source.may_wait:
+        values.extend(islice(items, size))
+        return
+    until = math.inf
+    for value in islice(items, size):
+        values.append(value)
+        until = min(until, time.monotonic() + _PATIENCE)
+        if len(values) == size or not source.comes_within(until - time.monotonic()):
+            return

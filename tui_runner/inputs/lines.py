@@ -1,14 +1,12 @@
-"""Inputs with one item a line: plain text, JSON, and standard input."""
+"""Input files with one item a line: plain text and JSON."""
 
 from __future__ import annotations
 
 import gzip
 import json
-import sys
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
 
 from tui_runner.errors import UserError
 from tui_runner.inputs.json_values import JsonValues
@@ -17,7 +15,7 @@ from tui_runner.wording import one_line, plain
 
 _COUNTED_BYTES = 1 << 30
 """Files up to this size together are read once more for counting their lines: about 3 s from a warm cache."""
-_MARK = b"\xef\xbb\xbf"
+MARK = b"\xef\xbb\xbf"
 """UTF-8's byte order mark, which some editors put first."""
 
 
@@ -44,29 +42,7 @@ class TextLines(Source):
     def __iter__(self) -> Iterator[object]:
         for path in self._paths:
             for _, line in _raw_lines(path):
-                yield _decoded(line)
-
-
-class StandardInput(Source):
-    """The lines of standard input, like those of a text file; they are taken as text even if they look like JSON."""
-
-    columns = ("line",)
-    text = "-"
-
-    def __init__(self, stream: IO[Any] | None = None) -> None:
-        self._stream = stream
-
-    def __iter__(self) -> Iterator[object]:
-        stream = self._stream or sys.stdin
-        if stream is None:
-            raise UserError("there is no standard input", do="name a file")
-        lines: Iterable[str | bytes] = getattr(stream, "buffer", stream)
-        for number, line in enumerate(lines):
-            raw = line.encode("utf-8", "surrogateescape") if isinstance(line, str) else line
-            if number == 0:
-                raw = raw.removeprefix(_MARK)
-            if raw.strip():
-                yield _decoded(raw)
+                yield decoded(line)
 
 
 class JsonLines(JsonValues):
@@ -107,7 +83,7 @@ def _raw_lines(path: Path) -> Iterator[tuple[int, bytes]]:
         with gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb") as file:
             for number, line in enumerate(file, 1):
                 if number == 1:
-                    line = line.removeprefix(_MARK)
+                    line = line.removeprefix(MARK)
                 if line.strip():
                     yield number, line
     except (OSError, EOFError, zlib.error) as error:
@@ -115,5 +91,6 @@ def _raw_lines(path: Path) -> Iterator[tuple[int, bytes]]:
         raise UserError(f"the input can't be read: {reason}", where=plain(path)) from None
 
 
-def _decoded(line: bytes) -> str:
+def decoded(line: bytes) -> str:
+    """A line as text, without its end."""
     return line.rstrip(b"\r\n").decode("utf-8", "backslashreplace")

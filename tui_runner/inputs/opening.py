@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from tui_runner.errors import UserError
-from tui_runner.inputs.lines import JsonLines, StandardInput, TextLines
+from tui_runner.inputs.lines import JsonLines, TextLines
 from tui_runner.inputs.source import RangeSource, Source
+from tui_runner.inputs.standard_input import StandardInput
 from tui_runner.wording import listed, no_such_file, plain, quoted
 
 _RANGE = "range:"

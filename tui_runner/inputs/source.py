@@ -19,11 +19,13 @@ class Source(ABC):
         text: what the person gave, None for items that a job or a program makes.
         columns: of a table; one name for an input of single values; None for items of any shape.
         unique: whether it is certain that no item comes twice.
+        may_wait: whether `comes_within` says more than yes.
     """
 
     text: str | None = None
     columns: tuple[str, ...] | None = None
     unique: bool = False
+    may_wait: bool = False
 
     @property
     def total(self) -> int | None:
@@ -33,6 +35,10 @@ class Source(ABC):
     @abstractmethod
     def __iter__(self) -> Iterator[object]:
         """Read the items from the first on."""
+
+    def comes_within(self, seconds: float) -> bool:
+        """Whether the next item, or the end, is there within so many seconds; for whoever iterates, in its thread."""
+        return True
 
     def select(self, columns: Sequence[str] | None) -> Source:
         """The same input with only these columns in its rows, which stay dicts; None for all.

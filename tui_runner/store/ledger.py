@@ -136,10 +136,11 @@ class Ledger:
             if not used and is_bare(self._cursor, table):
                 self._cursor.execute(f"DROP TABLE main.{quote(table)}")
 
-    def reopen_run(self, run_id: int, settings: dict[str, object], state: str) -> None:
+    def reopen_run(self, run_id: int, settings: dict[str, object], state: str, *, same_chunks: bool = True) -> None:
         """Record that a run goes on, with these settings, in this state.
 
-        Rows of chunks that had not ended, or were cut in another size, are forgotten: others count their items.
+        Rows of chunks that had not ended are forgotten, and all of them unless chunks are cut as they were
+        (`same_chunks`): others count their items.
 
         Raises:
             UserError: there is no such run.
@@ -152,8 +153,7 @@ class Ledger:
                 "UPDATE runner.runs SET settings = ?, state = ?, ended_at = NULL WHERE run_id = ?",
                 [_json(settings), state, run_id],
             )
-            same_size = record.settings.get("chunk_size") == settings.get("chunk_size")
-            stale = "state NOT IN ('done', 'failed', 'cancelled')" if same_size else "true"
+            stale = "state NOT IN ('done', 'failed', 'cancelled')" if same_chunks else "true"
             self._cursor.execute(f"DELETE FROM runner.chunks WHERE run_id = ? AND {stale}", [run_id])
 
     def chunks(self, run_id: int) -> set[int]:

@@ -153,7 +153,11 @@ class _WorkerProcess:
             threading.Thread(target=self._receive, name=f"{name}-reports", daemon=True),
             threading.Thread(target=self._watch, args=(self._connection.fileno(),), name=f"{name}-end", daemon=True),
         ):
-            thread.start()
+            try:
+                thread.start()
+            except RuntimeError:  # there can be no more threads
+                self.kill()
+                raise
 
     @property
     def pid(self) -> int:
@@ -274,16 +278,25 @@ class ProcessBackend:
         self._workers: dict[int, _WorkerProcess] = {}
 
     def start_worker(self, config: WorkerConfig) -> None:
-        """Start a worker process."""
+        """Start a worker process; one that cannot be started is lost."""
         try:
-            worker = _WorkerProcess(self._context, config, self._received)
+            worker = self._begun(config)
+        except (OSError, EOFError, RuntimeError) as error:  # no memory, no process, no file, no thread can be had
+            strerror = getattr(error, "strerror", None)
+            reason = strerror.lower() if strerror else str(error) or type(error).__name__
+            self._deliver(WorkerLost(config.worker, f"could not be started ({reason})"))
+        else:
+            self._workers[config.worker] = worker
+
+    def _begun(self, config: WorkerConfig) -> _WorkerProcess:
+        try:
+            return _WorkerProcess(self._context, config, self._received)
         except (OSError, EOFError):
             # The fork server can't be reached: every path is too long for its socket, or somebody has removed that, or
             # it has died before it had made the worker.
             # What else may be wrong (no process, no file can be had) is wrong with the other way, too.
             self._context = multiprocessing.get_context("spawn")
-            worker = _WorkerProcess(self._context, config, self._received)
-        self._workers[config.worker] = worker
+            return _WorkerProcess(self._context, config, self._received)
 
     def send(self, worker: int, order: Order) -> None:
         """Pass an order on."""

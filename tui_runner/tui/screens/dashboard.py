@@ -288,7 +288,6 @@ class Dashboard(ChunkCommands):
         """Look at the chunk under the cursor."""
         chunk = self._under_cursor()
         if chunk is not None:
-            self.query_one(ChunkTable).hold()
             self.app.push_screen(ChunkDetail(self.steering, self.keys, chunk.number))
 
     def action_mark(self) -> None:
