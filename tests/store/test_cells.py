@@ -149,3 +149,8 @@ def test_json_of_several_lines_is_one_line(console: Console) -> None:
 def test_what_is_no_json_is_a_string() -> None:
     made = json_cells(pa.string(), holds_json=True)
     assert made(pa.array(["NaN", "{", None, "[-Infinity]"])) == ['"NaN"', '"{"', "null", '"[-Infinity]"']
+
+
+def test_every_byte_of_a_blob_is_written_as_duckdb_writes_it(console: Console) -> None:
+    blob = f"unhex('{bytes(range(256)).hex()}')"
+    assert one(console, blob)[0] == one(console, f"CAST({blob} AS VARCHAR)")[0]

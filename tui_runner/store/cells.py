@@ -26,6 +26,8 @@ _RISKY_IN_JSON = re.compile("[\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2060-\u2
 
 Cells = Callable[[pa.Array], list[str | None]]
 """Turns an array of one type into texts, None for NULL."""
+_SHOWN_BYTES = {byte: f"\\x{byte:02X}" for byte in range(256) if not 32 <= byte < 127 or chr(byte) in "\\'\""}
+"""How DuckDB writes the bytes of a BLOB that it does not write as ASCII."""
 JsonCells = Callable[[pa.Array], list[str]]
 """Turns an array of one type into JSON texts."""
 
@@ -166,7 +168,7 @@ def _plain(value: object) -> str:
 
 def _bytes(value: bytes) -> str:
     """As DuckDB shows a BLOB: what it can print of ASCII as it is, all else as hexadecimal."""
-    return "".join(chr(byte) if 32 <= byte < 127 and chr(byte) not in "\\'\"" else f"\\x{byte:02X}" for byte in value)
+    return value.decode("latin-1").translate(_SHOWN_BYTES)
 
 
 def _finite(text: str | None) -> str:
