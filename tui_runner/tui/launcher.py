@@ -108,7 +108,7 @@ class Launcher(Moving, Themed, App[Chosen]):
 
     def compose(self) -> ComposeResult:
         """The list at the left, what is under its cursor at the right, the keys below."""
-        yield Static(Content(" tui-runner   choose a job, or go on with a run"), id="title")
+        yield Static(Content(" tui-runner   choose a job or a run"), id="title")
         with Horizontal(id="columns"):
             yield Rows[Row](_line, title=lambda row: isinstance(row, str), id="found")
             with Vertical(id="right"):
