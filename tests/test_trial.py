@@ -126,3 +126,22 @@ def test_a_process_that_has_tried_a_job_ends_without_a_word_of_its_libraries(tmp
     command = [sys.executable, "-m", "tui_runner", "try", "flaky"]
     done = subprocess.run(command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True)
     assert done.stdout and done.stderr == b""
+
+
+def test_the_rows_of_an_item_are_shown_as_it_returned_them(
+    job_file: Callable[..., str], tried: Callable[..., tuple[int, str]]
+) -> None:
+    path = job_file("""
+        from tui_runner import job
+
+        @job(table="books")
+        def fetch(number):
+            return [{"title": f"book {number * 100 + place}"} for place in range(30)]
+
+        @fetch.items
+        def numbers():
+            return range(3)
+    """)
+    _, shown = tried(path)
+    titles = [line.split("book ")[1] for line in shown.splitlines() if "book " in line]
+    assert titles == [str(place) for place in range(20)]

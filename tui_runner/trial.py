@@ -96,7 +96,9 @@ def _print_table(console: Console, table: str, rows: Callable[[str], list[dict[s
     number = rows(f"SELECT count(*) AS n FROM {name}")[0]["n"]  # noqa: S608 - quoted
     if not number:
         return
-    sql = f"SELECT * EXCLUDE ({quote(RUN_COLUMN)}) FROM {name} ORDER BY {quote(ITEM_COLUMN)}"  # noqa: S608 - quoted
+    # The rows of an item as it returned them: sorting by the item alone mixes them.
+    order = f"{quote(ITEM_COLUMN)}, rowid"
+    sql = f"SELECT * EXCLUDE ({quote(RUN_COLUMN)}) FROM {name} ORDER BY {order}"  # noqa: S608 - quoted
     with console.query(sql) as result:
         fields = [field for field in result.schema if field.name != ITEM_COLUMN]
         out.write(f"\ntable {safe_text(table)}: {counted(number, 'row')}, {counted(len(fields), 'column')}\n")

@@ -163,8 +163,8 @@ def busy() -> Snapshot:
         history=history(),
         events=(EventLine(at=700.0, level="info", text="threads set to 64"),),
         errors=(
-            ErrorGroup(9, "ReadTimeout", "timed out"),
-            ErrorGroup(3, "ValueError", "no table on page"),
+            ErrorGroup(9, "ReadTimeout", "timed out", final=9),
+            ErrorGroup(3, "ValueError", "no table on page", final=3),
         ),
         oldest=(
             InFlight(76, 38_017, "https://books.example/page-38017.html", 2, 8.4),

@@ -151,6 +151,17 @@ async def test_in_a_cell_of_several_the_cursor_stays_on_the_chunk_that_is_named(
         assert "07779 done" in screen_text(app)
 
 
+async def test_the_map_shows_which_chunks_are_marked() -> None:
+    async with RunnerApp(FakeControl(busy())).run_test(size=(100, 24)) as pilot:
+        app = await settled(pilot)
+        await press(pilot, "v", "v", "m", "home")
+        await settled(pilot)
+        shown = screen_text(app)
+        assert "● 2 marked" in shown and "■●●⏸·" in shown.replace("△●●", "■●●")
+        await press(pilot, "escape")
+        assert "●" not in screen_text(app)
+
+
 def of(state: ChunkState, **fields: object) -> ChunkView:
     return chunk(75, state, **fields)
 

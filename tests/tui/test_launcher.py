@@ -10,7 +10,7 @@ import pytest
 from test_app import screen_text
 from textual.events import Key
 from textual.pilot import Pilot
-from textual.widgets import Input
+from textual.widgets import Input, Static
 
 from tui_runner.loading import sample_jobs
 from tui_runner.request import RunRequest
@@ -261,6 +261,17 @@ async def test_what_was_wrong_with_a_job_is_not_said_when_it_is_mended(folder: P
         await pilot.press("t")
         await ready(pilot)
         assert app.query_one(JobForm).job is not None and "not yet" not in screen_text(app)
+
+
+@pytest.mark.parametrize("key", ["enter", "t"])
+async def test_why_nothing_happens_is_said_where_there_is_no_room_beside_the_list(
+    folder: Path, environ: dict[str, str], key: str
+) -> None:
+    async with Launcher(folder, environ).run_test(size=(60, 20)) as pilot:
+        app = await ready(pilot)
+        await pilot.press("home", key)
+        await ready(pilot)
+        assert str(app.query_one("#trouble", Static).render()).startswith("line 3:")
 
 
 async def test_the_cursor_passes_over_titles(folder: Path, environ: dict[str, str]) -> None:

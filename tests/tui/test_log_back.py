@@ -123,8 +123,10 @@ async def test_a_level_is_looked_for_in_the_file_too(control: FakeControl) -> No
         shown = await press(pilot, "up")
         assert [row.line.item for row in app.screen.query_one(Rows).rows] == [7, 1007, 2007]
         shown = await press(pilot, "v", "down", "enter")
-        assert "no line of CRITICAL and above" in shown
-        shown = await press(pilot, "up")
+        assert "no line of CRITICAL and above in the log" in shown
+        shown = await press(pilot, "v", "home", "enter", "G", "v", "end", "enter")
+        assert "no line of CRITICAL and above among the newest 100; Home looks at the others" in shown
+        shown = await press(pilot, "home")
         assert "no line of CRITICAL and above in the log" in shown
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import shlex
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
-from uuid import uuid4
 
 from pseudo_terminal import terminal_environment
 from waiting import eventually
@@ -22,7 +22,8 @@ class Tmux:
     """
 
     def __init__(self, arguments: list[str], folder: Path, size: tuple[int, int] = (120, 40)) -> None:
-        self._socket = f"tui-runner-{uuid4().hex[:12]}"
+        # Not in the folder of the test: the path of a socket may have a hundred characters only.
+        self._sockets = tempfile.TemporaryDirectory(prefix="tmux-", dir="/tmp")
         self._environ = terminal_environment(folder)
         program = shlex.join([sys.executable, "-m", "tui_runner", *arguments])
         shell = f"echo before; env -u TMUX TERM=xterm-256color {program}; echo left with $?; exec cat"
@@ -32,7 +33,7 @@ class Tmux:
 
     def _tmux(self, *arguments: str) -> str:
         done = subprocess.run(
-            ["tmux", "-L", self._socket, *arguments],
+            [*self._command, *arguments],
             env=self._environ,
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -68,4 +69,10 @@ class Tmux:
 
     def close(self) -> None:
         """End the server and what runs in it."""
-        subprocess.run(["tmux", "-L", self._socket, "kill-server"], capture_output=True, check=False)
+        subprocess.run([*self._command, "kill-server"], capture_output=True, check=False)
+        self._sockets.cleanup()
+
+    @property
+    def _command(self) -> list[str]:
+        # In UTF-8 whatever the locale says: otherwise every glyph is shown as `_`.
+        return ["tmux", "-u", "-S", f"{self._sockets.name}/socket"]

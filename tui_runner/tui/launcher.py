@@ -108,7 +108,7 @@ class Launcher(Moving, Themed, App[Chosen]):
 
     def compose(self) -> ComposeResult:
         """The list at the left, what is under its cursor at the right, the keys below."""
-        yield Static(Content(" tui-runner   choose a job, or go on with a run"), id="title")
+        yield Static(Content(" tui-runner   choose a job or a run"), id="title")
         with Horizontal(id="columns"):
             yield Rows[Row](_line, title=lambda row: isinstance(row, str), id="found")
             with Vertical(id="right"):
@@ -235,6 +235,8 @@ class Launcher(Moving, Themed, App[Chosen]):
         match self._current:
             case FoundJob(error="") as found:
                 await self._load(found)
+            case FoundJob() | FoundRun(summary=None) as found:
+                self._say(found.error)
             case FoundRun() as run if run.unfinished:
                 self.action_resume()
             case FoundRun():
@@ -261,8 +263,10 @@ class Launcher(Moving, Themed, App[Chosen]):
                     return
                 self._say("")
                 if (request := form.request(limit=3)) is not None:
-                    self.notify("trying the first 3 items …", timeout=3)
+                    self._say("trying the first 3 items …", trouble=False)
                     self.run_worker(lambda: self._try(request), thread=True, exclusive=True, group="try")
+            case FoundJob() as found:
+                self._say(found.error)
 
     async def action_to_list(self) -> None:
         """From the form back to the list."""
@@ -297,7 +301,11 @@ class Launcher(Moving, Themed, App[Chosen]):
             text = out.getvalue()
         except UserError as error:
             text = f"{out.getvalue()}\n{error}"
-        self.call_later(self.push_screen, Reader("the first 3 items; nothing was written", text))
+        self.call_later(self._tried, text)
+
+    def _tried(self, text: str) -> None:
+        self._say("")
+        self.push_screen(Reader("the first 3 items; nothing was written", text))
 
     def _start(self) -> None:
         request = self.query_one(JobForm).request()

@@ -47,7 +47,7 @@ def _labels(state: RunState, marked: int, *, can_retry: bool, resumes: bool) -> 
         hidden = [action.id for action in ACTIONS if action.place in (Place.RUN, Place.CHUNK)]
         again = {"retry_all": "retry failed"} if can_retry else {}
         return {"quit_run": "leave", **dict.fromkeys(hidden, "")} | again
-    labels = {"pause_run": "resume"} if state is RunState.PAUSED else {}
+    labels = {RunState.PAUSED: {"pause_run": "resume"}, RunState.DRAINING: {"pause_run": ""}}.get(state, {})
     verb = "resume" if resumes else "pause"
     return labels | {"pause_chunk": f"{verb} {marked or 'chunk'}"}
 
@@ -132,6 +132,7 @@ class Dashboard(ChunkCommands):
     def on_chunk_table_changed(self) -> None:
         """Say in the footer how many chunks are marked, and in the event line what is listed."""
         table = self.query_one(ChunkTable)
+        self.query_one(ChunkMap).mark(table.marked)
         parts = []
         if table.only is not None:
             parts.append(f"{CHUNK_GLYPHS[table.only]} {table.only} only")

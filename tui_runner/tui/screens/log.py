@@ -262,9 +262,11 @@ class Log(RunScreen):
     async def _to_beginning(self) -> None:
         history = self._history
         found = None if history is None else await history.beginning(self._is_listed)
+        self._begins = True
         if found is not None:
-            self._begins = True
             self._show(found)
+        else:
+            self.query_one(Rows).redraw()
 
     async def _around(self, place: LogPlace) -> None:
         history = self._history

@@ -38,7 +38,10 @@ _URGENT: tuple[str, ...] = (
     ChunkState.DONE,
 )
 """Of several chunks in a cell, the first of these looks that one of them has is shown."""
+MARKED = "marked"
+"""The look of a cell with a chunk that is marked in the table: commands are for those."""
 _RANK = {look: rank for rank, look in enumerate(_URGENT)}
+_MARK = "●"
 _STEPS = (1, 2, 5)
 _LEGEND = 1
 
@@ -69,6 +72,7 @@ class ChunkMap(PaintedWidget):
         self._counts: Counter[str] = Counter()
         self._each = 1
         self._cursor = 0
+        self._marked: set[int] = set()
 
     @property
     def cursor_chunk(self) -> ChunkView | None:
@@ -88,6 +92,11 @@ class ChunkMap(PaintedWidget):
                 self._counts[look(chunks[number])] += 1
             for cell in {number // self._each for number in moved}:
                 self._cells[cell] = self._look_of(cell)
+        self.repaint()
+
+    def mark(self, numbers: set[int]) -> None:
+        """Show which chunks are marked."""
+        self._marked = set(numbers)
         self.repaint()
 
     def go_to_chunk(self, number: int) -> None:
@@ -117,7 +126,9 @@ class ChunkMap(PaintedWidget):
             self._count()
         cells = len(self._cells)
         starts = range(0, min(cells, width * (height - _LEGEND)), width)
-        lines = [fitted(self._legend(), width), *(self._row(start, min(start + width, cells)) for start in starts)]
+        marked = {number // self._each for number in self._marked}
+        rows = (self._row(start, min(start + width, cells), marked) for start in starts)
+        lines = [fitted(self._legend(), width), *rows]
         return lines + [()] * (height - len(lines))
 
     def on_click(self, event: events.Click) -> None:
@@ -152,12 +163,16 @@ class ChunkMap(PaintedWidget):
             return look(mates[0])
         return _URGENT[min(_RANK[look(chunk)] for chunk in mates)]
 
-    def _row(self, start: int, end: int) -> Line:
+    def _row(self, start: int, end: int, marked: set[int]) -> Line:
         spans: list[Span] = []
         place, cursor = start, self._cursor // self._each
-        for each, run in groupby(self._cells[start:end]):
+        looks = self._cells[start:end]
+        if marked:
+            looks = [MARKED if cell in marked else look for cell, look in enumerate(looks, start)]
+        for each, run in groupby(looks):
             length = sum(1 for _ in run)
-            text, role = CELLS[each] * length, LOOKS[each][1]
+            text, role = (_MARK, "accent") if each == MARKED else (CELLS[each], LOOKS[each][1])
+            text *= length
             if place <= cursor < place + length:
                 before = cursor - place
                 spans += [
@@ -175,6 +190,8 @@ class ChunkMap(PaintedWidget):
         chunk = self.cursor_chunk
         if chunk is not None:
             spans.append((f"{chunk_name(chunk.number)} {words(chunk)}  ", "strong"))
+        if self._marked:
+            spans.append((f"{_MARK} {len(self._marked)} marked  ", "accent"))
         if self._each > 1:
             spans.append((f"1 cell = {self._each} chunks  ", "accent"))
         for each in _URGENT:

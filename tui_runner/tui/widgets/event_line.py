@@ -103,7 +103,8 @@ def _trouble(snapshot: Snapshot, width: int) -> list[Line]:
         spans.append((f" {WARNING} attempts:", "warn"))
         spans += [_error(group) for group in sorted(snapshot.errors, key=lambda group: -group.count)]
     *told, last = _told(snapshot, width) or [()]
-    every = [*told, (*last, *spans)]
+    between: Line = ((" ", "text"),) if last and spans else ()
+    every = [*told, (*last, *between, *spans)]
     return every if every[-1] else []
 
 
