@@ -183,9 +183,11 @@ def test_a_fault_of_our_own_has_a_traceback_and_a_code_of_its_own(
     assert told.splitlines()[-1] == "tui-runner: a fault of tui-runner's own, please report it: ZeroDivisionError"
 
 
-@pytest.mark.parametrize("error", [RuntimeError("Query interrupted"), DatabaseError("cannot be opened", "x.duckdb")])
+@pytest.mark.parametrize(
+    "error", [RuntimeError("Query interrupted"), DatabaseError("cannot be opened", "x.duckdb"), KeyboardInterrupt()]
+)
 def test_an_interrupt_is_no_fault_whatever_is_made_of_it(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: BaseException
 ) -> None:
     def interrupted(out: object) -> int:
         with contextlib.suppress(KeyboardInterrupt):

@@ -97,9 +97,11 @@ def main(arguments: list[str] | None = None) -> None:
         os.environ[_DEBUG_VARIABLE] = "1"  # for whatever plans a run
     _prepare_streams()
     try:
-        with _interrupts_kept():
+        with _interrupts_kept() as interrupts:
             code = app(args=_without_debug(arguments) or [_by_default()], prog_name="tui-runner", standalone_mode=False)
             sys.stdout.flush()
+            if code == EXIT_KILLED and interrupts:  # Typer makes that of an interrupt, without a word
+                raise KeyboardInterrupt
     except UserError as error:
         code = _complain(str(error), error.exit_code, debug)
     except (KeyboardInterrupt, typer.Abort) as error:
@@ -120,10 +122,13 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 @contextlib.contextmanager
-def _interrupts_kept() -> Iterator[None]:
-    """Raise `KeyboardInterrupt` after a Ctrl-C, also where something else was made of it.
+def _interrupts_kept() -> Iterator[list[int]]:
+    """Raise `KeyboardInterrupt` after a Ctrl-C, also where an error was made of it.
 
     DuckDB makes "RuntimeError: Query interrupted" of it, which is no fault of anybody.
+
+    Yields:
+        An entry for each interrupt that was not taken for a command.
     """
     noted: list[int] = []
 
@@ -135,7 +140,7 @@ def _interrupts_kept() -> Iterator[None]:
     if before is signal.default_int_handler:
         signal.signal(signal.SIGINT, interrupted)
     try:
-        yield
+        yield noted
     except Exception as error:
         if noted:
             raise KeyboardInterrupt from error

@@ -31,6 +31,7 @@ def told(path: Path, *, debug: bool, state: RunState = RunState.FINISHED, reason
     diary.committed(2)
     diary.committed(0)
     diary.tell("WARNING", "disk: 1 MB left, says sesame")
+    diary.tell("INFO", "the run goes on")
     diary.report(WorkerLost(3, ""))
     diary.ended(replace(picture(), state=state, reason=reason))
     file.close()
@@ -38,11 +39,24 @@ def told(path: Path, *, debug: bool, state: RunState = RunState.FINISHED, reason
 
 
 def test_only_what_is_wrong_is_written_and_why_a_run_ended(tmp_path: Path) -> None:
-    assert told(tmp_path / "a.log", debug=False) == ["WARNING chunk - item -: disk: 1 MB left, says ***"]
+    assert told(tmp_path / "a.log", debug=False) == [
+        "WARNING chunk - item -: disk: 1 MB left, says ***",
+        "INFO chunk - item -: the run goes on",
+        "INFO chunk - item -: run 3 finished (50 items done, 0 failed, 5000 rows)",
+    ]
     stopped = told(tmp_path / "b.log", debug=False, state=RunState.STOPPED, reason="stopped on request")
     assert stopped[-1] == "INFO chunk - item -: run 3 stopped: stopped on request (50 items done, 0 failed, 5000 rows)"
     failed = told(tmp_path / "c.log", debug=False, state=RunState.FAILED, reason="no such host")
     assert failed[-1].startswith("ERROR chunk - item -: run 3 failed: no such host (")
+
+
+def test_of_a_run_in_which_all_went_well_nothing_is_written(tmp_path: Path) -> None:
+    file = LogFile(tmp_path / "a.log", 1, failed=lambda reason: None)
+    diary = Diary(file, debug=False, redact=str)
+    diary.tell("INFO", "threads: 4")
+    diary.ended(replace(picture(), state=RunState.FINISHED))
+    file.close()
+    assert not (tmp_path / "a.log").exists()
 
 
 def test_with_debug_everything_is_written(tmp_path: Path) -> None:
@@ -56,6 +70,7 @@ def test_with_debug_everything_is_written(tmp_path: Path) -> None:
         "flush of worker 3: 2 items, 40 rows, 900 bytes",
         "2 flushes are in the database, 1.500 s after the first of them came",
         "disk: 1 MB left, says ***",
+        "the run goes on",
         "worker 3: gone, in order",
         "run 3 finished (50 items done, 0 failed, 5000 rows)",
     ]

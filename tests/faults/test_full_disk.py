@@ -8,6 +8,7 @@ from typing import Any
 
 import duckdb
 import pytest
+from command_line import CommandLine
 from small_disk import SmallDisk, small_disk
 from waiting import WAIT_SECONDS, eventually
 
@@ -144,3 +145,21 @@ def test_a_database_that_vanishes_or_turns_read_only_ends_the_run_with_one_line(
     assert caught.value.exit_code == 4
     assert str(caught.value).isprintable()
     assert run.runner.snapshot().state is RunState.FAILED
+
+
+def test_on_a_full_disk_a_run_is_refused_in_one_line_and_what_is_there_can_be_read(
+    cli: CommandLine, job_file: Callable[[str], str], disk: SmallDisk
+) -> None:
+    job = job_file(WRITES)
+    assert cli("run", job, "--db", "x.duckdb", "--limit", "20", "--quiet", cwd=disk.path).code == 0
+    disk.fill(leave=0)
+    before = {path.name for path in disk.path.iterdir()}
+    for arguments in (("--db", "x.duckdb", "--new"), ("--db", "y.duckdb")):
+        refused = cli("run", job, *arguments, cwd=disk.path)
+        assert refused.code == 4
+        assert refused.complaint.startswith(f"{disk.path / arguments[1]}: the disk is full; make room on it")
+    assert cli("query", "x.duckdb", "SELECT count(*) AS n FROM write", cwd=disk.path).out == "n\n1000\n"
+    assert "finished" in cli("runs", "x.duckdb", cwd=disk.path).out
+    assert {path.name for path in disk.path.iterdir()} - before <= {"x.duckdb.wal"}
+    disk.empty()
+    assert cli("run", job, "--db", "x.duckdb", "--limit", "20", "--quiet", "--new", cwd=disk.path).code == 0

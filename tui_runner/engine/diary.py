@@ -1,6 +1,7 @@
 """What tui-runner itself writes into the log file of a run, among the lines of the job.
 
-Always what is wrong, and how a run ended that did not simply finish. With `--debug` everything it tells, each action of
+Always what is wrong, and from then on what else a person is told, so that it is seen how that went on; and how a run
+ended that did not simply finish. With `--debug` everything it tells, each action of
 the scheduler, when workers come and go, and how large flushes are and how long they take to be in the database.
 """
 
@@ -44,10 +45,13 @@ class Diary:
         self._redact = redact
         self._clock = clock
         self._flushed_at: deque[float] = deque()
+        self._all_told = debug
+        """Whether all that a person is told is written: once something was wrong, also how that went on."""
 
     def tell(self, level: str, text: str) -> None:
         """Something that a person is told."""
-        if self._debug or level in _WRONG:
+        self._all_told |= level in _WRONG
+        if self._all_told:
             self._write(level, text)
 
     def action(self, action: Action) -> None:
@@ -84,7 +88,7 @@ class Diary:
 
     def ended(self, snapshot: Snapshot) -> None:
         """The run is over."""
-        if snapshot.state is RunState.FINISHED and not self._debug:
+        if snapshot.state is RunState.FINISHED and not self._all_told:
             return
         counts = f"{snapshot.items_done} items done, {snapshot.items_failed} failed, {snapshot.rows} rows"
         why = f": {snapshot.reason}" if snapshot.reason else ""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Set as AbstractSet
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+
+import duckdb
 
 from tui_runner import __version__
 from tui_runner.engine.chunk import RunState
@@ -15,7 +17,7 @@ from tui_runner.engine.selection import Selection
 from tui_runner.errors import UserError
 from tui_runner.inputs import total_items
 from tui_runner.machine_memory import memory_bound
-from tui_runner.store.database import PATIENCE_SECONDS, Database, memory_share
+from tui_runner.store.database import PATIENCE_SECONDS, Database, fault_of_file, memory_share
 from tui_runner.store.ledger import Ledger
 from tui_runner.store.records import RunRecord
 from tui_runner.wording import plain
@@ -33,7 +35,6 @@ class OpenedRun:
         replaced: keys of the items that have a final state but will run again.
         paused: whether it begins paused, because it was when it ended.
         news: what a person should know of how it goes on.
-        made: whether there was no such database before.
         chunks: chunks whose rows in the ledger stay as they are, unless their items run again.
     """
 
@@ -44,12 +45,11 @@ class OpenedRun:
     replaced: set[str]
     paused: bool
     news: tuple[Tell, ...]
-    made: bool = False
     chunks: AbstractSet[int] = frozenset()
 
     def take_back(self) -> None:
         """Close the database as if the run had never been begun: nothing of it has run."""
-        if self.made:
+        if self.database.made:
             self.database.close(remove=True)
             return
         cursor = self.database.cursor()
@@ -66,7 +66,6 @@ def open_run(plan: RunPlan) -> OpenedRun:
         DatabaseError: the database cannot be used.
         UserError: there is no run to resume.
     """
-    made = not plan.database.exists()
     share = memory_share(memory_bound(plan.settings.max_memory))
     database = Database.open(plan.database, memory_limit=share, patience=PATIENCE_SECONDS, for_run=True)
     try:
@@ -76,10 +75,12 @@ def open_run(plan: RunPlan) -> OpenedRun:
         finally:
             database.close_cursor(cursor)
         database.note_run(opened.record.run_id)
-    except BaseException:
-        database.close()
+    except BaseException as error:
+        database.close(remove=database.made)
+        if isinstance(error, duckdb.Error) and (fault := fault_of_file(error, plan.database)) is not None:
+            raise fault from error
         raise
-    return replace(opened, made=made)
+    return opened
 
 
 def _find_or_begin(plan: RunPlan, database: Database, ledger: Ledger) -> OpenedRun:

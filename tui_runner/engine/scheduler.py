@@ -384,7 +384,8 @@ class Scheduler:
             case protocol.Drained(_, stuck):
                 if stuck:
                     when = " on resume" if self.state is RunState.DRAINING else ""
-                    text = f"{stuck} items were still running after the grace time; they run again{when}"
+                    items, they = ("1 item was", "it runs") if stuck == 1 else (f"{stuck} items were", "they run")
+                    text = f"{items} still running after the grace time; {they} again{when}"
                     self._turn.tell("WARNING", text)
             case protocol.WorkerLost(_, reason, in_flight):
                 self._orders.gone(worker)

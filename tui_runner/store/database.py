@@ -73,6 +73,8 @@ class Database:
         """Device and inode of the file, when it was first seen."""
         self._last_size = path.stat().st_size
         self._was_cut = False
+        self.made = False
+        """Whether there was no such file before; told under the lock, so nobody else can have made it meanwhile."""
 
     @classmethod
     def open(
@@ -106,6 +108,7 @@ class Database:
         except (OSError, RuntimeError) as error:
             raise DatabaseError(f"cannot be opened ({error})", str(path)) from error
         lock = _lock(real, time.monotonic() + patience)
+        made = not real.exists()
         try:
             check_file(path, real)
             _remove_spill(real)
@@ -115,10 +118,14 @@ class Database:
                 root, catalog = starting_low(lambda: _connect(path, real, shown_limit))
             else:
                 root, catalog = _connect(path, real, shown_limit)
-        except BaseException:
+        except BaseException as error:
+            if made and isinstance(error, DiskFull):  # as far as DuckDB came with it
+                _remove(real)
             lock.release()
             raise
-        return cls(path, root, lock, catalog, shown_limit)
+        opened = cls(path, root, lock, catalog, shown_limit)
+        opened.made = made
+        return opened
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
         """A cursor of its own for the calling thread; times are UTC in it. Give it back with `close_cursor`."""
@@ -236,9 +243,7 @@ class Database:
                     self._root.execute("CHECKPOINT" if self._catalog is None else f"CHECKPOINT {quote(self._catalog)}")
             self._root.close()
             if remove:
-                real = self.path.resolve()
-                for file in (real, real.with_name(real.name + ".wal")):
-                    file.unlink(missing_ok=True)
+                _remove(self.path.resolve())
         finally:
             _remove_spill(self.path.resolve())
             self._lock_file.release()
@@ -246,8 +251,10 @@ class Database:
     def __enter__(self) -> Database:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self.close()
+        if isinstance(error, duckdb.Error) and (fault := fault_of_file(error, self.path)) is not None:
+            raise fault from error
 
 
 def _lock(real: Path, until: float) -> LockFile:
@@ -271,6 +278,12 @@ def describe(error: duckdb.Error, path: Path) -> DatabaseError:
     if full:
         return DiskFull("the disk is full", str(path), "make room on it, then resume the run")
     return DatabaseError(first_line(error), str(path))
+
+
+def fault_of_file(error: duckdb.Error, path: Path) -> DatabaseError | None:
+    """Like `describe`, for what is wrong with the file or its disk; None for anything else, a fault of our own."""
+    is_files = isinstance(error, duckdb.FatalException | duckdb.IOException) or _NO_SPACE in str(error)
+    return describe(error, path) if is_files else None
 
 
 def first_line(error: BaseException) -> str:
@@ -328,6 +341,8 @@ def _connect(path: Path, real: Path, memory_limit: str) -> tuple[duckdb.DuckDBPy
 def _refused(error: Exception, path: Path) -> DatabaseError:
     """Why DuckDB did not open the file."""
     message = first_line(error)
+    if _NO_SPACE in message:
+        return DiskFull("the disk is full", str(path), "make room on it")
     if "Could not set lock" in message:
         owner = re.search(r"\(PID (\d+)\)", message)
         who = f"another program (pid {owner[1]})" if owner else "another program"
@@ -360,6 +375,11 @@ def _end(cursor: duckdb.DuckDBPyConnection, deadline: float) -> None:
 
 def _spill_folder(real: Path) -> Path:
     return real.with_name(real.name + ".tmp")
+
+
+def _remove(real: Path) -> None:
+    for file in (real, real.with_name(real.name + ".wal")):
+        file.unlink(missing_ok=True)
 
 
 def _remove_spill(real: Path) -> None:

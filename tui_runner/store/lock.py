@@ -126,7 +126,9 @@ class LockFile:
             "run": self._run,
             "socket": self._socket,
         }
-        os.pwrite(self._descriptor, json.dumps(note).encode().ljust(_NOTE_BYTES), 0)
+        # On a full disk there is no room for it. The lock holds without a note, and reading is to be possible there.
+        with contextlib.suppress(OSError):
+            os.pwrite(self._descriptor, json.dumps(note).encode().ljust(_NOTE_BYTES), 0)
 
     def release(self) -> None:
         """Remove the lock file and unlock. Removing it while it is locked lets nobody lock the removed file."""

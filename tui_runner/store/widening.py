@@ -77,8 +77,19 @@ def converted(source: str, target: str, value: str) -> str:
     if target != JSON:
         return f"CAST({value} AS {target})"
     if is_nested(source) or _is_number(source) or source == "BOOLEAN":
-        return f"to_json({value})"
+        text = f"to_json({value})"
+        return _finite(text) if any(name in source for name in _FLOATS) else text
     return f"to_json(CAST({value} AS VARCHAR))"
+
+
+def _finite(text: str) -> str:
+    """JSON (SQL) with null for NaN and infinities, as `values` writes them; DuckDB writes words that are no JSON."""
+    parts = rf"""regexp_extract_all(CAST({text} AS VARCHAR), '"(?:[^"\\]|\\.)*"|[^"]+')"""
+    mended = (
+        "lambda part: CASE WHEN part[1] = '\"' THEN part ELSE regexp_replace(part, '-?(NaN|Infinity)', 'null', 'g') END"
+    )
+    whole = f"CAST(array_to_string(list_transform({parts}, {mended}), '') AS JSON)"
+    return f"CASE WHEN regexp_matches(CAST({text} AS VARCHAR), 'NaN|Infinity') THEN {whole} ELSE {text} END"
 
 
 def _is_number(name: str) -> bool:
