@@ -68,7 +68,12 @@ async def test_a_mistake_takes_the_place_of_the_result(database: Database, tmp_p
         for key in ("f7", "f8", "f9"):
             await at.press(key)
             assert at.screen.is_current and "run a statement first" in at.shown()
-        await end_a_long_one(at)
+        await at.write(ENDLESS)
+        await at.press("f5")
+        await at.until(lambda: "▶ running" in at.tab.status.text)
+        assert at.tab.shown is Shown.NOTHING
+        await at.press("escape")
+        await at.until(lambda: not at.tab.busy)
         assert at.tab.shown is Shown.NOTHING
 
 
