@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from query_world import Desk, desk, make_database
+from textual.widgets import Static
 
 from tui_runner.store.database import Database
 from tui_runner.tui.screens.choose import Choose
@@ -60,6 +61,23 @@ async def test_rows_that_went_with_an_ended_statement_are_not_promised_but_expor
         await at.answer(str(tmp_path / "cut.csv"))
         await at.until(lambda: (tmp_path / "cut.csv").exists(), "the export")
         assert len((tmp_path / "cut.csv").read_text().splitlines()) == 60_001
+
+
+async def test_the_viewer_counts_what_is_there(database: Database, tmp_path: Path) -> None:
+    async with desk(database, tmp_path) as at:
+        await at.run(r"SELECT NULL::VARCHAR AS a, '' AS b, 'x' AS c, 'yy' AS d, '\x00'::BLOB AS e")
+        for said in (
+            "a VARCHAR",
+            "b VARCHAR 0 characters",
+            "c VARCHAR 1 character",
+            "d VARCHAR 2 characters",
+            "e BLOB 1 byte",
+        ):
+            at.tab.grid.focus()
+            await at.press("enter")
+            heading = at.pilot.app.screen.query_one("#question", Static)
+            assert " ".join(str(heading.content).split()) == said
+            await at.press("escape", "right")
 
 
 async def test_a_mistake_takes_the_place_of_the_result(database: Database, tmp_path: Path) -> None:
