@@ -48,6 +48,7 @@ from tui_runner.store.readable import Readable
 from tui_runner.store.result import TYPE_KEY, Result
 from tui_runner.store.statements import nesting, split
 from tui_runner.store.writing import is_change, run_change
+from tui_runner.wording import is_text
 
 __all__ = ["TYPE_KEY", "Console", "Result"]
 
@@ -250,6 +251,12 @@ def _bound(sql: str, parameters: Mapping[str, object]) -> dict[str, object] | No
     """The values of the parameters that `sql` asks for; DuckDB refuses others."""
     if "\0" in sql:
         raise UserError("the statement has a NUL character in it")
+    for what, text in (
+        ("the statement", sql),
+        *((f"the value of ${name}", value) for name, value in parameters.items()),
+    ):
+        if isinstance(text, str) and not is_text(text):
+            raise UserError(f"{what} has a lone surrogate in it, which is no character")
     if nesting(sql) > _DEEPEST:
         raise UserError(f"brackets are more than {_DEEPEST:,} deep", do="write the statement with fewer")
     given = {name.lower(): value for name, value in parameters.items()}
