@@ -15,14 +15,13 @@ from tui_runner.output import (
     write_file,
     write_rows,
 )
-from tui_runner.request import is_text
 from tui_runner.store.access import open_access
 from tui_runner.store.catalog import Asks, CatalogTable, catalog
 from tui_runner.store.mistakes import QueryError
 from tui_runner.store.result import Result
 from tui_runner.store.sql import quote
 from tui_runner.store.statements import Statement, split, typed_value
-from tui_runner.wording import did_you_mean, plain, quoted
+from tui_runner.wording import did_you_mean, is_text, plain, quoted
 
 _STANDARD_INPUT = "-"
 _IN_TURN = ("table", "markdown")

@@ -36,11 +36,19 @@ class Answer:
         return self._table
 
     def df(self) -> pd.DataFrame:
-        """As a pandas data frame; pandas must be installed."""
+        """As a pandas data frame; pandas must be installed.
+
+        Raises:
+            ValueError: a date is beyond those of pandas, an infinite one say; `arrow` holds it.
+        """
         return self._table.to_pandas()
 
     def rows(self) -> list[dict[str, Any]]:
-        """As a list of dictionaries."""
+        """As a list of dictionaries.
+
+        Raises:
+            OverflowError: a date is beyond those of Python, an infinite one say; `arrow` holds it.
+        """
         rows: list[dict[str, Any]] = self._table.to_pylist()
         return rows
 
@@ -48,7 +56,7 @@ class Answer:
         return int(self._table.num_rows)
 
     def __repr__(self) -> str:
-        return f"<{self._table.num_rows:,} rows of {', '.join(self._table.column_names)}>"
+        return f"<{self._table.num_rows:,} row{'' if len(self) == 1 else 's'} of {', '.join(self._table.column_names)}>"
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
         """The table for every library that speaks Arrow's C stream interface: `polars.DataFrame(answer)`."""

@@ -21,7 +21,7 @@ from tui_runner.parameters import MissingParameters, Parameter, bind, is_hidden,
 from tui_runner.redaction import MASK, is_redacted
 from tui_runner.settings import DEBUG_VARIABLE, SET_PREFIX, Settings, read_config, resolve
 from tui_runner.store.views import RESERVED
-from tui_runner.wording import plain, quoted
+from tui_runner.wording import is_text, plain, quoted
 
 STANDARD_INPUT = "-"
 """The `SOURCE` that can be read once only."""
@@ -277,12 +277,3 @@ def _located(text: str, folder: Path) -> str:
         return f"{glob.escape(str(folder))}/{path}"
     # Neither links nor ".." are followed: that is for whoever opens it.
     return str(folder / path)
-
-
-def is_text(text: str) -> bool:
-    """Whether `text` is Unicode throughout: of bytes that are not UTF-8 Python makes lone surrogates."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -97,3 +97,12 @@ def no_such_file(path: Path) -> str:
 
 def _fold(name: str) -> str:
     return name.lower().replace("-", "_")
+
+
+def is_text(text: str) -> bool:
+    """Whether `text` is Unicode throughout: of bytes that are not UTF-8 Python makes lone surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -83,6 +83,9 @@ def test_statements_that_change_something_are_refused(console: Console, statemen
         ("SELECT CAST(title AS INTEGER) FROM books", "Could not convert string 'book 0'"),
         ("FROM read_csv('/etc/passwd')", "disabled by configuration"),
         ("SELECT 'a\0b'", "NUL character"),
+        ("SELECT '\udcff'", "the statement has a lone surrogate"),
+        # DuckDB takes minutes to reject this, and cannot be ended meanwhile.
+        ("SELECT " + "(" * 10_000 + "1", "more than 1,000 deep"),
     ],
 )
 def test_mistakes_are_one_line(console: Console, statement: str, message: str) -> None:
@@ -143,6 +146,11 @@ def test_parameters_get_their_values(
 ) -> None:
     with console.query(statement, values) as result:
         assert result.read_all()["x"].to_pylist() == [expected]
+
+
+def test_a_value_that_is_no_text_is_named(console: Console) -> None:
+    with pytest.raises(UserError, match=r"value of \$a has a lone surrogate"):
+        console.query("SELECT $a", {"a": "\ud800"})
 
 
 def test_a_parameter_without_a_value_is_named(console: Console) -> None:

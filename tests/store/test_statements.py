@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tui_runner.store.statements import split, statement_at, tokens, typed_value
+from tui_runner.store.statements import nesting, split, statement_at, tokens, typed_value
 
 
 @pytest.mark.parametrize(
@@ -123,3 +123,11 @@ def test_parameters_are_those_of_duckdb(sql: str) -> None:
 def test_what_a_person_types_becomes_a_value(text: str, value: object) -> None:
     assert typed_value(text) == value
     assert type(typed_value(text)) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("script", "deepest"),
+    [("select 1", 0), ("select ((1)), [(2)]", 2), ("select '((((' -- (((\n, $$(($$", 0), ("))((", 0), ("((((", 4)],
+)
+def test_brackets_are_counted_where_they_are_brackets(script: str, deepest: int) -> None:
+    assert nesting(script) == deepest

@@ -51,6 +51,13 @@ async def test_rows_that_were_taken_stay_and_those_behind_them_are_asked_for_aga
     assert len((tmp_path / "all.csv").read_text().splitlines()) == ROWS + 1
 
 
+async def test_why_there_is_no_write_mode_is_said(database: Database, tmp_path: Path) -> None:
+    async with desk(open_access(database.path), tmp_path) as at:
+        await at.press("ctrl+r")
+        (said,) = at.pilot.app._notifications
+        assert "no other process has the database open" in said.message
+
+
 async def test_a_result_that_fits_is_kept_whole(database: Database, tmp_path: Path) -> None:
     async with desk(open_access(database.path), tmp_path) as at:
         await at.run("FROM books ORDER BY _item")

@@ -28,10 +28,12 @@ class Access(ABC):
     Attributes:
         path: the database.
         describe: its name, and who else has it open.
+        read_only: why consoles cannot be switched to write mode, when they cannot.
     """
 
     path: Path
     describe: str
+    read_only: str
 
     @property
     @abstractmethod
@@ -62,6 +64,8 @@ class LocalAccess(Access):
         server: answers others meanwhile; closed by `close`.
     """
 
+    read_only = "Data can be changed only while no run is going on."
+
     def __init__(self, database: Database, *, owned: bool = False, server: QueryServer | None = None) -> None:
         self.path = database.path
         self.describe = database.path.name
@@ -90,6 +94,7 @@ class RemoteAccess(Access):
     """A database that another process has open, which answers for it."""
 
     can_write = False
+    read_only = "Data can be changed only while no other process has the database open."
 
     def __init__(self, path: Path, record: LockRecord, address: str) -> None:
         self.path = path

@@ -47,8 +47,9 @@ from tui_runner.store.mistakes import QueryCancelled, query_error
 from tui_runner.store.query_thread import QueryThread, T
 from tui_runner.store.readable import Readable
 from tui_runner.store.result import TYPE_KEY, Result
-from tui_runner.store.statements import split
+from tui_runner.store.statements import nesting, split
 from tui_runner.store.writing import is_change, run_change
+from tui_runner.wording import is_text
 
 __all__ = ["TYPE_KEY", "Console", "Result"]
 
@@ -56,6 +57,8 @@ _READING = frozenset(
     # MULTI is PIVOT, which the parser turns into several.
     {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN, duckdb.StatementType.MULTI}
 )
+_DEEPEST = 1_000
+"""Brackets within brackets. DuckDB takes no more; of 5,000 it needs half a minute to say so, and cannot be ended."""
 _BATCH_ROWS = 4_096
 """Rows a batch: turning a batch into Python values holds the interpreter for some milliseconds."""
 
@@ -286,6 +289,14 @@ def _bound(sql: str, parameters: Mapping[str, object]) -> dict[str, object] | No
     """The values of the parameters that `sql` asks for; DuckDB refuses others."""
     if "\0" in sql:
         raise UserError("the statement has a NUL character in it")
+    for what, text in (
+        ("the statement", sql),
+        *((f"the value of ${name}", value) for name, value in parameters.items()),
+    ):
+        if isinstance(text, str) and not is_text(text):
+            raise UserError(f"{what} has a lone surrogate in it, which is no character")
+    if nesting(sql) > _DEEPEST:
+        raise UserError(f"brackets are more than {_DEEPEST:,} deep", do="write the statement with fewer")
     given = {name.lower(): value for name, value in parameters.items()}
     wanted = [name for statement in split(sql) for name in statement.parameters]
     missing = [f"?{name}" if name.isdigit() else f"${name}" for name in wanted if name not in given]

@@ -52,6 +52,11 @@ class Pages:
         self._places: dict[int, tuple[int, int]] = {}
         self._closed = False
 
+    @property
+    def cut_off(self) -> bool:
+        """Whether the statement was ended before its last row, by the next one say; the rows read so far are there."""
+        return self._result.closed and not self.complete
+
     def page(self, number: int) -> pa.Table | None:
         """Page `number`, from 0; None when the result ends before it. Blocks until it is there.
 

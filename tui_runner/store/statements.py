@@ -62,6 +62,19 @@ def tokens(text: str) -> list[Token]:
     return placed
 
 
+def nesting(script: str) -> int:
+    """How deep brackets of `script` are within each other, closed or not."""
+    depth = deepest = 0
+    for token in tokens(script):
+        sign = script[token.start]
+        if sign in "([{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif sign in ")]}":
+            depth -= 1
+    return deepest
+
+
 def split(script: str) -> list[Statement]:
     """The statements of `script`, in their order; empty ones and comments alone are none."""
     statements = []

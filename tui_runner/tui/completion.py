@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from tui_runner.store.sql import quote
 from tui_runner.store.statements import statement_at
-from tui_runner.tui.sql_tokens import aliases, tokens, unquoted
+from tui_runner.tui.sql_tokens import aliases, given_names, tokens, unquoted
 
 MOST = 200
 """Words offered at most."""
@@ -88,16 +88,21 @@ def offer(text: str, position: int, vocabulary: Vocabulary, *, asked: bool = Fal
     if not asked and not qualifier and (len(typed) < LEAST or typed[0].isdigit()):
         return nothing
     statement = statement_at(text, position)
-    sources = list(aliases("" if statement is None else statement.sql))
+    sql = "" if statement is None else statement.sql
+    sources = list(aliases(sql))
+    # What is being typed names nothing yet.
+    given = [(name, kind) for name, kind in given_names(sql) if name.lower() != typed.removeprefix('"').lower()]
     if qualifier:
         path = [unquoted(part) for part in _PART.findall(qualifier)]
-        found = list(_qualified(path, sources, vocabulary))
+        found = list(_qualified(path, sources, given, vocabulary))
     else:
-        found = list(_unqualified(sources, vocabulary, typed))
+        found = list(_unqualified(sources, given, vocabulary, typed))
     return Offer(before.start(2), tuple(_fitting(found, typed.removeprefix('"'))))
 
 
-def _qualified(path: list[str], sources: list[tuple[str, str]], vocabulary: Vocabulary) -> Iterator[Word]:
+def _qualified(
+    path: list[str], sources: list[tuple[str, str]], given: list[tuple[str, str]], vocabulary: Vocabulary
+) -> Iterator[Word]:
     name = ".".join(path)
     lowered = name.lower()
     targets = {table.lower() for alias, table in sources if alias.lower() == lowered} or {lowered}
@@ -105,6 +110,14 @@ def _qualified(path: list[str], sources: list[tuple[str, str]], vocabulary: Voca
         if table.name.lower() in targets or f"{table.schema}.{table.name}".lower() in targets:
             yield from _columns(table, vocabulary)
     known = False
+    if any(kind == "table" and name.lower() in targets for name, kind in given):
+        # A common table: it has what the statement names, and may have all of what it reads.
+        known = True
+        yield from _given_columns(sources, given, vocabulary)
+        named = {table.lower() for _, table in sources}
+        for table in vocabulary.tables:
+            if table.name.lower() in named:
+                yield from _columns(table, vocabulary)
     for table in vocabulary.tables:
         if table.schema.lower() == lowered:
             known = True
@@ -116,11 +129,26 @@ def _qualified(path: list[str], sources: list[tuple[str, str]], vocabulary: Voca
                 yield from _columns(table, vocabulary)
 
 
-def _unqualified(sources: list[tuple[str, str]], vocabulary: Vocabulary, typed: str) -> Iterator[Word]:
+def _given_columns(
+    sources: list[tuple[str, str]], given: list[tuple[str, str]], vocabulary: Vocabulary
+) -> Iterator[Word]:
+    tables = {alias.lower() for alias, _ in sources}
+    for name, kind in given:
+        if kind == "column" and name.lower() not in tables:
+            yield Word(vocabulary.identifier(name), name, "column")
+
+
+def _unqualified(
+    sources: list[tuple[str, str]], given: list[tuple[str, str]], vocabulary: Vocabulary, typed: str
+) -> Iterator[Word]:
     named = {table.lower() for _, table in sources}
     for table in vocabulary.tables:
         if table.name.lower() in named or f"{table.schema}.{table.name}".lower() in named:
             yield from _columns(table, vocabulary)
+    yield from _given_columns(sources, given, vocabulary)
+    for name, kind in given:
+        if kind == "table":
+            yield Word(vocabulary.identifier(name), name, "table")
     for alias, table_name in sources:
         if alias.lower() != table_name.lower().rpartition(".")[2]:
             yield Word(vocabulary.identifier(alias), alias, "alias", table_name)

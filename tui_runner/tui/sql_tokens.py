@@ -22,6 +22,10 @@ _ROLES = {
     "operator": "sql-operator",
 }
 _NAME = re.compile(r'"(?:[^"]|"")*"|\w+')
+_CASTS = frozenset({"cast", "try_cast"})
+"""What has a type after AS."""
+_BEFORE_BODY = frozenset({"materialized", "not"})
+"""What may stand between AS and the statement that a common table is."""
 _SOURCE = re.compile(r"from|join|into|update", re.IGNORECASE)
 
 
@@ -74,12 +78,7 @@ def aliases(statement: str) -> Iterator[tuple[str, str]]:
 
     Good enough for completion, also of a statement that is not finished; strings and comments are passed over.
     """
-    words = [
-        statement[token.start : token.end]
-        for token in tokens(statement)
-        if token.role not in ("sql-string", "sql-comment")
-    ]
-    parts = [part for word in words for part in re.findall(r'"(?:[^"]|"")*"|\w+|[^\w\s]', word)]
+    parts = _parts(statement)
     place = 0
     expecting = False
     while place < len(parts):
@@ -110,6 +109,48 @@ def aliases(statement: str) -> Iterator[tuple[str, str]]:
         # `FROM a, b`: what stands behind a comma of SELECT or of a function is no table.
         expecting = place < len(parts) and parts[place] == ","
         place += expecting
+
+
+def given_names(statement: str) -> Iterator[tuple[str, str]]:
+    """Names that a statement gives by itself, each with its kind.
+
+    `WITH a(x) AS (SELECT 1 AS b) …` gives table a, columns x and b. A table's alias after AS counts as a column.
+    """
+    parts = [*_parts(statement), "", ""]
+    casts: list[bool] = []
+    for place, part in enumerate(parts):
+        if part == "(":
+            casts.append(parts[place - 1].lower() in _CASTS)
+        elif part == ")" and casts:
+            casts.pop()
+        elif part.lower() == "as":
+            following = parts[place + 1]
+            if following == "(" or following.lower() in _BEFORE_BODY:
+                yield from _common_table(parts, place - 1)
+            elif _NAME.fullmatch(following) and not (casts and casts[-1]):
+                yield unquoted(following), "column"
+
+
+def _common_table(parts: list[str], place: int) -> Iterator[tuple[str, str]]:
+    """The table, and the columns in brackets behind it, whose last part is at `place`."""
+    if parts[place] == ")":
+        while place > 0 and parts[place] != "(":
+            if _NAME.fullmatch(parts[place]):
+                yield unquoted(parts[place]), "column"
+            place -= 1
+        place -= 1
+    if place >= 0 and _NAME.fullmatch(parts[place]):
+        yield unquoted(parts[place]), "table"
+
+
+def _parts(statement: str) -> list[str]:
+    """Names, keywords, numbers and signs of a statement, without its strings and comments."""
+    words = [
+        statement[token.start : token.end]
+        for token in tokens(statement)
+        if token.role not in ("sql-string", "sql-comment")
+    ]
+    return [part for word in words for part in re.findall(r'"(?:[^"]|"")*"|\w+|[^\w\s]', word)]
 
 
 def unquoted(name: str) -> str:

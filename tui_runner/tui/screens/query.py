@@ -436,7 +436,7 @@ class QueryScreen(Screen[None]):
             self._set_write(False)
             return
         if not self._access.can_write:
-            self.notify("Data can be changed only while no run is going on.", severity="warning", markup=False)
+            self.notify(self._access.read_only, severity="warning", markup=False)
             return
 
         def answered(yes: bool | None) -> None:

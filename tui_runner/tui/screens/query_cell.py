@@ -43,7 +43,7 @@ class CellViewer(Moving, Dialog[None]):
     def compose(self) -> ComposeResult:
         """What it is, the value, and the keys."""
         unit = "bytes" if self._kind == "BLOB" else "characters"
-        remark = f"{self._length:,} {unit}"
+        remark = "" if self._text is None else f"{self._length:,} {unit[:-1] if self._length == 1 else unit}"
         if self._text is not None and self._length > len(self._text) and unit == "characters":
             remark = f"first {len(self._text):,} of {remark}"
         with Vertical(id="box"):

@@ -143,9 +143,11 @@ def _write(
 ) -> int:
     """Write every row into the file; blocks.
 
-    Another process may have cut off the statement because nobody read on: there it is run again.
+    A statement that the next one has ended is run again, and so is one of another process, which may cut it off at any
+    time because nobody reads on.
     """
-    if tab.console.impatient and not pages.complete and tab.asked is not None and screen.access is not None:
+    again = pages.cut_off or (tab.console.impatient and not pages.complete)
+    if again and tab.asked is not None and screen.access is not None:
         statement, values = tab.asked
         with screen.access.console() as console, console.query(statement.sql, values) as result:
             return write_file(result, export_format(path), path, progress, replace=replace)

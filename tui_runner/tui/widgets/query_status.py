@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tui_runner.formatting import duration, latency
-from tui_runner.tui.paint import Line, PaintedWidget, fitted, own, spread
+from tui_runner.tui.paint import Line, PaintedWidget, cells, fitted, own, spread
 
 
 class QueryStatus(PaintedWidget):
@@ -53,7 +53,8 @@ class QueryStatus(PaintedWidget):
 
     def paint(self, width: int, height: int) -> list[Line]:
         """One line."""
-        return [fitted(spread(self._line, self._remark, width), width)]
+        remark = fitted(self._remark, max(width - cells(self._line) - 1, 0))
+        return [fitted(spread(self._line, remark, width), width)]
 
     def _set(self, *spans: tuple[str, str]) -> None:
         self._line = spans

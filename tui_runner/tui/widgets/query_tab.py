@@ -162,6 +162,10 @@ class QueryTab(Vertical):
     def start(self, statement: Statement, values: Mapping[str, object]) -> None:
         """Run a statement."""
         self.stop_watching()
+        self.status.remark("")
+        if self.shown is Shown.MESSAGE:
+            # What was wrong with the one before is not wrong with this one.
+            self._show(Shown.NOTHING)
         self.post_message(self.Ran(statement.sql))
         self._run(statement, values)
 
@@ -366,7 +370,7 @@ class QueryTab(Vertical):
         if self._every is None:
             return
         if seconds > self._every:
-            self.stop_watching(f"watching ended: it takes {seconds:.1f} s, longer than every {self._every:g} s")
+            self.stop_watching(f"watching ended: {seconds:.1f} s is longer than {self._every:g} s")
             return
         self._again_in(max(self._every - seconds, 0.05))
 
