@@ -10,7 +10,6 @@ import errno
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
@@ -173,9 +172,11 @@ def _without_debug(arguments: list[str]) -> list[str]:
 
 def _complain(text: str, code: int, debug: bool) -> int:
     from tui_runner.redaction import redact
+    from tui_runner.safe_traceback import safe_traceback
 
-    if debug:
-        print(safe_text(redact(traceback.format_exc()), newlines=True), file=sys.stderr, end="")
+    error = sys.exception()
+    if debug and error is not None:
+        print(safe_traceback(error), file=sys.stderr, end="")
     print(f"tui-runner: {safe_text(redact(text))}", file=sys.stderr)
     return code
 

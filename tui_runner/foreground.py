@@ -22,6 +22,7 @@ from tui_runner.resuming import retry_request
 from tui_runner.run_lines import closing_lines, complaint, shown_path
 from tui_runner.safe_stream import SafeStream
 from tui_runner.safe_text import safe_text
+from tui_runner.safe_traceback import safe_traceback
 from tui_runner.settings import read_config
 from tui_runner.start import how_to_go_on, is_terminal, open_run, watcher
 
@@ -160,6 +161,7 @@ def _show(runner: Runner, display: Display, folder: Path) -> int:
     # Here, for Textual takes 200 ms and nobody else needs it.
     from tui_runner.store.access import LocalAccess
     from tui_runner.tui.running import Left, run_app
+    from tui_runner.tui.screen_fault import ScreenFailed
     from tui_runner.tui.state import State, state_file
 
     config = read_config(Path.cwd())
@@ -171,6 +173,8 @@ def _show(runner: Runner, display: Display, folder: Path) -> int:
             terminal_loss.let_go()
             return watcher(runner, events=None, lines=None, folder=folder, started=True).run(runner.close)
         runner.join()
+    except ScreenFailed as failed:
+        return _after_screen(runner, failed, folder)
     finally:
         runner.close()
     snapshot = runner.snapshot()
@@ -180,6 +184,15 @@ def _show(runner: Runner, display: Display, folder: Path) -> int:
     for line in closing_lines(snapshot, database, how_to_go_on(runner, database)):
         print(line)
     return exit_code(snapshot)
+
+
+def _after_screen(runner: Runner, failed: Exception, folder: Path) -> int:
+    """Go on without the dashboard: a fault of the screen is no reason for hours of work to stop."""
+    if failed.__cause__ is not None:
+        print(safe_traceback(failed.__cause__), file=sys.stderr, end="")
+    print("tui-runner: the dashboard has failed, please report it; the run goes on, Ctrl-C stops it", file=sys.stderr)
+    lines = Lines(sys.stderr, is_terminal(sys.stderr))
+    return watcher(runner, events=None, lines=lines, folder=folder, started=True).run(runner.close)
 
 
 def _theme(display: Display, config: Mapping[str, object]) -> str | None:

@@ -89,6 +89,7 @@ class RunnerApp(LeavingApp):
         super().__init__(control)
         self.animation_level = "none"
         self.failure: BaseException | None = None
+        self.started = False
         self.retries = False
         self._keys, complaints = resolve({**self._preferences.keymap, **(keymap or {})})
         self._complaints = [*self._preferences.complaints, *self._themes.complaints, *complaints]
@@ -125,6 +126,7 @@ class RunnerApp(LeavingApp):
             self.failure = error
             self.exit()
             return
+        self.started = True
         pause = interval(os.environ)
         while not self.look():  # noqa: ASYNC110 - the runner's threads set no event of this loop, by design
             await asyncio.sleep(pause)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import ClassVar
 
-from textual.app import App, ComposeResult, SystemCommand
+from textual.app import ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
@@ -38,6 +38,7 @@ from tui_runner.tui.moving import Movable, Moving
 from tui_runner.tui.paint import Line, own
 from tui_runner.tui.palette import palette
 from tui_runner.tui.preferences import Preferences, read_preferences
+from tui_runner.tui.screen_fault import KeepsFault
 from tui_runner.tui.screens.help import Help
 from tui_runner.tui.screens.reader import Reader
 from tui_runner.tui.themes import Themed, find_themes
@@ -60,7 +61,7 @@ def _as_asked(request: RunRequest) -> Runner | RunRequest:
     return request
 
 
-class Launcher(Moving, Themed, App[Chosen]):
+class Launcher(Moving, Themed, KeepsFault[Chosen]):
     """Offers what can be started and reopened; the result is a run, or a database to be queried.
 
     Args:
@@ -441,4 +442,4 @@ def launch(
     Raises:
         UserError: there is no theme of that name.
     """
-    return Launcher(folder, environ, theme=theme, begin=begin).run()
+    return Launcher(folder, environ, theme=theme, begin=begin).run_or_raise()

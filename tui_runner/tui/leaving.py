@@ -6,14 +6,13 @@ import asyncio
 from collections.abc import Callable
 from types import FrameType
 
-from textual.app import App
-
 from tui_runner import terminal_loss
 from tui_runner.engine.chunk import RunState
 from tui_runner.engine.control import RunControl
 from tui_runner.engine.snapshot import Snapshot
 from tui_runner.safe_text import safe_text
 from tui_runner.tui.lean_output import driver_class
+from tui_runner.tui.screen_fault import KeepsFault
 from tui_runner.tui.screens.confirm import Confirm
 from tui_runner.tui.themes import Themed
 
@@ -21,7 +20,7 @@ _TERMINAL_SECONDS = 1.0
 """Between two looks whether the terminal is still there. Textual would read from one that is gone without end."""
 
 
-class LeavingApp(Themed, App[None]):
+class LeavingApp(Themed, KeepsFault[None]):
     """An application that shows a run and never leaves it without a word.
 
     Attributes:

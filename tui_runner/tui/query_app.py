@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path, PurePath
 from typing import ClassVar
 
-from textual.app import App, SystemCommand
+from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
@@ -19,13 +19,14 @@ from tui_runner.tui.lean_output import driver_class
 from tui_runner.tui.palette import palette
 from tui_runner.tui.preferences import Preferences, read_preferences
 from tui_runner.tui.query_files import History
+from tui_runner.tui.screen_fault import KeepsFault
 from tui_runner.tui.screens.confirm import Confirm
 from tui_runner.tui.screens.query import REFRESH, QueryScreen
 from tui_runner.tui.themes import Themed, Themes, find_themes
 from tui_runner.tui.widgets.editor import Editor
 
 
-class QueryApp(Themed, App[None]):
+class QueryApp(Themed, KeepsFault[None]):
     """Queries one database.
 
     Args:
@@ -121,6 +122,6 @@ def open_database(path: Path, *, theme: str | None = None, opener: Callable[[Pat
     with open_access(path, serving=True) if opener is None else opener(path) as access:
         app = QueryApp(access, theme=theme, preferences=read_preferences(Path.cwd(), os.environ))
         try:
-            app.run()
+            app.run_or_raise()
         finally:
             app.query_screen.close()

@@ -15,6 +15,7 @@ from tui_runner.engine.memory import settle_garbage_collection
 from tui_runner.store.access import Access
 from tui_runner.tui.app import RunnerApp
 from tui_runner.tui.preferences import read_preferences
+from tui_runner.tui.screen_fault import ScreenFailed
 
 
 class Left(Enum):
@@ -47,6 +48,7 @@ def run_app(
 
     Raises:
         UserError: there is no theme of that name, or the run could not start.
+        ScreenFailed: the screen ended by a fault of its own, and the run goes on without it.
     """
     preferences = read_preferences(Path.cwd(), os.environ)
     app = RunnerApp(control, access=access, theme=theme, keymap=keymap, preferences=preferences)
@@ -62,12 +64,18 @@ def run_app(
     finally:
         gc.unfreeze()
         app.close()
-        # However the screen ended, also by a fault of its own: what is in flight is written before the end.
-        if app.failure is None and not app.lost and not control.snapshot().state.ended:
+        # However the screen ended: what is in flight is written before the end.
+        alone = app.failure is not None or app.lost or app.fault is not None
+        if not alone and not control.snapshot().state.ended:
             control.stop()
             control.join()
     if app.failure is not None:
         raise app.failure
+    if app.fault is not None and not app.lost:
+        if not app.started:
+            raise app.fault
+        control.abandon(f"the screen has failed ({type(app.fault).__name__}); the run goes on without it")
+        raise ScreenFailed from app.fault
     if app.lost and not control.snapshot().state.ended:
         return Left.GOING_ON
     return Left.TO_RETRY if app.retries else Left.ENDED

@@ -68,8 +68,13 @@ class QueryTabs(Container):
         if self.writes and console.can_write:
             console.write = True
         tab = QueryTab(console, self._suggestions, text)
+        try:
+            await self.mount(tab)
+        except BaseException:  # the screen is being closed, say, and knows nothing of this console yet
+            console.close()
+            raise
+        # Not before: until it is mounted it has no parts that a key could act on.
         self._tabs.append(tab)
-        await self.mount(tab)
         tab.editor.vocabulary = self._vocabulary
         self.go_to(len(self._tabs) - 1)
         return tab

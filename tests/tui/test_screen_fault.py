@@ -1,0 +1,68 @@
+"""A fault of the screen's own does not end the run, and shows nobody's secrets."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pseudo_terminal import PseudoTerminal
+
+from tui_runner.tui.launcher import Launcher
+from tui_runner.tui.screen_fault import KeepsFault
+
+JOB = """
+    import time
+    from pathlib import Path
+    from tui_runner import job
+    from tui_runner.tui.screens.dashboard import Dashboard
+
+    def broken(screen):
+        password = "hunter2"
+        raise KeyError("https://me:hunter2@example.org \\x1b[2J")
+
+    Dashboard.action_map = broken
+
+    @job(chunk_size=10, threads=4)
+    def work(n: int):
+        while n >= 40 and not Path("open").exists():
+            time.sleep(0.02)
+        return n
+
+    @work.items
+    def items():
+        return range(80)
+"""
+
+
+def test_the_run_goes_on_without_its_dashboard(tmp_path: Path, rows: Callable[..., list[tuple[Any, ...]]]) -> None:
+    (tmp_path / "work.py").write_text(textwrap.dedent(JOB), encoding="utf-8")
+    screen = PseudoTerminal(["run", "work.py", "--tui", "--db", "x.duckdb"], tmp_path)
+    try:
+        screen.shows("4/4")
+        place = screen.press("m")
+        screen.shows("the dashboard has failed, please report it; the run goes on, Ctrl-C stops it", place)
+        screen.shows("items/s", place)
+        (tmp_path / "open").touch()
+        assert screen.exit_code() == 0
+        said = screen.text(place)
+    finally:
+        screen.close()
+    assert 'raise KeyError("https' in said and "run 1 finished" in said
+    assert "me:hunter2" not in said.partition("raise KeyError")[2].partition("\n")[2]
+    assert "password" not in said
+    assert rows("SELECT count(*), count(DISTINCT key) FROM runner.items WHERE state = 'ok'") == [(80, 80)]
+    assert "the screen has failed (KeyError); the run goes on without it" in (tmp_path / "x.duckdb.log").read_text()
+
+
+def test_a_fault_of_another_screen_is_one_of_the_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(app: Launcher) -> None:
+        raise KeyError("no such thing")
+
+    monkeypatch.setattr(Launcher, "on_mount", broken)
+    launcher = Launcher(tmp_path, {})
+    monkeypatch.setattr(launcher, "run", lambda: KeepsFault.run(launcher, headless=True))
+    with pytest.raises(KeyError, match="no such thing"):
+        launcher.run_or_raise()
