@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from fake_run import FakeControl, busy
 from query_world import Desk, make_database
+from textual.events import Key
 
 from tui_runner.store.access import LocalAccess
 from tui_runner.store.database import Database
@@ -103,3 +105,20 @@ async def test_without_a_database_d_says_so() -> None:
         await pilot.press("d")
         await pilot.pause()
         assert isinstance(app.screen, Dashboard)
+
+
+async def test_keys_that_come_before_the_screen_is_ready_harm_nothing(database: Database) -> None:
+    app = RunnerApp(FakeControl(busy()), access=lambda: LocalAccess(database))
+    async with app.run_test(size=(120, 40), notifications=True) as pilot:
+        await pilot.pause()
+        app.look()
+        app.post_message(Key("d", "d"))
+        for _ in range(40):
+            for key in ("c", "C", "e", "g", "w", "f5", "f6", "f7", "f8", "f9", "f12"):
+                app.post_message(Key(key, key if len(key) == 1 else None))
+            await asyncio.sleep(0)
+        await pilot.pause()
+        screen = app.get_screen("query")
+        assert isinstance(screen, QueryScreen)
+        await Desk(pilot, screen).until(lambda: screen.tab is not None and screen.tables)
+    app.close()
