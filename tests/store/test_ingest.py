@@ -18,6 +18,7 @@ import duckdb
 import pyarrow as pa
 import pytest
 from sent_batches import STARTED, error_row, item_row, make_batch, rows_of, run_record
+from waiting import eventually
 
 from tui_runner.errors import DatabaseError, DiskFull
 from tui_runner.store.database import Database
@@ -146,6 +147,12 @@ def test_a_batch_waits_no_longer_than_the_interval(database: Database, heard: He
     with ingesting(database, heard, interval=0.0) as ingest:
         ingest.submit(make_batch(rows_of(0, a=1), ticket=0))
         assert heard.wrote.wait(30)
+
+
+def test_the_state_of_a_run_is_written_at_once(database: Database, heard: Heard, run_id: int, fetch: Fetch) -> None:
+    with ingesting(database, heard, interval=3600.0) as ingest:
+        ingest.record_state("paused", items_total=None, ended_at=None)
+        eventually(lambda: fetch("SELECT state FROM runner.runs") == [("paused",)], "the state")
 
 
 def test_a_chunk_has_one_row_whatever_is_told_of_it(

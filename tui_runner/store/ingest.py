@@ -124,8 +124,11 @@ class Ingest:
         self._add(record, 1)
 
     def record_state(self, state: str, *, items_total: int | None, ended_at: datetime | None) -> None:
-        """Have the run's state written; `items_total` None leaves the recorded one."""
-        self._add(StateRecord(state, items_total, ended_at), 1)
+        """Have the run's state written at once; `items_total` None leaves the recorded one.
+
+        Whoever pauses a run and has it killed in the next moment finds it paused.
+        """
+        self._add(StateRecord(state, items_total, ended_at), 1, at_once=True)
 
     def retry_failed_flush(self) -> None:
         """After an error: try that flush again. Does nothing when none has failed."""
@@ -161,10 +164,12 @@ class Ingest:
             self._thread.join(timeout)
         return not self._thread.is_alive() and not self._flight and not self._pending
 
-    def _add(self, entry: Entry, rows: int) -> None:
+    def _add(self, entry: Entry, rows: int, *, at_once: bool = False) -> None:
         with self._changed:
             if not self._pending:
                 self._pending_since = self._clock()
+            if at_once:
+                self._pending_since = self._clock() - self._interval
             self._pending.append(entry)
             self._pending_rows += rows
             self._changed.notify_all()
