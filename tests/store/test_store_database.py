@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -303,3 +304,17 @@ def test_any_file_name_will_do(tmp_path: Path, name: str) -> None:
             assert database.cursor().execute("SELECT count(*) FROM runner.items").fetchall() == [(0,)]
             assert database.size_bytes() > 0
     assert [file.name for file in tmp_path.iterdir()] == [name]
+
+
+def test_a_disk_that_has_become_read_only_keeps_the_lock_file_and_locks_nothing(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(file: Path, missing_ok: bool = False) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    database = Database.open(path)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", refuse)
+        database.close()
+    assert path.with_name(f"{path.name}.lock").exists()
+    Database.open(path).close()

@@ -386,7 +386,7 @@ def _remove_spill(real: Path) -> None:
     """Remove what DuckDB spilled, also that of a process that was killed; nothing that it did not make."""
     folder = _spill_folder(real)
     if folder.is_dir() and not folder.is_symlink():
-        for file in folder.glob("duckdb_temp_*"):
-            file.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # not empty: somebody else's
+        with contextlib.suppress(OSError):  # not empty: somebody else's; or the disk has become read-only
+            for file in folder.glob("duckdb_temp_*"):
+                file.unlink(missing_ok=True)
             folder.rmdir()

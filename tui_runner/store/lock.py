@@ -132,7 +132,8 @@ class LockFile:
 
     def release(self) -> None:
         """Remove the lock file and unlock. Removing it while it is locked lets nobody lock the removed file."""
-        with contextlib.suppress(FileNotFoundError):
+        # A disk that has become read-only keeps it. It locks nothing then: whoever comes next can.
+        with contextlib.suppress(OSError):
             self.path.unlink()
         os.close(self._descriptor)
 
