@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 from query_world import desk, make_database
+from textual.events import Key
 from textual.widgets import Input, Static
 
 from tui_runner.store.database import Database
+from tui_runner.tui.screens.help import Help
 from tui_runner.tui.screens.query_ask import AskTexts
 
 
@@ -18,6 +20,21 @@ def database(tmp_path: Path) -> Iterator[Database]:
     opened = make_database(tmp_path / "books.duckdb")
     yield opened
     opened.close()
+
+
+@pytest.mark.parametrize("opened", ["f5", "f2", "f1", "ctrl+r"])
+async def test_an_answer_that_is_given_twice_is_one(database: Database, tmp_path: Path, opened: str) -> None:
+    async with desk(database, tmp_path) as at:
+        await at.write("SELECT ? AS b")
+        await at.press(opened)
+        assert at.pilot.app.screen is not at.screen
+        keys = [Key("escape", None)] * 3 if opened == "f1" else [Key("enter", "\r")] * 3
+        for key in keys:
+            # As they come from a terminal that hands them over in one piece.
+            at.pilot.app.post_message(key)
+        await at.until(lambda: at.pilot.app.screen is at.screen, "closing")
+        await at.press("f1")
+        assert isinstance(at.pilot.app.screen, Help)
 
 
 @pytest.mark.parametrize(

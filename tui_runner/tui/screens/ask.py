@@ -13,7 +13,7 @@ from textual.widgets import Input, Static
 
 from tui_runner.tui.action import Place
 from tui_runner.tui.actions import bindings
-from tui_runner.tui.outside import Dialog
+from tui_runner.tui.dialog import Dialog
 from tui_runner.tui.widgets.text_field import TextField
 
 

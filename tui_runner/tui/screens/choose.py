@@ -14,8 +14,8 @@ from textual.widgets import Static
 
 from tui_runner.tui.action import Place
 from tui_runner.tui.actions import bindings
+from tui_runner.tui.dialog import Dialog
 from tui_runner.tui.moving import Movable, Moving
-from tui_runner.tui.outside import Dialog
 from tui_runner.tui.paint import Line
 from tui_runner.tui.widgets.rows import Rows
 

@@ -12,7 +12,7 @@ from textual.widgets import Button, Static
 
 from tui_runner.tui.action import Place
 from tui_runner.tui.actions import bindings, key_of
-from tui_runner.tui.outside import Dialog
+from tui_runner.tui.dialog import Dialog
 
 _TIGHT = 16
 """Terminals with fewer lines than this get the question without blank lines."""

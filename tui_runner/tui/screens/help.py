@@ -15,8 +15,8 @@ from textual.widgets import Static
 from tui_runner.tui.action import SCREENS, Place
 from tui_runner.tui.actions import ACTIONS, Keys, bindings, shown_key
 from tui_runner.tui.chunk_look import LOOKS
+from tui_runner.tui.dialog import Dialog
 from tui_runner.tui.moving import Movable, Moving, Scrolled
-from tui_runner.tui.outside import Dialog
 
 _KEYS = 11
 """Cells of the column of keys, with the two blanks behind them."""

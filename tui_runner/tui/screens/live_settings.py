@@ -16,7 +16,7 @@ from tui_runner.formatting import size
 from tui_runner.settings import check_setting
 from tui_runner.tui.action import Place
 from tui_runner.tui.actions import bindings, keys_of
-from tui_runner.tui.outside import Dialog
+from tui_runner.tui.dialog import Dialog
 from tui_runner.tui.widgets.text_field import TextField
 
 LIVE = {

@@ -16,7 +16,7 @@ from tui_runner.errors import UserError
 from tui_runner.safe_text import safe_text
 from tui_runner.tui.action import Place
 from tui_runner.tui.actions import bindings, key_of, keys_of
-from tui_runner.tui.outside import Dialog
+from tui_runner.tui.dialog import Dialog
 from tui_runner.tui.screens.choose import Choice, Choose
 from tui_runner.tui.widgets.text_field import TextField
 

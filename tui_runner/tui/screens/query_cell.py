@@ -15,9 +15,9 @@ from textual.widgets import Static
 from tui_runner.safe_text import safe_text
 from tui_runner.tui.action import Place
 from tui_runner.tui.actions import bindings, keys_of
+from tui_runner.tui.dialog import Dialog
 from tui_runner.tui.json_lines import indented_json
 from tui_runner.tui.moving import Movable, Moving, Scrolled
-from tui_runner.tui.outside import Dialog
 from tui_runner.tui.result_text import VIEWED
 
 
