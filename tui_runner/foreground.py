@@ -181,6 +181,7 @@ def _show(runner: Runner, display: Display, folder: Path) -> int:
     if left is Left.TO_RETRY:
         return _on_dashboard(retry_request(runner.plan.database, snapshot.run_id), display, folder)
     database = shown_path(runner.plan.database, folder)
+    terminal_loss.let_go()  # a signal may say that the terminal goes before it does
     for line in closing_lines(snapshot, database, how_to_go_on(runner, database)):
         print(line)
     return exit_code(snapshot)

@@ -43,18 +43,19 @@ class LeavingApp(Themed, KeepsFault[None]):
     def _look_for_terminal(self) -> None:
         """End when the terminal is gone. A signal says so at once, but not to everybody; under `nohup` to nobody."""
         if not self.lost and terminal_loss.is_lost():
-            self._lose()
+            self.lose()
         if self.lost:
             self.exit()
 
-    def _lose(self) -> None:
+    def lose(self) -> None:
+        """Go on without a terminal."""
         self.lost = True
         terminal_loss.let_go()
         self._control.abandon(terminal_loss.LOST)
 
     def hung_up(self, number: int, frame: FrameType | None) -> None:
         """The handler of SIGHUP: the screen ends, the run goes on."""
-        self._lose()
+        self.lose()
         self._soon(self.exit)
 
     def terminated(self, number: int, frame: FrameType | None) -> None:

@@ -47,7 +47,8 @@ ROLES = (
 
 ROLE_CLASSES = frozenset(f"paint--{role}" for role in ROLES)
 
-_BETWEEN = 2
+BETWEEN = 2
+"""Cells at least between what stands at the two ends of a line."""
 SHOWN_CHARACTERS = 400
 """Longest text of others in one span: as wide as the widest terminal that is laid out for."""
 
@@ -85,7 +86,7 @@ def spread(left: Line, right: Line, width: int) -> Line:
     right = fitted(right, width)
     room = width - cells(right)
     text = "".join(text for text, _ in right)
-    left = fitted(left, room - max(_BETWEEN - len(text) + len(text.lstrip()), 0) if text else room)
+    left = fitted(left, room - max(BETWEEN - len(text) + len(text.lstrip()), 0) if text else room)
     return (*left, (" " * (room - cells(left)), "text"), *right)
 
 

@@ -64,6 +64,8 @@ def run_app(
     finally:
         gc.unfreeze()
         app.close()
+        if app.fault is not None and not app.lost and terminal_loss.is_lost():
+            app.lose()  # no fault of the screen's
         # However the screen ended: what is in flight is written before the end.
         alone = app.failure is not None or app.lost or app.fault is not None
         if not alone and not control.snapshot().state.ended:

@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from textual import events
 from textual.message import Message
 
-from tui_runner.tui.paint import Line, PaintedWidget, Span, cells, fitted, own, spread
+from tui_runner.tui.paint import BETWEEN, Line, PaintedWidget, Span, cells, fitted, own, spread
 
 _WIDE = 60
 """Cells from which on the run is told, too."""
@@ -68,8 +68,8 @@ class QueryHeader(PaintedWidget):
         if state.run and width >= _WIDE:
             right.append((f"{own(state.run, 60)}  ", "running"))
         right.append(("✎ WRITES " if state.writes else "read only ", "bad" if state.writes else "muted"))
-        tabs = self._tabs(state, width - cells(tuple(right)) - 1)
-        room = width - cells((*tabs, *right)) - 1
+        tabs = self._tabs(state, width - cells(tuple(right)) - BETWEEN)
+        room = width - cells((*tabs, *right)) - BETWEEN
         name = fitted(((f" {own(state.database, 80)} ", "strong"),), room)
         self._first_tab = cells(name)
         return [spread((*name, *tabs), tuple(right), width)]
