@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
@@ -18,7 +19,11 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a thr
 
 def niceness_of_new_threads(before: set[str]) -> set[int]:
     tasks = {task.name for task in Path("/proc/self/task").iterdir()} - before
-    return {os.getpriority(os.PRIO_PROCESS, int(task)) for task in tasks}
+    found = set()
+    for task in tasks:
+        with contextlib.suppress(ProcessLookupError):  # it has just ended
+            found.add(os.getpriority(os.PRIO_PROCESS, int(task)))
+    return found
 
 
 @pytest.mark.parametrize("for_run", [True, False])
