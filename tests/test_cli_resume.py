@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import shlex
 import signal
+import subprocess
 from pathlib import Path
 
-from cli_jobs import INLINE, Stopped, write
+from cli_jobs import INLINE, Stopped, start, write
 from command_line import CommandLine
+from waiting import eventually
 
 
 def test_signals_stop_a_run_and_resume_finishes_it(cli: CommandLine, tmp_path: Path) -> None:
@@ -151,3 +153,19 @@ def test_what_is_said_of_a_pipe_goes_on_with_the_same_run_when_it_is_pasted(cli:
     (tmp_path / "bad").write_text("")
     again = cli(*command, "--set", "key=hush", *INLINE, cwd=tmp_path / ".", stdin="a\nb\n")
     assert (again.code, "tag run 2 finished" in again.err) == (0, True), again.err
+
+
+def test_a_pipe_that_stays_open_and_quiet_does_not_keep_a_run_from_ending(tmp_path: Path) -> None:
+    source = "from pathlib import Path\ndef touch(name: str):\n    Path(name).touch()\n    return {'name': name}\n"
+    write(tmp_path, "touch.py", source)
+    command = ("run", "touch.py:touch", "--input", "-", "--headless", *INLINE)
+    process = start(tmp_path, *command, stdin=subprocess.PIPE)
+    with process:
+        assert process.stdin is not None and process.stderr is not None
+        process.stdin.write("begun\n")
+        process.stdin.flush()
+        eventually((tmp_path / "begun").exists, "the item")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 3  # and not because standard input has ended
+        last = process.stderr.read().splitlines()[-1]
+    assert last.startswith("go on:        run the same pipe again"), last

@@ -57,6 +57,13 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         check_output(tmp_path / "none" / "out.csv", tmp_path / "books.duckdb", overwrite=False)
 
 
+@pytest.mark.parametrize("ending", ["", ".wal", ".lock", ".log", ".log.1"])
+def test_no_file_of_the_database_is_written_over(tmp_path: Path, ending: str) -> None:
+    with pytest.raises(UserError, match="is the database, or belongs to it"):
+        check_output(tmp_path / f"books.duckdb{ending}", tmp_path / "books.duckdb", overwrite=True)
+    check_output(tmp_path / f"other.duckdb{ending}", tmp_path / "books.duckdb", overwrite=True)
+
+
 def test_a_path_that_no_file_can_have_is_named(tmp_path: Path) -> None:
     circle = tmp_path / "circle.csv"
     circle.symlink_to(circle)

@@ -23,6 +23,9 @@ ENDINGS = {"md": "markdown", "ndjson": "jsonl"}
 EXPORT_FORMATS = ("csv", "json", "jsonl", "parquet", "markdown")
 """Formats in which all rows are written, unlike the table, which is for a look."""
 
+_BESIDE = (".wal", ".lock", ".log", ".log.1")
+"""What the files that belong to a database have behind its name; a run may be writing any of them."""
+
 
 class Stopped(UserError):
     """Writing a file was ended on request; it is as it was before."""
@@ -69,7 +72,7 @@ def chosen_format(format: str | None, output: Path | None, out: TextIO) -> str:
 
 
 def check_output(output: Path, database: Path, *, overwrite: bool) -> None:
-    """Refuse to write over the database itself, its log or its lock, and where no file can be.
+    """Refuse to write over the database itself, its logs or its lock, and where no file can be.
 
     Args:
         output: the file to write.
@@ -86,7 +89,7 @@ def check_output(output: Path, database: Path, *, overwrite: bool) -> None:
         reason = getattr(error, "strerror", None) or str(error)
         raise UserError(f"its path can't be used ({reason.lower()})", plain(output), "choose another file") from error
     source = database.resolve()
-    if target in (source, *(source.with_name(source.name + ending) for ending in (".wal", ".lock"))):
+    if target in (source, *(source.with_name(source.name + ending) for ending in _BESIDE)):
         raise UserError("is the database, or belongs to it", plain(output), "write to another file")
     if not has_folder:
         raise UserError("its folder does not exist", plain(output), "create the folder first")

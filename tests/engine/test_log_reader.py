@@ -47,7 +47,8 @@ def test_a_line_that_was_written_is_read_as_it_was(at: float, level: str, text: 
 
 
 def test_what_is_no_line_of_a_job_is_read_as_its_text() -> None:
-    for text in ("--- run 3", "(5 lines were too many to be kept)", "", "99Z INFO chunk - item -: x"):
+    digits = f"2026-09-21T12:00:00.000Z INFO     chunk {'9' * 5_000} item 5: x"  # more than Python converts
+    for text in ("--- run 3", "(5 lines were too many to be kept)", "", "99Z INFO chunk - item -: x", digits):
         assert parsed(text) == LogLine(0.0, "", text)
 
 
@@ -138,6 +139,13 @@ def test_a_line_that_is_being_written_is_left_out(path: Path) -> None:
     assert [each.line.item for each in reader.before(None, 9).lines] == [None, 0]
     start = reader.beginning()
     assert start is not None and [each.line.item for each in reader.after(start, 9).lines] == [None, 0]
+
+
+def test_a_heading_with_no_number_of_a_run_is_a_line(path: Path) -> None:
+    reader = write(path, [line(0)])
+    with path.open("a") as file:
+        file.write(f"--- run {'9' * 5_000}\n")
+    assert [each.line.item for each in reader.before(None, 9).lines] == [None, 0, None]
 
 
 def test_where_there_is_no_file_there_are_no_lines(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
@@ -158,3 +159,26 @@ async def test_lines_that_came_too_fast_are_told_of(control: FakeControl) -> Non
         control.change(log=tuple(line(number) for number in range(3_000, 3_010)), log_lines=3_010)
         app = await settled(pilot)
         assert "(188 lines came too fast for the screen: they are in the file)" in screen_text(app)
+
+
+async def test_a_screen_that_is_left_while_it_reads_is_gone_and_nothing_else(
+    control: FakeControl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = asyncio.Event()
+
+    async def beginning(history: log_history.LogHistory, wanted: object) -> None:
+        begun.set()
+        await asyncio.Event().wait()  # a disk that does not answer
+
+    monkeypatch.setattr(log_history.LogHistory, "beginning", beginning)
+    async with RunnerApp(control).run_test(size=(100, 24)) as pilot:
+        app = await opened(pilot)
+        await pilot.press("home")
+        await begun.wait()
+        await pilot.press("home")  # a second reading takes the place of the first
+        await pilot.pause()
+        assert "reading the beginning" in screen_text(app)
+        await pilot.press("q")
+        await settled(pilot)
+        assert not isinstance(app.screen, Log) and app.is_running
+        assert "throughput" in screen_text(app)

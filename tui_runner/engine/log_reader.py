@@ -24,9 +24,10 @@ _BLOCK = 1 << 18
 """Bytes that are read at once."""
 _LONGEST = 1 << 17
 """Bytes of a line that are kept: four for each character that a job's line may have, and room for its head."""
-_LINE = re.compile(r"(\S+Z) (\S.*?) +chunk (-|\d+) item (-|\d+): (.*)", re.DOTALL)
+# Longer numbers are none of tui-runner's, and Python refuses to convert some: the file may be damaged.
+_LINE = re.compile(r"(\S+Z) (\S.*?) +chunk (-|\d{1,18}) item (-|\d{1,18}): (.*)", re.DOTALL)
 _BEGINS = b"--- run "
-_HEADING = re.compile(rb"--- run (\d+)")
+_HEADING = re.compile(rb"--- run (\d{1,18})")
 
 
 @dataclass(frozen=True, slots=True)

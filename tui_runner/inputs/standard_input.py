@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import select
 import sys
 import time
@@ -14,7 +15,7 @@ from tui_runner.inputs.lines import MARK, decoded
 from tui_runner.inputs.source import Source
 
 _BLOCK = 1 << 16
-"""Bytes read at once, at most: what a pipe holds, and more than the stream's own buffer, which is empty afterwards."""
+"""Bytes read at once, at most: what a pipe holds."""
 
 
 class StandardInput(Source):
@@ -69,9 +70,7 @@ class StandardInput(Source):
 
     def _read(self) -> None:
         """Read what there is, or wait for it."""
-        block = self._stream.read1(_BLOCK) if hasattr(self._stream, "read1") else self._stream.read(_BLOCK)
-        if isinstance(block, str):
-            block = block.encode("utf-8", "surrogateescape")
+        block = _block(self._stream)
         if not block:
             self._ended = True
             self._add(b"".join(self._rest))
@@ -90,3 +89,21 @@ class StandardInput(Source):
             line = line.removeprefix(MARK)
         if line.strip():
             self._lines.append(decoded(line))
+
+
+def _block(stream: Any) -> bytes:
+    """What there is to read; nothing at the end.
+
+    A file of the system's is read past the stream: whoever waits in the stream holds its lock, and Python aborts when
+    it cannot get that at its own end, while this thread may wait for a quiet pipe for ever.
+    """
+    try:
+        descriptor = stream.fileno()
+    except (AttributeError, OSError, ValueError):  # no file of the system's
+        block = stream.read(_BLOCK)
+        return block.encode("utf-8", "surrogateescape") if isinstance(block, str) else bytes(block)
+    while True:
+        try:
+            return os.read(descriptor, _BLOCK)
+        except BlockingIOError:  # whoever has the other end, too, made it so
+            select.select([descriptor], [], [])

@@ -224,9 +224,9 @@ class Log(RunScreen):
             except (OSError, ValueError) as error:
                 self._begins = True
                 self.notify(_unreadable(error), markup=False, timeout=4)
-            finally:
-                self._busy = ""
-                self.query_one(PaintedLines).repaint()
+            # Not where it is cancelled: either another reading goes on, or the screen is left and has no head any more.
+            self._busy = ""
+            self.query_one(PaintedLines).repaint()
 
         self._busy = what
         self.query_one(PaintedLines).repaint()
