@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tui_runner.inputs import chunks, cut
+from tui_runner.errors import UserError
+from tui_runner.inputs import chunks, cut, standard_input
 from tui_runner.inputs.standard_input import StandardInput
 
 
@@ -95,3 +96,11 @@ def test_a_file_is_cut_into_whole_chunks(tmp_path: Path) -> None:
     (tmp_path / "in.txt").write_bytes(b"line\n" * 50_000)
     with (tmp_path / "in.txt").open("rb") as stream:
         assert {len(chunk.values) for chunk in cut(StandardInput(stream), 500)} == {500}
+
+
+def test_a_line_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(standard_input, "_LONGEST_LINE", 100_000)
+    lines = iter(StandardInput(io.BytesIO(b"a\n" + b"b" * 99_000 + b"\n" + b"c" * 200_000)))
+    assert [next(lines), len(str(next(lines)))] == ["a", 99_000]
+    with pytest.raises(UserError, match="standard input: a line is longer than 0 MB; write one item a line"):
+        next(lines)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -137,6 +138,17 @@ def test_what_the_design_system_has_itself_can_be_said(tmp_path: Path) -> None:
 def test_a_theme_that_cannot_be_read_is_an_error_of_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be read"):
         load_theme(tmp_path / "absent.toml")
+
+
+def test_a_pipe_among_the_themes_keeps_nobody_waiting(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.toml")
+    assert find_themes(tmp_path).complaints == (f"{tmp_path / 'pipe.toml'}: is no file; remove it",)
+
+
+def test_a_broken_theme_that_is_asked_for_says_what_is_wrong_with_it(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text("name = 3")
+    with pytest.raises(UserError, match=r"mine\.toml: `name` must be"):
+        find_themes(tmp_path).named("mine")
 
 
 def test_an_unknown_name_lists_the_known_ones(tmp_path: Path) -> None:

@@ -16,6 +16,8 @@ from tui_runner.inputs.source import Source
 
 _BLOCK = 1 << 16
 """Bytes read at once, at most: what a pipe holds."""
+_LONGEST_LINE = 256 << 20
+"""Bytes of a line. Longer ones would be held several times over; what has no line ends at all never stops."""
 
 
 class StandardInput(Source):
@@ -33,6 +35,8 @@ class StandardInput(Source):
         self._lines: deque[str] = deque()
         self._rest: list[bytes] = []
         """What was read of a line whose end was not."""
+        self._held = 0
+        """Bytes of that."""
         self._begun = False
         self._ended = False
 
@@ -77,11 +81,17 @@ class StandardInput(Source):
             return
         first, *others = block.split(b"\n")
         self._rest.append(first)
+        self._held += len(first)
+        if self._held > _LONGEST_LINE:
+            self._rest = []
+            size = f"{_LONGEST_LINE >> 20} MB"
+            raise UserError(f"a line is longer than {size}", "standard input", "write one item a line")
         if others:
             self._add(b"".join(self._rest))
             for line in others[:-1]:
                 self._add(line)
             self._rest = [others[-1]]
+            self._held = len(others[-1])
 
     def _add(self, line: bytes) -> None:
         if not self._begun:

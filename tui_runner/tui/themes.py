@@ -71,6 +71,9 @@ class Themes:
             return DEFAULT_THEME
         if name in self.by_name or name in BUILTIN_THEMES:
             return name
+        broken = next((each for each in self.complaints if f"/{name}.toml" in each), None)
+        if broken is not None:
+            raise UserError(broken, "--theme")
         raise UserError(
             f"there is no theme {safe_text(name, limit=40)!r}", "--theme", "choose one of " + ", ".join(self.by_name)
         )
@@ -91,6 +94,8 @@ def find_themes(user: Path | None = None) -> Themes:
             continue
         for path in sorted(folder.glob("*.toml")):
             try:
+                if not path.is_file():  # a pipe keeps whoever opens it waiting
+                    raise UserError("is no file", str(path), "remove it")
                 theme = load_theme(path)
             except UserError as error:
                 complaints.append(safe_text(str(error), limit=400))
