@@ -60,7 +60,7 @@ def test_a_function_that_leaks_a_megabyte_an_item_stays_within_its_limit(
         f"{ITEMS} items of 1 MB leaked, limit {LIMIT}: peak {peak / 1e6:.0f} MB, {stderr.count('is replaced')} replaced"
     )
     assert peak <= parse_size(LIMIT)
-    assert stderr.count("is replaced: it has") >= 2
+    assert stderr.count("is replaced: it has") >= max(1, ITEMS // 1_000)
     assert rows("SELECT count(*), count(DISTINCT n), count(DISTINCT _item) FROM leak") == [(ITEMS, ITEMS, ITEMS)]
     assert rows("SELECT state, count(*), max(attempts) FROM runner.items GROUP BY 1") == [("ok", ITEMS, 1)]
 

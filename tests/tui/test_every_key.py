@@ -20,6 +20,7 @@ from textual.pilot import Pilot
 
 from tui_runner.engine.snapshot import LogLine
 from tui_runner.store.access import LocalAccess
+from tui_runner.store.database import Database
 from tui_runner.tui.action import QUERY_PLACES, Place
 from tui_runner.tui.actions import ACTIONS
 from tui_runner.tui.app import RunnerApp
@@ -156,15 +157,21 @@ async def presses(app: App[Any], control: FakeControl | None, keys: tuple[str, .
         assert re.search(pattern, state(app, control), re.DOTALL), state(app, control)
 
 
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    with ledger(tmp_path_factory.mktemp("run") / "x.duckdb") as database:
+        cursor = database.cursor()
+        cursor.execute("UPDATE runner.errors SET chunk = 40")  # one that has ended with failed items
+        database.close_cursor(cursor)
+        yield database
+
+
 @pytest.fixture
-def control(tmp_path: Path) -> Iterator[FakeControl]:
+def control(database: Database) -> FakeControl:
     log = tuple(LogLine(1000.0 + n, "INFO", f"page {n} {LINE}", 76, n, 1) for n in range(60))
     control = FakeControl(replace(busy(), log=log, log_lines=60, log_file="x.log"))
-    with ledger(tmp_path / "x.duckdb") as control.database:
-        cursor = control.database.cursor()
-        cursor.execute("UPDATE runner.errors SET chunk = 40")  # one that has ended with failed items
-        control.database.close_cursor(cursor)
-        yield control
+    control.database = database
+    return control
 
 
 def each_key(*, launcher: bool) -> list[Any]:
@@ -177,9 +184,7 @@ def each_key(*, launcher: bool) -> list[Any]:
 
 
 @pytest.mark.parametrize(("action", "key"), each_key(launcher=False))
-async def test_keys_of_a_run(control: FakeControl, action: str, key: str) -> None:
-    assert control.database is not None
-    database = control.database
+async def test_keys_of_a_run(control: FakeControl, database: Database, action: str, key: str) -> None:
     app = RunnerApp(control, access=lambda: LocalAccess(database))
     await presses(app, control, *CASES[action][:1], key, CASES[action][1])
     app.close()

@@ -283,8 +283,13 @@ STATES: dict[str, dict[str, object]] = {
 """What differs from a run at full speed."""
 
 
-@every_theme
-@every_size
+LOOKS = [*((size, "night") for size in SIZES), ((80, 24), "day")]
+"""A state changes words and their colours, and no part of the screen: one picture shows what that is on paper white."""
+
+
+@pytest.mark.parametrize(
+    ("size", "theme"), LOOKS, ids=lambda each: each if isinstance(each, str) else f"{each[0]}x{each[1]}"
+)
 @pytest.mark.parametrize("state", STATES)
 def test_states_of_a_run(snap_compare, tmp_path: Path, size: tuple[int, int], theme: str, state: str) -> None:
     assert snap_compare(app(theme, tmp_path, replace(busy(), **STATES[state])), terminal_size=size, run_before=show)
