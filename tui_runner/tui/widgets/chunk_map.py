@@ -70,7 +70,8 @@ class ChunkMap(PaintedWidget):
         self._chunks: Sequence[ChunkView] = ()
         self._cells: list[str] = []
         self._counts: Counter[str] = Counter()
-        self._each = 1
+        self._each = 0
+        """Chunks a cell; 0 while cells are not made, since nobody has seen how many there is room for."""
         self._cursor = 0
         self._marked: set[int] = set()
 
@@ -82,7 +83,9 @@ class ChunkMap(PaintedWidget):
     def show(self, chunks: Sequence[ChunkView]) -> None:
         """Take the chunks of a new snapshot."""
         old, self._chunks = self._chunks, chunks
-        if self._each != self._each_now() or len(chunks) != len(old):
+        if not self.size.area:
+            self._each = 0
+        elif self._each != self._each_now() or len(chunks) != len(old):
             self._count()
         else:
             changed = compress(range(len(chunks)), map(is_not, old, chunks))
@@ -106,6 +109,8 @@ class ChunkMap(PaintedWidget):
 
     def move(self, cells: int) -> None:
         """Move the cursor by so many cells, back if negative."""
+        if not self._each:
+            self._count()
         self._go_to_cell(max(0, min(self._cursor // self._each + cells, len(self._cells) - 1)))
 
     def move_lines(self, lines: int) -> None:
@@ -118,7 +123,7 @@ class ChunkMap(PaintedWidget):
 
     def go_to_end(self) -> None:
         """Put the cursor on the last cell."""
-        self.move(len(self._cells))
+        self.move(len(self._chunks))
 
     def paint(self, width: int, height: int) -> list[Line]:
         """The legend and the cells."""
