@@ -276,8 +276,10 @@ class Dashboard(ChunkCommands):
     def action_map(self) -> None:
         """Show the map in place of the table, or the table again, with the cursor on the same chunk."""
         chunk, snapshot = self._under_cursor(), self.steering.snapshot
-        self.toggle_class("map")
-        shown = self.query_one(ChunkMap) if self._map_shown else self.query_one(ChunkTable)
+        table, map_ = self.query_one(ChunkTable), self.query_one(ChunkMap)
+        # Not by a class of the screen's: Textual would look up the style of everything on it anew.
+        table.display, map_.display = map_.display, table.display
+        shown = map_ if map_.display else table
         if snapshot is not None:
             shown.show(snapshot.chunks)
         # At once, not when it has been laid out: the next key may be there already, and is for this chunk.
@@ -337,7 +339,7 @@ class Dashboard(ChunkCommands):
 
     @property
     def _map_shown(self) -> bool:
-        return self.has_class("map")
+        return self.query_one(ChunkMap).display
 
     def _show_table(self) -> None:
         if self._map_shown:
