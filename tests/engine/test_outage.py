@@ -72,7 +72,7 @@ def test_it_is_over_when_an_item_ends_well_after_a_trial_and_not_before():
 def test_when_it_was_not_really_over_the_next_trial_comes_later():
     watch = begun(OutageWatch())
     watch.trial_due(NOW + 10)
-    watch.end(by_hand=False)
+    watch.end(NOW, by_hand=False)
     assert watch.trial_due(NOW + 1_000) is None
     begun(watch, now=NOW + 20)
     assert watch.trial_due(NOW + 39) is None
@@ -82,7 +82,7 @@ def test_when_it_was_not_really_over_the_next_trial_comes_later():
 def test_good_times_make_it_forget_the_bad_ones():
     watch = begun(OutageWatch())
     watch.trial_due(NOW + 10)
-    watch.end(by_hand=False)
+    watch.end(NOW, by_hand=False)
     count(watch, ok=50)
     begun(watch, now=NOW + 20)
     assert watch.trial_due(NOW + 30) is not None
@@ -93,10 +93,21 @@ def test_a_person_who_says_go_on_is_believed_for_longer_each_time():
     for ground in (50, 200, 800):
         assert count(watch, passing=ground - 1) is None
         assert count(watch, passing=1)
-        watch.end(by_hand=True)
+        watch.end(NOW, by_hand=True)
     count(watch, ok=3_200)
-    watch.end(by_hand=True)  # after a pause that had nothing to do with an outage
+    watch.end(NOW, by_hand=True)  # after a pause that had nothing to do with an outage
     assert count(watch, passing=50)
+
+
+@pytest.mark.parametrize("by_hand", [True, False])
+def test_attempts_that_began_before_the_run_went_on_tell_nothing(by_hand):
+    watch = begun(OutageWatch())
+    watch.end(NOW + 30, by_hand=by_hand)
+    late = {("ReadTimeout", ""): 1_000}
+    assert watch.count(Trials(0, 1_000), late, NOW + 60, since=NOW + 29) is None
+    refused = {("ConnectError", "refused"): 1}
+    outage = watch.count(Trials(0, 200), refused, NOW + 60, since=NOW + 30)
+    assert outage.text == "200 of the last 200 items failed (ConnectError: refused)"
 
 
 @given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40), st.integers(0, 40)), max_size=60))

@@ -65,6 +65,16 @@ def test_items_that_were_in_flight_when_it_began_do_not_end_it():
     assert desk.scheduler.state is RunState.PAUSED
 
 
+def test_failures_of_what_was_in_flight_when_it_was_resumed_do_not_pause_it_again():
+    desk, _ = struck()
+    desk(ResumeRun())
+    late = replace(flush(0, {}, {}, {}, Trials(0, 100)), failing_since=desk.now - 1)
+    desk(late)
+    assert desk.scheduler.state is RunState.RUNNING
+    desk(replace(late, failing_since=desk.now))
+    assert desk.scheduler.state is RunState.PAUSED
+
+
 def test_each_trial_is_another_workers():
     desk, _ = struck(workers=2, ready=2)
     desk.now += 10

@@ -28,6 +28,29 @@ FETCH = """
         return range(1_000)
 """
 
+HANGING = """
+    import time
+    from pathlib import Path
+    from tui_runner import job
+
+    @job(chunk_size=100, threads=300, workers=1)
+    def fetch(n: int, *, signs: str):
+        def wait(sign):
+            while not Path(signs, sign).exists():
+                time.sleep(0.01)
+
+        if not Path(signs, "up").exists():
+            if n < 60:
+                raise ConnectionError("refused")
+            wait("timeout")
+            raise ConnectionError("no answer")
+        wait("fast")
+
+    @fetch.items
+    def numbers():
+        return range(1_000)
+"""
+
 BROKEN = """
     from tui_runner import job
 
@@ -70,6 +93,23 @@ def test_a_person_may_go_on_at_once(job_file, new_run, tmp_path: Path, monkeypat
     up.touch()
     run.runner.resume()
     assert run.finish().items_done > 800
+
+
+def test_attempts_that_hang_since_before_it_was_resumed_do_not_pause_it_again(
+    job_file, new_run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outage, "_FIRST_INTERVAL", 1_000.0)
+    run = new_run(job_file(HANGING), params={"signs": str(tmp_path)}, threads=300).start()
+    run.until(lambda s: s.state is RunState.PAUSED)
+    (tmp_path / "up").touch()
+    run.runner.resume()
+    run.until(lambda s: s.state is RunState.RUNNING)
+    (tmp_path / "timeout").touch()
+    run.until(lambda s: s.retries >= 300)
+    (tmp_path / "fast").touch()
+    ended = run.finish()
+    assert (ended.state, ended.items_failed) == (RunState.FINISHED, 0)
+    assert not any("no answer" in event.text for event in ended.events)
 
 
 def test_a_broken_job_stops_where_nobody_could_resume_it(cli, job_file, tmp_path: Path) -> None:

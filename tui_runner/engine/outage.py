@@ -10,6 +10,8 @@ counted: the few bad items at the end of a good run would look like an outage, a
 item has used up its attempts, so nearly all of those it hit are tried again when it is over. Nor are failures of items
 that had failed before the run was resumed: that is no news, and a resumed run begins with them.
 
+Nor are attempts that began before the run went on: they tell of the outage that is over, for as long as their timeout.
+
 *Whom it trusts.* A person who says "go on" may know better, so after that it takes four times as many failures, until
 things have gone well again. If most failures are such that another attempt would not help (a `KeyError`, a 404),
 waiting will not help either: `Outage.may_pass` says which it is.
@@ -119,15 +121,21 @@ class OutageWatch:
         self._interval = _FIRST_INTERVAL
         self._next_trial: float | None = None
         self._tried = False
+        self._went_on = -math.inf
 
-    def count(self, trials: Trials, errors: Mapping[tuple[str, str], int], now: float) -> Outage | None:
+    def count(
+        self, trials: Trials, errors: Mapping[tuple[str, str], int], now: float, *, since: float = math.inf
+    ) -> Outage | None:
         """Take in what a worker reports; an outage, when this is where it begins.
 
         Args:
             trials: how items fared.
             errors: how often each (type, message) occurred.
             now: the time.
+            since: when the first of the attempts that failed began.
         """
+        if since < self._went_on:
+            trials, errors = Trials(trials.ok), {}
         if self._on_outage is OnOutage.CONTINUE or self._next_trial is not None or not trials.total:
             return None
         self._recent.append((trials, errors))
@@ -175,8 +183,9 @@ class OutageWatch:
         """Whether an outage is over: an item ended well since the first trial. Earlier ones were in flight before."""
         return self._tried and trials.ok > 0
 
-    def end(self, *, by_hand: bool) -> None:
+    def end(self, now: float, *, by_hand: bool) -> None:
         """The run goes on: because an item ended well, or because a person said so."""
+        self._went_on = now
         if by_hand and self.is_on:
             self._ground *= _DISTRUST
         self._next_trial = None

@@ -19,6 +19,7 @@ Attempts are numbered across workers: `OpenChunk.attempts` says how many an item
 
 from __future__ import annotations
 
+import math
 import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -244,6 +245,8 @@ class Flush:
         trials: how the items fared, see `outage`.
         rows: result rows in `tables`.
         nbytes: what these rows count as buffered; given back with `Written`.
+        failing_since: when the first of the failed attempts that `trials` counts began, by `time.monotonic()`, which
+            is one clock for all processes; infinite when there is none.
         final_groups: of `error_groups`, how often it was the last attempt at an item.
     """
 
@@ -259,6 +262,7 @@ class Flush:
     rows: int
     nbytes: int
     trials: Trials
+    failing_since: float = math.inf
     final_groups: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
 

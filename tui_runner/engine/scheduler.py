@@ -196,7 +196,7 @@ class Scheduler:
 
     def _pause_run(self) -> None:
         if self.state is RunState.PAUSED and self._outages.is_on:
-            self._outages.end(by_hand=False)
+            self._outages.end(self._turn.now, by_hand=False)
             self.reason = ""
             self._turn.tell("INFO", "paused: nothing is tried until it is resumed")
         elif self._held:
@@ -213,7 +213,7 @@ class Scheduler:
 
     def _resume_run(self) -> None:
         if self.state is RunState.PAUSED:
-            self._outages.end(by_hand=True)
+            self._outages.end(self._turn.now, by_hand=True)
             if self._resume():
                 self._turn.tell("INFO", "resumed")
             else:
@@ -298,16 +298,16 @@ class Scheduler:
     def _watch_outages(self, flush: protocol.Flush) -> None:
         watch, trials = self._outages, flush.trials.without(self._chunks.known_failures(flush))
         if self.state is RunState.PAUSED and watch.is_over(flush.trials):
-            watch.end(by_hand=False)
+            watch.end(self._turn.now, by_hand=False)
             if self._resume():
                 self._turn.tell("INFO", "an item ended well: the run goes on")
         if self.state is not RunState.RUNNING:
             return
-        outage = watch.count(trials, flush.error_groups, self._turn.now)
+        outage = watch.count(trials, flush.error_groups, self._turn.now, since=flush.failing_since)
         if outage is None:
             return
         if self.input_ended and not any(chunk.pending for chunk in self.chunks):
-            watch.end(by_hand=False)  # these were the last items: there is nothing to hold back
+            watch.end(self._turn.now, by_hand=False)  # these were the last items: there is nothing to hold back
             return
         if watch.stops(outage):
             self._stop(RunState.FAILED, f"{outage.text}; mend that, or let it go on with --on-outage continue")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
 
@@ -36,6 +38,7 @@ class Tally:
         self._failed: defaultdict[int, dict[int, int]] = defaultdict(dict)
         self._retried: defaultdict[int, dict[int, int]] = defaultdict(dict)
         self._ok = self._passing = self._lasting = 0
+        self._failing_since = math.inf
 
     def add(self, outcome: Outcome) -> None:
         """Count an outcome; its ending must be settled."""
@@ -47,6 +50,7 @@ class Tally:
             if outcome.task.is_first:
                 self._passing += outcome.failure.transient
                 self._lasting += not outcome.failure.transient
+                self._failing_since = min(self._failing_since, _began(outcome))
         if outcome.ending is Ending.RETRY:
             chunk.retries += 1
             self._retried[chunk.number][outcome.task.position] = outcome.task.attempt
@@ -118,8 +122,14 @@ class Tally:
             rows=rows,
             nbytes=nbytes,
             trials=self.trials,
+            failing_since=self._failing_since,
             final_groups=dict(self._final_groups),
         )
+
+
+def _began(outcome: Outcome) -> float:
+    """When the attempt began, by `time.monotonic()`; good to the seconds that the wall clock is set meanwhile."""
+    return time.monotonic() - (time.time() - outcome.finished_at) - outcome.seconds
 
 
 def serialize(table: pa.Table) -> bytes:
