@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tui_runner.errors import UserError
-from tui_runner.inputs import cut, items_source, total_items
+from tui_runner.inputs import chunks, cut, items_source, total_items
 from tui_runner.keys import KeyMaker
 
 
@@ -68,6 +68,20 @@ def test_items_are_read_only_as_chunks_are_asked_for() -> None:
     assert next(chunks).values == [0, 1, 2]
     assert len(taken) == 3
     assert [chunk.values for chunk in cut(items_source(endless()), 100, limit=2)] == [[3, 4]]
+
+
+def test_items_do_not_wait_for_a_slow_generator(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(chunks.time, "monotonic", lambda: now)
+
+    def pages() -> Iterator[int]:
+        nonlocal now
+        for page in range(3):
+            yield from range(10 * page, 10 * page + 10)
+            now += 5
+
+    assert [len(chunk.values) for chunk in cut(items_source(pages()), 4)] == [4, 4, 3, 4, 4, 2, 4, 4, 1]
+    assert [len(chunk.values) for chunk in cut(items_source(pages()), 500)] == [11, 10, 9]
 
 
 def test_items_before_a_failure_come_first() -> None:

@@ -19,7 +19,7 @@ class Source(ABC):
         text: what the person gave, None for items that a job or a program makes.
         columns: of a table; one name for an input of single values; None for items of any shape.
         unique: whether it is certain that no item comes twice.
-        may_wait: whether `comes_within` says more than yes.
+        may_wait: whether its items may be slow to come, so that their chunk does not wait for them.
     """
 
     text: str | None = None
@@ -37,8 +37,11 @@ class Source(ABC):
         """Read the items from the first on."""
 
     def comes_within(self, seconds: float) -> bool:
-        """Whether the next item, or the end, is there within so many seconds; for whoever iterates, in its thread."""
-        return True
+        """Whether the next item, or the end, is there within so many seconds; for whoever iterates, in its thread.
+
+        Where nobody can look ahead the answer is yes as long as there are any.
+        """
+        return not self.may_wait or seconds > 0
 
     def select(self, columns: Sequence[str] | None) -> Source:
         """The same input with only these columns in its rows, which stay dicts; None for all.
@@ -73,6 +76,7 @@ class ItemsSource(Source):
     def __init__(self, items: Iterable[object]) -> None:
         self._items = items
         self.unique = isinstance(items, range)
+        self.may_wait = not isinstance(items, Sized)
 
     @property
     def total(self) -> int | None:
