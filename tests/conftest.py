@@ -10,12 +10,16 @@ from typing import Any
 import pytest
 from cli_jobs import OK, write
 from command_line import CommandLine
+from hypothesis import HealthCheck, settings
 from waiting import WAIT_SECONDS, eventually
 
 from tui_runner.engine.runner import Runner
 from tui_runner.engine.snapshot import Snapshot
 from tui_runner.request import RunRequest, plan_run
 from tui_runner.store.database import Database
+
+settings.register_profile("any machine", parent=settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")  # how long an example takes says something about the machine only
 
 
 @pytest.fixture(autouse=True)

@@ -251,7 +251,7 @@ def test_numpy() -> None:
     assert read_table(points).to_pydict() == {"x": [1, 2], "y": [0.5, 1.5]}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.none() | st.integers(0, 2**64 - 1), min_size=1, max_size=5))
 def test_unsigned_integers_keep_their_values(values: list[int | None]) -> None:
     table = read_table(pa.table({"x": pa.array(values, pa.uint64())}))

@@ -123,7 +123,7 @@ def test_a_broken_row_does_not_change_the_types_and_so_the_keys_of_others(folder
     assert keys == [key for chunk in whole for key in chunk.keys][: len(keys)]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.lists(
         st.tuples(

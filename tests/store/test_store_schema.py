@@ -425,9 +425,7 @@ def _alike(expected: str, found: str) -> bool:
     return False
 
 
-@settings(
-    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.lists(st.lists(_cells(), min_size=1, max_size=3), min_size=1, max_size=6))
 def test_whatever_comes_in_whatever_order_no_batch_fails_and_no_value_is_lost(
     database: Database, flushes: list[list[tuple[Any, pa.DataType]]]
