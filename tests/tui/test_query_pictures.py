@@ -48,7 +48,6 @@ async def opened(pilot: Pilot[None]) -> Desk:
     assert isinstance(app, QueryApp)
     desk, screen = Desk(pilot, app.query_screen), app.query_screen
     await desk.until(lambda: screen.tab is not None and screen.tables and screen.vocabulary.functions, "opening")
-    desk.tab.editor.cursor_blink = False
     return desk
 
 

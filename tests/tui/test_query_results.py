@@ -1,7 +1,8 @@
-"""What becomes of a result when the statement that was to replace it is ended, fails, or is watched."""
+"""What becomes of a result whose statement is ended, fails or is watched, and of one that is left."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,8 +11,9 @@ from query_world import Desk, desk, make_database
 from textual.widgets import Static
 
 from tui_runner.store.database import Database
+from tui_runner.tui.screens import query_out
 from tui_runner.tui.screens.choose import Choose
-from tui_runner.tui.widgets.query_tab import Shown
+from tui_runner.tui.widgets.query_tab import QueryTab, Shown
 
 ENDLESS = "SELECT sum(a.range * b.range) FROM range(10_000_000) a, range(10_000_000) b"
 
@@ -108,3 +110,27 @@ async def test_watching_goes_on_after_a_page_was_read_meanwhile(database: Databa
         cursor.execute("DELETE FROM books")
         database.close_cursor(cursor)
         await at.until(lambda: at.tab.grid._row_texts(0) == ["0"], "the next look")
+
+
+async def test_a_tab_may_be_closed_while_its_rows_are_exported(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, ended = threading.Event(), threading.Event()
+
+    def write(*_: object, **__: object) -> int:
+        begun.set()
+        assert ended.wait(60)
+        return 0
+
+    monkeypatch.setattr(query_out, "write_file", write)
+    async with desk(database, tmp_path) as at:
+        await at.press("ctrl+t")
+        await at.until(lambda: len(at.screen.query(QueryTab)) == 2)
+        await at.run("SELECT * FROM books")
+        await at.press("f9")
+        await at.answer(str(tmp_path / "out.csv"))
+        await at.until(begun.is_set)
+        await at.press("ctrl+f4")
+        await at.until(lambda: len(at.screen.query(QueryTab)) == 1, "the end of the tab")
+        ended.set()
+        assert "1 row" in await at.run("SELECT 1")

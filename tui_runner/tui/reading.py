@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import Concatenate, ParamSpec, TypeVar
 
@@ -10,6 +9,7 @@ import duckdb
 
 from tui_runner.errors import DatabaseError
 from tui_runner.store.database import Database
+from tui_runner.tui.threads import in_thread
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -37,4 +37,4 @@ async def read(
         finally:
             database.close_cursor(cursor)
 
-    return await asyncio.to_thread(work)
+    return await in_thread(work, "tui-runner-read")

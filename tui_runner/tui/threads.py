@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
+from textual.worker import NoActiveWorker, get_current_worker
+
 T = TypeVar("T")
 
 
@@ -43,4 +45,21 @@ async def in_thread(call: Callable[[], T], name: str) -> T:
             return
 
     threading.Thread(target=work, name=name, daemon=True).start()
-    return await future
+    try:
+        return await future
+    finally:
+        if _is_left():
+            raise asyncio.CancelledError
+
+
+def _is_left() -> bool:
+    """Whether the worker that waits is of a part of the screen that is being removed.
+
+    Textual cancels such a worker, but only when the parts within that part are gone already: whoever came back in
+    between would look for them in vain, which is a fault of the application and ends it.
+    """
+    try:
+        worker = get_current_worker()
+    except NoActiveWorker:
+        return False
+    return not worker.is_finished and worker.node._pruning

@@ -129,11 +129,12 @@ async def _export(screen: QueryScreen, tab: QueryTab, path: Path, *, replace: bo
     try:
         written = await in_thread(lambda: _write(screen, tab, pages, path, progress, replace), "tui-runner-export")
     except UserError as error:
+        tab.status.remark("")
         screen.notify(safe_text(str(error), limit=300), severity="error", markup=False)
         return
     finally:
         timer.stop()
-        tab.status.remark("")
+    tab.status.remark("")
     name = safe_text(str(path), limit=200)
     screen.notify(f"{written:,} rows written to {name} in {time.monotonic() - began:.1f} s", markup=False)
 
