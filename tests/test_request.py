@@ -253,8 +253,12 @@ class TestSecrets:
             plan_run(resume_request(database, None), folder=tmp_path, environ={})
 
     def test_no_other_parameter_of_a_run_can_be_changed(self, database: Path) -> None:
-        with pytest.raises(UserError, match="base is no secret of it"):
-            resume_request(database, None, {"base": "y"})
+        for name, said in {
+            "base": r"--set base: run 1 was begun with 'x', and keeps it; .* tui-runner run JOB --set base=…",
+            "tokn": r"--set tokn: run 1 was begun without a secret of this name; did you mean token\?",
+        }.items():
+            with pytest.raises(UserError, match=said):
+                resume_request(database, None, {"token": "t", name: "y"})
 
 
 class Colour(Enum):

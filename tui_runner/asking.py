@@ -151,7 +151,7 @@ def _values(parameters: Sequence[str], statements: Sequence[Statement]) -> dict[
     for text in parameters:
         name, equals, value = text.partition("=")
         if not equals or not name.strip().lstrip("$"):
-            raise UserError(f"{quoted(text)} is no NAME=VALUE", "--set", "write --set name=value")
+            raise UserError(f"{quoted(text)} is no NAME=VALUE", "--set", "write --set name=VALUE")
         name = name.strip().lstrip("$").lower()
         if name not in wanted:
             asked = [f"${each}" for each in sorted(wanted)]

@@ -90,7 +90,8 @@ def assignments(texts: Sequence[str]) -> dict[str, object]:
     for text in texts:
         key, equals, value = text.partition("=")
         if not equals or not key.strip():
-            raise UserError(f"{quoted(text)} is no KEY=VALUE", "--set", "write --set name=value")
+            name = text if text.isidentifier() else "name"
+            raise UserError(f"{quoted(text)} is no KEY=VALUE", "--set", f"write --set {name}=VALUE")
         params[key.strip()] = value
     return params
 

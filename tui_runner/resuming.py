@@ -14,7 +14,7 @@ from tui_runner.settings import Settings
 from tui_runner.store.database import PATIENCE_SECONDS, Database
 from tui_runner.store.ledger import Ledger, Totals
 from tui_runner.store.records import RunRecord
-from tui_runner.wording import plain
+from tui_runner.wording import did_you_mean, plain, quoted
 
 _NEW_ONE = "start a new one with: tui-runner run JOB"
 
@@ -92,15 +92,7 @@ def _as_it_was(record: RunRecord, database: Path, secrets: Mapping[str, object])
         raise UserError(what, where, f"{do}: {plain(command)}")
     if record.input == PROGRAM_INPUT:
         raise UserError("a Python program gave its items", where, "run that program again")
-    params = dict(record.params)
-    for name, value in secrets.items():
-        if not may_hide(params.get(name)):
-            raise UserError(
-                f"{plain(name)} is no secret of it; a run keeps the parameters it was begun with",
-                where,
-                "start another one with: tui-runner run JOB --set …",
-            )
-        params[name] = value
+    params = {**record.params, **_checked_secrets(record, secrets)}
     known = {setting.name for setting in fields(Settings)}
     # None would stand for a setting that was not given, and let the job's own come back.
     settings = {name: "none" if value is None else value for name, value in record.settings.items() if name in known}
@@ -115,6 +107,23 @@ def _as_it_was(record: RunRecord, database: Path, secrets: Mapping[str, object])
         run_id=record.run_id,
         folder=_begun_in(record, where),
     )
+
+
+def _checked_secrets(record: RunRecord, given: Mapping[str, object]) -> Mapping[str, object]:
+    """`given`, if all of it is secret: a run goes on with the parameters that it was begun with."""
+    secrets = [name for name, value in record.params.items() if may_hide(value)]
+    for name in given:
+        if name in secrets:
+            continue
+        run = f"run {record.run_id}"
+        if name in record.params:
+            what = f"{run} was begun with {quoted(record.params[name])}, and keeps it"
+            do = f"leave it out, or start another run with: tui-runner run JOB --set {plain(name)}=…"
+        else:
+            what = f"{run} was begun without a secret of this name"
+            do = did_you_mean(name, secrets, "its secrets are") if secrets else "leave it out"
+        raise UserError(what, f"--set {plain(name)}", do)
+    return given
 
 
 def _unfinished(ledger: Ledger, database: Path, run: int | None) -> RunRecord:
