@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tui_runner.errors import UserError
+from tui_runner.regular_file import open_regular
 from tui_runner.wording import did_you_mean, nearest, one_line, plain, quoted
 
 
@@ -230,7 +231,8 @@ def _table(value: object, where: str) -> Configuration:
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
+        with open_regular(path) as file:
+            return tomllib.loads(file.read().decode("utf-8-sig"))
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except OSError as error:
