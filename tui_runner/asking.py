@@ -136,6 +136,8 @@ def _script(sql: str | None, script: Path | None) -> str:
         if not is_text(sql):
             raise UserError("the statement is not UTF-8 text", quoted(sql))
         return sql
+    if sys.stdin is None:  # `<&-`
+        raise UserError("there is no standard input", do="give a statement, or -f FILE")
     if sql is None and script is None and sys.stdin.isatty():
         raise UserError("no statement given", do="give one, or -f FILE, or - to read standard input")
     try:
