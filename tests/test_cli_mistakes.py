@@ -40,6 +40,7 @@ MISTAKES: list[tuple[list[str], int, str]] = [
     (["run", "ok.py", "--headless", "--theme", "nope"], 2, "nope"),
     (["run", "ok.py", "--limit", "x"], 2, "'--limit'.*see: tui-runner run --help"),
     (["run", "ok.py", "--threads", "0"], 2, "--threads: '0' is not a whole number of at least 1"),
+    (["run", "ok.py", "--threads", "9999999"], 2, "--threads: '9999999' is not a whole number of at most 1,000,000"),
     (["run", "ok.py", "--thraeds", "4"], 2, "No such option: --thraeds"),
     (["run", "ok.py", "--timeout", "soon"], 2, "--timeout: 'soon' is not a number of seconds"),
     (["run", "ok.py", "--backend", "dask:tcp://x"], 2, "no dask backend"),

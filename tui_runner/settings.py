@@ -251,7 +251,9 @@ def _whole(least: int, words: str) -> Callable[[object], int]:
             number = int(value) if isinstance(value, str) else operator.index(value)  # type: ignore[arg-type]
         except (TypeError, ValueError):
             raise _Unfit(words) from None
-        if not least <= number <= _MOST:
+        if number > _MOST:
+            raise _Unfit(f"a whole number of at most {_MOST:,}")
+        if number < least:
             raise _Unfit(words)
         return number
 
