@@ -80,9 +80,12 @@ def test_failed_items_are_exit_code_1_and_a_limit_on_them_is_3(cli: CommandLine,
     assert done.code == 1
     assert "  9 × ValueError: no N" in done.err.splitlines()
     assert "what failed:  tui-runner errors bad.duckdb 1" in done.err.splitlines()
+    quiet = cli("run", "bad.py:bad", "--input", "range:0:9", "--quiet", "--new", *INLINE, cwd=tmp_path)
+    assert (quiet.code, quiet.out) == (1, "")
+    assert quiet.err.splitlines()[-1] == "try again:    tui-runner retry bad.duckdb 2"
     limited = cli("run", "bad.py:bad", "--input", "range:0:9", "--max-failures", "1", "--new", *INLINE, cwd=tmp_path)
     assert limited.code == 3
-    assert "go on:        tui-runner resume bad.duckdb 2" in limited.err.splitlines()
+    assert "go on:        tui-runner resume bad.duckdb 3" in limited.err.splitlines()
 
 
 def test_a_new_job_and_the_samples_can_be_tried_and_run(cli: CommandLine, tmp_path: Path) -> None:

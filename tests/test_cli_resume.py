@@ -62,6 +62,29 @@ def test_signals_stop_a_run_and_resume_finishes_it(cli: CommandLine, tmp_path: P
     assert rows.out.splitlines()[1] == "12,12"
 
 
+def test_what_failed_in_a_finished_run_is_not_resumed_but_retried(cli: CommandLine, tmp_path: Path) -> None:
+    source = "from pathlib import Path\ndef odd(n):\n    assert n % 2 or Path('mended').exists()\n    return n\n"
+    write(tmp_path, "odd.py", source)
+    cli("run", "odd.py:odd", "--input", "range:0:4", "--db", "my x.duckdb", *INLINE, cwd=tmp_path)
+    one = ("--input", "range:0:1", "--db", "my x.duckdb", "--quiet", *INLINE)
+    cli("run", "odd.py:odd", *one, cwd=tmp_path)
+    again = "tui-runner retry 'my x.duckdb'"
+    said = cli("resume", "my x.duckdb", cwd=tmp_path)
+    assert (said.code, said.complaint) == (
+        2, f"my x.duckdb: every run in it is finished; run the item that failed in run 2 again with: {again} 2"
+    )  # fmt: skip
+    said = cli("resume", "my x.duckdb", 1, cwd=tmp_path)
+    assert (said.code, said.complaint) == (
+        2, f"my x.duckdb: run 1 is finished; run the 2 items that failed in run 1 again with: {again} 1"
+    )  # fmt: skip
+    # What is said can be pasted; and where nothing failed nothing is said of it.
+    (tmp_path / "mended").touch()
+    pasted = shlex.split(said.complaint.partition("tui-runner ")[2])
+    assert cli(*pasted, cwd=tmp_path).code == 0
+    assert "run 1 is finished; start a new one" in cli("resume", "my x.duckdb", 1, cwd=tmp_path).complaint
+    assert f"in run 2 again with: {again} 2" in cli("resume", "my x.duckdb", cwd=tmp_path).complaint
+
+
 def test_what_is_relative_is_found_when_the_run_goes_on_from_elsewhere(cli: CommandLine, tmp_path: Path) -> None:
     work, elsewhere = tmp_path / "work", tmp_path / "elsewhere"
     work.mkdir()
@@ -112,6 +135,16 @@ def test_a_pipe_goes_on_when_it_is_run_again(cli: CommandLine, tmp_path: Path) -
     assert counted.out.splitlines()[1] == "2,2"
 
 
+def test_what_failed_of_a_pipe_can_be_given_to_a_new_run(cli: CommandLine, tmp_path: Path) -> None:
+    write(tmp_path, "lower.py", "def lower(line):\n    assert line != 'B'\n    return line.lower()\n")
+    cli("run", "lower.py:lower", "--input", "-", "--db", "x.duckdb", *INLINE, cwd=tmp_path, stdin="A\nB\n")
+    cannot = cli("retry", "x.duckdb", cwd=tmp_path)
+    assert "start a new one with those that failed: … | tui-runner run" in cannot.complaint
+    command = shlex.split(cannot.complaint.partition("… | tui-runner ")[2])
+    again = cli(*command, *INLINE, cwd=tmp_path, stdin="b\n")
+    assert (again.code, "lower run 2 finished: 1 done" in again.err) == (0, True), again.err
+
+
 def test_what_is_said_of_a_pipe_goes_on_with_the_same_run_when_it_is_pasted(cli: CommandLine, tmp_path: Path) -> None:
     write(
         tmp_path,
@@ -139,7 +172,7 @@ def test_what_is_said_of_a_pipe_goes_on_with_the_same_run_when_it_is_pasted(cli:
     finished = "tag run 1 finished: 4 done, 4 rows (1 item, 1 row of these before)"
     assert (again.code, finished in again.err) == (0, True), again.err
     said = cli("resume", "my x.duckdb", cwd=tmp_path).complaint  # it is finished
-    assert "every run in it is finished" in said
+    assert said == "my x.duckdb: every run in it is finished; start a new one with: tui-runner run JOB"
 
     # A secret is in no ledger: without it nothing is begun.
     secret = ["--set", "key=hush", "--new"]

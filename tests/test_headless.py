@@ -34,7 +34,7 @@ def watch(run: ToldRun, *, live: bool = False, out: io.StringIO | None = None, *
     code = Headless(
         run,
         events=options.pop("events", None),
-        lines=Lines(out, live),
+        lines=Lines(out, live, quiet=options.pop("quiet", False)),
         database="books.duckdb",
         go_on="tui-runner resume books.duckdb 3",
         grace=10,
@@ -252,3 +252,20 @@ def _interrupt_at(*looks: int) -> Callable[[int], None]:
             raise KeyboardInterrupt
 
     return interrupt
+
+
+def test_quiet_means_no_word_unless_something_is_wrong() -> None:
+    news = picture(events=(EventLine(1.0, "INFO", "run 3 goes on"), EventLine(2.0, "INFO", "one item is tried")))
+    for live in (True, False):
+        assert watch(ToldRun(*[picture()] * 99, news, FINISHED), quiet=True, live=live) == (0, "")
+    wrong = picture(events=(EventLine(1.0, "INFO", "run 3 goes on"), EventLine(2.0, "WARNING", "the disk is full")))
+    assert watch(ToldRun(picture(), wrong, FINISHED), quiet=True) == (0, "warning: the disk is full\n")
+    code, told = watch(ToldRun(picture(), STOPPED), quiet=True)
+    assert (code, told.splitlines()[1:]) == (
+        3,
+        [
+            "stopped on request",
+            "the rows:     tui-runner query books.duckdb 'FROM \"books\" LIMIT 10'",
+            "go on:        tui-runner resume books.duckdb 3",
+        ],
+    )

@@ -158,3 +158,11 @@ def test_ranges(folder: Path) -> None:
     assert read("range:3:0:-1") == [3, 2, 1]
     assert read("range:0:0") == []
     assert open_source("range:0:1_000_000_000_000").total == 10**12
+
+
+def test_a_pipe_is_no_input_and_keeps_nobody_waiting(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.csv")
+    with pytest.raises(
+        UserError, match="no file but a device or a pipe; write it into a file, or its lines into --input -"
+    ):
+        open_source(str(tmp_path / "pipe.csv"))

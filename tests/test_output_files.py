@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import errno
+import io
+import os
 from pathlib import Path
 
+import duckdb
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from command_line import CommandLine
 
 from tui_runner.errors import UserError
-from tui_runner.output import Stopped, check_output, export_format, write_file
+from tui_runner.output import Stopped, check_output, chosen_format, export_format, write_file, write_rows
 from tui_runner.tui.clipboard_text import TableRows
 
 ROWS = TableRows(pa.table({"a": list(range(10_000))}))
@@ -70,6 +75,58 @@ def test_a_path_that_no_file_can_have_is_named(tmp_path: Path) -> None:
     for path in (circle, tmp_path / f"{'x' * 300}.csv", tmp_path / "a\0b.csv"):
         with pytest.raises(UserError, match="its path can't be used"):
             check_output(path, tmp_path / "books.duckdb", overwrite=False)
+
+
+@pytest.mark.parametrize("command", ["query", "export"])
+@pytest.mark.parametrize("output", ["-", "/dev/stdout", "/dev/fd/1"])
+def test_standard_output_can_be_named(cli: CommandLine, tmp_path: Path, command: str, output: str) -> None:
+    duckdb.connect(str(tmp_path / "a.duckdb")).execute("CREATE TABLE t AS SELECT 7 AS a").close()
+    # Where it is a file, as here, no `--force` is asked for: whoever began the program has opened it.
+    answer = cli(command, "a.duckdb", "FROM t", "-o", output, cwd=tmp_path)
+    assert (answer.code, answer.out, answer.err) == (0, "a\n7\n", "")
+    answer = cli(command, "a.duckdb", "FROM t", "-o", output, "--format", "jsonl", cwd=tmp_path)
+    assert answer.out == '{"a": 7}\n'
+    assert [path.name for path in tmp_path.iterdir()] == ["a.duckdb"]
+
+
+@pytest.mark.parametrize("format", ["csv", "parquet"])
+def test_rows_go_into_a_pipe_that_a_shell_has_opened(tmp_path: Path, format: str) -> None:
+    reader, writer = os.pipe()
+    path = Path(f"/dev/fd/{writer}")
+    check_output(path, tmp_path / "books.duckdb", overwrite=False)
+    assert write_file(TableRows(pa.table({"a": [1, 2]})), format, path, replace=False) == 2
+    os.close(writer)
+    with os.fdopen(reader, "rb") as pipe:
+        got = pipe.read()
+    if format == "csv":
+        assert got == b"a\n1\n2\n"
+    else:
+        assert pq.read_table(io.BytesIO(got)).to_pydict() == {"a": [1, 2]}
+    with pytest.raises(UserError, match="is not open"):
+        check_output(path, tmp_path / "books.duckdb", overwrite=False)
+
+
+def test_a_file_that_a_shell_has_opened_is_written_on_and_not_replaced(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    with target.open("w") as opened:
+        opened.write("above\n")
+        opened.flush()
+        path = Path(f"/dev/fd/{opened.fileno()}")
+        check_output(path, tmp_path / "books.duckdb", overwrite=False)
+        write_file(TableRows(pa.table({"a": [1]})), "csv", path, replace=False)
+        with pytest.raises(UserError, match="is the database"):
+            check_output(path, target, overwrite=True)
+    assert target.read_text() == "above\na\n1\n"
+
+
+def test_parquet_goes_to_standard_output_unless_that_is_a_terminal() -> None:
+    out = io.TextIOWrapper(io.BytesIO())
+    assert chosen_format("parquet", None, out) == "parquet"
+    assert write_rows(ROWS, "parquet", out) == 10_000
+    assert pq.read_table(io.BytesIO(out.buffer.getvalue())).num_rows == 10_000  # type: ignore[attr-defined]
+    out.isatty = lambda: True  # type: ignore[method-assign]
+    with pytest.raises(UserError, match="parquet is not for a terminal"):
+        chosen_format("parquet", None, out)
 
 
 @pytest.mark.parametrize(

@@ -253,8 +253,12 @@ class TestSecrets:
             plan_run(resume_request(database, None), folder=tmp_path, environ={})
 
     def test_no_other_parameter_of_a_run_can_be_changed(self, database: Path) -> None:
-        with pytest.raises(UserError, match="base is no secret of it"):
-            resume_request(database, None, {"base": "y"})
+        for name, said in {
+            "base": r"--set base: run 1 was begun with 'x', and keeps it; .* tui-runner run JOB --set base=…",
+            "tokn": r"--set tokn: run 1 was begun without a secret of this name; did you mean token\?",
+        }.items():
+            with pytest.raises(UserError, match=said):
+                resume_request(database, None, {"token": "t", name: "y"})
 
 
 class Colour(Enum):
@@ -363,6 +367,45 @@ def test_somebody_at_the_terminal_is_asked_for_secrets_alone(tmp_path: Path) -> 
 
     with pytest.raises(UserError, match=r"needs the parameter name; give --set name=…$"):
         plan_job(Job(needs), RunRequest(""), folder=tmp_path, environ={}, source=items_source([1]), ask=ask)
+
+
+PAGES = """
+    from tui_runner import Secret, job
+
+    @job
+    def pages(number, *, power: int = 2, both: int):
+        return number
+
+    @pages.items
+    def numbers(*, last: int, key: Secret, both: int = 1):
+        return range(last)
+"""
+
+
+def test_parameters_of_the_items_alone_have_no_place_beside_an_input(
+    tmp_path: Path, job_file: Callable[..., str]
+) -> None:
+    job = job_file(PAGES, "pages.py")
+    for name in ("last", "key"):
+        with pytest.raises(UserError, match=f"--set {name}: it is a parameter of the job's own items alone"):
+            plan(tmp_path, job, input="range:0:3", params={name: "5"})
+    made = plan(tmp_path, job, input="range:0:3", params={"power": "3"})
+    assert made.params == made.stored_params == {"power": 3, "both": 1}, "nor are they required"
+    with pytest.raises(UserError, match="it is a parameter of the job's own items"):
+        plan_job(
+            made.job, RunRequest(job, params={"last": 5}), folder=tmp_path, environ={}, source=items_source(range(3))
+        )
+
+
+def test_a_run_with_an_input_goes_on_whatever_was_kept_of_its_items(
+    tmp_path: Path, job_file: Callable[..., str]
+) -> None:
+    job = job_file(PAGES, "pages.py")
+    made = plan(tmp_path, job, input="range:0:3")
+    database = tmp_path / "pages.duckdb"
+    begun(database, made, params={**made.stored_params, "last": 5, "key": "***"})
+    again = plan_run(resume_request(database, None), folder=tmp_path, environ={})
+    assert again.params == made.params
 
 
 def test_a_job_that_no_worker_can_load_is_refused(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def test_only_what_failed_runs_again_and_in_the_same_run(cli, failed: Path, rows
     again = cli("retry", "work.duckdb", cwd=failed)
     assert (again.code, again.complaint) == (
         2,
-        "work.duckdb: nothing failed in any of its runs; list them with: tui-runner runs DB",
+        "work.duckdb: nothing failed in any of its runs; list them with: tui-runner runs work.duckdb",
     )
     assert "nothing failed in it" in cli("retry", "work.duckdb", "1", cwd=failed).complaint
 

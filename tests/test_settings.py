@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict, fields
 from pathlib import Path
 
@@ -157,3 +158,9 @@ class TestReadConfig:
         (tmp_path / "pyproject.toml").write_text("[tool]\ntui-runner = 3\n")
         with pytest.raises(UserError, match="3 is not a table of settings"):
             read_config(tmp_path, environ)
+
+
+def test_a_pipe_is_no_configuration_and_keeps_nobody_waiting(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pyproject.toml")
+    with pytest.raises(UserError, match="can't be read: it is no file but a device or a pipe"):
+        read_config(tmp_path)

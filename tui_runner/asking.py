@@ -12,6 +12,7 @@ from tui_runner.output import (
     EXPORT_FORMATS,
     check_output,
     chosen_format,
+    is_standard_output,
     write_file,
     write_rows,
 )
@@ -48,13 +49,15 @@ def run_query(
         script: a file with the statements, or `-`.
         parameters: `NAME=VALUE`s for `$name`, `1=VALUE` for the first `?`.
         format: one of `FORMATS`; None as `chosen_format` says.
-        output: the file to write; None for `out`.
+        output: the file to write; None or `-` for `out`.
         force: whether to write over a file.
 
     Raises:
         DatabaseError: the database cannot be used.
         UserError: the format is unknown, a statement is rejected, or the file cannot be written.
     """
+    if is_standard_output(output):
+        output = None
     if output is not None:
         check_output(output, path, overwrite=force)
     format = chosen_format(format, output, out)
@@ -91,8 +94,8 @@ def run_export(
     Args:
         path: the database.
         what: name of a table, `runner.items` for one of the ledger, or a statement; `-` for standard input.
-        output: the file.
-        out: standard output, for what was done.
+        output: the file; `-` for `out`.
+        out: standard output, which is told what was done if it does not take the rows.
         parameters: as of `run_query`.
         format: one of `EXPORT_FORMATS`; None for that of the file's ending.
         force: whether to write over a file.
@@ -101,15 +104,20 @@ def run_export(
         DatabaseError: the database cannot be used.
         UserError: there is no such table, the statement is rejected, or the file cannot be written.
     """
-    check_output(output, path, overwrite=force)
-    chosen = chosen_format(format, output, out)
+    file = None if is_standard_output(output) else output
+    if file is not None:
+        check_output(file, path, overwrite=force)
+    chosen = chosen_format(format or ("csv" if file is None else None), file, out)
     if chosen not in EXPORT_FORMATS:
         raise UserError(f"{chosen} is no format to export", "--format", f"the formats are {', '.join(EXPORT_FORMATS)}")
     with open_access(path) as access, access.console() as console:
         statement = _exported(console, _script(what, None))
         with _asked(console, statement, _values(parameters, [statement]), None) as result:
-            count = write_file(result, chosen, output, replace=force)
-    out.write(f"{count:,} row{'' if count == 1 else 's'} → {plain(output)}\n")
+            if file is None:
+                write_rows(result, chosen, out)
+                return EXIT_OK
+            count = write_file(result, chosen, file, replace=force)
+    out.write(f"{count:,} row{'' if count == 1 else 's'} → {plain(file)}\n")
     return EXIT_OK
 
 
@@ -128,6 +136,8 @@ def _script(sql: str | None, script: Path | None) -> str:
         if not is_text(sql):
             raise UserError("the statement is not UTF-8 text", quoted(sql))
         return sql
+    if sys.stdin is None:  # `<&-`
+        raise UserError("there is no standard input", do="give a statement, or -f FILE")
     if sql is None and script is None and sys.stdin.isatty():
         raise UserError("no statement given", do="give one, or -f FILE, or - to read standard input")
     try:
@@ -143,7 +153,7 @@ def _values(parameters: Sequence[str], statements: Sequence[Statement]) -> dict[
     for text in parameters:
         name, equals, value = text.partition("=")
         if not equals or not name.strip().lstrip("$"):
-            raise UserError(f"{quoted(text)} is no NAME=VALUE", "--set", "write --set name=value")
+            raise UserError(f"{quoted(text)} is no NAME=VALUE", "--set", "write --set name=VALUE")
         name = name.strip().lstrip("$").lower()
         if name not in wanted:
             asked = [f"${each}" for each in sorted(wanted)]

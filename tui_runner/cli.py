@@ -151,17 +151,29 @@ def _interrupts_kept() -> Iterator[list[int]]:
 
 def _by_default() -> str:
     """What is meant by `tui-runner` alone: the launcher where there is a terminal to show it, else the help."""
-    return "launch" if sys.stdin.isatty() and sys.stdout.isatty() else "--help"
+    return "launch" if _at_terminal() else "--help"
+
+
+def _at_terminal() -> bool:
+    return sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty()
 
 
 def _prepare_streams() -> None:
     """Make sure that there is something to write to, and that every character can be written."""
+    _fill_descriptors()
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:  # `>&-`
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 - open until the end
         elif hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+
+
+def _fill_descriptors() -> None:
+    """Let no file that is opened later, the database even, get a number that is written to as standard output."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
 
 
 def _without_debug(arguments: list[str]) -> list[str]:
@@ -436,7 +448,7 @@ def export(
 @app.command("open")
 def open_(db: DatabaseArgument, theme: ThemeOption = None) -> int:
     """Open the query screen for a database, also while a run writes to it."""
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if not _at_terminal():
         raise UserError("the query screen needs a terminal", "open", "use: tui-runner query DB SQL")
     from tui_runner.tui.query_app import open_database
 
@@ -447,7 +459,7 @@ def open_(db: DatabaseArgument, theme: ThemeOption = None) -> int:
 @app.command()
 def launch(theme: ThemeOption = None) -> int:
     """Pick a job and fill in its form, go on with a run, or open a database; the same as no command at all."""
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if not _at_terminal():
         raise UserError("the launcher needs a terminal", "launch", "use: tui-runner run JOB")
     from tui_runner.foreground import launch as show
 

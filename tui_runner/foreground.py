@@ -137,11 +137,11 @@ def _is_headless(request: RunRequest, display: Display) -> bool:
 
 def _without_screen(runner: Runner, display: Display, folder: Path, out: TextIO) -> int:
     live = is_terminal(sys.stderr)
-    silent = display.quiet or (display.json and not live)
+    silent = display.json and not live  # the events say all of it
     code = watcher(
         runner,
         events=JsonEvents(out, resumed=runner.resumed) if display.json else None,
-        lines=None if silent else Lines(sys.stderr, live),
+        lines=None if silent else Lines(sys.stderr, live, quiet=display.quiet),
         folder=folder,
     ).run(runner.close)
     if silent and code == EXIT_USAGE:

@@ -45,10 +45,12 @@ class Lines:
     Args:
         out: where to.
         live: whether that is a terminal.
+        quiet: whether only what is wrong is to be said.
     """
 
-    def __init__(self, out: TextIO, live: bool) -> None:
+    def __init__(self, out: TextIO, live: bool, *, quiet: bool = False) -> None:
         self.live = live
+        self.quiet = quiet
         self._out: TextIO | None = out
         self._dirty = False
 
@@ -215,6 +217,8 @@ class Headless:
         if lines is None:
             return
         self._tell_news(snapshot, lines)
+        if lines.quiet:
+            return
         if self._interrupts and not self._stopping:
             self._stopping = True
             lines.say(f"items in flight have {self._grace:g} s to finish; Ctrl-C again ends the run at once")
@@ -234,6 +238,8 @@ class Headless:
             if event.at <= told:
                 continue
             self._told_at = max(self._told_at, event.at)
+            if lines.quiet and event.level == "INFO":
+                continue
             # Why a run could not begin is said once, at its end.
             if event.level == "INFO" or event.text != f"stopping: {snapshot.reason}" or not _idle(snapshot):
                 lines.say(f"{event.level.lower()}: {safe_text(event.text)}")
@@ -247,7 +253,7 @@ class Headless:
             return
         if not in_words:
             self._lines.clear()
-        else:
+        elif not self._lines.quiet or exit_code(snapshot) != EXIT_OK:
             self._tell_news(snapshot, self._lines)
             for line in closing_lines(snapshot, self._database, self._go_on):
                 self._lines.say(line)

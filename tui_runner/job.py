@@ -139,6 +139,20 @@ class Job:
         """Whether the job makes its own items."""
         return self._items is not None
 
+    def parameters_for(self, *, own_items: bool) -> tuple[Parameter, ...]:
+        """The job parameters that a run uses.
+
+        Args:
+            own_items: whether it has the items that the job makes; else those that only the items function takes are
+                left out.
+        """
+        if own_items or self._items is None:
+            return self.parameters
+        used = {each.name for each in parameters_of(self.function)}
+        for hook in (*self._setup, *self._teardown):
+            used.update(each.name for each in parameters_of(hook, keyword_only=False))
+        return tuple(each for each in self.parameters if each.name in used)
+
     def bind(self, given: Mapping[str, object]) -> dict[str, Any]:
         """The value of every job parameter: what was given, converted, else its default.
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TextIO
+from typing import IO, TextIO, cast
 
 import pyarrow as pa
 
@@ -22,6 +23,10 @@ ENDINGS = {"md": "markdown", "ndjson": "jsonl"}
 """Formats by file endings that are not their names."""
 EXPORT_FORMATS = ("csv", "json", "jsonl", "parquet", "markdown")
 """Formats in which all rows are written, unlike the table, which is for a look."""
+
+_STANDARD_OUTPUT = frozenset({"-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"})
+_DESCRIPTOR = re.compile(r"/(?:dev|proc/self)/fd/(\d{1,9})|/dev/(stderr)")
+"""Paths of what this process has open: `>(gzip > x.gz)` of a shell is `/dev/fd/63`."""
 
 _BESIDE = (".wal", ".lock", ".log", ".log.1")
 """What the files that belong to a database have behind its name; a run may be writing any of them."""
@@ -48,6 +53,11 @@ def export_format(path: Path) -> str:
     return format
 
 
+def is_standard_output(path: Path | None) -> bool:
+    """Whether `-o PATH` means standard output: `-`, or one of the paths that it has."""
+    return str(path) in _STANDARD_OUTPUT
+
+
 def chosen_format(format: str | None, output: Path | None, out: TextIO) -> str:
     """The format to write.
 
@@ -58,7 +68,7 @@ def chosen_format(format: str | None, output: Path | None, out: TextIO) -> str:
         out: standard output.
 
     Raises:
-        UserError: there is no such format, the file's name says none, or Parquet would go to standard output.
+        UserError: there is no such format, the file's name says none, or Parquet would go to a terminal.
     """
     if format is None:
         if output is not None and not _is_stream(output):
@@ -66,8 +76,8 @@ def chosen_format(format: str | None, output: Path | None, out: TextIO) -> str:
         return "table" if output is None and out.isatty() else "csv"
     if format not in FORMATS:
         raise UserError(f"unknown format {quoted(format)}", "--format", did_you_mean(format, FORMATS, "formats are"))
-    if format == "parquet" and output is None:
-        raise UserError("parquet needs a file", "--format", "give one with -o FILE")
+    if format == "parquet" and output is None and out.isatty():
+        raise UserError("parquet is not for a terminal", "--format", "give a file with -o FILE, or a pipe")
     return format
 
 
@@ -88,9 +98,15 @@ def check_output(output: Path, database: Path, *, overwrite: bool) -> None:
     except (OSError, RuntimeError, ValueError) as error:  # a name that is too long, links in a circle, a NUL
         reason = getattr(error, "strerror", None) or str(error)
         raise UserError(f"its path can't be used ({reason.lower()})", plain(output), "choose another file") from error
+    descriptor = _descriptor(output)
     source = database.resolve()
     if target in (source, *(source.with_name(source.name + ending) for ending in _BESIDE)):
         raise UserError("is the database, or belongs to it", plain(output), "write to another file")
+    if descriptor is not None:
+        # Now, for later the number may be that of something else, the database even.
+        if not _is_open(descriptor):
+            raise UserError("is not open", plain(output), "choose another file")
+        return
     if not has_folder:
         raise UserError("its folder does not exist", plain(output), "create the folder first")
     if is_folder:
@@ -104,6 +120,9 @@ def write_rows(rows: Rows, format: str, out: TextIO) -> int:
 
     What goes to a pipe is data, and stays as it is; a table is for people wherever it goes.
     """
+    if format == "parquet":
+        out.flush()
+        return _write_parquet(rows, out.buffer, "standard output")
     terminal = out.isatty()
     clean = safe_text if terminal or format == "table" else str
     count = write_text(rows, format, out, clean=clean, width=shutil.get_terminal_size().columns if terminal else None)
@@ -134,13 +153,44 @@ def write_file(
         rows = _Counted(rows, progress)
     with _written_whole(path, replace=replace) as stream:
         if format == "parquet":
-            try:
-                return write_parquet(rows, stream)
-            except pa.ArrowException as error:
-                what = f"Parquet cannot hold these rows ({str(error).splitlines()[0]})"
-                raise UserError(what, plain(path), "choose another format, or cast the column to VARCHAR") from error
+            return _write_parquet(rows, stream, plain(path))
         with open(stream.fileno(), "w", encoding="utf-8", errors="surrogatepass", newline="", closefd=False) as text:
             return write_text(rows, format, text)
+
+
+def _write_parquet(rows: Rows, stream: IO[bytes], where: str) -> int:
+    try:
+        count = write_parquet(rows, cast("IO[bytes]", _Sequential(stream)))
+    except pa.ArrowException as error:
+        what = f"Parquet cannot hold these rows ({str(error).splitlines()[0]})"
+        raise UserError(what, where, "choose another format, or cast the column to VARCHAR") from error
+    stream.flush()
+    return count
+
+
+class _Sequential:
+    """A stream that knows how much went into it: Arrow asks, and a pipe cannot tell."""
+
+    closed = False
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self._written = 0
+
+    def write(self, data: bytes) -> int:
+        with memoryview(data) as view:
+            self._stream.write(view)
+            self._written += view.nbytes
+            return view.nbytes
+
+    def tell(self) -> int:
+        return self._written
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+    def close(self) -> None:
+        """Whoever opened the stream closes it."""
 
 
 class _Counted:
@@ -160,8 +210,24 @@ class _Counted:
             yield batch
 
 
+def _descriptor(path: Path) -> int | None:
+    """The number of an open file that a path names."""
+    match = _DESCRIPTOR.fullmatch(str(path))
+    return None if match is None else 2 if match[2] else int(match[1])
+
+
+def _is_open(descriptor: int) -> bool:
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True
+
+
 def _is_stream(path: Path) -> bool:
-    """Whether a path is that of a pipe or a device, `/dev/stdout` say, which is written into and not replaced."""
+    """Whether a path is that of an open file, a pipe or a device, which is written into and not replaced."""
+    if _descriptor(path) is not None:
+        return True
     try:
         mode = path.stat().st_mode
     except OSError:
@@ -171,12 +237,14 @@ def _is_stream(path: Path) -> bool:
 
 @contextmanager
 def _written_whole(path: Path, *, replace: bool) -> Iterator[IO[bytes]]:
-    path = path.resolve()
     try:
         if _is_stream(path):
-            with path.open("wb") as stream:
+            descriptor = _descriptor(path)
+            # An open file goes on where it is; opened by its path it would be cut.
+            with path.open("wb") if descriptor is None else os.fdopen(os.dup(descriptor), "wb") as stream:
                 yield stream
             return
+        path = path.resolve()
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".tui-runner-", delete=False) as stream:
             try:
                 yield stream

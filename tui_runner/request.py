@@ -90,7 +90,8 @@ def assignments(texts: Sequence[str]) -> dict[str, object]:
     for text in texts:
         key, equals, value = text.partition("=")
         if not equals or not key.strip():
-            raise UserError(f"{quoted(text)} is no KEY=VALUE", "--set", "write --set name=value")
+            name = text if text.isidentifier() else "name"
+            raise UserError(f"{quoted(text)} is no KEY=VALUE", "--set", f"write --set {name}=VALUE")
         params[key.strip()] = value
     return params
 
@@ -124,9 +125,10 @@ def plan_job(
 ) -> RunPlan:
     """Like `plan_run`, for a job that is loaded, and perhaps an input that is open."""
     _check(request)
-    given = dict(request.params if request.run_id is None else _as_begun(job, request.params))
+    parameters = job.parameters_for(own_items=source is None and request.input is None)
+    given = _given(job, parameters, request)
     params = _bound(
-        job.parameters, given | _from_environment(job, given, environ, resumes=request.run_id is not None), ask
+        parameters, given | _from_environment(parameters, given, environ, resumes=request.run_id is not None), ask
     )
     settings = resolve(job=job.settings, config=read_config(folder), environ=environ, command_line=request.settings)
     if settings.backend.startswith("dask:"):
@@ -154,7 +156,7 @@ def plan_job(
     return RunPlan(
         job=job,
         params=params,
-        stored_params=stored(job.parameters, _placed(params, folder)),
+        stored_params=stored(parameters, _placed(params, folder)),
         settings=StoredSettings(
             **asdict(settings),
             limit=request.limit,
@@ -194,6 +196,19 @@ def _check(request: RunRequest) -> None:
         raise UserError("more items than can be counted", "--limit", "leave it out to take all")
 
 
+def _given(job: Job, parameters: Sequence[Parameter], request: RunRequest) -> dict[str, object]:
+    """The parameters that were given. One that has no use in this run is a mistake; in a ledger it can be old."""
+    unused = {each.name for each in job.parameters}.difference(each.name for each in parameters)
+    if request.run_id is not None:
+        begun = _as_begun(job, request.params)
+        return {name: value for name, value in begun.items() if name not in unused}
+    for name in request.params:
+        if name in unused:
+            what = "it is a parameter of the job's own items alone, and an input takes their place"
+            raise UserError(what, f"--set {plain(name)}", "leave out one of the two")
+    return dict(request.params)
+
+
 def _as_begun(job: Job, stored: Mapping[str, object]) -> dict[str, object]:
     """The stored parameters without those that had their default: a default need not survive the way through text."""
     defaults = {each.name: _as_stored(each.default) for each in job.parameters if not each.required}
@@ -222,11 +237,11 @@ def may_hide(value: object) -> bool:
 
 
 def _from_environment(
-    job: Job, given: Mapping[str, object], environ: Mapping[str, str], *, resumes: bool
+    parameters: Sequence[Parameter], given: Mapping[str, object], environ: Mapping[str, str], *, resumes: bool
 ) -> dict[str, object]:
     """Parameters from variables such as `TUI_RUNNER_SET_TOKEN`: those not given; of a run that goes on its secrets."""
     found: dict[str, object] = {}
-    for parameter in job.parameters:
+    for parameter in parameters:
         text = environ.get(SET_PREFIX + parameter.name.upper())
         name = parameter.name
         if text is not None and (is_hidden(parameter, given[name]) if name in given else not resumes):

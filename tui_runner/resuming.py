@@ -9,12 +9,14 @@ from pathlib import Path
 from tui_runner.engine.chunk import RunState
 from tui_runner.errors import UserError
 from tui_runner.request import PROGRAM_INPUT, STANDARD_INPUT, RunRequest, may_hide, shown_params
-from tui_runner.run_lines import pipe_command
+from tui_runner.run_lines import pipe_command, resume_command, retry_command, runs_command
 from tui_runner.settings import Settings
 from tui_runner.store.database import PATIENCE_SECONDS, Database
-from tui_runner.store.ledger import Ledger
+from tui_runner.store.ledger import Ledger, Totals
 from tui_runner.store.records import RunRecord
-from tui_runner.wording import plain
+from tui_runner.wording import did_you_mean, plain, quoted
+
+_NEW_ONE = "start a new one with: tui-runner run JOB"
 
 
 def resume_request(
@@ -36,7 +38,7 @@ def resume_request(
         UserError: there is no such run, it is finished, or it cannot be begun again from here.
     """
     with Database.open(database, create=False, patience=PATIENCE_SECONDS) as opened:
-        record = _unfinished(Ledger(opened.cursor()), plain(database), run)
+        record = _unfinished(Ledger(opened.cursor()), database, run)
     request = _as_it_was(record, database, secrets or {})
     return replace(request, settings={**request.settings, **_given(settings)})
 
@@ -61,7 +63,7 @@ def retry_request(
         UserError: there is no such run, it is not finished, nothing failed in it, or it cannot be begun from here.
     """
     with Database.open(database, create=False, patience=PATIENCE_SECONDS) as opened:
-        record = _with_failures(Ledger(opened.cursor()), plain(database), run)
+        record = _with_failures(Ledger(opened.cursor()), database, run)
     request = _as_it_was(record, database, secrets or {})
     changed = {"on_outage": "continue", **_given(settings)}
     return replace(request, settings={**request.settings, **changed}, retry=True)
@@ -76,26 +78,21 @@ def _as_it_was(record: RunRecord, database: Path, secrets: Mapping[str, object])
     where = f"run {record.run_id} of {plain(database)}"
     if record.input == STANDARD_INPUT:
         table, limit = record.settings.get("table"), record.settings.get("limit")
+        finished = record.state == RunState.FINISHED
         command = pipe_command(
             job=record.job_path,
             database=str(database),
             table=table if isinstance(table, str) else None,
             params=shown_params(record.params),
             limit=limit if isinstance(limit, int) else None,
+            new=finished,
         )
         what = "its items came from standard input, which cannot be read again"
-        raise UserError(what, where, f"run the same pipe again: {plain(command)}")
+        do = "start a new one with those that failed" if finished else "run the same pipe again"
+        raise UserError(what, where, f"{do}: {plain(command)}")
     if record.input == PROGRAM_INPUT:
         raise UserError("a Python program gave its items", where, "run that program again")
-    params = dict(record.params)
-    for name, value in secrets.items():
-        if not may_hide(params.get(name)):
-            raise UserError(
-                f"{plain(name)} is no secret of it; a run keeps the parameters it was begun with",
-                where,
-                "start another one with: tui-runner run JOB --set …",
-            )
-        params[name] = value
+    params = {**record.params, **_checked_secrets(record, secrets)}
     known = {setting.name for setting in fields(Settings)}
     # None would stand for a setting that was not given, and let the job's own come back.
     settings = {name: "none" if value is None else value for name, value in record.settings.items() if name in known}
@@ -112,33 +109,63 @@ def _as_it_was(record: RunRecord, database: Path, secrets: Mapping[str, object])
     )
 
 
-def _unfinished(ledger: Ledger, database: str, run: int | None) -> RunRecord:
-    do = "start a new one with: tui-runner run JOB"
+def _checked_secrets(record: RunRecord, given: Mapping[str, object]) -> Mapping[str, object]:
+    """`given`, if all of it is secret: a run goes on with the parameters that it was begun with."""
+    secrets = [name for name, value in record.params.items() if may_hide(value)]
+    for name in given:
+        if name in secrets:
+            continue
+        run = f"run {record.run_id}"
+        if name in record.params:
+            what = f"{run} was begun with {quoted(record.params[name])}, and keeps it"
+            do = f"leave it out, or start another run with: tui-runner run JOB --set {plain(name)}=…"
+        else:
+            what = f"{run} was begun without a secret of this name"
+            do = did_you_mean(name, secrets, "its secrets are") if secrets else "leave it out"
+        raise UserError(what, f"--set {plain(name)}", do)
+    return given
+
+
+def _unfinished(ledger: Ledger, database: Path, run: int | None) -> RunRecord:
     if run is not None:
         record = ledger.run(run)
         if record.state == RunState.FINISHED:
-            again = f"run again what failed in it with: tui-runner retry DB {run}"
-            raise UserError(f"run {run} is finished", database, again)
+            raise UserError(f"run {run} is finished", plain(database), _after(database, record, ledger.totals(run)))
         return record
-    runs = [summary.record for summary in ledger.runs()]
-    unfinished = [record for record in runs if record.state != RunState.FINISHED]
-    if not unfinished:
-        raise UserError("every run in it is finished" if runs else "no runs in it", database, do)
-    return unfinished[0]
+    summaries = ledger.runs()
+    if not summaries:
+        raise UserError("no runs in it", plain(database), _NEW_ONE)
+    for summary in summaries:
+        if summary.record.state != RunState.FINISHED:
+            return summary.record
+    failed = next((each for each in summaries if each.totals.failed or each.totals.cancelled), summaries[0])
+    raise UserError("every run in it is finished", plain(database), _after(database, failed.record, failed.totals))
 
 
-def _with_failures(ledger: Ledger, database: str, run: int | None) -> RunRecord:
+def _after(database: Path, record: RunRecord, totals: Totals) -> str:
+    """What can be done when a run is finished: run again what failed in it, if something did."""
+    missed = totals.failed + totals.cancelled
+    if not missed or record.input in (STANDARD_INPUT, PROGRAM_INPUT):  # such items cannot be had again
+        return _NEW_ONE
+    those = "the item that" if missed == 1 else f"the {missed:,} items that"
+    verb = "failed" if totals.failed else "was cancelled" if missed == 1 else "were cancelled"
+    command = retry_command(str(database), record.run_id)
+    return f"run {those} {verb} in run {record.run_id} again with: {command}"
+
+
+def _with_failures(ledger: Ledger, database: Path, run: int | None) -> RunRecord:
     if run is not None:
         record, totals = ledger.run(run), ledger.totals(run)
     else:
         summaries = [each for each in ledger.runs() if each.totals.failed or each.totals.cancelled]
         if not summaries:
-            raise UserError("nothing failed in any of its runs", database, "list them with: tui-runner runs DB")
+            do = f"list them with: {runs_command(str(database))}"
+            raise UserError("nothing failed in any of its runs", plain(database), do)
         finished = [each for each in summaries if each.record.state == RunState.FINISHED]
         record, totals = (finished or summaries)[0].record, (finished or summaries)[0].totals
-    where = f"run {record.run_id} of {database}"
+    where = f"run {record.run_id} of {plain(database)}"
     if record.state != RunState.FINISHED:
-        do = "what failed runs again when you go on with it: tui-runner resume DB [RUN]"
+        do = f"what failed runs again when you go on with it: {resume_command(str(database), record.run_id)}"
         raise UserError("it is not finished", where, do)
     if not (totals.failed or totals.cancelled):
         raise UserError("nothing failed in it", where)

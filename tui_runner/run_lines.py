@@ -75,7 +75,7 @@ def closing_lines(snapshot: Snapshot, database: str, go_on: str) -> list[str]:
     if snapshot.state is not RunState.FINISHED:
         lines.append(f"go on:        {safe_text(go_on)}")
     elif (snapshot.items_failed or snapshot.items_cancelled) and go_on == resume_command(database, snapshot.run_id):
-        lines.append(f"try again:    tui-runner retry {safe_text(path)} {snapshot.run_id}")
+        lines.append(f"try again:    {safe_text(retry_command(database, snapshot.run_id))}")
     return lines
 
 
@@ -111,7 +111,25 @@ def resume_command(database: str, run_id: int) -> str:
     return f"tui-runner resume {shlex.quote(database)} {run_id}"
 
 
-def pipe_command(*, job: str, database: str, table: str | None, params: Mapping[str, object], limit: int | None) -> str:
+def retry_command(database: str, run_id: int) -> str:
+    """The command that runs again what failed in a run."""
+    return f"tui-runner retry {shlex.quote(database)} {run_id}"
+
+
+def runs_command(database: str) -> str:
+    """The command that lists the runs of a database."""
+    return f"tui-runner runs {shlex.quote(database)}"
+
+
+def pipe_command(
+    *,
+    job: str,
+    database: str,
+    table: str | None,
+    params: Mapping[str, object],
+    limit: int | None,
+    new: bool = False,
+) -> str:
     """The command that goes on with a run whose items came from standard input, behind the same pipe.
 
     Secrets are missing in it; with `--resume` no other run is begun for lack of them.
@@ -122,6 +140,7 @@ def pipe_command(*, job: str, database: str, table: str | None, params: Mapping[
         table: name of the results table, if one was given.
         params: parameters as in the ledger, without those that are secret.
         limit: the limit of the run.
+        new: begin another run like it instead.
     """
     words = ["tui-runner", "run", job, "--input", "-", "--db", database]
     words += ["--table", table] if table is not None else []
@@ -129,7 +148,7 @@ def pipe_command(*, job: str, database: str, table: str | None, params: Mapping[
     for name, value in params.items():
         if value is not None:
             words += ["--set", f"{name}={value if isinstance(value, str) else json.dumps(value)}"]
-    return f"… | {shlex.join([*words, '--resume'])}"
+    return f"… | {shlex.join([*words, '--new' if new else '--resume'])}"
 
 
 def shown_path(path: Path, folder: Path) -> str:

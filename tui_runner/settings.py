@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tui_runner.errors import UserError
+from tui_runner.regular_file import open_regular
 from tui_runner.wording import did_you_mean, nearest, one_line, plain, quoted
 
 
@@ -230,7 +231,8 @@ def _table(value: object, where: str) -> Configuration:
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
+        with open_regular(path) as file:
+            return tomllib.loads(file.read().decode("utf-8-sig"))
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except OSError as error:
@@ -249,7 +251,9 @@ def _whole(least: int, words: str) -> Callable[[object], int]:
             number = int(value) if isinstance(value, str) else operator.index(value)  # type: ignore[arg-type]
         except (TypeError, ValueError):
             raise _Unfit(words) from None
-        if not least <= number <= _MOST:
+        if number > _MOST:
+            raise _Unfit(f"a whole number of at most {_MOST:,}")
+        if number < least:
             raise _Unfit(words)
         return number
 

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from waiting import eventually
 
 from tui_runner.engine.log_file import LogFile, log_path, written
+from tui_runner.engine.log_reader import LogReader
 from tui_runner.engine.protocol import LogLines
 from tui_runner.engine.snapshot import LogLine
 
@@ -74,3 +78,64 @@ def test_a_file_that_can_be_written_again_says_how_many_lines_are_missing(tmp_pa
         "--- run 1", "they could not be written)", "c",
     ]  # fmt: skip
     assert "(2 lines are missing" in (folder / "x.log").read_text()
+
+
+def removed(path: Path) -> None:
+    path.unlink()
+
+
+def renamed(path: Path) -> None:
+    path.rename(path.with_name("x.log.1"))
+
+
+def replaced(path: Path) -> None:
+    path.rename(path.with_name("x.log.old"))
+    path.touch()
+
+
+def cut(path: Path) -> None:
+    os.truncate(path, 0)
+
+
+@pytest.mark.parametrize("move", [removed, renamed, replaced, cut])
+def test_a_file_that_somebody_moves_is_made_anew_and_can_be_read(tmp_path: Path, move: Callable[[Path], None]) -> None:
+    path = tmp_path / "x.log"
+    told: list[str] = []
+    reader, log = LogReader(path, 1), LogFile(path, 1, failed=told.append)
+    log.add(lines("before", "more"))
+    seen = eventually(lambda: path.exists() and reader.before(None, 9).lines, "the first lines")[-1]
+    move(path)
+    log.add(lines("after"))
+    log.add(lines("last"))
+    log.close()
+    written = [line.rsplit(": ", 1)[-1] for line in path.read_text().splitlines()]
+    assert written == ([] if move is cut else ["--- run 1"]) + ["after", "last"]
+    # Whoever was reading goes on, also from a place that is gone; the new file may have the number of the old one.
+    assert [stored.line.text for stored in reader.before(None, 2).lines] == ["after", "last"]
+    before = [each.line.text for each in reader.before(seen.end, 9).lines]
+    assert move is not renamed or before[-2:] == ["before", "more"]
+    assert reader.after(seen.start, 9).whole
+    assert reader.beginning() is not None
+    assert not told
+
+
+def test_a_pipe_in_its_place_keeps_nobody_waiting(tmp_path: Path) -> None:
+    path = tmp_path / "x.log"
+    os.mkfifo(path)
+    told: list[str] = []
+    log = LogFile(path, 1, failed=told.append)
+    log.add(lines("a"))
+    log.close()
+    assert told == ["x.log: it is no file but a device or a pipe"]
+    with pytest.raises(OSError, match="no file but a device or a pipe"):
+        LogReader(path, 1).before(None, 1)
+
+
+def test_a_log_can_be_thrown_away(tmp_path: Path) -> None:
+    path = tmp_path / "x.log"
+    path.symlink_to(os.devnull)
+    told: list[str] = []
+    log = LogFile(path, 1, failed=told.append)
+    log.add(lines("a"))
+    log.close()
+    assert not told and not LogReader(path, 1).before(None, 1).lines

@@ -6,6 +6,7 @@ import pytest
 from scheduler_desk import Desk, orders, sends
 from simulated_worker import flush
 
+from tui_runner.engine import chunks
 from tui_runner.engine.chunk import ChunkState, Counts, RunState
 from tui_runner.engine.events import (
     Abandoned,
@@ -210,6 +211,17 @@ def test_only_what_did_not_end_well_runs_again():
     desk(ChunkFinished(0, 0))
     assert desk.state(0) is ChunkState.DONE
     assert desk.scheduler.counts == Counts(done=4)
+
+
+def test_failures_too_many_to_be_kept_are_not_passed_over_in_silence(monkeypatch):
+    monkeypatch.setattr(chunks, "MAX_KEPT_FAILURES", 2)
+    desk = Desk(chunks=2, items=3)
+    desk.finish(0, failed=[1])
+    desk.finish(1, failed=[3, 4])
+    assert desk(RetryChunks([0, 1, 7])) == [RunAgain(0, (1,)), SendChunk(0, 0, [1], False)]
+    assert [level for level, _ in desk.told] == ["INFO", "WARNING"]
+    assert "2 items of 1 chunk cannot run again now" in desk.told[-1][1]
+    assert "tui-runner retry" in desk.told[-1][1]
 
 
 @pytest.mark.parametrize("numbers", [[0], [1], [7], [-1]], ids=["done", "running", "unknown", "negative"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 from collections.abc import Iterator
@@ -146,8 +147,41 @@ def test_json_of_several_lines_is_one_line(console: Console) -> None:
     assert line == '{"j": { "a": "b\\nc", "d": [ 1, 2 ] }}\n'
 
 
+NESTED_JSON = """SELECT
+    ['{"a": [1]}'::JSON, NULL, '"b"'] AS list,
+    {'x': '[1]'::JSON, 'y': 1, 'a "JSON" b': '[1]', 'deep': [{'z': 'null'::JSON}]} AS struct,
+    MAP {'k': '{}'::JSON} AS map,
+    ['[1]'::JSON, '2'::JSON]::JSON[2] AS array,
+    {'i': INTERVAL 1 DAY, 'j': '[2]'::JSON} AS beside,
+    NULL::JSON[] AS missing"""
+
+
+@pytest.mark.parametrize("format", ["jsonl", "json", "csv"])
+def test_json_within_lists_structs_and_maps_is_json_and_text_there_is_text(console: Console, format: str) -> None:
+    text = as_text(console, NESTED_JSON, format)
+    ((theirs,),) = duckdb.sql(f"SELECT to_json(t) FROM ({NESTED_JSON}) t").fetchall()
+    if format == "csv":
+        head, row = csv.reader(io.StringIO(text))
+        assert {name: json.loads(cell or "null") for name, cell in zip(head, row, strict=True)} == json.loads(theirs)
+        return
+    (ours,) = [json.loads(text)] if format == "jsonl" else json.loads(text)
+    assert ours == json.loads(theirs)
+    assert ours["struct"]["x"] == [1] and ours["struct"]['a "JSON" b'] == "[1]"
+
+
+def test_a_process_that_asks_another_is_told_where_json_is(console: Console) -> None:
+    sent = io.BytesIO()
+    with console.query(NESTED_JSON) as result, pa.ipc.new_stream(sent, result.schema) as stream:
+        for batch in result:
+            stream.write(batch)
+    out = io.StringIO()
+    write_text(pa.ipc.open_stream(sent.getvalue()), "jsonl", out)
+    assert '"x": [1]' in out.getvalue()
+    assert out.getvalue() == as_text(console, NESTED_JSON, "jsonl")
+
+
 def test_what_is_no_json_is_a_string() -> None:
-    made = json_cells(pa.string(), holds_json=True)
+    made = json_cells(pa.string(), is_json=True)
     assert made(pa.array(["NaN", "{", None, "[-Infinity]"])) == ['"NaN"', '"{"', "null", '"[-Infinity]"']
 
 

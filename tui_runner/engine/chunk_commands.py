@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection
 
 from tui_runner.engine import events, protocol
 from tui_runner.engine.chunk import Chunk, ChunkState
-from tui_runner.engine.chunks import Chunks
+from tui_runner.engine.chunks import MAX_KEPT_FAILURES, Chunks
 from tui_runner.engine.crew import Crew
 from tui_runner.engine.turn import Turn
 
@@ -37,6 +37,7 @@ class ChunkCommands:
                 self._each(numbers, self._cancel)
             case events.RetryChunks(numbers):
                 self._each(numbers, self._retry)
+                self._tell_dropped(numbers)
 
     def resume_all(self) -> None:
         """Go on with every chunk that is paused."""
@@ -88,7 +89,21 @@ class ChunkCommands:
         self._turn.tell("INFO", f"chunk {chunk.number} cancelled: items in flight finish")
 
     def _retry(self, chunk: Chunk) -> None:
-        if chunk.state not in (ChunkState.FAILED, ChunkState.CANCELLED) or not chunk.failures:
+        if not _has_failed(chunk) or not chunk.failures:
             return
         items = self._chunks.run_again(chunk)
         self._turn.tell("INFO", f"chunk {chunk.number}: {items} items run again")
+
+    def _tell_dropped(self, numbers: Collection[int]) -> None:
+        """Say which failures are too many to be kept: they do not run again now."""
+        chunks = [self._chunks.all[number] for number in set(numbers) if 0 <= number < len(self._chunks.all)]
+        dropped = [chunk.counts.failed + chunk.counts.cancelled for chunk in chunks if _has_failed(chunk)]
+        if dropped:
+            what = f"{sum(dropped):,} items of {len(dropped):,} chunk{'' if len(dropped) == 1 else 's'}"
+            why = f"more than {MAX_KEPT_FAILURES:,} have failed, and no more are kept"
+            self._turn.tell("WARNING", f"{what} cannot run again now: {why}; use tui-runner retry when the run is over")
+
+
+def _has_failed(chunk: Chunk) -> bool:
+    """Whether a chunk has ended otherwise than well. One whose failures run again has not ended."""
+    return chunk.state in (ChunkState.FAILED, ChunkState.CANCELLED)

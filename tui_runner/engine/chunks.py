@@ -28,7 +28,7 @@ report, five times a second."""
 _TINY_AHEAD = 1
 """Items to start, for each thread, where the chunks that are to be open have fewer than there are threads: enough to
 keep these busy, and not more, because chunks are also made small where an item is large."""
-_MAX_KEPT_FAILURES = 100_000
+MAX_KEPT_FAILURES = 100_000
 """Failed items that are kept, with their values, so that they can be run again at the press of a key; those beyond
 are in the ledger only."""
 
@@ -282,7 +282,7 @@ class Chunks:
             self.set_state(chunk, ChunkState.CANCELLED)
         else:
             self.set_state(chunk, ChunkState.FAILED if chunk.counts.failed else ChunkState.DONE)
-        if self.kept_failures + len(chunk.failures) > _MAX_KEPT_FAILURES:
+        if self.kept_failures + len(chunk.failures) > MAX_KEPT_FAILURES:
             chunk.failures.clear()
         self.kept_failures += len(chunk.failures)
         self._turn.do(events.ChunkEnded(chunk.number, tuple(chunk.failures)))

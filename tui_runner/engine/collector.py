@@ -100,11 +100,15 @@ class Collector:
             for chunk in finished:
                 self._queue.forget(chunk)
                 self._send(ChunkFinished(self._worker, chunk.number))
+        self.send_log()
+        self._report_progress(bool(outcomes))
+        return bool(outcomes)
+
+    def send_log(self) -> None:
+        """Report what the job has printed and logged."""
         lines, dropped = self._log.take_all()
         if lines or dropped:
             self._send(LogLines(self._worker, lines, dropped))
-        self._report_progress(bool(outcomes))
-        return bool(outcomes)
 
     def _report_progress(self, busy: bool) -> None:
         running = sorted(self._pool.in_flight(), key=lambda pair: pair[1])

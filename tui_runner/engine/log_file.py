@@ -3,12 +3,14 @@
 It stands beside the database because that is where somebody looks who has the results, also weeks later and on another
 machine. It is made with the first line that a job prints. When it has grown beyond `LIMIT` it becomes
 `books.duckdb.log.1`, in the place of an older one, so a log takes at most twice that. Control characters are written
-as visible marks: a log is read with `cat`, and what was scraped must not steer a terminal.
+as visible marks: a log is read with `cat`, and what was scraped must not steer a terminal. When somebody moves or
+removes the file while a run is going on, as `logrotate` does, it is made anew.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import queue
 import threading
 from collections.abc import Callable
@@ -18,6 +20,7 @@ from typing import TextIO
 
 from tui_runner.engine.protocol import LogLines
 from tui_runner.engine.snapshot import LogLine
+from tui_runner.regular_file import regular
 from tui_runner.safe_text import safe_text
 
 LIMIT = 64 << 20
@@ -52,6 +55,10 @@ class LogFile:
         self._run_id = run_id
         self._failed = failed
         self._limit = limit
+        self._made = False
+        """Whether there was no such file before."""
+        self._of_the_job = False
+        """Whether it has lines of the job, and not only of tui-runner itself."""
         self._queue: queue.SimpleQueue[LogLines | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="log-file", daemon=True)
 
@@ -67,11 +74,21 @@ class LogFile:
             self._queue.put(None)
             self._thread.join()
 
+    def take_back(self) -> None:
+        """After `close`: remove a file that was made for nothing but tui-runner's own lines."""
+        if self._made and not self._of_the_job:
+            with contextlib.suppress(OSError):
+                self._path.unlink()
+
     def _run(self) -> None:
         file: TextIO | None = None
         missing, told = 0, False
         while (lines := self._queue.get()) is not None:
+            self._of_the_job |= lines.worker >= 0
             try:
+                if file is not None and not self._is_there(file):
+                    file.close()
+                    file = None
                 if file is None:
                     file = self._open()
                     # The last line may be cut off where the disk was full.
@@ -105,6 +122,14 @@ class LogFile:
         self._path.replace(self._path.with_name(self._path.name + ".1"))
         return self._open()
 
+    def _is_there(self, file: TextIO) -> bool:
+        """Whether an open file is still the one at the path; 2 µs, ten times a second for each worker at most."""
+        try:
+            return os.path.samestat(os.fstat(file.fileno()), self._path.stat())
+        except FileNotFoundError:
+            return False
+
     def _open(self) -> TextIO:
+        self._made |= not self._path.exists()
         # Whatever is no character of UTF-8 was marked by `safe_text` already.
-        return self._path.open("a", encoding="utf-8")
+        return open(self._path, "a", encoding="utf-8", opener=regular)

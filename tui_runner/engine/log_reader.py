@@ -19,6 +19,7 @@ from typing import BinaryIO
 
 from tui_runner.engine.log_file import written
 from tui_runner.engine.snapshot import LogLine
+from tui_runner.regular_file import open_regular
 
 _BLOCK = 1 << 18
 """Bytes that are read at once."""
@@ -93,7 +94,7 @@ class LogReader:
         run_id: the run whose lines are read.
 
     Every call raises:
-        OSError, ValueError: the file cannot be read, or its name is none.
+        OSError, ValueError: the file cannot be read, is none but a pipe, or its name is none.
     """
 
     def __init__(self, path: Path, run_id: int) -> None:
@@ -181,7 +182,7 @@ class LogReader:
         # The newer one first: when it is renamed between the two it is found twice, and not left out.
         for path in (self._path, self._path.with_name(self._path.name + ".1")):
             try:
-                file = _File(opened.enter_context(path.open("rb")))
+                file = _File(opened.enter_context(open_regular(path)))
             except FileNotFoundError:
                 continue
             if file.number not in {other.number for other in files}:

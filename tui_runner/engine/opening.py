@@ -135,7 +135,7 @@ def _find(plan: RunPlan, ledger: Ledger) -> RunRecord | None:
         raise UserError(
             f"no unfinished run of {plan.job.name} with this input and these parameters",
             str(plan.database),
-            "leave out --resume to start a new one, or see: tui-runner runs",
+            "leave out --resume to start a new one, or see: tui-runner runs DB",
         )
     return record
 

@@ -225,6 +225,8 @@ class Runner(Commands):
             if self._server is not None:
                 self._server.close()
             if self._could_not_begin():
+                if not self.plan.debug:
+                    self._log_file.take_back()
                 self._opened.take_back()
             else:
                 self._database.close()

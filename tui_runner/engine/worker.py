@@ -108,7 +108,11 @@ class Worker:
         """Run the job's setup, start the pool, report `Ready`."""
         this_is_no_copy()
         http.configure(per_host=self._config.per_host)
-        self._run_setup()
+        try:
+            self._run_setup()
+        except BaseException:
+            self._collector.send_log()  # it says why, and nothing else of this worker will be reported
+            raise
         self._brake = MemoryBrake(
             self._config.max_memory,
             in_flight=lambda: sum(1 for _ in self._pool.in_flight()),

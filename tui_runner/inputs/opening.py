@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import glob
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -11,6 +13,7 @@ from tui_runner.errors import UserError
 from tui_runner.inputs.lines import JsonLines, TextLines
 from tui_runner.inputs.source import RangeSource, Source
 from tui_runner.inputs.standard_input import StandardInput
+from tui_runner.regular_file import open_regular
 from tui_runner.wording import listed, no_such_file, plain, quoted
 
 _RANGE = "range:"
@@ -40,6 +43,8 @@ def open_source(
         DatabaseError: `sql:` needs the database, and that can't be opened.
     """
     if text == "-":
+        if stdin is None and sys.stdin is None:  # `<&-`
+            raise UserError("there is no standard input", "--input -", "name a file")
         return StandardInput(stdin)
     if text.startswith(_RANGE):
         return RangeSource(_parse_range(text), text)
@@ -107,9 +112,11 @@ def _find(text: str, folder: Path) -> list[Path]:
 
 def _readable(path: Path) -> Path:
     try:
-        path.open("rb").close()
+        # It is read more than once, which only a file can be.
+        open_regular(path).close()
     except OSError as error:
-        raise UserError(f"the input can't be read: {error.strerror}", where=plain(path)) from None
+        do = "write it into a file, or its lines into --input -" if error.errno == errno.EINVAL else ""
+        raise UserError(f"the input can't be read: {error.strerror}", where=plain(path), do=do) from None
     return path
 
 

@@ -1,7 +1,7 @@
 r"""Values of a result as text: as a person reads them, and as JSON.
 
 Numbers keep every digit, moments are ISO 8601 in UTC, bytes are written as DuckDB writes them (`\xFF`), nested
-values are JSON. Every JSON text is valid: NaN and infinite numbers, which JSON lacks, are null.
+values are JSON, and so is JSON in them. Every JSON text is valid: NaN and infinite numbers, which JSON lacks, are null.
 
 Nested values are taken apart as Arrow arrays. As Python values they would lose what their types say, and some cannot be
 made at all: an infinite date, a timestamp of nanoseconds.
@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tui_runner.store.moments import moment_texts
+from tui_runner.store.result import holds_json
 
 _LINES = re.compile(r"[ \t\r\n]*[\t\r\n][ \t\r\n]*")
 _RISKY_IN_JSON = re.compile("[\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
@@ -58,11 +59,16 @@ def text_cells(kind: pa.DataType) -> Cells:
     return lambda array: [None if value is None else _plain(value) for value in array.to_pylist()]
 
 
-def json_cells(kind: pa.DataType, *, holds_json: bool = False) -> JsonCells:
-    """How arrays of type `kind` become JSON texts; with `holds_json` its strings are JSON already."""
+def field_cells(field: pa.Field) -> JsonCells:
+    """How arrays of a field become JSON texts, JSON in it as it is."""
+    return json_cells(field.type, is_json=holds_json(field))
+
+
+def json_cells(kind: pa.DataType, *, is_json: bool = False) -> JsonCells:
+    """How arrays of type `kind` become JSON texts; with `is_json` its strings are JSON already."""
     types = pa.types
     if types.is_dictionary(kind):
-        decoded = json_cells(kind.value_type, holds_json=holds_json)
+        decoded = json_cells(kind.value_type, is_json=is_json)
         return lambda array: decoded(array.dictionary_decode())
     if types.is_float16(kind) or types.is_float32(kind):
         return lambda array: [_finite(text) for text in array.cast(pa.string()).to_pylist()]
@@ -76,7 +82,7 @@ def json_cells(kind: pa.DataType, *, holds_json: bool = False) -> JsonCells:
         return _maps(kind)
     if types.is_nested(kind) and not types.is_union(kind):
         return _lists(kind)
-    if holds_json:
+    if is_json:
         return lambda array: ["null" if text is None else _embedded(text) for text in array.to_pylist()]
     return lambda array: [_json_scalar(value) for value in array.to_pylist()]
 
@@ -92,7 +98,7 @@ def _is_moment(kind: pa.DataType) -> bool:
 
 def _structs(kind: pa.StructType) -> JsonCells:
     names = [json_string(field.name) for field in kind]
-    makers = [json_cells(field.type) for field in kind]
+    makers = [field_cells(field) for field in kind]
 
     def cells(array: pa.StructArray) -> list[str]:
         columns = [maker(column) for maker, column in zip(makers, array.flatten(), strict=True)]
@@ -106,14 +112,14 @@ def _structs(kind: pa.StructType) -> JsonCells:
 
 
 def _lists(kind: pa.DataType) -> JsonCells:
-    made = json_cells(kind.value_type)
+    made = field_cells(kind.value_field)
     return lambda array: [
         "null" if part is None else "[" + ", ".join(part) + "]" for part in _parts(array, made(array.flatten()))
     ]
 
 
 def _maps(kind: pa.MapType) -> JsonCells:
-    keys, values = text_cells(kind.key_type), json_cells(kind.item_type)
+    keys, values = text_cells(kind.key_type), field_cells(kind.item_field)
 
     def cells(array: pa.MapArray) -> list[str]:
         ends = array.offsets.to_pylist()

@@ -10,8 +10,7 @@ from typing import IO, Protocol
 import pyarrow as pa
 
 from tui_runner.errors import UserError
-from tui_runner.store.cells import is_number, json_cells, json_string, text_cells
-from tui_runner.store.console import TYPE_KEY
+from tui_runner.store.cells import field_cells, is_number, json_string, text_cells
 from tui_runner.store.names import distinct
 
 TEXT_FORMATS = ("table", "csv", "json", "jsonl", "markdown")
@@ -150,9 +149,7 @@ def _csv_cell(text: str) -> str:
 
 def _write_json(rows: Rows, out: IO[str], head: str, between: str, tail: str) -> int:
     names = [json_string(name) for name in distinct(rows.schema.names)]
-    makers = [
-        json_cells(field.type, holds_json=(field.metadata or {}).get(TYPE_KEY) == b"JSON") for field in rows.schema
-    ]
+    makers = [field_cells(field) for field in rows.schema]
     out.write(head)
     count = 0
     for batch in _slices(rows):

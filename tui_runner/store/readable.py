@@ -9,7 +9,7 @@ import pyarrow as pa
 from duckdb.sqltypes import DuckDBPyType
 
 from tui_runner.store.names import distinct
-from tui_runner.store.result import TYPE_KEY
+from tui_runner.store.result import JSON, TYPE_KEY
 from tui_runner.store.sql import quote
 
 _AS_TEXT = ("INTERVAL", "TIME WITH TIME ZONE", "BIT", "BIGNUM", "UHUGEINT", "VARIANT", "GEOMETRY", "UNION(")
@@ -34,14 +34,17 @@ class Readable:
 
     def __init__(self, relation: duckdb.DuckDBPyRelation) -> None:
         self._names = distinct(relation.columns)
-        self._types = [str(kind) for kind in relation.types]
+        self._types = relation.types
         self.relation = _as_text(relation, self._names)
 
     def schema(self, read: pa.Schema) -> pa.Schema:
-        """The schema that Arrow gave the relation, with distinct names and `TYPE_KEY` in each field's metadata."""
+        """The schema that Arrow gave the relation, with distinct names and `TYPE_KEY` in each field's metadata.
+
+        Fields of nested types have it where they are JSON.
+        """
         return pa.schema(
             [
-                pa.field(name, field.type, metadata={TYPE_KEY: kind.encode()})
+                pa.field(name, _marked(field.type, kind), metadata={TYPE_KEY: str(kind).encode()})
                 for name, kind, field in zip(self._names, self._types, read, strict=True)
             ]
         )
@@ -56,6 +59,29 @@ def _as_text(relation: duckdb.DuckDBPyRelation, names: list[str]) -> duckdb.Duck
         for number, (name, text, kind) in enumerate(zip(names, carried, relation.types, strict=True), start=1)
     ]
     return relation.project(", ".join(columns))
+
+
+def _marked(read: pa.DataType, kind: DuckDBPyType) -> pa.DataType:
+    """An Arrow type with `TYPE_KEY` at the fields in it that are JSON: Arrow itself says that these are text."""
+    if kind.id not in _NESTED or "JSON" not in str(kind):
+        return read
+
+    def field(part: pa.Field, kind: object) -> pa.Field:
+        if not isinstance(kind, DuckDBPyType):
+            return part
+        return part.with_metadata({TYPE_KEY: JSON}) if str(kind) == "JSON" else part.with_type(_marked(part.type, kind))
+
+    parts = [part for _, part in kind.children]
+    types = pa.types
+    if types.is_struct(read):
+        return pa.struct([field(each, part) for each, part in zip(read, parts, strict=True)])
+    if types.is_list(read):
+        return pa.list_(field(read.value_field, parts[0]))
+    if types.is_fixed_size_list(read):
+        return pa.list_(field(read.value_field, parts[0]), read.list_size)
+    if types.is_map(read):
+        return pa.map_(read.key_field, field(read.item_field, parts[1]), read.keys_sorted)
+    return read
 
 
 def _carried(kind: DuckDBPyType) -> str:

@@ -10,6 +10,13 @@ import pyarrow as pa
 
 TYPE_KEY = b"duckdb_type"
 """Metadata of a result's fields: the DuckDB type, where Arrow says less (JSON is a string there)."""
+JSON = b"JSON"
+"""The DuckDB type of fields that hold JSON, those within lists and structs, too."""
+
+
+def holds_json(field: pa.Field) -> bool:
+    """Whether the text in a field is JSON."""
+    return bool((field.metadata or {}).get(TYPE_KEY) == JSON)
 
 
 class Result(ABC):
