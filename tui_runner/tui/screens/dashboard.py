@@ -37,6 +37,7 @@ from tui_runner.tui.widgets.summary import Summary, summary
 
 _AROUND = 4
 """Lines of the header, of progress, of the keys, and the blank one below the summary."""
+_KEY_LINES = 1
 _LEAST_TABLE = 2
 """Lines of its heading and of one chunk: the cursor is always to be seen."""
 
@@ -124,6 +125,8 @@ class Dashboard(ChunkCommands):
         lines = min(events.wanted(snapshot, self.size.width, least), max(most, least))
         if events.styles.height is None or events.styles.height.value != lines:
             events.styles.height = lines
+            # Messages that come and go lie above both.
+            self.query("ToastRack").set_styles(margin=(0, 0, lines + _KEY_LINES, 0))
 
     def on_chunk_table_opened(self) -> None:
         """Look at the chunk that was chosen with the mouse."""
