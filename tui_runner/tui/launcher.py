@@ -31,6 +31,7 @@ from tui_runner.safe_text import safe_text
 from tui_runner.trial import run_trial
 from tui_runner.tui.action import Place
 from tui_runner.tui.actions import bindings, changed_keys
+from tui_runner.tui.application import Application
 from tui_runner.tui.finding import FoundJob, FoundRun, find_jobs, find_runs
 from tui_runner.tui.keymap import resolve
 from tui_runner.tui.lean_output import driver_class
@@ -40,9 +41,8 @@ from tui_runner.tui.palette import palette
 from tui_runner.tui.preferences import Preferences, read_preferences
 from tui_runner.tui.screens.help import Help
 from tui_runner.tui.screens.reader import Reader
-from tui_runner.tui.themes import Themed, find_themes
+from tui_runner.tui.themes import find_themes
 from tui_runner.tui.threads import in_thread
-from tui_runner.tui.toasts import BriefToasts
 from tui_runner.tui.widgets.footer import KeyLine
 from tui_runner.tui.widgets.job_form import JobForm
 from tui_runner.tui.widgets.rows import Rows
@@ -61,7 +61,7 @@ def _as_asked(request: RunRequest) -> Runner | RunRequest:
     return request
 
 
-class Launcher(Moving, Themed, BriefToasts[Chosen]):
+class Launcher(Moving, Application[Chosen]):
     """Offers what can be started and reopened; the result is a run, or a database to be queried.
 
     Args:

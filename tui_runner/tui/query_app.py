@@ -13,6 +13,7 @@ from textual.screen import Screen
 
 from tui_runner.store.access import Access, open_access
 from tui_runner.tui.action import Place
+from tui_runner.tui.application import Application
 from tui_runner.tui.keymap import resolve
 from tui_runner.tui.lean_output import driver_class
 from tui_runner.tui.palette import palette
@@ -20,12 +21,11 @@ from tui_runner.tui.preferences import Preferences, read_preferences
 from tui_runner.tui.query_files import History
 from tui_runner.tui.screens.confirm import Confirm
 from tui_runner.tui.screens.query import REFRESH, QueryScreen
-from tui_runner.tui.themes import Themed, Themes, find_themes
-from tui_runner.tui.toasts import BriefToasts
+from tui_runner.tui.themes import Themes, find_themes
 from tui_runner.tui.widgets.editor import Editor
 
 
-class QueryApp(Themed, BriefToasts[None]):
+class QueryApp(Application[None]):
     """Queries one database.
 
     Args:

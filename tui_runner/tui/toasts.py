@@ -10,11 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.cells import cell_len, set_cell_size
-from textual.app import ReturnType
+from textual.app import App, ReturnType
 from textual.notifications import Notify
 
 from tui_runner.safe_text import ELLIPSIS, safe_text
-from tui_runner.tui.screen_fault import KeepsFault
 
 MOST = 2
 """How many lie over the screen at once; one where it is low."""
@@ -29,7 +28,7 @@ _COMPLAINT_SECONDS = 8.0
 _COMPLAINT = 300
 
 
-class BriefToasts(KeepsFault[ReturnType]):
+class BriefToasts(App[ReturnType]):
     """An application whose messages make way for each other."""
 
     NOTIFICATION_TIMEOUT = 4.0
