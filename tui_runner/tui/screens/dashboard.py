@@ -133,7 +133,7 @@ class Dashboard(ChunkCommands):
         self.action_open_chunk()
 
     def on_chunk_table_changed(self) -> None:
-        """Say in the footer how many chunks are marked, and in the event line what is listed."""
+        """Say in the footer how many chunks are marked and how to follow again, in the event line what is listed."""
         table = self.query_one(ChunkTable)
         self.query_one(ChunkMap).mark(table.marked)
         parts = []
@@ -385,4 +385,6 @@ class Dashboard(ChunkCommands):
             states = {chunk.state for chunk in self._meant()}
             resumes = ChunkState.PAUSED in states and states.isdisjoint((ChunkState.RUNNING, ChunkState.WAITING))
             labels = _labels(snapshot.state, marked, can_retry=self.steering.can_retry, resumes=resumes)
+            if not (snapshot.state.ended or self._map_shown or self.query_one(ChunkTable).follows):
+                labels["first_row"] = "follow"
             self.query_one(KeyLine).relabel(labels)
