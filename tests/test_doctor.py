@@ -37,3 +37,15 @@ def test_a_failing_check_is_named_and_the_others_go_on(monkeypatch: pytest.Monke
     assert marks["✘ bundled files"].endswith("FileNotFoundError: no folder themes␛[2J")
     assert "✔ machine" in marks
     assert "✘ a run" in marks
+
+
+def test_settings_and_themes_that_are_left_out_are_named(cli: CommandLine, tmp_path: Path) -> None:
+    themes = tmp_path / "config" / "tui-runner" / "themes"
+    themes.mkdir(parents=True)
+    for name in ("one", "two"):
+        (themes / f"{name}.toml").write_text("name = 'x'", encoding="utf-8")
+    (themes.parent / "config.toml").write_text("notify = 3\n[keys]\npause_run = 'x'\n", encoding="utf-8")
+    done = cli("doctor", cwd=tmp_path, environ={"XDG_CONFIG_HOME": str(tmp_path / "config")})
+    line = next(line for line in done.out.splitlines() if "your settings" in line)
+    assert "4 left out: " in line
+    assert all(part in line for part in ("one.toml", "two.toml", "notify", "pause_run"))

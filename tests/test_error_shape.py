@@ -16,6 +16,8 @@ from tui_runner.error_shape import shape
         ("id 3f2504e0-4f89-11d3-9a0c-0305e82c3301 is gone", "id N is gone"),
         ("id 3f2504e04f8911d39a0c0305e82c3301 is gone", "id N is gone"),
         ("utf8 and sha256 are names", "utf8 and sha256 are names"),
+        ("use an 0o prefix, not 0b or 0x; line 8", "use an 0o prefix, not 0b or 0x; line N"),
+        ("0o17 and 0b11 of 0B, 10b and 30s", "N and N of NB, Nb and Ns"),
         ("no item1234 in p17.html", "no itemN in p17.html"),
         ("first line\nsecond 2", "first line"),
         ("  \n padded 1 ", "padded N"),

@@ -23,6 +23,9 @@ from tui_runner.loading import load_job
 from tui_runner.resources import bundled
 from tui_runner.safe_text import safe_text
 from tui_runner.store.database import Database
+from tui_runner.tui.keymap import resolve
+from tui_runner.tui.preferences import read_preferences
+from tui_runner.tui.themes import find_themes
 
 _LIBRARIES = ("textual", "httpx", "psutil", "duckdb", "typer", "pyarrow")
 _LOW_SPACE = 1 << 30
@@ -36,6 +39,7 @@ def examine(out: TextIO) -> int:
         ("tui-runner", _program),
         ("libraries", lambda: ", ".join(f"{name} {version(name)}" for name in _LIBRARIES)),
         ("bundled files", _bundled),
+        ("your settings", _settings),
         ("machine", _machine),
         ("disk here", _disk),
         ("open files", _open_files),
@@ -61,6 +65,15 @@ def _program() -> str:
 def _bundled() -> str:
     themes, samples = bundled("themes"), bundled("sample_jobs")
     return f"{len(list(themes.glob('*.toml')))} themes, {len(list(samples.glob('*.py')))} sample jobs"
+
+
+def _settings() -> str:
+    """What the screens leave out of the user's configuration, keys and themes."""
+    preferences, themes = read_preferences(Path.cwd(), os.environ), find_themes()
+    complaints = [*preferences.complaints, *themes.complaints, *resolve(preferences.keymap)[1]]
+    if preferences.theme is not None and themes.preferred(preferences.theme) != preferences.theme:
+        complaints.append(f"there is no theme {preferences.theme!r}")
+    return f"{len(complaints)} left out: {' · '.join(complaints)}" if complaints else "all of them can be used"
 
 
 def _machine() -> str:

@@ -67,7 +67,7 @@ def test_pages_back_and_forth_have_every_line_once(path: Path, monkeypatch: pyte
     assert items == [None, *range(50)]  # the heading of the run, and its lines
     start = reader.beginning()
     assert start is not None
-    first = reader.after(start, 20)
+    first = reader.after(start.place, 20)
     rest = reader.after(first.lines[-1].end, 100)
     assert [each.line.item for each in (*first.lines, *rest.lines)] == items
     assert not first.whole and rest.whole
@@ -120,7 +120,7 @@ def test_a_text_is_found_in_whatever_case(path: Path, text: str) -> None:
 
     plain = [each.line for each in reader.before(None, 9_999).lines if has(each.line)]
     assert [each.line for each in reader.before(None, 99, has, text=text).lines] == plain
-    assert [each.line for each in reader.after(start, 99, has, text=text).lines] == plain
+    assert [each.line for each in reader.after(start.place, 99, has, text=text).lines] == plain
 
 
 def test_the_place_of_lines_is_found_among_repeated_ones(path: Path) -> None:
@@ -138,7 +138,7 @@ def test_a_line_that_is_being_written_is_left_out(path: Path) -> None:
         file.write(written(line(1)))
     assert [each.line.item for each in reader.before(None, 9).lines] == [None, 0]
     start = reader.beginning()
-    assert start is not None and [each.line.item for each in reader.after(start, 9).lines] == [None, 0]
+    assert start is not None and [each.line.item for each in reader.after(start.place, 9).lines] == [None, 0]
 
 
 def test_a_heading_with_no_number_of_a_run_is_a_line(path: Path) -> None:
@@ -155,3 +155,13 @@ def test_where_there_is_no_file_there_are_no_lines(path: Path) -> None:
 
 def test_a_hostile_level_is_written_in_one_harmless_line() -> None:
     assert not set(written(LogLine(0.0, "A\nB\x1b[2J", "text"))) & set("\n\x1b")
+
+
+def test_a_beginning_that_is_gone_is_told_from_the_runs_own(path: Path) -> None:
+    reader = write(path, [line(0), line(1)])
+    first = reader.beginning()
+    assert first is not None and not first.cut
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.partition("\n")[2], encoding="utf-8")
+    cut = reader.beginning()
+    assert cut is not None and cut.cut and [each.line.item for each in reader.after(cut.place, 9).lines] == [0, 1]

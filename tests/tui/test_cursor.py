@@ -289,3 +289,27 @@ def _wheel(widget: ChunkTable | Rows[int]) -> MouseScrollDown:
     return MouseScrollDown(
         widget, 5, 5, 0, 1, button=0, shift=False, meta=False, ctrl=False, screen_x=5, screen_y=5, style=None
     )
+
+
+@pytest.mark.parametrize("size", [(40, 12), (80, 24), (120, 40)])
+@pytest.mark.parametrize("key", ["p", "v", "down", "end"])
+async def test_a_cursor_that_keeps_to_its_chunk_says_so_and_how_to_follow_the_run_again(
+    size: tuple[int, int], key: str
+) -> None:
+    control = FakeControl(busy())
+    async with RunnerApp(control).run_test(size=size) as pilot:
+        app = await settled(pilot)
+        assert "follow" not in screen_text(app)
+        await pilot.press(key)
+        await pilot.pause()
+        assert "g follow" in screen_text(app)
+        await pilot.press("m")
+        await pilot.pause()
+        assert "follow" not in screen_text(app)
+        await pilot.press("m", "g")
+        await pilot.pause()
+        assert "follow" not in screen_text(app)
+        await pilot.press(key)
+        control.change(state=RunState.FINISHED)
+        await settled(pilot)
+        assert "follow" not in screen_text(app)

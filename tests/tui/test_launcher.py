@@ -237,16 +237,24 @@ async def test_arrows_go_from_field_to_field_in_a_form_longer_than_the_screen(
         assert app.query_one(Rows).current.name == "pages"
 
 
+def press_at_once(app: Launcher, *keys: str) -> None:
+    for key in keys:
+        app.post_message(Key(key, key if len(key) == 1 else None))
+
+
 async def test_keys_that_come_in_one_piece_go_to_the_form_that_the_first_of_them_opens(
     folder: Path, environ: dict[str, str]
 ) -> None:
     app = Launcher(folder, environ)
     async with app.run_test(size=(120, 40)) as pilot:
         await ready(pilot)
-        for key in ("enter", "tab", "tab"):
-            app.post_message(Key(key, None))
+        press_at_once(app, "enter", *"http:x", "tab", *"two", "tab")
         await ready(pilot)
         assert app.focused is not None and app.focused.has_class("n2")
+        assert [app.query_one(f".n{number}", Input).value for number in (0, 1)] == ["http:x", "two"]
+        press_at_once(app, "escape", "q")
+        await ready(pilot)
+        assert not app.is_running
 
 
 async def test_what_was_wrong_with_a_job_is_not_said_when_it_is_mended(folder: Path, environ: dict[str, str]) -> None:

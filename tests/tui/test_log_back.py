@@ -182,3 +182,40 @@ async def test_a_screen_that_is_left_while_it_reads_is_gone_and_nothing_else(
         await settled(pilot)
         assert not isinstance(app.screen, Log) and app.is_running
         assert "throughput" in screen_text(app)
+
+
+def keep(path: Path, lines: int) -> None:
+    """Cut off the beginning of a file."""
+    text = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    path.write_text("".join(text[len(text) - lines :]), encoding="utf-8")
+
+
+GONE = "older lines are gone"
+
+
+@pytest.mark.parametrize("size", [(40, 12), (80, 24), (120, 40)])
+@pytest.mark.parametrize("level", [False, True])
+async def test_that_older_lines_are_gone_is_said_where_the_log_begins(
+    control: FakeControl, size: tuple[int, int], level: bool
+) -> None:
+    path = Path(control.current.log_file)
+    levels = ("v", "down", "down", "enter") if level else ()
+    async with RunnerApp(control).run_test(size=size) as pilot:
+        await opened(pilot)
+        assert GONE not in await press(pilot, *levels, "home")
+        keep(path, 1_812)
+        shown = await press(pilot, "G", "home")
+        assert GONE in shown and "page 7." not in shown
+        assert GONE not in await press(pilot, "G")
+        keep(path, 0)
+        assert GONE in await press(pilot, "home")
+        path.unlink()  # noqa: ASYNC240 - a moment, in a test
+        assert GONE in await press(pilot, "G", "up", "home", "up")
+
+
+async def test_of_a_run_all_of_whose_lines_are_in_memory_none_are_gone(control: FakeControl) -> None:
+    keep(Path(control.current.log_file), 0)
+    control.change(log=control.current.log[:50], log_lines=50)
+    async with RunnerApp(control).run_test(size=(80, 24)) as pilot:
+        await opened(pilot)
+        assert GONE not in await press(pilot, "home", "up")

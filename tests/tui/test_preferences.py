@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -87,4 +88,8 @@ async def test_a_remembered_theme_that_is_gone_is_named(environ: dict[str, str])
     async with app.run_test(size=(200, 40), notifications=True) as pilot:
         await settled(pilot)
         shown = screen_text(app)
-        assert "there is no theme 'gone'" in shown and "hm [/x]" in shown and "z map" in shown
+        assert "2 settings or themes are left out" in shown and "hm [/x]" in shown and "z map" in shown
+    app = RunnerApp(FakeControl(busy()), preferences=replace(preferences, complaints=()))
+    async with app.run_test(size=(200, 40), notifications=True) as pilot:
+        await settled(pilot)
+        assert "there is no theme 'gone'" in screen_text(app)

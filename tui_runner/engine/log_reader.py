@@ -61,6 +61,19 @@ class Page:
     whole: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """Where the lines of a run begin.
+
+    Attributes:
+        place: before the first of them.
+        cut: whether there were others before, which are not there any more: the run's heading is missing.
+    """
+
+    place: Place
+    cut: bool = False
+
+
 Wanted = Callable[[LogLine], bool]
 
 
@@ -125,7 +138,7 @@ class LogReader:
                 found.append(stored)
         return Page(tuple(found))
 
-    def beginning(self) -> Place | None:
+    def beginning(self) -> Beginning | None:
         """Where the lines of the run begin, as far as they are still there; None when there are none."""
         with ExitStack() as opened:
             files = self._files(opened)
@@ -133,8 +146,8 @@ class LogReader:
             for start, _, run_id in _headings_back(files, None):
                 if run_id != self._run_id:
                     return first
-                first = start
-            return first if first is not None or not files else Place(files[0].number, 0)
+                first = Beginning(start)
+            return first if first is not None or not files else Beginning(Place(files[0].number, 0), cut=True)
 
     def place_of(self, first: LogLine, second: LogLine | None) -> Place | None:
         """Where two lines that follow each other begin; None when they are not there."""

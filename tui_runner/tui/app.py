@@ -15,7 +15,6 @@ from textual.screen import Screen
 from tui_runner.engine.control import RunControl
 from tui_runner.engine.snapshot import Snapshot
 from tui_runner.formatting import count
-from tui_runner.safe_text import safe_text
 from tui_runner.store.access import Access
 from tui_runner.tui import attention
 from tui_runner.tui.action import Place
@@ -113,8 +112,7 @@ class RunnerApp(LeavingApp):
 
     def on_mount(self) -> None:
         """Say what is wrong with themes and keys, and start the run."""
-        for complaint in self._complaints:
-            self.notify(safe_text(complaint, limit=400), severity="warning", markup=False, timeout=15)
+        self.tell_complaints(self._complaints)
         self.watch_terminal()
         self.run_worker(self._follow(), name="run")
 

@@ -31,6 +31,7 @@ from tui_runner.safe_text import safe_text
 from tui_runner.trial import run_trial
 from tui_runner.tui.action import Place
 from tui_runner.tui.actions import bindings, changed_keys
+from tui_runner.tui.application import Application
 from tui_runner.tui.finding import FoundJob, FoundRun, find_jobs, find_runs
 from tui_runner.tui.keymap import resolve
 from tui_runner.tui.lean_output import driver_class
@@ -38,10 +39,9 @@ from tui_runner.tui.moving import Movable, Moving
 from tui_runner.tui.paint import Line, own
 from tui_runner.tui.palette import palette
 from tui_runner.tui.preferences import Preferences, read_preferences
-from tui_runner.tui.screen_fault import KeepsFault
 from tui_runner.tui.screens.help import Help
 from tui_runner.tui.screens.reader import Reader
-from tui_runner.tui.themes import Themed, find_themes
+from tui_runner.tui.themes import find_themes
 from tui_runner.tui.threads import in_thread
 from tui_runner.tui.widgets.footer import KeyLine
 from tui_runner.tui.widgets.job_form import JobForm
@@ -61,7 +61,7 @@ def _as_asked(request: RunRequest) -> Runner | RunRequest:
     return request
 
 
-class Launcher(Moving, Themed, KeepsFault[Chosen]):
+class Launcher(Moving, Application[Chosen]):
     """Offers what can be started and reopened; the result is a run, or a database to be queried.
 
     Args:
@@ -128,8 +128,7 @@ class Launcher(Moving, Themed, KeepsFault[Chosen]):
         rows.go_to(next(usable, 1))
         self.run_worker(self._find_runs, thread=True)
         self._about()
-        for complaint in self._complaints:
-            self.notify(safe_text(complaint, limit=400), severity="warning", markup=False, timeout=15)
+        self.tell_complaints(self._complaints)
 
     def on_resize(self) -> None:
         """Show the list or the form alone where it is narrow."""

@@ -11,16 +11,15 @@ from tui_runner.engine.chunk import RunState
 from tui_runner.engine.control import RunControl
 from tui_runner.engine.snapshot import Snapshot
 from tui_runner.safe_text import safe_text
+from tui_runner.tui.application import Application
 from tui_runner.tui.lean_output import driver_class
-from tui_runner.tui.screen_fault import KeepsFault
 from tui_runner.tui.screens.confirm import Confirm
-from tui_runner.tui.themes import Themed
 
 _TERMINAL_SECONDS = 1.0
 """Between two looks whether the terminal is still there. Textual would read from one that is gone without end."""
 
 
-class LeavingApp(Themed, KeepsFault[None]):
+class LeavingApp(Application[None]):
     """An application that shows a run and never leaves it without a word.
 
     Attributes:

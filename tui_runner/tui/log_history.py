@@ -24,11 +24,13 @@ class LogWindow:
         lines: they follow each other, but for those that are not wanted.
         place: which of them it was made for.
         above: how many more there are before the first one than in the window that it was made from.
+        cut: whether the run had lines before the first one that are not in the file any more.
     """
 
     lines: tuple[StoredLine, ...]
     place: int = 0
     above: int = 0
+    cut: bool = False
 
 
 def is_same(one: LogLine, other: LogLine) -> bool:
@@ -75,9 +77,18 @@ class LogHistory:
         """The first lines of the run; None when there are none."""
 
         def read() -> LogWindow | None:
-            place = self._reader.beginning()
-            lines = () if place is None else self._reader.after(place, PAGE, wanted).lines
-            return LogWindow(lines) if lines else None
+            first = self._reader.beginning()
+            lines = () if first is None else self._reader.after(first.place, PAGE, wanted).lines
+            return LogWindow(lines, cut=first.cut) if first is not None and lines else None
+
+        return await in_thread(read, "log")
+
+    async def is_cut(self) -> bool:
+        """Whether the run had lines that are not in the file any more."""
+
+        def read() -> bool:
+            first = self._reader.beginning()
+            return first is None or first.cut
 
         return await in_thread(read, "log")
 
@@ -136,7 +147,7 @@ class LogHistory:
             return self._around(found[0].start, wanted), False
         if direction > 0:
             first = reader.beginning()
-            found = reader.after(first, 1, match, text=text).lines if first is not None else ()
+            found = reader.after(first.place, 1, match, text=text).lines if first is not None else ()
         else:
             found = reader.before(None, 1, match, text=text).lines
         return (self._around(found[0].start, wanted), True) if found else None

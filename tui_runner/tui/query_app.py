@@ -11,22 +11,21 @@ from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
-from tui_runner.safe_text import safe_text
 from tui_runner.store.access import Access, open_access
 from tui_runner.tui.action import Place
+from tui_runner.tui.application import Application
 from tui_runner.tui.keymap import resolve
 from tui_runner.tui.lean_output import driver_class
 from tui_runner.tui.palette import palette
 from tui_runner.tui.preferences import Preferences, read_preferences
 from tui_runner.tui.query_files import History
-from tui_runner.tui.screen_fault import KeepsFault
 from tui_runner.tui.screens.confirm import Confirm
 from tui_runner.tui.screens.query import REFRESH, QueryScreen
-from tui_runner.tui.themes import Themed, Themes, find_themes
+from tui_runner.tui.themes import Themes, find_themes
 from tui_runner.tui.widgets.editor import Editor
 
 
-class QueryApp(Themed, KeepsFault[None]):
+class QueryApp(Application[None]):
     """Queries one database.
 
     Args:
@@ -81,8 +80,7 @@ class QueryApp(Themed, KeepsFault[None]):
 
     def on_mount(self) -> None:
         """Say what is wrong with themes and keys."""
-        for complaint in self._complaints:
-            self.notify(safe_text(complaint, limit=400), severity="warning", markup=False, timeout=15)
+        self.tell_complaints(self._complaints)
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """What the palette offers: every action, and the themes."""

@@ -38,7 +38,7 @@ RUN_ACTIONS = (
     Action("page_up", ("pageup", "ctrl+b"), "page up", "Move the cursor up by a page.", Place.LIST),
     Action(
         "first_row",
-        ("home", "g"),
+        ("g", "home"),
         "first",
         "Go to the first row; in the table the cursor then follows the run.",
         Place.LIST,

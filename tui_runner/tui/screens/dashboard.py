@@ -37,6 +37,7 @@ from tui_runner.tui.widgets.summary import Summary, summary
 
 _AROUND = 4
 """Lines of the header, of progress, of the keys, and the blank one below the summary."""
+_KEY_LINES = 1
 _LEAST_TABLE = 2
 """Lines of its heading and of one chunk: the cursor is always to be seen."""
 
@@ -124,13 +125,15 @@ class Dashboard(ChunkCommands):
         lines = min(events.wanted(snapshot, self.size.width, least), max(most, least))
         if events.styles.height is None or events.styles.height.value != lines:
             events.styles.height = lines
+            # Messages that come and go lie above both.
+            self.query("ToastRack").set_styles(margin=(0, 0, lines + _KEY_LINES, 0))
 
     def on_chunk_table_opened(self) -> None:
         """Look at the chunk that was chosen with the mouse."""
         self.action_open_chunk()
 
     def on_chunk_table_changed(self) -> None:
-        """Say in the footer how many chunks are marked, and in the event line what is listed."""
+        """Say in the footer how many chunks are marked and how to follow again, in the event line what is listed."""
         table = self.query_one(ChunkTable)
         self.query_one(ChunkMap).mark(table.marked)
         parts = []
@@ -382,4 +385,6 @@ class Dashboard(ChunkCommands):
             states = {chunk.state for chunk in self._meant()}
             resumes = ChunkState.PAUSED in states and states.isdisjoint((ChunkState.RUNNING, ChunkState.WAITING))
             labels = _labels(snapshot.state, marked, can_retry=self.steering.can_retry, resumes=resumes)
+            if not (snapshot.state.ended or self._map_shown or self.query_one(ChunkTable).follows):
+                labels["first_row"] = "follow"
             self.query_one(KeyLine).relabel(labels)

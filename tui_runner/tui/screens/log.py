@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
+from textual.timer import Timer
 
 from tui_runner.engine.log_reader import Place as LogPlace
 from tui_runner.engine.log_reader import StoredLine
@@ -37,6 +38,7 @@ from tui_runner.tui.widgets.rows import Rows
 KEPT = 10_000
 """Newest lines that stay in memory while the screen is open; those before are read from the file."""
 _WIDE = 70
+_SAID_SECONDS = 4.0
 _LEVELS = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40, "CRITICAL": 50}
 _ROLES = {"DEBUG": "muted", "WARNING": "warn", "ERROR": "bad", "CRITICAL": "bad"}
 
@@ -68,6 +70,10 @@ class Log(RunScreen):
         """What is being read, in a word or two."""
         self._begins = False
         """Whether nothing of this level is in the file before what is shown."""
+        self._cut = False
+        """Whether the run had lines before that; they are gone with an older file, or were cut off."""
+        self._said = ""
+        self._unsay: Timer | None = None
 
     def compose(self) -> ComposeResult:
         """The head, the lines, the keys."""
@@ -212,6 +218,11 @@ class Log(RunScreen):
         return LogHistory(snapshot.log_file, snapshot.run_id) if snapshot and snapshot.log_file else None
 
     @property
+    def _has_all(self) -> bool:
+        """Whether every line of this process is in memory, so that none of them can be gone."""
+        return not self._kept or self._kept[0].number == 0
+
+    @property
     def _oldest(self) -> tuple[LogLine, ...]:
         return tuple(each.line for each in islice(self._kept, 2))
 
@@ -223,7 +234,7 @@ class Log(RunScreen):
                 await work
             except (OSError, ValueError) as error:
                 self._begins = True
-                self.notify(_unreadable(error), markup=False, timeout=4)
+                self._say(_unreadable(error))
             # Not where it is cancelled: either another reading goes on, or the screen is left and has no head any more.
             self._busy = ""
             self.query_one(PaintedLines).repaint()
@@ -243,7 +254,7 @@ class Log(RunScreen):
             here = None if rows.current is None else rows.current.line
             found = await history.before_memory(self._oldest, here, self._is_listed)
         if found is None:
-            self._begins = True
+            self._begins, self._cut = True, not self._has_all and await history.is_cut()
             rows.redraw()
         else:
             self._show(found, above=found.above)
@@ -262,7 +273,7 @@ class Log(RunScreen):
     async def _to_beginning(self) -> None:
         history = self._history
         found = None if history is None else await history.beginning(self._is_listed)
-        self._begins = True
+        self._begins, self._cut = True, not self._has_all if found is None else found.cut
         if found is not None:
             self._show(found)
         else:
@@ -311,7 +322,7 @@ class Log(RunScreen):
             if self._match_in(rows, 0 if direction > 0 else len(rows.rows) - 1, direction):
                 self._went_round(direction)
             else:
-                self.notify(f"no line has that text {where}", markup=False, timeout=4)
+                self._say(f"no line has that text {where}")
             return
         window, round_ = found
         wanted = window.lines[window.place].line
@@ -326,7 +337,15 @@ class Log(RunScreen):
             self._went_round(direction)
 
     def _went_round(self, direction: int) -> None:
-        self.notify("from the top" if direction > 0 else "from the end", markup=False, timeout=3)
+        self._say("from the top" if direction > 0 else "from the end")
+
+    def _say(self, text: str) -> None:
+        """Say something in the head for a while: below, a message would lie over the newest lines."""
+        if self._unsay is not None:
+            self._unsay.stop()
+        self._said = text
+        self._unsay = self.set_timer(_SAID_SECONDS, lambda: self._say("")) if text else None
+        self.query_one(PaintedLines).repaint()
 
     # --- what it looks like --------------------------------------------------------------------------------
 
@@ -345,7 +364,10 @@ class Log(RunScreen):
             return []
         wide = width >= _WIDE
         away = "  scrolled back; G follows" if wide else "G follows"
-        state = f"… reading {self._busy}" if self._busy else "▼ following" if self._follows else away
+        if self._begins and self._cut and not self._follows and not self.query_one(Rows).scroll_offset.y:
+            away = "older lines are gone"
+        said = self._said or ("▼ following" if self._follows else away)
+        state = f"… reading {self._busy}" if self._busy else said
         level = "" if self._level == "DEBUG" else f"  {self._level} and above"
         total = snapshot.log_lines
         if self._window is not None:
@@ -357,7 +379,9 @@ class Log(RunScreen):
         title: Line = ((" log  ", "strong"), (f"{state}  ", "accent"), (f"{lines}{level}", "muted"))
         if wide:
             name = f" log of {own(snapshot.job, 40)}  "
-            title = ((name, "strong"), (f"{lines}{level}  ", "muted"), (state, "accent"))
+            # What is said for a moment has the line to itself.
+            shown = "" if self._said else f"{lines}{level}  "
+            title = ((name, "strong"), (shown, "muted"), (state, "accent"))
         file: Line = ((own(snapshot.log_file, 200) + " ", "muted"),) if total and wide else ()
         return [title_and_file(title, file, width)]
 

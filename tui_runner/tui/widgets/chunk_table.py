@@ -43,7 +43,7 @@ class ChunkTable(ScrollView):
         """A chunk is to be looked at."""
 
     class Changed(Message):
-        """The order, the filter or the marks changed."""
+        """The order, the filter, the marks or whether it follows the run changed."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {*ROLE_CLASSES, "table--cursor"}
     can_focus = False
@@ -61,6 +61,11 @@ class ChunkTable(ScrollView):
         self._place = 0
         """The row that the cursor was in last: where it stays when its chunk is not listed any more."""
         self._follows = True
+
+    @property
+    def follows(self) -> bool:
+        """Whether the cursor keeps to the first row, and the view to what runs; else to the chunk under the cursor."""
+        return self._follows
 
     @property
     def cursor_chunk(self) -> ChunkView | None:
@@ -140,7 +145,12 @@ class ChunkTable(ScrollView):
 
     def hold(self) -> None:
         """Keep the cursor with its chunk from now on: a command was given for it, another may follow."""
-        self._follows = False
+        self._follow(False)
+
+    def _follow(self, follows: bool) -> None:
+        if follows != self._follows:
+            self._follows = follows
+            self.post_message(self.Changed())
 
     def move(self, rows: int) -> None:
         """Move the cursor down by so many rows, up if negative."""
@@ -157,7 +167,7 @@ class ChunkTable(ScrollView):
         old = self._cursor_row
         place = self._put_cursor(place)
         # At the very top it follows the run again: whoever goes home wants to see what runs.
-        self._follows = place == 0
+        self._follow(place == 0)
         self._keep_in_sight()
         self._refresh_rows([place] if old is None else [place, old])
 

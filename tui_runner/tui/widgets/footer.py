@@ -14,6 +14,8 @@ from tui_runner.tui.actions import ACTIONS, Keys, shown_key
 from tui_runner.tui.paint import Line, PaintedWidget, Span
 
 _GAP = "  "
+_NAMED = 1
+"""The rank of an action that is in the footer only while somebody names it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +32,15 @@ class _Entry:
 
 
 def entries(keys: Keys, labels: Mapping[str, str], width: int, places: Collection[Place] = DASHBOARD) -> list[_Entry]:
-    """What fits into `width` cells, in the order of the actions; the highest ranks are left out first."""
-    named = [action for action in ACTIONS if action.footer is not None and keys[action.id] and action.place in places]
+    """What fits into `width` cells, in the order of the actions; the highest ranks are left out first.
+
+    An action without a rank is there while `labels` has it.
+    """
+    named = [
+        action
+        for action in ACTIONS
+        if (action.footer is not None or action.id in labels) and keys[action.id] and action.place in places
+    ]
     every = []
     for label, group in groupby(named, key=lambda action: labels.get(action.id, action.label)):
         if not label:
@@ -40,11 +49,16 @@ def entries(keys: Keys, labels: Mapping[str, str], width: int, places: Collectio
         every.append(_Entry(actions, "/".join(shown_key(keys[action.id][0]) for action in actions), label))
     kept = []
     room = width - 1
-    for entry in sorted(every, key=lambda entry: entry.actions[0].footer or 0):
+    for entry in sorted(every, key=_rank):
         if entry.cells + len(_GAP) <= room:
             kept.append(entry)
             room -= entry.cells + len(_GAP)
     return [entry for entry in every if entry in kept]
+
+
+def _rank(entry: _Entry) -> int:
+    rank = entry.actions[0].footer
+    return _NAMED if rank is None else rank
 
 
 class KeyLine(PaintedWidget):
