@@ -224,7 +224,6 @@ class Chunks:
             )
             if chunk.state is ChunkState.DONE:
                 self.set_state(chunk, ChunkState.FAILED)
-                self._turn.do(events.ChunkEnded(number, ()))
             self.changed.add(number)
 
     def died(self, worker: WorkerState, in_flight: Mapping[int, int]) -> dict[int, int]:
