@@ -231,7 +231,12 @@ class Chunks:
         interrupted = {}
         for number in worker.chunks:
             chunk = self.all[number]
-            mine = {item: attempt for item, attempt in in_flight.items() if item in chunk.pending}
+            # An attempt that has timed out and never comes back is in flight too; later ones may have been made since.
+            mine = {
+                item: max(attempt, chunk.attempts.get(item, 0))
+                for item, attempt in in_flight.items()
+                if item in chunk.pending
+            }
             chunk.attempts.update(mine)
             interrupted.update(mine)
         return interrupted
