@@ -116,6 +116,17 @@ def test_running_again_makes_failures_pending_and_takes_them_back_from_the_count
     assert it.attempts == {1: 3, 3: 0}, "the attempts made count on"
 
 
+def test_what_the_database_refused_has_failed_and_does_not_run_again():
+    it = ended_chunk({1: 1}, done=3, failed=1, rows=9)
+    assert it.reject(2, 6) == Counts(done=-2, failed=2, rows=-6)
+    again, lost = it.run_again(15.0)
+    assert (again, lost) == ((1,), Counts(failed=1))
+    assert it.counts == Counts(done=1, failed=2, rows=3)
+    assert it.reject(1, 3) == Counts(done=-1, failed=1, rows=-3), "what it had sent before was refused meanwhile"
+    it.count(Counts(done=1))
+    assert it.counts == Counts(done=1, failed=3)
+
+
 # --- the clock ----------------------------------------------------------------------------------------------
 
 

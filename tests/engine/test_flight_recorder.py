@@ -31,6 +31,15 @@ def test_the_parent_reads_what_the_worker_notes(pair: tuple[FlightRecorder, Flig
     assert parent.read() == {0: 1, 10**12: 3}
 
 
+def test_of_an_item_that_is_in_flight_twice_the_last_attempt_counts(
+    pair: tuple[FlightRecorder, FlightRecorder],
+) -> None:
+    worker, parent = pair
+    for attempt in (2, 3, 1):
+        worker.slots[worker.take_slot()] = note(5, attempt)
+    assert parent.read() == {5: 3}
+
+
 def test_attempts_beyond_counting_do_not_change_the_position(pair: tuple[FlightRecorder, FlightRecorder]) -> None:
     worker, parent = pair
     worker.slots[worker.take_slot()] = note(5, 10**9)

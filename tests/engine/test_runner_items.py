@@ -231,3 +231,44 @@ def test_a_traceback_begins_with_the_users_first_frame(job_file, new_run, rows: 
         ("in work", "in <genexpr>"),
     )
     assert "in fail" in found
+
+
+def test_what_the_database_refuses_has_failed_in_every_count_whatever_runs_again(
+    job_file, new_run, rows: Rows, tmp_path: Path
+) -> None:
+    source = """
+        import time
+        from pathlib import Path
+        import pyarrow as pa
+        from tui_runner import job
+
+        @job(chunk_size=3, threads=2)
+        def work(n: int, *, gate: str):
+            if n == 1:  # DuckDB takes no map that has a key twice
+                return pa.table({"m": pa.array([[("a", 1), ("a", 2)]], pa.map_(pa.string(), pa.int64()))})
+            if n == 2 and not Path(gate).exists():
+                raise ValueError("not yet")
+            while n == 3 and not Path(gate + " 2").exists():
+                time.sleep(0.005)
+
+        @work.items
+        def numbers():
+            return range(4)
+    """
+    run = new_run(job_file(source), params={"gate": str(tmp_path / "gate")}).start()
+    run.until(lambda s: s.items_failed == 2)
+    (tmp_path / "gate").touch()
+    run.runner.retry_chunks([0])
+    run.until(lambda s: s.chunks[0].done == 2 and s.chunks[0].state.ended)
+    (tmp_path / "gate 2").touch()
+    snapshot = run.finish()
+    assert (snapshot.state, snapshot.items_done, snapshot.items_failed) == (RunState.FINISHED, 3, 1)
+    assert [(chunk.state, chunk.done, chunk.failed, chunk.rows) for chunk in snapshot.chunks] == [
+        ("failed", 2, 1, 0),
+        ("done", 1, 0, 0),
+    ]
+    assert rows("SELECT chunk, state, done, failed, rows FROM runner.chunks ORDER BY 1") == [
+        (0, "failed", 2, 1, 0),
+        (1, "done", 1, 0, 0),
+    ]
+    assert rows("SELECT item, state FROM runner.items WHERE state <> 'ok'") == [(1, "failed")]

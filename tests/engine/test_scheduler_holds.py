@@ -5,8 +5,19 @@ from __future__ import annotations
 from scheduler_desk import Desk
 
 from tui_runner.engine.chunk import RunState
-from tui_runner.engine.events import EndRun, Hold, PauseRun, Release, ResumeRun, SendOrder, StartWorker, TryRelease
-from tui_runner.engine.protocol import Drain, Drained, Pause, Resume, WorkerLost
+from tui_runner.engine.events import (
+    EndRun,
+    Hold,
+    PauseRun,
+    Release,
+    ResumeRun,
+    RetryChunks,
+    SendOrder,
+    StartWorker,
+    StopRun,
+    TryRelease,
+)
+from tui_runner.engine.protocol import Drain, Drained, Pause, Ready, Resume, WorkerLost
 from tui_runner.engine.scheduler import Scheduler
 
 FULL = Hold("disk", "the disk is full")
@@ -84,3 +95,41 @@ def test_a_run_that_begins_paused_is_not_set_going_by_a_release():
     scheduler.handle(FULL, 0.0)
     scheduler.handle(Release("disk"), 1.0)
     assert scheduler.state is RunState.PAUSED
+
+
+def test_a_release_leaves_the_reason_that_is_left():
+    desk = Desk(chunks=1)
+    desk(FULL)
+    desk(Hold("memory", "no memory"))
+    desk(Release("memory"))
+    assert desk.end == (RunState.PAUSED, "the disk is full")
+
+
+def test_a_held_run_that_is_stopped_says_why_it_stops_whatever_is_pressed_then():
+    desk = Desk(chunks=1)
+    for event in (FULL, StopRun(RunState.STOPPED, "on request"), PauseRun(), Hold("disk", "still full")):
+        desk(event)
+    assert desk.end == (RunState.DRAINING, "on request")
+    desk(WorkerLost(0, ""))
+    assert desk.end == (RunState.STOPPED, "on request")
+
+
+def test_a_run_that_is_held_when_its_workers_go_home_starts_no_others_for_nothing():
+    desk = Desk(chunks=1, ended=True)
+    desk.finish(0, failed=[0])
+    assert orders(desk(FULL)) == [Pause()]
+    assert desk(Drained(0)) == desk(WorkerLost(0, "")) == [], "it is not over before it is released"
+    again = desk(RetryChunks([0]))
+    assert any(isinstance(action, StartWorker) and action.paused for action in again)
+    desk(Ready(1, 2))
+    desk(Release("disk"))
+    desk.finish(0, worker=1)
+    assert desk(WorkerLost(1, "")) == [EndRun(RunState.FINISHED, "")]
+
+
+def test_a_run_that_is_held_when_its_workers_have_gone_home_ends_when_it_is_released():
+    desk = Desk(chunks=1, ended=True)
+    desk.finish(0)
+    desk(FULL)
+    desk(WorkerLost(0, ""))
+    assert desk(Release("disk")) == [EndRun(RunState.FINISHED, "")]

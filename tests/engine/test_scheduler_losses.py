@@ -118,6 +118,13 @@ def test_attempts_of_retries_are_remembered_when_the_worker_is_lost():
     assert desk.scheduler.chunks[0].tries == {2: 1}, "a death is nothing that an item has tried"
 
 
+def test_an_attempt_that_hangs_in_a_lost_worker_takes_back_none_that_was_made_since():
+    desk = Desk(chunks=1, items=3, ended=True)
+    desk(Flush(0, (), b"", b"", {}, {}, {0: {2: 3}}, {0: Counts(retries=3)}, {}, 0, 0, Trials()))
+    desk(WorkerLost(0, "gone", {2: 1}))
+    assert desk.scheduler.chunks[0].attempts == {2: 3}
+
+
 def progress(worker, stuck=0):
     return Progress(worker, {}, (), 4, {}, 0, False, stuck)
 

@@ -11,6 +11,7 @@ from tui_runner.engine.chunk import Counts, RunState
 from tui_runner.engine.events import (
     Abandoned,
     ChunkRead,
+    EndRun,
     Hold,
     InputEnded,
     PauseRun,
@@ -96,7 +97,7 @@ def test_a_person_may_go_on_or_stop_the_trials():
     assert orders(desk(ResumeRun())) == [(0, Resume())]
     assert fail(desk) == []
     desk, _ = struck()
-    assert desk(PauseRun()) == []
+    assert desk(PauseRun()) == [SendOrder(0, Pause())], "a trial that has not begun is taken back"
     assert desk.end == (RunState.PAUSED, "")
     desk.now += 1_000
     assert desk(Tick()) == []
@@ -134,6 +135,14 @@ def test_the_last_items_are_no_outage():
     desk.finish(0, failed=(0, 1, 2, 3))
     fail(desk)
     assert desk.scheduler.state is RunState.RUNNING
+
+
+def test_a_run_whose_last_items_end_while_it_is_paused_does_not_say_that_it_waits():
+    desk = Desk(chunks=1, items=6, ended=True, outages=OutageWatch(ground=4))
+    fail(desk)
+    assert desk.scheduler.state is RunState.PAUSED
+    desk.finish(0, failed=range(6))
+    assert desk(WorkerLost(0, "")) == [EndRun(RunState.FINISHED, "")]
 
 
 def test_a_run_that_paused_itself_does_not_come_back_paused_one_that_was_paused_does():

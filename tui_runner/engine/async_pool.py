@@ -87,7 +87,7 @@ class AsyncPool:
             outcome = self._execution.time_out(task, time.perf_counter() - lane.started)
             if outcome is not None:
                 self._overdue[lane] = now
-                self._loop.call_soon_threadsafe(self._replace, lane)
+                self._loop.call_soon_threadsafe(self._replace, lane, task)
                 self._outcomes.put(outcome)
 
     def stuck(self) -> int:
@@ -113,7 +113,14 @@ class AsyncPool:
     def _run_loop(self) -> None:
         asyncio.set_event_loop(self._loop)
         try:
-            self._loop.run_forever()
+            while True:
+                try:
+                    self._loop.run_forever()
+                    break
+                except (SystemExit, KeyboardInterrupt):
+                    # A task that an item has made raised it: asyncio lets these through besides handing them to whoever
+                    # awaits the task, and the loop can go on.
+                    continue
             self._loop.run_until_complete(self._loop.shutdown_asyncgens())
         finally:
             self._loop.close()
@@ -127,8 +134,10 @@ class AsyncPool:
             lane = _Lane(self._recorder.take_slot())
             self._lanes[lane] = self._loop.create_task(self._work(lane))
 
-    def _replace(self, lane: _Lane) -> None:
+    def _replace(self, lane: _Lane, overdue: Task) -> None:
         self._overdue.pop(lane, None)
+        if lane.task is not overdue:
+            return  # it has just come back from that one: what it executes now is not to be cancelled
         stuck = self._lanes.pop(lane, None)
         if stuck is not None:
             self._left_behind.add(stuck)
@@ -142,7 +151,7 @@ class AsyncPool:
 
     async def _work(self, lane: _Lane) -> None:
         try:
-            while True:
+            while lane in self._lanes:  # one that was cancelled, and came back in its own time, has been replaced
                 try:
                     answer = self._queue.poll()
                 except EOFError:

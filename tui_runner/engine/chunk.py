@@ -135,6 +135,9 @@ class Chunk:
         skipped_rows: the rows of those; counted in `counts.rows`.
         pending: positions of the items that have no final state.
         known: those of them that had failed before the run was resumed, and of which nothing was heard since.
+        rejected: items that ended well and whose rows the database refused: they count as failed, and cannot run again
+            in this process.
+        rejected_rows: the rows of those.
         failures: attempts made of the items that ended otherwise than well, by position.
         attempts: attempts made of pending items, by position; 0 for those that are not in it.
         tries: those of them that failed and were followed by another, since the chunk was last begun.
@@ -157,6 +160,8 @@ class Chunk:
     exhausted: bool = False
     cancelling: bool = False
     known: set[int] = field(default_factory=set)
+    rejected: int = 0
+    rejected_rows: int = 0
     failures: dict[int, int] = field(default_factory=dict)
     attempts: dict[int, int] = field(default_factory=dict)
     tries: dict[int, int] = field(default_factory=dict)
@@ -186,6 +191,8 @@ class Chunk:
     def reject(self, items: int, rows: int) -> Counts:
         """So many items with so many rows were counted as done and have failed; returns the difference it makes."""
         difference = Counts(done=-items, failed=items, rows=-rows)
+        self.rejected += items
+        self.rejected_rows += rows
         self._before += difference
         self.counts += difference
         return difference
@@ -216,7 +223,7 @@ class Chunk:
         again = tuple(self.failures)
         self.attempts, self.failures = self.failures, {}
         self.pending.update(again)
-        lost = Counts(failed=self.counts.failed, cancelled=self.counts.cancelled)
+        lost = Counts(failed=self.counts.failed - self.rejected, cancelled=self.counts.cancelled)
         self.counts = self._before = self.counts - lost
         if self.ended_at is not None:
             self._paused_seconds += active - self.ended_at  # until now it did not run

@@ -224,7 +224,6 @@ class Chunks:
             )
             if chunk.state is ChunkState.DONE:
                 self.set_state(chunk, ChunkState.FAILED)
-                self._turn.do(events.ChunkEnded(number, ()))
             self.changed.add(number)
 
     def died(self, worker: WorkerState, in_flight: Mapping[int, int]) -> dict[int, int]:
@@ -232,7 +231,12 @@ class Chunks:
         interrupted = {}
         for number in worker.chunks:
             chunk = self.all[number]
-            mine = {item: attempt for item, attempt in in_flight.items() if item in chunk.pending}
+            # An attempt that has timed out and never comes back is in flight too; later ones may have been made since.
+            mine = {
+                item: max(attempt, chunk.attempts.get(item, 0))
+                for item, attempt in in_flight.items()
+                if item in chunk.pending
+            }
             chunk.attempts.update(mine)
             interrupted.update(mine)
         return interrupted

@@ -68,7 +68,7 @@ class Execution:
         failure = describe(error)
         try:
             transient = self._policy.rule(error)
-        except Exception as fault:  # the rule may be the user's
+        except BaseException as fault:  # the rule may be the user's, and the item ends whatever it raises
             task.log("ERROR", f"retry_on raised {type(fault).__name__}: the item is not tried again")
             transient = False
         return replace(failure, transient=True, retry_after=retry_after(error)) if transient else failure

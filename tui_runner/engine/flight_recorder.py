@@ -69,9 +69,9 @@ class FlightRecorder:
             heapq.heappush(self._free, slot)
 
     def read(self) -> dict[int, int]:
-        """The items in flight: the number of the attempt, by position."""
-        notes = array("q", self._memory[:])
-        return {found >> _ATTEMPT_BITS: found & _MAX_ATTEMPT for found in notes if found}
+        """The items in flight: the number of the attempt, by position; the last one where an earlier one is stuck."""
+        notes = sorted(filter(None, array("q", self._memory[:])))
+        return {found >> _ATTEMPT_BITS: found & _MAX_ATTEMPT for found in notes}
 
     def close(self) -> None:
         """Let go of the memory."""

@@ -92,16 +92,17 @@ class Journal:
             return
         if opened_at is not None and not chunk.state.ended:
             self._opened_at[chunk.number] = opened_at
-        counts = chunk.counts
+        # What the database has refused, which a record may overtake, it takes off by itself.
+        refused, counts = chunk.rejected, chunk.counts
         self._ingest.record_chunk(
             ChunkRecord(
                 chunk=chunk.number,
                 first_item=chunk.first_item,
                 items=chunk.items,
                 state=chunk.state.value,
-                done=counts.done,
-                failed=counts.failed,
-                rows=counts.rows,
+                done=counts.done + refused,
+                failed=counts.failed - refused,
+                rows=counts.rows + chunk.rejected_rows,
                 retries=counts.retries,
                 started_at=opened_at,
                 ended_at=datetime.now(UTC) if chunk.state.ended else None,

@@ -125,12 +125,14 @@ class ThreadPool:
             task = lane.task
             if task is None or task.deadline is None or now < task.deadline + _TIMEOUT_GRACE:
                 continue
+            self.left_behind.add(lane)  # before it can learn of it: it says itself when it is not left behind any more
             outcome = self.execution.time_out(task, time.perf_counter() - lane.started)
-            if outcome is not None:
-                self.left_behind.add(lane)
-                self.lanes.discard(lane)
-                self._start(1)
-                self.outcomes.put(outcome)
+            if outcome is None:
+                self.left_behind.discard(lane)
+                continue
+            self.lanes.discard(lane)
+            self._start(1)
+            self.outcomes.put(outcome)
 
     def stuck(self) -> int:
         """Threads that do not come back, once they are as many as those that work; else 0."""

@@ -197,7 +197,7 @@ class Scheduler:
     def _pause_run(self) -> None:
         if self.state is RunState.PAUSED and self._outages.is_on:
             self._outages.end(self._turn.now, by_hand=False)
-            self.reason = ""
+            self._pause()  # a trial that was ordered and has not begun is not to begin
             self._turn.tell("INFO", "paused: nothing is tried until it is resumed")
         elif self._held:
             self._held, self.reason = False, ""
@@ -246,13 +246,15 @@ class Scheduler:
 
     def _release(self, cause: str) -> None:
         self._holds.pop(cause, None)
-        if self._holds or self.state is not RunState.PAUSED:
+        if self.state is not RunState.PAUSED or not (self._held or self._outages.is_on):
             return
-        if self._held:
+        if self._holds:
+            self.reason = next(iter(self._holds.values()))
+        elif self._held:
             self._held = False
             self._resume()
             self._turn.tell("INFO", "the run goes on")
-        elif self._outages.is_on:
+        else:
             self.reason = self._outage
 
     def _change_threads(self, threads: int) -> None:
@@ -264,7 +266,7 @@ class Scheduler:
         if self.state.ended or self.state is RunState.DRAINING:
             return
         self._turn.clock.resume(self._turn.now)
-        self.state = RunState.DRAINING
+        self.state, self._held = RunState.DRAINING, False
         self.reason = reason
         self._end_state = state
         self._turn.tell("WARNING" if state is RunState.FAILED else "INFO", f"stopping: {reason}")
@@ -338,17 +340,19 @@ class Scheduler:
         """Whatever the event was: send, read and end what can be sent, read and ended now."""
         if not self._turn.clock.started or self.state.ended:
             return
+        nothing_left = self.input_ended and not self._chunks.unended
         if self.state is RunState.DRAINING:
             if not self.crew:
                 self._end()
-        elif self.input_ended and not self._chunks.unended and not self._held:
+        elif nothing_left and not self._held:
             for worker in self.crew:
                 if worker.draining_until is None:
                     self._orders.drain(worker, slack=_TEARDOWN_SLACK)
             if not self.crew:
                 self._end()
         else:
-            self._start_workers()
+            if not nothing_left:
+                self._start_workers()
             self._chunks.send_cancels()
             if self.state is RunState.RUNNING:
                 self._chunks.send_waiting(self._chunks.open_limit(self.open_chunks))
@@ -360,7 +364,9 @@ class Scheduler:
     def _end(self) -> None:
         """Every worker is gone. A run that was stopped when it had nothing left to do is finished all the same."""
         if self._end_state is RunState.STOPPED and self.input_ended and not self._chunks.unended:
-            self._end_state, self.reason = RunState.FINISHED, ""
+            self._end_state = RunState.FINISHED
+        if self._end_state is RunState.FINISHED:
+            self.reason = ""  # it may have paused itself when its last items were in flight
         self.state = self._end_state
         self._turn.do(events.EndRun(self.state, self.reason))
 

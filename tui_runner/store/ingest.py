@@ -14,6 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from datetime import datetime
 
 import duckdb
@@ -98,6 +99,7 @@ class Ingest:
         # Of the thread alone: the entries of the flush that is being written.
         self._flight: deque[Entry] = deque()
         self._failing = False
+        self._refused: dict[int, tuple[int, int]] = {}  # how many items of a chunk, with how many rows
         self._cursor: duckdb.DuckDBPyConnection | None = None
         self._writer: Writer | None = None
 
@@ -254,6 +256,7 @@ class Ingest:
                 else:
                     given_up = rejected(entry, error, self._redact)
                     self._flight.appendleft(given_up)
+                    self._count_refused(entry)
                     if self._on_rejected is not None:
                         self._on_rejected(entry, error)
             else:
@@ -263,7 +266,22 @@ class Ingest:
         assert self._writer is not None and self._cursor is not None  # noqa: S101 - made before the start
         self._database.check_in_place()
         self._check_disk(entries)
-        self._writer.write(entries)
+        self._writer.write([self._as_stored(entry) for entry in entries])
+
+    def _count_refused(self, batch: Batch) -> None:
+        for item in batch.items.to_pylist():
+            if item["state"] == "ok":
+                items, rows = self._refused.get(item["chunk"], (0, 0))
+                self._refused[item["chunk"]] = items + 1, rows + item["rows"]
+
+    def _as_stored(self, entry: Entry) -> Entry:
+        """A chunk's record that tells what was refused of it: whoever made it could not know of that in time."""
+        if not isinstance(entry, ChunkRecord) or entry.chunk not in self._refused:
+            return entry
+        items, rows = self._refused[entry.chunk]
+        state = "failed" if entry.state == "done" else entry.state
+        done, failed = entry.done - items, entry.failed + items
+        return replace(entry, state=state, done=done, failed=failed, rows=entry.rows - rows)
 
     def _acknowledge(self, entries: list[Entry]) -> None:
         """These entries are committed: drop them, then tell whose they are."""

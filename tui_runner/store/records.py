@@ -73,7 +73,10 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class ChunkRecord:
-    """The ledger's row of a chunk; written when it ends, and for those that are open when a run stops."""
+    """The ledger's row of a chunk; written when it ends, and for those that are open when a run stops.
+
+    Items whose rows the database refuses while it takes them from `Ingest` count as done here.
+    """
 
     chunk: int
     first_item: int

@@ -1,0 +1,163 @@
+"""What executes items, at the moments that are hard to hit: an attempt ends just when it is ended from outside."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+from waiting import eventually
+
+from tui_runner.engine.async_pool import AsyncPool
+from tui_runner.engine.execution import Execution
+from tui_runner.engine.flight_recorder import FlightRecorder
+from tui_runner.engine.outcome import Outcomes
+from tui_runner.engine.pool import ThreadPool
+from tui_runner.engine.protocol import OpenChunk, pack
+from tui_runner.engine.retry import RetryPolicy
+from tui_runner.engine.work import WorkQueue
+
+
+class Bench:
+    """A pool of `pool_type` that calls `function` with each of `items`, and what came out of it."""
+
+    def __init__(self, pool_type, function, items, *, threads, rule=lambda _: False):
+        self.queue = WorkQueue(write_log=lambda *_: None, on_exhausted=lambda _: None)
+        self.outcomes = Outcomes(1 << 20, lambda _: None)
+        self.execution = Execution(function, RetryPolicy(0, rule), 3600.0)
+        self.pool = pool_type(self.queue, self.execution, self.outcomes, FlightRecorder())
+        self.queue.open(OpenChunk(0, range(len(items)), items, pack(items)))
+        self.pool.set_threads(threads)
+        self.ended = []
+
+    def overdue(self, item):
+        """From now on the attempt at this item, which is being executed, is past its deadline."""
+        (task,) = (task for task, _ in self.pool.in_flight() if task.value == item)
+        task.deadline = 0.0
+
+    def until_ended(self, items):
+        """How each of so many items has ended."""
+
+        def all_have():
+            self.ended += [(outcome.task.value, outcome.ending.value) for outcome in self.outcomes.take()]
+            return len(self.ended) >= items
+
+        eventually(all_have, "the end of all items")
+        return dict(self.ended)
+
+    def close(self):
+        self.queue.end()
+        assert self.pool.join(60.0) == 0
+
+
+@pytest.fixture
+def bench():
+    made = []
+
+    def make(*args, **settings):
+        made.append(Bench(*args, **settings))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+def test_a_coroutine_that_ends_while_its_end_is_on_its_way_takes_no_other_item_with_it(bench):
+    may_end, blocks, unblocked = asyncio.Event(), threading.Event(), threading.Event()
+
+    async def work(item):
+        if item == "late":
+            await may_end.wait()
+            return
+        if item == "blocker":
+            may_end.set()  # the other one goes on as soon as the loop is free …
+            blocks.set()
+            unblocked.wait()
+        for _ in range(5):
+            await asyncio.sleep(0)
+
+    made = bench(AsyncPool, work, ["late", "blocker", "next", "last"], threads=2)
+    blocks.wait()
+    made.overdue("late")
+    made.pool.end_overdue()  # … before it hears of this
+    unblocked.set()
+    assert made.until_ended(4) == {"late": "timeout", "blocker": "ok", "next": "ok", "last": "ok"}
+
+
+def test_a_coroutine_that_outlives_its_cancellation_takes_no_further_item(bench):
+    asked, may_end = asyncio.Event(), asyncio.Event()
+    together, most = set(), []
+
+    async def work(item):
+        if item == "stubborn":
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                asked.set()
+            await may_end.wait()
+            return
+        if item == "first":
+            await asked.wait()
+            may_end.set()
+        together.add(item)
+        most.append(len(together))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        together.discard(item)
+
+    items = ["stubborn", "first", *"abcdefgh"]
+    made = bench(AsyncPool, work, items, threads=1)
+    eventually(lambda: any(True for _ in made.pool.in_flight()), "the start of the first item")
+    made.overdue("stubborn")
+    made.pool.end_overdue()
+    assert made.until_ended(len(items)) == {**dict.fromkeys(items, "ok"), "stubborn": "timeout"}
+    assert max(most) == 1
+
+
+def test_a_thread_that_comes_back_just_when_it_is_given_up_is_not_left_behind(bench):
+    may_end = threading.Event()
+    made = bench(ThreadPool, lambda _: may_end.wait() and None, ["late"], threads=1)
+    eventually(lambda: any(True for _ in made.pool.in_flight()), "the start of the item")
+    (lane,) = made.pool.lanes
+    time_out = made.execution.time_out
+
+    def and_come_back(*args):
+        outcome = time_out(*args)
+        may_end.set()
+        lane.join()
+        return outcome
+
+    made.execution.time_out = and_come_back
+    made.overdue("late")
+    made.pool.end_overdue()
+    assert made.until_ended(1) == {"late": "timeout"}
+    assert not made.pool.left_behind
+
+
+@pytest.mark.parametrize("pool_type", [ThreadPool, AsyncPool])
+def test_an_item_ends_whatever_the_users_rule_raises(bench, pool_type):
+    def rule(_):
+        raise SystemExit("mine")
+
+    async def coroutine(item):
+        raise ValueError(item)
+
+    def function(item):
+        raise ValueError(item)
+
+    made = bench(pool_type, coroutine if pool_type is AsyncPool else function, ["a", "b"], threads=1, rule=rule)
+    assert made.until_ended(2) == {"a": "failed", "b": "failed"}
+
+
+def test_a_task_of_an_item_that_raises_system_exit_ends_the_item_and_not_the_loop(bench):
+    async def leave():
+        raise SystemExit("mine")
+
+    async def work(item):
+        if item == "leaves":
+            await asyncio.gather(leave())
+        await asyncio.sleep(0)
+
+    made = bench(AsyncPool, work, ["leaves", "stays", "next"], threads=2)
+    assert made.until_ended(3) == {"leaves": "failed", "stays": "ok", "next": "ok"}
