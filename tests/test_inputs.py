@@ -152,17 +152,31 @@ def test_what_is_no_input_says_so(folder: Path, text: str, message: str) -> None
     assert message in refusal(text)
 
 
+def test_what_is_no_file_is_refused_and_not_waited_for(folder: Path) -> None:
+    os.mkfifo("pipe.csv")
+    assert "pipe.csv: the input is a pipe, a socket or a device and no file; give a pipe" in refusal("pipe.csv")
+    Path("loop.csv").symlink_to("loop.csv")
+    Path("gone.txt").symlink_to("nowhere")
+    for name in ("loop.csv", "gone.txt"):
+        assert refusal(name) == f"{name}: the input is a link that leads nowhere; check the link"
+
+
+@pytest.mark.parametrize("name", ["\udcff.csv", "\udcff.json", "\udcff.parquet"])
+def test_a_path_that_is_no_text_is_said_to_be_that(folder: Path, name: str) -> None:
+    assert "its path is not UTF-8 text, which DuckDB needs; rename it" in refusal(written(name, "a,b\n1,2\n"))
+    assert read(written("\udcff.txt", "a\n")) == ["a"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be"])
+@pytest.mark.parametrize("name", ["a.txt", "a.txt.gz", "a.jsonl"])
+def test_utf_16_is_refused(folder: Path, name: str, encoding: str) -> None:
+    content = "\ufeff" * (encoding == "utf-16-be") + "5\n6\n"
+    assert f"{name}: it is UTF-16 text; save it as UTF-8" in refusal(written(name, content.encode(encoding)))
+
+
 def test_ranges(folder: Path) -> None:
     source = open_source("range:1:10:3")
     assert (list(source), source.total, source.unique, source.columns) == ([1, 4, 7], 3, True, ("value",))
     assert read("range:3:0:-1") == [3, 2, 1]
     assert read("range:0:0") == []
     assert open_source("range:0:1_000_000_000_000").total == 10**12
-
-
-def test_a_pipe_is_no_input_and_keeps_nobody_waiting(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe.csv")
-    with pytest.raises(
-        UserError, match="no file but a device or a pipe; write it into a file, or its lines into --input -"
-    ):
-        open_source(str(tmp_path / "pipe.csv"))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import enum
 import json
 from collections.abc import Callable, Iterable
-from datetime import date
+from datetime import date, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,6 +19,10 @@ from tui_runner.job import Job
 
 class Colour(enum.Enum):
     RED = "r"
+
+
+class Level(enum.IntEnum):
+    LOW = 1
 
 
 class Own:
@@ -118,3 +123,64 @@ def test_whatever_the_input_the_function_gets_numbers(
     assert (ran.code, "ItemError: parameter page: 'x' is not a whole number" in ran.err) == (failed, bool(failed))
     found = cli("query", "x.duckdb", FOUND.format(job), "--format", "json", cwd=tmp_path)
     assert json.loads(found.out) == [{"next": 8, "item": "str"}]
+
+
+PRICED = """
+    from datetime import date
+    from decimal import Decimal
+
+    def price(version: str, amount: Decimal | None, day: date, count: int, seen):
+        return {"version": version, "amount": str(amount), "day": str(day), "count": count, "seen": str(seen)}
+
+    def release(version: str):
+        return {"version": version}
+"""
+
+
+def test_a_csv_column_that_is_wanted_as_text_or_as_an_exact_number_is_not_read_as_a_float(
+    cli: CommandLine, tmp_path: Path, job_file: Callable[[str], str]
+) -> None:
+    job_file(PRICED)
+    (tmp_path / "a.csv").write_text(
+        "seen,count,day,amount,version\n1.50,3,2026-01-31,12.50,1.10\n2.0,4,2026-02-01,,1.1\n"
+    )
+    (tmp_path / "b.csv").write_text("tag\n1.10\n1.1\n")
+    for job, source in (("price", "a.csv"), ("release", "b.csv")):
+        assert cli("run", f"work.py:{job}", "--input", source, "--db", "x.duckdb", cwd=tmp_path).code == 0
+    found = cli("query", "x.duckdb", "SELECT * EXCLUDE (_run, _item) FROM price", "--format", "json", cwd=tmp_path)
+    assert json.loads(found.out) == [
+        {"version": "1.10", "amount": "12.50", "day": "2026-01-31", "count": 3, "seen": "1.5"},
+        {"version": "1.1", "amount": "None", "day": "2026-02-01", "count": 4, "seen": "2.0"},
+    ]
+    found = cli("query", "x.duckdb", "SELECT version FROM release", "--format", "json", cwd=tmp_path)
+    assert json.loads(found.out) == [{"version": "1.10"}, {"version": "1.1"}]
+
+
+@pytest.mark.parametrize(
+    ("annotation", "written"),
+    [
+        (str, True),
+        (str | None, True),
+        (Decimal, True),
+        (Path, True),
+        (timedelta, True),
+        (Colour, True),
+        (Level, True),
+        (list[int], True),
+        (Literal["1", "2"], True),
+        (Annotated[str, "a version"], True),
+        (int, False),
+        (bool, False),
+        (float | None, False),
+        (datetime, False),
+        (str | int, False),
+        (Literal[1, "2"], False),
+        (object, False),
+        (Any, False),
+        (Own, False),
+    ],
+)
+def test_which_columns_are_left_as_they_are_written(annotation: Any, written: bool) -> None:
+    job = takes(annotation)
+    assert job.columns_as_written(("tag",), by_name=False) == ({"tag"} if written else set())
+    assert job.columns_as_written(("a", "item"), by_name=True) == ({"item"} if written else set())

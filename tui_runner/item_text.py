@@ -6,6 +6,9 @@ job parameters that are given with `--set`. Nothing else is converted, and no te
 has no annotation, is annotated with `str` or with something that text is as well (`object`, `Iterable`).
 
 The item stays what it was: its key, and `current.item`, are those of the text.
+
+In a CSV file everything is text, and what looks like a number need not be one: `1.10` is a version, `12.50` an amount
+of money. A column whose parameter asks for anything but a number, a date or a truth value is left as it is written.
 """
 
 from __future__ import annotations
@@ -25,6 +28,9 @@ from tui_runner.errors import ItemError, UserError
 
 _TYPES = (int, float, Decimal, date, time, timedelta, PurePath, UUID, bytes, list, tuple, set, frozenset, dict, Enum)
 """What text may stand for; `bool` is an `int`, and `datetime` a `date`."""
+
+_SEEN_IN_CSV = (int, float, date)
+"""What values of a CSV column are made of by their looks; `bool` is an `int`, and `datetime` a `date`."""
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
@@ -77,6 +83,21 @@ def is_converted(annotation: Any) -> bool:
         return not any(isinstance(choice, str) for choice in arguments)
     kind = origin or annotation
     return isinstance(kind, type) and issubclass(kind, _TYPES)
+
+
+def is_taken_as_written(annotation: Any) -> bool:
+    """Whether a number, date or truth value in a CSV file is to reach a parameter with this annotation as its text."""
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin in (Annotated, typing.Final):
+        return is_taken_as_written(arguments[0])
+    if origin in (Union, types.UnionType):
+        return all(is_taken_as_written(kind) for kind in arguments if kind is not type(None))
+    if origin is Literal:
+        return all(isinstance(choice, str) for choice in arguments)
+    kind = origin or annotation
+    if not isinstance(kind, type) or issubclass(kind, _SEEN_IN_CSV):
+        return isinstance(kind, type) and issubclass(kind, Enum)
+    return issubclass(kind, (str, *_TYPES))
 
 
 def converting(

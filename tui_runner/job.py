@@ -23,7 +23,7 @@ from typing import Any, TypeVar, overload
 from tui_runner.engine.protocol import JobReference
 from tui_runner.errors import UserError
 from tui_runner.import_guard import no_exit_at_once
-from tui_runner.item_text import ItemText, converting
+from tui_runner.item_text import ItemText, converting, is_taken_as_written
 from tui_runner.parameters import Parameter, annotations_of, bind, merged, parameters_of
 from tui_runner.passing import Signature
 from tui_runner.settings import check_setting
@@ -219,6 +219,20 @@ class Job:
         For `Source.select`, after `check_input`: what is not read is neither converted nor sent to a worker.
         """
         return self._signature.wanted(columns)
+
+    def columns_as_written(self, columns: Sequence[str] | None, *, by_name: bool) -> frozenset[str]:
+        """Those of a table's `columns` whose text the function wants, also where they look like numbers.
+
+        For `Source.as_written`; `by_name` is from `check_input`.
+        """
+        annotations = annotations_of(self.function)
+        names = self._signature.names
+        takers = zip(columns or (), columns or () if by_name else names, strict=False)
+        return frozenset(
+            column
+            for column, name in takers
+            if name in names and name in annotations and is_taken_as_written(annotations[name])
+        )
 
     def arguments(self, item: object, by_name: bool) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Positional and keyword arguments that pass `item`, without the job parameters.

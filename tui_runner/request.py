@@ -164,7 +164,7 @@ def plan_job(
             code=source_digest(job.reference),
         ),
         table=table,
-        source=source.select(job.wanted_columns(source.columns)),
+        source=_as_taken(source, job, by_name=by_name),
         by_name=by_name,
         from_input=request.input is not None,
         database=database,
@@ -176,6 +176,12 @@ def plan_job(
         attended=request.attended,
         debug=bool(environ.get(DEBUG_VARIABLE)),
     )
+
+
+def _as_taken(source: Source, job: Job, *, by_name: bool) -> Source:
+    """`source` with the columns that the function of `job` takes, as its annotations want them."""
+    written = job.columns_as_written(source.columns, by_name=by_name)
+    return source.as_written(written).select(job.wanted_columns(source.columns))
 
 
 def _placed(params: Mapping[str, object], folder: Path) -> dict[str, object]:

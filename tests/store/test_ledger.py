@@ -233,3 +233,23 @@ def test_a_schema_of_somebody_else_is_refused(database: Database) -> None:
     with pytest.raises(DatabaseError, match="its schema `runner` has tables that are not tui-runner's"):
         Ledger(database.cursor()).begin_run(run_record())
     assert database.cursor().execute("SELECT table_name FROM duckdb_tables()").fetchall() == [("items",)]
+
+
+@pytest.mark.parametrize(
+    ("statements", "said"),
+    [
+        (["CREATE SCHEMA runner", "CREATE TABLE runner.ledger (x INTEGER)"], "has tables that are not tui-runner's"),
+        (
+            ["DROP TABLE runner.errors"],
+            r"its ledger is not whole: runner.errors is gone or has lost columns; bring back",
+        ),
+        (["ALTER TABLE runner.items DROP COLUMN key"], r"its ledger is not whole: runner.items is gone"),
+    ],
+)
+def test_a_ledger_that_somebody_has_changed_is_refused(database: Database, statements: list[str], said: str) -> None:
+    if "CREATE SCHEMA" not in statements[0]:
+        Ledger(database.cursor()).begin_run(run_record())
+    for statement in statements:
+        database.cursor().execute(statement)
+    with pytest.raises(DatabaseError, match=said):
+        Ledger(database.cursor())

@@ -1,4 +1,4 @@
-"""What holds for all tests of the interface: nothing of the home folder of whoever runs them, and no cursor that blinks."""
+"""What holds for every test of the interface: no state of whoever runs it, and no cursor that blinks."""
 
 from __future__ import annotations
 

@@ -8,7 +8,8 @@ heading, and a `;` in a single column for the delimiter. Instead:
   a first line with none of them means a single column, whose values may hold any of them;
 * a first line that can't be names (numbers, addresses) is the first item of a single column, and an error of several;
 * a column is of a type if every value has its usual form and loses nothing by it: `00123` stays text, so does
-  a decimal number with more digits than a float has, and integers may be of any length.
+  a decimal number with more digits than a float has, and integers may be of any length;
+* a column that the function wants as it is written (`as_written`) is text: `1.10` as a version, `12.50` as money.
 
 Empty fields are None; `""` is an empty text. In a single column, blank lines are left out.
 """
@@ -21,7 +22,7 @@ import gzip
 import io
 import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,6 +106,7 @@ class CsvFiles(Source):
         layout = _layout_of(self._paths[0])
         self.columns: tuple[str, ...] | None = layout.names if layout else None
         self._bare = self.columns is not None and len(self.columns) == 1
+        self._written: frozenset[str] = frozenset()
 
     @property
     def total(self) -> int | None:
@@ -130,13 +132,21 @@ class CsvFiles(Source):
         selected.columns = tuple(columns)
         return selected
 
+    def as_written(self, columns: Collection[str]) -> Source:
+        """The same files; the values of these columns stay text, whatever they look like."""
+        same = copy.copy(self)
+        same._written = frozenset(columns)
+        return same
+
     def _rows(self, connection: DuckDBPyConnection, layout: _Layout) -> Iterator[object]:
         names = layout.names if self.columns is None or self._bare else self.columns
         missing = [name for name in names if name not in layout.names]
         if missing or (self._bare and len(layout.names) != 1):
             lacking = f"it lacks the columns {listed(missing)}, which" if missing else "it has several columns;"
             raise UserError(f"{lacking} the files before have {listed(self.columns or ())}", plain(layout.path))
-        types = _types_of(connection, layout)
+        # The name of a single column may be another in each file.
+        written = layout.names if self._bare and self._written else self._written
+        types = _types_of(connection, layout, written)
         columns = [
             duck.column(name, types[index], f"c{index}") for name in names for index in (layout.names.index(name),)
         ]
@@ -234,9 +244,15 @@ def _count(connection: DuckDBPyConnection, layout: _Layout) -> int:
         raise _fault_of(error, layout, types) from None
 
 
-def _types_of(connection: DuckDBPyConnection, layout: _Layout) -> list[str]:
-    """The type of each column: of the whole file if it is small, else of its first 100,000 rows."""
-    every: list[tuple[str, ...]] = [tuple(_PATTERNS)] * len(layout.names)
+def _types_of(connection: DuckDBPyConnection, layout: _Layout, written: Collection[str]) -> list[str]:
+    """The type of each column: of the whole file if it is small, else of its first 100,000 rows.
+
+    Args:
+        connection: reads the file.
+        layout: how it is written.
+        written: columns that are text in any case.
+    """
+    every: list[tuple[str, ...]] = [() if name in written else tuple(_PATTERNS) for name in layout.names]
     try:
         possible = _possible(connection, layout, every, _FIRST_LOOK, without_values=True)
         rows = None if is_small([layout.path]) else _LARGE_LOOK

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import json
 import zlib
@@ -18,11 +19,14 @@ _COUNTED_BYTES = 1 << 30
 MARK = b"\xef\xbb\xbf"
 """UTF-8's byte order mark, which some editors put first."""
 
+_MARKS_OF_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+"""What Windows PowerShell and editors there put first. Taken for UTF-8 every item would be torn apart, in silence."""
+
 
 class TextLines(Source):
     r"""The lines of text files, without their ends; lines with nothing but white space are left out.
 
-    Text is UTF-8. A byte that is not shows as `\xNN` in its item.
+    Text is UTF-8. A byte that is not shows as `\xNN` in its item; a file that says it is UTF-16 is refused.
     """
 
     columns: tuple[str, ...] | None = ("line",)
@@ -83,6 +87,8 @@ def _raw_lines(path: Path) -> Iterator[tuple[int, bytes]]:
         with gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb") as file:
             for number, line in enumerate(file, 1):
                 if number == 1:
+                    if line.startswith(_MARKS_OF_UTF_16):
+                        raise UserError("it is UTF-16 text", where=plain(path), do="save it as UTF-8")
                     line = line.removeprefix(MARK)
                 if line.strip():
                     yield number, line

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import glob
 import sys
 from collections.abc import Callable, Sequence
@@ -13,8 +12,7 @@ from tui_runner.errors import UserError
 from tui_runner.inputs.lines import JsonLines, TextLines
 from tui_runner.inputs.source import RangeSource, Source
 from tui_runner.inputs.standard_input import StandardInput
-from tui_runner.regular_file import open_regular
-from tui_runner.wording import listed, no_such_file, plain, quoted
+from tui_runner.wording import is_text, listed, no_such_file, plain, quoted
 
 _RANGE = "range:"
 _SQL = "sql:"
@@ -54,7 +52,11 @@ def open_source(
 
         return open_query(text.removeprefix(_SQL), text, database)
     paths = _find(text, folder or Path.cwd())
-    return _KINDS[_kind(paths, text)](paths, text)
+    kind = _kind(paths, text)
+    foreign = next((path for path in paths if not is_text(str(path))), None)
+    if foreign is not None and kind in _READ_BY_DUCKDB:
+        raise UserError("its path is not UTF-8 text, which DuckDB needs", where=plain(foreign), do="rename it")
+    return _KINDS[kind](paths, text)
 
 
 def _csv(paths: Sequence[Path], text: str) -> Source:
@@ -86,6 +88,9 @@ _KINDS: dict[str, Callable[[Sequence[Path], str], Source]] = {
 }
 
 
+_READ_BY_DUCKDB = frozenset({".csv", ".tsv", ".parquet", ".json"})
+
+
 def _find(text: str, folder: Path) -> list[Path]:
     """The files that a path or glob names, by name; at least one, all of them readable as far as one can tell."""
     if not text.strip() or "\0" in text:
@@ -94,7 +99,12 @@ def _find(text: str, folder: Path) -> list[Path]:
         path = folder / Path(text).expanduser()
         if path.is_dir():
             raise UserError("the input is a folder", where=plain(text), do=f"write {plain(path / '*.csv')}, say")
+        if path.is_symlink() and not path.exists():
+            raise UserError("the input is a link that leads nowhere", where=plain(text), do="check the link")
         if path.exists():
+            if not path.is_file():  # opening a pipe would wait for who writes into it, for ever perhaps
+                advice = "give a pipe with --input -, as in: tui-runner run JOB --input - < PIPE"
+                raise UserError("the input is a pipe, a socket or a device and no file", where=plain(text), do=advice)
             return [_readable(path)]
     except (OSError, RuntimeError) as error:
         raise UserError(f"the input can't be read: {error}", where=plain(text)) from None
@@ -112,11 +122,9 @@ def _find(text: str, folder: Path) -> list[Path]:
 
 def _readable(path: Path) -> Path:
     try:
-        # It is read more than once, which only a file can be.
-        open_regular(path).close()
+        path.open("rb").close()
     except OSError as error:
-        do = "write it into a file, or its lines into --input -" if error.errno == errno.EINVAL else ""
-        raise UserError(f"the input can't be read: {error.strerror}", where=plain(path), do=do) from None
+        raise UserError(f"the input can't be read: {error.strerror}", where=plain(path)) from None
     return path
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence, Sized
+from collections.abc import Collection, Iterable, Iterator, Sequence, Sized
 
 from tui_runner.errors import UserError
 from tui_runner.import_guard import no_exit_at_once
@@ -47,6 +47,13 @@ class Source(ABC):
         """The same input with only these columns in its rows, which stay dicts; None for all.
 
         Inputs that are no tables stay as they are.
+        """
+        return self
+
+    def as_written(self, columns: Collection[str]) -> Source:
+        """The same input with the values of these columns as the text that stands in the file.
+
+        Inputs whose values have types of their own stay as they are.
         """
         return self
 

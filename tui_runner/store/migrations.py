@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import re
 
 import duckdb
 
 from tui_runner.errors import DatabaseError
 from tui_runner.store.whereabouts import file_of
+from tui_runner.wording import listed
 
 LEDGER_VERSION = 2
 """Of the tables below; kept in `runner.ledger`."""
@@ -34,6 +36,14 @@ _TABLES = (
 )
 # No keys and no indexes: they slow every insert down, and DuckDB's have lost data.
 
+_COLUMNS = {
+    (found[1], part.split()[0])
+    for table in _TABLES
+    if (found := re.fullmatch(r"CREATE TABLE runner\.(\w+) \((.*)\)", table, re.DOTALL))
+    for part in found[2].split(",")
+}
+"""Table and name of every column of the ledger."""
+
 _STEPS: dict[int, tuple[str, ...]] = {
     1: (
         "ALTER TABLE runner.errors ADD COLUMN shape VARCHAR",
@@ -48,13 +58,19 @@ _STEPS: dict[int, tuple[str, ...]] = {
 
 
 def ledger_version(cursor: duckdb.DuckDBPyConnection) -> int | None:
-    """Version of the ledger in the database, None when there is none."""
+    """Version of the ledger in the database, None when there is none.
+
+    Raises:
+        DatabaseError: schema `runner` belongs to somebody else.
+    """
     found = cursor.execute(
         "SELECT 1 FROM duckdb_tables() WHERE database_name = current_database()"
         " AND schema_name = 'runner' AND table_name = 'ledger'"
     ).fetchone()
     if found is None:
         return None
+    if ("ledger", "version") not in _columns(cursor):
+        raise DatabaseError(_NOT_OURS, file_of(cursor), "choose another database")
     row = cursor.execute("SELECT max(version) FROM runner.ledger").fetchone()
     return int(row[0]) if row is not None and row[0] is not None else None
 
@@ -70,10 +86,12 @@ def ensure_ledger(cursor: duckdb.DuckDBPyConnection, *, create: bool) -> bool:
         Whether there is a ledger now.
 
     Raises:
-        DatabaseError: it was written by a newer tui-runner, or schema `runner` belongs to somebody else.
+        DatabaseError: it was written by a newer tui-runner, has lost a table or a column, or schema `runner` belongs
+            to somebody else.
     """
     version = ledger_version(cursor)
     if version == LEDGER_VERSION:
+        _check_whole(cursor)
         return True
     if version is None and not create:
         return False
@@ -95,11 +113,30 @@ def ensure_ledger(cursor: duckdb.DuckDBPyConnection, *, create: bool) -> bool:
         with contextlib.suppress(duckdb.Error):
             cursor.execute("ROLLBACK")
         if isinstance(error, duckdb.CatalogException):
-            raise DatabaseError(
-                "its schema `runner` has tables that are not tui-runner's", file_of(cursor), "choose another database"
-            ) from error
+            raise DatabaseError(_NOT_OURS, file_of(cursor), "choose another database") from error
         raise
     return True
+
+
+_NOT_OURS = "its schema `runner` has tables that are not tui-runner's"
+
+
+def _columns(cursor: duckdb.DuckDBPyConnection) -> set[tuple[str, str]]:
+    """Table and name of every column in schema `runner`."""
+    found = cursor.execute(
+        "SELECT table_name, column_name FROM duckdb_columns()"
+        " WHERE database_name = current_database() AND schema_name = 'runner'"
+    ).fetchall()
+    return {(str(table), str(column)) for table, column in found}
+
+
+def _check_whole(cursor: duckdb.DuckDBPyConnection) -> None:
+    """Refuse a ledger that somebody has taken a table or a column of: every command would fail in its own way."""
+    lost = sorted(_COLUMNS - _columns(cursor))
+    if lost:
+        names = sorted({f"runner.{table}" for table, _ in lost})
+        what = f"its ledger is not whole: {listed(names)} is gone or has lost columns"
+        raise DatabaseError(what, file_of(cursor), "bring back a copy of the file, or choose another database")
 
 
 def _steps_from(version: int, cursor: duckdb.DuckDBPyConnection) -> list[str]:
