@@ -259,7 +259,7 @@ def test_closing_the_database_ends_what_runs(console: Console, database: Databas
 
 def test_many_statements_leave_nothing_behind(console: Console, database: Database) -> None:
     console.query("SELECT 1").close()
-    threads, files = threading.active_count(), len(list(Path("/dev/fd").iterdir()))
+    threads, files = set(threading.enumerate()), len(list(Path("/dev/fd").iterdir()))
     for number in range(100):
         result = console.query(f"SELECT range + {number} AS a FROM range(1_000_000)")
         next(iter(result))
@@ -267,8 +267,8 @@ def test_many_statements_leave_nothing_behind(console: Console, database: Databa
             result.close()
     console.query("SELECT 1").close()
     assert database._cursors == []
-    assert threading.active_count() == threads
-    assert len(list(Path("/dev/fd").iterdir())) == files
+    assert set(threading.enumerate()) <= threads
+    assert len(list(Path("/dev/fd").iterdir())) <= files
 
 
 def test_write_mode_changes_data(console: Console) -> None:
