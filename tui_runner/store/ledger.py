@@ -21,6 +21,7 @@ from tui_runner.store.migrations import LEDGER_VERSION, ensure_ledger
 from tui_runner.store.records import RunRecord
 from tui_runner.store.schema import find_table, is_bare, prepare_table
 from tui_runner.store.sql import literal, quote
+from tui_runner.wording import listed
 
 __all__ = ["LEDGER_VERSION", "ErrorSummary", "Ledger", "RunSummary", "Totals"]
 
@@ -171,7 +172,9 @@ class Ledger:
             return records[0]
         if run_id is None:
             raise UserError("no runs in this database", do="start one with: tui-runner run JOB")
-        raise UserError(f"no run {run_id} in this database", do="list them with: tui-runner runs DB")
+        numbers = [record.run_id for record in self._records("true", [])]
+        do = f"its runs are {listed(numbers)}" if numbers else "start one with: tui-runner run JOB"
+        raise UserError(f"no run {run_id} in this database", do=do)
 
     def runs(self) -> list[RunSummary]:
         """Every run with its counts, newest first."""
