@@ -374,11 +374,14 @@ def errors(
     db: DatabaseArgument,
     run: RunArgument = None,
     limit: Annotated[int, typer.Option(metavar="N", min=1, help="Groups to list, the most frequent first.")] = 20,
+    traceback: Annotated[
+        bool, typer.Option("--traceback", help="With the traceback of the newest of each group.")
+    ] = False,
 ) -> int:
     """List what failed in a run, grouped by what is alike."""
     from tui_runner.reports import print_errors
 
-    return print_errors(db, run, limit, sys.stdout)
+    return print_errors(db, run, limit, sys.stdout, tracebacks=traceback)
 
 
 @app.command()
@@ -396,7 +399,10 @@ def query(
         ),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write to FILE, in the format it ends in.")
+        Path | None,
+        typer.Option(
+            "-o", "--output", metavar="FILE", help="Write to FILE, in the format it ends in; - is standard output."
+        ),
     ] = None,
     force: ForceOption = False,
 ) -> int:
@@ -411,7 +417,8 @@ def export(
     db: DatabaseArgument,
     what: Annotated[str, typer.Argument(metavar="TABLE|SQL", help="A table, or a statement that only reads.")],
     output: Annotated[
-        Path, typer.Option("-o", "--output", metavar="FILE", help="The file: .csv, .json, .jsonl, .md or .parquet.")
+        Path,
+        typer.Option("-o", "--output", metavar="FILE", help="The file: .csv, .json, .jsonl, .md or .parquet; or -."),
     ],
     set_: ValueOption = None,
     format: Annotated[
