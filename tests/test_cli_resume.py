@@ -7,9 +7,12 @@ import signal
 import subprocess
 from pathlib import Path
 
+import duckdb
 from cli_jobs import INLINE, Stopped, start, write
 from command_line import CommandLine
 from waiting import eventually
+
+from tui_runner.request import PROGRAM_INPUT
 
 
 def test_signals_stop_a_run_and_resume_finishes_it(cli: CommandLine, tmp_path: Path) -> None:
@@ -143,6 +146,10 @@ def test_what_failed_of_a_pipe_can_be_given_to_a_new_run(cli: CommandLine, tmp_p
     command = shlex.split(cannot.complaint.partition("… | tui-runner ")[2])
     again = cli(*command, *INLINE, cwd=tmp_path, stdin="b\n")
     assert (again.code, "lower run 2 finished: 1 done" in again.err) == (0, True), again.err
+    with duckdb.connect(str(tmp_path / "x.duckdb")) as ledger:
+        ledger.execute("UPDATE runner.runs SET input = ?", [PROGRAM_INPUT])
+    cannot = cli("retry", "x.duckdb", cwd=tmp_path)
+    assert cannot.complaint.endswith("a Python program gave its items; let it start a new one with those that failed")
 
 
 def test_what_is_said_of_a_pipe_goes_on_with_the_same_run_when_it_is_pasted(cli: CommandLine, tmp_path: Path) -> None:
