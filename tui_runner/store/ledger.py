@@ -206,6 +206,10 @@ class Ledger:
         alike = (each for each in records if each.params == wanted and each.settings.get("limit") == limit)
         return next(alike, None)
 
+    def find_unfinished(self, job: str) -> RunRecord | None:
+        """The newest run of a job with this name that did not finish, whatever it was begun with."""
+        return next(iter(self._records("state <> 'finished' AND job = ?", [_text(job)])), None)
+
     def recorded(self, run_id: int) -> tuple[dict[str, int], set[str]]:
         """How many rows each item has that is done, by key; and keys of those recorded in another state."""
         done: dict[str, int] = {}
