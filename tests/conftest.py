@@ -10,12 +10,17 @@ from typing import Any
 import pytest
 from cli_jobs import OK, write
 from command_line import CommandLine
+from hypothesis import settings
 from waiting import WAIT_SECONDS, eventually
 
 from tui_runner.engine.runner import Runner
 from tui_runner.engine.snapshot import Snapshot
 from tui_runner.request import RunRequest, plan_run
 from tui_runner.store.database import Database
+
+# Within 200 ms an example ends on a machine that has nothing else to do.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 
 @pytest.fixture(autouse=True)
