@@ -86,6 +86,8 @@ def test_failed_items_are_exit_code_1_and_a_limit_on_them_is_3(cli: CommandLine,
     limited = cli("run", "bad.py:bad", "--input", "range:0:9", "--max-failures", "1", "--new", *INLINE, cwd=tmp_path)
     assert limited.code == 3
     assert "go on:        tui-runner resume bad.duckdb 3" in limited.err.splitlines()
+    # What is printed there would end for the same reason; it can be told to go further.
+    assert cli("resume", "bad.duckdb", "3", "--max-failures", "none", "--quiet", cwd=tmp_path).code == 1
 
 
 def test_a_new_job_and_the_samples_can_be_tried_and_run(cli: CommandLine, tmp_path: Path) -> None:

@@ -7,9 +7,12 @@ import signal
 import subprocess
 from pathlib import Path
 
+import duckdb
 from cli_jobs import INLINE, Stopped, start, write
 from command_line import CommandLine
 from waiting import eventually
+
+from tui_runner.request import PROGRAM_INPUT
 
 
 def test_signals_stop_a_run_and_resume_finishes_it(cli: CommandLine, tmp_path: Path) -> None:
@@ -135,6 +138,37 @@ def test_a_pipe_goes_on_when_it_is_run_again(cli: CommandLine, tmp_path: Path) -
     assert counted.out.splitlines()[1] == "2,2"
 
 
+def test_why_an_unfinished_run_is_not_the_one_that_goes_on_is_said(cli: CommandLine, tmp_path: Path) -> None:
+    source = """
+        from tui_runner import job
+
+        @job(threads=1, retries=0, max_failures=1)
+        def bad(n: int, *, by: int = 1):
+            assert n < 1
+            return n
+    """
+    write(tmp_path, "bad.py", source)
+    write(tmp_path, "moved.py", source)
+    run = ("run", "bad.py", "--input", "range:0:4", "--db", "x.duckdb", *INLINE)
+    assert cli(*run, cwd=tmp_path).code == 3
+    database = tmp_path / "x.duckdb"
+    for number, (changed, had) in enumerate(
+        [
+            (("--set", "by=2", "--limit", "3"), "other parameters, another limit"),
+            (("--table", "other"), "another table, other parameters, another limit"),
+            (("--input", "range:0:5"), "another table, another input"),
+        ],
+        start=1,
+    ):
+        told = cli(*run, *changed, cwd=tmp_path).err.splitlines()[0]
+        said = f"run {number} is unfinished and had {had}: this is a new one; to go on with it instead"
+        assert told == f"info: {said}: tui-runner resume {database} {number}"
+    moved = cli("run", "moved.py", *run[2:], cwd=tmp_path).err
+    assert "run 4 is unfinished and had another file of the job, another input: this is a new one" in moved
+    assert "unfinished" not in cli(*run, "--new", cwd=tmp_path).err, "that is what was asked for"
+    assert "goes on" in cli(*run, cwd=tmp_path).err
+
+
 def test_what_failed_of_a_pipe_can_be_given_to_a_new_run(cli: CommandLine, tmp_path: Path) -> None:
     write(tmp_path, "lower.py", "def lower(line):\n    assert line != 'B'\n    return line.lower()\n")
     cli("run", "lower.py:lower", "--input", "-", "--db", "x.duckdb", *INLINE, cwd=tmp_path, stdin="A\nB\n")
@@ -143,6 +177,10 @@ def test_what_failed_of_a_pipe_can_be_given_to_a_new_run(cli: CommandLine, tmp_p
     command = shlex.split(cannot.complaint.partition("… | tui-runner ")[2])
     again = cli(*command, *INLINE, cwd=tmp_path, stdin="b\n")
     assert (again.code, "lower run 2 finished: 1 done" in again.err) == (0, True), again.err
+    with duckdb.connect(str(tmp_path / "x.duckdb")) as ledger:
+        ledger.execute("UPDATE runner.runs SET input = ?", [PROGRAM_INPUT])
+    cannot = cli("retry", "x.duckdb", cwd=tmp_path)
+    assert cannot.complaint.endswith("a Python program gave its items; let it start a new one with those that failed")
 
 
 def test_what_is_said_of_a_pipe_goes_on_with_the_same_run_when_it_is_pasted(cli: CommandLine, tmp_path: Path) -> None:

@@ -81,6 +81,13 @@ def test_errors_are_grouped_with_an_example(database: Path) -> None:
     assert example == "    item 1 (1): page 1 is ␛[2J empty"
 
 
+def test_the_traceback_of_an_example_is_shown_when_it_is_asked_for(cli: CommandLine, database: Path) -> None:
+    shown = cli("errors", "x.duckdb", "1", "--traceback", cwd=database.parent).out.splitlines()
+    assert shown[3] == "    Traceback (most recent call last):"
+    assert 'mixed.py", line' in shown[4]
+    assert shown[-1] == "    ValueError: page 1 is ␛[2J empty"
+
+
 def test_a_run_without_errors_says_so(database: Path) -> None:
     out = io.StringIO()
     assert print_errors(database, None, 20, out) == 0
@@ -169,7 +176,6 @@ class TestQuery:
         ("sql", "format", "output", "message"),
         [
             ("SELECT 1", "cvs", None, "did you mean csv"),
-            ("SELECT 1", "parquet", None, "give one with -o FILE"),
             ("SELECT 1", None, "no/x.csv", "its folder does not exist"),
             ("SELECT 1", None, ".", "is a folder"),
             ("SELECT '\udcff'", None, None, "not UTF-8"),

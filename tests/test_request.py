@@ -197,7 +197,7 @@ class TestResume:
         [
             ({"state": "finished"}, None, "every run in it is finished"),
             ({"state": "finished"}, 1, "run 1 is finished"),
-            ({}, 7, "no run 7"),
+            ({}, 7, "no run 7 in this database; its runs are 1"),
             ({"input": "-"}, None, "standard input, which cannot be read again; run the same pipe again"),
             ({"input": PROGRAM_INPUT}, None, "run that program again"),
             ({"settings": {"folder": "/no/such/folder"}}, None, "/no/such/folder, which it was begun in, is gone"),
@@ -251,6 +251,10 @@ class TestSecrets:
     def test_without_them_the_message_says_how(self, tmp_path: Path, database: Path) -> None:
         with pytest.raises(UserError, match="give --set token="):
             plan_run(resume_request(database, None), folder=tmp_path, environ={})
+
+    def test_a_new_run_is_told_how_to_keep_them_off_the_command_line(self, tmp_path: Path, database: Path) -> None:
+        with pytest.raises(UserError, match=r"give --set token=…, or set TUI_RUNNER_SET_TOKEN$"):
+            plan(tmp_path, str(resume_request(database, None).job))
 
     def test_no_other_parameter_of_a_run_can_be_changed(self, database: Path) -> None:
         for name, said in {

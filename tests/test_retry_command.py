@@ -98,6 +98,13 @@ def test_the_newest_finished_run_is_meant_and_doing_the_same_again_is_said(cli, 
     assert retry_request(failed / "work.duckdb", None).run_id == 2
 
 
+def test_where_no_run_was_nothing_is_said_to_have_failed(tmp_path: Path) -> None:
+    with duckdb.connect(str(tmp_path / "x.duckdb")) as foreign:
+        foreign.execute("CREATE TABLE t (a INTEGER)")
+    with pytest.raises(UserError, match=r"no runs in it; start a new one with: tui-runner run JOB"):
+        retry_request(tmp_path / "x.duckdb", None)
+
+
 def test_a_retry_goes_on_whatever_fails_unless_it_is_told_not_to(failed: Path) -> None:
     assert retry_request(failed / "work.duckdb", None).settings["on_outage"] == "continue"
     request = retry_request(failed / "work.duckdb", None, None, {"on_outage": "stop", "threads": None})

@@ -18,8 +18,33 @@ from typing import Annotated
 import typer
 
 from tui_runner import __version__
+from tui_runner.cli_options import (
+    DatabaseArgument,
+    FailuresOption,
+    ForceOption,
+    GraceOption,
+    HeadlessOption,
+    InputOption,
+    JobArgument,
+    JsonOption,
+    MemoryOption,
+    OutageOption,
+    PerHostOption,
+    QuietOption,
+    RateOption,
+    RetriesOption,
+    RunArgument,
+    SecretOption,
+    SetOption,
+    ThemeOption,
+    ThreadsOption,
+    TimeoutOption,
+    ValueOption,
+    WorkersOption,
+)
 from tui_runner.errors import EXIT_KILLED, EXIT_OK, EXIT_USAGE, UserError
 from tui_runner.safe_text import safe_text
+from tui_runner.standard_streams import discard_output, prepare_streams
 
 EXIT_FAULT = 70
 """A fault of tui-runner's own, as in sysexits.h; Python's 1 would say that some items failed."""
@@ -44,49 +69,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-JobArgument = Annotated[
-    str, typer.Argument(metavar="JOB", help="file.py, file.py:function, package.module:function, or a sample's name.")
-]
-DatabaseArgument = Annotated[Path, typer.Argument(metavar="DB", help="A DuckDB file that tui-runner has written.")]
-RunArgument = Annotated[int | None, typer.Argument(metavar="[RUN]", help="Number of the run; the newest by default.")]
-SetOption = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A parameter of the job; may be repeated.")
-]
-InputOption = Annotated[
-    str | None,
-    typer.Option(
-        "--input", metavar="SOURCE", help="Where items come from: a file, a glob, -, range:0:100, sql:SELECT …"
-    ),
-]
-SecretOption = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="A secret parameter: secrets are not in the database."),
-]
-ThreadsOption = Annotated[str | None, typer.Option(metavar="N", help="Items at once, over all workers.")]
-RetriesOption = Annotated[str | None, typer.Option(metavar="N", help="Attempts after the first one.")]
-TimeoutOption = Annotated[str | None, typer.Option(metavar="SECONDS", help="Longest time of an attempt, or none.")]
-RateOption = Annotated[str | None, typer.Option(metavar="N", help="Items started per second, at most, or none.")]
-OutageOption = Annotated[
-    str | None,
-    typer.Option(metavar="WHAT", help="When nearly everything fails: pause (and try now and then), stop or continue."),
-]
-HeadlessOption = Annotated[
-    bool | None,
-    typer.Option("--headless/--tui", help="Without the dashboard, or with it; by default as the terminal is."),
-]
-JsonOption = Annotated[
-    bool, typer.Option("--json", help="Without the dashboard: one JSON event a line on standard output.")
-]
-ValueOption = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="NAME=VALUE", help="The value of $NAME in the statement; 1=VALUE of the first ?."),
-]
-ForceOption = Annotated[bool, typer.Option("--force", help="Write over FILE.")]
-QuietOption = Annotated[
-    bool, typer.Option("--quiet", help="Without the dashboard, and without a word unless something is wrong.")
-]
-ThemeOption = Annotated[str | None, typer.Option("--theme", metavar="NAME", help="Colours of the dashboard.")]
-
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its code."""
@@ -94,7 +76,7 @@ def main(arguments: list[str] | None = None) -> None:
     debug = len(_without_debug(arguments)) < len(arguments) or bool(os.environ.get(_DEBUG_VARIABLE))
     if debug:
         os.environ[_DEBUG_VARIABLE] = "1"  # for whatever plans a run
-    _prepare_streams()
+    prepare_streams()
     try:
         with _interrupts_kept() as interrupts:
             code = app(args=_without_debug(arguments) or [_by_default()], prog_name="tui-runner", standalone_mode=False)
@@ -113,7 +95,7 @@ def main(arguments: list[str] | None = None) -> None:
         # Click ends the program with 1 for a pipe that nobody reads any more, which would say that items failed.
         if isinstance(error, SystemExit) and not isinstance(error.__context__, BrokenPipeError):
             raise
-        _discard_output()
+        discard_output()
         code = EXIT_OK
     except Exception as error:
         code = _unexpected(error, debug)
@@ -158,24 +140,6 @@ def _at_terminal() -> bool:
     return sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty()
 
 
-def _prepare_streams() -> None:
-    """Make sure that there is something to write to, and that every character can be written."""
-    _fill_descriptors()
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
-        if stream is None:  # `>&-`
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 - open until the end
-        elif hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
-
-
-def _fill_descriptors() -> None:
-    """Let no file that is opened later, the database even, get a number that is written to as standard output."""
-    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
-        os.set_inheritable(descriptor, True)
-    os.close(descriptor)
-
-
 def _without_debug(arguments: list[str]) -> list[str]:
     """The arguments without `--debug`, which may stand before or after the command, but not behind `--`."""
     end = arguments.index("--") if "--" in arguments else len(arguments)
@@ -201,7 +165,7 @@ def _unexpected(error: Exception, debug: bool) -> int:
         message = " ".join(format_message().split()).rstrip(".")
         return _complain(f"{message}; see: {usage} --help", EXIT_USAGE, debug)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EIO, errno.EDQUOT):
-        _discard_output()
+        discard_output()
         return _complain(f"the output cannot be written: {error.strerror}", EXIT_USAGE, debug)
     if isinstance(error, FileNotFoundError) and not _has_folder():
         return _complain("the current folder is gone; change to another one", EXIT_USAGE, debug)
@@ -214,12 +178,6 @@ def _has_folder() -> bool:
     except FileNotFoundError:
         return False
     return True
-
-
-def _discard_output() -> None:
-    """Nobody reads our output any more, or nothing can be written: Python would complain when it flushes at exit."""
-    with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _version(wanted: bool) -> None:
@@ -251,25 +209,16 @@ def run(
     chunk_size: Annotated[str | None, typer.Option(metavar="N", help="Items a chunk.")] = None,
     open_chunks: Annotated[str | None, typer.Option(metavar="N", help="Chunks that are worked on at once.")] = None,
     threads: ThreadsOption = None,
-    workers: Annotated[str | None, typer.Option(metavar="N", help="Worker processes.")] = None,
+    workers: WorkersOption = None,
     backend: Annotated[str | None, typer.Option(metavar="NAME", help="process, or inline for debugging.")] = None,
     retries: RetriesOption = None,
     timeout: TimeoutOption = None,
     rate: RateOption = None,
-    per_host: Annotated[
-        str | None, typer.Option(metavar="N", help="Requests at once to one host, at most, or none.")
-    ] = None,
-    max_memory: Annotated[
-        str | None,
-        typer.Option(metavar="SIZE", help="Memory of the run with its workers: 4GB, 50% of the machine's, or none."),
-    ] = None,
-    max_failures: Annotated[
-        str | None, typer.Option(metavar="N|P%", help="Stop in order when more items than this failed, or none.")
-    ] = None,
+    per_host: PerHostOption = None,
+    max_memory: MemoryOption = None,
+    max_failures: FailuresOption = None,
     on_outage: OutageOption = None,
-    grace: Annotated[
-        str | None, typer.Option(metavar="SECONDS", help="How long items in flight may take when the run is stopped.")
-    ] = None,
+    grace: GraceOption = None,
     new: Annotated[bool, typer.Option("--new", help="Start a new run, whatever is unfinished.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an unfinished run, or fail.")] = False,
     headless: HeadlessOption = None,
@@ -318,10 +267,15 @@ def resume(
     ] = None,
     set_: SecretOption = None,
     threads: ThreadsOption = None,
+    workers: WorkersOption = None,
     retries: RetriesOption = None,
     timeout: TimeoutOption = None,
     rate: RateOption = None,
+    per_host: PerHostOption = None,
+    max_memory: MemoryOption = None,
+    max_failures: FailuresOption = None,
     on_outage: OutageOption = None,
+    grace: GraceOption = None,
     headless: HeadlessOption = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
@@ -332,7 +286,18 @@ def resume(
     from tui_runner.request import assignments
     from tui_runner.resuming import resume_request
 
-    settings = {"threads": threads, "retries": retries, "timeout": timeout, "rate": rate, "on_outage": on_outage}
+    settings = {
+        "threads": threads,
+        "workers": workers,
+        "retries": retries,
+        "timeout": timeout,
+        "rate": rate,
+        "per_host": per_host,
+        "max_memory": max_memory,
+        "max_failures": max_failures,
+        "on_outage": on_outage,
+        "grace": grace,
+    }
     request = resume_request(db, run, assignments(set_ or []), settings)
     return run_in_foreground(request, Display(headless, json, quiet, theme))
 
@@ -346,10 +311,15 @@ def retry(
     ] = None,
     set_: SecretOption = None,
     threads: ThreadsOption = None,
+    workers: WorkersOption = None,
     retries: RetriesOption = None,
     timeout: TimeoutOption = None,
     rate: RateOption = None,
+    per_host: PerHostOption = None,
+    max_memory: MemoryOption = None,
+    max_failures: FailuresOption = None,
     on_outage: OutageOption = None,
+    grace: GraceOption = None,
     headless: HeadlessOption = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
@@ -360,7 +330,18 @@ def retry(
     from tui_runner.request import assignments
     from tui_runner.resuming import retry_request
 
-    settings = {"threads": threads, "retries": retries, "timeout": timeout, "rate": rate, "on_outage": on_outage}
+    settings = {
+        "threads": threads,
+        "workers": workers,
+        "retries": retries,
+        "timeout": timeout,
+        "rate": rate,
+        "per_host": per_host,
+        "max_memory": max_memory,
+        "max_failures": max_failures,
+        "on_outage": on_outage,
+        "grace": grace,
+    }
     request = retry_request(db, run, assignments(set_ or []), settings)
     return run_in_foreground(request, Display(headless, json, quiet, theme))
 
@@ -393,11 +374,14 @@ def errors(
     db: DatabaseArgument,
     run: RunArgument = None,
     limit: Annotated[int, typer.Option(metavar="N", min=1, help="Groups to list, the most frequent first.")] = 20,
+    traceback: Annotated[
+        bool, typer.Option("--traceback", help="With the traceback of the newest of each group.")
+    ] = False,
 ) -> int:
     """List what failed in a run, grouped by what is alike."""
     from tui_runner.reports import print_errors
 
-    return print_errors(db, run, limit, sys.stdout)
+    return print_errors(db, run, limit, sys.stdout, tracebacks=traceback)
 
 
 @app.command()
@@ -415,7 +399,10 @@ def query(
         ),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write to FILE, in the format it ends in.")
+        Path | None,
+        typer.Option(
+            "-o", "--output", metavar="FILE", help="Write to FILE, in the format it ends in; - is standard output."
+        ),
     ] = None,
     force: ForceOption = False,
 ) -> int:
@@ -430,7 +417,8 @@ def export(
     db: DatabaseArgument,
     what: Annotated[str, typer.Argument(metavar="TABLE|SQL", help="A table, or a statement that only reads.")],
     output: Annotated[
-        Path, typer.Option("-o", "--output", metavar="FILE", help="The file: .csv, .json, .jsonl, .md or .parquet.")
+        Path,
+        typer.Option("-o", "--output", metavar="FILE", help="The file: .csv, .json, .jsonl, .md or .parquet; or -."),
     ],
     set_: ValueOption = None,
     format: Annotated[

@@ -132,7 +132,8 @@ def bind(parameters: Sequence[Parameter], given: Mapping[str, object]) -> dict[s
         else:
             values[name] = parameter.default
     if missing:
-        raise MissingParameters(missing, [known[name] for name in missing if name in given])
+        hidden = [known[name] for name in missing if name in given]
+        raise MissingParameters(missing, hidden, secret=next((n for n in missing if known[n].is_secret), None))
     return values
 
 
@@ -143,11 +144,13 @@ class MissingParameters(UserError):
         names: which.
     """
 
-    def __init__(self, names: Sequence[str], hidden: Sequence[Parameter]) -> None:
+    def __init__(self, names: Sequence[str], hidden: Sequence[Parameter], secret: str | None = None) -> None:
         self.names = tuple(names)
         noun = "parameter" if len(names) == 1 else "parameters"
         why = ", which the database does not keep because it is secret" if len(hidden) == len(names) == 1 else ""
-        variable = f", or set {SET_PREFIX}{hidden[0].name.upper()}" if hidden else ""
+        # A secret on a command line is in the history of the shell, and shown to whoever lists processes.
+        secret = hidden[0].name if hidden else secret
+        variable = f", or set {SET_PREFIX}{secret.upper()}" if secret is not None else ""
         options = " ".join(f"--set {plain(name)}=…" for name in names[:3])
         super().__init__(f"the job needs the {noun} {listed(names)}{why}", do=f"give {options}{variable}")
 

@@ -29,6 +29,8 @@ def regular(path: str | Path, flags: int) -> int:
     if stat.S_ISREG(found.st_mode) or _is_null(found):
         return descriptor
     os.close(descriptor)
+    if stat.S_ISDIR(found.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     raise _is_none()
 
 

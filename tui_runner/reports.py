@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -79,8 +80,15 @@ def _run_cells(summary: RunSummary, going_on: int | None) -> tuple[str, ...]:
     )
 
 
-def print_errors(path: Path, run: int | None, limit: int, out: TextIO) -> int:
+def print_errors(path: Path, run: int | None, limit: int, out: TextIO, *, tracebacks: bool = False) -> int:
     """Print what failed in a run, in groups that are alike, the most frequent first.
+
+    Args:
+        path: the database.
+        run: number of the run; None for the newest.
+        limit: groups to print.
+        out: where to.
+        tracebacks: whether to print that of the newest error of each group, where it has one.
 
     Raises:
         DatabaseError: the database cannot be used.
@@ -93,6 +101,8 @@ def print_errors(path: Path, run: int | None, limit: int, out: TextIO) -> int:
         out.write(f"run {record.run_id} has no errors\n")
     for group in groups:
         _print_group(group, out)
+        if tracebacks and group.example_traceback:
+            out.write(textwrap.indent(safe_text(group.example_traceback.rstrip(), newlines=True), "    ") + "\n")
     return EXIT_OK
 
 

@@ -91,7 +91,9 @@ def _as_it_was(record: RunRecord, database: Path, secrets: Mapping[str, object])
         do = "start a new one with those that failed" if finished else "run the same pipe again"
         raise UserError(what, where, f"{do}: {plain(command)}")
     if record.input == PROGRAM_INPUT:
-        raise UserError("a Python program gave its items", where, "run that program again")
+        finished = record.state == RunState.FINISHED
+        do = "let it start a new one with those that failed" if finished else "run that program again"
+        raise UserError("a Python program gave its items", where, do)
     params = {**record.params, **_checked_secrets(record, secrets)}
     known = {setting.name for setting in fields(Settings)}
     # None would stand for a setting that was not given, and let the job's own come back.
@@ -157,7 +159,10 @@ def _with_failures(ledger: Ledger, database: Path, run: int | None) -> RunRecord
     if run is not None:
         record, totals = ledger.run(run), ledger.totals(run)
     else:
-        summaries = [each for each in ledger.runs() if each.totals.failed or each.totals.cancelled]
+        runs = ledger.runs()
+        if not runs:
+            raise UserError("no runs in it", plain(database), _NEW_ONE)
+        summaries = [each for each in runs if each.totals.failed or each.totals.cancelled]
         if not summaries:
             do = f"list them with: {runs_command(str(database))}"
             raise UserError("nothing failed in any of its runs", plain(database), do)

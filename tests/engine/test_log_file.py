@@ -139,3 +139,8 @@ def test_a_log_can_be_thrown_away(tmp_path: Path) -> None:
     log.add(lines("a"))
     log.close()
     assert not told and not LogReader(path, 1).before(None, 1).lines
+
+
+def test_a_folder_in_its_place_is_called_one(tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError, match="Is a directory"):
+        LogReader(tmp_path, 1).before(None, 1)

@@ -132,7 +132,7 @@ def test_a_limit_that_is_too_low_even_at_rest_is_no_endless_loop_of_new_workers(
     steps = [step for _ in range(30) for step in climb(97, in_flight=0)]
     assert [type(step) for step in steps[:2]] == [HoldItems, GiveUp]
     assert steps[1].text == (
-        "memory is at 97 % of 1.0 GB with no item in flight (tui-runner has 100 MB, 1 workers 870 MB): "
+        "memory is at 97 % of 1.0 GB with no item in flight (tui-runner has 100 MB, 1 worker 870 MB): "
         "give it more --max-memory, or fewer workers"
     )
 

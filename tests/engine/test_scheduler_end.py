@@ -130,7 +130,11 @@ def test_too_many_failures_stop_the_run_in_order():
     assert desk.scheduler.state is RunState.RUNNING
     actions = desk(flush(0, {1: [2]}, {1: {2: 3}}))
     assert actions == [SendOrder(0, Drain(10.0))]
-    assert desk(WorkerLost(0, "")) == [EndRun(RunState.FAILED, "2 items failed, more than --max-failures allows")]
+    assert desk(WorkerLost(0, "")) == [
+        EndRun(
+            RunState.FAILED, "2 items failed, more than --max-failures allows; mend that, or go on with a higher one"
+        )
+    ]
 
 
 def test_a_share_of_failures_is_one_of_the_items_of_this_process():

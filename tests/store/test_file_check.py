@@ -79,3 +79,18 @@ def test_a_layout_that_is_not_known_is_left_to_duckdb(whole: bytes, tmp_path: Pa
     path = tmp_path / "x.duckdb"
     path.write_bytes(strange)
     check_file(path, path)
+
+
+def test_a_database_that_lost_everything_is_no_new_one(tmp_path: Path) -> None:
+    path = tmp_path / "x.duckdb"
+    path.touch()
+    with pytest.raises(DatabaseError, match="is empty; bring back a copy of it"):
+        Database.open(path, create=False)
+    wal = tmp_path / "x.duckdb.wal"
+    wal.write_bytes(b"what was written last")
+    with pytest.raises(DatabaseError, match="is empty; bring back a copy of it"):
+        Database.open(path)
+    assert path.read_bytes() == b"" and wal.read_bytes() == b"what was written last"
+    assert {file.name for file in tmp_path.iterdir()} == {"x.duckdb", "x.duckdb.wal"}
+    wal.unlink()
+    Database.open(path).close()  # as `mktemp` makes it

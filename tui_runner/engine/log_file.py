@@ -123,7 +123,7 @@ class LogFile:
         return self._open()
 
     def _is_there(self, file: TextIO) -> bool:
-        """Whether an open file is still the one at the path; 2 µs, ten times a second for each worker at most."""
+        """Whether an open file is still the one at the path; 10 µs, ten times a second for each worker at most."""
         try:
             return os.path.samestat(os.fstat(file.fileno()), self._path.stat())
         except FileNotFoundError:

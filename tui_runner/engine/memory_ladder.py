@@ -205,7 +205,8 @@ class MemoryLadder:
         if now - self._at_rest_since < _AT_REST_SECONDS:
             return []
         self._at_rest_since = now
-        used = f"tui-runner has {size(figures.app)}, {len(figures.workers)} workers {size(figures.total - figures.app)}"
+        workers = "1 worker" if len(figures.workers) == 1 else f"{len(figures.workers)} workers"
+        used = f"tui-runner has {size(figures.app)}, {workers} {size(figures.total - figures.app)}"
         return [GiveUp(f"{of_limit} with no item in flight ({used}): give it more --max-memory, or fewer workers")]
 
     def _after_kill(self, figures: Figures, of_limit: str) -> list[Step]:

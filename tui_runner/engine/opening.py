@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import shlex
 from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -87,8 +88,10 @@ def _find_or_begin(plan: RunPlan, database: Database, ledger: Ledger) -> OpenedR
     record = _find(plan, ledger)
     if record is None:
         before = _alike(plan, ledger, finished=True)
+        unfinished = None if plan.new else ledger.find_unfinished(plan.job.name)
         record = ledger.run(ledger.begin_run(_new_record(plan)))
-        return OpenedRun(database, record, False, Selection({}), set(), False, _beside(before, record))
+        news = _beside(before, record) + _left_behind(unfinished, record, plan)
+        return OpenedRun(database, record, False, Selection({}), set(), False, news)
     recorded, replaced = ledger.recorded(record.run_id)
     if plan.retry and not replaced:
         raise UserError("nothing failed in it", f"run {record.run_id} of {plain(plan.database)}")
@@ -108,6 +111,27 @@ def _beside(before: RunRecord | None, record: RunRecord) -> tuple[Tell, ...]:
         return ()
     stay = f"its rows stay in {plain(record.table_name)}, those of this run have _run = {record.run_id}"
     return (Tell("INFO", f"run {before.run_id} did the same and is finished: {stay}"),)
+
+
+def _left_behind(unfinished: RunRecord | None, record: RunRecord, plan: RunPlan) -> tuple[Tell, ...]:
+    """Whoever meant to go on with a run is to know why another one begins, and how to go on with that one."""
+    if unfinished is None:
+        return ()
+    both = (unfinished, record)
+    limits = [each.settings.get("limit") for each in both]
+    differ = {
+        "another file of the job": unfinished.job_path != record.job_path,
+        "another table": unfinished.table_name.lower() != record.table_name.lower(),
+        "another input": unfinished.input != record.input,
+        "other parameters": unfinished.params != record.params,
+        "another limit": limits[0] != limits[1],
+    }
+    had = ", ".join(what for what, differs in differ.items() if differs)
+    if not had:
+        return ()
+    command = f"tui-runner resume {shlex.quote(str(plan.database))} {unfinished.run_id}"
+    what = f"run {unfinished.run_id} is unfinished and had {had}: this is a new one"
+    return (Tell("INFO", f"{what}; to go on with it instead: {command}"),)
 
 
 def _news(plan: RunPlan, record: RunRecord, done: int, failed: int) -> tuple[Tell, ...]:

@@ -457,5 +457,6 @@ class Scheduler:
             self._losses = 0
         limit = self._max_failures
         if limit is not None and limit.exceeded(self.counts.failed, self.counts.finished - self.before.done):
-            self._stop(RunState.FAILED, f"{self.counts.failed} items failed, more than --max-failures allows")
+            what = f"{self.counts.failed} items failed, more than --max-failures allows"
+            self._stop(RunState.FAILED, f"{what}; mend that, or go on with a higher one")
         self._watch_outages(flush)

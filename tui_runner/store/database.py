@@ -110,7 +110,7 @@ class Database:
         lock = _lock(real, time.monotonic() + patience)
         made = not real.exists()
         try:
-            check_file(path, real)
+            check_file(path, real, create=create)
             _remove_spill(real)
             limit = memory_limit if memory_limit is not None else memory_share()
             shown_limit = f"{max(limit >> 20, 1)}MiB"

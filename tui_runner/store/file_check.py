@@ -30,14 +30,16 @@ _BLOCK_SIZES = range(16 << 10, (256 << 10) + 1)
 """Anything else is a layout that we do not know: DuckDB may judge it itself."""
 
 
-def check_file(path: Path, real: Path) -> None:
+def check_file(path: Path, real: Path, *, create: bool = True) -> None:
     """Refuse a file that is no DuckDB file, or is not whole. Only while our lock is held: see the head of `lock.py`.
 
-    An empty file, such as `mktemp` makes, is removed: DuckDB would refuse it.
+    An empty file, such as `mktemp` makes, is removed where a database is to be made: DuckDB would refuse it. Where one
+    is to be there already, or what was written to it last still is, it has lost what was in it.
 
     Args:
         path: as it is named in messages.
         real: the file itself; it need not exist.
+        create: whether a database is to be made where there is none.
 
     Raises:
         DatabaseError: it is refused; nothing in it was changed.
@@ -56,6 +58,8 @@ def check_file(path: Path, real: Path) -> None:
             "change its permissions or choose another path",
         ) from error
     if not head:
+        if not create or _is_full(real.with_name(real.name + ".wal")):
+            raise DatabaseError("is empty", str(path), "bring back a copy of it or choose another path")
         real.unlink()
     elif head[_MAGIC] != b"DUCK":
         raise DatabaseError("is not a DuckDB database", str(path), "choose another path; the file was left as it is")
@@ -65,6 +69,13 @@ def check_file(path: Path, real: Path) -> None:
             str(path),
             "bring back a copy of it or choose another path; the file was left as it is",
         )
+
+
+def _is_full(log: Path) -> bool:
+    try:
+        return log.stat().st_size > 0
+    except OSError:
+        return False
 
 
 def size_of_blocks(blocks: int, block_size: int) -> int:

@@ -21,6 +21,7 @@ from tui_runner.store.migrations import LEDGER_VERSION, ensure_ledger
 from tui_runner.store.records import RunRecord
 from tui_runner.store.schema import find_table, is_bare, prepare_table
 from tui_runner.store.sql import literal, quote
+from tui_runner.wording import listed
 
 __all__ = ["LEDGER_VERSION", "ErrorSummary", "Ledger", "RunSummary", "Totals"]
 
@@ -171,7 +172,9 @@ class Ledger:
             return records[0]
         if run_id is None:
             raise UserError("no runs in this database", do="start one with: tui-runner run JOB")
-        raise UserError(f"no run {run_id} in this database", do="list them with: tui-runner runs DB")
+        numbers = [record.run_id for record in self._records("true", [])]
+        do = f"its runs are {listed(numbers)}" if numbers else "start one with: tui-runner run JOB"
+        raise UserError(f"no run {run_id} in this database", do=do)
 
     def runs(self) -> list[RunSummary]:
         """Every run with its counts, newest first."""
@@ -202,6 +205,10 @@ class Ledger:
         wanted = json.loads(_json(params))
         alike = (each for each in records if each.params == wanted and each.settings.get("limit") == limit)
         return next(alike, None)
+
+    def find_unfinished(self, job: str) -> RunRecord | None:
+        """The newest run of a job with this name that did not finish, whatever it was begun with."""
+        return next(iter(self._records("state <> 'finished' AND job = ?", [_text(job)])), None)
 
     def recorded(self, run_id: int) -> tuple[dict[str, int], set[str]]:
         """How many rows each item has that is done, by key; and keys of those recorded in another state."""
