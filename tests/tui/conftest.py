@@ -1,10 +1,30 @@
-"""Keeps what the interface remembers out of the home folder of whoever runs the tests."""
+"""Keeps what the interface remembers out of the home folder of whoever runs the tests, and lets keys take effect."""
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
+from textual.pilot import Pilot
+
+from tui_runner.tui.keys_in_turn import KeysInTurn
 
 
 @pytest.fixture(autouse=True)
 def _own_state(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+
+
+@pytest.fixture(autouse=True)
+def _keys_take_effect(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have `Pilot.press` wait for the application. By itself it waits until the process uses little time of the CPU,
+    which on a busy machine it may do before a key has been carried out."""
+    press = Pilot.press
+
+    async def press_and_wait(pilot: Pilot[object], *keys: str) -> None:
+        await press(pilot, *keys)
+        app = pilot.app
+        while isinstance(app, KeysInTurn) and app.is_running and not app.keys_are_done:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(Pilot, "press", press_and_wait)
