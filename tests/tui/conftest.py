@@ -1,9 +1,14 @@
-"""What holds for every test of the interface: no state of whoever runs it, and no cursor that blinks."""
+"""What holds for every test of the interface: no state of whoever runs it, no cursor that blinks, keys that take effect."""
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
+from textual.pilot import Pilot
 from textual.widgets import Input, TextArea
+
+from tui_runner.tui.keys_in_turn import KeysInTurn
 
 
 @pytest.fixture(autouse=True)
@@ -16,3 +21,18 @@ def _cursors_stand_still(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a slow machine a picture is taken half a second later, when the cursor is not there."""
     for widget in (Input, TextArea):
         monkeypatch.setattr(widget.cursor_blink, "_default", False)
+
+
+@pytest.fixture(autouse=True)
+def _keys_take_effect(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have `Pilot.press` wait for the application. By itself it waits until the process uses little time of the CPU,
+    which on a busy machine it may do before a key has been carried out."""
+    press = Pilot.press
+
+    async def press_and_wait(pilot: Pilot[object], *keys: str) -> None:
+        await press(pilot, *keys)
+        app = pilot.app
+        while isinstance(app, KeysInTurn) and app.is_running and not app.keys_are_done:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(Pilot, "press", press_and_wait)

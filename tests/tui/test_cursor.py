@@ -64,7 +64,7 @@ async def press(pilot: Pilot[None], *keys: str) -> None:
 
 
 @pytest.mark.usefixtures("rows_move_at_once")
-@pytest.mark.parametrize("keys", [("p",), ("down", "down"), ("v",)])
+@pytest.mark.parametrize("keys", [("down", "p"), ("down", "down"), ("v",)])
 async def test_a_chunk_that_ends_and_sinks_takes_the_view_along(keys: tuple[str, ...]) -> None:
     control = FakeControl(busy())
     async with RunnerApp(control).run_test(size=(100, 24)) as pilot:
@@ -74,6 +74,39 @@ async def test_a_chunk_that_ends_and_sinks_takes_the_view_along(keys: tuple[str,
         ends(control, held)
         await settled(pilot)
         assert under_cursor(app) == held
+
+
+@pytest.mark.usefixtures("rows_move_at_once")
+async def test_after_a_command_the_cursor_stays_until_its_chunk_has_ended_and_follows_the_run_then() -> None:
+    control = FakeControl(busy())
+    async with RunnerApp(control).run_test(size=(100, 24)) as pilot:
+        app = await settled(pilot)
+        await press(pilot, "p")
+        chunks = list(control.current.chunks)
+        chunks[76] = replace(chunks[76], state=ChunkState.PAUSED)
+        control.change(chunks=tuple(chunks))
+        await settled(pilot)
+        assert under_cursor(app) == 76 and "g follow" in screen_text(app)
+        await press(pilot, "p")
+        assert commands(control) == [("pause_chunks", 76), ("resume_chunks", 76)]
+        ends(control, 76)
+        await settled(pilot)
+        assert under_cursor(app) == 77 and "g follow" not in screen_text(app)
+        ends(control, 77)
+        await settled(pilot)
+        assert under_cursor(app) > 77
+
+
+@pytest.mark.usefixtures("rows_move_at_once")
+async def test_a_command_that_does_nothing_keeps_the_cursor_nowhere() -> None:
+    control = FakeControl(busy())
+    async with RunnerApp(control).run_test(size=(100, 24)) as pilot:
+        app = await settled(pilot)
+        await press(pilot, "r")
+        assert "g follow" not in screen_text(app)
+        ends(control, 76)
+        await settled(pilot)
+        assert under_cursor(app) == 77
 
 
 @pytest.mark.usefixtures("rows_move_at_once")

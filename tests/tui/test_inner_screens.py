@@ -122,6 +122,26 @@ async def test_errors_are_grouped_and_an_example_can_be_read_and_copied(control:
         assert "item 20001" in screen_text(app)
 
 
+async def test_failures_that_are_not_in_the_database_yet_are_not_denied(control: FakeControl) -> None:
+    assert control.database is not None
+    control.database.cursor().execute("DELETE FROM runner.errors")
+    for failed, said in ((1, "being written"), (0, "no errors so far")):
+        control.change(items_failed=failed, errors=control.current.errors if failed else ())
+        async with RunnerApp(control).run_test(size=(80, 24)) as pilot:
+            await settled(pilot)
+            await pilot.press("e")
+            app = await read(pilot)
+            assert said in screen_text(app) and f"{failed} item{'' if failed == 1 else 's'} failed" in screen_text(app)
+
+
+async def test_where_it_is_narrow_the_room_is_for_what_the_errors_are(control: FakeControl) -> None:
+    async with RunnerApp(control).run_test(size=(40, 12)) as pilot:
+        await settled(pilot)
+        await pilot.press("e")
+        app = await read(pilot)
+        assert "ReadTimeout: page N tim" in screen_text(app) and "share" not in screen_text(app)
+
+
 async def test_a_group_can_be_run_again(control: FakeControl) -> None:
     async with RunnerApp(control).run_test(size=(120, 40)) as pilot:
         await settled(pilot)

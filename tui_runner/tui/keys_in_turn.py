@@ -36,6 +36,11 @@ class KeysInTurn(App[ReturnType]):
         self._under_way_since: float | None = None
         """When the key was taken up that is being carried out, on the monotonic clock; None when there is none."""
 
+    @property
+    def keys_are_done(self) -> bool:
+        """Whether everything that was typed has been carried out."""
+        return self._under_way_since is None
+
     async def on_event(self, event: events.Event) -> None:
         """Let keys and pasted text wait for their turn."""
         if not isinstance(event, (events.Key, events.Paste)) or event.is_forwarded:

@@ -18,6 +18,9 @@ class ChunkCommands(RunScreen):
         """The chunks that a command is for."""
         raise NotImplementedError
 
+    def stay(self) -> None:
+        """Stay with the chunks that a command is given for; one that does nothing is none."""
+
     def show_asked(self) -> None:
         """Show the commands that no snapshot has confirmed yet."""
         raise NotImplementedError
@@ -67,4 +70,6 @@ class ChunkCommands(RunScreen):
         why = refusal(verb, chunks, self.steering.snapshot, again)
         if why:
             self.notify(why, markup=False, timeout=4)
+        else:
+            self.stay()
         return not why

@@ -358,18 +358,18 @@ class Dashboard(ChunkCommands):
         return (self.query_one(ChunkMap) if self._map_shown else self.query_one(ChunkTable)).cursor_chunk
 
     def chosen(self) -> Sequence[ChunkView]:
-        """The marked chunks; without any the one under the cursor, which the cursor keeps to from now on."""
-        table = self.query_one(ChunkTable)
-        if not table.marked:
-            table.hold()
-        return self._meant()
-
-    def _meant(self) -> Sequence[ChunkView]:
+        """The marked chunks; without any the one under the cursor."""
         table, snapshot = self.query_one(ChunkTable), self.steering.snapshot
         if table.marked and snapshot is not None:
             return [snapshot.chunks[number] for number in sorted(table.marked) if number < len(snapshot.chunks)]
         chunk = self._under_cursor()
         return [] if chunk is None else [chunk]
+
+    def stay(self) -> None:
+        """Keep the cursor with the chunk."""
+        table = self.query_one(ChunkTable)
+        if not (table.marked or self._map_shown):
+            table.hold_commanded()
 
     def show_asked(self) -> None:
         """Show the commands that no snapshot has confirmed yet in the event line."""
@@ -382,7 +382,7 @@ class Dashboard(ChunkCommands):
         snapshot = self.steering.snapshot
         if snapshot is not None:
             marked = len(self.query_one(ChunkTable).marked)
-            states = {chunk.state for chunk in self._meant()}
+            states = {chunk.state for chunk in self.chosen()}
             resumes = ChunkState.PAUSED in states and states.isdisjoint((ChunkState.RUNNING, ChunkState.WAITING))
             labels = _labels(snapshot.state, marked, can_retry=self.steering.can_retry, resumes=resumes)
             if not (snapshot.state.ended or self._map_shown or self.query_one(ChunkTable).follows):

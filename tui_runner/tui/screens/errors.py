@@ -190,17 +190,20 @@ class Errors(RunScreen):
         if groups and not narrow:
             text += f" in {counted(groups, 'group')}"
         if self._looked and not groups:
-            text = "  no errors so far" if not snapshot.state.ended else "  no errors"
+            # What has just failed is in the database a moment later.
+            none = "  no errors" if snapshot.state.ended else "  no errors so far"
+            text = "  being written …" if snapshot.errors or snapshot.items_failed else none
         title: Line = ((" errors" if narrow else f" errors of {own(snapshot.job, 60)}", "strong"), (text, "muted"))
-        items: Line = ((f"{snapshot.items_failed:,} items failed ", "bad" if snapshot.items_failed else "muted"),)
+        items: Line = (
+            (f"{counted(snapshot.items_failed, 'item')} failed ", "bad" if snapshot.items_failed else "muted"),
+        )
         return [spread(title, items, width)]
 
     def _group_line(self, group: AlikeErrors, width: int) -> Line:
-        share = percent(group.count, self._total)
-        line: list[tuple[str, str]] = [
-            (column(count(group.count), 8, right=True), "strong"),
-            (column(share, 8, right=True) + "  ", "text"),
-        ]
+        line: list[tuple[str, str]] = [(column(count(group.count), 8, right=True), "strong")]
+        if width >= _NARROW:
+            line.append((column(percent(group.count, self._total), 8, right=True), "text"))
+        line.append(("  ", "text"))
         if width >= _WIDE:
             line.append(
                 (column(count(group.items), 6, right=True) + column(count(group.chunks), 7, right=True), "text")
@@ -252,7 +255,9 @@ def _newest(known: int, count: int) -> str:
 
 def _heading(width: int) -> Line:
     middle = column("items", 6, right=True) + column("chunks", 7, right=True) + "  first     last      "
-    return ((f"  attempts   share  {middle if width - 2 >= _WIDE else ''}error", "muted"),)
+    # Where it is narrow the room is for what tells one error from another.
+    share = "   share" if width - 2 >= _NARROW else ""
+    return ((f"  attempts{share}  {middle if width - 2 >= _WIDE else ''}error", "muted"),)
 
 
 def _clock(moment: datetime) -> str:

@@ -29,8 +29,8 @@ class ChunkTable(ScrollView):
     """A virtual table of chunks with a cursor and marks.
 
     The cursor stays with its chunk when rows move, and the view goes along. Until it is moved by hand, it keeps to the
-    first row. When the view is scrolled, the cursor goes along. So it is always in sight: no key is for a chunk that
-    nobody sees.
+    first row, and again when the chunk has ended that a command made it stay with. When the view is scrolled, the
+    cursor goes along. So it is always in sight: no key is for a chunk that nobody sees.
 
     Attributes:
         marked: numbers of the chunks that are marked.
@@ -61,6 +61,8 @@ class ChunkTable(ScrollView):
         self._place = 0
         """The row that the cursor was in last: where it stays when its chunk is not listed any more."""
         self._follows = True
+        self._commanded: int | None = None
+        """The chunk whose end lets the cursor follow the run again."""
 
     @property
     def follows(self) -> bool:
@@ -80,6 +82,8 @@ class ChunkTable(ScrollView):
         changed, moved = self._order.update(chunks)
         if len(self._order) != before:
             self._fit()
+        if self._commanded is not None and (self._commanded >= len(chunks) or chunks[self._commanded].state.ended):
+            self.go_to(0)
         if moved:
             if self._follows:
                 self._put_cursor(0)
@@ -144,10 +148,24 @@ class ChunkTable(ScrollView):
         self.post_message(self.Changed())
 
     def hold(self) -> None:
-        """Keep the cursor with its chunk from now on: a command was given for it, another may follow."""
+        """Keep the cursor with its chunk from now on: somebody went there."""
         self._follow(False)
 
+    def hold_commanded(self) -> None:
+        """Keep the cursor with its chunk: a command was given for it, another may follow.
+
+        Where it followed the run, it does so again when the chunk has ended: whoever only watches from then on sees
+        what runs, not a chunk that is long done.
+        """
+        chunk = self.cursor_chunk
+        commanded = self._commanded
+        if self._follows and chunk is not None and not chunk.state.ended:
+            commanded = chunk.number
+        self._follow(False)
+        self._commanded = commanded
+
     def _follow(self, follows: bool) -> None:
+        self._commanded = None
         if follows != self._follows:
             self._follows = follows
             self.post_message(self.Changed())

@@ -9,6 +9,7 @@ from rich.text import Text
 from textual import events
 from textual.message import Message
 from textual.widgets import TextArea
+from textual.widgets.text_area import Edit, EditResult
 
 from tui_runner.tui.completion import Offer, Vocabulary, offer
 from tui_runner.tui.own_keys import does_own_key
@@ -27,6 +28,13 @@ _UNSEEN = {
     if code not in (0x09, 0x200C, 0x200D)
 }  # fmt: skip
 """What a terminal would obey or not show, by marks of one character, so that offsets stay what they are."""
+
+LONG_LINE = 5_000
+"""Characters of a line from which on lines are not wrapped. Textual lays the whole of a line out for each row that it
+takes: a list of numbers of 200 kB kept each key waiting for two seconds."""
+LONG_TEXT = 50_000
+"""Characters of a text from which on it has no colours and no words are offered: DuckDB's tokens of all of it are made
+anew after each key."""
 
 
 class Editor(TextArea):
@@ -80,6 +88,22 @@ class Editor(TextArea):
             position -= len(line) + 1
         return row, len(self.document.lines[row])
 
+    def edit(self, edit: Edit) -> EditResult:
+        """Change the text; a long line is never wrapped, not even until the change is known."""
+        if len(edit.text) > LONG_LINE:
+            self.soft_wrap = False
+        return super().edit(edit)
+
+    def load_text(self, text: str) -> None:
+        """Take another text."""
+        if len(text) > LONG_LINE:
+            self.soft_wrap = False
+        super().load_text(text)
+
+    def on_text_area_changed(self) -> None:
+        """Wrap lines as long as none is too long for that."""
+        self.soft_wrap = all(len(line) <= LONG_LINE for line in self.document.lines)
+
     def mark_mistake(self, position: int) -> None:
         """Mark the word at `position` until the text is changed, and put the cursor there."""
         position = max(0, min(position, len(self.text)))
@@ -105,7 +129,7 @@ class Editor(TextArea):
         """A line with its colours."""
         text = self.document.text
         if text != self._coloured[0]:
-            self._coloured = (text, by_line(text))
+            self._coloured = (text, by_line(text) if len(text) <= LONG_TEXT else [])
         line = Text(self.document.get_line(line_index).translate(_UNSEEN), end="", no_wrap=True)
         tokens = self._coloured[1]
         for token in tokens[line_index] if line_index < len(tokens) else ():
@@ -166,7 +190,8 @@ class Editor(TextArea):
         self.hide_offer()
 
     def _find_offer(self, *, asked: bool = False) -> None:
-        if self.selection.start != self.selection.end:
+        if self.selection.start != self.selection.end or len(self.text) > LONG_TEXT:
+            self.hide_offer()
             return
         self._offer = offer(self.text, self.position, self.vocabulary, asked=asked)
         self.call_after_refresh(self._show_offer)
