@@ -20,10 +20,12 @@ from tui_runner.engine.events import (
     ChunkRead,
     EndRun,
     Event,
+    Hold,
     InputEnded,
     ItemsRejected,
     KillWorker,
     ReadChunks,
+    Release,
     ResumeChunks,
     ResumeRun,
     RetryChunks,
@@ -74,6 +76,7 @@ class World:
         self.deaths: dict[int, int] = {}
         """Workers that died, unasked, while an item was in flight; that item must run alone from then on."""
         self.given_up: set[int] = set()
+        self.holds: dict[str, str] = {}
         self.attempts: dict[int, int] = {}
         """Attempts at each item, as far as somebody has heard of them."""
         self.told: list[str] = []
@@ -89,6 +92,10 @@ class World:
 
     def tell(self, event: Event) -> list[Action]:
         """Something happens; its actions are carried out."""
+        if isinstance(event, Hold):
+            self.holds[event.cause] = event.reason
+        elif isinstance(event, Release):
+            self.holds.pop(event.cause, None)
         actions = self.scheduler.handle(event, self.now)
         for action in actions:
             self._perform(action)
@@ -326,6 +333,10 @@ class World:
                 self._check_obedience(worker)
         if self.scheduler.state is RunState.DRAINING:
             assert self.scheduler.reason, "nobody knows why it stops"
+        elif self.scheduler.state is RunState.PAUSED and self.scheduler.reason and self.holds:
+            assert self.scheduler.reason in self.holds.values(), "it does not say what holds it"
+        assert self.scheduler.reason not in {"no room: disk", "no room: memory"} - {*self.holds.values()}
+        assert not self.holds or self.scheduler.state is not RunState.RUNNING
         if self.end is not None:
             self._check_end(self.end, states)
 

@@ -37,15 +37,16 @@ CHUNKS = st.lists(st.lists(st.booleans(), min_size=1, max_size=4), min_size=1, m
 """Chunks, each a list of its items: whether an earlier process had recorded them."""
 INDEX = st.integers(0, 1_000)
 NUMBERS = st.sets(st.integers(-1, 5), min_size=1, max_size=4)
-CAUSES = st.sampled_from(["disk", "memory"])
+CAUSES = ("disk", "memory")
+HOLDS = {cause: Hold(cause, f"no room: {cause}") for cause in CAUSES}
 RUN_COMMANDS = st.one_of(
     st.just(PauseRun()),
     st.just(ResumeRun()),
     st.builds(ChangeThreads, st.integers(0, 8)),
     st.builds(ChangeOpenChunks, st.integers(0, 5)),
     st.builds(DivideThreads, st.integers(1, 4), st.just("memory is short")),
-    st.builds(Hold, CAUSES, st.just("there is no room")),
-    st.builds(Release, CAUSES),
+    st.sampled_from([*HOLDS.values()]),
+    st.builds(Release, st.sampled_from(CAUSES)),
 )
 CHUNK_COMMANDS = st.one_of(
     st.builds(PauseChunks, NUMBERS),
@@ -231,7 +232,7 @@ class SchedulerMachine(RuleBasedStateMachine):
     def teardown(self):
         if not hasattr(self, "world"):
             return
-        for cause in ("disk", "memory"):
+        for cause in CAUSES:
             self.tell(Release(cause))
         self.world.cooperate(**self.in_the_end)
         assert self.world.end is not None, "the run never came to its end"

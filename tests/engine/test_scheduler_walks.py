@@ -11,7 +11,7 @@ import os
 import random
 
 import pytest
-from test_scheduler_machine import SchedulerMachine
+from test_scheduler_machine import CAUSES, HOLDS, SchedulerMachine
 
 from tui_runner.engine import events
 from tui_runner.engine.chunk import RunState
@@ -20,7 +20,6 @@ from tui_runner.engine.outage import OnOutage
 WALKS = int(os.environ.get("WALKS", "200"))
 SEED = int(os.environ.get("SEED", random.randrange(1 << 32)))
 ITEMS = range(24)
-CAUSES = ("disk", "memory")
 
 
 def weight(number):
@@ -112,7 +111,7 @@ class Walk:
                     events.ChangeThreads(dice.randint(0, 8)),
                     events.ChangeOpenChunks(dice.randint(0, 5)),
                     events.DivideThreads(dice.randint(1, 4), "memory is short"),
-                    events.Hold(dice.choice(CAUSES), "there is no room"),
+                    HOLDS[dice.choice(CAUSES)],
                     events.Release(dice.choice(CAUSES)),
                     events.Release(dice.choice(CAUSES)),
                 ]
