@@ -18,13 +18,16 @@ from tui_runner.engine.protocol import (
     Drain,
     Drained,
     Flush,
+    MemoryFull,
     Order,
     Pause,
+    Progress,
     Ready,
     Report,
     Resume,
     SetThreads,
     TryOne,
+    WorkerFailed,
 )
 
 
@@ -34,6 +37,7 @@ def flush(
     failed: dict[int, dict[int, int]] | None = None,
     counts: dict[int, Counts] | None = None,
     trials: Trials | None = None,
+    retried: dict[int, dict[int, int]] | None = None,
 ) -> Flush:
     """A flush without rows; counts are worked out when every item ended well or failed."""
     failed = failed or {}
@@ -42,12 +46,15 @@ def flush(
             number: Counts(done=len(positions) - len(failed.get(number, {})), failed=len(failed.get(number, {})))
             for number, positions in ended.items()
         }
-    return Flush(worker, (), b"", b"", ended, failed, {}, counts, {}, 0, 0, trials or Trials())
+    return Flush(worker, (), b"", b"", ended, failed, retried or {}, counts, {}, 0, 0, trials or Trials())
 
 
 @dataclass
 class _HeldChunk:
-    """A chunk as a simulated worker has it; `unsent` are outcomes that no flush has carried yet."""
+    """A chunk as a simulated worker has it.
+
+    `unsent` are outcomes that no flush has carried yet, `again` attempts likewise that are followed by another.
+    """
 
     unstarted: deque[int]
     unended: int
@@ -55,6 +62,7 @@ class _HeldChunk:
     cancelled: bool = False
     in_flight: list[int] = field(default_factory=list)
     unsent: dict[int, str] = field(default_factory=dict)
+    again: dict[int, int] = field(default_factory=dict)
     refused: Collection[int] = ()
     retried: set[int] = field(default_factory=set)
     counts: Counts = field(default_factory=Counts)
@@ -72,6 +80,11 @@ class SimulatedWorker:
         self.lasting = lasting
         """Whether failures are such that another attempt would not help."""
         self.trials = Trials()
+        self.attempts: dict[int, int] = {}
+        """Attempts made of each item, those of other workers too, and the one that is being made."""
+        self.full = False
+        self.blamed = False
+        """Whether it was killed for what it does, not because it is not needed."""
         self.ready = False
         self.draining = False
         self.killed = False
@@ -91,8 +104,11 @@ class SimulatedWorker:
             steps.append("start")
         if any(chunk.in_flight for chunk in self.chunks.values()):
             steps += ["succeed", "fail", "retry"]
-        if any(chunk.unsent for chunk in self.chunks.values()):
+        if any(chunk.unsent or chunk.again for chunk in self.chunks.values()):
             steps.append("collect")
+        steps.append("progress")
+        if not self.full and not self.draining:
+            steps.append("fill up")
         if self.draining:
             steps.append("leave")
         return steps
@@ -110,6 +126,15 @@ class SimulatedWorker:
                 self._start(startable[which % len(startable)])
             case "collect":
                 self._collect()
+            case "progress":
+                self.reports.append(self.progress())
+            case "fill up":
+                self.full = which % 20 == 0  # not too often
+                if self.full:
+                    self.reports.append(MemoryFull(self.number, 1 << 30))
+            case "fail to start":
+                self.drained = True
+                self.reports.append(WorkerFailed(self.number, "setup raised KeyError: no"))
             case "leave":
                 self._collect()
                 stuck = sum(len(chunk.in_flight) for chunk in self.chunks.values())
@@ -130,19 +155,31 @@ class SimulatedWorker:
         """Items that are being executed."""
         return [item for chunk in self.chunks.values() for item in chunk.in_flight if item not in chunk.refused]
 
+    def progress(self, stuck: int = 0) -> Progress:
+        """What it would report of itself now."""
+        in_flight = {number: len(chunk.in_flight) for number, chunk in self.chunks.items() if chunk.in_flight}
+        return Progress(self.number, in_flight, (), self.threads, {}, 0, False, stuck)
+
+    @property
+    def drains(self) -> bool:
+        """Whether it was told to drain."""
+        return self.draining or any(isinstance(order, Drain) for order in self.orders)
+
     @property
     def sent_home(self) -> bool:
         """Whether it was told to end."""
-        return self.killed or self.draining or any(isinstance(order, Drain) for order in self.orders)
+        return self.killed or self.drains
 
     def _startable(self) -> list[int]:
-        if (self.paused and not self.passes) or self.draining or (self.alone and self.in_flight):
+        if (self.paused and not self.passes) or self.draining or self.full or (self.alone and self.in_flight):
             return []
         return [number for number, chunk in self.chunks.items() if chunk.unstarted and not chunk.paused]
 
     def _start(self, number: int) -> None:
         chunk = self.chunks[number]
-        chunk.in_flight.append(chunk.unstarted.popleft())
+        position = chunk.unstarted.popleft()
+        self.attempts[position] = self.attempts.get(position, 0) + 1
+        chunk.in_flight.append(position)
         self.passes = 0
         if not chunk.unstarted:
             self.reports.append(ChunkExhausted(self.number, number))
@@ -157,8 +194,7 @@ class SimulatedWorker:
             chunk.retried.add(position)
             self.trials += Trials(passing=not self.lasting, lasting=self.lasting)
         if step == "retry" and not chunk.cancelled:
-            chunk.counts += Counts(retries=1)
-            chunk.unstarted.append(position)
+            chunk.again[position] = self.attempts[position]
             return
         chunk.unsent[position] = "ok" if step == "succeed" else "failed"
 
@@ -183,30 +219,42 @@ class SimulatedWorker:
                     self.reports.append(ChunkExhausted(self.number, number))
                 chunk.unsent.update(dict.fromkeys(chunk.unstarted, "cancelled"))
                 chunk.unstarted.clear()
+                chunk.unsent.update(dict.fromkeys(chunk.again, "failed"))  # the collector has not granted these yet
+                chunk.again.clear()
             case SetThreads(threads):
                 self.threads = threads
             case Drain():
                 self.draining = True
 
     def _collect(self) -> None:
-        touched = {number: chunk for number, chunk in self.chunks.items() if chunk.unsent}
+        touched = {number: chunk for number, chunk in self.chunks.items() if chunk.unsent or chunk.again}
         for chunk in touched.values():
             states = list(chunk.unsent.values())
             chunk.counts += Counts(
-                states.count("ok"), states.count("failed"), states.count("cancelled"), rows=states.count("ok")
+                states.count("ok"),
+                states.count("failed"),
+                states.count("cancelled"),
+                retries=len(chunk.again),
+                rows=states.count("ok"),
             )
             chunk.unended -= len(states)
         if touched:
             failed = {
-                number: {position: state != "cancelled" for position, state in chunk.unsent.items() if state != "ok"}
+                number: {
+                    position: self.attempts.get(position, 0)
+                    for position, state in chunk.unsent.items()
+                    if state != "ok"
+                }
                 for number, chunk in touched.items()
             }
-            ended = {number: tuple(chunk.unsent) for number, chunk in touched.items()}
+            ended = {number: tuple(chunk.unsent) for number, chunk in touched.items() if chunk.unsent}
             counts = {number: chunk.counts for number, chunk in touched.items()}
             self.reports.append(SimulatedFlush.of(self, ended, failed, counts, touched))
             self.trials = Trials()
         for number, chunk in touched.items():
             chunk.unsent = {}
+            chunk.unstarted.extend(chunk.again)  # only now: no flush has two attempts at an item
+            chunk.again = {}
             if not chunk.unended:
                 del self.chunks[number]
                 self.reports.append(ChunkFinished(self.number, number))
@@ -223,4 +271,5 @@ class SimulatedFlush:
     def of(cls, worker, ended, failed, counts, chunks) -> SimulatedFlush:  # type: ignore[no-untyped-def]
         """The flush of what `chunks` have not sent yet."""
         states = {position: state for chunk in chunks.values() for position, state in chunk.unsent.items()}
-        return cls(flush(worker.number, ended, failed, counts, worker.trials), states)
+        retried = {number: dict(chunk.again) for number, chunk in chunks.items() if chunk.again}
+        return cls(flush(worker.number, ended, failed, counts, worker.trials, retried), states)

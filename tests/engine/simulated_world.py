@@ -20,9 +20,12 @@ from tui_runner.engine.events import (
     ChunkRead,
     EndRun,
     Event,
+    Hold,
     InputEnded,
+    ItemsRejected,
     KillWorker,
     ReadChunks,
+    Release,
     ResumeChunks,
     ResumeRun,
     RetryChunks,
@@ -40,12 +43,16 @@ from tui_runner.engine.protocol import (
 from tui_runner.engine.scheduler import Scheduler
 
 
-def cut(chunks: Sequence[Sequence[bool]]) -> list[ChunkRead]:
-    """Chunks as the reader delivers them; of each item is given whether it was recorded before, then with 7 rows."""
+def cut(chunks: Sequence[Sequence[bool]], known: Collection[int] = ()) -> list[ChunkRead]:
+    """Chunks as the reader delivers them; of each item is given whether it was recorded before, then with 7 rows.
+
+    Those at `known` had failed before, if they were not.
+    """
     read, first = [], 0
     for number, items in enumerate(chunks):
         pending = [first + index for index, recorded in enumerate(items) if not recorded]
-        read.append(ChunkRead(number, first, len(items), pending, 7 * sum(items)))
+        known_here = [position for position in pending if position in known]
+        read.append(ChunkRead(number, first, len(items), pending, 7 * sum(items), known_here))
         first += len(items)
     return read
 
@@ -69,6 +76,9 @@ class World:
         self.deaths: dict[int, int] = {}
         """Workers that died, unasked, while an item was in flight; that item must run alone from then on."""
         self.given_up: set[int] = set()
+        self.holds: dict[str, str] = {}
+        self.attempts: dict[int, int] = {}
+        """Attempts at each item, as far as somebody has heard of them."""
         self.told: list[str] = []
         self.end: EndRun | None = None
         self._opened: dict[int, int] = {}
@@ -82,6 +92,10 @@ class World:
 
     def tell(self, event: Event) -> list[Action]:
         """Something happens; its actions are carried out."""
+        if isinstance(event, Hold):
+            self.holds[event.cause] = event.reason
+        elif isinstance(event, Release):
+            self.holds.pop(event.cause, None)
         actions = self.scheduler.handle(event, self.now)
         for action in actions:
             self._perform(action)
@@ -111,11 +125,14 @@ class World:
             for position, state in report.states.items():
                 assert position not in self.ledger, f"item {position} ended twice"
                 self.ledger[position] = state
+                self.attempts[position] = worker.attempts.get(position, 0)
                 self.deaths.pop(position, None)
                 assert self.holders.pop(position) == worker.number
                 self.rows += state == "ok"
             for number, counts in report.flush.counts.items():
                 self.retries[self._opened[number], number] = counts.retries
+            for attempts in report.flush.retried.values():
+                self.attempts.update(attempts)
             report = report.flush
         self.tell(report)
 
@@ -129,10 +146,23 @@ class World:
         del self.workers[worker.number]
         self.holders = {item: holder for item, holder in self.holders.items() if holder != worker.number}
         in_flight = [item for item in worker.in_flight if item not in self.ledger]
-        if not worker.sent_home and self.scheduler.state is not RunState.DRAINING:
+        wanted = worker.drains or (worker.killed and not worker.blamed)
+        if not wanted and self.scheduler.state is not RunState.DRAINING:
             for item in in_flight:
                 self.deaths[item] = self.deaths.get(item, 0) + 1
-        self.tell(WorkerLost(worker.number, reason, dict.fromkeys(in_flight, 1)))
+        self.attempts.update((item, worker.attempts[item]) for item in in_flight)
+        self.tell(WorkerLost(worker.number, reason, {item: worker.attempts[item] for item in in_flight}))
+
+    def reject(self, which: int) -> None:
+        """The database does not take the rows of an item that ended well."""
+        ended_well = [position for position, state in self.ledger.items() if state == "ok"]
+        if not ended_well:
+            return
+        position = ended_well[which % len(ended_well)]
+        (number,) = (chunk.number for chunk in self.scheduler.chunks if 0 <= position - chunk.first_item < chunk.items)
+        self.ledger[position] = "rejected"
+        self.rows -= 1
+        self.tell(ItemsRejected({number: [position]}, {number: 1}, "it is no UTF-8"))
 
     def cooperate(
         self,
@@ -202,7 +232,9 @@ class World:
             case StartWorker(number, threads, paused):
                 assert number not in self.workers
                 assert threads >= 1
-                assert paused == (self.scheduler.state is RunState.PAUSED)
+                assert not self.nothing_left, "a worker is started for nothing"
+                state = self.scheduler.state
+                assert paused == (state is RunState.PAUSED) or state is RunState.DRAINING
                 alone = self.scheduler.crew[number].slot is None
                 assert not alone or threads == 1
                 self.workers[number] = SimulatedWorker(number, threads, paused, alone=alone, lasting=self._lasting)
@@ -212,6 +244,7 @@ class World:
                 self.workers[number].orders.append(order)
             case KillWorker(number):
                 self.workers[number].killed = True
+                self.workers[number].blamed = bool(self.scheduler.crew[number].fault)
             case ChunkEnded(number, failed):
                 chunk = self.scheduler.chunks[number]
                 assert number not in self.ended_chunks
@@ -246,6 +279,8 @@ class World:
             if not action.paused:
                 assert worker.alone == (position in self.deaths), "suspects, and only they, run alone"
             assert (position in action.refusals) == (not action.paused and self.deaths.get(position, 0) >= 3)
+            worker.attempts[position] = self.scheduler.chunks[action.chunk].attempts.get(position, 0)
+            assert worker.attempts[position] == self.attempts.get(position, 0)
         self.given_up.update(action.refusals)
         self._opened[action.chunk] = self._opened.get(action.chunk, 0) + 1
         worker.orders.append(action)
@@ -277,12 +312,13 @@ class World:
             mine = [self.ledger.get(p) for p in range(chunk.first_item, chunk.first_item + chunk.items)]
             read += sum(state is not None for state in mine)
             assert chunk.counts.done == mine.count("ok") + mine.count("skipped")
-            assert (chunk.counts.failed, chunk.counts.cancelled) == (mine.count("failed"), mine.count("cancelled"))
+            assert chunk.counts.failed == mine.count("failed") + mine.count("rejected")
+            assert chunk.counts.cancelled == mine.count("cancelled")
             assert len(chunk.pending) == mine.count(None)
             assert chunk.state.ended == (chunk.number in self.ended_chunks)
             if chunk.state.ended:
                 assert None not in mine and chunk.worker is None
-                expected = ChunkState.FAILED if "failed" in mine else ChunkState.DONE
+                expected = ChunkState.FAILED if chunk.counts.failed else ChunkState.DONE
                 assert chunk.state is (ChunkState.CANCELLED if "cancelled" in mine else expected)
             if chunk.worker is not None:
                 assert chunk.worker in self.workers
@@ -292,13 +328,39 @@ class World:
         assert counts.finished == read
         assert counts.rows == self.rows
         assert counts.retries == sum(self.retries.values())
+        for worker in self.workers.values():
+            if worker.ready and not worker.sent_home and not worker.orders:
+                self._check_obedience(worker)
+        if self.scheduler.state is RunState.DRAINING:
+            assert self.scheduler.reason, "nobody knows why it stops"
+        elif self.scheduler.state is RunState.PAUSED and self.scheduler.reason and self.holds:
+            assert self.scheduler.reason in self.holds.values(), "it does not say what holds it"
+        assert self.scheduler.reason not in {"no room: disk", "no room: memory"} - {*self.holds.values()}
+        assert not self.holds or self.scheduler.state is not RunState.RUNNING
         if self.end is not None:
             self._check_end(self.end, states)
+
+    @property
+    def nothing_left(self) -> bool:
+        """Whether the input and all its chunks have ended."""
+        return self.input_over and all(chunk.state.ended for chunk in self.scheduler.chunks)
+
+    def _check_obedience(self, worker: SimulatedWorker) -> None:
+        """A worker that has obeyed all its orders does what the scheduler believes it does."""
+        scheduler = self.scheduler
+        assert worker.paused == (scheduler.state is RunState.PAUSED)
+        assert not worker.passes or scheduler.reason, "somebody has paused the run, and an item may start"
+        assert worker.threads == scheduler.crew.share(scheduler.crew[worker.number])
+        for number, held in worker.chunks.items():
+            chunk = scheduler.chunks[number]
+            if chunk.worker == worker.number:
+                assert held.cancelled == chunk.cancelling
+                assert held.paused == (chunk.state is ChunkState.PAUSED) or held.cancelled
 
     def _check_end(self, end: EndRun, states: list[str]) -> None:
         assert self.scheduler.state is end.state and end.state.ended
         if end.state is RunState.FINISHED:
-            assert self.input_over
-            assert all(chunk.state.ended for chunk in self.scheduler.chunks)
+            assert self.nothing_left
+            assert not end.reason
             assert len(states) == sum(chunk.items for chunk in self.scheduler.chunks)
         assert not self.holders, "items are with workers that are gone"

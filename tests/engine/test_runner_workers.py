@@ -10,9 +10,10 @@ from typing import Any
 
 import psutil
 import pytest
-from real_jobs import GATED
+from real_jobs import GATED, SQUARES
 
 from tui_runner.engine.chunk import RunState
+from tui_runner.engine.worker_settings import WorkerSettings
 
 Rows = Callable[..., list[tuple[Any, ...]]]
 
@@ -117,3 +118,8 @@ def test_a_setup_that_fails_ends_the_run_with_its_message(job_file, new_run, bac
     assert snapshot.state is RunState.FAILED
     assert snapshot.reason == "setup raised LookupError: no such server"
     assert snapshot.items_finished == 0
+
+
+def test_workers_that_there_is_no_thread_for_have_no_share_of_the_rate(job_file, new_run) -> None:
+    plan = new_run(job_file(SQUARES), workers=8, threads=4, rate=200).runner.plan
+    assert WorkerSettings(plan).config(0, 1, paused=False).rate == 50

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -9,6 +11,7 @@ from simulated_world import World, cut
 
 from tui_runner.engine.chunk import RunState
 from tui_runner.engine.events import (
+    Abandoned,
     CancelChunks,
     ChangeOpenChunks,
     ChangeThreads,
@@ -34,15 +37,16 @@ CHUNKS = st.lists(st.lists(st.booleans(), min_size=1, max_size=4), min_size=1, m
 """Chunks, each a list of its items: whether an earlier process had recorded them."""
 INDEX = st.integers(0, 1_000)
 NUMBERS = st.sets(st.integers(-1, 5), min_size=1, max_size=4)
-CAUSES = st.sampled_from(["disk", "memory"])
+CAUSES = ("disk", "memory")
+HOLDS = {cause: Hold(cause, f"no room: {cause}") for cause in CAUSES}
 RUN_COMMANDS = st.one_of(
     st.just(PauseRun()),
     st.just(ResumeRun()),
     st.builds(ChangeThreads, st.integers(0, 8)),
     st.builds(ChangeOpenChunks, st.integers(0, 5)),
     st.builds(DivideThreads, st.integers(1, 4), st.just("memory is short")),
-    st.builds(Hold, CAUSES, st.just("there is no room")),
-    st.builds(Release, CAUSES),
+    st.sampled_from([*HOLDS.values()]),
+    st.builds(Release, st.sampled_from(CAUSES)),
 )
 CHUNK_COMMANDS = st.one_of(
     st.builds(PauseChunks, NUMBERS),
@@ -55,8 +59,11 @@ ENDS = st.sampled_from(
         StopRun(RunState.STOPPED, "stopped on request"),
         KillRun(RunState.STOPPED, "killed on request"),
         InputFailed("the disk is gone"),
+        Abandoned("the terminal is gone"),
     ]
 )
+_TIMEOUT = 1.0
+"""Seconds an item may take: a worker that is silent for 31 is killed."""
 
 
 class SchedulerMachine(RuleBasedStateMachine):
@@ -82,6 +89,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         ground=st.integers(1, 2),
         attended=st.booleans(),
         lasting=st.booleans(),
+        known=st.sets(st.integers(0, 8)),
     )
     def begin(
         self,
@@ -95,6 +103,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         ground,
         attended,
         lasting,
+        known,
         **in_the_end,
     ):
         limit = None if max_failures is None else FailureLimit(count=max_failures)
@@ -104,10 +113,11 @@ class SchedulerMachine(RuleBasedStateMachine):
             open_chunks=open_chunks,
             grace=10.0,
             max_failures=limit,
+            timeout=_TIMEOUT,
             outages=OutageWatch(on_outage, attended=attended, ground=ground),
             paused=paused,
         )
-        self.world = World(scheduler, cut(chunks), lasting=lasting)
+        self.world = World(scheduler, cut(chunks, known), lasting=lasting)
         # What fails for good is not tried again: then a person must resume the run.
         self.in_the_end = {**in_the_end, "alone": not lasting}
         for worker in list(self.world.workers.values()) if eager else ():
@@ -164,6 +174,37 @@ class SchedulerMachine(RuleBasedStateMachine):
         for worker in self.one_worker(index):
             self.tell(Recycle(worker.number, "too much memory", at_once))
 
+    @rule(index=INDEX, stuck=st.booleans())
+    def report(self, index, stuck):
+        """A worker says what it does, and perhaps that its threads are stuck."""
+        for worker in self.one_worker(index):
+            if worker.ready and not worker.sent_home:
+                worker.reports.append(worker.progress(8 * stuck))
+
+    @rule(index=INDEX)
+    def stand_still(self, index):
+        """Time passes, and one worker says nothing; nor does any that is not looked at."""
+        silent = self.one_worker(index)
+        for _ in range(int(_TIMEOUT + 30) // 4 + 2):
+            for worker in list(self.world.workers.values()) if self.world.end is None else ():
+                if worker.ready and worker not in silent and not worker.drained and not worker.killed:
+                    worker.reports.append(worker.progress())
+                    while worker.reports and self.world.end is None:
+                        self.world.deliver(worker)
+            self.world.now += 4.0
+            self.tell(Tick())
+
+    @rule(index=INDEX, dice=st.integers(0, 9))
+    def fail_to_start(self, index, dice):
+        for worker in self.one_worker(index) if dice == 9 else []:
+            if not worker.ready and not worker.killed:
+                worker.do("fail to start")
+
+    @rule(index=INDEX)
+    def reject(self, index):
+        if self.world.end is None:
+            self.world.reject(index)
+
     @rule(seconds=st.sampled_from([0.1, 1.0, 30.0, 400.0]))
     def pass_time(self, seconds):
         self.world.now += seconds
@@ -191,7 +232,7 @@ class SchedulerMachine(RuleBasedStateMachine):
     def teardown(self):
         if not hasattr(self, "world"):
             return
-        for cause in ("disk", "memory"):
+        for cause in CAUSES:
             self.tell(Release(cause))
         self.world.cooperate(**self.in_the_end)
         assert self.world.end is not None, "the run never came to its end"
@@ -211,4 +252,4 @@ class SchedulerMachine(RuleBasedStateMachine):
 
 
 TestSchedulerMachine = SchedulerMachine.TestCase
-TestSchedulerMachine.settings = settings(max_examples=200, stateful_step_count=40)
+TestSchedulerMachine.settings = settings(max_examples=int(os.environ.get("EXAMPLES", "200")), stateful_step_count=40)

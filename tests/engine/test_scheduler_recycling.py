@@ -5,8 +5,17 @@ from __future__ import annotations
 from scheduler_desk import Desk
 
 from tui_runner.engine.chunk import ChunkState, RunState
-from tui_runner.engine.events import DivideThreads, KillWorker, Recycle, SendChunk, SendOrder, StartWorker, StopRun
-from tui_runner.engine.protocol import Drain, Drained, MemoryFull, Ready, SetThreads, WorkerLost
+from tui_runner.engine.events import (
+    DivideThreads,
+    KillWorker,
+    Recycle,
+    SendChunk,
+    SendOrder,
+    StartWorker,
+    StopRun,
+    Tick,
+)
+from tui_runner.engine.protocol import Drain, Drained, MemoryFull, Progress, Ready, SetThreads, WorkerLost
 
 
 def kinds(actions):
@@ -44,6 +53,22 @@ def test_a_worker_that_is_killed_for_its_memory_is_no_loss_and_its_items_are_no_
     assert desk.state(0) is ChunkState.RUNNING
     assert not desk.scheduler._chunks.suspects
     assert desk.told[-1][0] == "WARNING"
+
+
+def test_a_worker_that_comes_to_a_stand_while_it_is_replaced_is_not_waited_for():
+    desk = Desk(chunks=1, items=3, timeout=5.0)
+    desk(Progress(0, {0: 1}, (), 4, {}, 0, False))
+    desk(Recycle(0, "memory is full"))
+    desk(Ready(1, 2))
+    for _ in range(36):
+        desk(Progress(1, {}, (), 4, {}, 0, False))
+        assert desk(Tick()) == []
+        desk.now += 1.0
+    assert desk(Tick()) == [KillWorker(0)]
+    told = "worker 0, which was to be replaced, is killed because it did not report for 35 s"
+    assert desk.told[-1] == ("WARNING", told)
+    (sent,) = (action for action in desk(WorkerLost(0, "", {1: 1})) if isinstance(action, SendChunk))
+    assert (sent.worker, sent.positions) == (1, [0, 1, 2])
 
 
 def test_a_run_that_stops_replaces_nobody():

@@ -90,10 +90,10 @@ class CrewOrders:
     def look_after(self, progress: protocol.Progress) -> None:
         """A worker with too many threads that never come back is replaced by another."""
         worker = self._crew.get(progress.worker)
-        if worker is None or worker.draining_until is not None or worker.killed:
+        if worker is None or worker.killed:
             return
         self.heard(worker)
-        if progress.stuck:
+        if progress.stuck and worker.draining_until is None:
             text = f"worker {worker.number} has {progress.stuck} items that never return: another takes its place"
             self._turn.tell("WARNING", text)
             self.drain(worker)
@@ -101,7 +101,7 @@ class CrewOrders:
     def kill_overdue(self) -> None:
         """Kill workers that have not drained in time, and those that do not report any more.
 
-        What the latter have in flight is suspected of it.
+        What the latter have in flight is suspected of it, unless they were to go anyway.
         """
         for worker in self._crew:
             if worker.draining_until is not None and self._turn.now > worker.draining_until and not worker.killed:
@@ -110,6 +110,9 @@ class CrewOrders:
         for number in self._silence.silent(self._turn.now):
             self._silence.forget(number)
             silent = self._crew.get(number)
-            if silent is not None and silent.draining_until is None and not silent.killed:
-                silent.fault = f"killed because it did not report for {self._silence.patience:g} s"
-                self.kill(silent)
+            if silent is None or silent.killed:
+                continue
+            silent.fault = f"killed because it did not report for {self._silence.patience:g} s"
+            if silent.draining_until is not None:  # its items may have an hour, but only if it executes them
+                self._turn.tell("WARNING", f"worker {silent.number}, which was to be replaced, is {silent.fault}")
+            self.kill(silent)

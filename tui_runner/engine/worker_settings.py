@@ -20,6 +20,8 @@ class WorkerSettings:
 
     def __init__(self, plan: RunPlan) -> None:
         self._plan = plan
+        # As many as `Crew` has: a worker without a thread would be no help.
+        self._workers = max(1, min(plan.settings.workers, plan.settings.threads))
         self.rate = plan.settings.rate
         self.memory: int | None = None
 
@@ -38,11 +40,11 @@ class WorkerSettings:
             timeout=settings.timeout,
             rate=self.rate_of_a_worker(),
             per_host=settings.per_host,
-            max_buffered_bytes=_MAX_BUFFERED_BYTES // settings.workers,
+            max_buffered_bytes=_MAX_BUFFERED_BYTES // self._workers,
             max_memory=self.memory,
             paused=paused,
         )
 
     def rate_of_a_worker(self) -> float | None:
         """One worker's share of the rate."""
-        return None if self.rate is None else self.rate / self._plan.settings.workers
+        return None if self.rate is None else self.rate / self._workers
