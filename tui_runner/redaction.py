@@ -93,7 +93,7 @@ class Redaction:
     @classmethod
     def of(cls, params: Mapping[str, Any]) -> Redaction:
         """The redaction for a run with these parameters: every `Secret` in them is a secret."""
-        return cls(_secrets(params))
+        return cls(secrets_in(params))
 
     def __call__(self, text: str) -> str:
         """`text` without secrets."""
@@ -103,15 +103,16 @@ class Redaction:
         return redact(text)
 
 
-def _secrets(value: Any) -> Iterator[str]:
+def secrets_in(value: Any) -> Iterator[str]:
+    """Every `Secret` in a value, and in the mappings and collections that it is made of."""
     if isinstance(value, Secret):
         yield value
     elif isinstance(value, Mapping):
         for part in value.values():
-            yield from _secrets(part)
+            yield from secrets_in(part)
     elif isinstance(value, (list, tuple, set, frozenset)):
         for part in value:
-            yield from _secrets(part)
+            yield from secrets_in(part)
 
 
 def _forms(value: str) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""What holds for every test of the interface: no state of whoever runs it, no cursor that blinks, keys that take effect."""
+"""What holds for every test of the interface: no state of whoever runs it, no cursor that blinks, keys with effect."""
 
 from __future__ import annotations
 

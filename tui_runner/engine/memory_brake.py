@@ -11,7 +11,9 @@ once. A leak, or a cache that grows: with nothing in flight any more it still ha
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import functools
 import gc
 import mmap
 import os
@@ -37,9 +39,6 @@ _PATIENCE = 5.0
 """Seconds for items in flight to end; a worker that has too much for longer is replaced while it waits for them."""
 _QUIET_LOOKS = 2
 """Looks in a row without an item in flight: one may have been taken and not yet be seen."""
-
-_STATM = "/proc/self/statm"
-"""Where Linux says it, in pages; reading it takes a tenth of the time of psutil."""
 
 
 class Step(StrEnum):
@@ -167,12 +166,19 @@ class MemoryBrake:
                 self._look(self._clock())
 
     def _look(self, now: float) -> None:
-        """Look and do what is to be done; the caller has the lock."""
-        rss = resident_bytes()
+        """Look and do what is to be done; the caller has the lock.
+
+        Never raises: threads that run items call it, and one that died of it would be missing.
+        """
+        try:
+            rss = resident_bytes()
+        except (OSError, psutil.Error):  # no descriptor is left, where one is needed
+            return
         step = self._state.look(rss, self._in_flight(), now)
         if step is Step.CLEAN:
             give_back()
-            rss = resident_bytes()
+            with contextlib.suppress(OSError, psutil.Error):
+                rss = resident_bytes()
             step = self._state.cleaned(rss)
         if step is Step.GIVE_UP:
             self._report(rss)
@@ -181,15 +187,28 @@ class MemoryBrake:
 
 
 def resident_bytes() -> int:
-    """Memory of this process that is in the machine's."""
+    """Memory of this process that is in the machine's.
+
+    On Linux it needs no new file descriptor: a function may have used up all that there are.
+
+    Raises:
+        OSError: no descriptor is left where one is needed.
+        psutil.Error: the system does not say.
+    """
     try:
-        statm = os.open(_STATM, os.O_RDONLY)
-        try:
-            return int(os.read(statm, 200).split()[1]) * mmap.PAGESIZE
-        finally:
-            os.close(statm)
-    except OSError:
+        return int(os.pread(_statm(os.getpid()), 200, 0).split()[1]) * mmap.PAGESIZE
+    except (OSError, ValueError, IndexError):  # another system; or the function has closed, or even reused, it
+        _statm.cache_clear()
         return int(psutil.Process().memory_info().rss)
+
+
+@functools.cache
+def _statm(pid: int) -> int:
+    """A descriptor, open as long as the process `pid`, this one, of what Linux says of its memory, in pages.
+
+    Reading it takes a tenth of the time of psutil.
+    """
+    return os.open(f"/proc/{pid}/statm", os.O_RDONLY | os.O_CLOEXEC)
 
 
 def give_back() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import threading
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
@@ -62,13 +64,17 @@ class Monitor:
             self._thread.join()
 
     def _run(self) -> None:
-        app = psutil.Process()
         while not self._stopped.is_set():
-            by_pid = {pid: _tree_rss(pid) for pid in self._worker_pids()}
-            workers = sum(by_pid.values())
-            own = _tree_rss(app.pid) - workers
-            self._deliver(MemoryMeasured(max(own, 0), workers, self._db_bytes(), by_pid, self._free()))
+            # Without a file descriptor nothing can be measured; the next time there may be one again.
+            with contextlib.suppress(OSError):
+                self._deliver(self._measured())
             self._stopped.wait(INTERVAL)
+
+    def _measured(self) -> MemoryMeasured:
+        by_pid = {pid: _tree_rss(pid) for pid in self._worker_pids()}
+        workers = sum(by_pid.values())
+        own = _tree_rss(os.getpid()) - workers
+        return MemoryMeasured(max(own, 0), workers, self._db_bytes(), by_pid, self._free())
 
     def _free(self) -> int | None:
         try:

@@ -53,7 +53,10 @@ class WorkerConfig:
     Attributes:
         worker: its number.
         job: the function.
-        params: keyword arguments given to every call.
+        params: the values of all job parameters. A worker process finds none here when it starts, but `packed_params`:
+            values may be of classes of the job's own file, so they are unpickled when that has been loaded.
+        packed_params: from `pack_params`.
+        secrets: those in `params`.
         by_name: whether an item is a row passed by parameter name, else it is the one positional argument.
         from_input: whether items are those of an input, whose text is converted by the function's annotations.
         threads: items executed at once in this worker.
@@ -70,6 +73,8 @@ class WorkerConfig:
     worker: int
     job: JobReference
     params: Mapping[str, Any]
+    packed_params: bytes
+    secrets: tuple[str, ...]
     by_name: bool
     from_input: bool
     threads: int

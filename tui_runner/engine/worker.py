@@ -18,6 +18,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 
@@ -32,6 +33,7 @@ from tui_runner.engine.memory import return_freed_memory, settle_garbage_collect
 from tui_runner.engine.memory_brake import MemoryBrake
 from tui_runner.engine.outcome import Ending, Outcome, Outcomes, describe
 from tui_runner.engine.output import JobLog, JobLogHandler, JobStream
+from tui_runner.engine.packed_params import unpack_params
 from tui_runner.engine.pool import Pool, ThreadPool
 from tui_runner.engine.protocol import (
     Cancel,
@@ -100,7 +102,7 @@ class Worker:
         pool_type = AsyncPool if job.is_async else ThreadPool
         self._pool: Pool = pool_type(self._queue, execution, self._outcomes, recorder)
         self._collector = Collector(
-            config.worker, self._queue, self._outcomes, self._pool, self.log, send, Redaction.of(config.params)
+            config.worker, self._queue, self._outcomes, self._pool, self.log, send, Redaction(config.secrets)
         )
         self._brake: MemoryBrake | None = None
 
@@ -219,7 +221,7 @@ def run_process(connection: Connection, config: WorkerConfig, output: int, memor
     recorder = FlightRecorder(memory)
     os.close(memory)
     return_freed_memory()
-    redact = Redaction.of(config.params)
+    redact = Redaction(config.secrets)
     log = _redirect_output(config.worker, redact)
     lock = threading.Lock()
 
@@ -247,6 +249,7 @@ def _serve(
     connection: Connection, config: WorkerConfig, send: Callable[[Report], None], log: JobLog, recorder: FlightRecorder
 ) -> None:
     job = load_reference(config.job)
+    config = replace(config, params=unpack_params(job, config.packed_params))
     settle_garbage_collection()
     worker = Worker(config, job, send, log, recorder)
     worker.start()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from tui_runner.engine.limits import share_of
+from tui_runner.engine.packed_params import pack_params
 from tui_runner.engine.plan import RunPlan
 from tui_runner.engine.protocol import WorkerConfig
+from tui_runner.redaction import secrets_in
 
 _MAX_BUFFERED_BYTES = 64 << 20
 """Rows that are not yet written, over all workers: a second's worth at any rate DuckDB takes."""
@@ -12,6 +14,9 @@ _MAX_BUFFERED_BYTES = 64 << 20
 
 class WorkerSettings:
     """Makes the configuration of workers.
+
+    Raises:
+        UserError: the value of a parameter cannot be sent to a worker.
 
     Attributes:
         rate: items started per second at most, over all workers; None for no bound.
@@ -22,6 +27,9 @@ class WorkerSettings:
         self._plan = plan
         # As many as `Crew` has: a worker without a thread would be no help.
         self._workers = max(1, min(plan.settings.workers, plan.settings.threads))
+        # Within this process they are passed as they are.
+        self._packed = b"" if plan.settings.backend == "inline" else pack_params(plan.job, plan.params)
+        self._secrets = tuple(secrets_in(plan.params))
         self.rate = plan.settings.rate
         self.memory: int | None = None
 
@@ -32,6 +40,8 @@ class WorkerSettings:
             worker=worker,
             job=plan.job.reference,
             params=plan.params,
+            packed_params=self._packed,
+            secrets=self._secrets,
             by_name=plan.by_name,
             from_input=plan.from_input,
             threads=threads,

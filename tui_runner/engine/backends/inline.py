@@ -41,7 +41,7 @@ class InlineBackend:
 
     def start_worker(self, config: WorkerConfig) -> None:
         """Start a worker in a thread of its own."""
-        log = JobLog(config.worker, Redaction.of(config.params))
+        log = JobLog(config.worker, Redaction(config.secrets))
         if self._streams is None:
             self._streams = (sys.stdout, sys.stderr)
             sys.stdout = JobStream(log, "INFO", sys.stdout)

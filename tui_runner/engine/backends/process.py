@@ -19,6 +19,7 @@ import threading
 import time
 import types
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess, current_process
@@ -121,7 +122,7 @@ class _WorkerProcess:
 
     def __init__(self, context: ForkServerContext | SpawnContext, config: WorkerConfig, deliver: Deliver) -> None:
         self._number = config.worker
-        self._redact = Redaction.of(config.params)
+        self._redact = Redaction(config.secrets)
         self._deliver = deliver
         self._orders: queue.SimpleQueue[Order | None] = queue.SimpleQueue()
         self._connection, theirs = context.Pipe()
@@ -133,7 +134,9 @@ class _WorkerProcess:
         try:
             with _plain_surroundings():
                 self._process: BaseProcess = context.Process(
-                    target=_main, args=(theirs, config, _Descriptor(their_output), _Descriptor(memory)), daemon=True
+                    target=_main,
+                    args=(theirs, replace(config, params={}), _Descriptor(their_output), _Descriptor(memory)),
+                    daemon=True,
                 )
                 self._process.start()
         except BaseException:

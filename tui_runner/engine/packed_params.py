@@ -1,0 +1,55 @@
+"""Job parameters on their way to a worker process.
+
+Their values may be of classes of the job's own file, an enumeration say, which a process can unpickle only when it has
+loaded that file. So they travel as bytes. A default that cannot be pickled, a function without a name say, stays at
+home: the worker finds it in the job that it loads.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from typing import Any
+
+from tui_runner.errors import UserError
+from tui_runner.import_guard import no_exit_at_once
+from tui_runner.job import Job
+from tui_runner.wording import plain
+
+
+def pack_params(job: Job, params: Mapping[str, Any]) -> bytes:
+    """Pickle the values of all parameters of `job`, without defaults that do not come back from pickling.
+
+    Raises:
+        UserError: a value that was given does not come back from it; names the parameter.
+    """
+    defaults = _defaults(job)
+    sent = dict(params)
+    with no_exit_at_once():
+        if not _travels(sent):
+            for name, value in params.items():
+                if _travels(value):
+                    continue
+                if name not in defaults or value is not defaults[name]:
+                    what = f"a value of type {plain(type(value).__name__)} cannot be sent to a worker"
+                    raise UserError(what, f"parameter {plain(name)}", "make it in setup, from something that can")
+                del sent[name]
+        return pickle.dumps(sent, protocol=pickle.HIGHEST_PROTOCOL)
+
+
+def unpack_params(job: Job, packed: bytes) -> dict[str, Any]:
+    """The values of all parameters of `job`, which this process has loaded."""
+    sent: dict[str, Any] = pickle.loads(packed)  # noqa: S301 - made by our own parent process
+    return _defaults(job) | sent
+
+
+def _defaults(job: Job) -> dict[str, Any]:
+    return {parameter.name: parameter.default for parameter in job.parameters if not parameter.required}
+
+
+def _travels(value: object) -> bool:
+    try:
+        pickle.loads(pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL))  # noqa: S301 - made here
+    except (Exception, SystemExit):  # a __reduce__ of the user's may raise anything
+        return False
+    return True
