@@ -25,14 +25,22 @@ def _cursors_stand_still(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def _keys_take_effect(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have `Pilot.press` wait for the application. By itself it waits until the process uses little time of the CPU,
+    """Have pilots wait for the application. By themselves they wait until the process uses little time of the CPU,
     which on a busy machine it may do before a key has been carried out."""
-    press = Pilot.press
+    press, pause = Pilot.press, Pilot.pause
 
-    async def press_and_wait(pilot: Pilot[object], *keys: str) -> None:
-        await press(pilot, *keys)
+    async def wait(pilot: Pilot[object]) -> None:
         app = pilot.app
         while isinstance(app, KeysInTurn) and app.is_running and not app.keys_are_done:  # noqa: ASYNC110
             await asyncio.sleep(0)
 
+    async def press_and_wait(pilot: Pilot[object], *keys: str) -> None:
+        await press(pilot, *keys)
+        await wait(pilot)
+
+    async def wait_and_pause(pilot: Pilot[object], delay: float | None = None) -> None:
+        await wait(pilot)
+        await pause(pilot, delay)
+
     monkeypatch.setattr(Pilot, "press", press_and_wait)
+    monkeypatch.setattr(Pilot, "pause", wait_and_pause)

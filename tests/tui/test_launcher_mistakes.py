@@ -75,8 +75,9 @@ async def form(pilot: Pilot[Any], **values: str) -> None:
         ({"last": "-1"}, "no, minus one"),
         ({"database": "no.duckdb"}, "the file was left as it is"),
         ({"input": "two.csv"}, "those"),
+        ({"input": "range:0:9", "last": "3"}, "leave one of the two empty"),
     ],
-    ids=["missing", "broken", "sql", "keyboard", "items", "database", "columns"],
+    ids=["missing", "broken", "sql", "keyboard", "items", "database", "columns", "both"],
 )
 async def test_what_is_wrong_is_said_in_the_form_which_stays(
     folder: Path,
@@ -97,6 +98,23 @@ async def test_what_is_wrong_is_said_in_the_form_which_stays(
         # Mended, it begins.
         await fill(pilot, **dict.fromkeys(values, ""))
         assert said not in told(app)
+        await pilot.press("enter")
+        await ready(pilot)
+    assert isinstance(app.return_value, Runner)
+    app.return_value.close()
+
+
+async def test_an_input_needs_nothing_of_the_items_whose_place_it_takes(
+    folder: Path,
+    environ: dict[str, str],  # noqa: F811
+) -> None:
+    (folder / "scrape.py").write_text(JOB.replace("last: int = 5", "last: int"))
+    app = launcher(folder, environ)
+    async with app.run_test(size=(120, 60)) as pilot:
+        await form(pilot, base="x")
+        await pilot.press("enter")
+        assert "this is needed" in told(app)
+        await fill(pilot, input="range:0:9")
         await pilot.press("enter")
         await ready(pilot)
     assert isinstance(app.return_value, Runner)

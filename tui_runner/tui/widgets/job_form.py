@@ -44,6 +44,7 @@ class Field:
         check: raises `UserError` for a text that will not do.
         secret: whether what is typed is not shown.
         required: whether it may not be left empty.
+        of_items: whether it is for the items that the job makes, and an input takes their place.
     """
 
     name: str
@@ -52,11 +53,13 @@ class Field:
     check: Callable[[str], Any]
     secret: bool = False
     required: bool = False
+    of_items: bool = False
 
 
 def fields_of(job: Job, database: Path) -> list[Field]:
     """The lines of a job's form, the ones that must be filled in first."""
-    fields = [_of_parameter(parameter) for parameter in job.parameters]
+    beside_input = job.parameters_for(own_items=False)
+    fields = [_of_parameter(each, of_items=each not in beside_input) for each in job.parameters]
     fields.sort(key=lambda field: not field.required)
     source = "its own items" if job.has_items else "a file, a glob, range:0:100, sql:SELECT …"
     fields.append(Field("input", "input", source, _check_input, required=not job.has_items))
@@ -69,12 +72,12 @@ def fields_of(job: Job, database: Path) -> list[Field]:
     return fields
 
 
-def _of_parameter(parameter: Parameter) -> Field:
+def _of_parameter(parameter: Parameter, *, of_items: bool) -> Field:
     kind = getattr(parameter.annotation, "__name__", None) or str(parameter.annotation)
     secret = parameter.annotation is Secret
     default = "needed" if parameter.required else "***" if secret else _shown(parameter.default)
     remark = ", ".join(part for part in (kind, parameter.help, default) if part)
-    return Field(parameter.name, "parameter", remark, parameter.convert, secret, parameter.required)
+    return Field(parameter.name, "parameter", remark, parameter.convert, secret, parameter.required, of_items)
 
 
 def _shown(value: object) -> str:
@@ -212,12 +215,15 @@ class JobForm(VerticalScroll, inherit_bindings=False):
         for number, field in enumerate(self._fields):
             complaint = ""
             text = typed.get(f"{field.kind}:{field.name}")
-            if text is not None:
+            has_no_use = field.of_items and "input:input" in typed
+            if text is not None and has_no_use:
+                complaint = "the input takes the place of the items that this is for: leave one of the two empty"
+            elif text is not None:
                 try:
                     field.check(text)
                 except UserError as error:
                     complaint = error.what
-            elif field.required and empty_too:
+            elif field.required and empty_too and not has_no_use:
                 complaint = "this is needed"
             if complaint and good:
                 good = False
