@@ -246,7 +246,7 @@ def test_a_broken_connection_does_not_spoil_the_next_request(server: Server) -> 
 
 def test_a_silent_server_is_left_at_the_deadline_of_the_item(server: Server) -> None:
     began = time.monotonic()
-    with item_with(0.2), pytest.raises(httpx.ReadTimeout):
+    with item_with(1.0), pytest.raises(httpx.ReadTimeout):
         http.get(f"{server.url}/held")
     assert 0.2 <= time.monotonic() - began < 5
 
@@ -338,9 +338,10 @@ async def test_tasks_share_one_client_and_its_limits(server: Server) -> None:
 
 
 async def test_the_deadline_holds_for_tasks(server: Server) -> None:
-    with item_with(0.2), pytest.raises(httpx.ReadTimeout):
+    # A second is enough to connect, also on a busy machine.
+    with item_with(1.0), pytest.raises(httpx.ReadTimeout):
         await http.async_client().get(f"{server.url}/held")
-    with item_with(0.2), pytest.raises(httpx.ReadTimeout, match="deadline"):
+    with item_with(1.0), pytest.raises(httpx.ReadTimeout, match="deadline"):
         await http.async_client().get(f"{server.url}/trickle")
     await http.aclose()
 
