@@ -4,7 +4,8 @@
 
 On a pseudo-terminal of 120×40. First while the run goes on: chunks are marked (`v`), which only a key does. Then it is
 paused, so that nothing but the answer to a key is sent to the terminal: seconds until the frame that answers has begun
-to come, and until it has come whole. The bar is 50 ms for a frame.
+to come, and until it has come whole. The bar is 50 ms for a frame. Where a frame begins and ends is told by the marks
+of synchronised output (mode 2026), which this terminal says it knows.
 """
 
 from __future__ import annotations
@@ -15,21 +16,34 @@ import time
 from pathlib import Path
 from statistics import median, quantiles
 
-from dashboard import KEY_BAR, Terminal
+from dashboard import KEY_BAR, SIZE, Terminal
+
+from tui_runner.tui.widgets.chunk_columns import COLUMNS, layout
 
 JOB = Path(__file__).with_name("nothing.py")
 CHUNK_SIZE = 50
-QUIET = 0.03
-"""Seconds without a byte after which a frame has come whole: it is one write, of several reads."""
+QUIET = 0.05
+"""Seconds without a byte after which no more frames are on their way: there are 16 ms between two of them."""
+QUERY, KNOWN = "\x1b[?2026$p", "\x1b[?2026;2$y"
+"""Whether a terminal knows synchronised output, and that it does."""
+BEGIN, END = b"\x1b[?2026h", b"\x1b[?2026l"
+"""Around a frame."""
 
 DOWN, UP, RIGHT, PAGE_DOWN, PAGE_UP = "\x1b[B", "\x1b[A", "\x1b[C", "\x1b[6~", "\x1b[5~"
 # Each of them changes what is shown: where one does not there is nothing to wait for.
 SCROLL = [*[PAGE_DOWN] * 6, "G", PAGE_UP, UP, UP, PAGE_UP, "g", DOWN, DOWN, "G", "g"]
 MAP = ["G", UP, "g", RIGHT, DOWN, RIGHT, "g", "m"]
+SHOWN = [column.title for column in layout(SIZE[0])]
+# What the heading of a column has as soon as the table is sorted by it; nothing for a column that is left out.
+SORTED = [
+    ("▼" if column.highest_first else "▲") + column.title[:4] if column.title in SHOWN else ""
+    for column in COLUMNS
+    if column.key
+]
 
 
-def drain(terminal: Terminal, quiet: float = QUIET) -> float:
-    """Read until nothing has come for so long; when the last byte came."""
+def drain(terminal: Terminal, quiet: float = QUIET) -> None:
+    """Read until nothing has come for so long."""
     last = time.perf_counter()
     while (now := time.perf_counter()) < last + quiet:
         before = len(terminal.output)
@@ -37,19 +51,25 @@ def drain(terminal: Terminal, quiet: float = QUIET) -> float:
             raise SystemExit("tui-runner ended")
         if len(terminal.output) > before:
             last = time.perf_counter()
-    return last
 
 
-def answer(terminal: Terminal, key: str) -> tuple[float, float]:
-    """Seconds from a key to the first and to the last byte that it brings."""
+def answer(terminal: Terminal, key: str, shows: str = "") -> tuple[float, float]:
+    """Seconds from a key to the begin and to the end of the frame that it brings, the first one that has `shows`."""
     drain(terminal)
     before, pressed = len(terminal.output), time.perf_counter()
+    begun = None
     terminal.press(key)
-    while len(terminal.output) == before:
+    while True:
         if time.perf_counter() > pressed + 10 or not terminal.read(0.05):
             raise SystemExit(f"no answer to {key!r}")
-    first = time.perf_counter()
-    return first - pressed, max(drain(terminal), first) - pressed
+        if begun is None and BEGIN in terminal.output[before:]:
+            begun = time.perf_counter() - pressed
+        end = terminal.output.find(END, before)
+        if begun is None or end < 0:
+            continue
+        if shows.encode() in terminal.output[before:end]:
+            return begun, time.perf_counter() - pressed
+        before, begun = end + len(END), None
 
 
 def told(what: str, taken: list[float]) -> None:
@@ -66,6 +86,8 @@ def main() -> None:
         options = ["--set", f"quick={chunks * CHUNK_SIZE}", "--db", str(Path(name) / "x.duckdb")]
         terminal = Terminal([f"{JOB}:then_slow", *options])
         try:
+            terminal.until(QUERY)
+            terminal.press(KNOWN)
             terminal.until(f"{chunks:05d}", patience=600)
             marks = []
             for _ in range(rounds * 20):
@@ -90,9 +112,14 @@ def main() -> None:
                         # The cursor is where it was in the table, maybe there already: that brings no frame.
                         terminal.press("g")
                     times += [answer(terminal, key) for key in keys]
-                    if what == "sort":
+                    for heading in SORTED if what == "sort" else []:
                         answer(terminal, "s")
                         answer(terminal, DOWN)
+                        times.append(answer(terminal, "\r", heading))
+                    if what == "sort":
+                        # Back to the order that it had.
+                        answer(terminal, "s")
+                        answer(terminal, "g")
                         times.append(answer(terminal, "\r"))
                     begun[what] += [first for first, _ in times]
                     whole[what] += [last for _, last in times]

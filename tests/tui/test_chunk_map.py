@@ -9,7 +9,7 @@ from test_app import after, commands, screen_text, settled
 from tui_runner.engine.chunk import ChunkState
 from tui_runner.tui.app import RunnerApp
 from tui_runner.tui.screens.choose import Choose
-from tui_runner.tui.widgets.chunk_listing import HOLD, ChunkListing
+from tui_runner.tui.widgets.chunk_listing import HOLD, ChunkListing, usual
 from tui_runner.tui.widgets.chunk_map import ChunkMap, chunks_a_cell
 from tui_runner.tui.widgets.chunk_table import ChunkTable
 
@@ -37,7 +37,7 @@ def test_a_sorted_list_holds_still_for_a_moment() -> None:
 
 
 def test_a_filtered_list_has_the_chunks_of_one_state_in_the_usual_order() -> None:
-    listing = ChunkListing(state=ChunkState.DONE)
+    listing = ChunkListing(usual, state=ChunkState.DONE)
     listing.update(
         tuple(chunk(n, ChunkState.DONE if n % 2 else ChunkState.RUNNING, started_at=float(n)) for n in range(6))
     )
@@ -60,6 +60,24 @@ async def test_s_sorts_by_a_column_and_again_turns_it_round() -> None:
         await pilot.press("escape")
         await pilot.pause()
         assert "▲" not in screen_text(app).split("progress")[1].split("\n")[0] and table.cursor_chunk.number == 76
+
+
+async def test_the_usual_order_is_up_to_date_after_the_table_was_sorted() -> None:
+    control = FakeControl(busy())
+    async with RunnerApp(control).run_test(size=(120, 40)) as pilot:
+        app = await settled(pilot)
+        table = app.screen.query_one(ChunkTable)
+        table.rearrange("failed", highest_first=True)
+        shown = busy().chunks
+        ended = replace(shown[76], state=ChunkState.DONE, started_at=10**9)
+        table.show((*shown[:76], ended, *shown[77:], chunk(len(shown), ChunkState.WAITING)))
+        table.rearrange()
+        table.move(len(shown) + 1)
+        assert table.cursor_chunk is not None and table.cursor_chunk.state.ended
+        table.go_to(0)
+        assert table.cursor_chunk.state is ChunkState.RUNNING and table.cursor_chunk.number != 76
+        table.mark_all()
+        assert table.marked == {*range(len(shown) + 1)}
 
 
 async def test_a_click_on_a_heading_sorts_and_a_click_at_the_edge_marks() -> None:

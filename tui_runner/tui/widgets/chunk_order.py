@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from bisect import bisect_left, insort
 from collections.abc import Callable, Sequence
-from itertools import compress
+from itertools import chain, compress
 from operator import is_not
 
 from tui_runner.engine.chunk import ChunkState
@@ -41,9 +41,11 @@ class ChunkOrder:
         # The chunks as they were when their rows were last put in order.
         self._placed: Sequence[ChunkView] = ()
         self._open: dict[ChunkState, list[int]] = {state: [] for state in GROUPS}
-        # (when it was seen to have ended, number): ascending, shown from its end.
-        self._ended: list[tuple[int, int]] = []
-        self._ended_at: dict[int, int] = {}
+        # Ended chunks as they were seen to have ended, shown from the end, and beside them when: the how many-th end
+        # it was. Not as pairs: the search for garbage would stop the screen to look at 100,000 of them.
+        self._ended: list[int] = []
+        self._moments: list[int] = []
+        self._moment_of: dict[int, int] = {}
         self._moment = 0
 
     def __len__(self) -> int:
@@ -64,6 +66,11 @@ class ChunkOrder:
             return changed, True
         return changed, False
 
+    def settle(self) -> None:
+        """Put every chunk into its row now, without the wait for `hold`."""
+        if self._arrange(self._chunks):
+            self._moved_at = self._clock()
+
     def _arrange(self, chunks: Sequence[ChunkView]) -> bool:
         """Put every chunk into its row; whether any row moved."""
         old, self._placed = self._placed, chunks
@@ -79,8 +86,9 @@ class ChunkOrder:
         ended = sorted((number for number in entering if chunks[number].state.ended), key=lambda n: _end(chunks[n]))
         for number in ended:
             self._moment += 1
-            self._ended_at[number] = self._moment
-            self._ended.append((self._moment, number))
+            self._moment_of[number] = self._moment
+            self._moments.append(self._moment)
+            self._ended.append(number)
         for number in entering:
             # New chunks come in the order of their numbers, so that most of them go to the end of their group.
             if (group := self._open.get(chunks[number].state)) is not None:
@@ -106,7 +114,7 @@ class ChunkOrder:
             rest -= len(group)
         if rest >= len(self._ended):
             raise IndexError(row)
-        return self._chunks[self._ended[-1 - rest][1]]
+        return self._chunks[self._ended[-1 - rest]]
 
     def row_of(self, number: int) -> int | None:
         """The row of a chunk; None when it has none, or not yet."""
@@ -118,19 +126,19 @@ class ChunkOrder:
             if group is state:
                 return before + bisect_left(self._open[group], number)
             before += len(self._open[group])
-        place = bisect_left(self._ended, (self._ended_at[number], number))
-        return before + len(self._ended) - 1 - place
+        return before + len(self._ended) - 1 - bisect_left(self._moments, self._moment_of[number])
 
     def numbers(self) -> list[int]:
         """Every chunk, in its order."""
-        return [self.at(row).number for row in range(len(self))]
+        return [*chain.from_iterable(self._open[state] for state in GROUPS), *reversed(self._ended)]
 
     def _leave(self, number: int, state: ChunkState) -> None:
         group = self._open.get(state)
         if group is not None:
             del group[bisect_left(group, number)]
         else:
-            del self._ended[bisect_left(self._ended, (self._ended_at.pop(number), number))]
+            place = bisect_left(self._moments, self._moment_of.pop(number))
+            del self._ended[place], self._moments[place]
 
 
 def _group(state: ChunkState) -> ChunkState | None:

@@ -50,7 +50,9 @@ class ChunkTable(ScrollView):
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self._order: ChunkOrder | ChunkListing = ChunkOrder()
+        # Kept up to date while the table is sorted as well: to make it anew takes longer than a frame may.
+        self._usual = ChunkOrder()
+        self._order: ChunkOrder | ChunkListing = self._usual
         self._chunks: Sequence[ChunkView] = ()
         self.marked: set[int] = set()
         self.sorted_by = ""
@@ -79,7 +81,9 @@ class ChunkTable(ScrollView):
         """Take the chunks of a new snapshot."""
         self._chunks = chunks
         before = len(self._order)
-        changed, moved = self._order.update(chunks)
+        changed, moved = self._usual.update(chunks)
+        if self._order is not self._usual:
+            changed, moved = self._order.update(chunks)
         if len(self._order) != before:
             self._fit()
         if self._commanded is not None and (self._commanded >= len(chunks) or chunks[self._commanded].state.ended):
@@ -92,20 +96,20 @@ class ChunkTable(ScrollView):
             self._keep_in_sight()
             self.refresh()
             return
-        rows = (self._order.row_of(number) for number in changed)
-        self._refresh_rows([place for place in rows if place is not None])
+        top = self.scroll_offset.y
+        in_sight = range(top, min(top + self._rows_in_sight, len(self._order)))
+        self._refresh_rows([place for place in in_sight if self._order.at(place).number in changed])
 
     def rearrange(self, sorted_by: str = "", *, highest_first: bool = False, only: ChunkState | None = None) -> None:
         """Sort by the column of this title (empty: the usual order), and list only chunks in one state, or all."""
         self.sorted_by, self.highest_first, self.only = sorted_by, highest_first, only
         key = next((item.key for item in COLUMNS if item.title == sorted_by), None)
         if key is None and only is None:
-            self._order = ChunkOrder()
-        elif key is None:
-            self._order = ChunkListing(usual, state=only)
+            self._usual.settle()
+            self._order = self._usual
         else:
-            self._order = ChunkListing(key, reverse=highest_first, state=only)
-        self._order.update(self._chunks)
+            self._order = ChunkListing(key or usual, reverse=highest_first, state=only)
+            self._order.update(self._chunks)
         self._cursor, self._follows = None, True
         self.go_to(0)
         self._fit()
