@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from fake_run import FakeControl, busy, chunk
 from textual.pilot import Pilot
-from textual.widgets import Button
+from textual.widgets import Button, Static
 
 from tui_runner.engine.chunk import ChunkState, RunState
 from tui_runner.engine.snapshot import ErrorGroup, EventLine, InFlight
@@ -93,6 +93,18 @@ async def test_x_asks_before_it_cancels() -> None:
     assert await after("x", "n", "x", "escape", "x", "enter", "x") == []
     assert await after("x", "y") == [("cancel_chunks", 76)]
     assert await after("x", "left", "enter") == [("cancel_chunks", 76)]
+
+
+async def test_the_question_says_when_there_is_nothing_left_to_cancel() -> None:
+    control = FakeControl(busy())
+    chunks = list(control.current.chunks)
+    chunks[76] = replace(chunks[76], done=chunks[76].items - chunks[76].failed - 2, in_flight=2)
+    control.change(chunks=tuple(chunks))
+    async with RunnerApp(control).run_test(size=(120, 40)) as pilot:
+        app = await settled(pilot)
+        await pilot.press("x")
+        said = str(app.screen.query_one("#consequence", Static).render())
+        assert said.endswith("nothing is left to cancel, 2 in flight finish.")
 
 
 async def test_the_question_is_about_the_chunk_it_names_even_if_rows_move_meanwhile() -> None:

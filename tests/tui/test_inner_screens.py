@@ -316,3 +316,9 @@ async def test_hostile_text_is_shown_and_not_obeyed(control: FakeControl, text: 
 
 def test_wrapping_keeps_blanks_at_the_beginning_of_lines() -> None:
     assert wrapped("a\n  b\n\ncc dd", 4) == ["a", "  b", "", "cc ", "dd"]
+
+
+def test_carets_under_code_that_had_to_be_wrapped_are_left_out() -> None:
+    traceback = "    return page['price']\n           ~~~~^^^^^^^^^\nKeyError: 'price'"
+    assert wrapped(traceback, 30)[1].endswith("^^")
+    assert wrapped(traceback, 14) == ["    return ", "page['price']", "KeyError: ", "'price'"]

@@ -111,7 +111,7 @@ async def test_a_job_is_chosen_its_form_filled_and_started(folder: Path, environ
         await pilot.press("down", "enter")
         await ready(pilot)
         shown = screen_text(app)
-        assert "where to begin, needed" in shown and "int, 2" in shown
+        assert "needed, str, where to begin" in shown and "2, int" in shown
         await pilot.press("enter")
         await ready(pilot)
         assert "this is needed" in screen_text(app)

@@ -16,14 +16,15 @@ from tui_runner.formatting import clock
 from tui_runner.tui.action import Place
 from tui_runner.tui.actions import DEFAULT_KEYS
 from tui_runner.tui.layout import Graphs, plan
-from tui_runner.tui.paint import Line, cells, column, fitted, merged, spread
+from tui_runner.tui.paint import Line, cells, column, end_of, fitted, merged, spread
 from tui_runner.tui.screens.help import help_text
 from tui_runner.tui.widgets.chunk_columns import chunk_rate, layout, row
 from tui_runner.tui.widgets.event_line import EventLine
+from tui_runner.tui.widgets.footer import entries
 from tui_runner.tui.widgets.header import Header
 from tui_runner.tui.widgets.kpi import Figures
 from tui_runner.tui.widgets.progress import Progress
-from tui_runner.tui.widgets.summary import summary
+from tui_runner.tui.widgets.summary import Summary, summary
 
 
 def text(lines: list[Line]) -> list[str]:
@@ -87,9 +88,9 @@ def test_a_stalled_run_looks_stalled() -> None:
     assert "RUNNING" not in header(stalled_seconds=34.0)
     trouble = events(stalled_seconds=34.0)[0]
     assert trouble.startswith(
-        " ⚠ nothing finished for 00:34; oldest:  38017 00:08 https://books.example/page-38017.html"
+        " ⚠ nothing finished for 00:34; oldest:  item 38017 for 00:08: https://books.example/page-38017.html"
     )
-    assert events(40, 1, stalled_seconds=34.0)[0].startswith(" ⚠ oldest:  38017 00:08 https:")
+    assert events(40, 1, stalled_seconds=34.0)[0].startswith(" ⚠ oldest:  item 38017 for 00:08: https")
 
 
 def test_a_paused_run_says_why_and_has_neither_rate_nor_estimate() -> None:
@@ -143,7 +144,7 @@ def test_what_earlier_processes_did_is_not_in_the_mean() -> None:
 
 def test_the_summary_says_what_was_recorded_before() -> None:
     ended = replace(busy(), state=RunState.FINISHED, items_skipped=68_526, rows=5_560, rows_skipped=3_920, elapsed=10.0)
-    shown = "\n".join(text(summary(ended)))
+    shown = "\n".join(text([line for _, line in summary(ended, 120)]))
     assert "5,560 (3,920 of them before) in table books" in shown and "done (68,526 of them before), 12 failed" in shown
     assert "164 rows/s" in shown
 
@@ -154,12 +155,36 @@ def test_the_summary_tells_what_ended_items_for_good_from_what_was_tried_again()
         ErrorGroup(2, "KeyError", "'a'", final=1),
         ErrorGroup(317, "ReadTimeout", "timed out"),
     )
-    lines = text(summary(replace(busy(), state=RunState.FINISHED, errors=groups)))
+    every = summary(replace(busy(), state=RunState.FINISHED, errors=groups), 120)
+    lines = text([line for _, line in every])
     assert [line.strip() for line in lines if "⚠" in line] == [
         "⚠      3 attempts, all final: ValueError: no table",
         "⚠      2 attempts, 1 final: KeyError: 'a'",
         "⚠      317 attempts, all tried again: ReadTimeout: timed out",
     ]
+
+
+def test_a_low_summary_says_where_the_data_is_and_what_to_do_next() -> None:
+    ended = replace(busy(), state=RunState.FINISHED, database="/a/rather/long/way/to/the/place/of/books.duckdb")
+    shown = text(Summary().lines(ended, 40, 4))
+    assert [line.split()[0] for line in shown] == ["✔", "items", "data", "next"]
+    assert shown[2] == " data   …ay/to/the/place/of/books.duckdb"
+    everything = text(Summary().lines(ended, 200, 40))
+    assert [line.split()[0] for line in everything][:5] == ["✔", "items", "rows", "mean", "⚠"]
+
+
+def test_of_a_run_that_is_over_the_key_that_runs_again_what_failed_is_named_first() -> None:
+    labels = {"retry_all": "retry failed"}
+    narrow = [entry.label for entry in entries(DEFAULT_KEYS, labels, 40, first="retry_all")]
+    assert "retry failed" in narrow and "quit" in narrow
+    assert "retry failed" not in [entry.label for entry in entries(DEFAULT_KEYS, labels, 40)]
+
+
+@pytest.mark.parametrize(
+    ("path", "width", "shown"), [("books", 5, "books"), ("books", 4, "…oks"), ("書書書", 4, "…書"), ("ab", 0, "")]
+)
+def test_of_a_path_the_end_stays(path: str, width: int, shown: str) -> None:
+    assert end_of(path, width) == shown
 
 
 LONG = "40 of the last 50 items failed with ConnectError: nobody answers at books.example; one is tried every 30 s"
@@ -243,8 +268,8 @@ def test_the_reason_of_the_end_is_told() -> None:
 
 
 def test_the_last_items_are_named() -> None:
-    assert events(items_done=99_986)[0].startswith(" 2 left:  38017 00:08 https")
-    assert events(items_done=99_925)[0].startswith(" 63 left:  38017 00:08 https")
+    assert events(items_done=99_986)[0].startswith(" 2 left:  item 38017 for 00:08: https")
+    assert events(items_done=99_925)[0].startswith(" 63 left:  item 38017 for 00:08: https")
     assert "left" not in events(items_done=99_924)[0]
 
 

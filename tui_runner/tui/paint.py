@@ -81,6 +81,15 @@ def fitted(line: Line, width: int) -> Line:
     return tuple(kept)
 
 
+def end_of(text: str, width: int) -> str:
+    """The text in at most `width` cells; one that was longer begins with `…`: of a path its end tells more."""
+    if cell_len(text) <= width:
+        return text
+    while text and cell_len(text) > width - 1:
+        text = text[1:]
+    return ELLIPSIS + text if width > 0 else ""
+
+
 def spread(left: Line, right: Line, width: int) -> Line:
     """`left` and `right` at the two ends of `width` cells, two at least between them; the left one gives way."""
     right = fitted(right, width)

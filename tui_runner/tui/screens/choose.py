@@ -13,14 +13,16 @@ from textual.content import Content
 from textual.widgets import Static
 
 from tui_runner.tui.action import Place
-from tui_runner.tui.actions import bindings
+from tui_runner.tui.actions import bindings, keys_of
 from tui_runner.tui.dialog import Dialog
 from tui_runner.tui.moving import Movable, Moving
 from tui_runner.tui.paint import Line
 from tui_runner.tui.widgets.rows import Rows
 
-_FRAME = 5
+_FRAME = 8
 """Lines of the box besides its rows."""
+_TIGHT_FRAME = 4
+"""The same without blank lines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +64,20 @@ class Choose(Moving, Dialog[object]):
         with Vertical(id="box"):
             yield Static(Content(self._question), id="question")
             yield Rows[Choice](_line, id="choices")
+            yield Static(id="consequence")
 
     def on_mount(self) -> None:
-        """List the choices."""
+        """List the choices, and name the keys."""
+        self.query_one("#consequence", Static).update(Content(keys_of(self, Place.CHOICE)))
         self.on_resize()
         self.query_one(Rows).show(self._choices, place=self._place)
 
     def on_resize(self) -> None:
-        """As many rows as there is room for."""
-        self.query_one(Rows).styles.height = max(min(len(self._choices), self.size.height - _FRAME), 1)
+        """As many rows as there is room for; blank lines go first."""
+        tight = len(self._choices) + _FRAME > self.size.height
+        self.set_class(tight, "-tight")
+        room = self.size.height - (_TIGHT_FRAME if tight else _FRAME)
+        self.query_one(Rows).styles.height = max(min(len(self._choices), room), 1)
 
     def on_rows_moved(self) -> None:
         """Show what the choice would do."""

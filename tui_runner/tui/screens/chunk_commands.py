@@ -53,11 +53,16 @@ class ChunkCommands(RunScreen):
 
         left = sum(chunk.items - chunk.finished - chunk.in_flight for chunk in chunks)
         items = sum(chunk.items for chunk in chunks)
+        started = sum(chunk.in_flight for chunk in chunks)
+        consequence = (
+            f"{left:,} of {items:,} items have not started and are recorded as cancelled. Retry runs them after all."
+            if left
+            else f"All of its items have started already: nothing is left to cancel, {started:,} in flight finish."
+        )
         self.app.push_screen(
             Confirm(
                 f"Cancel {named(chunks, len(meant))}?",
-                f"{left:,} of {items:,} items have not started and are recorded as cancelled. "
-                "Retry runs them after all.",
+                consequence,
                 "Cancel the chunk" if len(chunks) == 1 else f"Cancel {len(chunks)} chunks",
                 "Keep it" if len(chunks) == 1 else "Keep them",
             ),

@@ -98,7 +98,7 @@ class Dashboard(ChunkCommands):
         events = self.query_one(EventLine).styles.height
         around = _AROUND + plan(*self.size).figure_lines + (int(events.value) if events is not None else 1)
         most = min(self.size.height * 2 // 3 - 5, self.size.height - around - _LEAST_TABLE)
-        widget.styles.height = min(len(summary(snapshot)), max(most, 1))
+        widget.styles.height = min(len(summary(snapshot, self.size.width)), max(most, 1))
         self.add_class("ended")
         widget.show(snapshot)
 
@@ -387,4 +387,5 @@ class Dashboard(ChunkCommands):
             labels = _labels(snapshot.state, marked, can_retry=self.steering.can_retry, resumes=resumes)
             if not (snapshot.state.ended or self._map_shown or self.query_one(ChunkTable).follows):
                 labels["first_row"] = "follow"
-            self.query_one(KeyLine).relabel(labels)
+            # Of a run that is over, to run again what failed is what most come for.
+            self.query_one(KeyLine).relabel(labels, first="retry_all" if snapshot.state.ended else None)

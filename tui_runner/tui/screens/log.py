@@ -25,7 +25,7 @@ from tui_runner.tui.action import Place
 from tui_runner.tui.actions import Keys, bindings
 from tui_runner.tui.log_history import LogHistory, LogWindow, is_same
 from tui_runner.tui.moving import Movable
-from tui_runner.tui.paint import Line, Span, cells, column, own, spread
+from tui_runner.tui.paint import Line, Span, cells, column, end_of, own, spread
 from tui_runner.tui.screens.ask import Ask
 from tui_runner.tui.screens.choose import Choice, Choose
 from tui_runner.tui.screens.reader import Reader
@@ -431,6 +431,5 @@ def title_and_file(title: Line, file: Line, width: int) -> Line:
     """Both at the two ends of a line; of the file's path its end stays where there is not room for all of it."""
     room = width - cells(title) - 3
     if file and cells(file) > room:
-        text = file[0][0]
-        file = ((f"…{text[len(text) - room + 1 :]}", file[0][1]),) if room > 12 else ()
+        file = ((end_of(file[0][0], room), file[0][1]),) if room > 12 else ()
     return spread(title, file, width)

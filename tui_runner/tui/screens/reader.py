@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from textwrap import wrap
 from typing import ClassVar
@@ -20,6 +21,7 @@ from tui_runner.tui.moving import Movable, Moving
 from tui_runner.tui.paint import Line
 from tui_runner.tui.widgets.rows import Rows
 
+_CARETS = re.compile(r" {4,}[~^]+")
 _LONGEST = 200_000
 """Characters that are shown; a traceback beyond that is a machine's."""
 
@@ -74,9 +76,14 @@ class Reader(Moving, Dialog[None]):
 
 
 def wrapped(text: str, width: int) -> Sequence[str]:
-    """The lines of a safe text in at most `width` cells each; the blanks at their beginnings stay."""
+    """The lines of a safe text in at most `width` cells each; the blanks at their beginnings stay.
+
+    Carets with which a traceback points at code that had to be wrapped are left out: they would point at nothing.
+    """
     lines: list[str] = []
     for line in text.split("\n"):
+        if len(line) > width and _CARETS.fullmatch(line):
+            continue
         lines += wrap(line, width, replace_whitespace=False, drop_whitespace=False, break_on_hyphens=False) or [""]
     return lines
 

@@ -109,7 +109,7 @@ def _trouble(snapshot: Snapshot, width: int) -> list[Line]:
 
 
 def _item(item: InFlight) -> Span:
-    return f"  {item.item} {duration(item.seconds, short=True)} {own(item.text, _TEXT)}", "text"
+    return f"  item {item.item} for {duration(item.seconds, short=True)}: {own(item.text, _TEXT)}", "text"
 
 
 def _error(group: ErrorGroup) -> Span:

@@ -31,10 +31,16 @@ class _Entry:
         return len(self.keys) + 1 + len(self.label)
 
 
-def entries(keys: Keys, labels: Mapping[str, str], width: int, places: Collection[Place] = DASHBOARD) -> list[_Entry]:
+def entries(
+    keys: Keys,
+    labels: Mapping[str, str],
+    width: int,
+    places: Collection[Place] = DASHBOARD,
+    first: str | None = None,
+) -> list[_Entry]:
     """What fits into `width` cells, in the order of the actions; the highest ranks are left out first.
 
-    An action without a rank is there while `labels` has it.
+    An action without a rank is there while `labels` has it. The one with the id `first` is left out last.
     """
     named = [
         action
@@ -49,7 +55,7 @@ def entries(keys: Keys, labels: Mapping[str, str], width: int, places: Collectio
         every.append(_Entry(actions, "/".join(shown_key(keys[action.id][0]) for action in actions), label))
     kept = []
     room = width - 1
-    for entry in sorted(every, key=_rank):
+    for entry in sorted(every, key=lambda entry: -1 if entry.actions[0].id == first else _rank(entry)):
         if entry.cells + len(_GAP) <= room:
             kept.append(entry)
             room -= entry.cells + len(_GAP)
@@ -82,6 +88,7 @@ class KeyLine(PaintedWidget):
         self._keys = keys
         self._places = places
         self._labels: Mapping[str, str] = {}
+        self._first: str | None = None
 
     def go_to(self, places: Collection[Place]) -> None:
         """Name the keys of other places: those of the part of the screen that has the focus."""
@@ -89,23 +96,31 @@ class KeyLine(PaintedWidget):
             self._places = places
             self.repaint()
 
-    def relabel(self, labels: Mapping[str, str]) -> None:
-        """Call some actions otherwise for now (`resume` while the run is paused); an empty label hides one."""
-        if labels != self._labels:
-            self._labels = labels
+    def relabel(self, labels: Mapping[str, str], first: str | None = None) -> None:
+        """Call some actions otherwise for now (`resume` while the run is paused); an empty label hides one.
+
+        Args:
+            labels: by the actions' ids.
+            first: the action that is left out last where it is narrow; None for the one that always is.
+        """
+        if (labels, first) != (self._labels, self._first):
+            self._labels, self._first = labels, first
             self.repaint()
+
+    def _entries(self, width: int) -> list[_Entry]:
+        return entries(self._keys, self._labels, width, self._places, self._first)
 
     def paint(self, width: int, height: int) -> list[Line]:
         """One line of keys and labels."""
         spans: list[Span] = [(" ", "text")]
-        for entry in entries(self._keys, self._labels, width, self._places):
+        for entry in self._entries(width):
             spans += [(entry.keys, "key"), (f" {entry.label}{_GAP}", "muted")]
         return [tuple(spans)]
 
     def on_click(self, event: events.Click) -> None:
         """Carry out the action under the mouse; of two that share a label, the one whose half was hit."""
         start = 1
-        for entry in entries(self._keys, self._labels, self.size.width, self._places):
+        for entry in self._entries(self.size.width):
             if start <= event.x < start + entry.cells:
                 half = (event.x - start) * 2 // max(len(entry.keys), 1)
                 self.post_message(self.Chosen(entry.actions[min(half, len(entry.actions) - 1)]))

@@ -26,7 +26,7 @@ def memory(snapshot: Snapshot) -> Picture:
     limit = snapshot.memory_limit
     return Picture(
         title="memory" if limit is None else f"memory, limit {size(limit)}",
-        now=size(snapshot.app_rss + snapshot.workers_rss),
+        now=size(snapshot.app_rss + snapshot.workers_rss) if history else NONE,
         series=(
             Series("workers", "chart-1", tuple((sample.at, float(sample.workers_rss)) for sample in history)),
             Series("app", "chart-2", tuple((sample.at, float(sample.app_rss)) for sample in history)),

@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from textual import work
 from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
 from textual.widgets import Input, Static
@@ -40,7 +41,7 @@ class Field:
     Attributes:
         name: of the parameter or setting.
         kind: `parameter`, `input`, `database`, `limit` or `setting`.
-        remark: type, help and what holds when it is left empty; not yet safe to show.
+        remark: what holds when it is left empty, type and help; not yet safe to show.
         check: raises `UserError` for a text that will not do.
         secret: whether what is typed is not shown.
         required: whether it may not be left empty.
@@ -76,7 +77,7 @@ def _of_parameter(parameter: Parameter, *, of_items: bool) -> Field:
     kind = getattr(parameter.annotation, "__name__", None) or str(parameter.annotation)
     secret = parameter.annotation is Secret
     default = "needed" if parameter.required else "***" if secret else _shown(parameter.default)
-    remark = ", ".join(part for part in (kind, parameter.help, default) if part)
+    remark = ", ".join(part for part in (default, kind, parameter.help) if part)
     return Field(parameter.name, "parameter", remark, parameter.convert, secret, parameter.required, of_items)
 
 
@@ -234,10 +235,8 @@ class JobForm(VerticalScroll, inherit_bindings=False):
                 line.display = bool(complaint)
         return good
 
-    def _preview(self) -> None:
-        self.run_worker(self._show_preview(), exclusive=True, group="preview")
-
-    async def _show_preview(self) -> None:
+    @work(exclusive=True, group="preview")
+    async def _preview(self) -> None:
         await asyncio.sleep(_PREVIEW_AFTER)
         job = self.job
         if job is None:
