@@ -64,6 +64,11 @@ def clock(moment: float) -> str:
     return datetime.fromtimestamp(moment).astimezone().strftime("%H:%M:%S")
 
 
+def dated(moment: float) -> str:
+    """The date and the time of day of a moment, seconds since the epoch, where the reader is: `2026-11-28 14:03:22`."""
+    return datetime.fromtimestamp(moment).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
 def latency(seconds: float) -> str:
     """How long one attempt takes: `0.4 ms`, `84 ms`, `0.84 s`, `2.1 s`, `48 s`, `12:41`."""
     if not math.isfinite(seconds):

@@ -5,13 +5,12 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, cast
 
 from tui_runner.engine.chunk import recorded_state
 from tui_runner.errors import EXIT_OK
-from tui_runner.formatting import count
+from tui_runner.formatting import count, dated
 from tui_runner.run_lines import counted
 from tui_runner.safe_text import safe_text
 from tui_runner.store.access import LocalAccess, RemoteAccess, open_access
@@ -72,7 +71,7 @@ def _run_cells(summary: RunSummary, going_on: int | None) -> tuple[str, ...]:
         safe_text(record.job),
         safe_text(record.table_name),
         safe_text(state),
-        _moment(record.started_at),
+        dated(record.started_at.timestamp()),
         f"{totals.done:,}",
         "unknown" if record.items_total is None else f"{record.items_total:,}",
         f"{totals.failed:,}",
@@ -108,13 +107,9 @@ def print_errors(path: Path, run: int | None, limit: int, out: TextIO, *, traceb
 
 def _print_group(group: ErrorSummary, out: TextIO) -> None:
     failed = counted(group.items_failed, "item") if group.items_failed else "no item"
-    first, last = _moment(group.first_seen), _moment(group.last_seen)
+    first, last = dated(group.first_seen.timestamp()), dated(group.last_seen.timestamp())
     seen = first if first == last else f"{first} to {last}"
     out.write(f"{group.count} × {safe_text(f'{group.type}: {group.message}', limit=500)}\n")
     out.write(f"    {failed} failed for it, {seen}\n")
     item = f"item {group.example_item}{f' ({safe_text(group.example_text, limit=200)})' if group.example_text else ''}"
     out.write(f"    {item}: {safe_text(group.example, limit=500)}\n")
-
-
-def _moment(moment: datetime) -> str:
-    return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")

@@ -10,7 +10,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 
 from tui_runner.engine.snapshot import Snapshot
-from tui_runner.formatting import count, percent
+from tui_runner.formatting import count, dated, percent
 from tui_runner.run_lines import counted
 from tui_runner.store.inspection import (
     AlikeErrors,
@@ -132,13 +132,13 @@ class Errors(RunScreen):
         """Read the example in full."""
         group = self._group
         if group is not None and self._examples:
-            self.app.push_screen(Reader(self._example_title(), self._example_text(group)))
+            self.app.push_screen(Reader(self._example_title(in_full=True), self._example_text(group)))
 
     def action_copy(self) -> None:
         """Copy the example in full."""
         group = self._group
         if group is not None and self._examples:
-            self.copied(f"{self._example_title()}\n{self._example_text(group)}", "error")
+            self.copied(f"{self._example_title(in_full=True)}\n{self._example_text(group)}", "error")
 
     def action_query_group(self) -> None:
         """Show the errors of the group in the query screen."""
@@ -234,10 +234,10 @@ class Errors(RunScreen):
         shown = text if len(text) <= room else ["…", *text[len(text) - room + 1 :]]
         return [*lines, *(((f" {line}", "text"),) for line in shown)]
 
-    def _example_title(self) -> str:
+    def _example_title(self, *, in_full: bool = False) -> str:
         example = self._examples[self._example]
         final = "the last attempt" if example.final else "tried again"
-        when = _clock(example.occurred_at)
+        when = dated(example.occurred_at.timestamp()) if in_full else _clock(example.occurred_at)
         return f"item {example.item} · chunk {example.chunk} · attempt {example.attempt}, {final} · {when}"
 
     def _example_text(self, group: AlikeErrors) -> str:

@@ -19,7 +19,7 @@ from textual.timer import Timer
 from tui_runner.engine.log_reader import Place as LogPlace
 from tui_runner.engine.log_reader import StoredLine
 from tui_runner.engine.snapshot import LogLine, Snapshot
-from tui_runner.formatting import clock
+from tui_runner.formatting import clock, dated
 from tui_runner.safe_text import safe_text
 from tui_runner.tui.action import Place
 from tui_runner.tui.actions import Keys, bindings
@@ -167,7 +167,8 @@ class Log(RunScreen):
         if rows.current is not None:
             line = rows.current.line
             where = "" if line.chunk is None else f" chunk {line.chunk} item {line.item}"
-            self.app.push_screen(Reader(f"{line.level}{where}".strip() or "the log", line.text))
+            when = f" · {dated(line.at)}" if line.at else ""
+            self.app.push_screen(Reader(f"{line.level}{where}{when}".strip(" ·") or "the log", line.text))
 
     def action_copy(self) -> None:
         """Copy the line under the cursor."""
