@@ -8,8 +8,10 @@ from textual import events
 from textual.await_complete import AwaitComplete
 from textual.screen import ModalScreen, ScreenResultType
 
+from tui_runner.tui.left_early import LeftEarly
 
-class Dialog(ModalScreen[ScreenResultType]):
+
+class Dialog(LeftEarly, ModalScreen[ScreenResultType]):
     """A modal screen that a click beside its box closes, and whose first answer counts."""
 
     OUTSIDE: ClassVar[str] = "cancel"

@@ -23,6 +23,7 @@ from tui_runner.tui.action import QUERY_HELP, QUERY_PARTS, Place
 from tui_runner.tui.actions import DEFAULT_KEYS, Keys, bindings
 from tui_runner.tui.completion import Vocabulary
 from tui_runner.tui.database_words import name_in_sql, read_words, with_tables
+from tui_runner.tui.left_early import LeftEarly
 from tui_runner.tui.query_files import History
 from tui_runner.tui.result_text import type_name, whole_text
 from tui_runner.tui.screens.confirm import Confirm
@@ -49,7 +50,7 @@ INTERVALS = (1.0, 2.0, 5.0, 10.0, 60.0)
 """Seconds between two runs of a statement that is watched."""
 
 
-class QueryScreen(Screen[None]):
+class QueryScreen(LeftEarly, Screen[None]):
     """Query one database.
 
     Args:

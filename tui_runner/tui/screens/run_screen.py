@@ -11,12 +11,13 @@ from tui_runner.engine.snapshot import Snapshot
 from tui_runner.safe_text import safe_text
 from tui_runner.tui.action import Place
 from tui_runner.tui.actions import Keys
+from tui_runner.tui.left_early import LeftEarly
 from tui_runner.tui.moving import Moving
 from tui_runner.tui.steering import Steering
 from tui_runner.tui.widgets.footer import KeyLine
 
 
-class RunScreen(Moving, Screen[None]):
+class RunScreen(Moving, LeftEarly, Screen[None]):
     """A screen on one run.
 
     Args:
