@@ -78,7 +78,7 @@ CASES: dict[str, tuple[tuple[str, ...], str]] = {
     "errors": ((), "SCREEN Errors"),
     "log": ((), "SCREEN Log"),
     "theme": ((), "colour-blind"),
-    "command_palette": ((), "SCREEN CommandPalette"),
+    "command_palette": ((), "SCREEN Palette"),
     "help": ((), "SCREEN Help"),
     "quit_run": ((), "Stop run 3 of books"),
     "reader.close": (("l", "enter"), "SCREEN Log"),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from textual.app import ReturnType
+from textual.theme import ThemeProvider
 
+from tui_runner.tui.command_palette import Palette
 from tui_runner.tui.keys_in_turn import KeysInTurn
 from tui_runner.tui.screen_fault import KeepsFault
 from tui_runner.tui.themes import Themed
@@ -12,3 +14,15 @@ from tui_runner.tui.toasts import BriefToasts
 
 class Application(Themed, BriefToasts[ReturnType], KeysInTurn[ReturnType], KeepsFault[ReturnType]):
     """An application that keeps its faults to itself, takes keys in their turn, and says little at once."""
+
+    def action_command_palette(self) -> None:
+        """Find any action by name."""
+        self._search(Palette())
+
+    def search_themes(self) -> None:
+        """Find a theme by name."""
+        self._search(Palette(providers=[ThemeProvider], placeholder="Search for themes…"))
+
+    def _search(self, palette: Palette) -> None:
+        if not any(isinstance(screen, Palette) for screen in self.screen_stack):
+            self.push_screen(palette)
