@@ -4,6 +4,7 @@ from fake_run import FakeControl, busy
 from test_app import settled
 from textual.command import CommandInput, CommandList
 from textual.events import Click
+from textual.widgets.option_list import Option
 
 from tui_runner.tui.app import RunnerApp
 from tui_runner.tui.command_palette import Palette
@@ -35,6 +36,10 @@ async def test_a_page_is_turned_only_in_a_list_that_is_there() -> None:
         await pilot.press("pagedown")
         assert listed.highlighted
         listed.highlighted = 0
+        listed.clear_options()
+        listed.add_options([Option("a"), Option("b")])
+        listed.highlighted = 0
+        app.screen._action_command_list("page_down")
         await pilot.resize_terminal(1, 1)
         await pilot.press("pagedown", "pageup")
         assert isinstance(app.screen, Palette)

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_run import FakeControl, busy
 from pseudo_terminal import PseudoTerminal
+from test_app import settled
+from textual.css.query import NoMatches
+from textual.worker import WorkerFailed, WorkerState
 
+from tui_runner.tui.app import RunnerApp
 from tui_runner.tui.launcher import Launcher
 from tui_runner.tui.screen_fault import KeepsFault
+from tui_runner.tui.screens.reader import Reader
 
 JOB = """
     import time
@@ -66,3 +73,23 @@ def test_a_fault_of_another_screen_is_one_of_the_program(tmp_path: Path, monkeyp
     monkeypatch.setattr(launcher, "run", lambda: KeepsFault.run(launcher, headless=True))
     with pytest.raises(KeyError, match="no such thing"):
         launcher.run_or_raise()
+
+
+async def test_what_a_worker_of_a_screen_that_is_left_looks_for_in_vain_is_no_fault() -> None:
+    async with RunnerApp(FakeControl(busy())).run_test(size=(120, 40)) as pilot:
+        app = await settled(pilot)
+        reader = Reader("an error", "in full")
+
+        async def looks_for_what_is_gone() -> None:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                raise NoMatches("its parts") from None
+
+        app.push_screen(reader)
+        await pilot.pause()
+        worker = reader.run_worker(looks_for_what_is_gone())
+        app.pop_screen()
+        with pytest.raises(WorkerFailed):
+            await worker.wait()
+        assert worker.state is WorkerState.ERROR and app.fault is None and app.is_running

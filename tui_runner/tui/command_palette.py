@@ -7,9 +7,11 @@ is quite gone.
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from textual import events
 from textual.await_complete import AwaitComplete
-from textual.command import CommandList, CommandPalette
+from textual.command import CommandPalette
 
 from tui_runner.tui.left_early import LeftEarly
 
@@ -30,5 +32,6 @@ class Palette(LeftEarly, CommandPalette):
             self._action_escape()
 
     def _action_command_list(self, action: str) -> None:
-        if self.query_one(CommandList).size:
+        # A page of a list that has been filled anew cannot be turned before it has been laid out.
+        with suppress(KeyError):
             super()._action_command_list(action)

@@ -7,6 +7,7 @@ is kept instead, and told by whoever started the application, as any other.
 from __future__ import annotations
 
 from textual.app import App, ReturnType
+from textual.worker import NoActiveWorker, WorkerFailed, get_current_worker
 
 
 class ScreenFailed(Exception):
@@ -30,8 +31,18 @@ class KeepsFault(App[ReturnType]):
         return answer
 
     def _handle_exception(self, error: Exception) -> None:
+        if isinstance(error, WorkerFailed) and _is_left():
+            return
         self.fault = self.fault or error
         super()._handle_exception(error)
 
     def _fatal_error(self) -> None:
         self._close_messages_no_wait()
+
+
+def _is_left() -> bool:
+    """Whether the worker that has failed is of a part that is being removed: what it looked for may be gone already."""
+    try:
+        return get_current_worker().node._pruning
+    except NoActiveWorker:
+        return False
