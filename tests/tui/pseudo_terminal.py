@@ -47,7 +47,7 @@ class PseudoTerminal:
         self, arguments: list[str], folder: Path, size: tuple[int, int] = (120, 40), errors: Path | None = None
     ) -> None:
         self._master, slave = pty.openpty()
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
+        self._set_size(size)
         environ = terminal_environment(folder)
         self._output = bytearray()
         error_output = slave if errors is None else os.open(errors, os.O_WRONLY | os.O_CREAT)
@@ -89,6 +89,14 @@ class PseudoTerminal:
         place = len(self._output)
         os.write(self._master, keys.encode())
         return place
+
+    def resize(self, size: tuple[int, int]) -> None:
+        """Give the terminal other columns and lines, and say so."""
+        self._set_size(size)
+        os.killpg(self.process.pid, signal.SIGWINCH)
+
+    def _set_size(self, size: tuple[int, int]) -> None:
+        fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
 
     def shows(self, text: str, since: int = 0) -> None:
         """Wait until this was written after the byte `since`."""
