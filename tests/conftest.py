@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import compileall
 import gc
+import sys
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cli_jobs import OK, write
-from command_line import CommandLine
+from command_line import ROOT, CommandLine
 from hypothesis import HealthCheck, settings
 from waiting import WAIT_SECONDS, eventually
 
@@ -24,8 +26,24 @@ settings.load_profile("any machine")  # how long an example takes says something
 
 
 def pytest_configure() -> None:
-    """Have the garbage collector look less often: an application in a test makes objects by the ten thousand."""
+    """Compile the program once, and have the garbage collector look less often.
+
+    Where the environment forbids Python to keep bytecode, each process that a test starts would compile the program
+    anew. An application in a test makes objects by the ten thousand.
+    """
+    compileall.compile_dir(ROOT / "tui_runner", quiet=2)
     gc.set_threshold(50_000, 20, 20)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Keep tests with their assertions rewritten, whatever the environment says of bytecode; jobs in tests obey it."""
+    before = sys.dont_write_bytecode
+    sys.dont_write_bytecode = False
+    try:
+        return (yield)
+    finally:
+        sys.dont_write_bytecode = before
 
 
 @pytest.hookimpl(trylast=True)
