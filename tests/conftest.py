@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import compileall
+import gc
+import sys
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cli_jobs import OK, write
-from command_line import CommandLine
+from command_line import ROOT, CommandLine
 from hypothesis import HealthCheck, settings
 from waiting import WAIT_SECONDS, eventually
 
@@ -20,6 +23,39 @@ from tui_runner.store.database import Database
 
 settings.register_profile("any machine", parent=settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")  # how long an example takes says something about the machine only
+
+
+def pytest_configure() -> None:
+    """Compile the program once, and have the garbage collector look less often.
+
+    Where the environment forbids Python to keep bytecode, each process that a test starts would compile the program
+    anew. An application in a test makes objects by the ten thousand.
+    """
+    compileall.compile_dir(ROOT / "tui_runner", quiet=2)
+    gc.set_threshold(50_000, 20, 20)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Keep tests with their assertions rewritten, whatever the environment says of bytecode; jobs in tests obey it."""
+    before = sys.dont_write_bytecode
+    sys.dont_write_bytecode = False
+    try:
+        return (yield)
+    finally:
+        sys.dont_write_bytecode = before
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """Have it pass over what stays until the end: modules, and the tests themselves."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_unconfigure() -> None:
+    """Let it find everything when Python ends: libraries complain of what is left."""
+    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)
