@@ -25,13 +25,14 @@ settings.register_profile("any machine", parent=settings(), deadline=None, suppr
 settings.load_profile("any machine")  # how long an example takes says something about the machine only
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Compile the program once, and have the garbage collector look less often.
 
     Where the environment forbids Python to keep bytecode, each process that a test starts would compile the program
     anew. An application in a test makes objects by the ten thousand.
     """
-    compileall.compile_dir(ROOT / "tui_runner", quiet=2)
+    if not hasattr(config, "workerinput"):  # the process that starts the others
+        compileall.compile_dir(ROOT / "tui_runner", quiet=2)
     gc.set_threshold(50_000, 20, 20)
 
 
