@@ -19,17 +19,19 @@ LARGE = f"SELECT range AS n, repeat('x', 100) AS x FROM range({ROWS})"
 
 
 @pytest.fixture
-def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
+def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Database]:
+    """A database that is served; its parameter is after how many seconds whoever takes no rows is cut off."""
     # The folders of pytest are too deep for the path of a socket.
     with tempfile.TemporaryDirectory(prefix="tr-") as folder:
         monkeypatch.setenv("XDG_RUNTIME_DIR", folder)
         opened = make_database(tmp_path / "books.duckdb")
-        server = serve(opened, ServerLimits(stall=0.5))
+        server = serve(opened, ServerLimits(stall=getattr(request, "param", 60.0)))
         yield opened
         server.close()
         opened.close()
 
 
+@pytest.mark.parametrize("database", [2.0], indirect=True)
 async def test_rows_that_were_taken_stay_and_those_behind_them_are_asked_for_again(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
