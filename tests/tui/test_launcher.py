@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from test_app import screen_text
 from textual.events import Key
 from textual.pilot import Pilot
 from textual.widgets import Input, Static
+from textual.worker import WorkerCancelled
 
 from tui_runner.loading import sample_jobs
 from tui_runner.request import RunRequest
@@ -57,7 +59,9 @@ async def ready(pilot: Pilot[Any]) -> Launcher:
     app = pilot.app
     assert isinstance(app, Launcher)
     for _ in range(3):
-        await app.workers.wait_for_complete()
+        while not all(worker.is_finished for worker in app.workers):
+            with suppress(WorkerCancelled):  # a preview that another letter was typed for
+                await app.workers.wait_for_complete()
         await pilot.pause()
     return app
 
