@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import re
 import shutil
-import stat
-import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TextIO, cast
 
@@ -17,6 +12,7 @@ import pyarrow as pa
 from tui_runner.errors import UserError
 from tui_runner.safe_text import safe_text
 from tui_runner.store.export import FORMATS, Rows, write_parquet, write_text
+from tui_runner.whole_file import descriptor_of, is_open, is_stream, written_whole
 from tui_runner.wording import did_you_mean, plain, quoted
 
 ENDINGS = {"md": "markdown", "ndjson": "jsonl"}
@@ -25,9 +21,6 @@ EXPORT_FORMATS = ("csv", "json", "jsonl", "parquet", "markdown")
 """Formats in which all rows are written, unlike the table, which is for a look."""
 
 _STANDARD_OUTPUT = frozenset({"-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"})
-_DESCRIPTOR = re.compile(r"/(?:dev|proc/self)/fd/(\d{1,9})|/dev/(stderr)")
-"""Paths of what this process has open: `>(gzip > x.gz)` of a shell is `/dev/fd/63`."""
-
 _BESIDE = (".wal", ".lock", ".log", ".log.1")
 """What the files that belong to a database have behind its name; a run may be writing any of them."""
 
@@ -71,7 +64,7 @@ def chosen_format(format: str | None, output: Path | None, out: TextIO) -> str:
         UserError: there is no such format, the file's name says none, or Parquet would go to a terminal.
     """
     if format is None:
-        if output is not None and not _is_stream(output):
+        if output is not None and not is_stream(output):
             return export_format(output)
         return "table" if output is None and out.isatty() else "csv"
     if format not in FORMATS:
@@ -98,13 +91,13 @@ def check_output(output: Path, database: Path, *, overwrite: bool) -> None:
     except (OSError, RuntimeError, ValueError) as error:  # a name that is too long, links in a circle, a NUL
         reason = getattr(error, "strerror", None) or str(error)
         raise UserError(f"its path can't be used ({reason.lower()})", plain(output), "choose another file") from error
-    descriptor = _descriptor(output)
+    descriptor = descriptor_of(output)
     source = database.resolve()
     if target in (source, *(source.with_name(source.name + ending) for ending in _BESIDE)):
         raise UserError("is the database, or belongs to it", plain(output), "write to another file")
     if descriptor is not None:
         # Now, for later the number may be that of something else, the database even.
-        if not _is_open(descriptor):
+        if not is_open(descriptor):
             raise UserError("is not open", plain(output), "choose another file")
         return
     if not has_folder:
@@ -151,7 +144,7 @@ def write_file(
     """
     if progress is not None:
         rows = _Counted(rows, progress)
-    with _written_whole(path, replace=replace) as stream:
+    with written_whole(path, replace=replace) as stream:
         if format == "parquet":
             return _write_parquet(rows, stream, plain(path))
         with open(stream.fileno(), "w", encoding="utf-8", errors="surrogatepass", newline="", closefd=False) as text:
@@ -208,84 +201,3 @@ class _Counted:
             if not self._progress(count):
                 raise Stopped
             yield batch
-
-
-def _descriptor(path: Path) -> int | None:
-    """The number of an open file that a path names."""
-    match = _DESCRIPTOR.fullmatch(str(path))
-    return None if match is None else 2 if match[2] else int(match[1])
-
-
-def _is_open(descriptor: int) -> bool:
-    try:
-        os.fstat(descriptor)
-    except OSError:
-        return False
-    return True
-
-
-def _is_stream(path: Path) -> bool:
-    """Whether a path is that of an open file, a pipe or a device, which is written into and not replaced."""
-    if _descriptor(path) is not None:
-        return True
-    try:
-        mode = path.stat().st_mode
-    except OSError:
-        return False
-    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
-
-
-@contextmanager
-def _written_whole(path: Path, *, replace: bool) -> Iterator[IO[bytes]]:
-    try:
-        if _is_stream(path):
-            descriptor = _descriptor(path)
-            # An open file goes on where it is; opened by its path it would be cut.
-            with path.open("wb") if descriptor is None else os.fdopen(os.dup(descriptor), "wb") as stream:
-                yield stream
-            return
-        path = path.resolve()
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".tui-runner-", delete=False) as stream:
-            try:
-                yield stream
-                stream.flush()
-                Path(stream.name).chmod(stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o666 & ~_umask())
-                if replace:
-                    Path(stream.name).replace(path)
-                else:
-                    _put_where_none_is(Path(stream.name), path)
-            except BaseException:
-                Path(stream.name).unlink(missing_ok=True)
-                raise
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise _unwritable(path, error) from error
-
-
-def _put_where_none_is(file: Path, path: Path) -> None:
-    """Move a file to a path where no other may be, even one that appears at this moment."""
-    try:
-        try:
-            path.hardlink_to(file)
-        except FileExistsError:
-            raise
-        except OSError:  # a file system without hard links
-            path.touch(exist_ok=False)
-            file.replace(path)
-        else:
-            file.unlink()
-    except FileExistsError as error:
-        what = "came into being while the rows were written, and was left as it is"
-        raise UserError(what, plain(path), "choose another file") from error
-
-
-def _unwritable(path: Path, error: OSError) -> UserError:
-    return UserError(f"cannot be written ({error.strerror})", plain(path), "choose another file")
-
-
-def _umask() -> int:
-    """The process's mask; it can be read only by setting it."""
-    umask = os.umask(0o077)
-    os.umask(umask)
-    return umask

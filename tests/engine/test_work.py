@@ -356,9 +356,8 @@ def test_every_item_is_taken_exactly_once_whatever_happens_meanwhile():
     def run(mine):
         dice = random.Random(len(mine))
         while (task := queue.take()) is not None:
-            mine.append((task.position, task.attempt))
-            if task.attempt == 1 and dice.random() < 0.05 and queue.retry(task, 0.0):
-                mine.pop()
+            if task.attempt > 1 or dice.random() >= 0.05 or not queue.retry(task, 0.0):
+                mine.append((task.position, task.attempt))
 
     queue.set_lanes(8)
     threads = [threading.Thread(target=run, args=(mine,)) for mine in taken]

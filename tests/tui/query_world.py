@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from textual.events import Paste
+from textual.events import Key, Paste
 from textual.pilot import Pilot
 from textual.widgets import Input
 
@@ -100,6 +100,11 @@ class Desk:
         """Press keys."""
         await self.pilot.press(*keys)
         await self.pilot.pause()
+
+    def strike(self, *keys: str) -> None:
+        """Press keys, and do not wait until this process is idle: not while a statement computes."""
+        for key in keys:
+            self.pilot.app.post_message(Key(key, key if len(key) == 1 else None))
 
     async def answer(self, text: str) -> None:
         """Paste a text into the field that has the focus, and press Enter."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,6 +29,14 @@ def test_state_is_remembered_and_a_broken_file_is_none(environ: dict[str, str]) 
     for text in ("{", "[]", '{"theme": 3, "recent": {"x": 1}}', "\udcff"):
         state_file(environ).write_text(text, errors="surrogateescape")
         assert again.theme is None and again.recent == []
+
+
+def test_a_pipe_in_the_place_of_the_state_keeps_nobody_waiting(environ: dict[str, str]) -> None:
+    state_file(environ).parent.mkdir(parents=True)
+    os.mkfifo(state_file(environ))
+    assert State(state_file(environ)).theme is None
+    State(state_file(environ)).remember_theme("day")
+    assert State(state_file(environ)).theme == "day"
 
 
 def test_a_state_that_cannot_be_written_is_no_fault(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import stat
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,10 +14,11 @@ from hypothesis import strategies as st
 
 from tui_runner.errors import UserError
 from tui_runner.tui.completion import KnownTable, Vocabulary, offer
-from tui_runner.tui.query_files import KEPT, History, read_statements, state_folder
+from tui_runner.tui.query_files import KEPT, History, read_statements, write_statements
 from tui_runner.tui.result_diff import changed_cells
 from tui_runner.tui.result_text import SHOWN, shown_cells, whole_text
 from tui_runner.tui.sql_tokens import aliases, by_line
+from tui_runner.tui.state import state_folder
 from tui_runner.tui.widgets.result_chart import Plot, bars, line_chart, plot_of
 
 WORDS = Vocabulary(
@@ -186,6 +189,24 @@ def test_history_survives_what_is_wrong_with_its_file(tmp_path: Path) -> None:
     inside = History(blocked / "queries.jsonl")
     inside.add("SELECT 1")
     assert inside.statements == ["SELECT 1"]
+
+
+def test_a_pipe_in_the_place_of_the_history_keeps_nobody_waiting(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "queries.jsonl")
+    assert History(tmp_path / "queries.jsonl").statements == []
+
+
+def test_statements_are_saved_whole_or_not_at_all(tmp_path: Path) -> None:
+    file, link = tmp_path / "mine.sql", tmp_path / "link.sql"
+    file.write_text("SELECT 1\n")
+    file.chmod(0o640)
+    link.symlink_to(file)
+    write_statements(link, "SELECT 2")
+    assert link.is_symlink() and file.read_text() == "SELECT 2\n"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o640
+    with pytest.raises(UserError, match="no character"):
+        write_statements(file, "SELECT '\ud800'")
+    assert file.read_text() == "SELECT 2\n" and set(tmp_path.iterdir()) == {file, link}
 
 
 def test_the_state_folder_is_the_users() -> None:

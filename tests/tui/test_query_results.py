@@ -27,9 +27,9 @@ def database(tmp_path: Path) -> Iterator[Database]:
 
 async def end_a_long_one(at: Desk) -> None:
     await at.write(ENDLESS)
-    await at.press("f5")
+    at.strike("f5")
     await at.until(lambda: "▶ running" in at.tab.status.text)
-    await at.press("escape")
+    at.strike("escape")
     await at.until(lambda: not at.tab.busy)
 
 
@@ -91,10 +91,10 @@ async def test_a_mistake_takes_the_place_of_the_result(database: Database, tmp_p
             await at.press(key)
             assert at.screen.is_current and "run a statement first" in at.shown()
         await at.write(ENDLESS)
-        await at.press("f5")
+        at.strike("f5")
         await at.until(lambda: "▶ running" in at.tab.status.text)
         assert at.tab.shown is Shown.NOTHING
-        await at.press("escape")
+        at.strike("escape")
         await at.until(lambda: not at.tab.busy)
         assert at.tab.shown is Shown.NOTHING
 

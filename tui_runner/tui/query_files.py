@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import stat
-from collections.abc import Mapping
 from pathlib import Path
 
 from tui_runner.errors import UserError
+from tui_runner.regular_file import open_regular
+from tui_runner.tui.state import state_folder
+from tui_runner.whole_file import written_whole
 
 KEPT = 1_000
 """Statements that are remembered."""
@@ -16,14 +18,6 @@ _LONGEST = 100_000
 """Characters of a statement that is remembered."""
 _LARGEST = 5_000_000
 """Bytes of a file of statements that is opened."""
-
-
-def state_folder(environ: Mapping[str, str]) -> Path:
-    """Where programs keep what they remember for their user."""
-    base = environ.get("XDG_STATE_HOME") or ""
-    # The base directory specification says that a relative path in this variable is to be ignored.
-    home = Path(base) if Path(base).is_absolute() else Path("~/.local/state").expanduser()
-    return home / "tui-runner"
 
 
 class History:
@@ -72,7 +66,8 @@ class History:
 
     def _read(self) -> list[str]:
         try:
-            lines = self._path.read_text(encoding="utf-8").splitlines()
+            with open_regular(self._path) as file:
+                lines = file.read().decode().splitlines()
         except (OSError, ValueError):
             return list(self._statements or [])
         found: dict[str, None] = {}
@@ -140,10 +135,11 @@ def write_statements(path: Path, text: str) -> None:
     """Save statements as a file.
 
     Raises:
-        UserError: it cannot be written.
+        UserError: it cannot be written, and stays as it was.
     """
     path = path.expanduser()
     try:
-        path.write_text(text if text.endswith("\n") else text + "\n", encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"cannot be written ({error.strerror})", str(path)) from error
+        with written_whole(path, replace=True) as stream:
+            stream.write((text if text.endswith("\n") else text + "\n").encode())
+    except UnicodeEncodeError as error:
+        raise UserError("the statements hold what is no character", str(path), "remove it first") from error

@@ -12,15 +12,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tui_runner.regular_file import open_regular
+
 _RECENT = 10
+
+
+def state_folder(environ: Mapping[str, str]) -> Path:
+    """Where programs keep what they remember for their user, whether it exists or not."""
+    base = environ.get("XDG_STATE_HOME") or ""
+    # The base directory specification says that a relative path in this variable is to be ignored.
+    home = Path(base) if Path(base).is_absolute() else Path("~/.local/state").expanduser()
+    return home / "tui-runner"
 
 
 def state_file(environ: Mapping[str, str]) -> Path:
     """Where the state is kept, whether it exists or not."""
-    base = environ.get("XDG_STATE_HOME") or ""
-    # The base directory specification says that a relative path in this variable is to be ignored.
-    home = Path(base) if Path(base).is_absolute() else Path("~/.local/state").expanduser()
-    return home / "tui-runner" / "state.json"
+    return state_folder(environ) / "state.json"
 
 
 class State:
@@ -56,7 +63,8 @@ class State:
 
     def _read(self) -> dict[str, Any]:
         try:
-            values = json.loads(self._path.read_text(encoding="utf-8"))
+            with open_regular(self._path) as file:
+                values = json.load(file)
         except (OSError, ValueError):
             return {}
         return values if isinstance(values, dict) else {}
