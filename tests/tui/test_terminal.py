@@ -49,6 +49,20 @@ def terminal(tmp_path: Path) -> Iterator[Callable[..., PseudoTerminal]]:
         each.close()
 
 
+def test_what_something_else_wrote_over_the_screen_goes_when_it_is_drawn_anew(
+    terminal: Callable[..., PseudoTerminal],
+) -> None:
+    screen = terminal("run", "work.py", "--tui")
+    screen.shows("RUNNING")
+    screen.press(" ")
+    screen.shows("PAUSED")
+    for keys, title in (("", "work.duckdb"), ("?", "Cancel the chunk"), ("q,", "Change while it runs")):
+        place = screen.press(keys) if keys else 0
+        screen.shows(title, place)
+        place = screen.press("\x0c")  # Ctrl-L
+        screen.shows(title, place)
+
+
 def test_a_run_is_paused_resumed_tuned_and_drained(
     terminal: Callable[..., PseudoTerminal], tmp_path: Path, rows: Callable[..., list[tuple[Any, ...]]]
 ) -> None:

@@ -33,6 +33,7 @@ class Place(StrEnum):
     QUESTION = "question"
     FIELD = "fields of a dialog"
     MANUAL = "help"
+    ALWAYS = "always, in dialogs too"
 
 
 DASHBOARD = (Place.RUN, Place.CHUNK, Place.TABLE, Place.LIST, Place.ANYWHERE)
@@ -49,24 +50,27 @@ QUERY_PARTS = {
 QUERY_HELP = (*QUERY_PLACES, Place.CELL, Place.CHOICE, Place.FIELD, Place.QUESTION)
 """Those, and what it asks and opens."""
 
-SCREENS = (
-    DASHBOARD,
-    (Place.CHUNK, Place.LIST, Place.INNER, Place.ANYWHERE),
-    (Place.ERRORS, Place.LIST, Place.INNER, Place.ANYWHERE),
-    (Place.LOG, Place.LIST, Place.INNER, Place.ANYWHERE),
-    (Place.QUERY, Place.RESULT, Place.GRID),
-    (Place.QUERY, Place.RESULT, Place.CATALOG),
-    (Place.LAUNCHER, Place.LIST),
-    (Place.READER, Place.LIST),
-    (Place.READER, Place.CELL, Place.LIST),
-    (Place.CHOICE, Place.LIST),
-    (Place.MANUAL, Place.LIST),
-    (Place.QUESTION,),
-    (Place.FIELD,),
+SCREENS = tuple(
+    (*places, Place.ALWAYS)
+    for places in (
+        DASHBOARD,
+        (Place.CHUNK, Place.LIST, Place.INNER, Place.ANYWHERE),
+        (Place.ERRORS, Place.LIST, Place.INNER, Place.ANYWHERE),
+        (Place.LOG, Place.LIST, Place.INNER, Place.ANYWHERE),
+        (Place.QUERY, Place.RESULT, Place.GRID),
+        (Place.QUERY, Place.RESULT, Place.CATALOG),
+        (Place.LAUNCHER, Place.LIST),
+        (Place.READER, Place.LIST),
+        (Place.READER, Place.CELL, Place.LIST),
+        (Place.CHOICE, Place.LIST),
+        (Place.MANUAL, Place.LIST),
+        (Place.QUESTION,),
+        (Place.FIELD,),
+    )
 )
 """The places that have keys at the same time. Actions of places that never do may share a key."""
 
-TYPED_IN = frozenset({Place.QUERY})
+TYPED_IN = frozenset({Place.QUERY, Place.ALWAYS})
 """Places where somebody types text: keys of their actions go before those of the field, and none of them types."""
 
 

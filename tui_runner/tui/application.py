@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
+from textual import on
 from textual.app import ReturnType
+from textual.binding import BindingType
+from textual.events import Resize
 from textual.theme import ThemeProvider
 
+from tui_runner.tui.action import Place
+from tui_runner.tui.actions import bindings
 from tui_runner.tui.command_palette import Palette
 from tui_runner.tui.keys_in_turn import KeysInTurn
+from tui_runner.tui.lean_output import LeanDriver
 from tui_runner.tui.screen_fault import KeepsFault
 from tui_runner.tui.themes import Themed
 from tui_runner.tui.toasts import BriefToasts
@@ -14,6 +22,20 @@ from tui_runner.tui.toasts import BriefToasts
 
 class Application(Themed, BriefToasts[ReturnType], KeysInTurn[ReturnType], KeepsFault[ReturnType]):
     """An application that keeps its faults to itself, takes keys in their turn, and says little at once."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.ALWAYS)]
+
+    @on(Resize)
+    def _terminal_resized(self, event: Resize) -> None:
+        """What the terminal shows has moved."""
+        if isinstance(self._driver, LeanDriver):
+            self._driver.shown.resized(event.size.height)
+
+    def action_redraw(self) -> None:
+        """Draw the whole screen anew."""
+        if isinstance(self._driver, LeanDriver):
+            self._driver.shown.forget()
+        self.refresh(layout=True)
 
     def action_command_palette(self) -> None:
         """Find any action by name."""

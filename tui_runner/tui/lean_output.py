@@ -16,6 +16,8 @@ from textual.app import App
 from textual.driver import Driver
 from textual.drivers.linux_driver import LinuxDriver
 
+from tui_runner.tui.unchanged_rows import UnchangedRows
+
 _STYLE = re.compile(r"\x1b\[([0-9;]*)m")
 _MOVES = re.compile(r"(?:\x1b\[[0-9;]*H|[\r\n])*")
 """What prints nothing, so that it matters to no one which colours are in force."""
@@ -113,10 +115,11 @@ class LeanDriver(LinuxDriver):
         super().__init__(app, debug=debug, mouse=mouse, size=size)
         if sys.__stdout__ is not None:
             self._file = sys.__stdout__
+        self.shown = UnchangedRows()
 
     def write(self, data: str) -> None:
         """Write to the terminal."""
-        super().write(lean(data))
+        super().write(lean(self.shown.without(data)))
 
 
 def driver_class() -> type[Driver] | None:

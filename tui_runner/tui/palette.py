@@ -21,8 +21,8 @@ def palette(app: App[Any], screen: Screen[object], keys: Keys, places: Collectio
         keys: the keys in force.
         places: where the actions apply.
     """
-    for group in _by_method(places):
-        owner = "app" if group[0].place in (Place.ANYWHERE, Place.LAUNCHER) else "screen"
+    for group in _by_method({*places, Place.ALWAYS}):
+        owner = "app" if group[0].place in (Place.ANYWHERE, Place.LAUNCHER, Place.ALWAYS) else "screen"
         shown = " ".join(shown_key(key) for action in group for key in keys[action.id])
         yield SystemCommand(
             group[0].help.rstrip("."),

@@ -80,6 +80,13 @@ RUN_ACTIONS = (
     Action("errors", ("e",), "errors", "What went wrong, grouped by what is alike.", Place.ANYWHERE, 3),
     Action("log", ("l",), "log", "What the job prints and logs.", Place.ANYWHERE, 8),
     Action("theme", ("T",), "theme", "Choose a theme; it is shown at once, and remembered.", Place.ANYWHERE),
+    Action(
+        "redraw",
+        ("ctrl+l",),
+        "redraw",
+        "Draw the whole screen anew, if something else wrote over it.",
+        Place.ALWAYS,
+    ),
     Action("command_palette", ("ctrl+p",), "commands", "Find any action or theme by name.", Place.ANYWHERE, 14),
     Action("help", ("question_mark", "f1"), "help", "Show what the keys do.", Place.ANYWHERE, 2),
     Action(
