@@ -31,10 +31,10 @@ def is_lost(descriptor: int = 0) -> bool:
     return False
 
 
-def let_go() -> None:
-    """Lead standard input, output and error to nowhere, those that lead to a terminal that is gone."""
+def let_go(*others: int) -> None:
+    """Lead standard input, output, error and other descriptors to nowhere, those whose terminal is gone."""
     nowhere = os.open(os.devnull, os.O_RDWR)
-    for descriptor in (0, 1, 2):
+    for descriptor in (0, 1, 2, *others):
         if is_lost(descriptor):
             os.dup2(nowhere, descriptor)
     if nowhere > 2:

@@ -147,7 +147,9 @@ def test_what_failed_runs_again_when_the_run_is_over(
     assert rows("SELECT state, count(*) FROM runner.items GROUP BY state") == [("ok", 40)]
 
 
-def test_nothing_that_a_job_says_reaches_the_terminal_as_a_command(terminal: Callable[..., PseudoTerminal]) -> None:
+def test_nothing_that_a_job_says_reaches_the_terminal_as_a_command(
+    terminal: Callable[..., PseudoTerminal], tmp_path: Path
+) -> None:
     source = f"""
         import logging, os, sys, time
         from tui_runner import current, job
@@ -173,7 +175,11 @@ def test_nothing_that_a_job_says_reaches_the_terminal_as_a_command(terminal: Cal
 
         @work.items
         def items():
-            return [Item(BAD + "A" * 100_000 + str(n)) for n in range(30)]
+            print("printed by items " + BAD)
+            os.write(1, b"written by items " + BAD.encode() + b"\\n")
+            os.system("echo a program of items")
+            for n in range(30):
+                yield Item(BAD + "A" * 100_000 + str(n))
     """
     screen = terminal("run", "work.py", "--tui", "--db", f"{HOSTILE[:24]}.duckdb".replace("/", ""), source=source)
     screen.shows("RUNNING")
@@ -193,12 +199,17 @@ def test_nothing_that_a_job_says_reaches_the_terminal_as_a_command(terminal: Cal
     screen.until(lambda: screen.press("q") and screen.process.poll() is not None, "end")
     assert screen.exit_code() == 1
     nothing_is_obeyed(screen.output)
+    (file,) = tmp_path.glob("*.log")
+    log = file.read_text()
+    for level, said in (("INFO ", "printed by items"), ("WARNING ", "written by items"), ("WARNING ", "a program of")):
+        assert re.search(f"{level} *chunk - item -: {said}", log)
 
 
 def test_nothing_that_the_launcher_finds_reaches_the_terminal_as_a_command(
     terminal: Callable[..., PseudoTerminal], tmp_path: Path
 ) -> None:
     source = f"""
+        import os
         from tui_runner import job
 
         BAD = {HOSTILE!r}
@@ -207,12 +218,14 @@ def test_nothing_that_the_launcher_finds_reaches_the_terminal_as_a_command(
         def work(item: str, *, first: str = BAD):
             {HOSTILE[:60]!r}
             print(BAD)
+            os.write(1, b"tried: " + BAD.encode() + b"\\n")
             if item.endswith("1"):
                 raise ValueError(BAD)
             return {{BAD: BAD}}
 
         @work.items
         def items():
+            os.write(2, BAD.encode() + b"\\n")
             return [BAD + str(n) for n in range(3)]
     """
     name = HOSTILE[:24].replace("/", "")
@@ -221,7 +234,7 @@ def test_nothing_that_the_launcher_finds_reaches_the_terminal_as_a_command(
     screen = terminal(source=source)
     screen.shows("EVIL")
     screen.shows("databases in this folder")
-    for keys, shown in (("\r", "first items"), ("\x14", "nothing was written"), ("\x1b", "start"), ("\x1b", "help")):
+    for keys, shown in (("\r", "first items"), ("\x14", "tried: "), ("\x1b", "start"), ("\x1b", "help")):
         place = screen.press(keys)
         screen.shows(shown, place)
     for _ in range(12):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,8 @@ from tui_runner.engine.events import (
     RetryChunks,
     StopRun,
 )
+from tui_runner.engine.protocol import LogLines
+from tui_runner.engine.snapshot import LogLine
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,10 @@ class Commands:
     def set_max_memory(self, limit: int | str | None) -> None:
         """Bytes that the run may use, or a share of the machine's such as `80%`; None for no bound."""
         self.inbox.put(ChangeMaxMemory(limit))
+
+    def log(self, lines: Sequence[LogLine], dropped: int = 0) -> None:
+        """Add to the run's log what the job has printed in this process, behind `dropped` lines that were too many."""
+        self.inbox.put(LogLines(None, tuple(lines), dropped))
 
     def stop(self) -> None:
         """Drain: start no new items, write those that finish within the grace time, then end as `stopped`."""

@@ -84,7 +84,7 @@ class LogFile:
         file: TextIO | None = None
         missing, told = 0, False
         while (lines := self._queue.get()) is not None:
-            self._of_the_job |= lines.worker >= 0
+            self._of_the_job |= lines.worker is None or lines.worker >= 0
             try:
                 if file is not None and not self._is_there(file):
                     file.close()

@@ -30,11 +30,11 @@ class JobLog:
     """Log lines of one worker that wait to be sent; bounded, with a count of what had to be dropped.
 
     Args:
-        worker: its number.
+        worker: its number; None for the process that starts them.
         redact: takes secrets out of lines.
     """
 
-    def __init__(self, worker: int, redact: Callable[[str], str] = redact) -> None:
+    def __init__(self, worker: int | None, redact: Callable[[str], str] = redact) -> None:
         self._worker = worker
         self._redact = redact
         self._lines: deque[LogLine] = deque()

@@ -281,9 +281,12 @@ class ChunkFinished:
 
 @dataclass(frozen=True, slots=True)
 class LogLines:
-    """What the job printed and logged. `dropped` lines before these were too many to send."""
+    """What the job printed and logged. `dropped` lines before these were too many to send.
 
-    worker: int
+    `worker` is None for the process that starts them, where the job makes its items.
+    """
+
+    worker: int | None
     lines: tuple[LogLine, ...]
     dropped: int = 0
 

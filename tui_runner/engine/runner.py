@@ -342,21 +342,26 @@ class Runner(Commands):
                 self._disk.measured(message, now)
                 self._memory.measured(message, self._board.pids, self._board.last.in_flight, now)
                 self._board.warnings = self._disk.warnings + self._memory.warnings
+            case LogLines(worker=None):
+                self._log(message)
             case _ if isinstance(message, Report):
                 self._take_report(message, now)
             case _:
                 self._handle(message)
 
+    def _log(self, lines: LogLines) -> None:
+        self._board.logged(lines)
+        self._log_file.add(lines)
+
     def _take_report(self, report: Report, now: float) -> None:
-        if self._scheduler.crew.get(report.worker) is None:
+        if report.worker is None or self._scheduler.crew.get(report.worker) is None:
             return
         match report:
             case Progress():
                 self._handle(report)
                 self._board.progress(report, now)
             case LogLines():
-                self._board.logged(report)
-                self._log_file.add(report)
+                self._log(report)
             case Ready():
                 self._handle(report)
                 self._board.worker_ready(report.worker, report.pid, now)

@@ -133,6 +133,9 @@ class RunnerApp(LeavingApp):
 
     def look(self) -> bool:
         """Show the newest snapshot, if it is a new one; whether the run has ended."""
+        lines, dropped = self.own_output.take_all()
+        if lines or dropped:
+            self._control.log(lines, dropped)
         snapshot = self._control.snapshot()
         if snapshot is not self._snapshot:
             self._snapshot = snapshot

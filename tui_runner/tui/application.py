@@ -15,12 +15,15 @@ from tui_runner.tui.actions import bindings
 from tui_runner.tui.command_palette import Palette
 from tui_runner.tui.keys_in_turn import KeysInTurn
 from tui_runner.tui.lean_output import LeanDriver
+from tui_runner.tui.own_output import KeepsOutput
 from tui_runner.tui.screen_fault import KeepsFault
 from tui_runner.tui.themes import Themed
 from tui_runner.tui.toasts import BriefToasts
 
 
-class Application(Themed, BriefToasts[ReturnType], KeysInTurn[ReturnType], KeepsFault[ReturnType]):
+class Application(
+    Themed, BriefToasts[ReturnType], KeysInTurn[ReturnType], KeepsFault[ReturnType], KeepsOutput[ReturnType]
+):
     """An application that keeps its faults to itself, takes keys in their turn, and says little at once."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.ALWAYS)]

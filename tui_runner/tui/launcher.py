@@ -296,12 +296,16 @@ class Launcher(Moving, Application[Chosen]):
 
     def _try(self, request: RunRequest) -> None:
         out = io.StringIO()
+        self.own_output.take_all()  # of items that were listed before
         try:
             run_trial(request, out)
             text = out.getvalue()
         except UserError as error:
             text = f"{out.getvalue()}\n{error}"
-        self.call_later(self._tried, text)
+        self.own_output.settle()
+        lines, _ = self.own_output.take_all()
+        printed = "".join(f"{safe_text(line.text)}\n" for line in lines)
+        self.call_later(self._tried, printed + text)
 
     def _tried(self, text: str) -> None:
         self._say("")

@@ -6,6 +6,7 @@ for five of text. Over a slow link that is what takes the time: without it a bus
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from functools import lru_cache
@@ -16,6 +17,7 @@ from textual.app import App
 from textual.driver import Driver
 from textual.drivers.linux_driver import LinuxDriver
 
+from tui_runner.tui.own_output import KeepsOutput, OwnOutput
 from tui_runner.tui.unchanged_rows import UnchangedRows
 
 _STYLE = re.compile(r"\x1b\[([0-9;]*)m")
@@ -107,15 +109,39 @@ class LeanDriver(LinuxDriver):
 
     Textual writes to standard error: whoever keeps that in a file would see nothing of an application that was started
     because standard output is a terminal.
+
+    Attributes:
+        terminal: the descriptor of the terminal.
+        shown: what the terminal shows.
     """
 
     def __init__(
         self, app: App[Any], *, debug: bool = False, mouse: bool = True, size: tuple[int, int] | None = None
     ) -> None:
         super().__init__(app, debug=debug, mouse=mouse, size=size)
-        if sys.__stdout__ is not None:
-            self._file = sys.__stdout__
+        self._own_output = app.own_output if isinstance(app, KeepsOutput) else OwnOutput()
+        # By a descriptor of its own: whatever else is written to standard output goes elsewhere meanwhile.
+        self.terminal = os.dup(1)
+        encoding = getattr(sys.__stdout__, "encoding", "utf-8")
+        self._file = os.fdopen(self.terminal, "w", encoding=encoding, errors="backslashreplace")
         self.shown = UnchangedRows()
+
+    def start_application_mode(self) -> None:
+        """Take the terminal, for this application alone."""
+        self._own_output.catch()
+        super().start_application_mode()  # type: ignore[no-untyped-call]
+
+    def stop_application_mode(self) -> None:
+        """Give the terminal back."""
+        super().stop_application_mode()
+        self._own_output.release()
+
+    def _get_terminal_size(self) -> tuple[int, int]:
+        try:
+            columns, lines = os.get_terminal_size(self.terminal)
+        except OSError:
+            return super()._get_terminal_size()
+        return columns or 80, lines or 25
 
     def write(self, data: str) -> None:
         """Write to the terminal."""

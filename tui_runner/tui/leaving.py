@@ -12,7 +12,7 @@ from tui_runner.engine.control import RunControl
 from tui_runner.engine.snapshot import Snapshot
 from tui_runner.safe_text import safe_text
 from tui_runner.tui.application import Application
-from tui_runner.tui.lean_output import driver_class
+from tui_runner.tui.lean_output import LeanDriver, driver_class
 from tui_runner.tui.screens.confirm import Confirm
 
 _TERMINAL_SECONDS = 1.0
@@ -49,7 +49,7 @@ class LeavingApp(Application[None]):
     def lose(self) -> None:
         """Go on without a terminal."""
         self.lost = True
-        terminal_loss.let_go()
+        terminal_loss.let_go(*([self._driver.terminal] if isinstance(self._driver, LeanDriver) else []))
         self._control.abandon(terminal_loss.LOST)
 
     def hung_up(self, number: int, frame: FrameType | None) -> None:
