@@ -44,6 +44,7 @@ MISTAKES: list[tuple[list[str], int, str]] = [
     (["run", "ok.py", "--thraeds", "4"], 2, "No such option: --thraeds"),
     (["run", "ok.py", "--timeout", "soon"], 2, "--timeout: 'soon' is not a number of seconds"),
     (["run", "ok.py", "--backend", "dask:tcp://x"], 2, "no dask backend"),
+    (["run", "ok.py", "--backend", "thread"], 2, "'thread' is not a backend: process or inline$"),
     (["run", "ok.py", "--new", "--resume"], 2, "--new and --resume exclude each other"),
     (["run", "ok.py", "--resume"], 2, "nothing to resume"),
     (["run", "ok.py", "--tui"], 2, "--tui: the dashboard needs a terminal"),

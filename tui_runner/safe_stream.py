@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from typing import TextIO
 
+from tui_runner.byte_stream import ByteStream
 from tui_runner.safe_text import safe_text
 
 
@@ -17,10 +18,14 @@ class SafeStream(io.TextIOBase):
 
     def __init__(self, target: TextIO) -> None:
         self._target = target
+        self.buffer = ByteStream(self)
 
     def writable(self) -> bool:
         """Text can be written."""
         return True
+
+    def reconfigure(self, **options: object) -> None:
+        """Take what `io.TextIOWrapper` takes; what the other stream has stays."""
 
     def isatty(self) -> bool:
         """No: colours would not come through."""

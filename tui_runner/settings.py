@@ -326,7 +326,7 @@ def _table_name(value: object) -> str:
 def _backend(value: object) -> str:
     if isinstance(value, str) and (value in ("process", "inline") or re.fullmatch(r"dask:\S+", value)):
         return value
-    raise _Unfit("a backend: process, inline or dask:ADDRESS")
+    raise _Unfit("a backend: process or inline")
 
 
 _CHECKS: dict[str, Callable[[object], Any]] = {

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import sys
+from typing import TextIO
 
 
 def prepare_streams() -> None:
@@ -16,6 +18,17 @@ def prepare_streams() -> None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 - open until the end
         elif hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+    if isinstance(getattr(sys.stdout, "buffer", None), io.RawIOBase):
+        sys.stdout = _buffered(sys.stdout)
+
+
+def _buffered(stream: TextIO) -> TextIO:
+    """A stream to the same place that writes all it is given.
+
+    With PYTHONUNBUFFERED Python drops the rest of what the system takes only in part: when the program is stopped and
+    goes on (Ctrl-Z) while a pipe is full, when a disk has no more room, and beyond 2 GB.
+    """
+    return open(stream.fileno(), "w", encoding=stream.encoding, errors=stream.errors, closefd=False)
 
 
 def _fill_descriptors() -> None:

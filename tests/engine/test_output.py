@@ -133,6 +133,25 @@ def test_a_stream_is_enough_of_a_file_for_print_and_its_like(log, stream):
         stream.write(b"bytes")
 
 
+def test_bytes_and_a_new_encoding_are_taken_as_those_of_a_terminal_are(log, stream):
+    stream.reconfigure(encoding="latin-1", line_buffering=True)
+    print("füß", file=stream)
+    assert stream.buffer.write(b"caf\xc3\xa9 \xff\n") == 8
+    stream.buffer.write(memoryview(b"two"))
+    stream.buffer.flush()
+    stream.write("\n")
+    assert texts(log) == ["füß", "café \\xff", "two"]
+
+
+def test_only_a_stream_with_a_descriptor_gives_one(log, stream):
+    with pytest.raises(io.UnsupportedOperation):
+        stream.fileno()
+    with pytest.raises(io.UnsupportedOperation):
+        stream.buffer.fileno()
+    given = JobStream(log, "INFO", None, 1)
+    assert (given.fileno(), given.buffer.fileno(), given.isatty()) == (1, 1, False)
+
+
 # --- logging ------------------------------------------------------------------------------------------------
 
 

@@ -16,6 +16,28 @@ Rows = Callable[..., list[tuple[Any, ...]]]
 BOTH = pytest.mark.parametrize("backend", ["process", "inline"])
 
 
+def test_what_a_program_prints_to_the_jobs_output_is_logged(job_file, new_run, rows: Rows) -> None:
+    source = """
+        import subprocess, sys
+        from tui_runner import job
+
+        sys.stdout.reconfigure(encoding="utf-8")
+
+        @job
+        def call(word: str):
+            sys.stdout.buffer.write(b"bytes\\n")
+            subprocess.run([sys.executable, "-c", f"print({word!r})"], stdout=sys.stdout, stderr=sys.stderr, check=True)
+            return word
+
+        @call.items
+        def words():
+            return ["called"]
+    """
+    snapshot = new_run(job_file(source)).start().finish()
+    assert rows("SELECT value FROM call") == [("called",)]
+    assert {"bytes", "called"} <= {line.text for line in snapshot.log}
+
+
 @BOTH
 def test_whatever_a_function_does_the_run_goes_on(job_file, new_run, rows: Rows, backend: str) -> None:
     source = """

@@ -357,6 +357,12 @@ def test_columns_of_one_name_are_told_apart(console: Console) -> None:
         assert result.read_all().to_pydict() == {"a": [1], "a_1": [2], "a_2": ["1 day"]}
 
 
+def test_texts_and_blobs_of_a_batch_may_have_more_than_2_gb_together(console: Console) -> None:
+    with console.query("SELECT 'a' AS t, 'b'::BLOB AS b, ['c'] AS l") as result:
+        kinds = [field.type for field in result.schema]
+    assert kinds == [pa.large_string(), pa.large_binary(), pa.large_list(pa.field("l", pa.large_string()))]
+
+
 def test_values_that_arrow_would_change_are_text(console: Console) -> None:
     query = """SELECT INTERVAL '1 month 2 days 03:04:05.5' AS i, '12:00:00+02'::TIMETZ AS t, '101'::BIT AS b,
         '123456789012345678901234567890123456789012345'::BIGNUM AS n, union_value(x := 5) AS u, '{"a":1}'::JSON AS j"""
@@ -372,7 +378,7 @@ def test_values_that_arrow_would_change_are_text(console: Console) -> None:
             }
         ]
         assert result.schema.field("j").metadata == {TYPE_KEY: b"JSON"}
-        assert result.schema.field("i").type == pa.string()
+        assert result.schema.field("i").type == pa.large_string()
 
 
 def test_closing_ends_a_long_statement(console: Console, database: Database) -> None:

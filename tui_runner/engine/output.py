@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TextIO
 
+from tui_runner.byte_stream import ByteStream
 from tui_runner.current import CONTEXT
 from tui_runner.engine.outcome import describe, storable
 from tui_runner.engine.snapshot import LogLine
@@ -70,13 +71,16 @@ class JobStream(io.TextIOBase):
         log: where lines go.
         level: the level they get.
         otherwise: where text goes that is not printed for an item; None for the log too.
+        descriptor: the file descriptor of this process whose output is logged as well; None if there is none.
     """
 
-    def __init__(self, log: JobLog, level: str, otherwise: TextIO | None) -> None:
+    def __init__(self, log: JobLog, level: str, otherwise: TextIO | None, descriptor: int | None = None) -> None:
         self._log = log
         self._level = level
         self._otherwise = otherwise
+        self._descriptor = descriptor
         self._begun = threading.local()
+        self.buffer = ByteStream(self)
 
     encoding = "utf-8"
     errors = "backslashreplace"
@@ -84,6 +88,13 @@ class JobStream(io.TextIOBase):
     def writable(self) -> bool:
         """Text can be written."""
         return True
+
+    def fileno(self) -> int:
+        """The descriptor that a program may be given to write to."""
+        return super().fileno() if self._descriptor is None else self._descriptor
+
+    def reconfigure(self, **options: object) -> None:
+        """Take what `io.TextIOWrapper` takes; text becomes log lines whatever encoding is asked for."""
 
     def write(self, text: str) -> int:
         """Log the lines that `text` completes; the rest waits for its end, thread by thread."""

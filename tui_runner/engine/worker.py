@@ -297,8 +297,8 @@ def _let_parent_end() -> None:
 def _redirect_output(worker: int, redact: Redaction) -> JobLog:
     """Make everything that Python code prints or logs go to the log, which is returned."""
     log = JobLog(worker, redact)
-    sys.stdout = JobStream(log, "INFO", None)
-    sys.stderr = JobStream(log, "WARNING", None)
+    sys.stdout = JobStream(log, "INFO", None, 1)
+    sys.stderr = JobStream(log, "WARNING", None, 2)
     logging.basicConfig(handlers=[JobLogHandler(log)], level=logging.INFO, force=True)
     # One line per request is httpx's business, not the job's.
     logging.getLogger("httpx").setLevel(logging.WARNING)

@@ -23,6 +23,8 @@ SLICE_ROWS = 4096
 _CONFIG: dict[str, str | int | bool | float | list[str]] = {
     # Rows keep their order with one thread at no cost, and the other cores belong to the workers.
     "threads": 1,
+    # Without it the texts, or blobs, of a batch of rows are refused when they have more than 2 GB together.
+    "arrow_large_buffer_size": True,
     "memory_limit": "512MB",
     "autoinstall_known_extensions": False,
     "autoload_known_extensions": False,

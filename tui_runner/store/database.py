@@ -315,6 +315,8 @@ def _connect(path: Path, real: Path, memory_limit: str) -> tuple[duckdb.DuckDBPy
         "python_enable_replacements": "false",
         # With it DuckDB 2.0.0 sums up wrongly, in silence: an ordered aggregate over `WHERE x = (SELECT …)`.
         "disabled_optimizers": "compressed_materialization",
+        # Without it the texts, or blobs, of a batch of rows are refused when they have more than 2 GB together.
+        "arrow_large_buffer_size": "true",
         "memory_limit": memory_limit,
         "temp_directory": str(_spill_folder(real)),
     }

@@ -77,6 +77,8 @@ def _marked(read: pa.DataType, kind: DuckDBPyType) -> pa.DataType:
         return pa.struct([field(each, part) for each, part in zip(read, parts, strict=True)])
     if types.is_list(read):
         return pa.list_(field(read.value_field, parts[0]))
+    if types.is_large_list(read):
+        return pa.large_list(field(read.value_field, parts[0]))
     if types.is_fixed_size_list(read):
         return pa.list_(field(read.value_field, parts[0]), read.list_size)
     if types.is_map(read):
