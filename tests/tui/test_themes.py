@@ -57,6 +57,22 @@ def test_four_themes_come_with_it_one_of_them_light(tmp_path: Path) -> None:
     assert themes.complaints == ()
 
 
+@pytest.mark.parametrize("theme", ["ansi-dark", "ansi-light", "night"])
+async def test_without_colours_every_theme_can_be_read(theme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    app = RunnerApp(FakeControl(busy()), theme="night")
+    async with app.run_test(size=(80, 24)) as pilot:
+        app.theme = theme
+        await pilot.pause()
+        for strip in app.screen._compositor.render_strips():
+            for segment in strip:
+                if not segment.text.strip() or segment.style is None:
+                    continue
+                color, ground = segment.style.color, segment.style.bgcolor
+                assert (color is None or color.is_default) == theme.startswith("ansi"), segment
+                assert color is None or color.is_default or color != ground, segment
+
+
 def test_text_can_be_read_in_every_theme(bundled_themes) -> None:
     for theme in bundled_themes.values():
         for name in TEXT_COLORS:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from textual import on
 from textual.app import ReturnType
 from textual.binding import BindingType
 from textual.events import Resize
+from textual.filter import LineFilter, Monochrome, NoColor
 from textual.theme import ThemeProvider
 
 from tui_runner.tui.action import Place
@@ -33,6 +35,17 @@ class Application(
         """What the terminal shows has moved."""
         if isinstance(self._driver, LeanDriver):
             self._driver.shown.resized(event.size.height)
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """Textual's, for the theme that is shown now.
+
+        Under `NO_COLOR` it turns colours into greys, and the terminal's own ones, which it does not know, into black
+        on black. Whether a theme has those it asks only once, before there is one.
+        """
+        filters = super().get_line_filters()
+        if not (self.no_color and self.native_ansi_color):
+            return filters
+        return [NoColor() if isinstance(each, Monochrome) else each for each in filters]
 
     def action_redraw(self) -> None:
         """Draw the whole screen anew."""
