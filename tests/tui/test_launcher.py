@@ -209,6 +209,15 @@ async def test_any_size_is_survived(folder: Path, environ: dict[str, str], size:
             assert "base" in screen_text(app)
 
 
+async def test_columns_are_those_of_the_size_that_the_terminal_has_now(folder: Path, environ: dict[str, str]) -> None:
+    async with Launcher(folder, environ).run_test(size=(80, 24)) as pilot:
+        app = await ready(pilot)
+        for width, beside in ((120, True), (40, False), (120, True), (80, False)):
+            await pilot.resize_terminal(width, 24)
+            assert app.query_one("#right").display is beside
+            assert app.query_one(Rows).size.width > 30
+
+
 async def test_hostile_names_and_files_are_shown_and_not_obeyed(folder: Path, environ: dict[str, str]) -> None:
     bad = "\x1b]52;c;aGk=\x07\u202e[/a]"
     (folder / f"{bad.replace('/', '')}.py").write_text("import tui_runner\nx = (\n")

@@ -17,6 +17,7 @@ from textual.app import ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
+from textual.events import Resize
 from textual.screen import Screen
 from textual.widgets import Input, Static
 
@@ -130,9 +131,10 @@ class Launcher(Moving, Application[Chosen]):
         self._about()
         self.tell_complaints(self._complaints)
 
-    def on_resize(self) -> None:
+    def on_resize(self, event: Resize) -> None:
         """Show the list or the form alone where it is narrow."""
-        self.query_one("#columns").set_class(self.size.width < _NARROW, "narrow")
+        # Not `self.size`: Textual's own handler, which comes after this one, sets it.
+        self.query_one("#columns").set_class(event.size.width < _NARROW, "narrow")
 
     def _find_runs(self) -> None:
         with self._reading:
