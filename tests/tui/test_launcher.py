@@ -186,6 +186,24 @@ async def test_a_run_is_resumed_or_its_database_opened(
     assert results[0].run_id == 1 and results[2] == folder / "a.duckdb"
 
 
+@pytest.mark.parametrize("key", ["o", "enter"])
+async def test_a_database_that_is_in_use_is_opened_for_queries(
+    folder: Path, environ: dict[str, str], new_run: Callable[..., Any], key: str
+) -> None:
+    run = new_run(f"{folder}/scrape.py", params={"base": "x"}, database=folder / "a.duckdb")
+    async with Launcher(folder, environ).run_test(size=(120, 40)) as pilot:
+        app = await ready(pilot)
+        await pilot.press("end")
+        await ready(pilot)
+        shown = screen_text(app)
+        assert "⚠ a.duckdb" not in shown and "It can be queried meanwhile." in shown and "o query" in shown
+        assert "r resume" not in shown
+        await pilot.press(key)
+        await pilot.pause()
+    assert app.return_value == folder / "a.duckdb"
+    run.runner.close()
+
+
 async def test_a_job_that_does_not_load_is_said_to_be_so(folder: Path, environ: dict[str, str]) -> None:
     (folder / "scrape.py").write_text("raise ValueError('\\x1b[2Jboo')\n" + JOB)
     app = Launcher(folder, environ)

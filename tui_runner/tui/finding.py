@@ -13,6 +13,7 @@ from tui_runner.errors import UserError
 from tui_runner.loading import sample_jobs
 from tui_runner.store.database import Database
 from tui_runner.store.ledger import Ledger, RunSummary
+from tui_runner.store.lock import DatabaseInUse
 
 _LARGEST = 1 << 20
 """Bytes. A Python file beyond this is generated, and no job."""
@@ -42,11 +43,19 @@ class FoundJob:
 
 @dataclass(frozen=True, slots=True)
 class FoundRun:
-    """A run in a database, or a database that cannot be opened (`summary` is None, `error` says why)."""
+    """A run in a database, or a database that cannot be opened (`summary` is None, `error` says why).
+
+    Attributes:
+        database: the file.
+        summary: the run, and how far it came.
+        error: why the database cannot be opened here.
+        in_use: whether that is because a tui-runner has it open, which answers queries.
+    """
 
     database: Path
     summary: RunSummary | None
     error: str = ""
+    in_use: bool = False
 
     @property
     def state(self) -> str:
@@ -57,6 +66,11 @@ class FoundRun:
     def unfinished(self) -> bool:
         """Whether it can go on."""
         return self.summary is not None and self.summary.record.state != RunState.FINISHED
+
+    @property
+    def can_be_queried(self) -> bool:
+        """Whether its database can be queried, here or through who has it open."""
+        return self.summary is not None or self.in_use
 
 
 def find_jobs(folder: Path, recent: Iterable[str]) -> list[FoundJob]:
@@ -123,7 +137,7 @@ def find_runs(folder: Path) -> list[FoundRun]:
             with Database.open(path, create=False) as database:
                 runs = Ledger(database.cursor()).runs()
         except UserError as error:
-            found.append(FoundRun(path, None, error.what))
+            found.append(FoundRun(path, None, error.what, in_use=isinstance(error, DatabaseInUse)))
             continue
         found += [
             FoundRun(path, run)

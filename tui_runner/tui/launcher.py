@@ -233,16 +233,16 @@ class Launcher(Moving, Application[Chosen]):
         self.call_later(self.run_action, f"app.{event.action.method}")
 
     async def action_choose(self) -> None:
-        """Fill in the form of a job; go on with a run, or open a finished one's database."""
+        """Fill in the form of a job; go on with a run, or open the database of one that is finished or goes on."""
         match self._current:
             case FoundJob(error="") as found:
                 await self._load(found)
-            case FoundJob() | FoundRun(summary=None) as found:
-                self._say(found.error)
             case FoundRun() as run if run.unfinished:
                 self.action_resume()
-            case FoundRun():
+            case FoundRun() as run if run.can_be_queried:
                 self.action_open_database()
+            case FoundJob() | FoundRun() as found:
+                self._say(found.error)
 
     def action_resume(self) -> None:
         """Go on with the run under the cursor."""
@@ -253,8 +253,8 @@ class Launcher(Moving, Application[Chosen]):
     def action_open_database(self) -> None:
         """Open the database under the cursor for queries."""
         match self._current:
-            case FoundRun(summary=summary, database=database) if summary is not None:
-                self.exit(database)
+            case FoundRun() as run if run.can_be_queried:
+                self.exit(run.database)
 
     async def action_try_job(self) -> None:
         """Call the job with its first three items and show what it returns."""
@@ -380,7 +380,7 @@ def _labels(row: Row | None, *, loaded: bool) -> dict[str, str]:
             return dict.fromkeys((*form, *run), "")
         case FoundRun() as found if found.unfinished:
             return dict.fromkeys((*form, "launcher.choose", "launcher.try_job"), "")
-        case FoundRun(summary=summary) if summary is not None:
+        case FoundRun() as found if found.can_be_queried:
             return dict.fromkeys((*form, "launcher.choose", "launcher.try_job", "launcher.resume"), "")
     return dict.fromkeys((*form, *run, "launcher.choose", "launcher.try_job"), "")
 
@@ -394,7 +394,8 @@ def _about(row: Row | None, *, loaded: bool) -> list[str]:
         case FoundJob() as found:
             return [own(found.name, 80), "", f"cannot be loaded: {own(found.error, 300)}"]
         case FoundRun(summary=None) as run:
-            return [own(run.database.name, 100), "", own(run.error, 300)]
+            meanwhile = ["", "It can be queried meanwhile."] if run.in_use else []
+            return [own(run.database.name, 100), "", own(run.error, 300), *meanwhile]
         case FoundRun(summary=summary) as run if summary is not None:
             record, totals = summary.record, summary.totals
             total = "?" if record.items_total is None else f"{record.items_total:,}"
@@ -416,7 +417,9 @@ def _line(row: Row, width: int) -> Line:
         case FoundJob() as found:
             return ((f"⚠ {own(found.name, 40)}", "bad"), (f"  {own(found.error)}", "muted"))
         case FoundRun(summary=None) as run:
-            return ((f"⚠ {own(run.database.name, 60)}", "bad"), (f"  {own(run.error)}", "muted"))
+            name = own(run.database.name, 60)
+            marked = (f"  {name}", "running") if run.in_use else (f"⚠ {name}", "bad")
+            return (marked, (f"  {own(run.error)}", "muted"))
         case FoundRun(summary=summary) as run if summary is not None:
             record, totals = summary.record, summary.totals
             ended = totals.done + totals.failed + totals.cancelled
