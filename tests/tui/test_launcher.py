@@ -131,22 +131,59 @@ async def test_a_job_is_chosen_its_form_filled_and_started(folder: Path, environ
     assert result.job == f"{folder}/scrape.py:pages" and result.params == {"base": "http:x", "depth": "7"}
 
 
-async def test_the_input_is_previewed(folder: Path, environ: dict[str, str]) -> None:
+async def test_the_input_is_previewed_below_its_field(folder: Path, environ: dict[str, str]) -> None:
     app = Launcher(folder, environ)
-    async with app.run_test(size=(120, 50)) as pilot:
+    async with app.run_test(size=(80, 24)) as pilot:
+
+        def below() -> list[str]:
+            """What stands between the input and the field behind it."""
+            lines = [line.strip() for line in screen_text(app).splitlines()]
+            names = [line.partition(" ")[0] for line in lines]
+            return lines[names.index("input") + 1 : names.index("limit")]
+
         await ready(pilot)
         await pilot.press("enter")
         await ready(pilot)
+        assert below() == []
         app.query_one(".n0", Input).value = "x"
         await asyncio.wait_for(ready(pilot), 10)
-        assert "first items" in screen_text(app) and "  4" in screen_text(app)
+        assert below() == ["first items", "0", "1", "2"]
         source = next(line for line in app.query(Input) if "its own items" in line.placeholder)
         source.value = "range:10:20"
         await ready(pilot)
-        assert "  14" in screen_text(app)
+        assert below() == ["first items", "10", "11", "12"]
+        source.value = "range:0:0"
+        await ready(pilot)
+        assert below() == ["no items"]
         source.value = "nowhere.csv"
         await ready(pilot)
-        assert "items: " in screen_text(app)
+        assert " ".join(below()) == "nowhere.csv: there is no such file; check the path"
+        source.value = "-"
+        await ready(pilot)
+        assert " ".join(below()).startswith("standard input is the keyboard here; use:")
+
+
+async def test_what_is_said_of_the_field_that_is_typed_in_is_in_sight(folder: Path, environ: dict[str, str]) -> None:
+    app = Launcher(folder, environ)
+    async with app.run_test(size=(60, 12)) as pilot:
+        await ready(pilot)
+        await pilot.press("enter")
+        await ready(pilot)
+        fields = [str(label.render()) for label in app.query(".label").results(Static)]
+        for name, typed, said in (
+            ("input", "no.csv", "there is no such file"),
+            ("database", "/nope/x.duckdb", "its folder does not exist"),
+            ("max_failures", "x", "is not"),
+        ):
+            while app.focused is not app.query_one(f".n{fields.index(name)}"):
+                await pilot.press("down")
+            await pilot.press(*typed)
+            await ready(pilot)
+            shown = " ".join(screen_text(app).split())
+            assert typed in shown and said in shown
+        await pilot.resize_terminal(40, 10)
+        await ready(pilot)
+        assert "max_failures" in screen_text(app)
 
 
 async def test_the_first_items_can_be_tried(folder: Path, environ: dict[str, str]) -> None:

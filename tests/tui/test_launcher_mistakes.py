@@ -74,10 +74,11 @@ async def form(pilot: Pilot[Any], **values: str) -> None:
         ({"input": "-"}, "standard input is the keyboard here"),
         ({"last": "-1"}, "no, minus one"),
         ({"database": "no.duckdb"}, "the file was left as it is"),
+        ({"database": "nope/x.duckdb"}, "its folder does not exist"),
         ({"input": "two.csv"}, "those"),
         ({"input": "range:0:9", "last": "3"}, "leave one of the two empty"),
     ],
-    ids=["missing", "broken", "sql", "keyboard", "items", "database", "columns", "both"],
+    ids=["missing", "broken", "sql", "keyboard", "items", "database", "folder", "columns", "both"],
 )
 async def test_what_is_wrong_is_said_in_the_form_which_stays(
     folder: Path,

@@ -347,7 +347,7 @@ class Launcher(Moving, Application[Chosen]):
             self.exit(await in_thread(begin, "begin"))
         except DatabaseError as error:
             self._complain(error)
-            form.complain_of("database", error.what)
+            form.complain_of_database(error.what)
         except (UserError, OSError) as error:
             self._complain(error)
         finally:
