@@ -163,6 +163,36 @@ async def test_the_input_is_previewed_below_its_field(folder: Path, environ: dic
         assert " ".join(below()).startswith("standard input is the keyboard here; use:")
 
 
+async def test_choices_and_defaults_are_shown_as_they_would_be_typed(folder: Path, environ: dict[str, str]) -> None:
+    (folder / "scrape.py").write_text(
+        "import enum\nfrom typing import Literal\n"
+        "class Kind(enum.Enum):\n    BOOK = 1\n    FILM = 2\n"
+        + JOB.replace("base: str, depth: int = 2", "kind: Kind = Kind.FILM, unit: Literal['hours', 'days']")
+    )
+    async with Launcher(folder, environ).run_test(size=(80, 24)) as pilot:
+        app = await ready(pilot)
+
+        def lines() -> set[str]:
+            return {line.strip(" ▁▂▃▄▅▆▇█") for line in screen_text(app).splitlines()}
+
+        await pilot.press("enter")
+        await ready(pilot)
+        assert {
+            "unit              needed, one of: hours, days",
+            "kind              FILM, one of: BOOK, FILM",
+        } <= lines()
+        # Where they do not fit, those of the field that is typed in stand below it.
+        await pilot.resize_terminal(40, 12)
+        await ready(pilot)
+        assert {"unit              needed, one of: ho…", "needed, one of: hours, days"} <= lines()
+        await pilot.press("x")
+        await ready(pilot)
+        assert "'x' is not one of" in lines() and "needed, one of: hours, days" not in lines()
+        await pilot.press("down")
+        await ready(pilot)
+        assert "FILM, one of: BOOK, FILM" in lines()
+
+
 async def test_what_is_said_of_the_field_that_is_typed_in_is_in_sight(folder: Path, environ: dict[str, str]) -> None:
     app = Launcher(folder, environ)
     async with app.run_test(size=(60, 12)) as pilot:

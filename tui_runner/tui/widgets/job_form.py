@@ -77,18 +77,10 @@ def fields_of(job: Job, database: Path) -> list[Field]:
 
 
 def _of_parameter(parameter: Parameter, *, of_items: bool) -> Field:
-    kind = getattr(parameter.annotation, "__name__", None) or str(parameter.annotation)
     secret = parameter.annotation is Secret
-    default = "needed" if parameter.required else "***" if secret else shortened(_shown(parameter.default), 60)
-    remark = ", ".join(part for part in (default, kind, parameter.help) if part)
+    default = "needed" if parameter.required else shortened(parameter.default_text, 60)
+    remark = ", ".join(part for part in (default, parameter.kind, parameter.help) if part)
     return Field(parameter.name, "parameter", remark, parameter.convert, secret, parameter.required, of_items)
-
-
-def _shown(value: object) -> str:
-    try:
-        return str(value)
-    except Exception:  # a default of the user's own class
-        return type(value).__name__
 
 
 def _check_input(text: str) -> str:
@@ -137,10 +129,10 @@ class JobForm(VerticalScroll, inherit_bindings=False):
         parts: list[Horizontal | Static] = []
         for number, field in enumerate(self._fields):
             label = Static(Content(safe_text(field.name, limit=22)), classes="label")
-            remark = safe_text(field.remark, limit=100)
-            line = TextField(placeholder=remark, password=field.secret, compact=True, classes=f"answer n{number}")
+            line = TextField(password=field.secret, compact=True, classes=f"answer n{number}")
             parts.append(Horizontal(label, line, classes="field"))
             parts.append(Static(classes=f"complaint c{number}"))
+            parts.append(Static(Content(safe_text(field.remark, limit=300)), classes=f"remark r{number}"))
             if field.kind == "input":
                 parts.append(Static(id="preview"))
         await self._mount(parts)
@@ -158,8 +150,12 @@ class JobForm(VerticalScroll, inherit_bindings=False):
             self._preview()
 
     def on_resize(self) -> None:
-        """Stay with the field that is typed in."""
-        self.call_after_refresh(self._keep_in_sight)
+        """Fit what is said of the fields into the new width."""
+        self.call_after_refresh(self._fit)
+
+    def on_descendant_focus(self) -> None:
+        """Say the whole of what there is to say of the field that is typed in."""
+        self.call_after_refresh(self._fit)
 
     def on_input_changed(self) -> None:
         """Check what is typed, and read the input again."""
@@ -210,7 +206,7 @@ class JobForm(VerticalScroll, inherit_bindings=False):
     def _go_to(self, number: int) -> None:
         # At once: `focus()` waits for its turn, and the keys that are there already would be lost.
         self.screen.set_focus(self.query_one(f".n{number}", Input))
-        self.call_after_refresh(self._keep_in_sight)
+        self.call_after_refresh(self._fit)
 
     def _say(self, below: str, text: str) -> None:
         """Say something below a field, or nothing."""
@@ -218,11 +214,21 @@ class JobForm(VerticalScroll, inherit_bindings=False):
             line.update(Content(text))
             line.display = bool(text)
 
+    def _fit(self) -> None:
+        """Cut what is said of a field to its width; below the one that is typed in there is room for all of it."""
+        for number, field in enumerate(self._fields):
+            for line in self.query(f".n{number}").results(Input):
+                line.placeholder = safe_text(field.remark, limit=line.size.width)
+                complained = any(complaint.display for complaint in self.query(f".c{number}"))
+                is_cut = len(field.remark) > line.size.width
+                self.query(f".r{number}").set(display=line.has_focus and is_cut and not complained)
+        self.call_after_refresh(self._keep_in_sight)
+
     def _keep_in_sight(self) -> None:
         """Scroll to what is said below the field that is typed in, but not so far that the field itself is hidden."""
         for number, field in enumerate(self._fields):
             for line in self.query(f".n{number}:focus"):
-                said = self.query(f".c{number}, #preview" if field.kind == "input" else f".c{number}")
+                said = self.query(f".c{number}, .r{number}" + (", #preview" if field.kind == "input" else ""))
                 for part in (*reversed(said.nodes), line):
                     if part.display:
                         part.scroll_visible(animate=False, immediate=True)
@@ -258,7 +264,7 @@ class JobForm(VerticalScroll, inherit_bindings=False):
                 if empty_too:
                     self._go_to(number)
             self._say(f".c{number}", safe_text(complaint, limit=300))
-        self.call_after_refresh(self._keep_in_sight)
+        self.call_after_refresh(self._fit)
         return good
 
     @work(exclusive=True, group="preview")
@@ -316,6 +322,13 @@ def first_items(job: Job, typed: Mapping[str, str], folder: Path, number: int) -
         raise
     except Exception as error:  # a file that can be opened and not be read, say
         raise UserError(raised(error)) from error
+
+
+def _shown(item: object) -> str:
+    try:
+        return str(item)
+    except Exception:  # the `__str__` of a class of the user's own
+        return type(item).__name__
 
 
 def _params(typed: Mapping[str, str]) -> dict[str, str]:
