@@ -83,6 +83,14 @@ def test_jobs_are_found_without_being_executed(folder: Path) -> None:
     ]
 
 
+def test_a_job_without_a_docstring_is_described_by_its_file(folder: Path) -> None:
+    (folder / "scrape.py").write_text('"""Look at a shop.\n\nAt all of it."""\n' + JOB + "@job\ndef plain(x): ...\n")
+    assert [(job.name, job.doc) for job in jobs_in(folder / "scrape.py", "here")] == [
+        ("pages", "Fetch pages."),
+        ("plain", "Look at a shop."),
+    ]
+
+
 @pytest.mark.parametrize("source", [b"tui_runner\x00", b"# tui_runner \xff\xfe", b"tui_runner" + b"(" * 5000])
 def test_files_that_are_no_python_do_no_harm(tmp_path: Path, source: bytes) -> None:
     path = tmp_path / "x.py"
@@ -242,12 +250,11 @@ async def test_a_run_is_resumed_or_its_database_opened(
         app = Launcher(folder, environ)
         async with app.run_test(size=(120, 40)) as pilot:
             await ready(pilot)
-            rows: Rows[Any] = app.query_one(Rows)
-            rows.go_to_end()
+            await pilot.press("home")
             await ready(pilot)
             assert "a.duckdb: run 1 of pages" in screen_text(app) and "0 of 5 items done" in screen_text(app)
             await pilot.press(key)
-            await pilot.pause()
+            await ready(pilot)
         results.append(app.return_value)
     assert [type(result) for result in results[:2]] == [RunRequest, RunRequest]
     assert results[0].run_id == 1 and results[2] == folder / "a.duckdb"
@@ -260,7 +267,7 @@ async def test_a_database_that_is_in_use_is_opened_for_queries(
     run = new_run(f"{folder}/scrape.py", params={"base": "x"}, database=folder / "a.duckdb")
     async with Launcher(folder, environ).run_test(size=(120, 40)) as pilot:
         app = await ready(pilot)
-        await pilot.press("end")
+        await pilot.press("home")
         await ready(pilot)
         shown = screen_text(app)
         assert "⚠ a.duckdb" not in shown and "It can be queried meanwhile." in shown and "o query" in shown
@@ -269,6 +276,26 @@ async def test_a_database_that_is_in_use_is_opened_for_queries(
         await pilot.pause()
     assert app.return_value == folder / "a.duckdb"
     run.runner.close()
+
+
+async def test_what_is_not_finished_is_listed_first_and_the_cursor_stays_with_its_row(
+    folder: Path, environ: dict[str, str], new_run: Callable[..., Any]
+) -> None:
+    (folder / "no.duckdb").write_text("not one at all")
+    for name in ("old", "stopped"):
+        run = new_run(f"{folder}/scrape.py", params={"base": "x"}, database=folder / f"{name}.duckdb", backend="inline")
+        run.start().finish() if name == "old" else run.runner.close()
+    in_use = new_run(f"{folder}/scrape.py", params={"base": "x"}, database=folder / "used.duckdb")
+    async with Launcher(folder, environ).run_test(size=(120, 40)) as pilot:
+        app = await ready(pilot)
+        rows: Rows[Any] = app.query_one(Rows)
+        assert rows.current.name == "pages"
+        titles = [place for place, row in enumerate(rows.rows) if isinstance(row, str)]
+        first, last = rows.rows[1 : titles[1]], rows.rows[titles[-1] + 1 :]
+        assert {run.database.stem for run in first} == {"stopped", "used"}
+        assert {run.database.stem for run in last} == {"old", "no"}
+        assert rows.rows[titles[0]] == "unfinished runs, databases in use"
+    in_use.runner.close()
 
 
 async def test_a_job_that_does_not_load_is_said_to_be_so(folder: Path, environ: dict[str, str]) -> None:

@@ -144,10 +144,10 @@ async def test_a_run_that_cannot_go_on_is_told_beside_the_list(
     app = launcher(folder, environ)
     async with app.run_test(size=(120, 40)) as pilot:
         await ready(pilot)
-        await pilot.press("end", "up", "r", "r")
+        await pilot.press("home", "r", "r")
         await ready(pilot)
         assert "scrape.py" in screen_text(app) and app.query_one("#trouble").display and not app._exit
-        await pilot.press("up")
+        await pilot.press("down")
         await ready(pilot)
         assert not app.query_one("#trouble").display
 
@@ -164,6 +164,6 @@ async def test_a_secret_that_is_missing_is_typed_where_no_screen_is(
     app = launcher(folder, environ)
     async with app.run_test(size=(120, 40)) as pilot:
         await ready(pilot)
-        await pilot.press("end", "r")
+        await pilot.press("home", "r")
         await ready(pilot)
     assert isinstance(app.return_value, RunRequest) and app.return_value.run_id == 1

@@ -29,7 +29,7 @@ class FoundJob:
     Attributes:
         job: as `load_job` takes it.
         name: what it is called.
-        doc: first line of its docstring.
+        doc: first line of its docstring, or of its file's where it has none.
         group: where it was found, in a few words.
         error: why it cannot be loaded; empty when nothing is known against it.
     """
@@ -114,8 +114,9 @@ def jobs_in(path: Path, group: str) -> list[FoundJob]:
         return [FoundJob(str(path), path.name, "", group, f"{where}{error.msg}")]
     except (OSError, ValueError, RecursionError) as error:
         return [FoundJob(str(path), path.name, "", group, f"cannot be read: {type(error).__name__}")]
+    about = ast.get_docstring(tree) or ""
     return [
-        FoundJob(f"{path}:{node.name}", node.name, (ast.get_docstring(node) or "").split("\n", 1)[0], group)
+        FoundJob(f"{path}:{node.name}", node.name, (ast.get_docstring(node) or about).split("\n", 1)[0], group)
         for node in tree.body
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and any(map(_is_job, node.decorator_list))
     ]

@@ -147,15 +147,19 @@ class Launcher(Moving, Application[Chosen]):
         self._about()
 
     def _list(self) -> None:
-        rows: list[Row] = []
+        """List what there is: first what somebody who comes back looks for. The cursor stays with its row."""
+        unfinished = [run for run in self._runs if run.unfinished or run.in_use]
+        others = [run for run in self._runs if run not in unfinished]
+        rows: list[Row] = ["unfinished runs, databases in use", *unfinished] if unfinished else []
         for group in dict.fromkeys(job.group for job in self._jobs):
             rows += [f"jobs {group}" if group.startswith("in") else group]
             rows += [job for job in self._jobs if job.group == group]
         if not self._jobs:
             rows.append("no jobs in this folder; `tui-runner init FILE` writes one")
-        if self._runs:
-            rows += ["databases in this folder", *self._runs]
-        self.query_one(Rows).show(rows)
+        if others:
+            rows += ["databases in this folder", *others]
+        listed: Rows[Row] = self.query_one(Rows)
+        listed.show(rows, place=rows.index(listed.current) if listed.current in rows else None)
 
     @property
     def _current(self) -> Row | None:
