@@ -201,6 +201,20 @@ async def test_choices_and_defaults_are_shown_as_they_would_be_typed(folder: Pat
         assert "FILM, one of: BOOK, FILM" in lines()
 
 
+async def test_a_secret_is_hidden_while_it_is_typed_also_one_that_may_be_left_out(
+    folder: Path, environ: dict[str, str]
+) -> None:
+    source = JOB.replace("import job", "import Secret, job").replace("depth: int = 2", "depth: Secret | None = None")
+    (folder / "scrape.py").write_text(source)
+    async with Launcher(folder, environ).run_test(size=(80, 24)) as pilot:
+        app = await ready(pilot)
+        await pilot.press("enter")
+        await ready(pilot)
+        await pilot.press("down", *"hushhush")
+        await ready(pilot)
+        assert app.query_one(".n1", Input).value == "hushhush" and "hushhush" not in screen_text(app)
+
+
 async def test_what_is_said_of_the_field_that_is_typed_in_is_in_sight(folder: Path, environ: dict[str, str]) -> None:
     app = Launcher(folder, environ)
     async with app.run_test(size=(60, 12)) as pilot:

@@ -18,7 +18,7 @@ from textual.widgets import Input, Static
 from tui_runner.errors import UserError
 from tui_runner.inputs import items_source, open_source
 from tui_runner.job import Job
-from tui_runner.parameters import Parameter, Secret, bind
+from tui_runner.parameters import Parameter, bind
 from tui_runner.request import STANDARD_INPUT, RunRequest
 from tui_runner.safe_text import safe_text
 from tui_runner.settings import Settings, check_setting
@@ -77,10 +77,11 @@ def fields_of(job: Job, database: Path) -> list[Field]:
 
 
 def _of_parameter(parameter: Parameter, *, of_items: bool) -> Field:
-    secret = parameter.annotation is Secret
     default = "needed" if parameter.required else shortened(parameter.default_text, 60)
     remark = ", ".join(part for part in (default, parameter.kind, parameter.help) if part)
-    return Field(parameter.name, "parameter", remark, parameter.convert, secret, parameter.required, of_items)
+    return Field(
+        parameter.name, "parameter", remark, parameter.convert, parameter.is_secret, parameter.required, of_items
+    )
 
 
 def _check_input(text: str) -> str:
