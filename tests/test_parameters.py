@@ -57,6 +57,62 @@ def test_the_keyword_only_parameters_are_the_jobs() -> None:
     assert every["broken"].annotation is str  # a name that does not resolve spoils no other
 
 
+@pytest.mark.parametrize(
+    ("annotation", "kind"),
+    [
+        (int, "int"),
+        (Level, "one of: LOW, HIGH"),
+        (Literal["a", 2], "one of: a, 2"),
+        (Literal["low", "high"] | None, "one of: low, high or none"),
+        (Optional[Level], "one of: LOW, HIGH or none"),  # noqa: UP045 - the old way to write it has to work too
+        (Literal["all"] | int, "one of: all or int"),
+        (Annotated[Level, "help"], "one of: LOW, HIGH"),
+        (list[Level], "list of one of: LOW, HIGH"),
+        (tuple[int, ...], "tuple of int"),
+        (tuple[int, str], "tuple"),
+        (list, "list"),
+        (dict[str, int], "dict"),
+        (Any, "Any"),
+        (Enum("Code", "A B C D E F G H I J K L M N"), "one of: A, B, C, D, E, F, G, H, I, J, K, L and 2 more"),
+    ],
+)
+def test_a_parameter_says_what_it_takes(annotation: Any, kind: str) -> None:
+    assert Parameter("p", annotation).kind == kind
+
+
+@pytest.mark.parametrize(
+    ("annotation", "default", "text"),
+    [
+        (Level, Level.LOW, "LOW"),
+        (Literal[1, True], True, "True"),
+        (int | None, None, "none"),
+        (bool, False, "false"),
+        (str, "a b", "a b"),
+        (float, 0.5, "0.5"),
+        (timedelta, timedelta(minutes=1), "60.0"),
+        (date, date(2026, 1, 31), "2026-01-31"),
+        (Path, Path("/a"), "/a"),
+        (bytes, b"\xff", "base64:/w=="),
+        (list[str], ["a,b", "é"], '["a,b", "é"]'),
+        (tuple[Level, ...], (Level.HIGH,), '["HIGH"]'),
+        (dict[str, int], {"a": 1}, '{"a": 1}'),
+    ],
+)
+def test_a_default_is_shown_as_it_would_be_typed(annotation: Any, default: object, text: str) -> None:
+    parameter = Parameter("p", annotation, default)
+    assert parameter.default_text == text
+    assert parameter.convert(text) == default
+
+
+def test_a_default_that_cannot_be_shown_or_may_not_be() -> None:
+    class Broken:
+        def __repr__(self) -> str:
+            raise ValueError
+
+    assert Parameter("p", Broken, Broken()).default_text == "Broken"
+    assert Parameter("p", Secret | None, "x").default_text == "***"
+
+
 def test_a_builtin_without_signature_has_no_parameters() -> None:
     assert parameters_of(dict.fromkeys) == () == parameters_of(max)
 

@@ -92,6 +92,25 @@ def _convert(value: object, annotation: Any) -> Any:
     return _of_text(value, kind)
 
 
+def described(annotation: Any) -> str:
+    """What a value of type `annotation` is, in a few words: `int`, `int or none`, `one of: a, b`, `list of int`."""
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin in (Annotated, typing.Final, typing.ClassVar):
+        return described(arguments[0])
+    if origin in (Union, types.UnionType):
+        return " or ".join(described(kind) for kind in arguments)
+    if origin is Literal:
+        return f"one of: {listed(arguments)}"
+    kind = origin or annotation
+    if kind is type(None):
+        return "none"
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return f"one of: {listed(kind.__members__)}"
+    name = getattr(kind, "__name__", None) or str(kind)
+    each = kind in _COLLECTIONS and arguments and (kind is not tuple or arguments[-1] is Ellipsis)
+    return f"{name} of {described(arguments[0])}" if each else name
+
+
 def _json_or_text(text: str) -> Any:
     try:
         return json.loads(text)

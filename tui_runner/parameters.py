@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import json
 import re
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,7 +19,7 @@ from pathlib import PurePath
 from typing import Annotated, Any
 from uuid import UUID
 
-from tui_runner.conversion import Secret, convert, mentions_secret, text_of_bytes
+from tui_runner.conversion import Secret, convert, described, mentions_secret, text_of_bytes
 from tui_runner.errors import UserError
 from tui_runner.redaction import MASK, is_redacted, redact
 from tui_runner.settings import SET_PREFIX
@@ -49,6 +50,26 @@ class Parameter:
     def is_secret(self) -> bool:
         """Whether its value, or a part of it, is a `Secret`."""
         return mentions_secret(self.annotation)
+
+    @property
+    def kind(self) -> str:
+        """Its type in a few words, with the choices if there are only some."""
+        return described(self.annotation)
+
+    @property
+    def default_text(self) -> str:
+        """Its default as it would be typed."""
+        if self.default is None:
+            return "none"
+        if self.is_secret:
+            return MASK
+        if typing.get_origin(self.annotation) is typing.Literal:
+            return str(self.default)
+        try:
+            made = jsonable(self.default)
+        except Exception:  # the `repr` of a class of the user's own
+            return type(self.default).__name__
+        return made if isinstance(made, str) else json.dumps(made, ensure_ascii=False)
 
     def convert(self, value: object) -> Any:
         """The value of this parameter that `value` stands for.

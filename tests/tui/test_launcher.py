@@ -83,6 +83,14 @@ def test_jobs_are_found_without_being_executed(folder: Path) -> None:
     ]
 
 
+def test_a_job_without_a_docstring_is_described_by_its_file(folder: Path) -> None:
+    (folder / "scrape.py").write_text('"""Look at a shop.\n\nAt all of it."""\n' + JOB + "@job\ndef plain(x): ...\n")
+    assert [(job.name, job.doc) for job in jobs_in(folder / "scrape.py", "here")] == [
+        ("pages", "Fetch pages."),
+        ("plain", "Look at a shop."),
+    ]
+
+
 @pytest.mark.parametrize("source", [b"tui_runner\x00", b"# tui_runner \xff\xfe", b"tui_runner" + b"(" * 5000])
 def test_files_that_are_no_python_do_no_harm(tmp_path: Path, source: bytes) -> None:
     path = tmp_path / "x.py"
@@ -131,22 +139,103 @@ async def test_a_job_is_chosen_its_form_filled_and_started(folder: Path, environ
     assert result.job == f"{folder}/scrape.py:pages" and result.params == {"base": "http:x", "depth": "7"}
 
 
-async def test_the_input_is_previewed(folder: Path, environ: dict[str, str]) -> None:
+async def test_the_input_is_previewed_below_its_field(folder: Path, environ: dict[str, str]) -> None:
     app = Launcher(folder, environ)
-    async with app.run_test(size=(120, 50)) as pilot:
+    async with app.run_test(size=(80, 24)) as pilot:
+
+        def below() -> list[str]:
+            """What stands between the input and the field behind it."""
+            lines = [line.strip() for line in screen_text(app).splitlines()]
+            names = [line.partition(" ")[0] for line in lines]
+            return lines[names.index("input") + 1 : names.index("limit")]
+
         await ready(pilot)
         await pilot.press("enter")
         await ready(pilot)
+        assert below() == []
         app.query_one(".n0", Input).value = "x"
         await asyncio.wait_for(ready(pilot), 10)
-        assert "first items" in screen_text(app) and "  4" in screen_text(app)
+        assert below() == ["first items", "0", "1", "2"]
         source = next(line for line in app.query(Input) if "its own items" in line.placeholder)
         source.value = "range:10:20"
         await ready(pilot)
-        assert "  14" in screen_text(app)
+        assert below() == ["first items", "10", "11", "12"]
+        source.value = "range:0:0"
+        await ready(pilot)
+        assert below() == ["no items"]
         source.value = "nowhere.csv"
         await ready(pilot)
-        assert "items: " in screen_text(app)
+        assert " ".join(below()) == "nowhere.csv: there is no such file; check the path"
+        source.value = "-"
+        await ready(pilot)
+        assert " ".join(below()).startswith("standard input is the keyboard here; use:")
+
+
+async def test_choices_and_defaults_are_shown_as_they_would_be_typed(folder: Path, environ: dict[str, str]) -> None:
+    (folder / "scrape.py").write_text(
+        "import enum\nfrom typing import Literal\n"
+        "class Kind(enum.Enum):\n    BOOK = 1\n    FILM = 2\n"
+        + JOB.replace("base: str, depth: int = 2", "kind: Kind = Kind.FILM, unit: Literal['hours', 'days']")
+    )
+    async with Launcher(folder, environ).run_test(size=(80, 24)) as pilot:
+        app = await ready(pilot)
+
+        def lines() -> set[str]:
+            return {line.strip(" ▁▂▃▄▅▆▇█") for line in screen_text(app).splitlines()}
+
+        await pilot.press("enter")
+        await ready(pilot)
+        assert {
+            "unit              needed, one of: hours, days",
+            "kind              FILM, one of: BOOK, FILM",
+        } <= lines()
+        # Where they do not fit, those of the field that is typed in stand below it.
+        await pilot.resize_terminal(40, 12)
+        await ready(pilot)
+        assert {"unit              needed, one of: ho…", "needed, one of: hours, days"} <= lines()
+        await pilot.press("x")
+        await ready(pilot)
+        assert "'x' is not one of" in lines() and "needed, one of: hours, days" not in lines()
+        await pilot.press("down")
+        await ready(pilot)
+        assert "FILM, one of: BOOK, FILM" in lines()
+
+
+async def test_a_secret_is_hidden_while_it_is_typed_also_one_that_may_be_left_out(
+    folder: Path, environ: dict[str, str]
+) -> None:
+    source = JOB.replace("import job", "import Secret, job").replace("depth: int = 2", "depth: Secret | None = None")
+    (folder / "scrape.py").write_text(source)
+    async with Launcher(folder, environ).run_test(size=(80, 24)) as pilot:
+        app = await ready(pilot)
+        await pilot.press("enter")
+        await ready(pilot)
+        await pilot.press("down", *"hushhush")
+        await ready(pilot)
+        assert app.query_one(".n1", Input).value == "hushhush" and "hushhush" not in screen_text(app)
+
+
+async def test_what_is_said_of_the_field_that_is_typed_in_is_in_sight(folder: Path, environ: dict[str, str]) -> None:
+    app = Launcher(folder, environ)
+    async with app.run_test(size=(60, 12)) as pilot:
+        await ready(pilot)
+        await pilot.press("enter")
+        await ready(pilot)
+        fields = [str(label.render()) for label in app.query(".label").results(Static)]
+        for name, typed, said in (
+            ("input", "no.csv", "there is no such file"),
+            ("database", "/nope/x.duckdb", "its folder does not exist"),
+            ("max_failures", "x", "is not"),
+        ):
+            while app.focused is not app.query_one(f".n{fields.index(name)}"):
+                await pilot.press("down")
+            await pilot.press(*typed)
+            await ready(pilot)
+            shown = " ".join(screen_text(app).split())
+            assert typed in shown and said in shown
+        await pilot.resize_terminal(40, 10)
+        await ready(pilot)
+        assert "max_failures" in screen_text(app)
 
 
 async def test_the_first_items_can_be_tried(folder: Path, environ: dict[str, str]) -> None:
@@ -175,15 +264,52 @@ async def test_a_run_is_resumed_or_its_database_opened(
         app = Launcher(folder, environ)
         async with app.run_test(size=(120, 40)) as pilot:
             await ready(pilot)
-            rows: Rows[Any] = app.query_one(Rows)
-            rows.go_to_end()
+            await pilot.press("home")
             await ready(pilot)
             assert "a.duckdb: run 1 of pages" in screen_text(app) and "0 of 5 items done" in screen_text(app)
             await pilot.press(key)
-            await pilot.pause()
+            await ready(pilot)
         results.append(app.return_value)
     assert [type(result) for result in results[:2]] == [RunRequest, RunRequest]
     assert results[0].run_id == 1 and results[2] == folder / "a.duckdb"
+
+
+@pytest.mark.parametrize("key", ["o", "enter"])
+async def test_a_database_that_is_in_use_is_opened_for_queries(
+    folder: Path, environ: dict[str, str], new_run: Callable[..., Any], key: str
+) -> None:
+    run = new_run(f"{folder}/scrape.py", params={"base": "x"}, database=folder / "a.duckdb")
+    async with Launcher(folder, environ).run_test(size=(120, 40)) as pilot:
+        app = await ready(pilot)
+        await pilot.press("home")
+        await ready(pilot)
+        shown = screen_text(app)
+        assert "⚠ a.duckdb" not in shown and "It can be queried meanwhile." in shown and "o query" in shown
+        assert "r resume" not in shown
+        await pilot.press(key)
+        await pilot.pause()
+    assert app.return_value == folder / "a.duckdb"
+    run.runner.close()
+
+
+async def test_what_is_not_finished_is_listed_first_and_the_cursor_stays_with_its_row(
+    folder: Path, environ: dict[str, str], new_run: Callable[..., Any]
+) -> None:
+    (folder / "no.duckdb").write_text("not one at all")
+    for name in ("old", "stopped"):
+        run = new_run(f"{folder}/scrape.py", params={"base": "x"}, database=folder / f"{name}.duckdb", backend="inline")
+        run.start().finish() if name == "old" else run.runner.close()
+    in_use = new_run(f"{folder}/scrape.py", params={"base": "x"}, database=folder / "used.duckdb")
+    async with Launcher(folder, environ).run_test(size=(120, 40)) as pilot:
+        app = await ready(pilot)
+        rows: Rows[Any] = app.query_one(Rows)
+        assert rows.current.name == "pages"
+        titles = [place for place, row in enumerate(rows.rows) if isinstance(row, str)]
+        first, last = rows.rows[1 : titles[1]], rows.rows[titles[-1] + 1 :]
+        assert {run.database.stem for run in first} == {"stopped", "used"}
+        assert {run.database.stem for run in last} == {"old", "no"}
+        assert rows.rows[titles[0]] == "unfinished runs, databases in use"
+    in_use.runner.close()
 
 
 async def test_a_job_that_does_not_load_is_said_to_be_so(folder: Path, environ: dict[str, str]) -> None:
@@ -207,6 +333,15 @@ async def test_any_size_is_survived(folder: Path, environ: dict[str, str], size:
         await ready(pilot)
         if size == (40, 12):
             assert "base" in screen_text(app)
+
+
+async def test_columns_are_those_of_the_size_that_the_terminal_has_now(folder: Path, environ: dict[str, str]) -> None:
+    async with Launcher(folder, environ).run_test(size=(80, 24)) as pilot:
+        app = await ready(pilot)
+        for width, beside in ((120, True), (40, False), (120, True), (80, False)):
+            await pilot.resize_terminal(width, 24)
+            assert app.query_one("#right").display is beside
+            assert app.query_one(Rows).size.width > 30
 
 
 async def test_hostile_names_and_files_are_shown_and_not_obeyed(folder: Path, environ: dict[str, str]) -> None:

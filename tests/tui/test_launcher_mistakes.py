@@ -74,10 +74,11 @@ async def form(pilot: Pilot[Any], **values: str) -> None:
         ({"input": "-"}, "standard input is the keyboard here"),
         ({"last": "-1"}, "no, minus one"),
         ({"database": "no.duckdb"}, "the file was left as it is"),
+        ({"database": "nope/x.duckdb"}, "its folder does not exist"),
         ({"input": "two.csv"}, "those"),
         ({"input": "range:0:9", "last": "3"}, "leave one of the two empty"),
     ],
-    ids=["missing", "broken", "sql", "keyboard", "items", "database", "columns", "both"],
+    ids=["missing", "broken", "sql", "keyboard", "items", "database", "folder", "columns", "both"],
 )
 async def test_what_is_wrong_is_said_in_the_form_which_stays(
     folder: Path,
@@ -143,10 +144,10 @@ async def test_a_run_that_cannot_go_on_is_told_beside_the_list(
     app = launcher(folder, environ)
     async with app.run_test(size=(120, 40)) as pilot:
         await ready(pilot)
-        await pilot.press("end", "up", "r", "r")
+        await pilot.press("home", "r", "r")
         await ready(pilot)
         assert "scrape.py" in screen_text(app) and app.query_one("#trouble").display and not app._exit
-        await pilot.press("up")
+        await pilot.press("down")
         await ready(pilot)
         assert not app.query_one("#trouble").display
 
@@ -163,6 +164,6 @@ async def test_a_secret_that_is_missing_is_typed_where_no_screen_is(
     app = launcher(folder, environ)
     async with app.run_test(size=(120, 40)) as pilot:
         await ready(pilot)
-        await pilot.press("end", "r")
+        await pilot.press("home", "r")
         await ready(pilot)
     assert isinstance(app.return_value, RunRequest) and app.return_value.run_id == 1

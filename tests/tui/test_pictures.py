@@ -166,7 +166,7 @@ def test_other_screens(snap_compare, tmp_path: Path, size: tuple[int, int], them
 @every_theme
 @every_size
 @pytest.mark.parametrize(
-    "keys", [("down", "down"), ("enter", "tab"), ("enter", "tab", "x", "enter")], ids=["list", "form", "mistake"]
+    "keys", [("up", "up"), ("enter", "tab"), ("enter", "tab", "x", "enter")], ids=["list", "form", "mistake"]
 )
 def test_launcher(
     snap_compare,

@@ -101,12 +101,7 @@ class Database:
             DatabaseError: it cannot be opened; says why and what to do.
         """
         path = path.absolute()
-        try:
-            # A link and its target must meet in one lock file.
-            real = path.resolve(strict=False)
-            _check_place(path, real, create)
-        except (OSError, RuntimeError) as error:
-            raise DatabaseError(f"cannot be opened ({error})", str(path)) from error
+        real = check_place(path, create=create)  # a link and its target must meet in one lock file
         lock = _lock(real, time.monotonic() + patience)
         made = not real.exists()
         try:
@@ -292,18 +287,30 @@ def first_line(error: BaseException) -> str:
     return message.split("\nStack Trace", 1)[0].strip() or type(error).__name__
 
 
-def _check_place(path: Path, real: Path, create: bool) -> None:
-    """Refuse what can be told from the outside, before a lock file is made anywhere."""
-    if real.is_dir():
-        raise DatabaseError("is a folder", str(path), "name a file in it")
-    if not real.exists():
-        if not create:
-            raise DatabaseError("no such database", str(path), "check the path")
-        if not real.parent.is_dir():
-            raise DatabaseError("its folder does not exist", str(path), "create the folder first")
-        return
-    if not stat.S_ISREG(real.stat().st_mode):
-        raise DatabaseError("is not a regular file", str(path), "choose another path")
+def check_place(path: Path, *, create: bool) -> Path:
+    """Where the database `path` really is, behind links. Nothing is written, not even a lock file.
+
+    Args:
+        path: the file.
+        create: whether it need not exist.
+
+    Raises:
+        DatabaseError: it can be told from the outside that no database can be there.
+    """
+    try:
+        real = path.resolve(strict=False)
+        if real.is_dir():
+            raise DatabaseError("is a folder", str(path), "name a file in it")
+        if not real.exists():
+            if not create:
+                raise DatabaseError("no such database", str(path), "check the path")
+            if not real.parent.is_dir():
+                raise DatabaseError("its folder does not exist", str(path), "create the folder first")
+        elif not stat.S_ISREG(real.stat().st_mode):
+            raise DatabaseError("is not a regular file", str(path), "choose another path")
+    except (OSError, RuntimeError, ValueError) as error:
+        raise DatabaseError(f"cannot be opened ({error})", str(path)) from error
+    return real
 
 
 def _connect(path: Path, real: Path, memory_limit: str) -> tuple[duckdb.DuckDBPyConnection, str | None]:

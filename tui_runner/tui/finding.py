@@ -13,6 +13,7 @@ from tui_runner.errors import UserError
 from tui_runner.loading import sample_jobs
 from tui_runner.store.database import Database
 from tui_runner.store.ledger import Ledger, RunSummary
+from tui_runner.store.lock import DatabaseInUse
 
 _LARGEST = 1 << 20
 """Bytes. A Python file beyond this is generated, and no job."""
@@ -28,7 +29,7 @@ class FoundJob:
     Attributes:
         job: as `load_job` takes it.
         name: what it is called.
-        doc: first line of its docstring.
+        doc: first line of its docstring, or of its file's where it has none.
         group: where it was found, in a few words.
         error: why it cannot be loaded; empty when nothing is known against it.
     """
@@ -42,11 +43,19 @@ class FoundJob:
 
 @dataclass(frozen=True, slots=True)
 class FoundRun:
-    """A run in a database, or a database that cannot be opened (`summary` is None, `error` says why)."""
+    """A run in a database, or a database that cannot be opened (`summary` is None, `error` says why).
+
+    Attributes:
+        database: the file.
+        summary: the run, and how far it came.
+        error: why the database cannot be opened here.
+        in_use: whether that is because a tui-runner has it open, which answers queries.
+    """
 
     database: Path
     summary: RunSummary | None
     error: str = ""
+    in_use: bool = False
 
     @property
     def state(self) -> str:
@@ -57,6 +66,11 @@ class FoundRun:
     def unfinished(self) -> bool:
         """Whether it can go on."""
         return self.summary is not None and self.summary.record.state != RunState.FINISHED
+
+    @property
+    def can_be_queried(self) -> bool:
+        """Whether its database can be queried, here or through who has it open."""
+        return self.summary is not None or self.in_use
 
 
 def find_jobs(folder: Path, recent: Iterable[str]) -> list[FoundJob]:
@@ -100,8 +114,9 @@ def jobs_in(path: Path, group: str) -> list[FoundJob]:
         return [FoundJob(str(path), path.name, "", group, f"{where}{error.msg}")]
     except (OSError, ValueError, RecursionError) as error:
         return [FoundJob(str(path), path.name, "", group, f"cannot be read: {type(error).__name__}")]
+    about = ast.get_docstring(tree) or ""
     return [
-        FoundJob(f"{path}:{node.name}", node.name, (ast.get_docstring(node) or "").split("\n", 1)[0], group)
+        FoundJob(f"{path}:{node.name}", node.name, (ast.get_docstring(node) or about).split("\n", 1)[0], group)
         for node in tree.body
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and any(map(_is_job, node.decorator_list))
     ]
@@ -123,7 +138,7 @@ def find_runs(folder: Path) -> list[FoundRun]:
             with Database.open(path, create=False) as database:
                 runs = Ledger(database.cursor()).runs()
         except UserError as error:
-            found.append(FoundRun(path, None, error.what))
+            found.append(FoundRun(path, None, error.what, in_use=isinstance(error, DatabaseInUse)))
             continue
         found += [
             FoundRun(path, run)

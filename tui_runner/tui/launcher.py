@@ -17,6 +17,7 @@ from textual.app import ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
+from textual.events import Resize
 from textual.screen import Screen
 from textual.widgets import Input, Static
 
@@ -130,9 +131,10 @@ class Launcher(Moving, Application[Chosen]):
         self._about()
         self.tell_complaints(self._complaints)
 
-    def on_resize(self) -> None:
+    def on_resize(self, event: Resize) -> None:
         """Show the list or the form alone where it is narrow."""
-        self.query_one("#columns").set_class(self.size.width < _NARROW, "narrow")
+        # Not `self.size`: Textual's own handler, which comes after this one, sets it.
+        self.query_one("#columns").set_class(event.size.width < _NARROW, "narrow")
 
     def _find_runs(self) -> None:
         with self._reading:
@@ -145,15 +147,19 @@ class Launcher(Moving, Application[Chosen]):
         self._about()
 
     def _list(self) -> None:
-        rows: list[Row] = []
+        """List what there is: first what somebody who comes back looks for. The cursor stays with its row."""
+        unfinished = [run for run in self._runs if run.unfinished or run.in_use]
+        others = [run for run in self._runs if run not in unfinished]
+        rows: list[Row] = ["unfinished runs, databases in use", *unfinished] if unfinished else []
         for group in dict.fromkeys(job.group for job in self._jobs):
             rows += [f"jobs {group}" if group.startswith("in") else group]
             rows += [job for job in self._jobs if job.group == group]
         if not self._jobs:
             rows.append("no jobs in this folder; `tui-runner init FILE` writes one")
-        if self._runs:
-            rows += ["databases in this folder", *self._runs]
-        self.query_one(Rows).show(rows)
+        if others:
+            rows += ["databases in this folder", *others]
+        listed: Rows[Row] = self.query_one(Rows)
+        listed.show(rows, place=rows.index(listed.current) if listed.current in rows else None)
 
     @property
     def _current(self) -> Row | None:
@@ -231,16 +237,16 @@ class Launcher(Moving, Application[Chosen]):
         self.call_later(self.run_action, f"app.{event.action.method}")
 
     async def action_choose(self) -> None:
-        """Fill in the form of a job; go on with a run, or open a finished one's database."""
+        """Fill in the form of a job; go on with a run, or open the database of one that is finished or goes on."""
         match self._current:
             case FoundJob(error="") as found:
                 await self._load(found)
-            case FoundJob() | FoundRun(summary=None) as found:
-                self._say(found.error)
             case FoundRun() as run if run.unfinished:
                 self.action_resume()
-            case FoundRun():
+            case FoundRun() as run if run.can_be_queried:
                 self.action_open_database()
+            case FoundJob() | FoundRun() as found:
+                self._say(found.error)
 
     def action_resume(self) -> None:
         """Go on with the run under the cursor."""
@@ -251,8 +257,8 @@ class Launcher(Moving, Application[Chosen]):
     def action_open_database(self) -> None:
         """Open the database under the cursor for queries."""
         match self._current:
-            case FoundRun(summary=summary, database=database) if summary is not None:
-                self.exit(database)
+            case FoundRun() as run if run.can_be_queried:
+                self.exit(run.database)
 
     async def action_try_job(self) -> None:
         """Call the job with its first three items and show what it returns."""
@@ -349,7 +355,7 @@ class Launcher(Moving, Application[Chosen]):
             self.exit(await in_thread(begin, "begin"))
         except DatabaseError as error:
             self._complain(error)
-            form.complain_of("database", error.what)
+            form.complain_of_database(error.what)
         except (UserError, OSError) as error:
             self._complain(error)
         finally:
@@ -382,7 +388,7 @@ def _labels(row: Row | None, *, loaded: bool) -> dict[str, str]:
             return dict.fromkeys((*form, *run), "")
         case FoundRun() as found if found.unfinished:
             return dict.fromkeys((*form, "launcher.choose", "launcher.try_job"), "")
-        case FoundRun(summary=summary) if summary is not None:
+        case FoundRun() as found if found.can_be_queried:
             return dict.fromkeys((*form, "launcher.choose", "launcher.try_job", "launcher.resume"), "")
     return dict.fromkeys((*form, *run, "launcher.choose", "launcher.try_job"), "")
 
@@ -396,7 +402,8 @@ def _about(row: Row | None, *, loaded: bool) -> list[str]:
         case FoundJob() as found:
             return [own(found.name, 80), "", f"cannot be loaded: {own(found.error, 300)}"]
         case FoundRun(summary=None) as run:
-            return [own(run.database.name, 100), "", own(run.error, 300)]
+            meanwhile = ["", "It can be queried meanwhile."] if run.in_use else []
+            return [own(run.database.name, 100), "", own(run.error, 300), *meanwhile]
         case FoundRun(summary=summary) as run if summary is not None:
             record, totals = summary.record, summary.totals
             total = "?" if record.items_total is None else f"{record.items_total:,}"
@@ -418,7 +425,9 @@ def _line(row: Row, width: int) -> Line:
         case FoundJob() as found:
             return ((f"⚠ {own(found.name, 40)}", "bad"), (f"  {own(found.error)}", "muted"))
         case FoundRun(summary=None) as run:
-            return ((f"⚠ {own(run.database.name, 60)}", "bad"), (f"  {own(run.error)}", "muted"))
+            name = own(run.database.name, 60)
+            marked = (f"  {name}", "running") if run.in_use else (f"⚠ {name}", "bad")
+            return (marked, (f"  {own(run.error)}", "muted"))
         case FoundRun(summary=summary) as run if summary is not None:
             record, totals = summary.record, summary.totals
             ended = totals.done + totals.failed + totals.cancelled

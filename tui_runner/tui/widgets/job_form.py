@@ -18,18 +18,19 @@ from textual.widgets import Input, Static
 from tui_runner.errors import UserError
 from tui_runner.inputs import items_source, open_source
 from tui_runner.job import Job
-from tui_runner.parameters import Parameter, Secret, bind
+from tui_runner.parameters import Parameter, bind
 from tui_runner.request import STANDARD_INPUT, RunRequest
 from tui_runner.safe_text import safe_text
 from tui_runner.settings import Settings, check_setting
+from tui_runner.store.database import check_place
 from tui_runner.tui.threads import in_thread
 from tui_runner.tui.widgets.text_field import TextField
-from tui_runner.wording import raised
+from tui_runner.wording import raised, shortened
 
 OFFERED = ("threads", "chunk_size", "workers", "open_chunks", "retries", "timeout", "rate", "max_failures")
 """Settings that the form has; every other one keeps what the job and the configuration say."""
 
-_PREVIEW = 5
+_PREVIEW = 3
 _PREVIEW_AFTER = 0.4
 """Seconds without a key before the input is read: a file name is not worth opening at each of its letters."""
 
@@ -65,7 +66,9 @@ def fields_of(job: Job, database: Path) -> list[Field]:
     source = "its own items" if job.has_items else "a file, a glob, range:0:100, sql:SELECT …"
     fields.append(Field("input", "input", source, _check_input, required=not job.has_items))
     fields.append(Field("limit", "limit", "only the first so many items; all", _check_limit))
-    fields.append(Field("database", "database", database.name, str))
+    fields.append(
+        Field("database", "database", database.name, lambda text: check_place(database.parent / text, create=True))
+    )
     defaults = Settings()
     for name in OFFERED:
         default = job.settings.get(name, getattr(defaults, name))
@@ -74,18 +77,11 @@ def fields_of(job: Job, database: Path) -> list[Field]:
 
 
 def _of_parameter(parameter: Parameter, *, of_items: bool) -> Field:
-    kind = getattr(parameter.annotation, "__name__", None) or str(parameter.annotation)
-    secret = parameter.annotation is Secret
-    default = "needed" if parameter.required else "***" if secret else _shown(parameter.default)
-    remark = ", ".join(part for part in (default, kind, parameter.help) if part)
-    return Field(parameter.name, "parameter", remark, parameter.convert, secret, parameter.required, of_items)
-
-
-def _shown(value: object) -> str:
-    try:
-        return str(value)[:60]
-    except Exception:  # a default of the user's own class
-        return type(value).__name__
+    default = "needed" if parameter.required else shortened(parameter.default_text, 60)
+    remark = ", ".join(part for part in (default, parameter.kind, parameter.help) if part)
+    return Field(
+        parameter.name, "parameter", remark, parameter.convert, parameter.is_secret, parameter.required, of_items
+    )
 
 
 def _check_input(text: str) -> str:
@@ -134,11 +130,12 @@ class JobForm(VerticalScroll, inherit_bindings=False):
         parts: list[Horizontal | Static] = []
         for number, field in enumerate(self._fields):
             label = Static(Content(safe_text(field.name, limit=22)), classes="label")
-            remark = safe_text(field.remark, limit=100)
-            line = TextField(placeholder=remark, password=field.secret, compact=True, classes=f"answer n{number}")
+            line = TextField(password=field.secret, compact=True, classes=f"answer n{number}")
             parts.append(Horizontal(label, line, classes="field"))
             parts.append(Static(classes=f"complaint c{number}"))
-        parts.append(Static(id="preview"))
+            parts.append(Static(Content(safe_text(field.remark, limit=300)), classes=f"remark r{number}"))
+            if field.kind == "input":
+                parts.append(Static(id="preview"))
         await self._mount(parts)
 
     async def clear(self) -> None:
@@ -150,9 +147,16 @@ class JobForm(VerticalScroll, inherit_bindings=False):
         await self.remove_children()
         if parts:
             await self.mount(*parts)
-            # At once: `focus()` waits for its turn, and the keys that are there already would be lost.
-            self.screen.set_focus(self.query(Input).first())
+            self._go_to(0)
             self._preview()
+
+    def on_resize(self) -> None:
+        """Fit what is said of the fields into the new width."""
+        self.call_after_refresh(self._fit)
+
+    def on_descendant_focus(self) -> None:
+        """Say the whole of what there is to say of the field that is typed in."""
+        self.call_after_refresh(self._fit)
 
     def on_input_changed(self) -> None:
         """Check what is typed, and read the input again."""
@@ -168,7 +172,7 @@ class JobForm(VerticalScroll, inherit_bindings=False):
         count = typed.get("limit:limit")
         return RunRequest(
             job=self._reference,
-            params={key.partition(":")[2]: text for key, text in typed.items() if key.startswith("parameter:")},
+            params=_params(typed),
             settings={key.partition(":")[2]: text for key, text in typed.items() if key.startswith("setting:")},
             database=self._folder / database if database else None,
             input=typed.get("input:input"),
@@ -182,7 +186,8 @@ class JobForm(VerticalScroll, inherit_bindings=False):
             try:
                 await in_thread(lambda: self._first_items(job, typed, 1), "items")
             except UserError as error:
-                self.complain_of("input", str(error))
+                self._tell_items(safe_text(str(error), limit=300), wrong=True)
+                self._go_to(self._number("input"))
                 return False
         return True
 
@@ -190,15 +195,44 @@ class JobForm(VerticalScroll, inherit_bindings=False):
         with self._reading:
             return first_items(job, typed, self._folder, number)
 
-    def complain_of(self, kind: str, text: str) -> None:
-        """Say what is wrong with the field of this kind, and go there."""
+    def complain_of_database(self, text: str) -> None:
+        """Say what is wrong with the database, and go there."""
+        number = self._number("database")
+        self._say(f".c{number}", safe_text(text, limit=300))
+        self._go_to(number)
+
+    def _number(self, kind: str) -> int:
+        return [field.kind for field in self._fields].index(kind)
+
+    def _go_to(self, number: int) -> None:
+        # At once: `focus()` waits for its turn, and the keys that are there already would be lost.
+        self.screen.set_focus(self.query_one(f".n{number}", Input))
+        self.call_after_refresh(self._fit)
+
+    def _say(self, below: str, text: str) -> None:
+        """Say something below a field, or nothing."""
+        for line in self.query(below).results(Static):
+            line.update(Content(text))
+            line.display = bool(text)
+
+    def _fit(self) -> None:
+        """Cut what is said of a field to its width; below the one that is typed in there is room for all of it."""
         for number, field in enumerate(self._fields):
-            if field.kind == kind:
-                line = self.query_one(f".c{number}", Static)
-                line.update(Content(safe_text(text, limit=300)))
-                line.display = True
-                self.query_one(f".n{number}", Input).focus()
-                line.call_after_refresh(line.scroll_visible, animate=False)
+            for line in self.query(f".n{number}").results(Input):
+                line.placeholder = safe_text(field.remark, limit=line.size.width)
+                complained = any(complaint.display for complaint in self.query(f".c{number}"))
+                is_cut = len(field.remark) > line.size.width
+                self.query(f".r{number}").set(display=line.has_focus and is_cut and not complained)
+        self.call_after_refresh(self._keep_in_sight)
+
+    def _keep_in_sight(self) -> None:
+        """Scroll to what is said below the field that is typed in, but not so far that the field itself is hidden."""
+        for number, field in enumerate(self._fields):
+            for line in self.query(f".n{number}:focus"):
+                said = self.query(f".c{number}, .r{number}" + (", #preview" if field.kind == "input" else ""))
+                for part in (*reversed(said.nodes), line):
+                    if part.display:
+                        part.scroll_visible(animate=False, immediate=True)
 
     def _typed(self) -> dict[str, str]:
         """What stands in the fields that are not empty, by kind and name."""
@@ -229,35 +263,48 @@ class JobForm(VerticalScroll, inherit_bindings=False):
             if complaint and good:
                 good = False
                 if empty_too:
-                    self.query_one(f".n{number}", Input).focus()
-            for line in self.query(f".c{number}").results(Static):
-                line.update(Content(safe_text(complaint, limit=300)))
-                line.display = bool(complaint)
+                    self._go_to(number)
+            self._say(f".c{number}", safe_text(complaint, limit=300))
+        self.call_after_refresh(self._fit)
         return good
 
     @work(exclusive=True, group="preview")
     async def _preview(self) -> None:
         await asyncio.sleep(_PREVIEW_AFTER)
-        job = self.job
+        job, typed = self.job, self._typed()
         if job is None:
             return
-        typed = self._typed()
-        text = await in_thread(lambda: preview(job, typed, self._first_items), "preview")
-        for line in self.query("#preview").results(Static):
-            line.update(Content(text))
+        if not _are_named(job, typed):
+            self._tell_items("")
+            return
+        try:
+            first = await in_thread(lambda: self._first_items(job, typed, _PREVIEW), "preview")
+        except UserError as error:
+            self._tell_items(safe_text(str(error), limit=300), wrong=True)
+        else:
+            shown = "".join(f"\n  {safe_text(_shown(item), limit=200)}" for item in first)
+            self._tell_items(f"first items{shown}" if first else "no items")
+
+    def _tell_items(self, text: str, *, wrong: bool = False) -> None:
+        """Say below the input what its first items are, or what is wrong with it."""
+        self.query("#preview").set_class(wrong, "wrong")
+        self._say("#preview", text)
+        self.call_after_refresh(self._keep_in_sight)
 
 
-def preview(job: Job, typed: Mapping[str, str], read: Callable[[Job, Mapping[str, str], int], list[object]]) -> str:
-    """The first items of the input that is filled in, or what is wrong with it; safe to show."""
-    if not job.has_items and "input:input" not in typed:
-        return ""
+def _are_named(job: Job, typed: Mapping[str, str]) -> bool:
+    """Whether it is filled in where items are to come from. What is missing or wrong is said beside its own field."""
+    source = typed.get("input:input")
+    if source is None and not job.has_items:
+        return False
     try:
-        first = read(job, typed, _PREVIEW)
-    except UserError as error:
-        return f"items: {safe_text(str(error), limit=300)}"
-    if not first:
-        return "items: none"
-    return "first items\n" + "\n".join(f"  {safe_text(_shown(item), limit=200)}" for item in first)
+        if source is None:
+            bind(job.parameters, _params(typed))
+        else:
+            _check_input(source)
+    except UserError:
+        return False
+    return True
 
 
 def first_items(job: Job, typed: Mapping[str, str], folder: Path, number: int) -> list[object]:
@@ -266,14 +313,24 @@ def first_items(job: Job, typed: Mapping[str, str], folder: Path, number: int) -
     Raises:
         UserError: the input cannot be opened or read, or the job's own items cannot be made.
     """
-    params = {key.partition(":")[2]: text for key, text in typed.items() if key.startswith("parameter:")}
     try:
         if source := typed.get("input:input"):
             opened = open_source(_check_input(source), database=folder / f"{job.name}.duckdb", folder=folder)
         else:
-            opened = items_source(job.make_items(bind(job.parameters, params)))
+            opened = items_source(job.make_items(bind(job.parameters, _params(typed))))
         return list(islice(opened, number))
     except UserError:
         raise
     except Exception as error:  # a file that can be opened and not be read, say
         raise UserError(raised(error)) from error
+
+
+def _shown(item: object) -> str:
+    try:
+        return str(item)
+    except Exception:  # the `__str__` of a class of the user's own
+        return type(item).__name__
+
+
+def _params(typed: Mapping[str, str]) -> dict[str, str]:
+    return {key.partition(":")[2]: text for key, text in typed.items() if key.startswith("parameter:")}
