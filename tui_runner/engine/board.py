@@ -275,6 +275,7 @@ class Board:
             table=identity.table,
             database=identity.database,
             state=state,
+            held=scheduler.held or bool(self.waits_for),
             reason=self._redact(self.waits_for or (_RESTS if scheduler.rests else scheduler.reason)),
             warnings=self.warnings,
             started_at=identity.started_at,

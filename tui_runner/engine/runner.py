@@ -340,7 +340,8 @@ class Runner(Commands):
                 self._board.measured(message, now)
                 self._journal.sample(message, self._board.last)
                 self._disk.measured(message, now)
-                self._memory.measured(message, self._board.pids, self._board.last.in_flight, now)
+                in_flight, threads = self._board.last.in_flight, self._scheduler.crew.threads
+                self._memory.measured(message, self._board.pids, in_flight, threads, now)
                 self._board.warnings = self._disk.warnings + self._memory.warnings
             case _ if isinstance(message, Report):
                 self._take_report(message, now)
@@ -402,6 +403,7 @@ class Runner(Commands):
                 self._replaced.update(self._items.keys(number, positions))
             case TryRelease():
                 self._disk.try_now()
+                self._memory.try_now()
             case Tell(level, text):
                 self._tell(level, text)
             case EndRun(state):

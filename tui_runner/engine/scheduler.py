@@ -88,8 +88,8 @@ class Scheduler:
         self._max_failures = max_failures
         self._outages = outages or OutageWatch(OnOutage.CONTINUE)
         self._holds: dict[str, str] = {}
-        self._held = False
-        """Whether the run is paused for nothing but `_holds`."""
+        self.held = False
+        """Whether the run is paused for nothing but `_holds`: it goes on by itself, and not before."""
         self._outage = ""
         """What the run, paused because nearly everything fails, says of that."""
         self._deserted = False  # whether whoever could have resumed what is paused has gone
@@ -199,8 +199,8 @@ class Scheduler:
             self._outages.end(self._turn.now, by_hand=False)
             self._pause()  # a trial that was ordered and has not begun is not to begin
             self._turn.tell("INFO", "paused: nothing is tried until it is resumed")
-        elif self._held:
-            self._held, self.reason = False, ""
+        elif self.held:
+            self.held, self.reason = False, ""
             self._turn.tell("INFO", "paused: it stays so until it is resumed")
         elif self.state is RunState.RUNNING:
             self._pause()
@@ -224,7 +224,7 @@ class Scheduler:
     def _resume(self) -> bool:
         """Go on, now (which is returned) or as soon as nothing holds the run any more."""
         if self._holds:
-            self._held, self.reason = True, next(iter(self._holds.values()))
+            self.held, self.reason = True, next(iter(self._holds.values()))
             return False
         self.state, self.reason = RunState.RUNNING, ""
         self._turn.clock.resume(self._turn.now)
@@ -235,9 +235,9 @@ class Scheduler:
         is_new = cause not in self._holds
         self._holds[cause] = reason
         if self.state is RunState.RUNNING:
-            self._held = True
+            self.held = True
             self._pause(reason)
-        elif self._held:
+        elif self.held:
             self.reason = reason
         elif self.state is RunState.PAUSED and self._outages.is_on:
             self._pause(reason)  # a trial that was ordered and has not begun is not to begin
@@ -246,12 +246,12 @@ class Scheduler:
 
     def _release(self, cause: str) -> None:
         self._holds.pop(cause, None)
-        if self.state is not RunState.PAUSED or not (self._held or self._outages.is_on):
+        if self.state is not RunState.PAUSED or not (self.held or self._outages.is_on):
             return
         if self._holds:
             self.reason = next(iter(self._holds.values()))
-        elif self._held:
-            self._held = False
+        elif self.held:
+            self.held = False
             self._resume()
             self._turn.tell("INFO", "the run goes on")
         else:
@@ -266,7 +266,7 @@ class Scheduler:
         if self.state.ended or self.state is RunState.DRAINING:
             return
         self._turn.clock.resume(self._turn.now)
-        self.state, self._held = RunState.DRAINING, False
+        self.state, self.held = RunState.DRAINING, False
         self.reason = reason
         self._end_state = state
         self._turn.tell("WARNING" if state is RunState.FAILED else "INFO", f"stopping: {reason}")
@@ -344,7 +344,7 @@ class Scheduler:
         if self.state is RunState.DRAINING:
             if not self.crew:
                 self._end()
-        elif nothing_left and not self._held:
+        elif nothing_left and not self.held:
             for worker in self.crew:
                 if worker.draining_until is None:
                     self._orders.drain(worker, slack=_TEARDOWN_SLACK)

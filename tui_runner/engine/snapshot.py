@@ -167,6 +167,7 @@ class Snapshot:
         table: results table.
         database: path of the DuckDB file.
         state: what the run is doing; `PAUSED` also when nothing but paused chunks is left.
+        held: whether it is paused and goes on by itself as soon as it can, and not before: its disk is full, say.
         reason: why it is in that state, in a few words; empty when there is nothing to say.
         warnings: what will go wrong unless somebody does something, a few words each: a disk that runs low.
         started_at: wall clock of the run's very first start, seconds since the epoch.
@@ -216,6 +217,7 @@ class Snapshot:
     table: str
     database: str
     state: RunState
+    held: bool = False
     reason: str = ""
     warnings: tuple[str, ...] = ()
     started_at: float = 0.0
