@@ -105,15 +105,15 @@ class Chunks:
         return limit if limit * size >= self._crew.threads else -(-_TINY_AHEAD * self._crew.threads // size)
 
     def send_waiting(self, limit: int) -> None:
-        """Send chunks to the workers with the fewest until `limit` are open."""
+        """Send chunks to the workers with the fewest until `limit` are open and none of them has nothing to start."""
         ready = self._crew.ready
         share = -(-limit // self._crew.size)
         opened = sum(len(worker.open) for worker in ready)
         if self.waiting and self._linger(ready, limit):
             return
-        while self.waiting and opened < limit:
+        while self.waiting:
             worker = min(ready, key=lambda worker: len(worker.open), default=None)
-            if worker is None or len(worker.open) >= share:
+            if worker is None or (worker.open and (opened >= limit or len(worker.open) >= share)):
                 return
             chunk = self.all[self.waiting.popleft()]
             self._send(chunk, worker, sorted(self.suspects.innocent(chunk.pending)))
