@@ -56,12 +56,12 @@ class Desk:
             if isinstance(action, ChunkEnded):
                 self.board.chunk_ended(action.chunk)
 
-    def end(self, number, *, good=0, failed=0, rows=0, groups=None):
+    def end(self, number, *, good=0, failed=0, cancelled=0, rows=0, groups=None):
         """So many items of a chunk end, and their flush arrives."""
-        pending = sorted(self.scheduler.chunks[number].pending)[: good + failed]
-        counts = self.counted[number] = self.counted.get(number, Counts()) + Counts(good, failed, rows=rows)
+        pending = sorted(self.scheduler.chunks[number].pending)[: good + failed + cancelled]
+        counts = self.counted[number] = self.counted.get(number, Counts()) + Counts(good, failed, cancelled, rows=rows)
         report = flush(0, {number: pending}, {number: dict.fromkeys(pending[good:], 1)}, {number: counts})
-        report = dataclasses.replace(report, error_groups=groups or {})
+        report = dataclasses.replace(report, error_groups=groups or {}, cancelled={number: cancelled})
         self.handle(report)
         self.board.flushed(report, self.now)
         if not self.scheduler.chunks[number].pending:
@@ -190,6 +190,28 @@ def test_items_that_run_again_count_as_work(desk):
     assert desk.picture().items_failed == 0
     desk.end(0, good=5)
     assert desk.picture().items_per_second == pytest.approx(3.0)
+
+
+def test_items_that_were_cancelled_are_not_left_and_were_no_work(desk):
+    desk.now += 10.0
+    desk.end(0, good=4, failed=1)
+    desk.fly(seconds=[1.0])
+    for number in (1, 2, 3):
+        desk.end(number, cancelled=10)
+    desk.end(0, cancelled=5)
+    desk.measure()
+    picture = desk.picture()
+    assert (picture.items_finished, picture.items_executed) == (40, 5)
+    assert picture.items_per_second == picture.history[-1].items_per_second == pytest.approx(0.5)
+    assert picture.eta_seconds == pytest.approx((120.0, 120.0))
+    assert [chunk.items_per_second for chunk in picture.chunks[:2]] == [pytest.approx(0.5), 0.0]
+
+
+def test_cancelling_is_no_sign_of_life(desk):
+    desk.now += 30.0
+    desk.fly(seconds=[30.0])
+    desk.end(1, cancelled=10)
+    assert desk.picture().stalled_seconds == 30.0
 
 
 def test_the_length_of_the_input_is_what_was_read_once_it_has_ended():

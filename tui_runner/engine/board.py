@@ -72,7 +72,7 @@ class _ChunkMeter:
         """When an item of it was last seen in flight or ended, in active seconds."""
 
     def add(self, active: float, ended: int) -> None:
-        """`ended` items more of the chunk had ended at `active`."""
+        """`ended` items more of the chunk had been executed at `active`."""
         self._ended += ended
         self.busy_at = active
         self._window.add(active, self._ended)
@@ -119,7 +119,7 @@ class Board:
         self._items.add(0.0, 0)
         self._rows.add(0.0, 0)
         self._ended = 0
-        """Items that ended in this process; those that ran again are counted again, as a rate must."""
+        """Items that were executed in this process; those that ran again are counted again, as a rate must."""
         self._latencies = Histogram()
         self._errors = ErrorCounts()
         self._meters: dict[int, _ChunkMeter] = {}
@@ -190,13 +190,14 @@ class Board:
         """The scheduler has taken in this flush."""
         active = self._scheduler.active(now)
         for number in flush.counts:
-            self._measure(number, active, len(flush.ended.get(number, ())))
+            self._measure(number, active, flush.executed(number))
         if flush.error_groups:
             self._errors.add(flush.error_groups, flush.final_groups)
-        self._ended += sum(map(len, flush.ended.values()))
+        executed = sum(map(flush.executed, flush.ended))
+        self._ended += executed
         self._items.add(active, self._ended)
         self._rows.add(active, self._rows_here())
-        if flush.ended:
+        if executed:
             self._last_end = active
 
     def _measure(self, number: int, active: float, ended: int) -> None:
@@ -371,7 +372,7 @@ class Board:
         counts = chunk.counts
         rate, recent = 0.0, tuple[float, ...]()
         if chunk.state.ended:
-            rate = (counts.finished - chunk.skipped) / elapsed if elapsed > 0 else 0.0
+            rate = (counts.done + counts.failed - chunk.skipped) / elapsed if elapsed > 0 else 0.0
         elif meter is not None and chunk.state is ChunkState.RUNNING:
             rate, recent = meter.rate(active), meter.recent(active)
         return ChunkView(
@@ -402,11 +403,9 @@ class Board:
 
     def _eta(self, active: float, left: int | None, rate: float) -> tuple[float, float] | None:
         """What is left at the rate of the last seconds and at that of the whole run, the lower one first."""
-        scheduler = self._scheduler
-        finished = scheduler.counts.finished - scheduler.before.done
-        if left is None or active < _ETA_GROUND or finished < _ETA_GROUND or rate <= 0:
+        if left is None or active < _ETA_GROUND or self._ended < _ETA_GROUND or rate <= 0:
             return None
-        estimates = sorted((left / rate, left * active / finished))
+        estimates = sorted((left / rate, left * active / self._ended))
         return estimates[0], estimates[1]
 
     def _stalled(self, active: float, oldest: float) -> float | None:

@@ -267,6 +267,11 @@ class Snapshot:
         return self.items_done + self.items_failed + self.items_cancelled
 
     @property
+    def items_executed(self) -> int:
+        """Items that this process has executed to their end, whatever came of them."""
+        return self.items_done + self.items_failed - self.items_skipped
+
+    @property
     def nothing_ran(self) -> bool:
         """Whether the run failed before any item had so much as an attempt that ended, in whatever process."""
         return self.state is RunState.FAILED and not (self.items_finished or self.retries or self.errors)

@@ -32,7 +32,6 @@ def summary(snapshot: Snapshot, width: int) -> list[tuple[int, Line]]:
     Figures that the line above the summary has as well come after what to do next.
     """
     glyph, role = RUN_GLYPHS[snapshot.state]
-    here = snapshot.items_finished - snapshot.items_skipped
     seconds = snapshot.elapsed
     reason: Line = ((f" {own(snapshot.reason, 120)}", role),) if snapshot.reason else ()
     items = (
@@ -51,7 +50,9 @@ def summary(snapshot: Snapshot, width: int) -> list[tuple[int, Line]]:
     ]
     if seconds > 0:
         written = snapshot.rows - snapshot.rows_skipped
-        lines.append((7, _row("mean", f"{rate(here / seconds)} items/s, {rate(written / seconds)} rows/s")))
+        lines.append(
+            (7, _row("mean", f"{rate(snapshot.items_executed / seconds)} items/s, {rate(written / seconds)} rows/s"))
+        )
     for group in snapshot.errors[:_GROUPS]:
         text = f"{_fate(group)}: {own(group.type, _ERROR)}: {own(group.text, _ERROR)}"
         lines.append((5, ((f" {WARNING:<{_LABEL}}", "bad" if group.final else "warn"), (text, "warn"))))
