@@ -41,6 +41,11 @@ def rate(per_second: float) -> str:
     return f"{per_second:.1f}" if abs(per_second) < 99.95 else count(per_second)
 
 
+def plural(number: int, noun: str) -> str:
+    """An exact number with its noun: `1 item`, `1,200 items`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def duration(seconds: float, *, short: bool = False) -> str:
     """Whole seconds as a clock: `00:12:41`, beyond a day `2 d 03:04:05`.
 

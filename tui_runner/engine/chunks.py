@@ -19,6 +19,7 @@ from tui_runner.engine.chunk import Chunk, ChunkState, Counts
 from tui_runner.engine.crew import Crew, WorkerState
 from tui_runner.engine.suspects import Suspects
 from tui_runner.engine.turn import Turn
+from tui_runner.formatting import plural
 
 _EXHAUSTED_FACTOR = 4
 """Chunks with workers, for each that is open: a bound on how many wait for stragglers and retries alone."""
@@ -219,9 +220,8 @@ class Chunks:
         for number, positions in event.items.items():
             chunk = self.all[number]
             self.counts += chunk.reject(len(positions), event.rows.get(number, 0))
-            self._turn.tell(
-                "ERROR", f"chunk {number}: the rows of {len(positions)} items cannot be stored: {event.message}"
-            )
+            rows = f"the rows of {plural(len(positions), 'item')}"
+            self._turn.tell("ERROR", f"chunk {number}: {rows} cannot be stored: {event.message}")
             if chunk.state is ChunkState.DONE:
                 self.set_state(chunk, ChunkState.FAILED)
             self.changed.add(number)

@@ -41,7 +41,7 @@ from tui_runner.engine.limits import FailureLimit
 from tui_runner.engine.outage import OnOutage, OutageWatch
 from tui_runner.engine.suspects import DEATHS
 from tui_runner.engine.turn import Turn
-from tui_runner.formatting import size
+from tui_runner.formatting import plural, size
 
 _MAX_LOSSES = 5
 """Workers lost one after the other without an item in flight, or one ending between: starting another would not help.
@@ -411,7 +411,8 @@ class Scheduler:
                 self._turn.tell("WARNING", f"item {item}, alone in its worker: {reason} (death {deaths} of {DEATHS})")
         elif self._had_worker:
             apart = f", {len(interrupted)} of them one by one because they were in flight" if interrupted else ""
-            self._turn.tell("ERROR", f"worker {worker.number} is lost ({reason}): {lost} items run again{apart}")
+            again = f"{plural(lost, 'item')} {'runs' if lost == 1 else 'run'} again{apart}"
+            self._turn.tell("ERROR", f"worker {worker.number} is lost ({reason}): {again}")
         if not interrupted:
             self._losses += 1
             if self._losses >= _MAX_LOSSES:
@@ -457,6 +458,6 @@ class Scheduler:
             self._losses = 0
         limit = self._max_failures
         if limit is not None and limit.exceeded(self.counts.failed, self.counts.finished - self.before.done):
-            what = f"{self.counts.failed} items failed, more than --max-failures allows"
+            what = f"{plural(self.counts.failed, 'item')} failed, more than --max-failures allows"
             self._stop(RunState.FAILED, f"{what}; mend that, or go on with a higher one")
         self._watch_outages(flush)
