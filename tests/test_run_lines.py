@@ -20,7 +20,7 @@ def closing(**changes: object) -> list[str]:
 
 def test_progress_has_share_rates_and_the_time_left() -> None:
     line = progress_line(picture(eta_seconds=(40.0, 61.0), items_failed=2, app_rss=400_000_000))
-    assert line == "books run 3   52.0 %  52/100  10.0 items/s  1.0 k rows/s  failed 2  400 MB  ETA 00:01:01"
+    assert line == "books run 3   52.0 %  52/100  10.0 items/s  1.0 k rows/s  failed 2  400 MB  ETA 00:00:40–00:01:01"
 
 
 def test_progress_of_an_input_without_known_length_has_no_share() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tui_runner.engine.chunk import RunState
 from tui_runner.engine.snapshot import Snapshot
-from tui_runner.formatting import count, duration, rate, size
+from tui_runner.formatting import count, duration, rate, size, time_left
 from tui_runner.safe_text import ELLIPSIS, safe_text
 from tui_runner.store.export import display_width
 from tui_runner.store.sql import quote
@@ -42,7 +42,7 @@ def progress_line(snapshot: Snapshot) -> str:
     elif snapshot.stalled_seconds is not None:
         parts.append(f"stalled for {duration(snapshot.stalled_seconds)}")
     elif snapshot.eta_seconds is not None:
-        parts.append(f"ETA {duration(snapshot.eta_seconds[1])}")
+        parts.append(f"ETA {time_left(*snapshot.eta_seconds)}")
     return "  ".join(parts)
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from tui_runner.engine.chunk import Chunk, ChunkState, RunState
+from tui_runner.engine.estimate import Estimate
 from tui_runner.engine.metrics import ErrorCounts, Histogram, RateWindow
 from tui_runner.engine.monitor import MemoryMeasured
 from tui_runner.engine.protocol import Flush, LogLines, Progress
@@ -40,8 +41,6 @@ _RESTS = "only paused chunks are left: resume or cancel them"
 _IDLE_SECONDS = 1.0
 """Active seconds without an item of a chunk in flight, or one ending, after which the chunk is said to wait. Progress
 is looked at ten times a second, and items of microseconds are never seen in flight."""
-_ETA_GROUND = 3.0
-"""Seconds of running, and items finished, before an estimate of the end is more than a guess."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +119,7 @@ class Board:
         self._rows.add(0.0, 0)
         self._ended = 0
         """Items that were executed in this process; those that ran again are counted again, as a rate must."""
+        self._estimate = Estimate()
         self._latencies = Histogram()
         self._errors = ErrorCounts()
         self._meters: dict[int, _ChunkMeter] = {}
@@ -196,6 +196,7 @@ class Board:
         executed = sum(map(flush.executed, flush.ended))
         self._ended += executed
         self._items.add(active, self._ended)
+        self._estimate.add(active, self._ended)
         self._rows.add(active, self._rows_here())
         if executed:
             self._last_end = active
@@ -268,8 +269,6 @@ class Board:
         longest = oldest[0].seconds if oldest else 0.0
         stalled = self._stalled(active, longest)
         left = None if total is None else max(0, total - counts.finished)
-        # What is left has been begun, and takes longer than others did: nobody knows when it ends.
-        overdue = left is not None and left <= in_flight.total() and longest > (self._latencies.percentile(0.95) or 0.0)
         self.last = Snapshot(
             run_id=identity.run_id,
             job=identity.job,
@@ -300,7 +299,9 @@ class Board:
             rate=self.rate,
             items_per_second=items_rate,
             rows_per_second=rows_rate,
-            eta_seconds=None if overdue or stalled is not None else self._eta(active, left, items_rate),
+            eta_seconds=None
+            if left is None or stalled is not None
+            else self._eta(active, left, in_flight.total(), longest),
             p50=self._latencies.percentile(0.5),
             p95=self._latencies.percentile(0.95),
             app_rss=self._memory.app_rss,
@@ -401,12 +402,13 @@ class Board:
         busy = meter is not None and self._state is RunState.RUNNING and active - meter.busy_at <= _IDLE_SECONDS
         return ChunkState.RUNNING if busy else ChunkState.WAITING
 
-    def _eta(self, active: float, left: int | None, rate: float) -> tuple[float, float] | None:
-        """What is left at the rate of the last seconds and at that of the whole run, the lower one first."""
-        if left is None or active < _ETA_GROUND or self._ended < _ETA_GROUND or rate <= 0:
+    def _eta(self, active: float, left: int, in_flight: int, longest: float) -> tuple[float, float] | None:
+        """How long what is left takes; None where the rest could be done before an item that takes unusually long."""
+        estimate = None if self._state is RunState.PAUSED else self._estimate.seconds(active, left, in_flight)
+        if estimate is None:
             return None
-        estimates = sorted((left / rate, left * active / self._ended))
-        return estimates[0], estimates[1]
+        overdue = longest > (self._latencies.percentile(0.95) or 0.0)
+        return None if overdue and longest >= estimate[0] else estimate
 
     def _stalled(self, active: float, oldest: float) -> float | None:
         """Seconds without an end of an item, as far as one that started `oldest` seconds ago was to be waited for."""
