@@ -64,6 +64,12 @@ def test_a_stopped_run_says_how_to_go_on() -> None:
     ]
 
 
+def test_a_run_that_failed_for_its_memory_is_to_go_on_with_more() -> None:
+    failed = picture(state=RunState.FAILED, reason="give it more --max-memory", memory_needed=1_900_000_001)
+    assert closing_lines(failed, "books.duckdb", GO_ON)[-1] == f"go on:        {GO_ON} --max-memory 1901MB"
+    assert closing_lines(failed, "books.duckdb", "run the same program again")[-1].endswith(" again")
+
+
 def test_five_groups_of_errors_are_shown_and_the_rest_counted() -> None:
     groups = tuple(ErrorGroup(9 - number, "ValueError", f"page N is \x1b[2J{number}") for number in range(7))
     lines = closing(state=RunState.FINISHED, items_failed=30, errors=groups)

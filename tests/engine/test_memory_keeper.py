@@ -115,6 +115,7 @@ def test_a_limit_that_nothing_can_keep_ends_the_run() -> None:
     assert isinstance(events[-1], StopRun)
     assert events[-1].state is RunState.FAILED
     assert "give it more --max-memory" in events[-1].reason
+    assert kept.keeper.needed == 2 * 960 * MB
 
 
 def test_whoever_resumes_a_run_that_is_held_is_told_what_it_waits_for() -> None:

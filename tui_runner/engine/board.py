@@ -148,6 +148,8 @@ class Board:
         """What a person should know before it goes wrong."""
         self.memory_limit: int | None = None
         """Bytes that the run may use."""
+        self.memory_needed: int | None = None
+        """Bytes that it should have had, once it was given up."""
         self.last = self.snapshot(began)
 
     # --- what is reported ----------------------------------------------------------------------------------
@@ -307,6 +309,7 @@ class Board:
             app_rss=self._memory.app_rss,
             workers_rss=self._memory.workers_rss,
             memory_limit=self.memory_limit,
+            memory_needed=self.memory_needed,
             db_bytes=self._memory.db_bytes,
             buffered_bytes=sum(progress.buffered_bytes for progress in self._progress.values()),
             throttled=any(progress.throttled for progress in self._progress.values()),

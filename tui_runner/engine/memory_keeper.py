@@ -55,6 +55,7 @@ class MemoryKeeper:
     Attributes:
         limit: bytes that the run may use; None for no bound.
         workers: how many there are to be.
+        needed: bytes with which the run probably could go on, once it was given up.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class MemoryKeeper:
     ) -> None:
         self.limit = limit
         self.workers = workers
+        self.needed: int | None = None
         self._handle = handle
         self._set_share = set_share
         self._statements = statements
@@ -116,7 +118,8 @@ class MemoryKeeper:
                 case EndStatements(text):
                     if self._statements.end(f"the run needs the memory, {text}"):
                         self._tell("WARNING", f"{text}: queries that were open are ended")
-                case GiveUp(text):
+                case GiveUp(text, needed):
+                    self.needed = needed
                     self._handle(StopRun(RunState.FAILED, text))
 
     def divide(self, app_rss: int) -> None:

@@ -39,6 +39,8 @@ _ENDING_SECONDS = 30.0
 """That workers are left alone while queries end. Making one value of 2 GB took 8 s at low priority."""
 _LAST_KILLS = 3
 """Workers killed with one item in flight each, and never calm between: the next one would be killed as well."""
+_ENOUGH = 2
+"""Times what a run had when it was given up: what it is advised to be given."""
 _WORTH = 64 << 20
 """Bytes that a worker must have grown by for its replacement to be of use: what `memory_brake` lets each grow by."""
 _WORTH_AT_REST = 4 << 20
@@ -107,9 +109,10 @@ class EndStatements:
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:
-    """The run cannot go on within its limit."""
+    """The run cannot go on within its limit; with `needed` bytes it probably could."""
 
     text: str
+    needed: int
 
 
 Step = DivideThreads | HoldItems | ReleaseItems | ReplaceWorker | EndStatements | GiveUp
@@ -228,7 +231,8 @@ class MemoryLadder:
         self._at_rest_since = now
         workers = "1 worker" if len(figures.workers) == 1 else f"{len(figures.workers)} workers"
         used = f"tui-runner has {size(figures.app)}, {workers} {size(figures.total - figures.app)}"
-        return [GiveUp(f"{of_limit} with no item in flight ({used}): give it more --max-memory, or fewer workers")]
+        text = f"{of_limit} with no item in flight ({used}): give it more --max-memory, or fewer workers"
+        return [GiveUp(text, _ENOUGH * figures.total)]
 
     def _grown(self, figures: Figures) -> dict[int, int]:
         return {worker: rss - self._baselines[worker] for worker, rss in figures.workers.items()}
@@ -242,7 +246,8 @@ class MemoryLadder:
         if 0 < figures.in_flight <= len(figures.workers):
             self._kills += 1
             if self._kills >= _LAST_KILLS:
-                return [GiveUp(f"{of_limit} with one item a worker: give it more --max-memory, or smaller items")]
+                text = f"{of_limit} with one item a worker: give it more --max-memory, or smaller items"
+                return [GiveUp(text, _ENOUGH * figures.total)]
         return self._fewer_threads(figures, of_limit)
 
     def _can_divide(self, figures: Figures) -> bool:

@@ -342,6 +342,7 @@ class Runner(Commands):
                 self._disk.measured(message, now)
                 in_flight, threads = self._board.last.in_flight, self._scheduler.crew.threads
                 self._memory.measured(message, self._board.pids, in_flight, threads, now)
+                self._board.memory_needed = self._memory.needed
                 self._board.warnings = self._disk.warnings + self._memory.warnings
             case _ if isinstance(message, Report):
                 self._take_report(message, now)

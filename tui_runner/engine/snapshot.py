@@ -197,6 +197,7 @@ class Snapshot:
         app_rss: resident bytes of this process.
         workers_rss: resident bytes of the workers.
         memory_limit: bytes the run may use, None without a limit.
+        memory_needed: bytes with which a run that failed for its limit could probably go on; else None.
         db_bytes: size of the database file and its write-ahead log.
         buffered_bytes: rows returned and not yet written.
         throttled: whether item threads wait because too many bytes are not yet written.
@@ -247,6 +248,7 @@ class Snapshot:
     app_rss: int = 0
     workers_rss: int = 0
     memory_limit: int | None = None
+    memory_needed: int | None = None
     db_bytes: int = 0
     buffered_bytes: int = 0
     throttled: bool = False
