@@ -20,7 +20,7 @@ def closing(**changes: object) -> list[str]:
 
 def test_progress_has_share_rates_and_the_time_left() -> None:
     line = progress_line(picture(eta_seconds=(40.0, 61.0), items_failed=2, app_rss=400_000_000))
-    assert line == "books run 3   52.0 %  52/100  10.0 items/s  1.0 k rows/s  failed 2  400 MB  ETA 00:01:01"
+    assert line == "books run 3   52.0 %  52/100  10.0 items/s  1.0 k rows/s  failed 2  400 MB  ETA 00:00:40–00:01:01"
 
 
 def test_progress_of_an_input_without_known_length_has_no_share() -> None:
@@ -62,6 +62,12 @@ def test_a_stopped_run_says_how_to_go_on() -> None:
         "the rows:     tui-runner query 'my books.duckdb' 'FROM \"books\" LIMIT 10'",
         f"go on:        {GO_ON}",
     ]
+
+
+def test_a_run_that_failed_for_its_memory_is_to_go_on_with_more() -> None:
+    failed = picture(state=RunState.FAILED, reason="give it more --max-memory", memory_needed=1_900_000_001)
+    assert closing_lines(failed, "books.duckdb", GO_ON)[-1] == f"go on:        {GO_ON} --max-memory 1901MB"
+    assert closing_lines(failed, "books.duckdb", "run the same program again")[-1].endswith(" again")
 
 
 def test_five_groups_of_errors_are_shown_and_the_rest_counted() -> None:

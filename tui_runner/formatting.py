@@ -14,6 +14,8 @@ NONE = "–"
 _THOUSANDS = ("", " k", " M", " G", " T", " P", " E")
 _BYTES = (" B", " kB", " MB", " GB", " TB", " PB", " EB")
 _DAY = 86_400
+_ONE_ESTIMATE = 0.1
+"""A range whose ends differ by less than this share is shown as its middle."""
 
 
 def count(number: float) -> str:
@@ -41,6 +43,11 @@ def rate(per_second: float) -> str:
     return f"{per_second:.1f}" if abs(per_second) < 99.95 else count(per_second)
 
 
+def plural(number: int, noun: str) -> str:
+    """An exact number with its noun: `1 item`, `1,200 items`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def duration(seconds: float, *, short: bool = False) -> str:
     """Whole seconds as a clock: `00:12:41`, beyond a day `2 d 03:04:05`.
 
@@ -57,6 +64,13 @@ def duration(seconds: float, *, short: bool = False) -> str:
     if short and not days and not hours:
         return clock
     return f"{days} d {hours:02d}:{clock}" if days else f"{hours:02d}:{clock}"
+
+
+def time_left(low: float, high: float) -> str:
+    """A range of seconds that are left: `00:10:00–00:12:30`; its middle where the ends hardly differ."""
+    if high - low <= _ONE_ESTIMATE * high or int(low) == int(high):
+        return duration((low + high) / 2)
+    return f"{duration(low)}–{duration(high)}"
 
 
 def clock(moment: float) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tui_runner.engine.chunk import RunState
 from tui_runner.engine.snapshot import Snapshot
-from tui_runner.formatting import count, duration, rate, size
+from tui_runner.formatting import count, duration, rate, size, time_left
 from tui_runner.safe_text import ELLIPSIS, safe_text
 from tui_runner.store.export import display_width
 from tui_runner.store.sql import quote
@@ -42,7 +42,7 @@ def progress_line(snapshot: Snapshot) -> str:
     elif snapshot.stalled_seconds is not None:
         parts.append(f"stalled for {duration(snapshot.stalled_seconds)}")
     elif snapshot.eta_seconds is not None:
-        parts.append(f"ETA {duration(snapshot.eta_seconds[1])}")
+        parts.append(f"ETA {time_left(*snapshot.eta_seconds)}")
     return "  ".join(parts)
 
 
@@ -73,7 +73,8 @@ def closing_lines(snapshot: Snapshot, database: str, go_on: str) -> list[str]:
         sql = shlex.quote(f"FROM {quote(snapshot.table)} LIMIT 10")
         lines.append(f"the rows:     tui-runner query {safe_text(path)} {safe_text(sql)}")
     if snapshot.state is not RunState.FINISHED:
-        lines.append(f"go on:        {safe_text(go_on)}")
+        limit = more_memory(snapshot) if go_on == resume_command(database, snapshot.run_id) else ""
+        lines.append(f"go on:        {safe_text(go_on)}{limit}")
     elif (snapshot.items_failed or snapshot.items_cancelled) and go_on == resume_command(database, snapshot.run_id):
         lines.append(f"try again:    {safe_text(retry_command(database, snapshot.run_id))}")
     return lines
@@ -109,6 +110,12 @@ def counted(number: int, noun: str) -> str:
 def resume_command(database: str, run_id: int) -> str:
     """The command that goes on with a run."""
     return f"tui-runner resume {shlex.quote(database)} {run_id}"
+
+
+def more_memory(snapshot: Snapshot) -> str:
+    """What belongs behind the command that goes on with a run: a higher limit, if it failed for that."""
+    needed = snapshot.memory_needed
+    return "" if needed is None else f" --max-memory {-(-needed // 1_000_000)}MB"
 
 
 def retry_command(database: str, run_id: int) -> str:

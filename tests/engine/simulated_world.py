@@ -99,8 +99,9 @@ class World:
         actions = self.scheduler.handle(event, self.now)
         for action in actions:
             self._perform(action)
-        if any(isinstance(action, SendChunk) and not action.paused for action in actions):
-            self._check_open_chunks()
+        sent_to = [action.worker for action in actions if isinstance(action, SendChunk) and not action.paused]
+        if sent_to:
+            self._check_open_chunks(sent_to)
         return actions
 
     def read(self) -> None:
@@ -287,8 +288,11 @@ class World:
 
     # --- what must hold ------------------------------------------------------------------------------------
 
-    def _check_open_chunks(self) -> None:
-        """Sending never takes the number of chunks with items to start beyond the limit; who goes home starts none."""
+    def _check_open_chunks(self, sent_to: Collection[int]) -> None:
+        """Sending takes the number of chunks with items to start beyond the limit only for workers that had none.
+
+        Who goes home starts none.
+        """
         scheduler = self.scheduler
         running = [chunk for chunk in scheduler.chunks if chunk.state is ChunkState.RUNNING]
         opened = [
@@ -301,7 +305,8 @@ class World:
         # Those too small for the threads are sent ahead, an item a thread.
         smallest = min(chunk.items for chunk in scheduler.chunks)
         tiny = -(-scheduler.crew.threads // smallest) if smallest < scheduler.crew.threads else 0
-        assert len(opened) <= max(scheduler.open_chunks, least, tiny)
+        within = len(opened) <= max(scheduler.open_chunks, least, tiny)
+        assert within or all(opened.count(worker) == 1 for worker in sent_to)
 
     def check(self) -> None:
         """Compare what the scheduler believes with what has been received."""
@@ -331,6 +336,9 @@ class World:
         for worker in self.workers.values():
             if worker.ready and not worker.sent_home and not worker.orders:
                 self._check_obedience(worker)
+        crew = self.scheduler.crew
+        shares = [crew.share(each) for each in crew if each.slot is not None and each.draining_until is None]
+        assert sum(shares) <= max(1, crew.threads // crew.divisor), "more items at once than were asked for"
         if self.scheduler.state is RunState.DRAINING:
             assert self.scheduler.reason, "nobody knows why it stops"
         elif self.scheduler.state is RunState.PAUSED and self.scheduler.reason and self.holds:

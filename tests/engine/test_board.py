@@ -56,12 +56,12 @@ class Desk:
             if isinstance(action, ChunkEnded):
                 self.board.chunk_ended(action.chunk)
 
-    def end(self, number, *, good=0, failed=0, rows=0, groups=None):
+    def end(self, number, *, good=0, failed=0, cancelled=0, rows=0, groups=None):
         """So many items of a chunk end, and their flush arrives."""
-        pending = sorted(self.scheduler.chunks[number].pending)[: good + failed]
-        counts = self.counted[number] = self.counted.get(number, Counts()) + Counts(good, failed, rows=rows)
+        pending = sorted(self.scheduler.chunks[number].pending)[: good + failed + cancelled]
+        counts = self.counted[number] = self.counted.get(number, Counts()) + Counts(good, failed, cancelled, rows=rows)
         report = flush(0, {number: pending}, {number: dict.fromkeys(pending[good:], 1)}, {number: counts})
-        report = dataclasses.replace(report, error_groups=groups or {})
+        report = dataclasses.replace(report, error_groups=groups or {}, cancelled={number: cancelled})
         self.handle(report)
         self.board.flushed(report, self.now)
         if not self.scheduler.chunks[number].pending:
@@ -142,8 +142,10 @@ def test_time_paused_is_in_no_rate(desk):
 def test_a_run_with_nothing_left_but_paused_chunks_is_paused_and_promises_no_end():
     desk = Desk(chunks=2, total=None)
     desk.handle(InputEnded())
-    desk.now += 5.0
-    desk.end(0, good=10)
+    desk.now += 2.0
+    desk.end(0, good=5)
+    desk.now += 3.0
+    desk.end(0, good=5)
     assert desk.picture().eta_seconds is not None
     desk.handle(PauseChunks(frozenset({1})))
     desk.measure()
@@ -192,6 +194,29 @@ def test_items_that_run_again_count_as_work(desk):
     assert desk.picture().items_per_second == pytest.approx(3.0)
 
 
+def test_items_that_were_cancelled_are_not_left_and_were_no_work(desk):
+    desk.end(1, good=1)
+    desk.now += 10.0
+    desk.end(0, good=4, failed=1)
+    low, high = desk.picture().eta_seconds
+    for number in (2, 3):
+        desk.end(number, cancelled=10)
+    desk.end(0, cancelled=5)
+    desk.measure()
+    picture = desk.picture()
+    assert (picture.items_finished, picture.items_executed) == (31, 6)
+    assert (picture.items_per_second, picture.history[-1].items_per_second) == (0.5, 0.6)
+    assert picture.eta_seconds == pytest.approx((low * 69 / 94, high * 69 / 94))
+    assert [chunk.items_per_second for chunk in picture.chunks[::2][:2]] == [pytest.approx(0.5), 0.0]
+
+
+def test_cancelling_is_no_sign_of_life(desk):
+    desk.now += 30.0
+    desk.fly(seconds=[30.0])
+    desk.end(1, cancelled=10)
+    assert desk.picture().stalled_seconds == 30.0
+
+
 def test_the_length_of_the_input_is_what_was_read_once_it_has_ended():
     desk = Desk(chunks=3, total=None)
     assert (desk.picture().items_total, desk.picture().chunks_total) == (None, None)
@@ -212,23 +237,15 @@ def test_an_empty_input_has_no_items():
 # --- estimates ----------------------------------------------------------------------------------------------
 
 
-def test_an_estimate_needs_some_seconds_and_some_items(desk):
-    desk.now += 2.0
-    desk.end(0, good=10)
+def test_an_estimate_is_a_range_until_much_has_ended(desk):
+    desk.now += 9.0
+    desk.end(0, good=1)
     assert desk.picture().eta_seconds is None
-    assert desk.picture(after=1.0).eta_seconds is not None
-    assert Desk().picture(after=60.0).eta_seconds is None
-
-
-def test_an_estimate_ranges_from_the_present_rate_to_that_of_the_whole_run(desk):
-    desk.now += 20.0
-    desk.end(0, good=10)
-    desk.now += 10.0
-    desk.end(1, good=10)
-    desk.end(2, good=10)
-    low, high = desk.picture().eta_seconds
-    assert low == pytest.approx(70 / 2.0)
-    assert high == pytest.approx(70 / 1.0)
+    desk.now += 3.0
+    desk.end(0, good=4)
+    assert desk.picture().eta_seconds == pytest.approx((95 / (4 / 3) / 1.5, 95 / (4 / 3) * 1.5))
+    desk.fly({0: 5})
+    assert desk.picture().eta_seconds is None, "what has ended may be the fastest of those that began together"
 
 
 def test_there_is_no_estimate_of_an_input_of_unknown_length():
@@ -240,9 +257,11 @@ def test_there_is_no_estimate_of_an_input_of_unknown_length():
 
 def test_what_was_recorded_before_is_neither_left_nor_speed():
     desk = Desk(skipped=5)
+    desk.end(0, good=1)
     desk.now += 10.0
-    desk.end(0, good=5)
-    assert desk.picture().eta_seconds == pytest.approx((90.0, 90.0))
+    desk.end(0, good=4)
+    low, high = desk.picture().eta_seconds
+    assert (low * high) ** 0.5 == pytest.approx(45 / 0.4)
 
 
 # --- stalls -------------------------------------------------------------------------------------------------
@@ -280,14 +299,19 @@ def test_a_run_that_waits_for_its_input_or_has_just_gone_on_is_not_stalled(desk)
 
 
 def test_no_end_is_promised_while_the_last_items_take_longer_than_others_did():
-    desk = Desk(chunks=1, total=None)
+    desk = Desk(chunks=2, total=None)
     desk.handle(InputEnded())
+    desk.end(0, good=1)
     desk.now += 5.0
     desk.end(0, good=9)
-    desk.fly(seconds=[0.2], latencies={bucket(0.3): 9})
+    desk.end(1, good=5)
+    desk.fly(seconds=[0.2] * 4, latencies={bucket(0.3): 15})
     assert desk.picture().eta_seconds is not None
-    desk.fly(seconds=[4.0])
-    assert desk.picture(after=3.8).eta_seconds is None
+    desk.fly(seconds=[4.0] * 4)
+    assert desk.picture(after=3.8).eta_seconds is None, "the fifth waits for the others"
+    desk.end(1, good=3)
+    desk.fly(seconds=[1.0, 0.1])
+    assert desk.picture().eta_seconds is None
 
 
 def test_a_paused_run_is_not_stalled(desk):

@@ -33,7 +33,7 @@ class Kept:
         by_pid = {100 + number: rss * MB for number, rss in enumerate(workers)}
         memory = MemoryMeasured(app * MB, sum(by_pid.values()), 0, by_pid)
         before = len(self.events)
-        self.keeper.measured(memory, {number: 100 + number for number in range(len(workers))}, in_flight, self.now)
+        self.keeper.measured(memory, {number: 100 + number for number in range(len(workers))}, in_flight, 4, self.now)
         return self.events[before:]
 
 
@@ -105,7 +105,7 @@ def test_queries_end_before_the_run_suffers_and_whoever_watches_is_told_once() -
 def test_memory_of_a_worker_that_is_not_yet_known_counts_all_the_same() -> None:
     kept = Kept()
     kept.now += 1
-    kept.keeper.measured(MemoryMeasured(100 * MB, 800 * MB, 0, {7: 800 * MB}), {}, 1, kept.now)
+    kept.keeper.measured(MemoryMeasured(100 * MB, 800 * MB, 0, {7: 800 * MB}), {}, 1, 4, kept.now)
     assert [type(event) for event in kept.events] == [Hold]
 
 
@@ -115,6 +115,18 @@ def test_a_limit_that_nothing_can_keep_ends_the_run() -> None:
     assert isinstance(events[-1], StopRun)
     assert events[-1].state is RunState.FAILED
     assert "give it more --max-memory" in events[-1].reason
+    assert kept.keeper.needed == 2 * 960 * MB
+
+
+def test_whoever_resumes_a_run_that_is_held_is_told_what_it_waits_for() -> None:
+    kept = Kept()
+    kept.keeper.try_now()
+    assert kept.told == []
+    kept.measure(100, 400)
+    kept.measure(100, 750)
+    kept.measure(100, 650)
+    kept.keeper.try_now()
+    assert kept.told == ["WARNING memory is at 75 % of 1.0 GB: it goes on below 70 %, or with a higher memory limit"]
 
 
 def test_what_is_too_little_says_why() -> None:

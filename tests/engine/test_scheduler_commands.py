@@ -206,6 +206,7 @@ def test_only_what_did_not_end_well_runs_again():
     desk = Desk(chunks=1, items=4)
     desk.finish(0, failed=[1], cancelled=[3])
     assert desk(RetryChunks([0])) == [RunAgain(0, (1, 3)), SendChunk(0, 0, [1, 3], False)]
+    assert desk.told[-1] == ("INFO", "chunk 0: 2 items run again")
     assert desk.scheduler.counts == Counts(done=2)
     desk(flush(0, {0: [1, 3]}))
     desk(ChunkFinished(0, 0))
@@ -220,6 +221,7 @@ def test_failures_too_many_to_be_kept_are_not_passed_over_in_silence(monkeypatch
     desk.finish(1, failed=[3, 4])
     assert desk(RetryChunks([0, 1, 7])) == [RunAgain(0, (1,)), SendChunk(0, 0, [1], False)]
     assert [level for level, _ in desk.told] == ["INFO", "WARNING"]
+    assert desk.told[0][1] == "chunk 0: 1 item runs again"
     assert "2 items of 1 chunk cannot run again now" in desk.told[-1][1]
     assert "tui-runner retry" in desk.told[-1][1]
 

@@ -52,6 +52,10 @@ def test_whoever_resumes_a_held_run_has_it_looked_at_again():
     desk(FULL)
     assert desk(ResumeRun()) == [TryRelease()]
     assert desk.end == (RunState.PAUSED, "the disk is full")
+    desk(PauseRun())
+    assert not desk.scheduler.held
+    assert desk(ResumeRun()) == [TryRelease()]
+    assert desk.scheduler.held, "this is what shows that it was taken"
 
 
 def test_a_run_that_a_person_has_paused_stays_paused_when_it_is_released():

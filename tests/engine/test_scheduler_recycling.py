@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from scheduler_desk import Desk
+from scheduler_desk import Desk, sends
+from simulated_worker import flush
 
 from tui_runner.engine.chunk import ChunkState, RunState
 from tui_runner.engine.events import (
+    ChangeThreads,
     DivideThreads,
     KillWorker,
     Recycle,
@@ -77,11 +79,46 @@ def test_a_run_that_stops_replaces_nobody():
     assert desk(MemoryFull(0, 1)) == []
 
 
-def test_fewer_threads_are_used_than_are_asked_for_and_each_worker_keeps_one():
+def test_fewer_threads_are_used_than_are_asked_for():
     desk = Desk(threads=8, workers=2, ready=2)
     assert [action.order for action in desk(DivideThreads(4, "memory"))] == [SetThreads(1), SetThreads(1)]
     assert desk.scheduler.crew.threads == 8
     assert [action.order for action in desk(DivideThreads(1, "memory"))] == [SetThreads(4), SetThreads(4)]
+
+
+def test_a_worker_for_which_no_thread_is_left_goes_and_others_run_what_it_had():
+    desk = Desk(threads=8, workers=2, ready=2, chunks=4, items=3)
+    assert sends(desk.sent) == [(0, 0), (1, 1), (0, 2), (1, 3)]
+    actions = desk(ChangeThreads(1))
+    assert [(each.worker, type(each.order)) for each in actions] == [(1, Drain), (0, SetThreads)]
+    assert actions[0].order.grace >= 60, "its items may take their time"
+    assert actions[1].order.threads == 1
+    assert desk.told[-2:] == [("INFO", "worker 1 goes: there are fewer threads than workers"), ("INFO", "threads: 1")]
+    desk(flush(1, {1: [3]}))
+    assert kinds(desk(Drained(1))) == []
+    assert desk(WorkerLost(1, "")) == [], "nobody takes its place"
+    assert desk.scheduler.chunks[1].pending == {4, 5}
+    for chunk in (0, 2, 1, 3):
+        assert desk.scheduler.chunks[chunk].worker == 0
+        desk.finish(chunk)
+
+
+def test_with_more_threads_than_workers_again_the_others_come_back():
+    desk = Desk(threads=8, workers=3, ready=3, chunks=6, items=3)
+    assert kinds(desk(ChangeThreads(2))) == [Drain, SetThreads, SetThreads]
+    actions = desk(ChangeThreads(7))
+    assert kinds(actions) == [SetThreads, SetThreads, StartWorker]
+    assert [each.order.threads for each in actions[:2]] + [actions[2].threads] == [3, 2, 2]
+    assert kinds(desk(DivideThreads(8, "memory"))) == [Drain, Drain, SetThreads]
+
+
+def test_a_worker_that_comes_back_has_something_to_do_though_enough_chunks_are_open():
+    desk = Desk(threads=8, workers=2, chunks=6, open_chunks=4)
+    desk(ChangeThreads(1))
+    desk(WorkerLost(1, ""))
+    assert [chunk.worker for chunk in desk.scheduler.chunks[:5]] == [0, 0, 0, 0, None]
+    desk(ChangeThreads(8))
+    assert sends(desk(Ready(2, 1))) == [(2, 4)]
 
 
 def test_the_worker_that_runs_suspects_alone_is_replaced_too():

@@ -149,6 +149,18 @@ async def test_a_command_is_shown_as_asked_until_a_snapshot_confirms_it() -> Non
         assert "asked" not in screen_text(app)
 
 
+async def test_a_run_that_is_held_has_taken_what_it_was_asked() -> None:
+    control = FakeControl(replace(busy(), state=RunState.PAUSED))
+    async with RunnerApp(control).run_test(size=(120, 40)) as pilot:
+        app = await settled(pilot)
+        await pilot.press("space")
+        await pilot.pause()
+        assert "asked: run: resume" in screen_text(app)
+        control.change(held=True)
+        await settled(pilot)
+        assert "asked" not in screen_text(app)
+
+
 async def test_a_chunk_that_only_waits_for_a_thread_has_not_obeyed() -> None:
     control = FakeControl(busy())
     async with RunnerApp(control).run_test(size=(120, 40)) as pilot:

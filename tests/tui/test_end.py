@@ -53,6 +53,12 @@ async def test_a_stopped_run_is_to_be_resumed_and_names_are_quoted_for_the_shell
     assert "stopped on request" in shown and "retry '" not in shown
 
 
+async def test_a_run_that_failed_for_its_memory_is_to_be_resumed_with_more() -> None:
+    failed = replace(busy(), state=RunState.FAILED, memory_needed=1_500_000_000)
+    async with RunnerApp(FakeControl(failed)).run_test(size=(120, 40)) as pilot:
+        assert "resume /data/scrape/books.duckdb --max-memory 1500MB" in screen_text(await settled(pilot))
+
+
 @pytest.mark.parametrize("size", [(40, 12), (80, 24), (20, 5)])
 async def test_the_summary_leaves_room_for_the_table(size: tuple[int, int]) -> None:
     async with RunnerApp(FakeControl(replace(busy(), state=RunState.FINISHED))).run_test(size=size) as pilot:

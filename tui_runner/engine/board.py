@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from tui_runner.engine.chunk import Chunk, ChunkState, RunState
+from tui_runner.engine.estimate import Estimate
 from tui_runner.engine.metrics import ErrorCounts, Histogram, RateWindow
 from tui_runner.engine.monitor import MemoryMeasured
 from tui_runner.engine.protocol import Flush, LogLines, Progress
@@ -40,8 +41,6 @@ _RESTS = "only paused chunks are left: resume or cancel them"
 _IDLE_SECONDS = 1.0
 """Active seconds without an item of a chunk in flight, or one ending, after which the chunk is said to wait. Progress
 is looked at ten times a second, and items of microseconds are never seen in flight."""
-_ETA_GROUND = 3.0
-"""Seconds of running, and items finished, before an estimate of the end is more than a guess."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +71,7 @@ class _ChunkMeter:
         """When an item of it was last seen in flight or ended, in active seconds."""
 
     def add(self, active: float, ended: int) -> None:
-        """`ended` items more of the chunk had ended at `active`."""
+        """`ended` items more of the chunk had been executed at `active`."""
         self._ended += ended
         self.busy_at = active
         self._window.add(active, self._ended)
@@ -119,7 +118,8 @@ class Board:
         self._items.add(0.0, 0)
         self._rows.add(0.0, 0)
         self._ended = 0
-        """Items that ended in this process; those that ran again are counted again, as a rate must."""
+        """Items that were executed in this process; those that ran again are counted again, as a rate must."""
+        self._estimate = Estimate()
         self._latencies = Histogram()
         self._errors = ErrorCounts()
         self._meters: dict[int, _ChunkMeter] = {}
@@ -148,6 +148,8 @@ class Board:
         """What a person should know before it goes wrong."""
         self.memory_limit: int | None = None
         """Bytes that the run may use."""
+        self.memory_needed: int | None = None
+        """Bytes that it should have had, once it was given up."""
         self.last = self.snapshot(began)
 
     # --- what is reported ----------------------------------------------------------------------------------
@@ -190,13 +192,15 @@ class Board:
         """The scheduler has taken in this flush."""
         active = self._scheduler.active(now)
         for number in flush.counts:
-            self._measure(number, active, len(flush.ended.get(number, ())))
+            self._measure(number, active, flush.executed(number))
         if flush.error_groups:
             self._errors.add(flush.error_groups, flush.final_groups)
-        self._ended += sum(map(len, flush.ended.values()))
+        executed = sum(map(flush.executed, flush.ended))
+        self._ended += executed
         self._items.add(active, self._ended)
+        self._estimate.add(active, self._ended)
         self._rows.add(active, self._rows_here())
-        if flush.ended:
+        if executed:
             self._last_end = active
 
     def _measure(self, number: int, active: float, ended: int) -> None:
@@ -267,14 +271,13 @@ class Board:
         longest = oldest[0].seconds if oldest else 0.0
         stalled = self._stalled(active, longest)
         left = None if total is None else max(0, total - counts.finished)
-        # What is left has been begun, and takes longer than others did: nobody knows when it ends.
-        overdue = left is not None and left <= in_flight.total() and longest > (self._latencies.percentile(0.95) or 0.0)
         self.last = Snapshot(
             run_id=identity.run_id,
             job=identity.job,
             table=identity.table,
             database=identity.database,
             state=state,
+            held=scheduler.held or bool(self.waits_for),
             reason=self._redact(self.waits_for or (_RESTS if scheduler.rests else scheduler.reason)),
             warnings=self.warnings,
             started_at=identity.started_at,
@@ -298,12 +301,15 @@ class Board:
             rate=self.rate,
             items_per_second=items_rate,
             rows_per_second=rows_rate,
-            eta_seconds=None if overdue or stalled is not None else self._eta(active, left, items_rate),
+            eta_seconds=None
+            if left is None or stalled is not None
+            else self._eta(active, left, in_flight.total(), longest),
             p50=self._latencies.percentile(0.5),
             p95=self._latencies.percentile(0.95),
             app_rss=self._memory.app_rss,
             workers_rss=self._memory.workers_rss,
             memory_limit=self.memory_limit,
+            memory_needed=self.memory_needed,
             db_bytes=self._memory.db_bytes,
             buffered_bytes=sum(progress.buffered_bytes for progress in self._progress.values()),
             throttled=any(progress.throttled for progress in self._progress.values()),
@@ -370,7 +376,7 @@ class Board:
         counts = chunk.counts
         rate, recent = 0.0, tuple[float, ...]()
         if chunk.state.ended:
-            rate = (counts.finished - chunk.skipped) / elapsed if elapsed > 0 else 0.0
+            rate = (counts.done + counts.failed - chunk.skipped) / elapsed if elapsed > 0 else 0.0
         elif meter is not None and chunk.state is ChunkState.RUNNING:
             rate, recent = meter.rate(active), meter.recent(active)
         return ChunkView(
@@ -399,14 +405,13 @@ class Board:
         busy = meter is not None and self._state is RunState.RUNNING and active - meter.busy_at <= _IDLE_SECONDS
         return ChunkState.RUNNING if busy else ChunkState.WAITING
 
-    def _eta(self, active: float, left: int | None, rate: float) -> tuple[float, float] | None:
-        """What is left at the rate of the last seconds and at that of the whole run, the lower one first."""
-        scheduler = self._scheduler
-        finished = scheduler.counts.finished - scheduler.before.done
-        if left is None or active < _ETA_GROUND or finished < _ETA_GROUND or rate <= 0:
+    def _eta(self, active: float, left: int, in_flight: int, longest: float) -> tuple[float, float] | None:
+        """How long what is left takes; None where the rest could be done before an item that takes unusually long."""
+        estimate = None if self._state is RunState.PAUSED else self._estimate.seconds(active, left, in_flight)
+        if estimate is None:
             return None
-        estimates = sorted((left / rate, left * active / finished))
-        return estimates[0], estimates[1]
+        overdue = longest > (self._latencies.percentile(0.95) or 0.0)
+        return None if overdue and longest >= estimate[0] else estimate
 
     def _stalled(self, active: float, oldest: float) -> float | None:
         """Seconds without an end of an item, as far as one that started `oldest` seconds ago was to be waited for."""

@@ -13,6 +13,7 @@ from tui_runner.engine.chunk import Chunk, ChunkState
 from tui_runner.engine.chunks import MAX_KEPT_FAILURES, Chunks
 from tui_runner.engine.crew import Crew
 from tui_runner.engine.turn import Turn
+from tui_runner.formatting import plural
 
 Command = events.PauseChunks | events.ResumeChunks | events.CancelChunks | events.RetryChunks
 """What `ChunkCommands.obey` takes."""
@@ -92,14 +93,15 @@ class ChunkCommands:
         if not _has_failed(chunk) or not chunk.failures:
             return
         items = self._chunks.run_again(chunk)
-        self._turn.tell("INFO", f"chunk {chunk.number}: {items} items run again")
+        run = "runs" if items == 1 else "run"
+        self._turn.tell("INFO", f"chunk {chunk.number}: {plural(items, 'item')} {run} again")
 
     def _tell_dropped(self, numbers: Collection[int]) -> None:
         """Say which failures are too many to be kept: they do not run again now."""
         chunks = [self._chunks.all[number] for number in set(numbers) if 0 <= number < len(self._chunks.all)]
         dropped = [chunk.counts.failed + chunk.counts.cancelled for chunk in chunks if _has_failed(chunk)]
         if dropped:
-            what = f"{sum(dropped):,} items of {len(dropped):,} chunk{'' if len(dropped) == 1 else 's'}"
+            what = f"{plural(sum(dropped), 'item')} of {plural(len(dropped), 'chunk')}"
             why = f"more than {MAX_KEPT_FAILURES:,} have failed, and no more are kept"
             self._turn.tell("WARNING", f"{what} cannot run again now: {why}; use tui-runner retry when the run is over")
 

@@ -19,6 +19,7 @@ from tui_runner.engine.chunk import Chunk, ChunkState, Counts
 from tui_runner.engine.crew import Crew, WorkerState
 from tui_runner.engine.suspects import Suspects
 from tui_runner.engine.turn import Turn
+from tui_runner.formatting import plural
 
 _EXHAUSTED_FACTOR = 4
 """Chunks with workers, for each that is open: a bound on how many wait for stragglers and retries alone."""
@@ -105,15 +106,15 @@ class Chunks:
         return limit if limit * size >= self._crew.threads else -(-_TINY_AHEAD * self._crew.threads // size)
 
     def send_waiting(self, limit: int) -> None:
-        """Send chunks to the workers with the fewest until `limit` are open."""
+        """Send chunks to the workers with the fewest until `limit` are open and none of them has nothing to start."""
         ready = self._crew.ready
         share = -(-limit // self._crew.size)
         opened = sum(len(worker.open) for worker in ready)
         if self.waiting and self._linger(ready, limit):
             return
-        while self.waiting and opened < limit:
+        while self.waiting:
             worker = min(ready, key=lambda worker: len(worker.open), default=None)
-            if worker is None or len(worker.open) >= share:
+            if worker is None or (worker.open and (opened >= limit or len(worker.open) >= share)):
                 return
             chunk = self.all[self.waiting.popleft()]
             self._send(chunk, worker, sorted(self.suspects.innocent(chunk.pending)))
@@ -219,9 +220,8 @@ class Chunks:
         for number, positions in event.items.items():
             chunk = self.all[number]
             self.counts += chunk.reject(len(positions), event.rows.get(number, 0))
-            self._turn.tell(
-                "ERROR", f"chunk {number}: the rows of {len(positions)} items cannot be stored: {event.message}"
-            )
+            rows = f"the rows of {plural(len(positions), 'item')}"
+            self._turn.tell("ERROR", f"chunk {number}: {rows} cannot be stored: {event.message}")
             if chunk.state is ChunkState.DONE:
                 self.set_state(chunk, ChunkState.FAILED)
             self.changed.add(number)

@@ -36,13 +36,12 @@ class Crew:
     """The workers of a run. Owned by the scheduler.
 
     Args:
-        size: how many there are to be.
+        most: how many there are to be when there are threads enough.
         threads: items executed at once, over all of them.
     """
 
-    def __init__(self, size: int, threads: int) -> None:
-        # A worker without a thread would be no help.
-        self.size = max(1, min(size, threads))
+    def __init__(self, most: int, threads: int) -> None:
+        self._most = most
         self.threads = threads
         self.divisor = 1
         """Of the threads one in so many is used."""
@@ -54,6 +53,24 @@ class Crew:
 
     def __len__(self) -> int:
         return len(self._workers)
+
+    @property
+    def _threads_used(self) -> int:
+        return max(1, self.threads // self.divisor)
+
+    @property
+    def size(self) -> int:
+        """How many workers there are to be now: one without a thread would only sit on its chunks."""
+        return max(1, min(self._most, self._threads_used))
+
+    @property
+    def surplus(self) -> list[WorkerState]:
+        """Workers that are more than there are to be."""
+        return [
+            worker
+            for worker in self
+            if worker.slot is not None and worker.slot >= self.size and worker.draining_until is None
+        ]
 
     def get(self, number: int) -> WorkerState | None:
         """The worker with this number, None when it is not there any more."""
@@ -86,11 +103,11 @@ class Crew:
         return recruits
 
     def share(self, worker: WorkerState) -> int:
-        """Threads of a worker; each has at least one."""
+        """Threads of a worker that is to be there; each has at least one, all of them no more than there are."""
         if worker.slot is None:
             return 1
-        each, rest = divmod(max(1, self.threads // self.divisor), self.size)
-        return max(1, each + (worker.slot < rest))
+        each, rest = divmod(self._threads_used, self.size)
+        return each + (worker.slot < rest)
 
     @property
     def ready(self) -> list[WorkerState]:

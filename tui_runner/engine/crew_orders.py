@@ -40,9 +40,13 @@ class CrewOrders:
             self._turn.do(events.SendOrder(worker.number, order))
 
     def share_threads(self) -> None:
-        """Tell every worker how many threads it has now."""
+        """Tell every worker how many threads it has now, and send those home for which there is none."""
+        for worker in self._crew.surplus:
+            self._turn.tell("INFO", f"worker {worker.number} goes: there are fewer threads than workers")
+            self.drain(worker, grace=RECYCLE_GRACE)
         for worker in self._crew:
-            self._turn.do(events.SendOrder(worker.number, protocol.SetThreads(self._crew.share(worker))))
+            if worker.draining_until is None:
+                self._turn.do(events.SendOrder(worker.number, protocol.SetThreads(self._crew.share(worker))))
 
     def drain(self, worker: WorkerState, *, grace: float | None = None, slack: float | None = None) -> None:
         """Have a worker start nothing more and end when its items have.

@@ -12,6 +12,7 @@ from tui_runner.engine.chunk import RunState
 from tui_runner.engine.events import DivideThreads, Event, Hold, Recycle, Release, StopRun
 from tui_runner.engine.memory_ladder import (
     FEWER_THREADS,
+    ITEMS_AGAIN,
     EndStatements,
     Figures,
     GiveUp,
@@ -54,6 +55,7 @@ class MemoryKeeper:
     Attributes:
         limit: bytes that the run may use; None for no bound.
         workers: how many there are to be.
+        needed: bytes with which the run probably could go on, once it was given up.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class MemoryKeeper:
     ) -> None:
         self.limit = limit
         self.workers = workers
+        self.needed: int | None = None
         self._handle = handle
         self._set_share = set_share
         self._statements = statements
@@ -79,20 +82,29 @@ class MemoryKeeper:
         """What to warn of."""
         return (self._ladder.warning,) if self._ladder.warning else ()
 
-    def measured(self, memory: MemoryMeasured, pids: Mapping[int, int], in_flight: int, now: float) -> None:
+    def try_now(self) -> None:
+        """Somebody wants the run to go on: say so if it cannot, because more items would take more memory."""
+        if self._ladder.held:
+            at = self._ladder.warning or "the run is held"
+            self._tell("WARNING", f"{at}: it goes on below {100 * ITEMS_AGAIN:.0f} %, or with a higher memory limit")
+
+    def measured(
+        self, memory: MemoryMeasured, pids: Mapping[int, int], in_flight: int, threads: int, now: float
+    ) -> None:
         """Take over a measurement.
 
         Args:
             memory: what was measured.
             pids: process ids of the workers, by their number.
             in_flight: items being executed.
+            threads: items executed at once, as a person wants it.
             now: monotonic seconds.
         """
         self.divide(memory.app_rss)
         by_number = {number: memory.by_pid[pid] for number, pid in pids.items() if pid in memory.by_pid}
         # Workers that are not yet known by number, or any more, are nobody's but count all the same.
         rest = memory.app_rss + memory.workers_rss - sum(by_number.values())
-        figures = Figures(rest, by_number, in_flight, len(self._statements))
+        figures = Figures(rest, by_number, in_flight, threads, len(self._statements))
         for step in self._ladder.judge(figures, self.limit, now):
             match step:
                 case Divide(divisor, text):
@@ -106,7 +118,8 @@ class MemoryKeeper:
                 case EndStatements(text):
                     if self._statements.end(f"the run needs the memory, {text}"):
                         self._tell("WARNING", f"{text}: queries that were open are ended")
-                case GiveUp(text):
+                case GiveUp(text, needed):
+                    self.needed = needed
                     self._handle(StopRun(RunState.FAILED, text))
 
     def divide(self, app_rss: int) -> None:

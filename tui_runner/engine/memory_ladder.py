@@ -13,8 +13,9 @@ Queries end first: they can be asked again, and a single value of one may take g
 Workers are left alone until the memory of those queries is back, which takes as long as DuckDB computes that value.
 
 A worker that is hardly larger than it was before its first item is neither replaced nor killed: its successor would be
-as large. When there is no other, nothing is in flight and it still is too much, the limit is too low for this job. It
-is, too, when workers are killed again and again although they have one item each.
+as large. Once no new items start and nothing is in flight, memory falls no more by itself. Then workers that have grown
+by less are replaced, too, one after another, if that brings it below 80 %, and the run goes on. If that does not, the
+limit is too low for this job. It is, too, when workers are killed again and again although they have one item each.
 """
 
 from __future__ import annotations
@@ -26,21 +27,24 @@ from tui_runner.formatting import size
 
 FEWER_THREADS, NO_ITEMS, KILL = 0.70, 0.80, 0.95
 """Shares of the limit at which the rungs begin."""
-_MORE_THREADS, _ITEMS_AGAIN = 0.60, 0.70
+_MORE_THREADS, ITEMS_AGAIN = 0.60, 0.70
 """Shares below which the first two are undone: a figure that wavers about a bound must not change anything twice."""
 _STEP_SECONDS = 5.0
-"""Between two steps: items that were in flight end, and memory comes back, within a few seconds."""
+"""Between two steps, and without an item in flight before one: memory comes back within a few seconds."""
 _CALM_SECONDS = 10.0
 """Below the first rung, before there are more threads again."""
 _AT_REST_SECONDS = 10.0
 """Without anything that could be done, before the limit is called too low."""
-_MOST_DIVISION = 64
 _ENDING_SECONDS = 30.0
 """That workers are left alone while queries end. Making one value of 2 GB took 8 s at low priority."""
 _LAST_KILLS = 3
 """Workers killed with one item in flight each, and never calm between: the next one would be killed as well."""
+_ENOUGH = 2
+"""Times what a run had when it was given up: what it is advised to be given."""
 _WORTH = 64 << 20
 """Bytes that a worker must have grown by for its replacement to be of use: what `memory_brake` lets each grow by."""
+_WORTH_AT_REST = 4 << 20
+"""Likewise where nothing is in flight: nobody waits for it to drain, and the run stands still until memory is back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +55,14 @@ class Figures:
         app: the tui-runner process, and what else is not a worker.
         workers: each worker with its children, by number.
         in_flight: items being executed.
+        threads: items executed at once, as a person wants it.
         statements: queries of people that are open.
     """
 
     app: int
     workers: Mapping[int, int]
     in_flight: int
+    threads: int
     statements: int = 0
 
     @property
@@ -103,9 +109,10 @@ class EndStatements:
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:
-    """The run cannot go on within its limit."""
+    """The run cannot go on within its limit; with `needed` bytes it probably could."""
 
     text: str
+    needed: int
 
 
 Step = DivideThreads | HoldItems | ReleaseItems | ReplaceWorker | EndStatements | GiveUp
@@ -116,12 +123,13 @@ class MemoryLadder:
 
     Attributes:
         warning: what to show while it is above the first one; else empty.
+        held: whether no new items start.
     """
 
     def __init__(self) -> None:
         self.warning = ""
+        self.held = False
         self._divisor = 1
-        self._held = False
         self._stepped_at = float("-inf")
         self._calm_since: float | None = None
         self._at_rest_since: float | None = None
@@ -140,9 +148,12 @@ class MemoryLadder:
         if share >= NO_ITEMS:
             self._calm_since = None
             steps += self._statements(figures, of_limit, now) or self._replacement(figures, share, of_limit, now)
+        elif self.held:
+            self._ending_since = None
+            steps += self._rest(figures, share, of_limit, now)
         else:
             self._at_rest_since = self._ending_since = None
-            steps += self._threads(share, of_limit, now)
+            steps += self._threads(figures, share, of_limit, now)
         return steps
 
     def _know(self, figures: Figures) -> None:
@@ -153,11 +164,11 @@ class MemoryLadder:
         self._replaced &= figures.workers.keys()
 
     def _items(self, share: float, of_limit: str) -> list[Step]:
-        if share >= NO_ITEMS and not self._held:
-            self._held = True
-            return [HoldItems(f"{of_limit}: no new items until it is below {100 * _ITEMS_AGAIN:.0f} %")]
-        if share < _ITEMS_AGAIN and self._held:
-            self._held = False
+        if share >= NO_ITEMS and not self.held:
+            self.held = True
+            return [HoldItems(f"{of_limit}: no new items until it is below {100 * ITEMS_AGAIN:.0f} %")]
+        if share < ITEMS_AGAIN and self.held:
+            self.held = False
             return [ReleaseItems()]
         return []
 
@@ -170,12 +181,11 @@ class MemoryLadder:
             self._ending_since = now
         return [EndStatements(of_limit)] if now - self._ending_since < _ENDING_SECONDS else []
 
-    def _threads(self, share: float, of_limit: str, now: float) -> list[Step]:
+    def _threads(self, figures: Figures, share: float, of_limit: str, now: float) -> list[Step]:
         calm = share < _MORE_THREADS
         self._calm_since = (now if self._calm_since is None else self._calm_since) if calm else None
-        if share >= FEWER_THREADS and self._divisor < _MOST_DIVISION and self._may_step(now):
-            self._divisor *= 2
-            return [DivideThreads(self._divisor, f"{of_limit}: one in {self._divisor} threads goes on")]
+        if share >= FEWER_THREADS and self._can_divide(figures) and self._may_step(now):
+            return self._fewer_threads(figures, of_limit)
         if self._calm_since is not None and self._divisor > 1 and now - self._calm_since >= _CALM_SECONDS:
             self._calm_since = now
             self._kills = 0
@@ -186,36 +196,65 @@ class MemoryLadder:
 
     def _replacement(self, figures: Figures, share: float, of_limit: str, now: float) -> list[Step]:
         at_once = share >= KILL
-        grown = {worker: rss - self._baselines[worker] for worker, rss in figures.workers.items()}
+        grown = self._grown(figures)
         worth = [worker for worker, more in grown.items() if more >= _WORTH]
         due = worth if at_once else [worker for worker in worth if worker not in self._replaced]
-        if due:
-            self._at_rest_since = None
-            if not self._may_step(now):
-                return []
-            worker = max(due, key=lambda number: grown[number])
-            self._replaced.add(worker)
-            text = f"{of_limit}, {size(figures.workers[worker])} of it in this worker"
-            return [ReplaceWorker(worker, at_once, text), *(self._after_kill(figures, of_limit) if at_once else ())]
-        if figures.in_flight or worth or share < NO_ITEMS:
+        if not due:
+            return self._rest(figures, share, of_limit, now)
+        self._at_rest_since = None
+        if not self._may_step(now):
+            return []
+        replace = self._replace(max(due, key=lambda number: grown[number]), figures, of_limit, at_once=at_once)
+        return [replace, *(self._after_kill(figures, of_limit) if at_once else ())]
+
+    def _rest(self, figures: Figures, share: float, of_limit: str, now: float) -> list[Step]:
+        """The run is held: once nothing is in flight or on its way out, what is there now stays."""
+        if figures.in_flight or self._replaced:
             self._at_rest_since = None
             return []
         if self._at_rest_since is None:
             self._at_rest_since = now
-        if now - self._at_rest_since < _AT_REST_SECONDS:
+        rested = now - self._at_rest_since
+        if rested < _STEP_SECONDS:
+            return []
+        grown = self._grown(figures)
+        worth = {worker: more for worker, more in grown.items() if more >= _WORTH_AT_REST}
+        if worth and share * (1 - sum(worth.values()) / figures.total) < NO_ITEMS:
+            if not self._may_step(now):
+                return []
+            return [self._replace(max(worth, key=lambda number: grown[number]), figures, of_limit, at_once=False)]
+        if share < NO_ITEMS:
+            self.held, self._at_rest_since = False, None
+            return [ReleaseItems()]
+        if rested < _AT_REST_SECONDS:
             return []
         self._at_rest_since = now
         workers = "1 worker" if len(figures.workers) == 1 else f"{len(figures.workers)} workers"
         used = f"tui-runner has {size(figures.app)}, {workers} {size(figures.total - figures.app)}"
-        return [GiveUp(f"{of_limit} with no item in flight ({used}): give it more --max-memory, or fewer workers")]
+        text = f"{of_limit} with no item in flight ({used}): give it more --max-memory, or fewer workers"
+        return [GiveUp(text, _ENOUGH * figures.total)]
+
+    def _grown(self, figures: Figures) -> dict[int, int]:
+        return {worker: rss - self._baselines[worker] for worker, rss in figures.workers.items()}
+
+    def _replace(self, worker: int, figures: Figures, of_limit: str, *, at_once: bool) -> ReplaceWorker:
+        self._replaced.add(worker)
+        return ReplaceWorker(worker, at_once, f"{of_limit}, {size(figures.workers[worker])} of it in this worker")
 
     def _after_kill(self, figures: Figures, of_limit: str) -> list[Step]:
         """Its items run again, and would take as much again if they were as many at once."""
-        if figures.in_flight <= len(figures.workers):
+        if 0 < figures.in_flight <= len(figures.workers):
             self._kills += 1
             if self._kills >= _LAST_KILLS:
-                return [GiveUp(f"{of_limit} with one item a worker: give it more --max-memory, or smaller items")]
-        if self._divisor >= _MOST_DIVISION:
+                text = f"{of_limit} with one item a worker: give it more --max-memory, or smaller items"
+                return [GiveUp(text, _ENOUGH * figures.total)]
+        return self._fewer_threads(figures, of_limit)
+
+    def _can_divide(self, figures: Figures) -> bool:
+        return figures.threads // self._divisor > 1
+
+    def _fewer_threads(self, figures: Figures, of_limit: str) -> list[Step]:
+        if not self._can_divide(figures):
             return []
         self._divisor *= 2
         return [DivideThreads(self._divisor, f"{of_limit}: one in {self._divisor} threads goes on")]

@@ -253,6 +253,7 @@ class Flush:
         failing_since: when the first of the failed attempts that `trials` counts began, by `time.monotonic()`, which
             is one clock for all processes; infinite when there is none.
         final_groups: of `error_groups`, how often it was the last attempt at an item.
+        cancelled: how many of those in `ended` were cancelled, by chunk.
     """
 
     worker: int
@@ -269,6 +270,11 @@ class Flush:
     trials: Trials
     failing_since: float = math.inf
     final_groups: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    cancelled: Mapping[int, int] = field(default_factory=dict)
+
+    def executed(self, chunk: int) -> int:
+        """Items of a chunk that ended because they were executed, whatever came of it."""
+        return len(self.ended.get(chunk, ())) - self.cancelled.get(chunk, 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -340,7 +340,9 @@ class Runner(Commands):
                 self._board.measured(message, now)
                 self._journal.sample(message, self._board.last)
                 self._disk.measured(message, now)
-                self._memory.measured(message, self._board.pids, self._board.last.in_flight, now)
+                in_flight, threads = self._board.last.in_flight, self._scheduler.crew.threads
+                self._memory.measured(message, self._board.pids, in_flight, threads, now)
+                self._board.memory_needed = self._memory.needed
                 self._board.warnings = self._disk.warnings + self._memory.warnings
             case LogLines(worker=None):
                 self._log(message)
@@ -382,7 +384,10 @@ class Runner(Commands):
     def _handle(self, event: Event) -> None:
         state = self._scheduler.state_to_keep
         self._stopped |= isinstance(event, StopRun | KillRun)
-        for action in self._scheduler.handle(event, time.monotonic()):
+        actions = self._scheduler.handle(event, time.monotonic())
+        if self._scheduler.crew.size != self._worker_settings.workers:
+            self._share_out(self._scheduler.crew.size)
+        for action in actions:
             self._diary.action(action)
             self._perform(action)
         if self._scheduler.state_to_keep is not state and not self._scheduler.state.ended:
@@ -407,6 +412,7 @@ class Runner(Commands):
                 self._replaced.update(self._items.keys(number, positions))
             case TryRelease():
                 self._disk.try_now()
+                self._memory.try_now()
             case Tell(level, text):
                 self._tell(level, text)
             case EndRun(state):
@@ -416,9 +422,18 @@ class Runner(Commands):
         if self._scheduler.state.ended or (rate is not None and rate <= 0):
             return
         self._worker_settings.rate = self._board.rate = rate
+        self._share_rate()
+        self._tell("INFO", "rate: no bound" if rate is None else f"rate: {rate:g} items/s at most")
+
+    def _share_rate(self) -> None:
         for worker in sorted(self._started):
             self._backend.send(worker, SetRate(self._worker_settings.rate_of_a_worker()))
-        self._tell("INFO", "rate: no bound" if rate is None else f"rate: {rate:g} items/s at most")
+
+    def _share_out(self, workers: int) -> None:
+        """There are to be so many workers from now on, to share what is bounded over all of them."""
+        self._worker_settings.workers = workers
+        self._memory.workers = workers if self._memory.workers else 0
+        self._share_rate()
 
     def _share_memory(self, nbytes: int | None) -> None:
         self._worker_settings.memory = nbytes

@@ -41,7 +41,7 @@ from tui_runner.engine.limits import FailureLimit
 from tui_runner.engine.outage import OnOutage, OutageWatch
 from tui_runner.engine.suspects import DEATHS
 from tui_runner.engine.turn import Turn
-from tui_runner.formatting import size
+from tui_runner.formatting import plural, size
 
 _MAX_LOSSES = 5
 """Workers lost one after the other without an item in flight, or one ending between: starting another would not help.
@@ -88,8 +88,8 @@ class Scheduler:
         self._max_failures = max_failures
         self._outages = outages or OutageWatch(OnOutage.CONTINUE)
         self._holds: dict[str, str] = {}
-        self._held = False
-        """Whether the run is paused for nothing but `_holds`."""
+        self.held = False
+        """Whether the run is paused for nothing but `_holds`: it goes on by itself, and not before."""
         self._outage = ""
         """What the run, paused because nearly everything fails, says of that."""
         self._deserted = False  # whether whoever could have resumed what is paused has gone
@@ -199,8 +199,8 @@ class Scheduler:
             self._outages.end(self._turn.now, by_hand=False)
             self._pause()  # a trial that was ordered and has not begun is not to begin
             self._turn.tell("INFO", "paused: nothing is tried until it is resumed")
-        elif self._held:
-            self._held, self.reason = False, ""
+        elif self.held:
+            self.held, self.reason = False, ""
             self._turn.tell("INFO", "paused: it stays so until it is resumed")
         elif self.state is RunState.RUNNING:
             self._pause()
@@ -224,7 +224,7 @@ class Scheduler:
     def _resume(self) -> bool:
         """Go on, now (which is returned) or as soon as nothing holds the run any more."""
         if self._holds:
-            self._held, self.reason = True, next(iter(self._holds.values()))
+            self.held, self.reason = True, next(iter(self._holds.values()))
             return False
         self.state, self.reason = RunState.RUNNING, ""
         self._turn.clock.resume(self._turn.now)
@@ -235,9 +235,9 @@ class Scheduler:
         is_new = cause not in self._holds
         self._holds[cause] = reason
         if self.state is RunState.RUNNING:
-            self._held = True
+            self.held = True
             self._pause(reason)
-        elif self._held:
+        elif self.held:
             self.reason = reason
         elif self.state is RunState.PAUSED and self._outages.is_on:
             self._pause(reason)  # a trial that was ordered and has not begun is not to begin
@@ -246,12 +246,12 @@ class Scheduler:
 
     def _release(self, cause: str) -> None:
         self._holds.pop(cause, None)
-        if self.state is not RunState.PAUSED or not (self._held or self._outages.is_on):
+        if self.state is not RunState.PAUSED or not (self.held or self._outages.is_on):
             return
         if self._holds:
             self.reason = next(iter(self._holds.values()))
-        elif self._held:
-            self._held = False
+        elif self.held:
+            self.held = False
             self._resume()
             self._turn.tell("INFO", "the run goes on")
         else:
@@ -266,7 +266,7 @@ class Scheduler:
         if self.state.ended or self.state is RunState.DRAINING:
             return
         self._turn.clock.resume(self._turn.now)
-        self.state, self._held = RunState.DRAINING, False
+        self.state, self.held = RunState.DRAINING, False
         self.reason = reason
         self._end_state = state
         self._turn.tell("WARNING" if state is RunState.FAILED else "INFO", f"stopping: {reason}")
@@ -344,7 +344,7 @@ class Scheduler:
         if self.state is RunState.DRAINING:
             if not self.crew:
                 self._end()
-        elif nothing_left and not self._held:
+        elif nothing_left and not self.held:
             for worker in self.crew:
                 if worker.draining_until is None:
                     self._orders.drain(worker, slack=_TEARDOWN_SLACK)
@@ -411,7 +411,8 @@ class Scheduler:
                 self._turn.tell("WARNING", f"item {item}, alone in its worker: {reason} (death {deaths} of {DEATHS})")
         elif self._had_worker:
             apart = f", {len(interrupted)} of them one by one because they were in flight" if interrupted else ""
-            self._turn.tell("ERROR", f"worker {worker.number} is lost ({reason}): {lost} items run again{apart}")
+            again = f"{plural(lost, 'item')} {'runs' if lost == 1 else 'run'} again{apart}"
+            self._turn.tell("ERROR", f"worker {worker.number} is lost ({reason}): {again}")
         if not interrupted:
             self._losses += 1
             if self._losses >= _MAX_LOSSES:
@@ -457,6 +458,6 @@ class Scheduler:
             self._losses = 0
         limit = self._max_failures
         if limit is not None and limit.exceeded(self.counts.failed, self.counts.finished - self.before.done):
-            what = f"{self.counts.failed} items failed, more than --max-failures allows"
+            what = f"{plural(self.counts.failed, 'item')} failed, more than --max-failures allows"
             self._stop(RunState.FAILED, f"{what}; mend that, or go on with a higher one")
         self._watch_outages(flush)

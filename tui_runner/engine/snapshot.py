@@ -167,6 +167,7 @@ class Snapshot:
         table: results table.
         database: path of the DuckDB file.
         state: what the run is doing; `PAUSED` also when nothing but paused chunks is left.
+        held: whether it is paused and goes on by itself as soon as it can, and not before: its disk is full, say.
         reason: why it is in that state, in a few words; empty when there is nothing to say.
         warnings: what will go wrong unless somebody does something, a few words each: a disk that runs low.
         started_at: wall clock of the run's very first start, seconds since the epoch.
@@ -196,6 +197,7 @@ class Snapshot:
         app_rss: resident bytes of this process.
         workers_rss: resident bytes of the workers.
         memory_limit: bytes the run may use, None without a limit.
+        memory_needed: bytes with which a run that failed for its limit could probably go on; else None.
         db_bytes: size of the database file and its write-ahead log.
         buffered_bytes: rows returned and not yet written.
         throttled: whether item threads wait because too many bytes are not yet written.
@@ -216,6 +218,7 @@ class Snapshot:
     table: str
     database: str
     state: RunState
+    held: bool = False
     reason: str = ""
     warnings: tuple[str, ...] = ()
     started_at: float = 0.0
@@ -245,6 +248,7 @@ class Snapshot:
     app_rss: int = 0
     workers_rss: int = 0
     memory_limit: int | None = None
+    memory_needed: int | None = None
     db_bytes: int = 0
     buffered_bytes: int = 0
     throttled: bool = False
@@ -263,6 +267,11 @@ class Snapshot:
     def items_finished(self) -> int:
         """Items that reached a final state."""
         return self.items_done + self.items_failed + self.items_cancelled
+
+    @property
+    def items_executed(self) -> int:
+        """Items that this process has executed to their end, whatever came of them."""
+        return self.items_done + self.items_failed - self.items_skipped
 
     @property
     def nothing_ran(self) -> bool:

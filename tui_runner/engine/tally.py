@@ -35,6 +35,7 @@ class Tally:
         self._groups: Counter[tuple[str, str]] = Counter()
         self._final_groups: Counter[tuple[str, str]] = Counter()
         self._ended: defaultdict[int, list[int]] = defaultdict(list)
+        self._cancelled: Counter[int] = Counter()
         self._failed: defaultdict[int, dict[int, int]] = defaultdict(dict)
         self._retried: defaultdict[int, dict[int, int]] = defaultdict(dict)
         self._ok = self._passing = self._lasting = 0
@@ -89,6 +90,7 @@ class Tally:
         elif ending is Ending.CANCELLED:
             attempts -= 1  # the one it waited for was not made
             chunk.cancelled_items += 1
+            self._cancelled[chunk.number] += 1
         else:
             chunk.failed += 1
         finished_at = int(outcome.finished_at * 1e6)
@@ -124,6 +126,7 @@ class Tally:
             trials=self.trials,
             failing_since=self._failing_since,
             final_groups=dict(self._final_groups),
+            cancelled=dict(self._cancelled),
         )
 
 

@@ -19,14 +19,14 @@ class WorkerSettings:
         UserError: the value of a parameter cannot be sent to a worker.
 
     Attributes:
+        workers: how many there are to be; they share the rate.
         rate: items started per second at most, over all workers; None for no bound.
         memory: bytes that each worker may have; None for no bound.
     """
 
     def __init__(self, plan: RunPlan) -> None:
         self._plan = plan
-        # As many as `Crew` has: a worker without a thread would be no help.
-        self._workers = max(1, min(plan.settings.workers, plan.settings.threads))
+        self.workers = max(1, min(plan.settings.workers, plan.settings.threads))
         # Within this process they are passed as they are.
         self._packed = b"" if plan.settings.backend == "inline" else pack_params(plan.job, plan.params)
         self._secrets = tuple(secrets_in(plan.params))
@@ -50,11 +50,11 @@ class WorkerSettings:
             timeout=settings.timeout,
             rate=self.rate_of_a_worker(),
             per_host=settings.per_host,
-            max_buffered_bytes=_MAX_BUFFERED_BYTES // self._workers,
+            max_buffered_bytes=_MAX_BUFFERED_BYTES // settings.workers,
             max_memory=self.memory,
             paused=paused,
         )
 
     def rate_of_a_worker(self) -> float | None:
         """One worker's share of the rate."""
-        return None if self.rate is None else self.rate / self._workers
+        return None if self.rate is None else self.rate / self.workers

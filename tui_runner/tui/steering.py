@@ -61,7 +61,8 @@ class Steering:
             return False
         if snapshot.state is RunState.PAUSED:
             self._control.resume()
-            self._ask("run: resume", lambda later: later.state is not RunState.PAUSED)
+            # One that is held has taken it, and says what it waits for.
+            self._ask("run: resume", lambda later: later.state is not RunState.PAUSED or later.held)
         else:
             self._control.pause()
             self._ask("run: pause", lambda later: later.state is not RunState.RUNNING)

@@ -6,13 +6,11 @@ from pathlib import PurePath
 
 from tui_runner.engine.chunk import RunState
 from tui_runner.engine.snapshot import Snapshot
-from tui_runner.formatting import duration
+from tui_runner.formatting import duration, time_left
 from tui_runner.tui.glyphs import RUN_GLYPHS, WARNING
 from tui_runner.tui.paint import Line, Span, cells, own, spread
 from tui_runner.tui.widgets.snapshot_line import SnapshotWidget
 
-_ONE_ESTIMATE = 0.1
-"""A range whose ends differ by less than this share is shown as its middle."""
 _NAMED = 60
 """Narrower headers leave out the name of the program and the file."""
 _WORTH_KEEPING = 16
@@ -35,10 +33,7 @@ def estimate(snapshot: Snapshot) -> str:
         return "unknown total"
     if snapshot.eta_seconds is None:
         return "ETA –"
-    low, high = snapshot.eta_seconds
-    if high - low <= _ONE_ESTIMATE * high or int(low) == int(high):
-        return f"ETA {duration((low + high) / 2)}"
-    return f"ETA {duration(low)}–{duration(high)}"
+    return f"ETA {time_left(*snapshot.eta_seconds)}"
 
 
 class Header(SnapshotWidget):

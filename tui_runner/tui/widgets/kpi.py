@@ -46,9 +46,8 @@ def figures(snapshot: Snapshot) -> list[Figure]:
         Figure("file", size(snapshot.db_bytes), 6, 8),
     ]
     if snapshot.state.ended:
-        # What an earlier process had recorded took none of this one's time.
-        here = finished - snapshot.items_skipped
-        mean = here / snapshot.elapsed if snapshot.elapsed > 0 else 0.0
+        # What an earlier process had recorded took none of this one's time, nor did what was cancelled.
+        mean = snapshot.items_executed / snapshot.elapsed if snapshot.elapsed > 0 else 0.0
         return [
             Figure("rows", count(snapshot.rows), 1, 0),
             Figure("mean items/s", rate(mean), 1, 2),

@@ -7,6 +7,7 @@ import shlex
 from tui_runner.engine.chunk import RunState
 from tui_runner.engine.snapshot import ErrorGroup, Snapshot
 from tui_runner.formatting import count, duration, percent, rate, size
+from tui_runner.run_lines import more_memory
 from tui_runner.tui.glyphs import RUN_GLYPHS, WARNING
 from tui_runner.tui.paint import Line, end_of, fitted, own
 from tui_runner.tui.widgets.snapshot_line import SnapshotWidget
@@ -32,7 +33,6 @@ def summary(snapshot: Snapshot, width: int) -> list[tuple[int, Line]]:
     Figures that the line above the summary has as well come after what to do next.
     """
     glyph, role = RUN_GLYPHS[snapshot.state]
-    here = snapshot.items_finished - snapshot.items_skipped
     seconds = snapshot.elapsed
     reason: Line = ((f" {own(snapshot.reason, 120)}", role),) if snapshot.reason else ()
     items = (
@@ -51,7 +51,9 @@ def summary(snapshot: Snapshot, width: int) -> list[tuple[int, Line]]:
     ]
     if seconds > 0:
         written = snapshot.rows - snapshot.rows_skipped
-        lines.append((7, _row("mean", f"{rate(here / seconds)} items/s, {rate(written / seconds)} rows/s")))
+        lines.append(
+            (7, _row("mean", f"{rate(snapshot.items_executed / seconds)} items/s, {rate(written / seconds)} rows/s"))
+        )
     for group in snapshot.errors[:_GROUPS]:
         text = f"{_fate(group)}: {own(group.type, _ERROR)}: {own(group.text, _ERROR)}"
         lines.append((5, ((f" {WARNING:<{_LABEL}}", "bad" if group.final else "warn"), (text, "warn"))))
@@ -59,7 +61,7 @@ def summary(snapshot: Snapshot, width: int) -> list[tuple[int, Line]]:
     lines.append((2, _row("data", end_of(own(snapshot.database), width - _LABEL - 1))))
     steps = [f"tui-runner open {database}"]
     if snapshot.state is not RunState.FINISHED:
-        steps.append(f"tui-runner resume {database}")
+        steps.append(f"tui-runner resume {database}{more_memory(snapshot)}")
     elif snapshot.items_failed:
         steps += [f"tui-runner errors {database}", f"tui-runner retry {database} {snapshot.run_id}"]
     lines += [(6 if number else 3, _row("" if number else "next", step, "accent")) for number, step in enumerate(steps)]
