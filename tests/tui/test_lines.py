@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tui_runner.engine.chunk import ChunkState, RunState
-from tui_runner.engine.snapshot import ErrorGroup, Snapshot
+from tui_runner.engine.snapshot import KEPT_EVENTS, ErrorGroup, Snapshot
 from tui_runner.engine.snapshot import EventLine as Event
 from tui_runner.formatting import clock
 from tui_runner.tui.action import Place
@@ -256,6 +256,41 @@ def test_trouble_comes_before_events() -> None:
         " ⚠ attempts: 9 × ReadTimeout: timed out   3 × ValueError: no table on page  ",
         f" {clock(1_790_000_700.0)}  threads set to 64",
     ]
+
+
+def test_events_of_one_moment_are_told_together() -> None:
+    settings = ("threads: 8", "rate: 5 items/s at most", "memory: 2.0 GB at most")
+    old = Event(300.0, "INFO", "resumed")
+    told = (old, *(Event(700.0 + number / 10, "INFO", text) for number, text in enumerate(settings)))
+    assert events(events=told)[1] == f" {clock(1_790_000_700.2)}  {' · '.join(settings)}"
+    steps = tuple(Event(700.0, "INFO", f"threads: {number}") for number in (5, 6, 7))
+    assert events(events=steps)[1].endswith("  threads: 7")
+
+
+def test_alike_events_are_counted() -> None:
+    cancelled = [Event(700.0, "INFO", f"chunk {number} cancelled: items in flight finish") for number in range(99, 110)]
+    assert events(events=tuple(cancelled))[1].endswith("  11 chunks cancelled: items in flight finish")
+    assert events(events=(cancelled[0],))[1].endswith("  chunk 99 cancelled: items in flight finish")
+    again = tuple(Event(700.0, "INFO", f"chunk {number}: {number} items run again") for number in (3, 4))
+    assert events(events=again)[1].endswith("  2 chunks: 7 items run again")
+    lost = tuple(Event(700.0, "ERROR", f"worker {number} is lost (killed)") for number in (3, 4, 5))
+    assert events(events=lost)[1].endswith("  worker 5 is lost (killed) (and 2 like it)")
+    # More than these are not kept, so that nobody knows how many there were.
+    full = tuple(Event(700.0, "INFO", f"chunk {number} paused") for number in range(KEPT_EVENTS))
+    assert events(events=full)[1].endswith("  200+ chunks paused")
+
+
+@pytest.mark.parametrize("height", [1, 2])
+def test_a_fresh_event_goes_before_what_is_marked(height: int) -> None:
+    def shown(at: float, width: int = 120) -> str:
+        line = EventLine()
+        line.show_listing("3 marked")
+        paused = Event(at, "INFO", "chunk 9 paused")
+        return text(line.lines(replace(busy(), events=(paused,)), width, height))[-1]
+
+    assert shown(755.0) == f" {clock(1_790_000_755.0)}  chunk 9 paused   3 marked  (Esc clears)"
+    assert "chunk 9 paused" in shown(755.0, 40)
+    assert shown(700.0) == " 3 marked  (Esc clears)"
 
 
 def test_one_line_shows_a_fresh_event_and_else_the_errors() -> None:

@@ -8,11 +8,12 @@ from tui_runner.engine.chunk import RunState
 from tui_runner.engine.snapshot import ErrorGroup, InFlight, Snapshot
 from tui_runner.formatting import clock, count, duration
 from tui_runner.tui.glyphs import RUN_GLYPHS, WARNING
+from tui_runner.tui.moment import newest_moment
 from tui_runner.tui.paint import Line, Span, fitted, own
 from tui_runner.tui.widgets.snapshot_line import SnapshotWidget
 
 _FRESH = 10.0
-"""Seconds for which an event is shown in place of the errors where there is one line only."""
+"""Seconds for which an event goes before what is listed and, where there is one line only, before the errors."""
 _TEXT = 60
 """Longest text of an error or an item where several share a line."""
 _NARROW = 80
@@ -51,8 +52,7 @@ class EventLine(SnapshotWidget):
         trouble = _trouble(snapshot, width)
         news = self._news(snapshot)
         if height == 1:
-            fresh = bool(snapshot.events) and snapshot.at - snapshot.events[-1].at <= _FRESH
-            calm = not (snapshot.reason or snapshot.warnings) and (self._listing or (news and fresh))
+            calm = not (snapshot.reason or snapshot.warnings) and (self._listing or (news and _is_fresh(snapshot)))
             lines = [news if self._asked or calm or not trouble else trouble[0]]
         else:
             if height <= len(trouble) and not (self._asked or self._listing):
@@ -66,13 +66,18 @@ class EventLine(SnapshotWidget):
     def _news(self, snapshot: Snapshot) -> Line:
         if self._asked:
             return ((" … asked: " + " · ".join(self._asked), "accent"),)
-        if self._listing:
-            return ((f" {self._listing}  ", "accent"), ("(Esc clears)", "muted"))
-        if not snapshot.events:
-            return ()
-        event = snapshot.events[-1]
-        role = _LEVEL_ROLES.get(event.level.lower(), "text")
-        return ((f" {clock(snapshot.began_at + event.at)}  ", "muted"), (own(event.text), role))
+        listing: Line = ((f" {self._listing}  ", "accent"), ("(Esc clears)", "muted")) if self._listing else ()
+        event = newest_moment(snapshot.events)
+        if event is None or (listing and not _is_fresh(snapshot)):
+            return listing
+        role = _LEVEL_ROLES.get(event.level, "text")
+        told: Line = ((f" {clock(snapshot.began_at + event.at)}  ", "muted"), (own(event.text), role))
+        return (*told, ("  ", "text"), *listing) if listing else told
+
+
+def _is_fresh(snapshot: Snapshot) -> bool:
+    """Whether the newest event has just happened; of a run that is over none has."""
+    return bool(snapshot.events) and not snapshot.state.ended and snapshot.at - snapshot.events[-1].at <= _FRESH
 
 
 def _told(snapshot: Snapshot, width: int) -> list[Line]:
