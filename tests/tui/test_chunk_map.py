@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from fake_run import FakeControl, busy, chunk
 from test_app import after, commands, screen_text, settled
+from textual.widgets import Static
 
 from tui_runner.engine.chunk import ChunkState
 from tui_runner.tui.app import RunnerApp
@@ -135,6 +136,22 @@ async def test_the_footer_says_what_p_does_to_the_chunks_it_is_for() -> None:
 async def test_capital_r_asks_and_runs_everything_that_failed_again() -> None:
     assert await after("R", "n") == []
     assert await after("R", "y") == [("retry_chunks", 40, 75)]
+
+
+async def test_what_failed_in_cancelled_chunks_runs_again_too_and_what_cannot_is_said() -> None:
+    chunks = list(busy().chunks)
+    chunks[12] = replace(chunks[12], failed=1, done=199)
+    control = FakeControl(replace(busy(), chunks=tuple(chunks)))
+    async with RunnerApp(control).run_test(size=(120, 40)) as pilot:
+        app = await settled(pilot)
+        await pilot.press("R")
+        await pilot.pause()
+        shown = app.screen.query_one("#consequence", Static).visual.plain  # type: ignore[union-attr]
+        assert "10 failed items of 3 chunks, and 300 cancelled items of the same chunks, run again" in shown
+        assert "1 other failed in chunks that have not ended and can run again when these have." in shown
+        await pilot.press("y")
+        await pilot.pause()
+    assert ("retry_chunks", 12, 40, 75) in control.commands
 
 
 async def test_the_map_shows_every_chunk_and_takes_commands() -> None:

@@ -17,7 +17,7 @@ from tui_runner.tui.actions import ACTIONS, bindings
 from tui_runner.tui.glyphs import CHUNK_GLYPHS
 from tui_runner.tui.layout import Graphs, plan
 from tui_runner.tui.moving import Movable
-from tui_runner.tui.refusals import named
+from tui_runner.tui.running_again import what_runs_again
 from tui_runner.tui.screens.choose import Choice, Choose
 from tui_runner.tui.screens.chunk_commands import ChunkCommands
 from tui_runner.tui.screens.chunk_detail import ChunkDetail
@@ -204,11 +204,12 @@ class Dashboard(ChunkCommands):
                 self.steering.retry_chunks(chunks)
                 self.show_asked()
 
-        failed = sum(chunk.failed for chunk in chunks)
+        snapshot = self.steering.snapshot
+        later = sum(chunk.failed for chunk in snapshot.chunks if not chunk.state.ended) if snapshot else 0
         self.app.push_screen(
             Confirm(
                 "Run again everything that failed?",
-                f"{failed:,} items of {named(chunks)} run again, before what is still waiting.",
+                what_runs_again(chunks, later),
                 "Run again",
                 "Leave it",
             ),
