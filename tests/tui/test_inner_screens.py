@@ -12,6 +12,7 @@ from fake_run import FakeControl, busy
 from query_world import Desk
 from test_app import HOSTILE, commands, screen_text, settled
 from textual.pilot import Pilot
+from textual.widgets import Static
 
 from tui_runner.engine.snapshot import InFlight, LogLine, WorkerView
 from tui_runner.store.access import LocalAccess
@@ -154,7 +155,9 @@ async def test_a_group_can_be_run_again(control: FakeControl) -> None:
         await read(pilot)
         await pilot.press("r")
         await read(pilot)
-        assert "6 failed items of chunk 00040" in " ".join(screen_text(app).split())
+        assert "Run again every failed item of chunk 00040?" in screen_text(app)
+        what = app.screen.query_one("#consequence", Static).visual.plain  # type: ignore[union-attr]
+        assert what.startswith("Not of this group alone, whatever the error: 6 failed items of chunk 00040 run again")
         await pilot.press("y")
         await pilot.pause()
     assert commands(control) == [("retry_chunks", 40)]

@@ -26,6 +26,7 @@ from tui_runner.tui.moving import Movable
 from tui_runner.tui.paint import Line, column, own, spread
 from tui_runner.tui.reading import read
 from tui_runner.tui.refusals import named
+from tui_runner.tui.running_again import what_runs_again
 from tui_runner.tui.screens.confirm import Confirm
 from tui_runner.tui.screens.reader import Reader
 from tui_runner.tui.screens.run_screen import RunScreen
@@ -167,11 +168,10 @@ class Errors(RunScreen):
                 self.steering.retry_chunks(chunks)
                 self.query_one("#head", PaintedLines).repaint()
 
-        failed = sum(chunk.failed for chunk in chunks)
         self.app.push_screen(
             Confirm(
-                "Run again what failed so?",
-                f"{failed:,} failed items of {named(chunks)} run again: all that failed in them, whatever the error.",
+                f"Run again every failed item of {named(chunks)}?",
+                f"Not of this group alone, whatever the error: {what_runs_again(chunks)}",
                 "Run again",
                 "Leave it",
             ),
