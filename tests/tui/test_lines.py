@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -24,7 +25,7 @@ from tui_runner.tui.widgets.footer import entries
 from tui_runner.tui.widgets.header import Header
 from tui_runner.tui.widgets.kpi import Figures
 from tui_runner.tui.widgets.progress import Progress
-from tui_runner.tui.widgets.summary import Summary, summary
+from tui_runner.tui.widgets.summary import Failures, Summary, summary
 
 
 def text(lines: list[Line]) -> list[str]:
@@ -149,19 +150,30 @@ def test_the_summary_says_what_was_recorded_before() -> None:
     assert "164 rows/s" in shown
 
 
+def failures(groups: tuple[ErrorGroup, ...], ledger: Sequence[Failures] | None = None, **fields: object) -> list[str]:
+    """The lines of the summary that tell of errors."""
+    every = summary(replace(busy(), state=RunState.FINISHED, errors=groups, **fields), 120, ledger)
+    return [line.strip() for line in text([line for _, line in every]) if "⚠" in line]
+
+
 def test_the_summary_tells_what_ended_items_for_good_from_what_was_tried_again() -> None:
     groups = (
         ErrorGroup(3, "ValueError", "no table", final=3),
         ErrorGroup(2, "KeyError", "'a'", final=1),
         ErrorGroup(317, "ReadTimeout", "timed out"),
     )
-    every = summary(replace(busy(), state=RunState.FINISHED, errors=groups), 120)
-    lines = text([line for _, line in every])
-    assert [line.strip() for line in lines if "⚠" in line] == [
-        "⚠      3 attempts, all final: ValueError: no table",
-        "⚠      2 attempts, 1 final: KeyError: 'a'",
+    assert failures(groups, items_failed=4) == [
+        "⚠      3 items failed: ValueError: no table",
+        "⚠      1 item failed, 2 attempts: KeyError: 'a'",
         "⚠      317 attempts, all tried again: ReadTimeout: timed out",
     ]
+    # An item that ran again by hand had its last attempt twice, so that nobody knows how many items these were.
+    assert failures(groups, items_failed=2)[:2] == [
+        "⚠      3 attempts: ValueError: no table",
+        "⚠      2 attempts: KeyError: 'a'",
+    ]
+    ledger = [Failures("ValueError", "no table", 2, 3)]
+    assert failures(groups, ledger, items_failed=2) == ["⚠      2 items failed, 3 attempts: ValueError: no table"]
 
 
 def test_a_low_summary_says_where_the_data_is_and_what_to_do_next() -> None:

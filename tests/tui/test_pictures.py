@@ -44,7 +44,7 @@ def ledger(path: Path) -> Iterator[Database]:
         cursor = database.cursor()
         ensure_ledger(cursor, create=True)
         cursor.execute(
-            """INSERT INTO runner.items SELECT 3, 38000 + n, 76, 'k' || n, CASE WHEN n = 7 THEN 'failed' ELSE 'ok' END,
+            """INSERT INTO runner.items SELECT 3, 38000 + n, 76, 'k' || n, if(n < 12 AND n % 3 = 2, 'failed', 'ok'),
                 1 + n % 3, 900, n / 4.0, TIMESTAMPTZ '2026-01-01 10:00:00+00' FROM range(30) t(n)"""
         )
         cursor.execute(
