@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tui_runner.engine.chunk import ChunkState, RunState
-from tui_runner.engine.snapshot import KEPT_EVENTS, ErrorGroup, Snapshot
+from tui_runner.engine.snapshot import KEPT_EVENTS, ErrorGroup, InFlight, Snapshot
 from tui_runner.engine.snapshot import EventLine as Event
 from tui_runner.formatting import clock
 from tui_runner.tui.action import Place
@@ -312,6 +312,27 @@ def test_one_line_shows_a_fresh_event_and_else_the_errors() -> None:
 
 def test_the_reason_of_the_end_is_told() -> None:
     assert events(state=RunState.FAILED, reason="more than 5 % failed")[0].startswith(" ▲ more than 5 % failed")
+
+
+@pytest.mark.parametrize(("width", "most"), [(80, 3), (120, 2)])
+def test_the_items_that_a_run_waits_for_have_several_lines_where_there_is_room(width: int, most: int) -> None:
+    short = replace(
+        busy(),
+        items_done=99_980,
+        errors=(),
+        oldest=tuple(InFlight(1, number, str(number), 1, 16.0) for number in range(60, 68)),
+    )
+    line = EventLine()
+    assert line.wanted(short, width, 2) == most + 1 and line.wanted(short, width, 1) == 1
+    shown = text(line.lines(short, width, most + 1))
+    # The value of these items is their number: it is not said twice.
+    assert shown[0].startswith(" 8 left:  item 60 for 00:16  item 61 for 00:16  ")
+    assert all(f"item {number} for 00:16" in " ".join(shown) for number in range(60, 68)) and "…" not in "".join(shown)
+    long = replace(short, oldest=tuple(InFlight(1, n, f"https://books.example/{n}" * 3, 1, 16.0) for n in range(20)))
+    assert line.wanted(long, width, 2) == 4
+    shown = text(line.lines(long, width, 4))
+    assert shown[2].endswith("  …") and all(len(each) <= width for each in shown)
+    assert " item 0 for" in text(line.lines(long, 40, 1))[0]
 
 
 def test_the_last_items_are_named() -> None:
