@@ -187,11 +187,35 @@ async def test_where_chunks_are_more_than_cells_the_most_urgent_state_is_shown()
         await pilot.pause()
         shown = screen_text(app)
         assert "1 cell = 20 chunks" in shown or "1 cell = 50 chunks" in shown
-        assert shown.count("▲") >= 2  # the cell and the legend
+        assert shown.count("▵") == 2  # the cell and the legend
         chunks[100] = replace(chunks[100], state=ChunkState.RUNNING)
         control.change(chunks=tuple(chunks))
         await settled(pilot)
         assert "▶" in screen_text(app).split("\n", 3)[3]
+
+
+async def test_a_cell_of_many_chunks_shows_how_much_of_them_failed() -> None:
+    done = [chunk(number, ChunkState.DONE, done=500) for number in range(20_000)]
+    failed = {0: 500, 20: 500, 21: 500, 22: 500, 40: 10}  # 5 %, 15 % and 0.1 % of the first three cells
+    for number, items in failed.items():
+        done[number] = chunk(number, ChunkState.FAILED, done=500 - items, failed=items)
+    done[61] = chunk(61, ChunkState.PAUSED, failed=400)
+    control = FakeControl(replace(busy(), chunks=tuple(done)))
+    async with RunnerApp(control).run_test(size=(100, 24)) as pilot:
+        app = await settled(pilot)
+        await pilot.press("m", "left", "left", "left")
+        await pilot.pause()
+        shown = screen_text(app)
+        assert "△▲▵⏸■" in shown
+        assert "cell: 5.0 % failed (500 of 10 k items)  1 cell = 20 chunks   failed 5: ▲ > 10 %" in shown
+        await pilot.press("right", "right", "right", "right")
+        await pilot.pause()
+        shown = screen_text(app)
+        assert "00080 done  1 cell = 20 chunks   failed 5: ▲ > 10 % △ > 1 % ▵ less of its items" in shown
+        done[40] = replace(done[40], done=0, failed=500)  # more of them, and still the same look
+        control.change(chunks=tuple(done))
+        await settled(pilot)
+        assert "△▲△⏸■" in screen_text(app)
 
 
 async def test_twenty_thousand_chunks_are_sorted_and_mapped_without_a_visible_delay() -> None:
