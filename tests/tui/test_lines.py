@@ -131,6 +131,12 @@ def test_figures_while_it_runs() -> None:
         assert part in line
 
 
+def test_the_bound_of_the_rate_stands_beside_the_rate_while_there_is_one() -> None:
+    assert "items/s  50.2   at most 60/s   rows/s" in figures(rate=60.0)
+    assert "at most 0.5/s" in figures(80, rate=0.5)
+    assert "at most" not in figures() and "at most" not in figures(state=RunState.FINISHED, rate=60.0)
+
+
 def test_figures_when_it_is_over_are_totals() -> None:
     line = figures(state=RunState.FINISHED, items_done=76_128, elapsed=761.4)
     assert "rows 286 M" in line and "mean items/s 100" in line and "in 12:41" in line
