@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tui_runner.engine.chunk import ChunkState, RunState
-from tui_runner.engine.snapshot import KEPT_EVENTS, ErrorGroup, InFlight, Snapshot
+from tui_runner.engine.snapshot import KEPT_EVENTS, ChunkView, ErrorGroup, InFlight, Snapshot
 from tui_runner.engine.snapshot import EventLine as Event
 from tui_runner.formatting import clock
 from tui_runner.tui.action import Place
@@ -239,6 +239,18 @@ def test_a_chunk_that_was_cancelled_has_no_rate() -> None:
     assert "250" not in "".join(part for part, _ in row(cancelled, layout(120), cursor=False))
     assert chunk_rate(replace(cancelled, state=ChunkState.DONE)) == "250"
     assert chunk_rate(replace(cancelled, state=ChunkState.RUNNING, items_per_second=0.0)) == "0"
+
+
+def test_a_chunk_that_was_cancelled_is_as_full_as_it_was_executed() -> None:
+    def shown(chunk: ChunkView) -> str:
+        return "".join(part for part, _ in row(chunk, layout(120), cursor=False))
+
+    never = chunk(7, ChunkState.CANCELLED, cancelled=500, started_at=1.0, elapsed=14.0)
+    assert "  0 %" in shown(never) and "━" not in shown(never) and "00:14" not in shown(never)
+    # It is paused until a worker has it that writes down what was cancelled.
+    assert "00:14" not in shown(replace(never, state=ChunkState.PAUSED, cancelled=0))
+    partly = replace(never, done=90, failed=10, cancelled=400)
+    assert " 20 %" in shown(partly) and "━" in shown(partly) and "00:14" in shown(partly)
 
 
 def test_the_keys_in_help_never_touch_what_they_do() -> None:
