@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tui_runner.engine.snapshot import ChunkView
+from tui_runner.engine.chunk import RunState
+from tui_runner.engine.snapshot import ChunkView, Snapshot
 from tui_runner.tui.refusals import named
 
 
@@ -23,6 +24,17 @@ def what_runs_again(chunks: Sequence[ChunkView], later: int = 0) -> str:
     if later:
         text += f" {_counted(later, 'other')} failed in chunks that have not ended and can run again when these have."
     return text
+
+
+def nothing_runs_again(snapshot: Snapshot | None) -> str:
+    """Why the key for everything that failed does nothing."""
+    if snapshot is None or not snapshot.state.ended:
+        why = "no chunk has ended with failed items"
+    elif snapshot.state is RunState.FINISHED:
+        why = "nothing failed, nothing was cancelled"
+    else:
+        why = f"the run has {snapshot.state}, `tui-runner resume` goes on with it and with what failed"
+    return f"nothing to run again: {why}"
 
 
 def _counted(number: int, noun: str) -> str:

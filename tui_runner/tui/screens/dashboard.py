@@ -19,7 +19,7 @@ from tui_runner.tui.glyphs import CHUNK_GLYPHS
 from tui_runner.tui.layout import Graphs, plan
 from tui_runner.tui.moving import Movable
 from tui_runner.tui.reading import read
-from tui_runner.tui.running_again import what_runs_again
+from tui_runner.tui.running_again import nothing_runs_again, what_runs_again
 from tui_runner.tui.screens.choose import Choice, Choose
 from tui_runner.tui.screens.chunk_commands import ChunkCommands
 from tui_runner.tui.screens.chunk_detail import ChunkDetail
@@ -204,11 +204,8 @@ class Dashboard(ChunkCommands):
             self._ask_retry()
             return
         chunks = self.steering.failed_chunks()
-        if not self.steering.goes_on:
-            self._say("nothing to run again: nothing failed, or the run was stopped and can be resumed")
-            return
-        if not chunks:
-            self._say("nothing to run again: no chunk has ended with failed items")
+        if not chunks or not self.steering.goes_on:
+            self._say(nothing_runs_again(self.steering.snapshot))
             return
 
         def answered(yes: bool | None) -> None:
