@@ -31,7 +31,7 @@ def test_signals_stop_a_run_and_resume_finishes_it(cli: CommandLine, tmp_path: P
     process.send_signal(signal.SIGINT)
     code, lines = run.ended(process)
     assert code == 3
-    assert "info: stopping: stopped on request; resume it whenever you like" in lines
+    assert "info: stopping: on request; resume it whenever you like" in lines
     assert "go on:        tui-runner resume waiting.duckdb 1" in lines
     assert "waiting run 1 stopped: 5 done, 5 rows" in "\n".join(lines)
 

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tui_runner.engine.chunk import ChunkState, RunState
+from tui_runner.engine.commands import ON_REQUEST
 from tui_runner.engine.snapshot import KEPT_EVENTS, ChunkView, ErrorGroup, InFlight, Snapshot
 from tui_runner.engine.snapshot import EventLine as Event
 from tui_runner.formatting import clock
@@ -351,6 +352,14 @@ def test_the_items_that_a_run_waits_for_have_several_lines_where_there_is_room(w
     shown = text(line.lines(long, width, 4))
     assert shown[2].endswith("  …") and all(len(each) <= width for each in shown)
     assert " item 0 for" in text(line.lines(long, 40, 1))[0]
+
+
+def test_a_run_that_is_to_stop_does_not_say_yet_that_it_has() -> None:
+    told = (Event(760.0, "INFO", "stopping: on request; resume it whenever you like"),)
+    first, last = events(state=RunState.DRAINING, reason=ON_REQUEST, events=told, errors=())
+    assert first == " ▽ items in flight finish, then it ends" and "stopped" not in last
+    assert events(state=RunState.STOPPED, reason=ON_REQUEST, errors=())[0].startswith(" ■ stopped on request")
+    assert events(state=RunState.DRAINING, reason="2 failed", errors=())[0].startswith(" ▽ 2 failed")
 
 
 def test_the_last_items_are_named() -> None:

@@ -17,6 +17,7 @@ from textual.pilot import Pilot
 from textual.widgets import Input
 
 from tui_runner.engine.chunk import ChunkState, RunState
+from tui_runner.engine.commands import ON_REQUEST
 from tui_runner.engine.snapshot import ChunkView, LogLine, Snapshot
 from tui_runner.loading import SampleJob
 from tui_runner.store.database import Database
@@ -268,7 +269,7 @@ STATES: dict[str, dict[str, object]] = {
         "errors": (),
         "events": (),
     },
-    "draining": {"state": RunState.DRAINING, "reason": "stopped on request", "eta_seconds": None, "in_flight": 12},
+    "draining": {"state": RunState.DRAINING, "reason": ON_REQUEST, "eta_seconds": None, "in_flight": 12},
     "at-its-limits": {"memory_limit": 500_000_000, "throttled": True, "buffered_bytes": 64_000_000},
     "limit-reached": {
         "state": RunState.FAILED,

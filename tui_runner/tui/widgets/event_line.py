@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from textwrap import wrap
 
 from tui_runner.engine.chunk import RunState
+from tui_runner.engine.commands import ON_REQUEST
 from tui_runner.engine.snapshot import ErrorGroup, InFlight, Snapshot
 from tui_runner.formatting import clock, count, duration
 from tui_runner.tui.glyphs import RUN_GLYPHS, WARNING
@@ -93,7 +94,10 @@ def _is_fresh(snapshot: Snapshot) -> bool:
 def _told(snapshot: Snapshot, width: int) -> list[Line]:
     """Why the run is in its state, and what will go wrong, wrapped: to be read in full."""
     glyph, role = RUN_GLYPHS[snapshot.state]
-    told = [(glyph, snapshot.reason, role)] if snapshot.reason else []
+    reason = snapshot.reason
+    if snapshot.state is RunState.DRAINING and reason == ON_REQUEST:
+        reason = "items in flight finish, then it ends"  # what it says is true of one that has stopped
+    told = [(glyph, reason, role)] if reason else []
     told += [(WARNING, warning, "bad") for warning in snapshot.warnings]
     return [
         ((f" {' ' if number else glyph} {line}", role),)
