@@ -47,5 +47,6 @@ def test_settings_and_themes_that_are_left_out_are_named(cli: CommandLine, tmp_p
     (themes.parent / "config.toml").write_text("notify = 3\n[keys]\npause_run = 'x'\n", encoding="utf-8")
     done = cli("doctor", cwd=tmp_path, environ={"XDG_CONFIG_HOME": str(tmp_path / "config")})
     line = next(line for line in done.out.splitlines() if "your settings" in line)
-    assert "4 left out: " in line
+    # Runs work without them, but all is not well.
+    assert done.code == 0 and line.startswith("⚠ your settings: 4 left out: ")
     assert all(part in line for part in ("one.toml", "two.toml", "notify", "pause_run"))

@@ -54,7 +54,7 @@ def test_only_what_failed_runs_again_and_in_the_same_run(cli, failed: Path, rows
     answer = cli("retry", "work.duckdb", cwd=failed)
     assert answer.code == 0
     assert called(failed) == [0, 4, 8, 12, 16]
-    assert "info: run 1: items that had failed, timed out or were cancelled run again: 5" in answer.err
+    assert "info: run 1: 5 failed or cancelled run again" in answer.err
     database = failed / "work.duckdb"
     assert rows("SELECT run_id, state FROM runner.runs", database) == [(1, "finished")]
     assert rows("SELECT state, count(*), count(DISTINCT key) FROM runner.items GROUP BY 1", database) == [

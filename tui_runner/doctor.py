@@ -33,8 +33,12 @@ _FEW_FILES = 1024
 _ITEMS = 2
 
 
+class Remark(str):
+    """What a check has found that does not keep runs from working, and that somebody should look at."""
+
+
 def examine(out: TextIO) -> int:
-    """Print a line a check; the exit code says whether all of them passed."""
+    """Print a line a check; the exit code says whether all of them passed, be it with a remark."""
     checks: list[tuple[str, Callable[[], str]]] = [
         ("tui-runner", _program),
         ("libraries", lambda: ", ".join(f"{name} {version(name)}" for name in _LIBRARIES)),
@@ -49,7 +53,8 @@ def examine(out: TextIO) -> int:
     failed = 0
     for name, check in checks:
         try:
-            mark, text = "✔", check()
+            text = check()
+            mark = "⚠" if isinstance(text, Remark) else "✔"
         except Exception as error:  # whatever is wrong with this machine is what we want to tell
             mark, text = "✘", f"{type(error).__name__}: {error}"
             failed += 1
@@ -73,7 +78,9 @@ def _settings() -> str:
     complaints = [*preferences.complaints, *themes.complaints, *resolve(preferences.keymap)[1]]
     if preferences.theme is not None and themes.preferred(preferences.theme) != preferences.theme:
         complaints.append(f"there is no theme {preferences.theme!r}")
-    return f"{len(complaints)} left out: {' · '.join(complaints)}" if complaints else "all of them can be used"
+    if complaints:
+        return Remark(f"{len(complaints)} left out: {' · '.join(complaints)}")
+    return "all of them can be used"
 
 
 def _machine() -> str:
@@ -82,12 +89,14 @@ def _machine() -> str:
 
 def _disk() -> str:
     free = shutil.disk_usage(Path.cwd()).free
-    return f"{size(free)} free" + (": little for a large run" if free < _LOW_SPACE else "")
+    text = f"{size(free)} free"
+    return Remark(f"{text}: little for a large run") if free < _LOW_SPACE else text
 
 
 def _open_files() -> str:
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return f"{soft} at once" + (": raise it with ulimit -n for hundreds of connections" if soft < _FEW_FILES else "")
+    text = f"{soft} at once"
+    return Remark(f"{text}: raise it with ulimit -n for hundreds of connections") if soft < _FEW_FILES else text
 
 
 def _terminal() -> str:

@@ -75,7 +75,8 @@ def _print(runner: Runner, console: Console, out: TextIO) -> int:
             return [row for batch in result for row in batch.to_pylist()]
 
     for line in runner.snapshot().log:
-        out.write(f"{safe_text(line.text)}\n")
+        if line.worker is None or line.worker >= 0:  # of the job, not of tui-runner
+            out.write(f"{safe_text(line.text)}\n")
     items = rows("SELECT item, state, rows, seconds FROM runner.items ORDER BY item")
     for item in items:
         made = "" if item["state"] != "ok" else f", {counted(item['rows'], 'row')}"

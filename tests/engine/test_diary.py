@@ -38,8 +38,9 @@ def told(path: Path, *, debug: bool, state: RunState = RunState.FINISHED, reason
     return [" ".join(line.split()[1:]) for line in path.read_text().splitlines()[1:]] if path.exists() else []
 
 
-def test_only_what_is_wrong_is_written_and_why_a_run_ended(tmp_path: Path) -> None:
+def test_all_that_a_person_is_told_is_written_and_why_a_run_ended(tmp_path: Path) -> None:
     assert told(tmp_path / "a.log", debug=False) == [
+        "INFO chunk - item -: threads: 4",
         "WARNING chunk - item -: disk: 1 MB left, says ***",
         "INFO chunk - item -: the run goes on",
         "INFO chunk - item -: run 3 finished (50 items done, 0 failed, 5000 rows)",
@@ -50,10 +51,9 @@ def test_only_what_is_wrong_is_written_and_why_a_run_ended(tmp_path: Path) -> No
     assert failed[-1].startswith("ERROR chunk - item -: run 3 failed: no such host (")
 
 
-def test_of_a_run_in_which_all_went_well_nothing_is_written(tmp_path: Path) -> None:
+def test_of_a_run_of_which_nothing_was_told_nothing_is_written(tmp_path: Path) -> None:
     file = LogFile(tmp_path / "a.log", 1, failed=lambda reason: None)
     diary = Diary(file, debug=False, redact=str)
-    diary.tell("INFO", "threads: 4")
     diary.ended(replace(picture(), state=RunState.FINISHED))
     file.close()
     assert not (tmp_path / "a.log").exists()

@@ -55,6 +55,20 @@ def test_errors_that_are_alike_are_one_group(cursor: duckdb.DuckDBPyConnection) 
     assert (second.type, second.count, second.items) == ("Timeout", 1, 1)
 
 
+def test_an_item_that_ran_again_is_counted_once_and_only_while_it_has_failed(
+    cursor: duckdb.DuckDBPyConnection,
+) -> None:
+    again = """INSERT INTO runner.errors VALUES (1, 3, 1, 2, 'ReadTimeout', 'page 9 timed out', '',
+        '2026-01-01 11:00:00+00', true, 'page N timed out', NULL)"""
+    cursor.execute(again)
+    assert [(group.type, group.items, group.count) for group in alike_errors(cursor, 1)] == [
+        ("ReadTimeout", 2, 4),
+        ("Timeout", 0, 1),
+    ]
+    cursor.execute("UPDATE runner.items SET state = 'ok' WHERE run_id = 1 AND item = 2")
+    assert [(group.items, group.count) for group in alike_errors(cursor, 1)] == [(1, 4), (0, 1)]
+
+
 def test_examples_are_the_newest_of_their_group(cursor: duckdb.DuckDBPyConnection) -> None:
     examples = error_examples(cursor, 1, "ReadTimeout", "page N timed out")
     assert [example.traceback for example in examples] == ["tb 3", "tb 2", "tb 1"]

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from fake_run import FakeControl, busy, chunk
 from test_app import after, commands, screen_text, settled
+from textual.widgets import Static
 
 from tui_runner.engine.chunk import ChunkState
 from tui_runner.tui.app import RunnerApp
@@ -137,6 +138,22 @@ async def test_capital_r_asks_and_runs_everything_that_failed_again() -> None:
     assert await after("R", "y") == [("retry_chunks", 40, 75)]
 
 
+async def test_what_failed_in_cancelled_chunks_runs_again_too_and_what_cannot_is_said() -> None:
+    chunks = list(busy().chunks)
+    chunks[12] = replace(chunks[12], failed=1, done=199)
+    control = FakeControl(replace(busy(), chunks=tuple(chunks)))
+    async with RunnerApp(control).run_test(size=(120, 40)) as pilot:
+        app = await settled(pilot)
+        await pilot.press("R")
+        await pilot.pause()
+        shown = app.screen.query_one("#consequence", Static).visual.plain  # type: ignore[union-attr]
+        assert "10 failed items of 3 chunks, and 300 cancelled items of the same chunks, run again" in shown
+        assert "1 other failed in chunks that have not ended and can run again when these have." in shown
+        await pilot.press("y")
+        await pilot.pause()
+    assert ("retry_chunks", 12, 40, 75) in control.commands
+
+
 async def test_the_map_shows_every_chunk_and_takes_commands() -> None:
     control = FakeControl(busy())
     async with RunnerApp(control).run_test(size=(120, 40)) as pilot:
@@ -170,11 +187,35 @@ async def test_where_chunks_are_more_than_cells_the_most_urgent_state_is_shown()
         await pilot.pause()
         shown = screen_text(app)
         assert "1 cell = 20 chunks" in shown or "1 cell = 50 chunks" in shown
-        assert shown.count("▲") >= 2  # the cell and the legend
+        assert shown.count("▵") == 2  # the cell and the legend
         chunks[100] = replace(chunks[100], state=ChunkState.RUNNING)
         control.change(chunks=tuple(chunks))
         await settled(pilot)
         assert "▶" in screen_text(app).split("\n", 3)[3]
+
+
+async def test_a_cell_of_many_chunks_shows_how_much_of_them_failed() -> None:
+    done = [chunk(number, ChunkState.DONE, done=500) for number in range(20_000)]
+    failed = {0: 500, 20: 500, 21: 500, 22: 500, 40: 10}  # 5 %, 15 % and 0.1 % of the first three cells
+    for number, items in failed.items():
+        done[number] = chunk(number, ChunkState.FAILED, done=500 - items, failed=items)
+    done[61] = chunk(61, ChunkState.PAUSED, failed=400)
+    control = FakeControl(replace(busy(), chunks=tuple(done)))
+    async with RunnerApp(control).run_test(size=(100, 24)) as pilot:
+        app = await settled(pilot)
+        await pilot.press("m", "left", "left", "left")
+        await pilot.pause()
+        shown = screen_text(app)
+        assert "△▲▵⏸■" in shown
+        assert "cell: 5.0 % failed (500 of 10 k items)  1 cell = 20 chunks   failed 5: ▲ > 10 %" in shown
+        await pilot.press("right", "right", "right", "right")
+        await pilot.pause()
+        shown = screen_text(app)
+        assert "00080 done  1 cell = 20 chunks   failed 5: ▲ > 10 % △ > 1 % ▵ less of its items" in shown
+        done[40] = replace(done[40], done=0, failed=500)  # more of them, and still the same look
+        control.change(chunks=tuple(done))
+        await settled(pilot)
+        assert "△▲△⏸■" in screen_text(app)
 
 
 async def test_twenty_thousand_chunks_are_sorted_and_mapped_without_a_visible_delay() -> None:

@@ -259,7 +259,8 @@ async def test_it_is_said_on_the_screen(keys: tuple[str, ...], said: str) -> Non
     ("key", "state", "said"),
     [
         ("space", RunState.DRAINING, "the run is draining: nothing to pause"),
-        ("R", RunState.STOPPED, "nothing to run again"),
+        ("R", RunState.STOPPED, "nothing to run again: the run has stopped, `tui-runner resume` goes on with it"),
+        ("R", RunState.FAILED, "nothing to run again: the run has failed, `tui-runner resume` goes on with it"),
     ],
 )
 async def test_a_key_for_the_whole_run_says_it_too(key: str, state: RunState, said: str) -> None:
@@ -269,6 +270,15 @@ async def test_a_key_for_the_whole_run_says_it_too(key: str, state: RunState, sa
         await press(pilot, key)
         await settled(pilot)
         assert said in " ".join(screen_text(app).split())
+
+
+async def test_of_a_run_in_which_all_went_well_nothing_runs_again() -> None:
+    control = FakeControl(replace(busy(), state=RunState.FINISHED, items_failed=0))
+    async with RunnerApp(control).run_test(size=(120, 40), notifications=True) as pilot:
+        app = await settled(pilot)
+        await press(pilot, "R")
+        await settled(pilot)
+        assert "nothing to run again: nothing failed, nothing was cancelled" in " ".join(screen_text(app).split())
 
 
 class Listed(App[None]):

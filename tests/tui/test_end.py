@@ -37,7 +37,7 @@ async def test_a_run_that_ended_is_summed_up() -> None:
             "99,988 done, 12 failed",
             "286,000,000 in table books, file 2.3 GB",
             "131 items/s",
-            "9 attempts, all final: ReadTimeout: timed out",
+            "9 items failed: ReadTimeout: timed out",
             "tui-runner open /data/scrape/books.duckdb",
             "tui-runner errors /data/scrape/books.duckdb",
             "00076",

@@ -12,7 +12,9 @@ from fake_run import FakeControl, busy
 from query_world import Desk
 from test_app import HOSTILE, commands, screen_text, settled
 from textual.pilot import Pilot
+from textual.widgets import Static
 
+from tui_runner.engine.chunk import RunState
 from tui_runner.engine.snapshot import InFlight, LogLine, WorkerView
 from tui_runner.store.access import LocalAccess
 from tui_runner.store.database import Database
@@ -42,7 +44,7 @@ def control(tmp_path: Path) -> Iterator[FakeControl]:
     ensure_ledger(cursor, create=True)
     cursor.execute(
         """INSERT INTO runner.items VALUES (3, 38001, 76, 'a', 'ok', 2, 900, 12.5, now()),
-            (3, 38002, 76, 'b', 'failed', 3, 0, 4.5, now())"""
+            (3, 38002, 76, 'b', 'failed', 3, 0, 4.5, now()), (3, 20001, 40, 'c', 'failed', 1, 0, 4.5, now())"""
     )
     cursor.execute(
         """INSERT INTO runner.errors
@@ -104,7 +106,7 @@ async def test_errors_are_grouped_and_an_example_can_be_read_and_copied(control:
         assert isinstance(app.screen, Errors)
         shown = screen_text(app)
         assert (
-            "4 failed attempts in 2 groups" in shown
+            "2 items failed  4 failed attempts in 2 groups" in shown
             and "https://books.example/38002" in shown
             and "75 %" in shown
             and "ReadTimeout: page N timed out" in shown
@@ -123,6 +125,14 @@ async def test_errors_are_grouped_and_an_example_can_be_read_and_copied(control:
         await pilot.press("j", "c", "escape", "down")
         await read(pilot)
         assert "item 20001" in screen_text(app)
+
+
+async def test_the_summary_counts_the_items_that_have_failed_in_the_whole_run(control: FakeControl) -> None:
+    control.change(state=RunState.FINISHED, items_failed=2)
+    async with RunnerApp(control).run_test(size=(120, 40)) as pilot:
+        shown = screen_text(await read(pilot))
+    assert "1 item failed, 3 attempts: ReadTimeout: page N timed out" in shown
+    assert "1 item failed: ValueError: no table" in shown
 
 
 async def test_failures_that_are_not_in_the_database_yet_are_not_denied(control: FakeControl) -> None:
@@ -154,7 +164,9 @@ async def test_a_group_can_be_run_again(control: FakeControl) -> None:
         await read(pilot)
         await pilot.press("r")
         await read(pilot)
-        assert "6 failed items of chunk 00040" in " ".join(screen_text(app).split())
+        assert "Run again every failed item of chunk 00040?" in screen_text(app)
+        what = app.screen.query_one("#consequence", Static).visual.plain  # type: ignore[union-attr]
+        assert what.startswith("Not of this group alone, whatever the error: 6 failed items of chunk 00040 run again")
         await pilot.press("y")
         await pilot.pause()
     assert commands(control) == [("retry_chunks", 40)]

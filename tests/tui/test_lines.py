@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tui_runner.engine.chunk import ChunkState, RunState
-from tui_runner.engine.snapshot import ErrorGroup, Snapshot
+from tui_runner.engine.commands import ON_REQUEST
+from tui_runner.engine.snapshot import KEPT_EVENTS, ChunkView, ErrorGroup, InFlight, Snapshot
 from tui_runner.engine.snapshot import EventLine as Event
 from tui_runner.formatting import clock
 from tui_runner.tui.action import Place
@@ -24,7 +26,7 @@ from tui_runner.tui.widgets.footer import entries
 from tui_runner.tui.widgets.header import Header
 from tui_runner.tui.widgets.kpi import Figures
 from tui_runner.tui.widgets.progress import Progress
-from tui_runner.tui.widgets.summary import Summary, summary
+from tui_runner.tui.widgets.summary import Failures, Summary, summary
 
 
 def text(lines: list[Line]) -> list[str]:
@@ -130,6 +132,12 @@ def test_figures_while_it_runs() -> None:
         assert part in line
 
 
+def test_the_bound_of_the_rate_stands_beside_the_rate_while_there_is_one() -> None:
+    assert "items/s  50.2   at most 60/s   rows/s" in figures(rate=60.0)
+    assert "at most 0.5/s" in figures(80, rate=0.5)
+    assert "at most" not in figures() and "at most" not in figures(state=RunState.FINISHED, rate=60.0)
+
+
 def test_figures_when_it_is_over_are_totals() -> None:
     line = figures(state=RunState.FINISHED, items_done=76_128, elapsed=761.4)
     assert "rows 286 M" in line and "mean items/s 100" in line and "in 12:41" in line
@@ -149,19 +157,30 @@ def test_the_summary_says_what_was_recorded_before() -> None:
     assert "164 rows/s" in shown
 
 
+def failures(groups: tuple[ErrorGroup, ...], ledger: Sequence[Failures] | None = None, **fields: object) -> list[str]:
+    """The lines of the summary that tell of errors."""
+    every = summary(replace(busy(), state=RunState.FINISHED, errors=groups, **fields), 120, ledger)
+    return [line.strip() for line in text([line for _, line in every]) if "⚠" in line]
+
+
 def test_the_summary_tells_what_ended_items_for_good_from_what_was_tried_again() -> None:
     groups = (
         ErrorGroup(3, "ValueError", "no table", final=3),
         ErrorGroup(2, "KeyError", "'a'", final=1),
         ErrorGroup(317, "ReadTimeout", "timed out"),
     )
-    every = summary(replace(busy(), state=RunState.FINISHED, errors=groups), 120)
-    lines = text([line for _, line in every])
-    assert [line.strip() for line in lines if "⚠" in line] == [
-        "⚠      3 attempts, all final: ValueError: no table",
-        "⚠      2 attempts, 1 final: KeyError: 'a'",
+    assert failures(groups, items_failed=4) == [
+        "⚠      3 items failed: ValueError: no table",
+        "⚠      1 item failed, 2 attempts: KeyError: 'a'",
         "⚠      317 attempts, all tried again: ReadTimeout: timed out",
     ]
+    # An item that ran again by hand had its last attempt twice, so that nobody knows how many items these were.
+    assert failures(groups, items_failed=2)[:2] == [
+        "⚠      3 attempts: ValueError: no table",
+        "⚠      2 attempts: KeyError: 'a'",
+    ]
+    ledger = [Failures("ValueError", "no table", 2, 3)]
+    assert failures(groups, ledger, items_failed=2) == ["⚠      2 items failed, 3 attempts: ValueError: no table"]
 
 
 def test_a_low_summary_says_where_the_data_is_and_what_to_do_next() -> None:
@@ -223,6 +242,18 @@ def test_a_chunk_that_was_cancelled_has_no_rate() -> None:
     assert chunk_rate(replace(cancelled, state=ChunkState.RUNNING, items_per_second=0.0)) == "0"
 
 
+def test_a_chunk_that_was_cancelled_is_as_full_as_it_was_executed() -> None:
+    def shown(chunk: ChunkView) -> str:
+        return "".join(part for part, _ in row(chunk, layout(120), cursor=False))
+
+    never = chunk(7, ChunkState.CANCELLED, cancelled=500, started_at=1.0, elapsed=14.0)
+    assert "  0 %" in shown(never) and "━" not in shown(never) and "00:14" not in shown(never)
+    # It is paused until a worker has it that writes down what was cancelled.
+    assert "00:14" not in shown(replace(never, state=ChunkState.PAUSED, cancelled=0))
+    partly = replace(never, done=90, failed=10, cancelled=400)
+    assert " 20 %" in shown(partly) and "━" in shown(partly) and "00:14" in shown(partly)
+
+
 def test_the_keys_in_help_never_touch_what_they_do() -> None:
     for line in help_text(DEFAULT_KEYS, tuple(Place), 80).plain.split("\n"):
         assert "spaceTake" not in line
@@ -258,6 +289,41 @@ def test_trouble_comes_before_events() -> None:
     ]
 
 
+def test_events_of_one_moment_are_told_together() -> None:
+    settings = ("threads: 8", "rate: 5 items/s at most", "memory: 2.0 GB at most")
+    old = Event(300.0, "INFO", "resumed")
+    told = (old, *(Event(700.0 + number / 10, "INFO", text) for number, text in enumerate(settings)))
+    assert events(events=told)[1] == f" {clock(1_790_000_700.2)}  {' · '.join(settings)}"
+    steps = tuple(Event(700.0, "INFO", f"threads: {number}") for number in (5, 6, 7))
+    assert events(events=steps)[1].endswith("  threads: 7")
+
+
+def test_alike_events_are_counted() -> None:
+    cancelled = [Event(700.0, "INFO", f"chunk {number} cancelled: items in flight finish") for number in range(99, 110)]
+    assert events(events=tuple(cancelled))[1].endswith("  11 chunks cancelled: items in flight finish")
+    assert events(events=(cancelled[0],))[1].endswith("  chunk 99 cancelled: items in flight finish")
+    again = tuple(Event(700.0, "INFO", f"chunk {number}: {number} items run again") for number in (3, 4))
+    assert events(events=again)[1].endswith("  2 chunks: 7 items run again")
+    lost = tuple(Event(700.0, "ERROR", f"worker {number} is lost (killed)") for number in (3, 4, 5))
+    assert events(events=lost)[1].endswith("  worker 5 is lost (killed) (and 2 like it)")
+    # More than these are not kept, so that nobody knows how many there were.
+    full = tuple(Event(700.0, "INFO", f"chunk {number} paused") for number in range(KEPT_EVENTS))
+    assert events(events=full)[1].endswith("  200+ chunks paused")
+
+
+@pytest.mark.parametrize("height", [1, 2])
+def test_a_fresh_event_goes_before_what_is_marked(height: int) -> None:
+    def shown(at: float, width: int = 120) -> str:
+        line = EventLine()
+        line.show_listing("3 marked")
+        paused = Event(at, "INFO", "chunk 9 paused")
+        return text(line.lines(replace(busy(), events=(paused,)), width, height))[-1]
+
+    assert shown(755.0) == f" {clock(1_790_000_755.0)}  chunk 9 paused   3 marked  (Esc clears)"
+    assert "chunk 9 paused" in shown(755.0, 40)
+    assert shown(700.0) == " 3 marked  (Esc clears)"
+
+
 def test_one_line_shows_a_fresh_event_and_else_the_errors() -> None:
     assert "ReadTimeout" in events(height=1)[0]
     assert "worker lost" in events(height=1, events=(Event(755.0, "error", "worker lost"),))[0]
@@ -265,6 +331,35 @@ def test_one_line_shows_a_fresh_event_and_else_the_errors() -> None:
 
 def test_the_reason_of_the_end_is_told() -> None:
     assert events(state=RunState.FAILED, reason="more than 5 % failed")[0].startswith(" ▲ more than 5 % failed")
+
+
+@pytest.mark.parametrize(("width", "most"), [(80, 3), (120, 2)])
+def test_the_items_that_a_run_waits_for_have_several_lines_where_there_is_room(width: int, most: int) -> None:
+    short = replace(
+        busy(),
+        items_done=99_980,
+        errors=(),
+        oldest=tuple(InFlight(1, number, str(number), 1, 16.0) for number in range(60, 68)),
+    )
+    line = EventLine()
+    assert line.wanted(short, width, 2) == most + 1 and line.wanted(short, width, 1) == 1
+    shown = text(line.lines(short, width, most + 1))
+    # The value of these items is their number: it is not said twice.
+    assert shown[0].startswith(" 8 left:  item 60 for 00:16  item 61 for 00:16  ")
+    assert all(f"item {number} for 00:16" in " ".join(shown) for number in range(60, 68)) and "…" not in "".join(shown)
+    long = replace(short, oldest=tuple(InFlight(1, n, f"https://books.example/{n}" * 3, 1, 16.0) for n in range(20)))
+    assert line.wanted(long, width, 2) == 4
+    shown = text(line.lines(long, width, 4))
+    assert shown[2].endswith("  …") and all(len(each) <= width for each in shown)
+    assert " item 0 for" in text(line.lines(long, 40, 1))[0]
+
+
+def test_a_run_that_is_to_stop_does_not_say_yet_that_it_has() -> None:
+    told = (Event(760.0, "INFO", "stopping: on request; resume it whenever you like"),)
+    first, last = events(state=RunState.DRAINING, reason=ON_REQUEST, events=told, errors=())
+    assert first == " ▽ items in flight finish, then it ends" and "stopped" not in last
+    assert events(state=RunState.STOPPED, reason=ON_REQUEST, errors=())[0].startswith(" ■ stopped on request")
+    assert events(state=RunState.DRAINING, reason="2 failed", errors=())[0].startswith(" ▽ 2 failed")
 
 
 def test_the_last_items_are_named() -> None:

@@ -129,6 +129,7 @@ async def test_a_level_is_looked_for_in_the_file_too(control: FakeControl) -> No
         assert "no line of CRITICAL and above among the newest 100; Home looks at the others" in shown
         shown = await press(pilot, "home")
         assert "no line of CRITICAL and above in the log" in shown
+        assert "older lines are gone" not in shown
 
 
 async def test_a_log_without_lines_says_so(control: FakeControl) -> None:

@@ -17,6 +17,7 @@ from textual.pilot import Pilot
 from textual.widgets import Input
 
 from tui_runner.engine.chunk import ChunkState, RunState
+from tui_runner.engine.commands import ON_REQUEST
 from tui_runner.engine.snapshot import ChunkView, LogLine, Snapshot
 from tui_runner.loading import SampleJob
 from tui_runner.store.database import Database
@@ -44,7 +45,7 @@ def ledger(path: Path) -> Iterator[Database]:
         cursor = database.cursor()
         ensure_ledger(cursor, create=True)
         cursor.execute(
-            """INSERT INTO runner.items SELECT 3, 38000 + n, 76, 'k' || n, CASE WHEN n = 7 THEN 'failed' ELSE 'ok' END,
+            """INSERT INTO runner.items SELECT 3, 38000 + n, 76, 'k' || n, if(n < 12 AND n % 3 = 2, 'failed', 'ok'),
                 1 + n % 3, 900, n / 4.0, TIMESTAMPTZ '2026-01-01 10:00:00+00' FROM range(30) t(n)"""
         )
         cursor.execute(
@@ -268,7 +269,7 @@ STATES: dict[str, dict[str, object]] = {
         "errors": (),
         "events": (),
     },
-    "draining": {"state": RunState.DRAINING, "reason": "stopped on request", "eta_seconds": None, "in_flight": 12},
+    "draining": {"state": RunState.DRAINING, "reason": ON_REQUEST, "eta_seconds": None, "in_flight": 12},
     "at-its-limits": {"memory_limit": 500_000_000, "throttled": True, "buffered_bytes": 64_000_000},
     "limit-reached": {
         "state": RunState.FAILED,

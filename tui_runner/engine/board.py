@@ -18,6 +18,7 @@ from tui_runner.engine.monitor import MemoryMeasured
 from tui_runner.engine.protocol import Flush, LogLines, Progress
 from tui_runner.engine.scheduler import Scheduler
 from tui_runner.engine.snapshot import (
+    KEPT_EVENTS,
     ChunkView,
     ErrorGroup,
     EventLine,
@@ -31,7 +32,6 @@ from tui_runner.redaction import redact
 _HISTORY_SECONDS = 300
 _SPAN_SECONDS = 6.0
 _SPANS = 10
-_EVENTS = 200
 _LOG_LINES = 1_000
 _ERROR_GROUPS = 20
 _OLDEST = 20
@@ -127,7 +127,7 @@ class Board:
         self._views: list[ChunkView] = []
         self._flying: set[int] = set()
         """Chunks that had items in flight when they were drawn last."""
-        self._events: deque[EventLine] = deque(maxlen=_EVENTS)
+        self._events: deque[EventLine] = deque(maxlen=KEPT_EVENTS)
         self._log: deque[LogLine] = deque(maxlen=_LOG_LINES)
         self._history: deque[Sample] = deque()
         self._memory = MemoryMeasured(0, 0, 0)

@@ -24,6 +24,9 @@ from tui_runner.engine.events import (
 from tui_runner.engine.protocol import LogLines
 from tui_runner.engine.snapshot import LogLine
 
+ON_REQUEST = f"{RunState.STOPPED} on request; resume it whenever you like"
+"""Why a run has stopped when somebody had it stop."""
+
 
 @dataclass(frozen=True, slots=True)
 class ChangeRate:
@@ -95,7 +98,7 @@ class Commands:
 
     def stop(self) -> None:
         """Drain: start no new items, write those that finish within the grace time, then end as `stopped`."""
-        self.inbox.put(StopRun(RunState.STOPPED, "stopped on request; resume it whenever you like"))
+        self.inbox.put(StopRun(RunState.STOPPED, ON_REQUEST))
 
     def kill(self) -> None:
         """End at once; what is not yet written is run again on resume."""

@@ -1,7 +1,7 @@
 """What tui-runner itself writes into the log file of a run, among the lines of the job.
 
-Always what is wrong, and from then on what else a person is told, so that it is seen how that went on; and how a run
-ended that did not simply finish. With `--debug` everything it tells, each action of
+Always what a person is told, which the screen shows for some seconds only; and how a run ended that did not simply
+finish, or of which anything was told. With `--debug` everything it tells, each action of
 the scheduler, when workers come and go, and how large flushes are and how long they take to be in the database.
 """
 
@@ -17,7 +17,6 @@ from tui_runner.engine.log_file import LogFile
 from tui_runner.engine.protocol import Flush, LogLines, Ready, WorkerLost
 from tui_runner.engine.snapshot import LogLine, Snapshot
 
-_WRONG = ("WARNING", "ERROR", "CRITICAL")
 _NOBODY = -1
 """The worker that lines of tui-runner itself are from."""
 
@@ -45,14 +44,13 @@ class Diary:
         self._redact = redact
         self._clock = clock
         self._flushed_at: deque[float] = deque()
-        self._all_told = debug
-        """Whether all that a person is told is written: once something was wrong, also how that went on."""
+        self._tells_end = debug
+        """Whether the end is written also of a run that simply finishes: once anything was told."""
 
-    def tell(self, level: str, text: str) -> None:
-        """Something that a person is told."""
-        self._all_told |= level in _WRONG
-        if self._all_told:
-            self._write(level, text)
+    def tell(self, level: str, text: str) -> LogLines:
+        """Something that a person is told; returns it as it was written."""
+        self._tells_end = True
+        return self._write(level, text)
 
     def action(self, action: Action) -> None:
         """Something that the scheduler has decided."""
@@ -88,13 +86,14 @@ class Diary:
 
     def ended(self, snapshot: Snapshot) -> None:
         """The run is over."""
-        if snapshot.state is RunState.FINISHED and not self._all_told:
+        if snapshot.state is RunState.FINISHED and not self._tells_end:
             return
         counts = f"{snapshot.items_done} items done, {snapshot.items_failed} failed, {snapshot.rows} rows"
         why = f": {snapshot.reason}" if snapshot.reason else ""
         level = "ERROR" if snapshot.state is RunState.FAILED else "INFO"
         self._write(level, f"run {snapshot.run_id} {snapshot.state}{why} ({counts})")
 
-    def _write(self, level: str, text: str) -> None:
-        line = LogLine(time.time(), level, self._redact(text))
-        self._file.add(LogLines(_NOBODY, (line,)))
+    def _write(self, level: str, text: str) -> LogLines:
+        lines = LogLines(_NOBODY, (LogLine(time.time(), level, self._redact(text), worker=_NOBODY),))
+        self._file.add(lines)
+        return lines

@@ -135,12 +135,12 @@ def _left_behind(unfinished: RunRecord | None, record: RunRecord, plan: RunPlan)
 
 
 def _news(plan: RunPlan, record: RunRecord, done: int, failed: int) -> tuple[Tell, ...]:
-    again = f"items that had failed, timed out or were cancelled run again: {failed:,}"
+    # Short: it is read in one line of a terminal, beside the time.
+    again = f"{failed:,} failed or cancelled run again"
     if plan.retry:
         text = f"run {record.run_id}: {again}"
     else:
-        text = f"run {record.run_id} goes on: items that are done are not run again: {done:,}"
-        text += f"; {again}" if failed else ""
+        text = f"run {record.run_id} goes on: {done:,} done already" + (f", {again}" if failed else "")
     news = [Tell("INFO", text)]
     before, now = record.settings.get("code"), asdict(plan.settings).get("code")
     if before and now and before != now:

@@ -503,4 +503,4 @@ class Runner(Commands):
 
     def _tell(self, level: str, text: str) -> None:
         self._board.tell(time.monotonic(), level, text)
-        self._diary.tell(level, text)
+        self._board.logged(self._diary.tell(level, text))

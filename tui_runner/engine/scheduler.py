@@ -269,7 +269,8 @@ class Scheduler:
         self.state, self.held = RunState.DRAINING, False
         self.reason = reason
         self._end_state = state
-        self._turn.tell("WARNING" if state is RunState.FAILED else "INFO", f"stopping: {reason}")
+        why = reason.removeprefix(f"{RunState.STOPPED} ")  # it has not stopped yet
+        self._turn.tell("WARNING" if state is RunState.FAILED else "INFO", f"stopping: {why}")
         for worker in self.crew:
             self._orders.drain(worker)
 

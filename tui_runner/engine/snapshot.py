@@ -14,6 +14,9 @@ from dataclasses import dataclass
 
 from tui_runner.engine.chunk import ChunkState, RunState
 
+KEPT_EVENTS = 200
+"""Events that a snapshot has at most."""
+
 
 @dataclass(frozen=True, slots=True)
 class ChunkView:
@@ -138,7 +141,7 @@ class ErrorGroup:
 
 @dataclass(frozen=True, slots=True)
 class LogLine:
-    """A line that the job printed or logged; `text` is not yet safe to show.
+    """A line that the job printed or logged, or an event; `text` is not yet safe to show.
 
     Attributes:
         at: wall clock, seconds since the epoch.
@@ -146,7 +149,7 @@ class LogLine:
         text: the line, without its line end.
         chunk: chunk of the item that printed it, None when no item is known.
         item: position of that item in the input.
-        worker: the worker it came from.
+        worker: the worker it came from; negative for an event.
     """
 
     at: float
@@ -205,10 +208,10 @@ class Snapshot:
         chunks: every chunk cut so far; `chunks[i].number == i`.
         chunks_total: how many there will be; None while unknown.
         history: the last five minutes, a point a second.
-        events: the last 200 events, oldest first.
+        events: the last `KEPT_EVENTS` events, oldest first.
         errors: groups of errors, 20 at most; those that ended the most items for good first, then the most frequent.
         oldest: the items in flight for longest, 20 at most.
-        log: the last 1,000 lines of the job's output.
+        log: the last 1,000 lines of the log: the job's output, and what a person is told (`events`).
         log_lines: how many lines there were; the last of `log` is number `log_lines - 1`.
         log_file: path of the file that has all of them.
     """

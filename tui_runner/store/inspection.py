@@ -35,7 +35,7 @@ class AlikeErrors:
         type: name of the exception.
         message: its shape, with ids, addresses and numbers folded.
         count: attempts that ended so.
-        items: items whose last attempt ended so.
+        items: items that have failed, and whose last attempt ended so; none that ended well when it ran again.
         chunks: chunks of those attempts.
         first_seen: when the first was.
         last_seen: when the last was.
@@ -98,13 +98,21 @@ def failed(cursor: duckdb.DuckDBPyConnection, run_id: int, chunk: int, limit: in
 
 
 def alike_errors(cursor: duckdb.DuckDBPyConnection, run_id: int, limit: int = 200) -> list[AlikeErrors]:
-    """Groups of errors of a run, the most frequent first."""
+    """Groups of errors of a run: those that the most items failed with first, then the most frequent."""
+    # An item that ran again may have several attempts that were its last for a while.
     rows = cursor.execute(
-        """SELECT type, coalesce(shape, '') AS folded, count(*), count(DISTINCT item) FILTER (WHERE final),
+        """WITH failed AS (
+                SELECT item, max(occurred_at) AS at FROM runner.errors
+                    SEMI JOIN (SELECT item FROM runner.items WHERE run_id = $run AND state IN ('failed', 'timeout'))
+                        USING (item)
+                    WHERE run_id = $run AND final GROUP BY item
+            )
+            SELECT type, coalesce(shape, '') AS folded, count(*),
+                count(DISTINCT failed.item) FILTER (WHERE final AND occurred_at = failed.at) AS items,
                 count(DISTINCT chunk), epoch_us(min(occurred_at)), epoch_us(max(occurred_at))
-            FROM runner.errors WHERE run_id = ?
-            GROUP BY type, folded ORDER BY count(*) DESC, type, folded LIMIT ?""",
-        [run_id, limit],
+            FROM runner.errors LEFT JOIN failed USING (item) WHERE run_id = $run
+            GROUP BY type, folded ORDER BY items DESC, count(*) DESC, type, folded LIMIT $limit""",
+        {"run": run_id, "limit": limit},
     ).fetchall()
     return [
         AlikeErrors(type, folded, count, items, chunks, _moment(first), _moment(last))

@@ -87,8 +87,9 @@ class Steering:
             self._command(again, len(chunks), "retry", retry, lambda state: state not in AGAIN)
 
     def failed_chunks(self) -> list[ChunkView]:
-        """The chunks that ended with failed items."""
-        return [chunk for chunk in self.snapshot.chunks if chunk.state is ChunkState.FAILED] if self.snapshot else []
+        """The chunks that ended with failed items, those among them that were cancelled included."""
+        chunks = self.snapshot.chunks if self.snapshot else ()
+        return [chunk for chunk in chunks if chunk.state in AGAIN and chunk.failed]
 
     def cancel_chunks(self, chunks: Sequence[ChunkView]) -> None:
         """Cancel those of these chunks that have not ended."""

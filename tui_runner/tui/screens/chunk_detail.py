@@ -10,7 +10,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 
 from tui_runner.engine.snapshot import ChunkView, Snapshot
-from tui_runner.formatting import NONE, count, duration, latency, size
+from tui_runner.formatting import NONE, count, latency, size
 from tui_runner.run_lines import counted
 from tui_runner.store.inspection import EndedItem, failed, slowest
 from tui_runner.tui.action import Place
@@ -23,7 +23,7 @@ from tui_runner.tui.reading import read
 from tui_runner.tui.refusals import AGAIN
 from tui_runner.tui.screens.chunk_commands import ChunkCommands
 from tui_runner.tui.steering import Steering
-from tui_runner.tui.widgets.chunk_columns import chunk_bar, chunk_name, chunk_rate
+from tui_runner.tui.widgets.chunk_columns import chunk_bar, chunk_name, chunk_rate, executed, time_taken
 from tui_runner.tui.widgets.footer import KeyLine
 from tui_runner.tui.widgets.painted_lines import PaintedLines
 from tui_runner.tui.widgets.rows import Rows
@@ -106,10 +106,10 @@ class ChunkDetail(ChunkCommands):
         title: Line = ((f" chunk {chunk_name(chunk.number)}", "strong"), (f" of {own(snapshot.job, 60)}", "muted"))
         state: Line = (
             state_span(chunk),
-            (f"  {duration(chunk.elapsed, short=True)} ", "strong"),
+            (f"  {time_taken(chunk)} ", "strong"),
         )
-        share = min(chunk.finished / chunk.items, 1.0) if chunk.items else 1.0
-        text = f"  {int(share * 100)} %  {chunk.finished:,} / {chunk.items:,} "
+        share = min(executed(chunk) / chunk.items, 1.0) if chunk.items else 1.0
+        text = f"  {int(share * 100)} %  {executed(chunk):,} / {chunk.items:,} "
         spans = chunk_bar(chunk, max(width - len(text) - 1, 0))
         figures: list[Span] = [(" ", "text")]
         for label, value, role in (

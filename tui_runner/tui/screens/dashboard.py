@@ -12,12 +12,14 @@ from textual.containers import Container
 from tui_runner.engine.chunk import ChunkState, RunState
 from tui_runner.engine.snapshot import ChunkView, Snapshot
 from tui_runner.formatting import rate, size
+from tui_runner.store.inspection import alike_errors
 from tui_runner.tui.action import DASHBOARD, Place
 from tui_runner.tui.actions import ACTIONS, bindings
 from tui_runner.tui.glyphs import CHUNK_GLYPHS
 from tui_runner.tui.layout import Graphs, plan
 from tui_runner.tui.moving import Movable
-from tui_runner.tui.refusals import named
+from tui_runner.tui.reading import read
+from tui_runner.tui.running_again import nothing_runs_again, what_runs_again
 from tui_runner.tui.screens.choose import Choice, Choose
 from tui_runner.tui.screens.chunk_commands import ChunkCommands
 from tui_runner.tui.screens.chunk_detail import ChunkDetail
@@ -33,7 +35,7 @@ from tui_runner.tui.widgets.graphs import memory, throughput
 from tui_runner.tui.widgets.header import Header
 from tui_runner.tui.widgets.kpi import Figures
 from tui_runner.tui.widgets.progress import Progress
-from tui_runner.tui.widgets.summary import Summary, summary
+from tui_runner.tui.widgets.summary import Failures, Summary
 
 _AROUND = 4
 """Lines of the header, of progress, of the keys, and the blank one below the summary."""
@@ -98,9 +100,19 @@ class Dashboard(ChunkCommands):
         events = self.query_one(EventLine).styles.height
         around = _AROUND + plan(*self.size).figure_lines + (int(events.value) if events is not None else 1)
         most = min(self.size.height * 2 // 3 - 5, self.size.height - around - _LEAST_TABLE)
-        widget.styles.height = min(len(summary(snapshot, self.size.width)), max(most, 1))
-        self.add_class("ended")
+        widget.styles.height = min(widget.wanted(snapshot, self.size.width), max(most, 1))
+        if not self.has_class("ended"):
+            self.add_class("ended")
+            self.run_worker(self._read_failures(snapshot), group="failures")
         widget.show(snapshot)
+
+    async def _read_failures(self, snapshot: Snapshot) -> None:
+        """Look up what failed in the whole run: what this process has seen is less, and counts what ran again twice."""
+        groups = await read(self.steering.database, alike_errors, snapshot.run_id)
+        if groups is not None:
+            failures = [Failures(group.type, group.message, group.items, group.count) for group in groups]
+            self.query_one(Summary).show_failures(failures)
+            self._sum_up(snapshot)
 
     def on_resize(self) -> None:
         """Divide the terminal anew."""
@@ -192,11 +204,8 @@ class Dashboard(ChunkCommands):
             self._ask_retry()
             return
         chunks = self.steering.failed_chunks()
-        if not self.steering.goes_on:
-            self._say("nothing to run again: nothing failed, or the run was stopped and can be resumed")
-            return
-        if not chunks:
-            self._say("nothing to run again: no chunk has ended with failed items")
+        if not chunks or not self.steering.goes_on:
+            self._say(nothing_runs_again(self.steering.snapshot))
             return
 
         def answered(yes: bool | None) -> None:
@@ -204,11 +213,12 @@ class Dashboard(ChunkCommands):
                 self.steering.retry_chunks(chunks)
                 self.show_asked()
 
-        failed = sum(chunk.failed for chunk in chunks)
+        snapshot = self.steering.snapshot
+        later = sum(chunk.failed for chunk in snapshot.chunks if not chunk.state.ended) if snapshot else 0
         self.app.push_screen(
             Confirm(
                 "Run again everything that failed?",
-                f"{failed:,} items of {named(chunks)} run again, before what is still waiting.",
+                what_runs_again(chunks, later),
                 "Run again",
                 "Leave it",
             ),

@@ -23,9 +23,10 @@ from tui_runner.store.inspection import (
 from tui_runner.tui.action import Place
 from tui_runner.tui.actions import Keys, bindings
 from tui_runner.tui.moving import Movable
-from tui_runner.tui.paint import Line, column, own, spread
+from tui_runner.tui.paint import Line, column, fitted, own
 from tui_runner.tui.reading import read
 from tui_runner.tui.refusals import named
+from tui_runner.tui.running_again import what_runs_again
 from tui_runner.tui.screens.confirm import Confirm
 from tui_runner.tui.screens.reader import Reader
 from tui_runner.tui.screens.run_screen import RunScreen
@@ -54,7 +55,9 @@ class Errors(RunScreen):
         self._of: tuple[str, str] | None = None
         self._example = 0
         self._read_at = float("-inf")
-        self._total = 0
+        self._attempts = 0
+        self._items = 0
+        """Items that have failed, as far as the ledger knows: what is listed and its sum are of the same moment."""
         self._looked = False
 
     def compose(self) -> ComposeResult:
@@ -94,7 +97,8 @@ class Errors(RunScreen):
         groups = await read(self.steering.database, alike_errors, run_id) or []
         rows: Rows[AlikeErrors] = self.query_one(Rows)
         self._looked = True
-        self._total = sum(group.count for group in groups)
+        self._attempts = sum(group.count for group in groups)
+        self._items = sum(group.items for group in groups)
         place = next((number for number, group in enumerate(groups) if (group.type, group.message) == self._of), 0)
         rows.show(groups, place=place if self._of else None)
         self.query_one("#head", PaintedLines).repaint()
@@ -167,11 +171,10 @@ class Errors(RunScreen):
                 self.steering.retry_chunks(chunks)
                 self.query_one("#head", PaintedLines).repaint()
 
-        failed = sum(chunk.failed for chunk in chunks)
         self.app.push_screen(
             Confirm(
-                "Run again what failed so?",
-                f"{failed:,} failed items of {named(chunks)} run again: all that failed in them, whatever the error.",
+                f"Run again every failed item of {named(chunks)}?",
+                f"Not of this group alone, whatever the error: {what_runs_again(chunks)}",
                 "Run again",
                 "Leave it",
             ),
@@ -186,31 +189,28 @@ class Errors(RunScreen):
             return [((" … asked: " + " · ".join(self.steering.asked.texts), "accent"),)]
         groups = len(self.query_one(Rows).rows)
         narrow = width < _NARROW
-        text = f"  {counted(self._total, 'attempt' if narrow else 'failed attempt')}" if groups else "  looking …"
+        text = "" if groups else "  looking …"
         if groups and not narrow:
-            text += f" in {counted(groups, 'group')}"
+            text = f"  {counted(self._attempts, 'failed attempt')} in {counted(groups, 'group')}"
         if self._looked and not groups:
             # What has just failed is in the database a moment later.
             none = "  no errors" if snapshot.state.ended else "  no errors so far"
             text = "  being written …" if snapshot.errors or snapshot.items_failed else none
-        title: Line = ((" errors" if narrow else f" errors of {own(snapshot.job, 60)}", "strong"), (text, "muted"))
-        items: Line = (
-            (f"{counted(snapshot.items_failed, 'item')} failed ", "bad" if snapshot.items_failed else "muted"),
-        )
-        return [spread(title, items, width)]
+        failed = self._items if groups else snapshot.items_failed
+        title = " errors" if narrow else f" errors of {own(snapshot.job, 60)}"
+        items = (f"  {counted(failed, 'item')} failed", "bad" if failed else "muted")
+        return [fitted(((title, "strong"), items, (text, "muted")), width)]
 
     def _group_line(self, group: AlikeErrors, width: int) -> Line:
-        line: list[tuple[str, str]] = [(column(count(group.count), 8, right=True), "strong")]
+        line: list[tuple[str, str]] = [(column(count(group.items), 6, right=True), "strong")]
         if width >= _NARROW:
-            line.append((column(percent(group.count, self._total), 8, right=True), "text"))
-        line.append(("  ", "text"))
+            line.append((column(count(group.count), 10, right=True), "text"))
         if width >= _WIDE:
-            line.append(
-                (column(count(group.items), 6, right=True) + column(count(group.chunks), 7, right=True), "text")
-            )
-            line.append((f"  {_clock(group.first_seen)}  {_clock(group.last_seen)}  ", "muted"))
-        if not group.items and width >= _NARROW:
-            # Attempts alone would look like failed items: no item has this as its last word.
+            line.append((column(percent(group.count, self._attempts), 8, right=True), "text"))
+            line.append((column(count(group.chunks), 8, right=True), "text"))
+            line.append((f"  {_clock(group.first_seen)}  {_clock(group.last_seen)}", "muted"))
+        line.append(("  ", "text"))
+        if not group.items and width >= _WIDE:
             line.append(("all tried again  ", "muted"))
         line += [(own(group.type, 60), "bad"), (": " + own(group.message) if group.message else "", "text")]
         return tuple(line)
@@ -254,10 +254,10 @@ def _newest(known: int, count: int) -> str:
 
 
 def _heading(width: int) -> Line:
-    middle = column("items", 6, right=True) + column("chunks", 7, right=True) + "  first     last      "
     # Where it is narrow the room is for what tells one error from another.
-    share = "   share" if width - 2 >= _NARROW else ""
-    return ((f"  attempts{share}  {middle if width - 2 >= _WIDE else ''}error", "muted"),)
+    attempts = "  attempts" if width - 2 >= _NARROW else ""
+    more = "   share  chunks  first     last    " if width - 2 >= _WIDE else ""
+    return ((f"   items{attempts}{more}  error", "muted"),)
 
 
 def _clock(moment: datetime) -> str:

@@ -274,10 +274,12 @@ class Log(RunScreen):
     async def _to_beginning(self) -> None:
         history = self._history
         found = None if history is None else await history.beginning(self._is_listed)
-        self._begins, self._cut = True, not self._has_all if found is None else found.cut
         if found is not None:
+            self._begins, self._cut = True, found.cut
             self._show(found)
         else:
+            # That no line is of this level does not mean that lines are gone.
+            self._begins, self._cut = True, not self._has_all and (history is None or await history.is_cut())
             self.query_one(Rows).redraw()
 
     async def _around(self, place: LogPlace) -> None:

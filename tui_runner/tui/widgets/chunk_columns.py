@@ -60,8 +60,24 @@ def _state(chunk: ChunkView, width: int) -> Line:
     return ((column(text, width), role),)
 
 
+def executed(chunk: ChunkView) -> int:
+    """Items that count as progress: of a chunk that was cancelled those alone that ended before."""
+    return chunk.finished - chunk.cancelled if chunk.state is ChunkState.CANCELLED else chunk.finished
+
+
+def time_taken(chunk: ChunkView) -> str:
+    """How long a chunk took, or has taken; empty for one of which nothing was executed.
+
+    A worker has a chunk that is to be cancelled, too: only workers write down what was cancelled.
+    """
+    idle = chunk.state in (ChunkState.PAUSED, ChunkState.CANCELLED)
+    if chunk.started_at is None or (idle and not (chunk.done + chunk.failed + chunk.retries + chunk.in_flight)):
+        return ""
+    return duration(chunk.elapsed, short=True)
+
+
 def _share(chunk: ChunkView) -> float:
-    return chunk.finished / chunk.items if chunk.items else 1.0
+    return executed(chunk) / chunk.items if chunk.items else 1.0
 
 
 def _progress(chunk: ChunkView, width: int) -> Line:
@@ -80,8 +96,8 @@ def chunk_bar(chunk: ChunkView, width: int) -> Line:
     bad = 0
     if chunk.failed and filled:
         # One failed item of thousands shows as well, and a chunk of which some are done never looks wholly failed.
-        most = len(filled) if chunk.failed == chunk.finished else max(len(filled) - 1, 1)
-        bad = min(max(1, round(len(filled) * chunk.failed / chunk.finished)), most)
+        most = len(filled) if chunk.failed == executed(chunk) else max(len(filled) - 1, 1)
+        bad = min(max(1, round(len(filled) * chunk.failed / executed(chunk))), most)
     good = "done" if chunk.state is ChunkState.FAILED else str(chunk.state)
     return ((filled[: len(filled) - bad], good), (filled[len(filled) - bad :], "failed"), (rest, "faint"))
 
@@ -116,8 +132,7 @@ def _counted(value: Callable[[ChunkView], int], role: str = "text") -> Callable[
 
 
 def _elapsed(chunk: ChunkView, width: int) -> Line:
-    text = duration(chunk.elapsed, short=True) if chunk.started_at is not None else ""
-    return ((column(text, width, right=True), "text"),)
+    return ((column(time_taken(chunk), width, right=True), "text"),)
 
 
 def _worker(chunk: ChunkView, width: int) -> Line:

@@ -1,7 +1,8 @@
 """The chunks of a run as a map: one cell a chunk, and a legend. Of 20,000 chunks it shows all at a glance.
 
-Where chunks are more than cells, a cell stands for several neighbours and shows the state that asks for attention
-most; the legend says for how many.
+Where chunks are more than cells, a cell stands for several neighbours; the legend says for how many. It shows that one
+of them is running or paused; else how much of all their items failed, since of fifty chunks one has nearly always
+failed items; else the state that asks for attention most.
 """
 
 from __future__ import annotations
@@ -15,24 +16,29 @@ from textual import events
 
 from tui_runner.engine.chunk import ChunkState
 from tui_runner.engine.snapshot import ChunkView
-from tui_runner.formatting import count
+from tui_runner.formatting import count, percent
 from tui_runner.tui.chunk_look import FEW_FAILED, LOOKS, MANY_FAILED, look, words
 from tui_runner.tui.paint import Line, PaintedWidget, Span, fitted
 from tui_runner.tui.widgets.chunk_columns import chunk_name
 from tui_runner.tui.widgets.chunk_table import ChunkTable
 
-CELLS: dict[str, str] = {
-    **{each: glyph for each, (glyph, _) in LOOKS.items()},
-    ChunkState.WAITING: "·",
-    ChunkState.DONE: "■",
+HARDLY_FAILED = "hardly failed"
+"""The look of a cell for several chunks of whose items less failed than of one with few failed ones."""
+CELLS: dict[str, tuple[str, str]] = {
+    **LOOKS,
+    ChunkState.WAITING: ("·", LOOKS[ChunkState.WAITING][1]),
+    ChunkState.DONE: ("■", LOOKS[ChunkState.DONE][1]),
+    HARDLY_FAILED: ("▵", "warn"),
 }
-"""What a chunk looks like here, by its look: the two that fill most of a map are calm."""
+"""Glyph and role of a cell, by its look: the two that fill most of a map are calm."""
 
+_SHARES = ((0.1, MANY_FAILED), (0.01, FEW_FAILED), (0.0, HARDLY_FAILED))
+"""The look of a cell for several chunks of whose items more than this share failed."""
 _URGENT: tuple[str, ...] = (
     ChunkState.RUNNING,
+    ChunkState.PAUSED,
     MANY_FAILED,
     FEW_FAILED,
-    ChunkState.PAUSED,
     ChunkState.CANCELLED,
     ChunkState.WAITING,
     ChunkState.DONE,
@@ -89,7 +95,7 @@ class ChunkMap(PaintedWidget):
             self._count()
         else:
             changed = compress(range(len(chunks)), map(is_not, old, chunks))
-            moved = [number for number in changed if look(old[number]) != look(chunks[number])]
+            moved = [number for number in changed if _told(old[number]) != _told(chunks[number])]
             for number in moved:
                 self._counts[look(old[number])] -= 1
                 self._counts[look(chunks[number])] += 1
@@ -147,9 +153,12 @@ class ChunkMap(PaintedWidget):
 
     def _go_to_cell(self, cell: int) -> None:
         if cell != self._cursor // self._each:
-            mates = self._chunks[cell * self._each : (cell + 1) * self._each]
-            self._cursor = min(mates, key=lambda chunk: _RANK[look(chunk)]).number
+            self._cursor = min(self._mates(cell), key=lambda chunk: (_RANK[look(chunk)], -chunk.failed)).number
         self.repaint()
+
+    def _mates(self, cell: int) -> Sequence[ChunkView]:
+        """The chunks that a cell stands for."""
+        return self._chunks[cell * self._each : (cell + 1) * self._each]
 
     def _each_now(self) -> int:
         return chunks_a_cell(len(self._chunks), self.size.width * (self.size.height - _LEGEND))
@@ -163,10 +172,14 @@ class ChunkMap(PaintedWidget):
         self._cursor = max(0, min(self._cursor, len(self._chunks) - 1))
 
     def _look_of(self, cell: int) -> str:
-        mates = self._chunks[cell * self._each : (cell + 1) * self._each]
+        mates = self._mates(cell)
         if self._each == 1:
             return look(mates[0])
-        return _URGENT[min(_RANK[look(chunk)] for chunk in mates)]
+        most_urgent = _URGENT[min(_RANK[look(chunk)] for chunk in mates)]
+        failed, items = _failed(mates)
+        if most_urgent in (ChunkState.RUNNING, ChunkState.PAUSED) or not failed:
+            return most_urgent
+        return next(each for share, each in _SHARES if failed > share * items)
 
     def _row(self, start: int, end: int, marked: set[int]) -> Line:
         spans: list[Span] = []
@@ -176,7 +189,7 @@ class ChunkMap(PaintedWidget):
             looks = [MARKED if cell in marked else look for cell, look in enumerate(looks, start)]
         for each, run in groupby(looks):
             length = sum(1 for _ in run)
-            text, role = (_MARK, "accent") if each == MARKED else (CELLS[each], LOOKS[each][1])
+            text, role = (_MARK, "accent") if each == MARKED else CELLS[each]
             text *= length
             if place <= cursor < place + length:
                 before = cursor - place
@@ -197,9 +210,32 @@ class ChunkMap(PaintedWidget):
             spans.append((f"{chunk_name(chunk.number)} {words(chunk)}  ", "strong"))
         if self._marked:
             spans.append((f"{_MARK} {len(self._marked)} marked  ", "accent"))
+        counts = self._counts
         if self._each > 1:
+            failed, items = _failed(self._mates(self._cursor // self._each))
+            if failed:
+                here = f"cell: {percent(failed, items)} failed ({count(failed)} of {count(items)} items)  "
+                spans.append((here, "strong"))
             spans.append((f"1 cell = {self._each} chunks  ", "accent"))
+            if any_failed := counts[MANY_FAILED] + counts[FEW_FAILED]:
+                counts = Counter({each: n for each, n in counts.items() if each not in (MANY_FAILED, FEW_FAILED)})
+                spans.append((f" failed {count(any_failed)}:", "muted"))
+                for share, each in _SHARES:
+                    glyph, role = CELLS[each]
+                    meaning = f"> {100 * share:g} %" if share else "less of its items "
+                    spans += [(f" {glyph} ", role), (meaning, "muted")]
         for each in _URGENT:
-            if self._counts[each]:
-                spans += [(f" {CELLS[each]} ", LOOKS[each][1]), (f"{each} {count(self._counts[each])} ", "muted")]
+            if counts[each]:
+                glyph, role = CELLS[each]
+                spans += [(f" {glyph} ", role), (f"{each} {count(counts[each])} ", "muted")]
         return tuple(spans)
+
+
+def _told(chunk: ChunkView) -> tuple[str, int]:
+    """What a cell shows of a chunk."""
+    return look(chunk), chunk.failed
+
+
+def _failed(chunks: Sequence[ChunkView]) -> tuple[int, int]:
+    """How many of the items of these chunks failed, and how many they have."""
+    return sum(chunk.failed for chunk in chunks), sum(chunk.items for chunk in chunks)

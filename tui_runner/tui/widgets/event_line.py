@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from textwrap import wrap
 
 from tui_runner.engine.chunk import RunState
+from tui_runner.engine.commands import ON_REQUEST
 from tui_runner.engine.snapshot import ErrorGroup, InFlight, Snapshot
 from tui_runner.formatting import clock, count, duration
 from tui_runner.tui.glyphs import RUN_GLYPHS, WARNING
-from tui_runner.tui.paint import Line, Span, fitted, own
+from tui_runner.tui.moment import newest_moment
+from tui_runner.tui.paint import Line, Span, cells, fitted, own
 from tui_runner.tui.widgets.snapshot_line import SnapshotWidget
 
 _FRESH = 10.0
-"""Seconds for which an event is shown in place of the errors where there is one line only."""
+"""Seconds for which an event goes before what is listed and, where there is one line only, before the errors."""
 _TEXT = 60
-"""Longest text of an error or an item where several share a line."""
+"""Longest text of an error where several share a line."""
+_ITEM_TEXTS = (60, 30)
+"""Longest text of an item: shorter where not all items fit otherwise, and there is more than one line for them."""
+_ITEM_LINES = 3
+"""Lines at most for the items that a run waits for."""
+_WORTH_BEGINNING = 24
+"""Cells that errors need at least behind something else."""
 _NARROW = 80
 _MARGIN = 4
-_OLDEST = 8
-"""Items in flight that are named; more do not fit into the widest line."""
 
 _LEVEL_ROLES = {"warning": "warn", "error": "bad"}
 
@@ -42,17 +49,21 @@ class EventLine(SnapshotWidget):
         self.repaint()
 
     def wanted(self, snapshot: Snapshot, width: int, least: int) -> int:
-        """How many lines there should be: `least`, or what it takes to tell in full why a run waits, and warnings."""
+        """How many lines there should be: `least`, or what it takes to tell in full why a run waits, and warnings.
+
+        Where there is more than one line, the items that a run waits for have some, too.
+        """
         told = len(_told(snapshot, width))
+        if least > 1 and (items := _awaited(snapshot, width, _ITEM_LINES)):
+            return max(least, told + len(items) + bool(snapshot.errors) + bool(self._news(snapshot)))
         return max(least, told + (1 if least > 1 or self._asked or self._listing else 0)) if told else least
 
     def lines(self, snapshot: Snapshot, width: int, height: int) -> list[Line]:
         """The most important lines for which there is room."""
-        trouble = _trouble(snapshot, width)
         news = self._news(snapshot)
+        trouble = _trouble(snapshot, width, height - bool(news))
         if height == 1:
-            fresh = bool(snapshot.events) and snapshot.at - snapshot.events[-1].at <= _FRESH
-            calm = not (snapshot.reason or snapshot.warnings) and (self._listing or (news and fresh))
+            calm = not (snapshot.reason or snapshot.warnings) and (self._listing or (news and _is_fresh(snapshot)))
             lines = [news if self._asked or calm or not trouble else trouble[0]]
         else:
             if height <= len(trouble) and not (self._asked or self._listing):
@@ -66,19 +77,27 @@ class EventLine(SnapshotWidget):
     def _news(self, snapshot: Snapshot) -> Line:
         if self._asked:
             return ((" … asked: " + " · ".join(self._asked), "accent"),)
-        if self._listing:
-            return ((f" {self._listing}  ", "accent"), ("(Esc clears)", "muted"))
-        if not snapshot.events:
-            return ()
-        event = snapshot.events[-1]
-        role = _LEVEL_ROLES.get(event.level.lower(), "text")
-        return ((f" {clock(snapshot.began_at + event.at)}  ", "muted"), (own(event.text), role))
+        listing: Line = ((f" {self._listing}  ", "accent"), ("(Esc clears)", "muted")) if self._listing else ()
+        event = newest_moment(snapshot.events)
+        if event is None or (listing and not _is_fresh(snapshot)):
+            return listing
+        role = _LEVEL_ROLES.get(event.level, "text")
+        told: Line = ((f" {clock(snapshot.began_at + event.at)}  ", "muted"), (own(event.text), role))
+        return (*told, ("  ", "text"), *listing) if listing else told
+
+
+def _is_fresh(snapshot: Snapshot) -> bool:
+    """Whether the newest event has just happened; of a run that is over none has."""
+    return bool(snapshot.events) and not snapshot.state.ended and snapshot.at - snapshot.events[-1].at <= _FRESH
 
 
 def _told(snapshot: Snapshot, width: int) -> list[Line]:
     """Why the run is in its state, and what will go wrong, wrapped: to be read in full."""
     glyph, role = RUN_GLYPHS[snapshot.state]
-    told = [(glyph, snapshot.reason, role)] if snapshot.reason else []
+    reason = snapshot.reason
+    if snapshot.state is RunState.DRAINING and reason == ON_REQUEST:
+        reason = "items in flight finish, then it ends"  # what it says is true of one that has stopped
+    told = [(glyph, reason, role)] if reason else []
     told += [(WARNING, warning, "bad") for warning in snapshot.warnings]
     return [
         ((f" {' ' if number else glyph} {line}", role),)
@@ -87,29 +106,59 @@ def _told(snapshot: Snapshot, width: int) -> list[Line]:
     ]
 
 
-def _trouble(snapshot: Snapshot, width: int) -> list[Line]:
-    spans: list[Span] = []
+def _trouble(snapshot: Snapshot, width: int, height: int) -> list[Line]:
+    """What is wrong, for `height` lines: there may be more to tell."""
+    told = _told(snapshot, width)
+    errors: list[Span] = []
+    if snapshot.errors:
+        # What is counted are attempts; the items that failed for good are among the figures.
+        errors.append((f" {WARNING} attempts:", "warn"))
+        errors += [_error(group) for group in sorted(snapshot.errors, key=lambda group: -group.count)]
+    room = height - len(told) - bool(errors)
+    told += _awaited(snapshot, width, max(min(room, _ITEM_LINES), 1))
+    if told and errors and height <= len(told):
+        if cells(told[-1]) + _WORTH_BEGINNING <= width:
+            told[-1] = (*told[-1], (" ", "text"), *errors)
+    elif errors:
+        told.append(tuple(errors))
+    return told
+
+
+def _awaited(snapshot: Snapshot, width: int, most: int) -> list[Line]:
+    """The items for which a run waits that is stalled or nearly over, the oldest first, in `most` lines at most."""
     left = None if snapshot.items_total is None else snapshot.items_total - snapshot.items_finished
     if snapshot.stalled_seconds is not None and snapshot.state is RunState.RUNNING:
         since = duration(snapshot.stalled_seconds, short=True)
         # The header says for how long, too; where it is narrow what keeps the run waiting says more.
-        spans.append((f" {WARNING} {'' if width < _NARROW else f'nothing finished for {since}; '}oldest:", "bad"))
-        spans += [_item(item) for item in snapshot.oldest[:_OLDEST]]
+        head: Span = (f" {WARNING} {'' if width < _NARROW else f'nothing finished for {since}; '}oldest:", "bad")
     elif left and left < snapshot.threads and not snapshot.state.ended:
-        spans.append((f" {left} left:", "accent"))
-        spans += [_item(item) for item in snapshot.oldest[:_OLDEST]]
-    if snapshot.errors:
-        # What is counted are attempts; the items that failed for good are among the figures.
-        spans.append((f" {WARNING} attempts:", "warn"))
-        spans += [_error(group) for group in sorted(snapshot.errors, key=lambda group: -group.count)]
-    *told, last = _told(snapshot, width) or [()]
-    between: Line = ((" ", "text"),) if last and spans else ()
-    every = [*told, (*last, *between, *spans)]
-    return every if every[-1] else []
+        head = (f" {left} left:", "accent")
+    else:
+        return []
+    lines: list[Line] = []
+    for limit in _ITEM_TEXTS if most > 1 else _ITEM_TEXTS[:1]:
+        lines = _packed(head, [_item(item, limit) for item in snapshot.oldest], width)
+        if len(lines) <= most:
+            return lines
+    return [*lines[: most - 1], (*lines[most - 1], ("  …", "muted"))]
 
 
-def _item(item: InFlight) -> Span:
-    return f"  item {item.item} for {duration(item.seconds, short=True)}: {own(item.text, _TEXT)}", "text"
+def _packed(head: Span, items: Sequence[Span], width: int) -> list[Line]:
+    """The items side by side in as many lines as it takes; the first one beside the head, however narrow it is."""
+    lines: list[Line] = [(head, *items[:1])]
+    for item in items[1:]:
+        if cells((*lines[-1], item)) + _MARGIN <= width:
+            lines[-1] = (*lines[-1], item)
+        else:
+            lines.append(((" ", "text"), item))
+    return lines
+
+
+def _item(item: InFlight, limit: int) -> Span:
+    """An item, and for how long it has been going on; its value unless that is its number, which is there already."""
+    value = own(item.text, limit)
+    text = f"  item {item.item} for {duration(item.seconds, short=True)}"
+    return (text if value in ("", str(item.item)) else f"{text}: {value}"), "text"
 
 
 def _error(group: ErrorGroup) -> Span:

@@ -54,11 +54,13 @@ def figures(snapshot: Snapshot) -> list[Figure]:
             Figure("in", duration(snapshot.elapsed, short=True), 1, 7),
             *tail,
         ]
+    bound = [] if snapshot.rate is None else [Figure("at most", f"{snapshot.rate:g}/s", 1, 3)]
     waiting = [Figure("unwritten", size(snapshot.buffered_bytes), 6, 2, "warn")] if snapshot.throttled else []
     # A rate of 0 would say that it goes slowly; a paused run does not go at all.
     paused = snapshot.state is RunState.PAUSED
     return [
         Figure("items/s", NONE if paused else rate(snapshot.items_per_second), 5, 0),
+        *bound,
         Figure("rows/s", NONE if paused else rate(snapshot.rows_per_second), 5, 3),
         Figure("in flight", f"{snapshot.in_flight}/{snapshot.threads}", 5, 2),
         *waiting,

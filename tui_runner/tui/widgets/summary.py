@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from tui_runner.engine.chunk import RunState
-from tui_runner.engine.snapshot import ErrorGroup, Snapshot
-from tui_runner.formatting import count, duration, percent, rate, size
-from tui_runner.run_lines import more_memory
+from tui_runner.engine.snapshot import Snapshot
+from tui_runner.formatting import duration, percent, rate, size
+from tui_runner.run_lines import counted, more_memory
 from tui_runner.tui.glyphs import RUN_GLYPHS, WARNING
 from tui_runner.tui.paint import Line, end_of, fitted, own
 from tui_runner.tui.widgets.snapshot_line import SnapshotWidget
@@ -17,20 +19,48 @@ _ERROR = 70
 _LABEL = 7
 
 
+@dataclass(frozen=True, slots=True)
+class Failures:
+    """Errors that are alike: the items that have failed with them, None where that is not known, and the attempts."""
+
+    type: str
+    text: str
+    items: int | None
+    attempts: int
+
+
 class Summary(SnapshotWidget):
     """The summary; shown in place of the graphs of a run that has ended."""
 
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._failures: Sequence[Failures] | None = None
+
+    def show_failures(self, failures: Sequence[Failures]) -> None:
+        """Take what the ledger knows, which is more than a snapshot does."""
+        self._failures = failures
+        self.repaint()
+
+    def wanted(self, snapshot: Snapshot, width: int) -> int:
+        """How many lines there are to say."""
+        return len(summary(snapshot, width, self._failures))
+
     def lines(self, snapshot: Snapshot, width: int, height: int) -> list[Line]:
         """As many lines as there is room for, in their order; where there is little, the least telling are left out."""
-        every = summary(snapshot, width)
+        every = summary(snapshot, width, self._failures)
         kept = sorted(range(len(every)), key=lambda place: every[place][0])[:height]
         return [fitted(every[place][1], width) for place in sorted(kept)]
 
 
-def summary(snapshot: Snapshot, width: int) -> list[tuple[int, Line]]:
+def summary(snapshot: Snapshot, width: int, failures: Sequence[Failures] | None = None) -> list[tuple[int, Line]]:
     """Every line there is to say, each with a rank: the highest ranks are left out first.
 
     Figures that the line above the summary has as well come after what to do next.
+
+    Args:
+        snapshot: the last one.
+        width: cells of a line.
+        failures: what the ledger knows of errors, the most important first; None for what the snapshot knows.
     """
     glyph, role = RUN_GLYPHS[snapshot.state]
     seconds = snapshot.elapsed
@@ -54,9 +84,9 @@ def summary(snapshot: Snapshot, width: int) -> list[tuple[int, Line]]:
         lines.append(
             (7, _row("mean", f"{rate(snapshot.items_executed / seconds)} items/s, {rate(written / seconds)} rows/s"))
         )
-    for group in snapshot.errors[:_GROUPS]:
+    for group in (_known(snapshot) if failures is None else failures)[:_GROUPS]:
         text = f"{_fate(group)}: {own(group.type, _ERROR)}: {own(group.text, _ERROR)}"
-        lines.append((5, ((f" {WARNING:<{_LABEL}}", "bad" if group.final else "warn"), (text, "warn"))))
+        lines.append((5, ((f" {WARNING:<{_LABEL}}", "bad" if group.items else "warn"), (text, "warn"))))
     database = own(shlex.quote(snapshot.database))
     lines.append((2, _row("data", end_of(own(snapshot.database), width - _LABEL - 1))))
     steps = [f"tui-runner open {database}"]
@@ -68,14 +98,24 @@ def summary(snapshot: Snapshot, width: int) -> list[tuple[int, Line]]:
     return lines
 
 
-def _fate(group: ErrorGroup) -> str:
-    """How often something went wrong, and how often for good."""
-    attempts = f"{count(group.count)} {'attempt' if group.count == 1 else 'attempts'}"
-    if not group.final:
+def _known(snapshot: Snapshot) -> list[Failures]:
+    """What the snapshot knows: the last attempts of items, which may be more than items if some ran again later."""
+    once = sum(group.final for group in snapshot.errors) == snapshot.items_failed
+    return [
+        Failures(group.type, group.text, group.final if once or not group.final else None, group.count)
+        for group in snapshot.errors
+    ]
+
+
+def _fate(group: Failures) -> str:
+    """How many items failed so, and in how many attempts if these are more."""
+    attempts = counted(group.attempts, "attempt")
+    if group.items is None:
+        return attempts
+    if not group.items:
         return f"{attempts}, all tried again"
-    if group.final < group.count:
-        return f"{attempts}, {count(group.final)} final"
-    return f"{attempts}, {'final' if group.count == 1 else 'all final'}"
+    items = f"{counted(group.items, 'item')} failed"
+    return items if group.items == group.attempts else f"{items}, {attempts}"
 
 
 def _before(number: int) -> str:

@@ -1,0 +1,42 @@
+"""What is asked before failed items run again: commands are for whole chunks, so more may run than was meant."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tui_runner.engine.chunk import RunState
+from tui_runner.engine.snapshot import ChunkView, Snapshot
+from tui_runner.tui.refusals import named
+
+
+def what_runs_again(chunks: Sequence[ChunkView], later: int = 0) -> str:
+    """What it means to run again what did not end well in these chunks.
+
+    Args:
+        chunks: they have ended, each with failed items.
+        later: failed items of chunks that have not ended: these cannot run again yet.
+    """
+    failed = sum(chunk.failed for chunk in chunks)
+    cancelled = sum(chunk.cancelled for chunk in chunks)
+    also = f", and {_counted(cancelled, 'cancelled item')} of the same chunks," if cancelled else ""
+    verb = "runs" if failed == 1 and not cancelled else "run"
+    text = f"{_counted(failed, 'failed item')} of {named(chunks)}{also} {verb} again, before what is still waiting."
+    if later:
+        text += f" {_counted(later, 'other')} failed in chunks that have not ended and can run again when these have."
+    return text
+
+
+def nothing_runs_again(snapshot: Snapshot | None) -> str:
+    """Why the key for everything that failed does nothing."""
+    if snapshot is None or not snapshot.state.ended:
+        why = "no chunk has ended with failed items"
+    elif snapshot.state is RunState.FINISHED:
+        why = "nothing failed, nothing was cancelled"
+    else:
+        why = f"the run has {snapshot.state}, `tui-runner resume` goes on with it and with what failed"
+    return f"nothing to run again: {why}"
+
+
+def _counted(number: int, noun: str) -> str:
+    """Every one of them counts here, so the number is not rounded."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
