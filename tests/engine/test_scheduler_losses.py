@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from scheduler_desk import Desk, orders, sends
 from simulated_worker import flush
 
@@ -152,5 +153,21 @@ def test_a_worker_that_reports_no_more_is_killed_and_what_it_had_in_flight_is_su
     assert desk.told[-1] == (
         "ERROR",
         "worker 0 is lost (killed because it did not report for 35 s): 3 items run again, "
-        "1 of them one by one because they were in flight",
+        "1 of them alone because it was in flight",
     )
+
+
+@pytest.mark.parametrize(
+    ("items", "in_flight", "said"),
+    [
+        (1, [], "1 item runs again"),
+        (1, [0], "1 item runs again, alone because it was in flight"),
+        (2, [], "2 items run again"),
+        (2, [0, 1], "2 items run again, one by one because they were in flight"),
+        (3, [1, 2], "3 items run again, 2 of them one by one because they were in flight"),
+    ],
+)
+def test_what_is_said_of_the_items_of_a_lost_worker(items, in_flight, said):
+    desk = Desk(chunks=1, items=items)
+    desk(WorkerLost(0, "gone", dict.fromkeys(in_flight, 1)))
+    assert desk.told[-1] == ("ERROR", f"worker 0 is lost (gone): {said}")

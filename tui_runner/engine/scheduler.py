@@ -410,8 +410,8 @@ class Scheduler:
                 deaths = self._chunks.suspects.deaths(item)
                 self._turn.tell("WARNING", f"item {item}, alone in its worker: {reason} (death {deaths} of {DEATHS})")
         elif self._had_worker:
-            apart = f", {len(interrupted)} of them one by one because they were in flight" if interrupted else ""
-            self._turn.tell("ERROR", f"worker {worker.number} is lost ({reason}): {lost} items run again{apart}")
+            again = _again(lost, len(interrupted))
+            self._turn.tell("ERROR", f"worker {worker.number} is lost ({reason}): {again}")
         if not interrupted:
             self._losses += 1
             if self._losses >= _MAX_LOSSES:
@@ -460,3 +460,13 @@ class Scheduler:
             what = f"{self.counts.failed} items failed, more than --max-failures allows"
             self._stop(RunState.FAILED, f"{what}; mend that, or go on with a higher one")
         self._watch_outages(flush)
+
+
+def _again(lost: int, in_flight: int) -> str:
+    """What becomes of the items of a lost worker, in words."""
+    text = "1 item runs again" if lost == 1 else f"{lost} items run again"
+    if not in_flight:
+        return text
+    some = "" if in_flight == lost else f"{in_flight} of them "
+    how = "alone because it was in flight" if in_flight == 1 else "one by one because they were in flight"
+    return f"{text}, {some}{how}"
