@@ -127,7 +127,8 @@ def test_the_database_is_free_again_also_after_an_error(module: ModuleType, tmp_
     assert (tmp_path / "no.duckdb").read_bytes() == b"no database at all"
     for _ in range(2):
         run(module.squares, [1], database="x.duckdb", progress=False)
-    assert sorted(path.name for path in tmp_path.glob("*.duckdb*")) == ["no.duckdb", "x.duckdb"]
+    names = sorted(path.name for path in tmp_path.glob("*.duckdb*"))
+    assert names == ["no.duckdb", "x.duckdb", "x.duckdb.log"]
 
 
 def script(path: Path, source: str) -> subprocess.Popen[str]:

@@ -85,4 +85,4 @@ def test_neither_an_item_nor_the_items_end_the_program(cli: CommandLine, tmp_pat
     (tmp_path / "ends.py").write_text(textwrap.dedent(items))
     stopped = cli("run", "ends.py", "--db", "y.duckdb", "--quiet", cwd=tmp_path)
     assert stopped.code in (2, 3)  # as none or one of the items before had ended
-    assert re.search(r"ends.py:\d+: making the items failed: SystemExit: 0$", stopped.complaint)
+    assert re.search(r"ends.py:\d+: making the items failed: SystemExit: 0$", stopped.err, re.MULTILINE)

@@ -15,7 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from input_files import read, refusal, written
+from python_memory import at_most
 
+from tui_runner.batches import PIECE_BYTES
 from tui_runner.errors import UserError
 from tui_runner.inputs import cut, open_source
 
@@ -174,6 +176,12 @@ def test_parquet_knows_its_total_and_is_read_in_order_and_in_part(folder: Path) 
     assert (source.total, source.columns) == (300_000, ("n",))
     assert list(islice(source, 5)) == [0, 1, 2, 3, 4]
     assert list(source) == list(range(300_000))
+
+
+def test_of_wide_rows_few_are_objects_at_once(folder: Path) -> None:
+    pq.write_table(pa.table({"n": range(1_000), "text": ["x" * 100_000] * 1_000}), "a.parquet")
+    with at_most(6 * PIECE_BYTES):
+        assert sum(1 for _ in open_source("a.parquet")) == 1_000
 
 
 def test_a_broken_parquet_file(folder: Path) -> None:

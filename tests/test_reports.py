@@ -137,7 +137,7 @@ class TestQuery:
     def test_parquet_holds_the_types(self, database: Path, tmp_path: Path) -> None:
         query(database, self.SQL, "parquet", tmp_path / "x")
         table = pq.read_table(tmp_path / "x")
-        assert [str(field.type) for field in table.schema] == ["int64", "string"]
+        assert [str(field.type) for field in table.schema] == ["int64", "large_string"]
         assert table.num_rows == 2
 
     def test_a_file_is_replaced_whole_or_not_at_all(self, database: Path, tmp_path: Path) -> None:

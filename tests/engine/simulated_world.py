@@ -75,6 +75,8 @@ class World:
         self.ended_chunks: set[int] = set()
         self.deaths: dict[int, int] = {}
         """Workers that died, unasked, while an item was in flight; that item must run alone from then on."""
+        self.unexplained: dict[int, int] = {}
+        """Workers that died, unasked, with nothing in flight, while they had the item; after two it runs alone, too."""
         self.given_up: set[int] = set()
         self.holds: dict[str, str] = {}
         self.attempts: dict[int, int] = {}
@@ -128,6 +130,7 @@ class World:
                 self.ledger[position] = state
                 self.attempts[position] = worker.attempts.get(position, 0)
                 self.deaths.pop(position, None)
+                self.unexplained.pop(position, None)
                 assert self.holders.pop(position) == worker.number
                 self.rows += state == "ok"
             for number, counts in report.flush.counts.items():
@@ -145,14 +148,27 @@ class World:
         if self.end is not None:
             return
         del self.workers[worker.number]
+        unreported = [item for item, holder in self.holders.items() if holder == worker.number]
         self.holders = {item: holder for item, holder in self.holders.items() if holder != worker.number}
         in_flight = [item for item in worker.in_flight if item not in self.ledger]
         wanted = worker.drains or (worker.killed and not worker.blamed)
         if not wanted and self.scheduler.state is not RunState.DRAINING:
             for item in in_flight:
                 self.deaths[item] = self.deaths.get(item, 0) + 1
+            if not in_flight:
+                self._died_idle(worker, unreported)
         self.attempts.update((item, worker.attempts[item]) for item in in_flight)
         self.tell(WorkerLost(worker.number, reason, {item: worker.attempts[item] for item in in_flight}))
+
+    def _died_idle(self, worker: SimulatedWorker, unreported: list[int]) -> None:
+        if worker.alone and len(unreported) == 1:
+            (item,) = unreported
+            self.deaths[item] += 1
+            self.attempts[item] = self.attempts.get(item, 0) + 1
+        for item in unreported if not worker.alone else ():
+            self.unexplained[item] = self.unexplained.get(item, 0) + 1
+            if self.unexplained[item] >= 2:
+                self.deaths.setdefault(item, 0)
 
     def reject(self, which: int) -> None:
         """The database does not take the rows of an item that ended well."""
@@ -171,6 +187,7 @@ class World:
         rounds: int = 400,
         failing: Collection[int] = (),
         lethal: Collection[int] = (),
+        ruinous: Collection[int] = (),
         retry_late: bool = False,
         stubborn: bool = False,
         alone: bool = False,
@@ -181,6 +198,7 @@ class World:
             rounds: how much patience there is.
             failing: positions of items that fail.
             lethal: positions of items that kill their worker.
+            ruinous: positions of items that end, but whose worker dies before it can say so.
             retry_late: whether what failed is to run again, once, when the workers are being sent home already.
             stubborn: whether every other worker does not go home by itself.
             alone: whether nobody resumes a run that has paused itself because of an outage, so that it must do so.
@@ -199,13 +217,18 @@ class World:
             while self.readable:
                 self.read()
             for worker in list(self.workers.values()):
-                self._advance(worker, failing, lethal, leaves=not stubborn or worker.number % 2 == 0)
+                self._advance(worker, failing, lethal, ruinous, leaves=not stubborn or worker.number % 2 == 0)
             self.now += 10.0
             if self.end is None:
                 self.tell(Tick())
 
     def _advance(
-        self, worker: SimulatedWorker, failing: Collection[int], lethal: Collection[int], leaves: bool
+        self,
+        worker: SimulatedWorker,
+        failing: Collection[int],
+        lethal: Collection[int],
+        ruinous: Collection[int],
+        leaves: bool,
     ) -> None:
         for step in ("get ready", "obey", "start"):
             while step in worker.steps():
@@ -213,7 +236,11 @@ class World:
         if not worker.killed and not worker.drained and any(item in lethal for item in worker.in_flight):
             self.lose(worker, "killed by SIGSEGV")
             return
+        ruined = not worker.killed and not worker.drained and any(item in ruinous for item in worker.in_flight)
         worker.end_all(failing)
+        if ruined:
+            self.lose(worker, "ended with exit code 1")
+            return
         for step in ("collect", "leave") if leaves else ("collect",):
             if step in worker.steps():
                 worker.do(step)

@@ -16,6 +16,7 @@ from tui_runner.engine.pool import ThreadPool
 from tui_runner.engine.protocol import OpenChunk, pack
 from tui_runner.engine.retry import RetryPolicy
 from tui_runner.engine.work import WorkQueue
+from tui_runner.errors import UserError
 
 
 class Bench:
@@ -161,3 +162,14 @@ def test_a_task_of_an_item_that_raises_system_exit_ends_the_item_and_not_the_loo
 
     made = bench(AsyncPool, work, ["leaves", "stays", "next"], threads=2)
     assert made.until_ended(3) == {"leaves": "failed", "stays": "ok", "next": "ok"}
+
+
+def test_more_threads_than_the_system_allows_is_an_error_that_says_so(bench, monkeypatch):
+    made = bench(ThreadPool, str, ["a"], threads=2)
+
+    def refuse(thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with pytest.raises(UserError, match="no more threads than 2; use fewer --threads"):
+        made.pool.set_threads(100_000)

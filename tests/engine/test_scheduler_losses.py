@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from scheduler_desk import Desk, orders, sends
 from simulated_worker import flush
 
@@ -54,8 +55,9 @@ def test_the_third_death_gives_an_item_up_and_lets_the_others_off():
     desk = after_a_death(in_flight=(0, 1, 2, 3))
     assert sends(desk(Ready(2, 1))) == [(2, 0)]
     assert desk(WorkerLost(2, "killed by SIGSEGV", {1: 2})) == [StartWorker(3, 1, False)]
-    assert sent(desk(Ready(3, 1))) == [(3, 0, [0, 2, 3, 1])], "the one that has killed twice comes last"
+    assert sent(desk(Ready(3, 1))) == [(3, 0, [0, 2, 3])], "the one that has killed twice is to have it to itself"
     desk(flush(3, {0: [0, 2, 3]}, counts={0: Counts(done=3)}))
+    assert sent(desk(ChunkFinished(3, 0))) == [(3, 0, [1])]
     desk(WorkerLost(3, "killed by SIGBUS", {1: 3}))
     verdict = {1: "killed its worker 3 times, the last time killed by SIGBUS"}
     assert desk(Ready(4, 1)) == [SendChunk(4, 0, [1], False, verdict)]
@@ -152,5 +154,57 @@ def test_a_worker_that_reports_no_more_is_killed_and_what_it_had_in_flight_is_su
     assert desk.told[-1] == (
         "ERROR",
         "worker 0 is lost (killed because it did not report for 35 s): 3 items run again, "
-        "1 of them one by one because they were in flight",
+        "1 of them alone because it was in flight",
     )
+
+
+@pytest.mark.parametrize(
+    ("items", "in_flight", "said"),
+    [
+        (1, [], "1 item runs again"),
+        (1, [0], "1 item runs again, alone because it was in flight"),
+        (2, [], "2 items run again"),
+        (2, [0, 1], "2 items run again, one by one because they were in flight"),
+        (3, [1, 2], "3 items run again, 2 of them one by one because they were in flight"),
+    ],
+)
+def test_what_is_said_of_the_items_of_a_lost_worker(items, in_flight, said):
+    desk = Desk(chunks=1, items=items)
+    desk(WorkerLost(0, "gone", dict.fromkeys(in_flight, 1)))
+    assert desk.told[-1] == ("ERROR", f"worker 0 is lost (gone): {said}")
+
+
+def test_who_was_not_in_flight_is_suspected_with_the_others_and_found_by_halves():
+    desk = Desk(chunks=1, items=4, ended=True)
+    desk(WorkerLost(0, "gone"))
+    assert sent(desk(Ready(1, 1))) == [(1, 0, [0, 1, 2, 3])], "it may have been killed from outside"
+    desk(WorkerLost(1, "gone"))
+    assert sent(desk(Ready(3, 1))) == [(3, 0, [0, 1])]
+    desk(WorkerLost(3, "ended with exit code 1"))
+    assert desk.told[-1] == (
+        "WARNING",
+        "one of 2 items has ended its worker (ended with exit code 1): half of them run at a time",
+    )
+    assert sent(desk(Ready(4, 1))) == [(4, 0, [2, 3])]
+    desk(flush(4, {0: [2, 3]}))
+    assert sent(desk(ChunkFinished(4, 0))) == [(4, 0, [0])]
+    for worker in (4, 5):
+        desk(WorkerLost(worker, "ended with exit code 1"))
+        assert sent(desk(Ready(worker + 1, 1))) == [(worker + 1, 0, [0])]
+    desk(WorkerLost(6, "ended with exit code 1"))
+    verdict = {0: "killed its worker 3 times, the last time ended with exit code 1"}
+    assert desk(Ready(7, 1)) == [SendChunk(7, 0, [0], False, verdict)]
+    assert desk.scheduler.chunks[0].attempts == {0: 3}
+    desk(flush(7, {0: [0]}, {0: {0: 3}}))
+    assert sent(desk(ChunkFinished(7, 0))) == [(7, 0, [1])]
+
+
+def test_who_ran_before_the_one_that_is_in_flight_is_not_let_off_at_its_expense():
+    desk = after_a_death(in_flight=(0, 1, 2, 3))
+    desk(Ready(2, 1))
+    desk(WorkerLost(2, "gone", {1: 2}))
+    desk(Ready(3, 1))
+    desk(WorkerLost(3, "gone", {3: 2}))
+    assert sent(desk(Ready(4, 1))) == [(4, 0, [0, 2])]
+    desk(flush(4, {0: [0, 2]}))
+    assert sent(desk(ChunkFinished(4, 0))) == [(4, 0, [1])]

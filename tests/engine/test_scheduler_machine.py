@@ -83,6 +83,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         eager=st.booleans(),
         failing=st.sets(st.integers(0, 8)) | st.just(range(6)),
         lethal=st.sets(st.integers(0, 8), max_size=2),
+        ruinous=st.sets(st.integers(0, 8), max_size=2),
         retry_late=st.booleans(),
         stubborn=st.booleans(),
         on_outage=st.sampled_from([OnOutage.CONTINUE, OnOutage.PAUSE, OnOutage.PAUSE, OnOutage.STOP]),

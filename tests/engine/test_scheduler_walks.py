@@ -57,6 +57,7 @@ class Walk:
             eager=dice.random() < 0.8,
             failing=self.some(20),
             lethal=self.some(dice.choice([0, 0, 2])),
+            ruinous=self.some(dice.choice([0, 0, 2])),
             retry_late=dice.random() < 0.5,
             stubborn=dice.random() < 0.2,
             on_outage=dice.choice([OnOutage.CONTINUE, OnOutage.PAUSE, OnOutage.PAUSE, OnOutage.STOP]),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,7 +18,7 @@ def test_only_what_kills_is_given_up_and_it_kills_three_times(items: int, thread
     deaths = 0
     while left:
         beside_others = list(suspects.innocent(left))[:threads]
-        group = beside_others or suspects.in_order(left)[:1]
+        group = beside_others or suspects.next_ones(left)[:1]
         given_up.update(suspects.verdicts(group))
         if lethal.intersection(group) and not given_up.keys() & set(group):
             deaths += 1
@@ -30,6 +32,55 @@ def test_only_what_kills_is_given_up_and_it_kills_three_times(items: int, thread
     assert ended == set(range(items))
     assert deaths <= DEATHS * len(culprits)
     assert not suspects
+
+
+@given(items=st.integers(1, 200), ruinous=st.sets(st.integers(0, 199), max_size=4))
+def test_who_ruins_its_worker_and_returns_is_found_by_halves(items: int, ruinous: set[int]) -> None:
+    """Outcomes arrive when a worker has run all that it was sent; one that was sent a ruinous item dies before."""
+    suspects = Suspects()
+    left, given_up = set(range(items)), set()
+    deaths = 0
+    while left:
+        beside_others = suspects.innocent(left)
+        group = list(beside_others) or suspects.next_ones(left)
+        refused = suspects.verdicts(group)
+        given_up.update(refused)
+        if ruinous.intersection(group) - refused.keys():
+            deaths += 1
+            if beside_others:
+                suspects.unexplained(group)
+            else:
+                suspects.narrowed(group, "ended with exit code 1")
+            continue
+        left.difference_update(group)
+        suspects.ended(group)
+    culprits = {item for item in ruinous if item < items}
+    assert given_up == culprits
+    assert deaths <= 2 + len(culprits) * (items.bit_length() + DEATHS)
+    assert not suspects
+
+
+@given(items=st.integers(2, 60), ruinous=st.sets(st.integers(0, 59), max_size=3), dice=st.randoms())
+def test_nobody_is_given_up_for_what_another_has_done(items: int, ruinous: set[int], dice: random.Random) -> None:
+    """A worker that was ruined dies a little later, while it executes one that comes behind, or nothing any more."""
+    suspects = Suspects()
+    left, given_up = set(range(items)), set()
+    while left:
+        beside_others = suspects.innocent(left)
+        group = list(beside_others) or suspects.next_ones(left)
+        refused = suspects.verdicts(group)
+        given_up.update(refused)
+        guilty = [index for index, item in enumerate(group) if item in ruinous and item not in refused]
+        if not guilty:
+            left.difference_update(group)
+            suspects.ended(group)
+        elif behind := group[guilty[0] + 1 :] if dice.random() < 0.7 else ():
+            suspects.died([dice.choice(behind)], "gone")
+        elif beside_others:
+            suspects.unexplained(group)
+        else:
+            suspects.narrowed(group, "gone")
+    assert given_up == {item for item in ruinous if item < items}
 
 
 def test_what_is_said_of_an_item_that_is_given_up() -> None:
@@ -48,5 +99,5 @@ def test_an_item_that_was_given_up_runs_alone_when_it_is_run_again() -> None:
     suspects.ended([7])
     assert 7 not in suspects
     suspects.again([6, 7])
-    assert suspects.in_order([6, 7]) == [7]
+    assert suspects.next_ones([6, 7]) == [7]
     assert suspects.deaths(7) == 1

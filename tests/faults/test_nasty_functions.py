@@ -110,3 +110,29 @@ def test_whatever_a_function_does_the_ledger_is_right_and_nothing_is_left_behind
     grandchildren = [child.cmdline() for child in psutil.Process().children(recursive=True)]
     assert not [line for line in grandchildren if "time.sleep(600)" in " ".join(line)]
     assert not [line for line in grandchildren if "nasty" in " ".join(line)]
+
+
+POOLS = """
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+    from tui_runner import job
+
+    @job(retries=0)
+    def pools(kind: str):
+        if kind == "pool":
+            multiprocessing.Pool(1)
+        with ProcessPoolExecutor(1) as executor:
+            return executor.submit(abs, 1).result()
+
+    @pools.items
+    def kinds():
+        return ["pool", "executor"]
+"""
+
+
+def test_a_function_that_starts_processes_of_its_own_is_told_what_to_use(
+    job_file: Callable[[str], str], new_run: Callable[..., Any], rows: Callable[..., Any]
+) -> None:
+    assert new_run(job_file(POOLS)).start().finish().items_failed == 2
+    said = "daemonic processes are not allowed to have children; --workers N runs items in N processes"
+    assert rows("SELECT DISTINCT message FROM runner.errors") == [(said,)]

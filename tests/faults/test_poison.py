@@ -52,3 +52,28 @@ def test_items_that_kill_their_worker_three_times_fail_and_the_others_do_not(
     assert 1 < most <= 3, "an innocent item runs once more for each time it was in bad company"
     deaths = [event for event in snapshot.events if "is lost" in event.text or "death" in event.text]
     assert len(deaths) <= 3 * 3 + 1
+
+
+RUIN = """
+    import os
+    from tui_runner import job
+
+    @job(chunk_size=5, threads=4)
+    def work(n: int):
+        if n == 5:
+            os.closerange(3, 256)  # the worker's connection, too: it learns of that when it reports
+        return n
+
+    @work.items
+    def numbers():
+        return range(40)
+"""
+
+
+def test_an_item_that_ruins_its_worker_and_returns_fails_and_the_others_do_not(
+    job_file: Callable[[str], str], new_run: Callable[..., Any], rows: Callable[..., Any]
+) -> None:
+    snapshot = new_run(job_file(RUIN)).start().finish()
+    assert snapshot.state is RunState.FINISHED, snapshot.reason
+    assert rows("SELECT item, state, attempts FROM runner.items WHERE state <> 'ok'") == [(5, "failed", 3)]
+    assert rows("SELECT count(*), count(DISTINCT _item) FROM work") == [(39, 39)]

@@ -16,6 +16,7 @@ from refused_sql import CHANGING, REACHING_OUT
 from sent_batches import run_record
 from waiting import eventually
 
+from tui_runner.batches import READ_ROWS
 from tui_runner.errors import DatabaseError, UserError
 from tui_runner.store.console import TYPE_KEY, Console
 from tui_runner.store.database import Database
@@ -39,6 +40,12 @@ def test_rows_are_streamed(console: Console) -> None:
     assert all(0 < size <= 4096 for size in sizes)
     with console.query("SELECT count(*) FROM books") as result:
         assert result.read_all().to_pydict() == {"count_star()": [10]}
+
+
+def test_of_wide_rows_a_batch_has_few(console: Console) -> None:
+    with console.query("SELECT repeat('x', 20_000) AS a, 'red'::ENUM('red') AS b FROM range(3_000)") as result:
+        sizes = [batch.num_rows for batch in result]
+    assert (max(sizes), sum(sizes)) == (READ_ROWS, 3_000)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -13,8 +15,11 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from python_memory import at_most
 
+from tui_runner.batches import PIECE_BYTES
 from tui_runner.errors import UserError
+from tui_runner.store import export as export_module
 from tui_runner.store.console import Console
 from tui_runner.store.database import Database
 from tui_runner.store.export import TEXT_FORMATS, display_width, write_parquet, write_text
@@ -84,6 +89,25 @@ def test_every_type_as_parquet(database: Database) -> None:
     assert row["span"] == "1 month 2 days"
     assert row["list"] == [1, None, 3]
     assert row["bytes"] == b"\xff\0ab\\"
+
+
+@pytest.mark.parametrize("format", ["csv", "json", "jsonl", "markdown"])
+def test_of_wide_rows_few_are_text_at_once(database: Database, format: str) -> None:
+    with (
+        Console(database).query("SELECT repeat('x', 100_000) AS a FROM range(1_000)") as result,
+        Path(os.devnull).open("w") as out,
+        at_most(6 * PIECE_BYTES),
+    ):
+        assert write_text(result, format, out) == 1_000
+
+
+def test_row_groups_of_wide_rows_have_few_of_them(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(export_module, "_PARQUET_BYTES", 10 << 20)
+    out = io.BytesIO()
+    with Console(database).query("SELECT repeat('x', 20_000) AS a FROM range(2_000)") as result:
+        assert write_parquet(result, out) == 2_000
+    written = pq.ParquetFile(io.BytesIO(out.getvalue())).metadata
+    assert [written.row_group(index).num_rows for index in range(written.num_row_groups)] == [1_024, 976]
 
 
 def test_null_and_empty_text_differ_in_csv(export: Export) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from waiting import eventually
 
+from tui_runner.batches import PIECE_BYTES
 from tui_runner.errors import DatabaseError, UserError
 from tui_runner.private_folder import private_folder
 from tui_runner.store import endpoint
@@ -64,6 +65,13 @@ def test_the_owner_is_found_through_the_lock(server: QueryServer, database: Data
     with open_access(path) as access:
         assert access.describe == f"books.duckdb, held by tui-runner (pid {os.getpid()}), run 7"
         assert not access.can_write
+
+
+def test_wide_rows_come_in_small_batches(console: RemoteConsole) -> None:
+    with console.query("SELECT repeat('x', 100_000) AS a FROM range(600)") as result:
+        sizes = [(batch.nbytes, batch.num_rows) for batch in result]
+    assert max(sizes)[0] <= PIECE_BYTES
+    assert sum(rows for _, rows in sizes) == 600
 
 
 def test_only_the_owner_of_the_folder_may_ask(server: QueryServer, runtime: Path) -> None:

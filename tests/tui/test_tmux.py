@@ -87,7 +87,7 @@ def test_the_dashboard_in_a_terminal(tmux: Tmux, tmp_path: Path, rows: Callable[
 
     tmux.press("e")
     shown = tmux.shows("errors of work", "ValueError: no table on page N")
-    assert re.search(r"▸ +\d+ +100 %", shown), shown
+    assert re.search(r"▸ +\d+ +\d+ +100 %", shown), shown
     tmux.press("q")
     tmux.shows("▶ RUNNING")
 

@@ -67,6 +67,7 @@ class Chunks:
         self.before = Counts()
         self.kept_failures = 0
         self.changed: set[int] = set()
+        self._sent: dict[int, Collection[int]] = {}
 
     def set_state(self, chunk: Chunk, state: ChunkState) -> None:
         """Move a chunk on; raises `ValueError` when it cannot go there."""
@@ -128,7 +129,7 @@ class Chunks:
         if any(self.all[number].state is ChunkState.RUNNING for number in worker.chunks):
             return
         chunk = self.all[self.apart.popleft()]
-        items = self.suspects.in_order(chunk.pending)
+        items = self.suspects.next_ones(chunk.pending)
         self._send(chunk, worker, items, refusals=self.suspects.verdicts(items))
 
     def send_cancels(self) -> None:
@@ -161,6 +162,7 @@ class Chunks:
         chunk.worker = worker.number
         chunk.exhausted = False
         worker.chunks.add(chunk.number)
+        self._sent[chunk.number] = items
         if chunk.sent_at is None:
             chunk.sent_at = self._turn.active
         if not paused:
@@ -241,6 +243,20 @@ class Chunks:
             interrupted.update(mine)
         return interrupted
 
+    def died_idle(self, worker: WorkerState, reason: str) -> list[int]:
+        """A worker is gone and had nothing in flight; returns who of the suspects it ran apart may be to blame."""
+        chunks = [self.all[number] for number in worker.chunks]
+        unreported = [item for chunk in chunks for item in self._sent[chunk.number] if item in chunk.pending]
+        if worker.slot is not None:
+            self.suspects.unexplained(unreported)
+            return []
+        self.suspects.narrowed(unreported, reason)
+        if len(unreported) == 1:
+            (item,) = unreported
+            (chunk,) = (chunk for chunk in chunks if item in chunk.pending)
+            chunk.attempts[item] = chunk.attempts.get(item, 0) + 1
+        return unreported
+
     def take_back(self, worker: WorkerState) -> int:
         """A worker is lost: what is pending of its chunks waits again, before all others; returns how many items."""
         lost = 0
@@ -252,6 +268,7 @@ class Chunks:
 
     def _leave(self, chunk: Chunk) -> None:
         """Its worker does not have it any more: it has ended, or what is pending waits again."""
+        del self._sent[chunk.number]
         if not chunk.pending:
             self._finish(chunk)
             return

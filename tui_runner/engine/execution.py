@@ -16,6 +16,9 @@ from tui_runner.engine.work import Task
 from tui_runner.errors import ItemError, RowError
 from tui_runner.rows import MAX_ITEM_BYTES, Rows, collect, too_large
 
+_NO_CHILDREN = "daemonic processes are not allowed to have children"
+"""What multiprocessing says when a function starts processes with it."""
+
 
 class Execution:
     """How a job's function is called, and what becomes of the attempts that fail.
@@ -66,6 +69,8 @@ class Execution:
         if isinstance(task.value, Refused):
             return Failure(task.value.type, task.value.message)
         failure = describe(error)
+        if failure.message == _NO_CHILDREN:
+            failure = replace(failure, message=f"{_NO_CHILDREN}; --workers N runs items in N processes")
         try:
             transient = self._policy.rule(error)
         except BaseException as fault:  # the rule may be the user's, and the item ends whatever it raises

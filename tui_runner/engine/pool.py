@@ -17,6 +17,7 @@ from tui_runner.engine.flight_recorder import FlightRecorder, note
 from tui_runner.engine.forks import copied
 from tui_runner.engine.outcome import Ending, Outcome, Outcomes, describe
 from tui_runner.engine.work import Task, WorkQueue
+from tui_runner.errors import UserError
 
 _TIMEOUT_GRACE = 0.2
 """Seconds past its deadline before an attempt is ended from outside: a function that keeps its deadline itself
@@ -157,4 +158,10 @@ class ThreadPool:
             lane = _Lane(self, self._started)
             self._started += 1
             self.lanes.add(lane)
-            lane.start()
+            try:
+                lane.start()
+            except RuntimeError:  # there can be no more threads
+                self.lanes.discard(lane)
+                raise UserError(
+                    f"the system allows a worker no more threads than {len(self.lanes):,}", do="use fewer --threads"
+                ) from None

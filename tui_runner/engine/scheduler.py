@@ -44,8 +44,9 @@ from tui_runner.engine.turn import Turn
 from tui_runner.formatting import plural, size
 
 _MAX_LOSSES = 5
-"""Workers lost one after the other without an item in flight, or one ending between: starting another would not help.
-A worker that is lost with items in flight does not count, because no item can do that more than three times."""
+"""Workers lost one after the other without an item to suspect, or one ending between: starting another would not help.
+A worker that is lost with items in flight does not count, because no item can do that more than three times; nor does
+one that had suspects alone, who are half as many the next time."""
 _TEARDOWN_SLACK = 15.0
 """Seconds a worker may take to run the job's teardown when the run is finished."""
 
@@ -400,21 +401,23 @@ class Scheduler:
 
     def _worker_lost(self, worker: WorkerState, reason: str, in_flight: Mapping[int, int]) -> None:
         interrupted = self._chunks.died(worker, in_flight)
-        expected = self.state is RunState.DRAINING or worker.draining_until is not None
-        if not expected:
-            self._chunks.suspects.died(interrupted, reason)
-        lost = self._chunks.take_back(worker)
-        if expected:
+        if self.state is RunState.DRAINING or worker.draining_until is not None:
+            self._chunks.take_back(worker)
             return
-        if worker.slot is None and interrupted:
-            for item in interrupted:
+        self._chunks.suspects.died(interrupted, reason)
+        blamed = list(interrupted) or self._chunks.died_idle(worker, reason)
+        lost = self._chunks.take_back(worker)
+        if not interrupted and len(blamed) > 1:
+            text = f"one of {len(blamed)} items has ended its worker ({reason}): half of them run at a time"
+            self._turn.tell("WARNING", text)
+        elif worker.slot is None and blamed:
+            for item in blamed:
                 deaths = self._chunks.suspects.deaths(item)
                 self._turn.tell("WARNING", f"item {item}, alone in its worker: {reason} (death {deaths} of {DEATHS})")
         elif self._had_worker:
-            apart = f", {len(interrupted)} of them one by one because they were in flight" if interrupted else ""
-            again = f"{plural(lost, 'item')} {'runs' if lost == 1 else 'run'} again{apart}"
+            again = _again(lost, len(interrupted))
             self._turn.tell("ERROR", f"worker {worker.number} is lost ({reason}): {again}")
-        if not interrupted:
+        if not blamed:
             self._losses += 1
             if self._losses >= _MAX_LOSSES:
                 cause = "with no item known to be the cause" if self._had_worker else "before they could take items"
@@ -462,3 +465,13 @@ class Scheduler:
             what = f"{plural(self.counts.failed, 'item')} failed, more than --max-failures allows"
             self._stop(RunState.FAILED, f"{what}; mend that, or go on with a higher one")
         self._watch_outages(flush)
+
+
+def _again(lost: int, in_flight: int) -> str:
+    """What becomes of the items of a lost worker, in words."""
+    text = f"{plural(lost, 'item')} {'runs' if lost == 1 else 'run'} again"
+    if not in_flight:
+        return text
+    some = "" if in_flight == lost else f"{in_flight} of them "
+    how = "alone because it was in flight" if in_flight == 1 else "one by one because they were in flight"
+    return f"{text}, {some}{how}"

@@ -3,6 +3,10 @@
 When a worker is lost, any item it was executing may be the one that killed it. All of them are suspects from then on
 and run in a worker that executes one item at a time, so the next death has one item to blame. One that was in flight in
 three deaths, the last two of them alone, is given up.
+
+An item may also ruin its worker and return, by closing the worker's files say: then nothing is in flight when it dies.
+When that happens twice to items of which nobody has heard how they ended, these are suspects as a group. Half of a
+group runs at a time; that it ends well lets it off, that it dies makes it a group. So the culprit is alone in the end.
 """
 
 from __future__ import annotations
@@ -14,12 +18,19 @@ DEATHS = 3
 worker may also be killed from outside, by whoever ran out of memory elsewhere on the machine."""
 
 
+_UNEXPLAINED = 2
+"""Deaths with nothing in flight after which items are suspects: a worker may also be killed from outside."""
+
+
 class Suspects:
-    """Items that were in flight when a worker died and that have not ended since, by position in the input."""
+    """Items that may have killed a worker and that have not ended since, by position in the input."""
 
     def __init__(self) -> None:
         self._deaths: dict[int, int] = {}
         self._reasons: dict[int, str] = {}
+        self._unexplained: dict[int, int] = {}
+        self._groups: dict[int, int] = {}
+        """Of suspects that were not in flight: how many they are, one of whom is to blame."""
         self._given_up: set[int] = set()
 
     def __bool__(self) -> bool:
@@ -31,11 +42,27 @@ class Suspects:
     def died(self, items: Iterable[int], reason: str) -> None:
         """A worker died, of `reason`, while it executed these items."""
         for item in items:
+            self._groups.pop(item, None)
             self._deaths[item] = self._deaths.get(item, 0) + 1
             self._reasons[item] = reason
 
+    def unexplained(self, items: Collection[int]) -> None:
+        """A worker died while it executed nothing; of these items nobody has heard how they ended."""
+        for item in items:
+            deaths = self._unexplained[item] = self._unexplained.get(item, 0) + 1
+            if deaths >= _UNEXPLAINED:
+                self._deaths.setdefault(item, 0)
+                self._groups.setdefault(item, len(items))
+
+    def narrowed(self, items: Collection[int], reason: str) -> None:
+        """So did the worker that had these suspects, and no others."""
+        if len(items) == 1:
+            self.died(items, reason)
+        else:
+            self._groups.update(dict.fromkeys(items, len(items)))
+
     def deaths(self, item: int) -> int:
-        """Deaths of workers in which the item was in flight."""
+        """Deaths of workers that the item may have caused: it was in flight, or alone."""
         return self._deaths.get(item, 0)
 
     def innocent(self, items: Collection[int]) -> Collection[int]:
@@ -44,9 +71,17 @@ class Suspects:
             return items
         return [item for item in items if item not in self._deaths]
 
-    def in_order(self, items: Iterable[int]) -> list[int]:
-        """The suspects of `items`, those first that were in the fewest deaths: they are likely to be innocent."""
-        return sorted((item for item in items if item in self._deaths), key=lambda item: (self._deaths[item], item))
+    def next_ones(self, items: Iterable[int]) -> list[int]:
+        """Those suspects of `items` that are to run next, one after the other; first who is likely to be innocent.
+
+        Those of groups come last, half of the largest at a time. One that is to be given up at its next death has a
+        worker to itself: who ran there before it may have ruined that.
+        """
+        suspects = sorted((item for item in items if item in self._deaths), key=lambda item: (self._deaths[item], item))
+        if seen := [item for item in suspects if item not in self._groups]:
+            return [item for item in seen if self._deaths[item] < DEATHS - 1] or seen[:1]
+        largest = max(self._groups[item] for item in suspects)
+        return [item for item in suspects if self._groups[item] == largest][: -(-largest // 2)]
 
     def verdicts(self, items: Iterable[int]) -> dict[int, str]:
         """Those of `items` that are not to run any more, and what is to be recorded of each."""
@@ -58,9 +93,9 @@ class Suspects:
 
     def ended(self, items: Iterable[int]) -> None:
         """These items have a final state."""
-        for item in items if self._deaths else ():
-            self._deaths.pop(item, None)
-            self._reasons.pop(item, None)
+        for item in items if self._deaths or self._unexplained else ():
+            for known in (self._deaths, self._reasons, self._unexplained, self._groups):
+                known.pop(item, None)
 
     def again(self, items: Iterable[int]) -> None:
         """These items are to run again though they had ended: those that were given up run alone from the start."""

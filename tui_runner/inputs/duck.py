@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -13,12 +14,10 @@ from uuid import UUID
 import duckdb
 import pyarrow as pa
 
+from tui_runner.batches import READ_ROWS, pieces
 from tui_runner.errors import UserError
 from tui_runner.private_folder import private_folder
 from tui_runner.wording import one_line
-
-SLICE_ROWS = 4096
-"""Rows that become Python objects at a time: the interpreter is held while they do."""
 
 _CONFIG: dict[str, str | int | bool | float | list[str]] = {
     # Rows keep their order with one thread at no cost, and the other cores belong to the workers.
@@ -125,15 +124,13 @@ def rows(
     selected = ", ".join(f"{part.expression} AS {identifier(f'c{i}')}" for i, part in enumerate(columns))
     names = [part.name for part in columns]
     try:
-        with connection.sql(f"SELECT {selected} FROM {relation}").to_arrow_reader(SLICE_ROWS) as reader:  # noqa: S608
-            for batch in reader:
-                for start in range(0, batch.num_rows, SLICE_ROWS):
-                    values = _values(batch.slice(start, SLICE_ROWS), columns)
-                    if bare:
-                        yield from values[0]
-                    else:
-                        for row in zip(*values, strict=True):
-                            yield dict(zip(names, row, strict=True))
+        with connection.sql(f"SELECT {selected} FROM {relation}").to_arrow_reader(READ_ROWS) as reader:  # noqa: S608
+            for values in map(partial(_values, columns=columns), pieces(reader)):
+                if bare:
+                    yield from values[0]
+                else:
+                    for row in zip(*values, strict=True):
+                        yield dict(zip(names, row, strict=True))
     except READ_ERRORS as error:
         raise explain(error) from None
 

@@ -41,6 +41,7 @@ from collections.abc import Callable, Mapping
 import duckdb
 import pyarrow as pa
 
+from tui_runner.batches import READ_ROWS, gathered
 from tui_runner.errors import DatabaseError, UserError
 from tui_runner.store.database import Database, describe
 from tui_runner.store.mistakes import QueryCancelled, query_error
@@ -59,8 +60,6 @@ _READING = frozenset(
 )
 _DEEPEST = 1_000
 """Brackets within brackets. DuckDB takes no more; of 5,000 it needs half a minute to say so, and cannot be ended."""
-_BATCH_ROWS = 4_096
-"""Rows a batch: turning a batch into Python values holds the interpreter for some milliseconds."""
 
 
 class Console:
@@ -209,7 +208,7 @@ class Console:
             cursor.execute("SET enable_progress_bar_print = false")
             cursor.execute("BEGIN TRANSACTION READ ONLY")
             readable = Readable(_bind(cursor, statement, values))
-            reader = readable.relation.to_arrow_reader(_BATCH_ROWS)
+            reader = readable.relation.to_arrow_reader(READ_ROWS)
         except BaseException:
             self._end()
             raise
@@ -246,11 +245,8 @@ class _Streamed(Result):
         return self._console._run(self._sql, self._read)
 
     def _read(self) -> pa.RecordBatch | None:
-        try:
-            batch = self._reader.read_next_batch()
-        except StopIteration:
-            return None
-        return pa.RecordBatch.from_arrays(batch.columns, schema=self.schema)
+        batch = gathered(self._reader)
+        return None if batch is None else pa.RecordBatch.from_arrays(batch.columns, schema=self.schema)
 
     def _close(self) -> None:
         # Somebody else may be reading: that ends first.

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterator
-from typing import IO, Protocol
+from collections.abc import Callable, Iterator, Sequence
+from typing import IO, Protocol, TypeVar
 
 import pyarrow as pa
 
+from tui_runner.batches import pieces
 from tui_runner.errors import UserError
 from tui_runner.store.cells import field_cells, is_number, json_string, text_cells
 from tui_runner.store.names import distinct
@@ -18,10 +19,10 @@ FORMATS = (*TEXT_FORMATS, "parquet")
 TABLE_ROWS = 1_000
 """Rows that `table` shows; it must hold what it shows to know how wide the columns are."""
 
-_SLICE = 4_096
-"""Rows turned into Python values at once, which holds the interpreter."""
 _PARQUET_ROWS = 122_880
 """Rows in a row group."""
+_PARQUET_BYTES = 128 << 20
+"""Of a row group, which is held until it is written: ordinary rows are fewer."""
 _NEEDS_QUOTES = re.compile(r'[",\r\n]')
 _LINE_ENDS = re.compile(r"\r\n|[\r\n]")
 _LEAST_WIDTH = 6
@@ -29,6 +30,7 @@ _LEAST_WIDTH = 6
 _GAP = "  "
 
 Clean = Callable[[str], str]
+T = TypeVar("T")
 
 
 class Rows(Protocol):
@@ -87,16 +89,17 @@ def write_parquet(rows: Rows, out: IO[bytes]) -> int:
     schema = pa.schema(
         [pa.field(name, f.type) for name, f in zip(distinct(rows.schema.names), rows.schema, strict=True)]
     )
-    count = waiting_rows = 0
+    count = waiting_rows = waiting_bytes = 0
     waiting: list[pa.RecordBatch] = []
     with pq.ParquetWriter(out, schema, compression="zstd") as writer:
         for batch in rows:
             count += batch.num_rows
             waiting_rows += batch.num_rows
+            waiting_bytes += batch.nbytes
             waiting.append(pa.RecordBatch.from_arrays(batch.columns, schema=schema))
-            if waiting_rows >= _PARQUET_ROWS:
+            if waiting_rows >= _PARQUET_ROWS or waiting_bytes >= _PARQUET_BYTES:
                 writer.write_table(pa.Table.from_batches(waiting, schema=schema))
-                waiting, waiting_rows = [], 0
+                waiting, waiting_rows, waiting_bytes = [], 0, 0
         if waiting:
             writer.write_table(pa.Table.from_batches(waiting, schema=schema))
     return count
@@ -116,18 +119,18 @@ def display_width(text: str) -> int:
     )
 
 
-def _slices(rows: Rows) -> Iterator[pa.RecordBatch]:
-    for batch in rows:
-        for start in range(0, batch.num_rows, _SLICE):
-            yield batch.slice(start, _SLICE)
+def _made(rows: Rows, makers: Sequence[Callable[[pa.Array], list[T]]]) -> Iterator[tuple[T, ...]]:
+    """Each row as what `makers` make of its columns; a row of no columns is an empty one."""
+
+    def columns(piece: pa.RecordBatch) -> list[list[T]]:
+        return [maker(column) for maker, column in zip(makers, piece.columns, strict=True)]
+
+    for made in map(columns, pieces(rows)):
+        yield from zip(*made, strict=True)
 
 
 def _text_rows(rows: Rows) -> Iterator[tuple[str | None, ...]]:
-    """Each row as texts; a row of no columns is an empty one."""
-    makers = [text_cells(field.type) for field in rows.schema]
-    for batch in _slices(rows):
-        columns = [maker(column) for maker, column in zip(makers, batch.columns, strict=True)]
-        yield from zip(*columns, strict=True)
+    return _made(rows, [text_cells(field.type) for field in rows.schema])
 
 
 def _write_csv(rows: Rows, out: IO[str], clean: Clean) -> int:
@@ -152,12 +155,10 @@ def _write_json(rows: Rows, out: IO[str], head: str, between: str, tail: str) ->
     makers = [field_cells(field) for field in rows.schema]
     out.write(head)
     count = 0
-    for batch in _slices(rows):
-        columns = [maker(column) for maker, column in zip(makers, batch.columns, strict=True)]
-        for row in zip(*columns, strict=True):
-            members = ", ".join(f"{name}: {value}" for name, value in zip(names, row, strict=True))
-            out.write(f"{between if count else ''}{{{members}}}")
-            count += 1
+    for row in _made(rows, makers):
+        members = ", ".join(f"{name}: {value}" for name, value in zip(names, row, strict=True))
+        out.write(f"{between if count else ''}{{{members}}}")
+        count += 1
     if count or head:
         out.write(tail)
     return count

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from tui_runner.batches import pieces
 from tui_runner.errors import DatabaseError, UserError
 from tui_runner.store.console import Console
 from tui_runner.store.database import Database
@@ -277,8 +278,8 @@ class _Conversation:
         sink = FrameSink(lambda content: self._say(ARROW, content))
         with pa.ipc.new_stream(sink, result.schema) as writer:
             sink.flush()
-            for batch in result:
-                writer.write_batch(batch)
+            for piece in pieces(result):
+                writer.write_batch(piece)
                 sink.flush()
         sink.flush()
 

@@ -58,6 +58,7 @@ class Result(ABC):
                 return
             self.rows += batch.num_rows
             yield batch
+            del batch  # it may be large, and is not to be there beside the next one
 
     def read_all(self) -> pa.Table:
         """All rows, held in memory."""
