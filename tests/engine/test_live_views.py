@@ -59,16 +59,16 @@ def test_the_rate_can_be_changed_while_it_runs(new_run: Callable[..., Any], job_
 def test_events_are_lines_of_the_log_on_the_screen_and_in_the_file(
     new_run: Callable[..., Any], job_file: Callable[[str], str], tmp_path: Path
 ) -> None:
-    run = new_run(job_file(SLOW), threads=4, limit=50).start()
+    run = new_run(job_file(SLOW), threads=4, limit=400).start()
     run.until(lambda s: s.log_lines)
     run.runner.set_rate(1000.0)
     snapshot = run.finish()
-    assert snapshot.log_lines == len(snapshot.log) == 51
+    assert snapshot.log_lines == len(snapshot.log) == 401
     (told,) = [line for line in snapshot.log if not line.text.startswith("working on")]
     assert (told.level, told.text) == ("INFO", "rate: 1000 items/s at most")
     lines = (tmp_path / "x.duckdb.log").read_text().splitlines()
     # In the same order: a screen that reads back finds the lines it has.
-    assert [line.partition(" item ")[2].partition(": ")[2] for line in lines[1:52]] == [
+    assert [line.partition(" item ")[2].partition(": ")[2] for line in lines[1:402]] == [
         line.text for line in snapshot.log
     ]
 
