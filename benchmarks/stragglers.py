@@ -83,8 +83,7 @@ def main() -> None:
     print(f"loop {loop:.2f} s, tui-runner {ours:.2f} s, its start-up {start:.2f} s")
     print(f"ratio {(ours - start) / ideal:.2f} of the ideal (bar {BAR}); loop {loop / ideal:.1f} (at least {LOOP_BAR})")
     bound = max(sum(seconds) / THREADS, max(seconds))
-    print(f"of what nobody can fall below, the slowest item or all by the threads: {(ours - start) / bound:.2f}, ", end="")
-    print(f"the ideal {ideal / bound:.2f}")
+    print(f"of the slowest item, or of all by the threads: {(ours - start) / bound:.2f}; the ideal {ideal / bound:.2f}")
 
 
 if __name__ == "__main__":
