@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TextIO
 
 from tui_runner.errors import EXIT_OK, UserError
+from tui_runner.formatting import plural
 from tui_runner.output import (
     EXPORT_FORMATS,
     check_output,
@@ -117,7 +118,7 @@ def run_export(
                 write_rows(result, chosen, out)
                 return EXIT_OK
             count = write_file(result, chosen, file, replace=force)
-    out.write(f"{count:,} row{'' if count == 1 else 's'} → {plain(file)}\n")
+    out.write(f"{plural(count, 'row')} → {plain(file)}\n")
     return EXIT_OK
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from tui_runner.errors import DatabaseError
+from tui_runner.formatting import plural
 from tui_runner.store.access import open_access
 from tui_runner.store.result import Result
 
@@ -56,7 +57,7 @@ class Answer:
         return int(self._table.num_rows)
 
     def __repr__(self) -> str:
-        return f"<{self._table.num_rows:,} row{'' if len(self) == 1 else 's'} of {', '.join(self._table.column_names)}>"
+        return f"<{plural(len(self), 'row')} of {', '.join(self._table.column_names)}>"
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
         """The table for every library that speaks Arrow's C stream interface: `polars.DataFrame(answer)`."""

@@ -48,6 +48,11 @@ def plural(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+def run_again(items: int) -> str:
+    """That so many items do: `1 item runs again`, `1,200 items run again`."""
+    return f"{plural(items, 'item')} {'runs' if items == 1 else 'run'} again"
+
+
 def duration(seconds: float, *, short: bool = False) -> str:
     """Whole seconds as a clock: `00:12:41`, beyond a day `2 d 03:04:05`.
 

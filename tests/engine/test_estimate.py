@@ -49,7 +49,7 @@ def test_it_ranges_from_the_present_rate_to_that_of_the_whole_run() -> None:
     estimate = fed(*((float(second), second) for second in range(1, 1_001)))
     for second in range(1, 11):
         estimate.add(1_000.0 + second, 1_000 + 10 * second)
-    low, high = estimate.seconds(1_010.0, 1_000, 1)  # type: ignore[misc]
+    low, high = estimate.seconds(1_010.0, 1_000, 1)
     assert low == pytest.approx(100.0, rel=0.05)
     assert high == pytest.approx(1_000 * 1_009 / 1_099, rel=0.05)
 

@@ -259,7 +259,7 @@ class Board:
         items_rate = rows_rate = 0.0
         if state is not RunState.PAUSED:
             items_rate, rows_rate = self._items.rate(active), self._rows.rate(active)
-        total = self._items_total()
+        total = self.items_total()
         chunks_total = None
         if scheduler.input_ended:
             chunks_total = len(scheduler.chunks)
@@ -347,7 +347,7 @@ class Board:
             views.append(WorkerView(number, pid, threads, in_flight, self._memory.by_pid.get(pid, 0)))
         return tuple(views)
 
-    def _items_total(self) -> int | None:
+    def items_total(self) -> int | None:
         """Length of the input; what was read, once its end is known."""
         if self._scheduler.input_ended:
             chunks = self._scheduler.chunks

@@ -13,7 +13,7 @@ from tui_runner.engine.chunk import Chunk, ChunkState
 from tui_runner.engine.chunks import MAX_KEPT_FAILURES, Chunks
 from tui_runner.engine.crew import Crew
 from tui_runner.engine.turn import Turn
-from tui_runner.formatting import plural
+from tui_runner.formatting import plural, run_again
 
 Command = events.PauseChunks | events.ResumeChunks | events.CancelChunks | events.RetryChunks
 """What `ChunkCommands.obey` takes."""
@@ -93,8 +93,7 @@ class ChunkCommands:
         if not _has_failed(chunk) or not chunk.failures:
             return
         items = self._chunks.run_again(chunk)
-        run = "runs" if items == 1 else "run"
-        self._turn.tell("INFO", f"chunk {chunk.number}: {plural(items, 'item')} {run} again")
+        self._turn.tell("INFO", f"chunk {chunk.number}: {run_again(items)}")
 
     def _tell_dropped(self, numbers: Collection[int]) -> None:
         """Say which failures are too many to be kept: they do not run again now."""

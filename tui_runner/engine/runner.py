@@ -137,7 +137,6 @@ class Runner(Commands):
         self._selection, self._news = opened.selection, opened.news
         self.run_id = opened.record.run_id
         self._replaced = opened.replaced
-        self._items_total = total_items(plan.source, plan.limit)
         self._scheduler = Scheduler(
             threads=settings.threads,
             workers=settings.workers,
@@ -154,7 +153,7 @@ class Runner(Commands):
             table=plan.table,
             database=str(plan.database),
             started_at=opened.record.started_at.timestamp(),
-            items_total=self._items_total,
+            items_total=total_items(plan.source, plan.limit),
             chunk_size=settings.chunk_size,
             log_file=str(log_path(plan.database)),
         )
@@ -391,7 +390,7 @@ class Runner(Commands):
             self._diary.action(action)
             self._perform(action)
         if self._scheduler.state_to_keep is not state and not self._scheduler.state.ended:
-            self._journal.state(self._scheduler.state_to_keep, self._total())
+            self._journal.state(self._scheduler.state_to_keep, self._board.items_total())
 
     def _perform(self, action: Action) -> None:
         match action:
@@ -467,7 +466,7 @@ class Runner(Commands):
         for chunk in self._scheduler.chunks:
             if not chunk.state.ended:
                 self._journal.chunk(chunk)
-        self._journal.state(state, self._total())
+        self._journal.state(state, self._board.items_total())
 
     def _committed(self, tickets: list[Any]) -> None:
         for worker, nbytes in tickets:
@@ -493,13 +492,6 @@ class Runner(Commands):
             self._handle(KillRun(RunState.FAILED, what))
             if self._scheduler.state.ended:  # it was over, but for what could not be written
                 self._scheduler.state, self._scheduler.reason = RunState.FAILED, what
-
-    def _total(self) -> int | None:
-        """Length of the input, once its end is known what was read."""
-        if not self._scheduler.input_ended:
-            return self._items_total
-        chunks = self._scheduler.chunks
-        return chunks[-1].first_item + chunks[-1].items if chunks else 0
 
     def _tell(self, level: str, text: str) -> None:
         self._board.tell(time.monotonic(), level, text)

@@ -41,7 +41,7 @@ from tui_runner.engine.limits import FailureLimit
 from tui_runner.engine.outage import OnOutage, OutageWatch
 from tui_runner.engine.suspects import DEATHS
 from tui_runner.engine.turn import Turn
-from tui_runner.formatting import plural, size
+from tui_runner.formatting import plural, run_again, size
 
 _MAX_LOSSES = 5
 """Workers lost one after the other without an item to suspect, or one ending between: starting another would not help.
@@ -469,9 +469,8 @@ class Scheduler:
 
 def _again(lost: int, in_flight: int) -> str:
     """What becomes of the items of a lost worker, in words."""
-    text = f"{plural(lost, 'item')} {'runs' if lost == 1 else 'run'} again"
     if not in_flight:
-        return text
+        return run_again(lost)
     some = "" if in_flight == lost else f"{in_flight} of them "
     how = "alone because it was in flight" if in_flight == 1 else "one by one because they were in flight"
-    return f"{text}, {some}{how}"
+    return f"{run_again(lost)}, {some}{how}"

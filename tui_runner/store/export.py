@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from tui_runner.batches import pieces
 from tui_runner.errors import UserError
+from tui_runner.formatting import plural
 from tui_runner.store.cells import field_cells, is_number, json_string, text_cells
 from tui_runner.store.names import distinct
 
@@ -199,7 +200,7 @@ def _write_table(rows: Rows, out: IO[str], clean: Clean, width: int | None, most
         # Columns that do not fit have no width: they are left out here.
         shown = (_padded(text, size, right) for text, size, right in zip(line, widths, numbers, strict=False))
         out.write(_GAP.join(shown).rstrip() + "\n")
-    notes = [f"first {len(lines):,} rows of more" if more else f"{len(lines):,} row{'' if len(lines) == 1 else 's'}"]
+    notes = [f"first {len(lines):,} rows of more" if more else plural(len(lines), "row")]
     if len(widths) < len(names):
         notes.append(f"{len(widths):,} of {len(names):,} columns")
     out.write(f"({', '.join(notes)})\n")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from tui_runner.engine.chunk import RunState
 from tui_runner.engine.snapshot import ChunkView, Snapshot
+from tui_runner.formatting import plural
 from tui_runner.tui.refusals import named
 
 
@@ -18,11 +19,11 @@ def what_runs_again(chunks: Sequence[ChunkView], later: int = 0) -> str:
     """
     failed = sum(chunk.failed for chunk in chunks)
     cancelled = sum(chunk.cancelled for chunk in chunks)
-    also = f", and {_counted(cancelled, 'cancelled item')} of the same chunks," if cancelled else ""
+    also = f", and {plural(cancelled, 'cancelled item')} of the same chunks," if cancelled else ""
     verb = "runs" if failed == 1 and not cancelled else "run"
-    text = f"{_counted(failed, 'failed item')} of {named(chunks)}{also} {verb} again, before what is still waiting."
+    text = f"{plural(failed, 'failed item')} of {named(chunks)}{also} {verb} again, before what is still waiting."
     if later:
-        text += f" {_counted(later, 'other')} failed in chunks that have not ended and can run again when these have."
+        text += f" {plural(later, 'other')} failed in chunks that have not ended and can run again when these have."
     return text
 
 
@@ -35,8 +36,3 @@ def nothing_runs_again(snapshot: Snapshot | None) -> str:
     else:
         why = f"the run has {snapshot.state}, `tui-runner resume` goes on with it and with what failed"
     return f"nothing to run again: {why}"
-
-
-def _counted(number: int, noun: str) -> str:
-    """Every one of them counts here, so the number is not rounded."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tui_runner.formatting import duration, latency
+from tui_runner.formatting import duration, latency, plural
 from tui_runner.tui.paint import Line, PaintedWidget, cells, fitted, own, spread
 
 
@@ -34,7 +34,7 @@ class QueryStatus(PaintedWidget):
 
     def done(self, rows: int, complete: bool, seconds: float) -> None:
         """Rows are shown."""
-        counted = f"{rows:,} row{'' if rows == 1 else 's'}"
+        counted = plural(rows, "row")
         said = counted if complete else f"first {counted} of more"
         self._set((f" ✔ {said}", "done"), (f" · {latency(seconds)}", "text"))
 
