@@ -1,19 +1,43 @@
-"""Opens files that are to be regular ones: a pipe in the place of one may keep whoever opens it waiting for ever."""
+"""Opens files that are regular ones, and files that are this user's own.
+
+A pipe in the place of a file may keep the program that opens it waiting for ever. A link in the place of one of our
+own files (the lock beside a database, say) would have us write into whatever it points to: git keeps links, so a
+cloned repository is enough. Whatever the program itself keeps under a name that others can guess is opened by
+`open_own`.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import pwd
 import stat
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 _AT_ONCE = os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 """Do not wait for the other end of a pipe; for regular files it means nothing."""
+PRIVATE = 0o600
+"""Mode of the files that the program keeps for itself."""
+
+
+class NotOwnFile(OSError):
+    """What stands under the name of a file of ours is not one; nothing was written to it.
+
+    Attributes:
+        owner: uid of the other user that a regular file belongs to; None for whatever else is wrong.
+    """
+
+    def __init__(self, reason: str, owner: int | None = None) -> None:
+        super().__init__(errno.EPERM, reason)
+        self.owner = owner
 
 
 def regular(path: str | Path, flags: int) -> int:
-    """A descriptor of a regular file, or of `/dev/null`; an `opener` for `open`.
+    """Return a descriptor of a regular file, or of `/dev/null`; an `opener` for `open`.
 
     Raises:
         OSError: it cannot be opened, or it is a pipe, a folder or another device.
@@ -41,6 +65,86 @@ def open_regular(path: Path) -> BinaryIO:
         OSError: as `regular`.
     """
     return open(path, "rb", opener=regular)
+
+
+def open_own(path: str | Path, flags: int) -> int:
+    """Return a descriptor of a regular file that has one name and belongs to this user; an `opener` for `open`.
+
+    A link is not followed. A file that is made is `PRIVATE`; one that others may read or write becomes so.
+    `O_TRUNC` cuts the file only when all of this is known.
+
+    Raises:
+        NotOwnFile: it is something else. Nothing was written.
+        OSError: it cannot be opened.
+    """
+    try:
+        descriptor = os.open(path, flags & ~os.O_TRUNC | os.O_NOFOLLOW | _AT_ONCE, PRIVATE)
+    except OSError as error:
+        # One that we may not open can still be named for what it is.
+        with contextlib.suppress(FileNotFoundError):
+            check_own(path)
+        raise error
+    try:
+        found = os.fstat(descriptor)
+        _check(found)
+        if found.st_mode & 0o177:
+            os.fchmod(descriptor, PRIVATE)
+        if flags & os.O_TRUNC:
+            os.ftruncate(descriptor, 0)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def check_own(path: str | Path) -> os.stat_result:
+    """Return what stands at a path if it is such a file as `open_own` opens; for files that others open by name.
+
+    Raises:
+        NotOwnFile: it is something else.
+        OSError: there is nothing, or it cannot be told.
+    """
+    found = os.lstat(path)
+    _check(found)
+    return found
+
+
+@contextlib.contextmanager
+def replaced(path: Path) -> Iterator[IO[bytes]]:
+    """Give a stream whose bytes are a file of our own once the block has ended; until then the file stays as it is.
+
+    Whatever stood under that name is replaced by a rename, so a link there is not followed.
+
+    Raises:
+        OSError: it cannot be written; the file is as it was.
+    """
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as stream:
+        try:
+            yield stream
+            stream.flush()
+            Path(stream.name).replace(path)
+        except BaseException:
+            Path(stream.name).unlink(missing_ok=True)
+            raise
+
+
+def user_name(uid: int) -> str:
+    """Return how a message names a user: `bob (uid 1001)`, or `uid 1001` where the system has no name for it."""
+    try:
+        return f"{pwd.getpwuid(uid).pw_name} (uid {uid})"
+    except (KeyError, OverflowError):
+        return f"uid {uid}"
+
+
+def _check(found: os.stat_result) -> None:
+    if stat.S_ISLNK(found.st_mode):
+        raise NotOwnFile("it is a link")
+    if not stat.S_ISREG(found.st_mode):
+        raise NotOwnFile("it is a folder" if stat.S_ISDIR(found.st_mode) else "it is no file but a device or a pipe")
+    if found.st_nlink > 1:
+        raise NotOwnFile(f"it is one of {found.st_nlink} hard links to one file")
+    if found.st_uid != os.geteuid():
+        raise NotOwnFile(f"it belongs to {user_name(found.st_uid)}", found.st_uid)
 
 
 def _is_none() -> OSError:
