@@ -12,6 +12,7 @@ import pyarrow as pa
 from tui_runner.errors import UserError
 from tui_runner.safe_text import safe_text
 from tui_runner.store.export import FORMATS, Rows, write_parquet, write_text
+from tui_runner.store.place import COMPANIONS, companion, foreign_link
 from tui_runner.whole_file import descriptor_of, is_open, is_stream, written_whole
 from tui_runner.wording import did_you_mean, plain, quoted
 
@@ -21,8 +22,6 @@ EXPORT_FORMATS = ("csv", "json", "jsonl", "parquet", "markdown")
 """Formats in which all rows are written, unlike the table, which is for a look."""
 
 _STANDARD_OUTPUT = frozenset({"-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"})
-_BESIDE = (".wal", ".lock", ".log", ".log.1")
-"""What the files that belong to a database have behind its name; a run may be writing any of them."""
 
 
 class Stopped(UserError):
@@ -86,6 +85,7 @@ def check_output(output: Path, database: Path, *, overwrite: bool) -> None:
         UserError: it is refused.
     """
     try:
+        foreign = foreign_link(output)
         target = output.resolve()
         is_folder, is_file, has_folder = target.is_dir(), target.is_file(), target.parent.is_dir()
     except (OSError, RuntimeError, ValueError) as error:  # a name that is too long, links in a circle, a NUL
@@ -93,7 +93,7 @@ def check_output(output: Path, database: Path, *, overwrite: bool) -> None:
         raise UserError(f"its path can't be used ({reason.lower()})", plain(output), "choose another file") from error
     descriptor = descriptor_of(output)
     source = database.resolve()
-    if target in (source, *(source.with_name(source.name + ending) for ending in _BESIDE)):
+    if target in (source, *(companion(source, ending) for ending in COMPANIONS)):
         raise UserError("is the database, or belongs to it", plain(output), "write to another file")
     if descriptor is not None:
         # Now, for later the number may be that of something else, the database even.
@@ -106,6 +106,11 @@ def check_output(output: Path, database: Path, *, overwrite: bool) -> None:
         raise UserError("is a folder", plain(output), "name a file in it")
     if is_file and not overwrite:
         raise UserError("exists already", plain(output), "write over it with --force, or choose another file")
+    if foreign is not None:
+        what = f"{plain(foreign)} is another user's link in a folder that others write to"
+        raise UserError(what, plain(output), "choose another file")
+    if output.is_symlink() and not target.exists():
+        raise UserError(f"is a link to {plain(target)}, where no file is", plain(output), "choose another file")
 
 
 def write_rows(rows: Rows, format: str, out: TextIO) -> int:

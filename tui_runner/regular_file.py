@@ -97,6 +97,19 @@ def open_own(path: str | Path, flags: int) -> int:
     return descriptor
 
 
+def open_log(path: str | Path, flags: int) -> int:
+    """Return what `open_own` does, or `/dev/null` where the path is a link to that: a log that its user throws away."""
+    return regular(os.devnull, flags) if is_thrown_away(path) else open_own(path, flags)
+
+
+def is_thrown_away(path: str | Path) -> bool:
+    """Return True if a path is a link to `/dev/null`."""
+    try:
+        return str(Path(path).readlink()) == os.devnull
+    except OSError:
+        return False
+
+
 def check_own(path: str | Path) -> os.stat_result:
     """Return what stands at a path if it is such a file as `open_own` opens; for files that others open by name.
 

@@ -11,6 +11,7 @@ from tui_runner.engine.log_file import LogFile, log_path, written
 from tui_runner.engine.log_reader import LogReader
 from tui_runner.engine.protocol import LogLines
 from tui_runner.engine.snapshot import LogLine
+from tui_runner.regular_file import NotOwnFile
 
 
 def lines(*texts: str, dropped: int = 0) -> LogLines:
@@ -142,5 +143,5 @@ def test_a_log_can_be_thrown_away(tmp_path: Path) -> None:
 
 
 def test_a_folder_in_its_place_is_called_one(tmp_path: Path) -> None:
-    with pytest.raises(IsADirectoryError, match="Is a directory"):
+    with pytest.raises(NotOwnFile, match="it is a folder"):
         LogReader(tmp_path, 1).before(None, 1)

@@ -147,7 +147,7 @@ def test_a_read_only_folder_is_one_line(path: Path) -> None:
 
 def test_a_lock_file_that_cannot_be_made_is_one_line(path: Path) -> None:
     path.with_name(path.name + ".lock").mkdir()
-    with pytest.raises(DatabaseError, match=r"the lock file books\.duckdb\.lock cannot be written \(is a directory\)"):
+    with pytest.raises(DatabaseError, match=r"books\.duckdb\.lock stands in the way \(it is a folder\)"):
         Database.open(path)
 
 

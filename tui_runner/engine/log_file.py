@@ -20,7 +20,7 @@ from typing import TextIO
 
 from tui_runner.engine.protocol import LogLines
 from tui_runner.engine.snapshot import LogLine
-from tui_runner.regular_file import regular
+from tui_runner.regular_file import open_log
 from tui_runner.safe_text import safe_text
 
 LIMIT = 64 << 20
@@ -125,11 +125,11 @@ class LogFile:
     def _is_there(self, file: TextIO) -> bool:
         """Whether an open file is still the one at the path; 10 µs, ten times a second for each worker at most."""
         try:
-            return os.path.samestat(os.fstat(file.fileno()), self._path.stat())
+            return os.path.samestat(os.fstat(file.fileno()), self._path.lstat())
         except FileNotFoundError:
             return False
 
     def _open(self) -> TextIO:
         self._made |= not self._path.exists()
         # Whatever is no character of UTF-8 was marked by `safe_text` already.
-        return open(self._path, "a", encoding="utf-8", opener=regular)
+        return open(self._path, "a", encoding="utf-8", opener=open_log)

@@ -19,7 +19,7 @@ from typing import BinaryIO
 
 from tui_runner.engine.log_file import written
 from tui_runner.engine.snapshot import LogLine
-from tui_runner.regular_file import open_regular
+from tui_runner.regular_file import open_log
 
 _BLOCK = 1 << 18
 """Bytes that are read at once."""
@@ -195,9 +195,10 @@ class LogReader:
         # The newer one first: when it is renamed between the two it is found twice, and not left out.
         for path in (self._path, self._path.with_name(self._path.name + ".1")):
             try:
-                file = _File(opened.enter_context(open_regular(path)))
+                stream = open(path, "rb", opener=open_log)  # noqa: SIM115 - closed by `opened`
             except FileNotFoundError:
                 continue
+            file = _File(opened.enter_context(stream))
             if file.number not in {other.number for other in files}:
                 files.append(file)
         return files[::-1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import shlex
 from collections.abc import Set as AbstractSet
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 
 import duckdb
@@ -20,6 +20,7 @@ from tui_runner.inputs import total_items
 from tui_runner.machine_memory import memory_bound
 from tui_runner.store.database import PATIENCE_SECONDS, Database, fault_of_file, memory_share
 from tui_runner.store.ledger import Ledger
+from tui_runner.store.place import LOCK, companion
 from tui_runner.store.records import RunRecord
 from tui_runner.wording import plain
 
@@ -76,6 +77,8 @@ def open_run(plan: RunPlan) -> OpenedRun:
         finally:
             database.close_cursor(cursor)
         database.note_run(opened.record.run_id)
+        if not database.is_announced:
+            opened = replace(opened, news=(*opened.news, _unannounced(database)))
     except BaseException as error:
         database.close(remove=database.made)
         if isinstance(error, duckdb.Error) and (fault := fault_of_file(error, plan.database)) is not None:
@@ -103,6 +106,11 @@ def _find_or_begin(plan: RunPlan, database: Database, ledger: Ledger) -> OpenedR
     selection = Selection(recorded, frozenset(replaced), only_again=plan.retry)
     chunks = ledger.chunks(record.run_id)
     return OpenedRun(database, record, True, selection, replaced, paused, news, chunks=chunks)
+
+
+def _unannounced(database: Database) -> Tell:
+    what = f"{plain(companion(database.path, LOCK).name)} belongs to another user and cannot be replaced"
+    return Tell("WARNING", f"{what}: queries of other processes are refused while this run goes on")
 
 
 def _beside(before: RunRecord | None, record: RunRecord) -> tuple[Tell, ...]:

@@ -64,19 +64,22 @@ class LocalAccess(Access):
         server: answers others meanwhile; closed by `close`.
     """
 
-    read_only = "Data can be changed only while no run is going on."
-
     def __init__(self, database: Database, *, owned: bool = False, server: QueryServer | None = None) -> None:
         self.path = database.path
-        self.describe = database.path.name
+        self.describe = database.path.name + (", to be read only" if database.read_only else "")
+        self.read_only = (
+            f"Data cannot be changed: {database.read_only}."
+            if database.read_only
+            else "Data can be changed only while no run is going on."
+        )
         self.database = database
         self._owned = owned
         self._server = server
 
     @property
     def can_write(self) -> bool:
-        """Whether no run is going on."""
-        return self.database.run_id is None
+        """Whether the database is ours to write, and no run is going on."""
+        return self.database.run_id is None and not self.database.read_only
 
     def console(self) -> Console:
         """A new console on the database."""
@@ -134,6 +137,7 @@ def open_access(path: Path, *, serving: bool = False, patience: float = _PATIENC
                 raise
             time.sleep(_TRY_SECONDS)
         else:
+            serving = serving and database.is_announced
             return LocalAccess(database, owned=True, server=serve(database) if serving else None)
 
 

@@ -80,8 +80,8 @@ class Console:
 
     @property
     def can_write(self) -> bool:
-        """Whether write mode can be switched on: only while no run is going on in the database."""
-        return self._database.run_id is None
+        """Whether write mode can be switched on: only in a database of ours, while no run is going on in it."""
+        return self._database.run_id is None and not self._database.read_only
 
     @property
     def write(self) -> bool:
@@ -90,6 +90,8 @@ class Console:
 
     @write.setter
     def write(self, wanted: bool) -> None:
+        if wanted and self._database.read_only:
+            raise UserError(f"this database can only be read: {self._database.read_only}")
         if wanted and not self.can_write:
             raise UserError("a run is writing to this database", do="change data when it has ended")
         self._write = wanted

@@ -10,18 +10,30 @@ import contextlib
 import os
 import re
 import shutil
-import stat
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
+import psutil
 
 from tui_runner.errors import DatabaseError, DiskFull
 from tui_runner.machine_memory import machine_memory
+from tui_runner.private_folder import private_folder
+from tui_runner.regular_file import user_name
 from tui_runner.store.file_check import check_file, size_of_blocks
 from tui_runner.store.lock import DatabaseInUse, LockFile
 from tui_runner.store.open_statements import OpenStatements
+from tui_runner.store.place import (
+    SPILL,
+    WRITE_AHEAD_LOGS,
+    check_companions,
+    check_place,
+    check_write_ahead_logs,
+    companion,
+    others_write_in,
+)
 from tui_runner.store.priority import starting_low
 from tui_runner.store.sql import literal, quote
 
@@ -52,18 +64,19 @@ class Database:
 
     Attributes:
         path: the file.
+        read_only: why it can only be read, another user's database, say; empty when it can be written, too.
         run_id: number of the run that is going on in it, None without one.
         statements: those that people have open in it.
     """
 
-    def __init__(
-        self, path: Path, root: duckdb.DuckDBPyConnection, lock: LockFile, catalog: str | None, memory_limit: str
-    ) -> None:
+    def __init__(self, path: Path, opening: _Opening, lock: LockFile, connection: _Connection) -> None:
         self.path = path
-        self._memory_limit = memory_limit
-        self._root = root
+        self.read_only = opening.read_only
+        self._real = opening.real
+        self._spill = opening.spill
+        self._memory_limit = opening.memory_limit
+        self._root, self._catalog = connection
         self._lock_file = lock
-        self._catalog = catalog
         self._guard = threading.Lock()
         self._cursors: list[duckdb.DuckDBPyConnection] = []
         self._closed = False
@@ -92,7 +105,7 @@ class Database:
             path: the file. One that is no DuckDB file is refused and not touched.
             create: whether a missing file is made.
             memory_limit: bytes DuckDB may use before it spills to disk; None for a quarter of the memory there is.
-            patience: seconds to wait for another tui-runner that has it open without a run: a query, say.
+            patience: seconds to wait for another process that has it open without a run: a query, say.
             for_run: whether a run is to write to it. DuckDB's own threads, which help with whatever statement there is,
                 then give way to the thread that writes. On two cores and with a heavy aggregate in a loop it kept 64 %
                 of its rate without that, and keeps 93 %.
@@ -102,23 +115,30 @@ class Database:
         """
         path = path.absolute()
         real = check_place(path, create=create)  # a link and its target must meet in one lock file
-        lock = _lock(real, time.monotonic() + patience)
+        read_only = "" if create or for_run else _only_readable(real)
+        check_companions(real, read_only=bool(read_only), for_run=for_run)
+        until = time.monotonic() + patience
+        lock = LockFile.without_file(real) if read_only else _lock(real, until)
         made = not real.exists()
         try:
-            check_file(path, real, create=create)
-            _remove_spill(real)
-            limit = memory_limit if memory_limit is not None else memory_share()
-            shown_limit = f"{max(limit >> 20, 1)}MiB"
-            if for_run:
-                root, catalog = starting_low(lambda: _connect(path, real, shown_limit))
-            else:
-                root, catalog = _connect(path, real, shown_limit)
+            check_file(path, real, create=create, write=not read_only)
+            opening = _Opening(path, real, _prepare_spill(real, read_only), _shown_limit(memory_limit), read_only)
+            while True:
+                try:
+                    connection = starting_low(opening.connect) if for_run else opening.connect()
+                    break
+                except _HeldElsewhere:
+                    if time.monotonic() > until:
+                        raise
+                time.sleep(_TRY_SECONDS)
+            if not (lock.is_believed or read_only):
+                lock = lock.taken_over()
         except BaseException as error:
             if made and isinstance(error, DiskFull):  # as far as DuckDB came with it
                 _remove(real)
             lock.release()
             raise
-        opened = cls(path, root, lock, catalog, shown_limit)
+        opened = cls(path, opening, lock, connection)
         opened.made = made
         return opened
 
@@ -156,6 +176,11 @@ class Database:
             finally:
                 self._root.execute(f"SET memory_limit = '{self._memory_limit}'")
 
+    @property
+    def is_announced(self) -> bool:
+        """Whether others are told who has it open, and where its queries are answered."""
+        return self._lock_file.is_believed
+
     def note_run(self, run_id: int) -> None:
         """Tell whoever else tries to open the database that this run is going on in it."""
         self.run_id = run_id
@@ -166,9 +191,9 @@ class Database:
         self._lock_file.note_socket(socket)
 
     def size_bytes(self) -> int:
-        """Bytes of the file and of its write-ahead log. The file is not opened: that would drop DuckDB's lock."""
+        """Bytes of the file and of its write-ahead logs. No file is opened: that would drop DuckDB's lock."""
         total = 0
-        for file in (self.path, self.path.with_name(self.path.name + ".wal")):
+        for file in (self._real, *(companion(self._real, ending) for ending in WRITE_AHEAD_LOGS)):
             with contextlib.suppress(FileNotFoundError):
                 total += file.stat().st_size
         return total
@@ -181,7 +206,7 @@ class Database:
         """Make sure that what is written goes where it is looked for: an open file that was removed still takes it all.
 
         Raises:
-            DatabaseError: the file was removed, replaced or cut.
+            DatabaseError: the file was removed, replaced or cut, or something else is where its log will be written.
         """
         do = "resume the run once the file is back in its place, or start a new one"
         try:
@@ -200,6 +225,7 @@ class Database:
         if self._was_cut:
             do = "bring back a copy of it, then resume the run; the file was left as it is"
             raise DatabaseError("has lost its end while it was open", str(self.path), do)
+        check_write_ahead_logs(self._real)
 
     def _whole_size(self) -> int:
         """Bytes of the file with all blocks that DuckDB counts."""
@@ -238,9 +264,9 @@ class Database:
                     self._root.execute("CHECKPOINT" if self._catalog is None else f"CHECKPOINT {quote(self._catalog)}")
             self._root.close()
             if remove:
-                _remove(self.path.resolve())
+                _remove(self._real)
         finally:
-            _remove_spill(self.path.resolve())
+            _remove_spill(self._spill)
             self._lock_file.release()
 
     def __enter__(self) -> Database:
@@ -287,76 +313,115 @@ def first_line(error: BaseException) -> str:
     return message.split("\nStack Trace", 1)[0].strip() or type(error).__name__
 
 
-def check_place(path: Path, *, create: bool) -> Path:
-    """Where the database `path` really is, behind links. Nothing is written, not even a lock file.
+class _HeldElsewhere(DatabaseError):
+    """DuckDB's own lock on the file is held by another process."""
 
-    Args:
-        path: the file.
-        create: whether it need not exist.
 
-    Raises:
-        DatabaseError: it can be told from the outside that no database can be there.
+_Connection = tuple[duckdb.DuckDBPyConnection, str | None]
+"""DuckDB's instance, and the name of the database in it when cursors must be told to use that."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Opening:
+    """How DuckDB is to open a file.
+
+    Attributes:
+        path: as it is named in messages.
+        real: the file itself.
+        spill: folder for what does not fit into memory.
+        memory_limit: as DuckDB takes it.
+        read_only: why it is only read; empty when it is written, too.
     """
-    try:
-        real = path.resolve(strict=False)
-        if real.is_dir():
-            raise DatabaseError("is a folder", str(path), "name a file in it")
-        if not real.exists():
-            if not create:
-                raise DatabaseError("no such database", str(path), "check the path")
-            if not real.parent.is_dir():
-                raise DatabaseError("its folder does not exist", str(path), "create the folder first")
-        elif not stat.S_ISREG(real.stat().st_mode):
-            raise DatabaseError("is not a regular file", str(path), "choose another path")
-    except (OSError, RuntimeError, ValueError) as error:
-        raise DatabaseError(f"cannot be opened ({error})", str(path)) from error
-    return real
 
+    path: Path
+    real: Path
+    spill: Path
+    memory_limit: str
+    read_only: str
 
-def _connect(path: Path, real: Path, memory_limit: str) -> tuple[duckdb.DuckDBPyConnection, str | None]:
-    """Connect and lock the instance down; the name of the database when cursors must be told to use it."""
-    config: dict[str, str | bool | int | float | list[str]] = {
-        "storage_compatibility_version": STORAGE_VERSION,
-        "autoinstall_known_extensions": "false",
-        "autoload_known_extensions": "false",
-        "python_enable_replacements": "false",
-        # With it DuckDB 2.0.0 sums up wrongly, in silence: an ordered aggregate over `WHERE x = (SELECT …)`.
-        "disabled_optimizers": "compressed_materialization",
-        # Without it the texts, or blobs, of a batch of rows are refused when they have more than 2 GB together.
-        "arrow_large_buffer_size": "true",
-        "memory_limit": memory_limit,
-        "temp_directory": str(_spill_folder(real)),
-    }
-    catalog = f"{_AMBIGUOUS_NAME}_db" if real.name.split(".")[0].lower() == _AMBIGUOUS_NAME else None
-    try:
-        root = duckdb.connect(":memory:" if catalog else str(real), config=config)
+    def connect(self) -> _Connection:
+        """Connect and lock the instance down.
+
+        Raises:
+            _HeldElsewhere: another process has the file open.
+            DatabaseError: it cannot be opened.
+        """
+        config: dict[str, str | bool | int | float | list[str]] = {
+            "storage_compatibility_version": STORAGE_VERSION,
+            "autoinstall_known_extensions": "false",
+            "autoload_known_extensions": "false",
+            "python_enable_replacements": "false",
+            # With it DuckDB 2.0.0 sums up wrongly, in silence: an ordered aggregate over `WHERE x = (SELECT …)`.
+            "disabled_optimizers": "compressed_materialization",
+            # Without it the texts, or blobs, of a batch of rows are refused when they have more than 2 GB together.
+            "arrow_large_buffer_size": "true",
+            "memory_limit": self.memory_limit,
+            "temp_directory": str(self.spill),
+        }
+        stem = self.real.name.split(".")[0].lower()
+        catalog = f"{_AMBIGUOUS_NAME}_db" if stem == _AMBIGUOUS_NAME else None
+        read_only = bool(self.read_only)
         try:
-            if catalog:
-                root.execute(f"ATTACH {literal(str(real))} AS {quote(catalog)}")
-            # `close` makes the checkpoint, unless the file is to be left as it is.
-            root.execute("PRAGMA disable_checkpoint_on_shutdown")
-            root.execute("SET allowed_directories = []")
-            root.execute("SET enable_external_access = false")
-            root.execute(f"SET allowed_configs = [{', '.join(map(literal, _OPEN_SETTINGS))}]")
-            root.execute("SET lock_configuration = true")
-        except BaseException:
-            root.close()
-            raise
-    except (duckdb.Error, UnicodeError, ValueError, RuntimeError) as error:  # a name that is no UTF-8, say
-        raise _refused(error, path) from error
-    return root, catalog
+            file = ":memory:" if catalog else str(self.real)
+            root = duckdb.connect(file, config=config, read_only=read_only and not catalog)
+            try:
+                if catalog:
+                    mode = " (READ_ONLY)" if read_only else ""
+                    root.execute(f"ATTACH {literal(str(self.real))} AS {quote(catalog)}{mode}")
+                # `close` makes the checkpoint, unless the file is to be left as it is.
+                root.execute("PRAGMA disable_checkpoint_on_shutdown")
+                root.execute("SET allowed_directories = []")
+                root.execute("SET enable_external_access = false")
+                root.execute(f"SET allowed_configs = [{', '.join(map(literal, _OPEN_SETTINGS))}]")
+                root.execute("SET lock_configuration = true")
+            except BaseException:
+                root.close()
+                raise
+        except (duckdb.Error, UnicodeError, ValueError, RuntimeError) as error:  # a name that is no UTF-8, say
+            raise self._refused(error) from error
+        return root, catalog
+
+    def _refused(self, error: Exception) -> DatabaseError:
+        """Say why DuckDB did not open the file."""
+        message = first_line(error)
+        if _NO_SPACE in message:
+            return DiskFull("the disk is full", str(self.path), "make room on it")
+        if "Could not set lock" in message:
+            owner = re.search(r"\(PID (\d+)\)", message)
+            return _HeldElsewhere(
+                f"in use by {_holder(owner and int(owner[1]))}", str(self.path), "close it there first"
+            )
+        return DatabaseError(f"cannot be opened ({message})", str(self.path), "choose another path")
 
 
-def _refused(error: Exception, path: Path) -> DatabaseError:
-    """Why DuckDB did not open the file."""
-    message = first_line(error)
-    if _NO_SPACE in message:
-        return DiskFull("the disk is full", str(path), "make room on it")
-    if "Could not set lock" in message:
-        owner = re.search(r"\(PID (\d+)\)", message)
-        who = f"another program (pid {owner[1]})" if owner else "another program"
-        return DatabaseError(f"in use by {who}", str(path), "close it there first")
-    return DatabaseError(f"cannot be opened ({message})", str(path), "choose another path")
+def _holder(pid: int | None) -> str:
+    """Name the process that has DuckDB's lock, and its user if that is another one."""
+    if pid is None:
+        return "another program"
+    try:
+        uid = psutil.Process(pid).uids().effective
+    except psutil.Error:  # it has just ended, or is none that we may see
+        uid = os.geteuid()
+    whose = "another program" if uid == os.geteuid() else f"a program of {user_name(uid)}"
+    return f"{whose} (pid {pid})"
+
+
+def _only_readable(real: Path) -> str:
+    """Say why a database is opened for reading only; empty if it is ours and can be written."""
+    owner = real.stat().st_uid
+    if owner != os.geteuid():
+        return f"it belongs to {user_name(owner)}"
+    try:
+        if not (os.access(real, os.W_OK) and os.access(real.parent, os.W_OK)):
+            return "neither it nor its folder may be changed"
+    except OSError as error:
+        return (error.strerror or str(error)).lower()
+    return ""
+
+
+def _shown_limit(memory_limit: int | None) -> str:
+    """Write a number of bytes as DuckDB takes it; a share of the machine's for None."""
+    return f"{max((memory_limit if memory_limit is not None else memory_share()) >> 20, 1)}MiB"
 
 
 def memory_share(bound: int | None = None) -> int:
@@ -382,18 +447,26 @@ def _end(cursor: duckdb.DuckDBPyConnection, deadline: float) -> None:
             return
 
 
-def _spill_folder(real: Path) -> Path:
-    return real.with_name(real.name + ".tmp")
+def _prepare_spill(real: Path, read_only: str) -> Path:
+    """Return the folder that DuckDB may spill into: beside a database of ours, where there is most room."""
+    if read_only:
+        return private_folder() / f"spill-{os.urandom(4).hex()}"
+    spill = companion(real, SPILL)
+    _remove_spill(spill)
+    if others_write_in(real.parent):
+        # DuckDB makes it when it needs it, and would take what stands there by then.
+        spill.mkdir(mode=0o700, exist_ok=True)
+        check_companions(real)
+    return spill
 
 
 def _remove(real: Path) -> None:
-    for file in (real, real.with_name(real.name + ".wal")):
+    for file in (real, *(companion(real, ending) for ending in WRITE_AHEAD_LOGS)):
         file.unlink(missing_ok=True)
 
 
-def _remove_spill(real: Path) -> None:
+def _remove_spill(folder: Path) -> None:
     """Remove what DuckDB spilled, also that of a process that was killed; nothing that it did not make."""
-    folder = _spill_folder(real)
     if folder.is_dir() and not folder.is_symlink():
         with contextlib.suppress(OSError):  # not empty: somebody else's; or the disk has become read-only
             for file in folder.glob("duckdb_temp_*"):

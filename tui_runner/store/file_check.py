@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from tui_runner.errors import DatabaseError
+from tui_runner.store.place import WRITE_AHEAD_LOGS, companion
 
 _MAGIC = slice(8, 12)
 """Where a DuckDB file says `DUCK`, after the checksum of its first block."""
@@ -30,7 +31,7 @@ _BLOCK_SIZES = range(16 << 10, (256 << 10) + 1)
 """Anything else is a layout that we do not know: DuckDB may judge it itself."""
 
 
-def check_file(path: Path, real: Path, *, create: bool = True) -> None:
+def check_file(path: Path, real: Path, *, create: bool = True, write: bool = True) -> None:
     """Refuse a file that is no DuckDB file, or is not whole. Only while our lock is held: see the head of `lock.py`.
 
     An empty file, such as `mktemp` makes, is removed where a database is to be made: DuckDB would refuse it. Where one
@@ -40,25 +41,27 @@ def check_file(path: Path, real: Path, *, create: bool = True) -> None:
         path: as it is named in messages.
         real: the file itself; it need not exist.
         create: whether a database is to be made where there is none.
+        write: whether it must be possible to write to it.
 
     Raises:
         DatabaseError: it is refused; nothing in it was changed.
     """
     try:
-        with real.open("rb+") as file:
+        with real.open("rb+" if write else "rb") as file:
             head = file.read(_HEADS)
             size = real.stat().st_size
             whole_size = _whole_size(file, head)
     except FileNotFoundError:
         return
     except OSError as error:
+        may_not = "may not be read and written" if write else "may not be read"
         raise DatabaseError(
-            f"may not be read and written ({(error.strerror or str(error)).lower()})",
+            f"{may_not} ({(error.strerror or str(error)).lower()})",
             str(path),
             "change its permissions or choose another path",
         ) from error
     if not head:
-        if not create or _is_full(real.with_name(real.name + ".wal")):
+        if not create or _is_full(companion(real, WRITE_AHEAD_LOGS[0])):
             raise DatabaseError("is empty", str(path), "bring back a copy of it or choose another path")
         real.unlink()
     elif head[_MAGIC] != b"DUCK":

@@ -13,12 +13,17 @@ import errno
 import fcntl
 import json
 import os
+import threading
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import psutil
 
 from tui_runner.errors import DatabaseError
+from tui_runner.regular_file import NotOwnFile, open_own
+from tui_runner.store.place import LOCK, companion
+from tui_runner.wording import plain
 
 _NOTE_BYTES = 1024
 """The note is padded to this, so that one write replaces it whole and a reader never sees half of it."""
@@ -64,31 +69,42 @@ class DatabaseInUse(DatabaseError):
 
 
 class LockFile:
-    """A held lock on one database; made by `acquire`, ended by `release`."""
+    """A held lock on one database; made by `acquire` or `without_file`, ended by `release`.
 
-    def __init__(self, path: Path, descriptor: int) -> None:
-        self.path = path
+    Attributes:
+        path: the file.
+        is_believed: False when there is no lock file of ours: only DuckDB's own lock keeps other processes out.
+    """
+
+    _guard = threading.Lock()
+    _unlocked: ClassVar[set[Path]] = set()
+    """Databases that this process has open without a lock file. Opening one again would drop DuckDB's own lock."""
+
+    def __init__(self, database: Path, descriptor: int | None) -> None:
+        self.path = companion(database, LOCK)
+        self._database = database
         self._descriptor = descriptor
         self._run: int | None = None
         self._socket: str | None = None
 
     @classmethod
     def acquire(cls, database: Path) -> LockFile:
-        """Lock `database` for this process.
+        """Lock `database`, a path without links, for this process.
 
         Raises:
             DatabaseError: another process has it, this one has it already, or no lock file can be made there.
         """
-        path = database.with_name(database.name + ".lock")
+        path = companion(database, LOCK)
         while True:
+            shared = _others_may_open(path)
             try:
-                descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+                descriptor = open_own(path, os.O_RDWR | os.O_CREAT)
+            except NotOwnFile as error:
+                if error.owner is None:
+                    raise _unwritable(database, error) from error
+                return cls.without_file(database)
             except OSError as error:
-                raise DatabaseError(
-                    f"the lock file {path.name} cannot be written ({_reason(error)})",
-                    str(database),
-                    "put the database in a folder that you may write to",
-                ) from error
+                raise _unwritable(database, error) from error
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
@@ -100,14 +116,51 @@ class LockFile:
                         str(database),
                         "put the database on a local disk",
                     ) from error
+                if shared:
+                    return cls.without_file(database)
                 raise _in_use(database, note) from error
-            if _same_file(descriptor, path):
+            if shared:
+                # Somebody may have it open since before it became private, and could lock it when we do not.
+                path.unlink(missing_ok=True)
+            elif _same_file(descriptor, path):
                 break
-            # Its last owner removed the file between our open and our lock: this is a lock on nothing.
+            # The file was removed, by us or by its last owner between our open and our lock: this locks nothing.
             os.close(descriptor)
-        lock = cls(path, descriptor)
+        lock = cls(database, descriptor)
         lock._note()
         return lock
+
+    @classmethod
+    def without_file(cls, database: Path) -> LockFile:
+        """Hold no file, and only keep this process from opening `database` a second time.
+
+        Raises:
+            DatabaseError: this process has it open already.
+        """
+        with cls._guard:
+            if database in cls._unlocked:
+                raise _open_here(database, None)
+            cls._unlocked.add(database)
+        return cls(database, None)
+
+    @property
+    def is_believed(self) -> bool:
+        """Whether a lock file of ours is held."""
+        return self._descriptor is not None
+
+    def taken_over(self) -> LockFile:
+        """Put a file of ours in the place of one that is not believed; call while DuckDB's own lock is held.
+
+        Returns:
+            The lock to hold from now on: this one where the file is another user's in a folder like `/tmp`.
+        """
+        try:
+            self.path.unlink(missing_ok=True)
+            taken = self.acquire(self._database)
+        except (OSError, DatabaseError):
+            return self
+        self.release()
+        return taken
 
     def note_run(self, run_id: int | None) -> None:
         """Tell other processes which run is going on; None when there is none."""
@@ -120,6 +173,8 @@ class LockFile:
         self._note()
 
     def _note(self) -> None:
+        if self._descriptor is None:
+            return
         note = {
             "pid": os.getpid(),
             "started": psutil.Process().create_time(),
@@ -132,18 +187,39 @@ class LockFile:
 
     def release(self) -> None:
         """Remove the lock file and unlock. Removing it while it is locked lets nobody lock the removed file."""
+        if self._descriptor is None:
+            with self._guard:
+                self._unlocked.discard(self._database)
+            return
         # A disk that has become read-only keeps it. It locks nothing then: whoever comes next can.
         with contextlib.suppress(OSError):
-            self.path.unlink()
+            if _same_file(self._descriptor, self.path):
+                self.path.unlink()
         os.close(self._descriptor)
 
 
 def _same_file(descriptor: int, path: Path) -> bool:
     try:
-        there = path.stat()
+        there = path.lstat()
     except FileNotFoundError:
         return False
     return os.path.samestat(os.fstat(descriptor), there)
+
+
+def _others_may_open(path: Path) -> bool:
+    """Return True if the file was made by an earlier version, which let everybody read it."""
+    try:
+        return bool(path.lstat().st_mode & 0o077)
+    except OSError:
+        return False
+
+
+def _unwritable(database: Path, error: OSError) -> DatabaseError:
+    return DatabaseError(
+        f"the lock file {plain(companion(database, LOCK).name)} cannot be written ({_reason(error)})",
+        str(database),
+        "put the database in a folder that you may write to",
+    )
 
 
 def _reason(error: OSError) -> str:
@@ -156,11 +232,15 @@ def _in_use(database: Path, note: bytes) -> DatabaseInUse:
     if record is None:
         return DatabaseInUse("in use by another tui-runner", str(database), "wait for it to end, or stop it", None)
     if record.pid == os.getpid():
-        return DatabaseInUse("already open in this process", str(database), "close it there first", record)
+        return _open_here(database, record)
     what = f"in use by tui-runner (pid {record.pid})"
     if record.run is not None:
         return DatabaseInUse(f"{what}, run {record.run}", str(database), "wait for that run to end, or stop it", record)
     return DatabaseInUse(what, str(database), "wait for it to end, or stop it", record)
+
+
+def _open_here(database: Path, record: LockRecord | None) -> DatabaseInUse:
+    return DatabaseInUse("already open in this process", str(database), "close it there first", record)
 
 
 def _record(note: bytes) -> LockRecord | None:

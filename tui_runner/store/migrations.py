@@ -86,8 +86,8 @@ def ensure_ledger(cursor: duckdb.DuckDBPyConnection, *, create: bool) -> bool:
         Whether there is a ledger now.
 
     Raises:
-        DatabaseError: it was written by a newer tui-runner, has lost a table or a column, or schema `runner` belongs
-            to somebody else.
+        DatabaseError: it was written by a newer tui-runner, or by an older one and can only be read; it has lost a
+            table or a column; or schema `runner` belongs to somebody else.
     """
     version = ledger_version(cursor)
     if version == LEDGER_VERSION:
@@ -100,6 +100,12 @@ def ensure_ledger(cursor: duckdb.DuckDBPyConnection, *, create: bool) -> bool:
             f"written by a newer tui-runner (ledger version {version}, this one knows {LEDGER_VERSION})",
             file_of(cursor),
             "update tui-runner",
+        )
+    if version is not None and _can_only_be_read(cursor):
+        raise DatabaseError(
+            f"written by an older tui-runner (ledger version {version}), and it can only be read",
+            file_of(cursor),
+            "have its owner open it once with this tui-runner, or work on a copy of it",
         )
     statements = ["CREATE SCHEMA IF NOT EXISTS runner", *_TABLES] if version is None else _steps_from(version, cursor)
     cursor.execute("BEGIN TRANSACTION")
@@ -116,6 +122,13 @@ def ensure_ledger(cursor: duckdb.DuckDBPyConnection, *, create: bool) -> bool:
             raise DatabaseError(_NOT_OURS, file_of(cursor), "choose another database") from error
         raise
     return True
+
+
+def _can_only_be_read(cursor: duckdb.DuckDBPyConnection) -> bool:
+    found = cursor.execute(
+        "SELECT readonly FROM duckdb_databases() WHERE database_name = current_database()"
+    ).fetchall()
+    return bool(found[0][0])
 
 
 _NOT_OURS = "its schema `runner` has tables that are not tui-runner's"

@@ -8,7 +8,7 @@ import stat
 from pathlib import Path
 
 from tui_runner.errors import UserError
-from tui_runner.regular_file import open_regular
+from tui_runner.regular_file import open_own, replaced
 from tui_runner.tui.state import state_folder
 from tui_runner.whole_file import written_whole
 
@@ -54,19 +54,15 @@ class History:
         self._statements = [*known, sql][-KEPT:]
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            fresh = self._path.with_name(f"{self._path.name}.{os.getpid()}")
-            # Whoever has the statements may have the secrets in them.
-            descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.writelines(json.dumps(each) + "\n" for each in self._statements)
-            fresh.replace(self._path)
+            with replaced(self._path) as stream:
+                stream.writelines(json.dumps(each).encode() + b"\n" for each in self._statements)
         except OSError:
             # A full or read-only disk costs the history of the next start, nothing else.
             return
 
     def _read(self) -> list[str]:
         try:
-            with open_regular(self._path) as file:
+            with open(self._path, "rb", opener=open_own) as file:
                 lines = file.read().decode().splitlines()
         except (OSError, ValueError):
             return list(self._statements or [])

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tui_runner.regular_file import open_regular
+from tui_runner.regular_file import open_own, replaced
 
 _RECENT = 10
 
@@ -63,7 +63,7 @@ class State:
 
     def _read(self) -> dict[str, Any]:
         try:
-            with open_regular(self._path) as file:
+            with open(self._path, "rb", opener=open_own) as file:
                 values = json.load(file)
         except (OSError, ValueError):
             return {}
@@ -71,8 +71,6 @@ class State:
 
     def _write(self, values: dict[str, Any]) -> None:
         with contextlib.suppress(OSError):
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            # By a rename, so that a second tui-runner never reads half a file.
-            part = self._path.with_name(f"{self._path.name}.part")
-            part.write_text(json.dumps(values), encoding="utf-8")
-            part.replace(self._path)
+            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with replaced(self._path) as stream:
+                stream.write(json.dumps(values).encode())

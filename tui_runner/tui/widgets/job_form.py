@@ -22,7 +22,7 @@ from tui_runner.parameters import Parameter, bind
 from tui_runner.request import STANDARD_INPUT, RunRequest
 from tui_runner.safe_text import safe_text
 from tui_runner.settings import Settings, check_setting
-from tui_runner.store.database import check_place
+from tui_runner.store.place import check_place
 from tui_runner.tui.threads import in_thread
 from tui_runner.tui.widgets.text_field import TextField
 from tui_runner.wording import raised, shortened

@@ -1,0 +1,127 @@
+"""What may stand beside a database, and which links lead to one."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tui_runner.errors import DatabaseError
+from tui_runner.store.database import Database
+from tui_runner.store.place import COMPANIONS, LOGS, companion, foreign_link
+
+BOB = 61_002
+PRECIOUS = "precious\n" * 200
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Path:
+    target = tmp_path / "mine"
+    target.write_text(PRECIOUS)
+    return target
+
+
+@pytest.mark.parametrize("ending", COMPANIONS)
+@pytest.mark.parametrize("kind", ["link", "link to nothing", "hard link", "pipe"])
+def test_database_is_refused_when_a_companion_is_no_file_of_ours(
+    path: Path, target: Path, ending: str, kind: str
+) -> None:
+    beside = companion(path, ending)
+    match kind:
+        case "link":
+            beside.symlink_to(target)
+        case "link to nothing":
+            beside.symlink_to(path.parent / "nothing")
+        case "hard link":
+            beside.hardlink_to(target)
+        case "pipe":
+            os.mkfifo(beside)
+    with pytest.raises(DatabaseError, match="stands in the way") as caught:
+        Database.open(path, for_run=True)
+    assert beside.name in str(caught.value) and "\n" not in str(caught.value)
+    assert target.read_text() == PRECIOUS
+    assert sorted(path.parent.iterdir()) == sorted([target, beside] if target.parent == path.parent else [beside])
+
+
+@pytest.mark.parametrize("ending", LOGS)
+def test_query_does_not_care_for_logs_which_it_does_not_open(path: Path, target: Path, ending: str) -> None:
+    Database.open(path).close()
+    companion(path, ending).symlink_to(target)
+    Database.open(path, create=False).close()
+    assert target.read_text() == PRECIOUS
+
+
+def test_log_that_is_a_link_to_dev_null_is_thrown_away(path: Path) -> None:
+    companion(path, ".log").symlink_to(os.devnull)
+    Database.open(path, for_run=True).close()
+
+
+@as_root
+@pytest.mark.parametrize("ending", [".wal", ".wal.checkpoint", ".wal.recovery", ".tmp"])
+def test_companion_of_another_user_is_refused_where_its_content_matters(path: Path, ending: str) -> None:
+    Database.open(path).close()
+    beside = companion(path, ending)
+    if ending == ".tmp":
+        beside.mkdir()
+    else:
+        beside.touch()
+    os.chown(beside, BOB, BOB)
+    with pytest.raises(DatabaseError, match=f"belongs to uid {BOB}"):
+        Database.open(path, create=False)
+
+
+@as_root
+def test_write_ahead_log_of_who_may_write_the_database_is_read(path: Path) -> None:
+    Database.open(path).close()
+    beside = companion(path, ".wal")
+    beside.touch()
+    os.chown(beside, BOB, BOB)
+    path.chmod(0o666)
+    Database.open(path, create=False).close()
+
+
+def test_link_to_a_place_without_a_database_makes_none_there(path: Path) -> None:
+    elsewhere = path.parent / "elsewhere"
+    path.symlink_to(elsewhere)
+    for there in (False, True):
+        if there:
+            elsewhere.touch()
+        with pytest.raises(DatabaseError, match=r"is a link to .*elsewhere, where no database is"):
+            Database.open(path)
+    assert elsewhere.read_bytes() == b""
+
+
+@as_root
+@pytest.mark.parametrize(
+    ("mode", "owner", "followed"),
+    [(0o755, BOB, True), (0o775, BOB, False), (0o1777, BOB, False), (0o1777, 0, True), (0o777, BOB, False)],
+)
+@pytest.mark.parametrize("where", ["last", "folder"])
+def test_link_of_a_stranger_is_followed_only_where_nobody_else_may_put_one(
+    tmp_path: Path, mode: int, owner: int, followed: bool, where: str
+) -> None:
+    shared, real = tmp_path / "shared", tmp_path / "real"
+    shared.mkdir()
+    real.mkdir()
+    shared.chmod(mode)
+    (real / "x.duckdb").touch()
+    link = shared / ("x.duckdb" if where == "last" else "folder")
+    link.symlink_to(real / "x.duckdb" if where == "last" else real)
+    os.lchown(link, owner, owner)
+    named = link if where == "last" else link / "x.duckdb"
+    assert (foreign_link(named) is None) is followed
+
+
+def test_links_in_a_circle_end(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to(tmp_path / "b")
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    assert foreign_link(tmp_path / "a" / "x.duckdb") is None
+
+
+def test_relative_links_are_followed_from_their_folder(tmp_path: Path) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "b" / "up").symlink_to("../..")
+    assert foreign_link(tmp_path / "a" / "b" / "up" / "a" / "b" / "up") is None
