@@ -373,7 +373,9 @@ def runs(db: DatabaseArgument) -> int:
 def errors(
     db: DatabaseArgument,
     run: RunArgument = None,
-    limit: Annotated[int, typer.Option(metavar="N", min=1, help="Groups to list, the most frequent first.")] = 20,
+    limit: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Groups to list, those with most failed items first.")
+    ] = 20,
     traceback: Annotated[
         bool, typer.Option("--traceback", help="With the traceback of the newest of each group.")
     ] = False,

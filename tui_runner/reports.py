@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO, cast
+from typing import TextIO
 
 from tui_runner.engine.chunk import recorded_state
 from tui_runner.errors import EXIT_OK
@@ -16,10 +16,9 @@ from tui_runner.safe_text import safe_text
 from tui_runner.store.access import LocalAccess, RemoteAccess, open_access
 from tui_runner.store.console_cursor import ConsoleCursor
 from tui_runner.store.export import display_width
-from tui_runner.store.ledger import ErrorSummary, Ledger, RunSummary
-
-if TYPE_CHECKING:
-    import duckdb
+from tui_runner.store.inspection import FailureGroup, failure_groups
+from tui_runner.store.ledger import Ledger, RunSummary
+from tui_runner.store.sql import Cursor
 
 _HEADS = ("run", "job", "table", "state", "begun", "done", "of", "failed", "rows")
 _NUMBERS = frozenset({"run", "done", "of", "failed", "rows"})
@@ -31,8 +30,8 @@ def print_runs(path: Path, out: TextIO) -> int:
     Raises:
         DatabaseError: the database cannot be used.
     """
-    with _ledger(path) as (ledger, going_on):
-        summaries = ledger.runs()
+    with _cursor(path) as (cursor, going_on):
+        summaries = Ledger(cursor).runs()
     if not summaries:
         out.write("no runs in this database; start one with: tui-runner run JOB\n")
         return EXIT_OK
@@ -50,17 +49,16 @@ def print_runs(path: Path, out: TextIO) -> int:
 
 
 @contextmanager
-def _ledger(path: Path) -> Iterator[tuple[Ledger, int | None]]:
-    """The ledger, and the number of the run that is going on now in another process."""
+def _cursor(path: Path) -> Iterator[tuple[Cursor, int | None]]:
+    """Give a cursor, and the number of the run that is going on now in another process."""
     with open_access(path) as access:
         if isinstance(access, LocalAccess):
-            # Whoever runs a run has its database open: since we could open it, nobody does.
-            yield Ledger(access.database.cursor()), None
+            # A run has its database open in the process that runs it: since we could open it, none is going on.
+            yield access.database.cursor(), None
             return
         going_on = access.record.run if isinstance(access, RemoteAccess) else None
         with access.console() as console:
-            # It reads with the few methods of a cursor that this has.
-            yield Ledger(cast("duckdb.DuckDBPyConnection", ConsoleCursor(console))), going_on
+            yield ConsoleCursor(console), going_on
 
 
 def _run_cells(summary: RunSummary, going_on: int | None) -> tuple[str, ...]:
@@ -80,7 +78,7 @@ def _run_cells(summary: RunSummary, going_on: int | None) -> tuple[str, ...]:
 
 
 def print_errors(path: Path, run: int | None, limit: int, out: TextIO, *, tracebacks: bool = False) -> int:
-    """Print what failed in a run, in groups that are alike, the most frequent first.
+    """Print what failed in a run, in groups that are alike, those that most items failed with first.
 
     Args:
         path: the database.
@@ -93,23 +91,23 @@ def print_errors(path: Path, run: int | None, limit: int, out: TextIO, *, traceb
         DatabaseError: the database cannot be used.
         UserError: there is no such run.
     """
-    with _ledger(path) as (ledger, _):
-        record = ledger.run(run)
-        groups = ledger.errors(record.run_id, limit)
+    with _cursor(path) as (cursor, _):
+        record = Ledger(cursor).run(run)
+        groups = failure_groups(cursor, record.run_id, limit)
     if not groups:
         out.write(f"run {record.run_id} has no errors\n")
     for group in groups:
         _print_group(group, out)
-        if tracebacks and group.example_traceback:
-            out.write(textwrap.indent(safe_text(group.example_traceback.rstrip(), newlines=True), "    ") + "\n")
+        if tracebacks and group.newest_traceback:
+            out.write(textwrap.indent(safe_text(group.newest_traceback.rstrip(), newlines=True), "    ") + "\n")
     return EXIT_OK
 
 
-def _print_group(group: ErrorSummary, out: TextIO) -> None:
+def _print_group(group: FailureGroup, out: TextIO) -> None:
     failed = counted(group.items_failed, "item") if group.items_failed else "no item"
     first, last = dated(group.first_seen.timestamp()), dated(group.last_seen.timestamp())
     seen = first if first == last else f"{first} to {last}"
-    out.write(f"{group.count} × {safe_text(f'{group.type}: {group.message}', limit=500)}\n")
+    out.write(f"{group.attempts} × {safe_text(f'{group.type}: {group.message}', limit=500)}\n")
     out.write(f"    {failed} failed for it, {seen}\n")
-    item = f"item {group.example_item}{f' ({safe_text(group.example_text, limit=200)})' if group.example_text else ''}"
-    out.write(f"    {item}: {safe_text(group.example, limit=500)}\n")
+    value = f" ({safe_text(group.newest_item_text, limit=200)})" if group.newest_item_text else ""
+    out.write(f"    item {group.newest_item}{value}: {safe_text(group.newest_message, limit=500)}\n")

@@ -8,7 +8,7 @@ import duckdb
 import pytest
 
 from tui_runner.store.database import Database
-from tui_runner.store.inspection import alike_errors, chunks_of_errors, error_examples, failed, slowest
+from tui_runner.store.inspection import chunks_of_errors, error_examples, failed, failure_groups, slowest
 from tui_runner.store.migrations import ensure_ledger
 
 ITEMS = """INSERT INTO runner.items VALUES
@@ -46,13 +46,13 @@ def test_failed_items_have_their_last_error(cursor: duckdb.DuckDBPyConnection) -
 
 
 def test_errors_that_are_alike_are_one_group(cursor: duckdb.DuckDBPyConnection) -> None:
-    first, second = alike_errors(cursor, 1)
-    assert (first.type, first.message, first.count, first.items, first.chunks) == (
+    first, second = failure_groups(cursor, 1)
+    assert (first.type, first.message, first.attempts, first.items_failed, first.chunks) == (
         "ReadTimeout", "page N timed out", 3, 1, 1,
     )  # fmt: skip
     assert first.first_seen == datetime(2026, 1, 1, 10, 0, 0, tzinfo=UTC)
     assert first.last_seen == datetime(2026, 1, 1, 10, 0, 9, tzinfo=UTC)
-    assert (second.type, second.count, second.items) == ("Timeout", 1, 1)
+    assert (second.type, second.attempts, second.items_failed) == ("Timeout", 1, 1)
 
 
 def test_an_item_that_ran_again_is_counted_once_and_only_while_it_has_failed(
@@ -61,12 +61,12 @@ def test_an_item_that_ran_again_is_counted_once_and_only_while_it_has_failed(
     again = """INSERT INTO runner.errors VALUES (1, 3, 1, 2, 'ReadTimeout', 'page 9 timed out', '',
         '2026-01-01 11:00:00+00', true, 'page N timed out', NULL)"""
     cursor.execute(again)
-    assert [(group.type, group.items, group.count) for group in alike_errors(cursor, 1)] == [
+    assert [(group.type, group.items_failed, group.attempts) for group in failure_groups(cursor, 1)] == [
         ("ReadTimeout", 2, 4),
         ("Timeout", 0, 1),
     ]
     cursor.execute("UPDATE runner.items SET state = 'ok' WHERE run_id = 1 AND item = 2")
-    assert [(group.items, group.count) for group in alike_errors(cursor, 1)] == [(1, 4), (0, 1)]
+    assert [(group.items_failed, group.attempts) for group in failure_groups(cursor, 1)] == [(1, 4), (0, 1)]
 
 
 def test_examples_are_the_newest_of_their_group(cursor: duckdb.DuckDBPyConnection) -> None:

@@ -14,6 +14,7 @@ from tui_runner.errors import EXIT_DATABASE, DatabaseError, UserError
 from tui_runner.store import migrations
 from tui_runner.store.database import Database
 from tui_runner.store.flush import StateRecord, Writer
+from tui_runner.store.inspection import failure_groups
 from tui_runner.store.ledger import LEDGER_VERSION, Ledger, Totals
 
 
@@ -60,7 +61,6 @@ def test_hostile_values_are_recorded(ledger: Ledger) -> None:
 
 def test_a_database_without_a_ledger_has_no_runs_and_is_not_changed(database: Database, ledger: Ledger) -> None:
     assert ledger.runs() == []
-    assert ledger.errors(1) == []
     assert ledger.recorded(1) == ({}, set())
     assert ledger.totals(1) == Totals()
     with pytest.raises(UserError, match="no runs in this database"):
@@ -165,16 +165,16 @@ def test_errors_are_grouped_by_what_their_messages_have_in_common(ledger: Ledger
             )
         ]
     )
-    groups = Ledger(ledger._cursor).errors(1)
-    assert [(group.type, group.message, group.count, group.items_failed) for group in groups] == [
+    groups = failure_groups(ledger._cursor, 1)
+    assert [(group.type, group.message, group.attempts, group.items_failed) for group in groups] == [
         ("ValueError", "no page N at N", 3, 2),
         ("OSError", "no page N at N", 1, 1),
         ("ValueError", "no user N", 1, 1),
     ]
     assert groups[0].first_seen == groups[0].last_seen == STARTED
-    assert groups[0].example_traceback == f"Traceback: {groups[0].example}"
-    assert groups[0].example_text == f"value {groups[0].example_item}"
-    assert len(Ledger(ledger._cursor).errors(1, limit=1)) == 1
+    assert groups[0].newest_traceback == f"Traceback: {groups[0].newest_message}"
+    assert groups[0].newest_item_text == f"value {groups[0].newest_item}"
+    assert len(failure_groups(ledger._cursor, 1, limit=1)) == 1
 
 
 def test_a_ledger_of_the_first_version_still_has_its_errors_in_groups(ledger: Ledger, writer: Writer) -> None:
@@ -186,9 +186,10 @@ def test_a_ledger_of_the_first_version_still_has_its_errors_in_groups(ledger: Le
         "UPDATE runner.ledger SET version = 1",
     ):
         ledger._cursor.execute(statement)
-    (group,) = Ledger(ledger._cursor).errors(1)
-    assert (group.message, group.count, group.example_text) == ("no page N at N", 2, "")
-    assert Ledger(ledger._cursor).errors(1, limit=10**30) == [group]
+    Ledger(ledger._cursor)
+    (group,) = failure_groups(ledger._cursor, 1)
+    assert (group.message, group.attempts, group.newest_item_text) == ("no page N at N", 2, "")
+    assert failure_groups(ledger._cursor, 1, limit=10**30) == [group]
     assert migrations.ledger_version(ledger._cursor) == LEDGER_VERSION
 
 

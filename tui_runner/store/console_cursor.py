@@ -11,13 +11,13 @@ from tui_runner.store.remote import RemoteConsole
 
 
 class ConsoleCursor:
-    """As much of a cursor as `Ledger` reads with."""
+    """A `sql.Cursor`."""
 
     def __init__(self, console: Console | RemoteConsole) -> None:
         self._console = console
         self._rows: Iterator[tuple[Any, ...]] = iter(())
 
-    def execute(self, query: str, values: Sequence[object] = ()) -> ConsoleCursor:
+    def execute(self, query: str, values: Sequence[object] = (), /) -> ConsoleCursor:
         """Run a statement that reads; `values` stand for its `?`."""
         result = self._console.query(query, {str(number): value for number, value in enumerate(values, start=1)})
         self._rows = (row for batch in result for row in zip(*(c.to_pylist() for c in batch.columns), strict=True))
@@ -27,7 +27,7 @@ class ConsoleCursor:
         """The next row, None behind the last."""
         return next(self._rows, None)
 
-    def fetchmany(self, size: int) -> list[tuple[Any, ...]]:
+    def fetchmany(self, size: int = 1, /) -> list[tuple[Any, ...]]:
         """The next rows, `size` at most."""
         return list(islice(self._rows, size))
 

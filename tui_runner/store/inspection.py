@@ -5,12 +5,11 @@ Every function takes a cursor of the calling thread, reads, and changes nothing.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-import duckdb
-
-from tui_runner.store.sql import visible_literal
+from tui_runner.store.sql import Cursor, visible_literal
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -28,26 +27,34 @@ class EndedItem:
 
 
 @dataclass(frozen=True, slots=True)
-class AlikeErrors:
-    """Errors of one type whose messages are alike.
+class FailureGroup:
+    """Errors of one type whose messages are alike: a row of `failure_groups_sql`.
 
     Attributes:
         type: name of the exception.
-        message: its shape, with ids, addresses and numbers folded.
-        count: attempts that ended so.
-        items: items that have failed, and whose last attempt ended so; none that ended well when it ran again.
+        message: what the messages have in common, with ids, addresses and numbers folded.
+        items_failed: items that have failed, and whose last attempt ended so; none that ended well when it ran again.
+        attempts: attempts that ended so.
         chunks: chunks of those attempts.
         first_seen: when the first was.
         last_seen: when the last was.
+        newest_item: position of the item of the newest one in the input.
+        newest_item_text: that item's value as a short text; empty where it is not known.
+        newest_message: its message in full.
+        newest_traceback: likewise; may be empty.
     """
 
     type: str
     message: str
-    count: int
-    items: int
+    items_failed: int
+    attempts: int
     chunks: int
     first_seen: datetime
     last_seen: datetime
+    newest_item: int
+    newest_item_text: str
+    newest_message: str
+    newest_traceback: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +82,7 @@ class ErrorExample:
     text: str = ""
 
 
-def slowest(cursor: duckdb.DuckDBPyConnection, run_id: int, chunk: int, limit: int = 50) -> list[EndedItem]:
+def slowest(cursor: Cursor, run_id: int, chunk: int, limit: int = 50) -> list[EndedItem]:
     """The items of a chunk whose last attempt took longest."""
     rows = cursor.execute(
         "SELECT item, state, attempts, rows, seconds FROM runner.items WHERE run_id = ? AND chunk = ?"
@@ -85,7 +92,7 @@ def slowest(cursor: duckdb.DuckDBPyConnection, run_id: int, chunk: int, limit: i
     return [EndedItem(*row) for row in rows]
 
 
-def failed(cursor: duckdb.DuckDBPyConnection, run_id: int, chunk: int, limit: int = 200) -> list[EndedItem]:
+def failed(cursor: Cursor, run_id: int, chunk: int, limit: int = 200) -> list[EndedItem]:
     """The items of a chunk that did not end well, each with its last error."""
     rows = cursor.execute(
         """SELECT i.item, any_value(i.state), any_value(i.attempts), any_value(i.rows), any_value(i.seconds),
@@ -97,32 +104,52 @@ def failed(cursor: duckdb.DuckDBPyConnection, run_id: int, chunk: int, limit: in
     return [EndedItem(*row) for row in rows]
 
 
-def alike_errors(cursor: duckdb.DuckDBPyConnection, run_id: int, limit: int = 200) -> list[AlikeErrors]:
-    """Groups of errors of a run: those that the most items failed with first, then the most frequent."""
-    # An item that ran again may have several attempts that were its last for a while.
+def failure_groups_sql(run: str) -> str:
+    """Return the statement that groups the errors of a run: one row a group, those that most items failed with first.
+
+    The errors screen, `tui-runner errors` and the ready-made query show its rows, so that they agree. An item that ran
+    again may have several attempts that were its last for a while; only the newest counts, and only while the item has
+    failed.
+
+    Args:
+        run: SQL for the number of the run.
+    """
+    return f"""WITH last_failures AS (
+    SELECT item, max(occurred_at) AS occurred_at
+    FROM runner.errors SEMI JOIN (
+        SELECT item FROM runner.items WHERE run_id = {run} AND state IN ('failed', 'timeout')
+    ) USING (item)
+    WHERE run_id = {run} AND final
+    GROUP BY item
+)
+SELECT type, coalesce(shape, '') AS alike,
+    count(DISTINCT e.item) FILTER (WHERE final AND e.occurred_at = l.occurred_at) AS items_failed,
+    count(*) AS attempts, count(DISTINCT chunk) AS chunks,
+    min(e.occurred_at) AS first_seen, max(e.occurred_at) AS last_seen,
+    arg_max(e.item, e.occurred_at) AS newest_item,
+    coalesce(arg_max(item_text, e.occurred_at), '') AS newest_item_text,
+    coalesce(arg_max(message, e.occurred_at), '') AS newest_message,
+    coalesce(arg_max(traceback, e.occurred_at), '') AS newest_traceback
+FROM runner.errors e LEFT JOIN last_failures l ON l.item = e.item
+WHERE run_id = {run}
+GROUP BY ALL
+ORDER BY items_failed DESC, attempts DESC, type, alike"""
+
+
+def failure_groups(cursor: Cursor, run_id: int, limit: int = 200) -> list[FailureGroup]:
+    """Return the rows of `failure_groups_sql`, at most `limit`."""
+    moments = "epoch_us(first_seen) AS first_seen, epoch_us(last_seen) AS last_seen"
     rows = cursor.execute(
-        """WITH failed AS (
-                SELECT item, max(occurred_at) AS at FROM runner.errors
-                    SEMI JOIN (SELECT item FROM runner.items WHERE run_id = $run AND state IN ('failed', 'timeout'))
-                        USING (item)
-                    WHERE run_id = $run AND final GROUP BY item
-            )
-            SELECT type, coalesce(shape, '') AS folded, count(*),
-                count(DISTINCT failed.item) FILTER (WHERE final AND occurred_at = failed.at) AS items,
-                count(DISTINCT chunk), epoch_us(min(occurred_at)), epoch_us(max(occurred_at))
-            FROM runner.errors LEFT JOIN failed USING (item) WHERE run_id = $run
-            GROUP BY type, folded ORDER BY items DESC, count(*) DESC, type, folded LIMIT $limit""",
-        {"run": run_id, "limit": limit},
+        f"SELECT * REPLACE ({moments}) FROM ({failure_groups_sql(str(run_id))})"
+        f" ORDER BY items_failed DESC, attempts DESC, type, alike LIMIT {min(limit, sys.maxsize)}"
     ).fetchall()
     return [
-        AlikeErrors(type, folded, count, items, chunks, _moment(first), _moment(last))
-        for type, folded, count, items, chunks, first, last in rows
+        FailureGroup(type, alike, items, attempts, chunks, _moment(first), _moment(last), *newest)
+        for type, alike, items, attempts, chunks, first, last, *newest in rows
     ]
 
 
-def error_examples(
-    cursor: duckdb.DuckDBPyConnection, run_id: int, type: str, message: str, limit: int = 50
-) -> list[ErrorExample]:
+def error_examples(cursor: Cursor, run_id: int, type: str, message: str, limit: int = 50) -> list[ErrorExample]:
     """Errors of one group, the newest first."""
     rows = cursor.execute(
         """SELECT item, chunk, attempt, message, coalesce(traceback, ''), epoch_us(occurred_at), final,
@@ -137,7 +164,7 @@ def error_examples(
     ]
 
 
-def chunks_of_errors(cursor: duckdb.DuckDBPyConnection, run_id: int, type: str, message: str) -> list[int]:
+def chunks_of_errors(cursor: Cursor, run_id: int, type: str, message: str) -> list[int]:
     """The chunks with items whose last attempt ended with an error of this group."""
     rows = cursor.execute(
         "SELECT DISTINCT chunk FROM runner.errors WHERE run_id = ? AND type = ? AND coalesce(shape, '') = ? AND final"

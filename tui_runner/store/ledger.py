@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -20,10 +19,10 @@ from tui_runner.errors import UserError
 from tui_runner.store.migrations import LEDGER_VERSION, ensure_ledger
 from tui_runner.store.records import RunRecord
 from tui_runner.store.schema import find_table, is_bare, prepare_table
-from tui_runner.store.sql import literal, quote
+from tui_runner.store.sql import Cursor, literal, quote
 from tui_runner.wording import listed
 
-__all__ = ["LEDGER_VERSION", "ErrorSummary", "Ledger", "RunSummary", "Totals"]
+__all__ = ["LEDGER_VERSION", "Ledger", "RunSummary", "Totals"]
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -54,39 +53,10 @@ class RunSummary:
     totals: Totals
 
 
-@dataclass(frozen=True, slots=True)
-class ErrorSummary:
-    """Errors of one type whose messages are alike. Texts are the job's: not safe to show as they are.
-
-    Attributes:
-        type: name of the exception.
-        message: its shape, with ids, addresses and numbers folded.
-        count: attempts that ended so.
-        items_failed: items whose last attempt ended so.
-        first_seen: when the first one was.
-        last_seen: when the last one was.
-        example: the newest message in full.
-        example_item: position of its item in the input.
-        example_traceback: its traceback.
-        example_text: its item's value as a short text; empty where it is not known.
-    """
-
-    type: str
-    message: str
-    count: int
-    items_failed: int
-    first_seen: datetime
-    last_seen: datetime
-    example: str
-    example_item: int
-    example_traceback: str
-    example_text: str = ""
-
-
 class Ledger:
     """The ledger of one database, seen through one cursor, in the thread of that cursor."""
 
-    def __init__(self, cursor: duckdb.DuckDBPyConnection) -> None:
+    def __init__(self, cursor: Cursor) -> None:
         """Read the ledger; an older one is migrated. A database without one has no runs, and is not changed.
 
         Raises:
@@ -229,35 +199,6 @@ class Ledger:
             return Totals()
         row = self._cursor.execute(f"SELECT {_TOTALS} FROM runner.items WHERE run_id = ?", [run_id]).fetchone()
         return Totals(*row) if row is not None else Totals()
-
-    def errors(self, run_id: int, limit: int = 50) -> list[ErrorSummary]:
-        """Groups of errors of a run, the most frequent first, at most `limit`."""
-        if not self._exists:
-            return []
-        rows = self._cursor.execute(
-            """SELECT type, shape, count(*), count(DISTINCT item) FILTER (WHERE final),
-                    epoch_us(min(occurred_at)), epoch_us(max(occurred_at)),
-                    arg_max(message, occurred_at), arg_max(item, occurred_at), arg_max(traceback, occurred_at),
-                    arg_max(item_text, occurred_at)
-                FROM runner.errors WHERE run_id = ?
-                GROUP BY type, shape ORDER BY count(*) DESC, type, shape LIMIT ?""",
-            [run_id, min(limit, sys.maxsize)],
-        ).fetchall()
-        return [
-            ErrorSummary(
-                kind,
-                folded or "",
-                count,
-                items,
-                _moment(first),
-                _moment(last),
-                example or "",
-                item,
-                traceback or "",
-                text or "",
-            )
-            for kind, folded, count, items, first, last, example, item, traceback, text in rows
-        ]
 
     def _records(self, condition: str, values: list[object]) -> list[RunRecord]:
         """Runs that meet `condition` (SQL), newest first."""

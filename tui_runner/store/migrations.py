@@ -8,6 +8,7 @@ import re
 import duckdb
 
 from tui_runner.errors import DatabaseError
+from tui_runner.store.sql import Cursor
 from tui_runner.store.whereabouts import file_of
 from tui_runner.wording import listed
 
@@ -57,7 +58,7 @@ _STEPS: dict[int, tuple[str, ...]] = {
 """Statements that make a ledger of the version in the key one of the next version."""
 
 
-def ledger_version(cursor: duckdb.DuckDBPyConnection) -> int | None:
+def ledger_version(cursor: Cursor) -> int | None:
     """Version of the ledger in the database, None when there is none.
 
     Raises:
@@ -75,7 +76,7 @@ def ledger_version(cursor: duckdb.DuckDBPyConnection) -> int | None:
     return int(row[0]) if row is not None and row[0] is not None else None
 
 
-def ensure_ledger(cursor: duckdb.DuckDBPyConnection, *, create: bool) -> bool:
+def ensure_ledger(cursor: Cursor, *, create: bool) -> bool:
     """Bring the ledger to `LEDGER_VERSION`, in one transaction of its own.
 
     Args:
@@ -124,7 +125,7 @@ def ensure_ledger(cursor: duckdb.DuckDBPyConnection, *, create: bool) -> bool:
     return True
 
 
-def _can_only_be_read(cursor: duckdb.DuckDBPyConnection) -> bool:
+def _can_only_be_read(cursor: Cursor) -> bool:
     found = cursor.execute(
         "SELECT readonly FROM duckdb_databases() WHERE database_name = current_database()"
     ).fetchall()
@@ -134,7 +135,7 @@ def _can_only_be_read(cursor: duckdb.DuckDBPyConnection) -> bool:
 _NOT_OURS = "its schema `runner` has tables that are not tui-runner's"
 
 
-def _columns(cursor: duckdb.DuckDBPyConnection) -> set[tuple[str, str]]:
+def _columns(cursor: Cursor) -> set[tuple[str, str]]:
     """Table and name of every column in schema `runner`."""
     found = cursor.execute(
         "SELECT table_name, column_name FROM duckdb_columns()"
@@ -143,7 +144,7 @@ def _columns(cursor: duckdb.DuckDBPyConnection) -> set[tuple[str, str]]:
     return {(str(table), str(column)) for table, column in found}
 
 
-def _check_whole(cursor: duckdb.DuckDBPyConnection) -> None:
+def _check_whole(cursor: Cursor) -> None:
     """Refuse a ledger that somebody has taken a table or a column of: every command would fail in its own way."""
     lost = sorted(_COLUMNS - _columns(cursor))
     if lost:
@@ -152,7 +153,7 @@ def _check_whole(cursor: duckdb.DuckDBPyConnection) -> None:
         raise DatabaseError(what, file_of(cursor), "bring back a copy of the file, or choose another database")
 
 
-def _steps_from(version: int, cursor: duckdb.DuckDBPyConnection) -> list[str]:
+def _steps_from(version: int, cursor: Cursor) -> list[str]:
     if any(step not in _STEPS for step in range(version, LEDGER_VERSION)):
         what = f"its ledger has version {version}, which is not known"
         raise DatabaseError(what, file_of(cursor), "choose another database")

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tui_runner.store.catalog import CatalogTable
+from tui_runner.store.inspection import failure_groups_sql
 from tui_runner.store.records import ITEM_COLUMN, RUN_COLUMN
 from tui_runner.store.sql import quote
 
@@ -30,12 +31,7 @@ ORDER BY minute""",
     ),
     ReadyMade(
         "Failures by type",
-        """SELECT type, count(DISTINCT item) FILTER (WHERE final) AS items_failed, count(*) AS attempts,
-    arg_max(message, occurred_at) AS newest_message, max(occurred_at) AS last_seen
-FROM runner.errors
-WHERE run_id = (SELECT max(run_id) FROM runner.runs)
-GROUP BY type
-ORDER BY items_failed DESC, attempts DESC""",
+        failure_groups_sql("(SELECT max(run_id) FROM runner.runs)"),
     ),
     ReadyMade(
         "Slowest items",

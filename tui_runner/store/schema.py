@@ -20,7 +20,7 @@ from tui_runner.errors import DatabaseError
 from tui_runner.store.arrow_types import admit
 from tui_runner.store.names import distinct, new_names
 from tui_runner.store.records import ITEM_COLUMN, RUN_COLUMN
-from tui_runner.store.sql import is_sql_name, literal, quote
+from tui_runner.store.sql import Cursor, is_sql_name, literal, quote
 from tui_runner.store.views import RESERVED, ArrowViews
 from tui_runner.store.whereabouts import file_of
 from tui_runner.store.widening import VARCHAR, converted, guard, storable, widened
@@ -241,7 +241,7 @@ class ResultsTable:
         )
 
 
-def prepare_table(cursor: duckdb.DuckDBPyConnection, table: str) -> str:
+def prepare_table(cursor: Cursor, table: str) -> str:
     """Make the results table `table` unless it is there.
 
     Returns:
@@ -256,7 +256,7 @@ def prepare_table(cursor: duckdb.DuckDBPyConnection, table: str) -> str:
     return found or table
 
 
-def is_bare(cursor: duckdb.DuckDBPyConnection, table: str) -> bool:
+def is_bare(cursor: Cursor, table: str) -> bool:
     """Whether the results table is as `prepare_table` makes it, without rows."""
     columns = cursor.execute(
         "SELECT column_name FROM duckdb_columns() WHERE database_name = current_database() AND schema_name = 'main'"
@@ -268,7 +268,7 @@ def is_bare(cursor: duckdb.DuckDBPyConnection, table: str) -> bool:
     return cursor.execute(f"SELECT 1 FROM main.{quote(table)} LIMIT 1").fetchone() is None
 
 
-def find_table(cursor: duckdb.DuckDBPyConnection, table: str) -> str | None:
+def find_table(cursor: Cursor, table: str) -> str | None:
     """The results table `table` by the name it has in the database; None when it is still to be made.
 
     Raises:
@@ -293,7 +293,7 @@ def find_table(cursor: duckdb.DuckDBPyConnection, table: str) -> str | None:
     return str(name)
 
 
-def _columns(cursor: duckdb.DuckDBPyConnection, table: str) -> dict[str, str]:
+def _columns(cursor: Cursor, table: str) -> dict[str, str]:
     """Name and type of each column of a table in `main`, in order."""
     return dict(
         cursor.execute(

@@ -3,6 +3,23 @@
 from __future__ import annotations
 
 import re
+from typing import Any, Protocol
+
+
+class Cursor(Protocol):
+    """What code that reads needs: a cursor of DuckDB, or one that asks the process that has the database open."""
+
+    def execute(self, query: Any, parameters: Any = ..., /) -> Any:
+        """Run a statement; `parameters` stand for its `?`."""
+
+    def fetchone(self) -> tuple[Any, ...] | None:
+        """Return the next row, None behind the last."""
+
+    def fetchmany(self, size: int = ..., /) -> list[Any]:
+        """Return the next rows, `size` at most."""
+
+    def fetchall(self) -> list[Any]:
+        """Return all rows that are left."""
 
 
 def quote(identifier: str) -> str:

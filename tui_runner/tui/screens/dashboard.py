@@ -12,7 +12,7 @@ from textual.containers import Container
 from tui_runner.engine.chunk import ChunkState, RunState
 from tui_runner.engine.snapshot import ChunkView, Snapshot
 from tui_runner.formatting import rate, size
-from tui_runner.store.inspection import alike_errors
+from tui_runner.store.inspection import failure_groups
 from tui_runner.tui.action import DASHBOARD, Place
 from tui_runner.tui.actions import ACTIONS, bindings
 from tui_runner.tui.glyphs import CHUNK_GLYPHS
@@ -108,9 +108,9 @@ class Dashboard(ChunkCommands):
 
     async def _read_failures(self, snapshot: Snapshot) -> None:
         """Look up what failed in the whole run: what this process has seen is less, and counts what ran again twice."""
-        groups = await read(self.steering.database, alike_errors, snapshot.run_id)
+        groups = await read(self.steering.database, failure_groups, snapshot.run_id)
         if groups is not None:
-            failures = [Failures(group.type, group.message, group.items, group.count) for group in groups]
+            failures = [Failures(group.type, group.message, group.items_failed, group.attempts) for group in groups]
             self.query_one(Summary).show_failures(failures)
             self._sum_up(snapshot)
 

@@ -13,11 +13,11 @@ from tui_runner.engine.snapshot import Snapshot
 from tui_runner.formatting import count, dated, percent
 from tui_runner.run_lines import counted
 from tui_runner.store.inspection import (
-    AlikeErrors,
     ErrorExample,
-    alike_errors,
+    FailureGroup,
     chunks_of_errors,
     error_examples,
+    failure_groups,
     sql_of_group,
 )
 from tui_runner.tui.action import Place
@@ -63,7 +63,7 @@ class Errors(RunScreen):
     def compose(self) -> ComposeResult:
         """The groups, the example, the keys."""
         yield PaintedLines(self._head, id="head")
-        yield Rows[AlikeErrors](self._group_line, heading=_heading, id="groups")
+        yield Rows[FailureGroup](self._group_line, heading=_heading, id="groups")
         yield PaintedLines(self._example_lines, id="example")
         yield KeyLine(self.keys, self.PLACES, id="keys")
 
@@ -94,11 +94,11 @@ class Errors(RunScreen):
         self.action_open_example()
 
     async def _read(self, run_id: int) -> None:
-        groups = await read(self.steering.database, alike_errors, run_id) or []
-        rows: Rows[AlikeErrors] = self.query_one(Rows)
+        groups = await read(self.steering.database, failure_groups, run_id) or []
+        rows: Rows[FailureGroup] = self.query_one(Rows)
         self._looked = True
-        self._attempts = sum(group.count for group in groups)
-        self._items = sum(group.items for group in groups)
+        self._attempts = sum(group.attempts for group in groups)
+        self._items = sum(group.items_failed for group in groups)
         place = next((number for number, group in enumerate(groups) if (group.type, group.message) == self._of), 0)
         rows.show(groups, place=place if self._of else None)
         self.query_one("#head", PaintedLines).repaint()
@@ -113,13 +113,13 @@ class Errors(RunScreen):
             self.run_worker(self._read_examples(self.steering.snapshot.run_id, group), group="examples", exclusive=True)
         self.query_one("#example", PaintedLines).repaint()
 
-    async def _read_examples(self, run_id: int, group: AlikeErrors) -> None:
+    async def _read_examples(self, run_id: int, group: FailureGroup) -> None:
         self._examples = await read(self.steering.database, error_examples, run_id, group.type, group.message) or []
         self.query_one("#example", PaintedLines).repaint()
 
     @property
-    def _group(self) -> AlikeErrors | None:
-        rows: Rows[AlikeErrors] = self.query_one(Rows)
+    def _group(self) -> FailureGroup | None:
+        rows: Rows[FailureGroup] = self.query_one(Rows)
         return rows.current
 
     def action_next_example(self) -> None:
@@ -158,7 +158,7 @@ class Errors(RunScreen):
         elif group is not None and snapshot is not None:
             self.run_worker(self._retry(snapshot.run_id, group), group="retry", exclusive=True)
 
-    async def _retry(self, run_id: int, group: AlikeErrors) -> None:
+    async def _retry(self, run_id: int, group: FailureGroup) -> None:
         numbers = await read(self.steering.database, chunks_of_errors, run_id, group.type, group.message) or []
         of_group = set(numbers)
         chunks = [chunk for chunk in self.steering.failed_chunks() if chunk.number in of_group]
@@ -201,16 +201,16 @@ class Errors(RunScreen):
         items = (f"  {counted(failed, 'item')} failed", "bad" if failed else "muted")
         return [fitted(((title, "strong"), items, (text, "muted")), width)]
 
-    def _group_line(self, group: AlikeErrors, width: int) -> Line:
-        line: list[tuple[str, str]] = [(column(count(group.items), 6, right=True), "strong")]
+    def _group_line(self, group: FailureGroup, width: int) -> Line:
+        line: list[tuple[str, str]] = [(column(count(group.items_failed), 6, right=True), "strong")]
         if width >= _NARROW:
-            line.append((column(count(group.count), 10, right=True), "text"))
+            line.append((column(count(group.attempts), 10, right=True), "text"))
         if width >= _WIDE:
-            line.append((column(percent(group.count, self._attempts), 8, right=True), "text"))
+            line.append((column(percent(group.attempts, self._attempts), 8, right=True), "text"))
             line.append((column(count(group.chunks), 8, right=True), "text"))
             line.append((f"  {_clock(group.first_seen)}  {_clock(group.last_seen)}", "muted"))
         line.append(("  ", "text"))
-        if not group.items and width >= _WIDE:
+        if not group.items_failed and width >= _WIDE:
             line.append(("all tried again  ", "muted"))
         line += [(own(group.type, 60), "bad"), (": " + own(group.message) if group.message else "", "text")]
         return tuple(line)
@@ -224,7 +224,7 @@ class Errors(RunScreen):
         height = self.query_one("#example").size.height
         head: Line = (
             (f" {self._example_title()}", "accent"),
-            (f"   {self._example + 1} of {_newest(len(self._examples), group.count)}", "muted"),
+            (f"   {self._example + 1} of {_newest(len(self._examples), group.attempts)}", "muted"),
         )
         value = self._examples[self._example].text
         lines: list[Line] = [head, ((" value ", "muted"), (own(value, width), "text"))] if value else [head]
@@ -240,11 +240,11 @@ class Errors(RunScreen):
         when = dated(example.occurred_at.timestamp()) if in_full else _clock(example.occurred_at)
         return f"item {example.item} · chunk {example.chunk} · attempt {example.attempt}, {final} · {when}"
 
-    def _example_text(self, group: AlikeErrors) -> str:
+    def _example_text(self, group: FailureGroup) -> str:
         value = self._examples[self._example].text
         return f"value: {value}\n\n{self._error_text(group)}" if value else self._error_text(group)
 
-    def _error_text(self, group: AlikeErrors) -> str:
+    def _error_text(self, group: FailureGroup) -> str:
         example = self._examples[self._example]
         return example.traceback.rstrip() or f"{group.type}: {example.message}"
 

@@ -1,0 +1,64 @@
+"""The errors screen, `tui-runner errors` and the ready-made query count the same failures."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from dataclasses import replace
+from pathlib import Path
+
+from command_line import CommandLine
+from fake_run import FakeControl, busy
+from test_app import screen_text, settled
+
+from tui_runner.engine.chunk import RunState
+from tui_runner.store.access import LocalAccess
+from tui_runner.store.catalog import catalog
+from tui_runner.store.database import Database
+from tui_runner.store.ready_made import ready_made
+from tui_runner.tui.app import RunnerApp
+
+JOB = """
+    from pathlib import Path
+    from tui_runner import job
+
+    @job(threads=1, retries=0)
+    def work(n: int):
+        if n in (3, 7) and not (n == 3 and Path("mended").exists()):
+            raise ValueError(f"page {n} is empty")
+        return n
+
+    @work.items
+    def numbers():
+        return range(10)
+"""
+
+
+async def test_screen_command_and_query_agree_after_a_retry_mended_one_of_two_items(
+    cli: CommandLine, tmp_path: Path
+) -> None:
+    (tmp_path / "work.py").write_text(textwrap.dedent(JOB))
+    assert cli("run", "work.py", cwd=tmp_path).code == 1
+    (tmp_path / "mended").touch()
+    assert cli("retry", "work.duckdb", cwd=tmp_path).code == 1
+
+    told = cli("errors", "work.duckdb", cwd=tmp_path).out
+    assert re.search(r"^3 × ValueError: page N is empty\n +1 item failed for it", told)
+
+    with Database.open(tmp_path / "work.duckdb", create=False) as database:
+        with LocalAccess(database).console() as console:
+            (failures,) = (query for query in ready_made(catalog(console)) if query.title == "Failures by type")
+            with console.query(failures.sql) as result:
+                (row,) = result.read_all().to_pylist()
+        assert (row["type"], row["alike"], row["items_failed"], row["attempts"]) == (
+            "ValueError", "page N is empty", 1, 3,
+        )  # fmt: skip
+
+        control = FakeControl(replace(busy(), run_id=1, state=RunState.FINISHED, items_failed=1))
+        control.database = database
+        async with RunnerApp(control).run_test(size=(120, 40)) as pilot:
+            await settled(pilot)
+            await pilot.press("e")
+            await pilot.app.workers.wait_for_complete()
+            await pilot.pause()
+            assert "1 item failed  3 failed attempts in 1 group" in screen_text(pilot.app)
