@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 # `job` and `current` are also modules; binding the names here, after those are loaded, makes
 # `from tui_runner import job` give the decorator.
+from tui_runner._version import __version__
 from tui_runner.current import Current, current
 from tui_runner.job import Job, job
 from tui_runner.parameters import Secret
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from tui_runner.api import run as run
     from tui_runner.connection import connect as connect
 
-__version__ = "0.1.0"
 __all__ = ["Current", "Job", "Secret", "__version__", "connect", "current", "http", "job", "run"]
 
 

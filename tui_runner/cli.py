@@ -17,7 +17,7 @@ from typing import Annotated
 
 import typer
 
-from tui_runner import __version__
+from tui_runner._version import __version__
 from tui_runner.cli_options import (
     DatabaseArgument,
     FailuresOption,

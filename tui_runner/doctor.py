@@ -15,7 +15,7 @@ from typing import TextIO
 
 import psutil
 
-from tui_runner import __version__
+from tui_runner._version import __version__
 from tui_runner.api import run
 from tui_runner.errors import EXIT_OK, EXIT_USAGE
 from tui_runner.formatting import size

@@ -26,7 +26,7 @@ from contextlib import AbstractContextManager
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any
 
-from tui_runner import __version__
+from tui_runner._version import __version__
 from tui_runner.current import current
 from tui_runner.host_slots import HostSlots
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 import duckdb
 
-from tui_runner import __version__
+from tui_runner._version import __version__
 from tui_runner.engine.chunk import RunState
 from tui_runner.engine.events import Tell
 from tui_runner.engine.plan import RunPlan

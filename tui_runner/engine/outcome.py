@@ -18,6 +18,7 @@ from types import TracebackType
 
 from tui_runner.engine.work import Task
 from tui_runner.redaction import LONGEST_SECRET
+from tui_runner.resources import is_own_code
 from tui_runner.rows import Rows
 
 MESSAGE_LENGTH = 10_000
@@ -35,11 +36,8 @@ MAX_ROWS = 50_000
 """Rows the collector takes in one go, but for a single larger result. Converting more would keep the interpreter from
 the pool's threads for too long; and a flush beyond DuckDB's row group of 122,880 rows leaves groups half full, which a
 later checkpoint unpacks in memory to merge them (measured: 330 MB; 50 MB with smaller flushes)."""
-_PACKAGE = Path(__file__).parents[1]
-_OWN = (f"{_PACKAGE}{os.sep}", f"{Path(os.__file__).parent / 'asyncio'}{os.sep}")
-"""Where frames are that lead to the user's code."""
-_BUNDLED = f"{_PACKAGE / '_bundled'}{os.sep}"
-"""Jobs that come with tui-runner are like those of a user."""
+_ASYNCIO = f"{Path(os.__file__).parent / 'asyncio'}{os.sep}"
+"""Coroutines of the user are entered from here."""
 _LARGE = 4_096
 """Bytes from which rows are counted at once; smaller ones are counted by the collector, without a lock."""
 
@@ -135,7 +133,7 @@ def _from_user(trace: TracebackType | None) -> TracebackType | None:
     """
     while trace is not None:
         file = trace.tb_frame.f_code.co_filename
-        if not file.startswith(_OWN) or file.startswith(_BUNDLED):
+        if not (is_own_code(file) or file.startswith(_ASYNCIO)):
             return trace
         trace = trace.tb_next
     return None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Sequence, Sized
 
 from tui_runner.errors import UserError
 from tui_runner.import_guard import no_exit_at_once
+from tui_runner.resources import is_own_code
 from tui_runner.wording import raised
 
 
@@ -117,14 +119,7 @@ def total_items(source: Source, limit: int | None) -> int | None:
 
 
 def _line_of(error: BaseException) -> str:
-    """`file:line` that raised, innermost; of `os._exit` the line that calls it."""
-    traceback = error.__traceback__
-    while (
-        traceback is not None
-        and traceback.tb_next is not None
-        and traceback.tb_next.tb_frame.f_globals.get("__name__") != no_exit_at_once.__module__
-    ):
-        traceback = traceback.tb_next
-    if traceback is None or traceback.tb_frame.f_code.co_filename == __file__:
-        return ""
-    return f"{traceback.tb_frame.f_code.co_filename}:{traceback.tb_lineno}"
+    """Return `file:line` of the innermost frame outside tui-runner: of `os._exit` the line that calls it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    theirs = next((frame for frame in reversed(frames) if not is_own_code(frame.filename)), None)
+    return f"{theirs.filename}:{theirs.lineno}" if theirs is not None else ""
