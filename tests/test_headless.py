@@ -12,7 +12,7 @@ import pytest
 from told_run import ToldRun, picture
 
 from tui_runner.engine.chunk import RunState
-from tui_runner.engine.snapshot import EventLine, Snapshot
+from tui_runner.engine.snapshot import RunEvent, Snapshot
 from tui_runner.errors import DatabaseError
 from tui_runner.headless import Headless, Lines, exit_code
 from tui_runner.json_events import JsonEvents
@@ -121,7 +121,7 @@ class TestInAFile:
 
 class TestNews:
     def test_each_is_told_once_also_two_of_one_moment(self) -> None:
-        one, two, three = (EventLine(at, "INFO", text) for at, text in [(1.0, "one"), (1.0, "two"), (2.0, "three")])
+        one, two, three = (RunEvent(at, "INFO", text) for at, text in [(1.0, "one"), (1.0, "two"), (2.0, "three")])
         run = ToldRun(picture(), picture(events=(one, two)), picture(events=(one, two)), picture(events=(two, three)))
         _, told = watch(run)
         assert [line for line in told.splitlines() if line.startswith("info")] == [
@@ -131,7 +131,7 @@ class TestNews:
         ]
 
     def test_hostile_text_is_shown_as_marks(self) -> None:
-        news = (EventLine(1.0, "ERROR", "a\x1b]52;c;eA==\x07b\nc"),)
+        news = (RunEvent(1.0, "ERROR", "a\x1b]52;c;eA==\x07b\nc"),)
         _, told = watch(ToldRun(picture(), picture(events=news), FINISHED))
         assert "error: a␛]52;c;eA==␇b␊c\n" in told
 
@@ -140,7 +140,7 @@ class TestNews:
             state=RunState.FAILED,
             items_done=0,
             reason="setup \x1b[2J failed",
-            events=(EventLine(1.0, "WARNING", "stopping: setup \x1b[2J failed"),),
+            events=(RunEvent(1.0, "WARNING", "stopping: setup \x1b[2J failed"),),
         )
         assert watch(ToldRun(picture(items_done=0), end)) == (
             2,
@@ -255,10 +255,10 @@ def _interrupt_at(*looks: int) -> Callable[[int], None]:
 
 
 def test_quiet_means_no_word_unless_something_is_wrong() -> None:
-    news = picture(events=(EventLine(1.0, "INFO", "run 3 goes on"), EventLine(2.0, "INFO", "one item is tried")))
+    news = picture(events=(RunEvent(1.0, "INFO", "run 3 goes on"), RunEvent(2.0, "INFO", "one item is tried")))
     for live in (True, False):
         assert watch(ToldRun(*[picture()] * 99, news, FINISHED), quiet=True, live=live) == (0, "")
-    wrong = picture(events=(EventLine(1.0, "INFO", "run 3 goes on"), EventLine(2.0, "WARNING", "the disk is full")))
+    wrong = picture(events=(RunEvent(1.0, "INFO", "run 3 goes on"), RunEvent(2.0, "WARNING", "the disk is full")))
     assert watch(ToldRun(picture(), wrong, FINISHED), quiet=True) == (0, "warning: the disk is full\n")
     code, told = watch(ToldRun(picture(), STOPPED), quiet=True)
     assert (code, told.splitlines()[1:]) == (

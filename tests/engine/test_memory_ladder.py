@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tui_runner.engine.memory_ladder import (
-    DivideThreads,
     EndStatements,
+    FewerThreads,
     Figures,
     GiveUp,
     HoldItems,
@@ -35,7 +35,7 @@ def test_at_seventy_percent_there_are_fewer_and_fewer_threads_and_then_more_agai
     climb = Climb()
     assert climb(69) == []
     (first,) = climb(71)
-    assert first == DivideThreads(2, "memory is at 71 % of 1.0 GB: one in 2 threads goes on")
+    assert first == FewerThreads(2, "memory is at 71 % of 1.0 GB: one in 2 threads goes on")
     assert climb(72) == [], "memory needs some seconds to come back"
     assert climb.ladder.warning == "memory is at 72 % of 1.0 GB"
     (second,) = climb(72, seconds=5)
@@ -71,7 +71,7 @@ def test_at_ninety_five_percent_the_largest_worker_is_killed_and_after_a_while_t
 def test_queries_end_before_a_worker_does():
     climb = Climb()
     climb(30)
-    assert climb(79, statements=2) == [DivideThreads(2, "memory is at 79 % of 1.0 GB: one in 2 threads goes on")]
+    assert climb(79, statements=2) == [FewerThreads(2, "memory is at 79 % of 1.0 GB: one in 2 threads goes on")]
     hold, end = climb(250, statements=2)
     assert (type(hold), end) == (HoldItems, EndStatements("memory is at 250 % of 1.0 GB"))
     assert [type(step) for _ in range(20) for step in climb(400, statements=1)] == [EndStatements] * 20
@@ -83,7 +83,7 @@ def test_a_query_that_does_not_end_protects_no_worker_for_ever():
     climb(30)
     steps = [type(step) for _ in range(40) for step in climb(250, statements=1)]
     assert steps.count(EndStatements) == 30
-    assert steps[31:33] == [ReplaceWorker, DivideThreads]
+    assert steps[31:33] == [ReplaceWorker, FewerThreads]
 
 
 def test_a_run_at_rest_does_not_give_up_for_the_memory_of_a_query():
@@ -97,10 +97,10 @@ def test_what_a_killed_worker_had_in_flight_runs_again_half_as_many_at_once():
     climb(20)
     hold, kill, fewer = climb(171)
     assert (type(hold), kill.at_once) == (HoldItems, True)
-    assert fewer == DivideThreads(2, "memory is at 171 % of 1.0 GB: one in 2 threads goes on")
+    assert fewer == FewerThreads(2, "memory is at 171 % of 1.0 GB: one in 2 threads goes on")
     climb(20, worker=1)
     assert [getattr(step, "divisor", 0) for step in climb(150, seconds=5, worker=1)][-1] == 4
-    assert [step.divisor for _ in range(25) for step in climb(20, worker=2) if isinstance(step, DivideThreads)] == [
+    assert [step.divisor for _ in range(25) for step in climb(20, worker=2) if isinstance(step, FewerThreads)] == [
         2,
         1,
     ]
@@ -148,7 +148,7 @@ def test_without_a_limit_everything_is_undone():
     climb(85)
     figures = Figures(100 * MB, {0: 900 * MB}, 1, 4)
     steps = [step for second in range(30) for step in climb.ladder.judge(figures, None, climb.now + second)]
-    assert steps == [ReleaseItems(), DivideThreads(1, "memory has no bound: all threads go on")]
+    assert steps == [ReleaseItems(), FewerThreads(1, "memory has no bound: all threads go on")]
 
 
 def test_threads_are_divided_no_further_than_there_are():

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from tui_runner.engine.chunk import ChunkState, RunState
-from tui_runner.engine.snapshot import ChunkView, ErrorGroup, EventLine, InFlight, LogLine, Sample, Snapshot
+from tui_runner.engine.snapshot import ChunkView, ErrorGroup, InFlight, LogLine, RunEvent, Sample, Snapshot
 from tui_runner.store.database import Database
 
 
@@ -164,7 +164,7 @@ def busy() -> Snapshot:
         chunks=busy_chunks(),
         chunks_total=200,
         history=history(),
-        events=(EventLine(at=700.0, level="info", text="threads set to 64"),),
+        events=(RunEvent(at=700.0, level="info", text="threads set to 64"),),
         errors=(
             ErrorGroup(9, "ReadTimeout", "timed out", final=9),
             ErrorGroup(3, "ValueError", "no table on page", final=3),

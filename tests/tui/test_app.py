@@ -13,7 +13,7 @@ from textual.pilot import Pilot
 from textual.widgets import Button, Static
 
 from tui_runner.engine.chunk import ChunkState, RunState
-from tui_runner.engine.snapshot import ErrorGroup, EventLine, InFlight
+from tui_runner.engine.snapshot import ErrorGroup, InFlight, RunEvent
 from tui_runner.errors import UserError
 from tui_runner.tui import app as app_module
 from tui_runner.tui.app import RunnerApp, interval
@@ -425,7 +425,7 @@ async def test_text_of_others_is_shown_and_not_obeyed(text: str, size: tuple[int
         database="/tmp/" + text,
         reason=text,
         stalled_seconds=20.0,
-        events=(EventLine(760.0, text, text),),
+        events=(RunEvent(760.0, text, text),),
         errors=(ErrorGroup(5, text, text),),
         oldest=(InFlight(1, 2, text, 1, 3.0),),
     )

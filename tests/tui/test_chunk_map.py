@@ -10,7 +10,7 @@ from textual.widgets import Static
 from tui_runner.engine.chunk import ChunkState
 from tui_runner.tui.app import RunnerApp
 from tui_runner.tui.screens.choose import Choose
-from tui_runner.tui.widgets.chunk_listing import HOLD, ChunkListing, usual
+from tui_runner.tui.widgets.chunk_listing import LISTING_HOLD, ChunkListing, usual
 from tui_runner.tui.widgets.chunk_map import ChunkMap, chunks_a_cell
 from tui_runner.tui.widgets.chunk_table import ChunkTable
 
@@ -28,11 +28,11 @@ def test_a_sorted_list_holds_still_for_a_moment() -> None:
     assert listing.update(tuple(chunks)) == ({0, 1, 2, 3}, True)
     assert listing.numbers() == [3, 2, 1, 0]
     chunks[0] = replace(chunks[0], failed=9)
-    now = HOLD / 2
+    now = LISTING_HOLD / 2
     assert listing.update(tuple(chunks)) == ({0}, False)
     assert listing.numbers() == [3, 2, 1, 0] and listing.at(3).failed == 9
     chunks[1] = replace(chunks[1], failed=5)
-    now = HOLD
+    now = LISTING_HOLD
     assert listing.update(tuple(chunks)) == ({1}, True)
     assert listing.numbers() == [0, 1, 3, 2] and listing.row_of(3) == 2
 

@@ -40,7 +40,7 @@ def test_cursor_and_view_meet_whichever_of_them_goes_to_the_other(place: int, to
 @pytest.fixture
 def rows_move_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chunk_order, "HOLD", 0.0)
-    monkeypatch.setattr(chunk_listing, "HOLD", 0.0)
+    monkeypatch.setattr(chunk_listing, "LISTING_HOLD", 0.0)
 
 
 def ends(control: FakeControl, *numbers: int) -> None:

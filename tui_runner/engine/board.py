@@ -21,8 +21,8 @@ from tui_runner.engine.snapshot import (
     KEPT_EVENTS,
     ChunkView,
     ErrorGroup,
-    EventLine,
     LogLine,
+    RunEvent,
     Sample,
     Snapshot,
     WorkerView,
@@ -127,7 +127,7 @@ class Board:
         self._views: list[ChunkView] = []
         self._flying: set[int] = set()
         """Chunks that had items in flight when they were drawn last."""
-        self._events: deque[EventLine] = deque(maxlen=KEPT_EVENTS)
+        self._events: deque[RunEvent] = deque(maxlen=KEPT_EVENTS)
         self._log: deque[LogLine] = deque(maxlen=_LOG_LINES)
         self._history: deque[Sample] = deque()
         self._memory = MemoryMeasured(0, 0, 0)
@@ -156,7 +156,7 @@ class Board:
 
     def tell(self, now: float, level: str, text: str) -> None:
         """Add a line to the events."""
-        self._events.append(EventLine(now - self.began, level, self._redact(text)))
+        self._events.append(RunEvent(now - self.began, level, self._redact(text)))
 
     def progress(self, progress: Progress, now: float) -> None:
         """Take over what a worker is doing."""

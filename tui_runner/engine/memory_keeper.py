@@ -14,6 +14,7 @@ from tui_runner.engine.memory_ladder import (
     FEWER_THREADS,
     ITEMS_AGAIN,
     EndStatements,
+    FewerThreads,
     Figures,
     GiveUp,
     HoldItems,
@@ -21,7 +22,6 @@ from tui_runner.engine.memory_ladder import (
     ReleaseItems,
     ReplaceWorker,
 )
-from tui_runner.engine.memory_ladder import DivideThreads as Divide
 from tui_runner.engine.monitor import MemoryMeasured
 from tui_runner.formatting import size
 from tui_runner.store.open_statements import OpenStatements
@@ -107,7 +107,7 @@ class MemoryKeeper:
         figures = Figures(rest, by_number, in_flight, threads, len(self._statements))
         for step in self._ladder.judge(figures, self.limit, now):
             match step:
-                case Divide(divisor, text):
+                case FewerThreads(divisor, text):
                     self._handle(DivideThreads(divisor, text))
                 case HoldItems(text):
                     self._handle(Hold(_CAUSE, text))

@@ -72,7 +72,7 @@ class Figures:
 
 
 @dataclass(frozen=True, slots=True)
-class DivideThreads:
+class FewerThreads:
     """Execute one in `divisor` of the items at once that a person wants."""
 
     divisor: int
@@ -115,7 +115,7 @@ class GiveUp:
     needed: int
 
 
-Step = DivideThreads | HoldItems | ReleaseItems | ReplaceWorker | EndStatements | GiveUp
+Step = FewerThreads | HoldItems | ReleaseItems | ReplaceWorker | EndStatements | GiveUp
 
 
 class MemoryLadder:
@@ -191,7 +191,7 @@ class MemoryLadder:
             self._kills = 0
             self._divisor //= 2
             words = "all threads go on" if self._divisor == 1 else f"one in {self._divisor} threads goes on"
-            return [DivideThreads(self._divisor, f"{of_limit or 'memory has no bound'}: {words}")]
+            return [FewerThreads(self._divisor, f"{of_limit or 'memory has no bound'}: {words}")]
         return []
 
     def _replacement(self, figures: Figures, share: float, of_limit: str, now: float) -> list[Step]:
@@ -257,7 +257,7 @@ class MemoryLadder:
         if not self._can_divide(figures):
             return []
         self._divisor *= 2
-        return [DivideThreads(self._divisor, f"{of_limit}: one in {self._divisor} threads goes on")]
+        return [FewerThreads(self._divisor, f"{of_limit}: one in {self._divisor} threads goes on")]
 
     def _may_step(self, now: float) -> bool:
         if now - self._stepped_at < _STEP_SECONDS:

@@ -114,7 +114,7 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
-class EventLine:
+class RunEvent:
     """Something worth telling: a command taken, a worker lost, a chunk failed. `text` is not yet safe to show."""
 
     at: float
@@ -259,7 +259,7 @@ class Snapshot:
     chunks: tuple[ChunkView, ...] = ()
     chunks_total: int | None = None
     history: tuple[Sample, ...] = ()
-    events: tuple[EventLine, ...] = ()
+    events: tuple[RunEvent, ...] = ()
     errors: tuple[ErrorGroup, ...] = ()
     oldest: tuple[InFlight, ...] = ()
     log: tuple[LogLine, ...] = ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from tui_runner.engine.snapshot import KEPT_EVENTS, EventLine
+from tui_runner.engine.snapshot import KEPT_EVENTS, RunEvent
 
 _AT_ONCE = 0.5
 """Seconds that events of one command are apart at most: two looks at the inbox of a run."""
@@ -16,7 +16,7 @@ _ITEMS = re.compile(r"\d+(?= items)")
 _GRAVITY = ("debug", "info", "warning", "error", "critical")
 
 
-def newest_moment(events: Sequence[EventLine]) -> EventLine | None:
+def newest_moment(events: Sequence[RunEvent]) -> RunEvent | None:
     """The newest event with those that came with it, alike ones counted; None without any.
 
     Its time is that of the newest, its level that of the worst.
@@ -30,7 +30,7 @@ def newest_moment(events: Sequence[EventLine]) -> EventLine | None:
     for event in together:
         alike.setdefault(_NUMBER.sub("#", event.text), []).append(event.text)
     text = " · ".join(_counted(texts, more=more) for texts in alike.values())
-    return EventLine(events[-1].at, max((event.level.lower() for event in together), key=_gravity), text)
+    return RunEvent(events[-1].at, max((event.level.lower() for event in together), key=_gravity), text)
 
 
 def _gravity(level: str) -> int:

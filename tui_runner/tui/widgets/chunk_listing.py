@@ -14,7 +14,7 @@ from operator import is_not
 from tui_runner.engine.chunk import ChunkState
 from tui_runner.engine.snapshot import ChunkView
 
-HOLD = 2.0
+LISTING_HOLD = 2.0
 """Seconds for which rows stay where they are."""
 
 SortKey = Callable[[ChunkView], float]
@@ -35,7 +35,7 @@ class ChunkListing:
         key: what to sort by; equal chunks stay in the order of their numbers.
         reverse: the highest first.
         state: list only chunks in this state; None lists all.
-        clock: seconds, for `HOLD`.
+        clock: seconds, for `LISTING_HOLD`.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class ChunkListing:
         changed = {*compress(range(common), map(is_not, old, chunks)), *range(common, len(chunks))}
         now = self._clock()
         fewer = len(chunks) < len(old)
-        if self._listed_at is not None and not fewer and (not changed or now - self._listed_at < HOLD):
+        if self._listed_at is not None and not fewer and (not changed or now - self._listed_at < LISTING_HOLD):
             return changed, False
         self._listed_at = now
         before = self._numbers
