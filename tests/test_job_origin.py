@@ -124,7 +124,16 @@ class TestModules:
         write(place / "far", "other.py", JOB)
         (place / "here" / "package" / "__init__.py").symlink_to(place / "far" / "other.py")
         (reason,) = origin("package.jobs:work").reasons
-        assert reason == OUTSIDE.replace("its file", f"the file {place}/far/other.py of its package")
+        assert reason == OUTSIDE.replace("its file", "its package")
+
+    def test_what_is_outside_is_told_together_and_each_kind_once(
+        self, place: Path, origin: Callable[..., JobOrigin]
+    ) -> None:
+        (place / "far" / "package" / "inner").mkdir(parents=True)
+        for name in ("__init__", "inner/__init__", "inner/jobs"):
+            write(place / "far" / "package", f"{name}.py", JOB)
+        all_of_it = f"its file and its package and the folder {place}/far that it imports from are"
+        assert origin("package.inner.jobs:work", place / "far").reasons == (OUTSIDE.replace("its file is", all_of_it),)
 
     @pytest.mark.parametrize("name", ["not_there.jobs", "sys"])
     def test_one_without_a_file_is_asked_for(self, origin: Callable[..., JobOrigin], name: str) -> None:

@@ -9,7 +9,6 @@ the launcher. Nothing of the job is executed.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,42 +60,36 @@ def job_origin(job: str, *, database: Path | None, begun_in: Path | None, here: 
             return JobOrigin(_named(files[0], place.function))
     else:
         files = module_files(place.source, folder=folder)
-    homes = [_resolved(here)]
-    reasons: list[str] = []
-    if database is not None:
-        database = _resolved(database)
-        homes.append(database.parent)
-        reasons += _owned_by_another("the database", database)
-    for file in reversed(files):
-        what = "its file" if file == files[-1] else f"the file {file} of its package"
-        reasons += _elsewhere(what, file, homes)
+    judged = [("its file" if file == files[-1] else "its package", file) for file in reversed(files)]
     if not place.is_file:
         # Whatever the job imports is looked for there before it is among installed packages.
-        reasons += _elsewhere(f"the folder {folder} that it imports from", _resolved(folder), homes)
-        if not files:
-            reasons.append("the file of its module cannot be found")
-            return JobOrigin(job, tuple(reasons))
-    return JobOrigin(_named(files[-1], place.function), tuple(reasons))
+        judged.append((f"the folder {folder} that it imports from", _resolved(folder)))
+    homes = [_resolved(here)]
+    if database is not None:
+        homes.append(_resolved(database).parent)
+    # Each once: a package may be in several.
+    outside = dict.fromkeys(what for what, path in judged if not any(path.is_relative_to(home) for home in homes))
+    reasons = [] if files else ["the file of its module cannot be found"]
+    if outside:
+        are = "is" if len(outside) == 1 else "are"
+        reasons.append(f"{' and '.join(outside)} {are} outside the database's folder and the current folder")
+    if database is not None:
+        judged.append(("the database", _resolved(database)))
+    reasons += dict.fromkeys(reason for what, path in judged if (reason := _not_ours(what, path)))
+    return JobOrigin(_named(files[-1], place.function) if files else job, tuple(reasons))
 
 
 def _named(file: Path, function: str | None) -> str:
     return str(file) if function is None else f"{file}:{function}"
 
 
-def _elsewhere(what: str, path: Path, homes: list[Path]) -> Iterator[str]:
-    if not any(path.is_relative_to(home) for home in homes):
-        yield f"{what} is outside the database's folder and the current folder"
-    yield from _owned_by_another(what, path)
-
-
-def _owned_by_another(what: str, path: Path) -> Iterator[str]:
+def _not_ours(what: str, path: Path) -> str:
+    """Return the clause that says that a file or folder belongs to another user; empty when it is this user's."""
     try:
         owner = path.stat().st_uid
     except OSError as error:
-        yield f"{what} cannot be examined ({error.strerror})"
-        return
-    if owner != os.geteuid():
-        yield f"{what} belongs to {user_name(owner)}"
+        return f"{what} cannot be examined ({error.strerror})"
+    return "" if owner == os.geteuid() else f"{what} belongs to {user_name(owner)}"
 
 
 def _resolved(path: Path) -> Path:
