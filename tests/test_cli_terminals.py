@@ -43,6 +43,14 @@ def test_whoever_stops_reading_a_pipe_is_not_bothered(cli: CommandLine, here: Pa
     # A run goes on to its end, whoever reads of it.
     assert status("run ok.py --new --json --set last=2000 --chunk-size 500 | head -0") == ("", "making items\n0\n")
     assert cli("query", "ok.duckdb", "SELECT max(items_total) FROM runner.runs", cwd=here).out.endswith("\n2000\n")
+    # Nor does the line that names the job end one that is resumed.
+    write(here, "mute.py", "def mute(n):\n    return n\n")
+    run = ("run", "mute.py:mute", "--input", "range:0:9", "--db", "mute.duckdb", "--quiet", *INLINE)
+    assert cli(*run, cwd=here).code == 0
+    with duckdb.connect(str(here / "mute.duckdb")) as ledger:
+        ledger.execute("UPDATE runner.runs SET state = 'stopped'")
+    assert status("resume mute.duckdb 2>&1 | head -0") == ("", "0\n")
+    assert "finished" in cli("runs", "mute.duckdb", cwd=here).out
 
 
 def test_on_a_terminal_the_progress_line_stays_on_its_line(tmp_path: Path) -> None:
