@@ -248,6 +248,27 @@ def test_a_name_cannot_steer_the_terminal(cli: CommandLine, place: Path, ledger:
     assert all(line.isprintable() for line in lines) and lines[0].startswith(f"job: {place}/far/job.py:␛[2J␊work")
 
 
+def test_a_long_name_does_not_push_the_path_out_of_sight(cli: CommandLine, place: Path, ledger: Ledger) -> None:
+    command, name = ledger
+    write(place / "far", "job.py", JOB)
+    for job, shown in ((f"{place}/far/job.py:{'w' * 9_000}", f"{place}/far/job.py:www"), ("m" * 9_000 + ":w", "mmm")):
+        name(job)
+        refused = cli(command, "../data/x.duckdb", cwd=place / "here")
+        assert refused.code == 2
+        assert refused.err.startswith(f"job: {shown}") and len(refused.err) < 2_000
+
+
+@pytest.mark.parametrize("folder", ["f" * 9_000, "/f\0"])
+def test_a_folder_that_no_path_names_is_gone(cli: CommandLine, place: Path, ledger: Ledger, folder: str) -> None:
+    command, name = ledger
+    name("job.py:work")
+    with duckdb.connect(str(place / "data" / "x.duckdb")) as database:
+        moved = "UPDATE runner.runs SET settings = json_merge_patch(settings, json_object('folder', ?))"
+        database.execute(moved, [folder])
+    told = cli(command, "../data/x.duckdb", cwd=place / "here")
+    assert (told.code, "which it was begun in, is gone" in told.complaint) == (2, True)
+
+
 @needs_root
 def test_a_database_of_another_user_is_asked_for(cli: CommandLine, place: Path, ledger: Ledger) -> None:
     command, name = ledger

@@ -15,6 +15,7 @@ from pathlib import Path
 from tui_runner.loading import locate_job, module_files
 from tui_runner.regular_file import user_name
 from tui_runner.resources import bundled
+from tui_runner.wording import shortened
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +77,11 @@ def job_origin(job: str, *, database: Path | None, begun_in: Path | None, here: 
     if database is not None:
         judged.append(("the database", _resolved(database)))
     reasons += dict.fromkeys(reason for what, path in judged if (reason := _not_ours(what, path)))
-    return JobOrigin(_named(files[-1], place.function) if files else job, tuple(reasons))
+    return JobOrigin(_named(files[-1], place.function) if files else shortened(job), tuple(reasons))
 
 
 def _named(file: Path, function: str | None) -> str:
-    return str(file) if function is None else f"{file}:{function}"
+    return str(file) if function is None else f"{file}:{shortened(function)}"
 
 
 def _not_ours(what: str, path: Path) -> str:

@@ -110,7 +110,7 @@ def locate_job(text: str, *, folder: Path) -> JobPlace:
         for sample in sample_jobs():
             if sample.name == text:
                 return _in_file(sample.path, None)
-    if _looks_like_path(text) or whole.is_dir():
+    if _looks_like_path(text) or is_folder(whole):
         return _in_file(whole, None)
     if not colon:
         raise UserError(f"there is no job {quoted(text)}", do=_advice(text, base))
@@ -366,6 +366,14 @@ def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
     except (OSError, ValueError):  # a name too long or with characters that no path has
+        return False
+
+
+def is_folder(path: Path) -> bool:
+    """Return True if `path` is a folder that can be reached; any text may have been taken for a path."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
         return False
 
 

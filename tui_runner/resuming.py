@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tui_runner.engine.chunk import RunState
 from tui_runner.errors import UserError
+from tui_runner.loading import is_folder
 from tui_runner.request import PROGRAM_INPUT, STANDARD_INPUT, RunRequest, may_hide, shown_params
 from tui_runner.run_lines import pipe_command, resume_command, retry_command, runs_command
 from tui_runner.settings import Settings
@@ -186,7 +187,7 @@ def begun_in(record: RunRecord, database: Path) -> Path | None:
     text = record.settings.get("folder")
     if not isinstance(text, str):
         return None
-    if not Path(text).is_dir():
+    if not is_folder(Path(text)):
         where = _where(record, database)
         raise UserError(f"the folder {plain(text)}, which it was begun in, is gone", where, "make it again")
     # It is entered before the job is looked for there: a relative one would then be another one.

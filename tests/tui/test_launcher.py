@@ -449,6 +449,23 @@ async def test_a_run_whose_job_is_gone_shows_it_as_the_ledger_names_it(
         assert "there is no such file" in screen_text(app) and not isinstance(app.screen, Confirm)
 
 
+@pytest.mark.parametrize(
+    "job", ["x" * 9_000, "x" * 9_000 + ":f", "/" + "x" * 9_000 + ".py:f", "", "\0", "~nobody/x.py"]
+)
+@pytest.mark.parametrize("moved", ["/", "f" * 9_000, "\0", "/proc/1/fd"])
+def test_a_job_and_a_folder_that_no_path_names_are_shown_as_the_ledger_names_them(
+    folder: Path, new_run: Callable[..., Any], job: str, moved: str
+) -> None:
+    new_run(f"{folder}/scrape.py", params={"base": "x"}, database=folder / "a.duckdb").runner.close()
+    with duckdb.connect(str(folder / "a.duckdb")) as ledger:
+        ledger.execute("UPDATE runner.runs SET job_path = ?", [job])
+        ledger.execute(
+            "UPDATE runner.runs SET settings = json_merge_patch(settings, json_object('folder', ?))", [moved]
+        )
+    (found,) = find_runs(folder)
+    assert found.job.rstrip("…") in job
+
+
 def test_the_search_executes_nothing(
     folder: Path, new_run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
