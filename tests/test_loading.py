@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import queue
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from tui_runner import loading
 from tui_runner.errors import EXIT_USAGE, UserError
-from tui_runner.loading import load_job, load_reference, sample_jobs
+from tui_runner.loading import JobPlace, load_job, load_reference, locate_job, module_files, sample_jobs
 
 ONE_JOB = '''
 """A file with a job."""
@@ -257,6 +258,60 @@ class TestWorkers:
     def test_a_module_is_found_again(self) -> None:
         job = load_job("math:sqrt")
         assert load_reference(job.reference)(4) == 2
+
+
+PLANTED = "raise RuntimeError('executed')\n"
+
+
+def test_a_job_is_located_without_being_executed(tmp_path: Path) -> None:
+    (tmp_path / "real.py").write_text(PLANTED)
+    (tmp_path / "link.py").symlink_to("real.py")
+    (tmp_path / "package").write_text(PLANTED)
+    real = str(tmp_path.resolve() / "real.py")
+    assert locate_job("link.py:fetch", folder=tmp_path) == JobPlace(real, True, "fetch")
+    assert locate_job("./real.py", folder=tmp_path) == JobPlace(real, True, None)
+    assert locate_job("some.module:fetch", folder=tmp_path) == JobPlace("some.module", False, "fetch")
+    assert locate_job("package:fetch", folder=tmp_path).is_file, "a file without an ending goes before a module"
+    flaky = next(sample.path.resolve() for sample in sample_jobs() if sample.name == "flaky")
+    assert locate_job("flaky", folder=tmp_path) == JobPlace(str(flaky), True, None)
+    for text in ("gone.py:fetch", "no job", "1.2:fetch"):
+        with pytest.raises(UserError):
+            locate_job(text, folder=tmp_path)
+
+
+class TestModuleFiles:
+    """What importing a module would execute, found without importing anything."""
+
+    @pytest.fixture
+    def package(self, tmp_path: Path) -> Path:
+        folder = tmp_path.resolve() / "package"
+        (folder / "inner" / "spread").mkdir(parents=True)
+        for name in ("__init__", "inner/__init__", "inner/jobs", "inner/spread/deep"):
+            (folder / f"{name}.py").write_text(PLANTED)
+        return folder
+
+    def test_those_of_the_packages_come_first_and_none_is_executed(self, package: Path) -> None:
+        path, modules = sys.path[:], set(sys.modules)
+        found = module_files("package.inner.jobs", folder=package.parent)
+        assert found == [package / "__init__.py", package / "inner/__init__.py", package / "inner/jobs.py"]
+        assert (sys.path, set(sys.modules)) == (path, modules)
+
+    def test_a_namespace_package_has_none_of_its_own(self, package: Path) -> None:
+        found = module_files("package.inner.spread.deep", folder=package.parent)
+        assert found[2:] == [package / "inner/spread/deep.py"]
+        (package.parent / "neighbours").mkdir()
+        (package.parent / "neighbours" / "one.py").write_text(PLANTED)
+        assert module_files("neighbours.one", folder=package.parent) == [package.parent / "neighbours/one.py"]
+
+    def test_it_is_the_one_that_would_be_imported(self, tmp_path: Path) -> None:
+        for name in ("queue", "httpx"):
+            (tmp_path / f"{name}.py").write_text(PLANTED)
+        assert module_files("httpx", folder=tmp_path) == [tmp_path.resolve() / "httpx.py"]
+        assert module_files("queue", folder=tmp_path) == [Path(queue.__file__).resolve()]
+
+    @pytest.mark.parametrize("name", ["gone", "package.gone", "gone.package", "package.inner.jobs.gone", "sys"])
+    def test_there_are_none_if_one_of_them_has_no_file(self, package: Path, name: str) -> None:
+        assert module_files(name, folder=package.parent) == []
 
 
 def test_samples_are_listed_without_being_executed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

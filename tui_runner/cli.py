@@ -41,6 +41,7 @@ from tui_runner.cli_options import (
     TimeoutOption,
     ValueOption,
     WorkersOption,
+    YesOption,
 )
 from tui_runner.errors import EXIT_KILLED, EXIT_OK, EXIT_USAGE, UserError
 from tui_runner.safe_text import safe_text
@@ -280,26 +281,10 @@ def resume(
     json: JsonOption = False,
     quiet: QuietOption = False,
     theme: ThemeOption = None,
+    yes: YesOption = False,
 ) -> int:
     """Go on with an unfinished run; its job, input and settings are in the database."""
-    from tui_runner.foreground import Display, run_in_foreground
-    from tui_runner.request import assignments
-    from tui_runner.resuming import resume_request
-
-    settings = {
-        "threads": threads,
-        "workers": workers,
-        "retries": retries,
-        "timeout": timeout,
-        "rate": rate,
-        "per_host": per_host,
-        "max_memory": max_memory,
-        "max_failures": max_failures,
-        "on_outage": on_outage,
-        "grace": grace,
-    }
-    request = resume_request(db, run, assignments(set_ or []), settings)
-    return run_in_foreground(request, Display(headless, json, quiet, theme))
+    return _run_from_ledger(**locals(), retry=False)
 
 
 @app.command()
@@ -324,26 +309,33 @@ def retry(
     json: JsonOption = False,
     quiet: QuietOption = False,
     theme: ThemeOption = None,
+    yes: YesOption = False,
 ) -> int:
     """Run again only what failed, timed out or was cancelled in a finished run."""
-    from tui_runner.foreground import Display, run_in_foreground
-    from tui_runner.request import assignments
-    from tui_runner.resuming import retry_request
+    return _run_from_ledger(**locals(), retry=True)
 
-    settings = {
-        "threads": threads,
-        "workers": workers,
-        "retries": retries,
-        "timeout": timeout,
-        "rate": rate,
-        "per_host": per_host,
-        "max_memory": max_memory,
-        "max_failures": max_failures,
-        "on_outage": on_outage,
-        "grace": grace,
-    }
-    request = retry_request(db, run, assignments(set_ or []), settings)
-    return run_in_foreground(request, Display(headless, json, quiet, theme))
+
+def _run_from_ledger(
+    *,
+    retry: bool,
+    db: Path,
+    run: int | None,
+    set_: list[str] | None,
+    headless: bool | None,
+    json: bool,
+    quiet: bool,
+    theme: str | None,
+    yes: bool,
+    **settings: str | None,
+) -> int:
+    """Do what `resume` and `retry` have in common; `settings` are the options that both have for the run itself."""
+    from tui_runner.foreground import Display, resume_in_foreground
+    from tui_runner.request import assignments
+    from tui_runner.resuming import resume_request, retry_request
+
+    request_from = retry_request if retry else resume_request
+    request = request_from(db, run, assignments(set_ or []), settings)
+    return resume_in_foreground(request, Display(headless, json, quiet, theme), yes=yes)
 
 
 @app.command("try")

@@ -60,4 +60,7 @@ ForceOption = Annotated[bool, typer.Option("--force", help="Write over FILE.")]
 QuietOption = Annotated[
     bool, typer.Option("--quiet", help="Without the dashboard, and without a word unless something is wrong.")
 ]
+YesOption = Annotated[
+    bool, typer.Option("--yes", help="Run the job that the database names without asking, wherever its file is.")
+]
 ThemeOption = Annotated[str | None, typer.Option("--theme", metavar="NAME", help="Colours of the dashboard.")]

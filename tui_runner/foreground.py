@@ -16,6 +16,7 @@ from tui_runner.engine.memory import return_freed_memory
 from tui_runner.engine.runner import Runner
 from tui_runner.errors import EXIT_OK, EXIT_USAGE, UserError
 from tui_runner.headless import Lines, exit_code
+from tui_runner.job_origin import JobOrigin, job_origin
 from tui_runner.json_events import JsonEvents
 from tui_runner.request import STANDARD_INPUT, RunRequest, plan_run
 from tui_runner.resuming import retry_request
@@ -25,6 +26,7 @@ from tui_runner.safe_text import safe_text
 from tui_runner.safe_traceback import safe_traceback
 from tui_runner.settings import read_config
 from tui_runner.start import how_to_go_on, is_terminal, open_run, watcher
+from tui_runner.wording import plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,38 @@ def run_in_foreground(request: RunRequest, display: Display) -> int:
     # A job that prints while it is loaded or makes its items must not get between the JSON events.
     with redirect_stdout(SafeStream(sys.stderr)):
         return _without_screen(_planned(request), display, here, out)
+
+
+def resume_in_foreground(request: RunRequest, display: Display, *, yes: bool) -> int:
+    """Name the job of a request that was made from a ledger, ask if need be, and run it to its end; the exit code.
+
+    Args:
+        request: from `resuming`.
+        display: how the run is to be shown.
+        yes: whether the person has agreed already to whatever job it is.
+
+    Raises:
+        UserError: the person did not agree, or something in the request is wrong; nothing has been executed.
+        DatabaseError: the database cannot be used.
+    """
+    origin = job_origin(request.job, database=request.database, begun_in=request.folder, here=Path.cwd())
+    Lines(sys.stderr, live=False).say(f"job: {safe_text(origin.text)}")
+    if origin.reasons and not yes:
+        _ask_to_run(origin)
+    return run_in_foreground(request, display)
+
+
+def _ask_to_run(origin: JobOrigin) -> None:
+    """Ask at the terminal whether a job may run; raise `UserError` without one, and for any answer but yes."""
+    do = "look at the file, then add --yes"
+    if not _can_ask():
+        raise UserError(f"not run, because {origin.why}", plain(origin.text), do)
+    print(f"{safe_text(origin.warning)}\nRun it? [y/N] ", end="", file=sys.stderr, flush=True)
+    answer = sys.stdin.buffer.readline()  # as bytes: whatever is not UTF-8 is no yes either
+    if not answer.endswith(b"\n"):  # Ctrl-D leaves the cursor where it is
+        print(file=sys.stderr)
+    if answer.strip().lower() not in (b"y", b"yes"):
+        raise UserError("not run, because the answer was not yes", plain(origin.text), do)
 
 
 def launch(theme: str | None) -> int:
@@ -114,9 +148,14 @@ def _planned(request: RunRequest) -> Runner:
 
 def _asker() -> Callable[[str], str] | None:
     """How to ask for a secret: at the terminal, unseen; None without one."""
-    if not is_terminal(sys.stdin) or not is_terminal(sys.stderr):
+    if not _can_ask():
         return None
     return lambda name: getpass.getpass(f"{safe_text(name)} (secret, not shown): ")
+
+
+def _can_ask() -> bool:
+    """Return True if there is a person at a terminal who can read a question and answer it."""
+    return is_terminal(sys.stdin) and is_terminal(sys.stderr)
 
 
 def _is_headless(request: RunRequest, display: Display) -> bool:

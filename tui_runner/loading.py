@@ -52,6 +52,21 @@ class SampleJob:
     path: Path
 
 
+@dataclass(frozen=True, slots=True)
+class JobPlace:
+    """Where a job is, before anything of it is executed.
+
+    Attributes:
+        source: path of a Python file that exists, links resolved; or dotted name of a module, which may not exist.
+        is_file: whether `source` is a path.
+        function: name of the function in it; None for the only job of a file.
+    """
+
+    source: str
+    is_file: bool
+    function: str | None
+
+
 def load_job(text: str, *, folder: Path | None = None) -> Job:
     """The job that `text` names: `file.py`, `file.py:function`, `package.module:function`, or a bundled sample.
 
@@ -65,24 +80,72 @@ def load_job(text: str, *, folder: Path | None = None) -> Job:
         UserError: nothing there by that name, it does not load, or it is not clear which job is meant.
     """
     base = (folder or Path.cwd()).absolute()
+    place = locate_job(text, folder=base)
+    if place.is_file:
+        return _from_file(Path(place.source), place.function)
+    return _from_module(place.source, place.function, base)
+
+
+def locate_job(text: str, *, folder: Path) -> JobPlace:
+    """Return where `load_job` would find the job that `text` names. Nothing is executed.
+
+    Args:
+        text: as it was typed.
+        folder: what relative paths start from.
+
+    Raises:
+        UserError: there is no such file, or `text` is the name of no job.
+    """
+    base = folder.absolute()
     if not text.strip() or "\0" in text:
         raise UserError(f"{quoted(text)} names no job", do="give file.py, file.py:function or the name of a sample")
     whole = _path(base, text)
     if _is_file(whole):
-        return _from_file(whole, None)
+        return _in_file(whole, None)
     left, colon, function = text.rpartition(":")
     if colon and left and (_looks_like_path(left) or _is_file(_path(base, left))):
-        return _from_file(_path(base, left), function)
+        return _in_file(_path(base, left), function)
     if not _looks_like_path(text):
         # Before folders: `./flaky` names one that happens to be called like a sample.
         for sample in sample_jobs():
             if sample.name == text:
-                return _from_file(sample.path, None)
-    if _looks_like_path(text) or whole.is_dir():
-        return _from_file(whole, None)
-    if colon:
-        return _from_module(left, function, base)
-    raise UserError(f"there is no job {quoted(text)}", do=_advice(text, base))
+                return _in_file(sample.path, None)
+    if _looks_like_path(text) or is_folder(whole):
+        return _in_file(whole, None)
+    if not colon:
+        raise UserError(f"there is no job {quoted(text)}", do=_advice(text, base))
+    if not all(part.isidentifier() for part in left.split(".")):
+        raise UserError(f"{quoted(left)} is neither a file nor a module", where=plain(text))
+    return JobPlace(left, False, function)
+
+
+def module_files(name: str, *, folder: Path) -> list[Path]:
+    """Return the files that the import of a module would execute: those of its packages, then its own.
+
+    Nothing is imported: `importlib.util.find_spec` would import the packages, so the finders are asked level by level.
+
+    Args:
+        name: dotted name of the module.
+        folder: where modules are found first, as in `load_job`.
+
+    Returns:
+        Nothing if there is no such module, or one of these has no file: it is built in or in an archive, say.
+    """
+    importlib.invalidate_caches()
+    files: list[Path] = []
+    level, places = "", _searched(folder)
+    for part in name.split("."):
+        level = f"{level}.{part}" if level else part
+        spec = _spec(level, places)
+        if spec is None:
+            return []
+        places = list(spec.submodule_search_locations or ())
+        if spec.origin is None and places:  # a namespace package: there is nothing to execute
+            continue
+        if not spec.has_location or spec.origin is None or not _is_file(Path(spec.origin)):
+            return []
+        files.append(Path(spec.origin).resolve())
+    return files
 
 
 def load_reference(reference: JobReference) -> Job:
@@ -99,7 +162,7 @@ def load_reference(reference: JobReference) -> Job:
     module = sys.modules.get(_private_name(path))
     if module is not None:
         return _chosen(module, reference.function, reference.source, True)
-    return _from_file(path, reference.function)
+    return _from_file(_checked(path), reference.function)
 
 
 def sample_jobs() -> list[SampleJob]:
@@ -117,7 +180,12 @@ def sample_jobs() -> list[SampleJob]:
 # --- files and modules ---------------------------------------------------------------------------------------
 
 
-def _from_file(path: Path, function: str | None) -> Job:
+def _in_file(path: Path, function: str | None) -> JobPlace:
+    return JobPlace(str(_checked(path)), True, function)
+
+
+def _checked(path: Path) -> Path:
+    """Return the path of a job's file with links resolved; raise `UserError` if it is no file."""
     if not _is_file(path):
         try:
             is_folder, is_there = path.is_dir(), path.exists()
@@ -129,7 +197,10 @@ def _from_file(path: Path, function: str | None) -> Job:
         if is_there:
             raise UserError("it is no file but a device or a pipe", where=plain(path), do="name a Python file")
         raise UserError("there is no such file", where=plain(path), do=no_such_file(path))
-    path = path.resolve()
+    return path.resolve()
+
+
+def _from_file(path: Path, function: str | None) -> Job:
     name = _private_name(path)
     with _undone_on_failure(name):
         _find_beside(path.parent)
@@ -144,10 +215,8 @@ def _from_file(path: Path, function: str | None) -> Job:
         return _chosen(module, function, str(path), True)
 
 
-def _from_module(name: str, function: str, folder: Path) -> Job:
+def _from_module(name: str, function: str | None, folder: Path) -> Job:
     where = plain(f"{name}:{function}")
-    if not all(part.isidentifier() for part in name.split(".")):
-        raise UserError(f"{quoted(name)} is neither a file nor a module", where=where)
     with _undone_on_failure(name):
         _find_beside(folder)
         importlib.invalidate_caches()
@@ -300,6 +369,14 @@ def _is_file(path: Path) -> bool:
         return False
 
 
+def is_folder(path: Path) -> bool:
+    """Return True if `path` is a folder that can be reached; any text may have been taken for a path."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
 def _looks_like_path(text: str) -> bool:
     return text.endswith((".py", ".pyw")) or "/" in text or os.sep in text
 
@@ -314,20 +391,40 @@ def _advice(text: str, base: Path) -> str:
     return f"give file.py, file.py:function, package.module:function or one of the samples {listed(samples)}"
 
 
+def _spec(name: str, places: list[str]) -> importlib.machinery.ModuleSpec | None:
+    """Return the spec of a module from the first finder that has one; `places` are its package's, or `sys.path`."""
+    package, _, last = name.rpartition(".")
+    for finder in sys.meta_path:
+        if finder is importlib.machinery.PathFinder:
+            # By the last part of the name: for the whole one it asks `sys.modules` for the package.
+            spec = finder.find_spec(last, places)
+        else:
+            spec = finder.find_spec(name, places if package else None)
+        if spec is not None:
+            return spec
+    return None
+
+
 def _find_beside(folder: Path) -> None:
     """Put `folder` on `sys.path`: before installed packages, as for a script, but behind the standard library.
 
     A neighbour called `queue.py` would otherwise break imports that tui-runner makes only later.
     """
-    entry = str(folder)
-    if entry in sys.path:
-        return
+    sys.path[:] = _searched(folder)
+
+
+def _searched(folder: Path) -> list[str]:
+    """Return `sys.path` as it is for the modules of a job in `folder`."""
+    entry, path = str(folder), sys.path[:]
+    if entry in path:
+        return path
     library = (sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"))
     last = -1
-    for index, place in enumerate(sys.path):
+    for index, place in enumerate(path):
         if place.startswith(library) and not _is_site(place):
             last = index
-    sys.path.insert(last + 1, entry)
+    path.insert(last + 1, entry)
+    return path
 
 
 def _is_site(place: str) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tui_runner.engine.chunk import RunState
 from tui_runner.errors import UserError
+from tui_runner.loading import is_folder
 from tui_runner.request import PROGRAM_INPUT, STANDARD_INPUT, RunRequest, may_hide, shown_params
 from tui_runner.run_lines import pipe_command, resume_command, retry_command, runs_command
 from tui_runner.settings import Settings
@@ -75,7 +76,7 @@ def _given(settings: Mapping[str, object] | None) -> dict[str, object]:
 
 def _as_it_was(record: RunRecord, database: Path, secrets: Mapping[str, object]) -> RunRequest:
     """What was asked for when `record` was begun."""
-    where = f"run {record.run_id} of {plain(database)}"
+    where = _where(record, database)
     if record.input == STANDARD_INPUT:
         table, limit = record.settings.get("table"), record.settings.get("limit")
         finished = record.state == RunState.FINISHED
@@ -107,7 +108,7 @@ def _as_it_was(record: RunRecord, database: Path, secrets: Mapping[str, object])
         input=record.input,
         limit=limit if isinstance(limit, int) else None,
         run_id=record.run_id,
-        folder=_begun_in(record, where),
+        folder=begun_in(record, database),
     )
 
 
@@ -168,7 +169,7 @@ def _with_failures(ledger: Ledger, database: Path, run: int | None) -> RunRecord
             raise UserError("nothing failed in any of its runs", plain(database), do)
         finished = [each for each in summaries if each.record.state == RunState.FINISHED]
         record, totals = (finished or summaries)[0].record, (finished or summaries)[0].totals
-    where = f"run {record.run_id} of {plain(database)}"
+    where = _where(record, database)
     if record.state != RunState.FINISHED:
         do = f"what failed runs again when you go on with it: {resume_command(str(database), record.run_id)}"
         raise UserError("it is not finished", where, do)
@@ -177,11 +178,21 @@ def _with_failures(ledger: Ledger, database: Path, run: int | None) -> RunRecord
     return record
 
 
-def _begun_in(record: RunRecord, where: str) -> Path | None:
-    """The folder that a run was begun in: relative paths in its parameters and in its job mean what they meant."""
+def begun_in(record: RunRecord, database: Path) -> Path | None:
+    """Return the folder that a run was begun in: relative paths in its parameters and in its job mean what they meant.
+
+    Raises:
+        UserError: it is gone.
+    """
     text = record.settings.get("folder")
     if not isinstance(text, str):
         return None
-    if not Path(text).is_dir():
+    if not is_folder(Path(text)):
+        where = _where(record, database)
         raise UserError(f"the folder {plain(text)}, which it was begun in, is gone", where, "make it again")
-    return Path(text)
+    # It is entered before the job is looked for there: a relative one would then be another one.
+    return Path(text).absolute()
+
+
+def _where(record: RunRecord, database: Path) -> str:
+    return f"run {record.run_id} of {plain(database)}"

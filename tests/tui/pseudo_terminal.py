@@ -13,7 +13,7 @@ import sys
 import termios
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 _PATIENCE = 30.0
@@ -41,10 +41,16 @@ class PseudoTerminal:
         folder: where it runs.
         size: columns and lines of the terminal.
         errors: a file for standard error; None for the terminal.
+        program: what is started, with the arguments behind it.
     """
 
     def __init__(
-        self, arguments: list[str], folder: Path, size: tuple[int, int] = (120, 40), errors: Path | None = None
+        self,
+        arguments: list[str],
+        folder: Path,
+        size: tuple[int, int] = (120, 40),
+        errors: Path | None = None,
+        program: Sequence[str] = (sys.executable, "-m", "tui_runner"),
     ) -> None:
         self._master, slave = pty.openpty()
         self._set_size(size)
@@ -52,7 +58,7 @@ class PseudoTerminal:
         self._output = bytearray()
         error_output = slave if errors is None else os.open(errors, os.O_WRONLY | os.O_CREAT)
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tui_runner", *arguments],
+            [*program, *arguments],
             cwd=folder,
             env=environ,
             stdin=slave,

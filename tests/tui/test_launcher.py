@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 from test_app import screen_text
 from textual.events import Key
@@ -18,6 +21,7 @@ from tui_runner.loading import sample_jobs
 from tui_runner.request import RunRequest
 from tui_runner.tui.finding import FoundJob, FoundRun, find_jobs, find_runs, jobs_in
 from tui_runner.tui.launcher import Launcher
+from tui_runner.tui.screens.confirm import Confirm
 from tui_runner.tui.screens.reader import Reader
 from tui_runner.tui.widgets.job_form import JobForm
 from tui_runner.tui.widgets.rows import Rows
@@ -355,6 +359,138 @@ async def test_hostile_names_and_files_are_shown_and_not_obeyed(folder: Path, en
             app.query_one(Rows).go_to(row)
             await pilot.pause()
             assert not set(screen_text(app)) & set("\x1b\x07\u202e")
+
+
+@pytest.fixture
+def from_elsewhere(folder: Path, new_run: Callable[..., Any]) -> Path:
+    """A job outside of the folder; an unfinished run of it is the only one there is."""
+    job = folder.parent.resolve() / "far" / "job.py"
+    job.parent.mkdir()
+    job.write_text(JOB)
+    new_run(str(job), params={"base": "x"}, database=folder / "a.duckdb").runner.close()
+    return job
+
+
+@pytest.mark.parametrize("key", ["enter", "r"])
+async def test_a_run_whose_job_is_from_elsewhere_goes_on_only_after_a_yes(
+    folder: Path, environ: dict[str, str], from_elsewhere: Path, key: str
+) -> None:
+    begun: list[RunRequest] = []
+
+    def begin(request: RunRequest) -> RunRequest:
+        begun.append(request)
+        return request
+
+    app = Launcher(folder, environ, begin=begin)
+    async with app.run_test(size=(300, 40)) as pilot:
+        await ready(pilot)
+        await pilot.press("home")
+        await ready(pilot)
+        assert f"job: {from_elsewhere}:pages" in screen_text(app)
+        for no in ("n", "escape", "enter"):
+            await pilot.press(key)
+            await asked(pilot)
+            shown = " ".join(" ".join(box(app)).split())
+            assert shown.startswith("Run this job? Asked because its file is outside the database's folder and the")
+            assert f"job:{from_elsewhere}:pages" in shown.replace(" ", "")
+            await pilot.press(no)
+            await ready(pilot)
+            assert not begun and app.return_value is None
+        await pilot.press(key)
+        await asked(pilot)
+        await pilot.press("y")
+        await ready(pilot)
+    assert [request.run_id for request in begun] == [1] and app.return_value is begun[0]
+
+
+async def asked(pilot: Pilot[Any]) -> None:
+    """Wait for the question."""
+    async with asyncio.timeout(30):
+        while not isinstance(pilot.app.screen, Confirm):
+            await pilot.pause()
+    await pilot.pause()
+
+
+def box(app: Launcher) -> list[str]:
+    """The lines of the question."""
+    inner = app.screen.query_one("#box").region
+    lines = screen_text(app).splitlines()[inner.y + 1 : inner.bottom - 1]
+    return [line[inner.x + 1 : inner.right - 1] for line in lines]
+
+
+async def test_the_answers_to_the_question_are_in_sight_however_long_the_path_is(
+    folder: Path, environ: dict[str, str], new_run: Callable[..., Any]
+) -> None:
+    job = folder.parent.resolve().joinpath(*["a-folder-with-a-long-name"] * 12, "job.py")
+    job.parent.mkdir(parents=True)
+    job.write_text(JOB)
+    new_run(str(job), params={"base": "x"}, database=folder / "a.duckdb").runner.close()
+    app = Launcher(folder, environ)
+    async with app.run_test(size=(40, 12)) as pilot:
+        await ready(pilot)
+        await pilot.press("home", "r")
+        await asked(pilot)
+        shown = screen_text(app)
+        assert "Run this job?" in shown and "Asked because its file" in shown
+        assert "Run it (y)" in shown and "Leave it (n)" in shown
+
+
+async def test_a_run_whose_job_is_gone_shows_it_as_the_ledger_names_it(
+    folder: Path, environ: dict[str, str], from_elsewhere: Path
+) -> None:
+    (from_elsewhere.parent / "job.py").unlink()
+    async with Launcher(folder, environ).run_test(size=(300, 40)) as pilot:
+        app = await ready(pilot)
+        await pilot.press("home")
+        await ready(pilot)
+        assert f"job: {from_elsewhere}:pages" in screen_text(app)
+        await pilot.press("r")
+        await ready(pilot)
+        assert "there is no such file" in screen_text(app) and not isinstance(app.screen, Confirm)
+
+
+@pytest.mark.parametrize(
+    "job", ["x" * 9_000, "x" * 9_000 + ":f", "/" + "x" * 9_000 + ".py:f", "", "\0", "~nobody/x.py"]
+)
+@pytest.mark.parametrize("moved", ["/", "f" * 9_000, "\0", "/proc/1/fd"])
+def test_a_job_and_a_folder_that_no_path_names_are_shown_as_the_ledger_names_them(
+    folder: Path, new_run: Callable[..., Any], job: str, moved: str
+) -> None:
+    new_run(f"{folder}/scrape.py", params={"base": "x"}, database=folder / "a.duckdb").runner.close()
+    with duckdb.connect(str(folder / "a.duckdb")) as ledger:
+        ledger.execute("UPDATE runner.runs SET job_path = ?", [job])
+        ledger.execute(
+            "UPDATE runner.runs SET settings = json_merge_patch(settings, json_object('folder', ?))", [moved]
+        )
+    (found,) = find_runs(folder)
+    assert found.job.rstrip("…") in job
+
+
+def test_the_search_executes_nothing(
+    folder: Path, new_run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    new_run(f"{folder}/scrape.py", params={"base": "x"}, database=folder / "file.duckdb").runner.close()
+    shutil.copy(folder / "file.duckdb", folder / "module.duckdb")
+    with duckdb.connect(str(folder / "module.duckdb")) as ledger:
+        ledger.execute("UPDATE runner.runs SET job_path = 'planted_package.jobs:pages'")
+    planted = f"open({str(folder / 'executed')!r}, 'w')\n{JOB}"
+    (folder / "planted_package").mkdir()
+    for name in ("scrape", "sitecustomize", "usercustomize", "duckdb", "queue", "planted_package/__init__"):
+        (folder / f"{name}.py").write_text(planted)
+    (folder / "planted_package" / "jobs.py").write_text(planted)
+    (folder / "planted.pth").write_text(f"import os; {planted.splitlines()[0]}")
+    (folder / "pyproject.toml").write_text("[build-system]\nbuild-backend = 'scrape'\nbackend-path = ['.']\n")
+    modules = set(sys.modules)
+    jobs = {job.job for job in find_jobs(folder, [f"{folder}/queue.py:pages"])}
+    runs = {run.database.stem: run.job for run in find_runs(folder)}
+    assert {f"{folder}/scrape.py:pages", f"{folder}/queue.py:pages"} <= jobs
+    assert runs == {
+        "file": f"{folder.resolve()}/scrape.py:pages",
+        "module": f"{folder.resolve()}/planted_package/jobs.py:pages",
+    }
+    assert not (folder / "executed").exists()
+    assert not [name for name in set(sys.modules) - modules if "planted" in name]
 
 
 def test_found_runs_without_a_summary_cannot_go_on(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ from tui_runner.tui import finding
 from tui_runner.tui.app import RunnerApp
 from tui_runner.tui.launcher import Launcher
 from tui_runner.tui.preferences import Preferences
+from tui_runner.tui.screens.confirm import Confirm
 from tui_runner.tui.state import State
 from tui_runner.tui.themes import find_themes
 
@@ -198,6 +200,30 @@ def test_launcher(
             await pilot.pause()
             await pilot.press(key)
         await shown.workers.wait_for_complete()
+        await pilot.pause()
+
+    assert snap_compare(shown, terminal_size=size, run_before=press)
+
+
+@every_size
+def test_launcher_asks_before_a_job_from_elsewhere(
+    snap_compare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]
+) -> None:
+    monkeypatch.setattr(finding, "sample_jobs", list)
+    # A module that is not there has the same name wherever the test runs.
+    with ledger(tmp_path / "x.duckdb") as database:
+        database.cursor().execute(
+            """INSERT INTO runner.runs VALUES (3, 'books', 'shop.books:books', 'books', NULL, '{}', '{}', 'paused', 100,
+                TIMESTAMPTZ '2026-01-01 10:00:00+00', NULL, 'host', '1')"""
+        )
+    shown = Launcher(tmp_path, {}, preferences=Preferences(State(tmp_path / "state.json")), theme="night")
+
+    async def press(pilot: Pilot[None]) -> None:
+        await shown.workers.wait_for_complete()
+        await pilot.press("home", "enter")
+        async with asyncio.timeout(30):
+            while not isinstance(shown.screen, Confirm):
+                await pilot.pause()
         await pilot.pause()
 
     assert snap_compare(shown, terminal_size=size, run_before=press)

@@ -10,10 +10,13 @@ from pathlib import Path
 
 from tui_runner.engine.chunk import RunState, recorded_state
 from tui_runner.errors import UserError
+from tui_runner.job_origin import job_origin
 from tui_runner.loading import sample_jobs
+from tui_runner.resuming import begun_in
 from tui_runner.store.database import Database
 from tui_runner.store.ledger import Ledger, RunSummary
 from tui_runner.store.lock import DatabaseInUse
+from tui_runner.store.records import RunRecord
 
 _LARGEST = 1 << 20
 """Bytes. A Python file beyond this is generated, and no job."""
@@ -50,12 +53,14 @@ class FoundRun:
         summary: the run, and how far it came.
         error: why the database cannot be opened here.
         in_use: whether that is because a tui-runner has it open, which answers queries.
+        job: where the job of the run is, as `JobOrigin.text`; as the ledger names it if it is not there.
     """
 
     database: Path
     summary: RunSummary | None
     error: str = ""
     in_use: bool = False
+    job: str = ""
 
     @property
     def state(self) -> str:
@@ -141,8 +146,15 @@ def find_runs(folder: Path) -> list[FoundRun]:
             found.append(FoundRun(path, None, error.what, in_use=isinstance(error, DatabaseInUse)))
             continue
         found += [
-            FoundRun(path, run)
+            FoundRun(path, run, job=_place(run.record, path, folder))
             for number, run in enumerate(runs)
             if not number or run.record.state != RunState.FINISHED
         ]
     return found
+
+
+def _place(record: RunRecord, database: Path, folder: Path) -> str:
+    try:
+        return job_origin(record.job_path, database=database, begun_in=begun_in(record, database), here=folder).text
+    except UserError:
+        return record.job_path

@@ -24,6 +24,7 @@ from textual.widgets import Input, Static
 from tui_runner.engine.runner import Runner
 from tui_runner.errors import DatabaseError, UserError
 from tui_runner.formatting import percent
+from tui_runner.job_origin import job_origin
 from tui_runner.loading import load_job
 from tui_runner.parameters import MissingParameters
 from tui_runner.request import RunRequest
@@ -40,6 +41,7 @@ from tui_runner.tui.moving import Movable, Moving
 from tui_runner.tui.paint import Line, own
 from tui_runner.tui.palette import palette
 from tui_runner.tui.preferences import Preferences, read_preferences
+from tui_runner.tui.screens.confirm import Confirm
 from tui_runner.tui.screens.help import Help
 from tui_runner.tui.screens.reader import Reader
 from tui_runner.tui.themes import find_themes
@@ -332,10 +334,13 @@ class Launcher(Moving, Application[Chosen]):
         """Leave with the run open, or say what keeps it from that."""
         form = self.query_one(JobForm)
 
+        def wanted() -> RunRequest:
+            with self._reading:
+                return ask()
+
         def begin() -> Runner | RunRequest:
             self._reading.acquire()
             try:
-                request = ask()
                 try:
                     opened = self._begin(request)
                 except MissingParameters:
@@ -352,6 +357,10 @@ class Launcher(Moving, Application[Chosen]):
             if form.job is not None and not await form.items_are_good():
                 self._say("")
                 return
+            request = await in_thread(wanted, "read the ledger")
+            if not await self._may_run(request):
+                self._say("")
+                return
             self.exit(await in_thread(begin, "begin"))
         except DatabaseError as error:
             self._complain(error)
@@ -360,6 +369,16 @@ class Launcher(Moving, Application[Chosen]):
             self._complain(error)
         finally:
             self._opening = False
+
+    async def _may_run(self, request: RunRequest) -> bool:
+        """Return True if the job is one that was chosen here, may run unasked, or is agreed to."""
+        if request.run_id is None:
+            return True
+        origin = job_origin(request.job, database=request.database, begun_in=request.folder, here=self._folder)
+        if not origin.reasons:
+            return True
+        about = f"{own(origin.warning, 600)}\njob: {own(origin.text, 300)}"
+        return await self.push_screen_wait(Confirm("Run this job?", about, "Run it", "Leave it"))
 
     def _complain(self, error: Exception) -> None:
         self._say(str(error))
@@ -411,6 +430,7 @@ def _about(row: Row | None, *, loaded: bool) -> list[str]:
                 f"{own(run.database.name, 100)} · run {record.run_id} of {own(record.job, 60)}",
                 f"{run.state}, begun {record.started_at.astimezone():%Y-%m-%d %H:%M}",
                 "",
+                f"job: {own(run.job, 300)}",
                 f"{totals.done:,} of {total} items done, {totals.failed:,} failed, {totals.rows:,} rows",
                 f"input: {own(record.input or 'the items of the job', 200)}",
             ]

@@ -1,0 +1,97 @@
+"""Decides whether a job that a ledger names may run unasked.
+
+A database may come from elsewhere: a download, a cloned repository, a folder that several people share. Its ledger
+names a Python file anywhere on this machine, and to go on with a run executes that file. So it is named first, and the
+person is asked when it is not theirs or is not where they are. What is decided here holds for the command line and for
+the launcher. Nothing of the job is executed.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from tui_runner.loading import locate_job, module_files
+from tui_runner.regular_file import user_name
+from tui_runner.resources import bundled
+from tui_runner.wording import shortened
+
+
+@dataclass(frozen=True, slots=True)
+class JobOrigin:
+    """What a person is told of a job before it is loaded. Texts are not yet safe to show.
+
+    Attributes:
+        text: `/path/file.py:function`, links resolved; the recorded name of a module whose file cannot be found.
+        reasons: why the person is asked first, a clause each; empty when the job may run unasked.
+    """
+
+    text: str
+    reasons: tuple[str, ...] = ()
+
+    @property
+    def why(self) -> str:
+        """The reasons as one clause."""
+        return ", and ".join(self.reasons)
+
+    @property
+    def warning(self) -> str:
+        """Sentences for whoever is asked: the reasons, and what follows from a yes."""
+        return f"Asked because {self.why}. Its code would run with your permissions."
+
+
+def job_origin(job: str, *, database: Path | None, begun_in: Path | None, here: Path) -> JobOrigin:
+    """Return where a job of a ledger is, and why to ask before it runs.
+
+    Args:
+        job: as the ledger names it.
+        database: the file with that ledger.
+        begun_in: the folder that its run was begun in; None stands for `here`.
+        here: the folder that the person is in.
+
+    Raises:
+        UserError: there is no such file, or it is the name of no job.
+    """
+    folder = begun_in or here
+    place = locate_job(job, folder=folder)
+    if place.is_file:
+        files = [Path(place.source)]
+        if files[0].parent == _resolved(bundled("sample_jobs")):
+            return JobOrigin(_named(files[0], place.function))
+    else:
+        files = module_files(place.source, folder=folder)
+    judged = [("its file" if file == files[-1] else "its package", file) for file in reversed(files)]
+    if not place.is_file:
+        # Whatever the job imports is looked for there before it is among installed packages.
+        judged.append((f"the folder {folder} that it imports from", _resolved(folder)))
+    homes = [_resolved(here)]
+    if database is not None:
+        homes.append(_resolved(database).parent)
+    # Each once: a package may be in several.
+    outside = dict.fromkeys(what for what, path in judged if not any(path.is_relative_to(home) for home in homes))
+    reasons = [] if files else ["the file of its module cannot be found"]
+    if outside:
+        are = "is" if len(outside) == 1 else "are"
+        reasons.append(f"{' and '.join(outside)} {are} outside the database's folder and the current folder")
+    if database is not None:
+        judged.append(("the database", _resolved(database)))
+    reasons += dict.fromkeys(reason for what, path in judged if (reason := _not_ours(what, path)))
+    return JobOrigin(_named(files[-1], place.function) if files else shortened(job), tuple(reasons))
+
+
+def _named(file: Path, function: str | None) -> str:
+    return str(file) if function is None else f"{file}:{shortened(function)}"
+
+
+def _not_ours(what: str, path: Path) -> str:
+    """Return the clause that says that a file or folder belongs to another user; empty when it is this user's."""
+    try:
+        owner = path.stat().st_uid
+    except OSError as error:
+        return f"{what} cannot be examined ({error.strerror})"
+    return "" if owner == os.geteuid() else f"{what} belongs to {user_name(owner)}"
+
+
+def _resolved(path: Path) -> Path:
+    return Path(os.path.realpath(path))  # `Path.resolve` raises an error for links in a circle
