@@ -21,13 +21,15 @@ class SafeStream(io.TextIOBase):
     Text goes line by line, or up to a `flush`, so that a secret is whole when it is looked for.
 
     Args:
-        target: where to.
+        target: where to; can be changed.
         redact: takes secrets out.
         descriptor: the file descriptor that a program may be given instead; None if there is none.
     """
 
-    def __init__(self, target: TextIO, redact: Callable[[str], str] = redact, descriptor: int | None = None) -> None:
-        self._target = target
+    def __init__(
+        self, target: TextIO | io.TextIOBase, redact: Callable[[str], str] = redact, descriptor: int | None = None
+    ) -> None:
+        self.target = target
         self._redact = redact
         self._descriptor = descriptor
         self._begun = ""
@@ -61,7 +63,7 @@ class SafeStream(io.TextIOBase):
     def flush(self) -> None:
         """Write what is left, and flush the other stream."""
         self._pass_begun_on()
-        self._target.flush()
+        self.target.flush()
 
     def _pass_begun_on(self) -> None:
         with self._lock:
@@ -70,4 +72,4 @@ class SafeStream(io.TextIOBase):
 
     def _pass_on(self, text: str) -> None:
         if text:
-            self._target.write(safe_text(self._redact(text), newlines=True))
+            self.target.write(safe_text(self._redact(text), newlines=True))
