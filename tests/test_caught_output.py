@@ -29,12 +29,26 @@ LOGS = """
         logging.warning("made an item")
         yield 1
 """
+STOPS = """
+    from tui_runner import job
+
+    @job
+    def stops(number):
+        found = number * 7
+        breakpoint(header="entered")
+        return found
+
+    @stops.items
+    def numbers():
+        return [6]
+"""
 
 
 @pytest.fixture
 def native(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a job."""
     write(tmp_path, "native.py", NATIVE)
+    write(tmp_path, "stops.py", STOPS)
     monkeypatch.setenv("TUI_RUNNER_SET_TOKEN", SECRET)
     return tmp_path
 
@@ -156,3 +170,17 @@ def test_the_launcher_shows_them_with_what_was_tried(terminal: Any) -> None:
     screen.shows("item writes ***")
     screen.shows("teardown starts ␛[2J ***")
     assert SECRET.encode() not in screen.output and b"\x1b]52;c;eA==" not in screen.output
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("try", "stops.py"), ("run", "stops.py", "--headless", "--quiet", "--backend", "inline")],
+    ids=["try", "run"],
+)
+def test_a_breakpoint_in_an_item_opens_a_debugger_at_the_terminal(terminal: Any, arguments: tuple[str, ...]) -> None:
+    screen = terminal(*arguments)
+    screen.shows("entered\r\n")
+    screen.shows("(Pdb) ")
+    screen.shows("42\r\n(Pdb) ", screen.press("p found\n"))
+    screen.press("c\n")
+    assert screen.exit_code() == 0
