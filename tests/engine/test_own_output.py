@@ -163,6 +163,16 @@ def test_a_line_of_a_megabyte_is_cut_and_the_next_one_comes(tmp_path: Path) -> N
     assert answers == [[["x", 10_000], ["y", 10_000], ["n", 4]]]
 
 
+def test_native_code_that_keeps_the_reader_waiting_can_write_half_a_megabyte(tmp_path: Path) -> None:
+    program = """
+        with output.caught(reserve_stdout=True):
+            ctypes.PyDLL(None).write(1, b"x" * 499_999 + b"\\n", 500_000)  # it holds the interpreter
+            print(json.dumps([len(text) for text in taken()]), file=answers)
+    """
+    done, answers = run(program, tmp_path)
+    assert (done.returncode, answers) == (0, [[10_000]])
+
+
 def test_whoever_stops_reading_our_own_output_is_told_of_as_a_broken_pipe(tmp_path: Path) -> None:
     program = """
         try:

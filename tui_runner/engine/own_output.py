@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
 import os
 import re
 import sys
@@ -27,6 +28,9 @@ from tui_runner.standard_streams import discard_output
 
 _SETTLED_WITHIN = 2.0
 """Seconds in which what was written has come through the pipe, however busy the machine is."""
+_PIPE_BYTES = 1 << 20
+"""What native code can write at once while it holds the interpreter and so keeps the reader from reading: beyond that
+both would wait for each other. 64 KiB is the system's default, and this the most that it grants to everybody."""
 _KEPT = MAX_LINE_LENGTH + LONGEST_SECRET
 """Bytes of a line that has no end yet; the log keeps no more."""
 # A carriage return at the end may be half of a line end whose other half has not come yet.
@@ -49,7 +53,7 @@ class OwnOutput:
         self._printed = JobStream(self._log, "INFO", None)
         self._complained = JobStream(self._log, "WARNING", None)
         self._safe_streams: list[tuple[SafeStream, TextIO, JobStream]] = []
-        """What Python code prints to, where that leads, and where to under a screen. A log handler may keep the first."""
+        """What Python code prints to, where that leads, and where to under a screen. A log handler may keep streams."""
         self._into: int | None = None
         """The end of the pipe that takes what is caught; None before the first time."""
         self._mark = os.urandom(16).hex().encode()
@@ -155,6 +159,8 @@ class OwnOutput:
         if self._into is None:
             self.out, self.err = _stream_beside(1, sys.stdout), _stream_beside(2, sys.stderr)
             pipe, self._into = os.pipe()
+            with contextlib.suppress(OSError, AttributeError):  # refused, or not Linux
+                fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
             # It reads until the program ends: a child process may write after the descriptors were given back.
             threading.Thread(target=self._read, args=(pipe,), name="own-output", daemon=True).start()
         for descriptor in (1, 2):
