@@ -90,3 +90,50 @@ class Stopped:
         assert out == ""
         assert not (self.folder / "waiting.duckdb.lock").exists()
         return process.returncode, err.splitlines()
+
+
+SECRET = "open-sesame"
+
+NATIVE = """
+    import os, subprocess
+    from tui_runner import Secret, job
+
+    def tell(where, secret):
+        os.write(1, f"\\x1b]52;c;eA==\\x07{where} writes {secret}\\n".encode())
+        os.system(f"printf '{where} starts \\033[2J {secret}\\n' >&2")
+        print(f"{where} prints \\x1b[2J {secret}")
+
+    tell("module", os.environ["TUI_RUNNER_SET_TOKEN"])
+
+    @job(threads=1)
+    def native(number, *, token: Secret):
+        tell("item", token)
+        return {"number": number}
+
+    @native.setup
+    def begin(*, token: Secret):
+        tell("setup", token)
+
+    @native.teardown
+    def end(*, token: Secret):
+        tell("teardown", token)
+        # It outlives the item, the run and tui-runner.
+        subprocess.Popen(["sh", "-c", "read forever"], stdin=subprocess.PIPE)
+
+    @native.items
+    def numbers(*, token: Secret):
+        tell("items", token)
+
+        def made():
+            tell("generator", token)
+            yield 1
+
+        return made()
+"""
+"""Writes escape sequences and its secret past Python, wherever a job can; it needs TUI_RUNNER_SET_TOKEN."""
+
+
+def native_lines(*places: str, ways: tuple[str, ...] = ("writes", "starts")) -> list[str]:
+    """What `NATIVE` writes at these places, in order of the alphabet."""
+    forms = {"writes": "␛]52;c;eA==␇{} writes ***", "starts": "{} starts ␛[2J ***", "prints": "{} prints ␛[2J ***"}
+    return sorted(forms[way].format(place) for place in places for way in ways)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import dataclass
 from urllib.parse import quote
 
 import pytest
@@ -121,3 +122,13 @@ def test_no_text_takes_long(piece: str) -> None:
     redact(text)
     # A tenth of a second where it is linear, minutes where it is quadratic.
     assert time.perf_counter() - began < 5
+
+
+def test_secrets_in_a_dataclass_are_found() -> None:
+    @dataclass
+    class Login:
+        user: str
+        password: Secret
+
+    redaction = Redaction.of({"login": [Login("ann", Secret("open-sesame"))], "kind": Login})
+    assert redaction("ann open-sesame") == f"ann {MASK}"

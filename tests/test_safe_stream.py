@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 
+import pytest
+
+from tui_runner.redaction import Redaction
 from tui_runner.safe_stream import SafeStream
 
 
@@ -25,3 +28,27 @@ def test_it_is_taken_for_the_terminals_own_stream() -> None:
     wrapper = io.TextIOWrapper(stream.buffer, encoding="utf-8", write_through=True)
     print("mine", file=wrapper)
     assert target.getvalue() == "café \\xff␛[2J\nmine\n"
+
+
+def test_a_secret_is_found_in_a_line_that_comes_in_pieces() -> None:
+    target = io.StringIO()
+    stream = SafeStream(target, Redaction(["open-sesame"]))
+    for piece in ("a open", "-sesame", "\nb open-ses", "ame", " c"):
+        stream.write(piece)
+    assert target.getvalue() == "a ***\n"
+    stream.flush()
+    assert target.getvalue() == "a ***\nb *** c"
+
+
+def test_text_without_line_ends_does_not_pile_up() -> None:
+    target = io.StringIO()
+    stream = SafeStream(target)
+    for _ in range(300):
+        stream.write("x" * 1_000)
+    assert len(target.getvalue()) > 190_000
+
+
+def test_only_a_stream_with_a_descriptor_gives_one() -> None:
+    assert SafeStream(io.StringIO(), descriptor=2).fileno() == 2
+    with pytest.raises(io.UnsupportedOperation):
+        SafeStream(io.StringIO()).fileno()

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from command_line import ROOT
 
+from tui_runner.engine.own_output import OwnOutput
 from tui_runner.errors import UserError
 from tui_runner.private_folder import private_folder
 from tui_runner.request import RunRequest
@@ -30,7 +31,7 @@ def tried(
     def attempt(job: str, count: int = 3, **request: object) -> tuple[int, str]:
         out = io.StringIO()
         try:
-            code = run_trial(RunRequest(job=job, limit=count, **request), out)  # type: ignore[arg-type]
+            code = run_trial(RunRequest(job=job, limit=count, **request), out, OwnOutput())  # type: ignore[arg-type]
         finally:
             assert [path.name for path in tmp_path.iterdir() if path.suffix != ".py"] in ([], ["__pycache__"])
             assert list(private_folder().iterdir()) == []

@@ -35,6 +35,9 @@ def run(
     An unfinished run of the same job, input and parameters goes on. Ctrl-C stops the run in order, as `tui-runner run`
     does, and then raises `KeyboardInterrupt`; a second one ends the run at once.
 
+    Descriptors 1 and 2 belong to the program: with `backend="inline"`, and while items are made, what native code and
+    child processes write to them is not caught, unlike in `tui-runner run`.
+
     Args:
         job: a function with `@job`, defined in a file or an importable module: workers load it from there.
         items: what to run it over; a `SOURCE` as on the command line, or any iterable; None for the job's own items.

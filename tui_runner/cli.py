@@ -346,11 +346,14 @@ def try_(
     set_: SetOption = None,
 ) -> int:
     """Call JOB with its first items, here and now; show the rows and their columns, write nothing."""
+    from tui_runner.engine.own_output import OwnOutput
     from tui_runner.request import RunRequest, assignments
     from tui_runner.trial import run_trial
 
     request = RunRequest(job=job, params=assignments(set_ or []), input=input, limit=count)
-    return run_trial(request, sys.stdout)
+    output = OwnOutput()
+    with output.caught(reserve_stdout=False):
+        return run_trial(request, output.out, output)
 
 
 @app.command()

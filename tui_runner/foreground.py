@@ -6,13 +6,13 @@ import getpass
 import os
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TextIO
 
-from tui_runner import terminal_loss
 from tui_runner.engine.memory import return_freed_memory
+from tui_runner.engine.own_output import OwnOutput
 from tui_runner.engine.runner import Runner
 from tui_runner.errors import EXIT_OK, EXIT_USAGE, UserError
 from tui_runner.headless import Lines, exit_code
@@ -21,7 +21,6 @@ from tui_runner.json_events import JsonEvents
 from tui_runner.request import STANDARD_INPUT, RunRequest, plan_run
 from tui_runner.resuming import retry_request
 from tui_runner.run_lines import closing_lines, complaint, shown_path
-from tui_runner.safe_stream import SafeStream
 from tui_runner.safe_text import safe_text
 from tui_runner.safe_traceback import safe_traceback
 from tui_runner.settings import read_config
@@ -59,16 +58,16 @@ def run_in_foreground(request: RunRequest, display: Display) -> int:
     if request.folder is not None:
         # What the job itself opens by a relative path is to be found as well.
         os.chdir(request.folder)
-    if not headless:
-        return _on_dashboard(request, display, here)
-    if display.theme is not None:  # of no use here, but a wrong one is a mistake here, too
-        from tui_runner.tui.themes import find_themes
-
-        find_themes().named(display.theme)
-    out = sys.stdout
+    output = OwnOutput()
     # A job that prints while it is loaded or makes its items must not get between the JSON events.
-    with redirect_stdout(SafeStream(sys.stderr)):
-        return _without_screen(_planned(request), display, here, out)
+    with output.caught(reserve_stdout=True):
+        if not headless:
+            return _on_dashboard(request, display, here, output)
+        if display.theme is not None:  # of no use here, but a wrong one is a mistake here, too
+            from tui_runner.tui.themes import find_themes
+
+            find_themes().named(display.theme)
+        return _without_screen(_planned(request, output), display, here, output)
 
 
 def resume_in_foreground(request: RunRequest, display: Display, *, yes: bool) -> int:
@@ -93,7 +92,7 @@ def resume_in_foreground(request: RunRequest, display: Display, *, yes: bool) ->
 def _ask_to_run(origin: JobOrigin) -> None:
     """Ask at the terminal whether a job may run; raise `UserError` without one, and for any answer but yes."""
     do = "look at the file, then add --yes"
-    if not _can_ask():
+    if not _can_ask(sys.stderr):
         raise UserError(f"not run, because {origin.why}", plain(origin.text), do)
     print(f"{safe_text(origin.warning)}\nRun it? [y/N] ", end="", file=sys.stderr, flush=True)
     answer = sys.stdin.buffer.readline()  # as bytes: whatever is not UTF-8 is no yes either
@@ -116,46 +115,54 @@ def launch(theme: str | None) -> int:
     return_freed_memory()  # before there are threads
     here = Path.cwd()
     display = Display(theme=_theme(Display(theme=theme), {}))
-    chosen = choose(here, os.environ, theme=display.theme, begin=_begun)
+    output = OwnOutput()
+    with output.caught(reserve_stdout=True):
+        chosen = choose(here, os.environ, theme=display.theme, begin=partial(_begun, output=output), own_output=output)
+        if isinstance(chosen, Runner):
+            return _show(chosen, display, here, output)
+        output.discard()  # of jobs that were only looked at
     if chosen is None:
         return EXIT_OK
     if isinstance(chosen, Path):
         open_database(chosen, theme=display.theme)
         return EXIT_OK
-    if isinstance(chosen, RunRequest):
-        return run_in_foreground(chosen, display)
-    return _show(chosen, display, here)
+    return run_in_foreground(chosen, display)
 
 
-def _begun(request: RunRequest) -> Runner:
+def _begun(request: RunRequest, output: OwnOutput) -> Runner:
     """A runner for what was asked for in the launcher, which has the screen: nobody can be asked for a secret."""
     here = Path.cwd()
     try:
         if request.folder is not None:
             os.chdir(request.folder)
-        return open_run(plan_run(replace(request, attended=True), folder=Path.cwd(), environ=os.environ))
+        output.discard()  # of jobs that were looked at and tried before
+        request = replace(request, attended=True)
+        plan = plan_run(request, folder=Path.cwd(), environ=os.environ, use_redaction=output.use_redaction)
+        return open_run(plan, output)
     except BaseException:
         os.chdir(here)
         raise
 
 
-def _planned(request: RunRequest) -> Runner:
-    """A runner for what was asked for; loading the job runs the user's code, which may print."""
-    ask = _asker()  # while standard error is still the terminal itself
-    with redirect_stdout(SafeStream(sys.stdout)), redirect_stderr(SafeStream(sys.stderr)):
-        return open_run(plan_run(request, folder=Path.cwd(), environ=os.environ, ask=ask))
+def _planned(request: RunRequest, output: OwnOutput) -> Runner:
+    """A runner for what was asked for; what the user's code has written while the job was loaded is shown."""
+    ask = _asker(output)
+    plan = plan_run(request, folder=Path.cwd(), environ=os.environ, ask=ask, use_redaction=output.use_redaction)
+    runner = open_run(plan, output)
+    output.show()
+    return runner
 
 
-def _asker() -> Callable[[str], str] | None:
+def _asker(output: OwnOutput) -> Callable[[str], str] | None:
     """How to ask for a secret: at the terminal, unseen; None without one."""
-    if not _can_ask():
+    if not _can_ask(output.err):
         return None
     return lambda name: getpass.getpass(f"{safe_text(name)} (secret, not shown): ")
 
 
-def _can_ask() -> bool:
+def _can_ask(shown: TextIO) -> bool:
     """Return True if there is a person at a terminal who can read a question and answer it."""
-    return is_terminal(sys.stdin) and is_terminal(sys.stderr)
+    return is_terminal(sys.stdin) and is_terminal(shown)
 
 
 def _is_headless(request: RunRequest, display: Display) -> bool:
@@ -174,29 +181,30 @@ def _is_headless(request: RunRequest, display: Display) -> bool:
     return bool(display.headless) or display.json or display.quiet or piped or not terminal
 
 
-def _without_screen(runner: Runner, display: Display, folder: Path, out: TextIO) -> int:
-    live = is_terminal(sys.stderr)
+def _without_screen(runner: Runner, display: Display, folder: Path, output: OwnOutput) -> int:
+    live = is_terminal(output.err)
     silent = display.json and not live  # the events say all of it
     code = watcher(
         runner,
-        events=JsonEvents(out, resumed=runner.resumed) if display.json else None,
-        lines=None if silent else Lines(sys.stderr, live, quiet=display.quiet),
+        events=JsonEvents(output.out, resumed=runner.resumed) if display.json else None,
+        lines=None if silent else Lines(output.err, live, quiet=display.quiet),
         folder=folder,
+        output=output,
     ).run(runner.close)
     if silent and code == EXIT_USAGE:
-        print(complaint(runner.snapshot()), file=sys.stderr)
+        print(complaint(runner.snapshot()), file=output.err)
     return code
 
 
-def _on_dashboard(request: RunRequest, display: Display, folder: Path) -> int:
+def _on_dashboard(request: RunRequest, display: Display, folder: Path, output: OwnOutput) -> int:
     # Here, for Textual takes 200 ms and nobody else needs it.
     from tui_runner.tui.themes import find_themes
 
     find_themes().named(_theme(display, read_config(Path.cwd())))  # a wrong name is told before there is a database
-    return _show(_planned(replace(request, attended=True)), display, folder)
+    return _show(_planned(replace(request, attended=True), output), display, folder, output)
 
 
-def _show(runner: Runner, display: Display, folder: Path) -> int:
+def _show(runner: Runner, display: Display, folder: Path, output: OwnOutput) -> int:
     # Here, for Textual takes 200 ms and nobody else needs it.
     from tui_runner.store.access import LocalAccess
     from tui_runner.tui.running import Left, run_app
@@ -207,32 +215,40 @@ def _show(runner: Runner, display: Display, folder: Path) -> int:
     theme = _theme(display, config)  # None leaves it to the one that was chosen last
     State(state_file(os.environ)).remember_job(runner.plan.job.path)
     try:
-        left = run_app(runner, access=lambda: LocalAccess(runner.database), theme=theme, keymap=_keymap(config))
+        left = run_app(
+            runner,
+            access=lambda: LocalAccess(runner.database),
+            theme=theme,
+            keymap=_keymap(config),
+            own_output=output,
+        )
         if left is Left.GOING_ON:
-            terminal_loss.let_go()
-            return watcher(runner, events=None, lines=None, folder=folder, started=True).run(runner.close)
+            output.let_go()
+            watch = watcher(runner, events=None, lines=None, folder=folder, output=output, started=True)
+            return watch.run(runner.close)
         runner.join()
     except ScreenFailed as failed:
-        return _after_screen(runner, failed, folder)
+        return _after_screen(runner, failed, folder, output)
     finally:
         runner.close()
     snapshot = runner.snapshot()
     if left is Left.TO_RETRY:
-        return _on_dashboard(retry_request(runner.plan.database, snapshot.run_id), display, folder)
+        return _on_dashboard(retry_request(runner.plan.database, snapshot.run_id), display, folder, output)
     database = shown_path(runner.plan.database, folder)
-    terminal_loss.let_go()  # a signal may say that the terminal goes before it does
+    output.let_go()  # a signal may say that the terminal goes before it does
     for line in closing_lines(snapshot, database, how_to_go_on(runner, database)):
-        print(line)
+        print(line, file=output.out)
     return exit_code(snapshot)
 
 
-def _after_screen(runner: Runner, failed: Exception, folder: Path) -> int:
+def _after_screen(runner: Runner, failed: Exception, folder: Path, output: OwnOutput) -> int:
     """Go on without the dashboard: a fault of the screen is no reason for hours of work to stop."""
     if failed.__cause__ is not None:
-        print(safe_traceback(failed.__cause__), file=sys.stderr, end="")
-    print("tui-runner: the dashboard has failed, please report it; the run goes on, Ctrl-C stops it", file=sys.stderr)
-    lines = Lines(sys.stderr, is_terminal(sys.stderr))
-    return watcher(runner, events=None, lines=lines, folder=folder, started=True).run(runner.close)
+        print(safe_traceback(failed.__cause__), file=output.err, end="")
+    print("tui-runner: the dashboard has failed, please report it; the run goes on, Ctrl-C stops it", file=output.err)
+    lines = Lines(output.err, is_terminal(output.err))
+    watch = watcher(runner, events=None, lines=lines, folder=folder, output=output, started=True)
+    return watch.run(runner.close)
 
 
 def _theme(display: Display, config: Mapping[str, object]) -> str | None:

@@ -23,6 +23,7 @@ from tui_runner.errors import EXIT_ITEMS_FAILED, EXIT_KILLED, EXIT_OK, EXIT_STOP
 from tui_runner.json_events import JsonEvents
 from tui_runner.run_lines import closing_lines, cut_to, progress_line
 from tui_runner.safe_text import safe_text
+from tui_runner.standard_streams import columns
 
 _POLL_SECONDS = 0.25
 _FIRST_LINE_SECONDS = 5.0
@@ -62,7 +63,8 @@ class Lines:
     def overwrite(self, line: str) -> None:
         """A line that the next one takes the place of, cut to the width of the terminal."""
         # The last column stays free: a cursor behind it may already be in the next line.
-        self._write(f"\r{cut_to(line, self._columns() - 1)}{_ERASE_REST}")
+        width = 80 if self._out is None else columns(self._out)
+        self._write(f"\r{cut_to(line, width - 1)}{_ERASE_REST}")
         self._dirty = True
 
     def clear(self) -> None:
@@ -70,12 +72,6 @@ class Lines:
         if self._dirty:
             self._write(f"\r{_ERASE_REST}")
             self._dirty = False
-
-    def _columns(self) -> int:
-        try:
-            return os.get_terminal_size(self._out.fileno()).columns or 80 if self._out else 80
-        except (OSError, ValueError):
-            return 80
 
     def _write(self, text: str) -> None:
         if self._out is not None:
@@ -99,6 +95,7 @@ class Headless:
         signals: whether Ctrl-C and SIGTERM are taken for commands to stop, and a lost terminal is survived; only in
             the main thread.
         started: whether the run is going on already.
+        let_go: leads whatever leads to the terminal to nowhere once that is gone.
         clock: monotonic seconds.
     """
 
@@ -113,6 +110,7 @@ class Headless:
         grace: float,
         signals: bool = True,
         started: bool = False,
+        let_go: Callable[[], None] = terminal_loss.let_go,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._control = control
@@ -123,6 +121,7 @@ class Headless:
         self._grace = grace
         self._take_signals = signals
         self._started = started
+        self._let_go = let_go
         self._clock = clock
         self._began = clock()
         self._next_line = self._began + _FIRST_LINE_SECONDS
@@ -204,7 +203,7 @@ class Headless:
         self._control.stop()
 
     def _hung_up(self, number: int, frame: FrameType | None) -> None:
-        terminal_loss.let_go()
+        self._let_go()
         self._control.abandon(terminal_loss.LOST)
 
     # --- telling -------------------------------------------------------------------------------------------

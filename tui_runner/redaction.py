@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields, is_dataclass
 from typing import Any
 from urllib.parse import quote, quote_plus
 
@@ -104,7 +105,7 @@ class Redaction:
 
 
 def secrets_in(value: Any) -> Iterator[str]:
-    """Every `Secret` in a value, and in the mappings and collections that it is made of."""
+    """Every `Secret` in a value, and in the mappings, collections and dataclasses that it is made of."""
     if isinstance(value, Secret):
         yield value
     elif isinstance(value, Mapping):
@@ -113,6 +114,9 @@ def secrets_in(value: Any) -> Iterator[str]:
     elif isinstance(value, (list, tuple, set, frozenset)):
         for part in value:
             yield from secrets_in(part)
+    elif is_dataclass(value) and not isinstance(value, type):
+        for field in fields(value):
+            yield from secrets_in(getattr(value, field.name, None))
 
 
 def _forms(value: str) -> Iterator[str]:

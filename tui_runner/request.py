@@ -6,7 +6,7 @@ import glob
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from tui_runner.job import Job
 from tui_runner.job_source import source_digest
 from tui_runner.loading import load_job
 from tui_runner.parameters import MissingParameters, Parameter, bind, is_hidden, jsonable, stored
-from tui_runner.redaction import MASK, is_redacted
+from tui_runner.redaction import MASK, Redaction, is_redacted
 from tui_runner.settings import DEBUG_VARIABLE, SET_PREFIX, Settings, read_config, resolve
 from tui_runner.store.views import RESERVED
 from tui_runner.wording import is_text, plain, quoted
@@ -30,6 +30,8 @@ PROGRAM_INPUT = "items of a program"
 
 Ask = Callable[[str], str]
 """Asks a person for the secret with this name; raises `EOFError` when there is nobody."""
+UseRedaction = Callable[[Redaction], None]
+"""Takes what redacts output of the job from now on: as soon as secrets are known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,14 @@ def assignments(texts: Sequence[str]) -> dict[str, object]:
     return params
 
 
-def plan_run(request: RunRequest, *, folder: Path, environ: Mapping[str, str], ask: Ask | None = None) -> RunPlan:
+def plan_run(
+    request: RunRequest,
+    *,
+    folder: Path,
+    environ: Mapping[str, str],
+    ask: Ask | None = None,
+    use_redaction: UseRedaction = lambda _: None,
+) -> RunPlan:
     """Load the job, settle its parameters and settings, and open its input.
 
     Args:
@@ -104,14 +113,17 @@ def plan_run(request: RunRequest, *, folder: Path, environ: Mapping[str, str], a
         folder: where relative paths start and the configuration is looked for, unless the request says.
         environ: environment variables.
         ask: asks for secrets that are needed and not given; None where there is nobody to ask.
+        use_redaction: called before the job is loaded, and again when its parameters are known.
 
     Raises:
         UserError: something in the request is wrong; nothing has been written.
     """
     _check(request)
     folder = request.folder or folder
+    # Only the job, which is not loaded yet, knows which parameters are secret.
+    use_redaction(Redaction(_given_texts(request, environ)))
     job = load_job(request.job, folder=folder)
-    return plan_job(job, request, folder=folder, environ=environ, ask=ask)
+    return plan_job(job, request, folder=folder, environ=environ, ask=ask, use_redaction=use_redaction)
 
 
 def plan_job(
@@ -122,6 +134,7 @@ def plan_job(
     environ: Mapping[str, str],
     source: Source | None = None,
     ask: Ask | None = None,
+    use_redaction: UseRedaction = lambda _: None,
 ) -> RunPlan:
     """Like `plan_run`, for a job that is loaded, and perhaps an input that is open."""
     _check(request)
@@ -130,6 +143,7 @@ def plan_job(
     params = _bound(
         parameters, given | _from_environment(parameters, given, environ, resumes=request.run_id is not None), ask
     )
+    use_redaction(Redaction.of(params))
     settings = resolve(job=job.settings, config=read_config(folder), environ=environ, command_line=request.settings)
     if settings.backend.startswith("dask:"):
         raise UserError("this version has no dask backend", "--backend", "use process")
@@ -223,6 +237,12 @@ def _as_begun(job: Job, stored: Mapping[str, object]) -> dict[str, object]:
         for name, value in stored.items()
         if name not in defaults or may_hide(value) or value != defaults[name]
     }
+
+
+def _given_texts(request: RunRequest, environ: Mapping[str, str]) -> Iterator[str]:
+    """Every text that was given for a parameter of any job."""
+    yield from (value for value in request.params.values() if isinstance(value, str))
+    yield from (text for name, text in environ.items() if name.startswith(SET_PREFIX))
 
 
 def shown_params(stored: Mapping[str, object], job: Job | None = None) -> dict[str, object]:

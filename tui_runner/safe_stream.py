@@ -3,26 +3,46 @@
 from __future__ import annotations
 
 import io
+import threading
+from collections.abc import Callable
 from typing import TextIO
 
 from tui_runner.byte_stream import ByteStream
+from tui_runner.redaction import redact
 from tui_runner.safe_text import safe_text
+
+_LONGEST = 100_000
+"""Characters without a line end that wait for one."""
 
 
 class SafeStream(io.TextIOBase):
     """Writes to another stream what `safe_text` leaves of the text; lines stay lines.
 
+    Text goes line by line, or up to a `flush`, so that a secret is whole when it is looked for.
+
     Args:
-        target: where to.
+        target: where to; can be changed.
+        redact: takes secrets out.
+        descriptor: the file descriptor that a program may be given instead; None if there is none.
     """
 
-    def __init__(self, target: TextIO) -> None:
-        self._target = target
+    def __init__(
+        self, target: TextIO | io.TextIOBase, redact: Callable[[str], str] = redact, descriptor: int | None = None
+    ) -> None:
+        self.target = target
+        self._redact = redact
+        self._descriptor = descriptor
+        self._begun = ""
+        self._lock = threading.Lock()
         self.buffer = ByteStream(self)
 
     def writable(self) -> bool:
         """Text can be written."""
         return True
+
+    def fileno(self) -> int:
+        """The descriptor that a program may be given to write to."""
+        return super().fileno() if self._descriptor is None else self._descriptor
 
     def reconfigure(self, **options: object) -> None:
         """Take what `io.TextIOWrapper` takes; what the other stream has stays."""
@@ -32,10 +52,24 @@ class SafeStream(io.TextIOBase):
         return False
 
     def write(self, text: str) -> int:
-        """Write the safe form of `text`."""
-        self._target.write(safe_text(text, newlines=True))
+        """Write the safe form of the lines that `text` completes."""
+        with self._lock:
+            lines, end, self._begun = (self._begun + text).rpartition("\n")
+        self._pass_on(lines + end)
+        if len(self._begun) > _LONGEST:
+            self._pass_begun_on()
         return len(text)
 
     def flush(self) -> None:
-        """Flush the other stream."""
-        self._target.flush()
+        """Write what is left, and flush the other stream."""
+        self._pass_begun_on()
+        self.target.flush()
+
+    def _pass_begun_on(self) -> None:
+        with self._lock:
+            begun, self._begun = self._begun, ""
+        self._pass_on(begun)
+
+    def _pass_on(self, text: str) -> None:
+        if text:
+            self.target.write(safe_text(self._redact(text), newlines=True))

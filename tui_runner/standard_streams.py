@@ -38,7 +38,19 @@ def _fill_descriptors() -> None:
     os.close(descriptor)
 
 
-def discard_output() -> None:
-    """Nobody reads our output any more, or nothing can be written: Python would complain when it flushes at exit."""
+def discard_output(stream: TextIO | None = None) -> None:
+    """Lead a stream that nobody reads or that takes nothing to nowhere: Python would complain when it flushes at exit.
+
+    Args:
+        stream: the stream; None for standard output.
+    """
     with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), (stream or sys.stdout).fileno())
+
+
+def columns(stream: TextIO) -> int:
+    """Return the width of the terminal that a stream leads to; 80 where it is not known."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or 80
+    except (OSError, ValueError):
+        return 80

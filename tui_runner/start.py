@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 from typing import TextIO
 
+from tui_runner import terminal_loss
+from tui_runner.engine.own_output import OwnOutput
 from tui_runner.engine.plan import RunPlan
 from tui_runner.engine.runner import Runner
 from tui_runner.headless import Headless, Lines
@@ -15,8 +17,12 @@ from tui_runner.request import PROGRAM_INPUT, STANDARD_INPUT, shown_params
 from tui_runner.run_lines import pipe_command, resume_command, shown_path
 
 
-def open_run(plan: RunPlan) -> Runner:
+def open_run(plan: RunPlan, output: OwnOutput | None = None) -> Runner:
     """A runner with its database open.
+
+    Args:
+        plan: what to run.
+        output: what this process writes natively, for the log of the run; None where it is not caught.
 
     Raises:
         UserError: the input is broken; nothing has been written.
@@ -24,7 +30,7 @@ def open_run(plan: RunPlan) -> Runner:
     """
     # Counting reads the input, where more may be wrong. Whatever is, must show before there is a database.
     total_items(plan.source, plan.limit)
-    runner = Runner(plan)
+    runner = Runner(plan, output)
     runner.open()
     return runner
 
@@ -35,6 +41,7 @@ def watcher(
     events: JsonEvents | None,
     lines: Lines | None,
     folder: Path,
+    output: OwnOutput | None = None,
     signals: bool = True,
     started: bool = False,
 ) -> Headless:
@@ -45,6 +52,7 @@ def watcher(
         events: takes JSON events.
         lines: takes lines for people.
         folder: where these people are.
+        output: has descriptors of its own that lead to the terminal; None where nothing is caught.
         signals: see `Headless`.
         started: whether the run is going on already.
     """
@@ -58,6 +66,7 @@ def watcher(
         grace=runner.plan.settings.grace,
         signals=signals,
         started=started,
+        let_go=terminal_loss.let_go if output is None else output.let_go,
     )
 
 

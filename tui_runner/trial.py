@@ -7,13 +7,13 @@ types that it shows are those that a real run makes.
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
+from tui_runner.engine.own_output import OwnOutput
 from tui_runner.engine.plan import RunPlan
 from tui_runner.engine.runner import Runner
 from tui_runner.errors import EXIT_ITEMS_FAILED, EXIT_OK, UserError
@@ -21,6 +21,7 @@ from tui_runner.private_folder import private_folder
 from tui_runner.request import RunRequest, plan_run
 from tui_runner.run_lines import counted
 from tui_runner.safe_text import safe_text
+from tui_runner.standard_streams import columns
 from tui_runner.store.console import TYPE_KEY, Console
 from tui_runner.store.export import write_text
 from tui_runner.store.records import ITEM_COLUMN, RUN_COLUMN
@@ -29,15 +30,20 @@ from tui_runner.store.sql import quote
 _ROWS_SHOWN = 20
 
 
-def run_trial(request: RunRequest, out: TextIO) -> int:
+def run_trial(request: RunRequest, out: TextIO, output: OwnOutput) -> int:
     """Run the first `request.limit` items one after the other, and print their rows, columns and errors.
+
+    Args:
+        request: what to try.
+        out: takes what is printed.
+        output: what this process writes natively; its lines are printed with the others of the job.
 
     Raises:
         UserError: the request, the job or its input is at fault.
     """
-    plan = plan_run(request, folder=Path.cwd(), environ=os.environ)
+    plan = plan_run(request, folder=Path.cwd(), environ=os.environ, use_redaction=output.use_redaction)
     with tempfile.TemporaryDirectory(prefix="try-", dir=private_folder()) as folder:
-        runner = Runner(_alone(plan, Path(folder) / "try.duckdb"))
+        runner = Runner(_alone(plan, Path(folder) / "try.duckdb"), output)
         runner.open()
         try:
             _run(runner)
@@ -107,5 +113,5 @@ def _print_table(console: Console, table: str, rows: Callable[[str], list[dict[s
             kind = (field.metadata or {}).get(TYPE_KEY, b"").decode()
             out.write(f"  {safe_text(field.name)}: {kind}\n")
         out.write("\n")
-        width = shutil.get_terminal_size().columns if out.isatty() else None
+        width = columns(out) if out.isatty() else None
         write_text(result, "table", out, clean=safe_text, width=width, table_rows=_ROWS_SHOWN)

@@ -15,6 +15,7 @@ from pseudo_terminal import PseudoTerminal
 from waiting import eventually
 
 JOB = """
+    import os
     import time
     from pathlib import Path
     from tui_runner import job
@@ -22,6 +23,7 @@ JOB = """
     @job(chunk_size=10, threads=4)
     def work(n: int):
         Path("begun").touch()
+        os.write(1, b"working\\n")
         time.sleep(0.02)
         while n >= 200 and not Path("open").exists():
             time.sleep(0.02)
@@ -47,7 +49,17 @@ def terminal(tmp_path: Path) -> Iterator[Callable[..., PseudoTerminal]]:
         each.close()
 
 
-@pytest.mark.parametrize(("how", "signalled"), [("--tui", True), ("--tui", False), ("--headless", True)])
+@pytest.mark.parametrize(
+    ("how", "signalled"),
+    [
+        ("--tui", True),
+        ("--tui", False),
+        ("--headless", True),
+        ("--tui --backend inline", True),
+        ("--tui --backend inline", False),
+        ("--headless --backend inline", True),
+    ],
+)
 def test_the_run_goes_on_without_its_terminal(
     terminal: Callable[..., PseudoTerminal],
     tmp_path: Path,
@@ -55,8 +67,8 @@ def test_the_run_goes_on_without_its_terminal(
     how: str,
     signalled: bool,
 ) -> None:
-    screen = terminal(how)
-    screen.shows("RUNNING" if how == "--tui" else "items/s")
+    screen = terminal(*how.split())
+    screen.shows("RUNNING" if "--tui" in how else "items/s")
     eventually((tmp_path / "begun").exists, "an item")
     screen.hang_up(signalled=signalled)
     log = tmp_path / "x.duckdb.log"
@@ -68,6 +80,7 @@ def test_the_run_goes_on_without_its_terminal(
     assert screen.exit_code() == 0
     assert rows("SELECT count(*), count(DISTINCT key) FROM runner.items WHERE state = 'ok'") == [(400, 400)]
     assert "is lost" not in log.read_text()
+    assert log.read_text().count(": working\n") == 400
 
 
 def test_a_paused_run_stops_for_nobody_could_resume_it(

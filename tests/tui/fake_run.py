@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import replace
 
 from tui_runner.engine.chunk import ChunkState, RunState
-from tui_runner.engine.snapshot import ChunkView, ErrorGroup, InFlight, LogLine, RunEvent, Sample, Snapshot
+from tui_runner.engine.snapshot import ChunkView, ErrorGroup, InFlight, RunEvent, Sample, Snapshot
 from tui_runner.store.database import Database
 
 
@@ -60,9 +60,6 @@ class FakeControl:
 
     def set_max_memory(self, limit: int | str | None) -> None:
         self.commands.append(("set_max_memory", limit))
-
-    def log(self, lines: Sequence[LogLine], dropped: int = 0) -> None:
-        self.commands.append(("log", *(line.text for line in lines)))
 
     def stop(self) -> None:
         self.commands.append(("stop",))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,8 +21,6 @@ from tui_runner.engine.events import (
     RetryChunks,
     StopRun,
 )
-from tui_runner.engine.protocol import LogLines
-from tui_runner.engine.snapshot import LogLine
 
 ON_REQUEST = f"{RunState.STOPPED} on request; resume it whenever you like"
 """Why a run has stopped when somebody had it stop."""
@@ -91,10 +89,6 @@ class Commands:
     def set_max_memory(self, limit: int | str | None) -> None:
         """Bytes that the run may use, or a share of the machine's such as `80%`; None for no bound."""
         self.inbox.put(ChangeMaxMemory(limit))
-
-    def log(self, lines: Sequence[LogLine], dropped: int = 0) -> None:
-        """Add to the run's log what the job has printed in this process, behind `dropped` lines that were too many."""
-        self.inbox.put(LogLines(None, tuple(lines), dropped))
 
     def stop(self) -> None:
         """Drain: start no new items, write those that finish within the grace time, then end as `stopped`."""

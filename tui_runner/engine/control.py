@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import Protocol
 
-from tui_runner.engine.snapshot import LogLine, Snapshot
+from tui_runner.engine.snapshot import Snapshot
 from tui_runner.store.database import Database
 
 
@@ -55,9 +55,6 @@ class RunControl(Protocol):
 
     def set_max_memory(self, limit: int | str | None) -> None:
         """Bytes that the run may use, or a share of the machine's such as `80%`; None for no bound."""
-
-    def log(self, lines: Sequence[LogLine], dropped: int = 0) -> None:
-        """Add to the run's log what the job has printed in this process, behind `dropped` lines that were too many."""
 
     def stop(self) -> None:
         """Drain: start no new items, write those that finish within the grace time, then end as `stopped`."""

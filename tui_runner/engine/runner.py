@@ -59,6 +59,7 @@ from tui_runner.engine.news import Committed, LogFailed, WriteFailed
 from tui_runner.engine.opening import open_run
 from tui_runner.engine.outage import OnOutage, OutageWatch
 from tui_runner.engine.outcome import describe
+from tui_runner.engine.own_output import OwnOutput
 from tui_runner.engine.plan import RunPlan
 from tui_runner.engine.protocol import (
     Flush,
@@ -95,11 +96,16 @@ class Runner(Commands):
 
     `open` takes the database and finds or begins the run; `start` begins to execute; `join` waits for the end;
     `close` gives the database back. Between the end and `close` the results can be queried through `database`.
+
+    Args:
+        plan: what to run.
+        output: what this process and its children have written; its lines go to the log of the run. None for none.
     """
 
-    def __init__(self, plan: RunPlan) -> None:
+    def __init__(self, plan: RunPlan, output: OwnOutput | None = None) -> None:
         super().__init__()
         self.plan = plan
+        self._output = output
         self.resumed = False
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="runner", daemon=True)
@@ -260,6 +266,9 @@ class Runner(Commands):
             self._reader.stop()
             self._backend.close()
             self._monitor.stop()
+            if self._output is not None:
+                self._output.settle()
+                self._take_output(self._output)
             self._write_rest()
             written = self._journal.close()
             while not self.inbox.empty():
@@ -314,6 +323,8 @@ class Runner(Commands):
         if now >= due:
             self._handle(Tick())
             self._disk.look(now)
+            if self._output is not None:
+                self._take_output(self._output)
         # That it has ended is told by `_finish`, when all of it is written: whoever reads that may look it up.
         if now >= due and not self._scheduler.state.ended:
             self._board.snapshot(now)
@@ -343,12 +354,15 @@ class Runner(Commands):
                 self._memory.measured(message, self._board.pids, in_flight, threads, now)
                 self._board.memory_needed = self._memory.needed
                 self._board.warnings = self._disk.warnings + self._memory.warnings
-            case LogLines(worker=None):
-                self._log(message)
             case _ if isinstance(message, Report):
                 self._take_report(message, now)
             case _:
                 self._handle(message)
+
+    def _take_output(self, output: OwnOutput) -> None:
+        lines, dropped = output.take_all()
+        if lines or dropped:
+            self._log(LogLines(None, lines, dropped))
 
     def _log(self, lines: LogLines) -> None:
         self._board.logged(lines)

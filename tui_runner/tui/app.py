@@ -13,6 +13,7 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
 from tui_runner.engine.control import RunControl
+from tui_runner.engine.own_output import OwnOutput
 from tui_runner.engine.snapshot import Snapshot
 from tui_runner.formatting import count
 from tui_runner.store.access import Access
@@ -56,6 +57,7 @@ class RunnerApp(LeavingApp):
         keymap: the user's keys by action (`keymap.py`).
         themes: the themes to choose from; None finds them.
         preferences: what is configured and remembered; None for nothing configured.
+        own_output: what this process writes natively, and the stream to the terminal; None for one of its own.
         notify: whether the terminal rings when the run ends while it is not looked at.
 
     Raises:
@@ -80,12 +82,13 @@ class RunnerApp(LeavingApp):
         themes: Themes | None = None,
         notify: bool = True,
         preferences: Preferences | None = None,
+        own_output: OwnOutput | None = None,
     ) -> None:
         self._themes = themes or find_themes()
         self._preferences = preferences or Preferences(State(state_file(os.environ)))
         remembered = self._preferences.theme
         chosen = self._themes.preferred(remembered) if theme is None else self._themes.named(theme)
-        super().__init__(control)
+        super().__init__(control, own_output)
         self.animation_level = "none"
         self.failure: BaseException | None = None
         self.started = False
@@ -133,9 +136,6 @@ class RunnerApp(LeavingApp):
 
     def look(self) -> bool:
         """Show the newest snapshot, if it is a new one; whether the run has ended."""
-        lines, dropped = self.own_output.take_all()
-        if lines or dropped:
-            self._control.log(lines, dropped)
         snapshot = self._control.snapshot()
         if snapshot is not self._snapshot:
             self._snapshot = snapshot

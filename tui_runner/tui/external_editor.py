@@ -11,6 +11,7 @@ from pathlib import Path
 from textual.app import App, SuspendNotSupported
 
 from tui_runner.errors import UserError
+from tui_runner.tui.own_output import own_output_of
 
 
 def edited(app: App[object], text: str, environ: Mapping[str, str]) -> str:
@@ -26,6 +27,7 @@ def edited(app: App[object], text: str, environ: Mapping[str, str]) -> str:
         words = shlex.split(command)
     except ValueError as error:
         raise UserError(f"$EDITOR is no command ({error})", do="set EDITOR") from error
+    output = own_output_of(app)  # standard output itself is caught
     with tempfile.TemporaryDirectory(prefix="tui-runner-") as folder:
         file = Path(folder) / "statements.sql"
         file.write_text(text, encoding="utf-8")
@@ -35,7 +37,9 @@ def edited(app: App[object], text: str, environ: Mapping[str, str]) -> str:
             with app.suspend():
                 # Nothing may be raised in here: the screen would stay suspended.
                 try:
-                    code = subprocess.run([*words, str(file)], check=False).returncode  # noqa: S603 - the user's own
+                    code = subprocess.run(  # noqa: S603 - the user's own
+                        [*words, str(file)], stdout=output.out, stderr=output.err, check=False
+                    ).returncode
                 except Exception as error:
                     failure = error
         except SuspendNotSupported as error:

@@ -20,7 +20,6 @@ from typing import Any
 from textual import events
 from textual.app import App, ReturnType
 from textual.dom import DOMNode
-from textual.driver import Driver
 
 PATIENCE = 2.0
 """Seconds that a key is waited for. A part of the screen that does not answer must not keep all keys back, Ctrl-C among
@@ -30,8 +29,8 @@ them."""
 class KeysInTurn(App[ReturnType]):
     """An application that carries out keys one after the other."""
 
-    def __init__(self, *, driver_class: type[Driver] | None = None) -> None:
-        super().__init__(driver_class=driver_class)
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
         self._typed: deque[events.Key | events.Paste] = deque()
         self._under_way_since: float | None = None
         """When the key was taken up that is being carried out, on the monotonic clock; None when there is none."""

@@ -21,6 +21,7 @@ from textual.events import Resize
 from textual.screen import Screen
 from textual.widgets import Input, Static
 
+from tui_runner.engine.own_output import OwnOutput
 from tui_runner.engine.runner import Runner
 from tui_runner.errors import DatabaseError, UserError
 from tui_runner.formatting import percent
@@ -74,6 +75,7 @@ class Launcher(Moving, Application[Chosen]):
         theme: name of a theme; None for the one preferred.
         begin: opens a run, its input and its database; called in a thread, it raises `UserError` for what is wrong. By
             default nothing is opened, and what was asked for is the result.
+        own_output: what this process writes natively, and the stream to the terminal; None for one of its own.
     """
 
     TITLE = "tui-runner"
@@ -92,6 +94,7 @@ class Launcher(Moving, Application[Chosen]):
         preferences: Preferences | None = None,
         theme: str | None = None,
         begin: Callable[[RunRequest], Runner | RunRequest] = _as_asked,
+        own_output: OwnOutput | None = None,
     ) -> None:
         self._begin = begin
         self._opening = False
@@ -103,7 +106,7 @@ class Launcher(Moving, Application[Chosen]):
         self._preferences = preferences or read_preferences(folder, environ)
         self._keys, complaints = resolve(self._preferences.keymap)
         self._complaints = [*self._preferences.complaints, *themes.complaints, *complaints]
-        super().__init__(driver_class=driver_class())
+        super().__init__(driver_class=driver_class(), own_output=own_output)
         self.animation_level = "none"
         self.set_keymap(changed_keys(self._keys))
         for each in themes.by_name.values():
@@ -304,16 +307,16 @@ class Launcher(Moving, Application[Chosen]):
 
     def _try(self, request: RunRequest) -> None:
         out = io.StringIO()
-        self.own_output.take_all()  # of items that were listed before
+        self.own_output.discard()  # of items that were listed before
         try:
-            run_trial(request, out)
+            run_trial(request, out, self.own_output)
             text = out.getvalue()
         except UserError as error:
-            text = f"{out.getvalue()}\n{error}"
-        self.own_output.settle()
-        lines, _ = self.own_output.take_all()
-        printed = "".join(f"{safe_text(line.text)}\n" for line in lines)
-        self.call_later(self._tried, printed + text)
+            self.own_output.settle()
+            lines, _ = self.own_output.take_all()
+            printed = "".join(f"{safe_text(line.text)}\n" for line in lines)
+            text = f"{printed}{out.getvalue()}\n{error}"
+        self.call_later(self._tried, text)
 
     def _tried(self, text: str) -> None:
         self._say("")
@@ -466,6 +469,7 @@ def launch(
     *,
     begin: Callable[[RunRequest], Runner],
     theme: str | None = None,
+    own_output: OwnOutput | None = None,
 ) -> Chosen | None:
     """Show the launcher: a run that `begin` has opened, a database to be opened for queries, or None to leave.
 
@@ -474,4 +478,4 @@ def launch(
     Raises:
         UserError: there is no theme of that name.
     """
-    return Launcher(folder, environ, theme=theme, begin=begin).run_or_raise()
+    return Launcher(folder, environ, theme=theme, begin=begin, own_output=own_output).run_or_raise()

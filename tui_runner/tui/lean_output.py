@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -17,7 +16,7 @@ from textual.app import App
 from textual.driver import Driver
 from textual.drivers.linux_driver import LinuxDriver
 
-from tui_runner.tui.own_output import KeepsOutput, OwnOutput
+from tui_runner.tui.own_output import own_output_of
 from tui_runner.tui.unchanged_rows import UnchangedRows
 
 _STYLE = re.compile(r"\x1b\[([0-9;]*)m")
@@ -111,7 +110,6 @@ class LeanDriver(LinuxDriver):
     because standard output is a terminal.
 
     Attributes:
-        terminal: the descriptor of the terminal.
         shown: what the terminal shows.
     """
 
@@ -119,26 +117,25 @@ class LeanDriver(LinuxDriver):
         self, app: App[Any], *, debug: bool = False, mouse: bool = True, size: tuple[int, int] | None = None
     ) -> None:
         super().__init__(app, debug=debug, mouse=mouse, size=size)
-        self._own_output = app.own_output if isinstance(app, KeepsOutput) else OwnOutput()
-        # By a descriptor of its own: whatever else is written to standard output goes elsewhere meanwhile.
-        self.terminal = os.dup(1)
-        encoding = getattr(sys.__stdout__, "encoding", "utf-8")
-        self._file = os.fdopen(self.terminal, "w", encoding=encoding, errors="backslashreplace")
+        # Whatever else is written to standard output is caught meanwhile.
+        self._own_output = own_output_of(app)
+        self._terminal = self._own_output.out
+        self._file = self._terminal  # type: ignore[assignment]  # Textual needs no more than a stream of text
         self.shown = UnchangedRows()
 
     def start_application_mode(self) -> None:
         """Take the terminal, for this application alone."""
-        self._own_output.catch()
+        self._own_output.cover()
         super().start_application_mode()  # type: ignore[no-untyped-call]
 
     def stop_application_mode(self) -> None:
         """Give the terminal back."""
         super().stop_application_mode()
-        self._own_output.release()
+        self._own_output.uncover()
 
     def _get_terminal_size(self) -> tuple[int, int]:
         try:
-            columns, lines = os.get_terminal_size(self.terminal)
+            columns, lines = os.get_terminal_size(self._terminal.fileno())
         except OSError:
             return super()._get_terminal_size()
         return columns or 80, lines or 25

@@ -9,10 +9,11 @@ from types import FrameType
 from tui_runner import terminal_loss
 from tui_runner.engine.chunk import RunState
 from tui_runner.engine.control import RunControl
+from tui_runner.engine.own_output import OwnOutput
 from tui_runner.engine.snapshot import Snapshot
 from tui_runner.safe_text import safe_text
 from tui_runner.tui.application import Application
-from tui_runner.tui.lean_output import LeanDriver, driver_class
+from tui_runner.tui.lean_output import driver_class
 from tui_runner.tui.screens.confirm import Confirm
 
 _TERMINAL_SECONDS = 1.0
@@ -26,8 +27,8 @@ class LeavingApp(Application[None]):
         lost: whether the terminal is gone; the run goes on then.
     """
 
-    def __init__(self, control: RunControl) -> None:
-        super().__init__(driver_class=driver_class())
+    def __init__(self, control: RunControl, own_output: OwnOutput | None = None) -> None:
+        super().__init__(driver_class=driver_class(), own_output=own_output)
         self.lost = False
         self._control = control
         self._snapshot: Snapshot | None = None
@@ -49,7 +50,7 @@ class LeavingApp(Application[None]):
     def lose(self) -> None:
         """Go on without a terminal."""
         self.lost = True
-        terminal_loss.let_go(*([self._driver.terminal] if isinstance(self._driver, LeanDriver) else []))
+        self.own_output.let_go()
         self._control.abandon(terminal_loss.LOST)
 
     def hung_up(self, number: int, frame: FrameType | None) -> None:

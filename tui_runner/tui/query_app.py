@@ -11,6 +11,7 @@ from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
+from tui_runner.engine.own_output import OwnOutput
 from tui_runner.store.access import Access, open_access
 from tui_runner.tui.action import Place
 from tui_runner.tui.application import Application
@@ -35,6 +36,7 @@ class QueryApp(Application[None]):
         history: the statements that were run before; None for those of the user.
         refresh: seconds between two looks at the catalog.
         preferences: what is configured and remembered; None for nothing configured.
+        own_output: has the stream to the terminal; None for one of its own.
 
     Raises:
         UserError: there is no theme of that name.
@@ -53,11 +55,12 @@ class QueryApp(Application[None]):
         history: History | None = None,
         refresh: float = REFRESH,
         preferences: Preferences | None = None,
+        own_output: OwnOutput | None = None,
     ) -> None:
         self._themes = themes or find_themes()
         preferred = None if preferences is None else preferences.theme
         chosen = self._themes.preferred(preferred) if theme is None else self._themes.named(theme)
-        super().__init__(driver_class=driver_class())
+        super().__init__(driver_class=driver_class(), own_output=own_output)
         self.animation_level = "none"
         self._keys, complaints = resolve({} if preferences is None else preferences.keymap)
         configured = () if preferences is None else preferences.complaints
@@ -117,8 +120,11 @@ def open_database(path: Path, *, theme: str | None = None, opener: Callable[[Pat
         DatabaseError: it cannot be used.
         UserError: there is no theme of that name.
     """
-    with open_access(path, serving=True) if opener is None else opener(path) as access:
-        app = QueryApp(access, theme=theme, preferences=read_preferences(Path.cwd(), os.environ))
+    output = OwnOutput()
+    opened = open_access(path, serving=True) if opener is None else opener(path)
+    with opened as access, output.caught(reserve_stdout=True):
+        preferences = read_preferences(Path.cwd(), os.environ)
+        app = QueryApp(access, theme=theme, preferences=preferences, own_output=output)
         try:
             app.run_or_raise()
         finally:

@@ -12,6 +12,7 @@ from pathlib import Path
 from tui_runner import terminal_loss
 from tui_runner.engine.control import RunControl
 from tui_runner.engine.memory import settle_garbage_collection
+from tui_runner.engine.own_output import OwnOutput
 from tui_runner.store.access import Access
 from tui_runner.tui.app import RunnerApp
 from tui_runner.tui.preferences import read_preferences
@@ -34,6 +35,7 @@ def run_app(
     access: Callable[[], Access] | None = None,
     theme: str | None = None,
     keymap: Mapping[str, str] | None = None,
+    own_output: OwnOutput | None = None,
 ) -> Left:
     """Show the dashboard until its user leaves it; then the run has ended, unless the terminal went away.
 
@@ -42,6 +44,7 @@ def run_app(
         access: gives the run's database to the query screen; None for none.
         theme: name of a theme; None for the one configured or chosen last.
         keymap: keys by action; they go before those of the configuration.
+        own_output: what this process writes natively, and the stream to the terminal; None for one of its own.
 
     Returns:
         How it was left.
@@ -51,7 +54,7 @@ def run_app(
         ScreenFailed: the screen ended by a fault of its own, and the run goes on without it.
     """
     preferences = read_preferences(Path.cwd(), os.environ)
-    app = RunnerApp(control, access=access, theme=theme, keymap=keymap, preferences=preferences)
+    app = RunnerApp(control, access=access, theme=theme, keymap=keymap, preferences=preferences, own_output=own_output)
     # A search for cycles among all modules stops the screen for 40 ms, now and then; among the rest for 3.
     settle_garbage_collection()
     try:

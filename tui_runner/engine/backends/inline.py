@@ -1,15 +1,17 @@
 """Workers as threads of this process: for debugging with breakpoints, and for tests.
 
-A crash of the function is a crash of tui-runner here, and a thread that never returns stays until the end.
+A crash of the function is a crash of tui-runner here, and a thread that never returns stays until the end. What native
+code and child processes write to descriptors 1 and 2 is caught by the interface (`own_output.py`), which owns them.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import queue
 import sys
 import threading
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import TextIO
 
 from tui_runner.engine.backends.base import Deliver
@@ -38,6 +40,7 @@ class InlineBackend:
         self._killed: set[int] = set()
         self._streams: tuple[TextIO, TextIO] | None = None
         self._handler: JobLogHandler | None = None
+        self._breakpointhook: Callable[..., object] | None = None
 
     def start_worker(self, config: WorkerConfig) -> None:
         """Start a worker in a thread of its own."""
@@ -48,6 +51,9 @@ class InlineBackend:
             sys.stderr = JobStream(log, "WARNING", sys.stderr)
             self._handler = JobLogHandler(log)
             logging.getLogger().addHandler(self._handler)
+            # A debugger of the user's choice has its own terminal or window.
+            if sys.breakpointhook is sys.__breakpointhook__ and "PYTHONBREAKPOINT" not in os.environ:
+                self._breakpointhook, sys.breakpointhook = sys.breakpointhook, self._debug
         orders: queue.SimpleQueue[Order] = queue.SimpleQueue()
         self._orders[config.worker] = orders
         threading.Thread(
@@ -79,6 +85,18 @@ class InlineBackend:
             self._streams = None
             if self._handler is not None:
                 logging.getLogger().removeHandler(self._handler)
+            if self._breakpointhook is not None:
+                sys.breakpointhook = self._breakpointhook
+
+    def _debug(self, *, header: str | None = None) -> None:
+        """Stop the caller in pdb, past the log: a prompt is no whole line, and its answers are for the terminal."""
+        import pdb  # nobody else needs it
+
+        stream = sys.stdout if self._streams is None else self._streams[0]
+        debugger = pdb.Pdb(stdout=stream)
+        if header is not None:
+            debugger.message(header)
+        debugger.set_trace(sys._getframe(1))
 
     def _run(self, config: WorkerConfig, orders: queue.SimpleQueue[Order], log: JobLog) -> None:
         def send(report: Report) -> None:
