@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tui_runner import private_folder as module
-from tui_runner.private_folder import discard, private_folder
+from tui_runner.private_folder import discard, is_private, private_folder
 
 HOLD = """
 import sys
@@ -114,3 +114,52 @@ def test_nothing_else_is_discarded(temporary: Path) -> None:
     discard(temporary / "1-abcdef")
     discard(temporary)
     assert (temporary / "1-abcdef").exists()
+
+
+def test_a_file_in_the_folder_of_a_living_process_is_private(temporary: Path) -> None:
+    process, folder = another_process(temporary)
+    assert is_private(folder / "left") and is_private(private_folder() / "queries")
+    assert not is_private(folder) and not is_private(folder / "below" / "left")
+    process.kill()
+    process.communicate()
+    assert (folder / "left").exists() and not is_private(folder / "left")
+
+
+def test_the_folder_of_last_resort_is_private(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_of_last_resort", [])
+    (temporary / f"tui-runner-{os.getuid()}").touch()
+    assert is_private(private_folder() / "queries")
+
+
+def test_a_folder_that_only_looks_like_ours_is_not_private(temporary: Path) -> None:
+    """As an archive that was unpacked, or a repository that was cloned, has it."""
+    folder = temporary / "clone" / f"tui-runner-{os.getuid()}" / "1-abcdef"
+    folder.mkdir(parents=True, mode=0o700)
+    folder.parent.chmod(0o700)
+    (folder / "queries").touch(mode=0o600)
+    assert not is_private(folder / "queries")
+
+
+@pytest.mark.parametrize("loose", ["folder", "root"])
+def test_a_folder_that_others_may_enter_is_not_private(temporary: Path, loose: str) -> None:
+    folder = private_folder()
+    changed = folder if loose == "folder" else folder.parent
+    changed.chmod(0o710)
+    assert not is_private(folder / "queries")
+    changed.chmod(0o700)
+    assert is_private(folder / "queries")
+
+
+def test_a_link_to_the_folder_is_not_private(temporary: Path) -> None:
+    folder = private_folder()
+    link = folder.parent / "1-abcdef"
+    link.symlink_to(folder)
+    assert not is_private(link / "queries")
+
+
+def test_a_path_that_is_no_place_is_not_private(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = private_folder()
+    monkeypatch.chdir(temporary)
+    assert not is_private((folder / "queries").relative_to(temporary))
+    for path in ("", "/", "\0", f"{folder.parent}/1-abcdef/x", f"{temporary}\0/tui-runner-0/1-abcdef/x", "/\ud800/x"):
+        assert not is_private(Path(path))

@@ -15,7 +15,7 @@ READ_ROWS = 512
 ones is as large as all that DuckDB itself has of them."""
 PIECE_BYTES = 4 << 20
 """Of a piece, about, unless a single row has more: its values as Python objects take several times as much."""
-_PIECE_ROWS = 4_096
+PIECE_ROWS = 4_096
 """Of a piece at most: the interpreter is held while they become Python objects, for some milliseconds."""
 
 
@@ -23,7 +23,7 @@ def gathered(reader: pa.RecordBatchReader) -> pa.RecordBatch | None:
     """The next rows of a reader of small batches, as many as make a piece; None behind the last."""
     parts: list[pa.RecordBatch] = []
     rows = nbytes = 0
-    while rows + READ_ROWS <= _PIECE_ROWS and nbytes < PIECE_BYTES:
+    while rows + READ_ROWS <= PIECE_ROWS and nbytes < PIECE_BYTES:
         try:
             part = reader.read_next_batch()
         except StopIteration:
@@ -39,7 +39,7 @@ def gathered(reader: pa.RecordBatchReader) -> pa.RecordBatch | None:
 def pieces(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """The rows of `batches`, each piece a view of its batch: let go of it before the next one is asked for."""
     for batch in batches:
-        rows = min(_PIECE_ROWS, max(1, batch.num_rows * PIECE_BYTES // max(1, batch.nbytes)))
+        rows = min(PIECE_ROWS, max(1, batch.num_rows * PIECE_BYTES // max(1, batch.nbytes)))
         for start in range(0, batch.num_rows, rows):
             yield batch.slice(start, rows)
         del batch  # not to be there beside the next one

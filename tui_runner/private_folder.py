@@ -20,6 +20,7 @@ import shutil
 import stat
 import tempfile
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +30,8 @@ _LONGEST_NAME = 35
 """Of them for what comes after the folder of the user: the process's own, and the name of a socket."""
 _OURS = re.compile(r"\d+-[0-9a-f]{6}")
 _ROOT = "tui-runner-"
+_ROOTS = re.compile(rf"{_ROOT}(\d+|[a-z0-9_]{{8}})")
+"""Names of a user's folder: with the user's number, or as `mkdtemp` makes them."""
 _TRIES = 100
 
 
@@ -66,9 +69,27 @@ def private_folder(*, for_sockets: bool = False) -> Path:
         return held.path
 
 
+def is_private(path: Path) -> bool:
+    """Return True if a path is directly in the private folder of a living process of this user.
+
+    For paths that come from outside. An archive that the user unpacked can hold folders with such names and such a
+    mode. It cannot hold the lock on the folder: that is held by a process that may enter the folder.
+    """
+    folder = path.parent
+    try:
+        if not (path.is_absolute() and _has_own_name(folder) and _is_closed(folder.parent) and _is_closed(folder)):
+            return False
+        with _locked(folder):
+            return False
+    except BlockingIOError:
+        return True
+    except (OSError, ValueError):  # a path with a NUL character in it is a ValueError
+        return False
+
+
 def discard(folder: Path) -> None:
     """Remove the private folder of a process that has ended; does nothing with another folder."""
-    if _OURS.fullmatch(folder.name) and folder.parent.name.startswith(_ROOT):
+    if _has_own_name(folder):
         shutil.rmtree(folder, ignore_errors=True)
         with contextlib.suppress(OSError):  # those of other processes are in it
             folder.parent.rmdir()
@@ -105,12 +126,21 @@ def _is_short(root: Path) -> bool:
 
 
 def _is_usable(root: Path) -> bool:
-    """Whether it is a folder of this user's that nobody else may enter."""
+    """Make the folder if need be; return True if it belongs to this user and is closed to others."""
     try:
         root.mkdir(mode=0o700, exist_ok=True)
-        found = root.lstat()
+        return _is_closed(root)
     except OSError:
         return False
+
+
+def _has_own_name(folder: Path) -> bool:
+    return bool(_OURS.fullmatch(folder.name) and _ROOTS.fullmatch(folder.parent.name))
+
+
+def _is_closed(folder: Path) -> bool:
+    """Return True if it is a folder, not a link to one, that belongs to this user and is closed to others."""
+    found = folder.lstat()
     return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077
 
 
@@ -140,9 +170,21 @@ def _remove_stale(root: Path) -> None:
 
 
 def _remove_if_unlocked(folder: Path) -> None:
+    with _locked(folder):
+        shutil.rmtree(folder)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the lock of a folder whose process has ended.
+
+    Raises:
+        BlockingIOError: the process lives.
+        OSError: it is no folder, or cannot be locked.
+    """
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        shutil.rmtree(folder)
+        yield
     finally:
         os.close(descriptor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import duckdb
 import pytest
 from sent_batches import run_record
 
+from tui_runner.private_folder import private_folder
 from tui_runner.store.database import Database
 from tui_runner.store.flush import Writer
 from tui_runner.store.ledger import Ledger
@@ -18,6 +20,15 @@ from tui_runner.store.ledger import Ledger
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "books.duckdb"
+
+
+@pytest.fixture
+def runtime(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The private folder of this process, in which nothing is but what the test makes."""
+    # The folders of pytest are too deep for the path of a socket.
+    with tempfile.TemporaryDirectory(prefix="tr-") as folder:
+        monkeypatch.setattr(tempfile, "tempdir", folder)
+        yield private_folder()
 
 
 @pytest.fixture

@@ -11,10 +11,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,6 +23,8 @@ from tui_runner.store.database import Database
 from tui_runner.store.ingest import Ingest
 from tui_runner.store.ledger import Ledger
 from tui_runner.store.query_server import serve
+
+pytestmark = pytest.mark.usefixtures("runtime")
 
 CLIENTS = 10
 SECONDS = int(os.environ.get("CLIENT_SECONDS", "0"))
@@ -45,14 +45,6 @@ while True:
             if "too many" not in str(error):
                 raise
 """
-
-
-@pytest.fixture(autouse=True)
-def runtime(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    # The folders of pytest are too deep for the path of a socket.
-    with tempfile.TemporaryDirectory(prefix="tr-") as folder:
-        monkeypatch.setattr(tempfile, "tempdir", folder)
-        yield
 
 
 def files() -> int:

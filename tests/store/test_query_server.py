@@ -7,9 +7,10 @@ import json
 import os
 import socket
 import stat
-import tempfile
 import threading
+import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,6 @@ from waiting import eventually
 
 from tui_runner.batches import PIECE_BYTES
 from tui_runner.errors import DatabaseError, UserError
-from tui_runner.private_folder import private_folder
 from tui_runner.store import endpoint
 from tui_runner.store.access import LocalAccess, RemoteAccess, open_access
 from tui_runner.store.database import Database
@@ -27,19 +27,13 @@ from tui_runner.store.mistakes import QueryCancelled, QueryError
 from tui_runner.store.pages import Pages
 from tui_runner.store.query_server import QueryServer, ServerLimits, serve
 from tui_runner.store.remote import OwnerGone, RemoteConsole
-from tui_runner.store.wire import REQUEST, pack_request, send_frame, unpack_request
+from tui_runner.store.wire import HELLO, PROGRESS, REQUEST, pack_request, receive_frame, send_frame, unpack_request
+
+pytestmark = pytest.mark.usefixtures("runtime")
 
 ENDLESS = "SELECT range AS a, repeat('x', 100) AS b FROM range(100_000_000_000)"
 CROSS_JOIN = "SELECT count(*) FROM range(10_000_000) a, range(10_000_000) b WHERE hash(a.range + b.range) % 7 = 3"
 LONG = "SELECT count(*) FROM range(60_000_000) WHERE md5(range::VARCHAR) < 'a'"
-
-
-@pytest.fixture(autouse=True)
-def runtime(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    # The folders of pytest are too deep for the path of a socket.
-    with tempfile.TemporaryDirectory(prefix="tr-") as folder:
-        monkeypatch.setattr(tempfile, "tempdir", folder)
-        yield private_folder()
 
 
 @pytest.fixture
@@ -102,6 +96,8 @@ def test_without_unix_sockets_a_port_with_a_token_serves(
     with socket.create_connection(("127.0.0.1", port)) as client:
         send_frame(client, REQUEST, pack_request("SELECT 1", {}))
         with contextlib.suppress(ConnectionResetError):  # it hung up before it had read everything
+            kind, _ = receive_frame(client, 64)
+            assert kind == HELLO
             assert client.recv(1) == b""
     server.close()
     assert list(runtime.iterdir()) == []
@@ -250,6 +246,36 @@ def test_too_many_connections_are_refused(database: Database, path: Path) -> Non
         with pytest.raises(DatabaseError, match=r"too many queries|does not answer|broke off"):
             other.query("SELECT 1")
         result.close()
+    server.close()
+
+
+def test_a_client_that_reads_nothing_is_not_cut_off_for_the_progress(database: Database, path: Path) -> None:
+    server = serve(database, ServerLimits(stall=0.1, progress=0.0, alive=0.0))
+    with open_access(path) as access:
+        assert isinstance(access, RemoteAccess) and access.record.socket is not None
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+            client.connect(access.record.socket)
+            send_frame(client, REQUEST, pack_request(CROSS_JOIN, {}))
+            (talking,) = eventually(
+                lambda: [each for each in list(server._conversations) if each._watcher.ident], "the statement"
+            )
+            # Three times as long as it may take over one frame.
+            eventually(lambda: time.monotonic() - talking._told_at > 0.3, "that there is no room for more progress")
+            assert len(client.recv(1 << 20)) > 200
+            assert talking in server._conversations and database._cursors
+    server.close()
+
+
+def test_a_statement_whose_progress_stays_is_said_to_run(database: Database, path: Path) -> None:
+    server = serve(database, ServerLimits(progress=0.0, alive=0.0))
+    with open_access(path) as access:
+        assert isinstance(access, RemoteAccess) and access.record.socket is not None
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+            client.connect(access.record.socket)
+            send_frame(client, REQUEST, pack_request(CROSS_JOIN, {}))
+            (greeting, _), *frames = [receive_frame(client, 1024) for _ in range(50)]
+    assert greeting == HELLO and {kind for kind, _ in frames} == {PROGRESS}
+    assert any(one == next_one for one, next_one in pairwise(frames))
     server.close()
 
 

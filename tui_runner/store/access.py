@@ -10,15 +10,16 @@ import time
 from abc import ABC, abstractmethod
 from pathlib import Path
 
-from tui_runner.errors import UserError
 from tui_runner.store.console import Console
 from tui_runner.store.database import Database
 from tui_runner.store.lock import DatabaseInUse, LockRecord
+from tui_runner.store.mistakes import TooManyQueries
 from tui_runner.store.query_server import QueryServer, serve
-from tui_runner.store.remote import OwnerGone, RemoteConsole
+from tui_runner.store.remote import OwnerGone, OwnerSilent, RemoteConsole, RemoteLimits
 
 _PATIENCE_SECONDS = 5.0
-"""How long another process may have the database open without answering: it opens, closes, or asks as we do."""
+"""How long another process may have the database open without answering: it opens, closes, or asks as we do. An
+owner that takes the connection and stays silent is not tried again. With `RemoteLimits.greeting` that makes 9 s."""
 _TRY_SECONDS = 0.05
 
 
@@ -99,28 +100,32 @@ class RemoteAccess(Access):
     can_write = False
     read_only = "Data can be changed only while no other process has the database open."
 
-    def __init__(self, path: Path, record: LockRecord, address: str) -> None:
+    def __init__(self, path: Path, record: LockRecord, address: str, limits: RemoteLimits) -> None:
         self.path = path
         run = f", run {record.run}" if record.run is not None else ""
         self.describe = f"{path.name}, held by tui-runner (pid {record.pid}){run}"
         self.record = record
         self._address = address
+        self._limits = limits
 
     def console(self) -> RemoteConsole:
         """A new console; each of its statements has a connection of its own."""
-        return RemoteConsole(self.path, self._address)
+        return RemoteConsole(self.path, self.record, self._address, self._limits)
 
     def close(self) -> None:
         """Nothing is held between statements."""
 
 
-def open_access(path: Path, *, serving: bool = False, patience: float = _PATIENCE_SECONDS) -> Access:
+def open_access(
+    path: Path, *, serving: bool = False, patience: float = _PATIENCE_SECONDS, limits: RemoteLimits | None = None
+) -> Access:
     """The way to the database that is open now: through its owner if it has one, else by opening it.
 
     Args:
         path: the database; it must exist.
         serving: whether to answer other processes if it is opened here. For whoever keeps it open for long.
         patience: seconds to wait for an owner that does not answer, because it just opens or closes the database.
+        limits: how long an owner may be silent.
 
     Raises:
         DatabaseError: it cannot be used.
@@ -130,10 +135,13 @@ def open_access(path: Path, *, serving: bool = False, patience: float = _PATIENC
         try:
             database = Database.open(path, create=False)
         except DatabaseInUse as error:
-            reached = _reached(path, error.record)
+            record = error.record
+            reached = _reached(path, record, limits or RemoteLimits())
             if reached is not None:
                 return reached
-            if time.monotonic() > until or (error.record is not None and not error.record.is_current):
+            if time.monotonic() > until or (record is not None and not record.is_current):
+                if record is not None and record.is_stopped:
+                    raise OwnerSilent(path, record) from error
                 raise
             time.sleep(_TRY_SECONDS)
         else:
@@ -141,16 +149,19 @@ def open_access(path: Path, *, serving: bool = False, patience: float = _PATIENC
             return LocalAccess(database, owned=True, server=serve(database) if serving else None)
 
 
-def _reached(path: Path, record: LockRecord | None) -> RemoteAccess | None:
-    """The way through the owner, None when it does not answer."""
+def _reached(path: Path, record: LockRecord | None, limits: RemoteLimits) -> RemoteAccess | None:
+    """Return the way through the owner, None when it does not answer.
+
+    Raises:
+        DatabaseError: it takes connections, but is silent or speaks another protocol.
+    """
     if record is None or record.socket is None or not record.is_current:
         return None
-    access = RemoteAccess(path, record, record.socket)
+    access = RemoteAccess(path, record, record.socket, limits)
     try:
-        with access.console() as console, console.query("SELECT 1") as result:
-            result.read_all()
+        access.console().greet()
     except OwnerGone:
         return None
-    except UserError:
+    except TooManyQueries:
         pass  # it has much to do, but it is there
     return access

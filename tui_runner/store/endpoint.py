@@ -1,9 +1,13 @@
 """Where a process answers queries: on a Unix socket that only its user may use.
 
-Where there can be none (a platform or a file system without them, a folder with too long a path), it is a port of
-this machine's loopback. Everybody on the machine reaches that, so each connection begins with a token, which stands in
-a file that only the user may read. An address, as noted in the database's lock, is the path of the socket, or
-`tcp:PORT:PATH` with that of the token.
+Where there can be none (a file system without them, a platform that does not tell the user of the process at the other
+end, a folder with too long a path), it is a port of this machine's loopback. Every user of the machine reaches that, so
+on each connection both sides first prove that they know a token, which is in a file that only the user may read
+(`handshake.py`). An address, as noted in the database's lock, is the path of the socket, or `tcp:PORT:PATH` with that
+of the token.
+
+Every process that can write beside the database can write such a note. So an address is used only if it leads into the
+private folder of a process of this user.
 """
 
 from __future__ import annotations
@@ -12,14 +16,69 @@ import contextlib
 import os
 import secrets
 import socket
+import stat
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from tui_runner.private_folder import private_folder
-from tui_runner.store.wire import TOKEN, send_frame
+from tui_runner.private_folder import is_private, private_folder
+from tui_runner.regular_file import PRIVATE, check_own, open_own
+from tui_runner.store.handshake import KNOWS_PEERS, Token
 
 _LOOPBACK = "127.0.0.1"
 _TCP = "tcp:"
+_TOKEN_BYTES = 64
+"""Of the file with a token: 256 random bits as hexadecimal digits."""
+_LAST_PORT = 65_535
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """An address taken apart.
+
+    Attributes:
+        path: the socket, or the file with the token.
+        port: the port; None for a Unix socket.
+    """
+
+    path: Path
+    port: int | None = None
+
+    @classmethod
+    def read(cls, address: str) -> _Place:
+        """Take an address apart.
+
+        Raises:
+            ValueError: it is not an address.
+        """
+        if not address.startswith(_TCP):
+            return cls(Path(address))
+        _, port, path = address.split(":", 2)
+        if not 0 < int(port) <= _LAST_PORT:
+            raise ValueError(f"{port} is no port")
+        return cls(Path(path), int(port))
+
+    def __str__(self) -> str:
+        return os.fspath(self.path) if self.port is None else f"{_TCP}{self.port}:{self.path}"
+
+    def reach(self, seconds: float) -> socket.socket:
+        """Return a new connection to it, with `seconds` as its timeout.
+
+        Raises:
+            OSError: no process listens there.
+        """
+        if self.port is not None:
+            connection = socket.create_connection((_LOOPBACK, self.port), seconds)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return connection
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            connection.settimeout(seconds)
+            connection.connect(os.fspath(self.path))
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,25 +87,27 @@ class Endpoint:
 
     Attributes:
         listener: the socket that listens.
-        address: for `connect`.
-        path: the file that stands for it.
-        token: what a connection must begin with, None on a Unix socket.
+        token: what each side of a connection proves to know, None on a Unix socket.
     """
 
     listener: socket.socket
-    address: str
-    path: Path
-    token: bytes | None = None
+    token: Token | None
+    _place: _Place
+
+    @property
+    def address(self) -> str:
+        """What `connect` takes."""
+        return str(self._place)
 
     def wake(self, seconds: float) -> None:
         """Make `accept` return."""
         with contextlib.suppress(OSError):
-            _connected(self.address, seconds).close()
+            self._place.reach(seconds).close()
 
     def close(self) -> None:
         """Accept nothing any more. Calling it again does nothing."""
         self.listener.close()
-        self.path.unlink(missing_ok=True)
+        self._place.path.unlink(missing_ok=True)
 
 
 def listen(backlog: int) -> Endpoint:
@@ -55,57 +116,61 @@ def listen(backlog: int) -> Endpoint:
     Raises:
         OSError: there is no place for one.
     """
-    if hasattr(socket, "AF_UNIX"):
+    if hasattr(socket, "AF_UNIX") and KNOWS_PEERS:
         with contextlib.suppress(OSError):
             return _listen_unix(backlog)
     return _listen_tcp(backlog)
 
 
-def connect(address: str, seconds: float) -> socket.socket:
-    """A connection to an `Endpoint` of this user, which blocks from then on.
+def connect(address: str, until: float) -> tuple[socket.socket, Token | None]:
+    """Return a connection to an `Endpoint` of this user, and the token to prove there; nothing was sent.
 
     Args:
-        address: that of the endpoint.
-        seconds: how long to wait for it.
+        address: that of the endpoint, as the lock's note has it.
+        until: when to give up, on the monotonic clock.
 
     Raises:
-        OSError: nobody answers there, or the token cannot be read.
+        TimeoutError: the process there accepts no connection in time.
+        OSError: it is not an address of this user's, or no process listens there.
     """
-    connection = _connected(address, seconds)
     try:
-        if address.startswith(_TCP):
-            send_frame(connection, TOKEN, Path(address.split(":", 2)[2]).read_bytes())
-        connection.settimeout(None)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
+        place = _Place.read(address)
+    except ValueError as error:
+        raise OSError("the note names no address") from error
+    if not is_private(place.path):
+        raise PermissionError("the address is not in a private folder of this user")
+    token = None
+    if place.port is not None:
+        token = Token(_read_token(place.path), place.port)
+    elif not _is_own_socket(place.path):
+        raise PermissionError("the address is no socket of this user")
+    return place.reach(max(until - time.monotonic(), 0.0)), token
 
 
-def _new_name() -> str:
-    return f"queries-{os.urandom(4).hex()}"
+def _new_path(*, for_sockets: bool) -> Path:
+    return private_folder(for_sockets=for_sockets) / f"queries-{os.urandom(4).hex()}"
 
 
 def _listen_unix(backlog: int) -> Endpoint:
-    path = private_folder(for_sockets=True) / _new_name()
+    path = _new_path(for_sockets=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         # The folder lets nobody else in, so the mode before `chmod` does not matter.
         listener.bind(os.fspath(path))
-        path.chmod(0o600)
+        path.chmod(PRIVATE)
         listener.listen(backlog)
     except BaseException:
         listener.close()
         path.unlink(missing_ok=True)
         raise
-    return Endpoint(listener, os.fspath(path), path)
+    return Endpoint(listener, None, _Place(path))
 
 
 def _listen_tcp(backlog: int) -> Endpoint:
-    path = private_folder() / _new_name()
-    token = secrets.token_hex(32).encode()
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(token)
+    path = _new_path(for_sockets=False)
+    secret = secrets.token_hex(_TOKEN_BYTES // 2).encode()
+    with open(path, "xb", opener=open_own) as file:
+        file.write(secret)
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
         listener.bind((_LOOPBACK, 0))
@@ -114,20 +179,26 @@ def _listen_tcp(backlog: int) -> Endpoint:
         listener.close()
         path.unlink(missing_ok=True)
         raise
-    return Endpoint(listener, f"{_TCP}{listener.getsockname()[1]}:{path}", path, token)
+    port = listener.getsockname()[1]
+    return Endpoint(listener, Token(secret, port), _Place(path, port))
 
 
-def _connected(address: str, seconds: float) -> socket.socket:
-    if not address.startswith(_TCP):
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            connection.settimeout(seconds)
-            connection.connect(address)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-    port = address.split(":", 2)[1]
-    connection = socket.create_connection((_LOOPBACK, int(port)), seconds)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return connection
+def _read_token(path: Path) -> bytes:
+    """Return the content of a token's file.
+
+    Raises:
+        OSError: `_listen_tcp` did not make the file.
+    """
+    # `open_own` would correct the mode. But a file that others may read holds no secret, and we do not make such files.
+    if stat.S_IMODE(check_own(path).st_mode) != PRIVATE:
+        raise PermissionError("others may read the token")
+    with open(path, "rb", opener=open_own) as file:
+        secret = file.read(_TOKEN_BYTES + 1)
+    if len(secret) != _TOKEN_BYTES:
+        raise OSError(f"a token has {_TOKEN_BYTES} bytes")
+    return secret
+
+
+def _is_own_socket(path: Path) -> bool:
+    found = path.lstat()
+    return stat.S_ISSOCK(found.st_mode) and found.st_uid == os.geteuid()

@@ -27,6 +27,12 @@ from tui_runner.wording import plain
 
 _NOTE_BYTES = 1024
 """The note is padded to this, so that one write replaces it whole and a reader never sees half of it."""
+_LARGEST_PID = (1 << 31) - 1
+"""A `pid_t` has 32 bits and a sign everywhere."""
+_LARGEST_RUN = (1 << 63) - 1
+"""The number of a run is a BIGINT in the ledger."""
+_LATEST_START = float(1 << 40)
+"""Seconds since the epoch, far beyond any clock; a larger whole number may not fit into a float."""
 _SAME_START_SECONDS = 2.0
 """Two readings of when a process started differ by less; two processes of one number by more."""
 
@@ -52,6 +58,17 @@ class LockRecord:
         """Whether that very process still lives, and not another one that was given its number."""
         try:
             return abs(psutil.Process(self.pid).create_time() - self.started) < _SAME_START_SECONDS
+        except psutil.Error:
+            return False
+
+    @property
+    def is_stopped(self) -> bool:
+        """True if that very process lives and a signal (Ctrl-Z, SIGSTOP) or a debugger has stopped it."""
+        try:
+            return self.is_current and psutil.Process(self.pid).status() in (
+                psutil.STATUS_STOPPED,
+                psutil.STATUS_TRACING_STOP,
+            )
         except psutil.Error:
             return False
 
@@ -244,17 +261,20 @@ def _open_here(database: Path, record: LockRecord | None) -> DatabaseInUse:
 
 
 def _record(note: bytes) -> LockRecord | None:
-    """A note that was read, None when it is none of ours."""
+    """Return what a note says, None if no tui-runner wrote it. Any process that can write the file may have."""
     try:
         content = json.loads(note)
         pid, started, run, socket = (content[key] for key in ("pid", "started", "run", "socket"))
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
-    if not isinstance(pid, int) or not isinstance(started, int | float):
+    # NaN is within no bounds, and `True` is an `int` for `isinstance`.
+    if type(pid) is not int or not 0 < pid <= _LARGEST_PID:
+        return None
+    if type(started) not in (int, float) or not 0 <= started <= _LATEST_START:
         return None
     return LockRecord(
         pid=pid,
-        started=started,
-        run=run if isinstance(run, int) else None,
+        started=float(started),
+        run=run if type(run) is int and 0 < run <= _LARGEST_RUN else None,
         socket=socket if isinstance(socket, str) else None,
     )

@@ -6,7 +6,7 @@ import re
 
 import pyarrow as pa
 
-from tui_runner.errors import UserError
+from tui_runner.errors import DatabaseError, UserError
 
 _PICTURE = re.compile(r"\n\nLINE (\d+): (.*)\n( *)\^", re.DOTALL)
 """DuckDB draws the line below its message, cut with dots when it is long, and a mark below the place."""
@@ -34,6 +34,13 @@ class QueryCancelled(UserError):
 
     def __init__(self) -> None:
         super().__init__("cancelled")
+
+
+class TooManyQueries(DatabaseError):
+    """The process that has the database open answers as many others as it can."""
+
+    def __init__(self, where: str) -> None:
+        super().__init__("too many queries of other processes are running", where, "try again in a moment")
 
 
 def query_error(error: BaseException, sql: str, *, lines_before: int = 0) -> QueryError:

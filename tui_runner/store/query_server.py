@@ -3,13 +3,12 @@
 One thread accepts connections. Each connection has a thread that runs its one statement in a console of its own
 (read-only) and sends the rows as they come, and one that waits for the other side to close the connection, which ends
 the statement. Nobody can hold up the run: a few statements run at once and the others wait for a bounded time,
-and a client that takes no rows is cut off.
+and a client that takes no rows is cut off. Processes of other users are not answered (`handshake.py`).
 """
 
 from __future__ import annotations
 
 import contextlib
-import hmac
 import selectors
 import socket
 import threading
@@ -20,21 +19,22 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from tui_runner.batches import pieces
-from tui_runner.errors import DatabaseError, UserError
+from tui_runner.errors import UserError
 from tui_runner.store.console import Console
 from tui_runner.store.database import Database
 from tui_runner.store.endpoint import Endpoint, listen
 from tui_runner.store.frame_sink import FrameSink
+from tui_runner.store.handshake import Token, admit, is_own_peer
+from tui_runner.store.mistakes import TooManyQueries
 from tui_runner.store.result import Result
 from tui_runner.store.wire import (
     ARROW,
+    BUSY,
     END,
     FAILED,
     PROGRESS,
     REQUEST,
     REQUEST_BYTES,
-    TOKEN,
-    TOKEN_BYTES,
     pack_error,
     receive_frame,
     send_frame,
@@ -44,8 +44,6 @@ from tui_runner.store.wire import (
 _JOIN_SECONDS = 5.0
 _TURN_SECONDS = 0.1
 """Between two looks whether whoever waits for a turn is still there."""
-_PROGRESS_SECONDS = 0.25
-"""Between two reports of how far a statement has come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +55,20 @@ class ServerLimits:
         connections: connections at once; more are refused.
         patience: seconds that a statement waits for others to end.
         stall: seconds that a client may take over one frame before it is cut off.
+        handshake: seconds that a client has to prove that it runs for this user. Every user reaches a port, and must
+            not hold a connection for as long as `stall`.
+        progress: seconds between two looks at how far a statement has come; a change is sent.
+        alive: seconds after which a frame is sent even without a change. A client gives up on an owner that is silent
+            for four times as long (`RemoteLimits.silence`).
     """
 
     at_once: int = 3
     connections: int = 32
     patience: float = 10.0
     stall: float = 20.0
+    handshake: float = 5.0
+    progress: float = 0.25
+    alive: float = 2.0
 
 
 class QueryServer:
@@ -118,6 +124,9 @@ class QueryServer:
                 # No file descriptor is left, say: the clients that are there will give some back.
                 time.sleep(_TURN_SECONDS)
                 continue
+            if endpoint.token is None and not is_own_peer(connection):
+                connection.close()
+                continue
             connection.settimeout(self._limits.stall)
             conversation = _Conversation(
                 connection, self._database, self._slots, self._limits, self._forget, endpoint.token
@@ -160,7 +169,7 @@ class _Conversation:
         slots: threading.Semaphore,
         limits: ServerLimits,
         forget: Callable[[_Conversation], None],
-        token: bytes | None,
+        token: Token | None,
     ) -> None:
         self.thread = threading.Thread(target=self._talk, name="tui-runner-answer", daemon=True)
         self._watcher = threading.Thread(target=self._watch, name="tui-runner-watch", daemon=True)
@@ -171,6 +180,8 @@ class _Conversation:
         self._forget = forget
         self._token = token
         self._sending = threading.Lock()
+        # The progress that was last sent, and when; of the watching thread.
+        self._told, self._told_at = b"", time.monotonic()
         self._console = Console(database)
         self._ended = threading.Event()
         self._over = threading.Event()
@@ -185,13 +196,13 @@ class _Conversation:
     def refuse(self) -> None:
         """Say that there are too many, and hang up."""
         with contextlib.suppress(OSError):
-            send_frame(self._connection, FAILED, pack_error(self._busy()))
+            send_frame(self._connection, BUSY)
         self._connection.close()
 
     def _talk(self) -> None:
         """The thread that answers."""
         try:
-            if self._is_ours():
+            if self._is_admitted():
                 kind, content = receive_frame(self._connection, REQUEST_BYTES)
                 if kind == REQUEST:
                     self._watcher.start()
@@ -207,41 +218,47 @@ class _Conversation:
             self._connection.close()
             self._forget(self)
 
-    def _is_ours(self) -> bool:
-        """Whether the client runs for the same user as this process."""
-        if self._token is None:
-            return True  # nobody else reaches the socket
-        self._connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        kind, content = receive_frame(self._connection, TOKEN_BYTES)
-        return kind == TOKEN and hmac.compare_digest(content, self._token)
+    def _is_admitted(self) -> bool:
+        """Greet the client; return True if it runs for the same user as this process."""
+        if self._token is not None:
+            self._connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        admitted = admit(self._connection, self._token, time.monotonic() + self._limits.handshake)
+        self._connection.settimeout(self._limits.stall)
+        return admitted
 
     def _watch(self) -> None:
         """The thread that waits for the client to hang up, and tells it how far its statement is meanwhile."""
-        told = ""
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._connection, selectors.EVENT_READ)
+        with selectors.DefaultSelector() as heard, selectors.DefaultSelector() as room:
+            heard.register(self._connection, selectors.EVENT_READ)
+            room.register(self._connection, selectors.EVENT_WRITE)
             while not self._ended.is_set():
-                if selector.select(_PROGRESS_SECONDS):
+                if heard.select(self._limits.progress):
                     # After its request the client has nothing to say: it has hung up.
                     self.end()
-                else:
-                    told = self._tell_progress(told)
+                elif room.select(0):
+                    # Without room a client has not yet read what was sent before: it is slow, not waiting in
+                    # silence. A blocking send would cut it off.
+                    self._tell_progress()
         # Again and again: a statement that had not yet begun did not notice.
         while not self._over.wait(_TURN_SECONDS):
             self._console.cancel()
 
-    def _tell_progress(self, told: str) -> str:
-        """Tell the client how far its statement is, unless that was `told` or rows are being sent; what was told."""
-        progress = self._console.progress()
-        text = "" if progress is None else str(round(progress * 1000))
-        if text != told and text and self._sending.acquire(blocking=False):
+    def _tell_progress(self) -> None:
+        """Tell the client how far its statement is if that has changed, and at intervals that this process lives.
+
+        Rows that are being sent tell the same.
+        """
+        progress, now = self._console.progress(), time.monotonic()
+        text = b"" if progress is None else str(round(progress * 1000)).encode()
+        is_news = text not in (b"", self._told)
+        if (is_news or now - self._told_at >= self._limits.alive) and self._sending.acquire(blocking=False):
             try:
-                send_frame(self._connection, PROGRESS, text.encode())
+                send_frame(self._connection, PROGRESS, text)
             except OSError:
                 self.end()
             finally:
                 self._sending.release()
-        return text
+            self._told, self._told_at = text, now
 
     def _say(self, kind: bytes, content: bytes | memoryview = b"") -> None:
         with self._sending:
@@ -267,7 +284,7 @@ class _Conversation:
             if self._ended.is_set():
                 raise EOFError
             if time.monotonic() > until:
-                raise self._busy()
+                raise TooManyQueries(str(self._database.path))
         if self._ended.is_set():
             # The console's `cancel` came before there was anything to cancel.
             self._slots.release()
@@ -282,8 +299,3 @@ class _Conversation:
                 writer.write_batch(piece)
                 sink.flush()
         sink.flush()
-
-    def _busy(self) -> DatabaseError:
-        return DatabaseError(
-            "too many queries of other processes are running", str(self._database.path), "try again in a moment"
-        )

@@ -10,12 +10,16 @@ import socket
 import threading
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 
 from tui_runner.errors import DatabaseError, UserError
+from tui_runner.store.answer_check import AnswerCheck
 from tui_runner.store.endpoint import connect
+from tui_runner.store.handshake import Token, introduce
+from tui_runner.store.lock import LockRecord
 from tui_runner.store.mistakes import QueryCancelled
 from tui_runner.store.result import Result
 from tui_runner.store.wire import (
@@ -25,13 +29,29 @@ from tui_runner.store.wire import (
     FRAME_BYTES,
     PROGRESS,
     REQUEST,
+    UnreadableAnswer,
     pack_request,
     receive_frame,
     send_frame,
     unpack_error,
 )
 
-_CONNECT_SECONDS = 5.0
+_LAST_PROGRESS = 1000
+"""Per mille."""
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteLimits:
+    """How long the owner may be silent, so that a person learns within 10 seconds that it is stopped or hangs.
+
+    Attributes:
+        greeting: seconds until the handshake is complete. The owner greets as soon as it has accepted the connection.
+        silence: seconds without any data after that. The owner sends a frame at least every 2 seconds
+            (`ServerLimits.alive`).
+    """
+
+    greeting: float = 4.0
+    silence: float = 8.0
 
 
 class OwnerGone(DatabaseError):
@@ -44,16 +64,35 @@ class OwnerGone(DatabaseError):
         super().__init__(what, str(path), "run the statement again" if midway else "try again")
 
 
+class OwnerSilent(DatabaseError):
+    """The process that has the database open lives, but is stopped or hangs."""
+
+    def __init__(self, path: Path, record: LockRecord) -> None:
+        how, do = "", "wait until it does, or end it"
+        if record.is_stopped:
+            how, do = "is stopped and ", "continue it (fg) or end it"
+        super().__init__(f"in use by tui-runner (pid {record.pid}), which {how}does not answer", str(path), do)
+
+
 class RemoteConsole:
-    """Runs statements in the process that owns `path`, one at a time; the same as `Console`, but it never writes."""
+    """Runs statements in the process that owns `path`, one at a time; the same as `Console`, but it never writes.
+
+    Args:
+        path: the database.
+        record: its owner.
+        address: where the owner answers.
+        limits: how long the owner may be silent.
+    """
 
     can_write = False
     impatient = True
     """Whoever takes no rows for some seconds is cut off."""
 
-    def __init__(self, path: Path, address: str) -> None:
+    def __init__(self, path: Path, record: LockRecord, address: str, limits: RemoteLimits) -> None:
         self._path = path
+        self._record = record
         self._address = address
+        self._limits = limits
         self._guard = threading.Lock()
         self._result: _Received | None = None
         self._frames: _Frames | None = None
@@ -72,7 +111,9 @@ class RemoteConsole:
         """As `Console.query`.
 
         Raises:
-            OwnerGone: the owner does not answer, or cut the connection off.
+            OwnerGone: the owner does not answer any more, or cut the connection off.
+            OwnerSilent: the owner is stopped or hangs.
+            DatabaseError: its answer is not what a tui-runner of this version sends.
         """
         asked_at = time.monotonic()
         if self._result is not None:
@@ -82,12 +123,22 @@ class RemoteConsole:
         frames = self._connect()
         try:
             frames.ask(request)
-            reader = pa.ipc.open_stream(frames)
-            self._result = _Received(reader, asked_at, frames)
+            self._result = _Received(frames, asked_at)
         except BaseException:
             frames.end()
             raise
         return self._result
+
+    def greet(self) -> None:
+        """Wait for the owner's greeting: it answers, and runs for this user.
+
+        Raises:
+            OwnerGone: it does not answer.
+            OwnerSilent: it is stopped or hangs.
+            TooManyQueries: it answers, but is busy.
+            DatabaseError: it speaks another protocol.
+        """
+        self._connect().end()
 
     def cancel(self) -> None:
         """End what runs, from any thread; returns at once."""
@@ -116,33 +167,50 @@ class RemoteConsole:
         self.close()
 
     def _connect(self) -> _Frames:
+        until = time.monotonic() + self._limits.greeting
         try:
-            connection = connect(self._address, _CONNECT_SECONDS)
+            connection, token = connect(self._address, until)
         except OSError as error:
-            raise OwnerGone(self._path) from error
-        frames = _Frames(connection, self._path)
+            # A stopped process takes no more connections once its backlog is full.
+            silent = isinstance(error, TimeoutError) or self._record.is_stopped
+            raise OwnerSilent(self._path, self._record) if silent else OwnerGone(self._path) from error
+        frames = _Frames(connection, self._path, self._record)
         with self._guard:
             self._frames = frames
+        try:
+            frames.introduce(token, until)
+        except BaseException:
+            frames.end()
+            raise
+        connection.settimeout(self._limits.silence)
         return frames
+
+
+_NO_ARROW = (pa.ArrowException, OSError, ValueError)
+"""What reading and checking an invalid Arrow stream raises; Arrow raises an OSError for some of it."""
 
 
 class _Received(Result):
     """Rows that come from another process."""
 
-    def __init__(self, reader: pa.RecordBatchReader, asked_at: float, frames: _Frames) -> None:
-        super().__init__(reader.schema, asked_at)
-        self._reader = reader
+    def __init__(self, frames: _Frames, asked_at: float) -> None:
+        try:
+            self._reader = pa.ipc.open_stream(frames)
+            super().__init__(self._reader.schema, asked_at)
+            self._check = AnswerCheck(self.schema)
+        except _NO_ARROW as error:
+            raise frames.unreadable() from error
         self._frames = frames
 
     def _next(self) -> pa.RecordBatch | None:
         try:
             batch = self._reader.read_next_batch()
+            self._check.check(batch)
         except StopIteration:
             self._frames.finish()
             return None
-        except pa.ArrowException as error:
-            # The stream broke off in the middle of a batch.
-            raise self._frames.broken() from error
+        except _NO_ARROW as error:
+            raise self._frames.unreadable() from error
         return batch
 
     def _close(self) -> None:
@@ -159,22 +227,28 @@ class _Frames:
     closed = False
     """What `pyarrow` asks of a file."""
 
-    def __init__(self, connection: socket.socket, path: Path) -> None:
+    def __init__(self, connection: socket.socket, path: Path, record: LockRecord) -> None:
         self._connection = connection
         self._path = path
+        self._record = record
         self._cancelled = False
         self._content = memoryview(b"")
         self._over = False
         self.progress: float | None = None
+
+    def introduce(self, token: Token | None, until: float) -> None:
+        """Wait for the owner's greeting, and check that it runs for this user."""
+        try:
+            introduce(self._connection, token, until, str(self._path))
+        except (OSError, EOFError) as error:
+            raise self._broken(error, OwnerGone(self._path)) from error
 
     def ask(self, request: bytes) -> None:
         """Send the request."""
         try:
             send_frame(self._connection, REQUEST, request)
         except OSError as error:
-            # Whoever refuses us says why before it hangs up.
-            self._next_frame()
-            raise self.broken() from error
+            raise self._broken(error, OwnerGone(self._path, midway=True)) from error
 
     def read(self, size: int) -> bytes:
         """The next `size` bytes; fewer at the end."""
@@ -212,9 +286,15 @@ class _Frames:
             self._connection.shutdown(socket.SHUT_RDWR)
         self._connection.close()
 
-    def broken(self) -> UserError:
-        """Why the answer has no end."""
-        return QueryCancelled() if self._cancelled else OwnerGone(self._path, midway=True)
+    def unreadable(self) -> UserError:
+        """Return what to raise for an answer that is not ours."""
+        return QueryCancelled() if self._cancelled else UnreadableAnswer(str(self._path))
+
+    def _broken(self, error: Exception, gone: OwnerGone) -> UserError:
+        """Return what to raise for an `error` of the connection; `gone` if it is over."""
+        if self._cancelled:
+            return QueryCancelled()
+        return OwnerSilent(self._path, self._record) if isinstance(error, TimeoutError) else gone
 
     def _next_frame(self) -> bool:
         """Take the next frame; False behind the last."""
@@ -223,10 +303,10 @@ class _Frames:
         try:
             kind, content = receive_frame(self._connection, 2 * FRAME_BYTES)
             while kind == PROGRESS:
-                self.progress = int(content) / 1000
+                self._take_progress(content)
                 kind, content = receive_frame(self._connection, 2 * FRAME_BYTES)
-        except (OSError, EOFError, ValueError) as error:
-            raise self.broken() from error
+        except (OSError, EOFError) as error:
+            raise self._broken(error, OwnerGone(self._path, midway=True)) from error
         if kind == ARROW:
             self._content = memoryview(content)
             return True
@@ -234,5 +314,16 @@ class _Frames:
         if kind == FAILED:
             raise unpack_error(content)
         if kind != END:
-            raise self.broken()
+            raise self.unreadable()
         return False
+
+    def _take_progress(self, content: bytes) -> None:
+        if not content:
+            return  # the owner lives, and cannot tell how far the statement is
+        try:
+            done = int(content)
+        except ValueError as error:
+            raise self.unreadable() from error
+        if not 0 <= done <= _LAST_PROGRESS:
+            raise self.unreadable()
+        self.progress = done / _LAST_PROGRESS

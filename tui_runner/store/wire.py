@@ -1,12 +1,15 @@
 """How a process that has a database open talks to those that ask it: frames over a socket.
 
-    asks:    one frame TOKEN where the socket is a port (`endpoint.py`);
-             one frame REQUEST, JSON: {"sql": …, "parameters": [[name, type, text], …]}
+    greets:  one frame HELLO, as soon as it has accepted the connection (`handshake.py`); or BUSY, and hangs up
+    proves:  where the socket is a port, each side one frame PROOF (`handshake.py`)
+    asks:    one frame REQUEST, JSON: {"sql": …, "parameters": [[name, type, text], …]}
     answers: frames ARROW, an Arrow IPC stream cut into pieces, then END; or FAILED at any place, JSON;
-             between them frames PROGRESS, how far the statement has come in per mille, as text
+             between them frames PROGRESS, how far the statement has come in per mille, as text; an empty one says only
+             that the process lives, and comes every few seconds
 
 A frame is its kind (one byte), its length (four bytes, big-endian) and that many bytes. Closing the connection ends
-the statement. Each connection carries one statement.
+the statement. Each connection carries one statement. Neither side trusts what the other sends: the client reports
+what it cannot read as an error, the server hangs up.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import datetime as dt
 import json
 import socket
 import struct
+import time
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
@@ -22,13 +26,12 @@ from typing import Any
 from tui_runner.errors import DatabaseError, UserError
 from tui_runner.store.mistakes import QueryCancelled, QueryError
 
-TOKEN, REQUEST, ARROW, END, FAILED, PROGRESS = b"T", b"Q", b"A", b"Z", b"E", b"P"
+HELLO, BUSY, PROOF = b"H", b"B", b"T"
+REQUEST, ARROW, END, FAILED, PROGRESS = b"Q", b"A", b"Z", b"E", b"P"
 FRAME_BYTES = 1 << 20
 """Of Arrow data in one frame, at most: what a slow connection must take before its time is up."""
 REQUEST_BYTES = 16 << 20
 """Of a request, at most."""
-TOKEN_BYTES = 64
-"""Of a token: as much is read of somebody who may be anybody."""
 
 _HEAD = struct.Struct(">cI")
 _ERRORS: dict[str, type[UserError]] = {"UserError": UserError, "DatabaseError": DatabaseError}
@@ -45,17 +48,24 @@ def send_frame(connection: socket.socket, kind: bytes, content: bytes | memoryvi
         connection.sendall(content)
 
 
-def receive_frame(connection: socket.socket, most: int) -> tuple[bytes, bytes]:
+def receive_frame(connection: socket.socket, most: int, until: float | None = None) -> tuple[bytes, bytes]:
     """The next frame: its kind and content.
+
+    Args:
+        connection: the socket.
+        most: bytes of content.
+        until: when the whole frame must have arrived, on the monotonic clock. It overwrites the socket's timeout;
+            without it, that timeout bounds each piece of the frame.
 
     Raises:
         EOFError: the other side closed the connection.
+        TimeoutError: it did not come in time.
         OSError: the connection failed, the frame is larger than `most`.
     """
-    kind, size = _HEAD.unpack(_receive(connection, _HEAD.size))
+    kind, size = _HEAD.unpack(_receive(connection, _HEAD.size, until))
     if size > most:
         raise OSError(f"a frame of {size} bytes is too large")
-    return kind, _receive(connection, size)
+    return kind, _receive(connection, size, until)
 
 
 def pack_request(sql: str, parameters: Mapping[str, object]) -> bytes:
@@ -87,6 +97,13 @@ def unpack_request(content: bytes) -> tuple[str, dict[str, object]]:
     return sql, parameters
 
 
+class UnreadableAnswer(DatabaseError):
+    """The answer is not one that a tui-runner of this version sends."""
+
+    def __init__(self, where: str = "") -> None:
+        super().__init__("the answer cannot be read", where, "use the same tui-runner on both sides")
+
+
 def pack_error(error: UserError) -> bytes:
     """An error that a person can mend."""
     content: dict[str, Any] = {"what": error.what, "where": error.where, "do": error.do, "type": "UserError"}
@@ -106,19 +123,31 @@ def unpack_error(content: bytes) -> UserError:
         what, where, do = str(said["what"]), str(said["where"]), str(said["do"])
         match said["type"]:
             case "QueryError":
-                return QueryError(what, where, do, line=said["line"], column=said["column"])
+                return QueryError(what, where, do, line=_place(said["line"]), column=_place(said["column"]))
             case "QueryCancelled":
                 return QueryCancelled()
             case kind:
                 return _ERRORS.get(kind, UserError)(what, where, do)
-    except (ValueError, KeyError, TypeError):
-        return UserError("the answer cannot be read", do="use the same tui-runner on both sides")
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return UnreadableAnswer()
 
 
-def _receive(connection: socket.socket, size: int) -> bytes:
+def _place(number: object) -> int | None:
+    """Return the number of a line or a column as the other side sent it."""
+    if number is None or type(number) is int:
+        return number
+    raise TypeError(number)
+
+
+def _receive(connection: socket.socket, size: int, until: float | None) -> bytes:
     content = bytearray(size)
     view, filled = memoryview(content), 0
     while filled < size:
+        if until is not None:
+            left = until - time.monotonic()
+            if left <= 0:
+                raise TimeoutError("the frame did not come in time")
+            connection.settimeout(left)
         received = connection.recv_into(view[filled:])
         if not received:
             raise EOFError
@@ -150,7 +179,9 @@ def _packed(name: str, value: object) -> tuple[str, str]:
     )
 
 
-def _unpacked(kind: str, text: str) -> object:
+def _unpacked(kind: object, text: object) -> object:
+    if not isinstance(text, str):
+        raise TypeError(text)
     match kind:
         case "null":
             return None
