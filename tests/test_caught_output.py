@@ -103,7 +103,8 @@ def test_an_inline_run_logs_them_and_shows_those_of_before(cli: CommandLine, nat
 def test_json_stays_alone_on_standard_output(cli: CommandLine, native: Path) -> None:
     done = cli("run", "native.py", "--json", "--backend", "inline", "--db", "x.duckdb", cwd=native, environ=ENVIRON)
     assert done.code == 0
-    assert [event["event"] for event in done.events] == ["run_started", "chunk_finished", "run_finished"]
+    events = [event["event"] for event in done.events if event["event"] != "progress"]
+    assert events == ["run_started", "chunk_finished", "run_finished"]
     assert "native run 1" not in done.err
     assert set(native_lines("item", "teardown")) < set(logged(native))
 
@@ -184,3 +185,27 @@ def test_a_breakpoint_in_an_item_opens_a_debugger_at_the_terminal(terminal: Any,
     screen.shows("42\r\n(Pdb) ", screen.press("p found\n"))
     screen.press("c\n")
     assert screen.exit_code() == 0
+
+
+@pytest.mark.parametrize("command", ["try", "run"])
+@pytest.mark.parametrize("where", ["return", "yield"])
+def test_secret_in_what_making_the_items_raises_is_not_in_the_complaint(
+    cli: CommandLine, tmp_path: Path, command: str, where: str
+) -> None:
+    job = f"""
+        from tui_runner import Secret, job
+
+        @job
+        def fails(number, *, token: Secret):
+            return number
+
+        @fails.items
+        def numbers(*, token: Secret):
+            if token:
+                raise ValueError(f"refused: {{token}}")
+            {where} [1]
+    """
+    write(tmp_path, "fails.py", job)
+    ended = cli(command, "fails.py", cwd=tmp_path, environ=ENVIRON)
+    assert ended.code == 2
+    assert "ValueError: refused: ***" in ended.err and SECRET not in ended.out + ended.err

@@ -68,7 +68,7 @@ def test_workers_are_spawned_when_the_fork_server_dies(monkeypatch: pytest.Monke
 )
 def test_a_run_of_which_no_worker_can_be_started_could_not_begin(
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    capfd: pytest.CaptureFixture[str],
     tmp_path: Path,
     error: Exception,
     reason: str,
@@ -83,7 +83,7 @@ def test_a_run_of_which_no_worker_can_be_started_could_not_begin(
         command_line.main(["run", "safe.py", "--db", "x.duckdb", "--headless"])
     assert ended.value.code == 2
     why = f"5 workers in a row were lost before they could take items, the last one could not be started ({reason})"
-    assert capsys.readouterr().err == f"tui-runner: safe run 1 could not begin: {why}\n"
+    assert capfd.readouterr().err == f"tui-runner: safe run 1 could not begin: {why}\n"
     assert {path.name for path in tmp_path.iterdir()} - {"__pycache__", "x.duckdb.log"} == {"safe.py"}
 
 

@@ -84,10 +84,18 @@ class TestFiles:
 
     def test_a_sample_runs_unasked(self, place: Path, origin: Callable[..., JobOrigin]) -> None:
         sample = sample_jobs()[0]
-        (place / "data" / "x.duckdb").unlink()
         for job in (sample.name, f"{sample.path}:{sample.name}"):
             asked = origin(job, place / "far")
             assert asked.reasons == () and asked.text.startswith(str(sample.path.resolve()))
+
+    @needs_root
+    def test_sample_on_a_database_of_another_user_is_asked_for(
+        self, place: Path, origin: Callable[..., JobOrigin]
+    ) -> None:
+        # The ledger chooses its input and parameters.
+        os.chown(place / "data" / "x.duckdb", NOBODY, NOBODY)
+        (reason,) = origin(sample_jobs()[0].name).reasons
+        assert reason.startswith("the database belongs to ")
 
     def test_one_that_is_gone_is_no_question(self, place: Path, origin: Callable[..., JobOrigin]) -> None:
         with pytest.raises(UserError, match="there is no such file"):

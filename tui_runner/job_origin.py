@@ -55,13 +55,10 @@ def job_origin(job: str, *, database: Path | None, begun_in: Path | None, here: 
     """
     folder = begun_in or here
     place = locate_job(job, folder=folder)
-    if place.is_file:
-        files = [Path(place.source)]
-        if files[0].parent == _resolved(bundled("sample_jobs")):
-            return JobOrigin(_named(files[0], place.function))
-    else:
-        files = module_files(place.source, folder=folder)
+    files = [Path(place.source)] if place.is_file else module_files(place.source, folder=folder)
     judged = [("its file" if file == files[-1] else "its package", file) for file in reversed(files)]
+    if place.is_file and files[0].parent == _resolved(bundled("sample_jobs")):
+        judged = []  # they came with the program that is about to run them
     if not place.is_file:
         # Whatever the job imports is looked for there before it is among installed packages.
         judged.append((f"the folder {folder} that it imports from", _resolved(folder)))

@@ -14,6 +14,7 @@ price of ordinary lines below a microsecond.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -22,6 +23,7 @@ from typing import Any
 from urllib.parse import quote, quote_plus
 
 from tui_runner.conversion import Secret
+from tui_runner.errors import UserError
 
 MASK = "***"
 """Stands in the place of a secret."""
@@ -102,6 +104,16 @@ class Redaction:
             if form in text:
                 text = text.replace(form, MASK)
         return redact(text)
+
+
+@contextlib.contextmanager
+def redacted_errors(redaction: Redaction) -> Iterator[None]:
+    """Take secrets out of a `UserError` that quotes what the user's code raised, on its way through this block."""
+    try:
+        yield
+    except UserError as error:
+        error.what, error.where, error.do = map(redaction, (error.what, error.where, error.do))
+        raise
 
 
 def secrets_in(value: Any) -> Iterator[str]:

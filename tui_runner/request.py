@@ -18,7 +18,7 @@ from tui_runner.job import Job
 from tui_runner.job_source import source_digest
 from tui_runner.loading import load_job
 from tui_runner.parameters import MissingParameters, Parameter, bind, is_hidden, jsonable, stored
-from tui_runner.redaction import MASK, Redaction, is_redacted
+from tui_runner.redaction import MASK, Redaction, is_redacted, redacted_errors
 from tui_runner.settings import DEBUG_VARIABLE, SET_PREFIX, Settings, read_config, resolve
 from tui_runner.store.views import RESERVED
 from tui_runner.wording import is_text, plain, quoted
@@ -160,7 +160,8 @@ def plan_job(
     if request.resume and not is_there:
         raise UserError("no such database, so there is nothing to resume", plain(database), "leave out --resume")
     if source is None:
-        source = _source(job, params, request, folder, database)
+        with redacted_errors(Redaction.of(params)):
+            source = _source(job, params, request, folder, database)
     else:
         source.text = PROGRAM_INPUT
     by_name = job.check_input(source.columns)

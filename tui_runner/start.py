@@ -13,6 +13,7 @@ from tui_runner.engine.runner import Runner
 from tui_runner.headless import Headless, Lines
 from tui_runner.inputs import total_items
 from tui_runner.json_events import JsonEvents
+from tui_runner.redaction import Redaction, redacted_errors
 from tui_runner.request import PROGRAM_INPUT, STANDARD_INPUT, shown_params
 from tui_runner.run_lines import pipe_command, resume_command, shown_path
 
@@ -29,7 +30,8 @@ def open_run(plan: RunPlan, output: OwnOutput | None = None) -> Runner:
         DatabaseError: the database cannot be used.
     """
     # Counting reads the input, where more may be wrong. Whatever is, must show before there is a database.
-    total_items(plan.source, plan.limit)
+    with redacted_errors(Redaction.of(plan.params)):
+        total_items(plan.source, plan.limit)
     runner = Runner(plan, output)
     runner.open()
     return runner

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tui_runner.errors import DatabaseError
+from tui_runner.private_folder import private_folder
 from tui_runner.store.database import Database
 from tui_runner.store.place import COMPANIONS, LOGS, companion, foreign_link
 
@@ -60,17 +61,25 @@ def test_log_that_is_a_link_to_dev_null_is_thrown_away(path: Path) -> None:
 
 
 @as_root
-@pytest.mark.parametrize("ending", [".wal", ".wal.checkpoint", ".wal.recovery", ".tmp"])
-def test_companion_of_another_user_is_refused_where_its_content_matters(path: Path, ending: str) -> None:
+@pytest.mark.parametrize("ending", [".wal", ".wal.checkpoint", ".wal.recovery"])
+def test_write_ahead_log_of_another_user_is_refused(path: Path, ending: str) -> None:
     Database.open(path).close()
     beside = companion(path, ending)
-    if ending == ".tmp":
-        beside.mkdir()
-    else:
-        beside.touch()
+    beside.touch()
     os.chown(beside, BOB, BOB)
     with pytest.raises(DatabaseError, match=f"belongs to uid {BOB}"):
         Database.open(path, create=False)
+
+
+@as_root
+def test_folder_of_another_user_is_not_spilled_into(path: Path) -> None:
+    beside = companion(path, ".tmp")
+    beside.mkdir()
+    os.chown(beside, BOB, BOB)
+    with Database.open(path) as database:
+        (folder,) = database.cursor().execute("SELECT current_setting('temp_directory')").fetchone()
+        assert Path(folder).parent == private_folder()
+    assert list(beside.iterdir()) == []
 
 
 @as_root

@@ -146,7 +146,7 @@ async def test_a_file_that_cannot_be_read_is_named_and_what_is_in_memory_stays(
     async with RunnerApp(control).run_test(size=(100, 24), notifications=True) as pilot:
         app = await opened(pilot)
         shown = await press(pilot, "slash", *"page 17", "enter")
-        assert "cannot be read: Is a directory" in " ".join(shown.split())
+        assert "cannot be read: it is a folder" in " ".join(shown.split())
         assert under_cursor(app) == LINES - 1
         shown = await press(pilot, "slash", *" 2750", "home", "ctrl+k", *"page 2750", "enter")
         assert under_cursor(app) == 2750

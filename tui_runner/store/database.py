@@ -10,6 +10,7 @@ import contextlib
 import os
 import re
 import shutil
+import stat
 import threading
 import time
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ from tui_runner.store.place import (
     check_place,
     check_write_ahead_logs,
     companion,
-    others_write_in,
+    own_spill,
 )
 from tui_runner.store.priority import starting_low
 from tui_runner.store.sql import literal, quote
@@ -122,7 +123,10 @@ class Database:
         made = not real.exists()
         try:
             check_file(path, real, create=create, write=not read_only)
-            opening = _Opening(path, real, _prepare_spill(real, read_only), _shown_limit(memory_limit), read_only)
+            if lock.is_believed:
+                _remove_spill(companion(real, SPILL))
+            spill = (None if read_only else own_spill(real)) or private_folder() / f"spill-{os.urandom(4).hex()}"
+            opening = _Opening(path, real, spill, _shown_limit(memory_limit), read_only)
             while True:
                 try:
                     connection = starting_low(opening.connect) if for_run else opening.connect()
@@ -136,6 +140,8 @@ class Database:
         except BaseException as error:
             if made and isinstance(error, DiskFull):  # as far as DuckDB came with it
                 _remove(real)
+            if lock.is_believed:
+                _remove_spill(companion(real, SPILL))
             lock.release()
             raise
         opened = cls(path, opening, lock, connection)
@@ -447,28 +453,16 @@ def _end(cursor: duckdb.DuckDBPyConnection, deadline: float) -> None:
             return
 
 
-def _prepare_spill(real: Path, read_only: str) -> Path:
-    """Return the folder that DuckDB may spill into: beside a database of ours, where there is most room."""
-    if read_only:
-        return private_folder() / f"spill-{os.urandom(4).hex()}"
-    spill = companion(real, SPILL)
-    _remove_spill(spill)
-    if others_write_in(real.parent):
-        # DuckDB makes it when it needs it, and would take what stands there by then.
-        spill.mkdir(mode=0o700, exist_ok=True)
-        check_companions(real)
-    return spill
-
-
 def _remove(real: Path) -> None:
     for file in (real, *(companion(real, ending) for ending in WRITE_AHEAD_LOGS)):
         file.unlink(missing_ok=True)
 
 
 def _remove_spill(folder: Path) -> None:
-    """Remove what DuckDB spilled, also that of a process that was killed; nothing that it did not make."""
-    if folder.is_dir() and not folder.is_symlink():
-        with contextlib.suppress(OSError):  # not empty: somebody else's; or the disk has become read-only
+    """Remove what DuckDB spilled, also that of a process that was killed; nothing that it did not make for us."""
+    with contextlib.suppress(OSError):  # there is none; it has other files; or the disk has become read-only
+        found = folder.lstat()
+        if stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid():
             for file in folder.glob("duckdb_temp_*"):
                 file.unlink(missing_ok=True)
             folder.rmdir()

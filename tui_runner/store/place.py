@@ -142,9 +142,19 @@ def foreign_link(path: Path) -> Path | None:
     return None
 
 
-def others_write_in(folder: Path) -> bool:
-    """Return True if users besides the owner of a folder may put files into it."""
-    return bool(folder.stat().st_mode & _OTHERS_WRITE)
+def own_spill(real: Path) -> Path | None:
+    """Return the folder beside a database of ours that DuckDB may spill into; None if it is another user's.
+
+    Where other users may put files, it is made at once: DuckDB makes it when it needs it, and would take what stands
+    there by then.
+    """
+    spill = companion(real, SPILL)
+    if real.parent.stat().st_mode & _OTHERS_WRITE:
+        spill.mkdir(mode=0o700, exist_ok=True)
+    try:
+        return spill if spill.lstat().st_uid == os.geteuid() else None
+    except FileNotFoundError:
+        return spill
 
 
 def _check_companion(path: Path, ending: str, database: os.stat_result | None) -> None:
@@ -170,11 +180,9 @@ def _check_companion(path: Path, ending: str, database: os.stat_result | None) -
 
 
 def _check_spill(path: Path) -> None:
-    found = path.lstat()
-    if not stat.S_ISDIR(found.st_mode):
-        raise NotOwnFile("it is a link" if stat.S_ISLNK(found.st_mode) else "it is no folder")
-    if found.st_uid != os.geteuid():
-        raise NotOwnFile(f"it belongs to {user_name(found.st_uid)}")
+    mode = path.lstat().st_mode
+    if not stat.S_ISDIR(mode):
+        raise NotOwnFile("it is a link" if stat.S_ISLNK(mode) else "it is no folder")
 
 
 def _may_write(database: os.stat_result | None, uid: int) -> bool:
