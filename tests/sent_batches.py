@@ -8,8 +8,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from tui_runner.error_shape import shape
 from tui_runner.store.records import ERRORS, ITEMS, Batch, RunRecord
+from tui_runner.text.describe import shape
 
 STARTED = datetime(2026, 1, 2, 3, 4, 5, 678900, tzinfo=UTC)
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tui_runner.error_shape import shape
+from tui_runner.text.describe import shape
 
 
 @pytest.mark.parametrize(

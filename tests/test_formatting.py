@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tui_runner.formatting import NONE, count, duration, latency, percent, rate, size
+from tui_runner.text.numbers import NONE, count, duration, latency, percent, rate, size
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tui_runner.conversion import Secret
-from tui_runner.redaction import MASK, Redaction, is_redacted, redact
+from tui_runner.text.redaction import MASK, Redaction, Secret, is_redacted, redact
 
 
 @pytest.mark.parametrize(

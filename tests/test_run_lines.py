@@ -9,7 +9,8 @@ from told_run import picture
 
 from tui_runner.engine.chunk import RunState
 from tui_runner.engine.snapshot import ErrorGroup
-from tui_runner.run_lines import closing_lines, counted, cut_to, progress_line, shown_path
+from tui_runner.run_lines import closing_lines, cut_to, progress_line, shown_path
+from tui_runner.text.numbers import counted
 
 GO_ON = "tui-runner resume books.duckdb 3"
 

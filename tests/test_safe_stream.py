@@ -6,8 +6,8 @@ import io
 
 import pytest
 
-from tui_runner.redaction import Redaction
-from tui_runner.safe_stream import SafeStream
+from tui_runner.text.redaction import Redaction
+from tui_runner.text.streams import SafeStream
 
 
 def test_control_sequences_become_visible_and_lines_stay() -> None:

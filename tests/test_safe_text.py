@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tui_runner.safe_text import ELLIPSIS, safe_text
+from tui_runner.text.safe_text import ELLIPSIS, safe_text
 
 ANY_TEXT = st.text(st.characters(codec=None, exclude_categories=()), max_size=80)
 """Every code point, lone surrogates included."""

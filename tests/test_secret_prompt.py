@@ -11,7 +11,7 @@ from tui_runner import foreground
 from tui_runner.engine.own_output import OwnOutput
 from tui_runner.errors import UserError
 from tui_runner.request import RunRequest
-from tui_runner.safe_stream import SafeStream
+from tui_runner.text.streams import SafeStream
 
 JOB = """
     from tui_runner import Secret, job

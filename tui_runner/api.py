@@ -16,7 +16,7 @@ from tui_runner.job import Job
 from tui_runner.request import RunRequest, plan_job
 from tui_runner.script import end_if_loading
 from tui_runner.start import is_terminal, open_run, watcher
-from tui_runner.wording import quoted
+from tui_runner.text.messages import quoted
 
 
 def run(

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TextIO
 
 from tui_runner.errors import EXIT_OK, UserError
-from tui_runner.formatting import plural
 from tui_runner.output import (
     EXPORT_FORMATS,
     check_output,
@@ -23,7 +22,8 @@ from tui_runner.store.mistakes import QueryError
 from tui_runner.store.result import Result
 from tui_runner.store.sql import quote
 from tui_runner.store.statements import Statement, split, typed_value
-from tui_runner.wording import did_you_mean, is_text, plain, quoted
+from tui_runner.text.messages import did_you_mean, is_text, plain, quoted
+from tui_runner.text.numbers import plural
 
 _STANDARD_INPUT = "-"
 _IN_TURN = ("table", "markdown")

@@ -44,8 +44,8 @@ from tui_runner.cli_options import (
     YesOption,
 )
 from tui_runner.errors import EXIT_KILLED, EXIT_OK, EXIT_USAGE, UserError
-from tui_runner.safe_text import safe_text
 from tui_runner.standard_streams import discard_output, prepare_streams
+from tui_runner.text.safe_text import safe_text
 
 EXIT_FAULT = 70
 """A fault of tui-runner's own, as in sysexits.h; Python's 1 would say that some items failed."""
@@ -148,8 +148,7 @@ def _without_debug(arguments: list[str]) -> list[str]:
 
 
 def _complain(text: str, code: int, debug: bool) -> int:
-    from tui_runner.redaction import redact
-    from tui_runner.safe_traceback import safe_traceback
+    from tui_runner.text.redaction import redact, safe_traceback
 
     error = sys.exception()
     if debug and error is not None:

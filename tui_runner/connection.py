@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from tui_runner.errors import DatabaseError
-from tui_runner.formatting import plural
 from tui_runner.store.access import open_access
 from tui_runner.store.result import Result
+from tui_runner.text.numbers import plural
 
 if TYPE_CHECKING:
     import pandas as pd

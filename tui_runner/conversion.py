@@ -16,19 +16,8 @@ from typing import Annotated, Any, Literal, Union
 from uuid import UUID
 
 from tui_runner.errors import UserError
-from tui_runner.wording import listed, quoted
-
-
-class Secret(str):
-    """Text that is never shown or stored: annotate a job parameter with it.
-
-    For the function it is a `str` like any other. Its value is taken out of errors, log lines and the ledger.
-    """
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return "'***'"
+from tui_runner.text.messages import listed, quoted
+from tui_runner.text.redaction import Secret
 
 
 class _Unfit(Exception):

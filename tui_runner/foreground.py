@@ -21,11 +21,11 @@ from tui_runner.json_events import JsonEvents
 from tui_runner.request import STANDARD_INPUT, RunRequest, plan_run
 from tui_runner.resuming import retry_request
 from tui_runner.run_lines import closing_lines, complaint, shown_path
-from tui_runner.safe_text import safe_text
-from tui_runner.safe_traceback import safe_traceback
 from tui_runner.settings import read_config
 from tui_runner.start import how_to_go_on, is_terminal, open_run, watcher
-from tui_runner.wording import plain
+from tui_runner.text.messages import plain
+from tui_runner.text.redaction import safe_traceback
+from tui_runner.text.safe_text import safe_text
 
 
 @dataclass(frozen=True, slots=True)

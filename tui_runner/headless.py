@@ -22,8 +22,8 @@ from tui_runner.engine.snapshot import Snapshot
 from tui_runner.errors import EXIT_ITEMS_FAILED, EXIT_KILLED, EXIT_OK, EXIT_STOPPED, EXIT_USAGE
 from tui_runner.json_events import JsonEvents
 from tui_runner.run_lines import closing_lines, cut_to, progress_line
-from tui_runner.safe_text import safe_text
 from tui_runner.standard_streams import columns
+from tui_runner.text.safe_text import safe_text
 
 _POLL_SECONDS = 0.25
 _FIRST_LINE_SECONDS = 5.0

@@ -27,7 +27,7 @@ from tui_runner.item_text import ItemText, converting, is_taken_as_written
 from tui_runner.parameters import Parameter, annotations_of, bind, merged, parameters_of
 from tui_runner.passing import Signature
 from tui_runner.settings import check_setting
-from tui_runner.wording import plain, quoted, raised
+from tui_runner.text.messages import plain, quoted, raised
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 RetryOn = type[BaseException] | tuple[type[BaseException], ...] | Callable[[BaseException], bool | None]

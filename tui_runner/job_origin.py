@@ -15,7 +15,7 @@ from pathlib import Path
 from tui_runner.loading import locate_job, module_files
 from tui_runner.regular_file import user_name
 from tui_runner.resources import bundled
-from tui_runner.wording import shortened
+from tui_runner.text.messages import shortened
 
 
 @dataclass(frozen=True, slots=True)

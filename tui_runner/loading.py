@@ -32,7 +32,7 @@ from tui_runner.import_guard import no_exit_at_once
 from tui_runner.job import Job
 from tui_runner.resources import bundled
 from tui_runner.script import ScriptEnds
-from tui_runner.wording import did_you_mean, listed, nearest, no_such_file, one_line, plain, quoted, raised
+from tui_runner.text.messages import did_you_mean, listed, nearest, no_such_file, one_line, plain, quoted, raised
 
 _PRIVATE = "_tui_runner_job_"
 

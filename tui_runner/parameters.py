@@ -19,11 +19,11 @@ from pathlib import PurePath
 from typing import Annotated, Any
 from uuid import UUID
 
-from tui_runner.conversion import Secret, convert, described, mentions_secret, text_of_bytes
+from tui_runner.conversion import convert, described, mentions_secret, text_of_bytes
 from tui_runner.errors import UserError
-from tui_runner.redaction import MASK, is_redacted, redact
 from tui_runner.settings import SET_PREFIX
-from tui_runner.wording import did_you_mean, listed, plain
+from tui_runner.text.messages import did_you_mean, listed, plain
+from tui_runner.text.redaction import MASK, Secret, is_redacted, redact
 
 __all__ = ["Parameter", "Secret", "bind", "convert", "is_hidden", "jsonable", "merged", "parameters_of", "stored"]
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tui_runner.errors import UserError
-from tui_runner.wording import did_you_mean, listed, nearest, plain
+from tui_runner.text.messages import did_you_mean, listed, nearest, plain
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 

@@ -18,10 +18,10 @@ from tui_runner.job import Job
 from tui_runner.job_source import source_digest
 from tui_runner.loading import load_job
 from tui_runner.parameters import MissingParameters, Parameter, bind, is_hidden, jsonable, stored
-from tui_runner.redaction import MASK, Redaction, is_redacted, redacted_errors
 from tui_runner.settings import DEBUG_VARIABLE, SET_PREFIX, Settings, read_config, resolve
 from tui_runner.store.views import RESERVED
-from tui_runner.wording import is_text, plain, quoted
+from tui_runner.text.messages import is_text, plain, quoted
+from tui_runner.text.redaction import MASK, Redaction, is_redacted, redacted_errors
 
 STANDARD_INPUT = "-"
 """The `SOURCE` that can be read once only."""

@@ -10,12 +10,19 @@ from tui_runner.engine.chunk import RunState
 from tui_runner.errors import UserError
 from tui_runner.loading import is_folder
 from tui_runner.request import PROGRAM_INPUT, STANDARD_INPUT, RunRequest, may_hide, shown_params
-from tui_runner.run_lines import pipe_command, resume_command, retry_command, runs_command
 from tui_runner.settings import Settings
 from tui_runner.store.database import PATIENCE_SECONDS, Database
 from tui_runner.store.ledger import Ledger, Totals
 from tui_runner.store.records import RunRecord
-from tui_runner.wording import did_you_mean, plain, quoted
+from tui_runner.text.messages import (
+    did_you_mean,
+    pipe_command,
+    plain,
+    quoted,
+    resume_command,
+    retry_command,
+    runs_command,
+)
 
 _NEW_ONE = "start a new one with: tui-runner run JOB"
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import shlex
-from collections.abc import Mapping
 from pathlib import Path
 
 from tui_runner.engine.chunk import RunState
 from tui_runner.engine.snapshot import Snapshot
-from tui_runner.formatting import count, duration, rate, size, time_left
-from tui_runner.safe_text import ELLIPSIS, safe_text
-from tui_runner.store.export import display_width
 from tui_runner.store.sql import quote
+from tui_runner.text.messages import resume_command, retry_command
+from tui_runner.text.numbers import count, counted, duration, rate, size, time_left
+from tui_runner.text.safe_text import ELLIPSIS, display_width, safe_text
 
 _ERROR_GROUPS = 5
 _MESSAGE_LENGTH = 200
@@ -102,60 +100,10 @@ def summary(snapshot: Snapshot, database: str) -> str:
     )
 
 
-def counted(number: int, noun: str) -> str:
-    """A number with its noun: `1 row`, `12 k rows`."""
-    return f"{count(number)} {noun}{'' if number == 1 else 's'}"
-
-
-def resume_command(database: str, run_id: int) -> str:
-    """The command that goes on with a run."""
-    return f"tui-runner resume {shlex.quote(database)} {run_id}"
-
-
 def more_memory(snapshot: Snapshot) -> str:
     """What belongs behind the command that goes on with a run: a higher limit, if it failed for that."""
     needed = snapshot.memory_needed
     return "" if needed is None else f" --max-memory {-(-needed // 1_000_000)}MB"
-
-
-def retry_command(database: str, run_id: int) -> str:
-    """The command that runs again what failed in a run."""
-    return f"tui-runner retry {shlex.quote(database)} {run_id}"
-
-
-def runs_command(database: str) -> str:
-    """The command that lists the runs of a database."""
-    return f"tui-runner runs {shlex.quote(database)}"
-
-
-def pipe_command(
-    *,
-    job: str,
-    database: str,
-    table: str | None,
-    params: Mapping[str, object],
-    limit: int | None,
-    new: bool = False,
-) -> str:
-    """The command that goes on with a run whose items came from standard input, behind the same pipe.
-
-    Secrets are missing in it; with `--resume` no other run is begun for lack of them.
-
-    Args:
-        job: `JOB`, as in the ledger.
-        database: path of the database, as one would write it here.
-        table: name of the results table, if one was given.
-        params: parameters as in the ledger, without those that are secret.
-        limit: the limit of the run.
-        new: begin another run like it instead.
-    """
-    words = ["tui-runner", "run", job, "--input", "-", "--db", database]
-    words += ["--table", table] if table is not None else []
-    words += ["--limit", str(limit)] if limit is not None else []
-    for name, value in params.items():
-        if value is not None:
-            words += ["--set", f"{name}={value if isinstance(value, str) else json.dumps(value)}"]
-    return f"… | {shlex.join([*words, '--new' if new else '--resume'])}"
 
 
 def shown_path(path: Path, folder: Path) -> str:

@@ -10,7 +10,7 @@ from typing import TextIO
 
 from tui_runner.errors import EXIT_OK, UserError
 from tui_runner.loading import SampleJob, sample_jobs
-from tui_runner.safe_text import safe_text
+from tui_runner.text.safe_text import safe_text
 
 _JOB = '''"""What this job does. Try it: tui-runner try {file} — run it: tui-runner run {file}"""
 

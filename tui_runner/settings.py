@@ -18,7 +18,7 @@ from typing import Any
 
 from tui_runner.errors import UserError
 from tui_runner.regular_file import open_regular
-from tui_runner.wording import did_you_mean, nearest, one_line, plain, quoted
+from tui_runner.text.messages import did_you_mean, nearest, one_line, plain, quoted
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,10 @@ from tui_runner.engine.runner import Runner
 from tui_runner.headless import Headless, Lines
 from tui_runner.inputs import total_items
 from tui_runner.json_events import JsonEvents
-from tui_runner.redaction import Redaction, redacted_errors
 from tui_runner.request import PROGRAM_INPUT, STANDARD_INPUT, shown_params
-from tui_runner.run_lines import pipe_command, resume_command, shown_path
+from tui_runner.run_lines import shown_path
+from tui_runner.text.messages import pipe_command, resume_command
+from tui_runner.text.redaction import Redaction, redacted_errors
 
 
 def open_run(plan: RunPlan, output: OwnOutput | None = None) -> Runner:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from tui_runner.errors import UserError
-from tui_runner.wording import plain
+from tui_runner.text.messages import plain
 
 _DESCRIPTOR = re.compile(r"/(?:dev|proc/self)/fd/(\d{1,9})|/dev/(stderr)")
 """Paths of what this process has open: `>(gzip > x.gz)` of a shell is `/dev/fd/63`."""

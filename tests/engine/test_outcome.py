@@ -6,8 +6,9 @@ import threading
 
 import pytest
 
-from tui_runner.engine.outcome import MAX_ROWS, Ending, Outcome, Outcomes, describe, storable
+from tui_runner.engine.outcome import MAX_ROWS, Ending, Outcome, Outcomes
 from tui_runner.rows import Rows
+from tui_runner.text.describe import describe, storable
 
 
 def raised(error):

@@ -22,7 +22,8 @@ from tui_runner.errors import UserError
 from tui_runner.store import export as export_module
 from tui_runner.store.console import Console
 from tui_runner.store.database import Database
-from tui_runner.store.export import TEXT_FORMATS, display_width, write_parquet, write_text
+from tui_runner.store.export import TEXT_FORMATS, write_parquet, write_text
+from tui_runner.text.safe_text import display_width
 
 Export = Callable[..., str]
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tui_runner.formatting import rate
+from tui_runner.text.numbers import rate
 from tui_runner.tui.paint import Line, cells
 from tui_runner.tui.widgets.braille import bins, nice_top, stacked
 from tui_runner.tui.widgets.chart import Picture, Series, drawn, span_of

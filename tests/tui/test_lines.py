@@ -14,7 +14,7 @@ from tui_runner.engine.chunk import ChunkState, RunState
 from tui_runner.engine.commands import ON_REQUEST
 from tui_runner.engine.snapshot import KEPT_EVENTS, ChunkView, ErrorGroup, InFlight, Snapshot
 from tui_runner.engine.snapshot import RunEvent as Event
-from tui_runner.formatting import clock
+from tui_runner.text.numbers import clock
 from tui_runner.tui.action import Place
 from tui_runner.tui.actions import DEFAULT_KEYS
 from tui_runner.tui.layout import Graphs, plan

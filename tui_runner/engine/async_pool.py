@@ -14,11 +14,12 @@ from typing import Any
 from tui_runner.engine.execution import Execution
 from tui_runner.engine.flight_recorder import FlightRecorder, note
 from tui_runner.engine.forks import copied
-from tui_runner.engine.outcome import Failure, Outcomes
+from tui_runner.engine.outcome import Outcomes
 from tui_runner.engine.pool import MIN_STUCK
 from tui_runner.engine.work import Task, WorkQueue
 from tui_runner.errors import ItemError, RowError
 from tui_runner.rows import Rows, collect
+from tui_runner.text.describe import Failure
 
 _TIMEOUT_GRACE = 0.2
 """Seconds past its deadline before an attempt is cancelled; see `pool`."""

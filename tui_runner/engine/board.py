@@ -27,7 +27,7 @@ from tui_runner.engine.snapshot import (
     Snapshot,
     WorkerView,
 )
-from tui_runner.redaction import redact
+from tui_runner.text.redaction import redact
 
 _HISTORY_SECONDS = 300
 _SPAN_SECONDS = 6.0

@@ -13,7 +13,7 @@ from tui_runner.engine.chunk import Chunk, ChunkState
 from tui_runner.engine.chunks import MAX_KEPT_FAILURES, Chunks
 from tui_runner.engine.crew import Crew
 from tui_runner.engine.turn import Turn
-from tui_runner.formatting import plural, run_again
+from tui_runner.text.numbers import plural, run_again
 
 Command = events.PauseChunks | events.ResumeChunks | events.CancelChunks | events.RetryChunks
 """What `ChunkCommands.obey` takes."""

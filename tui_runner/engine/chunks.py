@@ -19,7 +19,7 @@ from tui_runner.engine.chunk import Chunk, ChunkState, Counts
 from tui_runner.engine.crew import Crew, WorkerState
 from tui_runner.engine.suspects import Suspects
 from tui_runner.engine.turn import Turn
-from tui_runner.formatting import plural
+from tui_runner.text.numbers import plural
 
 _EXHAUSTED_FACTOR = 4
 """Chunks with workers, for each that is open: a bound on how many wait for stragglers and retries alone."""

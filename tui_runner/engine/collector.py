@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from tui_runner.engine.metrics import bucket
-from tui_runner.engine.outcome import Ending, Failure, Outcome, Outcomes
+from tui_runner.engine.outcome import Ending, Outcome, Outcomes
 from tui_runner.engine.output import JobLog
 from tui_runner.engine.pool import Pool
 from tui_runner.engine.protocol import (
@@ -24,9 +24,10 @@ from tui_runner.engine.protocol import (
 )
 from tui_runner.engine.snapshot import InFlight
 from tui_runner.engine.tally import Tally, serialize
-from tui_runner.engine.work import OpenedChunk, Task, WorkQueue, item_text
-from tui_runner.redaction import redact
+from tui_runner.engine.work import OpenedChunk, Task, WorkQueue
 from tui_runner.rows import Built, build
+from tui_runner.text.describe import Failure, item_text
+from tui_runner.text.redaction import redact
 
 INTERVAL = 0.2
 """Seconds between reports: seen at once by a person, and two thirds of a second before the freshness budget."""

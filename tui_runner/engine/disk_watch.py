@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from tui_runner.formatting import duration, size
+from tui_runner.text.numbers import duration, size
 
 CAUSE = "disk"
 """Names the hold of a full disk."""

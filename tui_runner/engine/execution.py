@@ -9,12 +9,13 @@ from typing import Any
 
 from tui_runner.current import CONTEXT
 from tui_runner.engine.http_answer import retry_after
-from tui_runner.engine.outcome import Ending, Failure, Outcome, describe
+from tui_runner.engine.outcome import Ending, Outcome
 from tui_runner.engine.protocol import Refused
 from tui_runner.engine.retry import RetryPolicy
 from tui_runner.engine.work import Task
 from tui_runner.errors import ItemError, RowError
 from tui_runner.rows import MAX_ITEM_BYTES, Rows, collect, too_large
+from tui_runner.text.describe import Failure, describe
 
 _NO_CHILDREN = "daemonic processes are not allowed to have children"
 """What multiprocessing says when a function starts processes with it."""

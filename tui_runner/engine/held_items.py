@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterable, Mapping
 
 from tui_runner.engine.events import SendChunk
 from tui_runner.engine.protocol import OpenChunk, Refused, pack
-from tui_runner.engine.work import item_text
 from tui_runner.inputs import InputChunk
+from tui_runner.text.describe import item_text
 
 
 class HeldItems:

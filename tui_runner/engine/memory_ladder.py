@@ -23,7 +23,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tui_runner.formatting import size
+from tui_runner.text.numbers import size
 
 FEWER_THREADS, NO_ITEMS, KILL = 0.70, 0.80, 0.95
 """Shares of the limit at which the rungs begin."""

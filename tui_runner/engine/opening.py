@@ -22,7 +22,7 @@ from tui_runner.store.database import PATIENCE_SECONDS, Database, fault_of_file,
 from tui_runner.store.ledger import Ledger
 from tui_runner.store.place import LOCK, companion
 from tui_runner.store.records import RunRecord
-from tui_runner.wording import plain
+from tui_runner.text.messages import plain
 
 
 @dataclass(frozen=True, slots=True)

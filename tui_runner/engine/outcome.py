@@ -6,28 +6,16 @@ An exception becomes text at once: keeping it would keep its frames, and with th
 
 from __future__ import annotations
 
-import os
 import threading
-import traceback
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
-from types import TracebackType
 
 from tui_runner.engine.work import Task
-from tui_runner.redaction import LONGEST_SECRET
-from tui_runner.resources import is_own_code
 from tui_runner.rows import Rows
+from tui_runner.text.describe import Failure
 
-MESSAGE_LENGTH = 10_000
-"""Characters of a message that are stored: more is a page of HTML that somebody put into an exception."""
-_LONG_MESSAGE = 1_000_000
-"""Characters from which a message is something else, and is not handled more often than it must be."""
-_TRACEBACK_LENGTH = 20_000
-_FRAMES = 50
-"""Frames of a traceback that are kept."""
 _MANY_OUTCOMES = 10_000
 """Outcomes from which the collector is called at once: at 5 collections a second, 50,000 items a second."""
 _MAX_OUTCOMES = 40_000
@@ -36,8 +24,6 @@ MAX_ROWS = 50_000
 """Rows the collector takes in one go, but for a single larger result. Converting more would keep the interpreter from
 the pool's threads for too long; and a flush beyond DuckDB's row group of 122,880 rows leaves groups half full, which a
 later checkpoint unpacks in memory to merge them (measured: 330 MB; 50 MB with smaller flushes)."""
-_ASYNCIO = f"{Path(os.__file__).parent / 'asyncio'}{os.sep}"
-"""Coroutines of the user are entered from here."""
 _LARGE = 4_096
 """Bytes from which rows are counted at once; smaller ones are counted by the collector, without a lock."""
 
@@ -51,25 +37,6 @@ class Ending(StrEnum):
     CANCELLED = "cancelled"
     RETRY = "retry"
     """Failed, and the item will be tried again."""
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """An exception as text.
-
-    Attributes:
-        type: name of its class.
-        message: what it says.
-        traceback: where it came from; empty when that tells the user nothing.
-        transient: whether another attempt may succeed.
-        retry_after: seconds after which the server that caused it wants to be asked again, None if it did not say.
-    """
-
-    type: str
-    message: str
-    traceback: str = ""
-    transient: bool = False
-    retry_after: float | None = None
 
 
 @dataclass(slots=True)
@@ -94,64 +61,6 @@ class Outcome:
     rows: Rows | None = None
     failure: Failure | None = None
     retry_after: float | None = None
-
-
-def describe(error: BaseException, *, whole: bool = False) -> Failure:
-    """An exception as text, whatever its own methods do; not yet redacted.
-
-    Args:
-        error: the exception.
-        whole: whether its traceback begins with the frames of tui-runner that led to the user's code; they tell the
-            user nothing.
-    """
-    try:
-        message = str(error)
-    except BaseException as fault:  # the user's __str__ may raise anything
-        message = f"(its __str__ raised {type(fault).__name__})"
-    trace = error.__traceback__ if whole else _from_user(error.__traceback__)
-    is_long = len(message) > _LONG_MESSAGE
-    message = message[: MESSAGE_LENGTH + LONGEST_SECRET]
-    if is_long:
-        return Failure(type(error).__name__, storable(message), storable(_frames(trace)))
-    try:
-        # The innermost frames: the line that raised is the one that is looked for.
-        text = "".join(traceback.TracebackException(type(error), error, trace, limit=-_FRAMES, compact=True).format())
-    except BaseException as fault:
-        text = f"(no traceback: formatting it raised {type(fault).__name__})"
-    if len(text) > _TRACEBACK_LENGTH:
-        half = _TRACEBACK_LENGTH // 2
-        # Whole lines, for a secret that is cut is not found. An endless line is a message, kept anyway.
-        text = f"{text[:half].rpartition(chr(10))[0]}\n  …\n{text[-half:].partition(chr(10))[2]}"
-    return Failure(type(error).__name__, storable(message), storable(text))
-
-
-def _from_user(trace: TracebackType | None) -> TracebackType | None:
-    """A traceback from its first frame on that is not tui-runner's own; of one without such a frame nothing is left.
-
-    How many lead to the user's code is not always the same: a generator is entered where its rows are gathered, a
-    coroutine in the event loop.
-    """
-    while trace is not None:
-        file = trace.tb_frame.f_code.co_filename
-        if not (is_own_code(file) or file.startswith(_ASYNCIO)):
-            return trace
-        trace = trace.tb_next
-    return None
-
-
-def _frames(trace: TracebackType | None) -> str:
-    """The innermost frames alone: the library would ask the exception for its message, and copy that several times."""
-    frames = traceback.StackSummary.extract(traceback.walk_tb(trace)).format()
-    return "".join(["Traceback (most recent call last):\n", *frames[-_FRAMES:]])
-
-
-def storable(text: str) -> str:
-    """`text` with lone surrogates written out, which no database stores."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode(errors="backslashreplace").decode()
-    return text
 
 
 class Outcomes:

@@ -14,12 +14,12 @@ from collections import deque
 from collections.abc import Callable
 from typing import TextIO
 
-from tui_runner.byte_stream import ByteStream
 from tui_runner.current import CONTEXT
-from tui_runner.engine.outcome import describe, storable
 from tui_runner.engine.snapshot import LogLine
 from tui_runner.engine.work import Task
-from tui_runner.redaction import LONGEST_SECRET, redact
+from tui_runner.text.describe import describe, storable
+from tui_runner.text.redaction import LONGEST_SECRET, redact
+from tui_runner.text.streams import ByteStream
 
 MAX_LINES = 2_000
 """Lines that wait to be sent, five times a second: a job that prints more than 10,000 lines a second loses some."""

@@ -21,10 +21,10 @@ from typing import TextIO
 from tui_runner import terminal_loss
 from tui_runner.engine.output import MAX_LINE_LENGTH, JobLog, JobStream
 from tui_runner.engine.snapshot import LogLine
-from tui_runner.redaction import LONGEST_SECRET, Redaction
-from tui_runner.safe_stream import SafeStream
-from tui_runner.safe_text import safe_text
 from tui_runner.standard_streams import discard_output
+from tui_runner.text.redaction import LONGEST_SECRET, Redaction
+from tui_runner.text.safe_text import safe_text
+from tui_runner.text.streams import SafeStream
 
 _SETTLED_WITHIN = 2.0
 """Seconds in which what was written has come through the pipe, however busy the machine is."""

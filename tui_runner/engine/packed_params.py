@@ -14,7 +14,7 @@ from typing import Any
 from tui_runner.errors import UserError
 from tui_runner.import_guard import no_exit_at_once
 from tui_runner.job import Job
-from tui_runner.wording import plain
+from tui_runner.text.messages import plain
 
 
 def pack_params(job: Job, params: Mapping[str, Any]) -> bytes:

@@ -15,9 +15,10 @@ from typing import Protocol
 from tui_runner.engine.execution import Execution
 from tui_runner.engine.flight_recorder import FlightRecorder, note
 from tui_runner.engine.forks import copied
-from tui_runner.engine.outcome import Ending, Outcome, Outcomes, describe
+from tui_runner.engine.outcome import Ending, Outcome, Outcomes
 from tui_runner.engine.work import Task, WorkQueue
 from tui_runner.errors import UserError
+from tui_runner.text.describe import describe
 
 _TIMEOUT_GRACE = 0.2
 """Seconds past its deadline before an attempt is ended from outside: a function that keeps its deadline itself

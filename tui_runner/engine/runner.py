@@ -58,7 +58,6 @@ from tui_runner.engine.monitor import MemoryMeasured, Monitor
 from tui_runner.engine.news import Committed, LogFailed, WriteFailed
 from tui_runner.engine.opening import open_run
 from tui_runner.engine.outage import OnOutage, OutageWatch
-from tui_runner.engine.outcome import describe
 from tui_runner.engine.own_output import OwnOutput
 from tui_runner.engine.plan import RunPlan
 from tui_runner.engine.protocol import (
@@ -77,12 +76,13 @@ from tui_runner.engine.scheduler import Scheduler
 from tui_runner.engine.snapshot import Snapshot
 from tui_runner.engine.worker_settings import WorkerSettings
 from tui_runner.errors import DatabaseError, DiskFull, UserError
-from tui_runner.formatting import size
 from tui_runner.inputs import cut, total_items
 from tui_runner.machine_memory import memory_bound
-from tui_runner.redaction import Redaction
 from tui_runner.store.database import Database
 from tui_runner.store.query_server import serve
+from tui_runner.text.describe import describe
+from tui_runner.text.numbers import size
+from tui_runner.text.redaction import Redaction
 
 _SNAPSHOT_SECONDS = 0.25
 _EVENTS_A_TURN = 500

@@ -41,7 +41,7 @@ from tui_runner.engine.limits import FailureLimit
 from tui_runner.engine.outage import OnOutage, OutageWatch
 from tui_runner.engine.suspects import DEATHS
 from tui_runner.engine.turn import Turn
-from tui_runner.formatting import plural, run_again, size
+from tui_runner.text.numbers import plural, run_again, size
 
 _MAX_LOSSES = 5
 """Workers lost one after the other without an item to suspect, or one ending between: starting another would not help.

@@ -10,12 +10,12 @@ from collections.abc import Callable
 import pyarrow as pa
 
 from tui_runner.engine.outage import Trials
-from tui_runner.engine.outcome import MESSAGE_LENGTH, Ending, Failure, Outcome, storable
+from tui_runner.engine.outcome import Ending, Outcome
 from tui_runner.engine.protocol import Flush
-from tui_runner.engine.work import OpenedChunk, item_text
-from tui_runner.error_shape import shape
-from tui_runner.redaction import redact
+from tui_runner.engine.work import OpenedChunk
 from tui_runner.store.records import ERRORS, ITEMS
+from tui_runner.text.describe import MESSAGE_LENGTH, Failure, item_text, shape, storable
+from tui_runner.text.redaction import redact
 
 
 class Tally:

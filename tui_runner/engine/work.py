@@ -20,10 +20,6 @@ from tui_runner.engine.budget import RetryBudget
 from tui_runner.engine.chunk import Counts
 from tui_runner.engine.limits import RateLimit
 from tui_runner.engine.protocol import OpenChunk, unpack
-from tui_runner.redaction import LONGEST_SECRET, redact
-
-_ITEM_TEXT = 200
-"""Characters of an item that are shown: an address and its parameters, not a page."""
 
 
 @dataclass(slots=True, eq=False)
@@ -105,14 +101,6 @@ class Task:
             False,
             self.write_log,
         )
-
-
-def item_text(value: object, redact: Callable[[str], str] = redact) -> str:
-    """An item as a short text for a person, whatever its own methods do; without secrets, not yet safe to show."""
-    try:
-        return redact(str(value)[: _ITEM_TEXT + LONGEST_SECRET])[:_ITEM_TEXT]
-    except BaseException as fault:  # the item's __str__ is the user's
-        return f"(its __str__ raised {type(fault).__name__})"
 
 
 @dataclass(order=True, slots=True)

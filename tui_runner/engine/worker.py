@@ -31,7 +31,7 @@ from tui_runner.engine.flight_recorder import FlightRecorder
 from tui_runner.engine.forks import this_is_no_copy
 from tui_runner.engine.memory import return_freed_memory, settle_garbage_collection
 from tui_runner.engine.memory_brake import MemoryBrake
-from tui_runner.engine.outcome import Ending, Outcome, Outcomes, describe
+from tui_runner.engine.outcome import Ending, Outcome, Outcomes
 from tui_runner.engine.output import JobLog, JobLogHandler, JobStream
 from tui_runner.engine.packed_params import unpack_params
 from tui_runner.engine.pool import Pool, ThreadPool
@@ -60,7 +60,8 @@ from tui_runner.engine.work import WorkQueue
 from tui_runner.errors import UserError
 from tui_runner.job import Job
 from tui_runner.loading import load_reference
-from tui_runner.redaction import Redaction
+from tui_runner.text.describe import describe
+from tui_runner.text.redaction import Redaction
 
 _TEARDOWN_SECONDS = 10.0
 """How long a job's teardown may take before the worker ends without it."""

@@ -6,7 +6,7 @@ from tui_runner.engine.limits import share_of
 from tui_runner.engine.packed_params import pack_params
 from tui_runner.engine.plan import RunPlan
 from tui_runner.engine.protocol import WorkerConfig
-from tui_runner.redaction import secrets_in
+from tui_runner.text.redaction import secrets_in
 
 _MAX_BUFFERED_BYTES = 64 << 20
 """Rows that are not yet written, over all workers: a second's worth at any rate DuckDB takes."""

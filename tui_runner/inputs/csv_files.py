@@ -34,7 +34,7 @@ from tui_runner.errors import UserError
 from tui_runner.inputs import duck
 from tui_runner.inputs.source import Source
 from tui_runner.inputs.table_files import is_small
-from tui_runner.wording import listed, one_line, plain, quoted
+from tui_runner.text.messages import listed, one_line, plain, quoted
 
 _DELIMITERS = ",;\t|"
 _NONE = "\x1f"

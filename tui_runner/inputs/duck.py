@@ -17,7 +17,7 @@ import pyarrow as pa
 from tui_runner.batches import READ_ROWS, pieces
 from tui_runner.errors import UserError
 from tui_runner.private_folder import private_folder
-from tui_runner.wording import one_line
+from tui_runner.text.messages import one_line
 
 _CONFIG: dict[str, str | int | bool | float | list[str]] = {
     # Rows keep their order with one thread at no cost, and the other cores belong to the workers.

@@ -12,7 +12,7 @@ from pathlib import Path
 from tui_runner.errors import UserError
 from tui_runner.inputs.json_values import JsonValues
 from tui_runner.inputs.source import Source
-from tui_runner.wording import one_line, plain
+from tui_runner.text.messages import one_line, plain
 
 _COUNTED_BYTES = 1 << 30
 """Files up to this size together are read once more for counting their lines: about 3 s from a warm cache."""

@@ -12,7 +12,7 @@ from tui_runner.errors import UserError
 from tui_runner.inputs.lines import JsonLines, TextLines
 from tui_runner.inputs.source import RangeSource, Source
 from tui_runner.inputs.standard_input import StandardInput
-from tui_runner.wording import is_text, listed, no_such_file, plain, quoted
+from tui_runner.text.messages import is_text, listed, no_such_file, plain, quoted
 
 _RANGE = "range:"
 _SQL = "sql:"

@@ -16,7 +16,7 @@ from tui_runner.errors import UserError
 from tui_runner.inputs import duck
 from tui_runner.inputs.json_values import JsonValues
 from tui_runner.inputs.source import Source
-from tui_runner.wording import listed, one_line, plain
+from tui_runner.text.messages import listed, one_line, plain
 
 _LARGEST_VALUE = 16 << 20
 """Bytes of one JSON value at most; DuckDB's buffers are of this size, in every file."""

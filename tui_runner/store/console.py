@@ -50,7 +50,7 @@ from tui_runner.store.readable import Readable
 from tui_runner.store.result import TYPE_KEY, Result
 from tui_runner.store.statements import nesting, split
 from tui_runner.store.writing import is_change, run_change
-from tui_runner.wording import is_text
+from tui_runner.text.messages import is_text
 
 __all__ = ["TYPE_KEY", "Console", "Result"]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from typing import IO, Protocol, TypeVar
 
@@ -11,9 +10,10 @@ import pyarrow as pa
 
 from tui_runner.batches import pieces
 from tui_runner.errors import UserError
-from tui_runner.formatting import plural
 from tui_runner.store.cells import field_cells, is_number, json_string, text_cells
 from tui_runner.store.names import distinct
+from tui_runner.text.numbers import plural
+from tui_runner.text.safe_text import display_width
 
 TEXT_FORMATS = ("table", "csv", "json", "jsonl", "markdown")
 FORMATS = (*TEXT_FORMATS, "parquet")
@@ -104,20 +104,6 @@ def write_parquet(rows: Rows, out: IO[bytes]) -> int:
         if waiting:
             writer.write_table(pa.Table.from_batches(waiting, schema=schema))
     return count
-
-
-def display_width(text: str) -> int:
-    """Columns that `text` takes in a terminal: wide characters take two, combining ones none."""
-    if text.isascii():
-        return len(text)
-    return sum(
-        0
-        if unicodedata.category(char) in ("Mn", "Me", "Cf")
-        else 2
-        if unicodedata.east_asian_width(char) in "WF"
-        else 1
-        for char in text
-    )
 
 
 def _made(rows: Rows, makers: Sequence[Callable[[pa.Array], list[T]]]) -> Iterator[tuple[T, ...]]:

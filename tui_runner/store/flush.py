@@ -15,12 +15,12 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tui_runner.error_shape import shape
 from tui_runner.errors import DatabaseError
-from tui_runner.redaction import redact
 from tui_runner.store.records import ERRORS, ITEM_COLUMN, ITEMS, Batch, ChunkRecord, SampleRecord
 from tui_runner.store.schema import ResultsTable
 from tui_runner.store.views import ArrowViews
+from tui_runner.text.describe import shape
+from tui_runner.text.redaction import redact
 
 _MOMENT = pa.timestamp("us", tz="UTC")
 _CHUNKS = pa.schema(

@@ -20,10 +20,10 @@ from datetime import datetime
 import duckdb
 
 from tui_runner.errors import DiskFull
-from tui_runner.redaction import redact
 from tui_runner.store.database import Database, describe
 from tui_runner.store.flush import Entry, StateRecord, Writer, halves, is_at_fault, rejected
 from tui_runner.store.records import Batch, ChunkRecord, SampleRecord
+from tui_runner.text.redaction import redact
 
 MAX_ROWS = 61_440
 """Rows a transaction: half a row group of DuckDB. Whole row groups took a fifth longer to write."""

@@ -20,7 +20,7 @@ from tui_runner.store.migrations import LEDGER_VERSION, ensure_ledger
 from tui_runner.store.records import RunRecord
 from tui_runner.store.schema import find_table, is_bare, prepare_table
 from tui_runner.store.sql import Cursor, literal, quote
-from tui_runner.wording import listed
+from tui_runner.text.messages import listed
 
 __all__ = ["LEDGER_VERSION", "Ledger", "RunSummary", "Totals"]
 

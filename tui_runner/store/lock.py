@@ -23,7 +23,7 @@ import psutil
 from tui_runner.errors import DatabaseError
 from tui_runner.regular_file import NotOwnFile, open_own
 from tui_runner.store.place import LOCK, companion
-from tui_runner.wording import plain
+from tui_runner.text.messages import plain
 
 _NOTE_BYTES = 1024
 """The note is padded to this, so that one write replaces it whole and a reader never sees half of it."""

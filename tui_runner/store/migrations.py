@@ -10,7 +10,7 @@ import duckdb
 from tui_runner.errors import DatabaseError
 from tui_runner.store.sql import Cursor
 from tui_runner.store.whereabouts import file_of
-from tui_runner.wording import listed
+from tui_runner.text.messages import listed
 
 LEDGER_VERSION = 2
 """Of the tables below; kept in `runner.ledger`."""

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from tui_runner.errors import DatabaseError
 from tui_runner.regular_file import NotOwnFile, check_own, is_thrown_away, user_name
-from tui_runner.wording import plain
+from tui_runner.text.messages import plain
 
 LOCK = ".lock"
 SPILL = ".tmp"

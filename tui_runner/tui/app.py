@@ -15,8 +15,8 @@ from textual.screen import Screen
 from tui_runner.engine.control import RunControl
 from tui_runner.engine.own_output import OwnOutput
 from tui_runner.engine.snapshot import Snapshot
-from tui_runner.formatting import count
 from tui_runner.store.access import Access
+from tui_runner.text.numbers import count
 from tui_runner.tui import attention
 from tui_runner.tui.action import Place
 from tui_runner.tui.actions import bindings, changed_keys

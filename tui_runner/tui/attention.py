@@ -10,8 +10,8 @@ from collections.abc import Mapping
 
 from tui_runner.engine.chunk import RunState
 from tui_runner.engine.snapshot import Snapshot
-from tui_runner.formatting import count, duration
-from tui_runner.safe_text import safe_text
+from tui_runner.text.numbers import count, duration
+from tui_runner.text.safe_text import safe_text
 
 _END = "\x1b\\"
 KEEP_TITLE = "\x1b[22;2t"

@@ -11,7 +11,7 @@ from unicodedata import name as unicode_name
 
 from textual.keys import KEY_NAME_REPLACEMENTS, key_to_character
 
-from tui_runner.safe_text import safe_text
+from tui_runner.text.safe_text import safe_text
 from tui_runner.tui.action import TYPED_IN, meet
 from tui_runner.tui.actions import BY_ID, DEFAULT_KEYS, Keys
 

@@ -24,13 +24,13 @@ from textual.widgets import Input, Static
 from tui_runner.engine.own_output import OwnOutput
 from tui_runner.engine.runner import Runner
 from tui_runner.errors import DatabaseError, UserError
-from tui_runner.formatting import percent
 from tui_runner.job_origin import job_origin
 from tui_runner.loading import load_job
 from tui_runner.parameters import MissingParameters
 from tui_runner.request import RunRequest
 from tui_runner.resuming import resume_request
-from tui_runner.safe_text import safe_text
+from tui_runner.text.numbers import percent
+from tui_runner.text.safe_text import safe_text
 from tui_runner.trial import run_trial
 from tui_runner.tui.action import Place
 from tui_runner.tui.actions import bindings, changed_keys

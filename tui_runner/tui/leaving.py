@@ -11,7 +11,7 @@ from tui_runner.engine.chunk import RunState
 from tui_runner.engine.control import RunControl
 from tui_runner.engine.own_output import OwnOutput
 from tui_runner.engine.snapshot import Snapshot
-from tui_runner.safe_text import safe_text
+from tui_runner.text.safe_text import safe_text
 from tui_runner.tui.application import Application
 from tui_runner.tui.lean_output import driver_class
 from tui_runner.tui.screens.confirm import Confirm

@@ -18,7 +18,7 @@ from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
-from tui_runner.safe_text import ELLIPSIS, safe_text
+from tui_runner.text.safe_text import ELLIPSIS, safe_text
 
 Span = tuple[str, str]
 Line = tuple[Span, ...]

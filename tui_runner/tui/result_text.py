@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tui_runner.formatting import size
-from tui_runner.safe_text import safe_text
 from tui_runner.store.cells import is_number, text_cells
 from tui_runner.store.result import TYPE_KEY
+from tui_runner.text.numbers import size
+from tui_runner.text.safe_text import safe_text
 
 SHOWN = 200
 """Characters of a cell that a table shows at most; the viewer shows more."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tui_runner.engine.chunk import RunState
 from tui_runner.engine.snapshot import ChunkView, Snapshot
-from tui_runner.formatting import plural
+from tui_runner.text.numbers import plural
 from tui_runner.tui.refusals import named
 
 

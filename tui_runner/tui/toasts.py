@@ -13,7 +13,7 @@ from rich.cells import cell_len, set_cell_size
 from textual.app import App, ReturnType
 from textual.notifications import Notify
 
-from tui_runner.safe_text import ELLIPSIS, safe_text
+from tui_runner.text.safe_text import ELLIPSIS, safe_text
 
 MOST = 2
 """How many lie over the screen at once; one where it is low."""

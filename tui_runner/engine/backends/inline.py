@@ -16,13 +16,13 @@ from typing import TextIO
 
 from tui_runner.engine.backends.base import Deliver
 from tui_runner.engine.flight_recorder import FlightRecorder
-from tui_runner.engine.outcome import describe
 from tui_runner.engine.output import JobLog, JobLogHandler, JobStream
 from tui_runner.engine.protocol import Drain, Order, Report, WorkerConfig, WorkerFailed, WorkerLost
 from tui_runner.engine.worker import Worker
 from tui_runner.errors import UserError
 from tui_runner.job import Job
-from tui_runner.redaction import Redaction
+from tui_runner.text.describe import describe
+from tui_runner.text.redaction import Redaction
 
 
 class InlineBackend:

@@ -33,7 +33,7 @@ from tui_runner.engine.protocol import LogLines, Order, WorkerConfig, WorkerLost
 from tui_runner.engine.snapshot import LogLine
 from tui_runner.engine.worker import run_process
 from tui_runner.private_folder import private_folder
-from tui_runner.redaction import Redaction
+from tui_runner.text.redaction import Redaction
 
 _PRELOAD = ["tui_runner.engine.preload"]
 _EXIT_SECONDS = 5.0

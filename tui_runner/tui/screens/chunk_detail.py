@@ -10,9 +10,8 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 
 from tui_runner.engine.snapshot import ChunkView, Snapshot
-from tui_runner.formatting import NONE, count, latency, size
-from tui_runner.run_lines import counted
 from tui_runner.store.inspection import EndedItem, failed, slowest
+from tui_runner.text.numbers import NONE, count, counted, latency, size
 from tui_runner.tui.action import Place
 from tui_runner.tui.actions import Keys, bindings
 from tui_runner.tui.chunk_look import state_span

@@ -10,8 +10,6 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 
 from tui_runner.engine.snapshot import Snapshot
-from tui_runner.formatting import count, dated, percent
-from tui_runner.run_lines import counted
 from tui_runner.store.inspection import (
     ErrorExample,
     FailureGroup,
@@ -20,6 +18,7 @@ from tui_runner.store.inspection import (
     failure_groups,
     sql_of_group,
 )
+from tui_runner.text.numbers import count, counted, dated, percent
 from tui_runner.tui.action import Place
 from tui_runner.tui.actions import Keys, bindings
 from tui_runner.tui.moving import Movable

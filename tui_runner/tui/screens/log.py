@@ -19,8 +19,8 @@ from textual.timer import Timer
 from tui_runner.engine.log_reader import Place as LogPlace
 from tui_runner.engine.log_reader import StoredLine
 from tui_runner.engine.snapshot import LogLine, Snapshot
-from tui_runner.formatting import clock, dated
-from tui_runner.safe_text import safe_text
+from tui_runner.text.numbers import clock, dated
+from tui_runner.text.safe_text import safe_text
 from tui_runner.tui.action import Place
 from tui_runner.tui.actions import Keys, bindings
 from tui_runner.tui.log_history import LogHistory, LogWindow, is_same

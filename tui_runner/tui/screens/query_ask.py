@@ -13,7 +13,7 @@ from textual.content import Content
 from textual.widgets import Input, Static
 
 from tui_runner.errors import UserError
-from tui_runner.safe_text import safe_text
+from tui_runner.text.safe_text import safe_text
 from tui_runner.tui.action import Place
 from tui_runner.tui.actions import bindings, key_of, keys_of
 from tui_runner.tui.dialog import Dialog

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tui_runner.errors import UserError
-from tui_runner.safe_text import safe_text
+from tui_runner.text.safe_text import safe_text
 from tui_runner.tui.external_editor import edited
 from tui_runner.tui.query_files import check_readable, check_writable, read_statements, write_statements
 from tui_runner.tui.screens.confirm import Confirm

@@ -13,7 +13,7 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Static
 
-from tui_runner.safe_text import safe_text
+from tui_runner.text.safe_text import safe_text
 from tui_runner.tui.action import Place
 from tui_runner.tui.actions import bindings, keys_of
 from tui_runner.tui.dialog import Dialog

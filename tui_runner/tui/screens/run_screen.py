@@ -8,7 +8,7 @@ from textual.message import Message
 from textual.screen import Screen
 
 from tui_runner.engine.snapshot import Snapshot
-from tui_runner.safe_text import safe_text
+from tui_runner.text.safe_text import safe_text
 from tui_runner.tui.action import Place
 from tui_runner.tui.actions import Keys
 from tui_runner.tui.left_early import LeftEarly

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from tui_runner.engine.chunk import ChunkState
 from tui_runner.engine.snapshot import ChunkView
-from tui_runner.formatting import count, duration, rate
+from tui_runner.text.numbers import count, duration, rate
 from tui_runner.tui.chunk_look import state_span
 from tui_runner.tui.glyphs import bar, sparkline
 from tui_runner.tui.paint import Line, Span, column

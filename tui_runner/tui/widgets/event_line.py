@@ -8,7 +8,7 @@ from textwrap import wrap
 from tui_runner.engine.chunk import RunState
 from tui_runner.engine.commands import ON_REQUEST
 from tui_runner.engine.snapshot import ErrorGroup, InFlight, Snapshot
-from tui_runner.formatting import clock, count, duration
+from tui_runner.text.numbers import clock, count, duration
 from tui_runner.tui.glyphs import RUN_GLYPHS, WARNING
 from tui_runner.tui.moment import newest_moment
 from tui_runner.tui.paint import Line, Span, cells, fitted, own

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tui_runner.engine.snapshot import Snapshot
-from tui_runner.formatting import NONE, rate, size
+from tui_runner.text.numbers import NONE, rate, size
 from tui_runner.tui.widgets.chart import Picture, Series
 
 

@@ -6,7 +6,7 @@ from pathlib import PurePath
 
 from tui_runner.engine.chunk import RunState
 from tui_runner.engine.snapshot import Snapshot
-from tui_runner.formatting import duration, time_left
+from tui_runner.text.numbers import duration, time_left
 from tui_runner.tui.glyphs import RUN_GLYPHS, WARNING
 from tui_runner.tui.paint import Line, Span, cells, own, spread
 from tui_runner.tui.widgets.snapshot_line import SnapshotWidget

@@ -20,12 +20,12 @@ from tui_runner.inputs import items_source, open_source
 from tui_runner.job import Job
 from tui_runner.parameters import Parameter, bind
 from tui_runner.request import STANDARD_INPUT, RunRequest
-from tui_runner.safe_text import safe_text
 from tui_runner.settings import Settings, check_setting
 from tui_runner.store.place import check_place
+from tui_runner.text.messages import raised, shortened
+from tui_runner.text.safe_text import safe_text
 from tui_runner.tui.threads import in_thread
 from tui_runner.tui.widgets.text_field import TextField
-from tui_runner.wording import raised, shortened
 
 OFFERED = ("threads", "chunk_size", "workers", "open_chunks", "retries", "timeout", "rate", "max_failures")
 """Settings that the form has; every other one keeps what the job and the configuration say."""

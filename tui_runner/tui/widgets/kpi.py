@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from tui_runner.engine.chunk import RunState
 from tui_runner.engine.snapshot import Snapshot
-from tui_runner.formatting import NONE, count, duration, latency, percent, rate, size
+from tui_runner.text.numbers import NONE, count, duration, latency, percent, rate, size
 from tui_runner.tui.paint import Line, Span
 from tui_runner.tui.widgets.header import estimate
 from tui_runner.tui.widgets.snapshot_line import SnapshotWidget

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tui_runner.engine.chunk import RunState
 from tui_runner.engine.snapshot import Snapshot
-from tui_runner.formatting import count
+from tui_runner.text.numbers import count
 from tui_runner.tui.glyphs import bar
 from tui_runner.tui.paint import Line, cells, fitted
 from tui_runner.tui.widgets.snapshot_line import SnapshotWidget

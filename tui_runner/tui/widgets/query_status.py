@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tui_runner.formatting import duration, latency, plural
+from tui_runner.text.numbers import duration, latency, plural
 from tui_runner.tui.paint import Line, PaintedWidget, cells, fitted, own, spread
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.cells import cell_len
 from textual.geometry import Offset
 
-from tui_runner.safe_text import safe_text
+from tui_runner.text.safe_text import safe_text
 from tui_runner.tui.completion import Word
 from tui_runner.tui.paint import Line, PaintedWidget, column
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from tui_runner.engine.chunk import RunState
 from tui_runner.engine.snapshot import Snapshot
-from tui_runner.formatting import duration, percent, rate, size
-from tui_runner.run_lines import counted, more_memory
+from tui_runner.run_lines import more_memory
+from tui_runner.text.numbers import counted, duration, percent, rate, size
 from tui_runner.tui.glyphs import RUN_GLYPHS, WARNING
 from tui_runner.tui.paint import Line, end_of, fitted, own
 from tui_runner.tui.widgets.snapshot_line import SnapshotWidget

@@ -7,7 +7,9 @@ escapes all that is not printable (bidi controls and lone surrogates included).
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import json
+import shlex
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 _LONGEST = 100
@@ -106,3 +108,48 @@ def is_text(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def resume_command(database: str, run_id: int) -> str:
+    """The command that goes on with a run."""
+    return f"tui-runner resume {shlex.quote(database)} {run_id}"
+
+
+def retry_command(database: str, run_id: int) -> str:
+    """The command that runs again what failed in a run."""
+    return f"tui-runner retry {shlex.quote(database)} {run_id}"
+
+
+def runs_command(database: str) -> str:
+    """The command that lists the runs of a database."""
+    return f"tui-runner runs {shlex.quote(database)}"
+
+
+def pipe_command(
+    *,
+    job: str,
+    database: str,
+    table: str | None,
+    params: Mapping[str, object],
+    limit: int | None,
+    new: bool = False,
+) -> str:
+    """The command that goes on with a run whose items came from standard input, behind the same pipe.
+
+    Secrets are missing in it; with `--resume` no other run is begun for lack of them.
+
+    Args:
+        job: `JOB`, as in the ledger.
+        database: path of the database, as one would write it here.
+        table: name of the results table, if one was given.
+        params: parameters as in the ledger, without those that are secret.
+        limit: the limit of the run.
+        new: begin another run like it instead.
+    """
+    words = ["tui-runner", "run", job, "--input", "-", "--db", database]
+    words += ["--table", table] if table is not None else []
+    words += ["--limit", str(limit)] if limit is not None else []
+    for name, value in params.items():
+        if value is not None:
+            words += ["--set", f"{name}={value if isinstance(value, str) else json.dumps(value)}"]
+    return f"… | {shlex.join([*words, '--new' if new else '--resume'])}"

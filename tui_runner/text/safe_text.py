@@ -8,6 +8,7 @@ or a result says goes through `safe_text` before it is shown, on a screen or on 
 from __future__ import annotations
 
 import re
+import unicodedata
 
 ELLIPSIS = "…"
 """Stands at the end of a text that was cut."""
@@ -58,3 +59,17 @@ def safe_text(text: str, *, newlines: bool = False, limit: int | None = None) ->
     if limit is not None and (cut or len(text) > limit):
         return (text[: limit - 1] + ELLIPSIS) if limit > 0 else ""
     return text
+
+
+def display_width(text: str) -> int:
+    """Columns that `text` takes in a terminal: wide characters take two, combining ones none."""
+    if text.isascii():
+        return len(text)
+    return sum(
+        0
+        if unicodedata.category(char) in ("Mn", "Me", "Cf")
+        else 2
+        if unicodedata.east_asian_width(char) in "WF"
+        else 1
+        for char in text
+    )

@@ -1,15 +1,48 @@
-"""A text stream whose text is made safe on its way: what a job prints while it is loaded goes through it."""
+"""The `buffer` of a text stream that has no bytes beneath it: some jobs write to `sys.stdout.buffer`.
+
+A text stream whose text is made safe on its way: what a job prints while it is loaded goes through it.
+"""
 
 from __future__ import annotations
 
 import io
 import threading
 from collections.abc import Callable
-from typing import TextIO
+from typing import Any, TextIO
 
-from tui_runner.byte_stream import ByteStream
-from tui_runner.redaction import redact
-from tui_runner.safe_text import safe_text
+from tui_runner.text.redaction import redact
+from tui_runner.text.safe_text import safe_text
+
+
+class ByteStream(io.BufferedIOBase):
+    """Takes bytes and writes the text that they are.
+
+    Args:
+        text: where to.
+    """
+
+    def __init__(self, text: io.TextIOBase) -> None:
+        self._text = text
+
+    def writable(self) -> bool:
+        """Bytes can be written."""
+        return True
+
+    def fileno(self) -> int:
+        """That of the text stream."""
+        return self._text.fileno()
+
+    def write(self, data: Any) -> int:
+        """Write `data` as the UTF-8 that it should be."""
+        view = memoryview(data)
+        self._text.write(view.tobytes().decode(errors="backslashreplace"))
+        return view.nbytes
+
+    def flush(self) -> None:
+        """Flush the text stream."""
+        if not self._text.closed:
+            self._text.flush()
+
 
 _LONGEST = 100_000
 """Characters without a line end that wait for one."""

@@ -10,6 +10,8 @@ itself. Result rows are the job's: nothing is taken out of them.
 Every expression below runs in time linear in the text: what repeats without a bound stops at a character with which no
 other match can begin, everything else is bounded. A first look for the characters that each of them needs keeps the
 price of ordinary lines below a microsecond.
+
+The traceback of a fault as text that may be shown.
 """
 
 from __future__ import annotations
@@ -17,13 +19,14 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 from urllib.parse import quote, quote_plus
 
-from tui_runner.conversion import Secret
 from tui_runner.errors import UserError
+from tui_runner.text.safe_text import safe_text
 
 MASK = "***"
 """Stands in the place of a secret."""
@@ -146,3 +149,20 @@ def _in_urls(value: str) -> Iterator[str]:
     yield quote(value, safe="", errors="replace")
     yield quote(value, errors="replace")
     yield quote_plus(value, errors="replace")
+
+
+def safe_traceback(error: BaseException) -> str:
+    """The traceback of an exception, several lines: without values of variables, secrets and control sequences."""
+    return safe_text(redact("".join(traceback.format_exception(error))), newlines=True)
+
+
+class Secret(str):
+    """Text that is never shown or stored: annotate a job parameter with it.
+
+    For the function it is a `str` like any other. Its value is taken out of errors, log lines and the ledger.
+    """
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'"

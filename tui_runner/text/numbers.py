@@ -124,3 +124,8 @@ def _scaled(number: float, units: tuple[str, ...]) -> str:
         power += 1
     digits = 1 if abs(number) < 9.95 else 0
     return f"{number:.{digits}f}{units[power]}"
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun: `1 row`, `12 k rows`."""
+    return f"{count(number)} {noun}{'' if number == 1 else 's'}"

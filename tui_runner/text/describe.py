@@ -1,0 +1,149 @@
+"""What errors that are alike have in common: their message without ids, addresses and numbers.
+
+It is made once, where an error becomes text, and kept beside it: the dashboard, the ledger and a person's own SQL
+group by the same words. Needs nothing but the standard library.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from types import TracebackType
+
+from tui_runner.resources import _PACKAGE
+from tui_runner.text.redaction import LONGEST_SECRET, redact
+
+_LONGEST = 200
+_REASONS = "|".join(re.escape(f"{status.value} {status.phrase}") for status in HTTPStatus)
+_PARTS = re.compile(
+    # What a number says about the kind of error, it goes on to say: a 404 and a 500 are different troubles.
+    rf"(?P<kept>\b(?i:status|code|errno|HTTP(?:/[0-9](?:\.[0-9])?)?)\b[^\w\n]{{1,3}}[0-9]{{1,3}}\b(?![.,:][0-9])"
+    rf"|\b(?:{_REASONS}|[45][0-9][0-9]\ (?:Client|Server)\ Error)\b)"
+    r"|0x[0-9a-fA-F]+|\b0o[0-7]+\b|\b0b[01]+\b"
+    r"|[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}|\b[0-9a-fA-F]{16,}\b"
+    # The digits of a name (utf8, sha256) belong to it; more than three are an id. `0o` alone is the name of a prefix.
+    r"|(?<![A-Za-z0-9])(?!0[box]\b)[0-9]+(?:[.,:][0-9]+)*|(?<=[A-Za-z])[0-9]{4,}"
+)
+
+
+def shape(message: str) -> str:
+    """The first line of a message with `N` for everything that differs between errors that are alike.
+
+    Numbers that tell kinds of errors apart stay: `404 Not Found`, `status 500`, `[Errno 13]`.
+    """
+    line = message.strip().split("\n", 1)[0]
+    return _PARTS.sub(lambda match: match["kept"] or "N", line[: 4 * _LONGEST])[:_LONGEST]
+
+
+MESSAGE_LENGTH = 10_000
+"""Characters of a message that are stored: more is a page of HTML that somebody put into an exception."""
+_LONG_MESSAGE = 1_000_000
+"""Characters from which a message is something else, and is not handled more often than it must be."""
+_TRACEBACK_LENGTH = 20_000
+_FRAMES = 50
+"""Frames of a traceback that are kept."""
+_ASYNCIO = f"{Path(os.__file__).parent / 'asyncio'}{os.sep}"
+"""Coroutines of the user are entered from here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An exception as text.
+
+    Attributes:
+        type: name of its class.
+        message: what it says.
+        traceback: where it came from; empty when that tells the user nothing.
+        transient: whether another attempt may succeed.
+        retry_after: seconds after which the server that caused it wants to be asked again, None if it did not say.
+    """
+
+    type: str
+    message: str
+    traceback: str = ""
+    transient: bool = False
+    retry_after: float | None = None
+
+
+def describe(error: BaseException, *, whole: bool = False) -> Failure:
+    """An exception as text, whatever its own methods do; not yet redacted.
+
+    Args:
+        error: the exception.
+        whole: whether its traceback begins with the frames of tui-runner that led to the user's code; they tell the
+            user nothing.
+    """
+    try:
+        message = str(error)
+    except BaseException as fault:  # the user's __str__ may raise anything
+        message = f"(its __str__ raised {type(fault).__name__})"
+    trace = error.__traceback__ if whole else _from_user(error.__traceback__)
+    is_long = len(message) > _LONG_MESSAGE
+    message = message[: MESSAGE_LENGTH + LONGEST_SECRET]
+    if is_long:
+        return Failure(type(error).__name__, storable(message), storable(_frames(trace)))
+    try:
+        # The innermost frames: the line that raised is the one that is looked for.
+        text = "".join(traceback.TracebackException(type(error), error, trace, limit=-_FRAMES, compact=True).format())
+    except BaseException as fault:
+        text = f"(no traceback: formatting it raised {type(fault).__name__})"
+    if len(text) > _TRACEBACK_LENGTH:
+        half = _TRACEBACK_LENGTH // 2
+        # Whole lines, for a secret that is cut is not found. An endless line is a message, kept anyway.
+        text = f"{text[:half].rpartition(chr(10))[0]}\n  …\n{text[-half:].partition(chr(10))[2]}"
+    return Failure(type(error).__name__, storable(message), storable(text))
+
+
+def _from_user(trace: TracebackType | None) -> TracebackType | None:
+    """A traceback from its first frame on that is not tui-runner's own; of one without such a frame nothing is left.
+
+    How many lead to the user's code is not always the same: a generator is entered where its rows are gathered, a
+    coroutine in the event loop.
+    """
+    while trace is not None:
+        file = trace.tb_frame.f_code.co_filename
+        if not (is_own_code(file) or file.startswith(_ASYNCIO)):
+            return trace
+        trace = trace.tb_next
+    return None
+
+
+def _frames(trace: TracebackType | None) -> str:
+    """The innermost frames alone: the library would ask the exception for its message, and copy that several times."""
+    frames = traceback.StackSummary.extract(traceback.walk_tb(trace)).format()
+    return "".join(["Traceback (most recent call last):\n", *frames[-_FRAMES:]])
+
+
+def storable(text: str) -> str:
+    """`text` with lone surrogates written out, which no database stores."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode(errors="backslashreplace").decode()
+    return text
+
+
+_ITEM_TEXT = 200
+"""Characters of an item that are shown: an address and its parameters, not a page."""
+
+
+def item_text(value: object, redact: Callable[[str], str] = redact) -> str:
+    """An item as a short text for a person, whatever its own methods do; without secrets, not yet safe to show."""
+    try:
+        return redact(str(value)[: _ITEM_TEXT + LONGEST_SECRET])[:_ITEM_TEXT]
+    except BaseException as fault:  # the item's __str__ is the user's
+        return f"(its __str__ raised {type(fault).__name__})"
+
+
+_CODE = f"{_PACKAGE}{os.sep}"
+_BUNDLED = f"{_PACKAGE / '_bundled'}{os.sep}"
+
+
+def is_own_code(filename: str) -> bool:
+    """Return True if the file of a frame is tui-runner's own; sample jobs count as a user's."""
+    return filename.startswith(_CODE) and not filename.startswith(_BUNDLED)
