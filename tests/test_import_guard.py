@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from command_line import CommandLine
 
-from tui_runner import import_guard
-from tui_runner.import_guard import no_exit_at_once
+from tui_runner.system import process
+from tui_runner.system.process import no_exit_at_once
 
 Rows = Callable[..., list[tuple[Any, ...]]]
 
@@ -45,7 +45,7 @@ def test_a_process_forked_meanwhile_ends_as_it_wants_to() -> None:
 
 def test_another_thread_can_end_the_program_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
     ended: list[int] = []
-    monkeypatch.setattr(import_guard, "_exit_at_once", ended.append)
+    monkeypatch.setattr(process, "_exit_at_once", ended.append)
     with no_exit_at_once():
         other = threading.Thread(target=os._exit, args=(3,))
         other.start()
@@ -54,7 +54,7 @@ def test_another_thread_can_end_the_program_meanwhile(monkeypatch: pytest.Monkey
         with pytest.raises(SystemExit):
             os._exit(4)
     monkeypatch.undo()
-    os._exit = import_guard._exit_at_once
+    os._exit = process._exit_at_once
 
 
 JOB = """

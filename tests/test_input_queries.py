@@ -14,7 +14,7 @@ from input_files import read, refusal, written
 
 from tui_runner.errors import EXIT_DATABASE, EXIT_USAGE, DatabaseError, UserError
 from tui_runner.inputs import open_source
-from tui_runner.private_folder import private_folder
+from tui_runner.system.private_folder import private_folder
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tui_runner.machine_memory import machine_memory, memory_bound
+from tui_runner.system.memory import machine_memory, memory_bound
 
 GIB = 1 << 30
 

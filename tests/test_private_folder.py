@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tui_runner import private_folder as module
-from tui_runner.private_folder import discard, is_private, private_folder
+from tui_runner.system import private_folder as module
+from tui_runner.system.private_folder import discard, is_private, private_folder
 
 HOLD = """
 import sys

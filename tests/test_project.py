@@ -38,16 +38,16 @@ def test_the_wheel_carries_themes_and_sample_jobs(tmp_path: Path) -> None:
 
 
 def test_the_wheel_finds_what_it_carries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tui_runner import resources
+    from tui_runner.system import files
 
     package = tmp_path / "tui_runner"
     (package / "_bundled" / "themes").mkdir(parents=True)
-    monkeypatch.setattr(resources, "_PACKAGE", package)
-    assert resources.bundled("themes") == package / "_bundled" / "themes"
+    monkeypatch.setattr(files, "_PACKAGE", package)
+    assert files.bundled("themes") == package / "_bundled" / "themes"
     (tmp_path / "sample_jobs").mkdir()
-    assert resources.bundled("sample_jobs") == tmp_path / "sample_jobs"
+    assert files.bundled("sample_jobs") == tmp_path / "sample_jobs"
     with pytest.raises(FileNotFoundError, match="install it again"):
-        resources.bundled("pictures")
+        files.bundled("pictures")
 
 
 def test_the_constraints_are_names_and_versions_only() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tui_runner.regular_file import NotOwnFile, open_own, replaced
+from tui_runner.system.files import NotOwnFile, open_own, replaced
 
 WRITE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
 

@@ -14,8 +14,8 @@ from command_line import ROOT
 
 from tui_runner.engine.own_output import OwnOutput
 from tui_runner.errors import UserError
-from tui_runner.private_folder import private_folder
 from tui_runner.request import RunRequest
+from tui_runner.system.private_folder import private_folder
 from tui_runner.trial import run_trial
 
 

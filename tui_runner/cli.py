@@ -44,7 +44,7 @@ from tui_runner.cli_options import (
     YesOption,
 )
 from tui_runner.errors import EXIT_KILLED, EXIT_OK, EXIT_USAGE, UserError
-from tui_runner.standard_streams import discard_output, prepare_streams
+from tui_runner.system.terminal import discard_output, prepare_streams
 from tui_runner.text.safe_text import safe_text
 
 EXIT_FAULT = 70

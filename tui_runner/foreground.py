@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import TextIO
 
-from tui_runner.engine.memory import return_freed_memory
 from tui_runner.engine.own_output import OwnOutput
 from tui_runner.engine.runner import Runner
 from tui_runner.errors import EXIT_OK, EXIT_USAGE, UserError
@@ -23,6 +22,7 @@ from tui_runner.resuming import retry_request
 from tui_runner.run_lines import closing_lines, complaint, shown_path
 from tui_runner.settings import read_config
 from tui_runner.start import how_to_go_on, is_terminal, open_run, watcher
+from tui_runner.system.memory import return_freed_memory
 from tui_runner.text.messages import plain
 from tui_runner.text.redaction import safe_traceback
 from tui_runner.text.safe_text import safe_text

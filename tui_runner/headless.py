@@ -15,14 +15,14 @@ from collections.abc import Callable
 from types import FrameType
 from typing import TextIO
 
-from tui_runner import terminal_loss
 from tui_runner.engine.chunk import RunState
 from tui_runner.engine.control import RunControl
 from tui_runner.engine.snapshot import Snapshot
 from tui_runner.errors import EXIT_ITEMS_FAILED, EXIT_KILLED, EXIT_OK, EXIT_STOPPED, EXIT_USAGE
 from tui_runner.json_events import JsonEvents
 from tui_runner.run_lines import closing_lines, cut_to, progress_line
-from tui_runner.standard_streams import columns
+from tui_runner.system import terminal
+from tui_runner.system.terminal import columns
 from tui_runner.text.safe_text import safe_text
 
 _POLL_SECONDS = 0.25
@@ -110,7 +110,7 @@ class Headless:
         grace: float,
         signals: bool = True,
         started: bool = False,
-        let_go: Callable[[], None] = terminal_loss.let_go,
+        let_go: Callable[[], None] = terminal.let_go,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._control = control
@@ -185,7 +185,7 @@ class Headless:
 
     def _signals(self) -> contextlib.AbstractContextManager[None]:
         """Take signals for commands; what a handler does is put a command into the run's queue."""
-        return terminal_loss.signals(
+        return terminal.signals(
             {signal.SIGINT: self._interrupted, signal.SIGTERM: self._terminated, signal.SIGHUP: self._hung_up}
         )
 
@@ -204,7 +204,7 @@ class Headless:
 
     def _hung_up(self, number: int, frame: FrameType | None) -> None:
         self._let_go()
-        self._control.abandon(terminal_loss.LOST)
+        self._control.abandon(terminal.LOST)
 
     # --- telling -------------------------------------------------------------------------------------------
 

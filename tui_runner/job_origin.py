@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tui_runner.loading import locate_job, module_files
-from tui_runner.regular_file import user_name
-from tui_runner.resources import bundled
+from tui_runner.system.files import bundled, user_name
 from tui_runner.text.messages import shortened
 
 

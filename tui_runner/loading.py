@@ -28,10 +28,10 @@ from types import CodeType, ModuleType
 
 from tui_runner.engine.protocol import JobReference
 from tui_runner.errors import UserError
-from tui_runner.import_guard import no_exit_at_once
 from tui_runner.job import Job
-from tui_runner.resources import bundled
 from tui_runner.script import ScriptEnds
+from tui_runner.system.files import bundled
+from tui_runner.system.process import no_exit_at_once
 from tui_runner.text.messages import did_you_mean, listed, nearest, no_such_file, one_line, plain, quoted, raised
 
 _PRIVATE = "_tui_runner_job_"

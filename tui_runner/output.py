@@ -12,9 +12,9 @@ import pyarrow as pa
 from tui_runner.errors import UserError
 from tui_runner.store.export import FORMATS, Rows, write_parquet, write_text
 from tui_runner.store.place import COMPANIONS, companion, foreign_link
+from tui_runner.system.files import descriptor_of, is_open, is_stream, written_whole
 from tui_runner.text.messages import did_you_mean, plain, quoted
 from tui_runner.text.safe_text import safe_text
-from tui_runner.whole_file import descriptor_of, is_open, is_stream, written_whole
 
 ENDINGS = {"md": "markdown", "ndjson": "jsonl"}
 """Formats by file endings that are not their names."""

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tui_runner.errors import UserError
-from tui_runner.regular_file import open_regular
+from tui_runner.system.files import open_regular
 from tui_runner.text.messages import did_you_mean, nearest, one_line, plain, quoted
 
 

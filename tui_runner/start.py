@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 from typing import TextIO
 
-from tui_runner import terminal_loss
 from tui_runner.engine.own_output import OwnOutput
 from tui_runner.engine.plan import RunPlan
 from tui_runner.engine.runner import Runner
@@ -15,6 +14,7 @@ from tui_runner.inputs import total_items
 from tui_runner.json_events import JsonEvents
 from tui_runner.request import PROGRAM_INPUT, STANDARD_INPUT, shown_params
 from tui_runner.run_lines import shown_path
+from tui_runner.system import terminal
 from tui_runner.text.messages import pipe_command, resume_command
 from tui_runner.text.redaction import Redaction, redacted_errors
 
@@ -69,7 +69,7 @@ def watcher(
         grace=runner.plan.settings.grace,
         signals=signals,
         started=started,
-        let_go=terminal_loss.let_go if output is None else output.let_go,
+        let_go=terminal.let_go if output is None else output.let_go,
     )
 
 

@@ -11,7 +11,7 @@ from tui_runner.engine.log_file import LogFile, log_path, written
 from tui_runner.engine.log_reader import LogReader
 from tui_runner.engine.protocol import LogLines
 from tui_runner.engine.snapshot import LogLine
-from tui_runner.regular_file import NotOwnFile
+from tui_runner.system.files import NotOwnFile
 
 
 def lines(*texts: str, dropped: int = 0) -> LogLines:

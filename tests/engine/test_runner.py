@@ -11,7 +11,7 @@ from real_jobs import GATED, SQUARES
 
 from tui_runner.engine.chunk import ChunkState, RunState
 from tui_runner.errors import UserError
-from tui_runner.machine_memory import memory_bound
+from tui_runner.system.memory import memory_bound
 
 Rows = Callable[..., list[tuple[Any, ...]]]
 

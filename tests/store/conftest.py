@@ -11,10 +11,10 @@ import duckdb
 import pytest
 from sent_batches import run_record
 
-from tui_runner.private_folder import private_folder
 from tui_runner.store.database import Database
 from tui_runner.store.flush import Writer
 from tui_runner.store.ledger import Ledger
+from tui_runner.system.private_folder import private_folder
 
 
 @pytest.fixture

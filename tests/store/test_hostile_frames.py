@@ -25,7 +25,6 @@ from hypothesis import strategies as st
 
 from tui_runner.batches import PIECE_ROWS
 from tui_runner.errors import DatabaseError, UserError
-from tui_runner.regular_file import open_own
 from tui_runner.store import remote
 from tui_runner.store.access import RemoteAccess, open_access
 from tui_runner.store.database import Database
@@ -46,6 +45,7 @@ from tui_runner.store.wire import (
     receive_frame,
     send_frame,
 )
+from tui_runner.system.files import open_own
 
 EXAMPLES = int(os.environ.get("EXAMPLES", "100"))
 SECONDS = 10.0

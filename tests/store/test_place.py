@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from tui_runner.errors import DatabaseError
-from tui_runner.private_folder import private_folder
 from tui_runner.store.database import Database
 from tui_runner.store.place import COMPANIONS, LOGS, companion, foreign_link
+from tui_runner.system.private_folder import private_folder
 
 BOB = 61_002
 PRECIOUS = "precious\n" * 200

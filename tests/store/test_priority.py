@@ -12,7 +12,7 @@ import pytest
 
 from tui_runner.errors import DatabaseError
 from tui_runner.store.database import Database
-from tui_runner.store.priority import starting_low
+from tui_runner.system.process import starting_low
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a thread has no priority of its own")
 

@@ -20,7 +20,7 @@ from typing import TextIO
 
 from tui_runner.engine.protocol import LogLines
 from tui_runner.engine.snapshot import LogLine
-from tui_runner.regular_file import open_log
+from tui_runner.system.files import open_log
 from tui_runner.text.safe_text import safe_text
 
 LIMIT = 64 << 20

@@ -19,7 +19,7 @@ from typing import BinaryIO
 
 from tui_runner.engine.log_file import written
 from tui_runner.engine.snapshot import LogLine
-from tui_runner.regular_file import open_log
+from tui_runner.system.files import open_log
 
 _BLOCK = 1 << 18
 """Bytes that are read at once."""

@@ -18,10 +18,10 @@ import threading
 from collections.abc import Iterator
 from typing import TextIO
 
-from tui_runner import terminal_loss
 from tui_runner.engine.output import MAX_LINE_LENGTH, JobLog, JobStream
 from tui_runner.engine.snapshot import LogLine
-from tui_runner.standard_streams import discard_output
+from tui_runner.system import terminal
+from tui_runner.system.terminal import discard_output
 from tui_runner.text.redaction import LONGEST_SECRET, Redaction
 from tui_runner.text.safe_text import safe_text
 from tui_runner.text.streams import SafeStream
@@ -152,7 +152,7 @@ class OwnOutput:
 
     def let_go(self) -> None:
         """Lead descriptors and streams whose terminal is gone to nowhere."""
-        terminal_loss.let_go(*(() if self._into is None else (self.out.fileno(), self.err.fileno())))
+        terminal.let_go(*(() if self._into is None else (self.out.fileno(), self.err.fileno())))
 
     def _catch(self) -> None:
         _flush()

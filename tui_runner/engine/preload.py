@@ -15,7 +15,7 @@ import pyarrow as pa
 
 import tui_runner.engine.worker  # noqa: F401 - with all that it imports
 from tui_runner.engine.backends.safe_path import forget_safe_path
-from tui_runner.private_folder import discard
+from tui_runner.system.private_folder import discard
 
 forget_safe_path()
 

@@ -28,7 +28,7 @@ from typing import Any
 from tui_runner.engine.chunk import Counts
 from tui_runner.engine.outage import Trials
 from tui_runner.engine.snapshot import InFlight, LogLine
-from tui_runner.import_guard import no_exit_at_once
+from tui_runner.system.process import no_exit_at_once
 
 
 @dataclass(frozen=True, slots=True)

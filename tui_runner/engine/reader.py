@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from tui_runner.engine.events import InputEnded, InputFailed
 from tui_runner.engine.selection import Selection
 from tui_runner.errors import UserError
-from tui_runner.import_guard import no_exit_at_once
 from tui_runner.inputs import InputChunk
+from tui_runner.system.process import no_exit_at_once
 from tui_runner.text.describe import describe
 
 

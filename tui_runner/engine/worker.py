@@ -29,7 +29,6 @@ from tui_runner.engine.collector import Collector
 from tui_runner.engine.execution import Execution
 from tui_runner.engine.flight_recorder import FlightRecorder
 from tui_runner.engine.forks import this_is_no_copy
-from tui_runner.engine.memory import return_freed_memory, settle_garbage_collection
 from tui_runner.engine.memory_brake import MemoryBrake
 from tui_runner.engine.outcome import Ending, Outcome, Outcomes
 from tui_runner.engine.output import JobLog, JobLogHandler, JobStream
@@ -60,6 +59,7 @@ from tui_runner.engine.work import WorkQueue
 from tui_runner.errors import UserError
 from tui_runner.job import Job
 from tui_runner.loading import load_reference
+from tui_runner.system.memory import return_freed_memory, settle_garbage_collection
 from tui_runner.text.describe import describe
 from tui_runner.text.redaction import Redaction
 

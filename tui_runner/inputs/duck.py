@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from tui_runner.batches import READ_ROWS, pieces
 from tui_runner.errors import UserError
-from tui_runner.private_folder import private_folder
+from tui_runner.system.private_folder import private_folder
 from tui_runner.text.messages import one_line
 
 _CONFIG: dict[str, str | int | bool | float | list[str]] = {

@@ -21,7 +21,7 @@ import duckdb
 from tui_runner.errors import DatabaseError, UserError
 from tui_runner.inputs import duck
 from tui_runner.inputs.source import Source
-from tui_runner.private_folder import private_folder
+from tui_runner.system.private_folder import private_folder
 from tui_runner.text.messages import one_line, plain
 
 _WHERE = "the input sql"

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Sequence, Sized
 
 from tui_runner.errors import UserError
-from tui_runner.import_guard import no_exit_at_once
+from tui_runner.system.process import no_exit_at_once
 from tui_runner.text.describe import is_own_code
 from tui_runner.text.messages import raised
 

@@ -20,9 +20,6 @@ import duckdb
 import psutil
 
 from tui_runner.errors import DatabaseError, DiskFull
-from tui_runner.machine_memory import machine_memory
-from tui_runner.private_folder import private_folder
-from tui_runner.regular_file import user_name
 from tui_runner.store.file_check import check_file, size_of_blocks
 from tui_runner.store.lock import DatabaseInUse, LockFile
 from tui_runner.store.open_statements import OpenStatements
@@ -35,8 +32,11 @@ from tui_runner.store.place import (
     companion,
     own_spill,
 )
-from tui_runner.store.priority import starting_low
 from tui_runner.store.sql import literal, quote
+from tui_runner.system.files import user_name
+from tui_runner.system.memory import machine_memory
+from tui_runner.system.private_folder import private_folder
+from tui_runner.system.process import starting_low
 
 STORAGE_VERSION = "v1.2.0"
 """New files can be opened by every DuckDB from this one on; DuckDB 2's own default shuts all 1.x out."""

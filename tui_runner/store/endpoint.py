@@ -21,9 +21,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from tui_runner.private_folder import is_private, private_folder
-from tui_runner.regular_file import PRIVATE, check_own, open_own
 from tui_runner.store.handshake import KNOWS_PEERS, Token
+from tui_runner.system.files import PRIVATE, check_own, open_own
+from tui_runner.system.private_folder import is_private, private_folder
 
 _LOOPBACK = "127.0.0.1"
 _TCP = "tcp:"

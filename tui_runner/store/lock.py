@@ -21,8 +21,8 @@ from typing import ClassVar
 import psutil
 
 from tui_runner.errors import DatabaseError
-from tui_runner.regular_file import NotOwnFile, open_own
 from tui_runner.store.place import LOCK, companion
+from tui_runner.system.files import NotOwnFile, open_own
 from tui_runner.text.messages import plain
 
 _NOTE_BYTES = 1024

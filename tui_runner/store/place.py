@@ -19,7 +19,7 @@ import stat
 from pathlib import Path
 
 from tui_runner.errors import DatabaseError
-from tui_runner.regular_file import NotOwnFile, check_own, is_thrown_away, user_name
+from tui_runner.system.files import NotOwnFile, check_own, is_thrown_away, user_name
 from tui_runner.text.messages import plain
 
 LOCK = ".lock"

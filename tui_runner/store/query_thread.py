@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from tui_runner.store.priority import give_way
+from tui_runner.system.process import give_way
 
 T = TypeVar("T")
 

@@ -15,7 +15,7 @@ from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
 
-from tui_runner.resources import _PACKAGE
+from tui_runner.system.files import _PACKAGE
 from tui_runner.text.redaction import LONGEST_SECRET, redact
 
 _LONGEST = 200

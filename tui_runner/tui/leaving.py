@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Callable
 from types import FrameType
 
-from tui_runner import terminal_loss
 from tui_runner.engine.chunk import RunState
 from tui_runner.engine.control import RunControl
 from tui_runner.engine.own_output import OwnOutput
 from tui_runner.engine.snapshot import Snapshot
+from tui_runner.system import terminal
 from tui_runner.text.safe_text import safe_text
 from tui_runner.tui.application import Application
 from tui_runner.tui.lean_output import driver_class
@@ -42,7 +42,7 @@ class LeavingApp(Application[None]):
 
     def _look_for_terminal(self) -> None:
         """End when the terminal is gone. A signal says so at once, but not to everybody; under `nohup` to nobody."""
-        if not self.lost and terminal_loss.is_lost():
+        if not self.lost and terminal.is_lost():
             self.lose()
         if self.lost:
             self.exit()
@@ -51,7 +51,7 @@ class LeavingApp(Application[None]):
         """Go on without a terminal."""
         self.lost = True
         self.own_output.let_go()
-        self._control.abandon(terminal_loss.LOST)
+        self._control.abandon(terminal.LOST)
 
     def hung_up(self, number: int, frame: FrameType | None) -> None:
         """The handler of SIGHUP: the screen ends, the run goes on."""

@@ -8,9 +8,8 @@ import stat
 from pathlib import Path
 
 from tui_runner.errors import UserError
-from tui_runner.regular_file import open_own, replaced
+from tui_runner.system.files import open_own, replaced, written_whole
 from tui_runner.tui.state import state_folder
-from tui_runner.whole_file import written_whole
 
 KEPT = 1_000
 """Statements that are remembered."""

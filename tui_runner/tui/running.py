@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping
 from enum import Enum, auto
 from pathlib import Path
 
-from tui_runner import terminal_loss
 from tui_runner.engine.control import RunControl
-from tui_runner.engine.memory import settle_garbage_collection
 from tui_runner.engine.own_output import OwnOutput
 from tui_runner.store.access import Access
+from tui_runner.system import terminal
+from tui_runner.system.memory import settle_garbage_collection
 from tui_runner.tui.app import RunnerApp
 from tui_runner.tui.preferences import read_preferences
 from tui_runner.tui.screen_fault import ScreenFailed
@@ -58,16 +58,16 @@ def run_app(
     # A search for cycles among all modules stops the screen for 40 ms, now and then; among the rest for 3.
     settle_garbage_collection()
     try:
-        with terminal_loss.signals({signal.SIGTERM: app.terminated, signal.SIGHUP: app.hung_up}):
+        with terminal.signals({signal.SIGTERM: app.terminated, signal.SIGHUP: app.hung_up}):
             app.run()
     except OSError:  # what Textual makes of a terminal that is gone, when no signal has said so before
-        app.lost = app.lost or terminal_loss.is_lost()
+        app.lost = app.lost or terminal.is_lost()
         if not app.lost:
             raise
     finally:
         gc.unfreeze()
         app.close()
-        if app.fault is not None and not app.lost and terminal_loss.is_lost():
+        if app.fault is not None and not app.lost and terminal.is_lost():
             app.lose()  # no fault of the screen's
         # However the screen ended: what is in flight is written before the end.
         alone = app.failure is not None or app.lost or app.fault is not None

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tui_runner.regular_file import open_own, replaced
+from tui_runner.system.files import open_own, replaced
 
 _RECENT = 10
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Collection, Sequence
 from tui_runner.engine.chunk import ChunkState, RunState
 from tui_runner.engine.control import RunControl
 from tui_runner.engine.snapshot import ChunkView, Snapshot
-from tui_runner.machine_memory import memory_bound
 from tui_runner.store.database import Database
+from tui_runner.system.memory import memory_bound
 from tui_runner.text.numbers import size
 from tui_runner.tui.asked import AskedCommands
 from tui_runner.tui.refusals import AGAIN, GOING, Verb, fit_for, named

@@ -25,7 +25,7 @@ from textual.design import ColorSystem
 from textual.theme import BUILTIN_THEMES, Theme
 
 from tui_runner.errors import UserError
-from tui_runner.resources import bundled
+from tui_runner.system.files import bundled
 from tui_runner.text.safe_text import safe_text
 
 DEFAULT_THEME = "night"

@@ -32,7 +32,7 @@ from tui_runner.engine.output import MAX_LINE_LENGTH
 from tui_runner.engine.protocol import LogLines, Order, WorkerConfig, WorkerLost
 from tui_runner.engine.snapshot import LogLine
 from tui_runner.engine.worker import run_process
-from tui_runner.private_folder import private_folder
+from tui_runner.system.private_folder import private_folder
 from tui_runner.text.redaction import Redaction
 
 _PRELOAD = ["tui_runner.engine.preload"]

@@ -4,6 +4,12 @@ A pipe in the place of a file may keep the program that opens it waiting for eve
 own files (the lock beside a database, say) would have us write into whatever it points to: git keeps links, so a
 cloned repository is enough. Whatever the program itself keeps under a name that others can guess is opened by
 `open_own`.
+
+Writes a file whole or not at all, whatever happens on the way.
+
+Where tui-runner itself is: its own code, and the files that come with it, themes and sample jobs.
+
+In a wheel these files are inside the package (`_bundled/`); in a checkout, also an editable one, beside it.
 """
 
 from __future__ import annotations
@@ -12,11 +18,17 @@ import contextlib
 import errno
 import os
 import pwd
+import re
 import stat
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.resources import files
 from pathlib import Path
 from typing import IO, BinaryIO
+
+from tui_runner.errors import UserError
+from tui_runner.text.messages import plain
 
 _AT_ONCE = os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 """Do not wait for the other end of a pipe; for regular files it means nothing."""
@@ -167,3 +179,119 @@ def _is_none() -> OSError:
 def _is_null(found: os.stat_result) -> bool:
     null = Path(os.devnull).stat()
     return stat.S_ISCHR(found.st_mode) and found.st_rdev == null.st_rdev
+
+
+_DESCRIPTOR = re.compile(r"/(?:dev|proc/self)/fd/(\d{1,9})|/dev/(stderr)")
+"""Paths of what this process has open: `>(gzip > x.gz)` of a shell is `/dev/fd/63`."""
+
+
+def descriptor_of(path: Path) -> int | None:
+    """The number of an open file that a path names."""
+    match = _DESCRIPTOR.fullmatch(str(path))
+    return None if match is None else 2 if match[2] else int(match[1])
+
+
+def is_open(descriptor: int) -> bool:
+    """Whether this process has a file open by this number."""
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True
+
+
+def is_stream(path: Path) -> bool:
+    """Whether a path is that of an open file, a pipe or a device, which is written into and not replaced."""
+    if descriptor_of(path) is not None:
+        return True
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+@contextmanager
+def written_whole(path: Path, *, replace: bool) -> Iterator[IO[bytes]]:
+    """Give a stream whose bytes are the file's once the block has ended; if it fails, the file stays as it was.
+
+    It is written beside the file and moved to its place, with the rights of the file that was there. What is open, a
+    pipe or a device is written as it comes.
+
+    Args:
+        path: the file.
+        replace: whether one that exists is replaced.
+
+    Raises:
+        UserError: it cannot be written, or exists and is not to be replaced.
+        BrokenPipeError: who read the pipe has gone.
+    """
+    try:
+        if is_stream(path):
+            descriptor = descriptor_of(path)
+            # An open file goes on where it is; opened by its path it would be cut.
+            with path.open("wb") if descriptor is None else os.fdopen(os.dup(descriptor), "wb") as stream:
+                yield stream
+            return
+        path = path.resolve()
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".tui-runner-", delete=False) as stream:
+            try:
+                yield stream
+                stream.flush()
+                Path(stream.name).chmod(stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o666 & ~_umask())
+                if replace:
+                    Path(stream.name).replace(path)
+                else:
+                    _put_where_none_is(Path(stream.name), path)
+            except BaseException:
+                Path(stream.name).unlink(missing_ok=True)
+                raise
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def _put_where_none_is(file: Path, path: Path) -> None:
+    """Move a file to a path where no other may be, even one that appears at this moment."""
+    try:
+        try:
+            path.hardlink_to(file)
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without hard links
+            path.touch(exist_ok=False)
+            file.replace(path)
+        else:
+            file.unlink()
+    except FileExistsError as error:
+        what = "came into being while the rows were written, and was left as it is"
+        raise UserError(what, plain(path), "choose another file") from error
+
+
+def _unwritable(path: Path, error: OSError) -> UserError:
+    return UserError(f"cannot be written ({error.strerror})", plain(path), "choose another file")
+
+
+def _umask() -> int:
+    """The process's mask; it can be read only by setting it."""
+    umask = os.umask(0o077)
+    os.umask(umask)
+    return umask
+
+
+_PACKAGE = Path(str(files("tui_runner")))
+
+
+def bundled(name: str) -> Path:
+    """Return the folder `name` (`themes` or `sample_jobs`) that came with this installation.
+
+    Raises:
+        FileNotFoundError: the installation lacks it.
+    """
+    package = _PACKAGE.resolve()
+    for parent in (package / "_bundled", package.parent):
+        folder = parent / name
+        if folder.is_dir():
+            return folder
+    raise FileNotFoundError(f"this installation of tui-runner lacks its folder {name!r}; install it again")
