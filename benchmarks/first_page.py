@@ -16,10 +16,10 @@ import threading
 import time
 from pathlib import Path
 
-from tui_runner.store.console import Console
 from tui_runner.store.database import Database
-from tui_runner.store.mistakes import QueryCancelled
-from tui_runner.store.pages import PAGE_ROWS, Pages
+from tui_runner.store.query.console import Console
+from tui_runner.store.query.errors import QueryCancelled
+from tui_runner.store.query.pages import PAGE_ROWS, Pages
 
 STATEMENTS = (
     "FROM books",

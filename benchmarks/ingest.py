@@ -19,7 +19,7 @@ import duckdb
 import pyarrow as pa
 
 from tui_runner.store.database import STORAGE_VERSION, Database
-from tui_runner.store.ingest import MAX_ROWS, Ingest
+from tui_runner.store.ingest.writer_thread import MAX_ROWS, Ingest
 from tui_runner.store.ledger import Ledger
 from tui_runner.store.records import ITEMS, Batch, RunRecord
 

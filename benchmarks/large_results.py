@@ -19,7 +19,7 @@ import duckdb
 
 from tui_runner import Job, run
 from tui_runner.loading import load_job
-from tui_runner.rows import build, collect
+from tui_runner.store.rows.collect import build, collect
 
 BAR = 0.7
 

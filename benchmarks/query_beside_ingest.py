@@ -19,10 +19,10 @@ from pathlib import Path
 from ingest import batches
 
 from tui_runner.errors import UserError
-from tui_runner.store.console import Console
 from tui_runner.store.database import Database
-from tui_runner.store.ingest import Ingest
+from tui_runner.store.ingest.writer_thread import Ingest
 from tui_runner.store.ledger import Ledger
+from tui_runner.store.query.console import Console
 from tui_runner.store.records import Batch, RunRecord
 
 HEAVY = """SELECT hash(title) % 1000 AS bucket, count(*), sum(price), max(url), approx_quantile(price, 0.9)

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable
 
 import pyarrow as pa
 
-from tui_runner.rows import build, collect
+from tui_runner.store.rows.collect import build, collect
 
 _ROUNDS = 7
 _SMALL_LIST = 50

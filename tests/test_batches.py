@@ -8,7 +8,7 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tui_runner.batches import PIECE_BYTES, READ_ROWS, gathered, pieces
+from tui_runner.store.arrow_batches import PIECE_BYTES, READ_ROWS, gathered, pieces
 
 SCHEMA = pa.schema({"text": pa.large_string()})
 

@@ -17,8 +17,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tui_runner.columns import name_fault, to_arrow
-from tui_runner.values import json_scalar, plain, text
+from tui_runner.store.rows.columns import name_fault, to_arrow
+from tui_runner.store.rows.values import json_scalar, plain, text
 
 UTC_US = pa.timestamp("us", tz="UTC")
 BERLIN = ZoneInfo("Europe/Berlin")

@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tui_runner.errors import RowError
-from tui_runner.frames import is_table, read_table
+from tui_runner.store.rows.dataframes import is_table, read_table
 
 US = pa.timestamp("us")
 UTC_US = pa.timestamp("us", tz="UTC")

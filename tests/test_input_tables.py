@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from input_files import read, refusal, written
 from python_memory import at_most
 
-from tui_runner.batches import PIECE_BYTES
 from tui_runner.errors import UserError
 from tui_runner.inputs import cut, open_source
+from tui_runner.store.arrow_batches import PIECE_BYTES
 
 
 def test_csv_values_have_the_type_that_loses_nothing(folder: Path) -> None:

@@ -13,8 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tui_runner.errors import RowError
-from tui_runner.nested import json_texts
-from tui_runner.values import plain
+from tui_runner.store.rows.values import json_texts, plain
 
 
 class Listed(Enum):

@@ -14,7 +14,7 @@ import pytest
 from command_line import CommandLine
 
 from tui_runner.errors import UserError
-from tui_runner.output import Stopped, check_output, chosen_format, export_format, write_file, write_rows
+from tui_runner.store.export.files import Stopped, check_output, chosen_format, export_format, write_file, write_rows
 from tui_runner.tui.clipboard_text import TableRows
 
 ROWS = TableRows(pa.table({"a": list(range(10_000))}))

@@ -28,8 +28,8 @@ import pytest
 from tui_runner import http
 from tui_runner.current import CONTEXT
 from tui_runner.loading import load_job
-from tui_runner.rows import build, collect
-from tui_runner.store.migrations import ensure_ledger
+from tui_runner.store.ledger.migrations import ensure_ledger
+from tui_runner.store.rows.collect import build, collect
 from tui_runner.system.files import bundled
 
 NAMES = sorted(path.stem for path in bundled("sample_jobs").glob("*.py"))

@@ -24,7 +24,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tui_runner.errors import RowError
-from tui_runner.values import PLAIN, Json, named, plain
+from tui_runner.store.rows.values import PLAIN, Json, named, plain
 
 
 class Colour(Enum):

@@ -28,7 +28,7 @@ from tui_runner.parameters import Secret
 if TYPE_CHECKING:
     from tui_runner import http as http
     from tui_runner.api import run as run
-    from tui_runner.connection import connect as connect
+    from tui_runner.store.access import connect as connect
 
 __all__ = ["Current", "Job", "Secret", "__version__", "connect", "current", "http", "job", "run"]
 
@@ -40,7 +40,7 @@ def __getattr__(name: str) -> Any:
 
         return import_module("tui_runner.http")
     if name == "connect":
-        from tui_runner.connection import connect
+        from tui_runner.store.access import connect
 
         return connect
     if name == "run":

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TextIO
 
 from tui_runner.errors import EXIT_OK, UserError
-from tui_runner.output import (
+from tui_runner.store.access import open_access
+from tui_runner.store.export.files import (
     EXPORT_FORMATS,
     check_output,
     chosen_format,
@@ -16,12 +17,11 @@ from tui_runner.output import (
     write_file,
     write_rows,
 )
-from tui_runner.store.access import open_access
-from tui_runner.store.catalog import Asks, CatalogTable, catalog
-from tui_runner.store.mistakes import QueryError
-from tui_runner.store.result import Result
+from tui_runner.store.query.catalog import Asks, CatalogTable, catalog
+from tui_runner.store.query.errors import QueryError
+from tui_runner.store.query.result import Result
+from tui_runner.store.query.statements import Statement, split, typed_value
 from tui_runner.store.sql import quote
-from tui_runner.store.statements import Statement, split, typed_value
 from tui_runner.text.messages import did_you_mean, is_text, plain, quoted
 from tui_runner.text.numbers import plural
 

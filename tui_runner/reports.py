@@ -10,10 +10,9 @@ from typing import TextIO
 
 from tui_runner.engine.chunk import recorded_state
 from tui_runner.errors import EXIT_OK
-from tui_runner.store.access import LocalAccess, RemoteAccess, open_access
-from tui_runner.store.console_cursor import ConsoleCursor
-from tui_runner.store.inspection import FailureGroup, failure_groups
+from tui_runner.store.access import ConsoleCursor, LocalAccess, RemoteAccess, open_access
 from tui_runner.store.ledger import Ledger, RunSummary
+from tui_runner.store.ledger.reports import FailureGroup, failure_groups
 from tui_runner.store.sql import Cursor
 from tui_runner.text.numbers import count, counted, dated
 from tui_runner.text.safe_text import display_width, safe_text

@@ -19,7 +19,7 @@ from tui_runner.job_source import source_digest
 from tui_runner.loading import load_job
 from tui_runner.parameters import MissingParameters, Parameter, bind, is_hidden, jsonable, stored
 from tui_runner.settings import DEBUG_VARIABLE, SET_PREFIX, Settings, read_config, resolve
-from tui_runner.store.views import RESERVED
+from tui_runner.store.ingest.results_table import RESERVED
 from tui_runner.text.messages import is_text, plain, quoted
 from tui_runner.text.redaction import MASK, Redaction, is_redacted, redacted_errors
 

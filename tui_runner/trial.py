@@ -18,8 +18,8 @@ from tui_runner.engine.plan import RunPlan
 from tui_runner.engine.runner import Runner
 from tui_runner.errors import EXIT_ITEMS_FAILED, EXIT_OK, UserError
 from tui_runner.request import RunRequest, plan_run
-from tui_runner.store.console import TYPE_KEY, Console
 from tui_runner.store.export import write_text
+from tui_runner.store.query.console import TYPE_KEY, Console
 from tui_runner.store.records import ITEM_COLUMN, RUN_COLUMN
 from tui_runner.store.sql import quote
 from tui_runner.system.private_folder import private_folder

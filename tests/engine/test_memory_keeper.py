@@ -4,7 +4,7 @@ from tui_runner.engine.chunk import RunState
 from tui_runner.engine.events import DivideThreads, Event, Hold, Recycle, Release, StopRun
 from tui_runner.engine.memory_keeper import MemoryKeeper, too_little
 from tui_runner.engine.monitor import MemoryMeasured
-from tui_runner.store.open_statements import OpenStatements
+from tui_runner.store.database import OpenStatements
 
 MB = 1_000_000
 

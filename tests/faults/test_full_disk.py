@@ -14,8 +14,8 @@ from waiting import WAIT_SECONDS, eventually
 
 from tui_runner.engine.chunk import RunState
 from tui_runner.errors import DatabaseError
-from tui_runner.store import ingest
 from tui_runner.store.database import Database
+from tui_runner.store.ingest import writer_thread
 
 WRITES = """
     import time
@@ -106,14 +106,14 @@ def test_a_disk_that_is_full_within_a_checkpoint_ends_the_run_in_order(
     new_run: Callable[..., Any],
 ) -> None:  # fmt: skip
     monkeypatch.setattr(Database, "free_bytes", lambda self: 1 << 40)
-    write = ingest.Writer.write
+    write = writer_thread.Writer.write
 
-    def writing(self: ingest.Writer, entries: Any) -> None:
+    def writing(self: writer_thread.Writer, entries: Any) -> None:
         write(self, entries)
         disk.fill(leave=0)
         self._cursor.execute("CHECKPOINT")
 
-    monkeypatch.setattr(ingest.Writer, "write", writing)
+    monkeypatch.setattr(writer_thread.Writer, "write", writing)
     (tmp_path / "gate").touch()
     with pytest.raises(DatabaseError, match=r"DuckDB gave up on the file.*make room on the disk, then resume the run"):
         run.runner.join(WAIT_SECONDS)
@@ -126,7 +126,7 @@ def test_a_disk_that_is_full_within_a_checkpoint_ends_the_run_in_order(
     assert rows(ONCE, disk.path / "x.duckdb") == [(10_000, 10_000, 200)]
 
 
-def refuse(self: ingest.Writer, entries: Any) -> None:
+def refuse(self: writer_thread.Writer, entries: Any) -> None:
     raise duckdb.IOException('IO Error: Could not write file "x.duckdb.wal": Read-only file system')
 
 
@@ -138,7 +138,7 @@ def test_a_database_that_vanishes_or_turns_read_only_ends_the_run_with_one_line(
         (disk.path / "x.duckdb").unlink()
     else:
         # The kernel refuses to turn a file system read-only while a file on it is open; an error of the disk does so.
-        monkeypatch.setattr(ingest.Writer, "write", refuse)
+        monkeypatch.setattr(writer_thread.Writer, "write", refuse)
     (tmp_path / "gate").touch()
     with pytest.raises(DatabaseError, match=message) as caught:
         run.runner.join(WAIT_SECONDS)

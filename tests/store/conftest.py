@@ -12,7 +12,7 @@ import pytest
 from sent_batches import run_record
 
 from tui_runner.store.database import Database
-from tui_runner.store.flush import Writer
+from tui_runner.store.ingest.transaction import Writer
 from tui_runner.store.ledger import Ledger
 from tui_runner.system.private_folder import private_folder
 

@@ -8,11 +8,11 @@ import pyarrow as pa
 import pytest
 from sent_batches import error_row, item_row, make_batch, rows_of
 
-from tui_runner.store.catalog import CatalogColumn, catalog
-from tui_runner.store.console import Console
 from tui_runner.store.database import Database
-from tui_runner.store.flush import Writer
-from tui_runner.store.ready_made import ready_made
+from tui_runner.store.ingest.transaction import Writer
+from tui_runner.store.query.catalog import CatalogColumn, catalog
+from tui_runner.store.query.console import Console
+from tui_runner.store.query.templates import ready_made
 
 
 @pytest.fixture

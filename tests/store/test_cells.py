@@ -14,11 +14,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from tui_runner.errors import UserError
-from tui_runner.output import write_file
-from tui_runner.store.cells import json_cells, text_cells
-from tui_runner.store.console import Console
 from tui_runner.store.database import Database
 from tui_runner.store.export import write_text
+from tui_runner.store.export.cells import json_cells, text_cells
+from tui_runner.store.export.files import write_file
+from tui_runner.store.query.console import Console
 
 NESTED = """SELECT
     CASE WHEN range % 5 <> 0 THEN [range, NULL, range + 1][:range % 4] END AS list,

@@ -16,12 +16,12 @@ from refused_sql import CHANGING, REACHING_OUT
 from sent_batches import run_record
 from waiting import eventually
 
-from tui_runner.batches import READ_ROWS
 from tui_runner.errors import DatabaseError, UserError
-from tui_runner.store.console import TYPE_KEY, Console
+from tui_runner.store.arrow_batches import READ_ROWS
 from tui_runner.store.database import Database
 from tui_runner.store.ledger import Ledger
-from tui_runner.store.mistakes import QueryCancelled, QueryError
+from tui_runner.store.query.console import TYPE_KEY, Console
+from tui_runner.store.query.errors import QueryCancelled, QueryError
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import duckdb
 import pytest
 from sql_kinds import STATEMENTS, TABLES, rows_given
 
-from tui_runner.store.console import Console
 from tui_runner.store.database import Database
+from tui_runner.store.query.console import Console
 
 
 @pytest.fixture(scope="module")

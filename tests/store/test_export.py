@@ -17,12 +17,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from python_memory import at_most
 
-from tui_runner.batches import PIECE_BYTES
 from tui_runner.errors import UserError
 from tui_runner.store import export as export_module
-from tui_runner.store.console import Console
+from tui_runner.store.arrow_batches import PIECE_BYTES
 from tui_runner.store.database import Database
 from tui_runner.store.export import TEXT_FORMATS, write_parquet, write_text
+from tui_runner.store.query.console import Console
 from tui_runner.text.safe_text import display_width
 
 Export = Callable[..., str]

@@ -23,17 +23,17 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from tui_runner.batches import PIECE_ROWS
 from tui_runner.errors import DatabaseError, UserError
-from tui_runner.store import remote
 from tui_runner.store.access import RemoteAccess, open_access
+from tui_runner.store.arrow_batches import PIECE_ROWS
 from tui_runner.store.database import Database
 from tui_runner.store.export import write_text
-from tui_runner.store.handshake import PROTOCOL, Token, admit
 from tui_runner.store.lock import LockRecord
-from tui_runner.store.query_server import QueryServer, ServerLimits, serve
-from tui_runner.store.remote import RemoteConsole, RemoteLimits
-from tui_runner.store.wire import (
+from tui_runner.store.remote import client
+from tui_runner.store.remote.client import RemoteConsole, RemoteLimits
+from tui_runner.store.remote.handshake import PROTOCOL, Token, admit
+from tui_runner.store.remote.server import QueryServer, ServerLimits, serve
+from tui_runner.store.remote.wire import (
     ARROW,
     END,
     FAILED,
@@ -140,7 +140,7 @@ def read_answer(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
         with contextlib.suppress(BlockingIOError):  # more than the connection holds
             theirs.sendall(content)
         theirs.shutdown(socket.SHUT_WR)
-        monkeypatch.setattr(remote, "connect", lambda address, until: (ours, None))
+        monkeypatch.setattr(client, "connect", lambda address, until: (ours, None))
         record = LockRecord(os.getpid(), 0.0, None, "x")
         console = RemoteConsole(Path("books.duckdb"), record, "x", RemoteLimits(greeting=5.0, silence=5.0))
         began = time.monotonic()
@@ -357,7 +357,7 @@ def test_a_type_that_no_answer_has_is_one_line(monkeypatch: pytest.MonkeyPatch, 
     with pa.ipc.new_stream(sink, schema):
         pass
     with pytest.raises(ValueError, match="is no type of an answer"):
-        remote.AnswerCheck(schema)
+        client.AnswerCheck(schema)
     frames = [(HELLO, PROTOCOL.to_bytes(2)), (ARROW, sink.getvalue()), (END, b"")]
     read_answer(monkeypatch, packed(frames))
 
@@ -367,10 +367,10 @@ def test_a_batch_that_describes_memory_that_is_not_there_is_refused() -> None:
     forged = pa.Array.from_buffers(pa.large_string(), 2, [None, lengths, pa.py_buffer(b"x")])
     batch = pa.record_batch({"a": forged})
     with pytest.raises(pa.ArrowInvalid):
-        remote.AnswerCheck(batch.schema).check(batch)
+        client.AnswerCheck(batch.schema).check(batch)
 
 
 def test_more_rows_than_are_sent_at_once_are_refused() -> None:
     batch = pa.record_batch({"a": pa.nulls(PIECE_ROWS + 1)})
     with pytest.raises(ValueError, match="more rows than"):
-        remote.AnswerCheck(batch.schema).check(batch)
+        client.AnswerCheck(batch.schema).check(batch)

@@ -22,8 +22,8 @@ from waiting import eventually
 
 from tui_runner.errors import DatabaseError, DiskFull
 from tui_runner.store.database import Database
-from tui_runner.store.flush import Writer
-from tui_runner.store.ingest import Ingest
+from tui_runner.store.ingest.transaction import Writer
+from tui_runner.store.ingest.writer_thread import Ingest
 from tui_runner.store.ledger import Ledger
 from tui_runner.store.records import Batch, ChunkRecord, SampleRecord
 

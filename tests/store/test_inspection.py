@@ -8,8 +8,8 @@ import duckdb
 import pytest
 
 from tui_runner.store.database import Database
-from tui_runner.store.inspection import chunks_of_errors, error_examples, failed, failure_groups, slowest
-from tui_runner.store.migrations import ensure_ledger
+from tui_runner.store.ledger.migrations import ensure_ledger
+from tui_runner.store.ledger.reports import chunks_of_errors, error_examples, failed, failure_groups, slowest
 
 ITEMS = """INSERT INTO runner.items VALUES
     (1, 0, 0, 'k0', 'ok', 1, 5, 0.5, now()), (1, 1, 0, 'k1', 'ok', 2, 5, 9.5, now()),

@@ -11,11 +11,10 @@ import pytest
 from sent_batches import STARTED, error_row, item_row, make_batch, run_record
 
 from tui_runner.errors import EXIT_DATABASE, DatabaseError, UserError
-from tui_runner.store import migrations
 from tui_runner.store.database import Database
-from tui_runner.store.flush import StateRecord, Writer
-from tui_runner.store.inspection import failure_groups
-from tui_runner.store.ledger import LEDGER_VERSION, Ledger, Totals
+from tui_runner.store.ingest.transaction import StateRecord, Writer
+from tui_runner.store.ledger import LEDGER_VERSION, Ledger, Totals, migrations
+from tui_runner.store.ledger.reports import failure_groups
 
 
 @pytest.fixture

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from tui_runner.errors import UserError
-from tui_runner.store import pages as pages_module
-from tui_runner.store.console import Console
 from tui_runner.store.database import Database
-from tui_runner.store.mistakes import QueryCancelled
-from tui_runner.store.pages import Pages
+from tui_runner.store.query import pages as pages_module
+from tui_runner.store.query.console import Console
+from tui_runner.store.query.errors import QueryCancelled
+from tui_runner.store.query.pages import Pages
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 
 from tui_runner.errors import DatabaseError
 from tui_runner.store.database import Database
-from tui_runner.store.place import COMPANIONS, LOGS, companion, foreign_link
+from tui_runner.store.file_check import COMPANIONS, LOGS, companion, foreign_link
 from tui_runner.system.private_folder import private_folder
 
 BOB = 61_002

@@ -20,9 +20,9 @@ from sent_batches import make_batch, rows_of, run_record
 from waiting import eventually
 
 from tui_runner.store.database import Database
-from tui_runner.store.ingest import Ingest
+from tui_runner.store.ingest.writer_thread import Ingest
 from tui_runner.store.ledger import Ledger
-from tui_runner.store.query_server import serve
+from tui_runner.store.remote.server import serve
 
 pytestmark = pytest.mark.usefixtures("runtime")
 

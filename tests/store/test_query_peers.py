@@ -21,15 +21,15 @@ import pytest
 from waiting import eventually
 
 from tui_runner.errors import EXIT_DATABASE, DatabaseError
-from tui_runner.store import endpoint, handshake, query_server
 from tui_runner.store.access import RemoteAccess, open_access
 from tui_runner.store.database import Database
-from tui_runner.store.endpoint import Endpoint, connect, listen
-from tui_runner.store.handshake import PROTOCOL, Token, admit, introduce, is_own_peer
 from tui_runner.store.lock import LockRecord
-from tui_runner.store.query_server import QueryServer, ServerLimits, serve
-from tui_runner.store.remote import OwnerGone, OwnerSilent, RemoteConsole, RemoteLimits
-from tui_runner.store.wire import ARROW, BUSY, END, FAILED, HELLO, PROGRESS, PROOF, receive_frame, send_frame
+from tui_runner.store.remote import endpoint, handshake, server
+from tui_runner.store.remote.client import OwnerGone, OwnerSilent, RemoteConsole, RemoteLimits
+from tui_runner.store.remote.endpoint import Endpoint, connect, listen
+from tui_runner.store.remote.handshake import PROTOCOL, Token, admit, introduce, is_own_peer
+from tui_runner.store.remote.server import QueryServer, ServerLimits, serve
+from tui_runner.store.remote.wire import ARROW, BUSY, END, FAILED, HELLO, PROGRESS, PROOF, receive_frame, send_frame
 
 pytestmark = pytest.mark.usefixtures("runtime")
 
@@ -144,7 +144,7 @@ def test_a_client_of_another_user_is_hung_up_on_without_a_word(
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
         with as_stranger():
             client.connect(place.address)
-        monkeypatch.setattr(query_server, "listen", lambda backlog: place)
+        monkeypatch.setattr(server, "listen", lambda backlog: place)
         server = serve(database)
         assert client.recv(100) == b""
     for folder in (runtime, *runtime.parents[:2]):

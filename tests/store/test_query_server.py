@@ -16,18 +16,26 @@ from pathlib import Path
 import pytest
 from waiting import eventually
 
-from tui_runner.batches import PIECE_BYTES
 from tui_runner.errors import DatabaseError, UserError
-from tui_runner.store import endpoint
 from tui_runner.store.access import LocalAccess, RemoteAccess, open_access
+from tui_runner.store.arrow_batches import PIECE_BYTES
 from tui_runner.store.database import Database
-from tui_runner.store.endpoint import Endpoint
 from tui_runner.store.lock import DatabaseInUse
-from tui_runner.store.mistakes import QueryCancelled, QueryError
-from tui_runner.store.pages import Pages
-from tui_runner.store.query_server import QueryServer, ServerLimits, serve
-from tui_runner.store.remote import OwnerGone, RemoteConsole
-from tui_runner.store.wire import HELLO, PROGRESS, REQUEST, pack_request, receive_frame, send_frame, unpack_request
+from tui_runner.store.query.errors import QueryCancelled, QueryError
+from tui_runner.store.query.pages import Pages
+from tui_runner.store.remote import endpoint
+from tui_runner.store.remote.client import OwnerGone, RemoteConsole
+from tui_runner.store.remote.endpoint import Endpoint
+from tui_runner.store.remote.server import QueryServer, ServerLimits, serve
+from tui_runner.store.remote.wire import (
+    HELLO,
+    PROGRESS,
+    REQUEST,
+    pack_request,
+    receive_frame,
+    send_frame,
+    unpack_request,
+)
 
 pytestmark = pytest.mark.usefixtures("runtime")
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tui_runner.store.statements import nesting, split, statement_at, tokens, typed_value
+from tui_runner.store.query.statements import nesting, split, statement_at, tokens, typed_value
 
 
 @pytest.mark.parametrize(

@@ -19,9 +19,9 @@ from sent_batches import make_batch, rows_of, run_record
 
 from tui_runner.errors import DatabaseError
 from tui_runner.store.database import Database
-from tui_runner.store.flush import Writer
+from tui_runner.store.ingest.results_table import prepare_table
+from tui_runner.store.ingest.transaction import Writer
 from tui_runner.store.ledger import Ledger
-from tui_runner.store.schema import prepare_table
 
 Fetch = Callable[[str], list[tuple[Any, ...]]]
 

@@ -13,9 +13,9 @@ from test_app import screen_text, settled
 
 from tui_runner.engine.chunk import RunState
 from tui_runner.store.access import LocalAccess
-from tui_runner.store.catalog import catalog
 from tui_runner.store.database import Database
-from tui_runner.store.ready_made import ready_made
+from tui_runner.store.query.catalog import catalog
+from tui_runner.store.query.templates import ready_made
 from tui_runner.tui.app import RunnerApp
 
 JOB = """

@@ -18,7 +18,7 @@ from tui_runner.engine.chunk import RunState
 from tui_runner.engine.snapshot import InFlight, LogLine, WorkerView
 from tui_runner.store.access import LocalAccess
 from tui_runner.store.database import Database
-from tui_runner.store.migrations import ensure_ledger
+from tui_runner.store.ledger.migrations import ensure_ledger
 from tui_runner.tui.app import RunnerApp
 from tui_runner.tui.screens.chunk_detail import ChunkDetail
 from tui_runner.tui.screens.dashboard import Dashboard

@@ -22,7 +22,7 @@ from tui_runner.engine.commands import ON_REQUEST
 from tui_runner.engine.snapshot import ChunkView, LogLine, Snapshot
 from tui_runner.loading import SampleJob
 from tui_runner.store.database import Database
-from tui_runner.store.migrations import ensure_ledger
+from tui_runner.store.ledger.migrations import ensure_ledger
 from tui_runner.tui import finding
 from tui_runner.tui.app import RunnerApp
 from tui_runner.tui.launcher import Launcher

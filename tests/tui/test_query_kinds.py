@@ -22,7 +22,7 @@ from sent_batches import make_batch, run_record
 from sql_kinds import STATEMENTS, TABLES, rows_given
 
 from tui_runner.store.database import Database
-from tui_runner.store.ingest import Ingest
+from tui_runner.store.ingest.writer_thread import Ingest
 from tui_runner.store.ledger import Ledger
 
 CHOSEN = STATEMENTS if os.environ.get("EVERY_STATEMENT") else STATEMENTS[::6]

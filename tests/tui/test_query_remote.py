@@ -11,7 +11,7 @@ from query_world import desk, make_database
 
 from tui_runner.store.access import RemoteAccess, open_access
 from tui_runner.store.database import Database
-from tui_runner.store.query_server import ServerLimits, serve
+from tui_runner.store.remote.server import ServerLimits, serve
 from tui_runner.tui.widgets import query_tab
 
 ROWS = 400_000

@@ -18,7 +18,7 @@ from tui_runner.engine.outcome import Outcomes
 from tui_runner.engine.pool import MIN_STUCK
 from tui_runner.engine.work import Task, WorkQueue
 from tui_runner.errors import ItemError, RowError
-from tui_runner.rows import Rows, collect
+from tui_runner.store.rows.collect import Rows, collect
 from tui_runner.text.describe import Failure
 
 _TIMEOUT_GRACE = 0.2

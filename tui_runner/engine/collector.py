@@ -23,9 +23,10 @@ from tui_runner.engine.protocol import (
     Report,
 )
 from tui_runner.engine.snapshot import InFlight
-from tui_runner.engine.tally import Tally, serialize
+from tui_runner.engine.tally import Tally
 from tui_runner.engine.work import OpenedChunk, Task, WorkQueue
-from tui_runner.rows import Built, build
+from tui_runner.store.arrow_batches import serialize
+from tui_runner.store.rows.collect import Built, build
 from tui_runner.text.describe import Failure, item_text
 from tui_runner.text.redaction import redact
 

@@ -14,7 +14,7 @@ from tui_runner.engine.protocol import Refused
 from tui_runner.engine.retry import RetryPolicy
 from tui_runner.engine.work import Task
 from tui_runner.errors import ItemError, RowError
-from tui_runner.rows import MAX_ITEM_BYTES, Rows, collect, too_large
+from tui_runner.store.rows.collect import MAX_ITEM_BYTES, Rows, collect, too_large
 from tui_runner.text.describe import Failure, describe
 
 _NO_CHILDREN = "daemonic processes are not allowed to have children"

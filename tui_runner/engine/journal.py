@@ -12,9 +12,9 @@ from tui_runner.engine.events import ItemsRejected
 from tui_runner.engine.monitor import MemoryMeasured
 from tui_runner.engine.protocol import Flush
 from tui_runner.engine.snapshot import Snapshot
-from tui_runner.engine.tally import deserialize
+from tui_runner.store.arrow_batches import deserialize
 from tui_runner.store.database import Database
-from tui_runner.store.ingest import Ingest
+from tui_runner.store.ingest.writer_thread import Ingest
 from tui_runner.store.records import Batch, ChunkRecord, SampleRecord
 
 _SAMPLE_SECONDS = 5.0

@@ -23,7 +23,7 @@ from tui_runner.engine.memory_ladder import (
     ReplaceWorker,
 )
 from tui_runner.engine.monitor import MemoryMeasured
-from tui_runner.store.open_statements import OpenStatements
+from tui_runner.store.database import OpenStatements
 from tui_runner.text.numbers import size
 
 _CAUSE = "memory"

@@ -18,8 +18,8 @@ from tui_runner.engine.selection import Selection
 from tui_runner.errors import UserError
 from tui_runner.inputs import total_items
 from tui_runner.store.database import PATIENCE_SECONDS, Database, fault_of_file, memory_share
+from tui_runner.store.file_check import LOCK, companion
 from tui_runner.store.ledger import Ledger
-from tui_runner.store.place import LOCK, companion
 from tui_runner.store.records import RunRecord
 from tui_runner.system.memory import memory_bound
 from tui_runner.text.messages import plain

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from tui_runner.engine.work import Task
-from tui_runner.rows import Rows
+from tui_runner.store.rows.collect import Rows
 from tui_runner.text.describe import Failure
 
 _MANY_OUTCOMES = 10_000

@@ -78,7 +78,7 @@ from tui_runner.engine.worker_settings import WorkerSettings
 from tui_runner.errors import DatabaseError, DiskFull, UserError
 from tui_runner.inputs import cut, total_items
 from tui_runner.store.database import Database
-from tui_runner.store.query_server import serve
+from tui_runner.store.remote.server import serve
 from tui_runner.system.memory import memory_bound
 from tui_runner.text.describe import describe
 from tui_runner.text.numbers import size

@@ -13,6 +13,7 @@ from tui_runner.engine.outage import Trials
 from tui_runner.engine.outcome import Ending, Outcome
 from tui_runner.engine.protocol import Flush
 from tui_runner.engine.work import OpenedChunk
+from tui_runner.store.arrow_batches import serialize
 from tui_runner.store.records import ERRORS, ITEMS
 from tui_runner.text.describe import MESSAGE_LENGTH, Failure, item_text, shape, storable
 from tui_runner.text.redaction import redact
@@ -133,19 +134,6 @@ class Tally:
 def _began(outcome: Outcome) -> float:
     """When the attempt began, by `time.monotonic()`; good to the seconds that the wall clock is set meanwhile."""
     return time.monotonic() - (time.time() - outcome.finished_at) - outcome.seconds
-
-
-def serialize(table: pa.Table) -> bytes:
-    """A table as an Arrow IPC stream."""
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table)
-    return bytes(sink.getvalue())
-
-
-def deserialize(stream: bytes) -> pa.Table:
-    """The table of an Arrow IPC stream; its columns share the memory of `stream`."""
-    return pa.ipc.open_stream(stream).read_all()
 
 
 def _stream(schema: pa.Schema, rows: list[tuple[object, ...]]) -> bytes:

@@ -14,8 +14,8 @@ from uuid import UUID
 import duckdb
 import pyarrow as pa
 
-from tui_runner.batches import READ_ROWS, pieces
 from tui_runner.errors import UserError
+from tui_runner.store.arrow_batches import READ_ROWS, pieces
 from tui_runner.system.private_folder import private_folder
 from tui_runner.text.messages import one_line
 

@@ -2,20 +2,44 @@
 
 with open_access(path) as access:
     console = access.console()
+
+Queries from Python programs and notebooks, whether or not a run is writing to the database meanwhile.
+
+import tui_runner
+
+books = tui_runner.connect("books.duckdb")
+books.sql("SELECT count(*) FROM books").arrow()
+books.sql("FROM books WHERE price < $most", {"most": 10}).df()
+
+A console in the place of a DuckDB cursor, for code that only reads: the ledger of a database that others hold.
 """
 
 from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from tui_runner.store.console import Console
+import pyarrow as pa
+
+from tui_runner.errors import DatabaseError
 from tui_runner.store.database import Database
 from tui_runner.store.lock import DatabaseInUse, LockRecord
-from tui_runner.store.mistakes import TooManyQueries
-from tui_runner.store.query_server import QueryServer, serve
-from tui_runner.store.remote import OwnerGone, OwnerSilent, RemoteConsole, RemoteLimits
+from tui_runner.store.query.console import Console
+from tui_runner.store.query.errors import TooManyQueries
+from tui_runner.store.query.result import Result
+from tui_runner.store.remote.client import OwnerGone, OwnerSilent, RemoteConsole, RemoteLimits
+from tui_runner.store.remote.server import QueryServer, serve
+from tui_runner.text.numbers import plural
+
+if TYPE_CHECKING:
+    import pandas as pd
+from collections.abc import Sequence
+from itertools import islice
 
 _PATIENCE_SECONDS = 5.0
 """How long another process may have the database open without answering: it opens, closes, or asks as we do. An
@@ -165,3 +189,119 @@ def _reached(path: Path, record: LockRecord | None, limits: RemoteLimits) -> Rem
     except TooManyQueries:
         pass  # it has much to do, but it is there
     return access
+
+
+class Answer:
+    """The rows of a statement, in memory."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self._table = table
+
+    def arrow(self) -> pa.Table:
+        """As an Arrow table."""
+        return self._table
+
+    def df(self) -> pd.DataFrame:
+        """As a pandas data frame; pandas must be installed.
+
+        Raises:
+            ValueError: a date is beyond those of pandas, an infinite one say; `arrow` holds it.
+        """
+        return self._table.to_pandas()
+
+    def rows(self) -> list[dict[str, Any]]:
+        """As a list of dictionaries.
+
+        Raises:
+            OverflowError: a date is beyond those of Python, an infinite one say; `arrow` holds it.
+        """
+        rows: list[dict[str, Any]] = self._table.to_pylist()
+        return rows
+
+    def __len__(self) -> int:
+        return int(self._table.num_rows)
+
+    def __repr__(self) -> str:
+        return f"<{plural(len(self), 'row')} of {', '.join(self._table.column_names)}>"
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """The table for every library that speaks Arrow's C stream interface: `polars.DataFrame(answer)`."""
+        return self._table.__arrow_c_stream__(requested_schema)
+
+
+class Connection:
+    """A way to one database that holds nothing between statements, so it is in no run's way.
+
+    Each statement goes to the process that has the database open, if there is one, and else opens it for as long as
+    the statement runs. Made by `connect`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def sql(self, sql: str, parameters: Mapping[str, object] | None = None) -> Answer:
+        """Run one statement that reads, and fetch its rows.
+
+        Args:
+            sql: the statement.
+            parameters: values of its `$name`s by name.
+
+        Raises:
+            UserError: DuckDB rejects it, or it would change something.
+            DatabaseError: the database cannot be used.
+        """
+        with self.stream(sql, parameters) as result:
+            return Answer(result.read_all())
+
+    @contextmanager
+    def stream(self, sql: str, parameters: Mapping[str, object] | None = None) -> Iterator[Result]:
+        """As `sql`, but batch by batch, for more rows than memory holds.
+
+            with books.stream("FROM books") as result:
+                for batch in result: ...
+
+        Whoever takes no rows for twenty seconds is cut off by a run that has the database open.
+        """
+        with open_access(self.path) as access, access.console() as console, console.query(sql, parameters) as result:
+            yield result
+
+    def __repr__(self) -> str:
+        return f"<tui-runner database {self.path}>"
+
+
+def connect(path: str | PathLike[str]) -> Connection:
+    """A connection to the database `path`.
+
+    Raises:
+        DatabaseError: there is no such file.
+    """
+    found = Path(path).expanduser()
+    if not found.is_file():
+        raise DatabaseError("no such database", str(found), "check the path")
+    return Connection(found.absolute())
+
+
+class ConsoleCursor:
+    """A `sql.Cursor`."""
+
+    def __init__(self, console: Console | RemoteConsole) -> None:
+        self._console = console
+        self._rows: Iterator[tuple[Any, ...]] = iter(())
+
+    def execute(self, query: str, values: Sequence[object] = (), /) -> ConsoleCursor:
+        """Run a statement that reads; `values` stand for its `?`."""
+        result = self._console.query(query, {str(number): value for number, value in enumerate(values, start=1)})
+        self._rows = (row for batch in result for row in zip(*(c.to_pylist() for c in batch.columns), strict=True))
+        return self
+
+    def fetchone(self) -> tuple[Any, ...] | None:
+        """The next row, None behind the last."""
+        return next(self._rows, None)
+
+    def fetchmany(self, size: int = 1, /) -> list[tuple[Any, ...]]:
+        """The next rows, `size` at most."""
+        return list(islice(self._rows, size))
+
+    def fetchall(self) -> list[tuple[Any, ...]]:
+        """All rows that are left."""
+        return list(self._rows)

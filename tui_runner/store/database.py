@@ -2,6 +2,8 @@
 
 The instance is locked down because it runs statements that a person typed and holds text that nobody checked: no file
 can be read or written through it, no extension loaded, no setting changed but those of `_OPEN_SETTINGS`.
+
+The statements that people have open in a database. Whoever needs the memory that they take can end them.
 """
 
 from __future__ import annotations
@@ -15,23 +17,24 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import duckdb
 import psutil
 
 from tui_runner.errors import DatabaseError, DiskFull
-from tui_runner.store.file_check import check_file, size_of_blocks
-from tui_runner.store.lock import DatabaseInUse, LockFile
-from tui_runner.store.open_statements import OpenStatements
-from tui_runner.store.place import (
+from tui_runner.store.file_check import (
     SPILL,
     WRITE_AHEAD_LOGS,
     check_companions,
+    check_file,
     check_place,
     check_write_ahead_logs,
     companion,
     own_spill,
+    size_of_blocks,
 )
+from tui_runner.store.lock import DatabaseInUse, LockFile
 from tui_runner.store.sql import literal, quote
 from tui_runner.system.files import user_name
 from tui_runner.system.memory import machine_memory
@@ -466,3 +469,41 @@ def _remove_spill(folder: Path) -> None:
             for file in folder.glob("duckdb_temp_*"):
                 file.unlink(missing_ok=True)
             folder.rmdir()
+
+
+class Endable(Protocol):
+    """Whatever has a statement open: a console."""
+
+    def end(self, reason: str) -> bool:
+        """End the statement; returns at once, whether it was not yet being ended."""
+
+
+class OpenStatements:
+    """Who has a statement open, from its begin until nothing of it is held any more. From any thread."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._open: set[Endable] = set()
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def add(self, owner: Endable) -> None:
+        """Its statement begins."""
+        with self._guard:
+            self._open.add(owner)
+
+    def remove(self, owner: Endable) -> None:
+        """Its statement holds nothing any more."""
+        with self._guard:
+            self._open.discard(owner)
+
+    def end(self, reason: str) -> int:
+        """End all of them; returns at once, how many were not yet being ended.
+
+        Args:
+            reason: what whoever asked is told, such as "the run needs the memory".
+        """
+        with self._guard:
+            owners = list(self._open)
+        return sum([owner.end(reason) for owner in owners])

@@ -21,7 +21,7 @@ from typing import ClassVar
 import psutil
 
 from tui_runner.errors import DatabaseError
-from tui_runner.store.place import LOCK, companion
+from tui_runner.store.file_check import LOCK, companion
 from tui_runner.system.files import NotOwnFile, open_own
 from tui_runner.text.messages import plain
 

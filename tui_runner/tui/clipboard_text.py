@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pyarrow as pa
 
 from tui_runner.errors import UserError
-from tui_runner.store.cells import text_cells
 from tui_runner.store.export import Rows, write_text
+from tui_runner.store.export.cells import text_cells
 
 COPY_FORMATS = ("text", "csv", "json", "markdown")
 CLIPBOARD_CHARACTERS = 5_000_000

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from tui_runner.store.query.statements import statement_at
 from tui_runner.store.sql import quote
-from tui_runner.store.statements import statement_at
 from tui_runner.tui.sql_tokens import aliases, given_names, tokens, unquoted
 
 MOST = 200

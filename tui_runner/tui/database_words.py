@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from tui_runner.store.access import Access
-from tui_runner.store.catalog import CatalogTable
+from tui_runner.store.query.catalog import CatalogTable
 from tui_runner.tui.completion import KnownTable, Vocabulary
 
 _FUNCTIONS = "SELECT DISTINCT function_name FROM duckdb_functions() WHERE regexp_matches(function_name, '^[a-z]\\w*$')"

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tui_runner.store.cells import is_number, text_cells
-from tui_runner.store.result import TYPE_KEY
+from tui_runner.store.export.cells import is_number, text_cells
+from tui_runner.store.query.result import TYPE_KEY
 from tui_runner.text.numbers import size
 from tui_runner.text.safe_text import safe_text
 

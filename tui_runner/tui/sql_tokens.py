@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tui_runner.store import statements
+from tui_runner.store.query import statements
 
 LONGEST = 50_000
 """Characters of text that is still coloured: the tokenizer runs at every key, and takes 40 ms for so many."""

@@ -10,7 +10,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 
 from tui_runner.engine.snapshot import ChunkView, Snapshot
-from tui_runner.store.inspection import EndedItem, failed, slowest
+from tui_runner.store.ledger.reports import EndedItem, failed, slowest
 from tui_runner.text.numbers import NONE, count, counted, latency, size
 from tui_runner.tui.action import Place
 from tui_runner.tui.actions import Keys, bindings

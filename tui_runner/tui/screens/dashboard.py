@@ -11,7 +11,7 @@ from textual.containers import Container
 
 from tui_runner.engine.chunk import ChunkState, RunState
 from tui_runner.engine.snapshot import ChunkView, Snapshot
-from tui_runner.store.inspection import failure_groups
+from tui_runner.store.ledger.reports import failure_groups
 from tui_runner.text.numbers import rate, size
 from tui_runner.tui.action import DASHBOARD, Place
 from tui_runner.tui.actions import ACTIONS, bindings

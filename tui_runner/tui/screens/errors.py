@@ -10,7 +10,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 
 from tui_runner.engine.snapshot import Snapshot
-from tui_runner.store.inspection import (
+from tui_runner.store.ledger.reports import (
     ErrorExample,
     FailureGroup,
     chunks_of_errors,

@@ -13,11 +13,11 @@ from textual.screen import Screen
 
 from tui_runner.errors import UserError
 from tui_runner.store.access import Access
-from tui_runner.store.catalog import CatalogTable, catalog
-from tui_runner.store.console import Console
-from tui_runner.store.ready_made import ready_made
-from tui_runner.store.remote import RemoteConsole
-from tui_runner.store.statements import Statement, typed_value
+from tui_runner.store.query.catalog import CatalogTable, catalog
+from tui_runner.store.query.console import Console
+from tui_runner.store.query.statements import Statement, typed_value
+from tui_runner.store.query.templates import ready_made
+from tui_runner.store.remote.client import RemoteConsole
 from tui_runner.text.safe_text import safe_text
 from tui_runner.tui.action import QUERY_HELP, QUERY_PARTS, Place
 from tui_runner.tui.actions import DEFAULT_KEYS, Keys, bindings

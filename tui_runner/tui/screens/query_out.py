@@ -11,9 +11,9 @@ import pyarrow as pa
 from textual.worker import get_current_worker
 
 from tui_runner.errors import UserError
-from tui_runner.output import check_output, export_format, write_file
 from tui_runner.store.export import Rows
-from tui_runner.store.pages import Pages
+from tui_runner.store.export.files import check_output, export_format, write_file
+from tui_runner.store.query.pages import Pages
 from tui_runner.text.numbers import size
 from tui_runner.text.safe_text import safe_text
 from tui_runner.tui.clipboard_text import TableRows, copied_text

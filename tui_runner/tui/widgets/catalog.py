@@ -12,7 +12,7 @@ from textual.message import Message
 from textual.widgets import Tree
 from textual.widgets.tree import TreeNode
 
-from tui_runner.store.catalog import CatalogColumn, CatalogTable
+from tui_runner.store.query.catalog import CatalogColumn, CatalogTable
 from tui_runner.text.numbers import count
 from tui_runner.text.safe_text import safe_text
 from tui_runner.tui.action import Place

@@ -21,7 +21,7 @@ from tui_runner.job import Job
 from tui_runner.parameters import Parameter, bind
 from tui_runner.request import STANDARD_INPUT, RunRequest
 from tui_runner.settings import Settings, check_setting
-from tui_runner.store.place import check_place
+from tui_runner.store.file_check import check_place
 from tui_runner.text.messages import raised, shortened
 from tui_runner.text.safe_text import safe_text
 from tui_runner.tui.threads import in_thread

@@ -22,11 +22,11 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from tui_runner.errors import UserError
-from tui_runner.store.console import Console
-from tui_runner.store.mistakes import QueryCancelled, QueryError
-from tui_runner.store.pages import PAGE_ROWS, Pages
-from tui_runner.store.remote import RemoteConsole
-from tui_runner.store.statements import Statement, statement_at
+from tui_runner.store.query.console import Console
+from tui_runner.store.query.errors import QueryCancelled, QueryError
+from tui_runner.store.query.pages import PAGE_ROWS, Pages
+from tui_runner.store.query.statements import Statement, statement_at
+from tui_runner.store.remote.client import RemoteConsole
 from tui_runner.text.safe_text import safe_text
 from tui_runner.tui.result_diff import changed_cells
 from tui_runner.tui.threads import in_thread

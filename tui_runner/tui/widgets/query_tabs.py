@@ -6,9 +6,9 @@ from collections.abc import Collection
 
 from textual.containers import Container
 
-from tui_runner.store.console import Console
-from tui_runner.store.remote import RemoteConsole
-from tui_runner.store.statements import split
+from tui_runner.store.query.console import Console
+from tui_runner.store.query.statements import split
+from tui_runner.store.remote.client import RemoteConsole
 from tui_runner.tui.completion import Vocabulary
 from tui_runner.tui.threads import in_thread
 from tui_runner.tui.widgets.query_tab import QueryTab

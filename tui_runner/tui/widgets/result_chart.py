@@ -10,7 +10,7 @@ from typing import TypeGuard
 
 import pyarrow as pa
 
-from tui_runner.store.cells import is_number
+from tui_runner.store.export.cells import is_number
 from tui_runner.tui.paint import Line, PaintedWidget, Span, cells, column, fitted, own
 from tui_runner.tui.result_text import shown_cells
 

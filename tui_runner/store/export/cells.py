@@ -1,0 +1,261 @@
+r"""Values of a result as text: as a person reads them, and as JSON.
+
+Numbers keep every digit, moments are ISO 8601 in UTC, bytes are written as DuckDB writes them (`\xFF`), nested
+values are JSON, and so is JSON in them. Every JSON text is valid: NaN and infinite numbers, which JSON lacks, are null.
+
+Nested values are taken apart as Arrow arrays. As Python values they would lose what their types say, and some cannot be
+made at all: an infinite date, a timestamp of nanoseconds.
+
+Dates and times as ISO 8601, also those that only DuckDB knows: beyond year 32767, and the infinities.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tui_runner.store.query.result import holds_json
+
+_LINES = re.compile(r"[ \t\r\n]*[\t\r\n][ \t\r\n]*")
+_RISKY_IN_JSON = re.compile("[\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
+"""Valid in a JSON string as they are, but able to steer a terminal; written as \\uXXXX, which means the same."""
+
+Cells = Callable[[pa.Array], list[str | None]]
+"""Turns an array of one type into texts, None for NULL."""
+_SHOWN_BYTES = {byte: f"\\x{byte:02X}" for byte in range(256) if not 32 <= byte < 127 or chr(byte) in "\\'\""}
+"""How DuckDB writes the bytes of a BLOB that it does not write as ASCII."""
+JsonCells = Callable[[pa.Array], list[str]]
+"""Turns an array of one type into JSON texts."""
+
+
+def is_number(kind: pa.DataType) -> bool:
+    """Whether values of the type are numbers, which stand at the right of their column."""
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
+
+
+def text_cells(kind: pa.DataType) -> Cells:
+    """How arrays of type `kind` become text to read."""
+    types = pa.types
+    if types.is_dictionary(kind):
+        decoded = text_cells(kind.value_type)
+        return lambda array: decoded(array.dictionary_decode())
+    if _is_moment(kind):
+        return moment_texts
+    if types.is_float16(kind) or types.is_float32(kind):
+        # As a Python float 0.1 would come out as 0.10000000149011612.
+        return lambda array: array.cast(pa.string()).to_pylist()
+    if types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind):
+        return lambda array: array.to_pylist()
+    if types.is_nested(kind):
+        made = json_cells(kind)
+        return lambda array: [
+            text if valid else None for text, valid in zip(made(array), array.is_valid().to_pylist(), strict=True)
+        ]
+    return lambda array: [None if value is None else _plain(value) for value in array.to_pylist()]
+
+
+def field_cells(field: pa.Field) -> JsonCells:
+    """How arrays of a field become JSON texts, JSON in it as it is."""
+    return json_cells(field.type, is_json=holds_json(field))
+
+
+def json_cells(kind: pa.DataType, *, is_json: bool = False) -> JsonCells:
+    """How arrays of type `kind` become JSON texts; with `is_json` its strings are JSON already."""
+    types = pa.types
+    if types.is_dictionary(kind):
+        decoded = json_cells(kind.value_type, is_json=is_json)
+        return lambda array: decoded(array.dictionary_decode())
+    if types.is_float16(kind) or types.is_float32(kind):
+        return lambda array: [_finite(text) for text in array.cast(pa.string()).to_pylist()]
+    if _is_moment(kind):
+        return lambda array: [
+            "null" if text is None else json_string(text.replace(" ", "T")) for text in moment_texts(array)
+        ]
+    if types.is_struct(kind):
+        return _structs(kind)
+    if types.is_map(kind):
+        return _maps(kind)
+    if types.is_nested(kind) and not types.is_union(kind):
+        return _lists(kind)
+    if is_json:
+        return lambda array: ["null" if text is None else _embedded(text) for text in array.to_pylist()]
+    return lambda array: [_json_scalar(value) for value in array.to_pylist()]
+
+
+def json_string(text: str) -> str:
+    """A JSON string that is also safe to print."""
+    return _printable(json.dumps(text, ensure_ascii=False))
+
+
+def _is_moment(kind: pa.DataType) -> bool:
+    return pa.types.is_temporal(kind) and not pa.types.is_interval(kind) and not pa.types.is_duration(kind)
+
+
+def _structs(kind: pa.StructType) -> JsonCells:
+    names = [json_string(field.name) for field in kind]
+    makers = [field_cells(field) for field in kind]
+
+    def cells(array: pa.StructArray) -> list[str]:
+        columns = [maker(column) for maker, column in zip(makers, array.flatten(), strict=True)]
+        rows = zip(*columns, strict=True)
+        return [
+            "{" + ", ".join(map(": ".join, zip(names, row, strict=True))) + "}" if valid else "null"
+            for row, valid in zip(rows, array.is_valid().to_pylist(), strict=True)
+        ]
+
+    return cells
+
+
+def _lists(kind: pa.DataType) -> JsonCells:
+    made = field_cells(kind.value_field)
+    return lambda array: [
+        "null" if part is None else "[" + ", ".join(part) + "]" for part in _parts(array, made(array.flatten()))
+    ]
+
+
+def _maps(kind: pa.MapType) -> JsonCells:
+    keys, values = text_cells(kind.key_type), field_cells(kind.item_field)
+
+    def cells(array: pa.MapArray) -> list[str]:
+        ends = array.offsets.to_pylist()
+        first, count = ends[0], ends[-1] - ends[0]
+        pairs = zip(keys(array.keys.slice(first, count)), values(array.items.slice(first, count)), strict=True)
+        members = [f"{json_string(key or '')}: {value}" for key, value in pairs]
+        return [
+            "{" + ", ".join(members[start - first : end - first]) + "}" if valid else "null"
+            for start, end, valid in zip(ends, ends[1:], array.is_valid().to_pylist(), strict=False)
+        ]
+
+    return cells
+
+
+def _parts(array: pa.Array, texts: list[str]) -> Iterator[list[str] | None]:
+    """Which of `texts`, those of all values of the lists in `array` one after the other, each list has."""
+    start = 0
+    for length in pc.list_value_length(array).to_pylist():
+        if length is None:
+            yield None
+        else:
+            yield texts[start : start + length]
+            start += length
+
+
+def _json_scalar(value: object) -> str:
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "true" if value else "false"
+        case int():
+            return str(value)
+        case float():
+            return repr(value) if math.isfinite(value) else "null"
+        case Decimal():
+            return format(value, "f") if value.is_finite() else "null"
+    return json_string(_plain(value))
+
+
+def _plain(value: object) -> str:
+    """One Python value that is neither nested nor a moment as text."""
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case Decimal():
+            return format(value, "f")
+        case bytes():
+            return _bytes(value)
+    return str(value)
+
+
+def _bytes(value: bytes) -> str:
+    """As DuckDB shows a BLOB: what it can print of ASCII as it is, all else as hexadecimal."""
+    return value.decode("latin-1").translate(_SHOWN_BYTES)
+
+
+def _finite(text: str | None) -> str:
+    return "null" if text is None or not math.isfinite(float(text)) else text
+
+
+def _embedded(text: str) -> str:
+    """JSON text within JSON, as it is but on one line; as a string when it is not valid after all."""
+    strange: list[str] = []
+    try:
+        # Numbers are not made: `1e999999999` has a billion digits.
+        json.loads(text, parse_int=str, parse_float=str, parse_constant=strange.append)
+    except (ValueError, RecursionError):
+        return json_string(text)
+    # Strings in it have no line ends of their own.
+    return json_string(text) if strange else _printable(_LINES.sub(" ", text.strip()))
+
+
+def _printable(json_text: str) -> str:
+    return _RISKY_IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", json_text)
+
+
+_ZERO_FRACTION = re.compile(r"(\.\d*?)0+$")
+_BEYOND = re.compile(r"<value out of range: (-?\d+)>")
+"""How Arrow writes what it cannot write: as the count of its unit since 1970."""
+_UNITS = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
+"""Parts of a second."""
+
+
+def moment_texts(array: pa.Array) -> list[str | None]:
+    """Dates, times and timestamps as texts, None for NULL; those with a zone in UTC, marked `Z`."""
+    kind = array.type
+    zone = ""
+    if pa.types.is_timestamp(kind) and kind.tz is not None:
+        # The zone is a label only. Arrow takes years beyond 32767 for others once there is one.
+        zone = "Z"
+        array = array.view(pa.timestamp(kind.unit))
+    texts = array.cast(pa.string()).to_pylist()
+    return [text and _short(_beyond(text, kind) if text[0] == "<" else text, zone) for text in texts]
+
+
+def _short(text: str, zone: str) -> str:
+    text = _ZERO_FRACTION.sub(r"\1", text).removesuffix(".")
+    return text if text.endswith("infinity") else text + zone
+
+
+def _beyond(text: str, kind: pa.DataType) -> str:
+    """What Arrow wrote as a count of days or units, as a date, time or timestamp."""
+    found = _BEYOND.match(text)
+    if found is None:
+        return text
+    count = int(found[1])
+    if pa.types.is_date32(kind):
+        return _infinite(count, 2**31 - 1) or _day(count)
+    seconds, part = divmod(count, _UNITS[kind.unit])
+    fraction = f".{part:0{len(str(_UNITS[kind.unit])) - 1}}" if part else ""
+    if pa.types.is_time(kind):
+        # DuckDB has 24:00:00.
+        return f"{_clock(seconds)}{fraction}"
+    days, seconds = divmod(seconds, 86_400)
+    return _infinite(count, 2**63 - 1) or f"{_day(days)} {_clock(seconds)}{fraction}"
+
+
+def _infinite(count: int, largest: int) -> str:
+    """DuckDB's name of an infinite date or timestamp, which is the largest or smallest number; else nothing."""
+    return {largest: "infinity", -largest: "-infinity"}.get(count, "")
+
+
+def _clock(seconds: int) -> str:
+    return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+
+
+def _day(days: int) -> str:
+    """The day so many days after 1970-01-01, by Howard Hinnant's `civil_from_days` (chrono-Compatible Low-Level Date
+    Algorithms): years begin in March, so that the odd day is the last one of four centuries of 146,097 days.
+    """  # noqa: D205
+    era, day = divmod(days + 719_468, 146_097)
+    year = (day - day // 1_460 + day // 36_524 - day // 146_096) // 365
+    day -= 365 * year + year // 4 - year // 100
+    month = (5 * day + 2) // 153
+    day -= (153 * month + 2) // 5
+    year += 400 * era + (month >= 10)
+    return f"{year:0{5 if year < 0 else 4}}-{month + (3 if month < 10 else -9):02}-{day + 1:02}"

@@ -1,0 +1,343 @@
+"""The results table: how its columns follow what comes in.
+
+Columns are added when a key first appears and widened when a value does not fit; nothing is dropped, and no rows fail
+for their shape. `_run` and `_item` are the first two columns, since others are added later.
+
+`ResultsTable.write` is called inside a transaction: first the columns are brought to where every table of the flush
+fits, then each table is inserted. It returns the shape that the table has once the transaction is committed.
+
+Arrow tables that a cursor can select from, each under a reserved name and only while it is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+import duckdb
+import pyarrow as pa
+
+from tui_runner.errors import DatabaseError
+from tui_runner.store.ingest.type_widening import VARCHAR, admit, converted, guard, storable, widened
+from tui_runner.store.records import ITEM_COLUMN, RUN_COLUMN
+from tui_runner.store.sql import Cursor, distinct, file_of, is_sql_name, literal, new_names, quote
+
+_COLUMN_MAP = pa.schema(
+    [("table_name", pa.string()), ("raw_name", pa.string()), ("column_name", pa.string()), ("type", pa.string())]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What a results table looks like.
+
+    Attributes:
+        types: DuckDB type of each column, in the table's order, `_run` and `_item` included.
+        names: the column of each raw name.
+    """
+
+    types: Mapping[str, str]
+    names: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """Values that go into one column: of the table itself, or of one incoming Arrow table."""
+
+    relation: str
+    value: str
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Incoming:
+    """An Arrow table that DuckDB can see as `view`, its columns renamed to c0, c1, … since any name may come.
+
+    Attributes:
+        view: its registered name.
+        raw_names: raw names of the columns after the first, which is `_item`.
+        types: DuckDB type of each of them.
+        filled: which of them have a value that is not NULL.
+    """
+
+    view: str
+    raw_names: tuple[str, ...]
+    types: tuple[str, ...]
+    filled: tuple[bool, ...]
+
+
+class ResultsTable:
+    """The table that a run's rows go to. Belongs to one cursor and its thread."""
+
+    def __init__(self, cursor: duckdb.DuckDBPyConnection, views: ArrowViews, table: str) -> None:
+        """Make the table unless it is there, and read its shape.
+
+        Raises:
+            DatabaseError: see `prepare_table`.
+        """
+        self._cursor = cursor
+        self._views = views
+        self.name = prepare_table(cursor, table)
+        self._sql_name = f"main.{quote(self.name)}"
+        self._duckdb_types: dict[pa.DataType, str] = {}
+        self._filled: set[str] = set()  # columns that are known to have a value, so that nobody looks twice
+        self.shape = self._read_shape()
+
+    def _read_shape(self) -> Shape:
+        types = _columns(self._cursor, self.name)
+        known = self._cursor.execute(
+            "SELECT raw_name, column_name FROM runner.columns WHERE table_name = ?", [self.name]
+        ).fetchall()
+        # A column that somebody dropped by hand is made again when its key comes again.
+        return Shape(types, {raw: column for raw, column in known if column in types})
+
+    def write(self, run_id: int, tables: Sequence[pa.Table]) -> Shape:
+        """Insert the rows of `tables`, each with `_item` and raw column names, after making room for them.
+
+        Must be inside a transaction. Set `shape` to what this returns once that is committed.
+        """
+        shape = self.shape
+        with self._registered(tables) as incoming:
+            if not incoming:
+                return shape
+            shape = self._evolve(incoming)
+            for source in incoming:
+                self._insert(run_id, source, shape)
+        return shape
+
+    @contextmanager
+    def _registered(self, tables: Sequence[pa.Table]) -> Iterator[list[_Incoming]]:
+        """Show DuckDB the tables, those of one schema as one: concatenated they go in several times as fast."""
+        groups: dict[pa.Schema, list[pa.Table]] = {}
+        for table in tables:
+            prepared = _without_nulls(admit(table), self.shape)
+            groups.setdefault(prepared.schema.remove_metadata(), []).append(prepared)
+        incoming = []
+        with ExitStack() as shown:
+            for number, (schema, members) in enumerate(groups.items()):
+                item = schema.get_field_index(ITEM_COLUMN)
+                if item < 0:
+                    raise ValueError(f"result rows without the one column {ITEM_COLUMN}")
+                rows = pa.concat_tables([member.replace_schema_metadata(None) for member in members])
+                names = distinct(rows.column_names)
+                rest = [index for index in range(rows.num_columns) if index != item]
+                rows = rows.select([item, *rest]).rename_columns([f"c{index}" for index in range(len(names))])
+                incoming.append(
+                    _Incoming(
+                        view=shown.enter_context(self._views.show(f"rows_{number}", rows)),
+                        raw_names=tuple(names[index] for index in rest),
+                        types=tuple(self._duckdb_type(schema.field(index).type) for index in rest),
+                        filled=tuple(column.null_count < len(column) for column in rows.columns[1:]),
+                    )
+                )
+            yield incoming
+
+    def _duckdb_type(self, kind: pa.DataType) -> str:
+        """What DuckDB calls an Arrow type; asked once for each."""
+        name = self._duckdb_types.get(kind)
+        if name is None:
+            with self._views.show("type", pa.schema([("value", kind)]).empty_table()) as view:
+                name = str(self._cursor.execute(f"DESCRIBE {view}").fetchall()[0][1])
+            self._duckdb_types[kind] = name
+        return name
+
+    def _evolve(self, incoming: Sequence[_Incoming]) -> Shape:
+        """Add and widen columns until every incoming value has its place; the shape afterwards."""
+        old = self.shape
+        raws = [raw for source in incoming for raw in source.raw_names]
+        fresh = new_names(raws, old.names, old.types)
+        names = {**old.names, **fresh} if fresh else old.names
+        types = dict(old.types)
+        sources: dict[str, list[_Source]] = {}
+        for table in incoming:
+            columns = zip(table.raw_names, table.types, table.filled, strict=True)
+            for index, (raw, kind, filled) in enumerate(columns, start=1):
+                types.setdefault(names[raw], storable(kind))
+                if filled:
+                    sources.setdefault(names[raw], []).append(_Source(table.view, f"c{index}", kind))
+        for column, found in sources.items():
+            stored = old.types.get(column)
+            if any(source.type != stored for source in found):
+                types[column] = self._target(column, stored, found)
+        changed = {column for column, kind in types.items() if old.types.get(column) != kind}
+        if not changed and not fresh:
+            return old
+        self._alter(old, types, changed)
+        shape = Shape(types, names)
+        self._record(shape, {raw for raw, column in names.items() if column in changed} | fresh.keys())
+        return shape
+
+    def _target(self, column: str, stored: str | None, sources: list[_Source]) -> str:
+        """The type that holds what is stored in `column` already and all of `sources`."""
+        if stored is not None:
+            own = _Source(self._sql_name, quote(column), stored)
+            # A column without any value yet has a type only because it must have one.
+            if column in self._filled or self._exists(own, "true"):
+                self._filled.add(column)
+                sources = [own, *sources]
+        target = storable(sources[0].type)
+        for source in sources[1:]:
+            target = widened(target, storable(source.type))
+        for source in sources:
+            condition = guard(source.type, target, source.value)
+            if condition is not None and self._exists(source, f"NOT ({condition})"):
+                return VARCHAR
+        return target
+
+    def _exists(self, source: _Source, condition: str) -> bool:
+        query = f"SELECT 1 FROM {source.relation} WHERE {source.value} IS NOT NULL AND {condition} LIMIT 1"
+        return self._cursor.execute(query).fetchone() is not None
+
+    def _alter(self, old: Shape, types: Mapping[str, str], changed: set[str]) -> None:
+        if len(old.types) == 2 and not self._has_rows():
+            # One statement makes a table of a thousand columns at once; a thousand ALTERs take seconds.
+            columns = ", ".join(f"{quote(column)} {kind}" for column, kind in types.items())
+            self._cursor.execute(f"CREATE OR REPLACE TABLE {self._sql_name} ({columns})")
+            return
+        for column in types:
+            if column not in changed:
+                continue
+            kind, name = types[column], quote(column)
+            if column not in old.types:
+                self._cursor.execute(f"ALTER TABLE {self._sql_name} ADD COLUMN {name} {kind}")
+            else:
+                value = converted(old.types[column], kind, name)
+                if widened(old.types[column], kind) != kind:
+                    value = f"CAST(NULL AS {kind})"  # `_target` saw that no value is in it
+                self._cursor.execute(
+                    f"ALTER TABLE {self._sql_name} ALTER COLUMN {name} SET DATA TYPE {kind} USING {value}"
+                )
+
+    def _has_rows(self) -> bool:
+        return self._cursor.execute(f"SELECT 1 FROM {self._sql_name} LIMIT 1").fetchone() is not None
+
+    def _record(self, shape: Shape, raws: set[str]) -> None:
+        """Note in the ledger how these raw names became columns."""
+        rows = [
+            {"table_name": self.name, "raw_name": raw, "column_name": column, "type": shape.types[column]}
+            for raw, column in shape.names.items()
+            if raw in raws
+        ]
+        with self._views.show("columns", pa.Table.from_pylist(rows, schema=_COLUMN_MAP)) as view:
+            self._cursor.execute(
+                f"DELETE FROM runner.columns WHERE table_name = {literal(self.name)}"
+                f" AND raw_name IN (SELECT raw_name FROM {view})"
+            )
+            self._cursor.execute(f"INSERT INTO runner.columns SELECT * FROM {view}")
+
+    def _insert(self, run_id: int, source: _Incoming, shape: Shape) -> None:
+        columns, values = [quote(RUN_COLUMN), quote(ITEM_COLUMN)], [str(int(run_id)), "c0"]
+        fields = zip(source.raw_names, source.types, source.filled, strict=True)
+        for index, (raw, kind, filled) in enumerate(fields, start=1):
+            if filled:
+                column = shape.names[raw]
+                columns.append(quote(column))
+                values.append(converted(kind, shape.types[column], f"c{index}"))
+        self._cursor.execute(
+            f"INSERT INTO {self._sql_name} ({', '.join(columns)}) SELECT {', '.join(values)} FROM {source.view}"
+        )
+
+
+def prepare_table(cursor: Cursor, table: str) -> str:
+    """Make the results table `table` unless it is there.
+
+    Returns:
+        The table's name as it is in the database, where `Books` and `books` are one.
+
+    Raises:
+        DatabaseError: something else has that name, or it can be no name.
+    """
+    found = find_table(cursor, table)
+    if found is None:
+        cursor.execute(f"CREATE TABLE main.{quote(table)} ({quote(RUN_COLUMN)} BIGINT, {quote(ITEM_COLUMN)} BIGINT)")
+    return found or table
+
+
+def is_bare(cursor: Cursor, table: str) -> bool:
+    """Whether the results table is as `prepare_table` makes it, without rows."""
+    columns = cursor.execute(
+        "SELECT column_name FROM duckdb_columns() WHERE database_name = current_database() AND schema_name = 'main'"
+        " AND lower(table_name) = lower(?)",
+        [table],
+    ).fetchall()
+    if {name for (name,) in columns} != {RUN_COLUMN, ITEM_COLUMN}:
+        return False
+    return cursor.execute(f"SELECT 1 FROM main.{quote(table)} LIMIT 1").fetchone() is None
+
+
+def find_table(cursor: Cursor, table: str) -> str | None:
+    """The results table `table` by the name it has in the database; None when it is still to be made.
+
+    Raises:
+        DatabaseError: something else has that name, or it can be no name.
+    """
+    advice = "choose another one with --table"
+    if not is_sql_name(table) or table.lower().startswith(RESERVED):
+        raise DatabaseError("cannot be the name of a results table", repr(table), advice)
+    found = cursor.execute(
+        "SELECT table_name, table_type FROM information_schema.tables"
+        " WHERE table_catalog = current_database() AND table_schema = 'main' AND lower(table_name) = lower(?)",
+        [table],
+    ).fetchone()
+    if found is None:
+        return None
+    name, kind = found
+    if kind != "BASE TABLE":
+        raise DatabaseError("is a view, and rows cannot be added to it", f"table {name} of {file_of(cursor)}", advice)
+    types = _columns(cursor, name)
+    if types.get(RUN_COLUMN) != "BIGINT" or types.get(ITEM_COLUMN) != "BIGINT":
+        raise DatabaseError("is a table that tui-runner did not make", f"table {name} of {file_of(cursor)}", advice)
+    return str(name)
+
+
+def _columns(cursor: Cursor, table: str) -> dict[str, str]:
+    """Name and type of each column of a table in `main`, in order."""
+    return dict(
+        cursor.execute(
+            "SELECT column_name, data_type FROM duckdb_columns() WHERE database_name = current_database()"
+            " AND schema_name = 'main' AND table_name = ? ORDER BY column_index",
+            [table],
+        ).fetchall()
+    )
+
+
+def _without_nulls(table: pa.Table, shape: Shape) -> pa.Table:
+    """`table` without columns that bring neither a value nor a new column: fewer distinct schemas, larger inserts."""
+    keep = [
+        index
+        for index, field in enumerate(table.schema)
+        if not pa.types.is_null(field.type) or field.name not in shape.names
+    ]
+    return table if len(keep) == table.num_columns else table.select(keep)
+
+
+RESERVED = "__tui_runner_"
+"""How their names begin. A registered name hides a real table of that name, so no table may be called like this."""
+
+
+class ArrowViews:
+    """The Arrow tables shown to one cursor."""
+
+    def __init__(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        self._cursor = cursor
+        self._left: set[str] = set()
+
+    @contextmanager
+    def show(self, name: str, table: pa.Table) -> Iterator[str]:
+        """Show `table` for the time of a `with` statement, under the name that this gives back."""
+        view = RESERVED + name
+        self._cursor.register(view, table)
+        try:
+            yield view
+        finally:
+            try:
+                self._cursor.unregister(view)
+            except duckdb.TransactionException:
+                # After an error DuckDB refuses everything but ROLLBACK, and raising here would hide that error.
+                self._left.add(view)
+
+    def clear(self) -> None:
+        """After a ROLLBACK: let go of what could not be hidden before it."""
+        while self._left:
+            self._cursor.unregister(self._left.pop())

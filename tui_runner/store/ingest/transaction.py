@@ -1,0 +1,258 @@
+"""One transaction: result rows, the ledger rows of exactly those items, and what else is to be recorded.
+
+This is the whole of "recording exactly once": an item's rows and the ledger's word that it is done are committed
+together or not at all, and nothing else writes either.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tui_runner.errors import DatabaseError
+from tui_runner.store.ingest.results_table import ArrowViews, ResultsTable
+from tui_runner.store.records import ERRORS, ITEM_COLUMN, ITEMS, Batch, ChunkRecord, SampleRecord
+from tui_runner.text.describe import shape
+from tui_runner.text.redaction import redact
+
+_MOMENT = pa.timestamp("us", tz="UTC")
+_CHUNKS = pa.schema(
+    [
+        ("chunk", pa.int64()),
+        ("first_item", pa.int64()),
+        ("items", pa.int64()),
+        ("state", pa.string()),
+        ("done", pa.int64()),
+        ("failed", pa.int64()),
+        ("rows", pa.int64()),
+        ("retries", pa.int64()),
+        ("started_at", _MOMENT),
+        ("ended_at", _MOMENT),
+        ("busy_seconds", pa.float64()),
+    ]
+)
+_SAMPLES = pa.schema(
+    [
+        ("sampled_at", _MOMENT),
+        ("items_done", pa.int64()),
+        ("items_failed", pa.int64()),
+        ("rows", pa.int64()),
+        ("in_flight", pa.int64()),
+        ("threads", pa.int64()),
+        ("items_per_second", pa.float64()),
+        ("app_rss", pa.int64()),
+        ("workers_rss", pa.int64()),
+        ("db_bytes", pa.int64()),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class StateRecord:
+    """What the run is doing now; `items_total` None leaves the recorded one."""
+
+    state: str
+    items_total: int | None
+    ended_at: datetime | None
+
+
+Entry = Batch | ChunkRecord | SampleRecord | StateRecord
+"""What can be waiting to be written."""
+
+
+class Writer:
+    """Writes entries of one run, a transaction a call. Belongs to one cursor and its thread."""
+
+    def __init__(
+        self, cursor: duckdb.DuckDBPyConnection, run_id: int, table: str, replaced_keys: Collection[str] = ()
+    ) -> None:
+        """Make ready.
+
+        Args:
+            cursor: without a transaction.
+            run_id: the run, which the ledger knows already.
+            table: its results table.
+            replaced_keys: keys of items that have a row in the ledger which a new one is to replace.
+
+        Raises:
+            DatabaseError: the table's name is taken by something else.
+        """
+        self._cursor = cursor
+        self._run_id = int(run_id)
+        self._views = ArrowViews(cursor)
+        self._results = ResultsTable(cursor, self._views, table)
+        # Keys with a row that is not `ok`: such an item may be run again, so a new row must take the old one's place.
+        self._unfinished = set(replaced_keys)
+        chunks = cursor.execute("SELECT DISTINCT chunk FROM runner.chunks WHERE run_id = ?", [run_id]).fetchall()
+        self._known_chunks = {int(chunk) for (chunk,) in chunks}
+
+    def write(self, entries: Sequence[Entry]) -> None:
+        """Write all of `entries` in one transaction, or nothing.
+
+        Raises:
+            Exception: whatever went wrong; everything is rolled back.
+        """
+        batches = [entry for entry in entries if isinstance(entry, Batch)]
+        items = _newest(_concatenated(ITEMS, [batch.items for batch in batches]))
+        chunks = {entry.chunk: entry for entry in entries if isinstance(entry, ChunkRecord)}
+        unfinished = _unfinished_keys(items)
+        self._cursor.execute("BEGIN TRANSACTION")
+        try:
+            shape = self._results.write(self._run_id, [table for batch in batches for table in batch.tables])
+            replaced = self._replace_items(items)
+            self._append("items", items)
+            self._append("errors", _concatenated(ERRORS, [batch.errors for batch in batches]))
+            self._replace_chunks(chunks)
+            self._append("samples", _table(_SAMPLES, [e for e in entries if isinstance(e, SampleRecord)]))
+            states = [entry for entry in entries if isinstance(entry, StateRecord)]
+            if states:
+                self._update_run(states)
+            self._cursor.execute("COMMIT")
+        except BaseException:
+            # A COMMIT after an error would return as if all were well, and write nothing.
+            with contextlib.suppress(duckdb.Error):
+                self._cursor.execute("ROLLBACK")
+                self._views.clear()
+            raise
+        self._results.shape = shape
+        self._unfinished = (self._unfinished - replaced) | unfinished
+        self._known_chunks |= chunks.keys()
+
+    def _append(self, ledger_table: str, rows: pa.Table) -> None:
+        if rows.num_rows:
+            with self._views.show("ledger", rows) as view:
+                columns = ", ".join(rows.column_names)
+                target = f"runner.{ledger_table} (run_id, {columns})"
+                self._cursor.execute(f"INSERT INTO {target} SELECT {self._run_id}, {columns} FROM {view}")
+
+    def _replace_items(self, items: pa.Table) -> set[str]:
+        """Delete the rows that `items` take the place of; their keys."""
+        if not self._unfinished or not items.num_rows:
+            return set()
+        replaced = self._unfinished.intersection(_keys(items))
+        if replaced:
+            with self._views.show("keys", pa.table({"key": pa.array(sorted(replaced), pa.string())})) as view:
+                self._cursor.execute(
+                    f"DELETE FROM runner.items WHERE run_id = {self._run_id} AND state <> 'ok'"
+                    f" AND key IN (SELECT key FROM {view})"
+                )
+        return replaced
+
+    def _replace_chunks(self, chunks: dict[int, ChunkRecord]) -> None:
+        known = sorted(chunks.keys() & self._known_chunks)
+        if known:
+            self._cursor.execute(
+                f"DELETE FROM runner.chunks WHERE run_id = {self._run_id} AND chunk IN ({', '.join(map(str, known))})"
+            )
+        self._append("chunks", _table(_CHUNKS, list(chunks.values())))
+
+    def _update_run(self, states: Sequence[StateRecord]) -> None:
+        last = states[-1]
+        total = next((state.items_total for state in reversed(states) if state.items_total is not None), None)
+        ended = None if last.ended_at is None else last.ended_at.astimezone(UTC).isoformat()
+        self._cursor.execute(
+            "UPDATE runner.runs SET state = ?, items_total = coalesce(?, items_total),"
+            " ended_at = CAST(? AS TIMESTAMPTZ) WHERE run_id = ?",
+            [last.state, total, ended, self._run_id],
+        )
+
+
+def is_at_fault(error: BaseException) -> bool:
+    """Whether the data may have caused `error`; else it is the disk, the memory, or the database itself."""
+    return isinstance(error, Exception) and not isinstance(
+        error,
+        OSError
+        | MemoryError
+        | DatabaseError
+        | duckdb.OperationalError
+        | duckdb.InternalError
+        | duckdb.FatalException
+        | duckdb.InterruptException
+        | duckdb.CatalogException
+        | duckdb.DependencyException,
+    )
+
+
+def halves(batch: Batch, ticket: object) -> tuple[Batch, Batch]:
+    """Two batches with half the items of `batch` each; `ticket` for the first, the second keeps the own one."""
+    positions = batch.items.column("item")
+    second = positions.slice(len(positions) // 2)
+    return _part(batch, second, inside=False, ticket=ticket), _part(batch, second, inside=True, ticket=batch.ticket)
+
+
+def rejected(batch: Batch, error: BaseException, redact: Callable[[str], str] = redact) -> Batch:
+    """`batch` without its rows: every item that was `ok` is `failed` with this error, which may name a value."""
+    rows = batch.items.to_pylist()
+    now = datetime.now(UTC)
+    lost = [row for row in rows if row["state"] == "ok"]
+    for row in lost:
+        row.update(state="failed", rows=0)
+    message = redact(f"the rows could not be stored: {error}")
+    errors = [
+        {
+            "item": row["item"],
+            "chunk": row["chunk"],
+            "attempt": row["attempts"],
+            "type": type(error).__name__,
+            "message": message.encode("utf-8", "backslashreplace").decode(),
+            "traceback": "",
+            "occurred_at": now,
+            "final": True,
+            "shape": shape(message),
+        }
+        for row in lost
+    ]
+    return Batch(
+        ticket=batch.ticket,
+        tables=(),
+        items=pa.Table.from_pylist(rows, schema=ITEMS),
+        errors=_concatenated(ERRORS, [batch.errors, pa.Table.from_pylist(errors, schema=ERRORS)]),
+        rows=0,
+    )
+
+
+def _part(batch: Batch, positions: pa.ChunkedArray, *, inside: bool, ticket: object) -> Batch:
+    def chosen(table: pa.Table, column: str) -> pa.Table:
+        mask = pc.is_in(table.column(column), value_set=positions.combine_chunks())
+        return table.filter(mask if inside else pc.invert(mask))
+
+    tables = tuple(chosen(table, ITEM_COLUMN) for table in batch.tables)
+    return Batch(
+        ticket=ticket,
+        tables=tuple(table for table in tables if table.num_rows),
+        items=chosen(batch.items, "item"),
+        errors=None if batch.errors is None else chosen(batch.errors, "item"),
+        rows=sum(table.num_rows for table in tables),
+    )
+
+
+def _concatenated(schema: pa.Schema, tables: Iterable[pa.Table | None]) -> pa.Table:
+    found = [table.select(schema.names).cast(schema) for table in tables if table is not None]
+    return pa.concat_tables(found) if found else schema.empty_table()
+
+
+def _table(schema: pa.Schema, records: Sequence[ChunkRecord] | Sequence[SampleRecord]) -> pa.Table:
+    return pa.Table.from_pylist([asdict(record) for record in records], schema=schema)
+
+
+def _keys(items: pa.Table) -> Iterable[str]:
+    for batch in items.select(["key"]).to_batches(max_chunksize=5_000):
+        yield from batch.column(0).to_pylist()
+
+
+def _unfinished_keys(items: pa.Table) -> set[str]:
+    return set(items.filter(pc.not_equal(items.column("state"), "ok")).column("key").to_pylist())
+
+
+def _newest(items: pa.Table) -> pa.Table:
+    """`items` with the last row of each key: one may have failed and be done within one flush."""
+    if pc.all(pc.equal(items.column("state"), "ok")).as_py():
+        return items
+    last = {key: index for index, key in enumerate(_keys(items))}
+    return items if len(last) == items.num_rows else items.take(pa.array(sorted(last.values()), pa.int64()))

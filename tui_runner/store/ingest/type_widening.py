@@ -1,0 +1,204 @@
+"""Arrow tables as DuckDB can take them: types that it cannot scan, or that older DuckDB cannot read from the file.
+
+| Arrow type | why not | instead |
+| --- | --- | --- |
+| dictionary | chunks with different dictionaries | its values |
+| float16 | "Unsupported Internal Arrow Type" | float32 |
+| decimal256 | likewise | decimal128, else text |
+| timestamp in s or ms | a type of its own for each unit | microseconds, else as it is |
+| timestamp in ns with zone | only DuckDB 2 has the type | microseconds, else text |
+| time, duration in ns | likewise; intervals have no nanoseconds | microseconds, else text |
+| other extension types | unknown to DuckDB | what they are stored as |
+
+"Else": when a value does not fit. No value is changed.
+
+Which DuckDB type holds the values of two others, and how a value gets there. Types are their DuckDB names.
+
+    TINYINT < SMALLINT < INTEGER < BIGINT < HUGEINT      and the unsigned ones, each below the next larger signed one
+    integer < DECIMAL(p, s)                              while the digits on both sides of the point fit into 38
+    integer, FLOAT < DOUBLE                              integers only as far as a DOUBLE counts them one by one
+    DATE < TIMESTAMP < TIMESTAMP_NS                      while the moment is in the range of the wider type
+    anything < JSON                                      when one side is nested or JSON and the types differ
+    anything < VARCHAR                                   else
+
+`widened` is the type if every value fits; `guard` says what must be checked of the values. A value that does not
+fit makes the column VARCHAR.
+"""
+
+from __future__ import annotations
+
+import re
+
+import pyarrow as pa
+
+_KNOWN_EXTENSIONS = frozenset({"arrow.json", "arrow.uuid", "arrow.bool8"})
+"""Extension types that DuckDB takes for what they are."""
+
+
+def admit(table: pa.Table) -> pa.Table:
+    """`table` with the columns that need it converted, column names untouched."""
+    columns, changed = [], False
+    for column in table.columns:
+        new = _admit_column(column)
+        changed = changed or new is not column
+        columns.append(new)
+    if not changed:
+        return table
+    return pa.Table.from_arrays(columns, names=table.column_names)
+
+
+def _admit_column(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    kind = column.type
+    if isinstance(kind, pa.BaseExtensionType) and kind.extension_name not in _KNOWN_EXTENSIONS:
+        storage = [chunk.storage for chunk in column.chunks]
+        return _admit_column(pa.chunked_array(storage, type=kind.storage_type))
+    target = _admitted(kind)
+    if target == kind:
+        return column
+    try:
+        return column.cast(target)
+    except pa.ArrowInvalid:
+        # Text would lose the shape of a nested value; and DuckDB has types for moments that far away.
+        keeps = pa.types.is_nested(kind) or (pa.types.is_timestamp(kind) and kind.unit != "ns")
+        return column if keeps else column.cast(pa.string())
+
+
+def _admitted(kind: pa.DataType) -> pa.DataType:
+    """The type that values of `kind` are offered to DuckDB in."""
+    types = pa.types
+    if types.is_dictionary(kind):
+        return _admitted(kind.value_type)
+    if types.is_float16(kind):
+        return pa.float32()
+    if types.is_decimal256(kind):
+        # 38 digits are what DuckDB has; a scale above that leaves no room for anything but text.
+        return pa.decimal128(38, kind.scale) if 0 <= kind.scale <= 38 else pa.string()
+    if types.is_timestamp(kind) and (kind.unit in ("s", "ms") or (kind.unit == "ns" and kind.tz is not None)):
+        return pa.timestamp("us", tz=kind.tz)
+    if types.is_time64(kind) and kind.unit == "ns":
+        return pa.time64("us")
+    if types.is_duration(kind) and kind.unit == "ns":
+        return pa.duration("us")
+    return _admitted_nested(kind)
+
+
+def _admitted_nested(kind: pa.DataType) -> pa.DataType:
+    types = pa.types
+    if types.is_struct(kind):
+        return pa.struct([field.with_type(_admitted(field.type)) for field in kind])
+    if types.is_list(kind):
+        return pa.list_(kind.value_field.with_type(_admitted(kind.value_type)))
+    if types.is_large_list(kind):
+        return pa.large_list(kind.value_field.with_type(_admitted(kind.value_type)))
+    if types.is_fixed_size_list(kind):
+        return pa.list_(kind.value_field.with_type(_admitted(kind.value_type)), kind.list_size)
+    if types.is_map(kind):
+        return pa.map_(_admitted(kind.key_type), _admitted(kind.item_type))
+    return kind
+
+
+VARCHAR = "VARCHAR"
+JSON = "JSON"
+
+_SIGNED = {"TINYINT": 8, "SMALLINT": 16, "INTEGER": 32, "BIGINT": 64, "HUGEINT": 128}
+_UNSIGNED = {"UTINYINT": 8, "USMALLINT": 16, "UINTEGER": 32, "UBIGINT": 64, "UHUGEINT": 128}
+_DIGITS = {"TINYINT": 3, "SMALLINT": 5, "INTEGER": 10, "BIGINT": 19}
+_DIGITS |= {"UTINYINT": 3, "USMALLINT": 5, "UINTEGER": 10, "UBIGINT": 20}
+_FLOATS = {"FLOAT", "DOUBLE"}
+_MOMENTS = {"DATE": 0, "TIMESTAMP_S": 1, "TIMESTAMP_MS": 2, "TIMESTAMP": 3, "TIMESTAMP_NS": 4}
+_EXACT_IN_DOUBLE = 2**53
+"""Up to here every integer is a DOUBLE of its own, and its text names that integer."""
+_MAX_DIGITS = 38
+_DECIMAL = re.compile(r"DECIMAL\((\d+),(\d+)\)")
+
+
+def is_nested(name: str) -> bool:
+    """Whether values of the type hold other values: lists, arrays, structs, maps, unions."""
+    return name.endswith("]") or name.startswith(("STRUCT(", "MAP(", "UNION("))
+
+
+def storable(name: str) -> str:
+    """The type of a new column for values of a type. What is nested and has a part of no type becomes JSON."""
+    if name == '"NULL"':
+        return VARCHAR
+    return JSON if is_nested(name) and '"NULL"' in name else name
+
+
+def widened(one: str, other: str) -> str:
+    """The type that holds the values of both, provided that they pass `guard`."""
+    if one == other:
+        return one
+    if JSON in (one, other) or is_nested(one) or is_nested(other):
+        return JSON
+    if _is_number(one) and _is_number(other):
+        return _widened_number(one, other)
+    if one in _MOMENTS and other in _MOMENTS:
+        # Two resolutions below the microsecond's meet there: a day as TIMESTAMP_S would be unusual to read.
+        return max(one, other, "TIMESTAMP", key=_MOMENTS.__getitem__)
+    return VARCHAR
+
+
+def guard(source: str, target: str, value: str) -> str | None:
+    """A condition on `value` (SQL) that each of them must meet to be stored as `target`; None when all do."""
+    if source == target or target in (VARCHAR, JSON):
+        return None
+    if target in _FLOATS and (_SIGNED.get(source) or _UNSIGNED.get(source) or 0) > 32:
+        return f"{value} BETWEEN -{_EXACT_IN_DOUBLE} AND {_EXACT_IN_DOUBLE}"
+    if source in _MOMENTS:
+        return f"TRY_CAST(TRY_CAST({value} AS {target}) AS {source}) IS NOT DISTINCT FROM {value}"
+    return None
+
+
+def converted(source: str, target: str, value: str) -> str:
+    """`value` (SQL, of type `source`) as SQL of type `target`, without loss if it passes `guard`."""
+    if source == target:
+        return value
+    if source == "FLOAT":
+        # Its own text is the shortest that names it among FLOATs, and as any other number it names another one.
+        value, source = f"CAST({value} AS DOUBLE)", "DOUBLE"
+    if target != JSON:
+        return f"CAST({value} AS {target})"
+    if is_nested(source) or _is_number(source) or source == "BOOLEAN":
+        text = f"to_json({value})"
+        return _finite(text) if any(name in source for name in _FLOATS) else text
+    return f"to_json(CAST({value} AS VARCHAR))"
+
+
+def _finite(text: str) -> str:
+    """JSON (SQL) with null for NaN and infinities, as `values` writes them; DuckDB writes words that are no JSON."""
+    parts = rf"""regexp_extract_all(CAST({text} AS VARCHAR), '"(?:[^"\\]|\\.)*"|[^"]+')"""
+    mended = (
+        "lambda part: CASE WHEN part[1] = '\"' THEN part ELSE regexp_replace(part, '-?(NaN|Infinity)', 'null', 'g') END"
+    )
+    whole = f"CAST(array_to_string(list_transform({parts}, {mended}), '') AS JSON)"
+    return f"CASE WHEN regexp_matches(CAST({text} AS VARCHAR), 'NaN|Infinity') THEN {whole} ELSE {text} END"
+
+
+def _is_number(name: str) -> bool:
+    return name in _SIGNED or name in _UNSIGNED or name in _FLOATS or _DECIMAL.fullmatch(name) is not None
+
+
+def _widened_number(one: str, other: str) -> str:
+    decimals = [match for name in (one, other) if (match := _DECIMAL.fullmatch(name))]
+    if one in _FLOATS or other in _FLOATS:
+        return VARCHAR if decimals else "DOUBLE"
+    if decimals:
+        return _widened_decimal(one, other)
+    if one in _UNSIGNED and other in _UNSIGNED:
+        return max(one, other, key=_UNSIGNED.__getitem__)
+    bits = max(_SIGNED.get(name) or 2 * _UNSIGNED[name] for name in (one, other))
+    return next((name for name, size in _SIGNED.items() if size >= bits), VARCHAR)
+
+
+def _widened_decimal(one: str, other: str) -> str:
+    if "HUGEINT" in (one, other):
+        # It has 39 digits: every whole DECIMAL fits into it, and it into no DECIMAL.
+        return "HUGEINT" if (one if other == "HUGEINT" else other).endswith(",0)") else VARCHAR
+    if "UHUGEINT" in (one, other):
+        return VARCHAR
+    whole = scale = 0
+    for name in (one, other):
+        match = _DECIMAL.fullmatch(name)
+        digits, places = (int(match[1]), int(match[2])) if match else (_DIGITS[name], 0)
+        whole, scale = max(whole, digits - places), max(scale, places)
+    return f"DECIMAL({whole + scale},{scale})" if whole + scale <= _MAX_DIGITS else VARCHAR

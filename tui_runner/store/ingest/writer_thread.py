@@ -1,0 +1,308 @@
+"""The one thread that writes: it gathers what comes in and commits it about once a second.
+
+Concurrent writers of one DuckDB file conflict as soon as one of them changes a table's columns, and each commit
+waits for the disk; so a single thread does all of it, and many batches share a commit.
+
+When a flush fails everything in it is kept. If the disk, the memory or the database is at fault the thread reports
+that and waits to be told to try again. If it may be the data, batches are written one by one, a batch that still
+fails item by item, and an item whose rows cannot be stored is recorded as failed: it never holds up the run.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from datetime import datetime
+
+import duckdb
+
+from tui_runner.errors import DiskFull
+from tui_runner.store.database import Database, describe
+from tui_runner.store.ingest.transaction import Entry, StateRecord, Writer, halves, is_at_fault, rejected
+from tui_runner.store.records import Batch, ChunkRecord, SampleRecord
+from tui_runner.text.redaction import redact
+
+MAX_ROWS = 61_440
+"""Rows a transaction: half a row group of DuckDB. Whole row groups took a fifth longer to write."""
+_SPARE_BYTES = 64 << 20
+"""Free disk that a flush leaves. Running out inside a checkpoint ends the whole database instance."""
+_MAX_SPLITS = 128
+"""How often batches of one flush are halved to find bad items: enough for a dozen, and about a second."""
+_PART = object()
+"""Ticket of a part of a batch that is not the last one."""
+
+
+_TRIM_SECONDS = 2.0
+"""Between trims of DuckDB's cache: at a rate of 1 M rows/s it grows by some 20 MB in that time."""
+
+
+class Ingest:
+    """Writes the results of one run. Every method may be called from any thread."""
+
+    def __init__(
+        self,
+        database: Database,
+        run_id: int,
+        table: str,
+        *,
+        on_written: Callable[[list[object]], None],
+        on_error: Callable[[BaseException], None],
+        on_rejected: Callable[[Batch, BaseException], None] | None = None,
+        replaced_keys: Collection[str] = (),
+        interval: float = 0.5,
+        max_rows: int = MAX_ROWS,
+        clock: Callable[[], float] = time.monotonic,
+        redact: Callable[[str], str] = redact,
+    ) -> None:
+        """Make ready; nothing is written before `start`.
+
+        Args:
+            database: an open database.
+            run_id: number of the run, begun with `Ledger.begin_run` or `reopen_run`.
+            table: its results table.
+            on_written: called with the tickets of batches that are committed; with none when a failed flush had none.
+            on_error: called with what made a flush fail; call `retry_failed_flush` when it is mended. The ledger's and
+                results' rows of that flush are kept.
+            on_rejected: called with items whose rows could not be stored and why, before their ticket is written.
+            replaced_keys: keys of items that have a row in the ledger which the next one replaces.
+            interval: seconds that the first batch waits for others.
+            max_rows: rows that are not made to wait.
+            clock: seconds, monotonic.
+            redact: takes secrets out of the message of a refused row.
+
+        The three callbacks run in the ingest thread and must be quick.
+        """
+        self._database = database
+        self._run_id = run_id
+        self._table = table
+        self._on_written = on_written
+        self._on_error = on_error
+        self._on_rejected = on_rejected
+        self._replaced_keys = replaced_keys
+        self._interval = interval
+        self._max_rows = max_rows
+        self._clock = clock
+        self._redact = redact
+        self._thread = threading.Thread(target=self._run, name="tui-runner-ingest", daemon=True)
+        self._changed = threading.Condition()
+        # Under `_changed`: what waits, how many rows that is, since when, and what others asked for.
+        self._pending: deque[Entry] = deque()
+        self._pending_rows = 0
+        self._pending_since = 0.0
+        self._retry = False
+        self._closing = False
+        self._abandoned = False
+        self._trim_due = clock()
+        # Of the thread alone: the entries of the flush that is being written.
+        self._flight: deque[Entry] = deque()
+        self._failing = False
+        self._refused: dict[int, tuple[int, int]] = {}  # how many items of a chunk, with how many rows
+        self._cursor: duckdb.DuckDBPyConnection | None = None
+        self._writer: Writer | None = None
+
+    def start(self) -> None:
+        """Make the results table if need be and start the thread.
+
+        Raises:
+            DatabaseError: the table's name is taken by something else.
+        """
+        self._cursor = self._database.cursor()
+        self._writer = Writer(self._cursor, self._run_id, self._table, self._replaced_keys)
+        self._thread.start()
+
+    def submit(self, batch: Batch) -> None:
+        """Have a batch written; returns at once."""
+        self._add(batch, batch.rows + batch.items.num_rows)
+
+    def record_chunk(self, record: ChunkRecord) -> None:
+        """Have the row of a chunk written, in place of an earlier one of this run."""
+        self._add(record, 1)
+
+    def record_sample(self, record: SampleRecord) -> None:
+        """Have a sample written."""
+        self._add(record, 1)
+
+    def record_state(self, state: str, *, items_total: int | None, ended_at: datetime | None) -> None:
+        """Have the run's state written at once; `items_total` None leaves the recorded one.
+
+        Whoever pauses a run and has it killed in the next moment finds it paused.
+        """
+        self._add(StateRecord(state, items_total, ended_at), 1, at_once=True)
+
+    def retry_failed_flush(self) -> None:
+        """After an error: try that flush again. Does nothing when none has failed."""
+        with self._changed:
+            self._retry = True
+            self._changed.notify_all()
+
+    def finish(self) -> None:
+        """Commit all that was submitted, then end the thread; returns at once. A flush that fails waits as ever."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+
+    def wait(self, timeout: float) -> bool:
+        """After `finish`: wait at most so many seconds for the end of the thread; whether it has ended."""
+        if self._thread.ident is not None:
+            self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def close(self, timeout: float | None = None) -> bool:
+        """Commit all that was submitted and end the thread; a flush that fails now is given up.
+
+        Args:
+            timeout: seconds to wait, None for as long as it takes.
+
+        Returns:
+            Whether all of it is committed. What is not is run again when the run is resumed.
+        """
+        with self._changed:
+            self._closing = self._abandoned = True
+            self._changed.notify_all()
+        if self._thread.ident is not None:
+            self._thread.join(timeout)
+        return not self._thread.is_alive() and not self._flight and not self._pending
+
+    def _add(self, entry: Entry, rows: int, *, at_once: bool = False) -> None:
+        with self._changed:
+            if not self._pending:
+                self._pending_since = self._clock()
+            if at_once:
+                self._pending_since = self._clock() - self._interval
+            self._pending.append(entry)
+            self._pending_rows += rows
+            self._changed.notify_all()
+
+    def _run(self) -> None:
+        """The thread."""
+        try:
+            while self._take():
+                while not self._flushed():
+                    if not self._told_to_retry():
+                        return
+        finally:
+            if self._cursor is not None:
+                self._database.close_cursor(self._cursor)
+
+    def _take(self) -> bool:
+        """Wait until there is enough to write, or it has waited long enough; False when there is nothing left."""
+        with self._changed:
+            while not self._closing and self._pending_rows < self._max_rows:
+                if not self._pending:
+                    self._changed.wait()
+                    continue
+                wait = self._pending_since + self._interval - self._clock()
+                if wait <= 0:
+                    break
+                self._changed.wait(wait)
+            rows = 0
+            while self._pending and rows < self._max_rows:
+                entry = self._pending.popleft()
+                rows += entry.rows + entry.items.num_rows if isinstance(entry, Batch) else 1
+                self._flight.append(entry)
+            self._pending_rows -= rows
+            self._retry = False
+            return bool(self._flight)
+
+    def _told_to_retry(self) -> bool:
+        """Wait for `retry_failed_flush` or `close`, which tries once more; False when that was the last try."""
+        with self._changed:
+            last = self._abandoned
+            while not self._retry and not self._abandoned:
+                self._changed.wait()
+            tried_again, self._retry = self._retry or not last, False
+            return tried_again
+
+    def _flushed(self) -> bool:
+        """Write what is in flight; False when that failed, which is reported."""
+        try:
+            try:
+                self._write(list(self._flight))
+                self._acknowledge(list(self._flight))
+            except BaseException as error:
+                if not is_at_fault(error) or not any(isinstance(entry, Batch) for entry in self._flight):
+                    raise
+                self._write_apart()
+        except duckdb.Error as error:
+            described = describe(error, self._database.path)
+            described.__cause__ = error
+            self._failed(described)
+        except BaseException as error:
+            self._failed(error)
+        return not self._flight
+
+    def _failed(self, error: BaseException) -> None:
+        self._failing = True
+        self._on_error(error)
+
+    def _write_apart(self) -> None:
+        """Write what is in flight entry by entry, bad batches in parts, and record what cannot be stored as failed."""
+        splits = 0
+        given_up: object = None
+        while self._flight:
+            entry = self._flight[0]
+            try:
+                self._write([entry])
+            except BaseException as error:
+                if not isinstance(entry, Batch) or not is_at_fault(error) or entry is given_up:
+                    raise
+                self._flight.popleft()
+                if entry.items.num_rows > 1 and splits < _MAX_SPLITS:
+                    splits += 1
+                    self._flight.extendleft(reversed(halves(entry, _PART)))
+                else:
+                    given_up = rejected(entry, error, self._redact)
+                    self._flight.appendleft(given_up)
+                    self._count_refused(entry)
+                    if self._on_rejected is not None:
+                        self._on_rejected(entry, error)
+            else:
+                self._acknowledge([entry])
+
+    def _write(self, entries: list[Entry]) -> None:
+        assert self._writer is not None and self._cursor is not None  # noqa: S101 - made before the start
+        self._database.check_in_place()
+        self._check_disk(entries)
+        self._writer.write([self._as_stored(entry) for entry in entries])
+
+    def _count_refused(self, batch: Batch) -> None:
+        for item in batch.items.to_pylist():
+            if item["state"] == "ok":
+                items, rows = self._refused.get(item["chunk"], (0, 0))
+                self._refused[item["chunk"]] = items + 1, rows + item["rows"]
+
+    def _as_stored(self, entry: Entry) -> Entry:
+        """A chunk's record that tells what was refused of it: whoever made it could not know of that in time."""
+        if not isinstance(entry, ChunkRecord) or entry.chunk not in self._refused:
+            return entry
+        items, rows = self._refused[entry.chunk]
+        state = "failed" if entry.state == "done" else entry.state
+        done, failed = entry.done - items, entry.failed + items
+        return replace(entry, state=state, done=done, failed=failed, rows=entry.rows - rows)
+
+    def _acknowledge(self, entries: list[Entry]) -> None:
+        """These entries are committed: drop them, then tell whose they are."""
+        for _ in entries:
+            self._flight.popleft()
+        tickets = [entry.ticket for entry in entries if isinstance(entry, Batch) and entry.ticket is not _PART]
+        if tickets or self._failing:
+            self._failing = False
+            self._on_written(tickets)
+        if self._clock() >= self._trim_due:
+            self._database.trim_cache()
+            self._trim_due = self._clock() + _TRIM_SECONDS
+
+    def _check_disk(self, entries: list[Entry]) -> None:
+        batches = [entry for entry in entries if isinstance(entry, Batch)]
+        # Once in the log and once in the file.
+        needed = 2 * sum(table.nbytes for batch in batches for table in batch.tables) + _SPARE_BYTES
+        free = self._database.free_bytes()
+        if free < needed:
+            raise DiskFull(
+                f"the disk is full: {free // 1_000_000} MB are free, {needed // 1_000_000} MB are needed",
+                str(self._database.path),
+                "make room on it, then resume the run",
+            )

@@ -1,0 +1,278 @@
+"""What the ledger knows of runs, items and errors; and the beginning of a run.
+
+Everything after a run has begun is written by `ingest.py`, in the transactions of its flushes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import duckdb
+
+from tui_runner.errors import UserError
+from tui_runner.store.ingest.results_table import find_table, is_bare, prepare_table
+from tui_runner.store.ledger.migrations import LEDGER_VERSION, ensure_ledger
+from tui_runner.store.records import RunRecord
+from tui_runner.store.sql import Cursor, literal, quote
+from tui_runner.text.messages import listed
+
+__all__ = ["LEDGER_VERSION", "Ledger", "RunSummary", "Totals"]
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SLICE = 5_000
+"""Rows fetched at once: fetching holds the interpreter, and a million rows would hold it for a second."""
+
+# Moments are read as microseconds: DuckDB's own conversion of TIMESTAMPTZ needs pytz.
+_RUN_COLUMNS = """run_id, job, job_path, table_name, input, CAST(params AS VARCHAR), CAST(settings AS VARCHAR), state,
+    items_total, epoch_us(started_at), epoch_us(ended_at), host, version"""
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Counts of the items of a run: `failed` includes timeouts, `retries` are attempts beyond the first."""
+
+    done: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    rows: int = 0
+    retries: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """A run and how far it came."""
+
+    record: RunRecord
+    totals: Totals
+
+
+class Ledger:
+    """The ledger of one database, seen through one cursor, in the thread of that cursor."""
+
+    def __init__(self, cursor: Cursor) -> None:
+        """Read the ledger; an older one is migrated. A database without one has no runs, and is not changed.
+
+        Raises:
+            DatabaseError: it was written by a newer tui-runner.
+        """
+        self._cursor = cursor
+        self._exists = ensure_ledger(cursor, create=False)
+
+    def begin_run(self, record: RunRecord) -> int:
+        """Record a new run and make its results table; returns its number. `record.run_id` is ignored.
+
+        Raises:
+            DatabaseError: the results table's name is taken by something else; nothing is recorded then.
+        """
+        find_table(self._cursor, record.table_name)  # refused before a ledger is made
+        self._exists = ensure_ledger(self._cursor, create=True)
+        with self._transaction():
+            table = prepare_table(self._cursor, record.table_name)
+            run_id = self._number("SELECT coalesce(max(run_id), 0) + 1 FROM runner.runs")
+            self._cursor.execute(
+                "INSERT INTO runner.runs VALUES"
+                " (?, ?, ?, ?, ?, ?, ?, ?, ?, make_timestamptz(?), make_timestamptz(?), ?, ?)",
+                [
+                    run_id,
+                    _text(record.job),
+                    _text(record.job_path),
+                    table,
+                    None if record.input is None else _text(record.input),
+                    _json(record.params),
+                    _json(record.settings),
+                    record.state,
+                    record.items_total,
+                    _microseconds(record.started_at),
+                    _microseconds(record.ended_at),
+                    _text(record.host),
+                    record.version,
+                ],
+            )
+        return run_id
+
+    def forget_run(self, run_id: int) -> None:
+        """Take back `begin_run`, for a run of which nothing has run: its rows, and its table if that is bare."""
+        table = self.run(run_id).table_name
+        with self._transaction():
+            for name in ("runs", "chunks", "items", "errors", "samples"):
+                self._cursor.execute(f"DELETE FROM runner.{name} WHERE run_id = ?", [run_id])
+            used = self._number(f"SELECT count(*) FROM runner.runs WHERE lower(table_name) = lower({literal(table)})")
+            if not used and is_bare(self._cursor, table):
+                self._cursor.execute(f"DROP TABLE main.{quote(table)}")
+
+    def reopen_run(self, run_id: int, settings: dict[str, object], state: str, *, same_chunks: bool = True) -> None:
+        """Record that a run goes on, with these settings, in this state.
+
+        Rows of chunks that had not ended are forgotten, and all of them unless chunks are cut as they were
+        (`same_chunks`): others count their items.
+
+        Raises:
+            UserError: there is no such run.
+            DatabaseError: its results table is not what it was.
+        """
+        record = self.run(run_id)
+        with self._transaction():
+            prepare_table(self._cursor, record.table_name)
+            self._cursor.execute(
+                "UPDATE runner.runs SET settings = ?, state = ?, ended_at = NULL WHERE run_id = ?",
+                [_json(settings), state, run_id],
+            )
+            stale = "state NOT IN ('done', 'failed', 'cancelled')" if same_chunks else "true"
+            self._cursor.execute(f"DELETE FROM runner.chunks WHERE run_id = ? AND {stale}", [run_id])
+
+    def chunks(self, run_id: int) -> set[int]:
+        """Numbers of the chunks of a run that have a row."""
+        return {chunk for (chunk,) in self._rows("SELECT chunk FROM runner.chunks WHERE run_id = ?", [run_id])}
+
+    def run(self, run_id: int | None = None) -> RunRecord:
+        """The run with this number; None for the newest.
+
+        Raises:
+            UserError: there is none.
+        """
+        records = self._records("run_id = ?", [run_id]) if run_id is not None else self._records("true", [])
+        if records:
+            return records[0]
+        if run_id is None:
+            raise UserError("no runs in this database", do="start one with: tui-runner run JOB")
+        numbers = [record.run_id for record in self._records("true", [])]
+        do = f"its runs are {listed(numbers)}" if numbers else "start one with: tui-runner run JOB"
+        raise UserError(f"no run {run_id} in this database", do=do)
+
+    def runs(self) -> list[RunSummary]:
+        """Every run with its counts, newest first."""
+        records = self._records("true", [])
+        if not records:
+            return []
+        rows = self._cursor.execute(f"SELECT run_id, {_TOTALS} FROM runner.items GROUP BY run_id").fetchall()
+        totals = {run_id: Totals(*counts) for run_id, *counts in rows}
+        return [RunSummary(record, totals.get(record.run_id, Totals())) for record in records]
+
+    def find_alike(
+        self,
+        *,
+        job: str,
+        job_path: str,
+        table_name: str,
+        input: str | None,
+        params: dict[str, object],
+        limit: int | None = None,
+        finished: bool = False,
+    ) -> RunRecord | None:
+        """The newest run of this job with this table, input, parameters and limit that did not finish, or that did."""
+        records = self._records(
+            "(state = 'finished') = ? AND job = ? AND job_path = ? AND lower(table_name) = lower(?)"
+            " AND input IS NOT DISTINCT FROM ?",
+            [finished, _text(job), _text(job_path), table_name, None if input is None else _text(input)],
+        )
+        wanted = json.loads(_json(params))
+        alike = (each for each in records if each.params == wanted and each.settings.get("limit") == limit)
+        return next(alike, None)
+
+    def find_unfinished(self, job: str) -> RunRecord | None:
+        """The newest run of a job with this name that did not finish, whatever it was begun with."""
+        return next(iter(self._records("state <> 'finished' AND job = ?", [_text(job)])), None)
+
+    def recorded(self, run_id: int) -> tuple[dict[str, int], set[str]]:
+        """How many rows each item has that is done, by key; and keys of those recorded in another state."""
+        done: dict[str, int] = {}
+        other: set[str] = set()
+        if self._exists:
+            sql = "SELECT key, state = 'ok', rows FROM runner.items WHERE run_id = ?"
+            for key, is_done, rows in self._rows(sql, [run_id]):
+                if is_done:
+                    done[key] = rows
+                else:
+                    other.add(key)
+        return done, other.difference(done)
+
+    def totals(self, run_id: int) -> Totals:
+        """Counts over the items of a run."""
+        if not self._exists:
+            return Totals()
+        row = self._cursor.execute(f"SELECT {_TOTALS} FROM runner.items WHERE run_id = ?", [run_id]).fetchone()
+        return Totals(*row) if row is not None else Totals()
+
+    def _records(self, condition: str, values: list[object]) -> list[RunRecord]:
+        """Runs that meet `condition` (SQL), newest first."""
+        if not self._exists:
+            return []
+        rows = self._rows(
+            f"SELECT {_RUN_COLUMNS} FROM runner.runs WHERE {condition} ORDER BY run_id DESC",
+            values,
+        )
+        return [_record(row) for row in rows]
+
+    def _rows(self, query: str, values: list[object]) -> Iterator[tuple[Any, ...]]:
+        self._cursor.execute(query, values)
+        while rows := self._cursor.fetchmany(_SLICE):
+            yield from rows
+
+    def _number(self, query: str) -> int:
+        return int(self._cursor.execute(query).fetchall()[0][0])
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._cursor.execute("BEGIN TRANSACTION")
+        try:
+            yield
+            self._cursor.execute("COMMIT")
+        except BaseException:
+            with contextlib.suppress(duckdb.Error):
+                self._cursor.execute("ROLLBACK")
+            raise
+
+
+_TOTALS = """
+    count(*) FILTER (WHERE state = 'ok'),
+    count(*) FILTER (WHERE state IN ('failed', 'timeout')),
+    count(*) FILTER (WHERE state = 'cancelled'),
+    CAST(coalesce(sum(rows) FILTER (WHERE state = 'ok'), 0) AS BIGINT),
+    CAST(coalesce(sum(greatest(attempts - 1, 0)), 0) AS BIGINT)"""
+
+
+def _record(row: tuple[Any, ...]) -> RunRecord:
+    """A row of `_RUN_COLUMNS`."""
+    run_id, job, job_path, table_name, source, params, settings, state, items_total, started, ended, host, version = row
+    return RunRecord(
+        run_id=run_id,
+        job=job,
+        job_path=job_path,
+        table_name=table_name,
+        input=source,
+        params=json.loads(params),
+        settings=json.loads(settings),
+        state=state,
+        items_total=items_total,
+        started_at=_moment(started),
+        ended_at=None if ended is None else _moment(ended),
+        host=host,
+        version=version,
+    )
+
+
+def _moment(microseconds: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=microseconds)
+
+
+def _microseconds(moment: datetime | None) -> int | None:
+    return None if moment is None else (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+def _text(text: str) -> str:
+    """`text` without lone surrogates, which paths that are not UTF-8 bring and DuckDB does not take."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _json(values: dict[str, object]) -> str:
+    """`values` as JSON that DuckDB takes: NaN and infinity as text, lone surrogates as in `_text`."""
+    finite = json.loads(json.dumps(values), parse_constant=str)
+    text = json.dumps(finite, sort_keys=True, ensure_ascii=False)
+    return _SURROGATE.sub(lambda found: f"\\\\u{ord(found[0]):04x}", text)

@@ -1,0 +1,159 @@
+"""The tables of the ledger, schema `runner`, and how an older ledger becomes a newer one."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+
+import duckdb
+
+from tui_runner.errors import DatabaseError
+from tui_runner.store.sql import Cursor, file_of
+from tui_runner.text.messages import listed
+
+LEDGER_VERSION = 2
+"""Of the tables below; kept in `runner.ledger`."""
+
+_TABLES = (
+    "CREATE TABLE runner.ledger (version INTEGER)",
+    """CREATE TABLE runner.runs (
+        run_id BIGINT, job VARCHAR, job_path VARCHAR, table_name VARCHAR, input VARCHAR, params JSON, settings JSON,
+        state VARCHAR, items_total BIGINT, started_at TIMESTAMPTZ, ended_at TIMESTAMPTZ, host VARCHAR,
+        version VARCHAR)""",
+    """CREATE TABLE runner.chunks (
+        run_id BIGINT, chunk BIGINT, first_item BIGINT, items BIGINT, state VARCHAR, done BIGINT, failed BIGINT,
+        rows BIGINT, retries BIGINT, started_at TIMESTAMPTZ, ended_at TIMESTAMPTZ, busy_seconds DOUBLE)""",
+    """CREATE TABLE runner.items (
+        run_id BIGINT, item BIGINT, chunk BIGINT, key VARCHAR, state VARCHAR, attempts INTEGER, rows BIGINT,
+        seconds DOUBLE, finished_at TIMESTAMPTZ)""",
+    """CREATE TABLE runner.errors (
+        run_id BIGINT, item BIGINT, chunk BIGINT, attempt INTEGER, type VARCHAR, message VARCHAR, traceback VARCHAR,
+        occurred_at TIMESTAMPTZ, final BOOLEAN, shape VARCHAR, item_text VARCHAR)""",
+    """CREATE TABLE runner.samples (
+        run_id BIGINT, sampled_at TIMESTAMPTZ, items_done BIGINT, items_failed BIGINT, rows BIGINT, in_flight BIGINT,
+        threads BIGINT, items_per_second DOUBLE, app_rss BIGINT, workers_rss BIGINT, db_bytes BIGINT)""",
+    "CREATE TABLE runner.columns (table_name VARCHAR, raw_name VARCHAR, column_name VARCHAR, type VARCHAR)",
+)
+# No keys and no indexes: they slow every insert down, and DuckDB's have lost data.
+
+_COLUMNS = {
+    (found[1], part.split()[0])
+    for table in _TABLES
+    if (found := re.fullmatch(r"CREATE TABLE runner\.(\w+) \((.*)\)", table, re.DOTALL))
+    for part in found[2].split(",")
+}
+"""Table and name of every column of the ledger."""
+
+_STEPS: dict[int, tuple[str, ...]] = {
+    1: (
+        "ALTER TABLE runner.errors ADD COLUMN shape VARCHAR",
+        "ALTER TABLE runner.errors ADD COLUMN item_text VARCHAR",
+        # Like `error_shape.shape`, as near as DuckDB's regular expressions come to it.
+        r"""UPDATE runner.errors SET shape = left(regexp_replace(split_part(trim(message), chr(10), 1),
+            '0x[0-9a-fA-F]+|[0-9a-fA-F]{8}-([0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}|[0-9]+([.,:][0-9]+)*', 'N', 'g'),
+            200)""",
+    ),
+}
+"""Statements that make a ledger of the version in the key one of the next version."""
+
+
+def ledger_version(cursor: Cursor) -> int | None:
+    """Version of the ledger in the database, None when there is none.
+
+    Raises:
+        DatabaseError: schema `runner` belongs to somebody else.
+    """
+    found = cursor.execute(
+        "SELECT 1 FROM duckdb_tables() WHERE database_name = current_database()"
+        " AND schema_name = 'runner' AND table_name = 'ledger'"
+    ).fetchone()
+    if found is None:
+        return None
+    if ("ledger", "version") not in _columns(cursor):
+        raise DatabaseError(_NOT_OURS, file_of(cursor), "choose another database")
+    row = cursor.execute("SELECT max(version) FROM runner.ledger").fetchone()
+    return int(row[0]) if row is not None and row[0] is not None else None
+
+
+def ensure_ledger(cursor: Cursor, *, create: bool) -> bool:
+    """Bring the ledger to `LEDGER_VERSION`, in one transaction of its own.
+
+    Args:
+        cursor: without a transaction.
+        create: whether to make a ledger where there is none.
+
+    Returns:
+        Whether there is a ledger now.
+
+    Raises:
+        DatabaseError: it was written by a newer tui-runner, or by an older one and can only be read; it has lost a
+            table or a column; or schema `runner` belongs to somebody else.
+    """
+    version = ledger_version(cursor)
+    if version == LEDGER_VERSION:
+        _check_whole(cursor)
+        return True
+    if version is None and not create:
+        return False
+    if version is not None and version > LEDGER_VERSION:
+        raise DatabaseError(
+            f"written by a newer tui-runner (ledger version {version}, this one knows {LEDGER_VERSION})",
+            file_of(cursor),
+            "update tui-runner",
+        )
+    if version is not None and _can_only_be_read(cursor):
+        raise DatabaseError(
+            f"written by an older tui-runner (ledger version {version}), and it can only be read",
+            file_of(cursor),
+            "have its owner open it once with this tui-runner, or work on a copy of it",
+        )
+    statements = ["CREATE SCHEMA IF NOT EXISTS runner", *_TABLES] if version is None else _steps_from(version, cursor)
+    cursor.execute("BEGIN TRANSACTION")
+    try:
+        for statement in statements:
+            cursor.execute(statement)
+        cursor.execute("DELETE FROM runner.ledger")
+        cursor.execute("INSERT INTO runner.ledger VALUES (?)", [LEDGER_VERSION])
+        cursor.execute("COMMIT")
+    except BaseException as error:
+        with contextlib.suppress(duckdb.Error):
+            cursor.execute("ROLLBACK")
+        if isinstance(error, duckdb.CatalogException):
+            raise DatabaseError(_NOT_OURS, file_of(cursor), "choose another database") from error
+        raise
+    return True
+
+
+def _can_only_be_read(cursor: Cursor) -> bool:
+    found = cursor.execute(
+        "SELECT readonly FROM duckdb_databases() WHERE database_name = current_database()"
+    ).fetchall()
+    return bool(found[0][0])
+
+
+_NOT_OURS = "its schema `runner` has tables that are not tui-runner's"
+
+
+def _columns(cursor: Cursor) -> set[tuple[str, str]]:
+    """Table and name of every column in schema `runner`."""
+    found = cursor.execute(
+        "SELECT table_name, column_name FROM duckdb_columns()"
+        " WHERE database_name = current_database() AND schema_name = 'runner'"
+    ).fetchall()
+    return {(str(table), str(column)) for table, column in found}
+
+
+def _check_whole(cursor: Cursor) -> None:
+    """Refuse a ledger that somebody has taken a table or a column of: every command would fail in its own way."""
+    lost = sorted(_COLUMNS - _columns(cursor))
+    if lost:
+        names = sorted({f"runner.{table}" for table, _ in lost})
+        what = f"its ledger is not whole: {listed(names)} is gone or has lost columns"
+        raise DatabaseError(what, file_of(cursor), "bring back a copy of the file, or choose another database")
+
+
+def _steps_from(version: int, cursor: Cursor) -> list[str]:
+    if any(step not in _STEPS for step in range(version, LEDGER_VERSION)):
+        what = f"its ledger has version {version}, which is not known"
+        raise DatabaseError(what, file_of(cursor), "choose another database")
+    return [statement for step in range(version, LEDGER_VERSION) for statement in _STEPS[step]]

@@ -1,0 +1,155 @@
+"""Looks into the ledger of a run for a person: slow items, failed ones, errors that are alike.
+
+Every function takes a cursor of the calling thread, reads, and changes nothing. Texts are the job's: hostile.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from tui_runner.store.query.templates import failure_groups_sql
+from tui_runner.store.sql import Cursor, visible_literal
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class EndedItem:
+    """An item that ended: `error` is the last one of an item that did not end well, else empty."""
+
+    item: int
+    state: str
+    attempts: int
+    rows: int
+    seconds: float
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FailureGroup:
+    """Errors of one type whose messages are alike: a row of `failure_groups_sql`.
+
+    Attributes:
+        type: name of the exception.
+        message: what the messages have in common, with ids, addresses and numbers folded.
+        items_failed: items that have failed, and whose last attempt ended so; none that ended well when it ran again.
+        attempts: attempts that ended so.
+        chunks: chunks of those attempts.
+        first_seen: when the first was.
+        last_seen: when the last was.
+        newest_item: position of the item of the newest one in the input.
+        newest_item_text: that item's value as a short text; empty where it is not known.
+        newest_message: its message in full.
+        newest_traceback: likewise; may be empty.
+    """
+
+    type: str
+    message: str
+    items_failed: int
+    attempts: int
+    chunks: int
+    first_seen: datetime
+    last_seen: datetime
+    newest_item: int
+    newest_item_text: str
+    newest_message: str
+    newest_traceback: str
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorExample:
+    """One error in full.
+
+    Attributes:
+        item: position of its item in the input.
+        chunk: its chunk.
+        attempt: number of the attempt that failed, from 1.
+        message: of the exception.
+        traceback: likewise; may be empty.
+        occurred_at: when.
+        final: whether it ended its item.
+        text: the item's value as a short text; empty where it is not known.
+    """
+
+    item: int
+    chunk: int
+    attempt: int
+    message: str
+    traceback: str
+    occurred_at: datetime
+    final: bool
+    text: str = ""
+
+
+def slowest(cursor: Cursor, run_id: int, chunk: int, limit: int = 50) -> list[EndedItem]:
+    """The items of a chunk whose last attempt took longest."""
+    rows = cursor.execute(
+        "SELECT item, state, attempts, rows, seconds FROM runner.items WHERE run_id = ? AND chunk = ?"
+        " ORDER BY seconds DESC, item LIMIT ?",
+        [run_id, chunk, limit],
+    ).fetchall()
+    return [EndedItem(*row) for row in rows]
+
+
+def failed(cursor: Cursor, run_id: int, chunk: int, limit: int = 200) -> list[EndedItem]:
+    """The items of a chunk that did not end well, each with its last error."""
+    rows = cursor.execute(
+        """SELECT i.item, any_value(i.state), any_value(i.attempts), any_value(i.rows), any_value(i.seconds),
+                coalesce(arg_max(e.type || ': ' || e.message, e.attempt), '')
+            FROM runner.items i LEFT JOIN runner.errors e ON e.run_id = i.run_id AND e.item = i.item
+            WHERE i.run_id = ? AND i.chunk = ? AND i.state <> 'ok' GROUP BY i.item ORDER BY i.item LIMIT ?""",
+        [run_id, chunk, limit],
+    ).fetchall()
+    return [EndedItem(*row) for row in rows]
+
+
+def failure_groups(cursor: Cursor, run_id: int, limit: int = 200) -> list[FailureGroup]:
+    """Return the rows of `failure_groups_sql`, at most `limit`."""
+    moments = "epoch_us(first_seen) AS first_seen, epoch_us(last_seen) AS last_seen"
+    rows = cursor.execute(
+        f"SELECT * REPLACE ({moments}) FROM ({failure_groups_sql(str(run_id))})"
+        f" ORDER BY items_failed DESC, attempts DESC, type, alike LIMIT {min(limit, sys.maxsize)}"
+    ).fetchall()
+    return [
+        FailureGroup(type, alike, items, attempts, chunks, _moment(first), _moment(last), *newest)
+        for type, alike, items, attempts, chunks, first, last, *newest in rows
+    ]
+
+
+def error_examples(cursor: Cursor, run_id: int, type: str, message: str, limit: int = 50) -> list[ErrorExample]:
+    """Errors of one group, the newest first."""
+    rows = cursor.execute(
+        """SELECT item, chunk, attempt, message, coalesce(traceback, ''), epoch_us(occurred_at), final,
+                coalesce(item_text, '')
+            FROM runner.errors WHERE run_id = ? AND type = ? AND coalesce(shape, '') = ?
+            ORDER BY occurred_at DESC, item LIMIT ?""",
+        [run_id, type, message, limit],
+    ).fetchall()
+    return [
+        ErrorExample(item, chunk, attempt, message, traceback, _moment(at), final, text)
+        for item, chunk, attempt, message, traceback, at, final, text in rows
+    ]
+
+
+def chunks_of_errors(cursor: Cursor, run_id: int, type: str, message: str) -> list[int]:
+    """The chunks with items whose last attempt ended with an error of this group."""
+    rows = cursor.execute(
+        "SELECT DISTINCT chunk FROM runner.errors WHERE run_id = ? AND type = ? AND coalesce(shape, '') = ? AND final"
+        " ORDER BY chunk",
+        [run_id, type, message],
+    ).fetchall()
+    return [chunk for (chunk,) in rows]
+
+
+def sql_of_group(run_id: int, type: str, message: str) -> str:
+    """A statement for the errors of one group, for a person to go on from."""
+    return f"""SELECT item, item_text, attempt, final, message, occurred_at
+FROM runner.errors
+WHERE run_id = {run_id} AND type = {visible_literal(type)} AND coalesce(shape, '') = {visible_literal(message)}
+ORDER BY occurred_at DESC"""
+
+
+def _moment(microseconds: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=microseconds)

@@ -1,0 +1,1 @@
+"""Runs statements of people: pages, cancellation, catalog, write mode."""

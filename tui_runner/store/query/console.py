@@ -1,0 +1,340 @@
+"""Statements that a person typed: read only, one at a time, streamed, cancelled at will.
+
+What a statement does cannot be told from its type (`WITH a AS (INSERT …) SELECT` says it is a SELECT), so the engine
+holds it back: a read-only transaction in a locked-down instance. The list of types below makes better messages.
+
+How an interface uses it. Everything that blocks says so; call that from a thread of your own.
+
+    with open_access(path) as access:            # store/access.py; or LocalAccess(runner.database) beside a run
+        access.describe                          # "books.duckdb", or "books.duckdb, held by tui-runner (pid 7), run 3"
+        console = access.console()               # one a tab; one running statement a console
+        statement = statement_at(text, position) # store/statements.py: .sql .start .end .parameters (names, "1" for ?)
+        values = {name: typed_value(text) …}     # what the person answered, as a SQL value
+        result = console.query(statement.sql, values)   # blocks until the first rows are there
+        console.cancel()                         # from any thread: ends `query` or reading with QueryCancelled
+        console.progress()                       # from any thread: 0.0 to 1.0, None while DuckDB cannot tell
+        pages = Pages(result, page_rows=10_000)  # store/pages.py
+        pages.page(0)                            # blocks; a pa.Table, and None behind the last page
+        pages.rows_known, pages.complete         # "first 10,000 of more" while not complete
+        pages.all_batches()                      # blocks; every row from the first, for export
+        pages.close()                            # ends the statement
+        console.close(); access.close()
+
+    QueryError(UserError)     # .line and .column in the statement, from 1, or None; str() is one line
+    QueryCancelled(UserError)
+    result.schema             # distinct names; field.metadata[TYPE_KEY] is the DuckDB type as bytes
+    result.rows, .seconds     # rows read so far; seconds from the call of `query` to the newest batch
+    console.write = True      # write mode; raises UserError where it cannot be: a run is active, or another process
+                              # owns the file. Statements that change data then run and commit; one row, "Count"
+    access.can_write          # whether write mode can be had now
+    catalog(console)          # store/catalog.py: blocks; schemas' tables with columns, types and row counts
+    ready_made(catalog)       # store/ready_made.py: named statements for the ledger and each results table
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Mapping
+
+import duckdb
+import pyarrow as pa
+
+from tui_runner.errors import DatabaseError, UserError
+from tui_runner.store.arrow_batches import READ_ROWS, gathered
+from tui_runner.store.database import Database, describe
+from tui_runner.store.query.errors import QueryCancelled, query_error
+from tui_runner.store.query.query_thread import QueryThread, T
+from tui_runner.store.query.result import TYPE_KEY, Readable, Result
+from tui_runner.store.query.statements import nesting, split
+from tui_runner.store.query.write_mode import is_change, run_change
+from tui_runner.text.messages import is_text
+
+__all__ = ["TYPE_KEY", "Console", "Result"]
+
+_READING = frozenset(
+    # MULTI is PIVOT, which the parser turns into several.
+    {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN, duckdb.StatementType.MULTI}
+)
+_DEEPEST = 1_000
+"""Brackets within brackets. DuckDB takes no more; of 5,000 it needs half a minute to say so, and cannot be ended."""
+
+
+class Console:
+    """Runs statements against an open database, one at a time; the result of one ends with the next."""
+
+    impatient = False
+    """Rows may be taken as late as one likes."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._thread = QueryThread(lambda: database.run_id is not None)
+        self._cursor: duckdb.DuckDBPyConnection | None = None
+        self._result: Result | None = None
+        self._write = False
+        self._cancelled = False
+        self._ended = ""
+        """Why the statement was ended for somebody else's sake; empty when it was not."""
+
+    @property
+    def can_write(self) -> bool:
+        """Whether write mode can be switched on: only in a database of ours, while no run is going on in it."""
+        return self._database.run_id is None and not self._database.read_only
+
+    @property
+    def write(self) -> bool:
+        """Whether statements that change data are run."""
+        return self._write and self.can_write
+
+    @write.setter
+    def write(self, wanted: bool) -> None:
+        if wanted and self._database.read_only:
+            raise UserError(f"this database can only be read: {self._database.read_only}")
+        if wanted and not self.can_write:
+            raise UserError("a run is writing to this database", do="change data when it has ended")
+        self._write = wanted
+
+    def query(self, sql: str, parameters: Mapping[str, object] | None = None) -> Result:
+        """Run one statement in a transaction of its own, which is read-only unless `write` is on.
+
+        Blocks until the first rows are there.
+
+        Args:
+            sql: the statement.
+            parameters: values by name, or by number as text (`"1"`) for `?` and `$1`.
+
+        Raises:
+            QueryError: it is no single statement that reads, a parameter has no value, or DuckDB rejects it.
+            QueryCancelled: `cancel` was called.
+            DatabaseError: the database is closed or broken.
+        """
+        asked_at = time.monotonic()
+        if self._result is not None:
+            self._result.close()
+            self._result = None
+        self._cancelled, self._ended = False, ""
+        values = _bound(sql, parameters or {})
+        result = self._run(sql, lambda: self._begin(sql, values, asked_at))
+        if not result.closed:
+            self._result = result
+        return result
+
+    def cancel(self) -> None:
+        """End the statement, also one whose rows are being read, from any thread; returns at once."""
+        self._cancelled = True
+        self._thread.cancel()
+
+    def end(self, reason: str) -> bool:
+        """End the statement for somebody else's sake, also one whose rows wait to be read. From any thread.
+
+        Returns at once, whether it was not yet being ended. Whoever asked, or reads on, is told `reason`.
+        """
+        if self._ended:
+            return False
+        self._ended = reason
+        if not self._thread.cancel() and isinstance(self._result, _Streamed):
+            # Nobody waits for these rows, maybe for hours; letting go of them may wait for a turn.
+            threading.Thread(target=self._let_go, args=(self._result,), name="tui-runner-let-go", daemon=True).start()
+        return True
+
+    def progress(self) -> float | None:
+        """How far the statement that runs has come, 0.0 to 1.0; None when DuckDB cannot tell. From any thread."""
+        cursor = self._cursor
+        if cursor is None or not self._thread.busy:
+            return None
+        try:
+            percent = cursor.query_progress()
+        except duckdb.Error:
+            return None
+        return min(percent / 100, 1.0) if percent >= 0 else None
+
+    def close(self) -> None:
+        """End what runs and give everything back. Calling it again does nothing."""
+        self.cancel()
+        if self._result is not None:
+            self._result.close()
+            self._result = None
+        self._thread.close()
+
+    def __enter__(self) -> Console:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _run(self, sql: str, call: Callable[[], T]) -> T:
+        """Make `call` in the console's thread, with its errors as ours."""
+        try:
+            return self._thread.run(call, self._interrupt)
+        except (duckdb.Error, pa.ArrowException, OSError) as error:
+            raise self._described(error, sql) from error
+
+    def _interrupt(self) -> None:
+        cursor = self._cursor
+        if cursor is not None:
+            with contextlib.suppress(duckdb.Error):
+                cursor.interrupt()
+
+    def _described(self, error: BaseException, sql: str) -> UserError:
+        if isinstance(error, duckdb.InterruptException) or "INTERRUPT Error" in str(error):
+            if self._ended and not self._cancelled:
+                return self._ending()
+            closed = DatabaseError("was closed while the statement ran", str(self._database.path))
+            return QueryCancelled() if self._cancelled else closed
+        if isinstance(error, duckdb.FatalException | duckdb.ConnectionException):
+            return describe(error, self._database.path)
+        return query_error(error, sql)
+
+    @staticmethod
+    def _let_go(result: _Streamed) -> None:
+        with contextlib.suppress(RuntimeError, UserError):  # the console or the database was closed, and it with them
+            result.let_go()
+
+    def _ending(self) -> UserError:
+        return UserError(f"the statement was ended: {self._ended}", do="ask for less at once, or later")
+
+    # --- in the console's thread -----------------------------------------------------------------------------
+
+    def _begin(self, sql: str, values: Mapping[str, object] | None, asked_at: float) -> Result:
+        cursor = self._cursor = self._database.cursor()
+        self._database.statements.add(self)
+        try:
+            statement, reads = _single(cursor, sql, self.write)
+            if not reads:
+                changed = run_change(cursor, statement, values)
+                self._end()
+                return _Kept(changed, asked_at)
+            cursor.execute("SET enable_progress_bar = true")
+            cursor.execute("SET enable_progress_bar_print = false")
+            cursor.execute("BEGIN TRANSACTION READ ONLY")
+            readable = Readable(_bind(cursor, statement, values))
+            reader = readable.relation.to_arrow_reader(READ_ROWS)
+        except BaseException:
+            self._end()
+            raise
+        return _Streamed(readable.schema(reader.schema), asked_at, sql, reader, self)
+
+    def _end(self) -> None:
+        """Roll back and close the cursor."""
+        cursor, self._cursor = self._cursor, None
+        if cursor is not None:
+            with contextlib.suppress(duckdb.Error):
+                cursor.execute("ROLLBACK")
+            self._database.close_cursor(cursor)
+        self._database.statements.remove(self)
+
+
+class _Streamed(Result):
+    """Rows that DuckDB makes as they are asked for."""
+
+    def __init__(
+        self, schema: pa.Schema, asked_at: float, sql: str, reader: pa.RecordBatchReader, console: Console
+    ) -> None:
+        super().__init__(schema, asked_at)
+        self._sql = sql
+        self._reader = reader
+        self._console = console
+        self._holds = True
+
+    def _next(self) -> pa.RecordBatch | None:
+        if self._console._cancelled:
+            # It came while whoever reads was busy with the rows before.
+            raise QueryCancelled
+        if self._console._ended:
+            raise self._console._ending()
+        return self._console._run(self._sql, self._read)
+
+    def _read(self) -> pa.RecordBatch | None:
+        batch = gathered(self._reader)
+        return None if batch is None else pa.RecordBatch.from_arrays(batch.columns, schema=self.schema)
+
+    def _close(self) -> None:
+        # Somebody else may be reading: that ends first.
+        self._console.cancel()
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Give back what the rows that are not yet read take; blocks while one is being read."""
+        self._console._run(self._sql, self._let_go)
+
+    def _let_go(self) -> None:
+        if not self._holds:
+            return  # the console may have another statement by now
+        self._holds = False
+        # A reader that still has rows blocks its cursor, even for a ROLLBACK.
+        self._console._interrupt()
+        self._reader.close()
+        self._console._end()
+
+
+class _Kept(Result):
+    """Rows that are all there: what a statement that changed something tells."""
+
+    def __init__(self, table: pa.Table, asked_at: float) -> None:
+        super().__init__(table.schema, asked_at)
+        self._batches = iter(table.to_batches())
+
+    def _next(self) -> pa.RecordBatch | None:
+        return next(self._batches, None)
+
+    def _close(self) -> None:
+        self._batches = iter(())
+
+
+def _bound(sql: str, parameters: Mapping[str, object]) -> dict[str, object] | None:
+    """The values of the parameters that `sql` asks for; DuckDB refuses others."""
+    if "\0" in sql:
+        raise UserError("the statement has a NUL character in it")
+    for what, text in (
+        ("the statement", sql),
+        *((f"the value of ${name}", value) for name, value in parameters.items()),
+    ):
+        if isinstance(text, str) and not is_text(text):
+            raise UserError(f"{what} has a lone surrogate in it, which is no character")
+    if nesting(sql) > _DEEPEST:
+        raise UserError(f"brackets are more than {_DEEPEST:,} deep", do="write the statement with fewer")
+    given = {name.lower(): value for name, value in parameters.items()}
+    wanted = [name for statement in split(sql) for name in statement.parameters]
+    missing = [f"?{name}" if name.isdigit() else f"${name}" for name in wanted if name not in given]
+    if missing:
+        raise UserError(f"no value for {', '.join(missing)}", do="give the statement's parameters values")
+    return {name: given[name] for name in wanted} or None
+
+
+def _single(cursor: duckdb.DuckDBPyConnection, sql: str, may_write: bool) -> tuple[str, bool]:
+    """The one statement of `sql`, as DuckDB's parser sees it, and whether it reads."""
+    statements = cursor.extract_statements(sql)
+    if len(statements) != 1:
+        what = f"{len(statements)} statements" if statements else "no statement"
+        raise UserError(f"{what} given", do="give one that reads, such as: SELECT count(*) FROM runner.items")
+    query = str(statements[0].query)
+    try:
+        kind = statements[0].type
+    except ValueError:  # a type that this version of the library has no name for
+        kind = None
+    if kind in _READING:
+        return query, True
+    if may_write and kind is not None and is_change(kind, query):
+        return query, False
+    if may_write:
+        raise UserError("this statement cannot be run here", do="use statements that read or change data")
+    raise UserError("only statements that read can be run", do="use SELECT, FROM, DESCRIBE, SUMMARIZE, SHOW or EXPLAIN")
+
+
+def _bind(
+    cursor: duckdb.DuckDBPyConnection, statement: str, values: Mapping[str, object] | None
+) -> duckdb.DuckDBPyRelation:
+    """The statement as a relation; what is wrong with it is raised with its place."""
+    try:
+        return cursor.sql(statement, params=values)
+    except duckdb.ProgrammingError as error:
+        # Here DuckDB leaves the place out, which it gives when the same statement is explained.
+        with contextlib.suppress(duckdb.Error):
+            cursor.execute("ROLLBACK")
+        cursor.execute("BEGIN TRANSACTION READ ONLY")
+        try:
+            cursor.execute(f"EXPLAIN\n{statement}", values)
+        except duckdb.ProgrammingError as placed:
+            raise query_error(placed, f"EXPLAIN\n{statement}", lines_before=1) from error
+        raise

@@ -1,0 +1,166 @@
+"""A result page by page: forward as it is made, and back again, in bounded memory.
+
+A page is read when it is first asked for. Pages that were not looked at for a while go from memory into a file
+without a name, so scrolling back runs nothing again and shows the same rows as before.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import IO
+
+import pyarrow as pa
+
+from tui_runner.errors import UserError
+from tui_runner.store.query.result import Result
+
+PAGE_ROWS = 10_000
+_KEPT_PAGES = 8
+_KEPT_BYTES = 128 << 20
+"""In memory, over all pages but the one that is looked at."""
+_FILE_BYTES = 4 << 30
+"""On disk. Whoever wants more rows than this wants an export."""
+
+
+class Pages:
+    """The pages of one result, which it closes. Every method may be called from any thread.
+
+    Attributes:
+        schema: that of the result.
+        page_rows: rows a page; the last one has fewer.
+        rows_known: rows read so far.
+        complete: whether that is all of them.
+        nbytes: of the rows read so far.
+    """
+
+    def __init__(self, result: Result, *, page_rows: int = PAGE_ROWS) -> None:
+        self.schema = result.schema
+        self.page_rows = page_rows
+        self.rows_known = 0
+        self.nbytes = 0
+        self.complete = False
+        self._result = result
+        self._batches = iter(result)
+        self._left: pa.RecordBatch | None = None
+        self._guard = threading.Lock()
+        self._kept: OrderedDict[int, pa.Table] = OrderedDict()
+        self._count = 0
+        self._file: IO[bytes] | None = None
+        self._places: dict[int, tuple[int, int]] = {}
+        self._closed = False
+
+    @property
+    def cut_off(self) -> bool:
+        """Whether the statement was ended before its last row, by the next one say; the rows read so far are there."""
+        return self._result.closed and not self.complete
+
+    def page(self, number: int) -> pa.Table | None:
+        """Page `number`, from 0; None when the result ends before it. Blocks until it is there.
+
+        Raises:
+            UserError: the statement failed or was cancelled half-way, or the result was closed before its end.
+        """
+        with self._guard:
+            while number >= self._count and not self.complete:
+                self._read_page()
+            if number >= self._count or number < 0:
+                return None
+            return self._known(number)
+
+    def all_batches(self) -> Iterator[pa.RecordBatch]:
+        """Every row from the first, for an export; blocks. Raises as `page` does."""
+        number = 0
+        while (page := self.page(number)) is not None:
+            yield from page.to_batches()
+            number += 1
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        """As `all_batches`, so that `store/export.py` writes it."""
+        return self.all_batches()
+
+    def close(self) -> None:
+        """End the statement and let go of everything. Calling it again does nothing."""
+        self._result.close()
+        with self._guard:
+            self._closed = True
+            self._kept.clear()
+            self._left = None
+            if self._file is not None:
+                self._file.close()
+                self._file = None
+
+    def _read_page(self) -> None:
+        parts: list[pa.RecordBatch] = []
+        missing = self.page_rows
+        try:
+            while missing:
+                batch = self._left if self._left is not None else next(self._batches, None)
+                self._left = None
+                if batch is None:
+                    self.complete = self._result.complete
+                    break
+                if batch.num_rows > missing:
+                    self._left = batch.slice(missing)
+                    batch = batch.slice(0, missing)
+                parts.append(batch)
+                missing -= batch.num_rows
+            if not missing and self._left is None:
+                # Whoever asks for LIMIT 10000 is not to be told that there is more.
+                self._left = next(self._batches, None)
+                self.complete = self._left is None and self._result.complete
+        except UserError:
+            # What was read before it failed is shown all the same.
+            self._keep(parts)
+            raise
+        self._keep(parts)
+        if missing and not self.complete and not parts:
+            raise UserError("this result was ended before its last row", do="run the statement again")
+
+    def _keep(self, parts: list[pa.RecordBatch]) -> None:
+        if not parts:
+            return
+        page = pa.Table.from_batches(parts, schema=self.schema)
+        self._kept[self._count] = page
+        self._count += 1
+        self.rows_known += page.num_rows
+        self.nbytes += page.nbytes
+        self._evict()
+
+    def _known(self, number: int) -> pa.Table:
+        if self._closed:
+            raise UserError("this result is closed", do="run the statement again")
+        if number in self._kept:
+            self._kept.move_to_end(number)
+            return self._kept[number]
+        if self._file is None:
+            raise AssertionError("a page that is not in memory is in the file")
+        offset, size = self._places[number]
+        self._file.seek(offset)
+        page = pa.ipc.open_stream(self._file.read(size)).read_all()
+        self._kept[number] = page
+        self._evict()
+        return page
+
+    def _evict(self) -> None:
+        """Write the pages that were not looked at for longest into the file, and forget them."""
+        while len(self._kept) > 1 and (
+            len(self._kept) > _KEPT_PAGES or sum(page.nbytes for page in list(self._kept.values())[:-1]) > _KEPT_BYTES
+        ):
+            number, page = self._kept.popitem(last=False)
+            if number not in self._places:
+                self._write(number, page)
+
+    def _write(self, number: int, page: pa.Table) -> None:
+        if self._file is None:
+            self._file = tempfile.TemporaryFile(prefix="tui-runner-")  # noqa: SIM115 - closed by `close`
+        offset = self._file.seek(0, 2)
+        if offset + page.nbytes > _FILE_BYTES:
+            self._kept[number] = page
+            self._kept.move_to_end(number, last=False)
+            raise UserError("the result is too large to page through", do="export it, or ask for less")
+        with pa.ipc.new_stream(self._file, page.schema, options=pa.ipc.IpcWriteOptions(compression="lz4")) as writer:
+            writer.write_table(page)
+        self._places[number] = (offset, self._file.tell() - offset)

@@ -1,0 +1,177 @@
+"""What DuckDB answers, in types that Arrow can carry, with DuckDB's own names of them.
+
+The rows of a statement, wherever it runs.
+"""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+
+import duckdb
+import pyarrow as pa
+from duckdb.sqltypes import DuckDBPyType
+
+from tui_runner.store.sql import distinct, quote
+
+_AS_TEXT = ("INTERVAL", "TIME WITH TIME ZONE", "BIT", "BIGNUM", "UHUGEINT", "VARIANT", "GEOMETRY", "UNION(")
+"""Types that lose something on the way into Arrow, or that Parquet cannot hold; they are read as DuckDB's text."""
+
+_NESTED: Mapping[str, Callable[[list[tuple[str, str]]], str]] = {
+    "list": lambda parts: f"{parts[0][1]}[]",
+    "array": lambda parts: f"{parts[0][1]}[{parts[1][1]}]",
+    "map": lambda parts: f"MAP({parts[0][1]}, {parts[1][1]})",
+    "struct": lambda parts: f"STRUCT({', '.join(f'{quote(name)} {kind}' for name, kind in parts)})",
+    "tuple": lambda parts: f"TUPLE({', '.join(kind for _, kind in parts)})",
+}
+"""Types that have others in them: how they are written in SQL, by the names and types of their parts."""
+
+
+class Readable:
+    """A relation whose columns that Arrow would take for something else are text.
+
+    Attributes:
+        relation: to be read as Arrow.
+    """
+
+    def __init__(self, relation: duckdb.DuckDBPyRelation) -> None:
+        self._names = distinct(relation.columns)
+        self._types = relation.types
+        self.relation = _as_text(relation, self._names)
+
+    def schema(self, read: pa.Schema) -> pa.Schema:
+        """The schema that Arrow gave the relation, with distinct names and `TYPE_KEY` in each field's metadata.
+
+        Fields of nested types have it where they are JSON.
+        """
+        return pa.schema(
+            [
+                pa.field(name, _marked(field.type, kind), metadata={TYPE_KEY: str(kind).encode()})
+                for name, kind, field in zip(self._names, self._types, read, strict=True)
+            ]
+        )
+
+
+def _as_text(relation: duckdb.DuckDBPyRelation, names: list[str]) -> duckdb.DuckDBPyRelation:
+    carried = [_carried(kind) for kind in relation.types]
+    if all(text == str(kind) for text, kind in zip(carried, relation.types, strict=True)):
+        return relation
+    columns = [
+        f"{f'#{number}' if text == str(kind) else f'CAST(#{number} AS {text})'} AS {quote(name or 'column')}"
+        for number, (name, text, kind) in enumerate(zip(names, carried, relation.types, strict=True), start=1)
+    ]
+    return relation.project(", ".join(columns))
+
+
+def _marked(read: pa.DataType, kind: DuckDBPyType) -> pa.DataType:
+    """An Arrow type with `TYPE_KEY` at the fields in it that are JSON: Arrow itself says that these are text."""
+    if kind.id not in _NESTED or "JSON" not in str(kind):
+        return read
+
+    def field(part: pa.Field, kind: object) -> pa.Field:
+        if not isinstance(kind, DuckDBPyType):
+            return part
+        return part.with_metadata({TYPE_KEY: JSON}) if str(kind) == "JSON" else part.with_type(_marked(part.type, kind))
+
+    parts = [part for _, part in kind.children]
+    types = pa.types
+    if types.is_struct(read):
+        return pa.struct([field(each, part) for each, part in zip(read, parts, strict=True)])
+    if types.is_list(read):
+        return pa.list_(field(read.value_field, parts[0]))
+    if types.is_large_list(read):
+        return pa.large_list(field(read.value_field, parts[0]))
+    if types.is_fixed_size_list(read):
+        return pa.list_(field(read.value_field, parts[0]), read.list_size)
+    if types.is_map(read):
+        return pa.map_(read.key_field, field(read.item_field, parts[1]), read.keys_sorted)
+    return read
+
+
+def _carried(kind: DuckDBPyType) -> str:
+    """A type in SQL, with text in place of what Arrow would take for something else, however deep in it."""
+    text = str(kind)
+    if kind.id not in _NESTED:
+        return "VARCHAR" if text.startswith(_AS_TEXT) else text
+    parts = [(name, _carried(part) if isinstance(part, DuckDBPyType) else str(part)) for name, part in kind.children]
+    if all(part == str(old) for (_, part), (_, old) in zip(parts, kind.children, strict=True)):
+        return text
+    return _NESTED[kind.id](parts)
+
+
+TYPE_KEY = b"duckdb_type"
+"""Metadata of a result's fields: the DuckDB type, where Arrow says less (JSON is a string there)."""
+JSON = b"JSON"
+"""The DuckDB type of fields that hold JSON, those within lists and structs, too."""
+
+
+def holds_json(field: pa.Field) -> bool:
+    """Whether the text in a field is JSON."""
+    return bool((field.metadata or {}).get(TYPE_KEY) == JSON)
+
+
+class Result(ABC):
+    """The rows of a statement, batch by batch as they are made; close it to end the statement.
+
+    Attributes:
+        schema: names (each there once) and Arrow types, with `TYPE_KEY` in each field's metadata.
+        rows: rows read so far.
+        seconds: from the call of `query` to the newest batch or the end.
+        closed: whether it is over: all is read, or it was closed.
+        complete: whether all rows were read.
+    """
+
+    def __init__(self, schema: pa.Schema, asked_at: float) -> None:
+        self.schema = schema
+        self.rows = 0
+        self.closed = False
+        self.complete = False
+        self._asked_at = asked_at
+        self.seconds = time.monotonic() - asked_at
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        """The batches; after the last one the statement is closed.
+
+        Raises:
+            QueryError: the statement failed half-way, a text that is no number for one.
+            QueryCancelled: it was ended on request.
+        """
+        while not self.closed:
+            try:
+                batch = self._next()
+            except BaseException:
+                self.close()
+                raise
+            self.seconds = time.monotonic() - self._asked_at
+            if batch is None:
+                self.complete = not self.closed
+                self.close()
+                return
+            self.rows += batch.num_rows
+            yield batch
+            del batch  # it may be large, and is not to be there beside the next one
+
+    def read_all(self) -> pa.Table:
+        """All rows, held in memory."""
+        return pa.Table.from_batches(list(self), schema=self.schema)
+
+    def close(self) -> None:
+        """End the statement, whether or not all its rows were read. Calling it again does nothing."""
+        if not self.closed:
+            self.closed = True
+            self._close()
+
+    @abstractmethod
+    def _next(self) -> pa.RecordBatch | None:
+        """The next batch with the types of `schema`, None behind the last."""
+
+    @abstractmethod
+    def _close(self) -> None:
+        """Let go of what the statement holds; called once."""
+
+    def __enter__(self) -> Result:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -1,0 +1,99 @@
+"""Statements that change data, in a database without a run: whatever they do, the ledger stays as it is.
+
+A statement can reach a table by many ways, so what it says is not searched for the ledger's name. The ledger is
+compared within the statement's own transaction, before it is committed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from tui_runner.errors import UserError
+from tui_runner.store.query.result import Readable
+from tui_runner.store.query.statements import tokens
+from tui_runner.store.sql import literal, quote
+
+LEDGER = "runner"
+"""The schema that is never written by a person's statement."""
+
+_CHANGING = frozenset(
+    {
+        duckdb.StatementType.INSERT,
+        duckdb.StatementType.UPDATE,
+        duckdb.StatementType.DELETE,
+        duckdb.StatementType.MERGE_INTO,
+        duckdb.StatementType.ALTER,
+        duckdb.StatementType.DROP,
+        duckdb.StatementType.CREATE,
+    }
+)
+_PRELUDE = frozenset({"CREATE", "OR", "REPLACE", "TEMP", "TEMPORARY", "RECURSIVE"})
+_CREATED = frozenset({"TABLE", "VIEW", "MACRO", "FUNCTION", "TYPE", "SEQUENCE", "SCHEMA"})
+"""What may be made. A secret would be written into the user's home, an index slows the writer of results."""
+
+
+def is_change(kind: duckdb.StatementType, sql: str) -> bool:
+    """Whether a statement of this type and text is one of those that write mode runs."""
+    if kind == duckdb.StatementType.CREATE:
+        words = (word.upper() for word in _words(sql))
+        return next((word for word in words if word not in _PRELUDE), "") in _CREATED
+    return kind in _CHANGING
+
+
+def run_change(cursor: duckdb.DuckDBPyConnection, sql: str, values: Mapping[str, object] | None) -> pa.Table:
+    """Run a statement that changes data and commit it; returns what it tells, such as the count of rows.
+
+    Raises:
+        UserError: it would change the ledger; nothing is changed then.
+        duckdb.Error: DuckDB rejects it; nothing is changed then.
+    """
+    cursor.execute("BEGIN TRANSACTION")
+    try:
+        before = _ledger(cursor)
+        # DuckDB runs a statement that changes something at once, and keeps what it tells.
+        told = cursor.sql(sql, params=dict(values) if values else None)
+        readable = Readable(cursor.sql('SELECT 0::BIGINT AS "Count"') if told is None else told)
+        table = readable.relation.to_arrow_table()
+        table = pa.Table.from_arrays(table.columns, schema=readable.schema(table.schema))
+        if _ledger(cursor) != before:
+            raise UserError(
+                f"the statement would change schema {LEDGER}, the ledger of the runs", do="leave that schema alone"
+            )
+        cursor.execute("COMMIT")
+    except BaseException:
+        with contextlib.suppress(duckdb.Error):
+            cursor.execute("ROLLBACK")
+        raise
+    return table
+
+
+def _ledger(cursor: duckdb.DuckDBPyConnection) -> list[Any]:
+    """All that is in schema `runner`: names, definitions, and a checksum of the rows of each table."""
+    mine = f"schema_name = {literal(LEDGER)}"
+    definitions = cursor.execute(
+        f"""SELECT 'table', table_name, sql FROM duckdb_tables() WHERE {mine}
+        UNION ALL SELECT 'view', view_name, sql FROM duckdb_views() WHERE {mine}
+        UNION ALL SELECT 'index', index_name, sql FROM duckdb_indexes() WHERE {mine}
+        UNION ALL SELECT 'sequence', sequence_name, sql FROM duckdb_sequences() WHERE {mine}
+        UNION ALL SELECT 'type', type_name, logical_type FROM duckdb_types() WHERE {mine}
+        UNION ALL SELECT 'function', function_name, macro_definition FROM duckdb_functions() WHERE {mine}
+        ORDER BY ALL"""
+    ).fetchall()
+    rows = []
+    for kind, name, _ in definitions:
+        if kind == "table":
+            rows += cursor.execute(
+                f"SELECT count(*), sum(CAST(hash(t) AS HUGEINT)) FROM {quote(LEDGER)}.{quote(name)} AS t"
+            ).fetchall()
+    return [*definitions, *rows]
+
+
+def _words(sql: str) -> list[str]:
+    """The words that a statement begins with."""
+    starts = [token.start for token in tokens(sql) if token.kind != "comment"][:8]
+    return [sql[start:].split(None, 1)[0].rstrip("(") for start in starts]

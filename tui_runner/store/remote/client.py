@@ -1,0 +1,419 @@
+"""Checks the Arrow stream of another process before its values are read.
+
+Arrow's reader does not check the lengths, offsets and indices that the other side wrote; reading values by forged ones
+reads other memory, or crashes. `validate(full=True)` checks all of them, in 5 to 8 % of the time that a result of a
+million rows takes to arrive. It also refuses values that DuckDB has and Arrow does not: a HUGEINT of 39 digits, the
+time 24:00:00. They do no harm, so decimals are checked as bytes and times as integers.
+
+A console on a database that another process has open: statements go there, rows come back.
+
+See `wire.py` for what is said, and `query_server.py` for the other side.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from tui_runner.errors import DatabaseError, UserError
+from tui_runner.store.arrow_batches import PIECE_ROWS
+from tui_runner.store.lock import LockRecord
+from tui_runner.store.query.errors import QueryCancelled
+from tui_runner.store.query.result import TYPE_KEY, Result
+from tui_runner.store.remote.endpoint import connect
+from tui_runner.store.remote.handshake import Token, introduce
+from tui_runner.store.remote.wire import (
+    ARROW,
+    END,
+    FAILED,
+    FRAME_BYTES,
+    PROGRESS,
+    REQUEST,
+    UnreadableAnswer,
+    pack_request,
+    receive_frame,
+    send_frame,
+    unpack_error,
+)
+
+
+class AnswerCheck:
+    """Checks the batches of one answer.
+
+    Args:
+        schema: as the other side sent it.
+
+    Raises:
+        ValueError: no tui-runner sends such a schema.
+    """
+
+    def __init__(self, schema: pa.Schema) -> None:
+        names = schema.names
+        if not names or len(set(names)) < len(names):
+            raise ValueError("columns without distinct names")
+        for field in schema:
+            _check_text(field)
+        self._types = [_stored(field.type) for field in schema]
+
+    def check(self, batch: pa.RecordBatch) -> None:
+        """Raise an error if a batch describes memory that is not part of it.
+
+        Raises:
+            ValueError, pa.ArrowException: it does.
+        """
+        if batch.num_rows > PIECE_ROWS:
+            raise ValueError("more rows than a tui-runner sends at once")
+        batch.validate()  # what `view` relies on
+        for column, kind in zip(batch.columns, self._types, strict=True):
+            (column if kind == column.type else column.view(kind)).validate(full=True)
+
+
+def _stored(kind: pa.DataType) -> pa.DataType:
+    """Return the type that values of `kind` are checked as.
+
+    Raises:
+        ValueError: `store/readable.py` lets no such type through.
+    """
+    types = pa.types
+    if types.is_decimal(kind):
+        return pa.binary(kind.byte_width)
+    if types.is_time(kind):
+        return pa.int64() if types.is_time64(kind) else pa.int32()
+    if types.is_struct(kind):
+        return pa.struct([_stored_field(field) for field in kind])
+    if types.is_large_list(kind):
+        return pa.large_list(_stored_field(kind.value_field))
+    if types.is_list(kind):
+        return pa.list_(_stored_field(kind.value_field))
+    if types.is_fixed_size_list(kind):
+        return pa.list_(_stored_field(kind.value_field), kind.list_size)
+    if types.is_map(kind):
+        return pa.map_(_stored_field(kind.key_field), _stored_field(kind.item_field))
+    if any(is_such(kind.value_type if types.is_dictionary(kind) else kind) for is_such in _SCALARS):
+        return kind
+    raise ValueError(f"{kind} is no type of an answer")
+
+
+_SCALARS = (
+    pa.types.is_null,
+    pa.types.is_boolean,
+    pa.types.is_integer,
+    pa.types.is_floating,
+    pa.types.is_date,
+    pa.types.is_timestamp,
+    pa.types.is_string,
+    pa.types.is_large_string,
+    pa.types.is_binary,
+    pa.types.is_large_binary,
+)
+
+
+def _stored_field(field: pa.Field) -> pa.Field:
+    _check_text(field)
+    return field.with_type(_stored(field.type))
+
+
+def _check_text(field: pa.Field) -> None:
+    """Raise a ValueError if the name of a field, or DuckDB's name of its type, is no text."""
+    field.name.encode()
+    (field.metadata or {}).get(TYPE_KEY, b"").decode()
+
+
+_LAST_PROGRESS = 1000
+"""Per mille."""
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteLimits:
+    """How long the owner may be silent, so that a person learns within 10 seconds that it is stopped or hangs.
+
+    Attributes:
+        greeting: seconds until the handshake is complete. The owner greets as soon as it has accepted the connection.
+        silence: seconds without any data after that. The owner sends a frame at least every 2 seconds
+            (`ServerLimits.alive`).
+    """
+
+    greeting: float = 4.0
+    silence: float = 8.0
+
+
+class OwnerGone(DatabaseError):
+    """The process that had the database open does not answer any more."""
+
+    def __init__(self, path: Path, *, midway: bool = False) -> None:
+        what = "the tui-runner that had it open does not answer any more"
+        if midway:
+            what = "the answer broke off: its tui-runner ended, or nobody read on for too long"
+        super().__init__(what, str(path), "run the statement again" if midway else "try again")
+
+
+class OwnerSilent(DatabaseError):
+    """The process that has the database open lives, but is stopped or hangs."""
+
+    def __init__(self, path: Path, record: LockRecord) -> None:
+        how, do = "", "wait until it does, or end it"
+        if record.is_stopped:
+            how, do = "is stopped and ", "continue it (fg) or end it"
+        super().__init__(f"in use by tui-runner (pid {record.pid}), which {how}does not answer", str(path), do)
+
+
+class RemoteConsole:
+    """Runs statements in the process that owns `path`, one at a time; the same as `Console`, but it never writes.
+
+    Args:
+        path: the database.
+        record: its owner.
+        address: where the owner answers.
+        limits: how long the owner may be silent.
+    """
+
+    can_write = False
+    impatient = True
+    """Whoever takes no rows for some seconds is cut off."""
+
+    def __init__(self, path: Path, record: LockRecord, address: str, limits: RemoteLimits) -> None:
+        self._path = path
+        self._record = record
+        self._address = address
+        self._limits = limits
+        self._guard = threading.Lock()
+        self._result: _Received | None = None
+        self._frames: _Frames | None = None
+
+    @property
+    def write(self) -> bool:
+        """Whether statements that change data are run: never."""
+        return False
+
+    @write.setter
+    def write(self, wanted: bool) -> None:
+        if wanted:
+            raise UserError("another process has this database open", do="change data when it has ended")
+
+    def query(self, sql: str, parameters: Mapping[str, object] | None = None) -> Result:
+        """As `Console.query`.
+
+        Raises:
+            OwnerGone: the owner does not answer any more, or cut the connection off.
+            OwnerSilent: the owner is stopped or hangs.
+            DatabaseError: its answer is not what a tui-runner of this version sends.
+        """
+        asked_at = time.monotonic()
+        if self._result is not None:
+            self._result.close()
+            self._result = None
+        request = pack_request(sql, parameters or {})
+        frames = self._connect()
+        try:
+            frames.ask(request)
+            self._result = _Received(frames, asked_at)
+        except BaseException:
+            frames.end()
+            raise
+        return self._result
+
+    def greet(self) -> None:
+        """Wait for the owner's greeting: it answers, and runs for this user.
+
+        Raises:
+            OwnerGone: it does not answer.
+            OwnerSilent: it is stopped or hangs.
+            TooManyQueries: it answers, but is busy.
+            DatabaseError: it speaks another protocol.
+        """
+        self._connect().end()
+
+    def cancel(self) -> None:
+        """End what runs, from any thread; returns at once."""
+        with self._guard:
+            frames = self._frames
+        if frames is not None:
+            frames.cancel()
+
+    def progress(self) -> float | None:
+        """How far the statement has come, as the owner last said; None when it has said nothing."""
+        with self._guard:
+            frames = self._frames
+        return None if frames is None else frames.progress
+
+    def close(self) -> None:
+        """End what runs. Calling it again does nothing."""
+        self.cancel()
+        if self._result is not None:
+            self._result.close()
+            self._result = None
+
+    def __enter__(self) -> RemoteConsole:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _connect(self) -> _Frames:
+        until = time.monotonic() + self._limits.greeting
+        try:
+            connection, token = connect(self._address, until)
+        except OSError as error:
+            # A stopped process takes no more connections once its backlog is full.
+            silent = isinstance(error, TimeoutError) or self._record.is_stopped
+            raise OwnerSilent(self._path, self._record) if silent else OwnerGone(self._path) from error
+        frames = _Frames(connection, self._path, self._record)
+        with self._guard:
+            self._frames = frames
+        try:
+            frames.introduce(token, until)
+        except BaseException:
+            frames.end()
+            raise
+        connection.settimeout(self._limits.silence)
+        return frames
+
+
+_NO_ARROW = (pa.ArrowException, OSError, ValueError)
+"""What reading and checking an invalid Arrow stream raises; Arrow raises an OSError for some of it."""
+
+
+class _Received(Result):
+    """Rows that come from another process."""
+
+    def __init__(self, frames: _Frames, asked_at: float) -> None:
+        try:
+            self._reader = pa.ipc.open_stream(frames)
+            super().__init__(self._reader.schema, asked_at)
+            self._check = AnswerCheck(self.schema)
+        except _NO_ARROW as error:
+            raise frames.unreadable() from error
+        self._frames = frames
+
+    def _next(self) -> pa.RecordBatch | None:
+        try:
+            batch = self._reader.read_next_batch()
+            self._check.check(batch)
+        except StopIteration:
+            self._frames.finish()
+            return None
+        except _NO_ARROW as error:
+            raise self._frames.unreadable() from error
+        return batch
+
+    def _close(self) -> None:
+        self._frames.end()
+
+
+class _Frames:
+    """The Arrow stream of an answer as a file to read; an error that the other side met is raised by `read`.
+
+    Attributes:
+        progress: how far the statement has come, 0.0 to 1.0; None while nothing was said of it.
+    """
+
+    closed = False
+    """What `pyarrow` asks of a file."""
+
+    def __init__(self, connection: socket.socket, path: Path, record: LockRecord) -> None:
+        self._connection = connection
+        self._path = path
+        self._record = record
+        self._cancelled = False
+        self._content = memoryview(b"")
+        self._over = False
+        self.progress: float | None = None
+
+    def introduce(self, token: Token | None, until: float) -> None:
+        """Wait for the owner's greeting, and check that it runs for this user."""
+        try:
+            introduce(self._connection, token, until, str(self._path))
+        except (OSError, EOFError) as error:
+            raise self._broken(error, OwnerGone(self._path)) from error
+
+    def ask(self, request: bytes) -> None:
+        """Send the request."""
+        try:
+            send_frame(self._connection, REQUEST, request)
+        except OSError as error:
+            raise self._broken(error, OwnerGone(self._path, midway=True)) from error
+
+    def read(self, size: int) -> bytes:
+        """The next `size` bytes; fewer at the end."""
+        parts = []
+        while size > 0:
+            if not self._content and not self._next_frame():
+                break
+            part = self._content[:size]
+            self._content = self._content[len(part) :]
+            parts.append(part)
+            size -= len(part)
+        return b"".join(parts)
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def close(self) -> None:
+        """Nothing: `end` closes the connection."""
+
+    def finish(self) -> None:
+        """Read on to the end of the answer, behind the last batch, where an error may still be."""
+        while self._next_frame():
+            pass
+
+    def cancel(self) -> None:
+        """Hang up, from any thread: who reads gets an error, and the other side ends the statement."""
+        self._cancelled = True
+        with contextlib.suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)
+
+    def end(self) -> None:
+        """Hang up; in the thread that reads, or when nobody does."""
+        with contextlib.suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)
+        self._connection.close()
+
+    def unreadable(self) -> UserError:
+        """Return what to raise for an answer that is not ours."""
+        return QueryCancelled() if self._cancelled else UnreadableAnswer(str(self._path))
+
+    def _broken(self, error: Exception, gone: OwnerGone) -> UserError:
+        """Return what to raise for an `error` of the connection; `gone` if it is over."""
+        if self._cancelled:
+            return QueryCancelled()
+        return OwnerSilent(self._path, self._record) if isinstance(error, TimeoutError) else gone
+
+    def _next_frame(self) -> bool:
+        """Take the next frame; False behind the last."""
+        if self._over:
+            return False
+        try:
+            kind, content = receive_frame(self._connection, 2 * FRAME_BYTES)
+            while kind == PROGRESS:
+                self._take_progress(content)
+                kind, content = receive_frame(self._connection, 2 * FRAME_BYTES)
+        except (OSError, EOFError) as error:
+            raise self._broken(error, OwnerGone(self._path, midway=True)) from error
+        if kind == ARROW:
+            self._content = memoryview(content)
+            return True
+        self._over = True
+        if kind == FAILED:
+            raise unpack_error(content)
+        if kind != END:
+            raise self.unreadable()
+        return False
+
+    def _take_progress(self, content: bytes) -> None:
+        if not content:
+            return  # the owner lives, and cannot tell how far the statement is
+        try:
+            done = int(content)
+        except ValueError as error:
+            raise self.unreadable() from error
+        if not 0 <= done <= _LAST_PROGRESS:
+            raise self.unreadable()
+        self.progress = done / _LAST_PROGRESS

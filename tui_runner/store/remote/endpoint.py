@@ -1,0 +1,204 @@
+"""Where a process answers queries: on a Unix socket that only its user may use.
+
+Where there can be none (a file system without them, a platform that does not tell the user of the process at the other
+end, a folder with too long a path), it is a port of this machine's loopback. Every user of the machine reaches that, so
+on each connection both sides first prove that they know a token, which is in a file that only the user may read
+(`handshake.py`). An address, as noted in the database's lock, is the path of the socket, or `tcp:PORT:PATH` with that
+of the token.
+
+Every process that can write beside the database can write such a note. So an address is used only if it leads into the
+private folder of a process of this user.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import socket
+import stat
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from tui_runner.store.remote.handshake import KNOWS_PEERS, Token
+from tui_runner.system.files import PRIVATE, check_own, open_own
+from tui_runner.system.private_folder import is_private, private_folder
+
+_LOOPBACK = "127.0.0.1"
+_TCP = "tcp:"
+_TOKEN_BYTES = 64
+"""Of the file with a token: 256 random bits as hexadecimal digits."""
+_LAST_PORT = 65_535
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """An address taken apart.
+
+    Attributes:
+        path: the socket, or the file with the token.
+        port: the port; None for a Unix socket.
+    """
+
+    path: Path
+    port: int | None = None
+
+    @classmethod
+    def read(cls, address: str) -> _Place:
+        """Take an address apart.
+
+        Raises:
+            ValueError: it is not an address.
+        """
+        if not address.startswith(_TCP):
+            return cls(Path(address))
+        _, port, path = address.split(":", 2)
+        if not 0 < int(port) <= _LAST_PORT:
+            raise ValueError(f"{port} is no port")
+        return cls(Path(path), int(port))
+
+    def __str__(self) -> str:
+        return os.fspath(self.path) if self.port is None else f"{_TCP}{self.port}:{self.path}"
+
+    def reach(self, seconds: float) -> socket.socket:
+        """Return a new connection to it, with `seconds` as its timeout.
+
+        Raises:
+            OSError: no process listens there.
+        """
+        if self.port is not None:
+            connection = socket.create_connection((_LOOPBACK, self.port), seconds)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return connection
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            connection.settimeout(seconds)
+            connection.connect(os.fspath(self.path))
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A place where connections are accepted.
+
+    Attributes:
+        listener: the socket that listens.
+        token: what each side of a connection proves to know, None on a Unix socket.
+    """
+
+    listener: socket.socket
+    token: Token | None
+    _place: _Place
+
+    @property
+    def address(self) -> str:
+        """What `connect` takes."""
+        return str(self._place)
+
+    def wake(self, seconds: float) -> None:
+        """Make `accept` return."""
+        with contextlib.suppress(OSError):
+            self._place.reach(seconds).close()
+
+    def close(self) -> None:
+        """Accept nothing any more. Calling it again does nothing."""
+        self.listener.close()
+        self._place.path.unlink(missing_ok=True)
+
+
+def listen(backlog: int) -> Endpoint:
+    """A new place, with room for `backlog` connections that were not yet accepted.
+
+    Raises:
+        OSError: there is no place for one.
+    """
+    if hasattr(socket, "AF_UNIX") and KNOWS_PEERS:
+        with contextlib.suppress(OSError):
+            return _listen_unix(backlog)
+    return _listen_tcp(backlog)
+
+
+def connect(address: str, until: float) -> tuple[socket.socket, Token | None]:
+    """Return a connection to an `Endpoint` of this user, and the token to prove there; nothing was sent.
+
+    Args:
+        address: that of the endpoint, as the lock's note has it.
+        until: when to give up, on the monotonic clock.
+
+    Raises:
+        TimeoutError: the process there accepts no connection in time.
+        OSError: it is not an address of this user's, or no process listens there.
+    """
+    try:
+        place = _Place.read(address)
+    except ValueError as error:
+        raise OSError("the note names no address") from error
+    if not is_private(place.path):
+        raise PermissionError("the address is not in a private folder of this user")
+    token = None
+    if place.port is not None:
+        token = Token(_read_token(place.path), place.port)
+    elif not _is_own_socket(place.path):
+        raise PermissionError("the address is no socket of this user")
+    return place.reach(max(until - time.monotonic(), 0.0)), token
+
+
+def _new_path(*, for_sockets: bool) -> Path:
+    return private_folder(for_sockets=for_sockets) / f"queries-{os.urandom(4).hex()}"
+
+
+def _listen_unix(backlog: int) -> Endpoint:
+    path = _new_path(for_sockets=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        # The folder lets nobody else in, so the mode before `chmod` does not matter.
+        listener.bind(os.fspath(path))
+        path.chmod(PRIVATE)
+        listener.listen(backlog)
+    except BaseException:
+        listener.close()
+        path.unlink(missing_ok=True)
+        raise
+    return Endpoint(listener, None, _Place(path))
+
+
+def _listen_tcp(backlog: int) -> Endpoint:
+    path = _new_path(for_sockets=False)
+    secret = secrets.token_hex(_TOKEN_BYTES // 2).encode()
+    with open(path, "xb", opener=open_own) as file:
+        file.write(secret)
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        listener.bind((_LOOPBACK, 0))
+        listener.listen(backlog)
+    except BaseException:
+        listener.close()
+        path.unlink(missing_ok=True)
+        raise
+    port = listener.getsockname()[1]
+    return Endpoint(listener, Token(secret, port), _Place(path, port))
+
+
+def _read_token(path: Path) -> bytes:
+    """Return the content of a token's file.
+
+    Raises:
+        OSError: `_listen_tcp` did not make the file.
+    """
+    # `open_own` would correct the mode. But a file that others may read holds no secret, and we do not make such files.
+    if stat.S_IMODE(check_own(path).st_mode) != PRIVATE:
+        raise PermissionError("others may read the token")
+    with open(path, "rb", opener=open_own) as file:
+        secret = file.read(_TOKEN_BYTES + 1)
+    if len(secret) != _TOKEN_BYTES:
+        raise OSError(f"a token has {_TOKEN_BYTES} bytes")
+    return secret
+
+
+def _is_own_socket(path: Path) -> bool:
+    found = path.lstat()
+    return stat.S_ISSOCK(found.st_mode) and found.st_uid == os.geteuid()

@@ -1,0 +1,151 @@
+"""Checks that both sides of a query connection run for the same user, before a statement is sent.
+
+On a Unix socket the system tells the user of the process at the other end. Every user of the machine reaches a port.
+There each side proves that it can read the token, a file of the user's, without sending it:
+
+    server: HELLO  protocol, nonce S
+    client: PROOF  nonce C, HMAC(token, "client", port, S, C)
+    server: PROOF  HMAC(token, "server", port, S, C)
+
+A proof covers the port and the role. The port stops a relay: a process that listens on another port and passes the
+frames on to the owner's gets a proof that the owner refuses. The role stops a reflection of a side's own proof. The
+client sends its statement only when the server has proved itself.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+import secrets
+import socket
+import struct
+import sys
+from dataclasses import dataclass, field
+
+from tui_runner.errors import DatabaseError
+from tui_runner.store.query.errors import TooManyQueries
+from tui_runner.store.remote.wire import BUSY, HELLO, PROOF, receive_frame, send_frame
+
+PROTOCOL = 2
+"""Number of the protocol in `wire.py`; increase it with every change. Number 1 had no greeting."""
+
+_NUMBER = struct.Struct(">H")
+_NONCE_BYTES = 32
+_PROOF_BYTES = 32
+"""Of an HMAC-SHA256."""
+_LONGEST_GREETING = 1024
+"""Bytes. The greeting of a later protocol may be longer, and its number must still be readable."""
+_UCRED = struct.Struct("iII")
+"""Linux: number of the process, of its user, of its group."""
+_XUCRED = struct.Struct("II")
+"""macOS: version of the structure, number of the user; groups, which are not needed, follow."""
+_XUCRED_BYTES = 128
+"""More than the 76 of the whole structure."""
+_SOL_LOCAL, _LOCAL_PEERCRED = 0, 1
+"""macOS: level and option, from `sys/un.h`."""
+
+KNOWS_PEERS = sys.platform in ("linux", "darwin")
+"""True if the platform tells the user of the process at the other end of a Unix socket. Others do, too, each in a
+structure of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """The secret that both sides of a connection to a port know.
+
+    Attributes:
+        secret: the content of the token's file.
+        port: the port that it is for.
+    """
+
+    secret: bytes = field(repr=False)
+    port: int
+
+    def proof(self, role: bytes, server_nonce: bytes, client_nonce: bytes) -> bytes:
+        """Return the proof that `role`, `client` or `server`, knows the secret."""
+        return hmac.digest(self.secret, role + _NUMBER.pack(self.port) + server_nonce + client_nonce, "sha256")
+
+
+def is_own_peer(connection: socket.socket) -> bool:
+    """Return True if the process at the other end of a Unix socket runs for this user."""
+    try:
+        return _peer_uid(connection) == os.geteuid()
+    except OSError:  # on macOS, the process has already closed the connection
+        return False
+
+
+def admit(connection: socket.socket, token: Token | None, until: float) -> bool:
+    """Greet a client; return True if it has proved itself. For the server.
+
+    Args:
+        connection: the socket; its timeout is overwritten.
+        token: the secret of the port; None on a Unix socket, whose peer the caller checks with `is_own_peer`.
+        until: when the proof must have arrived, on the monotonic clock.
+
+    Raises:
+        EOFError, OSError: the client is gone, or too slow.
+    """
+    if token is None:
+        send_frame(connection, HELLO, _NUMBER.pack(PROTOCOL))
+        return True
+    ours = secrets.token_bytes(_NONCE_BYTES)
+    send_frame(connection, HELLO, _NUMBER.pack(PROTOCOL) + ours)
+    kind, content = receive_frame(connection, _NONCE_BYTES + _PROOF_BYTES, until)
+    theirs, proof = content[:_NONCE_BYTES], content[_NONCE_BYTES:]
+    if kind != PROOF or not hmac.compare_digest(proof, token.proof(b"client", ours, theirs)):
+        return False
+    send_frame(connection, PROOF, token.proof(b"server", ours, theirs))
+    return True
+
+
+def introduce(connection: socket.socket, token: Token | None, until: float, where: str) -> None:
+    """Wait for the server's greeting, and check that it runs for this user. For the client.
+
+    Args:
+        connection: the socket; its timeout is overwritten.
+        token: the secret of the port; None on a Unix socket.
+        until: when the handshake must be complete, on the monotonic clock.
+        where: the database, for messages.
+
+    Raises:
+        TooManyQueries: the server is busy.
+        DatabaseError: the server speaks another protocol.
+        TimeoutError: the server did not answer in time.
+        EOFError, OSError: the connection failed, or the server is not a tui-runner of this user.
+    """
+    if token is None and not is_own_peer(connection):
+        raise PermissionError("the process there runs for another user")
+    kind, content = receive_frame(connection, _LONGEST_GREETING, until)
+    if kind == BUSY:
+        raise TooManyQueries(where)
+    if kind != HELLO or len(content) < _NUMBER.size:
+        raise ConnectionError("no tui-runner answers there")
+    (protocol,) = _NUMBER.unpack_from(content)
+    if protocol != PROTOCOL:
+        what = f"the tui-runner that has it open speaks another protocol ({protocol}, this one {PROTOCOL})"
+        raise DatabaseError(what, where, "use the same tui-runner on both sides")
+    if token is None:
+        return
+    theirs, ours = content[_NUMBER.size :], secrets.token_bytes(_NONCE_BYTES)
+    if len(theirs) != _NONCE_BYTES:
+        raise ConnectionError("no tui-runner answers there")
+    send_frame(connection, PROOF, ours + token.proof(b"client", theirs, ours))
+    kind, proof = receive_frame(connection, _PROOF_BYTES, until)
+    if kind != PROOF or not hmac.compare_digest(proof, token.proof(b"server", theirs, ours)):
+        raise PermissionError("the process there does not know the token")
+
+
+def _peer_uid(connection: socket.socket) -> int:
+    """Return the number of the effective user of the process that connected, or that listens.
+
+    Raises:
+        OSError: the platform does not tell it.
+    """
+    uid: int
+    if sys.platform == "linux":
+        _, uid, _ = _UCRED.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
+    else:
+        version, uid = _XUCRED.unpack_from(connection.getsockopt(_SOL_LOCAL, _LOCAL_PEERCRED, _XUCRED_BYTES))
+        if version:
+            raise OSError(f"version {version} of the peer's credentials is unknown")
+    return uid

@@ -1,0 +1,301 @@
+"""Answers the queries of other processes while this one has the database open.
+
+One thread accepts connections. Each connection has a thread that runs its one statement in a console of its own
+(read-only) and sends the rows as they come, and one that waits for the other side to close the connection, which ends
+the statement. Nobody can hold up the run: a few statements run at once and the others wait for a bounded time,
+and a client that takes no rows is cut off. Processes of other users are not answered (`handshake.py`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import selectors
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from tui_runner.errors import UserError
+from tui_runner.store.arrow_batches import pieces
+from tui_runner.store.database import Database
+from tui_runner.store.query.console import Console
+from tui_runner.store.query.errors import TooManyQueries
+from tui_runner.store.query.result import Result
+from tui_runner.store.remote.endpoint import Endpoint, listen
+from tui_runner.store.remote.handshake import Token, admit, is_own_peer
+from tui_runner.store.remote.wire import (
+    ARROW,
+    BUSY,
+    END,
+    FAILED,
+    PROGRESS,
+    REQUEST,
+    REQUEST_BYTES,
+    FrameSink,
+    pack_error,
+    receive_frame,
+    send_frame,
+    unpack_request,
+)
+
+_JOIN_SECONDS = 5.0
+_TURN_SECONDS = 0.1
+"""Between two looks whether whoever waits for a turn is still there."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerLimits:
+    """What clients may take.
+
+    Attributes:
+        at_once: statements that run at once.
+        connections: connections at once; more are refused.
+        patience: seconds that a statement waits for others to end.
+        stall: seconds that a client may take over one frame before it is cut off.
+        handshake: seconds that a client has to prove that it runs for this user. Every user reaches a port, and must
+            not hold a connection for as long as `stall`.
+        progress: seconds between two looks at how far a statement has come; a change is sent.
+        alive: seconds after which a frame is sent even without a change. A client gives up on an owner that is silent
+            for four times as long (`RemoteLimits.silence`).
+    """
+
+    at_once: int = 3
+    connections: int = 32
+    patience: float = 10.0
+    stall: float = 20.0
+    handshake: float = 5.0
+    progress: float = 0.25
+    alive: float = 2.0
+
+
+class QueryServer:
+    """Serves one open database; `serve` makes and starts one."""
+
+    def __init__(self, database: Database, limits: ServerLimits | None = None) -> None:
+        self._database = database
+        self._limits = limits or ServerLimits()
+        self._slots = threading.Semaphore(self._limits.at_once)
+        self._guard = threading.Lock()
+        self._conversations: set[_Conversation] = set()
+        self._closing = False
+        self._endpoint: Endpoint | None = None
+        self._thread = threading.Thread(target=self._accept, name="tui-runner-queries", daemon=True)
+
+    def start(self) -> None:
+        """Listen, and note in the database's lock where.
+
+        Raises:
+            OSError: there is no place for it.
+        """
+        self._endpoint = listen(self._limits.connections)
+        self._thread.start()
+        self._database.note_socket(self._endpoint.address)
+
+    def close(self) -> None:
+        """End all statements and stop answering; before the database is closed. Calling it again does nothing."""
+        with self._guard:
+            if self._closing:
+                return
+            self._closing = True
+        if self._endpoint is not None:
+            if self._thread.ident is not None:
+                self._database.note_socket(None)
+                self._endpoint.wake(_JOIN_SECONDS)
+                self._thread.join(_JOIN_SECONDS)
+            self._endpoint.close()
+        with self._guard:
+            conversations = list(self._conversations)
+        for conversation in conversations:
+            conversation.end()
+        deadline = time.monotonic() + _JOIN_SECONDS
+        for conversation in conversations:
+            conversation.thread.join(max(deadline - time.monotonic(), 0))
+
+    def _accept(self) -> None:
+        """The thread that takes connections."""
+        endpoint = self._endpoint
+        while endpoint is not None and not self._closing:
+            try:
+                connection, _ = endpoint.listener.accept()
+            except OSError:
+                # No file descriptor is left, say: the clients that are there will give some back.
+                time.sleep(_TURN_SECONDS)
+                continue
+            if endpoint.token is None and not is_own_peer(connection):
+                connection.close()
+                continue
+            connection.settimeout(self._limits.stall)
+            conversation = _Conversation(
+                connection, self._database, self._slots, self._limits, self._forget, endpoint.token
+            )
+            with self._guard:
+                welcome = not self._closing and len(self._conversations) < self._limits.connections
+                if welcome:
+                    self._conversations.add(conversation)
+            if welcome:
+                conversation.thread.start()
+            else:
+                conversation.refuse()
+
+    def _forget(self, conversation: _Conversation) -> None:
+        with self._guard:
+            self._conversations.discard(conversation)
+
+
+def serve(database: Database, limits: ServerLimits | None = None) -> QueryServer:
+    """Answer queries of other processes; where that is not possible (no folder for a socket) nobody is answered.
+
+    The caller closes it before the database.
+    """
+    server = QueryServer(database, limits)
+    try:
+        server.start()
+    except OSError:
+        # A run is worth more than answers to others, who are told that the database is in use.
+        server.close()
+    return server
+
+
+class _Conversation:
+    """One connection: a request, and its answer."""
+
+    def __init__(
+        self,
+        connection: socket.socket,
+        database: Database,
+        slots: threading.Semaphore,
+        limits: ServerLimits,
+        forget: Callable[[_Conversation], None],
+        token: Token | None,
+    ) -> None:
+        self.thread = threading.Thread(target=self._talk, name="tui-runner-answer", daemon=True)
+        self._watcher = threading.Thread(target=self._watch, name="tui-runner-watch", daemon=True)
+        self._connection = connection
+        self._database = database
+        self._slots = slots
+        self._limits = limits
+        self._forget = forget
+        self._token = token
+        self._sending = threading.Lock()
+        # The progress that was last sent, and when; of the watching thread.
+        self._told, self._told_at = b"", time.monotonic()
+        self._console = Console(database)
+        self._ended = threading.Event()
+        self._over = threading.Event()
+
+    def end(self) -> None:
+        """Whoever asked is gone, or is to go: end the statement. From any thread."""
+        self._ended.set()
+        self._console.cancel()
+        with contextlib.suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)
+
+    def refuse(self) -> None:
+        """Say that there are too many, and hang up."""
+        with contextlib.suppress(OSError):
+            send_frame(self._connection, BUSY)
+        self._connection.close()
+
+    def _talk(self) -> None:
+        """The thread that answers."""
+        try:
+            if self._is_admitted():
+                kind, content = receive_frame(self._connection, REQUEST_BYTES)
+                if kind == REQUEST:
+                    self._watcher.start()
+                    self._answer(content)
+        except (OSError, EOFError):
+            pass  # the client is gone, or takes nothing: there is nobody to tell
+        finally:
+            self._over.set()
+            self._console.close()
+            self.end()
+            if self._watcher.ident is not None:
+                self._watcher.join(_JOIN_SECONDS)
+            self._connection.close()
+            self._forget(self)
+
+    def _is_admitted(self) -> bool:
+        """Greet the client; return True if it runs for the same user as this process."""
+        if self._token is not None:
+            self._connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        admitted = admit(self._connection, self._token, time.monotonic() + self._limits.handshake)
+        self._connection.settimeout(self._limits.stall)
+        return admitted
+
+    def _watch(self) -> None:
+        """The thread that waits for the client to hang up, and tells it how far its statement is meanwhile."""
+        with selectors.DefaultSelector() as heard, selectors.DefaultSelector() as room:
+            heard.register(self._connection, selectors.EVENT_READ)
+            room.register(self._connection, selectors.EVENT_WRITE)
+            while not self._ended.is_set():
+                if heard.select(self._limits.progress):
+                    # After its request the client has nothing to say: it has hung up.
+                    self.end()
+                elif room.select(0):
+                    # Without room a client has not yet read what was sent before: it is slow, not waiting in
+                    # silence. A blocking send would cut it off.
+                    self._tell_progress()
+        # Again and again: a statement that had not yet begun did not notice.
+        while not self._over.wait(_TURN_SECONDS):
+            self._console.cancel()
+
+    def _tell_progress(self) -> None:
+        """Tell the client how far its statement is if that has changed, and at intervals that this process lives.
+
+        Rows that are being sent tell the same.
+        """
+        progress, now = self._console.progress(), time.monotonic()
+        text = b"" if progress is None else str(round(progress * 1000)).encode()
+        is_news = text not in (b"", self._told)
+        if (is_news or now - self._told_at >= self._limits.alive) and self._sending.acquire(blocking=False):
+            try:
+                send_frame(self._connection, PROGRESS, text)
+            except OSError:
+                self.end()
+            finally:
+                self._sending.release()
+            self._told, self._told_at = text, now
+
+    def _say(self, kind: bytes, content: bytes | memoryview = b"") -> None:
+        with self._sending:
+            send_frame(self._connection, kind, content)
+
+    def _answer(self, request: bytes) -> None:
+        try:
+            sql, parameters = unpack_request(request)
+            self._take_turn()
+            try:
+                with self._console.query(sql, parameters) as result:
+                    self._send(result)
+            finally:
+                self._slots.release()
+        except UserError as error:
+            self._say(FAILED, pack_error(error))
+        else:
+            self._say(END)
+
+    def _take_turn(self) -> None:
+        until = time.monotonic() + self._limits.patience
+        while not self._slots.acquire(timeout=_TURN_SECONDS):
+            if self._ended.is_set():
+                raise EOFError
+            if time.monotonic() > until:
+                raise TooManyQueries(str(self._database.path))
+        if self._ended.is_set():
+            # The console's `cancel` came before there was anything to cancel.
+            self._slots.release()
+            raise EOFError
+
+    def _send(self, result: Result) -> None:
+        """Send the rows as an Arrow IPC stream; the schema at once, so that the client knows it runs."""
+        sink = FrameSink(lambda content: self._say(ARROW, content))
+        with pa.ipc.new_stream(sink, result.schema) as writer:
+            sink.flush()
+            for piece in pieces(result):
+                writer.write_batch(piece)
+                sink.flush()
+        sink.flush()

@@ -1,0 +1,1 @@
+"""Python results become typed Arrow columns; runs in workers."""

@@ -1,0 +1,239 @@
+"""One column of Python values → one Arrow array, of a type that all of them have in common.
+
+The set of Python types in the column decides; Arrow's own inference is not used, since it goes by the first values.
+There are few types, so that the database has few to widen:
+
+| values | Arrow |
+| --- | --- |
+| bool · str · bytes · UUID | bool · string · binary · uuid |
+| date · time · timedelta | date32 · time64[us] · duration[us] |
+| int | int64; decimal128(38, 0) beyond it; text from 10³⁸ |
+| float, or int and float | double; text when an int is not exact as a double |
+| Decimal, or int and Decimal | decimal128 as wide as needed; text beyond 38 digits and for NaN or infinities |
+| datetime, or date and datetime | timestamp[us]; timestamp[us, UTC] when all have a zone; text when only some have |
+| nested, or nested and scalars | JSON |
+| any other mix, times with a zone | text |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from types import NoneType
+from typing import Any
+from uuid import UUID
+
+import pyarrow as pa
+
+from tui_runner.errors import RowError
+from tui_runner.store.records import ITEM_COLUMN, RUN_COLUMN
+from tui_runner.store.rows.values import PLAIN, Json, json_scalar, json_texts, plain, quotable, text, type_name
+
+_EXACT_IN_DOUBLE = 2**53
+_DIGITS = 38
+"""Most digits of a decimal in DuckDB."""
+_SMALL_DIGITS = 18
+"""Digits that DuckDB keeps in 64 bits. Narrower decimals are declared as wide, so that fewer types meet."""
+_MICROSECONDS = pa.timestamp("us")
+_UTC_MICROSECONDS = pa.timestamp("us", tz="UTC")
+
+Values = Sequence[Any]
+
+
+def name_fault(name: str) -> str | None:
+    """Why `name` cannot be the name of a column, or None when it can."""
+    if name.lower() in (RUN_COLUMN, ITEM_COLUMN):
+        return f"column '{name}' is reserved; rename it"
+    if not name.isascii():
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            return f"column '{quotable(name)}': a name with a lone surrogate is not text; rename it"
+    return None
+
+
+def to_arrow(values: Values) -> tuple[pa.Array | None, dict[int, str]]:
+    """One column as an Arrow array.
+
+    Args:
+        values: any Python values, one a row.
+
+    Returns:
+        The array, and what cannot be stored: index → why, without the name of the column. There is no array when
+        something cannot be stored, or when every value is null: a column exists from its first value on.
+    """
+    kinds = set(map(type, values))
+    if not kinds <= PLAIN:
+        texts = json_texts(values)
+        if texts is not None:
+            return _json(texts), {}
+        values, faults = _plain_values(values)
+        if faults:
+            return None, faults
+        kinds = set(map(type, values))
+    kinds.discard(NoneType)
+    if not kinds:
+        return None, {}
+    build = _BUILDERS.get(frozenset(kinds)) or (_json_with_scalars if Json in kinds else _texts)
+    try:
+        return build(values), {}
+    except Exception as error:
+        return None, _faults(build, values, error)
+
+
+def _plain_values(values: Values) -> tuple[Values, dict[int, str]]:
+    """`values` in their plain form, and why some have none."""
+    converted = list(values)
+    faults: dict[int, str] = {}
+    for index, value in enumerate(values):
+        if type(value) not in PLAIN:
+            try:
+                converted[index] = plain(value)
+            except RowError as error:
+                faults[index] = str(error)
+    return converted, faults
+
+
+def _faults(build: Callable[[Values], pa.Array], values: Values, error: Exception) -> dict[int, str]:
+    """Which values made `build` fail, and why; all of them when each is fine alone."""
+    faults: dict[int, str] = {}
+    for index, value in enumerate(values):
+        try:
+            build([value])
+        except Exception as fault:
+            faults[index] = _described(value, fault)
+    return faults or {index: _described(value, error) for index, value in enumerate(values)}
+
+
+def _described(value: object, error: Exception) -> str:
+    if isinstance(error, UnicodeEncodeError):
+        return "text with a lone surrogate, which UTF-8 cannot hold"
+    if isinstance(value, int) and isinstance(error, ValueError):
+        return "an integer with more than 4,300 digits"
+    return f"a {type_name(type(value))} that is out of range"
+
+
+def _texts(values: Values) -> pa.Array:
+    return pa.array([None if value is None else text(value) for value in values], pa.string())
+
+
+def _json(values: Values) -> pa.Array:
+    """Nested values, which are JSON already."""
+    return _extension(pa.json_(), pa.array(values, pa.string()))
+
+
+def _json_with_scalars(values: Values) -> pa.Array:
+    return _json([None if value is None else json_scalar(value) for value in values])
+
+
+def _uuids(values: Values) -> pa.Array:
+    storage = pa.array([None if value is None else value.bytes for value in values], pa.binary(16))
+    return _extension(pa.uuid(), storage)
+
+
+def _extension(kind: pa.DataType, storage: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+    """`storage` as an extension type; pyarrow makes several chunks of more than 2 GB of text."""
+    if isinstance(storage, pa.ChunkedArray):
+        return pa.chunked_array([pa.ExtensionArray.from_storage(kind, chunk) for chunk in storage.chunks], kind)
+    return pa.ExtensionArray.from_storage(kind, storage)
+
+
+def _integers(values: Values) -> pa.Array:
+    try:
+        return pa.array(values, pa.int64())
+    except (OverflowError, pa.ArrowInvalid):
+        if all(value is None or abs(value) < 10**_DIGITS for value in values):
+            return pa.array(values, pa.decimal128(_DIGITS, 0))
+        return _texts(values)
+
+
+def _numbers(values: Values) -> pa.Array:
+    """Integers and floats."""
+    if any(type(value) is int and abs(value) >= _EXACT_IN_DOUBLE for value in values):
+        return _texts(values)
+    return pa.array(values, pa.float64())
+
+
+def _decimals(values: Values) -> pa.Array:
+    """Decimals, also with integers among them."""
+    whole = scale = 0
+    for value in values:
+        if value is None:
+            continue
+        if type(value) is int:
+            if abs(value) >= 10**_DIGITS:
+                return _texts(values)
+            digits, exponent = len(str(abs(value))), 0
+        else:
+            parts = value.as_tuple()
+            if not isinstance(parts.exponent, int):  # NaN or infinite
+                return _texts(values)
+            digits, exponent = len(parts.digits) if value else 0, parts.exponent
+        whole = max(whole, digits + exponent if digits else 0)
+        scale = max(scale, -exponent)
+    if whole + scale > _DIGITS:
+        return _texts(values)
+    kind = pa.decimal128(max(whole + scale, _SMALL_DIGITS), scale)
+    return pa.array([Decimal(value) if type(value) is int else value for value in values], kind)
+
+
+def _dates_and_times(values: Values) -> pa.Array:
+    """Datetimes with dates among them; a date is its midnight, but no moment in time."""
+    if any(_has_zone(value) for value in values):
+        return _texts(values)
+    return _timestamps([datetime(v.year, v.month, v.day) if type(v) is date else v for v in values])
+
+
+def _timestamps(values: Values) -> pa.Array:
+    """Datetimes. Those without a zone and those in UTC, which are most, need no conversion."""
+    zones = {id(value.tzinfo) for value in values if value is not None}
+    if zones == {id(None)}:
+        return pa.array(values, _MICROSECONDS)
+    if zones == {id(UTC)}:
+        return pa.array(values, _UTC_MICROSECONDS)
+    zoned = {_has_zone(value) for value in values if value is not None}
+    if zoned == {True}:
+        return pa.array([value and value.astimezone(UTC) for value in values], _UTC_MICROSECONDS)
+    if zoned == {False}:
+        return pa.array([value and value.replace(tzinfo=None) for value in values], _MICROSECONDS)
+    return _texts(values)
+
+
+def _has_zone(value: date | None) -> bool:
+    """Whether this is a moment in time; a `tzinfo` that knows no offset does not make it one."""
+    return isinstance(value, datetime) and value.tzinfo is not None and value.utcoffset() is not None
+
+
+def _times(values: Values) -> pa.Array:
+    if any(value is not None and value.tzinfo is not None for value in values):
+        return _texts(values)
+    return pa.array(values, pa.time64("us"))
+
+
+def _typed(kind: pa.DataType) -> Callable[[Values], pa.Array]:
+    """A builder for values that pyarrow takes as they are."""
+    return lambda values: pa.array(values, kind)
+
+
+def _table(*builders: tuple[Iterable[type], Callable[[Values], pa.Array]]) -> dict[frozenset[type], Any]:
+    return {frozenset(kinds): build for kinds, build in builders}
+
+
+_BUILDERS: dict[frozenset[type], Callable[[Values], pa.Array]] = _table(
+    ([bool], _typed(pa.bool_())),
+    ([int], _integers),
+    ([float], _typed(pa.float64())),
+    ([int, float], _numbers),
+    ([str], _typed(pa.string())),
+    ([bytes], _typed(pa.binary())),
+    ([Json], _json),
+    ([Decimal], _decimals),
+    ([Decimal, int], _decimals),
+    ([date], _typed(pa.date32())),
+    ([datetime], _timestamps),
+    ([date, datetime], _dates_and_times),
+    ([time], _times),
+    ([timedelta], _typed(pa.duration("us"))),
+    ([UUID], _uuids),
+)

@@ -1,0 +1,325 @@
+"""Tables that a job returned (pandas, polars, pyarrow, anything that speaks Arrow) → Arrow of few types.
+
+pandas, polars and numpy are never imported here: a job that returns their objects has imported them. Columns get the
+types of `columns.py`; nested Arrow types stay nested. Where a value fits none of them (an integer beyond 64 bits,
+nanoseconds, decimals of 76 digits) the column keeps the next wider type that DuckDB reads.
+
+In pandas NaN, None, NaT and NA all mean "missing", so they become null; in every other source a NaN stays one.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from typing import Any, TypeAlias
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import types
+
+from tui_runner.errors import RowError
+from tui_runner.store.rows.columns import name_fault, to_arrow
+from tui_runner.store.rows.values import CACHED_TYPES, in_column, key_name, quotable, type_name
+
+VALUE_COLUMN = "value"
+"""Column of what has no name: a scalar, a nameless series."""
+
+_EXPORTS = ("to_arrow_table", "to_pyarrow", "to_arrow")
+_PROTOCOLS = ("__arrow_c_stream__", "__arrow_c_array__", "__dataframe__", *_EXPORTS)
+
+_MAX_DIGITS = 38
+_INT64 = pa.int64()
+_WIDE_INTEGER = pa.decimal128(_MAX_DIGITS, 0)
+
+Column: TypeAlias = pa.Array | pa.ChunkedArray
+Raw: TypeAlias = Column | Sequence[object]
+"""A column before its type is settled; Python values where Arrow is not to guess."""
+
+
+@lru_cache(CACHED_TYPES)
+def is_table(kind: type) -> bool:
+    """Whether values of this type are tables or series."""
+    return (
+        is_series(kind)
+        or issubclass(kind, (pa.Table, pa.RecordBatch, pa.RecordBatchReader))
+        or issubclass(kind, _loaded("pandas", "DataFrame"))
+        or issubclass(kind, _loaded("polars", "DataFrame", "LazyFrame"))
+        or any(hasattr(kind, name) for name in _PROTOCOLS)
+    )
+
+
+def is_series(kind: type) -> bool:
+    """Whether values of this type are one column: many values, no names. In a list they could as well be rows."""
+    return (
+        issubclass(kind, (pa.Array, pa.ChunkedArray))
+        or is_pandas_series(kind)
+        or issubclass(kind, _loaded("polars", "Series"))
+        or issubclass(kind, _loaded("numpy", "ndarray"))
+    )
+
+
+def is_pandas_series(kind: type) -> bool:
+    """Whether values of this type are pandas series."""
+    return issubclass(kind, _loaded("pandas", "Series"))
+
+
+def series_row(series: Any) -> dict[Any, object]:
+    """A pandas series as a row by its index, the way `iterrows()` means it."""
+    return dict(zip(series.index.tolist(), _pandas_values(series), strict=True))
+
+
+def read_table(value: Any) -> pa.Table:
+    """A value whose type `is_table`, as a table of canonical types; columns without any value are left out.
+
+    Raises:
+        RowError: it cannot be stored; the message names the column.
+    """
+    try:
+        rows, columns = _raw_columns(value)
+    except (pa.ArrowException, UnicodeError, TypeError, ValueError, AttributeError) as error:
+        told = quotable(" ".join(str(error).split()))
+        raise RowError(f"a table of type {type_name(type(value))} cannot be read: {told}") from error
+    arrays: dict[str, Column] = {}
+    seen: set[str] = set()
+    for name, raw in columns:
+        if fault := name_fault(name):
+            raise RowError(fault)
+        if name in seen:
+            raise RowError(f"two columns have the name '{quotable(name)}'; rename one")
+        seen.add(name)
+        array = _settled(name, raw)
+        if array is not None:
+            arrays[name] = array
+    if not arrays:
+        return pa.table({"": pa.nulls(rows)}).select([])
+    return pa.Table.from_arrays(list(arrays.values()), names=list(arrays))
+
+
+def _loaded(module: str, *names: str) -> tuple[type, ...]:
+    """Classes of a library, if the process has it loaded."""
+    library = sys.modules.get(module)
+    return tuple(found for name in names if isinstance(found := getattr(library, name, None), type))
+
+
+def _raw_columns(value: Any) -> tuple[int, list[tuple[str, Raw]]]:
+    """Number of rows, and the columns with their names."""
+    kind = type(value)
+    if issubclass(kind, _loaded("pandas", "DataFrame")):
+        series = (value.iloc[:, index] for index in range(value.shape[1]))
+        return len(value), [(key_name(n), _from_pandas(s)) for n, s in zip(value.columns, series, strict=True)]
+    if issubclass(kind, _loaded("pandas", "Series")):
+        return len(value), [(_series_name(value.name), _from_pandas(value))]
+    if issubclass(kind, _loaded("polars", "LazyFrame")):
+        value = value.collect()
+        kind = type(value)
+    if issubclass(kind, _loaded("polars", "DataFrame")):
+        return len(value), [(series.name, _from_polars(series)) for series in value.get_columns()]
+    if issubclass(kind, _loaded("polars", "Series")):
+        return len(value), [(_series_name(value.name), _from_polars(value))]
+    if issubclass(kind, _loaded("numpy", "ndarray")):
+        return _from_numpy(value)
+    if issubclass(kind, (pa.Array, pa.ChunkedArray)):
+        return len(value), [(VALUE_COLUMN, value)]
+    table = _arrow_table(value)
+    return table.num_rows, list(zip(table.column_names, table.columns, strict=True))
+
+
+def _series_name(name: object) -> str:
+    return VALUE_COLUMN if name is None or name == "" else key_name(name)
+
+
+def _arrow_table(value: Any) -> pa.Table:
+    """Whatever speaks one of the Arrow protocols, as a table."""
+    if isinstance(value, pa.Table):
+        return value
+    if isinstance(value, pa.RecordBatch):
+        return pa.Table.from_batches([value])
+    if isinstance(value, pa.RecordBatchReader):
+        return value.read_all()
+    kind = type(value)
+    if hasattr(kind, "__arrow_c_stream__"):
+        return pa.RecordBatchReader.from_stream(value).read_all()
+    if hasattr(kind, "__arrow_c_array__"):
+        return pa.Table.from_batches([pa.record_batch(value)])
+    for name in _EXPORTS:
+        if hasattr(kind, name):
+            exported = getattr(value, name)()
+            if isinstance(exported, (pa.Table, pa.RecordBatch, pa.RecordBatchReader)):
+                return _arrow_table(exported)
+            raise TypeError(f"{name}() gave a {type_name(type(exported))}, not an Arrow table")
+    from pyarrow.interchange import from_dataframe  # rarely needed, and 20 ms to import
+
+    return from_dataframe(value)
+
+
+def _from_pandas(series: Any) -> Raw:
+    """A pandas column. Object columns go by their values: Arrow would go by the first ones."""
+    dtype = series.dtype
+    if str(dtype) != "object":
+        if hasattr(dtype, "subtype") and hasattr(series, "sparse"):
+            series = series.sparse.to_dense()
+        try:
+            # A copy, since Arrow shares memory with numpy, and the job may reuse its buffers.
+            array = pa.Array.from_pandas(series.copy())
+        except (pa.ArrowException, TypeError, ValueError):
+            array = None
+        if array is not None and not isinstance(array.type, pa.BaseExtensionType):
+            return array
+        if array is not None:  # periods and intervals: their storage is an ordinal
+            series = series.astype(str).where(series.notna(), None)
+    return _pandas_values(series)
+
+
+def _pandas_values(series: Any) -> list[object]:
+    return [None if isinstance(value, float) and value != value else value for value in series.tolist()]
+
+
+def _from_polars(series: Any) -> Raw:
+    """A polars column. Arrow would get the addresses of Python objects, and has no 128-bit integers."""
+    if type(series.dtype).__name__ == "Object" or str(series.dtype) == "Object":
+        return list(series.to_list())
+    try:
+        return series.to_arrow()
+    except Exception:
+        # What polars cannot hand over has Python values all the same.
+        return list(series.to_list())
+
+
+def _from_numpy(array: Any) -> tuple[int, list[tuple[str, Raw]]]:
+    """A one-dimensional array, with a column a field when it is structured."""
+    if array.ndim != 1:
+        raise RowError(f"a numpy array of {array.ndim} dimensions is not a table; return one dimension or dicts")
+    if array.dtype.names:
+        return len(array), [(name, list(array[name])) for name in array.dtype.names]
+    return len(array), [(VALUE_COLUMN, list(array))]
+
+
+def _settled(name: str, raw: Raw) -> Column | None:
+    """A column in its canonical type; None when it has no value."""
+    if not isinstance(raw, (pa.Array, pa.ChunkedArray)):
+        return _by_values(name, raw)
+    if raw.null_count == len(raw):
+        return None
+    try:
+        raw.validate(full=True)
+        return _converted(raw)
+    except pa.ArrowInvalid as error:
+        raise RowError(in_column(name, quotable(" ".join(str(error).split())))) from error
+    except (pa.ArrowException, _ByValues):
+        return _by_values(name, _python_values(name, raw))
+
+
+class _ByValues(Exception):
+    """Arrow has no cast to a type that the database reads: the column goes by its Python values."""
+
+
+def _python_values(name: str, array: Column) -> list[object]:
+    try:
+        return list(array.to_pylist())
+    except Exception as error:
+        raise RowError(in_column(name, f"{quotable(str(array.type))} cannot be stored")) from error
+
+
+def _by_values(name: str, values: Sequence[object]) -> Column | None:
+    array, faults = to_arrow(values)
+    if faults:
+        raise RowError(in_column(name, next(iter(faults.values()))))
+    return array
+
+
+def _converted(array: Column) -> Column:
+    """`array` in its canonical type, or in the next wider one that holds its values."""
+    kind = array.type
+    if isinstance(kind, pa.BaseExtensionType) and kind not in (pa.uuid(), pa.json_()):
+        return _converted(_map_chunks(array, lambda chunk: chunk.storage))
+    if types.is_run_end_encoded(kind):
+        return _converted(_map_chunks(array, pc.run_end_decode))
+    if types.is_dictionary(kind):
+        return _converted(_map_chunks(array, lambda chunk: chunk.dictionary_decode()))
+    target = _canonical(kind)
+    if target == kind:
+        return array
+    if _has_view(kind):
+        # Arrow 26 casts list views to lists wrongly: rows after a null come out empty.
+        return pa.array(array.to_pylist(), target)
+    try:
+        return array.cast(target)
+    except pa.ArrowInvalid:
+        wider = _wider(kind)
+        if wider is None:
+            raise
+        return array.cast(wider) if wider != kind else array
+
+
+def _map_chunks(array: Column, change: Any) -> pa.ChunkedArray:
+    chunks = array.chunks if isinstance(array, pa.ChunkedArray) else [array]
+    return pa.chunked_array([change(chunk) for chunk in chunks])
+
+
+def _wider(kind: pa.DataType) -> pa.DataType | None:
+    """The type for values that do not fit the canonical one; None when there is none."""
+    if types.is_uint64(kind):
+        return _WIDE_INTEGER
+    if types.is_timestamp(kind) and kind.unit == "ns":
+        return pa.timestamp("ns", tz="UTC" if kind.tz else None)
+    if (types.is_time(kind) or types.is_duration(kind)) and kind.unit == "ns":
+        return kind
+    if types.is_decimal(kind):
+        return pa.string()
+    if types.is_large_string(kind) or types.is_large_binary(kind):
+        return kind
+    if types.is_nested(kind):
+        raise _ByValues
+    return None
+
+
+def _canonical(kind: pa.DataType) -> pa.DataType:
+    """The type that a column of type `kind` is cast to; raises `_ByValues` when Arrow has no such cast."""
+    if types.is_integer(kind) or types.is_null(kind):  # a nested null: any type will do, and this one widens best
+        return _INT64
+    if types.is_floating(kind):
+        return pa.float64()
+    if types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind):
+        return pa.string()
+    if any(f(kind) for f in (types.is_large_binary, types.is_fixed_size_binary, types.is_binary_view)):
+        return pa.binary()
+    if types.is_timestamp(kind):
+        return pa.timestamp("us", tz="UTC" if kind.tz else None)
+    if types.is_date(kind):
+        return pa.date32()
+    if types.is_time(kind):
+        return pa.time64("us")
+    if types.is_duration(kind):
+        return pa.duration("us")
+    if types.is_decimal(kind):
+        return _decimal(kind.precision, kind.scale)
+    if types.is_dictionary(kind):
+        return _canonical(kind.value_type)
+    if types.is_map(kind):
+        return pa.map_(_canonical(kind.key_type), _canonical(kind.item_type))
+    if types.is_struct(kind):
+        return pa.struct([field.with_type(_canonical(field.type)) for field in _fields(kind)])
+    if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind) or _has_view(kind):
+        return pa.list_(_canonical(kind.value_type))
+    if types.is_union(kind) or types.is_run_end_encoded(kind):
+        raise _ByValues
+    return kind
+
+
+def _decimal(precision: int, scale: int) -> pa.DataType:
+    if scale > _MAX_DIGITS:
+        return pa.string()
+    whole = precision - scale
+    return pa.decimal128(max(1, min(_MAX_DIGITS, max(whole, 0) + max(scale, 0))), max(scale, 0))
+
+
+def _fields(kind: pa.DataType) -> Iterable[pa.Field]:
+    return (kind.field(index) for index in range(kind.num_fields))
+
+
+def _has_view(kind: pa.DataType) -> bool:
+    """Whether a list view is in this type, however deep."""
+    if types.is_list_view(kind) or types.is_large_list_view(kind):
+        return True
+    return types.is_nested(kind) and any(_has_view(field.type) for field in _fields(kind))
