@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import median
 
 from tui_runner import run
-from tui_runner.loading import load_job
+from tui_runner.jobs.loading import load_job
 
 CHUNK = 5_000
 THREADS = 16

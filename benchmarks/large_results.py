@@ -18,7 +18,7 @@ from statistics import median
 import duckdb
 
 from tui_runner import Job, run
-from tui_runner.loading import load_job
+from tui_runner.jobs.loading import load_job
 from tui_runner.store.rows.collect import build, collect
 
 BAR = 0.7

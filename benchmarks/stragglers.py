@@ -20,7 +20,7 @@ from pathlib import Path
 from statistics import median
 
 from tui_runner import Job, run
-from tui_runner.loading import load_job
+from tui_runner.jobs.loading import load_job
 
 CHUNKS = 8
 CHUNK = 500

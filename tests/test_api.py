@@ -19,7 +19,7 @@ from waiting import eventually
 from tui_runner import run
 from tui_runner.engine.chunk import RunState
 from tui_runner.errors import DatabaseError, UserError
-from tui_runner.job import Job
+from tui_runner.jobs.job import Job
 
 ROOT = Path(__file__).resolve().parents[1]
 

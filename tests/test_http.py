@@ -1,4 +1,4 @@
-"""`tui_runner.http` against a real server on loopback."""
+"""`tui_runner.jobs.http` against a real server on loopback."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ import httpx
 import pytest
 
 from tui_runner import __version__, http
-from tui_runner.current import CONTEXT
-from tui_runner.host_slots import HostSlots
+from tui_runner.jobs.current import CONTEXT
+from tui_runner.jobs.http.host_slots import HostSlots
 
 
 class Server(ThreadingHTTPServer):

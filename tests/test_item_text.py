@@ -14,7 +14,7 @@ import pytest
 from command_line import CommandLine
 
 from tui_runner.errors import ItemError
-from tui_runner.job import Job
+from tui_runner.jobs.job import Job
 
 
 class Colour(enum.Enum):

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from tui_runner.engine.protocol import JobReference
 from tui_runner.errors import UserError
-from tui_runner.job import Job, job
+from tui_runner.jobs.job import Job, job
+from tui_runner.jobs.reference import JobReference
 
 
 @job(table="books", threads=64, max_memory="1GB")

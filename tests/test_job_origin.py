@@ -12,8 +12,8 @@ from cli_jobs import INLINE, write
 from command_line import CommandLine
 
 from tui_runner.errors import UserError
-from tui_runner.job_origin import JobOrigin, job_origin
-from tui_runner.loading import sample_jobs
+from tui_runner.jobs.loading import sample_jobs
+from tui_runner.jobs.origin import JobOrigin, job_origin
 
 JOB = "from pathlib import Path\nPath(__file__).with_suffix('.executed').touch()\ndef work(n):\n    return n\n"
 OUTSIDE = "its file is outside the database's folder and the current folder"

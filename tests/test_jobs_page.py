@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 from tui_runner import http
-from tui_runner.job import Job
-from tui_runner.loading import load_job
+from tui_runner.jobs.job import Job
+from tui_runner.jobs.loading import load_job
 
 PAGE = (Path(__file__).parents[1] / "docs" / "jobs.md").read_text()
 EXAMPLES = re.findall(r"^```python\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)

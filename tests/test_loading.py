@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tui_runner import loading
 from tui_runner.errors import EXIT_USAGE, UserError
-from tui_runner.loading import JobPlace, load_job, load_reference, locate_job, module_files, sample_jobs
+from tui_runner.jobs import loading
+from tui_runner.jobs.loading import JobPlace, load_job, load_reference, locate_job, module_files, sample_jobs
 
 ONE_JOB = '''
 """A file with a job."""

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tui_runner.errors import UserError
-from tui_runner.parameters import Parameter, Secret, bind, convert, jsonable, merged, parameters_of, stored
+from tui_runner.jobs.parameters import Parameter, Secret, bind, convert, jsonable, merged, parameters_of, stored
 
 
 class Level(Enum):

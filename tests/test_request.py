@@ -17,8 +17,8 @@ import pytest
 from tui_runner.engine.plan import RunPlan
 from tui_runner.errors import DatabaseError, UserError
 from tui_runner.inputs import items_source
-from tui_runner.job import Job
-from tui_runner.parameters import Secret, jsonable
+from tui_runner.jobs.job import Job
+from tui_runner.jobs.parameters import Secret, jsonable
 from tui_runner.request import (
     PROGRAM_INPUT,
     RunRequest,

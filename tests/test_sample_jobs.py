@@ -26,8 +26,8 @@ import httpx
 import pytest
 
 from tui_runner import http
-from tui_runner.current import CONTEXT
-from tui_runner.loading import load_job
+from tui_runner.jobs.current import CONTEXT
+from tui_runner.jobs.loading import load_job
 from tui_runner.store.ledger.migrations import ensure_ledger
 from tui_runner.store.rows.collect import build, collect
 from tui_runner.system.files import bundled

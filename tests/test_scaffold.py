@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tui_runner.errors import UserError
-from tui_runner.loading import load_job, sample_jobs
+from tui_runner.jobs.loading import load_job, sample_jobs
 from tui_runner.scaffold import copy_samples, list_samples, write_job
 
 

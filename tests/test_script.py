@@ -7,8 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tui_runner.errors import UserError
-from tui_runner.loading import load_job
-from tui_runner.script import ScriptEnds, end_if_loading
+from tui_runner.jobs.loading import ScriptEnds, end_if_loading, load_job
 
 
 def test_outside_of_the_loader_nothing_ends() -> None:

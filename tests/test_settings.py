@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tui_runner.errors import UserError
-from tui_runner.settings import Configuration, Settings, check_setting, parse_size, read_config, resolve
+from tui_runner.jobs.config_file import Configuration, read_config
+from tui_runner.jobs.settings import Settings, check_setting, parse_size, resolve
 
 PLACES = ("job", "config", "environ", "command_line")
 counts = st.integers(1, 1000)

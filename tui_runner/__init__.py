@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any
 # `job` and `current` are also modules; binding the names here, after those are loaded, makes
 # `from tui_runner import job` give the decorator.
 from tui_runner._version import __version__
-from tui_runner.current import Current, current
-from tui_runner.job import Job, job
-from tui_runner.parameters import Secret
+from tui_runner.jobs.current import Current, current
+from tui_runner.jobs.job import Job, job
+from tui_runner.jobs.parameters import Secret
 
 if TYPE_CHECKING:
     from tui_runner import http as http
@@ -38,7 +38,7 @@ def __getattr__(name: str) -> Any:
     if name == "http":
         from importlib import import_module
 
-        return import_module("tui_runner.http")
+        return import_module("tui_runner.jobs.http")
     if name == "connect":
         from tui_runner.store.access import connect
 

@@ -12,9 +12,9 @@ from tui_runner.engine.snapshot import Snapshot
 from tui_runner.errors import UserError
 from tui_runner.headless import Lines
 from tui_runner.inputs import Source, items_source
-from tui_runner.job import Job
+from tui_runner.jobs.job import Job
+from tui_runner.jobs.loading import end_if_loading
 from tui_runner.request import RunRequest, plan_job
-from tui_runner.script import end_if_loading
 from tui_runner.start import is_terminal, open_run, watcher
 from tui_runner.text.messages import quoted
 

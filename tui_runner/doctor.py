@@ -18,7 +18,7 @@ import psutil
 from tui_runner._version import __version__
 from tui_runner.api import run
 from tui_runner.errors import EXIT_OK, EXIT_USAGE
-from tui_runner.loading import load_job
+from tui_runner.jobs.loading import load_job
 from tui_runner.store.database import Database
 from tui_runner.system.files import bundled
 from tui_runner.text.numbers import size

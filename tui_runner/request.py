@@ -14,11 +14,12 @@ from typing import Any
 from tui_runner.engine.plan import RunPlan
 from tui_runner.errors import DatabaseError, UserError
 from tui_runner.inputs import Source, items_source, open_source
-from tui_runner.job import Job
-from tui_runner.job_source import source_digest
-from tui_runner.loading import load_job
-from tui_runner.parameters import MissingParameters, Parameter, bind, is_hidden, jsonable, stored
-from tui_runner.settings import DEBUG_VARIABLE, SET_PREFIX, Settings, read_config, resolve
+from tui_runner.jobs.config_file import read_config
+from tui_runner.jobs.job import Job
+from tui_runner.jobs.loading import load_job
+from tui_runner.jobs.parameters import MissingParameters, Parameter, bind, is_hidden, jsonable, stored
+from tui_runner.jobs.reference import source_digest
+from tui_runner.jobs.settings import DEBUG_VARIABLE, SET_PREFIX, Settings, resolve
 from tui_runner.store.ingest.results_table import RESERVED
 from tui_runner.text.messages import is_text, plain, quoted
 from tui_runner.text.redaction import MASK, Redaction, is_redacted, redacted_errors

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from tui_runner.engine.chunk import RunState
 from tui_runner.errors import UserError
-from tui_runner.loading import is_folder
+from tui_runner.jobs.loading import is_folder
+from tui_runner.jobs.settings import Settings
 from tui_runner.request import PROGRAM_INPUT, STANDARD_INPUT, RunRequest, may_hide, shown_params
-from tui_runner.settings import Settings
 from tui_runner.store.database import PATIENCE_SECONDS, Database
 from tui_runner.store.ledger import Ledger, Totals
 from tui_runner.store.records import RunRecord

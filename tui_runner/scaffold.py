@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TextIO
 
 from tui_runner.errors import EXIT_OK, UserError
-from tui_runner.loading import SampleJob, sample_jobs
+from tui_runner.jobs.loading import SampleJob, sample_jobs
 from tui_runner.text.safe_text import safe_text
 
 _JOB = '''"""What this job does. Try it: tui-runner try {file} — run it: tui-runner run {file}"""

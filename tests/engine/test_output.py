@@ -9,9 +9,9 @@ import threading
 
 import pytest
 
-from tui_runner.current import CONTEXT
 from tui_runner.engine.output import MAX_LINE_LENGTH, MAX_LINES, JobLog, JobLogHandler, JobStream
 from tui_runner.engine.work import OpenedChunk, Task
+from tui_runner.jobs.current import CONTEXT
 
 
 def task(position, chunk=0):

@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tui_runner.settings import parse_size
+from tui_runner.jobs.settings import parse_size
 
 ITEMS = int(os.environ.get("LEAK_ITEMS", "400"))
 LIMIT = os.environ.get("LEAK_LIMIT", "700MB")

@@ -20,7 +20,7 @@ from textual.widgets import Input
 from tui_runner.engine.chunk import ChunkState, RunState
 from tui_runner.engine.commands import ON_REQUEST
 from tui_runner.engine.snapshot import ChunkView, LogLine, Snapshot
-from tui_runner.loading import SampleJob
+from tui_runner.jobs.loading import SampleJob
 from tui_runner.store.database import Database
 from tui_runner.store.ledger.migrations import ensure_ledger
 from tui_runner.tui import finding

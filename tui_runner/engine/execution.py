@@ -7,13 +7,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from tui_runner.current import CONTEXT
 from tui_runner.engine.http_answer import retry_after
 from tui_runner.engine.outcome import Ending, Outcome
 from tui_runner.engine.protocol import Refused
 from tui_runner.engine.retry import RetryPolicy
 from tui_runner.engine.work import Task
 from tui_runner.errors import ItemError, RowError
+from tui_runner.jobs.current import CONTEXT
 from tui_runner.store.rows.collect import MAX_ITEM_BYTES, Rows, collect, too_large
 from tui_runner.text.describe import Failure, describe
 

@@ -14,9 +14,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import TextIO
 
-from tui_runner.current import CONTEXT
 from tui_runner.engine.snapshot import LogLine
 from tui_runner.engine.work import Task
+from tui_runner.jobs.current import CONTEXT
 from tui_runner.text.describe import describe, storable
 from tui_runner.text.redaction import LONGEST_SECRET, redact
 from tui_runner.text.streams import ByteStream

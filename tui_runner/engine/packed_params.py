@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tui_runner.errors import UserError
-from tui_runner.job import Job
+from tui_runner.jobs.job import Job
 from tui_runner.system.process import no_exit_at_once
 from tui_runner.text.messages import plain
 

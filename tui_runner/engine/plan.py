@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from tui_runner.inputs import Source
-from tui_runner.job import Job
-from tui_runner.settings import Settings
+from tui_runner.jobs.job import Job
+from tui_runner.jobs.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)

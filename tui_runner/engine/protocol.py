@@ -28,22 +28,8 @@ from typing import Any
 from tui_runner.engine.chunk import Counts
 from tui_runner.engine.outage import Trials
 from tui_runner.engine.snapshot import InFlight, LogLine
+from tui_runner.jobs.reference import JobReference
 from tui_runner.system.process import no_exit_at_once
-
-
-@dataclass(frozen=True, slots=True)
-class JobReference:
-    """How a worker finds the function: loaded again by name, never pickled.
-
-    Attributes:
-        source: path of a Python file, or dotted name of a module.
-        is_file: whether `source` is a path.
-        function: name of the function in it.
-    """
-
-    source: str
-    is_file: bool
-    function: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +50,7 @@ class WorkerConfig:
         retry_share: retries for each item that failed lately, see `budget`; None for no bound.
         timeout: seconds an attempt may take, None for no bound.
         rate: items started per second in this worker, None for no bound.
-        per_host: requests at once to one host through `tui_runner.http`, None for no bound.
+        per_host: requests at once to one host through `tui_runner.jobs.http`, None for no bound.
         max_buffered_bytes: rows not yet written, beyond which item threads wait.
         max_memory: bytes this worker may have, beyond which it starts no more items; None for no bound.
         paused: whether it starts paused.

@@ -57,8 +57,8 @@ from tui_runner.engine.protocol import (
 from tui_runner.engine.retry import RetryPolicy, retry_rule
 from tui_runner.engine.work import WorkQueue
 from tui_runner.errors import UserError
-from tui_runner.job import Job
-from tui_runner.loading import load_reference
+from tui_runner.jobs.job import Job
+from tui_runner.jobs.loading import load_reference
 from tui_runner.system.memory import return_freed_memory, settle_garbage_collection
 from tui_runner.text.describe import describe
 from tui_runner.text.redaction import Redaction

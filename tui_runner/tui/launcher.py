@@ -24,9 +24,9 @@ from textual.widgets import Input, Static
 from tui_runner.engine.own_output import OwnOutput
 from tui_runner.engine.runner import Runner
 from tui_runner.errors import DatabaseError, UserError
-from tui_runner.job_origin import job_origin
-from tui_runner.loading import load_job
-from tui_runner.parameters import MissingParameters
+from tui_runner.jobs.loading import load_job
+from tui_runner.jobs.origin import job_origin
+from tui_runner.jobs.parameters import MissingParameters
 from tui_runner.request import RunRequest
 from tui_runner.resuming import resume_request
 from tui_runner.text.numbers import percent

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tui_runner.errors import UserError
-from tui_runner.settings import read_config
+from tui_runner.jobs.config_file import read_config
 from tui_runner.tui.state import State, state_file
 
 

@@ -20,7 +20,7 @@ from tui_runner.engine.output import JobLog, JobLogHandler, JobStream
 from tui_runner.engine.protocol import Drain, Order, Report, WorkerConfig, WorkerFailed, WorkerLost
 from tui_runner.engine.worker import Worker
 from tui_runner.errors import UserError
-from tui_runner.job import Job
+from tui_runner.jobs.job import Job
 from tui_runner.text.describe import describe
 from tui_runner.text.redaction import Redaction
 

@@ -12,7 +12,7 @@ from textual.widgets import Input, Static
 
 from tui_runner.engine.snapshot import Snapshot
 from tui_runner.errors import UserError
-from tui_runner.settings import check_setting
+from tui_runner.jobs.settings import check_setting
 from tui_runner.text.numbers import size
 from tui_runner.tui.action import Place
 from tui_runner.tui.actions import bindings, keys_of

@@ -4,6 +4,15 @@ A file is loaded as a module with a private name made from its path, so the item
 in one process and read in another. Nothing half-imported is left behind: when loading fails, `sys.path` and
 `sys.modules` are as before, with two exceptions. Modules of the standard library and of installed packages
 stay if their import was complete: they are not the user's, and some (numpy) refuse to be imported twice.
+
+What happens when the file of a job is a script that starts its run itself.
+
+    squares = job(...)
+    run(squares, range(100))        # no `if __name__ == "__main__":` around it
+
+A worker loads that file to have the function, and comes to the call of `run` too. It must not begin another run, and
+nothing behind it may happen in a worker. When `run` was called in the program, nothing behind it had happened either:
+so this is where the file ends for whoever loads it.
 """
 
 from __future__ import annotations
@@ -26,10 +35,9 @@ from hashlib import blake2b
 from pathlib import Path
 from types import CodeType, ModuleType
 
-from tui_runner.engine.protocol import JobReference
 from tui_runner.errors import UserError
-from tui_runner.job import Job
-from tui_runner.script import ScriptEnds
+from tui_runner.jobs.job import Job
+from tui_runner.jobs.reference import JobReference
 from tui_runner.system.files import bundled
 from tui_runner.system.process import no_exit_at_once
 from tui_runner.text.messages import did_you_mean, listed, nearest, no_such_file, one_line, plain, quoted, raised
@@ -472,3 +480,22 @@ def _forget(name: str) -> None:
     if parent in sys.modules and getattr(sys.modules[parent], child, None) is module:
         with contextlib.suppress(AttributeError):
             delattr(sys.modules[parent], child)
+
+
+_LOADING = "tui_runner.jobs.loading"
+
+
+class ScriptEnds(BaseException):
+    """Raised by `run` while a job's file is being loaded: the loader takes it for the end of the file.
+
+    No `Exception`, so that a script which catches those around its call of `run` does not go on.
+    """
+
+
+def end_if_loading() -> None:
+    """Raise `ScriptEnds` when the caller is code that is being loaded for its job."""
+    frame = sys._getframe()  # the documented way to ask who calls
+    while frame.f_back is not None:
+        frame = frame.f_back
+        if frame.f_globals.get("__name__") == _LOADING:
+            raise ScriptEnds("run() was called while the job was loaded; put the call under if __name__ == '__main__':")

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-
-from tui_runner.engine.protocol import JobReference
 
 
 def source_digest(reference: JobReference) -> str | None:
@@ -22,3 +21,18 @@ def source_digest(reference: JobReference) -> str | None:
         return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
     except OSError:
         return None
+
+
+@dataclass(frozen=True, slots=True)
+class JobReference:
+    """How a worker finds the function: loaded again by name, never pickled.
+
+    Attributes:
+        source: path of a Python file, or dotted name of a module.
+        is_file: whether `source` is a path.
+        function: name of the function in it.
+    """
+
+    source: str
+    is_file: bool
+    function: str

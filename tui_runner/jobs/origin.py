@@ -12,7 +12,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from tui_runner.loading import locate_job, module_files
+from tui_runner.jobs.loading import locate_job, module_files
 from tui_runner.system.files import bundled, user_name
 from tui_runner.text.messages import shortened
 

@@ -20,12 +20,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
-from tui_runner.engine.protocol import JobReference
 from tui_runner.errors import UserError
-from tui_runner.item_text import ItemText, converting, is_taken_as_written
-from tui_runner.parameters import Parameter, annotations_of, bind, merged, parameters_of
-from tui_runner.passing import Signature
-from tui_runner.settings import check_setting
+from tui_runner.jobs.arguments import ItemText, Signature, converting, is_taken_as_written
+from tui_runner.jobs.parameters import Parameter, annotations_of, bind, merged, parameters_of
+from tui_runner.jobs.reference import JobReference
+from tui_runner.jobs.settings import check_setting
 from tui_runner.system.process import no_exit_at_once
 from tui_runner.text.messages import plain, quoted, raised
 

@@ -19,9 +19,9 @@ from pathlib import PurePath
 from typing import Annotated, Any
 from uuid import UUID
 
-from tui_runner.conversion import convert, described, mentions_secret, text_of_bytes
 from tui_runner.errors import UserError
-from tui_runner.settings import SET_PREFIX
+from tui_runner.jobs.conversion import convert, described, mentions_secret, text_of_bytes
+from tui_runner.jobs.settings import SET_PREFIX
 from tui_runner.text.messages import did_you_mean, listed, plain
 from tui_runner.text.redaction import MASK, Secret, is_redacted, redact
 

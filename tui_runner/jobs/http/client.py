@@ -1,11 +1,11 @@
-"""The clients behind `tui_runner.http`: httpx, with an item's deadline and a limit of requests a host.
+"""The clients behind `tui_runner.jobs.http`: httpx, with an item's deadline and a limit of requests a host.
 
 httpx bounds the phases of a request (connect, each read, each write) but not the whole (httpx issue #1450).
 Here every phase is cut to what the item has left when the request, or a redirect of it, is sent, and a body
 that trickles in is cut off with the first piece that comes after the deadline. What stays possible is one
 silence that begins just before the deadline and lasts for a read timeout.
 
-This module imports httpx; `tui_runner.http` imports it with the first request.
+This module imports httpx; `tui_runner.jobs.http` imports it with the first request.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 import httpx
 
-from tui_runner.host_slots import HostSlots
+from tui_runner.jobs.http.host_slots import HostSlots
 
 Deadline = Callable[[], float | None]
 """Gives the moment, by `time.monotonic()`, at which the caller's item times out; None when it does not."""

@@ -8,17 +8,13 @@ from __future__ import annotations
 
 import math
 import operator
-import os
 import re
-import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any
 
 from tui_runner.errors import UserError
-from tui_runner.system.files import open_regular
-from tui_runner.text.messages import did_you_mean, nearest, one_line, plain, quoted
+from tui_runner.text.messages import did_you_mean, nearest, plain, quoted
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +33,7 @@ class Settings:
             every item that ended well, and one a second for every thread, come on top. None for no bound.
         timeout: seconds an attempt may take, None for no bound.
         rate: items started per second over all workers, None for no bound.
-        per_host: requests at once to one host through `tui_runner.http`, per worker; None for no bound.
+        per_host: requests at once to one host through `tui_runner.jobs.http`, per worker; None for no bound.
         max_memory: bytes that the run may use, with its workers and their children, or a share of what the machine or
             container has, such as `"80%"`; None for no bound.
         max_failures: the run stops in order after this many failed items; `"5%"` of the finished ones; None never.
@@ -70,9 +66,6 @@ DEBUG_VARIABLE = ENVIRONMENT_PREFIX + "DEBUG"
 """The environment variable that says the same as `--debug`."""
 SET_PREFIX = ENVIRONMENT_PREFIX + "SET_"
 """Of environment variables that give parameters of jobs, by their name in capitals."""
-
-_PROJECT_FILE = "pyproject.toml"
-_PROJECT_TABLE = "tui-runner"
 _SMALLEST_MEMORY = 1_000_000
 """Bytes. A limit below is a number whose unit was forgotten."""
 _MOST = 1_000_000
@@ -89,18 +82,6 @@ _UNITS = {
     "gi": 2**30,
     "ti": 2**40,
 }
-
-
-class Configuration(dict[str, object]):
-    """What a configuration file says, with the place it says it in.
-
-    Attributes:
-        where: the file, and the table in it, as messages name them.
-    """
-
-    def __init__(self, values: Mapping[str, object] | None = None, where: str = "configuration") -> None:
-        super().__init__(values or {})
-        self.where = where
 
 
 def resolve(
@@ -161,34 +142,6 @@ def check_setting(name: str, value: object, *, where: str) -> Any:
         raise UserError(f"{quoted(value)} is not {unfit}", where=where) from None
 
 
-def read_config(folder: Path, environ: Mapping[str, str] | None = None) -> Configuration:
-    """What the nearest `pyproject.toml` with a table `[tool.tui-runner]`, or else the user's config file, says.
-
-    Args:
-        folder: where to start; its parents are searched upward.
-        environ: environment variables that say where the user's files are; the process's own when None.
-
-    Raises:
-        UserError: a file that is not TOML, with its line; a table that is none; a file that can't be read.
-    """
-    folder = folder.absolute()
-    for parent in (folder, *folder.parents):
-        path = parent / _PROJECT_FILE
-        tools = _read_toml(path).get("tool")
-        if isinstance(tools, dict) and _PROJECT_TABLE in tools:
-            return _table(tools[_PROJECT_TABLE], f"{plain(path)} [tool.{_PROJECT_TABLE}]")
-    path = user_config_file(os.environ if environ is None else environ)
-    return _table(_read_toml(path), plain(path))
-
-
-def user_config_file(environ: Mapping[str, str]) -> Path:
-    """Where the user's config file is, whether it exists or not."""
-    base = environ.get("XDG_CONFIG_HOME") or ""
-    # The base directory specification says that a relative path in this variable is to be ignored.
-    home = Path(base) if Path(base).is_absolute() else Path("~/.config").expanduser()
-    return home / "tui-runner" / "config.toml"
-
-
 def parse_size(text: str) -> int:
     """Bytes in a size such as `512MB`, `4 GB`, `2GiB`, `1.5g` or `1000000`.
 
@@ -221,26 +174,6 @@ def _from_environment(environ: Mapping[str, str]) -> Iterable[tuple[str, Any]]:
             if near is not None:
                 do = f"did you mean {ENVIRONMENT_PREFIX}{near.upper()}?"
                 raise UserError("there is no such setting", where=plain(variable), do=do)
-
-
-def _table(value: object, where: str) -> Configuration:
-    if not isinstance(value, dict):
-        raise UserError(f"{quoted(value)} is not a table of settings", where=where)
-    return Configuration(value, where)
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        with open_regular(path) as file:
-            return tomllib.loads(file.read().decode("utf-8-sig"))
-    except (FileNotFoundError, NotADirectoryError):
-        return {}
-    except OSError as error:
-        raise UserError(f"it can't be read: {error.strerror}", where=plain(path)) from None
-    except UnicodeDecodeError:
-        raise UserError("it is not UTF-8 text", where=plain(path), do="save it as UTF-8") from None
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"it is not TOML: {one_line(error)}", where=plain(path)) from None
 
 
 def _whole(least: int, words: str) -> Callable[[object], int]:

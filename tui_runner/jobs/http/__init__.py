@@ -27,13 +27,14 @@ from types import EllipsisType
 from typing import TYPE_CHECKING, Any
 
 from tui_runner._version import __version__
-from tui_runner.current import current
-from tui_runner.host_slots import HostSlots
+from tui_runner.jobs.current import current
+from tui_runner.jobs.http.host_slots import HostSlots
 
 if TYPE_CHECKING:
     import ssl
 
     import httpx
+
 
 CONNECT_SECONDS = 10.0
 """Seconds that connecting to a server may take."""
@@ -96,7 +97,7 @@ def client() -> httpx.Client:
     """
     kept: _Kept | None = getattr(_thread, "kept", None)
     if kept is None or kept.generation != _generation:
-        from tui_runner.http_client import JobClient
+        from tui_runner.jobs.http.client import JobClient
 
         generation = _generation
         kept = _Kept(JobClient(_slots, _deadline, **_client_options(_KEPT_CONNECTIONS)), generation)
@@ -117,7 +118,7 @@ def async_client() -> httpx.AsyncClient:
         known = _of_loop.get(loop)
     if known is not None and known[1] == _generation:
         return known[0]
-    from tui_runner.http_client import JobAsyncClient
+    from tui_runner.jobs.http.client import JobAsyncClient
 
     generation = _generation
     made = JobAsyncClient(_slots, _deadline, **_client_options(_KEPT_CONNECTIONS_OF_A_LOOP))

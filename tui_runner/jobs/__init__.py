@@ -1,0 +1,1 @@
+"""The user's function: finding, loading, parameters, settings, HTTP."""

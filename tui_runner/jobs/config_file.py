@@ -1,0 +1,76 @@
+"""TODO."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tui_runner.errors import UserError
+from tui_runner.system.files import open_regular
+from tui_runner.text.messages import one_line, plain, quoted
+
+_PROJECT_FILE = "pyproject.toml"
+_PROJECT_TABLE = "tui-runner"
+
+
+class Configuration(dict[str, object]):
+    """What a configuration file says, with the place it says it in.
+
+    Attributes:
+        where: the file, and the table in it, as messages name them.
+    """
+
+    def __init__(self, values: Mapping[str, object] | None = None, where: str = "configuration") -> None:
+        super().__init__(values or {})
+        self.where = where
+
+
+def read_config(folder: Path, environ: Mapping[str, str] | None = None) -> Configuration:
+    """What the nearest `pyproject.toml` with a table `[tool.tui-runner]`, or else the user's config file, says.
+
+    Args:
+        folder: where to start; its parents are searched upward.
+        environ: environment variables that say where the user's files are; the process's own when None.
+
+    Raises:
+        UserError: a file that is not TOML, with its line; a table that is none; a file that can't be read.
+    """
+    folder = folder.absolute()
+    for parent in (folder, *folder.parents):
+        path = parent / _PROJECT_FILE
+        tools = _read_toml(path).get("tool")
+        if isinstance(tools, dict) and _PROJECT_TABLE in tools:
+            return _table(tools[_PROJECT_TABLE], f"{plain(path)} [tool.{_PROJECT_TABLE}]")
+    path = user_config_file(os.environ if environ is None else environ)
+    return _table(_read_toml(path), plain(path))
+
+
+def user_config_file(environ: Mapping[str, str]) -> Path:
+    """Where the user's config file is, whether it exists or not."""
+    base = environ.get("XDG_CONFIG_HOME") or ""
+    # The base directory specification says that a relative path in this variable is to be ignored.
+    home = Path(base) if Path(base).is_absolute() else Path("~/.config").expanduser()
+    return home / "tui-runner" / "config.toml"
+
+
+def _table(value: object, where: str) -> Configuration:
+    if not isinstance(value, dict):
+        raise UserError(f"{quoted(value)} is not a table of settings", where=where)
+    return Configuration(value, where)
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        with open_regular(path) as file:
+            return tomllib.loads(file.read().decode("utf-8-sig"))
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except OSError as error:
+        raise UserError(f"it can't be read: {error.strerror}", where=plain(path)) from None
+    except UnicodeDecodeError:
+        raise UserError("it is not UTF-8 text", where=plain(path), do="save it as UTF-8") from None
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"it is not TOML: {one_line(error)}", where=plain(path)) from None
