@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tui_runner.errors import UserError
-from tui_runner.inputs import chunks, cut, items_source, total_items
-from tui_runner.keys import KeyMaker
+from tui_runner.inputs import cut, items_source, source, total_items
+from tui_runner.inputs.keys import KeyMaker
 
 
 def test_iterables_have_a_total_if_they_have_a_length() -> None:
@@ -72,7 +72,7 @@ def test_items_are_read_only_as_chunks_are_asked_for() -> None:
 
 def test_items_do_not_wait_for_a_slow_generator(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
-    monkeypatch.setattr(chunks.time, "monotonic", lambda: now)
+    monkeypatch.setattr(source.time, "monotonic", lambda: now)
 
     def pages() -> Iterator[int]:
         nonlocal now

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tui_runner.keys import KeyMaker, canonical
+from tui_runner.inputs.keys import KeyMaker, canonical
 
 
 class Colour(Enum):

@@ -14,8 +14,7 @@ held whole: items are read as they are wanted.
 
 from __future__ import annotations
 
-from tui_runner.inputs.chunks import InputChunk, cut
-from tui_runner.inputs.opening import open_source
-from tui_runner.inputs.source import Source, items_source, total_items
+from tui_runner.inputs.open_source import open_source
+from tui_runner.inputs.source import InputChunk, Source, cut, items_source, total_items
 
 __all__ = ["InputChunk", "Source", "cut", "items_source", "open_source", "total_items"]

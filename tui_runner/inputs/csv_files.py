@@ -31,9 +31,8 @@ from typing import IO
 from duckdb import DuckDBPyConnection
 
 from tui_runner.errors import UserError
-from tui_runner.inputs import duck
-from tui_runner.inputs.source import Source
-from tui_runner.inputs.table_files import is_small
+from tui_runner.inputs import duckdb_reader
+from tui_runner.inputs.source import Source, is_small
 from tui_runner.text.messages import listed, one_line, plain, quoted
 
 _DELIMITERS = ",;\t|"
@@ -85,9 +84,9 @@ class _Layout:
 
     def relation(self, types: Sequence[str], *, lenient: bool = False) -> str:
         """What reads the file, with columns `c0`, `c1`, … of these types; `lenient` leaves out broken rows."""
-        columns = ", ".join(f"'c{index}': {duck.literal(kind)}" for index, kind in enumerate(types))
+        columns = ", ".join(f"'c{index}': {duckdb_reader.literal(kind)}" for index, kind in enumerate(types))
         return (
-            f"read_csv({duck.file_literal(self.path)}, auto_detect=false, delim={duck.literal(self.delimiter)}, "
+            f"read_csv({duckdb_reader.file_literal(self.path)}, auto_detect=false, delim={duckdb_reader.literal(self.delimiter)}, "
             f"quote='\"', escape='\"', header={self.header}, columns={{{columns}}}, nullstr='', "
             f"allow_quoted_nulls=false, strict_mode=true, ignore_errors={lenient}, "
             f"max_line_size={_LONGEST_LINE}, buffer_size={_BUFFER})"
@@ -112,13 +111,13 @@ class CsvFiles(Source):
     def total(self) -> int | None:
         """Counted for files that are small."""
         if self._total is None and is_small(self._paths):
-            with closing(duck.connect()) as connection:
+            with closing(duckdb_reader.connect()) as connection:
                 layouts = map(_layout_of, self._paths)
                 self._total = sum(_count(connection, layout) for layout in layouts if layout)
         return self._total
 
     def __iter__(self) -> Iterator[object]:
-        with closing(duck.connect()) as connection:
+        with closing(duckdb_reader.connect()) as connection:
             for path in self._paths:
                 layout = _layout_of(path)
                 if layout is not None:
@@ -148,9 +147,11 @@ class CsvFiles(Source):
         written = layout.names if self._bare and self._written else self._written
         types = _types_of(connection, layout, written)
         columns = [
-            duck.column(name, types[index], f"c{index}") for name in names for index in (layout.names.index(name),)
+            duckdb_reader.column(name, types[index], f"c{index}")
+            for name in names
+            for index in (layout.names.index(name),)
         ]
-        yield from duck.rows(
+        yield from duckdb_reader.rows(
             connection,
             columns,
             layout.relation(types),
@@ -240,7 +241,7 @@ def _count(connection: DuckDBPyConnection, layout: _Layout) -> int:
     try:
         relation = layout.relation(types, lenient=True)
         return int(connection.sql(f"SELECT count(*) FROM {relation}").fetchall()[0][0])  # noqa: S608
-    except duck.READ_ERRORS as error:
+    except duckdb_reader.READ_ERRORS as error:
         raise _fault_of(error, layout, types) from None
 
 
@@ -258,7 +259,7 @@ def _types_of(connection: DuckDBPyConnection, layout: _Layout, written: Collecti
         rows = None if is_small([layout.path]) else _LARGE_LOOK
         # A column without any value is text: whatever comes later must not be refused.
         possible = _possible(connection, layout, possible, rows, without_values=False)
-    except duck.READ_ERRORS as error:
+    except duckdb_reader.READ_ERRORS as error:
         raise _fault_of(error, layout, ["VARCHAR"] * len(layout.names)) from None
     return [kinds[0] if kinds else "VARCHAR" for kinds in possible]
 
@@ -287,7 +288,7 @@ def _possible(
 
 
 def _check(name: str, kind: str) -> str:
-    form = f"regexp_full_match({name}, {duck.literal(_PATTERNS[kind])})"
+    form = f"regexp_full_match({name}, {duckdb_reader.literal(_PATTERNS[kind])})"
     # 2026-02-30 has the form of a date.
     # An empty field is of every type: NULL is what bool_and passes over.
     return f"CASE WHEN {name} IS NOT NULL THEN {form} AND TRY_CAST({name} AS {kind}) IS NOT NULL END"
@@ -312,4 +313,4 @@ def _fault_of(error: BaseException, layout: _Layout, types: Sequence[str]) -> Us
         return UserError(f"a row is longer than {_LONGEST_LINE >> 20} MB", where)
     if "invalid state" in said:
         return UserError("its lines end in different ways, or quotes are not as CSV has them", where)
-    return duck.fault_of(where)(error)
+    return duckdb_reader.fault_of(where)(error)

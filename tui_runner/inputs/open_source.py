@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from tui_runner.errors import UserError
-from tui_runner.inputs.lines import JsonLines, TextLines
+from tui_runner.inputs.json_files import JsonLines
 from tui_runner.inputs.source import RangeSource, Source
-from tui_runner.inputs.standard_input import StandardInput
+from tui_runner.inputs.text_lines import StandardInput, TextLines
 from tui_runner.text.messages import is_text, listed, no_such_file, plain, quoted
 
 _RANGE = "range:"
@@ -48,7 +48,7 @@ def open_source(
         return RangeSource(_parse_range(text), text)
     if text.startswith(_SQL):
         # DuckDB and Arrow take 300 ms to import; ranges and lines do without them.
-        from tui_runner.inputs.queries import open_query
+        from tui_runner.inputs.sql_query import open_query
 
         return open_query(text.removeprefix(_SQL), text, database)
     paths = _find(text, folder or Path.cwd())
@@ -66,13 +66,13 @@ def _csv(paths: Sequence[Path], text: str) -> Source:
 
 
 def _parquet(paths: Sequence[Path], text: str) -> Source:
-    from tui_runner.inputs.table_files import ParquetFiles
+    from tui_runner.inputs.parquet_files import ParquetFiles
 
     return ParquetFiles(paths, text)
 
 
 def _json(paths: Sequence[Path], text: str) -> Source:
-    from tui_runner.inputs.table_files import JsonFiles
+    from tui_runner.inputs.json_files import JsonFiles
 
     return JsonFiles(paths, text)
 

@@ -19,13 +19,13 @@ from pathlib import Path
 import duckdb
 
 from tui_runner.errors import DatabaseError, UserError
-from tui_runner.inputs import duck
+from tui_runner.inputs import duckdb_reader
 from tui_runner.inputs.source import Source
 from tui_runner.system.private_folder import private_folder
 from tui_runner.text.messages import one_line, plain
 
 _WHERE = "the input sql"
-_fault = duck.fault_of(_WHERE)
+_fault = duckdb_reader.fault_of(_WHERE)
 
 
 class _Folder:
@@ -55,7 +55,7 @@ class QuerySource(Source):
         self._total = total
         # Deleted with the last source or iterator that has it.
         self._copy = copy_of_rows
-        self._every = {name: duck.column(name, kind, f"c{index}") for index, (name, kind) in enumerate(kinds)}
+        self._every = {name: duckdb_reader.column(name, kind, f"c{index}") for index, (name, kind) in enumerate(kinds)}
         self.columns: tuple[str, ...] = tuple(self._every)
         self._bare = len(self.columns) == 1
 
@@ -65,12 +65,12 @@ class QuerySource(Source):
         return self._total
 
     def __iter__(self) -> Iterator[object]:
-        columns = duck.chosen(self._every, self.columns)
+        columns = duckdb_reader.chosen(self._every, self.columns)
         # A generator has `self`, and with it the copy, for as long as it is read.
-        with closing(duck.connect()) as connection:
+        with closing(duckdb_reader.connect()) as connection:
             if self._setup:
                 connection.execute(self._setup)
-            yield from duck.rows(connection, columns, self._relation, _fault, bare=self._bare)
+            yield from duckdb_reader.rows(connection, columns, self._relation, _fault, bare=self._bare)
 
     def select(self, columns: Sequence[str] | None) -> Source:
         """The same rows; only these columns are read."""
@@ -88,16 +88,16 @@ def open_query(sql: str, text: str, database: Path | None) -> Source:
         UserError: it is not one query, or it can't be run.
         DatabaseError: it needs the database, and that can't be opened.
     """
-    with closing(duck.connect()) as connection:
+    with closing(duckdb_reader.connect()) as connection:
         query = _query(connection, sql)
         try:
-            kinds = duck.described(connection, f"({query})")
+            kinds = duckdb_reader.described(connection, f"({query})")
         except (duckdb.CatalogException, duckdb.BinderException) as error:
             if database is None or not database.is_file():
                 missing = f"the database {plain(database)} does not exist yet" if database else "there is no database"
                 raise UserError(f"{_said(error)} ({missing})", where=_WHERE) from None
             return _copied(connection, query, text, database)
-        except duck.READ_ERRORS as error:
+        except duckdb_reader.READ_ERRORS as error:
             raise _fault(error) from None
     names = _distinct(kinds)
     return QuerySource(text, _renamed(f"({query})", names), names)
@@ -107,7 +107,7 @@ def _query(connection: duckdb.DuckDBPyConnection, sql: str) -> str:
     """The one query in `sql`, so that it can stand in parentheses."""
     try:
         statements = connection.extract_statements(sql)
-    except duck.READ_ERRORS as error:
+    except duckdb_reader.READ_ERRORS as error:
         raise UserError(_said(error), where=_WHERE) from None
     try:
         is_query = len(statements) == 1 and statements[0].type == duckdb.StatementType.SELECT
@@ -129,22 +129,22 @@ def _copied(connection: duckdb.DuckDBPyConnection, query: str, text: str, databa
         if file.read(12)[8:] != b"DUCK":
             raise DatabaseError("it is no DuckDB database", where=plain(database))
     try:
-        connection.execute(f"ATTACH {duck.literal(database.absolute())} AS input (READ_ONLY)")
+        connection.execute(f"ATTACH {duckdb_reader.literal(database.absolute())} AS input (READ_ONLY)")
         connection.execute("USE input")
-    except duck.READ_ERRORS as error:
+    except duckdb_reader.READ_ERRORS as error:
         reason = "another process has it open" if "lock" in str(error) else _said(error)
         raise DatabaseError(f"the input can't be read from it: {reason}", where=plain(database)) from None
     folder = _Folder()
-    copy_of = duck.literal(folder.path / "items.duckdb")
+    copy_of = duckdb_reader.literal(folder.path / "items.duckdb")
     try:
-        names = _distinct(duck.described(connection, f"({query})"))
+        names = _distinct(duckdb_reader.described(connection, f"({query})"))
         connection.execute(f"ATTACH {copy_of} AS items")
         connection.execute(f"CREATE TABLE items.main.items AS SELECT * FROM {_renamed(f'({query})', names)}")  # noqa: S608
         total = int(connection.sql("SELECT count(*) FROM items.main.items").fetchall()[0][0])
         connection.execute("USE memory")
         connection.execute("DETACH items")
         connection.execute("DETACH input")
-    except duck.READ_ERRORS as error:
+    except duckdb_reader.READ_ERRORS as error:
         folder.remove()
         raise UserError(_said(error), where=_WHERE) from None
     return QuerySource(

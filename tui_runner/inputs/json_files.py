@@ -1,0 +1,171 @@
+"""JSON values as items: which columns they have, and only some of their members."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+from itertools import islice
+from pathlib import Path
+
+from tui_runner.errors import UserError
+from tui_runner.inputs import duckdb_reader
+from tui_runner.inputs.source import Source, is_small
+from tui_runner.inputs.text_lines import _countable, _raw_lines
+from tui_runner.text.messages import one_line, plain
+
+_SAMPLE = 1000
+"""JSON values that are looked at to see which columns they have."""
+
+
+class JsonValues(Source):
+    """The values in files of JSON, whatever stands between them."""
+
+    def __init__(self, paths: Sequence[Path], text: str) -> None:
+        self.text = text
+        self._paths = tuple(paths)
+        self._total: int | None = None
+        self.columns, self._pick = json_shape(islice(self._values(), _SAMPLE))
+
+    def __iter__(self) -> Iterator[object]:
+        return map(self._pick, self._values())
+
+    def select(self, columns: Sequence[str] | None) -> Source:
+        """The same objects with only these members."""
+        if columns is None or self.columns is None or len(self.columns) < 2:
+            return self
+        return SelectedMembers(self, columns)
+
+    @abstractmethod
+    def _values(self) -> Iterator[object]:
+        """Every value of every file."""
+
+
+class SelectedMembers(Source):
+    """JSON objects with only some of their members; a member that an object lacks stays lacking."""
+
+    def __init__(self, source: Source, columns: Sequence[str]) -> None:
+        self.text = source.text
+        self.columns = tuple(columns)
+        self._source = source
+        self._wanted = frozenset(columns)
+
+    @property
+    def total(self) -> int | None:
+        """That of the whole."""
+        return self._source.total
+
+    def __iter__(self) -> Iterator[object]:
+        wanted = self._wanted
+        for value in self._source:
+            if isinstance(value, dict):
+                yield {name: part for name, part in value.items() if name in wanted}
+            else:
+                yield value
+
+
+def json_shape(sample: Iterable[object]) -> tuple[tuple[str, ...] | None, Callable[[object], object]]:
+    """The columns of JSON values, and what makes an item of one.
+
+    Objects are rows; their columns are all the names in `sample`. With a single name the items are its bare
+    values. Anything but objects has no columns: each value is an item as it is.
+    """
+    names: dict[str, None] = {}
+    for value in sample:
+        if not isinstance(value, dict):
+            return None, _as_it_is
+        names.update(dict.fromkeys(value))
+    if len(names) != 1:
+        return tuple(names) or None, _as_it_is
+    (only,) = names
+
+    def pick(value: object) -> object:
+        return value.get(only) if isinstance(value, dict) else value
+
+    return (only,), pick
+
+
+def _as_it_is(value: object) -> object:
+    return value
+
+
+_LARGEST_VALUE = 16 << 20
+"""Bytes of one JSON value at most; DuckDB's buffers are of this size, in every file."""
+
+
+class JsonFiles(JsonValues):
+    """The values of JSON files: of each the elements of its array, or if it holds no array, the values one by one.
+
+    DuckDB finds the values, without holding a file whole; Python's parser makes objects of them, so that every
+    type comes as it was written (DuckDB's own reader makes dates of texts and drops members that come late).
+    """
+
+    @property
+    def total(self) -> int | None:
+        """Counted for files that are small."""
+        if self._total is None and is_small(self._paths):
+            self._total = sum(1 for _ in _json_texts(self._paths))
+        return self._total
+
+    def _values(self) -> Iterator[object]:
+        for path, text in _json_texts(self._paths):
+            try:
+                yield json.loads(str(text))
+            except (ValueError, RecursionError) as error:
+                raise UserError(f"it is not JSON: {one_line(error)}", where=plain(path)) from None
+
+
+def _check_end(path: Path) -> None:
+    """Refuse an array that is cut off between two of its elements, which DuckDB takes for its end."""
+    first = last = b""
+    try:
+        with gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb") as file:
+            while block := file.read(1 << 20):
+                text = block.removeprefix(b"\xef\xbb\xbf").strip()
+                first = first or text[:1]
+                last = text[-1:] or last
+                if first not in (b"", b"["):
+                    return
+    except (OSError, EOFError, zlib.error):
+        return  # DuckDB says it better
+    if first == b"[" and last != b"]":
+        raise UserError("its array does not end: the file was cut off", where=plain(path), do="get the whole file")
+
+
+def _json_texts(paths: Sequence[Path]) -> Iterator[tuple[Path, object]]:
+    column = duckdb_reader.Column("json", "json")
+    with closing(duckdb_reader.connect()) as connection:
+        for path in paths:
+            _check_end(path)
+            options = f"format='auto', maximum_object_size={_LARGEST_VALUE}"
+            relation = f"read_json_objects({duckdb_reader.file_literal(path)}, {options})"
+            for text in duckdb_reader.rows(
+                connection, [column], relation, duckdb_reader.fault_of(plain(path)), bare=True
+            ):
+                yield path, text
+
+
+class JsonLines(JsonValues):
+    """JSON values, one a line; blank lines are left out.
+
+    Python's own parser reads them: every type comes as it was written, and a broken line is named by its number.
+    """
+
+    @property
+    def total(self) -> int | None:
+        """Lines with something in them; None for compressed files and for more than a gigabyte."""
+        if self._total is None and _countable(self._paths):
+            self._total = sum(1 for path in self._paths for _ in _raw_lines(path))
+        return self._total
+
+    def _values(self) -> Iterator[object]:
+        for path in self._paths:
+            for number, line in _raw_lines(path):
+                try:
+                    yield json.loads(line)
+                except (ValueError, RecursionError) as error:
+                    message = getattr(error, "msg", None) or one_line(error)
+                    raise UserError(f"it is not JSON: {message}", where=f"{plain(path)}:{number}") from None
