@@ -14,7 +14,7 @@ import pytest
 from cli_jobs import COMMAND, OK, files, write
 from command_line import ROOT, CommandLine
 
-from tui_runner.cli import main
+from tui_runner.cli.app import main
 from tui_runner.errors import DatabaseError
 
 MISTAKES: list[tuple[list[str], int, str]] = [

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from command_line import CommandLine
 
-import tui_runner.doctor
+import tui_runner.cli.doctor
 
 
 def test_a_sound_machine_passes_and_nothing_is_left(
@@ -30,9 +30,9 @@ def test_a_failing_check_is_named_and_the_others_go_on(monkeypatch: pytest.Monke
     def broken(name: str) -> Path:
         raise FileNotFoundError(f"no folder {name}\x1b[2J")
 
-    monkeypatch.setattr(tui_runner.doctor, "bundled", broken)
+    monkeypatch.setattr(tui_runner.cli.doctor, "bundled", broken)
     out = io.StringIO()
-    assert tui_runner.doctor.examine(out) == 2
+    assert tui_runner.cli.doctor.examine(out) == 2
     marks = {line.split(":")[0]: line for line in out.getvalue().splitlines()}
     assert marks["✘ bundled files"].endswith("FileNotFoundError: no folder themes␛[2J")
     assert "✔ machine" in marks

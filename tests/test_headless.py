@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 from told_run import ToldRun, picture
 
+from tui_runner.cli.headless import Headless, exit_code
+from tui_runner.cli.json_events import JsonEvents
+from tui_runner.cli.progress_lines import Lines
 from tui_runner.engine.chunk import RunState
 from tui_runner.engine.snapshot import RunEvent, Snapshot
 from tui_runner.errors import DatabaseError
-from tui_runner.headless import Headless, Lines, exit_code
-from tui_runner.json_events import JsonEvents
 
 FINISHED = picture(state=RunState.FINISHED, items_done=100)
 STOPPED = picture(state=RunState.STOPPED, reason="stopped on request")

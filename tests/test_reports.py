@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 from command_line import CommandLine
 
-from tui_runner.asking import run_query
+from tui_runner.cli.query import run_query
+from tui_runner.cli.reports import print_errors, print_runs
 from tui_runner.errors import UserError
-from tui_runner.reports import print_errors, print_runs
 from tui_runner.store.database import Database
 
 JOB = """

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tui_runner.cli.scaffold import copy_samples, list_samples, write_job
 from tui_runner.errors import UserError
 from tui_runner.jobs.loading import load_job, sample_jobs
-from tui_runner.scaffold import copy_samples, list_samples, write_job
 
 
 def test_every_sample_is_listed_with_what_it_does() -> None:

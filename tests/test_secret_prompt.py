@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tui_runner import foreground
+from tui_runner.cli import run
 from tui_runner.engine.own_output import OwnOutput
 from tui_runner.errors import UserError
 from tui_runner.request import RunRequest
@@ -30,9 +30,9 @@ def request_for(job_file: Callable[[str], str], tmp_path: Path) -> RunRequest:
 def test_it_is_asked_for(request_for: RunRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     prompts: list[str] = []
     # What stands in for a stream while user code is loaded is no terminal.
-    monkeypatch.setattr(foreground, "is_terminal", lambda stream: not isinstance(stream, SafeStream))
+    monkeypatch.setattr(run, "is_terminal", lambda stream: not isinstance(stream, SafeStream))
     monkeypatch.setattr("getpass.getpass", lambda prompt: prompts.append(prompt) or "sesame")
-    runner = foreground._planned(request_for, OwnOutput())
+    runner = run._planned(request_for, OwnOutput())
     runner.close()
     assert prompts == ["token (secret, not shown): "]
     assert runner.plan.params == {"token": "sesame"}
@@ -42,6 +42,6 @@ def test_it_is_asked_for(request_for: RunRequest, monkeypatch: pytest.MonkeyPatc
 def test_without_a_terminal_the_message_says_how_to_give_it(
     request_for: RunRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(foreground, "is_terminal", lambda stream: False)
+    monkeypatch.setattr(run, "is_terminal", lambda stream: False)
     with pytest.raises(UserError, match="needs the parameter token; give --set token="):
-        foreground._planned(request_for, OwnOutput())
+        run._planned(request_for, OwnOutput())

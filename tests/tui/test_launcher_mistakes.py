@@ -14,9 +14,9 @@ from test_launcher import JOB, environ, ready  # noqa: F401 - `environ` is a fix
 from textual.pilot import Pilot
 from textual.widgets import Input
 
+from tui_runner.cli.headless import open_run
 from tui_runner.engine.runner import Runner
 from tui_runner.request import RunRequest, plan_run
-from tui_runner.start import open_run
 from tui_runner.tui.launcher import Launcher
 from tui_runner.tui.widgets.job_form import JobForm
 

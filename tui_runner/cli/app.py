@@ -18,7 +18,7 @@ from typing import Annotated
 import typer
 
 from tui_runner._version import __version__
-from tui_runner.cli_options import (
+from tui_runner.cli.options import (
     DatabaseArgument,
     FailuresOption,
     ForceOption,
@@ -243,7 +243,7 @@ def run(
         "on_outage": on_outage,
         "grace": grace,
     }
-    from tui_runner.foreground import Display, run_in_foreground
+    from tui_runner.cli.run import Display, run_in_foreground
     from tui_runner.request import RunRequest, assignments
 
     request = RunRequest(
@@ -328,7 +328,7 @@ def _run_from_ledger(
     **settings: str | None,
 ) -> int:
     """Do what `resume` and `retry` have in common; `settings` are the options that both have for the run itself."""
-    from tui_runner.foreground import Display, resume_in_foreground
+    from tui_runner.cli.run import Display, resume_in_foreground
     from tui_runner.request import assignments
     from tui_runner.resuming import resume_request, retry_request
 
@@ -358,7 +358,7 @@ def try_(
 @app.command()
 def runs(db: DatabaseArgument) -> int:
     """List the runs of a database."""
-    from tui_runner.reports import print_runs
+    from tui_runner.cli.reports import print_runs
 
     return print_runs(db, sys.stdout)
 
@@ -375,7 +375,7 @@ def errors(
     ] = False,
 ) -> int:
     """List what failed in a run, grouped by what is alike."""
-    from tui_runner.reports import print_errors
+    from tui_runner.cli.reports import print_errors
 
     return print_errors(db, run, limit, sys.stdout, tracebacks=traceback)
 
@@ -403,7 +403,7 @@ def query(
     force: ForceOption = False,
 ) -> int:
     """Query the results and the ledger of a database, also while a run writes to it."""
-    from tui_runner.asking import run_query
+    from tui_runner.cli.query import run_query
 
     return run_query(db, sql, sys.stdout, script=file, parameters=set_ or (), format=format, output=output, force=force)
 
@@ -424,7 +424,7 @@ def export(
     force: ForceOption = False,
 ) -> int:
     """Write a table, or the result of a statement, into a file."""
-    from tui_runner.asking import run_export
+    from tui_runner.cli.query import run_export
 
     return run_export(db, what, output, sys.stdout, parameters=set_ or (), format=format, force=force)
 
@@ -445,7 +445,7 @@ def launch(theme: ThemeOption = None) -> int:
     """Pick a job and fill in its form, go on with a run, or open a database; the same as no command at all."""
     if not _at_terminal():
         raise UserError("the launcher needs a terminal", "launch", "use: tui-runner run JOB")
-    from tui_runner.foreground import launch as show
+    from tui_runner.cli.run import launch as show
 
     return show(theme)
 
@@ -455,7 +455,7 @@ def samples(
     copy: Annotated[Path | None, typer.Option(metavar="DIR", help="Copy the sample jobs into DIR.")] = None,
 ) -> int:
     """List the sample jobs, or copy them to start from."""
-    from tui_runner.scaffold import copy_samples, list_samples
+    from tui_runner.cli.scaffold import copy_samples, list_samples
 
     return list_samples(sys.stdout) if copy is None else copy_samples(copy, sys.stdout)
 
@@ -463,7 +463,7 @@ def samples(
 @app.command()
 def init(file: Annotated[Path, typer.Argument(metavar="FILE", help="A Python file that does not exist yet.")]) -> int:
     """Write a small job to start from."""
-    from tui_runner.scaffold import write_job
+    from tui_runner.cli.scaffold import write_job
 
     return write_job(file, sys.stdout)
 
@@ -471,6 +471,6 @@ def init(file: Annotated[Path, typer.Argument(metavar="FILE", help="A Python fil
 @app.command()
 def doctor() -> int:
     """Check that this machine has what tui-runner needs."""
-    from tui_runner.doctor import examine
+    from tui_runner.cli.doctor import examine
 
     return examine(sys.stdout)

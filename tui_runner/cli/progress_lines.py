@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
+from typing import TextIO
 
 from tui_runner.engine.chunk import RunState
-from tui_runner.engine.snapshot import Snapshot
+from tui_runner.engine.snapshot import Snapshot, more_memory
 from tui_runner.store.sql import quote
+from tui_runner.system.terminal import columns
 from tui_runner.text.messages import resume_command, retry_command
 from tui_runner.text.numbers import count, counted, duration, rate, size, time_left
 from tui_runner.text.safe_text import ELLIPSIS, display_width, safe_text
@@ -100,12 +102,6 @@ def summary(snapshot: Snapshot, database: str) -> str:
     )
 
 
-def more_memory(snapshot: Snapshot) -> str:
-    """What belongs behind the command that goes on with a run: a higher limit, if it failed for that."""
-    needed = snapshot.memory_needed
-    return "" if needed is None else f" --max-memory {-(-needed // 1_000_000)}MB"
-
-
 def shown_path(path: Path, folder: Path) -> str:
     """`path` as one would write it in `folder`: relative if it is inside."""
     return str(path.relative_to(folder) if path.is_relative_to(folder) else path)
@@ -122,3 +118,48 @@ def cut_to(text: str, width: int) -> str:
             break
         kept += character
     return kept + ELLIPSIS if width > 0 else ""
+
+
+_ERASE_REST = "\x1b[K"
+
+
+class Lines:
+    """Lines of text for people; on a terminal the last one can be overwritten.
+
+    Args:
+        out: where to.
+        live: whether that is a terminal.
+        quiet: whether only what is wrong is to be said.
+    """
+
+    def __init__(self, out: TextIO, live: bool, *, quiet: bool = False) -> None:
+        self.live = live
+        self.quiet = quiet
+        self._out: TextIO | None = out
+        self._dirty = False
+
+    def say(self, line: str) -> None:
+        """A line that stays."""
+        self._write(f"\r{_ERASE_REST}{line}\n" if self._dirty else f"{line}\n")
+        self._dirty = False
+
+    def overwrite(self, line: str) -> None:
+        """A line that the next one takes the place of, cut to the width of the terminal."""
+        # The last column stays free: a cursor behind it may already be in the next line.
+        width = 80 if self._out is None else columns(self._out)
+        self._write(f"\r{cut_to(line, width - 1)}{_ERASE_REST}")
+        self._dirty = True
+
+    def clear(self) -> None:
+        """Take away a line that could be overwritten."""
+        if self._dirty:
+            self._write(f"\r{_ERASE_REST}")
+            self._dirty = False
+
+    def _write(self, text: str) -> None:
+        if self._out is not None:
+            try:
+                self._out.write(text)
+                self._out.flush()
+            except (OSError, ValueError):  # nobody reads any more, or it was closed
+                self._out = None

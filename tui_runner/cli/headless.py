@@ -3,6 +3,8 @@
 The run is what matters. Whoever reads what is said of it may go away: from then on nothing is said to them, and the
 run goes on, also when the terminal is gone. But it never goes on without being watched: whatever ends the watching
 stops it in order first.
+
+What a run begins with wherever there is no screen: its database open, and somebody who watches it.
 """
 
 from __future__ import annotations
@@ -12,17 +14,24 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 from types import FrameType
 from typing import TextIO
 
+from tui_runner.cli.json_events import JsonEvents
+from tui_runner.cli.progress_lines import Lines, closing_lines, progress_line, shown_path
 from tui_runner.engine.chunk import RunState
 from tui_runner.engine.control import RunControl
+from tui_runner.engine.own_output import OwnOutput
+from tui_runner.engine.plan import RunPlan
+from tui_runner.engine.runner import Runner
 from tui_runner.engine.snapshot import Snapshot
 from tui_runner.errors import EXIT_ITEMS_FAILED, EXIT_KILLED, EXIT_OK, EXIT_STOPPED, EXIT_USAGE
-from tui_runner.json_events import JsonEvents
-from tui_runner.run_lines import closing_lines, cut_to, progress_line
+from tui_runner.inputs import total_items
+from tui_runner.request import PROGRAM_INPUT, STANDARD_INPUT, shown_params
 from tui_runner.system import terminal
-from tui_runner.system.terminal import columns
+from tui_runner.text.messages import pipe_command, resume_command
+from tui_runner.text.redaction import Redaction, redacted_errors
 from tui_runner.text.safe_text import safe_text
 
 _POLL_SECONDS = 0.25
@@ -30,7 +39,6 @@ _FIRST_LINE_SECONDS = 5.0
 """Before the first progress line that goes to a file: a run that is shorter needs none."""
 _LINE_SECONDS = 30.0
 """Between two of them: 1,200 lines in ten hours."""
-_ERASE_REST = "\x1b[K"
 
 
 def exit_code(snapshot: Snapshot) -> int:
@@ -38,48 +46,6 @@ def exit_code(snapshot: Snapshot) -> int:
     if snapshot.state is RunState.FINISHED:
         return EXIT_ITEMS_FAILED if snapshot.items_failed or snapshot.items_cancelled else EXIT_OK
     return EXIT_USAGE if snapshot.nothing_ran else EXIT_STOPPED
-
-
-class Lines:
-    """Lines of text for people; on a terminal the last one can be overwritten.
-
-    Args:
-        out: where to.
-        live: whether that is a terminal.
-        quiet: whether only what is wrong is to be said.
-    """
-
-    def __init__(self, out: TextIO, live: bool, *, quiet: bool = False) -> None:
-        self.live = live
-        self.quiet = quiet
-        self._out: TextIO | None = out
-        self._dirty = False
-
-    def say(self, line: str) -> None:
-        """A line that stays."""
-        self._write(f"\r{_ERASE_REST}{line}\n" if self._dirty else f"{line}\n")
-        self._dirty = False
-
-    def overwrite(self, line: str) -> None:
-        """A line that the next one takes the place of, cut to the width of the terminal."""
-        # The last column stays free: a cursor behind it may already be in the next line.
-        width = 80 if self._out is None else columns(self._out)
-        self._write(f"\r{cut_to(line, width - 1)}{_ERASE_REST}")
-        self._dirty = True
-
-    def clear(self) -> None:
-        """Take away a line that could be overwritten."""
-        if self._dirty:
-            self._write(f"\r{_ERASE_REST}")
-            self._dirty = False
-
-    def _write(self, text: str) -> None:
-        if self._out is not None:
-            try:
-                self._out.write(text)
-                self._out.flush()
-            except (OSError, ValueError):  # nobody reads any more, or it was closed
-                self._out = None
 
 
 class Headless:
@@ -261,3 +227,79 @@ class Headless:
 def _idle(snapshot: Snapshot) -> bool:
     """Whether no item has ended in this process yet."""
     return snapshot.items_finished == snapshot.items_skipped
+
+
+def open_run(plan: RunPlan, output: OwnOutput | None = None) -> Runner:
+    """A runner with its database open.
+
+    Args:
+        plan: what to run.
+        output: what this process writes natively, for the log of the run; None where it is not caught.
+
+    Raises:
+        UserError: the input is broken; nothing has been written.
+        DatabaseError: the database cannot be used.
+    """
+    # Counting reads the input, where more may be wrong. Whatever is, must show before there is a database.
+    with redacted_errors(Redaction.of(plan.params)):
+        total_items(plan.source, plan.limit)
+    runner = Runner(plan, output)
+    runner.open()
+    return runner
+
+
+def watcher(
+    runner: Runner,
+    *,
+    events: JsonEvents | None,
+    lines: Lines | None,
+    folder: Path,
+    output: OwnOutput | None = None,
+    signals: bool = True,
+    started: bool = False,
+) -> Headless:
+    """What watches a run without a screen.
+
+    Args:
+        runner: the run.
+        events: takes JSON events.
+        lines: takes lines for people.
+        folder: where these people are.
+        output: has descriptors of its own that lead to the terminal; None where nothing is caught.
+        signals: see `Headless`.
+        started: whether the run is going on already.
+    """
+    database = shown_path(runner.plan.database, folder)
+    return Headless(
+        runner,
+        events=events,
+        lines=lines,
+        database=database,
+        go_on=how_to_go_on(runner, database),
+        grace=runner.plan.settings.grace,
+        signals=signals,
+        started=started,
+        let_go=terminal.let_go if output is None else output.let_go,
+    )
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Whether a person sees what is written to `stream`, on a terminal where a line can be overwritten."""
+    return stream is not None and stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def how_to_go_on(runner: Runner, database: str) -> str:
+    """How to go on with a run that did not finish."""
+    plan = runner.plan
+    if plan.source.text == PROGRAM_INPUT:
+        return "run the same program again"
+    if plan.source.text == STANDARD_INPUT:
+        command = pipe_command(
+            job=plan.job.path,
+            database=database,
+            table=plan.settings.table,
+            params=shown_params(plan.stored_params, plan.job),
+            limit=plan.limit,
+        )
+        return f"run the same pipe again: {command}"
+    return resume_command(database, runner.run_id)

@@ -1,0 +1,1 @@
+"""Commands, headless mode, and everything that is printed to a plain terminal."""
