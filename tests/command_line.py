@@ -83,7 +83,7 @@ def serve() -> None:
     import tui_runner.cli.doctor
     import tui_runner.cli.query
     import tui_runner.cli.reports
-    import tui_runner.trial  # noqa: F401 - so that every forked process has it
+    import tui_runner.engine.trial  # noqa: F401 - so that every forked process has it
     from tui_runner.cli.app import main
 
     # Typer imports more when it first parses options.

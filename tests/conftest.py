@@ -16,9 +16,9 @@ from command_line import ROOT, CommandLine
 from hypothesis import HealthCheck, settings
 from waiting import WAIT_SECONDS, eventually
 
+from tui_runner.engine.planning.request import RunRequest, plan_run
+from tui_runner.engine.progress.snapshot import Snapshot
 from tui_runner.engine.runner import Runner
-from tui_runner.engine.snapshot import Snapshot
-from tui_runner.request import RunRequest, plan_run
 from tui_runner.store.database import Database
 
 settings.register_profile("any machine", parent=settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -17,7 +17,7 @@ import pytest
 from waiting import eventually
 
 from tui_runner import run
-from tui_runner.engine.chunk import RunState
+from tui_runner.engine.states import RunState
 from tui_runner.errors import DatabaseError, UserError
 from tui_runner.jobs.job import Job
 

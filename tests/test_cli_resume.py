@@ -12,7 +12,7 @@ from cli_jobs import INLINE, Stopped, start, write
 from command_line import CommandLine
 from waiting import eventually
 
-from tui_runner.request import PROGRAM_INPUT
+from tui_runner.engine.planning.request import PROGRAM_INPUT
 
 
 def test_signals_stop_a_run_and_resume_finishes_it(cli: CommandLine, tmp_path: Path) -> None:

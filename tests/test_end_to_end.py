@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tui_runner.engine.snapshot import Snapshot
+from tui_runner.engine.progress.snapshot import Snapshot
 
 Rows = Callable[..., list[tuple[Any, ...]]]
 FILES = 10_000

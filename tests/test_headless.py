@@ -14,8 +14,8 @@ from told_run import ToldRun, picture
 from tui_runner.cli.headless import Headless, exit_code
 from tui_runner.cli.json_events import JsonEvents
 from tui_runner.cli.progress_lines import Lines
-from tui_runner.engine.chunk import RunState
-from tui_runner.engine.snapshot import RunEvent, Snapshot
+from tui_runner.engine.progress.snapshot import RunEvent, Snapshot
+from tui_runner.engine.states import RunState
 from tui_runner.errors import DatabaseError
 
 FINISHED = picture(state=RunState.FINISHED, items_done=100)

@@ -10,8 +10,8 @@ from typing import Any
 from told_run import picture
 
 from tui_runner.cli.json_events import JsonEvents
-from tui_runner.engine.chunk import ChunkState, RunState
-from tui_runner.engine.snapshot import ChunkView, Snapshot
+from tui_runner.engine.progress.snapshot import ChunkView, Snapshot
+from tui_runner.engine.states import ChunkState, RunState
 
 
 def events_of(*looks: Snapshot, seconds: float = 0.25, resumed: bool = False) -> list[dict[str, Any]]:

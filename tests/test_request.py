@@ -14,19 +14,12 @@ from typing import Any
 
 import pytest
 
-from tui_runner.engine.plan import RunPlan
+from tui_runner.engine.planning.request import PROGRAM_INPUT, RunPlan, RunRequest, assignments, plan_job, plan_run
+from tui_runner.engine.planning.resume import resume_request
 from tui_runner.errors import DatabaseError, UserError
 from tui_runner.inputs import items_source
 from tui_runner.jobs.job import Job
 from tui_runner.jobs.parameters import Secret, jsonable
-from tui_runner.request import (
-    PROGRAM_INPUT,
-    RunRequest,
-    assignments,
-    plan_job,
-    plan_run,
-)
-from tui_runner.resuming import resume_request
 from tui_runner.store.database import Database
 from tui_runner.store.ledger import Ledger
 from tui_runner.store.records import RunRecord

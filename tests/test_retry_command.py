@@ -10,8 +10,8 @@ from typing import Any
 import duckdb
 import pytest
 
+from tui_runner.engine.planning.resume import retry_request
 from tui_runner.errors import UserError
-from tui_runner.resuming import retry_request
 
 Rows = Callable[..., list[tuple[Any, ...]]]
 

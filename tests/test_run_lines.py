@@ -8,8 +8,8 @@ import pytest
 from told_run import picture
 
 from tui_runner.cli.progress_lines import closing_lines, cut_to, progress_line, shown_path
-from tui_runner.engine.chunk import RunState
-from tui_runner.engine.snapshot import ErrorGroup
+from tui_runner.engine.progress.snapshot import ErrorGroup
+from tui_runner.engine.states import RunState
 from tui_runner.text.numbers import counted
 
 GO_ON = "tui-runner resume books.duckdb 3"

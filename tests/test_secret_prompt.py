@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from tui_runner.cli import run
-from tui_runner.engine.own_output import OwnOutput
+from tui_runner.engine.captured_output import OwnOutput
+from tui_runner.engine.planning.request import RunRequest
 from tui_runner.errors import UserError
-from tui_runner.request import RunRequest
 from tui_runner.text.streams import SafeStream
 
 JOB = """

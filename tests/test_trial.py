@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from command_line import ROOT
 
-from tui_runner.engine.own_output import OwnOutput
+from tui_runner.engine.captured_output import OwnOutput
+from tui_runner.engine.planning.request import RunRequest
+from tui_runner.engine.trial import run_trial
 from tui_runner.errors import UserError
-from tui_runner.request import RunRequest
 from tui_runner.system.private_folder import private_folder
-from tui_runner.trial import run_trial
 
 
 @pytest.fixture

@@ -10,12 +10,12 @@ from typing import Any
 
 from tui_runner.cli.headless import is_terminal, open_run, watcher
 from tui_runner.cli.progress_lines import Lines
-from tui_runner.engine.snapshot import Snapshot
+from tui_runner.engine.planning.request import RunRequest, plan_job
+from tui_runner.engine.progress.snapshot import Snapshot
 from tui_runner.errors import UserError
 from tui_runner.inputs import Source, items_source
 from tui_runner.jobs.job import Job
 from tui_runner.jobs.loading import end_if_loading
-from tui_runner.request import RunRequest, plan_job
 from tui_runner.text.messages import quoted
 
 

@@ -7,13 +7,11 @@ import dataclasses
 from simulated_worker import flush
 from simulated_world import cut
 
-from tui_runner.engine.board import Board, RunIdentity
-from tui_runner.engine.chunk import Counts
-from tui_runner.engine.events import Begin, ChunkEnded
-from tui_runner.engine.monitor import MemoryMeasured
-from tui_runner.engine.protocol import ChunkExhausted, ChunkFinished, Progress, Ready
-from tui_runner.engine.scheduler import Scheduler
-from tui_runner.engine.snapshot import InFlight
+from tui_runner.engine.guards import MemoryMeasured
+from tui_runner.engine.progress.snapshot_builder import Board, RunIdentity
+from tui_runner.engine.protocol import ChunkExhausted, ChunkFinished, Counts, InFlight, Progress, Ready
+from tui_runner.engine.scheduling.events import Begin, ChunkEnded
+from tui_runner.engine.scheduling.scheduler import Scheduler
 
 IDENTITY = RunIdentity(
     run_id=3,

@@ -5,21 +5,14 @@ from __future__ import annotations
 from simulated_worker import flush
 from simulated_world import cut
 
-from tui_runner.engine.chunk import Counts
-from tui_runner.engine.events import (
-    Begin,
-    InputEnded,
-    ReadChunks,
-    SendChunk,
-    SendOrder,
-    Tell,
-)
 from tui_runner.engine.protocol import (
     ChunkExhausted,
     ChunkFinished,
+    Counts,
     Ready,
 )
-from tui_runner.engine.scheduler import Scheduler
+from tui_runner.engine.scheduling.events import Begin, InputEnded, ReadChunks, SendChunk, SendOrder, Tell
+from tui_runner.engine.scheduling.scheduler import Scheduler
 
 
 class Desk:

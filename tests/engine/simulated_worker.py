@@ -6,15 +6,11 @@ from collections import deque
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
-from tui_runner.engine.chunk import Counts
-from tui_runner.engine.events import (
-    SendChunk,
-)
-from tui_runner.engine.outage import Trials
 from tui_runner.engine.protocol import (
     Cancel,
     ChunkExhausted,
     ChunkFinished,
+    Counts,
     Drain,
     Drained,
     Flush,
@@ -26,9 +22,11 @@ from tui_runner.engine.protocol import (
     Report,
     Resume,
     SetThreads,
+    Trials,
     TryOne,
     WorkerFailed,
 )
+from tui_runner.engine.scheduling.events import SendChunk
 
 
 def flush(

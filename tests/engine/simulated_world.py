@@ -12,8 +12,12 @@ from collections.abc import Collection, Sequence
 
 from simulated_worker import SimulatedFlush, SimulatedWorker
 
-from tui_runner.engine.chunk import ChunkState, Counts, RunState
-from tui_runner.engine.events import (
+from tui_runner.engine.protocol import (
+    Counts,
+    Drain,
+    WorkerLost,
+)
+from tui_runner.engine.scheduling.events import (
     Action,
     Begin,
     ChunkEnded,
@@ -36,11 +40,8 @@ from tui_runner.engine.events import (
     Tell,
     Tick,
 )
-from tui_runner.engine.protocol import (
-    Drain,
-    WorkerLost,
-)
-from tui_runner.engine.scheduler import Scheduler
+from tui_runner.engine.scheduling.scheduler import Scheduler
+from tui_runner.engine.states import ChunkState, RunState
 
 
 def cut(chunks: Sequence[Sequence[bool]], known: Collection[int] = ()) -> list[ChunkRead]:

@@ -5,20 +5,13 @@ from __future__ import annotations
 import pytest
 from board_desk import IDENTITY, Desk
 
-from tui_runner.engine.board import Board
-from tui_runner.engine.chunk import ChunkState, RunState
-from tui_runner.engine.events import (
-    InputEnded,
-    PauseChunks,
-    PauseRun,
-    ResumeChunks,
-    ResumeRun,
-    RetryChunks,
-)
 from tui_runner.engine.metrics import bucket
-from tui_runner.engine.protocol import LogLines
-from tui_runner.engine.scheduler import Scheduler
-from tui_runner.engine.snapshot import ErrorGroup, LogLine
+from tui_runner.engine.progress.snapshot import ErrorGroup
+from tui_runner.engine.progress.snapshot_builder import Board
+from tui_runner.engine.protocol import LogLine, LogLines
+from tui_runner.engine.scheduling.events import InputEnded, PauseChunks, PauseRun, ResumeChunks, ResumeRun, RetryChunks
+from tui_runner.engine.scheduling.scheduler import Scheduler
+from tui_runner.engine.states import ChunkState, RunState
 
 
 @pytest.fixture

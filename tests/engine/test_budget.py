@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tui_runner.engine.budget import RetryBudget
+from tui_runner.engine.worker.retry import RetryBudget
 
 
 def taken(budget, threads, now, wanted=10_000):

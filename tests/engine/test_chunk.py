@@ -6,7 +6,9 @@ import itertools
 
 import pytest
 
-from tui_runner.engine.chunk import TRANSITIONS, Chunk, ChunkState, Counts, RunState, check_transition, recorded_state
+from tui_runner.engine.protocol import Counts
+from tui_runner.engine.scheduling.chunk import Chunk
+from tui_runner.engine.states import TRANSITIONS, ChunkState, RunState, check_transition, recorded_state
 
 S = ChunkState
 

@@ -7,11 +7,10 @@ import pytest
 from simulated_worker import flush
 from told_run import picture
 
-from tui_runner.engine.chunk import RunState
-from tui_runner.engine.diary import Diary
-from tui_runner.engine.events import SendChunk, StartWorker, Tell
-from tui_runner.engine.log_file import LogFile
+from tui_runner.engine.logs.log_file import Diary, LogFile
 from tui_runner.engine.protocol import Ready, WorkerLost
+from tui_runner.engine.scheduling.events import SendChunk, StartWorker, Tell
+from tui_runner.engine.states import RunState
 
 FLUSH = replace(flush(3, {0: [1, 2]}), rows=40, nbytes=900)
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tui_runner.engine.disk_watch import PROBE_SECONDS, DiskWatch
+from tui_runner.engine.guards.disk import PROBE_SECONDS, DiskWatch
 
 GB = 1_000_000_000
 MB = 1_000_000

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tui_runner.engine.estimate import Estimate
+from tui_runner.engine.metrics import Estimate
 
 
 def fed(*counts: tuple[float, int]) -> Estimate:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tui_runner.engine.flight_recorder import SLOTS, FlightRecorder, note, open_memory
+from tui_runner.engine.worker.flight_recorder import SLOTS, FlightRecorder, note, open_memory
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tui_runner.engine.http_answer import MOST_RETRY_AFTER, retry_after
+from tui_runner.engine.worker.retry import MOST_RETRY_AFTER, retry_after
 
 NOW = 1_700_000_000.0
 

@@ -7,10 +7,9 @@ from pathlib import Path
 import pytest
 from waiting import eventually
 
-from tui_runner.engine.log_file import LogFile, log_path, written
-from tui_runner.engine.log_reader import LogReader
-from tui_runner.engine.protocol import LogLines
-from tui_runner.engine.snapshot import LogLine
+from tui_runner.engine.logs.log_file import LogFile, log_path, written
+from tui_runner.engine.logs.log_reader import LogReader
+from tui_runner.engine.protocol import LogLine, LogLines
 from tui_runner.system.files import NotOwnFile
 
 

@@ -8,11 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tui_runner.engine import log_reader
-from tui_runner.engine.log_file import LogFile, log_path, written
-from tui_runner.engine.log_reader import LogReader, parsed
-from tui_runner.engine.protocol import LogLines
-from tui_runner.engine.snapshot import LogLine
+from tui_runner.engine.logs import log_reader
+from tui_runner.engine.logs.log_file import LogFile, log_path, written
+from tui_runner.engine.logs.log_reader import LogReader, parsed
+from tui_runner.engine.protocol import LogLine, LogLines
 
 
 def line(number: int, level: str = "INFO") -> LogLine:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from waiting import eventually
 
-from tui_runner.engine.memory_brake import BrakeState, MemoryBrake, Step, give_back, resident_bytes
+from tui_runner.engine.worker.memory_limit import BrakeState, MemoryBrake, Step, give_back, resident_bytes
 
 MB = 1 << 20
 

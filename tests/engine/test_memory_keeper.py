@@ -1,9 +1,9 @@
 from __future__ import annotations
 
-from tui_runner.engine.chunk import RunState
-from tui_runner.engine.events import DivideThreads, Event, Hold, Recycle, Release, StopRun
-from tui_runner.engine.memory_keeper import MemoryKeeper, too_little
-from tui_runner.engine.monitor import MemoryMeasured
+from tui_runner.engine.guards import MemoryMeasured
+from tui_runner.engine.guards.memory import MemoryKeeper, too_little
+from tui_runner.engine.scheduling.events import DivideThreads, Event, Hold, Recycle, Release, StopRun
+from tui_runner.engine.states import RunState
 from tui_runner.store.database import OpenStatements
 
 MB = 1_000_000

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tui_runner.engine.memory_ladder import (
+from tui_runner.engine.guards.memory import (
     EndStatements,
     FewerThreads,
     Figures,

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tui_runner.engine.outage import OutageWatch, Trials
+from tui_runner.engine.protocol import Trials
+from tui_runner.engine.scheduling.circuit_breaker import OutageWatch
 
 NOW = 1_000.0
 

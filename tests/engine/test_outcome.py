@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from tui_runner.engine.outcome import MAX_ROWS, Ending, Outcome, Outcomes
+from tui_runner.engine.worker.attempt import MAX_ROWS, Ending, Outcome, Outcomes
 from tui_runner.store.rows.collect import Rows
 from tui_runner.text.describe import describe, storable
 

@@ -9,8 +9,8 @@ import threading
 
 import pytest
 
-from tui_runner.engine.output import MAX_LINE_LENGTH, MAX_LINES, JobLog, JobLogHandler, JobStream
-from tui_runner.engine.work import OpenedChunk, Task
+from tui_runner.engine.worker.job_output import MAX_LINE_LENGTH, MAX_LINES, JobLog, JobLogHandler, JobStream
+from tui_runner.engine.worker.task_queue import OpenedChunk, Task
 from tui_runner.jobs.current import CONTEXT
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tui_runner.engine.chunk import RunState
+from tui_runner.engine.states import RunState
 from tui_runner.errors import UserError
 
 OWN_CLASSES = """

@@ -8,14 +8,13 @@ import threading
 import pytest
 from waiting import eventually
 
-from tui_runner.engine.async_pool import AsyncPool
-from tui_runner.engine.execution import Execution
-from tui_runner.engine.flight_recorder import FlightRecorder
-from tui_runner.engine.outcome import Outcomes
-from tui_runner.engine.pool import ThreadPool
 from tui_runner.engine.protocol import OpenChunk, pack
-from tui_runner.engine.retry import RetryPolicy
-from tui_runner.engine.work import WorkQueue
+from tui_runner.engine.worker.async_pool import AsyncPool
+from tui_runner.engine.worker.attempt import Execution, Outcomes
+from tui_runner.engine.worker.flight_recorder import FlightRecorder
+from tui_runner.engine.worker.retry import RetryPolicy
+from tui_runner.engine.worker.task_queue import WorkQueue
+from tui_runner.engine.worker.thread_pool import ThreadPool
 from tui_runner.errors import UserError
 
 

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tui_runner.engine.retry import BASE_SECONDS, CAP_SECONDS, RetryPolicy, is_transient, retry_rule
+from tui_runner.engine.worker.retry import BASE_SECONDS, CAP_SECONDS, RetryPolicy, is_transient, retry_rule
 
 REQUEST = httpx.Request("GET", "http://example.test")
 

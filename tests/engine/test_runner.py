@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from real_jobs import GATED, SQUARES
 
-from tui_runner.engine.chunk import ChunkState, RunState
+from tui_runner.engine.states import ChunkState, RunState
 from tui_runner.errors import UserError
 from tui_runner.system.memory import memory_bound
 

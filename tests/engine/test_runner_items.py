@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from real_jobs import SQUARES
 
-from tui_runner.engine.chunk import RunState
+from tui_runner.engine.states import RunState
 
 Rows = Callable[..., list[tuple[Any, ...]]]
 

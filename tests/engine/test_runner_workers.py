@@ -12,8 +12,8 @@ import psutil
 import pytest
 from real_jobs import GATED, SQUARES
 
-from tui_runner.engine.chunk import RunState
-from tui_runner.engine.worker_settings import WorkerSettings
+from tui_runner.engine.states import RunState
+from tui_runner.engine.worker_config import WorkerSettings
 
 Rows = Callable[..., list[tuple[Any, ...]]]
 

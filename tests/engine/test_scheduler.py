@@ -5,8 +5,15 @@ from __future__ import annotations
 from scheduler_desk import Desk, orders, sends
 from simulated_worker import flush
 
-from tui_runner.engine.chunk import ChunkState, Counts, RunState
-from tui_runner.engine.events import (
+from tui_runner.engine.protocol import (
+    ChunkExhausted,
+    Counts,
+    Ready,
+    SetThreads,
+    WorkerFailed,
+    WorkerLost,
+)
+from tui_runner.engine.scheduling.events import (
     Begin,
     ChangeOpenChunks,
     ChangeThreads,
@@ -19,14 +26,8 @@ from tui_runner.engine.events import (
     SendChunk,
     StartWorker,
 )
-from tui_runner.engine.protocol import (
-    ChunkExhausted,
-    Ready,
-    SetThreads,
-    WorkerFailed,
-    WorkerLost,
-)
-from tui_runner.engine.scheduler import Scheduler
+from tui_runner.engine.scheduling.scheduler import Scheduler
+from tui_runner.engine.states import ChunkState, RunState
 
 # --- reading and sending -----------------------------------------------------------------------------------
 

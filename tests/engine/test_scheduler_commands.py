@@ -6,9 +6,19 @@ import pytest
 from scheduler_desk import Desk, orders, sends
 from simulated_worker import flush
 
-from tui_runner.engine import chunks
-from tui_runner.engine.chunk import ChunkState, Counts, RunState
-from tui_runner.engine.events import (
+from tui_runner.engine.protocol import (
+    Cancel,
+    ChunkExhausted,
+    ChunkFinished,
+    Counts,
+    Drain,
+    Pause,
+    Ready,
+    Resume,
+    WorkerLost,
+)
+from tui_runner.engine.scheduling import chunks
+from tui_runner.engine.scheduling.events import (
     Abandoned,
     CancelChunks,
     ChunkEnded,
@@ -26,17 +36,8 @@ from tui_runner.engine.events import (
     SendOrder,
     StartWorker,
 )
-from tui_runner.engine.protocol import (
-    Cancel,
-    ChunkExhausted,
-    ChunkFinished,
-    Drain,
-    Pause,
-    Ready,
-    Resume,
-    WorkerLost,
-)
-from tui_runner.engine.scheduler import Scheduler
+from tui_runner.engine.scheduling.scheduler import Scheduler
+from tui_runner.engine.states import ChunkState, RunState
 
 # --- pause and resume ---------------------------------------------------------------------------------------
 

@@ -6,8 +6,16 @@ import pytest
 from scheduler_desk import Desk, orders, sends
 from simulated_worker import flush
 
-from tui_runner.engine.chunk import ChunkState, Counts, RunState
-from tui_runner.engine.events import (
+from tui_runner.engine.limits import FailureLimit
+from tui_runner.engine.protocol import (
+    ChunkExhausted,
+    Counts,
+    Drain,
+    Drained,
+    WorkerFailed,
+    WorkerLost,
+)
+from tui_runner.engine.scheduling.events import (
     CancelChunks,
     ChunkEnded,
     ChunkRead,
@@ -25,14 +33,7 @@ from tui_runner.engine.events import (
     StopRun,
     Tick,
 )
-from tui_runner.engine.limits import FailureLimit
-from tui_runner.engine.protocol import (
-    ChunkExhausted,
-    Drain,
-    Drained,
-    WorkerFailed,
-    WorkerLost,
-)
+from tui_runner.engine.states import ChunkState, RunState
 
 # --- the end ------------------------------------------------------------------------------------------------
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from scheduler_desk import Desk
 
-from tui_runner.engine.chunk import RunState
-from tui_runner.engine.events import (
+from tui_runner.engine.protocol import Drain, Drained, Pause, Ready, Resume, WorkerLost
+from tui_runner.engine.scheduling.events import (
     EndRun,
     Hold,
     PauseRun,
@@ -17,8 +17,8 @@ from tui_runner.engine.events import (
     StopRun,
     TryRelease,
 )
-from tui_runner.engine.protocol import Drain, Drained, Pause, Ready, Resume, WorkerLost
-from tui_runner.engine.scheduler import Scheduler
+from tui_runner.engine.scheduling.scheduler import Scheduler
+from tui_runner.engine.states import RunState
 
 FULL = Hold("disk", "the disk is full")
 

@@ -6,8 +6,8 @@ import pytest
 from scheduler_desk import Desk, orders, sends
 from simulated_worker import flush
 
-from tui_runner.engine.chunk import ChunkState, Counts, RunState
-from tui_runner.engine.events import (
+from tui_runner.engine.protocol import Cancel, ChunkFinished, Counts, Drain, Flush, Progress, Ready, Trials, WorkerLost
+from tui_runner.engine.scheduling.events import (
     CancelChunks,
     EndRun,
     KillWorker,
@@ -19,8 +19,7 @@ from tui_runner.engine.events import (
     StartWorker,
     Tick,
 )
-from tui_runner.engine.outage import Trials
-from tui_runner.engine.protocol import Cancel, ChunkFinished, Drain, Flush, Progress, Ready, WorkerLost
+from tui_runner.engine.states import ChunkState, RunState
 
 
 def sent(actions):

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from simulated_world import World, cut
 
-from tui_runner.engine.chunk import RunState
-from tui_runner.engine.events import (
+from tui_runner.engine.limits import FailureLimit
+from tui_runner.engine.scheduling.circuit_breaker import OnOutage, OutageWatch
+from tui_runner.engine.scheduling.events import (
     Abandoned,
     CancelChunks,
     ChangeOpenChunks,
@@ -29,9 +30,8 @@ from tui_runner.engine.events import (
     StopRun,
     Tick,
 )
-from tui_runner.engine.limits import FailureLimit
-from tui_runner.engine.outage import OnOutage, OutageWatch
-from tui_runner.engine.scheduler import Scheduler
+from tui_runner.engine.scheduling.scheduler import Scheduler
+from tui_runner.engine.states import RunState
 
 CHUNKS = st.lists(st.lists(st.booleans(), min_size=1, max_size=4), min_size=1, max_size=8)
 """Chunks, each a list of its items: whether an earlier process had recorded them."""

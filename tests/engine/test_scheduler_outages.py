@@ -7,8 +7,9 @@ from dataclasses import replace
 from scheduler_desk import Desk, orders
 from simulated_worker import flush
 
-from tui_runner.engine.chunk import Counts, RunState
-from tui_runner.engine.events import (
+from tui_runner.engine.protocol import Counts, Pause, Resume, Trials, TryOne, WorkerLost
+from tui_runner.engine.scheduling.circuit_breaker import OnOutage, OutageWatch
+from tui_runner.engine.scheduling.events import (
     Abandoned,
     ChunkRead,
     EndRun,
@@ -20,8 +21,7 @@ from tui_runner.engine.events import (
     SendOrder,
     Tick,
 )
-from tui_runner.engine.outage import OnOutage, OutageWatch, Trials
-from tui_runner.engine.protocol import Pause, Resume, TryOne, WorkerLost
+from tui_runner.engine.states import RunState
 
 REFUSED = {("ConnectError", "refused"): 4}
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from scheduler_desk import Desk, sends
 from simulated_worker import flush
 
-from tui_runner.engine.chunk import ChunkState, RunState
-from tui_runner.engine.events import (
+from tui_runner.engine.protocol import Drain, Drained, MemoryFull, Progress, Ready, SetThreads, WorkerLost
+from tui_runner.engine.scheduling.events import (
     ChangeThreads,
     DivideThreads,
     KillWorker,
@@ -17,7 +17,7 @@ from tui_runner.engine.events import (
     StopRun,
     Tick,
 )
-from tui_runner.engine.protocol import Drain, Drained, MemoryFull, Progress, Ready, SetThreads, WorkerLost
+from tui_runner.engine.states import ChunkState, RunState
 
 
 def kinds(actions):

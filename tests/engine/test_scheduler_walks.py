@@ -13,9 +13,9 @@ import random
 import pytest
 from test_scheduler_machine import CAUSES, HOLDS, SchedulerMachine
 
-from tui_runner.engine import events
-from tui_runner.engine.chunk import RunState
-from tui_runner.engine.outage import OnOutage
+from tui_runner.engine.scheduling import events
+from tui_runner.engine.scheduling.circuit_breaker import OnOutage
+from tui_runner.engine.states import RunState
 
 WALKS = int(os.environ.get("WALKS", "200"))
 SEED = int(os.environ.get("SEED", random.randrange(1 << 32)))

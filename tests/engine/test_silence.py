@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tui_runner.engine.silence import Silence
+from tui_runner.engine.scheduling.workers import Silence
 
 
 def test_a_worker_is_silent_when_it_has_not_reported_for_longer_than_an_item_may_take() -> None:

@@ -7,7 +7,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tui_runner.engine.suspects import DEATHS, Suspects
+from tui_runner.engine.scheduling.suspects import DEATHS, Suspects
 
 
 @given(items=st.integers(1, 60), threads=st.integers(1, 16), lethal=st.sets(st.integers(0, 59), max_size=6))

@@ -8,9 +8,9 @@ import time
 
 import pytest
 
-from tui_runner.engine.budget import RetryBudget
 from tui_runner.engine.protocol import OpenChunk, pack
-from tui_runner.engine.work import Task, WorkQueue
+from tui_runner.engine.worker.retry import RetryBudget
+from tui_runner.engine.worker.task_queue import Task, WorkQueue
 
 
 class Desk:

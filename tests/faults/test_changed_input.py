@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tui_runner.engine.chunk import RunState
+from tui_runner.engine.states import RunState
 from tui_runner.store.database import Database
 
 Rows = Callable[..., list[tuple[Any, ...]]]

@@ -12,7 +12,7 @@ from command_line import CommandLine
 from small_disk import SmallDisk, small_disk
 from waiting import WAIT_SECONDS, eventually
 
-from tui_runner.engine.chunk import RunState
+from tui_runner.engine.states import RunState
 from tui_runner.errors import DatabaseError
 from tui_runner.store.database import Database
 from tui_runner.store.ingest import writer_thread

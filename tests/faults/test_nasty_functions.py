@@ -7,7 +7,7 @@ from typing import Any
 
 import psutil
 
-from tui_runner.engine.chunk import RunState
+from tui_runner.engine.states import RunState
 
 NASTY = """
     import ctypes, os, subprocess, sys, threading, time

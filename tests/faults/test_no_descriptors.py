@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from waiting import eventually
 
-from tui_runner.engine import monitor
-from tui_runner.engine.chunk import RunState
-from tui_runner.engine.monitor import MemoryMeasured, Monitor
+from tui_runner.engine import guards
+from tui_runner.engine.guards import MemoryMeasured, Monitor
+from tui_runner.engine.states import RunState
 
 LEAKS = """
     import os
@@ -55,8 +55,8 @@ def test_the_monitor_goes_on_when_there_is_a_descriptor_again(monkeypatch: pytes
             raise faults.pop()
         return 5
 
-    monkeypatch.setattr(monitor, "_tree_rss", resident)
-    monkeypatch.setattr(monitor, "INTERVAL", 0.01)
+    monkeypatch.setattr(guards, "_tree_rss", resident)
+    monkeypatch.setattr(guards, "INTERVAL", 0.01)
     watch = Monitor(tuple, lambda: 0, lambda: 0, measured.append)
     watch.start()
     eventually(lambda: measured, "a measurement")

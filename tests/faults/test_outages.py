@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tui_runner.engine import outage
-from tui_runner.engine.chunk import RunState
+from tui_runner.engine.scheduling import circuit_breaker
+from tui_runner.engine.states import RunState
 
 Rows = Callable[..., list[tuple[Any, ...]]]
 
@@ -66,7 +66,7 @@ BROKEN = """
 
 @pytest.fixture(autouse=True)
 def short_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outage, "_FIRST_INTERVAL", 0.5)
+    monkeypatch.setattr(circuit_breaker, "_FIRST_INTERVAL", 0.5)
 
 
 def test_a_run_waits_for_the_service_and_goes_on_by_itself(job_file, new_run, tmp_path: Path, rows: Rows) -> None:
@@ -86,7 +86,7 @@ def test_a_run_waits_for_the_service_and_goes_on_by_itself(job_file, new_run, tm
 
 
 def test_a_person_may_go_on_at_once(job_file, new_run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outage, "_FIRST_INTERVAL", 1_000.0)
+    monkeypatch.setattr(circuit_breaker, "_FIRST_INTERVAL", 1_000.0)
     up = tmp_path / "up"
     run = new_run(job_file(FETCH), params={"up": str(up)}).start()
     run.until(lambda s: s.state is RunState.PAUSED)
@@ -98,7 +98,7 @@ def test_a_person_may_go_on_at_once(job_file, new_run, tmp_path: Path, monkeypat
 def test_attempts_that_hang_since_before_it_was_resumed_do_not_pause_it_again(
     job_file, new_run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outage, "_FIRST_INTERVAL", 1_000.0)
+    monkeypatch.setattr(circuit_breaker, "_FIRST_INTERVAL", 1_000.0)
     run = new_run(job_file(HANGING), params={"signs": str(tmp_path)}, threads=300).start()
     run.until(lambda s: s.state is RunState.PAUSED)
     (tmp_path / "up").touch()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tui_runner.engine.chunk import RunState
+from tui_runner.engine.states import RunState
 
 POISON = """
     import ctypes, os, signal, threading

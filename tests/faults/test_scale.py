@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tui_runner.engine.chunk import RunState
+from tui_runner.engine.states import RunState
 
 SCALE = int(os.environ.get("SCALE", "1"))
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tui_runner.engine import crew_orders, silence
-from tui_runner.engine.chunk import RunState
+from tui_runner.engine.scheduling import workers
+from tui_runner.engine.states import RunState
 
 NewRun = Callable[..., Any]
 Rows = Callable[..., list[tuple[Any, ...]]]
@@ -112,7 +112,7 @@ def test_a_coroutine_that_blocks_the_loop_costs_only_itself(
 def test_an_item_that_keeps_the_interpreter_for_itself_is_given_up(
     job_file: Callable[[str], str], new_run: NewRun, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(silence, "_SLACK", 0.8)
+    monkeypatch.setattr(workers, "_SLACK", 0.8)
     snapshot = new_run(job_file(KEEPS_THE_INTERPRETER), timeout=0.2).start().finish()
     assert snapshot.state is RunState.FINISHED, snapshot.reason
     assert rows("SELECT item, state, attempts FROM runner.items WHERE state <> 'ok'") == [(5, "failed", 3)]
@@ -123,7 +123,7 @@ def test_an_item_that_keeps_the_interpreter_for_itself_is_given_up(
 def test_a_worker_that_is_stopped_is_replaced(
     job_file: Callable[[str], str], new_run: NewRun, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(silence, "_SLACK", 0.8)
+    monkeypatch.setattr(workers, "_SLACK", 0.8)
     run = new_run(job_file(SLOW), timeout=0.5).start()
     run.until(lambda s: s.items_done)
     (pid,) = run.runner.worker_pids()
@@ -137,7 +137,7 @@ def test_a_worker_that_is_stopped_is_replaced(
 def test_a_stopped_worker_cannot_hold_up_the_end(
     job_file: Callable[[str], str], new_run: NewRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(crew_orders, "DRAIN_SLACK", 0.2)
+    monkeypatch.setattr(workers, "DRAIN_SLACK", 0.2)
     run = new_run(job_file(SLOW), grace=0.1).start()
     run.until(lambda s: s.in_flight)
     (pid,) = run.runner.worker_pids()

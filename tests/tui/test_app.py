@@ -12,8 +12,9 @@ from fake_run import FakeControl, busy, chunk
 from textual.pilot import Pilot
 from textual.widgets import Button, Static
 
-from tui_runner.engine.chunk import ChunkState, RunState
-from tui_runner.engine.snapshot import ErrorGroup, InFlight, RunEvent
+from tui_runner.engine.progress.snapshot import ErrorGroup, RunEvent
+from tui_runner.engine.protocol import InFlight
+from tui_runner.engine.states import ChunkState, RunState
 from tui_runner.errors import UserError
 from tui_runner.tui import app as app_module
 from tui_runner.tui.app import RunnerApp, interval

@@ -7,7 +7,7 @@ from fake_run import FakeControl, busy, chunk
 from test_app import after, commands, screen_text, settled
 from textual.widgets import Static
 
-from tui_runner.engine.chunk import ChunkState
+from tui_runner.engine.states import ChunkState
 from tui_runner.tui.app import RunnerApp
 from tui_runner.tui.screens.choose import Choose
 from tui_runner.tui.widgets.chunk_listing import LISTING_HOLD, ChunkListing, usual

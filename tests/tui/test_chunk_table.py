@@ -8,8 +8,8 @@ from fake_run import busy_chunks, chunk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tui_runner.engine.chunk import ChunkState
-from tui_runner.engine.snapshot import ChunkView
+from tui_runner.engine.progress.snapshot import ChunkView
+from tui_runner.engine.states import ChunkState
 from tui_runner.tui.chunk_look import LOOKS, look, state_span
 from tui_runner.tui.paint import cells
 from tui_runner.tui.widgets.chunk_columns import heading, layout, row

@@ -15,8 +15,8 @@ from textual.app import App, ComposeResult
 from textual.events import MouseScrollDown
 from textual.pilot import Pilot
 
-from tui_runner.engine.chunk import ChunkState, RunState
-from tui_runner.engine.snapshot import ChunkView
+from tui_runner.engine.progress.snapshot import ChunkView
+from tui_runner.engine.states import ChunkState, RunState
 from tui_runner.tui import app as app_module
 from tui_runner.tui.app import RunnerApp
 from tui_runner.tui.moving import in_sight, scrolled_to

@@ -8,7 +8,7 @@ import pytest
 from fake_run import FakeControl, busy
 from test_app import HOSTILE, after, screen_text, settled
 
-from tui_runner.engine.chunk import RunState
+from tui_runner.engine.states import RunState
 from tui_runner.tui import attention
 from tui_runner.tui.app import RunnerApp
 from tui_runner.tui.screens.live_settings import LiveSettings

@@ -11,7 +11,7 @@ from command_line import CommandLine
 from fake_run import FakeControl, busy
 from test_app import screen_text, settled
 
-from tui_runner.engine.chunk import RunState
+from tui_runner.engine.states import RunState
 from tui_runner.store.access import LocalAccess
 from tui_runner.store.database import Database
 from tui_runner.store.query.catalog import catalog

@@ -18,7 +18,7 @@ from test_pictures import ledger
 from textual.app import App
 from textual.pilot import Pilot
 
-from tui_runner.engine.snapshot import LogLine
+from tui_runner.engine.protocol import LogLine
 from tui_runner.store.access import LocalAccess
 from tui_runner.store.database import Database
 from tui_runner.tui.action import QUERY_PLACES, Place

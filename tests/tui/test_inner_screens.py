@@ -14,8 +14,9 @@ from test_app import HOSTILE, commands, screen_text, settled
 from textual.pilot import Pilot
 from textual.widgets import Static
 
-from tui_runner.engine.chunk import RunState
-from tui_runner.engine.snapshot import InFlight, LogLine, WorkerView
+from tui_runner.engine.progress.snapshot import WorkerView
+from tui_runner.engine.protocol import InFlight, LogLine
+from tui_runner.engine.states import RunState
 from tui_runner.store.access import LocalAccess
 from tui_runner.store.database import Database
 from tui_runner.store.ledger.migrations import ensure_ledger

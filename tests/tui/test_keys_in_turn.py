@@ -12,7 +12,7 @@ from textual.app import App
 from textual.events import Key, Paste
 from textual.widgets import Input
 
-from tui_runner.engine.snapshot import LogLine
+from tui_runner.engine.protocol import LogLine
 from tui_runner.tui import keys_in_turn
 from tui_runner.tui.app import RunnerApp
 from tui_runner.tui.screens.ask import Ask

@@ -17,8 +17,8 @@ from textual.pilot import Pilot
 from textual.widgets import Input, Static
 from textual.worker import WorkerCancelled
 
+from tui_runner.engine.planning.request import RunRequest
 from tui_runner.jobs.loading import sample_jobs
-from tui_runner.request import RunRequest
 from tui_runner.tui.finding import FoundJob, FoundRun, find_jobs, find_runs, jobs_in
 from tui_runner.tui.launcher import Launcher
 from tui_runner.tui.screens.confirm import Confirm

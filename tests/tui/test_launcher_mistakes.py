@@ -15,8 +15,8 @@ from textual.pilot import Pilot
 from textual.widgets import Input
 
 from tui_runner.cli.headless import open_run
+from tui_runner.engine.planning.request import RunRequest, plan_run
 from tui_runner.engine.runner import Runner
-from tui_runner.request import RunRequest, plan_run
 from tui_runner.tui.launcher import Launcher
 from tui_runner.tui.widgets.job_form import JobForm
 

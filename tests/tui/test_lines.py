@@ -10,10 +10,11 @@ from fake_run import busy, chunk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tui_runner.engine.chunk import ChunkState, RunState
-from tui_runner.engine.commands import ON_REQUEST
-from tui_runner.engine.snapshot import KEPT_EVENTS, ChunkView, ErrorGroup, InFlight, Snapshot
-from tui_runner.engine.snapshot import RunEvent as Event
+from tui_runner.engine.control import ON_REQUEST
+from tui_runner.engine.progress.snapshot import KEPT_EVENTS, ChunkView, ErrorGroup, Snapshot
+from tui_runner.engine.progress.snapshot import RunEvent as Event
+from tui_runner.engine.protocol import InFlight
+from tui_runner.engine.states import ChunkState, RunState
 from tui_runner.text.numbers import clock
 from tui_runner.tui.action import Place
 from tui_runner.tui.actions import DEFAULT_KEYS

@@ -14,9 +14,8 @@ from test_app import screen_text, settled
 from test_inner_screens import read
 from textual.pilot import Pilot
 
-from tui_runner.engine.log_file import LogFile
-from tui_runner.engine.protocol import LogLines
-from tui_runner.engine.snapshot import LogLine
+from tui_runner.engine.logs.log_file import LogFile
+from tui_runner.engine.protocol import LogLine, LogLines
 from tui_runner.tui import log_history
 from tui_runner.tui.app import RunnerApp
 from tui_runner.tui.screens.log import Log

@@ -17,9 +17,10 @@ from fake_run import FakeControl, busy, chunk
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from tui_runner.engine.chunk import ChunkState, RunState
-from tui_runner.engine.commands import ON_REQUEST
-from tui_runner.engine.snapshot import ChunkView, LogLine, Snapshot
+from tui_runner.engine.control import ON_REQUEST
+from tui_runner.engine.progress.snapshot import ChunkView, Snapshot
+from tui_runner.engine.protocol import LogLine
+from tui_runner.engine.states import ChunkState, RunState
 from tui_runner.jobs.loading import SampleJob
 from tui_runner.store.database import Database
 from tui_runner.store.ledger.migrations import ensure_ledger

@@ -244,7 +244,7 @@ def run(
         "grace": grace,
     }
     from tui_runner.cli.run import Display, run_in_foreground
-    from tui_runner.request import RunRequest, assignments
+    from tui_runner.engine.planning.request import RunRequest, assignments
 
     request = RunRequest(
         job=job,
@@ -329,8 +329,8 @@ def _run_from_ledger(
 ) -> int:
     """Do what `resume` and `retry` have in common; `settings` are the options that both have for the run itself."""
     from tui_runner.cli.run import Display, resume_in_foreground
-    from tui_runner.request import assignments
-    from tui_runner.resuming import resume_request, retry_request
+    from tui_runner.engine.planning.request import assignments
+    from tui_runner.engine.planning.resume import resume_request, retry_request
 
     request_from = retry_request if retry else resume_request
     request = request_from(db, run, assignments(set_ or []), settings)
@@ -345,9 +345,9 @@ def try_(
     set_: SetOption = None,
 ) -> int:
     """Call JOB with its first items, here and now; show the rows and their columns, write nothing."""
-    from tui_runner.engine.own_output import OwnOutput
-    from tui_runner.request import RunRequest, assignments
-    from tui_runner.trial import run_trial
+    from tui_runner.engine.captured_output import OwnOutput
+    from tui_runner.engine.planning.request import RunRequest, assignments
+    from tui_runner.engine.trial import run_trial
 
     request = RunRequest(job=job, params=assignments(set_ or []), input=input, limit=count)
     output = OwnOutput()

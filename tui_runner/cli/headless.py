@@ -20,15 +20,14 @@ from typing import TextIO
 
 from tui_runner.cli.json_events import JsonEvents
 from tui_runner.cli.progress_lines import Lines, closing_lines, progress_line, shown_path
-from tui_runner.engine.chunk import RunState
+from tui_runner.engine.captured_output import OwnOutput
 from tui_runner.engine.control import RunControl
-from tui_runner.engine.own_output import OwnOutput
-from tui_runner.engine.plan import RunPlan
+from tui_runner.engine.planning.request import PROGRAM_INPUT, STANDARD_INPUT, RunPlan, shown_params
+from tui_runner.engine.progress.snapshot import Snapshot
 from tui_runner.engine.runner import Runner
-from tui_runner.engine.snapshot import Snapshot
+from tui_runner.engine.states import RunState
 from tui_runner.errors import EXIT_ITEMS_FAILED, EXIT_KILLED, EXIT_OK, EXIT_STOPPED, EXIT_USAGE
 from tui_runner.inputs import total_items
-from tui_runner.request import PROGRAM_INPUT, STANDARD_INPUT, shown_params
 from tui_runner.system import terminal
 from tui_runner.text.messages import pipe_command, resume_command
 from tui_runner.text.redaction import Redaction, redacted_errors

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
-from tui_runner.engine.snapshot import ChunkView, Snapshot
+from tui_runner.engine.progress.snapshot import ChunkView, Snapshot
 
 _PROGRESS_SECONDS = 1.0
 

@@ -6,8 +6,8 @@ import shlex
 from pathlib import Path
 from typing import TextIO
 
-from tui_runner.engine.chunk import RunState
-from tui_runner.engine.snapshot import Snapshot, more_memory
+from tui_runner.engine.progress.snapshot import Snapshot, more_memory
+from tui_runner.engine.states import RunState
 from tui_runner.store.sql import quote
 from tui_runner.system.terminal import columns
 from tui_runner.text.messages import resume_command, retry_command

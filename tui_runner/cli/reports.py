@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from tui_runner.engine.chunk import recorded_state
+from tui_runner.engine.states import recorded_state
 from tui_runner.errors import EXIT_OK
 from tui_runner.store.access import ConsoleCursor, LocalAccess, RemoteAccess, open_access
 from tui_runner.store.ledger import Ledger, RunSummary

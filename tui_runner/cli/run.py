@@ -14,13 +14,13 @@ from typing import TextIO
 from tui_runner.cli.headless import exit_code, how_to_go_on, is_terminal, open_run, watcher
 from tui_runner.cli.json_events import JsonEvents
 from tui_runner.cli.progress_lines import Lines, closing_lines, complaint, shown_path
-from tui_runner.engine.own_output import OwnOutput
+from tui_runner.engine.captured_output import OwnOutput
+from tui_runner.engine.planning.request import STANDARD_INPUT, RunRequest, plan_run
+from tui_runner.engine.planning.resume import retry_request
 from tui_runner.engine.runner import Runner
 from tui_runner.errors import EXIT_OK, EXIT_USAGE, UserError
 from tui_runner.jobs.config_file import read_config
 from tui_runner.jobs.origin import JobOrigin, job_origin
-from tui_runner.request import STANDARD_INPUT, RunRequest, plan_run
-from tui_runner.resuming import retry_request
 from tui_runner.system.memory import return_freed_memory
 from tui_runner.text.messages import plain
 from tui_runner.text.redaction import safe_traceback

@@ -1,11 +1,32 @@
-"""What an interface may ask of a running run. `Runner` is the real one; tests of screens bring their own."""
+"""What an interface may ask of a running run. `Runner` is the real one; tests of screens bring their own.
+
+The commands of a run, from any thread: each puts an event into the inbox of the runner's thread and returns.
+
+What other threads of tui-runner tell the runner's thread, besides the reports of workers.
+"""
 
 from __future__ import annotations
 
+import queue
 from collections.abc import Collection
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol
 
-from tui_runner.engine.snapshot import Snapshot
+from tui_runner.engine.progress.snapshot import Snapshot
+from tui_runner.engine.scheduling.events import (
+    Abandoned,
+    CancelChunks,
+    ChangeOpenChunks,
+    ChangeThreads,
+    KillRun,
+    PauseChunks,
+    PauseRun,
+    ResumeChunks,
+    ResumeRun,
+    RetryChunks,
+    StopRun,
+)
+from tui_runner.engine.states import RunState
 from tui_runner.store.database import Database
 
 
@@ -67,3 +88,105 @@ class RunControl(Protocol):
 
     def join(self, timeout: float | None = None) -> bool:
         """Wait for the end of the run, at most `timeout` seconds; whether it has ended."""
+
+
+ON_REQUEST = f"{RunState.STOPPED} on request; resume it whenever you like"
+"""Why a run has stopped when somebody had it stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeRate:
+    """Start at most this many items per second, over all workers: the runner's business, not the scheduler's."""
+
+    rate: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeMaxMemory:
+    """The run may use so much memory, as the setting says it: the runner's business too."""
+
+    limit: int | str | None
+
+
+class Commands:
+    """What may be asked of a run while it goes on; see `control.RunControl`.
+
+    Attributes:
+        inbox: what the runner's thread is to handle.
+    """
+
+    def __init__(self) -> None:
+        self.inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+    def pause(self) -> None:
+        """Start no new items; those in flight finish."""
+        self.inbox.put(PauseRun())
+
+    def resume(self) -> None:
+        """Go on after `pause`."""
+        self.inbox.put(ResumeRun())
+
+    def pause_chunks(self, numbers: Collection[int]) -> None:
+        """Start no new items of these chunks."""
+        self.inbox.put(PauseChunks(tuple(numbers)))
+
+    def resume_chunks(self, numbers: Collection[int]) -> None:
+        """Go on with these chunks."""
+        self.inbox.put(ResumeChunks(tuple(numbers)))
+
+    def cancel_chunks(self, numbers: Collection[int]) -> None:
+        """End these chunks: items that have not started are recorded as cancelled."""
+        self.inbox.put(CancelChunks(tuple(numbers)))
+
+    def retry_chunks(self, numbers: Collection[int]) -> None:
+        """Run again what failed or was cancelled in these chunks, which have ended."""
+        self.inbox.put(RetryChunks(tuple(numbers)))
+
+    def set_threads(self, threads: int) -> None:
+        """Execute this many items at once, over all workers."""
+        self.inbox.put(ChangeThreads(threads))
+
+    def set_open_chunks(self, open_chunks: int) -> None:
+        """Keep this many chunks open at once."""
+        self.inbox.put(ChangeOpenChunks(open_chunks))
+
+    def set_rate(self, rate: float | None) -> None:
+        """Start at most this many items per second, over all workers; None for no bound."""
+        self.inbox.put(ChangeRate(rate))
+
+    def set_max_memory(self, limit: int | str | None) -> None:
+        """Bytes that the run may use, or a share of the machine's such as `80%`; None for no bound."""
+        self.inbox.put(ChangeMaxMemory(limit))
+
+    def stop(self) -> None:
+        """Drain: start no new items, write those that finish within the grace time, then end as `stopped`."""
+        self.inbox.put(StopRun(RunState.STOPPED, ON_REQUEST))
+
+    def kill(self) -> None:
+        """End at once; what is not yet written is run again on resume."""
+        self.inbox.put(KillRun(RunState.STOPPED, "killed on request; resume it whenever you like"))
+
+    def abandon(self, reason: str) -> None:
+        """Nobody watches any more, because of `reason`, which the log says; the run goes on as far as it can alone."""
+        self.inbox.put(Abandoned(reason))
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """These batches are in the database; their tickets are (worker, bytes)."""
+
+    tickets: list[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class LogFailed:
+    """The log file takes no more lines."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class WriteFailed:
+    """The database did not take a flush."""
+
+    error: BaseException

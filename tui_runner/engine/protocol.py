@@ -25,9 +25,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tui_runner.engine.chunk import Counts
-from tui_runner.engine.outage import Trials
-from tui_runner.engine.snapshot import InFlight, LogLine
 from tui_runner.jobs.reference import JobReference
 from tui_runner.system.process import no_exit_at_once
 
@@ -374,3 +371,108 @@ def unpack(packed: bytes) -> list[object]:
     """The items of `pack`."""
     values: list[object] = pickle.loads(packed)  # noqa: S301 - made by our own parent process
     return values
+
+
+@dataclass(frozen=True, slots=True)
+class InFlight:
+    """An item being executed: its chunk, position, a short text of its value, attempt, seconds so far."""
+
+    chunk: int
+    item: int
+    text: str
+    attempt: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """A line that the job printed or logged, or an event; `text` is not yet safe to show.
+
+    Attributes:
+        at: wall clock, seconds since the epoch.
+        level: DEBUG, INFO, WARNING, ERROR or CRITICAL; INFO for what was printed.
+        text: the line, without its line end.
+        chunk: chunk of the item that printed it, None when no item is known.
+        item: position of that item in the input.
+        worker: the worker it came from; negative for an event.
+    """
+
+    at: float
+    level: str
+    text: str
+    chunk: int | None = None
+    item: int | None = None
+    worker: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What became of a chunk's items. `busy_seconds` adds up all attempts."""
+
+    done: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    retries: int = 0
+    rows: int = 0
+    busy_seconds: float = 0.0
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(
+            self.done + other.done,
+            self.failed + other.failed,
+            self.cancelled + other.cancelled,
+            self.retries + other.retries,
+            self.rows + other.rows,
+            self.busy_seconds + other.busy_seconds,
+        )
+
+    def __sub__(self, other: Counts) -> Counts:
+        return Counts(
+            self.done - other.done,
+            self.failed - other.failed,
+            self.cancelled - other.cancelled,
+            self.retries - other.retries,
+            self.rows - other.rows,
+            self.busy_seconds - other.busy_seconds,
+        )
+
+    @property
+    def finished(self) -> int:
+        """Items that reached a final state."""
+        return self.done + self.failed + self.cancelled
+
+
+@dataclass(frozen=True, slots=True)
+class Trials:
+    """How items fared; of each item its first failure and its success are counted, nothing else.
+
+    Attributes:
+        ok: items that ended well.
+        passing: items whose first attempt failed in a way that another attempt may mend.
+        lasting: items whose first attempt failed for good.
+    """
+
+    ok: int = 0
+    passing: int = 0
+    lasting: int = 0
+
+    def __add__(self, other: Trials) -> Trials:
+        return Trials(self.ok + other.ok, self.passing + other.passing, self.lasting + other.lasting)
+
+    def __sub__(self, other: Trials) -> Trials:
+        return Trials(self.ok - other.ok, self.passing - other.passing, self.lasting - other.lasting)
+
+    def without(self, failures: int) -> Trials:
+        """The same but for so many failures, lasting ones before others."""
+        lasting = min(self.lasting, failures)
+        return self - Trials(0, min(self.passing, failures - lasting), lasting)
+
+    @property
+    def failed(self) -> int:
+        """Items whose first attempt failed."""
+        return self.passing + self.lasting
+
+    @property
+    def total(self) -> int:
+        """Everything that was counted."""
+        return self.ok + self.failed

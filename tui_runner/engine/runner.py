@@ -20,15 +20,35 @@ from typing import Any
 
 from psutil import Process
 
-from tui_runner.engine.backends.base import Backend
+from tui_runner.engine.backends import Backend
 from tui_runner.engine.backends.inline import InlineBackend
 from tui_runner.engine.backends.process import ProcessBackend
-from tui_runner.engine.board import Board, RunIdentity
-from tui_runner.engine.chunk import RunState
-from tui_runner.engine.commands import ChangeMaxMemory, ChangeRate, Commands
-from tui_runner.engine.diary import Diary
-from tui_runner.engine.disk_hold import DiskHold
-from tui_runner.engine.events import (
+from tui_runner.engine.captured_output import OwnOutput
+from tui_runner.engine.control import ChangeMaxMemory, ChangeRate, Commands, Committed, LogFailed, WriteFailed
+from tui_runner.engine.guards import MemoryMeasured, Monitor
+from tui_runner.engine.guards.disk import DiskHold
+from tui_runner.engine.guards.memory import MemoryKeeper, too_little
+from tui_runner.engine.input_reader import HeldItems, InputReader, ItemsRead
+from tui_runner.engine.limits import FailureLimit
+from tui_runner.engine.logs.log_file import Diary, LogFile, log_path
+from tui_runner.engine.planning.open_run import open_run
+from tui_runner.engine.planning.request import RunPlan
+from tui_runner.engine.progress.snapshot import Snapshot
+from tui_runner.engine.progress.snapshot_builder import Board, RunIdentity
+from tui_runner.engine.protocol import (
+    Flush,
+    LogLines,
+    Progress,
+    Ready,
+    Report,
+    SetMaxMemory,
+    SetRate,
+    WorkerLost,
+    Written,
+)
+from tui_runner.engine.recorder import Journal
+from tui_runner.engine.scheduling.circuit_breaker import OnOutage, OutageWatch
+from tui_runner.engine.scheduling.events import (
     Action,
     Begin,
     ChunkEnded,
@@ -49,32 +69,9 @@ from tui_runner.engine.events import (
     Tick,
     TryRelease,
 )
-from tui_runner.engine.held_items import HeldItems
-from tui_runner.engine.journal import Journal
-from tui_runner.engine.limits import FailureLimit
-from tui_runner.engine.log_file import LogFile, log_path
-from tui_runner.engine.memory_keeper import MemoryKeeper, too_little
-from tui_runner.engine.monitor import MemoryMeasured, Monitor
-from tui_runner.engine.news import Committed, LogFailed, WriteFailed
-from tui_runner.engine.opening import open_run
-from tui_runner.engine.outage import OnOutage, OutageWatch
-from tui_runner.engine.own_output import OwnOutput
-from tui_runner.engine.plan import RunPlan
-from tui_runner.engine.protocol import (
-    Flush,
-    LogLines,
-    Progress,
-    Ready,
-    Report,
-    SetMaxMemory,
-    SetRate,
-    WorkerLost,
-    Written,
-)
-from tui_runner.engine.reader import InputReader, ItemsRead
-from tui_runner.engine.scheduler import Scheduler
-from tui_runner.engine.snapshot import Snapshot
-from tui_runner.engine.worker_settings import WorkerSettings
+from tui_runner.engine.scheduling.scheduler import Scheduler
+from tui_runner.engine.states import RunState
+from tui_runner.engine.worker_config import WorkerSettings
 from tui_runner.errors import DatabaseError, DiskFull, UserError
 from tui_runner.inputs import cut, total_items
 from tui_runner.store.database import Database

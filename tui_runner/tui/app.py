@@ -12,9 +12,9 @@ from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
+from tui_runner.engine.captured_output import OwnOutput
 from tui_runner.engine.control import RunControl
-from tui_runner.engine.own_output import OwnOutput
-from tui_runner.engine.snapshot import Snapshot
+from tui_runner.engine.progress.snapshot import Snapshot
 from tui_runner.store.access import Access
 from tui_runner.text.numbers import count
 from tui_runner.tui import attention

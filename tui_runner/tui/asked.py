@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tui_runner.engine.snapshot import Snapshot
+from tui_runner.engine.progress.snapshot import Snapshot
 
 PATIENCE = 10.0
 """Seconds after which an unconfirmed command is no longer shown."""

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tui_runner.engine.chunk import RunState
-from tui_runner.engine.snapshot import Snapshot
+from tui_runner.engine.progress.snapshot import Snapshot
+from tui_runner.engine.states import RunState
 from tui_runner.text.numbers import count, duration
 from tui_runner.text.safe_text import safe_text
 

@@ -6,8 +6,8 @@ A chunk's state `failed` means that it has ended and that some of its items fail
 
 from __future__ import annotations
 
-from tui_runner.engine.chunk import ChunkState
-from tui_runner.engine.snapshot import ChunkView
+from tui_runner.engine.progress.snapshot import ChunkView
+from tui_runner.engine.states import ChunkState
 from tui_runner.tui.glyphs import CHUNK_GLYPHS
 from tui_runner.tui.paint import Span
 

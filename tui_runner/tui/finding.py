@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tui_runner.engine.chunk import RunState, recorded_state
+from tui_runner.engine.planning.resume import begun_in
+from tui_runner.engine.states import RunState, recorded_state
 from tui_runner.errors import UserError
 from tui_runner.jobs.loading import sample_jobs
 from tui_runner.jobs.origin import job_origin
-from tui_runner.resuming import begun_in
 from tui_runner.store.database import Database
 from tui_runner.store.ledger import Ledger, RunSummary
 from tui_runner.store.lock import DatabaseInUse

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tui_runner.engine.chunk import ChunkState, RunState
+from tui_runner.engine.states import ChunkState, RunState
 
 CHUNK_GLYPHS = {
     ChunkState.WAITING: "○",

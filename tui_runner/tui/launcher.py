@@ -21,17 +21,17 @@ from textual.events import Resize
 from textual.screen import Screen
 from textual.widgets import Input, Static
 
-from tui_runner.engine.own_output import OwnOutput
+from tui_runner.engine.captured_output import OwnOutput
+from tui_runner.engine.planning.request import RunRequest
+from tui_runner.engine.planning.resume import resume_request
 from tui_runner.engine.runner import Runner
+from tui_runner.engine.trial import run_trial
 from tui_runner.errors import DatabaseError, UserError
 from tui_runner.jobs.loading import load_job
 from tui_runner.jobs.origin import job_origin
 from tui_runner.jobs.parameters import MissingParameters
-from tui_runner.request import RunRequest
-from tui_runner.resuming import resume_request
 from tui_runner.text.numbers import percent
 from tui_runner.text.safe_text import safe_text
-from tui_runner.trial import run_trial
 from tui_runner.tui.action import Place
 from tui_runner.tui.actions import bindings, changed_keys
 from tui_runner.tui.application import Application

@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Callable
 from types import FrameType
 
-from tui_runner.engine.chunk import RunState
+from tui_runner.engine.captured_output import OwnOutput
 from tui_runner.engine.control import RunControl
-from tui_runner.engine.own_output import OwnOutput
-from tui_runner.engine.snapshot import Snapshot
+from tui_runner.engine.progress.snapshot import Snapshot
+from tui_runner.engine.states import RunState
 from tui_runner.system import terminal
 from tui_runner.text.safe_text import safe_text
 from tui_runner.tui.application import Application

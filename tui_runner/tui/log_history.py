@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from tui_runner.engine.log_file import written
-from tui_runner.engine.log_reader import LogReader, Place, StoredLine, Wanted
-from tui_runner.engine.snapshot import LogLine
+from tui_runner.engine.logs.log_file import written
+from tui_runner.engine.logs.log_reader import LogReader, Place, StoredLine, Wanted
+from tui_runner.engine.protocol import LogLine
 from tui_runner.tui.threads import in_thread
 
 PAGE = 1_000

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from tui_runner.engine.snapshot import KEPT_EVENTS, RunEvent
+from tui_runner.engine.progress.snapshot import KEPT_EVENTS, RunEvent
 
 _AT_ONCE = 0.5
 """Seconds that events of one command are apart at most: two looks at the inbox of a run."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from textual.app import App, ReturnType
 
-from tui_runner.engine.own_output import OwnOutput
+from tui_runner.engine.captured_output import OwnOutput
 
 
 def own_output_of(app: App[Any]) -> OwnOutput:

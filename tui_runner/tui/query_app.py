@@ -11,7 +11,7 @@ from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
-from tui_runner.engine.own_output import OwnOutput
+from tui_runner.engine.captured_output import OwnOutput
 from tui_runner.store.access import Access, open_access
 from tui_runner.tui.action import Place
 from tui_runner.tui.application import Application

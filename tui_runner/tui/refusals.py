@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import StrEnum
 
-from tui_runner.engine.chunk import ChunkState, RunState
-from tui_runner.engine.snapshot import ChunkView, Snapshot
+from tui_runner.engine.progress.snapshot import ChunkView, Snapshot
+from tui_runner.engine.states import ChunkState, RunState
 from tui_runner.tui.widgets.chunk_columns import chunk_name
 
 

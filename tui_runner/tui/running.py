@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from enum import Enum, auto
 from pathlib import Path
 
+from tui_runner.engine.captured_output import OwnOutput
 from tui_runner.engine.control import RunControl
-from tui_runner.engine.own_output import OwnOutput
 from tui_runner.store.access import Access
 from tui_runner.system import terminal
 from tui_runner.system.memory import settle_garbage_collection

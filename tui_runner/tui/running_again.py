@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tui_runner.engine.chunk import RunState
-from tui_runner.engine.snapshot import ChunkView, Snapshot
+from tui_runner.engine.progress.snapshot import ChunkView, Snapshot
+from tui_runner.engine.states import RunState
 from tui_runner.text.numbers import plural
 from tui_runner.tui.refusals import named
 

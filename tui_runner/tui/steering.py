@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 
-from tui_runner.engine.chunk import ChunkState, RunState
 from tui_runner.engine.control import RunControl
-from tui_runner.engine.snapshot import ChunkView, Snapshot
+from tui_runner.engine.progress.snapshot import ChunkView, Snapshot
+from tui_runner.engine.states import ChunkState, RunState
 from tui_runner.store.database import Database
 from tui_runner.system.memory import memory_bound
 from tui_runner.text.numbers import size

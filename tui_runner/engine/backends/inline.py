@@ -14,11 +14,11 @@ import threading
 from collections.abc import Callable, Collection
 from typing import TextIO
 
-from tui_runner.engine.backends.base import Deliver
-from tui_runner.engine.flight_recorder import FlightRecorder
-from tui_runner.engine.output import JobLog, JobLogHandler, JobStream
+from tui_runner.engine.backends import Deliver
 from tui_runner.engine.protocol import Drain, Order, Report, WorkerConfig, WorkerFailed, WorkerLost
-from tui_runner.engine.worker import Worker
+from tui_runner.engine.worker.flight_recorder import FlightRecorder
+from tui_runner.engine.worker.job_output import JobLog, JobLogHandler, JobStream
+from tui_runner.engine.worker.worker import Worker
 from tui_runner.errors import UserError
 from tui_runner.jobs.job import Job
 from tui_runner.text.describe import describe

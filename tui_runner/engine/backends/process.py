@@ -4,6 +4,8 @@ They come from a `forkserver` that has pyarrow and httpx loaded already (a worke
 where there is none. To each belong a pipe for orders and reports, a pipe for what it writes to its output, memory in
 which it notes what it executes, and four threads here: one that sends, one that receives, one that reads the output,
 one that waits for its end. The end of the pipe is no sign of that: a process that the job has forked holds it open.
+
+Keeps the current folder off the path of the Python processes that workers come from, not of what a job starts.
 """
 
 from __future__ import annotations
@@ -25,17 +27,15 @@ from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess, current_process
 from typing import Any
 
-from tui_runner.engine.backends.base import Deliver
-from tui_runner.engine.backends.safe_path import OURS, SAFE_PATH, forget_safe_path
-from tui_runner.engine.flight_recorder import FlightRecorder, open_memory
-from tui_runner.engine.output import MAX_LINE_LENGTH
-from tui_runner.engine.protocol import LogLines, Order, WorkerConfig, WorkerLost
-from tui_runner.engine.snapshot import LogLine
-from tui_runner.engine.worker import run_process
+from tui_runner.engine.backends import Deliver
+from tui_runner.engine.protocol import LogLine, LogLines, Order, WorkerConfig, WorkerLost
+from tui_runner.engine.worker.flight_recorder import FlightRecorder, open_memory
+from tui_runner.engine.worker.job_output import MAX_LINE_LENGTH
+from tui_runner.engine.worker.worker import run_process
 from tui_runner.system.private_folder import private_folder
 from tui_runner.text.redaction import Redaction
 
-_PRELOAD = ["tui_runner.engine.preload"]
+_PRELOAD = ["tui_runner.engine.backends.preload"]
 _EXIT_SECONDS = 5.0
 """How long a worker that closed its pipe may take to end before it is killed."""
 _MAX_LINES_A_SECOND = 2_000
@@ -326,3 +326,15 @@ class ProcessBackend:
         if isinstance(report, WorkerLost):
             self._workers.pop(report.worker, None)
         self._deliver(report)
+
+
+SAFE_PATH = "PYTHONSAFEPATH"
+"""The environment variable that has `python -c` not look for modules in the current folder."""
+OURS = "tui-runner"
+"""Its value when tui-runner has set it: any text but an empty one means yes."""
+
+
+def forget_safe_path() -> None:
+    """Unset the variable unless it is the user's own: a program that a job starts is to find what it would find."""
+    if os.environ.get(SAFE_PATH) == OURS:
+        del os.environ[SAFE_PATH]

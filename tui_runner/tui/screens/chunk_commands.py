@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tui_runner.engine.snapshot import ChunkView
+from tui_runner.engine.progress.snapshot import ChunkView
 from tui_runner.tui.actions import shown_key
 from tui_runner.tui.refusals import Verb, fit_for, named, refusal
 from tui_runner.tui.screens.confirm import Confirm

@@ -9,8 +9,8 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Container
 
-from tui_runner.engine.chunk import ChunkState, RunState
-from tui_runner.engine.snapshot import ChunkView, Snapshot
+from tui_runner.engine.progress.snapshot import ChunkView, Snapshot
+from tui_runner.engine.states import ChunkState, RunState
 from tui_runner.store.ledger.reports import failure_groups
 from tui_runner.text.numbers import rate, size
 from tui_runner.tui.action import DASHBOARD, Place

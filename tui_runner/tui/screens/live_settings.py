@@ -10,7 +10,7 @@ from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.widgets import Input, Static
 
-from tui_runner.engine.snapshot import Snapshot
+from tui_runner.engine.progress.snapshot import Snapshot
 from tui_runner.errors import UserError
 from tui_runner.jobs.settings import check_setting
 from tui_runner.text.numbers import size

@@ -16,9 +16,10 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.timer import Timer
 
-from tui_runner.engine.log_reader import Place as LogPlace
-from tui_runner.engine.log_reader import StoredLine
-from tui_runner.engine.snapshot import LogLine, Snapshot
+from tui_runner.engine.logs.log_reader import Place as LogPlace
+from tui_runner.engine.logs.log_reader import StoredLine
+from tui_runner.engine.progress.snapshot import Snapshot
+from tui_runner.engine.protocol import LogLine
 from tui_runner.text.numbers import clock, dated
 from tui_runner.text.safe_text import safe_text
 from tui_runner.tui.action import Place

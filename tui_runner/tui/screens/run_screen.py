@@ -7,7 +7,7 @@ from typing import ClassVar
 from textual.message import Message
 from textual.screen import Screen
 
-from tui_runner.engine.snapshot import Snapshot
+from tui_runner.engine.progress.snapshot import Snapshot
 from tui_runner.text.safe_text import safe_text
 from tui_runner.tui.action import Place
 from tui_runner.tui.actions import Keys

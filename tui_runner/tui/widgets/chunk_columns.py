@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from tui_runner.engine.chunk import ChunkState
-from tui_runner.engine.snapshot import ChunkView
+from tui_runner.engine.progress.snapshot import ChunkView
+from tui_runner.engine.states import ChunkState
 from tui_runner.text.numbers import count, duration, rate
 from tui_runner.tui.chunk_look import state_span
 from tui_runner.tui.glyphs import bar, sparkline

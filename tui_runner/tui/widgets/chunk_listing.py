@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from itertools import compress
 from operator import is_not
 
-from tui_runner.engine.chunk import ChunkState
-from tui_runner.engine.snapshot import ChunkView
+from tui_runner.engine.progress.snapshot import ChunkView
+from tui_runner.engine.states import ChunkState
 
 LISTING_HOLD = 2.0
 """Seconds for which rows stay where they are."""

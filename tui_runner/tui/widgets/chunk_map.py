@@ -14,8 +14,8 @@ from operator import is_not
 
 from textual import events
 
-from tui_runner.engine.chunk import ChunkState
-from tui_runner.engine.snapshot import ChunkView
+from tui_runner.engine.progress.snapshot import ChunkView
+from tui_runner.engine.states import ChunkState
 from tui_runner.text.numbers import count, percent
 from tui_runner.tui.chunk_look import FEW_FAILED, LOOKS, MANY_FAILED, look, words
 from tui_runner.tui.paint import Line, PaintedWidget, Span, fitted

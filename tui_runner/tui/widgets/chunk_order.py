@@ -14,8 +14,8 @@ from collections.abc import Callable, Sequence
 from itertools import chain, compress
 from operator import is_not
 
-from tui_runner.engine.chunk import ChunkState
-from tui_runner.engine.snapshot import ChunkView
+from tui_runner.engine.progress.snapshot import ChunkView
+from tui_runner.engine.states import ChunkState
 
 GROUPS = (ChunkState.RUNNING, ChunkState.PAUSED, ChunkState.WAITING)
 """States in the order in which they are listed; all ended chunks come after them, the newest first."""

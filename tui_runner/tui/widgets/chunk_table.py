@@ -13,8 +13,8 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from tui_runner.engine.chunk import ChunkState
-from tui_runner.engine.snapshot import ChunkView
+from tui_runner.engine.progress.snapshot import ChunkView
+from tui_runner.engine.states import ChunkState
 from tui_runner.tui.moving import in_sight, scrolled_to
 from tui_runner.tui.paint import ROLE_CLASSES, merged
 from tui_runner.tui.widgets.chunk_columns import COLUMNS, MARK, Column, column_at, heading, layout, row

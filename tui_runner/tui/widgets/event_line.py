@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from textwrap import wrap
 
-from tui_runner.engine.chunk import RunState
-from tui_runner.engine.commands import ON_REQUEST
-from tui_runner.engine.snapshot import ErrorGroup, InFlight, Snapshot
+from tui_runner.engine.control import ON_REQUEST
+from tui_runner.engine.progress.snapshot import ErrorGroup, Snapshot
+from tui_runner.engine.protocol import InFlight
+from tui_runner.engine.states import RunState
 from tui_runner.text.numbers import clock, count, duration
 from tui_runner.tui.glyphs import RUN_GLYPHS, WARNING
 from tui_runner.tui.moment import newest_moment

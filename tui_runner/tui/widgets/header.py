@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import PurePath
 
-from tui_runner.engine.chunk import RunState
-from tui_runner.engine.snapshot import Snapshot
+from tui_runner.engine.progress.snapshot import Snapshot
+from tui_runner.engine.states import RunState
 from tui_runner.text.numbers import duration, time_left
 from tui_runner.tui.glyphs import RUN_GLYPHS, WARNING
 from tui_runner.tui.paint import Line, Span, cells, own, spread

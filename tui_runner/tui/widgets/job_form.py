@@ -15,12 +15,12 @@ from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
 from textual.widgets import Input, Static
 
+from tui_runner.engine.planning.request import STANDARD_INPUT, RunRequest
 from tui_runner.errors import UserError
 from tui_runner.inputs import items_source, open_source
 from tui_runner.jobs.job import Job
 from tui_runner.jobs.parameters import Parameter, bind
 from tui_runner.jobs.settings import Settings, check_setting
-from tui_runner.request import STANDARD_INPUT, RunRequest
 from tui_runner.store.file_check import check_place
 from tui_runner.text.messages import raised, shortened
 from tui_runner.text.safe_text import safe_text

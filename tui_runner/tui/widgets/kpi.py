@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tui_runner.engine.chunk import RunState
-from tui_runner.engine.snapshot import Snapshot
+from tui_runner.engine.progress.snapshot import Snapshot
+from tui_runner.engine.states import RunState
 from tui_runner.text.numbers import NONE, count, duration, latency, percent, rate, size
 from tui_runner.tui.paint import Line, Span
 from tui_runner.tui.widgets.header import estimate

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tui_runner.engine.chunk import RunState
-from tui_runner.engine.snapshot import Snapshot
+from tui_runner.engine.progress.snapshot import Snapshot
+from tui_runner.engine.states import RunState
 from tui_runner.text.numbers import count
 from tui_runner.tui.glyphs import bar
 from tui_runner.tui.paint import Line, cells, fitted

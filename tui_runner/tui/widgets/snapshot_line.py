@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tui_runner.engine.snapshot import Snapshot
+from tui_runner.engine.progress.snapshot import Snapshot
 from tui_runner.tui.paint import Line, PaintedWidget
 
 

@@ -6,8 +6,8 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tui_runner.engine.chunk import RunState
-from tui_runner.engine.snapshot import Snapshot, more_memory
+from tui_runner.engine.progress.snapshot import Snapshot, more_memory
+from tui_runner.engine.states import RunState
 from tui_runner.text.numbers import counted, duration, percent, rate, size
 from tui_runner.tui.glyphs import RUN_GLYPHS, WARNING
 from tui_runner.tui.paint import Line, end_of, fitted, own

@@ -1,0 +1,227 @@
+"""The whole log of a database's runs, in a file beside it: `books.duckdb.log`.
+
+It stands beside the database because that is where somebody looks who has the results, also weeks later and on another
+machine. It is made with the first line that a job prints. When it has grown beyond `LIMIT` it becomes
+`books.duckdb.log.1`, in the place of an older one, so a log takes at most twice that. Control characters are written
+as visible marks: a log is read with `cat`, and what was scraped must not steer a terminal. When somebody moves or
+removes the file while a run is going on, as `logrotate` does, it is made anew.
+
+What tui-runner itself writes into the log file of a run, among the lines of the job.
+
+Always what a person is told, which the screen shows for some seconds only; and how a run ended that did not simply
+finish, or of which anything was told. With `--debug` everything it tells, each action of
+the scheduler, when workers come and go, and how large flushes are and how long they take to be in the database.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TextIO
+
+from tui_runner.engine.progress.snapshot import Snapshot
+from tui_runner.engine.protocol import Flush, LogLine, LogLines, Ready, WorkerLost
+from tui_runner.engine.scheduling.events import Action, SendChunk, Tell
+from tui_runner.engine.states import RunState
+from tui_runner.system.files import open_log
+from tui_runner.text.safe_text import safe_text
+
+LIMIT = 64 << 20
+"""Bytes of one file: an hour of 100 lines a second, and an editor still opens it."""
+
+
+def log_path(database: Path) -> Path:
+    """Where the log of a database is."""
+    return database.with_name(database.name + ".log")
+
+
+def written(line: LogLine) -> str:
+    """A line as it stands in the file, without its end."""
+    moment = datetime.fromtimestamp(line.at, UTC).isoformat(timespec="milliseconds").removesuffix("+00:00")
+    chunk = "-" if line.chunk is None else str(line.chunk)
+    item = "-" if line.item is None else str(line.item)
+    return f"{moment}Z {safe_text(line.level):<8} chunk {chunk} item {item}: {safe_text(line.text)}"
+
+
+class LogFile:
+    """Appends log lines to a file, in a thread of its own: a slow disk must not slow the run.
+
+    Args:
+        path: the file.
+        run_id: the run whose lines they are; named at the head of what is appended.
+        failed: told once, from that thread, why the file does not take lines.
+        limit: bytes of one file.
+    """
+
+    def __init__(self, path: Path, run_id: int, failed: Callable[[str], None], *, limit: int = LIMIT) -> None:
+        self._path = path
+        self._run_id = run_id
+        self._failed = failed
+        self._limit = limit
+        self._made = False
+        """Whether there was no such file before."""
+        self._of_the_job = False
+        """Whether it has lines of the job, and not only of tui-runner itself."""
+        self._queue: queue.SimpleQueue[LogLines | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="log-file", daemon=True)
+
+    def add(self, lines: LogLines) -> None:
+        """Append these lines soon."""
+        if self._thread.ident is None:
+            self._thread.start()
+        self._queue.put(lines)
+
+    def close(self) -> None:
+        """Append what is left."""
+        if self._thread.ident is not None:
+            self._queue.put(None)
+            self._thread.join()
+
+    def take_back(self) -> None:
+        """After `close`: remove a file that was made for nothing but tui-runner's own lines."""
+        if self._made and not self._of_the_job:
+            with contextlib.suppress(OSError):
+                self._path.unlink()
+
+    def _run(self) -> None:
+        file: TextIO | None = None
+        missing, told = 0, False
+        while (lines := self._queue.get()) is not None:
+            self._of_the_job |= lines.worker is None or lines.worker >= 0
+            try:
+                if file is not None and not self._is_there(file):
+                    file.close()
+                    file = None
+                if file is None:
+                    file = self._open()
+                    # The last line may be cut off where the disk was full.
+                    file.write("\n" if missing and file.tell() else f"--- run {self._run_id}\n")
+                if missing:
+                    file.write(f"({missing} lines are missing: they could not be written)\n")
+                file = self._append(file, lines)
+                missing = 0
+            except OSError as error:  # a disk that is full may have room again: later lines are tried
+                missing += len(lines.lines)
+                if file is not None:
+                    with contextlib.suppress(OSError):
+                        file.close()
+                file = None
+                if not told:
+                    told = True
+                    self._failed(f"{self._path.name}: {error.strerror or error}")
+        if file is not None:
+            with contextlib.suppress(OSError):
+                file.close()
+
+    def _append(self, file: TextIO, lines: LogLines) -> TextIO:
+        """Append lines; returns the file for the next ones."""
+        if lines.dropped:
+            file.write(f"({lines.dropped} lines were too many to be kept)\n")
+        file.writelines(written(line) + "\n" for line in lines.lines)
+        file.flush()
+        if file.tell() <= self._limit:
+            return file
+        file.close()
+        self._path.replace(self._path.with_name(self._path.name + ".1"))
+        return self._open()
+
+    def _is_there(self, file: TextIO) -> bool:
+        """Whether an open file is still the one at the path; 10 µs, ten times a second for each worker at most."""
+        try:
+            return os.path.samestat(os.fstat(file.fileno()), self._path.lstat())
+        except FileNotFoundError:
+            return False
+
+    def _open(self) -> TextIO:
+        self._made |= not self._path.exists()
+        # Whatever is no character of UTF-8 was marked by `safe_text` already.
+        return open(self._path, "a", encoding="utf-8", opener=open_log)
+
+
+_NOBODY = -1
+"""The worker that lines of tui-runner itself are from."""
+
+
+class Diary:
+    """Writes down what happens in a run. Owned by the runner's thread.
+
+    Args:
+        file: the log file.
+        debug: whether everything is written.
+        redact: takes secrets out.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        file: LogFile,
+        *,
+        debug: bool,
+        redact: Callable[[str], str],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._file = file
+        self._debug = debug
+        self._redact = redact
+        self._clock = clock
+        self._flushed_at: deque[float] = deque()
+        self._tells_end = debug
+        """Whether the end is written also of a run that simply finishes: once anything was told."""
+
+    def tell(self, level: str, text: str) -> LogLines:
+        """Something that a person is told; returns it as it was written."""
+        self._tells_end = True
+        return self._write(level, text)
+
+    def action(self, action: Action) -> None:
+        """Something that the scheduler has decided."""
+        if not self._debug or isinstance(action, Tell):
+            return
+        if isinstance(action, SendChunk):
+            text = f"SendChunk(worker={action.worker}, chunk={action.chunk}, items={len(action.positions)})"
+        else:
+            text = repr(action)
+        self._write("DEBUG", f"scheduler: {text}")
+
+    def report(self, report: Ready | WorkerLost) -> None:
+        """A worker has come or gone."""
+        if self._debug:
+            what = f"ready, pid {report.pid}" if isinstance(report, Ready) else f"gone, {report.reason or 'in order'}"
+            self._write("DEBUG", f"worker {report.worker}: {what}")
+
+    def flush(self, flush: Flush) -> None:
+        """A worker has sent what it has finished."""
+        if self._debug:
+            self._flushed_at.append(self._clock())
+            items = sum(map(len, flush.ended.values()))
+            self._write(
+                "DEBUG", f"flush of worker {flush.worker}: {items} items, {flush.rows} rows, {flush.nbytes} bytes"
+            )
+
+    def committed(self, flushes: int) -> None:
+        """So many flushes, the oldest ones, are in the database."""
+        if self._debug and flushes:
+            began = min((self._flushed_at.popleft() for _ in range(min(flushes, len(self._flushed_at)))), default=None)
+            took = "" if began is None else f", {self._clock() - began:.3f} s after the first of them came"
+            self._write("DEBUG", f"{flushes} flushes are in the database{took}")
+
+    def ended(self, snapshot: Snapshot) -> None:
+        """The run is over."""
+        if snapshot.state is RunState.FINISHED and not self._tells_end:
+            return
+        counts = f"{snapshot.items_done} items done, {snapshot.items_failed} failed, {snapshot.rows} rows"
+        why = f": {snapshot.reason}" if snapshot.reason else ""
+        level = "ERROR" if snapshot.state is RunState.FAILED else "INFO"
+        self._write(level, f"run {snapshot.run_id} {snapshot.state}{why} ({counts})")
+
+    def _write(self, level: str, text: str) -> LogLines:
+        lines = LogLines(_NOBODY, (LogLine(time.time(), level, self._redact(text), worker=_NOBODY),))
+        self._file.add(lines)
+        return lines

@@ -1,0 +1,295 @@
+"""Reads a run's log file, from its end or from any place in it, without ever holding more than is asked for.
+
+The file is the one of `log_file.py`, together with the one that it was before it had grown too large (`.log.1`): the
+two are read as one text. It has the lines of other runs, too; reading stops at their headings. A place in it is the
+number of a file on its disk and an offset, so it stays right when the file is renamed while somebody reads.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
+from pathlib import Path
+from typing import BinaryIO
+
+from tui_runner.engine.logs.log_file import written
+from tui_runner.engine.protocol import LogLine
+from tui_runner.system.files import open_log
+
+_BLOCK = 1 << 18
+"""Bytes that are read at once."""
+_LONGEST = 1 << 17
+"""Bytes of a line that are kept: four for each character that a job's line may have, and room for its head."""
+# Longer numbers are none of tui-runner's, and Python refuses to convert some: the file may be damaged.
+_LINE = re.compile(r"(\S+Z) (\S.*?) +chunk (-|\d{1,18}) item (-|\d{1,18}): (.*)", re.DOTALL)
+_BEGINS = b"--- run "
+_HEADING = re.compile(rb"--- run (\d{1,18})")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Between two lines of the log: the inode of a file and an offset in it, in bytes."""
+
+    file: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredLine:
+    """A line of the file, and where it begins and ends."""
+
+    line: LogLine
+    start: Place
+    end: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Lines as they follow each other.
+
+    Attributes:
+        lines: what was found.
+        whole: whether there is nothing more of the run in the direction that was read.
+    """
+
+    lines: tuple[StoredLine, ...] = ()
+    whole: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """Where the lines of a run begin.
+
+    Attributes:
+        place: before the first of them.
+        cut: whether there were others before, which are not there any more: the run's heading is missing.
+    """
+
+    place: Place
+    cut: bool = False
+
+
+Wanted = Callable[[LogLine], bool]
+
+
+def everything(line: LogLine) -> bool:
+    """Every line is wanted."""
+    return True
+
+
+def parsed(text: str) -> LogLine:
+    """A line of the file; one that is no line of a job (a heading, say) has no level, and `at` 0."""
+    match = _LINE.fullmatch(text)
+    if match is not None:
+        moment, level, chunk, item, said = match.groups()
+        try:
+            at = datetime.fromisoformat(moment).timestamp()
+        except ValueError:
+            return LogLine(0.0, "", text)
+        return LogLine(at, level, said, _number(chunk), _number(item))
+    return LogLine(0.0, "", text)
+
+
+def _number(text: str) -> int | None:
+    return None if text == "-" else int(text)
+
+
+class LogReader:
+    """Reads the log of one run. Its calls block, and hold nothing open afterwards.
+
+    Args:
+        path: of the log file.
+        run_id: the run whose lines are read.
+
+    Every call raises:
+        OSError, ValueError: the file cannot be read, is none but a pipe, or its name is none.
+    """
+
+    def __init__(self, path: Path, run_id: int) -> None:
+        self._path = path
+        self._run_id = run_id
+
+    def before(self, place: Place | None, lines: int, wanted: Wanted = everything, *, text: str = "") -> Page:
+        """The last `lines` wanted lines before a place (None: the end), in the order of the file.
+
+        With `text` only lines that have it in them, in whatever case, are looked at: where it is rare that is many
+        times faster.
+        """
+        found: list[StoredLine] = []
+        for stored in self._back(place, _needle(text)):
+            if len(found) == lines:
+                return Page(tuple(reversed(found)), whole=False)
+            if wanted(stored.line):
+                found.append(stored)
+        return Page(tuple(reversed(found)))
+
+    def after(self, place: Place, lines: int, wanted: Wanted = everything, *, text: str = "") -> Page:
+        """The first `lines` wanted lines after a place; `text` as for `before`."""
+        found: list[StoredLine] = []
+        for stored in self._forth(place, _needle(text)):
+            if len(found) == lines:
+                return Page(tuple(found), whole=False)
+            if wanted(stored.line):
+                found.append(stored)
+        return Page(tuple(found))
+
+    def beginning(self) -> Beginning | None:
+        """Where the lines of the run begin, as far as they are still there; None when there are none."""
+        with ExitStack() as opened:
+            files = self._files(opened)
+            first = None
+            for start, _, run_id in _headings_back(files, None):
+                if run_id != self._run_id:
+                    return first
+                first = Beginning(start)
+            return first if first is not None or not files else Beginning(Place(files[0].number, 0), cut=True)
+
+    def place_of(self, first: LogLine, second: LogLine | None) -> Place | None:
+        """Where two lines that follow each other begin; None when they are not there."""
+        wanted = written(first).encode("utf-8", "backslashreplace")
+        following = None if second is None else written(second).encode("utf-8", "backslashreplace")
+        after: bytes | None = None
+        for start, _, line in self._raw_back(None):
+            if line == wanted and (following is None or after == following):
+                return start
+            after = line
+        return None
+
+    def _back(self, place: Place | None, needle: bytes) -> Iterator[StoredLine]:
+        for start, end, line in self._raw_back(place, needle):
+            yield StoredLine(parsed(line[:_LONGEST].decode("utf-8", "replace")), start, end)
+
+    def _raw_back(self, place: Place | None, needle: bytes = b"") -> Iterator[tuple[Place, Place, bytes]]:
+        """Lines of the run before a place, with their ends, the last one first."""
+        with ExitStack() as opened:
+            files = self._files(opened)
+            if place is not None:
+                files = _up_to(files, place)
+            elif _run_before(files, None) not in (None, self._run_id):
+                return
+            for start, end, line in _lines_back(files, place, needle):
+                yield start, end, line
+                # Whose the lines before a heading are, the heading before them says.
+                if _heading(line) is not None and _run_before(_up_to(files, start), start) != self._run_id:
+                    return
+
+    def _forth(self, place: Place, needle: bytes) -> Iterator[StoredLine]:
+        with ExitStack() as opened:
+            files = self._files(opened)
+            earlier = _up_to(files, place)
+            for file in files[len(earlier) - 1 :] if earlier else ():
+                for start, stop, line in file.forth(place.offset if file.number == place.file else 0, needle):
+                    if _heading(line) not in (None, self._run_id):
+                        return
+                    text = line[:_LONGEST].decode("utf-8", "replace")
+                    yield StoredLine(parsed(text), Place(file.number, start), Place(file.number, stop))
+
+    def _files(self, opened: ExitStack) -> list[_File]:
+        """The files that there are, the older one first."""
+        files: list[_File] = []
+        # The newer one first: when it is renamed between the two it is found twice, and not left out.
+        for path in (self._path, self._path.with_name(self._path.name + ".1")):
+            try:
+                stream = open(path, "rb", opener=open_log)  # noqa: SIM115 - closed by `opened`
+            except FileNotFoundError:
+                continue
+            file = _File(opened.enter_context(stream))
+            if file.number not in {other.number for other in files}:
+                files.append(file)
+        return files[::-1]
+
+
+def _up_to(files: list[_File], place: Place) -> list[_File]:
+    """The files up to the one with that place; none when it is gone."""
+    at = next((number for number, file in enumerate(files) if file.number == place.file), -1)
+    return files[: at + 1]
+
+
+def _needle(text: str) -> bytes:
+    """What to look for in lower-case bytes; nothing for text whose case bytes do not know."""
+    return text.lower().encode() if text.isascii() else b""
+
+
+def _heading(line: bytes) -> int | None:
+    """The run whose heading a line is."""
+    heading = _HEADING.fullmatch(line) if line.startswith(_BEGINS) else None
+    return None if heading is None else int(heading[1])
+
+
+def _lines_back(files: list[_File], place: Place | None, needle: bytes) -> Iterator[tuple[Place, Place, bytes]]:
+    for file in reversed(files):
+        end = place.offset if place is not None and file.number == place.file else file.size
+        for start, stop, line in file.back(end, needle):
+            yield Place(file.number, start), Place(file.number, stop), line
+
+
+def _headings_back(files: list[_File], place: Place | None) -> Iterator[tuple[Place, Place, int]]:
+    for start, end, line in _lines_back(files, place, _BEGINS):
+        if (run_id := _heading(line)) is not None:
+            yield start, end, run_id
+
+
+def _run_before(files: list[_File], place: Place | None) -> int | None:
+    """The run whose lines end at a place; None when their heading is not there any more."""
+    return next((run_id for _, _, run_id in _headings_back(files, place)), None)
+
+
+class _File:
+    """One open file: its inode, its size, and its lines in both directions, as (start, end, line without its end).
+
+    With a needle only lines with that in them, in lower case, and headings are given; what has none is not cut into
+    lines at all.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        status = os.fstat(file.fileno())
+        self.number, self.size = status.st_ino, status.st_size
+        self._file = file
+
+    def back(self, end: int, needle: bytes = b"") -> Iterator[tuple[int, int, bytes]]:
+        """Lines that end at `end` or before, the last one first; one whose end is not there yet is left out."""
+        rest, place = b"", end
+        begun = False
+        while place:
+            size = min(_BLOCK, place)
+            place -= size
+            self._file.seek(place)
+            rest = self._file.read(size) + rest
+            if not begun:
+                # What follows the last line end is being written.
+                rest = rest[: rest.rfind(b"\n") + 1]
+                begun = bool(rest)
+            first = 0 if not place else rest.find(b"\n") + 1
+            if first < len(rest):
+                yield from reversed(_lines(rest[first:], place + first, needle))
+                rest = rest[:first]
+
+    def forth(self, start: int, needle: bytes = b"") -> Iterator[tuple[int, int, bytes]]:
+        """Whole lines from `start` on."""
+        rest, place = b"", start
+        while True:
+            # Each time, since another reading may have moved it meanwhile.
+            self._file.seek(place + len(rest))
+            block = self._file.read(_BLOCK)
+            if not block:
+                return
+            rest += block
+            whole = rest.rfind(b"\n") + 1
+            yield from _lines(rest[:whole], place, needle)
+            rest, place = rest[whole:], place + whole
+
+
+def _lines(block: bytes, offset: int, needle: bytes) -> list[tuple[int, int, bytes]]:
+    """The lines of a block that begins at `offset`; with a needle those that have it, and headings."""
+    if needle and _BEGINS not in block and needle not in block.lower():
+        return []
+    ends = [0, *(match.end() for match in re.finditer(rb"\n", block))]
+    lines = [(offset + start, offset + stop, block[start : stop - 1]) for start, stop in pairwise(ends)]
+    if not needle:
+        return lines
+    return [each for each in lines if each[2].startswith(_BEGINS) or needle in each[2].lower()]

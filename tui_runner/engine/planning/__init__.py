@@ -1,0 +1,1 @@
+"""From a request to an opened run: new, resumed or retried."""

@@ -1,0 +1,368 @@
+"""What a run is going to be: everything that was decided before it starts.
+
+From what a person asked for to a plan: every mistake is found here, before anything is written.
+"""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tui_runner.errors import DatabaseError, UserError
+from tui_runner.inputs import Source, items_source, open_source
+from tui_runner.jobs.config_file import read_config
+from tui_runner.jobs.job import Job
+from tui_runner.jobs.loading import load_job
+from tui_runner.jobs.parameters import MissingParameters, Parameter, bind, is_hidden, jsonable, stored
+from tui_runner.jobs.reference import source_digest
+from tui_runner.jobs.settings import DEBUG_VARIABLE, SET_PREFIX, Settings, resolve
+from tui_runner.store.ingest.results_table import RESERVED
+from tui_runner.text.messages import is_text, plain, quoted
+from tui_runner.text.redaction import MASK, Redaction, is_redacted, redacted_errors
+
+
+@dataclass(frozen=True, slots=True)
+class RunPlan:
+    """A job, its input and settings, and the database; checked, and nothing written yet.
+
+    Attributes:
+        job: the job, loaded.
+        params: its parameters, converted.
+        stored_params: the same as JSON values, for the ledger.
+        settings: how to run it.
+        table: results table.
+        source: where its items come from.
+        by_name: whether an item is a row that is passed by parameter name.
+        from_input: whether items are those of an input, whose text is converted by the function's annotations.
+        database: path of the DuckDB file.
+        limit: only the first so many items, None for all.
+        new: start a new run even when an unfinished one could go on.
+        resume: go on with an unfinished run; it is an error if there is none.
+        run_id: go on with this very run.
+        retry: of that run only what failed.
+        attended: whether a person watches the run and can resume it; one that was paused then comes back paused.
+        served: whether other processes may query the database while the run has it.
+        debug: whether the log file is to have everything that tui-runner does.
+    """
+
+    job: Job
+    params: Mapping[str, Any]
+    stored_params: Mapping[str, object]
+    settings: Settings
+    table: str
+    source: Source
+    by_name: bool
+    from_input: bool
+    database: Path
+    limit: int | None = None
+    new: bool = False
+    resume: bool = False
+    run_id: int | None = None
+    retry: bool = False
+    attended: bool = False
+    served: bool = True
+    debug: bool = False
+
+
+STANDARD_INPUT = "-"
+"""The `SOURCE` that can be read once only."""
+PROGRAM_INPUT = "items of a program"
+"""Stands in the ledger for items that a Python program gave: only that program can give them again."""
+
+Ask = Callable[[str], str]
+"""Asks a person for the secret with this name; raises `EOFError` when there is nobody."""
+UseRedaction = Callable[[Redaction], None]
+"""Takes what redacts output of the job from now on: as soon as secrets are known."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """What was asked for, as it was written.
+
+    Attributes:
+        job: `JOB` of the command line.
+        params: job parameters: text, or what the ledger keeps of them.
+        settings: settings from the command line, those that were given.
+        database: path of the DuckDB file; None for `<job>.duckdb` in `folder`.
+        input: `SOURCE` of the items; None for those the job makes itself.
+        limit: only the first so many items.
+        new: start a new run in any case.
+        resume: go on with an unfinished run in any case.
+        run_id: go on with this very run; `params` and `settings` are those of its ledger.
+        retry: of that run, which is finished, only what failed.
+        attended: whether a person watches the run and can resume it; one that was paused then comes back paused.
+        folder: where relative paths start; None for the current folder.
+    """
+
+    job: str
+    params: Mapping[str, object] = field(default_factory=dict)
+    settings: Mapping[str, object] = field(default_factory=dict)
+    database: Path | None = None
+    input: str | None = None
+    limit: int | None = None
+    new: bool = False
+    resume: bool = False
+    run_id: int | None = None
+    retry: bool = False
+    attended: bool = False
+    folder: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSettings(Settings):
+    """Settings as the ledger keeps them: with what else a run needs to go on as it was begun.
+
+    Attributes:
+        limit: only the first so many items; None for all.
+        folder: where relative paths started; None when its name is no text.
+        code: digest of the job's source, None where there is none.
+    """
+
+    limit: int | None = None
+    folder: str | None = None
+    code: str | None = None
+
+
+def assignments(texts: Sequence[str]) -> dict[str, object]:
+    """`KEY=VALUE`s as a mapping; the last of several values for one key counts.
+
+    Raises:
+        UserError: one of them is no `KEY=VALUE`.
+    """
+    params: dict[str, object] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip():
+            name = text if text.isidentifier() else "name"
+            raise UserError(f"{quoted(text)} is no KEY=VALUE", "--set", f"write --set {name}=VALUE")
+        params[key.strip()] = value
+    return params
+
+
+def plan_run(
+    request: RunRequest,
+    *,
+    folder: Path,
+    environ: Mapping[str, str],
+    ask: Ask | None = None,
+    use_redaction: UseRedaction = lambda _: None,
+) -> RunPlan:
+    """Load the job, settle its parameters and settings, and open its input.
+
+    Args:
+        request: what was asked for.
+        folder: where relative paths start and the configuration is looked for, unless the request says.
+        environ: environment variables.
+        ask: asks for secrets that are needed and not given; None where there is nobody to ask.
+        use_redaction: called before the job is loaded, and again when its parameters are known.
+
+    Raises:
+        UserError: something in the request is wrong; nothing has been written.
+    """
+    _check(request)
+    folder = request.folder or folder
+    # Only the job, which is not loaded yet, knows which parameters are secret.
+    use_redaction(Redaction(_given_texts(request, environ)))
+    job = load_job(request.job, folder=folder)
+    return plan_job(job, request, folder=folder, environ=environ, ask=ask, use_redaction=use_redaction)
+
+
+def plan_job(
+    job: Job,
+    request: RunRequest,
+    *,
+    folder: Path,
+    environ: Mapping[str, str],
+    source: Source | None = None,
+    ask: Ask | None = None,
+    use_redaction: UseRedaction = lambda _: None,
+) -> RunPlan:
+    """Like `plan_run`, for a job that is loaded, and perhaps an input that is open."""
+    _check(request)
+    parameters = job.parameters_for(own_items=source is None and request.input is None)
+    given = _given(job, parameters, request)
+    params = _bound(
+        parameters, given | _from_environment(parameters, given, environ, resumes=request.run_id is not None), ask
+    )
+    use_redaction(Redaction.of(params))
+    settings = resolve(job=job.settings, config=read_config(folder), environ=environ, command_line=request.settings)
+    if settings.backend.startswith("dask:"):
+        raise UserError("this version has no dask backend", "--backend", "use process")
+    # Who cannot be loaded by a worker has no path; better now than when the database is open.
+    name, _ = job.name, job.path
+    database = folder / (request.database or f"{name}.duckdb")
+    if not is_text(str(database)):
+        raise DatabaseError("its path is not UTF-8 text, which DuckDB needs", plain(database), "choose another one")
+    try:
+        is_there = database.exists()
+    except OSError as error:  # its name is too long, say
+        what = f"its path can't be used ({(error.strerror or str(error)).lower()})"
+        raise DatabaseError(what, plain(database), "choose another one") from None
+    if request.resume and not is_there:
+        raise UserError("no such database, so there is nothing to resume", plain(database), "leave out --resume")
+    if source is None:
+        with redacted_errors(Redaction.of(params)):
+            source = _source(job, params, request, folder, database)
+    else:
+        source.text = PROGRAM_INPUT
+    by_name = job.check_input(source.columns)
+    table = settings.table or name
+    if table.lower().startswith(RESERVED):
+        raise UserError(f"names with {RESERVED} are tui-runner's own", f"table {plain(table)}", "choose another")
+    return RunPlan(
+        job=job,
+        params=params,
+        stored_params=stored(parameters, _placed(params, folder)),
+        settings=StoredSettings(
+            **asdict(settings),
+            limit=request.limit,
+            folder=str(folder) if is_text(str(folder)) else None,
+            code=source_digest(job.reference),
+        ),
+        table=table,
+        source=_as_taken(source, job, by_name=by_name),
+        by_name=by_name,
+        from_input=request.input is not None,
+        database=database,
+        limit=request.limit,
+        new=request.new,
+        resume=request.resume,
+        run_id=request.run_id,
+        retry=request.retry,
+        attended=request.attended,
+        debug=bool(environ.get(DEBUG_VARIABLE)),
+    )
+
+
+def _as_taken(source: Source, job: Job, *, by_name: bool) -> Source:
+    """`source` with the columns that the function of `job` takes, as its annotations want them."""
+    written = job.columns_as_written(source.columns, by_name=by_name)
+    return source.as_written(written).select(job.wanted_columns(source.columns))
+
+
+def _placed(params: Mapping[str, object], folder: Path) -> dict[str, object]:
+    """`params` with whole paths: the same relative path given in another folder is another run."""
+    return {
+        name: Path(os.path.normpath(folder / value)) if isinstance(value, Path) else value
+        for name, value in params.items()
+    }
+
+
+def _check(request: RunRequest) -> None:
+    """Find what contradicts itself before the user's code is loaded."""
+    if request.new and request.resume:
+        raise UserError("--new and --resume exclude each other", do="leave one of them out")
+    if request.limit is not None and request.limit < 0:
+        raise UserError(f"{request.limit} is not a whole number, 0 or more", "--limit")
+    if request.limit is not None and request.limit > sys.maxsize:
+        raise UserError("more items than can be counted", "--limit", "leave it out to take all")
+
+
+def _given(job: Job, parameters: Sequence[Parameter], request: RunRequest) -> dict[str, object]:
+    """The parameters that were given. One that has no use in this run is a mistake; in a ledger it can be old."""
+    unused = {each.name for each in job.parameters}.difference(each.name for each in parameters)
+    if request.run_id is not None:
+        begun = _as_begun(job, request.params)
+        return {name: value for name, value in begun.items() if name not in unused}
+    for name in request.params:
+        if name in unused:
+            what = "it is a parameter of the job's own items alone, and an input takes their place"
+            raise UserError(what, f"--set {plain(name)}", "leave out one of the two")
+    return dict(request.params)
+
+
+def _as_begun(job: Job, stored: Mapping[str, object]) -> dict[str, object]:
+    """The stored parameters without those that had their default: a default need not survive the way through text."""
+    defaults = {each.name: _as_stored(each.default) for each in job.parameters if not each.required}
+    return {
+        name: value
+        for name, value in stored.items()
+        if name not in defaults or may_hide(value) or value != defaults[name]
+    }
+
+
+def _given_texts(request: RunRequest, environ: Mapping[str, str]) -> Iterator[str]:
+    """Every text that was given for a parameter of any job."""
+    yield from (value for value in request.params.values() if isinstance(value, str))
+    yield from (text for name, text in environ.items() if name.startswith(SET_PREFIX))
+
+
+def shown_params(stored: Mapping[str, object], job: Job | None = None) -> dict[str, object]:
+    """Of the stored parameters of a run those that one would give it on a command line.
+
+    Secrets are left out; so is, where the job is at hand, what has its default.
+    """
+    params = stored if job is None else _as_begun(job, stored)
+    return {name: value for name, value in params.items() if not may_hide(value)}
+
+
+def may_hide(value: object) -> bool:
+    """Whether a stored value may stand for a secret; the job, which is not loaded yet, knows for certain."""
+    if isinstance(value, str):
+        return value == MASK or is_redacted(value)
+    parts = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+    return any(map(may_hide, parts))
+
+
+def _from_environment(
+    parameters: Sequence[Parameter], given: Mapping[str, object], environ: Mapping[str, str], *, resumes: bool
+) -> dict[str, object]:
+    """Parameters from variables such as `TUI_RUNNER_SET_TOKEN`: those not given; of a run that goes on its secrets."""
+    found: dict[str, object] = {}
+    for parameter in parameters:
+        text = environ.get(SET_PREFIX + parameter.name.upper())
+        name = parameter.name
+        if text is not None and (is_hidden(parameter, given[name]) if name in given else not resumes):
+            found[name] = text
+    return found
+
+
+def _bound(parameters: Sequence[Parameter], given: Mapping[str, object], ask: Ask | None) -> dict[str, Any]:
+    """The values of the parameters; a person is asked for those that are secret and missing."""
+    try:
+        return bind(parameters, given)
+    except MissingParameters as missing:
+        secrets = {each.name for each in parameters if each.is_secret or may_hide(given.get(each.name))}
+        if ask is None or not secrets.issuperset(missing.names):
+            raise
+        try:
+            return bind(parameters, {**given} | {name: ask(name) for name in missing.names})
+        except EOFError:
+            raise missing from None
+
+
+def _as_stored(value: object) -> Any:
+    """`value` as it comes back from a ledger."""
+    return json.loads(json.dumps(jsonable(value)), parse_constant=str)
+
+
+def _source(job: Job, params: Mapping[str, object], request: RunRequest, folder: Path, database: Path) -> Source:
+    if request.input is not None:
+        return open_source(_located(request.input, folder), database=database, folder=folder)
+    if job.has_items:
+        return items_source(job.make_items(params))
+    name = plain(job.name)
+    raise UserError("the job has no items of its own", name, f"give it an input (--input SOURCE), or add @{name}.items")
+
+
+def _located(text: str, folder: Path) -> str:
+    """A `SOURCE` that means the same wherever it is read: files and globs with their full path."""
+    is_path = text.strip() and not text.startswith(("range:", "sql:")) and "://" not in text and "\0" not in text
+    if text == STANDARD_INPUT or not is_path:
+        return text
+    try:
+        path = Path(text).expanduser()
+    except RuntimeError:  # "~nobody"
+        path = Path(text)
+    if path.is_absolute():
+        return str(path)
+    if glob.has_magic(text) and not (folder / path).exists():
+        return f"{glob.escape(str(folder))}/{path}"
+    # Neither links nor ".." are followed: that is for whoever opens it.
+    return str(folder / path)

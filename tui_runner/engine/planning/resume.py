@@ -1,0 +1,205 @@
+"""What a run was asked for with, from its ledger: to go on with it, or to run again what failed in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from pathlib import Path
+
+from tui_runner.engine.planning.request import PROGRAM_INPUT, STANDARD_INPUT, RunRequest, may_hide, shown_params
+from tui_runner.engine.states import RunState
+from tui_runner.errors import UserError
+from tui_runner.jobs.loading import is_folder
+from tui_runner.jobs.settings import Settings
+from tui_runner.store.database import PATIENCE_SECONDS, Database
+from tui_runner.store.ledger import Ledger, Totals
+from tui_runner.store.records import RunRecord
+from tui_runner.text.messages import (
+    did_you_mean,
+    pipe_command,
+    plain,
+    quoted,
+    resume_command,
+    retry_command,
+    runs_command,
+)
+
+_NEW_ONE = "start a new one with: tui-runner run JOB"
+
+
+def resume_request(
+    database: Path,
+    run: int | None,
+    secrets: Mapping[str, object] | None = None,
+    settings: Mapping[str, object] | None = None,
+) -> RunRequest:
+    """What was asked for when a run was begun, from its ledger.
+
+    Args:
+        database: a DuckDB file that tui-runner has written.
+        run: number of the run; None for the newest that is not finished.
+        secrets: values of secret parameters, which no ledger keeps.
+        settings: settings that take the place of those of the run.
+
+    Raises:
+        DatabaseError: the database cannot be used.
+        UserError: there is no such run, it is finished, or it cannot be begun again from here.
+    """
+    with Database.open(database, create=False, patience=PATIENCE_SECONDS) as opened:
+        record = _unfinished(Ledger(opened.cursor()), database, run)
+    request = _as_it_was(record, database, secrets or {})
+    return replace(request, settings={**request.settings, **_given(settings)})
+
+
+def retry_request(
+    database: Path,
+    run: int | None,
+    secrets: Mapping[str, object] | None = None,
+    settings: Mapping[str, object] | None = None,
+) -> RunRequest:
+    """To run again what failed, timed out or was cancelled in a finished run.
+
+    Args:
+        database: a DuckDB file that tui-runner has written.
+        run: number of the run; None for the newest finished one in which something failed.
+        secrets: values of secret parameters, which no ledger keeps.
+        settings: settings that take the place of those of the run. Without an `on_outage` among them the retry goes
+            on whatever fails: that much of what it runs may fail again is to be expected.
+
+    Raises:
+        DatabaseError: the database cannot be used.
+        UserError: there is no such run, it is not finished, nothing failed in it, or it cannot be begun from here.
+    """
+    with Database.open(database, create=False, patience=PATIENCE_SECONDS) as opened:
+        record = _with_failures(Ledger(opened.cursor()), database, run)
+    request = _as_it_was(record, database, secrets or {})
+    changed = {"on_outage": "continue", **_given(settings)}
+    return replace(request, settings={**request.settings, **changed}, retry=True)
+
+
+def _given(settings: Mapping[str, object] | None) -> dict[str, object]:
+    return {name: value for name, value in (settings or {}).items() if value is not None}
+
+
+def _as_it_was(record: RunRecord, database: Path, secrets: Mapping[str, object]) -> RunRequest:
+    """What was asked for when `record` was begun."""
+    where = _where(record, database)
+    if record.input == STANDARD_INPUT:
+        table, limit = record.settings.get("table"), record.settings.get("limit")
+        finished = record.state == RunState.FINISHED
+        command = pipe_command(
+            job=record.job_path,
+            database=str(database),
+            table=table if isinstance(table, str) else None,
+            params=shown_params(record.params),
+            limit=limit if isinstance(limit, int) else None,
+            new=finished,
+        )
+        what = "its items came from standard input, which cannot be read again"
+        do = "start a new one with those that failed" if finished else "run the same pipe again"
+        raise UserError(what, where, f"{do}: {plain(command)}")
+    if record.input == PROGRAM_INPUT:
+        finished = record.state == RunState.FINISHED
+        do = "let it start a new one with those that failed" if finished else "run that program again"
+        raise UserError("a Python program gave its items", where, do)
+    params = {**record.params, **_checked_secrets(record, secrets)}
+    known = {setting.name for setting in fields(Settings)}
+    # None would stand for a setting that was not given, and let the job's own come back.
+    settings = {name: "none" if value is None else value for name, value in record.settings.items() if name in known}
+    limit = record.settings.get("limit")
+    return RunRequest(
+        job=record.job_path,
+        params=params,
+        settings=settings | {"table": record.table_name},
+        database=database.absolute(),
+        input=record.input,
+        limit=limit if isinstance(limit, int) else None,
+        run_id=record.run_id,
+        folder=begun_in(record, database),
+    )
+
+
+def _checked_secrets(record: RunRecord, given: Mapping[str, object]) -> Mapping[str, object]:
+    """`given`, if all of it is secret: a run goes on with the parameters that it was begun with."""
+    secrets = [name for name, value in record.params.items() if may_hide(value)]
+    for name in given:
+        if name in secrets:
+            continue
+        run = f"run {record.run_id}"
+        if name in record.params:
+            what = f"{run} was begun with {quoted(record.params[name])}, and keeps it"
+            do = f"leave it out, or start another run with: tui-runner run JOB --set {plain(name)}=…"
+        else:
+            what = f"{run} was begun without a secret of this name"
+            do = did_you_mean(name, secrets, "its secrets are") if secrets else "leave it out"
+        raise UserError(what, f"--set {plain(name)}", do)
+    return given
+
+
+def _unfinished(ledger: Ledger, database: Path, run: int | None) -> RunRecord:
+    if run is not None:
+        record = ledger.run(run)
+        if record.state == RunState.FINISHED:
+            raise UserError(f"run {run} is finished", plain(database), _after(database, record, ledger.totals(run)))
+        return record
+    summaries = ledger.runs()
+    if not summaries:
+        raise UserError("no runs in it", plain(database), _NEW_ONE)
+    for summary in summaries:
+        if summary.record.state != RunState.FINISHED:
+            return summary.record
+    failed = next((each for each in summaries if each.totals.failed or each.totals.cancelled), summaries[0])
+    raise UserError("every run in it is finished", plain(database), _after(database, failed.record, failed.totals))
+
+
+def _after(database: Path, record: RunRecord, totals: Totals) -> str:
+    """What can be done when a run is finished: run again what failed in it, if something did."""
+    missed = totals.failed + totals.cancelled
+    if not missed or record.input in (STANDARD_INPUT, PROGRAM_INPUT):  # such items cannot be had again
+        return _NEW_ONE
+    those = "the item that" if missed == 1 else f"the {missed:,} items that"
+    verb = "failed" if totals.failed else "was cancelled" if missed == 1 else "were cancelled"
+    command = retry_command(str(database), record.run_id)
+    return f"run {those} {verb} in run {record.run_id} again with: {command}"
+
+
+def _with_failures(ledger: Ledger, database: Path, run: int | None) -> RunRecord:
+    if run is not None:
+        record, totals = ledger.run(run), ledger.totals(run)
+    else:
+        runs = ledger.runs()
+        if not runs:
+            raise UserError("no runs in it", plain(database), _NEW_ONE)
+        summaries = [each for each in runs if each.totals.failed or each.totals.cancelled]
+        if not summaries:
+            do = f"list them with: {runs_command(str(database))}"
+            raise UserError("nothing failed in any of its runs", plain(database), do)
+        finished = [each for each in summaries if each.record.state == RunState.FINISHED]
+        record, totals = (finished or summaries)[0].record, (finished or summaries)[0].totals
+    where = _where(record, database)
+    if record.state != RunState.FINISHED:
+        do = f"what failed runs again when you go on with it: {resume_command(str(database), record.run_id)}"
+        raise UserError("it is not finished", where, do)
+    if not (totals.failed or totals.cancelled):
+        raise UserError("nothing failed in it", where)
+    return record
+
+
+def begun_in(record: RunRecord, database: Path) -> Path | None:
+    """Return the folder that a run was begun in: relative paths in its parameters and in its job mean what they meant.
+
+    Raises:
+        UserError: it is gone.
+    """
+    text = record.settings.get("folder")
+    if not isinstance(text, str):
+        return None
+    if not is_folder(Path(text)):
+        where = _where(record, database)
+        raise UserError(f"the folder {plain(text)}, which it was begun in, is gone", where, "make it again")
+    # It is entered before the job is looked for there: a relative one would then be another one.
+    return Path(text).absolute()
+
+
+def _where(record: RunRecord, database: Path) -> str:
+    return f"run {record.run_id} of {plain(database)}"

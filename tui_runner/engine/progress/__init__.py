@@ -1,0 +1,1 @@
+"""Builds the frozen snapshot that every interface reads."""

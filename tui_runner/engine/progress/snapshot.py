@@ -1,0 +1,257 @@
+"""One frozen picture of a run: what every interface reads, and all it reads.
+
+The runner's thread builds a new `Snapshot` at most four times a second and publishes it by one assignment.
+Nothing in it changes afterwards, so a screen may keep it as long as it likes and compare by identity:
+parts that did not change since the last snapshot are the same objects.
+
+Times are seconds. `at` values of history and events are seconds since the run was started in this process
+(monotonic), so that a change of the wall clock moves nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tui_runner.engine.protocol import InFlight, LogLine
+from tui_runner.engine.states import ChunkState, RunState
+
+KEPT_EVENTS = 200
+"""Events that a snapshot has at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkView:
+    """A chunk as it is shown.
+
+    Attributes:
+        number: position among the chunks of the run, from 0.
+        state: what it is doing; one that a worker has and of which nothing is executed is `WAITING`.
+        first_item: position in the input of its first item.
+        items: how many items it has, those recorded by an earlier process (`skipped`) included.
+        done: items that ended well, `skipped` included.
+        failed: items that ended in failure or timeout.
+        cancelled: items that were cancelled.
+        skipped: items that an earlier process had recorded already.
+        retries: attempts beyond the first, over all items.
+        rows: rows of its items so far, those of `skipped` included.
+        in_flight: items being executed now.
+        worker: the worker that has it, None when none has.
+        started_at: when its first item was started; None before.
+        elapsed: seconds from then to its end, or to now, without the time it was paused.
+        items_per_second: over the last ten seconds while it runs, over `elapsed` when ended.
+        recent: items/s in each of the last 10 six-second spans, oldest first; empty before it started.
+    """
+
+    number: int
+    state: ChunkState
+    first_item: int
+    items: int
+    done: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    skipped: int = 0
+    retries: int = 0
+    rows: int = 0
+    in_flight: int = 0
+    worker: int | None = None
+    started_at: float | None = None
+    elapsed: float = 0.0
+    items_per_second: float = 0.0
+    recent: tuple[float, ...] = ()
+
+    @property
+    def finished(self) -> int:
+        """Items that reached a final state."""
+        return self.done + self.failed + self.cancelled
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerView:
+    """A worker that is ready.
+
+    Attributes:
+        number: its number.
+        pid: its process id; that of this process where workers are threads.
+        threads: threads (or tasks) that execute items.
+        in_flight: items being executed.
+        rss: resident memory of it and its children, bytes; 0 before the first measurement.
+    """
+
+    number: int
+    pid: int
+    threads: int
+    in_flight: int
+    rss: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One point of the graphs, taken once a second.
+
+    Attributes:
+        at: seconds since the run was started in this process.
+        items_per_second: over the second before; None while the run was paused (a gap in the graph).
+        rows_per_second: likewise.
+        app_rss: resident memory of the tui-runner process, bytes.
+        workers_rss: resident memory of all its worker processes and their children, bytes.
+    """
+
+    at: float
+    items_per_second: float | None
+    rows_per_second: float | None
+    app_rss: int
+    workers_rss: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunEvent:
+    """Something worth telling: a command taken, a worker lost, a chunk failed. `text` is not yet safe to show."""
+
+    at: float
+    level: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorGroup:
+    """Errors of one type whose messages are alike (numbers folded); `text` is not yet safe to show.
+
+    Attributes:
+        count: attempts that ended so.
+        type: of the exception.
+        text: its message, folded.
+        final: how many of them were the last attempt at their item.
+    """
+
+    count: int
+    type: str
+    text: str
+    final: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A run at one moment.
+
+    Attributes:
+        run_id: number of the run in its database.
+        job: name of the job's function.
+        table: results table.
+        database: path of the DuckDB file.
+        state: what the run is doing; `PAUSED` also when nothing but paused chunks is left.
+        held: whether it is paused and goes on by itself as soon as it can, and not before: its disk is full, say.
+        reason: why it is in that state, in a few words; empty when there is nothing to say.
+        warnings: what will go wrong unless somebody does something, a few words each: a disk that runs low.
+        started_at: wall clock of the run's very first start, seconds since the epoch.
+        began_at: wall clock of its start in this process, seconds since the epoch; with an `at` it tells a time of day.
+        at: seconds since it was started in this process.
+        elapsed: `at` without the time it was paused.
+        items_total: length of the input; None while unknown.
+        items_done: items that ended well, those of earlier processes included.
+        items_failed: items that failed or timed out.
+        items_cancelled: items that were cancelled.
+        items_skipped: the part of `items_done` that earlier processes recorded.
+        rows: rows of the run, those that earlier processes recorded (`rows_skipped`) included.
+        rows_skipped: the part of `rows` that earlier processes recorded.
+        retries: attempts beyond the first.
+        in_flight: items being executed.
+        threads: threads (or tasks) that are to execute items, over all workers.
+        workers: worker processes that are ready.
+        worker_views: those workers, by number.
+        recycled: when a worker took the place of another, `at` values of the last five minutes.
+        open_chunks: chunks that are kept open at once.
+        rate: items started per second at most; None for no bound.
+        items_per_second: over the last ten seconds; 0 while it is paused.
+        rows_per_second: likewise.
+        eta_seconds: (low, high) estimate of the time left; None while there is no ground for one.
+        p50: median seconds of an attempt, None before the first.
+        p95: 95th percentile of the same.
+        app_rss: resident bytes of this process.
+        workers_rss: resident bytes of the workers.
+        memory_limit: bytes the run may use, None without a limit.
+        memory_needed: bytes with which a run that failed for its limit could probably go on; else None.
+        db_bytes: size of the database file and its write-ahead log.
+        buffered_bytes: rows returned and not yet written.
+        throttled: whether item threads wait because too many bytes are not yet written.
+        stalled_seconds: how long no item has finished, once that is too long to be normal; else None.
+        chunks: every chunk cut so far; `chunks[i].number == i`.
+        chunks_total: how many there will be; None while unknown.
+        history: the last five minutes, a point a second.
+        events: the last `KEPT_EVENTS` events, oldest first.
+        errors: groups of errors, 20 at most; those that ended the most items for good first, then the most frequent.
+        oldest: the items in flight for longest, 20 at most.
+        log: the last 1,000 lines of the log: the job's output, and what a person is told (`events`).
+        log_lines: how many lines there were; the last of `log` is number `log_lines - 1`.
+        log_file: path of the file that has all of them.
+    """
+
+    run_id: int
+    job: str
+    table: str
+    database: str
+    state: RunState
+    held: bool = False
+    reason: str = ""
+    warnings: tuple[str, ...] = ()
+    started_at: float = 0.0
+    began_at: float = 0.0
+    at: float = 0.0
+    elapsed: float = 0.0
+    items_total: int | None = None
+    items_done: int = 0
+    items_failed: int = 0
+    items_cancelled: int = 0
+    items_skipped: int = 0
+    rows: int = 0
+    rows_skipped: int = 0
+    retries: int = 0
+    in_flight: int = 0
+    threads: int = 0
+    workers: int = 0
+    worker_views: tuple[WorkerView, ...] = ()
+    recycled: tuple[float, ...] = ()
+    open_chunks: int = 0
+    rate: float | None = None
+    items_per_second: float = 0.0
+    rows_per_second: float = 0.0
+    eta_seconds: tuple[float, float] | None = None
+    p50: float | None = None
+    p95: float | None = None
+    app_rss: int = 0
+    workers_rss: int = 0
+    memory_limit: int | None = None
+    memory_needed: int | None = None
+    db_bytes: int = 0
+    buffered_bytes: int = 0
+    throttled: bool = False
+    stalled_seconds: float | None = None
+    chunks: tuple[ChunkView, ...] = ()
+    chunks_total: int | None = None
+    history: tuple[Sample, ...] = ()
+    events: tuple[RunEvent, ...] = ()
+    errors: tuple[ErrorGroup, ...] = ()
+    oldest: tuple[InFlight, ...] = ()
+    log: tuple[LogLine, ...] = ()
+    log_lines: int = 0
+    log_file: str = ""
+
+    @property
+    def items_finished(self) -> int:
+        """Items that reached a final state."""
+        return self.items_done + self.items_failed + self.items_cancelled
+
+    @property
+    def items_executed(self) -> int:
+        """Items that this process has executed to their end, whatever came of them."""
+        return self.items_done + self.items_failed - self.items_skipped
+
+    @property
+    def nothing_ran(self) -> bool:
+        """Whether the run failed before any item had so much as an attempt that ended, in whatever process."""
+        return self.state is RunState.FAILED and not (self.items_finished or self.retries or self.errors)
+
+
+def more_memory(snapshot: Snapshot) -> str:
+    """What belongs behind the command that goes on with a run: a higher limit, if it failed for that."""
+    needed = snapshot.memory_needed
+    return "" if needed is None else f" --max-memory {-(-needed // 1_000_000)}MB"

@@ -1,0 +1,421 @@
+"""Keeps what a run's snapshot needs beyond the scheduler's state, and builds the snapshot.
+
+Owned by the runner's thread. Only chunks that changed are drawn anew, so a run of 100,000 chunks costs a snapshot no
+more than one of ten.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from tui_runner.engine.guards import MemoryMeasured
+from tui_runner.engine.metrics import ErrorCounts, Estimate, Histogram, RateWindow
+from tui_runner.engine.progress.snapshot import (
+    KEPT_EVENTS,
+    ChunkView,
+    ErrorGroup,
+    RunEvent,
+    Sample,
+    Snapshot,
+    WorkerView,
+)
+from tui_runner.engine.protocol import Flush, LogLine, LogLines, Progress
+from tui_runner.engine.scheduling.chunk import Chunk
+from tui_runner.engine.scheduling.scheduler import Scheduler
+from tui_runner.engine.states import ChunkState, RunState
+from tui_runner.text.redaction import redact
+
+_HISTORY_SECONDS = 300
+_SPAN_SECONDS = 6.0
+_SPANS = 10
+_LOG_LINES = 1_000
+_ERROR_GROUPS = 20
+_OLDEST = 20
+_STALL_SECONDS = 10.0
+_STALL_FACTOR = 5.0
+_RESTS = "only paused chunks are left: resume or cancel them"
+_IDLE_SECONDS = 1.0
+"""Active seconds without an item of a chunk in flight, or one ending, after which the chunk is said to wait. Progress
+is looked at ten times a second, and items of microseconds are never seen in flight."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunIdentity:
+    """What does not change while a run goes on; see `Snapshot`."""
+
+    run_id: int
+    job: str
+    table: str
+    database: str
+    started_at: float
+    items_total: int | None
+    chunk_size: int
+    log_file: str = ""
+
+
+class _ChunkMeter:
+    """How fast a chunk goes: over the last ten seconds, and in spans of six over the last minute."""
+
+    def __init__(self, started_at: float) -> None:
+        self._started_at = started_at
+        self._window = RateWindow()
+        self._window.add(started_at, 0)
+        self._spans: deque[int] = deque([0], maxlen=_SPANS)
+        self._span = int(started_at // _SPAN_SECONDS)
+        self._ended = 0
+        self.busy_at = started_at
+        """When an item of it was last seen in flight or ended, in active seconds."""
+
+    def add(self, active: float, ended: int) -> None:
+        """`ended` items more of the chunk had been executed at `active`."""
+        self._ended += ended
+        self.busy_at = active
+        self._window.add(active, self._ended)
+        self._advance(active)
+        self._spans[-1] += ended
+
+    def _advance(self, active: float) -> None:
+        span = int(active // _SPAN_SECONDS)
+        self._spans.extend([0] * min(span - self._span, _SPANS))
+        self._span = max(span, self._span)
+
+    def rate(self, active: float) -> float:
+        """Items per second over the last ten seconds."""
+        return self._window.rate(active)
+
+    def recent(self, active: float) -> tuple[float, ...]:
+        """Items per second of each span, the oldest first; the last one is not over yet."""
+        self._advance(active)
+        *ended, last = (float(count) for count in self._spans)
+        passed = active - max(self._span * _SPAN_SECONDS, self._started_at)
+        return (*(count / _SPAN_SECONDS for count in ended), last / max(1.0, passed))
+
+
+class Board:
+    """Gathers what is reported and draws snapshots of it.
+
+    Args:
+        identity: what the run is.
+        scheduler: read only.
+        began: when the run was started in this process, by the runner's clock.
+        redact: takes secrets out of what is told.
+    """
+
+    def __init__(
+        self, identity: RunIdentity, scheduler: Scheduler, began: float, redact: Callable[[str], str] = redact
+    ) -> None:
+        self._redact = redact
+        self._identity = identity
+        self._scheduler = scheduler
+        self.began = began
+        self._began_at = time.time()
+        self._items = RateWindow()
+        self._rows = RateWindow()
+        self._items.add(0.0, 0)
+        self._rows.add(0.0, 0)
+        self._ended = 0
+        """Items that were executed in this process; those that ran again are counted again, as a rate must."""
+        self._estimate = Estimate()
+        self._latencies = Histogram()
+        self._errors = ErrorCounts()
+        self._meters: dict[int, _ChunkMeter] = {}
+        self._progress: dict[int, Progress] = {}
+        self._views: list[ChunkView] = []
+        self._flying: set[int] = set()
+        """Chunks that had items in flight when they were drawn last."""
+        self._events: deque[RunEvent] = deque(maxlen=KEPT_EVENTS)
+        self._log: deque[LogLine] = deque(maxlen=_LOG_LINES)
+        self._history: deque[Sample] = deque()
+        self._memory = MemoryMeasured(0, 0, 0)
+        self._last_sample: tuple[float, int, int] = (0.0, 0, 0)
+        self._last_end = 0.0
+        self._pids: dict[int, int] = {}
+        self._extra: set[int] = set()
+        """Workers that are there beside the others, to run suspects alone."""
+        self._replacing = 0
+        """Workers that are gone and that no other has replaced yet."""
+        self._recycled: deque[float] = deque()
+        self._log_lines = 0
+        self.rate: float | None = None
+        """Items started per second at most, as the runner has told its workers."""
+        self.waits_for = ""
+        """What the run waits for although everything in it has ended: to be written."""
+        self.warnings: tuple[str, ...] = ()
+        """What a person should know before it goes wrong."""
+        self.memory_limit: int | None = None
+        """Bytes that the run may use."""
+        self.memory_needed: int | None = None
+        """Bytes that it should have had, once it was given up."""
+        self.last = self.snapshot(began)
+
+    # --- what is reported ----------------------------------------------------------------------------------
+
+    def tell(self, now: float, level: str, text: str) -> None:
+        """Add a line to the events."""
+        self._events.append(RunEvent(now - self.began, level, self._redact(text)))
+
+    def progress(self, progress: Progress, now: float) -> None:
+        """Take over what a worker is doing."""
+        for number in progress.in_flight:
+            self._measure(number, self._scheduler.active(now), 0)
+        self._progress[progress.worker] = progress
+        self._latencies.add(progress.latencies)
+
+    @property
+    def pids(self) -> Mapping[int, int]:
+        """Process ids of the workers that are ready, by number."""
+        return self._pids
+
+    def worker_ready(self, worker: int, pid: int, now: float) -> None:
+        """A worker can take chunks; it may take the place of one that is gone or drains."""
+        self._pids[worker] = pid
+        if self._scheduler.crew[worker].slot is None:
+            self._extra.add(worker)
+        elif len(self._pids) + self._replacing - len(self._extra) > self._scheduler.crew.size:
+            self._replacing = max(0, self._replacing - 1)
+            self._recycled.append(now - self.began)
+
+    def worker_gone(self, worker: int) -> None:
+        """A worker does nothing any more."""
+        self._progress.pop(worker, None)
+        gone = self._pids.pop(worker, None) is not None
+        if worker in self._extra:
+            self._extra.discard(worker)
+        elif gone and len(self._pids) - len(self._extra) < self._scheduler.crew.size:
+            self._replacing += 1
+
+    def flushed(self, flush: Flush, now: float) -> None:
+        """The scheduler has taken in this flush."""
+        active = self._scheduler.active(now)
+        for number in flush.counts:
+            self._measure(number, active, flush.executed(number))
+        if flush.error_groups:
+            self._errors.add(flush.error_groups, flush.final_groups)
+        executed = sum(map(flush.executed, flush.ended))
+        self._ended += executed
+        self._items.add(active, self._ended)
+        self._estimate.add(active, self._ended)
+        self._rows.add(active, self._rows_here())
+        if executed:
+            self._last_end = active
+
+    def _measure(self, number: int, active: float, ended: int) -> None:
+        chunk = self._scheduler.chunks[number]
+        if chunk.state.ended:
+            return
+        meter = self._meters.get(number)
+        if meter is None:
+            # One that runs again was started long ago, but has not been running since.
+            started_at = active if chunk.started_at is None else max(chunk.started_at, active - 1.0)
+            meter = self._meters[number] = _ChunkMeter(started_at)
+        meter.add(active, ended)
+
+    def logged(self, lines: LogLines) -> None:
+        """Keep the newest lines of the job's output, and say so where lines are missing."""
+        if lines.dropped:
+            text = f"({lines.dropped} lines were too many to be kept)"
+            self._log.append(LogLine(time.time(), "WARNING", text, worker=lines.worker))
+        self._log.extend(lines.lines)
+        self._log_lines += len(lines.lines) + bool(lines.dropped)
+
+    def measured(self, memory: MemoryMeasured, now: float) -> None:
+        """Take over a measurement, and add a point to the graphs."""
+        self._memory = memory
+        scheduler = self._scheduler
+        active, rows_now = scheduler.active(now), self._rows_here()
+        then, ended, rows = self._last_sample
+        passed = active - then
+        items_rate = rows_rate = None
+        if self._state is not RunState.PAUSED and passed > 0:
+            items_rate = (self._ended - ended) / passed
+            rows_rate = (rows_now - rows) / passed
+        self._last_sample = (active, self._ended, rows_now)
+        at = now - self.began
+        self._history.append(Sample(at, items_rate, rows_rate, memory.app_rss, memory.workers_rss))
+        while self._history and self._history[0].at < at - _HISTORY_SECONDS:
+            self._history.popleft()
+        while self._recycled and self._recycled[0] < at - _HISTORY_SECONDS:
+            self._recycled.popleft()
+
+    def chunk_ended(self, number: int) -> None:
+        """Nothing is measured of this chunk any more."""
+        self._meters.pop(number, None)
+
+    # --- the snapshot --------------------------------------------------------------------------------------
+
+    def snapshot(self, now: float) -> Snapshot:
+        """Draw the run as it is at `now`."""
+        scheduler, identity = self._scheduler, self._identity
+        active, counts = scheduler.active(now), scheduler.counts
+        in_flight: Counter[int] = Counter()
+        for progress in self._progress.values():
+            in_flight.update(progress.in_flight)
+        self._draw_chunks(active, in_flight)
+        state = self._state
+        items_rate = rows_rate = 0.0
+        if state is not RunState.PAUSED:
+            items_rate, rows_rate = self._items.rate(active), self._rows.rate(active)
+        total = self.items_total()
+        chunks_total = None
+        if scheduler.input_ended:
+            chunks_total = len(scheduler.chunks)
+        elif total is not None:
+            chunks_total = -(-total // identity.chunk_size)
+        oldest = sorted(
+            (item for progress in self._progress.values() for item in progress.oldest), key=lambda i: -i.seconds
+        )
+        longest = oldest[0].seconds if oldest else 0.0
+        stalled = self._stalled(active, longest)
+        left = None if total is None else max(0, total - counts.finished)
+        self.last = Snapshot(
+            run_id=identity.run_id,
+            job=identity.job,
+            table=identity.table,
+            database=identity.database,
+            state=state,
+            held=scheduler.held or bool(self.waits_for),
+            reason=self._redact(self.waits_for or (_RESTS if scheduler.rests else scheduler.reason)),
+            warnings=self.warnings,
+            started_at=identity.started_at,
+            began_at=self._began_at,
+            at=now - self.began,
+            elapsed=active,
+            items_total=total,
+            items_done=counts.done,
+            items_failed=counts.failed,
+            items_cancelled=counts.cancelled,
+            items_skipped=scheduler.before.done,
+            rows=counts.rows,
+            rows_skipped=scheduler.before.rows,
+            retries=counts.retries,
+            in_flight=in_flight.total(),
+            threads=scheduler.crew.threads,
+            workers=len(scheduler.crew.ready),
+            worker_views=self._workers(),
+            recycled=tuple(self._recycled),
+            open_chunks=scheduler.open_chunks,
+            rate=self.rate,
+            items_per_second=items_rate,
+            rows_per_second=rows_rate,
+            eta_seconds=None
+            if left is None or stalled is not None
+            else self._eta(active, left, in_flight.total(), longest),
+            p50=self._latencies.percentile(0.5),
+            p95=self._latencies.percentile(0.95),
+            app_rss=self._memory.app_rss,
+            workers_rss=self._memory.workers_rss,
+            memory_limit=self.memory_limit,
+            memory_needed=self.memory_needed,
+            db_bytes=self._memory.db_bytes,
+            buffered_bytes=sum(progress.buffered_bytes for progress in self._progress.values()),
+            throttled=any(progress.throttled for progress in self._progress.values()),
+            stalled_seconds=stalled,
+            chunks=tuple(self._views),
+            chunks_total=chunks_total,
+            history=tuple(self._history),
+            events=tuple(self._events),
+            errors=tuple(
+                ErrorGroup(count, kind, text, final)
+                for (kind, text), count, final in self._errors.foremost(_ERROR_GROUPS)
+            ),
+            oldest=tuple(oldest[:_OLDEST]),
+            log=tuple(self._log),
+            log_lines=self._log_lines,
+            log_file=identity.log_file,
+        )
+        return self.last
+
+    def _rows_here(self) -> int:
+        """Rows of this process: rates leave out what was there before."""
+        return self._scheduler.counts.rows - self._scheduler.before.rows
+
+    @property
+    def _state(self) -> RunState:
+        """The state as a person sees it: a run that starts nothing until somebody steps in is paused."""
+        return RunState.PAUSED if self.waits_for or self._scheduler.rests else self._scheduler.state
+
+    def _workers(self) -> tuple[WorkerView, ...]:
+        views = []
+        for number, pid in sorted(self._pids.items()):
+            progress = self._progress.get(number)
+            threads = progress.threads if progress else 0
+            in_flight = sum(progress.in_flight.values()) if progress else 0
+            views.append(WorkerView(number, pid, threads, in_flight, self._memory.by_pid.get(pid, 0)))
+        return tuple(views)
+
+    def items_total(self) -> int | None:
+        """Length of the input; what was read, once its end is known."""
+        if self._scheduler.input_ended:
+            chunks = self._scheduler.chunks
+            return chunks[-1].first_item + chunks[-1].items if chunks else 0
+        return self._identity.items_total
+
+    def _draw_chunks(self, active: float, in_flight: Counter[int]) -> None:
+        chunks = self._scheduler.chunks
+        changed = self._scheduler.changed
+        # Those with a worker have a clock and a rate that go on without any event.
+        changed.update(number for number in self._meters if number < len(self._views))
+        changed.update(in_flight, self._flying)
+        self._flying = set(in_flight)
+        for number in range(len(self._views), len(chunks)):
+            self._views.append(self._draw(chunks[number], active, in_flight[number]))
+            changed.discard(number)
+        for number in changed:
+            view = self._draw(chunks[number], active, in_flight[number])
+            if view != self._views[number]:
+                self._views[number] = view
+        changed.clear()
+
+    def _draw(self, chunk: Chunk, active: float, in_flight: int) -> ChunkView:
+        meter = self._meters.get(chunk.number)
+        elapsed = chunk.elapsed(active)
+        counts = chunk.counts
+        rate, recent = 0.0, tuple[float, ...]()
+        if chunk.state.ended:
+            rate = (counts.done + counts.failed - chunk.skipped) / elapsed if elapsed > 0 else 0.0
+        elif meter is not None and chunk.state is ChunkState.RUNNING:
+            rate, recent = meter.rate(active), meter.recent(active)
+        return ChunkView(
+            number=chunk.number,
+            state=self._state_of(chunk, meter, active, in_flight),
+            first_item=chunk.first_item,
+            items=chunk.items,
+            done=counts.done,
+            failed=counts.failed,
+            cancelled=counts.cancelled,
+            skipped=chunk.skipped,
+            retries=counts.retries,
+            rows=counts.rows,
+            in_flight=in_flight,
+            worker=chunk.worker,
+            started_at=chunk.started_at,
+            elapsed=elapsed,
+            items_per_second=rate,
+            recent=recent,
+        )
+
+    def _state_of(self, chunk: Chunk, meter: _ChunkMeter | None, active: float, in_flight: int) -> ChunkState:
+        """The state as a person sees it: a chunk that is with a worker and of which nothing is executed waits."""
+        if chunk.state is not ChunkState.RUNNING or in_flight:
+            return chunk.state
+        busy = meter is not None and self._state is RunState.RUNNING and active - meter.busy_at <= _IDLE_SECONDS
+        return ChunkState.RUNNING if busy else ChunkState.WAITING
+
+    def _eta(self, active: float, left: int, in_flight: int, longest: float) -> tuple[float, float] | None:
+        """How long what is left takes; None where the rest could be done before an item that takes unusually long."""
+        estimate = None if self._state is RunState.PAUSED else self._estimate.seconds(active, left, in_flight)
+        if estimate is None:
+            return None
+        overdue = longest > (self._latencies.percentile(0.95) or 0.0)
+        return None if overdue and longest >= estimate[0] else estimate
+
+    def _stalled(self, active: float, oldest: float) -> float | None:
+        """Seconds without an end of an item, as far as one that started `oldest` seconds ago was to be waited for."""
+        if self._state is not RunState.RUNNING:
+            return None
+        normal = max(_STALL_SECONDS, _STALL_FACTOR * (self._latencies.percentile(0.95) or 0.0))
+        passed = min(active - self._last_end, oldest)
+        return passed if passed > normal else None

@@ -1,0 +1,423 @@
+"""What a person may have done with chunks: pause, resume, cancel, run again.
+
+*Cancelling* is done by a worker, because only workers write ledger rows: a chunk that no worker has is sent, paused,
+to one that is ready, as soon as there is one.
+
+All chunks of a run: which wait, which worker has which, and what became of their items.
+
+*What has been received is done.* `Flush` names the items that ended; they are crossed off the chunk's `pending`. When a
+worker is lost, what is still pending waits again, at the front.
+
+*Suspects* (`suspects`) run alone: a chunk is sent without them, and when the rest of it has ended, it goes to the
+worker that runs one item at a time. So a chunk is still with one worker at a time.
+
+The transitions of one chunk are in `chunk.TRANSITIONS`; the commands a person may give are in `chunk_commands`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Collection, Mapping
+
+from tui_runner.engine import protocol
+from tui_runner.engine.protocol import Counts
+from tui_runner.engine.scheduling import events
+from tui_runner.engine.scheduling.chunk import Chunk
+from tui_runner.engine.scheduling.step import Turn
+from tui_runner.engine.scheduling.suspects import Suspects
+from tui_runner.engine.scheduling.workers import Crew, WorkerState
+from tui_runner.engine.states import ChunkState
+from tui_runner.text.numbers import plural, run_again
+
+Command = events.PauseChunks | events.ResumeChunks | events.CancelChunks | events.RetryChunks
+"""What `ChunkCommands.obey` takes."""
+
+
+class ChunkCommands:
+    """Carries out commands on chunks; those that make no sense in a chunk's state do nothing to it."""
+
+    def __init__(self, chunks: Chunks, crew: Crew, turn: Turn) -> None:
+        self._chunks = chunks
+        self._crew = crew
+        self._turn = turn
+
+    def obey(self, command: Command) -> None:
+        """Carry out a command on each of its chunks, in their order."""
+        match command:
+            case events.PauseChunks(numbers):
+                self._each(numbers, self._pause)
+            case events.ResumeChunks(numbers):
+                self._each(numbers, self._resume)
+            case events.CancelChunks(numbers):
+                self._each(numbers, self._cancel)
+            case events.RetryChunks(numbers):
+                self._each(numbers, self._retry)
+                self._tell_dropped(numbers)
+
+    def resume_all(self) -> None:
+        """Go on with every chunk that is paused."""
+        self._each([chunk.number for chunk in self._chunks.all if chunk.state is ChunkState.PAUSED], self._resume)
+
+    def _each(self, numbers: Collection[int], command: Callable[[Chunk], None]) -> None:
+        for number in sorted(set(numbers)):
+            if 0 <= number < len(self._chunks.all):
+                command(self._chunks.all[number])
+
+    def _pause(self, chunk: Chunk) -> None:
+        if chunk.cancelling or chunk.state not in (ChunkState.WAITING, ChunkState.RUNNING):
+            return
+        if chunk.worker is None:
+            self._chunks.unqueue(chunk)
+        else:
+            self._crew[chunk.worker].open.discard(chunk.number)
+            self._turn.do(events.SendOrder(chunk.worker, protocol.Pause(chunk.number)))
+        chunk.stop_clock(self._turn.active)
+        self._chunks.set_state(chunk, ChunkState.PAUSED)
+        self._turn.tell("INFO", f"chunk {chunk.number} paused")
+
+    def _resume(self, chunk: Chunk) -> None:
+        if chunk.state is not ChunkState.PAUSED or chunk.cancelling:
+            return
+        chunk.start_clock(self._turn.active)
+        if chunk.worker is None:
+            self._chunks.queue(chunk)
+        else:
+            self._chunks.set_state(chunk, ChunkState.RUNNING)
+            if not chunk.exhausted:
+                self._crew[chunk.worker].open.add(chunk.number)
+            self._turn.do(events.SendOrder(chunk.worker, protocol.Resume(chunk.number)))
+        self._turn.tell("INFO", f"chunk {chunk.number} resumed")
+
+    def _cancel(self, chunk: Chunk) -> None:
+        if chunk.state.ended or chunk.cancelling:
+            return
+        chunk.cancelling = True
+        self._chunks.cancelling += 1
+        if chunk.worker is None:
+            if chunk.state is ChunkState.WAITING:
+                self._chunks.unqueue(chunk)
+                self._chunks.set_state(chunk, ChunkState.PAUSED)
+            self._chunks.to_cancel.append(chunk.number)
+        else:
+            self._crew[chunk.worker].open.discard(chunk.number)
+            self._turn.do(events.SendOrder(chunk.worker, protocol.Cancel(chunk.number)))
+        self._turn.tell("INFO", f"chunk {chunk.number} cancelled: items in flight finish")
+
+    def _retry(self, chunk: Chunk) -> None:
+        if not _has_failed(chunk) or not chunk.failures:
+            return
+        items = self._chunks.run_again(chunk)
+        self._turn.tell("INFO", f"chunk {chunk.number}: {run_again(items)}")
+
+    def _tell_dropped(self, numbers: Collection[int]) -> None:
+        """Say which failures are too many to be kept: they do not run again now."""
+        chunks = [self._chunks.all[number] for number in set(numbers) if 0 <= number < len(self._chunks.all)]
+        dropped = [chunk.counts.failed + chunk.counts.cancelled for chunk in chunks if _has_failed(chunk)]
+        if dropped:
+            what = f"{plural(sum(dropped), 'item')} of {plural(len(dropped), 'chunk')}"
+            why = f"more than {MAX_KEPT_FAILURES:,} have failed, and no more are kept"
+            self._turn.tell("WARNING", f"{what} cannot run again now: {why}; use tui-runner retry when the run is over")
+
+
+def _has_failed(chunk: Chunk) -> bool:
+    """Whether a chunk has ended otherwise than well. One whose failures run again has not ended."""
+    return chunk.state in (ChunkState.FAILED, ChunkState.CANCELLED)
+
+
+_EXHAUSTED_FACTOR = 4
+"""Chunks with workers, for each that is open: a bound on how many wait for stragglers and retries alone."""
+_LINGERING_ITEMS = 5_000
+"""Items of such chunks that are not too many, however many chunks they are: those of tiny chunks only wait for the next
+report, five times a second."""
+_TINY_AHEAD = 1
+"""Items to start, for each thread, where the chunks that are to be open have fewer than there are threads: enough to
+keep these busy, and not more, because chunks are also made small where an item is large."""
+MAX_KEPT_FAILURES = 100_000
+"""Failed items that are kept, with their values, so that they can be run again at the press of a key; those beyond
+are in the ledger only."""
+
+
+class Chunks:
+    """The chunks of a run, in the order of the input. Owned by the scheduler.
+
+    Attributes:
+        all: every chunk that was read, by number.
+        waiting: numbers of those that wait for a worker, the next one first.
+        apart: numbers of those of which only suspects are left, which wait for the worker that runs them alone.
+        suspects: items that may have killed their worker.
+        to_cancel: numbers of those that are to be cancelled by the next worker that is ready.
+        unended: how many have not ended.
+        paused: how many of those are paused.
+        cancelling: how many of them are being cancelled.
+        counts: what became of the items of all chunks.
+        before: the part of `counts` that earlier processes had recorded.
+        kept_failures: failed items that are kept to be run again.
+        changed: numbers of chunks that changed since whoever draws them last cleared it.
+    """
+
+    def __init__(self, crew: Crew, turn: Turn) -> None:
+        self._crew = crew
+        self._turn = turn
+        self.all: list[Chunk] = []
+        self.waiting: deque[int] = deque()
+        self.apart: deque[int] = deque()
+        self.suspects = Suspects()
+        self.to_cancel: deque[int] = deque()
+        self.unended = 0
+        self.paused = 0
+        self.cancelling = 0
+        self.counts = Counts()
+        self.before = Counts()
+        self.kept_failures = 0
+        self.changed: set[int] = set()
+        self._sent: dict[int, Collection[int]] = {}
+
+    def set_state(self, chunk: Chunk, state: ChunkState) -> None:
+        """Move a chunk on; raises `ValueError` when it cannot go there."""
+        self.paused += (state is ChunkState.PAUSED) - (chunk.state is ChunkState.PAUSED)
+        chunk.set_state(state)
+        self.changed.add(chunk.number)
+
+    @property
+    def only_paused(self) -> bool:
+        """Whether all that have not ended are paused, and stay so until somebody resumes or cancels them."""
+        return 0 < self.unended == self.paused and not self.cancelling
+
+    # --- from the input to a worker ------------------------------------------------------------------------
+
+    def read(self, event: events.ChunkRead) -> None:
+        """Add the next chunk of the input."""
+        pending = set(event.pending)
+        chunk = Chunk(
+            event.number, event.first_item, event.items, event.items - len(pending), pending, skipped_rows=event.rows
+        )
+        chunk.known.update(event.known)
+        self.all.append(chunk)
+        self.changed.add(chunk.number)
+        self.counts += chunk.counts
+        self.before += chunk.counts
+        if pending:
+            self.unended += 1
+            self.waiting.append(chunk.number)
+        else:
+            self.set_state(chunk, ChunkState.DONE)
+            self._turn.do(events.ChunkEnded(chunk.number, ()))
+
+    def open_limit(self, open_chunks: int) -> int:
+        """Chunks to keep open when `open_chunks` are asked for: more, if these are too small for the threads."""
+        limit = self._crew.open_limit(open_chunks)
+        size = self.all[-1].items if self.all else self._crew.threads
+        return limit if limit * size >= self._crew.threads else -(-_TINY_AHEAD * self._crew.threads // size)
+
+    def send_waiting(self, limit: int) -> None:
+        """Send chunks to the workers with the fewest until `limit` are open and none of them has nothing to start."""
+        ready = self._crew.ready
+        share = -(-limit // self._crew.size)
+        opened = sum(len(worker.open) for worker in ready)
+        if self.waiting and self._linger(ready, limit):
+            return
+        while self.waiting:
+            worker = min(ready, key=lambda worker: len(worker.open), default=None)
+            if worker is None or (worker.open and (opened >= limit or len(worker.open) >= share)):
+                return
+            chunk = self.all[self.waiting.popleft()]
+            self._send(chunk, worker, sorted(self.suspects.innocent(chunk.pending)))
+            opened += 1
+
+    def send_suspects(self) -> None:
+        """Send the suspects of a chunk to the worker that runs one item at a time, if that has nothing to do."""
+        worker = self._crew.alone
+        if worker is None or not worker.ready or not self.apart:
+            return
+        if any(self.all[number].state is ChunkState.RUNNING for number in worker.chunks):
+            return
+        chunk = self.all[self.apart.popleft()]
+        items = self.suspects.next_ones(chunk.pending)
+        self._send(chunk, worker, items, refusals=self.suspects.verdicts(items))
+
+    def send_cancels(self) -> None:
+        """Have the chunks that are to be cancelled and that no worker has recorded by one."""
+        ready = self._crew.ready
+        while self.to_cancel and ready:
+            chunk = self.all[self.to_cancel.popleft()]
+            worker = min(ready, key=lambda worker: len(worker.chunks))
+            self._send(chunk, worker, sorted(chunk.pending), paused=True)
+            self._turn.do(events.SendOrder(worker.number, protocol.Cancel(chunk.number)))
+
+    def _linger(self, workers: list[WorkerState], limit: int) -> bool:
+        """Whether too many chunks have no items left to start, but are not finished."""
+        most = sum(len(worker.chunks) - len(worker.open) for worker in workers)
+        if most < _EXHAUSTED_FACTOR * limit or most * self.all[-1].items < _LINGERING_ITEMS:
+            return False  # tiny chunks are many, and looking at each of them every time would take too long
+        held = [self.all[number] for worker in workers for number in worker.chunks - worker.open]
+        lingering = [chunk.items for chunk in held if chunk.state is ChunkState.RUNNING]
+        return len(lingering) >= _EXHAUSTED_FACTOR * limit and sum(lingering) >= _LINGERING_ITEMS
+
+    def _send(
+        self,
+        chunk: Chunk,
+        worker: WorkerState,
+        items: Collection[int],
+        *,
+        paused: bool = False,
+        refusals: Mapping[int, str] | None = None,
+    ) -> None:
+        chunk.worker = worker.number
+        chunk.exhausted = False
+        worker.chunks.add(chunk.number)
+        self._sent[chunk.number] = items
+        if chunk.sent_at is None:
+            chunk.sent_at = self._turn.active
+        if not paused:
+            worker.open.add(chunk.number)
+            self.set_state(chunk, ChunkState.RUNNING)
+        self._turn.do(events.SendChunk(worker.number, chunk.number, items, paused, refusals or {}))
+
+    # --- what workers report -------------------------------------------------------------------------------
+
+    def start_clocks(self, progress: protocol.Progress) -> None:
+        """A chunk's time begins with its first item: until then it was sent ahead, and waited in its worker."""
+        for number in progress.in_flight:
+            chunk = self.all[number]
+            if chunk.started_at is None:
+                chunk.started_at = self._turn.active
+
+    def flushed(self, flush: protocol.Flush) -> None:
+        """These items have ended."""
+        for number, positions in flush.ended.items():
+            self.all[number].cross_off(positions, flush.failed.get(number, {}))
+            self.suspects.ended(positions)
+        for number, attempts in flush.retried.items():
+            self.all[number].retried(attempts)
+        for number, counts in flush.counts.items():
+            chunk = self.all[number]
+            self.counts += chunk.count(counts)
+            if chunk.started_at is None:  # it was over before anybody saw it begin
+                chunk.started_at = chunk.sent_at
+            self.changed.add(number)
+
+    def known_failures(self, flush: protocol.Flush) -> int:
+        """Of the items whose first failure a flush reports: how many had failed before the run was resumed."""
+        failures = 0
+        for number in flush.counts:
+            known = self.all[number].known
+            if not known:
+                continue
+            retried, failed = flush.retried.get(number, {}), flush.failed.get(number, {})
+            heard = known.intersection([*flush.ended.get(number, ()), *retried])
+            known -= heard
+            failures += sum(item in retried or failed.get(item, 0) > 0 for item in heard)
+        return failures
+
+    def exhausted(self, number: int, worker: WorkerState) -> None:
+        """The worker has started every item of a chunk."""
+        worker.open.discard(number)
+        self.all[number].exhausted = True
+
+    def finished(self, number: int, worker: WorkerState) -> None:
+        """Every item of a chunk that the worker was sent has ended; suspects may be left."""
+        worker.open.discard(number)
+        worker.chunks.discard(number)
+        self._leave(self.all[number])
+
+    def rejected(self, event: events.ItemsRejected) -> None:
+        """The database could not store what these items returned: they have failed after all."""
+        for number, positions in event.items.items():
+            chunk = self.all[number]
+            self.counts += chunk.reject(len(positions), event.rows.get(number, 0))
+            rows = f"the rows of {plural(len(positions), 'item')}"
+            self._turn.tell("ERROR", f"chunk {number}: {rows} cannot be stored: {event.message}")
+            if chunk.state is ChunkState.DONE:
+                self.set_state(chunk, ChunkState.FAILED)
+            self.changed.add(number)
+
+    def died(self, worker: WorkerState, in_flight: Mapping[int, int]) -> dict[int, int]:
+        """A worker is gone and had these attempts in flight; returns those of items that have not ended."""
+        interrupted = {}
+        for number in worker.chunks:
+            chunk = self.all[number]
+            # An attempt that has timed out and never comes back is in flight too; later ones may have been made since.
+            mine = {
+                item: max(attempt, chunk.attempts.get(item, 0))
+                for item, attempt in in_flight.items()
+                if item in chunk.pending
+            }
+            chunk.attempts.update(mine)
+            interrupted.update(mine)
+        return interrupted
+
+    def died_idle(self, worker: WorkerState, reason: str) -> list[int]:
+        """A worker is gone and had nothing in flight; returns who of the suspects it ran apart may be to blame."""
+        chunks = [self.all[number] for number in worker.chunks]
+        unreported = [item for chunk in chunks for item in self._sent[chunk.number] if item in chunk.pending]
+        if worker.slot is not None:
+            self.suspects.unexplained(unreported)
+            return []
+        self.suspects.narrowed(unreported, reason)
+        if len(unreported) == 1:
+            (item,) = unreported
+            (chunk,) = (chunk for chunk in chunks if item in chunk.pending)
+            chunk.attempts[item] = chunk.attempts.get(item, 0) + 1
+        return unreported
+
+    def take_back(self, worker: WorkerState) -> int:
+        """A worker is lost: what is pending of its chunks waits again, before all others; returns how many items."""
+        lost = 0
+        for number in sorted(worker.chunks, reverse=True):
+            chunk = self.all[number]
+            lost += len(chunk.pending)
+            self._leave(chunk)
+        return lost
+
+    def _leave(self, chunk: Chunk) -> None:
+        """Its worker does not have it any more: it has ended, or what is pending waits again."""
+        del self._sent[chunk.number]
+        if not chunk.pending:
+            self._finish(chunk)
+            return
+        chunk.leave_worker()
+        if chunk.cancelling:
+            self.set_state(chunk, ChunkState.PAUSED)
+            self.to_cancel.append(chunk.number)
+        elif chunk.state is ChunkState.RUNNING:
+            self.queue(chunk)
+
+    def queue(self, chunk: Chunk) -> None:
+        """It waits, before all others; if only suspects are left of it, behind the others that wait for that."""
+        self.set_state(chunk, ChunkState.WAITING)
+        if self.suspects.innocent(chunk.pending):
+            self.waiting.appendleft(chunk.number)
+        else:
+            self.apart.append(chunk.number)
+
+    def unqueue(self, chunk: Chunk) -> None:
+        """It waits no longer."""
+        (self.waiting if chunk.number in self.waiting else self.apart).remove(chunk.number)
+
+    def _finish(self, chunk: Chunk) -> None:
+        active = self._turn.active
+        chunk.start_clock(active)
+        chunk.ended_at = active
+        chunk.leave_worker()
+        self.cancelling -= chunk.cancelling
+        chunk.cancelling = False
+        self.unended -= 1
+        if chunk.counts.cancelled:
+            self.set_state(chunk, ChunkState.CANCELLED)
+        else:
+            self.set_state(chunk, ChunkState.FAILED if chunk.counts.failed else ChunkState.DONE)
+        if self.kept_failures + len(chunk.failures) > MAX_KEPT_FAILURES:
+            chunk.failures.clear()
+        self.kept_failures += len(chunk.failures)
+        self._turn.do(events.ChunkEnded(chunk.number, tuple(chunk.failures)))
+
+    def run_again(self, chunk: Chunk) -> int:
+        """Have the failures of a chunk that has ended run again; returns how many."""
+        self.kept_failures -= len(chunk.failures)
+        again, lost = chunk.run_again(self._turn.active)
+        self.counts -= lost
+        self.unended += 1
+        self._turn.do(events.RunAgain(chunk.number, again))
+        self.suspects.again(again)
+        self.queue(chunk)
+        return len(again)

@@ -1,0 +1,477 @@
+"""Decides what runs where. It does nothing itself: events go in, actions come out.
+
+Theory of operation
+-------------------
+The scheduler has no threads, reads no clock and does no I/O, so every sequence of events can be tested. Its owner
+(the runner's thread) feeds it events one at a time, `handle(event, now)`, and carries out the actions it returns,
+in order.
+
+*Chunks* are cut from the input a few ahead (`ReadChunks`), wait in order, and are sent to the worker with the fewest.
+A chunk is *open* while its worker still has items of it to start; when the last one was started (`ChunkExhausted`)
+the next chunk is sent, so threads never wait for the slowest item of a chunk. No worker has more than its share of
+the open chunks, or the first one to be ready would take them all. Paused chunks are not open: others take their
+place; resuming one may therefore take their number beyond the limit for a while.
+
+Reports of a worker that is not known (any more) are ignored, so an item cannot be crossed off twice.
+
+*Ending*: when the input has ended and every chunk too, or when the run is stopped, workers are told to drain; the run
+ends when the last of them is gone. If a chunk is to run again in the first case, new workers are started for it.
+
+*Holds*: a full disk, or memory at its limit, pauses the run until its owner says that it is over. A person who resumes
+it meanwhile has it looked at again at once; one who pauses it has it stay paused.
+
+*Outages*: when nearly everything fails (`outage` says when), the run pauses itself; one item is tried now and then
+(`TryOne`), and when one ends well the run goes on. While it is held as well, none is tried.
+
+What happens to chunks is in `chunks` (their way through the workers) and `chunk_commands` (what a person may have
+done with them), what workers are told in `crew_orders`; here are the run's life and the losses of workers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tui_runner.engine import protocol
+from tui_runner.engine.limits import FailureLimit
+from tui_runner.engine.protocol import Counts
+from tui_runner.engine.scheduling import events
+from tui_runner.engine.scheduling.chunk import Chunk
+from tui_runner.engine.scheduling.chunks import ChunkCommands, Chunks
+from tui_runner.engine.scheduling.circuit_breaker import OnOutage, OutageWatch
+from tui_runner.engine.scheduling.step import Turn
+from tui_runner.engine.scheduling.suspects import DEATHS
+from tui_runner.engine.scheduling.workers import Crew, CrewOrders, WorkerState
+from tui_runner.engine.states import RunState
+from tui_runner.text.numbers import plural, run_again, size
+
+_MAX_LOSSES = 5
+"""Workers lost one after the other without an item to suspect, or one ending between: starting another would not help.
+A worker that is lost with items in flight does not count, because no item can do that more than three times; nor does
+one that had suspects alone, who are half as many the next time."""
+_TEARDOWN_SLACK = 15.0
+"""Seconds a worker may take to run the job's teardown when the run is finished."""
+
+
+class Scheduler:
+    """The decisions of one run. Its owner calls `handle`; everybody else may only read.
+
+    Args:
+        threads: items executed at once, over all workers.
+        workers: how many workers.
+        open_chunks: chunks with items to start that are with workers at once.
+        grace: seconds that items in flight have to finish when the run is stopped.
+        max_failures: stop in order beyond this, None for no bound.
+        timeout: seconds an item may take, None for no bound.
+        outages: notices that nearly everything fails.
+        paused: whether the run begins paused.
+    """
+
+    def __init__(
+        self,
+        *,
+        threads: int,
+        workers: int,
+        open_chunks: int,
+        grace: float,
+        max_failures: FailureLimit | None = None,
+        timeout: float | None = None,
+        outages: OutageWatch | None = None,
+        paused: bool = False,
+    ) -> None:
+        self.crew = Crew(workers, threads)
+        self.open_chunks = open_chunks
+        self.state = RunState.PAUSED if paused else RunState.RUNNING
+        self.reason = ""
+        self.input_ended = False
+        self._turn = Turn()
+        self._chunks = Chunks(self.crew, self._turn)
+        self._orders = CrewOrders(self.crew, self._turn, grace, timeout)
+        self._commands = ChunkCommands(self._chunks, self.crew, self._turn)
+        self._max_failures = max_failures
+        self._outages = outages or OutageWatch(OnOutage.CONTINUE)
+        self._holds: dict[str, str] = {}
+        self.held = False
+        """Whether the run is paused for nothing but `_holds`: it goes on by itself, and not before."""
+        self._outage = ""
+        """What the run, paused because nearly everything fails, says of that."""
+        self._deserted = False  # whether whoever could have resumed what is paused has gone
+        self._tried = 0
+        self._requested = 0
+        self._losses = 0
+        self._had_worker = False  # whether one has come as far as taking items
+        self._end_state = RunState.FINISHED
+
+    @property
+    def chunks(self) -> list[Chunk]:
+        """Every chunk that was read, by number."""
+        return self._chunks.all
+
+    @property
+    def counts(self) -> Counts:
+        """What became of the items of all chunks."""
+        return self._chunks.counts
+
+    @property
+    def before(self) -> Counts:
+        """The part of `counts` that earlier processes had recorded: items that ended well, and their rows."""
+        return self._chunks.before
+
+    @property
+    def changed(self) -> set[int]:
+        """Numbers of chunks that changed since the owner last cleared it."""
+        return self._chunks.changed
+
+    @property
+    def rests(self) -> bool:
+        """Whether the run is not paused, but every chunk that is left is: it stands still until somebody acts."""
+        return self.state is RunState.RUNNING and self.input_ended and self._chunks.only_paused
+
+    @property
+    def state_to_keep(self) -> RunState:
+        """The state in which the run is to come back: one that has paused itself would try again then."""
+        return RunState.RUNNING if self.state is RunState.PAUSED and self.reason else self.state
+
+    def active(self, now: float) -> float:
+        """Seconds the run has been going on at `now`, without those it was paused."""
+        return self._turn.clock.active(now)
+
+    def handle(self, event: events.Event, now: float) -> list[events.Action]:
+        """What is to be done because of `event`, which happened at `now` (monotonic seconds)."""
+        self._turn.begin(now)
+        match event:
+            case events.Begin():
+                self._turn.clock.start(now, paused=self.state is RunState.PAUSED)
+            case events.ChunkRead():
+                self._requested = max(0, self._requested - 1)
+                self._chunks.read(event)
+            case events.InputEnded():
+                self._requested = 0
+                self.input_ended = True
+            case events.InputFailed(message):
+                self._stop(RunState.FAILED, message)
+            case events.PauseRun():
+                self._pause_run()
+            case events.ResumeRun():
+                self._resume_run()
+            case events.Hold(cause, reason):
+                self._hold(cause, reason)
+            case events.Release(cause):
+                self._release(cause)
+            case events.PauseChunks() | events.ResumeChunks() | events.CancelChunks() | events.RetryChunks():
+                if self.state in (RunState.RUNNING, RunState.PAUSED):
+                    self._commands.obey(event)
+            case events.ChangeThreads(threads):
+                self._change_threads(max(1, threads))
+            case events.ChangeOpenChunks(open_chunks):
+                self.open_chunks = max(1, open_chunks)
+                self._turn.tell("INFO", f"open chunks: {self.open_chunks}")
+            case events.StopRun(state, reason):
+                self._stop(state, reason)
+            case events.KillRun(state, reason):
+                self._kill(state, reason)
+            case events.Abandoned(reason):
+                self._abandoned(reason)
+            case events.Tick():
+                self._orders.kill_overdue()
+                self._try_one()
+            case protocol.Ready() | protocol.WorkerFailed() | protocol.Drained() | protocol.WorkerLost():
+                self._worker_changed(event)
+            case events.DivideThreads(divisor, text):
+                self.crew.divisor = divisor
+                self._orders.share_threads()
+                self._turn.tell("WARNING" if divisor > 1 else "INFO", text)
+            case events.Recycle():
+                self._recycle(event)
+            case protocol.MemoryFull(number, rss):
+                self._recycle(events.Recycle(number, f"it has {size(rss)} and needs less"))
+            case protocol.ChunkExhausted() | protocol.Flush() | protocol.ChunkFinished():
+                self._chunk_reported(event)
+            case protocol.Progress():
+                self._chunks.start_clocks(event)
+                self._orders.look_after(event)
+            case events.ItemsRejected():
+                self._chunks.rejected(event)
+        self._go_on()
+        return self._turn.actions
+
+    # --- the run -------------------------------------------------------------------------------------------
+
+    def _pause_run(self) -> None:
+        if self.state is RunState.PAUSED and self._outages.is_on:
+            self._outages.end(self._turn.now, by_hand=False)
+            self._pause()  # a trial that was ordered and has not begun is not to begin
+            self._turn.tell("INFO", "paused: nothing is tried until it is resumed")
+        elif self.held:
+            self.held, self.reason = False, ""
+            self._turn.tell("INFO", "paused: it stays so until it is resumed")
+        elif self.state is RunState.RUNNING:
+            self._pause()
+            self._turn.tell("INFO", "paused: items in flight finish, no new ones start")
+
+    def _pause(self, reason: str = "") -> None:
+        self.state, self.reason = RunState.PAUSED, reason
+        self._turn.clock.pause(self._turn.now)
+        self._orders.all(protocol.Pause())
+
+    def _resume_run(self) -> None:
+        if self.state is RunState.PAUSED:
+            self._outages.end(self._turn.now, by_hand=True)
+            if self._resume():
+                self._turn.tell("INFO", "resumed")
+            else:
+                self._turn.do(events.TryRelease())
+        elif self.rests:
+            self._commands.resume_all()
+
+    def _resume(self) -> bool:
+        """Go on, now (which is returned) or as soon as nothing holds the run any more."""
+        if self._holds:
+            self.held, self.reason = True, next(iter(self._holds.values()))
+            return False
+        self.state, self.reason = RunState.RUNNING, ""
+        self._turn.clock.resume(self._turn.now)
+        self._orders.all(protocol.Resume())
+        return True
+
+    def _hold(self, cause: str, reason: str) -> None:
+        is_new = cause not in self._holds
+        self._holds[cause] = reason
+        if self.state is RunState.RUNNING:
+            self.held = True
+            self._pause(reason)
+        elif self.held:
+            self.reason = reason
+        elif self.state is RunState.PAUSED and self._outages.is_on:
+            self._pause(reason)  # a trial that was ordered and has not begun is not to begin
+        if is_new and self.state is RunState.PAUSED:
+            self._turn.tell("WARNING", f"paused: {reason}")
+
+    def _release(self, cause: str) -> None:
+        self._holds.pop(cause, None)
+        if self.state is not RunState.PAUSED or not (self.held or self._outages.is_on):
+            return
+        if self._holds:
+            self.reason = next(iter(self._holds.values()))
+        elif self.held:
+            self.held = False
+            self._resume()
+            self._turn.tell("INFO", "the run goes on")
+        else:
+            self.reason = self._outage
+
+    def _change_threads(self, threads: int) -> None:
+        self.crew.threads = threads
+        self._orders.share_threads()
+        self._turn.tell("INFO", f"threads: {threads}")
+
+    def _stop(self, state: RunState, reason: str) -> None:
+        if self.state.ended or self.state is RunState.DRAINING:
+            return
+        self._turn.clock.resume(self._turn.now)
+        self.state, self.held = RunState.DRAINING, False
+        self.reason = reason
+        self._end_state = state
+        why = reason.removeprefix(f"{RunState.STOPPED} ")  # it has not stopped yet
+        self._turn.tell("WARNING" if state is RunState.FAILED else "INFO", f"stopping: {why}")
+        for worker in self.crew:
+            self._orders.drain(worker)
+
+    def _kill(self, state: RunState, reason: str) -> None:
+        if self.state.ended:
+            return
+        self._stop(state, reason)
+        if self._end_state is not RunState.FAILED:
+            self._end_state, self.reason = state, reason
+        for worker in self.crew:
+            self._orders.kill(worker)
+
+    def _abandoned(self, reason: str) -> None:
+        """From now on a run that only a person could resume stops in order; it can be resumed later."""
+        self._turn.tell("WARNING", reason)
+        self._outages.attended, self._deserted = False, True
+
+    def _rest(self) -> None:
+        """Let the run's time stand still while it rests; one that nobody is left to go on with stops."""
+        if self.rests:
+            self._turn.clock.pause(self._turn.now)
+        elif self.state is RunState.RUNNING:
+            self._turn.clock.resume(self._turn.now)
+        by_hand = self.state is RunState.PAUSED and (not self.reason or self._outages.waits_for_somebody)
+        if self._deserted and (by_hand or self.rests):
+            self._stop(RunState.STOPPED, "it was paused, and nobody is left to resume it")
+
+    def _watch_outages(self, flush: protocol.Flush) -> None:
+        watch, trials = self._outages, flush.trials.without(self._chunks.known_failures(flush))
+        if self.state is RunState.PAUSED and watch.is_over(flush.trials):
+            watch.end(self._turn.now, by_hand=False)
+            if self._resume():
+                self._turn.tell("INFO", "an item ended well: the run goes on")
+        if self.state is not RunState.RUNNING:
+            return
+        outage = watch.count(trials, flush.error_groups, self._turn.now, since=flush.failing_since)
+        if outage is None:
+            return
+        if self.input_ended and not any(chunk.pending for chunk in self.chunks):
+            watch.end(self._turn.now, by_hand=False)  # these were the last items: there is nothing to hold back
+            return
+        if watch.stops(outage):
+            self._stop(RunState.FAILED, f"{outage.text}; mend that, or let it go on with --on-outage continue")
+            return
+        if outage.may_pass:
+            now, later = f"one is tried in {watch.seconds_to_trial:g} s", "one is tried now and then"
+        else:
+            now = later = "resume it to go on all the same"
+        self._outage = f"{outage.text}: {later}"
+        self._pause(self._outage)
+        self._turn.tell("WARNING", f"paused: {outage.text}: {now}")
+
+    def _try_one(self) -> None:
+        """Let an item through, when it is time to see whether an outage is over; each time to another worker."""
+        if self.state is not RunState.PAUSED or self._holds:
+            return
+        if (interval := self._outages.trial_due(self._turn.now)) is None:
+            return
+        self._chunks.send_waiting(self._chunks.open_limit(self.open_chunks))
+        self._chunks.send_suspects()
+        workers = [worker for worker in self.crew if worker.ready and worker.chunks]
+        if workers:
+            self._turn.do(events.SendOrder(workers[self._tried % len(workers)].number, protocol.TryOne()))
+            self._tried += 1
+        self._turn.tell("INFO", f"one item is tried; the next one in {interval:g} s")
+
+    def _go_on(self) -> None:
+        """Whatever the event was: send, read and end what can be sent, read and ended now."""
+        if not self._turn.clock.started or self.state.ended:
+            return
+        nothing_left = self.input_ended and not self._chunks.unended
+        if self.state is RunState.DRAINING:
+            if not self.crew:
+                self._end()
+        elif nothing_left and not self.held:
+            for worker in self.crew:
+                if worker.draining_until is None:
+                    self._orders.drain(worker, slack=_TEARDOWN_SLACK)
+            if not self.crew:
+                self._end()
+        else:
+            if not nothing_left:
+                self._start_workers()
+            self._chunks.send_cancels()
+            if self.state is RunState.RUNNING:
+                self._chunks.send_waiting(self._chunks.open_limit(self.open_chunks))
+                self._chunks.send_suspects()
+            # Also while paused: a run that comes back paused is to show what it has recorded before.
+            self._read_ahead()
+            self._rest()
+
+    def _end(self) -> None:
+        """Every worker is gone. A run that was stopped when it had nothing left to do is finished all the same."""
+        if self._end_state is RunState.STOPPED and self.input_ended and not self._chunks.unended:
+            self._end_state = RunState.FINISHED
+        if self._end_state is RunState.FINISHED:
+            self.reason = ""  # it may have paused itself when its last items were in flight
+        self.state = self._end_state
+        self._turn.do(events.EndRun(self.state, self.reason))
+
+    # --- workers -------------------------------------------------------------------------------------------
+
+    def _worker_changed(
+        self, event: protocol.Ready | protocol.WorkerFailed | protocol.Drained | protocol.WorkerLost
+    ) -> None:
+        worker = self.crew.get(event.worker)
+        if worker is None:
+            return
+        match event:
+            case protocol.Ready():
+                worker.ready = worker.draining_until is None
+                self._had_worker = True
+                self._orders.heard(worker)
+            case protocol.WorkerFailed(_, message) if worker.draining_until is not None:
+                self._turn.tell("WARNING", f"worker {worker.number}, which is not needed any more, failed: {message}")
+            case protocol.WorkerFailed(_, message):
+                self._kill(RunState.FAILED, message)
+            case protocol.Drained(_, stuck):
+                if stuck:
+                    when = " on resume" if self.state is RunState.DRAINING else ""
+                    items, they = ("1 item was", "it runs") if stuck == 1 else (f"{stuck} items were", "they run")
+                    text = f"{items} still running after the grace time; {they} again{when}"
+                    self._turn.tell("WARNING", text)
+            case protocol.WorkerLost(_, reason, in_flight):
+                self._orders.gone(worker)
+                self._worker_lost(worker, worker.fault or reason or "ended by itself", in_flight)
+
+    def _worker_lost(self, worker: WorkerState, reason: str, in_flight: Mapping[int, int]) -> None:
+        interrupted = self._chunks.died(worker, in_flight)
+        if self.state is RunState.DRAINING or worker.draining_until is not None:
+            self._chunks.take_back(worker)
+            return
+        self._chunks.suspects.died(interrupted, reason)
+        blamed = list(interrupted) or self._chunks.died_idle(worker, reason)
+        lost = self._chunks.take_back(worker)
+        if not interrupted and len(blamed) > 1:
+            text = f"one of {len(blamed)} items has ended its worker ({reason}): half of them run at a time"
+            self._turn.tell("WARNING", text)
+        elif worker.slot is None and blamed:
+            for item in blamed:
+                deaths = self._chunks.suspects.deaths(item)
+                self._turn.tell("WARNING", f"item {item}, alone in its worker: {reason} (death {deaths} of {DEATHS})")
+        elif self._had_worker:
+            again = _again(lost, len(interrupted))
+            self._turn.tell("ERROR", f"worker {worker.number} is lost ({reason}): {again}")
+        if not blamed:
+            self._losses += 1
+            if self._losses >= _MAX_LOSSES:
+                cause = "with no item known to be the cause" if self._had_worker else "before they could take items"
+                text = f"{self._losses} workers in a row were lost {cause}, the last one {reason}"
+                self._stop(RunState.FAILED, text)
+
+    def _start_workers(self) -> None:
+        """Workers for all slots; one more while suspects wait, who goes home when there are none left."""
+        alone = self.crew.alone
+        if alone is not None and not self._chunks.suspects:
+            self._orders.drain(alone, slack=_TEARDOWN_SLACK)
+        for worker in self.crew.recruit(alone=bool(self._chunks.apart)):
+            self._turn.do(events.StartWorker(worker.number, self.crew.share(worker), self.state is RunState.PAUSED))
+
+    def _recycle(self, event: events.Recycle) -> None:
+        if self.state is not RunState.DRAINING:
+            self._orders.recycle(event)
+
+    def _read_ahead(self) -> None:
+        if self.input_ended:
+            return
+        wanted = self._chunks.open_limit(self.open_chunks) - len(self._chunks.waiting) - self._requested
+        if wanted > 0:
+            self._requested += wanted
+            self._turn.do(events.ReadChunks(wanted))
+
+    def _chunk_reported(self, event: protocol.ChunkExhausted | protocol.Flush | protocol.ChunkFinished) -> None:
+        worker = self.crew.get(event.worker)
+        if worker is None:
+            return
+        match event:
+            case protocol.Flush():
+                self._flushed(event)
+            case protocol.ChunkExhausted(_, number):
+                self._chunks.exhausted(number, worker)
+            case protocol.ChunkFinished(_, number):
+                self._chunks.finished(number, worker)
+
+    def _flushed(self, flush: protocol.Flush) -> None:
+        self._chunks.flushed(flush)
+        if flush.ended:
+            self._losses = 0
+        limit = self._max_failures
+        if limit is not None and limit.exceeded(self.counts.failed, self.counts.finished - self.before.done):
+            what = f"{plural(self.counts.failed, 'item')} failed, more than --max-failures allows"
+            self._stop(RunState.FAILED, f"{what}; mend that, or go on with a higher one")
+        self._watch_outages(flush)
+
+
+def _again(lost: int, in_flight: int) -> str:
+    """What becomes of the items of a lost worker, in words."""
+    if not in_flight:
+        return run_again(lost)
+    some = "" if in_flight == lost else f"{in_flight} of them "
+    how = "alone because it was in flight" if in_flight == 1 else "one by one because they were in flight"
+    return f"{run_again(lost)}, {some}{how}"

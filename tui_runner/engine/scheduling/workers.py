@@ -1,0 +1,288 @@
+"""The workers of a run as the scheduler sees them: who is there, what they have, who gets the next chunk.
+
+Orders to workers, and when one has to go: it is replaced, does not drain, or says nothing any more.
+
+Part of the scheduler, like `chunks`: it decides by what it is told and by the time of the turn, and does nothing
+itself.
+
+When a worker that says nothing any more is given up.
+
+A worker reports several times a second, whatever its items do, because its collector is a thread of its own. One that
+does not was stopped, or native code in it keeps the interpreter for itself and never comes back. No deadline can end
+that, so the process must.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from tui_runner.engine import protocol
+from tui_runner.engine.scheduling import events
+from tui_runner.engine.scheduling.step import Turn
+
+
+@dataclass(slots=True, eq=False)
+class WorkerState:
+    """A worker; `slot` says which share of the threads it has.
+
+    Attributes:
+        number: its number; every worker that is started has a new one.
+        slot: its place in the crew; a worker that takes a lost one's place has the same. None for the worker that runs
+            suspects alone.
+        ready: whether it can take chunks.
+        draining_until: when it is killed unless it has ended by then; None when it was not told to drain.
+        killed: whether it was told to end at once.
+        fault: why it was killed, when that was its own fault.
+        open: chunks of which it still has items to start.
+        chunks: all chunks it has.
+    """
+
+    number: int
+    slot: int | None
+    ready: bool = False
+    draining_until: float | None = None
+    killed: bool = False
+    fault: str = ""
+    open: set[int] = field(default_factory=set)
+    chunks: set[int] = field(default_factory=set)
+
+
+class Crew:
+    """The workers of a run. Owned by the scheduler.
+
+    Args:
+        most: how many there are to be when there are threads enough.
+        threads: items executed at once, over all of them.
+    """
+
+    def __init__(self, most: int, threads: int) -> None:
+        self._most = most
+        self.threads = threads
+        self.divisor = 1
+        """Of the threads one in so many is used."""
+        self._workers: dict[int, WorkerState] = {}
+        self._next_number = 0
+
+    def __iter__(self) -> Iterator[WorkerState]:
+        return iter(self._workers.values())
+
+    def __len__(self) -> int:
+        return len(self._workers)
+
+    @property
+    def _threads_used(self) -> int:
+        return max(1, self.threads // self.divisor)
+
+    @property
+    def size(self) -> int:
+        """How many workers there are to be now: one without a thread would only sit on its chunks."""
+        return max(1, min(self._most, self._threads_used))
+
+    @property
+    def surplus(self) -> list[WorkerState]:
+        """Workers that are more than there are to be."""
+        return [
+            worker
+            for worker in self
+            if worker.slot is not None and worker.slot >= self.size and worker.draining_until is None
+        ]
+
+    def get(self, number: int) -> WorkerState | None:
+        """The worker with this number, None when it is not there any more."""
+        return self._workers.get(number)
+
+    def __getitem__(self, number: int) -> WorkerState:
+        return self._workers[number]
+
+    def remove(self, number: int) -> None:
+        """The worker is gone."""
+        del self._workers[number]
+
+    def recruit(self, *, alone: bool) -> list[WorkerState]:
+        """New workers for the slots that nobody has; those that drain do not count.
+
+        Args:
+            alone: whether there is to be a worker for suspects, too.
+        """
+        slots: list[int | None] = list(range(self.size))
+        if alone:
+            slots.append(None)
+        taken = {worker.slot for worker in self if worker.draining_until is None}
+        recruits = []
+        for slot in slots:
+            if slot not in taken:
+                worker = WorkerState(self._next_number, slot)
+                self._next_number += 1
+                self._workers[worker.number] = worker
+                recruits.append(worker)
+        return recruits
+
+    def share(self, worker: WorkerState) -> int:
+        """Threads of a worker that is to be there; each has at least one, all of them no more than there are."""
+        if worker.slot is None:
+            return 1
+        each, rest = divmod(self._threads_used, self.size)
+        return each + (worker.slot < rest)
+
+    @property
+    def ready(self) -> list[WorkerState]:
+        """Those that can take chunks."""
+        return [worker for worker in self if worker.ready and worker.slot is not None]
+
+    @property
+    def alone(self) -> WorkerState | None:
+        """The worker that runs suspects alone, unless it drains."""
+        return next((worker for worker in self if worker.slot is None and worker.draining_until is None), None)
+
+    def open_limit(self, open_chunks: int) -> int:
+        """Chunks to keep open when `open_chunks` are asked for; several workers need one to spare, or run dry."""
+        return open_chunks if self.size == 1 else max(open_chunks, 2 * self.size)
+
+
+DRAIN_SLACK = 5.0
+"""Seconds beyond the grace time after which a worker that does not drain is killed."""
+RECYCLE_GRACE = 3600.0
+"""Seconds that items in flight have when their worker is replaced. It starts no more, so there is no hurry; and items
+that take long would never end if each replacement made them begin again."""
+
+
+class CrewOrders:
+    """Tells workers what to do.
+
+    Args:
+        crew: the workers; this alone marks them as draining or killed.
+        turn: takes the orders.
+        grace: seconds that items in flight have to finish when their worker drains.
+        timeout: seconds an item may take, None for no bound.
+    """
+
+    def __init__(self, crew: Crew, turn: Turn, grace: float, timeout: float | None) -> None:
+        self._crew = crew
+        self._turn = turn
+        self._grace = grace
+        self._silence = Silence(timeout)
+
+    def all(self, order: protocol.Order) -> None:
+        """The same order to every worker."""
+        for worker in self._crew:
+            self._turn.do(events.SendOrder(worker.number, order))
+
+    def share_threads(self) -> None:
+        """Tell every worker how many threads it has now, and send those home for which there is none."""
+        for worker in self._crew.surplus:
+            self._turn.tell("INFO", f"worker {worker.number} goes: there are fewer threads than workers")
+            self.drain(worker, grace=RECYCLE_GRACE)
+        for worker in self._crew:
+            if worker.draining_until is None:
+                self._turn.do(events.SendOrder(worker.number, protocol.SetThreads(self._crew.share(worker))))
+
+    def drain(self, worker: WorkerState, *, grace: float | None = None, slack: float | None = None) -> None:
+        """Have a worker start nothing more and end when its items have.
+
+        Args:
+            worker: which.
+            grace: seconds that its items have, unless they are those of a stopped run.
+            slack: seconds beyond that after which it is killed; `DRAIN_SLACK` unless given.
+        """
+        grace = self._grace if grace is None else grace
+        slack = DRAIN_SLACK if slack is None else slack
+        worker.draining_until = self._turn.now + grace + slack
+        worker.ready = False
+        self._turn.do(events.SendOrder(worker.number, protocol.Drain(grace)))
+
+    def kill(self, worker: WorkerState) -> None:
+        """End a worker at once; that it is gone is reported like any loss."""
+        if not worker.killed:
+            worker.killed = True
+            worker.ready = False
+            self._turn.do(events.KillWorker(worker.number))
+
+    def recycle(self, event: events.Recycle) -> None:
+        """Have another worker take the place of one, which finishes what it has in flight unless it is killed."""
+        worker = self._crew.get(event.worker)
+        if worker is None or worker.killed:
+            return
+        if event.at_once:
+            worker.draining_until = self._turn.now  # its death is no surprise, and no item's fault
+            self._turn.tell("WARNING", f"worker {worker.number} is killed: {event.reason}; its items run again")
+            self.kill(worker)
+        elif worker.draining_until is None:
+            self._turn.tell("INFO", f"worker {worker.number} is replaced: {event.reason}")
+            self.drain(worker, grace=RECYCLE_GRACE)
+
+    def heard(self, worker: WorkerState) -> None:
+        """A worker has said something."""
+        self._silence.heard(worker.number, self._turn.now)
+
+    def gone(self, worker: WorkerState) -> None:
+        """A worker is there no more."""
+        self._crew.remove(worker.number)
+        self._silence.forget(worker.number)
+
+    def look_after(self, progress: protocol.Progress) -> None:
+        """A worker with too many threads that never come back is replaced by another."""
+        worker = self._crew.get(progress.worker)
+        if worker is None or worker.killed:
+            return
+        self.heard(worker)
+        if progress.stuck and worker.draining_until is None:
+            text = f"worker {worker.number} has {progress.stuck} items that never return: another takes its place"
+            self._turn.tell("WARNING", text)
+            self.drain(worker)
+
+    def kill_overdue(self) -> None:
+        """Kill workers that have not drained in time, and those that do not report any more.
+
+        What the latter have in flight is suspected of it, unless they were to go anyway.
+        """
+        for worker in self._crew:
+            if worker.draining_until is not None and self._turn.now > worker.draining_until and not worker.killed:
+                self._turn.tell("WARNING", f"worker {worker.number} did not end in time and was killed")
+                self.kill(worker)
+        for number in self._silence.silent(self._turn.now):
+            self._silence.forget(number)
+            silent = self._crew.get(number)
+            if silent is None or silent.killed:
+                continue
+            silent.fault = f"killed because it did not report for {self._silence.patience:g} s"
+            if silent.draining_until is not None:  # its items may have an hour, but only if it executes them
+                self._turn.tell("WARNING", f"worker {silent.number}, which was to be replaced, is {silent.fault}")
+            self.kill(silent)
+
+
+_SLACK = 30.0
+"""Seconds beyond the timeout of an item: a machine that swaps, or a gigabyte of rows, may hold up a report for some."""
+_PATIENCE_WITHOUT_TIMEOUT = 1800.0
+"""Seconds where items may take as long as they like: an hour in a solver that holds the interpreter is rare, but it is
+work, and a worker is killed only when it has surely come to a stand."""
+_OWN_ABSENCE = 5.0
+"""Seconds between two looks after which it was tui-runner itself that stood still, and no worker is to blame."""
+
+
+class Silence:
+    """Who has been silent for how long. Times are monotonic seconds.
+
+    Args:
+        timeout: seconds an item may take, None for no bound.
+    """
+
+    def __init__(self, timeout: float | None) -> None:
+        self.patience = _PATIENCE_WITHOUT_TIMEOUT if timeout is None else timeout + _SLACK
+        self._heard_at: dict[int, float] = {}
+        self._looked_at = 0.0
+
+    def heard(self, worker: int, now: float) -> None:
+        """A worker has reported."""
+        self._heard_at[worker] = now
+
+    def forget(self, worker: int) -> None:
+        """Nothing is expected of a worker any more."""
+        self._heard_at.pop(worker, None)
+
+    def silent(self, now: float) -> list[int]:
+        """Workers that have said something once, and nothing for longer than is to be waited for."""
+        if now - self._looked_at > _OWN_ABSENCE:
+            self._heard_at = dict.fromkeys(self._heard_at, now)
+        self._looked_at = now
+        return [worker for worker, heard_at in self._heard_at.items() if now - heard_at > self.patience]

@@ -1,0 +1,116 @@
+"""Try a job: run its first items in this process, show what would be stored, leave nothing behind.
+
+It is a run like any other, with one thread and no retries, into a database in a temporary folder: the columns and
+types that it shows are those that a real run makes.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TextIO
+
+from tui_runner.engine.captured_output import OwnOutput
+from tui_runner.engine.planning.request import RunPlan, RunRequest, plan_run
+from tui_runner.engine.runner import Runner
+from tui_runner.errors import EXIT_ITEMS_FAILED, EXIT_OK, UserError
+from tui_runner.store.export import write_text
+from tui_runner.store.query.console import TYPE_KEY, Console
+from tui_runner.store.records import ITEM_COLUMN, RUN_COLUMN
+from tui_runner.store.sql import quote
+from tui_runner.system.private_folder import private_folder
+from tui_runner.system.terminal import columns
+from tui_runner.text.numbers import counted
+from tui_runner.text.safe_text import safe_text
+
+_ROWS_SHOWN = 20
+
+
+def run_trial(request: RunRequest, out: TextIO, output: OwnOutput) -> int:
+    """Run the first `request.limit` items one after the other, and print their rows, columns and errors.
+
+    Args:
+        request: what to try.
+        out: takes what is printed.
+        output: what this process writes natively; its lines are printed with the others of the job.
+
+    Raises:
+        UserError: the request, the job or its input is at fault.
+    """
+    plan = plan_run(request, folder=Path.cwd(), environ=os.environ, use_redaction=output.use_redaction)
+    with tempfile.TemporaryDirectory(prefix="try-", dir=private_folder()) as folder:
+        runner = Runner(_alone(plan, Path(folder) / "try.duckdb"), output)
+        runner.open()
+        try:
+            _run(runner)
+            with Console(runner.database) as console:
+                return _print(runner, console, out)
+        finally:
+            runner.close()
+
+
+def _alone(plan: RunPlan, database: Path) -> RunPlan:
+    """The plan for one thread of this process, without retries or limits, in a database that nobody else knows of."""
+    settings = replace(
+        plan.settings, backend="inline", threads=1, workers=1, open_chunks=1, retries=0, rate=None, max_failures=None,
+        grace=0.0,
+    )  # fmt: skip
+    return replace(plan, settings=settings, database=database, new=True, served=False)
+
+
+def _run(runner: Runner) -> None:
+    runner.start()
+    try:
+        runner.join()
+    except KeyboardInterrupt:
+        runner.kill()
+        runner.join()
+        raise
+    snapshot = runner.snapshot()
+    if snapshot.nothing_ran:
+        raise UserError(snapshot.reason, snapshot.job)
+
+
+def _print(runner: Runner, console: Console, out: TextIO) -> int:
+    def rows(sql: str) -> list[dict[str, Any]]:
+        with console.query(sql) as result:
+            return [row for batch in result for row in batch.to_pylist()]
+
+    for line in runner.snapshot().log:
+        if line.worker is None or line.worker >= 0:  # of the job, not of tui-runner
+            out.write(f"{safe_text(line.text)}\n")
+    items = rows("SELECT item, state, rows, seconds FROM runner.items ORDER BY item")
+    for item in items:
+        made = "" if item["state"] != "ok" else f", {counted(item['rows'], 'row')}"
+        out.write(f"item {item['item']}: {item['state']}{made}, {item['seconds']:.3f} s\n")
+    if not items:
+        out.write("the input has no items\n")
+    errors = rows("SELECT item, message, traceback FROM runner.errors ORDER BY item")
+    for error in errors:
+        text = error["traceback"] or error["message"] or ""
+        out.write(f"\nitem {error['item']} failed:\n{safe_text(text.rstrip(), newlines=True)}\n")
+    _print_table(console, runner.plan.table, rows, out)
+    return EXIT_ITEMS_FAILED if errors else EXIT_OK
+
+
+def _print_table(console: Console, table: str, rows: Callable[[str], list[dict[str, Any]]], out: TextIO) -> None:
+    """The columns that the results table would have, and its first rows."""
+    name = f"main.{quote(table)}"
+    number = rows(f"SELECT count(*) AS n FROM {name}")[0]["n"]  # noqa: S608 - quoted
+    if not number:
+        return
+    # The rows of an item as it returned them: sorting by the item alone mixes them.
+    order = f"{quote(ITEM_COLUMN)}, rowid"
+    sql = f"SELECT * EXCLUDE ({quote(RUN_COLUMN)}) FROM {name} ORDER BY {order}"  # noqa: S608 - quoted
+    with console.query(sql) as result:
+        fields = [field for field in result.schema if field.name != ITEM_COLUMN]
+        out.write(f"\ntable {safe_text(table)}: {counted(number, 'row')}, {counted(len(fields), 'column')}\n")
+        for field in fields:
+            kind = (field.metadata or {}).get(TYPE_KEY, b"").decode()
+            out.write(f"  {safe_text(field.name)}: {kind}\n")
+        out.write("\n")
+        width = columns(out) if out.isatty() else None
+        write_text(result, "table", out, clean=safe_text, width=width, table_rows=_ROWS_SHOWN)

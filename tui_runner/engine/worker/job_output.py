@@ -1,0 +1,140 @@
+"""What a job prints and logs, on its way to the run's log.
+
+A worker's `sys.stdout` and `sys.stderr` are `JobStream`s: whole lines become `LogLine`s that know their item. What
+native code writes to the file descriptors themselves is read by the process that started the worker.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import TextIO
+
+from tui_runner.engine.protocol import LogLine
+from tui_runner.engine.worker.task_queue import Task
+from tui_runner.jobs.current import CONTEXT
+from tui_runner.text.describe import describe, storable
+from tui_runner.text.redaction import LONGEST_SECRET, redact
+from tui_runner.text.streams import ByteStream
+
+MAX_LINES = 2_000
+"""Lines that wait to be sent, five times a second: a job that prints more than 10,000 lines a second loses some."""
+MAX_LINE_LENGTH = 10_000
+"""Characters of a line that are kept."""
+
+
+class JobLog:
+    """Log lines of one worker that wait to be sent; bounded, with a count of what had to be dropped.
+
+    Args:
+        worker: its number; None for the process that starts them.
+        redact: takes secrets out of lines.
+    """
+
+    def __init__(self, worker: int | None, redact: Callable[[str], str] = redact) -> None:
+        self._worker = worker
+        self._redact = redact
+        self._lines: deque[LogLine] = deque()
+        self._dropped = 0
+        self._lock = threading.Lock()
+
+    def add(self, level: str, text: str, task: Task | None = None) -> None:
+        """Add `text`, line by line, for the item of `task`."""
+        chunk = task.chunk.number if task is not None else None
+        item = task.position if task is not None else None
+        now = time.time()
+        for line in text.splitlines() or [""]:
+            with self._lock:
+                if len(self._lines) >= MAX_LINES:
+                    self._dropped += 1
+                    continue
+                kept = storable(self._redact(line[: MAX_LINE_LENGTH + LONGEST_SECRET])[:MAX_LINE_LENGTH])
+                self._lines.append(LogLine(now, level, kept, chunk, item, self._worker))
+
+    def take_all(self) -> tuple[tuple[LogLine, ...], int]:
+        """The lines that wait, and how many were dropped since the last call."""
+        with self._lock:
+            lines, dropped = tuple(self._lines), self._dropped
+            self._lines.clear()
+            self._dropped = 0
+        return lines, dropped
+
+
+class JobStream(io.TextIOBase):
+    """A text stream whose lines go to a `JobLog`, each with the item that began it.
+
+    Args:
+        log: where lines go.
+        level: the level they get.
+        otherwise: where text goes that is not printed for an item; None for the log too.
+        descriptor: the file descriptor of this process whose output is logged as well; None if there is none.
+    """
+
+    def __init__(self, log: JobLog, level: str, otherwise: TextIO | None, descriptor: int | None = None) -> None:
+        self._log = log
+        self._level = level
+        self._otherwise = otherwise
+        self._descriptor = descriptor
+        self._begun = threading.local()
+        self.buffer = ByteStream(self)
+
+    encoding = "utf-8"
+    errors = "backslashreplace"
+
+    def writable(self) -> bool:
+        """Text can be written."""
+        return True
+
+    def fileno(self) -> int:
+        """The descriptor that a program may be given to write to."""
+        return super().fileno() if self._descriptor is None else self._descriptor
+
+    def reconfigure(self, **options: object) -> None:
+        """Take what `io.TextIOWrapper` takes; text becomes log lines whatever encoding is asked for."""
+
+    def write(self, text: str) -> int:
+        """Log the lines that `text` completes; the rest waits for its end, thread by thread."""
+        context = CONTEXT.get()
+        task = context if isinstance(context, Task) else None
+        if task is None and self._otherwise is not None:
+            return self._otherwise.write(text)
+        begun: str = getattr(self._begun, "text", "")
+        if begun and self._begun.task is not task:
+            self._log.add(self._level, begun, self._begun.task)  # that item did not end its line
+            begun = ""
+        whole = begun + text
+        lines, end, rest = whole.rpartition("\n")
+        if end:
+            self._log.add(self._level, lines + end, task)
+        elif len(rest) > MAX_LINE_LENGTH:
+            self._log.add(self._level, rest, task)
+            rest = ""
+        self._begun.text, self._begun.task = rest, task
+        return len(text)
+
+    def flush(self) -> None:
+        """Lines go when they are complete; there is nothing to flush but what is passed through."""
+        if self._otherwise is not None:
+            self._otherwise.flush()
+
+
+class JobLogHandler(logging.Handler):
+    """Sends the records of the standard `logging` to a `JobLog`."""
+
+    def __init__(self, log: JobLog) -> None:
+        super().__init__()
+        self._log = log
+        self.setFormatter(logging.Formatter("%(name)s: %(message)s"))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Add the record to the log with its own level."""
+        try:
+            text = self.format(record)
+        except Exception as error:  # arguments that don't fit the message, or cannot be shown
+            text = f"{record.name}: a record that cannot be formatted: {describe(error).message}"
+        context = CONTEXT.get()
+        self._log.add(record.levelname, text, context if isinstance(context, Task) else None)

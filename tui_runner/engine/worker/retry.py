@@ -1,0 +1,275 @@
+"""How many retries a worker may make: in step with what goes well, so that an outage does not multiply the load.
+
+While a service is down every item is tried again, and again: with two retries it gets three times the requests just
+when it can least bear them. So in any ten seconds there may be a retry for every item that ended well in them, for a
+fifth of those whose first attempt failed, and one a second for every thread. Those beyond wait until there is room;
+they are not given up.
+
+Where most things go well this bounds nothing: a source that fails now and then is not slowed down, and what waits
+after an outage is made up for at full speed. The share and the floor are those of Finagle's `RetryBudget`
+(percentCanRetry 0.2, minRetriesPerSec 10), but for the floor: one for each thread and second is what threads that wait
+for a slow service can make at all, so the budget bites only where failures come faster than answers would.
+
+What the HTTP answer says that an error carries: its status, and when to come back.
+
+Errors of httpx, requests, urllib and aiohttp are read without importing any of them, by the attributes they have.
+
+Which failures are worth another attempt, and when.
+
+Delays are exponential with full jitter, `uniform(0, min(cap, base * 2**n))`: the variant that finishes soonest
+with the least load in Marc Brooker's comparison ("Exponential Backoff And Jitter", AWS Architecture Blog, 2015).
+"""
+
+from __future__ import annotations
+
+import errno
+import http.client
+import math
+import random
+import socket
+import ssl
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from typing import cast
+
+DEFAULT_SHARE = 0.2
+_WINDOW = 10
+"""Seconds that count as recent: Finagle's `ttl`."""
+
+
+@dataclass(slots=True)
+class _Second:
+    """What happened in one second."""
+
+    number: int
+    ok: int = 0
+    failed: int = 0
+    retries: int = 0
+
+
+class RetryBudget:
+    """Says whether a retry may be made now. Its owner calls it under its own lock.
+
+    Args:
+        share: retries for each item whose first attempt failed lately.
+    """
+
+    def __init__(self, share: float) -> None:
+        self._share = share
+        self._seconds: deque[_Second] = deque()
+        self._ok = self._failed = self._retries = 0
+
+    def count(self, ok: int, failed: int, now: float) -> None:
+        """So many items have ended well, and the first attempts of so many have failed."""
+        second = self._present(now)
+        second.ok += ok
+        second.failed += failed
+        self._ok += ok
+        self._failed += failed
+
+    def take(self, threads: int, now: float) -> bool:
+        """Take a retry out of the budget, if there is one; `threads` is how many execute items."""
+        second = self._present(now)
+        if self._retries + 1 > self._ok + self._share * self._failed + threads * _WINDOW:
+            return False
+        second.retries += 1
+        self._retries += 1
+        return True
+
+    def _present(self, now: float) -> _Second:
+        """The counts of this second; those that are too old are forgotten."""
+        number = int(now)
+        while self._seconds and self._seconds[0].number <= number - _WINDOW:
+            old = self._seconds.popleft()
+            self._ok -= old.ok
+            self._failed -= old.failed
+            self._retries -= old.retries
+        if not self._seconds or self._seconds[-1].number != number:
+            self._seconds.append(_Second(number))
+        return self._seconds[-1]
+
+
+MOST_RETRY_AFTER = 3600.0
+"""Seconds that a server may put a retry off. The windows of common rate limits are an hour at most; a server that
+says more must not keep a run from its end for days."""
+
+
+def status_of(error: BaseException) -> int | None:
+    """Status of the answer that an error stands for, None when it is not about an answer."""
+    response = attribute(error, "response")
+    for holder, name in ((response, "status_code"), (error, "code"), (error, "status")):
+        status = attribute(holder, name)
+        if isinstance(status, int) and 100 <= status < 600:
+            return status
+    return None
+
+
+def retry_after(error: BaseException, now: float | None = None) -> float | None:
+    """Seconds after which the server wants to be asked again (RFC 9110, 10.2.3); None when it does not say.
+
+    Args:
+        error: carries the answer, or its headers.
+        now: seconds since the epoch; None for the present.
+    """
+    for holder in (attribute(error, "response"), error):
+        text = _header(attribute(holder, "headers"), "retry-after")
+        seconds = None if text is None else _seconds(text.strip(), time.time() if now is None else now)
+        if seconds is not None:
+            return min(max(0.0, seconds), MOST_RETRY_AFTER)
+    return None
+
+
+def attribute(holder: object, name: str) -> object:
+    """An attribute, or None: one that is a property of the user's may raise anything."""
+    try:
+        return getattr(holder, name, None)
+    except Exception:
+        return None
+
+
+def _header(headers: object, name: str) -> str | None:
+    """A header by its name; what is not one of the usual mappings is asked in both spellings."""
+    get = attribute(headers, "get")
+    if not callable(get):
+        return None
+    try:
+        value = get(name) or get(name.title())
+    except Exception:  # the mapping may be the user's
+        return None
+    return value if isinstance(value, str) else None
+
+
+def _seconds(text: str, now: float) -> float | None:
+    """Seconds in a `Retry-After`: a number of them, or a date."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        try:
+            date = parsedate_to_datetime(text)
+            # "-0000" says that the zone is not known: HTTP dates are UTC.
+            return (date.replace(tzinfo=UTC) if date.tzinfo is None else date).timestamp() - now
+        except (ValueError, OverflowError, TypeError, IndexError):
+            return None
+    return seconds if math.isfinite(seconds) else None
+
+
+BASE_SECONDS = 0.5
+"""Upper end of the first delay: long enough for a server to get over a hiccup, too short for anyone to notice."""
+CAP_SECONDS = 60.0
+"""Longest delay: an outage of hours is a matter for a pause of the run, not for ever longer waits."""
+
+TRANSIENT_STATUSES = frozenset({408, 425, 429}) | frozenset(range(500, 600)) - {501, 505}
+"""HTTP answers that another attempt may turn into a good one."""
+
+_TRANSIENT_ERRNOS = frozenset(
+    {
+        errno.EAGAIN,
+        errno.ECONNABORTED,
+        errno.ECONNREFUSED,
+        errno.ECONNRESET,
+        errno.EHOSTDOWN,
+        errno.EHOSTUNREACH,
+        errno.EINTR,
+        errno.EMFILE,
+        errno.ENETDOWN,
+        errno.ENETRESET,
+        errno.ENETUNREACH,
+        errno.ENFILE,
+        errno.EPIPE,
+        errno.ETIMEDOUT,
+    }
+)
+
+
+_TRANSIENT_CLASSES = (
+    ("httpx", "TransportError"),
+    ("requests", "ConnectionError"),
+    ("requests", "Timeout"),
+    ("requests.exceptions", "ChunkedEncodingError"),
+    ("aiohttp", "ClientConnectionError"),
+    ("aiohttp", "ClientPayloadError"),
+    ("urllib3.exceptions", "HTTPError"),
+)
+"""Base classes of network trouble in HTTP libraries, by module and name."""
+
+
+def is_transient(error: BaseException) -> bool:
+    """Whether another attempt may succeed: network trouble, timeouts, and HTTP answers that say so.
+
+    Errors of HTTP libraries are recognised without importing any of them: by their base classes where the library
+    is loaded, and by the status of the response they carry.
+    """
+    if not isinstance(error, Exception):  # `sys.exit(500)` is no answer of a server
+        return False
+    if isinstance(error, (ssl.SSLCertVerificationError, http.client.InvalidURL)):
+        return False
+    if isinstance(error, (ConnectionError, TimeoutError, socket.gaierror, ssl.SSLError, http.client.HTTPException)):
+        return True
+    status = status_of(error)
+    if status is not None:
+        return status in TRANSIENT_STATUSES
+    # urllib wraps what happened: URLError(ConnectionRefusedError(…)).
+    reason = attribute(error, "reason")
+    if isinstance(error, OSError) and isinstance(reason, OSError) and reason is not error:
+        return is_transient(reason)
+    for module, name in _TRANSIENT_CLASSES:
+        base = getattr(sys.modules.get(module), name, None)
+        if isinstance(base, type) and isinstance(error, base):
+            return True
+    return isinstance(error, OSError) and error.errno in _TRANSIENT_ERRNOS
+
+
+def retry_rule(retry_on: object) -> Callable[[BaseException], bool]:
+    """The rule that `@job(retry_on=…)` stands for.
+
+    Args:
+        retry_on: an exception type or a tuple of them, which are retried besides what is transient; a function of
+            the error that says whether to, or None to leave it to `is_transient`; None for that alone.
+    """
+    if retry_on is None:
+        return is_transient
+    if isinstance(retry_on, (type, tuple)):
+        return lambda error: isinstance(error, retry_on) or is_transient(error)
+    asked = cast("Callable[[BaseException], bool | None]", retry_on)
+
+    def rule(error: BaseException) -> bool:
+        answer = asked(error)
+        return is_transient(error) if answer is None else bool(answer)
+
+    return rule
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """When an item is tried again.
+
+    Attributes:
+        retries: attempts after the first one.
+        rule: which errors are worth another attempt.
+        base: upper end of the first delay, seconds.
+        cap: upper end of every delay, seconds.
+        uniform: source of jitter, `random.uniform` but in tests.
+    """
+
+    retries: int
+    rule: Callable[[BaseException], bool] = is_transient
+    base: float = BASE_SECONDS
+    cap: float = CAP_SECONDS
+    uniform: Callable[[float, float], float] = field(default=random.uniform)
+
+    def delay(self, attempts: int, wanted: float | None = None) -> float:
+        """Seconds to wait after `attempts` attempts have failed.
+
+        Args:
+            attempts: 1 or more.
+            wanted: seconds the server asked for, which count instead; a little jitter comes on top, or all items that
+                were sent away at one moment would come back at one moment.
+        """
+        if wanted is not None:
+            return wanted + self.uniform(0.0, self.base)
+        return self.uniform(0.0, min(self.cap, self.base * 2.0 ** min(attempts - 1, 63)))

@@ -1,0 +1,303 @@
+"""A worker: one queue, one pool, one collector, and the orders that steer them.
+
+`Worker` is the same in every backend. `run_process` is the main function of a worker process.
+
+Theory of operation. The main thread reads orders; the pool's threads execute items; the collector thread reports.
+The process ends when it is told to drain, or when the other end of its pipe is gone: a worker never outlives the
+process that started it. It leaves by `os._exit`, because a thread of the user's that never returns must not hold it up.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from multiprocessing import forkserver
+from multiprocessing.connection import Connection
+
+from tui_runner import http
+from tui_runner.engine.protocol import (
+    Cancel,
+    ChunkExhausted,
+    Drain,
+    Drained,
+    MemoryFull,
+    OpenChunk,
+    Order,
+    Pause,
+    Ready,
+    Report,
+    Resume,
+    SetMaxMemory,
+    SetRate,
+    SetThreads,
+    TryOne,
+    WorkerConfig,
+    WorkerFailed,
+    Written,
+)
+from tui_runner.engine.worker.async_pool import AsyncPool
+from tui_runner.engine.worker.attempt import Ending, Execution, Outcome, Outcomes
+from tui_runner.engine.worker.flight_recorder import FlightRecorder, this_is_no_copy
+from tui_runner.engine.worker.job_output import JobLog, JobLogHandler, JobStream
+from tui_runner.engine.worker.memory_limit import MemoryBrake
+from tui_runner.engine.worker.params import unpack_params
+from tui_runner.engine.worker.reporter import Collector
+from tui_runner.engine.worker.retry import RetryBudget, RetryPolicy, retry_rule
+from tui_runner.engine.worker.task_queue import WorkQueue
+from tui_runner.engine.worker.thread_pool import Pool, ThreadPool
+from tui_runner.errors import UserError
+from tui_runner.jobs.job import Job
+from tui_runner.jobs.loading import load_reference
+from tui_runner.system.memory import return_freed_memory, settle_garbage_collection
+from tui_runner.text.describe import describe
+from tui_runner.text.redaction import Redaction
+
+_TEARDOWN_SECONDS = 10.0
+"""How long a job's teardown may take before the worker ends without it."""
+_PR_SET_PDEATHSIG = 1
+
+
+class Worker:
+    """Executes the items it is sent and reports their outcomes.
+
+    Args:
+        config: what to run and how.
+        job: the job, loaded.
+        send: takes reports, from several threads at once; may block.
+        log: what the job prints and logs.
+        recorder: where it notes what is in flight.
+    """
+
+    def __init__(
+        self, config: WorkerConfig, job: Job, send: Callable[[Report], None], log: JobLog, recorder: FlightRecorder
+    ) -> None:
+        self._config = config
+        self._job = job
+        self._send = send
+        self.log = log
+        self._queue = WorkQueue(
+            write_log=self.log.add,
+            on_exhausted=lambda chunk: send(ChunkExhausted(config.worker, chunk)),
+            rate=config.rate,
+            budget=None if config.retry_share is None else RetryBudget(config.retry_share),
+        )
+        if config.paused:
+            self._queue.pause(None)
+        self._outcomes = Outcomes(config.max_buffered_bytes, self._queue.set_throttled)
+        execution = Execution(
+            job.caller(config.params, by_name=config.by_name, from_input=config.from_input),
+            RetryPolicy(config.retries, retry_rule(job.retry_on)),
+            config.timeout,
+        )
+        pool_type = AsyncPool if job.is_async else ThreadPool
+        self._pool: Pool = pool_type(self._queue, execution, self._outcomes, recorder)
+        self._collector = Collector(
+            config.worker, self._queue, self._outcomes, self._pool, self.log, send, Redaction(config.secrets)
+        )
+        self._brake: MemoryBrake | None = None
+
+    def start(self) -> None:
+        """Run the job's setup, start the pool, report `Ready`."""
+        this_is_no_copy()
+        http.configure(per_host=self._config.per_host)
+        try:
+            self._run_setup()
+        except BaseException:
+            self._collector.send_log()  # it says why, and nothing else of this worker will be reported
+            raise
+        self._brake = MemoryBrake(
+            self._config.max_memory,
+            in_flight=lambda: sum(1 for _ in self._pool.in_flight()),
+            set_braked=self._queue.set_braked,
+            give_up=lambda rss: self._send(MemoryFull(self._config.worker, rss)),
+            clock=time.monotonic,
+        )
+        self._outcomes.on_put = self._brake.glance
+        self._brake.start()
+        self._pool.set_threads(self._config.threads)
+        self._collector.start()
+        self._send(Ready(self._config.worker, os.getpid()))
+
+    def _run_setup(self) -> None:
+        try:
+            self._job.run_setup(self._config.params)
+        except UserError:
+            raise
+        except BaseException as error:  # the user's code may raise anything
+            failure = describe(error)
+            self.log.add("ERROR", f"setup: {failure.traceback}")
+            raise UserError(f"setup raised {failure.type}: {failure.message}") from error
+
+    def obey(self, order: Order) -> bool:
+        """Carry out an order; False when it was the last one."""
+        match order:
+            case OpenChunk():
+                self._open(order)
+            case Pause(chunk):
+                self._queue.pause(chunk)
+            case Resume(chunk):
+                self._queue.resume(chunk)
+            case TryOne():
+                self._queue.let_one_through()
+            case Cancel(chunk):
+                self._cancel(chunk)
+            case SetThreads(threads):
+                self._pool.set_threads(threads)
+            case SetRate(rate):
+                self._queue.set_rate(rate)
+            case SetMaxMemory(nbytes):
+                if self._brake is not None:
+                    self._brake.set_share(nbytes)
+            case Written(nbytes):
+                self._outcomes.written(nbytes)
+            case Drain(grace):
+                self._drain(grace)
+                return False
+        return True
+
+    def _open(self, order: OpenChunk) -> None:
+        try:
+            self._queue.open(order)
+        except BaseException as error:  # unpickling runs the user's code
+            failure = describe(error)
+            message = f"the items of chunk {order.chunk} cannot be read in a worker: {failure.type}: {failure.message}"
+            self._send(WorkerFailed(self._config.worker, message))
+
+    def _cancel(self, chunk: int) -> None:
+        now = time.time()
+        for task in self._queue.cancel(chunk):
+            self._outcomes.put(Outcome(task, Ending.CANCELLED, 0.0, now))
+
+    def _drain(self, grace: float) -> None:
+        if self._brake is not None:
+            self._brake.end()
+        self._queue.end()
+        self._pool.join(grace)
+        stuck = 0
+        for task, _ in self._pool.in_flight():
+            stuck += not task.superseded
+            task.superseded = True
+        self._collector.finish()
+        self._teardown()
+        self._collector.collect()  # what the teardown has printed
+        self._send(Drained(self._config.worker, stuck))
+
+    def _teardown(self) -> None:
+        """Run the job's teardown in a thread, so that it cannot hold up the end for ever."""
+
+        def run() -> None:
+            try:
+                self._job.run_teardown(self._config.params)
+            except BaseException as error:
+                self.log.add("ERROR", f"teardown: {describe(error).traceback}")
+
+        thread = threading.Thread(target=run, name="teardown", daemon=True)
+        thread.start()
+        thread.join(_TEARDOWN_SECONDS)
+        if thread.is_alive():
+            self.log.add("ERROR", f"teardown: not done after {_TEARDOWN_SECONDS:g} s, left behind")
+
+
+def run_process(connection: Connection, config: WorkerConfig, output: int, memory: int) -> None:
+    """Be a worker process: never returns.
+
+    Args:
+        connection: orders come from it, reports go to it.
+        config: what to run and how.
+        output: file descriptor that takes what is written to descriptors 1 and 2.
+        memory: file descriptor of the memory of its `FlightRecorder`.
+    """
+    _detach(output)
+    recorder = FlightRecorder(memory)
+    os.close(memory)
+    return_freed_memory()
+    redact = Redaction(config.secrets)
+    log = _redirect_output(config.worker, redact)
+    lock = threading.Lock()
+
+    def send(report: Report) -> None:
+        with lock:
+            try:
+                connection.send(report)
+            except OSError:  # nobody is left to report to
+                os._exit(1)
+
+    code = 0
+    try:
+        _serve(connection, config, send, log, recorder)
+    except UserError as error:
+        send(WorkerFailed(config.worker, str(error)))
+        code = 1
+    except BaseException as error:  # the user's setup may raise anything
+        failure = describe(error)
+        send(WorkerFailed(config.worker, f"{failure.type}: {failure.message}"))
+        code = 1
+    os._exit(code)
+
+
+def _serve(
+    connection: Connection, config: WorkerConfig, send: Callable[[Report], None], log: JobLog, recorder: FlightRecorder
+) -> None:
+    job = load_reference(config.job)
+    config = replace(config, params=unpack_params(job, config.packed_params))
+    settle_garbage_collection()
+    worker = Worker(config, job, send, log, recorder)
+    worker.start()
+    try:
+        while worker.obey(connection.recv()):
+            pass
+    except (EOFError, OSError):
+        os._exit(1)
+
+
+def _detach(output: int) -> None:
+    """Leave the terminal alone, and make sure to die with the parent."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    with contextlib.suppress(OSError):
+        os.setsid()
+    if hasattr(signal, "pthread_sigmask"):
+        # It was blocked for the server, and what a job starts would have it blocked as well.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
+    if sys.platform == "linux":
+        # The pipe's end says so too, but not while the user's code keeps the interpreter for itself.
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    _let_parent_end()
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    os.close(output)
+
+
+def _let_parent_end() -> None:
+    """Close this worker's end of the pipe that keeps the server alive which it was forked from.
+
+    multiprocessing gives every process such an end, so the server, whose death is to end the workers, would outlive the
+    program as long as a worker does. One that the job itself needs is started anew.
+    """
+    server = forkserver._forkserver
+    alive = getattr(server, "_forkserver_alive_fd", None)
+    if alive is not None:
+        os.close(alive)
+        setattr(server, "_forkserver_alive_fd", None)  # noqa: B010 - the type stubs do not know it
+
+
+def _redirect_output(worker: int, redact: Redaction) -> JobLog:
+    """Make everything that Python code prints or logs go to the log, which is returned."""
+    log = JobLog(worker, redact)
+    sys.stdout = JobStream(log, "INFO", None, 1)
+    sys.stderr = JobStream(log, "WARNING", None, 2)
+    logging.basicConfig(handlers=[JobLogHandler(log)], level=logging.INFO, force=True)
+    # One line per request is httpx's business, not the job's.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    return log
