@@ -18,7 +18,7 @@ from statistics import median, quantiles
 
 from dashboard import KEY_BAR, SIZE, Terminal
 
-from tui_runner.tui.widgets.chunk_columns import COLUMNS, layout
+from tui_runner.tui.run.chunk_rows import COLUMNS, layout
 
 JOB = Path(__file__).with_name("nothing.py")
 CHUNK_SIZE = 50

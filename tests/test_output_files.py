@@ -15,7 +15,7 @@ from command_line import CommandLine
 
 from tui_runner.errors import UserError
 from tui_runner.store.export.files import Stopped, check_output, chosen_format, export_format, write_file, write_rows
-from tui_runner.tui.clipboard_text import TableRows
+from tui_runner.tui.query.copy_export import TableRows
 
 ROWS = TableRows(pa.table({"a": list(range(10_000))}))
 

@@ -8,7 +8,7 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input, TextArea
 
-from tui_runner.tui.keys_in_turn import KeysInTurn
+from tui_runner.tui.terminal.key_order import KeysInTurn
 
 
 @pytest.fixture(autouse=True)

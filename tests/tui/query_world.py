@@ -17,11 +17,11 @@ from tui_runner.store.database import Database
 from tui_runner.store.ledger import Ledger
 from tui_runner.store.records import RunRecord
 from tui_runner.tui.preferences import Preferences
-from tui_runner.tui.query_app import QueryApp
-from tui_runner.tui.query_files import History
-from tui_runner.tui.screens.query import QueryScreen
+from tui_runner.tui.query.app import QueryApp
+from tui_runner.tui.query.screen import QueryScreen
+from tui_runner.tui.query.script_files import History
+from tui_runner.tui.query.tab import QueryTab
 from tui_runner.tui.themes import find_themes
-from tui_runner.tui.widgets.query_tab import QueryTab
 
 HOSTILE = "\x1b]52;c;aGFsbG8=\x07[/red]\u202eabc\x9b31m"
 """Text that would write the clipboard, break markup, turn the line around and colour it."""

@@ -17,13 +17,12 @@ from tui_runner.engine.protocol import InFlight
 from tui_runner.engine.states import ChunkState, RunState
 from tui_runner.errors import UserError
 from tui_runner.tui import app as app_module
-from tui_runner.tui.app import RunnerApp, interval
-from tui_runner.tui.running import run_app
-from tui_runner.tui.screens.confirm import Confirm
-from tui_runner.tui.screens.help import Help
+from tui_runner.tui.app import RunnerApp, interval, run_app
+from tui_runner.tui.dialogs.help import Help
+from tui_runner.tui.dialogs.questions import Confirm
+from tui_runner.tui.run import chunk_rows
+from tui_runner.tui.run.chunk_table import ChunkTable
 from tui_runner.tui.themes import find_themes
-from tui_runner.tui.widgets import chunk_order
-from tui_runner.tui.widgets.chunk_table import ChunkTable
 from tui_runner.tui.widgets.footer import KeyLine
 
 
@@ -211,7 +210,7 @@ async def test_the_cursor_moves_by_every_key() -> None:
 
 
 async def test_the_cursor_stays_with_its_chunk_once_it_was_moved(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chunk_order, "HOLD", 0.0)
+    monkeypatch.setattr(chunk_rows, "HOLD", 0.0)
     control = FakeControl(busy())
     async with RunnerApp(control).run_test(size=(120, 40)) as pilot:
         app = await settled(pilot)

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tui_runner.text.numbers import rate
-from tui_runner.tui.paint import Line, cells
+from tui_runner.tui.run.chart import Picture, Series, drawn, span_of
 from tui_runner.tui.widgets.braille import bins, nice_top, stacked
-from tui_runner.tui.widgets.chart import Picture, Series, drawn, span_of
+from tui_runner.tui.widgets.paint import Line, cells
 
 
 def text(line: Line) -> str:

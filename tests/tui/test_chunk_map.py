@@ -9,10 +9,10 @@ from textual.widgets import Static
 
 from tui_runner.engine.states import ChunkState
 from tui_runner.tui.app import RunnerApp
-from tui_runner.tui.screens.choose import Choose
-from tui_runner.tui.widgets.chunk_listing import LISTING_HOLD, ChunkListing, usual
-from tui_runner.tui.widgets.chunk_map import ChunkMap, chunks_a_cell
-from tui_runner.tui.widgets.chunk_table import ChunkTable
+from tui_runner.tui.dialogs.questions import Choose
+from tui_runner.tui.run.chunk_map import ChunkMap, chunks_a_cell
+from tui_runner.tui.run.chunk_rows import LISTING_HOLD, ChunkListing, usual
+from tui_runner.tui.run.chunk_table import ChunkTable
 
 
 def test_a_cell_stands_for_the_fewest_chunks_with_which_all_fit() -> None:

@@ -10,10 +10,8 @@ from hypothesis import strategies as st
 
 from tui_runner.engine.progress.snapshot import ChunkView
 from tui_runner.engine.states import ChunkState
-from tui_runner.tui.chunk_look import LOOKS, look, state_span
-from tui_runner.tui.paint import cells
-from tui_runner.tui.widgets.chunk_columns import heading, layout, row
-from tui_runner.tui.widgets.chunk_order import ChunkOrder
+from tui_runner.tui.run.chunk_rows import ChunkOrder, heading, layout, row
+from tui_runner.tui.widgets.paint import LOOKS, cells, look, state_span
 
 R, P, W, D, F, C = (
     ChunkState.RUNNING, ChunkState.PAUSED, ChunkState.WAITING, ChunkState.DONE, ChunkState.FAILED, ChunkState.CANCELLED

@@ -7,7 +7,7 @@ from textual.events import Click
 from textual.widgets.option_list import Option
 
 from tui_runner.tui.app import RunnerApp
-from tui_runner.tui.command_palette import Palette
+from tui_runner.tui.terminal.textual_fixes import Palette
 
 
 async def test_it_is_closed_once_and_may_be_opened_again_at_once() -> None:

@@ -18,14 +18,14 @@ from textual.pilot import Pilot
 from tui_runner.engine.progress.snapshot import ChunkView
 from tui_runner.engine.states import ChunkState, RunState
 from tui_runner.tui import app as app_module
+from tui_runner.tui.actions.list_keys import in_sight, scrolled_to
 from tui_runner.tui.app import RunnerApp
-from tui_runner.tui.moving import in_sight, scrolled_to
-from tui_runner.tui.paint import Line
-from tui_runner.tui.refusals import Verb, named, refusal
-from tui_runner.tui.widgets import chunk_listing, chunk_order
-from tui_runner.tui.widgets.chunk_map import ChunkMap
-from tui_runner.tui.widgets.chunk_table import ChunkTable
-from tui_runner.tui.widgets.rows import Rows
+from tui_runner.tui.run import chunk_rows
+from tui_runner.tui.run.chunk_map import ChunkMap
+from tui_runner.tui.run.chunk_table import ChunkTable
+from tui_runner.tui.run.commands import Verb, named, refusal
+from tui_runner.tui.widgets.list_view import Rows
+from tui_runner.tui.widgets.paint import Line
 
 
 @given(st.integers(0, 300), st.integers(0, 300), st.integers(1, 60))
@@ -39,8 +39,8 @@ def test_cursor_and_view_meet_whichever_of_them_goes_to_the_other(place: int, to
 
 @pytest.fixture
 def rows_move_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chunk_order, "HOLD", 0.0)
-    monkeypatch.setattr(chunk_listing, "LISTING_HOLD", 0.0)
+    monkeypatch.setattr(chunk_rows, "HOLD", 0.0)
+    monkeypatch.setattr(chunk_rows, "LISTING_HOLD", 0.0)
 
 
 def ends(control: FakeControl, *numbers: int) -> None:

@@ -9,11 +9,10 @@ from fake_run import FakeControl, busy
 from test_app import HOSTILE, after, screen_text, settled
 
 from tui_runner.engine.states import RunState
-from tui_runner.tui import attention
 from tui_runner.tui.app import RunnerApp
-from tui_runner.tui.screens.live_settings import LiveSettings
-from tui_runner.tui.widgets.chart import MARK, drawn
-from tui_runner.tui.widgets.graphs import memory
+from tui_runner.tui.run.chart import MARK, drawn, memory
+from tui_runner.tui.run.live_settings import LiveSettings
+from tui_runner.tui.terminal import notifications
 
 
 def listening(control: FakeControl, **options: bool) -> tuple[RunnerApp, list[str]]:
@@ -74,14 +73,14 @@ async def test_the_title_follows_the_run_and_is_given_back() -> None:
     app, sent = listening(control)
     async with app.run_test(size=(80, 24)) as pilot:
         await settled(pilot)
-        assert sent == [attention.KEEP_TITLE + "\x1b]2;38 % books\x1b\\"]
+        assert sent == [notifications.KEEP_TITLE + "\x1b]2;38 % books\x1b\\"]
         control.change(at=770.0)
         await settled(pilot)
         assert len(sent) == 1
         control.change(state=RunState.PAUSED)
         await settled(pilot)
         assert sent[1:] == ["\x1b]2;paused books\x1b\\"]
-    assert sent[-1] == attention.RESTORE_TITLE
+    assert sent[-1] == notifications.RESTORE_TITLE
 
 
 @pytest.mark.parametrize(
@@ -97,20 +96,20 @@ async def test_the_terminal_rings_only_when_nobody_looks(focus: bool, wanted: bo
         await settled(pilot)
         control.change(at=999.0)
         await settled(pilot)
-    assert sum(attention.BELL in sequence for sequence in sent) == rings
+    assert sum(notifications.BELL in sequence for sequence in sent) == rings
 
 
 def test_each_terminal_gets_the_notification_it_knows() -> None:
-    assert attention.notification("a;b", {"TERM": "xterm-256color"}) == "\a"
-    assert attention.notification("a;b", {"TERM": "foot"}) == "\a\x1b]777;notify;tui-runner;a,b\x1b\\"
-    assert attention.notification("x", {"TERM_PROGRAM": "iTerm.app", "TERM": "xterm"}) == "\a\x1b]9;x\x1b\\"
+    assert notifications.notification("a;b", {"TERM": "xterm-256color"}) == "\a"
+    assert notifications.notification("a;b", {"TERM": "foot"}) == "\a\x1b]777;notify;tui-runner;a,b\x1b\\"
+    assert notifications.notification("x", {"TERM_PROGRAM": "iTerm.app", "TERM": "xterm"}) == "\a\x1b]9;x\x1b\\"
 
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
 def test_no_job_gets_a_sequence_into_the_title(text: str) -> None:
     for state in (RunState.RUNNING, RunState.FINISHED):
         snapshot = replace(busy(), job=text, state=state)
-        for shown in (attention.title(snapshot), attention.ended_text(snapshot)):
+        for shown in (notifications.title(snapshot), notifications.ended_text(snapshot)):
             assert not set(shown) & set("\x1b\x07\x9b\x9c\n\r\x00\u202e\ud800") and len(shown) < 160
 
 

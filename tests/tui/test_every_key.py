@@ -21,11 +21,11 @@ from textual.pilot import Pilot
 from tui_runner.engine.protocol import LogLine
 from tui_runner.store.access import LocalAccess
 from tui_runner.store.database import Database
-from tui_runner.tui.action import QUERY_PLACES, Place
 from tui_runner.tui.actions import ACTIONS
+from tui_runner.tui.actions.model import QUERY_PLACES, Place
 from tui_runner.tui.app import RunnerApp
 from tui_runner.tui.launcher import Launcher
-from tui_runner.tui.widgets.job_form import JobForm
+from tui_runner.tui.launcher.job_form import JobForm
 
 LINE = " ".join(f"word{number}" for number in range(900))
 JOB = """

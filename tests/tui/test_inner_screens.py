@@ -21,12 +21,12 @@ from tui_runner.store.access import LocalAccess
 from tui_runner.store.database import Database
 from tui_runner.store.ledger.migrations import ensure_ledger
 from tui_runner.tui.app import RunnerApp
-from tui_runner.tui.screens.chunk_detail import ChunkDetail
-from tui_runner.tui.screens.dashboard import Dashboard
-from tui_runner.tui.screens.errors import Errors
-from tui_runner.tui.screens.log import KEPT, Log
-from tui_runner.tui.screens.query import QueryScreen
-from tui_runner.tui.screens.reader import Reader, wrapped
+from tui_runner.tui.dialogs.reader import Reader, wrapped
+from tui_runner.tui.query.screen import QueryScreen
+from tui_runner.tui.run.chunk_detail import ChunkDetail
+from tui_runner.tui.run.dashboard import Dashboard
+from tui_runner.tui.run.errors import Errors
+from tui_runner.tui.run.log import KEPT, Log
 
 
 @pytest.fixture

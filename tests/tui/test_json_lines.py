@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tui_runner.tui.json_lines import indented_json
+from tui_runner.tui.query.cell_viewer import indented_json
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),

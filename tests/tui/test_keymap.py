@@ -5,9 +5,9 @@ import string
 import pytest
 from textual.keys import _character_to_key
 
-from tui_runner.tui.action import SCREENS
 from tui_runner.tui.actions import ACTIONS, BY_ID, DEFAULT_KEYS, shown_key
-from tui_runner.tui.keymap import resolve
+from tui_runner.tui.actions.keymap import resolve
+from tui_runner.tui.actions.model import SCREENS
 
 
 def test_no_two_actions_share_a_key_or_an_id() -> None:

@@ -13,11 +13,10 @@ from textual.events import Key, Paste
 from textual.widgets import Input
 
 from tui_runner.engine.protocol import LogLine
-from tui_runner.tui import keys_in_turn
 from tui_runner.tui.app import RunnerApp
-from tui_runner.tui.screens.ask import Ask
-from tui_runner.tui.screens.confirm import Confirm
-from tui_runner.tui.screens.live_settings import LiveSettings
+from tui_runner.tui.dialogs.questions import Ask, Confirm
+from tui_runner.tui.run.live_settings import LiveSettings
+from tui_runner.tui.terminal import key_order
 
 
 def press_at_once(app: App[None], *keys: str) -> None:
@@ -47,7 +46,7 @@ async def test_an_answer_behind_the_key_that_asks_is_the_answer() -> None:
 
 
 async def test_keys_go_on_when_a_part_of_the_screen_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keys_in_turn, "PATIENCE", -1.0)
+    monkeypatch.setattr(key_order, "PATIENCE", -1.0)
     stuck, free = asyncio.Event(), asyncio.Event()
 
     async def busy_screen() -> None:

@@ -19,12 +19,12 @@ from textual.worker import WorkerCancelled
 
 from tui_runner.engine.planning.request import RunRequest
 from tui_runner.jobs.loading import sample_jobs
-from tui_runner.tui.finding import FoundJob, FoundRun, find_jobs, find_runs, jobs_in
+from tui_runner.tui.dialogs.questions import Confirm
+from tui_runner.tui.dialogs.reader import Reader
 from tui_runner.tui.launcher import Launcher
-from tui_runner.tui.screens.confirm import Confirm
-from tui_runner.tui.screens.reader import Reader
-from tui_runner.tui.widgets.job_form import JobForm
-from tui_runner.tui.widgets.rows import Rows
+from tui_runner.tui.launcher.discovery import FoundJob, FoundRun, find_jobs, find_runs, jobs_in
+from tui_runner.tui.launcher.job_form import JobForm
+from tui_runner.tui.widgets.list_view import Rows
 
 JOB = '''
 from tui_runner import job

@@ -18,7 +18,7 @@ from tui_runner.cli.headless import open_run
 from tui_runner.engine.planning.request import RunRequest, plan_run
 from tui_runner.engine.runner import Runner
 from tui_runner.tui.launcher import Launcher
-from tui_runner.tui.widgets.job_form import JobForm
+from tui_runner.tui.launcher.job_form import JobForm
 
 RAISES = JOB.replace(
     "    return range", "    if last < 0:\n        raise ValueError('no, minus one')\n    return range"

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.style import Style
 
-from tui_runner.tui.lean_output import LeanDriver, driver_class, lean
+from tui_runner.tui.terminal.driver import LeanDriver, driver_class, lean
 
 Cell = tuple[str, frozenset[str], str, str]
 

@@ -8,16 +8,13 @@ from test_app import settled
 from textual.screen import Screen
 
 from tui_runner.tui.app import RunnerApp
-from tui_runner.tui.screens.ask import Ask
-from tui_runner.tui.screens.choose import Choice, Choose
-from tui_runner.tui.screens.chunk_detail import ChunkDetail
-from tui_runner.tui.screens.confirm import Confirm
-from tui_runner.tui.screens.errors import Errors
-from tui_runner.tui.screens.help import Help
-from tui_runner.tui.screens.live_settings import LiveSettings
-from tui_runner.tui.screens.log import Log
-from tui_runner.tui.screens.query_ask import AskTexts
-from tui_runner.tui.screens.reader import Reader
+from tui_runner.tui.dialogs.help import Help
+from tui_runner.tui.dialogs.questions import Ask, AskTexts, Choice, Choose, Confirm
+from tui_runner.tui.dialogs.reader import Reader
+from tui_runner.tui.run.chunk_detail import ChunkDetail
+from tui_runner.tui.run.errors import Errors
+from tui_runner.tui.run.live_settings import LiveSettings
+from tui_runner.tui.run.log import Log
 
 MAKERS: list[Callable[[RunnerApp], Screen[object]]] = [
     lambda app: Confirm("stop?", "it stops", "yes", "no"),

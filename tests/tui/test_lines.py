@@ -16,18 +16,15 @@ from tui_runner.engine.progress.snapshot import RunEvent as Event
 from tui_runner.engine.protocol import InFlight
 from tui_runner.engine.states import ChunkState, RunState
 from tui_runner.text.numbers import clock
-from tui_runner.tui.action import Place
 from tui_runner.tui.actions import DEFAULT_KEYS
-from tui_runner.tui.layout import Graphs, plan
-from tui_runner.tui.paint import Line, cells, column, end_of, fitted, merged, spread
-from tui_runner.tui.screens.help import help_text
-from tui_runner.tui.widgets.chunk_columns import chunk_rate, layout, row
-from tui_runner.tui.widgets.event_line import EventLine
+from tui_runner.tui.actions.model import Place
+from tui_runner.tui.dialogs.help import help_text
+from tui_runner.tui.run.chunk_rows import chunk_rate, layout, row
+from tui_runner.tui.run.dashboard import Graphs, plan
+from tui_runner.tui.run.event_line import EventLine
+from tui_runner.tui.run.header import Failures, Figures, Header, Progress, Summary, summary
 from tui_runner.tui.widgets.footer import entries
-from tui_runner.tui.widgets.header import Header
-from tui_runner.tui.widgets.kpi import Figures
-from tui_runner.tui.widgets.progress import Progress
-from tui_runner.tui.widgets.summary import Failures, Summary, summary
+from tui_runner.tui.widgets.paint import Line, cells, column, end_of, fitted, merged, spread
 
 
 def text(lines: list[Line]) -> list[str]:

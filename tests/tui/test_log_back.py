@@ -16,10 +16,10 @@ from textual.pilot import Pilot
 
 from tui_runner.engine.logs.log_file import LogFile
 from tui_runner.engine.protocol import LogLine, LogLines
-from tui_runner.tui import log_history
 from tui_runner.tui.app import RunnerApp
-from tui_runner.tui.screens.log import Log
-from tui_runner.tui.widgets.rows import Rows
+from tui_runner.tui.run import log_window
+from tui_runner.tui.run.log import Log
+from tui_runner.tui.widgets.list_view import Rows
 
 LINES = 2_812
 IN_MEMORY = 100
@@ -33,8 +33,8 @@ def line(number: int) -> LogLine:
 @pytest.fixture
 def control(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeControl]:
     """A run that has logged 2,812 lines, the last 100 of which are in its snapshot."""
-    monkeypatch.setattr(log_history, "PAGE", 40)
-    monkeypatch.setattr(log_history, "WINDOW", 150)
+    monkeypatch.setattr(log_window, "PAGE", 40)
+    monkeypatch.setattr(log_window, "WINDOW", 150)
     path = tmp_path / "x.duckdb.log"
     file = LogFile(path, 3, lambda reason: pytest.fail(reason))
     file.add(LogLines(1, tuple(line(number) for number in range(LINES))))
@@ -166,11 +166,11 @@ async def test_a_screen_that_is_left_while_it_reads_is_gone_and_nothing_else(
 ) -> None:
     begun = asyncio.Event()
 
-    async def beginning(history: log_history.LogHistory, wanted: object) -> None:
+    async def beginning(history: log_window.LogHistory, wanted: object) -> None:
         begun.set()
         await asyncio.Event().wait()  # a disk that does not answer
 
-    monkeypatch.setattr(log_history.LogHistory, "beginning", beginning)
+    monkeypatch.setattr(log_window.LogHistory, "beginning", beginning)
     async with RunnerApp(control).run_test(size=(100, 24)) as pilot:
         app = await opened(pilot)
         await pilot.press("home")

@@ -24,12 +24,10 @@ from tui_runner.engine.states import ChunkState, RunState
 from tui_runner.jobs.loading import SampleJob
 from tui_runner.store.database import Database
 from tui_runner.store.ledger.migrations import ensure_ledger
-from tui_runner.tui import finding
 from tui_runner.tui.app import RunnerApp
-from tui_runner.tui.launcher import Launcher
-from tui_runner.tui.preferences import Preferences
-from tui_runner.tui.screens.confirm import Confirm
-from tui_runner.tui.state import State
+from tui_runner.tui.dialogs.questions import Confirm
+from tui_runner.tui.launcher import Launcher, discovery
+from tui_runner.tui.preferences import Preferences, State
 from tui_runner.tui.themes import find_themes
 
 SIZES = [(40, 12), (80, 24), (120, 40)]
@@ -181,7 +179,9 @@ def test_launcher(
     keys: tuple[str, ...],
 ) -> None:
     # Not those that are bundled: their descriptions may change without the launcher.
-    monkeypatch.setattr(finding, "sample_jobs", lambda: [SampleJob("flaky", "Fail in many ways.", tmp_path / "flaky")])
+    monkeypatch.setattr(
+        discovery, "sample_jobs", lambda: [SampleJob("flaky", "Fail in many ways.", tmp_path / "flaky")]
+    )
     (tmp_path / "scrape.py").write_text(
         "from tui_runner import job\n@job(threads=64)\ndef books(page: int, *, base: str, depth: int = 2):\n"
         '    """Fetch the pages of a book shop."""\n@books.items\ndef pages():\n    return range(5)\n'
@@ -210,7 +210,7 @@ def test_launcher(
 def test_launcher_asks_before_a_job_from_elsewhere(
     snap_compare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]
 ) -> None:
-    monkeypatch.setattr(finding, "sample_jobs", list)
+    monkeypatch.setattr(discovery, "sample_jobs", list)
     # A module that is not there has the same name wherever the test runs.
     with ledger(tmp_path / "x.duckdb") as database:
         database.cursor().execute(

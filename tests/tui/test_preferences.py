@@ -9,8 +9,7 @@ from fake_run import FakeControl, busy
 from test_app import screen_text, settled
 
 from tui_runner.tui.app import RunnerApp
-from tui_runner.tui.preferences import Preferences, read_preferences
-from tui_runner.tui.state import State, state_file
+from tui_runner.tui.preferences import Preferences, State, read_preferences, state_file
 
 
 @pytest.fixture

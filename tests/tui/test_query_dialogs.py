@@ -11,8 +11,8 @@ from textual.events import Key
 from textual.widgets import Input, Static
 
 from tui_runner.store.database import Database
-from tui_runner.tui.screens.help import Help
-from tui_runner.tui.screens.query_ask import AskTexts
+from tui_runner.tui.dialogs.help import Help
+from tui_runner.tui.dialogs.questions import AskTexts
 
 
 @pytest.fixture

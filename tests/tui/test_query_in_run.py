@@ -14,9 +14,9 @@ from textual.events import Key
 from tui_runner.store.access import LocalAccess
 from tui_runner.store.database import Database
 from tui_runner.tui.app import RunnerApp
-from tui_runner.tui.screens.confirm import Confirm
-from tui_runner.tui.screens.dashboard import Dashboard
-from tui_runner.tui.screens.query import QueryScreen
+from tui_runner.tui.dialogs.questions import Confirm
+from tui_runner.tui.query.screen import QueryScreen
+from tui_runner.tui.run.dashboard import Dashboard
 
 
 @pytest.fixture(autouse=True)

@@ -17,16 +17,13 @@ from textual.widgets import Input
 
 import tui_runner.tui
 from tui_runner.store.database import Database
-from tui_runner.tui.action import QUERY_HELP
 from tui_runner.tui.actions import BY_ID
-from tui_runner.tui.preferences import Preferences
-from tui_runner.tui.screens.choose import Choose
-from tui_runner.tui.screens.confirm import Confirm
-from tui_runner.tui.screens.query_ask import AskTexts
-from tui_runner.tui.screens.query_cell import CellViewer
-from tui_runner.tui.state import State
-from tui_runner.tui.widgets.catalog import Catalog
-from tui_runner.tui.widgets.query_tab import Shown
+from tui_runner.tui.actions.model import QUERY_HELP
+from tui_runner.tui.dialogs.questions import AskTexts, Choose, Confirm
+from tui_runner.tui.preferences import Preferences, State
+from tui_runner.tui.query.catalog_tree import Catalog
+from tui_runner.tui.query.cell_viewer import CellViewer
+from tui_runner.tui.query.tab import Shown
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from query_world import desk, make_database
 from textual.document import _wrapped_document
 from textual.events import Paste
 
-from tui_runner.tui.widgets import editor as editor_module
+from tui_runner.tui.query import editor as editor_module
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import pytest
 from query_world import Desk, desk, make_database
 
 from tui_runner.store.database import Database
-from tui_runner.tui.screens.query_cell import CellViewer
-from tui_runner.tui.widgets.query_header import QueryHeader
+from tui_runner.tui.query.cell_viewer import CellViewer
+from tui_runner.tui.query.header import QueryHeader
 
 
 @pytest.fixture

@@ -13,13 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tui_runner.errors import UserError
-from tui_runner.tui.completion import KnownTable, Vocabulary, offer
-from tui_runner.tui.query_files import KEPT, History, read_statements, write_statements
-from tui_runner.tui.result_diff import changed_cells
-from tui_runner.tui.result_text import SHOWN, shown_cells, whole_text
-from tui_runner.tui.sql_tokens import aliases, by_line
-from tui_runner.tui.state import state_folder
-from tui_runner.tui.widgets.result_chart import Plot, bars, line_chart, plot_of
+from tui_runner.tui.preferences import state_folder
+from tui_runner.tui.query.cell_viewer import SHOWN, changed_cells, shown_cells, whole_text
+from tui_runner.tui.query.completion import KnownTable, Vocabulary, offer
+from tui_runner.tui.query.result_chart import Plot, bars, line_chart, plot_of
+from tui_runner.tui.query.script_files import KEPT, History, read_statements, write_statements
+from tui_runner.tui.query.sql_tokens import aliases, by_line
 
 WORDS = Vocabulary(
     tables=(

@@ -13,8 +13,8 @@ from query_world import Desk, make_database, query_app
 from textual.pilot import Pilot
 
 from tui_runner.store.database import Database
-from tui_runner.tui.query_app import QueryApp
-from tui_runner.tui.widgets import query_status
+from tui_runner.tui.query import header
+from tui_runner.tui.query.app import QueryApp
 
 SIZES = [(40, 12), (80, 24), (120, 40)]
 every_size = pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
@@ -40,7 +40,7 @@ def database(tmp_path: Path) -> Iterator[Database]:
 
 @pytest.fixture(autouse=True)
 def times_stand_still(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(query_status, "latency", lambda seconds: "12 ms")
+    monkeypatch.setattr(header, "latency", lambda seconds: "12 ms")
 
 
 async def opened(pilot: Pilot[None]) -> Desk:

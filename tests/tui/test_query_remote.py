@@ -12,7 +12,7 @@ from query_world import desk, make_database
 from tui_runner.store.access import RemoteAccess, open_access
 from tui_runner.store.database import Database
 from tui_runner.store.remote.server import ServerLimits, serve
-from tui_runner.tui.widgets import query_tab
+from tui_runner.tui.query import tab
 
 ROWS = 400_000
 LARGE = f"SELECT range AS n, repeat('x', 100) AS x FROM range({ROWS})"
@@ -35,7 +35,7 @@ def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.Fi
 async def test_rows_that_were_taken_stay_and_those_behind_them_are_asked_for_again(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(query_tab, "AHEAD_ROWS", 30_000)
+    monkeypatch.setattr(tab, "AHEAD_ROWS", 30_000)
     monkeypatch.chdir(tmp_path)
     access = open_access(database.path)
     assert isinstance(access, RemoteAccess)

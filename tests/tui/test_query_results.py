@@ -11,9 +11,9 @@ from query_world import Desk, desk, make_database
 from textual.widgets import Static
 
 from tui_runner.store.database import Database
-from tui_runner.tui.screens import query_out
-from tui_runner.tui.screens.choose import Choose
-from tui_runner.tui.widgets.query_tab import QueryTab, Shown
+from tui_runner.tui.dialogs.questions import Choose
+from tui_runner.tui.query import copy_export
+from tui_runner.tui.query.tab import QueryTab, Shown
 
 ENDLESS = "SELECT sum(a.range * b.range) FROM range(10_000_000) a, range(10_000_000) b"
 
@@ -122,7 +122,7 @@ async def test_a_tab_may_be_closed_while_its_rows_are_exported(
         assert ended.wait(60)
         return 0
 
-    monkeypatch.setattr(query_out, "write_file", write)
+    monkeypatch.setattr(copy_export, "write_file", write)
     async with desk(database, tmp_path) as at:
         await at.press("ctrl+t")
         await at.until(lambda: len(at.screen.query(QueryTab)) == 2)

@@ -13,16 +13,13 @@ import pytest
 from query_world import HOSTILE, Desk, desk, make_database
 
 from tui_runner.store.database import Database
-from tui_runner.tui.query_files import History
-from tui_runner.tui.result_text import shown_cells
-from tui_runner.tui.screens.choose import Choose
-from tui_runner.tui.screens.confirm import Confirm
-from tui_runner.tui.screens.query_ask import AskTexts
-from tui_runner.tui.screens.query_cell import CellViewer
-from tui_runner.tui.widgets.catalog import Catalog
-from tui_runner.tui.widgets.query_tab import Shown
-from tui_runner.tui.widgets.result_chart import ChartKind
-from tui_runner.tui.widgets.suggestions import Suggestions
+from tui_runner.tui.dialogs.questions import AskTexts, Choose, Confirm
+from tui_runner.tui.query.catalog_tree import Catalog
+from tui_runner.tui.query.cell_viewer import CellViewer, shown_cells
+from tui_runner.tui.query.editor import Suggestions
+from tui_runner.tui.query.result_chart import ChartKind
+from tui_runner.tui.query.script_files import History
+from tui_runner.tui.query.tab import Shown
 
 
 @pytest.fixture
@@ -327,7 +324,7 @@ async def test_cells_rows_and_results_are_copied(database: Database, tmp_path: P
         app = at.pilot.app
         await at.until(lambda: app.clipboard == 'x, "y"')
         assert "OSC 52" in at.shown()
-        from tui_runner.tui.screens.query_out import copy_rows
+        from tui_runner.tui.query.copy_export import copy_rows
 
         for what, how, expected in (
             ("row", "csv", 'a,b\n1,"x, ""y"""\n'),

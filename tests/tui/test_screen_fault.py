@@ -16,9 +16,9 @@ from textual.css.query import NoMatches
 from textual.worker import WorkerFailed, WorkerState
 
 from tui_runner.tui.app import RunnerApp
+from tui_runner.tui.dialogs.reader import Reader
 from tui_runner.tui.launcher import Launcher
-from tui_runner.tui.screen_fault import KeepsFault
-from tui_runner.tui.screens.reader import Reader
+from tui_runner.tui.terminal.textual_fixes import KeepsFault
 
 JOB = """
     import time

@@ -14,8 +14,7 @@ from tui_runner.errors import UserError
 from tui_runner.tui import app as app_module
 from tui_runner.tui.app import RunnerApp
 from tui_runner.tui.launcher import Launcher
-from tui_runner.tui.preferences import Preferences
-from tui_runner.tui.state import State
+from tui_runner.tui.preferences import Preferences, State
 from tui_runner.tui.themes import DEFAULT_THEME, find_themes, load_theme, user_folder
 
 GOOD = 'name = "mine"\n[colors]\nprimary = "#336699"\nforeground = "#eeeeee"\nbackground = "#101010"\n'

@@ -9,7 +9,7 @@ from textual.app import App, ComposeResult
 from textual.screen import Screen
 from textual.widgets import Label
 
-from tui_runner.tui.threads import in_thread
+from tui_runner.tui.background import in_thread
 
 
 class Part(Label):

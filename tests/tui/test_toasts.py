@@ -13,10 +13,9 @@ from textual.widget import Widget
 from textual.widgets._toast import Toast
 
 from tui_runner.tui.app import RunnerApp
-from tui_runner.tui.preferences import Preferences
-from tui_runner.tui.state import State
-from tui_runner.tui.toasts import MOST
-from tui_runner.tui.widgets.event_line import EventLine
+from tui_runner.tui.base_app import MOST
+from tui_runner.tui.preferences import Preferences, State
+from tui_runner.tui.run.event_line import EventLine
 from tui_runner.tui.widgets.footer import KeyLine
 
 SIZES = [(40, 12), (80, 24), (120, 40)]

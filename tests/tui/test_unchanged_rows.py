@@ -5,7 +5,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tui_runner.tui.unchanged_rows import FORGOTTEN_AFTER, UnchangedRows
+from tui_runner.tui.terminal.driver import FORGOTTEN_AFTER, UnchangedRows
 
 Piece = tuple[int, int, str]
 

@@ -434,7 +434,7 @@ def open_(db: DatabaseArgument, theme: ThemeOption = None) -> int:
     """Open the query screen for a database, also while a run writes to it."""
     if not _at_terminal():
         raise UserError("the query screen needs a terminal", "open", "use: tui-runner query DB SQL")
-    from tui_runner.tui.query_app import open_database
+    from tui_runner.tui.query.app import open_database
 
     open_database(db, theme=theme)
     return EXIT_OK

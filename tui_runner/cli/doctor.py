@@ -23,7 +23,7 @@ from tui_runner.store.database import Database
 from tui_runner.system.files import bundled
 from tui_runner.text.numbers import size
 from tui_runner.text.safe_text import safe_text
-from tui_runner.tui.keymap import resolve
+from tui_runner.tui.actions.keymap import resolve
 from tui_runner.tui.preferences import read_preferences
 from tui_runner.tui.themes import find_themes
 

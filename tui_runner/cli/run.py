@@ -109,7 +109,7 @@ def launch(theme: str | None) -> int:
         DatabaseError: the database cannot be used.
     """
     from tui_runner.tui.launcher import launch as choose  # Textual takes 200 ms, see `_on_dashboard`
-    from tui_runner.tui.query_app import open_database
+    from tui_runner.tui.query.app import open_database
 
     return_freed_memory()  # before there are threads
     here = Path.cwd()
@@ -206,9 +206,9 @@ def _on_dashboard(request: RunRequest, display: Display, folder: Path, output: O
 def _show(runner: Runner, display: Display, folder: Path, output: OwnOutput) -> int:
     # Here, for Textual takes 200 ms and nobody else needs it.
     from tui_runner.store.access import LocalAccess
-    from tui_runner.tui.running import Left, run_app
-    from tui_runner.tui.screen_fault import ScreenFailed
-    from tui_runner.tui.state import State, state_file
+    from tui_runner.tui.app import Left, run_app
+    from tui_runner.tui.preferences import State, state_file
+    from tui_runner.tui.terminal.textual_fixes import ScreenFailed
 
     config = read_config(Path.cwd())
     theme = _theme(display, config)  # None leaves it to the one that was chosen last

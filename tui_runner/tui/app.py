@@ -1,11 +1,17 @@
-"""The application: it starts the run, hands its snapshots to the screen, and knows how to leave."""
+"""The application: it starts the run, hands its snapshots to the screen, and knows how to leave.
+
+Shows the dashboard of a run from its start until it is left.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
+import signal
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import PurePath
+from enum import Enum, auto
+from pathlib import Path, PurePath
 from typing import ClassVar
 
 from textual.app import SystemCommand
@@ -16,24 +22,25 @@ from tui_runner.engine.captured_output import OwnOutput
 from tui_runner.engine.control import RunControl
 from tui_runner.engine.progress.snapshot import Snapshot
 from tui_runner.store.access import Access
+from tui_runner.system import terminal
+from tui_runner.system.memory import settle_garbage_collection
 from tui_runner.text.numbers import count
-from tui_runner.tui import attention
-from tui_runner.tui.action import Place
-from tui_runner.tui.actions import bindings, changed_keys
-from tui_runner.tui.keymap import resolve
-from tui_runner.tui.leaving import LeavingApp
-from tui_runner.tui.palette import palette
-from tui_runner.tui.preferences import Preferences
-from tui_runner.tui.query_files import History
-from tui_runner.tui.screens.choose import Choice, Choose
-from tui_runner.tui.screens.dashboard import Dashboard
-from tui_runner.tui.screens.errors import Errors
-from tui_runner.tui.screens.help import Help
-from tui_runner.tui.screens.log import Log
-from tui_runner.tui.screens.query import QueryScreen
-from tui_runner.tui.screens.run_screen import RunScreen
-from tui_runner.tui.state import State, state_file
-from tui_runner.tui.steering import Steering
+from tui_runner.tui.actions import bindings, changed_keys, palette
+from tui_runner.tui.actions.keymap import resolve
+from tui_runner.tui.actions.model import Place
+from tui_runner.tui.dialogs.help import Help
+from tui_runner.tui.dialogs.questions import Choice, Choose
+from tui_runner.tui.preferences import Preferences, State, read_preferences, state_file
+from tui_runner.tui.query.screen import QueryScreen
+from tui_runner.tui.query.script_files import History
+from tui_runner.tui.run.commands import Steering
+from tui_runner.tui.run.dashboard import Dashboard
+from tui_runner.tui.run.errors import Errors
+from tui_runner.tui.run.log import Log
+from tui_runner.tui.run.run_screen import RunScreen
+from tui_runner.tui.shutdown import LeavingApp
+from tui_runner.tui.terminal import notifications
+from tui_runner.tui.terminal.textual_fixes import ScreenFailed
 from tui_runner.tui.themes import Themes, find_themes
 
 INTERVAL = 0.25
@@ -148,14 +155,14 @@ class RunnerApp(LeavingApp):
 
     def _tell_terminal(self, snapshot: Snapshot) -> None:
         """Keep the window's title up to date, and call whoever looks elsewhere when the run has ended."""
-        now = attention.title(snapshot)
+        now = notifications.title(snapshot)
         if now != self._window_title:
-            self.write_out(("" if self._window_title else attention.KEEP_TITLE) + attention.set_title(now))
+            self.write_out(("" if self._window_title else notifications.KEEP_TITLE) + notifications.set_title(now))
             self._window_title = now
         if snapshot.state.ended and not self._told_end:
             self._told_end = True
             if not self.app_focus and not self._leaving and self._notify:
-                self.write_out(attention.notification(attention.ended_text(snapshot), os.environ))
+                self.write_out(notifications.notification(notifications.ended_text(snapshot), os.environ))
 
     def write_out(self, sequence: str) -> None:
         """Send a sequence to the terminal that is no part of the screen."""
@@ -165,7 +172,7 @@ class RunnerApp(LeavingApp):
     def on_unmount(self) -> None:
         """Give the window its old title back."""
         if self._window_title:
-            self.write_out(attention.RESTORE_TITLE)
+            self.write_out(notifications.RESTORE_TITLE)
 
     def action_quit_run(self) -> None:
         """Go back; from the dashboard leave."""
@@ -264,3 +271,70 @@ class RunnerApp(LeavingApp):
         """What the palette offers: every action, and the themes."""
         here = (Place.QUERY, Place.RESULT, Place.ANYWHERE) if isinstance(screen, QueryScreen) else (Place.ANYWHERE,)
         yield from palette(self, screen, self._keys, screen.PLACES if isinstance(screen, RunScreen) else here)
+
+
+class Left(Enum):
+    """How the dashboard was left."""
+
+    ENDED = auto()
+    GOING_ON = auto()
+    """The terminal is gone, and the run goes on."""
+    TO_RETRY = auto()
+    """The run has ended, and what failed in it is to run again."""
+
+
+def run_app(
+    control: RunControl,
+    *,
+    access: Callable[[], Access] | None = None,
+    theme: str | None = None,
+    keymap: Mapping[str, str] | None = None,
+    own_output: OwnOutput | None = None,
+) -> Left:
+    """Show the dashboard until its user leaves it; then the run has ended, unless the terminal went away.
+
+    Args:
+        control: the run, not yet started.
+        access: gives the run's database to the query screen; None for none.
+        theme: name of a theme; None for the one configured or chosen last.
+        keymap: keys by action; they go before those of the configuration.
+        own_output: what this process writes natively, and the stream to the terminal; None for one of its own.
+
+    Returns:
+        How it was left.
+
+    Raises:
+        UserError: there is no theme of that name, or the run could not start.
+        ScreenFailed: the screen ended by a fault of its own, and the run goes on without it.
+    """
+    preferences = read_preferences(Path.cwd(), os.environ)
+    app = RunnerApp(control, access=access, theme=theme, keymap=keymap, preferences=preferences, own_output=own_output)
+    # A search for cycles among all modules stops the screen for 40 ms, now and then; among the rest for 3.
+    settle_garbage_collection()
+    try:
+        with terminal.signals({signal.SIGTERM: app.terminated, signal.SIGHUP: app.hung_up}):
+            app.run()
+    except OSError:  # what Textual makes of a terminal that is gone, when no signal has said so before
+        app.lost = app.lost or terminal.is_lost()
+        if not app.lost:
+            raise
+    finally:
+        gc.unfreeze()
+        app.close()
+        if app.fault is not None and not app.lost and terminal.is_lost():
+            app.lose()  # no fault of the screen's
+        # However the screen ended: what is in flight is written before the end.
+        alone = app.failure is not None or app.lost or app.fault is not None
+        if not alone and not control.snapshot().state.ended:
+            control.stop()
+            control.join()
+    if app.failure is not None:
+        raise app.failure
+    if app.fault is not None and not app.lost:
+        if not app.started:
+            raise app.fault
+        control.abandon(f"the screen has failed ({type(app.fault).__name__}); the run goes on without it")
+        raise ScreenFailed from app.fault
+    if app.lost and not control.snapshot().state.ended:
+        return Left.GOING_ON
+    return Left.TO_RETRY if app.retries else Left.ENDED

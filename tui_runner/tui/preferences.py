@@ -1,4 +1,9 @@
-"""What the user's configuration says of the screens: theme, keys, notifications.
+"""What the interface remembers from one time to the next: the theme, and the jobs that were started last.
+
+It is kept in `state.json` of the user's state folder (`$XDG_STATE_HOME/tui-runner`). Losing it costs nothing, so a file
+that cannot be read counts as none, and one that cannot be written is not written.
+
+What the user's configuration says of the screens: theme, keys, notifications.
 
     [tool.tui-runner]            # in pyproject.toml; in ~/.config/tui-runner/config.toml without this line
     theme = "day"
@@ -12,13 +17,77 @@ What cannot be used is named and left out.
 
 from __future__ import annotations
 
+import contextlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tui_runner.errors import UserError
 from tui_runner.jobs.config_file import read_config
-from tui_runner.tui.state import State, state_file
+from tui_runner.system.files import open_own, replaced
+
+_RECENT = 10
+
+
+def state_folder(environ: Mapping[str, str]) -> Path:
+    """Where programs keep what they remember for their user, whether it exists or not."""
+    base = environ.get("XDG_STATE_HOME") or ""
+    # The base directory specification says that a relative path in this variable is to be ignored.
+    home = Path(base) if Path(base).is_absolute() else Path("~/.local/state").expanduser()
+    return home / "tui-runner"
+
+
+def state_file(environ: Mapping[str, str]) -> Path:
+    """Where the state is kept, whether it exists or not."""
+    return state_folder(environ) / "state.json"
+
+
+class State:
+    """The state in one file.
+
+    Args:
+        path: the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    @property
+    def theme(self) -> str | None:
+        """The theme that was chosen last."""
+        theme = self._read().get("theme")
+        return theme if isinstance(theme, str) else None
+
+    def remember_theme(self, name: str) -> None:
+        """Begin with this theme next time."""
+        self._write(self._read() | {"theme": name})
+
+    @property
+    def recent(self) -> list[str]:
+        """Jobs that were started last, as `load_job` takes them, the newest first."""
+        recent = self._read().get("recent")
+        return [job for job in recent if isinstance(job, str)][:_RECENT] if isinstance(recent, list) else []
+
+    def remember_job(self, job: str) -> None:
+        """Offer this job among the recent ones."""
+        others = [other for other in self.recent if other != job]
+        self._write(self._read() | {"recent": [job, *others][:_RECENT]})
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            with open(self._path, "rb", opener=open_own) as file:
+                values = json.load(file)
+        except (OSError, ValueError):
+            return {}
+        return values if isinstance(values, dict) else {}
+
+    def _write(self, values: dict[str, Any]) -> None:
+        with contextlib.suppress(OSError):
+            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with replaced(self._path) as stream:
+                stream.write(json.dumps(values).encode())
 
 
 @dataclass(frozen=True, slots=True)

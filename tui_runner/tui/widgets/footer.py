@@ -9,9 +9,9 @@ from itertools import groupby
 from textual import events
 from textual.message import Message
 
-from tui_runner.tui.action import DASHBOARD, Action, Place
 from tui_runner.tui.actions import ACTIONS, Keys, shown_key
-from tui_runner.tui.paint import Line, PaintedWidget, Span
+from tui_runner.tui.actions.model import DASHBOARD, Action, Place
+from tui_runner.tui.widgets.paint import Line, PaintedWidget, Span
 
 _GAP = "  "
 _NAMED = 1

@@ -1,0 +1,353 @@
+"""The actions of the dashboard and of the other screens of a run.
+
+The actions of the query screen; which of them apply depends on what has the focus.
+
+Letters belong to the editor, so what must work while somebody types is on function and control keys; the letters do
+the same beside the result.
+
+The actions of the launcher and of the dialogs: questions, choices, fields to fill in, texts to read.
+
+Every action of the interface, once. Key bindings, footer, help screens and palettes are all made from this list.
+
+What the command palette offers: the actions that apply on a screen, each with its keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from typing import Any
+
+from textual.app import App, SystemCommand
+from textual.binding import Binding
+from textual.keys import key_to_character
+from textual.screen import Screen
+
+from tui_runner.tui.actions.model import TYPED_IN, Action, Place
+
+RUN_ACTIONS = (
+    Action("pause_run", ("space",), "pause", "Pause the run, or go on with it.", Place.RUN, 1),
+    Action("pause_chunk", ("p",), "pause chunk", "Pause the chunk, or go on with it.", Place.CHUNK, 3),
+    Action("retry_chunk", ("r",), "retry", "Run the failed and cancelled items of the chunk again.", Place.CHUNK, 4),
+    Action(
+        "retry_all",
+        ("R",),
+        "retry all",
+        "Run everything that failed again, also when the run is over; asks first.",
+        Place.RUN,
+        12,
+    ),
+    Action("cancel_chunk", ("x",), "cancel", "Cancel the chunk; asks first.", Place.CHUNK, 5),
+    Action("settings", ("comma",), "settings", "Type threads, open chunks, items per second, memory.", Place.RUN, 13),
+    Action("more_threads", ("plus", "equals_sign"), "threads", "Execute more items at once.", Place.RUN, 6),
+    Action("fewer_threads", ("minus",), "threads", "Execute fewer items at once.", Place.RUN, 6),
+    Action("query", ("d",), "data", "Query the results and the ledger.", Place.ANYWHERE, 3),
+    Action("open_chunk", ("enter",), "open", "Look at the chunk: items in flight, failed, slowest.", Place.TABLE, 8),
+    Action("sort", ("s",), "sort", "Sort the chunks by a column.", Place.TABLE, 10),
+    Action("filter", ("slash",), "filter", "List only chunks in one state.", Place.TABLE, 11),
+    Action("map", ("m",), "map", "Show a map of all chunks in place of the table, and back.", Place.TABLE, 9),
+    Action(
+        "mark", ("v",), "mark", "Mark the chunk, for commands on several; again takes the mark away.", Place.TABLE, 13
+    ),
+    Action("mark_all", ("V", "ctrl+a"), "mark all", "Mark every chunk that is listed, or none.", Place.TABLE),
+    Action("clear", ("escape",), "clear", "Take away marks, then the filter, then the order.", Place.TABLE),
+    Action("cursor_down", ("down", "j"), "down", "Move the cursor down.", Place.LIST),
+    Action("cursor_up", ("up", "k"), "up", "Move the cursor up.", Place.LIST),
+    Action("cursor_left", ("left",), "left", "Move the cursor of the map left.", Place.TABLE),
+    Action("cursor_right", ("right",), "right", "Move the cursor of the map right.", Place.TABLE),
+    Action("page_down", ("pagedown", "ctrl+f"), "page down", "Move the cursor down by a page.", Place.LIST),
+    Action("page_up", ("pageup", "ctrl+b"), "page up", "Move the cursor up by a page.", Place.LIST),
+    Action(
+        "first_row",
+        ("g", "home"),
+        "first",
+        "Go to the first row; in the table the cursor then follows the run.",
+        Place.LIST,
+    ),
+    Action("last_row", ("end", "G"), "last", "Go to the last row.", Place.LIST),
+    Action("open_example", ("enter",), "read", "Read the error in full, with its traceback.", Place.ERRORS, 1),
+    Action(
+        "retry_group",
+        ("r",),
+        "retry",
+        "Run the failed items of the chunks of this group again; asks first.",
+        Place.ERRORS,
+        3,
+    ),
+    Action("query_group", ("o",), "query", "Query the errors of this group in the query screen.", Place.ERRORS, 5),
+    Action("next_example", ("right", "n"), "next", "Show the next example of the group.", Place.ERRORS, 4),
+    Action("previous_example", ("left", "N"), "previous", "Show the previous example.", Place.ERRORS),
+    Action("open_line", ("enter",), "read", "Read the line in full.", Place.LOG, 9),
+    Action("follow", ("f",), "follow", "Stay at the newest line, or stop doing so.", Place.LOG, 1),
+    Action("search", ("slash",), "search", "Find text in the log.", Place.LOG, 3),
+    Action(
+        "next_match",
+        ("n",),
+        "next",
+        "Go to the next line with that text, and round.",
+        Place.LOG,
+        4,
+    ),
+    Action(
+        "previous_match",
+        ("N",),
+        "previous",
+        "Go to the line with that text before, and round.",
+        Place.LOG,
+    ),
+    Action("level", ("v",), "level", "List only lines of a level and above.", Place.LOG, 5),
+    Action("copy", ("c",), "copy", "Copy what is under the cursor.", Place.INNER, 6),
+    Action("back", ("escape",), "back", "Go back.", Place.INNER, 7),
+    Action("errors", ("e",), "errors", "What went wrong, grouped by what is alike.", Place.ANYWHERE, 3),
+    Action("log", ("l",), "log", "What the job prints and logs.", Place.ANYWHERE, 8),
+    Action("theme", ("T",), "theme", "Choose a theme; it is shown at once, and remembered.", Place.ANYWHERE),
+    Action(
+        "redraw",
+        ("ctrl+l",),
+        "redraw",
+        "Draw the whole screen anew, if something else wrote over it.",
+        Place.ALWAYS,
+    ),
+    Action("command_palette", ("ctrl+p",), "commands", "Find any action or theme by name.", Place.ANYWHERE, 14),
+    Action("help", ("question_mark", "f1"), "help", "Show what the keys do.", Place.ANYWHERE, 2),
+    Action(
+        "quit_run",
+        ("q",),
+        "quit",
+        "Go back; from the dashboard leave, where a run that is not over asks what to do.",
+        Place.ANYWHERE,
+        0,
+    ),
+)
+"""In the order in which footer and help show them."""
+
+QUERY_ACTIONS = (
+    Action(
+        "query.run",
+        ("f5", "ctrl+enter", "ctrl+j"),
+        "run",
+        "Run the selection, or the statement at the cursor.",
+        Place.QUERY,
+        0,
+    ),
+    Action(
+        "query.back",
+        ("escape",),
+        "back",
+        "End the statement that runs; else leave the query screen.",
+        Place.QUERY,
+        1,
+        yields=True,
+    ),
+    Action("query.next_part", ("f6",), "next part", "Go to editor, result, catalog in turn.", Place.QUERY, 4),
+    Action("query.ready_made", ("f2",), "queries", "Choose a ready-made query.", Place.QUERY, 3),
+    Action("query.history", ("f3",), "history", "Choose among statements that were run before.", Place.QUERY, 6),
+    Action(
+        "query.complete", ("ctrl+@", "ctrl+space"), "complete", "Offer words to complete.", Place.QUERY, yields=True
+    ),
+    Action("query.watch", ("f7",), "watch", "Run the statement again and again in place.", Place.QUERY, 7),
+    Action("query.chart", ("f8",), "chart", "Draw the result as bars, as a line, as a table.", Place.QUERY, 8),
+    Action("query.export", ("f9",), "export", "Write the whole result into a file.", Place.QUERY, 5),
+    Action("query.select_all", ("ctrl+g",), "select all", "Select the whole text of the editor.", Place.QUERY),
+    Action("query.new_tab", ("ctrl+t",), "new tab", "Open another tab.", Place.QUERY),
+    Action("query.next_tab", ("ctrl+pagedown", "f12"), "next tab", "Go to the next tab.", Place.QUERY),
+    Action("query.previous_tab", ("ctrl+pageup", "f11"), "previous tab", "Go to the tab before.", Place.QUERY),
+    Action("query.close_tab", ("ctrl+f4",), "close tab", "Close this tab.", Place.QUERY),
+    Action("query.open_file", ("ctrl+o",), "open", "Open a file of statements.", Place.QUERY),
+    Action("query.save_file", ("ctrl+s",), "save", "Save the statements as a file.", Place.QUERY),
+    Action("query.external_editor", ("f4",), "$EDITOR", "Edit the statements with $EDITOR.", Place.QUERY),
+    Action("query.write_mode", ("ctrl+r",), "read/write", "Allow statements that change data; asks.", Place.QUERY),
+    Action("query.help", ("f1",), "help", "Show what the keys do.", Place.QUERY, 2),
+    Action("result.watch", ("w",), "watch", "Run the statement again and again in place.", Place.RESULT),
+    Action("result.chart", ("g",), "chart", "Draw the result as bars, as a line, as a table.", Place.RESULT),
+    Action("result.export", ("e",), "export", "Write the whole result into a file.", Place.RESULT),
+    Action("result.help", ("question_mark",), "help", "Show what the keys do.", Place.RESULT),
+    Action("result.copy_cell", ("c",), "copy", "Copy the cell.", Place.RESULT, 3),
+    Action(
+        "result.copy_as",
+        ("C", "y"),
+        "copy as",
+        "Copy cell, row, column or all as text, CSV, JSON, Markdown.",
+        Place.RESULT,
+        4,
+    ),
+    Action("result.leave", ("d", "q"), "leave", "Leave the query screen.", Place.RESULT),
+    Action("grid.view_cell", ("enter",), "view", "Show the cell in full.", Place.GRID, 2),
+    Action("grid.down", ("down", "j"), "down", "Move down.", Place.GRID),
+    Action("grid.up", ("up", "k"), "up", "Move up.", Place.GRID),
+    Action("grid.left", ("left", "h"), "left", "Move left.", Place.GRID),
+    Action("grid.right", ("right", "l"), "right", "Move right.", Place.GRID),
+    Action("grid.page_down", ("pagedown", "ctrl+f"), "page down", "Move down by a page.", Place.GRID),
+    Action("grid.page_up", ("pageup", "ctrl+b"), "page up", "Move up by a page.", Place.GRID),
+    Action("grid.first", ("ctrl+home",), "first", "Go to the first row.", Place.GRID),
+    Action("grid.last", ("ctrl+end", "G"), "last", "Go to the last row read.", Place.GRID),
+    Action("grid.first_column", ("home", "0"), "first column", "Go to the first column.", Place.GRID),
+    Action("grid.last_column", ("end", "dollar_sign"), "last column", "Go to the last column.", Place.GRID),
+    Action(
+        "catalog.open",
+        ("enter",),
+        "open",
+        "Show the rows of a table; put the name of a column into the editor.",
+        Place.CATALOG,
+        2,
+    ),
+    Action(
+        "catalog.toggle_node", ("space",), "columns", "Show the columns of a table, or hide them.", Place.CATALOG, 3
+    ),
+    Action("catalog.insert_name", ("i",), "insert", "Put the name under the cursor into the editor.", Place.CATALOG, 3),
+    Action("catalog.show_rows", ("s",), "rows", "Show the rows of the table under the cursor.", Place.CATALOG),
+    Action("catalog.cursor_down", ("j",), "down", "Move down, like the arrow.", Place.CATALOG),
+    Action("catalog.cursor_up", ("k",), "up", "Move up, like the arrow.", Place.CATALOG),
+)
+"""In the order in which footer and help show them."""
+
+DIALOG_ACTIONS = (
+    Action(
+        "launcher.choose", ("enter",), "fill in", "Fill in the form of a job, or go on with a run.", Place.LAUNCHER, 0
+    ),
+    Action("launcher.next_field", ("tab",), "next", "Go to the next field of the form.", Place.LAUNCHER, 3),
+    Action(
+        "launcher.try_job",
+        ("ctrl+t", "t"),
+        "try 3",
+        "Call the job with 3 items; nothing is written.",
+        Place.LAUNCHER,
+        1,
+    ),
+    Action("launcher.resume", ("r",), "resume", "Go on with the run under the cursor.", Place.LAUNCHER, 1),
+    Action("launcher.open_database", ("o",), "query", "Open the database for queries.", Place.LAUNCHER, 2),
+    Action("launcher.to_list", ("escape",), "back", "Go back from the form to the list.", Place.LAUNCHER, 2),
+    Action("launcher.help", ("question_mark", "f1"), "help", "Show what the keys do.", Place.LAUNCHER, 5),
+    Action("launcher.quit", ("q",), "quit", "Leave.", Place.LAUNCHER, 4),
+    Action("reader.close", ("escape", "q", "enter"), "close", "Close the text.", Place.READER, 0),
+    Action("reader.copy", ("c",), "copy", "Copy the whole text.", Place.READER, 1),
+    Action("reader.page_down", ("space",), "page down", "Scroll by a page.", Place.READER),
+    Action("cell.wrap", ("w",), "wrap", "Wrap long lines, or cut them.", Place.CELL, 2),
+    Action("choice.choose", ("enter", "space"), "choose", "Take what is under the cursor.", Place.CHOICE, 0),
+    Action("choice.cancel", ("escape", "q"), "cancel", "Leave it as it is.", Place.CHOICE, 1),
+    Action("question.yes", ("y",), "yes", "Answer yes.", Place.QUESTION, 0),
+    Action("question.no", ("n", "escape", "q"), "no", "Answer no, which changes nothing.", Place.QUESTION, 1),
+    Action(
+        "question.other",
+        ("left", "right", "up", "down", "h", "l"),
+        "other",
+        "Go to the other answer; Enter gives the one you are on.",
+        Place.QUESTION,
+    ),
+    Action("field.cancel", ("escape",), "cancel", "Change nothing.", Place.FIELD, 1),
+    Action("field.next", ("down",), "next", "Go to the next field; Enter applies them all.", Place.FIELD, 2),
+    Action("field.previous", ("up",), "previous", "Go to the field before.", Place.FIELD),
+    Action(
+        "manual.close", ("escape", "q", "question_mark", "f1", "enter", "space"), "close", "Close help.", Place.MANUAL
+    ),
+)
+"""In the order in which footer and help show them."""
+
+ACTIONS = (*RUN_ACTIONS, *QUERY_ACTIONS, *DIALOG_ACTIONS)
+"""Every action, in the order in which footer and help show them."""
+
+BY_ID = {action.id: action for action in ACTIONS}
+
+Keys = Mapping[str, tuple[str, ...]]
+"""The keys of each action, by its id: the defaults, and what the user changed."""
+
+DEFAULT_KEYS: Keys = {action.id: action.keys for action in ACTIONS}
+
+# Other names of Textual's are those of Unicode, which `key_to_character` turns into the character.
+_SHOWN = {
+    "space": "space",
+    "plus": "+",
+    "minus": "-",
+    "slash": "/",
+    "at": "@",
+    "backslash": "\\",
+    "underscore": "_",
+    "down": "↓",
+    "up": "↑",
+    "left": "←",
+    "right": "→",
+    "pagedown": "PgDn",
+    "pageup": "PgUp",
+    "enter": "Enter",
+    "escape": "Esc",
+    "tab": "Tab",
+    "backspace": "Backspace",
+    "delete": "Del",
+    "insert": "Ins",
+    "home": "Home",
+    "end": "End",
+}
+
+
+def shown_key(key: str) -> str:
+    """A key as a person knows it: `?` for `question_mark`, `^p` for `ctrl+p`."""
+    *modifiers, plain = key.split("+")
+    prefix = "".join("^" if modifier == "ctrl" else f"{modifier}+" for modifier in modifiers)
+    if plain[0] == "f" and plain[1:].isdigit():
+        plain = plain.upper()
+    return prefix + (_SHOWN.get(plain) or key_to_character(plain) or plain)
+
+
+def bindings(*places: Place) -> list[Binding]:
+    """Bindings of the actions that apply in these places, with their default keys."""
+    return [
+        Binding(
+            ",".join(action.keys),
+            action.method,
+            action.label,
+            show=action.footer is not None,
+            priority=action.place in TYPED_IN and not action.yields,
+            id=action.id,
+        )
+        for action in ACTIONS
+        if action.place in places
+    ]
+
+
+def changed_keys(keys: Keys) -> dict[str, str]:
+    """The keymap for Textual, with what differs from the defaults: it applies all of it to every screen at each key."""
+    return {name: ",".join(held) for name, held in keys.items() if held and held != DEFAULT_KEYS[name]}
+
+
+def key_of(screen: Screen[Any], action: str) -> str:
+    """The first key that does an action on this screen, as a person knows it."""
+    found = {binding.binding.id: key for key, binding in reversed(screen.active_bindings.items())}
+    # A field scrolls by the arrows, if it can; since it cannot, they go on to the dialog, which Textual does not say.
+    return shown_key(found.get(action) or BY_ID[action].keys[0])
+
+
+def keys_of(screen: Screen[Any], place: Place) -> str:
+    """The keys of what can be done in a place, those that a footer would name, in one line."""
+    named = [action for action in ACTIONS if action.place is place and action.footer is not None]
+    return "   ".join(f"{key_of(screen, action.id)} {action.label}" for action in named)
+
+
+def palette(app: App[Any], screen: Screen[object], keys: Keys, places: Collection[Place]) -> Iterable[SystemCommand]:
+    """The actions of these places, as commands of an application.
+
+    Args:
+        app: carries out those that apply everywhere.
+        screen: carries out the others.
+        keys: the keys in force.
+        places: where the actions apply.
+    """
+    for group in _by_method({*places, Place.ALWAYS}):
+        owner = "app" if group[0].place in (Place.ANYWHERE, Place.LAUNCHER, Place.ALWAYS) else "screen"
+        shown = " ".join(shown_key(key) for action in group for key in keys[action.id])
+        yield SystemCommand(
+            group[0].help.rstrip("."),
+            f"{group[0].place} · {shown}",
+            _runner(app, screen, f"{owner}.{group[0].method}"),
+        )
+
+
+def _by_method(places: Collection[Place]) -> Iterable[list[Action]]:
+    """The actions of these places; those that do the same on other keys, beside a result say, are one."""
+    groups: dict[str, list[Action]] = {}
+    for action in ACTIONS:
+        if action.place in places:
+            groups.setdefault(action.method, []).append(action)
+    return groups.values()
+
+
+def _runner(app: App[Any], screen: Screen[object], action: str) -> Callable[[], Awaitable[bool]]:
+    return lambda: app.run_action(action, screen)

@@ -1,0 +1,80 @@
+"""The user's own keys. What cannot be right is named and left out; everything else still works.
+
+A keymap maps the id of an action to keys with commas between: `{"pause_run": "space,f5", "query.run": "f9"}`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from unicodedata import name as unicode_name
+
+from textual.keys import KEY_NAME_REPLACEMENTS, key_to_character
+
+from tui_runner.text.safe_text import safe_text
+from tui_runner.tui.actions import BY_ID, DEFAULT_KEYS, Keys
+from tui_runner.tui.actions.model import TYPED_IN, meet
+
+RESERVED = frozenset({"ctrl+c"})
+"""Keys that always do the same: whatever a keymap says, there is a way out."""
+_EDITING = frozenset({"enter", "tab", "backspace", "delete", "up", "down", "left", "right", "home", "end"})
+"""Keys without which no text can be written, besides those that type a character."""
+
+
+def resolve(keymap: Mapping[str, str]) -> tuple[Keys, list[str]]:
+    """The keys of every action under this keymap, and what is wrong with it, a line each.
+
+    An entry is left out whole when it names no action or no key, or when one of its keys belongs to another action
+    of the same screen, be it by default or by an earlier entry.
+    """
+    keys: dict[str, tuple[str, ...]] = dict(DEFAULT_KEYS)
+    complaints: list[str] = []
+    wanted: dict[str, tuple[str, ...]] = {}
+    for name, text in keymap.items():
+        if name not in BY_ID:
+            near = get_close_matches(name, BY_ID, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            complaints.append(f"keymap: there is no action {safe_text(name, limit=40)!r}{hint}")
+            continue
+        named = tuple(_key(part.strip()) for part in text.split(",") if part.strip())
+        if not named:
+            complaints.append(f"keymap: no key for {name}")
+        elif taken := RESERVED.intersection(named):
+            complaints.append(f"keymap: {name} cannot have {min(taken)}, which always quits")
+        elif BY_ID[name].place in TYPED_IN and (typing := [key for key in named if _types(key)]):
+            complaints.append(f"keymap: {name} cannot have {typing[0]}, which the text that is typed there needs")
+        else:
+            wanted[name] = named
+    # Actions that get other keys give their own up, so that two can be swapped.
+    for name in wanted:
+        keys[name] = ()
+    for name, named in wanted.items():
+        rivals = {other: held for other, held in keys.items() if meet(BY_ID[name].place, BY_ID[other].place)}
+        clash = next(((key, other) for key in named for other, held in rivals.items() if key in held), None)
+        if clash is None:
+            keys[name] = named
+        else:
+            complaints.append(f"keymap: {name} cannot have {clash[0]}, which is {clash[1]}'s")
+            keys[name] = _free(DEFAULT_KEYS[name], rivals)
+    return keys, complaints
+
+
+def _key(text: str) -> str:
+    """A key as Textual names it; punctuation may be written as itself."""
+    if len(text) > 1:
+        return text.lower()
+    if text.isalnum():
+        return text
+    name = unicode_name(text, "").lower().replace("-", "_").replace(" ", "_")
+    return KEY_NAME_REPLACEMENTS.get(name, name)
+
+
+def _types(key: str) -> bool:
+    """Whether a field where text is typed needs this key."""
+    return key in _EDITING or key_to_character(key) is not None
+
+
+def _free(default: tuple[str, ...], keys: Keys) -> tuple[str, ...]:
+    """Those default keys that nobody took meanwhile."""
+    taken = {key for held in keys.values() for key in held}
+    return tuple(key for key in default if key not in taken)

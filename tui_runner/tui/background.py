@@ -1,0 +1,101 @@
+"""Reads the ledger for a screen, in a thread, through a cursor of its own: the screen never waits.
+
+Calls that block, made in a thread of their own and awaited by the screen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from typing import Concatenate, ParamSpec, TypeVar
+
+import duckdb
+from textual.worker import NoActiveWorker, get_current_worker
+
+from tui_runner.errors import DatabaseError
+from tui_runner.store.database import Database
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+async def read(
+    database: Database | None,
+    query: Callable[Concatenate[duckdb.DuckDBPyConnection, P], T],
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> T | None:
+    """What `query(cursor, …)` returns; None when there is no database (any more) or it gives no answer."""
+
+    def work() -> T | None:
+        if database is None:
+            return None
+        try:
+            cursor = database.cursor()
+        except DatabaseError:
+            return None
+        try:
+            return query(cursor, *args, **kwargs)
+        except duckdb.Error:  # the file was closed or lost meanwhile; the run itself says so
+            return None
+        finally:
+            database.close_cursor(cursor)
+
+    return await in_thread(work, "tui-runner-read")
+
+
+R = TypeVar("R")
+
+
+async def in_thread(call: Callable[[], R], name: str) -> R:
+    """Make `call` in a daemon thread and return what it returns, or raise what it raises.
+
+    Not `asyncio.to_thread`: its pool is small and shared, and leaving the application waits for what is stuck in it.
+
+    Args:
+        call: what to do. It goes on when the waiting is cancelled.
+        name: of the thread.
+    """
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[R] = loop.create_future()
+
+    def settle(outcome: R | None, error: BaseException | None) -> None:
+        if future.done():
+            return
+        if error is None:
+            future.set_result(outcome)  # type: ignore[arg-type]  # what the call returned, None included
+        else:
+            future.set_exception(error)
+
+    def work() -> None:
+        outcome, error = None, None
+        try:
+            outcome = call()
+        except BaseException as caught:  # raised again where it is awaited
+            error = caught
+        try:
+            loop.call_soon_threadsafe(settle, outcome, error)
+        except RuntimeError:
+            # The application has ended meanwhile; nobody waits any more.
+            return
+
+    threading.Thread(target=work, name=name, daemon=True).start()
+    try:
+        return await future
+    finally:
+        if _is_left():
+            raise asyncio.CancelledError
+
+
+def _is_left() -> bool:
+    """Whether the worker that waits is of a part of the screen that is being removed.
+
+    Textual cancels such a worker, but only when the parts within that part are gone already: whoever came back in
+    between would look for them in vain, which is a fault of the application and ends it.
+    """
+    try:
+        worker = get_current_worker()
+    except NoActiveWorker:
+        return False
+    return not worker.is_finished and worker.node._pruning

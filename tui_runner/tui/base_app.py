@@ -1,0 +1,114 @@
+"""Short messages that are laid over a screen for a few seconds: few, small, and none of them twice.
+
+Whoever presses a key wants to read its answer and go on. So they lie above the last lines, which name the keys and say
+what happens (`Toast` in `styles/runner.tcss`), and a key pressed five times in vain is answered once.
+
+What the three applications, launcher, dashboard and query screen, have in common.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from rich.cells import cell_len, set_cell_size
+from textual import on
+from textual.app import App, ReturnType
+from textual.binding import BindingType
+from textual.events import Resize
+from textual.filter import LineFilter, Monochrome, NoColor
+from textual.notifications import Notify
+from textual.theme import ThemeProvider
+
+from tui_runner.text.safe_text import ELLIPSIS, safe_text
+from tui_runner.tui.actions import bindings
+from tui_runner.tui.actions.model import Place
+from tui_runner.tui.terminal.driver import KeepsOutput, LeanDriver
+from tui_runner.tui.terminal.key_order import KeysInTurn
+from tui_runner.tui.terminal.textual_fixes import KeepsFault, Palette
+from tui_runner.tui.themes import Themed
+
+MOST = 2
+"""How many lie over the screen at once; one where it is low."""
+_LOW = 16
+_SHARE = 4
+"""One message takes about a quarter of the lines at most."""
+_WIDTH = 0.8
+"""The share of the width that `Toast` has in `styles/runner.tcss`."""
+_MARGIN = 4
+_COMPLAINT_SECONDS = 8.0
+"""What is wrong with the configuration is a sentence, and nobody waits for it."""
+_COMPLAINT = 300
+
+
+class BriefToasts(App[ReturnType]):
+    """An application whose messages make way for each other."""
+
+    NOTIFICATION_TIMEOUT = 4.0
+    """Seconds, where nothing else is said."""
+
+    def on_notify(self, event: Notify) -> None:
+        """Make room for a message, and fit it into that; Textual shows it then."""
+        new = event.notification
+        width, height = self.size
+        room = max(int(width * _WIDTH) - _MARGIN, 1) * max(height // _SHARE, 1)
+        if cell_len(new.message) > room:
+            new.message = set_cell_size(new.message, room - 1) + ELLIPSIS
+        same = [each for each in self._notifications if each.message == new.message]
+        others = [each for each in self._notifications if each.message != new.message]
+        most = MOST if height >= _LOW else 1
+        for each in (*same, *others[: max(len(others) - most + 1, 0)]):
+            self._unnotify(each, refresh=False)
+
+    def tell_complaints(self, complaints: Sequence[str]) -> None:
+        """Say what of the configuration cannot be used: the first in words, the others by their number."""
+        if not complaints:
+            return
+        text = safe_text(complaints[0].replace(f"{Path.home()}/", "~/"), limit=_COMPLAINT)
+        if len(complaints) > 1:
+            text = f"{len(complaints)} settings or themes are left out; tui-runner doctor lists them. {text}"
+        self.notify(text, severity="warning", markup=False, timeout=_COMPLAINT_SECONDS)
+
+
+class Application(
+    Themed, BriefToasts[ReturnType], KeysInTurn[ReturnType], KeepsFault[ReturnType], KeepsOutput[ReturnType]
+):
+    """An application that keeps its faults to itself, takes keys in their turn, and says little at once."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.ALWAYS)]
+
+    @on(Resize)
+    def _terminal_resized(self, event: Resize) -> None:
+        """What the terminal shows has moved."""
+        if isinstance(self._driver, LeanDriver):
+            self._driver.shown.resized(event.size.height)
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """Textual's, for the theme that is shown now.
+
+        Under `NO_COLOR` it turns colours into greys, and the terminal's own ones, which it does not know, into black
+        on black. Whether a theme has those it asks only once, before there is one.
+        """
+        filters = super().get_line_filters()
+        if not (self.no_color and self.native_ansi_color):
+            return filters
+        return [NoColor() if isinstance(each, Monochrome) else each for each in filters]
+
+    def action_redraw(self) -> None:
+        """Draw the whole screen anew."""
+        if isinstance(self._driver, LeanDriver):
+            self._driver.shown.forget()
+        self.refresh(layout=True)
+
+    def action_command_palette(self) -> None:
+        """Find any action by name."""
+        self._search(Palette())
+
+    def search_themes(self) -> None:
+        """Find a theme by name."""
+        self._search(Palette(providers=[ThemeProvider], placeholder="Search for themes…"))
+
+    def _search(self, palette: Palette) -> None:
+        if not any(isinstance(screen, Palette) for screen in self.screen_stack):
+            self.push_screen(palette)

@@ -1,0 +1,351 @@
+"""A question with two answers. The engine goes on while it is open.
+
+A choice among a few things. The engine goes on while it is open.
+
+A question that is answered with a text or a number.
+
+Small questions of the query screen: a choice from a list, and texts to be typed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from textual.app import App, ComposeResult
+from textual.binding import BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.content import Content
+from textual.widgets import Button, Input, Static
+
+from tui_runner.errors import UserError
+from tui_runner.text.safe_text import safe_text
+from tui_runner.tui.actions import bindings, key_of, keys_of
+from tui_runner.tui.actions.list_keys import Movable, Moving
+from tui_runner.tui.actions.model import Place
+from tui_runner.tui.dialogs import Dialog
+from tui_runner.tui.terminal.key_order import TextField
+from tui_runner.tui.widgets.list_view import Rows
+from tui_runner.tui.widgets.paint import Line
+
+_TIGHT = 16
+"""Terminals with fewer lines than this get the question without blank lines."""
+_NARROW = 56
+"""Terminals with fewer cells have the answers one above the other."""
+
+
+class Confirm(Dialog[bool]):
+    """Ask for a decision; the result is True for yes, False for no and for Escape.
+
+    The answer that changes nothing has the focus. Texts must be safe to show; they are not markup.
+
+    Args:
+        question: one short line.
+        consequence: what follows from yes.
+        yes: what yes does, a word or three.
+        no: what no does.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.QUESTION)]
+    OUTSIDE = "no"
+
+    def __init__(self, question: str, consequence: str, yes: str, no: str) -> None:
+        super().__init__()
+        self._question = question
+        self._consequence = consequence
+        self._yes = yes
+        self._no = no
+
+    def compose(self) -> ComposeResult:
+        """The question, what follows, and the two answers."""
+        with Vertical(id="box"):
+            yield Static(Content(self._question), id="question")
+            yield Static(Content(self._consequence), id="consequence")
+            with Horizontal(id="answers"):
+                yield Button(Content(self._yes), id="yes", compact=True)
+                yield Button(Content(self._no), id="no", compact=True)
+
+    def on_mount(self) -> None:
+        """Name the keys, and focus the answer that changes nothing."""
+        for name in ("yes", "no"):
+            button, key = self.query_one(f"#{name}", Button), key_of(self, f"question.{name}")
+            button.label = Content(f"{button.label} ({key})")
+        self.query_one("#no", Button).focus()
+
+    def on_resize(self) -> None:
+        """Leave out blank lines on low terminals, and stack the answers on narrow ones."""
+        self.set_class(self.size.width < _NARROW, "-narrow")
+        self.set_class(self.size.height < _TIGHT, "-tight")
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        """Answer with the button that was pressed."""
+        event.stop()
+        self.dismiss(event.button.id == "yes")
+
+    def action_yes(self) -> None:
+        """Answer yes."""
+        self.dismiss(True)
+
+    def action_no(self) -> None:
+        """Answer no."""
+        self.dismiss(False)
+
+    def action_other(self) -> None:
+        """Move the focus to the other answer."""
+        self.focus_next()
+
+
+_FRAME = 8
+"""Lines of the box besides its rows."""
+_TIGHT_FRAME = 4
+"""The same without blank lines."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Something to choose: what it is called, a remark beside it, and what choosing it returns. Texts must be safe."""
+
+    label: str
+    remark: str
+    value: object
+
+
+class Choose(Moving, Dialog[object]):
+    """Ask which one; the result is the value of the choice, None for Escape.
+
+    Args:
+        question: one short line.
+        choices: what there is to choose from.
+        place: the one that is under the cursor at first.
+        preview: called with the value under the cursor whenever it moves.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.CHOICE, Place.LIST)]
+
+    def __init__(
+        self,
+        question: str,
+        choices: Sequence[Choice],
+        place: int = 0,
+        preview: Callable[[object], None] | None = None,
+    ) -> None:
+        super().__init__()
+        self._question = question
+        self._choices = choices
+        self._place = place
+        self._preview = preview
+
+    def compose(self) -> ComposeResult:
+        """The question and the choices."""
+        with Vertical(id="box"):
+            yield Static(Content(self._question), id="question")
+            yield Rows[Choice](_line, id="choices")
+            yield Static(id="consequence")
+
+    def on_mount(self) -> None:
+        """List the choices, and name the keys."""
+        self.query_one("#consequence", Static).update(Content(keys_of(self, Place.CHOICE)))
+        self.on_resize()
+        self.query_one(Rows).show(self._choices, place=self._place)
+
+    def on_resize(self) -> None:
+        """As many rows as there is room for; blank lines go first."""
+        tight = len(self._choices) + _FRAME > self.size.height
+        self.set_class(tight, "-tight")
+        room = self.size.height - (_TIGHT_FRAME if tight else _FRAME)
+        self.query_one(Rows).styles.height = max(min(len(self._choices), room), 1)
+
+    def on_rows_moved(self) -> None:
+        """Show what the choice would do."""
+        current = self.query_one(Rows).current
+        if self._preview is not None and current is not None:
+            self._preview(current.value)
+
+    def on_rows_opened(self) -> None:
+        """Choose with the mouse."""
+        self.action_choose()
+
+    def list_in_use(self) -> Movable:
+        """The choices."""
+        return self.query_one(Rows)
+
+    def action_choose(self) -> None:
+        """Answer with the choice under the cursor."""
+        current = self.query_one(Rows).current
+        self.dismiss(None if current is None else current.value)
+
+    def action_cancel(self) -> None:
+        """Answer with nothing."""
+        self.dismiss(None)
+
+
+def _line(choice: Choice, width: int) -> Line:
+    return ((choice.label, "text"), ("  " + choice.remark, "muted"))
+
+
+class Ask(Dialog[str | None]):
+    """Ask for a text; None for Escape. Texts of the program itself only, or safe ones.
+
+    Args:
+        question: one short line.
+        value: what stands there at first.
+        check: why a text will not do, empty for one that does; what is typed is checked as it is typed.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.FIELD)]
+
+    def __init__(self, question: str, value: str = "", check: Callable[[str], str] | None = None) -> None:
+        super().__init__()
+        self._question = question
+        self._value = value
+        self._check = check
+
+    def compose(self) -> ComposeResult:
+        """The question and the line to type into."""
+        with Vertical(id="box"):
+            yield Static(Content(self._question), id="question")
+            yield TextField(self._value, id="answer", compact=True, select_on_focus=True)
+            yield Static(Content(""), id="complaint")
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Say at once what is wrong."""
+        self.query_one("#complaint", Static).update(Content(self._complaint(event.value)))
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Answer, if the text will do."""
+        event.stop()
+        if not self._complaint(event.value):
+            self.dismiss(event.value)
+
+    def action_cancel(self) -> None:
+        """Answer with nothing."""
+        self.dismiss(None)
+
+    def action_next(self) -> None:
+        """There is one field only."""
+
+    action_previous = action_next
+
+    def _complaint(self, text: str) -> str:
+        return self._check(text) if self._check else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Pick:
+    """Something to choose: a label, a remark beside it; both are made safe here."""
+
+    label: str
+    remark: str = ""
+
+
+def pick_one(
+    app: App[Any], question: str, picks: Sequence[Pick], chosen: Callable[[int], object], place: int = 0
+) -> None:
+    """Ask which one; nothing happens when none is taken.
+
+    Args:
+        app: shows the question.
+        question: one short line.
+        picks: what there is to choose from.
+        chosen: told the place in the list of what was chosen.
+        place: the one under the cursor at first.
+    """
+
+    def answered(value: object) -> None:
+        if isinstance(value, int):
+            chosen(value)
+
+    choices = [
+        Choice(safe_text(pick.label, limit=300), safe_text(pick.remark, limit=300), number)
+        for number, pick in enumerate(picks)
+    ]
+    screen = Choose(question, choices, place)
+    screen.add_class("-wide")
+    app.push_screen(screen, answered)
+
+
+class AskTexts(Dialog[list[str] | None]):
+    """Ask for texts, one for each label; the result is None for Escape.
+
+    Args:
+        question: one short line.
+        labels: what each text is.
+        values: what stands there at first.
+        hint: a line below, about all of them.
+        check: told the texts before the dialog closes; a UserError of it is shown, and the dialog stays as it is.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.FIELD)]
+
+    def __init__(
+        self,
+        question: str,
+        labels: Sequence[str],
+        values: Sequence[str] = (),
+        hint: str = "",
+        *,
+        check: Callable[[list[str]], object] = list,
+    ) -> None:
+        super().__init__()
+        self._check = check
+        self._question = question
+        self._labels = labels
+        self._values = [*values, *[""] * (len(labels) - len(values))]
+        self._hint = hint
+
+    def compose(self) -> ComposeResult:
+        """The question and a line for each text."""
+        with Vertical(id="box"):
+            yield Static(Content(self._question), id="question")
+            with VerticalScroll(id="texts"):
+                for label, value in zip(self._labels, self._values, strict=True):
+                    yield Static(Content(safe_text(label, limit=200)), classes="label")
+                    yield TextField(value, compact=True)
+            yield Static(id="mistake")
+            yield Static(Content(self._hint), id="hint")
+            yield Static(id="consequence")
+
+    def on_mount(self) -> None:
+        """Name the keys, and begin with the first."""
+        keys = keys_of(self, Place.FIELD) if len(self._labels) > 1 else f"{key_of(self, 'field.cancel')} cancel"
+        self.query_one("#consequence", Static).update(Content(f"Enter applies   {keys}"))
+        self._complain("")
+        self.query(Input).first().focus()
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Go to the next text, or answer after the last."""
+        event.stop()
+        inputs = list(self.query(Input))
+        place = inputs.index(event.input)
+        if place + 1 < len(inputs):
+            inputs[place + 1].focus()
+            return
+        texts = [each.value for each in inputs]
+        try:
+            self._check(texts)
+        except UserError as error:
+            self._complain(str(error))
+        else:
+            self.dismiss(texts)
+
+    def on_input_changed(self) -> None:
+        """What was wrong is being mended."""
+        self._complain("")
+
+    def _complain(self, text: str) -> None:
+        mistake = self.query_one("#mistake", Static)
+        mistake.update(Content(f"▲ {safe_text(text, limit=400)}" if text else ""))
+        mistake.display = bool(text)
+
+    def action_cancel(self) -> None:
+        """Answer nothing."""
+        self.dismiss(None)
+
+    def action_next(self) -> None:
+        """Go to the next text."""
+        self.focus_next(Input)
+
+    def action_previous(self) -> None:
+        """Go to the text before."""
+        self.focus_previous(Input)

@@ -1,0 +1,92 @@
+"""A text to be read in full."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from textwrap import wrap
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.widgets import Static
+
+from tui_runner.text.safe_text import safe_text
+from tui_runner.tui.actions import bindings, keys_of
+from tui_runner.tui.actions.list_keys import Movable, Moving
+from tui_runner.tui.actions.model import Place
+from tui_runner.tui.dialogs import Dialog
+from tui_runner.tui.widgets.list_view import Rows
+from tui_runner.tui.widgets.paint import Line
+
+_CARETS = re.compile(r" {4,}[~^]+")
+_LONGEST = 200_000
+"""Characters that are shown; a traceback beyond that is a machine's."""
+
+
+class Reader(Moving, Dialog[None]):
+    """Shows a text that scrolls. The text is made safe here.
+
+    Args:
+        title: one line.
+        text: what is to be read.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.READER, Place.LIST)]
+    OUTSIDE = "close"
+
+    def __init__(self, title: str, text: str) -> None:
+        super().__init__()
+        self._title_text = safe_text(title, limit=200)
+        self._text = safe_text(text, newlines=True, limit=_LONGEST)
+
+    def compose(self) -> ComposeResult:
+        """The title and the text."""
+        with Vertical(id="box"):
+            yield Static(Content(self._title_text), id="question")
+            yield Rows[str](_line, cursor=False, id="text")
+            yield Static(id="consequence")
+
+    def on_mount(self) -> None:
+        """Name the keys."""
+        self.query_one("#consequence", Static).update(Content(keys_of(self, Place.READER)))
+
+    def on_resize(self) -> None:
+        """Wrap the text anew."""
+        self.call_after_refresh(self._wrap)
+
+    def _wrap(self) -> None:
+        rows = self.query_one(Rows)
+        rows.show(wrapped(self._text, max(rows.size.width - 1, 10)))
+
+    def list_in_use(self) -> Movable:
+        """The text."""
+        return self.query_one(Rows)
+
+    def action_copy(self) -> None:
+        """Copy the whole text."""
+        self.app.copy_to_clipboard(self._text)
+        self.notify("copied (by OSC 52; the terminal must allow it)", markup=False, timeout=4)
+
+    def action_close(self) -> None:
+        """Go back."""
+        self.dismiss(None)
+
+
+def wrapped(text: str, width: int) -> Sequence[str]:
+    """The lines of a safe text in at most `width` cells each; the blanks at their beginnings stay.
+
+    Carets with which a traceback points at code that had to be wrapped are left out: they would point at nothing.
+    """
+    lines: list[str] = []
+    for line in text.split("\n"):
+        if len(line) > width and _CARETS.fullmatch(line):
+            continue
+        lines += wrap(line, width, replace_whitespace=False, drop_whitespace=False, break_on_hyphens=False) or [""]
+    return lines
+
+
+def _line(text: str, width: int) -> Line:
+    return ((text, "text"),)

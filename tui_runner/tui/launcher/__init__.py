@@ -1,0 +1,480 @@
+"""The launcher: `tui-runner` with nothing else. It offers jobs and databases, and answers with what is to be done.
+
+It is an application of its own that ends before a run begins, so that the dashboard, and a run's exit code, are the
+same however the run was asked for. It ends when everything about the run has been opened: what is wrong with it is said
+here, where it can be mended.
+"""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import ClassVar
+
+from textual.app import ComposeResult, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.events import Resize
+from textual.screen import Screen
+from textual.widgets import Input, Static
+
+from tui_runner.engine.captured_output import OwnOutput
+from tui_runner.engine.planning.request import RunRequest
+from tui_runner.engine.planning.resume import resume_request
+from tui_runner.engine.runner import Runner
+from tui_runner.engine.trial import run_trial
+from tui_runner.errors import DatabaseError, UserError
+from tui_runner.jobs.loading import load_job
+from tui_runner.jobs.origin import job_origin
+from tui_runner.jobs.parameters import MissingParameters
+from tui_runner.text.numbers import percent
+from tui_runner.text.safe_text import safe_text
+from tui_runner.tui.actions import bindings, changed_keys, palette
+from tui_runner.tui.actions.keymap import resolve
+from tui_runner.tui.actions.list_keys import Movable, Moving
+from tui_runner.tui.actions.model import Place
+from tui_runner.tui.background import in_thread
+from tui_runner.tui.base_app import Application
+from tui_runner.tui.dialogs.help import Help
+from tui_runner.tui.dialogs.questions import Confirm
+from tui_runner.tui.dialogs.reader import Reader
+from tui_runner.tui.launcher.discovery import FoundJob, FoundRun, find_jobs, find_runs
+from tui_runner.tui.launcher.job_form import JobForm
+from tui_runner.tui.preferences import Preferences, read_preferences
+from tui_runner.tui.terminal.driver import driver_class
+from tui_runner.tui.themes import find_themes
+from tui_runner.tui.widgets.footer import KeyLine
+from tui_runner.tui.widgets.list_view import Rows
+from tui_runner.tui.widgets.paint import Line, own
+
+_NARROW = 90
+"""Narrower terminals show the list or the form, not both."""
+
+Row = str | FoundJob | FoundRun
+"""A row of the list: a title, a job, a run."""
+
+Chosen = Runner | RunRequest | Path
+"""A run that is open; one that needs a secret to be typed before it can be; a database to be queried."""
+
+
+def _as_asked(request: RunRequest) -> Runner | RunRequest:
+    return request
+
+
+class Launcher(Moving, Application[Chosen]):
+    """Offers what can be started and reopened; the result is a run, or a database to be queried.
+
+    Args:
+        folder: where jobs and databases are looked for.
+        environ: environment variables.
+        preferences: the user's; read when None.
+        theme: name of a theme; None for the one preferred.
+        begin: opens a run, its input and its database; called in a thread, it raises `UserError` for what is wrong. By
+            default nothing is opened, and what was asked for is the result.
+        own_output: what this process writes natively, and the stream to the terminal; None for one of its own.
+    """
+
+    TITLE = "tui-runner"
+    CSS_PATH = "styles/runner.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *bindings(Place.LAUNCHER, Place.LIST),
+        # Without an id, so that no keymap takes it away.
+        Binding("ctrl+c", "quit", show=False, priority=True),
+    ]
+
+    def __init__(
+        self,
+        folder: Path,
+        environ: Mapping[str, str],
+        *,
+        preferences: Preferences | None = None,
+        theme: str | None = None,
+        begin: Callable[[RunRequest], Runner | RunRequest] = _as_asked,
+        own_output: OwnOutput | None = None,
+    ) -> None:
+        self._begin = begin
+        self._opening = False
+        self._reading = threading.Lock()
+        """Held by whatever opens a database: one that this process has open already must not be opened again."""
+        themes = find_themes()
+        self._folder = folder
+        self._environ = environ
+        self._preferences = preferences or read_preferences(folder, environ)
+        self._keys, complaints = resolve(self._preferences.keymap)
+        self._complaints = [*self._preferences.complaints, *themes.complaints, *complaints]
+        super().__init__(driver_class=driver_class(), own_output=own_output)
+        self.animation_level = "none"
+        self.set_keymap(changed_keys(self._keys))
+        for each in themes.by_name.values():
+            self.register_theme(each)
+        self.theme = themes.named(theme) if theme else themes.preferred(self._preferences.theme)
+
+    def compose(self) -> ComposeResult:
+        """The list at the left, what is under its cursor at the right, the keys below."""
+        yield Static(Content(" tui-runner   choose a job or a run"), id="title")
+        with Horizontal(id="columns"):
+            yield Rows[Row](_line, title=lambda row: isinstance(row, str), id="found")
+            with Vertical(id="right"):
+                yield Static(id="about")
+                yield JobForm(self._folder, self._environ, reading=self._reading, id="form")
+        yield Static(id="trouble")
+        yield KeyLine(self._keys, (Place.LAUNCHER,), id="hints")
+
+    def on_mount(self) -> None:
+        """List jobs at once, and databases when they have been looked into."""
+        self._jobs = find_jobs(self._folder, self._preferences.state.recent)
+        self._runs: list[FoundRun] = []
+        self._list()
+        rows: Rows[Row] = self.query_one(Rows)
+        usable = (place for place, row in enumerate(rows.rows) if isinstance(row, FoundJob) and not row.error)
+        rows.go_to(next(usable, 1))
+        self.run_worker(self._find_runs, thread=True)
+        self._about()
+        self.tell_complaints(self._complaints)
+
+    def on_resize(self, event: Resize) -> None:
+        """Show the list or the form alone where it is narrow."""
+        # Not `self.size`: Textual's own handler, which comes after this one, sets it.
+        self.query_one("#columns").set_class(event.size.width < _NARROW, "narrow")
+
+    def _find_runs(self) -> None:
+        with self._reading:
+            runs = find_runs(self._folder)
+        self.call_later(self._found_runs, runs)
+
+    def _found_runs(self, runs: list[FoundRun]) -> None:
+        self._runs = runs
+        self._list()
+        self._about()
+
+    def _list(self) -> None:
+        """List what there is: first what somebody who comes back looks for. The cursor stays with its row."""
+        unfinished = [run for run in self._runs if run.unfinished or run.in_use]
+        others = [run for run in self._runs if run not in unfinished]
+        rows: list[Row] = ["unfinished runs, databases in use", *unfinished] if unfinished else []
+        for group in dict.fromkeys(job.group for job in self._jobs):
+            rows += [f"jobs {group}" if group.startswith("in") else group]
+            rows += [job for job in self._jobs if job.group == group]
+        if not self._jobs:
+            rows.append("no jobs in this folder; `tui-runner init FILE` writes one")
+        if others:
+            rows += ["databases in this folder", *others]
+        listed: Rows[Row] = self.query_one(Rows)
+        listed.show(rows, place=rows.index(listed.current) if listed.current in rows else None)
+
+    @property
+    def _current(self) -> Row | None:
+        rows: Rows[Row] = self.query_one(Rows)
+        return rows.current
+
+    @property
+    def _in_form(self) -> bool:
+        return isinstance(self.focused, Input)
+
+    def on_rows_moved(self) -> None:
+        """Say what is under the cursor."""
+        self._say("")
+        self._about()
+
+    async def on_rows_opened(self) -> None:
+        """Choose with the mouse."""
+        await self.action_choose()
+
+    def on_input_changed(self) -> None:
+        """What was wrong is being mended."""
+        self._say("")
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Start the job of the form."""
+        event.stop()
+        self._start()
+
+    def list_in_use(self) -> Movable:
+        """The list at the left."""
+        return self.query_one(Rows)
+
+    def action_cursor_down(self) -> None:
+        """Move the cursor down, or go to the next field in the form."""
+        if self._in_form:
+            self.screen.focus_next()
+        else:
+            super().action_cursor_down()
+
+    def action_cursor_up(self) -> None:
+        """Move the cursor up, or go to the field before in the form."""
+        if self._in_form:
+            self.screen.focus_previous()
+        else:
+            super().action_cursor_up()
+
+    def action_page_down(self) -> None:
+        """Move the cursor down by a page; in the form scroll it."""
+        if self._in_form:
+            self.query_one(JobForm).scroll_page_down(animate=False)
+        else:
+            super().action_page_down()
+
+    def action_page_up(self) -> None:
+        """Move the cursor up by a page; in the form scroll it."""
+        if self._in_form:
+            self.query_one(JobForm).scroll_page_up(animate=False)
+        else:
+            super().action_page_up()
+
+    def action_next_field(self) -> None:
+        """Go to the next field of the form."""
+        self.screen.focus_next()
+
+    def action_help(self) -> None:
+        """Show what the keys do."""
+        self.push_screen(Help(self._keys, (Place.LAUNCHER, Place.LIST)))
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """What the palette offers: every action."""
+        yield from palette(self, screen, self._keys, (Place.LAUNCHER,))
+
+    def on_key_line_chosen(self, event: KeyLine.Chosen) -> None:
+        """Carry out an action whose key was clicked."""
+        self.call_later(self.run_action, f"app.{event.action.method}")
+
+    async def action_choose(self) -> None:
+        """Fill in the form of a job; go on with a run, or open the database of one that is finished or goes on."""
+        match self._current:
+            case FoundJob(error="") as found:
+                await self._load(found)
+            case FoundRun() as run if run.unfinished:
+                self.action_resume()
+            case FoundRun() as run if run.can_be_queried:
+                self.action_open_database()
+            case FoundJob() | FoundRun() as found:
+                self._say(found.error)
+
+    def action_resume(self) -> None:
+        """Go on with the run under the cursor."""
+        match self._current:
+            case FoundRun(summary=summary, database=database) as run if summary is not None and run.unfinished:
+                self._open(lambda: resume_request(database, summary.record.run_id))
+
+    def action_open_database(self) -> None:
+        """Open the database under the cursor for queries."""
+        match self._current:
+            case FoundRun() as run if run.can_be_queried:
+                self.exit(run.database)
+
+    async def action_try_job(self) -> None:
+        """Call the job with its first three items and show what it returns."""
+        match self._current:
+            case FoundJob(error="") as found:
+                form = self.query_one(JobForm)
+                if form.job is None and not await self._load(found):
+                    return
+                self._say("")
+                if (request := form.request(limit=3)) is not None:
+                    self._say("trying the first 3 items …", trouble=False)
+                    self.run_worker(lambda: self._try(request), thread=True, exclusive=True, group="try")
+            case FoundJob() as found:
+                self._say(found.error)
+
+    async def action_to_list(self) -> None:
+        """From the form back to the list."""
+        if self.query_one(JobForm).job is None:
+            return
+        self._say("")
+        await self.query_one(JobForm).clear()
+        self.query_one("#columns").remove_class("form")
+        self.set_focus(None)
+        self._about()
+
+    async def _load(self, found: FoundJob) -> bool:
+        """Load a job, which executes its file, and show its form.
+
+        The keys after the one that asked for it wait until the form is there: they are for it.
+        """
+        try:
+            job = load_job(found.job, folder=self._folder)
+        except UserError as error:
+            self._complain(error)
+            return False
+        self._say("")
+        self.query_one("#columns").add_class("form")
+        await self.query_one(JobForm).fill(job, found.job)
+        self._about()
+        return True
+
+    def _try(self, request: RunRequest) -> None:
+        out = io.StringIO()
+        self.own_output.discard()  # of items that were listed before
+        try:
+            run_trial(request, out, self.own_output)
+            text = out.getvalue()
+        except UserError as error:
+            self.own_output.settle()
+            lines, _ = self.own_output.take_all()
+            printed = "".join(f"{safe_text(line.text)}\n" for line in lines)
+            text = f"{printed}{out.getvalue()}\n{error}"
+        self.call_later(self._tried, text)
+
+    def _tried(self, text: str) -> None:
+        self._say("")
+        self.push_screen(Reader("the first 3 items; nothing was written", text))
+
+    def _start(self) -> None:
+        request = self.query_one(JobForm).request()
+        if request is not None:
+            self._open(lambda: request)
+
+    def _open(self, ask: Callable[[], RunRequest]) -> None:
+        if not self._opening:
+            self._opening = True
+            self._say("opening the run …", trouble=False)
+            self.run_worker(self._opened(ask))
+
+    async def _opened(self, ask: Callable[[], RunRequest]) -> None:
+        """Leave with the run open, or say what keeps it from that."""
+        form = self.query_one(JobForm)
+
+        def wanted() -> RunRequest:
+            with self._reading:
+                return ask()
+
+        def begin() -> Runner | RunRequest:
+            self._reading.acquire()
+            try:
+                try:
+                    opened = self._begin(request)
+                except MissingParameters:
+                    opened = request  # secrets are typed where no screen is
+            except BaseException:
+                self._reading.release()
+                raise
+            # It is not given back: from now on the run has its database, and nothing here may look into it.
+            if not self.is_running and isinstance(opened, Runner):
+                opened.close()  # somebody left meanwhile
+            return opened
+
+        try:
+            if form.job is not None and not await form.items_are_good():
+                self._say("")
+                return
+            request = await in_thread(wanted, "read the ledger")
+            if not await self._may_run(request):
+                self._say("")
+                return
+            self.exit(await in_thread(begin, "begin"))
+        except DatabaseError as error:
+            self._complain(error)
+            form.complain_of_database(error.what)
+        except (UserError, OSError) as error:
+            self._complain(error)
+        finally:
+            self._opening = False
+
+    async def _may_run(self, request: RunRequest) -> bool:
+        """Return True if the job is one that was chosen here, may run unasked, or is agreed to."""
+        if request.run_id is None:
+            return True
+        origin = job_origin(request.job, database=request.database, begun_in=request.folder, here=self._folder)
+        if not origin.reasons:
+            return True
+        about = f"{own(origin.warning, 600)}\njob: {own(origin.text, 300)}"
+        return await self.push_screen_wait(Confirm("Run this job?", about, "Run it", "Leave it"))
+
+    def _complain(self, error: Exception) -> None:
+        self._say(str(error))
+
+    def _say(self, text: str, *, trouble: bool = True) -> None:
+        """Say something above the keys until the next step: what is wrong, or what goes on."""
+        line = self.query_one("#trouble", Static)
+        line.update(Content(safe_text(text, limit=400)))
+        line.display = bool(text)
+        line.set_class(trouble, "wrong")
+
+    def _about(self) -> None:
+        job = self.query_one(JobForm).job
+        self.query_one("#about", Static).update(Content("\n".join(_about(self._current, loaded=job is not None))))
+        self.query_one(KeyLine).relabel(_labels(self._current, loaded=job is not None))
+
+
+def _labels(row: Row | None, *, loaded: bool) -> dict[str, str]:
+    """What the footer calls some keys; those that do nothing here are hidden."""
+    form = ("launcher.next_field", "launcher.to_list")
+    run = ("launcher.resume", "launcher.open_database")
+    if loaded:
+        return {"launcher.choose": "start", **dict.fromkeys((*run, "launcher.help", "launcher.quit"), "")}
+    match row:
+        case FoundJob(error=""):
+            return dict.fromkeys((*form, *run), "")
+        case FoundRun() as found if found.unfinished:
+            return dict.fromkeys((*form, "launcher.choose", "launcher.try_job"), "")
+        case FoundRun() as found if found.can_be_queried:
+            return dict.fromkeys((*form, "launcher.choose", "launcher.try_job", "launcher.resume"), "")
+    return dict.fromkeys((*form, *run, "launcher.choose", "launcher.try_job"), "")
+
+
+def _about(row: Row | None, *, loaded: bool) -> list[str]:
+    """What is to be said of a row."""
+    match row:
+        case FoundJob(error="") as found:
+            about = [own(found.name, 80), own(found.doc, 200)]
+            return about if loaded else [*about, "", own(found.job, 300), "", "Enter loads it and shows its form."]
+        case FoundJob() as found:
+            return [own(found.name, 80), "", f"cannot be loaded: {own(found.error, 300)}"]
+        case FoundRun(summary=None) as run:
+            meanwhile = ["", "It can be queried meanwhile."] if run.in_use else []
+            return [own(run.database.name, 100), "", own(run.error, 300), *meanwhile]
+        case FoundRun(summary=summary) as run if summary is not None:
+            record, totals = summary.record, summary.totals
+            total = "?" if record.items_total is None else f"{record.items_total:,}"
+            return [
+                f"{own(run.database.name, 100)} · run {record.run_id} of {own(record.job, 60)}",
+                f"{run.state}, begun {record.started_at.astimezone():%Y-%m-%d %H:%M}",
+                "",
+                f"job: {own(run.job, 300)}",
+                f"{totals.done:,} of {total} items done, {totals.failed:,} failed, {totals.rows:,} rows",
+                f"input: {own(record.input or 'the items of the job', 200)}",
+            ]
+    return []
+
+
+def _line(row: Row, width: int) -> Line:
+    """A row of the list."""
+    match row:
+        case FoundJob(error="") as found:
+            return ((f"  {own(found.name, 40)}", "text"), (f"  {own(found.doc)}", "muted"))
+        case FoundJob() as found:
+            return ((f"⚠ {own(found.name, 40)}", "bad"), (f"  {own(found.error)}", "muted"))
+        case FoundRun(summary=None) as run:
+            name = own(run.database.name, 60)
+            marked = (f"  {name}", "running") if run.in_use else (f"⚠ {name}", "bad")
+            return (marked, (f"  {own(run.error)}", "muted"))
+        case FoundRun(summary=summary) as run if summary is not None:
+            record, totals = summary.record, summary.totals
+            ended = totals.done + totals.failed + totals.cancelled
+            share = f"{percent(ended, record.items_total)} done, " if record.items_total and run.unfinished else ""
+            failed = f"{totals.failed:,} failed, " if totals.failed else ""
+            name = f"{own(run.database.name, 40)}: run {record.run_id} of {own(record.job, 40)}"
+            return ((f"  {name}", "text"), (f"  {share}{failed}{run.state}", "warn" if run.unfinished else "muted"))
+        case str():
+            return ((row, "strong"),)
+    return ()
+
+
+def launch(
+    folder: Path,
+    environ: Mapping[str, str],
+    *,
+    begin: Callable[[RunRequest], Runner],
+    theme: str | None = None,
+    own_output: OwnOutput | None = None,
+) -> Chosen | None:
+    """Show the launcher: a run that `begin` has opened, a database to be opened for queries, or None to leave.
+
+    A run that lacks a secret is not opened: it is to be asked for at the terminal.
+
+    Raises:
+        UserError: there is no theme of that name.
+    """
+    return Launcher(folder, environ, theme=theme, begin=begin, own_output=own_output).run_or_raise()

@@ -1,0 +1,131 @@
+"""The application around the query screen when there is no run: `tui-runner open DB`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path, PurePath
+from typing import ClassVar
+
+from textual.app import SystemCommand
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+
+from tui_runner.engine.captured_output import OwnOutput
+from tui_runner.store.access import Access, open_access
+from tui_runner.tui.actions import palette
+from tui_runner.tui.actions.keymap import resolve
+from tui_runner.tui.actions.model import Place
+from tui_runner.tui.base_app import Application
+from tui_runner.tui.dialogs.questions import Confirm
+from tui_runner.tui.preferences import Preferences, read_preferences
+from tui_runner.tui.query.editor import Editor
+from tui_runner.tui.query.screen import REFRESH, QueryScreen
+from tui_runner.tui.query.script_files import History
+from tui_runner.tui.terminal.driver import driver_class
+from tui_runner.tui.themes import Themes, find_themes
+
+
+class QueryApp(Application[None]):
+    """Queries one database.
+
+    Args:
+        access: the database; whoever made it closes it.
+        theme: name of a theme; None for the default.
+        themes: the themes to choose from; None finds them.
+        history: the statements that were run before; None for those of the user.
+        refresh: seconds between two looks at the catalog.
+        preferences: what is configured and remembered; None for nothing configured.
+        own_output: has the stream to the terminal; None for one of its own.
+
+    Raises:
+        UserError: there is no theme of that name.
+    """
+
+    TITLE = "tui-runner"
+    CSS_PATH: ClassVar[list[str | PurePath]] = ["styles/runner.tcss", "styles/query.tcss"]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+c", "quit", show=False, priority=True)]
+
+    def __init__(
+        self,
+        access: Access,
+        *,
+        theme: str | None = None,
+        themes: Themes | None = None,
+        history: History | None = None,
+        refresh: float = REFRESH,
+        preferences: Preferences | None = None,
+        own_output: OwnOutput | None = None,
+    ) -> None:
+        self._themes = themes or find_themes()
+        preferred = None if preferences is None else preferences.theme
+        chosen = self._themes.preferred(preferred) if theme is None else self._themes.named(theme)
+        super().__init__(driver_class=driver_class(), own_output=own_output)
+        self.animation_level = "none"
+        self._keys, complaints = resolve({} if preferences is None else preferences.keymap)
+        configured = () if preferences is None else preferences.complaints
+        self._complaints = [*configured, *self._themes.complaints, *complaints]
+        self.set_keymap({name: ",".join(keys) for name, keys in self._keys.items() if keys})
+        for each in self._themes.by_name.values():
+            self.register_theme(each)
+        self.theme = chosen
+        self.query_screen = QueryScreen(
+            lambda: access,
+            history=history or History.of_user(),
+            leave=self._leave,
+            keys=self._keys,
+            refresh=refresh,
+        )
+
+    def get_default_screen(self) -> Screen[None]:
+        """The query screen is the only one."""
+        return self.query_screen
+
+    def on_mount(self) -> None:
+        """Say what is wrong with themes and keys."""
+        self.tell_complaints(self._complaints)
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """What the palette offers: every action, and the themes."""
+        yield from palette(self, screen, self._keys, (Place.QUERY, Place.RESULT))
+        yield SystemCommand("Change the theme", "Choose among all themes.", self.search_themes)
+
+    def _leave(self) -> None:
+        """Leave; ask first where a key was pressed that people press for other things, or something would be lost."""
+        unsaved = self.query_screen.unsaved
+        if not unsaved and not isinstance(self.query_screen.focused, Editor):
+            self.exit()
+            return
+        consequence = (
+            "There are statements that were neither run nor saved; they are lost."
+            if unsaved
+            else "Statements that were run are in the history."
+        )
+        self.push_screen(Confirm("Leave?", consequence, "Leave", "Stay"), self._answered)
+
+    def _answered(self, yes: bool | None) -> None:
+        if yes:
+            self.exit()
+
+
+def open_database(path: Path, *, theme: str | None = None, opener: Callable[[Path], Access] | None = None) -> None:
+    """Show the query screen for a database until its user leaves it.
+
+    Args:
+        path: the database; it must exist. One that another tui-runner has open is queried through that.
+        theme: name of a theme; None for the default.
+        opener: opens the database; None for `open_access`, which answers other processes meanwhile.
+
+    Raises:
+        DatabaseError: it cannot be used.
+        UserError: there is no theme of that name.
+    """
+    output = OwnOutput()
+    opened = open_access(path, serving=True) if opener is None else opener(path)
+    with opened as access, output.caught(reserve_stdout=True):
+        preferences = read_preferences(Path.cwd(), os.environ)
+        app = QueryApp(access, theme=theme, preferences=preferences, own_output=output)
+        try:
+            app.run_or_raise()
+        finally:
+            app.query_screen.close()

@@ -1,0 +1,146 @@
+"""The tables of the database with their columns, as a tree."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from rich.text import Text
+from textual.binding import BindingType
+from textual.events import Click
+from textual.message import Message
+from textual.widgets import Tree
+from textual.widgets.tree import TreeNode
+
+from tui_runner.store.query.catalog import CatalogColumn, CatalogTable
+from tui_runner.text.numbers import count
+from tui_runner.text.safe_text import safe_text
+from tui_runner.tui.actions import bindings
+from tui_runner.tui.actions.model import Place
+
+_WIDE = 25
+"""Cells of a label: the tree is narrow, and does not scroll sideways."""
+Entry = CatalogTable | CatalogColumn | None
+
+
+class Catalog(Tree[Entry]):
+    """Tables, results first; below each its columns with their types."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.CATALOG)]
+
+    class Insert(Message):
+        """A name is to be put into the editor."""
+
+        def __init__(self, entry: CatalogTable | CatalogColumn) -> None:
+            super().__init__()
+            self.entry = entry
+
+    class ShowRows(Message):
+        """The rows of a table are to be shown."""
+
+        def __init__(self, table: CatalogTable) -> None:
+            super().__init__()
+            self.table = table
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(Text("tables"), id=id)
+        self.show_root = False
+        self.guide_depth = 2
+        self._tables: Sequence[CatalogTable] = ()
+
+    def show(self, tables: Sequence[CatalogTable]) -> None:
+        """Show these tables; what was open stays open, and only what differs is touched."""
+        tables = list(tables)
+        if tables == self._tables:
+            return
+        old = {(table.schema, table.name): table for table in self._tables}
+        first_time = not old
+        self._tables = tables
+        order = [(table.schema, table.name) for table in tables]
+        nodes = {_key(node): node for node in self.root.children}
+        if list(nodes) != order:
+            open_now = {key for key, node in nodes.items() if node.is_expanded}
+            under = _path(self.cursor_node)
+            self.root.remove_children()
+            for table in tables:
+                is_open = (table.schema, table.name) in open_now or (first_time and table is tables[0])
+                node = self.root.add(_table_label(table), data=table, expand=is_open)
+                _fill(node, table)
+            self._return_to(under)
+            return
+        for table in tables:
+            node = nodes[table.schema, table.name]
+            before = old[table.schema, table.name]
+            node.data = table
+            node.set_label(_table_label(table))
+            if before.columns != table.columns:
+                node.remove_children()
+                _fill(node, table)
+
+    def on_focus(self) -> None:
+        """Begin with the first table."""
+        if self.cursor_line < 0:
+            self.cursor_line = 0
+
+    def action_insert_name(self) -> None:
+        """Put the name under the cursor into the editor."""
+        entry = self.cursor_node.data if self.cursor_node else None
+        if entry is not None:
+            self.post_message(self.Insert(entry))
+
+    def action_show_rows(self) -> None:
+        """Show the rows of the table under the cursor."""
+        node = self.cursor_node
+        while node is not None and not isinstance(node.data, CatalogTable):
+            node = node.parent
+        if node is not None and isinstance(node.data, CatalogTable):
+            self.post_message(self.ShowRows(node.data))
+
+    def action_open(self) -> None:
+        """Show the rows of a table, or put the name of a column into the editor."""
+        if self.cursor_node is not None and isinstance(self.cursor_node.data, CatalogColumn):
+            self.action_insert_name()
+        else:
+            self.action_show_rows()
+
+    def on_click(self, event: Click) -> None:
+        """Open with a double click; a single one goes there, and folds the columns of a table or unfolds them."""
+        if event.chain == 2 and "line" in event.style.meta and "toggle" not in event.style.meta:
+            self.action_open()
+
+    def _return_to(self, under: tuple[tuple[str, str], str] | None) -> None:
+        if under is None:
+            return
+        for node in self.root.children:
+            if _key(node) == under[0]:
+                inner = (child for child in node.children if child.data and child.data.name == under[1])
+                target = next(inner, node)
+                self.call_after_refresh(self.move_cursor, target)
+                return
+
+
+def _key(node: TreeNode[Entry]) -> tuple[str, str]:
+    table = node.data
+    return (table.schema, table.name) if isinstance(table, CatalogTable) else ("", "")
+
+
+def _path(node: TreeNode[Entry] | None) -> tuple[tuple[str, str], str] | None:
+    """Table and column of a node."""
+    if node is None or node.data is None:
+        return None
+    if isinstance(node.data, CatalogTable):
+        return _key(node), ""
+    return (_key(node.parent), node.data.name) if node.parent is not None else None
+
+
+def _table_label(table: CatalogTable) -> Text:
+    name = table.name if table.schema == "main" else f"{table.schema}.{table.name}"
+    remark = "view" if table.rows is None else count(table.rows)
+    return Text.assemble((safe_text(name, limit=_WIDE - len(remark) - 2), "bold"), ("  " + remark, "dim"))
+
+
+def _fill(node: TreeNode[Entry], table: CatalogTable) -> None:
+    for each in table.columns:
+        name = safe_text(each.name, limit=_WIDE - 4)
+        kind = safe_text(each.type, limit=max(_WIDE - len(name) - 2, 2))
+        node.add_leaf(Text.assemble(name, ("  " + kind, "dim")), data=each)

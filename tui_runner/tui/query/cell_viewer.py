@@ -1,0 +1,245 @@
+"""JSON over several lines, to be read.
+
+What changed between two results of a statement that is watched.
+
+What the cells of a result look like: short, safe text, made for the rows in sight alone.
+
+Text of any length costs no more than what is shown of it: strings and blobs are cut by Arrow before they become Python
+values, and a nested value of many bytes is only named.
+
+One cell of a result in full, or as much of it as a person may want to read.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import ClassVar
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Vertical, VerticalScroll
+from textual.content import Content
+from textual.widgets import Static
+
+from tui_runner.store.export.cells import is_number, text_cells
+from tui_runner.store.query.result import TYPE_KEY
+from tui_runner.text.numbers import size
+from tui_runner.text.safe_text import safe_text
+from tui_runner.tui.actions import bindings, keys_of
+from tui_runner.tui.actions.list_keys import Movable, Moving, Scrolled
+from tui_runner.tui.actions.model import Place
+from tui_runner.tui.dialogs import Dialog
+
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{},:]|[^\s\[\]{},:"]+')
+_DEEPEST = 30
+"""Levels that are indented: beyond them lines would be mostly blanks."""
+
+
+def indented_json(text: str) -> str:
+    """`text` with a member a line; as it is when it is no JSON.
+
+    Nothing but blanks is changed: numbers keep their digits, members that are there twice stay.
+    """
+    try:
+        json.loads(text, parse_int=str, parse_float=str)
+    except (ValueError, RecursionError):
+        return text
+    parts: list[str] = []
+    depth = 0
+    tokens = [*_TOKEN.findall(text), ""]
+    for part, following in pairwise(tokens):
+        if part in "[{":
+            depth += 1
+        elif part in "]}":
+            depth -= 1
+        parts.append(part)
+        if part == ":":
+            parts.append(" ")
+        elif following and (part == "," or (part in "[{") != (following in "]}")):
+            parts.append("\n" + "  " * min(depth - (following in "]}"), _DEEPEST))
+    return "".join(parts)
+
+
+_ROWS = 1_000
+"""Rows that are compared: nobody watches more."""
+
+
+def changed_cells(old: pa.Table | None, new: pa.Table) -> frozenset[tuple[int, int]]:
+    """(row, column) of cells whose value is another than in the same place before; rows that are new count whole.
+
+    Nothing is marked when the columns are others. Compares the first thousand rows.
+    """
+    if old is None or not old.schema.equals(new.schema):
+        return frozenset()
+    both = min(old.num_rows, new.num_rows, _ROWS)
+    cells = {(row, column) for row in range(both, min(new.num_rows, _ROWS)) for column in range(new.num_columns)}
+    for number, (before, after) in enumerate(zip(old.columns, new.columns, strict=True)):
+        cells.update((row, number) for row in _changed(before.slice(0, both), after.slice(0, both)))
+    return frozenset(cells)
+
+
+def _changed(before: pa.ChunkedArray, after: pa.ChunkedArray) -> list[int]:
+    if before.equals(after):
+        return []
+    try:
+        differs = pc.fill_null(pc.not_equal(before, after), False)
+    except pa.ArrowNotImplementedError:  # nested values
+        return [row for row in range(len(before)) if not before[row].equals(after[row])]
+    nulls = pc.not_equal(pc.is_null(before), pc.is_null(after))
+    return pc.indices_nonzero(pc.or_(differs, nulls)).to_pylist()  # type: ignore[no-any-return]
+
+
+SHOWN = 200
+"""Characters of a cell that a table shows at most; the viewer shows more."""
+VIEWED = 100_000
+"""Characters that the viewer shows at most."""
+_NESTED_BYTES = 200_000
+"""A nested value of more bytes than this is named, not shown, in a table."""
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnView:
+    """A column of a result.
+
+    Attributes:
+        name: safe to show.
+        type: DuckDB's name of its type, safe to show.
+        right: whether its values stand at the right.
+    """
+
+    name: str
+    type: str
+    right: bool
+
+
+def columns_of(schema: pa.Schema) -> list[ColumnView]:
+    """The columns of a result, as a table's heading shows them."""
+    return [
+        ColumnView(safe_text(field.name, limit=SHOWN), safe_text(type_name(field), limit=SHOWN), is_number(field.type))
+        for field in schema
+    ]
+
+
+def type_name(field: pa.Field) -> str:
+    """DuckDB's name of a column's type."""
+    kind = (field.metadata or {}).get(TYPE_KEY)
+    return str(field.type) if kind is None else kind.decode()
+
+
+def shown_cells(array: pa.Array, limit: int = SHOWN) -> list[str | None]:
+    """The values of an array as safe text of at most `limit` characters each, None for NULL."""
+    kind = array.type
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        texts = pc.utf8_slice_codeunits(array, 0, limit + 1).to_pylist()
+    elif pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        texts = text_cells(kind)(pc.binary_slice(array, 0, limit + 1))
+    elif pa.types.is_nested(kind):
+        texts = [_nested(array.slice(place, 1), limit) for place in range(len(array))]
+    else:
+        texts = text_cells(kind)(array)
+    return [None if text is None else safe_text(text, limit=limit) for text in texts]
+
+
+def whole_text(array: pa.Array, place: int, limit: int = VIEWED) -> tuple[str | None, int]:
+    """One value with its line ends, not yet safe, cut at `limit` characters; and how long it is before that.
+
+    The length is in characters, or in bytes for a blob; None stands for NULL.
+    """
+    value = array.slice(place, 1)
+    kind = value.type
+    if not value[0].is_valid:
+        return None, 0
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        length = pc.utf8_length(value)[0].as_py()
+        return pc.utf8_slice_codeunits(value, 0, limit)[0].as_py(), length
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        length = pc.binary_length(value)[0].as_py()
+        return text_cells(kind)(pc.binary_slice(value, 0, limit // 4))[0], length
+    text = _nested(value, limit) if pa.types.is_nested(kind) else text_cells(kind)(value)[0]
+    return (text or "")[:limit], len(text or "")
+
+
+def _nested(value: pa.Array, limit: int) -> str | None:
+    if not value[0].is_valid:
+        return None
+    if value.nbytes > max(_NESTED_BYTES, 4 * limit):
+        return f"({size(value.nbytes)})"
+    return text_cells(value.type)(value)[0]
+
+
+class CellViewer(Moving, Dialog[None]):
+    """A value with its line ends; JSON is indented.
+
+    Args:
+        name: of the column.
+        type: DuckDB's name of its type.
+        text: the value, cut at `VIEWED` characters; None for NULL.
+        length: how long it is before that, in characters, or in bytes for a blob.
+        copy: copies the value.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.READER, Place.CELL, Place.LIST)]
+    OUTSIDE = "close"
+
+    def __init__(self, name: str, type: str, text: str | None, length: int, copy: Callable[[], None]) -> None:
+        super().__init__()
+        self._column, self._kind, self._text, self._length, self._copy = name, type, text, length, copy
+        self._wraps = True
+
+    def compose(self) -> ComposeResult:
+        """What it is, the value, and the keys."""
+        unit = "bytes" if self._kind == "BLOB" else "characters"
+        remark = "" if self._text is None else f"{self._length:,} {unit[:-1] if self._length == 1 else unit}"
+        if self._text is not None and self._length > len(self._text) and unit == "characters":
+            remark = f"first {len(self._text):,} of {remark}"
+        with Vertical(id="box"):
+            yield Static(
+                Content.assemble(
+                    (safe_text(self._column, limit=100), "bold"), f"  {safe_text(self._kind, limit=100)}  {remark}"
+                ),
+                id="question",
+            )
+            with VerticalScroll(id="value", can_focus=False):
+                yield Static(self._shown(), id="text", markup=False)
+            yield Static(id="hint")
+
+    def on_mount(self) -> None:
+        """Name the keys."""
+        keys = f"{keys_of(self, Place.READER)}   {keys_of(self, Place.CELL)}"
+        self.query_one("#hint", Static).update(Content(keys))
+
+    def list_in_use(self) -> Movable:
+        """The value."""
+        return Scrolled(self.query_one("#value", VerticalScroll))
+
+    def _shown(self) -> Text:
+        if self._text is None:
+            return Text("NULL", style="dim")
+        text = safe_text(_indented(self._text, self._kind, self._length), newlines=True)
+        return Text(text, no_wrap=not self._wraps, overflow="fold" if self._wraps else "ignore")
+
+    def action_close(self) -> None:
+        """Go back."""
+        self.dismiss(None)
+
+    def action_copy(self) -> None:
+        """Copy the value."""
+        self._copy()
+
+    def action_wrap(self) -> None:
+        """Wrap long lines, or do not."""
+        self._wraps = not self._wraps
+        self.query_one("#text", Static).update(self._shown())
+
+
+def _indented(text: str, type: str, length: int) -> str:
+    """JSON and nested values over several lines; anything else as it is."""
+    nested = type == "JSON" or type.endswith("]") or type.startswith(("STRUCT", "MAP", "TUPLE"))
+    return indented_json(text) if nested and length <= VIEWED else text

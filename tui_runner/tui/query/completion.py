@@ -1,0 +1,233 @@
+"""Which words fit where the cursor is: columns of the tables that the statement names, tables, functions, keywords.
+
+The words that a database knows, for completion: its tables and columns, its functions, the keywords of its SQL.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from tui_runner.store.access import Access
+from tui_runner.store.query.catalog import CatalogTable
+from tui_runner.store.query.statements import statement_at
+from tui_runner.store.sql import quote
+from tui_runner.tui.query.sql_tokens import aliases, given_names, tokens, unquoted
+
+MOST = 200
+"""Words offered at most."""
+LEAST = 2
+"""Characters after which words are offered without being asked for."""
+
+_BEFORE = re.compile(r'((?:"(?:[^"]|"")*"|\w+)(?:\.(?:"(?:[^"]|"")*"|\w+))*\.)?("(?:[^"]|"")*|\w*)$')
+_PART = re.compile(r'"(?:[^"]|"")*"|\w+')
+_PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A word to offer.
+
+    Attributes:
+        text: what is put into the editor.
+        name: what is compared with what was typed.
+        kind: `column`, `table`, `schema`, `alias`, `function` or `keyword`.
+        remark: a type, or nothing.
+    """
+
+    text: str
+    name: str
+    kind: str
+    remark: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownTable:
+    """A table: its schema, its name, and (name, type) of its columns."""
+
+    schema: str
+    name: str
+    columns: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """Everything that can be offered; keywords in lower case."""
+
+    tables: tuple[KnownTable, ...] = ()
+    functions: tuple[str, ...] = ()
+    keywords: tuple[str, ...] = ()
+    reserved: frozenset[str] = frozenset()
+
+    def identifier(self, name: str) -> str:
+        """A name as it must be written in a statement."""
+        return name if _PLAIN.fullmatch(name) and name not in self.reserved else quote(name)
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """Words that fit, best first; they take the place of the text from `start` to the cursor."""
+
+    start: int
+    words: tuple[Word, ...]
+
+
+def offer(text: str, position: int, vocabulary: Vocabulary, *, asked: bool = False) -> Offer:
+    """What can stand at `position` of `text`.
+
+    Args:
+        text: all of the editor's text.
+        position: of the cursor, in characters.
+        vocabulary: what there is.
+        asked: offer words even when little was typed.
+    """
+    nothing = Offer(position, ())
+    for token in tokens(text):
+        if token.role in ("sql-string", "sql-comment") and token.start < position <= token.end:
+            return nothing
+    before = _BEFORE.search(text, max(position - 200, 0), position)
+    if before is None:
+        return nothing
+    qualifier, typed = before[1], before[2]
+    if not asked and not qualifier and (len(typed) < LEAST or typed[0].isdigit()):
+        return nothing
+    statement = statement_at(text, position)
+    sql = "" if statement is None else statement.sql
+    sources = list(aliases(sql))
+    # What is being typed names nothing yet.
+    given = [(name, kind) for name, kind in given_names(sql) if name.lower() != typed.removeprefix('"').lower()]
+    if qualifier:
+        path = [unquoted(part) for part in _PART.findall(qualifier)]
+        found = list(_qualified(path, sources, given, vocabulary))
+    else:
+        found = list(_unqualified(sources, given, vocabulary, typed))
+    return Offer(before.start(2), tuple(_fitting(found, typed.removeprefix('"'))))
+
+
+def _qualified(
+    path: list[str], sources: list[tuple[str, str]], given: list[tuple[str, str]], vocabulary: Vocabulary
+) -> Iterator[Word]:
+    name = ".".join(path)
+    lowered = name.lower()
+    targets = {table.lower() for alias, table in sources if alias.lower() == lowered} or {lowered}
+    for table in vocabulary.tables:
+        if table.name.lower() in targets or f"{table.schema}.{table.name}".lower() in targets:
+            yield from _columns(table, vocabulary)
+    known = False
+    if any(kind == "table" and name.lower() in targets for name, kind in given):
+        # A common table: it has what the statement names, and may have all of what it reads.
+        known = True
+        yield from _given_columns(sources, given, vocabulary)
+        named = {table.lower() for _, table in sources}
+        for table in vocabulary.tables:
+            if table.name.lower() in named:
+                yield from _columns(table, vocabulary)
+    for table in vocabulary.tables:
+        if table.schema.lower() == lowered:
+            known = True
+            yield Word(vocabulary.identifier(table.name), table.name, "table")
+    if not known and len(targets) == 1 and lowered in targets:
+        # An alias of a table that is yet to be named, in a SELECT typed from left to right: it may be any.
+        for table in vocabulary.tables:
+            if table.schema == "main" and table.name.lower() != lowered:
+                yield from _columns(table, vocabulary)
+
+
+def _given_columns(
+    sources: list[tuple[str, str]], given: list[tuple[str, str]], vocabulary: Vocabulary
+) -> Iterator[Word]:
+    tables = {alias.lower() for alias, _ in sources}
+    for name, kind in given:
+        if kind == "column" and name.lower() not in tables:
+            yield Word(vocabulary.identifier(name), name, "column")
+
+
+def _unqualified(
+    sources: list[tuple[str, str]], given: list[tuple[str, str]], vocabulary: Vocabulary, typed: str
+) -> Iterator[Word]:
+    named = {table.lower() for _, table in sources}
+    for table in vocabulary.tables:
+        if table.name.lower() in named or f"{table.schema}.{table.name}".lower() in named:
+            yield from _columns(table, vocabulary)
+    yield from _given_columns(sources, given, vocabulary)
+    for name, kind in given:
+        if kind == "table":
+            yield Word(vocabulary.identifier(name), name, "table")
+    for alias, table_name in sources:
+        if alias.lower() != table_name.lower().rpartition(".")[2]:
+            yield Word(vocabulary.identifier(alias), alias, "alias", table_name)
+    for table in vocabulary.tables:
+        name = vocabulary.identifier(table.name)
+        text = name if table.schema == "main" else f"{vocabulary.identifier(table.schema)}.{name}"
+        yield Word(text, table.name, "table", "" if table.schema == "main" else table.schema)
+    for schema in sorted({table.schema for table in vocabulary.tables} - {"main"}):
+        yield Word(vocabulary.identifier(schema), schema, "schema")
+    lower = typed.islower()
+    for keyword in vocabulary.keywords:
+        yield Word(keyword if lower else keyword.upper(), keyword, "keyword")
+    for function in vocabulary.functions:
+        yield Word(function, function, "function", "( )")
+
+
+def _columns(table: KnownTable, vocabulary: Vocabulary) -> Iterator[Word]:
+    for name, kind in table.columns:
+        yield Word(vocabulary.identifier(name), name, "column", kind)
+
+
+def _fitting(words: Iterable[Word], typed: str) -> list[Word]:
+    """Words that begin with what was typed, then those of the database that contain it; each once."""
+    lowered = typed.lower()
+    begin: dict[tuple[str, str], Word] = {}
+    contain: dict[tuple[str, str], Word] = {}
+    for word in words:
+        name = word.name.lower()
+        key = (word.text, word.kind if word.kind in ("function", "keyword") else "")
+        if name.startswith(lowered):
+            begin.setdefault(key, word)
+        elif len(lowered) >= LEAST and lowered in name and word.kind not in ("keyword", "function"):
+            contain.setdefault(key, word)
+    found = [*begin.values(), *(word for key, word in contain.items() if key not in begin)]
+    # What is typed in full needs no offer.
+    if len(found) == 1 and found[0].text.lower() == lowered:
+        return []
+    return found[:MOST]
+
+
+_FUNCTIONS = "SELECT DISTINCT function_name FROM duckdb_functions() WHERE regexp_matches(function_name, '^[a-z]\\w*$')"
+_KEYWORDS = "SELECT keyword_name, keyword_category = 'reserved' AS reserved FROM duckdb_keywords()"
+
+
+def read_words(access: Access) -> Vocabulary:
+    """Functions and keywords; blocks.
+
+    Raises:
+        UserError: the database does not answer.
+    """
+    with access.console() as console:
+        with console.query(_FUNCTIONS) as functions:
+            names = functions.read_all().column(0).to_pylist()
+        with console.query(_KEYWORDS) as keywords:
+            words = keywords.read_all().to_pylist()
+    return Vocabulary(
+        functions=tuple(sorted(names)),
+        keywords=tuple(sorted(str(each["keyword_name"]) for each in words)),
+        reserved=frozenset(str(each["keyword_name"]) for each in words if each["reserved"]),
+    )
+
+
+def with_tables(vocabulary: Vocabulary, tables: Sequence[CatalogTable]) -> Vocabulary:
+    """The same functions and keywords, with these tables."""
+    return replace(
+        vocabulary,
+        tables=tuple(
+            KnownTable(table.schema, table.name, tuple((each.name, each.type) for each in table.columns))
+            for table in tables
+        ),
+    )
+
+
+def name_in_sql(vocabulary: Vocabulary, table: CatalogTable) -> str:
+    """The name of a table as it is written in a statement."""
+    name = vocabulary.identifier(table.name)
+    return name if table.schema == "main" else f"{vocabulary.identifier(table.schema)}.{name}"

@@ -1,0 +1,208 @@
+"""Rows of a result as text for the clipboard.
+
+Copying and exporting from the query screen.
+"""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+from textual.worker import get_current_worker
+
+from tui_runner.errors import UserError
+from tui_runner.store.export import Rows, write_text
+from tui_runner.store.export.cells import text_cells
+from tui_runner.store.export.files import check_output, export_format, write_file
+from tui_runner.store.query.pages import Pages
+from tui_runner.text.numbers import size
+from tui_runner.text.safe_text import safe_text
+from tui_runner.tui.background import in_thread
+from tui_runner.tui.dialogs.questions import AskTexts
+from tui_runner.tui.query.script_files import ask_overwrite, file_named
+from tui_runner.tui.query.tab import QueryTab
+
+if TYPE_CHECKING:
+    from tui_runner.tui.query.screen import QueryScreen
+
+
+COPY_FORMATS = ("text", "csv", "json", "markdown")
+CLIPBOARD_CHARACTERS = 5_000_000
+"""More than this is not for a clipboard."""
+
+
+class TableRows:
+    """The rows of a table, for the functions that write."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self.schema: pa.Schema = table.schema
+        self._table = table
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        """The batches."""
+        yield from self._table.to_batches(max_chunksize=4_096)
+
+
+def copied_text(rows: Rows, format: str) -> str:
+    """Rows as text for the clipboard.
+
+    Args:
+        rows: what to copy.
+        format: one of `COPY_FORMATS`; text is cells with tabs between, without names; a NULL is empty.
+
+    Raises:
+        UserError: it is too much for a clipboard.
+    """
+    out = _Bounded()
+    if format == "text":
+        for batch in rows:
+            columns = [text_cells(field.type)(column) for field, column in zip(rows.schema, batch.columns, strict=True)]
+            for row in zip(*columns, strict=True):
+                out.write("\t".join(text or "" for text in row) + "\n")
+        text = out.getvalue()
+        return text[:-1] if text.endswith("\n") else text
+    write_text(rows, format, out)
+    return out.getvalue()
+
+
+class _Bounded(io.StringIO):
+    """Text that may not become too long for a clipboard."""
+
+    def write(self, text: str) -> int:
+        if self.tell() + len(text) > CLIPBOARD_CHARACTERS:
+            raise UserError("this is too much for a clipboard", do="export it into a file")
+        return super().write(text)
+
+
+_OSC_BYTES = 70_000
+"""Text that every terminal with a clipboard takes; its sequence is a third longer, and xterm stops at 100 kB."""
+
+
+def copy_rows(screen: QueryScreen, tab: QueryTab, what: str, how: str) -> None:
+    """Copy the cell, row or column under the cursor, or all rows, in one of `COPY_FORMATS`."""
+    rows = _chosen(tab, what)
+    if rows is not None:
+        screen.run_worker(_copy(screen, rows, what, how), name="copy")
+
+
+def _chosen(tab: QueryTab, what: str) -> Rows | None:
+    grid, pages = tab.grid, tab.pages
+    if pages is None:
+        return None
+    if what == "all":
+        return pages
+    if what == "column":
+        return _Column(pages, grid.column)
+    row = grid.row_table(grid.row)
+    if row is None:
+        return None
+    return TableRows(row.select([grid.column]) if what == "cell" else row)
+
+
+class _Column:
+    """One column of every row."""
+
+    def __init__(self, rows: Rows, place: int) -> None:
+        self._rows, self._place = rows, place
+        self.schema = pa.schema([rows.schema.field(place)])
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        for batch in self._rows:
+            yield batch.select([self._place])
+
+
+async def _copy(screen: QueryScreen, rows: Rows, what: str, how: str) -> None:
+    try:
+        text = await in_thread(lambda: copied_text(rows, how), "tui-runner-copy")
+    except UserError as error:
+        screen.notify(safe_text(str(error), limit=300), severity="error", markup=False)
+        return
+    screen.app.copy_to_clipboard(text)
+    nbytes = len(text.encode("utf-8", "replace"))
+    said = f"copied {what} as {how}, {size(nbytes)}, through the terminal (OSC 52)"
+    if nbytes > _OSC_BYTES:
+        said += "; many terminals take no more than 75 kB: export it to be sure"
+    screen.notify(said, markup=False)
+
+
+def export_result(screen: QueryScreen, tab: QueryTab) -> None:
+    """Ask for a file, and write every row of the result into it."""
+
+    def check(texts: list[str]) -> None:
+        path = file_named(texts)
+        export_format(path)
+        if screen.access is not None:
+            check_output(path, screen.access.path, overwrite=True)
+
+    def answered(texts: list[str] | None) -> None:
+        if texts is None:
+            return
+        path = file_named(texts)
+        if path.exists():
+            ask_overwrite(screen, path, lambda: _start(screen, tab, path, replace=True))
+        else:
+            _start(screen, tab, path, replace=False)
+
+    screen.app.push_screen(
+        AskTexts(
+            "Export every row of the result",
+            ["File"],
+            hint="The end of its name says the format: .csv .json .jsonl .md .parquet",
+            check=check,
+        ),
+        answered,
+    )
+
+
+def _start(screen: QueryScreen, tab: QueryTab, path: Path, *, replace: bool) -> None:
+    tab.run_worker(_export(screen, tab, path, replace=replace), name="export", group="export", exclusive=True)
+
+
+async def _export(screen: QueryScreen, tab: QueryTab, path: Path, *, replace: bool) -> None:
+    pages = tab.pages
+    if pages is None:
+        return
+    worker = get_current_worker()
+    done = 0
+    began = time.monotonic()
+
+    def progress(rows: int) -> bool:
+        nonlocal done
+        done = rows
+        return not worker.is_cancelled
+
+    def show() -> None:
+        tab.status.remark(f"exporting: {done:,} rows")
+
+    timer = tab.set_interval(0.25, show)
+    try:
+        written = await in_thread(lambda: _write(screen, tab, pages, path, progress, replace), "tui-runner-export")
+    except UserError as error:
+        tab.status.remark("")
+        screen.notify(safe_text(str(error), limit=300), severity="error", markup=False)
+        return
+    finally:
+        timer.stop()
+    tab.status.remark("")
+    name = safe_text(str(path), limit=200)
+    screen.notify(f"{written:,} rows written to {name} in {time.monotonic() - began:.1f} s", markup=False)
+
+
+def _write(
+    screen: QueryScreen, tab: QueryTab, pages: Pages, path: Path, progress: Callable[[int], bool], replace: bool
+) -> int:
+    """Write every row into the file; blocks.
+
+    A statement that the next one has ended is run again, and so is one of another process, which may cut it off at any
+    time because nobody reads on.
+    """
+    again = pages.cut_off or (tab.console.impatient and not pages.complete)
+    if again and tab.asked is not None and screen.access is not None:
+        statement, values = tab.asked
+        with screen.access.console() as console, console.query(statement.sql, values) as result:
+            return write_file(result, export_format(path), path, progress, replace=replace)
+    return write_file(pages, export_format(path), path, progress, replace=replace)

@@ -1,0 +1,286 @@
+"""The editor of statements: coloured as DuckDB reads them, with words offered, and mistakes marked.
+
+The words that are offered below the cursor of the editor.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import ClassVar
+
+from rich.cells import cell_len
+from rich.text import Text
+from textual import events
+from textual.geometry import Offset
+from textual.message import Message
+from textual.widgets import TextArea
+from textual.widgets.text_area import Edit, EditResult
+
+from tui_runner.text.safe_text import safe_text
+from tui_runner.tui.query.completion import Offer, Vocabulary, Word, offer
+from tui_runner.tui.query.sql_tokens import Token, by_line
+from tui_runner.tui.terminal.key_order import does_own_key
+from tui_runner.tui.widgets.paint import Line, PaintedWidget, column
+
+_TOKEN_CLASSES = frozenset({"sql-keyword", "sql-string", "sql-number", "sql-comment", "sql-operator"})
+_WORD = re.compile(r'\w+(?:\.\w+)*|"[^"]*"|\S')
+_INDENT = 4
+_UNSEEN = {
+    code: chr(0x2400 + code) if code < 0x20 else "\ufffd"
+    for code in (
+        *range(0x20), *range(0x7F, 0xA0), 0xAD, *range(0x200B, 0x2010), *range(0x2028, 0x202F), *range(0x2060, 0x2070),
+        0x61C, 0xFEFF, *range(0xD800, 0xE000),
+    )
+    if code not in (0x09, 0x200C, 0x200D)
+}  # fmt: skip
+"""What a terminal would obey or not show, by marks of one character, so that offsets stay what they are."""
+
+LONG_LINE = 5_000
+"""Characters of a line from which on lines are not wrapped. Textual lays the whole of a line out for each row that it
+takes: a list of numbers of 200 kB kept each key waiting for two seconds."""
+LONG_TEXT = 50_000
+"""Characters of a text from which on it has no colours and no words are offered: DuckDB's tokens of all of it are made
+anew after each key."""
+
+
+class Editor(TextArea):
+    """A text area for SQL.
+
+    Attributes:
+        vocabulary: the words that it offers.
+    """
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {*_TOKEN_CLASSES, "sql-mistake"}
+
+    class OfferChanged(Message):
+        """Other words are to be offered."""
+
+        def __init__(self, editor: Editor, offer: Offer) -> None:
+            super().__init__()
+            self.editor = editor
+            self.offer = offer
+
+    def __init__(self, text: str = "", *, suggestions: Suggestions, id: str | None = None) -> None:
+        super().__init__(
+            text,
+            id=id,
+            soft_wrap=True,
+            show_line_numbers=True,
+            highlight_cursor_line=False,
+            tab_behavior="focus",
+            max_checkpoints=200,
+        )
+        self.vocabulary = Vocabulary()
+        self._suggestions = suggestions
+        self._offer = Offer(0, ())
+        self._coloured: tuple[str, list[list[Token]]] = ("", [[]])
+        self._mistake: tuple[str, int, int, int] | None = None
+
+    @property
+    def position(self) -> int:
+        """Where the cursor is, in characters from the start."""
+        return self.position_of(self.selection.end)
+
+    def position_of(self, location: tuple[int, int]) -> int:
+        """A row and a column as characters from the start."""
+        return sum(len(line) + 1 for line in self.document.lines[: location[0]]) + location[1]
+
+    def location_of(self, position: int) -> tuple[int, int]:
+        """Characters from the start as a row and a column; what is behind the end is the end."""
+        row = 0
+        for row, line in enumerate(self.document.lines):
+            if position <= len(line):
+                return row, max(position, 0)
+            position -= len(line) + 1
+        return row, len(self.document.lines[row])
+
+    def edit(self, edit: Edit) -> EditResult:
+        """Change the text; a long line is never wrapped, not even until the change is known."""
+        if len(edit.text) > LONG_LINE:
+            self.soft_wrap = False
+        return super().edit(edit)
+
+    def load_text(self, text: str) -> None:
+        """Take another text."""
+        if len(text) > LONG_LINE:
+            self.soft_wrap = False
+        super().load_text(text)
+
+    def on_text_area_changed(self) -> None:
+        """Wrap lines as long as none is too long for that."""
+        self.soft_wrap = all(len(line) <= LONG_LINE for line in self.document.lines)
+
+    def mark_mistake(self, position: int) -> None:
+        """Mark the word at `position` until the text is changed, and put the cursor there."""
+        position = max(0, min(position, len(self.text)))
+        row, start = self.location_of(position)
+        line = self.document.get_line(row)
+        word = _WORD.match(line, start)
+        self._mistake = (self.text, row, start, word.end() if word else start + 1)
+        self.move_cursor((row, start))
+        self.notify_style_update()
+
+    def clear_mistake(self) -> None:
+        """Mark nothing any more."""
+        if self._mistake is not None:
+            self._mistake = None
+            self.notify_style_update()
+
+    def clear_mistake_of_other_text(self) -> None:
+        """Mark nothing when the text is not the one that was at fault."""
+        if self._mistake is not None and self._mistake[0] != self.text:
+            self.clear_mistake()
+
+    def get_line(self, line_index: int) -> Text:
+        """A line with its colours."""
+        text = self.document.text
+        if text != self._coloured[0]:
+            self._coloured = (text, by_line(text) if len(text) <= LONG_TEXT else [])
+        line = Text(self.document.get_line(line_index).translate(_UNSEEN), end="", no_wrap=True)
+        tokens = self._coloured[1]
+        for token in tokens[line_index] if line_index < len(tokens) else ():
+            line.stylize(self.get_component_rich_style(token.role, partial=True), token.start, token.end)
+        if self._mistake is not None and self._mistake[:2] == (text, line_index):
+            style = self.get_component_rich_style("sql-mistake", partial=True)
+            line.stylize(style, self._mistake[2], self._mistake[3])
+        return line
+
+    def complete(self) -> None:
+        """Offer words for what is before the cursor, be it little."""
+        self._find_offer(asked=True)
+
+    def hide_offer(self) -> bool:
+        """Stop offering words; whether there were any."""
+        if self._suggestions.current is None:
+            return False
+        self._suggestions.hide()
+        return True
+
+    async def _on_key(self, event: events.Key) -> None:
+        """Keys of the list of words, while it is there; Tab indents or completes."""
+        offered = self._suggestions.current is not None
+        key = event.key
+        if offered and key in ("up", "down", "pageup", "pagedown"):
+            self._suggestions.move({"up": -1, "down": 1, "pageup": -7, "pagedown": 7}[key])
+        elif offered and key == "escape":
+            self.hide_offer()
+        elif offered and (key == "tab" or (key == "enter" and self._suggestions.moved)):
+            self._accept()
+        elif key == "tab":
+            self._replace_via_keyboard(" " * (_INDENT - self.cursor_location[1] % _INDENT), *self.selection)
+        else:
+            before = self.text
+            if not await does_own_key(self, event):
+                await super()._on_key(event)
+            if event.is_printable and before != self.text:
+                self._find_offer()
+            elif key not in ("backspace", "delete"):
+                self.hide_offer()
+            return
+        event.stop()
+        event.prevent_default()
+
+    def action_delete_left(self) -> None:
+        """Delete a character; words that are offered then fit what is left."""
+        offered = self._suggestions.current is not None
+        super().action_delete_left()
+        if offered:
+            self._find_offer()
+
+    def on_blur(self) -> None:
+        """Offer nothing to somebody who is elsewhere."""
+        self.hide_offer()
+
+    def on_click(self) -> None:
+        """Offer nothing where the cursor is not any more."""
+        self.hide_offer()
+
+    def _find_offer(self, *, asked: bool = False) -> None:
+        if self.selection.start != self.selection.end or len(self.text) > LONG_TEXT:
+            self.hide_offer()
+            return
+        self._offer = offer(self.text, self.position, self.vocabulary, asked=asked)
+        self.call_after_refresh(self._show_offer)
+
+    def _show_offer(self) -> None:
+        if self.has_focus and self.is_attached:
+            self._suggestions.offer(self._offer.words, self.cursor_screen_offset)
+
+    def _accept(self) -> None:
+        word = self._suggestions.current
+        if word is None:
+            return
+        start = self.location_of(self._offer.start)
+        text = word.text + "(" if word.kind == "function" else word.text
+        self._suggestions.hide()
+        self._replace_via_keyboard(text, start, self.selection.end)
+
+
+_LINES = 8
+_WIDEST = 48
+_KIND = 9
+"""Cells for the kind of a word, or for the type of a column."""
+
+
+class Suggestions(PaintedWidget):
+    """A list of words, one of them chosen; it takes no focus, the editor's keys move in it."""
+
+    can_focus = False
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._words: Sequence[Word] = ()
+        self._place = 0
+        self.moved = False
+        """Whether somebody chose a word, and did not merely go on typing."""
+        self.display = False
+
+    @property
+    def current(self) -> Word | None:
+        """The chosen word, None while nothing is offered."""
+        return self._words[self._place] if self._words else None
+
+    def offer(self, words: Sequence[Word], cursor: Offset) -> None:
+        """Show words beside the cursor, which is at `cursor` on the screen; no words hide the list."""
+        self._words, self._place, self.moved = words, 0, False
+        self.display = bool(words)
+        if not words:
+            return
+        room = self.screen.size
+        below = room.height - cursor.y - 1
+        lines = min(len(words), _LINES, max(below, cursor.y))
+        longest = max(cell_len(safe_text(word.text, limit=_WIDEST)) for word in words)
+        width = min(longest + _KIND + 4, _WIDEST, room.width)
+        y = cursor.y + 1 if lines <= below else cursor.y - lines
+        self.styles.width, self.styles.height = width, lines
+        self.styles.offset = (max(min(cursor.x, room.width - width), 0), max(y, 0))
+        self.repaint()
+
+    def hide(self) -> None:
+        """Offer nothing."""
+        self.offer((), Offset())
+
+    def move(self, places: int) -> None:
+        """Choose another word."""
+        if self._words:
+            self._place = (self._place + places) % len(self._words)
+            self.moved = True
+            self.repaint()
+
+    def paint(self, width: int, height: int) -> list[Line]:
+        """The words around the chosen one."""
+        first = max(0, min(self._place - height // 2, len(self._words) - height))
+        lines: list[Line] = []
+        for number, word in enumerate(self._words[first : first + height], first):
+            here = number == self._place
+            mark = "▸" if here else " "
+            remark = word.remark if word.kind == "column" and word.remark else word.kind
+            text = column(safe_text(word.text, limit=_WIDEST), max(width - _KIND - 3, 1))
+            lines.append(
+                (
+                    (f"{mark}{text} ", "strong" if here else "text"),
+                    (column(safe_text(remark, limit=_KIND * 2).lower(), _KIND), "muted"),
+                )
+            )
+        return lines

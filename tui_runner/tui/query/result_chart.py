@@ -1,0 +1,227 @@
+"""A result as a picture: bars, one a row, or lines. The first column is x, every numeric column after it a series."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeGuard
+
+import pyarrow as pa
+
+from tui_runner.store.export.cells import is_number
+from tui_runner.tui.query.cell_viewer import shown_cells
+from tui_runner.tui.widgets.paint import Line, PaintedWidget, Span, cells, column, fitted, own
+
+MOST_ROWS = 2_000
+"""Rows of a result that are drawn; more are not told apart on any screen."""
+_ROLES = ("chart-1", "chart-2", "warn", "done")
+"""Colours of the series; there are no more series than these."""
+_LABEL = 24
+"""Cells for the label of a bar at most."""
+_DOTS = (0x40, 0x04, 0x02, 0x01), (0x80, 0x20, 0x10, 0x08)
+"""Bits of a braille cell's two columns, from the lowest dot up."""
+_EIGHTHS = " ▏▎▍▌▋▊▉█"
+
+
+class ChartKind(StrEnum):
+    """How a result is drawn."""
+
+    BARS = "bars"
+    LINE = "line"
+
+
+@dataclass(frozen=True, slots=True)
+class Plot:
+    """What is drawn: a label for each row, the series with their names, and a remark about what is left out.
+
+    Values that are not finite are named, not drawn.
+    """
+
+    labels: tuple[str, ...]
+    names: tuple[str, ...]
+    series: tuple[tuple[float | None, ...], ...]
+    remark: str
+
+
+def plot_of(table: pa.Table, *, complete: bool) -> Plot | str:
+    """The series of a result, or why there are none."""
+    part = table.slice(0, MOST_ROWS)
+    numeric = [number for number, field in enumerate(part.schema) if is_number(field.type)]
+    # A result of one column has the row's number for x.
+    wanted = [number for number in numeric if number > 0] or numeric[: 1 if part.num_columns == 1 else 0]
+    if not part.num_rows:
+        return "there are no rows"
+    if not wanted:
+        return "a chart needs a numeric column"
+    first = part.column(0).combine_chunks()
+    lone = part.num_columns == 1
+    labels = [str(row + 1) for row in range(part.num_rows)] if lone else [text or "NULL" for text in shown_cells(first)]
+    names = [own(part.schema.names[number], 40) for number in wanted[: len(_ROLES)]]
+    series = [tuple(_number(value) for value in part.column(each).to_pylist()) for each in wanted[: len(_ROLES)]]
+    remarks = []
+    if part.num_rows < table.num_rows or not complete:
+        remarks.append(f"first {part.num_rows:,} rows")
+    if len(wanted) > len(_ROLES):
+        remarks.append(f"{len(_ROLES)} of {len(wanted)} numeric columns")
+    return Plot(tuple(labels), tuple(names), tuple(series), ", ".join(remarks))
+
+
+class ResultChart(PaintedWidget, can_focus=True):
+    """Draws a result."""
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._plot: Plot | str = "there is no result"
+        self._kind = ChartKind.BARS
+
+    def show(self, table: pa.Table, kind: ChartKind, *, complete: bool) -> None:
+        """Draw the first rows of a result."""
+        self._plot = plot_of(table, complete=complete)
+        self._kind = kind
+        self.repaint()
+
+    def paint(self, width: int, height: int) -> list[Line]:
+        """The picture, with a line above it that names the series."""
+        if isinstance(self._plot, str):
+            return [((f" Nothing to draw: {self._plot}.", "muted"),)]
+        lines = [fitted(_legend(self._plot), width)]
+        draw = bars if self._kind is ChartKind.BARS else line_chart
+        return [*lines, *draw(self._plot, width, height - 1)]
+
+
+def _legend(plot: Plot) -> Line:
+    spans: list[Span] = []
+    for name, role in zip(plot.names, _ROLES, strict=False):
+        spans += [(" ▪ ", role), (name, "text")]
+    if plot.remark:
+        spans.append((f"   {plot.remark}", "muted"))
+    return tuple(spans)
+
+
+def bars(plot: Plot, width: int, height: int) -> list[Line]:
+    """A bar for each value, from a common zero; rows for which there is no room are counted in the last line."""
+    across = len(plot.series)
+    room = height // across
+    shown = min(len(plot.labels), room if len(plot.labels) <= room else max((height - 1) // across, 0))
+    values = [value for series in plot.series for value in series[:shown] if _drawn(value)]
+    low, high = min(values, default=0.0), max(values, default=0.0)
+    low, high = min(low, 0.0), max(high, 0.0)
+    texts = [[_text(value) for value in series[:shown]] for series in plot.series]
+    label_room = min(max((cells(((label, "text"),)) for label in plot.labels[:shown]), default=0), _LABEL, width // 3)
+    text_room = max((len(text) for series in texts for text in series), default=0)
+    bar_room = max(width - label_room - text_room - 4, 1)
+    zero = round(_share(0.0, low, high) * bar_room) if high > low else 0
+    lines: list[Line] = []
+    for row in range(shown):
+        for number, series in enumerate(plot.series):
+            label = column(plot.labels[row] if number == 0 else "", label_room, right=True)
+            bar = _bar(series[row], low, high, bar_room, zero)
+            lines.append(
+                (
+                    (f" {label} ", "muted"),
+                    (bar, _ROLES[number]),
+                    (" " + texts[number][row].rjust(text_room), "text"),
+                )
+            )
+    if shown < len(plot.labels) and height > 0:
+        lines.append(((f" … and {len(plot.labels) - shown:,} more", "muted"),))
+    return [fitted(line, width) for line in lines]
+
+
+def line_chart(plot: Plot, width: int, height: int) -> list[Line]:
+    """Lines in braille over the rows in their order, with the scale at the left and the ends of x below."""
+    values = [value for series in plot.series for value in series if _drawn(value)]
+    if height < 3:
+        return []
+    if not values:
+        return [fitted(((" Nothing to draw: no value is finite.", "muted"),), width)]
+    low, high = _scale(min(values), max(values))
+    scale = max(len(_text(low)), len(_text(high))) + 1
+    columns, rows = max(width - scale - 2, 1), height - 1
+    bits = [[0] * columns for _ in range(rows)]
+    roles = [[-1] * columns for _ in range(rows)]
+    for number, series in enumerate(plot.series):
+        for x, y in _dots(series, low, high, columns * 2, rows * 4):
+            row, place = rows - 1 - y // 4, x // 2
+            bits[row][place] |= _DOTS[x % 2][y % 4]
+            roles[row][place] = number
+    lines: list[Line] = []
+    for row in range(rows):
+        label = _text(high) if row == 0 else _text(low) if row == rows - 1 else ""
+        spans: list[Span] = [(label.rjust(scale), "muted"), ("│", "faint")]
+        for value, number in zip(bits[row], roles[row], strict=True):
+            spans.append((chr(0x2800 + value) if value else " ", _ROLES[number] if number >= 0 else "text"))
+        lines.append(tuple(spans))
+    first, last = plot.labels[0], plot.labels[-1]
+    room = columns - len(last) - 1
+    lines.append(((" " * (scale + 1) + column(first, max(room, 0)) + " " + last, "muted"),))
+    return [fitted(line, width) for line in lines]
+
+
+def _dots(series: Sequence[float | None], low: float, high: float, across: int, down: int) -> list[tuple[int, int]]:
+    """The dots of a line: steps between neighbouring values are filled; a gap stays one."""
+    dots: list[tuple[int, int]] = []
+    before: tuple[int, int] | None = None
+    for place, value in enumerate(series):
+        if not _drawn(value):
+            before = None
+            continue
+        x = round(place * (across - 1) / max(len(series) - 1, 1))
+        y = round(_share(value, low, high) * (down - 1))
+        if before is not None:
+            steps = max(abs(x - before[0]), abs(y - before[1]), 1)
+            for step in range(1, steps):
+                part = step / steps
+                dots.append((round(before[0] + (x - before[0]) * part), round(before[1] + (y - before[1]) * part)))
+        dots.append((x, y))
+        before = (x, y)
+    return dots
+
+
+def _bar(value: float | None, low: float, high: float, room: int, zero: int) -> str:
+    if not _drawn(value) or high <= low:
+        return " " * room
+    share = abs(_share(value, low, high) - _share(0.0, low, high))
+    if value < 0:
+        length = max(round(share * room), 1)
+        return (" " * (zero - length) + "█" * length).ljust(room)[:room]
+    eighths = round(share * room * 8)
+    if value > 0:
+        eighths = max(eighths, 1)
+    whole, rest = divmod(eighths, 8)
+    return (" " * zero + "█" * whole + (_EIGHTHS[rest] if rest else "")).ljust(room)[:room]
+
+
+def _scale(least: float, most: float) -> tuple[float, float]:
+    """The ends of the scale: from zero, unless all values are far from it and near each other."""
+    if least == most or least <= 0 or least < most / 2:
+        least, most = min(least, 0.0), max(most, 0.0)
+    return (least, most) if most > least else (0.0, 1.0)
+
+
+def _share(value: float, low: float, high: float) -> float:
+    """How far `value` is from `low` to `high`, 0.0 to 1.0."""
+    if math.isfinite(high - low):
+        return (value - low) / (high - low)
+    # The largest numbers lie too far apart, their halves do not.
+    return (value / 2 - low / 2) / (high / 2 - low / 2)
+
+
+def _drawn(value: float | None) -> TypeGuard[float]:
+    return value is not None and math.isfinite(value)
+
+
+def _number(value: object) -> float | None:
+    return None if value is None else float(value)  # type: ignore[arg-type]  # a number, by the column's type
+
+
+def _text(value: float | None) -> str:
+    if value is None:
+        return "NULL"
+    if not math.isfinite(value) or abs(value) >= 1e15:
+        return f"{value:.4g}"
+    if value == int(value):
+        return f"{int(value):,}"
+    return f"{value:,.4g}" if abs(value) < 1e6 else f"{value:,.0f}"

@@ -1,0 +1,403 @@
+"""The rows of a result: a table that formats and draws the cells in sight, and asks for pages as they are reached.
+
+Not a `textual_fastdatatable.DataTable`: that one measures whole columns, and copies and explains (tooltips) values
+without `safe_text`; and a watched statement must mark single cells in place.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Collection
+from typing import ClassVar
+
+import pyarrow as pa
+from rich.cells import cell_len
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.binding import BindingType
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from tui_runner.tui.actions import bindings
+from tui_runner.tui.actions.model import Place
+from tui_runner.tui.query.cell_viewer import ColumnView, columns_of, shown_cells
+from tui_runner.tui.widgets.paint import ROLE_CLASSES, column
+
+HEADING = 2
+"""Lines above the rows: names and types."""
+WIDEST = 40
+"""Cells of a column at most; what is longer is cut and can be opened."""
+_NARROWEST = 4
+_GAP = 2
+_BLOCK = 64
+"""Rows that are formatted at once."""
+_BLOCKS_KEPT = 32
+_PAGES_KEPT = 12
+"""Pages held besides the one in sight; others are asked for again."""
+
+Cell = tuple[int, int]
+
+
+class ResultGrid(ScrollView, can_focus=True):
+    """A table of rows with a cursor on one cell.
+
+    Args:
+        page_rows: rows of every page but the last.
+        id: of the widget.
+    """
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {*ROLE_CLASSES, "table--cursor", "grid--changed", "grid--row"}
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.GRID)]
+
+    class PageWanted(Message):
+        """A page is needed that the grid does not hold."""
+
+        def __init__(self, grid: ResultGrid, number: int) -> None:
+            super().__init__()
+            self.grid = grid
+            self.number = number
+
+    class CellOpened(Message):
+        """A cell is to be shown in full."""
+
+    def __init__(self, page_rows: int, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._page_rows = page_rows
+        self._schema: pa.Schema | None = None
+        self._columns: list[ColumnView] = []
+        self._widths: list[int] = []
+        self._pages: OrderedDict[int, pa.Table] = OrderedDict()
+        self._wanted: set[int] = set()
+        self._blocks: OrderedDict[int, list[list[str | None]]] = OrderedDict()
+        self._changed: frozenset[Cell] = frozenset()
+        self._rows = 0
+        self._complete = True
+        self.row = 0
+        self.column = 0
+
+    @property
+    def schema(self) -> pa.Schema | None:
+        """Names and types; None before the first result."""
+        return self._schema
+
+    @property
+    def rows(self) -> int:
+        """Rows known so far."""
+        return self._rows
+
+    def load(
+        self,
+        schema: pa.Schema,
+        first: pa.Table,
+        *,
+        rows: int,
+        complete: bool,
+        keep: bool = False,
+        changed: Collection[Cell] = (),
+    ) -> None:
+        """Show a new result.
+
+        Args:
+            schema: of the result.
+            first: its first page.
+            rows: rows known so far.
+            complete: whether there are no more.
+            keep: leave cursor and scrolling where they are (a watched statement).
+            changed: cells to mark.
+        """
+        same = keep and self._schema is not None and self._schema.equals(schema)
+        self._schema = schema
+        self._columns = columns_of(schema)
+        if not same:
+            self._widths = [
+                min(max(cell_len(each.name), cell_len(each.type), _NARROWEST), WIDEST) for each in self._columns
+            ]
+            self.row = self.column = 0
+        self._pages = OrderedDict({0: first})
+        self._blocks.clear()
+        self._wanted.clear()
+        self._changed = frozenset(changed)
+        self._grow(rows, complete)
+        self.row = min(self.row, max(rows - 1, 0))
+        if not same:
+            self.scroll_to(0, 0, animate=False)
+        self.refresh()
+
+    def add_page(self, number: int, page: pa.Table | None, *, rows: int, complete: bool) -> None:
+        """Take a page that was asked for; None when there is no such page after all."""
+        self._wanted.discard(number)
+        if page is not None:
+            self._pages[number] = page
+            self._pages.move_to_end(number)
+            while len(self._pages) > _PAGES_KEPT:
+                self._pages.popitem(last=False)
+        self._grow(rows, complete)
+        self.refresh()
+        # One that came into sight while this one was being read was given up.
+        self._ask_for_pages()
+
+    def grow(self, rows: int, complete: bool) -> None:
+        """There are so many rows by now."""
+        if (rows, complete) != (self._rows, self._complete):
+            self._grow(rows, complete)
+            self.refresh()
+            self._ask_for_pages()
+
+    def give_up_page(self, number: int) -> None:
+        """Forget that a page was asked for: it cannot be had now."""
+        self._wanted.discard(number)
+
+    def page_table(self, number: int) -> pa.Table | None:
+        """A page, if it is held."""
+        return self._pages.get(number)
+
+    def value_at(self, row: int, column: int) -> tuple[pa.Field, pa.Array, int] | None:
+        """Field, array and place in it of a cell; None when its page is not held."""
+        table = self._pages.get(row // self._page_rows)
+        if table is None or self._schema is None or not 0 <= column < len(self._schema):
+            return None
+        place = row % self._page_rows
+        if place >= table.num_rows:
+            return None
+        return self._schema.field(column), table.column(column).slice(place, 1).combine_chunks(), 0
+
+    def row_table(self, row: int) -> pa.Table | None:
+        """One row as a table; None when its page is not held."""
+        table = self._pages.get(row // self._page_rows)
+        return None if table is None else table.slice(row % self._page_rows, 1)
+
+    def action_down(self) -> None:
+        """Move the cursor down."""
+        self._go(self.row + 1, self.column)
+
+    def action_up(self) -> None:
+        """Move the cursor up."""
+        self._go(self.row - 1, self.column)
+
+    def action_left(self) -> None:
+        """Move the cursor to the column at the left."""
+        self._go(self.row, self.column - 1)
+
+    def action_right(self) -> None:
+        """Move the cursor to the column at the right."""
+        self._go(self.row, self.column + 1)
+
+    def action_page_down(self) -> None:
+        """Move the cursor down by a page."""
+        self._go(self.row + self._page, self.column)
+
+    def action_page_up(self) -> None:
+        """Move the cursor up by a page."""
+        self._go(self.row - self._page, self.column)
+
+    def action_first(self) -> None:
+        """Go to the first row."""
+        self._go(0, self.column)
+
+    def action_last(self) -> None:
+        """Go to the last row known so far."""
+        self._go(self._rows - 1, self.column)
+
+    def action_first_column(self) -> None:
+        """Go to the first column."""
+        self._go(self.row, 0)
+
+    def action_last_column(self) -> None:
+        """Go to the last column."""
+        self._go(self.row, len(self._columns) - 1)
+
+    def action_view_cell(self) -> None:
+        """Show the cell under the cursor in full."""
+        if self._rows:
+            self.post_message(self.CellOpened())
+
+    def on_click(self, event: events.Click) -> None:
+        """Put the cursor where the mouse is; with two clicks, open the cell."""
+        line, x = event.y - HEADING, self.scroll_offset.x + event.x - self._gutter
+        if line < 0 or event.x < self._gutter:
+            return
+        start = 0
+        for number, width in enumerate(self._widths):
+            if x < start + width + _GAP:
+                self._go(min(self.scroll_offset.y + line, self._rows - 1), number)
+                if event.chain == 2:
+                    self.action_view_cell()
+                return
+            start += width + _GAP
+
+    def on_resize(self) -> None:
+        """Keep the cursor in sight."""
+        self._fit()
+        self._keep_in_sight()
+
+    def on_focus(self) -> None:
+        """Show the cursor."""
+        self.refresh()
+
+    def on_blur(self) -> None:
+        """Hide the cursor."""
+        self.refresh()
+
+    def watch_scroll_y(self, old: float, new: float) -> None:
+        """Ask for the pages that come into sight."""
+        super().watch_scroll_y(old, new)
+        self._ask_for_pages()
+
+    def render_line(self, y: int) -> Strip:
+        """A line of the viewport: a heading or a row."""
+        width, base = self.size.width, self.rich_style
+        if not self._columns:
+            return Strip.blank(width, base)
+        left = self.scroll_offset.x
+        gutter = self._gutter
+        if y < HEADING:
+            texts: list[str | None] = [each.type if y else each.name for each in self._columns]
+            segments = self._cells(texts, -1, left, width - gutter, "muted" if y else "strong", base)
+            number = Segment(" " * gutter, base)
+        else:
+            row = self.scroll_offset.y + y - HEADING
+            if row >= self._rows:
+                return Strip.blank(width, base)
+            if self.has_focus and row == self.row:
+                base = base + Style(bgcolor=self.get_component_rich_style("grid--row").bgcolor)
+            found = self._row_texts(row)
+            if found is None:
+                segments = [Segment("…", self._style("faint", base))]
+            else:
+                segments = self._cells(found, row, left, width - gutter, "text", base)
+            number = Segment(column(f"{row + 1:,}", gutter - 1, right=True) + " ", self._style("faint", base))
+        return Strip([number, *segments]).adjust_cell_length(width, base)
+
+    @property
+    def _view(self) -> Size:
+        """What the scroll bars leave."""
+        return self.scrollable_content_region.size
+
+    @property
+    def _gutter(self) -> int:
+        return len(f"{max(self._rows, 1):,}") + 2
+
+    @property
+    def _in_sight(self) -> int:
+        return max(self._view.height - HEADING, 0)
+
+    @property
+    def _page(self) -> int:
+        return max(self._in_sight - 1, 1)
+
+    def _style(self, role: str, base: Style) -> Style:
+        return self.get_component_rich_style(f"paint--{role}") + Style(bgcolor=base.bgcolor)
+
+    def _cells(self, texts: list[str | None], row: int, left: int, width: int, role: str, base: Style) -> list[Segment]:
+        """The part of a row that is in sight, `left` cells from its start."""
+        segments: list[Segment] = []
+        start = 0
+        first = None
+        for number, (text, room, view) in enumerate(zip(texts, self._widths, self._columns, strict=True)):
+            end = start + room + _GAP
+            if end > left and start < left + width:
+                if first is None:
+                    first = start
+                style = self._style("faint" if text is None else role, base)
+                if row >= 0 and (row, number) in self._changed:
+                    style = style + self.get_component_rich_style("grid--changed")
+                if self.has_focus and row == self.row and number == self.column and row >= 0:
+                    style = self.get_component_rich_style("table--cursor")
+                segments.append(Segment(column("NULL" if text is None else text, room, right=view.right), style))
+                segments.append(Segment(" " * _GAP, base))
+            start = end
+        if first is None:
+            return []
+        cropped = Strip(segments).crop(left - first, left - first + width) if left > first else Strip(segments)
+        return list(cropped)
+
+    def _row_texts(self, row: int) -> list[str | None] | None:
+        """The texts of a row; None when its page is not here yet."""
+        page, place = divmod(row, self._page_rows)
+        table = self._pages.get(page)
+        if table is None:
+            return None
+        number, offset = divmod(place, _BLOCK)
+        key = page * (self._page_rows // _BLOCK + 1) + number
+        block = self._blocks.get(key)
+        if block is None:
+            part = table.slice(number * _BLOCK, _BLOCK)
+            columns = [shown_cells(each.combine_chunks()) for each in part.columns]
+            block = [list(texts) for texts in zip(*columns, strict=True)]
+            self._blocks[key] = block
+            self._widen(columns)
+            if len(self._blocks) > _BLOCKS_KEPT:
+                self._blocks.popitem(last=False)
+        else:
+            self._blocks.move_to_end(key)
+        return block[offset] if offset < len(block) else None
+
+    def _widen(self, columns: list[list[str | None]]) -> None:
+        """Make columns as wide as these texts need; they never become narrower, so that nothing jumps back."""
+        widths = [
+            min(max(old, max((cell_len(text or "NULL") for text in texts), default=0)), WIDEST)
+            for old, texts in zip(self._widths, columns, strict=True)
+        ]
+        if widths != self._widths:
+            self._widths = widths
+            self.call_after_refresh(self._settle)
+
+    def _settle(self) -> None:
+        """Make room for wider columns; a scroll bar that this brings may cover the cursor."""
+        self._fit()
+        self.refresh()
+        self.call_after_refresh(self._keep_in_sight)
+
+    def _go(self, row: int, column: int) -> None:
+        if not self._rows or not self._columns:
+            return
+        old = self.row
+        self.row = max(0, min(row, self._rows - 1))
+        self.column = max(0, min(column, len(self._columns) - 1))
+        if self.row == self._rows - 1 and not self._complete:
+            self._want(self._rows // self._page_rows)
+        self._keep_in_sight()
+        top = self.scroll_offset.y - HEADING
+        self.refresh(*(Region(0, each - top, self.size.width, 1) for each in {old, self.row}))
+
+    def _keep_in_sight(self) -> None:
+        if not self._rows or not self._in_sight:
+            return
+        top = self.scroll_offset.y
+        x, y = self.scroll_offset.x, top
+        if self.row < top:
+            y = self.row
+        elif self.row >= top + self._in_sight:
+            y = self.row - self._in_sight + 1
+        start = sum(self._widths[: self.column]) + _GAP * self.column
+        room = self._view.width - self._gutter
+        if start < x:
+            x = start
+        elif start + self._widths[self.column] > x + room:
+            x = min(start, start + self._widths[self.column] - room)
+        if (x, y) != (self.scroll_offset.x, top):
+            self.scroll_to(x, y, animate=False)
+
+    def _grow(self, rows: int, complete: bool) -> None:
+        self._rows, self._complete = rows, complete
+        self._fit()
+
+    def _fit(self) -> None:
+        across = self._gutter + sum(self._widths) + _GAP * len(self._widths)
+        self.virtual_size = Size(across, self._rows + HEADING)
+
+    def _ask_for_pages(self) -> None:
+        top = self.scroll_offset.y
+        for row in (top, min(top + self._in_sight, self._rows - 1)):
+            if 0 <= row < self._rows and row // self._page_rows not in self._pages:
+                self._want(row // self._page_rows)
+        if not self._complete and top + 2 * self._in_sight >= self._rows:
+            self._want(self._rows // self._page_rows)
+
+    def _want(self, number: int) -> None:
+        if number not in self._wanted and number not in self._pages:
+            self._wanted.add(number)
+            self.post_message(self.PageWanted(self, number))

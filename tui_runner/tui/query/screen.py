@@ -1,0 +1,485 @@
+"""The query screen: the catalog, tabs with an editor and a result each, and what can be done with a result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar
+
+from textual import work
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Horizontal
+from textual.screen import Screen
+
+from tui_runner.errors import UserError
+from tui_runner.store.access import Access
+from tui_runner.store.query.catalog import CatalogTable, catalog
+from tui_runner.store.query.console import Console
+from tui_runner.store.query.statements import Statement, typed_value
+from tui_runner.store.query.templates import ready_made
+from tui_runner.store.remote.client import RemoteConsole
+from tui_runner.text.safe_text import safe_text
+from tui_runner.tui.actions import DEFAULT_KEYS, Keys, bindings
+from tui_runner.tui.actions.model import QUERY_HELP, QUERY_PARTS, Place
+from tui_runner.tui.background import in_thread
+from tui_runner.tui.dialogs.help import Help
+from tui_runner.tui.dialogs.questions import AskTexts, Confirm, Pick, pick_one
+from tui_runner.tui.query.catalog_tree import Catalog
+from tui_runner.tui.query.cell_viewer import CellViewer, type_name, whole_text
+from tui_runner.tui.query.completion import Vocabulary, name_in_sql, read_words, with_tables
+from tui_runner.tui.query.copy_export import copy_rows, export_result
+from tui_runner.tui.query.editor import Suggestions
+from tui_runner.tui.query.header import QueryHeader, QueryState
+from tui_runner.tui.query.result_chart import ChartKind
+from tui_runner.tui.query.result_grid import ResultGrid
+from tui_runner.tui.query.script_files import History, edit_elsewhere, open_script, save_script
+from tui_runner.tui.query.tab import QueryTab, QueryTabs, Shown
+from tui_runner.tui.terminal.textual_fixes import LeftEarly
+from tui_runner.tui.widgets.footer import KeyLine
+
+NARROW = 72
+"""Terminals of fewer cells show the catalog in place of the tabs, when it is asked for."""
+REFRESH = 3.0
+"""Seconds between two looks at the catalog."""
+INTERVALS = (1.0, 2.0, 5.0, 10.0, 60.0)
+"""Seconds between two runs of a statement that is watched."""
+
+
+class QueryScreen(LeftEarly, Screen[None]):
+    """Query one database.
+
+    Args:
+        open_access: gives the database; called once, in a thread.
+        history: the statements that were run before.
+        leave: leaves the screen.
+        run: the run that goes on in the database, in a few words; empty for none.
+        keys: the keys in force.
+        refresh: seconds between two looks at the catalog.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.QUERY, Place.RESULT)]
+
+    def __init__(
+        self,
+        open_access: Callable[[], Access],
+        *,
+        history: History,
+        leave: Callable[[], None],
+        run: Callable[[], str] = str,
+        keys: Keys = DEFAULT_KEYS,
+        refresh: float = REFRESH,
+    ) -> None:
+        super().__init__()
+        self._open_access = open_access
+        self._history = history
+        self._leave = leave
+        self._run_text = run
+        self._keys = keys
+        self._refresh_seconds = refresh
+        self._access: Access | None = None
+        self._catalog_console: Console | RemoteConsole | None = None
+        self._catalog_busy = False
+        self._tables: list[CatalogTable] = []
+        self._values: dict[str, str] = {}
+        self._first = ""
+        self._suggestions = Suggestions(id="suggestions")
+        self._tabs = QueryTabs(self._suggestions, id="tabs")
+
+    def compose(self) -> ComposeResult:
+        """The parts."""
+        yield QueryHeader(id="query-header")
+        with Horizontal(id="body"):
+            yield Catalog(id="catalog")
+            yield self._tabs
+        yield KeyLine(self._keys, QUERY_PARTS["editor"], id="query-keys")
+        yield self._suggestions
+
+    def on_mount(self) -> None:
+        """Open the database."""
+        self._begin()
+
+    def on_unmount(self) -> None:
+        """Whatever runs is not to be waited for."""
+        self._tabs.leave()
+
+    def close(self) -> None:
+        """End what runs and give every console back; blocks. Call it after the application has ended."""
+        self._tabs.close()
+        if self._catalog_console is not None:
+            self._catalog_console.close()
+
+    @property
+    def tab(self) -> QueryTab | None:
+        """The tab that is shown; None while the database is being opened."""
+        return self._tabs.current
+
+    @property
+    def access(self) -> Access | None:
+        """The database; None while it is being opened."""
+        return self._access
+
+    @property
+    def unsaved(self) -> bool:
+        """Whether a statement would be lost with the screen: written, and neither saved nor run."""
+        return self._tabs.unsaved(self._history.statements)
+
+    def ask(self, sql: str) -> None:
+        """Put a statement into the editor and run it, as soon as the database is open."""
+        if self.tab is not None:
+            self._write_and_run(sql)
+        else:
+            self._first = sql
+
+    @property
+    def tables(self) -> list[CatalogTable]:
+        """The newest catalog."""
+        return self._tables
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The words that are offered."""
+        return self._tabs.vocabulary
+
+    @work
+    async def _begin(self) -> None:
+        try:
+            self._access = await in_thread(self._open_access, "tui-runner-open")
+        except UserError as error:
+            self.complain(error)
+            return
+        self._catalog_console = self._access.console()
+        await self.add_tab()
+        if self._first:
+            self._write_and_run(self._first)
+        self._load_words()
+        self._look_at_catalog()
+        self.set_interval(self._refresh_seconds, self._look_at_catalog)
+
+    async def add_tab(self, text: str = "") -> QueryTab | None:
+        """Open a tab; None while the database is being opened."""
+        if self._access is None:
+            return None
+        tab = await self._tabs.add(self._access.console(), text)
+        self.show_header()
+        return tab
+
+    def show_header(self) -> None:
+        """Bring the first line up to date."""
+        described = "opening…" if self._access is None else self._access.describe
+        state = QueryState(described, self._run_text(), self._tabs.names, self._tabs.place, self._tabs.writes)
+        self.query_one(QueryHeader).show(state)
+
+    @work
+    async def _look_at_catalog(self) -> None:
+        console = self._catalog_console
+        if console is None or self._catalog_busy or not self.is_current:
+            return
+        self._catalog_busy = True
+        try:
+            self._tables = await in_thread(lambda: catalog(console), "tui-runner-catalog")
+        except UserError as error:
+            self.query_one(Catalog).border_title = None
+            self.query_one(Catalog).tooltip = safe_text(str(error), limit=200)
+            return
+        finally:
+            self._catalog_busy = False
+        if self._access is not None and self._tabs.writes and not self._access.can_write:
+            self._set_write(False)
+        self.query_one(Catalog).show(self._tables)
+        self.show_header()
+        self._tabs.vocabulary = with_tables(self._tabs.vocabulary, self._tables)
+
+    @work
+    async def _load_words(self) -> None:
+        if self._access is None:
+            return
+        access = self._access
+        try:
+            words = await in_thread(lambda: read_words(access), "tui-runner-words")
+        except UserError:
+            # Without them completion offers tables and columns alone.
+            return
+        self._tabs.vocabulary = with_tables(words, self._tables)
+
+    def on_resize(self) -> None:
+        """Show the catalog beside the tabs where there is room."""
+        self.set_class(self.size.width < NARROW, "-narrow")
+
+    def on_descendant_focus(self) -> None:
+        """Name the keys of what has the focus; on narrow terminals the catalog is there while it has it."""
+        self.set_class(isinstance(self.focused, Catalog), "-catalog")
+        part = self.focused.id if self.focused is not None else None
+        self.query_one(KeyLine).go_to(QUERY_PARTS.get(part or "", QUERY_PARTS["editor"]))
+
+    def on_key_line_chosen(self, event: KeyLine.Chosen) -> None:
+        """Carry out an action whose key was clicked."""
+        self.call_later(self.run_action, event.action.method)
+
+    def on_query_header_tab_chosen(self, event: QueryHeader.TabChosen) -> None:
+        """Go to a tab that was clicked."""
+        self._go_to_tab(event.place)
+
+    def on_query_tab_ran(self, event: QueryTab.Ran) -> None:
+        """Remember what was run."""
+        self._history.add(event.sql)
+
+    def on_catalog_insert(self, event: Catalog.Insert) -> None:
+        """Put a name into the editor."""
+        if self.tab is not None:
+            entry, words = event.entry, self._tabs.vocabulary
+            name = name_in_sql(words, entry) if isinstance(entry, CatalogTable) else words.identifier(entry.name)
+            self.tab.editor.focus()
+            self.tab.editor.insert(name)
+
+    def on_catalog_show_rows(self, event: Catalog.ShowRows) -> None:
+        """Put a statement for the rows of a table into the editor, and run it."""
+        self._write_and_run(f"FROM {name_in_sql(self._tabs.vocabulary, event.table)}")
+
+    def on_result_grid_cell_opened(self, event: ResultGrid.CellOpened) -> None:
+        """Show a cell in full."""
+        event.stop()
+        grid = None if self.tab is None else self.tab.grid
+        found = None if grid is None else grid.value_at(grid.row, grid.column)
+        if found is not None:
+            field, array, place = found
+            text, length = whole_text(array, place)
+            self.app.push_screen(CellViewer(field.name, type_name(field), text, length, self.action_copy_cell))
+
+    def action_run(self) -> None:
+        """Run the selection, or the statement at the cursor."""
+        if self.tab is not None:
+            # The key goes before what the editor makes of keys: those that were typed before it are still on their way.
+            self.tab.editor.call_later(self._run_in, self.tab)
+
+    def _run_in(self, tab: QueryTab) -> None:
+        tab.editor.hide_offer()
+        if tab.busy:
+            self.notify("A statement is running; Esc ends it.", markup=False)
+            return
+        statement = tab.to_run()
+        if statement is None:
+            tab.status.say("There is no statement here.")
+        elif statement.parameters:
+            self._ask_values(tab, statement)
+        else:
+            tab.start(statement, {})
+
+    def _ask_values(self, tab: QueryTab, statement: Statement) -> None:
+        names = statement.parameters
+
+        def answered(texts: list[str] | None) -> None:
+            if texts is not None:
+                self._values.update(zip(names, texts, strict=True))
+                tab.start(statement, {name: typed_value(text) for name, text in zip(names, texts, strict=True)})
+
+        labels = [f"?{name}" if name.isdigit() else f"${name}" for name in names]
+        self.app.push_screen(
+            AskTexts(
+                "Values of the parameters",
+                labels,
+                [self._values.get(name, "") for name in names],
+                "Numbers, true, false and null are what they look like; '5' is text.",
+            ),
+            answered,
+        )
+
+    def action_back(self) -> None:
+        """End what runs; else leave a chart, else leave the screen."""
+        tab = self.tab
+        if tab is not None and tab.cancel():
+            return
+        if tab is not None and tab.shown is Shown.CHART:
+            tab.draw_chart(None)
+            return
+        self._leave()
+
+    def action_leave(self) -> None:
+        """Leave the screen; what runs goes on."""
+        self._leave()
+
+    def action_next_part(self) -> None:
+        """Go to the editor, the result, the catalog in turn."""
+        tab = self.tab
+        if tab is None:
+            return
+        parts = [tab.editor, *tab.result_parts, self.query_one(Catalog)]
+        place = next((number for number, part in enumerate(parts) if part is self.focused), -1)
+        target = parts[(place + 1) % len(parts)]
+        self.set_class(target is parts[-1], "-catalog")
+        if target is parts[-1] and self.has_class("-narrow"):
+            # It is to be seen first: what is hidden takes no focus.
+            self.call_after_refresh(target.focus)
+        else:
+            # At once, unlike `target.focus()`: the next key is for this part.
+            self.set_focus(target)
+
+    def action_complete(self) -> None:
+        """Offer words."""
+        if self.tab is not None and self.tab.editor.has_focus:
+            self.tab.editor.complete()
+
+    def action_select_all(self) -> None:
+        """Select the whole text, to run or to replace it; F7, with which a text area does so, watches here."""
+        if self.tab is not None:
+            self.set_focus(self.tab.editor)
+            # Behind what was typed before the key.
+            self.tab.editor.call_later(self.tab.editor.select_all)
+
+    def action_ready_made(self) -> None:
+        """Choose a ready-made query."""
+        queries = ready_made(self._tables)
+
+        picks = [Pick(query.title, "ledger" if query.table is None else query.table) for query in queries]
+        pick_one(self.app, "Ready-made queries", picks, lambda place: self._write_and_run(queries[place].sql))
+
+    def action_history(self) -> None:
+        """Choose among statements that were run before; it is put into the editor and not run."""
+        statements = list(reversed(self._history.statements))
+        if not statements:
+            self.notify("No statement was run yet.", markup=False)
+            return
+
+        picks = [Pick(" ".join(sql[:300].split())) for sql in statements]
+        pick_one(self.app, "Statements, newest first", picks, lambda place: self._write(statements[place]))
+
+    def action_watch(self) -> None:
+        """Run the statement again and again, or stop that."""
+        tab = self.tab
+        if tab is None or (tab.asked is None and not tab.busy):
+            self.notify("There is no result yet: run a statement first.", markup=False)
+            return
+        if tab.watching:
+            tab.stop_watching()
+            return
+
+        picks = [Pick(f"every {seconds:g} s") for seconds in INTERVALS]
+        pick_one(self.app, "Run the statement again", picks, lambda place: tab.watch_every(INTERVALS[place]), 1)
+
+    def action_chart(self) -> None:
+        """Draw the result as bars, then as a line, then list its rows again."""
+        tab = self.tab
+        if tab is None or tab.pages is None:
+            self.notify("There is no result yet: run a statement first.", markup=False)
+            return
+        following = {None: ChartKind.BARS, ChartKind.BARS: ChartKind.LINE, ChartKind.LINE: None}
+        tab.draw_chart(following[tab.chart_kind])
+
+    def action_export(self) -> None:
+        """Write the result into a file."""
+        if self.tab is not None and self.tab.pages is not None:
+            export_result(self, self.tab)
+        else:
+            self.notify("There is no result yet: run a statement first.", markup=False)
+
+    def action_copy_cell(self) -> None:
+        """Copy the cell under the cursor."""
+        if self.tab is not None:
+            copy_rows(self, self.tab, "cell", "text")
+
+    def action_copy_as(self) -> None:
+        """Choose what to copy, and how."""
+        tab = self.tab
+        if tab is None:
+            return
+        choices = [
+            (what, how) for what in ("cell", "row", "column", "all") for how in ("text", "csv", "json", "markdown")
+        ]
+        picks = [Pick(what, how) for what, how in choices]
+        pick_one(self.app, "Copy", picks, lambda place: copy_rows(self, tab, *choices[place]), 4)
+
+    @work
+    async def action_new_tab(self) -> None:
+        """Open another tab."""
+        await self.add_tab()
+
+    def action_next_tab(self) -> None:
+        """Go to the next tab."""
+        self._go_to_tab(self._tabs.place + 1)
+
+    def action_previous_tab(self) -> None:
+        """Go to the tab before."""
+        self._go_to_tab(self._tabs.place - 1)
+
+    def _go_to_tab(self, place: int) -> None:
+        self._tabs.go_to(place)
+        self.show_header()
+
+    @work
+    async def action_close_tab(self) -> None:
+        """Close this tab; the last one stays."""
+        await self._tabs.close_current()
+        self.show_header()
+
+    def action_open_file(self) -> None:
+        """Open a file of statements in a new tab, or in this one when it is empty."""
+        open_script(self)
+
+    def action_save_file(self) -> None:
+        """Save the statements; asks for the file, and before it overwrites another one."""
+        if self.tab is not None:
+            save_script(self, self.tab)
+
+    def action_external_editor(self) -> None:
+        """Edit the statements with $EDITOR."""
+        if self.tab is not None:
+            self.tab.editor.call_later(edit_elsewhere, self, self.tab)
+
+    def action_write_mode(self) -> None:
+        """Allow statements that change data, or forbid them again."""
+        if self._access is None:
+            return
+        if self._tabs.writes:
+            self._set_write(False)
+            return
+        if not self._access.can_write:
+            self.notify(self._access.read_only, severity="warning", markup=False)
+            return
+
+        def answered(yes: bool | None) -> None:
+            if yes:
+                self._set_write(True)
+
+        self.app.push_screen(
+            Confirm(
+                "Allow statements that change data?",
+                "INSERT, UPDATE, DELETE, CREATE, DROP then take effect at once. The ledger stays as it is.",
+                "Allow",
+                "Read only",
+            ),
+            answered,
+        )
+
+    def _set_write(self, wanted: bool) -> None:
+        try:
+            self._tabs.set_write(wanted)
+        except UserError as error:
+            self.complain(error)
+        self.show_header()
+
+    def action_help(self) -> None:
+        """Show what the keys do."""
+        self.app.push_screen(Help(self._keys, QUERY_HELP))
+
+    def _write(self, sql: str) -> Statement | None:
+        """Put a statement behind what is in the editor; the statement as it stands there."""
+        tab = self.tab
+        if tab is None:
+            return None
+        editor = tab.editor
+        before = editor.text.rstrip()
+        if before and not before.endswith(";"):
+            before += ";"
+        text = f"{before}\n\n{sql}" if before else sql
+        editor.replace(text, (0, 0), editor.document.end)
+        editor.move_cursor(editor.document.end)
+        editor.focus()
+        return tab.to_run()
+
+    def _write_and_run(self, sql: str) -> None:
+        statement = self._write(sql)
+        if statement is not None and self.tab is not None:
+            self.action_run()
+
+    def complain(self, error: UserError) -> None:
+        """Say what went wrong."""
+        self.notify(safe_text(str(error), limit=400), severity="error", markup=False, timeout=10)

@@ -1,0 +1,538 @@
+"""One tab of the query screen: an editor, what became of its statement, and the rows.
+
+Everything that blocks (running a statement, reading a page, comparing two results) is done in a thread and awaited.
+A tab has one console, and so one statement at a time.
+
+The tabs of the query screen, one of which is shown.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Mapping
+from enum import StrEnum
+from pathlib import Path
+
+import pyarrow as pa
+from textual import work
+from textual.app import ComposeResult
+from textual.containers import Container, Vertical
+from textual.content import Content
+from textual.message import Message
+from textual.timer import Timer
+from textual.widget import Widget
+from textual.widgets import Static
+
+from tui_runner.errors import UserError
+from tui_runner.store.query.console import Console
+from tui_runner.store.query.errors import QueryCancelled, QueryError
+from tui_runner.store.query.pages import PAGE_ROWS, Pages
+from tui_runner.store.query.statements import Statement, split, statement_at
+from tui_runner.store.remote.client import RemoteConsole
+from tui_runner.text.safe_text import safe_text
+from tui_runner.tui.background import in_thread
+from tui_runner.tui.query.cell_viewer import changed_cells
+from tui_runner.tui.query.completion import Vocabulary
+from tui_runner.tui.query.editor import Editor, Suggestions
+from tui_runner.tui.query.header import QueryStatus
+from tui_runner.tui.query.result_chart import ChartKind, ResultChart
+from tui_runner.tui.query.result_grid import ResultGrid
+
+_TICK = 0.25
+"""Seconds between two looks at a statement that runs."""
+AHEAD_ROWS = 1_000_000
+"""Rows that are taken before anybody looks at them from a process that cuts off whoever takes none."""
+_AHEAD_BYTES = 256 << 20
+"""The same in bytes: as much goes into a temporary file."""
+
+
+class Shown(StrEnum):
+    """What the lower part of a tab shows; also the CSS class that does it."""
+
+    NOTHING = "nothing"
+    MESSAGE = "message"
+    ROWS = "rows"
+    CHART = "chart"
+
+
+class QueryTab(Vertical):
+    """An editor with its result, which stays until another takes its place, also when a statement is ended.
+
+    Attributes:
+        file: where the text was read from or saved to; None for neither.
+        saved: what is in that file.
+    """
+
+    class Ran(Message):
+        """A statement was started."""
+
+        def __init__(self, sql: str) -> None:
+            super().__init__()
+            self.sql = sql
+
+    def __init__(self, console: Console | RemoteConsole, suggestions: Suggestions, text: str = "") -> None:
+        super().__init__()
+        self.file: Path | None = None
+        self.saved = ""
+        self.console = console
+        self._suggestions = suggestions
+        self._text = text
+        self._pages: Pages | None = None
+        self._busy = False
+        self._ending = False
+        self._started = 0.0
+        self._timer: Timer | None = None
+        self._last: tuple[Statement, Mapping[str, object]] | None = None
+        self._every: float | None = None
+        self._next: Timer | None = None
+        self._first: pa.Table | None = None
+        self._no_more = ""
+        self._closed = False
+        self.shown = Shown.NOTHING
+        self.chart_kind: ChartKind | None = None
+
+    def compose(self) -> ComposeResult:
+        """Editor, status, and what the statement gave."""
+        yield Editor(self._text, suggestions=self._suggestions, id="editor")
+        yield QueryStatus(id="status")
+        yield Static(id="message", markup=False)
+        yield ResultGrid(PAGE_ROWS, id="grid")
+        yield ResultChart(id="result-chart")
+
+    def on_mount(self) -> None:
+        """Nothing was run yet."""
+        self.status.ready()
+        self._show(Shown.NOTHING)
+
+    @property
+    def editor(self) -> Editor:
+        """The editor."""
+        return self.query_one("#editor", Editor)
+
+    @property
+    def grid(self) -> ResultGrid:
+        """The rows."""
+        return self.query_one("#grid", ResultGrid)
+
+    @property
+    def status(self) -> QueryStatus:
+        """The line between them."""
+        return self.query_one("#status", QueryStatus)
+
+    @property
+    def result_parts(self) -> list[Widget]:
+        """What of the result can have the focus now."""
+        if self.shown is Shown.ROWS:
+            return [self.grid]
+        return [self.query_one(ResultChart)] if self.shown is Shown.CHART else []
+
+    @property
+    def busy(self) -> bool:
+        """Whether a statement runs or rows are being read."""
+        return self._busy
+
+    @property
+    def pages(self) -> Pages | None:
+        """The result, None before the first."""
+        return self._pages
+
+    @property
+    def asked(self) -> tuple[Statement, Mapping[str, object]] | None:
+        """The statement that gave the result, with the values of its parameters."""
+        return self._last
+
+    @property
+    def watching(self) -> bool:
+        """Whether the statement is run again and again."""
+        return self._every is not None
+
+    def to_run(self) -> Statement | None:
+        """The statement that is selected, or that the cursor is in."""
+        editor = self.editor
+        text = editor.text
+        if editor.selected_text.strip():
+            start, end = sorted(editor.position_of(place) for place in editor.selection)
+            found = statement_at(text[start:end], 0)
+            if found is None or found.sql != text[start:end].strip().rstrip(";").strip():
+                # Several statements: DuckDB says so itself.
+                whole = text[start:end].strip()
+                begin = start + len(text[start:end]) - len(text[start:end].lstrip())
+                return Statement(whole, begin, begin + len(whole), found.parameters if found else ())
+            return Statement(found.sql, found.start + start, found.end + start, found.parameters)
+        return statement_at(text, editor.position)
+
+    def start(self, statement: Statement, values: Mapping[str, object]) -> None:
+        """Run a statement."""
+        self.stop_watching()
+        self.status.remark("")
+        if self.shown is Shown.MESSAGE:
+            # What was wrong with the one before is not wrong with this one.
+            self._show(Shown.NOTHING)
+        self.post_message(self.Ran(statement.sql))
+        self._run(statement, values)
+
+    def cancel(self) -> bool:
+        """End the statement that runs, and watching; whether there was anything to end."""
+        was_watching = self.watching
+        self.stop_watching()
+        if self._busy:
+            self._ending = True
+            self._look()
+            self.console.cancel()
+            return True
+        return was_watching
+
+    def watch_every(self, every: float) -> None:
+        """Run the last statement again, `every` so many seconds after it began, until it takes longer than that."""
+        self._every = every
+        self.status.remark(f"every {every:g} s")
+        self._again()
+
+    def stop_watching(self, why: str = "") -> None:
+        """Leave the result as it is; `why` is said in the line above it."""
+        if self._next is not None:
+            self._next.stop()
+        if self._every is not None:
+            self._every = None
+            self.status.remark(why)
+
+    def draw_chart(self, kind: ChartKind | None) -> None:
+        """Draw the result, or list its rows when `kind` is None."""
+        self.chart_kind = kind
+        if self._first is not None:
+            self._show(Shown.ROWS if kind is None else Shown.CHART)
+            self._draw()
+
+    def close(self) -> None:
+        """End what runs and give everything back; blocks, so call it in a thread."""
+        self._closed = True
+        self.console.cancel()
+        if self._pages is not None:
+            self._pages.close()
+        self.console.close()
+
+    def leave(self) -> None:
+        """Nothing is to be drawn any more."""
+        self._every = None
+        if self._timer is not None:
+            self._timer.stop()
+
+    @work(exit_on_error=True)
+    async def _run(self, statement: Statement, values: Mapping[str, object], *, keep: bool = False) -> None:
+        if self._busy:
+            return
+        self._begin_busy()
+        if not keep:
+            self.editor.clear_mistake()
+        old, before = self._pages, self._first if keep else None
+        console = self.console
+
+        def call() -> tuple[Pages, pa.Table, UserError | None, frozenset[tuple[int, int]]]:
+            ended = False
+            try:
+                pages, table, error = _answer(console, statement.sql, values)
+                return pages, table, error, changed_cells(before, table)
+            except QueryCancelled:
+                ended = True
+                raise
+            finally:
+                if old is not None and not ended:
+                    old.close()
+
+        try:
+            pages, first, error, changed = await in_thread(call, "tui-runner-tab")
+        except UserError as caught:
+            self._end_busy()
+            self._fail(caught, statement, keep=keep)
+            return
+        self._end_busy()
+        if self._closed:
+            return
+        self._pages, self._first, self._last, self._no_more = pages, first, (statement, values), ""
+        seconds = time.monotonic() - self._started
+        self.grid.load(
+            pages.schema, first, rows=pages.rows_known, complete=pages.complete or error is not None,
+            keep=keep, changed=changed,
+        )  # fmt: skip
+        self.status.done(pages.rows_known, pages.complete, seconds)
+        if error is not None:
+            self.status.failed(f"after {pages.rows_known:,} rows: {error}")
+        self._show(Shown.CHART if self.chart_kind is not None else Shown.ROWS)
+        self._draw()
+        self._watch_on(seconds)
+        if console.impatient and not self.watching and error is None:
+            self._read_ahead(pages, seconds)
+
+    @work
+    async def _read_ahead(self, pages: Pages, seconds: float) -> None:
+        """Take rows of another process while nobody looks at them, so that scrolling later finds them."""
+        while (
+            pages is self._pages
+            and not (pages.complete or self._closed)
+            and pages.rows_known < AHEAD_ROWS
+            and pages.nbytes < _AHEAD_BYTES
+        ):
+            number = pages.rows_known // PAGE_ROWS
+            try:
+                await in_thread(lambda number=number: pages.page(number), "tui-runner-ahead")  # type: ignore[misc]
+            except UserError:
+                # Whoever scrolls there is told.
+                return
+            if pages is self._pages and not self._busy and self.is_attached:
+                self.grid.grow(pages.rows_known, pages.complete)
+                self.status.done(pages.rows_known, pages.complete, seconds)
+
+    @work
+    async def _read_page(self, number: int) -> None:
+        pages = self._pages
+        if pages is None or self._busy:
+            self.grid.give_up_page(number)
+            return
+        self._begin_busy()
+        try:
+            page = await in_thread(lambda: pages.page(number), "tui-runner-tab")
+        except UserError as error:
+            self._end_busy()
+            self.grid.give_up_page(number)
+            # There will be no more rows; those that are there can be looked at.
+            self.grid.grow(pages.rows_known, complete=True)
+            self._no_more = f"first {pages.rows_known:,} rows only: {error.do or error.what}"
+            self.status.failed(self._no_more)
+            self.notify(safe_text(str(error), limit=400), severity="error", markup=False, timeout=8)
+            return
+        self._end_busy()
+        if pages is self._pages:
+            complete = pages.complete or bool(self._no_more)
+            self.grid.add_page(number, page, rows=pages.rows_known, complete=complete)
+            if self._no_more:
+                self.status.failed(self._no_more)
+            else:
+                self.status.done(pages.rows_known, complete, time.monotonic() - self._started)
+
+    def on_result_grid_page_wanted(self, event: ResultGrid.PageWanted) -> None:
+        """Read a page that the grid has come to."""
+        event.stop()
+        self._read_page(event.number)
+
+    def on_text_area_changed(self) -> None:
+        """A text that was changed is not at fault any more."""
+        self.editor.clear_mistake_of_other_text()
+
+    def _begin_busy(self) -> None:
+        self._busy, self._ending = True, False
+        self._started = time.monotonic()
+        self._timer = self.set_interval(_TICK, self._look)
+
+    def _end_busy(self) -> None:
+        self._busy = self._ending = False
+        if self._timer is not None:
+            self._timer.stop()
+            self._timer = None
+
+    def _look(self) -> None:
+        """Say how far the statement is."""
+        if self._busy and self.is_attached and (not self.watching or self._ending):
+            seconds = time.monotonic() - self._started
+            self.status.running(seconds, self.console.progress(), ending=self._ending)
+
+    def _fail(self, error: UserError, statement: Statement, *, keep: bool) -> None:
+        if self._closed:
+            return
+        self.stop_watching("watching ended" if keep else "")
+        if isinstance(error, QueryCancelled):
+            self._ended(time.monotonic() - self._started)
+            return
+        place = ""
+        if isinstance(error, QueryError) and error.line is not None and not keep:
+            position = _position(statement, error.line, error.column or 1)
+            row, column = self.editor.location_of(position)
+            place = f"line {row + 1}, column {column + 1}"
+            if self.editor.text[statement.start : statement.end] == statement.sql:
+                self.editor.mark_mistake(position)
+        self.status.failed(f"failed: {place}" if place else "failed")
+        self.query_one("#message", Static).update(Content(safe_text(str(error), limit=4_000)))
+        self._pages = self._first = self._last = None
+        self._show(Shown.MESSAGE)
+
+    def _ended(self, seconds: float) -> None:
+        """Go back to the result that there is; rows of it that were not read are gone with its statement."""
+        said = f"⊘ ended after {seconds:.1f} s"
+        pages = self._pages
+        if pages is None:
+            self.status.say(said)
+            self._show(Shown.NOTHING)
+            return
+        if not pages.complete:
+            self._no_more = f"first {pages.rows_known:,} rows only: run the statement again"
+            self.grid.grow(pages.rows_known, complete=True)
+        self.status.say(f"{said}; this result is older")
+
+    def _watch_on(self, seconds: float) -> None:
+        """Run the statement again in time; stop when it takes longer than its interval."""
+        if self._every is None:
+            return
+        if seconds > self._every:
+            self.stop_watching(f"watching ended: {seconds:.1f} s is longer than {self._every:g} s")
+            return
+        self._again_in(max(self._every - seconds, 0.05))
+
+    def _again_in(self, seconds: float) -> None:
+        if self._next is not None:
+            self._next.stop()
+        self._next = self.set_timer(seconds, self._again)
+
+    def _again(self) -> None:
+        if self._every is None:
+            return
+        if self._busy or self._last is None:
+            # A page is being read, or the statement that is to be watched runs for the first time.
+            self._again_in(_TICK)
+        else:
+            self._run(*self._last, keep=True)
+
+    def _show(self, what: Shown) -> None:
+        focused = self.screen.focused
+        self.shown = what
+        for each in Shown:
+            self.set_class(each is what, f"-{each}")
+        chart = self.query_one(ResultChart)
+        if focused is self.grid or focused is chart:
+            # What is hidden loses the focus; what takes its place gets it.
+            places = {Shown.ROWS: self.grid, Shown.CHART: chart}
+            self.call_after_refresh(places.get(what, self.editor).focus)
+
+    def _draw(self) -> None:
+        if self._first is not None and self.chart_kind is not None and self._pages is not None:
+            self.query_one(ResultChart).show(self._first, self.chart_kind, complete=self._pages.complete)
+
+
+def _answer(
+    console: Console | RemoteConsole, sql: str, values: Mapping[str, object]
+) -> tuple[Pages, pa.Table, UserError | None]:
+    """The result of a statement, its first page, and what ended that page before it was full. Blocks."""
+    pages = Pages(console.query(sql, values), page_rows=PAGE_ROWS)
+    error = None
+    try:
+        first = pages.page(0)
+    except UserError as caught:
+        if not pages.rows_known:
+            pages.close()
+            raise
+        first, error = pages.page(0), caught
+    except BaseException:
+        pages.close()
+        raise
+    return pages, first if first is not None else pages.schema.empty_table(), error
+
+
+def _position(statement: Statement, line: int, column: int) -> int:
+    """Where line and column of a statement, both from 1, are in the whole text."""
+    lines = statement.sql.split("\n")
+    before = sum(len(each) + 1 for each in lines[: line - 1])
+    return statement.start + before + column - 1
+
+
+class QueryTabs(Container):
+    """Any number of tabs.
+
+    Args:
+        suggestions: the list of words, which all editors share.
+        id: of the widget.
+
+    Attributes:
+        place: that of the tab that is shown, from 0.
+        writes: whether statements may change data.
+    """
+
+    def __init__(self, suggestions: Suggestions, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._suggestions = suggestions
+        self._tabs: list[QueryTab] = []
+        self._vocabulary = Vocabulary()
+        self.place = 0
+        self.writes = False
+
+    @property
+    def current(self) -> QueryTab | None:
+        """The tab that is shown; None before the first."""
+        return self._tabs[self.place] if self._tabs else None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the tabs are called: by their file, else by their number."""
+        return tuple(tab.file.name if tab.file else str(number) for number, tab in enumerate(self._tabs, start=1))
+
+    def unsaved(self, run_before: Collection[str]) -> bool:
+        """Whether a tab has a statement that is neither in its file nor among those that were run before."""
+        return any(
+            tab.editor.text != tab.saved and any(each.sql not in run_before for each in split(tab.editor.text))
+            for tab in self._tabs
+        )
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The words that are offered."""
+        return self._vocabulary
+
+    @vocabulary.setter
+    def vocabulary(self, vocabulary: Vocabulary) -> None:
+        self._vocabulary = vocabulary
+        for tab in self._tabs:
+            tab.editor.vocabulary = vocabulary
+
+    async def add(self, console: Console | RemoteConsole, text: str = "") -> QueryTab:
+        """Open a tab with `text` in its editor, and show it. The console is the tab's from now on."""
+        if self.writes and console.can_write:
+            console.write = True
+        tab = QueryTab(console, self._suggestions, text)
+        try:
+            await self.mount(tab)
+        except BaseException:  # the screen is being closed, say, and knows nothing of this console yet
+            console.close()
+            raise
+        # Not before: until it is mounted it has no parts that a key could act on.
+        self._tabs.append(tab)
+        tab.editor.vocabulary = self._vocabulary
+        self.go_to(len(self._tabs) - 1)
+        return tab
+
+    def go_to(self, place: int) -> None:
+        """Show a tab; behind the last comes the first."""
+        if not self._tabs:
+            return
+        self.place = place % len(self._tabs)
+        for number, tab in enumerate(self._tabs):
+            tab.set_class(number == self.place, "-current")
+        self._tabs[self.place].editor.focus()
+
+    async def close_current(self) -> None:
+        """Close the tab that is shown; the last one stays."""
+        if len(self._tabs) < 2:
+            return
+        tab = self._tabs.pop(self.place)
+        tab.leave()
+        self.go_to(max(self.place - 1, 0))
+        await tab.remove()
+        await in_thread(tab.close, "tui-runner-close")
+
+    def set_write(self, wanted: bool) -> None:
+        """Allow statements that change data in every tab, or forbid them.
+
+        Raises:
+            UserError: they cannot be allowed; none is then.
+        """
+        self.writes = False
+        for tab in self._tabs:
+            tab.console.write = wanted
+        self.writes = wanted
+
+    def leave(self) -> None:
+        """Nothing is to be drawn any more, and whatever runs is not to be waited for."""
+        for tab in self._tabs:
+            tab.leave()
+            tab.console.cancel()
+
+    def close(self) -> None:
+        """End what runs and give every console back; blocks."""
+        for tab in self._tabs:
+            tab.close()

@@ -1,0 +1,1 @@
+"""The dashboard, and every other screen about a run."""

@@ -1,0 +1,176 @@
+"""A graph of the last minutes: stacked areas from zero, with their scale, in a frame that says what they are.
+
+The two graphs of the dashboard, made from the history of a snapshot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from tui_runner.engine.progress.snapshot import Snapshot
+from tui_runner.text.numbers import NONE, rate, size
+from tui_runner.tui.widgets.braille import DOTS_ACROSS, Cell, bins, nice_top, places, stacked
+from tui_runner.tui.widgets.paint import Line, PaintedWidget, Span, cells, column, fitted
+
+SPANS = (60.0, 120.0, 300.0)
+"""Seconds that a graph may show: it begins with the shortest and takes the next when that is full."""
+
+_SCALE = 8
+"""Cells at the left for the labels of the scale."""
+_SCALE_FROM = 30
+"""Narrower graphs have no scale at the left; their highest value stands in the frame alone."""
+MARK = "┊"
+"""Drawn down where something happened; over an area in its uppermost line only."""
+_LIMIT_IN_SIGHT = 2.0
+"""The limit is drawn when it is at most this much above the highest value: else it would flatten the areas."""
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One area: its name, the role of its colour, and (seconds, value) points; a value of None is a gap."""
+
+    name: str
+    role: str
+    points: tuple[tuple[float, float | None], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """Everything a chart shows.
+
+    Attributes:
+        title: what is drawn, with its unit.
+        now: the newest value, as text.
+        series: the areas, lowest first.
+        end: the newest moment shown, seconds.
+        limit: where to draw a line across; None for none.
+        marks: moments at which to draw a line down.
+    """
+
+    title: str
+    now: str
+    series: tuple[Series, ...]
+    end: float
+    limit: float | None = None
+    marks: tuple[float, ...] = ()
+
+
+def span_of(series: Sequence[Series], end: float) -> float:
+    """Seconds to show: the shortest of `SPANS` that holds every point."""
+    first = min((line.points[0][0] for line in series if line.points), default=end)
+    return next((span for span in SPANS if end - first <= span), SPANS[-1])
+
+
+class Chart(PaintedWidget):
+    """Areas in braille. The scale begins at zero and ends at a round number, which is labelled.
+
+    Args:
+        unit: how a value on the scale is written.
+        id: of the widget.
+    """
+
+    def __init__(self, unit: Callable[[float], str], *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._unit = unit
+        self._picture: Picture | None = None
+
+    def show(self, picture: Picture) -> None:
+        """Draw this; draws only lines that differ from the last."""
+        if picture != self._picture:
+            self._picture = picture
+            self.repaint()
+
+    def paint(self, width: int, height: int) -> list[Line]:
+        """The frame and what is in it."""
+        if self._picture is None or width < 12 or height < 3:
+            return []
+        return drawn(self._picture, width, height, self._unit)
+
+
+def drawn(picture: Picture, width: int, height: int, unit: Callable[[float], str]) -> list[Line]:
+    """A picture as lines of `width` cells, its frame included."""
+    scale = _SCALE if width >= _SCALE_FROM else 0
+    rows, columns = height - 2, width - 2 - scale
+    span = span_of(picture.series, picture.end)
+    series = [bins(line.points, picture.end, span, columns * DOTS_ACROSS) for line in picture.series]
+    highest = max((sum(value or 0.0 for value in values) for values in zip(*series, strict=True)), default=0.0)
+    limit = picture.limit
+    in_sight = limit is not None and highest > 0 and limit <= highest * _LIMIT_IN_SIGHT
+    top = nice_top(max(highest, limit) if in_sight and limit is not None else highest)
+    limit_row = rows - 1 - min(int(limit / top * rows), rows - 1) if in_sight and limit is not None else None
+    marked = {place // DOTS_ACROSS for place in places(picture.marks, picture.end, span, columns * DOTS_ACROSS)}
+    lines = [_top_edge(picture, span, highest, width, unit)]
+    for number, row in enumerate(stacked(series, top, rows)):
+        label = unit(top) if number == 0 else "0" if number == rows - 1 else ""
+        left: Line = (("│", "faint"),)
+        if scale:
+            left = (*left, (column(label, scale - 1, right=True) + " ", "muted"))
+        if marked:
+            row = [(MARK, -1) if at in marked and (not number or cell[1] < 0) else cell for at, cell in enumerate(row)]
+        lines.append((*left, *_row(row, picture, number == limit_row), ("│", "faint")))
+    lines.append((("└" + "─" * (width - 2) + "┘", "faint"),))
+    return lines
+
+
+def _top_edge(picture: Picture, span: float, highest: float, width: int, unit: Callable[[float], str]) -> Line:
+    title: Line = (("┌ ", "faint"), (picture.title, "text"))
+    legend: list[Span] = []
+    if len(picture.series) > 1:
+        for series in picture.series:
+            legend += [(" ▪ ", series.role), (series.name, "muted")]
+    when: Span = (f" ── last {span / 60:.0f} min", "muted")
+    most: Span = (f"  max {unit(highest)}", "muted")
+    # What matters least goes first where it is narrow: the period, the highest value, the legend.
+    for parts in ([when, *legend, most], [*legend, most], legend, []):
+        left: Line = (*title, *parts, (" ", "text"))
+        right: Line = ((" now ", "muted"), (picture.now, "strong"), (" ┐", "faint"))
+        room = width - cells(left) - cells(right)
+        if room >= 1:
+            return (*left, ("─" * room, "faint"), *right)
+    short = fitted(title, width - 2)
+    return (*short, (" " + "─" * (width - 2 - cells(short)) + "┐", "faint"))
+
+
+def _row(row: list[Cell], picture: Picture, with_limit: bool) -> list[Span]:
+    spans: list[Span] = []
+    for number, run in groupby(row, key=lambda cell: cell[1]):
+        text = "".join(character for character, _ in run)
+        if number >= 0:
+            spans.append((text, picture.series[number].role))
+        elif with_limit:
+            spans.append(("".join(MARK if character == MARK else "╌" for character in text), "limit"))
+        else:
+            spans.append((text, "muted"))
+    return spans
+
+
+def throughput(snapshot: Snapshot) -> Picture:
+    """Items finished each second; a gap where the run was paused."""
+    history = snapshot.history
+    points = tuple((sample.at, sample.items_per_second) for sample in history)
+    newest = history[-1].items_per_second if history else None
+    return Picture(
+        title="throughput, items/s",
+        now=rate(newest) if newest is not None else NONE,
+        series=(Series("items/s", "chart-1", points),),
+        end=history[-1].at if history else 0.0,
+    )
+
+
+def memory(snapshot: Snapshot) -> Picture:
+    """Resident memory of the workers, and on top of it that of the program itself."""
+    history = snapshot.history
+    limit = snapshot.memory_limit
+    return Picture(
+        title="memory" if limit is None else f"memory, limit {size(limit)}",
+        now=size(snapshot.app_rss + snapshot.workers_rss) if history else NONE,
+        series=(
+            Series("workers", "chart-1", tuple((sample.at, float(sample.workers_rss)) for sample in history)),
+            Series("app", "chart-2", tuple((sample.at, float(sample.app_rss)) for sample in history)),
+        ),
+        end=history[-1].at if history else 0.0,
+        marks=snapshot.recycled,
+        limit=None if limit is None else float(limit),
+    )

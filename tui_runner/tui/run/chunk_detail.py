@@ -1,0 +1,192 @@
+"""One chunk: what is in flight, what failed and why, what was slow, and the worker that has it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+
+from tui_runner.engine.progress.snapshot import ChunkView, Snapshot
+from tui_runner.store.ledger.reports import EndedItem, failed, slowest
+from tui_runner.text.numbers import NONE, count, counted, latency, size
+from tui_runner.tui.actions import Keys, bindings
+from tui_runner.tui.actions.list_keys import Movable
+from tui_runner.tui.actions.model import Place
+from tui_runner.tui.background import read
+from tui_runner.tui.run.chunk_rows import chunk_bar, chunk_name, chunk_rate, executed, time_taken
+from tui_runner.tui.run.commands import AGAIN, Steering
+from tui_runner.tui.run.run_screen import ChunkCommands
+from tui_runner.tui.widgets.footer import KeyLine
+from tui_runner.tui.widgets.list_view import Rows
+from tui_runner.tui.widgets.paint import WARNING, Line, PaintedLines, Span, column, own, spread, state_span
+
+_READ_EVERY = 2.0
+"""Seconds between two looks into the ledger."""
+_ITEM = 9
+_SECONDS = 9
+
+
+class ChunkDetail(ChunkCommands):
+    """Looks at a chunk.
+
+    Args:
+        steering: takes the commands.
+        keys: the keys in force.
+        number: of the chunk.
+    """
+
+    PLACES = (Place.CHUNK, Place.LIST, Place.INNER, Place.ANYWHERE)
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.CHUNK, Place.LIST, Place.INNER)]
+
+    def __init__(self, steering: Steering, keys: Keys, number: int) -> None:
+        super().__init__(steering, keys)
+        self._number = number
+        self._failed: list[EndedItem] = []
+        self._slowest: list[EndedItem] = []
+        self._read_at = float("-inf")
+
+    def compose(self) -> ComposeResult:
+        """Three lines about the chunk, then its items."""
+        yield PaintedLines(self._head, id="head")
+        yield Rows[Line](_as_it_is, cursor=False, id="items")
+        yield KeyLine(self.keys, self.PLACES, id="keys")
+
+    def update(self, snapshot: Snapshot) -> None:
+        """Show the chunk as it is now, and look into the ledger again when it is time."""
+        self.query_one(PaintedLines).repaint()
+        self.query_one(Rows).show(self._lines(snapshot))
+        self.query_one(KeyLine).relabel(self.inner_labels() | _labels(self._chunk))
+        now = time.monotonic()
+        if now - self._read_at >= _READ_EVERY or (snapshot.state.ended and self._read_at < float("inf")):
+            # What has ended does not change any more: one last look.
+            self._read_at = float("inf") if snapshot.state.ended else now
+            self.run_worker(self._read(snapshot.run_id), exclusive=True)
+
+    def list_in_use(self) -> Movable:
+        """The items."""
+        return self.query_one(Rows)
+
+    def chosen(self) -> Sequence[ChunkView]:
+        """This chunk."""
+        return [self._chunk] if self._chunk else []
+
+    def show_asked(self) -> None:
+        """Show what was asked for in the head."""
+        self.query_one(PaintedLines).repaint()
+
+    def action_copy(self) -> None:
+        """Copy everything that is shown of the items."""
+        lines = ["".join(text for text, _ in line) for line in self.query_one(Rows).rows]
+        self.copied("\n".join(lines), f"chunk {self._number}")
+
+    async def _read(self, run_id: int) -> None:
+        database = self.steering.database
+        self._failed = await read(database, failed, run_id, self._number) or []
+        self._slowest = await read(database, slowest, run_id, self._number) or []
+        if self.steering.snapshot is not None:
+            self.query_one(Rows).show(self._lines(self.steering.snapshot))
+
+    @property
+    def _chunk(self) -> ChunkView | None:
+        snapshot = self.steering.snapshot
+        return snapshot.chunks[self._number] if snapshot and self._number < len(snapshot.chunks) else None
+
+    def _head(self, width: int) -> list[Line]:
+        chunk, snapshot = self._chunk, self.steering.snapshot
+        if chunk is None or snapshot is None:
+            return []
+        title: Line = ((f" chunk {chunk_name(chunk.number)}", "strong"), (f" of {own(snapshot.job, 60)}", "muted"))
+        state: Line = (
+            state_span(chunk),
+            (f"  {time_taken(chunk)} ", "strong"),
+        )
+        share = min(executed(chunk) / chunk.items, 1.0) if chunk.items else 1.0
+        text = f"  {int(share * 100)} %  {executed(chunk):,} / {chunk.items:,} "
+        spans = chunk_bar(chunk, max(width - len(text) - 1, 0))
+        figures: list[Span] = [(" ", "text")]
+        for label, value, role in (
+            ("items/s", chunk_rate(chunk) or NONE, "strong"),
+            ("failed", count(chunk.failed), "bad" if chunk.failed else "strong"),
+            ("retries", count(chunk.retries), "strong"),
+            ("rows", count(chunk.rows), "strong"),
+        ):
+            figures += [(f"{label} ", "muted"), (f"{value}   ", role)]
+        lines = [
+            spread(title, state, width),
+            ((" ", "text"), *spans, (text, "text")),
+        ]
+        lines += [tuple(figures), self._worker_line(chunk, snapshot)]
+        return lines
+
+    def _worker_line(self, chunk: ChunkView, snapshot: Snapshot) -> Line:
+        if self.steering.asked.texts:
+            return ((" … asked: " + " · ".join(self.steering.asked.texts), "accent"),)
+        items: Span = (f"items {chunk.first_item:,}–{chunk.first_item + chunk.items - 1:,}", "muted")
+        worker = next((view for view in snapshot.worker_views if view.number == chunk.worker), None)
+        if worker is None:
+            return ((" with no worker   " if chunk.worker is None else f" worker {chunk.worker}   ", "muted"), items)
+        return (
+            (f" worker {worker.number}  pid {worker.pid}  {size(worker.rss)}   ", "text"),
+            items,
+        )
+
+    def _lines(self, snapshot: Snapshot) -> list[Line]:
+        chunk = self._chunk
+        flying = [item for item in snapshot.oldest if item.chunk == self._number]
+        in_flight = chunk.in_flight if chunk else 0
+        known = min(len(flying), in_flight)
+        remark = "" if not known else "oldest first" if known == in_flight else f"the {known} oldest"
+        lines: list[Line] = [_title(f"in flight: {in_flight}", remark)]
+        for item in flying:
+            attempt = f"attempt {item.attempt}  " if item.attempt > 1 else ""
+            lines.append(
+                (
+                    (f" {column(str(item.item), _ITEM, right=True)}", "text"),
+                    (f" {column(latency(item.seconds), _SECONDS, right=True)}  ", "strong"),
+                    (attempt, "warn"),
+                    (own(item.text), "text"),
+                )
+            )
+        if in_flight > len(flying):
+            later = f"and {in_flight - len(flying)} that began later: only the oldest of all chunks are named"
+            lines.append(((f"{'':{_ITEM}}  {later}", "muted"),))
+        if self._failed:
+            lines += [(), _title(f"not done: {len(self._failed)}", "with the last error")]
+            lines += [_ended(item) for item in self._failed]
+        if self._slowest:
+            lines += [(), _title("slowest", "of those that ended")]
+            lines += [_ended(item) for item in self._slowest]
+        return lines
+
+
+def _title(text: str, remark: str) -> Line:
+    return ((f" {text}", "strong"), (f"  {remark}", "muted"))
+
+
+def _ended(item: EndedItem) -> Line:
+    line: list[Span] = [
+        (f" {column(str(item.item), _ITEM, right=True)}", "text"),
+        (f" {column(latency(item.seconds), _SECONDS, right=True)}  ", "strong"),
+    ]
+    if item.state != "ok":
+        line.append((f"{WARNING} {own(item.state, 12)}  ", "bad"))
+    attempts = f"{item.attempts} attempts  " if item.attempts > 1 else ""
+    line.append((f"{attempts}{counted(item.rows, 'row')}  " if item.state == "ok" else attempts, "muted"))
+    line.append((own(item.error), "text"))
+    return tuple(line)
+
+
+def _labels(chunk: ChunkView | None) -> dict[str, str]:
+    if chunk is None:
+        return {}
+    done = {"pause_chunk": "", "cancel_chunk": ""} if chunk.state.ended else {}
+    if chunk.state not in AGAIN:
+        done["retry_chunk"] = ""
+    return {"pause_chunk": "resume chunk", **done} if str(chunk.state) == "paused" else done
+
+
+def _as_it_is(line: Line, width: int) -> Line:
+    return line

@@ -1,0 +1,240 @@
+"""The chunks of a run as a map: one cell a chunk, and a legend. Of 20,000 chunks it shows all at a glance.
+
+Where chunks are more than cells, a cell stands for several neighbours; the legend says for how many. It shows that one
+of them is running or paused; else how much of all their items failed, since of fifty chunks one has nearly always
+failed items; else the state that asks for attention most.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from itertools import compress, groupby
+from operator import is_not
+
+from textual import events
+
+from tui_runner.engine.progress.snapshot import ChunkView
+from tui_runner.engine.states import ChunkState
+from tui_runner.text.numbers import count, percent
+from tui_runner.tui.run.chunk_rows import chunk_name
+from tui_runner.tui.run.chunk_table import ChunkTable
+from tui_runner.tui.widgets.paint import FEW_FAILED, LOOKS, MANY_FAILED, Line, PaintedWidget, Span, fitted, look, words
+
+HARDLY_FAILED = "hardly failed"
+"""The look of a cell for several chunks of whose items less failed than of one with few failed ones."""
+CELLS: dict[str, tuple[str, str]] = {
+    **LOOKS,
+    ChunkState.WAITING: ("·", LOOKS[ChunkState.WAITING][1]),
+    ChunkState.DONE: ("■", LOOKS[ChunkState.DONE][1]),
+    HARDLY_FAILED: ("▵", "warn"),
+}
+"""Glyph and role of a cell, by its look: the two that fill most of a map are calm."""
+
+_SHARES = ((0.1, MANY_FAILED), (0.01, FEW_FAILED), (0.0, HARDLY_FAILED))
+"""The look of a cell for several chunks of whose items more than this share failed."""
+_URGENT: tuple[str, ...] = (
+    ChunkState.RUNNING,
+    ChunkState.PAUSED,
+    MANY_FAILED,
+    FEW_FAILED,
+    ChunkState.CANCELLED,
+    ChunkState.WAITING,
+    ChunkState.DONE,
+)
+"""Of several chunks in a cell, the first of these looks that one of them has is shown."""
+MARKED = "marked"
+"""The look of a cell with a chunk that is marked in the table: commands are for those."""
+_RANK = {look: rank for rank, look in enumerate(_URGENT)}
+_MARK = "●"
+_STEPS = (1, 2, 5)
+_LEGEND = 1
+
+
+def chunks_a_cell(chunks: int, cells: int) -> int:
+    """How many chunks a cell stands for: the smallest of 1, 2, 5, 10, 20, … with which all of them fit."""
+    power = 1
+    while True:
+        for step in _STEPS:
+            if chunks <= step * power * max(cells, 1):
+                return step * power
+        power *= 10
+
+
+class ChunkMap(PaintedWidget):
+    """A map of chunks with a cursor.
+
+    The cursor is on a chunk, which the legend names, and stays with it; moved to a cell that stands for several, it is
+    on the one that gives the cell its look then. Keys are for the chunk that is named.
+    """
+
+    can_focus = False
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._chunks: Sequence[ChunkView] = ()
+        self._cells: list[str] = []
+        self._counts: Counter[str] = Counter()
+        self._each = 0
+        """Chunks a cell; 0 while cells are not made, since nobody has seen how many there is room for."""
+        self._cursor = 0
+        self._marked: set[int] = set()
+
+    @property
+    def cursor_chunk(self) -> ChunkView | None:
+        """The chunk under the cursor."""
+        return self._chunks[self._cursor] if self._cursor < len(self._chunks) else None
+
+    def show(self, chunks: Sequence[ChunkView]) -> None:
+        """Take the chunks of a new snapshot."""
+        old, self._chunks = self._chunks, chunks
+        if not self.size.area:
+            self._each = 0
+        elif self._each != self._each_now() or len(chunks) != len(old):
+            self._count()
+        else:
+            changed = compress(range(len(chunks)), map(is_not, old, chunks))
+            moved = [number for number in changed if _told(old[number]) != _told(chunks[number])]
+            for number in moved:
+                self._counts[look(old[number])] -= 1
+                self._counts[look(chunks[number])] += 1
+            for cell in {number // self._each for number in moved}:
+                self._cells[cell] = self._look_of(cell)
+        self.repaint()
+
+    def mark(self, numbers: set[int]) -> None:
+        """Show which chunks are marked."""
+        self._marked = set(numbers)
+        self.repaint()
+
+    def go_to_chunk(self, number: int) -> None:
+        """Put the cursor on a chunk."""
+        self._cursor = max(0, min(number, len(self._chunks) - 1))
+        self.repaint()
+
+    def move(self, cells: int) -> None:
+        """Move the cursor by so many cells, back if negative."""
+        if not self._each:
+            self._count()
+        self._go_to_cell(max(0, min(self._cursor // self._each + cells, len(self._cells) - 1)))
+
+    def move_lines(self, lines: int) -> None:
+        """Move the cursor down by so many lines, up if negative."""
+        self.move(lines * max(self.size.width, 1))
+
+    def move_pages(self, pages: int) -> None:
+        """Move the cursor by so many quarters of the map."""
+        self.move_lines(pages * max((self.size.height - _LEGEND) // 4, 1))
+
+    def go_to_end(self) -> None:
+        """Put the cursor on the last cell."""
+        self.move(len(self._chunks))
+
+    def paint(self, width: int, height: int) -> list[Line]:
+        """The legend and the cells."""
+        if self._each != self._each_now():
+            self._count()
+        cells = len(self._cells)
+        starts = range(0, min(cells, width * (height - _LEGEND)), width)
+        marked = {number // self._each for number in self._marked}
+        rows = (self._row(start, min(start + width, cells), marked) for start in starts)
+        lines = [fitted(self._legend(), width), *rows]
+        return lines + [()] * (height - len(lines))
+
+    def on_click(self, event: events.Click) -> None:
+        """Put the cursor where the mouse is; with two clicks open the chunk."""
+        cell = (event.y - _LEGEND) * self.size.width + event.x
+        if event.y < _LEGEND or cell >= len(self._cells):
+            return
+        self._go_to_cell(cell)
+        if event.chain > 1:
+            self.post_message(ChunkTable.Opened())
+
+    def _go_to_cell(self, cell: int) -> None:
+        if cell != self._cursor // self._each:
+            self._cursor = min(self._mates(cell), key=lambda chunk: (_RANK[look(chunk)], -chunk.failed)).number
+        self.repaint()
+
+    def _mates(self, cell: int) -> Sequence[ChunkView]:
+        """The chunks that a cell stands for."""
+        return self._chunks[cell * self._each : (cell + 1) * self._each]
+
+    def _each_now(self) -> int:
+        return chunks_a_cell(len(self._chunks), self.size.width * (self.size.height - _LEGEND))
+
+    def _count(self) -> None:
+        """Make every cell anew."""
+        self._each = self._each_now()
+        self._counts = Counter(map(look, self._chunks))
+        cells = -(-len(self._chunks) // self._each)
+        self._cells = [self._look_of(cell) for cell in range(cells)]
+        self._cursor = max(0, min(self._cursor, len(self._chunks) - 1))
+
+    def _look_of(self, cell: int) -> str:
+        mates = self._mates(cell)
+        if self._each == 1:
+            return look(mates[0])
+        most_urgent = _URGENT[min(_RANK[look(chunk)] for chunk in mates)]
+        failed, items = _failed(mates)
+        if most_urgent in (ChunkState.RUNNING, ChunkState.PAUSED) or not failed:
+            return most_urgent
+        return next(each for share, each in _SHARES if failed > share * items)
+
+    def _row(self, start: int, end: int, marked: set[int]) -> Line:
+        spans: list[Span] = []
+        place, cursor = start, self._cursor // self._each
+        looks = self._cells[start:end]
+        if marked:
+            looks = [MARKED if cell in marked else look for cell, look in enumerate(looks, start)]
+        for each, run in groupby(looks):
+            length = sum(1 for _ in run)
+            text, role = (_MARK, "accent") if each == MARKED else CELLS[each]
+            text *= length
+            if place <= cursor < place + length:
+                before = cursor - place
+                spans += [
+                    (text[:before], role),
+                    (text[before], "cursor"),
+                    (text[before + 1 :], role),
+                ]
+            else:
+                spans.append((text, role))
+            place += length
+        return tuple(span for span in spans if span[0])
+
+    def _legend(self) -> Line:
+        spans: list[Span] = [("  ", "text")]
+        chunk = self.cursor_chunk
+        if chunk is not None:
+            spans.append((f"{chunk_name(chunk.number)} {words(chunk)}  ", "strong"))
+        if self._marked:
+            spans.append((f"{_MARK} {len(self._marked)} marked  ", "accent"))
+        counts = self._counts
+        if self._each > 1:
+            failed, items = _failed(self._mates(self._cursor // self._each))
+            if failed:
+                here = f"cell: {percent(failed, items)} failed ({count(failed)} of {count(items)} items)  "
+                spans.append((here, "strong"))
+            spans.append((f"1 cell = {self._each} chunks  ", "accent"))
+            if any_failed := counts[MANY_FAILED] + counts[FEW_FAILED]:
+                counts = Counter({each: n for each, n in counts.items() if each not in (MANY_FAILED, FEW_FAILED)})
+                spans.append((f" failed {count(any_failed)}:", "muted"))
+                for share, each in _SHARES:
+                    glyph, role = CELLS[each]
+                    meaning = f"> {100 * share:g} %" if share else "less of its items "
+                    spans += [(f" {glyph} ", role), (meaning, "muted")]
+        for each in _URGENT:
+            if counts[each]:
+                glyph, role = CELLS[each]
+                spans += [(f" {glyph} ", role), (f"{each} {count(counts[each])} ", "muted")]
+        return tuple(spans)
+
+
+def _told(chunk: ChunkView) -> tuple[str, int]:
+    """What a cell shows of a chunk."""
+    return look(chunk), chunk.failed
+
+
+def _failed(chunks: Sequence[ChunkView]) -> tuple[int, int]:
+    """How many of the items of these chunks failed, and how many they have."""
+    return sum(chunk.failed for chunk in chunks), sum(chunk.items for chunk in chunks)

@@ -1,0 +1,451 @@
+"""Chunks in an order that was asked for, or only those in one state: a list that is made anew now and then.
+
+Rows sorted by a number that changes would jump four times a second, and sorting 100,000 of them each time would keep
+a core busy. So the rows hold still for a moment while what they show goes on.
+
+In which order chunks are listed, kept up to date at the cost of what changed.
+
+A run may have 100,000 chunks and four snapshots a second; sorting them all each time would keep a core busy.
+Chunks that did not change are the same objects in the next snapshot, so the changed ones are found by identity, and
+only those whose state changed move. They move once a second at most: rows that jump four times a second cannot be
+read, and half of what a busy run sent to the terminal were rows that had moved by one.
+
+The columns of the chunk table: what each shows of a chunk, how wide it is, and which give way where it is narrow.
+"""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_left, insort
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain, compress
+from operator import is_not
+
+from tui_runner.engine.progress.snapshot import ChunkView
+from tui_runner.engine.states import ChunkState
+from tui_runner.text.numbers import count, duration, rate
+from tui_runner.tui.widgets.paint import Line, Span, bar, column, sparkline, state_span
+
+LISTING_HOLD = 2.0
+"""Seconds for which rows stay where they are."""
+
+SortKey = Callable[[ChunkView], float]
+
+
+def usual(chunk: ChunkView) -> float:
+    """The order of chunks in one state that nobody has sorted: by number, those that ended by that, the newest first.
+
+    A number and no tuple: the search for garbage would stop the screen to look at 100,000 of them.
+    """
+    return -((chunk.started_at or 0.0) + chunk.elapsed) if chunk.state.ended else 0.0
+
+
+class ChunkListing:
+    """Rows of the chunk table, sorted by a key, those in one state alone if one is given.
+
+    Args:
+        key: what to sort by; equal chunks stay in the order of their numbers.
+        reverse: the highest first.
+        state: list only chunks in this state; None lists all.
+        clock: seconds, for `LISTING_HOLD`.
+    """
+
+    def __init__(
+        self,
+        key: SortKey,
+        *,
+        reverse: bool = False,
+        state: ChunkState | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._key = key
+        self._reverse = reverse
+        self._state = state
+        self._clock = clock
+        self._chunks: Sequence[ChunkView] = ()
+        self._numbers: list[int] = []
+        self._listed_at: float | None = None
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def update(self, chunks: Sequence[ChunkView]) -> tuple[set[int], bool]:
+        """Take a new snapshot's chunks; the numbers of those that changed, and whether any row moved."""
+        if chunks is self._chunks:
+            return set(), False
+        old, self._chunks = self._chunks, chunks
+        common = min(len(old), len(chunks))
+        changed = {*compress(range(common), map(is_not, old, chunks)), *range(common, len(chunks))}
+        now = self._clock()
+        fewer = len(chunks) < len(old)
+        if self._listed_at is not None and not fewer and (not changed or now - self._listed_at < LISTING_HOLD):
+            return changed, False
+        self._listed_at = now
+        before = self._numbers
+        listed: Sequence[int] = range(len(chunks))
+        if self._state is not None:
+            listed = [number for number in listed if chunks[number].state is self._state]
+        # Each chunk is looked at once, in the order in which they lie in memory: that is where the time goes.
+        keys = [self._key(chunks[number]) for number in listed]
+        places = sorted(range(len(keys)), key=keys.__getitem__, reverse=self._reverse)
+        self._numbers = [listed[place] for place in places]
+        return changed, self._numbers != before
+
+    def at(self, row: int) -> ChunkView:
+        """The chunk in a row, from 0.
+
+        Raises:
+            IndexError: there is no such row.
+        """
+        if row < 0:
+            raise IndexError(row)
+        return self._chunks[self._numbers[row]]
+
+    def row_of(self, number: int) -> int | None:
+        """The row of a chunk; None when it is not listed."""
+        try:
+            return self._numbers.index(number)
+        except ValueError:
+            return None
+
+    def numbers(self) -> list[int]:
+        """Every chunk that is listed, in its order."""
+        return list(self._numbers)
+
+
+GROUPS = (ChunkState.RUNNING, ChunkState.PAUSED, ChunkState.WAITING)
+"""States in the order in which they are listed; all ended chunks come after them, the newest first."""
+
+
+HOLD = 1.0
+"""Seconds for which rows stay where they are after they have moved."""
+
+
+class ChunkOrder:
+    """Rows of the chunk table: running, paused and waiting chunks by number, then ended ones, the newest first.
+
+    Args:
+        hold: seconds for which rows stay where they are; what they show goes on. None for `HOLD`.
+        clock: seconds, for `hold`.
+    """
+
+    def __init__(self, hold: float | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._hold = HOLD if hold is None else hold
+        self._clock = clock
+        self._moved_at = float("-inf")
+        self._chunks: Sequence[ChunkView] = ()
+        # The chunks as they were when their rows were last put in order.
+        self._placed: Sequence[ChunkView] = ()
+        self._open: dict[ChunkState, list[int]] = {state: [] for state in GROUPS}
+        # Ended chunks as they were seen to have ended, shown from the end, and beside them when: the how many-th end
+        # it was. Not as pairs: the search for garbage would stop the screen to look at 100,000 of them.
+        self._ended: list[int] = []
+        self._moments: list[int] = []
+        self._moment_of: dict[int, int] = {}
+        self._moment = 0
+
+    def __len__(self) -> int:
+        return len(self._placed)
+
+    def update(self, chunks: Sequence[ChunkView]) -> tuple[set[int], bool]:
+        """Take a new snapshot's chunks; the numbers of those that changed, and whether any row moved."""
+        if chunks is self._chunks:
+            return set(), False
+        before, self._chunks = self._chunks, chunks
+        common = min(len(before), len(chunks))
+        changed = {*compress(range(common), map(is_not, before, chunks)), *range(common, len(chunks))}
+        now = self._clock()
+        if now - self._moved_at < self._hold and len(chunks) >= len(self._placed):
+            return changed, False
+        if self._arrange(chunks):
+            self._moved_at = now
+            return changed, True
+        return changed, False
+
+    def settle(self) -> None:
+        """Put every chunk into its row now, without the wait for `hold`."""
+        if self._arrange(self._chunks):
+            self._moved_at = self._clock()
+
+    def _arrange(self, chunks: Sequence[ChunkView]) -> bool:
+        """Put every chunk into its row; whether any row moved."""
+        old, self._placed = self._placed, chunks
+        common = min(len(old), len(chunks))
+        changed = compress(range(common), map(is_not, old, chunks))
+        moved = [number for number in changed if _group(old[number].state) is not _group(chunks[number].state)]
+        for number in moved:
+            self._leave(number, old[number].state)
+        for number in range(common, len(old)):
+            self._leave(number, old[number].state)
+        entering = [*moved, *range(common, len(chunks))]
+        # Those that ended since the last snapshot did so in this order, as near as is known.
+        ended = sorted((number for number in entering if chunks[number].state.ended), key=lambda n: _end(chunks[n]))
+        for number in ended:
+            self._moment += 1
+            self._moment_of[number] = self._moment
+            self._moments.append(self._moment)
+            self._ended.append(number)
+        for number in entering:
+            # New chunks come in the order of their numbers, so that most of them go to the end of their group.
+            if (group := self._open.get(chunks[number].state)) is not None:
+                if not group or group[-1] < number:
+                    group.append(number)
+                else:
+                    insort(group, number)
+        return bool(entering) or len(old) > common
+
+    def at(self, row: int) -> ChunkView:
+        """The chunk in a row, from 0.
+
+        Raises:
+            IndexError: there is no such row.
+        """
+        rest = row
+        if rest < 0:
+            raise IndexError(row)
+        for state in GROUPS:
+            group = self._open[state]
+            if rest < len(group):
+                return self._chunks[group[rest]]
+            rest -= len(group)
+        if rest >= len(self._ended):
+            raise IndexError(row)
+        return self._chunks[self._ended[-1 - rest]]
+
+    def row_of(self, number: int) -> int | None:
+        """The row of a chunk; None when it has none, or not yet."""
+        if not 0 <= number < len(self._placed):
+            return None
+        state = _group(self._placed[number].state)
+        before = 0
+        for group in GROUPS:
+            if group is state:
+                return before + bisect_left(self._open[group], number)
+            before += len(self._open[group])
+        return before + len(self._ended) - 1 - bisect_left(self._moments, self._moment_of[number])
+
+    def numbers(self) -> list[int]:
+        """Every chunk, in its order."""
+        return [*chain.from_iterable(self._open[state] for state in GROUPS), *reversed(self._ended)]
+
+    def _leave(self, number: int, state: ChunkState) -> None:
+        group = self._open.get(state)
+        if group is not None:
+            del group[bisect_left(group, number)]
+        else:
+            place = bisect_left(self._moments, self._moment_of.pop(number))
+            del self._ended[place], self._moments[place]
+
+
+def _group(state: ChunkState) -> ChunkState | None:
+    return None if state.ended else state
+
+
+def _end(chunk: ChunkView) -> tuple[float, int]:
+    return (chunk.started_at or 0.0) + chunk.elapsed, chunk.number
+
+
+NUMBER_DIGITS = 5
+
+_SHARE = 6
+"""Cells of the percentage beside a bar."""
+_BAR_LEAST = 6
+_BAR_MOST = 60
+_BAR_FIRST = 14
+"""Cells that a bar gets before columns of these ranks and above get any."""
+_BESIDE_BAR = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column.
+
+    Attributes:
+        title: its heading.
+        width: cells, without the two cells between columns.
+        rank: the highest are left out first where it is narrow.
+        cell: what it shows of a chunk in that many cells.
+        right: whether it and its heading are aligned to the right.
+        key: what the table is sorted by for this column; None for one that it is not sorted by.
+        highest_first: whether sorting begins with the highest.
+    """
+
+    title: str
+    width: int
+    rank: int
+    cell: Callable[[ChunkView, int], Line]
+    right: bool = True
+    key: Callable[[ChunkView], float] | None = None
+    highest_first: bool = True
+
+
+def chunk_name(number: int) -> str:
+    """A chunk's number as it is written everywhere: at least five digits."""
+    return f"{number:0{NUMBER_DIGITS}d}"
+
+
+def _number(chunk: ChunkView, width: int) -> Line:
+    return ((column(chunk_name(chunk.number), width), "text"),)
+
+
+def _state(chunk: ChunkView, width: int) -> Line:
+    text, role = state_span(chunk)
+    return ((column(text, width), role),)
+
+
+def executed(chunk: ChunkView) -> int:
+    """Items that count as progress: of a chunk that was cancelled those alone that ended before."""
+    return chunk.finished - chunk.cancelled if chunk.state is ChunkState.CANCELLED else chunk.finished
+
+
+def time_taken(chunk: ChunkView) -> str:
+    """How long a chunk took, or has taken; empty for one of which nothing was executed.
+
+    A worker has a chunk that is to be cancelled, too: only workers write down what was cancelled.
+    """
+    idle = chunk.state in (ChunkState.PAUSED, ChunkState.CANCELLED)
+    if chunk.started_at is None or (idle and not (chunk.done + chunk.failed + chunk.retries + chunk.in_flight)):
+        return ""
+    return duration(chunk.elapsed, short=True)
+
+
+def _share(chunk: ChunkView) -> float:
+    return executed(chunk) / chunk.items if chunk.items else 1.0
+
+
+def _progress(chunk: ChunkView, width: int) -> Line:
+    if chunk.state is ChunkState.WAITING and not chunk.finished:
+        return ((" " * width, "text"),)
+    share = min(_share(chunk), 1.0)
+    text = (f"{int(share * 100):3d} %".rjust(_SHARE), "text")
+    if width < _SHARE + _BAR_LEAST:
+        return ((" " * (width - _SHARE), "text"), text)
+    return (*chunk_bar(chunk, width - _SHARE), text)
+
+
+def chunk_bar(chunk: ChunkView, width: int) -> Line:
+    """A chunk's progress in `width` cells; the end of what is filled stands for the items that failed."""
+    filled, rest = bar(_share(chunk), width)
+    bad = 0
+    if chunk.failed and filled:
+        # One failed item of thousands shows as well, and a chunk of which some are done never looks wholly failed.
+        most = len(filled) if chunk.failed == executed(chunk) else max(len(filled) - 1, 1)
+        bad = min(max(1, round(len(filled) * chunk.failed / executed(chunk))), most)
+    good = "done" if chunk.state is ChunkState.FAILED else str(chunk.state)
+    return ((filled[: len(filled) - bad], good), (filled[len(filled) - bad :], "failed"), (rest, "faint"))
+
+
+def chunk_rate(chunk: ChunkView) -> str:
+    """Items per second of a chunk; empty for one that has no rate to speak of.
+
+    One that starts no items has none. One that was cancelled has none either: the cancelled items took no time.
+    """
+    if chunk.state is ChunkState.CANCELLED or chunk.started_at is None:
+        return ""
+    # One that runs and finishes nothing has one: 0.
+    return rate(chunk.items_per_second) if chunk.state is ChunkState.RUNNING or chunk.items_per_second > 0 else ""
+
+
+def _rate(chunk: ChunkView, width: int) -> Line:
+    return ((column(chunk_rate(chunk), width, right=True), "text"),)
+
+
+def _recent(chunk: ChunkView, width: int) -> Line:
+    return ((sparkline(chunk.recent, width), "chart-1"),)
+
+
+def _counted(value: Callable[[ChunkView], int], role: str = "text") -> Callable[[ChunkView, int], Line]:
+    def cell(chunk: ChunkView, width: int) -> Line:
+        number = value(chunk)
+        if chunk.started_at is None and not number:
+            return ((" " * width, "text"),)
+        return ((column(count(number), width, right=True), role if number else "muted"),)
+
+    return cell
+
+
+def _elapsed(chunk: ChunkView, width: int) -> Line:
+    return ((column(time_taken(chunk), width, right=True), "text"),)
+
+
+def _worker(chunk: ChunkView, width: int) -> Line:
+    return ((column("" if chunk.worker is None else str(chunk.worker), width, right=True), "muted"),)
+
+
+def _of_items(chunk: ChunkView, width: int) -> Line:
+    return ((column(f"{count(chunk.finished)}/{count(chunk.items)}", width, right=True), "muted"),)
+
+
+COLUMNS = (
+    Column("chunk", NUMBER_DIGITS + 1, 0, _number, right=False, key=lambda chunk: chunk.number, highest_first=False),
+    Column("state", 12, 0, _state, right=False),
+    Column("progress", _SHARE, 1, _progress, right=False, key=_share),
+    Column("items", 11, 9, _of_items),
+    Column(
+        "items/s", 7, 3, _rate, key=lambda chunk: chunk.items_per_second * (chunk.state is not ChunkState.CANCELLED)
+    ),
+    Column("last min", 10, 6, _recent),
+    Column("failed", 7, 2, _counted(lambda chunk: chunk.failed, "bad"), key=lambda chunk: chunk.failed),
+    Column("retries", 8, 7, _counted(lambda chunk: chunk.retries), key=lambda chunk: chunk.retries),
+    Column("rows", 6, 4, _counted(lambda chunk: chunk.rows), key=lambda chunk: chunk.rows),
+    Column("in flight", 9, 8, _counted(lambda chunk: chunk.in_flight), key=lambda chunk: chunk.in_flight),
+    Column("worker", 6, 10, _worker),
+    Column("elapsed", 8, 5, _elapsed, key=lambda chunk: chunk.elapsed),
+)
+"""Every column, in the order shown. Progress takes the room that is left over."""
+
+GAP = 2
+MARK = 2
+"""Cells at the left for the signs of the cursor and of a marked chunk."""
+
+
+def layout(width: int) -> list[Column]:
+    """The columns that fit into `width` cells, with their widths; the bar of progress takes what is left."""
+    kept: list[Column] = []
+    room = width - MARK - 1
+    for item in sorted(COLUMNS, key=lambda item: item.rank):
+        spare = room - _BAR_FIRST if item.rank >= _BESIDE_BAR else room
+        if item.width + (GAP if kept else 0) > spare:
+            break
+        kept.append(item)
+        room -= item.width + (GAP if len(kept) > 1 else 0)
+    columns = [item for item in COLUMNS if item in kept]
+    spare = min(room, _BAR_MOST)
+    return [
+        replace(item, width=item.width + spare) if item.title == "progress" and spare >= _BAR_LEAST else item
+        for item in columns
+    ]
+
+
+def heading(columns: list[Column], sorted_by: str = "", *, reverse: bool = False) -> Line:
+    """The line of titles; the column that the table is sorted by has an arrow, down for the highest first."""
+    spans: list[Span] = [(" " * MARK, "muted")]
+    for number, item in enumerate(columns):
+        title = item.title if len(item.title) <= item.width else "done"
+        role = "muted"
+        if item.title == sorted_by:
+            title, role = ("▼" if reverse else "▲") + title[: item.width - 1], "accent"
+        right = item.right or title.endswith("done")
+        spans.append(((" " * GAP if number else "") + column(title, item.width, right=right), role))
+    return tuple(spans)
+
+
+def column_at(columns: list[Column], x: int) -> Column | None:
+    """The column whose heading is at the cell `x`."""
+    start = MARK
+    for item in columns:
+        if start <= x < start + item.width + GAP:
+            return item
+        start += item.width + GAP
+    return None
+
+
+def row(chunk: ChunkView, columns: list[Column], *, cursor: bool, marked: bool = False) -> Line:
+    """A chunk as a line; the cursor's one and marked ones have a sign of their own as well as another background."""
+    line: list[Span] = [(("▸" if cursor else " ") + ("●" if marked else " "), "accent")]
+    for number, item in enumerate(columns):
+        if number:
+            line.append((" " * GAP, "text"))
+        line.extend(item.cell(chunk, item.width))
+    return tuple(line)

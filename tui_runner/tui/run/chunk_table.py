@@ -1,0 +1,297 @@
+"""The chunks of a run as a table that draws only what is in sight, and of that only what changed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from tui_runner.engine.progress.snapshot import ChunkView
+from tui_runner.engine.states import ChunkState
+from tui_runner.tui.actions.list_keys import in_sight, scrolled_to
+from tui_runner.tui.run.chunk_rows import (
+    COLUMNS,
+    MARK,
+    ChunkListing,
+    ChunkOrder,
+    Column,
+    column_at,
+    heading,
+    layout,
+    row,
+    usual,
+)
+from tui_runner.tui.widgets.paint import ROLE_CLASSES, merged
+
+_HEADING = 1
+"""Lines above the first row; they do not scroll."""
+
+
+class ChunkTable(ScrollView):
+    """A virtual table of chunks with a cursor and marks.
+
+    The cursor stays with its chunk when rows move, and the view goes along. Until it is moved by hand, it keeps to the
+    first row, and again when the chunk has ended that a command made it stay with. When the view is scrolled, the
+    cursor goes along. So it is always in sight: no key is for a chunk that nobody sees.
+
+    Attributes:
+        marked: numbers of the chunks that are marked.
+        sorted_by: title of the column that the table is sorted by; empty for the usual order.
+        highest_first: whether the highest comes first then.
+        only: the state to which the table is limited; None for none.
+    """
+
+    class Opened(Message):
+        """A chunk is to be looked at."""
+
+    class Changed(Message):
+        """The order, the filter, the marks or whether it follows the run changed."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {*ROLE_CLASSES, "table--cursor"}
+    can_focus = False
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        # Kept up to date while the table is sorted as well: to make it anew takes longer than a frame may.
+        self._usual = ChunkOrder()
+        self._order: ChunkOrder | ChunkListing = self._usual
+        self._chunks: Sequence[ChunkView] = ()
+        self.marked: set[int] = set()
+        self.sorted_by = ""
+        self.highest_first = False
+        self.only: ChunkState | None = None
+        self._columns: list[Column] = []
+        self._cursor: int | None = None
+        self._place = 0
+        """The row that the cursor was in last: where it stays when its chunk is not listed any more."""
+        self._follows = True
+        self._commanded: int | None = None
+        """The chunk whose end lets the cursor follow the run again."""
+
+    @property
+    def follows(self) -> bool:
+        """Whether the cursor keeps to the first row, and the view to what runs; else to the chunk under the cursor."""
+        return self._follows
+
+    @property
+    def cursor_chunk(self) -> ChunkView | None:
+        """The chunk under the cursor."""
+        place = self._cursor_row
+        return None if place is None else self._order.at(place)
+
+    def show(self, chunks: Sequence[ChunkView]) -> None:
+        """Take the chunks of a new snapshot."""
+        self._chunks = chunks
+        before = len(self._order)
+        changed, moved = self._usual.update(chunks)
+        if self._order is not self._usual:
+            changed, moved = self._order.update(chunks)
+        if len(self._order) != before:
+            self._fit()
+        if self._commanded is not None and (self._commanded >= len(chunks) or chunks[self._commanded].state.ended):
+            self.go_to(0)
+        if moved:
+            if self._follows:
+                self._put_cursor(0)
+            elif self._cursor_row is None:
+                self._put_cursor(self._place)
+            self._keep_in_sight()
+            self.refresh()
+            return
+        top = self.scroll_offset.y
+        in_sight = range(top, min(top + self._rows_in_sight, len(self._order)))
+        self._refresh_rows([place for place in in_sight if self._order.at(place).number in changed])
+
+    def rearrange(self, sorted_by: str = "", *, highest_first: bool = False, only: ChunkState | None = None) -> None:
+        """Sort by the column of this title (empty: the usual order), and list only chunks in one state, or all."""
+        self.sorted_by, self.highest_first, self.only = sorted_by, highest_first, only
+        key = next((item.key for item in COLUMNS if item.title == sorted_by), None)
+        if key is None and only is None:
+            self._usual.settle()
+            self._order = self._usual
+        else:
+            self._order = ChunkListing(key or usual, reverse=highest_first, state=only)
+            self._order.update(self._chunks)
+        self._cursor, self._follows = None, True
+        self.go_to(0)
+        self._fit()
+        self.refresh()
+        self.post_message(self.Changed())
+
+    def toggle_mark(self) -> None:
+        """Mark the chunk under the cursor, or take its mark away, and go to the next one."""
+        chunk = self.cursor_chunk
+        if chunk is None:
+            return
+        self.marked ^= {chunk.number}
+        self.post_message(self.Changed())
+        place = self._cursor_row
+        self.move(1)
+        if place is not None:
+            self._refresh_rows([place])
+        self.hold()
+
+    def mark_all(self) -> None:
+        """Mark every chunk that is listed; if all of them are, take the marks away."""
+        listed = set(self._order.numbers())
+        self.marked = set() if listed <= self.marked else self.marked | listed
+        self._marks_changed()
+
+    def clear_marks(self) -> None:
+        """Take every mark away."""
+        self.marked = set()
+        self._marks_changed()
+
+    def go_to_chunk(self, number: int) -> None:
+        """Put the cursor on a chunk, if it is listed."""
+        place = self._order.row_of(number)
+        if place is not None:
+            self.go_to(place)
+            self.hold()
+
+    def _marks_changed(self) -> None:
+        self.refresh()
+        self.post_message(self.Changed())
+
+    def hold(self) -> None:
+        """Keep the cursor with its chunk from now on: somebody went there."""
+        self._follow(False)
+
+    def hold_commanded(self) -> None:
+        """Keep the cursor with its chunk: a command was given for it, another may follow.
+
+        Where it followed the run, it does so again when the chunk has ended: whoever only watches from then on sees
+        what runs, not a chunk that is long done.
+        """
+        chunk = self.cursor_chunk
+        commanded = self._commanded
+        if self._follows and chunk is not None and not chunk.state.ended:
+            commanded = chunk.number
+        self._follow(False)
+        self._commanded = commanded
+
+    def _follow(self, follows: bool) -> None:
+        self._commanded = None
+        if follows != self._follows:
+            self._follows = follows
+            self.post_message(self.Changed())
+
+    def move(self, rows: int) -> None:
+        """Move the cursor down by so many rows, up if negative."""
+        self.go_to((self._cursor_row or 0) + rows)
+
+    def move_pages(self, pages: int) -> None:
+        """Move the cursor by so many pages."""
+        self.move(pages * max(self._rows_in_sight - 1, 1))
+
+    def go_to(self, place: int) -> None:
+        """Put the cursor into a row, from 0; or into the nearest one there is."""
+        if not len(self._order):
+            return
+        old = self._cursor_row
+        place = self._put_cursor(place)
+        # At the very top it follows the run again: whoever goes home wants to see what runs.
+        self._follow(place == 0)
+        self._keep_in_sight()
+        self._refresh_rows([place] if old is None else [place, old])
+
+    def go_to_end(self) -> None:
+        """Put the cursor into the last row."""
+        self.go_to(len(self._order) - 1)
+
+    def render_line(self, y: int) -> Strip:
+        """A line of the viewport: the heading, or the row that is scrolled to there."""
+        width = self.size.width
+        base = self.rich_style
+        if y < _HEADING:
+            return self._strip(heading(self._columns, self.sorted_by, reverse=self.highest_first), width, base)
+        place = self.scroll_offset.y + y - _HEADING
+        if place >= len(self._order):
+            return Strip.blank(width, base)
+        chunk = self._order.at(place)
+        cursor = chunk.number == self._cursor
+        style = self.get_component_rich_style("table--cursor") if cursor else base
+        line = row(chunk, self._columns, cursor=cursor, marked=chunk.number in self.marked)
+        return self._strip(line, width, style)
+
+    def on_resize(self) -> None:
+        """Choose the columns anew."""
+        self._columns = layout(self.size.width)
+        self._fit()
+        self._keep_in_sight()
+        self.refresh()
+
+    def on_click(self, event: events.Click) -> None:
+        """Put the cursor where the mouse is; at its left edge mark, with two clicks open, on a heading sort."""
+        if event.y < _HEADING:
+            column = column_at(self._columns, event.x)
+            if column is not None and column.key is not None:
+                again = column.title == self.sorted_by
+                highest_first = not self.highest_first if again else column.highest_first
+                self.rearrange(column.title, highest_first=highest_first, only=self.only)
+            return
+        place = self.scroll_offset.y + event.y - _HEADING
+        if place >= len(self._order):
+            return
+        self.go_to(place)
+        self.hold()
+        if event.x < MARK:
+            self.toggle_mark()
+        elif event.chain > 1:
+            self.post_message(self.Opened())
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        """The view was scrolled, by the mouse or because there are fewer rows: the cursor goes along."""
+        super().watch_scroll_y(old_value, new_value)
+        place = self._cursor_row
+        if place is None or not self._rows_in_sight:
+            return
+        seen = in_sight(place, self.scroll_offset.y, self._rows_in_sight)
+        if seen != place:
+            self._put_cursor(seen)
+            self.hold()
+            self.refresh()
+
+    def _put_cursor(self, place: int) -> int:
+        """Put the cursor into the row nearest to `place`, wherever the view is; the row."""
+        self._place = max(0, min(place, len(self._order) - 1))
+        self._cursor = self._order.at(self._place).number if len(self._order) else None
+        return self._place
+
+    @property
+    def _cursor_row(self) -> int | None:
+        return None if self._cursor is None else self._order.row_of(self._cursor)
+
+    @property
+    def _rows_in_sight(self) -> int:
+        return max(self.size.height - _HEADING, 0)
+
+    def _keep_in_sight(self) -> None:
+        place = self._cursor_row
+        if place is None or not self._rows_in_sight:
+            return
+        self._place = place
+        self.scroll_to(y=scrolled_to(place, self.scroll_offset.y, self._rows_in_sight), animate=False)
+
+    def _fit(self) -> None:
+        self.virtual_size = Size(self.size.width, len(self._order) + _HEADING)
+
+    def _refresh_rows(self, places: list[int]) -> None:
+        top = self.scroll_offset.y
+        lines = {place - top for place in places if 0 <= place - top < self._rows_in_sight}
+        if lines:
+            self.refresh(*(Region(0, line + _HEADING, self.size.width, 1) for line in sorted(lines)))
+
+    def _strip(self, line: tuple[tuple[str, str], ...], width: int, style: Style) -> Strip:
+        back = Style(bgcolor=style.bgcolor)
+        segments = [
+            Segment(text, self.get_component_rich_style(f"paint--{role}") + back) for text, role in merged(line)
+        ]
+        return Strip(segments).adjust_cell_length(width, style)

@@ -1,0 +1,282 @@
+"""Commands that were given and that no snapshot has confirmed yet.
+
+A command returns at once and takes effect later, so the screen says "asked" until it sees the effect, and forgets
+a command that had none (pausing a run that just ended) after a while.
+
+Commands to a run, as the screens give them: checked against the newest snapshot, and remembered until it shows.
+
+Why a command on chunks does nothing, in one line: a key that does nothing must not look like one that was lost.
+
+What is asked before failed items run again: commands are for whole chunks, so more may run than was meant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from tui_runner.engine.control import RunControl
+from tui_runner.engine.progress.snapshot import ChunkView, Snapshot
+from tui_runner.engine.states import ChunkState, RunState
+from tui_runner.store.database import Database
+from tui_runner.system.memory import memory_bound
+from tui_runner.text.numbers import plural, size
+from tui_runner.tui.run.chunk_rows import chunk_name
+
+PATIENCE = 10.0
+"""Seconds after which an unconfirmed command is no longer shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A command: what to call it, how its effect shows, and when it was given (`Snapshot.at`)."""
+
+    text: str
+    confirmed: Callable[[Snapshot], bool]
+    at: float
+
+
+class AskedCommands:
+    """The commands that wait for their effect, in the order given."""
+
+    def __init__(self) -> None:
+        self._waiting: list[Asked] = []
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """What to show."""
+        return tuple(asked.text for asked in self._waiting)
+
+    def add(self, text: str, confirmed: Callable[[Snapshot], bool], at: float) -> None:
+        """Remember a command; one of the same kind (the same first word and object) is replaced."""
+        kind = text.split(":")[0]
+        self._waiting = [asked for asked in self._waiting if asked.text.split(":")[0] != kind]
+        self._waiting.append(Asked(text, confirmed, at))
+
+    def update(self, snapshot: Snapshot) -> None:
+        """Forget what this snapshot confirms, and what has waited for too long."""
+        self._waiting = [
+            asked
+            for asked in self._waiting
+            if not asked.confirmed(snapshot) and snapshot.at - asked.at < PATIENCE and not snapshot.state.ended
+        ]
+
+
+class Steering:
+    """Gives commands; owned by the application, shared by its screens.
+
+    Attributes:
+        snapshot: the newest one; None before the first.
+        asked: commands that no snapshot has confirmed yet.
+    """
+
+    def __init__(self, control: RunControl) -> None:
+        self._control = control
+        self.snapshot: Snapshot | None = None
+        self.asked = AskedCommands()
+        # Threads asked for and not yet confirmed: a second press adds to the first, not to the old number.
+        self._threads: int | None = None
+
+    @property
+    def database(self) -> Database | None:
+        """The database of the run, for `reading.read`."""
+        return self._control.database
+
+    def take(self, snapshot: Snapshot) -> None:
+        """Take a new snapshot."""
+        self.snapshot = snapshot
+        self.asked.update(snapshot)
+        if self._threads == snapshot.threads:
+            self._threads = None
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether there is a run that takes commands."""
+        return self.snapshot is not None and not self.snapshot.state.ended
+
+    @property
+    def can_retry(self) -> bool:
+        """Whether the run is over and something in it can run again."""
+        snapshot = self.snapshot
+        if snapshot is None or snapshot.state is not RunState.FINISHED:
+            return False
+        return bool(snapshot.items_failed or snapshot.items_cancelled)
+
+    def pause_run(self) -> bool:
+        """Pause the run, or go on with it; whether it is in a state for that."""
+        snapshot = self.snapshot
+        if snapshot is None or snapshot.state not in (RunState.RUNNING, RunState.PAUSED):
+            return False
+        if snapshot.state is RunState.PAUSED:
+            self._control.resume()
+            # One that is held has taken it, and says what it waits for.
+            self._ask("run: resume", lambda later: later.state is not RunState.PAUSED or later.held)
+        else:
+            self._control.pause()
+            self._ask("run: pause", lambda later: later.state is not RunState.RUNNING)
+        return True
+
+    def pause_chunks(self, chunks: Sequence[ChunkView]) -> None:
+        """Pause these chunks; if none of them is left to be paused, go on with them."""
+        going = [chunk for chunk in chunks if chunk.state in GOING]
+        paused = [chunk for chunk in chunks if chunk.state is ChunkState.PAUSED]
+        of = len(chunks)
+        if going:
+            self._command(going, of, "pause", self._control.pause_chunks, lambda state: state not in GOING)
+        elif paused:
+            resumed = self._control.resume_chunks
+            self._command(paused, of, "resume", resumed, lambda state: state is not ChunkState.PAUSED)
+
+    def retry_chunks(self, chunks: Sequence[ChunkView]) -> None:
+        """Run again what failed or was cancelled in these chunks."""
+        again = fit_for(Verb.RETRY, chunks)
+        if again and self.goes_on:
+            retry = self._control.retry_chunks
+            self._command(again, len(chunks), "retry", retry, lambda state: state not in AGAIN)
+
+    def failed_chunks(self) -> list[ChunkView]:
+        """The chunks that ended with failed items, those among them that were cancelled included."""
+        chunks = self.snapshot.chunks if self.snapshot else ()
+        return [chunk for chunk in chunks if chunk.state in AGAIN and chunk.failed]
+
+    def cancel_chunks(self, chunks: Sequence[ChunkView]) -> None:
+        """Cancel those of these chunks that have not ended."""
+        left = fit_for(Verb.CANCEL, chunks)
+        if left:
+            self._command(left, len(chunks), "cancel", self._control.cancel_chunks, lambda state: state.ended)
+
+    def change_threads(self, direction: int) -> None:
+        """Execute more items at once, or fewer: by one, or by a tenth of many."""
+        if self.snapshot is None:
+            return
+        now = self.snapshot.threads if self._threads is None else self._threads
+        self.set_threads(max(now + direction * max(now // 10, 1), 1))
+
+    def set_threads(self, threads: int) -> None:
+        """Execute this many items at once."""
+        snapshot = self.snapshot
+        now = self._threads or (snapshot.threads if snapshot else 0)
+        if not self.goes_on or threads == now:
+            return
+        self._threads = threads
+        self._control.set_threads(threads)
+        self._ask(f"threads: {threads}", lambda later: later.threads == threads)
+
+    def set_open_chunks(self, open_chunks: int) -> None:
+        """Keep this many chunks open at once."""
+        if self.goes_on:
+            self._control.set_open_chunks(open_chunks)
+            self._ask(f"open chunks: {open_chunks}", lambda later: later.open_chunks == open_chunks)
+
+    def set_rate(self, rate: float | None) -> None:
+        """Start at most this many items per second; None for no bound."""
+        if self.goes_on:
+            self._control.set_rate(rate)
+            self._ask(f"rate: {'none' if rate is None else f'{rate:g}'}", lambda later: later.rate == rate)
+
+    def set_max_memory(self, limit: int | str | None) -> None:
+        """Let the run use this many bytes, or such a share of the machine's memory; None for no bound."""
+        if self.goes_on:
+            self._control.set_max_memory(limit)
+            bound = memory_bound(limit)
+            self._ask(f"memory: {'none' if bound is None else size(bound)}", lambda later: later.memory_limit == bound)
+
+    def _command(
+        self,
+        chunks: Sequence[ChunkView],
+        of: int,
+        verb: str,
+        command: Callable[[Collection[int]], None],
+        obeyed: Callable[[ChunkState], bool],
+    ) -> None:
+        numbers = [chunk.number for chunk in chunks]
+        command(numbers)
+        self._ask(f"{named(chunks, of)}: {verb}", lambda later: all(obeyed(later.chunks[n].state) for n in numbers))
+
+    def _ask(self, text: str, confirmed: Callable[[Snapshot], bool]) -> None:
+        self.asked.add(text, confirmed, self.snapshot.at if self.snapshot else 0.0)
+
+
+class Verb(StrEnum):
+    """A command on chunks."""
+
+    PAUSE = "pause"
+    RETRY = "retry"
+    CANCEL = "cancel"
+
+
+GOING = (ChunkState.RUNNING, ChunkState.WAITING)
+"""States that follow each other without a command."""
+AGAIN = (ChunkState.FAILED, ChunkState.CANCELLED)
+"""States of chunks that have something to run again."""
+
+
+def named(chunks: Sequence[ChunkView], of: int | None = None) -> str:
+    """`chunk 00076`, `3 chunks`, or, where a command was given for more of them, `2 of 3 chunks`."""
+    if of is not None and of > len(chunks):
+        return f"{len(chunks)} of {of} chunks"
+    return f"chunk {chunk_name(chunks[0].number)}" if len(chunks) == 1 else f"{len(chunks)} chunks"
+
+
+def fit_for(verb: Verb, chunks: Sequence[ChunkView]) -> list[ChunkView]:
+    """Those of these chunks to which the command does something. Pausing is also going on with what is paused."""
+    if verb is Verb.RETRY:
+        return [chunk for chunk in chunks if chunk.state in AGAIN]
+    return [chunk for chunk in chunks if not chunk.state.ended]
+
+
+def refusal(verb: Verb, chunks: Sequence[ChunkView], snapshot: Snapshot | None, retry_all: str) -> str:
+    """Why a command does nothing to any of these chunks; empty when it does something.
+
+    Args:
+        verb: the command.
+        chunks: what it was given for.
+        snapshot: the newest.
+        retry_all: the key that runs again what failed in a run that is over.
+    """
+    if snapshot is None or not chunks:
+        return f"there is no chunk to {verb}"
+    if snapshot.state.ended:
+        if verb is not Verb.RETRY:
+            return f"the run is over: nothing to {verb}"
+        if snapshot.state is RunState.FINISHED and (snapshot.items_failed or snapshot.items_cancelled):
+            return f"the run is over: {retry_all} runs everything that failed again"
+        return "the run is over; `tui-runner resume` goes on with one that was stopped"
+    if fit_for(verb, chunks):
+        return ""
+    if len(chunks) > 1:
+        state = "has ended with failed items" if verb is Verb.RETRY else "is still to be done"
+        return f"nothing to {verb}: none of the {len(chunks)} chunks {state}"
+    chunk = chunks[0]
+    standing = f"has ended, {chunk.failed:,} failed" if chunk.state is ChunkState.FAILED else f"is {chunk.state}"
+    later = "; what failed in it can run again when it has ended" if verb is Verb.RETRY and chunk.failed else ""
+    return f"chunk {chunk_name(chunk.number)} {standing}: nothing to {verb}{later}"
+
+
+def what_runs_again(chunks: Sequence[ChunkView], later: int = 0) -> str:
+    """What it means to run again what did not end well in these chunks.
+
+    Args:
+        chunks: they have ended, each with failed items.
+        later: failed items of chunks that have not ended: these cannot run again yet.
+    """
+    failed = sum(chunk.failed for chunk in chunks)
+    cancelled = sum(chunk.cancelled for chunk in chunks)
+    also = f", and {plural(cancelled, 'cancelled item')} of the same chunks," if cancelled else ""
+    verb = "runs" if failed == 1 and not cancelled else "run"
+    text = f"{plural(failed, 'failed item')} of {named(chunks)}{also} {verb} again, before what is still waiting."
+    if later:
+        text += f" {plural(later, 'other')} failed in chunks that have not ended and can run again when these have."
+    return text
+
+
+def nothing_runs_again(snapshot: Snapshot | None) -> str:
+    """Why the key for everything that failed does nothing."""
+    if snapshot is None or not snapshot.state.ended:
+        why = "no chunk has ended with failed items"
+    elif snapshot.state is RunState.FINISHED:
+        why = "nothing failed, nothing was cancelled"
+    else:
+        why = f"the run has {snapshot.state}, `tui-runner resume` goes on with it and with what failed"
+    return f"nothing to run again: {why}"

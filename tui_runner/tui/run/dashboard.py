@@ -1,0 +1,452 @@
+"""How the dashboard divides a terminal, from 40×12 to 400×120. Pure arithmetic, tested without a terminal.
+
+The dashboard: everything about one run on one screen, and the keys that steer it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Container
+
+from tui_runner.engine.progress.snapshot import ChunkView, Snapshot
+from tui_runner.engine.states import ChunkState, RunState
+from tui_runner.store.ledger.reports import failure_groups
+from tui_runner.text.numbers import rate, size
+from tui_runner.tui.actions import ACTIONS, bindings
+from tui_runner.tui.actions.list_keys import Movable
+from tui_runner.tui.actions.model import DASHBOARD, Place
+from tui_runner.tui.background import read
+from tui_runner.tui.dialogs.questions import Choice, Choose, Confirm
+from tui_runner.tui.run.chart import Chart, memory, throughput
+from tui_runner.tui.run.chunk_detail import ChunkDetail
+from tui_runner.tui.run.chunk_map import ChunkMap
+from tui_runner.tui.run.chunk_rows import COLUMNS
+from tui_runner.tui.run.chunk_table import ChunkTable
+from tui_runner.tui.run.commands import nothing_runs_again, what_runs_again
+from tui_runner.tui.run.event_line import EventLine
+from tui_runner.tui.run.header import Failures, Figures, Header, Progress, Summary
+from tui_runner.tui.run.live_settings import LiveSettings
+from tui_runner.tui.run.run_screen import ChunkCommands
+from tui_runner.tui.widgets.footer import KeyLine
+from tui_runner.tui.widgets.paint import CHUNK_GLYPHS
+
+SIDE_BY_SIDE = 80
+"""Cells from which two graphs stand beside each other."""
+_ONE_GRAPH = 20
+"""Lines from which a narrow terminal has one graph."""
+_TWO_GRAPHS = 32
+"""Lines from which it has both, one above the other."""
+_WITH_GRAPHS = 19
+"""Lines from which a wide terminal has graphs."""
+
+
+class Graphs(StrEnum):
+    """How the graphs stand; also the name of the CSS class that does it."""
+
+    NONE = "none"
+    ONE = "one"
+    STACKED = "stacked"
+    BESIDE = "beside"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How many lines each part gets; the chunk table has the rest.
+
+    Attributes:
+        graphs: how the graphs stand.
+        graph_lines: lines of one graph with its frame.
+        figure_lines: lines of numbers.
+        event_lines: lines for trouble and events.
+    """
+
+    graphs: Graphs
+    graph_lines: int
+    figure_lines: int
+    event_lines: int
+
+
+def plan(width: int, height: int) -> Plan:
+    """The division of a terminal of `width` × `height` cells."""
+    event_lines = 2 if height >= 16 else 1
+    figure_lines = 2 if width < 60 and height >= 12 else 1
+    if width >= SIDE_BY_SIDE:
+        if height < _WITH_GRAPHS:
+            return Plan(Graphs.NONE, 0, figure_lines, event_lines)
+        # A quarter of the height, so that the table, which is worked with, has more than half.
+        return Plan(Graphs.BESIDE, min(max(height // 4, 6), 18), figure_lines, event_lines)
+    if height >= _TWO_GRAPHS:
+        return Plan(Graphs.STACKED, min(height // 6, 10), figure_lines, event_lines)
+    if height >= _ONE_GRAPH:
+        return Plan(Graphs.ONE, 5, figure_lines, event_lines)
+    return Plan(Graphs.NONE, 0, figure_lines, event_lines)
+
+
+_AROUND = 4
+"""Lines of the header, of progress, of the keys, and the blank one below the summary."""
+_KEY_LINES = 1
+_LEAST_TABLE = 2
+"""Lines of its heading and of one chunk: the cursor is always to be seen."""
+
+
+def _labels(state: RunState, marked: int, *, can_retry: bool, resumes: bool) -> dict[str, str]:
+    """What the footer calls some keys now; those that do nothing in this state are hidden."""
+    if state.ended:
+        hidden = [action.id for action in ACTIONS if action.place in (Place.RUN, Place.CHUNK)]
+        again = {"retry_all": "retry failed"} if can_retry else {}
+        return {"quit_run": "leave", **dict.fromkeys(hidden, "")} | again
+    labels = {RunState.PAUSED: {"pause_run": "resume"}, RunState.DRAINING: {"pause_run": ""}}.get(state, {})
+    verb = "resume" if resumes else "pause"
+    return labels | {"pause_chunk": f"{verb} {marked or 'chunk'}"}
+
+
+class Dashboard(ChunkCommands):
+    """Shows snapshots and turns keys into commands."""
+
+    PLACES = DASHBOARD
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.RUN, Place.CHUNK, Place.TABLE, Place.LIST)]
+
+    def compose(self) -> ComposeResult:
+        """The parts, from top to bottom."""
+        yield Header(id="header")
+        yield Progress(id="progress")
+        yield Figures(id="figures")
+        with Container(id="graphs"):
+            yield Chart(rate, id="throughput")
+            yield Chart(size, id="memory")
+        yield Summary(id="summary")
+        yield ChunkTable(id="chunks")
+        yield ChunkMap(id="map")
+        yield EventLine(id="events")
+        yield KeyLine(self.keys, id="keys")
+
+    def update(self, snapshot: Snapshot) -> None:
+        """Show this snapshot. Every part draws only what differs from the last one."""
+        self.query_one(Header).show(snapshot)
+        self.query_one(Progress).show(snapshot)
+        self.query_one(Figures).show(snapshot)
+        self._fit_events(self.query_one(EventLine), snapshot)
+        if snapshot.state.ended:
+            self._sum_up(snapshot)
+        if self._map_shown:
+            self.query_one(ChunkMap).show(snapshot.chunks)
+        else:
+            self.query_one(ChunkTable).show(snapshot.chunks)
+        self.query_one("#throughput", Chart).show(throughput(snapshot))
+        self.query_one("#memory", Chart).show(memory(snapshot))
+        events = self.query_one(EventLine)
+        events.show_asked(self.steering.asked.texts)
+        events.show(snapshot)
+        self._relabel()
+
+    def _sum_up(self, snapshot: Snapshot) -> None:
+        """Show what it came to, in place of the graphs; the table keeps a third of the height, and a row at least."""
+        widget = self.query_one(Summary)
+        events = self.query_one(EventLine).styles.height
+        around = _AROUND + plan(*self.size).figure_lines + (int(events.value) if events is not None else 1)
+        most = min(self.size.height * 2 // 3 - 5, self.size.height - around - _LEAST_TABLE)
+        widget.styles.height = min(widget.wanted(snapshot, self.size.width), max(most, 1))
+        if not self.has_class("ended"):
+            self.add_class("ended")
+            self.run_worker(self._read_failures(snapshot), group="failures")
+        widget.show(snapshot)
+
+    async def _read_failures(self, snapshot: Snapshot) -> None:
+        """Look up what failed in the whole run: what this process has seen is less, and counts what ran again twice."""
+        groups = await read(self.steering.database, failure_groups, snapshot.run_id)
+        if groups is not None:
+            failures = [Failures(group.type, group.message, group.items_failed, group.attempts) for group in groups]
+            self.query_one(Summary).show_failures(failures)
+            self._sum_up(snapshot)
+
+    def on_resize(self) -> None:
+        """Divide the terminal anew."""
+        division = plan(*self.size)
+        graphs = self.query_one("#graphs", Container)
+        graphs.set_classes(division.graphs)
+        if division.graphs is not Graphs.NONE:
+            for chart in self.query(Chart):
+                chart.styles.height = division.graph_lines
+        self.query_one(Figures).styles.height = division.figure_lines
+        snapshot = self.steering.snapshot
+        if snapshot is not None:
+            self._fit_events(self.query_one(EventLine), snapshot)
+        if snapshot is not None and snapshot.state.ended:
+            self._sum_up(snapshot)
+
+    def _fit_events(self, events: EventLine, snapshot: Snapshot) -> None:
+        """Give the lines of events a third of the height, if that is what it takes to say why the run waits."""
+        least = plan(*self.size).event_lines
+        # The summary of a run that has ended says some of it, too.
+        most = self.size.height // (6 if snapshot.state.ended else 3)
+        lines = min(events.wanted(snapshot, self.size.width, least), max(most, least))
+        if events.styles.height is None or events.styles.height.value != lines:
+            events.styles.height = lines
+            # Messages that come and go lie above both.
+            self.query("ToastRack").set_styles(margin=(0, 0, lines + _KEY_LINES, 0))
+
+    def on_chunk_table_opened(self) -> None:
+        """Look at the chunk that was chosen with the mouse."""
+        self.action_open_chunk()
+
+    def on_chunk_table_changed(self) -> None:
+        """Say in the footer how many chunks are marked and how to follow again, in the event line what is listed."""
+        table = self.query_one(ChunkTable)
+        self.query_one(ChunkMap).mark(table.marked)
+        parts = []
+        if table.only is not None:
+            parts.append(f"{CHUNK_GLYPHS[table.only]} {table.only} only")
+        if table.marked:
+            parts.append(f"{len(table.marked)} marked")
+        events = self.query_one(EventLine)
+        events.show_listing(" · ".join(parts))
+        if self.steering.snapshot is not None:
+            self._fit_events(events, self.steering.snapshot)
+        self._relabel()
+
+    # --- the run -------------------------------------------------------------------------------------------
+
+    def action_pause_run(self) -> None:
+        """Pause the run, or go on with it."""
+        if not self.steering.pause_run():
+            snapshot = self.steering.snapshot
+            self._say("no run yet" if snapshot is None else f"the run is {snapshot.state}: nothing to pause")
+        self.show_asked()
+
+    def action_more_threads(self) -> None:
+        """Execute more items at once: one more, or a tenth of many."""
+        self.steering.change_threads(1)
+        self.show_asked()
+
+    def action_fewer_threads(self) -> None:
+        """Execute fewer items at once."""
+        self.steering.change_threads(-1)
+        self.show_asked()
+
+    def action_settings(self) -> None:
+        """Ask for settings to change while it runs."""
+        if not self.steering.goes_on or self.steering.snapshot is None:
+            return
+
+        def answered(changed: dict[str, object] | None) -> None:
+            for name, value in (changed or {}).items():
+                match name, value:
+                    case "threads", int(threads):
+                        self.steering.set_threads(threads)
+                    case "open_chunks", int(open_chunks):
+                        self.steering.set_open_chunks(open_chunks)
+                    case "rate", float() | None:
+                        self.steering.set_rate(value)
+                    case "max_memory", int() | str() | None:
+                        self.steering.set_max_memory(value)
+            self.show_asked()
+
+        self.app.push_screen(LiveSettings(self.steering.snapshot), answered)
+
+    def action_retry_all(self) -> None:
+        """Ask whether to run everything that failed again, also when the run is over."""
+        if self.steering.can_retry:
+            self._ask_retry()
+            return
+        chunks = self.steering.failed_chunks()
+        if not chunks or not self.steering.goes_on:
+            self._say(nothing_runs_again(self.steering.snapshot))
+            return
+
+        def answered(yes: bool | None) -> None:
+            if yes:
+                self.steering.retry_chunks(chunks)
+                self.show_asked()
+
+        snapshot = self.steering.snapshot
+        later = sum(chunk.failed for chunk in snapshot.chunks if not chunk.state.ended) if snapshot else 0
+        self.app.push_screen(
+            Confirm(
+                "Run again everything that failed?",
+                what_runs_again(chunks, later),
+                "Run again",
+                "Leave it",
+            ),
+            answered,
+        )
+
+    def _ask_retry(self) -> None:
+        def answered(yes: bool | None) -> None:
+            if yes:
+                self.post_message(self.Retry())
+
+        snapshot = self.steering.snapshot
+        items = snapshot.items_failed + snapshot.items_cancelled if snapshot else 0
+        self.app.push_screen(
+            Confirm(
+                "Run again everything that failed?",
+                f"The run goes on with the {items:,} items that failed or were cancelled, in a new dashboard.",
+                "Run again",
+                "Leave it",
+            ),
+            answered,
+        )
+
+    # --- the table and the map -----------------------------------------------------------------------------
+
+    def action_sort(self) -> None:
+        """Ask for the column to sort by; the one that it is sorted by already, again, turns the order round."""
+        table = self.query_one(ChunkTable)
+        columns = [column for column in COLUMNS if column.key is not None]
+        choices = [Choice("as the run goes", "running first", "")]
+        choices += [
+            Choice(column.title, "again: the other way round" if column.title == table.sorted_by else "", column.title)
+            for column in columns
+        ]
+
+        def answered(title: object) -> None:
+            if title is None:
+                return
+            column = next((column for column in columns if column.title == title), None)
+            highest_first = column is not None and column.highest_first
+            if title == table.sorted_by:
+                highest_first = not table.highest_first
+            table.rearrange(str(title), highest_first=highest_first, only=table.only)
+
+        place = next((number for number, choice in enumerate(choices) if choice.value == table.sorted_by), 0)
+        self._show_table()
+        self.app.push_screen(Choose("Sort the chunks by", choices, place), answered)
+
+    def action_filter(self) -> None:
+        """Ask for the state of the chunks to list."""
+        table = self.query_one(ChunkTable)
+        snapshot = self.steering.snapshot
+        states = [chunk.state for chunk in snapshot.chunks] if snapshot else []
+        choices = [Choice("all chunks", f"{len(states):,}", "")]
+        choices += [
+            Choice(f"{glyph} {state}", f"{states.count(state):,}", str(state)) for state, glyph in CHUNK_GLYPHS.items()
+        ]
+
+        def answered(state: object) -> None:
+            if state is not None:
+                only = ChunkState(str(state)) if state else None
+                table.rearrange(table.sorted_by, highest_first=table.highest_first, only=only)
+
+        place = next((number for number, choice in enumerate(choices) if choice.value == table.only), 0)
+        self._show_table()
+        self.app.push_screen(Choose("List which chunks?", choices, place), answered)
+
+    def action_map(self) -> None:
+        """Show the map in place of the table, or the table again, with the cursor on the same chunk."""
+        chunk, snapshot = self._under_cursor(), self.steering.snapshot
+        table, map_ = self.query_one(ChunkTable), self.query_one(ChunkMap)
+        # Not by a class of the screen's: Textual would look up the style of everything on it anew.
+        table.display, map_.display = map_.display, table.display
+        shown = map_ if map_.display else table
+        if snapshot is not None:
+            shown.show(snapshot.chunks)
+        # At once, not when it has been laid out: the next key may be there already, and is for this chunk.
+        if chunk is not None:
+            shown.go_to_chunk(chunk.number)
+        self._relabel()
+
+    def action_open_chunk(self) -> None:
+        """Look at the chunk under the cursor."""
+        chunk = self._under_cursor()
+        if chunk is not None:
+            self.app.push_screen(ChunkDetail(self.steering, self.keys, chunk.number))
+
+    def action_mark(self) -> None:
+        """Mark the chunk under the cursor, or take its mark away."""
+        self._show_table()
+        self.query_one(ChunkTable).toggle_mark()
+
+    def action_mark_all(self) -> None:
+        """Mark every chunk that is listed, or none."""
+        self._show_table()
+        self.query_one(ChunkTable).mark_all()
+
+    def action_clear(self) -> None:
+        """Take away marks; without any the filter; without one the order; then go from the map to the table."""
+        table = self.query_one(ChunkTable)
+        if table.marked:
+            table.clear_marks()
+        elif table.only is not None:
+            table.rearrange(table.sorted_by, highest_first=table.highest_first)
+        elif table.sorted_by:
+            table.rearrange()
+        elif self._map_shown:
+            self.action_map()
+
+    def action_cursor_left(self) -> None:
+        """Move the cursor of the map left."""
+        if self._map_shown:
+            self.query_one(ChunkMap).move(-1)
+
+    def action_cursor_right(self) -> None:
+        """Move the cursor of the map right."""
+        if self._map_shown:
+            self.query_one(ChunkMap).move(1)
+
+    def action_cursor_down(self) -> None:
+        """Move the cursor down."""
+        self._move_lines(1)
+
+    def action_cursor_up(self) -> None:
+        """Move the cursor up."""
+        self._move_lines(-1)
+
+    def list_in_use(self) -> Movable:
+        """The table, or the map in its place."""
+        return self.query_one(ChunkMap) if self._map_shown else self.query_one(ChunkTable)
+
+    @property
+    def _map_shown(self) -> bool:
+        return self.query_one(ChunkMap).display
+
+    def _show_table(self) -> None:
+        if self._map_shown:
+            self.action_map()
+
+    def _move_lines(self, lines: int) -> None:
+        if self._map_shown:
+            self.query_one(ChunkMap).move_lines(lines)
+        else:
+            self.query_one(ChunkTable).move(lines)
+
+    def _under_cursor(self) -> ChunkView | None:
+        return (self.query_one(ChunkMap) if self._map_shown else self.query_one(ChunkTable)).cursor_chunk
+
+    def chosen(self) -> Sequence[ChunkView]:
+        """The marked chunks; without any the one under the cursor."""
+        table, snapshot = self.query_one(ChunkTable), self.steering.snapshot
+        if table.marked and snapshot is not None:
+            return [snapshot.chunks[number] for number in sorted(table.marked) if number < len(snapshot.chunks)]
+        chunk = self._under_cursor()
+        return [] if chunk is None else [chunk]
+
+    def stay(self) -> None:
+        """Keep the cursor with the chunk."""
+        table = self.query_one(ChunkTable)
+        if not (table.marked or self._map_shown):
+            table.hold_commanded()
+
+    def show_asked(self) -> None:
+        """Show the commands that no snapshot has confirmed yet in the event line."""
+        self.query_one(EventLine).show_asked(self.steering.asked.texts)
+
+    def _say(self, text: str) -> None:
+        self.notify(text, markup=False, timeout=4)
+
+    def _relabel(self) -> None:
+        snapshot = self.steering.snapshot
+        if snapshot is not None:
+            marked = len(self.query_one(ChunkTable).marked)
+            states = {chunk.state for chunk in self.chosen()}
+            resumes = ChunkState.PAUSED in states and states.isdisjoint((ChunkState.RUNNING, ChunkState.WAITING))
+            labels = _labels(snapshot.state, marked, can_retry=self.steering.can_retry, resumes=resumes)
+            if not (snapshot.state.ended or self._map_shown or self.query_one(ChunkTable).follows):
+                labels["first_row"] = "follow"
+            # Of a run that is over, to run again what failed is what most come for.
+            self.query_one(KeyLine).relabel(labels, first="retry_all" if snapshot.state.ended else None)

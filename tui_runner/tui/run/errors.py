@@ -1,0 +1,260 @@
+"""What went wrong in a run: errors that are alike in groups, and of each group examples in full."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+
+from tui_runner.engine.progress.snapshot import Snapshot
+from tui_runner.store.ledger.reports import (
+    ErrorExample,
+    FailureGroup,
+    chunks_of_errors,
+    error_examples,
+    failure_groups,
+    sql_of_group,
+)
+from tui_runner.text.numbers import count, counted, dated, percent
+from tui_runner.tui.actions import Keys, bindings
+from tui_runner.tui.actions.list_keys import Movable
+from tui_runner.tui.actions.model import Place
+from tui_runner.tui.background import read
+from tui_runner.tui.dialogs.questions import Confirm
+from tui_runner.tui.dialogs.reader import Reader
+from tui_runner.tui.run.commands import Steering, named, what_runs_again
+from tui_runner.tui.run.run_screen import RunScreen
+from tui_runner.tui.widgets.footer import KeyLine
+from tui_runner.tui.widgets.list_view import Rows
+from tui_runner.tui.widgets.paint import Line, PaintedLines, column, fitted, own
+
+_READ_EVERY = 3.0
+"""Seconds between two looks into the ledger: folding a million messages takes one."""
+_WIDE = 90
+_NARROW = 60
+_BOTH = 18
+"""Lower terminals show the groups alone; Enter reads an example."""
+
+
+class Errors(RunScreen):
+    """Groups above, an example of the one under the cursor below."""
+
+    PLACES = (Place.ERRORS, Place.LIST, Place.INNER, Place.ANYWHERE)
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.ERRORS, Place.LIST, Place.INNER)]
+
+    def __init__(self, steering: Steering, keys: Keys) -> None:
+        super().__init__(steering, keys)
+        self._examples: list[ErrorExample] = []
+        self._of: tuple[str, str] | None = None
+        self._example = 0
+        self._read_at = float("-inf")
+        self._attempts = 0
+        self._items = 0
+        """Items that have failed, as far as the ledger knows: what is listed and its sum are of the same moment."""
+        self._looked = False
+
+    def compose(self) -> ComposeResult:
+        """The groups, the example, the keys."""
+        yield PaintedLines(self._head, id="head")
+        yield Rows[FailureGroup](self._group_line, heading=_heading, id="groups")
+        yield PaintedLines(self._example_lines, id="example")
+        yield KeyLine(self.keys, self.PLACES, id="keys")
+
+    def update(self, snapshot: Snapshot) -> None:
+        """Look into the ledger when it is time."""
+        self.query_one("#head", PaintedLines).repaint()
+        retry = {} if self.steering.goes_on else {"retry_group": ""}
+        self.query_one(KeyLine).relabel(self.inner_labels() | {"errors": ""} | retry)
+        now = time.monotonic()
+        if now - self._read_at >= _READ_EVERY or (snapshot.state.ended and self._read_at < float("inf")):
+            self._read_at = float("inf") if snapshot.state.ended else now
+            self.run_worker(self._read(snapshot.run_id), group="groups", exclusive=True)
+
+    def on_resize(self) -> None:
+        """Leave the example out where it is low."""
+        self.query_one("#example").display = self.size.height >= _BOTH
+
+    def list_in_use(self) -> Movable:
+        """The groups."""
+        return self.query_one(Rows)
+
+    def on_rows_moved(self) -> None:
+        """Show an example of another group."""
+        self._show_example()
+
+    def on_rows_opened(self) -> None:
+        """Read the example in full."""
+        self.action_open_example()
+
+    async def _read(self, run_id: int) -> None:
+        groups = await read(self.steering.database, failure_groups, run_id) or []
+        rows: Rows[FailureGroup] = self.query_one(Rows)
+        self._looked = True
+        self._attempts = sum(group.attempts for group in groups)
+        self._items = sum(group.items_failed for group in groups)
+        place = next((number for number, group in enumerate(groups) if (group.type, group.message) == self._of), 0)
+        rows.show(groups, place=place if self._of else None)
+        self.query_one("#head", PaintedLines).repaint()
+        self._show_example()
+
+    def _show_example(self) -> None:
+        group = self._group
+        now = None if group is None else (group.type, group.message)
+        if now != self._of:
+            self._of, self._examples, self._example = now, [], 0
+        if group is not None and self.steering.snapshot is not None and not self._examples:
+            self.run_worker(self._read_examples(self.steering.snapshot.run_id, group), group="examples", exclusive=True)
+        self.query_one("#example", PaintedLines).repaint()
+
+    async def _read_examples(self, run_id: int, group: FailureGroup) -> None:
+        self._examples = await read(self.steering.database, error_examples, run_id, group.type, group.message) or []
+        self.query_one("#example", PaintedLines).repaint()
+
+    @property
+    def _group(self) -> FailureGroup | None:
+        rows: Rows[FailureGroup] = self.query_one(Rows)
+        return rows.current
+
+    def action_next_example(self) -> None:
+        """Show the next example of the group."""
+        self._example = min(self._example + 1, max(len(self._examples) - 1, 0))
+        self.query_one("#example", PaintedLines).repaint()
+
+    def action_previous_example(self) -> None:
+        """Show the previous example."""
+        self._example = max(self._example - 1, 0)
+        self.query_one("#example", PaintedLines).repaint()
+
+    def action_open_example(self) -> None:
+        """Read the example in full."""
+        group = self._group
+        if group is not None and self._examples:
+            self.app.push_screen(Reader(self._example_title(in_full=True), self._example_text(group)))
+
+    def action_copy(self) -> None:
+        """Copy the example in full."""
+        group = self._group
+        if group is not None and self._examples:
+            self.copied(f"{self._example_title(in_full=True)}\n{self._example_text(group)}", "error")
+
+    def action_query_group(self) -> None:
+        """Show the errors of the group in the query screen."""
+        group, snapshot = self._group, self.steering.snapshot
+        if group is not None and snapshot is not None:
+            self.open_query(sql_of_group(snapshot.run_id, group.type, group.message))
+
+    def action_retry_group(self) -> None:
+        """Ask whether to run the failed items of the chunks of this group again."""
+        group, snapshot = self._group, self.steering.snapshot
+        if not self.steering.goes_on:
+            self.notify("the run is over: R on the dashboard runs everything that failed again", markup=False)
+        elif group is not None and snapshot is not None:
+            self.run_worker(self._retry(snapshot.run_id, group), group="retry", exclusive=True)
+
+    async def _retry(self, run_id: int, group: FailureGroup) -> None:
+        numbers = await read(self.steering.database, chunks_of_errors, run_id, group.type, group.message) or []
+        of_group = set(numbers)
+        chunks = [chunk for chunk in self.steering.failed_chunks() if chunk.number in of_group]
+        if not chunks:
+            self.notify("no chunk of this group has ended with failed items", markup=False)
+            return
+
+        def answered(yes: bool | None) -> None:
+            if yes:
+                self.steering.retry_chunks(chunks)
+                self.query_one("#head", PaintedLines).repaint()
+
+        self.app.push_screen(
+            Confirm(
+                f"Run again every failed item of {named(chunks)}?",
+                f"Not of this group alone, whatever the error: {what_runs_again(chunks)}",
+                "Run again",
+                "Leave it",
+            ),
+            answered,
+        )
+
+    def _head(self, width: int) -> list[Line]:
+        snapshot = self.steering.snapshot
+        if snapshot is None:
+            return []
+        if self.steering.asked.texts:
+            return [((" … asked: " + " · ".join(self.steering.asked.texts), "accent"),)]
+        groups = len(self.query_one(Rows).rows)
+        narrow = width < _NARROW
+        text = "" if groups else "  looking …"
+        if groups and not narrow:
+            text = f"  {counted(self._attempts, 'failed attempt')} in {counted(groups, 'group')}"
+        if self._looked and not groups:
+            # What has just failed is in the database a moment later.
+            none = "  no errors" if snapshot.state.ended else "  no errors so far"
+            text = "  being written …" if snapshot.errors or snapshot.items_failed else none
+        failed = self._items if groups else snapshot.items_failed
+        title = " errors" if narrow else f" errors of {own(snapshot.job, 60)}"
+        items = (f"  {counted(failed, 'item')} failed", "bad" if failed else "muted")
+        return [fitted(((title, "strong"), items, (text, "muted")), width)]
+
+    def _group_line(self, group: FailureGroup, width: int) -> Line:
+        line: list[tuple[str, str]] = [(column(count(group.items_failed), 6, right=True), "strong")]
+        if width >= _NARROW:
+            line.append((column(count(group.attempts), 10, right=True), "text"))
+        if width >= _WIDE:
+            line.append((column(percent(group.attempts, self._attempts), 8, right=True), "text"))
+            line.append((column(count(group.chunks), 8, right=True), "text"))
+            line.append((f"  {_clock(group.first_seen)}  {_clock(group.last_seen)}", "muted"))
+        line.append(("  ", "text"))
+        if not group.items_failed and width >= _WIDE:
+            line.append(("all tried again  ", "muted"))
+        line += [(own(group.type, 60), "bad"), (": " + own(group.message) if group.message else "", "text")]
+        return tuple(line)
+
+    def _example_lines(self, width: int) -> list[Line]:
+        group = self._group
+        if group is None:
+            return []
+        if not self._examples:
+            return [((" … ", "muted"),)]
+        height = self.query_one("#example").size.height
+        head: Line = (
+            (f" {self._example_title()}", "accent"),
+            (f"   {self._example + 1} of {_newest(len(self._examples), group.attempts)}", "muted"),
+        )
+        value = self._examples[self._example].text
+        lines: list[Line] = [head, ((" value ", "muted"), (own(value, width), "text"))] if value else [head]
+        text = [own(line.rstrip(), width) for line in self._error_text(group).split("\n")]
+        room = max(height - len(lines), 1)
+        # The end of a traceback says most.
+        shown = text if len(text) <= room else ["…", *text[len(text) - room + 1 :]]
+        return [*lines, *(((f" {line}", "text"),) for line in shown)]
+
+    def _example_title(self, *, in_full: bool = False) -> str:
+        example = self._examples[self._example]
+        final = "the last attempt" if example.final else "tried again"
+        when = dated(example.occurred_at.timestamp()) if in_full else _clock(example.occurred_at)
+        return f"item {example.item} · chunk {example.chunk} · attempt {example.attempt}, {final} · {when}"
+
+    def _example_text(self, group: FailureGroup) -> str:
+        value = self._examples[self._example].text
+        return f"value: {value}\n\n{self._error_text(group)}" if value else self._error_text(group)
+
+    def _error_text(self, group: FailureGroup) -> str:
+        example = self._examples[self._example]
+        return example.traceback.rstrip() or f"{group.type}: {example.message}"
+
+
+def _newest(known: int, count: int) -> str:
+    return f"the {known} newest" if known < count else f"{known}"
+
+
+def _heading(width: int) -> Line:
+    # Where it is narrow the room is for what tells one error from another.
+    attempts = "  attempts" if width - 2 >= _NARROW else ""
+    more = "   share  chunks  first     last    " if width - 2 >= _WIDE else ""
+    return ((f"   items{attempts}{more}  error", "muted"),)
+
+
+def _clock(moment: datetime) -> str:
+    return moment.astimezone().strftime("%H:%M:%S")

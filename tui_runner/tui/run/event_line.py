@@ -1,0 +1,210 @@
+"""Events of one moment in one line: a command for many chunks, or several settings at once, are many events.
+
+The lines below the table: what went wrong, what was asked for, what happened last.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from textwrap import wrap
+
+from tui_runner.engine.control import ON_REQUEST
+from tui_runner.engine.progress.snapshot import KEPT_EVENTS, ErrorGroup, RunEvent, Snapshot
+from tui_runner.engine.protocol import InFlight
+from tui_runner.engine.states import RunState
+from tui_runner.text.numbers import clock, count, duration
+from tui_runner.tui.run.header import SnapshotWidget
+from tui_runner.tui.widgets.paint import RUN_GLYPHS, WARNING, Line, Span, cells, fitted, own
+
+_AT_ONCE = 0.5
+"""Seconds that events of one command are apart at most: two looks at the inbox of a run."""
+_NUMBER = re.compile(r"\d+")
+_CHUNK = re.compile(r"^chunk \d+")
+_OTHER = re.compile(r"^(worker|item) \d+")
+_ITEMS = re.compile(r"\d+(?= items)")
+_GRAVITY = ("debug", "info", "warning", "error", "critical")
+
+
+def newest_moment(events: Sequence[RunEvent]) -> RunEvent | None:
+    """The newest event with those that came with it, alike ones counted; None without any.
+
+    Its time is that of the newest, its level that of the worst.
+    """
+    together = [event for event in events if events[-1].at - event.at <= _AT_ONCE]
+    if not together:
+        return None
+    # Before the oldest event that is kept there were others of that moment, as far as anybody knows.
+    more = len(together) == len(events) >= KEPT_EVENTS
+    alike: dict[str, list[str]] = {}
+    for event in together:
+        alike.setdefault(_NUMBER.sub("#", event.text), []).append(event.text)
+    text = " · ".join(_counted(texts, more=more) for texts in alike.values())
+    return RunEvent(events[-1].at, max((event.level.lower() for event in together), key=_gravity), text)
+
+
+def _gravity(level: str) -> int:
+    return _GRAVITY.index(level) if level in _GRAVITY else 0
+
+
+def _counted(texts: Sequence[str], *, more: bool) -> str:
+    """Events that differ in numbers only: how many they are; of a setting, which has one number, the newest."""
+    newest, number, plus = texts[-1], len(texts), "+" if more else ""
+    if number == 1:
+        return newest
+    if _CHUNK.match(newest):
+        items = sum(int(found.group()) for text in texts if (found := _ITEMS.search(text)))
+        return _ITEMS.sub(f"{items}{plus}", _CHUNK.sub(f"{number}{plus} chunks", newest))
+    return f"{newest} (and {number - 1}{plus} like it)" if _OTHER.match(newest) else newest
+
+
+_FRESH = 10.0
+"""Seconds for which an event goes before what is listed and, where there is one line only, before the errors."""
+_TEXT = 60
+"""Longest text of an error where several share a line."""
+_ITEM_TEXTS = (60, 30)
+"""Longest text of an item: shorter where not all items fit otherwise, and there is more than one line for them."""
+_ITEM_LINES = 3
+"""Lines at most for the items that a run waits for."""
+_WORTH_BEGINNING = 24
+"""Cells that errors need at least behind something else."""
+_NARROW = 80
+_MARGIN = 4
+
+_LEVEL_ROLES = {"warning": "warn", "error": "bad"}
+
+
+class EventLine(SnapshotWidget):
+    """One line or two: trouble first (a stall, errors), then the newest command or event."""
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._asked: tuple[str, ...] = ()
+        self._listing = ""
+
+    def show_asked(self, asked: tuple[str, ...]) -> None:
+        """Show commands that no snapshot has confirmed yet."""
+        self._asked = asked
+        self.repaint()
+
+    def show_listing(self, text: str) -> None:
+        """Say which chunks are listed and marked, as long as that is not all and none."""
+        self._listing = text
+        self.repaint()
+
+    def wanted(self, snapshot: Snapshot, width: int, least: int) -> int:
+        """How many lines there should be: `least`, or what it takes to tell in full why a run waits, and warnings.
+
+        Where there is more than one line, the items that a run waits for have some, too.
+        """
+        told = len(_told(snapshot, width))
+        if least > 1 and (items := _awaited(snapshot, width, _ITEM_LINES)):
+            return max(least, told + len(items) + bool(snapshot.errors) + bool(self._news(snapshot)))
+        return max(least, told + (1 if least > 1 or self._asked or self._listing else 0)) if told else least
+
+    def lines(self, snapshot: Snapshot, width: int, height: int) -> list[Line]:
+        """The most important lines for which there is room."""
+        news = self._news(snapshot)
+        trouble = _trouble(snapshot, width, height - bool(news))
+        if height == 1:
+            calm = not (snapshot.reason or snapshot.warnings) and (self._listing or (news and _is_fresh(snapshot)))
+            lines = [news if self._asked or calm or not trouble else trouble[0]]
+        else:
+            if height <= len(trouble) and not (self._asked or self._listing):
+                news = ()  # what happened last gives way to why the run waits
+            room = height - bool(news)
+            if len(trouble) > room:
+                trouble = [*trouble[: room - 1], (*trouble[room - 1], (" …", "muted"))]
+            lines = [*trouble, news]
+        return [fitted(line, width) for line in lines if line]
+
+    def _news(self, snapshot: Snapshot) -> Line:
+        if self._asked:
+            return ((" … asked: " + " · ".join(self._asked), "accent"),)
+        listing: Line = ((f" {self._listing}  ", "accent"), ("(Esc clears)", "muted")) if self._listing else ()
+        event = newest_moment(snapshot.events)
+        if event is None or (listing and not _is_fresh(snapshot)):
+            return listing
+        role = _LEVEL_ROLES.get(event.level, "text")
+        told: Line = ((f" {clock(snapshot.began_at + event.at)}  ", "muted"), (own(event.text), role))
+        return (*told, ("  ", "text"), *listing) if listing else told
+
+
+def _is_fresh(snapshot: Snapshot) -> bool:
+    """Whether the newest event has just happened; of a run that is over none has."""
+    return bool(snapshot.events) and not snapshot.state.ended and snapshot.at - snapshot.events[-1].at <= _FRESH
+
+
+def _told(snapshot: Snapshot, width: int) -> list[Line]:
+    """Why the run is in its state, and what will go wrong, wrapped: to be read in full."""
+    glyph, role = RUN_GLYPHS[snapshot.state]
+    reason = snapshot.reason
+    if snapshot.state is RunState.DRAINING and reason == ON_REQUEST:
+        reason = "items in flight finish, then it ends"  # what it says is true of one that has stopped
+    told = [(glyph, reason, role)] if reason else []
+    told += [(WARNING, warning, "bad") for warning in snapshot.warnings]
+    return [
+        ((f" {' ' if number else glyph} {line}", role),)
+        for glyph, text, role in told
+        for number, line in enumerate(wrap(own(text), max(width - _MARGIN, 10)))
+    ]
+
+
+def _trouble(snapshot: Snapshot, width: int, height: int) -> list[Line]:
+    """What is wrong, for `height` lines: there may be more to tell."""
+    told = _told(snapshot, width)
+    errors: list[Span] = []
+    if snapshot.errors:
+        # What is counted are attempts; the items that failed for good are among the figures.
+        errors.append((f" {WARNING} attempts:", "warn"))
+        errors += [_error(group) for group in sorted(snapshot.errors, key=lambda group: -group.count)]
+    room = height - len(told) - bool(errors)
+    told += _awaited(snapshot, width, max(min(room, _ITEM_LINES), 1))
+    if told and errors and height <= len(told):
+        if cells(told[-1]) + _WORTH_BEGINNING <= width:
+            told[-1] = (*told[-1], (" ", "text"), *errors)
+    elif errors:
+        told.append(tuple(errors))
+    return told
+
+
+def _awaited(snapshot: Snapshot, width: int, most: int) -> list[Line]:
+    """The items for which a run waits that is stalled or nearly over, the oldest first, in `most` lines at most."""
+    left = None if snapshot.items_total is None else snapshot.items_total - snapshot.items_finished
+    if snapshot.stalled_seconds is not None and snapshot.state is RunState.RUNNING:
+        since = duration(snapshot.stalled_seconds, short=True)
+        # The header says for how long, too; where it is narrow what keeps the run waiting says more.
+        head: Span = (f" {WARNING} {'' if width < _NARROW else f'nothing finished for {since}; '}oldest:", "bad")
+    elif left and left < snapshot.threads and not snapshot.state.ended:
+        head = (f" {left} left:", "accent")
+    else:
+        return []
+    lines: list[Line] = []
+    for limit in _ITEM_TEXTS if most > 1 else _ITEM_TEXTS[:1]:
+        lines = _packed(head, [_item(item, limit) for item in snapshot.oldest], width)
+        if len(lines) <= most:
+            return lines
+    return [*lines[: most - 1], (*lines[most - 1], ("  …", "muted"))]
+
+
+def _packed(head: Span, items: Sequence[Span], width: int) -> list[Line]:
+    """The items side by side in as many lines as it takes; the first one beside the head, however narrow it is."""
+    lines: list[Line] = [(head, *items[:1])]
+    for item in items[1:]:
+        if cells((*lines[-1], item)) + _MARGIN <= width:
+            lines[-1] = (*lines[-1], item)
+        else:
+            lines.append(((" ", "text"), item))
+    return lines
+
+
+def _item(item: InFlight, limit: int) -> Span:
+    """An item, and for how long it has been going on; its value unless that is its number, which is there already."""
+    value = own(item.text, limit)
+    text = f"  item {item.item} for {duration(item.seconds, short=True)}"
+    return (text if value in ("", str(item.item)) else f"{text}: {value}"), "text"
+
+
+def _error(group: ErrorGroup) -> Span:
+    name, text = own(group.type, _TEXT), own(group.text, _TEXT)
+    return f" {count(group.count)} × {name}{': ' + text if text else ''}  ", "warn"

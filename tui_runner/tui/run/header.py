@@ -1,0 +1,365 @@
+"""The base of widgets that show something about the whole run.
+
+First line: which run this is, its state, how long it has taken and will take.
+
+Third line: the numbers to watch, each in its place.
+
+Second line: how much of the input is done.
+
+What a run that has ended came to: totals, time, rates, what failed, where the data is, what to do next.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+
+from tui_runner.engine.progress.snapshot import Snapshot, more_memory
+from tui_runner.engine.states import RunState
+from tui_runner.text.numbers import NONE, count, counted, duration, latency, percent, rate, size, time_left
+from tui_runner.tui.widgets.paint import (
+    RUN_GLYPHS,
+    WARNING,
+    Line,
+    PaintedWidget,
+    Span,
+    bar,
+    cells,
+    end_of,
+    fitted,
+    own,
+    spread,
+)
+
+
+class SnapshotWidget(PaintedWidget):
+    """A widget painted from the newest snapshot, and blank before the first."""
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._snapshot: Snapshot | None = None
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Paint this snapshot; draws only what differs from the last."""
+        self._snapshot = snapshot
+        self.repaint()
+
+    def paint(self, width: int, height: int) -> list[Line]:
+        """The lines of the newest snapshot."""
+        return self.lines(self._snapshot, width, height) if self._snapshot else []
+
+    def lines(self, snapshot: Snapshot, width: int, height: int) -> list[Line]:
+        """What to show of this snapshot."""
+        raise NotImplementedError
+
+
+_NAMED = 60
+"""Narrower headers leave out the name of the program and the file."""
+_WORTH_KEEPING = 16
+"""Cells that the name of the run needs at least; the estimate gives way to it."""
+
+
+def state_span(snapshot: Snapshot) -> Span:
+    """Glyph and word of the run's state; a run in which nothing finishes is STALLED."""
+    if snapshot.stalled_seconds is not None and snapshot.state is RunState.RUNNING:
+        return f"{WARNING} STALLED {duration(snapshot.stalled_seconds, short=True)}", "bad"
+    glyph, role = RUN_GLYPHS[snapshot.state]
+    return f"{glyph} {snapshot.state.upper()}", role
+
+
+def estimate(snapshot: Snapshot) -> str:
+    """When the run will end, as text; empty for one that is over or about to be, or that goes on when somebody says."""
+    if snapshot.state.ended or snapshot.state in (RunState.DRAINING, RunState.PAUSED):
+        return ""
+    if snapshot.items_total is None:
+        return "unknown total"
+    if snapshot.eta_seconds is None:
+        return "ETA –"
+    return f"ETA {time_left(*snapshot.eta_seconds)}"
+
+
+class Header(SnapshotWidget):
+    """Name of the run at the left; state, elapsed time and estimate at the right."""
+
+    def lines(self, snapshot: Snapshot, width: int, height: int) -> list[Line]:
+        """One line; parts are left out where it is narrow."""
+        name = self._run_name(snapshot, width)
+        state, role = state_span(snapshot)
+        right: Line = ((f"  {state}", role), (f"  {duration(snapshot.elapsed)} ", "strong"))
+        eta = estimate(snapshot)
+        with_eta: Line = (*right, (f"  {eta} ", "text"))
+        if eta and width - cells(with_eta) >= _WORTH_KEEPING:
+            right = with_eta
+        if snapshot.state is RunState.PAUSED and snapshot.reason:
+            # A run that has paused itself, or has nothing left to do by itself, must not look as if somebody had.
+            explained: Line = ((f"  {state} · {own(snapshot.reason)}", role), *right[1:])
+            # Only in full, and never in the place of the run's name: below the table it is told anyway.
+            if cells(name) + cells(explained) <= width:
+                right = explained
+        for warning in snapshot.warnings:
+            warned: Line = ((f"  {WARNING} {own(warning)}", "bad"), *right)
+            if cells(name) + cells(warned) <= width:
+                right = warned
+        return [spread(name, right, width)]
+
+    @staticmethod
+    def _run_name(snapshot: Snapshot, width: int) -> Line:
+        job = own(snapshot.job, 80)
+        run: Span = (f" · run {snapshot.run_id}", "text")
+        if width < _NAMED:
+            return ((f" {job}", "strong"), run)
+        file = own(PurePath(snapshot.database).name, 120)
+        program: Line = ((" tui-runner  ", "accent"),) if width >= 2 * _NAMED - 20 else ()
+        return (*program, (f" {job}", "strong"), (" → ", "muted"), (file, "text"), run)
+
+
+_GAP = "   "
+_TIGHT = "  "
+_WIDE = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A label and its value; `rank` says what is left out first where it is narrow (the highest)."""
+
+    label: str
+    value: str
+    width: int
+    rank: int
+    role: str = "strong"
+
+    @property
+    def cells(self) -> int:
+        """Width on the screen; the same whatever the value, unless it is longer than expected."""
+        return len(self.label) + 1 + max(self.width, len(self.value))
+
+
+def figures(snapshot: Snapshot) -> list[Figure]:
+    """The numbers of a run, in the order in which they are shown: rates while it runs, means when it is over."""
+    failed = f"{snapshot.items_failed:,}"
+    finished = snapshot.items_finished
+    if snapshot.items_failed:
+        failed += f" ({percent(snapshot.items_failed, finished)})"
+    tail = [
+        Figure("failed", failed, 1, 1, "bad" if snapshot.items_failed else "strong"),
+        Figure("retries", count(snapshot.retries), 1, 4),
+        Figure("p50", latency(snapshot.p50) if snapshot.p50 is not None else NONE, 6, 5),
+        Figure("p95", latency(snapshot.p95) if snapshot.p95 is not None else NONE, 6, 6),
+        Figure("file", size(snapshot.db_bytes), 6, 8),
+    ]
+    if snapshot.state.ended:
+        # What an earlier process had recorded took none of this one's time, nor did what was cancelled.
+        mean = snapshot.items_executed / snapshot.elapsed if snapshot.elapsed > 0 else 0.0
+        return [
+            Figure("rows", count(snapshot.rows), 1, 0),
+            Figure("mean items/s", rate(mean), 1, 2),
+            Figure("in", duration(snapshot.elapsed, short=True), 1, 7),
+            *tail,
+        ]
+    bound = [] if snapshot.rate is None else [Figure("at most", f"{snapshot.rate:g}/s", 1, 3)]
+    waiting = [Figure("unwritten", size(snapshot.buffered_bytes), 6, 2, "warn")] if snapshot.throttled else []
+    # A rate of 0 would say that it goes slowly; a paused run does not go at all.
+    paused = snapshot.state is RunState.PAUSED
+    return [
+        Figure("items/s", NONE if paused else rate(snapshot.items_per_second), 5, 0),
+        *bound,
+        Figure("rows/s", NONE if paused else rate(snapshot.rows_per_second), 5, 3),
+        Figure("in flight", f"{snapshot.in_flight}/{snapshot.threads}", 5, 2),
+        *waiting,
+        *tail,
+    ]
+
+
+def chosen(every: list[Figure], width: int, gap: str) -> list[Figure]:
+    """As many figures as `width` has room for, the most telling first, in their usual order."""
+    kept: list[Figure] = []
+    room = width - 1
+    for figure in sorted(every, key=lambda figure: figure.rank):
+        if figure.cells + len(gap) > room:
+            continue
+        kept.append(figure)
+        room -= figure.cells + len(gap)
+    return [figure for figure in every if figure in kept]
+
+
+class Figures(SnapshotWidget):
+    """Throughput, items in flight, failures, retries, latencies."""
+
+    def lines(self, snapshot: Snapshot, width: int, height: int) -> list[Line]:
+        """One line, or two where there is room for two and one is too short."""
+        every = figures(snapshot)
+        gap = _GAP if width >= _WIDE else _TIGHT
+        lines = [self._line(chosen(every, width, gap), gap)]
+        if height > 1:
+            eta = estimate(snapshot)
+            rest = [figure for figure in every if figure not in chosen(every, width, gap)]
+            spare = width - len(eta) - len(gap) - 1 if eta else width
+            second: list[Span] = [(" " + eta + gap, "text")] if eta else []
+            second += self._line(chosen(rest, spare, gap), gap)[1 if eta else 0 :]
+            lines.append(tuple(second))
+        return lines
+
+    @staticmethod
+    def _line(kept: list[Figure], gap: str) -> Line:
+        spans: list[Span] = [(" ", "text")]
+        for figure in kept:
+            spans.append((figure.label + " ", "muted"))
+            spans.append((f"{figure.value:>{figure.width}}" + gap, figure.role))
+        return tuple(spans)
+
+
+_SHORT = 60
+"""Narrower lines round the numbers of items."""
+
+_BAR_ROLES = {
+    RunState.RUNNING: "running",
+    RunState.FINISHED: "done",
+    RunState.FAILED: "failed",
+}
+
+
+class Progress(SnapshotWidget):
+    """A bar, the share that is done, and the items done of all; failed items are the end of the bar's filled part."""
+
+    def lines(self, snapshot: Snapshot, width: int, height: int) -> list[Line]:
+        """One line."""
+        finished = snapshot.items_finished
+        total = snapshot.items_total
+        if total is None:
+            text = f"{finished:,} items · unknown total "
+            return [fitted(((f" {'╌' * max(width - len(text) - 3, 0)}  ", "faint"), (text, "text")), width)]
+        share = finished / total if total else 1.0
+        # Rounded down: 100 % is said of a run that is complete, not of one that nearly is.
+        right: Line = (
+            (f"  {int(share * 1000) / 10:5.1f} %", "strong"),
+            (self._numbers(finished, total, width), "text"),
+        )
+        filled, rest = bar(share, max(width - cells(right) - 1, 0))
+        failed = 0
+        if snapshot.items_failed and finished:
+            failed = max(1, round(len(filled) * snapshot.items_failed / finished)) if filled else 0
+        good = len(filled) - failed
+        role = _BAR_ROLES.get(snapshot.state, "paused")
+        return [((" ", "text"), (filled[:good], role), (filled[good:], "bad"), (rest, "faint"), *right)]
+
+    @staticmethod
+    def _numbers(finished: int, total: int, width: int) -> str:
+        if width < _SHORT:
+            return f"  {count(finished):>5}/{count(total)} "
+        whole = f"{total:,}"
+        return f"  {finished:>{len(whole)},} / {whole} "
+
+
+_GROUPS = 3
+_ERROR = 70
+_LABEL = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Failures:
+    """Errors that are alike: the items that have failed with them, None where that is not known, and the attempts."""
+
+    type: str
+    text: str
+    items: int | None
+    attempts: int
+
+
+class Summary(SnapshotWidget):
+    """The summary; shown in place of the graphs of a run that has ended."""
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._failures: Sequence[Failures] | None = None
+
+    def show_failures(self, failures: Sequence[Failures]) -> None:
+        """Take what the ledger knows, which is more than a snapshot does."""
+        self._failures = failures
+        self.repaint()
+
+    def wanted(self, snapshot: Snapshot, width: int) -> int:
+        """How many lines there are to say."""
+        return len(summary(snapshot, width, self._failures))
+
+    def lines(self, snapshot: Snapshot, width: int, height: int) -> list[Line]:
+        """As many lines as there is room for, in their order; where there is little, the least telling are left out."""
+        every = summary(snapshot, width, self._failures)
+        kept = sorted(range(len(every)), key=lambda place: every[place][0])[:height]
+        return [fitted(every[place][1], width) for place in sorted(kept)]
+
+
+def summary(snapshot: Snapshot, width: int, failures: Sequence[Failures] | None = None) -> list[tuple[int, Line]]:
+    """Every line there is to say, each with a rank: the highest ranks are left out first.
+
+    Figures that the line above the summary has as well come after what to do next.
+
+    Args:
+        snapshot: the last one.
+        width: cells of a line.
+        failures: what the ledger knows of errors, the most important first; None for what the snapshot knows.
+    """
+    glyph, role = RUN_GLYPHS[snapshot.state]
+    seconds = snapshot.elapsed
+    reason: Line = ((f" {own(snapshot.reason, 120)}", role),) if snapshot.reason else ()
+    items = (
+        f"{snapshot.items_done:,} done{_before(snapshot.items_skipped)}, {snapshot.items_failed:,} failed"
+        f" ({percent(snapshot.items_failed, snapshot.items_finished)}), {snapshot.items_cancelled:,} cancelled,"
+        f" {snapshot.retries:,} retries"
+    )
+    rows = (
+        f"{snapshot.rows:,}{_before(snapshot.rows_skipped)} in table {own(snapshot.table, 60)},"
+        f" file {size(snapshot.db_bytes)}"
+    )
+    lines: list[tuple[int, Line]] = [
+        (0, ((f" {glyph} {snapshot.state}", role), (f" after {duration(seconds)}", "strong"), *reason)),
+        (1, _row("items", items)),
+        (4, _row("rows", rows)),
+    ]
+    if seconds > 0:
+        written = snapshot.rows - snapshot.rows_skipped
+        lines.append(
+            (7, _row("mean", f"{rate(snapshot.items_executed / seconds)} items/s, {rate(written / seconds)} rows/s"))
+        )
+    for group in (_known(snapshot) if failures is None else failures)[:_GROUPS]:
+        text = f"{_fate(group)}: {own(group.type, _ERROR)}: {own(group.text, _ERROR)}"
+        lines.append((5, ((f" {WARNING:<{_LABEL}}", "bad" if group.items else "warn"), (text, "warn"))))
+    database = own(shlex.quote(snapshot.database))
+    lines.append((2, _row("data", end_of(own(snapshot.database), width - _LABEL - 1))))
+    steps = [f"tui-runner open {database}"]
+    if snapshot.state is not RunState.FINISHED:
+        steps.append(f"tui-runner resume {database}{more_memory(snapshot)}")
+    elif snapshot.items_failed:
+        steps += [f"tui-runner errors {database}", f"tui-runner retry {database} {snapshot.run_id}"]
+    lines += [(6 if number else 3, _row("" if number else "next", step, "accent")) for number, step in enumerate(steps)]
+    return lines
+
+
+def _known(snapshot: Snapshot) -> list[Failures]:
+    """What the snapshot knows: the last attempts of items, which may be more than items if some ran again later."""
+    once = sum(group.final for group in snapshot.errors) == snapshot.items_failed
+    return [
+        Failures(group.type, group.text, group.final if once or not group.final else None, group.count)
+        for group in snapshot.errors
+    ]
+
+
+def _fate(group: Failures) -> str:
+    """How many items failed so, and in how many attempts if these are more."""
+    attempts = counted(group.attempts, "attempt")
+    if group.items is None:
+        return attempts
+    if not group.items:
+        return f"{attempts}, all tried again"
+    items = f"{counted(group.items, 'item')} failed"
+    return items if group.items == group.attempts else f"{items}, {attempts}"
+
+
+def _before(number: int) -> str:
+    """What earlier processes had recorded."""
+    return f" ({number:,} of them before)" if number else ""
+
+
+def _row(label: str, text: str, role: str = "text") -> Line:
+    return ((f" {label:<{_LABEL}}", "muted"), (text, role))

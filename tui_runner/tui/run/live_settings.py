@@ -1,0 +1,107 @@
+"""Settings that can be changed while a run goes on, as numbers to type."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.widgets import Input, Static
+
+from tui_runner.engine.progress.snapshot import Snapshot
+from tui_runner.errors import UserError
+from tui_runner.jobs.settings import check_setting
+from tui_runner.text.numbers import size
+from tui_runner.tui.actions import bindings, keys_of
+from tui_runner.tui.actions.model import Place
+from tui_runner.tui.dialogs import Dialog
+from tui_runner.tui.terminal.key_order import TextField
+
+LIVE = {
+    "threads": "threads",
+    "open_chunks": "open chunks",
+    "rate": "items/s at most",
+    "max_memory": "memory at most",
+}
+"""Settings that can be changed while a run goes on, and what they are called."""
+
+
+def values_of(snapshot: Snapshot) -> dict[str, str]:
+    """Those settings as they are now, as text."""
+    rate = "none" if snapshot.rate is None else f"{snapshot.rate:g}"
+    return {
+        "threads": str(snapshot.threads),
+        "open_chunks": str(snapshot.open_chunks or 1),
+        "rate": rate,
+        "max_memory": "none" if snapshot.memory_limit is None else size(snapshot.memory_limit),
+    }
+
+
+class LiveSettings(Dialog[dict[str, object] | None]):
+    """Ask for settings; the result has those that were changed, converted. None for Escape.
+
+    Args:
+        snapshot: the run as it is.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.FIELD)]
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        super().__init__()
+        self._before = values_of(snapshot)
+
+    def compose(self) -> ComposeResult:
+        """A line for each setting."""
+        with Vertical(id="box"):
+            yield Static(Content("Change while it runs"), id="question")
+            for name, label in LIVE.items():
+                with Horizontal(classes="field"):
+                    yield Static(Content(label), classes="label")
+                    yield TextField(self._before[name], id=name, compact=True, select_on_focus=True)
+            yield Static(Content(""), id="complaint")
+            yield Static(id="consequence")
+
+    def on_mount(self) -> None:
+        """Name the keys."""
+        keys = keys_of(self, Place.FIELD)
+        self.query_one("#consequence", Static).update(Content(f"Enter applies   {keys}"))
+
+    def on_input_changed(self) -> None:
+        """Say at once what is wrong."""
+        try:
+            self._changed()
+        except UserError as error:
+            self.query_one("#complaint", Static).update(Content(error.what))
+        else:
+            self.query_one("#complaint", Static).update(Content(""))
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Answer, if every number will do."""
+        event.stop()
+        try:
+            self.dismiss(self._changed())
+        except UserError as error:
+            self.query_one("#complaint", Static).update(Content(error.what))
+
+    def action_cancel(self) -> None:
+        """Change nothing."""
+        self.dismiss(None)
+
+    def action_next(self) -> None:
+        """Go to the next field."""
+        self.focus_next()
+
+    def action_previous(self) -> None:
+        """Go to the field before."""
+        self.focus_previous()
+
+    def _changed(self) -> dict[str, object]:
+        changed: dict[str, object] = {}
+        for name, before in self._before.items():
+            text = self.query_one(f"#{name}", Input).value.strip()
+            value = check_setting(name, text, where=LIVE[name])
+            if text != before:
+                changed[name] = value
+        return changed

@@ -1,0 +1,437 @@
+"""What a job prints and logs, line by line.
+
+The newest lines come with the snapshots, and are followed. Whoever goes back beyond them, or searches, reads the log
+file: a window of it takes the place of the newest lines until the end is reached again.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.timer import Timer
+
+from tui_runner.engine.logs.log_reader import Place as LogPlace
+from tui_runner.engine.logs.log_reader import StoredLine
+from tui_runner.engine.progress.snapshot import Snapshot
+from tui_runner.engine.protocol import LogLine
+from tui_runner.text.numbers import clock, dated
+from tui_runner.text.safe_text import safe_text
+from tui_runner.tui.actions import Keys, bindings
+from tui_runner.tui.actions.list_keys import Movable
+from tui_runner.tui.actions.model import Place
+from tui_runner.tui.dialogs.questions import Ask, Choice, Choose
+from tui_runner.tui.dialogs.reader import Reader
+from tui_runner.tui.run.commands import Steering
+from tui_runner.tui.run.log_window import LogHistory, LogWindow, is_same
+from tui_runner.tui.run.run_screen import RunScreen
+from tui_runner.tui.widgets.footer import KeyLine
+from tui_runner.tui.widgets.list_view import Rows
+from tui_runner.tui.widgets.paint import Line, PaintedLines, Span, cells, column, end_of, own, spread
+
+KEPT = 10_000
+"""Newest lines that stay in memory while the screen is open; those before are read from the file."""
+_WIDE = 70
+_SAID_SECONDS = 4.0
+_LEVELS = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40, "CRITICAL": 50}
+_ROLES = {"DEBUG": "muted", "WARNING": "warn", "ERROR": "bad", "CRITICAL": "bad"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Numbered:
+    number: int
+    line: LogLine
+
+
+Row = _Numbered | StoredLine
+
+
+class Log(RunScreen):
+    """The log, which follows the newest line until it is scrolled back."""
+
+    PLACES = (Place.LOG, Place.LIST, Place.INNER, Place.ANYWHERE)
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.LOG, Place.LIST, Place.INNER)]
+
+    def __init__(self, steering: Steering, keys: Keys) -> None:
+        super().__init__(steering, keys)
+        self._kept: deque[_Numbered] = deque(maxlen=KEPT)
+        self._window: LogWindow | None = None
+        """What is shown of the file; None while the newest lines are shown."""
+        self._follows = True
+        self._level = "DEBUG"
+        self._wanted = ""
+        self._busy = ""
+        """What is being read, in a word or two."""
+        self._begins = False
+        """Whether nothing of this level is in the file before what is shown."""
+        self._cut = False
+        """Whether the run had lines before that; they are gone with an older file, or were cut off."""
+        self._said = ""
+        self._unsay: Timer | None = None
+
+    def compose(self) -> ComposeResult:
+        """The head, the lines, the keys."""
+        yield PaintedLines(self._head, id="head")
+        yield Rows[Row](self._line, nothing=self._nothing, id="lines")
+        yield KeyLine(self.keys, self.PLACES, id="keys")
+
+    def update(self, snapshot: Snapshot) -> None:
+        """Take over the lines that are new."""
+        self.query_one(KeyLine).relabel(self.inner_labels() | {"log": ""})
+        known = self._kept[-1].number + 1 if self._kept else 0
+        first = snapshot.log_lines - len(snapshot.log)
+        new = snapshot.log[max(known - first, 0) :]
+        if self._kept and first > known:
+            text = f"({first - known:,} lines came too fast for the screen: they are in the file)"
+            self._kept.append(_Numbered(first - 1, LogLine(0.0, "", text)))
+        self._kept.extend(_Numbered(max(known, first) + place, line) for place, line in enumerate(new))
+        if new and self._window is None:
+            self._list()
+
+    def list_in_use(self) -> Movable:
+        """The lines; more are read at their ends."""
+        return _Paged(self.query_one(Rows), self._look)
+
+    def on_rows_moved(self) -> None:
+        """The cursor went along with the view, or by a key."""
+        rows = self.query_one(Rows)
+        self._look(-1 if not rows.scroll_offset.y else 1 if rows.at_end else 0)
+
+    def action_first_row(self) -> None:
+        """Go to the first line of the run."""
+        self._follows = False
+        self.query_one(Rows).go_to(0)
+        self._read("the beginning", self._to_beginning())
+
+    def action_last_row(self) -> None:
+        """Go to the newest line and follow."""
+        self._window, self._follows, self._begins = None, True, False
+        self._list()
+
+    def action_follow(self) -> None:
+        """Stay at the newest line, or stop doing so."""
+        if self._follows:
+            self._follows = False
+            self._list()
+        else:
+            self.action_last_row()
+
+    def action_level(self) -> None:
+        """Ask for the least level to list."""
+        choices = [Choice(level, "everything" if level == "DEBUG" else "and above", level) for level in _LEVELS]
+
+        def answered(level: object) -> None:
+            if isinstance(level, str):
+                self._level, self._begins = level, False
+                row = self.query_one(Rows).current
+                if isinstance(row, StoredLine):
+                    self._read(level, self._around(row.start))
+                else:
+                    self._window = None
+                    self._list()
+
+        self.app.push_screen(Choose("List lines of which level?", choices, list(_LEVELS).index(self._level)), answered)
+
+    def action_search(self) -> None:
+        """Ask for a text and go to the newest line that has it."""
+
+        def answered(text: str | None) -> None:
+            if text is not None:
+                self._wanted = text
+                self._go_to_match(-1, from_here=True)
+                self.query_one(Rows).redraw()
+
+        self.app.push_screen(Ask("Find in the log", self._wanted), answered)
+
+    def action_next_match(self) -> None:
+        """Go to the next line with the text, after the last one to the first."""
+        self._go_to_match(1)
+
+    def action_previous_match(self) -> None:
+        """Go to the line with the text before, from the first one to the last."""
+        self._go_to_match(-1)
+
+    def on_rows_opened(self) -> None:
+        """Read the line in full."""
+        self.action_open_line()
+
+    def action_open_line(self) -> None:
+        """Read the line under the cursor in full."""
+        rows: Rows[Row] = self.query_one(Rows)
+        if rows.current is not None:
+            line = rows.current.line
+            where = "" if line.chunk is None else f" chunk {line.chunk} item {line.item}"
+            when = f" · {dated(line.at)}" if line.at else ""
+            self.app.push_screen(Reader(f"{line.level}{where}{when}".strip(" ·") or "the log", line.text))
+
+    def action_copy(self) -> None:
+        """Copy the line under the cursor."""
+        rows: Rows[Row] = self.query_one(Rows)
+        if rows.current is not None:
+            self.copied(rows.current.line.text, "line")
+
+    # --- what is listed ------------------------------------------------------------------------------------
+
+    def _is_listed(self, line: LogLine) -> bool:
+        return _LEVELS.get(line.level.upper(), 20) >= _LEVELS[self._level]
+
+    def _list(self) -> None:
+        """Show the newest lines."""
+        rows: Rows[Row] = self.query_one(Rows)
+        listed: list[Row] = [each for each in self._kept if self._is_listed(each.line)]
+        here = rows.current
+        place = len(listed) - 1
+        if not self._follows and isinstance(here, _Numbered):
+            newer = (at for at, each in enumerate(listed) if isinstance(each, _Numbered) and each.number >= here.number)
+            place = next(newer, place)
+        rows.show(listed, place=place)
+        self.query_one(PaintedLines).repaint()
+
+    def _show(self, window: LogWindow, *, above: int = 0) -> None:
+        """Show lines of the file."""
+        self._window, self._follows = window, False
+        rows: Rows[Row] = self.query_one(Rows)
+        rows.show(window.lines, place=window.place, above=above)
+        rows.redraw()
+
+    # --- the file ------------------------------------------------------------------------------------------
+
+    def _look(self, direction: int) -> None:
+        """Read on where the cursor has come to an end of what is listed, and say whether it follows."""
+        rows = self.query_one(Rows)
+        if self._window is None:
+            self._follows = bool(rows.rows) and rows.place == len(rows.rows) - 1 and direction >= 0
+        if direction < 0 and not rows.scroll_offset.y and not self._begins and not self._busy:
+            self._read("further back", self._earlier())
+        elif direction > 0 and self._window is not None and rows.at_end and not self._busy:
+            self._read("on", self._later())
+        self.query_one(PaintedLines).repaint()
+
+    @property
+    def _history(self) -> LogHistory | None:
+        snapshot = self.steering.snapshot
+        return LogHistory(snapshot.log_file, snapshot.run_id) if snapshot and snapshot.log_file else None
+
+    @property
+    def _has_all(self) -> bool:
+        """Whether every line of this process is in memory, so that none of them can be gone."""
+        return not self._kept or self._kept[0].number == 0
+
+    @property
+    def _oldest(self) -> tuple[LogLine, ...]:
+        return tuple(each.line for each in islice(self._kept, 2))
+
+    def _read(self, what: str, work: Coroutine[Any, Any, None]) -> None:
+        """Read in the file; a second reading takes the place of the first."""
+
+        async def read() -> None:
+            try:
+                await work
+            except (OSError, ValueError) as error:
+                self._begins = True
+                self._say(_unreadable(error))
+            # Not where it is cancelled: either another reading goes on, or the screen is left and has no head any more.
+            self._busy = ""
+            self.query_one(PaintedLines).repaint()
+
+        self._busy = what
+        self.query_one(PaintedLines).repaint()
+        self.run_worker(read(), group="file", exclusive=True)
+
+    async def _earlier(self) -> None:
+        history, rows = self._history, self.query_one(Rows)
+        if history is None:
+            self._begins = True
+            return
+        if self._window is not None:
+            found = await history.earlier(self._window, rows.place, self._is_listed)
+        else:
+            here = None if rows.current is None else rows.current.line
+            found = await history.before_memory(self._oldest, here, self._is_listed)
+        if found is None:
+            self._begins, self._cut = True, not self._has_all and await history.is_cut()
+            rows.redraw()
+        else:
+            self._show(found, above=found.above)
+
+    async def _later(self) -> None:
+        history, rows, window = self._history, self.query_one(Rows), self._window
+        if history is None or window is None:
+            return
+        found = await history.later(window, rows.place, self._is_listed)
+        if found is not None:
+            self._begins = self._begins and found.above == 0
+            self._show(found, above=found.above)
+        elif rows.place == len(rows.rows) - 1:
+            self.action_last_row()
+
+    async def _to_beginning(self) -> None:
+        history = self._history
+        found = None if history is None else await history.beginning(self._is_listed)
+        if found is not None:
+            self._begins, self._cut = True, found.cut
+            self._show(found)
+        else:
+            # That no line is of this level does not mean that lines are gone.
+            self._begins, self._cut = True, not self._has_all and (history is None or await history.is_cut())
+            self.query_one(Rows).redraw()
+
+    async def _around(self, place: LogPlace) -> None:
+        history = self._history
+        if history is not None:
+            window = await history.around(place, self._is_listed)
+            if window.lines:
+                self._show(window)
+            else:
+                self.action_last_row()
+                self._begins = True  # there are none, neither before nor after
+
+    def _go_to_match(self, direction: int, *, from_here: bool = False) -> None:
+        """Go to a line with the text: among those listed, and where there is none further on, in the file."""
+        rows: Rows[Row] = self.query_one(Rows)
+        if not self._wanted:
+            return
+        if self._match_in(rows, rows.place if from_here else rows.place + direction, direction):
+            return
+        self._read("for the text", self._match_in_file(direction))
+
+    def _match_in(self, rows: Rows[Row], place: int, direction: int) -> bool:
+        while 0 <= place < len(rows.rows):
+            if self._matches(rows.rows[place].line):
+                self._follows = False
+                rows.go_to(place)
+                return True
+            place += direction
+        return False
+
+    def _matches(self, line: LogLine) -> bool:
+        return self._wanted.lower() in line.text.lower() and self._is_listed(line)
+
+    async def _match_in_file(self, direction: int) -> None:
+        history, rows = self._history, self.query_one(Rows)
+        found, where = None, "in the log"
+        try:
+            if history is not None:
+                found = await history.find(direction, self._window, self._oldest, self._is_listed, self._wanted)
+        except (OSError, ValueError) as error:
+            where = f"here; {_unreadable(error)}"
+        if found is None:
+            if self._match_in(rows, 0 if direction > 0 else len(rows.rows) - 1, direction):
+                self._went_round(direction)
+            else:
+                self._say(f"no line has that text {where}")
+            return
+        window, round_ = found
+        wanted = window.lines[window.place].line
+        here = (at for at, row in enumerate(rows.rows) if is_same(row.line, wanted))
+        if (at := next(here, None)) is not None:
+            self._follows = False
+            rows.go_to(at)
+        else:
+            self._begins = False
+            self._show(window)
+        if round_:
+            self._went_round(direction)
+
+    def _went_round(self, direction: int) -> None:
+        self._say("from the top" if direction > 0 else "from the end")
+
+    def _say(self, text: str) -> None:
+        """Say something in the head for a while: below, a message would lie over the newest lines."""
+        if self._unsay is not None:
+            self._unsay.stop()
+        self._said = text
+        self._unsay = self.set_timer(_SAID_SECONDS, lambda: self._say("")) if text else None
+        self.query_one(PaintedLines).repaint()
+
+    # --- what it looks like --------------------------------------------------------------------------------
+
+    def _nothing(self) -> str:
+        """Why no line is listed."""
+        snapshot = self.steering.snapshot
+        if snapshot is None or not self._kept:
+            over = snapshot is not None and snapshot.state.ended
+            return "nothing was printed or logged" if over else "nothing was printed or logged so far"
+        where = "in the log" if self._begins else f"among the newest {len(self._kept):,}; Home looks at the others"
+        return f"no line of {self._level} and above {where}"
+
+    def _head(self, width: int) -> list[Line]:
+        snapshot = self.steering.snapshot
+        if snapshot is None:
+            return []
+        wide = width >= _WIDE
+        away = "  scrolled back; G follows" if wide else "G follows"
+        if self._begins and self._cut and not self._follows and not self.query_one(Rows).scroll_offset.y:
+            away = "older lines are gone"
+        said = self._said or ("▼ following" if self._follows else away)
+        state = f"… reading {self._busy}" if self._busy else said
+        level = "" if self._level == "DEBUG" else f"  {self._level} and above"
+        total = snapshot.log_lines
+        if self._window is not None:
+            lines = f"{total:,} lines, read back" if wide else "read back"
+        elif len(self._kept) < total:
+            lines = f"last {len(self._kept):,} of {total:,} lines"
+        else:
+            lines = f"{total:,} lines"
+        title: Line = ((" log  ", "strong"), (f"{state}  ", "accent"), (f"{lines}{level}", "muted"))
+        if wide:
+            name = f" log of {own(snapshot.job, 40)}  "
+            # What is said for a moment has the line to itself.
+            shown = "" if self._said else f"{lines}{level}  "
+            title = ((name, "strong"), (shown, "muted"), (state, "accent"))
+        file: Line = ((own(snapshot.log_file, 200) + " ", "muted"),) if total and wide else ()
+        return [title_and_file(title, file, width)]
+
+    def _line(self, each: Row, width: int) -> Line:
+        line = each.line
+        role = _ROLES.get(line.level.upper(), "text") if line.at else "muted"
+        spans: list[Span] = [(clock(line.at) + " " if line.at else " " * 9, "muted")]
+        spans.append((column(own(line.level, 8), 8) + " ", role if role != "text" else "muted"))
+        if width >= _WIDE:
+            where = "" if line.chunk is None else f"{line.chunk}/{line.item}"
+            spans.append((column(where, 14) + " ", "muted"))
+        text = own(line.text)
+        found = text.lower().find(self._wanted.lower()) if self._wanted else -1
+        if found < 0:
+            spans.append((text, role))
+        else:
+            end = found + len(self._wanted)
+            spans += [(text[:found], role), (text[found:end], "cursor"), (text[end:], role)]
+        return tuple(spans)
+
+
+class _Paged:
+    """The lines as something that moves; what comes after each move is `look`."""
+
+    def __init__(self, rows: Rows[Row], look: Callable[[int], None]) -> None:
+        self._rows = rows
+        self._look = look
+
+    def move(self, rows: int, /) -> None:
+        self._rows.move(rows)
+        self._look(1 if rows > 0 else -1)
+
+    def move_pages(self, pages: int, /) -> None:
+        self._rows.move_pages(pages)
+        self._look(1 if pages > 0 else -1)
+
+    def go_to_end(self) -> None:
+        self._rows.go_to_end()
+
+
+def _unreadable(error: OSError | ValueError) -> str:
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return safe_text(f"the log file cannot be read: {reason}", limit=200)
+
+
+def title_and_file(title: Line, file: Line, width: int) -> Line:
+    """Both at the two ends of a line; of the file's path its end stays where there is not room for all of it."""
+    room = width - cells(title) - 3
+    if file and cells(file) > room:
+        file = ((end_of(file[0][0], room), file[0][1]),) if room > 12 else ()
+    return spread(title, file, width)

@@ -1,0 +1,161 @@
+"""The part of a run's log that a screen has read back from its file: a window of bounded length that moves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tui_runner.engine.logs.log_file import written
+from tui_runner.engine.logs.log_reader import LogReader, Place, StoredLine, Wanted
+from tui_runner.engine.protocol import LogLine
+from tui_runner.tui.background import in_thread
+
+PAGE = 1_000
+"""Lines that are read at once."""
+WINDOW = 5_000
+"""Lines that are held; at the other end some are let go of."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogWindow:
+    """Lines of the file.
+
+    Attributes:
+        lines: they follow each other, but for those that are not wanted.
+        place: which of them it was made for.
+        above: how many more there are before the first one than in the window that it was made from.
+        cut: whether the run had lines before the first one that are not in the file any more.
+    """
+
+    lines: tuple[StoredLine, ...]
+    place: int = 0
+    above: int = 0
+    cut: bool = False
+
+
+def is_same(one: LogLine, other: LogLine) -> bool:
+    """Whether a line in memory and one of the file are the same."""
+    return abs(one.at - other.at) < 0.002 and one.item == other.item and written(one) == written(other)
+
+
+class LogHistory:
+    """Reads windows, in threads: no call keeps the screen waiting.
+
+    Args:
+        path: of the log file.
+        run_id: the run.
+
+    Every coroutine raises:
+        OSError, ValueError: the file cannot be read, or its name is none.
+    """
+
+    def __init__(self, path: str, run_id: int) -> None:
+        self._reader = LogReader(Path(path), run_id)
+
+    async def before_memory(self, kept: tuple[LogLine, ...], here: LogLine | None, wanted: Wanted) -> LogWindow | None:
+        """The lines before those in memory and the first of these, around `here`; None when there are none before.
+
+        Args:
+            kept: the oldest lines in memory, one or two.
+            here: the line under the cursor.
+            wanted: which lines to read.
+        """
+
+        def read() -> LogWindow | None:
+            place = self._place_of(kept)
+            before = self._reader.before(place, PAGE, wanted).lines
+            if not before:
+                return None
+            lines = before + (self._reader.after(place, PAGE, wanted).lines if place is not None else ())
+            last = len(before) - 1
+            at = next((at for at, each in enumerate(lines) if here is not None and is_same(here, each.line)), last)
+            return LogWindow(lines, at, len(before))
+
+        return await in_thread(read, "log")
+
+    async def beginning(self, wanted: Wanted) -> LogWindow | None:
+        """The first lines of the run; None when there are none."""
+
+        def read() -> LogWindow | None:
+            first = self._reader.beginning()
+            lines = () if first is None else self._reader.after(first.place, PAGE, wanted).lines
+            return LogWindow(lines, cut=first.cut) if first is not None and lines else None
+
+        return await in_thread(read, "log")
+
+    async def is_cut(self) -> bool:
+        """Whether the run had lines that are not in the file any more."""
+
+        def read() -> bool:
+            first = self._reader.beginning()
+            return first is None or first.cut
+
+        return await in_thread(read, "log")
+
+    async def around(self, place: Place, wanted: Wanted) -> LogWindow:
+        """The lines before and after a place."""
+        return await in_thread(lambda: self._around(place, wanted), "log")
+
+    async def earlier(self, window: LogWindow, at: int, wanted: Wanted) -> LogWindow | None:
+        """The window with the cursor in row `at`, with lines before it; None when there are none."""
+
+        def read() -> LogWindow | None:
+            more = self._reader.before(window.lines[0].start, PAGE, wanted).lines
+            lines = (more + window.lines)[:WINDOW]
+            return LogWindow(lines, min(at + len(more), len(lines) - 1), len(more)) if more else None
+
+        return await in_thread(read, "log")
+
+    async def later(self, window: LogWindow, at: int, wanted: Wanted) -> LogWindow | None:
+        """The window with the cursor in row `at`, with lines after it; None when there are none."""
+
+        def read() -> LogWindow | None:
+            more = self._reader.after(window.lines[-1].end, PAGE, wanted).lines
+            lines = window.lines + more
+            gone = max(len(lines) - WINDOW, 0)
+            return LogWindow(lines[gone:], max(at - gone, 0), -gone) if more else None
+
+        return await in_thread(read, "log")
+
+    async def find(
+        self, direction: int, window: LogWindow | None, kept: tuple[LogLine, ...], wanted: Wanted, text: str
+    ) -> tuple[LogWindow, bool] | None:
+        """The next wanted line with a text, in whatever case, beyond a window or the lines in memory.
+
+        If there is none further on, the search goes on from the other end.
+
+        Returns:
+            The lines around it, and whether it was found from the other end; None when no line has it.
+        """
+        return await in_thread(lambda: self._find(direction, window, kept, wanted, text), "log")
+
+    def _find(
+        self, direction: int, window: LogWindow | None, kept: tuple[LogLine, ...], wanted: Wanted, text: str
+    ) -> tuple[LogWindow, bool] | None:
+        reader, lower = self._reader, text.lower()
+
+        def match(line: LogLine) -> bool:
+            return lower in line.text.lower() and wanted(line)
+
+        found: tuple[StoredLine, ...] = ()
+        if window is not None and direction > 0:
+            found = reader.after(window.lines[-1].end, 1, match, text=text).lines
+        elif direction < 0:
+            place = window.lines[0].start if window is not None else self._place_of(kept)
+            found = reader.before(place, 1, match, text=text).lines if place is not None else ()
+        if found:
+            return self._around(found[0].start, wanted), False
+        if direction > 0:
+            first = reader.beginning()
+            found = reader.after(first.place, 1, match, text=text).lines if first is not None else ()
+        else:
+            found = reader.before(None, 1, match, text=text).lines
+        return (self._around(found[0].start, wanted), True) if found else None
+
+    def _place_of(self, kept: tuple[LogLine, ...]) -> Place | None:
+        return self._reader.place_of(kept[0], kept[1] if len(kept) > 1 else None) if kept else None
+
+    def _around(self, place: Place, wanted: Wanted) -> LogWindow:
+        before = self._reader.before(place, PAGE // 2, wanted).lines
+        lines = before + self._reader.after(place, PAGE // 2, wanted).lines
+        return LogWindow(lines, max(0, min(len(before), len(lines) - 1)))

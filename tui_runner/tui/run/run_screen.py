@@ -1,0 +1,156 @@
+"""The base of the screens that show a run: they take its snapshots, and have a list and a line of keys.
+
+The commands on chunks, for the screens that have some under a cursor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual.message import Message
+from textual.screen import Screen
+
+from tui_runner.engine.progress.snapshot import ChunkView, Snapshot
+from tui_runner.text.safe_text import safe_text
+from tui_runner.tui.actions import Keys, shown_key
+from tui_runner.tui.actions.list_keys import Moving
+from tui_runner.tui.actions.model import Place
+from tui_runner.tui.dialogs.questions import Confirm
+from tui_runner.tui.run.commands import Steering, Verb, fit_for, named, refusal
+from tui_runner.tui.terminal.textual_fixes import LeftEarly
+from tui_runner.tui.widgets.footer import KeyLine
+
+
+class RunScreen(Moving, LeftEarly, Screen[None]):
+    """A screen on one run.
+
+    Args:
+        steering: takes the commands.
+        keys: the keys in force, for the footer.
+    """
+
+    class Retry(Message):
+        """What failed in a run that is over is to run again."""
+
+    class Query(Message):
+        """A statement is to be run in the query screen."""
+
+        def __init__(self, sql: str) -> None:
+            super().__init__()
+            self.sql = sql
+
+    PLACES: ClassVar[tuple[Place, ...]] = (Place.LIST, Place.ANYWHERE)
+    """Which actions apply on this screen."""
+
+    def __init__(self, steering: Steering, keys: Keys) -> None:
+        super().__init__()
+        self.steering = steering
+        self.keys = keys
+        self._laid_out = False
+
+    def on_mount(self) -> None:
+        """Show the snapshot that came while the parts were being made."""
+        self._laid_out = True
+        if self.steering.snapshot is not None:
+            self.update(self.steering.snapshot)
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Show this snapshot, as soon as there is something to show it with."""
+        if self._laid_out:
+            self.update(snapshot)
+
+    def update(self, snapshot: Snapshot) -> None:
+        """Show this snapshot; draw only what differs from the last one."""
+        raise NotImplementedError
+
+    def on_key_line_chosen(self, event: KeyLine.Chosen) -> None:
+        """Carry out an action whose key was clicked."""
+        owner = "app" if event.action.place is Place.ANYWHERE else "screen"
+        self.call_later(self.run_action, f"{owner}.{event.action.method}")
+
+    def inner_labels(self) -> dict[str, str]:
+        """What the footer of a screen that is not the dashboard calls some keys."""
+        return {"quit_run": "back", "back": ""}
+
+    def action_back(self) -> None:
+        """Go back to the dashboard."""
+        self.app.pop_screen()
+
+    def open_query(self, sql: str) -> None:
+        """Show what a statement gives in the query screen."""
+        self.post_message(self.Query(sql))
+
+    def copied(self, text: str, what: str) -> None:
+        """Copy a text and say so, and by which way."""
+        self.app.copy_to_clipboard(safe_text(text, newlines=True))
+        self.notify(f"{what} copied (by OSC 52; the terminal must allow it)", markup=False, timeout=4)
+
+
+class ChunkCommands(RunScreen):
+    """A screen on which chunks can be paused, run again and cancelled."""
+
+    def chosen(self) -> Sequence[ChunkView]:
+        """The chunks that a command is for."""
+        raise NotImplementedError
+
+    def stay(self) -> None:
+        """Stay with the chunks that a command is given for; one that does nothing is none."""
+
+    def show_asked(self) -> None:
+        """Show the commands that no snapshot has confirmed yet."""
+        raise NotImplementedError
+
+    def action_pause_chunk(self) -> None:
+        """Pause the chunk under the cursor or those marked, or go on with them."""
+        chunks = self.chosen()
+        if self._can(Verb.PAUSE, chunks):
+            self.steering.pause_chunks(chunks)
+            self.show_asked()
+
+    def action_retry_chunk(self) -> None:
+        """Run what failed or was cancelled in the chunk under the cursor, or in those marked, again."""
+        chunks = self.chosen()
+        if self._can(Verb.RETRY, chunks):
+            self.steering.retry_chunks(chunks)
+            self.show_asked()
+
+    def action_cancel_chunk(self) -> None:
+        """Ask whether to cancel the chunk under the cursor, or those marked."""
+        meant = self.chosen()
+        if not self._can(Verb.CANCEL, meant):
+            return
+        chunks = fit_for(Verb.CANCEL, meant)
+
+        def answered(yes: bool | None) -> None:
+            if yes:
+                self.steering.cancel_chunks(meant)
+                self.show_asked()
+
+        left = sum(chunk.items - chunk.finished - chunk.in_flight for chunk in chunks)
+        items = sum(chunk.items for chunk in chunks)
+        started = sum(chunk.in_flight for chunk in chunks)
+        consequence = (
+            f"{left:,} of {items:,} items have not started and are recorded as cancelled. Retry runs them after all."
+            if left
+            else f"All of its items have started already: nothing is left to cancel, {started:,} in flight finish."
+        )
+        self.app.push_screen(
+            Confirm(
+                f"Cancel {named(chunks, len(meant))}?",
+                consequence,
+                "Cancel the chunk" if len(chunks) == 1 else f"Cancel {len(chunks)} chunks",
+                "Keep it" if len(chunks) == 1 else "Keep them",
+            ),
+            answered,
+        )
+
+    def _can(self, verb: Verb, chunks: Sequence[ChunkView]) -> bool:
+        """Whether a command does something; if not, why is said."""
+        again = "/".join(shown_key(key) for key in self.keys["retry_all"][:1]) or "`retry all`"
+        why = refusal(verb, chunks, self.steering.snapshot, again)
+        if why:
+            self.notify(why, markup=False, timeout=4)
+        else:
+            self.stay()
+        return not why

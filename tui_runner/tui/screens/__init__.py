@@ -1,1 +1,0 @@
-"""The screens: each lays widgets out and turns keys into commands."""

@@ -1,0 +1,126 @@
+"""The ways out of the dashboard: asked for, told to by a signal, or because the terminal is gone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from types import FrameType
+
+from tui_runner.engine.captured_output import OwnOutput
+from tui_runner.engine.control import RunControl
+from tui_runner.engine.progress.snapshot import Snapshot
+from tui_runner.engine.states import RunState
+from tui_runner.system import terminal
+from tui_runner.text.safe_text import safe_text
+from tui_runner.tui.base_app import Application
+from tui_runner.tui.dialogs.questions import Confirm
+from tui_runner.tui.terminal.driver import driver_class
+
+_TERMINAL_SECONDS = 1.0
+"""Between two looks whether the terminal is still there. Textual would read from one that is gone without end."""
+
+
+class LeavingApp(Application[None]):
+    """An application that shows a run and never leaves it without a word.
+
+    Attributes:
+        lost: whether the terminal is gone; the run goes on then.
+    """
+
+    def __init__(self, control: RunControl, own_output: OwnOutput | None = None) -> None:
+        super().__init__(driver_class=driver_class(), own_output=own_output)
+        self.lost = False
+        self._control = control
+        self._snapshot: Snapshot | None = None
+        self._leaving = False
+        self._loop_of_screen: asyncio.AbstractEventLoop | None = None
+
+    def watch_terminal(self) -> None:
+        """Begin to look whether the terminal is still there; call it in the screen's loop."""
+        self._loop_of_screen = asyncio.get_running_loop()
+        self.set_interval(_TERMINAL_SECONDS, self._look_for_terminal)
+
+    def _look_for_terminal(self) -> None:
+        """End when the terminal is gone. A signal says so at once, but not to everybody; under `nohup` to nobody."""
+        if not self.lost and terminal.is_lost():
+            self.lose()
+        if self.lost:
+            self.exit()
+
+    def lose(self) -> None:
+        """Go on without a terminal."""
+        self.lost = True
+        self.own_output.let_go()
+        self._control.abandon(terminal.LOST)
+
+    def hung_up(self, number: int, frame: FrameType | None) -> None:
+        """The handler of SIGHUP: the screen ends, the run goes on."""
+        self.lose()
+        self._soon(self.exit)
+
+    def terminated(self, number: int, frame: FrameType | None) -> None:
+        """The handler of SIGTERM: the run drains, and the screen ends with it."""
+        self._soon(lambda: self._leave(self._control.stop))
+
+    def _soon(self, callback: Callable[[], None]) -> None:
+        """Call something in the screen's loop; from a signal's handler nothing else may be touched."""
+        if self._loop_of_screen is not None:
+            self._loop_of_screen.call_soon_threadsafe(callback)
+
+    def action_interrupt(self) -> None:
+        """Leave. A run that is not over is asked about; the second Ctrl-C answers yes."""
+        if isinstance(self.screen, Confirm):
+            self.screen.action_yes()
+            return
+        while len(self.screen_stack) > 1:
+            self.pop_screen()
+        snapshot = self._snapshot
+        if snapshot is None or snapshot.state.ended:
+            self.exit()
+        elif snapshot.state is RunState.DRAINING:
+            self._ask_kill(snapshot)
+        else:
+            self._ask_stop(snapshot)
+
+    async def action_quit(self) -> None:
+        """Textual's own way out does the same as ours."""
+        self.action_interrupt()
+
+    def _leave(self, command: Callable[[], None]) -> None:
+        """End the run with `command` and leave as soon as it has ended, which may have happened meanwhile."""
+        if self._control.snapshot().state.ended:
+            self.exit()
+        else:
+            self._leaving = True
+            command()
+
+    def _ask_stop(self, snapshot: Snapshot) -> None:
+        def answered(yes: bool | None) -> None:
+            if yes:
+                self._leave(self._control.stop)
+
+        self.push_screen(
+            Confirm(
+                f"Stop run {snapshot.run_id} of {safe_text(snapshot.job, limit=60)}?",
+                f"{snapshot.in_flight} items in flight finish and are written, then tui-runner leaves. "
+                "The run can be resumed: no finished item is lost.",
+                "Drain and stop",
+                "Keep running",
+            ),
+            answered,
+        )
+
+    def _ask_kill(self, snapshot: Snapshot) -> None:
+        def answered(yes: bool | None) -> None:
+            if yes:
+                self._leave(self._control.kill)
+
+        self.push_screen(
+            Confirm(
+                "End at once?",
+                f"{snapshot.in_flight} items in flight are given up and run again when the run is resumed.",
+                "End now",
+                "Keep draining",
+            ),
+            answered,
+        )

@@ -1,0 +1,249 @@
+"""What Python code prints while a screen has the terminal becomes lines of the process's own output.
+
+Writes a frame in fewer bytes: colours that are in force already are not set again.
+
+Textual ends every stretch of text with a reset and begins the next one with all of its colours, forty bytes of them
+for five of text. Over a slow link that is what takes the time: without it a busy dashboard sends a third less.
+
+Leaves out of a frame the rows that the terminal shows already.
+
+While a dialog is open, Textual draws the whole screen whenever anything behind it has changed, four times a second
+beside a run, and twice more when the dialog closes. Over a slow link each of these takes a second.
+
+What was written to a row stays there until something else is written to it, so the same text at the same place of the
+same row need not be sent again. A terminal that changes its size moves what it shows, so all is sent again then. What
+another program writes over the screen is not known here: nothing is left out for longer than `FORGOTTEN_AFTER`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from textual import constants
+from textual.app import App, ReturnType
+from textual.driver import Driver
+from textual.drivers.linux_driver import LinuxDriver
+
+from tui_runner.engine.captured_output import OwnOutput
+
+
+def own_output_of(app: App[Any]) -> OwnOutput:
+    """Return what has the streams to the terminal beside `app`."""
+    return app.own_output if isinstance(app, KeepsOutput) else OwnOutput()
+
+
+class KeepsOutput(App[ReturnType]):
+    """An application beside which code of others runs in this process.
+
+    Args:
+        own_output: takes what is printed, and has the stream to the terminal; None for one of its own.
+        args: of Textual's application.
+        options: likewise.
+
+    Attributes:
+        own_output: what was printed while it was shown.
+    """
+
+    def __init__(self, *args: Any, own_output: OwnOutput | None = None, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.own_output = own_output or OwnOutput()
+
+    def _print(self, text: str, stderr: bool = False) -> None:
+        self.own_output.write(text, complaint=stderr)
+        super()._print(text, stderr)
+
+
+_STYLE = re.compile(r"\x1b\[([0-9;]*)m")
+_MOVES = re.compile(r"(?:\x1b\[[0-9;]*H|[\r\n])*")
+"""What prints nothing, so that it matters to no one which colours are in force."""
+_RESET = "\x1b[0m"
+
+
+class _Style(NamedTuple):
+    """What SGR sets: attributes, foreground, background; each as its parameters, empty for none."""
+
+    attributes: str
+    foreground: str
+    background: str
+
+
+_PLAIN = _Style("", "", "")
+
+
+@lru_cache(maxsize=4096)
+def _style(parameters: str) -> _Style:
+    """The style that these parameters set on a terminal that has none."""
+    attributes: list[str] = []
+    colours = {"38": "", "48": ""}
+    parts = iter(parameters.split(";"))
+    for part in parts:
+        if part in colours:
+            kind = next(parts, "")
+            values = [next(parts, "") for _ in range(3 if kind == "2" else 1)]
+            colours[part] = ";".join((part, kind, *values))
+        elif part[:1] in ("3", "9") and len(part) == 2 and part != "39":
+            colours["38"] = part
+        elif (part[:1] == "4" and len(part) == 2 and part != "49") or (part[:2] == "10" and len(part) == 3):
+            colours["48"] = part
+        else:
+            attributes.append(part)
+    return _Style(";".join(attributes), colours["38"], colours["48"])
+
+
+@lru_cache(maxsize=4096)
+def _change(now: _Style | None, wanted: _Style) -> str:
+    """The sequence that makes `wanted` of the style in force; None for one that is not known."""
+    if now == wanted:
+        return ""
+    if wanted == _PLAIN:
+        return _RESET
+    if now is None or now.attributes != wanted.attributes:
+        return f"\x1b[{';'.join(['0', *(part for part in wanted if part)])}m"
+    parts = []
+    if now.foreground != wanted.foreground:
+        parts.append(wanted.foreground or "39")
+    if now.background != wanted.background:
+        parts.append(wanted.background or "49")
+    return f"\x1b[{';'.join(parts)}m"
+
+
+def lean(data: str) -> str:
+    """`data` with the same effect on a terminal, in fewer bytes; it leaves no style behind that it did not find.
+
+    Args:
+        data: text and sequences, in which every style is set on a plain terminal and reset behind its text.
+    """
+    first, *rest = _STYLE.split(data)
+    if not rest:
+        return data
+    written = [first]
+    now: _Style | None = None
+    wanted = _PLAIN
+    for parameters, text in zip(rest[::2], rest[1::2], strict=True):
+        if parameters in ("", "0"):
+            wanted = _PLAIN
+        elif wanted == _PLAIN:
+            wanted = _style(parameters)
+        else:
+            # Set on top of another style: nobody here does that, so no effort is made to follow.
+            return data
+        start = _MOVES.match(text).end()  # type: ignore[union-attr]  # it matches the empty text
+        written.append(text[:start])
+        if start < len(text):
+            written += (_change(now, wanted), text[start:])
+            now = wanted
+    if now != wanted:
+        written.append(_change(now, wanted))
+    return "".join(written)
+
+
+class LeanDriver(LinuxDriver):
+    """Textual's driver for a terminal, with frames in fewer bytes, on standard output.
+
+    Textual writes to standard error: whoever keeps that in a file would see nothing of an application that was started
+    because standard output is a terminal.
+
+    Attributes:
+        shown: what the terminal shows.
+    """
+
+    def __init__(
+        self, app: App[Any], *, debug: bool = False, mouse: bool = True, size: tuple[int, int] | None = None
+    ) -> None:
+        super().__init__(app, debug=debug, mouse=mouse, size=size)
+        # Whatever else is written to standard output is caught meanwhile.
+        self._own_output = own_output_of(app)
+        self._terminal = self._own_output.out
+        self._file = self._terminal  # type: ignore[assignment]  # Textual needs no more than a stream of text
+        self.shown = UnchangedRows()
+
+    def start_application_mode(self) -> None:
+        """Take the terminal, for this application alone."""
+        self._own_output.cover()
+        super().start_application_mode()  # type: ignore[no-untyped-call]
+
+    def stop_application_mode(self) -> None:
+        """Give the terminal back."""
+        super().stop_application_mode()
+        self._own_output.uncover()
+
+    def _get_terminal_size(self) -> tuple[int, int]:
+        try:
+            columns, lines = os.get_terminal_size(self._terminal.fileno())
+        except OSError:
+            return super()._get_terminal_size()
+        return columns or 80, lines or 25
+
+    def write(self, data: str) -> None:
+        """Write to the terminal."""
+        super().write(lean(self.shown.without(data)))
+
+
+def driver_class() -> type[Driver] | None:
+    """The driver for an application; None where the environment names another, for a browser say."""
+    return None if constants.DRIVER else LeanDriver
+
+
+FORGOTTEN_AFTER = 30.0
+"""Seconds after which a row that is drawn again is sent again, whatever it shows."""
+_MOVE = re.compile(r"(\x1b\[(\d+);\d+H)")
+_OTHER_SCREEN = "\x1b[?1049"
+"""Goes to the alternate screen, or back."""
+
+
+class UnchangedRows:
+    """What the terminal shows, as far as it is known.
+
+    Args:
+        clock: seconds; for tests.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._rows: dict[int, str] = {}
+        self._since = clock()
+        self._height = 0
+
+    def forget(self) -> None:
+        """Send all of the next frame."""
+        self._rows.clear()
+        self._since = self._clock()
+
+    def resized(self, height: int) -> None:
+        """Take note that the terminal has changed its size, to this many rows."""
+        self._height = height
+        self.forget()
+
+    def without(self, frame: str) -> str:
+        """`frame` with the same effect on the terminal, without the rows that it shows already.
+
+        Args:
+            frame: texts that stay within their rows, each behind a move to its place; or sequences that print nothing.
+        """
+        before, *pieces = _MOVE.split(frame)
+        if not pieces:
+            if _OTHER_SCREEN in frame:
+                self.forget()
+            return frame
+        if self._clock() - self._since > FORGOTTEN_AFTER:
+            self.forget()
+        drawn: dict[int, str] = {}
+        cursor = ""
+        for move, row, text in zip(pieces[::3], pieces[1::3], pieces[2::3], strict=True):
+            # Behind each row Textual goes to the next line, from where the next piece moves away.
+            text = text.removesuffix("\n")
+            if text:
+                drawn[int(row)] = drawn.get(int(row), "") + move + text
+            else:
+                cursor = move
+        changed = [text for row, text in drawn.items() if self._rows.get(row) != text]
+        self._rows |= drawn
+        if max(drawn, default=0) > self._height:
+            # A frame for a terminal that has become lower: the rows below its last one were written over that.
+            self.forget()
+        return "".join((before, *changed, cursor))

@@ -1,0 +1,215 @@
+"""A list of lines that scrolls and has a cursor. What a row looks like is made when it comes into sight."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import ClassVar, Generic, TypeVar
+
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from tui_runner.tui.actions.list_keys import in_sight, scrolled_to
+from tui_runner.tui.widgets.paint import ROLE_CLASSES, Line, cells, fitted, merged
+
+T = TypeVar("T")
+
+Draw = Callable[[T, int], Line]
+"""A row as a line of at most so many cells."""
+
+
+class Rows(ScrollView, Generic[T]):
+    """Rows of anything. The cursor is always in sight: the view goes with it, and it goes with the view.
+
+    Args:
+        draw: makes a row's line.
+        cursor: whether a row is under a cursor; a list without one only scrolls.
+        heading: the line above the rows, for a width; it does not scroll.
+        title: whether a row is a title, which the cursor passes over; None when none is.
+        nothing: what to say in the middle while there are no rows; asked when it is drawn, safe to show.
+        id: of the widget.
+    """
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {*ROLE_CLASSES, "table--cursor"}
+    can_focus = False
+
+    class Opened(Message):
+        """A row was chosen with the mouse."""
+
+    class Moved(Message):
+        """The cursor is on another row."""
+
+    def __init__(
+        self,
+        draw: Draw[T],
+        *,
+        cursor: bool = True,
+        heading: Callable[[int], Line] | None = None,
+        title: Callable[[T], bool] | None = None,
+        nothing: Callable[[], str] | None = None,
+        id: str | None = None,
+    ) -> None:
+        super().__init__(id=id)
+        self._draw = draw
+        self._heading = heading
+        self._title = title
+        self._nothing = nothing
+        self._rows: Sequence[T] = ()
+        self.place = 0 if cursor else -1
+        self._has_cursor = cursor
+
+    @property
+    def rows(self) -> Sequence[T]:
+        """What is listed."""
+        return self._rows
+
+    @property
+    def current(self) -> T | None:
+        """The row under the cursor."""
+        return self._rows[self.place] if 0 <= self.place < len(self._rows) else None
+
+    @property
+    def at_end(self) -> bool:
+        """Whether the last row is in sight."""
+        return self.scroll_offset.y + self._in_sight >= len(self._rows)
+
+    def show(self, rows: Sequence[T], *, place: int | None = None, above: int = 0) -> None:
+        """List these rows, with the cursor on one of them; where it was, if none is given.
+
+        With `above` more of them before those that are in sight (fewer, if negative), these stay where they are.
+        """
+        old, self._rows = self._rows, rows
+        if self._has_cursor:
+            self.place = max(0, min(self.place if place is None else place, len(rows) - 1))
+        if len(old) != len(rows):
+            self._fit()
+            self.place = self._passing_titles(self.place, 1)
+        if above:
+            self.scroll_to(y=self.scroll_offset.y + above, animate=False)
+            self.refresh()
+        top, height = self.scroll_offset.y, self._in_sight
+        if place is not None:
+            self._keep_in_sight()
+        if old[top : top + height] != rows[top : top + height] or not rows:
+            self.refresh()
+
+    def redraw(self) -> None:
+        """Draw every row anew: what `draw` makes of them has changed."""
+        self.refresh()
+
+    def move(self, rows: int) -> None:
+        """Move the cursor down by so many rows, or scroll where there is none."""
+        if not self._has_cursor:
+            self.scroll_relative(y=rows, animate=False)
+        else:
+            self.go_to(self.place + rows)
+
+    def move_pages(self, pages: int) -> None:
+        """Move by so many pages."""
+        self.move(pages * max(self._in_sight - 1, 1))
+
+    def go_to(self, place: int) -> None:
+        """Put the cursor into a row, from 0, or into the nearest one there is."""
+        place = max(0, min(place, len(self._rows) - 1))
+        if not self._has_cursor:
+            self.scroll_to(y=place, animate=False)
+            return
+        old, self.place = self.place, self._passing_titles(place, -1 if place < self.place else 1)
+        place = self.place
+        self._keep_in_sight()
+        top = self.scroll_offset.y - self._above
+        self.refresh(*(Region(0, row - top, self.size.width, 1) for row in {old, place}))
+        if old != place:
+            self.post_message(self.Moved())
+
+    def go_to_end(self) -> None:
+        """Go to the last row."""
+        self.go_to(len(self._rows) - 1)
+
+    def render_line(self, y: int) -> Strip:
+        """A line of the viewport."""
+        # The scroll bar, where there is one, is over the last cell.
+        width, base = self.size.width - self.scrollbar_size_vertical, self.rich_style
+        if y < self._above and self._heading is not None:
+            return self._strip(fitted(self._heading(width), width), width, base)
+        if not self._rows and self._nothing is not None and y - self._above == self._in_sight // 2:
+            text = fitted(((self._nothing(), "muted"),), width)
+            return self._strip(((" " * ((width - cells(text)) // 2), "muted"), *text), width, base)
+        place = self.scroll_offset.y + y - self._above
+        if place >= len(self._rows):
+            return Strip.blank(width, base)
+        here = place == self.place
+        style = self.get_component_rich_style("table--cursor") if here else base
+        room = width - 2 if self._has_cursor else width
+        line = fitted(self._draw(self._rows[place], room), room)
+        if self._has_cursor:
+            line = (("▸ " if here else "  ", "accent"), *line)
+        return self._strip(line, width, style)
+
+    def on_resize(self) -> None:
+        """Fit the rows into the new size."""
+        self._fit()
+        if self._has_cursor:
+            self._keep_in_sight()
+        self.refresh()
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        """The view was scrolled, by the mouse or because there are fewer rows: the cursor goes along."""
+        super().watch_scroll_y(old_value, new_value)
+        if not self._has_cursor or not self._in_sight or not self._rows:
+            return
+        seen = in_sight(self.place, self.scroll_offset.y, self._in_sight)
+        if seen != self.place:
+            self.place = self._passing_titles(min(seen, len(self._rows) - 1), 1 if seen > self.place else -1)
+            self.refresh()
+            self.post_message(self.Moved())
+
+    def on_click(self, event: events.Click) -> None:
+        """Put the cursor where the mouse is; with two clicks, choose."""
+        place = self.scroll_offset.y + event.y - self._above
+        if event.y >= self._above and place < len(self._rows) and self._has_cursor:
+            if self._title is not None and self._title(self._rows[place]):
+                return
+            self.go_to(place)
+            if event.chain > 1:
+                self.post_message(self.Opened())
+
+    @property
+    def _above(self) -> int:
+        return 0 if self._heading is None else 1
+
+    @property
+    def _in_sight(self) -> int:
+        return max(self.size.height - self._above, 0)
+
+    def _fit(self) -> None:
+        self.virtual_size = Size(self.size.width, len(self._rows) + self._above)
+
+    def _keep_in_sight(self) -> None:
+        if self._in_sight:
+            # With the first row under the cursor that can be, the titles above it are in sight, too.
+            place = 0 if self.place == self._passing_titles(0, 1) < self._in_sight else self.place
+            self.scroll_to(y=scrolled_to(place, self.scroll_offset.y, self._in_sight), animate=False)
+
+    def _passing_titles(self, place: int, direction: int) -> int:
+        """The row nearest to `place` that is no title, first in one direction, then in the other."""
+        if self._title is None:
+            return place
+        for step in (direction, -direction):
+            at = place
+            while 0 <= at < len(self._rows):
+                if not self._title(self._rows[at]):
+                    return at
+                at += step
+        return place
+
+    def _strip(self, line: Line, width: int, style: Style) -> Strip:
+        back = Style(bgcolor=style.bgcolor)
+        segments = [
+            Segment(text, self.get_component_rich_style(f"paint--{role}") + back) for text, role in merged(line)
+        ]
+        return Strip(segments).adjust_cell_length(width, style)

@@ -1,0 +1,279 @@
+"""Lines as data: what a widget shows is computed as text with roles, and only then becomes colours.
+
+A `Line` is a tuple of spans `(text, role)`. Being plain values, lines are compared to find what changed since the
+last snapshot, and are tested without a terminal. `PaintedWidget` looks the roles up in the theme: the style of role
+`bad` is that of the component class `paint--bad` in `styles/runner.tcss`.
+
+Text of others enters a line through `own` alone. A line is never markup.
+
+A few lines that whoever owns them paints.
+
+How states look: a glyph, a word and a role, so that none is told by colour alone.
+
+What a chunk looks like, in the table, the map and its own screen alike: a glyph, a word, a role.
+
+A chunk's state `failed` means that it has ended and that some of its items failed. One failed item of 500 is not what
+500 of 500 are, so the two look different, and both say how many.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import ClassVar
+
+from rich.cells import cell_len, set_cell_size
+from rich.segment import Segment
+from rich.style import Style
+from textual.geometry import Region
+from textual.strip import Strip
+from textual.widget import Widget
+
+from tui_runner.engine.progress.snapshot import ChunkView
+from tui_runner.engine.states import ChunkState, RunState
+from tui_runner.text.safe_text import ELLIPSIS, safe_text
+
+Span = tuple[str, str]
+Line = tuple[Span, ...]
+
+ROLES = (
+    "text",
+    "strong",
+    "muted",
+    "faint",
+    "accent",
+    "key",
+    "warn",
+    "bad",
+    "running",
+    "paused",
+    "waiting",
+    "done",
+    "failed",
+    "cancelled",
+    "chart-1",
+    "chart-2",
+    "limit",
+    "cursor",
+)
+"""Every role that a span can have; each is a rule in `styles/runner.tcss`."""
+
+ROLE_CLASSES = frozenset(f"paint--{role}" for role in ROLES)
+
+BETWEEN = 2
+"""Cells at least between what stands at the two ends of a line."""
+SHOWN_CHARACTERS = 400
+"""Longest text of others in one span: as wide as the widest terminal that is laid out for."""
+
+
+def own(text: str, limit: int = SHOWN_CHARACTERS) -> str:
+    """Text of others, fit to stand in a line."""
+    return safe_text(text, limit=limit)
+
+
+def cells(line: Line) -> int:
+    """Width of a line on the screen."""
+    return sum(cell_len(text) for text, _ in line)
+
+
+def fitted(line: Line, width: int) -> Line:
+    """The line in at most `width` cells; one that was longer ends with `…`."""
+    if cells(line) <= width:
+        return line
+    if width <= 0:
+        return ()
+    kept: list[Span] = []
+    room = width - 1
+    for text, role in line:
+        length = cell_len(text)
+        if length > room:
+            kept.append((set_cell_size(text, room) + ELLIPSIS, role))
+            break
+        kept.append((text, role))
+        room -= length
+    return tuple(kept)
+
+
+def end_of(text: str, width: int) -> str:
+    """The text in at most `width` cells; one that was longer begins with `…`: of a path its end tells more."""
+    if cell_len(text) <= width:
+        return text
+    while text and cell_len(text) > width - 1:
+        text = text[1:]
+    return ELLIPSIS + text if width > 0 else ""
+
+
+def spread(left: Line, right: Line, width: int) -> Line:
+    """`left` and `right` at the two ends of `width` cells, two at least between them; the left one gives way."""
+    right = fitted(right, width)
+    room = width - cells(right)
+    text = "".join(text for text, _ in right)
+    left = fitted(left, room - max(BETWEEN - len(text) + len(text.lstrip()), 0) if text else room)
+    return (*left, (" " * (room - cells(left)), "text"), *right)
+
+
+def merged(line: Line) -> Line:
+    """The same line in fewer spans: blanks take the role before them, since every change of style costs bytes.
+
+    Over SSH a row of the chunk table is half as long this way.
+    """
+    spans: list[Span] = []
+    for text, role in line:
+        if spans and (role == spans[-1][1] or text.isspace()):
+            spans[-1] = (spans[-1][0] + text, spans[-1][1])
+        elif text:
+            spans.append((text, role))
+    return tuple(spans)
+
+
+def column(text: str, width: int, *, right: bool = False) -> str:
+    """`text` in exactly `width` cells."""
+    length = cell_len(text)
+    if length > width:
+        return set_cell_size(text, width - 1) + ELLIPSIS if width > 0 else ""
+    blank = " " * (width - length)
+    return blank + text if right else text + blank
+
+
+class PaintedWidget(Widget):
+    """A widget that shows lines, redraws those that changed, and takes its colours from the theme.
+
+    `paint` makes the lines from whatever the subclass keeps; `repaint` compares them with what is on the screen.
+    """
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = set(ROLE_CLASSES)
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._lines: tuple[Line, ...] = ()
+
+    def paint(self, width: int, height: int) -> list[Line]:
+        """The lines to show in `width` × `height` cells."""
+        raise NotImplementedError
+
+    def repaint(self) -> None:
+        """Show what `paint` makes now; only lines that differ from those on the screen are drawn."""
+        width, height = self.size
+        if not width or not height:
+            return
+        lines = tuple(self.paint(width, height))
+        old, self._lines = self._lines, lines
+        if len(old) != len(lines):
+            self.refresh()
+            return
+        changed = [Region(0, y, width, 1) for y, line in enumerate(lines) if line != old[y]]
+        if changed:
+            self.refresh(*changed)
+
+    def on_resize(self) -> None:
+        """Lay the lines out anew."""
+        self._lines = ()
+        self.repaint()
+
+    def role_style(self, role: str) -> Style:
+        """The style of a role in the present theme."""
+        return self.get_component_rich_style(f"paint--{role}")
+
+    def render_line(self, y: int) -> Strip:
+        """One line of the widget, as Textual wants it."""
+        if y >= len(self._lines):
+            return Strip.blank(self.size.width, self.rich_style)
+        segments = [Segment(text, self.role_style(role)) for text, role in merged(self._lines[y])]
+        return Strip(segments).adjust_cell_length(self.size.width, self.rich_style)
+
+
+class PaintedLines(PaintedWidget):
+    """Lines that `make` returns for a width.
+
+    Args:
+        make: the lines; called whenever they are painted.
+        id: of the widget.
+    """
+
+    def __init__(self, make: Callable[[int], list[Line]], *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._make = make
+
+    def paint(self, width: int, height: int) -> list[Line]:
+        """The lines, as many as there is room for."""
+        return [fitted(line, width) for line in self._make(width)[:height]]
+
+
+CHUNK_GLYPHS = {
+    ChunkState.WAITING: "○",
+    ChunkState.RUNNING: "▶",
+    ChunkState.PAUSED: "⏸",
+    ChunkState.DONE: "✔",
+    ChunkState.FAILED: "▲",
+    ChunkState.CANCELLED: "⊘",
+}
+"""Glyph of a chunk's state; its role is named like the state."""
+
+RUN_GLYPHS = {
+    RunState.RUNNING: ("▶", "running"),
+    RunState.PAUSED: ("⏸", "paused"),
+    RunState.DRAINING: ("▽", "paused"),
+    RunState.STOPPED: ("■", "paused"),
+    RunState.FINISHED: ("✔", "done"),
+    RunState.FAILED: ("▲", "failed"),
+}
+"""Glyph and role of a run's state."""
+
+WARNING = "⚠"
+
+_BLOCKS = " ▁▂▃▄▅▆▇█"
+
+
+def sparkline(values: Sequence[float], width: int) -> str:
+    """The last `width` values as bars from zero to the highest of them; right-aligned."""
+    values = values[-width:]
+    top = max(values, default=0.0)
+    if top <= 0:
+        return " " * width
+    # Anything above zero shows: a slow chunk must not look like one that does nothing.
+    bars = "".join(_BLOCKS[max(1, round(8 * value / top))] if value > 0 else " " for value in values)
+    return bars.rjust(width)
+
+
+def bar(share: float, width: int) -> tuple[str, str]:
+    """A progress bar in `width` cells, to half a cell: its filled and its empty part."""
+    halves = round(max(0.0, min(share, 1.0)) * width * 2)
+    filled = "━" * (halves // 2) + ("╸" if halves % 2 else "")
+    # The rest is thinner, not only fainter: without colours it must still be told from what is filled.
+    return filled, "─" * (width - len(filled))
+
+
+FEW_FAILED = "few failed"
+"""The look of a chunk of which at most a tenth of the items failed."""
+MANY_FAILED = "many failed"
+"""The look of a chunk of which more failed."""
+_FEW = 0.1
+"""Share of a chunk's items up to which failed ones are few."""
+_WIDEST = 1_000
+"""From so many failed items on their number does not fit beside the word; the column of failed items has it."""
+
+LOOKS: dict[str, tuple[str, str]] = {
+    **{str(state): (glyph, str(state)) for state, glyph in CHUNK_GLYPHS.items() if state is not ChunkState.FAILED},
+    FEW_FAILED: ("△", "warn"),
+    MANY_FAILED: (CHUNK_GLYPHS[ChunkState.FAILED], "failed"),
+}
+"""Glyph and role of every look."""
+
+
+def look(chunk: ChunkView) -> str:
+    """What a chunk looks like: its state, or that few or many of its items failed."""
+    if chunk.state is not ChunkState.FAILED:
+        return chunk.state
+    return FEW_FAILED if 0 < chunk.failed <= _FEW * chunk.items else MANY_FAILED
+
+
+def words(chunk: ChunkView) -> str:
+    """The state of a chunk in a word or two: `running`, `3 failed`, `all failed`; twelve cells with its glyph."""
+    if chunk.state is not ChunkState.FAILED or not 0 < chunk.failed < _WIDEST:
+        return chunk.state
+    return "all failed" if chunk.failed == chunk.items else f"{chunk.failed} failed"
+
+
+def state_span(chunk: ChunkView) -> Span:
+    """Glyph and words of a chunk's state."""
+    glyph, role = LOOKS[look(chunk)]
+    return f"{glyph} {words(chunk)}", role
