@@ -179,7 +179,7 @@ def test_a_fault_of_our_own_has_a_traceback_and_a_code_of_its_own(
     def fail(out: object) -> int:
         raise ZeroDivisionError("ours\x1b[2J")
 
-    monkeypatch.setattr("tui_runner.scaffold.list_samples", fail)
+    monkeypatch.setattr("tui_runner.cli.scaffold.list_samples", fail)
     with pytest.raises(SystemExit) as end:
         main(["samples"])
     assert end.value.code == 70
@@ -199,7 +199,7 @@ def test_an_interrupt_is_no_fault_whatever_is_made_of_it(
             signal.raise_signal(signal.SIGINT)
         raise error  # as DuckDB does
 
-    monkeypatch.setattr("tui_runner.scaffold.list_samples", interrupted)
+    monkeypatch.setattr("tui_runner.cli.scaffold.list_samples", interrupted)
     with pytest.raises(SystemExit) as end:
         main(["samples"])
     assert (end.value.code, capsys.readouterr().err) == (130, "tui-runner: interrupted\n")

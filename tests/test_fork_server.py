@@ -93,7 +93,7 @@ def test_the_end_of_a_file_is_no_interruption(
     def end(*_: object) -> int:
         raise EOFError
 
-    monkeypatch.setattr("tui_runner.doctor.examine", end)
+    monkeypatch.setattr("tui_runner.cli.doctor.examine", end)
     with pytest.raises(SystemExit) as ended:
         command_line.main(["doctor"])
     assert ended.value.code == command_line.EXIT_FAULT

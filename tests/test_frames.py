@@ -263,7 +263,7 @@ def test_no_table_library_is_imported() -> None:
     """Beyond what pyarrow imports on its own: numpy, and pandas at its first array."""
     code = (
         "import sys, pyarrow as pa; pa.array([1]); before = set(sys.modules);"
-        "import tui_runner.rows as rows; rows.build([(0, rows.collect([{'a': [1]}] * 2000))]);"
+        "import tui_runner.store.rows.collect as rows; rows.build([(0, rows.collect([{'a': [1]}] * 2000))]);"
         "print(*sorted({name.partition('.')[0] for name in set(sys.modules) - before}))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

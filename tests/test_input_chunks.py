@@ -134,7 +134,7 @@ def test_a_file_is_never_held_whole(folder: Path, name: str) -> None:
 def test_plain_inputs_import_neither_duckdb_nor_arrow() -> None:
     program = (
         "import sys\nfrom tui_runner.inputs import cut, open_source\nlist(cut(open_source('range:0:9'), 2))\n"
-        "import tui_runner.job, tui_runner.loading, tui_runner.settings\n"
+        "import tui_runner.jobs.job, tui_runner.jobs.loading, tui_runner.jobs.settings\n"
         "print(sorted({'duckdb', 'pyarrow', 'textual', 'httpx'} & set(sys.modules)))"
     )
     root = str(Path(sys.modules["tui_runner"].__path__[0]).parent)

@@ -104,7 +104,7 @@ def test_a_value_that_comes_too_late_to_change_a_large_files_types(
 ) -> None:
     written("a.csv", "n,s\n" + "1,x\n" * 120_000 + "many,x\n")
     assert read("a.csv")[-1] == {"n": "many", "s": "x"}
-    monkeypatch.setattr("tui_runner.inputs.parquet_files._SMALL_BYTES", 1000)
+    monkeypatch.setattr("tui_runner.inputs.source._SMALL_BYTES", 1000)
     source = open_source("a.csv")
     assert source.total is None
     assert next(iter(source)) == {"n": 1, "s": "x"}

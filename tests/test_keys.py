@@ -194,7 +194,7 @@ def test_what_has_no_state_is_known_by_its_position(tmp_path: Path) -> None:
 
 def test_keys_are_the_same_in_another_process_with_another_hash_seed() -> None:
     program = (
-        "from tui_runner.keys import KeyMaker\n"
+        "from tui_runner.inputs.keys import KeyMaker\n"
         "from decimal import Decimal; from datetime import date\n"
         "k = KeyMaker()\n"
         "print(*[k.key(v) for v in ('é', {'b': {3, 'x', 1.5}, 'a': [None]}, {'x', 'y', 'z'}, date(2026, 1, 1))])"

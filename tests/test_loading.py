@@ -21,7 +21,7 @@ from tui_runner.jobs.loading import JobPlace, load_job, load_reference, locate_j
 ONE_JOB = '''
 """A file with a job."""
 from dataclasses import dataclass
-from tui_runner.job import job
+from tui_runner.jobs.job import job
 
 @dataclass
 class Page:
@@ -118,7 +118,7 @@ class TestFiles:
     def test_jobs_that_a_file_imports_count_only_if_it_has_none_itself(self, scrape: Path, tmp_path: Path) -> None:
         (tmp_path / "neighbour_jobs.py").write_text(ONE_JOB)
         (tmp_path / "own.py").write_text(
-            "from neighbour_jobs import fetch\nfrom tui_runner.job import job\n@job\ndef mine(x): ...\n"
+            "from neighbour_jobs import fetch\nfrom tui_runner.jobs.job import job\n@job\ndef mine(x): ...\n"
         )
         (tmp_path / "other.py").write_text("from neighbour_jobs import fetch\nalias = fetch\n")
         assert load_job("own.py", folder=tmp_path).name == "mine"
@@ -145,7 +145,10 @@ class TestRefusals:
             ("class E(BaseException): pass\nraise E('\x1b[31m\\n[/foo]')\n", r"E: \x1b[31m [/foo]"),
             ("class E(Exception):\n def __str__(self): raise ValueError\nraise E\n", ":3: it does not import: E"),
             ("def f(): f()\nf()\n", "RecursionError"),
-            ("from tui_runner.job import job\n@job(thraeds=1)\ndef f(x): ...\n", ":2 @job of f: there is no setting"),
+            (
+                "from tui_runner.jobs.job import job\n@job(thraeds=1)\ndef f(x): ...\n",
+                ":2 @job of f: there is no setting",
+            ),
             ("x = 1\n", "there is no job in it; write a function and put @job before it"),
             ("def a(x): ...\ndef _b(x): ...\n", "only plain functions: a; put @job before one, or name it: "),
         ],
@@ -193,7 +196,8 @@ class TestRefusals:
     def test_libraries_that_can_be_imported_once_only_survive_a_failed_load(self, tmp_path: Path) -> None:
         (tmp_path / "j.py").write_text("import numpy\n1/0\n")
         program = (
-            "from pathlib import Path\nfrom tui_runner.loading import load_job, UserError\n"
+            "from pathlib import Path\nfrom tui_runner.errors import UserError\n"
+            "from tui_runner.jobs.loading import load_job\n"
             "try:\n    load_job('j.py')\nexcept UserError as error:\n    print(error)\n"
             "Path('j.py').write_text('import numpy\\ndef f(x): return numpy.array([x]).sum()\\n')\n"
             "print(load_job('j.py:f')(3))"
@@ -240,7 +244,7 @@ class TestWorkers:
         page = job.function.__globals__["Page"](3)
         for reference in (job.reference, load_job("scrape.py:plain", folder=tmp_path).reference):
             program = (
-                "import pickle, sys\nfrom tui_runner.loading import load_reference\n"
+                "import pickle, sys\nfrom tui_runner.jobs.loading import load_reference\n"
                 "job = load_reference(pickle.loads(bytes.fromhex(sys.argv[1])))\n"
                 "print(job.path, job(pickle.loads(bytes.fromhex(sys.argv[2]))))"
             )

@@ -18,7 +18,7 @@ from tui_runner.system.private_folder import discard, is_private, private_folder
 
 HOLD = """
 import sys
-from tui_runner.private_folder import private_folder
+from tui_runner.system.private_folder import private_folder
 folder = private_folder()
 (folder / "left").touch()
 print(folder, flush=True)

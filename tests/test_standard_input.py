@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tui_runner.errors import UserError
-from tui_runner.inputs import cut, source, text_lines
+from tui_runner.inputs import cut, text_lines
+from tui_runner.inputs import source as sources
 from tui_runner.inputs.text_lines import StandardInput
 
 
@@ -49,7 +50,7 @@ def test_lines_are_those_of_a_file_with_the_same_bytes(parts: list[bytes]) -> No
 
 
 def test_a_chunk_does_not_wait_for_a_slow_pipe(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(source, "_PATIENCE", 0.05)
+    monkeypatch.setattr(sources, "_PATIENCE", 0.05)
     found = cut(StandardInput(pipe.stream), 3)
     pipe.write(b"a\nb\nhal")  # half a line is no item yet
     assert next(found).values == ["a", "b"]
@@ -63,7 +64,7 @@ def test_a_chunk_does_not_wait_for_a_slow_pipe(pipe: Pipe, monkeypatch: pytest.M
 
 
 def test_a_chunk_waits_for_its_items_for_a_while(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(source, "_PATIENCE", 60.0)
+    monkeypatch.setattr(sources, "_PATIENCE", 60.0)
     source = StandardInput(pipe.stream)
     pipe.write(b"a\n")
     items = iter(source)
@@ -88,7 +89,7 @@ def test_nor_for_lines_that_come_in_one_by_one(monkeypatch: pytest.MonkeyPatch) 
             return seconds >= 0.5
 
     source = Slow(io.BytesIO(b"a\nb\nc\nd\ne\n"))
-    monkeypatch.setattr(source.time, "monotonic", lambda: source.now)
+    monkeypatch.setattr(sources.time, "monotonic", lambda: source.now)
     assert [chunk.values for chunk in cut(source, 500)] == [["a", "b", "c"], ["d", "e"]]
 
 

@@ -14,7 +14,7 @@ import pytest
 _LINES, _LENGTH = 300, 300_000
 _PROGRAM = f"""
 import sys
-from tui_runner.standard_streams import prepare_streams
+from tui_runner.system.terminal import prepare_streams
 
 prepare_streams()
 print("begun", file=sys.stderr, flush=True)
@@ -44,7 +44,7 @@ def test_a_program_that_was_stopped_and_goes_on_has_lost_nothing(unbuffered: str
 
 
 def test_what_a_program_without_buffers_prints_comes_whole_and_in_order() -> None:
-    program = "from tui_runner.standard_streams import prepare_streams as p; p(); p(); print('one'); print('two €')"
+    program = "from tui_runner.system.terminal import prepare_streams as p; p(); p(); print('one'); print('two €')"
     environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "ascii"}
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, env=environment, check=True)
     assert io.BytesIO(done.stdout).readlines() == [b"one\n", b"two \\u20ac\n"]

@@ -18,16 +18,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-# `job` and `current` are also modules; binding the names here, after those are loaded, makes
-# `from tui_runner import job` give the decorator.
 from tui_runner._version import __version__
 from tui_runner.jobs.current import Current, current
 from tui_runner.jobs.job import Job, job
 from tui_runner.jobs.parameters import Secret
 
 if TYPE_CHECKING:
-    from tui_runner import http as http
     from tui_runner.api import run as run
+    from tui_runner.jobs import http as http
     from tui_runner.store.access import connect as connect
 
 __all__ = ["Current", "Job", "Secret", "__version__", "connect", "current", "http", "job", "run"]

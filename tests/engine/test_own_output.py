@@ -16,9 +16,9 @@ from command_line import ROOT
 
 PROGRAM = """
     import contextlib, ctypes, json, os, subprocess, sys
-    from tui_runner.engine.own_output import OwnOutput
-    from tui_runner.redaction import Redaction
-    from tui_runner.standard_streams import prepare_streams
+    from tui_runner.engine.captured_output import OwnOutput
+    from tui_runner.text.redaction import Redaction
+    from tui_runner.system.terminal import prepare_streams
 
     prepare_streams()
     output = OwnOutput()
@@ -191,7 +191,7 @@ def test_whoever_stops_reading_our_own_output_is_told_of_as_a_broken_pipe(tmp_pa
 def test_streams_of_its_own_are_let_go_with_the_terminal(tmp_path: Path) -> None:
     program = """
         import pty
-        from tui_runner import terminal_loss
+        from tui_runner.system import terminal as terminal_loss
 
         ours, theirs = pty.openpty()
         for descriptor in (0, 1, 2):

@@ -15,7 +15,7 @@ JOB = """
         return {"n": n}
 """
 ELSEWHERE = "import runpy; runpy.run_module('tui_runner', run_name='__main__')"
-NOWHERE = f"import tui_runner.private_folder as folders; folders._short_folders = list; {ELSEWHERE}"
+NOWHERE = f"import tui_runner.system.private_folder as folders; folders._short_folders = list; {ELSEWHERE}"
 
 
 @pytest.mark.parametrize("program", [ELSEWHERE, NOWHERE], ids=["short one elsewhere", "none anywhere"])

@@ -417,7 +417,7 @@ import pyarrow as pa
 sys.path.insert(0, sys.argv[2])
 from sent_batches import item_row, make_batch, run_record
 from tui_runner.store.database import Database
-from tui_runner.store.ingest import Ingest
+from tui_runner.store.ingest.writer_thread import Ingest
 from tui_runner.store.ledger import Ledger
 
 database = Database.open(Path(sys.argv[1]))

@@ -24,7 +24,8 @@ from tui_runner.errors import EXIT_DATABASE, DatabaseError
 from tui_runner.store.access import RemoteAccess, open_access
 from tui_runner.store.database import Database
 from tui_runner.store.lock import LockRecord
-from tui_runner.store.remote import endpoint, handshake, server
+from tui_runner.store.remote import endpoint, handshake
+from tui_runner.store.remote import server as query_server
 from tui_runner.store.remote.client import OwnerGone, OwnerSilent, RemoteConsole, RemoteLimits
 from tui_runner.store.remote.endpoint import Endpoint, connect, listen
 from tui_runner.store.remote.handshake import PROTOCOL, Token, admit, introduce, is_own_peer
@@ -43,7 +44,7 @@ OWNER = """
 import sys
 from pathlib import Path
 from tui_runner.store.database import Database
-from tui_runner.store.query_server import serve
+from tui_runner.store.remote.server import serve
 
 with Database.open(Path(sys.argv[1])) as database:
     server = serve(database) if sys.argv[2] == "serves" else None
@@ -144,7 +145,7 @@ def test_a_client_of_another_user_is_hung_up_on_without_a_word(
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
         with as_stranger():
             client.connect(place.address)
-        monkeypatch.setattr(server, "listen", lambda backlog: place)
+        monkeypatch.setattr(query_server, "listen", lambda backlog: place)
         server = serve(database)
         assert client.recv(100) == b""
     for folder in (runtime, *runtime.parents[:2]):

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import duckdb
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tui_runner.store.query.statements import nesting, split, statement_at, tokens, typed_value
@@ -34,6 +34,7 @@ def test_a_script_is_cut_at_the_semicolons_that_duckdb_sees(script: str, expecte
 
 
 @given(st.text(alphabet="se ;'\"$-/*\nü\0?1()a", max_size=40))
+@example("$--")
 @settings(max_examples=200)
 def test_any_text_can_be_cut(script: str) -> None:
     for statement in split(script):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from fake_run import FakeControl, busy, chunk
@@ -17,9 +16,9 @@ from textual.pilot import Pilot
 
 from tui_runner.engine.progress.snapshot import ChunkView
 from tui_runner.engine.states import ChunkState, RunState
-from tui_runner.tui import app as app_module
 from tui_runner.tui.actions.list_keys import in_sight, scrolled_to
 from tui_runner.tui.app import RunnerApp
+from tui_runner.tui.base_app import STYLES
 from tui_runner.tui.run import chunk_rows
 from tui_runner.tui.run.chunk_map import ChunkMap
 from tui_runner.tui.run.chunk_table import ChunkTable
@@ -284,7 +283,7 @@ async def test_of_a_run_in_which_all_went_well_nothing_runs_again() -> None:
 class Listed(App[None]):
     """A list of numbers in which those that end with 0 are titles."""
 
-    CSS_PATH = Path(app_module.__file__).parent / "styles" / "runner.tcss"
+    CSS_PATH = STYLES / "runner.tcss"
 
     def __init__(self, rows: int, nothing: Callable[[], str] | None = None) -> None:
         super().__init__()

@@ -24,7 +24,7 @@ JOB = """
     import time
     from pathlib import Path
     from tui_runner import job
-    from tui_runner.tui.screens.dashboard import Dashboard
+    from tui_runner.tui.run.dashboard import Dashboard
 
     def broken(screen):
         password = "hunter2"

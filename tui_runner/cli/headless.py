@@ -1,10 +1,8 @@
-"""The same run without a screen: a progress line for people, or JSON events for programs.
+"""Watches a run without a screen: a progress line for people, or JSON events for programs.
 
 The run is what matters. Whoever reads what is said of it may go away: from then on nothing is said to them, and the
 run goes on, also when the terminal is gone. But it never goes on without being watched: whatever ends the watching
 stops it in order first.
-
-What a run begins with wherever there is no screen: its database open, and somebody who watches it.
 """
 
 from __future__ import annotations

@@ -1,9 +1,4 @@
-"""What an interface may ask of a running run. `Runner` is the real one; tests of screens bring their own.
-
-The commands of a run, from any thread: each puts an event into the inbox of the runner's thread and returns.
-
-What other threads of tui-runner tell the runner's thread, besides the reports of workers.
-"""
+"""What an interface may ask of a running run, and what other threads tell the runner's thread."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The items of chunks that are not yet done: what a lost worker had is sent again from here.
-
-Reads the input ahead of the run, in a thread of its own: an input may be slow, and is the user's code.
-"""
+"""Reads the input ahead of the run in a thread of its own, and keeps the items of chunks that are not yet done."""
 
 from __future__ import annotations
 

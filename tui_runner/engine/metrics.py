@@ -1,8 +1,6 @@
-"""Counting things that pass: latencies, rates over a window, errors that are alike.
+"""Counts things that pass (latencies, rates, errors that are alike), and estimates when a run will end.
 
 Everything takes the time as an argument, so that tests bring their own clock.
-
-Estimates when a run will end: a range that is the wider the less there is to go by. Pure: fed with counts and times.
 
 Rates are those since the first item ended: before that, workers started. In the first seconds the last ten and the
 whole run are the same, so their difference says nothing of how sure an estimate is. What does is how often as many

@@ -1,4 +1,4 @@
-"""TODO."""
+"""The states of runs and chunks, and which may follow which."""
 
 from __future__ import annotations
 

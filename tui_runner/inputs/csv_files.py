@@ -33,6 +33,7 @@ from duckdb import DuckDBPyConnection
 from tui_runner.errors import UserError
 from tui_runner.inputs import duckdb_reader
 from tui_runner.inputs.source import Source, is_small
+from tui_runner.store.sql import literal
 from tui_runner.text.messages import listed, one_line, plain, quoted
 
 _DELIMITERS = ",;\t|"
@@ -84,9 +85,9 @@ class _Layout:
 
     def relation(self, types: Sequence[str], *, lenient: bool = False) -> str:
         """What reads the file, with columns `c0`, `c1`, … of these types; `lenient` leaves out broken rows."""
-        columns = ", ".join(f"'c{index}': {duckdb_reader.literal(kind)}" for index, kind in enumerate(types))
+        columns = ", ".join(f"'c{index}': {literal(kind)}" for index, kind in enumerate(types))
         return (
-            f"read_csv({duckdb_reader.file_literal(self.path)}, auto_detect=false, delim={duckdb_reader.literal(self.delimiter)}, "
+            f"read_csv({duckdb_reader.file_literal(self.path)}, auto_detect=false, delim={literal(self.delimiter)}, "
             f"quote='\"', escape='\"', header={self.header}, columns={{{columns}}}, nullstr='', "
             f"allow_quoted_nulls=false, strict_mode=true, ignore_errors={lenient}, "
             f"max_line_size={_LONGEST_LINE}, buffer_size={_BUFFER})"
@@ -288,7 +289,7 @@ def _possible(
 
 
 def _check(name: str, kind: str) -> str:
-    form = f"regexp_full_match({name}, {duckdb_reader.literal(_PATTERNS[kind])})"
+    form = f"regexp_full_match({name}, {literal(_PATTERNS[kind])})"
     # 2026-02-30 has the form of a date.
     # An empty field is of every type: NULL is what bool_and passes over.
     return f"CASE WHEN {name} IS NOT NULL THEN {form} AND TRY_CAST({name} AS {kind}) IS NOT NULL END"

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from tui_runner.errors import UserError
 from tui_runner.store.arrow_batches import READ_ROWS, pieces
+from tui_runner.store.sql import literal, quote
 from tui_runner.system.private_folder import private_folder
 from tui_runner.text.messages import one_line
 
@@ -57,19 +58,9 @@ def connect() -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def literal(text: object) -> str:
-    """`text` as an SQL string."""
-    return "'" + str(text).replace("'", "''") + "'"
-
-
 def file_literal(path: Path) -> str:
     """A path as an SQL string that names this file alone, even if there are `*` or `[` in it."""
     return literal(re.sub(r"([*?\[])", r"[\1]", str(path)))
-
-
-def identifier(name: str) -> str:
-    """`name` as a quoted SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 def column(name: str, kind: str, sql_name: str | None = None) -> Column:
@@ -80,7 +71,7 @@ def column(name: str, kind: str, sql_name: str | None = None) -> Column:
         kind: its type, as DESCRIBE says it.
         sql_name: its name in the query, when that is another.
     """
-    sql = identifier(sql_name or name)
+    sql = quote(sql_name or name)
     match kind:
         case "TIMESTAMP WITH TIME ZONE":
             # Read as UTC: the zone of the session would be this machine's, and its database may be missing.
@@ -121,7 +112,7 @@ def rows(
         explain: makes the error for the user of what DuckDB or Arrow raised.
         bare: whether an item is the value itself.
     """
-    selected = ", ".join(f"{part.expression} AS {identifier(f'c{i}')}" for i, part in enumerate(columns))
+    selected = ", ".join(f"{part.expression} AS {quote(f'c{i}')}" for i, part in enumerate(columns))
     names = [part.name for part in columns]
     try:
         with connection.sql(f"SELECT {selected} FROM {relation}").to_arrow_reader(READ_ROWS) as reader:  # noqa: S608

@@ -1,4 +1,4 @@
-"""JSON values as items: which columns they have, and only some of their members."""
+"""JSON and JSON lines as items."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from itertools import islice
 from pathlib import Path
 
 from tui_runner.errors import UserError
-from tui_runner.inputs import duckdb_reader
 from tui_runner.inputs.source import Source, is_small
 from tui_runner.inputs.text_lines import _countable, _raw_lines
 from tui_runner.text.messages import one_line, plain
@@ -136,6 +135,8 @@ def _check_end(path: Path) -> None:
 
 
 def _json_texts(paths: Sequence[Path]) -> Iterator[tuple[Path, object]]:
+    from tui_runner.inputs import duckdb_reader  # lazy: DuckDB and Arrow take 300 ms, JSON lines do without
+
     column = duckdb_reader.Column("json", "json")
     with closing(duckdb_reader.connect()) as connection:
         for path in paths:

@@ -1,7 +1,4 @@
-"""What an input is to the rest of the program, and the inputs that are plain Python.
-
-Cutting an input into chunks.
-"""
+"""What an input is to the rest of the program, the inputs that are plain Python, and cutting an input into chunks."""
 
 from __future__ import annotations
 

@@ -21,6 +21,7 @@ import duckdb
 from tui_runner.errors import DatabaseError, UserError
 from tui_runner.inputs import duckdb_reader
 from tui_runner.inputs.source import Source
+from tui_runner.store.sql import literal
 from tui_runner.system.private_folder import private_folder
 from tui_runner.text.messages import one_line, plain
 
@@ -129,13 +130,13 @@ def _copied(connection: duckdb.DuckDBPyConnection, query: str, text: str, databa
         if file.read(12)[8:] != b"DUCK":
             raise DatabaseError("it is no DuckDB database", where=plain(database))
     try:
-        connection.execute(f"ATTACH {duckdb_reader.literal(database.absolute())} AS input (READ_ONLY)")
+        connection.execute(f"ATTACH {literal(str(database.absolute()))} AS input (READ_ONLY)")
         connection.execute("USE input")
     except duckdb_reader.READ_ERRORS as error:
         reason = "another process has it open" if "lock" in str(error) else _said(error)
         raise DatabaseError(f"the input can't be read from it: {reason}", where=plain(database)) from None
     folder = _Folder()
-    copy_of = duckdb_reader.literal(folder.path / "items.duckdb")
+    copy_of = literal(str(folder.path / "items.duckdb"))
     try:
         names = _distinct(duckdb_reader.described(connection, f"({query})"))
         connection.execute(f"ATTACH {copy_of} AS items")

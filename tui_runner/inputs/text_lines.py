@@ -1,7 +1,4 @@
-"""Input files with one item a line: plain text and JSON.
-
-Standard input: one item a line, as they come.
-"""
+"""One item a line: text files, and standard input as its lines come."""
 
 from __future__ import annotations
 

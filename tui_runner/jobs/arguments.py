@@ -1,4 +1,4 @@
-"""Text of an input, converted by the annotation of the parameter that takes it.
+"""How an item becomes the arguments of a function: by name or position, text converted by the annotation.
 
 A line of a file or of standard input is text, and so are the values of a CSV column that are not all numbers, or of
 Parquet and JSON where they were written so. If the function says `page: int`, it gets an integer: by the same rules as
@@ -9,8 +9,6 @@ The item stays what it was: its key, and `current.item`, are those of the text.
 
 In a CSV file everything is text, and what looks like a number need not be one: `1.10` is a version, `12.50` an amount
 of money. A column whose parameter asks for anything but a number, a date or a truth value is left as it is written.
-
-How an item becomes the arguments of a function: one value, a row by parameter name, or a tuple spread out.
 
 A table with several columns is passed by parameter name; columns that the function doesn't name are left out.
 A single column, and items that a job makes itself, are the one positional argument, unless the function needs

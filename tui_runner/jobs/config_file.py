@@ -1,4 +1,4 @@
-"""TODO."""
+"""The configuration: `[tool.tui-runner]` of the nearest pyproject.toml, else the user's own file."""
 
 from __future__ import annotations
 

@@ -1,13 +1,11 @@
-"""Finding the job that a person named: a file, a function in it, a function in a module, or a bundled sample.
+"""Finds the job that a person named: a file, a function in it, a function in a module, or a bundled sample.
 
 A file is loaded as a module with a private name made from its path, so the items of its classes can be pickled
 in one process and read in another. Nothing half-imported is left behind: when loading fails, `sys.path` and
 `sys.modules` are as before, with two exceptions. Modules of the standard library and of installed packages
 stay if their import was complete: they are not the user's, and some (numpy) refuse to be imported twice.
 
-What happens when the file of a job is a script that starts its run itself.
-
-    squares = job(...)
+squares = job(...)
     run(squares, range(100))        # no `if __name__ == "__main__":` around it
 
 A worker loads that file to have the function, and comes to the call of `run` too. It must not begin another run, and

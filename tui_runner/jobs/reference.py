@@ -1,4 +1,4 @@
-"""A digest of the file that a job is in: whether its code has changed since a run of it was at work."""
+"""How a job is named between processes, and the digest of its source."""
 
 from __future__ import annotations
 

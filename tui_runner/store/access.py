@@ -1,17 +1,13 @@
-"""Ways to a database for whoever only asks: open here, or through the process that has it open.
+"""Ways to a database for whoever only asks, on the command line, on a screen and from Python programs.
 
 with open_access(path) as access:
     console = access.console()
-
-Queries from Python programs and notebooks, whether or not a run is writing to the database meanwhile.
 
 import tui_runner
 
 books = tui_runner.connect("books.duckdb")
 books.sql("SELECT count(*) FROM books").arrow()
 books.sql("FROM books WHERE price < $most", {"most": 10}).df()
-
-A console in the place of a DuckDB cursor, for code that only reads: the ledger of a database that others hold.
 """
 
 from __future__ import annotations

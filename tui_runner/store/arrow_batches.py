@@ -1,4 +1,4 @@
-"""Rows that DuckDB gives as Arrow, in pieces that may become Python objects at once: bounded in rows and in bytes.
+"""Arrow batches: cut into pieces, gathered, and as bytes of an IPC stream.
 
 DuckDB makes batches of as many rows as it was asked for, however wide these are; beneath them it has 2,048 rows in any
 case. So it is asked for few, which are put together where they are small and taken apart where they are large.

@@ -2,8 +2,6 @@
 
 The instance is locked down because it runs statements that a person typed and holds text that nobody checked: no file
 can be read or written through it, no extension loaded, no setting changed but those of `_OPEN_SETTINGS`.
-
-The statements that people have open in a database. Whoever needs the memory that they take can end them.
 """
 
 from __future__ import annotations

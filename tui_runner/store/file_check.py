@@ -1,4 +1,4 @@
-"""Where a database is, and what may stand beside it.
+"""What is looked at before a database is opened: where it is, what stands beside it, whether it is whole.
 
 A database has companions whose names everybody can guess: DuckDB's write-ahead log, its folder for what it spills, our
 lock, the log of its runs. A link under such a name would have DuckDB or us write into the file that it points to, and
@@ -8,8 +8,6 @@ anything is opened.
 A folder that other users may write to (a group's, or `/tmp`) is one where they can put such names at any moment. What
 is checked here is checked again before each transaction of a run (`Database.check_in_place`); between the two only the
 kernel can help, with `fs.protected_symlinks` in folders like `/tmp`.
-
-Whether a file is a whole DuckDB database, told from its first bytes, before DuckDB is let near it.
 
 DuckDB may write to a file as soon as it has opened it. What is no database, or has lost its end, is therefore refused
 before. A file is three blocks of 4,096 bytes, then blocks of the size that the headers name. The first has the magic

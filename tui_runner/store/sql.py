@@ -1,9 +1,4 @@
-"""Text that goes into SQL statements: identifiers and string literals are quoted here and nowhere else.
-
-Which column a returned key goes to: column names that can be seen, typed and told apart.
-
-Which file a cursor asks, for messages of code that has nothing but the cursor.
-"""
+"""Text that goes into SQL statements: identifiers and literals are quoted here and nowhere else; names of columns."""
 
 from __future__ import annotations
 

@@ -1,13 +1,9 @@
-"""Opens files that are regular ones, and files that are this user's own.
+"""Files: regular ones, the user's own, written whole or not at all, and those that come with the program.
 
 A pipe in the place of a file may keep the program that opens it waiting for ever. A link in the place of one of our
 own files (the lock beside a database, say) would have us write into whatever it points to: git keeps links, so a
 cloned repository is enough. Whatever the program itself keeps under a name that others can guess is opened by
 `open_own`.
-
-Writes a file whole or not at all, whatever happens on the way.
-
-Where tui-runner itself is: its own code, and the files that come with it, themes and sample jobs.
 
 In a wheel these files are inside the package (`_bundled/`); in a checkout, also an editable one, beside it.
 """

@@ -1,6 +1,4 @@
-"""Keeps the user's code in the program's own process from ending it at once, without a word.
-
-Threads that give way to the one that writes results.
+"""Keeps the user's code from ending the process at once, and gives threads a low priority.
 
 On Linux each thread has a priority of its own, and a thread that it starts begins with the same one. Elsewhere only a
 whole process has, so nothing is done there.

@@ -1,9 +1,7 @@
-"""What happens when the terminal goes away: a lost SSH connection, a closed window.
+"""Standard input, output and error of the program, and what happens when the terminal goes away.
 
 The run must not go with it. The kernel says so with SIGHUP, and from then on reading and writing fail; a program that
 keeps trying uses a whole core for nothing. So whatever leads to the terminal is led to nowhere instead.
-
-Standard input, output and error of the program, also where some of them are closed.
 """
 
 from __future__ import annotations

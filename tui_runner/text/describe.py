@@ -1,4 +1,4 @@
-"""What errors that are alike have in common: their message without ids, addresses and numbers.
+"""Errors and items as text: bounded, storable, and with what alike errors have in common.
 
 It is made once, where an error becomes text, and kept beside it: the dashboard, the ledger and a person's own SQL
 group by the same words. Needs nothing but the standard library.
@@ -12,10 +12,10 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
+from importlib.resources import files
 from pathlib import Path
 from types import TracebackType
 
-from tui_runner.system.files import _PACKAGE
 from tui_runner.text.redaction import LONGEST_SECRET, redact
 
 _LONGEST = 200
@@ -140,8 +140,8 @@ def item_text(value: object, redact: Callable[[str], str] = redact) -> str:
         return f"(its __str__ raised {type(fault).__name__})"
 
 
-_CODE = f"{_PACKAGE}{os.sep}"
-_BUNDLED = f"{_PACKAGE / '_bundled'}{os.sep}"
+_CODE = f"{files('tui_runner')}{os.sep}"
+_BUNDLED = f"{files('tui_runner') / '_bundled'}{os.sep}"
 
 
 def is_own_code(filename: str) -> bool:

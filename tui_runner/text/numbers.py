@@ -1,4 +1,4 @@
-"""Numbers for people: counts, rates, durations, sizes. The same on the dashboard and without one.
+"""Numbers for people: counts, sizes, durations, rates, shares.
 
 Every function answers `–` for what is no number, and keeps to a few characters so that columns do not jump.
 """

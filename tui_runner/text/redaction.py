@@ -10,8 +10,6 @@ itself. Result rows are the job's: nothing is taken out of them.
 Every expression below runs in time linear in the text: what repeats without a bound stops at a character with which no
 other match can begin, everything else is bounded. A first look for the characters that each of them needs keeps the
 price of ordinary lines below a microsecond.
-
-The traceback of a fault as text that may be shown.
 """
 
 from __future__ import annotations

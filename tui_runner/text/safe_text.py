@@ -1,4 +1,4 @@
-"""Text of others made fit to be shown: nothing in it can steer a terminal, hide, or reorder what is beside it.
+"""Makes text safe for a terminal, and measures its width.
 
 Terminals obey ESC and the C1 controls wherever they come from, and every widget of Textual passes them on
 unchanged: a scraped OSC 52 sequence would write the clipboard. So whatever a job, an item, an error, a file name

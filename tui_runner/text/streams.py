@@ -1,7 +1,4 @@
-"""The `buffer` of a text stream that has no bytes beneath it: some jobs write to `sys.stdout.buffer`.
-
-A text stream whose text is made safe on its way: what a job prints while it is loaded goes through it.
-"""
+"""Text streams whose text is made safe on its way, and the `buffer` of those that have no bytes beneath them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The application: it starts the run, hands its snapshots to the screen, and knows how to leave.
-
-Shows the dashboard of a run from its start until it is left.
-"""
+"""The application of a run: it starts the run, hands its snapshots to the screens, and knows how to leave."""
 
 from __future__ import annotations
 
@@ -28,6 +25,7 @@ from tui_runner.text.numbers import count
 from tui_runner.tui.actions import bindings, changed_keys, palette
 from tui_runner.tui.actions.keymap import resolve
 from tui_runner.tui.actions.model import Place
+from tui_runner.tui.base_app import STYLES
 from tui_runner.tui.dialogs.help import Help
 from tui_runner.tui.dialogs.questions import Choice, Choose
 from tui_runner.tui.preferences import Preferences, State, read_preferences, state_file
@@ -72,7 +70,7 @@ class RunnerApp(LeavingApp):
     """
 
     TITLE = "tui-runner"
-    CSS_PATH: ClassVar[list[str | PurePath]] = ["styles/runner.tcss", "styles/query.tcss"]
+    CSS_PATH: ClassVar[list[str | PurePath]] = [STYLES / "runner.tcss", STYLES / "query.tcss"]
     BINDINGS: ClassVar[list[BindingType]] = [
         *bindings(Place.ANYWHERE),
         # Without an id, so that no keymap takes it away: there is always a way out.

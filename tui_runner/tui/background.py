@@ -1,7 +1,4 @@
-"""Reads the ledger for a screen, in a thread, through a cursor of its own: the screen never waits.
-
-Calls that block, made in a thread of their own and awaited by the screen.
-"""
+"""Calls that block, made in a thread of their own and awaited by the screen: the screen never waits."""
 
 from __future__ import annotations
 

@@ -1,14 +1,13 @@
-"""Short messages that are laid over a screen for a few seconds: few, small, and none of them twice.
+"""What the three applications (launcher, dashboard, query screen) have in common, their short messages among it.
 
 Whoever presses a key wants to read its answer and go on. So they lie above the last lines, which name the keys and say
 what happens (`Toast` in `styles/runner.tcss`), and a key pressed five times in vain is answered once.
-
-What the three applications, launcher, dashboard and query screen, have in common.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.resources import files
 from pathlib import Path
 from typing import ClassVar
 
@@ -29,6 +28,8 @@ from tui_runner.tui.terminal.key_order import KeysInTurn
 from tui_runner.tui.terminal.textual_fixes import KeepsFault, Palette
 from tui_runner.tui.themes import Themed
 
+STYLES = Path(str(files("tui_runner.tui"))) / "styles"
+"""The style sheets of all applications."""
 MOST = 2
 """How many lie over the screen at once; one where it is low."""
 _LOW = 16

@@ -1,11 +1,9 @@
-"""What the interface remembers from one time to the next: the theme, and the jobs that were started last.
+"""What the user's configuration says of the screens, and what the interface remembers from one time to the next.
 
 It is kept in `state.json` of the user's state folder (`$XDG_STATE_HOME/tui-runner`). Losing it costs nothing, so a file
 that cannot be read counts as none, and one that cannot be written is not written.
 
-What the user's configuration says of the screens: theme, keys, notifications.
-
-    [tool.tui-runner]            # in pyproject.toml; in ~/.config/tui-runner/config.toml without this line
+[tool.tui-runner]            # in pyproject.toml; in ~/.config/tui-runner/config.toml without this line
     theme = "day"
     notify = false
     [tool.tui-runner.keys]       # there: [keys]

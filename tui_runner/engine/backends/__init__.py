@@ -1,7 +1,4 @@
-"""Where workers live: in processes of this machine, or in this very process.
-
-What a backend is: where workers live, and how orders and reports travel.
-"""
+"""What a backend is: where workers live (processes of this machine, or this process), and how messages travel."""
 
 from __future__ import annotations
 

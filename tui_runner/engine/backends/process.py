@@ -4,8 +4,6 @@ They come from a `forkserver` that has pyarrow and httpx loaded already (a worke
 where there is none. To each belong a pipe for orders and reports, a pipe for what it writes to its output, memory in
 which it notes what it executes, and four threads here: one that sends, one that receives, one that reads the output,
 one that waits for its end. The end of the pipe is no sign of that: a process that the job has forked holds it open.
-
-Keeps the current folder off the path of the Python processes that workers come from, not of what a job starts.
 """
 
 from __future__ import annotations

@@ -2,8 +2,6 @@
 
 What `DiskWatch` decides is carried out here, in the runner's thread.
 
-Decides when the disk is running low, and when to try again to write to one that is full. Pure: fed with figures.
-
 While the disk is full the run is held (`events.Hold`): nothing is lost, since what is not yet written is kept, and
 backpressure holds the workers beyond that. Every few seconds the flush that failed is tried again.
 """

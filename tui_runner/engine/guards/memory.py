@@ -1,9 +1,7 @@
-"""Keeps a run within its memory: gives each worker its share, and carries out what `MemoryLadder` decides.
+"""Keeps a run within its memory: gives each worker its share, and takes steps as the whole comes near to its limit.
 
 A share is what is left of 70 % of the limit, divided by one more than there are workers: while one is being replaced,
 both of them are there.
-
-Decides what a run does as its memory comes near to its limit. Pure: fed with figures, answers with steps.
 
 | of the limit | what is done | undone below |
 | --- | --- | --- |

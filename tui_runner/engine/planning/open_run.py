@@ -1,7 +1,4 @@
-"""Takes the database of a run, and finds the run to go on with or begins a new one.
-
-Which items of an input are to run, by what the ledger has of them.
-"""
+"""Takes the database of a run, finds the run to go on with or begins a new one, and selects the items to run."""
 
 from __future__ import annotations
 

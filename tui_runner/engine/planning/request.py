@@ -1,7 +1,4 @@
-"""What a run is going to be: everything that was decided before it starts.
-
-From what a person asked for to a plan: every mistake is found here, before anything is written.
-"""
+"""From what a person asked for to a plan of the run: every mistake is found here, before anything is written."""
 
 from __future__ import annotations
 

@@ -64,12 +64,12 @@ class Chunk:
     failures: dict[int, int] = field(default_factory=dict)
     attempts: dict[int, int] = field(default_factory=dict)
     tries: dict[int, int] = field(default_factory=dict)
-    counts: Counts = Counts()
+    counts: Counts = field(default_factory=Counts)
     skipped_rows: int = 0
     sent_at: float | None = None
     started_at: float | None = None
     ended_at: float | None = None
-    _before: Counts = Counts()
+    _before: Counts = field(default_factory=Counts)
     _paused_at: float | None = None
     _paused_seconds: float = 0.0
 

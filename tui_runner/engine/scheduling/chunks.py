@@ -1,9 +1,7 @@
-"""What a person may have done with chunks: pause, resume, cancel, run again.
+"""All chunks of a run: which wait, which worker has which, what became of their items, commands on them.
 
 *Cancelling* is done by a worker, because only workers write ledger rows: a chunk that no worker has is sent, paused,
 to one that is ready, as soon as there is one.
-
-All chunks of a run: which wait, which worker has which, and what became of their items.
 
 *What has been received is done.* `Flush` names the items that ended; they are crossed off the chunk's `pending`. When a
 worker is lost, what is still pending waits again, at the front.

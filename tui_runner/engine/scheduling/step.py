@@ -1,7 +1,4 @@
-"""The run's own time: seconds it has been going on, without those it was paused.
-
-One turn of the scheduler: the moment it decides in, and what it has decided to have done.
-"""
+"""One decision of the scheduler: its time, and the actions it takes."""
 
 from __future__ import annotations
 

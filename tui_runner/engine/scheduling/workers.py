@@ -1,11 +1,7 @@
-"""The workers of a run as the scheduler sees them: who is there, what they have, who gets the next chunk.
-
-Orders to workers, and when one has to go: it is replaced, does not drain, or says nothing any more.
+"""The workers of a run as the scheduler sees them: who is there, what they have, when they end, when they are silent.
 
 Part of the scheduler, like `chunks`: it decides by what it is told and by the time of the turn, and does nothing
 itself.
-
-When a worker that says nothing any more is given up.
 
 A worker reports several times a second, whatever its items do, because its collector is a thread of its own. One that
 does not was stopped, or native code in it keeps the interpreter for itself and never comes back. No deadline can end

@@ -1,9 +1,7 @@
-"""How an attempt ended, and the buffer in which outcomes wait for the collector.
+"""One attempt at one item: calls the function, and turns what it returns or raises into an outcome.
 
 An exception becomes text at once: keeping it would keep its frames, and with them whatever the function held
 (measured: 2 GB where the text takes 2 MB).
-
-One attempt at one item: call the function, make its result rows, say how it ended.
 """
 
 from __future__ import annotations

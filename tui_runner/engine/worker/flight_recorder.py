@@ -1,10 +1,8 @@
-"""What a worker is executing, in memory that outlives it: whoever finds it dead reads what it was doing.
+"""Notes in shared memory what a worker executes, so that its death names the items in flight.
 
 The memory is a file without a name, mapped by the worker and by the process that started it. Each thread (or asyncio
 task) of the pool has a slot of eight bytes, so that the note of one item is a single store and never half written:
 the position of the item and the number of the attempt. It costs less than 0.1 µs an item.
-
-A fork of a worker must not go on with the worker's items.
 
 A function that calls `os.fork` returns twice: once in the worker, and once in a copy of it that has its queue, its
 pipe and one of its threads. The copy ends there; what it was forked for, it has done.

@@ -1,9 +1,7 @@
-"""Turns outcomes into flushes: the one thread of a worker that counts, builds Arrow tables and reports.
+"""Collects outcomes into batches and counts, and reports them to the tui-runner process.
 
 Five times a second it takes what the pool has finished and sends it. Everything in a `Flush` was counted by that
 flush and nothing else was, so when a worker is lost the counters say exactly what has been received of it.
-
-Counts outcomes into their chunks and gathers their ledger rows: the part of a flush that is not results.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How many retries a worker may make: in step with what goes well, so that an outage does not multiply the load.
+"""Decides whether and when a failed attempt is made again: kinds of errors, back-off, `Retry-After`, the retry budget.
 
 While a service is down every item is tried again, and again: with two retries it gets three times the requests just
 when it can least bear them. So in any ten seconds there may be a retry for every item that ended well in them, for a
@@ -10,11 +10,7 @@ after an outage is made up for at full speed. The share and the floor are those 
 (percentCanRetry 0.2, minRetriesPerSec 10), but for the floor: one for each thread and second is what threads that wait
 for a slow service can make at all, so the budget bites only where failures come faster than answers would.
 
-What the HTTP answer says that an error carries: its status, and when to come back.
-
 Errors of httpx, requests, urllib and aiohttp are read without importing any of them, by the attributes they have.
-
-Which failures are worth another attempt, and when.
 
 Delays are exponential with full jitter, `uniform(0, min(cap, base * 2**n))`: the variant that finishes soonest
 with the least load in Marc Brooker's comparison ("Exponential Backoff And Jitter", AWS Architecture Blog, 2015).

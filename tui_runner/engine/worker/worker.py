@@ -22,7 +22,6 @@ from dataclasses import replace
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 
-from tui_runner import http
 from tui_runner.engine.protocol import (
     Cancel,
     ChunkExhausted,
@@ -54,6 +53,7 @@ from tui_runner.engine.worker.retry import RetryBudget, RetryPolicy, retry_rule
 from tui_runner.engine.worker.task_queue import WorkQueue
 from tui_runner.engine.worker.thread_pool import Pool, ThreadPool
 from tui_runner.errors import UserError
+from tui_runner.jobs import http
 from tui_runner.jobs.job import Job
 from tui_runner.jobs.loading import load_reference
 from tui_runner.system.memory import return_freed_memory, settle_garbage_collection

@@ -97,7 +97,7 @@ def client() -> httpx.Client:
     """
     kept: _Kept | None = getattr(_thread, "kept", None)
     if kept is None or kept.generation != _generation:
-        from tui_runner.jobs.http.client import JobClient
+        from tui_runner.jobs.http.thread_client import JobClient
 
         generation = _generation
         kept = _Kept(JobClient(_slots, _deadline, **_client_options(_KEPT_CONNECTIONS)), generation)
@@ -118,7 +118,7 @@ def async_client() -> httpx.AsyncClient:
         known = _of_loop.get(loop)
     if known is not None and known[1] == _generation:
         return known[0]
-    from tui_runner.jobs.http.client import JobAsyncClient
+    from tui_runner.jobs.http.thread_client import JobAsyncClient
 
     generation = _generation
     made = JobAsyncClient(_slots, _deadline, **_client_options(_KEPT_CONNECTIONS_OF_A_LOOP))

@@ -5,8 +5,6 @@ values are JSON, and so is JSON in them. Every JSON text is valid: NaN and infin
 
 Nested values are taken apart as Arrow arrays. As Python values they would lose what their types say, and some cannot be
 made at all: an infinite date, a timestamp of nanoseconds.
-
-Dates and times as ISO 8601, also those that only DuckDB knows: beyond year 32767, and the infinities.
 """
 
 from __future__ import annotations

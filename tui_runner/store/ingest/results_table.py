@@ -5,8 +5,6 @@ for their shape. `_run` and `_item` are the first two columns, since others are 
 
 `ResultsTable.write` is called inside a transaction: first the columns are brought to where every table of the flush
 fits, then each table is inserted. It returns the shape that the table has once the transaction is committed.
-
-Arrow tables that a cursor can select from, each under a reserved name and only while it is needed.
 """
 
 from __future__ import annotations

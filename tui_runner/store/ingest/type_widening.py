@@ -1,4 +1,4 @@
-"""Arrow tables as DuckDB can take them: types that it cannot scan, or that older DuckDB cannot read from the file.
+"""Types of Arrow as DuckDB can take them, and which DuckDB type holds the values of two others.
 
 | Arrow type | why not | instead |
 | --- | --- | --- |
@@ -12,9 +12,7 @@
 
 "Else": when a value does not fit. No value is changed.
 
-Which DuckDB type holds the values of two others, and how a value gets there. Types are their DuckDB names.
-
-    TINYINT < SMALLINT < INTEGER < BIGINT < HUGEINT      and the unsigned ones, each below the next larger signed one
+TINYINT < SMALLINT < INTEGER < BIGINT < HUGEINT      and the unsigned ones, each below the next larger signed one
     integer < DECIMAL(p, s)                              while the digits on both sides of the point fit into 38
     integer, FLOAT < DOUBLE                              integers only as far as a DOUBLE counts them one by one
     DATE < TIMESTAMP < TIMESTAMP_NS                      while the moment is in the range of the wider type

@@ -1,7 +1,4 @@
-"""What DuckDB answers, in types that Arrow can carry, with DuckDB's own names of them.
-
-The rows of a statement, wherever it runs.
-"""
+"""The rows of a statement, wherever it runs, in types that Arrow can carry, with DuckDB's own names of them."""
 
 from __future__ import annotations
 

@@ -82,9 +82,10 @@ def split(script: str) -> list[Statement]:
         text = script[group[0].start : end]
         # A comment behind the last token is no part of the statement; its token is not in the group.
         text = text.rstrip()
-        statements.append(
-            Statement(text, group[0].start, group[0].start + len(text), tuple(_parameters(script, group)))
-        )
+        if text:  # of `$--` DuckDB makes a token that begins where the comment does
+            statements.append(
+                Statement(text, group[0].start, group[0].start + len(text), tuple(_parameters(script, group)))
+            )
     return statements
 
 

@@ -1,11 +1,9 @@
-"""Checks the Arrow stream of another process before its values are read.
+"""A console on a database that another process has open: statements go there, rows come back and are checked.
 
 Arrow's reader does not check the lengths, offsets and indices that the other side wrote; reading values by forged ones
 reads other memory, or crashes. `validate(full=True)` checks all of them, in 5 to 8 % of the time that a result of a
 million rows takes to arrive. It also refuses values that DuckDB has and Arrow does not: a HUGEINT of 39 digits, the
 time 24:00:00. They do no harm, so decimals are checked as bytes and times as integers.
-
-A console on a database that another process has open: statements go there, rows come back.
 
 See `wire.py` for what is said, and `query_server.py` for the other side.
 """

@@ -1,8 +1,6 @@
-"""A file to write an Arrow stream to that sends it on in pieces, and copies only what is small.
+"""How a process that has a database open talks to those that ask it: frames over a socket.
 
-How a process that has a database open talks to those that ask it: frames over a socket.
-
-    greets:  one frame HELLO, as soon as it has accepted the connection (`handshake.py`); or BUSY, and hangs up
+greets:  one frame HELLO, as soon as it has accepted the connection (`handshake.py`); or BUSY, and hangs up
     proves:  where the socket is a port, each side one frame PROOF (`handshake.py`)
     asks:    one frame REQUEST, JSON: {"sql": …, "parameters": [[name, type, text], …]}
     answers: frames ARROW, an Arrow IPC stream cut into pieces, then END; or FAILED at any place, JSON;

@@ -1,9 +1,7 @@
-"""A column of nested values as JSON text in one go, where they contain nothing but what JSON itself has.
+"""One Python value → one plain value: an exact built-in scalar, or the JSON text of something nested.
 
 `values.plain` looks at each value by itself and takes ten times as long as writing it does (1.4 µs against 0.13 µs for
 a list of three words). Most columns of lists and dicts come from JSON, and need no such care.
-
-One Python value → one plain value: an exact built-in scalar, or the JSON text of something nested.
 
 A plain value is immutable and runs no code of the job when it is read, so rows may wait for the next flush
 without anybody changing them, and the thread that builds Arrow tables meets no surprises.

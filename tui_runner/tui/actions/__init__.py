@@ -1,15 +1,7 @@
-"""The actions of the dashboard and of the other screens of a run.
-
-The actions of the query screen; which of them apply depends on what has the focus.
+"""Every action of the interface, once: key bindings, footer, help screens and palettes are made from these lists.
 
 Letters belong to the editor, so what must work while somebody types is on function and control keys; the letters do
 the same beside the result.
-
-The actions of the launcher and of the dialogs: questions, choices, fields to fill in, texts to read.
-
-Every action of the interface, once. Key bindings, footer, help screens and palettes are all made from this list.
-
-What the command palette offers: the actions that apply on a screen, each with its keys.
 """
 
 from __future__ import annotations

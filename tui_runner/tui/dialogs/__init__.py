@@ -1,7 +1,4 @@
-"""The screens: each lays widgets out and turns keys into commands.
-
-What all dialogs have in common: a way out for the mouse, and one answer.
-"""
+"""Modal questions that every screen uses; what they have in common is here."""
 
 from __future__ import annotations
 

@@ -1,11 +1,4 @@
-"""A question with two answers. The engine goes on while it is open.
-
-A choice among a few things. The engine goes on while it is open.
-
-A question that is answered with a text or a number.
-
-Small questions of the query screen: a choice from a list, and texts to be typed.
-"""
+"""Questions with two answers, a choice, texts to be typed. The engine goes on while they are open."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ from tui_runner.tui.actions.keymap import resolve
 from tui_runner.tui.actions.list_keys import Movable, Moving
 from tui_runner.tui.actions.model import Place
 from tui_runner.tui.background import in_thread
-from tui_runner.tui.base_app import Application
+from tui_runner.tui.base_app import STYLES, Application
 from tui_runner.tui.dialogs.help import Help
 from tui_runner.tui.dialogs.questions import Confirm
 from tui_runner.tui.dialogs.reader import Reader
@@ -78,7 +78,7 @@ class Launcher(Moving, Application[Chosen]):
     """
 
     TITLE = "tui-runner"
-    CSS_PATH = "styles/runner.tcss"
+    CSS_PATH = STYLES / "runner.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         *bindings(Place.LAUNCHER, Place.LIST),
         # Without an id, so that no keymap takes it away.

@@ -16,7 +16,7 @@ from tui_runner.store.access import Access, open_access
 from tui_runner.tui.actions import palette
 from tui_runner.tui.actions.keymap import resolve
 from tui_runner.tui.actions.model import Place
-from tui_runner.tui.base_app import Application
+from tui_runner.tui.base_app import STYLES, Application
 from tui_runner.tui.dialogs.questions import Confirm
 from tui_runner.tui.preferences import Preferences, read_preferences
 from tui_runner.tui.query.editor import Editor
@@ -43,7 +43,7 @@ class QueryApp(Application[None]):
     """
 
     TITLE = "tui-runner"
-    CSS_PATH: ClassVar[list[str | PurePath]] = ["styles/runner.tcss", "styles/query.tcss"]
+    CSS_PATH: ClassVar[list[str | PurePath]] = [STYLES / "runner.tcss", STYLES / "query.tcss"]
     BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+c", "quit", show=False, priority=True)]
 
     def __init__(

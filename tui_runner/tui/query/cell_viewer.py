@@ -1,13 +1,7 @@
-"""JSON over several lines, to be read.
-
-What changed between two results of a statement that is watched.
-
-What the cells of a result look like: short, safe text, made for the rows in sight alone.
+"""The cells of a result as short, safe text, what changed between two results, and one cell in full.
 
 Text of any length costs no more than what is shown of it: strings and blobs are cut by Arrow before they become Python
 values, and a nested value of many bytes is only named.
-
-One cell of a result in full, or as much of it as a person may want to read.
 """
 
 from __future__ import annotations

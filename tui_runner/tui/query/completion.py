@@ -1,7 +1,4 @@
-"""Which words fit where the cursor is: columns of the tables that the statement names, tables, functions, keywords.
-
-The words that a database knows, for completion: its tables and columns, its functions, the keywords of its SQL.
-"""
+"""Words that fit where the cursor is: columns of the tables that the statement names, tables, functions, keywords."""
 
 from __future__ import annotations
 

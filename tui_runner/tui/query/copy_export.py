@@ -1,7 +1,4 @@
-"""Rows of a result as text for the clipboard.
-
-Copying and exporting from the query screen.
-"""
+"""Copies rows of a result to the clipboard, and exports them into files."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The editor of statements: coloured as DuckDB reads them, with words offered, and mistakes marked.
-
-The words that are offered below the cursor of the editor.
-"""
+"""The editor of statements: coloured as DuckDB reads them, with words offered, and mistakes marked."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""First line of the query screen: what is queried.
-
-What became of a statement: one line between editor and result.
-"""
+"""The lines above and below the editor: what is queried, and what became of the statement."""
 
 from __future__ import annotations
 

@@ -1,9 +1,4 @@
-"""What the query screen keeps between two starts: the statements that were run, and files of statements.
-
-Text in the user's own editor, in place of the screen.
-
-Files of statements on the query screen: opened, saved, edited elsewhere.
-"""
+"""What the query screen keeps between two starts: statements that were run, files of statements, and `$EDITOR`."""
 
 from __future__ import annotations
 

@@ -1,9 +1,7 @@
-"""One tab of the query screen: an editor, what became of its statement, and the rows.
+"""The tabs of the query screen: each has an editor, what became of its statement, and the rows.
 
 Everything that blocks (running a statement, reading a page, comparing two results) is done in a thread and awaited.
 A tab has one console, and so one statement at a time.
-
-The tabs of the query screen, one of which is shown.
 """
 
 from __future__ import annotations

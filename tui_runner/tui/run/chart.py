@@ -1,7 +1,4 @@
-"""A graph of the last minutes: stacked areas from zero, with their scale, in a frame that says what they are.
-
-The two graphs of the dashboard, made from the history of a snapshot.
-"""
+"""The graphs of the dashboard: stacked areas from zero over the last minutes, with their scale."""
 
 from __future__ import annotations
 

@@ -1,16 +1,12 @@
-"""Chunks in an order that was asked for, or only those in one state: a list that is made anew now and then.
+"""The rows of the chunk table: which chunks are listed, in which order, and what each column shows of them.
 
 Rows sorted by a number that changes would jump four times a second, and sorting 100,000 of them each time would keep
 a core busy. So the rows hold still for a moment while what they show goes on.
-
-In which order chunks are listed, kept up to date at the cost of what changed.
 
 A run may have 100,000 chunks and four snapshots a second; sorting them all each time would keep a core busy.
 Chunks that did not change are the same objects in the next snapshot, so the changed ones are found by identity, and
 only those whose state changed move. They move once a second at most: rows that jump four times a second cannot be
 read, and half of what a busy run sent to the terminal were rows that had moved by one.
-
-The columns of the chunk table: what each shows of a chunk, how wide it is, and which give way where it is narrow.
 """
 
 from __future__ import annotations

@@ -1,13 +1,7 @@
-"""Commands that were given and that no snapshot has confirmed yet.
+"""Commands to a run, as the screens give them: checked against the newest snapshot, remembered until it shows them.
 
 A command returns at once and takes effect later, so the screen says "asked" until it sees the effect, and forgets
 a command that had none (pausing a run that just ended) after a while.
-
-Commands to a run, as the screens give them: checked against the newest snapshot, and remembered until it shows.
-
-Why a command on chunks does nothing, in one line: a key that does nothing must not look like one that was lost.
-
-What is asked before failed items run again: commands are for whole chunks, so more may run than was meant.
 """
 
 from __future__ import annotations

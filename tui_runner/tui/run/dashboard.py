@@ -1,7 +1,4 @@
-"""How the dashboard divides a terminal, from 40×12 to 400×120. Pure arithmetic, tested without a terminal.
-
-The dashboard: everything about one run on one screen, and the keys that steer it.
-"""
+"""The dashboard: everything about one run on one screen, how it divides the terminal, and the keys that steer it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Events of one moment in one line: a command for many chunks, or several settings at once, are many events.
-
-The lines below the table: what went wrong, what was asked for, what happened last.
-"""
+"""The lines below the table: what went wrong, what was asked for, what happened last."""
 
 from __future__ import annotations
 

@@ -1,13 +1,4 @@
-"""The base of widgets that show something about the whole run.
-
-First line: which run this is, its state, how long it has taken and will take.
-
-Third line: the numbers to watch, each in its place.
-
-Second line: how much of the input is done.
-
-What a run that has ended came to: totals, time, rates, what failed, where the data is, what to do next.
-"""
+"""The widgets that show something about the whole run: header, progress, figures, and the summary of its end."""
 
 from __future__ import annotations
 

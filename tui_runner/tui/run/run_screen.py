@@ -1,7 +1,4 @@
-"""The base of the screens that show a run: they take its snapshots, and have a list and a line of keys.
-
-The commands on chunks, for the screens that have some under a cursor.
-"""
+"""The base of the screens that show a run: they take its snapshots, have a list, keys, and commands on chunks."""
 
 from __future__ import annotations
 

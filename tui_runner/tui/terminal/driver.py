@@ -1,11 +1,7 @@
-"""What Python code prints while a screen has the terminal becomes lines of the process's own output.
-
-Writes a frame in fewer bytes: colours that are in force already are not set again.
+"""The driver between Textual and the terminal: sends a frame in few bytes, and past what the user's code prints.
 
 Textual ends every stretch of text with a reset and begins the next one with all of its colours, forty bytes of them
 for five of text. Over a slow link that is what takes the time: without it a busy dashboard sends a third less.
-
-Leaves out of a frame the rows that the terminal shows already.
 
 While a dialog is open, Textual draws the whole screen whenever anything behind it has changed, four times a second
 beside a run, and twice more when the dialog closes. Over a slow link each of these takes a second.

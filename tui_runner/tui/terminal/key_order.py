@@ -9,14 +9,10 @@ How it is known that a key has been carried out: messages of one widget are hand
 widget has no use for goes on to its parent. So a callback behind the key, from parent to parent, comes to the
 application when whatever the key does has been done.
 
-Keys of a field where text is typed, in the order in which they were pressed.
-
 Textual hands a key to the field first. A letter is typed at once; a key that the field has a binding for goes on to
 each of its parents up to the application, and only there is the binding carried out. Keys that come in one piece, from
 a slow connection, a terminal multiplexer or a stalled loop, are in the field's queue by then: letters overtake the key
 that was pressed before them, and Ctrl-U then deletes what was typed after it.
-
-A line to type into, as every dialog and form has it.
 """
 
 from __future__ import annotations

@@ -1,16 +1,12 @@
-"""Screens that may be closed before they have their parts.
+"""Workarounds for what ends a Textual application: early closing, the command palette, faults of a screen.
 
 A signal closes every dialog, a key that opens one screen closes another, a second click is beside a dialog that the
 first one opened: all that can come before Textual has made the parts of a screen. It makes none then, but says to the
 screen that it has been mounted, and what a screen does with its parts at first would be a fault of the application.
 
-Textual's command palette, closed once and in order.
-
 Textual's own ends the application when it is closed twice, when a page of its list is turned before the list has been
 laid out, when a click comes from where there is no terminal any more, and when it is opened again before the last one
 is quite gone.
-
-What becomes of a fault of the screen's own.
 
 Textual would print its traceback with the values of all variables: secrets among them, and text of others. So the fault
 is kept instead, and told by whoever started the application, as any other.

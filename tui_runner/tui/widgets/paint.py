@@ -1,16 +1,10 @@
-"""Lines as data: what a widget shows is computed as text with roles, and only then becomes colours.
+"""Lines as data, and how states look: what a widget shows is text with roles, and only then becomes colours.
 
 A `Line` is a tuple of spans `(text, role)`. Being plain values, lines are compared to find what changed since the
 last snapshot, and are tested without a terminal. `PaintedWidget` looks the roles up in the theme: the style of role
 `bad` is that of the component class `paint--bad` in `styles/runner.tcss`.
 
 Text of others enters a line through `own` alone. A line is never markup.
-
-A few lines that whoever owns them paints.
-
-How states look: a glyph, a word and a role, so that none is told by colour alone.
-
-What a chunk looks like, in the table, the map and its own screen alike: a glyph, a word, a role.
 
 A chunk's state `failed` means that it has ended and that some of its items failed. One failed item of 500 is not what
 500 of 500 are, so the two look different, and both say how many.
