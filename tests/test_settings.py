@@ -129,36 +129,37 @@ def test_a_text_is_a_size_or_a_value_error(text: str) -> None:
 
 
 class TestReadConfig:
-    @pytest.fixture
-    def environ(self, tmp_path: Path) -> dict[str, str]:
+    @pytest.fixture(autouse=True)
+    def home(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         home = tmp_path / "home" / "tui-runner"
         home.mkdir(parents=True)
         (home / "config.toml").write_text("threads = 5\n")
-        return {"XDG_CONFIG_HOME": str(tmp_path / "home")}
+        monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "home"))
 
-    def test_the_nearest_pyproject_with_the_table_counts(self, tmp_path: Path, environ: dict[str, str]) -> None:
+    def test_the_nearest_pyproject_with_the_table_counts(self, tmp_path: Path) -> None:
         inner = tmp_path / "a" / "b"
         inner.mkdir(parents=True)
         (tmp_path / "pyproject.toml").write_text("[tool.tui-runner]\nchunk-size = 9\n")
         (tmp_path / "a" / "pyproject.toml").write_text("[tool.ruff]\n")
-        config = read_config(inner, environ)
+        config = read_config(inner)
         assert config == {"chunk-size": 9}
         assert config.where == f"{tmp_path}/pyproject.toml [tool.tui-runner]"
         assert resolve(config=config).chunk_size == 9
 
-    def test_else_the_users_file(self, tmp_path: Path, environ: dict[str, str]) -> None:
-        assert read_config(tmp_path, environ) == {"threads": 5}
-        assert read_config(tmp_path, {"XDG_CONFIG_HOME": str(tmp_path / "none")}) == {}
+    def test_else_the_users_file(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert read_config(tmp_path) == {"threads": 5}
+        monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "none"))
+        assert read_config(tmp_path) == {}
 
-    def test_a_broken_file_is_named_with_its_line(self, tmp_path: Path, environ: dict[str, str]) -> None:
+    def test_a_broken_file_is_named_with_its_line(self, tmp_path: Path) -> None:
         (tmp_path / "pyproject.toml").write_text("[tool.tui-runner]\nthreads = = 3\n")
         with pytest.raises(UserError, match=r"pyproject.toml: it is not TOML: .*line 2"):
-            read_config(tmp_path, environ)
+            read_config(tmp_path)
 
-    def test_a_table_that_is_none(self, tmp_path: Path, environ: dict[str, str]) -> None:
+    def test_a_table_that_is_none(self, tmp_path: Path) -> None:
         (tmp_path / "pyproject.toml").write_text("[tool]\ntui-runner = 3\n")
         with pytest.raises(UserError, match="3 is not a table of settings"):
-            read_config(tmp_path, environ)
+            read_config(tmp_path)
 
 
 def test_a_pipe_is_no_configuration_and_keeps_nobody_waiting(tmp_path: Path) -> None:

@@ -195,5 +195,5 @@ async def test_keys_of_a_run(control: FakeControl, database: Database, action: s
 async def test_keys_of_the_launcher(tmp_path: Path, new_run: Any, action: str, key: str) -> None:
     (tmp_path / "scrape.py").write_text(JOB)
     new_run(f"{tmp_path}/scrape.py", database=tmp_path / "a.duckdb").runner.close()
-    app = Launcher(tmp_path, {"XDG_STATE_HOME": str(tmp_path / "state")})
+    app = Launcher(tmp_path, {})
     await presses(app, None, *CASES[action][:1], key, CASES[action][1])

@@ -12,30 +12,31 @@ from tui_runner.tui.app import RunnerApp
 from tui_runner.tui.preferences import Preferences, State, read_preferences, state_file
 
 
-@pytest.fixture
-def environ(tmp_path: Path) -> dict[str, str]:
-    return {"XDG_STATE_HOME": str(tmp_path / "state"), "XDG_CONFIG_HOME": str(tmp_path / "config")}
+@pytest.fixture(autouse=True)
+def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
 
 
-def test_state_is_remembered_and_a_broken_file_is_none(environ: dict[str, str]) -> None:
-    state = State(state_file(environ))
+def test_state_is_remembered_and_a_broken_file_is_none() -> None:
+    state = State(state_file())
     assert state.theme is None and state.recent == []
     state.remember_theme("day")
     for job in ("a", "b", "a"):
         state.remember_job(job)
-    again = State(state_file(environ))
+    again = State(state_file())
     assert again.theme == "day" and again.recent == ["a", "b"]
     for text in ("{", "[]", '{"theme": 3, "recent": {"x": 1}}', "\udcff"):
-        state_file(environ).write_text(text, errors="surrogateescape")
+        state_file().write_text(text, errors="surrogateescape")
         assert again.theme is None and again.recent == []
 
 
-def test_a_pipe_in_the_place_of_the_state_keeps_nobody_waiting(environ: dict[str, str]) -> None:
-    state_file(environ).parent.mkdir(parents=True)
-    os.mkfifo(state_file(environ))
-    assert State(state_file(environ)).theme is None
-    State(state_file(environ)).remember_theme("day")
-    assert State(state_file(environ)).theme == "day"
+def test_a_pipe_in_the_place_of_the_state_keeps_nobody_waiting() -> None:
+    state_file().parent.mkdir(parents=True)
+    os.mkfifo(state_file())
+    assert State(state_file()).theme is None
+    State(state_file()).remember_theme("day")
+    assert State(state_file()).theme == "day"
 
 
 def test_a_state_that_cannot_be_written_is_no_fault(tmp_path: Path) -> None:
@@ -45,33 +46,33 @@ def test_a_state_that_cannot_be_written_is_no_fault(tmp_path: Path) -> None:
     assert state.theme is None and (tmp_path / "file").read_text() == ""
 
 
-def test_the_configuration_goes_before_what_was_chosen_last(tmp_path: Path, environ: dict[str, str]) -> None:
-    State(state_file(environ)).remember_theme("day")
-    assert read_preferences(tmp_path, environ).theme == "day"
+def test_the_configuration_goes_before_what_was_chosen_last(tmp_path: Path) -> None:
+    State(state_file()).remember_theme("day")
+    assert read_preferences(tmp_path).theme == "day"
     (tmp_path / "pyproject.toml").write_text(
         '[tool.tui-runner]\ntheme = "night"\nnotify = false\n'
         '[tool.tui-runner.keys]\npause_run = "f5"\nmap = ["a", "b"]\n'
     )
-    found = read_preferences(tmp_path, environ)
+    found = read_preferences(tmp_path)
     assert (found.theme, found.notify, found.keymap, found.complaints) == (
         "night", False, {"pause_run": "f5", "map": "a,b"}, (),
     )  # fmt: skip
 
 
-def test_what_cannot_be_used_is_named_and_left_out(tmp_path: Path, environ: dict[str, str]) -> None:
+def test_what_cannot_be_used_is_named_and_left_out(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text(
         '[tool.tui-runner]\ntheme = 3\nnotify = "x"\n[tool.tui-runner.keys]\nmap = 4\n'
     )
-    found = read_preferences(tmp_path, environ)
+    found = read_preferences(tmp_path)
     assert found.theme is None and found.notify and not found.keymap and len(found.complaints) == 3
     (tmp_path / "pyproject.toml").write_text("[tool.tui-runner]\nkeys = 1\n")
-    assert "must be a table" in read_preferences(tmp_path, environ).complaints[0]
+    assert "must be a table" in read_preferences(tmp_path).complaints[0]
     (tmp_path / "pyproject.toml").write_text("[")
-    assert "is not TOML" in read_preferences(tmp_path, environ).complaints[0]
+    assert "is not TOML" in read_preferences(tmp_path).complaints[0]
 
 
-async def test_a_theme_is_shown_while_it_is_looked_for_and_remembered_when_chosen(environ: dict[str, str]) -> None:
-    state = State(state_file(environ))
+async def test_a_theme_is_shown_while_it_is_looked_for_and_remembered_when_chosen() -> None:
+    state = State(state_file())
     app = RunnerApp(FakeControl(busy()), preferences=Preferences(state, theme="day"))
     async with app.run_test(size=(80, 24)) as pilot:
         await settled(pilot)
@@ -90,8 +91,8 @@ async def test_a_theme_is_shown_while_it_is_looked_for_and_remembered_when_chose
         assert app.theme == "high-contrast" and state.theme == "high-contrast"
 
 
-async def test_a_remembered_theme_that_is_gone_is_named(environ: dict[str, str]) -> None:
-    preferences = Preferences(State(state_file(environ)), theme="gone", keymap={"map": "z"}, complaints=("hm [/x]",))
+async def test_a_remembered_theme_that_is_gone_is_named() -> None:
+    preferences = Preferences(State(state_file()), theme="gone", keymap={"map": "z"}, complaints=("hm [/x]",))
     app = RunnerApp(FakeControl(busy()), preferences=preferences)
     async with app.run_test(size=(200, 40), notifications=True) as pilot:
         await settled(pilot)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import stat
+import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tui_runner.errors import UserError
-from tui_runner.tui.preferences import state_folder
+from tui_runner.system.files import state_folder
 from tui_runner.tui.query.cell_viewer import SHOWN, changed_cells, shown_cells, whole_text
 from tui_runner.tui.query.completion import KnownTable, Vocabulary, offer
 from tui_runner.tui.query.result_chart import Plot, bars, line_chart, plot_of
@@ -208,9 +209,12 @@ def test_statements_are_saved_whole_or_not_at_all(tmp_path: Path) -> None:
     assert file.read_text() == "SELECT 2\n" and set(tmp_path.iterdir()) == {file, link}
 
 
-def test_the_state_folder_is_the_users() -> None:
-    assert state_folder({"XDG_STATE_HOME": "/x"}) == Path("/x/tui-runner")
-    assert state_folder({"XDG_STATE_HOME": "x"}) == Path("~/.local/state/tui-runner").expanduser()
+@pytest.mark.skipif(sys.platform == "darwin", reason="there it is in ~/Library")
+def test_state_folder_ignores_a_relative_path_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", "/x")
+    assert state_folder() == Path("/x/tui-runner")
+    monkeypatch.setenv("XDG_STATE_HOME", "x")
+    assert state_folder() == Path("~/.local/state/tui-runner").expanduser()
 
 
 def test_files_that_are_no_statements_are_refused(tmp_path: Path) -> None:

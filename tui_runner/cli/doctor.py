@@ -74,7 +74,7 @@ def _bundled() -> str:
 
 def _settings() -> str:
     """What the screens leave out of the user's configuration, keys and themes."""
-    preferences, themes = read_preferences(Path.cwd(), os.environ), find_themes()
+    preferences, themes = read_preferences(Path.cwd()), find_themes()
     complaints = [*preferences.complaints, *themes.complaints, *resolve(preferences.keymap)[1]]
     if preferences.theme is not None and themes.preferred(preferences.theme) != preferences.theme:
         complaints.append(f"there is no theme {preferences.theme!r}")

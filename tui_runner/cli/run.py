@@ -212,7 +212,7 @@ def _show(runner: Runner, display: Display, folder: Path, output: OwnOutput) -> 
 
     config = read_config(Path.cwd())
     theme = _theme(display, config)  # None leaves it to the one that was chosen last
-    State(state_file(os.environ)).remember_job(runner.plan.job.path)
+    State(state_file()).remember_job(runner.plan.job.path)
     try:
         left = run_app(
             runner,

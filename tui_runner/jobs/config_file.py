@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from tui_runner.errors import UserError
-from tui_runner.system.files import open_regular
+from tui_runner.system.files import config_folder, open_regular
 from tui_runner.text.messages import one_line, plain, quoted
 
 _PROJECT_FILE = "pyproject.toml"
@@ -28,12 +27,11 @@ class Configuration(dict[str, object]):
         self.where = where
 
 
-def read_config(folder: Path, environ: Mapping[str, str] | None = None) -> Configuration:
+def read_config(folder: Path) -> Configuration:
     """What the nearest `pyproject.toml` with a table `[tool.tui-runner]`, or else the user's config file, says.
 
     Args:
         folder: where to start; its parents are searched upward.
-        environ: environment variables that say where the user's files are; the process's own when None.
 
     Raises:
         UserError: a file that is not TOML, with its line; a table that is none; a file that can't be read.
@@ -44,16 +42,8 @@ def read_config(folder: Path, environ: Mapping[str, str] | None = None) -> Confi
         tools = _read_toml(path).get("tool")
         if isinstance(tools, dict) and _PROJECT_TABLE in tools:
             return _table(tools[_PROJECT_TABLE], f"{plain(path)} [tool.{_PROJECT_TABLE}]")
-    path = user_config_file(os.environ if environ is None else environ)
+    path = config_folder() / "config.toml"
     return _table(_read_toml(path), plain(path))
-
-
-def user_config_file(environ: Mapping[str, str]) -> Path:
-    """Where the user's config file is, whether it exists or not."""
-    base = environ.get("XDG_CONFIG_HOME") or ""
-    # The base directory specification says that a relative path in this variable is to be ignored.
-    home = Path(base) if Path(base).is_absolute() else Path("~/.config").expanduser()
-    return home / "tui-runner" / "config.toml"
 
 
 def _table(value: object, where: str) -> Configuration:

@@ -23,6 +23,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import IO, BinaryIO
 
+import platformdirs
+
 from tui_runner.errors import UserError
 from tui_runner.text.messages import plain
 
@@ -277,6 +279,7 @@ def _umask() -> int:
 
 
 _PACKAGE = Path(str(files("tui_runner")))
+_PROGRAM = "tui-runner"
 
 
 def bundled(name: str) -> Path:
@@ -291,3 +294,13 @@ def bundled(name: str) -> Path:
         if folder.is_dir():
             return folder
     raise FileNotFoundError(f"this installation of tui-runner lacks its folder {name!r}; install it again")
+
+
+def config_folder() -> Path:
+    """Return the folder of the user's configuration, whether it exists or not."""
+    return platformdirs.user_config_path(_PROGRAM, appauthor=False)
+
+
+def state_folder() -> Path:
+    """Return the folder for what the program remembers for its user, whether it exists or not."""
+    return platformdirs.user_state_path(_PROGRAM, appauthor=False)

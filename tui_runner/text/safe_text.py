@@ -8,7 +8,6 @@ or a result says goes through `safe_text` before it is shown, on a screen or on 
 from __future__ import annotations
 
 import re
-import unicodedata
 
 ELLIPSIS = "…"
 """Stands at the end of a text that was cut."""
@@ -65,11 +64,8 @@ def display_width(text: str) -> int:
     """Columns that `text` takes in a terminal: wide characters take two, combining ones none."""
     if text.isascii():
         return len(text)
-    return sum(
-        0
-        if unicodedata.category(char) in ("Mn", "Me", "Cf")
-        else 2
-        if unicodedata.east_asian_width(char) in "WF"
-        else 1
-        for char in text
-    )
+    from wcwidth import wcswidth, wcwidth  # lazy: 20 ms, and most text is ASCII
+
+    width: int = wcswidth(text)
+    # One control character makes the whole text unmeasurable for it.
+    return width if width >= 0 else sum(max(wcwidth(character), 0) for character in text)

@@ -90,7 +90,7 @@ class RunnerApp(LeavingApp):
         own_output: OwnOutput | None = None,
     ) -> None:
         self._themes = themes or find_themes()
-        self._preferences = preferences or Preferences(State(state_file(os.environ)))
+        self._preferences = preferences or Preferences(State(state_file()))
         remembered = self._preferences.theme
         chosen = self._themes.preferred(remembered) if theme is None else self._themes.named(theme)
         super().__init__(control, own_output)
@@ -305,7 +305,7 @@ def run_app(
         UserError: there is no theme of that name, or the run could not start.
         ScreenFailed: the screen ended by a fault of its own, and the run goes on without it.
     """
-    preferences = read_preferences(Path.cwd(), os.environ)
+    preferences = read_preferences(Path.cwd())
     app = RunnerApp(control, access=access, theme=theme, keymap=keymap, preferences=preferences, own_output=own_output)
     # A search for cycles among all modules stops the screen for 40 ms, now and then; among the rest for 3.
     settle_garbage_collection()

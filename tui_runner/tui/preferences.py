@@ -24,22 +24,14 @@ from typing import Any
 
 from tui_runner.errors import UserError
 from tui_runner.jobs.config_file import read_config
-from tui_runner.system.files import open_own, replaced
+from tui_runner.system.files import open_own, replaced, state_folder
 
 _RECENT = 10
 
 
-def state_folder(environ: Mapping[str, str]) -> Path:
-    """Where programs keep what they remember for their user, whether it exists or not."""
-    base = environ.get("XDG_STATE_HOME") or ""
-    # The base directory specification says that a relative path in this variable is to be ignored.
-    home = Path(base) if Path(base).is_absolute() else Path("~/.local/state").expanduser()
-    return home / "tui-runner"
-
-
-def state_file(environ: Mapping[str, str]) -> Path:
-    """Where the state is kept, whether it exists or not."""
-    return state_folder(environ) / "state.json"
+def state_file() -> Path:
+    """Return the path of the state, whether it exists or not."""
+    return state_folder() / "state.json"
 
 
 class State:
@@ -107,11 +99,11 @@ class Preferences:
     complaints: tuple[str, ...] = ()
 
 
-def read_preferences(folder: Path, environ: Mapping[str, str]) -> Preferences:
+def read_preferences(folder: Path) -> Preferences:
     """The preferences in force in `folder`; a theme of the configuration goes before the one chosen last."""
-    state = State(state_file(environ))
+    state = State(state_file())
     try:
-        config = read_config(folder, environ)
+        config = read_config(folder)
     except UserError as error:
         return Preferences(state, state.theme, complaints=(str(error),))
     complaints: list[str] = []

@@ -12,7 +12,6 @@ A file that cannot be used is named and skipped; a user's theme replaces a bundl
 
 from __future__ import annotations
 
-import os
 import re
 import tomllib
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from textual.design import ColorSystem
 from textual.theme import BUILTIN_THEMES, Theme
 
 from tui_runner.errors import UserError
-from tui_runner.system.files import bundled
+from tui_runner.system.files import bundled, config_folder
 from tui_runner.text.safe_text import safe_text
 
 DEFAULT_THEME = "night"
@@ -80,9 +79,8 @@ class Themes:
 
 
 def user_folder() -> Path:
-    """Where a user's own themes are: `themes` in the configuration folder of tui-runner."""
-    configured = os.environ.get("XDG_CONFIG_HOME", "")
-    return (Path(configured) if configured else Path.home() / ".config") / "tui-runner" / "themes"
+    """Return the folder of the user's own themes, whether it exists or not."""
+    return config_folder() / "themes"
 
 
 def find_themes(user: Path | None = None) -> Themes:

@@ -102,7 +102,7 @@ class Launcher(Moving, Application[Chosen]):
         themes = find_themes()
         self._folder = folder
         self._environ = environ
-        self._preferences = preferences or read_preferences(folder, environ)
+        self._preferences = preferences or read_preferences(folder)
         self._keys, complaints = resolve(self._preferences.keymap)
         self._complaints = [*self._preferences.complaints, *themes.complaints, *complaints]
         super().__init__(driver_class=driver_class(), own_output=own_output)

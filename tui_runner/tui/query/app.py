@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable
 from pathlib import Path, PurePath
 from typing import ClassVar
@@ -123,7 +122,7 @@ def open_database(path: Path, *, theme: str | None = None, opener: Callable[[Pat
     output = OwnOutput()
     opened = open_access(path, serving=True) if opener is None else opener(path)
     with opened as access, output.caught(reserve_stdout=True):
-        preferences = read_preferences(Path.cwd(), os.environ)
+        preferences = read_preferences(Path.cwd())
         app = QueryApp(access, theme=theme, preferences=preferences, own_output=output)
         try:
             app.run_or_raise()

@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING
 from textual.app import App, SuspendNotSupported
 
 from tui_runner.errors import UserError
-from tui_runner.system.files import open_own, replaced, written_whole
+from tui_runner.system.files import open_own, replaced, state_folder, written_whole
 from tui_runner.text.safe_text import safe_text
 from tui_runner.tui.background import in_thread
 from tui_runner.tui.dialogs.questions import AskTexts, Confirm
-from tui_runner.tui.preferences import state_folder
 from tui_runner.tui.query.tab import QueryTab
 from tui_runner.tui.terminal.driver import own_output_of
 
@@ -51,7 +50,7 @@ class History:
     @classmethod
     def of_user(cls) -> History:
         """The history of whoever runs this process."""
-        return cls(state_folder(os.environ) / "queries.jsonl")
+        return cls(state_folder() / "queries.jsonl")
 
     @property
     def statements(self) -> list[str]:
