@@ -18,6 +18,8 @@ from cli_jobs import COMMAND, INLINE, Stopped, write
 from command_line import ROOT, CommandLine
 from pseudo_terminal import PseudoTerminal
 
+pytestmark = pytest.mark.slow
+
 
 def test_whoever_stops_reading_a_pipe_is_not_bothered(cli: CommandLine, here: Path) -> None:
     assert cli("run", "ok.py", "--quiet", *INLINE, cwd=here).code == 0

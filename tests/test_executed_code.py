@@ -19,6 +19,8 @@ from cli_jobs import INLINE, write
 from command_line import ROOT, CommandLine
 from pseudo_terminal import PseudoTerminal
 
+pytestmark = pytest.mark.slow
+
 JOB = """
     {mark}
     from tui_runner import job

@@ -32,6 +32,8 @@ from tui_runner.store.ledger.migrations import ensure_ledger
 from tui_runner.store.rows.collect import build, collect
 from tui_runner.system.files import bundled
 
+pytestmark = pytest.mark.slow
+
 NAMES = sorted(path.stem for path in bundled("sample_jobs").glob("*.py"))
 
 

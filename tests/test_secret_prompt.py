@@ -13,6 +13,8 @@ from tui_runner.engine.planning.request import RunRequest
 from tui_runner.errors import UserError
 from tui_runner.text.streams import SafeStream
 
+pytestmark = pytest.mark.slow
+
 JOB = """
     from tui_runner import Secret, job
 

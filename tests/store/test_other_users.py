@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from other_users import ALICE, BOB, TEAM, command, options, run_as
 
+pytestmark = pytest.mark.slow
+
 JOB = """
 from tui_runner import job
 

@@ -30,6 +30,8 @@ from tui_runner.tui.launcher import Launcher, discovery
 from tui_runner.tui.preferences import Preferences, State
 from tui_runner.tui.themes import find_themes
 
+pytestmark = pytest.mark.slow
+
 SIZES = [(40, 12), (80, 24), (120, 40)]
 THEMES = ["night", "day"]
 

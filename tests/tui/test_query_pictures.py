@@ -16,6 +16,8 @@ from tui_runner.store.database import Database
 from tui_runner.tui.query import header
 from tui_runner.tui.query.app import QueryApp
 
+pytestmark = pytest.mark.slow
+
 SIZES = [(40, 12), (80, 24), (120, 40)]
 every_size = pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
 every_theme = pytest.mark.parametrize("theme", ["night", "day"])

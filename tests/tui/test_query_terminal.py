@@ -11,6 +11,8 @@ import pytest
 from pseudo_terminal import PseudoTerminal
 from query_world import HOSTILE, make_database
 
+pytestmark = pytest.mark.slow
+
 F4, F5, F6, ESCAPE = "\x1bOS", "\x1b[15~", "\x1b[17~", "\x1b"
 LINE_END, DELETE_LINE = "\x05", "\x15"
 CROSS_JOIN = "SELECT count(*) FROM range(9999999) a, range(9999999) b WHERE a.range * b.range = 7"

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from pseudo_terminal import PseudoTerminal
 
+pytestmark = pytest.mark.slow
+
 JOB = """
     import os, time
     from tui_runner import job
