@@ -259,39 +259,14 @@ def run(
     return run_in_foreground(request, Display(headless, json, quiet, theme))
 
 
-@app.command()
-def resume(
-    db: DatabaseArgument,
-    run: Annotated[
-        int | None, typer.Argument(metavar="[RUN]", help="Number of the run; the newest unfinished one by default.")
-    ] = None,
-    set_: SecretOption = None,
-    threads: ThreadsOption = None,
-    workers: WorkersOption = None,
-    retries: RetriesOption = None,
-    timeout: TimeoutOption = None,
-    rate: RateOption = None,
-    per_host: PerHostOption = None,
-    max_memory: MemoryOption = None,
-    max_failures: FailuresOption = None,
-    on_outage: OutageOption = None,
-    grace: GraceOption = None,
-    headless: HeadlessOption = None,
-    json: JsonOption = False,
-    quiet: QuietOption = False,
-    theme: ThemeOption = None,
-    yes: YesOption = False,
-) -> int:
-    """Go on with an unfinished run; its job, input and settings are in the database."""
-    return _run_from_ledger(**locals(), retry=False)
-
-
-@app.command()
-def retry(
+@app.command("retry", help="Run again only what failed, timed out or was cancelled in a finished run.")
+@app.command("resume", help="Go on with an unfinished run; its job, input and settings are in the database.")
+def run_from_ledger(
+    context: typer.Context,
     db: DatabaseArgument,
     run: Annotated[
         int | None,
-        typer.Argument(metavar="[RUN]", help="Number of the run; the newest finished one with failures by default."),
+        typer.Argument(metavar="[RUN]", help="Number of the run; by default the newest that it is for."),
     ] = None,
     set_: SecretOption = None,
     threads: ThreadsOption = None,
@@ -310,29 +285,24 @@ def retry(
     theme: ThemeOption = None,
     yes: YesOption = False,
 ) -> int:
-    """Run again only what failed, timed out or was cancelled in a finished run."""
-    return _run_from_ledger(**locals(), retry=True)
-
-
-def _run_from_ledger(
-    *,
-    retry: bool,
-    db: Path,
-    run: int | None,
-    set_: list[str] | None,
-    headless: bool | None,
-    json: bool,
-    quiet: bool,
-    theme: str | None,
-    yes: bool,
-    **settings: str | None,
-) -> int:
-    """Do what `resume` and `retry` have in common; `settings` are the options that both have for the run itself."""
+    """Run what the ledger names: `resume` the rest of a run, `retry` what failed in it."""
     from tui_runner.cli.run import Display, resume_in_foreground
     from tui_runner.engine.planning.request import assignments
     from tui_runner.engine.planning.resume import resume_request, retry_request
 
-    request_from = retry_request if retry else resume_request
+    settings = {
+        "threads": threads,
+        "workers": workers,
+        "retries": retries,
+        "timeout": timeout,
+        "rate": rate,
+        "per_host": per_host,
+        "max_memory": max_memory,
+        "max_failures": max_failures,
+        "on_outage": on_outage,
+        "grace": grace,
+    }
+    request_from = retry_request if context.info_name == "retry" else resume_request
     request = request_from(db, run, assignments(set_ or []), settings)
     return resume_in_foreground(request, Display(headless, json, quiet, theme), yes=yes)
 
