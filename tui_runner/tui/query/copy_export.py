@@ -6,7 +6,6 @@ import io
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pyarrow as pa
 from textual.worker import get_current_worker
@@ -21,11 +20,7 @@ from tui_runner.text.safe_text import safe_text
 from tui_runner.tui.background import in_thread
 from tui_runner.tui.dialogs.questions import AskTexts
 from tui_runner.tui.query.script_files import ask_overwrite, file_named
-from tui_runner.tui.query.tab import QueryTab
-
-if TYPE_CHECKING:
-    from tui_runner.tui.query.screen import QueryScreen
-
+from tui_runner.tui.query.tab import QueryTab, TabHost
 
 COPY_FORMATS = ("text", "csv", "json", "markdown")
 CLIPBOARD_CHARACTERS = 5_000_000
@@ -79,7 +74,7 @@ _OSC_BYTES = 70_000
 """Text that every terminal with a clipboard takes; its sequence is a third longer, and xterm stops at 100 kB."""
 
 
-def copy_rows(screen: QueryScreen, tab: QueryTab, what: str, how: str) -> None:
+def copy_rows(screen: TabHost, tab: QueryTab, what: str, how: str) -> None:
     """Copy the cell, row or column under the cursor, or all rows, in one of `COPY_FORMATS`."""
     rows = _chosen(tab, what)
     if rows is not None:
@@ -112,7 +107,7 @@ class _Column:
             yield batch.select([self._place])
 
 
-async def _copy(screen: QueryScreen, rows: Rows, what: str, how: str) -> None:
+async def _copy(screen: TabHost, rows: Rows, what: str, how: str) -> None:
     try:
         text = await in_thread(lambda: copied_text(rows, how), "tui-runner-copy")
     except UserError as error:
@@ -126,7 +121,7 @@ async def _copy(screen: QueryScreen, rows: Rows, what: str, how: str) -> None:
     screen.notify(said, markup=False)
 
 
-def export_result(screen: QueryScreen, tab: QueryTab) -> None:
+def export_result(screen: TabHost, tab: QueryTab) -> None:
     """Ask for a file, and write every row of the result into it."""
 
     def check(texts: list[str]) -> None:
@@ -155,11 +150,11 @@ def export_result(screen: QueryScreen, tab: QueryTab) -> None:
     )
 
 
-def _start(screen: QueryScreen, tab: QueryTab, path: Path, *, replace: bool) -> None:
+def _start(screen: TabHost, tab: QueryTab, path: Path, *, replace: bool) -> None:
     tab.run_worker(_export(screen, tab, path, replace=replace), name="export", group="export", exclusive=True)
 
 
-async def _export(screen: QueryScreen, tab: QueryTab, path: Path, *, replace: bool) -> None:
+async def _export(screen: TabHost, tab: QueryTab, path: Path, *, replace: bool) -> None:
     pages = tab.pages
     if pages is None:
         return
@@ -190,7 +185,7 @@ async def _export(screen: QueryScreen, tab: QueryTab, path: Path, *, replace: bo
 
 
 def _write(
-    screen: QueryScreen, tab: QueryTab, pages: Pages, path: Path, progress: Callable[[int], bool], replace: bool
+    screen: TabHost, tab: QueryTab, pages: Pages, path: Path, progress: Callable[[int], bool], replace: bool
 ) -> int:
     """Write every row into the file; blocks.
 

@@ -10,7 +10,6 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from textual.app import App, SuspendNotSupported
 
@@ -19,12 +18,8 @@ from tui_runner.system.files import open_own, replaced, state_folder, written_wh
 from tui_runner.text.safe_text import safe_text
 from tui_runner.tui.background import in_thread
 from tui_runner.tui.dialogs.questions import AskTexts, Confirm
-from tui_runner.tui.query.tab import QueryTab
+from tui_runner.tui.query.tab import QueryTab, TabHost
 from tui_runner.tui.terminal.driver import own_output_of
-
-if TYPE_CHECKING:
-    from tui_runner.tui.query.screen import QueryScreen
-
 
 KEPT = 1_000
 """Statements that are remembered."""
@@ -195,7 +190,7 @@ def edited(app: App[object], text: str, environ: Mapping[str, str]) -> str:
             raise UserError(f"what the editor wrote cannot be read ({error})", words[0]) from error
 
 
-def open_script(screen: QueryScreen) -> None:
+def open_script(screen: TabHost) -> None:
     """Ask for a file, and open it in a new tab, or in this one when it is empty."""
 
     def answered(texts: list[str] | None) -> None:
@@ -224,7 +219,7 @@ def file_named(texts: list[str]) -> Path:
         raise UserError("there is no such user", name.split("/")[0]) from error
 
 
-async def _open(screen: QueryScreen, path: Path) -> None:
+async def _open(screen: TabHost, path: Path) -> None:
     try:
         text = await in_thread(lambda: read_statements(path), "tui-runner-file")
     except UserError as error:
@@ -240,7 +235,7 @@ async def _open(screen: QueryScreen, path: Path) -> None:
         screen.show_header()
 
 
-def save_script(screen: QueryScreen, tab: QueryTab) -> None:
+def save_script(screen: TabHost, tab: QueryTab) -> None:
     """Ask for the file to save a tab's statements in, and again before another one is overwritten."""
 
     def answered(texts: list[str] | None) -> None:
@@ -258,7 +253,7 @@ def save_script(screen: QueryScreen, tab: QueryTab) -> None:
     )
 
 
-def _save(screen: QueryScreen, tab: QueryTab, path: Path) -> None:
+def _save(screen: TabHost, tab: QueryTab, path: Path) -> None:
     try:
         write_statements(path, tab.editor.text)
     except UserError as error:
@@ -269,7 +264,7 @@ def _save(screen: QueryScreen, tab: QueryTab, path: Path) -> None:
     screen.notify(f"saved {safe_text(str(path), limit=200)}", markup=False)
 
 
-def edit_elsewhere(screen: QueryScreen, tab: QueryTab) -> None:
+def edit_elsewhere(screen: TabHost, tab: QueryTab) -> None:
     """Edit the statements with $EDITOR; the screen waits meanwhile, the run does not."""
     try:
         text = edited(screen.app, tab.editor.text, os.environ)
@@ -280,7 +275,7 @@ def edit_elsewhere(screen: QueryScreen, tab: QueryTab) -> None:
         tab.editor.load_text(text)
 
 
-def ask_overwrite(screen: QueryScreen, path: Path, then: Callable[[], None]) -> None:
+def ask_overwrite(screen: TabHost, path: Path, then: Callable[[], None]) -> None:
     """Ask whether to replace a file, and go on if so."""
 
     def answered(yes: bool | None) -> None:

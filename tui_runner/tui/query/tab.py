@@ -7,13 +7,14 @@ A tab has one console, and so one statement at a time.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from enum import StrEnum
 from pathlib import Path
+from typing import Protocol
 
 import pyarrow as pa
 from textual import work
-from textual.app import ComposeResult
+from textual.app import App, ComposeResult
 from textual.containers import Container, Vertical
 from textual.content import Content
 from textual.message import Message
@@ -22,6 +23,7 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from tui_runner.errors import UserError
+from tui_runner.store.access import Access
 from tui_runner.store.query.console import Console
 from tui_runner.store.query.errors import QueryCancelled, QueryError
 from tui_runner.store.query.pages import PAGE_ROWS, Pages
@@ -534,3 +536,34 @@ class QueryTabs(Container):
         """End what runs and give every console back; blocks."""
         for tab in self._tabs:
             tab.close()
+
+
+class TabHost(Protocol):
+    """What copying, exporting and files of statements need of the screen that holds the tabs."""
+
+    app: App[object]
+
+    @property
+    def access(self) -> Access | None:
+        """The database; None until it is open."""
+
+    @property
+    def tab(self) -> QueryTab | None:
+        """The tab that is shown."""
+
+    @property
+    def notify(self) -> Callable[..., None]:
+        """Textual's: shows a short message."""
+
+    @property
+    def run_worker(self) -> Callable[..., object]:
+        """Textual's: runs a coroutine."""
+
+    async def add_tab(self, text: str = "") -> QueryTab | None:
+        """Open a tab with these statements."""
+
+    def show_header(self) -> None:
+        """Show anew what is queried."""
+
+    def complain(self, error: UserError) -> None:
+        """Show an error."""
