@@ -7,11 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tui_runner.errors import UserError
-from tui_runner.jobs.loading import ScriptEnds, end_if_loading, load_job
+from tui_runner.jobs.loading import ScriptEnds, abort_if_importing, load_job
 
 
 def test_outside_of_the_loader_nothing_ends() -> None:
-    assert end_if_loading() is None
+    assert abort_if_importing() is None
 
 
 def test_an_end_is_no_error_that_a_script_would_catch() -> None:

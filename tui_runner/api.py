@@ -15,7 +15,7 @@ from tui_runner.engine.progress.snapshot import Snapshot
 from tui_runner.errors import UserError
 from tui_runner.inputs import Source, items_source
 from tui_runner.jobs.job import Job
-from tui_runner.jobs.loading import end_if_loading
+from tui_runner.jobs.loading import abort_if_importing
 from tui_runner.text.messages import quoted
 
 
@@ -53,7 +53,7 @@ def run(
         DatabaseError: the database cannot be used.
         KeyboardInterrupt: Ctrl-C; what was finished is written, and the same call goes on with the rest.
     """
-    end_if_loading()
+    abort_if_importing()
     if not isinstance(job, Job):
         raise UserError("run() takes a job", do="put @job before the function")
     request = RunRequest(

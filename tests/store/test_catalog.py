@@ -12,7 +12,7 @@ from tui_runner.store.database import Database
 from tui_runner.store.ingest.transaction import Writer
 from tui_runner.store.query.catalog import CatalogColumn, catalog
 from tui_runner.store.query.console import Console
-from tui_runner.store.query.templates import ready_made
+from tui_runner.store.query.templates import query_templates
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def console(database: Database) -> Iterator[Console]:
 
 def test_an_empty_database_has_nothing(console: Console) -> None:
     assert catalog(console) == []
-    assert ready_made(catalog(console)) == []
+    assert query_templates(catalog(console)) == []
 
 
 def test_results_come_first_and_the_ledger_last(console: Console, writer: Writer, database: Database) -> None:
@@ -50,7 +50,7 @@ def test_every_ready_made_query_answers(console: Console, writer: Writer, databa
     rows = [rows_of(0, title="a"), rows_of(1, title="b"), rows_of(1, title="c")]
     writer.write([make_batch(*rows, items=items, errors=[error_row(2)])])
     database.cursor().execute('CREATE TABLE "odd "" name" AS SELECT 1 AS x')
-    offered = {each.title: each.sql for each in ready_made(catalog(console))}
+    offered = {each.title: each.sql for each in query_templates(catalog(console))}
     answers = {}
     for title, sql in offered.items():
         with console.query(sql) as result:

@@ -8,7 +8,7 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input, TextArea
 
-from tui_runner.tui.terminal.key_order import KeysInTurn
+from tui_runner.tui.terminal.key_order import OrderedKeys
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +31,7 @@ def _keys_take_effect(monkeypatch: pytest.MonkeyPatch) -> None:
 
     async def wait(pilot: Pilot[object]) -> None:
         app = pilot.app
-        while isinstance(app, KeysInTurn) and app.is_running and not app.keys_are_done:  # noqa: ASYNC110
+        while isinstance(app, OrderedKeys) and app.is_running and not app.keys_are_done:  # noqa: ASYNC110
             await asyncio.sleep(0)
 
     async def press_and_wait(pilot: Pilot[object], *keys: str) -> None:

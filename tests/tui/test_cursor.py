@@ -22,7 +22,7 @@ from tui_runner.tui.base_app import STYLES
 from tui_runner.tui.run import chunk_rows
 from tui_runner.tui.run.chunk_map import ChunkMap
 from tui_runner.tui.run.chunk_table import ChunkTable
-from tui_runner.tui.run.commands import Verb, named, refusal
+from tui_runner.tui.run.commands import Verb, disabled_reason, named
 from tui_runner.tui.widgets.list_view import Rows
 from tui_runner.tui.widgets.paint import Line
 
@@ -219,15 +219,15 @@ def of(state: ChunkState, **fields: object) -> ChunkView:
     ],
 )
 def test_a_command_that_does_nothing_says_why(verb: Verb, chunks: list[ChunkView], said: str) -> None:
-    assert refusal(verb, chunks, busy(), "R") == said
+    assert disabled_reason(verb, chunks, busy(), "R") == said
 
 
 def test_when_the_run_is_over_it_says_what_to_do_instead() -> None:
     over = replace(busy(), state=RunState.FINISHED)
     failed = [of(ChunkState.FAILED, failed=3)]
-    assert refusal(Verb.RETRY, failed, over, "R") == "the run is over: R runs everything that failed again"
-    assert refusal(Verb.CANCEL, failed, over, "R") == "the run is over: nothing to cancel"
-    assert "resume" in refusal(Verb.RETRY, failed, replace(over, state=RunState.STOPPED), "R")
+    assert disabled_reason(Verb.RETRY, failed, over, "R") == "the run is over: R runs everything that failed again"
+    assert disabled_reason(Verb.CANCEL, failed, over, "R") == "the run is over: nothing to cancel"
+    assert "resume" in disabled_reason(Verb.RETRY, failed, replace(over, state=RunState.STOPPED), "R")
 
 
 def test_of_several_chunks_it_says_how_many_the_command_is_for() -> None:

@@ -15,7 +15,7 @@ from tui_runner.engine.states import RunState
 from tui_runner.store.access import LocalAccess
 from tui_runner.store.database import Database
 from tui_runner.store.query.catalog import catalog
-from tui_runner.store.query.templates import ready_made
+from tui_runner.store.query.templates import query_templates
 from tui_runner.tui.app import RunnerApp
 
 JOB = """
@@ -47,7 +47,7 @@ async def test_screen_command_and_query_agree_after_a_retry_mended_one_of_two_it
 
     with Database.open(tmp_path / "work.duckdb", create=False) as database:
         with LocalAccess(database).console() as console:
-            (failures,) = (query for query in ready_made(catalog(console)) if query.title == "Failures by type")
+            (failures,) = (query for query in query_templates(catalog(console)) if query.title == "Failures by type")
             with console.query(failures.sql) as result:
                 (row,) = result.read_all().to_pylist()
         assert (row["type"], row["alike"], row["items_failed"], row["attempts"]) == (

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.style import Style
 
-from tui_runner.tui.terminal.driver import LeanDriver, driver_class, lean
+from tui_runner.tui.terminal.driver import CompactDriver, driver_class, lean
 
 Cell = tuple[str, frozenset[str], str, str]
 
@@ -77,4 +77,4 @@ def test_styles_on_top_of_each_other_are_left_alone() -> None:
 
 def test_text_without_styles_is_left_alone() -> None:
     assert lean("\x1b[?25l plain \x1b[>4;2m") == "\x1b[?25l plain \x1b[>4;2m"
-    assert driver_class() is LeanDriver
+    assert driver_class() is CompactDriver

@@ -5,7 +5,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tui_runner.tui.terminal.driver import FORGOTTEN_AFTER, UnchangedRows
+from tui_runner.tui.terminal.driver import FORGOTTEN_AFTER, RowDiff
 
 Piece = tuple[int, int, str]
 
@@ -41,7 +41,7 @@ STEPS = st.lists(st.lists(PIECES, min_size=1, max_size=6, unique_by=lambda piece
 
 @given(STEPS)
 def test_the_terminal_shows_what_it_would_show_with_every_row(steps: list[list[Piece] | tuple[int, int]]) -> None:
-    whole, spared, rows = Terminal((9, 6)), Terminal((9, 6)), UnchangedRows(clock=lambda: 0.0)
+    whole, spared, rows = Terminal((9, 6)), Terminal((9, 6)), RowDiff(clock=lambda: 0.0)
     rows.resized(6)
     for step in steps:
         if isinstance(step, tuple):
@@ -57,7 +57,7 @@ def test_the_terminal_shows_what_it_would_show_with_every_row(steps: list[list[P
 
 
 def test_only_rows_that_changed_are_sent() -> None:
-    rows = UnchangedRows(clock=lambda: 0.0)
+    rows = RowDiff(clock=lambda: 0.0)
     rows.resized(3)
     first = frame((1, 1, "one"), (2, 1, "two"), (3, 1, "three"))
     assert rows.without(first) == first.replace("\n", "")
@@ -70,7 +70,7 @@ def test_only_rows_that_changed_are_sent() -> None:
 
 def test_everything_is_sent_again_when_the_screen_may_be_another() -> None:
     now = [0.0]
-    rows = UnchangedRows(clock=lambda: now[0])
+    rows = RowDiff(clock=lambda: now[0])
     rows.resized(1)
     whole = frame((1, 1, "one"))
     for change in (
@@ -88,7 +88,7 @@ def test_everything_is_sent_again_when_the_screen_may_be_another() -> None:
 
 
 def test_what_prints_nothing_goes_through() -> None:
-    rows = UnchangedRows()
+    rows = RowDiff()
     rows.resized(1)
     rows.without(frame((1, 1, "one")))
     for data in ("\x1b[?2026h", "\x1b[?25l", "\x1b]0;title\x07", "\x07", ""):

@@ -490,7 +490,7 @@ class ScriptEnds(BaseException):
     """
 
 
-def end_if_loading() -> None:
+def abort_if_importing() -> None:
     """Raise `ScriptEnds` when the caller is code that is being loaded for its job."""
     frame = sys._getframe()  # the documented way to ask who calls
     while frame.f_back is not None:

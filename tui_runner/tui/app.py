@@ -31,12 +31,12 @@ from tui_runner.tui.dialogs.questions import Choice, Choose
 from tui_runner.tui.preferences import Preferences, State, read_preferences, state_file
 from tui_runner.tui.query.screen import QueryScreen
 from tui_runner.tui.query.script_files import History
-from tui_runner.tui.run.commands import Steering
+from tui_runner.tui.run.commands import RunCommands
 from tui_runner.tui.run.dashboard import Dashboard
 from tui_runner.tui.run.errors import Errors
 from tui_runner.tui.run.log import Log
 from tui_runner.tui.run.run_screen import RunScreen
-from tui_runner.tui.shutdown import LeavingApp
+from tui_runner.tui.shutdown import ShutdownApp
 from tui_runner.tui.terminal import notifications
 from tui_runner.tui.terminal.textual_fixes import ScreenFailed
 from tui_runner.tui.themes import Themes, find_themes
@@ -52,7 +52,7 @@ def interval(environment: Mapping[str, str]) -> float:
     return INTERVAL_SSH if environment.get("SSH_CONNECTION") else INTERVAL
 
 
-class RunnerApp(LeavingApp):
+class RunnerApp(ShutdownApp):
     """The dashboard of one run.
 
     Args:
@@ -111,7 +111,7 @@ class RunnerApp(LeavingApp):
             self.register_theme(each)
         self.theme = chosen
         self.set_keymap(changed_keys(self._keys))
-        self.steering = Steering(control)
+        self.steering = RunCommands(control)
         self._dashboard = Dashboard(self.steering, self._keys)
 
     def get_default_screen(self) -> Screen[None]:

@@ -23,8 +23,8 @@ from textual.theme import ThemeProvider
 from tui_runner.text.safe_text import ELLIPSIS, safe_text
 from tui_runner.tui.actions import bindings
 from tui_runner.tui.actions.model import Place
-from tui_runner.tui.terminal.driver import KeepsOutput, LeanDriver
-from tui_runner.tui.terminal.key_order import KeysInTurn
+from tui_runner.tui.terminal.driver import CompactDriver, KeepsOutput
+from tui_runner.tui.terminal.key_order import OrderedKeys
 from tui_runner.tui.terminal.textual_fixes import KeepsFault, Palette
 from tui_runner.tui.themes import Themed
 
@@ -73,7 +73,7 @@ class BriefToasts(App[ReturnType]):
 
 
 class Application(
-    Themed, BriefToasts[ReturnType], KeysInTurn[ReturnType], KeepsFault[ReturnType], KeepsOutput[ReturnType]
+    Themed, BriefToasts[ReturnType], OrderedKeys[ReturnType], KeepsFault[ReturnType], KeepsOutput[ReturnType]
 ):
     """An application that keeps its faults to itself, takes keys in their turn, and says little at once."""
 
@@ -82,7 +82,7 @@ class Application(
     @on(Resize)
     def _terminal_resized(self, event: Resize) -> None:
         """What the terminal shows has moved."""
-        if isinstance(self._driver, LeanDriver):
+        if isinstance(self._driver, CompactDriver):
             self._driver.shown.resized(event.size.height)
 
     def get_line_filters(self) -> Sequence[LineFilter]:
@@ -98,7 +98,7 @@ class Application(
 
     def action_redraw(self) -> None:
         """Draw the whole screen anew."""
-        if isinstance(self._driver, LeanDriver):
+        if isinstance(self._driver, CompactDriver):
             self._driver.shown.forget()
         self.refresh(layout=True)
 

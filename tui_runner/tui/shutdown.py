@@ -20,7 +20,7 @@ _TERMINAL_SECONDS = 1.0
 """Between two looks whether the terminal is still there. Textual would read from one that is gone without end."""
 
 
-class LeavingApp(Application[None]):
+class ShutdownApp(Application[None]):
     """An application that shows a run and never leaves it without a word.
 
     Attributes:

@@ -11,7 +11,7 @@ from tui_runner.store.sql import quote
 
 
 @dataclass(frozen=True, slots=True)
-class ReadyMade:
+class QueryTemplate:
     """A statement with a name. `table` is the results table that it is about, None for the ledger."""
 
     title: str
@@ -52,7 +52,7 @@ ORDER BY items_failed DESC, attempts DESC, type, alike"""
 
 
 _LEDGER = (
-    ReadyMade(
+    QueryTemplate(
         "Rows per minute",
         """SELECT date_trunc('minute', finished_at) AS minute, CAST(sum(rows) AS BIGINT) AS "rows", count(*) AS items
 FROM runner.items
@@ -60,11 +60,11 @@ WHERE run_id = (SELECT max(run_id) FROM runner.runs)
 GROUP BY ALL
 ORDER BY minute""",
     ),
-    ReadyMade(
+    QueryTemplate(
         "Failures by type",
         failure_groups_sql("(SELECT max(run_id) FROM runner.runs)"),
     ),
-    ReadyMade(
+    QueryTemplate(
         "Slowest items",
         """SELECT item, chunk, state, attempts, "rows", seconds, finished_at
 FROM runner.items
@@ -72,7 +72,7 @@ WHERE run_id = (SELECT max(run_id) FROM runner.runs)
 ORDER BY seconds DESC
 LIMIT 100""",
     ),
-    ReadyMade(
+    QueryTemplate(
         "Latency histogram",
         """-- Each line is twice as slow as the one above it.
 SELECT pow(2, ceil(log2(greatest(seconds, 1e-6)))) AS seconds_up_to, count(*) AS items
@@ -81,7 +81,7 @@ WHERE run_id = (SELECT max(run_id) FROM runner.runs) AND seconds IS NOT NULL
 GROUP BY ALL
 ORDER BY seconds_up_to""",
     ),
-    ReadyMade(
+    QueryTemplate(
         "Rows per chunk",
         """SELECT chunk, count(*) AS items, CAST(sum(rows) AS BIGINT) AS "rows",
     count(*) FILTER (WHERE state IN ('failed', 'timeout')) AS failed, sum(seconds) AS busy_seconds
@@ -90,7 +90,7 @@ WHERE run_id = (SELECT max(run_id) FROM runner.runs)
 GROUP BY chunk
 ORDER BY chunk""",
     ),
-    ReadyMade(
+    QueryTemplate(
         "Runs",
         """SELECT run_id, job, table_name, state, items_total, started_at, ended_at, ended_at - started_at AS took
 FROM runner.runs
@@ -100,10 +100,10 @@ ORDER BY run_id DESC""",
 _LEDGER_TABLES = frozenset({"runs", "items", "errors"})
 
 
-def ready_made(tables: Iterable[CatalogTable]) -> list[ReadyMade]:
+def query_templates(tables: Iterable[CatalogTable]) -> list[QueryTemplate]:
     """The queries that make sense for these tables: none for a ledger that is not there."""
     tables = list(tables)
-    found: list[ReadyMade] = []
+    found: list[QueryTemplate] = []
     if {table.name for table in tables if table.schema == "runner"} >= _LEDGER_TABLES:
         found += _LEDGER
     for table in tables:
@@ -112,16 +112,16 @@ def ready_made(tables: Iterable[CatalogTable]) -> list[ReadyMade]:
     return found
 
 
-def _of_table(table: CatalogTable) -> list[ReadyMade]:
+def _of_table(table: CatalogTable) -> list[QueryTemplate]:
     name = quote(table.name) if table.schema == "main" else f"{quote(table.schema)}.{quote(table.name)}"
     made = [
-        ReadyMade(f"Newest rows of {table.name}", f"FROM {name}\nORDER BY rowid DESC\nLIMIT 100", table.name),
-        ReadyMade(f"Columns of {table.name}", f"SUMMARIZE {name}", table.name),
+        QueryTemplate(f"Newest rows of {table.name}", f"FROM {name}\nORDER BY rowid DESC\nLIMIT 100", table.name),
+        QueryTemplate(f"Columns of {table.name}", f"SUMMARIZE {name}", table.name),
     ]
     columns = {column.name for column in table.columns}
     if {RUN_COLUMN, ITEM_COLUMN} <= columns:
         made.append(
-            ReadyMade(
+            QueryTemplate(
                 f"Rows per item of {table.name}",
                 f'SELECT {RUN_COLUMN}, {ITEM_COLUMN}, count(*) AS "rows"\nFROM {name}\n'
                 f'GROUP BY ALL\nORDER BY "rows" DESC\nLIMIT 100',

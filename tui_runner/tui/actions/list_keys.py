@@ -53,7 +53,7 @@ class Scrolled:
         self._text.scroll_end(animate=False)
 
 
-class Moving:
+class ListNavigation:
     """Carries out the actions of lists, on the list that is in use."""
 
     def list_in_use(self) -> Movable:

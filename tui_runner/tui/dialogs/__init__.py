@@ -8,10 +8,10 @@ from textual import events
 from textual.await_complete import AwaitComplete
 from textual.screen import ModalScreen, ScreenResultType
 
-from tui_runner.tui.terminal.textual_fixes import LeftEarly
+from tui_runner.tui.terminal.textual_fixes import EarlyClose
 
 
-class Dialog(LeftEarly, ModalScreen[ScreenResultType]):
+class Dialog(EarlyClose, ModalScreen[ScreenResultType]):
     """A modal screen that a click beside its box closes, and whose first answer counts."""
 
     OUTSIDE: ClassVar[str] = "cancel"

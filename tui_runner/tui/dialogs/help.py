@@ -13,7 +13,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from tui_runner.tui.actions import ACTIONS, Keys, bindings, shown_key
-from tui_runner.tui.actions.list_keys import Movable, Moving, Scrolled
+from tui_runner.tui.actions.list_keys import ListNavigation, Movable, Scrolled
 from tui_runner.tui.actions.model import SCREENS, Place
 from tui_runner.tui.dialogs import Dialog
 from tui_runner.tui.widgets.paint import LOOKS
@@ -61,7 +61,7 @@ def _in_order(places: Sequence[Place]) -> list[Place]:
     return [*places, *(place for place in Place if place in related and place not in places)]
 
 
-class Help(Moving, Dialog[None]):
+class Help(ListNavigation, Dialog[None]):
     """The keys of every action.
 
     Args:

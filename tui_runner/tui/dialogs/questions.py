@@ -15,7 +15,7 @@ from textual.widgets import Button, Input, Static
 from tui_runner.errors import UserError
 from tui_runner.text.safe_text import safe_text
 from tui_runner.tui.actions import bindings, key_of, keys_of
-from tui_runner.tui.actions.list_keys import Movable, Moving
+from tui_runner.tui.actions.list_keys import ListNavigation, Movable
 from tui_runner.tui.actions.model import Place
 from tui_runner.tui.dialogs import Dialog
 from tui_runner.tui.terminal.key_order import TextField
@@ -104,7 +104,7 @@ class Choice:
     value: object
 
 
-class Choose(Moving, Dialog[object]):
+class Choose(ListNavigation, Dialog[object]):
     """Ask which one; the result is the value of the choice, None for Escape.
 
     Args:

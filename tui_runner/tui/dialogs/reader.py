@@ -15,7 +15,7 @@ from textual.widgets import Static
 
 from tui_runner.text.safe_text import safe_text
 from tui_runner.tui.actions import bindings, keys_of
-from tui_runner.tui.actions.list_keys import Movable, Moving
+from tui_runner.tui.actions.list_keys import ListNavigation, Movable
 from tui_runner.tui.actions.model import Place
 from tui_runner.tui.dialogs import Dialog
 from tui_runner.tui.widgets.list_view import Rows
@@ -26,7 +26,7 @@ _LONGEST = 200_000
 """Characters that are shown; a traceback beyond that is a machine's."""
 
 
-class Reader(Moving, Dialog[None]):
+class Reader(ListNavigation, Dialog[None]):
     """Shows a text that scrolls. The text is made safe here.
 
     Args:

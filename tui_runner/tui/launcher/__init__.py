@@ -34,7 +34,7 @@ from tui_runner.text.numbers import percent
 from tui_runner.text.safe_text import safe_text
 from tui_runner.tui.actions import bindings, changed_keys, palette
 from tui_runner.tui.actions.keymap import resolve
-from tui_runner.tui.actions.list_keys import Movable, Moving
+from tui_runner.tui.actions.list_keys import ListNavigation, Movable
 from tui_runner.tui.actions.model import Place
 from tui_runner.tui.background import in_thread
 from tui_runner.tui.base_app import STYLES, Application
@@ -64,7 +64,7 @@ def _as_asked(request: RunRequest) -> Runner | RunRequest:
     return request
 
 
-class Launcher(Moving, Application[Chosen]):
+class Launcher(ListNavigation, Application[Chosen]):
     """Offers what can be started and reopened; the result is a run, or a database to be queried.
 
     Args:

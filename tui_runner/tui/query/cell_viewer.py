@@ -27,7 +27,7 @@ from tui_runner.store.query.result import TYPE_KEY
 from tui_runner.text.numbers import size
 from tui_runner.text.safe_text import safe_text
 from tui_runner.tui.actions import bindings, keys_of
-from tui_runner.tui.actions.list_keys import Movable, Moving, Scrolled
+from tui_runner.tui.actions.list_keys import ListNavigation, Movable, Scrolled
 from tui_runner.tui.actions.model import Place
 from tui_runner.tui.dialogs import Dialog
 
@@ -168,7 +168,7 @@ def _nested(value: pa.Array, limit: int) -> str | None:
     return text_cells(value.type)(value)[0]
 
 
-class CellViewer(Moving, Dialog[None]):
+class CellViewer(ListNavigation, Dialog[None]):
     """A value with its line ends; JSON is indented.
 
     Args:

@@ -16,7 +16,7 @@ from tui_runner.store.access import Access
 from tui_runner.store.query.catalog import CatalogTable, catalog
 from tui_runner.store.query.console import Console
 from tui_runner.store.query.statements import Statement, typed_value
-from tui_runner.store.query.templates import ready_made
+from tui_runner.store.query.templates import query_templates
 from tui_runner.store.remote.client import RemoteConsole
 from tui_runner.text.safe_text import safe_text
 from tui_runner.tui.actions import DEFAULT_KEYS, Keys, bindings
@@ -34,7 +34,7 @@ from tui_runner.tui.query.result_chart import ChartKind
 from tui_runner.tui.query.result_grid import ResultGrid
 from tui_runner.tui.query.script_files import History, edit_elsewhere, open_script, save_script
 from tui_runner.tui.query.tab import QueryTab, QueryTabs, Shown
-from tui_runner.tui.terminal.textual_fixes import LeftEarly
+from tui_runner.tui.terminal.textual_fixes import EarlyClose
 from tui_runner.tui.widgets.footer import KeyLine
 
 NARROW = 72
@@ -45,7 +45,7 @@ INTERVALS = (1.0, 2.0, 5.0, 10.0, 60.0)
 """Seconds between two runs of a statement that is watched."""
 
 
-class QueryScreen(LeftEarly, Screen[None]):
+class QueryScreen(EarlyClose, Screen[None]):
     """Query one database.
 
     Args:
@@ -327,7 +327,7 @@ class QueryScreen(LeftEarly, Screen[None]):
 
     def action_ready_made(self) -> None:
         """Choose a ready-made query."""
-        queries = ready_made(self._tables)
+        queries = query_templates(self._tables)
 
         picks = [Pick(query.title, "ledger" if query.table is None else query.table) for query in queries]
         pick_one(self.app, "Ready-made queries", picks, lambda place: self._write_and_run(queries[place].sql))

@@ -17,7 +17,7 @@ from tui_runner.tui.actions.list_keys import Movable
 from tui_runner.tui.actions.model import Place
 from tui_runner.tui.background import read
 from tui_runner.tui.run.chunk_rows import chunk_bar, chunk_name, chunk_rate, executed, time_taken
-from tui_runner.tui.run.commands import AGAIN, Steering
+from tui_runner.tui.run.commands import AGAIN, RunCommands
 from tui_runner.tui.run.run_screen import ChunkCommands
 from tui_runner.tui.widgets.footer import KeyLine
 from tui_runner.tui.widgets.list_view import Rows
@@ -41,7 +41,7 @@ class ChunkDetail(ChunkCommands):
     PLACES = (Place.CHUNK, Place.LIST, Place.INNER, Place.ANYWHERE)
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.CHUNK, Place.LIST, Place.INNER)]
 
-    def __init__(self, steering: Steering, keys: Keys, number: int) -> None:
+    def __init__(self, steering: RunCommands, keys: Keys, number: int) -> None:
         super().__init__(steering, keys)
         self._number = number
         self._failed: list[EndedItem] = []

@@ -57,7 +57,7 @@ class AskedCommands:
         ]
 
 
-class Steering:
+class RunCommands:
     """Gives commands; owned by the application, shared by its screens.
 
     Attributes:
@@ -220,7 +220,7 @@ def fit_for(verb: Verb, chunks: Sequence[ChunkView]) -> list[ChunkView]:
     return [chunk for chunk in chunks if not chunk.state.ended]
 
 
-def refusal(verb: Verb, chunks: Sequence[ChunkView], snapshot: Snapshot | None, retry_all: str) -> str:
+def disabled_reason(verb: Verb, chunks: Sequence[ChunkView], snapshot: Snapshot | None, retry_all: str) -> str:
     """Why a command does nothing to any of these chunks; empty when it does something.
 
     Args:
@@ -248,7 +248,7 @@ def refusal(verb: Verb, chunks: Sequence[ChunkView], snapshot: Snapshot | None, 
     return f"chunk {chunk_name(chunk.number)} {standing}: nothing to {verb}{later}"
 
 
-def what_runs_again(chunks: Sequence[ChunkView], later: int = 0) -> str:
+def retry_confirmation(chunks: Sequence[ChunkView], later: int = 0) -> str:
     """What it means to run again what did not end well in these chunks.
 
     Args:

@@ -25,7 +25,7 @@ from tui_runner.tui.run.chunk_detail import ChunkDetail
 from tui_runner.tui.run.chunk_map import ChunkMap
 from tui_runner.tui.run.chunk_rows import COLUMNS
 from tui_runner.tui.run.chunk_table import ChunkTable
-from tui_runner.tui.run.commands import nothing_runs_again, what_runs_again
+from tui_runner.tui.run.commands import nothing_runs_again, retry_confirmation
 from tui_runner.tui.run.event_line import EventLine
 from tui_runner.tui.run.header import Failures, Figures, Header, Progress, Summary
 from tui_runner.tui.run.live_settings import LiveSettings
@@ -266,7 +266,7 @@ class Dashboard(ChunkCommands):
         self.app.push_screen(
             Confirm(
                 "Run again everything that failed?",
-                what_runs_again(chunks, later),
+                retry_confirmation(chunks, later),
                 "Run again",
                 "Leave it",
             ),

@@ -25,7 +25,7 @@ from tui_runner.tui.actions.model import Place
 from tui_runner.tui.background import read
 from tui_runner.tui.dialogs.questions import Confirm
 from tui_runner.tui.dialogs.reader import Reader
-from tui_runner.tui.run.commands import Steering, named, what_runs_again
+from tui_runner.tui.run.commands import RunCommands, named, retry_confirmation
 from tui_runner.tui.run.run_screen import RunScreen
 from tui_runner.tui.widgets.footer import KeyLine
 from tui_runner.tui.widgets.list_view import Rows
@@ -45,7 +45,7 @@ class Errors(RunScreen):
     PLACES = (Place.ERRORS, Place.LIST, Place.INNER, Place.ANYWHERE)
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.ERRORS, Place.LIST, Place.INNER)]
 
-    def __init__(self, steering: Steering, keys: Keys) -> None:
+    def __init__(self, steering: RunCommands, keys: Keys) -> None:
         super().__init__(steering, keys)
         self._examples: list[ErrorExample] = []
         self._of: tuple[str, str] | None = None
@@ -170,7 +170,7 @@ class Errors(RunScreen):
         self.app.push_screen(
             Confirm(
                 f"Run again every failed item of {named(chunks)}?",
-                f"Not of this group alone, whatever the error: {what_runs_again(chunks)}",
+                f"Not of this group alone, whatever the error: {retry_confirmation(chunks)}",
                 "Run again",
                 "Leave it",
             ),

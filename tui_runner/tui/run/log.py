@@ -27,7 +27,7 @@ from tui_runner.tui.actions.list_keys import Movable
 from tui_runner.tui.actions.model import Place
 from tui_runner.tui.dialogs.questions import Ask, Choice, Choose
 from tui_runner.tui.dialogs.reader import Reader
-from tui_runner.tui.run.commands import Steering
+from tui_runner.tui.run.commands import RunCommands
 from tui_runner.tui.run.log_window import LogHistory, LogWindow, is_same
 from tui_runner.tui.run.run_screen import RunScreen
 from tui_runner.tui.widgets.footer import KeyLine
@@ -57,7 +57,7 @@ class Log(RunScreen):
     PLACES = (Place.LOG, Place.LIST, Place.INNER, Place.ANYWHERE)
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.LOG, Place.LIST, Place.INNER)]
 
-    def __init__(self, steering: Steering, keys: Keys) -> None:
+    def __init__(self, steering: RunCommands, keys: Keys) -> None:
         super().__init__(steering, keys)
         self._kept: deque[_Numbered] = deque(maxlen=KEPT)
         self._window: LogWindow | None = None

@@ -11,15 +11,15 @@ from textual.screen import Screen
 from tui_runner.engine.progress.snapshot import ChunkView, Snapshot
 from tui_runner.text.safe_text import safe_text
 from tui_runner.tui.actions import Keys, shown_key
-from tui_runner.tui.actions.list_keys import Moving
+from tui_runner.tui.actions.list_keys import ListNavigation
 from tui_runner.tui.actions.model import Place
 from tui_runner.tui.dialogs.questions import Confirm
-from tui_runner.tui.run.commands import Steering, Verb, fit_for, named, refusal
-from tui_runner.tui.terminal.textual_fixes import LeftEarly
+from tui_runner.tui.run.commands import RunCommands, Verb, disabled_reason, fit_for, named
+from tui_runner.tui.terminal.textual_fixes import EarlyClose
 from tui_runner.tui.widgets.footer import KeyLine
 
 
-class RunScreen(Moving, LeftEarly, Screen[None]):
+class RunScreen(ListNavigation, EarlyClose, Screen[None]):
     """A screen on one run.
 
     Args:
@@ -40,7 +40,7 @@ class RunScreen(Moving, LeftEarly, Screen[None]):
     PLACES: ClassVar[tuple[Place, ...]] = (Place.LIST, Place.ANYWHERE)
     """Which actions apply on this screen."""
 
-    def __init__(self, steering: Steering, keys: Keys) -> None:
+    def __init__(self, steering: RunCommands, keys: Keys) -> None:
         super().__init__()
         self.steering = steering
         self.keys = keys
@@ -145,7 +145,7 @@ class ChunkCommands(RunScreen):
     def _can(self, verb: Verb, chunks: Sequence[ChunkView]) -> bool:
         """Whether a command does something; if not, why is said."""
         again = "/".join(shown_key(key) for key in self.keys["retry_all"][:1]) or "`retry all`"
-        why = refusal(verb, chunks, self.steering.snapshot, again)
+        why = disabled_reason(verb, chunks, self.steering.snapshot, again)
         if why:
             self.notify(why, markup=False, timeout=4)
         else:

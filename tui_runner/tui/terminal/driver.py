@@ -138,7 +138,7 @@ def lean(data: str) -> str:
     return "".join(written)
 
 
-class LeanDriver(LinuxDriver):
+class CompactDriver(LinuxDriver):
     """Textual's driver for a terminal, with frames in fewer bytes, on standard output.
 
     Textual writes to standard error: whoever keeps that in a file would see nothing of an application that was started
@@ -156,7 +156,7 @@ class LeanDriver(LinuxDriver):
         self._own_output = own_output_of(app)
         self._terminal = self._own_output.out
         self._file = self._terminal  # type: ignore[assignment]  # Textual needs no more than a stream of text
-        self.shown = UnchangedRows()
+        self.shown = RowDiff()
 
     def start_application_mode(self) -> None:
         """Take the terminal, for this application alone."""
@@ -182,7 +182,7 @@ class LeanDriver(LinuxDriver):
 
 def driver_class() -> type[Driver] | None:
     """The driver for an application; None where the environment names another, for a browser say."""
-    return None if constants.DRIVER else LeanDriver
+    return None if constants.DRIVER else CompactDriver
 
 
 FORGOTTEN_AFTER = 30.0
@@ -192,7 +192,7 @@ _OTHER_SCREEN = "\x1b[?1049"
 """Goes to the alternate screen, or back."""
 
 
-class UnchangedRows:
+class RowDiff:
     """What the terminal shows, as far as it is known.
 
     Args:

@@ -33,7 +33,7 @@ PATIENCE = 2.0
 them."""
 
 
-class KeysInTurn(App[ReturnType]):
+class OrderedKeys(App[ReturnType]):
     """An application that carries out keys one after the other."""
 
     def __init__(self, **options: Any) -> None:

@@ -24,7 +24,7 @@ from textual.message_pump import MessagePump
 from textual.worker import NoActiveWorker, WorkerFailed, get_current_worker
 
 
-class LeftEarly(MessagePump):
+class EarlyClose(MessagePump):
     """A screen that does nothing any more when it is closed before it has its parts. Goes before Textual's class."""
 
     _pruning: bool  # Textual has no public word for it
@@ -35,7 +35,7 @@ class LeftEarly(MessagePump):
             await super().on_event(event)
 
 
-class Palette(LeftEarly, CommandPalette):
+class Palette(EarlyClose, CommandPalette):
     """The command palette."""
 
     def dismiss(self, result: None = None) -> AwaitComplete:
