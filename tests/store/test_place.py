@@ -6,16 +6,14 @@ import os
 from pathlib import Path
 
 import pytest
+from other_users import BOB, as_root
 
 from tui_runner.errors import DatabaseError
 from tui_runner.store.database import Database
 from tui_runner.store.file_check import COMPANIONS, LOGS, companion, foreign_link
 from tui_runner.system.private_folder import private_folder
 
-BOB = 61_002
 PRECIOUS = "precious\n" * 200
-
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 
 
 @pytest.fixture

@@ -236,7 +236,7 @@ _BLOCK_SIZES = range(16 << 10, (256 << 10) + 1)
 
 
 def check_file(path: Path, real: Path, *, create: bool = True, write: bool = True) -> None:
-    """Refuse a file that is no DuckDB file, or is not whole. Only while our lock is held: see the head of `lock.py`.
+    """Refuse a file that is no DuckDB file, or is not whole. Not while this process has it open: see `lock.py`.
 
     An empty file, such as `mktemp` makes, is removed where a database is to be made: DuckDB would refuse it. Where one
     is to be there already, or what was written to it last still is, it has lost what was in it.
