@@ -10,7 +10,8 @@ from other_users import BOB, as_root
 
 from tui_runner.errors import DatabaseError
 from tui_runner.store.database import Database
-from tui_runner.store.file_check import COMPANIONS, LOGS, companion, foreign_link
+from tui_runner.store.file_check import COMPANIONS, LOGS, companion
+from tui_runner.system.files import foreign_link
 from tui_runner.system.private_folder import private_folder
 
 PRECIOUS = "precious\n" * 200
@@ -132,3 +133,19 @@ def test_relative_links_are_followed_from_their_folder(tmp_path: Path) -> None:
     (tmp_path / "a" / "b").mkdir(parents=True)
     (tmp_path / "a" / "b" / "up").symlink_to("../..")
     assert foreign_link(tmp_path / "a" / "b" / "up" / "a" / "b" / "up") is None
+
+
+@as_root
+def test_link_behind_what_is_missing_is_seen(tmp_path: Path) -> None:
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "real").mkdir()
+    (tmp_path / "shared").chmod(0o1777)
+    link = tmp_path / "shared" / "d"
+    link.symlink_to(tmp_path / "real")
+    os.lchown(link, BOB, BOB)
+    named = tmp_path / "shared" / "x" / "missing" / ".." / ".." / "d" / "new.duckdb"
+    assert named.resolve().parent == tmp_path / "real"
+    assert foreign_link(named) == link
+    with pytest.raises(DatabaseError, match=f"is a link of uid {BOB}"):
+        Database.open(named)
+    assert list((tmp_path / "real").iterdir()) == []

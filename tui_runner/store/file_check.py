@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from tui_runner.errors import DatabaseError
-from tui_runner.system.files import NotOwnFile, check_own, is_thrown_away, user_name
+from tui_runner.system.files import OTHERS_WRITE, NotOwnFile, check_links, check_own, is_thrown_away, user_name
 from tui_runner.text.messages import plain
 
 LOCK = ".lock"
@@ -40,10 +40,6 @@ WRITE_AHEAD_LOGS = (".wal", ".wal.checkpoint", ".wal.recovery")
 LOGS = (".log", ".log.1")
 COMPANIONS = (LOCK, SPILL, *WRITE_AHEAD_LOGS, *LOGS)
 """What belongs to a database has one of these behind its name."""
-
-_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
-_MOST_LINKS = 40
-"""Links in one path, as Linux bounds them."""
 
 
 def companion(database: Path, ending: str) -> Path:
@@ -64,10 +60,7 @@ def check_place(path: Path, *, create: bool) -> Path:
         DatabaseError: it can be told from the outside that no database can be there.
     """
     try:
-        foreign = foreign_link(path)
-        if foreign is not None:
-            what = f"{plain(foreign)} is a link of {user_name(foreign.lstat().st_uid)} in a folder that others write to"
-            raise DatabaseError(what, str(path), "name the file that it points to")
+        check_links(path, DatabaseError)
         real = path.resolve(strict=False)
         if real.is_dir():
             raise DatabaseError("is a folder", str(path), "name a file in it")
@@ -120,39 +113,6 @@ def check_write_ahead_logs(real: Path) -> None:
         _check_companion(companion(real, ending), ending, database)
 
 
-def foreign_link(path: Path) -> Path | None:
-    """Return the first link on the way to `path` that another user put into a folder that several may write to.
-
-    None if there is none. It is the rule of Linux's `fs.protected_symlinks`, also where that is switched off, and in
-    folders of a group: follow links of our own, of root and of the folder's owner.
-    """
-    here, rest, links = Path("/"), list(path.absolute().parts[1:]), 0
-    while rest:
-        name = rest.pop(0)
-        if name == "..":
-            here = here.parent
-            continue
-        step = here / name
-        try:
-            found = step.lstat()
-        except OSError:  # nothing is there, or nothing that we may look at: opening it says so
-            return None
-        if not stat.S_ISLNK(found.st_mode):
-            here = step
-            continue
-        folder = here.stat()
-        if folder.st_mode & _OTHERS_WRITE and found.st_uid not in (os.geteuid(), 0, folder.st_uid):
-            return step
-        links += 1
-        if links > _MOST_LINKS:
-            return None
-        target = step.readlink()
-        if target.is_absolute():
-            here = Path("/")
-        rest[:0] = target.parts[1:] if target.is_absolute() else target.parts
-    return None
-
-
 def own_spill(real: Path) -> Path | None:
     """Return the folder beside a database of ours that DuckDB may spill into; None if it is another user's.
 
@@ -160,7 +120,7 @@ def own_spill(real: Path) -> Path | None:
     there by then.
     """
     spill = companion(real, SPILL)
-    if real.parent.stat().st_mode & _OTHERS_WRITE:
+    if real.parent.stat().st_mode & OTHERS_WRITE:
         spill.mkdir(mode=0o700, exist_ok=True)
     try:
         return spill if spill.lstat().st_uid == os.geteuid() else None
