@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from other_users import BOB, as_root
+from other_users import BOB, TEAM, as_root
 
 from tui_runner.errors import DatabaseError
 from tui_runner.store.database import Database
@@ -149,3 +149,65 @@ def test_link_behind_what_is_missing_is_seen(tmp_path: Path) -> None:
     with pytest.raises(DatabaseError, match=f"is a link of uid {BOB}"):
         Database.open(named)
     assert list((tmp_path / "real").iterdir()) == []
+
+
+@as_root
+@pytest.mark.parametrize(
+    ("setgid", "everybody", "trusted"), [(False, False, True), (True, False, True), (True, True, False)]
+)
+def test_write_ahead_log_of_a_member_without_a_name_is_read(
+    tmp_path: Path, setgid: bool, everybody: bool, trusted: bool
+) -> None:
+    # In a container users have no entries in the system's list: the group of the file tells that BOB is a member.
+    os.chown(tmp_path, 0, TEAM)
+    tmp_path.chmod(0o2775 if setgid else 0o775)
+    path = tmp_path / "x.duckdb"
+    Database.open(path).close()
+    os.chown(path, 0, TEAM)
+    path.chmod(0o664)
+    beside = companion(path, ".wal")
+    beside.touch()
+    os.chown(beside, BOB, TEAM)
+    if everybody:
+        tmp_path.chmod(0o2777)
+    if trusted:
+        Database.open(path, create=False).close()
+    else:
+        with pytest.raises(DatabaseError, match=f"belongs to uid {BOB}"):
+            Database.open(path, create=False)
+
+
+@as_root
+def test_nobody_is_told_to_remove_the_write_ahead_log_of_another_users_run(path: Path) -> None:
+    Database.open(path).close()
+    beside = companion(path, ".wal")
+    beside.touch()
+    os.chown(beside, BOB, BOB)
+    with pytest.raises(DatabaseError, match="ask that user, or wait for their run to end"):
+        Database.open(path, create=False)
+
+
+@as_root
+def test_folder_that_is_put_in_the_place_of_ours_ends_a_run(path: Path) -> None:
+    path.parent.chmod(0o2775)
+    beside = companion(path, ".tmp")
+    with Database.open(path, for_run=True) as database:
+        database.check_in_place()
+        beside.rename(path.parent / "away")
+        database.check_in_place()  # it is made again
+        beside.rename(path.parent / "away again")
+        beside.mkdir()
+        os.chown(beside, BOB, BOB)
+        with pytest.raises(DatabaseError, match=f"books.duckdb.tmp was replaced by a folder of uid {BOB}"):
+            database.check_in_place()
+
+
+def test_empty_file_that_cannot_be_removed_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path.touch()
+
+    def unlink(*_: object, **__: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "unlink", unlink)
+    with pytest.raises(DatabaseError, match=r"is empty, and cannot be removed \(operation not permitted\)"):
+        Database.open(path)

@@ -21,6 +21,7 @@ list begins with the pointer to the 64th that it goes on in, and how many blocks
 
 from __future__ import annotations
 
+import contextlib
 import grp
 import os
 import pwd
@@ -102,15 +103,24 @@ def check_companions(real: Path, *, read_only: bool = False, for_run: bool = Fal
         _check_owner(real, database)
 
 
-def check_write_ahead_logs(real: Path) -> None:
+def check_in_use(real: Path, spill: Path) -> None:
     """Refuse to go on when something else stands where DuckDB is about to write; a few microseconds.
 
+    Args:
+        real: the database, open.
+        spill: the folder that DuckDB spills into.
+
     Raises:
-        DatabaseError: as `check_companions`.
+        DatabaseError: as `check_companions`; or the folder beside the database is another user's now.
     """
     database = real.stat()
     for ending in WRITE_AHEAD_LOGS:
         _check_companion(companion(real, ending), ending, database)
+    if spill == companion(real, SPILL):
+        _check_companion(spill, SPILL, database)
+        if own_spill(real) is None:
+            what = f"{plain(spill.name)} was replaced by a folder of {user_name(spill.lstat().st_uid)}"
+            raise DatabaseError(what, str(real.parent), "put the database in a folder that others may not write to")
 
 
 def own_spill(real: Path) -> Path | None:
@@ -121,7 +131,8 @@ def own_spill(real: Path) -> Path | None:
     """
     spill = companion(real, SPILL)
     if real.parent.stat().st_mode & OTHERS_WRITE:
-        spill.mkdir(mode=0o700, exist_ok=True)
+        with contextlib.suppress(OSError):  # it is there; or there is no room, and DuckDB says so when it needs it
+            spill.mkdir(mode=0o700)
     try:
         return spill if spill.lstat().st_uid == os.geteuid() else None
     except FileNotFoundError:
@@ -137,15 +148,14 @@ def _check_companion(path: Path, ending: str, database: os.stat_result | None) -
     except FileNotFoundError:
         return
     except NotOwnFile as error:
-        # Another user's lock and log are left alone; what is in a write-ahead log becomes rows.
-        harmless = error.owner is not None and (ending not in WRITE_AHEAD_LOGS or _may_write(database, error.owner))
-        if harmless:
-            return
-        raise DatabaseError(
-            f"{plain(path.name)} stands in the way ({error.strerror})",
-            str(path.parent),
-            "look at it and remove it; nothing was opened",
-        ) from error
+        do = "look at it and remove it; nothing was opened"
+        if error.owner is not None:
+            # Another user's lock and log are left alone; what is in a write-ahead log becomes rows.
+            if ending not in WRITE_AHEAD_LOGS or _may_write(database, error, path.parent):
+                return
+            # It may be that of a run that goes on, with rows that are nowhere else.
+            do = "ask that user, or wait for their run to end; nothing was opened"
+        raise DatabaseError(f"{plain(path.name)} stands in the way ({error.strerror})", str(path.parent), do) from error
     except OSError as error:
         raise DatabaseError(f"cannot be looked at ({error.strerror})", str(path)) from error
 
@@ -156,23 +166,23 @@ def _check_spill(path: Path) -> None:
         raise NotOwnFile("it is a link" if stat.S_ISLNK(mode) else "it is no folder")
 
 
-def _may_write(database: os.stat_result | None, uid: int) -> bool:
-    """Return True if a user may write to the database anyway, so that his write-ahead log can do no more."""
-    if uid == 0:
+def _may_write(database: os.stat_result | None, log: NotOwnFile, folder: Path) -> bool:
+    """Return True if the owner of a write-ahead log may write to the database anyway, so that it can do no more."""
+    if log.owner == 0:
         return True
-    if database is None:
+    if database is None or log.owner is None:
         return False
-    if uid == database.st_uid or database.st_mode & stat.S_IWOTH:
+    if log.owner == database.st_uid or database.st_mode & stat.S_IWOTH:
         return True
-    return bool(database.st_mode & stat.S_IWGRP) and _is_member(uid, database.st_gid)
-
-
-def _is_member(uid: int, gid: int) -> bool:
+    if not database.st_mode & stat.S_IWGRP:
+        return False
     try:
-        user = pwd.getpwuid(uid)
-        return user.pw_gid == gid or user.pw_name in grp.getgrgid(gid).gr_mem
+        user = pwd.getpwuid(log.owner)
+        return user.pw_gid == database.st_gid or user.pw_name in grp.getgrgid(database.st_gid).gr_mem
     except KeyError:
-        return False
+        # Without an entry for the user, in a container say, the group of the file tells: it is one of its owner's, or
+        # that of the folder (mode 2775), where only its members can put files. Where everybody can, it tells nothing.
+        return log.group == database.st_gid and not folder.stat().st_mode & stat.S_IWOTH
 
 
 def _check_owner(real: Path, database: os.stat_result) -> None:
@@ -227,7 +237,7 @@ def check_file(path: Path, real: Path, *, create: bool = True, write: bool = Tru
     if not head:
         if not create or _is_full(companion(real, WRITE_AHEAD_LOGS[0])):
             raise DatabaseError("is empty", str(path), "bring back a copy of it or choose another path")
-        real.unlink()
+        _remove_empty(path, real)
     elif head[_MAGIC] != b"DUCK":
         raise DatabaseError("is not a DuckDB database", str(path), "choose another path; the file was left as it is")
     elif size < whole_size:
@@ -236,6 +246,14 @@ def check_file(path: Path, real: Path, *, create: bool = True, write: bool = Tru
             str(path),
             "bring back a copy of it or choose another path; the file was left as it is",
         )
+
+
+def _remove_empty(path: Path, real: Path) -> None:
+    try:
+        real.unlink()
+    except OSError as error:  # another user's file in a folder like `/tmp`, say
+        what = f"is empty, and cannot be removed ({(error.strerror or str(error)).lower()})"
+        raise DatabaseError(what, str(path), "choose another path") from error
 
 
 def _is_full(log: Path) -> bool:
