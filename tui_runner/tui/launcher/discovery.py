@@ -158,6 +158,7 @@ def find_runs(folder: Path) -> list[FoundRun]:
 
 def _place(record: RunRecord, database: Path, folder: Path) -> str:
     try:
-        return job_origin(record.job_path, database=database, begun_in=begun_in(record, database), here=folder).text
+        begun = begun_in(record, database)
+        return job_origin(record.job_path, input=record.input, database=database, begun_in=begun, here=folder).text
     except UserError:
         return record.job_path
