@@ -110,6 +110,7 @@ WRITING = (
     "enable_profiling(format='json', coverage='ALL', save_location='{target}')",
     "enable_profiling(format='json', coverage='ALL', save_location='{out}')",
     "disable_logging()",
+    "query('COPY (SELECT 1) TO ''{out}''')",
     "query('SELECT * FROM enable_logging(storage=''file'', storage_path=''{out}'', storage_buffer_size=1)')",
     "json_execute_serialized_sql(json_serialize_sql('SELECT * FROM enable_profiling(save_location=''{out}'')'))",
 )
@@ -120,7 +121,7 @@ PRECIOUS = "precious\n" * 200
 @pytest.mark.parametrize("call", WRITING, ids=lambda call: call[:50])
 @pytest.mark.parametrize("with_database", [True, False], ids=["copied", "streamed"])
 def test_query_that_would_have_a_file_written_is_refused(database: Path, call: str, with_database: bool) -> None:
-    target, out = Path(written("target", PRECIOUS)).absolute(), Path("out").absolute()
+    target, out = Path(written("target.txt", PRECIOUS)).absolute(), Path("out.txt").absolute()
     files, content = sorted(Path().iterdir()), database.read_bytes()
     called = call.format(target=target, out=out)
     table = "pages" if with_database else "range(3) AS p(n)"
