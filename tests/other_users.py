@@ -18,6 +18,7 @@ import pytest
 ALICE, BOB = 61_001, 61_002
 TEAM = 61_000
 """The group of both."""
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 _PROJECT = Path(__file__).parents[1]
 
 

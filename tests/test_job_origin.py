@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from tui_runner.jobs.origin import JobOrigin, job_origin
 
 JOB = "from pathlib import Path\nPath(__file__).with_suffix('.executed').touch()\ndef work(n):\n    return n\n"
 OUTSIDE = "its file is outside the database's folder and the current folder"
+INSTALLED = "its file is part of Python or of an installed package"
 NOBODY = 65534
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a file away")
 
@@ -35,8 +37,10 @@ def place(tmp_path: Path) -> Path:
 def origin(place: Path) -> Callable[..., JobOrigin]:
     """The origin of a job for a person in `here` and a database in `data`."""
 
-    def find(job: object, begun_in: Path | None = None, database: str = "data/x.duckdb") -> JobOrigin:
-        return job_origin(str(job), database=place / database, begun_in=begun_in, here=place / "here")
+    def find(
+        job: object, begun_in: Path | None = None, database: str = "data/x.duckdb", input: str | None = None
+    ) -> JobOrigin:
+        return job_origin(str(job), input=input, database=place / database, begun_in=begun_in, here=place / "here")
 
     return find
 
@@ -97,6 +101,39 @@ class TestFiles:
         (reason,) = origin(sample_jobs()[0].name).reasons
         assert reason.startswith("the database belongs to ")
 
+    def test_sample_with_an_input_is_asked_for(self, origin: Callable[..., JobOrigin]) -> None:
+        # A query can read every file of the person, and the sample can send what it is given somewhere.
+        asked = origin(sample_jobs()[0].name, input="sql:FROM 'secrets.csv'")
+        assert asked.reasons == ("its input is chosen by the database: sql:FROM 'secrets.csv'",)
+
+    @pytest.mark.parametrize(
+        "file",
+        [
+            "here/.venv/lib/python3.11/site-packages/pygments/lexers/__init__.py",
+            "data/env/LIB/Python3.12/Site-Packages/some.py",
+            "here/dist-packages/some.py",
+            "here/conda/lib/python3.13t/runpy.py",
+        ],
+    )
+    def test_one_that_is_installed_in_a_home_folder_is_asked_for(
+        self, place: Path, origin: Callable[..., JobOrigin], file: str
+    ) -> None:
+        (place / file).parent.mkdir(parents=True)
+        write((place / file).parent, Path(file).name, JOB)
+        assert origin(f"{place}/{file}:work", input="sql:FROM 'x'").reasons == (INSTALLED,)
+
+    @pytest.mark.parametrize("prefix", ["prefix", "base_prefix"])
+    def test_one_below_the_prefix_of_python_is_asked_for_if_that_is_in_a_home_folder(
+        self, place: Path, origin: Callable[..., JobOrigin], monkeypatch: pytest.MonkeyPatch, prefix: str
+    ) -> None:
+        (place / "here" / "env" / "bin").mkdir(parents=True)
+        write(place / "here" / "env" / "bin", "some.py", JOB)
+        job = f"{place}/here/env/bin/some.py:work"
+        monkeypatch.setattr(sys, prefix, str(place))  # as with `/usr/local`, where projects may be, too
+        assert origin(job).reasons == ()
+        monkeypatch.setattr(sys, prefix, str(place / "here" / "env"))
+        assert origin(job).reasons == (INSTALLED,)
+
     def test_one_that_is_gone_is_no_question(self, place: Path, origin: Callable[..., JobOrigin]) -> None:
         with pytest.raises(UserError, match="there is no such file"):
             origin(f"{place}/far/gone.py:work")
@@ -142,6 +179,15 @@ class TestModules:
             write(place / "far" / "package", f"{name}.py", JOB)
         all_of_it = f"its file and its package and the folder {place}/far that it imports from are"
         assert origin("package.inner.jobs:work", place / "far").reasons == (OUTSIDE.replace("its file is", all_of_it),)
+
+    def test_one_that_is_installed_in_the_current_folder_is_asked_for(
+        self, place: Path, origin: Callable[..., JobOrigin], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        site = place / "here" / ".venv" / "lib" / "python3.11" / "site-packages"
+        site.mkdir(parents=True)
+        write(site, "some_package.py", JOB)
+        monkeypatch.syspath_prepend(site)
+        assert origin("some_package:work").reasons == (INSTALLED,)
 
     @pytest.mark.parametrize("name", ["not_there.jobs", "sys"])
     def test_one_without_a_file_is_asked_for(self, origin: Callable[..., JobOrigin], name: str) -> None:
@@ -286,3 +332,14 @@ def test_a_database_of_another_user_is_asked_for(cli: CommandLine, place: Path, 
     refused = cli(command, "../data/x.duckdb", cwd=place / "here")
     assert (refused.code, "not run, because the database belongs to " in refused.err) == (2, True)
     assert not (place / "data" / "job.executed").exists()
+
+
+def test_a_sample_whose_input_the_ledger_names_is_asked_for(cli: CommandLine, place: Path) -> None:
+    begun = ("run", "flaky", "--limit", "3", "--set", "seconds=0", "--db", "sample.duckdb", "--quiet", *INLINE)
+    assert cli(*begun, cwd=place / "data").code == 0
+    with duckdb.connect(str(place / "data" / "sample.duckdb")) as database:
+        input = "sql:FROM read_text('\x1b[2J')"
+        database.execute("UPDATE runner.runs SET state = 'stopped', input = ?", [input])
+    refused = cli("resume", "../data/sample.duckdb", cwd=place / "here")
+    assert (refused.code, len(refused.err.splitlines())) == (2, 2)
+    assert "not run, because its input is chosen by the database: sql:FROM read_text('␛[2J')" in refused.err

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import stat
 from pathlib import Path
 
 import duckdb
@@ -12,12 +13,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from command_line import CommandLine
+from other_users import BOB, as_root
 
 from tui_runner.errors import UserError
 from tui_runner.store.export.files import Stopped, check_output, chosen_format, export_format, write_file, write_rows
 from tui_runner.tui.query.copy_export import TableRows
+from tui_runner.tui.query.script_files import check_writable, write_statements
 
 ROWS = TableRows(pa.table({"a": list(range(10_000))}))
+FEW = TableRows(pa.table({"a": [1]}))
 
 
 def test_an_export_that_is_ended_leaves_the_old_file(tmp_path: Path) -> None:
@@ -37,7 +41,7 @@ def test_an_export_that_is_ended_leaves_the_old_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize("links", [True, False], ids=["links", "no links"])
 def test_a_file_that_appears_meanwhile_is_kept(tmp_path: Path, links: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if not links:
-        monkeypatch.setattr(Path, "hardlink_to", unsupported)
+        monkeypatch.setattr("os.link", unsupported)
     target = tmp_path / "out.csv"
     assert write_file(ROWS, "csv", target, replace=False) == 10_000
     target.unlink()
@@ -51,8 +55,101 @@ def test_a_file_that_appears_meanwhile_is_kept(tmp_path: Path, links: bool, monk
     assert target.read_text() == "another's" and list(tmp_path.iterdir()) == [target]
 
 
-def unsupported(*_: object) -> None:
+def unsupported(*_: object, **__: object) -> None:
     raise OSError(errno.EPERM, "Operation not permitted")
+
+
+@as_root
+@pytest.mark.parametrize(("owner", "written"), [(0, True), (BOB, False)])
+def test_rows_go_into_no_pipe_of_a_stranger(tmp_path: Path, owner: int, written: bool) -> None:
+    pipe = tmp_path / "out.csv"
+    os.mkfifo(pipe, 0o666)
+    os.chown(pipe, owner, owner)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        if written:
+            assert write_file(FEW, "csv", pipe, replace=True) == 1
+            assert os.read(reader, 100) == b"a\n1\n"
+        else:
+            with pytest.raises(UserError, match=f"it is a pipe or a device of uid {BOB}"):
+                write_file(FEW, "csv", pipe, replace=True)
+            assert os.read(reader, 100) == b""
+    finally:
+        os.close(reader)
+
+
+@as_root
+def test_pipe_of_a_stranger_without_a_reader_does_not_keep_an_export_waiting(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "out.csv", 0o666)
+    os.chown(tmp_path / "out.csv", BOB, BOB)
+    with pytest.raises(UserError, match="it is a pipe or a device of"):
+        write_file(FEW, "csv", tmp_path / "out.csv", replace=True)
+
+
+@as_root
+@pytest.mark.parametrize(
+    ("owner", "mode", "expected"),
+    [(0, 0o640, 0o640), (0, 0o6777, 0o777), (0, 0o1600, 0o600), (BOB, 0o6777, 0o644), (BOB, 0o666, 0o644)],
+)
+def test_permissions_are_those_of_a_file_of_ours_alone(tmp_path: Path, owner: int, mode: int, expected: int) -> None:
+    target = tmp_path / "out.csv"
+    target.write_text("old")
+    os.chown(target, owner, owner)
+    target.chmod(mode)
+    before = os.umask(0o022)
+    try:
+        write_file(FEW, "csv", target, replace=True)
+    finally:
+        os.umask(before)
+    found = target.stat()
+    assert (stat.S_IMODE(found.st_mode), found.st_uid) == (expected, 0)
+
+
+@pytest.mark.parametrize("kind", ["link", "file", "folder", "nothing"])
+@pytest.mark.parametrize("replace", [True, False])
+def test_unfinished_file_that_is_swapped_does_not_take_the_place_of_the_file(
+    tmp_path: Path, kind: str, replace: bool
+) -> None:
+    precious, target, away = tmp_path / "precious", tmp_path / "out.csv", tmp_path / "away"
+    precious.write_text("precious")
+    precious.chmod(0o600)
+
+    def swap(count: int) -> bool:
+        (unfinished,) = tmp_path.glob(".tui-runner-*")
+        unfinished.rename(away)
+        match kind:
+            case "link":
+                unfinished.symlink_to(precious)
+            case "file":
+                unfinished.write_text("another's")
+            case "folder":
+                unfinished.mkdir()
+        return True
+
+    with pytest.raises(UserError, match="another program moved the unfinished file away"):
+        write_file(FEW, "csv", target, swap, replace=replace)
+    assert (precious.read_text(), stat.S_IMODE(precious.stat().st_mode)) == ("precious", 0o600)
+    assert not target.is_symlink() and not target.exists()
+    assert away.read_bytes() == b""
+
+
+@as_root
+def test_link_of_a_stranger_is_not_written_through(tmp_path: Path) -> None:
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared").chmod(0o1777)
+    target, link = tmp_path / "target.csv", tmp_path / "shared" / "out.csv"
+    target.write_text("precious")
+    link.symlink_to(target)
+    os.lchown(link, BOB, BOB)
+    for write in (
+        lambda: check_output(link, tmp_path / "books.duckdb", overwrite=True),
+        lambda: write_file(FEW, "csv", link, replace=True),
+        lambda: write_statements(link, "SELECT 1"),
+        lambda: check_writable(link),
+    ):
+        with pytest.raises(UserError, match=f"is a link of uid {BOB} in a folder that others write to"):
+            write()
+    assert target.read_text() == "precious"
 
 
 def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import stat
 from pathlib import Path
 
 import pytest
+from other_users import BOB, as_root
 
 from tui_runner.system.files import NotOwnFile, open_own, replaced
 
@@ -47,13 +48,13 @@ def test_open_own_writes_nothing_into_what_is_not_ours(tmp_path: Path, kind: str
     assert not (tmp_path / "nothing").exists()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+@as_root
 def test_open_own_names_the_user_that_a_file_belongs_to(tmp_path: Path) -> None:
     (tmp_path / "own").write_text("precious")
-    os.chown(tmp_path / "own", 61_002, 61_002)
-    with pytest.raises(NotOwnFile, match="it belongs to uid 61002") as caught:
+    os.chown(tmp_path / "own", BOB, BOB)
+    with pytest.raises(NotOwnFile, match=f"it belongs to uid {BOB}") as caught:
         open_own(tmp_path / "own", WRITE)
-    assert caught.value.owner == 61_002
+    assert caught.value.owner == BOB
     assert (tmp_path / "own").read_text() == "precious"
 
 

@@ -4,13 +4,27 @@ from __future__ import annotations
 
 import ast
 import io
+import os
 from pathlib import Path
 
 import pytest
+from other_users import BOB, as_root
 
 from tui_runner.cli.scaffold import copy_samples, list_samples, write_job
 from tui_runner.errors import UserError
-from tui_runner.jobs.loading import load_job, sample_jobs
+from tui_runner.jobs.loading import SampleJob, load_job, sample_jobs
+
+
+@pytest.fixture
+def shared_link(tmp_path: Path) -> Path:
+    """A stranger's link to an empty folder of ours, in a folder like `/tmp`."""
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared").chmod(0o1777)
+    (tmp_path / "ours").mkdir()
+    link = tmp_path / "shared" / "link"
+    link.symlink_to(tmp_path / "ours")
+    os.lchown(link, BOB, BOB)
+    return link
 
 
 def test_every_sample_is_listed_with_what_it_does() -> None:
@@ -37,15 +51,29 @@ class TestCopies:
         assert (tmp_path / "tables.py").read_text() == "mine"
 
     def test_what_fails_half_way_leaves_nothing(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        def copy(source: Path, target: Path) -> None:
-            target.write_text("half")
-            if source.stem == "hash_files":
-                raise OSError(28, "No space left on device")
-
-        monkeypatch.setattr("shutil.copyfile", copy)
-        with pytest.raises(UserError, match="No space left"):
+        gone = SampleJob("gone", "", tmp_path / "gone.py")
+        monkeypatch.setattr("tui_runner.cli.scaffold.sample_jobs", lambda: [*sample_jobs(), gone])
+        with pytest.raises(UserError, match="No such file"):
             copy_samples(tmp_path, io.StringIO())
         assert list(tmp_path.iterdir()) == []
+
+    @as_root
+    @pytest.mark.parametrize("target", ["", "/below"])
+    def test_a_link_of_a_stranger_is_not_followed(self, shared_link: Path, target: str) -> None:
+        for write in (copy_samples, lambda folder, out: write_job(folder / "new.py", out)):
+            with pytest.raises(UserError, match=f"is a link of uid {BOB} in a folder that others write to"):
+                write(Path(f"{shared_link}{target}"), io.StringIO())
+        assert list(shared_link.iterdir()) == []
+
+    @as_root
+    def test_a_link_of_a_stranger_in_the_place_of_a_file_is_not_followed(self, shared_link: Path) -> None:
+        link = shared_link.parent / "tables.py"
+        link.symlink_to(shared_link / "planted")
+        os.lchown(link, BOB, BOB)
+        for write in (copy_samples, lambda folder, out: write_job(folder / "tables.py", out)):
+            with pytest.raises(UserError, match=r"there already|exists already"):
+                write(shared_link.parent, io.StringIO())
+        assert list(shared_link.iterdir()) == [] and len(list(shared_link.parent.iterdir())) == 2
 
 
 class TestNewJob:

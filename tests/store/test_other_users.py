@@ -230,3 +230,25 @@ def test_link_planted_while_a_run_goes_on_ends_it_before_the_next_transaction(te
         said, _ = process.communicate("\n", timeout=30)
     assert "x.duckdb.wal stands in the way (it is a link)" in said
     assert target.read_text() == PRECIOUS
+
+
+def test_empty_file_of_a_stranger_in_the_place_of_a_database_is_named() -> None:
+    with shared_folder(0o3770) as folder:
+        put(folder / "j.duckdb", BOB, "", mode=0o664)
+        ran = run_as(ALICE, folder, "run", "double.py", "--headless", "--db", "j.duckdb")
+        assert ran.returncode == 4
+        assert ran.stderr.count("\n") == 1 and "j.duckdb: is empty, and cannot be removed" in ran.stderr
+
+
+def test_log_stands_beside_the_database_that_a_link_leads_to(team_folder: Path) -> None:
+    with shared_folder(0o755) as elsewhere:
+        os.chown(elsewhere, ALICE, TEAM)
+        database = alices_database(elsewhere)
+        link(team_folder / "double.duckdb", database, ALICE)
+        stranger = put(team_folder / "double.duckdb.log", BOB)
+        job = JOB.replace("    return {", "    print('hello')\n    return {")
+        (team_folder / "double.py").write_text(job)
+        ran = run_as(ALICE, team_folder, "run", "double.py", "--headless", "--new")
+        assert ran.returncode == 0, ran.stderr
+        assert "hello" in database.with_name("double.duckdb.log").read_text()
+        assert stranger.read_text() == PRECIOUS

@@ -6,16 +6,15 @@ import os
 from pathlib import Path
 
 import pytest
+from other_users import BOB, TEAM, as_root
 
 from tui_runner.errors import DatabaseError
 from tui_runner.store.database import Database
-from tui_runner.store.file_check import COMPANIONS, LOGS, companion, foreign_link
+from tui_runner.store.file_check import COMPANIONS, LOGS, companion
+from tui_runner.system.files import foreign_link
 from tui_runner.system.private_folder import private_folder
 
-BOB = 61_002
 PRECIOUS = "precious\n" * 200
-
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 
 
 @pytest.fixture
@@ -134,3 +133,81 @@ def test_relative_links_are_followed_from_their_folder(tmp_path: Path) -> None:
     (tmp_path / "a" / "b").mkdir(parents=True)
     (tmp_path / "a" / "b" / "up").symlink_to("../..")
     assert foreign_link(tmp_path / "a" / "b" / "up" / "a" / "b" / "up") is None
+
+
+@as_root
+def test_link_behind_what_is_missing_is_seen(tmp_path: Path) -> None:
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "real").mkdir()
+    (tmp_path / "shared").chmod(0o1777)
+    link = tmp_path / "shared" / "d"
+    link.symlink_to(tmp_path / "real")
+    os.lchown(link, BOB, BOB)
+    named = tmp_path / "shared" / "x" / "missing" / ".." / ".." / "d" / "new.duckdb"
+    assert named.resolve().parent == tmp_path / "real"
+    assert foreign_link(named) == link
+    with pytest.raises(DatabaseError, match=f"is a link of uid {BOB}"):
+        Database.open(named)
+    assert list((tmp_path / "real").iterdir()) == []
+
+
+@as_root
+@pytest.mark.parametrize(
+    ("setgid", "everybody", "trusted"), [(False, False, True), (True, False, True), (True, True, False)]
+)
+def test_write_ahead_log_of_a_member_without_a_name_is_read(
+    tmp_path: Path, setgid: bool, everybody: bool, trusted: bool
+) -> None:
+    # In a container users have no entries in the system's list: the group of the file tells that BOB is a member.
+    os.chown(tmp_path, 0, TEAM)
+    tmp_path.chmod(0o2775 if setgid else 0o775)
+    path = tmp_path / "x.duckdb"
+    Database.open(path).close()
+    os.chown(path, 0, TEAM)
+    path.chmod(0o664)
+    beside = companion(path, ".wal")
+    beside.touch()
+    os.chown(beside, BOB, TEAM)
+    if everybody:
+        tmp_path.chmod(0o2777)
+    if trusted:
+        Database.open(path, create=False).close()
+    else:
+        with pytest.raises(DatabaseError, match=f"belongs to uid {BOB}"):
+            Database.open(path, create=False)
+
+
+@as_root
+def test_nobody_is_told_to_remove_the_write_ahead_log_of_another_users_run(path: Path) -> None:
+    Database.open(path).close()
+    beside = companion(path, ".wal")
+    beside.touch()
+    os.chown(beside, BOB, BOB)
+    with pytest.raises(DatabaseError, match="ask that user, or wait for their run to end"):
+        Database.open(path, create=False)
+
+
+@as_root
+def test_folder_that_is_put_in_the_place_of_ours_ends_a_run(path: Path) -> None:
+    path.parent.chmod(0o2775)
+    beside = companion(path, ".tmp")
+    with Database.open(path, for_run=True) as database:
+        database.check_in_place()
+        beside.rename(path.parent / "away")
+        database.check_in_place()  # it is made again
+        beside.rename(path.parent / "away again")
+        beside.mkdir()
+        os.chown(beside, BOB, BOB)
+        with pytest.raises(DatabaseError, match=f"books.duckdb.tmp was replaced by a folder of uid {BOB}"):
+            database.check_in_place()
+
+
+def test_empty_file_that_cannot_be_removed_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path.touch()
+
+    def unlink(*_: object, **__: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "unlink", unlink)
+    with pytest.raises(DatabaseError, match=r"is empty, and cannot be removed \(operation not permitted\)"):
+        Database.open(path)

@@ -104,6 +104,26 @@ def test_files_that_are_no_python_do_no_harm(tmp_path: Path, source: bytes) -> N
     assert all(isinstance(job, FoundJob) and job.error for job in jobs_in(path, "here"))
 
 
+@pytest.mark.parametrize("kind", ["pipe", "link to a device", "link to a pipe", "large file"])
+@pytest.mark.parametrize("place", [".", "sample_jobs"])
+def test_the_search_for_jobs_reads_files_alone(folder: Path, kind: str, place: str) -> None:
+    (folder / "sample_jobs").mkdir()
+    path = folder / place / "x.py"
+    match kind:
+        case "pipe":
+            os.mkfifo(path)
+        case "link to a device":
+            path.symlink_to("/dev/zero")
+        case "link to a pipe":
+            os.mkfifo(folder / "pipe")
+            path.symlink_to(folder / "pipe")
+        case "large file":
+            with path.open("wb") as file:
+                file.truncate(1 << 40)
+    found = [job.error for job in find_jobs(folder, []) if job.job.startswith(str(path))]
+    assert found == ([] if kind == "large file" else ["cannot be read: it is no file but a device or a pipe"])
+
+
 def test_unfinished_runs_of_databases_are_found(
     new_run: Callable[..., Any], job_file: Callable[[str], str], tmp_path: Path
 ) -> None:

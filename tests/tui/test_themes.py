@@ -157,7 +157,9 @@ def test_a_theme_that_cannot_be_read_is_an_error_of_one_line(tmp_path: Path) -> 
 
 def test_a_pipe_among_the_themes_keeps_nobody_waiting(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.toml")
-    assert find_themes(tmp_path).complaints == (f"{tmp_path / 'pipe.toml'}: is no file; remove it",)
+    assert find_themes(tmp_path).complaints == (
+        f"{tmp_path / 'pipe.toml'}: cannot be read (it is no file but a device or a pipe)",
+    )
 
 
 def test_a_broken_theme_that_is_asked_for_says_what_is_wrong_with_it(tmp_path: Path) -> None:

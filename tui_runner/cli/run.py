@@ -81,7 +81,9 @@ def resume_in_foreground(request: RunRequest, display: Display, *, yes: bool) ->
         UserError: the person did not agree, or something in the request is wrong; nothing has been executed.
         DatabaseError: the database cannot be used.
     """
-    origin = job_origin(request.job, database=request.database, begun_in=request.folder, here=Path.cwd())
+    origin = job_origin(
+        request.job, input=request.input, database=request.database, begun_in=request.folder, here=Path.cwd()
+    )
     Lines(sys.stderr, live=False).say(f"job: {safe_text(origin.text)}")
     if origin.reasons and not yes:
         _ask_to_run(origin)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import keyword
 import re
-import shutil
 from pathlib import Path
 from typing import TextIO
 
 from tui_runner.errors import EXIT_OK, UserError
-from tui_runner.jobs.loading import SampleJob, sample_jobs
+from tui_runner.jobs.loading import sample_jobs
+from tui_runner.system.files import check_links, written_whole
 from tui_runner.text.safe_text import safe_text
 
 _JOB = '''"""What this job does. Try it: tui-runner try {file} — run it: tui-runner run {file}"""
@@ -50,30 +50,23 @@ def copy_samples(folder: Path, out: TextIO) -> int:
         UserError: one of the files is there already, or the folder cannot be written; then nothing was copied.
     """
     samples = sample_jobs()
+    check_links(folder)
+    copied: list[Path] = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for sample in samples:
-            # A link that leads nowhere is there, too.
-            if (folder / sample.path.name).exists() or (folder / sample.path.name).is_symlink():
-                raise UserError("is there already", str(folder / sample.path.name), "choose another folder")
-        _copy(samples, folder)
-    except OSError as error:
-        raise UserError(f"cannot be written ({error.strerror})", str(folder), "choose another folder") from error
+            _write(folder / sample.path.name, sample.path.read_bytes(), "is there already", "choose another folder")
+            copied.append(folder / sample.path.name)
+    except BaseException as error:
+        for path in copied:
+            path.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            what = f"cannot be written ({error.strerror})"
+            raise UserError(what, str(folder), "choose another folder") from error
+        raise
     number = "1 job" if len(samples) == 1 else f"{len(samples)} jobs"
     out.write(f"{number} copied to {safe_text(str(folder))}\n")
     return EXIT_OK
-
-
-def _copy(samples: list[SampleJob], folder: Path) -> None:
-    copied: list[Path] = []
-    try:
-        for sample in samples:
-            copied.append(folder / sample.path.name)
-            shutil.copyfile(sample.path, copied[-1])
-    except BaseException:
-        for path in copied:
-            path.unlink(missing_ok=True)
-        raise
 
 
 def write_job(file: Path, out: TextIO) -> int:
@@ -88,12 +81,14 @@ def write_job(file: Path, out: TextIO) -> int:
     name = stem if stem.isidentifier() and not keyword.iskeyword(stem) and stem not in _TAKEN else "work"
     # Whatever else is in the name of a file could end the docstring that it stands in.
     shown = file.name if re.fullmatch(r"[\w.\- ]+", file.name) else "FILE"
-    try:
-        with file.open("x", encoding="utf-8") as stream:
-            stream.write(_JOB.format(name=name, file=shown))
-    except FileExistsError as error:
-        raise UserError("exists already", str(file), "choose another name") from error
-    except OSError as error:
-        raise UserError(f"cannot be written ({error.strerror})", str(file), "choose another place") from error
+    _write(file, _JOB.format(name=name, file=shown).encode(), "exists already", "choose another name")
     out.write(f"written: {safe_text(str(file))}\ntry it: tui-runner try {safe_text(str(file))}\n")
     return EXIT_OK
+
+
+def _write(file: Path, content: bytes, what: str, do: str) -> None:
+    """Write a file where nothing is, not even a link that leads nowhere; raise `UserError` with `what` and `do`."""
+    if file.exists() or file.is_symlink():
+        raise UserError(what, str(file), do)
+    with written_whole(file, replace=False) as stream:
+        stream.write(content)

@@ -48,13 +48,18 @@ class Column:
 
 
 def connect() -> duckdb.DuckDBPyConnection:
-    """A connection to a database in memory that reads files and nothing else on its own account."""
+    """Return a connection to a database in memory that reads files and writes none.
+
+    A SELECT may call functions that change settings, and with them DuckDB writes its log or a profile to any path.
+    The configuration is therefore locked.
+    """
     connection = duckdb.connect(config={**_CONFIG, "temp_directory": str(private_folder() / "spill")})
     # In a process without a script (`python -c`, a notebook) DuckDB draws a progress bar on standard output.
     connection.execute("SET enable_progress_bar = false")
     # It reads so far ahead; the rows in there are lost when a broken one follows. With 100 KB these are some thousand
     # of two numbers, with 1 MB fifty thousand, with its own 10 MB half a million; and none of them is faster.
     connection.execute("SET streaming_buffer_size = '100KB'")
+    connection.execute("SET lock_configuration = true")
     return connection
 
 

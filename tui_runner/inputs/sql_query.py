@@ -21,6 +21,7 @@ import duckdb
 from tui_runner.errors import DatabaseError, UserError
 from tui_runner.inputs import duckdb_reader
 from tui_runner.inputs.source import Source
+from tui_runner.store.file_check import check_companions, check_file, check_place
 from tui_runner.store.sql import literal
 from tui_runner.system.private_folder import private_folder
 from tui_runner.text.messages import one_line, plain
@@ -126,11 +127,11 @@ def _query(connection: duckdb.DuckDBPyConnection, sql: str) -> str:
 
 
 def _copied(connection: duckdb.DuckDBPyConnection, query: str, text: str, database: Path) -> Source:
-    with database.open("rb") as file:
-        if file.read(12)[8:] != b"DUCK":
-            raise DatabaseError("it is no DuckDB database", where=plain(database))
+    real = check_place(database, create=False)
+    check_companions(real, read_only=True)
+    check_file(database, real, create=False, write=False)
     try:
-        connection.execute(f"ATTACH {literal(str(database.absolute()))} AS input (READ_ONLY)")
+        connection.execute(f"ATTACH {literal(str(real))} AS input (READ_ONLY)")
         connection.execute("USE input")
     except duckdb_reader.READ_ERRORS as error:
         reason = "another process has it open" if "lock" in str(error) else _said(error)

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from tui_runner.errors import UserError
-from tui_runner.system.files import config_folder, open_regular
+from tui_runner.system.files import config_folder, read_regular
 from tui_runner.text.messages import one_line, plain, quoted
 
 _PROJECT_FILE = "pyproject.toml"
 _PROJECT_TABLE = "tui-runner"
+_LARGEST = 4 << 20
+"""Bytes of a configuration. A larger file is something else under that name."""
 
 
 class Configuration(dict[str, object]):
@@ -54,8 +56,7 @@ def _table(value: object, where: str) -> Configuration:
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        with open_regular(path) as file:
-            return tomllib.loads(file.read().decode("utf-8-sig"))
+        return tomllib.loads(read_regular(path, _LARGEST).decode("utf-8-sig"))
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except OSError as error:

@@ -9,6 +9,9 @@ the launcher. Nothing of the job is executed.
 from __future__ import annotations
 
 import os
+import re
+import sys
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,11 +43,16 @@ class JobOrigin:
         return f"Asked because {self.why}. Its code would run with your permissions."
 
 
-def job_origin(job: str, *, database: Path | None, begun_in: Path | None, here: Path) -> JobOrigin:
+_INSTALLED = re.compile(r"/(?:site-packages|dist-packages|lib\d*/(?:python|pypy)\d[^/]*)/", re.IGNORECASE)
+"""Where environments keep what is installed in them, the one that this program runs in or any other."""
+
+
+def job_origin(job: str, *, input: str | None, database: Path | None, begun_in: Path | None, here: Path) -> JobOrigin:
     """Return where a job of a ledger is, and why to ask before it runs.
 
     Args:
         job: as the ledger names it.
+        input: the `SOURCE` that the ledger names; None for the job's own items.
         database: the file with that ledger.
         begun_in: the folder that its run was begun in; None stands for `here`.
         here: the folder that the person is in.
@@ -56,7 +64,8 @@ def job_origin(job: str, *, database: Path | None, begun_in: Path | None, here: 
     place = locate_job(job, folder=folder)
     files = [Path(place.source)] if place.is_file else module_files(place.source, folder=folder)
     judged = [("its file" if file == files[-1] else "its package", file) for file in reversed(files)]
-    if place.is_file and files[0].parent == _resolved(bundled("sample_jobs")):
+    is_sample = place.is_file and files[0].parent == _resolved(bundled("sample_jobs"))
+    if is_sample:
         judged = []  # they came with the program that is about to run them
     if not place.is_file:
         # Whatever the job imports is looked for there before it is among installed packages.
@@ -68,12 +77,29 @@ def job_origin(job: str, *, database: Path | None, begun_in: Path | None, here: 
     outside = dict.fromkeys(what for what, path in judged if not any(path.is_relative_to(home) for home in homes))
     reasons = [] if files else ["the file of its module cannot be found"]
     if outside:
-        are = "is" if len(outside) == 1 else "are"
-        reasons.append(f"{' and '.join(outside)} {are} outside the database's folder and the current folder")
+        reasons.append(f"{_are(outside)} outside the database's folder and the current folder")
+    # Among all the functions of an environment is one that executes what it is given. That the environment is in a
+    # home folder does not make it a job.
+    installed = dict.fromkeys(what for what, path in judged if what not in outside and _is_installed(path, homes))
+    if installed:
+        reasons.append(f"{_are(installed)} part of Python or of an installed package")
+    if is_sample and input is not None:
+        reasons.append(f"its input is chosen by the database: {shortened(input)}")
     if database is not None:
         judged.append(("the database", _resolved(database)))
     reasons += dict.fromkeys(reason for what, path in judged if (reason := _not_ours(what, path)))
     return JobOrigin(_named(files[-1], place.function) if files else shortened(job), tuple(reasons))
+
+
+def _are(names: Collection[str]) -> str:
+    return f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'}"
+
+
+def _is_installed(path: Path, homes: Sequence[Path]) -> bool:
+    """Return True if a file is Python's own or was installed, below one of the home folders."""
+    prefixes = {_resolved(Path(prefix)) for prefix in (sys.prefix, sys.base_prefix)}
+    inner = [prefix for prefix in prefixes if any(prefix.is_relative_to(home) for home in homes)]
+    return bool(_INSTALLED.search(str(path))) or any(path.is_relative_to(prefix) for prefix in inner)
 
 
 def _named(file: Path, function: str | None) -> str:

@@ -26,8 +26,8 @@ from tui_runner.store.file_check import (
     WRITE_AHEAD_LOGS,
     check_companions,
     check_file,
+    check_in_use,
     check_place,
-    check_write_ahead_logs,
     companion,
     own_spill,
     size_of_blocks,
@@ -213,7 +213,7 @@ class Database:
         """Make sure that what is written goes where it is looked for: an open file that was removed still takes it all.
 
         Raises:
-            DatabaseError: the file was removed, replaced or cut, or something else is where its log will be written.
+            DatabaseError: the file was removed, replaced or cut, or something else is where DuckDB will write.
         """
         do = "resume the run once the file is back in its place, or start a new one"
         try:
@@ -232,7 +232,7 @@ class Database:
         if self._was_cut:
             do = "bring back a copy of it, then resume the run; the file was left as it is"
             raise DatabaseError("has lost its end while it was open", str(self.path), do)
-        check_write_ahead_logs(self._real)
+        check_in_use(self._real, self._spill)
 
     def _whole_size(self) -> int:
         """Bytes of the file with all blocks that DuckDB counts."""

@@ -21,6 +21,7 @@ list begins with the pointer to the 64th that it goes on in, and how many blocks
 
 from __future__ import annotations
 
+import contextlib
 import grp
 import os
 import pwd
@@ -30,7 +31,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from tui_runner.errors import DatabaseError
-from tui_runner.system.files import NotOwnFile, check_own, is_thrown_away, user_name
+from tui_runner.system.files import OTHERS_WRITE, NotOwnFile, check_links, check_own, is_thrown_away, user_name
 from tui_runner.text.messages import plain
 
 LOCK = ".lock"
@@ -40,10 +41,6 @@ WRITE_AHEAD_LOGS = (".wal", ".wal.checkpoint", ".wal.recovery")
 LOGS = (".log", ".log.1")
 COMPANIONS = (LOCK, SPILL, *WRITE_AHEAD_LOGS, *LOGS)
 """What belongs to a database has one of these behind its name."""
-
-_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
-_MOST_LINKS = 40
-"""Links in one path, as Linux bounds them."""
 
 
 def companion(database: Path, ending: str) -> Path:
@@ -64,10 +61,7 @@ def check_place(path: Path, *, create: bool) -> Path:
         DatabaseError: it can be told from the outside that no database can be there.
     """
     try:
-        foreign = foreign_link(path)
-        if foreign is not None:
-            what = f"{plain(foreign)} is a link of {user_name(foreign.lstat().st_uid)} in a folder that others write to"
-            raise DatabaseError(what, str(path), "name the file that it points to")
+        check_links(path, DatabaseError)
         real = path.resolve(strict=False)
         if real.is_dir():
             raise DatabaseError("is a folder", str(path), "name a file in it")
@@ -109,48 +103,24 @@ def check_companions(real: Path, *, read_only: bool = False, for_run: bool = Fal
         _check_owner(real, database)
 
 
-def check_write_ahead_logs(real: Path) -> None:
+def check_in_use(real: Path, spill: Path) -> None:
     """Refuse to go on when something else stands where DuckDB is about to write; a few microseconds.
 
+    Args:
+        real: the database, open.
+        spill: the folder that DuckDB spills into.
+
     Raises:
-        DatabaseError: as `check_companions`.
+        DatabaseError: as `check_companions`; or the folder beside the database is another user's now.
     """
     database = real.stat()
     for ending in WRITE_AHEAD_LOGS:
         _check_companion(companion(real, ending), ending, database)
-
-
-def foreign_link(path: Path) -> Path | None:
-    """Return the first link on the way to `path` that another user put into a folder that several may write to.
-
-    None if there is none. It is the rule of Linux's `fs.protected_symlinks`, also where that is switched off, and in
-    folders of a group: follow links of our own, of root and of the folder's owner.
-    """
-    here, rest, links = Path("/"), list(path.absolute().parts[1:]), 0
-    while rest:
-        name = rest.pop(0)
-        if name == "..":
-            here = here.parent
-            continue
-        step = here / name
-        try:
-            found = step.lstat()
-        except OSError:  # nothing is there, or nothing that we may look at: opening it says so
-            return None
-        if not stat.S_ISLNK(found.st_mode):
-            here = step
-            continue
-        folder = here.stat()
-        if folder.st_mode & _OTHERS_WRITE and found.st_uid not in (os.geteuid(), 0, folder.st_uid):
-            return step
-        links += 1
-        if links > _MOST_LINKS:
-            return None
-        target = step.readlink()
-        if target.is_absolute():
-            here = Path("/")
-        rest[:0] = target.parts[1:] if target.is_absolute() else target.parts
-    return None
+    if spill == companion(real, SPILL):
+        _check_companion(spill, SPILL, database)
+        if own_spill(real) is None:
+            what = f"{plain(spill.name)} was replaced by a folder of {user_name(spill.lstat().st_uid)}"
+            raise DatabaseError(what, str(real.parent), "put the database in a folder that others may not write to")
 
 
 def own_spill(real: Path) -> Path | None:
@@ -160,8 +130,9 @@ def own_spill(real: Path) -> Path | None:
     there by then.
     """
     spill = companion(real, SPILL)
-    if real.parent.stat().st_mode & _OTHERS_WRITE:
-        spill.mkdir(mode=0o700, exist_ok=True)
+    if real.parent.stat().st_mode & OTHERS_WRITE:
+        with contextlib.suppress(OSError):  # it is there; or there is no room, and DuckDB says so when it needs it
+            spill.mkdir(mode=0o700)
     try:
         return spill if spill.lstat().st_uid == os.geteuid() else None
     except FileNotFoundError:
@@ -177,15 +148,14 @@ def _check_companion(path: Path, ending: str, database: os.stat_result | None) -
     except FileNotFoundError:
         return
     except NotOwnFile as error:
-        # Another user's lock and log are left alone; what is in a write-ahead log becomes rows.
-        harmless = error.owner is not None and (ending not in WRITE_AHEAD_LOGS or _may_write(database, error.owner))
-        if harmless:
-            return
-        raise DatabaseError(
-            f"{plain(path.name)} stands in the way ({error.strerror})",
-            str(path.parent),
-            "look at it and remove it; nothing was opened",
-        ) from error
+        do = "look at it and remove it; nothing was opened"
+        if error.owner is not None:
+            # Another user's lock and log are left alone; what is in a write-ahead log becomes rows.
+            if ending not in WRITE_AHEAD_LOGS or _may_write(database, error, path.parent):
+                return
+            # It may be that of a run that goes on, with rows that are nowhere else.
+            do = "ask that user, or wait for their run to end; nothing was opened"
+        raise DatabaseError(f"{plain(path.name)} stands in the way ({error.strerror})", str(path.parent), do) from error
     except OSError as error:
         raise DatabaseError(f"cannot be looked at ({error.strerror})", str(path)) from error
 
@@ -196,23 +166,23 @@ def _check_spill(path: Path) -> None:
         raise NotOwnFile("it is a link" if stat.S_ISLNK(mode) else "it is no folder")
 
 
-def _may_write(database: os.stat_result | None, uid: int) -> bool:
-    """Return True if a user may write to the database anyway, so that his write-ahead log can do no more."""
-    if uid == 0:
+def _may_write(database: os.stat_result | None, log: NotOwnFile, folder: Path) -> bool:
+    """Return True if the owner of a write-ahead log may write to the database anyway, so that it can do no more."""
+    if log.owner == 0:
         return True
-    if database is None:
+    if database is None or log.owner is None:
         return False
-    if uid == database.st_uid or database.st_mode & stat.S_IWOTH:
+    if log.owner == database.st_uid or database.st_mode & stat.S_IWOTH:
         return True
-    return bool(database.st_mode & stat.S_IWGRP) and _is_member(uid, database.st_gid)
-
-
-def _is_member(uid: int, gid: int) -> bool:
+    if not database.st_mode & stat.S_IWGRP:
+        return False
     try:
-        user = pwd.getpwuid(uid)
-        return user.pw_gid == gid or user.pw_name in grp.getgrgid(gid).gr_mem
+        user = pwd.getpwuid(log.owner)
+        return user.pw_gid == database.st_gid or user.pw_name in grp.getgrgid(database.st_gid).gr_mem
     except KeyError:
-        return False
+        # Without an entry for the user, in a container say, the group of the file tells: it is one of its owner's, or
+        # that of the folder (mode 2775), where only its members can put files. Where everybody can, it tells nothing.
+        return log.group == database.st_gid and not folder.stat().st_mode & stat.S_IWOTH
 
 
 def _check_owner(real: Path, database: os.stat_result) -> None:
@@ -236,7 +206,7 @@ _BLOCK_SIZES = range(16 << 10, (256 << 10) + 1)
 
 
 def check_file(path: Path, real: Path, *, create: bool = True, write: bool = True) -> None:
-    """Refuse a file that is no DuckDB file, or is not whole. Only while our lock is held: see the head of `lock.py`.
+    """Refuse a file that is no DuckDB file, or is not whole. Not while this process has it open: see `lock.py`.
 
     An empty file, such as `mktemp` makes, is removed where a database is to be made: DuckDB would refuse it. Where one
     is to be there already, or what was written to it last still is, it has lost what was in it.
@@ -267,7 +237,7 @@ def check_file(path: Path, real: Path, *, create: bool = True, write: bool = Tru
     if not head:
         if not create or _is_full(companion(real, WRITE_AHEAD_LOGS[0])):
             raise DatabaseError("is empty", str(path), "bring back a copy of it or choose another path")
-        real.unlink()
+        _remove_empty(path, real)
     elif head[_MAGIC] != b"DUCK":
         raise DatabaseError("is not a DuckDB database", str(path), "choose another path; the file was left as it is")
     elif size < whole_size:
@@ -276,6 +246,14 @@ def check_file(path: Path, real: Path, *, create: bool = True, write: bool = Tru
             str(path),
             "bring back a copy of it or choose another path; the file was left as it is",
         )
+
+
+def _remove_empty(path: Path, real: Path) -> None:
+    try:
+        real.unlink()
+    except OSError as error:  # another user's file in a folder like `/tmp`, say
+        what = f"is empty, and cannot be removed ({(error.strerror or str(error)).lower()})"
+        raise DatabaseError(what, str(path), "choose another path") from error
 
 
 def _is_full(log: Path) -> bool:

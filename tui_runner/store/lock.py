@@ -22,7 +22,7 @@ import psutil
 
 from tui_runner.errors import DatabaseError
 from tui_runner.store.file_check import LOCK, companion
-from tui_runner.system.files import NotOwnFile, open_own
+from tui_runner.system.files import NotOwnFile, is_same_file, open_own
 from tui_runner.text.messages import plain
 
 _NOTE_BYTES = 1024
@@ -139,7 +139,7 @@ class LockFile:
             if shared:
                 # Somebody may have it open since before it became private, and could lock it when we do not.
                 path.unlink(missing_ok=True)
-            elif _same_file(descriptor, path):
+            elif is_same_file(descriptor, path):
                 break
             # The file was removed, by us or by its last owner between our open and our lock: this locks nothing.
             os.close(descriptor)
@@ -210,17 +210,9 @@ class LockFile:
             return
         # A disk that has become read-only keeps it. It locks nothing then: whoever comes next can.
         with contextlib.suppress(OSError):
-            if _same_file(self._descriptor, self.path):
+            if is_same_file(self._descriptor, self.path):
                 self.path.unlink()
         os.close(self._descriptor)
-
-
-def _same_file(descriptor: int, path: Path) -> bool:
-    try:
-        there = path.lstat()
-    except FileNotFoundError:
-        return False
-    return os.path.samestat(os.fstat(descriptor), there)
 
 
 def _others_may_open(path: Path) -> bool:

@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO
 
 import platformdirs
 
@@ -32,6 +32,17 @@ _AT_ONCE = os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 """Do not wait for the other end of a pipe; for regular files it means nothing."""
 PRIVATE = 0o600
 """Mode of the files that the program keeps for itself."""
+OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+"""Bits of a folder's mode: several users may put files there."""
+_MOST_LINKS = 40
+"""Links in one path, as Linux bounds them."""
+
+
+class TooLarge(OSError):
+    """A file has more bytes than are read of one of its kind."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(errno.EFBIG, f"it has more than {most:,} bytes")
 
 
 class NotOwnFile(OSError):
@@ -39,11 +50,13 @@ class NotOwnFile(OSError):
 
     Attributes:
         owner: uid of the other user that a regular file belongs to; None for whatever else is wrong.
+        group: gid of that file.
     """
 
-    def __init__(self, reason: str, owner: int | None = None) -> None:
+    def __init__(self, reason: str, owner: int | None = None, group: int | None = None) -> None:
         super().__init__(errno.EPERM, reason)
         self.owner = owner
+        self.group = group
 
 
 def regular(path: str | Path, flags: int) -> int:
@@ -68,13 +81,22 @@ def regular(path: str | Path, flags: int) -> int:
     raise _is_none()
 
 
-def open_regular(path: Path) -> BinaryIO:
-    """Open a regular file to read its bytes.
+def read_regular(path: Path, most: int) -> bytes:
+    """Return the bytes of a file that was found and not chosen: a pipe or a device there would never end.
+
+    Args:
+        path: the file.
+        most: bytes.
 
     Raises:
+        TooLarge: it has more.
         OSError: as `regular`.
     """
-    return open(path, "rb", opener=regular)
+    with open(path, "rb", opener=regular) as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise TooLarge(most)
+    return content
 
 
 def open_own(path: str | Path, flags: int) -> int:
@@ -167,7 +189,7 @@ def _check(found: os.stat_result) -> None:
     if found.st_nlink > 1:
         raise NotOwnFile(f"it is one of {found.st_nlink} hard links to one file")
     if found.st_uid != os.geteuid():
-        raise NotOwnFile(f"it belongs to {user_name(found.st_uid)}", found.st_uid)
+        raise NotOwnFile(f"it belongs to {user_name(found.st_uid)}", found.st_uid, found.st_gid)
 
 
 def _is_none() -> OSError:
@@ -213,22 +235,22 @@ def is_stream(path: Path) -> bool:
 def written_whole(path: Path, *, replace: bool) -> Iterator[IO[bytes]]:
     """Give a stream whose bytes are the file's once the block has ended; if it fails, the file stays as it was.
 
-    It is written beside the file and moved to its place, with the rights of the file that was there. What is open, a
-    pipe or a device is written as it comes.
+    It is written beside the file and moved to its place, with the permissions of the file of ours that was there. What
+    is open, a pipe or a device is written as it comes. Every file that a person named is written with this.
 
     Args:
         path: the file.
         replace: whether one that exists is replaced.
 
     Raises:
-        UserError: it cannot be written, or exists and is not to be replaced.
+        UserError: it cannot be written, exists and is not to be replaced, or another user has put a link on the way to
+            it or something else in its place.
         BrokenPipeError: who read the pipe has gone.
     """
     try:
+        check_links(path)
         if is_stream(path):
-            descriptor = descriptor_of(path)
-            # An open file goes on where it is; opened by its path it would be cut.
-            with path.open("wb") if descriptor is None else os.fdopen(os.dup(descriptor), "wb") as stream:
+            with os.fdopen(_open_stream(path), "wb") as stream:
                 yield stream
             return
         path = path.resolve()
@@ -236,13 +258,15 @@ def written_whole(path: Path, *, replace: bool) -> Iterator[IO[bytes]]:
             try:
                 yield stream
                 stream.flush()
-                Path(stream.name).chmod(stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o666 & ~_umask())
+                os.fchmod(stream.fileno(), _mode_at(path))
+                _check_not_swapped(stream, path)
                 if replace:
                     Path(stream.name).replace(path)
                 else:
                     _put_where_none_is(Path(stream.name), path)
             except BaseException:
-                Path(stream.name).unlink(missing_ok=True)
+                with contextlib.suppress(OSError):
+                    Path(stream.name).unlink()
                 raise
     except BrokenPipeError:
         raise
@@ -250,11 +274,51 @@ def written_whole(path: Path, *, replace: bool) -> Iterator[IO[bytes]]:
         raise _unwritable(path, error) from error
 
 
+def _open_stream(path: Path) -> int:
+    """Return a new descriptor of what is open, or of a pipe or a device of ours or root's."""
+    known = descriptor_of(path)
+    if known is not None:  # an open file goes on where it is; opened by its path it would be cut
+        return os.dup(known)
+    _check_stream(path.stat())  # before opening, which waits for whoever reads a pipe
+    descriptor = os.open(path, os.O_WRONLY | os.O_NOCTTY | os.O_CLOEXEC)
+    try:
+        _check_stream(os.fstat(descriptor))
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _check_stream(found: os.stat_result) -> None:
+    if stat.S_ISREG(found.st_mode):
+        raise FileExistsError(errno.EEXIST, "another file came in its place")
+    if found.st_uid not in (os.geteuid(), 0):
+        raise NotOwnFile(f"it is a pipe or a device of {user_name(found.st_uid)}")
+
+
+def _mode_at(path: Path) -> int:
+    """Return the permissions for a file that takes the place of what is at a path."""
+    with contextlib.suppress(FileNotFoundError):
+        found = path.lstat()
+        if stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid():
+            return found.st_mode & 0o777
+    return 0o666 & ~_umask()
+
+
+def _check_not_swapped(stream: IO[bytes], path: Path) -> None:
+    """Refuse to move a file whose name is that of something else by now, where others may rename files."""
+    if is_same_file(stream.fileno(), Path(stream.name)):
+        return
+    os.ftruncate(stream.fileno(), 0)  # under whatever name it has now
+    what = "cannot be written (another program moved the unfinished file away)"
+    raise UserError(what, plain(path), "choose a folder that others may not write to")
+
+
 def _put_where_none_is(file: Path, path: Path) -> None:
     """Move a file to a path where no other may be, even one that appears at this moment."""
     try:
         try:
-            path.hardlink_to(file)
+            os.link(file, path, follow_symlinks=False)
         except FileExistsError:
             raise
         except OSError:  # a file system without hard links
@@ -276,6 +340,64 @@ def _umask() -> int:
     umask = os.umask(0o077)
     os.umask(umask)
     return umask
+
+
+def is_same_file(descriptor: int, path: Path) -> bool:
+    """Return True if an open file is what stands at a path; a link is not followed."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.lstat())
+    except FileNotFoundError:
+        return False
+
+
+# --- links of other users ----------------------------------------------------------------------------------------
+
+
+def check_links(path: Path, kind: type[UserError] = UserError) -> None:
+    """Refuse a path on which another user may have put a link, before anything is read or written there.
+
+    Raises:
+        UserError: of that kind; names the link.
+    """
+    link = foreign_link(path)
+    if link is not None:
+        what = f"{plain(link)} is a link of {user_name(link.lstat().st_uid)} in a folder that others write to"
+        raise kind(what, plain(path), "name the file that it points to, or choose another one")
+
+
+def foreign_link(path: Path) -> Path | None:
+    """Return the first link on the way to `path` that another user put into a folder that several may write to.
+
+    None if there is none. It is the rule of Linux's `fs.protected_symlinks`, also where that is switched off, and in
+    folders of a group: follow links of our own, of root and of the folder's owner. What is missing is passed over, as
+    `Path.resolve` does: behind `missing/..` there may be a link.
+    """
+    here, rest, links = Path("/"), list(path.absolute().parts[1:]), 0
+    while rest:
+        name = rest.pop(0)
+        if name == "..":
+            here = here.parent
+            continue
+        step = here / name
+        try:
+            found = step.lstat()
+        except (OSError, ValueError):  # nothing is there, or nothing that we may look at
+            here = step
+            continue
+        if not stat.S_ISLNK(found.st_mode):
+            here = step
+            continue
+        folder = here.stat()
+        if folder.st_mode & OTHERS_WRITE and found.st_uid not in (os.geteuid(), 0, folder.st_uid):
+            return step
+        links += 1
+        if links > _MOST_LINKS:
+            return None
+        target = step.readlink()
+        if target.is_absolute():
+            here = Path("/")
+        rest[:0] = target.parts[1:] if target.is_absolute() else target.parts
+    return None
 
 
 _PACKAGE = Path(str(files("tui_runner")))

@@ -24,10 +24,12 @@ from textual.design import ColorSystem
 from textual.theme import BUILTIN_THEMES, Theme
 
 from tui_runner.errors import UserError
-from tui_runner.system.files import bundled, config_folder
+from tui_runner.system.files import bundled, config_folder, read_regular
 from tui_runner.text.safe_text import safe_text
 
 DEFAULT_THEME = "night"
+_LARGEST = 1 << 20
+"""Bytes of a theme; those that come with tui-runner have one thousand."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 _VARIABLE = re.compile(r"[a-z0-9-]{1,60}")
@@ -92,8 +94,6 @@ def find_themes(user: Path | None = None) -> Themes:
             continue
         for path in sorted(folder.glob("*.toml")):
             try:
-                if not path.is_file():  # a pipe keeps whoever opens it waiting
-                    raise UserError("is no file", str(path), "remove it")
                 theme = load_theme(path)
             except UserError as error:
                 complaints.append(safe_text(str(error), limit=400))
@@ -109,7 +109,7 @@ def load_theme(path: Path) -> Theme:
         UserError: it cannot be read, is not TOML, or says something that is no theme.
     """
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = tomllib.loads(read_regular(path, _LARGEST).decode())
     except OSError as error:
         raise UserError(f"cannot be read ({error.strerror})", str(path)) from error
     except ValueError as error:  # not UTF-8, or not TOML

@@ -14,7 +14,6 @@ the scheduler, when workers come and go, and how large flushes are and how long 
 from __future__ import annotations
 
 import contextlib
-import os
 import queue
 import threading
 import time
@@ -28,7 +27,8 @@ from tui_runner.engine.progress.snapshot import Snapshot
 from tui_runner.engine.protocol import Flush, LogLine, LogLines, Ready, WorkerLost
 from tui_runner.engine.scheduling.events import Action, SendChunk, Tell
 from tui_runner.engine.states import RunState
-from tui_runner.system.files import open_log
+from tui_runner.store.file_check import LOGS, companion
+from tui_runner.system.files import is_same_file, open_log
 from tui_runner.text.safe_text import safe_text
 
 LIMIT = 64 << 20
@@ -36,8 +36,8 @@ LIMIT = 64 << 20
 
 
 def log_path(database: Path) -> Path:
-    """Where the log of a database is."""
-    return database.with_name(database.name + ".log")
+    """Return where the log of a database is: beside the file itself, whatever links lead to it."""
+    return companion(database.resolve(), LOGS[0])
 
 
 def written(line: LogLine) -> str:
@@ -94,7 +94,8 @@ class LogFile:
         while (lines := self._queue.get()) is not None:
             self._of_the_job |= lines.worker is None or lines.worker >= 0
             try:
-                if file is not None and not self._is_there(file):
+                # 10 µs, ten times a second for each worker at most.
+                if file is not None and not is_same_file(file.fileno(), self._path):
                     file.close()
                     file = None
                 if file is None:
@@ -129,13 +130,6 @@ class LogFile:
         file.close()
         self._path.replace(self._path.with_name(self._path.name + ".1"))
         return self._open()
-
-    def _is_there(self, file: TextIO) -> bool:
-        """Whether an open file is still the one at the path; 10 µs, ten times a second for each worker at most."""
-        try:
-            return os.path.samestat(os.fstat(file.fileno()), self._path.lstat())
-        except FileNotFoundError:
-            return False
 
     def _open(self) -> TextIO:
         self._made |= not self._path.exists()

@@ -11,8 +11,8 @@ import pyarrow as pa
 
 from tui_runner.errors import UserError
 from tui_runner.store.export import FORMATS, Rows, write_parquet, write_text
-from tui_runner.store.file_check import COMPANIONS, companion, foreign_link
-from tui_runner.system.files import descriptor_of, is_open, is_stream, written_whole
+from tui_runner.store.file_check import COMPANIONS, companion
+from tui_runner.system.files import check_links, descriptor_of, is_open, is_stream, written_whole
 from tui_runner.text.messages import did_you_mean, plain, quoted
 from tui_runner.text.safe_text import safe_text
 
@@ -85,7 +85,7 @@ def check_output(output: Path, database: Path, *, overwrite: bool) -> None:
         UserError: it is refused.
     """
     try:
-        foreign = foreign_link(output)
+        check_links(output)
         target = output.resolve()
         is_folder, is_file, has_folder = target.is_dir(), target.is_file(), target.parent.is_dir()
     except (OSError, RuntimeError, ValueError) as error:  # a name that is too long, links in a circle, a NUL
@@ -106,9 +106,6 @@ def check_output(output: Path, database: Path, *, overwrite: bool) -> None:
         raise UserError("is a folder", plain(output), "name a file in it")
     if is_file and not overwrite:
         raise UserError("exists already", plain(output), "write over it with --force, or choose another file")
-    if foreign is not None:
-        what = f"{plain(foreign)} is another user's link in a folder that others write to"
-        raise UserError(what, plain(output), "choose another file")
     if output.is_symlink() and not target.exists():
         raise UserError(f"is a link to {plain(target)}, where no file is", plain(output), "choose another file")
 

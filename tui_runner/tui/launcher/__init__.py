@@ -376,7 +376,9 @@ class Launcher(ListNavigation, Application[Chosen]):
         """Return True if the job is one that was chosen here, may run unasked, or is agreed to."""
         if request.run_id is None:
             return True
-        origin = job_origin(request.job, database=request.database, begun_in=request.folder, here=self._folder)
+        origin = job_origin(
+            request.job, input=request.input, database=request.database, begun_in=request.folder, here=self._folder
+        )
         if not origin.reasons:
             return True
         about = f"{own(origin.warning, 600)}\njob: {own(origin.text, 300)}"

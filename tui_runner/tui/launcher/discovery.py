@@ -17,6 +17,7 @@ from tui_runner.store.database import Database
 from tui_runner.store.ledger import Ledger, RunSummary
 from tui_runner.store.lock import DatabaseInUse
 from tui_runner.store.records import RunRecord
+from tui_runner.system.files import TooLarge, read_regular
 
 _LARGEST = 1 << 20
 """Bytes. A Python file beyond this is generated, and no job."""
@@ -108,16 +109,18 @@ def _recent(job: str, path: Path) -> FoundJob:
 def jobs_in(path: Path, group: str) -> list[FoundJob]:
     """The jobs that a file declares with `@job`; a file that is meant to have some and is broken, with its error."""
     try:
-        if path.stat().st_size > _LARGEST:
-            return []
-        source = path.read_bytes()
+        source = read_regular(path, _LARGEST)
         if _OURS.encode() not in source:
             return []
         tree = ast.parse(source, str(path))
+    except TooLarge:
+        return []
     except SyntaxError as error:
         where = f"line {error.lineno}: " if error.lineno else ""
         return [FoundJob(str(path), path.name, "", group, f"{where}{error.msg}")]
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:
+        return [FoundJob(str(path), path.name, "", group, f"cannot be read: {error.strerror}")]
+    except (ValueError, RecursionError) as error:
         return [FoundJob(str(path), path.name, "", group, f"cannot be read: {type(error).__name__}")]
     about = ast.get_docstring(tree) or ""
     return [
@@ -155,6 +158,7 @@ def find_runs(folder: Path) -> list[FoundRun]:
 
 def _place(record: RunRecord, database: Path, folder: Path) -> str:
     try:
-        return job_origin(record.job_path, database=database, begun_in=begun_in(record, database), here=folder).text
+        begun = begun_in(record, database)
+        return job_origin(record.job_path, input=record.input, database=database, begun_in=begun, here=folder).text
     except UserError:
         return record.job_path

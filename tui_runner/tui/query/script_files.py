@@ -14,7 +14,7 @@ from pathlib import Path
 from textual.app import App, SuspendNotSupported
 
 from tui_runner.errors import UserError
-from tui_runner.system.files import open_own, replaced, state_folder, written_whole
+from tui_runner.system.files import check_links, open_own, read_regular, replaced, state_folder, written_whole
 from tui_runner.text.safe_text import safe_text
 from tui_runner.tui.background import in_thread
 from tui_runner.tui.dialogs.questions import AskTexts, Confirm
@@ -109,8 +109,9 @@ def check_writable(path: Path) -> None:
     """Refuse to save statements where no file of them can be.
 
     Raises:
-        UserError: its folder does not exist, or there is something else than a file.
+        UserError: its folder does not exist, there is something else than a file, or another user's link leads to it.
     """
+    check_links(path)
     try:
         if not path.parent.is_dir():
             raise UserError("its folder does not exist", str(path), "create the folder first")
@@ -129,7 +130,7 @@ def read_statements(path: Path) -> str:
     path = path.expanduser()
     check_readable(path)
     try:
-        return path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
+        return read_regular(path, _LARGEST).decode("utf-8-sig").replace("\r\n", "\n")
     except OSError as error:
         raise UserError(f"cannot be read ({error.strerror})", str(path)) from error
     except UnicodeDecodeError as error:
