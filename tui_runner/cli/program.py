@@ -79,12 +79,15 @@ class Program:
             code: the exit code.
             traceback: print the traceback, too, as `debug` does for every error.
         """
-        from tui_runner.text.redaction import redact, safe_traceback
+        from tui_runner.text.redaction import Redaction, redact, safe_traceback
 
         error = sys.exception()
+        redaction = Redaction() if self._output is None else self._output.redaction
         if (self._debug or traceback) and error is not None:
-            print(safe_traceback(error), file=self.err, end="")
-        print(f"tui-runner: {safe_text(redact(text))}", file=self.err)
+            print(safe_traceback(error, redaction), file=self.err, end="")
+        # A value that is wrong is shown in the line. What it quotes of the job was redacted where it was raised.
+        text = redact(text) if redaction.guessed else redaction(text)
+        print(f"tui-runner: {safe_text(text)}", file=self.err)
         return code
 
     def close(self) -> None:

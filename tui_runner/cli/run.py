@@ -243,7 +243,7 @@ def _show(runner: Runner, display: Display, folder: Path, output: OwnOutput) -> 
 def _after_screen(runner: Runner, failed: Exception, folder: Path, output: OwnOutput) -> int:
     """Go on without the dashboard: a fault of the screen is no reason for hours of work to stop."""
     if failed.__cause__ is not None:
-        print(safe_traceback(failed.__cause__), file=output.err, end="")
+        print(safe_traceback(failed.__cause__, output.redact), file=output.err, end="")
     print("tui-runner: the dashboard has failed, please report it; the run goes on, Ctrl-C stops it", file=output.err)
     lines = Lines(output.err, is_terminal(output.err))
     watch = watcher(runner, events=None, lines=lines, folder=folder, output=output, started=True)

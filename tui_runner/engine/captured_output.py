@@ -45,12 +45,13 @@ class OwnOutput:
     Attributes:
         out: standard output for tui-runner's own text, also while descriptor 1 is caught.
         err: standard error likewise.
+        redaction: takes secrets out of lines; set by `use_redaction`.
     """
 
     def __init__(self) -> None:
         self.out: TextIO = sys.stdout
         self.err: TextIO = sys.stderr
-        self._redaction = Redaction()
+        self.redaction = Redaction()
         self._log = JobLog(None, self.redact)
         self._printed = JobStream(self._log, "INFO", None)
         self._complained = JobStream(self._log, "WARNING", None)
@@ -65,11 +66,11 @@ class OwnOutput:
 
     def use_redaction(self, redaction: Redaction) -> None:
         """Redact lines with `redaction` from now on."""
-        self._redaction = redaction
+        self.redaction = redaction
 
     def redact(self, text: str) -> str:
         """Return `text` without the secrets that are known so far."""
-        return self._redaction(text)
+        return self.redaction(text)
 
     def write(self, text: str, *, complaint: bool) -> None:
         """Take what Python code prints, on standard error if it is a complaint."""
