@@ -23,7 +23,7 @@ from waiting import eventually
 from tui_runner.errors import EXIT_DATABASE, DatabaseError
 from tui_runner.store.access import RemoteAccess, open_access
 from tui_runner.store.database import Database
-from tui_runner.store.lock import LockRecord
+from tui_runner.store.lock import DatabaseInUse, LockRecord
 from tui_runner.store.remote import endpoint, handshake
 from tui_runner.store.remote import server as query_server
 from tui_runner.store.remote.client import OwnerGone, OwnerSilent, RemoteConsole, RemoteLimits
@@ -426,7 +426,7 @@ def test_an_owner_that_is_stopped_is_named_within_ten_seconds(owner: subprocess.
 @pytest.mark.parametrize("owner", ["does not serve"], indirect=True)
 def test_an_owner_that_is_stopped_and_has_no_socket_is_named(owner: subprocess.Popen[str], path: Path) -> None:
     stop(owner)
-    with pytest.raises(OwnerSilent, match=rf"pid {owner.pid}\), which is stopped"):
+    with pytest.raises(DatabaseInUse, match=rf"pid {owner.pid}\), which is stopped"):
         open_access(path, patience=0.1)
 
 
