@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_jobs import NATIVE, SECRET, native_lines, write
+from cli_jobs import INLINE, NATIVE, SECRET, native_lines, write
 from command_line import CommandLine
 from pseudo_terminal import PseudoTerminal
 
@@ -209,3 +209,63 @@ def test_secret_in_what_making_the_items_raises_is_not_in_the_complaint(
     ended = cli(command, "fails.py", cwd=tmp_path, environ=ENVIRON)
     assert ended.code == 2
     assert "ValueError: refused: ***" in ended.err and SECRET not in ended.out + ended.err
+
+
+@pytest.mark.parametrize(
+    ("command", "options"), [("try", ()), ("run", INLINE), ("run", ())], ids=["try", "inline", "workers"]
+)
+def test_secret_in_what_the_items_raise_is_not_in_the_traceback(
+    cli: CommandLine, tmp_path: Path, command: str, options: tuple[str, ...]
+) -> None:
+    job = """
+        from tui_runner import Secret, job
+
+        @job
+        def fails(number, *, token: Secret):
+            return number
+
+        @fails.items
+        def numbers(*, token: Secret):
+            raise ValueError("." * 295 + token)
+    """
+    write(tmp_path, "fails.py", job)
+    ended = cli(command, "fails.py", "--debug", *options, cwd=tmp_path, environ=ENVIRON)
+    assert ended.code == 2
+    assert ended.err.startswith("Traceback") and "ValueError: ....." in ended.err
+    assert SECRET not in ended.out + ended.err
+    assert SECRET[:4] not in ended.err.splitlines()[-1], "it was cut before it was searched for"
+
+
+@pytest.mark.parametrize("command", ["try", "run"])
+@pytest.mark.parametrize("debug", [(), ("--debug",)], ids=["", "debug"])
+@pytest.mark.parametrize("given", ["--set", "environment"])
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("raise ValueError('cannot ' + token)", "it does not import: ValueError: cannot ***"),
+        ("raise KeyError(token)", "it does not import: KeyError: '***'"),
+        ("raise SystemExit('no ' + token)", "it ends the program while it is imported (SystemExit: no ***)"),
+        ("raise SyntaxError(token)", "SyntaxError: ***"),
+        ("raise ModuleNotFoundError(token)", "ModuleNotFoundError: ***"),
+        ("job(retries=token)(ascii)", "'***' is not a whole number"),
+    ],
+    ids=["ValueError", "KeyError", "SystemExit", "SyntaxError", "ModuleNotFoundError", "wrong setting"],
+)
+def test_given_text_in_what_loading_a_job_raises_is_not_in_the_complaint(
+    cli: CommandLine, tmp_path: Path, command: str, debug: tuple[str, ...], given: str, source: str, told: str
+) -> None:
+    # The text of `--set` is not in the environment; the job has it from elsewhere.
+    write(tmp_path, "fails.py", f"from tui_runner import job\ntoken = open('token').read()\n{source}\n")
+    (tmp_path / "token").write_text(SECRET)
+    options, environ = (("--set", f"token={SECRET}"), {}) if given == "--set" else ((), ENVIRON)
+    ended = cli(command, "fails.py", *options, *debug, cwd=tmp_path, environ=environ)
+    assert ended.code == 2
+    assert told in ended.err.splitlines()[-1]
+    assert SECRET not in ended.out + ended.err
+    assert ended.err.startswith("Traceback") == bool(debug)
+
+
+def test_a_given_text_that_is_wrong_is_shown(cli: CommandLine, here: Path) -> None:
+    for command in ("try", "run"):
+        ended = cli(command, "ok.py", "--set", "last=abcd", cwd=here)
+        assert (ended.code, "'abcd'" in ended.complaint) == (2, True)

@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import duckdb
+import psutil
 from cli_jobs import INLINE, Stopped, start, write
 from command_line import CommandLine
 from waiting import eventually
@@ -63,6 +64,22 @@ def test_signals_stop_a_run_and_resume_finishes_it(cli: CommandLine, tmp_path: P
     assert (finished.code, "every run in it is finished" in finished.complaint) == (2, True)
     rows = cli("query", "waiting.duckdb", "SELECT count(*), count(DISTINCT number) FROM waiting", cwd=tmp_path)
     assert rows.out.splitlines()[1] == "12,12"
+
+
+def test_a_run_that_is_stopped_is_named_to_whoever_wants_its_database(cli: CommandLine, tmp_path: Path) -> None:
+    process = Stopped(tmp_path).start("run", "waiting.py", "--limit", 12, *INLINE)
+    process.send_signal(signal.SIGSTOP)
+    eventually(lambda: psutil.Process(process.pid).status() == psutil.STATUS_STOPPED, "the stop")
+    stopped = (
+        f"in use by tui-runner (pid {process.pid}), which is stopped and does not answer; continue it (fg) or end it"
+    )
+    try:
+        for command in (("run", "waiting.py"), ("resume", "waiting.duckdb"), ("retry", "waiting.duckdb")):
+            refused = cli(*command, cwd=tmp_path)
+            assert (refused.code, stopped in refused.complaint) == (4, True), refused
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def test_what_failed_in_a_finished_run_is_not_resumed_but_retried(cli: CommandLine, tmp_path: Path) -> None:

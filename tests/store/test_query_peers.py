@@ -23,7 +23,7 @@ from waiting import eventually
 from tui_runner.errors import EXIT_DATABASE, DatabaseError
 from tui_runner.store.access import RemoteAccess, open_access
 from tui_runner.store.database import Database
-from tui_runner.store.lock import LockRecord
+from tui_runner.store.lock import DatabaseInUse, LockRecord
 from tui_runner.store.remote import endpoint, handshake
 from tui_runner.store.remote import server as query_server
 from tui_runner.store.remote.client import OwnerGone, OwnerSilent, RemoteConsole, RemoteLimits
@@ -250,6 +250,27 @@ def test_a_stranger_that_dawdles_is_hung_up_on(on_port: QueryServer, path: Path)
     assert time.monotonic() - began < 5 < ServerLimits().stall
 
 
+def test_strangers_that_keep_connections_do_not_keep_this_user_from_asking(port_only: None, database: Database) -> None:
+    server = serve(database, ServerLimits(connections=2, unproved=3, handshake=60))
+    with open_access(database.path) as access, contextlib.ExitStack() as opened:
+        assert isinstance(access, RemoteAccess) and access.record.socket is not None
+        port = int(access.record.socket.split(":")[1])
+        strangers = []
+        for _ in range(10):
+            strangers.append(opened.enter_context(socket.create_connection(("127.0.0.1", port))))
+            assert receive_frame(strangers[-1], 1024)[0] == HELLO
+        with access.console() as one, access.console() as other, access.console() as refused:
+            results = [each.query(ENDLESS) for each in (one, other)]
+            with pytest.raises(DatabaseError, match="too many queries"):
+                refused.query("SELECT 1")
+            for result in results:
+                result.close()
+        for stranger in strangers[:8]:  # seven were dropped for other strangers, and one for a query
+            assert stranger.recv(1) == b""
+        assert len(server._unproved) == 2
+    server.close()
+
+
 def test_a_false_owner_of_a_port_hears_no_more_than_a_proof(false_owner: socket.socket, runtime: Path) -> None:
     token = new_token(runtime)
     heard = bytearray()
@@ -426,7 +447,7 @@ def test_an_owner_that_is_stopped_is_named_within_ten_seconds(owner: subprocess.
 @pytest.mark.parametrize("owner", ["does not serve"], indirect=True)
 def test_an_owner_that_is_stopped_and_has_no_socket_is_named(owner: subprocess.Popen[str], path: Path) -> None:
     stop(owner)
-    with pytest.raises(OwnerSilent, match=rf"pid {owner.pid}\), which is stopped"):
+    with pytest.raises(DatabaseInUse, match=rf"pid {owner.pid}\), which is stopped"):
         open_access(path, patience=0.1)
 
 

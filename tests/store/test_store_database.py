@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -13,8 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
+import psutil
 import pyarrow as pa
 import pytest
+from waiting import eventually
 
 from tui_runner.errors import EXIT_DATABASE, DatabaseError
 from tui_runner.store.database import Database, memory_share
@@ -29,6 +32,13 @@ if len(sys.argv) > 2:
 print("open", flush=True)
 sys.stdin.read()
 database.close()
+"""
+NOTELESS_HOLDER = """
+import fcntl, os, sys
+lock = os.open(sys.argv[1] + ".lock", os.O_RDWR | os.O_CREAT, 0o600)
+fcntl.flock(lock, fcntl.LOCK_EX)
+print("open", flush=True)
+sys.stdin.read()
 """
 PLAIN_HOLDER = """
 import sys, duckdb
@@ -161,6 +171,34 @@ def test_another_process_is_told_which_run_has_the_database(path: Path) -> None:
 
 def test_without_a_run_the_owner_is_named_all_the_same(path: Path) -> None:
     with another_process(HOLDER, str(path)) as holder, pytest.raises(DatabaseError) as caught:
+        Database.open(path)
+    assert f"in use by tui-runner (pid {holder.pid}); wait" in str(caught.value)
+
+
+tells_holders = pytest.mark.skipif(not Path("/proc/locks").exists(), reason="the system does not tell who holds a lock")
+
+
+@pytest.mark.parametrize(
+    "script", [HOLDER, pytest.param(NOTELESS_HOLDER, marks=tells_holders)], ids=["with a note", "without a note"]
+)
+def test_an_owner_that_is_stopped_is_named(path: Path, script: str) -> None:
+    with another_process(script, str(path)) as holder:
+        holder.send_signal(signal.SIGSTOP)
+        eventually(lambda: psutil.Process(holder.pid).status() == psutil.STATUS_STOPPED, "the stop")
+        try:
+            with pytest.raises(DatabaseError) as caught:
+                Database.open(path)
+        finally:
+            holder.send_signal(signal.SIGCONT)
+    stopped = (
+        f"in use by tui-runner (pid {holder.pid}), which is stopped and does not answer; continue it (fg) or end it"
+    )
+    assert stopped in str(caught.value)
+
+
+@tells_holders
+def test_an_owner_without_a_note_is_named(path: Path) -> None:
+    with another_process(NOTELESS_HOLDER, str(path)) as holder, pytest.raises(DatabaseError) as caught:
         Database.open(path)
     assert f"in use by tui-runner (pid {holder.pid}); wait" in str(caught.value)
 

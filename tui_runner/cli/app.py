@@ -43,9 +43,9 @@ from tui_runner.cli.options import (
     WorkersOption,
     YesOption,
 )
+from tui_runner.cli.program import Program
 from tui_runner.errors import EXIT_KILLED, EXIT_OK, EXIT_USAGE, UserError
 from tui_runner.system.terminal import discard_output, prepare_streams
-from tui_runner.text.safe_text import safe_text
 
 EXIT_FAULT = 70
 """A fault of tui-runner's own, as in sysexits.h; Python's 1 would say that some items failed."""
@@ -72,35 +72,55 @@ app = typer.Typer(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and exit with its code."""
-    arguments = sys.argv[1:] if arguments is None else list(arguments)
-    debug = len(_without_debug(arguments)) < len(arguments) or bool(os.environ.get(_DEBUG_VARIABLE))
+    """Run the command line and exit with its code.
+
+    Args:
+        arguments: None for those of the process, which this call ends for good; others for a process that goes on.
+    """
+    given = sys.argv[1:] if arguments is None else arguments
+    words = _without_debug(given)
+    debug = len(words) < len(given) or bool(os.environ.get(_DEBUG_VARIABLE))
     if debug:
         os.environ[_DEBUG_VARIABLE] = "1"  # for whatever plans a run
     prepare_streams()
+    program = Program(debug=debug)
+    code = EXIT_FAULT
     try:
-        with _interrupts_kept() as interrupts:
-            code = app(args=_without_debug(arguments) or [_by_default()], prog_name="tui-runner", standalone_mode=False)
-            sys.stdout.flush()
+        code = _outcome(words or [_by_default()], program)
+    except KeyboardInterrupt:  # while another error was told
+        code = EXIT_KILLED
+    finally:
+        if arguments is None:
+            program.end_process(code)
+        else:
+            program.close()
+    sys.exit(code)
+
+
+def _outcome(words: list[str], program: Program) -> int:
+    """Run the command, say what went wrong with it, and return the exit code."""
+    try:
+        with _interrupts_kept() as interrupts, program.flushed():
+            code: int = app(args=words, prog_name="tui-runner", standalone_mode=False, obj=program)
             if code == EXIT_KILLED and interrupts:  # Typer makes that of an interrupt, without a word
                 raise KeyboardInterrupt
+            return code
     except UserError as error:
-        code = _complain(str(error), error.exit_code, debug)
+        return program.complain(str(error), error.exit_code)
     except (KeyboardInterrupt, typer.Abort) as error:
         # Click takes the end of any file for Ctrl-D at a question of its own, of which there is none.
         fault = error.__cause__
-        code = (
-            _unexpected(fault, debug) if isinstance(fault, EOFError) else _complain("interrupted", EXIT_KILLED, debug)
-        )
+        if isinstance(fault, EOFError):
+            return _unexpected(fault, program)
+        return program.complain("interrupted", EXIT_KILLED)
     except (BrokenPipeError, SystemExit) as error:
         # Click ends the program with 1 for a pipe that nobody reads any more, which would say that items failed.
         if isinstance(error, SystemExit) and not isinstance(error.__context__, BrokenPipeError):
             raise
-        discard_output()
-        code = EXIT_OK
+        discard_output(program.out)
+        return EXIT_OK
     except Exception as error:
-        code = _unexpected(error, debug)
-    sys.exit(code)
+        return _unexpected(error, program)
 
 
 @contextlib.contextmanager
@@ -147,29 +167,20 @@ def _without_debug(arguments: list[str]) -> list[str]:
     return [argument for argument in arguments[:end] if argument != _DEBUG] + arguments[end:]
 
 
-def _complain(text: str, code: int, debug: bool) -> int:
-    from tui_runner.text.redaction import redact, safe_traceback
-
-    error = sys.exception()
-    if debug and error is not None:
-        print(safe_traceback(error), file=sys.stderr, end="")
-    print(f"tui-runner: {safe_text(redact(text))}", file=sys.stderr)
-    return code
-
-
-def _unexpected(error: Exception, debug: bool) -> int:
+def _unexpected(error: Exception, program: Program) -> int:
     """Anything but a `UserError`: a wrong command line, output that cannot be written, or a fault of our own."""
     format_message = getattr(error, "format_message", None)
     if format_message is not None:
         usage = getattr(getattr(error, "ctx", None), "command_path", "tui-runner")
         message = " ".join(format_message().split()).rstrip(".")
-        return _complain(f"{message}; see: {usage} --help", EXIT_USAGE, debug)
+        return program.complain(f"{message}; see: {usage} --help", EXIT_USAGE)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EIO, errno.EDQUOT):
-        discard_output()
-        return _complain(f"the output cannot be written: {error.strerror}", EXIT_USAGE, debug)
+        discard_output(program.out)
+        return program.complain(f"the output cannot be written: {error.strerror}", EXIT_USAGE)
     if isinstance(error, FileNotFoundError) and not _has_folder():
-        return _complain("the current folder is gone; change to another one", EXIT_USAGE, debug)
-    return _complain(f"a fault of tui-runner's own, please report it: {type(error).__name__}", EXIT_FAULT, True)
+        return program.complain("the current folder is gone; change to another one", EXIT_USAGE)
+    what = f"a fault of tui-runner's own, please report it: {type(error).__name__}"
+    return program.complain(what, EXIT_FAULT, traceback=True)
 
 
 def _has_folder() -> bool:
@@ -198,6 +209,7 @@ def _options(
 
 @app.command()
 def run(
+    context: typer.Context,
     job: JobArgument,
     db: Annotated[Path | None, typer.Option(metavar="PATH", help="DuckDB file; <job>.duckdb by default.")] = None,
     table: Annotated[
@@ -256,7 +268,7 @@ def run(
         new=new,
         resume=resume,
     )
-    return run_in_foreground(request, Display(headless, json, quiet, theme))
+    return run_in_foreground(request, Display(headless, json, quiet, theme), context.obj)
 
 
 @app.command("retry", help="Run again only what failed, timed out or was cancelled in a finished run.")
@@ -304,25 +316,24 @@ def run_from_ledger(
     }
     request_from = retry_request if context.info_name == "retry" else resume_request
     request = request_from(db, run, assignments(set_ or []), settings)
-    return resume_in_foreground(request, Display(headless, json, quiet, theme), yes=yes)
+    return resume_in_foreground(request, Display(headless, json, quiet, theme), context.obj, yes=yes)
 
 
 @app.command("try")
 def try_(
+    context: typer.Context,
     job: JobArgument,
     count: Annotated[int, typer.Option("-n", metavar="N", min=1, max=sys.maxsize, help="How many items.")] = 3,
     input: InputOption = None,
     set_: SetOption = None,
 ) -> int:
     """Call JOB with its first items, here and now; show the rows and their columns, write nothing."""
-    from tui_runner.engine.captured_output import OwnOutput
     from tui_runner.engine.planning.request import RunRequest, assignments
     from tui_runner.engine.trial import run_trial
 
     request = RunRequest(job=job, params=assignments(set_ or []), input=input, limit=count)
-    output = OwnOutput()
-    with output.caught(reserve_stdout=False):
-        return run_trial(request, output.out, output)
+    output = context.obj.catch_output(reserve_stdout=False)
+    return run_trial(request, output.out, output)
 
 
 @app.command()
@@ -400,24 +411,24 @@ def export(
 
 
 @app.command("open")
-def open_(db: DatabaseArgument, theme: ThemeOption = None) -> int:
+def open_(context: typer.Context, db: DatabaseArgument, theme: ThemeOption = None) -> int:
     """Open the query screen for a database, also while a run writes to it."""
     if not _at_terminal():
         raise UserError("the query screen needs a terminal", "open", "use: tui-runner query DB SQL")
     from tui_runner.tui.query.app import open_database
 
-    open_database(db, theme=theme)
+    open_database(db, theme=theme, output=context.obj.catch_output(reserve_stdout=True))
     return EXIT_OK
 
 
 @app.command()
-def launch(theme: ThemeOption = None) -> int:
+def launch(context: typer.Context, theme: ThemeOption = None) -> int:
     """Pick a job and fill in its form, go on with a run, or open a database; the same as no command at all."""
     if not _at_terminal():
         raise UserError("the launcher needs a terminal", "launch", "use: tui-runner run JOB")
     from tui_runner.cli.run import launch as show
 
-    return show(theme)
+    return show(theme, context.obj)
 
 
 @app.command()

@@ -13,6 +13,7 @@ from typing import TextIO
 
 from tui_runner.cli.headless import exit_code, how_to_go_on, is_terminal, open_run, watcher
 from tui_runner.cli.json_events import JsonEvents
+from tui_runner.cli.program import Program
 from tui_runner.cli.progress_lines import Lines, closing_lines, complaint, shown_path
 from tui_runner.engine.captured_output import OwnOutput
 from tui_runner.engine.planning.request import STANDARD_INPUT, RunRequest, plan_run
@@ -44,7 +45,7 @@ class Display:
     theme: str | None = None
 
 
-def run_in_foreground(request: RunRequest, display: Display) -> int:
+def run_in_foreground(request: RunRequest, display: Display, program: Program) -> int:
     """Run what was asked for to its end; the exit code.
 
     Raises:
@@ -53,28 +54,28 @@ def run_in_foreground(request: RunRequest, display: Display) -> int:
     """
     return_freed_memory()  # before there are threads
     here = Path.cwd()
-    headless = _is_headless(request, display)
+    headless = _is_headless(request, display, program.out)
     if request.folder is not None:
         # What the job itself opens by a relative path is to be found as well.
         os.chdir(request.folder)
-    output = OwnOutput()
     # A job that prints while it is loaded or makes its items must not get between the JSON events.
-    with output.caught(reserve_stdout=True):
-        if not headless:
-            return _on_dashboard(request, display, here, output)
-        if display.theme is not None:  # of no use here, but a wrong one is a mistake here, too
-            from tui_runner.tui.themes import find_themes
+    output = program.catch_output(reserve_stdout=True)
+    if not headless:
+        return _on_dashboard(request, display, here, output)
+    if display.theme is not None:  # of no use here, but a wrong one is a mistake here, too
+        from tui_runner.tui.themes import find_themes
 
-            find_themes().named(display.theme)
-        return _without_screen(_planned(request, output), display, here, output)
+        find_themes().named(display.theme)
+    return _without_screen(_planned(request, output), display, here, output)
 
 
-def resume_in_foreground(request: RunRequest, display: Display, *, yes: bool) -> int:
+def resume_in_foreground(request: RunRequest, display: Display, program: Program, *, yes: bool) -> int:
     """Name the job of a request that was made from a ledger, ask if need be, and run it to its end; the exit code.
 
     Args:
         request: from `resuming`.
         display: how the run is to be shown.
+        program: the call of the command line.
         yes: whether the person has agreed already to whatever job it is.
 
     Raises:
@@ -87,7 +88,7 @@ def resume_in_foreground(request: RunRequest, display: Display, *, yes: bool) ->
     Lines(sys.stderr, live=False).say(f"job: {safe_text(origin.text)}")
     if origin.reasons and not yes:
         _ask_to_run(origin)
-    return run_in_foreground(request, display)
+    return run_in_foreground(request, display, program)
 
 
 def _ask_to_run(origin: JobOrigin) -> None:
@@ -103,7 +104,7 @@ def _ask_to_run(origin: JobOrigin) -> None:
         raise UserError("not run, because the answer was not yes", plain(origin.text), do)
 
 
-def launch(theme: str | None) -> int:
+def launch(theme: str | None, program: Program) -> int:
     """Show the launcher, and do what is chosen there; the exit code.
 
     Raises:
@@ -116,18 +117,17 @@ def launch(theme: str | None) -> int:
     return_freed_memory()  # before there are threads
     here = Path.cwd()
     display = Display(theme=_theme(Display(theme=theme), {}))
-    output = OwnOutput()
-    with output.caught(reserve_stdout=True):
-        chosen = choose(here, os.environ, theme=display.theme, begin=partial(_begun, output=output), own_output=output)
-        if isinstance(chosen, Runner):
-            return _show(chosen, display, here, output)
-        output.discard()  # of jobs that were only looked at
+    output = program.catch_output(reserve_stdout=True)
+    chosen = choose(here, os.environ, theme=display.theme, begin=partial(_begun, output=output), own_output=output)
+    if isinstance(chosen, Runner):
+        return _show(chosen, display, here, output)
+    output.discard()  # of jobs that were only looked at
     if chosen is None:
         return EXIT_OK
     if isinstance(chosen, Path):
-        open_database(chosen, theme=display.theme)
+        open_database(chosen, theme=display.theme, output=output)
         return EXIT_OK
-    return run_in_foreground(chosen, display)
+    return run_in_foreground(chosen, display, program)
 
 
 def _begun(request: RunRequest, output: OwnOutput) -> Runner:
@@ -166,8 +166,8 @@ def _can_ask(shown: TextIO) -> bool:
     return is_terminal(sys.stdin) and is_terminal(shown)
 
 
-def _is_headless(request: RunRequest, display: Display) -> bool:
-    terminal = is_terminal(sys.stdin) and is_terminal(sys.stdout)
+def _is_headless(request: RunRequest, display: Display, out: TextIO) -> bool:
+    terminal = is_terminal(sys.stdin) and is_terminal(out)
     piped = request.input == STANDARD_INPUT
     if display.headless is False:
         where = "--tui"
@@ -245,7 +245,7 @@ def _show(runner: Runner, display: Display, folder: Path, output: OwnOutput) -> 
 def _after_screen(runner: Runner, failed: Exception, folder: Path, output: OwnOutput) -> int:
     """Go on without the dashboard: a fault of the screen is no reason for hours of work to stop."""
     if failed.__cause__ is not None:
-        print(safe_traceback(failed.__cause__), file=output.err, end="")
+        print(safe_traceback(failed.__cause__, output.redact), file=output.err, end="")
     print("tui-runner: the dashboard has failed, please report it; the run goes on, Ctrl-C stops it", file=output.err)
     lines = Lines(output.err, is_terminal(output.err))
     watch = watcher(runner, events=None, lines=lines, folder=folder, output=output, started=True)

@@ -12,6 +12,7 @@ import contextlib
 import ctypes
 import fcntl
 import os
+import queue
 import re
 import sys
 import threading
@@ -21,6 +22,7 @@ from typing import TextIO
 from tui_runner.engine.protocol import LogLine
 from tui_runner.engine.worker.job_output import MAX_LINE_LENGTH, JobLog, JobStream
 from tui_runner.system import terminal
+from tui_runner.system.process import flush_files
 from tui_runner.system.terminal import discard_output
 from tui_runner.text.redaction import LONGEST_SECRET, Redaction
 from tui_runner.text.safe_text import safe_text
@@ -43,12 +45,13 @@ class OwnOutput:
     Attributes:
         out: standard output for tui-runner's own text, also while descriptor 1 is caught.
         err: standard error likewise.
+        redaction: takes secrets out of lines; set by `use_redaction`.
     """
 
     def __init__(self) -> None:
         self.out: TextIO = sys.stdout
         self.err: TextIO = sys.stderr
-        self._redaction = Redaction()
+        self.redaction = Redaction()
         self._log = JobLog(None, self.redact)
         self._printed = JobStream(self._log, "INFO", None)
         self._complained = JobStream(self._log, "WARNING", None)
@@ -58,14 +61,16 @@ class OwnOutput:
         """The end of the pipe that takes what is caught; None before the first time."""
         self._mark = os.urandom(16).hex().encode()
         self._mark_seen = threading.Event()
+        self._to_flush: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        """Requests to flush: True for all open files, False for the streams of Python and C alone."""
 
     def use_redaction(self, redaction: Redaction) -> None:
         """Redact lines with `redaction` from now on."""
-        self._redaction = redaction
+        self.redaction = redaction
 
     def redact(self, text: str) -> str:
         """Return `text` without the secrets that are known so far."""
-        return self._redaction(text)
+        return self.redaction(text)
 
     def write(self, text: str, *, complaint: bool) -> None:
         """Take what Python code prints, on standard error if it is a complaint."""
@@ -104,16 +109,32 @@ class OwnOutput:
             undo.enter_context(contextlib.redirect_stderr(complained))
             try:
                 yield
-            except BaseException:
-                with contextlib.suppress(OSError):
-                    self._flush_out()
-                raise
             finally:
-                for stream in (printed, complained):
-                    with contextlib.suppress(OSError, ValueError):  # `_flush_out` tells it of standard output
-                        stream.flush()
-                self.show()
-            self._flush_out()
+                self.flush()
+
+    def flush(self) -> None:
+        """Write what was printed, the lines of this moment, and what was written to `out`.
+
+        Raises:
+            OSError: standard output did not take all of it.
+        """
+        self._flush_safe_streams()
+        self.show()
+        try:
+            self.out.flush()
+        except OSError:
+            discard_output(self.out)
+            raise
+
+    def release_stdout(self) -> None:
+        """Send what Python code prints from now on to standard error: the command has written its output."""
+        for stream, _, _ in self._safe_streams:
+            stream.target = self.err
+
+    def flush_at_exit(self) -> None:
+        """Write what was printed and the lines of this moment, and what the user's code left in buffers of files."""
+        self._flush_safe_streams()
+        self.show(files=True)
 
     def cover(self) -> None:
         """Make lines of what Python code prints, too, because a screen is shown from now on."""
@@ -125,9 +146,13 @@ class OwnOutput:
         for stream, shown, _ in self._safe_streams:
             stream.target = shown
 
-    def show(self) -> None:
-        """Write the lines of this moment to standard error; for lines that no run has a log for."""
-        self.settle()
+    def show(self, *, files: bool = False) -> None:
+        """Write the lines of this moment to standard error; for lines that no run has a log for.
+
+        Args:
+            files: see `settle`.
+        """
+        self.settle(files=files)
         lines, dropped = self.take_all()
         texts = [safe_text(line.text) for line in lines]
         if dropped:
@@ -136,18 +161,18 @@ class OwnOutput:
             self.err.writelines(f"{text}\n" for text in texts)
             self.err.flush()
 
-    def settle(self) -> None:
+    def settle(self, *, files: bool = False) -> None:
         """Wait until what was written before has become lines.
 
         The wait is bounded: C code that waits for input may hold the lock that flushing needs.
+
+        Args:
+            files: flush all open files before.
         """
         if self._into is None:
             return
         self._mark_seen.clear()
-        try:
-            threading.Thread(target=self._send_mark, args=(self._into,), name="own-output-mark", daemon=True).start()
-        except RuntimeError:  # there can be no more threads
-            return
+        self._to_flush.put(files)
         self._mark_seen.wait(_SETTLED_WITHIN)
 
     def let_go(self) -> None:
@@ -163,6 +188,8 @@ class OwnOutput:
                 fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
             # It reads until the program ends: a child process may write after the descriptors were given back.
             threading.Thread(target=self._read, args=(pipe,), name="own-output", daemon=True).start()
+            # From the start: when Python ends it starts no more threads.
+            threading.Thread(target=self._flush, args=(self._into,), name="own-output-flush", daemon=True).start()
         for descriptor in (1, 2):
             os.dup2(self._into, descriptor)
 
@@ -171,16 +198,17 @@ class OwnOutput:
             os.dup2(self.out.fileno(), 1)
             os.dup2(self.err.fileno(), 2)
 
-    def _flush_out(self) -> None:
-        try:
-            self.out.flush()
-        except OSError:
-            discard_output(self.out)
-            raise
+    def _flush_safe_streams(self) -> None:
+        for stream, _, _ in self._safe_streams:
+            with contextlib.suppress(OSError, ValueError):  # `flush` tells it of standard output
+                stream.flush()
 
-    def _send_mark(self, into: int) -> None:
-        _flush()
-        os.write(into, self._mark + b"\n")
+    def _flush(self, into: int) -> None:
+        while True:
+            if self._to_flush.get():
+                flush_files()
+            _flush()
+            os.write(into, self._mark + b"\n")
 
     def _read(self, pipe: int) -> None:
         begun = bytearray()

@@ -27,6 +27,7 @@ from tui_runner.jobs.reference import JobReference
 from tui_runner.jobs.settings import check_setting
 from tui_runner.system.process import no_exit_at_once
 from tui_runner.text.messages import plain, quoted, raised
+from tui_runner.text.redaction import Redaction
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 RetryOn = type[BaseException] | tuple[type[BaseException], ...] | Callable[[BaseException], bool | None]
@@ -176,7 +177,7 @@ class Job:
             with no_exit_at_once():
                 items = self._items(**_named(self._items, params))
         except (Exception, SystemExit) as error:
-            raise UserError(f"the function raised {raised(error)}", where=where) from error
+            raise UserError(f"the function raised {raised(error, Redaction.of(params))}", where=where) from error
         if isinstance(items, (str, bytes)) or not isinstance(items, Iterable):
             raise UserError(
                 f"the function returned {quoted(items)}", where=where, do="return a list, a range or a generator"

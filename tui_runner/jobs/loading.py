@@ -39,6 +39,7 @@ from tui_runner.jobs.reference import JobReference
 from tui_runner.system.files import bundled
 from tui_runner.system.process import no_exit_at_once
 from tui_runner.text.messages import did_you_mean, listed, nearest, no_such_file, one_line, plain, quoted, raised
+from tui_runner.text.redaction import redact
 
 _PRIVATE = "_tui_runner_job_"
 
@@ -73,7 +74,7 @@ class JobPlace:
     function: str | None
 
 
-def load_job(text: str, *, folder: Path | None = None) -> Job:
+def load_job(text: str, *, folder: Path | None = None, redact: Callable[[str], str] = redact) -> Job:
     """The job that `text` names: `file.py`, `file.py:function`, `package.module:function`, or a bundled sample.
 
     A file is executed anew at each call; what it prints goes where it prints it.
@@ -81,6 +82,7 @@ def load_job(text: str, *, folder: Path | None = None) -> Job:
     Args:
         text: as it was typed.
         folder: what relative paths start from, and where modules are found first; the current one when None.
+        redact: takes secrets out of what the user's code raises.
 
     Raises:
         UserError: nothing there by that name, it does not load, or it is not clear which job is meant.
@@ -88,8 +90,8 @@ def load_job(text: str, *, folder: Path | None = None) -> Job:
     base = (folder or Path.cwd()).absolute()
     place = locate_job(text, folder=base)
     if place.is_file:
-        return _from_file(Path(place.source), place.function)
-    return _from_module(place.source, place.function, base)
+        return _from_file(Path(place.source), place.function, redact)
+    return _from_module(place.source, place.function, base, redact)
 
 
 def locate_job(text: str, *, folder: Path) -> JobPlace:
@@ -163,12 +165,12 @@ def load_reference(reference: JobReference) -> Job:
         UserError: it is no longer there, or no longer loads.
     """
     if not reference.is_file:
-        return _from_module(reference.source, reference.function, Path.cwd())
+        return _from_module(reference.source, reference.function, Path.cwd(), redact)
     path = Path(reference.source)
     module = sys.modules.get(_private_name(path))
     if module is not None:
-        return _chosen(module, reference.function, reference.source, True)
-    return _from_file(_checked(path), reference.function)
+        return _chosen(module, reference.function, reference.source, True, redact)
+    return _from_file(_checked(path), reference.function, redact)
 
 
 def sample_jobs() -> list[SampleJob]:
@@ -206,7 +208,7 @@ def _checked(path: Path) -> Path:
     return path.resolve()
 
 
-def _from_file(path: Path, function: str | None) -> Job:
+def _from_file(path: Path, function: str | None, redact: Callable[[str], str]) -> Job:
     name = _private_name(path)
     with _undone_on_failure(name):
         _find_beside(path.parent)
@@ -216,24 +218,24 @@ def _from_file(path: Path, function: str | None) -> Job:
             raise UserError("it can't be loaded as Python", where=plain(path))
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
-        with _faults_of(path), contextlib.suppress(ScriptEnds):
+        with _faults_of(path, redact), contextlib.suppress(ScriptEnds):
             loader.exec_module(module)
-        return _chosen(module, function, str(path), True)
+        return _chosen(module, function, str(path), True, redact)
 
 
-def _from_module(name: str, function: str | None, folder: Path) -> Job:
+def _from_module(name: str, function: str | None, folder: Path, redact: Callable[[str], str]) -> Job:
     where = plain(f"{name}:{function}")
     with _undone_on_failure(name):
         _find_beside(folder)
         importlib.invalidate_caches()
         try:
-            with _faults_of(None, name):
+            with _faults_of(None, redact, name):
                 module = importlib.import_module(name)
         except _NotFound as missing:
             raise UserError(
                 f"there is no module {plain(missing.name)}", where=where, do="check the name, or name its file"
             ) from None
-        return _chosen(module, function, name, False)
+        return _chosen(module, function, name, False, redact)
 
 
 class _Loader(importlib.machinery.SourceFileLoader):
@@ -253,8 +255,8 @@ class _NotFound(Exception):
 
 
 @contextlib.contextmanager
-def _faults_of(path: Path | None, module: str = "") -> Iterator[None]:
-    """Turn whatever a user's code raises while it is imported into one line that says where."""
+def _faults_of(path: Path | None, redact: Callable[[str], str], module: str = "") -> Iterator[None]:
+    """Turn whatever a user's code raises while it is imported into one line that says where, without secrets."""
     where = plain(path) if path else f"module {plain(module)}"
     try:
         with no_exit_at_once(every_thread=True):
@@ -263,23 +265,24 @@ def _faults_of(path: Path | None, module: str = "") -> Iterator[None]:
         raise
     except SyntaxError as error:
         place = f"{plain(error.filename)}:{error.lineno}" if error.filename and error.lineno else where
-        raise UserError(f"{type(error).__name__}: {one_line(error.msg)}", where=place) from error
+        raise UserError(f"{type(error).__name__}: {one_line(redact(str(error.msg)))}", where=place) from error
     except ModuleNotFoundError as error:
         if error.name and module and (module == error.name or module.startswith(error.name + ".")):
             raise _NotFound(error.name) from None
         raise UserError(
-            raised(error), where=_line_of(error, path) or where, do="install it, or put it beside the file"
+            raised(error, redact), where=_line_of(error, path) or where, do="install it, or put it beside the file"
         ) from error
     except UserError as error:  # a wrong @job(...), say
-        raise UserError(error.what, f"{_line_of(error, path) or where} {error.where}", error.do) from error
+        what, place, do = map(redact, (error.what, error.where, error.do))
+        raise UserError(what, f"{_line_of(error, path) or where} {place}", do) from error
     except SystemExit as error:
         raise UserError(
-            f"it ends the program while it is imported ({raised(error)})",
+            f"it ends the program while it is imported ({raised(error, redact)})",
             where=_line_of(error, path) or where,
             do='put that under if __name__ == "__main__":',
         ) from error
     except BaseException as error:  # user code may raise anything
-        raise UserError(f"it does not import: {raised(error)}", where=_line_of(error, path) or where) from error
+        raise UserError(f"it does not import: {raised(error, redact)}", where=_line_of(error, path) or where) from error
 
 
 def _line_of(error: BaseException, path: Path | None) -> str:
@@ -300,11 +303,11 @@ def _private_name(path: Path) -> str:
 # --- which job -----------------------------------------------------------------------------------------------
 
 
-def _chosen(module: ModuleType, function: str | None, source: str, is_file: bool) -> Job:
+def _chosen(module: ModuleType, function: str | None, source: str, is_file: bool, redact: Callable[[str], str]) -> Job:
     where = plain(source)
     if function is None:
         function = _only_job(module, where)
-    with _faults_of(Path(source) if is_file else None, source):
+    with _faults_of(Path(source) if is_file else None, redact, source):
         found = getattr(module, function, None)
     jobs, functions = _jobs_in(module), _functions_in(module)
     reference = JobReference(source, is_file, function)

@@ -28,7 +28,7 @@ from tui_runner.store.lock import DatabaseInUse, LockRecord
 from tui_runner.store.query.console import Console
 from tui_runner.store.query.errors import TooManyQueries
 from tui_runner.store.query.result import Result
-from tui_runner.store.remote.client import OwnerGone, OwnerSilent, RemoteConsole, RemoteLimits
+from tui_runner.store.remote.client import OwnerGone, RemoteConsole, RemoteLimits
 from tui_runner.store.remote.server import QueryServer, serve
 from tui_runner.text.numbers import plural
 
@@ -160,8 +160,6 @@ def open_access(
             if reached is not None:
                 return reached
             if time.monotonic() > until or (record is not None and not record.is_current):
-                if record is not None and record.is_stopped:
-                    raise OwnerSilent(path, record) from error
                 raise
             time.sleep(_TRY_SECONDS)
         else:

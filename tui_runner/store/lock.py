@@ -125,7 +125,7 @@ class LockFile:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
-                note = os.pread(descriptor, _NOTE_BYTES, 0)
+                owner = _record(os.pread(descriptor, _NOTE_BYTES, 0)) or _holder(descriptor)
                 os.close(descriptor)
                 if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
                     raise DatabaseError(
@@ -135,7 +135,7 @@ class LockFile:
                     ) from error
                 if shared:
                     return cls.without_file(database)
-                raise _in_use(database, note) from error
+                raise _in_use(database, owner) from error
             if shared:
                 # Somebody may have it open since before it became private, and could lock it when we do not.
                 path.unlink(missing_ok=True)
@@ -235,21 +235,50 @@ def _reason(error: OSError) -> str:
     return (error.strerror or str(error)).lower()
 
 
-def _in_use(database: Path, note: bytes) -> DatabaseInUse:
-    """The message about the owner of the lock, as far as its note can be read."""
-    record = _record(note)
+def _in_use(database: Path, record: LockRecord | None) -> DatabaseInUse:
+    """The message about the owner of the lock, as far as it is known."""
     if record is None:
         return DatabaseInUse("in use by another tui-runner", str(database), "wait for it to end, or stop it", None)
     if record.pid == os.getpid():
         return _open_here(database, record)
+    if record.is_stopped:
+        return DatabaseInUse(*silent_owner(record, str(database)), record)
     what = f"in use by tui-runner (pid {record.pid})"
     if record.run is not None:
         return DatabaseInUse(f"{what}, run {record.run}", str(database), "wait for that run to end, or stop it", record)
     return DatabaseInUse(what, str(database), "wait for it to end, or stop it", record)
 
 
+def silent_owner(record: LockRecord, where: str) -> tuple[str, str, str]:
+    """Return the parts of the message about an owner that lives, but is stopped or hangs: what, where, do."""
+    how, do = (
+        ("is stopped and ", "continue it (fg) or end it")
+        if record.is_stopped
+        else ("", "wait until it does, or end it")
+    )
+    return f"in use by tui-runner (pid {record.pid}), which {how}does not answer", where, do
+
+
 def _open_here(database: Path, record: LockRecord | None) -> DatabaseInUse:
     return DatabaseInUse("already open in this process", str(database), "close it there first", record)
+
+
+def _holder(descriptor: int) -> LockRecord | None:
+    """Return the process that holds the lock of a file, None where the system does not tell; Linux does.
+
+    For an owner without a note: it has just taken the lock, or found no room on the disk.
+    """
+    file = os.fstat(descriptor)
+    place = f"{os.major(file.st_dev):02x}:{os.minor(file.st_dev):02x}:{file.st_ino}"
+    try:
+        for line in Path("/proc/locks").read_text().splitlines():
+            match line.split():
+                # 3: FLOCK  ADVISORY  WRITE 19994 fe:00:2196448 0 EOF
+                case [_, "FLOCK", _, "WRITE", pid, locked, *_] if locked == place:
+                    return LockRecord(int(pid), psutil.Process(int(pid)).create_time(), None, None)
+    except (OSError, ValueError, psutil.Error):  # it has just ended, or is in another container
+        pass
+    return None
 
 
 def _record(note: bytes) -> LockRecord | None:

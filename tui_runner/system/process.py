@@ -1,4 +1,4 @@
-"""Keeps the user's code from ending the process at once, and gives threads a low priority.
+"""Ends the process, keeps the user's code from ending it at once, and gives threads a low priority.
 
 On Linux each thread has a priority of its own, and a thread that it starts begins with the same one. Elsewhere only a
 whole process has, so nothing is done there.
@@ -6,12 +6,16 @@ whole process has, so nothing is done there.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import gc
+import io
 import os
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 _exit_at_once = os._exit
 _EVERY_THREAD = 0
@@ -48,6 +52,59 @@ def no_exit_at_once(*, every_thread: bool = False) -> Iterator[None]:
             _guarded.remove(mine)
             if not _guarded:
                 os._exit = _exit_at_once
+
+
+def end_without_teardown(code: int, *, if_interrupted: int, last: Callable[[], None]) -> None:
+    """Wait for the threads that Python waits for, and have it end with `code` after the last exit handler.
+
+    What Python does after that is left out. It takes modules apart under daemon threads that still run, one that waits
+    for standard input or an item that hangs, say: these crash in native code, and DuckDB's bindings complain on
+    standard error about objects that are still in use.
+
+    The caller returns, so that a profiler or a debugger that has called the program can finish its work.
+
+    An interrupt meanwhile ends the process: during the wait after the exit handlers, and while these run at once. An
+    interrupt that is ignored stays so.
+
+    Args:
+        code: the exit code.
+        if_interrupted: the exit code after an interrupt.
+        last: called after the last exit handler.
+    """
+
+    def on_interrupt(action: Callable[[], object]) -> None:
+        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+            signal.signal(signal.SIGINT, lambda number, frame: action())
+
+    def end(code: int) -> NoReturn:
+        on_interrupt(lambda: _exit_at_once(if_interrupted))
+        try:
+            atexit.unregister(end)
+            atexit._run_exitfuncs()
+            last()
+        finally:
+            _exit_at_once(code)
+
+    on_interrupt(lambda: end(if_interrupted))
+    # Both functions are private; `multiprocessing` ends its processes with them, too. Exit handlers that were
+    # registered before the program began (`coverage` has one) run after all others, so `end` has to call them. Those
+    # that a thread registers run before `end` is called, so it is registered when there are no more threads. Checked
+    # with CPython 3.11, 3.12 and 3.13.
+    try:
+        threading._shutdown()  # type: ignore[attr-defined]
+    finally:
+        atexit.register(end, code)
+
+
+def flush_files() -> None:
+    """Write what is left in the buffers of all open files; Python does that when it takes modules apart."""
+    found = gc.get_objects()
+    # Text first: it goes through a buffer of bytes.
+    for kind in (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom):
+        for file in found:
+            if isinstance(file, kind):
+                with contextlib.suppress(Exception):  # it is closed, or takes nothing
+                    file.flush()
 
 
 T = TypeVar("T")

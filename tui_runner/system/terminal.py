@@ -89,14 +89,10 @@ def _fill_descriptors() -> None:
     os.close(descriptor)
 
 
-def discard_output(stream: TextIO | None = None) -> None:
-    """Lead a stream that nobody reads or that takes nothing to nowhere: Python would complain when it flushes at exit.
-
-    Args:
-        stream: the stream; None for standard output.
-    """
+def discard_output(stream: TextIO) -> None:
+    """Lead a stream that nobody reads or that takes nothing to nowhere: the next flush would fail, too."""
     with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), (stream or sys.stdout).fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def columns(stream: TextIO) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import json
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 _LONGEST = 100
@@ -46,10 +46,15 @@ def one_line(text: object) -> str:
     return shortened("".join(c if c.isprintable() else repr(c)[1:-1] for c in line), 300)
 
 
-def raised(error: BaseException) -> str:
-    """`Type: message` of an exception, on one line; the type alone if it has no message."""
+def raised(error: BaseException, redact: Callable[[str], str] = str) -> str:
+    """`Type: message` of an exception, on one line; the type alone if it has no message.
+
+    Args:
+        error: the exception.
+        redact: takes secrets out of the message before it is shortened, which would hide a part of one.
+    """
     try:
-        message = one_line(error)
+        message = one_line(redact(str(error)))
     except Exception:
         message = ""
     return f"{type(error).__name__}: {message}" if message else type(error).__name__

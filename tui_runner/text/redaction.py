@@ -18,7 +18,7 @@ import contextlib
 import json
 import re
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 from urllib.parse import quote, quote_plus
@@ -87,9 +87,11 @@ class Redaction:
 
     Args:
         values: the secrets.
+        guessed: True if some of the values may be no secrets. What tui-runner itself says about them shows them then.
     """
 
-    def __init__(self, values: Iterable[str] = ()) -> None:
+    def __init__(self, values: Iterable[str] = (), *, guessed: bool = False) -> None:
+        self.guessed = guessed
         forms = {form for value in values for form in _forms(str(value))}
         # A value that contains another one goes first, so that nothing of it is left.
         self._forms = sorted(forms, key=len, reverse=True)
@@ -149,8 +151,13 @@ def _in_urls(value: str) -> Iterator[str]:
     yield quote_plus(value, errors="replace")
 
 
-def safe_traceback(error: BaseException) -> str:
-    """The traceback of an exception, several lines: without values of variables, secrets and control sequences."""
+def safe_traceback(error: BaseException, redact: Callable[[str], str]) -> str:
+    """Return the traceback of an exception, several lines: without values of variables, secrets, control sequences.
+
+    Args:
+        error: the exception. Those that it is chained to are the user's, and were not redacted when they were raised.
+        redact: takes secrets out.
+    """
     return safe_text(redact("".join(traceback.format_exception(error))), newlines=True)
 
 

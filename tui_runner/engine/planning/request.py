@@ -6,7 +6,7 @@ import glob
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -164,9 +164,9 @@ def plan_run(
     """
     _check(request)
     folder = request.folder or folder
-    # Only the job, which is not loaded yet, knows which parameters are secret.
-    use_redaction(Redaction(_given_texts(request, environ)))
-    job = load_job(request.job, folder=folder)
+    redaction = guessed_redaction(request.params, environ)
+    use_redaction(redaction)
+    job = load_job(request.job, folder=folder, redact=redaction)
     return plan_job(job, request, folder=folder, environ=environ, ask=ask, use_redaction=use_redaction)
 
 
@@ -284,10 +284,17 @@ def _as_begun(job: Job, stored: Mapping[str, object]) -> dict[str, object]:
     }
 
 
-def _given_texts(request: RunRequest, environ: Mapping[str, str]) -> Iterator[str]:
-    """Every text that was given for a parameter of any job."""
-    yield from (value for value in request.params.values() if isinstance(value, str))
-    yield from (text for name, text in environ.items() if name.startswith(SET_PREFIX))
+def guessed_redaction(params: Mapping[str, object], environ: Mapping[str, str]) -> Redaction:
+    """Return what takes every text that was given for a parameter out of what a job writes and raises.
+
+    It is for a job that is being loaded: only the job knows which of its parameters are secret.
+
+    Args:
+        params: the given parameters, by name.
+        environ: environment variables.
+    """
+    given = [value for value in params.values() if isinstance(value, str)]
+    return Redaction([*given, *(text for name, text in environ.items() if name.startswith(SET_PREFIX))], guessed=True)
 
 
 def shown_params(stored: Mapping[str, object], job: Job | None = None) -> dict[str, object]:

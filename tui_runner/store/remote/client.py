@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from tui_runner.errors import DatabaseError, UserError
 from tui_runner.store.arrow_batches import PIECE_ROWS
-from tui_runner.store.lock import LockRecord
+from tui_runner.store.lock import LockRecord, silent_owner
 from tui_runner.store.query.errors import QueryCancelled
 from tui_runner.store.query.result import TYPE_KEY, Result
 from tui_runner.store.remote.endpoint import connect
@@ -156,10 +156,7 @@ class OwnerSilent(DatabaseError):
     """The process that has the database open lives, but is stopped or hangs."""
 
     def __init__(self, path: Path, record: LockRecord) -> None:
-        how, do = "", "wait until it does, or end it"
-        if record.is_stopped:
-            how, do = "is stopped and ", "continue it (fg) or end it"
-        super().__init__(f"in use by tui-runner (pid {record.pid}), which {how}does not answer", str(path), do)
+        super().__init__(*silent_owner(record, str(path)))
 
 
 class RemoteConsole:

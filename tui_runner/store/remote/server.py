@@ -52,7 +52,9 @@ class ServerLimits:
 
     Attributes:
         at_once: statements that run at once.
-        connections: connections at once; more are refused.
+        connections: connections of this user at once; more are refused.
+        unproved: connections at once to a port whose other side has not proved yet that it runs for this user. For one
+            more the oldest is dropped: a process of another user must not take the places of this user's.
         patience: seconds that a statement waits for others to end.
         stall: seconds that a client may take over one frame before it is cut off.
         handshake: seconds that a client has to prove that it runs for this user. Every user reaches a port, and must
@@ -64,6 +66,7 @@ class ServerLimits:
 
     at_once: int = 3
     connections: int = 32
+    unproved: int = 32
     patience: float = 10.0
     stall: float = 20.0
     handshake: float = 5.0
@@ -80,6 +83,8 @@ class QueryServer:
         self._slots = threading.Semaphore(self._limits.at_once)
         self._guard = threading.Lock()
         self._conversations: set[_Conversation] = set()
+        self._unproved: dict[_Conversation, None] = {}
+        """The oldest first."""
         self._closing = False
         self._endpoint: Endpoint | None = None
         self._thread = threading.Thread(target=self._accept, name="tui-runner-queries", daemon=True)
@@ -107,7 +112,7 @@ class QueryServer:
                 self._thread.join(_JOIN_SECONDS)
             self._endpoint.close()
         with self._guard:
-            conversations = list(self._conversations)
+            conversations = [*self._conversations, *self._unproved]
         for conversation in conversations:
             conversation.end()
         deadline = time.monotonic() + _JOIN_SECONDS
@@ -129,20 +134,37 @@ class QueryServer:
                 continue
             connection.settimeout(self._limits.stall)
             conversation = _Conversation(
-                connection, self._database, self._slots, self._limits, self._forget, endpoint.token
+                connection, self._database, self._slots, self._limits, self._keep, self._forget, endpoint.token
             )
+            dropped: _Conversation | None = None
             with self._guard:
                 welcome = not self._closing and len(self._conversations) < self._limits.connections
-                if welcome:
+                if welcome and endpoint.token is None:
                     self._conversations.add(conversation)
+                elif welcome:
+                    if len(self._unproved) >= self._limits.unproved:
+                        dropped = next(iter(self._unproved))
+                        del self._unproved[dropped]
+                    self._unproved[conversation] = None
+            if dropped is not None:
+                dropped.end()
             if welcome:
                 conversation.thread.start()
             else:
                 conversation.refuse()
 
+    def _keep(self, conversation: _Conversation) -> bool:
+        """Count a connection among those of this user; False if it was dropped before it had proved itself."""
+        with self._guard:
+            if conversation in self._unproved:
+                del self._unproved[conversation]
+                self._conversations.add(conversation)
+            return conversation in self._conversations
+
     def _forget(self, conversation: _Conversation) -> None:
         with self._guard:
             self._conversations.discard(conversation)
+            self._unproved.pop(conversation, None)
 
 
 def serve(database: Database, limits: ServerLimits | None = None) -> QueryServer:
@@ -168,6 +190,7 @@ class _Conversation:
         database: Database,
         slots: threading.Semaphore,
         limits: ServerLimits,
+        keep: Callable[[_Conversation], bool],
         forget: Callable[[_Conversation], None],
         token: Token | None,
     ) -> None:
@@ -177,6 +200,7 @@ class _Conversation:
         self._database = database
         self._slots = slots
         self._limits = limits
+        self._keep = keep
         self._forget = forget
         self._token = token
         self._sending = threading.Lock()
@@ -202,7 +226,7 @@ class _Conversation:
     def _talk(self) -> None:
         """The thread that answers."""
         try:
-            if self._is_admitted():
+            if self._is_admitted() and self._keep(self):
                 kind, content = receive_frame(self._connection, REQUEST_BYTES)
                 if kind == REQUEST:
                     self._watcher.start()

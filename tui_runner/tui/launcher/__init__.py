@@ -22,7 +22,7 @@ from textual.screen import Screen
 from textual.widgets import Input, Static
 
 from tui_runner.engine.captured_output import OwnOutput
-from tui_runner.engine.planning.request import RunRequest
+from tui_runner.engine.planning.request import RunRequest, guessed_redaction
 from tui_runner.engine.planning.resume import resume_request
 from tui_runner.engine.runner import Runner
 from tui_runner.engine.trial import run_trial
@@ -293,8 +293,10 @@ class Launcher(ListNavigation, Application[Chosen]):
 
         The keys after the one that asked for it wait until the form is there: they are for it.
         """
+        redaction = guessed_redaction({}, self._environ)
+        self.own_output.use_redaction(redaction)
         try:
-            job = load_job(found.job, folder=self._folder)
+            job = load_job(found.job, folder=self._folder, redact=redaction)
         except UserError as error:
             self._complain(error)
             return False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path, PurePath
 from typing import ClassVar
 
@@ -107,21 +107,19 @@ class QueryApp(Application[None]):
             self.exit()
 
 
-def open_database(path: Path, *, theme: str | None = None, opener: Callable[[Path], Access] | None = None) -> None:
+def open_database(path: Path, *, output: OwnOutput, theme: str | None = None) -> None:
     """Show the query screen for a database until its user leaves it.
 
     Args:
         path: the database; it must exist. One that another tui-runner has open is queried through that.
+        output: has the stream to the terminal; it catches what is written beside the screen.
         theme: name of a theme; None for the default.
-        opener: opens the database; None for `open_access`, which answers other processes meanwhile.
 
     Raises:
         DatabaseError: it cannot be used.
         UserError: there is no theme of that name.
     """
-    output = OwnOutput()
-    opened = open_access(path, serving=True) if opener is None else opener(path)
-    with opened as access, output.caught(reserve_stdout=True):
+    with open_access(path, serving=True) as access:
         preferences = read_preferences(Path.cwd())
         app = QueryApp(access, theme=theme, preferences=preferences, own_output=output)
         try:

@@ -1,0 +1,110 @@
+"""One call of the command line: the streams that it writes to, and its end.
+
+A command that executes a user's code catches what that writes to the descriptors (`captured_output.py`). They stay
+caught until the call is over, and in the program until the process has ended: a thread or an exit handler of the job
+may write when the command has long returned.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, TextIO
+
+from tui_runner.errors import EXIT_KILLED
+from tui_runner.system.process import end_without_teardown
+from tui_runner.text.safe_text import safe_text
+
+if TYPE_CHECKING:
+    from tui_runner.engine.captured_output import OwnOutput
+
+
+class Program:
+    """Where one call of `main` writes to; commands get it as the object of their context.
+
+    Args:
+        debug: show the tracebacks of errors.
+    """
+
+    def __init__(self, *, debug: bool) -> None:
+        self._debug = debug
+        self._output: OwnOutput | None = None
+        self._until_end = contextlib.ExitStack()
+
+    @property
+    def out(self) -> TextIO:
+        """Standard output for tui-runner's own text."""
+        return sys.stdout if self._output is None else self._output.out
+
+    @property
+    def err(self) -> TextIO:
+        """Standard error likewise."""
+        return sys.stderr if self._output is None else self._output.err
+
+    def catch_output(self, *, reserve_stdout: bool) -> OwnOutput:
+        """Catch what is written to the descriptors from now on until the end; a second call changes nothing.
+
+        Args:
+            reserve_stdout: keep standard output for tui-runner; what Python code prints goes to standard error.
+        """
+        if self._output is None:
+            from tui_runner.engine.captured_output import OwnOutput  # takes 100 ms
+
+            output = OwnOutput()
+            self._until_end.enter_context(output.caught(reserve_stdout=reserve_stdout))
+            self._output = output
+        return self._output
+
+    @contextlib.contextmanager
+    def flushed(self) -> Iterator[None]:
+        """Write at the end of the block all that was printed in it.
+
+        Raises:
+            OSError: standard output did not take all of it, and the block itself has raised nothing.
+        """
+        try:
+            yield
+        except BaseException:
+            with contextlib.suppress(OSError):
+                self._flush()
+            raise
+        self._flush()
+
+    def complain(self, text: str, code: int, *, traceback: bool = False) -> int:
+        """Print one line about the error that is being handled, and return `code`.
+
+        Args:
+            text: the line.
+            code: the exit code.
+            traceback: print the traceback, too, as `debug` does for every error.
+        """
+        from tui_runner.text.redaction import Redaction, redact, safe_traceback
+
+        error = sys.exception()
+        redaction = Redaction() if self._output is None else self._output.redaction
+        if (self._debug or traceback) and error is not None:
+            print(safe_traceback(error, redaction), file=self.err, end="")
+        # A value that is wrong is shown in the line. What it quotes of the job was redacted where it was raised.
+        text = redact(text) if redaction.guessed else redaction(text)
+        print(f"tui-runner: {safe_text(text)}", file=self.err)
+        return code
+
+    def close(self) -> None:
+        """Give the descriptors back, because the process goes on."""
+        self._until_end.close()
+
+    def end_process(self, code: int) -> None:
+        """Wait for threads, and have the process end with `code`; what is written until then stays caught."""
+        if self._output is not None:
+            self._output.release_stdout()
+        end_without_teardown(code, if_interrupted=EXIT_KILLED, last=self._flush_at_exit)
+
+    def _flush(self) -> None:
+        (sys.stdout if self._output is None else self._output).flush()
+
+    def _flush_at_exit(self) -> None:
+        if self._output is not None:
+            self._output.flush_at_exit()
+        else:
+            sys.stdout.flush()
