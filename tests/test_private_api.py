@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import atexit
 import multiprocessing.process
+import threading
 from collections.abc import Iterator
 from multiprocessing import forkserver
 from pathlib import Path
@@ -34,6 +36,8 @@ PRIVATE: dict[str, tuple[object, ...]] = {
     "_replace_via_keyboard": (TextArea,),
     "_unnotify": (App,),
     # CPython 3.11 to 3.13.
+    "_run_exitfuncs": (atexit,),
+    "_shutdown": (threading,),
     "_config": (multiprocessing.process.current_process(),),
     "_forkserver": (forkserver,),
     "_forkserver_alive_fd": (forkserver._forkserver,),

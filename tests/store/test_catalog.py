@@ -10,9 +10,8 @@ from sent_batches import error_row, item_row, make_batch, rows_of
 
 from tui_runner.store.database import Database
 from tui_runner.store.ingest.transaction import Writer
-from tui_runner.store.query.catalog import CatalogColumn, catalog
+from tui_runner.store.query.catalog import CatalogColumn, catalog, query_templates
 from tui_runner.store.query.console import Console
-from tui_runner.store.query.templates import query_templates
 
 
 @pytest.fixture

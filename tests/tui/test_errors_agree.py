@@ -14,8 +14,7 @@ from test_app import screen_text, settled
 from tui_runner.engine.states import RunState
 from tui_runner.store.access import LocalAccess
 from tui_runner.store.database import Database
-from tui_runner.store.query.catalog import catalog
-from tui_runner.store.query.templates import query_templates
+from tui_runner.store.query.catalog import catalog, query_templates
 from tui_runner.tui.app import RunnerApp
 
 JOB = """

@@ -9,7 +9,7 @@ import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from tui_runner.store.query.templates import failure_groups_sql
+from tui_runner.store.query.catalog import failure_groups_sql
 from tui_runner.store.sql import Cursor, visible_literal
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -1,12 +1,14 @@
-"""What there is to query: tables and views with their columns."""
+"""Tables and columns of a database, and queries about them that everybody writes sooner or later."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from tui_runner.store.query.result import Result
+from tui_runner.store.records import ITEM_COLUMN, RUN_COLUMN
+from tui_runner.store.sql import quote
 
 
 class Asks(Protocol):
@@ -78,3 +80,124 @@ def catalog(console: Asks) -> list[CatalogTable]:
         )
         for row in rows
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class QueryTemplate:
+    """A statement with a name. `table` is the results table that it is about, None for the ledger."""
+
+    title: str
+    sql: str
+    table: str | None = None
+
+
+def failure_groups_sql(run: str) -> str:
+    """Return the statement that groups the errors of a run: one row a group, those that most items failed with first.
+
+    The errors screen, `tui-runner errors` and the ready-made query show its rows, so that they agree. An item that ran
+    again may have several attempts that were its last for a while; only the newest counts, and only while the item has
+    failed.
+
+    Args:
+        run: SQL for the number of the run.
+    """
+    return f"""WITH last_failures AS (
+    SELECT item, max(occurred_at) AS occurred_at
+    FROM runner.errors SEMI JOIN (
+        SELECT item FROM runner.items WHERE run_id = {run} AND state IN ('failed', 'timeout')
+    ) USING (item)
+    WHERE run_id = {run} AND final
+    GROUP BY item
+)
+SELECT type, coalesce(shape, '') AS alike,
+    count(DISTINCT e.item) FILTER (WHERE final AND e.occurred_at = l.occurred_at) AS items_failed,
+    count(*) AS attempts, count(DISTINCT chunk) AS chunks,
+    min(e.occurred_at) AS first_seen, max(e.occurred_at) AS last_seen,
+    arg_max(e.item, e.occurred_at) AS newest_item,
+    coalesce(arg_max(item_text, e.occurred_at), '') AS newest_item_text,
+    coalesce(arg_max(message, e.occurred_at), '') AS newest_message,
+    coalesce(arg_max(traceback, e.occurred_at), '') AS newest_traceback
+FROM runner.errors e LEFT JOIN last_failures l ON l.item = e.item
+WHERE run_id = {run}
+GROUP BY ALL
+ORDER BY items_failed DESC, attempts DESC, type, alike"""
+
+
+_LEDGER = (
+    QueryTemplate(
+        "Rows per minute",
+        """SELECT date_trunc('minute', finished_at) AS minute, CAST(sum(rows) AS BIGINT) AS "rows", count(*) AS items
+FROM runner.items
+WHERE run_id = (SELECT max(run_id) FROM runner.runs)
+GROUP BY ALL
+ORDER BY minute""",
+    ),
+    QueryTemplate(
+        "Failures by type",
+        failure_groups_sql("(SELECT max(run_id) FROM runner.runs)"),
+    ),
+    QueryTemplate(
+        "Slowest items",
+        """SELECT item, chunk, state, attempts, "rows", seconds, finished_at
+FROM runner.items
+WHERE run_id = (SELECT max(run_id) FROM runner.runs)
+ORDER BY seconds DESC
+LIMIT 100""",
+    ),
+    QueryTemplate(
+        "Latency histogram",
+        """-- Each line is twice as slow as the one above it.
+SELECT pow(2, ceil(log2(greatest(seconds, 1e-6)))) AS seconds_up_to, count(*) AS items
+FROM runner.items
+WHERE run_id = (SELECT max(run_id) FROM runner.runs) AND seconds IS NOT NULL
+GROUP BY ALL
+ORDER BY seconds_up_to""",
+    ),
+    QueryTemplate(
+        "Rows per chunk",
+        """SELECT chunk, count(*) AS items, CAST(sum(rows) AS BIGINT) AS "rows",
+    count(*) FILTER (WHERE state IN ('failed', 'timeout')) AS failed, sum(seconds) AS busy_seconds
+FROM runner.items
+WHERE run_id = (SELECT max(run_id) FROM runner.runs)
+GROUP BY chunk
+ORDER BY chunk""",
+    ),
+    QueryTemplate(
+        "Runs",
+        """SELECT run_id, job, table_name, state, items_total, started_at, ended_at, ended_at - started_at AS took
+FROM runner.runs
+ORDER BY run_id DESC""",
+    ),
+)
+_LEDGER_TABLES = frozenset({"runs", "items", "errors"})
+
+
+def query_templates(tables: Iterable[CatalogTable]) -> list[QueryTemplate]:
+    """The queries that make sense for these tables: none for a ledger that is not there."""
+    tables = list(tables)
+    found: list[QueryTemplate] = []
+    if {table.name for table in tables if table.schema == "runner"} >= _LEDGER_TABLES:
+        found += _LEDGER
+    for table in tables:
+        if table.schema != "runner" and not table.is_view:
+            found += _of_table(table)
+    return found
+
+
+def _of_table(table: CatalogTable) -> list[QueryTemplate]:
+    name = quote(table.name) if table.schema == "main" else f"{quote(table.schema)}.{quote(table.name)}"
+    made = [
+        QueryTemplate(f"Newest rows of {table.name}", f"FROM {name}\nORDER BY rowid DESC\nLIMIT 100", table.name),
+        QueryTemplate(f"Columns of {table.name}", f"SUMMARIZE {name}", table.name),
+    ]
+    columns = {column.name for column in table.columns}
+    if {RUN_COLUMN, ITEM_COLUMN} <= columns:
+        made.append(
+            QueryTemplate(
+                f"Rows per item of {table.name}",
+                f'SELECT {RUN_COLUMN}, {ITEM_COLUMN}, count(*) AS "rows"\nFROM {name}\n'
+                f'GROUP BY ALL\nORDER BY "rows" DESC\nLIMIT 100',
+                table.name,
+            )
+        )
+    return made

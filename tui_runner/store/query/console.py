@@ -28,7 +28,7 @@ How an interface uses it. Everything that blocks says so; call that from a threa
                               # owns the file. Statements that change data then run and commit; one row, "Count"
     access.can_write          # whether write mode can be had now
     catalog(console)          # store/catalog.py: blocks; schemas' tables with columns, types and row counts
-    query_templates(catalog)       # store/query/templates.py: named statements for the ledger and each results table
+    query_templates(catalog)       # store/query/catalog.py: named statements for the ledger and each results table
 """
 
 from __future__ import annotations

@@ -13,10 +13,9 @@ from textual.screen import Screen
 
 from tui_runner.errors import UserError
 from tui_runner.store.access import Access
-from tui_runner.store.query.catalog import CatalogTable, catalog
+from tui_runner.store.query.catalog import CatalogTable, catalog, query_templates
 from tui_runner.store.query.console import Console
 from tui_runner.store.query.statements import Statement, typed_value
-from tui_runner.store.query.templates import query_templates
 from tui_runner.store.remote.client import RemoteConsole
 from tui_runner.text.safe_text import safe_text
 from tui_runner.tui.actions import DEFAULT_KEYS, Keys, bindings
