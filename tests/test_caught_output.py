@@ -269,3 +269,22 @@ def test_a_given_text_that_is_wrong_is_shown(cli: CommandLine, here: Path) -> No
     for command in ("try", "run"):
         ended = cli(command, "ok.py", "--set", "last=abcd", cwd=here)
         assert (ended.code, "'abcd'" in ended.complaint) == (2, True)
+
+
+def test_secret_that_the_bound_of_a_message_would_cut_is_masked_whole(cli: CommandLine, tmp_path: Path) -> None:
+    job = """
+        from tui_runner import Secret, job
+
+        @job
+        def fails(number, *, token: Secret):
+            return number
+
+        @fails.items
+        def numbers(*, token: Secret):
+            yield 1
+            raise ValueError("x" * 290 + token)
+    """
+    write(tmp_path, "fails.py", job)
+    ended = cli("run", "fails.py", cwd=tmp_path, environ=ENVIRON)
+    assert "making the items failed: ValueError: xxx" in ended.err
+    assert SECRET[:8] not in ended.err

@@ -6,7 +6,7 @@ import math
 import time
 import traceback
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -16,6 +16,7 @@ from tui_runner.inputs.keys import KeyMaker
 from tui_runner.system.process import no_exit_at_once
 from tui_runner.text.describe import is_own_code
 from tui_runner.text.messages import raised
+from tui_runner.text.redaction import redact
 
 
 class Source(ABC):
@@ -86,10 +87,11 @@ class RangeSource(Source):
 
 
 class ItemsSource(Source):
-    """The items of any iterable, read lazily; what its code raises becomes a `UserError`."""
+    """The items of any iterable, read lazily; what its code raises becomes a `UserError`, redacted."""
 
-    def __init__(self, items: Iterable[object]) -> None:
+    def __init__(self, items: Iterable[object], redact: Callable[[str], str]) -> None:
         self._items = items
+        self._redact = redact
         self.unique = isinstance(items, range)
         self.may_wait = not isinstance(items, Sized)
 
@@ -110,12 +112,17 @@ class ItemsSource(Source):
         except UserError:
             raise
         except (Exception, SystemExit) as error:
-            raise UserError(f"making the items failed: {raised(error)}", where=_line_of(error)) from error
+            raise UserError(f"making the items failed: {raised(error, self._redact)}", where=_line_of(error)) from error
 
 
-def items_source(items: Iterable[object]) -> Source:
-    """A source of the items that a job makes or a program gives."""
-    return ItemsSource(items)
+def items_source(items: Iterable[object], redact: Callable[[str], str] = redact) -> Source:
+    """Return a source of the items that a job makes or a program gives.
+
+    Args:
+        items: any iterable.
+        redact: takes secrets out of the message of what it raises.
+    """
+    return ItemsSource(items, redact)
 
 
 def total_items(source: Source, limit: int | None) -> int | None:

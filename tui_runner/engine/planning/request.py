@@ -350,7 +350,7 @@ def _source(job: Job, params: Mapping[str, object], request: RunRequest, folder:
     if request.input is not None:
         return open_source(_located(request.input, folder), database=database, folder=folder)
     if job.has_items:
-        return items_source(job.make_items(params))
+        return items_source(job.make_items(params), Redaction.of(params))
     name = plain(job.name)
     raise UserError("the job has no items of its own", name, f"give it an input (--input SOURCE), or add @{name}.items")
 

@@ -23,6 +23,7 @@ from tui_runner.jobs.parameters import Parameter, bind
 from tui_runner.jobs.settings import Settings, check_setting
 from tui_runner.store.file_check import check_place
 from tui_runner.text.messages import raised, shortened
+from tui_runner.text.redaction import Redaction
 from tui_runner.text.safe_text import safe_text
 from tui_runner.tui.background import in_thread
 from tui_runner.tui.terminal.key_order import TextField
@@ -317,7 +318,8 @@ def first_items(job: Job, typed: Mapping[str, str], folder: Path, number: int) -
         if source := typed.get("input:input"):
             opened = open_source(_check_input(source), database=folder / f"{job.name}.duckdb", folder=folder)
         else:
-            opened = items_source(job.make_items(bind(job.parameters, _params(typed))))
+            params = bind(job.parameters, _params(typed))
+            opened = items_source(job.make_items(params), Redaction.of(params))
         return list(islice(opened, number))
     except UserError:
         raise
