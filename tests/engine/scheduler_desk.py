@@ -49,7 +49,7 @@ class Desk:
 
     @property
     def end(self):
-        return (self.scheduler.state, self.scheduler.reason)
+        return (self.scheduler.status.state, self.scheduler.status.reason)
 
 
 def sends(actions):

@@ -85,8 +85,9 @@ class RunControl(Protocol):
         """Wait for the end of the run, at most `timeout` seconds; whether it has ended."""
 
 
-ON_REQUEST = f"{RunState.STOPPED} on request; resume it whenever you like"
-"""Why a run has stopped when somebody had it stop."""
+_REQUESTED = "on request; resume it whenever you like"
+ON_REQUEST = f"stopped {_REQUESTED}"
+"""Why a run has stopped when the user had it stop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,11 +156,11 @@ class Commands:
 
     def stop(self) -> None:
         """Drain: start no new items, write those that finish within the grace time, then end as `stopped`."""
-        self.inbox.put(StopRun(RunState.STOPPED, ON_REQUEST))
+        self.inbox.put(StopRun(RunState.STOPPED, ON_REQUEST, announced=_REQUESTED))
 
     def kill(self) -> None:
         """End at once; what is not yet written is run again on resume."""
-        self.inbox.put(KillRun(RunState.STOPPED, "killed on request; resume it whenever you like"))
+        self.inbox.put(KillRun(RunState.STOPPED, f"killed {_REQUESTED}"))
 
     def abandon(self, reason: str) -> None:
         """Nobody watches any more, because of `reason`, which the log says; the run goes on as far as it can alone."""

@@ -47,12 +47,13 @@ from tui_runner.engine.protocol import (
     Written,
 )
 from tui_runner.engine.recorder import Journal
-from tui_runner.engine.scheduling.circuit_breaker import OnOutage, OutageWatch
+from tui_runner.engine.scheduling.circuit_breaker import CircuitBreaker, OnOutage
 from tui_runner.engine.scheduling.events import (
     Action,
     Begin,
     ChunkEnded,
     ChunkRead,
+    DatabaseLost,
     EndRun,
     Event,
     ItemsRejected,
@@ -61,6 +62,7 @@ from tui_runner.engine.scheduling.events import (
     ReadChunks,
     ResumeRun,
     RunAgain,
+    RunnerFault,
     SendChunk,
     SendOrder,
     StartWorker,
@@ -84,8 +86,8 @@ from tui_runner.text.redaction import Redaction
 _SNAPSHOT_SECONDS = 0.25
 _EVENTS_A_TURN = 500
 """Events handled before the clock is looked at again."""
-_WAITING_STATES = (RunState.RUNNING, RunState.PAUSED, RunState.FINISHED)
-"""States in which a run waits for room on its disk; one that is to stop does not."""
+_WAITING_PHASES = (RunState.RUNNING, RunState.FINISHED)
+"""Phases in which a run waits for room on its disk; one that is to stop does not."""
 
 
 class Runner(Commands):
@@ -111,8 +113,6 @@ class Runner(Commands):
         self._fault: BaseException | None = None
         self._unwritten: BaseException | None = None
         """Why the last flush that failed did."""
-        self._stopped = False
-        """Whether somebody has had the run end."""
         self._worker_settings = WorkerSettings(plan)
         self._started: set[int] = set()
         """Workers that were started and are not gone."""
@@ -147,7 +147,7 @@ class Runner(Commands):
             grace=settings.grace,
             timeout=settings.timeout,
             max_failures=None if settings.max_failures is None else FailureLimit.parse(settings.max_failures),
-            outages=OutageWatch(OnOutage(settings.on_outage), attended=plan.attended),
+            breaker=CircuitBreaker(OnOutage(settings.on_outage), attended=plan.attended),
             paused=opened.paused,
         )
         identity = RunIdentity(
@@ -247,13 +247,13 @@ class Runner(Commands):
             for news in self._news:
                 self._perform(news)
             self._handle(Begin())
-            while not self._scheduler.state.ended:
+            while not self._scheduler.status.ended:
                 self._turn()
         except BaseException as fault:  # handed to whoever waits in `join`
             self._fault = fault
             failure = describe(fault, whole=True)
-            self._scheduler.state = RunState.FAILED
-            self._scheduler.reason = f"a fault of tui-runner: {failure.type}: {failure.message}"
+            reason = f"a fault of tui-runner: {failure.type}: {failure.message}"
+            self._scheduler.handle(RunnerFault(reason), time.monotonic())
         finally:
             self._finish()
 
@@ -281,15 +281,13 @@ class Runner(Commands):
 
     def _write_rest(self) -> None:
         """Wait until all is written; also for room on the disk, unless somebody has had the run end."""
-        if self._fault is not None or self._scheduler.state is not RunState.FINISHED:
+        if self._fault is not None or self._scheduler.status.phase is not RunState.FINISHED:
             return
         self._journal.finish()
         while not self._journal.finished(_SNAPSHOT_SECONDS) and not self._given_up():
             self._disk.look(time.monotonic())
-            self._board.waits_for = self._disk.reason
-            if self._board.waits_for:
+            if self._scheduler.status.held:
                 self._board.snapshot(time.monotonic())
-        self._board.waits_for = ""
 
     def _given_up(self) -> bool:
         """Take what has come in while the rest is written; whether that has failed, or is not to be waited for."""
@@ -297,10 +295,10 @@ class Runner(Commands):
             while True:
                 message = self.inbox.get_nowait()
                 self._take_last(message)
-                if isinstance(message, ResumeRun):
-                    self._disk.try_now()
-                self._stopped |= isinstance(message, StopRun | KillRun)
-        return self._fault is not None or (self._stopped and bool(self._disk.reason))
+                if isinstance(message, ResumeRun | StopRun | KillRun):
+                    self._handle(message)
+        status = self._scheduler.status
+        return self._fault is not None or (status.held and status.ending is not None)
 
     def _take_last(self, message: Any) -> None:
         """Of what came in after the end only news of the database matters: it says what is not written."""
@@ -323,7 +321,7 @@ class Runner(Commands):
             if self._output is not None:
                 self._take_output(self._output)
         # That it has ended is told by `_finish`, when all of it is written: whoever reads that may look it up.
-        if now >= due and not self._scheduler.state.ended:
+        if now >= due and not self._scheduler.status.ended:
             self._board.snapshot(now)
 
     def _take(self, message: Any) -> None:
@@ -392,16 +390,16 @@ class Runner(Commands):
                 self._handle(report)
 
     def _handle(self, event: Event) -> None:
-        state = self._scheduler.state_to_keep
-        self._stopped |= isinstance(event, StopRun | KillRun)
+        state = self._scheduler.status.persisted
         actions = self._scheduler.handle(event, time.monotonic())
         if self._scheduler.crew.size != self._worker_settings.workers:
             self._share_out(self._scheduler.crew.size)
         for action in actions:
             self._diary.action(action)
             self._perform(action)
-        if self._scheduler.state_to_keep is not state and not self._scheduler.state.ended:
-            self._journal.state(self._scheduler.state_to_keep, self._board.items_total())
+        status = self._scheduler.status
+        if status.persisted is not state and not status.ended:
+            self._journal.state(status.persisted, self._board.items_total())
 
     def _perform(self, action: Action) -> None:
         match action:
@@ -429,7 +427,7 @@ class Runner(Commands):
                 self._end(state)
 
     def _change_rate(self, rate: float | None) -> None:
-        if self._scheduler.state.ended or (rate is not None and rate <= 0):
+        if self._scheduler.status.ended or (rate is not None and rate <= 0):
             return
         self._worker_settings.rate = self._board.rate = rate
         self._share_rate()
@@ -451,7 +449,7 @@ class Runner(Commands):
             self._backend.send(worker, SetMaxMemory(nbytes))
 
     def _change_max_memory(self, limit: int | str | None) -> None:
-        if self._scheduler.state.ended:
+        if self._scheduler.status.ended:
             return
         bound = memory_bound(limit)
         if complaint := too_little(bound, self._memory.workers, self._board.last.app_rss):
@@ -488,7 +486,7 @@ class Runner(Commands):
     def _write_failed(self, error: BaseException, now: float) -> None:
         """A full disk holds the run until there is room; anything else ends it."""
         self._unwritten = error
-        if isinstance(error, DiskFull) and self._scheduler.state in _WAITING_STATES:
+        if isinstance(error, DiskFull) and self._scheduler.status.phase in _WAITING_PHASES:
             self._disk.failed(error, now)
         else:
             self._database_lost(error)
@@ -500,9 +498,7 @@ class Runner(Commands):
             what = f"the database did not take the rows: {reason}"
             do = error.do if isinstance(error, DatabaseError) and error.do else "mend that, then resume the run"
             self._fault = DatabaseError(what, str(self.plan.database), do)
-            self._handle(KillRun(RunState.FAILED, what))
-            if self._scheduler.state.ended:  # it was over, but for what could not be written
-                self._scheduler.state, self._scheduler.reason = RunState.FAILED, what
+            self._handle(DatabaseLost(what))
 
     def _tell(self, level: str, text: str) -> None:
         self._board.tell(time.monotonic(), level, text)

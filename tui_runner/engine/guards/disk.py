@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from tui_runner.engine.guards import MemoryMeasured
 from tui_runner.engine.scheduling.events import Event, Hold, Release
+from tui_runner.engine.states import PauseCause
 from tui_runner.errors import DiskFull
 from tui_runner.text.numbers import duration, size
 
@@ -47,14 +48,14 @@ class DiskHold:
         """A flush did not find room."""
         self.reason = f"{error.what}; 0 rows lost, it goes on when there is room"
         self._watch.failed(now)
-        self._handle(Hold(CAUSE, self.reason))
+        self._handle(Hold(PauseCause.DISK, self.reason))
 
     def written(self) -> None:
         """A flush is in the database."""
         if self._watch.written():
             self.reason = ""
             self._tell("INFO", "there is room on the disk again: all is written, 0 rows lost")
-            self._handle(Release(CAUSE))
+            self._handle(Release(PauseCause.DISK))
 
     def try_now(self) -> None:
         """Somebody says that there is room."""
@@ -73,8 +74,6 @@ class DiskHold:
             self._try_again()
 
 
-CAUSE = "disk"
-"""Names the hold of a full disk."""
 PROBE_SECONDS = 3.0
 """Between two tries to write to a full disk: soon enough for somebody who has just made room and looks."""
 

@@ -28,11 +28,10 @@ from dataclasses import dataclass
 
 from tui_runner.engine.guards import MemoryMeasured
 from tui_runner.engine.scheduling.events import DivideThreads, Event, Hold, Recycle, Release, StopRun
-from tui_runner.engine.states import RunState
+from tui_runner.engine.states import PauseCause, RunState
 from tui_runner.store.database import OpenStatements
 from tui_runner.text.numbers import size
 
-_CAUSE = "memory"
 _WORKER = 100_000_000
 """Bytes of a worker that has loaded a small job: Python, Arrow and an HTTP client take 60 to 90 MB."""
 _WORTH_TELLING = 0.1
@@ -116,9 +115,9 @@ class MemoryKeeper:
                 case FewerThreads(divisor, text):
                     self._handle(DivideThreads(divisor, text))
                 case HoldItems(text):
-                    self._handle(Hold(_CAUSE, text))
+                    self._handle(Hold(PauseCause.MEMORY, text))
                 case ReleaseItems():
-                    self._handle(Release(_CAUSE))
+                    self._handle(Release(PauseCause.MEMORY))
                 case ReplaceWorker(worker, at_once, text):
                     self._handle(Recycle(worker, text, at_once))
                 case EndStatements(text):

@@ -36,7 +36,6 @@ _ERROR_GROUPS = 20
 _OLDEST = 20
 _STALL_SECONDS = 10.0
 _STALL_FACTOR = 5.0
-_RESTS = "only paused chunks are left: resume or cancel them"
 _IDLE_SECONDS = 1.0
 """Active seconds without an item of a chunk in flight, or one ending, after which the chunk is said to wait. Progress
 is looked at ten times a second, and items of microseconds are never seen in flight."""
@@ -141,8 +140,6 @@ class Board:
         self._log_lines = 0
         self.rate: float | None = None
         """Items started per second at most, as the runner has told its workers."""
-        self.waits_for = ""
-        """What the run waits for although everything in it has ended: to be written."""
         self.warnings: tuple[str, ...] = ()
         """What a person should know before it goes wrong."""
         self.memory_limit: int | None = None
@@ -229,7 +226,7 @@ class Board:
         then, ended, rows = self._last_sample
         passed = active - then
         items_rate = rows_rate = None
-        if self._state is not RunState.PAUSED and passed > 0:
+        if scheduler.status.state is not RunState.PAUSED and passed > 0:
             items_rate = (self._ended - ended) / passed
             rows_rate = (rows_now - rows) / passed
         self._last_sample = (active, self._ended, rows_now)
@@ -254,9 +251,9 @@ class Board:
         for progress in self._progress.values():
             in_flight.update(progress.in_flight)
         self._draw_chunks(active, in_flight)
-        state = self._state
+        status = scheduler.status
         items_rate = rows_rate = 0.0
-        if state is not RunState.PAUSED:
+        if status.state is not RunState.PAUSED:
             items_rate, rows_rate = self._items.rate(active), self._rows.rate(active)
         total = self.items_total()
         chunks_total = None
@@ -275,9 +272,9 @@ class Board:
             job=identity.job,
             table=identity.table,
             database=identity.database,
-            state=state,
-            held=scheduler.held or bool(self.waits_for),
-            reason=self._redact(self.waits_for or (_RESTS if scheduler.rests else scheduler.reason)),
+            state=status.state,
+            held=status.held,
+            reason=self._redact(status.reason),
             warnings=self.warnings,
             started_at=identity.started_at,
             began_at=self._began_at,
@@ -334,8 +331,7 @@ class Board:
 
     @property
     def _state(self) -> RunState:
-        """The state as a person sees it: a run that starts nothing until somebody steps in is paused."""
-        return RunState.PAUSED if self.waits_for or self._scheduler.rests else self._scheduler.state
+        return self._scheduler.status.state
 
     def _workers(self) -> tuple[WorkerView, ...]:
         views = []

@@ -20,7 +20,7 @@ from tui_runner.engine.protocol import (
     WorkerFailed,
     WorkerLost,
 )
-from tui_runner.engine.states import RunState
+from tui_runner.engine.states import PauseCause, RunState
 
 # --- events: from the input --------------------------------------------------------------------------------
 
@@ -95,7 +95,7 @@ class ResumeRun:
 class Hold:
     """Start no new items until `Release` of the same `cause`, whoever resumes the run; `reason` says why."""
 
-    cause: str
+    cause: PauseCause
     reason: str
 
 
@@ -103,7 +103,7 @@ class Hold:
 class Release:
     """What held the run is gone; it goes on, unless a person has paused it meanwhile."""
 
-    cause: str
+    cause: PauseCause
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,10 +173,17 @@ class ChangeOpenChunks:
 
 @dataclass(frozen=True, slots=True)
 class StopRun:
-    """Drain and end, as `state`, because of `reason`."""
+    """Drain and end, as `state`, because of `reason`.
+
+    Attributes:
+        state: the state in which the run ends.
+        reason: why, as it is shown while the run drains and afterwards.
+        announced: what is told when it begins to drain; `reason` unless given.
+    """
 
     state: RunState
     reason: str
+    announced: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +191,20 @@ class KillRun:
     """End at once, as `state`, because of `reason`."""
 
     state: RunState
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseLost:
+    """Nothing can be written any more: end at once, as failed; a run that has ended fails after all."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerFault:
+    """The runner cannot go on because of a fault of tui-runner itself: the run has failed, whatever it did."""
+
     reason: str
 
 
@@ -218,6 +239,8 @@ Event = (
     | ChangeOpenChunks
     | StopRun
     | KillRun
+    | DatabaseLost
+    | RunnerFault
     | Abandoned
     | Tick
     | Ready
