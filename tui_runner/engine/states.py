@@ -32,7 +32,7 @@ from typing import TypeVar
 
 
 class ChunkState(StrEnum):
-    """What a chunk is doing."""
+    """The states of a chunk."""
 
     WAITING = "waiting"
     """Cut from the input, not yet handed to a worker."""
@@ -54,7 +54,7 @@ class ChunkState(StrEnum):
 
 
 class RunState(StrEnum):
-    """What a run is doing."""
+    """The states of a run, as they are shown and recorded."""
 
     RUNNING = "running"
     PAUSED = "paused"
@@ -107,12 +107,12 @@ def check_transition(table: Mapping[State, frozenset[State]], old: State, new: S
 
 
 def recorded_state(state: str, *, goes_on: bool) -> str:
-    """A run's state in the ledger, in words: one that says it goes on and does not was interrupted."""
+    """Return a run's recorded state in words; one recorded as running that no process executes was interrupted."""
     return state if goes_on or state not in (RunState.RUNNING, RunState.DRAINING) else "interrupted"
 
 
 class PauseCause(StrEnum):
-    """What keeps a run from starting items."""
+    """Causes that keep a run from starting items."""
 
     USER = "user"
     MEMORY = "memory"
@@ -146,7 +146,7 @@ USER_PAUSE = Pause(PauseCause.USER, resumes_by_itself=False)
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a run ends, decided before its workers are gone.
+    """The end of a run, decided before its workers are gone.
 
     Attributes:
         state: the state in which it ends.
@@ -162,8 +162,8 @@ class RunStatus:
     """The state of a run. The scheduler alone replaces it; everybody else reads it.
 
     Attributes:
-        phase: what the run is doing, apart from its pauses; never `PAUSED`.
-        pauses: what keeps it from starting items, the newest last; of each cause one at most.
+        phase: the state apart from pauses; never `PAUSED`.
+        pauses: why it starts no items, the newest last; one at most of each cause.
         ending: how it ends; None as long as it goes on to its last item.
         chunks_paused: whether every chunk that is left is paused by the user, and no other will come.
         abandoned: whether the user who could resume it has gone.

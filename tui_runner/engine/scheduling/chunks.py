@@ -150,7 +150,7 @@ class Chunks:
         counts: what became of the items of all chunks.
         before: the part of `counts` that earlier processes had recorded.
         kept_failures: failed items that are kept to be run again.
-        changed: numbers of chunks that changed since whoever draws them last cleared it.
+        changed: numbers of chunks that changed since `take_changed` was last called.
     """
 
     def __init__(self, crew: Crew, turn: Turn) -> None:
@@ -180,6 +180,11 @@ class Chunks:
     def only_paused(self) -> bool:
         """Whether all that have not ended are paused, and stay so until somebody resumes or cancels them."""
         return 0 < self.unended == self.paused and not self.cancelling
+
+    def take_changed(self) -> set[int]:
+        """Return the numbers of the chunks that changed since the last call."""
+        changed, self.changed = self.changed, set()
+        return changed
 
     # --- from the input to a worker ------------------------------------------------------------------------
 

@@ -49,7 +49,7 @@ _MESSAGE_LENGTH = 120
 
 
 class OnOutage(StrEnum):
-    """What a run does about an outage."""
+    """Reactions of a run to an outage."""
 
     PAUSE = "pause"
     """Start no items, try one now and then, go on when it succeeds."""
@@ -58,7 +58,7 @@ class OnOutage(StrEnum):
 
 
 class BreakerState(StrEnum):
-    """What the circuit breaker lets through."""
+    """The states of the circuit breaker."""
 
     CLOSED = "closed"
     OPEN = "open"

@@ -3,7 +3,7 @@
 Theory of operation
 -------------------
 The scheduler has no threads, reads no clock and does no I/O, so every sequence of events can be tested. Its owner
-(the runner's thread) feeds it events one at a time, `handle(event, now)`, and carries out the actions it returns,
+(the runner's thread) passes it events one at a time, `handle(event, now)`, and carries out the actions it returns,
 in order.
 
 *Chunks* are cut from the input a few ahead (`ReadChunks`), wait in order, and are sent to the worker with the fewest.
@@ -34,6 +34,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import get_args
 
 from tui_runner.engine import protocol
 from tui_runner.engine.limits import FailureLimit
@@ -68,7 +69,12 @@ class Scheduler:
         timeout: seconds an item may take, None for no bound.
         breaker: notices that nearly everything fails.
         paused: whether the run begins paused.
+        rate: items started per second, over all workers; None for no bound.
+        max_memory: bytes that each worker may have; None for no bound.
     """
+
+    takes = frozenset(get_args(events.Event))
+    """Types of the messages that `handle` takes."""
 
     def __init__(
         self,
@@ -81,10 +87,13 @@ class Scheduler:
         timeout: float | None = None,
         breaker: CircuitBreaker | None = None,
         paused: bool = False,
+        rate: float | None = None,
+        max_memory: int | None = None,
     ) -> None:
-        self.crew = Crew(workers, threads)
+        self.crew = Crew(workers, threads, rate=rate, max_memory=max_memory)
         self.open_chunks = open_chunks
         self._status = RunStatus(pauses=(USER_PAUSE,) if paused else ())
+        self._recorded = self._status.persisted
         self.input_ended = False
         self._turn = Turn()
         self._chunks = Chunks(self.crew, self._turn)
@@ -109,7 +118,7 @@ class Scheduler:
 
     @property
     def counts(self) -> Counts:
-        """What became of the items of all chunks."""
+        """Counters over the items of all chunks."""
         return self._chunks.counts
 
     @property
@@ -117,17 +126,23 @@ class Scheduler:
         """The part of `counts` that earlier processes had recorded: items that ended well, and their rows."""
         return self._chunks.before
 
+    def take_changed(self) -> set[int]:
+        """Return the numbers of the chunks that changed since the last call; for the one part that draws them."""
+        return self._chunks.take_changed()
+
     @property
-    def changed(self) -> set[int]:
-        """Numbers of chunks that changed since the owner last cleared it."""
-        return self._chunks.changed
+    def input_length(self) -> int | None:
+        """Number of items in the input; None until its end was read."""
+        if not self.input_ended:
+            return None
+        return self.chunks[-1].first_item + self.chunks[-1].items if self.chunks else 0
 
     def active(self, now: float) -> float:
         """Seconds the run has been going on at `now`, without those it was paused."""
         return self._turn.clock.active(now)
 
     def handle(self, event: events.Event, now: float) -> list[events.Action]:
-        """What is to be done because of `event`, which happened at `now` (monotonic seconds)."""
+        """Return what to do because of `event`, which happened at `now` (monotonic seconds)."""
         self._turn.begin(now)
         match event:
             case events.Begin():
@@ -152,7 +167,13 @@ class Scheduler:
                 if self._status.phase is RunState.RUNNING:
                     self._commands.obey(event)
             case events.ChangeThreads(threads):
-                self._change_threads(max(1, threads))
+                self._share_threads(max(1, threads), self.crew.divisor)
+                self._turn.tell("INFO", f"threads: {self.crew.threads}")
+            case events.ChangeRate(rate):
+                self._change_rate(rate)
+            case events.ShareMemory(nbytes):
+                self.crew.max_memory = nbytes
+                self._orders.all(protocol.SetMaxMemory(nbytes))
             case events.ChangeOpenChunks(open_chunks):
                 self.open_chunks = max(1, open_chunks)
                 self._turn.tell("INFO", f"open chunks: {self.open_chunks}")
@@ -160,8 +181,8 @@ class Scheduler:
                 self._stop(Ending(state, reason), announced)
             case events.KillRun(state, reason):
                 self._kill(Ending(state, reason))
-            case events.DatabaseLost(reason):
-                self._database_lost(reason)
+            case events.DatabaseLost(error):
+                self._database_lost(error.what)
             case events.RunnerFault(reason):
                 self._status = self._status.failed(reason)
             case events.Abandoned(reason):
@@ -172,8 +193,7 @@ class Scheduler:
             case protocol.Ready() | protocol.WorkerFailed() | protocol.Drained() | protocol.WorkerLost():
                 self._worker_changed(event)
             case events.DivideThreads(divisor, text):
-                self.crew.divisor = divisor
-                self._orders.share_threads()
+                self._share_threads(self.crew.threads, divisor)
                 self._turn.tell("WARNING" if divisor > 1 else "INFO", text)
             case events.Recycle():
                 self._recycle(event)
@@ -187,6 +207,9 @@ class Scheduler:
             case events.ItemsRejected():
                 self._chunks.rejected(event)
         self._go_on()
+        if self._status.persisted is not self._recorded and not self._status.ended:  # its end is recorded with `EndRun`
+            self._recorded = self._status.persisted
+            self._turn.do(events.RecordState(self._recorded))
         return self._turn.actions
 
     # --- the run -------------------------------------------------------------------------------------------
@@ -249,10 +272,20 @@ class Scheduler:
         if self._status.has(cause) and self._resume(cause):
             self._turn.tell("INFO", "the run goes on")
 
-    def _change_threads(self, threads: int) -> None:
-        self.crew.threads = threads
+    def _share_threads(self, threads: int, divisor: int) -> None:
+        """Divide the threads anew among the workers, and the rate if that changes how many workers there are."""
+        size = self.crew.size
+        self.crew.threads, self.crew.divisor = threads, divisor
         self._orders.share_threads()
-        self._turn.tell("INFO", f"threads: {threads}")
+        if self.crew.rate is not None and self.crew.size != size:
+            self._orders.all(protocol.SetRate(self.crew.rate_share))
+
+    def _change_rate(self, rate: float | None) -> None:
+        if rate is not None and rate <= 0:
+            return
+        self.crew.rate = rate
+        self._orders.all(protocol.SetRate(self.crew.rate_share))
+        self._turn.tell("INFO", "rate: no bound" if rate is None else f"rate: {rate:g} items/s at most")
 
     def _stop(self, ending: Ending, announced: str = "") -> None:
         """Begin to drain; `announced` is told instead of the ending's reason, which says what will have happened."""
@@ -340,7 +373,7 @@ class Scheduler:
         self._turn.tell("INFO", f"one item is tried; the next one in {interval:g} s")
 
     def _go_on(self) -> None:
-        """Whatever the event was: send, read and end what can be sent, read and ended now."""
+        """Send chunks, read ahead and end the run as far as possible, whatever the event was."""
         chunks_paused = self.input_ended and self._chunks.only_paused
         if chunks_paused is not self._status.chunks_paused:
             self._status = replace(self._status, chunks_paused=chunks_paused)
@@ -435,7 +468,9 @@ class Scheduler:
         if alone is not None and not self._chunks.suspects:
             self._orders.drain(alone, slack=_TEARDOWN_SLACK)
         for worker in self.crew.recruit(alone=bool(self._chunks.apart)):
-            self._turn.do(events.StartWorker(worker.number, self.crew.share(worker), self._status.is_paused))
+            threads, rate = self.crew.share(worker), self.crew.rate_share
+            start = events.StartWorker(worker.number, threads, self._status.is_paused, rate, self.crew.max_memory)
+            self._turn.do(start)
 
     def _recycle(self, event: events.Recycle) -> None:
         if self._status.phase is not RunState.DRAINING:

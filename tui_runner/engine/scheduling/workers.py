@@ -31,7 +31,7 @@ from tui_runner.engine.states import check_transition
 
 
 class WorkerState(StrEnum):
-    """What a worker does."""
+    """The states of a worker."""
 
     STARTING = "starting"
     READY = "ready"
@@ -98,11 +98,15 @@ class Crew:
     Args:
         most: how many there are to be when there are threads enough.
         threads: items executed at once, over all of them.
+        rate: items started per second, over all of them; None for no bound.
+        max_memory: bytes that each may have; None for no bound.
     """
 
-    def __init__(self, most: int, threads: int) -> None:
+    def __init__(self, most: int, threads: int, *, rate: float | None = None, max_memory: int | None = None) -> None:
         self._most = most
         self.threads = threads
+        self.rate = rate
+        self.max_memory = max_memory
         self.divisor = 1
         """Of the threads one in so many is used."""
         self._workers: dict[int, Worker] = {}
@@ -120,7 +124,7 @@ class Crew:
 
     @property
     def size(self) -> int:
-        """How many workers there are to be now: one without a thread would only sit on its chunks."""
+        """Number of workers to have now: one without a thread would only sit on its chunks."""
         return max(1, min(self._most, self._threads_used))
 
     @property
@@ -168,6 +172,11 @@ class Crew:
             return 1
         each, rest = divmod(self._threads_used, self.size)
         return each + (worker.slot < rest)
+
+    @property
+    def rate_share(self) -> float | None:
+        """Items per second that each worker may start; None for no bound."""
+        return None if self.rate is None else self.rate / self.size
 
     @property
     def ready(self) -> list[Worker]:
