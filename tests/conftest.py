@@ -16,6 +16,7 @@ from command_line import ROOT, CommandLine
 from hypothesis import HealthCheck, settings
 from waiting import WAIT_SECONDS, eventually
 
+from tui_runner.engine.assembly import open_runner
 from tui_runner.engine.planning.request import RunRequest, plan_run
 from tui_runner.engine.progress.snapshot import Snapshot
 from tui_runner.engine.runner import Runner
@@ -129,8 +130,7 @@ def new_run(tmp_path: Path) -> Iterator[Callable[..., Run]]:
         known = {name: options.pop(name) for name in names if name in options}
         known.setdefault("database", tmp_path / "x.duckdb")
         request = RunRequest(job=job, settings=options, **known)
-        runner = Runner(plan_run(request, folder=tmp_path, environ={}))
-        runner.open()
+        runner = open_runner(plan_run(request, folder=tmp_path, environ={}))
         opened.append(runner)
         return Run(runner)
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 from simulated_worker import flush
 from simulated_world import cut
 
 from tui_runner.engine.guards import MemoryMeasured
-from tui_runner.engine.progress.snapshot_builder import Board, RunIdentity
+from tui_runner.engine.guards.disk import DiskGuard
+from tui_runner.engine.guards.memory import MemoryGuard
+from tui_runner.engine.progress.snapshot_builder import RunIdentity, SnapshotBuilder
 from tui_runner.engine.protocol import ChunkExhausted, ChunkFinished, Counts, InFlight, Progress, Ready
 from tui_runner.engine.scheduling.events import Begin, ChunkEnded
 from tui_runner.engine.scheduling.scheduler import Scheduler
+from tui_runner.store.database import OpenStatements
 
 IDENTITY = RunIdentity(
     run_id=3,
@@ -24,6 +28,13 @@ IDENTITY = RunIdentity(
 )
 
 
+def builder(scheduler, began, **identity):
+    """A snapshot builder and the guards that it reads."""
+    memory = MemoryGuard(None, scheduler.crew, OpenStatements(), 0)
+    disk = DiskGuard(scheduler, Path(IDENTITY.database))
+    return SnapshotBuilder(dataclasses.replace(IDENTITY, **identity), scheduler, memory, disk, began)
+
+
 class Desk:
     """A board and its scheduler, fed as the runner feeds them."""
 
@@ -31,7 +42,7 @@ class Desk:
         self.now = 5_000.0
         defaults = {"threads": 8, "workers": 1, "open_chunks": 20, "grace": 10.0}
         self.scheduler = Scheduler(**{**defaults, **settings})
-        self.board = Board(dataclasses.replace(IDENTITY, items_total=total), self.scheduler, self.now)
+        self.board = builder(self.scheduler, self.now, items_total=total)
         self.counted = {}
         self.handle(Begin())
         self.handle(Ready(0, 1))

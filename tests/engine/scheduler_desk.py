@@ -11,7 +11,7 @@ from tui_runner.engine.protocol import (
     Counts,
     Ready,
 )
-from tui_runner.engine.scheduling.events import Begin, InputEnded, ReadChunks, SendChunk, SendOrder, Tell
+from tui_runner.engine.scheduling.events import Begin, InputEnded, ReadChunks, RecordState, SendChunk, SendOrder, Tell
 from tui_runner.engine.scheduling.scheduler import Scheduler
 
 
@@ -33,7 +33,7 @@ class Desk:
     def __call__(self, event):
         actions = self.scheduler.handle(event, self.now)
         self.told += [(action.level, action.text) for action in actions if isinstance(action, Tell)]
-        return [action for action in actions if not isinstance(action, Tell | ReadChunks)]
+        return [action for action in actions if not isinstance(action, Tell | ReadChunks | RecordState)]
 
     def state(self, number):
         return self.scheduler.chunks[number].state
@@ -49,7 +49,7 @@ class Desk:
 
     @property
     def end(self):
-        return (self.scheduler.state, self.scheduler.reason)
+        return (self.scheduler.status.state, self.scheduler.status.reason)
 
 
 def sends(actions):

@@ -41,7 +41,7 @@ from tui_runner.engine.scheduling.events import (
     Tick,
 )
 from tui_runner.engine.scheduling.scheduler import Scheduler
-from tui_runner.engine.states import ChunkState, RunState
+from tui_runner.engine.states import ChunkState, PauseCause, RunState
 
 
 def cut(chunks: Sequence[Sequence[bool]], known: Collection[int] = ()) -> list[ChunkRead]:
@@ -153,7 +153,7 @@ class World:
         self.holders = {item: holder for item, holder in self.holders.items() if holder != worker.number}
         in_flight = [item for item in worker.in_flight if item not in self.ledger]
         wanted = worker.drains or (worker.killed and not worker.blamed)
-        if not wanted and self.scheduler.state is not RunState.DRAINING:
+        if not wanted and self.scheduler.status.state is not RunState.DRAINING:
             for item in in_flight:
                 self.deaths[item] = self.deaths.get(item, 0) + 1
             if not in_flight:
@@ -210,7 +210,7 @@ class World:
             if retry_late and self.input_over and all(chunk.state.ended for chunk in self.scheduler.chunks):
                 self.tell(RetryChunks(range(len(self.scheduler.chunks))))
                 retry_late, failing = False, ()
-            if alone and turn and self.scheduler.state is RunState.PAUSED:
+            if alone and turn and self.scheduler.status.is_paused:
                 self.now += 400.0
             else:
                 self.tell(ResumeRun())
@@ -262,8 +262,8 @@ class World:
                 assert number not in self.workers
                 assert threads >= 1
                 assert not self.nothing_left, "a worker is started for nothing"
-                state = self.scheduler.state
-                assert paused == (state is RunState.PAUSED) or state is RunState.DRAINING
+                status = self.scheduler.status
+                assert paused == status.is_paused or status.phase is RunState.DRAINING
                 alone = self.scheduler.crew[number].slot is None
                 assert not alone or threads == 1
                 self.workers[number] = SimulatedWorker(number, threads, paused, alone=alone, lasting=self._lasting)
@@ -299,8 +299,8 @@ class World:
         assert not any(isinstance(order, Drain) for order in worker.orders) and not worker.draining
         assert action.positions
         if not action.paused:
-            tries = self.scheduler.state is RunState.PAUSED and self.scheduler.reason
-            assert tries or self.scheduler.state is RunState.RUNNING, "a chunk was sent while the run does not run"
+            status = self.scheduler.status
+            assert status.starts_items or status.has(PauseCause.OUTAGE), "a chunk was sent while the run does not run"
         for position in action.positions:
             assert position not in self.holders, f"item {position} is with two workers"
             assert position not in self.ledger, f"item {position} runs again though it is done"
@@ -367,14 +367,15 @@ class World:
             if worker.ready and not worker.sent_home and not worker.orders:
                 self._check_obedience(worker)
         crew = self.scheduler.crew
-        shares = [crew.share(each) for each in crew if each.slot is not None and each.draining_until is None]
+        shares = [crew.share(each) for each in crew if each.slot is not None and not each.is_expected_to_end]
         assert sum(shares) <= max(1, crew.threads // crew.divisor), "more items at once than were asked for"
-        if self.scheduler.state is RunState.DRAINING:
-            assert self.scheduler.reason, "nobody knows why it stops"
-        elif self.scheduler.state is RunState.PAUSED and self.scheduler.reason and self.holds:
-            assert self.scheduler.reason in self.holds.values(), "it does not say what holds it"
-        assert self.scheduler.reason not in {"no room: disk", "no room: memory"} - {*self.holds.values()}
-        assert not self.holds or self.scheduler.state is not RunState.RUNNING
+        status = self.scheduler.status
+        if status.phase is RunState.DRAINING:
+            assert status.reason, "nobody knows why it stops"
+        elif status.is_paused and not status.has(PauseCause.USER) and self.holds:
+            assert status.reason in self.holds.values(), "it does not say what holds it"
+        assert status.reason not in {"no room: disk", "no room: memory"} - {*self.holds.values()}
+        assert not self.holds or not status.starts_items
         if self.end is not None:
             self._check_end(self.end, states)
 
@@ -386,8 +387,8 @@ class World:
     def _check_obedience(self, worker: SimulatedWorker) -> None:
         """A worker that has obeyed all its orders does what the scheduler believes it does."""
         scheduler = self.scheduler
-        assert worker.paused == (scheduler.state is RunState.PAUSED)
-        assert not worker.passes or scheduler.reason, "somebody has paused the run, and an item may start"
+        assert worker.paused == scheduler.status.is_paused
+        assert not worker.passes or not scheduler.status.has(PauseCause.USER), "the user has paused it"
         assert worker.threads == scheduler.crew.share(scheduler.crew[worker.number])
         for number, held in worker.chunks.items():
             chunk = scheduler.chunks[number]
@@ -396,7 +397,7 @@ class World:
                 assert held.paused == (chunk.state is ChunkState.PAUSED) or held.cancelled
 
     def _check_end(self, end: EndRun, states: list[str]) -> None:
-        assert self.scheduler.state is end.state and end.state.ended
+        assert self.scheduler.status.phase is end.state and end.state.ended
         if end.state is RunState.FINISHED:
             assert self.nothing_left
             assert not end.reason

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from board_desk import IDENTITY, Desk
+from board_desk import Desk, builder
 
 from tui_runner.engine.metrics import bucket
 from tui_runner.engine.progress.snapshot import ErrorGroup
-from tui_runner.engine.progress.snapshot_builder import Board
 from tui_runner.engine.protocol import LogLine, LogLines
 from tui_runner.engine.scheduling.events import InputEnded, PauseChunks, PauseRun, ResumeChunks, ResumeRun, RetryChunks
 from tui_runner.engine.scheduling.scheduler import Scheduler
@@ -24,7 +23,7 @@ def desk():
 
 def test_the_first_picture_is_there_before_the_run_begins():
     scheduler = Scheduler(threads=8, workers=1, open_chunks=4, grace=1.0)
-    picture = Board(IDENTITY, scheduler, 5_000.0).last
+    picture = builder(scheduler, 5_000.0).last
     assert (picture.run_id, picture.job, picture.database) == (3, "books", "x.duckdb")
     assert (picture.at, picture.elapsed, picture.items_finished, picture.chunks) == (0.0, 0.0, 0, ())
 

@@ -7,9 +7,9 @@ import pytest
 from simulated_worker import flush
 from told_run import picture
 
-from tui_runner.engine.logs.log_file import Diary, LogFile
+from tui_runner.engine.logs.log_file import LogFile, RunLog
 from tui_runner.engine.protocol import Ready, WorkerLost
-from tui_runner.engine.scheduling.events import SendChunk, StartWorker, Tell
+from tui_runner.engine.scheduling.events import Committed, LogFailed, SendChunk, StartWorker, Tell
 from tui_runner.engine.states import RunState
 
 FLUSH = replace(flush(3, {0: [1, 2]}), rows=40, nbytes=900)
@@ -17,22 +17,25 @@ FLUSH = replace(flush(3, {0: [1, 2]}), rows=40, nbytes=900)
 
 def told(path: Path, *, debug: bool, state: RunState = RunState.FINISHED, reason: str = "") -> list[str]:
     """What stands in the log after a short run in which a bit of everything happens."""
-    moments = iter([10.0, 11.0, 11.5])
     file = LogFile(path, 1, failed=lambda reason: None)
-    diary = Diary(file, debug=debug, redact=lambda text: text.replace("sesame", "***"), clock=lambda: next(moments))
-    diary.tell("INFO", "threads: 4")
-    diary.action(Tell("INFO", "threads: 4"))
-    diary.action(StartWorker(3, 4, False))
-    diary.action(SendChunk(3, 0, range(500), False))
-    diary.report(Ready(3, 77))
-    diary.flush(FLUSH)
-    diary.flush(FLUSH)
-    diary.committed(2)
-    diary.committed(0)
-    diary.tell("WARNING", "disk: 1 MB left, says sesame")
-    diary.tell("INFO", "the run goes on")
-    diary.report(WorkerLost(3, ""))
-    diary.ended(replace(picture(), state=state, reason=reason))
+    log = RunLog(file, debug=debug, redact=lambda text: text.replace("sesame", "***"))
+    messages = [
+        (Tell("INFO", "threads: 4"), 9.0),
+        (StartWorker(3, 4, False), 9.0),
+        (SendChunk(3, 0, range(500), False), 9.0),
+        (Ready(3, 77), 9.5),
+        (FLUSH, 10.0),
+        (FLUSH, 11.0),
+        (Committed([(3, 900), (3, 900)]), 11.5),
+        (Committed([]), 11.6),
+        (Tell("WARNING", "disk: 1 MB left, says sesame"), 12.0),
+        (Tell("INFO", "the run goes on"), 13.0),
+        (WorkerLost(3, ""), 14.0),
+    ]
+    for message, now in messages:
+        for answer in log.handle(message, now):  # what is told is a line of the log, too
+            assert not [*log.handle(answer, now)]
+    log.ended(replace(picture(), state=state, reason=reason))
     file.close()
     return [" ".join(line.split()[1:]) for line in path.read_text().splitlines()[1:]] if path.exists() else []
 
@@ -52,17 +55,24 @@ def test_all_that_a_person_is_told_is_written_and_why_a_run_ended(tmp_path: Path
 
 def test_of_a_run_of_which_nothing_was_told_nothing_is_written(tmp_path: Path) -> None:
     file = LogFile(tmp_path / "a.log", 1, failed=lambda reason: None)
-    diary = Diary(file, debug=False, redact=str)
-    diary.ended(replace(picture(), state=RunState.FINISHED))
+    log = RunLog(file, debug=False, redact=str)
+    assert [*log.handle(StartWorker(3, 4, False), 0.0)] == []
+    log.ended(replace(picture(), state=RunState.FINISHED))
     file.close()
     assert not (tmp_path / "a.log").exists()
+
+
+def test_a_log_that_takes_no_lines_is_told(tmp_path: Path) -> None:
+    log = RunLog(LogFile(tmp_path / "a.log", 1, failed=lambda reason: None), debug=False, redact=str)
+    (told,) = log.handle(LogFailed("a.log: No space left on device"), 0.0)
+    assert told == Tell("WARNING", "the log file does not take lines: a.log: No space left on device")
 
 
 def test_with_debug_everything_is_written(tmp_path: Path) -> None:
     text = [line.partition("item -: ")[2] for line in told(tmp_path / "a.log", debug=True)]
     assert text == [
         "threads: 4",
-        "scheduler: StartWorker(worker=3, threads=4, paused=False)",
+        "scheduler: StartWorker(worker=3, threads=4, paused=False, rate=None, max_memory=None)",
         "scheduler: SendChunk(worker=3, chunk=0, items=500)",
         "worker 3: ready, pid 77",
         "flush of worker 3: 2 items, 40 rows, 900 bytes",

@@ -1,8 +1,20 @@
 from __future__ import annotations
 
 from tui_runner.engine.guards import MemoryMeasured
-from tui_runner.engine.guards.memory import MemoryKeeper, too_little
-from tui_runner.engine.scheduling.events import DivideThreads, Event, Hold, Recycle, Release, StopRun
+from tui_runner.engine.guards.memory import Answer, MemoryGuard, Message, too_little, worker_share
+from tui_runner.engine.protocol import Progress, Ready, WorkerLost
+from tui_runner.engine.scheduling.events import (
+    ChangeMaxMemory,
+    DivideThreads,
+    Hold,
+    Recycle,
+    Release,
+    ShareMemory,
+    StopRun,
+    Tell,
+    TryRelease,
+)
+from tui_runner.engine.scheduling.workers import Crew
 from tui_runner.engine.states import RunState
 from tui_runner.store.database import OpenStatements
 
@@ -10,31 +22,31 @@ MB = 1_000_000
 
 
 class Kept:
-    """A keeper, and what it has had done."""
+    """A guard, and what it has answered."""
 
     def __init__(self, limit: int | None = 1_000 * MB, workers: int = 1) -> None:
-        self.events: list[Event] = []
         self.shares: list[int | None] = []
         self.told: list[str] = []
         self.statements = OpenStatements()
-        self.keeper = MemoryKeeper(
-            limit,
-            workers,
-            self.events.append,
-            self.shares.append,
-            self.statements,
-            lambda level, text: self.told.append(f"{level} {text}"),
-        )
+        crew = Crew(max(1, workers), threads=4)
+        self.guard = MemoryGuard(limit, crew, self.statements, 0, in_process=not workers)
         self.now = 0.0
 
-    def measure(self, app: int, *workers: int, in_flight: int = 4, seconds: float = 1.0) -> list[Event]:
+    def __call__(self, message: Message) -> list[Answer]:
+        """What it answers, apart from shares and from what is told."""
+        answers = [*self.guard.handle(message, self.now)]
+        self.shares += [answer.nbytes for answer in answers if isinstance(answer, ShareMemory)]
+        self.told += [f"{answer.level} {answer.text}" for answer in answers if isinstance(answer, Tell)]
+        return [answer for answer in answers if not isinstance(answer, ShareMemory | Tell)]
+
+    def measure(self, app: int, *workers: int, in_flight: int = 4, seconds: float = 1.0) -> list[Answer]:
         """So many megabytes were measured; worker N has process 100 + N."""
         self.now += seconds
         by_pid = {100 + number: rss * MB for number, rss in enumerate(workers)}
-        memory = MemoryMeasured(app * MB, sum(by_pid.values()), 0, by_pid)
-        before = len(self.events)
-        self.keeper.measured(memory, {number: 100 + number for number in range(len(workers))}, in_flight, 4, self.now)
-        return self.events[before:]
+        for number in range(len(workers)):
+            self(Ready(number, 100 + number))
+        self(Progress(0, {0: in_flight}, (), 4, {}, 0, False))
+        return self(MemoryMeasured(app * MB, sum(by_pid.values()), 0, by_pid))
 
 
 def test_workers_share_what_is_left_with_the_one_that_takes_anothers_place() -> None:
@@ -50,13 +62,15 @@ def test_workers_share_what_is_left_with_the_one_that_takes_anothers_place() -> 
 def test_a_new_limit_is_a_new_share_and_none_is_none() -> None:
     kept = Kept()
     kept.measure(100, 50)
-    kept.keeper.limit = 2_000 * MB
+    kept(ChangeMaxMemory(2_000 * MB))
     kept.measure(100, 50)
-    kept.keeper.limit = None
+    kept(ChangeMaxMemory(None))
     kept.measure(100, 5_000)
     kept.measure(100, 5_000)
     assert kept.shares == [300 * MB, 650 * MB, None]
-    assert kept.events == []
+    assert kept.told == ["INFO memory: 2.0 GB at most", "INFO memory: no bound"]
+    kept(ChangeMaxMemory(100 * MB))
+    assert kept.guard.limit is None and "the limit stays as it is" in kept.told[-1]
 
 
 def test_workers_that_are_threads_of_this_process_have_no_share() -> None:
@@ -70,7 +84,7 @@ def test_what_the_ladder_decides_is_done() -> None:
     assert kept.measure(100, 100) == []
     (divide,) = kept.measure(100, 650)
     assert isinstance(divide, DivideThreads)
-    assert kept.keeper.warnings == ("memory is at 75 % of 1.0 GB",)
+    assert kept.guard.warnings == ("memory is at 75 % of 1.0 GB",)
     hold, recycle = kept.measure(100, 750, seconds=9)
     assert isinstance(hold, Hold)
     assert recycle == Recycle(0, "memory is at 85 % of 1.0 GB, 750 MB of it in this worker")
@@ -78,7 +92,7 @@ def test_what_the_ladder_decides_is_done() -> None:
     assert isinstance(fewer, DivideThreads)
     assert isinstance(killed, Recycle) and killed.at_once
     assert kept.measure(100, 100) == [Release("memory")]
-    assert kept.keeper.warnings == ()
+    assert kept.guard.warnings == ()
 
 
 class Statement:
@@ -105,8 +119,18 @@ def test_queries_end_before_the_run_suffers_and_whoever_watches_is_told_once() -
 def test_memory_of_a_worker_that_is_not_yet_known_counts_all_the_same() -> None:
     kept = Kept()
     kept.now += 1
-    kept.keeper.measured(MemoryMeasured(100 * MB, 800 * MB, 0, {7: 800 * MB}), {}, 1, 4, kept.now)
-    assert [type(event) for event in kept.events] == [Hold]
+    assert [type(event) for event in kept(MemoryMeasured(100 * MB, 800 * MB, 0, {7: 800 * MB}))] == [Hold]
+
+
+def test_what_a_lost_worker_executed_is_not_in_flight_any_more() -> None:
+    kept = Kept()
+    kept.measure(900, 60)
+    kept(WorkerLost(0, "killed"))
+    answers: list[Answer] = []
+    for _ in range(15):
+        kept.now += 1
+        answers += kept(MemoryMeasured(900 * MB, 0, 0))
+    assert isinstance(answers[-1], StopRun), "nothing is in flight, so memory will not fall by itself"
 
 
 def test_a_limit_that_nothing_can_keep_ends_the_run() -> None:
@@ -115,17 +139,17 @@ def test_a_limit_that_nothing_can_keep_ends_the_run() -> None:
     assert isinstance(events[-1], StopRun)
     assert events[-1].state is RunState.FAILED
     assert "give it more --max-memory" in events[-1].reason
-    assert kept.keeper.needed == 2 * 960 * MB
+    assert kept.guard.needed == 2 * 960 * MB
 
 
 def test_whoever_resumes_a_run_that_is_held_is_told_what_it_waits_for() -> None:
     kept = Kept()
-    kept.keeper.try_now()
+    kept(TryRelease())
     assert kept.told == []
     kept.measure(100, 400)
     kept.measure(100, 750)
     kept.measure(100, 650)
-    kept.keeper.try_now()
+    kept(TryRelease())
     assert kept.told == ["WARNING memory is at 75 % of 1.0 GB: it goes on below 70 %, or with a higher memory limit"]
 
 
@@ -136,3 +160,10 @@ def test_what_is_too_little_says_why() -> None:
         "200 MB is too little memory: tui-runner itself has 100 MB now, 100 MB for each worker"
     )
     assert too_little(50 * MB, 0, 100 * MB) == "50 MB is too little memory: tui-runner itself has 100 MB now"
+
+
+def test_a_share_is_there_before_the_first_worker() -> None:
+    assert worker_share(1_000 * MB, 3, 100 * MB) == 150 * MB
+    assert worker_share(None, 3, 100 * MB) is None
+    assert worker_share(1_000 * MB, 0, 100 * MB) is None
+    assert worker_share(100 * MB, 1, 100 * MB) == 0

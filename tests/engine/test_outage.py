@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tui_runner.engine.protocol import Trials
-from tui_runner.engine.scheduling.circuit_breaker import OutageWatch
+from tui_runner.engine.scheduling.circuit_breaker import CircuitBreaker
 
 NOW = 1_000.0
 
@@ -23,20 +23,20 @@ def begun(watch, now=NOW):
 
 
 def test_fifty_failures_are_an_outage_and_fewer_are_not():
-    watch = OutageWatch()
+    watch = CircuitBreaker()
     assert count(watch, passing=49) is None
     assert count(watch, passing=1).text == "50 of the last 50 items failed"
 
 
 @pytest.mark.parametrize(("ok", "is_outage"), [(5, True), (6, False)])
 def test_a_tenth_of_successes_is_luck_more_is_not(ok, is_outage):
-    watch = OutageWatch()
+    watch = CircuitBreaker()
     count(watch, ok=ok)
     assert bool(count(watch, passing=50 - ok)) is is_outage
 
 
 def test_only_the_last_items_count():
-    watch = OutageWatch()
+    watch = CircuitBreaker()
     for _ in range(100):
         assert count(watch, ok=100) is None
     outages = [count(watch, passing=5) for _ in range(10)]
@@ -46,24 +46,24 @@ def test_only_the_last_items_count():
 
 def test_it_says_what_most_of_them_failed_with():
     errors = {("ConnectError", "refused"): 40, ("ValueError", "no"): 10}
-    outage = count(OutageWatch(), passing=50, errors=errors)
+    outage = count(CircuitBreaker(), passing=50, errors=errors)
     assert outage.text == "50 of the last 50 items failed (ConnectError: refused)"
-    assert count(OutageWatch(), lasting=50, errors={("KeyError", ""): 1}).text.endswith("(KeyError)")
+    assert count(CircuitBreaker(), lasting=50, errors={("KeyError", ""): 1}).text.endswith("(KeyError)")
 
 
 def test_it_tells_what_may_pass_from_what_will_not():
-    assert count(OutageWatch(), passing=30, lasting=20).may_pass
-    assert not count(OutageWatch(), passing=20, lasting=30).may_pass
+    assert count(CircuitBreaker(), passing=30, lasting=20).may_pass
+    assert not count(CircuitBreaker(), passing=20, lasting=30).may_pass
 
 
 def test_one_item_is_tried_at_growing_intervals():
-    watch = begun(OutageWatch())
+    watch = begun(CircuitBreaker())
     tried = [now for now in range(2_000) if watch.trial_due(NOW + now) is not None]
     assert tried == [10, 30, 70, 150, 310, 610, 910, 1210, 1510, 1810]
 
 
 def test_it_is_over_when_an_item_ends_well_after_a_trial_and_not_before():
-    watch = begun(OutageWatch())
+    watch = begun(CircuitBreaker())
     assert not watch.is_over(Trials(ok=1))
     watch.trial_due(NOW + 10)
     assert not watch.is_over(Trials(passing=5, lasting=1))
@@ -71,9 +71,9 @@ def test_it_is_over_when_an_item_ends_well_after_a_trial_and_not_before():
 
 
 def test_when_it_was_not_really_over_the_next_trial_comes_later():
-    watch = begun(OutageWatch())
+    watch = begun(CircuitBreaker())
     watch.trial_due(NOW + 10)
-    watch.end(NOW, by_hand=False)
+    watch.close(NOW)
     assert watch.trial_due(NOW + 1_000) is None
     begun(watch, now=NOW + 20)
     assert watch.trial_due(NOW + 39) is None
@@ -81,29 +81,29 @@ def test_when_it_was_not_really_over_the_next_trial_comes_later():
 
 
 def test_good_times_make_it_forget_the_bad_ones():
-    watch = begun(OutageWatch())
+    watch = begun(CircuitBreaker())
     watch.trial_due(NOW + 10)
-    watch.end(NOW, by_hand=False)
+    watch.close(NOW)
     count(watch, ok=50)
     begun(watch, now=NOW + 20)
     assert watch.trial_due(NOW + 30) is not None
 
 
 def test_a_person_who_says_go_on_is_believed_for_longer_each_time():
-    watch = OutageWatch()
+    watch = CircuitBreaker()
     for ground in (50, 200, 800):
         assert count(watch, passing=ground - 1) is None
         assert count(watch, passing=1)
-        watch.end(NOW, by_hand=True)
+        watch.close(NOW, by_user=True)
     count(watch, ok=3_200)
-    watch.end(NOW, by_hand=True)  # after a pause that had nothing to do with an outage
+    watch.close(NOW, by_user=True)  # after a pause that had nothing to do with an outage
     assert count(watch, passing=50)
 
 
-@pytest.mark.parametrize("by_hand", [True, False])
-def test_attempts_that_began_before_the_run_went_on_tell_nothing(by_hand):
-    watch = begun(OutageWatch())
-    watch.end(NOW + 30, by_hand=by_hand)
+@pytest.mark.parametrize("by_user", [True, False])
+def test_attempts_that_began_before_the_run_went_on_tell_nothing(by_user):
+    watch = begun(CircuitBreaker())
+    watch.close(NOW + 30, by_user=by_user)
     late = {("ReadTimeout", ""): 1_000}
     assert watch.count(Trials(0, 1_000), late, NOW + 60, since=NOW + 29) is None
     refused = {("ConnectError", "refused"): 1}
@@ -113,7 +113,7 @@ def test_attempts_that_began_before_the_run_went_on_tell_nothing(by_hand):
 
 @given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40), st.integers(0, 40)), max_size=60))
 def test_an_outage_is_never_seen_in_less_than_fifty_items_or_nine_tenths(reports):
-    watch, seen = OutageWatch(), []
+    watch, seen = CircuitBreaker(), []
     for report in reports:
         seen.append(Trials(*report))
         if watch.count(seen[-1], {}, NOW):

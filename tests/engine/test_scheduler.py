@@ -197,7 +197,7 @@ def test_losses_with_progress_between_them_do_not_end_the_run():
         desk(Ready(worker, 1))
         desk(flush(worker, {0: [worker]}))
         desk(WorkerLost(worker, "gone"))
-    assert desk.scheduler.state is RunState.RUNNING
+    assert desk.scheduler.status.state is RunState.RUNNING
 
 
 def test_a_job_that_does_not_load_ends_the_run_at_once():

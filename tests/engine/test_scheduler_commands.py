@@ -117,14 +117,14 @@ def test_a_run_rests_when_only_paused_chunks_are_left_and_is_resumed_with_them()
     desk = Desk(chunks=3)
     desk.finish(0)
     desk(PauseChunks(frozenset({1, 2})))
-    assert not desk.scheduler.rests  # more may come
+    assert not desk.scheduler.status.idle  # more may come
     desk(InputEnded())
-    assert desk.scheduler.rests
+    assert desk.scheduler.status.idle
     rested = desk.scheduler.active(desk.now)
     desk.now += 100.0
     assert desk.scheduler.active(desk.now) == rested
     desk(ResumeRun())
-    assert not desk.scheduler.rests and ChunkState.PAUSED not in (desk.state(1), desk.state(2))
+    assert not desk.scheduler.status.idle and ChunkState.PAUSED not in (desk.state(1), desk.state(2))
     desk.now += 1.0
     assert desk.scheduler.active(desk.now) == rested + 1.0
 
@@ -133,30 +133,30 @@ def test_a_run_does_not_rest_while_a_paused_chunk_is_cancelled():
     desk = Desk(chunks=1, ended=True)
     desk(PauseChunks(frozenset({0})))
     desk(CancelChunks(frozenset({0})))
-    assert not desk.scheduler.rests
+    assert not desk.scheduler.status.idle
     desk.finish(0, cancelled=(0, 1))
     desk(RetryChunks(frozenset({0})))
     desk(PauseChunks(frozenset({0})))
-    assert desk.scheduler.rests
+    assert desk.scheduler.status.idle
 
 
 def test_a_run_that_rests_stops_when_nobody_is_left_to_resume_it():
     desk = Desk(chunks=1, ended=True)
     desk(PauseChunks(frozenset({0})))
     desk(Abandoned("the terminal is gone"))
-    assert desk.scheduler.state is RunState.DRAINING
+    assert desk.scheduler.status.state is RunState.DRAINING
     desk = Desk(chunks=2, ended=True)
     desk(PauseChunks(frozenset({0})))
     desk(Abandoned("the terminal is gone"))
-    assert desk.scheduler.state is RunState.RUNNING
+    assert desk.scheduler.status.state is RunState.RUNNING
     desk.finish(1)
-    assert desk.scheduler.state is RunState.DRAINING
+    assert desk.scheduler.status.state is RunState.DRAINING
 
 
 def test_a_run_does_not_end_while_a_chunk_is_paused():
     desk = Desk(chunks=1, ended=True)
     assert orders(desk(PauseChunks([0])), Drain) == []
-    assert desk.scheduler.state is RunState.RUNNING
+    assert desk.scheduler.status.idle and desk.scheduler.status.phase is RunState.RUNNING
 
 
 # --- cancel and retry ---------------------------------------------------------------------------------------

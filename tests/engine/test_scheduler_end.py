@@ -128,7 +128,7 @@ def test_an_input_that_breaks_off_ends_the_run_as_failed_with_what_it_gave():
 def test_too_many_failures_stop_the_run_in_order():
     desk = Desk(chunks=2, max_failures=FailureLimit(count=1))
     desk(flush(0, {0: [0]}, {0: {0: 3}}))
-    assert desk.scheduler.state is RunState.RUNNING
+    assert desk.scheduler.status.state is RunState.RUNNING
     actions = desk(flush(0, {1: [2]}, {1: {2: 3}}))
     assert actions == [SendOrder(0, Drain(10.0))]
     assert desk(WorkerLost(0, "")) == [
@@ -142,6 +142,6 @@ def test_a_share_of_failures_is_one_of_the_items_of_this_process():
     desk = Desk(max_failures=FailureLimit(share=0.5))
     desk(ChunkRead(0, 0, 1_000, range(900, 1_000)))
     desk(flush(0, {0: range(900, 950)}, {0: dict.fromkeys(range(900, 950), 1)}))
-    assert desk.scheduler.state is RunState.RUNNING
+    assert desk.scheduler.status.state is RunState.RUNNING
     desk(flush(0, {0: range(950, 1_000)}, {0: {999: 1}}, {0: Counts(done=49, failed=51)}))
-    assert desk.scheduler.state is RunState.DRAINING
+    assert desk.scheduler.status.state is RunState.DRAINING

@@ -41,9 +41,9 @@ def test_of_two_holds_the_last_one_counts():
     desk(FULL)
     desk(Hold("memory", "no memory"))
     desk(Release("disk"))
-    assert desk.scheduler.state is RunState.PAUSED
+    assert desk.scheduler.status.state is RunState.PAUSED
     desk(Release("memory"))
-    assert desk.scheduler.state is RunState.RUNNING
+    assert desk.scheduler.status.state is RunState.RUNNING
     assert orders(desk(Release("memory"))) == []
 
 
@@ -53,9 +53,9 @@ def test_whoever_resumes_a_held_run_has_it_looked_at_again():
     assert desk(ResumeRun()) == [TryRelease()]
     assert desk.end == (RunState.PAUSED, "the disk is full")
     desk(PauseRun())
-    assert not desk.scheduler.held
+    assert not desk.scheduler.status.held
     assert desk(ResumeRun()) == [TryRelease()]
-    assert desk.scheduler.held, "this is what shows that it was taken"
+    assert desk.scheduler.status.held, "this is what shows that it was taken"
 
 
 def test_a_run_that_a_person_has_paused_stays_paused_when_it_is_released():
@@ -66,16 +66,16 @@ def test_a_run_that_a_person_has_paused_stays_paused_when_it_is_released():
         assert orders(desk(Release("disk"))) == []
         assert desk.end == (RunState.PAUSED, "")
         desk(ResumeRun())
-        assert desk.scheduler.state is RunState.RUNNING
+        assert desk.scheduler.status.state is RunState.RUNNING
 
 
 def test_a_person_who_resumes_while_it_is_held_means_it():
     desk = Desk(chunks=1)
     for event in (PauseRun(), FULL, ResumeRun()):
         desk(event)
-    assert desk.scheduler.state is RunState.PAUSED
+    assert desk.scheduler.status.state is RunState.PAUSED
     desk(Release("disk"))
-    assert desk.scheduler.state is RunState.RUNNING
+    assert desk.scheduler.status.state is RunState.RUNNING
 
 
 def test_a_held_run_does_not_end_before_it_is_released():
@@ -98,7 +98,7 @@ def test_a_run_that_begins_paused_is_not_set_going_by_a_release():
     scheduler = Scheduler(threads=1, workers=1, open_chunks=1, grace=1.0, paused=True)
     scheduler.handle(FULL, 0.0)
     scheduler.handle(Release("disk"), 1.0)
-    assert scheduler.state is RunState.PAUSED
+    assert scheduler.status.state is RunState.PAUSED
 
 
 def test_a_release_leaves_the_reason_that_is_left():

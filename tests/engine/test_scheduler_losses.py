@@ -61,7 +61,7 @@ def test_the_third_death_gives_an_item_up_and_lets_the_others_off():
     verdict = {1: "killed its worker 3 times, the last time killed by SIGBUS"}
     assert desk(Ready(4, 1)) == [SendChunk(4, 0, [1], False, verdict)]
     assert desk.scheduler.chunks[0].attempts == {1: 3}
-    assert desk.scheduler.state is RunState.RUNNING
+    assert desk.scheduler.status.state is RunState.RUNNING
     assert [text for level, text in desk.told if "alone" in text] == [
         "item 1, alone in its worker: killed by SIGSEGV (death 2 of 3)",
         "item 1, alone in its worker: killed by SIGBUS (death 3 of 3)",

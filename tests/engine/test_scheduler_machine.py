@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from simulated_world import World, cut
 
 from tui_runner.engine.limits import FailureLimit
-from tui_runner.engine.scheduling.circuit_breaker import OnOutage, OutageWatch
+from tui_runner.engine.scheduling.circuit_breaker import CircuitBreaker, OnOutage
 from tui_runner.engine.scheduling.events import (
     Abandoned,
     CancelChunks,
@@ -115,7 +115,7 @@ class SchedulerMachine(RuleBasedStateMachine):
             grace=10.0,
             max_failures=limit,
             timeout=_TIMEOUT,
-            outages=OutageWatch(on_outage, attended=attended, ground=ground),
+            breaker=CircuitBreaker(on_outage, attended=attended, ground=ground),
             paused=paused,
         )
         self.world = World(scheduler, cut(chunks, known), lasting=lasting)

@@ -8,7 +8,7 @@ from scheduler_desk import Desk, orders
 from simulated_worker import flush
 
 from tui_runner.engine.protocol import Counts, Pause, Resume, Trials, TryOne, WorkerLost
-from tui_runner.engine.scheduling.circuit_breaker import OnOutage, OutageWatch
+from tui_runner.engine.scheduling.circuit_breaker import CircuitBreaker, OnOutage
 from tui_runner.engine.scheduling.events import (
     Abandoned,
     ChunkRead,
@@ -28,8 +28,8 @@ REFUSED = {("ConnectError", "refused"): 4}
 
 def struck(on_outage=OnOutage.PAUSE, *, attended=True, lasting=False, **settings):
     """A run in which the first four items have failed, and what it did about that."""
-    watch = OutageWatch(on_outage, attended=attended, ground=4)
-    desk = Desk(outages=watch, **{"chunks": 3, "items": 6, **settings})
+    watch = CircuitBreaker(on_outage, attended=attended, ground=4)
+    desk = Desk(breaker=watch, **{"chunks": 3, "items": 6, **settings})
     return desk, fail(desk, lasting=lasting)
 
 
@@ -63,7 +63,7 @@ def test_one_item_is_tried_now_and_then_and_the_run_goes_on_when_it_ends_well():
 def test_items_that_were_in_flight_when_it_began_do_not_end_it():
     desk, _ = struck()
     assert fail(desk, 0, ok=3) == []
-    assert desk.scheduler.state is RunState.PAUSED
+    assert desk.scheduler.status.state is RunState.PAUSED
 
 
 def test_failures_of_what_was_in_flight_when_it_was_resumed_do_not_pause_it_again():
@@ -71,9 +71,9 @@ def test_failures_of_what_was_in_flight_when_it_was_resumed_do_not_pause_it_agai
     desk(ResumeRun())
     late = replace(flush(0, {}, {}, {}, Trials(0, 100)), failing_since=desk.now - 1)
     desk(late)
-    assert desk.scheduler.state is RunState.RUNNING
+    assert desk.scheduler.status.state is RunState.RUNNING
     desk(replace(late, failing_since=desk.now))
-    assert desk.scheduler.state is RunState.PAUSED
+    assert desk.scheduler.status.state is RunState.PAUSED
 
 
 def test_each_trial_is_another_workers():
@@ -89,7 +89,7 @@ def test_a_trial_needs_a_worker_and_a_lost_one_is_replaced_meanwhile():
     desk(WorkerLost(0, "killed"))
     desk.now += 10
     assert desk(Tick()) == []
-    assert desk.scheduler.state is RunState.PAUSED
+    assert desk.scheduler.status.state is RunState.PAUSED
 
 
 def test_a_person_may_go_on_or_stop_the_trials():
@@ -107,49 +107,49 @@ def test_what_fails_for_good_is_not_tried_again():
     desk, _ = struck(lasting=True)
     desk.now += 10_000
     assert desk(Tick()) == []
-    assert "resume it to go on all the same" in desk.scheduler.reason
+    assert "resume it to go on all the same" in desk.scheduler.status.reason
 
 
 def test_where_nobody_can_resume_it_such_a_run_stops_in_order():
     desk, actions = struck(lasting=True, attended=False)
     assert [type(order).__name__ for _, order in orders(actions)] == ["Drain"]
-    assert desk.scheduler.state is RunState.DRAINING
+    assert desk.scheduler.status.state is RunState.DRAINING
     desk(WorkerLost(0, ""))
-    assert desk.scheduler.state is RunState.FAILED
-    assert "--on-outage continue" in desk.scheduler.reason
+    assert desk.scheduler.status.state is RunState.FAILED
+    assert "--on-outage continue" in desk.scheduler.status.reason
     desk, _ = struck(attended=False)
-    assert desk.scheduler.state is RunState.PAUSED, "what may pass is waited for"
+    assert desk.scheduler.status.state is RunState.PAUSED, "what may pass is waited for"
 
 
 def test_on_request_it_stops_at_once_or_goes_on_whatever_happens():
     desk, _ = struck(OnOutage.STOP)
-    assert desk.scheduler.state is RunState.DRAINING
+    assert desk.scheduler.status.state is RunState.DRAINING
     desk, actions = struck(OnOutage.CONTINUE)
     assert actions == []
-    assert desk.scheduler.state is RunState.RUNNING
+    assert desk.scheduler.status.state is RunState.RUNNING
 
 
 def test_the_last_items_are_no_outage():
-    desk = Desk(chunks=1, items=4, outages=OutageWatch(ground=4))
+    desk = Desk(chunks=1, items=4, breaker=CircuitBreaker(ground=4))
     desk(InputEnded())
     desk.finish(0, failed=(0, 1, 2, 3))
     fail(desk)
-    assert desk.scheduler.state is RunState.RUNNING
+    assert desk.scheduler.status.state is RunState.RUNNING
 
 
 def test_a_run_whose_last_items_end_while_it_is_paused_does_not_say_that_it_waits():
-    desk = Desk(chunks=1, items=6, ended=True, outages=OutageWatch(ground=4))
+    desk = Desk(chunks=1, items=6, ended=True, breaker=CircuitBreaker(ground=4))
     fail(desk)
-    assert desk.scheduler.state is RunState.PAUSED
+    assert desk.scheduler.status.state is RunState.PAUSED
     desk.finish(0, failed=range(6))
     assert desk(WorkerLost(0, "")) == [EndRun(RunState.FINISHED, "")]
 
 
 def test_a_run_that_paused_itself_does_not_come_back_paused_one_that_was_paused_does():
     desk, _ = struck()
-    assert desk.scheduler.state_to_keep is RunState.RUNNING
+    assert desk.scheduler.status.persisted is RunState.RUNNING
     desk(PauseRun())
-    assert desk.scheduler.state_to_keep is RunState.PAUSED
+    assert desk.scheduler.status.persisted is RunState.PAUSED
 
 
 # --- a full disk meanwhile --------------------------------------------------------------------------------------
@@ -157,7 +157,7 @@ def test_a_run_that_paused_itself_does_not_come_back_paused_one_that_was_paused_
 
 def test_nothing_is_tried_while_the_run_is_held_too_and_the_trials_go_on_afterwards():
     desk, _ = struck()
-    why = desk.scheduler.reason
+    why = desk.scheduler.status.reason
     assert desk(Hold("disk", "the disk is full")) == [SendOrder(0, Pause())], "a trial that has not begun is taken back"
     assert desk.end == (RunState.PAUSED, "the disk is full")
     assert desk.told[-1] == ("WARNING", "paused: the disk is full")
@@ -187,7 +187,7 @@ def test_a_run_that_nobody_watches_any_more_goes_on():
     desk = Desk(chunks=2)
     assert desk(Abandoned("the terminal is gone")) == []
     assert desk.told[-1] == ("WARNING", "the terminal is gone")
-    assert desk.scheduler.state is RunState.RUNNING
+    assert desk.scheduler.status.state is RunState.RUNNING
 
 
 def test_what_only_a_person_could_resume_stops_in_order():
@@ -203,18 +203,18 @@ def test_what_only_a_person_could_resume_stops_in_order():
 def test_what_goes_on_by_itself_is_waited_for():
     desk, _ = struck()
     desk(Abandoned("the terminal is gone"))
-    assert desk.scheduler.state is RunState.PAUSED
+    assert desk.scheduler.status.state is RunState.PAUSED
     desk.now += 10
     desk(Tick())
     fail(desk, 0, ok=1)
-    assert desk.scheduler.state is RunState.RUNNING
+    assert desk.scheduler.status.state is RunState.RUNNING
     fail(desk, lasting=True)
-    assert desk.scheduler.state is RunState.DRAINING
+    assert desk.scheduler.status.state is RunState.DRAINING
 
 
 def resumed(known):
     """A run that goes on with a chunk of twelve items; those at `known` had failed before."""
-    desk = Desk(outages=OutageWatch(ground=4))
+    desk = Desk(breaker=CircuitBreaker(ground=4))
     desk(ChunkRead(0, 0, 12, range(12), known=known))
     return desk
 
@@ -224,7 +224,7 @@ def failed(desk, items, *, retried=()):
     trials = Trials(0, len(retried), len(items))
     report = flush(0, {0: list(items)}, {0: dict.fromkeys(items, 1)}, {0: Counts(failed=len(items))}, trials)
     desk(replace(report, retried={0: dict.fromkeys(retried, 1)}, error_groups=REFUSED))
-    return desk.scheduler.state
+    return desk.scheduler.status.state
 
 
 def test_what_had_failed_before_and_fails_again_is_no_news_wherever_it_stands():

@@ -51,7 +51,7 @@ def test_a_worker_that_is_killed_for_its_memory_is_no_loss_and_its_items_are_no_
         assert KillWorker in kinds(desk(Recycle(worker, "memory is full", at_once=True)))
         desk(WorkerLost(worker, "killed by tui-runner", {0: 1}))
         desk(Ready(worker + 1, 1))
-    assert desk.scheduler.state is RunState.RUNNING
+    assert desk.scheduler.status.state is RunState.RUNNING
     assert desk.state(0) is ChunkState.RUNNING
     assert not desk.scheduler._chunks.suspects
     assert desk.told[-1][0] == "WARNING"

@@ -18,6 +18,7 @@ from typing import TextIO
 
 from tui_runner.cli.json_events import JsonEvents
 from tui_runner.cli.progress_lines import Lines, closing_lines, progress_line, shown_path
+from tui_runner.engine.assembly import open_runner
 from tui_runner.engine.captured_output import OwnOutput
 from tui_runner.engine.control import RunControl
 from tui_runner.engine.planning.request import PROGRAM_INPUT, STANDARD_INPUT, RunPlan, shown_params
@@ -240,9 +241,7 @@ def open_run(plan: RunPlan, output: OwnOutput | None = None) -> Runner:
     # Counting reads the input, where more may be wrong. Whatever is, must show before there is a database.
     with redacted_errors(Redaction.of(plan.params)):
         total_items(plan.source, plan.limit)
-    runner = Runner(plan, output)
-    runner.open()
-    return runner
+    return open_runner(plan, output)
 
 
 def watcher(

@@ -16,10 +16,11 @@ import queue
 import re
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TextIO
 
-from tui_runner.engine.protocol import LogLine
+from tui_runner.engine.protocol import LogLine, LogLines
+from tui_runner.engine.scheduling.events import Tick
 from tui_runner.engine.worker.job_output import MAX_LINE_LENGTH, JobLog, JobStream
 from tui_runner.system import terminal
 from tui_runner.system.process import flush_files
@@ -47,6 +48,9 @@ class OwnOutput:
         err: standard error likewise.
         redaction: takes secrets out of lines; set by `use_redaction`.
     """
+
+    takes = frozenset({Tick})
+    """Types of the messages that `handle` takes."""
 
     def __init__(self) -> None:
         self.out: TextIO = sys.stdout
@@ -80,6 +84,12 @@ class OwnOutput:
         """Forget the lines of this moment."""
         self.settle()
         self.take_all()
+
+    def handle(self, message: Tick, now: float) -> Iterable[LogLines]:
+        """Pass the lines since the last tick on to the log of the run."""
+        lines, dropped = self.take_all()
+        if lines or dropped:
+            yield LogLines(None, lines, dropped)
 
     def take_all(self) -> tuple[tuple[LogLine, ...], int]:
         """Return the lines since the last call, and the number of lines that were too many to be kept."""

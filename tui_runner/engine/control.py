@@ -1,17 +1,18 @@
-"""What an interface may ask of a running run, and what other threads tell the runner's thread."""
+"""The commands that an interface may give to a running run."""
 
 from __future__ import annotations
 
 import queue
 from collections.abc import Collection
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from tui_runner.engine.progress.snapshot import Snapshot
 from tui_runner.engine.scheduling.events import (
     Abandoned,
     CancelChunks,
+    ChangeMaxMemory,
     ChangeOpenChunks,
+    ChangeRate,
     ChangeThreads,
     KillRun,
     PauseChunks,
@@ -85,33 +86,16 @@ class RunControl(Protocol):
         """Wait for the end of the run, at most `timeout` seconds; whether it has ended."""
 
 
-ON_REQUEST = f"{RunState.STOPPED} on request; resume it whenever you like"
-"""Why a run has stopped when somebody had it stop."""
-
-
-@dataclass(frozen=True, slots=True)
-class ChangeRate:
-    """Start at most this many items per second, over all workers: the runner's business, not the scheduler's."""
-
-    rate: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class ChangeMaxMemory:
-    """The run may use so much memory, as the setting says it: the runner's business too."""
-
-    limit: int | str | None
+_REQUESTED = "on request; resume it whenever you like"
+ON_REQUEST = f"stopped {_REQUESTED}"
+"""Why a run has stopped when the user had it stop."""
 
 
 class Commands:
-    """What may be asked of a run while it goes on; see `control.RunControl`.
+    """Puts what may be asked of a run while it goes on into the runner's inbox; see `RunControl`."""
 
-    Attributes:
-        inbox: what the runner's thread is to handle.
-    """
-
-    def __init__(self) -> None:
-        self.inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    def __init__(self, inbox: queue.SimpleQueue[Any]) -> None:
+        self.inbox = inbox
 
     def pause(self) -> None:
         """Start no new items; those in flight finish."""
@@ -155,33 +139,12 @@ class Commands:
 
     def stop(self) -> None:
         """Drain: start no new items, write those that finish within the grace time, then end as `stopped`."""
-        self.inbox.put(StopRun(RunState.STOPPED, ON_REQUEST))
+        self.inbox.put(StopRun(RunState.STOPPED, ON_REQUEST, announced=_REQUESTED))
 
     def kill(self) -> None:
         """End at once; what is not yet written is run again on resume."""
-        self.inbox.put(KillRun(RunState.STOPPED, "killed on request; resume it whenever you like"))
+        self.inbox.put(KillRun(RunState.STOPPED, f"killed {_REQUESTED}"))
 
     def abandon(self, reason: str) -> None:
         """Nobody watches any more, because of `reason`, which the log says; the run goes on as far as it can alone."""
         self.inbox.put(Abandoned(reason))
-
-
-@dataclass(frozen=True, slots=True)
-class Committed:
-    """These batches are in the database; their tickets are (worker, bytes)."""
-
-    tickets: list[Any]
-
-
-@dataclass(frozen=True, slots=True)
-class LogFailed:
-    """The log file takes no more lines."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class WriteFailed:
-    """The database did not take a flush."""
-
-    error: BaseException

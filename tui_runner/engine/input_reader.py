@@ -9,18 +9,53 @@ from dataclasses import dataclass
 
 from tui_runner.engine.planning.open_run import Selection
 from tui_runner.engine.protocol import OpenChunk, Refused, pack
-from tui_runner.engine.scheduling.events import InputEnded, InputFailed, SendChunk
+from tui_runner.engine.scheduling.events import (
+    ChunkEnded,
+    ChunkRead,
+    EndRun,
+    InputEnded,
+    InputFailed,
+    ReadChunks,
+    SendChunk,
+    Tell,
+)
+from tui_runner.engine.states import RunState
 from tui_runner.errors import UserError
 from tui_runner.inputs import InputChunk
 from tui_runner.system.process import no_exit_at_once
 from tui_runner.text.describe import describe, item_text
 
 
+@dataclass(frozen=True, slots=True)
+class ItemsRead:
+    """A chunk was cut from the input; of its items those at `pending` are to run, the others have `rows` rows.
+
+    Those at `known`, among `pending`, had failed before.
+    """
+
+    chunk: InputChunk
+    pending: Collection[int]
+    rows: int
+    known: Collection[int] = ()
+
+
 class HeldItems:
     """Keys and values of items by chunk and position. Owned by the runner's thread."""
 
+    takes = frozenset({ItemsRead, ChunkEnded})
+    """Types of the messages that `handle` takes."""
+
     def __init__(self) -> None:
         self._chunks: dict[int, dict[int, tuple[str, object]]] = {}
+
+    def handle(self, message: ItemsRead | ChunkEnded, now: float) -> Iterable[ChunkRead]:
+        """Hold the items of a chunk that was read, before the scheduler knows of it; let go of one that has ended."""
+        match message:
+            case ItemsRead(chunk, pending, rows, known):
+                self.add(chunk, pending)
+                yield ChunkRead(chunk.number, chunk.first_item, len(chunk.keys), pending, rows, known)
+            case ChunkEnded(number, failed):
+                self.keep_only(number, failed)
 
     def add(self, chunk: InputChunk, pending: Collection[int]) -> None:
         """Hold those items of `chunk` that are at `pending`."""
@@ -62,19 +97,6 @@ class HeldItems:
         return OpenChunk(send.chunk, list(send.positions), keys, pack(values), made, failed, send.paused)
 
 
-@dataclass(frozen=True, slots=True)
-class ItemsRead:
-    """A chunk was cut from the input; of its items those at `pending` are to run, the others have `rows` rows.
-
-    Those at `known`, among `pending`, had failed before.
-    """
-
-    chunk: InputChunk
-    pending: Collection[int]
-    rows: int
-    known: Collection[int] = ()
-
-
 class InputReader:
     """Cuts chunks from the input, as many as are asked for.
 
@@ -83,6 +105,9 @@ class InputReader:
         selection: which items are to run.
         deliver: takes `ItemsRead`, and in the end `InputEnded` or `InputFailed`.
     """
+
+    takes = frozenset({ReadChunks, EndRun})
+    """Types of the messages that `handle` takes."""
 
     def __init__(
         self,
@@ -96,13 +121,17 @@ class InputReader:
         self._wanted: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="input", daemon=True)
 
-    def start(self) -> None:
-        """Begin; nothing is read before the first `read`."""
-        self._thread.start()
+    def handle(self, message: ReadChunks | EndRun, now: float) -> Iterable[Tell]:
+        """Cut more chunks; when every item has run, warn of what the input did not have."""
+        match message:
+            case ReadChunks(count):
+                self._wanted.put(count)
+            case EndRun(RunState.FINISHED):
+                yield from (Tell("WARNING", warning) for warning in self._selection.warnings())
 
-    def read(self, count: int) -> None:
-        """Cut this many chunks more."""
-        self._wanted.put(count)
+    def start(self) -> None:
+        """Begin; nothing is read before the first `ReadChunks`."""
+        self._thread.start()
 
     def stop(self) -> None:
         """Read nothing more. An input that is being waited for cannot be interrupted; the thread is left behind."""

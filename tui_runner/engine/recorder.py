@@ -1,77 +1,118 @@
-"""What a run writes down: batches, chunks, samples and its state, as records for the thread that writes them."""
+"""Turns what happens in a run into records for the writing thread: batches, chunks, samples and the run's state."""
 
 from __future__ import annotations
 
-import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from datetime import UTC, datetime
+from typing import get_args
 
-from tui_runner.engine.guards import MemoryMeasured
-from tui_runner.engine.progress.snapshot import Snapshot
+from tui_runner.engine.input_reader import HeldItems
+from tui_runner.engine.progress.snapshot_builder import RecordSample
 from tui_runner.engine.protocol import Flush
 from tui_runner.engine.scheduling.chunk import Chunk
-from tui_runner.engine.scheduling.events import ItemsRejected
+from tui_runner.engine.scheduling.events import (
+    ChunkEnded,
+    Committed,
+    EndRun,
+    ItemsRejected,
+    RecordState,
+    RetryFlush,
+    RunAgain,
+    SendChunk,
+    WriteFailed,
+)
+from tui_runner.engine.scheduling.scheduler import Scheduler
 from tui_runner.engine.states import RunState
 from tui_runner.store.arrow_batches import deserialize
 from tui_runner.store.database import Database
 from tui_runner.store.ingest.writer_thread import Ingest
-from tui_runner.store.records import Batch, ChunkRecord, SampleRecord
+from tui_runner.store.records import Batch, ChunkRecord
 
-_SAMPLE_SECONDS = 5.0
-"""Between rows of `runner.samples`: 7,200 rows in a run of ten hours."""
+Message = Flush | SendChunk | ChunkEnded | RunAgain | RecordState | RecordSample | RetryFlush | EndRun
 
 
-class Journal:
+class Recorder:
     """Writes one run into its database, through the thread of `Ingest`.
 
     Args:
         database: open.
         run_id: number of the run.
         table: results table.
+        scheduler: read only.
+        items: keys of the items that run; read only.
+        items_total: length of the input as far as it is known; None while it is not.
         chunks: numbers of chunks that the ledger has already. Of the others those get their row as well in which there
             was nothing left to do: an earlier process had done it, and was killed before it wrote that, or had cut
             chunks in another size. None for no such rows: a retry does not know whether all of a chunk is done.
-        replaced_keys: keys whose ledger rows are replaced when their items end; may grow.
-        on_written: called with (worker, bytes) of every flush that is committed, from the writing thread.
-        on_rejected: called with items whose rows the database refuses.
-        on_error: called when nothing can be written.
+        replaced_keys: keys whose ledger rows are replaced when their items end; grows here.
+        deliver: takes what the writing thread reports, in that thread.
         redact: takes secrets out of messages of the database.
     """
+
+    takes = frozenset(get_args(Message))
+    """Types of the messages that `handle` takes."""
 
     def __init__(
         self,
         database: Database,
         run_id: int,
         table: str,
+        scheduler: Scheduler,
+        items: HeldItems,
         *,
+        items_total: int | None,
         chunks: Collection[int] | None,
-        replaced_keys: Collection[str],
-        on_written: Callable[[list[object]], None],
-        on_rejected: Callable[[ItemsRejected], None],
-        on_error: Callable[[BaseException], None],
+        replaced_keys: set[str],
+        deliver: Callable[[Committed | WriteFailed | ItemsRejected], None],
         redact: Callable[[str], str],
     ) -> None:
         self._ingest = Ingest(
             database,
             run_id,
             table,
-            on_written=on_written,
-            on_error=on_error,
-            on_rejected=lambda batch, error: on_rejected(_rejected(batch, error)),
+            on_written=lambda tickets: deliver(Committed(tickets)),
+            on_error=lambda error: deliver(WriteFailed(error)),
+            on_rejected=lambda batch, error: deliver(_rejected(batch, error)),
             replaced_keys=replaced_keys,
             redact=redact,
         )
+        self._scheduler = scheduler
+        self._items = items
+        self._items_total = items_total
+        self._replaced_keys = replaced_keys
         self._chunks = chunks
         self._opened_at: dict[int, datetime] = {}
-        self._next_sample = 0.0
+
+    def handle(self, message: Message, now: float) -> Iterable[object]:
+        """Hand what is to be recorded to the writing thread; returns at once, and nothing."""
+        match message:
+            case Flush():
+                self._write(message)
+            case SendChunk():
+                self._opened_at.setdefault(message.chunk, datetime.now(UTC))
+            case ChunkEnded(number):
+                self._record_chunk(self._scheduler.chunks[number])
+            case RunAgain(number, positions):
+                self._replaced_keys.update(self._items.keys(number, positions))
+            case RecordState(state):
+                self._record_state(state)
+            case RecordSample(sample):
+                self._ingest.record_sample(sample)
+            case RetryFlush():
+                self._ingest.retry_failed_flush()
+            case EndRun(state):
+                for chunk in self._scheduler.chunks:
+                    if not chunk.state.ended:
+                        self._record_chunk(chunk)
+                self._record_state(state)
+        return ()
 
     def start(self) -> None:
         """Begin to write; raises `DatabaseError` when the results table's name is taken."""
         self._ingest.start()
 
-    def write(self, flush: Flush) -> None:
-        """Have a flush written; returns at once."""
+    def _write(self, flush: Flush) -> None:
         self._ingest.submit(
             Batch(
                 ticket=(flush.worker, flush.nbytes),
@@ -82,11 +123,7 @@ class Journal:
             )
         )
 
-    def chunk_opened(self, number: int) -> None:
-        """Remember when the chunk was first sent to a worker."""
-        self._opened_at.setdefault(number, datetime.now(UTC))
-
-    def chunk(self, chunk: Chunk) -> None:
+    def _record_chunk(self, chunk: Chunk) -> None:
         """Write down how a chunk stands; nothing for one that no worker of this process has had, unless it is done."""
         opened_at = self._opened_at.pop(chunk.number, None)
         if opened_at is None and not self._was_done(chunk):
@@ -112,50 +149,24 @@ class Journal:
         )
 
     def _was_done(self, chunk: Chunk) -> bool:
-        """Whether an earlier process did all of a chunk and did not write that down."""
+        """Return True if an earlier process did all of a chunk and did not record that."""
         return self._chunks is not None and chunk.counts.done == chunk.items and chunk.number not in self._chunks
 
-    def sample(self, memory: MemoryMeasured, picture: Snapshot) -> None:
-        """Write down how the run goes, every few seconds."""
-        now = time.monotonic()
-        if now < self._next_sample:
-            return
-        self._next_sample = now + _SAMPLE_SECONDS
-        self._ingest.record_sample(
-            SampleRecord(
-                sampled_at=datetime.now(UTC),
-                items_done=picture.items_done,
-                items_failed=picture.items_failed,
-                rows=picture.rows,
-                in_flight=picture.in_flight,
-                threads=picture.threads,
-                items_per_second=picture.items_per_second,
-                app_rss=memory.app_rss,
-                workers_rss=memory.workers_rss,
-                db_bytes=memory.db_bytes,
-            )
-        )
-
-    def state(self, state: RunState, items_total: int | None) -> None:
-        """Write down the state of the run."""
-        self._ingest.record_state(
-            state.value, items_total=items_total, ended_at=datetime.now(UTC) if state.ended else None
-        )
-
-    def try_again(self) -> None:
-        """Try again what could not be written; nothing when there is no such thing."""
-        self._ingest.retry_failed_flush()
+    def _record_state(self, state: RunState) -> None:
+        length = self._scheduler.input_length
+        total = self._items_total if length is None else length
+        self._ingest.record_state(state.value, items_total=total, ended_at=datetime.now(UTC) if state.ended else None)
 
     def finish(self) -> None:
         """Begin to write all that is left; returns at once."""
         self._ingest.finish()
 
-    def finished(self, timeout: float) -> bool:
-        """After `finish`: wait so many seconds for the end of that; whether it has come."""
+    def wait(self, timeout: float) -> bool:
+        """Wait at most `timeout` seconds until all is written after `finish`. Return True if it is."""
         return self._ingest.wait(timeout)
 
     def close(self) -> bool:
-        """Write all that is left, and end; whether that is in the database."""
+        """Write all that is left, and end. Return True if all of it is in the database."""
         return self._ingest.close()
 
 

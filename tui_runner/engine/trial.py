@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
+from tui_runner.engine.assembly import open_runner
 from tui_runner.engine.captured_output import OwnOutput
 from tui_runner.engine.planning.request import RunPlan, RunRequest, plan_run
 from tui_runner.engine.runner import Runner
@@ -42,8 +43,7 @@ def run_trial(request: RunRequest, out: TextIO, output: OwnOutput) -> int:
     """
     plan = plan_run(request, folder=Path.cwd(), environ=os.environ, use_redaction=output.use_redaction)
     with tempfile.TemporaryDirectory(prefix="try-", dir=private_folder()) as folder:
-        runner = Runner(_alone(plan, Path(folder) / "try.duckdb"), output)
-        runner.open()
+        runner = open_runner(_alone(plan, Path(folder) / "try.duckdb"), output)
         try:
             _run(runner)
             with Console(runner.database) as console:

@@ -1,80 +1,96 @@
 """Holds a run while the disk of its database is full, tries again until it is not, and warns before it is.
 
-What `DiskWatch` decides is carried out here, in the runner's thread.
-
 While the disk is full the run is held (`events.Hold`): nothing is lost, since what is not yet written is kept, and
-backpressure holds the workers beyond that. Every few seconds the flush that failed is tried again.
+backpressure holds the workers beyond that. Every few seconds the flush that failed is tried again. Any other failure to
+write ends the run; so does a full disk once the run drains.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Iterable
+from pathlib import Path
+from typing import get_args
 
 from tui_runner.engine.guards import MemoryMeasured
-from tui_runner.engine.scheduling.events import Event, Hold, Release
-from tui_runner.errors import DiskFull
+from tui_runner.engine.scheduling.events import (
+    Committed,
+    DatabaseLost,
+    Hold,
+    Release,
+    RetryFlush,
+    RowsLeft,
+    Tell,
+    Tick,
+    TryRelease,
+    WriteFailed,
+)
+from tui_runner.engine.scheduling.scheduler import Scheduler
+from tui_runner.engine.states import PauseCause, RunState
+from tui_runner.errors import DatabaseError, DiskFull
 from tui_runner.text.numbers import duration, size
 
+_WAITING_PHASES = (RunState.RUNNING, RunState.FINISHED)
+"""Phases in which a run waits for room on its disk; one that is to stop does not."""
 
-class DiskHold:
+Message = WriteFailed | Committed | RowsLeft | MemoryMeasured | TryRelease | Tick
+Answer = Hold | Release | DatabaseLost | RetryFlush | Tell
+
+
+class DiskGuard:
     """The disk's part in a run.
 
     Args:
-        handle: passes events to the scheduler.
-        tell: takes (level, text) for a person.
-        try_again: has the writing thread try its failed flush again.
-
-    Attributes:
-        reason: why the run is held; empty while it is not.
+        scheduler: read only.
+        database: path of the database.
     """
 
-    def __init__(
-        self, handle: Callable[[Event], None], tell: Callable[[str, str], None], try_again: Callable[[], None]
-    ) -> None:
-        self._handle = handle
-        self._tell = tell
-        self._try_again = try_again
+    takes = frozenset(get_args(Message))
+    """Types of the messages that `handle` takes."""
+
+    def __init__(self, scheduler: Scheduler, database: Path) -> None:
+        self._scheduler = scheduler
+        self._database = database
         self._watch = DiskWatch()
-        self.reason = ""
+        self._failure: BaseException | None = None
+        """Why the last flush that failed did."""
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What to warn of."""
+        """Warnings to show, a few words each."""
         return (self._watch.low,) if self._watch.low else ()
 
-    def failed(self, error: DiskFull, now: float) -> None:
-        """A flush did not find room."""
-        self.reason = f"{error.what}; 0 rows lost, it goes on when there is room"
-        self._watch.failed(now)
-        self._handle(Hold(CAUSE, self.reason))
+    def handle(self, message: Message, now: float) -> Iterable[Answer]:
+        """Take in what was written and measured; return what follows for the run."""
+        match message:
+            case WriteFailed(error):
+                self._failure = error
+                if isinstance(error, DiskFull) and self._scheduler.status.phase in _WAITING_PHASES:
+                    self._watch.failed(now)
+                    yield Hold(PauseCause.DISK, f"{error.what}; 0 rows lost, it goes on when there is room")
+                else:
+                    yield self._lost(error)
+            case RowsLeft():
+                yield self._lost(self._failure or TimeoutError("it takes no more rows"))
+            case Committed() if self._watch.written():
+                yield Tell("INFO", "there is room on the disk again: all is written, 0 rows lost")
+                yield Release(PauseCause.DISK)
+            case MemoryMeasured(disk_free=int(free), db_bytes=used):
+                if news := self._watch.measured(free, used, now):
+                    yield Tell("WARNING", news)
+            case TryRelease():
+                self._watch.try_now()
+            case Tick() if self._watch.probe_due(now):
+                yield RetryFlush()
 
-    def written(self) -> None:
-        """A flush is in the database."""
-        if self._watch.written():
-            self.reason = ""
-            self._tell("INFO", "there is room on the disk again: all is written, 0 rows lost")
-            self._handle(Release(CAUSE))
-
-    def try_now(self) -> None:
-        """Somebody says that there is room."""
-        self._watch.try_now()
-
-    def measured(self, memory: MemoryMeasured, now: float) -> None:
-        """Take over what was measured of the disk."""
-        if memory.disk_free is not None:
-            news = self._watch.measured(memory.disk_free, memory.db_bytes, now)
-            if news:
-                self._tell("WARNING", news)
-
-    def look(self, now: float) -> None:
-        """Try again when it is time."""
-        if self._watch.probe_due(now):
-            self._try_again()
+    def _lost(self, error: BaseException) -> DatabaseLost:
+        """Nothing can be written: what is not committed runs again on resume."""
+        reason = error.what if isinstance(error, DatabaseError) else str(error).strip().split("\n", 1)[0]
+        do = error.do if isinstance(error, DatabaseError) and error.do else "mend that, then resume the run"
+        what = f"the database did not take the rows: {reason}"
+        return DatabaseLost(DatabaseError(what, str(self._database), do))
 
 
-CAUSE = "disk"
-"""Names the hold of a full disk."""
 PROBE_SECONDS = 3.0
 """Between two tries to write to a full disk: soon enough for somebody who has just made room and looks."""
 
@@ -114,11 +130,11 @@ class DiskWatch:
         return was_full
 
     def try_now(self) -> None:
-        """Somebody says that there is room."""
+        """Make the next probe retry the failed flush: the user asked to resume."""
         self._probe_at = 0.0
 
     def probe_due(self, now: float) -> bool:
-        """Whether to try the failed flush again; true once, until it has failed again."""
+        """Return True, once for each failure, if it is time to retry the failed flush."""
         if not self.full or now < self._probe_at:
             return False
         self._probe_at = now + PROBE_SECONDS

@@ -23,16 +23,29 @@ limit is too low for this job. It is, too, when workers are killed again and aga
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import get_args
 
 from tui_runner.engine.guards import MemoryMeasured
-from tui_runner.engine.scheduling.events import DivideThreads, Event, Hold, Recycle, Release, StopRun
-from tui_runner.engine.states import RunState
+from tui_runner.engine.protocol import Progress, Ready, WorkerLost
+from tui_runner.engine.scheduling.events import (
+    ChangeMaxMemory,
+    DivideThreads,
+    Hold,
+    Recycle,
+    Release,
+    ShareMemory,
+    StopRun,
+    Tell,
+    TryRelease,
+)
+from tui_runner.engine.scheduling.workers import Crew
+from tui_runner.engine.states import PauseCause, RunState
 from tui_runner.store.database import OpenStatements
+from tui_runner.system.memory import memory_bound
 from tui_runner.text.numbers import size
 
-_CAUSE = "memory"
 _WORKER = 100_000_000
 """Bytes of a worker that has loaded a small job: Python, Arrow and an HTTP client take 60 to 90 MB."""
 _WORTH_TELLING = 0.1
@@ -48,98 +61,126 @@ def too_little(limit: int | None, workers: int, app_rss: int) -> str:
     return f"{size(limit)} is too little memory: tui-runner itself has {size(app_rss)} now{each}"
 
 
-class MemoryKeeper:
+def worker_share(limit: int | None, workers: int, app_rss: int) -> int | None:
+    """Return the bytes that each worker may have.
+
+    Args:
+        limit: bytes that the run may use; None for no bound.
+        workers: how many share it; one more is counted, for the one that takes the place of another.
+        app_rss: bytes that tui-runner itself has.
+    """
+    if limit is None or not workers:
+        return None
+    return max(0, int(FEWER_THREADS * limit) - app_rss) // (workers + 1)
+
+
+Message = MemoryMeasured | ChangeMaxMemory | TryRelease | Ready | Progress | WorkerLost
+Answer = DivideThreads | Hold | Recycle | Release | ShareMemory | StopRun | Tell
+
+
+class MemoryGuard:
     """Memory's part in a run.
 
     Args:
-        workers: how many workers the run has; 0 where they are no processes and cannot be replaced.
-        handle: passes events to the scheduler.
-        set_share: has every worker told that it may have so many bytes, those that start later, too.
+        limit: bytes that the run may use; None for no bound.
+        crew: the workers; read only.
         statements: the queries of people, which end before the run suffers.
-        tell: takes (level, text) for a person.
+        app_rss: bytes that tui-runner itself has.
+        in_process: whether workers are threads of this process: then they have no share and cannot be replaced.
 
     Attributes:
         limit: bytes that the run may use; None for no bound.
-        workers: how many there are to be.
         needed: bytes with which the run probably could go on, once it was given up.
     """
 
+    takes = frozenset(get_args(Message))
+    """Types of the messages that `handle` takes."""
+
     def __init__(
-        self,
-        limit: int | None,
-        workers: int,
-        handle: Callable[[Event], None],
-        set_share: Callable[[int | None], None],
-        statements: OpenStatements,
-        tell: Callable[[str, str], None],
+        self, limit: int | None, crew: Crew, statements: OpenStatements, app_rss: int, *, in_process: bool = False
     ) -> None:
         self.limit = limit
-        self.workers = workers
         self.needed: int | None = None
-        self._handle = handle
-        self._set_share = set_share
+        self._crew = crew
         self._statements = statements
-        self._tell = tell
-        self._share: int | None = None
+        self._app_rss = app_rss
+        self._in_process = in_process
+        self._share = crew.max_memory
+        self._pids: dict[int, int] = {}
+        self._in_flight: dict[int, int] = {}
+        """Items that each worker executes."""
         self._ladder = MemoryLadder()
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What to warn of."""
+        """Warnings to show, a few words each."""
         return (self._ladder.warning,) if self._ladder.warning else ()
 
-    def try_now(self) -> None:
-        """Somebody wants the run to go on: say so if it cannot, because more items would take more memory."""
-        if self._ladder.held:
-            at = self._ladder.warning or "the run is held"
-            self._tell("WARNING", f"{at}: it goes on below {100 * ITEMS_AGAIN:.0f} %, or with a higher memory limit")
+    def handle(self, message: Message, now: float) -> Iterable[Answer]:
+        """Take in what was measured, and what workers do; return what follows for the run."""
+        match message:
+            case MemoryMeasured():
+                self._app_rss = message.app_rss
+                yield from self._divide()
+                yield from self._judge(message, now)
+            case Ready(worker, pid):
+                self._pids[worker] = pid
+            case Progress(worker, in_flight):
+                self._in_flight[worker] = sum(in_flight.values())
+            case WorkerLost(worker):
+                self._pids.pop(worker, None)
+                self._in_flight.pop(worker, None)
+            case TryRelease() if self._ladder.held:
+                # More items would take more memory.
+                at = self._ladder.warning or "the run is held"
+                text = f"{at}: it goes on below {100 * ITEMS_AGAIN:.0f} %, or with a higher memory limit"
+                yield Tell("WARNING", text)
+            case ChangeMaxMemory(limit):
+                yield self._change(limit)
 
-    def measured(
-        self, memory: MemoryMeasured, pids: Mapping[int, int], in_flight: int, threads: int, now: float
-    ) -> None:
-        """Take over a measurement.
+    @property
+    def _workers(self) -> int:
+        return 0 if self._in_process else self._crew.size
 
-        Args:
-            memory: what was measured.
-            pids: process ids of the workers, by their number.
-            in_flight: items being executed.
-            threads: items executed at once, as a person wants it.
-            now: monotonic seconds.
-        """
-        self.divide(memory.app_rss)
-        by_number = {number: memory.by_pid[pid] for number, pid in pids.items() if pid in memory.by_pid}
+    def _change(self, limit: int | str | None) -> Tell:
+        bound = memory_bound(limit)
+        if complaint := too_little(bound, self._workers, self._app_rss):
+            return Tell("WARNING", f"memory: {complaint}; the limit stays as it is")
+        self.limit = bound
+        return Tell("INFO", "memory: no bound" if bound is None else f"memory: {size(bound)} at most")
+
+    def _divide(self) -> Iterable[ShareMemory]:
+        """Give the workers their shares of what tui-runner itself leaves."""
+        if self._in_process:
+            return
+        share, before = worker_share(self.limit, self._workers, self._app_rss), self._share
+        if before is None or share is None or abs(share - before) > _WORTH_TELLING * before:
+            self._share = share
+            if share != before:
+                yield ShareMemory(share)
+
+    def _judge(self, memory: MemoryMeasured, now: float) -> Iterable[Answer]:
+        by_number = {number: memory.by_pid[pid] for number, pid in self._pids.items() if pid in memory.by_pid}
         # Workers that are not yet known by number, or any more, are nobody's but count all the same.
         rest = memory.app_rss + memory.workers_rss - sum(by_number.values())
-        figures = Figures(rest, by_number, in_flight, threads, len(self._statements))
+        in_flight = sum(self._in_flight.values())
+        figures = Figures(rest, by_number, in_flight, self._crew.threads, len(self._statements))
         for step in self._ladder.judge(figures, self.limit, now):
             match step:
                 case FewerThreads(divisor, text):
-                    self._handle(DivideThreads(divisor, text))
+                    yield DivideThreads(divisor, text)
                 case HoldItems(text):
-                    self._handle(Hold(_CAUSE, text))
+                    yield Hold(PauseCause.MEMORY, text)
                 case ReleaseItems():
-                    self._handle(Release(_CAUSE))
+                    yield Release(PauseCause.MEMORY)
                 case ReplaceWorker(worker, at_once, text):
-                    self._handle(Recycle(worker, text, at_once))
+                    yield Recycle(worker, text, at_once)
                 case EndStatements(text):
                     if self._statements.end(f"the run needs the memory, {text}"):
-                        self._tell("WARNING", f"{text}: queries that were open are ended")
+                        yield Tell("WARNING", f"{text}: queries that were open are ended")
                 case GiveUp(text, needed):
                     self.needed = needed
-                    self._handle(StopRun(RunState.FAILED, text))
-
-    def divide(self, app_rss: int) -> None:
-        """Give the workers their shares of what `app_rss` leaves."""
-        if not self.workers:
-            return
-        share = None
-        if self.limit is not None:
-            share = max(0, int(FEWER_THREADS * self.limit) - app_rss) // (self.workers + 1)
-        before = self._share
-        if before is None or share is None or abs(share - before) > _WORTH_TELLING * before:
-            if share != before:
-                self._set_share(share)
-            self._share = share
+                    yield StopRun(RunState.FAILED, text)
 
 
 FEWER_THREADS, NO_ITEMS, KILL = 0.70, 0.80, 0.95
@@ -256,7 +297,7 @@ class MemoryLadder:
         self._kills = 0
 
     def judge(self, figures: Figures, limit: int | None, now: float) -> list[Step]:
-        """What to do with these figures at `now`, monotonic seconds."""
+        """Return the steps to take for these figures at `now`, monotonic seconds."""
         self._know(figures)
         share = 0.0 if limit is None else figures.total / limit
         of_limit = "" if limit is None else f"memory is at {100 * share:.0f} % of {size(limit)}"

@@ -18,14 +18,14 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TextIO
+from typing import TextIO, get_args
 
 from tui_runner.engine.progress.snapshot import Snapshot
 from tui_runner.engine.protocol import Flush, LogLine, LogLines, Ready, WorkerLost
-from tui_runner.engine.scheduling.events import Action, SendChunk, Tell
+from tui_runner.engine.scheduling.events import Action, Committed, LogFailed, SendChunk, Tell
 from tui_runner.engine.states import RunState
 from tui_runner.store.file_check import LOGS, companion
 from tui_runner.system.files import is_same_file, open_log
@@ -141,68 +141,66 @@ _NOBODY = -1
 """The worker that lines of tui-runner itself are from."""
 
 
-class Diary:
+Message = Action | LogLines | Flush | Committed | Ready | WorkerLost | LogFailed
+
+
+class RunLog:
     """Writes down what happens in a run. Owned by the runner's thread.
 
     Args:
         file: the log file.
         debug: whether everything is written.
         redact: takes secrets out.
-        clock: monotonic seconds.
     """
 
-    def __init__(
-        self,
-        file: LogFile,
-        *,
-        debug: bool,
-        redact: Callable[[str], str],
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    takes = frozenset(get_args(Message))
+    """Types of the messages that `handle` takes."""
+
+    def __init__(self, file: LogFile, *, debug: bool, redact: Callable[[str], str]) -> None:
         self._file = file
         self._debug = debug
         self._redact = redact
-        self._clock = clock
         self._flushed_at: deque[float] = deque()
         self._tells_end = debug
         """Whether the end is written also of a run that simply finishes: once anything was told."""
 
-    def tell(self, level: str, text: str) -> LogLines:
-        """Something that a person is told; returns it as it was written."""
-        self._tells_end = True
-        return self._write(level, text)
+    def handle(self, message: Message, now: float) -> Iterable[LogLines | Tell]:
+        """Append what belongs into the log. What a person is told is returned as a line, too, to be shown."""
+        match message:
+            case LogLines():
+                self._file.add(message)
+            case Tell(level, text):
+                self._tells_end = True
+                yield self._line(level, text)
+            case LogFailed(reason):
+                yield Tell("WARNING", f"the log file does not take lines: {reason}")
+            case _ if self._debug and (text := self._detail(message, now)):
+                self._file.add(self._line("DEBUG", text))
 
-    def action(self, action: Action) -> None:
-        """Something that the scheduler has decided."""
-        if not self._debug or isinstance(action, Tell):
-            return
-        if isinstance(action, SendChunk):
-            text = f"SendChunk(worker={action.worker}, chunk={action.chunk}, items={len(action.positions)})"
-        else:
-            text = repr(action)
-        self._write("DEBUG", f"scheduler: {text}")
+    def _detail(self, message: Message, now: float) -> str:
+        """Return what the log says of a message with `--debug`; empty for nothing."""
+        match message:
+            case Ready(worker, pid):
+                return f"worker {worker}: ready, pid {pid}"
+            case WorkerLost(worker, reason):
+                return f"worker {worker}: gone, {reason or 'in order'}"
+            case Flush():
+                self._flushed_at.append(now)
+                items = sum(map(len, message.ended.values()))
+                what = f"{items} items, {message.rows} rows, {message.nbytes} bytes"
+                return f"flush of worker {message.worker}: {what}"
+            case Committed(tickets):
+                return self._committed(len(tickets), now)
+            case SendChunk(worker, chunk, positions):
+                return f"scheduler: SendChunk(worker={worker}, chunk={chunk}, items={len(positions)})"
+            case _:
+                return f"scheduler: {message!r}"
 
-    def report(self, report: Ready | WorkerLost) -> None:
-        """A worker has come or gone."""
-        if self._debug:
-            what = f"ready, pid {report.pid}" if isinstance(report, Ready) else f"gone, {report.reason or 'in order'}"
-            self._write("DEBUG", f"worker {report.worker}: {what}")
-
-    def flush(self, flush: Flush) -> None:
-        """A worker has sent what it has finished."""
-        if self._debug:
-            self._flushed_at.append(self._clock())
-            items = sum(map(len, flush.ended.values()))
-            self._write(
-                "DEBUG", f"flush of worker {flush.worker}: {items} items, {flush.rows} rows, {flush.nbytes} bytes"
-            )
-
-    def committed(self, flushes: int) -> None:
-        """So many flushes, the oldest ones, are in the database."""
-        if self._debug and flushes:
-            began = min((self._flushed_at.popleft() for _ in range(min(flushes, len(self._flushed_at)))), default=None)
-            took = "" if began is None else f", {self._clock() - began:.3f} s after the first of them came"
-            self._write("DEBUG", f"{flushes} flushes are in the database{took}")
+    def _committed(self, flushes: int, now: float) -> str:
+        """The oldest `flushes` flushes are in the database."""
+        began = min((self._flushed_at.popleft() for _ in range(min(flushes, len(self._flushed_at)))), default=None)
+        took = "" if began is None else f", {now - began:.3f} s after the first of them came"
+        return f"{flushes} flushes are in the database{took}" if flushes else ""
 
     def ended(self, snapshot: Snapshot) -> None:
         """The run is over."""
@@ -211,9 +209,7 @@ class Diary:
         counts = f"{snapshot.items_done} items done, {snapshot.items_failed} failed, {snapshot.rows} rows"
         why = f": {snapshot.reason}" if snapshot.reason else ""
         level = "ERROR" if snapshot.state is RunState.FAILED else "INFO"
-        self._write(level, f"run {snapshot.run_id} {snapshot.state}{why} ({counts})")
+        self._file.add(self._line(level, f"run {snapshot.run_id} {snapshot.state}{why} ({counts})"))
 
-    def _write(self, level: str, text: str) -> LogLines:
-        lines = LogLines(_NOBODY, (LogLine(time.time(), level, self._redact(text), worker=_NOBODY),))
-        self._file.add(lines)
-        return lines
+    def _line(self, level: str, text: str) -> LogLines:
+        return LogLines(_NOBODY, (LogLine(time.time(), level, self._redact(text), worker=_NOBODY),))

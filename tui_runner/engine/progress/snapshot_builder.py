@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import get_args
 
 from tui_runner.engine.guards import MemoryMeasured
+from tui_runner.engine.guards.disk import DiskGuard
+from tui_runner.engine.guards.memory import MemoryGuard
 from tui_runner.engine.metrics import ErrorCounts, Estimate, Histogram, RateWindow
 from tui_runner.engine.progress.snapshot import (
     KEPT_EVENTS,
@@ -22,12 +26,16 @@ from tui_runner.engine.progress.snapshot import (
     Snapshot,
     WorkerView,
 )
-from tui_runner.engine.protocol import Flush, LogLine, LogLines, Progress
+from tui_runner.engine.protocol import Flush, LogLine, LogLines, Progress, Ready, WorkerLost
 from tui_runner.engine.scheduling.chunk import Chunk
+from tui_runner.engine.scheduling.events import ChunkEnded, Draw, Tell
 from tui_runner.engine.scheduling.scheduler import Scheduler
 from tui_runner.engine.states import ChunkState, RunState
+from tui_runner.store.records import SampleRecord
 from tui_runner.text.redaction import redact
 
+_SAMPLE_SECONDS = 5.0
+"""Between rows of `runner.samples`: 7,200 rows in a run of ten hours."""
 _HISTORY_SECONDS = 300
 _SPAN_SECONDS = 6.0
 _SPANS = 10
@@ -36,7 +44,6 @@ _ERROR_GROUPS = 20
 _OLDEST = 20
 _STALL_SECONDS = 10.0
 _STALL_FACTOR = 5.0
-_RESTS = "only paused chunks are left: resume or cancel them"
 _IDLE_SECONDS = 1.0
 """Active seconds without an item of a chunk in flight, or one ending, after which the chunk is said to wait. Progress
 is looked at ten times a second, and items of microseconds are never seen in flight."""
@@ -94,22 +101,45 @@ class _ChunkMeter:
         return (*(count / _SPAN_SECONDS for count in ended), last / max(1.0, passed))
 
 
-class Board:
+@dataclass(frozen=True, slots=True)
+class RecordSample:
+    """A point of the graphs is to be recorded."""
+
+    sample: SampleRecord
+
+
+Message = ChunkEnded | Tell | Progress | Ready | WorkerLost | Flush | LogLines | MemoryMeasured | Draw
+
+
+class SnapshotBuilder:
     """Gathers what is reported and draws snapshots of it.
 
     Args:
         identity: what the run is.
         scheduler: read only.
+        memory: read only.
+        disk: read only.
         began: when the run was started in this process, by the runner's clock.
         redact: takes secrets out of what is told.
     """
 
+    takes = frozenset(get_args(Message))
+    """Types of the messages that `handle` takes."""
+
     def __init__(
-        self, identity: RunIdentity, scheduler: Scheduler, began: float, redact: Callable[[str], str] = redact
+        self,
+        identity: RunIdentity,
+        scheduler: Scheduler,
+        memory: MemoryGuard,
+        disk: DiskGuard,
+        began: float,
+        redact: Callable[[str], str] = redact,
     ) -> None:
         self._redact = redact
         self._identity = identity
         self._scheduler = scheduler
+        self._memory_guard = memory
+        self._disk_guard = disk
         self.began = began
         self._began_at = time.time()
         self._items = RateWindow()
@@ -139,19 +169,38 @@ class Board:
         """Workers that are gone and that no other has replaced yet."""
         self._recycled: deque[float] = deque()
         self._log_lines = 0
-        self.rate: float | None = None
-        """Items started per second at most, as the runner has told its workers."""
-        self.waits_for = ""
-        """What the run waits for although everything in it has ended: to be written."""
-        self.warnings: tuple[str, ...] = ()
-        """What a person should know before it goes wrong."""
-        self.memory_limit: int | None = None
-        """Bytes that the run may use."""
-        self.memory_needed: int | None = None
-        """Bytes that it should have had, once it was given up."""
+        self._next_sample = 0.0
         self.last = self.snapshot(began)
 
     # --- what is reported ----------------------------------------------------------------------------------
+
+    def handle(self, message: Message, now: float) -> Iterable[RecordSample]:
+        """Take in what has happened; `Draw` publishes it."""
+        match message:
+            case Flush():
+                self.flushed(message, now)
+            case Progress():
+                self.progress(message, now)
+            case ChunkEnded(number):
+                self.chunk_ended(number)
+            case LogLines():
+                self.logged(message)
+            case Tell(level, text):
+                self.tell(now, level, text)
+            case Ready(worker, pid):
+                self.worker_ready(worker, pid, now)
+            case WorkerLost(worker):
+                self.worker_gone(worker)
+            case MemoryMeasured():
+                self.measured(message, now)
+                if now >= self._next_sample:
+                    self._next_sample = now + _SAMPLE_SECONDS
+                    yield RecordSample(self._sample(now))
+            case Draw():
+                # The ended state is published only after the last commit: readers query the database as soon as
+                # they see it. Until then a run may wait for room on its disk.
+                if not self._scheduler.status.ended or self._scheduler.status.held:
+                    self.snapshot(now)
 
     def tell(self, now: float, level: str, text: str) -> None:
         """Add a line to the events."""
@@ -163,11 +212,6 @@ class Board:
             self._measure(number, self._scheduler.active(now), 0)
         self._progress[progress.worker] = progress
         self._latencies.add(progress.latencies)
-
-    @property
-    def pids(self) -> Mapping[int, int]:
-        """Process ids of the workers that are ready, by number."""
-        return self._pids
 
     def worker_ready(self, worker: int, pid: int, now: float) -> None:
         """A worker can take chunks; it may take the place of one that is gone or drains."""
@@ -229,7 +273,7 @@ class Board:
         then, ended, rows = self._last_sample
         passed = active - then
         items_rate = rows_rate = None
-        if self._state is not RunState.PAUSED and passed > 0:
+        if scheduler.status.state is not RunState.PAUSED and passed > 0:
             items_rate = (self._ended - ended) / passed
             rows_rate = (rows_now - rows) / passed
         self._last_sample = (active, self._ended, rows_now)
@@ -240,6 +284,23 @@ class Board:
         while self._recycled and self._recycled[0] < at - _HISTORY_SECONDS:
             self._recycled.popleft()
 
+    def _sample(self, now: float) -> SampleRecord:
+        """Return how the run goes, to be recorded."""
+        counts = self._scheduler.counts
+        paused = self._state is RunState.PAUSED
+        return SampleRecord(
+            sampled_at=datetime.now(UTC),
+            items_done=counts.done,
+            items_failed=counts.failed,
+            rows=counts.rows,
+            in_flight=sum(sum(progress.in_flight.values()) for progress in self._progress.values()),
+            threads=self._scheduler.crew.threads,
+            items_per_second=0.0 if paused else self._items.rate(self._scheduler.active(now)),
+            app_rss=self._memory.app_rss,
+            workers_rss=self._memory.workers_rss,
+            db_bytes=self._memory.db_bytes,
+        )
+
     def chunk_ended(self, number: int) -> None:
         """Nothing is measured of this chunk any more."""
         self._meters.pop(number, None)
@@ -247,18 +308,18 @@ class Board:
     # --- the snapshot --------------------------------------------------------------------------------------
 
     def snapshot(self, now: float) -> Snapshot:
-        """Draw the run as it is at `now`."""
+        """Draw the run as it is at `now`, and publish that."""
         scheduler, identity = self._scheduler, self._identity
         active, counts = scheduler.active(now), scheduler.counts
         in_flight: Counter[int] = Counter()
         for progress in self._progress.values():
             in_flight.update(progress.in_flight)
         self._draw_chunks(active, in_flight)
-        state = self._state
+        status = scheduler.status
         items_rate = rows_rate = 0.0
-        if state is not RunState.PAUSED:
+        if status.state is not RunState.PAUSED:
             items_rate, rows_rate = self._items.rate(active), self._rows.rate(active)
-        total = self.items_total()
+        total = identity.items_total if scheduler.input_length is None else scheduler.input_length
         chunks_total = None
         if scheduler.input_ended:
             chunks_total = len(scheduler.chunks)
@@ -275,10 +336,10 @@ class Board:
             job=identity.job,
             table=identity.table,
             database=identity.database,
-            state=state,
-            held=scheduler.held or bool(self.waits_for),
-            reason=self._redact(self.waits_for or (_RESTS if scheduler.rests else scheduler.reason)),
-            warnings=self.warnings,
+            state=status.state,
+            held=status.held,
+            reason=self._redact(status.reason),
+            warnings=self._disk_guard.warnings + self._memory_guard.warnings,
             started_at=identity.started_at,
             began_at=self._began_at,
             at=now - self.began,
@@ -297,7 +358,7 @@ class Board:
             worker_views=self._workers(),
             recycled=tuple(self._recycled),
             open_chunks=scheduler.open_chunks,
-            rate=self.rate,
+            rate=scheduler.crew.rate,
             items_per_second=items_rate,
             rows_per_second=rows_rate,
             eta_seconds=None
@@ -307,8 +368,8 @@ class Board:
             p95=self._latencies.percentile(0.95),
             app_rss=self._memory.app_rss,
             workers_rss=self._memory.workers_rss,
-            memory_limit=self.memory_limit,
-            memory_needed=self.memory_needed,
+            memory_limit=self._memory_guard.limit,
+            memory_needed=self._memory_guard.needed,
             db_bytes=self._memory.db_bytes,
             buffered_bytes=sum(progress.buffered_bytes for progress in self._progress.values()),
             throttled=any(progress.throttled for progress in self._progress.values()),
@@ -334,8 +395,7 @@ class Board:
 
     @property
     def _state(self) -> RunState:
-        """The state as a person sees it: a run that starts nothing until somebody steps in is paused."""
-        return RunState.PAUSED if self.waits_for or self._scheduler.rests else self._scheduler.state
+        return self._scheduler.status.state
 
     def _workers(self) -> tuple[WorkerView, ...]:
         views = []
@@ -346,16 +406,9 @@ class Board:
             views.append(WorkerView(number, pid, threads, in_flight, self._memory.by_pid.get(pid, 0)))
         return tuple(views)
 
-    def items_total(self) -> int | None:
-        """Length of the input; what was read, once its end is known."""
-        if self._scheduler.input_ended:
-            chunks = self._scheduler.chunks
-            return chunks[-1].first_item + chunks[-1].items if chunks else 0
-        return self._identity.items_total
-
     def _draw_chunks(self, active: float, in_flight: Counter[int]) -> None:
         chunks = self._scheduler.chunks
-        changed = self._scheduler.changed
+        changed = self._scheduler.take_changed()
         # Those with a worker have a clock and a rate that go on without any event.
         changed.update(number for number in self._meters if number < len(self._views))
         changed.update(in_flight, self._flying)
@@ -367,7 +420,6 @@ class Board:
             view = self._draw(chunks[number], active, in_flight[number])
             if view != self._views[number]:
                 self._views[number] = view
-        changed.clear()
 
     def _draw(self, chunk: Chunk, active: float, in_flight: int) -> ChunkView:
         meter = self._meters.get(chunk.number)

@@ -1,6 +1,6 @@
 """A chunk: its states, how one leads to another, and its counters.
 
-`TRANSITIONS` is the whole truth: whatever is not in it raises, so a wrong turn of the scheduler
+`CHUNK_TRANSITIONS` is the whole truth: whatever is not in it raises, so a wrong turn of the scheduler
 shows at once and not as a chunk that is never finished.
 
     waiting ──▶ running ──▶ done | failed | cancelled
@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from tui_runner.engine.protocol import Counts
-from tui_runner.engine.states import ChunkState, check_transition
+from tui_runner.engine.states import CHUNK_TRANSITIONS, ChunkState, check_transition
 
 
 @dataclass(slots=True, eq=False)
@@ -79,7 +79,7 @@ class Chunk:
     def set_state(self, state: ChunkState) -> None:
         """Go to `state`; raises `ValueError` when that cannot follow."""
         if state is not self.state:
-            check_transition(self.state, state)
+            check_transition(CHUNK_TRANSITIONS, self.state, state)
             self.state = state
 
     def count(self, counts: Counts) -> Counts:

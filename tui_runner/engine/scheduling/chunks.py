@@ -9,7 +9,7 @@ worker is lost, what is still pending waits again, at the front.
 *Suspects* (`suspects`) run alone: a chunk is sent without them, and when the rest of it has ended, it goes to the
 worker that runs one item at a time. So a chunk is still with one worker at a time.
 
-The transitions of one chunk are in `chunk.TRANSITIONS`; the commands a person may give are in `chunk_commands`.
+The transitions of one chunk are in `states.CHUNK_TRANSITIONS`; the commands a person may give are in `chunk_commands`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tui_runner.engine.scheduling import events
 from tui_runner.engine.scheduling.chunk import Chunk
 from tui_runner.engine.scheduling.step import Turn
 from tui_runner.engine.scheduling.suspects import Suspects
-from tui_runner.engine.scheduling.workers import Crew, WorkerState
+from tui_runner.engine.scheduling.workers import Crew, Worker
 from tui_runner.engine.states import ChunkState
 from tui_runner.text.numbers import plural, run_again
 
@@ -150,7 +150,7 @@ class Chunks:
         counts: what became of the items of all chunks.
         before: the part of `counts` that earlier processes had recorded.
         kept_failures: failed items that are kept to be run again.
-        changed: numbers of chunks that changed since whoever draws them last cleared it.
+        changed: numbers of chunks that changed since `take_changed` was last called.
     """
 
     def __init__(self, crew: Crew, turn: Turn) -> None:
@@ -180,6 +180,11 @@ class Chunks:
     def only_paused(self) -> bool:
         """Whether all that have not ended are paused, and stay so until somebody resumes or cancels them."""
         return 0 < self.unended == self.paused and not self.cancelling
+
+    def take_changed(self) -> set[int]:
+        """Return the numbers of the chunks that changed since the last call."""
+        changed, self.changed = self.changed, set()
+        return changed
 
     # --- from the input to a worker ------------------------------------------------------------------------
 
@@ -242,7 +247,7 @@ class Chunks:
             self._send(chunk, worker, sorted(chunk.pending), paused=True)
             self._turn.do(events.SendOrder(worker.number, protocol.Cancel(chunk.number)))
 
-    def _linger(self, workers: list[WorkerState], limit: int) -> bool:
+    def _linger(self, workers: list[Worker], limit: int) -> bool:
         """Whether too many chunks have no items left to start, but are not finished."""
         most = sum(len(worker.chunks) - len(worker.open) for worker in workers)
         if most < _EXHAUSTED_FACTOR * limit or most * self.all[-1].items < _LINGERING_ITEMS:
@@ -254,7 +259,7 @@ class Chunks:
     def _send(
         self,
         chunk: Chunk,
-        worker: WorkerState,
+        worker: Worker,
         items: Collection[int],
         *,
         paused: bool = False,
@@ -307,12 +312,12 @@ class Chunks:
             failures += sum(item in retried or failed.get(item, 0) > 0 for item in heard)
         return failures
 
-    def exhausted(self, number: int, worker: WorkerState) -> None:
+    def exhausted(self, number: int, worker: Worker) -> None:
         """The worker has started every item of a chunk."""
         worker.open.discard(number)
         self.all[number].exhausted = True
 
-    def finished(self, number: int, worker: WorkerState) -> None:
+    def finished(self, number: int, worker: Worker) -> None:
         """Every item of a chunk that the worker was sent has ended; suspects may be left."""
         worker.open.discard(number)
         worker.chunks.discard(number)
@@ -329,7 +334,7 @@ class Chunks:
                 self.set_state(chunk, ChunkState.FAILED)
             self.changed.add(number)
 
-    def died(self, worker: WorkerState, in_flight: Mapping[int, int]) -> dict[int, int]:
+    def died(self, worker: Worker, in_flight: Mapping[int, int]) -> dict[int, int]:
         """A worker is gone and had these attempts in flight; returns those of items that have not ended."""
         interrupted = {}
         for number in worker.chunks:
@@ -344,7 +349,7 @@ class Chunks:
             interrupted.update(mine)
         return interrupted
 
-    def died_idle(self, worker: WorkerState, reason: str) -> list[int]:
+    def died_idle(self, worker: Worker, reason: str) -> list[int]:
         """A worker is gone and had nothing in flight; returns who of the suspects it ran apart may be to blame."""
         chunks = [self.all[number] for number in worker.chunks]
         unreported = [item for chunk in chunks for item in self._sent[chunk.number] if item in chunk.pending]
@@ -358,7 +363,7 @@ class Chunks:
             chunk.attempts[item] = chunk.attempts.get(item, 0) + 1
         return unreported
 
-    def take_back(self, worker: WorkerState) -> int:
+    def take_back(self, worker: Worker) -> int:
         """A worker is lost: what is pending of its chunks waits again, before all others; returns how many items."""
         lost = 0
         for number in sorted(worker.chunks, reverse=True):

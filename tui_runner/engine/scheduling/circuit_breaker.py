@@ -2,8 +2,15 @@
 
 A service that is down, a network that is gone, a site that has changed: every further item would fail too. When nine
 tenths of the last 50 items or more have failed, the run is to stop starting items. This is a circuit breaker (Nygard,
-"Release It!") whose half-open state is one single item, let through at growing intervals: when an item ends well, the
-run goes on.
+"Release It!") whose trials are single items, let through at growing intervals: when an item ends well after one, the
+run resumes.
+
+| state       | meaning                                                | leaves it                                     |
+| ----------- | ------------------------------------------------------ | --------------------------------------------- |
+| `CLOSED`    | items start; their results are counted                 | `count` finds an outage                       |
+| `OPEN`      | no items start; the first trial has not begun          | `trial_due`, or `close`                       |
+| `HALF_OPEN` | a trial has begun; another follows until one succeeds  | `close`: a trial succeeded, or the user acted |
+| `LATCHED`   | no items start, and none is tried: it would not help   | `close`: the user acted                       |
 
 *What counts.* An item that ends well, once; an item whose first attempt fails, once. Later attempts that fail are not
 counted: the few bad items at the end of a good run would look like an outage, and an outage is noticed before the first
@@ -12,7 +19,7 @@ that had failed before the run was resumed: that is no news, and a resumed run b
 
 Nor are attempts that began before the run went on: they tell of the outage that is over, for as long as their timeout.
 
-*Whom it trusts.* A person who says "go on" may know better, so after that it takes four times as many failures, until
+*Distrust.* A user who resumes the run may know better, so after that it takes four times as many failures, until
 things have gone well again. If most failures are such that another attempt would not help (a `KeyError`, a 404),
 waiting will not help either: `Outage.may_pass` says which it is.
 """
@@ -26,6 +33,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from tui_runner.engine.protocol import Trials
+from tui_runner.engine.states import check_transition
 
 _GROUND = 50
 """Items before a share of failures means anything."""
@@ -41,12 +49,30 @@ _MESSAGE_LENGTH = 120
 
 
 class OnOutage(StrEnum):
-    """What a run does about an outage."""
+    """Reactions of a run to an outage."""
 
     PAUSE = "pause"
     """Start no items, try one now and then, go on when it succeeds."""
     STOP = "stop"
     CONTINUE = "continue"
+
+
+class BreakerState(StrEnum):
+    """The states of the circuit breaker."""
+
+    CLOSED = "closed"
+    OPEN = "open"
+    HALF_OPEN = "half-open"
+    LATCHED = "latched"
+
+
+BREAKER_TRANSITIONS: Mapping[BreakerState, frozenset[BreakerState]] = {
+    BreakerState.CLOSED: frozenset({BreakerState.OPEN, BreakerState.LATCHED}),
+    BreakerState.OPEN: frozenset({BreakerState.HALF_OPEN, BreakerState.CLOSED}),
+    BreakerState.HALF_OPEN: frozenset({BreakerState.CLOSED}),
+    BreakerState.LATCHED: frozenset({BreakerState.CLOSED}),
+}
+"""From each state of the circuit breaker, the states that may follow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +88,7 @@ class Outage:
     may_pass: bool
 
 
-class OutageWatch:
+class CircuitBreaker:
     """Counts how items fare and says when that is an outage. Times are monotonic seconds.
 
     Args:
@@ -79,15 +105,15 @@ class OutageWatch:
         ground: int = _GROUND,
     ) -> None:
         self._on_outage = on_outage
-        self.attended = attended
+        self._attended = attended
         self._first_ground = ground
         self._recent: deque[tuple[Trials, Mapping[tuple[str, str], int]]] = deque()
         self._sum = Trials()
         self._ground = ground
         self._interval = _FIRST_INTERVAL
-        self._next_trial: float | None = None
-        self._tried = False
-        self._went_on = -math.inf
+        self.state = BreakerState.CLOSED
+        self._next_trial = math.inf
+        self._closed_at = -math.inf
 
     def count(
         self, trials: Trials, errors: Mapping[tuple[str, str], int], now: float, *, since: float = math.inf
@@ -100,9 +126,9 @@ class OutageWatch:
             now: the time.
             since: when the first of the attempts that failed began.
         """
-        if since < self._went_on:
+        if since < self._closed_at:
             trials, errors = Trials(trials.ok), {}
-        if self._on_outage is OnOutage.CONTINUE or self._next_trial is not None or not trials.total:
+        if self._on_outage is OnOutage.CONTINUE or self.state is not BreakerState.CLOSED or not trials.total:
             return None
         self._recent.append((trials, errors))
         self._sum += trials
@@ -115,53 +141,54 @@ class OutageWatch:
             return None
         outage = Outage(self._text(), may_pass=self._sum.passing >= self._sum.lasting)
         self._forget()
-        self._next_trial = now + self._interval if outage.may_pass else math.inf
-        self._tried = False
+        self._become(BreakerState.OPEN if outage.may_pass else BreakerState.LATCHED)
+        self._next_trial = now + self._interval
         return outage
 
     def stops(self, outage: Outage) -> bool:
-        """Whether the run is to stop because of it: where trying again would not help, nobody could resume it."""
-        return self._on_outage is OnOutage.STOP or not (outage.may_pass or self.attended)
+        """Return True if the run must stop: on request, or because no trial would help and no user could resume it."""
+        return self._on_outage is OnOutage.STOP or not (outage.may_pass or self._attended)
 
-    @property
-    def waits_for_somebody(self) -> bool:
-        """Whether there is an outage of which no trial will show the end."""
-        return self._next_trial == math.inf
-
-    @property
-    def is_on(self) -> bool:
-        """Whether there is an outage."""
-        return self._next_trial is not None
+    def abandon(self) -> None:
+        """Expect no user any more who could resume the run."""
+        self._attended = False
 
     def trial_due(self, now: float) -> float | None:
-        """Whether an item is to be let through: seconds until the next one would be, None when not.
-
-        Each answer that is not None counts as a trial that is made.
-        """
-        if self._next_trial is None or now < self._next_trial:
+        """Begin a trial if it is time. Return the seconds until the one after it, or None if none begins."""
+        if self.state not in (BreakerState.OPEN, BreakerState.HALF_OPEN) or now < self._next_trial:
             return None
+        if self.state is BreakerState.OPEN:
+            self._become(BreakerState.HALF_OPEN)
         self._interval = min(2 * self._interval, _LONGEST_INTERVAL)
         self._next_trial = now + self._interval
-        self._tried = True
         return self._interval
 
     def is_over(self, trials: Trials) -> bool:
-        """Whether an outage is over: an item ended well since the first trial. Earlier ones were in flight before."""
-        return self._tried and trials.ok > 0
+        """Return True if an item ended well since the first trial. Earlier ones were in flight before the outage."""
+        return self.state is BreakerState.HALF_OPEN and trials.ok > 0
 
-    def end(self, now: float, *, by_hand: bool) -> None:
-        """The run goes on: because an item ended well, or because a person said so."""
-        self._went_on = now
-        if by_hand and self.is_on:
-            self._ground *= _DISTRUST
-        self._next_trial = None
-        self._tried = False
+    def close(self, now: float, *, by_user: bool = False) -> None:
+        """Let items through again: because a trial succeeded, or because the user resumed or paused the run.
+
+        Args:
+            now: the time.
+            by_user: whether the user resumed the run; another outage then takes more failures.
+        """
+        self._closed_at = now
+        if self.state is not BreakerState.CLOSED:
+            self._become(BreakerState.CLOSED)
+            if by_user:
+                self._ground *= _DISTRUST
         self._forget()
 
     @property
     def seconds_to_trial(self) -> float:
         """From the beginning of an outage to its first trial."""
         return self._interval
+
+    def _become(self, state: BreakerState) -> None:
+        check_transition(BREAKER_TRANSITIONS, self.state, state)
+        self.state = state
 
     def _forget(self) -> None:
         self._recent.clear()

@@ -1,12 +1,13 @@
-"""What the scheduler is told, besides the reports of workers, and what it answers: events and actions.
+"""Events and actions of the scheduler, besides the reports of workers, and messages between other parts of a run.
 
-Reports (`Ready`, `Flush`, `ChunkFinished`, …) are in `protocol`.
+Reports (`Ready`, `Flush`, `ChunkFinished`, …) are in `protocol`; how messages reach the parts is in `runner`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from tui_runner.engine.protocol import (
     ChunkExhausted,
@@ -20,7 +21,8 @@ from tui_runner.engine.protocol import (
     WorkerFailed,
     WorkerLost,
 )
-from tui_runner.engine.states import RunState
+from tui_runner.engine.states import PauseCause, RunState
+from tui_runner.errors import DatabaseError
 
 # --- events: from the input --------------------------------------------------------------------------------
 
@@ -95,15 +97,15 @@ class ResumeRun:
 class Hold:
     """Start no new items until `Release` of the same `cause`, whoever resumes the run; `reason` says why."""
 
-    cause: str
+    cause: PauseCause
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """What held the run is gone; it goes on, unless a person has paused it meanwhile."""
+    """The cause of a `Hold` is gone; the run resumes unless something else pauses it."""
 
-    cause: str
+    cause: PauseCause
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +152,20 @@ class DivideThreads:
 
 
 @dataclass(frozen=True, slots=True)
+class ChangeRate:
+    """Start at most this many items per second, over all workers; None for no bound."""
+
+    rate: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ShareMemory:
+    """Let each worker have this many bytes, those that start later, too; None for no bound."""
+
+    nbytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Recycle:
     """Have a new worker take the place of one that has too much memory.
 
@@ -173,10 +189,17 @@ class ChangeOpenChunks:
 
 @dataclass(frozen=True, slots=True)
 class StopRun:
-    """Drain and end, as `state`, because of `reason`."""
+    """Drain and end, as `state`, because of `reason`.
+
+    Attributes:
+        state: the state in which the run ends.
+        reason: why, as it is shown while the run drains and afterwards.
+        announced: what is told when it begins to drain; `reason` unless given.
+    """
 
     state: RunState
     reason: str
+    announced: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +207,20 @@ class KillRun:
     """End at once, as `state`, because of `reason`."""
 
     state: RunState
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseLost:
+    """Nothing can be written any more: end at once, as failed; a run that has ended fails after all."""
+
+    error: DatabaseError
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerFault:
+    """The runner cannot go on because of a fault of tui-runner itself: the run has failed, whatever it did."""
+
     reason: str
 
 
@@ -214,10 +251,14 @@ Event = (
     | RetryChunks
     | ChangeThreads
     | DivideThreads
+    | ChangeRate
+    | ShareMemory
     | Recycle
     | ChangeOpenChunks
     | StopRun
     | KillRun
+    | DatabaseLost
+    | RunnerFault
     | Abandoned
     | Tick
     | Ready
@@ -231,7 +272,7 @@ Event = (
     | Drained
     | WorkerLost
 )
-"""What `Scheduler.handle` takes."""
+"""Messages that `Scheduler.handle` takes."""
 
 # --- actions -----------------------------------------------------------------------------------------------
 
@@ -245,11 +286,21 @@ class ReadChunks:
 
 @dataclass(frozen=True, slots=True)
 class StartWorker:
-    """Start a worker with this many threads."""
+    """Start a worker.
+
+    Attributes:
+        worker: its number.
+        threads: how many it has.
+        paused: whether it starts no items before the run is resumed.
+        rate: items it may start per second; None for no bound.
+        max_memory: bytes it may have; None for no bound.
+    """
 
     worker: int
     threads: int
     paused: bool
+    rate: float | None = None
+    max_memory: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,6 +359,13 @@ class TryRelease:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordState:
+    """The state in which the run resumes after a crash has changed: record it."""
+
+    state: RunState
+
+
+@dataclass(frozen=True, slots=True)
 class Tell:
     """Something a person wants to know."""
 
@@ -324,5 +382,61 @@ class EndRun:
 
 
 Action = (
-    ReadChunks | StartWorker | SendChunk | SendOrder | KillWorker | ChunkEnded | RunAgain | TryRelease | Tell | EndRun
+    ReadChunks
+    | StartWorker
+    | SendChunk
+    | SendOrder
+    | KillWorker
+    | ChunkEnded
+    | RunAgain
+    | TryRelease
+    | RecordState
+    | Tell
+    | EndRun
 )
+"""Messages that `Scheduler.handle` returns."""
+
+# --- messages between other parts of a run --------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeMaxMemory:
+    """The run may use this much memory, in bytes or as a share of the machine's such as `80%`; None for no bound."""
+
+    limit: int | str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """These batches are in the database; their tickets are (worker, bytes)."""
+
+    tickets: list[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class WriteFailed:
+    """The database did not take a flush."""
+
+    error: BaseException
+
+
+@dataclass(frozen=True, slots=True)
+class RetryFlush:
+    """Try again to write the flush that has failed; nothing when there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowsLeft:
+    """The writing thread has ended and has not written all rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogFailed:
+    """The log file takes no more lines."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """Publish a new snapshot."""

@@ -3,7 +3,7 @@
 Theory of operation
 -------------------
 The scheduler has no threads, reads no clock and does no I/O, so every sequence of events can be tested. Its owner
-(the runner's thread) feeds it events one at a time, `handle(event, now)`, and carries out the actions it returns,
+(the runner's thread) passes it events one at a time, `handle(event, now)`, and carries out the actions it returns,
 in order.
 
 *Chunks* are cut from the input a few ahead (`ReadChunks`), wait in order, and are sent to the worker with the fewest.
@@ -17,19 +17,24 @@ Reports of a worker that is not known (any more) are ignored, so an item cannot 
 *Ending*: when the input has ended and every chunk too, or when the run is stopped, workers are told to drain; the run
 ends when the last of them is gone. If a chunk is to run again in the first case, new workers are started for it.
 
-*Holds*: a full disk, or memory at its limit, pauses the run until its owner says that it is over. A person who resumes
-it meanwhile has it looked at again at once; one who pauses it has it stay paused.
+*Status*: the state of the run is one `RunStatus` (`states`), which this module alone replaces. Its table of phases and
+of pauses is at the head of `states`.
 
-*Outages*: when nearly everything fails (`outage` says when), the run pauses itself; one item is tried now and then
-(`TryOne`), and when one ends well the run goes on. While it is held as well, none is tried.
+*Holds*: a full disk, or memory at its limit, pauses the run until its guard releases it. A user who resumes it
+meanwhile makes the guard check again at once; one who pauses it keeps it paused after the release.
 
-What happens to chunks is in `chunks` (their way through the workers) and `chunk_commands` (what a person may have
-done with them), what workers are told in `crew_orders`; here are the run's life and the losses of workers.
+*Outages*: when nearly everything fails (`circuit_breaker` says when), the run pauses itself; one item is tried now and
+then (`TryOne`), and when one ends well the run resumes. While it is held as well, none is tried.
+
+What happens to chunks is in `chunks` (their way through the workers, and commands on them), what workers are told in
+`workers`; here are the run's life and the losses of workers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from typing import get_args
 
 from tui_runner.engine import protocol
 from tui_runner.engine.limits import FailureLimit
@@ -37,11 +42,11 @@ from tui_runner.engine.protocol import Counts
 from tui_runner.engine.scheduling import events
 from tui_runner.engine.scheduling.chunk import Chunk
 from tui_runner.engine.scheduling.chunks import ChunkCommands, Chunks
-from tui_runner.engine.scheduling.circuit_breaker import OnOutage, OutageWatch
+from tui_runner.engine.scheduling.circuit_breaker import CircuitBreaker, OnOutage
 from tui_runner.engine.scheduling.step import Turn
 from tui_runner.engine.scheduling.suspects import DEATHS
-from tui_runner.engine.scheduling.workers import Crew, CrewOrders, WorkerState
-from tui_runner.engine.states import RunState
+from tui_runner.engine.scheduling.workers import Crew, CrewOrders, Worker
+from tui_runner.engine.states import HOLDS, USER_PAUSE, Ending, Pause, PauseCause, RunState, RunStatus
 from tui_runner.text.numbers import plural, run_again, size
 
 _MAX_LOSSES = 5
@@ -62,9 +67,14 @@ class Scheduler:
         grace: seconds that items in flight have to finish when the run is stopped.
         max_failures: stop in order beyond this, None for no bound.
         timeout: seconds an item may take, None for no bound.
-        outages: notices that nearly everything fails.
+        breaker: notices that nearly everything fails.
         paused: whether the run begins paused.
+        rate: items started per second, over all workers; None for no bound.
+        max_memory: bytes that each worker may have; None for no bound.
     """
+
+    takes = frozenset(get_args(events.Event))
+    """Types of the messages that `handle` takes."""
 
     def __init__(
         self,
@@ -75,31 +85,31 @@ class Scheduler:
         grace: float,
         max_failures: FailureLimit | None = None,
         timeout: float | None = None,
-        outages: OutageWatch | None = None,
+        breaker: CircuitBreaker | None = None,
         paused: bool = False,
+        rate: float | None = None,
+        max_memory: int | None = None,
     ) -> None:
-        self.crew = Crew(workers, threads)
+        self.crew = Crew(workers, threads, rate=rate, max_memory=max_memory)
         self.open_chunks = open_chunks
-        self.state = RunState.PAUSED if paused else RunState.RUNNING
-        self.reason = ""
+        self._status = RunStatus(pauses=(USER_PAUSE,) if paused else ())
+        self._recorded = self._status.persisted
         self.input_ended = False
         self._turn = Turn()
         self._chunks = Chunks(self.crew, self._turn)
         self._orders = CrewOrders(self.crew, self._turn, grace, timeout)
         self._commands = ChunkCommands(self._chunks, self.crew, self._turn)
         self._max_failures = max_failures
-        self._outages = outages or OutageWatch(OnOutage.CONTINUE)
-        self._holds: dict[str, str] = {}
-        self.held = False
-        """Whether the run is paused for nothing but `_holds`: it goes on by itself, and not before."""
-        self._outage = ""
-        """What the run, paused because nearly everything fails, says of that."""
-        self._deserted = False  # whether whoever could have resumed what is paused has gone
+        self._breaker = breaker or CircuitBreaker(OnOutage.CONTINUE)
         self._tried = 0
         self._requested = 0
         self._losses = 0
         self._had_worker = False  # whether one has come as far as taking items
-        self._end_state = RunState.FINISHED
+
+    @property
+    def status(self) -> RunStatus:
+        """The state of the run: its only source."""
+        return self._status
 
     @property
     def chunks(self) -> list[Chunk]:
@@ -108,7 +118,7 @@ class Scheduler:
 
     @property
     def counts(self) -> Counts:
-        """What became of the items of all chunks."""
+        """Counters over the items of all chunks."""
         return self._chunks.counts
 
     @property
@@ -116,31 +126,27 @@ class Scheduler:
         """The part of `counts` that earlier processes had recorded: items that ended well, and their rows."""
         return self._chunks.before
 
-    @property
-    def changed(self) -> set[int]:
-        """Numbers of chunks that changed since the owner last cleared it."""
-        return self._chunks.changed
+    def take_changed(self) -> set[int]:
+        """Return the numbers of the chunks that changed since the last call; for the one part that draws them."""
+        return self._chunks.take_changed()
 
     @property
-    def rests(self) -> bool:
-        """Whether the run is not paused, but every chunk that is left is: it stands still until somebody acts."""
-        return self.state is RunState.RUNNING and self.input_ended and self._chunks.only_paused
-
-    @property
-    def state_to_keep(self) -> RunState:
-        """The state in which the run is to come back: one that has paused itself would try again then."""
-        return RunState.RUNNING if self.state is RunState.PAUSED and self.reason else self.state
+    def input_length(self) -> int | None:
+        """Number of items in the input; None until its end was read."""
+        if not self.input_ended:
+            return None
+        return self.chunks[-1].first_item + self.chunks[-1].items if self.chunks else 0
 
     def active(self, now: float) -> float:
         """Seconds the run has been going on at `now`, without those it was paused."""
         return self._turn.clock.active(now)
 
     def handle(self, event: events.Event, now: float) -> list[events.Action]:
-        """What is to be done because of `event`, which happened at `now` (monotonic seconds)."""
+        """Return what to do because of `event`, which happened at `now` (monotonic seconds)."""
         self._turn.begin(now)
         match event:
             case events.Begin():
-                self._turn.clock.start(now, paused=self.state is RunState.PAUSED)
+                self._turn.clock.start(now, paused=self._status.is_paused)
             case events.ChunkRead():
                 self._requested = max(0, self._requested - 1)
                 self._chunks.read(event)
@@ -148,7 +154,7 @@ class Scheduler:
                 self._requested = 0
                 self.input_ended = True
             case events.InputFailed(message):
-                self._stop(RunState.FAILED, message)
+                self._fail(message)
             case events.PauseRun():
                 self._pause_run()
             case events.ResumeRun():
@@ -158,17 +164,27 @@ class Scheduler:
             case events.Release(cause):
                 self._release(cause)
             case events.PauseChunks() | events.ResumeChunks() | events.CancelChunks() | events.RetryChunks():
-                if self.state in (RunState.RUNNING, RunState.PAUSED):
+                if self._status.phase is RunState.RUNNING:
                     self._commands.obey(event)
             case events.ChangeThreads(threads):
-                self._change_threads(max(1, threads))
+                self._share_threads(max(1, threads), self.crew.divisor)
+                self._turn.tell("INFO", f"threads: {self.crew.threads}")
+            case events.ChangeRate(rate):
+                self._change_rate(rate)
+            case events.ShareMemory(nbytes):
+                self.crew.max_memory = nbytes
+                self._orders.all(protocol.SetMaxMemory(nbytes))
             case events.ChangeOpenChunks(open_chunks):
                 self.open_chunks = max(1, open_chunks)
                 self._turn.tell("INFO", f"open chunks: {self.open_chunks}")
-            case events.StopRun(state, reason):
-                self._stop(state, reason)
+            case events.StopRun(state, reason, announced):
+                self._stop(Ending(state, reason), announced)
             case events.KillRun(state, reason):
-                self._kill(state, reason)
+                self._kill(Ending(state, reason))
+            case events.DatabaseLost(error):
+                self._database_lost(error.what)
+            case events.RunnerFault(reason):
+                self._status = self._status.failed(reason)
             case events.Abandoned(reason):
                 self._abandoned(reason)
             case events.Tick():
@@ -177,8 +193,7 @@ class Scheduler:
             case protocol.Ready() | protocol.WorkerFailed() | protocol.Drained() | protocol.WorkerLost():
                 self._worker_changed(event)
             case events.DivideThreads(divisor, text):
-                self.crew.divisor = divisor
-                self._orders.share_threads()
+                self._share_threads(self.crew.threads, divisor)
                 self._turn.tell("WARNING" if divisor > 1 else "INFO", text)
             case events.Recycle():
                 self._recycle(event)
@@ -192,144 +207,162 @@ class Scheduler:
             case events.ItemsRejected():
                 self._chunks.rejected(event)
         self._go_on()
+        if self._status.persisted is not self._recorded and not self._status.ended:  # its end is recorded with `EndRun`
+            self._recorded = self._status.persisted
+            self._turn.do(events.RecordState(self._recorded))
         return self._turn.actions
 
     # --- the run -------------------------------------------------------------------------------------------
 
     def _pause_run(self) -> None:
-        if self.state is RunState.PAUSED and self._outages.is_on:
-            self._outages.end(self._turn.now, by_hand=False)
-            self._pause()  # a trial that was ordered and has not begun is not to begin
+        status = self._status
+        if status.phase is not RunState.RUNNING:
+            return
+        if status.has(PauseCause.OUTAGE):
+            self._breaker.close(self._turn.now)
+            self._status = status.resumed(PauseCause.OUTAGE)
+            self._pause(USER_PAUSE)
             self._turn.tell("INFO", "paused: nothing is tried until it is resumed")
-        elif self.held:
-            self.held, self.reason = False, ""
+        elif status.held:
+            self._status = status.paused(USER_PAUSE)
             self._turn.tell("INFO", "paused: it stays so until it is resumed")
-        elif self.state is RunState.RUNNING:
-            self._pause()
+        elif not status.pauses:
+            self._pause(USER_PAUSE)
             self._turn.tell("INFO", "paused: items in flight finish, no new ones start")
 
-    def _pause(self, reason: str = "") -> None:
-        self.state, self.reason = RunState.PAUSED, reason
+    def _pause(self, pause: Pause) -> None:
+        """Add a pause. Every worker is told, even if it is paused: it may be about to begin the trial of an outage."""
+        self._status = self._status.paused(pause)
         self._turn.clock.pause(self._turn.now)
         self._orders.all(protocol.Pause())
 
     def _resume_run(self) -> None:
-        if self.state is RunState.PAUSED:
-            self._outages.end(self._turn.now, by_hand=True)
-            if self._resume():
+        if self._status.is_paused:
+            self._breaker.close(self._turn.now, by_user=True)
+            if self._resume(PauseCause.USER, PauseCause.OUTAGE):
                 self._turn.tell("INFO", "resumed")
             else:
                 self._turn.do(events.TryRelease())
-        elif self.rests:
+        elif self._status.idle:
             self._commands.resume_all()
 
-    def _resume(self) -> bool:
-        """Go on, now (which is returned) or as soon as nothing holds the run any more."""
-        if self._holds:
-            self.held, self.reason = True, next(iter(self._holds.values()))
+    def _resume(self, *causes: PauseCause) -> bool:
+        """End the pauses of these causes. Return True if none is left, and the run starts items again."""
+        self._status = self._status.resumed(*causes)
+        if not self._status.starts_items:
             return False
-        self.state, self.reason = RunState.RUNNING, ""
         self._turn.clock.resume(self._turn.now)
         self._orders.all(protocol.Resume())
         return True
 
-    def _hold(self, cause: str, reason: str) -> None:
-        is_new = cause not in self._holds
-        self._holds[cause] = reason
-        if self.state is RunState.RUNNING:
-            self.held = True
-            self._pause(reason)
-        elif self.held:
-            self.reason = reason
-        elif self.state is RunState.PAUSED and self._outages.is_on:
-            self._pause(reason)  # a trial that was ordered and has not begun is not to begin
-        if is_new and self.state is RunState.PAUSED:
+    def _hold(self, cause: PauseCause, reason: str) -> None:
+        status, pause = self._status, Pause(cause, reason)
+        if status.phase is not RunState.RUNNING:
+            # Of a run that drains no row is left to wait for room: the next flush that fails ends it.
+            self._status = status.paused(pause) if status.phase is RunState.FINISHED else status
+            return
+        if status.starts_items or status.has(PauseCause.OUTAGE):
+            self._pause(pause)
+        else:
+            self._status = status.paused(pause)
+        if not status.has(cause):
             self._turn.tell("WARNING", f"paused: {reason}")
 
-    def _release(self, cause: str) -> None:
-        self._holds.pop(cause, None)
-        if self.state is not RunState.PAUSED or not (self.held or self._outages.is_on):
-            return
-        if self._holds:
-            self.reason = next(iter(self._holds.values()))
-        elif self.held:
-            self.held = False
-            self._resume()
+    def _release(self, cause: PauseCause) -> None:
+        if self._status.has(cause) and self._resume(cause):
             self._turn.tell("INFO", "the run goes on")
-        else:
-            self.reason = self._outage
 
-    def _change_threads(self, threads: int) -> None:
-        self.crew.threads = threads
+    def _share_threads(self, threads: int, divisor: int) -> None:
+        """Divide the threads anew among the workers, and the rate if that changes how many workers there are."""
+        size = self.crew.size
+        self.crew.threads, self.crew.divisor = threads, divisor
         self._orders.share_threads()
-        self._turn.tell("INFO", f"threads: {threads}")
+        if self.crew.rate is not None and self.crew.size != size:
+            self._orders.all(protocol.SetRate(self.crew.rate_share))
 
-    def _stop(self, state: RunState, reason: str) -> None:
-        if self.state.ended or self.state is RunState.DRAINING:
+    def _change_rate(self, rate: float | None) -> None:
+        if rate is not None and rate <= 0:
+            return
+        self.crew.rate = rate
+        self._orders.all(protocol.SetRate(self.crew.rate_share))
+        self._turn.tell("INFO", "rate: no bound" if rate is None else f"rate: {rate:g} items/s at most")
+
+    def _stop(self, ending: Ending, announced: str = "") -> None:
+        """Begin to drain; `announced` is told instead of the ending's reason, which says what will have happened."""
+        if self._status.phase is RunState.FINISHED:
+            self._status = self._status.ending_as(ending)  # its last rows wait for room no longer
+        if self._status.phase is not RunState.RUNNING:
             return
         self._turn.clock.resume(self._turn.now)
-        self.state, self.held = RunState.DRAINING, False
-        self.reason = reason
-        self._end_state = state
-        why = reason.removeprefix(f"{RunState.STOPPED} ")  # it has not stopped yet
-        self._turn.tell("WARNING" if state is RunState.FAILED else "INFO", f"stopping: {why}")
+        self._status = self._status.draining(ending)
+        level = "WARNING" if ending.state is RunState.FAILED else "INFO"
+        self._turn.tell(level, f"stopping: {announced or ending.reason}")
         for worker in self.crew:
             self._orders.drain(worker)
 
-    def _kill(self, state: RunState, reason: str) -> None:
-        if self.state.ended:
+    def _kill(self, ending: Ending) -> None:
+        self._stop(ending)
+        if self._status.phase is not RunState.DRAINING:
             return
-        self._stop(state, reason)
-        if self._end_state is not RunState.FAILED:
-            self._end_state, self.reason = state, reason
+        if self._status.ending is None or self._status.ending.state is not RunState.FAILED:
+            self._status = self._status.ending_as(ending)
         for worker in self.crew:
             self._orders.kill(worker)
 
+    def _fail(self, reason: str) -> None:
+        self._stop(Ending(RunState.FAILED, reason))
+
+    def _database_lost(self, reason: str) -> None:
+        """End at once; a run that is over has failed, too, if its last rows are lost."""
+        if self._status.ended:
+            self._status = self._status.failed(reason)
+        else:
+            self._kill(Ending(RunState.FAILED, reason))
+
     def _abandoned(self, reason: str) -> None:
-        """From now on a run that only a person could resume stops in order; it can be resumed later."""
+        """From now on a run that only a user could resume stops in order; it can be resumed later."""
         self._turn.tell("WARNING", reason)
-        self._outages.attended, self._deserted = False, True
+        self._breaker.abandon()
+        self._status = replace(self._status, abandoned=True)
 
     def _rest(self) -> None:
-        """Let the run's time stand still while it rests; one that nobody is left to go on with stops."""
-        if self.rests:
+        """Stop the run's clock while it is idle. Stop the run if it needs a user and has none."""
+        if self._status.idle:
             self._turn.clock.pause(self._turn.now)
-        elif self.state is RunState.RUNNING:
+        elif self._status.starts_items:
             self._turn.clock.resume(self._turn.now)
-        by_hand = self.state is RunState.PAUSED and (not self.reason or self._outages.waits_for_somebody)
-        if self._deserted and (by_hand or self.rests):
-            self._stop(RunState.STOPPED, "it was paused, and nobody is left to resume it")
+        if self._status.abandoned and not self._status.resumes_by_itself:
+            self._stop(Ending(RunState.STOPPED, "it was paused, and nobody is left to resume it"))
 
     def _watch_outages(self, flush: protocol.Flush) -> None:
-        watch, trials = self._outages, flush.trials.without(self._chunks.known_failures(flush))
-        if self.state is RunState.PAUSED and watch.is_over(flush.trials):
-            watch.end(self._turn.now, by_hand=False)
-            if self._resume():
+        breaker, trials = self._breaker, flush.trials.without(self._chunks.known_failures(flush))
+        if self._status.has(PauseCause.OUTAGE) and breaker.is_over(flush.trials):
+            breaker.close(self._turn.now)
+            if self._resume(PauseCause.OUTAGE):
                 self._turn.tell("INFO", "an item ended well: the run goes on")
-        if self.state is not RunState.RUNNING:
+        if not self._status.starts_items:
             return
-        outage = watch.count(trials, flush.error_groups, self._turn.now, since=flush.failing_since)
+        outage = breaker.count(trials, flush.error_groups, self._turn.now, since=flush.failing_since)
         if outage is None:
             return
         if self.input_ended and not any(chunk.pending for chunk in self.chunks):
-            watch.end(self._turn.now, by_hand=False)  # these were the last items: there is nothing to hold back
+            breaker.close(self._turn.now)  # these were the last items: there is nothing to hold back
             return
-        if watch.stops(outage):
-            self._stop(RunState.FAILED, f"{outage.text}; mend that, or let it go on with --on-outage continue")
+        if breaker.stops(outage):
+            self._fail(f"{outage.text}; mend that, or let it go on with --on-outage continue")
             return
         if outage.may_pass:
-            now, later = f"one is tried in {watch.seconds_to_trial:g} s", "one is tried now and then"
+            now, later = f"one is tried in {breaker.seconds_to_trial:g} s", "one is tried now and then"
         else:
             now = later = "resume it to go on all the same"
-        self._outage = f"{outage.text}: {later}"
-        self._pause(self._outage)
+        self._pause(Pause(PauseCause.OUTAGE, f"{outage.text}: {later}", resumes_by_itself=outage.may_pass))
         self._turn.tell("WARNING", f"paused: {outage.text}: {now}")
 
     def _try_one(self) -> None:
         """Let an item through, when it is time to see whether an outage is over; each time to another worker."""
-        if self.state is not RunState.PAUSED or self._holds:
+        if not self._status.has(PauseCause.OUTAGE) or self._status.has(*HOLDS):
             return
-        if (interval := self._outages.trial_due(self._turn.now)) is None:
+        if (interval := self._breaker.trial_due(self._turn.now)) is None:
             return
         self._chunks.send_waiting(self._chunks.open_limit(self.open_chunks))
         self._chunks.send_suspects()
@@ -340,16 +373,19 @@ class Scheduler:
         self._turn.tell("INFO", f"one item is tried; the next one in {interval:g} s")
 
     def _go_on(self) -> None:
-        """Whatever the event was: send, read and end what can be sent, read and ended now."""
-        if not self._turn.clock.started or self.state.ended:
+        """Send chunks, read ahead and end the run as far as possible, whatever the event was."""
+        chunks_paused = self.input_ended and self._chunks.only_paused
+        if chunks_paused is not self._status.chunks_paused:
+            self._status = replace(self._status, chunks_paused=chunks_paused)
+        if not self._turn.clock.started or self._status.ended:
             return
         nothing_left = self.input_ended and not self._chunks.unended
-        if self.state is RunState.DRAINING:
+        if self._status.phase is RunState.DRAINING:
             if not self.crew:
                 self._end()
-        elif nothing_left and not self.held:
+        elif nothing_left and not self._status.held:
             for worker in self.crew:
-                if worker.draining_until is None:
+                if not worker.is_expected_to_end:
                     self._orders.drain(worker, slack=_TEARDOWN_SLACK)
             if not self.crew:
                 self._end()
@@ -357,7 +393,7 @@ class Scheduler:
             if not nothing_left:
                 self._start_workers()
             self._chunks.send_cancels()
-            if self.state is RunState.RUNNING:
+            if self._status.starts_items:
                 self._chunks.send_waiting(self._chunks.open_limit(self.open_chunks))
                 self._chunks.send_suspects()
             # Also while paused: a run that comes back paused is to show what it has recorded before.
@@ -366,12 +402,14 @@ class Scheduler:
 
     def _end(self) -> None:
         """Every worker is gone. A run that was stopped when it had nothing left to do is finished all the same."""
-        if self._end_state is RunState.STOPPED and self.input_ended and not self._chunks.unended:
-            self._end_state = RunState.FINISHED
-        if self._end_state is RunState.FINISHED:
-            self.reason = ""  # it may have paused itself when its last items were in flight
-        self.state = self._end_state
-        self._turn.do(events.EndRun(self.state, self.reason))
+        ending = self._status.ending
+        nothing_left = self.input_ended and not self._chunks.unended
+        if ending is None or (ending.state is RunState.STOPPED and nothing_left):
+            self._status = self._status.finished()
+            self._turn.do(events.EndRun(RunState.FINISHED, ""))
+        else:
+            self._status = self._status.ended_as_decided()
+            self._turn.do(events.EndRun(ending.state, ending.reason))
 
     # --- workers -------------------------------------------------------------------------------------------
 
@@ -383,16 +421,15 @@ class Scheduler:
             return
         match event:
             case protocol.Ready():
-                worker.ready = worker.draining_until is None
                 self._had_worker = True
-                self._orders.heard(worker)
-            case protocol.WorkerFailed(_, message) if worker.draining_until is not None:
+                self._orders.is_ready(worker)
+            case protocol.WorkerFailed(_, message) if worker.is_expected_to_end:
                 self._turn.tell("WARNING", f"worker {worker.number}, which is not needed any more, failed: {message}")
             case protocol.WorkerFailed(_, message):
-                self._kill(RunState.FAILED, message)
+                self._kill(Ending(RunState.FAILED, message))
             case protocol.Drained(_, stuck):
                 if stuck:
-                    when = " on resume" if self.state is RunState.DRAINING else ""
+                    when = " on resume" if self._status.phase is RunState.DRAINING else ""
                     items, they = ("1 item was", "it runs") if stuck == 1 else (f"{stuck} items were", "they run")
                     text = f"{items} still running after the grace time; {they} again{when}"
                     self._turn.tell("WARNING", text)
@@ -400,9 +437,9 @@ class Scheduler:
                 self._orders.gone(worker)
                 self._worker_lost(worker, worker.fault or reason or "ended by itself", in_flight)
 
-    def _worker_lost(self, worker: WorkerState, reason: str, in_flight: Mapping[int, int]) -> None:
+    def _worker_lost(self, worker: Worker, reason: str, in_flight: Mapping[int, int]) -> None:
         interrupted = self._chunks.died(worker, in_flight)
-        if self.state is RunState.DRAINING or worker.draining_until is not None:
+        if self._status.phase is RunState.DRAINING or worker.is_expected_to_end:
             self._chunks.take_back(worker)
             return
         self._chunks.suspects.died(interrupted, reason)
@@ -423,7 +460,7 @@ class Scheduler:
             if self._losses >= _MAX_LOSSES:
                 cause = "with no item known to be the cause" if self._had_worker else "before they could take items"
                 text = f"{self._losses} workers in a row were lost {cause}, the last one {reason}"
-                self._stop(RunState.FAILED, text)
+                self._fail(text)
 
     def _start_workers(self) -> None:
         """Workers for all slots; one more while suspects wait, who goes home when there are none left."""
@@ -431,10 +468,12 @@ class Scheduler:
         if alone is not None and not self._chunks.suspects:
             self._orders.drain(alone, slack=_TEARDOWN_SLACK)
         for worker in self.crew.recruit(alone=bool(self._chunks.apart)):
-            self._turn.do(events.StartWorker(worker.number, self.crew.share(worker), self.state is RunState.PAUSED))
+            threads, rate = self.crew.share(worker), self.crew.rate_share
+            start = events.StartWorker(worker.number, threads, self._status.is_paused, rate, self.crew.max_memory)
+            self._turn.do(start)
 
     def _recycle(self, event: events.Recycle) -> None:
-        if self.state is not RunState.DRAINING:
+        if self._status.phase is not RunState.DRAINING:
             self._orders.recycle(event)
 
     def _read_ahead(self) -> None:
@@ -464,7 +503,7 @@ class Scheduler:
         limit = self._max_failures
         if limit is not None and limit.exceeded(self.counts.failed, self.counts.finished - self.before.done):
             what = f"{plural(self.counts.failed, 'item')} failed, more than --max-failures allows"
-            self._stop(RunState.FAILED, f"{what}; mend that, or go on with a higher one")
+            self._fail(f"{what}; mend that, or go on with a higher one")
         self._watch_outages(flush)
 
 

@@ -6,29 +6,58 @@ itself.
 A worker reports several times a second, whatever its items do, because its collector is a thread of its own. One that
 does not was stopped, or native code in it keeps the interpreter for itself and never comes back. No deadline can end
 that, so the process must.
+
+| state      | meaning                                    | leaves it                                                |
+| ---------- | ------------------------------------------ | -------------------------------------------------------- |
+| `STARTING` | its process starts and loads the job       | it says that it is ready; it is drained or killed        |
+| `READY`    | it takes chunks                            | it is drained or killed                                  |
+| `DRAINING` | it finishes what is in flight, then ends   | it is killed when its deadline passes, or on request     |
+| `KILLED`   | its process was told to end at once        | its loss is reported                                     |
+
+From every state its loss may be reported; then it is no member of the crew any more. A loss that was expected
+(`Worker.is_expected_to_end`) is blamed on no item.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from tui_runner.engine import protocol
 from tui_runner.engine.scheduling import events
 from tui_runner.engine.scheduling.step import Turn
+from tui_runner.engine.states import check_transition
+
+
+class WorkerState(StrEnum):
+    """The states of a worker."""
+
+    STARTING = "starting"
+    READY = "ready"
+    DRAINING = "draining"
+    KILLED = "killed"
+
+
+WORKER_TRANSITIONS: Mapping[WorkerState, frozenset[WorkerState]] = {
+    WorkerState.STARTING: frozenset({WorkerState.READY, WorkerState.DRAINING, WorkerState.KILLED}),
+    WorkerState.READY: frozenset({WorkerState.DRAINING, WorkerState.KILLED}),
+    WorkerState.DRAINING: frozenset({WorkerState.KILLED}),
+    WorkerState.KILLED: frozenset(),
+}
+"""From each state of a worker, the states that may follow."""
 
 
 @dataclass(slots=True, eq=False)
-class WorkerState:
-    """A worker; `slot` says which share of the threads it has.
+class Worker:
+    """A worker as the scheduler sees it; `slot` says which share of the threads it has.
 
     Attributes:
         number: its number; every worker that is started has a new one.
         slot: its place in the crew; a worker that takes a lost one's place has the same. None for the worker that runs
             suspects alone.
-        ready: whether it can take chunks.
-        draining_until: when it is killed unless it has ended by then; None when it was not told to drain.
-        killed: whether it was told to end at once.
+        state: what it does; changed by `become` alone.
+        deadline: when it is killed unless it has ended by then; None when it was not told to end.
         fault: why it was killed, when that was its own fault.
         open: chunks of which it still has items to start.
         chunks: all chunks it has.
@@ -36,12 +65,31 @@ class WorkerState:
 
     number: int
     slot: int | None
-    ready: bool = False
-    draining_until: float | None = None
-    killed: bool = False
+    state: WorkerState = WorkerState.STARTING
+    deadline: float | None = None
     fault: str = ""
     open: set[int] = field(default_factory=set)
     chunks: set[int] = field(default_factory=set)
+
+    def become(self, state: WorkerState) -> None:
+        """Go to `state`; raises `ValueError` when that cannot follow."""
+        check_transition(WORKER_TRANSITIONS, self.state, state)
+        self.state = state
+
+    @property
+    def ready(self) -> bool:
+        """Return True if it can take chunks."""
+        return self.state is WorkerState.READY
+
+    @property
+    def killed(self) -> bool:
+        """Return True if it was told to end at once."""
+        return self.state is WorkerState.KILLED
+
+    @property
+    def is_expected_to_end(self) -> bool:
+        """Return True if it was told to drain, or to make room for another: then it holds no slot of the crew."""
+        return self.deadline is not None
 
 
 class Crew:
@@ -50,17 +98,21 @@ class Crew:
     Args:
         most: how many there are to be when there are threads enough.
         threads: items executed at once, over all of them.
+        rate: items started per second, over all of them; None for no bound.
+        max_memory: bytes that each may have; None for no bound.
     """
 
-    def __init__(self, most: int, threads: int) -> None:
+    def __init__(self, most: int, threads: int, *, rate: float | None = None, max_memory: int | None = None) -> None:
         self._most = most
         self.threads = threads
+        self.rate = rate
+        self.max_memory = max_memory
         self.divisor = 1
         """Of the threads one in so many is used."""
-        self._workers: dict[int, WorkerState] = {}
+        self._workers: dict[int, Worker] = {}
         self._next_number = 0
 
-    def __iter__(self) -> Iterator[WorkerState]:
+    def __iter__(self) -> Iterator[Worker]:
         return iter(self._workers.values())
 
     def __len__(self) -> int:
@@ -72,30 +124,30 @@ class Crew:
 
     @property
     def size(self) -> int:
-        """How many workers there are to be now: one without a thread would only sit on its chunks."""
+        """Number of workers to have now: one without a thread would only sit on its chunks."""
         return max(1, min(self._most, self._threads_used))
 
     @property
-    def surplus(self) -> list[WorkerState]:
+    def surplus(self) -> list[Worker]:
         """Workers that are more than there are to be."""
         return [
             worker
             for worker in self
-            if worker.slot is not None and worker.slot >= self.size and worker.draining_until is None
+            if worker.slot is not None and worker.slot >= self.size and not worker.is_expected_to_end
         ]
 
-    def get(self, number: int) -> WorkerState | None:
+    def get(self, number: int) -> Worker | None:
         """The worker with this number, None when it is not there any more."""
         return self._workers.get(number)
 
-    def __getitem__(self, number: int) -> WorkerState:
+    def __getitem__(self, number: int) -> Worker:
         return self._workers[number]
 
     def remove(self, number: int) -> None:
         """The worker is gone."""
         del self._workers[number]
 
-    def recruit(self, *, alone: bool) -> list[WorkerState]:
+    def recruit(self, *, alone: bool) -> list[Worker]:
         """New workers for the slots that nobody has; those that drain do not count.
 
         Args:
@@ -104,17 +156,17 @@ class Crew:
         slots: list[int | None] = list(range(self.size))
         if alone:
             slots.append(None)
-        taken = {worker.slot for worker in self if worker.draining_until is None}
+        taken = {worker.slot for worker in self if not worker.is_expected_to_end}
         recruits = []
         for slot in slots:
             if slot not in taken:
-                worker = WorkerState(self._next_number, slot)
+                worker = Worker(self._next_number, slot)
                 self._next_number += 1
                 self._workers[worker.number] = worker
                 recruits.append(worker)
         return recruits
 
-    def share(self, worker: WorkerState) -> int:
+    def share(self, worker: Worker) -> int:
         """Threads of a worker that is to be there; each has at least one, all of them no more than there are."""
         if worker.slot is None:
             return 1
@@ -122,14 +174,19 @@ class Crew:
         return each + (worker.slot < rest)
 
     @property
-    def ready(self) -> list[WorkerState]:
+    def rate_share(self) -> float | None:
+        """Items per second that each worker may start; None for no bound."""
+        return None if self.rate is None else self.rate / self.size
+
+    @property
+    def ready(self) -> list[Worker]:
         """Those that can take chunks."""
         return [worker for worker in self if worker.ready and worker.slot is not None]
 
     @property
-    def alone(self) -> WorkerState | None:
+    def alone(self) -> Worker | None:
         """The worker that runs suspects alone, unless it drains."""
-        return next((worker for worker in self if worker.slot is None and worker.draining_until is None), None)
+        return next((worker for worker in self if worker.slot is None and not worker.is_expected_to_end), None)
 
     def open_limit(self, open_chunks: int) -> int:
         """Chunks to keep open when `open_chunks` are asked for; several workers need one to spare, or run dry."""
@@ -147,7 +204,7 @@ class CrewOrders:
     """Tells workers what to do.
 
     Args:
-        crew: the workers; this alone marks them as draining or killed.
+        crew: the workers; this alone changes their states.
         turn: takes the orders.
         grace: seconds that items in flight have to finish when their worker drains.
         timeout: seconds an item may take, None for no bound.
@@ -170,10 +227,10 @@ class CrewOrders:
             self._turn.tell("INFO", f"worker {worker.number} goes: there are fewer threads than workers")
             self.drain(worker, grace=RECYCLE_GRACE)
         for worker in self._crew:
-            if worker.draining_until is None:
+            if not worker.is_expected_to_end:
                 self._turn.do(events.SendOrder(worker.number, protocol.SetThreads(self._crew.share(worker))))
 
-    def drain(self, worker: WorkerState, *, grace: float | None = None, slack: float | None = None) -> None:
+    def drain(self, worker: Worker, *, grace: float | None = None, slack: float | None = None) -> None:
         """Have a worker start nothing more and end when its items have.
 
         Args:
@@ -183,15 +240,15 @@ class CrewOrders:
         """
         grace = self._grace if grace is None else grace
         slack = DRAIN_SLACK if slack is None else slack
-        worker.draining_until = self._turn.now + grace + slack
-        worker.ready = False
+        worker.deadline = self._turn.now + grace + slack
+        if worker.state in (WorkerState.STARTING, WorkerState.READY):
+            worker.become(WorkerState.DRAINING)
         self._turn.do(events.SendOrder(worker.number, protocol.Drain(grace)))
 
-    def kill(self, worker: WorkerState) -> None:
+    def kill(self, worker: Worker) -> None:
         """End a worker at once; that it is gone is reported like any loss."""
         if not worker.killed:
-            worker.killed = True
-            worker.ready = False
+            worker.become(WorkerState.KILLED)
             self._turn.do(events.KillWorker(worker.number))
 
     def recycle(self, event: events.Recycle) -> None:
@@ -200,18 +257,24 @@ class CrewOrders:
         if worker is None or worker.killed:
             return
         if event.at_once:
-            worker.draining_until = self._turn.now  # its death is no surprise, and no item's fault
+            worker.deadline = self._turn.now  # its death is no surprise, and no item's fault
             self._turn.tell("WARNING", f"worker {worker.number} is killed: {event.reason}; its items run again")
             self.kill(worker)
-        elif worker.draining_until is None:
+        elif not worker.is_expected_to_end:
             self._turn.tell("INFO", f"worker {worker.number} is replaced: {event.reason}")
             self.drain(worker, grace=RECYCLE_GRACE)
 
-    def heard(self, worker: WorkerState) -> None:
+    def is_ready(self, worker: Worker) -> None:
+        """Have a worker take chunks, unless it was told to end before it could."""
+        if worker.state is WorkerState.STARTING:
+            worker.become(WorkerState.READY)
+        self.heard(worker)
+
+    def heard(self, worker: Worker) -> None:
         """A worker has said something."""
         self._silence.heard(worker.number, self._turn.now)
 
-    def gone(self, worker: WorkerState) -> None:
+    def gone(self, worker: Worker) -> None:
         """A worker is there no more."""
         self._crew.remove(worker.number)
         self._silence.forget(worker.number)
@@ -222,7 +285,7 @@ class CrewOrders:
         if worker is None or worker.killed:
             return
         self.heard(worker)
-        if progress.stuck and worker.draining_until is None:
+        if progress.stuck and not worker.is_expected_to_end:
             text = f"worker {worker.number} has {progress.stuck} items that never return: another takes its place"
             self._turn.tell("WARNING", text)
             self.drain(worker)
@@ -233,7 +296,7 @@ class CrewOrders:
         What the latter have in flight is suspected of it, unless they were to go anyway.
         """
         for worker in self._crew:
-            if worker.draining_until is not None and self._turn.now > worker.draining_until and not worker.killed:
+            if worker.deadline is not None and self._turn.now > worker.deadline and not worker.killed:
                 self._turn.tell("WARNING", f"worker {worker.number} did not end in time and was killed")
                 self.kill(worker)
         for number in self._silence.silent(self._turn.now):
@@ -242,7 +305,7 @@ class CrewOrders:
             if silent is None or silent.killed:
                 continue
             silent.fault = f"killed because it did not report for {self._silence.patience:g} s"
-            if silent.draining_until is not None:  # its items may have an hour, but only if it executes them
+            if silent.is_expected_to_end:  # its items may have an hour, but only if it executes them
                 self._turn.tell("WARNING", f"worker {silent.number}, which was to be replaced, is {silent.fault}")
             self.kill(silent)
 

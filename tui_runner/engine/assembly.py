@@ -1,0 +1,132 @@
+"""Opens the run of a plan and builds everything that executes it, complete before anything starts."""
+
+from __future__ import annotations
+
+import queue
+import time
+from typing import Any
+
+from psutil import Process
+
+from tui_runner.engine.backends import Backend
+from tui_runner.engine.backends.inline import InlineBackend
+from tui_runner.engine.backends.process import ProcessBackend
+from tui_runner.engine.captured_output import OwnOutput
+from tui_runner.engine.guards import Monitor
+from tui_runner.engine.guards.disk import DiskGuard
+from tui_runner.engine.guards.memory import MemoryGuard, too_little, worker_share
+from tui_runner.engine.input_reader import HeldItems, InputReader
+from tui_runner.engine.limits import FailureLimit
+from tui_runner.engine.logs.log_file import LogFile, RunLog, log_path
+from tui_runner.engine.planning.open_run import OpenedRun, open_run
+from tui_runner.engine.planning.request import RunPlan
+from tui_runner.engine.progress.snapshot_builder import RunIdentity, SnapshotBuilder
+from tui_runner.engine.recorder import Recorder
+from tui_runner.engine.runner import Parts, Runner
+from tui_runner.engine.scheduling.circuit_breaker import CircuitBreaker, OnOutage
+from tui_runner.engine.scheduling.events import LogFailed
+from tui_runner.engine.scheduling.scheduler import Scheduler
+from tui_runner.engine.worker_config import WorkerSettings
+from tui_runner.errors import UserError
+from tui_runner.inputs import cut, total_items
+from tui_runner.store.remote.server import serve
+from tui_runner.system.memory import memory_bound
+from tui_runner.text.redaction import Redaction
+
+
+def open_runner(plan: RunPlan, output: OwnOutput | None = None) -> Runner:
+    """Take the database, find the run to resume or begin a new one, and return what executes it.
+
+    Args:
+        plan: what to run.
+        output: what this process and its children have written; its lines go to the log of the run. None for none.
+
+    Raises:
+        DatabaseError: the database cannot be used.
+        UserError: there is no run to resume, or the limit of memory is too low.
+    """
+    settings = plan.settings
+    worker_settings = WorkerSettings(plan)
+    # Workers that are threads of this process cannot be replaced.
+    workers = 0 if settings.backend == "inline" else min(settings.workers, settings.threads)
+    limit, app_rss = memory_bound(settings.max_memory), Process().memory_info().rss
+    if complaint := too_little(limit, workers, app_rss):
+        raise UserError(complaint, "--max-memory", "give it more")
+    opened = open_run(plan)
+    try:
+        parts = _build(plan, opened, worker_settings, output, limit, worker_share(limit, workers, app_rss), app_rss)
+    except BaseException:
+        opened.database.close()
+        raise
+    return Runner(plan, parts)
+
+
+def _build(
+    plan: RunPlan,
+    opened: OpenedRun,
+    worker_settings: WorkerSettings,
+    output: OwnOutput | None,
+    max_memory: int | None,
+    share: int | None,
+    app_rss: int,
+) -> Parts:
+    settings, database, run_id = plan.settings, opened.database, opened.record.run_id
+    in_process = settings.backend == "inline"
+    inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    deliver, redact = inbox.put, Redaction.of(plan.params)
+    backend: Backend = InlineBackend(plan.job, deliver) if in_process else ProcessBackend(deliver)
+    scheduler = Scheduler(
+        threads=settings.threads,
+        workers=settings.workers,
+        open_chunks=settings.open_chunks,
+        grace=settings.grace,
+        timeout=settings.timeout,
+        max_failures=None if settings.max_failures is None else FailureLimit.parse(settings.max_failures),
+        breaker=CircuitBreaker(OnOutage(settings.on_outage), attended=plan.attended),
+        paused=opened.paused,
+        rate=settings.rate,
+        max_memory=share,
+    )
+    items = HeldItems()
+    memory = MemoryGuard(max_memory, scheduler.crew, database.statements, app_rss, in_process=in_process)
+    disk = DiskGuard(scheduler, plan.database)
+    identity = RunIdentity(
+        run_id=run_id,
+        job=plan.job.name,
+        table=plan.table,
+        database=str(plan.database),
+        started_at=opened.record.started_at.timestamp(),
+        items_total=total_items(plan.source, plan.limit),
+        chunk_size=settings.chunk_size,
+        log_file=str(log_path(plan.database)),
+    )
+    log_file = LogFile(log_path(plan.database), run_id, lambda reason: deliver(LogFailed(reason)))
+    return Parts(
+        opened=opened,
+        inbox=inbox,
+        items=items,
+        scheduler=scheduler,
+        memory=memory,
+        disk=disk,
+        reader=InputReader(cut(plan.source, settings.chunk_size, limit=plan.limit), opened.selection, deliver),
+        recorder=Recorder(
+            database,
+            run_id,
+            plan.table,
+            scheduler,
+            items,
+            items_total=identity.items_total,
+            chunks=None if plan.retry else opened.chunks,
+            replaced_keys=opened.replaced,
+            deliver=deliver,
+            redact=redact,
+        ),
+        output=output,
+        log=RunLog(log_file, debug=plan.debug, redact=redact),
+        snapshots=SnapshotBuilder(identity, scheduler, memory, disk, time.monotonic(), redact),
+        backend=backend,
+        worker_settings=worker_settings,
+        monitor=Monitor(backend.pids, database.size_bytes, database.free_bytes, deliver),
+        log_file=log_file,
+        server=serve(database) if plan.served else None,
+    )
