@@ -57,7 +57,7 @@ def runner(job_file: Callable[[str], str], new_run: Callable[..., Any]) -> Runne
 
 
 def test_every_message_reaches_a_part_or_a_worker(runner: Runner) -> None:
-    performed = {events.SendOrder, events.KillWorker}
+    performed = {events.SendOrder, events.StartWorker, events.KillWorker}
     mine = {kind for kind in vars(events).values() if isinstance(kind, type) and kind.__module__ == events.__name__}
     answered = {*get_args(disk_guard.Answer), *get_args(memory_guard.Answer)}
     for kind in {*mine, *get_args(Report), *answered, MemoryMeasured, ItemsRead} - performed:

@@ -151,12 +151,13 @@ class RunLog:
         file: the log file.
         debug: whether everything is written.
         redact: takes secrets out.
+
+    Attributes:
+        takes: types of the messages that `handle` takes; without `debug` few, because actions are many.
     """
 
-    takes = frozenset(get_args(Message))
-    """Types of the messages that `handle` takes."""
-
     def __init__(self, file: LogFile, *, debug: bool, redact: Callable[[str], str]) -> None:
+        self.takes = frozenset(get_args(Message)) if debug else frozenset({LogLines, Tell, LogFailed})
         self._file = file
         self._debug = debug
         self._redact = redact
