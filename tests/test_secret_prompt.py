@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tui_runner.cli import run
-from tui_runner.engine.captured_output import OwnOutput
+from tui_runner.engine.captured_output import CapturedOutput
 from tui_runner.engine.planning.request import RunRequest
 from tui_runner.errors import UserError
 from tui_runner.text.streams import SafeStream
@@ -34,7 +34,7 @@ def test_it_is_asked_for(request_for: RunRequest, monkeypatch: pytest.MonkeyPatc
     # What stands in for a stream while user code is loaded is no terminal.
     monkeypatch.setattr(run, "is_terminal", lambda stream: not isinstance(stream, SafeStream))
     monkeypatch.setattr("getpass.getpass", lambda prompt: prompts.append(prompt) or "sesame")
-    runner = run._planned(request_for, OwnOutput())
+    runner = run._planned(request_for, CapturedOutput())
     runner.close()
     assert prompts == ["token (secret, not shown): "]
     assert runner.plan.params == {"token": "sesame"}
@@ -46,4 +46,4 @@ def test_without_a_terminal_the_message_says_how_to_give_it(
 ) -> None:
     monkeypatch.setattr(run, "is_terminal", lambda stream: False)
     with pytest.raises(UserError, match="needs the parameter token; give --set token="):
-        run._planned(request_for, OwnOutput())
+        run._planned(request_for, CapturedOutput())

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from command_line import ROOT
 
-from tui_runner.engine.captured_output import OwnOutput
+from tui_runner.engine.captured_output import CapturedOutput
 from tui_runner.engine.planning.request import RunRequest
 from tui_runner.engine.trial import run_trial
 from tui_runner.errors import UserError
@@ -31,7 +31,7 @@ def tried(
     def attempt(job: str, count: int = 3, **request: object) -> tuple[int, str]:
         out = io.StringIO()
         try:
-            code = run_trial(RunRequest(job=job, limit=count, **request), out, OwnOutput())  # type: ignore[arg-type]
+            code = run_trial(RunRequest(job=job, limit=count, **request), out, CapturedOutput())  # type: ignore[arg-type]
         finally:
             assert [path.name for path in tmp_path.iterdir() if path.suffix != ".py"] in ([], ["__pycache__"])
             assert list(private_folder().iterdir()) == []

@@ -13,17 +13,17 @@ from tui_runner.engine.protocol import (
     Counts,
     Drain,
     Drained,
-    Flush,
     MemoryFull,
     Order,
     Pause,
+    Probe,
     Progress,
     Ready,
     Report,
+    ResultBatch,
     Resume,
     SetThreads,
     Trials,
-    TryOne,
     WorkerFailed,
 )
 from tui_runner.engine.scheduling.events import SendChunk
@@ -36,7 +36,7 @@ def flush(
     counts: dict[int, Counts] | None = None,
     trials: Trials | None = None,
     retried: dict[int, dict[int, int]] | None = None,
-) -> Flush:
+) -> ResultBatch:
     """A flush without rows; counts are worked out when every item ended well or failed."""
     failed = failed or {}
     if counts is None:
@@ -44,7 +44,7 @@ def flush(
             number: Counts(done=len(positions) - len(failed.get(number, {})), failed=len(failed.get(number, {})))
             for number, positions in ended.items()
         }
-    return Flush(worker, (), b"", b"", ended, failed, retried or {}, counts, {}, 0, 0, trials or Trials())
+    return ResultBatch(worker, (), b"", b"", ended, failed, retried or {}, counts, {}, 0, 0, trials or Trials())
 
 
 @dataclass
@@ -206,7 +206,7 @@ class SimulatedWorker:
             case Pause(None) | Resume(None):
                 self.paused = isinstance(order, Pause)
                 self.passes = 0
-            case TryOne():
+            case Probe():
                 self.passes = int(self.paused)
             case Pause(number) | Resume(number) if number in self.chunks:
                 self.chunks[number].paused = isinstance(order, Pause)
@@ -262,7 +262,7 @@ class SimulatedWorker:
 class SimulatedFlush:
     """A flush, and the final states that its ledger rows would carry."""
 
-    flush: Flush
+    flush: ResultBatch
     states: dict[int, str]
 
     @classmethod

@@ -334,7 +334,7 @@ class World:
         smallest = min(chunk.items for chunk in scheduler.chunks)
         tiny = -(-scheduler.crew.threads // smallest) if smallest < scheduler.crew.threads else 0
         within = len(opened) <= max(scheduler.open_chunks, least, tiny)
-        # Suspects are sent apart from that, and chunks that were resumed count as well.
+        # PoisonItems are sent apart from that, and chunks that were resumed count as well.
         sent_to = [number for number in sent_to if not self.workers[number].alone]
         assert within or all(opened.count(worker) == 1 for worker in sent_to)
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from waiting import eventually
 
-from tui_runner.engine.worker.memory_limit import BrakeState, MemoryBrake, Step, give_back, resident_bytes
+from tui_runner.engine.worker.memory_limit import BrakeState, MemoryLimit, Step, give_back, resident_bytes
 
 MB = 1 << 20
 
@@ -68,7 +68,7 @@ def test_it_brakes_and_releases_in_turn_and_gives_up_at_the_end_only(looks: list
 def test_a_process_that_really_fills_up_is_braked_and_says_so() -> None:
     braked = threading.Event()
     reports: list[int] = []
-    brake = MemoryBrake(1, lambda: 0, lambda on: braked.set() if on else braked.clear(), reports.append, lambda: 0.0)
+    brake = MemoryLimit(1, lambda: 0, lambda on: braked.set() if on else braked.clear(), reports.append, lambda: 0.0)
     brake.start()
     before = resident_bytes()
     kept = b"x" * (100 * MB)

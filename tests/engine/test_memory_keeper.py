@@ -14,7 +14,7 @@ from tui_runner.engine.scheduling.events import (
     Tell,
     TryRelease,
 )
-from tui_runner.engine.scheduling.workers import Crew
+from tui_runner.engine.scheduling.workers import Workers
 from tui_runner.engine.states import RunState
 from tui_runner.store.database import OpenStatements
 
@@ -28,7 +28,7 @@ class Kept:
         self.shares: list[int | None] = []
         self.told: list[str] = []
         self.statements = OpenStatements()
-        crew = Crew(max(1, workers), threads=4)
+        crew = Workers(max(1, workers), threads=4)
         self.guard = MemoryGuard(limit, crew, self.statements, 0, in_process=not workers)
         self.now = 0.0
 

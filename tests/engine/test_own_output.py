@@ -16,12 +16,12 @@ from command_line import ROOT
 
 PROGRAM = """
     import contextlib, ctypes, json, os, subprocess, sys
-    from tui_runner.engine.captured_output import OwnOutput
+    from tui_runner.engine.captured_output import CapturedOutput
     from tui_runner.text.redaction import Redaction
     from tui_runner.system.terminal import prepare_streams
 
     prepare_streams()
-    output = OwnOutput()
+    output = CapturedOutput()
     answers = open(sys.argv[1], "w")
 
     def taken():

@@ -6,7 +6,17 @@ import pytest
 from scheduler_desk import Desk, orders, sends
 from simulated_worker import flush
 
-from tui_runner.engine.protocol import Cancel, ChunkFinished, Counts, Drain, Flush, Progress, Ready, Trials, WorkerLost
+from tui_runner.engine.protocol import (
+    Cancel,
+    ChunkFinished,
+    Counts,
+    Drain,
+    Progress,
+    Ready,
+    ResultBatch,
+    Trials,
+    WorkerLost,
+)
 from tui_runner.engine.scheduling.events import (
     CancelChunks,
     EndRun,
@@ -113,7 +123,7 @@ def test_suspects_of_a_cancelled_chunk_are_recorded_without_running():
 
 def test_attempts_of_retries_are_remembered_when_the_worker_is_lost():
     desk = Desk(chunks=1, items=3, ended=True)
-    desk(Flush(0, (), b"", b"", {}, {}, {0: {2: 4}}, {0: Counts(retries=4)}, {}, 0, 0, Trials()))
+    desk(ResultBatch(0, (), b"", b"", {}, {}, {0: {2: 4}}, {0: Counts(retries=4)}, {}, 0, 0, Trials()))
     desk(WorkerLost(0, "gone", {0: 2}))
     assert desk.scheduler.chunks[0].attempts == {0: 2, 2: 4}
     assert desk.scheduler.chunks[0].tries == {2: 1}, "a death is nothing that an item has tried"
@@ -121,7 +131,7 @@ def test_attempts_of_retries_are_remembered_when_the_worker_is_lost():
 
 def test_an_attempt_that_hangs_in_a_lost_worker_takes_back_none_that_was_made_since():
     desk = Desk(chunks=1, items=3, ended=True)
-    desk(Flush(0, (), b"", b"", {}, {}, {0: {2: 3}}, {0: Counts(retries=3)}, {}, 0, 0, Trials()))
+    desk(ResultBatch(0, (), b"", b"", {}, {}, {0: {2: 3}}, {0: Counts(retries=3)}, {}, 0, 0, Trials()))
     desk(WorkerLost(0, "gone", {2: 1}))
     assert desk.scheduler.chunks[0].attempts == {2: 3}
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from scheduler_desk import Desk, orders
 from simulated_worker import flush
 
-from tui_runner.engine.protocol import Counts, Pause, Resume, Trials, TryOne, WorkerLost
+from tui_runner.engine.protocol import Counts, Pause, Probe, Resume, Trials, WorkerLost
 from tui_runner.engine.scheduling.circuit_breaker import CircuitBreaker, OnOutage
 from tui_runner.engine.scheduling.events import (
     Abandoned,
@@ -51,11 +51,11 @@ def test_one_item_is_tried_now_and_then_and_the_run_goes_on_when_it_ends_well():
     desk.now += 9.9
     assert desk(Tick()) == []
     desk.now += 0.2
-    assert orders(desk(Tick()), TryOne) == [(0, TryOne())]
+    assert orders(desk(Tick()), Probe) == [(0, Probe())]
     assert desk(Tick()) == []
     assert fail(desk, 1) == []
     desk.now += 20
-    assert orders(desk(Tick()), TryOne) == [(0, TryOne())]
+    assert orders(desk(Tick()), Probe) == [(0, Probe())]
     assert orders(fail(desk, 0, ok=1)) == [(0, Resume())]
     assert desk.end == (RunState.RUNNING, "")
 
@@ -79,9 +79,9 @@ def test_failures_of_what_was_in_flight_when_it_was_resumed_do_not_pause_it_agai
 def test_each_trial_is_another_workers():
     desk, _ = struck(workers=2, ready=2)
     desk.now += 10
-    first = orders(desk(Tick()), TryOne)
+    first = orders(desk(Tick()), Probe)
     desk.now += 20
-    assert {worker for worker, _ in first + orders(desk(Tick()), TryOne)} == {0, 1}
+    assert {worker for worker, _ in first + orders(desk(Tick()), Probe)} == {0, 1}
 
 
 def test_a_trial_needs_a_worker_and_a_lost_one_is_replaced_meanwhile():
@@ -167,7 +167,7 @@ def test_nothing_is_tried_while_the_run_is_held_too_and_the_trials_go_on_afterwa
     assert desk(Tick()) == []
     assert desk(Release("disk")) == []
     assert desk.end == (RunState.PAUSED, why)
-    assert orders(desk(Tick()), TryOne) == [(0, TryOne())]
+    assert orders(desk(Tick()), Probe) == [(0, Probe())]
 
 
 def test_an_outage_that_ends_while_the_run_is_held_leaves_it_held():

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from tui_runner.engine.scheduling.workers import Silence
+from tui_runner.engine.scheduling.workers import Liveness
 
 
 def test_a_worker_is_silent_when_it_has_not_reported_for_longer_than_an_item_may_take() -> None:
-    silence = Silence(timeout=10.0)
+    silence = Liveness(timeout=10.0)
     silence.heard(1, 100.0)
     silence.heard(2, 100.0)
     quiet = []
@@ -19,11 +19,11 @@ def test_a_worker_is_silent_when_it_has_not_reported_for_longer_than_an_item_may
 
 
 def test_without_a_timeout_there_is_more_patience() -> None:
-    assert Silence(None).patience > Silence(600.0).patience
+    assert Liveness(None).patience > Liveness(600.0).patience
 
 
 def test_workers_are_not_blamed_for_a_time_in_which_nobody_listened() -> None:
-    silence = Silence(timeout=1.0)
+    silence = Liveness(timeout=1.0)
     silence.heard(1, 100.0)
     assert silence.silent(101.0) == []
     assert silence.silent(5_000.0) == [], "tui-runner was stopped"

@@ -7,13 +7,13 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tui_runner.engine.scheduling.suspects import DEATHS, Suspects
+from tui_runner.engine.scheduling.suspects import DEATHS, PoisonItems
 
 
 @given(items=st.integers(1, 60), threads=st.integers(1, 16), lethal=st.sets(st.integers(0, 59), max_size=6))
 def test_only_what_kills_is_given_up_and_it_kills_three_times(items: int, threads: int, lethal: set[int]) -> None:
     """Items run `threads` at a time, suspects one at a time; a lethal one kills its worker whenever it runs."""
-    suspects = Suspects()
+    suspects = PoisonItems()
     left, ended, given_up = set(range(items)), set(), {}
     deaths = 0
     while left:
@@ -37,7 +37,7 @@ def test_only_what_kills_is_given_up_and_it_kills_three_times(items: int, thread
 @given(items=st.integers(1, 200), ruinous=st.sets(st.integers(0, 199), max_size=4))
 def test_who_ruins_its_worker_and_returns_is_found_by_halves(items: int, ruinous: set[int]) -> None:
     """Outcomes arrive when a worker has run all that it was sent; one that was sent a ruinous item dies before."""
-    suspects = Suspects()
+    suspects = PoisonItems()
     left, given_up = set(range(items)), set()
     deaths = 0
     while left:
@@ -63,7 +63,7 @@ def test_who_ruins_its_worker_and_returns_is_found_by_halves(items: int, ruinous
 @given(items=st.integers(2, 60), ruinous=st.sets(st.integers(0, 59), max_size=3), dice=st.randoms())
 def test_nobody_is_given_up_for_what_another_has_done(items: int, ruinous: set[int], dice: random.Random) -> None:
     """A worker that was ruined dies a little later, while it executes one that comes behind, or nothing any more."""
-    suspects = Suspects()
+    suspects = PoisonItems()
     left, given_up = set(range(items)), set()
     while left:
         beside_others = suspects.innocent(left)
@@ -84,7 +84,7 @@ def test_nobody_is_given_up_for_what_another_has_done(items: int, ruinous: set[i
 
 
 def test_what_is_said_of_an_item_that_is_given_up() -> None:
-    suspects = Suspects()
+    suspects = PoisonItems()
     for reason in ("killed by SIGKILL", "killed by SIGKILL", "ended with exit code 3"):
         assert suspects.verdicts([7]) == {}
         suspects.died([7], reason)
@@ -92,7 +92,7 @@ def test_what_is_said_of_an_item_that_is_given_up() -> None:
 
 
 def test_an_item_that_was_given_up_runs_alone_when_it_is_run_again() -> None:
-    suspects = Suspects()
+    suspects = PoisonItems()
     for _ in range(DEATHS):
         suspects.died([7], "killed by SIGSEGV")
     suspects.verdicts([7])

@@ -27,6 +27,8 @@ from tui_runner.tui.app import RunnerApp
 from tui_runner.tui.launcher import Launcher
 from tui_runner.tui.launcher.job_form import JobForm
 
+pytestmark = pytest.mark.slow
+
 LINE = " ".join(f"word{number}" for number in range(900))
 JOB = """
 from tui_runner import job

@@ -82,6 +82,7 @@ def database(tmp_path: Path) -> Iterator[Database]:
         yield opened
 
 
+@pytest.mark.slow
 async def test_statements_of_every_kind_answer_as_duckdb_does_while_a_run_writes(
     database: Database, tmp_path: Path
 ) -> None:

@@ -389,6 +389,7 @@ async def test_statements_are_saved_and_opened(database: Database, folder: Path)
         await at.until(lambda: "cannot be read" in at.shown())
 
 
+@pytest.mark.slow
 async def test_many_statements_leave_no_cursor_and_no_memory_behind(database: Database, tmp_path: Path) -> None:
     process = psutil.Process()
     async with desk(database, tmp_path) as at:

@@ -19,7 +19,7 @@ from typing import TextIO
 from tui_runner.cli.json_events import JsonEvents
 from tui_runner.cli.progress_lines import Lines, closing_lines, progress_line, shown_path
 from tui_runner.engine.assembly import open_runner
-from tui_runner.engine.captured_output import OwnOutput
+from tui_runner.engine.captured_output import CapturedOutput
 from tui_runner.engine.control import RunControl
 from tui_runner.engine.planning.request import PROGRAM_INPUT, STANDARD_INPUT, RunPlan, shown_params
 from tui_runner.engine.progress.snapshot import Snapshot
@@ -227,7 +227,7 @@ def _idle(snapshot: Snapshot) -> bool:
     return snapshot.items_finished == snapshot.items_skipped
 
 
-def open_run(plan: RunPlan, output: OwnOutput | None = None) -> Runner:
+def open_run(plan: RunPlan, output: CapturedOutput | None = None) -> Runner:
     """A runner with its database open.
 
     Args:
@@ -250,7 +250,7 @@ def watcher(
     events: JsonEvents | None,
     lines: Lines | None,
     folder: Path,
-    output: OwnOutput | None = None,
+    output: CapturedOutput | None = None,
     signals: bool = True,
     started: bool = False,
 ) -> Headless:

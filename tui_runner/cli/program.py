@@ -17,7 +17,7 @@ from tui_runner.system.process import end_without_teardown
 from tui_runner.text.safe_text import safe_text
 
 if TYPE_CHECKING:
-    from tui_runner.engine.captured_output import OwnOutput
+    from tui_runner.engine.captured_output import CapturedOutput
 
 
 class Program:
@@ -29,7 +29,7 @@ class Program:
 
     def __init__(self, *, debug: bool) -> None:
         self._debug = debug
-        self._output: OwnOutput | None = None
+        self._output: CapturedOutput | None = None
         self._until_end = contextlib.ExitStack()
 
     @property
@@ -42,16 +42,16 @@ class Program:
         """Standard error likewise."""
         return sys.stderr if self._output is None else self._output.err
 
-    def catch_output(self, *, reserve_stdout: bool) -> OwnOutput:
+    def catch_output(self, *, reserve_stdout: bool) -> CapturedOutput:
         """Catch what is written to the descriptors from now on until the end; a second call changes nothing.
 
         Args:
             reserve_stdout: keep standard output for tui-runner; what Python code prints goes to standard error.
         """
         if self._output is None:
-            from tui_runner.engine.captured_output import OwnOutput  # takes 100 ms
+            from tui_runner.engine.captured_output import CapturedOutput  # takes 100 ms
 
-            output = OwnOutput()
+            output = CapturedOutput()
             self._until_end.enter_context(output.caught(reserve_stdout=reserve_stdout))
             self._output = output
         return self._output

@@ -15,7 +15,7 @@ from tui_runner.cli.headless import exit_code, how_to_go_on, is_terminal, open_r
 from tui_runner.cli.json_events import JsonEvents
 from tui_runner.cli.program import Program
 from tui_runner.cli.progress_lines import Lines, closing_lines, complaint, shown_path
-from tui_runner.engine.captured_output import OwnOutput
+from tui_runner.engine.captured_output import CapturedOutput
 from tui_runner.engine.planning.request import STANDARD_INPUT, RunRequest, plan_run
 from tui_runner.engine.planning.resume import retry_request
 from tui_runner.engine.runner import Runner
@@ -118,7 +118,7 @@ def launch(theme: str | None, program: Program) -> int:
     here = Path.cwd()
     display = Display(theme=_theme(Display(theme=theme), {}))
     output = program.catch_output(reserve_stdout=True)
-    chosen = choose(here, os.environ, theme=display.theme, begin=partial(_begun, output=output), own_output=output)
+    chosen = choose(here, os.environ, theme=display.theme, begin=partial(_begun, output=output), captured_output=output)
     if isinstance(chosen, Runner):
         return _show(chosen, display, here, output)
     output.discard()  # of jobs that were only looked at
@@ -130,7 +130,7 @@ def launch(theme: str | None, program: Program) -> int:
     return run_in_foreground(chosen, display, program)
 
 
-def _begun(request: RunRequest, output: OwnOutput) -> Runner:
+def _begun(request: RunRequest, output: CapturedOutput) -> Runner:
     """A runner for what was asked for in the launcher, which has the screen: nobody can be asked for a secret."""
     here = Path.cwd()
     try:
@@ -145,7 +145,7 @@ def _begun(request: RunRequest, output: OwnOutput) -> Runner:
         raise
 
 
-def _planned(request: RunRequest, output: OwnOutput) -> Runner:
+def _planned(request: RunRequest, output: CapturedOutput) -> Runner:
     """A runner for what was asked for; what the user's code has written while the job was loaded is shown."""
     ask = _asker(output)
     plan = plan_run(request, folder=Path.cwd(), environ=os.environ, ask=ask, use_redaction=output.use_redaction)
@@ -154,7 +154,7 @@ def _planned(request: RunRequest, output: OwnOutput) -> Runner:
     return runner
 
 
-def _asker(output: OwnOutput) -> Callable[[str], str] | None:
+def _asker(output: CapturedOutput) -> Callable[[str], str] | None:
     """How to ask for a secret: at the terminal, unseen; None without one."""
     if not _can_ask(output.err):
         return None
@@ -182,7 +182,7 @@ def _is_headless(request: RunRequest, display: Display, out: TextIO) -> bool:
     return bool(display.headless) or display.json or display.quiet or piped or not terminal
 
 
-def _without_screen(runner: Runner, display: Display, folder: Path, output: OwnOutput) -> int:
+def _without_screen(runner: Runner, display: Display, folder: Path, output: CapturedOutput) -> int:
     live = is_terminal(output.err)
     silent = display.json and not live  # the events say all of it
     code = watcher(
@@ -197,7 +197,7 @@ def _without_screen(runner: Runner, display: Display, folder: Path, output: OwnO
     return code
 
 
-def _on_dashboard(request: RunRequest, display: Display, folder: Path, output: OwnOutput) -> int:
+def _on_dashboard(request: RunRequest, display: Display, folder: Path, output: CapturedOutput) -> int:
     # Here, for Textual takes 200 ms and nobody else needs it.
     from tui_runner.tui.themes import find_themes
 
@@ -205,7 +205,7 @@ def _on_dashboard(request: RunRequest, display: Display, folder: Path, output: O
     return _show(_planned(replace(request, attended=True), output), display, folder, output)
 
 
-def _show(runner: Runner, display: Display, folder: Path, output: OwnOutput) -> int:
+def _show(runner: Runner, display: Display, folder: Path, output: CapturedOutput) -> int:
     # Here, for Textual takes 200 ms and nobody else needs it.
     from tui_runner.store.access import LocalAccess
     from tui_runner.tui.app import Left, run_app
@@ -221,7 +221,7 @@ def _show(runner: Runner, display: Display, folder: Path, output: OwnOutput) -> 
             access=lambda: LocalAccess(runner.database),
             theme=theme,
             keymap=_keymap(config),
-            own_output=output,
+            captured_output=output,
         )
         if left is Left.GOING_ON:
             output.let_go()
@@ -242,7 +242,7 @@ def _show(runner: Runner, display: Display, folder: Path, output: OwnOutput) -> 
     return exit_code(snapshot)
 
 
-def _after_screen(runner: Runner, failed: Exception, folder: Path, output: OwnOutput) -> int:
+def _after_screen(runner: Runner, failed: Exception, folder: Path, output: CapturedOutput) -> int:
     """Go on without the dashboard: a fault of the screen is no reason for hours of work to stop."""
     if failed.__cause__ is not None:
         print(safe_traceback(failed.__cause__, output.redact), file=output.err, end="")

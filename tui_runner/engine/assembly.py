@@ -11,11 +11,11 @@ from psutil import Process
 from tui_runner.engine.backends import Backend
 from tui_runner.engine.backends.inline import InlineBackend
 from tui_runner.engine.backends.process import ProcessBackend
-from tui_runner.engine.captured_output import OwnOutput
+from tui_runner.engine.captured_output import CapturedOutput
 from tui_runner.engine.guards import Monitor
 from tui_runner.engine.guards.disk import DiskGuard
 from tui_runner.engine.guards.memory import MemoryGuard, too_little, worker_share
-from tui_runner.engine.input_reader import HeldItems, InputReader
+from tui_runner.engine.input_reader import InputReader, PendingItems
 from tui_runner.engine.limits import FailureLimit
 from tui_runner.engine.logs.log_file import LogFile, RunLog, log_path
 from tui_runner.engine.planning.open_run import OpenedRun, open_run
@@ -34,7 +34,7 @@ from tui_runner.system.memory import memory_bound
 from tui_runner.text.redaction import Redaction
 
 
-def open_runner(plan: RunPlan, output: OwnOutput | None = None) -> Runner:
+def open_runner(plan: RunPlan, output: CapturedOutput | None = None) -> Runner:
     """Take the database, find the run to resume or begin a new one, and return what executes it.
 
     Args:
@@ -65,7 +65,7 @@ def _build(
     plan: RunPlan,
     opened: OpenedRun,
     worker_settings: WorkerSettings,
-    output: OwnOutput | None,
+    output: CapturedOutput | None,
     max_memory: int | None,
     share: int | None,
     app_rss: int,
@@ -87,7 +87,7 @@ def _build(
         rate=settings.rate,
         max_memory=share,
     )
-    items = HeldItems()
+    items = PendingItems()
     memory = MemoryGuard(max_memory, scheduler.crew, database.statements, app_rss, in_process=in_process)
     disk = DiskGuard(scheduler, plan.database)
     identity = RunIdentity(

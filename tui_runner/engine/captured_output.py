@@ -40,7 +40,7 @@ _KEPT = MAX_LINE_LENGTH + LONGEST_SECRET
 _LINE_END = re.compile(rb"\r?\n|\r(?=.)", re.DOTALL)
 
 
-class OwnOutput:
+class CapturedOutput:
     """Keeps the lines that this process and its children have written; bounded, as those of a worker are.
 
     Attributes:

@@ -39,7 +39,7 @@ class ItemsRead:
     known: Collection[int] = ()
 
 
-class HeldItems:
+class PendingItems:
     """Keys and values of items by chunk and position. Owned by the runner's thread."""
 
     takes = frozenset({ItemsRead, ChunkEnded})

@@ -6,9 +6,9 @@ Down go `OpenChunk` and small orders; up come counters, finished rows and the en
       ── OpenChunk(items) ───────────────▶     takes items, calls the function
       ◀── ChunkExhausted ────────────────      no item of it is left to start: send the next
       ◀── Progress, LogLines ────────────      about 5 times a second
-      ◀── Flush(rows and ledger rows) ───      about 5 times a second
+      ◀── ResultBatch(rows and ledger rows) ───      about 5 times a second
       ── Written(bytes) ─────────────────▶     room for that many bytes more
-      ◀── ChunkFinished ─────────────────      always after the last Flush of its items
+      ◀── ChunkFinished ─────────────────      always after the last ResultBatch of its items
       ── Drain ──────────────────────────▶     no new items; finish, flush
       ◀── Drained ───────────────────────      nothing of this worker is unsent
 
@@ -113,7 +113,7 @@ class Resume:
 
 
 @dataclass(frozen=True, slots=True)
-class TryOne:
+class Probe:
     """Start one item although everything is paused, to see whether an outage is over."""
 
 
@@ -159,7 +159,7 @@ class Drain:
     grace: float
 
 
-Order = OpenChunk | Pause | Resume | TryOne | Cancel | SetThreads | SetRate | SetMaxMemory | Written | Drain
+Order = OpenChunk | Pause | Resume | Probe | Cancel | SetThreads | SetRate | SetMaxMemory | Written | Drain
 
 
 # --- from a worker to the runner ---------------------------------------------------------------------------
@@ -216,7 +216,7 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
-class Flush:
+class ResultBatch:
     """Items that ended and attempts that failed, with their rows and errors.
 
     Attributes:
@@ -262,7 +262,7 @@ class Flush:
 
 @dataclass(frozen=True, slots=True)
 class ChunkFinished:
-    """Every item of the chunk is in a `Flush` sent before this."""
+    """Every item of the chunk is in a `ResultBatch` sent before this."""
 
     worker: int
     chunk: int
@@ -316,7 +316,7 @@ Report = (
     | WorkerFailed
     | ChunkExhausted
     | Progress
-    | Flush
+    | ResultBatch
     | ChunkFinished
     | LogLines
     | MemoryFull

@@ -7,9 +7,9 @@ from collections.abc import Callable, Collection, Iterable
 from datetime import UTC, datetime
 from typing import get_args
 
-from tui_runner.engine.input_reader import HeldItems
+from tui_runner.engine.input_reader import PendingItems
 from tui_runner.engine.progress.snapshot_builder import RecordSample
-from tui_runner.engine.protocol import Flush
+from tui_runner.engine.protocol import ResultBatch
 from tui_runner.engine.scheduling.chunk import Chunk
 from tui_runner.engine.scheduling.events import (
     ChunkEnded,
@@ -29,7 +29,7 @@ from tui_runner.store.database import Database
 from tui_runner.store.ingest.writer_thread import Ingest
 from tui_runner.store.records import Batch, ChunkRecord
 
-Message = Flush | SendChunk | ChunkEnded | RunAgain | RecordState | RecordSample | RetryFlush | EndRun
+Message = ResultBatch | SendChunk | ChunkEnded | RunAgain | RecordState | RecordSample | RetryFlush | EndRun
 
 
 class Recorder:
@@ -59,7 +59,7 @@ class Recorder:
         run_id: int,
         table: str,
         scheduler: Scheduler,
-        items: HeldItems,
+        items: PendingItems,
         *,
         items_total: int | None,
         chunks: Collection[int] | None,
@@ -87,7 +87,7 @@ class Recorder:
     def handle(self, message: Message, now: float) -> Iterable[object]:
         """Hand what is to be recorded to the writing thread; returns at once, and nothing."""
         match message:
-            case Flush():
+            case ResultBatch():
                 self._write(message)
             case SendChunk():
                 self._opened_at.setdefault(message.chunk, datetime.now(UTC))
@@ -112,7 +112,7 @@ class Recorder:
         """Begin to write; raises `DatabaseError` when the results table's name is taken."""
         self._ingest.start()
 
-    def _write(self, flush: Flush) -> None:
+    def _write(self, flush: ResultBatch) -> None:
         self._ingest.submit(
             Batch(
                 ticket=(flush.worker, flush.nbytes),

@@ -1,6 +1,6 @@
 """Executes one run: the thread that passes messages to the parts of a run and carries out what they decide.
 
-    reader ──ItemsRead──▶ ┌────────────┐            ┌ HeldItems ┐
+    reader ──ItemsRead──▶ ┌────────────┐            ┌ PendingItems ┐
     backend ──reports───▶ │ inbox      │  message   │ Scheduler │  answers
     writer ──Committed──▶ │ one thread │ ─────────▶ │ guards    │ ─────────▶ backend, reader
     commands ───────────▶ └────────────┘  ◀──────── │ Recorder… │
@@ -35,12 +35,12 @@ from dataclasses import dataclass
 from typing import Any, Protocol, get_args
 
 from tui_runner.engine.backends import Backend
-from tui_runner.engine.captured_output import OwnOutput
+from tui_runner.engine.captured_output import CapturedOutput
 from tui_runner.engine.control import Commands
 from tui_runner.engine.guards import Monitor
 from tui_runner.engine.guards.disk import DiskGuard
 from tui_runner.engine.guards.memory import MemoryGuard
-from tui_runner.engine.input_reader import HeldItems, InputReader
+from tui_runner.engine.input_reader import InputReader, PendingItems
 from tui_runner.engine.logs.log_file import LogFile, RunLog
 from tui_runner.engine.planning.open_run import OpenedRun
 from tui_runner.engine.planning.request import RunPlan
@@ -117,13 +117,13 @@ class Parts:
 
     opened: OpenedRun
     inbox: queue.SimpleQueue[Any]
-    items: HeldItems
+    items: PendingItems
     scheduler: Scheduler
     memory: MemoryGuard
     disk: DiskGuard
     reader: InputReader
     recorder: Recorder
-    output: OwnOutput | None
+    output: CapturedOutput | None
     log: RunLog
     snapshots: SnapshotBuilder
     backend: Backend

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from tui_runner.engine.assembly import open_runner
-from tui_runner.engine.captured_output import OwnOutput
+from tui_runner.engine.captured_output import CapturedOutput
 from tui_runner.engine.planning.request import RunPlan, RunRequest, plan_run
 from tui_runner.engine.runner import Runner
 from tui_runner.errors import EXIT_ITEMS_FAILED, EXIT_OK, UserError
@@ -30,7 +30,7 @@ from tui_runner.text.safe_text import safe_text
 _ROWS_SHOWN = 20
 
 
-def run_trial(request: RunRequest, out: TextIO, output: OwnOutput) -> int:
+def run_trial(request: RunRequest, out: TextIO, output: CapturedOutput) -> int:
     """Run the first `request.limit` items one after the other, and print their rows, columns and errors.
 
     Args:

@@ -15,7 +15,7 @@ from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
-from tui_runner.engine.captured_output import OwnOutput
+from tui_runner.engine.captured_output import CapturedOutput
 from tui_runner.engine.control import RunControl
 from tui_runner.engine.progress.snapshot import Snapshot
 from tui_runner.store.access import Access
@@ -62,7 +62,7 @@ class RunnerApp(ShutdownApp):
         keymap: the user's keys by action (`keymap.py`).
         themes: the themes to choose from; None finds them.
         preferences: what is configured and remembered; None for nothing configured.
-        own_output: what this process writes natively, and the stream to the terminal; None for one of its own.
+        captured_output: what this process writes natively, and the stream to the terminal; None for one of its own.
         notify: whether the terminal rings when the run ends while it is not looked at.
 
     Raises:
@@ -87,13 +87,13 @@ class RunnerApp(ShutdownApp):
         themes: Themes | None = None,
         notify: bool = True,
         preferences: Preferences | None = None,
-        own_output: OwnOutput | None = None,
+        captured_output: CapturedOutput | None = None,
     ) -> None:
         self._themes = themes or find_themes()
         self._preferences = preferences or Preferences(State(state_file()))
         remembered = self._preferences.theme
         chosen = self._themes.preferred(remembered) if theme is None else self._themes.named(theme)
-        super().__init__(control, own_output)
+        super().__init__(control, captured_output)
         self.animation_level = "none"
         self.failure: BaseException | None = None
         self.started = False
@@ -287,7 +287,7 @@ def run_app(
     access: Callable[[], Access] | None = None,
     theme: str | None = None,
     keymap: Mapping[str, str] | None = None,
-    own_output: OwnOutput | None = None,
+    captured_output: CapturedOutput | None = None,
 ) -> Left:
     """Show the dashboard until its user leaves it; then the run has ended, unless the terminal went away.
 
@@ -296,7 +296,7 @@ def run_app(
         access: gives the run's database to the query screen; None for none.
         theme: name of a theme; None for the one configured or chosen last.
         keymap: keys by action; they go before those of the configuration.
-        own_output: what this process writes natively, and the stream to the terminal; None for one of its own.
+        captured_output: what this process writes natively, and the stream to the terminal; None for one of its own.
 
     Returns:
         How it was left.
@@ -306,7 +306,9 @@ def run_app(
         ScreenFailed: the screen ended by a fault of its own, and the run goes on without it.
     """
     preferences = read_preferences(Path.cwd())
-    app = RunnerApp(control, access=access, theme=theme, keymap=keymap, preferences=preferences, own_output=own_output)
+    app = RunnerApp(
+        control, access=access, theme=theme, keymap=keymap, preferences=preferences, captured_output=captured_output
+    )
     # A search for cycles among all modules stops the screen for 40 ms, now and then; among the rest for 3.
     settle_garbage_collection()
     try:

@@ -23,7 +23,7 @@ from textual.theme import ThemeProvider
 from tui_runner.text.safe_text import ELLIPSIS, safe_text
 from tui_runner.tui.actions import bindings
 from tui_runner.tui.actions.model import Place
-from tui_runner.tui.terminal.driver import CompactDriver, KeepsOutput
+from tui_runner.tui.terminal.driver import CapturesOutput, CompactDriver
 from tui_runner.tui.terminal.key_order import OrderedKeys
 from tui_runner.tui.terminal.textual_fixes import KeepsFault, Palette
 from tui_runner.tui.themes import Themed
@@ -73,7 +73,7 @@ class BriefToasts(App[ReturnType]):
 
 
 class Application(
-    Themed, BriefToasts[ReturnType], OrderedKeys[ReturnType], KeepsFault[ReturnType], KeepsOutput[ReturnType]
+    Themed, BriefToasts[ReturnType], OrderedKeys[ReturnType], KeepsFault[ReturnType], CapturesOutput[ReturnType]
 ):
     """An application that keeps its faults to itself, takes keys in their turn, and says little at once."""
 

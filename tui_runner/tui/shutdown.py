@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from types import FrameType
 
-from tui_runner.engine.captured_output import OwnOutput
+from tui_runner.engine.captured_output import CapturedOutput
 from tui_runner.engine.control import RunControl
 from tui_runner.engine.progress.snapshot import Snapshot
 from tui_runner.engine.states import RunState
@@ -27,8 +27,8 @@ class ShutdownApp(Application[None]):
         lost: whether the terminal is gone; the run goes on then.
     """
 
-    def __init__(self, control: RunControl, own_output: OwnOutput | None = None) -> None:
-        super().__init__(driver_class=driver_class(), own_output=own_output)
+    def __init__(self, control: RunControl, captured_output: CapturedOutput | None = None) -> None:
+        super().__init__(driver_class=driver_class(), captured_output=captured_output)
         self.lost = False
         self._control = control
         self._snapshot: Snapshot | None = None
@@ -50,7 +50,7 @@ class ShutdownApp(Application[None]):
     def lose(self) -> None:
         """Go on without a terminal."""
         self.lost = True
-        self.own_output.let_go()
+        self.captured_output.let_go()
         self._control.abandon(terminal.LOST)
 
     def hung_up(self, number: int, frame: FrameType | None) -> None:

@@ -1,7 +1,7 @@
 """Workers as threads of this process: for debugging with breakpoints, and for tests.
 
 A crash of the function is a crash of tui-runner here, and a thread that never returns stays until the end. What native
-code and child processes write to descriptors 1 and 2 is caught by the interface (`own_output.py`), which owns them.
+code and child processes write to descriptors 1 and 2 is caught by the interface (`captured_output.py`).
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ from tui_runner.engine.scheduling.events import (
     Tell,
     TryRelease,
 )
-from tui_runner.engine.scheduling.workers import Crew
+from tui_runner.engine.scheduling.workers import Workers
 from tui_runner.engine.states import PauseCause, RunState
 from tui_runner.store.database import OpenStatements
 from tui_runner.system.memory import memory_bound
@@ -97,7 +97,7 @@ class MemoryGuard:
     """Types of the messages that `handle` takes."""
 
     def __init__(
-        self, limit: int | None, crew: Crew, statements: OpenStatements, app_rss: int, *, in_process: bool = False
+        self, limit: int | None, crew: Workers, statements: OpenStatements, app_rss: int, *, in_process: bool = False
     ) -> None:
         self.limit = limit
         self.needed: int | None = None

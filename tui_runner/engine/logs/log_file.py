@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TextIO, get_args
 
 from tui_runner.engine.progress.snapshot import Snapshot
-from tui_runner.engine.protocol import Flush, LogLine, LogLines, Ready, WorkerLost
+from tui_runner.engine.protocol import LogLine, LogLines, Ready, ResultBatch, WorkerLost
 from tui_runner.engine.scheduling.events import Action, Committed, LogFailed, SendChunk, Tell
 from tui_runner.engine.states import RunState
 from tui_runner.store.file_check import LOGS, companion
@@ -141,7 +141,7 @@ _NOBODY = -1
 """The worker that lines of tui-runner itself are from."""
 
 
-Message = Action | LogLines | Flush | Committed | Ready | WorkerLost | LogFailed
+Message = Action | LogLines | ResultBatch | Committed | Ready | WorkerLost | LogFailed
 
 
 class RunLog:
@@ -185,7 +185,7 @@ class RunLog:
                 return f"worker {worker}: ready, pid {pid}"
             case WorkerLost(worker, reason):
                 return f"worker {worker}: gone, {reason or 'in order'}"
-            case Flush():
+            case ResultBatch():
                 self._flushed_at.append(now)
                 items = sum(map(len, message.ended.values()))
                 what = f"{items} items, {message.rows} rows, {message.nbytes} bytes"

@@ -26,7 +26,7 @@ from tui_runner.engine.progress.snapshot import (
     Snapshot,
     WorkerView,
 )
-from tui_runner.engine.protocol import Flush, LogLine, LogLines, Progress, Ready, WorkerLost
+from tui_runner.engine.protocol import LogLine, LogLines, Progress, Ready, ResultBatch, WorkerLost
 from tui_runner.engine.scheduling.chunk import Chunk
 from tui_runner.engine.scheduling.events import ChunkEnded, Draw, Tell
 from tui_runner.engine.scheduling.scheduler import Scheduler
@@ -108,7 +108,7 @@ class RecordSample:
     sample: SampleRecord
 
 
-Message = ChunkEnded | Tell | Progress | Ready | WorkerLost | Flush | LogLines | MemoryMeasured | Draw
+Message = ChunkEnded | Tell | Progress | Ready | WorkerLost | ResultBatch | LogLines | MemoryMeasured | Draw
 
 
 class SnapshotBuilder:
@@ -177,7 +177,7 @@ class SnapshotBuilder:
     def handle(self, message: Message, now: float) -> Iterable[RecordSample]:
         """Take in what has happened; `Draw` publishes it."""
         match message:
-            case Flush():
+            case ResultBatch():
                 self.flushed(message, now)
             case Progress():
                 self.progress(message, now)
@@ -231,7 +231,7 @@ class SnapshotBuilder:
         elif gone and len(self._pids) - len(self._extra) < self._scheduler.crew.size:
             self._replacing += 1
 
-    def flushed(self, flush: Flush, now: float) -> None:
+    def flushed(self, flush: ResultBatch, now: float) -> None:
         """The scheduler has taken in this flush."""
         active = self._scheduler.active(now)
         for number in flush.counts:

@@ -3,10 +3,10 @@
 *Cancelling* is done by a worker, because only workers write ledger rows: a chunk that no worker has is sent, paused,
 to one that is ready, as soon as there is one.
 
-*What has been received is done.* `Flush` names the items that ended; they are crossed off the chunk's `pending`. When a
-worker is lost, what is still pending waits again, at the front.
+*What has been received is done.* `ResultBatch` names the items that ended; they are crossed off the chunk's `pending`.
+When a worker is lost, what is still pending waits again, at the front.
 
-*Suspects* (`suspects`) run alone: a chunk is sent without them, and when the rest of it has ended, it goes to the
+*Suspects* (`suspects.py`) run alone: a chunk is sent without them, and when the rest of it has ended, it goes to the
 worker that runs one item at a time. So a chunk is still with one worker at a time.
 
 The transitions of one chunk are in `states.CHUNK_TRANSITIONS`; the commands a person may give are in `chunk_commands`.
@@ -22,8 +22,8 @@ from tui_runner.engine.protocol import Counts
 from tui_runner.engine.scheduling import events
 from tui_runner.engine.scheduling.chunk import Chunk
 from tui_runner.engine.scheduling.step import Turn
-from tui_runner.engine.scheduling.suspects import Suspects
-from tui_runner.engine.scheduling.workers import Crew, Worker
+from tui_runner.engine.scheduling.suspects import PoisonItems
+from tui_runner.engine.scheduling.workers import Worker, Workers
 from tui_runner.engine.states import ChunkState
 from tui_runner.text.numbers import plural, run_again
 
@@ -34,7 +34,7 @@ Command = events.PauseChunks | events.ResumeChunks | events.CancelChunks | event
 class ChunkCommands:
     """Carries out commands on chunks; those that make no sense in a chunk's state do nothing to it."""
 
-    def __init__(self, chunks: Chunks, crew: Crew, turn: Turn) -> None:
+    def __init__(self, chunks: Chunks, crew: Workers, turn: Turn) -> None:
         self._chunks = chunks
         self._crew = crew
         self._turn = turn
@@ -153,13 +153,13 @@ class Chunks:
         changed: numbers of chunks that changed since `take_changed` was last called.
     """
 
-    def __init__(self, crew: Crew, turn: Turn) -> None:
+    def __init__(self, crew: Workers, turn: Turn) -> None:
         self._crew = crew
         self._turn = turn
         self.all: list[Chunk] = []
         self.waiting: deque[int] = deque()
         self.apart: deque[int] = deque()
-        self.suspects = Suspects()
+        self.suspects = PoisonItems()
         self.to_cancel: deque[int] = deque()
         self.unended = 0
         self.paused = 0
@@ -285,7 +285,7 @@ class Chunks:
             if chunk.started_at is None:
                 chunk.started_at = self._turn.active
 
-    def flushed(self, flush: protocol.Flush) -> None:
+    def flushed(self, flush: protocol.ResultBatch) -> None:
         """These items have ended."""
         for number, positions in flush.ended.items():
             self.all[number].cross_off(positions, flush.failed.get(number, {}))
@@ -299,7 +299,7 @@ class Chunks:
                 chunk.started_at = chunk.sent_at
             self.changed.add(number)
 
-    def known_failures(self, flush: protocol.Flush) -> int:
+    def known_failures(self, flush: protocol.ResultBatch) -> int:
         """Of the items whose first failure a flush reports: how many had failed before the run was resumed."""
         failures = 0
         for number in flush.counts:

@@ -1,6 +1,6 @@
 """Events and actions of the scheduler, besides the reports of workers, and messages between other parts of a run.
 
-Reports (`Ready`, `Flush`, `ChunkFinished`, …) are in `protocol`; how messages reach the parts is in `runner`.
+Reports (`Ready`, `ResultBatch`, `ChunkFinished`, …) are in `protocol`; how messages reach the parts is in `runner`.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from tui_runner.engine.protocol import (
     ChunkExhausted,
     ChunkFinished,
     Drained,
-    Flush,
     MemoryFull,
     Order,
     Progress,
     Ready,
+    ResultBatch,
     WorkerFailed,
     WorkerLost,
 )
@@ -264,7 +264,7 @@ Event = (
     | Ready
     | WorkerFailed
     | ChunkExhausted
-    | Flush
+    | ResultBatch
     | Progress
     | ItemsRejected
     | MemoryFull

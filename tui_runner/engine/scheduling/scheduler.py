@@ -24,7 +24,7 @@ of pauses is at the head of `states`.
 meanwhile makes the guard check again at once; one who pauses it keeps it paused after the release.
 
 *Outages*: when nearly everything fails (`circuit_breaker` says when), the run pauses itself; one item is tried now and
-then (`TryOne`), and when one ends well the run resumes. While it is held as well, none is tried.
+then (`Probe`), and when one ends well the run resumes. While it is held as well, none is tried.
 
 What happens to chunks is in `chunks` (their way through the workers, and commands on them), what workers are told in
 `workers`; here are the run's life and the losses of workers.
@@ -45,7 +45,7 @@ from tui_runner.engine.scheduling.chunks import ChunkCommands, Chunks
 from tui_runner.engine.scheduling.circuit_breaker import CircuitBreaker, OnOutage
 from tui_runner.engine.scheduling.step import Turn
 from tui_runner.engine.scheduling.suspects import DEATHS
-from tui_runner.engine.scheduling.workers import Crew, CrewOrders, Worker
+from tui_runner.engine.scheduling.workers import Worker, WorkerControl, Workers
 from tui_runner.engine.states import HOLDS, USER_PAUSE, Ending, Pause, PauseCause, RunState, RunStatus
 from tui_runner.text.numbers import plural, run_again, size
 
@@ -90,14 +90,14 @@ class Scheduler:
         rate: float | None = None,
         max_memory: int | None = None,
     ) -> None:
-        self.crew = Crew(workers, threads, rate=rate, max_memory=max_memory)
+        self.crew = Workers(workers, threads, rate=rate, max_memory=max_memory)
         self.open_chunks = open_chunks
         self._status = RunStatus(pauses=(USER_PAUSE,) if paused else ())
         self._recorded = self._status.persisted
         self.input_ended = False
         self._turn = Turn()
         self._chunks = Chunks(self.crew, self._turn)
-        self._orders = CrewOrders(self.crew, self._turn, grace, timeout)
+        self._orders = WorkerControl(self.crew, self._turn, grace, timeout)
         self._commands = ChunkCommands(self._chunks, self.crew, self._turn)
         self._max_failures = max_failures
         self._breaker = breaker or CircuitBreaker(OnOutage.CONTINUE)
@@ -199,7 +199,7 @@ class Scheduler:
                 self._recycle(event)
             case protocol.MemoryFull(number, rss):
                 self._recycle(events.Recycle(number, f"it has {size(rss)} and needs less"))
-            case protocol.ChunkExhausted() | protocol.Flush() | protocol.ChunkFinished():
+            case protocol.ChunkExhausted() | protocol.ResultBatch() | protocol.ChunkFinished():
                 self._chunk_reported(event)
             case protocol.Progress():
                 self._chunks.start_clocks(event)
@@ -334,7 +334,7 @@ class Scheduler:
         if self._status.abandoned and not self._status.resumes_by_itself:
             self._stop(Ending(RunState.STOPPED, "it was paused, and nobody is left to resume it"))
 
-    def _watch_outages(self, flush: protocol.Flush) -> None:
+    def _watch_outages(self, flush: protocol.ResultBatch) -> None:
         breaker, trials = self._breaker, flush.trials.without(self._chunks.known_failures(flush))
         if self._status.has(PauseCause.OUTAGE) and breaker.is_over(flush.trials):
             breaker.close(self._turn.now)
@@ -368,7 +368,7 @@ class Scheduler:
         self._chunks.send_suspects()
         workers = [worker for worker in self.crew if worker.ready and worker.chunks]
         if workers:
-            self._turn.do(events.SendOrder(workers[self._tried % len(workers)].number, protocol.TryOne()))
+            self._turn.do(events.SendOrder(workers[self._tried % len(workers)].number, protocol.Probe()))
             self._tried += 1
         self._turn.tell("INFO", f"one item is tried; the next one in {interval:g} s")
 
@@ -484,19 +484,19 @@ class Scheduler:
             self._requested += wanted
             self._turn.do(events.ReadChunks(wanted))
 
-    def _chunk_reported(self, event: protocol.ChunkExhausted | protocol.Flush | protocol.ChunkFinished) -> None:
+    def _chunk_reported(self, event: protocol.ChunkExhausted | protocol.ResultBatch | protocol.ChunkFinished) -> None:
         worker = self.crew.get(event.worker)
         if worker is None:
             return
         match event:
-            case protocol.Flush():
+            case protocol.ResultBatch():
                 self._flushed(event)
             case protocol.ChunkExhausted(_, number):
                 self._chunks.exhausted(number, worker)
             case protocol.ChunkFinished(_, number):
                 self._chunks.finished(number, worker)
 
-    def _flushed(self, flush: protocol.Flush) -> None:
+    def _flushed(self, flush: protocol.ResultBatch) -> None:
         self._chunks.flushed(flush)
         if flush.ended:
             self._losses = 0

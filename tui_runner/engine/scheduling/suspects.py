@@ -22,7 +22,7 @@ _UNEXPLAINED = 2
 """Deaths with nothing in flight after which items are suspects: a worker may also be killed from outside."""
 
 
-class Suspects:
+class PoisonItems:
     """Items that may have killed a worker and that have not ended since, by position in the input."""
 
     def __init__(self) -> None:

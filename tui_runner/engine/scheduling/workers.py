@@ -92,7 +92,7 @@ class Worker:
         return self.deadline is not None
 
 
-class Crew:
+class Workers:
     """The workers of a run. Owned by the scheduler.
 
     Args:
@@ -200,7 +200,7 @@ RECYCLE_GRACE = 3600.0
 that take long would never end if each replacement made them begin again."""
 
 
-class CrewOrders:
+class WorkerControl:
     """Tells workers what to do.
 
     Args:
@@ -210,11 +210,11 @@ class CrewOrders:
         timeout: seconds an item may take, None for no bound.
     """
 
-    def __init__(self, crew: Crew, turn: Turn, grace: float, timeout: float | None) -> None:
+    def __init__(self, crew: Workers, turn: Turn, grace: float, timeout: float | None) -> None:
         self._crew = crew
         self._turn = turn
         self._grace = grace
-        self._silence = Silence(timeout)
+        self._silence = Liveness(timeout)
 
     def all(self, order: protocol.Order) -> None:
         """The same order to every worker."""
@@ -319,7 +319,7 @@ _OWN_ABSENCE = 5.0
 """Seconds between two looks after which it was tui-runner itself that stood still, and no worker is to blame."""
 
 
-class Silence:
+class Liveness:
     """Who has been silent for how long. Times are monotonic seconds.
 
     Args:

@@ -25,7 +25,7 @@ _BLOCKED_SECONDS = 3.0
 """Seconds the loop may take to replace a task before a coroutine is said to block it for good."""
 
 
-class _Lane:
+class _WorkerThread:
     """One asyncio task of the pool: `task` and `started` say what it executes."""
 
     def __init__(self, slot: int) -> None:
@@ -51,8 +51,8 @@ class AsyncPool:
         self._recorder = recorder
         self._execution = execution
         self._outcomes = outcomes
-        self._lanes: dict[_Lane, asyncio.Task[None]] = {}
-        self._overdue: dict[_Lane, float] = {}
+        self._lanes: dict[_WorkerThread, asyncio.Task[None]] = {}
+        self._overdue: dict[_WorkerThread, float] = {}
         """Lanes that the loop is to replace, and since when."""
         self._left_behind: set[asyncio.Task[None]] = set()
         """Tasks that were cancelled and go on all the same."""
@@ -130,10 +130,10 @@ class AsyncPool:
 
     def _start(self, count: int) -> None:
         for _ in range(count):
-            lane = _Lane(self._recorder.take_slot())
+            lane = _WorkerThread(self._recorder.take_slot())
             self._lanes[lane] = self._loop.create_task(self._work(lane))
 
-    def _replace(self, lane: _Lane, overdue: Task) -> None:
+    def _replace(self, lane: _WorkerThread, overdue: Task) -> None:
         self._overdue.pop(lane, None)
         if lane.task is not overdue:
             return  # it has just come back from that one: what it executes now is not to be cancelled
@@ -148,7 +148,7 @@ class AsyncPool:
         while self._lanes:
             await asyncio.wait(list(self._lanes.values()))
 
-    async def _work(self, lane: _Lane) -> None:
+    async def _work(self, lane: _WorkerThread) -> None:
         try:
             while lane in self._lanes:  # one that was cancelled, and came back in its own time, has been replaced
                 try:
@@ -170,7 +170,7 @@ class AsyncPool:
             async with asyncio.timeout(delay):
                 await self._wake.wait()
 
-    async def _execute(self, lane: _Lane, task: Task) -> None:
+    async def _execute(self, lane: _WorkerThread, task: Task) -> None:
         execution = self._execution
         execution.begin(task)
         rows: Rows | None = None

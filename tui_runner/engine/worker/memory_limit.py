@@ -108,7 +108,7 @@ class BrakeState:
         return Step.GIVE_UP
 
 
-class MemoryBrake:
+class MemoryLimit:
     """Looks at the memory of this process, in a thread of its own, and brakes.
 
     Args:

@@ -1,6 +1,6 @@
 """Collects outcomes into batches and counts, and reports them to the tui-runner process.
 
-Five times a second it takes what the pool has finished and sends it. Everything in a `Flush` was counted by that
+Five times a second it takes what the pool has finished and sends it. Everything in a `ResultBatch` was counted by that
 flush and nothing else was, so when a worker is lost the counters say exactly what has been received of it.
 """
 
@@ -17,11 +17,11 @@ import pyarrow as pa
 from tui_runner.engine.metrics import bucket
 from tui_runner.engine.protocol import (
     ChunkFinished,
-    Flush,
     InFlight,
     LogLines,
     Progress,
     Report,
+    ResultBatch,
     Trials,
 )
 from tui_runner.engine.worker.attempt import Ending, Outcome, Outcomes
@@ -141,7 +141,7 @@ class Collector:
         text = item_text(task.value, self._redact)
         return InFlight(task.chunk.number, task.position, text, task.attempt, seconds)
 
-    def _flush(self, outcomes: list[Outcome]) -> tuple[Flush, list[OpenedChunk]]:
+    def _flush(self, outcomes: list[Outcome]) -> tuple[ResultBatch, list[OpenedChunk]]:
         """A flush of these outcomes, and the chunks that end with it."""
         tables, rows, nbytes = self._build(outcomes)
         self._latencies.update(map(bucket, [o.seconds for o in outcomes if o.ending is not Ending.CANCELLED]))
@@ -265,9 +265,9 @@ class Tally:
         """How the items fared."""
         return Trials(self._ok, self._passing, self._lasting)
 
-    def flush(self, worker: int, tables: tuple[bytes, ...], rows: int, nbytes: int) -> Flush:
+    def flush(self, worker: int, tables: tuple[bytes, ...], rows: int, nbytes: int) -> ResultBatch:
         """The flush of `worker` with these streams of result rows."""
-        return Flush(
+        return ResultBatch(
             worker=worker,
             tables=tables,
             items=_stream(ITEMS, self._items),

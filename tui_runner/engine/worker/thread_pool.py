@@ -48,7 +48,7 @@ class Pool(Protocol):
         """After `WorkQueue.end`: wait until everything has ended; returns how many items have not by then."""
 
 
-class _Lane(threading.Thread):
+class _WorkerThread(threading.Thread):
     """One thread of the pool. It alone writes `task` and `started`; others read them."""
 
     def __init__(self, pool: ThreadPool, number: int) -> None:
@@ -100,8 +100,8 @@ class ThreadPool:
         self.execution = execution
         self.outcomes = outcomes
         self.recorder = recorder
-        self.lanes: set[_Lane] = set()
-        self.left_behind: set[_Lane] = set()
+        self.lanes: set[_WorkerThread] = set()
+        self.left_behind: set[_WorkerThread] = set()
         """Threads whose attempt was ended from outside and that have not returned from it."""
         self._started = 0
 
@@ -154,7 +154,7 @@ class ThreadPool:
 
     def _start(self, count: int) -> None:
         for _ in range(count):
-            lane = _Lane(self, self._started)
+            lane = _WorkerThread(self, self._started)
             self._started += 1
             self.lanes.add(lane)
             try:

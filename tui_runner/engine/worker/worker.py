@@ -31,13 +31,13 @@ from tui_runner.engine.protocol import (
     OpenChunk,
     Order,
     Pause,
+    Probe,
     Ready,
     Report,
     Resume,
     SetMaxMemory,
     SetRate,
     SetThreads,
-    TryOne,
     WorkerConfig,
     WorkerFailed,
     Written,
@@ -46,7 +46,7 @@ from tui_runner.engine.worker.async_pool import AsyncPool
 from tui_runner.engine.worker.attempt import Ending, Execution, Outcome, Outcomes
 from tui_runner.engine.worker.flight_recorder import FlightRecorder, this_is_no_copy
 from tui_runner.engine.worker.job_output import JobLog, JobLogHandler, JobStream
-from tui_runner.engine.worker.memory_limit import MemoryBrake
+from tui_runner.engine.worker.memory_limit import MemoryLimit
 from tui_runner.engine.worker.params import unpack_params
 from tui_runner.engine.worker.reporter import Collector
 from tui_runner.engine.worker.retry import RetryBudget, RetryPolicy, retry_rule
@@ -102,7 +102,7 @@ class Worker:
         self._collector = Collector(
             config.worker, self._queue, self._outcomes, self._pool, self.log, send, Redaction(config.secrets)
         )
-        self._brake: MemoryBrake | None = None
+        self._brake: MemoryLimit | None = None
 
     def start(self) -> None:
         """Run the job's setup, start the pool, report `Ready`."""
@@ -113,7 +113,7 @@ class Worker:
         except BaseException:
             self._collector.send_log()  # it says why, and nothing else of this worker will be reported
             raise
-        self._brake = MemoryBrake(
+        self._brake = MemoryLimit(
             self._config.max_memory,
             in_flight=lambda: sum(1 for _ in self._pool.in_flight()),
             set_braked=self._queue.set_braked,
@@ -145,7 +145,7 @@ class Worker:
                 self._queue.pause(chunk)
             case Resume(chunk):
                 self._queue.resume(chunk)
-            case TryOne():
+            case Probe():
                 self._queue.let_one_through()
             case Cancel(chunk):
                 self._cancel(chunk)

@@ -21,7 +21,7 @@ from textual.events import Resize
 from textual.screen import Screen
 from textual.widgets import Input, Static
 
-from tui_runner.engine.captured_output import OwnOutput
+from tui_runner.engine.captured_output import CapturedOutput
 from tui_runner.engine.planning.request import RunRequest, guessed_redaction
 from tui_runner.engine.planning.resume import resume_request
 from tui_runner.engine.runner import Runner
@@ -74,7 +74,7 @@ class Launcher(ListNavigation, Application[Chosen]):
         theme: name of a theme; None for the one preferred.
         begin: opens a run, its input and its database; called in a thread, it raises `UserError` for what is wrong. By
             default nothing is opened, and what was asked for is the result.
-        own_output: what this process writes natively, and the stream to the terminal; None for one of its own.
+        captured_output: what this process writes natively, and the stream to the terminal; None for one of its own.
     """
 
     TITLE = "tui-runner"
@@ -93,7 +93,7 @@ class Launcher(ListNavigation, Application[Chosen]):
         preferences: Preferences | None = None,
         theme: str | None = None,
         begin: Callable[[RunRequest], Runner | RunRequest] = _as_asked,
-        own_output: OwnOutput | None = None,
+        captured_output: CapturedOutput | None = None,
     ) -> None:
         self._begin = begin
         self._opening = False
@@ -105,7 +105,7 @@ class Launcher(ListNavigation, Application[Chosen]):
         self._preferences = preferences or read_preferences(folder)
         self._keys, complaints = resolve(self._preferences.keymap)
         self._complaints = [*self._preferences.complaints, *themes.complaints, *complaints]
-        super().__init__(driver_class=driver_class(), own_output=own_output)
+        super().__init__(driver_class=driver_class(), captured_output=captured_output)
         self.animation_level = "none"
         self.set_keymap(changed_keys(self._keys))
         for each in themes.by_name.values():
@@ -294,7 +294,7 @@ class Launcher(ListNavigation, Application[Chosen]):
         The keys after the one that asked for it wait until the form is there: they are for it.
         """
         redaction = guessed_redaction({}, self._environ)
-        self.own_output.use_redaction(redaction)
+        self.captured_output.use_redaction(redaction)
         try:
             job = load_job(found.job, folder=self._folder, redact=redaction)
         except UserError as error:
@@ -308,13 +308,13 @@ class Launcher(ListNavigation, Application[Chosen]):
 
     def _try(self, request: RunRequest) -> None:
         out = io.StringIO()
-        self.own_output.discard()  # of items that were listed before
+        self.captured_output.discard()  # of items that were listed before
         try:
-            run_trial(request, out, self.own_output)
+            run_trial(request, out, self.captured_output)
             text = out.getvalue()
         except UserError as error:
-            self.own_output.settle()
-            lines, _ = self.own_output.take_all()
+            self.captured_output.settle()
+            lines, _ = self.captured_output.take_all()
             printed = "".join(f"{safe_text(line.text)}\n" for line in lines)
             text = f"{printed}{out.getvalue()}\n{error}"
         self.call_later(self._tried, text)
@@ -472,7 +472,7 @@ def launch(
     *,
     begin: Callable[[RunRequest], Runner],
     theme: str | None = None,
-    own_output: OwnOutput | None = None,
+    captured_output: CapturedOutput | None = None,
 ) -> Chosen | None:
     """Show the launcher: a run that `begin` has opened, a database to be opened for queries, or None to leave.
 
@@ -481,4 +481,4 @@ def launch(
     Raises:
         UserError: there is no theme of that name.
     """
-    return Launcher(folder, environ, theme=theme, begin=begin, own_output=own_output).run_or_raise()
+    return Launcher(folder, environ, theme=theme, begin=begin, captured_output=captured_output).run_or_raise()

@@ -10,7 +10,7 @@ from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
-from tui_runner.engine.captured_output import OwnOutput
+from tui_runner.engine.captured_output import CapturedOutput
 from tui_runner.store.access import Access, open_access
 from tui_runner.tui.actions import palette
 from tui_runner.tui.actions.keymap import resolve
@@ -35,7 +35,7 @@ class QueryApp(Application[None]):
         history: the statements that were run before; None for those of the user.
         refresh: seconds between two looks at the catalog.
         preferences: what is configured and remembered; None for nothing configured.
-        own_output: has the stream to the terminal; None for one of its own.
+        captured_output: has the stream to the terminal; None for one of its own.
 
     Raises:
         UserError: there is no theme of that name.
@@ -54,12 +54,12 @@ class QueryApp(Application[None]):
         history: History | None = None,
         refresh: float = REFRESH,
         preferences: Preferences | None = None,
-        own_output: OwnOutput | None = None,
+        captured_output: CapturedOutput | None = None,
     ) -> None:
         self._themes = themes or find_themes()
         preferred = None if preferences is None else preferences.theme
         chosen = self._themes.preferred(preferred) if theme is None else self._themes.named(theme)
-        super().__init__(driver_class=driver_class(), own_output=own_output)
+        super().__init__(driver_class=driver_class(), captured_output=captured_output)
         self.animation_level = "none"
         self._keys, complaints = resolve({} if preferences is None else preferences.keymap)
         configured = () if preferences is None else preferences.complaints
@@ -107,7 +107,7 @@ class QueryApp(Application[None]):
             self.exit()
 
 
-def open_database(path: Path, *, output: OwnOutput, theme: str | None = None) -> None:
+def open_database(path: Path, *, output: CapturedOutput, theme: str | None = None) -> None:
     """Show the query screen for a database until its user leaves it.
 
     Args:
@@ -121,7 +121,7 @@ def open_database(path: Path, *, output: OwnOutput, theme: str | None = None) ->
     """
     with open_access(path, serving=True) as access:
         preferences = read_preferences(Path.cwd())
-        app = QueryApp(access, theme=theme, preferences=preferences, own_output=output)
+        app = QueryApp(access, theme=theme, preferences=preferences, captured_output=output)
         try:
             app.run_or_raise()
         finally:

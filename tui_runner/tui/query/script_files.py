@@ -19,7 +19,7 @@ from tui_runner.text.safe_text import safe_text
 from tui_runner.tui.background import in_thread
 from tui_runner.tui.dialogs.questions import AskTexts, Confirm
 from tui_runner.tui.query.tab import QueryTab, TabHost
-from tui_runner.tui.terminal.driver import own_output_of
+from tui_runner.tui.terminal.driver import captured_output_of
 
 KEPT = 1_000
 """Statements that are remembered."""
@@ -164,7 +164,7 @@ def edited(app: App[object], text: str, environ: Mapping[str, str]) -> str:
         words = shlex.split(command)
     except ValueError as error:
         raise UserError(f"$EDITOR is no command ({error})", do="set EDITOR") from error
-    output = own_output_of(app)  # standard output itself is caught
+    output = captured_output_of(app)  # standard output itself is caught
     with tempfile.TemporaryDirectory(prefix="tui-runner-") as folder:
         file = Path(folder) / "statements.sql"
         file.write_text(text, encoding="utf-8")

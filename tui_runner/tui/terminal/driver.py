@@ -25,32 +25,32 @@ from textual.app import App, ReturnType
 from textual.driver import Driver
 from textual.drivers.linux_driver import LinuxDriver
 
-from tui_runner.engine.captured_output import OwnOutput
+from tui_runner.engine.captured_output import CapturedOutput
 
 
-def own_output_of(app: App[Any]) -> OwnOutput:
+def captured_output_of(app: App[Any]) -> CapturedOutput:
     """Return what has the streams to the terminal beside `app`."""
-    return app.own_output if isinstance(app, KeepsOutput) else OwnOutput()
+    return app.captured_output if isinstance(app, CapturesOutput) else CapturedOutput()
 
 
-class KeepsOutput(App[ReturnType]):
+class CapturesOutput(App[ReturnType]):
     """An application beside which code of others runs in this process.
 
     Args:
-        own_output: takes what is printed, and has the stream to the terminal; None for one of its own.
+        captured_output: takes what is printed, and has the stream to the terminal; None for one of its own.
         args: of Textual's application.
         options: likewise.
 
     Attributes:
-        own_output: what was printed while it was shown.
+        captured_output: what was printed while it was shown.
     """
 
-    def __init__(self, *args: Any, own_output: OwnOutput | None = None, **options: Any) -> None:
+    def __init__(self, *args: Any, captured_output: CapturedOutput | None = None, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.own_output = own_output or OwnOutput()
+        self.captured_output = captured_output or CapturedOutput()
 
     def _print(self, text: str, stderr: bool = False) -> None:
-        self.own_output.write(text, complaint=stderr)
+        self.captured_output.write(text, complaint=stderr)
         super()._print(text, stderr)
 
 
@@ -153,7 +153,7 @@ class CompactDriver(LinuxDriver):
     ) -> None:
         super().__init__(app, debug=debug, mouse=mouse, size=size)
         # Whatever else is written to standard output is caught meanwhile.
-        self._own_output = own_output_of(app)
+        self._own_output = captured_output_of(app)
         self._terminal = self._own_output.out
         self._file = self._terminal  # type: ignore[assignment]  # Textual needs no more than a stream of text
         self.shown = RowDiff()
