@@ -28,6 +28,7 @@ import sys
 import sysconfig
 import traceback
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -38,9 +39,12 @@ from tui_runner.jobs.job import Job
 from tui_runner.jobs.reference import JobReference
 from tui_runner.system.files import bundled
 from tui_runner.system.process import no_exit_at_once
+from tui_runner.text.describe import is_own_code
 from tui_runner.text.messages import did_you_mean, listed, nearest, no_such_file, one_line, plain, quoted, raised
 from tui_runner.text.redaction import redact
 
+_loading: ContextVar[bool] = ContextVar("loading", default=False)
+"""Whether a user's code is being loaded in this context."""
 _PRIVATE = "_tui_runner_job_"
 
 
@@ -258,6 +262,7 @@ class _NotFound(Exception):
 def _faults_of(path: Path | None, redact: Callable[[str], str], module: str = "") -> Iterator[None]:
     """Turn whatever a user's code raises while it is imported into one line that says where, without secrets."""
     where = plain(path) if path else f"module {plain(module)}"
+    loading = _loading.set(True)
     try:
         with no_exit_at_once(every_thread=True):
             yield
@@ -283,6 +288,8 @@ def _faults_of(path: Path | None, redact: Callable[[str], str], module: str = ""
         ) from error
     except BaseException as error:  # user code may raise anything
         raise UserError(f"it does not import: {raised(error, redact)}", where=_line_of(error, path) or where) from error
+    finally:
+        _loading.reset(loading)
 
 
 def _line_of(error: BaseException, path: Path | None) -> str:
@@ -290,7 +297,7 @@ def _line_of(error: BaseException, path: Path | None) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     for frame in reversed(frames):
         own = frame.filename == str(path) if path else not _is_installed(frame.filename)
-        if own and not frame.filename.startswith(("<", str(Path(__file__).parent))):
+        if own and not frame.filename.startswith("<") and not is_own_code(frame.filename):
             return f"{plain(frame.filename)}:{frame.lineno}"
     return ""
 
@@ -483,9 +490,6 @@ def _forget(name: str) -> None:
             delattr(sys.modules[parent], child)
 
 
-_LOADING = "tui_runner.jobs.loading"
-
-
 class ScriptEnds(BaseException):
     """Raised by `run` while a job's file is being loaded: the loader takes it for the end of the file.
 
@@ -495,8 +499,5 @@ class ScriptEnds(BaseException):
 
 def abort_if_importing() -> None:
     """Raise `ScriptEnds` when the caller is code that is being loaded for its job."""
-    frame = sys._getframe()  # the documented way to ask who calls
-    while frame.f_back is not None:
-        frame = frame.f_back
-        if frame.f_globals.get("__name__") == _LOADING:
-            raise ScriptEnds("run() was called while the job was loaded; put the call under if __name__ == '__main__':")
+    if _loading.get():
+        raise ScriptEnds("run() was called while the job was loaded; put the call under if __name__ == '__main__':")
