@@ -57,6 +57,7 @@ def test_query_does_not_care_for_logs_which_it_does_not_open(path: Path, target:
 def test_log_that_is_a_link_to_dev_null_is_thrown_away(path: Path) -> None:
     companion(path, ".log").symlink_to(os.devnull)
     Database.open(path, for_run=True).close()
+    assert path.stat().st_size > 0 and companion(path, ".log").is_symlink()
 
 
 @as_root
@@ -88,7 +89,8 @@ def test_write_ahead_log_of_who_may_write_the_database_is_read(path: Path) -> No
     beside.touch()
     os.chown(beside, BOB, BOB)
     path.chmod(0o666)
-    Database.open(path, create=False).close()
+    with Database.open(path, create=False) as database:
+        assert database.cursor().execute("SELECT 1").fetchall() == [(1,)]
 
 
 def test_link_to_a_place_without_a_database_makes_none_there(path: Path) -> None:

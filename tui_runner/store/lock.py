@@ -136,11 +136,11 @@ class LockFile:
                 if shared:
                     return cls.without_file(database)
                 raise _in_use(database, owner) from error
-            if shared:
+            if is_same_file(descriptor, path):
+                if not shared:
+                    break
                 # Somebody may have it open since before it became private, and could lock it when we do not.
                 path.unlink(missing_ok=True)
-            elif is_same_file(descriptor, path):
-                break
             # The file was removed, by us or by its last owner between our open and our lock: this locks nothing.
             os.close(descriptor)
         lock = cls(database, descriptor)
