@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 
 import pytest
 
-from tui_runner.engine.worker.attempt import MAX_ROWS, Ending, Outcome, Outcomes
+from tui_runner.engine.worker.attempt import LARGE, MAX_ROWS, Ending, Outcome, Outcomes
+from tui_runner.engine.worker.task_queue import Block, OpenedChunk
 from tui_runner.store.rows.collect import Rows
 from tui_runner.text.describe import describe, storable
 
@@ -170,102 +172,159 @@ def test_text_with_lone_surrogates_is_made_storable_and_other_text_left_alone():
 
 # --- the way to the collector -------------------------------------------------------------------------------
 
+CHUNK = OpenedChunk(0, range(1_000_000), [], deque(), 1_000_000)
+THREADS = 4
+
 
 class Gate:
-    """Records whether the way for new items is open."""
+    """Records how many items may be executed at once."""
 
-    throttled = False
+    room = None
 
-    def __call__(self, throttled):
-        self.throttled = throttled
-
-
-def outcome(nbytes=None, count=1):
-    rows = None if nbytes is None else Rows(count, nbytes, ())
-    return Outcome(None, Ending.OK, 0.1, 0.0, rows)
+    def __call__(self, room):
+        self.room = room
 
 
-def test_outcomes_come_out_in_the_order_they_went_in():
-    outcomes = Outcomes(1_000_000, Gate())
-    put = [outcome(), outcome(10), outcome(5_000)]
-    for each in put:
-        outcomes.put(each)
-    assert outcomes.take() == put
-    assert outcomes.take() == []
+def outcomes(max_bytes, gate=None):
+    return Outcomes(max_bytes, gate or Gate(), threads=lambda: THREADS)
 
 
-def test_no_more_rows_are_taken_than_one_flush_should_have():
-    outcomes = Outcomes(1 << 40, Gate())
-    put = [outcome(9_000, MAX_ROWS // 3) for _ in range(4)] + [outcome(9_000, 3 * MAX_ROWS), outcome()]
-    for each in put:
-        outcomes.put(each)
-    outcomes.hurry.clear()
-    assert outcomes.take() == put[:3]
-    assert outcomes.hurry.is_set(), "the rest should not wait for the next turn"
-    assert outcomes.take() == put[3:4]
-    outcomes.hurry.clear()
-    assert outcomes.take() == put[4:], "a result that is larger by itself is taken whole"
-    assert not outcomes.hurry.is_set()
+def ended(number, nbytes=0, count=1):
+    """An item that ended well."""
+    return number, 0.0, 0.1, Rows(count, nbytes, ())
+
+
+def block(*items):
+    return Block(CHUNK, deque(items))
+
+
+def other():
+    return Outcome(CHUNK, 0, 1, True, Ending.FAILED, 0.0, 0.1)
+
+
+def items_of(taken):
+    return [item for _, items in taken[0] for item in items]
+
+
+def test_what_ended_comes_out_in_the_order_it_went_in():
+    way = outcomes(1_000_000)
+    items = [ended(number, number) for number in range(5)]
+    failed = other()
+    way.put(block(*items[:3]))
+    way.put_other(failed)
+    way.put(block(*items[3:]))
+    taken = way.take()
+    assert items_of(taken) == items
+    assert taken[1] == [failed]
+    assert way.take() == ([], [])
+
+
+def test_what_ended_of_an_unfinished_slice_does_not_wait_for_the_rest():
+    way = outcomes(1_000_000)
+    unfinished = block(ended(0, 10), ended(1, 10))
+    assert items_of(way.take([unfinished])) == [ended(0, 10), ended(1, 10)]
+    unfinished.items.append(ended(2, 10))
+    way.put(unfinished)
+    assert items_of(way.take([])) == [ended(2, 10)]
+    assert way.unwritten == 30
+
+
+def test_no_more_rows_are_taken_than_one_batch_should_have():
+    way = outcomes(1 << 40)
+    third, large = MAX_ROWS // 3, 3 * MAX_ROWS
+    items = [ended(number, count=count) for number, count in enumerate([third, third, third, third, large, 0])]
+    way.put(block(*items[:2]))
+    way.put(block(*items[2:]))
+    way.wake.clear()
+    assert items_of(way.take()) == items[:3]
+    assert way.wake.is_set(), "the rest should not wait for the next turn"
+    assert items_of(way.take()) == items[3:4]
+    assert items_of(way.take()) == items[4:5], "a result that is larger by itself is taken whole"
+    way.wake.clear()
+    assert items_of(way.take()) == items[5:]
+    assert not way.wake.is_set()
 
 
 def test_bytes_count_until_they_are_written_however_small_the_results():
     gate = Gate()
-    outcomes = Outcomes(10_000, gate)
-    for _ in range(10):
-        outcomes.put(outcome(1_000))
-    outcomes.take()
-    assert outcomes.unwritten == 10_000
-    assert gate.throttled
-    outcomes.written(1)
-    assert not gate.throttled
-    assert outcomes.unwritten == 9_999
+    way = outcomes(10_000, gate)
+    way.put(block(*[ended(number, 1_000) for number in range(10)]))
+    way.take()
+    assert way.unwritten == 10_000
+    assert gate.room == 0
+    way.written(1)
+    assert gate.room is None
+    assert way.unwritten == 9_999
 
 
-def test_a_large_result_counts_at_once_and_hurries_the_collector():
+def test_a_large_result_counts_at_once_and_wakes_the_collector():
     gate = Gate()
-    outcomes = Outcomes(100_000, gate)
-    outcomes.put(outcome(30_000))
-    assert outcomes.unwritten == 30_000
-    assert outcomes.hurry.is_set()
-    assert not gate.throttled
-    outcomes.put(outcome(80_000))
-    assert gate.throttled
-    outcomes.take()
-    assert gate.throttled, "collected is not yet written"
-    outcomes.written(110_000)
-    assert not gate.throttled
+    way = outcomes(100_000, gate)
+    way.count(30_000)
+    assert way.unwritten == 30_000
+    assert way.wake.is_set()
+    assert gate.room is None
+
+
+def test_items_at_once_become_fewer_one_by_one_with_the_bytes_too_many():
+    gate = Gate()
+    way = outcomes(100_000, gate)
+    rooms = []
+    for number in range(8):
+        way.count(30_000)
+        way.put(block(ended(number, 30_000)))
+        rooms.append(gate.room)
+    assert rooms == [None, None, None, 3, 2, 1, 0, 0]
+    way.take()
+    assert gate.room == 0, "collected is not yet written"
+    for _ in range(5):
+        way.written(30_000)
+    assert gate.room is None
+    assert way.unwritten == 90_000
 
 
 def test_very_many_results_without_rows_are_held_up_too():
     gate = Gate()
-    outcomes = Outcomes(1_000_000, gate)
+    way = outcomes(1_000_000, gate)
     put = 0
-    while not gate.throttled:
-        outcomes.put(outcome())
+    while gate.room is None:
+        way.put(block(ended(put)))
         put += 1
         assert put < 1_000_000
-    assert outcomes.hurry.is_set()
+    assert way.wake.is_set()
     taken = 0
-    while batch := outcomes.take():
-        taken += len(batch)
+    while items := items_of(way.take()):
+        taken += len(items)
     assert taken == put
-    assert not gate.throttled
+    assert gate.room is None
 
 
 def test_nothing_is_lost_between_threads():
-    outcomes = Outcomes(1 << 40, Gate())
-    sizes = (None, 100, 9_000)
+    way = outcomes(1 << 40)
+    sizes = (0, 100, 9_000)
 
-    def produce():
-        for number in range(2_000):
-            outcomes.put(outcome(sizes[number % 3]))
+    def produce(first):
+        mine = block()
+        for number in range(first, first + 2_000):
+            nbytes = sizes[number % 3]
+            if nbytes >= LARGE:
+                way.count(nbytes)
+            mine.items.append(ended(number, nbytes))
+            open_blocks[first] = mine
+            if number % 7 == 0:
+                way.put(mine)
+                mine = open_blocks[first] = block()
+        way.put(mine)
+        open_blocks[first] = block()
 
-    threads = [threading.Thread(target=produce) for _ in range(4)]
+    open_blocks = {}
+    threads = [threading.Thread(target=produce, args=(2_000 * number,)) for number in range(4)]
     for thread in threads:
         thread.start()
     taken = []
     while any(thread.is_alive() for thread in threads):
-        taken += outcomes.take()
-    taken += outcomes.take()
-    assert len(taken) == len(set(map(id, taken))) == 8_000
-    assert outcomes.unwritten == sum(o.rows.nbytes for o in taken if o.rows)
+        taken += items_of(way.take(list(open_blocks.values())))
+    while items := items_of(way.take()):
+        taken += items
+    assert sorted(item[0] for item in taken) == list(range(8_000))
+    assert way.unwritten == sum(item[3].nbytes for item in taken)

@@ -6,16 +6,21 @@ import contextvars
 import io
 import logging
 import threading
+from collections import deque
 
 import pytest
 
 from tui_runner.engine.worker.job_output import MAX_LINE_LENGTH, MAX_LINES, JobLog, JobLogHandler, JobStream
-from tui_runner.engine.worker.task_queue import OpenedChunk, Task
+from tui_runner.engine.worker.task_queue import OpenedChunk, Slot
 from tui_runner.jobs.current import CONTEXT
 
 
 def task(position, chunk=0):
-    return Task(OpenedChunk(chunk, 1), position, f"key-{position}", None, 1, 1, False, lambda *_: None)
+    """A slot that executes an item."""
+    slot = Slot(0, lambda *_: None)
+    slot.chunk = OpenedChunk(chunk, [position], [None], deque(), 1)
+    slot.index = 0
+    return slot
 
 
 def during(item, function, *arguments):
@@ -65,6 +70,19 @@ def test_lines_are_logged_when_they_are_complete(log, stream):
 def test_an_item_does_not_go_on_with_the_line_of_another(log, stream):
     during(task(1), stream.write, "unfinished")
     during(task(2), stream.write, "next\n")
+    lines, _ = log.take_all()
+    assert [(line.item, line.text) for line in lines] == [(1, "unfinished"), (2, "next")]
+
+
+def test_a_line_belongs_to_the_item_that_began_it_in_a_thread_that_has_gone_on(log, stream):
+    slot = task(1)
+
+    def two_items():
+        stream.write("unfinished")
+        slot.chunk.positions[0] = 2
+        stream.write("next\n")
+
+    during(slot, two_items)
     lines, _ = log.take_all()
     assert [(line.item, line.text) for line in lines] == [(1, "unfinished"), (2, "next")]
 

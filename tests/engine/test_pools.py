@@ -23,23 +23,26 @@ class Bench:
 
     def __init__(self, pool_type, function, items, *, threads, rule=lambda _: False):
         self.queue = WorkQueue(write_log=lambda *_: None, on_exhausted=lambda _: None)
-        self.outcomes = Outcomes(1 << 20, lambda _: None)
+        self.outcomes = Outcomes(1 << 20, lambda _: None, threads=lambda: threads)
         self.execution = Execution(function, RetryPolicy(0, rule), 3600.0)
         self.pool = pool_type(self.queue, self.execution, self.outcomes, FlightRecorder())
-        self.queue.open(OpenChunk(0, range(len(items)), items, pack(items)))
+        self.items = items
+        self.queue.open(OpenChunk(0, range(len(items)), pack(items)))
         self.pool.set_threads(threads)
         self.ended = []
 
     def overdue(self, item):
         """From now on the attempt at this item, which is being executed, is past its deadline."""
-        (task,) = (task for task, _ in self.pool.in_flight() if task.value == item)
-        task.deadline = 0.0
+        (slot,) = (slot for _, _, slot in self.queue.in_flight() if slot.value == item)
+        slot.claim[0] = 0.0
 
     def until_ended(self, items):
         """How each of so many items has ended."""
 
         def all_have():
-            self.ended += [(outcome.task.value, outcome.ending.value) for outcome in self.outcomes.take()]
+            ended, others = self.outcomes.take(self.queue.blocks())
+            self.ended += [(self.items[item[0]], "ok") for _, part in ended for item in part]
+            self.ended += [(self.items[outcome.index], outcome.ending.value) for outcome in others]
             return len(self.ended) >= items
 
         eventually(all_have, "the end of all items")
@@ -108,7 +111,7 @@ def test_a_coroutine_that_outlives_its_cancellation_takes_no_further_item(bench)
 
     items = ["stubborn", "first", *"abcdefgh"]
     made = bench(AsyncPool, work, items, threads=1)
-    eventually(lambda: any(True for _ in made.pool.in_flight()), "the start of the first item")
+    eventually(lambda: any(True for _ in made.queue.in_flight()), "the start of the first item")
     made.overdue("stubborn")
     made.pool.end_overdue()
     assert made.until_ended(len(items)) == {**dict.fromkeys(items, "ok"), "stubborn": "timeout"}
@@ -118,17 +121,16 @@ def test_a_coroutine_that_outlives_its_cancellation_takes_no_further_item(bench)
 def test_a_thread_that_comes_back_just_when_it_is_given_up_is_not_left_behind(bench):
     may_end = threading.Event()
     made = bench(ThreadPool, lambda _: may_end.wait() and None, ["late"], threads=1)
-    eventually(lambda: any(True for _ in made.pool.in_flight()), "the start of the item")
+    eventually(lambda: any(True for _ in made.queue.in_flight()), "the start of the item")
     (lane,) = made.pool.lanes
-    time_out = made.execution.time_out
 
-    def and_come_back(*args):
-        outcome = time_out(*args)
-        may_end.set()
-        lane.join()
-        return outcome
+    class ComesBack(list):
+        def pop(self):
+            super().pop()
+            may_end.set()
+            lane.join()
 
-    made.execution.time_out = and_come_back
+    lane.slot.claim = ComesBack([3600.0])
     made.overdue("late")
     made.pool.end_overdue()
     assert made.until_ended(1) == {"late": "timeout"}

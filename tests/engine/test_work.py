@@ -10,11 +10,12 @@ import pytest
 
 from tui_runner.engine.protocol import OpenChunk, pack
 from tui_runner.engine.worker.retry import RetryBudget
-from tui_runner.engine.worker.task_queue import Task, WorkQueue
+from tui_runner.engine.worker.task_queue import MAX_SLICE, SLOW_SECONDS, WorkQueue
+from tui_runner.inputs.keys import plain_key
 
 
 class Desk:
-    """A queue with a clock that stands still, and what it has said."""
+    """A queue with a clock that stands still, and what it has said; each taker takes one item at a time."""
 
     def __init__(self, rate=None, budget=None, lanes=1_000):
         self.now = 100.0
@@ -33,21 +34,55 @@ class Desk:
     def _changed(self):
         self.changes += 1
 
-    def open(self, chunk, items=3, *, first=None, paused=False, attempts=()):
+    def open(self, chunk, items=3, *, first=None, paused=False, run=None, attempts=(), tries=(), refusals=()):
         first = 10 * chunk if first is None else first
         positions = range(first, first + items)
-        keys = [f"key {position}" for position in positions]
-        self.queue.open(OpenChunk(chunk, positions, keys, pack(list(positions)), attempts, paused=paused))
+        values = pack([f"item {position}" for position in positions])
+        sparse = [dict(each) for each in (attempts, tries, refusals)]
+        self.queue.open(OpenChunk(chunk, positions, values, run, *sparse, paused))
 
     def take(self, limit=1_000):
         """Positions of everything that can be taken now."""
-        return [task.position for task in self.tasks(limit)]
+        return [position(slot) for slot in self.slots(limit)]
 
-    def tasks(self, limit=1_000):
+    def slots(self, limit=1_000):
         taken = []
-        while len(taken) < limit and isinstance(task := self.queue.poll(), Task):
-            taken.append(task)
+        while len(taken) < limit:
+            slot = self.queue.slot(0)
+            if self.queue.poll(slot) != 0.0:
+                break
+            start(slot)
+            taken.append(slot)
         return taken
+
+    def slice(self):
+        """A slot with a slice of as many items as the queue thinks right."""
+        slot = self.queue.slot(0)
+        assert self.queue.take(slot)
+        return slot
+
+    def learn(self, seconds):
+        """Have the queue learn how long an item takes."""
+        self.open(99, 1)
+        slot = self.slice()
+        start(slot)
+        self.now += seconds
+        self.queue.give_back(slot)
+        self.exhausted.remove(99)
+
+
+def start(slot):
+    """Begin the next item of a slice, as its thread does."""
+    slot.index = slot.todo.popleft()
+    return position(slot)
+
+
+def position(slot):
+    return slot.chunk.positions[slot.index]
+
+
+def rest(slot):
+    return [slot.chunk.positions[index] for index in slot.todo]
 
 
 @pytest.fixture
@@ -62,17 +97,34 @@ def test_items_come_in_order_chunk_after_chunk(desk):
     desk.open(0)
     desk.open(1, 2)
     assert desk.take() == [0, 1, 2, 10, 11]
-    assert desk.queue.poll() is None
+    assert desk.queue.poll(desk.queue.slot(0)) is None
 
 
-def test_a_task_knows_its_item(desk):
-    desk.open(4, 2, attempts=[0, 3])
-    first, second = desk.tasks()
-    assert (first.chunk.number, first.key, first.value) == (4, "key 40", 40)
-    assert (first.attempt, first.first_attempt) == (1, 1)
-    assert (second.attempt, second.first_attempt) == (4, 4)
-    assert first.chunk is second.chunk
-    assert first.chunk.unended == 2
+def test_a_chunk_knows_its_items_and_what_was_tried_of_them(desk):
+    desk.open(4, 3, attempts={41: 3, 42: 1}, tries={41: 2})
+    slots = desk.slots()
+    chunk = slots[0].chunk
+    assert {slot.chunk for slot in slots} == {chunk}
+    assert (chunk.number, chunk.unended) == (4, 3)
+    assert chunk.values == ["item 40", "item 41", "item 42"]
+    assert (chunk.made, chunk.tries) == ({1: 3, 2: 1}, {1: 2})
+
+
+def test_only_the_items_that_are_to_run_are_taken(desk):
+    desk.open(1, 4, run=[0, 3])
+    slots = desk.slots()
+    assert [position(slot) for slot in slots] == [10, 13]
+    assert slots[0].chunk.unended == 2
+
+
+def test_an_item_that_killed_its_workers_is_handed_out_as_one_to_refuse(desk):
+    desk.open(0, 2, attempts={1: 3}, refusals={1: "killed its worker 3 times"})
+    chunk = desk.slots()[0].chunk
+    assert chunk.values[0] == "item 0"
+    refused = chunk.values[1]
+    assert (refused.type, refused.message, refused.text) == ("WorkerKilled", "killed its worker 3 times", "item 1")
+    assert refused.key == plain_key("item 1", 1)
+    assert chunk.made == {1: 2}, "saying so is no attempt"
 
 
 def test_taking_the_last_item_exhausts_the_chunk(desk):
@@ -83,10 +135,137 @@ def test_taking_the_last_item_exhausts_the_chunk(desk):
     assert (desk.take(1), desk.exhausted) == ([10], [0, 1])
 
 
-def test_take_does_what_poll_does(desk):
-    desk.open(0, 2)
-    assert [desk.queue.take().position, desk.queue.take().position] == [0, 1]
-    assert desk.exhausted == [0]
+# --- slices -------------------------------------------------------------------------------------------------
+
+
+def test_items_that_take_long_are_taken_one_by_one(desk):
+    desk.learn(0.02)
+    desk.open(0)
+    assert rest(desk.slice()) == [0]
+
+
+def test_quick_items_are_taken_as_many_as_fit_into_a_millisecond(desk):
+    desk.learn(0.000095)
+    desk.open(0, 30)
+    assert rest(desk.slice()) == list(range(10))
+    desk.learn(0.0)
+    desk.open(1, 1_000, first=1_000)
+    desk.slice()
+    assert len(rest(desk.slice())) == MAX_SLICE
+
+
+def test_a_slice_has_items_of_one_chunk(desk):
+    desk.learn(0.0)
+    desk.open(0)
+    desk.open(1)
+    assert [rest(desk.slice()), rest(desk.slice())] == [[0, 1, 2], [10, 11, 12]]
+    assert desk.exhausted == [0, 1]
+
+
+def test_under_a_rate_a_slice_is_one_item():
+    desk = Desk(rate=1_000.0)
+    desk.learn(0.0)
+    desk.open(0)
+    assert rest(desk.slice()) == [0]
+
+
+def test_of_an_outage_one_item_is_let_through_not_a_slice(desk):
+    desk.learn(0.0)
+    desk.open(0)
+    desk.queue.pause(None)
+    desk.queue.let_one_through()
+    assert rest(desk.slice()) == [0]
+    assert desk.take() == []
+
+
+@pytest.mark.parametrize(
+    "stop",
+    [
+        lambda queue: queue.pause(None),
+        lambda queue: queue.pause(0),
+        lambda queue: queue.set_room(0),
+        lambda queue: queue.set_braked(True),
+        lambda queue: queue.set_lanes(1),
+        lambda queue: queue.set_rate(1.0),
+        lambda queue: queue.end(),
+    ],
+    ids=["pause", "pause of the chunk", "unwritten", "memory", "fewer threads", "rate", "end"],
+)
+def test_what_has_not_started_of_a_slice_is_put_back(desk, stop):
+    desk.learn(0.0)
+    desk.open(0, 5)
+    slot = desk.slice()
+    assert start(slot) == 0
+    stop(desk.queue)
+    assert rest(slot) == []
+    assert list(slot.chunk.todo) == [1, 2, 3, 4]
+
+
+def test_what_is_put_back_goes_before_the_rest_of_its_chunk(desk):
+    desk.learn(0.00045)
+    desk.open(0, 5)
+    first, second = desk.slice(), desk.slice()
+    assert (rest(first), rest(second)) == ([0, 1], [2, 3])
+    start(first)
+    desk.queue.pause(None)
+    desk.queue.resume(None)
+    assert desk.take() == [1, 2, 3, 4]
+
+
+def test_an_item_that_takes_long_does_not_keep_the_rest_of_its_slice(desk):
+    desk.learn(0.0)
+    desk.open(0, 5)
+    slow = desk.slice()
+    assert start(slow) == 0
+    assert desk.take() == []
+    desk.now += SLOW_SECONDS
+    assert desk.take() == [1, 2, 3, 4]
+    assert rest(slow) == []
+
+
+def test_a_slice_that_was_recalled_says_nothing_of_how_long_its_items_take(desk):
+    desk.learn(0.000095)
+    desk.open(0, 40)
+    slot = desk.slice()
+    desk.queue.pause(None)
+    desk.queue.resume(None)
+    desk.now += 60
+    desk.queue.give_back(slot)
+    assert len(rest(desk.slice())) == 10
+
+
+def test_the_rest_of_a_slice_whose_attempt_was_ended_from_outside_runs_elsewhere(desk):
+    desk.learn(0.0)
+    desk.open(0)
+    slot = desk.slice()
+    start(slot)
+    desk.queue.abandon(slot)
+    assert desk.take() == [1, 2]
+    assert desk.queue.busy == 2
+
+
+def test_the_queue_says_when_nothing_is_in_flight_and_nothing_can_be_taken():
+    idle = []
+    queue = WorkQueue(write_log=lambda *_: None, on_exhausted=lambda _: None, on_idle=lambda: idle.append(1))
+    queue.set_lanes(1)
+    slot = queue.slot(0)
+    queue.open(OpenChunk(0, range(1), pack(["a"])))
+    assert queue.poll(slot) == 0.0
+    assert idle == []
+    assert queue.poll(slot) is None
+    assert queue.poll(slot) is None
+    assert idle == [1], "once"
+
+
+def test_no_more_items_are_executed_than_are_of_use(desk):
+    desk.open(0, 5)
+    desk.queue.set_useful(2)
+    slots = desk.slots()
+    assert [position(slot) for slot in slots] == [0, 1]
+    desk.queue.give_back(slots[0])
+    assert desk.take() == [2]
+    desk.queue.set_useful(None)
+    assert desk.take() == [3, 4]
 
 
 # --- pause and resume ---------------------------------------------------------------------------------------
@@ -134,12 +313,27 @@ def test_pausing_and_resuming_twice_or_what_is_not_there_is_harmless(desk):
 # --- cancel -------------------------------------------------------------------------------------------------
 
 
+def cancelled(desk, number):
+    """Cancel a chunk; positions of what was taken out of the queue."""
+    chunk, indexes = desk.queue.cancel(number)
+    return [chunk.positions[index] for index in indexes]
+
+
+def test_cancelling_takes_what_has_not_started_of_a_slice(desk):
+    desk.learn(0.0)
+    desk.open(0)
+    slot = desk.slice()
+    start(slot)
+    assert cancelled(desk, 0) == [1, 2]
+    assert rest(slot) == []
+
+
 def test_cancelling_hands_out_what_has_not_started(desk):
     desk.open(0)
     desk.open(1)
-    running = desk.tasks(1)[0]
+    running = desk.slots(1)[0]
     assert not running.cancelled
-    assert [task.position for task in desk.queue.cancel(0)] == [1, 2]
+    assert cancelled(desk, 0) == [1, 2]
     assert running.cancelled
     assert desk.exhausted == [0]
     assert desk.take() == [10, 11, 12]
@@ -147,10 +341,10 @@ def test_cancelling_hands_out_what_has_not_started(desk):
 
 def test_cancelling_takes_paused_items_and_retries_too(desk):
     desk.open(0)
-    failed = desk.tasks(1)[0]
-    desk.queue.retry(failed, 5.0)
+    failed = desk.slots(1)[0]
+    desk.queue.retry(failed.chunk, failed.index, 5.0)
     desk.queue.pause(0)
-    assert sorted(task.position for task in desk.queue.cancel(0)) == [0, 1, 2]
+    assert sorted(cancelled(desk, 0)) == [0, 1, 2]
     desk.now += 10
     desk.queue.release_due()
     desk.queue.resume(0)
@@ -160,17 +354,17 @@ def test_cancelling_takes_paused_items_and_retries_too(desk):
 def test_a_chunk_with_nothing_left_to_start_is_not_exhausted_again_by_cancelling(desk):
     desk.open(0)
     desk.take()
-    assert desk.queue.cancel(0) == []
-    assert desk.queue.cancel(99) == []
+    assert cancelled(desk, 0) == []
+    assert desk.queue.cancel(98) is None
     assert desk.exhausted == [0]
 
 
 def test_no_retry_is_granted_in_a_chunk_that_was_cancelled(desk):
     desk.open(0)
-    running = desk.tasks(1)[0]
+    running = desk.slots(1)[0]
     desk.queue.pause(0)
     desk.queue.cancel(0)
-    assert not desk.queue.retry(running, 1.0)
+    assert not desk.queue.retry(running.chunk, running.index, 1.0)
     desk.now += 1
     desk.queue.release_due()
     assert desk.take() == []
@@ -181,16 +375,16 @@ def test_no_retry_is_granted_in_a_chunk_that_was_cancelled(desk):
 
 def test_a_retry_waits_for_its_time_and_then_goes_first(desk):
     desk.open(0)
-    failed = desk.tasks(1)[0]
-    desk.queue.retry(failed, 2.0)
+    failed = desk.slots(1)[0]
+    desk.queue.retry(failed.chunk, failed.index, 2.0)
     desk.now += 1.9
     desk.queue.release_due()
     assert desk.take(1) == [1]
     desk.now += 0.2
     desk.queue.release_due()
-    again = desk.tasks(1)[0]
-    assert (again.position, again.attempt, again.first_attempt) == (0, 2, 1)
-    assert again is not failed
+    again = desk.slots(1)[0]
+    assert position(again) == 0
+    assert (again.chunk.made, again.chunk.tries) == ({0: 1}, {0: 1})
     assert desk.take() == [2]
     assert desk.exhausted == [0], "a retry of the last item does not exhaust its chunk again"
 
@@ -219,25 +413,22 @@ def test_one_item_can_be_let_through_a_pause(desk):
 def test_retries_beyond_the_budget_wait_until_there_is_room():
     desk = Desk(budget=RetryBudget(0.5), lanes=1)
     desk.open(0, 30)
-    for task in desk.tasks():
-        assert task.is_first
-        desk.queue.retry(task, 0.0)
+    for slot in desk.slots():
+        desk.queue.retry(slot.chunk, slot.index, 0.0)
     desk.queue.release_due()
-    retries = desk.tasks()
-    assert len(retries) == 10
-    assert not any(task.is_first for task in retries)
+    assert len(desk.take()) == 10
     desk.queue.count_ended(5, 10)
     desk.queue.release_due()
-    assert len(desk.tasks()) == 10
+    assert len(desk.take()) == 10
     desk.now += 10
     desk.queue.release_due()
-    assert len(desk.tasks()) == 10
+    assert len(desk.take()) == 10
 
 
 def test_retries_of_a_paused_chunk_wait_for_it(desk):
     desk.open(0)
-    failed = desk.tasks(1)[0]
-    desk.queue.retry(failed, 1.0)
+    failed = desk.slots(1)[0]
+    desk.queue.retry(failed.chunk, failed.index, 1.0)
     desk.queue.pause(0)
     desk.now += 1
     desk.queue.release_due()
@@ -248,8 +439,8 @@ def test_retries_of_a_paused_chunk_wait_for_it(desk):
 
 def test_retries_come_when_they_are_due_whatever_their_order(desk):
     desk.open(0)
-    for delay, failed in zip((3.0, 1.0, 2.0), desk.tasks(), strict=True):
-        desk.queue.retry(failed, delay)
+    for delay, failed in zip((3.0, 1.0, 2.0), desk.slots(), strict=True):
+        desk.queue.retry(failed.chunk, failed.index, delay)
     released = []
     for _ in range(3):
         desk.now += 1
@@ -266,7 +457,7 @@ def test_surplus_takers_end_and_missing_ones_are_counted(desk):
     assert desk.queue.set_lanes(2) == 0
     for _ in range(998):
         with pytest.raises(EOFError):
-            desk.queue.poll()
+            desk.queue.poll(desk.queue.slot(0))
     assert desk.queue.lanes == 2
     assert desk.take(1) == [0]
     assert desk.queue.set_lanes(5) == 3
@@ -276,26 +467,27 @@ def test_surplus_takers_end_and_missing_ones_are_counted(desk):
 def test_after_the_end_every_taker_ends(desk):
     desk.open(0)
     desk.queue.end()
-    assert desk.queue.take() is None
+    assert not desk.queue.take(desk.queue.slot(0))
     with pytest.raises(EOFError):
-        desk.queue.poll()
+        desk.queue.poll(desk.queue.slot(0))
     assert desk.queue.lanes == 998
 
 
-def test_nothing_is_taken_while_too_much_is_unwritten(desk):
+def test_no_more_is_taken_than_there_is_room_for_what_it_returns(desk):
     desk.open(0)
-    desk.queue.set_throttled(True)
+    desk.queue.set_room(1)
+    assert desk.take() == [0]
     assert desk.queue.throttled
-    assert desk.take() == []
-    desk.queue.set_throttled(False)
-    assert desk.take() == [0, 1, 2]
+    desk.queue.set_room(None)
+    assert not desk.queue.throttled
+    assert desk.take() == [1, 2]
 
 
 def test_a_rate_spaces_starts():
     desk = Desk(rate=2.0)
     desk.open(0)
     assert desk.take() == [0]
-    assert desk.queue.poll() == pytest.approx(0.4)
+    assert desk.queue.poll(desk.queue.slot(0)) == pytest.approx(0.4)
     desk.now += 0.4
     assert desk.take() == [1]
     desk.queue.set_rate(None)
@@ -304,7 +496,7 @@ def test_a_rate_spaces_starts():
 
 def test_a_rate_is_not_used_up_while_there_is_nothing_to_take():
     desk = Desk(rate=1.0)
-    assert desk.queue.poll() is None
+    assert desk.queue.poll(desk.queue.slot(0)) is None
     desk.open(0)
     assert desk.take() == [0]
 
@@ -314,7 +506,7 @@ def test_whoever_waits_without_a_thread_hears_of_every_change(desk):
         lambda: desk.open(0),
         lambda: desk.queue.pause(None),
         lambda: desk.queue.resume(None),
-        lambda: desk.queue.set_throttled(True),
+        lambda: desk.queue.set_room(0),
         lambda: desk.queue.set_rate(5.0),
         lambda: desk.queue.set_lanes(3),
         lambda: desk.queue.end(),
@@ -338,7 +530,7 @@ def test_whoever_waits_without_a_thread_hears_of_every_change(desk):
 )
 def test_a_waiting_thread_wakes_up(desk, wake):
     taken = []
-    thread = threading.Thread(target=lambda: taken.append(desk.queue.take()))
+    thread = threading.Thread(target=lambda: taken.append(desk.queue.take(desk.queue.slot(0))))
     thread.start()
     wake(desk)
     thread.join(10)
@@ -350,14 +542,21 @@ def test_every_item_is_taken_exactly_once_whatever_happens_meanwhile():
     queue = WorkQueue(write_log=lambda *_: None, on_exhausted=exhausted.append)
     chunks, items = 150, 50
     everything = set(range(chunks * items))
-    taken: list[list[tuple[int, int]]] = [[] for _ in range(8)]
+    taken: list[list[int]] = [[] for _ in range(8)]
     cancelled: list[int] = []
 
     def run(mine):
         dice = random.Random(len(mine))
-        while (task := queue.take()) is not None:
-            if task.attempt > 1 or dice.random() >= 0.05 or not queue.retry(task, 0.0):
-                mine.append((task.position, task.attempt))
+        slot = queue.slot(0)
+        while queue.take(slot):
+            chunk = slot.chunk
+            while slot.todo:
+                try:
+                    index = slot.todo.popleft()
+                except IndexError:
+                    break
+                if index in chunk.made or dice.random() >= 0.05 or not queue.retry(chunk, index, 0.0):
+                    mine.append(chunk.positions[index])
 
     queue.set_lanes(8)
     threads = [threading.Thread(target=run, args=(mine,)) for mine in taken]
@@ -366,12 +565,12 @@ def test_every_item_is_taken_exactly_once_whatever_happens_meanwhile():
     dice = random.Random(7)
     for number in range(chunks):
         positions = range(number * items, (number + 1) * items)
-        keys = [str(position) for position in positions]
-        queue.open(OpenChunk(number, positions, keys, pack(list(positions)), paused=dice.random() < 0.2))
+        queue.open(OpenChunk(number, positions, pack(list(positions)), paused=dice.random() < 0.2))
         some = dice.randrange(number + 1)
         for steer in dice.sample([queue.pause, queue.resume, queue.cancel, _toggle_throttle, _toggle_pause], 3):
             if steer == queue.cancel:
-                cancelled += [task.position for task in queue.cancel(some)]
+                chunk, indexes = queue.cancel(some)
+                cancelled += [chunk.positions[index] for index in indexes]
             elif steer in (_toggle_throttle, _toggle_pause):
                 steer(queue)
             else:
@@ -386,7 +585,7 @@ def test_every_item_is_taken_exactly_once_whatever_happens_meanwhile():
     queue.end()
     for thread in threads:
         thread.join(10)
-    seen = [position for mine in taken for position, _ in mine] + cancelled
+    seen = [position for mine in taken for position in mine] + cancelled
     assert len(seen) == len(everything)
     assert set(seen) == everything
     assert queue.lanes == 0
@@ -394,8 +593,8 @@ def test_every_item_is_taken_exactly_once_whatever_happens_meanwhile():
 
 
 def _toggle_throttle(queue):
-    queue.set_throttled(True)
-    queue.set_throttled(False)
+    queue.set_room(0)
+    queue.set_room(None)
 
 
 def _toggle_pause(queue):

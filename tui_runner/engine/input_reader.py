@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import queue
 import threading
+from array import array
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from tui_runner.engine.planning.open_run import Selection
-from tui_runner.engine.protocol import OpenChunk, Refused, pack
+from tui_runner.engine.protocol import OpenChunk, pack
 from tui_runner.engine.scheduling.events import (
     ChunkEnded,
     ChunkRead,
@@ -23,7 +24,7 @@ from tui_runner.engine.states import RunState
 from tui_runner.errors import UserError
 from tui_runner.inputs import InputChunk
 from tui_runner.system.process import no_exit_at_once
-from tui_runner.text.describe import describe, item_text
+from tui_runner.text.describe import describe
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,16 +86,12 @@ class PendingItems:
             tries: those of them that count as retries.
         """
         items = self._chunks[send.chunk]
-        chosen = [items[position] for position in send.positions]
-        values = [value for _, value in chosen]
-        made = [attempts.get(position, 0) for position in send.positions] if attempts else []
-        for index, position in enumerate(send.positions) if send.refusals else ():
-            if position in send.refusals:
-                values[index] = Refused("WorkerKilled", send.refusals[position], item_text(values[index]))
-                made[index] = max(0, made[index] - 1)  # saying so is no attempt of its own
-        keys = [key for key, _ in chosen]
-        failed = [tries.get(position, 0) for position in send.positions] if tries else ()
-        return OpenChunk(send.chunk, list(send.positions), keys, pack(values), made, failed, send.paused)
+        values = [items[position][1] for position in send.positions]
+        made = {position: attempts[position] for position in send.positions if position in attempts}
+        failed = {position: tries[position] for position in send.positions if position in tries}
+        return OpenChunk(
+            send.chunk, array("q", send.positions), pack(values), None, made, failed, send.refusals, send.paused
+        )
 
 
 class InputReader:

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import math
 import pickle
+from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -80,21 +81,23 @@ class OpenChunk:
 
     Attributes:
         chunk: number of the chunk.
-        positions: position of each item in the input.
-        keys: key of each item.
-        values: the items, from `pack`.
-        attempts: attempts already made of each item; empty when none of them has any.
-        tries: those of them that failed and count as retries; empty as well. Attempts that a worker did not survive do
+        positions: position in the input of each item that is packed, in order.
+        values: all items of the chunk, from `pack`.
+        run: indexes into them of those to run; None for all.
+        attempts: attempts already made, by position; 0 for those that are not in it.
+        tries: those of them that failed and count as retries, by position. Attempts that a worker did not survive do
             not count, nor do those before somebody had what failed run again.
+        refusals: why items are to be recorded as failed without being run, by position: they killed their workers.
         paused: whether the chunk starts paused.
     """
 
     chunk: int
     positions: Sequence[int]
-    keys: Sequence[str]
     values: bytes
-    attempts: Sequence[int] = ()
-    tries: Sequence[int] = ()
+    run: Sequence[int] | None = None
+    attempts: Mapping[int, int] = field(default_factory=dict)
+    tries: Mapping[int, int] = field(default_factory=dict)
+    refusals: Mapping[int, str] = field(default_factory=dict)
     paused: bool = False
 
 
@@ -215,6 +218,10 @@ class Progress:
     stuck: int = 0
 
 
+MAX_KEPT_VALUE = 64 << 10
+"""Bytes of a packed item up to which it comes back with its failure: larger ones are read from the input again."""
+
+
 @dataclass(frozen=True, slots=True)
 class ResultBatch:
     """Items that ended and attempts that failed, with their rows and errors.
@@ -224,7 +231,7 @@ class ResultBatch:
         tables: Arrow IPC streams of result rows, each with the column `_item`; one stream a schema.
         items: Arrow IPC stream of ledger rows (`records.ITEMS`).
         errors: Arrow IPC stream of errors (`records.ERRORS`); empty bytes when there are none.
-        ended: positions of the items that reached a final state, by chunk.
+        ended: items that reached a final state, by chunk: pairs (start, stop) of ranges of their indexes.
         failed: attempts made of those among them that did not end well, by chunk and position.
         retried: attempts made of the items that failed and will be tried again, by chunk and position.
         counts: counters of the chunks that this flush touches, since they were opened in this worker; they count
@@ -237,13 +244,14 @@ class ResultBatch:
             is one clock for all processes; infinite when there is none.
         final_groups: of `error_groups`, how often it was the last attempt at an item.
         cancelled: how many of those in `ended` were cancelled, by chunk.
+        values: items that failed for good, pickled, by position: those of at most `MAX_KEPT_VALUE` bytes.
     """
 
     worker: int
     tables: tuple[bytes, ...]
     items: bytes
     errors: bytes
-    ended: Mapping[int, Sequence[int]]
+    ended: Mapping[int, array[int]]
     failed: Mapping[int, Mapping[int, int]]
     retried: Mapping[int, Mapping[int, int]]
     counts: Mapping[int, Counts]
@@ -254,10 +262,12 @@ class ResultBatch:
     failing_since: float = math.inf
     final_groups: Mapping[tuple[str, str], int] = field(default_factory=dict)
     cancelled: Mapping[int, int] = field(default_factory=dict)
+    values: Mapping[int, bytes] = field(default_factory=dict)
 
     def executed(self, chunk: int) -> int:
-        """Items of a chunk that ended because they were executed, whatever came of it."""
-        return len(self.ended.get(chunk, ())) - self.cancelled.get(chunk, 0)
+        """Return how many items of a chunk ended because they were executed, whatever came of it."""
+        ranges = self.ended.get(chunk, ())
+        return sum(ranges[1::2]) - sum(ranges[0::2]) - self.cancelled.get(chunk, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,11 +343,13 @@ class Refused:
         type: what kind of error that is, like the name of an exception.
         message: why.
         text: the item as a short text.
+        key: the key of the item.
     """
 
     type: str
     message: str
     text: str = ""
+    key: str = ""
 
     def __str__(self) -> str:
         return self.text

@@ -287,7 +287,9 @@ class Chunks:
 
     def flushed(self, flush: protocol.ResultBatch) -> None:
         """These items have ended."""
-        for number, positions in flush.ended.items():
+        for number, ranges in flush.ended.items():
+            sent = list(self._sent[number])
+            positions = [sent[i] for a, b in zip(ranges[::2], ranges[1::2], strict=True) for i in range(a, b)]
             self.all[number].cross_off(positions, flush.failed.get(number, {}))
             self.suspects.ended(positions)
         for number, attempts in flush.retried.items():
@@ -307,7 +309,10 @@ class Chunks:
             if not known:
                 continue
             retried, failed = flush.retried.get(number, {}), flush.failed.get(number, {})
-            heard = known.intersection([*flush.ended.get(number, ()), *retried])
+            sent = list(self._sent[number])
+            ranges = flush.ended.get(number, ())
+            ended = [sent[i] for a, b in zip(ranges[::2], ranges[1::2], strict=True) for i in range(a, b)]
+            heard = known.intersection([*ended, *retried])
             known -= heard
             failures += sum(item in retried or failed.get(item, 0) > 0 for item in heard)
         return failures

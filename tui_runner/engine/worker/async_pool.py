@@ -8,30 +8,28 @@ import inspect
 import os
 import threading
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine
 from typing import Any
 
-from tui_runner.engine.worker.attempt import Execution, Outcomes
+from tui_runner.engine.worker.attempt import LARGE, Execution, Outcome, Outcomes
 from tui_runner.engine.worker.flight_recorder import FlightRecorder, copied, note
-from tui_runner.engine.worker.task_queue import Task, WorkQueue
-from tui_runner.engine.worker.thread_pool import MIN_STUCK
-from tui_runner.errors import ItemError, RowError
+from tui_runner.engine.worker.task_queue import Slot, WorkQueue, is_overdue, take_claim
+from tui_runner.engine.worker.thread_pool import MIN_STUCK, TIMEOUT_GRACE
+from tui_runner.jobs.current import CONTEXT
 from tui_runner.store.rows.collect import Rows, collect
-from tui_runner.text.describe import Failure
 
-_TIMEOUT_GRACE = 0.2
-"""Seconds past its deadline before an attempt is cancelled; see `pool`."""
 _BLOCKED_SECONDS = 3.0
 """Seconds the loop may take to replace a task before a coroutine is said to block it for good."""
 
 
-class _WorkerThread:
-    """One asyncio task of the pool: `task` and `started` say what it executes."""
+class _Lane:
+    """One asyncio task of the pool, which executes one item after the other.
 
-    def __init__(self, slot: int) -> None:
+    Each item has a slot of its own: what it has started, and goes on without it, is not to take the next one for it.
+    """
+
+    def __init__(self, slot: Slot) -> None:
         self.slot = slot
-        self.task: Task | None = None
-        self.started = 0.0
 
 
 class AsyncPool:
@@ -51,8 +49,8 @@ class AsyncPool:
         self._recorder = recorder
         self._execution = execution
         self._outcomes = outcomes
-        self._lanes: dict[_WorkerThread, asyncio.Task[None]] = {}
-        self._overdue: dict[_WorkerThread, float] = {}
+        self._lanes: dict[_Lane, asyncio.Task[None]] = {}
+        self._overdue: dict[_Lane, float] = {}
         """Lanes that the loop is to replace, and since when."""
         self._left_behind: set[asyncio.Task[None]] = set()
         """Tasks that were cancelled and go on all the same."""
@@ -67,27 +65,19 @@ class AsyncPool:
         missing = self._queue.set_lanes(threads)
         self._loop.call_soon_threadsafe(self._start, missing)
 
-    def in_flight(self) -> Iterator[tuple[Task, float]]:
-        """What is being executed, each with the `time.perf_counter()` of its start; a picture, not exact."""
-        for lane in list(self._lanes):
-            task = lane.task
-            if task is not None:
-                yield task, lane.started
-
     def end_overdue(self) -> None:
         """Record attempts whose coroutine does not end at its deadline, and start others in their place."""
         if self._execution.timeout is None:
             return
         now = time.monotonic()
         for lane in list(self._lanes):
-            task = lane.task
-            if task is None or task.deadline is None or now < task.deadline + 2 * _TIMEOUT_GRACE:
-                continue
-            outcome = self._execution.time_out(task, time.perf_counter() - lane.started)
-            if outcome is not None:
+            slot = lane.slot
+            claim = slot.claim
+            if is_overdue(claim, now - 2 * TIMEOUT_GRACE) and take_claim(claim):
                 self._overdue[lane] = now
-                self._loop.call_soon_threadsafe(self._replace, lane, task)
-                self._outcomes.put(outcome)
+                self._outcomes.put_other(self._execution.time_out(slot, now))
+                self._queue.abandon(slot)
+                self._loop.call_soon_threadsafe(self._replace, lane, slot)
 
     def stuck(self) -> int:
         """All items of a loop that is blocked; tasks that do not end, once they are as many as those that work."""
@@ -130,12 +120,12 @@ class AsyncPool:
 
     def _start(self, count: int) -> None:
         for _ in range(count):
-            lane = _WorkerThread(self._recorder.take_slot())
+            lane = _Lane(self._queue.slot(self._recorder.take_slot()))
             self._lanes[lane] = self._loop.create_task(self._work(lane))
 
-    def _replace(self, lane: _WorkerThread, overdue: Task) -> None:
+    def _replace(self, lane: _Lane, overdue: Slot) -> None:
         self._overdue.pop(lane, None)
-        if lane.task is not overdue:
+        if lane.slot is not overdue:
             return  # it has just come back from that one: what it executes now is not to be cancelled
         stuck = self._lanes.pop(lane, None)
         if stuck is not None:
@@ -148,20 +138,22 @@ class AsyncPool:
         while self._lanes:
             await asyncio.wait(list(self._lanes.values()))
 
-    async def _work(self, lane: _WorkerThread) -> None:
+    async def _work(self, lane: _Lane) -> None:
+        number = lane.slot.number
         try:
             while lane in self._lanes:  # one that was cancelled, and came back in its own time, has been replaced
                 try:
-                    answer = self._queue.poll()
+                    delay = self._queue.poll(lane.slot)
                 except EOFError:
                     return
-                if isinstance(answer, Task):
-                    await self._execute(lane, answer)
+                if delay == 0.0:
+                    await self._execute(lane, lane.slot)
+                    lane.slot = self._queue.slot(number)
                 else:
-                    await self._look_again(answer)
+                    await self._look_again(delay)
         finally:
             self._lanes.pop(lane, None)
-            self._recorder.give_back(lane.slot)
+            self._recorder.give_back(number)
 
     async def _look_again(self, delay: float | None) -> None:
         """Wait for a change of the queue, at most `delay` seconds."""
@@ -170,34 +162,46 @@ class AsyncPool:
             async with asyncio.timeout(delay):
                 await self._wake.wait()
 
-    async def _execute(self, lane: _WorkerThread, task: Task) -> None:
-        execution = self._execution
-        execution.begin(task)
+    async def _execute(self, lane: _Lane, slot: Slot) -> None:
+        """Execute the one item of a slice; what a thread does with many."""
+        execution, outcomes = self._execution, self._outcomes
+        index = slot.todo.popleft() if slot.todo else -1
+        if index < 0:  # it was recalled at this very moment
+            self._queue.give_back(slot)
+            return
+        CONTEXT.set(slot)
+        started = time.monotonic()
+        chunk = slot.chunk
+        outcome: Outcome | None = None
         rows: Rows | None = None
-        failure: Failure | None = None
-        lane.started = started = time.perf_counter()
-        lane.task = task
-        self._recorder.slots[lane.slot] = note(task.position, task.attempt)
-        timeout = None if execution.timeout is None else execution.timeout + _TIMEOUT_GRACE
+        timeout = None if execution.timeout is None else execution.timeout + TIMEOUT_GRACE
+        self._recorder.slots[slot.number] = note(chunk.positions[index], chunk.made.get(index, 0) + 1)
         try:
+            value = execution.begin(slot, index, started)
             async with asyncio.timeout(timeout):
-                returned = await _result(execution.call(task))
+                returned = await _result(execution.function(value))
             rows = collect(returned)
             del returned
-        except (ItemError, RowError) as error:
-            failure = Failure(type(error).__name__, str(error))
         except BaseException as error:
             if isinstance(error, asyncio.CancelledError) and lane not in self._lanes:
                 raise
-            failure = execution.failure(task, error)
+            outcome = execution.failed(slot, error, time.monotonic())
         finally:
             if copied:
                 os._exit(0)
-            self._recorder.slots[lane.slot] = 0
-            lane.task = None
-        outcome = execution.end(task, rows, failure, time.perf_counter() - started)
-        if outcome is not None:
-            self._outcomes.put(outcome)
+            self._recorder.slots[slot.number] = 0
+        ended = time.monotonic()
+        if take_claim(slot.claim):
+            if rows is not None and rows.nbytes >= LARGE:
+                outcome = execution.end(slot, rows, ended)
+                if outcome is None:
+                    outcomes.count(rows.nbytes)
+            if outcome is not None:
+                outcomes.put_other(outcome)
+            elif rows is not None:
+                slot.block.items.append((index, started, ended, rows))
+                outcomes.put(slot.block)
+        self._queue.give_back(slot)
 
 
 async def _result(returned: Coroutine[Any, Any, Any] | Any) -> Any:

@@ -1,4 +1,6 @@
-"""One attempt at one item: calls the function, and turns what it returns or raises into an outcome.
+"""How attempts are begun and ended, and the way of what comes of them from the pool to the collector.
+
+What ended well is a tuple in the `Block` of its slice; whatever else happened is an `Outcome`.
 
 An exception becomes text at once: keeping it would keep its frames, and with them whatever the function held
 (measured: 2 GB where the text takes 2 MB).
@@ -9,29 +11,30 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
 from tui_runner.engine.protocol import Refused
 from tui_runner.engine.worker.retry import RetryPolicy, retry_after
-from tui_runner.engine.worker.task_queue import Task
+from tui_runner.engine.worker.task_queue import Block, Ended, OpenedChunk, Slot
 from tui_runner.errors import ItemError, RowError
-from tui_runner.jobs.current import CONTEXT
-from tui_runner.store.rows.collect import MAX_ITEM_BYTES, Rows, collect, too_large
+from tui_runner.store.rows.collect import MAX_ITEM_BYTES, Rows, too_large
 from tui_runner.text.describe import Failure, describe
 
-_MANY_OUTCOMES = 10_000
-"""Outcomes from which the collector is called at once: at 5 collections a second, 50,000 items a second."""
-_MAX_OUTCOMES = 40_000
-"""Outcomes that may wait for the collector before new items do."""
+_MANY_ITEMS = 5_000
+"""Ended items from which the collector is called at once: a batch of so many is worth its message."""
+_MAX_ITEMS = 40_000
+"""Ended items that may wait for the collector before new ones do."""
 MAX_ROWS = 50_000
 """Rows the collector takes in one go, but for a single larger result. Converting more would keep the interpreter from
 the pool's threads for too long; and a flush beyond DuckDB's row group of 122,880 rows leaves groups half full, which a
 later checkpoint unpacks in memory to merge them (measured: 330 MB; 50 MB with smaller flushes)."""
-_LARGE = 4_096
+LARGE = 4_096
 """Bytes from which rows are counted at once; smaller ones are counted by the collector, without a lock."""
+_FORGETTING = 0.98
+"""What is left, with each large result, of what the largest ones before it say about the size of the next ones."""
 
 
 class Ending(StrEnum):
@@ -47,106 +50,160 @@ class Ending(StrEnum):
 
 @dataclass(slots=True)
 class Outcome:
-    """The end of one attempt.
+    """The end of an attempt that did not end well.
 
     Attributes:
-        task: the attempt.
+        chunk: the item's chunk.
+        index: its index in there.
+        attempt: number of the attempt; for an item that was cancelled, of the last one that was made.
+        is_first: whether the item had not been tried before, in this worker.
         ending: how it ended.
-        seconds: how long it took.
-        finished_at: wall clock, seconds since the epoch.
-        rows: what it returned, when it ended well.
+        started: when it began, by `time.monotonic()`.
+        ended: when it ended.
         failure: why it failed, when it did.
         retry_after: seconds until the next attempt, when there is to be one; the collector grants it, and makes
             the ending RETRY.
     """
 
-    task: Task
+    chunk: OpenedChunk
+    index: int
+    attempt: int
+    is_first: bool
     ending: Ending
-    seconds: float
-    finished_at: float
-    rows: Rows | None = None
+    started: float
+    ended: float
     failure: Failure | None = None
     retry_after: float | None = None
 
 
 class Outcomes:
-    """Outcomes on their way from many threads to the collector, and the bytes that are not yet written.
+    """What has ended, on its way from many threads to the collector, and the bytes that are not yet written.
+
+    Beyond `max_bytes` unwritten bytes the items in flight are reduced one by one, not all at once: for every byte too
+    many, as many fewer as would return it. So the pool comes to run at the pace of the database, and what is unwritten
+    stays below `max_bytes` and what `threads` results take.
 
     Args:
-        max_bytes: unwritten bytes beyond which `set_throttled(True)` is called.
-        set_throttled: opens and closes the way for new items.
+        max_bytes: unwritten bytes up to which all threads execute items.
+        set_room: takes how many items may be executed at once; None for no bound.
+        threads: how many execute items when there is no bound.
     """
 
-    def __init__(self, max_bytes: int, set_throttled: Callable[[bool], None]) -> None:
+    def __init__(self, max_bytes: int, set_room: Callable[[int | None], None], threads: Callable[[], int]) -> None:
         self._max_bytes = max_bytes
-        self._set_throttled = set_throttled
-        self._waiting: deque[Outcome] = deque()
+        self._set_room = set_room
+        self._threads = threads
+        self._blocks: deque[Block] = deque()
+        self._others: deque[Outcome] = deque()
         self._lock = threading.Lock()
+        self._items = 0
+        """Items in `_blocks` that the collector does not have."""
         self._uncollected = 0
+        self._large = 0.0
+        """Bytes of a large result, as the last ones were."""
         self.unwritten = 0
         """Bytes of rows that were handed over and are not yet in the database."""
         self.on_put: Callable[[], None] | None = None
-        """Called by every thread that has handed over an outcome."""
-        self.hurry = threading.Event()
+        """Called by every thread that has handed something over."""
+        self.wake = threading.Event()
         """Set when the collector should not wait for its next turn."""
 
-    def put(self, outcome: Outcome) -> None:
-        """Hand over an outcome; called by many threads."""
-        rows = outcome.rows
-        self._waiting.append(outcome)
-        if rows is not None and rows.nbytes >= _LARGE:
-            self._count(rows.nbytes)
-        if len(self._waiting) >= _MANY_OUTCOMES:
-            self._crowded()
+    def put(self, block: Block) -> None:
+        """Hand over the items of a slice that ended well; called by many threads."""
+        with self._lock:
+            self._blocks.append(block)
+            self._items += len(block.items)
+            items = self._items
+        self._put(items)
+
+    def put_other(self, outcome: Outcome) -> None:
+        """Hand over an attempt that did not end well; called by many threads."""
+        self._others.append(outcome)
+        self._put(self._items + len(self._others))
+
+    def _put(self, items: int) -> None:
+        if items >= _MANY_ITEMS:
+            self.wake.set()
+            if items >= _MAX_ITEMS:
+                self._judge()
         if self.on_put is not None:
             self.on_put()
 
-    def _crowded(self) -> None:
-        if not self.hurry.is_set():
-            self.hurry.set()
-        if len(self._waiting) >= _MAX_OUTCOMES:
-            self._set_throttled(True)
-
-    def take(self) -> list[Outcome]:
-        """What waits, in order, up to `MAX_ROWS` rows; called by the collector, which is to hurry when more is left."""
-        # Nobody else takes any away, so those that are there now can be had without a lock.
-        taken: list[Outcome] = []
-        rows = small = large = 0
-        for _ in range(min(len(self._waiting), _MAX_OUTCOMES)):
-            result = self._waiting[0].rows
-            if result is not None:
-                if rows + result.count > MAX_ROWS and taken:
-                    self.hurry.set()
-                    break
-                rows += result.count
-                if result.nbytes < _LARGE:
-                    small += result.nbytes
-                else:
-                    large += result.nbytes
-            taken.append(self._waiting.popleft())
+    def count(self, nbytes: int) -> None:
+        """Count a large result at once; called by the thread that has it."""
         with self._lock:
-            self._uncollected -= large
-            self.unwritten += small
+            self.unwritten += nbytes
+            self._uncollected += nbytes
+            self._large = max(nbytes, self._large * _FORGETTING)
+        if self.unwritten >= self._max_bytes:
+            self._judge()
+        if self._uncollected >= self._max_bytes // 4:
+            self.wake.set()
+        if self.on_put is not None:
+            self.on_put()
+
+    def take(self, unfinished: Iterable[Block] = ()) -> tuple[list[tuple[OpenedChunk, list[Ended]]], list[Outcome]]:
+        """Return what waits, up to `MAX_ROWS` rows; called by the collector, which is woken again when more is left.
+
+        Args:
+            unfinished: blocks of slices that are being executed: what has ended of them does not wait for the rest.
+        """
+        others = [self._others.popleft() for _ in range(min(len(self._others), _MAX_ITEMS))]
+        parts: list[tuple[OpenedChunk, list[Ended]]] = []
+        rows = 0
+        with self._lock:
+            while self._blocks:
+                block = self._blocks[0]
+                ended = _taken(block, MAX_ROWS - rows, whole=not parts)
+                self._items -= len(ended)
+                rows += self._add(parts, block, ended)
+                if block.items:
+                    self.wake.set()
+                    break
+                self._blocks.popleft()
+            for block in unfinished:
+                rows += self._add(parts, block, _taken(block, MAX_ROWS - rows, whole=not parts))
         self._judge()
-        return taken
+        return parts, others
+
+    def _add(self, parts: list[tuple[OpenedChunk, list[Ended]]], block: Block, ended: list[Ended]) -> int:
+        """Add `ended` to `parts`, count its bytes, return its rows."""
+        if not ended:
+            return 0
+        parts.append((block.chunk, ended))
+        sizes = [rows.nbytes for _, _, _, rows in ended]
+        large = sum([size for size in sizes if size >= LARGE])
+        self._uncollected -= large
+        self.unwritten += sum(sizes) - large
+        return sum([rows.count for _, _, _, rows in ended])
 
     def written(self, nbytes: int) -> None:
-        """This many bytes need no longer be kept."""
+        """Take in that this many bytes need no longer be kept."""
         with self._lock:
             self.unwritten -= nbytes
         self._judge()
 
-    def _count(self, nbytes: int) -> None:
-        with self._lock:
-            self.unwritten += nbytes
-            self._uncollected += nbytes
-        if self.unwritten >= self._max_bytes:
-            self._set_throttled(True)
-        if self._uncollected >= self._max_bytes // 4:
-            self.hurry.set()
-
     def _judge(self) -> None:
-        self._set_throttled(self.unwritten >= self._max_bytes or len(self._waiting) >= _MAX_OUTCOMES)
+        excess = self.unwritten - self._max_bytes
+        if self._items + len(self._others) >= _MAX_ITEMS:
+            self._set_room(0)
+        elif excess < 0:
+            self._set_room(None)
+        else:
+            fewer = 1 + int(excess / self._large) if self._large else self._threads()
+            self._set_room(max(0, self._threads() - fewer))
+
+
+def _taken(block: Block, most: int, *, whole: bool) -> list[Ended]:
+    """Take items of a block with at most `most` rows, but the first one in any case if `whole`."""
+    items = block.items
+    taken: list[Ended] = []
+    for _ in range(len(items)):  # its thread may go on appending
+        most -= items[0][3].count
+        if most < 0 and not (whole and not taken):
+            break
+        taken.append(items.popleft())
+    return taken
 
 
 _NO_CHILDREN = "daemonic processes are not allowed to have children"
@@ -164,81 +221,80 @@ class Execution:
 
     def __init__(self, function: Callable[[Any], Any], policy: RetryPolicy, timeout: float | None) -> None:
         self.timeout = timeout
-        self._function = function
+        self.function = function
         self._policy = policy
 
-    def begin(self, task: Task) -> None:
-        """Make `task` the current item of this thread, and start its clock."""
-        CONTEXT.set(task)
+    def begin(self, slot: Slot, index: int, now: float) -> Any:
+        """Make an item the one that `slot` executes, and start its clock; returns the item.
+
+        Raises:
+            RefusedItem: the function is not to be called with it.
+        """
+        chunk = slot.chunk
+        slot.started = now
+        slot.attempt = chunk.made.get(index, 0) + 1 if chunk.made else 1
+        slot.value = value = chunk.values[index]
         if self.timeout is not None:
-            task.deadline = time.monotonic() + self.timeout
-            task.claim = [None]
+            slot.deadline = now + self.timeout
+            slot.claim = [slot.deadline]
+        slot.index = index
+        if type(value) is Refused:
+            raise RefusedItem(value)
+        return value
 
-    def call(self, task: Task) -> Any:
-        """What the function returns for the item."""
-        value = task.value
-        if isinstance(value, Refused):
-            raise RuntimeError(value.message)
-        return self._function(value)
+    def end(self, slot: Slot, rows: Rows, now: float) -> Outcome | None:
+        """Take in that an attempt has returned `rows`: an outcome if that is too much, else None.
 
-    def run(self, task: Task) -> Outcome | None:
-        """Execute the attempt in this thread; None when somebody else has ended it meanwhile."""
-        self.begin(task)
-        rows: Rows | None = None
-        failure: Failure | None = None
-        started = time.perf_counter()
-        try:
-            rows = collect(self.call(task))
-        except (ItemError, RowError) as error:
-            failure = Failure(type(error).__name__, str(error))
-        # A function may raise SystemExit, KeyboardInterrupt or GeneratorExit: they end the item, not the worker.
-        except BaseException as error:
-            failure = self.failure(task, error)
-        seconds = time.perf_counter() - started
-        return self.end(task, rows, failure, seconds)
+        Only to be asked by whoever has the right to end the attempt.
+        """
+        if rows.nbytes > MAX_ITEM_BYTES:
+            return self._outcome(slot, Ending.FAILED, Failure("RowError", too_large(rows.nbytes)), now)
+        return None
 
-    def failure(self, task: Task, error: BaseException) -> Failure:
-        """What an attempt failed with, and whether another one may succeed."""
-        if isinstance(task.value, Refused):
-            return Failure(task.value.type, task.value.message)
+    def failed(self, slot: Slot, error: BaseException, now: float) -> Outcome:
+        """Return the outcome of an attempt that raised `error`."""
+        return self._outcome(slot, Ending.FAILED, self._failure(slot, error), now)
+
+    def time_out(self, slot: Slot, now: float) -> Outcome:
+        """Return the outcome of an attempt that is past its deadline, whatever it does from now on."""
+        slot.superseded = True
+        failure = Failure("Timeout", f"no result within {self.timeout:g} s", transient=True)
+        return self._outcome(slot, Ending.TIMEOUT, failure, now)
+
+    def _failure(self, slot: Slot, error: BaseException) -> Failure:
+        """Say what an attempt failed with, and whether another one may succeed."""
+        if isinstance(error, RefusedItem):
+            return Failure(error.refused.type, error.refused.message)
+        if isinstance(error, (ItemError, RowError)):
+            return Failure(type(error).__name__, str(error))
         failure = describe(error)
         if failure.message == _NO_CHILDREN:
             failure = replace(failure, message=f"{_NO_CHILDREN}; --workers N runs items in N processes")
         try:
             transient = self._policy.rule(error)
         except BaseException as fault:  # the rule may be the user's, and the item ends whatever it raises
-            task.log("ERROR", f"retry_on raised {type(fault).__name__}: the item is not tried again")
+            slot.log("ERROR", f"retry_on raised {type(fault).__name__}: the item is not tried again")
             transient = False
         return replace(failure, transient=True, retry_after=retry_after(error)) if transient else failure
 
-    def end(self, task: Task, rows: Rows | None, failure: Failure | None, seconds: float) -> Outcome | None:
-        """The outcome of an attempt that ended by itself; None when it was ended by its timeout before."""
-        if task.claim is not None:
-            try:
-                task.claim.pop()
-            except IndexError:
-                return None
-        if rows is not None and rows.nbytes > MAX_ITEM_BYTES:
-            failure = Failure("RowError", too_large(rows.nbytes))
-        if failure is None:
-            return Outcome(task, Ending.OK, seconds, time.time(), rows)
-        return self._failed(task, Ending.FAILED, failure, seconds)
-
-    def time_out(self, task: Task, seconds: float) -> Outcome | None:
-        """End an attempt that is past its deadline; None when it has just ended by itself."""
-        if task.claim is None:
-            return None
-        try:
-            task.claim.pop()
-        except IndexError:
-            return None
-        task.superseded = True
-        failure = Failure("Timeout", f"no result within {self.timeout:g} s", transient=True)
-        return self._failed(task, Ending.TIMEOUT, failure, seconds)
-
-    def _failed(self, task: Task, ending: Ending, failure: Failure, seconds: float) -> Outcome:
-        attempts = task.attempt - task.first_attempt + 1
+    def _outcome(self, slot: Slot, ending: Ending, failure: Failure, now: float) -> Outcome:
+        tries = slot.chunk.tries.get(slot.index, 0)
         delay = None
-        if failure.transient and attempts <= self._policy.retries:
-            delay = self._policy.delay(attempts, failure.retry_after)
-        return Outcome(task, ending, seconds, time.time(), failure=failure, retry_after=delay)
+        if failure.transient and tries < self._policy.retries:
+            delay = self._policy.delay(tries + 1, failure.retry_after)
+        return Outcome(slot.chunk, slot.index, slot.attempt, not tries, ending, slot.started, now, failure, delay)
+
+
+class RefusedItem(Exception):
+    """The function is not to be called with an item."""
+
+    def __init__(self, refused: Refused) -> None:
+        super().__init__(refused.message)
+        self.refused = refused
+
+
+def cancelled(chunk: OpenedChunk, index: int) -> Outcome:
+    """Return the outcome of an item that is not to run any more."""
+    made = chunk.made.get(index, 0)
+    now = time.monotonic()
+    return Outcome(chunk, index, made, not made, Ending.CANCELLED, now, now)

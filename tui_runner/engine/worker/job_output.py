@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import TextIO
 
 from tui_runner.engine.protocol import LogLine
-from tui_runner.engine.worker.task_queue import Task
+from tui_runner.engine.worker.task_queue import Slot
 from tui_runner.jobs.current import CONTEXT
 from tui_runner.text.describe import describe, storable
 from tui_runner.text.redaction import LONGEST_SECRET, redact
@@ -42,10 +42,9 @@ class JobLog:
         self._dropped = 0
         self._lock = threading.Lock()
 
-    def add(self, level: str, text: str, task: Task | None = None) -> None:
-        """Add `text`, line by line, for the item of `task`."""
-        chunk = task.chunk.number if task is not None else None
-        item = task.position if task is not None else None
+    def add(self, level: str, text: str, place: tuple[int, int] | None = None) -> None:
+        """Add `text`, line by line, for the item at `place`: its chunk and position."""
+        chunk, item = place if place is not None else (None, None)
         now = time.time()
         for line in text.splitlines() or [""]:
             with self._lock:
@@ -98,22 +97,21 @@ class JobStream(io.TextIOBase):
 
     def write(self, text: str) -> int:
         """Log the lines that `text` completes; the rest waits for its end, thread by thread."""
-        context = CONTEXT.get()
-        task = context if isinstance(context, Task) else None
-        if task is None and self._otherwise is not None:
+        place = _place()
+        if place is None and self._otherwise is not None:
             return self._otherwise.write(text)
         begun: str = getattr(self._begun, "text", "")
-        if begun and self._begun.task is not task:
-            self._log.add(self._level, begun, self._begun.task)  # that item did not end its line
+        if begun and self._begun.place != place:
+            self._log.add(self._level, begun, self._begun.place)  # that item did not end its line
             begun = ""
         whole = begun + text
         lines, end, rest = whole.rpartition("\n")
         if end:
-            self._log.add(self._level, lines + end, task)
+            self._log.add(self._level, lines + end, place)
         elif len(rest) > MAX_LINE_LENGTH:
-            self._log.add(self._level, rest, task)
+            self._log.add(self._level, rest, place)
             rest = ""
-        self._begun.text, self._begun.task = rest, task
+        self._begun.text, self._begun.place = rest, place
         return len(text)
 
     def flush(self) -> None:
@@ -136,5 +134,10 @@ class JobLogHandler(logging.Handler):
             text = self.format(record)
         except Exception as error:  # arguments that don't fit the message, or cannot be shown
             text = f"{record.name}: a record that cannot be formatted: {describe(error).message}"
-        context = CONTEXT.get()
-        self._log.add(record.levelname, text, context if isinstance(context, Task) else None)
+        self._log.add(record.levelname, text, _place())
+
+
+def _place() -> tuple[int, int] | None:
+    """Return chunk and position of the item that is executed here."""
+    context = CONTEXT.get()
+    return context.place if isinstance(context, Slot) else None

@@ -1,21 +1,25 @@
-"""Collects outcomes into batches and counts, and reports them to the tui-runner process.
+"""Collects what has ended into batches and counts, and reports them to the tui-runner process.
 
-Five times a second it takes what the pool has finished and sends it. Everything in a `ResultBatch` was counted by that
-flush and nothing else was, so when a worker is lost the counters say exactly what has been received of it.
+A batch leaves when it is due (`INTERVAL`), when it is full, or when nothing is in flight and nothing can be started;
+but for the very last one never within `_SHORTEST` of the one before. Everything in a `ResultBatch` was counted by that
+batch and nothing else was, so when a worker is lost the counters say exactly what has been received of it.
 """
 
 from __future__ import annotations
 
 import math
+import pickle
 import threading
 import time
+from array import array
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 
 import pyarrow as pa
 
 from tui_runner.engine.metrics import bucket
 from tui_runner.engine.protocol import (
+    MAX_KEPT_VALUE,
     ChunkFinished,
     InFlight,
     LogLines,
@@ -25,9 +29,11 @@ from tui_runner.engine.protocol import (
     Trials,
 )
 from tui_runner.engine.worker.attempt import Ending, Outcome, Outcomes
+from tui_runner.engine.worker.concurrency import ThreadTuner
 from tui_runner.engine.worker.job_output import JobLog
-from tui_runner.engine.worker.task_queue import OpenedChunk, Task, WorkQueue
+from tui_runner.engine.worker.task_queue import Ended, OpenedChunk, Slot, WorkQueue
 from tui_runner.engine.worker.thread_pool import Pool
+from tui_runner.inputs.keys import plain_key
 from tui_runner.store.arrow_batches import serialize
 from tui_runner.store.records import ERRORS, ITEMS
 from tui_runner.store.rows.collect import Built, build
@@ -36,6 +42,10 @@ from tui_runner.text.redaction import redact
 
 INTERVAL = 0.2
 """Seconds between reports: seen at once by a person, and two thirds of a second before the freshness budget."""
+_SHORTEST = 0.02
+"""Seconds between two reports at least: a message costs both processes about a millisecond."""
+_PROGRESS_SECONDS = 0.1
+"""Seconds between two `Progress` at least, unless the worker has just fallen idle: nobody sees more."""
 _HEARTBEAT = 2.0
 """Seconds between reports of a worker that has nothing to do: they say that it is there (see `silence`)."""
 _OLDEST = 20
@@ -71,6 +81,7 @@ class Collector:
         self._pool = pool
         self._log = log
         self._send = send
+        self._tuner = ThreadTuner(time.process_time)
         self._latencies: Counter[int] = Counter()
         self._idle = False
         self._reported_at = 0.0
@@ -84,31 +95,43 @@ class Collector:
     def finish(self) -> None:
         """Send everything that is left, and end."""
         self._ending.set()
-        self._outcomes.hurry.set()
+        self._outcomes.wake.set()
         self._thread.join()
 
     def _run(self) -> None:
+        last = -math.inf
         while not self._ending.is_set():
-            self._outcomes.hurry.wait(INTERVAL)
-            self._outcomes.hurry.clear()
+            self._outcomes.wake.wait(INTERVAL)
+            if (early := last + _SHORTEST - time.monotonic()) > 0:
+                self._ending.wait(early)
+            self._outcomes.wake.clear()
             self._queue.release_due()
             self._pool.end_overdue()
-            self.collect()
+            if self.collect():
+                last = time.monotonic()
+            self._tune()
         while self.collect():
             pass
 
     def collect(self) -> bool:
-        """Report what has been finished, as much as one flush takes; whether there was anything."""
-        outcomes = self._outcomes.take()
-        if outcomes:
-            flush, finished = self._flush(outcomes)
-            self._send(flush)
+        """Report what has ended, as much as one batch takes; whether there was anything."""
+        ended, others = self._outcomes.take(self._queue.blocks())
+        if ended or others:
+            batch, finished = self._batch(ended, others)
+            self._send(batch)
             for chunk in finished:
                 self._queue.forget(chunk)
                 self._send(ChunkFinished(self._worker, chunk.number))
         self.send_log()
-        self._report_progress(bool(outcomes))
-        return bool(outcomes)
+        self._report_progress(bool(ended or others))
+        return bool(ended or others)
+
+    def _tune(self) -> None:
+        """Execute fewer items at once where the job is CPU-bound, see `concurrency`."""
+        settled = self._tuner.look(time.monotonic(), self._queue.wanted_lanes, busy=self._queue.busy)
+        self._queue.set_useful(self._tuner.useful)
+        if settled is not None:
+            self._log.add("INFO", settled)
 
     def send_log(self) -> None:
         """Report what the job has printed and logged."""
@@ -117,18 +140,21 @@ class Collector:
             self._send(LogLines(self._worker, lines, dropped))
 
     def _report_progress(self, busy: bool) -> None:
-        running = sorted(self._pool.in_flight(), key=lambda pair: pair[1])
-        now = time.perf_counter()
+        running = sorted(self._queue.in_flight(), key=lambda found: found[2].started)
+        now = time.monotonic()
         idle = not busy and not running
-        if idle and self._idle and now - self._reported_at < _HEARTBEAT:
+        since = now - self._reported_at
+        if since < _PROGRESS_SECONDS and not (idle and not self._idle):
+            return
+        if idle and self._idle and since < _HEARTBEAT:
             return
         self._idle, self._reported_at = idle, now
         latencies, self._latencies = self._latencies, Counter()
         self._send(
             Progress(
                 self._worker,
-                Counter(task.chunk.number for task, _ in running),
-                tuple(self._in_flight(task, now - started) for task, started in running[:_OLDEST]),
+                Counter(chunk.number for chunk, _, _ in running),
+                tuple(self._in_flight(*found, now) for found in running[:_OLDEST]),
                 self._queue.lanes,
                 latencies,
                 self._outcomes.unwritten,
@@ -137,45 +163,67 @@ class Collector:
             )
         )
 
-    def _in_flight(self, task: Task, seconds: float) -> InFlight:
-        text = item_text(task.value, self._redact)
-        return InFlight(task.chunk.number, task.position, text, task.attempt, seconds)
+    def _in_flight(self, chunk: OpenedChunk, index: int, slot: Slot, now: float) -> InFlight:
+        text = item_text(chunk.values[index], self._redact)
+        return InFlight(chunk.number, chunk.positions[index], text, slot.attempt, now - slot.started)
 
-    def _flush(self, outcomes: list[Outcome]) -> tuple[ResultBatch, list[OpenedChunk]]:
-        """A flush of these outcomes, and the chunks that end with it."""
-        tables, rows, nbytes = self._build(outcomes)
-        self._latencies.update(map(bucket, [o.seconds for o in outcomes if o.ending is not Ending.CANCELLED]))
-        tally = Tally(self._redact)
-        for outcome in outcomes:
+    def _batch(
+        self, ended: list[tuple[OpenedChunk, list[Ended]]], others: list[Outcome]
+    ) -> tuple[ResultBatch, list[OpenedChunk]]:
+        """Make a batch of all that; and the chunks that end with it."""
+        tables, rows, nbytes, unstorable = _build(ended)
+        others += unstorable
+        builder = BatchBuilder(self._redact)
+        for chunk, items in ended:
+            builder.add_ended(chunk, items)
+        for outcome in others:
             # Only now may the next attempt run: its outcome must not be counted before this one is.
-            if outcome.retry_after is not None and self._queue.retry(outcome.task, outcome.retry_after):
+            if outcome.retry_after is not None and self._queue.retry(outcome.chunk, outcome.index, outcome.retry_after):
                 outcome.ending = Ending.RETRY
-            tally.add(outcome)
-        self._queue.count_ended(tally.trials.ok, tally.trials.failed)
-        return tally.flush(self._worker, tables, rows, nbytes), tally.finished
-
-    def _build(self, outcomes: list[Outcome]) -> tuple[tuple[bytes, ...], int, int]:
-        """Arrow streams of the rows, how many rows, and the bytes their results counted.
-
-        An outcome whose rows cannot be stored becomes a failure.
-        """
-        stored = [outcome for outcome in outcomes if outcome.rows is not None]
-        nbytes = sum(outcome.rows.nbytes for outcome in stored if outcome.rows is not None)
-        built = build([(o.task.position, o.rows) for o in stored if o.rows is not None])
-        _fail_unstorable(stored, built)
-        return tuple(map(serialize, built.tables)), built.rows, nbytes
+            builder.add(outcome)
+        self._latencies.update(builder.latencies())
+        self._tuner.count(builder.executed)
+        self._queue.count_ended(builder.trials.ok, builder.trials.failed)
+        return builder.batch(self._worker, tables, rows, nbytes), builder.finished
 
 
-def _fail_unstorable(outcomes: list[Outcome], built: Built) -> None:
-    for index, message in built.failed.items():
-        outcome = outcomes[index]
-        outcome.ending = Ending.FAILED
-        outcome.failure = Failure("RowError", message)
-        outcome.rows = None
+def _build(
+    ended: list[tuple[OpenedChunk, list[Ended]]],
+) -> tuple[tuple[bytes, ...], int, int, list[Outcome]]:
+    """Return Arrow streams of the rows, how many rows, the bytes their results counted, and what cannot be stored.
+
+    Items whose rows cannot be stored are taken out of `ended`.
+    """
+    results = [(chunk.positions[index], rows) for chunk, items in ended for index, _, _, rows in items]
+    nbytes = sum([rows.nbytes for _, rows in results])
+    built = build(results)
+    return tuple(map(serialize, built.tables)), built.rows, nbytes, _unstorable(ended, built)
 
 
-class Tally:
-    """The outcomes of one flush. `add` each once, then make the flush.
+def _unstorable(ended: list[tuple[OpenedChunk, list[Ended]]], built: Built) -> list[Outcome]:
+    if not built.failed:
+        return []
+    found = []
+    number = 0
+    for part, (chunk, items) in enumerate(ended):
+        kept = []
+        for item in items:
+            message = built.failed.get(number)
+            number += 1
+            if message is None:
+                kept.append(item)
+                continue
+            index, started, now, _ = item
+            made = chunk.made.get(index, 0)
+            failure = Failure("RowError", message)
+            first = not chunk.tries.get(index, 0)
+            found.append(Outcome(chunk, index, made + 1, first, Ending.FAILED, started, now, failure))
+        ended[part] = (chunk, kept)
+    return found
+
+
+class BatchBuilder:
+    """Counts what has ended and makes a `ResultBatch` of it: columns by item, numbers by chunk.
 
     Args:
         redact: takes secrets out of errors and of items: what leaves a worker goes through here, but for log lines.
@@ -185,34 +233,119 @@ class Tally:
         self._redact = redact
         self.finished: list[OpenedChunk] = []
         """Chunks whose last item was added."""
+        self.executed = 0
+        """Items that were executed to their end."""
+        self._wall = time.time() - time.monotonic()
         self._touched: dict[int, OpenedChunk] = {}
-        self._items: list[tuple[object, ...]] = []
+        self._items: list[pa.Table] = []
+        self._seconds: list[float] = []
         self._errors: list[tuple[object, ...]] = []
         self._groups: Counter[tuple[str, str]] = Counter()
         self._final_groups: Counter[tuple[str, str]] = Counter()
         self._ended: defaultdict[int, list[int]] = defaultdict(list)
+        self._others: defaultdict[int, list[tuple[object, ...]]] = defaultdict(list)
+        self._values: dict[int, bytes] = {}
         self._cancelled: Counter[int] = Counter()
         self._failed: defaultdict[int, dict[int, int]] = defaultdict(dict)
         self._retried: defaultdict[int, dict[int, int]] = defaultdict(dict)
         self._ok = self._passing = self._lasting = 0
         self._failing_since = math.inf
 
-    def add(self, outcome: Outcome) -> None:
-        """Count an outcome; its ending must be settled."""
-        chunk = outcome.task.chunk
+    def add_ended(self, chunk: OpenedChunk, items: list[Ended]) -> None:
+        """Add items of a chunk that ended well."""
+        if not items:
+            return
+        indexes = [index for index, _, _, _ in items]
+        seconds = [ended - started for _, started, ended, _ in items]
+        counts = [rows.count for _, _, _, rows in items]
+        wall = self._wall
+        finished_at = [int((ended + wall) * 1e6) for _, _, ended, _ in items]
+        made = chunk.made
+        attempts = [made.get(index, 0) + 1 for index in indexes] if made else None
+        self._add_items(chunk, indexes, Ending.OK, attempts, counts, seconds, finished_at)
         self._touched[chunk.number] = chunk
-        chunk.busy_seconds += outcome.seconds
+        self._seconds += seconds
+        self._ok += len(items)
+        chunk.done += len(items)
+        chunk.rows += sum(counts)
+        chunk.busy_seconds += sum(seconds)
+        self._end_items(chunk, indexes)
+
+    def add(self, outcome: Outcome) -> None:
+        """Add an attempt that did not end well; its ending must be settled."""
+        chunk, index = outcome.chunk, outcome.index
+        self._touched[chunk.number] = chunk
+        seconds = outcome.ended - outcome.started
+        chunk.busy_seconds += seconds
+        position = chunk.positions[index]
         if outcome.failure is not None:
+            self._seconds.append(seconds)
             self._add_error(outcome, outcome.failure)
-            if outcome.task.is_first:
+            if outcome.is_first:
                 self._passing += outcome.failure.transient
                 self._lasting += not outcome.failure.transient
-                self._failing_since = min(self._failing_since, _began(outcome))
+                self._failing_since = min(self._failing_since, outcome.started)
         if outcome.ending is Ending.RETRY:
             chunk.retries += 1
-            self._retried[chunk.number][outcome.task.position] = outcome.task.attempt
+            self._retried[chunk.number][position] = outcome.attempt
+            return
+        if outcome.ending is Ending.CANCELLED:
+            chunk.cancelled_items += 1
+            self._cancelled[chunk.number] += 1
         else:
-            self._end_item(chunk, outcome)
+            chunk.failed += 1
+        self._failed[chunk.number][position] = outcome.attempt
+        self._keep_value(position, chunk.values[index])
+        finished_at = int((outcome.ended + self._wall) * 1e6)
+        self._add_items(chunk, [index], outcome.ending, [outcome.attempt], [0], [seconds], [finished_at])
+        self._end_items(chunk, [index])
+
+    def _add_items(
+        self,
+        chunk: OpenedChunk,
+        indexes: list[int],
+        ending: Ending,
+        attempts: list[int] | None,
+        rows: list[int],
+        seconds: list[float],
+        finished_at: list[int],
+    ) -> None:
+        """Add ledger rows of items of one chunk with one ending; `attempts` None for one each."""
+        size = len(indexes)
+        positions = [chunk.positions[index] for index in indexes]
+        keys = [plain_key(chunk.values[index], position) for index, position in zip(indexes, positions, strict=True)]
+        columns = {
+            "item": pa.array(positions, pa.int64()),
+            "chunk": pa.repeat(pa.scalar(chunk.number, pa.int64()), size),
+            "key": pa.array(keys, pa.string()),
+            "state": pa.repeat(pa.scalar(ending.value, pa.string()), size),
+            "attempts": pa.repeat(pa.scalar(1, pa.int32()), size)
+            if attempts is None
+            else pa.array(attempts, pa.int32()),
+            "rows": pa.array(rows, pa.int64()),
+            "seconds": pa.array(seconds, pa.float64()),
+            "finished_at": pa.array(finished_at, pa.int64()).cast(ITEMS.field("finished_at").type),
+        }
+        self._items.append(pa.Table.from_arrays([columns[name] for name in ITEMS.names], schema=ITEMS))
+
+    def _end_items(self, chunk: OpenedChunk, indexes: list[int]) -> None:
+        self._ended[chunk.number] += indexes
+        self.executed += len(indexes)
+        values = chunk.values
+        for index in indexes:
+            values[index] = None
+        chunk.unended -= len(indexes)
+        if not chunk.unended:
+            self.finished.append(chunk)
+
+    def _keep_value(self, position: int, value: object) -> None:
+        """Keep an item that failed for good, so that it can run again without its input."""
+        try:
+            packed = pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
+        except Exception:  # it was unpickled here, but may have changed since
+            return
+        if len(packed) <= MAX_KEPT_VALUE:
+            self._values[position] = packed
 
     def _add_error(self, outcome: Outcome, failure: Failure) -> None:
         message = self._redact(failure.message)[:MESSAGE_LENGTH]
@@ -220,59 +353,40 @@ class Tally:
         self._groups[failure.type, folded] += 1
         if outcome.ending is not Ending.RETRY:
             self._final_groups[failure.type, folded] += 1
+        chunk, index = outcome.chunk, outcome.index
         self._errors.append(
             (
-                outcome.task.position,
-                outcome.task.chunk.number,
-                outcome.task.attempt,
+                chunk.positions[index],
+                chunk.number,
+                outcome.attempt,
                 failure.type,
                 message,
                 self._redact(failure.traceback),
-                int(outcome.finished_at * 1e6),
+                int((outcome.ended + self._wall) * 1e6),
                 outcome.ending is not Ending.RETRY,
                 folded,
-                storable(item_text(outcome.task.value, self._redact)),
+                storable(item_text(chunk.values[index], self._redact)),
             )
         )
-
-    def _end_item(self, chunk: OpenedChunk, outcome: Outcome) -> None:
-        task, ending = outcome.task, outcome.ending
-        rows, attempts = 0, task.attempt
-        if ending is Ending.OK:
-            rows = 0 if outcome.rows is None else outcome.rows.count
-            self._ok += 1
-            chunk.done += 1
-            chunk.rows += rows
-        elif ending is Ending.CANCELLED:
-            attempts -= 1  # the one it waited for was not made
-            chunk.cancelled_items += 1
-            self._cancelled[chunk.number] += 1
-        else:
-            chunk.failed += 1
-        finished_at = int(outcome.finished_at * 1e6)
-        self._items.append(
-            (task.position, chunk.number, task.key, ending.value, attempts, rows, outcome.seconds, finished_at)
-        )
-        self._ended[chunk.number].append(task.position)
-        if ending is not Ending.OK:
-            self._failed[chunk.number][task.position] = attempts
-        chunk.unended -= 1
-        if not chunk.unended:
-            self.finished.append(chunk)
 
     @property
     def trials(self) -> Trials:
         """How the items fared."""
         return Trials(self._ok, self._passing, self._lasting)
 
-    def flush(self, worker: int, tables: tuple[bytes, ...], rows: int, nbytes: int) -> ResultBatch:
-        """The flush of `worker` with these streams of result rows."""
+    def latencies(self) -> Counter[int]:
+        """Return how many attempts took how long, by `metrics.bucket`."""
+        return Counter(map(bucket, self._seconds))
+
+    def batch(self, worker: int, tables: tuple[bytes, ...], rows: int, nbytes: int) -> ResultBatch:
+        """Return the batch of `worker` with these streams of result rows."""
+        items = pa.concat_tables(self._items) if self._items else ITEMS.empty_table()
         return ResultBatch(
             worker=worker,
             tables=tables,
-            items=_stream(ITEMS, self._items),
+            items=serialize(items.combine_chunks()),
             errors=_stream(ERRORS, self._errors) if self._errors else b"",
-            ended=dict(self._ended),
+            ended={number: _ranges(indexes) for number, indexes in self._ended.items()},
             failed=dict(self._failed),
             retried=dict(self._retried),
             counts={chunk.number: chunk.counts() for chunk in self._touched.values()},
@@ -283,15 +397,26 @@ class Tally:
             failing_since=self._failing_since,
             final_groups=dict(self._final_groups),
             cancelled=dict(self._cancelled),
+            values=self._values,
         )
 
 
-def _began(outcome: Outcome) -> float:
-    """When the attempt began, by `time.monotonic()`; good to the seconds that the wall clock is set meanwhile."""
-    return time.monotonic() - (time.time() - outcome.finished_at) - outcome.seconds
+def _ranges(indexes: Iterable[int]) -> array[int]:
+    """Return pairs (start, stop) of the half-open ranges that `indexes` make up."""
+    ranges = array("q")
+    start = stop = -1
+    for index in sorted(indexes):
+        if index != stop:
+            if stop >= 0:
+                ranges.extend((start, stop))
+            start = index
+        stop = index + 1
+    if stop >= 0:
+        ranges.extend((start, stop))
+    return ranges
 
 
-def _stream(schema: pa.Schema, rows: list[tuple[object, ...]]) -> bytes:
-    columns = list(zip(*rows, strict=True)) or [()] * len(schema)
+def _stream(schema: pa.Schema, rows: Sequence[tuple[object, ...]]) -> bytes:
+    columns = list(zip(*rows, strict=True))
     arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
     return serialize(pa.Table.from_arrays(arrays, schema=schema))

@@ -1,37 +1,74 @@
 """The items a worker has to execute, and the one place its threads get them from.
 
-Threads take from a plain `deque`, whose `popleft` needs no lock; everything that happens seldom (an empty queue, a
-pause, too many unwritten bytes, fewer threads, a rate) sets `_attention`, which sends them through one lock instead.
-Measured: 0.4 µs an item, where `submit` and `as_completed` of `concurrent.futures` cost 7 to 19.
+Theory of operation. A thread *grabs a slice* of the first chunk in line: as many items as take about a millisecond
+together, one where they take longer, 256 at most. So the lock is taken once a slice and not once an item, and there is
+no object an item: a slice is a `deque` of indexes into the chunk's columns, and `popleft`, which is atomic, is the one
+way to start an item of it.
+
+Everything that happens seldom (a pause, a cancelled chunk, too many unwritten bytes, too much memory, fewer threads,
+the end) is done by whoever decides it, not by the threads: it *recalls* slices, which means that it pops what is left of
+them and puts that back at the head of the chunk's line. The threads find their slices empty and come back to `take`,
+which lets them wait. When an item takes longer than `SLOW_SECONDS`, a thread that has nothing else to do recalls the
+rest of that slice in the same way, so no item waits behind a slow one.
+
+Under a rate, and while one item at a time is let through a pause, a slice is one item.
 """
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import itertools
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from tui_runner.engine.limits import RateLimit
-from tui_runner.engine.protocol import Counts, OpenChunk, unpack
+from tui_runner.engine.protocol import Counts, OpenChunk, Refused, unpack
 from tui_runner.engine.worker.retry import RetryBudget
+from tui_runner.inputs.keys import plain_key
+from tui_runner.store.rows.collect import Rows
+from tui_runner.text.describe import item_text
+
+SLICE_SECONDS = 0.001
+"""What the items of a slice should take together: the lock then costs a thousandth, and no thread runs dry for long."""
+MAX_SLICE = 256
+"""Items of a slice at most: so many unreported results of one thread still become one small part of a batch."""
+SLOW_SECONDS = 0.01
+"""What an item may take before others take the rest of its slice: ten slices that were thought to take as long."""
+_FORGETTING = 1.1
+"""By how much the learned seconds an item grow with each slice that took longer. They follow the quickest slices: one
+that waited for the interpreter's lock took fifty times as long as its items."""
 
 
 @dataclass(slots=True, eq=False)
 class OpenedChunk:
-    """A chunk as its worker has it. The collector owns the counters; only `WorkQueue` changes the rest.
+    """A chunk as its worker has it, in columns by index. The collector owns the counters, `WorkQueue` the rest.
 
-    `unended` counts the items without a final outcome; the chunk is finished at 0.
+    Attributes:
+        number: its number.
+        positions: position in the input of each item.
+        values: the items; None where the result of one has been reported.
+        todo: indexes of the items that no thread has, in order.
+        unended: how many items have no final outcome; the chunk is finished at 0.
+        made: attempts made already, by index; 0 for those that are not in it.
+        tries: those of them that failed and count as retries, by index.
+        exhausted: whether all of `todo` was handed out once.
     """
 
     number: int
+    positions: Sequence[int]
+    values: list[Any]
+    todo: deque[int]
     unended: int
+    made: dict[int, int] = field(default_factory=dict)
+    tries: dict[int, int] = field(default_factory=dict)
     paused: bool = False
     cancelled: bool = False
+    exhausted: bool = False
     done: int = 0
     failed: int = 0
     cancelled_items: int = 0
@@ -40,88 +77,134 @@ class OpenedChunk:
     busy_seconds: float = 0.0
 
     def counts(self) -> Counts:
-        """Its counters, for a report."""
+        """Return its counters, for a report."""
         return Counts(self.done, self.failed, self.cancelled_items, self.retries, self.rows, self.busy_seconds)
 
 
+Ended = tuple[int, float, float, Rows]
+"""An item that ended well: its index, when the attempt began and ended by `time.monotonic()`, what it returned."""
+
+
 @dataclass(slots=True, eq=False)
-class Task:
-    """One attempt at one item; also what `current` answers from (`current.ItemContext`).
+class Block:
+    """Items of one slice that ended well; its thread appends, the collector takes them from the front.
 
     Attributes:
-        chunk: the chunk it belongs to.
-        position: position of the item in the input.
-        key: key of the item.
-        value: the item.
-        attempt: number of this attempt, from 1, counted across workers.
-        first_attempt: number of the attempt from which retries are counted.
-        last: whether no other item of the chunk is waiting behind it in the queue.
-        write_log: takes (level, text, task).
-        deadline: when the attempt times out, by `time.monotonic()`.
-        superseded: whether its result would be dropped.
-        claim: a token that whoever ends the attempt takes; None where there is no timeout to compete with.
+        chunk: the chunk of all of them.
+        items: one tuple an item.
     """
 
     chunk: OpenedChunk
-    position: int
-    key: str
-    value: Any
-    attempt: int
-    first_attempt: int
-    last: bool
-    write_log: Callable[[str, str, Task], None]
-    deadline: float | None = None
-    superseded: bool = False
-    claim: list[None] | None = None
+    items: deque[Ended] = field(default_factory=deque)
 
-    @property
-    def is_first(self) -> bool:
-        """Whether the item has not been tried before, in this worker."""
-        return self.attempt == self.first_attempt
+
+class Slot:
+    """What one thread, or one asyncio task, executes; also what `current` answers from (`current.ItemContext`).
+
+    A thread has one for as long as it lives. `WorkQueue.take` sets the slice (`chunk`, `todo`, `block`), its thread the
+    rest; others read.
+
+    Attributes:
+        number: of the slot in the flight recorder.
+        chunk: the chunk of the slice.
+        todo: indexes of the slice's items that have not started.
+        block: the slice's items that ended well.
+        index: index of the item being executed; -1 for none.
+        value: that item.
+        attempt: number of this attempt, from 1, counted across workers.
+        started: when the attempt began, by `time.monotonic()`.
+        deadline: when it times out, on the same clock; None when it never does.
+        superseded: whether its result would be dropped; such a slot takes no other item.
+        claim: a token that whoever ends the attempt takes: its deadline; None where there is no timeout to race.
+    """
+
+    __slots__ = (
+        "_write_log",
+        "attempt",
+        "block",
+        "chunk",
+        "claim",
+        "deadline",
+        "grabbed",
+        "index",
+        "number",
+        "size",
+        "started",
+        "superseded",
+        "todo",
+        "value",
+    )
+
+    def __init__(self, number: int, write_log: Callable[[str, str, tuple[int, int] | None], None]) -> None:
+        self.number = number
+        self._write_log = write_log
+        self.chunk = _NO_CHUNK
+        self.todo: deque[int] = deque()
+        self.block = _NO_BLOCK
+        self.size = 0
+        self.grabbed = 0.0
+        self.index = -1
+        self.value: Any = None
+        self.attempt = 1
+        self.started = 0.0
+        self.deadline: float | None = None
+        self.superseded = False
+        self.claim: list[float] | None = None
 
     @property
     def cancelled(self) -> bool:
         """Whether nobody waits for the result any more."""
         return self.superseded or self.chunk.cancelled
 
+    @property
+    def place(self) -> tuple[int, int] | None:
+        """Chunk and position of the item being executed; None for none."""
+        index = self.index
+        return None if index < 0 else (self.chunk.number, self.chunk.positions[index])
+
     def log(self, level: str, text: str) -> None:
         """Add a line to the run's log."""
-        self.write_log(level, text, self)
+        self._write_log(level, text, self.place)
 
-    def again(self) -> Task:
-        """The next attempt, as an object of its own: a thread that never returns may still hold this one."""
-        return Task(
-            self.chunk,
-            self.position,
-            self.key,
-            self.value,
-            self.attempt + 1,
-            self.first_attempt,
-            False,
-            self.write_log,
-        )
+
+def take_claim(claim: list[float] | None) -> bool:
+    """Take the right to end an attempt; False when somebody else has it."""
+    if claim is None:
+        return True
+    try:
+        claim.pop()
+    except IndexError:
+        return False
+    return True
+
+
+def is_overdue(claim: list[float] | None, now: float) -> bool:
+    """Return True if the attempt with this claim has not ended, and should have."""
+    return any(deadline <= now for deadline in claim or ())
+
+
+_NO_CHUNK = OpenedChunk(-1, (), [], deque(), 0)
+_NO_BLOCK = Block(_NO_CHUNK)
 
 
 @dataclass(order=True, slots=True)
 class _Delayed:
-    """A task in the heap of those that wait for their next attempt."""
+    """An item that waits for its next attempt."""
 
     due: float
     order: int
-    task: Task = field(compare=False)
-
-
-class _End:
-    """Tells a taker to end."""
+    chunk: OpenedChunk = field(compare=False)
+    index: int = field(compare=False)
 
 
 class WorkQueue:
     """Open chunks, their items in order, and whether items may be started now.
 
     Args:
-        write_log: what tasks log with.
-        on_exhausted: called with the number of a chunk whose last waiting item was taken.
+        write_log: what slots log with: level, text, chunk and position.
+        on_exhausted: called with the number of a chunk whose last waiting item was handed out.
         on_change: called whenever somebody who waits should look again; for pools that do not wait in threads.
+        on_idle: called when nothing is executed and nothing can be taken.
         rate: items started per second, None for no bound.
         budget: how many retries may be made, None for no bound.
         clock: monotonic seconds.
@@ -130,9 +213,10 @@ class WorkQueue:
     def __init__(
         self,
         *,
-        write_log: Callable[[str, str, Task], None],
+        write_log: Callable[[str, str, tuple[int, int] | None], None],
         on_exhausted: Callable[[int], None],
         on_change: Callable[[], None] = lambda: None,
+        on_idle: Callable[[], None] = lambda: None,
         rate: float | None = None,
         budget: RetryBudget | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -141,113 +225,191 @@ class WorkQueue:
         self._write_log = write_log
         self._on_exhausted = on_exhausted
         self.on_change = on_change
+        self._on_idle = on_idle
         self._clock = clock
-        self._ready: deque[Task] = deque()
-        self._held: dict[int, list[Task]] = {}
+        self._ready: deque[OpenedChunk] = deque()
+        """Chunks that have items to hand out and are not paused."""
         self._delayed: list[_Delayed] = []
         self._order = itertools.count()
         self.chunks: dict[int, OpenedChunk] = {}
+        self._busy: set[Slot] = set()
+        """Slots that have a slice."""
         self._limit = RateLimit(rate) if rate else None
         self._paused = False
         self._passes = 0
         """Items that may be started although everything is paused: one, or none."""
-        self._throttled = False
+        self._room: int | None = None
+        """Items that may be executed at once for what is not yet written; None for no bound."""
+        self._useful: int | None = None
+        """Items that are of use at once, for the job is CPU-bound; None for no bound."""
         self._braked = False
         self._ended = False
         self._lanes = 0
         self._wanted_lanes = 0
+        self._seconds_an_item = SLICE_SECONDS
+        self._scout: Slot | None = None
+        self._idle = False
         self._changed = threading.Condition(threading.Lock())
-        self._attention = True
 
     # --- taking items: called by many threads -------------------------------------------------------------
 
-    def take(self) -> Task | None:
-        """The next task; waits for one. None tells the thread to end, and counts it as ended."""
-        if not self._attention:
-            try:
-                task = self._ready.popleft()
-            except IndexError:
-                pass
-            else:
-                if task.last:
-                    self._on_exhausted(task.chunk.number)
-                return task
-        with self._changed:
-            while (answer := self._poll()) is None or isinstance(answer, float):
-                self._changed.wait(answer)
-        if isinstance(answer, _End):
-            return None
-        if answer.last:
-            self._on_exhausted(answer.chunk.number)
-        return answer
+    def slot(self, number: int) -> Slot:
+        """Return a slot with this number in the flight recorder."""
+        return Slot(number, self._write_log)
 
-    def poll(self) -> Task | float | None:
-        """Like `take`, but never waits: seconds until it is worth asking again, None if that is not known.
+    def take(self, slot: Slot) -> bool:
+        """Give `slot` the next slice; waits for one. False tells its thread to end, and counts it as ended."""
+        with self._changed:
+            self._give_back(slot)
+            while isinstance(answer := self._poll(slot), float):
+                self._changed.wait(None if answer < 0 else answer)
+                if self._scout is slot:
+                    self._scout = None
+            exhausted = self._exhausts(answer)
+        if answer is not None and exhausted:
+            self._on_exhausted(answer.number)
+        return answer is not None
+
+    def poll(self, slot: Slot) -> float | None:
+        """Give `slot` the next item, without waiting: 0, or seconds until it is worth asking again, None if unknown.
 
         Raises:
             EOFError: the caller is to end, and is counted as ended.
         """
         with self._changed:
-            answer = self._poll()
-        if isinstance(answer, _End):
+            self._give_back(slot)
+            answer = self._poll(slot, most=1)
+            exhausted = not isinstance(answer, float) and self._exhausts(answer)
+        if isinstance(answer, float):
+            return None if answer < 0 else answer
+        if answer is None:
             raise EOFError
-        if isinstance(answer, Task) and answer.last:
-            self._on_exhausted(answer.chunk.number)
-        return answer
+        if exhausted:
+            self._on_exhausted(answer.number)
+        return 0.0
 
-    def _poll(self) -> Task | float | _End | None:
+    def _exhausts(self, chunk: OpenedChunk | None) -> bool:
+        """Take in that the last item of a chunk was handed out; whether it was just now, for the first time."""
+        if chunk is None or chunk.todo or chunk.exhausted:
+            return False
+        chunk.exhausted = True
+        return True
+
+    def give_back(self, slot: Slot) -> None:
+        """Take in that `slot` has ended its slice and takes no other; `take` does so by itself."""
+        with self._changed:
+            self._give_back(slot)
+
+    def _give_back(self, slot: Slot) -> None:
+        """Take in that `slot` has no item any more, and learn how long its items took."""
+        slot.index = -1
+        slot.value = None
+        slot.block = _NO_BLOCK  # results must not outlive their flush because a thread waits for its next slice
+        if slot not in self._busy:
+            return
+        self._busy.discard(slot)
+        executed = slot.size - len(slot.todo)
+        if executed > 0:
+            seconds = (self._clock() - slot.grabbed) / executed
+            self._seconds_an_item = max(1e-9, min(seconds, self._seconds_an_item * _FORGETTING))
+
+    def _poll(self, slot: Slot, most: int = MAX_SLICE) -> OpenedChunk | float | None:
+        """Give `slot` a slice and return its chunk; else seconds to wait, -1.0 if not known, None for the end."""
         if self._ended or self._lanes > self._wanted_lanes:
             self._lanes -= 1
             self._look()
-            return _End()
-        if (self._paused and not self._passes) or self._throttled or self._braked or not self._ready:
             return None
+        if not self._may_start():
+            return self._wait(-1.0)
+        if not self._ready and not self._recall_slow():
+            return self._wait(self._look_out(slot))
         if self._limit is not None:
             delay = self._limit.take(self._clock())
             if delay > 0:
-                return delay
-        try:
-            task = self._ready.popleft()
-        except IndexError:  # a thread on the fast way was quicker
-            return None
-        if self._paused:
-            self._passes -= 1
-        return task
+                return self._wait(delay)
+        chunk = self._ready[0]
+        self._grab(slot, chunk, 1 if self._limit is not None or self._paused else most)
+        self._passes -= self._paused
+        return chunk
+
+    def _may_start(self) -> bool:
+        if (self._paused and not self._passes) or self._braked:
+            return False
+        busy = len(self._busy)
+        return (self._room is None or busy < self._room) and (self._useful is None or busy < self._useful)
+
+    def _wait(self, seconds: float) -> float:
+        if not self._busy and not self._idle:
+            self._idle = True
+            self._on_idle()
+        return seconds
+
+    def _grab(self, slot: Slot, chunk: OpenedChunk, most: int) -> None:
+        size = max(1, min(most, int(SLICE_SECONDS / self._seconds_an_item)))
+        if size >= len(chunk.todo):
+            slot.todo, chunk.todo = chunk.todo, deque()
+            self._ready.popleft()
+        else:
+            take = chunk.todo.popleft
+            slot.todo = deque([take() for _ in range(size)])
+        slot.size = len(slot.todo)
+        slot.chunk = chunk
+        slot.block = Block(chunk)
+        slot.grabbed = slot.started = self._clock()
+        self._busy.add(slot)
+        self._idle = False
+
+    def _recall_slow(self) -> bool:
+        """Recall the slices whose present item takes long. Return True if there were any."""
+        now = self._clock()
+        slow = [slot for slot in self._busy if slot.todo and now - slot.started >= SLOW_SECONDS]
+        self._recall(slow)
+        return bool(self._ready)
+
+    def _look_out(self, slot: Slot) -> float:
+        """Return when `slot` should look for slow items again: one of those that wait does, the others need not."""
+        if self._scout is None and any(other.todo for other in self._busy):
+            self._scout = slot
+            return SLOW_SECONDS
+        return -1.0
 
     # --- steering: called by the worker's main thread and the collector ------------------------------------
 
     def open(self, message: OpenChunk) -> None:
         """Add the items of a chunk; raises whatever unpickling them raises."""
         values = unpack(message.values)
-        chunk = OpenedChunk(message.chunk, len(values), paused=message.paused)
-        attempts = message.attempts or itertools.repeat(0)
-        tries = message.tries or itertools.repeat(0)
-        log = self._write_log
-        tasks = [
-            Task(chunk, position, key, value, before + 1, before + 1 - failed, False, log)
-            for position, key, value, before, failed in zip(
-                message.positions, message.keys, values, attempts, tries, strict=False
-            )
-        ]
-        tasks[-1].last = True
+        indexes = range(len(values)) if message.run is None else message.run
+        chunk = OpenedChunk(
+            message.chunk, message.positions, values, deque(indexes), len(indexes), paused=message.paused
+        )
+        for index in indexes if message.attempts or message.tries or message.refusals else ():
+            position = message.positions[index]
+            if (made := message.attempts.get(position, 0)) > 0:
+                chunk.made[index] = made
+            if (tries := message.tries.get(position, 0)) > 0:
+                chunk.tries[index] = tries
+            if position in message.refusals:
+                value = values[index]
+                verdict = message.refusals[position]
+                values[index] = Refused("WorkerKilled", verdict, item_text(value), plain_key(value, position))
+                chunk.made[index] = max(0, made - 1)  # saying so is no attempt of its own
         with self._changed:
             self.chunks[chunk.number] = chunk
-            if chunk.paused:
-                self._held[chunk.number] = tasks
-            else:
-                self._ready.extend(tasks)
+            self._line_up(chunk)
             self._look()
 
-    def retry(self, task: Task, delay: float) -> bool:
-        """Run the next attempt of `task` once `delay` seconds have passed; false if its chunk was cancelled."""
+    def retry(self, chunk: OpenedChunk, index: int, delay: float) -> bool:
+        """Try an item again once `delay` seconds have passed; False if its chunk was cancelled."""
         with self._changed:
-            if task.chunk.cancelled:
+            if chunk.cancelled:
                 return False
-            heapq.heappush(self._delayed, _Delayed(self._clock() + delay, next(self._order), task.again()))
+            chunk.made[index] = chunk.made.get(index, 0) + 1
+            chunk.tries[index] = chunk.tries.get(index, 0) + 1
+            heapq.heappush(self._delayed, _Delayed(self._clock() + delay, next(self._order), chunk, index))
             return True
 
     def count_ended(self, ok: int, failed: int) -> None:
-        """So many items ended well, the first attempts of so many failed: the more, the more retries may be made."""
+        """Count items that ended well and first attempts that failed: the more, the more retries may be made."""
         if self._budget is not None:
             with self._changed:
                 self._budget.count(ok, failed, self._clock())
@@ -261,12 +423,9 @@ class WorkQueue:
             while self._delayed and self._delayed[0].due <= now:
                 if budget is not None and not budget.take(self._wanted_lanes, now):
                     break
-                task = heapq.heappop(self._delayed).task
-                if task.chunk.paused:
-                    self._held.setdefault(task.chunk.number, []).insert(0, task)
-                else:
-                    self._ready.appendleft(task)
-                    released = True
+                delayed = heapq.heappop(self._delayed)
+                self._put_back(delayed.chunk, [delayed.index])
+                released = True
             if released:
                 self._look()
 
@@ -276,9 +435,11 @@ class WorkQueue:
             if number is None:
                 self._paused = True
                 self._passes = 0
+                self._recall(list(self._busy))
             elif (chunk := self.chunks.get(number)) is not None and not chunk.paused:
                 chunk.paused = True
-                self._held[number] = self._remove(chunk)
+                self._leave_line(chunk)
+                self._recall_chunk(chunk)
             self._look()
 
     def resume(self, number: int | None) -> None:
@@ -289,7 +450,7 @@ class WorkQueue:
                 self._passes = 0
             elif (chunk := self.chunks.get(number)) is not None and chunk.paused:
                 chunk.paused = False
-                self._ready.extendleft(reversed(self._held.pop(number, [])))
+                self._line_up(chunk, first=True)
             self._look()
 
     def let_one_through(self) -> None:
@@ -298,52 +459,76 @@ class WorkQueue:
             self._passes = int(self._paused)
             self._look()
 
-    def cancel(self, number: int) -> list[Task]:
-        """Take the items of a chunk that have not started, or wait for a retry, out of the queue for good."""
+    def cancel(self, number: int) -> tuple[OpenedChunk, list[int]] | None:
+        """Take the items of a chunk that have not started, or wait for a retry, out of the queue for good.
+
+        Returns:
+            The chunk and the indexes of those items; None for a chunk that is not here.
+        """
         with self._changed:
             chunk = self.chunks.get(number)
             if chunk is None:
-                return []
+                return None
             chunk.cancelled = True
+            self._recall_chunk(chunk)
+            self._leave_line(chunk)
             chunk.paused = False  # a retry that was granted at this very moment must not be held for ever
-            tasks = self._remove(chunk) + self._held.pop(number, [])
-            tasks += [delayed.task for delayed in self._delayed if delayed.task.chunk is chunk]
-            self._delayed = [delayed for delayed in self._delayed if delayed.task.chunk is not chunk]
+            indexes = [*chunk.todo]
+            chunk.todo.clear()
+            indexes += [delayed.index for delayed in self._delayed if delayed.chunk is chunk]
+            self._delayed = [delayed for delayed in self._delayed if delayed.chunk is not chunk]
             heapq.heapify(self._delayed)
-        if any(task.last for task in tasks):
+            exhausted = self._exhausts(chunk)
+        if exhausted:
             self._on_exhausted(number)
-        return tasks
+        return chunk, indexes
 
     def forget(self, chunk: OpenedChunk) -> None:
-        """The chunk is finished."""
+        """Let go of a chunk that is finished."""
         with self._changed:
             self.chunks.pop(chunk.number, None)
 
     def set_braked(self, braked: bool) -> None:
-        """Whether nothing may be started because this process has too much memory."""
+        """Start nothing while this process has too much memory."""
         with self._changed:
             self._braked = braked
+            if braked:
+                self._recall(list(self._busy))
             self._look()
 
-    def set_throttled(self, throttled: bool) -> None:
-        """Whether nothing may be started because too much waits to be written."""
-        if self._throttled != throttled:
+    def set_room(self, items: int | None) -> None:
+        """Execute at most this many items at once because of what is not yet written; None for no bound."""
+        if self._room != items:
             with self._changed:
-                self._throttled = throttled
+                narrower = items is not None and items < len(self._busy)
+                self._room = items
+                if narrower:
+                    self._recall(list(self._busy))
+                self._look()
+
+    def set_useful(self, items: int | None) -> None:
+        """Execute at most this many items at once because more would be no gain; None for no bound."""
+        if self._useful != items:
+            with self._changed:
+                self._useful = items
                 self._look()
 
     def set_rate(self, rate: float | None) -> None:
         """Start at most `rate` items per second."""
         with self._changed:
             self._limit = RateLimit(rate) if rate else None
+            if rate:
+                self._recall(list(self._busy))
             self._look()
 
     def set_lanes(self, lanes: int) -> int:
-        """How many takers there are to be; returns how many are missing and counts them as started."""
+        """Set how many takers there are to be; returns how many are missing and counts them as started."""
         with self._changed:
             self._wanted_lanes = lanes
             missing = max(0, lanes - self._lanes)
             self._lanes += missing
+            if lanes < self._lanes:
+                self._recall(list(self._busy))
             self._look()
             return missing
 
@@ -351,7 +536,33 @@ class WorkQueue:
         """Start nothing any more: every taker ends at its next `take`."""
         with self._changed:
             self._ended = True
+            self._recall(list(self._busy))
             self._look()
+
+    def abandon(self, slot: Slot) -> None:
+        """Take the rest of a slice away from a slot whose attempt was ended from outside: it takes no other item."""
+        with self._changed:
+            self._recall([slot])
+            self._busy.discard(slot)
+            self._look()
+
+    # --- looking on: called by the collector ---------------------------------------------------------------
+
+    def in_flight(self) -> Iterator[tuple[OpenedChunk, int, Slot]]:
+        """Return the chunk, index and slot of every item being executed; a picture, not exact."""
+        with self._changed:  # a slot's chunk changes under the lock only, so its index fits
+            found = [(slot.chunk, slot.index, slot) for slot in self._busy]
+        return (each for each in found if each[1] >= 0)
+
+    def blocks(self) -> list[Block]:
+        """Return the blocks of slices that are being executed."""
+        with self._changed:
+            return [slot.block for slot in self._busy]
+
+    @property
+    def busy(self) -> int:
+        """Slots that have a slice."""
+        return len(self._busy)
 
     @property
     def lanes(self) -> int:
@@ -359,29 +570,57 @@ class WorkQueue:
         return self._lanes
 
     @property
+    def wanted_lanes(self) -> int:
+        """Takers there are to be."""
+        return self._wanted_lanes
+
+    @property
     def throttled(self) -> bool:
         """Whether takers wait for rows to be written."""
-        return self._throttled
+        return self._room is not None and self._room <= len(self._busy) < self._wanted_lanes and bool(self._ready)
 
-    def _remove(self, chunk: OpenedChunk) -> list[Task]:
-        """Take the tasks of `chunk` out of `_ready`, in order, while threads go on taking from it."""
-        everything: list[Task] = []
-        try:
-            while True:
-                everything.append(self._ready.popleft())
-        except IndexError:
-            self._ready.extend(task for task in everything if task.chunk is not chunk)
-        return [task for task in everything if task.chunk is chunk]
+    # --- with the lock -------------------------------------------------------------------------------------
+
+    def _recall_chunk(self, chunk: OpenedChunk) -> None:
+        self._recall([slot for slot in self._busy if slot.chunk is chunk])
+
+    def _recall(self, slots: Iterable[Slot]) -> None:
+        """Put what has not started of these slices back at the head of their chunks' lines, while threads take it."""
+        rests: dict[int, list[int]] = {}
+        chunks: dict[int, OpenedChunk] = {}
+        for slot in slots:
+            todo = slot.todo
+            if not todo:
+                continue
+            rest = rests.setdefault(slot.chunk.number, [])
+            chunks[slot.chunk.number] = slot.chunk
+            before = len(rest)
+            with contextlib.suppress(IndexError):
+                while True:
+                    rest.append(todo.popleft())
+            slot.size -= len(rest) - before
+        for number, rest in rests.items():
+            self._put_back(chunks[number], sorted(rest))
+
+    def _put_back(self, chunk: OpenedChunk, indexes: list[int]) -> None:
+        if indexes:
+            chunk.todo.extendleft(reversed(indexes))
+            self._leave_line(chunk)
+            self._line_up(chunk, first=True)
+
+    def _line_up(self, chunk: OpenedChunk, *, first: bool = False) -> None:
+        if not chunk.todo or chunk.paused:
+            return
+        if first:
+            self._ready.appendleft(chunk)
+        else:
+            self._ready.append(chunk)
+
+    def _leave_line(self, chunk: OpenedChunk) -> None:
+        with contextlib.suppress(ValueError):
+            self._ready.remove(chunk)
 
     def _look(self) -> None:
-        """Work out whether the fast way is open, and wake who waits. The caller holds the lock."""
-        self._attention = (
-            self._paused
-            or self._throttled
-            or self._braked
-            or self._ended
-            or self._limit is not None
-            or self._lanes > self._wanted_lanes
-        )
+        """Wake who waits."""
         self._changed.notify_all()
         self.on_change()

@@ -1,7 +1,8 @@
-"""A pool of threads that take items and execute them, one at a time each.
+"""A pool of threads that take slices of items and execute them, one at a time each.
 
-There is no future per item and no list of results: a thread takes a task, calls the function and puts the outcome
-into a buffer. Threads are daemons, so one that never returns cannot hold up the end of the process.
+There is no future per item and no list of results: a thread takes a slice, calls the function with each of its items
+and appends what ended well to the slice's block. Threads are daemons, so one that never returns cannot hold up the end
+of the process.
 """
 
 from __future__ import annotations
@@ -9,16 +10,16 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator
 from typing import Protocol
 
-from tui_runner.engine.worker.attempt import Ending, Execution, Outcome, Outcomes
+from tui_runner.engine.worker.attempt import LARGE, Execution, Outcomes
 from tui_runner.engine.worker.flight_recorder import FlightRecorder, copied, note
-from tui_runner.engine.worker.task_queue import Task, WorkQueue
+from tui_runner.engine.worker.task_queue import Slot, WorkQueue, is_overdue, take_claim
 from tui_runner.errors import UserError
-from tui_runner.text.describe import describe
+from tui_runner.jobs.current import CONTEXT
+from tui_runner.store.rows.collect import Rows, collect
 
-_TIMEOUT_GRACE = 0.2
+TIMEOUT_GRACE = 0.2
 """Seconds past its deadline before an attempt is ended from outside: a function that keeps its deadline itself
 (an HTTP client that was given it) raises about then, with a better message than ours."""
 
@@ -30,66 +31,95 @@ MIN_STUCK = 8
 
 
 class Pool(Protocol):
-    """What executes tasks: threads, or tasks of an event loop."""
+    """What executes items: threads, or tasks of an event loop."""
 
     def set_threads(self, threads: int) -> None:
         """Execute this many items at once; surplus takers end after the item they have."""
-
-    def in_flight(self) -> Iterator[tuple[Task, float]]:
-        """What is being executed, each with the `time.perf_counter()` of its start; a picture, not exact."""
 
     def end_overdue(self) -> None:
         """End attempts that are past their deadline and do not end by themselves."""
 
     def stuck(self) -> int:
-        """Attempts that were ended from outside and still do not return, once they are too many; else 0."""
+        """Return how many attempts were ended from outside and still do not return, once they are too many; else 0."""
 
     def join(self, timeout: float) -> int:
         """After `WorkQueue.end`: wait until everything has ended; returns how many items have not by then."""
 
 
 class _WorkerThread(threading.Thread):
-    """One thread of the pool. It alone writes `task` and `started`; others read them."""
+    """One thread of the pool."""
 
     def __init__(self, pool: ThreadPool, number: int) -> None:
         super().__init__(name=f"item-{number}", daemon=True)
         self._pool = pool
-        self._slot = pool.recorder.take_slot()
-        self.task: Task | None = None
-        self.started = 0.0
+        self.slot = pool.queue.slot(pool.recorder.take_slot())
 
     def run(self) -> None:
-        """Execute tasks until the queue says to end, or an attempt was ended from outside."""
-        queue, execution, outcomes = self._pool.queue, self._pool.execution, self._pool.outcomes
-        slots, slot = self._pool.recorder.slots, self._slot
+        """Execute slices until the queue says to end, or an attempt was ended from outside."""
+        pool, slot = self._pool, self.slot
+        CONTEXT.set(slot)
         try:
-            while (task := queue.take()) is not None:
-                self.started = time.perf_counter()
-                self.task = task
-                slots[slot] = note(task.position, task.attempt)
-                try:
-                    outcome = execution.run(task)
-                except BaseException as error:  # no memory, say: the item fails, the thread goes on
-                    outcome = Outcome(task, Ending.FAILED, 0.0, time.time(), failure=describe(error))
-                if copied:
-                    os._exit(0)
-                slots[slot] = 0
-                self.task = task = None
-                if outcome is None:
+            while pool.queue.take(slot):
+                if not self._execute(slot):
                     return  # a fresh thread has taken this one's place
-                outcomes.put(outcome)
-                del outcome  # its rows must not outlive their flush while this thread waits for the next item
+                pool.outcomes.put(slot.block)
         finally:
-            self._pool.lanes.discard(self)
-            self._pool.left_behind.discard(self)
-            self._pool.recorder.give_back(slot)
+            pool.lanes.discard(self)
+            pool.left_behind.discard(self)
+            pool.recorder.give_back(slot.number)
+
+    def _execute(self, slot: Slot) -> bool:
+        """Execute the items of a slice; False when an attempt was ended from outside.
+
+        This is the loop that everything else is there for: what stands in it is paid for by every item.
+        """
+        execution, outcomes, notes = self._pool.execution, self._pool.outcomes, self._pool.recorder.slots
+        begin, function, clock = execution.begin, execution.function, time.monotonic
+        todo, chunk, number = slot.todo, slot.chunk, slot.number
+        positions, add = chunk.positions, slot.block.items.append
+        now = slot.started
+        while todo:
+            try:
+                index = todo.popleft()
+            except IndexError:  # somebody has recalled the rest at this very moment
+                break
+            outcome = None
+            rows: Rows | None = None
+            started = now
+            try:
+                notes[number] = note(positions[index], chunk.made.get(index, 0) + 1)
+                rows = collect(function(begin(slot, index, now)))
+            # A function may raise SystemExit, KeyboardInterrupt or GeneratorExit: they end the item, not the worker.
+            except BaseException as error:
+                now = clock()
+                try:
+                    outcome = execution.failed(slot, error, now)
+                except BaseException as fault:  # no memory, say: the item fails, the thread goes on
+                    outcome = execution.failed(slot, fault, now)
+            else:
+                now = clock()
+            if copied:
+                os._exit(0)
+            notes[number] = 0
+            if not take_claim(slot.claim):
+                return False
+            if rows is not None and rows.nbytes >= LARGE:
+                outcome = execution.end(slot, rows, now)
+                if outcome is None:
+                    outcomes.count(rows.nbytes)
+            if outcome is not None:
+                outcomes.put_other(outcome)
+            elif rows is not None:
+                add((index, started, now, rows))
+        slot.index = -1
+        return True
 
 
 class ThreadPool:
     """Executes items in threads. See `Pool`.
 
     Args:
-        queue: where tasks come from.
+        queue: where items come from.
         execution: how one is executed.
         outcomes: where outcomes go.
         recorder: where each thread notes what it executes.
@@ -109,33 +139,28 @@ class ThreadPool:
         """Execute this many items at once; surplus threads end after the item they have."""
         self._start(self.queue.set_lanes(threads))
 
-    def in_flight(self) -> Iterator[tuple[Task, float]]:
-        """What is being executed, each with the `time.perf_counter()` of its start; a picture, not exact."""
-        for lane in list(self.lanes):
-            task = lane.task
-            if task is not None:
-                yield task, lane.started
-
     def end_overdue(self) -> None:
         """Record attempts that are past their deadline, and let fresh threads take their threads' places."""
         if self.execution.timeout is None:
             return
         now = time.monotonic()
         for lane in list(self.lanes):
-            task = lane.task
-            if task is None or task.deadline is None or now < task.deadline + _TIMEOUT_GRACE:
+            slot = lane.slot
+            claim = slot.claim
+            if not is_overdue(claim, now - TIMEOUT_GRACE):
                 continue
             self.left_behind.add(lane)  # before it can learn of it: it says itself when it is not left behind any more
-            outcome = self.execution.time_out(task, time.perf_counter() - lane.started)
-            if outcome is None:
+            if not take_claim(claim):
                 self.left_behind.discard(lane)
                 continue
             self.lanes.discard(lane)
+            self.outcomes.put_other(self.execution.time_out(slot, now))
+            self.outcomes.put(slot.block)
+            self.queue.abandon(slot)
             self._start(1)
-            self.outcomes.put(outcome)
 
     def stuck(self) -> int:
-        """Threads that do not come back, once they are as many as those that work; else 0."""
+        """Return how many threads do not come back, once they are as many as those that work; else 0."""
         stuck = len(self.left_behind)
         return stuck if stuck >= max(MIN_STUCK, len(self.lanes)) else 0
 

@@ -43,7 +43,7 @@ from tui_runner.engine.protocol import (
     Written,
 )
 from tui_runner.engine.worker.async_pool import AsyncPool
-from tui_runner.engine.worker.attempt import Ending, Execution, Outcome, Outcomes
+from tui_runner.engine.worker.attempt import Execution, Outcomes, cancelled
 from tui_runner.engine.worker.flight_recorder import FlightRecorder, this_is_no_copy
 from tui_runner.engine.worker.job_output import JobLog, JobLogHandler, JobStream
 from tui_runner.engine.worker.memory_limit import MemoryLimit
@@ -86,12 +86,15 @@ class Worker:
         self._queue = WorkQueue(
             write_log=self.log.add,
             on_exhausted=lambda chunk: send(ChunkExhausted(config.worker, chunk)),
+            on_idle=lambda: self._outcomes.wake.set(),
             rate=config.rate,
             budget=None if config.retry_share is None else RetryBudget(config.retry_share),
         )
         if config.paused:
             self._queue.pause(None)
-        self._outcomes = Outcomes(config.max_buffered_bytes, self._queue.set_throttled)
+        self._outcomes = Outcomes(
+            config.max_buffered_bytes, self._queue.set_room, threads=lambda: self._queue.wanted_lanes
+        )
         execution = Execution(
             job.caller(config.params, by_name=config.by_name, from_input=config.from_input),
             RetryPolicy(config.retries, retry_rule(job.retry_on)),
@@ -115,7 +118,7 @@ class Worker:
             raise
         self._brake = MemoryLimit(
             self._config.max_memory,
-            in_flight=lambda: sum(1 for _ in self._pool.in_flight()),
+            in_flight=lambda: self._queue.busy,
             set_braked=self._queue.set_braked,
             give_up=lambda rss: self._send(MemoryFull(self._config.worker, rss)),
             clock=time.monotonic,
@@ -172,9 +175,11 @@ class Worker:
             self._send(WorkerFailed(self._config.worker, message))
 
     def _cancel(self, chunk: int) -> None:
-        now = time.time()
-        for task in self._queue.cancel(chunk):
-            self._outcomes.put(Outcome(task, Ending.CANCELLED, 0.0, now))
+        found = self._queue.cancel(chunk)
+        if found is not None:
+            opened, indexes = found
+            for index in indexes:
+                self._outcomes.put_other(cancelled(opened, index))
 
     def _drain(self, grace: float) -> None:
         if self._brake is not None:
@@ -182,9 +187,9 @@ class Worker:
         self._queue.end()
         self._pool.join(grace)
         stuck = 0
-        for task, _ in self._pool.in_flight():
-            stuck += not task.superseded
-            task.superseded = True
+        for _, _, slot in self._queue.in_flight():
+            stuck += not slot.superseded
+            slot.superseded = True
         self._collector.finish()
         self._teardown()
         self._collector.collect()  # what the teardown has printed
