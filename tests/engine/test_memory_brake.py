@@ -1,12 +1,22 @@
 from __future__ import annotations
 
+import gc
 import threading
+import time
 
 from hypothesis import given
 from hypothesis import strategies as st
 from waiting import eventually
 
-from tui_runner.engine.worker.memory_limit import BrakeState, MemoryLimit, Step, give_back, resident_bytes
+from tui_runner.engine.worker.memory_limit import (
+    GARBAGE_GROWTH,
+    BrakeState,
+    GarbageWatch,
+    MemoryLimit,
+    Step,
+    give_back,
+    resident_bytes,
+)
 
 MB = 1 << 20
 
@@ -79,3 +89,48 @@ def test_a_process_that_really_fills_up_is_braked_and_says_so() -> None:
     del kept
     give_back()
     assert resident_bytes() < before + 50 * MB
+
+
+# --- garbage ------------------------------------------------------------------------------------------------
+
+
+def test_garbage_is_looked_for_each_time_the_worker_has_grown() -> None:
+    watch = GarbageWatch(50 * MB)
+    assert not watch.is_due(50 * MB + GARBAGE_GROWTH - 1, 0.0)
+    assert watch.is_due(50 * MB + GARBAGE_GROWTH, 0.1)
+    watch.looked(90 * MB, 0.2, 0.001)
+    assert not watch.is_due(150 * MB, 1.0)
+    assert watch.is_due(90 * MB + GARBAGE_GROWTH, 1.1)
+
+
+def test_growth_counts_from_the_least_the_worker_had() -> None:
+    watch = GarbageWatch(500 * MB)
+    assert not watch.is_due(100 * MB, 0.0)
+    assert watch.is_due(200 * MB, 0.1)
+
+
+def test_looking_for_garbage_takes_a_twentieth_of_the_time_at_most() -> None:
+    watch = GarbageWatch(0)
+    watch.looked(0, 10.0, 1.0)
+    assert not watch.is_due(GARBAGE_GROWTH, 28.9)
+    assert watch.is_due(GARBAGE_GROWTH, 29.1)
+
+
+def test_garbage_in_cycles_does_not_pile_up() -> None:
+    gc.disable()
+    try:
+        watch = MemoryLimit(None, lambda: 1, lambda on: None, lambda rss: None, time.monotonic)
+        watch.start()
+        before = resident_bytes()
+        made = 0
+        while made < 20 and (made < 5 or resident_bytes() < before + 150 * MB):
+            cycle = [bytearray(b"x" * (30 * MB))]
+            cycle.append(cycle)
+            del cycle
+            made += 1
+            watch._next_glance = 0.0
+            watch.glance()
+        watch.end()
+    finally:
+        gc.enable()
+    assert made == 20

@@ -5,6 +5,11 @@ It starts no more items when it has more, and asks to be replaced when that is n
 A function that leaks a megabyte an item fills gigabytes within a second, faster than anybody could notice from outside
 and react. So each worker looks at its own memory, 20 times a second and between items, and brakes by itself. Then there
 are two cases.
+
+Python looks for garbage in cycles by the number of objects, whatever their size: a parse tree of 8 MB that refers to
+itself would stay until the worker is full (measured: 20 GB). So whenever the worker has grown by `GARBAGE_GROWTH` it
+looks for garbage, as often as that takes a twentieth of the time at most.
+
 Large items: as they end their memory comes back, and the worker goes on; the brake has bounded how many it runs at
 once. A leak, or a cache that grows: with nothing in flight any more it still has too much, so it must be replaced.
 """
@@ -39,6 +44,35 @@ _PATIENCE = 5.0
 """Seconds for items in flight to end; a worker that has too much for longer is replaced while it waits for them."""
 _QUIET_LOOKS = 2
 """Looks in a row without an item in flight: one may have been taken and not yet be seen."""
+
+
+GARBAGE_GROWTH = 100 << 20
+"""Bytes that a worker grows by before it looks for garbage: a fifth of what a small one may have."""
+_GARBAGE_SHARE = 0.05
+"""Of the time, at most, for looking for garbage: it stops every thread, and takes a second with 10 M objects."""
+
+
+class GarbageWatch:
+    """Says when to look for garbage; it is fed with figures. Not thread-safe.
+
+    Args:
+        rss: bytes that the process has.
+    """
+
+    def __init__(self, rss: int) -> None:
+        self._floor = rss
+        """Bytes after the last look, or since, when they became fewer."""
+        self._not_before = 0.0
+
+    def is_due(self, rss: int, now: float) -> bool:
+        """Return True if the process has grown enough since the last look."""
+        self._floor = min(self._floor, rss)
+        return rss - self._floor >= GARBAGE_GROWTH and now >= self._not_before
+
+    def looked(self, rss: int, now: float, seconds: float) -> None:
+        """Take in that a look has ended at `now`, took so many seconds, and left `rss` bytes."""
+        self._floor = rss
+        self._not_before = now + seconds * (1 / _GARBAGE_SHARE - 1)
 
 
 class Step(StrEnum):
@@ -127,7 +161,9 @@ class MemoryLimit:
         give_up: Callable[[int], None],
         clock: Callable[[], float],
     ) -> None:
-        self._state = BrakeState(share, resident_bytes())
+        rss = resident_bytes()
+        self._state = BrakeState(share, rss)
+        self._garbage = GarbageWatch(rss)
         self._in_flight = in_flight
         self._set_braked = set_braked
         self._report = give_up
@@ -174,6 +210,12 @@ class MemoryLimit:
             rss = resident_bytes()
         except (OSError, psutil.Error):  # no descriptor is left, where one is needed
             return
+        if self._garbage.is_due(rss, now):
+            gc.collect()
+            after = self._clock()
+            with contextlib.suppress(OSError, psutil.Error):
+                rss = resident_bytes()
+            self._garbage.looked(rss, after, after - now)
         step = self._state.look(rss, self._in_flight(), now)
         if step is Step.CLEAN:
             give_back()
