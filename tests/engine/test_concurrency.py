@@ -1,0 +1,90 @@
+"""How many items of a CPU-bound job are executed at once."""
+
+from __future__ import annotations
+
+import pytest
+
+from tui_runner.engine.worker.concurrency import HOLD_SECONDS, LEAST, ThreadTuner
+
+WINDOW = 0.25
+
+
+class Process:
+    """A pool in simulated time.
+
+    Args:
+        cpu_an_item: processor seconds of an item.
+        wait_an_item: seconds that an item waits for something else.
+        processors: how many may compute at once.
+        switching: what each item more than the processors costs, as a share of an item's processor seconds.
+    """
+
+    def __init__(self, cpu_an_item, wait_an_item=0.0, *, processors=1, switching=0.0, threads=16):
+        self.cpu_an_item, self.wait_an_item = cpu_an_item, wait_an_item
+        self.processors, self.switching, self.threads = processors, switching, threads
+        self.now = self.cpu = 0.0
+        self.said = []
+        self.tuner = ThreadTuner(lambda: self.cpu)
+        self._look()
+
+    def run(self, windows):
+        """How many items were executed at once in each window."""
+        found = []
+        for _ in range(windows):
+            at_once = min(self.threads, self.tuner.useful or self.threads)
+            cpu_an_item = self.cpu_an_item * (1 + self.switching * max(0, at_once - self.processors))
+            free = at_once / (cpu_an_item + self.wait_an_item)
+            rate = min(free, self.processors / cpu_an_item)
+            self.now += WINDOW
+            self.cpu += WINDOW * rate * cpu_an_item
+            self.tuner.count(int(rate * WINDOW))
+            self._look()
+            found.append(at_once)
+        return found
+
+    def _look(self):
+        if said := self.tuner.look(self.now, self.threads, busy=1):
+            self.said.append(said)
+
+
+def test_items_that_compute_are_executed_by_few_threads():
+    process = Process(0.001, switching=0.02)
+    assert process.run(6) == [16, 8, 4, 2, 2, 2]
+    (said,) = process.said
+    assert "2 of 16 threads run at once" in said
+
+
+def test_items_that_wait_have_every_thread():
+    assert set(Process(0.0001, 0.1).run(20)) == {16}
+
+
+def test_threads_that_are_needed_to_keep_the_processor_busy_are_given_back():
+    process = Process(0.005, 0.025)  # 6 at once
+    assert process.run(5) == [16, 8, 4, 8, 8]
+    process.run(int(HOLD_SECONDS / WINDOW))
+    assert process.tuner.useful in (4, 8), "then it is tried again"
+
+
+def test_functions_that_compute_outside_of_the_interpreter_have_as_many_threads_as_processors():
+    assert Process(0.01, processors=8).run(5) == [16, 8, 4, 8, 8]
+
+
+def test_a_job_that_begins_to_wait_gets_its_threads_back():
+    process = Process(0.001)
+    process.run(6)
+    process.cpu_an_item, process.wait_an_item = 0.0001, 0.01
+    process.run(5)
+    assert process.tuner.useful is None
+
+
+@pytest.mark.parametrize("threads", [1, LEAST])
+def test_few_threads_are_left_alone(threads):
+    process = Process(0.001, threads=threads)
+    process.run(5)
+    assert process.tuner.useful is None
+
+
+def test_too_few_items_say_nothing():
+    process = Process(0.1)
+    process.run(5)
+    assert process.tuner.useful is None
