@@ -104,6 +104,27 @@ def test_threads_do_not_mix_their_lines(log, stream):
     assert sorted(texts(log)) == sorted(f"{n}-{n}" for n in range(4) for _ in range(100))
 
 
+def test_of_a_progress_bar_the_last_state_is_kept(log, stream):
+    for percent in range(0, 101, 10):
+        stream.write(f"\r{percent:3} % |")
+    assert texts(log) == []
+    stream.write("\nREAL\n")
+    assert texts(log) == ["100 % |", "REAL"]
+
+
+def test_a_bar_that_ends_with_a_carriage_return_is_one_line_too(log, stream):
+    for percent in (10, 20):
+        stream.write(f"{percent} %\r")
+    stream.write("done\r\nnext\r")
+    stream.write("\n")
+    assert texts(log) == ["done", "next"]
+
+
+def test_a_bar_of_many_steps_in_one_text_is_one_line(log, stream):
+    stream.write("".join(f"\r{step}" for step in range(5_000)) + "\n")
+    assert texts(log) == ["4999"]
+
+
 def test_a_line_of_a_megabyte_is_cut(log, stream):
     stream.write("x" * 1_000_000 + "\n")
     assert texts(log) == ["x" * MAX_LINE_LENGTH]

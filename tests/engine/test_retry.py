@@ -73,7 +73,8 @@ def test_delays_are_spread():
         http_status_error(503),
         urllib.error.HTTPError("http://x", 502, "Bad Gateway", {}, None),
         urllib.error.URLError(ConnectionRefusedError(111, "refused")),
-        urllib.error.URLError(socket.gaierror(-2, "Name or service not known")),
+        urllib.error.URLError(socket.gaierror(-3, "Temporary failure in name resolution")),
+        ssl.SSLError("decryption failed or bad record mac"),
         Fault(response=types.SimpleNamespace(status_code=500)),
         Fault(status=408),
     ],
@@ -97,6 +98,10 @@ def test_network_trouble_is_transient(error):
         http_status_error(501),
         urllib.error.HTTPError("http://x", 403, "Forbidden", {}, None),
         urllib.error.URLError("unknown url type: gopher"),
+        urllib.error.URLError(socket.gaierror(-2, "Name or service not known")),
+        socket.gaierror(-2, "Name or service not known"),
+        httpx.UnsupportedProtocol("Request URL is missing an 'http://' or 'https://' protocol."),
+        httpx.LocalProtocolError("Illegal header value"),
         urllib.error.URLError(ssl.SSLCertVerificationError("self-signed")),
         Fault(code="503"),
         Fault(code=True),
@@ -110,6 +115,79 @@ def test_network_trouble_is_transient(error):
 )
 def test_everything_else_fails_for_good(error):
     assert not is_transient(error)
+
+
+class LibraryError(Exception):
+    """An error of an HTTP library that nobody here has heard of."""
+
+
+def wrapped(cause, *, by=LibraryError, hidden=False):
+    """`cause` as a library raises it again, with `from` or, if `hidden`, without."""
+    try:
+        try:
+            raise cause
+        except type(cause) as error:
+            if hidden:
+                raise by("no answer")  # noqa: B904 - that is the point
+            raise by("no answer") from error
+    except by as error:
+        return error
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+@pytest.mark.parametrize(
+    ("cause", "transient"),
+    [
+        (ConnectionRefusedError(errno.ECONNREFUSED, "refused"), True),
+        (TimeoutError("slow"), True),
+        (socket.gaierror(-3, "Temporary failure"), True),
+        (OSError(errno.ENETUNREACH, "Network is unreachable"), True),
+        (socket.gaierror(-2, "Name or service not known"), False),
+        (ssl.SSLCertVerificationError("self-signed"), False),
+        (FileNotFoundError(errno.ENOENT, "No such file"), False),
+        (ValueError("no"), False),
+    ],
+    ids=repr,
+)
+def test_what_comes_from_the_network_is_known_whatever_wraps_it(cause, transient, hidden):
+    assert is_transient(wrapped(cause, hidden=hidden)) is transient
+    assert is_transient(wrapped(wrapped(cause), hidden=hidden)) is transient
+
+
+def test_a_final_cause_decides_also_behind_a_transient_error():
+    error = wrapped(ssl.SSLCertVerificationError("self-signed"), by=httpx.ConnectError)
+    assert not is_transient(error)
+
+
+def test_a_cause_that_was_put_away_counts_too():
+    try:
+        try:
+            raise ConnectionResetError
+        except ConnectionResetError:
+            raise ValueError("no") from None
+    except ValueError as error:
+        assert is_transient(error)
+
+
+def test_causes_in_a_circle_end():
+    first, second = LibraryError("a"), LibraryError("b")
+    first.__cause__, second.__cause__ = second, first
+    assert not is_transient(first)
+
+
+@pytest.mark.parametrize(
+    ("causes", "transient"),
+    [
+        ([ConnectionRefusedError(), socket.gaierror(-2, "no")], True),
+        ([socket.gaierror(-2, "no"), socket.gaierror(-2, "no")], False),
+        ([ValueError("no"), ValueError("no")], False),
+    ],
+    ids=["one may answer", "none", "something else"],
+)
+def test_of_several_addresses_one_that_may_answer_is_enough(causes, transient):
+    error = LibraryError("All connection attempts failed")
+    error.__cause__ = ExceptionGroup("all attempts failed", causes)
+    assert is_transient(error) is transient
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,6 @@ import ctypes
 import fcntl
 import os
 import queue
-import re
 import sys
 import threading
 from collections.abc import Iterable, Iterator
@@ -27,7 +26,7 @@ from tui_runner.system.process import flush_files
 from tui_runner.system.terminal import discard_output
 from tui_runner.text.redaction import LONGEST_SECRET, Redaction
 from tui_runner.text.safe_text import safe_text
-from tui_runner.text.streams import SafeStream
+from tui_runner.text.streams import SafeStream, last_drawn
 
 _SETTLED_WITHIN = 2.0
 """Seconds in which what was written has come through the pipe, however busy the machine is."""
@@ -36,8 +35,6 @@ _PIPE_BYTES = 1 << 20
 both would wait for each other. 64 KiB is the system's default, and this the most that it grants to everybody."""
 _KEPT = MAX_LINE_LENGTH + LONGEST_SECRET
 """Bytes of a line that has no end yet; the log keeps no more."""
-# A carriage return at the end may be half of a line end whose other half has not come yet.
-_LINE_END = re.compile(rb"\r?\n|\r(?=.)", re.DOTALL)
 
 
 class CapturedOutput:
@@ -224,15 +221,16 @@ class CapturedOutput:
         begun = bytearray()
         while data := os.read(pipe, 65536):
             begun += data
-            *lines, rest = _LINE_END.split(begun)
+            *lines, rest = begun.split(b"\n")
             for line in lines:
                 marked = line.endswith(self._mark)
                 text = line.removesuffix(self._mark)
                 if text or not marked:
-                    self._log.add("WARNING", text.decode(errors="backslashreplace"))
+                    self._log.add("WARNING", last_drawn(text.decode(errors="backslashreplace")))
                 if marked:
                     self._mark_seen.set()
-            begun = bytearray(rest)
+            # What a carriage return draws over is gone; one at the end may be half of a line end.
+            begun = bytearray(rest[rest.rfind(b"\r", 0, -1) + 1 :])
             # Of a line that is too long its end stays, which may be half of a mark.
             del begun[_KEPT : -len(self._mark)]
 

@@ -41,6 +41,16 @@ class ByteStream(io.BufferedIOBase):
             self._text.flush()
 
 
+def last_drawn(line: str) -> str:
+    """Return what a terminal shows of a line, after carriage returns: the last that was drawn over the rest.
+
+    Progress bars write themselves hundreds of times a line.
+    """
+    if "\r" not in line:
+        return line
+    return next((part for part in reversed(line.split("\r")) if part.strip()), "")
+
+
 _LONGEST = 100_000
 """Characters without a line end that wait for one."""
 

@@ -32,6 +32,7 @@ from tui_runner.engine.worker.job_output import MAX_LINE_LENGTH
 from tui_runner.engine.worker.worker import run_process
 from tui_runner.system.private_folder import private_folder
 from tui_runner.text.redaction import Redaction
+from tui_runner.text.streams import last_drawn
 
 _PRELOAD = ["tui_runner.engine.backends.preload"]
 _EXIT_SECONDS = 5.0
@@ -240,7 +241,7 @@ class _WorkerProcess:
                 if passed > _MAX_LINES_A_SECOND:
                     dropped += 1
                     continue
-                self._deliver_line("WARNING", line.decode(errors="backslashreplace").rstrip("\r\n"))
+                self._deliver_line("WARNING", last_drawn(line.decode(errors="backslashreplace").rstrip("\r\n")))
         if dropped:
             self._deliver(LogLines(self._number, (), dropped))
 

@@ -19,7 +19,7 @@ from tui_runner.engine.worker.task_queue import Slot
 from tui_runner.jobs.current import CONTEXT
 from tui_runner.text.describe import describe, storable
 from tui_runner.text.redaction import LONGEST_SECRET, redact
-from tui_runner.text.streams import ByteStream
+from tui_runner.text.streams import ByteStream, last_drawn
 
 MAX_LINES = 2_000
 """Lines that wait to be sent, five times a second: a job that prints more than 10,000 lines a second loses some."""
@@ -104,10 +104,11 @@ class JobStream(io.TextIOBase):
         if begun and self._begun.place != place:
             self._log.add(self._level, begun, self._begun.place)  # that item did not end its line
             begun = ""
-        whole = begun + text
-        lines, end, rest = whole.rpartition("\n")
+        lines, end, rest = (begun + text).rpartition("\n")
+        if "\r" in rest[:-1]:  # the last one may be half of a line end
+            rest = last_drawn(rest[:-1]) + rest[-1]
         if end:
-            self._log.add(self._level, lines + end, place)
+            self._log.add(self._level, "\n".join(map(last_drawn, lines.split("\n"))) + end, place)
         elif len(rest) > MAX_LINE_LENGTH:
             self._log.add(self._level, rest, place)
             rest = ""

@@ -193,31 +193,85 @@ _TRANSIENT_CLASSES = (
 )
 """Base classes of network trouble in HTTP libraries, by module and name."""
 
+_FINAL_CLASSES = frozenset(
+    {
+        "InvalidHeader",
+        "InvalidSchema",
+        "InvalidURL",
+        "LocalProtocolError",
+        "LocationValueError",
+        "MissingSchema",
+        "SSLCertVerificationError",
+        "UnsupportedProtocol",
+    }
+)
+"""Errors of HTTP libraries that no attempt can mend, whichever library has them: what was asked for is at fault. Some
+are among the transient ones by their base class (`httpx.UnsupportedProtocol` is a `TransportError`)."""
+
+_NO_SUCH_HOST = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)})
+_LONGEST_CHAIN = 50
+"""Errors of a chain that are looked at; one that is made by hand may go in a circle."""
+
 
 def is_transient(error: BaseException) -> bool:
-    """Whether another attempt may succeed: network trouble, timeouts, and HTTP answers that say so.
+    """Return True if another attempt may succeed: network trouble, timeouts, and HTTP answers that say so.
 
-    Errors of HTTP libraries are recognised without importing any of them: by their base classes where the library
-    is loaded, and by the status of the response they carry.
+    Errors of HTTP libraries are recognised without importing any of them: by the status of the response they carry, by
+    what the operating system said, which is in the chain of their causes whatever wraps it, and by their base classes
+    where the library is loaded. What no attempt can mend goes before all of these but the status: a certificate, a
+    name that is no host, an address that is none.
     """
     if not isinstance(error, Exception):  # `sys.exit(500)` is no answer of a server
         return False
-    if isinstance(error, (ssl.SSLCertVerificationError, http.client.InvalidURL)):
-        return False
-    if isinstance(error, (ConnectionError, TimeoutError, socket.gaierror, ssl.SSLError, http.client.HTTPException)):
-        return True
     status = status_of(error)
     if status is not None:
         return status in TRANSIENT_STATUSES
-    # urllib wraps what happened: URLError(ConnectionRefusedError(…)).
-    reason = attribute(error, "reason")
-    if isinstance(error, OSError) and isinstance(reason, OSError) and reason is not error:
-        return is_transient(reason)
+    chain = _chain(error)
+    if any(map(_is_final, chain)):
+        return False
+    return any(map(_is_network_trouble, chain)) or any(_is_of_library(each) for each in chain[:1])
+
+
+def _chain(error: Exception) -> list[Exception]:
+    """Return an error, what led to it, and what `urllib` hides in `reason`.
+
+    Also what a traceback does not show: httpcore raises its errors again `from None`, which takes their cause away.
+    """
+    found: list[Exception] = []
+    waiting: list[object] = [error]
+    while waiting and len(found) < _LONGEST_CHAIN:
+        each = waiting.pop(0)
+        if not isinstance(each, Exception) or any(each is known for known in found):
+            continue
+        found.append(each)
+        waiting += [each.__cause__, each.__context__]
+        if isinstance(each, OSError):  # URLError(ConnectionRefusedError(…))
+            waiting.append(attribute(each, "reason"))
+    return found
+
+
+def _is_final(error: Exception) -> bool:
+    if isinstance(error, socket.gaierror):
+        return error.errno in _NO_SUCH_HOST
+    if isinstance(error, ExceptionGroup):  # one an address, say: it takes one that may answer
+        return all(any(map(_is_final, _chain(each))) for each in error.exceptions)
+    return not _FINAL_CLASSES.isdisjoint(kind.__name__ for kind in type(error).__mro__)
+
+
+def _is_network_trouble(error: Exception) -> bool:
+    if isinstance(error, (ConnectionError, TimeoutError, socket.gaierror, ssl.SSLError, http.client.HTTPException)):
+        return True
+    if isinstance(error, ExceptionGroup):
+        return any(map(is_transient, error.exceptions))
+    return isinstance(error, OSError) and error.errno in _TRANSIENT_ERRNOS
+
+
+def _is_of_library(error: Exception) -> bool:
     for module, name in _TRANSIENT_CLASSES:
         base = getattr(sys.modules.get(module), name, None)
         if isinstance(base, type) and isinstance(error, base):
             return True
-    return isinstance(error, OSError) and error.errno in _TRANSIENT_ERRNOS
+    return False
 
 
 def retry_rule(retry_on: object) -> Callable[[BaseException], bool]:
