@@ -10,7 +10,14 @@ from collections import deque
 
 import pytest
 
-from tui_runner.engine.worker.job_output import MAX_LINE_LENGTH, MAX_LINES, JobLog, JobLogHandler, JobStream
+from tui_runner.engine.worker.job_output import (
+    MAX_LINE_LENGTH,
+    MAX_LINES,
+    JobLog,
+    JobLogHandler,
+    JobStream,
+    join_logging,
+)
 from tui_runner.engine.worker.task_queue import OpenedChunk, Slot
 from tui_runner.jobs.current import CONTEXT
 
@@ -236,3 +243,51 @@ def test_a_logged_exception_comes_with_its_traceback(log, logger):
 def test_a_record_that_cannot_be_formatted_harms_nobody(log, logger, arguments, expected):
     logger.error(*arguments)
     assert texts(log) == [f"scraper: a record that cannot be formatted: {expected}"]
+
+
+# --- what the job sets up -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def root():
+    """The root logger as it is in a fresh process."""
+    logger = logging.getLogger()
+    kept, level = logger.handlers[:], logger.level
+    logger.handlers[:] = []
+    logger.setLevel(logging.WARNING)
+    yield logger
+    logger.handlers[:] = kept
+    logger.setLevel(level)
+
+
+def test_a_job_without_logging_of_its_own_has_info_and_above_logged(log, root):
+    join_logging(log)
+    logging.info("told")
+    logging.debug("in detail")
+    assert texts(log) == ["root: told"]
+
+
+def test_what_the_job_has_set_up_holds(log, root, tmp_path):
+    logging.basicConfig(filename=tmp_path / "mine.log", level=logging.DEBUG, format="%(message)s")
+    join_logging(log)
+    logging.info("told")
+    logging.debug("in detail")
+    assert (tmp_path / "mine.log").read_text() == "told\nin detail\n"
+    assert texts(log) == ["root: told"]
+    root.handlers[0].close()
+
+
+def test_a_job_that_logs_fewer_has_fewer_logged(log, root):
+    root.setLevel(logging.ERROR)
+    join_logging(log)
+    logging.warning("not this")
+    logging.error("this")
+    assert texts(log) == ["root: this"]
+
+
+def test_a_job_that_logs_to_standard_error_has_each_line_once(log, root, monkeypatch):
+    monkeypatch.setattr("sys.stderr", JobStream(log, "WARNING", None))
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    join_logging(log)
+    logging.info("told")
+    assert texts(log) == ["told"]

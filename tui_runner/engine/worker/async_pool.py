@@ -18,6 +18,8 @@ from tui_runner.engine.worker.thread_pool import MIN_STUCK, TIMEOUT_GRACE
 from tui_runner.jobs.current import CONTEXT
 from tui_runner.store.rows.collect import Rows, collect
 
+_STUBBORN = 4
+"""Times the grace after which a coroutine is left behind: it was cancelled, a look ago, and goes on."""
 _BLOCKED_SECONDS = 3.0
 """Seconds the loop may take to replace a task before a coroutine is said to block it for good."""
 
@@ -30,6 +32,8 @@ class _Lane:
 
     def __init__(self, slot: Slot) -> None:
         self.slot = slot
+        self.scope: asyncio.Timeout | None = None
+        """Ends the coroutine of the item that is executed."""
 
 
 class AsyncPool:
@@ -73,7 +77,9 @@ class AsyncPool:
         for lane in list(self._lanes):
             slot = lane.slot
             claim = slot.claim
-            if is_overdue(claim, now - 2 * TIMEOUT_GRACE) and take_claim(claim):
+            if is_overdue(claim, now - TIMEOUT_GRACE):
+                self._loop.call_soon_threadsafe(self._time_out, lane, slot)
+            if is_overdue(claim, now - _STUBBORN * TIMEOUT_GRACE) and take_claim(claim):
                 self._overdue[lane] = now
                 self._outcomes.put_other(self._execution.time_out(slot, now))
                 self._queue.abandon(slot)
@@ -122,6 +128,10 @@ class AsyncPool:
         for _ in range(count):
             lane = _Lane(self._queue.slot(self._recorder.take_slot()))
             self._lanes[lane] = self._loop.create_task(self._work(lane))
+
+    def _time_out(self, lane: _Lane, overdue: Slot) -> None:
+        if lane.slot is overdue and lane.scope is not None:
+            lane.scope.reschedule(self._loop.time())
 
     def _replace(self, lane: _Lane, overdue: Slot) -> None:
         self._overdue.pop(lane, None)
@@ -174,11 +184,11 @@ class AsyncPool:
         chunk = slot.chunk
         outcome: Outcome | None = None
         rows: Rows | None = None
-        timeout = None if execution.timeout is None else execution.timeout + TIMEOUT_GRACE
         self._recorder.slots[slot.number] = note(chunk.positions[index], chunk.made.get(index, 0) + 1)
         try:
             value = execution.begin(slot, index, started)
-            async with asyncio.timeout(timeout):
+            # Its time is not the loop's to keep: it may be postponed, see `standstill`.
+            async with asyncio.timeout(None) as lane.scope:
                 returned = await _result(execution.function(value))
             rows = collect(returned)
             del returned
@@ -187,6 +197,7 @@ class AsyncPool:
                 raise
             outcome = execution.failed(slot, error, time.monotonic())
         finally:
+            lane.scope = None
             if copied:
                 os._exit(0)
             self._recorder.slots[slot.number] = 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import logging
+import sys
 import threading
 import time
 from collections import deque
@@ -136,6 +137,24 @@ class JobLogHandler(logging.Handler):
         except Exception as error:  # arguments that don't fit the message, or cannot be shown
             text = f"{record.name}: a record that cannot be formatted: {describe(error).message}"
         self._log.add(record.levelname, text, _place())
+
+
+def join_logging(log: JobLog) -> None:
+    """Make records of the standard `logging` go to `log`, beside what the job's file has set up; call when it is loaded.
+
+    What the job has set up holds: its levels, its handlers. Without any, INFO and above are logged. One that writes to
+    the standard streams writes to the log anyway.
+    """
+    root = logging.getLogger()
+    # One line per request is httpx's business, not the job's.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    if any(getattr(handler, "stream", None) in (sys.stdout, sys.stderr) for handler in root.handlers):
+        return
+    if not root.handlers and root.level == logging.WARNING:
+        root.setLevel(logging.INFO)
+    handler = JobLogHandler(log)
+    handler.setLevel(logging.INFO)
+    root.addHandler(handler)
 
 
 def _place() -> tuple[int, int] | None:

@@ -31,6 +31,7 @@ from tui_runner.engine.protocol import (
 from tui_runner.engine.worker.attempt import Ending, Outcome, Outcomes
 from tui_runner.engine.worker.concurrency import ThreadTuner
 from tui_runner.engine.worker.job_output import JobLog
+from tui_runner.engine.worker.standstill import Standstill
 from tui_runner.engine.worker.task_queue import Ended, OpenedChunk, Slot, WorkQueue
 from tui_runner.engine.worker.thread_pool import Pool
 from tui_runner.inputs.keys import plain_key
@@ -82,6 +83,7 @@ class Collector:
         self._log = log
         self._send = send
         self._tuner = ThreadTuner(time.process_time)
+        self._standstill = Standstill(queue.postpone)
         self._latencies: Counter[int] = Counter()
         self._idle = False
         self._reported_at = 0.0
@@ -90,10 +92,12 @@ class Collector:
 
     def start(self) -> None:
         """Begin to report."""
+        self._standstill.start()
         self._thread.start()
 
     def finish(self) -> None:
         """Send everything that is left, and end."""
+        self._standstill.end()
         self._ending.set()
         self._outcomes.wake.set()
         self._thread.join()
@@ -106,6 +110,7 @@ class Collector:
                 self._ending.wait(early)
             self._outcomes.wake.clear()
             self._queue.release_due()
+            self._standstill.look()
             self._pool.end_overdue()
             if self.collect():
                 last = time.monotonic()

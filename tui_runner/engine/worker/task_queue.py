@@ -546,6 +546,18 @@ class WorkQueue:
             self._busy.discard(slot)
             self._look()
 
+    def postpone(self, seconds: float) -> None:
+        """Take in that the process stood still: that time belongs to none of the items being executed."""
+        with self._changed:
+            for slot in self._busy:
+                slot.grabbed += seconds
+                slot.started += seconds
+                if slot.deadline is not None:
+                    slot.deadline += seconds
+                if slot.claim:
+                    with contextlib.suppress(IndexError):  # the attempt ends at this very moment
+                        slot.claim[0] += seconds
+
     # --- looking on: called by the collector ---------------------------------------------------------------
 
     def in_flight(self) -> Iterator[tuple[OpenedChunk, int, Slot]]:

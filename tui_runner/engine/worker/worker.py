@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import logging
 import os
 import signal
 import sys
@@ -45,7 +44,7 @@ from tui_runner.engine.protocol import (
 from tui_runner.engine.worker.async_pool import AsyncPool
 from tui_runner.engine.worker.attempt import Execution, Outcomes, cancelled
 from tui_runner.engine.worker.flight_recorder import FlightRecorder, this_is_no_copy
-from tui_runner.engine.worker.job_output import JobLog, JobLogHandler, JobStream
+from tui_runner.engine.worker.job_output import JobLog, JobStream, join_logging
 from tui_runner.engine.worker.memory_limit import MemoryLimit
 from tui_runner.engine.worker.params import unpack_params
 from tui_runner.engine.worker.reporter import Collector
@@ -252,6 +251,7 @@ def _serve(
     connection: Connection, config: WorkerConfig, send: Callable[[Report], None], log: JobLog, recorder: FlightRecorder
 ) -> None:
     job = load_reference(config.job)
+    join_logging(log)
     config = replace(config, params=unpack_params(job, config.packed_params))
     settle_garbage_collection()
     worker = Worker(config, job, send, log, recorder)
@@ -298,11 +298,8 @@ def _let_parent_end() -> None:
 
 
 def _redirect_output(worker: int, redact: Redaction) -> JobLog:
-    """Make everything that Python code prints or logs go to the log, which is returned."""
+    """Make everything that Python code prints go to the log, which is returned."""
     log = JobLog(worker, redact)
     sys.stdout = JobStream(log, "INFO", None, 1)
     sys.stderr = JobStream(log, "WARNING", None, 2)
-    logging.basicConfig(handlers=[JobLogHandler(log)], level=logging.INFO, force=True)
-    # One line per request is httpx's business, not the job's.
-    logging.getLogger("httpx").setLevel(logging.WARNING)
     return log
