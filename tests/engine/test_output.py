@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import io
 import logging
@@ -248,9 +249,9 @@ def test_a_record_that_cannot_be_formatted_harms_nobody(log, logger, arguments, 
 # --- what the job sets up -----------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def root():
-    """The root logger as it is in a fresh process."""
+@contextlib.contextmanager
+def fresh_root():
+    """The root logger as it is in a fresh process; a fixture would have pytest's own handlers."""
     logger = logging.getLogger()
     kept, level = logger.handlers[:], logger.level
     logger.handlers[:] = []
@@ -260,34 +261,38 @@ def root():
     logger.setLevel(level)
 
 
-def test_a_job_without_logging_of_its_own_has_info_and_above_logged(log, root):
-    join_logging(log)
-    logging.info("told")
-    logging.debug("in detail")
-    assert texts(log) == ["root: told"]
+def test_a_job_without_logging_of_its_own_has_info_and_above_logged(log):
+    with fresh_root():
+        join_logging(log)
+        logging.info("told")
+        logging.debug("in detail")
+        assert texts(log) == ["root: told"]
 
 
-def test_what_the_job_has_set_up_holds(log, root, tmp_path):
-    logging.basicConfig(filename=tmp_path / "mine.log", level=logging.DEBUG, format="%(message)s")
-    join_logging(log)
-    logging.info("told")
-    logging.debug("in detail")
-    assert (tmp_path / "mine.log").read_text() == "told\nin detail\n"
-    assert texts(log) == ["root: told"]
-    root.handlers[0].close()
+def test_what_the_job_has_set_up_holds(log, tmp_path):
+    with fresh_root() as root:
+        logging.basicConfig(filename=tmp_path / "mine.log", level=logging.DEBUG, format="%(message)s")
+        join_logging(log)
+        logging.info("told")
+        logging.debug("in detail")
+        assert (tmp_path / "mine.log").read_text() == "told\nin detail\n"
+        assert texts(log) == ["root: told"]
+        root.handlers[0].close()
 
 
-def test_a_job_that_logs_fewer_has_fewer_logged(log, root):
-    root.setLevel(logging.ERROR)
-    join_logging(log)
-    logging.warning("not this")
-    logging.error("this")
-    assert texts(log) == ["root: this"]
+def test_a_job_that_logs_fewer_has_fewer_logged(log):
+    with fresh_root() as root:
+        root.setLevel(logging.ERROR)
+        join_logging(log)
+        logging.warning("not this")
+        logging.error("this")
+        assert texts(log) == ["root: this"]
 
 
-def test_a_job_that_logs_to_standard_error_has_each_line_once(log, root, monkeypatch):
+def test_a_job_that_logs_to_standard_error_has_each_line_once(log, monkeypatch):
     monkeypatch.setattr("sys.stderr", JobStream(log, "WARNING", None))
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    join_logging(log)
-    logging.info("told")
-    assert texts(log) == ["told"]
+    with fresh_root():
+        logging.basicConfig(level=logging.INFO, format="%(message)s")
+        join_logging(log)
+        logging.info("told")
+        assert texts(log) == ["told"]

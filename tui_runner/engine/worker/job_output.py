@@ -140,7 +140,7 @@ class JobLogHandler(logging.Handler):
 
 
 def join_logging(log: JobLog) -> None:
-    """Make records of the standard `logging` go to `log`, beside what the job's file has set up; call when it is loaded.
+    """Make records of the standard `logging` go to `log`, beside what the job's file, now loaded, has set up.
 
     What the job has set up holds: its levels, its handlers. Without any, INFO and above are logged. One that writes to
     the standard streams writes to the log anyway.

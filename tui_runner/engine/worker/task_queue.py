@@ -8,8 +8,8 @@ way to start an item of it.
 Everything that happens seldom (a pause, a cancelled chunk, too many unwritten bytes, too much memory, fewer threads,
 the end) is done by whoever decides it, not by the threads: it *recalls* slices, which means that it pops what is left
 of them and puts that back at the head of the chunk's line. The threads find their slices empty and come back to
-`take`, which lets them wait. When an item takes longer than `SLOW_SECONDS`, a thread that has nothing else to do recalls the
-rest of that slice in the same way, so no item waits behind a slow one.
+`take`, which lets them wait. When an item takes longer than `SLOW_SECONDS`, a thread that has nothing else to do
+recalls the rest of that slice in the same way, so no item waits behind a slow one.
 
 Under a rate, and while one item at a time is let through a pause, a slice is one item.
 """
