@@ -4,8 +4,8 @@ Python executes one thread at a time. Where a function computes, more threads th
 interpreter's lock from each other (measured: 8,000 items of 1 ms on 16 threads took 5.6 s where two took 3.3). Whether
 it computes cannot be told from how long its items take, for waiting for the lock looks like waiting for a server. So it
 is tried out: while the process keeps a processor busy, the items executed at once are halved for as long as no less is
-done. If less is done the last step is taken back, and nothing is tried for `HOLD_SECONDS`. When the processor has time to spare
-again, every thread is of use again.
+done. If less is done the last step is taken back, and nothing is tried for `HOLD_SECONDS`. When the processor has time
+to spare again, every thread is of use again.
 """
 
 from __future__ import annotations
