@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from textual.app import App
 from textual.command import CommandPalette
+from textual.drivers import linux_driver
 from textual.drivers.linux_driver import LinuxDriver
 from textual.widget import Widget
 from textual.widgets import Input, TextArea
@@ -34,7 +35,9 @@ PRIVATE: dict[str, tuple[object, ...]] = {
     "_print": (App,),
     "_pruning": (Widget(),),
     "_replace_via_keyboard": (TextArea,),
+    "_run_input_thread": (LinuxDriver,),
     "_unnotify": (App,),
+    "getincrementaldecoder": (linux_driver,),
     # CPython 3.11 to 3.13.
     "_run_exitfuncs": (atexit,),
     "_shutdown": (threading,),

@@ -92,8 +92,12 @@ class PseudoTerminal:
 
     def press(self, keys: str) -> int:
         """Press keys; where the output stands now."""
+        return self.send(keys.encode())
+
+    def send(self, data: bytes) -> int:
+        """Send bytes as the terminal does; where the output stands now."""
         place = len(self._output)
-        os.write(self._master, keys.encode())
+        os.write(self._master, data)
         return place
 
     def resize(self, size: tuple[int, int]) -> None:

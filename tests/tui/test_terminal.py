@@ -65,6 +65,14 @@ def test_what_something_else_wrote_over_the_screen_goes_when_it_is_drawn_anew(
         screen.shows(title, place)
 
 
+def test_bytes_that_are_no_text_harm_neither_the_screen_nor_the_run(terminal: Callable[..., PseudoTerminal]) -> None:
+    screen = terminal("run", "work.py", "--tui")
+    screen.shows("RUNNING")
+    screen.send(b"\xe9\xff\x1b[M \xc3\xa9")
+    place = screen.press(" ")
+    screen.shows("PAUSED", place)
+
+
 def test_a_run_is_paused_resumed_tuned_and_drained(
     terminal: Callable[..., PseudoTerminal], tmp_path: Path, rows: Callable[..., list[tuple[Any, ...]]]
 ) -> None:

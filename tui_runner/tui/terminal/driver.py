@@ -13,6 +13,7 @@ another program writes over the screen is not known here: nothing is left out fo
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
 import time
@@ -23,6 +24,7 @@ from typing import Any, NamedTuple
 from textual import constants
 from textual.app import App, ReturnType
 from textual.driver import Driver
+from textual.drivers import linux_driver
 from textual.drivers.linux_driver import LinuxDriver
 
 from tui_runner.engine.captured_output import CapturedOutput
@@ -138,6 +140,37 @@ def lean(data: str) -> str:
     return "".join(written)
 
 
+_MOUSE_REPORT = re.compile(rb"\x1b\[M.{3}", re.DOTALL)
+_BEGUN_REPORT = re.compile(rb"\x1b\[M.{0,2}\Z", re.DOTALL)
+
+
+class KeyDecoder:
+    """Decodes what a terminal sends, whatever that is.
+
+    What is not UTF-8 (a paste from a Latin-1 page, a noisy line) becomes a replacement character. Reports of the mouse
+    in xterm's first form, `ESC [ M` and three bytes, are passed over: nobody asked for them, a terminal that was
+    reattached sends them, and right of column 95 they are no UTF-8.
+
+    Textual 8.2.8 decodes strictly, in a thread that ends with its first error
+    (https://github.com/Textualize/textual/blob/v8.2.8/src/textual/drivers/linux_driver.py); this can go when it does not.
+    """
+
+    def __init__(self) -> None:
+        self._utf8 = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        self._begun = b""
+
+    def decode(self, data: bytes, final: bool = False) -> str:
+        """Return the text of `data`; a character or a report that has only begun waits for the rest of it."""
+        data = _MOUSE_REPORT.sub(b"", self._begun + data)
+        begun = None if final else _BEGUN_REPORT.search(data)
+        self._begun = begun[0] if begun else b""
+        return self._utf8.decode(data.removesuffix(self._begun), final)
+
+
+# The driver's loop looks its decoder up in its own module, and is one function with its decisions inside.
+setattr(linux_driver, "getincrementaldecoder", lambda encoding: KeyDecoder)  # noqa: B010 - it is no public name
+
+
 class CompactDriver(LinuxDriver):
     """Textual's driver for a terminal, with frames in fewer bytes, on standard output.
 
@@ -167,6 +200,16 @@ class CompactDriver(LinuxDriver):
         """Give the terminal back."""
         super().stop_application_mode()
         self._own_output.uncover()
+
+    def _run_input_thread(self) -> None:
+        """Read keys. What ends that is a fault of the screen as any other: it is kept, and the run goes on without it.
+
+        Textual would print the traceback, and exit.
+        """
+        try:
+            self.run_input_thread()
+        except Exception as error:
+            self._app.call_later(self._app._handle_exception, error)
 
     def _get_terminal_size(self) -> tuple[int, int]:
         try:
