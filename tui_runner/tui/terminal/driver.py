@@ -151,8 +151,8 @@ class KeyDecoder:
     in xterm's first form, `ESC [ M` and three bytes, are passed over: nobody asked for them, a terminal that was
     reattached sends them, and right of column 95 they are no UTF-8.
 
-    Textual 8.2.8 decodes strictly, in a thread that ends with its first error
-    (https://github.com/Textualize/textual/blob/v8.2.8/src/textual/drivers/linux_driver.py); this can go when it does not.
+    Textual 8.2.8 decodes strictly, in a thread that ends with its first error (`LinuxDriver.run_input_thread`); this can
+    go when it does not.
     """
 
     def __init__(self) -> None:
