@@ -14,7 +14,6 @@ import pytest
 from textual.app import App
 from textual.command import CommandPalette
 from textual.drivers import linux_driver
-from textual.drivers.headless_driver import HeadlessDriver
 from textual.drivers.linux_driver import LinuxDriver
 from textual.widget import Widget
 from textual.widgets import Input, TextArea
@@ -25,7 +24,6 @@ PACKAGE = Path(tui_runner.__path__[0])
 PRIVATE: dict[str, tuple[object, ...]] = {
     # Textual 8.2; what each is for stands where it is used.
     "_action_command_list": (CommandPalette,),
-    "_app": (HeadlessDriver(App[None]()),),
     "_action_escape": (CommandPalette,),
     "_close_messages_no_wait": (App,),
     "_driver": (App[None](),),

@@ -151,8 +151,8 @@ class KeyDecoder:
     in xterm's first form, `ESC [ M` and three bytes, are passed over: nobody asked for them, a terminal that was
     reattached sends them, and right of column 95 they are no UTF-8.
 
-    Textual 8.2.8 decodes strictly, in a thread that ends with its first error (`LinuxDriver.run_input_thread`); this can
-    go when it does not.
+    Textual 8.2.8 decodes strictly, in a thread that ends with its first error (`LinuxDriver.run_input_thread`); this
+    can go when it does not.
     """
 
     def __init__(self) -> None:
@@ -187,6 +187,11 @@ class CompactDriver(LinuxDriver):
         super().__init__(app, debug=debug, mouse=mouse, size=size)
         # Whatever else is written to standard output is caught meanwhile.
         self._own_output = captured_output_of(app)
+
+        def on_fault(error: Exception) -> None:
+            app.call_later(app._handle_exception, error)
+
+        self._on_fault = on_fault
         self._terminal = self._own_output.out
         self._file = self._terminal  # type: ignore[assignment]  # Textual needs no more than a stream of text
         self.shown = RowDiff()
@@ -209,7 +214,7 @@ class CompactDriver(LinuxDriver):
         try:
             self.run_input_thread()
         except Exception as error:
-            self._app.call_later(self._app._handle_exception, error)
+            self._on_fault(error)
 
     def _get_terminal_size(self) -> tuple[int, int]:
         try:
