@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import json
 import time
 from dataclasses import dataclass
@@ -29,8 +30,19 @@ from tui_runner.text.redaction import MASK, Redaction, Secret, is_redacted, reda
         ("{'Authorization': 'Bearer x', 'Accept': '*/*'}", "{'Authorization': '***', 'Accept': '*/*'}"),
         ('{"cookie":"a=\\"b\\"; c=d","n":1}', '{"cookie":"***","n":1}'),
         ("[(b'Cookie', b'a=b'), (b'Host', b'h')]", "[(b'Cookie', b'***'), (b'Host', b'h')]"),
-        ("curl -H 'X-Api-Key: 123' https://h", "curl -H 'X-Api-Key: ***"),
+        ("curl -H 'X-Api-Key: 123' https://h", "curl -H 'X-Api-Key: ***' https://h"),
         ("sent Bearer eyJhbGciOiJIUzI1NiJ9.e30.abc", "sent Bearer ***"),
+        ("sent Basic YWxhZGRpbjpvcGVu to h", "sent Basic *** to h"),
+        ("X-Vault-Token: hvs.CAES, Host: h", "X-Vault-Token: ***, Host: h"),
+        ("PRIVATE-TOKEN: glpat-x1\nHost: h", "PRIVATE-TOKEN: ***\nHost: h"),
+        ("{'x-goog-api-key': 'AIza', 'n': 1}", "{'x-goog-api-key': '***', 'n': 1}"),
+        ('{"api-key": "abc", "client-secret": "d"}', '{"api-key": "***", "client-secret": "***"}'),
+        ("https://h/cb#access_token=ya29.x&expires=1", "https://h/cb#access_token=***&expires=1"),
+        ('{"user": "ann", "password": "open sesame"}', '{"user": "ann", "password": "***"}'),
+        ("login(user=ann, password=sesame) failed", "login(user=ann, password=*** failed"),
+        ("host=h password=sesame dbname=x", "host=h password=*** dbname=x"),
+        ("DB_PASSWORD: sesame", "DB_PASSWORD: ***"),
+        ("dict(token='abc', n=1)", "dict(token='***', n=1)"),
     ],
 )
 def test_what_looks_like_a_secret_is_taken_out(text: str, expected: str) -> None:
@@ -49,6 +61,10 @@ def test_what_looks_like_a_secret_is_taken_out(text: str, expected: str) -> None
         "the bearer of this token, a cookie, needs no authorization",
         "1 of 3: key=5",
         "x-rays",
+        "unexpected token: <",
+        "basic information about bearer certificates",
+        "no password: none was asked for"[:11],
+        "the secret of this key, a token",
         "***",
         "2 *** 3 https://h/",
     ],
@@ -72,6 +88,19 @@ def test_a_secret_of_several_lines_is_taken_out_line_by_line() -> None:
     hide = Redaction([key])
     assert hide(f"got {key}!") == f"got {MASK}!"
     assert [hide(line) for line in key.splitlines()] == [MASK, MASK, "}", MASK]
+
+
+@pytest.mark.parametrize("user", ["", "a:", "ab:", "abc:", "user@example.org:"])
+def test_a_secret_in_base64_is_taken_out_wherever_it_begins(user: str) -> None:
+    for safe in (base64.b64encode, base64.urlsafe_b64encode):
+        encoded = safe(f"{user}s3cr>t?+sesame!".encode()).decode()
+        hidden = Redaction(["s3cr>t?+sesame!"])(f"sent {encoded}")
+        assert MASK in hidden
+        assert len(hidden) < len(f"sent {encoded}") - 10
+
+
+def test_a_secret_in_a_url_is_taken_out_in_either_case() -> None:
+    assert Redaction(["a/b+sesame"])("x=a%2fb%2bsesame&y=a%2Fb%2Bsesame") == f"x={MASK}&y={MASK}"
 
 
 def test_a_secret_of_three_characters_is_none() -> None:

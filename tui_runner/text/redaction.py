@@ -1,8 +1,10 @@
 """Takes secrets out of text before it is stored or shown.
 
 What is taken out: the values of parameters that are `Secret`, as they are and as they stand in a URL, in JSON or in a
-`repr`; and what looks like a secret wherever it comes from: the user and password of a URL, values of its query whose
-names say so (`token`, `api_key`, `signature` …), and Authorization and Cookie headers.
+`repr`, percent-encoded or in base64; and what looks like a secret wherever it comes from: the user and password of a
+URL, values whose names say so (`token`, `api_key`, `signature` …) in its query or fragment, in JSON or as `name=value`,
+Authorization and Cookie headers, headers whose names end in `-token`, `-key` or `-secret`, and what follows `Bearer` or
+`Basic`.
 
 A worker does that before errors and log lines leave it, the tui-runner process with parameters and with what it says
 itself. Result rows are the job's: nothing is taken out of them.
@@ -14,6 +16,7 @@ price of ordinary lines below a microsecond.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import re
@@ -33,6 +36,9 @@ LONGEST_SECRET = 4_000
 """Characters that a text keeps beyond its bound until it was redacted: a secret that is cut is not found."""
 _SHORTEST = 4
 """Characters of a value that is searched for. Shorter ones guard nothing, and would tear every text apart."""
+_SHORTEST_BASE64 = 6
+"""Likewise of a value's form in base64."""
+_URL_SAFE = str.maketrans("+/", "-_")
 _SHORTEST_LINE = 8
 """Likewise of one line of a secret that has several, a private key say: lines such as `}` are no secrets."""
 
@@ -43,32 +49,60 @@ _NAMES = (
     "|session[-_]?id|sess[-_]?id)"
 )
 _QUERY = re.compile(
-    rf"([?&;](?:[\w.~%\-\[\]]{{0,40}}?{_NAMES}|key|auth|authorization|pass|pwd|sig|sid|session|jwt)=)[^\s&;#\"'<>]+",
+    rf"([?&;#](?:[\w.~%\-\[\]]{{0,40}}?{_NAMES}|key|auth|authorization|pass|pwd|sig|sid|session|jwt)=)[^\s&;#\"'<>]+",
     re.IGNORECASE,
 )
 
-_HEADERS = r"\b((?:proxy-)?authorization|(?:set-)?cookie|x-(?:api-key|auth-token|csrf-token|amz-security-token))"
+_HEADERS = r"\b((?:proxy-)?authorization|(?:set-)?cookie)"
 _QUOTED_HEADER = re.compile(
     _HEADERS + r"""(\\?["']\s{0,9}[:,=]\s{0,9}b?)("(?:[^"\\\n]|\\.)*"?|'(?:[^'\\\n]|\\.)*'?|[^"'\n][^\n]*)""",
     re.IGNORECASE,
 )
 _HEADER = re.compile(_HEADERS + r"(\s{0,9}[:=]\s{0,9})[^\s][^\n]*", re.IGNORECASE)
-_BEARER = re.compile(r"\b(bearer\s{1,9})[\w.~+/=\-]{16,}", re.IGNORECASE)
+_KEY_HEADERS = r"(?<![\w-])((?:[a-z][\w-]{0,40}-(?:token|key|secret)))"
+_FIELDS = rf"(?<![\w-])((?:[a-z][\w-]{{0,40}}[_-])?{_NAMES}|pwd)"
+_FIELD = re.compile(
+    rf"(?:{_KEY_HEADERS}|{_FIELDS})"
+    + r"""(\\?["']?\s{0,9}[:=,]\s{0,9}b?)("[^"\n]{1,4000}"?|'[^'\n]{1,4000}'?|[^\s"'&;,<>]+)""",
+    re.IGNORECASE,
+)
+"""A name that says that its value is a secret, and the value."""
+_QUOTED_ONLY = frozenset({"credential", "credentials", "signature", "token"})
+"""Names that are words of sentences, too: `unexpected token: x`. They count where they are quoted, or before a `=`."""
+_SCHEME = re.compile(r"\b((?i:bearer|basic)\s{1,9})(?=[\w.~+/=\-]{0,200}(?:[0-9=]|[a-z][A-Z]))[\w.~+/=\-]{8,}")
+"""A word that follows in a sentence has no digit in it, nor a capital behind a small letter."""
+_HINTS = re.compile(
+    r"token|secret|passw|passphrase|pwd|-key|_key|apikey|accesskey|privatekey|credential|signature|sess", re.IGNORECASE
+)
 
 
 def redact(text: str) -> str:
-    """`text` without what looks like a secret; `***` in its place."""
+    """Return `text` without what looks like a secret; `***` in its place."""
     if "://" in text:
         text = _USER.sub(MASK + "@", text)
     if "=" in text:
         text = _QUERY.sub(rf"\g<1>{MASK}", text)
     folded = text.lower()
-    if "authorization" in folded or "cookie" in folded or "x-" in folded:
+    if "authorization" in folded or "cookie" in folded:
         text = _QUOTED_HEADER.sub(_mask_quoted, text)
         text = _HEADER.sub(rf"\g<1>\g<2>{MASK}", text)
-    if "bearer" in folded:
-        text = _BEARER.sub(rf"\g<1>{MASK}", text)
+    if (":" in text or "=" in text) and _HINTS.search(text):
+        text = _FIELD.sub(_mask_field, text)
+    if "bearer" in folded or "basic" in folded:
+        text = _SCHEME.sub(rf"\g<1>{MASK}", text)
     return text
+
+
+def _mask_field(match: re.Match[str]) -> str:
+    name, between, value = match[1] or match[2], match[3], match[4]
+    quoted_name = between.lstrip("\\")[:1] in ("'", '"')
+    if name.lower() in _QUOTED_ONLY and not quoted_name and "=" not in between:
+        return match[0]
+    if "," in between and not quoted_name:  # ("x-api-key", "…") is a header, `token, key` is a sentence
+        return match[0]
+    mark = value[0] if value[0] in "\"'" else ""
+    end = mark if mark and len(value) > 1 and value.endswith(mark) else ""
+    return f"{name}{between}{mark}{MASK}{end}"
 
 
 def _mask_quoted(match: re.Match[str]) -> str:
@@ -79,7 +113,7 @@ def _mask_quoted(match: re.Match[str]) -> str:
 
 def is_redacted(text: str) -> bool:
     """Whether `redact` has taken something out of `text`: a mask stands where it would put one."""
-    return MASK in text and redact(text.replace(MASK, "x" * 16)) == text
+    return MASK in text and redact(text.replace(MASK, "x1" * 8)) == text
 
 
 class Redaction:
@@ -143,12 +177,29 @@ def _forms(value: str) -> Iterator[str]:
         for form in (part, repr(str(part))[1:-1], json.dumps(part)[1:-1], *_in_urls(part)):
             if len(form) >= _SHORTEST:
                 yield form
+        yield from _in_base64(part)
 
 
 def _in_urls(value: str) -> Iterator[str]:
     yield quote(value, safe="", errors="replace")
     yield quote(value, errors="replace")
     yield quote_plus(value, errors="replace")
+    yield re.sub(r"%[0-9A-F]{2}", lambda escape: escape[0].lower(), quote(value, safe="", errors="replace"))
+
+
+def _in_base64(value: str) -> Iterator[str]:
+    """Return what base64 makes of a secret that stands somewhere in what is encoded: behind a user's name, say.
+
+    Three bytes become four characters, so there are three ways; the characters at either end that also depend on the
+    neighbours are left out.
+    """
+    raw = value.encode(errors="replace")
+    for before in range(3):
+        encoded = base64.b64encode(bytes(before) + raw).decode()
+        form = encoded[-(-before * 8 // 6) : (before + len(raw)) * 8 // 6]
+        if len(form) >= _SHORTEST_BASE64:
+            yield form
+            yield form.translate(_URL_SAFE)
 
 
 def safe_traceback(error: BaseException, redact: Callable[[str], str]) -> str:

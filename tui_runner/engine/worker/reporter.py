@@ -354,17 +354,18 @@ class BatchBuilder:
 
     def _add_error(self, outcome: Outcome, failure: Failure) -> None:
         message = self._redact(failure.message)[:MESSAGE_LENGTH]
+        kind = self._redact(failure.type)  # a class may be made with any name
         folded = shape(message)
-        self._groups[failure.type, folded] += 1
+        self._groups[kind, folded] += 1
         if outcome.ending is not Ending.RETRY:
-            self._final_groups[failure.type, folded] += 1
+            self._final_groups[kind, folded] += 1
         chunk, index = outcome.chunk, outcome.index
         self._errors.append(
             (
                 chunk.positions[index],
                 chunk.number,
                 outcome.attempt,
-                failure.type,
+                kind,
                 message,
                 self._redact(failure.traceback),
                 int((outcome.ended + self._wall) * 1e6),
