@@ -20,10 +20,19 @@ from tui_runner.text.redaction import LONGEST_SECRET, redact
 
 _LONGEST = 200
 _REASONS = "|".join(re.escape(f"{status.value} {status.phrase}") for status in HTTPStatus)
-_PARTS = re.compile(
+_KEPT = (
     # What a number says about the kind of error, it goes on to say: a 404 and a 500 are different troubles.
-    rf"(?P<kept>\b(?i:status|code|errno|HTTP(?:/[0-9](?:\.[0-9])?)?)\b[^\w\n]{{1,3}}[0-9]{{1,3}}\b(?![.,:][0-9])"
-    rf"|\b(?:{_REASONS}|[45][0-9][0-9]\ (?:Client|Server)\ Error)\b)"
+    rf"\b(?i:status|code|errno|HTTP(?:/[0-9](?:\.[0-9])?)?)\b[^\w\n]{{1,3}}[0-9]{{1,3}}\b(?![.,:][0-9])"
+    rf"|\b(?:{_REASONS}|[45][0-9][0-9]\ (?:Client|Server)\ Error)\b"
+)
+_IS_KEPT = re.compile(_KEPT)
+_PARTS = re.compile(
+    rf"(?P<kept>{_KEPT})"
+    r"|(?P<scheme>\b[A-Za-z][A-Za-z0-9+.\-]{1,20}://)[^\s'\"<>]+"
+    # An apostrophe is no quote: the other side of one is not within a word.
+    r"|(?<![\w\\])(?P<quote>['\"`])(?P<quoted>(?:(?!(?P=quote)(?!\w))[^\n])+)(?P=quote)(?!\w)"
+    r"|(?P<place>\()[^()\n]+(?=,\ line\ [0-9]+\))"
+    r"|(?<![\w/.…])~?(?:/[\w.@%+~\-]+){2,}/?"
     r"|0x[0-9a-fA-F]+|\b0o[0-7]+\b|\b0b[01]+\b"
     r"|[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}|\b[0-9a-fA-F]{16,}\b"
     # The digits of a name (utf8, sha256) belong to it; more than three are an id. `0o` alone is the name of a prefix.
@@ -32,12 +41,31 @@ _PARTS = re.compile(
 
 
 def shape(message: str) -> str:
-    """The first line of a message with `N` for everything that differs between errors that are alike.
+    """Return the first line of a message without everything that differs between errors that are alike.
 
-    Numbers that tell kinds of errors apart stay: `404 Not Found`, `status 500`, `[Errno 13]`.
+    `N` stands for a number, `…` for a quoted text, a path and the rest of a URL. Numbers that tell kinds apart
+    stay: `404 Not Found`, `status 500`, `[Errno 13]`. So does a message that is a name in quotes, as of a `KeyError`.
     """
-    line = message.strip().split("\n", 1)[0]
-    return _PARTS.sub(lambda match: match["kept"] or "N", line[: 4 * _LONGEST])[:_LONGEST]
+    line = message.strip().split("\n", 1)[0][: 4 * _LONGEST]
+    if _NAME.fullmatch(line):
+        return line
+    return _PARTS.sub(_folded, line)[:_LONGEST]
+
+
+_NAME = re.compile(r"'[A-Za-z_]{1,40}'")
+
+
+def _folded(match: re.Match[str]) -> str:
+    if match["kept"]:
+        return match["kept"]
+    if match["scheme"]:
+        return f"{match['scheme']}…"
+    if match["quote"]:
+        kept = _IS_KEPT.search(match["quoted"])
+        return f"{match['quote']}{kept[0] if kept else '…'}{match['quote']}"
+    if match["place"]:
+        return "(…"
+    return "…" if match[0][0] in "/~" else "N"
 
 
 MESSAGE_LENGTH = 10_000
