@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import signal
@@ -201,6 +202,23 @@ def test_an_owner_without_a_note_is_named(path: Path) -> None:
     with another_process(NOTELESS_HOLDER, str(path)) as holder, pytest.raises(DatabaseError) as caught:
         Database.open(path)
     assert f"in use by tui-runner (pid {holder.pid}); wait" in str(caught.value)
+
+
+def test_where_files_cannot_be_locked_the_lock_of_duckdb_keeps_others_out(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with Database.open(path) as database:
+        assert not database.is_announced
+        assert database.unannounced_because == "files beside it cannot be locked (no locks available)"
+        assert not path.with_name(f"{path.name}.lock").exists()
+        with pytest.raises(DatabaseInUse, match="already open in this process"):
+            Database.open(path)
+    with Database.open(path, create=False):
+        pass
 
 
 def test_a_link_to_the_database_is_locked_with_it(path: Path) -> None:

@@ -188,6 +188,11 @@ class Database:
         """Whether others are told who has it open, and where its queries are answered."""
         return self._lock_file.is_believed
 
+    @property
+    def unannounced_because(self) -> str:
+        """Why other processes are not told of this one."""
+        return self._lock_file.why
+
     def note_run(self, run_id: int) -> None:
         """Tell whoever else tries to open the database that this run is going on in it."""
         self.run_id = run_id

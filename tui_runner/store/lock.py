@@ -91,13 +91,15 @@ class LockFile:
     Attributes:
         path: the file.
         is_believed: False when there is no lock file of ours: only DuckDB's own lock keeps other processes out.
+        why: why there is none.
     """
 
     _guard = threading.Lock()
     _unlocked: ClassVar[set[Path]] = set()
     """Databases that this process has open without a lock file. Opening one again would drop DuckDB's own lock."""
 
-    def __init__(self, database: Path, descriptor: int | None) -> None:
+    def __init__(self, database: Path, descriptor: int | None, why: str = "") -> None:
+        self.why = why
         self.path = companion(database, LOCK)
         self._database = database
         self._descriptor = descriptor
@@ -119,22 +121,21 @@ class LockFile:
             except NotOwnFile as error:
                 if error.owner is None:
                     raise _unwritable(database, error) from error
-                return cls.without_file(database)
+                return cls.without_file(database, _others(database))
             except OSError as error:
                 raise _unwritable(database, error) from error
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
+                if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+                    # Some network disks know no `flock`; DuckDB's own lock, of another kind, may work there.
+                    lock = cls(database, descriptor)
+                    lock.release()
+                    return cls.without_file(database, f"files beside it cannot be locked ({_reason(error)})")
                 owner = _record(os.pread(descriptor, _NOTE_BYTES, 0)) or _holder(descriptor)
                 os.close(descriptor)
-                if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-                    raise DatabaseError(
-                        f"files in this folder cannot be locked ({_reason(error)})",
-                        str(database),
-                        "put the database on a local disk",
-                    ) from error
                 if shared:
-                    return cls.without_file(database)
+                    return cls.without_file(database, _others(database))
                 raise _in_use(database, owner) from error
             if is_same_file(descriptor, path):
                 if not shared:
@@ -148,8 +149,12 @@ class LockFile:
         return lock
 
     @classmethod
-    def without_file(cls, database: Path) -> LockFile:
+    def without_file(cls, database: Path, why: str = "") -> LockFile:
         """Hold no file, and only keep this process from opening `database` a second time.
+
+        Args:
+            database: a path without links.
+            why: what is wrong with the file, for a person.
 
         Raises:
             DatabaseError: this process has it open already.
@@ -158,7 +163,7 @@ class LockFile:
             if database in cls._unlocked:
                 raise _open_here(database, None)
             cls._unlocked.add(database)
-        return cls(database, None)
+        return cls(database, None, why)
 
     @property
     def is_believed(self) -> bool:
@@ -221,6 +226,10 @@ def _others_may_open(path: Path) -> bool:
         return bool(path.lstat().st_mode & 0o077)
     except OSError:
         return False
+
+
+def _others(database: Path) -> str:
+    return f"{plain(companion(database, LOCK).name)} belongs to another user and cannot be replaced"
 
 
 def _unwritable(database: Path, error: OSError) -> DatabaseError:

@@ -154,7 +154,9 @@ def _new(root: Path) -> _Held:
             descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except (FileNotFoundError, FileExistsError):  # another process has just removed the root, or this one
             continue
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        # Where nothing can be locked nobody can tell that it is ours, and nobody removes anything.
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
         with contextlib.suppress(OSError):
             if os.path.samestat(os.fstat(descriptor), path.stat()):
                 return _Held(path, descriptor, os.getpid())

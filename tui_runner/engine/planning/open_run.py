@@ -18,7 +18,6 @@ from tui_runner.engine.states import RunState
 from tui_runner.errors import UserError
 from tui_runner.inputs import total_items
 from tui_runner.store.database import PATIENCE_SECONDS, Database, fault_of_file, memory_share
-from tui_runner.store.file_check import LOCK, companion
 from tui_runner.store.ledger import Ledger
 from tui_runner.store.records import RunRecord
 from tui_runner.system.memory import memory_bound
@@ -109,8 +108,9 @@ def _find_or_begin(plan: RunPlan, database: Database, ledger: Ledger) -> OpenedR
 
 
 def _unannounced(database: Database) -> Tell:
-    what = f"{plain(companion(database.path, LOCK).name)} belongs to another user and cannot be replaced"
-    return Tell("WARNING", f"{what}: queries of other processes are refused while this run goes on")
+    return Tell(
+        "WARNING", f"{database.unannounced_because}: queries of other processes are refused while this run goes on"
+    )
 
 
 def _beside(before: RunRecord | None, record: RunRecord) -> tuple[Tell, ...]:
