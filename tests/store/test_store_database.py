@@ -215,7 +215,7 @@ def test_where_files_cannot_be_locked_the_lock_of_duckdb_keeps_others_out(
         assert not database.is_announced
         assert database.unannounced_because == "files beside it cannot be locked (no locks available)"
         assert not path.with_name(f"{path.name}.lock").exists()
-        with pytest.raises(DatabaseInUse, match="already open in this process"):
+        with pytest.raises(DatabaseError, match="already open in this process"):
             Database.open(path)
     with Database.open(path, create=False):
         pass
