@@ -10,7 +10,8 @@ from typing import Any
 from told_run import picture
 
 from tui_runner.cli.json_events import JsonEvents
-from tui_runner.engine.progress.snapshot import ChunkView, Snapshot
+from tui_runner.engine.progress.chunk_views import ChunkView
+from tui_runner.engine.progress.snapshot import Snapshot
 from tui_runner.engine.states import ChunkState, RunState
 
 

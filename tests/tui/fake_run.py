@@ -6,7 +6,8 @@ import math
 from collections.abc import Collection
 from dataclasses import replace
 
-from tui_runner.engine.progress.snapshot import ChunkView, ErrorGroup, RunEvent, Sample, Snapshot
+from tui_runner.engine.progress.chunk_views import ChunkView
+from tui_runner.engine.progress.snapshot import ErrorGroup, RunEvent, Sample, Snapshot
 from tui_runner.engine.protocol import InFlight
 from tui_runner.engine.states import ChunkState, RunState
 from tui_runner.store.database import Database

@@ -8,7 +8,7 @@ from fake_run import busy_chunks, chunk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tui_runner.engine.progress.snapshot import ChunkView
+from tui_runner.engine.progress.chunk_views import ChunkView
 from tui_runner.engine.states import ChunkState
 from tui_runner.tui.run.chunk_rows import ChunkOrder, heading, layout, row
 from tui_runner.tui.widgets.paint import LOOKS, cells, look, state_span

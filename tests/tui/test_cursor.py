@@ -14,7 +14,7 @@ from textual.app import App, ComposeResult
 from textual.events import MouseScrollDown
 from textual.pilot import Pilot
 
-from tui_runner.engine.progress.snapshot import ChunkView
+from tui_runner.engine.progress.chunk_views import ChunkView
 from tui_runner.engine.states import ChunkState, RunState
 from tui_runner.tui.actions.list_keys import in_sight, scrolled_to
 from tui_runner.tui.app import RunnerApp

@@ -21,7 +21,8 @@ from __future__ import annotations
 
 import math
 import pickle
-from collections.abc import Mapping, Sequence
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -74,28 +75,36 @@ class WorkerConfig:
 # --- from the runner to a worker ---------------------------------------------------------------------------
 
 
+Positions = range | array  # type: ignore[type-arg]  # of integers; at run time `array` has no element type
+"""Positions of the items of a chunk, in their order: consecutive ones, or any."""
+
+
 @dataclass(frozen=True, slots=True)
 class OpenChunk:
-    """Run these items.
+    """Run items of a chunk.
 
     Attributes:
         chunk: number of the chunk.
-        positions: position of each item in the input.
-        keys: key of each item.
-        values: the items, from `pack`.
-        attempts: attempts already made of each item; empty when none of them has any.
-        tries: those of them that failed and count as retries; empty as well. Attempts that a worker did not survive do
-            not count, nor do those before somebody had what failed run again.
+        positions: position in the input of every item of the chunk.
+        values: all of them, from `pack`.
+        run: indexes of the items to run, ascending; None for all.
+        attempts: attempts already made, by position, of those items that have any.
+        tries: how many of those failed and count as retries. Attempts that a worker did not survive do not count, nor
+            do those before somebody had what failed run again.
+        refusals: items that are recorded as failed without being run, by position, and why.
         paused: whether the chunk starts paused.
+        keys: key of every item of the chunk.
     """
 
     chunk: int
-    positions: Sequence[int]
-    keys: Sequence[str]
+    positions: Positions
     values: bytes
-    attempts: Sequence[int] = ()
-    tries: Sequence[int] = ()
+    run: Sequence[int] | None = None
+    attempts: Mapping[int, int] = field(default_factory=dict)
+    tries: Mapping[int, int] = field(default_factory=dict)
+    refusals: Mapping[int, str] = field(default_factory=dict)
     paused: bool = False
+    keys: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +233,8 @@ class ResultBatch:
         tables: Arrow IPC streams of result rows, each with the column `_item`; one stream a schema.
         items: Arrow IPC stream of ledger rows (`records.ITEMS`).
         errors: Arrow IPC stream of errors (`records.ERRORS`); empty bytes when there are none.
-        ended: positions of the items that reached a final state, by chunk.
+        ended: indexes in the chunk of the items that reached a final state, by chunk: pairs (start, stop), see
+            `ranges_of`.
         failed: attempts made of those among them that did not end well, by chunk and position.
         retried: attempts made of the items that failed and will be tried again, by chunk and position.
         counts: counters of the chunks that this flush touches, since they were opened in this worker; they count
@@ -243,7 +253,7 @@ class ResultBatch:
     tables: tuple[bytes, ...]
     items: bytes
     errors: bytes
-    ended: Mapping[int, Sequence[int]]
+    ended: Mapping[int, array[int]]
     failed: Mapping[int, Mapping[int, int]]
     retried: Mapping[int, Mapping[int, int]]
     counts: Mapping[int, Counts]
@@ -257,7 +267,23 @@ class ResultBatch:
 
     def executed(self, chunk: int) -> int:
         """Items of a chunk that ended because they were executed, whatever came of it."""
-        return len(self.ended.get(chunk, ())) - self.cancelled.get(chunk, 0)
+        return self.ended_items(chunk) - self.cancelled.get(chunk, 0)
+
+    def ended_items(self, chunk: int) -> int:
+        """Items of a chunk that reached a final state."""
+        ranges = self.ended.get(chunk, ())
+        return sum(ranges[1::2]) - sum(ranges[::2])
+
+
+def ranges_of(indexes: Iterable[int]) -> array[int]:
+    """Return the half-open ranges that cover ascending indexes, as pairs (start, stop)."""
+    ranges = array("q")
+    for index in indexes:
+        if ranges and ranges[-1] == index:
+            ranges[-1] = index + 1
+        else:
+            ranges.extend((index, index + 1))
+    return ranges
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from tui_runner.engine.protocol import (
     Report,
     ResultBatch,
     Trials,
+    ranges_of,
 )
 from tui_runner.engine.worker.attempt import Ending, Outcome, Outcomes
 from tui_runner.engine.worker.job_output import JobLog
@@ -253,7 +254,7 @@ class Tally:
         self._items.append(
             (task.position, chunk.number, task.key, ending.value, attempts, rows, outcome.seconds, finished_at)
         )
-        self._ended[chunk.number].append(task.position)
+        self._ended[chunk.number].append(task.index)
         if ending is not Ending.OK:
             self._failed[chunk.number][task.position] = attempts
         chunk.unended -= 1
@@ -272,7 +273,7 @@ class Tally:
             tables=tables,
             items=_stream(ITEMS, self._items),
             errors=_stream(ERRORS, self._errors) if self._errors else b"",
-            ended=dict(self._ended),
+            ended={number: ranges_of(sorted(indexes)) for number, indexes in self._ended.items()},
             failed=dict(self._failed),
             retried=dict(self._retried),
             counts={chunk.number: chunk.counts() for chunk in self._touched.values()},

@@ -17,8 +17,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tui_runner.engine.limits import RateLimit
-from tui_runner.engine.protocol import Counts, OpenChunk, unpack
+from tui_runner.engine.protocol import Counts, OpenChunk, Refused, unpack
 from tui_runner.engine.worker.retry import RetryBudget
+from tui_runner.text.describe import item_text
 
 
 @dataclass(slots=True, eq=False)
@@ -50,6 +51,7 @@ class Task:
 
     Attributes:
         chunk: the chunk it belongs to.
+        index: index of the item in its chunk.
         position: position of the item in the input.
         key: key of the item.
         value: the item.
@@ -63,6 +65,7 @@ class Task:
     """
 
     chunk: OpenedChunk
+    index: int
     position: int
     key: str
     value: Any
@@ -92,6 +95,7 @@ class Task:
         """The next attempt, as an object of its own: a thread that never returns may still hold this one."""
         return Task(
             self.chunk,
+            self.index,
             self.position,
             self.key,
             self.value,
@@ -219,16 +223,21 @@ class WorkQueue:
     def open(self, message: OpenChunk) -> None:
         """Add the items of a chunk; raises whatever unpickling them raises."""
         values = unpack(message.values)
-        chunk = OpenedChunk(message.chunk, len(values), paused=message.paused)
-        attempts = message.attempts or itertools.repeat(0)
-        tries = message.tries or itertools.repeat(0)
-        log = self._write_log
-        tasks = [
-            Task(chunk, position, key, value, before + 1, before + 1 - failed, False, log)
-            for position, key, value, before, failed in zip(
-                message.positions, message.keys, values, attempts, tries, strict=False
-            )
-        ]
+        run = range(len(values)) if message.run is None else message.run
+        chunk = OpenedChunk(message.chunk, len(run), paused=message.paused)
+        positions, keys, attempts, tries = message.positions, message.keys, message.attempts, message.tries
+        for position, verdict in message.refusals.items():
+            index = positions.index(position)
+            values[index] = Refused("WorkerKilled", verdict, item_text(values[index]))
+        tasks = []
+        for index in run:
+            position = positions[index]
+            before = attempts.get(position, 0)
+            if position in message.refusals:
+                before = max(0, before - 1)  # saying so is no attempt of its own
+            first = before + 1 - tries.get(position, 0)
+            task = Task(chunk, index, position, keys[index], values[index], before + 1, first, False, self._write_log)
+            tasks.append(task)
         tasks[-1].last = True
         with self._changed:
             self.chunks[chunk.number] = chunk
