@@ -33,11 +33,13 @@ class Desk:
     def _changed(self):
         self.changes += 1
 
-    def open(self, chunk, items=3, *, first=None, paused=False, attempts=()):
+    def open(self, chunk, items=3, *, first=None, paused=False, attempts=None):
         first = 10 * chunk if first is None else first
         positions = range(first, first + items)
         keys = [f"key {position}" for position in positions]
-        self.queue.open(OpenChunk(chunk, positions, keys, pack(list(positions)), attempts, paused=paused))
+        self.queue.open(
+            OpenChunk(chunk, positions, pack(list(positions)), attempts=attempts or {}, paused=paused, keys=keys)
+        )
 
     def take(self, limit=1_000):
         """Positions of everything that can be taken now."""
@@ -66,7 +68,7 @@ def test_items_come_in_order_chunk_after_chunk(desk):
 
 
 def test_a_task_knows_its_item(desk):
-    desk.open(4, 2, attempts=[0, 3])
+    desk.open(4, 2, attempts={41: 3})
     first, second = desk.tasks()
     assert (first.chunk.number, first.key, first.value) == (4, "key 40", 40)
     assert (first.attempt, first.first_attempt) == (1, 1)
@@ -367,7 +369,7 @@ def test_every_item_is_taken_exactly_once_whatever_happens_meanwhile():
     for number in range(chunks):
         positions = range(number * items, (number + 1) * items)
         keys = [str(position) for position in positions]
-        queue.open(OpenChunk(number, positions, keys, pack(list(positions)), paused=dice.random() < 0.2))
+        queue.open(OpenChunk(number, positions, pack(list(positions)), paused=dice.random() < 0.2, keys=keys))
         some = dice.randrange(number + 1)
         for steer in dice.sample([queue.pause, queue.resume, queue.cancel, _toggle_throttle, _toggle_pause], 3):
             if steer == queue.cancel:

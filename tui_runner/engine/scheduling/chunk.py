@@ -65,9 +65,9 @@ class ItemsLeft:
             self._size -= self._left.count(1, start, stop)
             self._left[start:stop] = bytes(stop - start)
 
-    def indexes(self) -> Sequence[int]:
+    def indexes(self) -> list[int]:
         """Return the indexes of the items that are left."""
-        return array("q", compress(range(len(self.positions)), self._left))
+        return list(compress(range(len(self.positions)), self._left))
 
     def unheard(self, run: Sequence[int] | None) -> Iterator[int]:
         """Return the positions of those items that are left of the ones at these indexes; of all for None."""

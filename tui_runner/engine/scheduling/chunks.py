@@ -17,7 +17,6 @@ The transitions of one chunk are in `states.CHUNK_TRANSITIONS`; the commands a p
 
 from __future__ import annotations
 
-from array import array
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 
@@ -290,7 +289,7 @@ class Chunks:
         """Indexes of the items that are left and may run beside others; None when the whole chunk may."""
         if not self.suspects:
             return None if chunk.left.is_whole else chunk.left.indexes()
-        return array("q", chunk.left.among(self.suspects.innocent(list(chunk.left))).values())
+        return sorted(chunk.left.among(self.suspects.innocent(list(chunk.left))).values())
 
     def send_suspects(self) -> None:
         """Send the suspects of a chunk to the worker that runs one item at a time, if that has nothing to do."""
@@ -301,7 +300,7 @@ class Chunks:
             return
         chunk = self.all.open[self.apart.popleft()]
         positions = self.suspects.next_ones(chunk.left)
-        indexes = array("q", sorted(chunk.left.among(positions).values()))
+        indexes = sorted(chunk.left.among(positions).values())
         self._send(chunk, worker, indexes, refusals=self.suspects.verdicts(positions))
 
     def send_cancels(self) -> None:
@@ -490,7 +489,7 @@ class Chunks:
             self.set_state(chunk, ChunkState.FAILED if chunk.counts.failed else ChunkState.DONE)
         self._keep_failures(chunk)
         self.all.end(chunk)
-        self._turn.do(events.ChunkEnded(chunk.number, array("q", chunk.failures)))
+        self._turn.do(events.ChunkEnded(chunk.number, tuple(chunk.failures)))
 
     def _keep_failures(self, chunk: Chunk) -> None:
         """Keep the failures of a chunk that has just ended, unless they are too many."""
@@ -504,7 +503,7 @@ class Chunks:
 
     def run_again(self, chunk: Chunk) -> int:
         """Have the failures of a chunk that has ended run again; returns how many."""
-        again = array("q", chunk.failures)
+        again = tuple(chunk.failures)
         self.kept_failures -= len(again)
         self.kept_bytes -= chunk.nbytes
         self.counts -= chunk.run_again(self._turn.active)
