@@ -1,7 +1,8 @@
-"""The chunks of a snapshot: made when they are looked at, so that a snapshot costs nothing for chunks that have ended.
+"""The chunks of a snapshot, of which those that have ended cost it nothing.
 
 A run of 50 million items has up to 100,000 chunks, and a screen shows forty of them. Views are kept of those alone that
-have not ended; ended ones are rows of columns that all snapshots of a run share (`scheduling/chunk_store.py`).
+have not ended; ended ones are rows of columns that all snapshots of a run share (`scheduling/chunk_store.py`), and a
+view of one is made when it is looked at.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from operator import attrgetter
 from typing import cast, overload
 
@@ -65,15 +66,11 @@ class ChunkView:
 
 def _of_column(name: str) -> property:
     column = attrgetter(name)
-    return property(lambda row: column(row.columns)[row.number])
+    return property(lambda view: column(view.columns)[view.number])
 
 
-class _EndedRow:
-    """An ended chunk, with the attributes of a `ChunkView`. It is moved from row to row by setting `number`.
-
-    To make a view of each of 100,000 chunks takes a quarter of a second, to read one figure of each of them a tenth of
-    that.
-    """
+class _EndedView:
+    """An ended chunk with the attributes of a `ChunkView`, which are read from the columns when they are asked for."""
 
     __slots__ = ("columns", "number")
 
@@ -85,6 +82,7 @@ class _EndedRow:
     skipped = _of_column("skipped")
     retries = _of_column("retries")
     rows = _of_column("rows")
+    elapsed = _of_column("elapsed")
     in_flight = 0
     worker = None
     recent = ()
@@ -103,22 +101,18 @@ class _EndedRow:
         return None if math.isnan(started_at) else started_at
 
     @property
-    def elapsed(self) -> float:
-        return self.columns.elapsed(self.number)
-
-    @property
     def finished(self) -> int:
         columns, number = self.columns, self.number
         return columns.done[number] + columns.failed[number] + columns.cancelled[number]
 
     @property
     def items_per_second(self) -> float:
-        columns, number, elapsed = self.columns, self.number, self.elapsed
+        columns, number = self.columns, self.number
+        elapsed = columns.elapsed[number]
         executed = columns.done[number] + columns.failed[number] - columns.skipped[number]
         return executed / elapsed if elapsed > 0 else 0.0
 
 
-_FIGURES = tuple(each.name for each in fields(ChunkView))
 _NO_COLUMNS, _NONE_ENDED = EndedColumns(), array("q")
 
 
@@ -162,20 +156,18 @@ class ChunkViews(Sequence[ChunkView]):
         if not -self._size <= number < self._size:
             raise IndexError(number)
         number %= self._size
-        if (view := self._unended.get(number)) is not None:
-            return view
-        row = _EndedRow(self._columns, number)
-        return ChunkView(**{name: getattr(row, name) for name in _FIGURES})
+        view = self._unended.get(number)
+        return cast("ChunkView", _EndedView(self._columns, number)) if view is None else view
 
     def state(self, number: int) -> ChunkState:
-        """Return the state of a chunk; faster than to have it made."""
+        """Return the state of a chunk; faster than to ask its view."""
         view = self._unended.get(number)
         return STATES[self._columns.state[number]] if view is None else view.state
 
     def scan(self, start: int = 0, stop: int | None = None) -> Iterator[ChunkView]:
         """Read the figures of many chunks; each may be looked at only until the next one is asked for."""
         unended = self._unended
-        row = _EndedRow(self._columns, 0)
+        row = _EndedView(self._columns, 0)
         ended = cast("ChunkView", row)
         for number in range(start, self._size if stop is None else min(stop, self._size)):
             if number in unended:

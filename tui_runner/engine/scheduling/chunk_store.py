@@ -36,11 +36,11 @@ class EndedColumns:
         "busy_seconds",
         "cancelled",
         "done",
+        "elapsed",
         "ended_at",
         "failed",
         "first_item",
         "items",
-        "paused_seconds",
         "retries",
         "rows",
         "skipped",
@@ -61,7 +61,7 @@ class EndedColumns:
         self.busy_seconds = array("d")
         self.started_at = array("d")
         self.ended_at = array("d")
-        self.paused_seconds = array("d")
+        self.elapsed = array("d")
 
     def __len__(self) -> int:
         return len(self.state)
@@ -77,13 +77,6 @@ class EndedColumns:
         """Add a row, for a chunk that has not ended."""
         for name in self.__slots__:
             getattr(self, name).append(0)
-
-    def elapsed(self, number: int) -> float:
-        """Return the seconds from the start of a chunk to its end, without those it was paused."""
-        started_at = self.started_at[number]
-        if math.isnan(started_at):
-            return 0.0
-        return max(0.0, self.ended_at[number] - started_at - self.paused_seconds[number])
 
 
 class ChunkStore(Sequence[Chunk]):
@@ -150,7 +143,7 @@ class ChunkStore(Sequence[Chunk]):
         columns.busy_seconds[number] = counts.busy_seconds
         columns.started_at[number] = _NEVER if chunk.started_at is None else chunk.started_at
         columns.ended_at[number] = _NEVER if chunk.ended_at is None else chunk.ended_at
-        columns.paused_seconds[number] = chunk.paused_seconds
+        columns.elapsed[number] = 0.0 if chunk.ended_at is None else chunk.elapsed(chunk.ended_at)
         self.ended.append(number)
         self._failures.pop(number, None)
         if chunk.failures:
@@ -176,6 +169,7 @@ class ChunkStore(Sequence[Chunk]):
     def _ended(self, number: int) -> Chunk:
         columns = self._columns
         started_at, ended_at = columns.started_at[number], columns.ended_at[number]
+        has_run = not math.isnan(started_at)
         positions, attempts, nbytes = self._failures.get(number, ((), (), 0))
         rejected, rejected_rows = self._rejected.get(number, (0, 0))
         return Chunk(
@@ -197,7 +191,7 @@ class ChunkStore(Sequence[Chunk]):
                 columns.rows[number],
                 columns.busy_seconds[number],
             ),
-            started_at=None if math.isnan(started_at) else started_at,
+            started_at=started_at if has_run else None,
             ended_at=None if math.isnan(ended_at) else ended_at,
-            paused_seconds=columns.paused_seconds[number],
+            paused_seconds=ended_at - started_at - columns.elapsed[number] if has_run else 0.0,
         )

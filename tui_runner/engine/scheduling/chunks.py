@@ -236,12 +236,15 @@ class Chunks:
         size = self.pace.read_size or 1
         ahead = min(-(-self.pace.to_read(self._turn.active, threads) // size), _MOST_AHEAD)
         wanted = max(limit, ahead) - len(self.waiting) - requested
-        if wanted > 0 and (self.waiting or requested):
+        if wanted > 0:
             opened = sum(self.all.open[number].nbytes for worker in self._crew for number in worker.open)
             nbytes = opened + sum(self.all.open[number].nbytes for number in self.waiting)
             room = self.pace.chunks_within(AHEAD_BYTES - nbytes)
-            wanted = wanted if room is None else min(wanted, room - requested)
-        return max(0, wanted)
+            if room is not None:
+                wanted = min(wanted, room - requested)
+        # However large chunks are, one is read for a worker that has nothing to do.
+        idle = not self.waiting and not requested and not all(worker.open for worker in self._crew.ready)
+        return max(wanted, int(idle))
 
     def open_limit(self, open_chunks: int) -> int:
         """Chunks to keep open when `open_chunks` are asked for: more, if these are too small for the threads."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 import time
 from array import array
 from bisect import bisect_left, insort
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from itertools import chain, compress
 
@@ -60,7 +60,7 @@ class ChunkListing:
         self._chunks = NO_CHUNKS
         # The chunks as they were when they were last sorted, and of each its key and whether it is listed.
         self._listed = NO_CHUNKS
-        self._keys = array("d")
+        self._keys: list[float] = []
         self._fits = bytearray()
         self._numbers = array("q")
         self._listed_at: float | None = None
@@ -79,20 +79,23 @@ class ChunkListing:
         if self._listed_at is not None and not fewer and (not changed or now - self._listed_at < LISTING_HOLD):
             return changed, False
         self._listed_at = now
-        self._measure(chunks)
+        self._measure(chunks, changed if self._listed is old else chunks.changed_since(self._listed))
         before = self._numbers
-        listed = compress(range(len(chunks)), self._fits)
+        listed: Iterable[int] = range(len(chunks))
+        if self._state is not None:
+            listed = compress(listed, self._fits)
         self._numbers = array("q", sorted(listed, key=self._keys.__getitem__, reverse=self._reverse))
         return changed, self._numbers != before
 
-    def _measure(self, chunks: ChunkViews) -> None:
+    def _measure(self, chunks: ChunkViews, changed: set[int]) -> None:
         """Work out the keys, those of chunks alone that changed since they were last sorted."""
         old, self._listed = self._listed, chunks
-        changed = chunks.changed_since(old)
         key, state = self._key, self._state
         if len(changed) == len(chunks):
-            self._keys = array("d", map(key, chunks.scan()))
-            self._fits = bytearray(state is None or chunk.state is state for chunk in chunks.scan())
+            self._keys = [key(chunk) for chunk in chunks.scan()]
+            self._fits = bytearray(b"\1") * len(chunks)
+            if state is not None:
+                self._fits = bytearray(chunks.state(number) is state for number in range(len(chunks)))
             return
         new = len(chunks) - len(old)
         self._keys.extend([0.0] * new)
