@@ -60,10 +60,10 @@ class Settings:
     grace: float = 10.0
 
 
-CHOSEN = frozenset({"chunk_size", "open_chunks"})
-"""Settings whose value is chosen while the run goes on where they are None."""
 AUTOMATIC = "automatic"
-"""What None is called in these."""
+"""The word for None in the settings that are `CHOSEN`."""
+CHOSEN = {"chunk_size": "what takes 2 to 10 s, 20,000 at most", "open_chunks": "a second of work"}
+"""Settings whose value is chosen while the run goes on unless they are set, and how."""
 INTERFACE_KEYS = frozenset({"theme", "keys", "notify", "ascii", "refresh", "editor"})
 """Keys of the configuration that belong to the screens; other parts read and check them."""
 

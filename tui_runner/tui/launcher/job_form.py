@@ -73,7 +73,7 @@ def fields_of(job: Job, database: Path) -> list[Field]:
     defaults = Settings()
     for name in OFFERED:
         default = job.settings.get(name, getattr(defaults, name))
-        unset = AUTOMATIC if name in CHOSEN else "none"
+        unset = f"{AUTOMATIC}: {CHOSEN[name]}" if name in CHOSEN else "none"
         fields.append(Field(name, "setting", unset if default is None else str(default), _checker(name)))
     return fields
 
