@@ -10,7 +10,8 @@ from typing import Any
 from told_run import picture
 
 from tui_runner.cli.json_events import JsonEvents
-from tui_runner.engine.progress.snapshot import ChunkView, Snapshot
+from tui_runner.engine.progress.chunk_views import ChunkView, ChunkViews
+from tui_runner.engine.progress.snapshot import Snapshot
 from tui_runner.engine.states import ChunkState, RunState
 
 
@@ -62,17 +63,17 @@ def test_progress_comes_once_a_second_at_most() -> None:
 def test_a_chunk_is_finished_once_in_whatever_order() -> None:
     running = ChunkState.RUNNING
     events = events_of(
-        picture(chunks=(chunk(0, running), chunk(1, running))),
-        picture(chunks=(chunk(0, running), chunk(1, ChunkState.FAILED, failed=1), chunk(2, running))),
-        picture(chunks=(chunk(0), chunk(1, ChunkState.FAILED, failed=1), chunk(2))),
-        picture(chunks=(chunk(0), chunk(1, ChunkState.FAILED, failed=1), chunk(2))),
+        picture(chunks=ChunkViews.of((chunk(0, running), chunk(1, running)))),
+        picture(chunks=ChunkViews.of((chunk(0, running), chunk(1, ChunkState.FAILED, failed=1), chunk(2, running)))),
+        picture(chunks=ChunkViews.of((chunk(0), chunk(1, ChunkState.FAILED, failed=1), chunk(2)))),
+        picture(chunks=ChunkViews.of((chunk(0), chunk(1, ChunkState.FAILED, failed=1), chunk(2)))),
     )
     finished = [(event["chunk"], event["state"]) for event in events if event["event"] == "chunk_finished"]
     assert finished == [(1, "failed"), (0, "done"), (2, "done")]
 
 
 def test_chunks_of_an_earlier_process_are_not_told_of() -> None:
-    events = events_of(picture(chunks=(chunk(0, skipped=10), chunk(1, skipped=9))), resumed=True)
+    events = events_of(picture(chunks=ChunkViews.of((chunk(0, skipped=10), chunk(1, skipped=9)))), resumed=True)
     assert events[0]["resumed"] is True
     assert [event["chunk"] for event in events if event["event"] == "chunk_finished"] == [1]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from simulated_worker import flush
+from simulated_worker import by_index, flush
 from simulated_world import cut
 
 from tui_runner.engine.guards import MemoryMeasured
@@ -56,13 +56,14 @@ class Desk:
 
     def end(self, number, *, good=0, failed=0, cancelled=0, rows=0, groups=None):
         """So many items of a chunk end, and their flush arrives."""
-        pending = sorted(self.scheduler.chunks[number].pending)[: good + failed + cancelled]
+        pending = list(self.scheduler.chunks[number].left)[: good + failed + cancelled]
         counts = self.counted[number] = self.counted.get(number, Counts()) + Counts(good, failed, cancelled, rows=rows)
         report = flush(0, {number: pending}, {number: dict.fromkeys(pending[good:], 1)}, {number: counts})
+        report = by_index(report, self.scheduler)
         report = dataclasses.replace(report, error_groups=groups or {}, cancelled={number: cancelled})
         self.handle(report)
         self.board.flushed(report, self.now)
-        if not self.scheduler.chunks[number].pending:
+        if not self.scheduler.chunks[number].left:
             self.handle(ChunkExhausted(0, number))
             self.handle(ChunkFinished(0, number))
             self.counted.pop(number)

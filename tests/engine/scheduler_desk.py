@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from simulated_worker import flush
+from simulated_worker import by_index, flush
 from simulated_world import cut
 
 from tui_runner.engine.protocol import (
@@ -10,6 +10,7 @@ from tui_runner.engine.protocol import (
     ChunkFinished,
     Counts,
     Ready,
+    ResultBatch,
 )
 from tui_runner.engine.scheduling.events import Begin, InputEnded, ReadChunks, RecordState, SendChunk, SendOrder, Tell
 from tui_runner.engine.scheduling.scheduler import Scheduler
@@ -31,9 +32,28 @@ class Desk:
             self(InputEnded())
 
     def __call__(self, event):
+        if isinstance(event, ResultBatch):
+            event = by_index(event, self.scheduler)
         actions = self.scheduler.handle(event, self.now)
         self.told += [(action.level, action.text) for action in actions if isinstance(action, Tell)]
         return [action for action in actions if not isinstance(action, Tell | ReadChunks | RecordState)]
+
+    def sent_items(self, actions):
+        """Of each chunk that is sent: to which worker, and the positions of the items that it is to run."""
+        found = [action for action in actions if isinstance(action, SendChunk)]
+        positions = {action.chunk: self.scheduler.chunks[action.chunk].left.positions for action in found}
+        return [
+            (
+                action.worker,
+                action.chunk,
+                [
+                    position
+                    for index, position in enumerate(positions[action.chunk])
+                    if action.run is None or index in action.run
+                ],
+            )
+            for action in found
+        ]
 
     def state(self, number):
         return self.scheduler.chunks[number].state
@@ -41,7 +61,7 @@ class Desk:
     def finish(self, number, *, worker=0, failed=(), cancelled=()):
         """The worker has started every item of a chunk, flushes them and says that it is finished."""
         self(ChunkExhausted(worker, number))
-        pending = sorted(self.scheduler.chunks[number].pending)
+        pending = list(self.scheduler.chunks[number].left)
         attempts = {number: {**dict.fromkeys(failed, 1), **dict.fromkeys(cancelled, 0)}}
         good = len(pending) - len(failed) - len(cancelled)
         counts = {number: Counts(good, len(failed), len(cancelled))}

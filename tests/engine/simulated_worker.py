@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tui_runner.engine.protocol import (
     Cancel,
@@ -14,6 +14,7 @@ from tui_runner.engine.protocol import (
     Drain,
     Drained,
     MemoryFull,
+    OpenChunk,
     Order,
     Pause,
     Probe,
@@ -25,8 +26,9 @@ from tui_runner.engine.protocol import (
     SetThreads,
     Trials,
     WorkerFailed,
+    ranges_of,
 )
-from tui_runner.engine.scheduling.events import SendChunk
+from tui_runner.engine.scheduling.scheduler import Scheduler
 
 
 def flush(
@@ -37,7 +39,10 @@ def flush(
     trials: Trials | None = None,
     retried: dict[int, dict[int, int]] | None = None,
 ) -> ResultBatch:
-    """A flush without rows; counts are worked out when every item ended well or failed."""
+    """A flush without rows; counts are worked out when every item ended well or failed.
+
+    Its `ended` has positions, see `by_index`.
+    """
     failed = failed or {}
     if counts is None:
         counts = {
@@ -47,6 +52,22 @@ def flush(
     return ResultBatch(worker, (), b"", b"", ended, failed, retried or {}, counts, {}, 0, 0, trials or Trials())
 
 
+def by_index(report: ResultBatch, scheduler: Scheduler) -> ResultBatch:
+    """The same flush with ranges of indexes in place of positions, as a worker that has these chunks reports them."""
+    chunks = {number: scheduler.chunks.open.get(number) for number in report.ended}
+    ended = {
+        number: ranges_of(sorted(chunk.left.indexes_of(report.ended[number]).values()))
+        for number, chunk in chunks.items()
+        if chunk is not None
+    }
+    return replace(report, ended=ended)
+
+
+def chosen(order: OpenChunk) -> list[int]:
+    """Positions of the items that an order has run."""
+    return list(order.positions) if order.run is None else [order.positions[index] for index in order.run]
+
+
 @dataclass
 class _HeldChunk:
     """A chunk as a simulated worker has it.
@@ -54,6 +75,7 @@ class _HeldChunk:
     `unsent` are outcomes that no flush has carried yet, `again` attempts likewise that are followed by another.
     """
 
+    positions: Sequence[int]
     unstarted: deque[int]
     unended: int
     paused: bool
@@ -87,7 +109,7 @@ class SimulatedWorker:
         self.draining = False
         self.killed = False
         self.drained = False
-        self.orders: deque[Order | SendChunk] = deque()
+        self.orders: deque[Order] = deque()
         self.reports: deque[Report] = deque()
         self.chunks: dict[int, _HeldChunk] = {}
 
@@ -196,13 +218,14 @@ class SimulatedWorker:
             return
         chunk.unsent[position] = "ok" if step == "succeed" else "failed"
 
-    def _obey(self, order: Order | SendChunk) -> None:
+    def _obey(self, order: Order) -> None:
         match order:
-            case SendChunk():
+            case OpenChunk():
                 assert order.chunk not in self.chunks, "a chunk was sent to a worker that has it"
-                positions = deque(order.positions)
-                held = _HeldChunk(positions, len(positions), order.paused, refused=set(order.refusals))
-                self.chunks[order.chunk] = held
+                run = deque(chosen(order))
+                self.chunks[order.chunk] = _HeldChunk(
+                    order.positions, run, len(run), order.paused, refused=set(order.refusals)
+                )
             case Pause(None) | Resume(None):
                 self.paused = isinstance(order, Pause)
                 self.passes = 0
@@ -245,7 +268,11 @@ class SimulatedWorker:
                 }
                 for number, chunk in touched.items()
             }
-            ended = {number: tuple(chunk.unsent) for number, chunk in touched.items() if chunk.unsent}
+            ended = {
+                number: ranges_of(sorted(map(chunk.positions.index, chunk.unsent)))
+                for number, chunk in touched.items()
+                if chunk.unsent
+            }
             counts = {number: chunk.counts for number, chunk in touched.items()}
             self.reports.append(SimulatedFlush.of(self, ended, failed, counts, touched))
             self.trials = Trials()

@@ -7,16 +7,19 @@ scheduler that would run an item twice at once, run one that is done, or talk to
 
 from __future__ import annotations
 
+from array import array
 from collections import deque
 from collections.abc import Collection, Sequence
 
-from simulated_worker import SimulatedFlush, SimulatedWorker
+from simulated_worker import SimulatedFlush, SimulatedWorker, chosen
 
 from tui_runner.engine.protocol import (
     Counts,
     Drain,
+    OpenChunk,
     WorkerLost,
 )
+from tui_runner.engine.scheduling.chunks import MAX_KEPT_BYTES
 from tui_runner.engine.scheduling.events import (
     Action,
     Begin,
@@ -40,20 +43,27 @@ from tui_runner.engine.scheduling.events import (
     Tell,
     Tick,
 )
+from tui_runner.engine.scheduling.pace import AHEAD_BYTES
 from tui_runner.engine.scheduling.scheduler import Scheduler
 from tui_runner.engine.states import ChunkState, PauseCause, RunState
 
 
-def cut(chunks: Sequence[Sequence[bool]], known: Collection[int] = ()) -> list[ChunkRead]:
+def cut(
+    chunks: Sequence[Sequence[bool]], known: Collection[int] = (), *, by_key: bool = False, item_bytes: int = 0
+) -> list[ChunkRead]:
     """Chunks as the reader delivers them; of each item is given whether it was recorded before, then with 7 rows.
 
-    Those at `known` had failed before, if they were not.
+    Those at `known` had failed before, if they were not. Where items keep the positions that their keys have in the
+    ledger (`by_key`), these are out of order and have gaps.
     """
     read, first = [], 0
     for number, items in enumerate(chunks):
-        pending = [first + index for index, recorded in enumerate(items) if not recorded]
+        positions = range(first, first + len(items))
+        if by_key:
+            positions = array("q", [(place ^ 1) + 2 * (place // 4) for place in positions])
+        pending = [position for position, recorded in zip(positions, items, strict=True) if not recorded]
         known_here = [position for position in pending if position in known]
-        read.append(ChunkRead(number, first, len(items), pending, 7 * sum(items), known_here))
+        read.append(ChunkRead(number, positions, pending, 7 * sum(items), known_here, item_bytes * len(items)))
         first += len(items)
     return read
 
@@ -61,8 +71,12 @@ def cut(chunks: Sequence[Sequence[bool]], known: Collection[int] = ()) -> list[C
 class World:
     """The scheduler, its input and its workers; `ledger` says what has been received of each item."""
 
-    def __init__(self, scheduler: Scheduler, chunks: Sequence[ChunkRead], *, lasting: bool = False) -> None:
+    def __init__(
+        self, scheduler: Scheduler, chunks: Sequence[ChunkRead], *, lasting: bool = False, bounded: bool = True
+    ) -> None:
         self.scheduler = scheduler
+        self._is_bounded = bounded
+        """Whether the user has set how many chunks are sent ahead."""
         self._lasting = lasting
         self.now = 1000.0
         self.unread = deque(chunks)
@@ -85,8 +99,13 @@ class World:
         self.told: list[str] = []
         self.end: EndRun | None = None
         self._opened: dict[int, int] = {}
+        self._positions = {chunk.number: chunk.positions for chunk in chunks}
+        """Of the items of each chunk."""
+        self._held = dict(self._positions)
+        """Of those that its indexes stand for: when its failures run again, it has no others."""
+        self._item_bytes = max((chunk.nbytes // chunk.items for chunk in chunks), default=0)
         for chunk in chunks:
-            for position in range(chunk.first_item, chunk.first_item + chunk.items):
+            for position in chunk.positions:
                 if position not in chunk.pending:
                     self.ledger[position] = "skipped"
         self.tell(Begin())
@@ -177,7 +196,7 @@ class World:
         if not ended_well:
             return
         position = ended_well[which % len(ended_well)]
-        (number,) = (chunk.number for chunk in self.scheduler.chunks if 0 <= position - chunk.first_item < chunk.items)
+        (number,) = (number for number, positions in self._positions.items() if position in positions)
         self.ledger[position] = "rejected"
         self.rows -= 1
         self.tell(ItemsRejected({number: [position]}, {number: 1}, "it is no UTF-8"))
@@ -278,10 +297,14 @@ class World:
                 chunk = self.scheduler.chunks[number]
                 assert number not in self.ended_chunks
                 self.ended_chunks.add(number)
-                positions = range(chunk.first_item, chunk.first_item + chunk.items)
-                assert sorted(failed) == [p for p in positions if self.ledger[p] in ("failed", "cancelled")]
+                positions = self._positions[number]
+                expected = sorted(p for p in positions if self.ledger[p] in ("failed", "cancelled"))
+                assert sorted(failed) == expected or (not failed and self._kept_bytes(expected) > MAX_KEPT_BYTES)
+                assert chunk.state.ended
+                self._held[number] = failed
             case RunAgain(number, positions):
                 self.ended_chunks.remove(number)
+                assert positions == self._held[number]
                 for position in positions:
                     assert self.ledger.pop(position) in ("failed", "cancelled")
                 for position in self.given_up.intersection(positions):
@@ -293,26 +316,38 @@ class World:
                 assert not self.workers, "the run ended before its workers"
                 self.end = action
 
+    def _kept_bytes(self, positions: Collection[int]) -> int:
+        """Bytes of all failed items that are kept, if those at `positions` are kept as well."""
+        kept = sum(
+            len(self._held[number]) for number in self.ended_chunks if self._held[number] is not self._positions[number]
+        )
+        return self._item_bytes * (kept + len(positions))
+
     def _send(self, action: SendChunk) -> None:
         worker = self.workers[action.worker]
         assert worker.ready and not worker.killed
         assert not any(isinstance(order, Drain) for order in worker.orders) and not worker.draining
-        assert action.positions
+        order = OpenChunk(
+            action.chunk, self._held[action.chunk], b"", action.run, action.attempts, action.tries, action.refusals,
+            action.paused,
+        )  # fmt: skip
+        positions = chosen(order)
+        assert positions
         if not action.paused:
             status = self.scheduler.status
             assert status.starts_items or status.has(PauseCause.OUTAGE), "a chunk was sent while the run does not run"
-        for position in action.positions:
+        for position in positions:
             assert position not in self.holders, f"item {position} is with two workers"
             assert position not in self.ledger, f"item {position} runs again though it is done"
             self.holders[position] = worker.number
             if not action.paused:
                 assert worker.alone == (position in self.deaths), "suspects, and only they, run alone"
             assert (position in action.refusals) == (not action.paused and self.deaths.get(position, 0) >= 3)
-            worker.attempts[position] = self.scheduler.chunks[action.chunk].attempts.get(position, 0)
+            worker.attempts[position] = action.attempts.get(position, 0)
             assert worker.attempts[position] == self.attempts.get(position, 0)
         self.given_up.update(action.refusals)
         self._opened[action.chunk] = self._opened.get(action.chunk, 0) + 1
-        worker.orders.append(action)
+        worker.orders.append(order)
 
     # --- what must hold ------------------------------------------------------------------------------------
 
@@ -323,17 +358,19 @@ class World:
         """
         scheduler = self.scheduler
         running = [chunk for chunk in scheduler.chunks if chunk.state is ChunkState.RUNNING]
-        opened = [
-            chunk.worker
+        opened_chunks = [
+            chunk
             for chunk in running
             if not chunk.exhausted and not chunk.cancelling
             if not self.workers[chunk.worker].alone and not self.workers[chunk.worker].sent_home
         ]
+        opened = [chunk.worker for chunk in opened_chunks]
         least = 2 * scheduler.crew.size if scheduler.crew.size > 1 else 1
         # Those too small for the threads are sent ahead, an item a thread.
         smallest = min(chunk.items for chunk in scheduler.chunks)
         tiny = -(-scheduler.crew.threads // smallest) if smallest < scheduler.crew.threads else 0
-        within = len(opened) <= max(scheduler.open_chunks, least, tiny)
+        within = len(opened) <= max(scheduler.open_chunks, least, tiny) or not self._is_bounded
+        within = within and sum(chunk.nbytes for chunk in opened_chunks) <= AHEAD_BYTES
         # PoisonItems are sent apart from that, and chunks that were resumed count as well.
         sent_to = [number for number in sent_to if not self.workers[number].alone]
         assert within or all(opened.count(worker) == 1 for worker in sent_to)
@@ -344,12 +381,13 @@ class World:
         total = Counts()
         read = 0
         for chunk in self.scheduler.chunks:
-            mine = [self.ledger.get(p) for p in range(chunk.first_item, chunk.first_item + chunk.items)]
+            mine = [self.ledger.get(position) for position in self._positions[chunk.number]]
             read += sum(state is not None for state in mine)
             assert chunk.counts.done == mine.count("ok") + mine.count("skipped")
             assert chunk.counts.failed == mine.count("failed") + mine.count("rejected")
             assert chunk.counts.cancelled == mine.count("cancelled")
-            assert len(chunk.pending) == mine.count(None)
+            assert len(chunk.left) == mine.count(None)
+            assert {*chunk.left} == {p for p in self._positions[chunk.number] if p not in self.ledger}
             assert chunk.state.ended == (chunk.number in self.ended_chunks)
             if chunk.state.ended:
                 assert None not in mine and chunk.worker is None

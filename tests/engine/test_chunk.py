@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import itertools
+from array import array
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from tui_runner.engine.protocol import Counts
-from tui_runner.engine.scheduling.chunk import Chunk
+from tui_runner.engine.protocol import Counts, ranges_of
+from tui_runner.engine.scheduling.chunk import Chunk, ItemsLeft
 from tui_runner.engine.states import CHUNK_TRANSITIONS, ChunkState, RunState, check_transition, recorded_state
 
 S = ChunkState
 
 
 def chunk(items=4, skipped=0):
-    return Chunk(0, 0, items, skipped, set(range(skipped, items)))
+    left = ItemsLeft(range(items), range(skipped, items))
+    return Chunk(0, 0, items, skipped, left, counts=Counts(done=skipped))
 
 
 def ended_chunk(failures, **counts):
@@ -22,7 +26,7 @@ def ended_chunk(failures, **counts):
     it = chunk()
     it.set_state(S.RUNNING)
     it.started_at = 0.0
-    it.cross_off(range(4), failures)
+    it.cross_off([0, 4], failures)
     it.count(Counts(**counts))
     it.leave_worker()
     it.set_state(S.FAILED)
@@ -100,19 +104,18 @@ def test_a_worker_counts_from_zero_and_the_next_one_again():
 
 def test_attempts_of_an_item_are_remembered_until_it_ends():
     it = chunk()
-    it.attempts.update({1: 2, 2: 1})
-    it.cross_off([0, 1], {0: 3})
-    assert it.attempts == {2: 1}
+    it.retried({1: 2, 2: 1})
+    it.cross_off([0, 2], {0: 3})
+    assert it.made(it.attempts) == it.made(it.tries) == {2: 1}
     assert it.failures == {0: 3}
-    assert it.pending == {2, 3}
+    assert list(it.left) == [2, 3]
 
 
 def test_running_again_makes_failures_pending_and_takes_them_back_from_the_counters():
     it = ended_chunk({1: 3, 3: 0}, done=2, failed=1, cancelled=1, retries=2, rows=7)
-    again, lost = it.run_again(15.0)
-    assert again == (1, 3)
-    assert lost == Counts(failed=1, cancelled=1)
-    assert it.pending == {1, 3}
+    assert it.run_again(15.0) == Counts(failed=1, cancelled=1)
+    assert list(it.left) == [1, 3]
+    assert it.left.indexes() == [0, 1], "it has no other items any more"
     assert it.counts == Counts(done=2, retries=2, rows=7)
     assert it.count(Counts(done=2)) == Counts(done=2)
     assert it.attempts == {1: 3, 3: 0}, "the attempts made count on"
@@ -121,8 +124,8 @@ def test_running_again_makes_failures_pending_and_takes_them_back_from_the_count
 def test_what_the_database_refused_has_failed_and_does_not_run_again():
     it = ended_chunk({1: 1}, done=3, failed=1, rows=9)
     assert it.reject(2, 6) == Counts(done=-2, failed=2, rows=-6)
-    again, lost = it.run_again(15.0)
-    assert (again, lost) == ((1,), Counts(failed=1))
+    assert it.run_again(15.0) == Counts(failed=1)
+    assert list(it.left) == [1]
     assert it.counts == Counts(done=1, failed=2, rows=3)
     assert it.reject(1, 3) == Counts(done=-1, failed=1, rows=-3), "what it had sent before was refused meanwhile"
     it.count(Counts(done=1))
@@ -167,3 +170,34 @@ def test_a_run_that_says_it_goes_on_and_does_not_was_interrupted() -> None:
     assert recorded_state("running", goes_on=False) == recorded_state("draining", goes_on=False) == "interrupted"
     assert recorded_state("running", goes_on=True) == "running"
     assert recorded_state("paused", goes_on=False) == "paused"
+
+
+# --- which items are left -----------------------------------------------------------------------------------
+
+
+BY_KEY = array("q", [7, 3, 12, 4])
+"""Positions of items that were found in the ledger by their keys."""
+
+
+def test_what_is_left_is_known_by_index_and_told_by_position():
+    left = ItemsLeft(BY_KEY, [3, 4])
+    assert (list(left), left.indexes(), len(left), left.is_whole) == ([3, 4], [1, 3], 2, False)
+    assert left.among([3, 7, 99]) == {3: 1}, "7 is done, 99 belongs to another chunk"
+    assert list(left.positions_in([0, 1, 2, 4])) == [7, 12, 4]
+
+
+def test_an_item_is_crossed_off_once_however_often_it_is_reported():
+    left = ItemsLeft(range(10, 16), range(10, 16))
+    left.cross_off([0, 2, 3, 4])
+    left.cross_off([1, 4])
+    assert (list(left), len(left)) == ([14, 15], 2)
+    assert list(left.unheard(None)) == [14, 15]
+    assert list(left.unheard([0, 4])) == [14]
+
+
+@given(st.sets(st.integers(0, 60)))
+def test_ranges_cover_exactly_their_indexes(indexes):
+    ranges = ranges_of(sorted(indexes))
+    covered = [index for start, stop in zip(ranges[::2], ranges[1::2], strict=True) for index in range(start, stop)]
+    assert covered == sorted(indexes)
+    assert len(set(ranges)) == len(ranges), "ranges that touch are one"

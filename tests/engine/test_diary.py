@@ -12,7 +12,7 @@ from tui_runner.engine.protocol import Ready, WorkerLost
 from tui_runner.engine.scheduling.events import Committed, LogFailed, SendChunk, StartWorker, Tell
 from tui_runner.engine.states import RunState
 
-FLUSH = replace(flush(3, {0: [1, 2]}), rows=40, nbytes=900)
+FLUSH = replace(flush(3, {0: [1, 3]}, counts={}), rows=40, nbytes=900)
 
 
 def told(path: Path, *, debug: bool, state: RunState = RunState.FINISHED, reason: str = "") -> list[str]:

@@ -69,14 +69,14 @@ def test_nothing_is_asked_of_an_input_that_has_ended():
 
 def test_only_items_that_are_not_recorded_are_sent():
     desk = Desk()
-    (send,) = desk(ChunkRead(0, 0, 5, [1, 4]))
+    (send,) = desk(ChunkRead(0, range(0, 5), [1, 4]))
     assert send == SendChunk(0, 0, [1, 4], False)
     assert (desk.scheduler.before.done, desk.scheduler.counts.done) == (3, 3)
 
 
 def test_a_chunk_that_is_recorded_already_is_done_without_a_worker():
     desk = Desk()
-    assert desk(ChunkRead(0, 0, 5, [])) == [ChunkEnded(0, ())]
+    assert desk(ChunkRead(0, range(0, 5), [])) == [ChunkEnded(0, ())]
     assert desk.state(0) is ChunkState.DONE
 
 
@@ -146,7 +146,7 @@ def test_what_a_lost_worker_had_not_flushed_runs_again_before_everything_else():
     desk(flush(0, {0: [0]}))
     assert desk(WorkerLost(0, "killed by SIGSEGV")) == [StartWorker(1, 4, False)]
     assert desk.told[-1] == ("ERROR", "worker 0 is lost (killed by SIGSEGV): 3 items run again")
-    assert desk(Ready(1, 1)) == [SendChunk(1, 0, [1], False), SendChunk(1, 1, [2, 3], False)]
+    assert desk(Ready(1, 1)) == [SendChunk(1, 0, [1], False), SendChunk(1, 1, None, False)]
 
 
 def test_what_the_next_worker_counts_comes_on_top():
@@ -171,7 +171,7 @@ def test_reports_of_a_lost_worker_are_not_believed():
     assert desk.scheduler.crew.get(0) is None
     desk(flush(0, {0: [0]}))
     assert desk.scheduler.counts == Counts()
-    assert desk.scheduler.chunks[0].pending == {0, 1}
+    assert list(desk.scheduler.chunks[0].left) == [0, 1]
 
 
 def test_a_new_worker_takes_over_the_threads_of_the_one_it_replaces():

@@ -54,8 +54,8 @@ def test_a_paused_run_sends_nothing_until_it_is_resumed():
 def test_a_run_may_begin_paused_and_still_shows_what_was_recorded_before():
     desk = Desk(paused=True)
     assert desk.begun == [StartWorker(0, 4, True)]
-    assert desk(ChunkRead(0, 0, 2, [])) == [ChunkEnded(0, ())]
-    actions = desk.scheduler.handle(ChunkRead(1, 2, 2, []), desk.now)
+    assert desk(ChunkRead(0, range(0, 2), [])) == [ChunkEnded(0, ())]
+    actions = desk.scheduler.handle(ChunkRead(1, range(2, 4), []), desk.now)
     assert ReadChunks(1) in actions
 
 
@@ -172,13 +172,13 @@ def test_the_worker_that_has_a_chunk_cancels_it():
 
 def test_a_waiting_chunk_is_sent_to_a_worker_to_be_cancelled():
     desk = Desk(chunks=3)
-    assert desk(CancelChunks([2])) == [SendChunk(0, 2, [4, 5], True), SendOrder(0, Cancel(2))]
+    assert desk(CancelChunks([2])) == [SendChunk(0, 2, None, True), SendOrder(0, Cancel(2))]
 
 
 def test_a_chunk_is_cancelled_as_soon_as_there_is_a_worker_to_do_it():
     desk = Desk(chunks=1, ready=0)
     assert desk(CancelChunks([0])) == []
-    assert desk(Ready(0, 1)) == [SendChunk(0, 0, [0, 1], True), SendOrder(0, Cancel(0))]
+    assert desk(Ready(0, 1)) == [SendChunk(0, 0, None, True), SendOrder(0, Cancel(0))]
 
 
 def test_a_chunk_is_cancelled_by_the_next_worker_when_the_first_is_lost():
@@ -200,13 +200,13 @@ def test_a_chunk_that_is_being_cancelled_is_neither_paused_nor_resumed():
 def test_cancelling_works_while_the_run_is_paused():
     desk = Desk(chunks=3)
     desk(PauseRun())
-    assert desk(CancelChunks([2])) == [SendChunk(0, 2, [4, 5], True), SendOrder(0, Cancel(2))]
+    assert desk(CancelChunks([2])) == [SendChunk(0, 2, None, True), SendOrder(0, Cancel(2))]
 
 
 def test_only_what_did_not_end_well_runs_again():
     desk = Desk(chunks=1, items=4)
     desk.finish(0, failed=[1], cancelled=[3])
-    assert desk(RetryChunks([0])) == [RunAgain(0, (1, 3)), SendChunk(0, 0, [1, 3], False)]
+    assert desk(RetryChunks([0])) == [RunAgain(0, (1, 3)), SendChunk(0, 0, None, False, attempts={1: 1, 3: 0})]
     assert desk.told[-1] == ("INFO", "chunk 0: 2 items run again")
     assert desk.scheduler.counts == Counts(done=2)
     desk(flush(0, {0: [1, 3]}))
@@ -220,7 +220,7 @@ def test_failures_too_many_to_be_kept_are_not_passed_over_in_silence(monkeypatch
     desk = Desk(chunks=2, items=3)
     desk.finish(0, failed=[1])
     desk.finish(1, failed=[3, 4])
-    assert desk(RetryChunks([0, 1, 7])) == [RunAgain(0, (1,)), SendChunk(0, 0, [1], False)]
+    assert desk(RetryChunks([0, 1, 7])) == [RunAgain(0, (1,)), SendChunk(0, 0, None, False, attempts={1: 1})]
     assert [level for level, _ in desk.told] == ["INFO", "WARNING"]
     assert desk.told[0][1] == "chunk 0: 1 item runs again"
     assert "2 items of 1 chunk cannot run again now" in desk.told[-1][1]

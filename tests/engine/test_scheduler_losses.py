@@ -32,10 +32,6 @@ from tui_runner.engine.scheduling.events import (
 from tui_runner.engine.states import ChunkState, RunState
 
 
-def sent(actions):
-    return [(action.worker, action.chunk, action.positions) for action in actions if isinstance(action, SendChunk)]
-
-
 def after_a_death(*, chunks=1, items=4, in_flight=(1, 2), **settings):
     """A desk whose first worker has died; 1 has taken its place and 2 is there for suspects."""
     desk = Desk(chunks=chunks, items=items, ended=True, **settings)
@@ -46,31 +42,33 @@ def after_a_death(*, chunks=1, items=4, in_flight=(1, 2), **settings):
 
 def test_items_in_flight_run_alone_when_the_rest_of_their_chunk_has_ended():
     desk = after_a_death()
-    assert sent(desk(Ready(1, 1))) == [(1, 0, [0, 3])]
+    assert desk.sent_items(desk(Ready(1, 1))) == [(1, 0, [0, 3])]
     desk(flush(1, {0: [0, 3]}))
     assert desk(ChunkFinished(1, 0)) == [StartWorker(2, 1, False)]
     assert desk.state(0) is ChunkState.WAITING
-    assert sent(desk(Ready(2, 1))) == [(2, 0, [1, 2])]
+    assert desk.sent_items(desk(Ready(2, 1))) == [(2, 0, [1, 2])]
 
 
 def test_a_chunk_that_was_in_flight_altogether_goes_to_the_worker_for_suspects_at_once():
     desk = Desk(chunks=2, items=2)
     assert desk(WorkerLost(0, "gone", {0: 1, 1: 1})) == [StartWorker(1, 4, False), StartWorker(2, 1, False)]
-    assert sent(desk(Ready(1, 1))) == [(1, 1, [2, 3])]
-    assert sent(desk(Ready(2, 1))) == [(2, 0, [0, 1])]
+    assert desk.sent_items(desk(Ready(1, 1))) == [(1, 1, [2, 3])]
+    assert desk.sent_items(desk(Ready(2, 1))) == [(2, 0, [0, 1])]
 
 
 def test_the_third_death_gives_an_item_up_and_lets_the_others_off():
     desk = after_a_death(in_flight=(0, 1, 2, 3))
     assert sends(desk(Ready(2, 1))) == [(2, 0)]
     assert desk(WorkerLost(2, "killed by SIGSEGV", {1: 2})) == [StartWorker(3, 1, False)]
-    assert sent(desk(Ready(3, 1))) == [(3, 0, [0, 2, 3])], "the one that has killed twice is to have it to itself"
+    assert desk.sent_items(desk(Ready(3, 1))) == [(3, 0, [0, 2, 3])], (
+        "the one that has killed twice is to have it to itself"
+    )
     desk(flush(3, {0: [0, 2, 3]}, counts={0: Counts(done=3)}))
-    assert sent(desk(ChunkFinished(3, 0))) == [(3, 0, [1])]
+    assert desk.sent_items(desk(ChunkFinished(3, 0))) == [(3, 0, [1])]
     desk(WorkerLost(3, "killed by SIGBUS", {1: 3}))
     verdict = {1: "killed its worker 3 times, the last time killed by SIGBUS"}
-    assert desk(Ready(4, 1)) == [SendChunk(4, 0, [1], False, verdict)]
-    assert desk.scheduler.chunks[0].attempts == {1: 3}
+    assert desk(Ready(4, 1)) == [SendChunk(4, 0, [1], False, verdict, {1: 3})]
+    assert desk.scheduler.chunks[0].attempts[1] == 3
     assert desk.scheduler.status.state is RunState.RUNNING
     assert [text for level, text in desk.told if "alone" in text] == [
         "item 1, alone in its worker: killed by SIGSEGV (death 2 of 3)",
@@ -97,7 +95,7 @@ def test_an_item_that_was_given_up_runs_alone_from_the_start_when_it_is_retried(
     assert desk.state(0) is ChunkState.FAILED
     again = desk(RetryChunks([0]))
     assert StartWorker(5, 1, False) in again
-    assert sent(desk(Ready(5, 1))) == [(5, 0, [0])]
+    assert desk.sent_items(desk(Ready(5, 1))) == [(5, 0, [0])]
     assert desk.scheduler.chunks[0].attempts == {0: 3}
 
 
@@ -111,14 +109,17 @@ def test_items_in_flight_of_a_worker_that_was_told_to_end_are_no_suspects():
 def test_a_paused_chunk_keeps_its_suspects_until_it_is_resumed():
     desk = after_a_death(in_flight=(0, 1, 2, 3))
     desk(PauseChunks([0]))
-    assert sent(desk(Ready(2, 1))) == []
-    assert sent(desk(ResumeChunks([0]))) == [(2, 0, [0, 1, 2, 3])]
+    assert desk.sent_items(desk(Ready(2, 1))) == []
+    assert desk.sent_items(desk(ResumeChunks([0]))) == [(2, 0, [0, 1, 2, 3])]
 
 
 def test_suspects_of_a_cancelled_chunk_are_recorded_without_running():
     desk = after_a_death(in_flight=(0, 1, 2, 3))
     desk(Ready(1, 1))
-    assert desk(CancelChunks([0])) == [SendChunk(1, 0, [0, 1, 2, 3], True), SendOrder(1, Cancel(0))]
+    assert desk(CancelChunks([0])) == [
+        SendChunk(1, 0, None, True, attempts=dict.fromkeys(range(4), 1)),
+        SendOrder(1, Cancel(0)),
+    ]
 
 
 def test_attempts_of_retries_are_remembered_when_the_worker_is_lost():
@@ -146,7 +147,7 @@ def test_a_worker_with_too_many_stuck_threads_is_replaced_before_it_is_gone():
     assert desk(progress(0, stuck=8)) == [SendOrder(0, Drain(10.0)), StartWorker(1, 4, False)]
     assert desk(progress(0, stuck=9)) == []
     desk(Ready(1, 1))
-    assert sent(desk(WorkerLost(0, "", {1: 1}))) == [(1, 0, [0, 1, 2])]
+    assert desk.sent_items(desk(WorkerLost(0, "", {1: 1}))) == [(1, 0, [0, 1, 2])]
     assert desk.scheduler.chunks[0].attempts == {1: 1}
 
 
@@ -186,26 +187,26 @@ def test_what_is_said_of_the_items_of_a_lost_worker(items, in_flight, said):
 def test_who_was_not_in_flight_is_suspected_with_the_others_and_found_by_halves():
     desk = Desk(chunks=1, items=4, ended=True)
     desk(WorkerLost(0, "gone"))
-    assert sent(desk(Ready(1, 1))) == [(1, 0, [0, 1, 2, 3])], "it may have been killed from outside"
+    assert desk.sent_items(desk(Ready(1, 1))) == [(1, 0, [0, 1, 2, 3])], "it may have been killed from outside"
     desk(WorkerLost(1, "gone"))
-    assert sent(desk(Ready(3, 1))) == [(3, 0, [0, 1])]
+    assert desk.sent_items(desk(Ready(3, 1))) == [(3, 0, [0, 1])]
     desk(WorkerLost(3, "ended with exit code 1"))
     assert desk.told[-1] == (
         "WARNING",
         "one of 2 items has ended its worker (ended with exit code 1): half of them run at a time",
     )
-    assert sent(desk(Ready(4, 1))) == [(4, 0, [2, 3])]
+    assert desk.sent_items(desk(Ready(4, 1))) == [(4, 0, [2, 3])]
     desk(flush(4, {0: [2, 3]}))
-    assert sent(desk(ChunkFinished(4, 0))) == [(4, 0, [0])]
+    assert desk.sent_items(desk(ChunkFinished(4, 0))) == [(4, 0, [0])]
     for worker in (4, 5):
         desk(WorkerLost(worker, "ended with exit code 1"))
-        assert sent(desk(Ready(worker + 1, 1))) == [(worker + 1, 0, [0])]
+        assert desk.sent_items(desk(Ready(worker + 1, 1))) == [(worker + 1, 0, [0])]
     desk(WorkerLost(6, "ended with exit code 1"))
     verdict = {0: "killed its worker 3 times, the last time ended with exit code 1"}
-    assert desk(Ready(7, 1)) == [SendChunk(7, 0, [0], False, verdict)]
+    assert desk(Ready(7, 1)) == [SendChunk(7, 0, [0], False, verdict, {0: 3})]
     assert desk.scheduler.chunks[0].attempts == {0: 3}
     desk(flush(7, {0: [0]}, {0: {0: 3}}))
-    assert sent(desk(ChunkFinished(7, 0))) == [(7, 0, [1])]
+    assert desk.sent_items(desk(ChunkFinished(7, 0))) == [(7, 0, [1])]
 
 
 def test_who_ran_before_the_one_that_is_in_flight_is_not_let_off_at_its_expense():
@@ -214,6 +215,6 @@ def test_who_ran_before_the_one_that_is_in_flight_is_not_let_off_at_its_expense(
     desk(WorkerLost(2, "gone", {1: 2}))
     desk(Ready(3, 1))
     desk(WorkerLost(3, "gone", {3: 2}))
-    assert sent(desk(Ready(4, 1))) == [(4, 0, [0, 2])]
+    assert desk.sent_items(desk(Ready(4, 1))) == [(4, 0, [0, 2])]
     desk(flush(4, {0: [0, 2]}))
-    assert sent(desk(ChunkFinished(4, 0))) == [(4, 0, [1])]
+    assert desk.sent_items(desk(ChunkFinished(4, 0))) == [(4, 0, [1])]

@@ -77,7 +77,9 @@ class SchedulerMachine(RuleBasedStateMachine):
     @initialize(
         chunks=CHUNKS,
         workers=st.integers(1, 3),
-        open_chunks=st.integers(1, 3),
+        open_chunks=st.none() | st.integers(1, 3),
+        by_key=st.booleans(),
+        item_bytes=st.sampled_from([0, 1, 20 << 20]),
         paused=st.booleans(),
         max_failures=st.none() | st.none() | st.integers(0, 3),
         eager=st.booleans(),
@@ -97,6 +99,8 @@ class SchedulerMachine(RuleBasedStateMachine):
         chunks,
         workers,
         open_chunks,
+        by_key,
+        item_bytes,
         paused,
         max_failures,
         eager,
@@ -118,7 +122,8 @@ class SchedulerMachine(RuleBasedStateMachine):
             breaker=CircuitBreaker(on_outage, attended=attended, ground=ground),
             paused=paused,
         )
-        self.world = World(scheduler, cut(chunks, known), lasting=lasting)
+        read = cut(chunks, known, by_key=by_key, item_bytes=item_bytes)
+        self.world = World(scheduler, read, lasting=lasting, bounded=open_chunks is not None)
         # What fails for good is not tried again: then a person must resume the run.
         self.in_the_end = {**in_the_end, "alone": not lasting}
         for worker in list(self.world.workers.values()) if eager else ():

@@ -69,8 +69,7 @@ def test_a_worker_that_comes_to_a_stand_while_it_is_replaced_is_not_waited_for()
     assert desk(Tick()) == [KillWorker(0)]
     told = "worker 0, which was to be replaced, is killed because it did not report for 35 s"
     assert desk.told[-1] == ("WARNING", told)
-    (sent,) = (action for action in desk(WorkerLost(0, "", {1: 1})) if isinstance(action, SendChunk))
-    assert (sent.worker, sent.positions) == (1, [0, 1, 2])
+    assert desk.sent_items(desk(WorkerLost(0, "", {1: 1}))) == [(1, 0, [0, 1, 2])]
 
 
 def test_a_run_that_stops_replaces_nobody():
@@ -97,7 +96,7 @@ def test_a_worker_for_which_no_thread_is_left_goes_and_others_run_what_it_had():
     desk(flush(1, {1: [3]}))
     assert kinds(desk(Drained(1))) == []
     assert desk(WorkerLost(1, "")) == [], "nobody takes its place"
-    assert desk.scheduler.chunks[1].pending == {4, 5}
+    assert list(desk.scheduler.chunks[1].left) == [4, 5]
     for chunk in (0, 2, 1, 3):
         assert desk.scheduler.chunks[chunk].worker == 0
         desk.finish(chunk)

@@ -51,7 +51,9 @@ class Walk:
         machine.begin(
             chunks=[[dice.random() < recorded for _ in range(dice.randint(1, 4))] for _ in range(dice.randint(1, 8))],
             workers=dice.randint(1, 3),
-            open_chunks=dice.randint(1, 3),
+            open_chunks=dice.choice([None, 1, 2, 3]),
+            by_key=dice.random() < 0.5,
+            item_bytes=dice.choice([0, 1, 20 << 20]),
             paused=dice.random() < 0.1,
             max_failures=dice.choice([None] * 8 + [3]),
             eager=dice.random() < 0.8,

@@ -6,8 +6,11 @@ import math
 from collections.abc import Collection
 from dataclasses import replace
 
-from tui_runner.engine.progress.snapshot import ChunkView, ErrorGroup, RunEvent, Sample, Snapshot
-from tui_runner.engine.protocol import InFlight
+from tui_runner.engine.progress.chunk_views import ChunkView, ChunkViews
+from tui_runner.engine.progress.snapshot import ErrorGroup, RunEvent, Sample, Snapshot
+from tui_runner.engine.protocol import Counts, InFlight
+from tui_runner.engine.scheduling.chunk import Chunk, ItemsLeft
+from tui_runner.engine.scheduling.chunk_store import ChunkStore
 from tui_runner.engine.states import ChunkState, RunState
 from tui_runner.store.database import Database
 
@@ -113,6 +116,18 @@ def busy_chunks() -> tuple[ChunkView, ...]:
     return tuple(chunks)
 
 
+def ended_chunks(number: int) -> ChunkStore:
+    """So many chunks of an item each that ended one after the other."""
+    store = ChunkStore()
+    for place in range(number):
+        ended = Chunk(place, place, 1, 0, ItemsLeft(range(1), [0]), started_at=float(place), ended_at=place + 0.5)
+        store.add(ended)
+        ended.set_state(ChunkState.DONE)
+        ended.count(Counts(done=1))
+        store.end(ended)
+    return store
+
+
 def history(seconds: int = 290) -> tuple[Sample, ...]:
     """Five minutes of throughput and memory, with a pause in the middle."""
     samples = []
@@ -159,7 +174,7 @@ def busy() -> Snapshot:
         workers_rss=296_000_000,
         memory_limit=4_000_000_000,
         db_bytes=2_300_000_000,
-        chunks=busy_chunks(),
+        chunks=ChunkViews.of(busy_chunks()),
         chunks_total=200,
         history=history(),
         events=(RunEvent(at=700.0, level="info", text="threads set to 64"),),

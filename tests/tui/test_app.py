@@ -12,6 +12,7 @@ from fake_run import FakeControl, busy, chunk
 from textual.pilot import Pilot
 from textual.widgets import Button, Static
 
+from tui_runner.engine.progress.chunk_views import ChunkViews
 from tui_runner.engine.progress.snapshot import ErrorGroup, RunEvent
 from tui_runner.engine.protocol import InFlight
 from tui_runner.engine.states import ChunkState, RunState
@@ -99,7 +100,7 @@ async def test_the_question_says_when_there_is_nothing_left_to_cancel() -> None:
     control = FakeControl(busy())
     chunks = list(control.current.chunks)
     chunks[76] = replace(chunks[76], done=chunks[76].items - chunks[76].failed - 2, in_flight=2)
-    control.change(chunks=tuple(chunks))
+    control.change(chunks=ChunkViews.of(chunks))
     async with RunnerApp(control).run_test(size=(120, 40)) as pilot:
         app = await settled(pilot)
         await pilot.press("x")
@@ -114,7 +115,7 @@ async def test_the_question_is_about_the_chunk_it_names_even_if_rows_move_meanwh
         await pilot.press("x")
         chunks = list(control.current.chunks)
         chunks[76] = replace(chunks[76], state=ChunkState.PAUSED)
-        control.change(chunks=tuple(chunks))
+        control.change(chunks=ChunkViews.of(chunks))
         app.look()
         await pilot.press("y")
         await pilot.pause()
@@ -123,7 +124,7 @@ async def test_the_question_is_about_the_chunk_it_names_even_if_rows_move_meanwh
 
 async def test_r_runs_what_failed_again() -> None:
     chunks = (chunk(0, ChunkState.FAILED, failed=3), chunk(1, ChunkState.CANCELLED), chunk(2, ChunkState.DONE))
-    control = FakeControl(replace(busy(), chunks=chunks))
+    control = FakeControl(replace(busy(), chunks=ChunkViews.of(chunks)))
     assert await after("r", "down", "r", "down", "r", control=control) == [("retry_chunks", 1), ("retry_chunks", 0)]
 
 
@@ -169,7 +170,7 @@ async def test_a_chunk_that_only_waits_for_a_thread_has_not_obeyed() -> None:
         for state, asked in ((ChunkState.WAITING, True), (ChunkState.PAUSED, False)):
             chunks = list(control.current.chunks)
             chunks[76] = replace(chunks[76], state=state)
-            control.change(chunks=tuple(chunks))
+            control.change(chunks=ChunkViews.of(chunks))
             await settled(pilot)
             assert ("asked: chunk 00076: pause" in screen_text(app)) is asked
 
@@ -218,12 +219,12 @@ async def test_the_cursor_stays_with_its_chunk_once_it_was_moved(monkeypatch: py
         chunks = list(control.current.chunks)
         await pilot.press("down")
         chunks[76] = replace(chunks[76], state=ChunkState.DONE)
-        control.change(chunks=tuple(chunks))
+        control.change(chunks=ChunkViews.of(chunks))
         await settled(pilot)
         assert table.cursor_chunk is not None and table.cursor_chunk.number == 77
         await pilot.press("home")
         chunks[77] = replace(chunks[77], state=ChunkState.DONE)
-        control.change(chunks=tuple(chunks))
+        control.change(chunks=ChunkViews.of(chunks))
         await settled(pilot)
         assert table.cursor_chunk.number == 78
 
@@ -482,7 +483,7 @@ async def test_only_what_changed_is_drawn() -> None:
         assert drawn == []
         chunks = list(control.current.chunks)
         chunks[77] = replace(chunks[77], done=90)
-        control.change(chunks=tuple(chunks))
+        control.change(chunks=ChunkViews.of(chunks))
         app.look()
         assert drawn == [("chunks", 2)]
         assert table.id == "chunks"

@@ -7,6 +7,7 @@ from fake_run import FakeControl, busy, chunk
 from test_app import after, commands, screen_text, settled
 from textual.widgets import Static
 
+from tui_runner.engine.progress.chunk_views import ChunkViews
 from tui_runner.engine.states import ChunkState
 from tui_runner.tui.app import RunnerApp
 from tui_runner.tui.dialogs.questions import Choose
@@ -25,22 +26,22 @@ def test_a_sorted_list_holds_still_for_a_moment() -> None:
     now = 0.0
     listing = ChunkListing(lambda chunk: chunk.failed, reverse=True, clock=lambda: now)
     chunks = [chunk(number, ChunkState.RUNNING, failed=number) for number in range(4)]
-    assert listing.update(tuple(chunks)) == ({0, 1, 2, 3}, True)
+    assert listing.update(ChunkViews.of(chunks)) == ({0, 1, 2, 3}, True)
     assert listing.numbers() == [3, 2, 1, 0]
     chunks[0] = replace(chunks[0], failed=9)
     now = LISTING_HOLD / 2
-    assert listing.update(tuple(chunks)) == ({0}, False)
+    assert listing.update(ChunkViews.of(chunks)) == ({0}, False)
     assert listing.numbers() == [3, 2, 1, 0] and listing.at(3).failed == 9
     chunks[1] = replace(chunks[1], failed=5)
     now = LISTING_HOLD
-    assert listing.update(tuple(chunks)) == ({1}, True)
+    assert listing.update(ChunkViews.of(chunks)) == ({1}, True)
     assert listing.numbers() == [0, 1, 3, 2] and listing.row_of(3) == 2
 
 
 def test_a_filtered_list_has_the_chunks_of_one_state_in_the_usual_order() -> None:
     listing = ChunkListing(usual, state=ChunkState.DONE)
     listing.update(
-        tuple(chunk(n, ChunkState.DONE if n % 2 else ChunkState.RUNNING, started_at=float(n)) for n in range(6))
+        ChunkViews.of(chunk(n, ChunkState.DONE if n % 2 else ChunkState.RUNNING, started_at=float(n)) for n in range(6))
     )
     assert listing.numbers() == [5, 3, 1] and len(listing) == 3 and listing.row_of(2) is None
 
@@ -71,7 +72,7 @@ async def test_the_usual_order_is_up_to_date_after_the_table_was_sorted() -> Non
         table.rearrange("failed", highest_first=True)
         shown = busy().chunks
         ended = replace(shown[76], state=ChunkState.DONE, started_at=10**9)
-        table.show((*shown[:76], ended, *shown[77:], chunk(len(shown), ChunkState.WAITING)))
+        table.show(ChunkViews.of((*shown[:76], ended, *shown[77:], chunk(len(shown), ChunkState.WAITING))))
         table.rearrange()
         table.move(len(shown) + 1)
         assert table.cursor_chunk is not None and table.cursor_chunk.state.ended
@@ -141,7 +142,7 @@ async def test_capital_r_asks_and_runs_everything_that_failed_again() -> None:
 async def test_what_failed_in_cancelled_chunks_runs_again_too_and_what_cannot_is_said() -> None:
     chunks = list(busy().chunks)
     chunks[12] = replace(chunks[12], failed=1, done=199)
-    control = FakeControl(replace(busy(), chunks=tuple(chunks)))
+    control = FakeControl(replace(busy(), chunks=ChunkViews.of(chunks)))
     async with RunnerApp(control).run_test(size=(120, 40)) as pilot:
         app = await settled(pilot)
         await pilot.press("R")
@@ -180,7 +181,7 @@ async def test_the_map_shows_every_chunk_and_takes_commands() -> None:
 async def test_where_chunks_are_more_than_cells_the_most_urgent_state_is_shown() -> None:
     chunks = [chunk(number, ChunkState.DONE) for number in range(20_000)]
     chunks[7777] = chunk(7777, ChunkState.FAILED, failed=51)
-    control = FakeControl(replace(busy(), chunks=tuple(chunks)))
+    control = FakeControl(replace(busy(), chunks=ChunkViews.of(chunks)))
     async with RunnerApp(control).run_test(size=(80, 24)) as pilot:
         app = await settled(pilot)
         await pilot.press("m")
@@ -189,7 +190,7 @@ async def test_where_chunks_are_more_than_cells_the_most_urgent_state_is_shown()
         assert "1 cell = 20 chunks" in shown or "1 cell = 50 chunks" in shown
         assert shown.count("▵") == 2  # the cell and the legend
         chunks[100] = replace(chunks[100], state=ChunkState.RUNNING)
-        control.change(chunks=tuple(chunks))
+        control.change(chunks=ChunkViews.of(chunks))
         await settled(pilot)
         assert "▶" in screen_text(app).split("\n", 3)[3]
 
@@ -200,7 +201,7 @@ async def test_a_cell_of_many_chunks_shows_how_much_of_them_failed() -> None:
     for number, items in failed.items():
         done[number] = chunk(number, ChunkState.FAILED, done=500 - items, failed=items)
     done[61] = chunk(61, ChunkState.PAUSED, failed=400)
-    control = FakeControl(replace(busy(), chunks=tuple(done)))
+    control = FakeControl(replace(busy(), chunks=ChunkViews.of(done)))
     async with RunnerApp(control).run_test(size=(100, 24)) as pilot:
         app = await settled(pilot)
         await pilot.press("m", "left", "left", "left")
@@ -213,14 +214,14 @@ async def test_a_cell_of_many_chunks_shows_how_much_of_them_failed() -> None:
         shown = screen_text(app)
         assert "00080 done  1 cell = 20 chunks   failed 5: ▲ > 10 % △ > 1 % ▵ less of its items" in shown
         done[40] = replace(done[40], done=0, failed=500)  # more of them, and still the same look
-        control.change(chunks=tuple(done))
+        control.change(chunks=ChunkViews.of(done))
         await settled(pilot)
         assert "△▲△⏸■" in screen_text(app)
 
 
 async def test_twenty_thousand_chunks_are_sorted_and_mapped_without_a_visible_delay() -> None:
     chunks = [chunk(number, ChunkState.DONE, elapsed=float(number % 97)) for number in range(20_000)]
-    control = FakeControl(replace(busy(), chunks=tuple(chunks)))
+    control = FakeControl(replace(busy(), chunks=ChunkViews.of(chunks)))
     async with RunnerApp(control).run_test(size=(120, 40)) as pilot:
         app = await settled(pilot)
         table, view = app.screen.query_one(ChunkTable), app.screen.query_one(ChunkMap)
@@ -236,7 +237,7 @@ async def test_twenty_thousand_chunks_are_sorted_and_mapped_without_a_visible_de
         whole = best(lambda: table.rearrange("elapsed", highest_first=True))
         view.show(control.current.chunks)
         chunks[5] = replace(chunks[5], state=ChunkState.FAILED)
-        other = tuple(chunks)
+        other = ChunkViews.of(chunks)
         update = best(lambda: (view.show(other), view.show(control.current.chunks)))
         # Ratios hold on a slow machine too: both are to cost no more than sorting the chunks plainly a few times.
         plain = best(lambda: sorted(chunks, key=lambda each: (each.state, -each.elapsed, each.number)))

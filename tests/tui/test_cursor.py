@@ -14,7 +14,7 @@ from textual.app import App, ComposeResult
 from textual.events import MouseScrollDown
 from textual.pilot import Pilot
 
-from tui_runner.engine.progress.snapshot import ChunkView
+from tui_runner.engine.progress.chunk_views import ChunkView, ChunkViews
 from tui_runner.engine.states import ChunkState, RunState
 from tui_runner.tui.actions.list_keys import in_sight, scrolled_to
 from tui_runner.tui.app import RunnerApp
@@ -46,7 +46,7 @@ def ends(control: FakeControl, *numbers: int) -> None:
     chunks = list(control.current.chunks)
     for number in numbers:
         chunks[number] = replace(chunks[number], state=ChunkState.DONE, done=500, started_at=1.0, elapsed=2000.0)
-    control.change(chunks=tuple(chunks))
+    control.change(chunks=ChunkViews.of(chunks))
 
 
 def under_cursor(app: RunnerApp) -> int:
@@ -83,7 +83,7 @@ async def test_after_a_command_the_cursor_stays_until_its_chunk_has_ended_and_fo
         await press(pilot, "p")
         chunks = list(control.current.chunks)
         chunks[76] = replace(chunks[76], state=ChunkState.PAUSED)
-        control.change(chunks=tuple(chunks))
+        control.change(chunks=ChunkViews.of(chunks))
         await settled(pilot)
         assert under_cursor(app) == 76 and "g follow" in screen_text(app)
         await press(pilot, "p")
@@ -167,7 +167,7 @@ async def test_keys_that_follow_the_one_for_the_map_are_for_the_same_chunk() -> 
 async def test_in_a_cell_of_several_the_cursor_stays_on_the_chunk_that_is_named() -> None:
     chunks = [chunk(number, ChunkState.DONE) for number in range(20_000)]
     chunks[7779] = chunk(7779, ChunkState.RUNNING)
-    control = FakeControl(replace(busy(), chunks=tuple(chunks)))
+    control = FakeControl(replace(busy(), chunks=ChunkViews.of(chunks)))
     async with RunnerApp(control).run_test(size=(80, 24)) as pilot:
         app = await settled(pilot)
         await press(pilot, "m")
@@ -178,7 +178,7 @@ async def test_in_a_cell_of_several_the_cursor_stays_on_the_chunk_that_is_named(
         assert view.cursor_chunk is not None and view.cursor_chunk.number == 7779
         chunks[7779] = replace(chunks[7779], state=ChunkState.DONE)
         chunks[7778] = chunk(7778, ChunkState.RUNNING)
-        control.change(chunks=tuple(chunks))
+        control.change(chunks=ChunkViews.of(chunks))
         await settled(pilot)
         assert "07779 done" in screen_text(app)
 

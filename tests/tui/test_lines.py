@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tui_runner.engine.control import ON_REQUEST
-from tui_runner.engine.progress.snapshot import KEPT_EVENTS, ChunkView, ErrorGroup, Snapshot
+from tui_runner.engine.progress.chunk_views import ChunkView
+from tui_runner.engine.progress.snapshot import KEPT_EVENTS, ErrorGroup, Snapshot
 from tui_runner.engine.progress.snapshot import RunEvent as Event
 from tui_runner.engine.protocol import InFlight
 from tui_runner.engine.states import ChunkState, RunState

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fake_run import FakeControl, busy, chunk
@@ -18,7 +19,8 @@ from textual.pilot import Pilot
 from textual.widgets import Input
 
 from tui_runner.engine.control import ON_REQUEST
-from tui_runner.engine.progress.snapshot import ChunkView, Snapshot
+from tui_runner.engine.progress.chunk_views import ChunkView, ChunkViews
+from tui_runner.engine.progress.snapshot import Snapshot
 from tui_runner.engine.protocol import LogLine
 from tui_runner.engine.states import ChunkState, RunState
 from tui_runner.jobs.loading import SampleJob
@@ -237,7 +239,7 @@ def test_other_themes(snap_compare, tmp_path: Path, theme: str) -> None:
     assert snap_compare(app(theme, tmp_path), terminal_size=(120, 40), run_before=show)
 
 
-def waiting(chunks: tuple[ChunkView, ...]) -> tuple[ChunkView, ...]:
+def waiting(chunks: ChunkViews) -> tuple[ChunkView, ...]:
     """The same chunks with nothing in flight."""
     return tuple(
         replace(each, state=ChunkState.WAITING, in_flight=0) if each.state is ChunkState.RUNNING else each
@@ -247,7 +249,7 @@ def waiting(chunks: tuple[ChunkView, ...]) -> tuple[ChunkView, ...]:
 
 LEFT = busy().chunks[:76]
 TINY = (chunk(0, ChunkState.RUNNING, done=1, rows=3, in_flight=2, worker=0, started_at=0.2, elapsed=0.9),)
-STATES: dict[str, dict[str, object]] = {
+STATES: dict[str, dict[str, Any]] = {
     "paused": {"state": RunState.PAUSED, "items_per_second": 0.0, "rows_per_second": 0.0, "eta_seconds": None},
     "rests": {
         "state": RunState.PAUSED,
@@ -322,4 +324,7 @@ LOOKS = [*((size, "night") for size in SIZES), ((80, 24), "day")]
 )
 @pytest.mark.parametrize("state", STATES)
 def test_states_of_a_run(snap_compare, tmp_path: Path, size: tuple[int, int], theme: str, state: str) -> None:
-    assert snap_compare(app(theme, tmp_path, replace(busy(), **STATES[state])), terminal_size=size, run_before=show)
+    changes = dict(STATES[state])
+    if "chunks" in changes:
+        changes["chunks"] = ChunkViews.of(changes["chunks"])
+    assert snap_compare(app(theme, tmp_path, replace(busy(), **changes)), terminal_size=size, run_before=show)

@@ -218,8 +218,12 @@ def run(
     input: InputOption = None,
     set_: SetOption = None,
     limit: Annotated[int | None, typer.Option(metavar="N", help="Only the first N items.")] = None,
-    chunk_size: Annotated[str | None, typer.Option(metavar="N", help="Items a chunk.")] = None,
-    open_chunks: Annotated[str | None, typer.Option(metavar="N", help="Chunks that are worked on at once.")] = None,
+    chunk_size: Annotated[
+        str | None, typer.Option(metavar="N", help="Items a chunk; by default what takes 2 to 10 s, 20,000 at most.")
+    ] = None,
+    open_chunks: Annotated[
+        str | None, typer.Option(metavar="N", help="Chunks with workers at once; by default a second of work.")
+    ] = None,
     threads: ThreadsOption = None,
     workers: WorkersOption = None,
     backend: Annotated[str | None, typer.Option(metavar="NAME", help="process, or inline for debugging.")] = None,

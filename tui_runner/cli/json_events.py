@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
-from tui_runner.engine.progress.snapshot import ChunkView, Snapshot
+from tui_runner.engine.progress.chunk_views import ChunkView, ChunkViews
+from tui_runner.engine.progress.snapshot import Snapshot
 
 _PROGRESS_SECONDS = 1.0
 
@@ -26,8 +27,9 @@ class JsonEvents:
         self._out: TextIO | None = out
         self._resumed = resumed
         self._next_progress = 0.0
+        self._chunks = ChunkViews.of(())
         self._ended_chunks: set[int] = set()
-        self._seen_chunks = 0
+        self._all_ended = 0
 
     def started(self, snapshot: Snapshot, now: float) -> None:
         """The run begins, or goes on."""
@@ -58,20 +60,23 @@ class JsonEvents:
         self._emit(snapshot, "run_finished", _totals(snapshot))
 
     def _newly_ended(self, snapshot: Snapshot) -> Iterator[ChunkView]:
-        """Chunks that have ended since the last look, those that an earlier process ended left out."""
-        chunks = snapshot.chunks
-        while self._seen_chunks < len(chunks) and chunks[self._seen_chunks].state.ended:
-            chunk = chunks[self._seen_chunks]
-            self._seen_chunks += 1
-            if chunk.number in self._ended_chunks:
-                self._ended_chunks.discard(chunk.number)
-            elif chunk.skipped < chunk.items:
+        """Chunks that have ended since the last look, those that an earlier process ended left out.
+
+        Each is told of once, whatever becomes of it later: `_ended_chunks` has those told of from `_all_ended` on,
+        all before have ended.
+        """
+        old, self._chunks = self._chunks, snapshot.chunks
+        told = self._ended_chunks
+        for number in sorted(snapshot.chunks.changed_since(old)):
+            if number < self._all_ended or number in told or not snapshot.chunks.state(number).ended:
+                continue
+            told.add(number)
+            chunk = snapshot.chunks[number]
+            if chunk.skipped < chunk.items:
                 yield chunk
-        for chunk in chunks[self._seen_chunks :]:
-            if chunk.state.ended and chunk.number not in self._ended_chunks:
-                self._ended_chunks.add(chunk.number)
-                if chunk.skipped < chunk.items:
-                    yield chunk
+        while self._all_ended in told:
+            told.discard(self._all_ended)
+            self._all_ended += 1
 
     def _emit(self, snapshot: Snapshot, event: str, fields: dict[str, Any]) -> None:
         if self._out is None:

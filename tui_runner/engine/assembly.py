@@ -25,10 +25,11 @@ from tui_runner.engine.recorder import Recorder
 from tui_runner.engine.runner import Parts, Runner
 from tui_runner.engine.scheduling.circuit_breaker import CircuitBreaker, OnOutage
 from tui_runner.engine.scheduling.events import LogFailed
+from tui_runner.engine.scheduling.pace import FIRST_SIZE
 from tui_runner.engine.scheduling.scheduler import Scheduler
 from tui_runner.engine.worker_config import WorkerSettings
 from tui_runner.errors import UserError
-from tui_runner.inputs import cut, total_items
+from tui_runner.inputs import total_items
 from tui_runner.store.remote.server import serve
 from tui_runner.system.memory import memory_bound
 from tui_runner.text.redaction import Redaction
@@ -79,6 +80,7 @@ def _build(
         threads=settings.threads,
         workers=settings.workers,
         open_chunks=settings.open_chunks,
+        chunk_size=settings.chunk_size,
         grace=settings.grace,
         timeout=settings.timeout,
         max_failures=None if settings.max_failures is None else FailureLimit.parse(settings.max_failures),
@@ -108,7 +110,7 @@ def _build(
         scheduler=scheduler,
         memory=memory,
         disk=disk,
-        reader=InputReader(cut(plan.source, settings.chunk_size, limit=plan.limit), opened.selection, deliver),
+        reader=InputReader(plan.source, plan.limit, settings.chunk_size or FIRST_SIZE, opened.selection, deliver),
         recorder=Recorder(
             database,
             run_id,

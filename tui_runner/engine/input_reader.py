@@ -1,15 +1,16 @@
-"""Reads the input ahead of the run in a thread of its own, and keeps the items of chunks that are not yet done."""
+"""Reads the input ahead of the run in a thread of its own, and keeps the packed items of chunks that have not ended."""
 
 from __future__ import annotations
 
 import queue
 import threading
 from array import array
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import compress
 
 from tui_runner.engine.planning.open_run import Selection
-from tui_runner.engine.protocol import OpenChunk, pack
+from tui_runner.engine.protocol import OpenChunk, Positions, pack, unpack
 from tui_runner.engine.scheduling.events import (
     ChunkEnded,
     ChunkRead,
@@ -22,9 +23,24 @@ from tui_runner.engine.scheduling.events import (
 )
 from tui_runner.engine.states import RunState
 from tui_runner.errors import UserError
-from tui_runner.inputs import InputChunk
+from tui_runner.inputs import Source, cut
 from tui_runner.system.process import no_exit_at_once
 from tui_runner.text.describe import describe
+
+
+@dataclass(frozen=True, slots=True)
+class PackedItems:
+    """Items as they are sent to workers.
+
+    Attributes:
+        positions: of each.
+        keys: of each.
+        values: from `pack`.
+    """
+
+    positions: Positions
+    keys: Sequence[str]
+    values: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,63 +50,64 @@ class ItemsRead:
     Those at `known`, among `pending`, had failed before.
     """
 
-    chunk: InputChunk
-    pending: Collection[int]
+    number: int
+    items: PackedItems
+    pending: Sequence[int]
     rows: int
     known: Collection[int] = ()
 
 
 class PendingItems:
-    """Keys and values of items by chunk and position. Owned by the runner's thread."""
+    """The items of chunks that have not ended, and those that failed in others. Owned by the runner's thread.
+
+    They stay packed: as objects they would take several times the memory, and only workers look at them.
+    """
 
     takes = frozenset({ItemsRead, ChunkEnded})
     """Types of the messages that `handle` takes."""
 
     def __init__(self) -> None:
-        self._chunks: dict[int, dict[int, tuple[str, object]]] = {}
+        self._chunks: dict[int, PackedItems] = {}
 
     def handle(self, message: ItemsRead | ChunkEnded, now: float) -> Iterable[ChunkRead]:
         """Hold the items of a chunk that was read, before the scheduler knows of it; let go of one that has ended."""
         match message:
-            case ItemsRead(chunk, pending, rows, known):
-                self.add(chunk, pending)
-                yield ChunkRead(chunk.number, chunk.first_item, len(chunk.keys), pending, rows, known)
+            case ItemsRead(number, items, pending, rows, known):
+                if pending:
+                    self._chunks[number] = items
+                yield ChunkRead(number, items.positions, pending, rows, known, len(items.values))
             case ChunkEnded(number, failed):
                 self.keep_only(number, failed)
 
-    def add(self, chunk: InputChunk, pending: Collection[int]) -> None:
-        """Hold those items of `chunk` that are at `pending`."""
-        first = chunk.first_item
-        if pending:
-            self._chunks[chunk.number] = {
-                position: (chunk.keys[position - first], chunk.values[position - first]) for position in pending
-            }
-
-    def keys(self, chunk: int, positions: Iterable[int]) -> list[str]:
+    def keys(self, chunk: int, positions: Collection[int]) -> list[str]:
         """Keys of held items."""
-        items = self._chunks[chunk]
-        return [items[position][0] for position in positions]
+        items, wanted = self._chunks[chunk], frozenset(positions)
+        return [key for position, key in zip(items.positions, items.keys, strict=True) if position in wanted]
 
-    def keep_only(self, chunk: int, positions: Collection[int]) -> None:
-        """Let go of all items of a chunk but those at `positions`."""
-        items = self._chunks.pop(chunk, {})
-        if positions:
-            self._chunks[chunk] = {position: items[position] for position in positions}
+    def keep_only(self, chunk: int, positions: Sequence[int]) -> None:
+        """Let go of all items of a chunk but those at `positions`, which are held in this order from now on."""
+        items = self._chunks.pop(chunk, None)
+        if items is None or not positions:
+            return
+        wanted = frozenset(positions)
+        chosen = [position in wanted for position in items.positions]
+        kept = zip(compress(items.keys, chosen), compress(unpack(items.values), chosen), strict=True)
+        by_position = dict(zip(compress(items.positions, chosen), kept, strict=True))
+        keys, values = zip(*(by_position[position] for position in positions), strict=True)
+        self._chunks[chunk] = PackedItems(array("q", positions), keys, pack(values))
 
-    def order(self, send: SendChunk, attempts: Mapping[int, int], tries: Mapping[int, int]) -> OpenChunk:
-        """The order that opens a chunk with the items that `send` names.
-
-        Args:
-            send: which items.
-            attempts: attempts made already, by position.
-            tries: those of them that count as retries.
-        """
+    def order(self, send: SendChunk) -> OpenChunk:
+        """The order that opens a chunk with the items that `send` names."""
         items = self._chunks[send.chunk]
-        values = [items[position][1] for position in send.positions]
-        made = {position: attempts[position] for position in send.positions if position in attempts}
-        failed = {position: tries[position] for position in send.positions if position in tries}
         return OpenChunk(
-            send.chunk, array("q", send.positions), pack(values), None, made, failed, send.refusals, send.paused
+            chunk=send.chunk,
+            positions=items.positions,
+            values=items.values,
+            run=send.run,
+            attempts=send.attempts,
+            tries=send.tries,
+            refusals=send.refusals,
+            paused=send.paused,
         )
 
 
@@ -98,7 +115,9 @@ class InputReader:
     """Cuts chunks from the input, as many as are asked for.
 
     Args:
-        chunks: the input, cut.
+        source: the input.
+        limit: take only the first so many items; None for all.
+        chunk_size: items a chunk where `ReadChunks` names no size.
         selection: which items are to run.
         deliver: takes `ItemsRead`, and in the end `InputEnded` or `InputFailed`.
     """
@@ -108,21 +127,25 @@ class InputReader:
 
     def __init__(
         self,
-        chunks: Iterator[InputChunk],
+        source: Source,
+        limit: int | None,
+        chunk_size: int,
         selection: Selection,
         deliver: Callable[[ItemsRead | InputEnded | InputFailed], None],
     ) -> None:
-        self._chunks = chunks
+        self._chunk_size = chunk_size
+        self._size = chunk_size
+        self._chunks = cut(source, lambda: self._size, limit=limit)
         self._selection = selection
         self._deliver = deliver
-        self._wanted: queue.SimpleQueue[int] = queue.SimpleQueue()
+        self._wanted: queue.SimpleQueue[ReadChunks] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="input", daemon=True)
 
     def handle(self, message: ReadChunks | EndRun, now: float) -> Iterable[Tell]:
         """Cut more chunks; when every item has run, warn of what the input did not have."""
         match message:
-            case ReadChunks(count):
-                self._wanted.put(count)
+            case ReadChunks():
+                self._wanted.put(message)
             case EndRun(RunState.FINISHED):
                 yield from (Tell("WARNING", warning) for warning in self._selection.warnings())
 
@@ -132,7 +155,7 @@ class InputReader:
 
     def stop(self) -> None:
         """Read nothing more. An input that is being waited for cannot be interrupted; the thread is left behind."""
-        self._wanted.put(0)
+        self._wanted.put(ReadChunks(0))
 
     def _run(self) -> None:
         with no_exit_at_once():
@@ -140,15 +163,19 @@ class InputReader:
 
     def _read(self) -> None:
         try:
-            while count := self._wanted.get():
-                for _ in range(count):
+            while (wanted := self._wanted.get()).count:
+                self._size = wanted.size or self._chunk_size
+                for _ in range(wanted.count):
                     chunk = next(self._chunks, None)
                     if chunk is None:
                         self._deliver(InputEnded())
                         return
                     pending = self._selection.pending(chunk.first_item, chunk.keys)
                     known = self._selection.known(chunk.first_item, chunk.keys)
-                    self._deliver(ItemsRead(chunk, pending, self._selection.recorded_rows(chunk.keys), known))
+                    positions = range(chunk.first_item, chunk.first_item + len(chunk.values))
+                    items = PackedItems(positions, chunk.keys, pack(chunk.values) if pending else b"")
+                    rows = self._selection.recorded_rows(chunk.keys)
+                    self._deliver(ItemsRead(chunk.number, items, pending, rows, known))
         except UserError as error:
             self._deliver(InputFailed(str(error)))
         except BaseException as error:  # the input is the user's generator, which may raise anything

@@ -22,7 +22,7 @@ from __future__ import annotations
 import math
 import pickle
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -75,24 +75,28 @@ class WorkerConfig:
 # --- from the runner to a worker ---------------------------------------------------------------------------
 
 
+Positions = range | array  # type: ignore[type-arg]  # of integers; at run time `array` has no element type
+"""Positions of the items of a chunk, in their order: consecutive ones, or any."""
+
+
 @dataclass(frozen=True, slots=True)
 class OpenChunk:
-    """Run these items.
+    """Run items of a chunk.
 
     Attributes:
         chunk: number of the chunk.
-        positions: position in the input of each item that is packed, in order.
-        values: all items of the chunk, from `pack`.
-        run: indexes into them of those to run; None for all.
-        attempts: attempts already made, by position; 0 for those that are not in it.
-        tries: those of them that failed and count as retries, by position. Attempts that a worker did not survive do
-            not count, nor do those before somebody had what failed run again.
-        refusals: why items are to be recorded as failed without being run, by position: they killed their workers.
+        positions: position in the input of every item of the chunk.
+        values: all of them, from `pack`.
+        run: indexes of the items to run, ascending; None for all.
+        attempts: attempts already made, by position, of those items that have any.
+        tries: how many of those failed and count as retries. Attempts that a worker did not survive do not count, nor
+            do those before somebody had what failed run again.
+        refusals: items that are recorded as failed without being run, by position, and why.
         paused: whether the chunk starts paused.
     """
 
     chunk: int
-    positions: Sequence[int]
+    positions: Positions
     values: bytes
     run: Sequence[int] | None = None
     attempts: Mapping[int, int] = field(default_factory=dict)
@@ -231,7 +235,8 @@ class ResultBatch:
         tables: Arrow IPC streams of result rows, each with the column `_item`; one stream a schema.
         items: Arrow IPC stream of ledger rows (`records.ITEMS`).
         errors: Arrow IPC stream of errors (`records.ERRORS`); empty bytes when there are none.
-        ended: items that reached a final state, by chunk: pairs (start, stop) of ranges of their indexes.
+        ended: indexes in the chunk of the items that reached a final state, by chunk: pairs (start, stop), see
+            `ranges_of`.
         failed: attempts made of those among them that did not end well, by chunk and position.
         retried: attempts made of the items that failed and will be tried again, by chunk and position.
         counts: counters of the chunks that this flush touches, since they were opened in this worker; they count
@@ -265,9 +270,24 @@ class ResultBatch:
     values: Mapping[int, bytes] = field(default_factory=dict)
 
     def executed(self, chunk: int) -> int:
-        """Return how many items of a chunk ended because they were executed, whatever came of it."""
+        """Items of a chunk that ended because they were executed, whatever came of it."""
+        return self.ended_items(chunk) - self.cancelled.get(chunk, 0)
+
+    def ended_items(self, chunk: int) -> int:
+        """Items of a chunk that reached a final state."""
         ranges = self.ended.get(chunk, ())
-        return sum(ranges[1::2]) - sum(ranges[0::2]) - self.cancelled.get(chunk, 0)
+        return sum(ranges[1::2]) - sum(ranges[::2])
+
+
+def ranges_of(indexes: Iterable[int]) -> array[int]:
+    """Return the half-open ranges that cover ascending indexes, as pairs (start, stop)."""
+    ranges = array("q")
+    for index in indexes:
+        if ranges and ranges[-1] == index:
+            ranges[-1] = index + 1
+        else:
+            ranges.extend((index, index + 1))
+    return ranges
 
 
 @dataclass(frozen=True, slots=True)

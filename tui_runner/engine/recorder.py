@@ -102,9 +102,8 @@ class Recorder:
             case RetryFlush():
                 self._ingest.retry_failed_flush()
             case EndRun(state):
-                for chunk in self._scheduler.chunks:
-                    if not chunk.state.ended:
-                        self._record_chunk(chunk)
+                for chunk in self._scheduler.chunks.open.values():
+                    self._record_chunk(chunk)
                 self._record_state(state)
         return ()
 

@@ -277,9 +277,8 @@ class Runner(Commands):
         match message:
             case SendOrder(worker, order):
                 parts.backend.send(worker, order)
-            case SendChunk(worker, number):
-                chunk = parts.scheduler.chunks[number]
-                parts.backend.send(worker, parts.items.order(message, chunk.attempts, chunk.tries))
+            case SendChunk(worker):
+                parts.backend.send(worker, parts.items.order(message))
             case StartWorker():
                 parts.backend.start_worker(parts.worker_settings.config(message))
             case KillWorker(worker):

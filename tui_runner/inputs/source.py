@@ -159,7 +159,7 @@ class InputChunk:
     keys: list[str]
 
 
-def cut(source: Source, chunk_size: int, *, limit: int | None = None) -> Iterator[InputChunk]:
+def cut(source: Source, chunk_size: int | Callable[[], int], *, limit: int | None = None) -> Iterator[InputChunk]:
     """The chunks of an input, read as they are asked for.
 
     When the input breaks off with an error, the items before it come first, in a shorter chunk. Nor do items wait long
@@ -168,22 +168,23 @@ def cut(source: Source, chunk_size: int, *, limit: int | None = None) -> Iterato
 
     Args:
         source: the input.
-        chunk_size: items a chunk; the last one may have fewer.
+        chunk_size: items a chunk, or what gives those of the next one; the last one may have fewer.
         limit: take only the first so many items.
 
     Raises:
         UserError: the input is broken.
     """
-    if chunk_size < 1:
-        raise ValueError(f"a chunk of {chunk_size} items")
     key = KeyMaker(unique=source.unique).key
     items = islice(source, limit)
     first_item = number = 0
     failure: BaseException | None = None
     while failure is None:
         values: list[object] = []
+        size = chunk_size if isinstance(chunk_size, int) else chunk_size()
+        if size < 1:
+            raise ValueError(f"a chunk of {size} items")
         try:
-            _fill(values, items, source, chunk_size)
+            _fill(values, items, source, size)
         except Exception as error:
             failure = error
         if not values:

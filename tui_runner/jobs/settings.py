@@ -23,8 +23,10 @@ class Settings:
 
     Attributes:
         table: results table; None stands for the name of the function.
-        chunk_size: items a chunk.
-        open_chunks: chunks that are with workers at once.
+        chunk_size: items a chunk; None for automatic: 500 at first, then as many as take 2 to 10 seconds at the speed
+            of the run, 20,000 at most.
+        open_chunks: chunks that are with workers at once; None for automatic: a second of work is ahead of the workers,
+            and of chunks that have been begun there are about four.
         threads: items executed at once, over all workers; tasks for an `async def` job.
         workers: worker processes.
         backend: `process`, or `inline` for threads in the tui-runner process.
@@ -42,8 +44,8 @@ class Settings:
     """
 
     table: str | None = None
-    chunk_size: int = 500
-    open_chunks: int = 4
+    chunk_size: int | None = None
+    open_chunks: int | None = None
     threads: int = 16
     workers: int = 1
     backend: str = "process"
@@ -58,6 +60,10 @@ class Settings:
     grace: float = 10.0
 
 
+AUTOMATIC = "automatic"
+"""The word for None in the settings that are `CHOSEN`."""
+CHOSEN = {"chunk_size": "what takes 2 to 10 s, 20,000 at most", "open_chunks": "a second of work"}
+"""Settings whose value is chosen while the run goes on unless they are set, and how."""
 INTERFACE_KEYS = frozenset({"theme", "keys", "notify", "ascii", "refresh", "editor"})
 """Keys of the configuration that belong to the screens; other parts read and check them."""
 
@@ -133,8 +139,10 @@ def check_setting(name: str, value: object, *, where: str) -> Any:
         raise UserError(
             f"there is no setting {plain(name)}", where=where, do=did_you_mean(name, _CHECKS, "settings are")
         )
-    is_none = value is None or (isinstance(value, str) and value.strip().lower() == "none")
-    if is_none and name in _OPTIONAL:
+    word = value.strip().lower() if isinstance(value, str) else value
+    if word in (None, "none") and name in _OPTIONAL:
+        return None
+    if word == AUTOMATIC and name in CHOSEN:
         return None
     try:
         return check(value)
@@ -264,8 +272,8 @@ def _backend(value: object) -> str:
 
 _CHECKS: dict[str, Callable[[object], Any]] = {
     "table": _table_name,
-    "chunk_size": _whole(1, "a whole number of at least 1"),
-    "open_chunks": _whole(1, "a whole number of at least 1"),
+    "chunk_size": _whole(1, "a whole number of at least 1, or automatic"),
+    "open_chunks": _whole(1, "a whole number of at least 1, or automatic"),
     "threads": _whole(1, "a whole number of at least 1"),
     "workers": _whole(1, "a whole number of at least 1"),
     "backend": _backend,

@@ -187,13 +187,14 @@ class RunLog:
                 return f"worker {worker}: gone, {reason or 'in order'}"
             case ResultBatch():
                 self._flushed_at.append(now)
-                items = sum(map(len, message.ended.values()))
+                items = sum(map(message.ended_items, message.ended))
                 what = f"{items} items, {message.rows} rows, {message.nbytes} bytes"
                 return f"flush of worker {message.worker}: {what}"
             case Committed(tickets):
                 return self._committed(len(tickets), now)
-            case SendChunk(worker, chunk, positions):
-                return f"scheduler: SendChunk(worker={worker}, chunk={chunk}, items={len(positions)})"
+            case SendChunk(worker, chunk, run):
+                some = "all" if run is None else len(run)
+                return f"scheduler: SendChunk(worker={worker}, chunk={chunk}, items={some})"
             case _:
                 return f"scheduler: {message!r}"
 

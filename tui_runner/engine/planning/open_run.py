@@ -100,7 +100,9 @@ def _find_or_begin(plan: RunPlan, database: Database, ledger: Ledger) -> OpenedR
     paused = plan.attended and record.state == RunState.PAUSED
     state = RunState.PAUSED if paused else RunState.RUNNING
     news = _news(plan, record, len(recorded), len(replaced))
-    same_chunks = record.settings.get("chunk_size") == plan.settings.chunk_size and not plan.source.may_wait
+    size = plan.settings.chunk_size
+    # Sizes that are chosen while a run goes on are others the next time.
+    same_chunks = size is not None and record.settings.get("chunk_size") == size and not plan.source.may_wait
     ledger.reopen_run(record.run_id, asdict(plan.settings), state.value, same_chunks=same_chunks)
     selection = Selection(recorded, frozenset(replaced), only_again=plan.retry)
     chunks = ledger.chunks(record.run_id)
@@ -222,7 +224,7 @@ class Selection:
         self._left_out = 0
         """Items that were passed over although the ledger has nothing of them: the input has grown since."""
 
-    def pending(self, first_item: int, keys: Sequence[str]) -> Collection[int]:
+    def pending(self, first_item: int, keys: Sequence[str]) -> Sequence[int]:
         """Positions of the items to run among consecutive ones with these keys, the first at `first_item`."""
         if self._missed:
             self._missed.difference_update(keys)

@@ -2,7 +2,8 @@
 
 The runner's thread builds a new `Snapshot` at most four times a second and publishes it by one assignment.
 Nothing in it changes afterwards, so a screen may keep it as long as it likes and compare by identity:
-parts that did not change since the last snapshot are the same objects.
+parts that did not change since the last snapshot are the same objects, and chunks know which of them differ
+(`ChunkViews.changed_since`).
 
 Times are seconds. `at` values of history and events are seconds since the run was started in this process
 (monotonic), so that a change of the wall clock moves nothing.
@@ -10,59 +11,14 @@ Times are seconds. `at` values of history and events are seconds since the run w
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from tui_runner.engine.progress.chunk_views import ChunkViews
 from tui_runner.engine.protocol import InFlight, LogLine
-from tui_runner.engine.states import ChunkState, RunState
+from tui_runner.engine.states import RunState
 
 KEPT_EVENTS = 200
 """Events that a snapshot has at most."""
-
-
-@dataclass(frozen=True, slots=True)
-class ChunkView:
-    """A chunk as it is shown.
-
-    Attributes:
-        number: position among the chunks of the run, from 0.
-        state: what it is doing; one that a worker has and of which nothing is executed is `WAITING`.
-        first_item: position in the input of its first item.
-        items: how many items it has, those recorded by an earlier process (`skipped`) included.
-        done: items that ended well, `skipped` included.
-        failed: items that ended in failure or timeout.
-        cancelled: items that were cancelled.
-        skipped: items that an earlier process had recorded already.
-        retries: attempts beyond the first, over all items.
-        rows: rows of its items so far, those of `skipped` included.
-        in_flight: items being executed now.
-        worker: the worker that has it, None when none has.
-        started_at: when its first item was started; None before.
-        elapsed: seconds from then to its end, or to now, without the time it was paused.
-        items_per_second: over the last ten seconds while it runs, over `elapsed` when ended.
-        recent: items/s in each of the last 10 six-second spans, oldest first; empty before it started.
-    """
-
-    number: int
-    state: ChunkState
-    first_item: int
-    items: int
-    done: int = 0
-    failed: int = 0
-    cancelled: int = 0
-    skipped: int = 0
-    retries: int = 0
-    rows: int = 0
-    in_flight: int = 0
-    worker: int | None = None
-    started_at: float | None = None
-    elapsed: float = 0.0
-    items_per_second: float = 0.0
-    recent: tuple[float, ...] = ()
-
-    @property
-    def finished(self) -> int:
-        """Items that reached a final state."""
-        return self.done + self.failed + self.cancelled
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +131,7 @@ class Snapshot:
         throttled: whether item threads wait because too many bytes are not yet written.
         stalled_seconds: how long no item has finished, once that is too long to be normal; else None.
         chunks: every chunk cut so far; `chunks[i].number == i`.
+        chunk_size: items a chunk; None where it is chosen by how long items take.
         chunks_total: how many there will be; None while unknown.
         history: the last five minutes, a point a second.
         events: the last `KEPT_EVENTS` events, oldest first.
@@ -225,7 +182,8 @@ class Snapshot:
     buffered_bytes: int = 0
     throttled: bool = False
     stalled_seconds: float | None = None
-    chunks: tuple[ChunkView, ...] = ()
+    chunks: ChunkViews = field(default_factory=lambda: ChunkViews.of(()))
+    chunk_size: int | None = None
     chunks_total: int | None = None
     history: tuple[Sample, ...] = ()
     events: tuple[RunEvent, ...] = ()

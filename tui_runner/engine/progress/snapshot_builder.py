@@ -1,7 +1,7 @@
 """Keeps what a run's snapshot needs beyond the scheduler's state, and builds the snapshot.
 
-Owned by the runner's thread. Only chunks that changed are drawn anew, so a run of 100,000 chunks costs a snapshot no
-more than one of ten.
+Owned by the runner's thread. Only chunks that have not ended are drawn, and of these those that changed, so a run of
+100,000 chunks costs a snapshot no more than one of ten.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from tui_runner.engine.guards import MemoryMeasured
 from tui_runner.engine.guards.disk import DiskGuard
 from tui_runner.engine.guards.memory import MemoryGuard
 from tui_runner.engine.metrics import ErrorCounts, Estimate, Histogram, RateWindow
+from tui_runner.engine.progress.chunk_views import ChunkView, ChunkViews
 from tui_runner.engine.progress.snapshot import (
     KEPT_EVENTS,
-    ChunkView,
     ErrorGroup,
     RunEvent,
     Sample,
@@ -51,7 +51,10 @@ is looked at ten times a second, and items of microseconds are never seen in fli
 
 @dataclass(frozen=True, slots=True)
 class RunIdentity:
-    """What does not change while a run goes on; see `Snapshot`."""
+    """What does not change while a run goes on; see `Snapshot`.
+
+    `items_total` is the length of the input as far as it is known before it is read.
+    """
 
     run_id: int
     job: str
@@ -59,7 +62,7 @@ class RunIdentity:
     database: str
     started_at: float
     items_total: int | None
-    chunk_size: int
+    chunk_size: int | None
     log_file: str = ""
 
 
@@ -153,7 +156,8 @@ class SnapshotBuilder:
         self._errors = ErrorCounts()
         self._meters: dict[int, _ChunkMeter] = {}
         self._progress: dict[int, Progress] = {}
-        self._views: list[ChunkView] = []
+        self._views: dict[int, ChunkView] = {}
+        """Of the chunks that had not ended when they were drawn last."""
         self._flying: set[int] = set()
         """Chunks that had items in flight when they were drawn last."""
         self._events: deque[RunEvent] = deque(maxlen=KEPT_EVENTS)
@@ -247,8 +251,8 @@ class SnapshotBuilder:
             self._last_end = active
 
     def _measure(self, number: int, active: float, ended: int) -> None:
-        chunk = self._scheduler.chunks[number]
-        if chunk.state.ended:
+        chunk = self._scheduler.chunks.open.get(number)
+        if chunk is None:
             return
         meter = self._meters.get(number)
         if meter is None:
@@ -314,7 +318,7 @@ class SnapshotBuilder:
         in_flight: Counter[int] = Counter()
         for progress in self._progress.values():
             in_flight.update(progress.in_flight)
-        self._draw_chunks(active, in_flight)
+        chunks = self._draw_chunks(active, in_flight)
         status = scheduler.status
         items_rate = rows_rate = 0.0
         if status.state is not RunState.PAUSED:
@@ -322,9 +326,9 @@ class SnapshotBuilder:
         total = identity.items_total if scheduler.input_length is None else scheduler.input_length
         chunks_total = None
         if scheduler.input_ended:
-            chunks_total = len(scheduler.chunks)
-        elif total is not None:
-            chunks_total = -(-total // identity.chunk_size)
+            chunks_total = len(chunks)
+        elif total is not None and identity.chunk_size is not None:
+            chunks_total = len(chunks) + -(-(total - scheduler.chunks.items) // identity.chunk_size)
         oldest = sorted(
             (item for progress in self._progress.values() for item in progress.oldest), key=lambda i: -i.seconds
         )
@@ -374,7 +378,8 @@ class SnapshotBuilder:
             buffered_bytes=sum(progress.buffered_bytes for progress in self._progress.values()),
             throttled=any(progress.throttled for progress in self._progress.values()),
             stalled_seconds=stalled,
-            chunks=tuple(self._views),
+            chunks=chunks,
+            chunk_size=identity.chunk_size,
             chunks_total=chunks_total,
             history=tuple(self._history),
             events=tuple(self._events),
@@ -406,29 +411,26 @@ class SnapshotBuilder:
             views.append(WorkerView(number, pid, threads, in_flight, self._memory.by_pid.get(pid, 0)))
         return tuple(views)
 
-    def _draw_chunks(self, active: float, in_flight: Counter[int]) -> None:
+    def _draw_chunks(self, active: float, in_flight: Counter[int]) -> ChunkViews:
         chunks = self._scheduler.chunks
         changed = self._scheduler.take_changed()
         # Those with a worker have a clock and a rate that go on without any event.
-        changed.update(number for number in self._meters if number < len(self._views))
-        changed.update(in_flight, self._flying)
+        changed.update(self._meters, in_flight, self._flying)
         self._flying = set(in_flight)
-        for number in range(len(self._views), len(chunks)):
-            self._views.append(self._draw(chunks[number], active, in_flight[number]))
-            changed.discard(number)
-        for number in changed:
-            view = self._draw(chunks[number], active, in_flight[number])
-            if view != self._views[number]:
-                self._views[number] = view
+        before, self._views = self._views, {}
+        for number, chunk in chunks.open.items():
+            view = before.get(number)
+            if view is None or number in changed:
+                drawn = self._draw(chunk, active, in_flight[number])
+                view = view if drawn == view else drawn
+            self._views[number] = view
+        return ChunkViews(len(chunks), self._views, chunks.share(), chunks.ended)
 
     def _draw(self, chunk: Chunk, active: float, in_flight: int) -> ChunkView:
         meter = self._meters.get(chunk.number)
-        elapsed = chunk.elapsed(active)
         counts = chunk.counts
         rate, recent = 0.0, tuple[float, ...]()
-        if chunk.state.ended:
-            rate = (counts.done + counts.failed - chunk.skipped) / elapsed if elapsed > 0 else 0.0
-        elif meter is not None and chunk.state is ChunkState.RUNNING:
+        if meter is not None and chunk.state is ChunkState.RUNNING:
             rate, recent = meter.rate(active), meter.recent(active)
         return ChunkView(
             number=chunk.number,
@@ -444,7 +446,7 @@ class SnapshotBuilder:
             in_flight=in_flight,
             worker=chunk.worker,
             started_at=chunk.started_at,
-            elapsed=elapsed,
+            elapsed=chunk.elapsed(active),
             items_per_second=rate,
             recent=recent,
         )

@@ -3,11 +3,14 @@
 *Cancelling* is done by a worker, because only workers write ledger rows: a chunk that no worker has is sent, paused,
 to one that is ready, as soon as there is one.
 
-*What has been received is done.* `ResultBatch` names the items that ended; they are crossed off the chunk's `pending`.
-When a worker is lost, what is still pending waits again, at the front.
+*What has been received is done.* `ResultBatch` names the items that ended; they are crossed off what is left of the
+chunk. When a worker is lost, exactly what is left waits again, at the front.
 
 *Suspects* (`suspects.py`) run alone: a chunk is sent without them, and when the rest of it has ended, it goes to the
 worker that runs one item at a time. So a chunk is still with one worker at a time.
+
+*Ahead of the workers* is about a second of work and at most 64 MB of packed items (`pace`). Before it is known how long
+items take, and where the user has set `open_chunks`, so many chunks with items to start are with workers instead.
 
 The transitions of one chunk are in `states.CHUNK_TRANSITIONS`; the commands a person may give are in `chunk_commands`.
 """
@@ -15,17 +18,19 @@ The transitions of one chunk are in `states.CHUNK_TRANSITIONS`; the commands a p
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from tui_runner.engine import protocol
 from tui_runner.engine.protocol import Counts
 from tui_runner.engine.scheduling import events
-from tui_runner.engine.scheduling.chunk import Chunk
+from tui_runner.engine.scheduling.chunk import Chunk, ItemsLeft
+from tui_runner.engine.scheduling.chunk_store import ChunkStore
+from tui_runner.engine.scheduling.pace import AHEAD_BYTES, Pace
 from tui_runner.engine.scheduling.step import Turn
 from tui_runner.engine.scheduling.suspects import PoisonItems
 from tui_runner.engine.scheduling.workers import Worker, Workers
 from tui_runner.engine.states import ChunkState
-from tui_runner.text.numbers import plural, run_again
+from tui_runner.text.numbers import plural, run_again, size
 
 Command = events.PauseChunks | events.ResumeChunks | events.CancelChunks | events.RetryChunks
 """What `ChunkCommands.obey` takes."""
@@ -54,7 +59,8 @@ class ChunkCommands:
 
     def resume_all(self) -> None:
         """Go on with every chunk that is paused."""
-        self._each([chunk.number for chunk in self._chunks.all if chunk.state is ChunkState.PAUSED], self._resume)
+        paused = [number for number, chunk in self._chunks.all.open.items() if chunk.state is ChunkState.PAUSED]
+        self._each(paused, self._resume)
 
     def _each(self, numbers: Collection[int], command: Callable[[Chunk], None]) -> None:
         for number in sorted(set(numbers)):
@@ -113,7 +119,7 @@ class ChunkCommands:
         dropped = [chunk.counts.failed + chunk.counts.cancelled for chunk in chunks if _has_failed(chunk)]
         if dropped:
             what = f"{plural(sum(dropped), 'item')} of {plural(len(dropped), 'chunk')}"
-            why = f"more than {MAX_KEPT_FAILURES:,} have failed, and no more are kept"
+            why = f"of failed items {MAX_KEPT_FAILURES:,} or {size(MAX_KEPT_BYTES)} are kept, and no more"
             self._turn.tell("WARNING", f"{what} cannot run again now: {why}; use tui-runner retry when the run is over")
 
 
@@ -133,6 +139,11 @@ keep these busy, and not more, because chunks are also made small where an item 
 MAX_KEPT_FAILURES = 100_000
 """Failed items that are kept, with their values, so that they can be run again at the press of a key; those beyond
 are in the ledger only."""
+MAX_KEPT_BYTES = 64 << 20
+"""The same in bytes of packed items, estimated from the size of their chunk."""
+_MOST_AHEAD = 64
+"""Chunks with items to start that a worker has at most, unless they are too small for its threads: each is a message
+and a line on the screen, and a worker asks for more as soon as it has started the first."""
 
 
 class Chunks:
@@ -140,6 +151,7 @@ class Chunks:
 
     Attributes:
         all: every chunk that was read, by number.
+        pace: how fast items end.
         waiting: numbers of those that wait for a worker, the next one first.
         apart: numbers of those of which only suspects are left, which wait for the worker that runs them alone.
         suspects: items that may have killed their worker.
@@ -150,13 +162,15 @@ class Chunks:
         counts: what became of the items of all chunks.
         before: the part of `counts` that earlier processes had recorded.
         kept_failures: failed items that are kept to be run again.
+        kept_bytes: bytes of those, about.
         changed: numbers of chunks that changed since `take_changed` was last called.
     """
 
-    def __init__(self, crew: Workers, turn: Turn) -> None:
+    def __init__(self, crew: Workers, turn: Turn, pace: Pace) -> None:
         self._crew = crew
         self._turn = turn
-        self.all: list[Chunk] = []
+        self.all = ChunkStore()
+        self.pace = pace
         self.waiting: deque[int] = deque()
         self.apart: deque[int] = deque()
         self.suspects = PoisonItems()
@@ -167,8 +181,11 @@ class Chunks:
         self.counts = Counts()
         self.before = Counts()
         self.kept_failures = 0
+        self.kept_bytes = 0
         self.changed: set[int] = set()
-        self._sent: dict[int, Collection[int]] = {}
+        self._sent: dict[int, Sequence[int] | None] = {}
+        self._largest = 0
+        """Items of the largest chunk."""
 
     def set_state(self, chunk: Chunk, state: ChunkState) -> None:
         """Move a chunk on; raises `ValueError` when it cannot go there."""
@@ -190,77 +207,135 @@ class Chunks:
 
     def read(self, event: events.ChunkRead) -> None:
         """Add the next chunk of the input."""
-        pending = set(event.pending)
-        chunk = Chunk(
-            event.number, event.first_item, event.items, event.items - len(pending), pending, skipped_rows=event.rows
-        )
+        left, skipped = ItemsLeft(event.positions, event.pending), event.items - len(event.pending)
+        counts = Counts(done=skipped, rows=event.rows)
+        chunk = Chunk(event.number, event.first_item, event.items, skipped, left, counts=counts, nbytes=event.nbytes)
         chunk.known.update(event.known)
-        self.all.append(chunk)
+        self.all.add(chunk)
         self.changed.add(chunk.number)
-        self.counts += chunk.counts
-        self.before += chunk.counts
-        if pending:
+        self.counts += counts
+        self.before += counts
+        self.pace.read(event.items, event.nbytes)
+        self._largest = max(self._largest, event.items)
+        if left:
             self.unended += 1
             self.waiting.append(chunk.number)
         else:
             self.set_state(chunk, ChunkState.DONE)
+            self.all.end(chunk)
             self._turn.do(events.ChunkEnded(chunk.number, ()))
+
+    def to_read(self, limit: int, requested: int, threads: int) -> int:
+        """Return how many chunks are to be cut from the input, besides those that were asked for.
+
+        Args:
+            limit: chunks that may be open.
+            requested: chunks that were asked for and have not come.
+            threads: items executed at once.
+        """
+        size = self.pace.read_size or 1
+        ahead = min(-(-self.pace.to_read(self._turn.active, threads) // size), _MOST_AHEAD)
+        wanted = max(limit, ahead) - len(self.waiting) - requested
+        if wanted > 0:
+            opened = sum(self.all.open[number].nbytes for worker in self._crew for number in worker.open)
+            nbytes = opened + sum(self.all.open[number].nbytes for number in self.waiting)
+            room = self.pace.chunks_within(AHEAD_BYTES - nbytes)
+            if room is not None:
+                wanted = min(wanted, room - requested)
+        # However large chunks are, one is read for a worker that has nothing to do.
+        idle = not self.waiting and not requested and not all(worker.open for worker in self._crew.ready)
+        return max(wanted, int(idle))
 
     def open_limit(self, open_chunks: int) -> int:
         """Chunks to keep open when `open_chunks` are asked for: more, if these are too small for the threads."""
         limit = self._crew.open_limit(open_chunks)
-        size = self.all[-1].items if self.all else self._crew.threads
+        size = self.pace.read_size or self._crew.threads
         return limit if limit * size >= self._crew.threads else -(-_TINY_AHEAD * self._crew.threads // size)
 
-    def send_waiting(self, limit: int) -> None:
-        """Send chunks to the workers with the fewest until `limit` are open and none of them has nothing to start."""
+    def send_waiting(self, limit: int, ahead: int | None) -> None:
+        """Send chunks to the workers that have the fewest, until they have enough and none has nothing to start.
+
+        Args:
+            limit: chunks to keep open.
+            ahead: items to start that all workers are to have; None to go by `limit` alone.
+        """
         ready = self._crew.ready
-        share = -(-limit // self._crew.size)
-        opened = sum(len(worker.open) for worker in ready)
-        if self.waiting and self._linger(ready, limit):
+        if not self.waiting or not ready or self._linger(ready, limit):
             return
+        chunks, crew = self.all.open, self._crew.size
+        opened = sum(len(worker.open) for worker in ready)
+        nbytes = sum(chunks[number].nbytes for worker in ready for number in worker.open)
         while self.waiting:
-            worker = min(ready, key=lambda worker: len(worker.open), default=None)
-            if worker is None or (worker.open and (opened >= limit or len(worker.open) >= share)):
-                return
-            chunk = self.all[self.waiting.popleft()]
-            self._send(chunk, worker, sorted(self.suspects.innocent(chunk.pending)))
+            worker = min(ready, key=lambda worker: len(worker.open))
+            chunk = chunks[self.waiting[0]]
+            if worker.open:
+                if nbytes + chunk.nbytes > AHEAD_BYTES:
+                    return
+                if ahead is None and (opened >= limit or len(worker.open) >= -(-limit // crew)):
+                    return
+                if ahead is not None and self._has_items(worker, -(-ahead // crew), -(-limit // crew)):
+                    return
+            self.waiting.popleft()
+            self._send(chunk, worker, self._innocent(chunk))
             opened += 1
+            nbytes += chunk.nbytes
+
+    def _has_items(self, worker: Worker, items: int, limit: int) -> bool:
+        """Return True if a worker has so many items to start, or so many chunks that no more are sent."""
+        if len(worker.open) >= max(_MOST_AHEAD, limit):
+            return True
+        for number in worker.open:
+            items -= len(self.all.open[number].left)
+        return items <= 0
+
+    def _innocent(self, chunk: Chunk) -> Sequence[int] | None:
+        """Indexes of the items that are left and may run beside others; None when the whole chunk may."""
+        if not self.suspects:
+            return None if chunk.left.is_whole else chunk.left.indexes()
+        return sorted(chunk.left.among(self.suspects.innocent(list(chunk.left))).values())
 
     def send_suspects(self) -> None:
         """Send the suspects of a chunk to the worker that runs one item at a time, if that has nothing to do."""
         worker = self._crew.alone
         if worker is None or not worker.ready or not self.apart:
             return
-        if any(self.all[number].state is ChunkState.RUNNING for number in worker.chunks):
+        if any(self.all.open[number].state is ChunkState.RUNNING for number in worker.chunks):
             return
-        chunk = self.all[self.apart.popleft()]
-        items = self.suspects.next_ones(chunk.pending)
-        self._send(chunk, worker, items, refusals=self.suspects.verdicts(items))
+        chunk = self.all.open[self.apart.popleft()]
+        positions = self.suspects.next_ones(chunk.left)
+        indexes = sorted(chunk.left.among(positions).values())
+        self._send(chunk, worker, indexes, refusals=self.suspects.verdicts(positions))
 
     def send_cancels(self) -> None:
         """Have the chunks that are to be cancelled and that no worker has recorded by one."""
         ready = self._crew.ready
         while self.to_cancel and ready:
-            chunk = self.all[self.to_cancel.popleft()]
+            chunk = self.all.open[self.to_cancel.popleft()]
             worker = min(ready, key=lambda worker: len(worker.chunks))
-            self._send(chunk, worker, sorted(chunk.pending), paused=True)
+            self._send(chunk, worker, None if chunk.left.is_whole else chunk.left.indexes(), paused=True)
             self._turn.do(events.SendOrder(worker.number, protocol.Cancel(chunk.number)))
 
     def _linger(self, workers: list[Worker], limit: int) -> bool:
-        """Whether too many chunks have no items left to start, but are not finished."""
+        """Return True if too many chunks have no items left to start, but are not finished.
+
+        Of fast items a second's worth are only on their way: they were executed, and the next report has them.
+        """
         most = sum(len(worker.chunks) - len(worker.open) for worker in workers)
-        if most < _EXHAUSTED_FACTOR * limit or most * self.all[-1].items < _LINGERING_ITEMS:
+        if most < _EXHAUSTED_FACTOR * limit:
+            return False
+        rate = self.pace.rate(self._turn.active, self._crew.threads) or 0.0
+        items = max(_LINGERING_ITEMS, int(rate))
+        if most * self._largest < items:
             return False  # tiny chunks are many, and looking at each of them every time would take too long
-        held = [self.all[number] for worker in workers for number in worker.chunks - worker.open]
+        held = [self.all.open[number] for worker in workers for number in worker.chunks if number not in worker.open]
         lingering = [chunk.items for chunk in held if chunk.state is ChunkState.RUNNING]
-        return len(lingering) >= _EXHAUSTED_FACTOR * limit and sum(lingering) >= _LINGERING_ITEMS
+        return len(lingering) >= _EXHAUSTED_FACTOR * limit and sum(lingering) >= items
 
     def _send(
         self,
         chunk: Chunk,
         worker: Worker,
-        items: Collection[int],
+        run: Sequence[int] | None,
         *,
         paused: bool = False,
         refusals: Mapping[int, str] | None = None,
@@ -268,34 +343,36 @@ class Chunks:
         chunk.worker = worker.number
         chunk.exhausted = False
         worker.chunks.add(chunk.number)
-        self._sent[chunk.number] = items
+        self._sent[chunk.number] = run
         if chunk.sent_at is None:
             chunk.sent_at = self._turn.active
         if not paused:
             worker.open.add(chunk.number)
             self.set_state(chunk, ChunkState.RUNNING)
-        self._turn.do(events.SendChunk(worker.number, chunk.number, items, paused, refusals or {}))
+        attempts, tries = chunk.made(chunk.attempts), chunk.made(chunk.tries)
+        self._turn.do(events.SendChunk(worker.number, chunk.number, run, paused, refusals or {}, attempts, tries))
 
     # --- what workers report -------------------------------------------------------------------------------
 
     def start_clocks(self, progress: protocol.Progress) -> None:
         """A chunk's time begins with its first item: until then it was sent ahead, and waited in its worker."""
         for number in progress.in_flight:
-            chunk = self.all[number]
-            if chunk.started_at is None:
+            chunk = self.all.open.get(number)
+            if chunk is not None and chunk.started_at is None:
                 chunk.started_at = self._turn.active
 
     def flushed(self, flush: protocol.ResultBatch) -> None:
         """These items have ended."""
         for number, ranges in flush.ended.items():
-            sent = list(self._sent[number])
-            positions = [sent[i] for a, b in zip(ranges[::2], ranges[1::2], strict=True) for i in range(a, b)]
-            self.all[number].cross_off(positions, flush.failed.get(number, {}))
-            self.suspects.ended(positions)
+            chunk = self.all.open[number]
+            chunk.cross_off(ranges, flush.failed.get(number, {}))
+            if self.suspects.has_any:
+                self.suspects.ended(chunk.left.positions_in(ranges))
         for number, attempts in flush.retried.items():
-            self.all[number].retried(attempts)
+            self.all.open[number].retried(attempts)
+        self.pace.executed(sum(map(flush.executed, flush.ended)), self._turn.active)
         for number, counts in flush.counts.items():
-            chunk = self.all[number]
+            chunk = self.all.open[number]
             self.counts += chunk.count(counts)
             if chunk.started_at is None:  # it was over before anybody saw it begin
                 chunk.started_at = chunk.sent_at
@@ -305,14 +382,14 @@ class Chunks:
         """Of the items whose first failure a flush reports: how many had failed before the run was resumed."""
         failures = 0
         for number in flush.counts:
-            known = self.all[number].known
+            chunk = self.all.open[number]
+            known = chunk.known
             if not known:
                 continue
             retried, failed = flush.retried.get(number, {}), flush.failed.get(number, {})
-            sent = list(self._sent[number])
-            ranges = flush.ended.get(number, ())
-            ended = [sent[i] for a, b in zip(ranges[::2], ranges[1::2], strict=True) for i in range(a, b)]
-            heard = known.intersection([*ended, *retried])
+            heard = known.intersection(chunk.left.positions_in(flush.ended.get(number, ()))) | known.intersection(
+                retried
+            )
             known -= heard
             failures += sum(item in retried or failed.get(item, 0) > 0 for item in heard)
         return failures
@@ -320,13 +397,13 @@ class Chunks:
     def exhausted(self, number: int, worker: Worker) -> None:
         """The worker has started every item of a chunk."""
         worker.open.discard(number)
-        self.all[number].exhausted = True
+        self.all.open[number].exhausted = True
 
     def finished(self, number: int, worker: Worker) -> None:
         """Every item of a chunk that the worker was sent has ended; suspects may be left."""
         worker.open.discard(number)
         worker.chunks.discard(number)
-        self._leave(self.all[number])
+        self._leave(self.all.open[number])
 
     def rejected(self, event: events.ItemsRejected) -> None:
         """The database could not store what these items returned: they have failed after all."""
@@ -337,34 +414,33 @@ class Chunks:
             self._turn.tell("ERROR", f"chunk {number}: {rows} cannot be stored: {event.message}")
             if chunk.state is ChunkState.DONE:
                 self.set_state(chunk, ChunkState.FAILED)
+            if chunk.state.ended:
+                self.all.end(chunk)
             self.changed.add(number)
 
     def died(self, worker: Worker, in_flight: Mapping[int, int]) -> dict[int, int]:
         """A worker is gone and had these attempts in flight; returns those of items that have not ended."""
         interrupted = {}
         for number in worker.chunks:
-            chunk = self.all[number]
+            chunk = self.all.open[number]
             # An attempt that has timed out and never comes back is in flight too; later ones may have been made since.
-            mine = {
-                item: max(attempt, chunk.attempts.get(item, 0))
-                for item, attempt in in_flight.items()
-                if item in chunk.pending
-            }
+            mine = {item: max(in_flight[item], chunk.attempts.get(item, 0)) for item in chunk.left.among(in_flight)}
             chunk.attempts.update(mine)
             interrupted.update(mine)
         return interrupted
 
     def died_idle(self, worker: Worker, reason: str) -> list[int]:
         """A worker is gone and had nothing in flight; returns who of the suspects it ran apart may be to blame."""
-        chunks = [self.all[number] for number in worker.chunks]
-        unreported = [item for chunk in chunks for item in self._sent[chunk.number] if item in chunk.pending]
+        chunks = [self.all.open[number] for number in worker.chunks]
+        unheard = {item: chunk for chunk in chunks for item in chunk.left.unheard(self._sent[chunk.number])}
+        unreported = list(unheard)
         if worker.slot is not None:
             self.suspects.unexplained(unreported)
             return []
         self.suspects.narrowed(unreported, reason)
         if len(unreported) == 1:
             (item,) = unreported
-            (chunk,) = (chunk for chunk in chunks if item in chunk.pending)
+            chunk = unheard[item]
             chunk.attempts[item] = chunk.attempts.get(item, 0) + 1
         return unreported
 
@@ -372,15 +448,15 @@ class Chunks:
         """A worker is lost: what is pending of its chunks waits again, before all others; returns how many items."""
         lost = 0
         for number in sorted(worker.chunks, reverse=True):
-            chunk = self.all[number]
-            lost += len(chunk.pending)
+            chunk = self.all.open[number]
+            lost += len(chunk.left)
             self._leave(chunk)
         return lost
 
     def _leave(self, chunk: Chunk) -> None:
         """Its worker does not have it any more: it has ended, or what is pending waits again."""
         del self._sent[chunk.number]
-        if not chunk.pending:
+        if not chunk.left:
             self._finish(chunk)
             return
         chunk.leave_worker()
@@ -393,7 +469,7 @@ class Chunks:
     def queue(self, chunk: Chunk) -> None:
         """It waits, before all others; if only suspects are left of it, behind the others that wait for that."""
         self.set_state(chunk, ChunkState.WAITING)
-        if self.suspects.innocent(chunk.pending):
+        if not self.suspects or self.suspects.innocent(list(chunk.left)):
             self.waiting.appendleft(chunk.number)
         else:
             self.apart.append(chunk.number)
@@ -414,16 +490,27 @@ class Chunks:
             self.set_state(chunk, ChunkState.CANCELLED)
         else:
             self.set_state(chunk, ChunkState.FAILED if chunk.counts.failed else ChunkState.DONE)
-        if self.kept_failures + len(chunk.failures) > MAX_KEPT_FAILURES:
-            chunk.failures.clear()
-        self.kept_failures += len(chunk.failures)
+        self._keep_failures(chunk)
+        self.all.end(chunk)
         self._turn.do(events.ChunkEnded(chunk.number, tuple(chunk.failures)))
+
+    def _keep_failures(self, chunk: Chunk) -> None:
+        """Keep the failures of a chunk that has just ended, unless they are too many."""
+        nbytes = chunk.nbytes * len(chunk.failures) // len(chunk.left.positions)
+        if self.kept_failures + len(chunk.failures) > MAX_KEPT_FAILURES or self.kept_bytes + nbytes > MAX_KEPT_BYTES:
+            chunk.failures.clear()
+        else:
+            self.kept_failures += len(chunk.failures)
+            self.kept_bytes += nbytes
+            chunk.nbytes = nbytes
 
     def run_again(self, chunk: Chunk) -> int:
         """Have the failures of a chunk that has ended run again; returns how many."""
-        self.kept_failures -= len(chunk.failures)
-        again, lost = chunk.run_again(self._turn.active)
-        self.counts -= lost
+        again = tuple(chunk.failures)
+        self.kept_failures -= len(again)
+        self.kept_bytes -= chunk.nbytes
+        self.counts -= chunk.run_again(self._turn.active)
+        self.all.reopen(chunk)
         self.unended += 1
         self._turn.do(events.RunAgain(chunk.number, again))
         self.suspects.again(again)

@@ -5,7 +5,7 @@ Reports (`Ready`, `ResultBatch`, `ChunkFinished`, …) are in `protocol`; how me
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,7 @@ from tui_runner.engine.protocol import (
     Drained,
     MemoryFull,
     Order,
+    Positions,
     Progress,
     Ready,
     ResultBatch,
@@ -33,19 +34,31 @@ class ChunkRead:
 
     Attributes:
         number: its number; they come in order.
-        first_item: position of its first item.
-        items: how many it has.
-        pending: positions of those that are not yet recorded as ok.
+        positions: of all its items, in their order.
+        pending: positions of those that are not yet recorded as ok, in the same order.
         rows: how many rows the others have.
         known: those of `pending` of which it is no news when they fail: they had failed before the run was resumed.
+        nbytes: of its packed items.
+        byte_offset: where it begins in a source that can be read from there; else None.
     """
 
     number: int
-    first_item: int
-    items: int
-    pending: Collection[int]
+    positions: Positions
+    pending: Sequence[int]
     rows: int = 0
     known: Collection[int] = ()
+    nbytes: int = 0
+    byte_offset: int | None = None
+
+    @property
+    def first_item(self) -> int:
+        """Position of its first item."""
+        return self.positions[0]
+
+    @property
+    def items(self) -> int:
+        """Number of its items."""
+        return len(self.positions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,9 +292,15 @@ Event = (
 
 @dataclass(frozen=True, slots=True)
 class ReadChunks:
-    """Cut this many chunks more from the input."""
+    """Cut more chunks from the input.
+
+    Attributes:
+        count: how many.
+        size: items of each; None for the size that is set.
+    """
 
     count: int
+    size: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,16 +329,20 @@ class SendChunk:
     Attributes:
         worker: number of the worker.
         chunk: number of the chunk.
-        positions: those of its items.
+        run: indexes in the chunk of the items to run; None for all of them.
         paused: whether they are to wait until the chunk is resumed.
         refusals: why some of these items are not to be run but recorded as failed, by position.
+        attempts: attempts already made, by position, of those items that have any.
+        tries: how many of those failed and count as retries, likewise.
     """
 
     worker: int
     chunk: int
-    positions: Collection[int]
+    run: Sequence[int] | None
     paused: bool
     refusals: Mapping[int, str] = field(default_factory=dict)
+    attempts: Mapping[int, int] = field(default_factory=dict)
+    tries: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,10 +362,13 @@ class KillWorker:
 
 @dataclass(frozen=True, slots=True)
 class ChunkEnded:
-    """No item of the chunk is left: record it; of its items only those at `failed` may be needed again."""
+    """No item of the chunk is left: record it; of its items only those at `failed` may be needed again.
+
+    When these run again the chunk has no others: its indexes are then those of `failed`, in this order.
+    """
 
     chunk: int
-    failed: Collection[int]
+    failed: Sequence[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,7 +376,7 @@ class RunAgain:
     """Items that have a final state will run again: their ledger rows are to be replaced."""
 
     chunk: int
-    positions: Collection[int]
+    positions: Sequence[int]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,12 @@ The scheduler has no threads, reads no clock and does no I/O, so every sequence 
 (the runner's thread) passes it events one at a time, `handle(event, now)`, and carries out the actions it returns,
 in order.
 
-*Chunks* are cut from the input a few ahead (`ReadChunks`), wait in order, and are sent to the worker with the fewest.
-A chunk is *open* while its worker still has items of it to start; when the last one was started (`ChunkExhausted`)
-the next chunk is sent, so threads never wait for the slowest item of a chunk. No worker has more than its share of
-the open chunks, or the first one to be ready would take them all. Paused chunks are not open: others take their
-place; resuming one may therefore take their number beyond the limit for a while.
+*Chunks* are cut from the input a few ahead (`ReadChunks`, in a size that `pace` chooses unless the user has), wait in
+order, and are sent to the worker with the fewest. A chunk is *open* while its worker still has items of it to start;
+when the last one was started (`ChunkExhausted`) the next chunk is sent, so threads never wait for the slowest item of
+a chunk. Workers have a second of work ahead of them, or, where the user has set `open_chunks`, so many open chunks. No
+worker has more than its share of them, or the first one to be ready would take them all. Paused chunks are not open:
+others take their place; resuming one may therefore take their number beyond the limit for a while.
 
 Reports of a worker that is not known (any more) are ignored, so an item cannot be crossed off twice.
 
@@ -40,9 +41,10 @@ from tui_runner.engine import protocol
 from tui_runner.engine.limits import FailureLimit
 from tui_runner.engine.protocol import Counts
 from tui_runner.engine.scheduling import events
-from tui_runner.engine.scheduling.chunk import Chunk
+from tui_runner.engine.scheduling.chunk_store import ChunkStore
 from tui_runner.engine.scheduling.chunks import ChunkCommands, Chunks
 from tui_runner.engine.scheduling.circuit_breaker import CircuitBreaker, OnOutage
+from tui_runner.engine.scheduling.pace import FIRST_SIZE, Pace
 from tui_runner.engine.scheduling.step import Turn
 from tui_runner.engine.scheduling.suspects import DEATHS
 from tui_runner.engine.scheduling.workers import Worker, WorkerControl, Workers
@@ -53,6 +55,8 @@ _MAX_LOSSES = 5
 """Workers lost one after the other without an item to suspect, or one ending between: starting another would not help.
 A worker that is lost with items in flight does not count, because no item can do that more than three times; nor does
 one that had suspects alone, who are half as many the next time."""
+OPEN_CHUNKS = 4
+"""Chunks that are kept open unless the user has said how many."""
 _TEARDOWN_SLACK = 15.0
 """Seconds a worker may take to run the job's teardown when the run is finished."""
 
@@ -63,7 +67,9 @@ class Scheduler:
     Args:
         threads: items executed at once, over all workers.
         workers: how many workers.
-        open_chunks: chunks with items to start that are with workers at once.
+        open_chunks: chunks with items to start that are with workers at once; None for `OPEN_CHUNKS` with items begun,
+            and as many more as a second of work is.
+        chunk_size: items a chunk; None to choose it by how long items take.
         grace: seconds that items in flight have to finish when the run is stopped.
         max_failures: stop in order beyond this, None for no bound.
         timeout: seconds an item may take, None for no bound.
@@ -81,8 +87,9 @@ class Scheduler:
         *,
         threads: int,
         workers: int,
-        open_chunks: int,
+        open_chunks: int | None,
         grace: float,
+        chunk_size: int | None = FIRST_SIZE,
         max_failures: FailureLimit | None = None,
         timeout: float | None = None,
         breaker: CircuitBreaker | None = None,
@@ -91,12 +98,14 @@ class Scheduler:
         max_memory: int | None = None,
     ) -> None:
         self.crew = Workers(workers, threads, rate=rate, max_memory=max_memory)
-        self.open_chunks = open_chunks
+        self.open_chunks = OPEN_CHUNKS if open_chunks is None else open_chunks
+        self._sends_ahead = open_chunks is None
+        self._pace = Pace(chunk_size)
         self._status = RunStatus(pauses=(USER_PAUSE,) if paused else ())
         self._recorded = self._status.persisted
         self.input_ended = False
         self._turn = Turn()
-        self._chunks = Chunks(self.crew, self._turn)
+        self._chunks = Chunks(self.crew, self._turn, self._pace)
         self._orders = WorkerControl(self.crew, self._turn, grace, timeout)
         self._commands = ChunkCommands(self._chunks, self.crew, self._turn)
         self._max_failures = max_failures
@@ -112,8 +121,8 @@ class Scheduler:
         return self._status
 
     @property
-    def chunks(self) -> list[Chunk]:
-        """Every chunk that was read, by number."""
+    def chunks(self) -> ChunkStore:
+        """Every chunk that was read, by number; read only."""
         return self._chunks.all
 
     @property
@@ -135,7 +144,7 @@ class Scheduler:
         """Number of items in the input; None until its end was read."""
         if not self.input_ended:
             return None
-        return self.chunks[-1].first_item + self.chunks[-1].items if self.chunks else 0
+        return self.chunks.items
 
     def active(self, now: float) -> float:
         """Seconds the run has been going on at `now`, without those it was paused."""
@@ -175,7 +184,7 @@ class Scheduler:
                 self.crew.max_memory = nbytes
                 self._orders.all(protocol.SetMaxMemory(nbytes))
             case events.ChangeOpenChunks(open_chunks):
-                self.open_chunks = max(1, open_chunks)
+                self.open_chunks, self._sends_ahead = max(1, open_chunks), False
                 self._turn.tell("INFO", f"open chunks: {self.open_chunks}")
             case events.StopRun(state, reason, announced):
                 self._stop(Ending(state, reason), announced)
@@ -345,7 +354,7 @@ class Scheduler:
         outage = breaker.count(trials, flush.error_groups, self._turn.now, since=flush.failing_since)
         if outage is None:
             return
-        if self.input_ended and not any(chunk.pending for chunk in self.chunks):
+        if self.input_ended and not any(chunk.left for chunk in self.chunks.open.values()):
             breaker.close(self._turn.now)  # these were the last items: there is nothing to hold back
             return
         if breaker.stops(outage):
@@ -364,8 +373,7 @@ class Scheduler:
             return
         if (interval := self._breaker.trial_due(self._turn.now)) is None:
             return
-        self._chunks.send_waiting(self._chunks.open_limit(self.open_chunks))
-        self._chunks.send_suspects()
+        self._send()
         workers = [worker for worker in self.crew if worker.ready and worker.chunks]
         if workers:
             self._turn.do(events.SendOrder(workers[self._tried % len(workers)].number, protocol.Probe()))
@@ -394,8 +402,7 @@ class Scheduler:
                 self._start_workers()
             self._chunks.send_cancels()
             if self._status.starts_items:
-                self._chunks.send_waiting(self._chunks.open_limit(self.open_chunks))
-                self._chunks.send_suspects()
+                self._send()
             # Also while paused: a run that comes back paused is to show what it has recorded before.
             self._read_ahead()
             self._rest()
@@ -479,10 +486,18 @@ class Scheduler:
     def _read_ahead(self) -> None:
         if self.input_ended:
             return
-        wanted = self._chunks.open_limit(self.open_chunks) - len(self._chunks.waiting) - self._requested
-        if wanted > 0:
+        threads = self.crew.threads
+        wanted = self._chunks.to_read(self._chunks.open_limit(self.open_chunks), self._requested, threads)
+        if wanted:
             self._requested += wanted
-            self._turn.do(events.ReadChunks(wanted))
+            size = self._pace.size(self._turn.active, threads, self.crew.size)
+            self._turn.do(events.ReadChunks(wanted, size))
+
+    def _send(self) -> None:
+        """Send workers the chunks that they are to have, and suspects."""
+        ahead = self._pace.ahead(self._turn.active, self.crew.threads) if self._sends_ahead else None
+        self._chunks.send_waiting(self._chunks.open_limit(self.open_chunks), ahead)
+        self._chunks.send_suspects()
 
     def _chunk_reported(self, event: protocol.ChunkExhausted | protocol.ResultBatch | protocol.ChunkFinished) -> None:
         worker = self.crew.get(event.worker)

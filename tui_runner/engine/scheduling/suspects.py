@@ -36,6 +36,11 @@ class PoisonItems:
     def __bool__(self) -> bool:
         return bool(self._deaths)
 
+    @property
+    def has_any(self) -> bool:
+        """Return True if there are suspects, or items that may become some."""
+        return bool(self._deaths or self._unexplained)
+
     def __contains__(self, item: int) -> bool:
         return item in self._deaths
 
@@ -93,7 +98,7 @@ class PoisonItems:
 
     def ended(self, items: Iterable[int]) -> None:
         """These items have a final state."""
-        for item in items if self._deaths or self._unexplained else ():
+        for item in items:
             for known in (self._deaths, self._reasons, self._unexplained, self._groups):
                 known.pop(item, None)
 

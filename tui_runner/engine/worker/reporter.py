@@ -11,9 +11,8 @@ import math
 import pickle
 import threading
 import time
-from array import array
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 import pyarrow as pa
 
@@ -27,6 +26,7 @@ from tui_runner.engine.protocol import (
     Report,
     ResultBatch,
     Trials,
+    ranges_of,
 )
 from tui_runner.engine.worker.attempt import Ending, Outcome, Outcomes
 from tui_runner.engine.worker.concurrency import ThreadTuner
@@ -392,7 +392,7 @@ class BatchBuilder:
             tables=tables,
             items=serialize(items.combine_chunks()),
             errors=_stream(ERRORS, self._errors) if self._errors else b"",
-            ended={number: _ranges(indexes) for number, indexes in self._ended.items()},
+            ended={number: ranges_of(sorted(indexes)) for number, indexes in self._ended.items()},
             failed=dict(self._failed),
             retried=dict(self._retried),
             counts={chunk.number: chunk.counts() for chunk in self._touched.values()},
@@ -405,21 +405,6 @@ class BatchBuilder:
             cancelled=dict(self._cancelled),
             values=self._values,
         )
-
-
-def _ranges(indexes: Iterable[int]) -> array[int]:
-    """Return pairs (start, stop) of the half-open ranges that `indexes` make up."""
-    ranges = array("q")
-    start = stop = -1
-    for index in sorted(indexes):
-        if index != stop:
-            if stop >= 0:
-                ranges.extend((start, stop))
-            start = index
-        stop = index + 1
-    if stop >= 0:
-        ranges.extend((start, stop))
-    return ranges
 
 
 def _stream(schema: pa.Schema, rows: Sequence[tuple[object, ...]]) -> bytes:

@@ -20,7 +20,7 @@ from tui_runner.errors import UserError
 from tui_runner.inputs import items_source, open_source
 from tui_runner.jobs.job import Job
 from tui_runner.jobs.parameters import Parameter, bind
-from tui_runner.jobs.settings import Settings, check_setting
+from tui_runner.jobs.settings import AUTOMATIC, CHOSEN, Settings, check_setting
 from tui_runner.store.file_check import check_place
 from tui_runner.text.messages import raised, shortened
 from tui_runner.text.redaction import Redaction
@@ -73,7 +73,8 @@ def fields_of(job: Job, database: Path) -> list[Field]:
     defaults = Settings()
     for name in OFFERED:
         default = job.settings.get(name, getattr(defaults, name))
-        fields.append(Field(name, "setting", "none" if default is None else str(default), _checker(name)))
+        unset = f"{AUTOMATIC}: {CHOSEN[name]}" if name in CHOSEN else "none"
+        fields.append(Field(name, "setting", unset if default is None else str(default), _checker(name)))
     return fields
 
 

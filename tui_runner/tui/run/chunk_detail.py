@@ -9,7 +9,8 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import BindingType
 
-from tui_runner.engine.progress.snapshot import ChunkView, Snapshot
+from tui_runner.engine.progress.chunk_views import ChunkView
+from tui_runner.engine.progress.snapshot import Snapshot
 from tui_runner.store.ledger.reports import EndedItem, failed, slowest
 from tui_runner.text.numbers import NONE, count, counted, latency, size
 from tui_runner.tui.actions import Keys, bindings

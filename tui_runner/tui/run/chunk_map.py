@@ -8,16 +8,15 @@ failed items; else the state that asks for attention most.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from itertools import compress, groupby
-from operator import is_not
+from collections.abc import Iterable
+from itertools import groupby
 
 from textual import events
 
-from tui_runner.engine.progress.snapshot import ChunkView
+from tui_runner.engine.progress.chunk_views import ChunkView, ChunkViews
 from tui_runner.engine.states import ChunkState
 from tui_runner.text.numbers import count, percent
-from tui_runner.tui.run.chunk_rows import chunk_name
+from tui_runner.tui.run.chunk_rows import NO_CHUNKS, chunk_name
 from tui_runner.tui.run.chunk_table import ChunkTable
 from tui_runner.tui.widgets.paint import FEW_FAILED, LOOKS, MANY_FAILED, Line, PaintedWidget, Span, fitted, look, words
 
@@ -72,7 +71,7 @@ class ChunkMap(PaintedWidget):
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self._chunks: Sequence[ChunkView] = ()
+        self._chunks = NO_CHUNKS
         self._cells: list[str] = []
         self._counts: Counter[str] = Counter()
         self._each = 0
@@ -85,22 +84,32 @@ class ChunkMap(PaintedWidget):
         """The chunk under the cursor."""
         return self._chunks[self._cursor] if self._cursor < len(self._chunks) else None
 
-    def show(self, chunks: Sequence[ChunkView]) -> None:
+    def show(self, chunks: ChunkViews) -> None:
         """Take the chunks of a new snapshot."""
         old, self._chunks = self._chunks, chunks
         if not self.size.area:
             self._each = 0
-        elif self._each != self._each_now() or len(chunks) != len(old):
+        elif self._each != self._each_now() or len(chunks) < len(old):
             self._count()
         else:
-            changed = compress(range(len(chunks)), map(is_not, old, chunks))
-            moved = [number for number in changed if _told(old[number]) != _told(chunks[number])]
-            for number in moved:
-                self._counts[look(old[number])] -= 1
-                self._counts[look(chunks[number])] += 1
-            for cell in {number // self._each for number in moved}:
-                self._cells[cell] = self._look_of(cell)
+            self._recount(old)
         self.repaint()
+
+    def _recount(self, old: ChunkViews) -> None:
+        """Make the cells anew that differ from those of an earlier snapshot."""
+        chunks, cells = self._chunks, set[int]()
+        for number in chunks.changed_since(old):
+            now = chunks[number]
+            if number < len(old):
+                before = old[number]
+                if _told(before) == _told(now):
+                    continue
+                self._counts[look(before)] -= 1
+            self._counts[look(now)] += 1
+            cells.add(number // self._each)
+        for cell in sorted(cells):
+            # New cells come in the order of their numbers.
+            self._cells[cell : cell + 1] = [self._look_of(cell)]
 
     def mark(self, numbers: set[int]) -> None:
         """Show which chunks are marked."""
@@ -152,12 +161,13 @@ class ChunkMap(PaintedWidget):
 
     def _go_to_cell(self, cell: int) -> None:
         if cell != self._cursor // self._each:
-            self._cursor = min(self._mates(cell), key=lambda chunk: (_RANK[look(chunk)], -chunk.failed)).number
+            mates = ((_RANK[look(chunk)], -chunk.failed, chunk.number) for chunk in self._mates(cell))
+            self._cursor = min(mates)[-1]
         self.repaint()
 
-    def _mates(self, cell: int) -> Sequence[ChunkView]:
-        """The chunks that a cell stands for."""
-        return self._chunks[cell * self._each : (cell + 1) * self._each]
+    def _mates(self, cell: int) -> Iterable[ChunkView]:
+        """The chunks that a cell stands for, each until the next one is looked at."""
+        return self._chunks.scan(cell * self._each, (cell + 1) * self._each)
 
     def _each_now(self) -> int:
         return chunks_a_cell(len(self._chunks), self.size.width * (self.size.height - _LEGEND))
@@ -165,17 +175,20 @@ class ChunkMap(PaintedWidget):
     def _count(self) -> None:
         """Make every cell anew."""
         self._each = self._each_now()
-        self._counts = Counter(map(look, self._chunks))
+        self._counts = Counter(map(look, self._chunks.scan()))
         cells = -(-len(self._chunks) // self._each)
         self._cells = [self._look_of(cell) for cell in range(cells)]
         self._cursor = max(0, min(self._cursor, len(self._chunks) - 1))
 
     def _look_of(self, cell: int) -> str:
-        mates = self._mates(cell)
         if self._each == 1:
-            return look(mates[0])
-        most_urgent = _URGENT[min(_RANK[look(chunk)] for chunk in mates)]
-        failed, items = _failed(mates)
+            return look(self._chunks[cell])
+        ranks, failed, items = set[int](), 0, 0
+        for chunk in self._mates(cell):
+            ranks.add(_RANK[look(chunk)])
+            failed += chunk.failed
+            items += chunk.items
+        most_urgent = _URGENT[min(ranks)]
         if most_urgent in (ChunkState.RUNNING, ChunkState.PAUSED) or not failed:
             return most_urgent
         return next(each for share, each in _SHARES if failed > share * items)
@@ -211,7 +224,8 @@ class ChunkMap(PaintedWidget):
             spans.append((f"{_MARK} {len(self._marked)} marked  ", "accent"))
         counts = self._counts
         if self._each > 1:
-            failed, items = _failed(self._mates(self._cursor // self._each))
+            figures = [(chunk.failed, chunk.items) for chunk in self._mates(self._cursor // self._each)]
+            failed, items = (sum(column) for column in zip(*figures, strict=True))
             if failed:
                 here = f"cell: {percent(failed, items)} failed ({count(failed)} of {count(items)} items)  "
                 spans.append((here, "strong"))
@@ -233,8 +247,3 @@ class ChunkMap(PaintedWidget):
 def _told(chunk: ChunkView) -> tuple[str, int]:
     """What a cell shows of a chunk."""
     return look(chunk), chunk.failed
-
-
-def _failed(chunks: Sequence[ChunkView]) -> tuple[int, int]:
-    """How many of the items of these chunks failed, and how many they have."""
-    return sum(chunk.failed for chunk in chunks), sum(chunk.items for chunk in chunks)

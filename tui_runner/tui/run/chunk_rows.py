@@ -4,21 +4,21 @@ Rows sorted by a number that changes would jump four times a second, and sorting
 a core busy. So the rows hold still for a moment while what they show goes on.
 
 A run may have 100,000 chunks and four snapshots a second; sorting them all each time would keep a core busy.
-Chunks that did not change are the same objects in the next snapshot, so the changed ones are found by identity, and
-only those whose state changed move. They move once a second at most: rows that jump four times a second cannot be
-read, and half of what a busy run sent to the terminal were rows that had moved by one.
+A snapshot knows which chunks differ from an earlier one, and only those whose state changed move. They move once a
+second at most: rows that jump four times a second cannot be read, and half of what a busy run sent to the terminal were
+rows that had moved by one. What is kept of every chunk is in arrays, some bytes a chunk.
 """
 
 from __future__ import annotations
 
 import time
+from array import array
 from bisect import bisect_left, insort
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from itertools import chain, compress
-from operator import is_not
 
-from tui_runner.engine.progress.snapshot import ChunkView
+from tui_runner.engine.progress.chunk_views import ChunkView, ChunkViews
 from tui_runner.engine.states import ChunkState
 from tui_runner.text.numbers import count, duration, rate
 from tui_runner.tui.widgets.paint import Line, Span, bar, column, sparkline, state_span
@@ -27,13 +27,11 @@ LISTING_HOLD = 2.0
 """Seconds for which rows stay where they are."""
 
 SortKey = Callable[[ChunkView], float]
+NO_CHUNKS = ChunkViews.of(())
 
 
 def usual(chunk: ChunkView) -> float:
-    """The order of chunks in one state that nobody has sorted: by number, those that ended by that, the newest first.
-
-    A number and no tuple: the search for garbage would stop the screen to look at 100,000 of them.
-    """
+    """The order of chunks in one state that nobody has sorted: by number, or by their end, the newest first."""
     return -((chunk.started_at or 0.0) + chunk.elapsed) if chunk.state.ended else 0.0
 
 
@@ -59,34 +57,53 @@ class ChunkListing:
         self._reverse = reverse
         self._state = state
         self._clock = clock
-        self._chunks: Sequence[ChunkView] = ()
-        self._numbers: list[int] = []
+        self._chunks = NO_CHUNKS
+        # The chunks as they were when they were last sorted, and of each its key and whether it is listed.
+        self._listed = NO_CHUNKS
+        self._keys: list[float] = []
+        self._fits = bytearray()
+        self._numbers = array("q")
         self._listed_at: float | None = None
 
     def __len__(self) -> int:
         return len(self._numbers)
 
-    def update(self, chunks: Sequence[ChunkView]) -> tuple[set[int], bool]:
+    def update(self, chunks: ChunkViews) -> tuple[set[int], bool]:
         """Take a new snapshot's chunks; the numbers of those that changed, and whether any row moved."""
         if chunks is self._chunks:
             return set(), False
         old, self._chunks = self._chunks, chunks
-        common = min(len(old), len(chunks))
-        changed = {*compress(range(common), map(is_not, old, chunks)), *range(common, len(chunks))}
+        changed = chunks.changed_since(old)
         now = self._clock()
         fewer = len(chunks) < len(old)
         if self._listed_at is not None and not fewer and (not changed or now - self._listed_at < LISTING_HOLD):
             return changed, False
         self._listed_at = now
+        self._measure(chunks, changed if self._listed is old else chunks.changed_since(self._listed))
         before = self._numbers
-        listed: Sequence[int] = range(len(chunks))
+        listed: Iterable[int] = range(len(chunks))
         if self._state is not None:
-            listed = [number for number in listed if chunks[number].state is self._state]
-        # Each chunk is looked at once, in the order in which they lie in memory: that is where the time goes.
-        keys = [self._key(chunks[number]) for number in listed]
-        places = sorted(range(len(keys)), key=keys.__getitem__, reverse=self._reverse)
-        self._numbers = [listed[place] for place in places]
+            listed = compress(listed, self._fits)
+        self._numbers = array("q", sorted(listed, key=self._keys.__getitem__, reverse=self._reverse))
         return changed, self._numbers != before
+
+    def _measure(self, chunks: ChunkViews, changed: set[int]) -> None:
+        """Work out the keys, those of chunks alone that changed since they were last sorted."""
+        old, self._listed = self._listed, chunks
+        key, state = self._key, self._state
+        if len(changed) == len(chunks):
+            self._keys = [key(chunk) for chunk in chunks.scan()]
+            self._fits = bytearray(b"\1") * len(chunks)
+            if state is not None:
+                self._fits = bytearray(chunks.state(number) is state for number in range(len(chunks)))
+            return
+        new = len(chunks) - len(old)
+        self._keys.extend([0.0] * new)
+        self._fits.extend(bytes(new))
+        for number in changed:
+            chunk = chunks[number]
+            self._keys[number] = key(chunk)
+            self._fits[number] = state is None or chunk.state is state
 
     def at(self, row: int) -> ChunkView:
         """The chunk in a row, from 0.
@@ -130,27 +147,26 @@ class ChunkOrder:
         self._hold = HOLD if hold is None else hold
         self._clock = clock
         self._moved_at = float("-inf")
-        self._chunks: Sequence[ChunkView] = ()
+        self._chunks = NO_CHUNKS
         # The chunks as they were when their rows were last put in order.
-        self._placed: Sequence[ChunkView] = ()
+        self._placed = NO_CHUNKS
         self._open: dict[ChunkState, list[int]] = {state: [] for state in GROUPS}
         # Ended chunks as they were seen to have ended, shown from the end, and beside them when: the how many-th end
-        # it was. Not as pairs: the search for garbage would stop the screen to look at 100,000 of them.
-        self._ended: list[int] = []
-        self._moments: list[int] = []
-        self._moment_of: dict[int, int] = {}
+        # it was. By number, when each chunk ended, of those that have.
+        self._ended = array("q")
+        self._moments = array("q")
+        self._moment_of = array("q")
         self._moment = 0
 
     def __len__(self) -> int:
         return len(self._placed)
 
-    def update(self, chunks: Sequence[ChunkView]) -> tuple[set[int], bool]:
+    def update(self, chunks: ChunkViews) -> tuple[set[int], bool]:
         """Take a new snapshot's chunks; the numbers of those that changed, and whether any row moved."""
         if chunks is self._chunks:
             return set(), False
         before, self._chunks = self._chunks, chunks
-        common = min(len(before), len(chunks))
-        changed = {*compress(range(common), map(is_not, before, chunks)), *range(common, len(chunks))}
+        changed = chunks.changed_since(before)
         now = self._clock()
         if now - self._moved_at < self._hold and len(chunks) >= len(self._placed):
             return changed, False
@@ -164,19 +180,20 @@ class ChunkOrder:
         if self._arrange(self._chunks):
             self._moved_at = self._clock()
 
-    def _arrange(self, chunks: Sequence[ChunkView]) -> bool:
+    def _arrange(self, chunks: ChunkViews) -> bool:
         """Put every chunk into its row; whether any row moved."""
         old, self._placed = self._placed, chunks
         common = min(len(old), len(chunks))
-        changed = compress(range(common), map(is_not, old, chunks))
-        moved = [number for number in changed if _group(old[number].state) is not _group(chunks[number].state)]
+        changed = sorted(number for number in chunks.changed_since(old) if number < common)
+        moved = [number for number in changed if _group(old.state(number)) is not _group(chunks.state(number))]
         for number in moved:
-            self._leave(number, old[number].state)
+            self._leave(number, old.state(number))
         for number in range(common, len(old)):
-            self._leave(number, old[number].state)
+            self._leave(number, old.state(number))
+        self._moment_of.extend([0] * (len(chunks) - len(self._moment_of)))
         entering = [*moved, *range(common, len(chunks))]
         # Those that ended since the last snapshot did so in this order, as near as is known.
-        ended = sorted((number for number in entering if chunks[number].state.ended), key=lambda n: _end(chunks[n]))
+        ended = sorted((number for number in entering if chunks.state(number).ended), key=lambda n: _end(chunks[n]))
         for number in ended:
             self._moment += 1
             self._moment_of[number] = self._moment
@@ -184,7 +201,7 @@ class ChunkOrder:
             self._ended.append(number)
         for number in entering:
             # New chunks come in the order of their numbers, so that most of them go to the end of their group.
-            if (group := self._open.get(chunks[number].state)) is not None:
+            if (group := self._open.get(chunks.state(number))) is not None:
                 if not group or group[-1] < number:
                     group.append(number)
                 else:
@@ -213,7 +230,7 @@ class ChunkOrder:
         """The row of a chunk; None when it has none, or not yet."""
         if not 0 <= number < len(self._placed):
             return None
-        state = _group(self._placed[number].state)
+        state = _group(self._placed.state(number))
         before = 0
         for group in GROUPS:
             if group is state:
@@ -230,7 +247,7 @@ class ChunkOrder:
         if group is not None:
             del group[bisect_left(group, number)]
         else:
-            place = bisect_left(self._moments, self._moment_of.pop(number))
+            place = bisect_left(self._moments, self._moment_of[number])
             del self._ended[place], self._moments[place]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import ClassVar
 
 from rich.segment import Segment
@@ -13,12 +12,13 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from tui_runner.engine.progress.snapshot import ChunkView
+from tui_runner.engine.progress.chunk_views import ChunkView, ChunkViews
 from tui_runner.engine.states import ChunkState
 from tui_runner.tui.actions.list_keys import in_sight, scrolled_to
 from tui_runner.tui.run.chunk_rows import (
     COLUMNS,
     MARK,
+    NO_CHUNKS,
     ChunkListing,
     ChunkOrder,
     Column,
@@ -62,7 +62,7 @@ class ChunkTable(ScrollView):
         # Kept up to date while the table is sorted as well: to make it anew takes longer than a frame may.
         self._usual = ChunkOrder()
         self._order: ChunkOrder | ChunkListing = self._usual
-        self._chunks: Sequence[ChunkView] = ()
+        self._chunks = NO_CHUNKS
         self.marked: set[int] = set()
         self.sorted_by = ""
         self.highest_first = False
@@ -86,7 +86,7 @@ class ChunkTable(ScrollView):
         place = self._cursor_row
         return None if place is None else self._order.at(place)
 
-    def show(self, chunks: Sequence[ChunkView]) -> None:
+    def show(self, chunks: ChunkViews) -> None:
         """Take the chunks of a new snapshot."""
         self._chunks = chunks
         before = len(self._order)
@@ -95,7 +95,7 @@ class ChunkTable(ScrollView):
             changed, moved = self._order.update(chunks)
         if len(self._order) != before:
             self._fit()
-        if self._commanded is not None and (self._commanded >= len(chunks) or chunks[self._commanded].state.ended):
+        if self._commanded is not None and (self._commanded >= len(chunks) or chunks.state(self._commanded).ended):
             self.go_to(0)
         if moved:
             if self._follows:

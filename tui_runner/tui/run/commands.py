@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from tui_runner.engine.control import RunControl
-from tui_runner.engine.progress.snapshot import ChunkView, Snapshot
+from tui_runner.engine.progress.chunk_views import ChunkView
+from tui_runner.engine.progress.snapshot import Snapshot
 from tui_runner.engine.states import ChunkState, RunState
 from tui_runner.store.database import Database
 from tui_runner.system.memory import memory_bound
@@ -131,8 +132,10 @@ class RunCommands:
 
     def failed_chunks(self) -> list[ChunkView]:
         """The chunks that ended with failed items, those among them that were cancelled included."""
-        chunks = self.snapshot.chunks if self.snapshot else ()
-        return [chunk for chunk in chunks if chunk.state in AGAIN and chunk.failed]
+        if self.snapshot is None:
+            return []
+        chunks = self.snapshot.chunks
+        return [chunks[chunk.number] for chunk in chunks.scan() if chunk.state in AGAIN and chunk.failed]
 
     def cancel_chunks(self, chunks: Sequence[ChunkView]) -> None:
         """Cancel those of these chunks that have not ended."""
@@ -186,7 +189,7 @@ class RunCommands:
     ) -> None:
         numbers = [chunk.number for chunk in chunks]
         command(numbers)
-        self._ask(f"{named(chunks, of)}: {verb}", lambda later: all(obeyed(later.chunks[n].state) for n in numbers))
+        self._ask(f"{named(chunks, of)}: {verb}", lambda later: all(obeyed(later.chunks.state(n)) for n in numbers))
 
     def _ask(self, text: str, confirmed: Callable[[Snapshot], bool]) -> None:
         self.asked.add(text, confirmed, self.snapshot.at if self.snapshot else 0.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -11,7 +12,8 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Container
 
-from tui_runner.engine.progress.snapshot import ChunkView, Snapshot
+from tui_runner.engine.progress.chunk_views import ChunkView
+from tui_runner.engine.progress.snapshot import Snapshot
 from tui_runner.engine.states import ChunkState, RunState
 from tui_runner.store.ledger.reports import failure_groups
 from tui_runner.text.numbers import rate, size
@@ -262,7 +264,7 @@ class Dashboard(ChunkCommands):
                 self.show_asked()
 
         snapshot = self.steering.snapshot
-        later = sum(chunk.failed for chunk in snapshot.chunks if not chunk.state.ended) if snapshot else 0
+        later = sum(chunk.failed for chunk in snapshot.chunks.scan() if not chunk.state.ended) if snapshot else 0
         self.app.push_screen(
             Confirm(
                 "Run again everything that failed?",
@@ -319,10 +321,10 @@ class Dashboard(ChunkCommands):
         """Ask for the state of the chunks to list."""
         table = self.query_one(ChunkTable)
         snapshot = self.steering.snapshot
-        states = [chunk.state for chunk in snapshot.chunks] if snapshot else []
-        choices = [Choice("all chunks", f"{len(states):,}", "")]
+        states = Counter(chunk.state for chunk in snapshot.chunks.scan()) if snapshot else Counter[ChunkState]()
+        choices = [Choice("all chunks", f"{states.total():,}", "")]
         choices += [
-            Choice(f"{glyph} {state}", f"{states.count(state):,}", str(state)) for state, glyph in CHUNK_GLYPHS.items()
+            Choice(f"{glyph} {state}", f"{states[state]:,}", str(state)) for state, glyph in CHUNK_GLYPHS.items()
         ]
 
         def answered(state: object) -> None:
@@ -423,6 +425,12 @@ class Dashboard(ChunkCommands):
         chunk = self._under_cursor()
         return [] if chunk is None else [chunk]
 
+    def _chosen_states(self, snapshot: Snapshot) -> set[ChunkState]:
+        """The states of the chunks that a command is for; asked at every snapshot, when all may be marked."""
+        if marked := self.query_one(ChunkTable).marked:
+            return {snapshot.chunks.state(number) for number in marked if number < len(snapshot.chunks)}
+        return {chunk.state for chunk in self.chosen()}
+
     def stay(self) -> None:
         """Keep the cursor with the chunk."""
         table = self.query_one(ChunkTable)
@@ -440,7 +448,7 @@ class Dashboard(ChunkCommands):
         snapshot = self.steering.snapshot
         if snapshot is not None:
             marked = len(self.query_one(ChunkTable).marked)
-            states = {chunk.state for chunk in self.chosen()}
+            states = self._chosen_states(snapshot)
             resumes = ChunkState.PAUSED in states and states.isdisjoint((ChunkState.RUNNING, ChunkState.WAITING))
             labels = _labels(snapshot.state, marked, can_retry=self.steering.can_retry, resumes=resumes)
             if not (snapshot.state.ended or self._map_shown or self.query_one(ChunkTable).follows):

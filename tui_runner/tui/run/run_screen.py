@@ -8,7 +8,8 @@ from typing import ClassVar
 from textual.message import Message
 from textual.screen import Screen
 
-from tui_runner.engine.progress.snapshot import ChunkView, Snapshot
+from tui_runner.engine.progress.chunk_views import ChunkView
+from tui_runner.engine.progress.snapshot import Snapshot
 from tui_runner.text.safe_text import safe_text
 from tui_runner.tui.actions import Keys, shown_key
 from tui_runner.tui.actions.list_keys import ListNavigation

@@ -22,7 +22,7 @@ from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
-from tui_runner.engine.progress.snapshot import ChunkView
+from tui_runner.engine.progress.chunk_views import ChunkView
 from tui_runner.engine.states import ChunkState, RunState
 from tui_runner.text.safe_text import ELLIPSIS, safe_text
 

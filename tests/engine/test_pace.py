@@ -1,0 +1,170 @@
+"""How much work is ahead of the workers, and how large chunks are that nobody has given a size."""
+
+from __future__ import annotations
+
+import pytest
+from scheduler_desk import Desk
+from simulated_worker import by_index, flush
+from simulated_world import cut
+
+from tui_runner.engine.protocol import ChunkExhausted
+from tui_runner.engine.scheduling.events import ChangeOpenChunks, ChunkRead, ReadChunks
+from tui_runner.engine.scheduling.pace import AHEAD_BYTES, LARGEST_SIZE, Pace
+
+MB = 1 << 20
+
+
+class Running:
+    """A desk where a worker is in the middle of chunks of 100 items, `rate` of which end per second."""
+
+    def __init__(self, rate: int, *, chunks: int = 400, item_bytes: int = 0, seconds: float = 2.0, **settings) -> None:
+        self.desk = Desk(**{"threads": 4, "open_chunks": None, "chunk_size": None, **settings})
+        self.unread = cut([[False] * 100] * chunks, item_bytes=item_bytes)
+        self.asked: list[ReadChunks] = []
+        self.rate = rate
+        self.work(seconds)
+
+    def work(self, seconds: float) -> None:
+        """Time passes; chunks are exhausted one after the other, and reported five times a second."""
+        steps = round(seconds * 5)
+        for _ in range(steps):
+            self.deliver()
+            self.desk.now += 0.2
+            ended = self.rate // 5
+            for number in sorted(self.desk.scheduler.crew[0].chunks):
+                left = list(self.desk.scheduler.chunks[number].left)[:ended]
+                ended -= len(left)
+                if len(left) == len(self.desk.scheduler.chunks[number].left):
+                    self.handle(ChunkExhausted(0, number))
+                    self.desk.finish(number)
+                elif left:
+                    self.handle(by_index(flush(0, {number: left}), self.desk.scheduler))
+        self.deliver()
+
+    def deliver(self) -> None:
+        """The input gives what was asked for."""
+        while self.owed and self.unread:
+            self.handle(self.unread.pop(0))
+
+    @property
+    def owed(self) -> bool:
+        return self.desk.scheduler._requested > 0
+
+    def handle(self, event) -> None:
+        self.asked += [a for a in self.desk.scheduler.handle(event, self.desk.now) if isinstance(a, ReadChunks)]
+
+    @property
+    def open(self) -> list[int]:
+        return sorted(self.desk.scheduler.crew[0].open)
+
+    @property
+    def ahead(self) -> int:
+        """Items to start that the worker has."""
+        return sum(len(self.desk.scheduler.chunks[number].left) for number in self.open)
+
+
+# --- ahead of the workers -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rate", [500, 2_000, 5_000])
+def test_a_second_of_work_is_ahead_of_the_workers(rate):
+    running = Running(rate, chunks=1_000, seconds=12.0)
+    assert 0.9 * rate <= running.ahead <= rate + 2 * 4 + 2 * 100
+
+
+def test_before_anything_is_known_four_chunks_are():
+    assert Running(1_000, seconds=0.0).open == [0, 1, 2, 3]
+
+
+def test_of_slow_items_no_more_is_sent_than_the_threads_need():
+    assert len(Running(5, seconds=10.0).open) == 4, "those that were sent before it was known"
+    assert len(Running(5, seconds=80.0).open) == 1
+
+
+def test_where_the_user_has_set_the_open_chunks_no_more_are_sent():
+    assert len(Running(5_000, open_chunks=3).open) == 3
+    running = Running(5_000)
+    running.handle(ChangeOpenChunks(2))
+    running.work(2.0)
+    assert len(running.open) == 2
+
+
+def test_no_more_than_64_mb_of_packed_items_are_ahead():
+    running = Running(5_000, item_bytes=AHEAD_BYTES // 1_000, seconds=3.0)
+    scheduler = running.desk.scheduler
+    packed = sum(scheduler.chunks[number].nbytes for number in running.open)
+    waiting = sum(chunk.nbytes for chunk in scheduler.chunks.open.values() if chunk.worker is None)
+    assert AHEAD_BYTES * 0.8 <= packed <= packed + waiting <= AHEAD_BYTES
+
+
+def test_a_worker_without_anything_to_start_is_sent_a_chunk_however_large():
+    running = Running(500, item_bytes=2 * MB)
+    assert len(running.open) == 1
+    running.work(1.0)
+    assert len(running.open) == 1
+
+
+def test_chunks_that_wait_for_stragglers_are_bounded_where_many_items_are_sent_ahead():
+    running = Running(2_000, chunks=2_000)
+    held = running.desk.scheduler.crew[0].chunks
+    for _ in range(500):
+        for number in running.open:
+            running.handle(ChunkExhausted(0, number))
+        running.deliver()
+    assert 5_000 <= 100 * len(held) <= 5_000 + 2_000 + 500, "an item of each never ends"
+
+
+# --- sizes that are chosen ----------------------------------------------------------------------------------
+
+
+def sized(rate: float, *, threads: int = 4, workers: int = 1, nbytes: float = 1.0) -> int | None:
+    """The size of the next chunk when `rate` items have ended in each of the last five seconds."""
+    pace = Pace(None)
+    pace.read(500, int(500 * nbytes))
+    for tick in range(51):
+        pace.executed(int(rate * (tick + 1) / 10) - int(rate * tick / 10), tick / 10)
+    return pace.size(5.0, threads, workers)
+
+
+@pytest.mark.parametrize("rate", [8, 10, 33, 49, 51, 100, 250, 400, 777, 1_000, 5_000, 9_999])
+def test_a_chunk_takes_two_to_ten_seconds(rate):
+    assert 2.0 <= sized(rate) / rate <= 10.0
+
+
+def test_a_chunk_has_no_more_than_20_000_items():
+    assert sized(100_000) == LARGEST_SIZE == 20_000
+
+
+def test_each_worker_has_a_chunk_of_its_own():
+    assert 2.0 <= sized(1_000, workers=4) / 250 <= 10.0
+
+
+def test_a_chunk_has_an_item_for_each_thread():
+    assert sized(5, threads=24, workers=2) == 12
+
+
+def test_a_chunk_of_large_items_is_small():
+    assert sized(1_000, nbytes=1 * MB) == 8
+
+
+def test_the_first_chunks_have_500_items_and_sizes_stay_while_they_fit():
+    running = Running(100)
+    assert {asked.size for asked in running.asked} == {500}
+    running = Running(9_000, chunks=1_000)
+    assert running.asked[0].size == 500
+    assert running.asked[-1].size == 20_000
+
+
+def test_a_size_that_is_set_is_kept():
+    running = Running(5_000, chunk_size=100)
+    assert {asked.size for asked in running.asked} == {None}
+
+
+def test_chunks_recorded_already_say_nothing_of_the_pace():
+    running = Running(500)
+    before = running.ahead
+    number = len(running.desk.scheduler.chunks)
+    for place in range(50):
+        first = 100 * (number + place)
+        running.handle(ChunkRead(number + place, range(first, first + 100), ()))
+    assert running.ahead == before

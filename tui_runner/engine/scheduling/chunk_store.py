@@ -1,0 +1,197 @@
+"""All chunks of a run by number: those that have not ended as objects, those that have as numbers in columns.
+
+A run of 50 million items has up to 100,000 chunks. As an object each would cost a kilobyte and be looked at by every
+search for garbage; in columns it costs 77 bytes and nothing else.
+
+Snapshots share the columns with the scheduler. A row is written when its chunk ends, which no earlier snapshot looks
+at, because to those the chunk has not ended. Where a row is written again, when a chunk has run again or the database
+refuses its rows, the columns are copied first if a snapshot has them.
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Iterator, Sequence
+from typing import overload
+
+from tui_runner.engine.protocol import Counts
+from tui_runner.engine.scheduling.chunk import Chunk, ItemsLeft
+from tui_runner.engine.states import ChunkState
+
+STATES = tuple(ChunkState)
+"""The states of chunks; a column has the place of one in here."""
+_NEVER = math.nan
+"""Stands in a column of times for a moment that never came."""
+_NOTHING_LEFT = ItemsLeft(range(0), ())
+
+
+class EndedColumns:
+    """Figures of ended chunks, a row a chunk by its number; rows of chunks that have not ended mean nothing.
+
+    See `Chunk` for what they are. 77 bytes a chunk.
+    """
+
+    __slots__ = (
+        "busy_seconds",
+        "cancelled",
+        "done",
+        "elapsed",
+        "ended_at",
+        "failed",
+        "first_item",
+        "items",
+        "retries",
+        "rows",
+        "skipped",
+        "started_at",
+        "state",
+    )
+
+    def __init__(self) -> None:
+        self.first_item = array("q")
+        self.items = array("i")
+        self.state = array("b")
+        self.skipped = array("i")
+        self.done = array("i")
+        self.failed = array("i")
+        self.cancelled = array("i")
+        self.retries = array("q")
+        self.rows = array("q")
+        self.busy_seconds = array("d")
+        self.started_at = array("d")
+        self.ended_at = array("d")
+        self.elapsed = array("d")
+
+    def __len__(self) -> int:
+        return len(self.state)
+
+    def copy(self) -> EndedColumns:
+        """Return columns with the same figures, which may be written to."""
+        copy = EndedColumns()
+        for name in self.__slots__:
+            setattr(copy, name, getattr(self, name)[:])
+        return copy
+
+    def append_empty(self) -> None:
+        """Add a row, for a chunk that has not ended."""
+        for name in self.__slots__:
+            getattr(self, name).append(0)
+
+
+class ChunkStore(Sequence[Chunk]):
+    """Every chunk that was read, by number. Owned by the scheduler.
+
+    An ended chunk that is asked for is made from its columns: what is changed of it counts after `end` or `reopen`.
+
+    Attributes:
+        open: the chunks that have not ended, by number.
+        ended: numbers of chunks in the order in which they ended; of one that ended again, or whose rows were refused
+            afterwards, once for each time. It only grows.
+        items: items of all chunks.
+    """
+
+    def __init__(self) -> None:
+        self.open: dict[int, Chunk] = {}
+        self.ended = array("q")
+        self.items = 0
+        self._columns = EndedColumns()
+        self._are_shared = False
+        self._failures: dict[int, tuple[array[int], array[int], int]] = {}
+        self._rejected: dict[int, tuple[int, int]] = {}
+
+    def __len__(self) -> int:
+        return len(self._columns)
+
+    def __iter__(self) -> Iterator[Chunk]:
+        return (self[number] for number in range(len(self)))
+
+    @overload
+    def __getitem__(self, number: int) -> Chunk: ...
+
+    @overload
+    def __getitem__(self, number: slice) -> list[Chunk]: ...
+
+    def __getitem__(self, number: int | slice) -> Chunk | list[Chunk]:
+        if isinstance(number, slice):
+            return [self[each] for each in range(*number.indices(len(self)))]
+        if number < 0:
+            number += len(self)
+        chunk = self.open.get(number)
+        return self._ended(number) if chunk is None else chunk
+
+    def add(self, chunk: Chunk) -> None:
+        """Take in the next chunk of the input, which has not ended."""
+        self._columns.append_empty()
+        self.items += chunk.items
+        self.open[chunk.number] = chunk
+
+    def end(self, chunk: Chunk) -> None:
+        """Keep of a chunk that has ended its figures and failures alone."""
+        number, columns, counts = chunk.number, self._columns, chunk.counts
+        if self.open.pop(number, None) is None or columns.items[number]:  # an earlier snapshot may read this row
+            columns = self._writable()
+        columns.first_item[number] = chunk.first_item
+        columns.items[number] = chunk.items
+        columns.state[number] = STATES.index(chunk.state)
+        columns.skipped[number] = chunk.skipped
+        columns.done[number] = counts.done
+        columns.failed[number] = counts.failed
+        columns.cancelled[number] = counts.cancelled
+        columns.retries[number] = counts.retries
+        columns.rows[number] = counts.rows
+        columns.busy_seconds[number] = counts.busy_seconds
+        columns.started_at[number] = _NEVER if chunk.started_at is None else chunk.started_at
+        columns.ended_at[number] = _NEVER if chunk.ended_at is None else chunk.ended_at
+        columns.elapsed[number] = 0.0 if chunk.ended_at is None else chunk.elapsed(chunk.ended_at)
+        self.ended.append(number)
+        self._failures.pop(number, None)
+        if chunk.failures:
+            self._failures[number] = array("q", chunk.failures), array("q", chunk.failures.values()), chunk.nbytes
+        if chunk.rejected:
+            self._rejected[number] = chunk.rejected, chunk.rejected_rows
+
+    def reopen(self, chunk: Chunk) -> None:
+        """Hold a chunk that had ended as one that has not: items of it run again."""
+        self.open[chunk.number] = chunk
+        self._failures.pop(chunk.number, None)
+
+    def share(self) -> EndedColumns:
+        """Return the columns as they are now; rows of chunks that have ended do not change in them any more."""
+        self._are_shared = True
+        return self._columns
+
+    def _writable(self) -> EndedColumns:
+        if self._are_shared:
+            self._columns, self._are_shared = self._columns.copy(), False
+        return self._columns
+
+    def _ended(self, number: int) -> Chunk:
+        columns = self._columns
+        started_at, ended_at = columns.started_at[number], columns.ended_at[number]
+        has_run = not math.isnan(started_at)
+        positions, attempts, nbytes = self._failures.get(number, ((), (), 0))
+        rejected, rejected_rows = self._rejected.get(number, (0, 0))
+        return Chunk(
+            number,
+            columns.first_item[number],
+            columns.items[number],
+            columns.skipped[number],
+            _NOTHING_LEFT,
+            STATES[columns.state[number]],
+            rejected=rejected,
+            rejected_rows=rejected_rows,
+            failures=dict(zip(positions, attempts, strict=True)),
+            nbytes=nbytes,
+            counts=Counts(
+                columns.done[number],
+                columns.failed[number],
+                columns.cancelled[number],
+                columns.retries[number],
+                columns.rows[number],
+                columns.busy_seconds[number],
+            ),
+            started_at=started_at if has_run else None,
+            ended_at=None if math.isnan(ended_at) else ended_at,
+            paused_seconds=ended_at - started_at - columns.elapsed[number] if has_run else 0.0,
+        )
