@@ -95,6 +95,14 @@ def test_what_the_ladder_decides_is_done() -> None:
     assert kept.guard.warnings == ()
 
 
+def test_a_worker_that_is_killed_while_it_has_one_item_was_killed_by_that_item() -> None:
+    for in_flight, blamed in ((1, True), (2, False), (0, False)):
+        kept = Kept()
+        kept.measure(100, 100)
+        recycled = [answer for answer in kept.measure(100, 900, in_flight=in_flight) if isinstance(answer, Recycle)]
+        assert [(answer.at_once, answer.blamed) for answer in recycled] == [(True, blamed)]
+
+
 class Statement:
     """An open query that ends when it is told to, at the second measurement."""
 

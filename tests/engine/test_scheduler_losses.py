@@ -22,6 +22,7 @@ from tui_runner.engine.scheduling.events import (
     EndRun,
     KillWorker,
     PauseChunks,
+    Recycle,
     ResumeChunks,
     RetryChunks,
     SendChunk,
@@ -54,6 +55,20 @@ def test_a_chunk_that_was_in_flight_altogether_goes_to_the_worker_for_suspects_a
     assert desk(WorkerLost(0, "gone", {0: 1, 1: 1})) == [StartWorker(1, 4, False), StartWorker(2, 1, False)]
     assert desk.sent_items(desk(Ready(1, 1))) == [(1, 1, [2, 3])]
     assert desk.sent_items(desk(Ready(2, 1))) == [(2, 0, [0, 1])]
+
+
+def test_an_item_whose_worker_was_killed_for_its_memory_is_a_suspect():
+    desk = Desk(chunks=1, items=2, ended=True)
+    assert desk(Recycle(0, "memory is at 120 %", at_once=True, blamed=True)) == [KillWorker(0)]
+    desk(WorkerLost(0, "killed", {1: 1}))
+    assert desk.sent_items(desk(Ready(1, 1))) == [(1, 0, [0])], "the other one runs beside no suspect"
+
+
+def test_items_whose_worker_was_killed_for_what_they_have_together_are_none():
+    desk = Desk(chunks=1, items=2, ended=True)
+    assert KillWorker(0) in desk(Recycle(0, "memory is at 120 %", at_once=True))
+    desk(WorkerLost(0, "killed", {0: 1, 1: 1}))
+    assert desk.sent_items(desk(Ready(1, 1))) == [(1, 0, [0, 1])]
 
 
 def test_the_third_death_gives_an_item_up_and_lets_the_others_off():

@@ -174,11 +174,11 @@ class SchedulerMachine(RuleBasedStateMachine):
         for worker in self.one_worker(index) if dice == 2 else []:
             self.world.lose(worker, delivered=delivered)
 
-    @rule(index=INDEX, at_once=st.booleans())
-    def recycle(self, index, at_once):
+    @rule(index=INDEX, at_once=st.booleans(), blamed=st.booleans())
+    def recycle(self, index, at_once, blamed):
         """A worker has too much memory."""
         for worker in self.one_worker(index):
-            self.tell(Recycle(worker.number, "too much memory", at_once))
+            self.tell(Recycle(worker.number, "too much memory", at_once, blamed=at_once and blamed))
 
     @rule(index=INDEX, stuck=st.booleans())
     def report(self, index, stuck):

@@ -15,6 +15,9 @@ memory of their child processes, that of tui-runner itself, items that are large
 Queries end first: they can be asked again, and a single value of one may take gigabytes that DuckDB does not count.
 Workers are left alone until the memory of those queries is back, which takes as long as DuckDB computes that value.
 
+A worker that is killed with one item in flight was killed by that item: like one that crashes its worker it runs alone
+then, and fails when that kills its worker again and again. The others go on.
+
 A worker that is hardly larger than it was before its first item is neither replaced nor killed: its successor would be
 as large. Once no new items start and nothing is in flight, memory falls no more by itself. Then workers that have grown
 by less are replaced, too, one after another, if that brings it below 80 %, and the run goes on. If that does not, the
@@ -174,7 +177,8 @@ class MemoryGuard:
                 case ReleaseItems():
                     yield Release(PauseCause.MEMORY)
                 case ReplaceWorker(worker, at_once, text):
-                    yield Recycle(worker, text, at_once)
+                    # With several items in flight nobody knows which of them it is; alone it is killed three times.
+                    yield Recycle(worker, text, at_once, blamed=at_once and self._in_flight.get(worker) == 1)
                 case EndStatements(text):
                     if self._statements.end(f"the run needs the memory, {text}"):
                         yield Tell("WARNING", f"{text}: queries that were open are ended")
@@ -195,8 +199,9 @@ _AT_REST_SECONDS = 10.0
 """Without anything that could be done, before the limit is called too low."""
 _ENDING_SECONDS = 30.0
 """That workers are left alone while queries end. Making one value of 2 GB took 8 s at low priority."""
-_LAST_KILLS = 3
-"""Workers killed with one item in flight each, and never calm between: the next one would be killed as well."""
+_LAST_KILLS = 9
+"""Workers killed with one item in flight each, and never calm between: three items that were given up one after the
+other, each after three kills. The next one would be given up as well."""
 _ENOUGH = 2
 """Times what a run had when it was given up: what it is advised to be given."""
 _WORTH = 64 << 20

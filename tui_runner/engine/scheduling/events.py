@@ -186,11 +186,13 @@ class Recycle:
         worker: its number; one that is gone is no mistake.
         reason: why.
         at_once: it is killed, and its items run again.
+        blamed: True if that is the fault of the one item that it executes, as if that had killed it.
     """
 
     worker: int
     reason: str
     at_once: bool = False
+    blamed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

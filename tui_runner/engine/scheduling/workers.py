@@ -256,7 +256,10 @@ class WorkerControl:
         worker = self._crew.get(event.worker)
         if worker is None or worker.killed:
             return
-        if event.at_once:
+        if event.blamed:
+            worker.fault = f"killed: {event.reason}"
+            self.kill(worker)
+        elif event.at_once:
             worker.deadline = self._turn.now  # its death is no surprise, and no item's fault
             self._turn.tell("WARNING", f"worker {worker.number} is killed: {event.reason}; its items run again")
             self.kill(worker)
