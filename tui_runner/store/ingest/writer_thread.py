@@ -266,6 +266,7 @@ class Ingest:
         assert self._writer is not None and self._cursor is not None  # noqa: S101 - made before the start
         self._database.check_in_place()
         self._check_disk(entries)
+        self._database.take_threads_back(self._cursor)
         self._writer.write([self._as_stored(entry) for entry in entries])
 
     def _count_refused(self, batch: Batch) -> None:
