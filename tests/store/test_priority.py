@@ -74,9 +74,7 @@ def test_threads_give_way_while_a_statement_is_open_beside_a_run_and_no_longer(
         assert (lowered(), threads_of(database)) == (0, PROCESSORS)
 
 
-def test_beside_busy_processors_a_statement_has_its_own_thread_alone(
-    database: Database, set_load: list[float]
-) -> None:
+def test_beside_busy_processors_a_statement_has_its_own_thread_alone(database: Database, set_load: list[float]) -> None:
     writing = database.cursor()
     database.note_run(1)
     set_load[0] = PROCESSORS + 4.0
