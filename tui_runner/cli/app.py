@@ -106,6 +106,7 @@ def _start_workers_early(words: list[str]) -> None:
     if words and words[0] in _WITH_WORKERS and not {"-h", "--help", "inline"}.intersection(words):
         from tui_runner.system.fork_server import start_early
 
+        prepare_arrow()  # the server needs it as well
         start_early()
 
 

@@ -6,6 +6,7 @@ Nothing else imports it: it silences the process it is loaded in.
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import socket
 from pathlib import Path
@@ -42,3 +43,7 @@ def _own_address() -> Path | None:
 # Workers leave by `os._exit`, so this happens in the server alone: when the program has ended, however it has.
 if _address := _own_address():
     atexit.register(discard, _address.parent)
+
+# Workers share with the server what none of them changes, and a look for garbage changes what it looks at.
+gc.collect()
+gc.freeze()

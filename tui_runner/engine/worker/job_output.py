@@ -12,16 +12,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
 from tui_runner.engine.protocol import LogLine
+from tui_runner.engine.worker.task_queue import Task
 from tui_runner.jobs.current import CONTEXT
 from tui_runner.text.describe import describe, storable
 from tui_runner.text.redaction import LONGEST_SECRET, redact
 from tui_runner.text.streams import ByteStream
-
-if TYPE_CHECKING:  # tui-runner itself catches output with this, and runs no items
-    from tui_runner.engine.worker.task_queue import Task
 
 MAX_LINES = 2_000
 """Lines that wait to be sent, five times a second: a job that prints more than 10,000 lines a second loses some."""
