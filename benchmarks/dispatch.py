@@ -18,8 +18,6 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from statistics import median
 
-import duckdb
-
 CHUNK = 5_000
 THREADS = 16
 BAR = 2.0
@@ -65,6 +63,8 @@ def whole_loop(items: int) -> float:
 
 def whole_command(items: int) -> float:
     """Seconds of `tui-runner run`, from its start to its end, with a row an item."""
+    import duckdb
+
     command = [
         str(Path(sys.executable).with_name("tui-runner")),
         "run",

@@ -161,7 +161,9 @@ def workloads(folder: Path, scale: float) -> list[Workload]:
             [
                 ours("tui-runner", "peer_work:asleep", f"range:0:{c}", "--threads", "100"),
                 script("all at once", "threads_at_once", "peer_work:asleep", c, "--threads", "100", bar=1.07),
-                script("in chunks of 500", "thread_chunks", "peer_work:asleep", c, "--threads", "100", "--group", "500"),
+                script(
+                    "in chunks of 500", "thread_chunks", "peer_work:asleep", c, "--threads", "100", "--group", "500"
+                ),
             ],
         ),
         Workload(

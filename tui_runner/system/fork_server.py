@@ -18,7 +18,6 @@ import types
 from collections.abc import Iterator
 from importlib import import_module
 from multiprocessing import forkserver, resource_tracker
-from multiprocessing.connection import arbitrary_address
 from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import current_process
 from pathlib import Path
@@ -66,9 +65,8 @@ def _fork_server() -> None:
     resource_tracker.ensure_running()
     gc.freeze()  # what is loaded is shared for as long as nobody looks through it for garbage
     with socket.socket(socket.AF_UNIX) as listener:
-        address = arbitrary_address("AF_UNIX")
+        address = str(private_folder(for_sockets=True) / "workers")
         listener.bind(address)
-        Path(address).chmod(0o600)
         listener.listen()
         alive_r, alive_w = os.pipe()
         pid = os.fork()
@@ -84,7 +82,7 @@ def _serve(listener: int, alive: int, address: Path) -> NoReturn:
     try:
         leave_to_parent()
         import_module(_PRELOAD[0])
-        forkserver.main(listener, alive, None)
+        forkserver.main(listener, alive, [])
     finally:
         discard(address.parent)
         os._exit(0)
