@@ -24,7 +24,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tui_runner.errors import RowError
-from tui_runner.store.rows.collect import ARROW_FROM, EMPTY, MAX_COLUMNS, Built, Rows, build, collect
+from tui_runner.store.records import MAX_COLUMNS
+from tui_runner.store.rows.collect import ARROW_FROM, EMPTY, Built, Rows, build, collect
 
 
 class Colour(Enum):

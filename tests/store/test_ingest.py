@@ -22,10 +22,11 @@ from waiting import eventually
 
 from tui_runner.errors import DatabaseError, DiskFull
 from tui_runner.store.database import Database
+from tui_runner.store.ingest import results_table
 from tui_runner.store.ingest.transaction import Writer
 from tui_runner.store.ingest.writer_thread import Ingest
 from tui_runner.store.ledger import Ledger
-from tui_runner.store.records import Batch, ChunkRecord, SampleRecord
+from tui_runner.store.records import TOO_MANY_COLUMNS, Batch, ChunkRecord, SampleRecord
 
 Fetch = Callable[[str], list[tuple[Any, ...]]]
 
@@ -389,6 +390,98 @@ def test_rows_without_item_are_no_reason_to_stop(database: Database, heard: Hear
         assert ingest.close(30)
     assert heard.written == [0]
     assert fetch("SELECT state FROM runner.items") == [("failed",)]
+
+
+# --- columns without end -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("interval", [0.0, 3600.0], ids=["many flushes", "one flush"])
+def test_items_with_keys_for_which_the_table_has_no_room_fail_alone(
+    database: Database,
+    heard: Heard,
+    run_id: int,
+    fetch: Fetch,
+    monkeypatch: pytest.MonkeyPatch,
+    interval: float,
+) -> None:
+    monkeypatch.setattr(results_table, "MAX_COLUMNS", 3)
+    with ingesting(database, heard, interval=interval) as ingest:
+        for item in range(8):
+            ingest.submit(make_batch(rows_of(item, **{"n": item, f"id_{item}": item}), ticket=item))
+            if not interval:
+                eventually(lambda item=item: item in heard.written)
+        ingest.submit(make_batch(rows_of(8, n=8), rows_of(9, id_1=9), rows_of(10, N=1), ticket=8))
+        ingest.record_chunk(chunk_record(0))
+        assert ingest.close(30)
+    assert heard.errors == []
+    assert heard.written == list(range(9))
+    columns = fetch("SELECT column_name FROM duckdb_columns() WHERE table_name = 'books' ORDER BY column_index")
+    assert [name for (name,) in columns] == ["_run", "_item", "n", "id_0", "id_1"]
+    assert fetch("SELECT raw_name FROM runner.columns ORDER BY 1") == [("id_0",), ("id_1",), ("n",)]
+    assert fetch("SELECT _item, n, id_1 FROM books ORDER BY 1") == [(0, 0, None), (1, 1, 1), (8, 8, None), (9, None, 9)]
+    failed = fetch("SELECT item, rows FROM runner.items WHERE state = 'failed' ORDER BY 1")
+    assert failed == [(item, 0) for item in (2, 3, 4, 5, 6, 7, 10)]
+    assert fetch("SELECT DISTINCT type, message, final FROM runner.errors") == [
+        ("RowError", f"the rows could not be stored: {TOO_MANY_COLUMNS}", True)
+    ]
+    assert sorted(item for batch, _ in heard.rejected for item in batch.items["item"].to_pylist()) == [
+        item for item, _ in failed
+    ]
+    assert fetch("SELECT state, done, failed FROM runner.chunks") == [
+        ("failed", 4, 6)
+    ]  # the last item is of another chunk
+
+
+def test_a_table_that_is_wider_alone_is_refused_whole(
+    database: Database, heard: Heard, run_id: int, fetch: Fetch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(results_table, "MAX_COLUMNS", 3)
+    wide = pa.table({"_item": pa.array([4, 4], pa.int64()), **{f"c{n}": [n, None] for n in range(4)}})
+    with ingesting(database, heard) as ingest:
+        ingest.submit(make_batch(wide, rows_of(5, a=1), ticket=0))
+        assert ingest.close(30)
+    assert fetch("SELECT * FROM books") == [(run_id, 5, 1)]
+    assert fetch("SELECT item, state FROM runner.items ORDER BY 1") == [(4, "failed"), (5, "ok")]
+
+
+def test_keys_that_change_inside_of_a_value_make_no_columns(
+    database: Database, heard: Heard, run_id: int, fetch: Fetch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(results_table, "MAX_COLUMNS", 3)
+    with ingesting(database, heard) as ingest:
+        for item in range(6):
+            ingest.submit(make_batch(rows_of(item, data={f"id_{item}": item}), ticket=item))
+            eventually(lambda item=item: item in heard.written)
+        assert ingest.close(30)
+    assert heard.errors == [] and heard.rejected == []
+    assert fetch("SELECT count(*) FROM books WHERE data IS NOT NULL") == [(6,)]
+    assert fetch("SELECT count(*) FROM duckdb_columns() WHERE table_name = 'books'") == [(3,)]
+
+
+def test_many_new_columns_come_in_steps_and_all_of_them_come(
+    database: Database, heard: Heard, run_id: int, fetch: Fetch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    altered: list[int] = []
+    evolve = results_table.ResultsTable._evolve
+
+    def counted(table: results_table.ResultsTable, incoming: Any) -> results_table.Shape:
+        shape = evolve(table, incoming)
+        altered.append(len(shape.types) - len(table.shape.types))
+        return shape
+
+    monkeypatch.setattr(results_table.ResultsTable, "_evolve", counted)
+    with ingesting(database, heard, interval=3600.0) as ingest:
+        ingest.submit(make_batch(rows_of(0, n=0), ticket=0))
+        assert ingest.close(30)
+    new = {f"id_{n}": n for n in range(150)}
+    with ingesting(database, heard, interval=3600.0) as ingest:
+        ingest.submit(make_batch(rows_of(1, **new), rows_of(2, n=2, id_0="text"), ticket=1))
+        assert ingest.close(30)
+    assert altered == [1, 64, 64, 22, 0]
+    assert fetch("SELECT _item, n, id_0, id_149 FROM books ORDER BY 1") == [
+        (0, 0, None, None), (1, None, "0", 149), (2, 2, "text", None),
+    ]  # fmt: skip
+    assert heard.errors == []
 
 
 def test_a_foreign_table_is_refused_when_it_starts(database: Database, heard: Heard, run_id: int) -> None:

@@ -45,11 +45,13 @@ from tui_runner.cli.options import (
 )
 from tui_runner.cli.program import Program
 from tui_runner.errors import EXIT_KILLED, EXIT_OK, EXIT_USAGE, UserError
+from tui_runner.system.arrow import prepare_arrow
 from tui_runner.system.terminal import discard_output, prepare_streams
 
 EXIT_FAULT = 70
 """A fault of tui-runner's own, as in sysexits.h; Python's 1 would say that some items failed."""
 
+_WITH_WORKERS = ("run", "resume", "retry")
 _DEBUG = "--debug"
 _DEBUG_VARIABLE = "TUI_RUNNER_DEBUG"
 """`settings.DEBUG_VARIABLE`, which is not imported for `--version`."""
@@ -83,6 +85,8 @@ def main(arguments: list[str] | None = None) -> None:
     if debug:
         os.environ[_DEBUG_VARIABLE] = "1"  # for whatever plans a run
     prepare_streams()
+    if arguments is None:
+        _start_workers_early(words)
     program = Program(debug=debug)
     code = EXIT_FAULT
     try:
@@ -95,6 +99,15 @@ def main(arguments: list[str] | None = None) -> None:
         else:
             program.close()
     sys.exit(code)
+
+
+def _start_workers_early(words: list[str]) -> None:
+    """Start the server that workers come from, for a command that needs them: it loads while this process does."""
+    if words and words[0] in _WITH_WORKERS and not {"-h", "--help", "inline"}.intersection(words):
+        from tui_runner.system.fork_server import start_early
+
+        prepare_arrow()  # the server needs it as well
+        start_early()
 
 
 def _outcome(words: list[str], program: Program) -> int:
@@ -259,6 +272,7 @@ def run(
         "on_outage": on_outage,
         "grace": grace,
     }
+    prepare_arrow()
     from tui_runner.cli.run import Display, run_in_foreground
     from tui_runner.engine.planning.request import RunRequest, assignments
 
@@ -302,6 +316,7 @@ def run_from_ledger(
     yes: YesOption = False,
 ) -> int:
     """Run what the ledger names: `resume` the rest of a run, `retry` what failed in it."""
+    prepare_arrow()
     from tui_runner.cli.run import Display, resume_in_foreground
     from tui_runner.engine.planning.request import assignments
     from tui_runner.engine.planning.resume import resume_request, retry_request
@@ -332,6 +347,7 @@ def try_(
     set_: SetOption = None,
 ) -> int:
     """Call JOB with its first items, here and now; show the rows and their columns, write nothing."""
+    prepare_arrow()
     from tui_runner.engine.planning.request import RunRequest, assignments
     from tui_runner.engine.trial import run_trial
 
@@ -430,6 +446,7 @@ def launch(context: typer.Context, theme: ThemeOption = None) -> int:
     """Pick a job and fill in its form, go on with a run, or open a database; the same as no command at all."""
     if not _at_terminal():
         raise UserError("the launcher needs a terminal", "launch", "use: tui-runner run JOB")
+    prepare_arrow()
     from tui_runner.cli.run import launch as show
 
     return show(theme, context.obj)

@@ -8,8 +8,7 @@ from typing import Any
 
 from psutil import Process
 
-from tui_runner.engine.backends import Backend
-from tui_runner.engine.backends.inline import InlineBackend
+from tui_runner.engine.backends import Backend, Deliver
 from tui_runner.engine.backends.process import ProcessBackend
 from tui_runner.engine.captured_output import CapturedOutput
 from tui_runner.engine.guards import Monitor
@@ -75,7 +74,7 @@ def _build(
     in_process = settings.backend == "inline"
     inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
     deliver, redact = inbox.put, Redaction.of(plan.params)
-    backend: Backend = InlineBackend(plan.job, deliver) if in_process else ProcessBackend(deliver)
+    backend = _backend(plan, deliver)
     scheduler = Scheduler(
         threads=settings.threads,
         workers=settings.workers,
@@ -132,3 +131,11 @@ def _build(
         log_file=log_file,
         server=serve(database) if plan.served else None,
     )
+
+
+def _backend(plan: RunPlan, deliver: Deliver) -> Backend:
+    if plan.settings.backend == "inline":
+        from tui_runner.engine.backends.inline import InlineBackend  # all of a worker, which other runs have elsewhere
+
+        return InlineBackend(plan.job, deliver)
+    return ProcessBackend(deliver)

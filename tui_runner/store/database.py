@@ -37,13 +37,13 @@ from tui_runner.store.sql import literal, quote
 from tui_runner.system.files import user_name
 from tui_runner.system.memory import machine_memory
 from tui_runner.system.private_folder import private_folder
-from tui_runner.system.process import starting_low
 
 STORAGE_VERSION = "v1.2.0"
 """New files can be opened by every DuckDB from this one on; DuckDB 2's own default shuts all 1.x out."""
 
-_OPEN_SETTINGS = ("TimeZone", "enable_progress_bar", "enable_progress_bar_print", "memory_limit")
-"""Settings that may still change: the zone times are shown in, progress of a query, and for `trim_cache` the limit."""
+_OPEN_SETTINGS = ("TimeZone", "enable_progress_bar", "enable_progress_bar_print", "memory_limit", "threads")
+"""Settings that may still change: the zone times are shown in, progress of a query, for `trim_cache` the limit, and for
+`lend_threads` the threads."""
 _MEMORY_SHARE = 0.25
 """Of the machine's memory, for DuckDB; the rest is for the workers."""
 _MEMORY_LEAST = 512 << 20
@@ -84,6 +84,9 @@ class Database:
         self._closed = False
         self.run_id: int | None = None
         self.statements = OpenStatements()
+        self._threads_guard = threading.Lock()
+        self._threads_lent = 0
+        """How many threads DuckDB had before some of a low priority took their place; 0 while none have."""
         self._identity: tuple[int, int] | None = None
         """Device and inode of the file, when it was first seen."""
         self._last_size = path.stat().st_size
@@ -108,9 +111,7 @@ class Database:
             create: whether a missing file is made.
             memory_limit: bytes DuckDB may use before it spills to disk; None for a quarter of the memory there is.
             patience: seconds to wait for another process that has it open without a run: a query, say.
-            for_run: whether a run is to write to it. DuckDB's own threads, which help with whatever statement there is,
-                then give way to the thread that writes. On two cores and with a heavy aggregate in a loop it kept 64 %
-                of its rate without that, and keeps 93 %.
+            for_run: whether a run is to write to it.
 
         Raises:
             DatabaseError: it cannot be opened; says why and what to do.
@@ -130,7 +131,7 @@ class Database:
             opening = _Opening(path, real, spill, _shown_limit(memory_limit), read_only)
             while True:
                 try:
-                    connection = starting_low(opening.connect) if for_run else opening.connect()
+                    connection = opening.connect()
                     break
                 except _HeldElsewhere:
                     if time.monotonic() > until:
@@ -182,6 +183,38 @@ class Database:
                 return  # more than that is in use: nothing to give back
             finally:
                 self._root.execute(f"SET memory_limit = '{self._memory_limit}'")
+
+    def lend_threads(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        """Have DuckDB's own threads help with a statement of a person beside a run, at a low priority.
+
+        DuckDB has one pool of threads for all statements. With the priority of the run it would take a third of its
+        rate for a heavy aggregate in a loop, on two cores. At a low one, beside programs that want all processors, the
+        run's own transactions wait for a thread that gets no time: 20 s where they take 8. So the pool has a low
+        priority only while a statement is open, and then only as many threads as processors are idle.
+
+        Args:
+            cursor: of the calling thread; threads that DuckDB starts have the priority of whoever makes it start them.
+        """
+        if self.run_id is None:
+            return
+        with self._threads_guard:
+            if not self._threads_lent:
+                self._threads_lent = int(cursor.execute("SELECT current_setting('threads')").fetchall()[0][0])
+                _restart_threads(cursor, max(1, round(self._threads_lent - os.getloadavg()[0])))
+
+    def take_threads_back(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        """Give DuckDB's own threads the priority of the calling thread, unless a person has a statement open.
+
+        Called by the one thread that writes, before it does.
+        """
+        # Whoever holds the guard has a low priority, and a statement to begin: the next transaction will do.
+        if not self._threads_lent or self.statements or not self._threads_guard.acquire(blocking=False):
+            return
+        try:
+            _restart_threads(cursor, self._threads_lent)
+            self._threads_lent = 0
+        finally:
+            self._threads_guard.release()
 
     @property
     def is_announced(self) -> bool:
@@ -288,6 +321,12 @@ class Database:
         self.close()
         if isinstance(error, duckdb.Error) and (fault := fault_of_file(error, self.path)) is not None:
             raise fault from error
+
+
+def _restart_threads(cursor: duckdb.DuckDBPyConnection, count: int) -> None:
+    """End DuckDB's own threads, and start others; `count` is with the one that has a statement executed."""
+    cursor.execute("SET threads = 1")
+    cursor.execute(f"SET threads = {count}")
 
 
 def _lock(real: Path, until: float) -> LockFile:

@@ -15,6 +15,10 @@ RUN_COLUMN = "_run"
 ITEM_COLUMN = "_item"
 """Column of every results table: position of the item in the input, from 0."""
 
+MAX_COLUMNS = 4_096
+"""Columns of a function that a results table may have: a dict keyed by ids would else make it as wide as it is long."""
+TOO_MANY_COLUMNS = f"more than {MAX_COLUMNS} different columns; return rows of key and value, or nest the dict"
+
 _UTC_MICROSECONDS = pa.timestamp("us", tz="UTC")
 
 ITEMS = pa.schema(

@@ -69,6 +69,13 @@ def private_folder(*, for_sockets: bool = False) -> Path:
         return held.path
 
 
+def leave_to_parent() -> None:
+    """Forget, in a process that was just forked, the folders of its parent: their locks are to end with that."""
+    for held in _held.values():
+        os.close(held.descriptor)
+    _held.clear()
+
+
 def is_private(path: Path) -> bool:
     """Return True if a path is directly in the private folder of a living process of this user.
 

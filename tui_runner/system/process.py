@@ -15,7 +15,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from typing import NoReturn, TypeVar
+from typing import NoReturn
 
 _exit_at_once = os._exit
 _EVERY_THREAD = 0
@@ -107,8 +107,6 @@ def flush_files() -> None:
                     file.flush()
 
 
-T = TypeVar("T")
-
 _NICENESS = 10
 """About a tenth of the processor's time when others of this process want all of it."""
 
@@ -118,23 +116,3 @@ def give_way() -> None:
     if sys.platform == "linux":
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
-
-
-def starting_low(start: Callable[[], T]) -> T:
-    """Call `start` so that threads which it starts give way, and return what it returns or raise what it raises."""
-    returned: list[T] = []
-    raised: list[BaseException] = []
-
-    def call() -> None:
-        give_way()
-        try:
-            returned.append(start())
-        except BaseException as error:  # handed to the caller
-            raised.append(error)
-
-    thread = threading.Thread(target=call, name="tui-runner-start-low")
-    thread.start()
-    thread.join()
-    if raised:
-        raise raised[0]
-    return returned[0]

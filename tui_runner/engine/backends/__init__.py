@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-from tui_runner.engine.protocol import Order, Report, WorkerConfig
+if TYPE_CHECKING:  # the fork server, which loads this package, is in a hurry
+    from tui_runner.engine.protocol import Order, Report, WorkerConfig
 
-Deliver = Callable[[Report], None]
+Deliver: TypeAlias = "Callable[[Report], None]"
 """Takes the reports of all workers, from several threads; never blocks."""
 
 

@@ -6,27 +6,26 @@ Nothing else imports it: it silences the process it is loaded in.
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import socket
 from pathlib import Path
 
-import httpx  # noqa: F401 - takes 0.1 s, and most jobs that wait wait for the network
-import pyarrow as pa
-
-import tui_runner.engine.worker.worker  # noqa: F401 - with all that it imports
-from tui_runner.engine.backends.process import forget_safe_path
+from tui_runner.system.arrow import prepare_arrow
+from tui_runner.system.fork_server import forget_safe_path
 from tui_runner.system.private_folder import discard
 
-forget_safe_path()
-
-# The first array makes pyarrow look for pandas and, where that is installed, load it: 0.3 s.
-pa.array([0])
-
-# The standard output and error of the server are the terminal that shows the dashboard. Workers get their own.
+# First: its standard output and error are those of the program, a terminal that shows the dashboard, say, or a pipe
+# whose reader waits for its end. Workers get their own.
 _nowhere = os.open(os.devnull, os.O_RDWR)
 for _descriptor in (0, 1, 2):
     os.dup2(_nowhere, _descriptor)
 os.close(_nowhere)
+
+forget_safe_path()
+prepare_arrow()
+
+import tui_runner.engine.worker.worker  # noqa: E402, F401 - with all that it imports
 
 
 def _own_address() -> Path | None:
@@ -44,3 +43,7 @@ def _own_address() -> Path | None:
 # Workers leave by `os._exit`, so this happens in the server alone: when the program has ended, however it has.
 if _address := _own_address():
     atexit.register(discard, _address.parent)
+
+# Workers share with the server what none of them changes, and a look for garbage changes what it looks at.
+gc.collect()
+gc.freeze()

@@ -1,7 +1,7 @@
 """Workers as processes of this machine: the default.
 
-They come from a `forkserver` that has pyarrow and httpx loaded already (a worker starts in some 5 ms), or are spawned
-where there is none. To each belong a pipe for orders and reports, a pipe for what it writes to its output, memory in
+They come from a `forkserver` that has loaded what every worker needs (one starts in some 5 ms), or are spawned where
+there is none. To each belong a pipe for orders and reports, a pipe for what it writes to its output, memory in
 which it notes what it executes, and four threads here: one that sends, one that receives, one that reads the output,
 one that waits for its end. The end of the pipe is no sign of that: a process that the job has forked holds it open.
 """
@@ -14,106 +14,28 @@ import os
 import queue
 import signal
 import socket
-import sys
 import threading
 import time
-import types
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import replace
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerContext, SpawnContext
-from multiprocessing.process import BaseProcess, current_process
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 from tui_runner.engine.backends import Deliver
+from tui_runner.engine.backends.worker_process import Descriptor, main
 from tui_runner.engine.protocol import LogLine, LogLines, Order, WorkerConfig, WorkerLost
 from tui_runner.engine.worker.flight_recorder import FlightRecorder, open_memory
 from tui_runner.engine.worker.job_output import MAX_LINE_LENGTH
-from tui_runner.engine.worker.worker import run_process
-from tui_runner.system.private_folder import private_folder
+from tui_runner.system.fork_server import plain_surroundings, process_context
 from tui_runner.text.redaction import Redaction
 from tui_runner.text.streams import last_drawn
 
-_PRELOAD = ["tui_runner.engine.backends.preload"]
 _EXIT_SECONDS = 5.0
 """How long a worker that closed its pipe may take to end before it is killed."""
 _MAX_LINES_A_SECOND = 2_000
 """Lines of raw output passed on; a worker that floods its output loses the rest, and the log says how many."""
-
-
-def _context() -> ForkServerContext | SpawnContext:
-    if "forkserver" in multiprocessing.get_all_start_methods():
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(_PRELOAD)
-        return context
-    return multiprocessing.get_context("spawn")
-
-
-_STARTING = threading.Lock()
-
-
-@contextlib.contextmanager
-def _plain_surroundings() -> Iterator[None]:
-    """Show multiprocessing a process as it expects it while it starts another one.
-
-    It would run the program's main module again in the worker. A worker loads the job by its own name, so that is of no
-    use there; it would cost its imports, and a script that calls `tui_runner.run` without an
-    `if __name__ == "__main__"` would run again. It asks `sys.stderr` for its file descriptor, which Textual's
-    stand-in does not have. And it would put the socket of the fork server into a folder of its own, whose path may be
-    too long and which stays when the program is killed. And Python would look for what that process imports in the
-    current folder first, where a file of the user's may be called like a module of the standard library.
-    """
-    with _STARTING, contextlib.ExitStack() as undo:
-        main, stderr = sys.modules["__main__"], sys.stderr
-        undo.callback(setattr, sys, "stderr", stderr)
-        undo.callback(sys.modules.__setitem__, "__main__", main)
-        sys.modules["__main__"] = types.ModuleType("__main__")
-        if not _has_descriptor(stderr):
-            sys.stderr = sys.__stderr__
-        undo.enter_context(_temporary_folder(str(private_folder(for_sockets=True))))
-        if not os.environ.get(SAFE_PATH):
-            os.environ[SAFE_PATH] = OURS
-            undo.callback(forget_safe_path)
-        undo.enter_context(_without_hangup())
-        yield
-
-
-@contextlib.contextmanager
-def _without_hangup() -> Iterator[None]:
-    """Start processes that a terminal which goes away does not end: a shell says so to all that it has started.
-
-    Without the server that they were forked from, workers would be taken for lost, and their items would run again.
-    """
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextlib.contextmanager
-def _temporary_folder(path: str) -> Iterator[None]:
-    """Have multiprocessing use this folder, here and in the processes it starts meanwhile."""
-    config: dict[str, Any] = getattr(current_process(), "_config")  # noqa: B009 - the type stubs do not know it
-    before = config.get("tempdir")
-    config["tempdir"] = path
-    try:
-        yield
-    finally:
-        if before is None:
-            del config["tempdir"]
-        else:
-            config["tempdir"] = before
-
-
-def _has_descriptor(stream: Any) -> bool:
-    try:
-        return bool(stream.fileno() >= 0)
-    except (AttributeError, OSError, ValueError):
-        return False
 
 
 class _WorkerProcess:
@@ -131,10 +53,10 @@ class _WorkerProcess:
         self._killed = ""
         self._ended = threading.Event()
         try:
-            with _plain_surroundings():
+            with plain_surroundings():
                 self._process: BaseProcess = context.Process(
-                    target=_main,
-                    args=(theirs, replace(config, params={}), _Descriptor(their_output), _Descriptor(memory)),
+                    target=main,
+                    args=(theirs, replace(config, params={}), Descriptor(their_output), Descriptor(memory)),
                     daemon=True,
                 )
                 self._process.start()
@@ -250,32 +172,11 @@ class _WorkerProcess:
         self._deliver(LogLines(self._number, (line,)))
 
 
-class _Descriptor:
-    """A file descriptor that can be an argument of a process."""
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        from multiprocessing.reduction import DupFd
-
-        return _duplicated, (DupFd(self.number),)
-
-
-def _duplicated(duplicate: Any) -> _Descriptor:
-    return _Descriptor(duplicate.detach())
-
-
-def _main(connection: Connection, config: WorkerConfig, output: _Descriptor, memory: _Descriptor) -> None:
-    forget_safe_path()  # where it was spawned
-    run_process(connection, config, output.number, memory.number)
-
-
 class ProcessBackend:
     """Runs workers in processes. See `base.Backend`."""
 
     def __init__(self, deliver: Deliver) -> None:
-        self._context: ForkServerContext | SpawnContext = _context()
+        self._context: ForkServerContext | SpawnContext = process_context()
         self._deliver = deliver
         self._workers: dict[int, _WorkerProcess] = {}
 
@@ -325,15 +226,3 @@ class ProcessBackend:
         if isinstance(report, WorkerLost):
             self._workers.pop(report.worker, None)
         self._deliver(report)
-
-
-SAFE_PATH = "PYTHONSAFEPATH"
-"""The environment variable that has `python -c` not look for modules in the current folder."""
-OURS = "tui-runner"
-"""Its value when tui-runner has set it: any text but an empty one means yes."""
-
-
-def forget_safe_path() -> None:
-    """Unset the variable unless it is the user's own: a program that a job starts is to find what it would find."""
-    if os.environ.get(SAFE_PATH) == OURS:
-        del os.environ[SAFE_PATH]

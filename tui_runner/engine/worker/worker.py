@@ -55,6 +55,7 @@ from tui_runner.errors import UserError
 from tui_runner.jobs import http
 from tui_runner.jobs.job import Job
 from tui_runner.jobs.loading import load_reference
+from tui_runner.system.fork_server import take_signals_again
 from tui_runner.system.memory import return_freed_memory, settle_garbage_collection
 from tui_runner.text.describe import describe
 from tui_runner.text.redaction import Redaction
@@ -269,9 +270,7 @@ def _detach(output: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     with contextlib.suppress(OSError):
         os.setsid()
-    if hasattr(signal, "pthread_sigmask"):
-        # It was blocked for the server, and what a job starts would have it blocked as well.
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
+    take_signals_again()
     if sys.platform == "linux":
         # The pipe's end says so too, but not while the user's code keeps the interpreter for itself.
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -18,12 +18,16 @@ import pyarrow as pa
 
 from tui_runner.errors import DatabaseError
 from tui_runner.store.ingest.type_widening import VARCHAR, admit, converted, guard, storable, widened
-from tui_runner.store.records import ITEM_COLUMN, RUN_COLUMN
+from tui_runner.store.records import ITEM_COLUMN, MAX_COLUMNS, RUN_COLUMN
 from tui_runner.store.sql import Cursor, distinct, file_of, is_sql_name, literal, new_names, quote
 
 _COLUMN_MAP = pa.schema(
     [("table_name", pa.string()), ("raw_name", pa.string()), ("column_name", pa.string()), ("type", pa.string())]
 )
+
+
+_STEP = 64
+"""Columns that a transaction adds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +93,63 @@ class ResultsTable:
         ).fetchall()
         # A column that somebody dropped by hand is made again when its key comes again.
         return Shape(types, {raw: column for raw, column in known if column in types})
+
+    def add_in_steps(self, tables: Sequence[pa.Table]) -> None:
+        """Add columns that are new in `tables` in transactions of their own when they are many, before `write`.
+
+        Each ALTER makes a new description of the whole table, and DuckDB keeps all of a transaction until its end:
+        800 in a table of 4,000 columns took 3 GB. What a flush that fails then leaves are columns without values.
+
+        Args:
+            tables: as for `write`.
+        """
+        if len(self.shape.types) == 2:  # one statement makes them all, see `_alter`
+            return
+        raws = dict.fromkeys(raw for table in tables for raw in table.column_names)
+        fresh = [raw for raw in raws if raw != ITEM_COLUMN and raw not in self.shape.names]
+        if len(fresh) <= _STEP:
+            return
+        for first in range(0, len(fresh), _STEP):
+            step = set(fresh[first : first + _STEP])
+            narrow = [
+                table.select([ITEM_COLUMN, *(raw for raw in table.column_names if raw in step)])
+                for table in tables
+                if not step.isdisjoint(table.column_names)
+            ]
+            self._cursor.execute("BEGIN TRANSACTION")
+            with self._registered(narrow) as incoming:
+                shape = self._evolve(incoming)
+            self._cursor.execute("COMMIT")
+            self.shape = shape
+
+    def too_wide(self, tables: Sequence[pa.Table]) -> set[int]:
+        """Return the positions of items that would give the table more than `MAX_COLUMNS` columns.
+
+        Args:
+            tables: as for `write`.
+        """
+        raws = dict.fromkeys(raw for table in tables for raw in table.column_names)
+        fresh = [raw for raw in raws if raw != ITEM_COLUMN and raw not in self.shape.names]
+        room = MAX_COLUMNS - len(self.shape.types) + 2  # `_run` and `_item` are none of the function's
+        if len(fresh) <= room:
+            return set()
+        brought: dict[int, set[str]] = {}
+        for table in tables:
+            for raw in fresh:
+                if raw in table.column_names:
+                    present = table.filter(table.column(raw).is_valid())
+                    # A column without any value was made for every row that it is in.
+                    positions = (present if present.num_rows else table).column(ITEM_COLUMN).unique().to_pylist()
+                    for position in positions:
+                        brought.setdefault(position, set()).add(raw)
+        admitted: set[str] = set()
+        beyond = set()
+        for position, columns in sorted(brought.items()):
+            if len(admitted | columns) > room:
+                beyond.add(position)
+            else:
+                admitted |= columns
+        return beyond
 
     def write(self, run_id: int, tables: Sequence[pa.Table]) -> Shape:
         """Insert the rows of `tables`, each with `_item` and raw column names, after making room for them.

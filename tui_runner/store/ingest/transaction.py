@@ -92,6 +92,10 @@ class Writer:
         chunks = cursor.execute("SELECT DISTINCT chunk FROM runner.chunks WHERE run_id = ?", [run_id]).fetchall()
         self._known_chunks = {int(chunk) for (chunk,) in chunks}
 
+    def too_wide(self, batches: Iterable[Batch]) -> set[int]:
+        """Return the positions of items in `batches` for whose columns the results table has no more room."""
+        return self._results.too_wide([table for batch in batches for table in batch.tables])
+
     def write(self, entries: Sequence[Entry]) -> None:
         """Write all of `entries` in one transaction, or nothing.
 
@@ -102,9 +106,11 @@ class Writer:
         items = _newest(_concatenated(ITEMS, [batch.items for batch in batches]))
         chunks = {entry.chunk: entry for entry in entries if isinstance(entry, ChunkRecord)}
         unfinished = _unfinished_keys(items)
-        self._cursor.execute("BEGIN TRANSACTION")
+        tables = [table for batch in batches for table in batch.tables]
         try:
-            shape = self._results.write(self._run_id, [table for batch in batches for table in batch.tables])
+            self._results.add_in_steps(tables)
+            self._cursor.execute("BEGIN TRANSACTION")
+            shape = self._results.write(self._run_id, tables)
             replaced = self._replace_items(items)
             self._append("items", items)
             self._append("errors", _concatenated(ERRORS, [batch.errors for batch in batches]))
@@ -215,6 +221,32 @@ def rejected(batch: Batch, error: BaseException, redact: Callable[[str], str] = 
         errors=_concatenated(ERRORS, [batch.errors, pa.Table.from_pylist(errors, schema=ERRORS)]),
         rows=0,
     )
+
+
+def without(
+    batch: Batch, positions: Collection[int], error: BaseException, redact: Callable[[str], str] = redact
+) -> tuple[Batch, Batch] | None:
+    """Return `batch` with the items at `positions` failed for `error`, and the part of it that was refused so.
+
+    None when it has none of these items.
+    """
+    chosen = pa.chunked_array([pa.array(sorted(positions), pa.int64())])
+    refused = _part(batch, chosen, inside=True, ticket=batch.ticket)
+    if not refused.items.num_rows:
+        return None
+    kept, failed = _part(batch, chosen, inside=False, ticket=batch.ticket), rejected(refused, error, redact)
+    merged = Batch(
+        ticket=batch.ticket,
+        tables=tuple(map(_without_empty_columns, kept.tables)),
+        items=_concatenated(ITEMS, [kept.items, failed.items]),
+        errors=_concatenated(ERRORS, [kept.errors, failed.errors]),
+        rows=kept.rows,
+    )
+    return merged, refused
+
+
+def _without_empty_columns(table: pa.Table) -> pa.Table:
+    return table.select([i for i, column in enumerate(table.columns) if column.null_count < len(column)])
 
 
 def _part(batch: Batch, positions: pa.ChunkedArray, *, inside: bool, ticket: object) -> Batch:

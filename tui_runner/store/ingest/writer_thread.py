@@ -19,10 +19,10 @@ from datetime import datetime
 
 import duckdb
 
-from tui_runner.errors import DiskFull
+from tui_runner.errors import DiskFull, RowError
 from tui_runner.store.database import Database, describe
-from tui_runner.store.ingest.transaction import Entry, StateRecord, Writer, halves, is_at_fault, rejected
-from tui_runner.store.records import Batch, ChunkRecord, SampleRecord
+from tui_runner.store.ingest.transaction import Entry, StateRecord, Writer, halves, is_at_fault, rejected, without
+from tui_runner.store.records import TOO_MANY_COLUMNS, Batch, ChunkRecord, SampleRecord
 from tui_runner.text.redaction import redact
 
 MAX_ROWS = 61_440
@@ -220,6 +220,7 @@ class Ingest:
         """Write what is in flight; False when that failed, which is reported."""
         try:
             try:
+                self._refuse_too_wide()
                 self._write(list(self._flight))
                 self._acknowledge(list(self._flight))
             except BaseException as error:
@@ -237,6 +238,21 @@ class Ingest:
     def _failed(self, error: BaseException) -> None:
         self._failing = True
         self._on_error(error)
+
+    def _refuse_too_wide(self) -> None:
+        """Record items as failed for whose columns the results table has no room; their neighbours stay as they are."""
+        assert self._writer is not None  # noqa: S101 - made before the start
+        beyond = self._writer.too_wide(entry for entry in self._flight if isinstance(entry, Batch))
+        if not beyond:
+            return
+        error = RowError(TOO_MANY_COLUMNS)
+        for index, entry in enumerate(self._flight):
+            parts = without(entry, beyond, error, self._redact) if isinstance(entry, Batch) else None
+            if parts is not None:
+                self._flight[index], refused = parts
+                self._count_refused(refused)
+                if self._on_rejected is not None:
+                    self._on_rejected(refused, error)
 
     def _write_apart(self) -> None:
         """Write what is in flight entry by entry, bad batches in parts, and record what cannot be stored as failed."""
@@ -266,6 +282,7 @@ class Ingest:
         assert self._writer is not None and self._cursor is not None  # noqa: S101 - made before the start
         self._database.check_in_place()
         self._check_disk(entries)
+        self._database.take_threads_back(self._cursor)
         self._writer.write([self._as_stored(entry) for entry in entries])
 
     def _count_refused(self, batch: Batch) -> None:

@@ -200,6 +200,7 @@ class Console:
         cursor = self._cursor = self._database.cursor()
         self._database.statements.add(self)
         try:
+            self._database.lend_threads(cursor)
             statement, reads = _single(cursor, sql, self.write)
             if not reads:
                 changed = run_change(cursor, statement, values)

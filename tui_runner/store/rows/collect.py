@@ -31,15 +31,13 @@ from typing import Any
 import pyarrow as pa
 
 from tui_runner.errors import RowError
-from tui_runner.store.records import ITEM_COLUMN
+from tui_runner.store.records import ITEM_COLUMN, MAX_COLUMNS, TOO_MANY_COLUMNS
 from tui_runner.store.rows.columns import name_fault, to_arrow
 from tui_runner.store.rows.dataframes import VALUE_COLUMN, is_pandas_series, is_series, is_table, read_table, series_row
 from tui_runner.store.rows.values import PLAIN, Json, in_column, is_record, is_scalar, named, plain, record, type_name
 
 ARROW_FROM = 1_000
 """Rows from which a result becomes Arrow at once: the cost of a table (30 µs) no longer shows beside them."""
-MAX_COLUMNS = 4_096
-"""Columns that rows converted together may have: a dict keyed by ids would else make a table as wide as it is long."""
 _SLICE = 4_096
 """Rows of an iterator that are Python objects at the same time."""
 _FIRST_SLICE = 16
@@ -319,7 +317,7 @@ def _too_wide(rows: Sequence[Mapping[Any, object]]) -> dict[int, str]:
     for index, row in enumerate(rows):
         added = row.keys() - names
         if len(names) + len(added) > MAX_COLUMNS:
-            faults[index] = f"more than {MAX_COLUMNS} different columns; return rows of key and value, or nest the dict"
+            faults[index] = TOO_MANY_COLUMNS
         else:
             names |= added
     return faults
