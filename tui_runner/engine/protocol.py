@@ -52,6 +52,7 @@ class WorkerConfig:
         max_buffered_bytes: rows not yet written, beyond which item threads wait.
         max_memory: bytes this worker may have, beyond which it starts no more items; None for no bound.
         paused: whether it starts paused.
+        processors: how many native libraries (BLAS, OpenMP) may use in this worker; None for as many as they like.
     """
 
     worker: int
@@ -70,6 +71,7 @@ class WorkerConfig:
     max_buffered_bytes: int = 64 << 20
     max_memory: int | None = None
     paused: bool = False
+    processors: int | None = None
 
 
 # --- from the runner to a worker ---------------------------------------------------------------------------

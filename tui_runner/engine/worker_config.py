@@ -7,6 +7,7 @@ from tui_runner.engine.planning.request import RunPlan
 from tui_runner.engine.protocol import WorkerConfig
 from tui_runner.engine.scheduling.events import StartWorker
 from tui_runner.engine.worker.params import pack_params
+from tui_runner.system.process import available_processors
 from tui_runner.text.redaction import secrets_in
 
 _MAX_BUFFERED_BYTES = 64 << 20
@@ -46,4 +47,5 @@ class WorkerSettings:
             max_buffered_bytes=_MAX_BUFFERED_BYTES // settings.workers,
             max_memory=start.max_memory,
             paused=start.paused,
+            processors=None if settings.workers == 1 else max(1, available_processors() // settings.workers),
         )

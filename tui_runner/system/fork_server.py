@@ -23,6 +23,8 @@ from multiprocessing.process import current_process
 from pathlib import Path
 from typing import Any, NoReturn
 
+import psutil
+
 from tui_runner.system.private_folder import discard, leave_to_parent, private_folder
 
 _PRELOAD = ["tui_runner.engine.backends.preload"]
@@ -84,8 +86,20 @@ def _serve(listener: int, alive: int, address: Path) -> NoReturn:
         import_module(_PRELOAD[0])
         forkserver.main(listener, alive, [])
     finally:
+        end_workers()
         discard(address.parent)
         os._exit(0)
+
+
+def end_workers() -> None:
+    """Kill the workers that are left when their server ends, because the program was killed, and what items started.
+
+    A worker that hears of it does so itself; one whose function keeps the interpreter to itself does not.
+    """
+    with contextlib.suppress(psutil.Error):
+        for worker in psutil.Process().children():
+            with contextlib.suppress(OSError):
+                os.killpg(worker.pid, signal.SIGKILL)  # each has a session of its own
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ import socket
 from pathlib import Path
 
 from tui_runner.system.arrow import prepare_arrow
-from tui_runner.system.fork_server import forget_safe_path
+from tui_runner.system.fork_server import end_workers, forget_safe_path
 from tui_runner.system.private_folder import discard
 
 # First: its standard output and error are those of the program, a terminal that shows the dashboard, say, or a pipe
@@ -43,6 +43,7 @@ def _own_address() -> Path | None:
 # Workers leave by `os._exit`, so this happens in the server alone: when the program has ended, however it has.
 if _address := _own_address():
     atexit.register(discard, _address.parent)
+    atexit.register(end_workers)
 
 # Workers share with the server what none of them changes, and a look for garbage changes what it looks at.
 gc.collect()

@@ -20,6 +20,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
+from typing import NoReturn
 
 from tui_runner.engine.protocol import (
     Cancel,
@@ -57,6 +58,7 @@ from tui_runner.jobs.job import Job
 from tui_runner.jobs.loading import load_reference
 from tui_runner.system.fork_server import take_signals_again
 from tui_runner.system.memory import return_freed_memory, settle_garbage_collection
+from tui_runner.system.process import limit_native_threads
 from tui_runner.text.describe import describe
 from tui_runner.text.redaction import Redaction
 
@@ -233,7 +235,7 @@ def run_process(connection: Connection, config: WorkerConfig, output: int, memor
             try:
                 connection.send(report)
             except OSError:  # nobody is left to report to
-                os._exit(1)
+                _end_with_children()
 
     code = 0
     try:
@@ -251,6 +253,8 @@ def run_process(connection: Connection, config: WorkerConfig, output: int, memor
 def _serve(
     connection: Connection, config: WorkerConfig, send: Callable[[Report], None], log: JobLog, recorder: FlightRecorder
 ) -> None:
+    if config.processors is not None:
+        limit_native_threads(config.processors)
     job = load_reference(config.job)
     join_logging(log)
     config = replace(config, params=unpack_params(job, config.packed_params))
@@ -261,7 +265,14 @@ def _serve(
         while worker.obey(connection.recv()):
             pass
     except (EOFError, OSError):
-        os._exit(1)
+        _end_with_children()
+
+
+def _end_with_children() -> NoReturn:
+    """End because the program was killed, and with this process what items have started: nobody else would end that."""
+    if os.getpgrp() == os.getpid():  # as `_detach` makes it, where that is possible
+        os.killpg(os.getpid(), signal.SIGKILL)
+    os._exit(1)
 
 
 def _detach(output: int) -> None:
