@@ -219,3 +219,41 @@ def test_resuming_needs_an_unfinished_run(job_file, new_run) -> None:
     with pytest.raises(UserError, match="no unfinished run"):
         new_run(path, resume=True)
     assert new_run(path).runner.run_id == 2
+
+
+def test_chunks_of_chosen_sizes_resume_and_run_again(job_file, new_run, rows: Rows, tmp_path: Path) -> None:
+    source = """
+        from pathlib import Path
+        from tui_runner import job
+
+        @job(retries=0)
+        def quick(n: int, *, gate: str):
+            if n % 1000 == 7 and not Path(gate).exists():
+                raise ValueError("not yet")
+            return n
+
+        @quick.items
+        def numbers():
+            return range(200_000)
+    """
+    gate = tmp_path / "gate"
+    path = job_file(source)
+    run = new_run(path, params={"gate": str(gate)}, max_failures=None).start()
+    run.until(lambda s: any(chunk.items > 500 for chunk in s.chunks))
+    shown = run.runner.snapshot()
+    assert shown.chunk_size is shown.chunks_total is None, "nobody knows how many chunks there will be"
+    assert shown.chunks[0].items == 500
+    run.runner.stop()
+    assert run.finish().state is RunState.STOPPED
+    again = new_run(path, params={"gate": str(gate)}).start()
+    again.until(lambda s: len(s.chunks) and s.chunks[0].state is ChunkState.FAILED)
+    gate.touch()
+    again.runner.retry_chunks(range(1_000))
+    again.until(lambda s: s.chunks[0].state is ChunkState.DONE or s.state.ended)
+    finished = again.finish()
+    assert finished.items_done + finished.items_failed == 200_000
+    assert rows("SELECT count(*), count(DISTINCT item) FROM runner.items") == [(200_000, 200_000)]
+    assert rows("SELECT count(*), count(DISTINCT _item) FROM quick") == [(finished.items_done, finished.items_done)]
+    assert rows("SELECT sum(items), sum(done), sum(failed) FROM runner.chunks") == [
+        (200_000, finished.items_done, finished.items_failed)
+    ]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import compress
 
 from tui_runner.engine.planning.open_run import Selection
-from tui_runner.engine.protocol import OpenChunk, Positions, pack, unpack
+from tui_runner.engine.protocol import OpenChunk, Positions, Refused, pack, unpack
 from tui_runner.engine.scheduling.events import (
     ChunkEnded,
     ChunkRead,
@@ -91,7 +91,7 @@ class PendingItems:
             return
         wanted = frozenset(positions)
         chosen = [position in wanted for position in items.positions]
-        kept = zip(compress(items.keys, chosen), compress(unpack(items.values), chosen), strict=True)
+        kept = zip(compress(items.keys, chosen), compress(_unpacked(items), chosen), strict=True)
         by_position = dict(zip(compress(items.positions, chosen), kept, strict=True))
         keys, values = zip(*(by_position[position] for position in positions), strict=True)
         self._chunks[chunk] = PackedItems(array("q", positions), keys, pack(values))
@@ -109,6 +109,16 @@ class PendingItems:
             refusals=send.refusals,
             paused=send.paused,
         )
+
+
+def _unpacked(items: PackedItems) -> list[object]:
+    """Return the values of packed items, `Refused` in their place if they cannot be made again in this process."""
+    try:
+        with no_exit_at_once():
+            return unpack(items.values)
+    except (Exception, SystemExit) as error:  # the code of the user's classes may raise anything
+        message = f"the item cannot be sent to a worker again: {type(error).__name__}"
+        return [Refused("TypeError", message)] * len(items.positions)
 
 
 class InputReader:
