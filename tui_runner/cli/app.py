@@ -106,7 +106,10 @@ def _start_workers_early(words: list[str]) -> None:
     if words and words[0] in _WITH_WORKERS and not {"-h", "--help", "inline"}.intersection(words):
         from tui_runner.system.fork_server import start_early
 
-        prepare_arrow()  # the server needs it as well
+        # What both need is loaded before they part.
+        prepare_arrow()
+        import pyarrow.compute  # noqa: F401
+
         start_early()
 
 
