@@ -184,3 +184,24 @@ def test_workers_find_the_folder_and_the_modules_of_the_run(tmp_path: Path, temp
     second = subprocess.run(command, cwd=temporary, env=environment, capture_output=True, timeout=60)
     assert second.returncode == 0, second.stderr
     assert rows('SELECT DISTINCT folder, name FROM "where"') == [(str(tmp_path), "found")]
+
+
+def test_a_worker_can_start_processes_of_its_own(tmp_path: Path, temporary: Path, rows: Rows) -> None:
+    """What the server was forked in the middle of is over in workers."""
+    job = """
+        import multiprocessing.forkserver, sys
+        from tui_runner import job
+        from tui_runner.system.fork_server import plain_surroundings
+
+        @job(threads=1, retries=0, timeout=20)
+        def starts(n: int):
+            with plain_surroundings():
+                return {"preloads": str(multiprocessing.forkserver._forkserver._preload_modules)}
+
+        @starts.items
+        def numbers():
+            return range(1)
+    """
+    program = started(job, tmp_path, temporary)
+    assert program.communicate(timeout=60) == (b"", b"")
+    assert rows("SELECT preloads FROM starts") == [("['__main__']",)]
