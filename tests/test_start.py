@@ -24,7 +24,7 @@ Rows = Callable[..., list[tuple[Any, ...]]]
 COMMAND = [sys.executable, "-m", "tui_runner"]
 
 LOADED = """
-    import os, sys
+    import gc, os, sys
     from tui_runner import job
 
     def loaded():
@@ -35,12 +35,13 @@ LOADED = """
         import pyarrow
         variable = str(os.environ.get("ARROW_DEFAULT_MEMORY_POOL"))
         pool = pyarrow.default_memory_pool().backend_name
-        return {"app": item["app"], "worker": loaded(), "pool": pool, "variable": variable}
+        garbage = item["garbage"] and gc.isenabled()
+        return {"app": item["app"], "worker": loaded(), "pool": pool, "variable": variable, "garbage": garbage}
 
     @look.items
     def looks():
-        yield {"app": loaded()}
-        yield {"app": loaded()}
+        yield {"app": loaded(), "garbage": gc.isenabled()}
+        yield {"app": loaded(), "garbage": gc.isenabled()}
 """
 
 FRAMES = """
@@ -103,6 +104,7 @@ def test_nothing_that_a_run_does_not_use_is_loaded_in_the_program_or_in_workers(
     assert program.communicate(timeout=60) == (b"", b"")
     assert program.returncode == 0
     assert rows("SELECT DISTINCT app, worker FROM look") == [('["duckdb"]', "[]")]
+    assert rows("SELECT DISTINCT garbage FROM look") == [(True,)]  # which is looked for again once all is loaded
 
 
 @pytest.mark.parametrize(("given", "pool"), [(None, "system"), ("mimalloc", "mimalloc")])
