@@ -152,11 +152,12 @@ def test_a_mistake_leaves_no_server_behind(tmp_path: Path, temporary: Path, argu
     assert done.returncode in (2, 4)
     assert len(done.stderr.splitlines()) == 1
     eventually(lambda: not [*temporary.glob("tui-runner-*/*")], "the end of the private folder")
-    assert not [
-        process
-        for process in psutil.process_iter(["environ"])
-        if (process.info["environ"] or {}).get("TMPDIR") == str(temporary)
-    ]
+
+    def of_the_command() -> list[psutil.Process]:
+        found = psutil.process_iter(["environ"])
+        return [each for each in found if (each.info["environ"] or {}).get("TMPDIR") == str(temporary)]
+
+    eventually(lambda: not of_the_command(), "the end of all processes")
 
 
 def test_workers_find_the_folder_and_the_modules_of_the_run(tmp_path: Path, temporary: Path, rows: Rows) -> None:
