@@ -14,7 +14,6 @@ import contextlib
 import os
 import sys
 from collections.abc import Sequence
-from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
@@ -46,7 +45,7 @@ def prepare_arrow() -> None:
         notice.hidden = False
 
 
-class _PandasNotice(MetaPathFinder):
+class _PandasNotice:
     """Tells pyarrow of pandas when that has been imported; finds nothing by itself.
 
     Attributes:
@@ -83,5 +82,6 @@ class _PandasNotice(MetaPathFinder):
 
         with contextlib.suppress(ValueError):  # another thread was here
             sys.meta_path.remove(self)
-        with contextlib.suppress(ImportError):  # too old for pyarrow, which says so to whoever converts to it
+        # It may be too old for pyarrow, or a file of the user's that is called so.
+        with contextlib.suppress(ImportError, AttributeError):
             pa.nulls(0).to_pandas()  # whatever needs pandas has pyarrow look for it again

@@ -50,8 +50,9 @@ def start_early() -> None:
     """Start the fork server, if there can be one, before this process has threads; returns at once.
 
     Where that is safe, the server is a copy of this process, with which it shares what is loaded so far: a run of one
-    empty item takes a third less of the processor's time and of memory than with a server that loads it all again. It
-    ends with this process. Where it cannot be started, whoever needs a worker tries again and says what is wrong.
+    empty item takes a quarter less of the processor's time, and 20 MB less, than with a server that loads all of it
+    again. It ends with this process. Where it cannot be started, whoever needs a worker tries again and says what is
+    wrong.
     """
     if isinstance(process_context(), ForkServerContext):
         with contextlib.suppress(OSError), plain_surroundings():
@@ -82,6 +83,9 @@ def _fork_server() -> None:
 def _serve(listener: int, alive: int, address: Path) -> NoReturn:
     """Be the server until the process that was forked, and all workers, have ended."""
     try:
+        # As in a new interpreter: a job may start processes, too.
+        _STARTING.release()
+        forkserver.set_forkserver_preload(["__main__"])
         leave_to_parent()
         import_module(_PRELOAD[0])
         forkserver.main(listener, alive, [])

@@ -48,3 +48,4 @@ if _address := _own_address():
 # Workers share with the server what none of them changes, and a look for garbage changes what it looks at.
 gc.collect()
 gc.freeze()
+gc.enable()  # the program that this was forked from looks for no garbage while it starts
