@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import math
 import pickle
+from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -51,6 +52,8 @@ class WorkerConfig:
         max_buffered_bytes: rows not yet written, beyond which item threads wait.
         max_memory: bytes this worker may have, beyond which it starts no more items; None for no bound.
         paused: whether it starts paused.
+        key_columns: what the keys of items are made of, see `inputs.keys`.
+        item_text: whether the ledger gets a short text of every item.
     """
 
     worker: int
@@ -69,6 +72,8 @@ class WorkerConfig:
     max_buffered_bytes: int = 64 << 20
     max_memory: int | None = None
     paused: bool = False
+    key_columns: str | tuple[str, ...] = ()
+    item_text: bool = True
 
 
 # --- from the runner to a worker ---------------------------------------------------------------------------
@@ -76,25 +81,27 @@ class WorkerConfig:
 
 @dataclass(frozen=True, slots=True)
 class OpenChunk:
-    """Run these items.
+    """Run items of a chunk.
 
     Attributes:
         chunk: number of the chunk.
-        positions: position of each item in the input.
-        keys: key of each item.
-        values: the items, from `pack`.
-        attempts: attempts already made of each item; empty when none of them has any.
-        tries: those of them that failed and count as retries; empty as well. Attempts that a worker did not survive do
+        positions: positions of all of its items.
+        values: all of its items, from `pack`. Those that are not in `run` may be missing; None is in their place.
+        run: which of them are to run, by index in `positions`; None for all.
+        attempts: attempts already made, by position; items that are not in it have none.
+        tries: those of them that failed and count as retries, by position. Attempts that a worker did not survive do
             not count, nor do those before somebody had what failed run again.
+        refusals: why items are not to run but recorded as failed, by position.
         paused: whether the chunk starts paused.
     """
 
     chunk: int
-    positions: Sequence[int]
-    keys: Sequence[str]
+    positions: range | array[int]
     values: bytes
-    attempts: Sequence[int] = ()
-    tries: Sequence[int] = ()
+    run: Sequence[int] | None = None
+    attempts: Mapping[int, int] = field(default_factory=dict)
+    tries: Mapping[int, int] = field(default_factory=dict)
+    refusals: Mapping[int, str] = field(default_factory=dict)
     paused: bool = False
 
 
@@ -237,6 +244,7 @@ class ResultBatch:
             is one clock for all processes; infinite when there is none.
         final_groups: of `error_groups`, how often it was the last attempt at an item.
         cancelled: how many of those in `ended` were cancelled, by chunk.
+        values: pickled values of items in `failed`, by position, those of at most `MAX_KEPT_VALUE` bytes.
     """
 
     worker: int
@@ -254,6 +262,7 @@ class ResultBatch:
     failing_since: float = math.inf
     final_groups: Mapping[tuple[str, str], int] = field(default_factory=dict)
     cancelled: Mapping[int, int] = field(default_factory=dict)
+    values: Mapping[int, bytes] = field(default_factory=dict)
 
     def executed(self, chunk: int) -> int:
         """Items of a chunk that ended because they were executed, whatever came of it."""
@@ -342,6 +351,9 @@ class Refused:
     def __str__(self) -> str:
         return self.text
 
+
+MAX_KEPT_VALUE = 64_000
+"""Bytes of the value of a failed item that is kept, so that it can run again without its input."""
 
 _PLAIN = frozenset({str, int, float, bool, bytes, type(None), dict, list, tuple})
 

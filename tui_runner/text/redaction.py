@@ -18,7 +18,7 @@ import contextlib
 import json
 import re
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 from urllib.parse import quote, quote_plus
@@ -54,6 +54,10 @@ _QUOTED_HEADER = re.compile(
 )
 _HEADER = re.compile(_HEADERS + r"(\s{0,9}[:=]\s{0,9})[^\s][^\n]*", re.IGNORECASE)
 _BEARER = re.compile(r"\b(bearer\s{1,9})[\w.~+/=\-]{16,}", re.IGNORECASE)
+
+
+SUSPECT = r"://[^\s/?#]*@|[?&;][^=]*=|authorization|cookie|x-api-key|x-auth|x-csrf|x-amz|bearer"
+"""What a text has in it, in small or capital letters, if `redact` changes it: for looking through many at once."""
 
 
 def redact(text: str) -> str:
@@ -95,6 +99,11 @@ class Redaction:
         forms = {form for value in values for form in _forms(str(value))}
         # A value that contains another one goes first, so that nothing of it is left.
         self._forms = sorted(forms, key=len, reverse=True)
+
+    @property
+    def forms(self) -> Sequence[str]:
+        """Every text that is taken out because it is a secret of this run."""
+        return self._forms
 
     @classmethod
     def of(cls, params: Mapping[str, Any]) -> Redaction:

@@ -5,7 +5,8 @@ Reports (`Ready`, `ResultBatch`, `ChunkFinished`, …) are in `protocol`; how me
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from array import array
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,24 +34,55 @@ class ChunkRead:
 
     Attributes:
         number: its number; they come in order.
-        first_item: position of its first item.
-        items: how many it has.
-        pending: positions of those that are not yet recorded as ok.
+        positions: those of its items.
+        pending: positions of the items that are to run, in their order; the others are recorded as ok.
         rows: how many rows the others have.
         known: those of `pending` of which it is no news when they fail: they had failed before the run was resumed.
+        nbytes: bytes of its packed items.
+        byte_offset: where its first item begins in the input; None where that has no such place.
     """
 
     number: int
-    first_item: int
-    items: int
-    pending: Collection[int]
+    positions: range | array[int]
+    pending: Sequence[int]
     rows: int = 0
     known: Collection[int] = ()
+    nbytes: int = 0
+    byte_offset: int | None = None
+
+    @property
+    def first_item(self) -> int:
+        """Position of its first item."""
+        return self.positions[0]
+
+    @property
+    def items(self) -> int:
+        """How many items it has."""
+        return len(self.positions)
+
+
+@dataclass(frozen=True, slots=True)
+class ChunksSkipped:
+    """Chunks with consecutive numbers have nothing left to do: an earlier process has recorded that.
+
+    Attributes:
+        first: number of the first one; they come in order, among those of `ChunkRead`.
+        first_items: position of the first item of each.
+        items: how many items of each ended well.
+        rows: how many rows these have.
+    """
+
+    first: int
+    first_items: array[int]
+    items: array[int]
+    rows: array[int]
 
 
 @dataclass(frozen=True, slots=True)
 class InputEnded:
-    """There are no more chunks."""
+    """There are no more chunks; `missed` recorded items did not end well and do not run again."""
+
+    missed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +271,7 @@ class Tick:
 Event = (
     Begin
     | ChunkRead
+    | ChunksSkipped
     | InputEnded
     | InputFailed
     | PauseRun
@@ -279,9 +312,10 @@ Event = (
 
 @dataclass(frozen=True, slots=True)
 class ReadChunks:
-    """Cut this many chunks more from the input."""
+    """Cut `count` chunks more from the input, new ones of `size` items each; None for the configured size."""
 
     count: int
+    size: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,11 +20,14 @@ from tui_runner.engine.protocol import (
     InFlight,
     LogLines,
     Progress,
+    Refused,
     Report,
     ResultBatch,
     Trials,
+    unpack,
 )
 from tui_runner.engine.worker.attempt import Ending, Outcome, Outcomes
+from tui_runner.engine.worker.item_columns import json_value, packed_value, text_column
 from tui_runner.engine.worker.job_output import JobLog
 from tui_runner.engine.worker.task_queue import OpenedChunk, Task, WorkQueue
 from tui_runner.engine.worker.thread_pool import Pool
@@ -32,7 +35,7 @@ from tui_runner.store.arrow_batches import serialize
 from tui_runner.store.records import ERRORS, ITEMS
 from tui_runner.store.rows.collect import Built, build
 from tui_runner.text.describe import MESSAGE_LENGTH, Failure, item_text, shape, storable
-from tui_runner.text.redaction import redact
+from tui_runner.text.redaction import Redaction
 
 INTERVAL = 0.2
 """Seconds between reports: seen at once by a person, and two thirds of a second before the freshness budget."""
@@ -52,6 +55,7 @@ class Collector:
         log: what the job has printed.
         send: takes reports; may block.
         redact: takes secrets out of errors and items.
+        item_text: whether the ledger gets a short text of every item.
     """
 
     def __init__(
@@ -62,10 +66,13 @@ class Collector:
         pool: Pool,
         log: JobLog,
         send: Callable[[Report], None],
-        redact: Callable[[str], str] = redact,
+        redact: Redaction | None = None,
+        *,
+        item_text: bool = True,
     ) -> None:
         self._worker = worker
-        self._redact = redact
+        self._item_text = item_text
+        self._redact = redact or Redaction()
         self._queue = queue
         self._outcomes = outcomes
         self._pool = pool
@@ -145,7 +152,7 @@ class Collector:
         """A flush of these outcomes, and the chunks that end with it."""
         tables, rows, nbytes = self._build(outcomes)
         self._latencies.update(map(bucket, [o.seconds for o in outcomes if o.ending is not Ending.CANCELLED]))
-        tally = Tally(self._redact)
+        tally = Tally(self._redact, item_text=self._item_text)
         for outcome in outcomes:
             # Only now may the next attempt run: its outcome must not be counted before this one is.
             if outcome.retry_after is not None and self._queue.retry(outcome.task, outcome.retry_after):
@@ -179,10 +186,16 @@ class Tally:
 
     Args:
         redact: takes secrets out of errors and of items: what leaves a worker goes through here, but for log lines.
+        item_text: whether the ledger gets a short text of every item.
     """
 
-    def __init__(self, redact: Callable[[str], str] = redact) -> None:
-        self._redact = redact
+    def __init__(self, redact: Redaction | None = None, *, item_text: bool = True) -> None:
+        self._redact = redact or Redaction()
+        self._item_text = item_text
+        self._values: list[object] = []
+        """Of the items in `_items`."""
+        self._kept: dict[int, bytes] = {}
+        self._unpacked: dict[int, list[object]] = {}
         self.finished: list[OpenedChunk] = []
         """Chunks whose last item was added."""
         self._touched: dict[int, OpenedChunk] = {}
@@ -250,8 +263,15 @@ class Tally:
         else:
             chunk.failed += 1
         finished_at = int(outcome.finished_at * 1e6)
+        json = None
+        if ending is not Ending.OK:
+            value = self._original(task)
+            json = None if isinstance(value, Refused) else json_value(value, self._redact)
+            if (packed := packed_value(value)) is not None:
+                self._kept[task.position] = packed
+        self._values.append(task.value)
         self._items.append(
-            (task.position, chunk.number, task.key, ending.value, attempts, rows, outcome.seconds, finished_at)
+            (task.position, chunk.number, task.key, ending.value, attempts, rows, outcome.seconds, finished_at, json)
         )
         self._ended[chunk.number].append(task.position)
         if ending is not Ending.OK:
@@ -259,6 +279,15 @@ class Tally:
         chunk.unended -= 1
         if not chunk.unended:
             self.finished.append(chunk)
+
+    def _original(self, task: Task) -> object:
+        """The value of an item as it was sent: the function may have changed the one that it was called with."""
+        if type(task.value) in (str, int, float, bytes, bool, type(None)):
+            return task.value
+        chunk = task.chunk
+        if chunk.number not in self._unpacked:
+            self._unpacked[chunk.number] = unpack(chunk.values)
+        return self._unpacked[chunk.number][task.index]
 
     @property
     def trials(self) -> Trials:
@@ -270,7 +299,7 @@ class Tally:
         return ResultBatch(
             worker=worker,
             tables=tables,
-            items=_stream(ITEMS, self._items),
+            items=self._item_rows(),
             errors=_stream(ERRORS, self._errors) if self._errors else b"",
             ended=dict(self._ended),
             failed=dict(self._failed),
@@ -283,7 +312,14 @@ class Tally:
             failing_since=self._failing_since,
             final_groups=dict(self._final_groups),
             cancelled=dict(self._cancelled),
+            values=self._kept,
         )
+
+    def _item_rows(self) -> bytes:
+        *columns, json = list(zip(*self._items, strict=True)) or [()] * (len(ITEMS) - 1)
+        texts = text_column(self._values, self._redact) if self._item_text else pa.nulls(len(self._values), pa.string())
+        arrays = [pa.array(column, field.type) for column, field in zip(columns, ITEMS, strict=False)]
+        return serialize(pa.Table.from_arrays([*arrays, texts, pa.array(json, pa.string())], schema=ITEMS))
 
 
 def _began(outcome: Outcome) -> float:

@@ -17,19 +17,23 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tui_runner.engine.limits import RateLimit
-from tui_runner.engine.protocol import Counts, OpenChunk, unpack
+from tui_runner.engine.protocol import Counts, OpenChunk, Refused, unpack
 from tui_runner.engine.worker.retry import RetryBudget
+from tui_runner.inputs.keys import KeyColumns, keyed, plain_key, position_key
+from tui_runner.text.describe import item_text
 
 
 @dataclass(slots=True, eq=False)
 class OpenedChunk:
     """A chunk as its worker has it. The collector owns the counters; only `WorkQueue` changes the rest.
 
-    `unended` counts the items without a final outcome; the chunk is finished at 0.
+    `unended` counts the items without a final outcome; the chunk is finished at 0. `values` are its items, packed: a
+    function may have changed those that it was called with.
     """
 
     number: int
     unended: int
+    values: bytes = b""
     paused: bool = False
     cancelled: bool = False
     done: int = 0
@@ -50,6 +54,7 @@ class Task:
 
     Attributes:
         chunk: the chunk it belongs to.
+        index: which of the items of the chunk it is.
         position: position of the item in the input.
         key: key of the item.
         value: the item.
@@ -63,6 +68,7 @@ class Task:
     """
 
     chunk: OpenedChunk
+    index: int
     position: int
     key: str
     value: Any
@@ -92,6 +98,7 @@ class Task:
         """The next attempt, as an object of its own: a thread that never returns may still hold this one."""
         return Task(
             self.chunk,
+            self.index,
             self.position,
             self.key,
             self.value,
@@ -124,6 +131,7 @@ class WorkQueue:
         on_change: called whenever somebody who waits should look again; for pools that do not wait in threads.
         rate: items started per second, None for no bound.
         budget: how many retries may be made, None for no bound.
+        key_columns: what keys are made of, see `inputs.keys`.
         clock: monotonic seconds.
     """
 
@@ -135,9 +143,11 @@ class WorkQueue:
         on_change: Callable[[], None] = lambda: None,
         rate: float | None = None,
         budget: RetryBudget | None = None,
+        key_columns: KeyColumns = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._budget = budget
+        self._key_columns = key_columns
         self._write_log = write_log
         self._on_exhausted = on_exhausted
         self.on_change = on_change
@@ -219,16 +229,9 @@ class WorkQueue:
     def open(self, message: OpenChunk) -> None:
         """Add the items of a chunk; raises whatever unpickling them raises."""
         values = unpack(message.values)
-        chunk = OpenedChunk(message.chunk, len(values), paused=message.paused)
-        attempts = message.attempts or itertools.repeat(0)
-        tries = message.tries or itertools.repeat(0)
-        log = self._write_log
-        tasks = [
-            Task(chunk, position, key, value, before + 1, before + 1 - failed, False, log)
-            for position, key, value, before, failed in zip(
-                message.positions, message.keys, values, attempts, tries, strict=False
-            )
-        ]
+        run = range(len(values)) if message.run is None else message.run
+        chunk = OpenedChunk(message.chunk, len(run), values=message.values, paused=message.paused)
+        tasks = [self._task(message, chunk, index, values[index]) for index in run]
         tasks[-1].last = True
         with self._changed:
             self.chunks[chunk.number] = chunk
@@ -237,6 +240,19 @@ class WorkQueue:
             else:
                 self._ready.extend(tasks)
             self._look()
+
+    def _task(self, message: OpenChunk, chunk: OpenedChunk, index: int, value: object) -> Task:
+        position = message.positions[index]
+        before = message.attempts.get(position, 0)
+        failed = message.tries.get(position, 0)
+        if type(value) is Refused:
+            key = position_key(position)
+        else:
+            key = plain_key(keyed(value, self._key_columns), position)
+        if position in message.refusals:
+            value = Refused("WorkerKilled", message.refusals[position], item_text(value))
+            before = max(0, before - 1)  # saying so is no attempt of its own
+        return Task(chunk, index, position, key, value, before + 1, before + 1 - failed, False, self._write_log)
 
     def retry(self, task: Task, delay: float) -> bool:
         """Run the next attempt of `task` once `delay` seconds have passed; false if its chunk was cancelled."""

@@ -88,6 +88,7 @@ class Worker:
             on_exhausted=lambda chunk: send(ChunkExhausted(config.worker, chunk)),
             rate=config.rate,
             budget=None if config.retry_share is None else RetryBudget(config.retry_share),
+            key_columns=config.key_columns,
         )
         if config.paused:
             self._queue.pause(None)
@@ -100,7 +101,14 @@ class Worker:
         pool_type = AsyncPool if job.is_async else ThreadPool
         self._pool: Pool = pool_type(self._queue, execution, self._outcomes, recorder)
         self._collector = Collector(
-            config.worker, self._queue, self._outcomes, self._pool, self.log, send, Redaction(config.secrets)
+            config.worker,
+            self._queue,
+            self._outcomes,
+            self._pool,
+            self.log,
+            send,
+            Redaction(config.secrets),
+            item_text=config.item_text,
         )
         self._brake: MemoryLimit | None = None
 
