@@ -28,7 +28,7 @@ from tui_runner.engine.scheduling.events import LogFailed
 from tui_runner.engine.scheduling.scheduler import Scheduler
 from tui_runner.engine.worker_config import WorkerSettings
 from tui_runner.errors import UserError
-from tui_runner.inputs import cut, total_items
+from tui_runner.inputs import total_items
 from tui_runner.store.remote.server import serve
 from tui_runner.system.memory import memory_bound
 from tui_runner.text.redaction import Redaction
@@ -87,6 +87,7 @@ def _build(
         rate=settings.rate,
         max_memory=share,
     )
+    worker_settings.key_columns = opened.record.key_columns or ()
     items = PendingItems()
     memory = MemoryGuard(max_memory, scheduler.crew, database.statements, app_rss, in_process=in_process)
     disk = DiskGuard(scheduler, plan.database)
@@ -96,7 +97,7 @@ def _build(
         table=plan.table,
         database=str(plan.database),
         started_at=opened.record.started_at.timestamp(),
-        items_total=total_items(plan.source, plan.limit),
+        items_total=opened.record.items_total if plan.retry else total_items(plan.source, plan.limit),
         chunk_size=settings.chunk_size,
         log_file=str(log_path(plan.database)),
     )
@@ -108,16 +109,14 @@ def _build(
         scheduler=scheduler,
         memory=memory,
         disk=disk,
-        reader=InputReader(cut(plan.source, settings.chunk_size, limit=plan.limit), opened.selection, deliver),
+        reader=InputReader(opened.cutter, settings.chunk_size, deliver),
         recorder=Recorder(
             database,
             run_id,
             plan.table,
             scheduler,
-            items,
             items_total=identity.items_total,
-            chunks=None if plan.retry else opened.chunks,
-            replaced_keys=opened.replaced,
+            active_before=opened.record.active_seconds,
             deliver=deliver,
             redact=redact,
         ),

@@ -1,21 +1,24 @@
-"""Reads the input ahead of the run in a thread of its own, and keeps the items of chunks that are not yet done."""
+"""Reads the input ahead of the run in a thread of its own, and keeps the packed items of chunks that have not ended."""
 
 from __future__ import annotations
 
+import pickle
 import queue
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from array import array
+from collections.abc import Callable, Iterable, Mapping
 
-from tui_runner.engine.planning.open_run import Selection
-from tui_runner.engine.protocol import OpenChunk, Refused, pack
+from tui_runner.engine.planning.cutting import Cutter, ItemsRead
+from tui_runner.engine.protocol import OpenChunk, Refused, ResultBatch, pack
 from tui_runner.engine.scheduling.events import (
     ChunkEnded,
     ChunkRead,
+    ChunksSkipped,
     EndRun,
     InputEnded,
     InputFailed,
     ReadChunks,
+    RunAgain,
     SendChunk,
     Tell,
 )
@@ -23,58 +26,71 @@ from tui_runner.engine.states import RunState
 from tui_runner.errors import UserError
 from tui_runner.inputs import InputChunk
 from tui_runner.system.process import no_exit_at_once
-from tui_runner.text.describe import describe, item_text
+from tui_runner.text.describe import describe
 
-
-@dataclass(frozen=True, slots=True)
-class ItemsRead:
-    """A chunk was cut from the input; of its items those at `pending` are to run, the others have `rows` rows.
-
-    Those at `known`, among `pending`, had failed before.
-    """
-
-    chunk: InputChunk
-    pending: Collection[int]
-    rows: int
-    known: Collection[int] = ()
+_KEPT_BYTES = 64 << 20
+"""Values of failed items that are kept so that these can run again at the press of a key."""
 
 
 class PendingItems:
-    """Keys and values of items by chunk and position. Owned by the runner's thread."""
+    """The packed items of chunks that have not ended, and the values of failed items. Owned by the runner's thread."""
 
-    takes = frozenset({ItemsRead, ChunkEnded})
+    takes = frozenset({ItemsRead, ResultBatch, ChunkEnded, RunAgain})
     """Types of the messages that `handle` takes."""
 
     def __init__(self) -> None:
-        self._chunks: dict[int, dict[int, tuple[str, object]]] = {}
+        self._chunks: dict[int, InputChunk] = {}
+        self._failed: dict[int, dict[int, bytes]] = {}
+        """Values of failed items, by chunk and position."""
+        self._kept_bytes = 0
+        self._ended: dict[int, range | array[int]] = {}
+        """Positions of all items of chunks that have ended and in which some have failed."""
 
-    def handle(self, message: ItemsRead | ChunkEnded, now: float) -> Iterable[ChunkRead]:
+    def handle(self, message: ItemsRead | ResultBatch | ChunkEnded | RunAgain, now: float) -> Iterable[ChunkRead]:
         """Hold the items of a chunk that was read, before the scheduler knows of it; let go of one that has ended."""
         match message:
             case ItemsRead(chunk, pending, rows, known):
-                self.add(chunk, pending)
-                yield ChunkRead(chunk.number, chunk.first_item, len(chunk.keys), pending, rows, known)
+                if pending:
+                    self._chunks[chunk.number] = chunk
+                nbytes = len(chunk.packed)
+                yield ChunkRead(chunk.number, chunk.positions, pending, rows, known, nbytes, chunk.byte_offset)
+            case ResultBatch():
+                self._keep_values(message)
             case ChunkEnded(number, failed):
-                self.keep_only(number, failed)
+                ended = self._chunks.pop(number, None)
+                if failed and ended is not None:
+                    self._ended[number] = ended.positions
+                else:
+                    self._drop_values(number)
+            case RunAgain(number, positions):
+                self._run_again(number, positions)
 
-    def add(self, chunk: InputChunk, pending: Collection[int]) -> None:
-        """Hold those items of `chunk` that are at `pending`."""
-        first = chunk.first_item
-        if pending:
-            self._chunks[chunk.number] = {
-                position: (chunk.keys[position - first], chunk.values[position - first]) for position in pending
-            }
+    def _keep_values(self, batch: ResultBatch) -> None:
+        for number, failed in batch.failed.items():
+            values = self._failed.setdefault(number, {})
+            for position in failed:
+                value = batch.values.get(position)
+                if value is not None and self._kept_bytes + len(value) <= _KEPT_BYTES:
+                    self._kept_bytes += len(value) - len(values.get(position, b""))
+                    values[position] = value
 
-    def keys(self, chunk: int, positions: Iterable[int]) -> list[str]:
-        """Keys of held items."""
-        items = self._chunks[chunk]
-        return [items[position][0] for position in positions]
+    def _drop_values(self, number: int) -> None:
+        self._kept_bytes -= sum(map(len, self._failed.pop(number, {}).values()))
 
-    def keep_only(self, chunk: int, positions: Collection[int]) -> None:
-        """Let go of all items of a chunk but those at `positions`."""
-        items = self._chunks.pop(chunk, {})
-        if positions:
-            self._chunks[chunk] = {position: items[position] for position in positions}
+    def _run_again(self, number: int, positions: Iterable[int]) -> None:
+        """Pack those items of a chunk that has ended; the others are not needed any more."""
+        every = self._ended.pop(number)
+        kept, again = self._failed.get(number, {}), set(positions)
+        values: list[object] = []
+        for position in every:
+            if position not in again:
+                values.append(None)
+            elif position in kept:
+                values.append(pickle.loads(kept[position]))  # noqa: S301 - packed by our own worker
+            else:
+                values.append(Refused("LookupError", _NOT_KEPT))
+        self._chunks[number] = InputChunk(number, every, pack(values))
+        self._drop_values(number)
 
     def order(self, send: SendChunk, attempts: Mapping[int, int], tries: Mapping[int, int]) -> OpenChunk:
         """The order that opens a chunk with the items that `send` names.
@@ -84,26 +100,29 @@ class PendingItems:
             attempts: attempts made already, by position.
             tries: those of them that count as retries.
         """
-        items = self._chunks[send.chunk]
-        chosen = [items[position] for position in send.positions]
-        values = [value for _, value in chosen]
-        made = [attempts.get(position, 0) for position in send.positions] if attempts else []
-        for index, position in enumerate(send.positions) if send.refusals else ():
-            if position in send.refusals:
-                values[index] = Refused("WorkerKilled", send.refusals[position], item_text(values[index]))
-                made[index] = max(0, made[index] - 1)  # saying so is no attempt of its own
-        keys = [key for key, _ in chosen]
-        failed = [tries.get(position, 0) for position in send.positions] if tries else ()
-        return OpenChunk(send.chunk, list(send.positions), keys, pack(values), made, failed, send.paused)
+        chunk = self._chunks[send.chunk]
+        positions, run = chunk.positions, None
+        if len(send.positions) < len(positions):
+            if isinstance(positions, range):
+                run = [position - positions.start for position in send.positions]
+            else:
+                places = {position: index for index, position in enumerate(positions)}
+                run = [places[position] for position in send.positions]
+        return OpenChunk(
+            send.chunk, positions, chunk.packed, run, dict(attempts), dict(tries), send.refusals, send.paused
+        )
+
+
+_NOT_KEPT = "its value was too large to be kept for another try: use tui-runner retry when the run is over"
 
 
 class InputReader:
     """Cuts chunks from the input, as many as are asked for.
 
     Args:
-        chunks: the input, cut.
-        selection: which items are to run.
-        deliver: takes `ItemsRead`, and in the end `InputEnded` or `InputFailed`.
+        cutter: cuts the input.
+        chunk_size: items of a new chunk, unless another size is asked for.
+        deliver: takes `ItemsRead` and `ChunksSkipped`, and in the end `InputEnded` or `InputFailed`.
     """
 
     takes = frozenset({ReadChunks, EndRun})
@@ -111,23 +130,23 @@ class InputReader:
 
     def __init__(
         self,
-        chunks: Iterator[InputChunk],
-        selection: Selection,
-        deliver: Callable[[ItemsRead | InputEnded | InputFailed], None],
+        cutter: Cutter,
+        chunk_size: int,
+        deliver: Callable[[ItemsRead | ChunksSkipped | InputEnded | InputFailed], None],
     ) -> None:
-        self._chunks = chunks
-        self._selection = selection
+        self._cutter = cutter
+        self._chunk_size = chunk_size
         self._deliver = deliver
-        self._wanted: queue.SimpleQueue[int] = queue.SimpleQueue()
+        self._wanted: queue.SimpleQueue[ReadChunks | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="input", daemon=True)
 
     def handle(self, message: ReadChunks | EndRun, now: float) -> Iterable[Tell]:
         """Cut more chunks; when every item has run, warn of what the input did not have."""
         match message:
-            case ReadChunks(count):
-                self._wanted.put(count)
+            case ReadChunks():
+                self._wanted.put(message)
             case EndRun(RunState.FINISHED):
-                yield from (Tell("WARNING", warning) for warning in self._selection.warnings())
+                yield from (Tell("WARNING", warning) for warning in self._cutter.warnings())
 
     def start(self) -> None:
         """Begin; nothing is read before the first `ReadChunks`."""
@@ -135,7 +154,7 @@ class InputReader:
 
     def stop(self) -> None:
         """Read nothing more. An input that is being waited for cannot be interrupted; the thread is left behind."""
-        self._wanted.put(0)
+        self._wanted.put(None)
 
     def _run(self) -> None:
         with no_exit_at_once():
@@ -143,15 +162,15 @@ class InputReader:
 
     def _read(self) -> None:
         try:
-            while count := self._wanted.get():
-                for _ in range(count):
-                    chunk = next(self._chunks, None)
-                    if chunk is None:
-                        self._deliver(InputEnded())
+            while (wanted := self._wanted.get()) is not None:
+                left = wanted.count
+                while left:
+                    read = self._cutter.next(wanted.size or self._chunk_size)
+                    if read is None:
+                        self._deliver(InputEnded(self._cutter.missed))
                         return
-                    pending = self._selection.pending(chunk.first_item, chunk.keys)
-                    known = self._selection.known(chunk.first_item, chunk.keys)
-                    self._deliver(ItemsRead(chunk, pending, self._selection.recorded_rows(chunk.keys), known))
+                    self._deliver(read)
+                    left -= isinstance(read, ItemsRead)  # chunks that are skipped take nobody's place
         except UserError as error:
             self._deliver(InputFailed(str(error)))
         except BaseException as error:  # the input is the user's generator, which may raise anything

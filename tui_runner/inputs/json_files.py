@@ -118,9 +118,8 @@ def _json_texts(paths: Sequence[Path]) -> Iterator[tuple[Path, object]]:
             _check_end(path)
             options = f"format='auto', maximum_object_size={_LARGEST_VALUE}"
             relation = f"read_json_objects({duckdb_reader.file_literal(path)}, {options})"
-            for text in duckdb_reader.rows(
-                connection, [column], relation, duckdb_reader.fault_of(plain(path)), bare=True
-            ):
+            fault = duckdb_reader.fault_of(plain(path))
+            for text in duckdb_reader.rows(duckdb_reader.slices(connection, [column], relation, fault, bare=True)):
                 yield path, text
 
 

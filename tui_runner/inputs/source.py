@@ -278,6 +278,11 @@ def items_source(items: Iterable[object], redact: Callable[[str], str] = redact)
     return ItemsSource(items, redact)
 
 
+def is_range(source: Source) -> bool:
+    """Return True if the items are the integers of a range."""
+    return (source.fingerprint() or "").startswith("range:")
+
+
 def total_items(source: Source, limit: int | None) -> int | None:
     """How many items a run over `source` has when it takes `limit` at most; None while unknown."""
     total = source.total
@@ -356,7 +361,9 @@ def fingerprint_of_files(paths: Sequence[Path]) -> str | None:
     try:
         for path in paths:
             stat = path.stat()
-            digest.update(f"{path}\0{stat.st_size} {stat.st_mtime_ns} {stat.st_ino}\0".encode("utf-8", "surrogateescape"))
+            digest.update(
+                f"{path}\0{stat.st_size} {stat.st_mtime_ns} {stat.st_ino}\0".encode("utf-8", "surrogateescape")
+            )
     except OSError:
         return None
     return f"files:{digest.hexdigest()}"

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate, islice
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, BinaryIO, cast
 
 from tui_runner.errors import UserError
 from tui_runner.inputs.source import ItemReader, Source, fingerprint_of_files, iterate
@@ -82,7 +82,7 @@ class LineReader(ItemReader):
                 raise UserError(f"the input can't be read: {error.strerror}", where=plain(paths[0])) from None
         self._number = -1
         """Of the file that is open."""
-        self._file: IO[bytes] | None = None
+        self._file: BinaryIO | None = None
         self._read: list[bytes] = []
         """The lines that were read last."""
         if start:
@@ -136,7 +136,7 @@ class LineReader(ItemReader):
         self._file = self._opened(self._paths[self._number])
         return True
 
-    def _opened(self, path: Path) -> IO[bytes]:
+    def _opened(self, path: Path) -> BinaryIO:
         """Open a file behind its byte order mark."""
         try:
             file = _binary(path)
@@ -179,8 +179,8 @@ def lines_in(paths: Sequence[Path]) -> int | None:
     return count
 
 
-def _binary(path: Path) -> IO[bytes]:
-    return gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb")
+def _binary(path: Path) -> BinaryIO:
+    return cast("BinaryIO", gzip.open(path)) if path.name.lower().endswith(".gz") else path.open("rb")
 
 
 def _unreadable(error: BaseException, path: Path) -> UserError:
@@ -212,7 +212,6 @@ class StandardInput(Source):
     columns = ("line",)
     text = "-"
     may_wait = True
-    lost = "its items came from standard input, which cannot be read again"
 
     def __init__(self, stream: IO[Any] | None = None) -> None:
         self._given = stream

@@ -135,6 +135,7 @@ class RunRecord:
         version: of tui-runner.
         key_columns: what the keys of its items are made of, see `inputs.keys`; None where an earlier version began it.
         fingerprint: what its input looked like when it began; None where that is not known, or it has changed since.
+        active_seconds: how long processes were at work on it, without the time it was paused.
     """
 
     run_id: int
@@ -152,3 +153,4 @@ class RunRecord:
     version: str
     key_columns: str | tuple[str, ...] | None = ()
     fingerprint: str | None = None
+    active_seconds: float = 0.0

@@ -2,14 +2,14 @@
 
 There are two ways to go on with a run, and no third:
 
-* *by position*, where the input is certainly what it was (`Source.fingerprint`): it is cut where the ledger says that it
-  was cut. A chunk that is recorded as done is passed over without being read; of another one those items run that are
-  not recorded as done. New sizes apply behind the last recorded chunk.
+* *by position*, where the input is certainly what it was (`Source.fingerprint`): it is cut where the ledger says that
+  it was cut. A chunk that is recorded as done is passed over without being read; of another one those items run that
+  are not recorded as done. New sizes apply behind the last recorded chunk.
 * *by key*, everything else: the input is read from its beginning and compared with the ledger in slices
   (`KeyMatcher`). What was recorded as done is dropped, what had failed keeps its position, everything else gets a new
   one. Chunks have numbers above all recorded ones. What an input does not have any more stays as it is.
 
-A *retry* runs what did not end well, from the values in the ledger. Only what it has no value of is read from the input.
+A *retry* runs what did not end well, from the values in the ledger. Only what has none there is read from the input.
 """
 
 from __future__ import annotations
@@ -204,7 +204,11 @@ class CutByPosition:
 
     def _read_chunk(self, number: int, *, keep: bool = True) -> bytes:
         """Read a recorded chunk where it begins; packed, unless nobody is to `keep` it."""
-        first, offset, items = self._chunks.first_items[number], self._chunks.offsets[number], self._chunks.items[number]
+        first, offset, items = (
+            self._chunks.first_items[number],
+            self._chunks.offsets[number],
+            self._chunks.items[number],
+        )
         if self._reader is None or (offset >= 0 and first != self._at):
             self._reader = self._source.open(offset) if offset >= 0 else self._source.open()
             self._at = first if offset >= 0 else 0

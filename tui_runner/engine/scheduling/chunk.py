@@ -13,6 +13,7 @@ A failed or cancelled chunk goes back to `waiting` when its failed items are to 
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -28,8 +29,7 @@ class Chunk:
 
     Attributes:
         number: position among the chunks of the run, from 0.
-        first_item: position in the input of its first item.
-        items: how many it has.
+        positions: those of its items.
         skipped: those that an earlier process had recorded as ok; counted in `counts.done`.
         skipped_rows: the rows of those; counted in `counts.rows`.
         pending: positions of the items that have no final state.
@@ -50,8 +50,7 @@ class Chunk:
     """
 
     number: int
-    first_item: int
-    items: int
+    positions: range | array[int]
     skipped: int
     pending: set[int]
     state: ChunkState = ChunkState.WAITING
@@ -75,6 +74,16 @@ class Chunk:
 
     def __post_init__(self) -> None:
         self.counts = self._before = Counts(done=self.skipped, rows=self.skipped_rows)
+
+    @property
+    def first_item(self) -> int:
+        """Position of its first item."""
+        return self.positions.start if isinstance(self.positions, range) else self.positions[0]
+
+    @property
+    def items(self) -> int:
+        """How many items it has."""
+        return len(self.positions)
 
     def set_state(self, state: ChunkState) -> None:
         """Go to `state`; raises `ValueError` when that cannot follow."""

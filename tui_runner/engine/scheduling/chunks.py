@@ -149,6 +149,7 @@ class Chunks:
         cancelling: how many of them are being cancelled.
         counts: what became of the items of all chunks.
         before: the part of `counts` that earlier processes had recorded.
+        items: how many items there are, as far as the input was read.
         kept_failures: failed items that are kept to be run again.
         changed: numbers of chunks that changed since `take_changed` was last called.
     """
@@ -166,6 +167,7 @@ class Chunks:
         self.cancelling = 0
         self.counts = Counts()
         self.before = Counts()
+        self.items = 0
         self.kept_failures = 0
         self.changed: set[int] = set()
         self._sent: dict[int, Collection[int]] = {}
@@ -191,14 +193,14 @@ class Chunks:
     def read(self, event: events.ChunkRead) -> None:
         """Add the next chunk of the input."""
         pending = set(event.pending)
-        chunk = Chunk(
-            event.number, event.first_item, event.items, event.items - len(pending), pending, skipped_rows=event.rows
-        )
+        skipped = event.items - len(pending)
+        chunk = Chunk(event.number, event.positions, skipped, pending, skipped_rows=event.rows)
         chunk.known.update(event.known)
         self.all.append(chunk)
         self.changed.add(chunk.number)
         self.counts += chunk.counts
         self.before += chunk.counts
+        self.items += chunk.items
         if pending:
             self.unended += 1
             self.waiting.append(chunk.number)
@@ -206,10 +208,30 @@ class Chunks:
             self.set_state(chunk, ChunkState.DONE)
             self._turn.do(events.ChunkEnded(chunk.number, ()))
 
+    def skipped(self, event: events.ChunksSkipped) -> None:
+        """Add chunks that an earlier process had recorded as done."""
+        for number, (first, items, rows) in enumerate(
+            zip(event.first_items, event.items, event.rows, strict=True), event.first
+        ):
+            chunk = Chunk(number, range(first, first + items), items, set(), ChunkState.DONE, skipped_rows=rows)
+            self.all.append(chunk)
+            self.changed.add(number)
+        done = Counts(done=sum(event.items), rows=sum(event.rows))
+        self.counts += done
+        self.before += done
+        self.items += done.done
+
+    def missed(self, items: int) -> None:
+        """So many items did not end well in an earlier process and do not run again."""
+        lost = Counts(failed=items)
+        self.counts += lost
+        self.before += lost
+        self.items += items
+
     def open_limit(self, open_chunks: int) -> int:
         """Chunks to keep open when `open_chunks` are asked for: more, if these are too small for the threads."""
         limit = self._crew.open_limit(open_chunks)
-        size = self.all[-1].items if self.all else self._crew.threads
+        size = (self.all[-1].items if self.all else 0) or self._crew.threads
         return limit if limit * size >= self._crew.threads else -(-_TINY_AHEAD * self._crew.threads // size)
 
     def send_waiting(self, limit: int) -> None:

@@ -10,7 +10,7 @@ import json
 import math
 import pickle
 from collections.abc import Sequence
-from itertools import islice
+from itertools import islice, repeat
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -102,9 +102,8 @@ def _holds_secret(value: object, redact: Redaction) -> bool:
     if isinstance(value, str):
         return redact(value) != value
     if isinstance(value, dict):
-        # Beside its name a value may be a secret that it is not by itself.
-        return any(redact(f"{name}={part}") != f"{name}={part}" or _holds_secret(part, redact) for name, part in value.items())
-    return isinstance(value, list) and any(_holds_secret(part, redact) for part in value)
+        return any(map(_holds_secret, (*value, *value.values()), repeat(redact)))
+    return isinstance(value, list) and any(map(_holds_secret, value, repeat(redact)))
 
 
 def packed_value(value: object) -> bytes | None:

@@ -245,10 +245,8 @@ class WorkQueue:
         position = message.positions[index]
         before = message.attempts.get(position, 0)
         failed = message.tries.get(position, 0)
-        if type(value) is Refused:
-            key = position_key(position)
-        else:
-            key = plain_key(keyed(value, self._key_columns), position)
+        is_plain = type(value) is not Refused
+        key = plain_key(keyed(value, self._key_columns), position) if is_plain else position_key(position)
         if position in message.refusals:
             value = Refused("WorkerKilled", message.refusals[position], item_text(value))
             before = max(0, before - 1)  # saying so is no attempt of its own

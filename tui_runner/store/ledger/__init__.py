@@ -34,7 +34,8 @@ _SLICE = 5_000
 
 # Moments are read as microseconds: DuckDB's own conversion of TIMESTAMPTZ needs pytz.
 _RUN_COLUMNS = """run_id, job, job_path, table_name, input, CAST(params AS VARCHAR), CAST(settings AS VARCHAR), state,
-    items_total, epoch_us(started_at), epoch_us(ended_at), host, version, CAST(key_columns AS VARCHAR), fingerprint"""
+    items_total, epoch_us(started_at), epoch_us(ended_at), host, version, CAST(key_columns AS VARCHAR),
+    fingerprint, coalesce(active_seconds, 0)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +81,8 @@ class Ledger:
             table = prepare_table(self._cursor, record.table_name)
             run_id = self._number("SELECT coalesce(max(run_id), 0) + 1 FROM runner.runs")
             self._cursor.execute(
-                "INSERT INTO runner.runs (run_id, job, job_path, table_name, input, params, settings, state, items_total,"
-                " started_at, ended_at, host, version, key_columns, fingerprint) VALUES"
+                "INSERT INTO runner.runs (run_id, job, job_path, table_name, input, params, settings, state,"
+                " items_total, started_at, ended_at, host, version, key_columns, fingerprint) VALUES"
                 " (?, ?, ?, ?, ?, ?, ?, ?, ?, make_timestamptz(?), make_timestamptz(?), ?, ?, ?, ?)",
                 [
                     run_id,
@@ -180,8 +181,9 @@ class Ledger:
         cursor.execute("UPDATE runner.items SET chunk = item // ? WHERE run_id = ?", [size, run_id])
         # Only whole chunks have a row, up to the first one that is not: the others are cut as if they were new.
         cursor.execute(
-            """INSERT INTO runner.chunks
-                (run_id, chunk, first_item, items, state, done, failed, rows, retries, started_at, ended_at, busy_seconds)
+            """INSERT INTO runner.chunks (
+                run_id, chunk, first_item, items, state, done, failed, rows, retries, started_at, ended_at,
+                busy_seconds)
             SELECT $run, chunk, chunk * $size, $size, if(done = $size, 'done', 'running'), done, $size - done, rows, 0,
                 started_at, ended_at, busy_seconds
             FROM (
@@ -290,7 +292,7 @@ _TOTALS = """
 def _record(row: tuple[Any, ...]) -> RunRecord:
     """A row of `_RUN_COLUMNS`."""
     run_id, job, job_path, table_name, source, params, settings, state, items_total, started, ended, *rest = row
-    host, version, columns, fingerprint = rest
+    host, version, columns, fingerprint, active_seconds = rest
     return RunRecord(
         run_id=run_id,
         job=job,
@@ -307,6 +309,7 @@ def _record(row: tuple[Any, ...]) -> RunRecord:
         version=version,
         key_columns=_columns(columns),
         fingerprint=fingerprint,
+        active_seconds=active_seconds,
     )
 
 

@@ -137,7 +137,11 @@ def ensure_ledger(cursor: Cursor, *, create: bool) -> bool:
             file_of(cursor),
             "have its owner open it once with this tui-runner, or work on a copy of it",
         )
-    statements = ["CREATE SCHEMA IF NOT EXISTS runner", *_TABLES, _FAILURE_GROUPS] if version is None else _steps_from(version, cursor)
+    statements = (
+        ["CREATE SCHEMA IF NOT EXISTS runner", *_TABLES, _FAILURE_GROUPS]
+        if version is None
+        else _steps_from(version, cursor)
+    )
     cursor.execute("BEGIN TRANSACTION")
     try:
         for statement in statements:

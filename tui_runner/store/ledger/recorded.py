@@ -11,12 +11,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from tui_runner.store.database import Database
 from tui_runner.store.ingest.results_table import ArrowViews
-from tui_runner.store.sql import Cursor
+
 
 @dataclass(frozen=True, slots=True)
 class RecordedChunks:
@@ -94,7 +95,7 @@ class RecordedItems:
         """Position above every item that was recorded, and above the last one of every chunk: new ones begin there."""
 
     @contextmanager
-    def _cursor(self) -> Iterator[Cursor]:
+    def _cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
         cursor = self._database.cursor()
         try:
             yield cursor
@@ -105,8 +106,8 @@ class RecordedItems:
         """Return the chunks of the run; none if there is not one for each number from 0 on."""
         with self._cursor() as cursor:
             table = cursor.sql(
-                f"""SELECT chunk, coalesce(first_item, -1) AS first_item, items, coalesce(byte_offset, -1) AS byte_offset,
-                    CAST(state = 'done' AS BIGINT) AS done, rows
+                f"""SELECT chunk, coalesce(first_item, -1) AS first_item, items,
+                    coalesce(byte_offset, -1) AS byte_offset, CAST(state = 'done' AS BIGINT) AS done, rows
                 FROM runner.chunks WHERE run_id = {self.run_id} ORDER BY chunk"""
             ).to_arrow_table()
         whole = pc.all(pc.equal(table.column("chunk"), pa.array(range(table.num_rows), pa.int64()))).as_py()
@@ -142,7 +143,7 @@ class RecordedItems:
         }
 
     def done_by_chunk(self) -> RecordedChunks:
-        """Return for each chunk, up to the highest number, the items that ended well, wherever they are in the input."""
+        """Return for each chunk, up to the highest number, those of its items that ended well."""
         with self._cursor() as cursor:
             table = cursor.sql(
                 f"""SELECT number AS chunk, coalesce(first_item, 0) AS first_item, coalesce(items, 0) AS items,
@@ -200,12 +201,13 @@ class RecordedItems:
         """Return those of `keys` that an item of the run has."""
         with self.matching(pa.table({"key": pa.array(keys, pa.string())})) as (cursor, view):
             found = cursor.execute(
-                f"SELECT DISTINCT key FROM runner.items WHERE run_id = {self.run_id} AND key IN (SELECT key FROM {view})"
+                f"SELECT DISTINCT key FROM runner.items WHERE run_id = {self.run_id}"
+                f" AND key IN (SELECT key FROM {view})"
             ).fetchall()
         return {key for (key,) in found}
 
     @contextmanager
-    def matching(self, table: pa.Table) -> Iterator[tuple[Cursor, str]]:
+    def matching(self, table: pa.Table) -> Iterator[tuple[duckdb.DuckDBPyConnection, str]]:
         """Show `table` to a cursor for the time of a `with` statement; yield the cursor and the name of the view."""
         with self._cursor() as cursor, ArrowViews(cursor).show("keys", table) as view:
             yield cursor, view
@@ -266,7 +268,8 @@ class KeyMatcher:
                 f"""WITH wanted AS (
                     SELECT index, key, row_number() OVER (PARTITION BY key ORDER BY index) AS place FROM {view}
                 ), there AS (
-                    SELECT item, is_done, is_kept, key, row_number() OVER (PARTITION BY key ORDER BY NOT is_done, item) AS place
+                    SELECT item, is_done, is_kept, key,
+                        row_number() OVER (PARTITION BY key ORDER BY NOT is_done, item) AS place
                     FROM {candidates}
                 )
                 SELECT index, item, is_done, is_kept FROM wanted JOIN there USING (key, place) ORDER BY index"""
