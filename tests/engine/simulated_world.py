@@ -53,7 +53,7 @@ def cut(chunks: Sequence[Sequence[bool]], known: Collection[int] = ()) -> list[C
     for number, items in enumerate(chunks):
         pending = [first + index for index, recorded in enumerate(items) if not recorded]
         known_here = [position for position in pending if position in known]
-        read.append(ChunkRead(number, first, len(items), pending, 7 * sum(items), known_here))
+        read.append(ChunkRead(number, range(first, first + len(items)), pending, 7 * sum(items), known_here))
         first += len(items)
     return read
 

@@ -14,7 +14,7 @@ S = ChunkState
 
 
 def chunk(items=4, skipped=0):
-    return Chunk(0, 0, items, skipped, set(range(skipped, items)))
+    return Chunk(0, range(items), skipped, set(range(skipped, items)))
 
 
 def ended_chunk(failures, **counts):

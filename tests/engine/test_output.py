@@ -15,7 +15,7 @@ from tui_runner.jobs.current import CONTEXT
 
 
 def task(position, chunk=0):
-    return Task(OpenedChunk(chunk, 1), position, f"key-{position}", None, 1, 1, False, lambda *_: None)
+    return Task(OpenedChunk(chunk, 1), 0, position, f"key-{position}", None, 1, 1, False, lambda *_: None)
 
 
 def during(item, function, *arguments):

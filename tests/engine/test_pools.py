@@ -26,7 +26,7 @@ class Bench:
         self.outcomes = Outcomes(1 << 20, lambda _: None)
         self.execution = Execution(function, RetryPolicy(0, rule), 3600.0)
         self.pool = pool_type(self.queue, self.execution, self.outcomes, FlightRecorder())
-        self.queue.open(OpenChunk(0, range(len(items)), items, pack(items)))
+        self.queue.open(OpenChunk(0, range(len(items)), pack(items)))
         self.pool.set_threads(threads)
         self.ended = []
 

@@ -69,14 +69,14 @@ def test_nothing_is_asked_of_an_input_that_has_ended():
 
 def test_only_items_that_are_not_recorded_are_sent():
     desk = Desk()
-    (send,) = desk(ChunkRead(0, 0, 5, [1, 4]))
+    (send,) = desk(ChunkRead(0, range(5), [1, 4]))
     assert send == SendChunk(0, 0, [1, 4], False)
     assert (desk.scheduler.before.done, desk.scheduler.counts.done) == (3, 3)
 
 
 def test_a_chunk_that_is_recorded_already_is_done_without_a_worker():
     desk = Desk()
-    assert desk(ChunkRead(0, 0, 5, [])) == [ChunkEnded(0, ())]
+    assert desk(ChunkRead(0, range(5), [])) == [ChunkEnded(0, ())]
     assert desk.state(0) is ChunkState.DONE
 
 

@@ -54,8 +54,8 @@ def test_a_paused_run_sends_nothing_until_it_is_resumed():
 def test_a_run_may_begin_paused_and_still_shows_what_was_recorded_before():
     desk = Desk(paused=True)
     assert desk.begun == [StartWorker(0, 4, True)]
-    assert desk(ChunkRead(0, 0, 2, [])) == [ChunkEnded(0, ())]
-    actions = desk.scheduler.handle(ChunkRead(1, 2, 2, []), desk.now)
+    assert desk(ChunkRead(0, range(2), [])) == [ChunkEnded(0, ())]
+    actions = desk.scheduler.handle(ChunkRead(1, range(2, 4), []), desk.now)
     assert ReadChunks(1) in actions
 
 

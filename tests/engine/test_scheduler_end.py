@@ -53,7 +53,7 @@ def test_an_empty_input_is_a_finished_run():
 
 def test_a_run_of_nothing_but_recorded_items_is_finished_even_if_a_worker_does_not_start():
     desk = Desk(ready=0)
-    desk(ChunkRead(0, 0, 2, []))
+    desk(ChunkRead(0, range(2), []))
     desk(InputEnded())
     desk(WorkerFailed(0, "setup raised"))
     assert desk(WorkerLost(0, "ended with exit code 1")) == [EndRun(RunState.FINISHED, "")]
@@ -140,7 +140,7 @@ def test_too_many_failures_stop_the_run_in_order():
 
 def test_a_share_of_failures_is_one_of_the_items_of_this_process():
     desk = Desk(max_failures=FailureLimit(share=0.5))
-    desk(ChunkRead(0, 0, 1_000, range(900, 1_000)))
+    desk(ChunkRead(0, range(1_000), range(900, 1_000)))
     desk(flush(0, {0: range(900, 950)}, {0: dict.fromkeys(range(900, 950), 1)}))
     assert desk.scheduler.status.state is RunState.RUNNING
     desk(flush(0, {0: range(950, 1_000)}, {0: {999: 1}}, {0: Counts(done=49, failed=51)}))

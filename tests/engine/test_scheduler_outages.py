@@ -215,7 +215,7 @@ def test_what_goes_on_by_itself_is_waited_for():
 def resumed(known):
     """A run that goes on with a chunk of twelve items; those at `known` had failed before."""
     desk = Desk(breaker=CircuitBreaker(ground=4))
-    desk(ChunkRead(0, 0, 12, range(12), known=known))
+    desk(ChunkRead(0, range(12), range(12), known=known))
     return desk
 
 

@@ -11,6 +11,7 @@ import pytest
 from tui_runner.engine.protocol import OpenChunk, pack
 from tui_runner.engine.worker.retry import RetryBudget
 from tui_runner.engine.worker.task_queue import Task, WorkQueue
+from tui_runner.inputs.keys import plain_key
 
 
 class Desk:
@@ -36,8 +37,8 @@ class Desk:
     def open(self, chunk, items=3, *, first=None, paused=False, attempts=()):
         first = 10 * chunk if first is None else first
         positions = range(first, first + items)
-        keys = [f"key {position}" for position in positions]
-        self.queue.open(OpenChunk(chunk, positions, keys, pack(list(positions)), attempts, paused=paused))
+        made = dict(zip(positions, attempts, strict=False))
+        self.queue.open(OpenChunk(chunk, positions, pack(list(positions)), attempts=made, paused=paused))
 
     def take(self, limit=1_000):
         """Positions of everything that can be taken now."""
@@ -68,7 +69,7 @@ def test_items_come_in_order_chunk_after_chunk(desk):
 def test_a_task_knows_its_item(desk):
     desk.open(4, 2, attempts=[0, 3])
     first, second = desk.tasks()
-    assert (first.chunk.number, first.key, first.value) == (4, "key 40", 40)
+    assert (first.chunk.number, first.key, first.value) == (4, plain_key(40), 40)
     assert (first.attempt, first.first_attempt) == (1, 1)
     assert (second.attempt, second.first_attempt) == (4, 4)
     assert first.chunk is second.chunk
@@ -366,8 +367,7 @@ def test_every_item_is_taken_exactly_once_whatever_happens_meanwhile():
     dice = random.Random(7)
     for number in range(chunks):
         positions = range(number * items, (number + 1) * items)
-        keys = [str(position) for position in positions]
-        queue.open(OpenChunk(number, positions, keys, pack(list(positions)), paused=dice.random() < 0.2))
+        queue.open(OpenChunk(number, positions, pack(list(positions)), paused=dice.random() < 0.2))
         some = dice.randrange(number + 1)
         for steer in dice.sample([queue.pause, queue.resume, queue.cancel, _toggle_throttle, _toggle_pause], 3):
             if steer == queue.cancel:
