@@ -6,7 +6,7 @@ import gzip
 import json
 import zlib
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
@@ -27,7 +27,9 @@ class JsonValues(Source):
         self.text = text
         self._paths = tuple(paths)
         self._total: int | None = None
-        self.columns, self._pick = json_shape(islice(self._values(), _SAMPLE))
+        values = self._values()
+        self.columns, self._pick = json_shape(islice(values, _SAMPLE))
+        values.close()  # not to keep the file open
 
     def __iter__(self) -> Iterator[object]:
         return map(self._pick, self._values())
@@ -37,7 +39,7 @@ class JsonValues(Source):
         return fingerprint_of_files(self._paths)
 
     @abstractmethod
-    def _values(self) -> Iterator[object]:
+    def _values(self) -> Generator[object]:
         """Every value of every file."""
 
 
@@ -84,7 +86,7 @@ class JsonFiles(JsonValues):
             self._total = sum(1 for _ in _json_texts(self._paths))
         return self._total
 
-    def _values(self) -> Iterator[object]:
+    def _values(self) -> Generator[object]:
         for path, text in _json_texts(self._paths):
             try:
                 yield json.loads(str(text))
@@ -142,5 +144,5 @@ class JsonLines(JsonValues):
         convert = json.loads if pick is _as_it_is else lambda line: pick(json.loads(line))
         return LineReader(self._paths, convert, offset or 0)
 
-    def _values(self) -> Iterator[object]:
+    def _values(self) -> Generator[object]:
         return iterate(LineReader(self._paths, json.loads))

@@ -12,7 +12,8 @@ import traceback
 from abc import ABC, abstractmethod
 from array import array
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence, Sized
+from contextlib import closing
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import islice
@@ -95,6 +96,9 @@ class ItemReader(ABC):
     def skip(self, count: int) -> None:
         """Pass over `count` items."""
 
+    def close(self) -> None:  # noqa: B027 - most have nothing to close
+        """Let go of what is open."""
+
 
 class IteratorReader(ItemReader):
     """Reads an iterator, never further than it is asked to."""
@@ -170,18 +174,19 @@ class SliceReader(ItemReader):
 _READ_AT_ONCE = 256
 
 
-def iterate(reader: ItemReader) -> Iterator[object]:
+def iterate(reader: ItemReader) -> Generator[object]:
     """Yield what is left to a reader, item by item."""
-    while True:
-        values: list[object] = []
-        try:
-            reader.take(values, _READ_AT_ONCE)
-        except Exception:
+    with closing(reader):
+        while True:
+            values: list[object] = []
+            try:
+                reader.take(values, _READ_AT_ONCE)
+            except Exception:
+                yield from values
+                raise
+            if not values:
+                return
             yield from values
-            raise
-        if not values:
-            return
-        yield from values
 
 
 class RangeSource(Source):
@@ -317,15 +322,15 @@ class InputChunk:
     byte_offset: int | None = None
 
 
-def fill(values: list[object], reader: ItemReader, source: Source, count: int, patience: float = PATIENCE) -> None:
+def fill(values: list[object], reader: ItemReader, source: Source, count: int, patience: float | None = None) -> None:
     """Append the next `count` items to `values`; what was read is in there also when this raises.
 
-    Items do not wait longer than `patience` seconds for others that are slow to come.
+    Items do not wait longer than `patience` seconds, None for `PATIENCE`, for others that are slow to come.
     """
     if not source.may_wait:
         reader.take(values, count)
         return
-    until = math.inf
+    until, patience = math.inf, PATIENCE if patience is None else patience
     for _ in range(count):
         before = len(values)
         reader.take(values, 1)

@@ -11,6 +11,7 @@ import time
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from itertools import accumulate, islice
 from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
@@ -70,6 +71,7 @@ class LineReader(ItemReader):
     """
 
     def __init__(self, paths: Sequence[Path], convert: Callable[[bytes], object], start: int = 0) -> None:
+        self._file: BinaryIO | None = None
         self._paths = paths
         self._convert = convert
         self._is_plain = not any(path.name.lower().endswith(".gz") for path in paths)
@@ -82,7 +84,6 @@ class LineReader(ItemReader):
                 raise UserError(f"the input can't be read: {error.strerror}", where=plain(paths[0])) from None
         self._number = -1
         """Of the file that is open."""
-        self._file: BinaryIO | None = None
         self._read: list[bytes] = []
         """The lines that were read last."""
         if start:
@@ -113,6 +114,13 @@ class LineReader(ItemReader):
         while count > 0 and (lines := self.lines(min(count, _SKIPPED_AT_ONCE))):
             count -= len(lines)
 
+    def close(self) -> None:
+        """Close the file that is open."""
+        if self._file is not None:
+            self._file.close()
+
+    __del__ = close
+
     def lines(self, count: int) -> list[bytes]:
         """At most `count` lines that are not blank, at least one unless there are none left."""
         while True:
@@ -142,6 +150,7 @@ class LineReader(ItemReader):
             file = _binary(path)
             start = file.read(len(MARK))
             if start.startswith(_MARKS_OF_UTF_16):
+                file.close()
                 raise UserError("it is UTF-16 text", where=plain(path), do="save it as UTF-8")
             if start != MARK:
                 file.seek(0)
@@ -173,9 +182,10 @@ def lines_in(paths: Sequence[Path]) -> int | None:
     """Count the lines that are not blank; None for compressed files and for more than a gigabyte."""
     if not _countable(paths):
         return None
-    reader, count = LineReader(paths, decoded), 0
-    while lines := reader.lines(_SKIPPED_AT_ONCE):
-        count += len(lines)
+    count = 0
+    with closing(LineReader(paths, decoded)) as reader:
+        while lines := reader.lines(_SKIPPED_AT_ONCE):
+            count += len(lines)
     return count
 
 
