@@ -253,7 +253,7 @@ class CutByKey:
         self._items: NewItems | None = None
         self._index = 0
         """Of the next item in the input."""
-        self._next_position = recorded.end
+        self._next_position = self._first_new = recorded.end
         self._number = recorded.highest_chunk() + 1
         self._told = retry
         self._ended = False
@@ -302,6 +302,9 @@ class CutByKey:
         if self._items is None or self._matcher is None:
             self._items = NewItems(self._source, self._source.open(), limit=self._limit)
             self._matcher = KeyMatcher(self._recorded)
+            if self._recorded.has_places:
+                # Items that are known by their place in the input, and by nothing else, get that as their position.
+                self._first_new = self._next_position = max(self._recorded.end, self._source.total or 0)
         until = time.monotonic() + _SLICE_SECONDS
         packed: list[bytes] = []
         keys: list[str] = []
@@ -376,7 +379,7 @@ class CutByKey:
         wanted = {
             index: first + index
             for index, key in enumerate(keys)
-            if key[0] == "@" and first + index < self._recorded.end and index not in matched
+            if key[0] == "@" and first + index < self._first_new and index not in matched
         }
         if not wanted:
             return {}

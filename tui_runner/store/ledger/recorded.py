@@ -94,6 +94,13 @@ class RecordedItems:
             ).fetchall()[0]
         """Position above every item that was recorded, and above the last one of every chunk: new ones begin there."""
 
+    @property
+    def has_places(self) -> bool:
+        """Return True if there are items that are known by their place in the input, having no state of their own."""
+        with self._cursor() as cursor:
+            sql = "SELECT 1 FROM runner.items WHERE run_id = ? AND starts_with(key, '@') LIMIT 1"
+            return bool(cursor.execute(sql, [self.run_id]).fetchall())
+
     @contextmanager
     def _cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
         cursor = self._database.cursor()
