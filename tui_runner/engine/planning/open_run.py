@@ -113,7 +113,8 @@ def _reopen(plan: RunPlan, database: Database, ledger: Ledger, record: RunRecord
         columns = found_columns(plan, RecordedItems(database, record.run_id))
         if is_range(plan.source) and record.input is not None:
             # An integer has always had the position that it has now: only its chunk rows are no limits.
-            fingerprint, cut_anew = plan.source.fingerprint(), plan.settings.chunk_size
+            fingerprint = plan.source.fingerprint()
+            cut_anew = plan.settings.chunk_size, total_items(plan.source, plan.limit) or 0
     elif fingerprint is not None and not plan.source.lost and plan.source.fingerprint() != fingerprint:
         fingerprint = None  # for good: from now on positions in the input and in the ledger differ
     ledger.reopen_run(

@@ -123,7 +123,7 @@ class Ledger:
         key_columns: KeyColumns | None = (),
         fingerprint: str | None = None,
         positions_are_unique: bool = True,
-        cut_anew: int | None = None,
+        cut_anew: tuple[int, int] | None = None,
     ) -> None:
         """Record that a run goes on, with these settings, in this state.
 
@@ -135,8 +135,8 @@ class Ledger:
             fingerprint: likewise.
             positions_are_unique: False for a run of an earlier version, in whose ledger an item of a reordered input
                 may have the position that another one had before.
-            cut_anew: items of a chunk, where the rows of its chunks are to be made anew from those of its items, which
-                have the position in the input that they have now; None to leave them as they are.
+            cut_anew: items of a chunk and of the input, where the rows of its chunks are to be made anew from those of
+                its items, whose position is the one in the input; None to leave them as they are.
 
         Raises:
             UserError: there is no such run.
@@ -153,7 +153,7 @@ class Ledger:
             if not positions_are_unique:
                 self._make_positions_unique(run_id)
             if cut_anew is not None:
-                self._cut_anew(run_id, cut_anew)
+                self._cut_anew(run_id, *cut_anew)
 
     def _make_positions_unique(self, run_id: int) -> None:
         """Give items a position above all others where another item has theirs, first one that ended well keeps it.
@@ -175,24 +175,27 @@ class Ledger:
             {"run": run_id},
         )
 
-    def _cut_anew(self, run_id: int, size: int) -> None:
+    def _cut_anew(self, run_id: int, size: int, total: int) -> None:
         cursor = self._cursor
         cursor.execute("DELETE FROM runner.chunks WHERE run_id = ?", [run_id])
         cursor.execute("UPDATE runner.items SET chunk = item // ? WHERE run_id = ?", [size, run_id])
-        # Only whole chunks have a row, up to the first one that is not: the others are cut as if they were new.
         cursor.execute(
             """INSERT INTO runner.chunks (
                 run_id, chunk, first_item, items, state, done, failed, rows, retries, started_at, ended_at,
                 busy_seconds)
-            SELECT $run, chunk, chunk * $size, $size, if(done = $size, 'done', 'running'), done, $size - done, rows, 0,
-                started_at, ended_at, busy_seconds
-            FROM (
-                SELECT chunk, count(*) FILTER (WHERE state = 'ok') AS done, coalesce(sum(rows), 0) AS rows,
-                    min(finished_at) AS started_at, max(finished_at) AS ended_at, sum(seconds) AS busy_seconds,
-                    row_number() OVER (ORDER BY chunk) - 1 AS place
-                FROM runner.items WHERE run_id = $run GROUP BY chunk HAVING count(*) = $size
-            ) WHERE chunk = place""",
-            {"run": run_id, "size": size},
+            WITH recorded AS (
+                SELECT chunk, count(*) FILTER (WHERE state = 'ok') AS done, count(*) AS ended, sum(rows) AS rows,
+                    min(finished_at) AS started_at, max(finished_at) AS ended_at, sum(seconds) AS busy_seconds
+                FROM runner.items WHERE run_id = $run GROUP BY chunk
+            ), cut AS (
+                SELECT number, number * $size AS first_item, least($size, $total - number * $size) AS items
+                FROM range((SELECT coalesce(max(chunk), -1) + 1 FROM recorded)) AS numbers(number)
+            )
+            SELECT $run, number, first_item, items, if(done = items, 'done', 'running'), coalesce(done, 0),
+                coalesce(ended - done, 0), coalesce(rows, 0), 0, started_at, if(ended = items, ended_at, NULL),
+                coalesce(busy_seconds, 0)
+            FROM cut LEFT JOIN recorded ON chunk = number ORDER BY number""",
+            {"run": run_id, "size": size, "total": total},
         )
 
     def run(self, run_id: int | None = None) -> RunRecord:
