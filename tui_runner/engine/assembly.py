@@ -100,6 +100,7 @@ def _build(
         items_total=opened.record.items_total if plan.retry else total_items(plan.source, plan.limit),
         chunk_size=settings.chunk_size,
         log_file=str(log_path(plan.database)),
+        done_before=opened.done_before,
     )
     log_file = LogFile(log_path(plan.database), run_id, lambda reason: deliver(LogFailed(reason)))
     return Parts(

@@ -39,6 +39,7 @@ class OpenedRun:
         cutter: cuts its input into chunks.
         paused: whether it begins paused, because it was when it ended.
         news: what a person should know of how it goes on.
+        done_before: how many of its items earlier processes have done.
     """
 
     database: Database
@@ -47,6 +48,7 @@ class OpenedRun:
     cutter: Cutter
     paused: bool
     news: tuple[Tell, ...]
+    done_before: int = 0
 
     def take_back(self) -> None:
         """Close the database as if the run had never been begun: nothing of it has run."""
@@ -102,7 +104,7 @@ def _find_or_begin(plan: RunPlan, database: Database, ledger: Ledger) -> OpenedR
     news = _news(plan, record, totals.done, failed)
     record = _reopen(plan, database, ledger, record, RunState.PAUSED if paused else RunState.RUNNING)
     cutter = _cutter(plan, RecordedItems(database, record.run_id), record, failed)
-    return OpenedRun(database, record, True, cutter, paused, news)
+    return OpenedRun(database, record, True, cutter, paused, news, totals.done)
 
 
 def _reopen(plan: RunPlan, database: Database, ledger: Ledger, record: RunRecord, state: RunState) -> RunRecord:
