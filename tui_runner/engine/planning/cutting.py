@@ -29,7 +29,7 @@ from tui_runner.errors import UserError
 from tui_runner.inputs import InputChunk, Source
 from tui_runner.inputs.keys import KeyColumns, keyed, plain_key, position_key
 from tui_runner.inputs.source import ItemReader, fill
-from tui_runner.store.ledger.recorded import ChunkItems, Failed, KeyMatcher, RecordedChunks, RecordedItems
+from tui_runner.store.ledger.recorded import ChunkItems, Failed, KeyMatcher, Matched, RecordedChunks, RecordedItems
 from tui_runner.text.messages import plain
 from tui_runner.text.numbers import plural
 
@@ -261,6 +261,8 @@ class CutByKey:
         self._values: list[object] = []
         self._positions: array[int] = array("q")
         self._known: set[int] = set()
+        self._placed: list[int] = []
+        """Of the items of a slice, the places of those that are known by nothing else."""
         self._left_out = 0
         self.missed = 0
 
@@ -332,13 +334,18 @@ class CutByKey:
 
     def _keys(self, values: list[object], packed: bytes, first: int) -> list[str]:
         """Return the keys that a worker makes of these items, the first of which has this index in the input."""
-        columns = self._columns
-        if not _PLAIN.issuperset(map(type, values)):
+        kinds = {*map(type, values)}
+        if kinds <= _SCALARS:
+            return list(map(plain_key, values))
+        if not kinds <= _PLAIN:
             values = unpack(packed)  # what cannot be sent has no key of its own
-        return [
+        columns = self._columns
+        keys = [
             position_key(index) if type(value) is Refused else plain_key(keyed(value, columns), index)
             for index, value in enumerate(values, first)
         ]
+        self._placed += [index for index, key in enumerate(keys, first) if key[0] == "@"]
+        return keys
 
     def _queue(self, packed: list[bytes], starts: list[int], keys: list[str]) -> None:
         """Queue those items of a slice that are to run, with their positions."""
@@ -356,10 +363,10 @@ class CutByKey:
         self._known.update(again.values())
         if self._retry:
             self._left_out += len(keys) - len(matched.index)
-            fixed: dict[int, int] = {}
-        else:
-            fixed = self._fixed_positions(keys, {*matched.index})
+        fixed = self._fixed_positions(matched)
         for (start, stop), part in zip(pairwise(starts), packed, strict=True):
+            if passed.count(1, start, stop) == stop - start:
+                continue
             piece = _Piece(part, [], array("q"))
             for index in range(start, stop):
                 if passed[index] or (self._retry and index not in again):
@@ -373,18 +380,15 @@ class CutByKey:
                 self._pieces.append(piece)
         self._index += len(keys)
 
-    def _fixed_positions(self, keys: list[str], matched: set[int]) -> dict[int, int]:
-        """Return the positions of items that are known by nothing else, as far as nobody has these."""
-        first = self._index
-        wanted = {
-            index: first + index
-            for index, key in enumerate(keys)
-            if key[0] == "@" and first + index < self._first_new and index not in matched
-        }
-        if not wanted:
+    def _fixed_positions(self, matched: Matched) -> dict[int, int]:
+        """Return the positions of items that are known by nothing else, by index in the slice, where those are free."""
+        placed, self._placed = self._placed, []
+        if self._retry or not placed:
             return {}
-        taken = self._recorded.taken(list(wanted.values()))
-        return {index: position for index, position in wanted.items() if position not in taken}
+        known = {self._index + index for index in matched.index}
+        wanted = [place for place in placed if place < self._first_new and place not in known]
+        taken = self._recorded.taken(wanted)
+        return {place - self._index: place for place in wanted if place not in taken}
 
 
 class RetryFromLedger:
@@ -481,7 +485,8 @@ class _Window:
 
 _NO_CHUNKS = RecordedChunks(*(array("q") for _ in range(5)))
 
-_PLAIN = frozenset({str, int, float, bool, bytes, type(None), dict, list, tuple})
+_SCALARS = frozenset({str, int, float, bool, bytes, type(None)})
+_PLAIN = _SCALARS | {dict, list, tuple}
 
 
 def _skipped(chunks: RecordedChunks, first: int, stop: int) -> ChunksSkipped | None:

@@ -7,6 +7,7 @@ what the join by key has used up is one bit an item.
 from __future__ import annotations
 
 from array import array
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,9 @@ import pyarrow.compute as pc
 
 from tui_runner.store.database import Database
 from tui_runner.store.ingest.results_table import ArrowViews
+
+_ROWS_AT_ONCE = 5_000
+"""Rows that become Python objects at once: that holds the interpreter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,10 +226,10 @@ class RecordedItems:
 
 @dataclass(frozen=True, slots=True)
 class Matched:
-    """For items of an input, the recorded ones that they are: columns of equal length, sorted by `index`.
+    """The recorded items that items of the input are; columns of equal length.
 
     Attributes:
-        index: which of the items.
+        index: which item of the input.
         item: position of the recorded one.
         is_done: whether that ended well.
         is_kept: whether the ledger has its value.
@@ -255,36 +259,36 @@ class KeyMatcher:
 
     def match(self, keys: Sequence[str]) -> Matched:
         """Return the recorded items that the items with these keys are, and use them up."""
-        slice_ = pa.table({"key": pa.array(keys, pa.string())})
-        # Rows at or above `end` are of this process.
-        with self._items.matching(slice_) as (cursor, view):
+        wanted = pa.table({"key": pa.array(keys, pa.string()), "index": pa.array(range(len(keys)), pa.int64())})
+        with self._items.matching(wanted) as (cursor, view):
+            # Rows at or above `end` are of this process.
             recorded = cursor.sql(
-                f"""SELECT key, item, state = 'ok' AS is_done, value IS NOT NULL AS is_kept FROM runner.items
+                f"""SELECT index, item, state = 'ok' AS is_done, value IS NOT NULL AS is_kept
+                FROM runner.items JOIN (SELECT key, min(index) AS index FROM {view} GROUP BY key) USING (key)
                 WHERE run_id = {self._items.run_id} AND item < {self._items.end}
-                    AND key IN (SELECT key FROM {view})"""
+                ORDER BY state <> 'ok', item"""
             ).to_arrow_table()
+            repeated = cursor.sql(
+                f"SELECT list(index ORDER BY index) FROM {view} GROUP BY key HAVING count(*) > 1"
+            ).to_arrow_table()
+        others = {places[0]: deque(places[1:]) for places in repeated.column(0).to_pylist()}
         recorded = recorded.filter(pc.invert(pc.take(self._bits, recorded.column("item"))))
-        if not recorded.num_rows:
-            return Matched([], [], [], [])
-        numbered = slice_.append_column("index", pa.array(range(len(keys)), pa.int64()))
-        with (
-            self._items.matching(numbered) as (cursor, view),
-            ArrowViews(cursor).show("recorded", recorded) as candidates,
-        ):
-            found = cursor.sql(
-                f"""WITH wanted AS (
-                    SELECT index, key, row_number() OVER (PARTITION BY key ORDER BY index) AS place FROM {view}
-                ), there AS (
-                    SELECT item, is_done, is_kept, key,
-                        row_number() OVER (PARTITION BY key ORDER BY NOT is_done, item) AS place
-                    FROM {candidates}
-                )
-                SELECT index, item, is_done, is_kept FROM wanted JOIN there USING (key, place) ORDER BY index"""
-            ).to_arrow_table()
-        matched = Matched(*(found.column(name).to_pylist() for name in ("index", "item", "is_done", "is_kept")))
-        used = self._used
-        for item in matched.item:
-            used[item >> 3] |= 1 << (item & 7)
+        matched = Matched([], [], [], [])
+        taken, used = bytearray(len(keys)), self._used
+        for batch in recorded.to_batches(max_chunksize=_ROWS_AT_ONCE):
+            for first, item, is_done, is_kept in zip(*(part.to_pylist() for part in batch.columns), strict=True):
+                index = first
+                if taken[index]:
+                    rest = others.get(first)
+                    if not rest:
+                        continue  # of this key the slice has no more
+                    index = rest.popleft()
+                taken[index] = 1
+                used[item >> 3] |= 1 << (item & 7)
+                matched.index.append(index)
+                matched.item.append(item)
+                matched.is_done.append(is_done)
+                matched.is_kept.append(is_kept)
         return matched
 
     def unused_failures(self, *, without_value: bool = False) -> int:
