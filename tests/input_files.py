@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import gzip
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tui_runner.engine.planning.cutting import CutByPosition, ItemsRead
+from tui_runner.engine.protocol import unpack
 from tui_runner.errors import UserError
-from tui_runner.inputs import open_source
+from tui_runner.inputs import Source, open_source
 
 
 def written(name: str, content: str | bytes) -> str:
@@ -24,6 +28,26 @@ def read(text: str, **options: Any) -> list[object]:
     items = list(source)
     assert source.total in (None, len(items))
     return items
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A chunk as it is cut from an input, with its items unpacked."""
+
+    number: int
+    first_item: int
+    values: list[object]
+    byte_offset: int | None
+
+
+def cut(source: Source, size: int, *, limit: int | None = None) -> Iterator[Cut]:
+    """The chunks of a new run."""
+    cutter = CutByPosition(source, limit=limit)
+    while (read := cutter.next(size)) is not None:
+        assert isinstance(read, ItemsRead)
+        chunk = read.chunk
+        assert read.pending == chunk.positions
+        yield Cut(chunk.number, chunk.positions[0], unpack(chunk.packed), chunk.byte_offset)
 
 
 def refusal(text: str, **options: Any) -> str:

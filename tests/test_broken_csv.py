@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from input_files import cut
 
 from tui_runner.errors import UserError
-from tui_runner.inputs import cut, open_source
+from tui_runner.inputs import open_source
 
 
 def test_nearly_all_rows_before_the_broken_one_are_given(tmp_path: Path) -> None:

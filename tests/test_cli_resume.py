@@ -9,6 +9,7 @@ from pathlib import Path
 
 import duckdb
 import psutil
+import pytest
 from cli_jobs import INLINE, Stopped, start, write
 from command_line import CommandLine
 from waiting import eventually
@@ -149,10 +150,11 @@ def test_a_pipe_goes_on_when_it_is_run_again(cli: CommandLine, tmp_path: Path) -
     cannot = cli("resume", "x.duckdb", cwd=tmp_path)
     assert (cannot.code, "standard input, which cannot be read again" in cannot.complaint) == (2, True)
     again = cli(*command, cwd=tmp_path, stdin="a\nc\n")
-    assert "upper run 1 finished: 2 done, 2 rows (1 item, 1 row of these before) in " in again.err
-    # How a pipe was cut depends on when its lines came: of the chunks there were no row is left.
-    counted = cli("query", "x.duckdb", "SELECT sum(items), sum(done) FROM runner.chunks", cwd=tmp_path)
-    assert counted.out.splitlines()[1] == "2,2"
+    # Failed lines that the pipe does not have any more stay failed.
+    assert "upper run 1 finished: 2 done, 5 failed, 2 rows (1 item, 1 row of these before) in " in again.err
+    assert "5 previously failed items are no longer in the input; they stay failed" in again.err
+    counted = cli("query", "x.duckdb", "SELECT state, count(*) FROM runner.items GROUP BY 1 ORDER BY 1", cwd=tmp_path)
+    assert counted.out.splitlines()[1:] == ["failed,5", "ok,2"]
 
 
 def test_why_an_unfinished_run_is_not_the_one_that_goes_on_is_said(cli: CommandLine, tmp_path: Path) -> None:
@@ -186,18 +188,37 @@ def test_why_an_unfinished_run_is_not_the_one_that_goes_on_is_said(cli: CommandL
     assert "goes on" in cli(*run, cwd=tmp_path).err
 
 
-def test_what_failed_of_a_pipe_can_be_given_to_a_new_run(cli: CommandLine, tmp_path: Path) -> None:
-    write(tmp_path, "lower.py", "def lower(line):\n    assert line != 'B'\n    return line.lower()\n")
-    cli("run", "lower.py:lower", "--input", "-", "--db", "x.duckdb", *INLINE, cwd=tmp_path, stdin="A\nB\n")
-    cannot = cli("retry", "x.duckdb", cwd=tmp_path)
-    assert "start a new one with those that failed: … | tui-runner run" in cannot.complaint
-    command = shlex.split(cannot.complaint.partition("… | tui-runner ")[2])
-    again = cli(*command, *INLINE, cwd=tmp_path, stdin="b\n")
-    assert (again.code, "lower run 2 finished: 1 done" in again.err) == (0, True), again.err
+@pytest.mark.parametrize("given_by", ["-", PROGRAM_INPUT, "gone.txt"])
+def test_what_failed_runs_again_without_its_input(cli: CommandLine, tmp_path: Path, given_by: str) -> None:
+    source = """
+        from pathlib import Path
+        def lower(line):
+            assert line == 'A' or Path('mended').exists()
+            return line.lower()
+    """
+    write(tmp_path, "lower.py", source)
+    secret = "https://me:hush@example.org/"  # it would not come back as it was
+    lines = f"A\nB\nC\n{secret}\n"
+    cli("run", "lower.py:lower", "--input", "-", "--db", "x.duckdb", *INLINE, cwd=tmp_path, stdin=lines)
     with duckdb.connect(str(tmp_path / "x.duckdb")) as ledger:
-        ledger.execute("UPDATE runner.runs SET input = ?", [PROGRAM_INPUT])
-    cannot = cli("retry", "x.duckdb", cwd=tmp_path)
-    assert cannot.complaint.endswith("a Python program gave its items; let it start a new one with those that failed")
+        ledger.execute("UPDATE runner.runs SET input = ?", [given_by])
+        assert ledger.execute("SELECT item, value, text FROM runner.items ORDER BY 1").fetchall() == [
+            (0, None, "A"),
+            (1, '"B"', "B"),
+            (2, '"C"', "C"),
+            (3, None, "https://***@example.org/"),
+        ]
+    (tmp_path / "mended").touch()
+    again = cli("retry", "x.duckdb", cwd=tmp_path)
+    assert again.code == 1
+    assert "lower run 1 finished: 3 done, 1 failed, 3 rows (1 item, 1 row of these before)" in again.err, again.err
+    said = "1 failed item the value of which is not in the ledger cannot run again; it stays failed"
+    assert said in again.err
+    rows = cli("query", "x.duckdb", 'SELECT _item, value FROM "lower" ORDER BY 1', cwd=tmp_path)
+    assert rows.out.splitlines()[1:] == ["0,a", "1,b", "2,c"]
+    none = cli("retry", "x.duckdb", cwd=tmp_path)
+    assert none.code == 2
+    assert "and its item that failed has no value in the ledger; start a new run with these items" in none.err
 
 
 def test_what_is_said_of_a_pipe_goes_on_with_the_same_run_when_it_is_pasted(cli: CommandLine, tmp_path: Path) -> None:
@@ -239,7 +260,7 @@ def test_what_is_said_of_a_pipe_goes_on_with_the_same_run_when_it_is_pasted(cli:
     refused = cli(*command, *INLINE, cwd=tmp_path, stdin="a\n")
     assert (refused.code, "no unfinished run of tag" in refused.complaint) == (2, True)
     (tmp_path / "bad").write_text("")
-    again = cli(*command, "--set", "key=hush", *INLINE, cwd=tmp_path / ".", stdin="a\nb\n")
+    again = cli(*command, "--set", "key=hush", *INLINE, cwd=tmp_path / ".", stdin="a\nb\nc\nd\n")
     assert (again.code, "tag run 2 finished" in again.err) == (0, True), again.err
 
 

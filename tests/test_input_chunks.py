@@ -13,16 +13,14 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from input_files import cut
 
 from tui_runner.errors import UserError
-from tui_runner.inputs import cut, items_source, source, total_items
-from tui_runner.inputs.keys import KeyMaker
+from tui_runner.inputs import items_source, source, total_items
 
 
 def test_iterables_have_a_total_if_they_have_a_length() -> None:
     assert items_source([1, 2]).total == 2
-    assert items_source(range(5)).unique
-    assert not items_source([1, 1]).unique
     assert items_source(iter([1, 2])).total is None
     assert items_source(range(10**30)).total is None
     assert items_source([1]).text is None
@@ -47,8 +45,6 @@ def test_what_a_generator_raises_is_one_line_with_its_place() -> None:
 def test_chunks_are_a_partition_of_the_input(items: list[object], size: int, limit: int | None) -> None:
     chunks = list(cut(items_source(items), size, limit=limit))
     assert [value for chunk in chunks for value in chunk.values] == items[:limit]
-    maker = KeyMaker()
-    assert [key for chunk in chunks for key in chunk.keys] == [maker.key(item) for item in items[:limit]]
     assert [chunk.number for chunk in chunks] == list(range(len(chunks)))
     assert [chunk.first_item for chunk in chunks] == [size * chunk.number for chunk in chunks]
     assert all(len(chunk.values) == size for chunk in chunks[:-1])
@@ -114,9 +110,12 @@ def test_a_file_is_never_held_whole(folder: Path, name: str) -> None:
             lines.writelines(["id,text\n"] * (name == "a.csv"))
             lines.writelines(f"{row}\n" for _ in range(100_000))
     program = (
-        "import resource, sys, duckdb, pyarrow\nfrom tui_runner.inputs import cut, open_source\n"
+        "import resource, sys, duckdb, pyarrow\nfrom tui_runner.inputs import open_source\n"
         "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\nbefore = peak()\n"
-        "print(sum(len(c.values) for c in cut(open_source(sys.argv[1]), 500)), (peak() - before) >> 10)"
+        "from tui_runner.engine.planning.cutting import CutByPosition\n"
+        "cutter, count = CutByPosition(open_source(sys.argv[1])), 0\n"
+        "while (read := cutter.next(500)) is not None: count += len(read.pending)\n"
+        "print(count, (peak() - before) >> 10)"
     )
     root = str(Path(sys.modules["tui_runner"].__path__[0]).parent)
     done = subprocess.run(
@@ -133,7 +132,7 @@ def test_a_file_is_never_held_whole(folder: Path, name: str) -> None:
 
 def test_plain_inputs_import_neither_duckdb_nor_arrow() -> None:
     program = (
-        "import sys\nfrom tui_runner.inputs import cut, open_source\nlist(cut(open_source('range:0:9'), 2))\n"
+        "import sys\nfrom tui_runner.inputs import open_source\nopen_source('range:0:9').open().take([], 2)\n"
         "import tui_runner.jobs.job, tui_runner.jobs.loading, tui_runner.jobs.settings\n"
         "print(sorted({'duckdb', 'pyarrow', 'textual', 'httpx'} & set(sys.modules)))"
     )

@@ -14,11 +14,12 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from input_files import read, refusal, written
+from input_files import cut, read, refusal, written
 from python_memory import at_most
 
 from tui_runner.errors import UserError
-from tui_runner.inputs import cut, open_source
+from tui_runner.inputs import open_source
+from tui_runner.inputs.keys import plain_key
 from tui_runner.store.arrow_batches import PIECE_BYTES
 
 
@@ -120,9 +121,9 @@ def test_a_broken_row_does_not_change_the_types_and_so_the_keys_of_others(folder
     broken: list[Any] = []
     with pytest.raises(UserError, match=r"a\.csv:30002"):
         broken.extend(cut(open_source(written("a.csv", rows + "1,2,3\n")), 500))
-    keys = [key for chunk in broken for key in chunk.keys]
+    keys = [plain_key(value) for chunk in broken for value in chunk.values]
     assert keys
-    assert keys == [key for chunk in whole for key in chunk.keys][: len(keys)]
+    assert keys == [plain_key(value) for chunk in whole for value in chunk.values][: len(keys)]
 
 
 @settings(max_examples=25)
@@ -165,9 +166,6 @@ def test_parquet_keeps_types(folder: Path) -> None:
     table = table.append_column("ns", pa.array([1_000], pa.timestamp("ns")))
     pq.write_table(table, "a.parquet")
     assert read("a.parquet") == [{**row, "ns": datetime(1970, 1, 1, 0, 0, 0, 1)}]
-    source = open_source("a.parquet").select(("b", "i"))
-    assert list(source) == [{"b": b"\0", "i": 2**62}]
-    assert list(open_source("a.parquet").select(("i",))) == [{"i": 2**62}]  # rows stay rows
 
 
 def test_parquet_knows_its_total_and_is_read_in_order_and_in_part(folder: Path) -> None:

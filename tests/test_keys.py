@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tui_runner.inputs.keys import KeyMaker, canonical
+from tui_runner.inputs.keys import canonical, key_columns, keyed, plain_key
 
 
 class Colour(Enum):
@@ -56,7 +56,7 @@ Point = namedtuple("Point", "x y")
 
 
 def key(value: object) -> str:
-    return KeyMaker().key(value)
+    return plain_key(value)
 
 
 scalars = (
@@ -134,13 +134,9 @@ def test_what_means_something_else_has_another_key() -> None:
 
 @settings(max_examples=60)
 @given(st.lists(values, max_size=8))
-def test_distinct_values_have_distinct_keys_whatever_their_order(items: list[object]) -> None:
+def test_distinct_values_have_distinct_keys(items: list[object]) -> None:
     distinct = list({canonical(item): item for item in items}.values())
-    forward = KeyMaker()
-    backward = KeyMaker()
-    keys = [forward.key(item) for item in distinct]
-    assert len(set(keys)) == len(distinct)
-    assert [backward.key(item) for item in reversed(distinct)] == keys[::-1]
+    assert len({key(item) for item in distinct}) == len(distinct)
 
 
 def thawed(value: object) -> object:
@@ -159,45 +155,32 @@ def test_values_with_the_same_form_are_equal(one: object, other: object) -> None
         assert thawed(one) == thawed(other)
 
 
-@given(st.lists(st.integers(0, 3), max_size=30))
-def test_repeats_are_counted_in_the_order_of_the_input(items: list[int]) -> None:
-    maker = KeyMaker()
-    keys = [maker.key(item) for item in items]
-    assert len(set(keys)) == len(items)
-    for item in set(items):
-        own = [k for k, value in zip(keys, items, strict=True) if value == item]
-        base = key(item)
-        assert own == [base, *(f"{base}-{count}" for count in range(2, len(own) + 1))]
-
-
-def test_every_repeat_is_found_among_very_many() -> None:
-    maker = KeyMaker()
-    first = [maker.key(number) for number in range(60_000)]
-    assert len(set(first)) == 60_000
-    assert [maker.key(number) for number in range(60_000)] == [f"{k}-2" for k in first]
-
-
-def test_a_source_of_unique_items_takes_no_memory_and_gives_the_same_keys() -> None:
-    unique, counting = KeyMaker(unique=True), KeyMaker()
-    assert [unique.key(n) for n in range(100)] == [counting.key(n) for n in range(100)]
-    assert unique.key(5) == key(5)  # it was promised not to come again
-    assert counting.key(5) == key(5) + "-2"
-
-
 def test_what_has_no_state_is_known_by_its_position(tmp_path: Path) -> None:
     endless: list[object] = []
     endless.append(endless)
-    maker = KeyMaker()
     with (tmp_path / "x").open("w") as file:
-        assert [maker.key(v) for v in (1, file, (n for n in ()), endless, Hostile())][1:] == ["@1", "@2", "@3", "@4"]
+        for position, value in enumerate((file, (n for n in ()), endless, Hostile())):
+            assert plain_key(value, position) == f"@{position}"
+    assert plain_key(1, 7) == key(1)
+
+
+def test_a_row_is_known_by_the_columns_that_its_input_had_at_first() -> None:
+    row = {"url": "a", "title": "b", "size": 1}
+    began = key_columns(("url", "title"))
+    assert keyed(row, began) == {"url": "a", "title": "b"}
+    assert keyed({"url": "a"}, began) == {"url": "a"}, "a member that is missing stays missing"
+    # An input of one column has its values as items; it may get more columns later.
+    assert keyed(row, key_columns(("url",))) == "a" == keyed("a", key_columns(("url",)))
+    for columns in (None, ()):
+        assert keyed(row, key_columns(columns)) == row
+    assert keyed([1, 2], began) == [1, 2]
 
 
 def test_keys_are_the_same_in_another_process_with_another_hash_seed() -> None:
     program = (
-        "from tui_runner.inputs.keys import KeyMaker\n"
+        "from tui_runner.inputs.keys import plain_key\n"
         "from decimal import Decimal; from datetime import date\n"
-        "k = KeyMaker()\n"
-        "print(*[k.key(v) for v in ('é', {'b': {3, 'x', 1.5}, 'a': [None]}, {'x', 'y', 'z'}, date(2026, 1, 1))])"
+        "print(*[plain_key(v) for v in ('é', {'b': {3, 'x', 1.5}, 'a': [None]}, {'x', 'y', 'z'}, date(2026, 1, 1))])"
     )
     outputs = {
         subprocess.run(

@@ -121,10 +121,10 @@ def test_what_contradicts_itself_is_found_before_the_job_is_loaded(
     assert not (tmp_path / "loaded").exists()
 
 
-def test_only_the_columns_that_the_function_takes_are_read(tmp_path: Path, job_file: Callable[..., str]) -> None:
+def test_all_columns_are_read_since_an_item_is_known_by_them(tmp_path: Path, job_file: Callable[..., str]) -> None:
     (tmp_path / "in.csv").write_text("url,title,size\na,b,1\n")
     path = job_file("def fetch(url, size): return None")
-    assert list(plan(tmp_path, f"{path}:fetch", input="in.csv").source) == [{"url": "a", "size": 1}]
+    assert list(plan(tmp_path, f"{path}:fetch", input="in.csv").source) == [{"url": "a", "title": "b", "size": 1}]
 
 
 class TestWhereAnInputIs:

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from input_files import cut
 
 from tui_runner.errors import UserError
-from tui_runner.inputs import cut, text_lines
 from tui_runner.inputs import source as sources
+from tui_runner.inputs import text_lines
 from tui_runner.inputs.text_lines import StandardInput
 
 
@@ -50,7 +51,7 @@ def test_lines_are_those_of_a_file_with_the_same_bytes(parts: list[bytes]) -> No
 
 
 def test_a_chunk_does_not_wait_for_a_slow_pipe(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources, "_PATIENCE", 0.05)
+    monkeypatch.setattr(sources, "PATIENCE", 0.05)
     found = cut(StandardInput(pipe.stream), 3)
     pipe.write(b"a\nb\nhal")  # half a line is no item yet
     assert next(found).values == ["a", "b"]
@@ -64,7 +65,7 @@ def test_a_chunk_does_not_wait_for_a_slow_pipe(pipe: Pipe, monkeypatch: pytest.M
 
 
 def test_a_chunk_waits_for_its_items_for_a_while(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources, "_PATIENCE", 60.0)
+    monkeypatch.setattr(sources, "PATIENCE", 60.0)
     source = StandardInput(pipe.stream)
     pipe.write(b"a\n")
     items = iter(source)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,6 +30,14 @@ def runtime(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="tr-") as folder:
         monkeypatch.setattr(tempfile, "tempdir", folder)
         yield private_folder()
+
+
+@pytest.fixture
+def older_ledger(tmp_path: Path) -> Path:
+    """A database of ledger version 2 with four unfinished runs."""
+    path = tmp_path / "older.duckdb"
+    path.write_bytes(gzip.decompress((Path(__file__).parents[1] / "ledger_v2" / "ledger.duckdb.gz").read_bytes()))
+    return path
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ from tui_runner.store.database import Database
 from tui_runner.store.ledger.migrations import ensure_ledger
 from tui_runner.store.ledger.reports import chunks_of_errors, error_examples, failed, failure_groups, slowest
 
-ITEMS = """INSERT INTO runner.items VALUES
+ITEMS = """INSERT INTO runner.items
+    (run_id, item, chunk, key, state, attempts, rows, seconds, finished_at) VALUES
     (1, 0, 0, 'k0', 'ok', 1, 5, 0.5, now()), (1, 1, 0, 'k1', 'ok', 2, 5, 9.5, now()),
     (1, 2, 0, 'k2', 'failed', 3, 0, 1.0, now()), (1, 3, 1, 'k3', 'timeout', 1, 0, 30.0, now()),
     (2, 0, 0, 'k0', 'ok', 1, 5, 99.0, now())"""

@@ -60,7 +60,6 @@ def test_hostile_values_are_recorded(ledger: Ledger) -> None:
 
 def test_a_database_without_a_ledger_has_no_runs_and_is_not_changed(database: Database, ledger: Ledger) -> None:
     assert ledger.runs() == []
-    assert ledger.recorded(1) == ({}, set())
     assert ledger.totals(1) == Totals()
     with pytest.raises(UserError, match="no runs in this database"):
         ledger.run(None)
@@ -141,14 +140,6 @@ def test_runs_come_newest_first_with_their_counts(ledger: Ledger, writer: Writer
     assert first.totals == ledger.totals(1) == Totals(done=2, failed=2, cancelled=1, rows=12, retries=4)
 
 
-def test_recorded_keys_tell_what_is_done(ledger: Ledger, writer: Writer) -> None:
-    writer.write(
-        [make_batch(items=[item_row(0, rows=5), item_row(1, "failed"), item_row(2, "cancelled"), item_row(3)])]
-    )
-    assert Ledger(ledger._cursor).recorded(1) == ({"key-0": 5, "key-3": 1}, {"key-1", "key-2"})
-    assert Ledger(ledger._cursor).recorded(2) == ({}, set())
-
-
 def test_errors_are_grouped_by_what_their_messages_have_in_common(ledger: Ledger, writer: Writer) -> None:
     writer.write(
         [
@@ -176,20 +167,39 @@ def test_errors_are_grouped_by_what_their_messages_have_in_common(ledger: Ledger
     assert len(failure_groups(ledger._cursor, 1, limit=1)) == 1
 
 
-def test_a_ledger_of_the_first_version_still_has_its_errors_in_groups(ledger: Ledger, writer: Writer) -> None:
-    errors = [error_row(0, "no page 17 at 0xc0ffee\nat all"), error_row(1, " no page 2.5 at 0x1 ")]
-    writer.write([make_batch(items=[item_row(item, "failed") for item in range(2)], errors=errors)])
-    for statement in (
-        "ALTER TABLE runner.errors DROP COLUMN shape",
-        "ALTER TABLE runner.errors DROP COLUMN item_text",
-        "UPDATE runner.ledger SET version = 1",
-    ):
-        ledger._cursor.execute(statement)
-    Ledger(ledger._cursor)
-    (group,) = failure_groups(ledger._cursor, 1)
-    assert (group.message, group.attempts, group.newest_item_text) == ("no page N at N", 2, "")
-    assert failure_groups(ledger._cursor, 1, limit=10**30) == [group]
-    assert migrations.ledger_version(ledger._cursor) == LEDGER_VERSION
+def test_a_ledger_of_the_first_version_still_has_its_errors_in_groups(older_ledger: Path) -> None:
+    with duckdb.connect(str(older_ledger)) as first:
+        for statement in (
+            "ALTER TABLE runner.errors DROP COLUMN shape",
+            "ALTER TABLE runner.errors DROP COLUMN item_text",
+            "UPDATE runner.ledger SET version = 1",
+        ):
+            first.execute(statement)
+    with Database.open(older_ledger) as database:
+        cursor = database.cursor()
+        assert len(Ledger(cursor).runs()) == 4
+        groups = failure_groups(cursor, 1)
+        assert [(group.type, group.message, group.items_failed, group.newest_item_text) for group in groups] == [
+            ("ValueError", "no N", 6, ""),
+            ("Timeout", "no result within N s", 2, ""),
+        ]
+        assert failure_groups(cursor, 1, limit=10**30) == groups
+        assert migrations.ledger_version(cursor) == LEDGER_VERSION
+
+
+def test_the_view_has_the_failure_groups_of_every_run(older_ledger: Path) -> None:
+    with Database.open(older_ledger) as database:
+        cursor = database.cursor()
+        Ledger(cursor)
+        for run in (1, 2, 3, 4):
+            shown = cursor.execute(
+                "SELECT type, alike, items_failed, attempts FROM runner.failure_groups WHERE run_id = ?"
+                " ORDER BY items_failed DESC",
+                [run],
+            ).fetchall()
+            assert shown == [
+                (group.type, group.message, group.items_failed, group.attempts) for group in failure_groups(cursor, run)
+            ]
 
 
 def test_a_ledger_of_a_newer_version_is_refused_and_left_alone(path: Path) -> None:

@@ -88,6 +88,7 @@ def _build(
         rate=settings.rate,
         max_memory=share,
     )
+    worker_settings.key_columns = opened.record.key_columns or ()
     items = PendingItems()
     memory = MemoryGuard(max_memory, scheduler.crew, database.statements, app_rss, in_process=in_process)
     disk = DiskGuard(scheduler, plan.database)
@@ -97,9 +98,10 @@ def _build(
         table=plan.table,
         database=str(plan.database),
         started_at=opened.record.started_at.timestamp(),
-        items_total=total_items(plan.source, plan.limit),
+        items_total=opened.record.items_total if plan.retry else total_items(plan.source, plan.limit),
         chunk_size=settings.chunk_size,
         log_file=str(log_path(plan.database)),
+        done_before=opened.done_before,
     )
     log_file = LogFile(log_path(plan.database), run_id, lambda reason: deliver(LogFailed(reason)))
     return Parts(
@@ -109,16 +111,14 @@ def _build(
         scheduler=scheduler,
         memory=memory,
         disk=disk,
-        reader=InputReader(plan.source, plan.limit, settings.chunk_size or FIRST_SIZE, opened.selection, deliver),
+        reader=InputReader(opened.cutter, settings.chunk_size or FIRST_SIZE, deliver),
         recorder=Recorder(
             database,
             run_id,
             plan.table,
             scheduler,
-            items,
             items_total=identity.items_total,
-            chunks=None if plan.retry else opened.chunks,
-            replaced_keys=opened.replaced,
+            active_before=opened.record.active_seconds,
             deliver=deliver,
             redact=redact,
         ),

@@ -2,107 +2,91 @@
 
 from __future__ import annotations
 
+import pickle
 import queue
 import threading
 from array import array
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
-from itertools import compress
+from collections.abc import Callable, Iterable, Sequence
 
-from tui_runner.engine.planning.open_run import Selection
-from tui_runner.engine.protocol import OpenChunk, Positions, Refused, pack, unpack
+from tui_runner.engine.planning.cutting import Cutter, ItemsRead
+from tui_runner.engine.protocol import OpenChunk, Refused, ResultBatch, pack
 from tui_runner.engine.scheduling.events import (
     ChunkEnded,
     ChunkRead,
+    ChunksSkipped,
     EndRun,
     InputEnded,
     InputFailed,
     ReadChunks,
+    RunAgain,
     SendChunk,
     Tell,
 )
 from tui_runner.engine.states import RunState
 from tui_runner.errors import UserError
-from tui_runner.inputs import Source, cut
+from tui_runner.inputs import InputChunk
 from tui_runner.system.process import no_exit_at_once
 from tui_runner.text.describe import describe
 
-
-@dataclass(frozen=True, slots=True)
-class PackedItems:
-    """Items as they are sent to workers.
-
-    Attributes:
-        positions: of each.
-        keys: of each.
-        values: from `pack`.
-    """
-
-    positions: Positions
-    keys: Sequence[str]
-    values: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class ItemsRead:
-    """A chunk was cut from the input; of its items those at `pending` are to run, the others have `rows` rows.
-
-    Those at `known`, among `pending`, had failed before.
-    """
-
-    number: int
-    items: PackedItems
-    pending: Sequence[int]
-    rows: int
-    known: Collection[int] = ()
+_KEPT_BYTES = 64 << 20
+"""Values of failed items that are kept so that these can run again at the press of a key."""
 
 
 class PendingItems:
-    """The items of chunks that have not ended, and those that failed in others. Owned by the runner's thread.
+    """The packed items of chunks that have not ended, and the values of failed items. Owned by the runner's thread."""
 
-    They stay packed: as objects they would take several times the memory, and only workers look at them.
-    """
-
-    takes = frozenset({ItemsRead, ChunkEnded})
+    takes = frozenset({ItemsRead, ResultBatch, ChunkEnded, RunAgain})
     """Types of the messages that `handle` takes."""
 
     def __init__(self) -> None:
-        self._chunks: dict[int, PackedItems] = {}
+        self._chunks: dict[int, InputChunk] = {}
+        self._failed: dict[int, dict[int, bytes]] = {}
+        """Values of failed items, by chunk and position."""
+        self._kept_bytes = 0
 
-    def handle(self, message: ItemsRead | ChunkEnded, now: float) -> Iterable[ChunkRead]:
+    def handle(self, message: ItemsRead | ResultBatch | ChunkEnded | RunAgain, now: float) -> Iterable[ChunkRead]:
         """Hold the items of a chunk that was read, before the scheduler knows of it; let go of one that has ended."""
         match message:
-            case ItemsRead(number, items, pending, rows, known):
+            case ItemsRead(chunk, pending, rows, known):
                 if pending:
-                    self._chunks[number] = items
-                yield ChunkRead(number, items.positions, pending, rows, known, len(items.values))
+                    self._chunks[chunk.number] = chunk
+                nbytes = len(chunk.packed)
+                yield ChunkRead(chunk.number, chunk.positions, pending, rows, known, nbytes, chunk.byte_offset)
+            case ResultBatch():
+                self._keep_values(message)
             case ChunkEnded(number, failed):
-                self.keep_only(number, failed)
+                self._chunks.pop(number, None)
+                if not failed:
+                    self._drop_values(number)
+            case RunAgain(number, positions):
+                self._run_again(number, positions)
 
-    def keys(self, chunk: int, positions: Collection[int]) -> list[str]:
-        """Keys of held items."""
-        items, wanted = self._chunks[chunk], frozenset(positions)
-        return [key for position, key in zip(items.positions, items.keys, strict=True) if position in wanted]
+    def _keep_values(self, batch: ResultBatch) -> None:
+        for number, failed in batch.failed.items():
+            values = self._failed.setdefault(number, {})
+            for position in failed:
+                value = batch.values.get(position)
+                if value is not None and self._kept_bytes + len(value) <= _KEPT_BYTES:
+                    self._kept_bytes += len(value) - len(values.get(position, b""))
+                    values[position] = value
 
-    def keep_only(self, chunk: int, positions: Sequence[int]) -> None:
-        """Let go of all items of a chunk but those at `positions`, which are held in this order from now on."""
-        items = self._chunks.pop(chunk, None)
-        if items is None or not positions:
-            return
-        wanted = frozenset(positions)
-        chosen = [position in wanted for position in items.positions]
-        kept = zip(compress(items.keys, chosen), compress(_unpacked(items), chosen), strict=True)
-        by_position = dict(zip(compress(items.positions, chosen), kept, strict=True))
-        keys, values = zip(*(by_position[position] for position in positions), strict=True)
-        self._chunks[chunk] = PackedItems(array("q", positions), keys, pack(values))
+    def _drop_values(self, number: int) -> None:
+        self._kept_bytes -= sum(map(len, self._failed.pop(number, {}).values()))
+
+    def _run_again(self, number: int, positions: Sequence[int]) -> None:
+        """Pack those items of a chunk that has ended, in this order: from now on it has no others."""
+        kept = self._failed.get(number, {})
+        values = [_unpacked(kept[place]) if place in kept else Refused("LookupError", _NOT_KEPT) for place in positions]
+        self._chunks[number] = InputChunk(number, array("q", positions), pack(values))
+        self._drop_values(number)
 
     def order(self, send: SendChunk) -> OpenChunk:
-        """The order that opens a chunk with the items that `send` names."""
-        items = self._chunks[send.chunk]
+        """Return the order that opens a chunk with the items that `send` names."""
+        chunk = self._chunks[send.chunk]
         return OpenChunk(
             chunk=send.chunk,
-            positions=items.positions,
-            values=items.values,
+            positions=chunk.positions,
+            values=chunk.packed,
             run=send.run,
             attempts=send.attempts,
             tries=send.tries,
@@ -111,25 +95,25 @@ class PendingItems:
         )
 
 
-def _unpacked(items: PackedItems) -> list[object]:
-    """Return the values of packed items, `Refused` in their place if they cannot be made again in this process."""
+_NOT_KEPT = "its value was too large to be kept for another try: use tui-runner retry when the run is over"
+
+
+def _unpacked(value: bytes) -> object:
+    """Return a value that a worker has packed, `Refused` in its place if it cannot be made again in this process."""
     try:
         with no_exit_at_once():
-            return unpack(items.values)
+            return pickle.loads(value)  # noqa: S301 - packed by our own worker
     except (Exception, SystemExit) as error:  # the code of the user's classes may raise anything
-        message = f"the item cannot be sent to a worker again: {type(error).__name__}"
-        return [Refused("TypeError", message)] * len(items.positions)
+        return Refused("TypeError", f"the item cannot be sent to a worker again: {type(error).__name__}")
 
 
 class InputReader:
     """Cuts chunks from the input, as many as are asked for.
 
     Args:
-        source: the input.
-        limit: take only the first so many items; None for all.
-        chunk_size: items a chunk where `ReadChunks` names no size.
-        selection: which items are to run.
-        deliver: takes `ItemsRead`, and in the end `InputEnded` or `InputFailed`.
+        cutter: cuts the input.
+        chunk_size: items of a new chunk, unless another size is asked for.
+        deliver: takes `ItemsRead` and `ChunksSkipped`, and in the end `InputEnded` or `InputFailed`.
     """
 
     takes = frozenset({ReadChunks, EndRun})
@@ -137,18 +121,14 @@ class InputReader:
 
     def __init__(
         self,
-        source: Source,
-        limit: int | None,
+        cutter: Cutter,
         chunk_size: int,
-        selection: Selection,
-        deliver: Callable[[ItemsRead | InputEnded | InputFailed], None],
+        deliver: Callable[[ItemsRead | ChunksSkipped | InputEnded | InputFailed], None],
     ) -> None:
+        self._cutter = cutter
         self._chunk_size = chunk_size
-        self._size = chunk_size
-        self._chunks = cut(source, lambda: self._size, limit=limit)
-        self._selection = selection
         self._deliver = deliver
-        self._wanted: queue.SimpleQueue[ReadChunks] = queue.SimpleQueue()
+        self._wanted: queue.SimpleQueue[ReadChunks | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="input", daemon=True)
 
     def handle(self, message: ReadChunks | EndRun, now: float) -> Iterable[Tell]:
@@ -157,7 +137,7 @@ class InputReader:
             case ReadChunks():
                 self._wanted.put(message)
             case EndRun(RunState.FINISHED):
-                yield from (Tell("WARNING", warning) for warning in self._selection.warnings())
+                yield from (Tell("WARNING", warning) for warning in self._cutter.warnings())
 
     def start(self) -> None:
         """Begin; nothing is read before the first `ReadChunks`."""
@@ -165,7 +145,7 @@ class InputReader:
 
     def stop(self) -> None:
         """Read nothing more. An input that is being waited for cannot be interrupted; the thread is left behind."""
-        self._wanted.put(ReadChunks(0))
+        self._wanted.put(None)
 
     def _run(self) -> None:
         with no_exit_at_once():
@@ -173,19 +153,15 @@ class InputReader:
 
     def _read(self) -> None:
         try:
-            while (wanted := self._wanted.get()).count:
-                self._size = wanted.size or self._chunk_size
-                for _ in range(wanted.count):
-                    chunk = next(self._chunks, None)
-                    if chunk is None:
-                        self._deliver(InputEnded())
+            while (wanted := self._wanted.get()) is not None:
+                left = wanted.count
+                while left:
+                    read = self._cutter.next(wanted.size or self._chunk_size)
+                    if read is None:
+                        self._deliver(InputEnded(self._cutter.missed))
                         return
-                    pending = self._selection.pending(chunk.first_item, chunk.keys)
-                    known = self._selection.known(chunk.first_item, chunk.keys)
-                    positions = range(chunk.first_item, chunk.first_item + len(chunk.values))
-                    items = PackedItems(positions, chunk.keys, pack(chunk.values) if pending else b"")
-                    rows = self._selection.recorded_rows(chunk.keys)
-                    self._deliver(ItemsRead(chunk.number, items, pending, rows, known))
+                    self._deliver(read)
+                    left -= isinstance(read, ItemsRead)  # chunks that are skipped take nobody's place
         except UserError as error:
             self._deliver(InputFailed(str(error)))
         except BaseException as error:  # the input is the user's generator, which may raise anything

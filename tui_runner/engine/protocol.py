@@ -53,6 +53,8 @@ class WorkerConfig:
         max_memory: bytes this worker may have, beyond which it starts no more items; None for no bound.
         paused: whether it starts paused.
         processors: how many native libraries (BLAS, OpenMP) may use in this worker; None for as many as they like.
+        key_columns: what the keys of items are made of, see `inputs.keys`.
+        item_text: whether the ledger gets a short text of every item.
     """
 
     worker: int
@@ -72,6 +74,8 @@ class WorkerConfig:
     max_memory: int | None = None
     paused: bool = False
     processors: int | None = None
+    key_columns: str | tuple[str, ...] = ()
+    item_text: bool = True
 
 
 # --- from the runner to a worker ---------------------------------------------------------------------------
@@ -87,13 +91,13 @@ class OpenChunk:
 
     Attributes:
         chunk: number of the chunk.
-        positions: position in the input of every item of the chunk.
-        values: all of them, from `pack`.
-        run: indexes of the items to run, ascending; None for all.
-        attempts: attempts already made, by position, of those items that have any.
-        tries: how many of those failed and count as retries. Attempts that a worker did not survive do not count, nor
-            do those before somebody had what failed run again.
-        refusals: items that are recorded as failed without being run, by position, and why.
+        positions: positions of all of its items.
+        values: all of its items, from `pack`. Those that are not in `run` may be missing; None is in their place.
+        run: which of them are to run, by index in `positions`; None for all.
+        attempts: attempts already made, by position; items that are not in it have none.
+        tries: those of them that failed and count as retries, by position. Attempts that a worker did not survive do
+            not count, nor do those before somebody had what failed run again.
+        refusals: why items are not to run but recorded as failed, by position.
         paused: whether the chunk starts paused.
     """
 
@@ -365,13 +369,11 @@ class Refused:
         type: what kind of error that is, like the name of an exception.
         message: why.
         text: the item as a short text.
-        key: the key of the item.
     """
 
     type: str
     message: str
     text: str = ""
-    key: str = ""
 
     def __str__(self) -> str:
         return self.text

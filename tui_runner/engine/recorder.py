@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import get_args
 
-from tui_runner.engine.input_reader import PendingItems
 from tui_runner.engine.progress.snapshot_builder import RecordSample
 from tui_runner.engine.protocol import ResultBatch
 from tui_runner.engine.scheduling.chunk import Chunk
 from tui_runner.engine.scheduling.events import (
     ChunkEnded,
+    ChunkRead,
+    ChunksSkipped,
     Committed,
     EndRun,
     ItemsRejected,
@@ -23,13 +25,16 @@ from tui_runner.engine.scheduling.events import (
     WriteFailed,
 )
 from tui_runner.engine.scheduling.scheduler import Scheduler
-from tui_runner.engine.states import RunState
+from tui_runner.engine.states import ChunkState, RunState
 from tui_runner.store.arrow_batches import deserialize
 from tui_runner.store.database import Database
 from tui_runner.store.ingest.writer_thread import Ingest
 from tui_runner.store.records import Batch, ChunkRecord
 
-Message = ResultBatch | SendChunk | ChunkEnded | RunAgain | RecordState | RecordSample | RetryFlush | EndRun
+Message = (
+    ChunkRead | ChunksSkipped | ResultBatch | SendChunk | ChunkEnded | RunAgain | RecordState | RecordSample
+    | RetryFlush | EndRun
+)  # fmt: skip
 
 
 class Recorder:
@@ -40,12 +45,8 @@ class Recorder:
         run_id: number of the run.
         table: results table.
         scheduler: read only.
-        items: keys of the items that run; read only.
         items_total: length of the input as far as it is known; None while it is not.
-        chunks: numbers of chunks that the ledger has already. Of the others those get their row as well in which there
-            was nothing left to do: an earlier process had done it, and was killed before it wrote that, or had cut
-            chunks in another size. None for no such rows: a retry does not know whether all of a chunk is done.
-        replaced_keys: keys whose ledger rows are replaced when their items end; grows here.
+        active_before: seconds that earlier processes were at work on the run.
         deliver: takes what the writing thread reports, in that thread.
         redact: takes secrets out of messages of the database.
     """
@@ -59,11 +60,9 @@ class Recorder:
         run_id: int,
         table: str,
         scheduler: Scheduler,
-        items: PendingItems,
         *,
         items_total: int | None,
-        chunks: Collection[int] | None,
-        replaced_keys: set[str],
+        active_before: float = 0.0,
         deliver: Callable[[Committed | WriteFailed | ItemsRejected], None],
         redact: Callable[[str], str],
     ) -> None:
@@ -74,37 +73,43 @@ class Recorder:
             on_written=lambda tickets: deliver(Committed(tickets)),
             on_error=lambda error: deliver(WriteFailed(error)),
             on_rejected=lambda batch, error: deliver(_rejected(batch, error)),
-            replaced_keys=replaced_keys,
             redact=redact,
         )
         self._scheduler = scheduler
-        self._items = items
         self._items_total = items_total
-        self._replaced_keys = replaced_keys
-        self._chunks = chunks
+        self._active_before = active_before
+        self._offsets = array("q")
+        """Byte at which each chunk begins in the input, by number; -1 where that is not known."""
         self._opened_at: dict[int, datetime] = {}
 
     def handle(self, message: Message, now: float) -> Iterable[object]:
         """Hand what is to be recorded to the writing thread; returns at once, and nothing."""
         match message:
+            case ChunkRead(number):
+                self._offsets.append(-1 if message.byte_offset is None else message.byte_offset)
+                # The row comes before those of its items: where an input was cut must be known for all that was done.
+                self._record_chunk(self._scheduler.chunks[number], ChunkState.RUNNING)
+            case ChunksSkipped(_, first_items):
+                self._offsets.extend([-1] * len(first_items))
             case ResultBatch():
                 self._write(message)
             case SendChunk():
                 self._opened_at.setdefault(message.chunk, datetime.now(UTC))
             case ChunkEnded(number):
                 self._record_chunk(self._scheduler.chunks[number])
-            case RunAgain(number, positions):
-                self._replaced_keys.update(self._items.keys(number, positions))
+            case RunAgain(_, positions):
+                self._ingest.replace_below(max(positions) + 1)
             case RecordState(state):
-                self._record_state(state)
+                self._record_state(state, now)
             case RecordSample(sample):
                 self._ingest.record_sample(sample)
             case RetryFlush():
                 self._ingest.retry_failed_flush()
             case EndRun(state):
                 for chunk in self._scheduler.chunks.open.values():
-                    self._record_chunk(chunk)
-                self._record_state(state)
+                    if chunk.number in self._opened_at:
+                        self._record_chunk(chunk)
+                self._record_state(state, now)
         return ()
 
     def start(self) -> None:
@@ -122,13 +127,13 @@ class Recorder:
             )
         )
 
-    def _record_chunk(self, chunk: Chunk) -> None:
-        """Write down how a chunk stands; nothing for one that no worker of this process has had, unless it is done."""
-        opened_at = self._opened_at.pop(chunk.number, None)
-        if opened_at is None and not self._was_done(chunk):
-            return
-        if opened_at is not None and not chunk.state.ended:
-            self._opened_at[chunk.number] = opened_at
+    def _record_chunk(self, chunk: Chunk, state: ChunkState | None = None) -> None:
+        """Write down how a chunk stands, or that it does as `state` says."""
+        state = chunk.state if state is None or chunk.state.ended else state
+        opened_at = self._opened_at.get(chunk.number)
+        if chunk.state.ended:
+            self._opened_at.pop(chunk.number, None)
+        offset = self._offsets[chunk.number]
         # What the database has refused, which a record may overtake, it takes off by itself.
         refused, counts = chunk.rejected, chunk.counts
         self._ingest.record_chunk(
@@ -136,7 +141,7 @@ class Recorder:
                 chunk=chunk.number,
                 first_item=chunk.first_item,
                 items=chunk.items,
-                state=chunk.state.value,
+                state=state.value,
                 done=counts.done + refused,
                 failed=counts.failed - refused,
                 rows=counts.rows + chunk.rejected_rows,
@@ -144,17 +149,18 @@ class Recorder:
                 started_at=opened_at,
                 ended_at=datetime.now(UTC) if chunk.state.ended else None,
                 busy_seconds=counts.busy_seconds,
+                byte_offset=None if offset < 0 else offset,
             )
         )
 
-    def _was_done(self, chunk: Chunk) -> bool:
-        """Return True if an earlier process did all of a chunk and did not record that."""
-        return self._chunks is not None and chunk.counts.done == chunk.items and chunk.number not in self._chunks
-
-    def _record_state(self, state: RunState) -> None:
+    def _record_state(self, state: RunState, now: float) -> None:
         length = self._scheduler.input_length
-        total = self._items_total if length is None else length
-        self._ingest.record_state(state.value, items_total=total, ended_at=datetime.now(UTC) if state.ended else None)
+        self._ingest.record_state(
+            state.value,
+            items_total=self._items_total if length is None else length,
+            ended_at=datetime.now(UTC) if state.ended else None,
+            active_seconds=self._active_before + self._scheduler.active(now),
+        )
 
     def finish(self) -> None:
         """Begin to write all that is left; returns at once."""

@@ -7,6 +7,8 @@ from tui_runner.engine.planning.request import RunPlan
 from tui_runner.engine.protocol import WorkerConfig
 from tui_runner.engine.scheduling.events import StartWorker
 from tui_runner.engine.worker.params import pack_params
+from tui_runner.inputs.keys import KeyColumns
+from tui_runner.inputs.source import is_range
 from tui_runner.system.process import available_processors
 from tui_runner.text.redaction import secrets_in
 
@@ -23,6 +25,8 @@ class WorkerSettings:
 
     def __init__(self, plan: RunPlan) -> None:
         self._plan = plan
+        self.key_columns: KeyColumns = ()
+        """What the keys of the run's items are made of; known when its database is open."""
         # Within this process they are passed as they are.
         self._packed = b"" if plan.settings.backend == "inline" else pack_params(plan.job, plan.params)
         self._secrets = tuple(secrets_in(plan.params))
@@ -48,4 +52,6 @@ class WorkerSettings:
             max_memory=start.max_memory,
             paused=start.paused,
             processors=None if settings.workers == 1 else max(1, available_processors() // settings.workers),
+            key_columns=self.key_columns,
+            item_text=settings.item_text and not is_range(plan.source),
         )

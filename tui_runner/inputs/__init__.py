@@ -1,4 +1,4 @@
-"""Where the items of a run come from, and how they are cut into chunks.
+"""Where the items of a run come from.
 
 `SOURCE` on the command line is one of
 
@@ -15,6 +15,6 @@ held whole: items are read as they are wanted.
 from __future__ import annotations
 
 from tui_runner.inputs.open_source import open_source
-from tui_runner.inputs.source import InputChunk, Source, cut, items_source, total_items
+from tui_runner.inputs.source import InputChunk, Source, items_source, total_items
 
-__all__ = ["InputChunk", "Source", "cut", "items_source", "open_source", "total_items"]
+__all__ = ["InputChunk", "Source", "items_source", "open_source", "total_items"]

@@ -32,7 +32,8 @@ from duckdb import DuckDBPyConnection
 
 from tui_runner.errors import UserError
 from tui_runner.inputs import duckdb_reader
-from tui_runner.inputs.source import Source, is_small
+from tui_runner.inputs.duckdb_reader import ArrowSlice
+from tui_runner.inputs.source import ItemReader, SliceReader, Source, fingerprint_of_files, is_small
 from tui_runner.store.sql import literal
 from tui_runner.text.messages import listed, one_line, plain, quoted
 
@@ -118,19 +119,22 @@ class CsvFiles(Source):
         return self._total
 
     def __iter__(self) -> Iterator[object]:
+        return duckdb_reader.rows(self._slices())
+
+    def open(self, offset: int | None = None) -> ItemReader:
+        """Return a reader of the rows."""
+        return SliceReader(self._slices())
+
+    def fingerprint(self) -> str | None:
+        """Return what tells the files from changed ones."""
+        return fingerprint_of_files(self._paths)
+
+    def _slices(self) -> Iterator[ArrowSlice]:
         with closing(duckdb_reader.connect()) as connection:
             for path in self._paths:
                 layout = _layout_of(path)
                 if layout is not None:
                     yield from self._rows(connection, layout)
-
-    def select(self, columns: Sequence[str] | None) -> Source:
-        """The same files; only these columns are read."""
-        if columns is None or self._bare:
-            return self
-        selected = copy.copy(self)
-        selected.columns = tuple(columns)
-        return selected
 
     def as_written(self, columns: Collection[str]) -> Source:
         """The same files; the values of these columns stay text, whatever they look like."""
@@ -138,7 +142,7 @@ class CsvFiles(Source):
         same._written = frozenset(columns)
         return same
 
-    def _rows(self, connection: DuckDBPyConnection, layout: _Layout) -> Iterator[object]:
+    def _rows(self, connection: DuckDBPyConnection, layout: _Layout) -> Iterator[ArrowSlice]:
         names = layout.names if self.columns is None or self._bare else self.columns
         missing = [name for name in names if name not in layout.names]
         if missing or (self._bare and len(layout.names) != 1):
@@ -152,7 +156,7 @@ class CsvFiles(Source):
             for name in names
             for index in (layout.names.index(name),)
         ]
-        yield from duckdb_reader.rows(
+        yield from duckdb_reader.slices(
             connection,
             columns,
             layout.relation(types),

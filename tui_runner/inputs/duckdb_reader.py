@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -100,15 +99,47 @@ def described(connection: duckdb.DuckDBPyConnection, relation: str) -> list[tupl
     return [(str(row[0]), str(row[1])) for row in rows]
 
 
-def rows(
+class ArrowSlice:
+    """Rows of a batch; see `Slice`."""
+
+    def __init__(
+        self,
+        batch: pa.RecordBatch,
+        columns: Sequence[Column],
+        explain: Callable[[BaseException], UserError],
+        *,
+        bare: bool,
+    ) -> None:
+        self._batch = batch
+        self._columns = columns
+        self._explain = explain
+        self._bare = bare
+
+    def __len__(self) -> int:
+        rows: int = self._batch.num_rows
+        return rows
+
+    def values(self, start: int, stop: int) -> list[object]:
+        """Return those rows: dicts, or the values of the one column."""
+        try:
+            values = _values(self._batch.slice(start, stop - start), self._columns)
+        except READ_ERRORS as error:
+            raise self._explain(error) from None
+        if self._bare:
+            return values[0]
+        names = [part.name for part in self._columns]
+        return [dict(zip(names, row, strict=True)) for row in zip(*values, strict=True)]
+
+
+def slices(
     connection: duckdb.DuckDBPyConnection,
     columns: Sequence[Column],
     relation: str,
     explain: Callable[[BaseException], UserError],
     *,
     bare: bool = False,
-) -> Iterator[object]:
-    """The rows of a relation: dicts, or the values of its one column when `bare`.
+) -> Iterator[ArrowSlice]:
+    """Yield the rows of a relation, some thousand at a time.
 
     Args:
         connection: does nothing else until the rows are read, or this generator is closed.
@@ -118,17 +149,19 @@ def rows(
         bare: whether an item is the value itself.
     """
     selected = ", ".join(f"{part.expression} AS {quote(f'c{i}')}" for i, part in enumerate(columns))
-    names = [part.name for part in columns]
     try:
         with connection.sql(f"SELECT {selected} FROM {relation}").to_arrow_reader(READ_ROWS) as reader:  # noqa: S608
-            for values in map(partial(_values, columns=columns), pieces(reader)):
-                if bare:
-                    yield from values[0]
-                else:
-                    for row in zip(*values, strict=True):
-                        yield dict(zip(names, row, strict=True))
+            for piece in pieces(reader):
+                yield ArrowSlice(piece, columns, explain, bare=bare)
+                del piece  # not to be there beside the next one
     except READ_ERRORS as error:
         raise explain(error) from None
+
+
+def rows(parts: Iterable[ArrowSlice]) -> Iterator[object]:
+    """Yield the items of slices."""
+    for part in parts:
+        yield from part.values(0, len(part))
 
 
 READ_ERRORS = (duckdb.Error, pa.ArrowException, OSError, ValueError, OverflowError)
@@ -164,8 +197,3 @@ def _timedelta(value: Any) -> timedelta:
     """An Arrow interval; a month is 30 days, as in DuckDB's own conversion."""
     months, days, nanoseconds = value
     return timedelta(days=30 * months + days, microseconds=nanoseconds // 1000)
-
-
-def chosen(every: Mapping[str, Column], names: Sequence[str]) -> list[Column]:
-    """The columns with these names, in their order."""
-    return [every[name] for name in names]

@@ -6,14 +6,14 @@ import gzip
 import json
 import zlib
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
 
 from tui_runner.errors import UserError
-from tui_runner.inputs.source import Source, is_small
-from tui_runner.inputs.text_lines import _countable, _raw_lines
+from tui_runner.inputs.source import ItemReader, Source, fingerprint_of_files, is_small, iterate
+from tui_runner.inputs.text_lines import LineReader, lines_in
 from tui_runner.text.messages import one_line, plain
 
 _SAMPLE = 1000
@@ -27,43 +27,20 @@ class JsonValues(Source):
         self.text = text
         self._paths = tuple(paths)
         self._total: int | None = None
-        self.columns, self._pick = json_shape(islice(self._values(), _SAMPLE))
+        values = self._values()
+        self.columns, self._pick = json_shape(islice(values, _SAMPLE))
+        values.close()  # not to keep the file open
 
     def __iter__(self) -> Iterator[object]:
         return map(self._pick, self._values())
 
-    def select(self, columns: Sequence[str] | None) -> Source:
-        """The same objects with only these members."""
-        if columns is None or self.columns is None or len(self.columns) < 2:
-            return self
-        return SelectedMembers(self, columns)
+    def fingerprint(self) -> str | None:
+        """Return what tells the files from changed ones."""
+        return fingerprint_of_files(self._paths)
 
     @abstractmethod
-    def _values(self) -> Iterator[object]:
+    def _values(self) -> Generator[object]:
         """Every value of every file."""
-
-
-class SelectedMembers(Source):
-    """JSON objects with only some of their members; a member that an object lacks stays lacking."""
-
-    def __init__(self, source: Source, columns: Sequence[str]) -> None:
-        self.text = source.text
-        self.columns = tuple(columns)
-        self._source = source
-        self._wanted = frozenset(columns)
-
-    @property
-    def total(self) -> int | None:
-        """That of the whole."""
-        return self._source.total
-
-    def __iter__(self) -> Iterator[object]:
-        wanted = self._wanted
-        for value in self._source:
-            if isinstance(value, dict):
-                yield {name: part for name, part in value.items() if name in wanted}
-            else:
-                yield value
 
 
 def json_shape(sample: Iterable[object]) -> tuple[tuple[str, ...] | None, Callable[[object], object]]:
@@ -109,7 +86,7 @@ class JsonFiles(JsonValues):
             self._total = sum(1 for _ in _json_texts(self._paths))
         return self._total
 
-    def _values(self) -> Iterator[object]:
+    def _values(self) -> Generator[object]:
         for path, text in _json_texts(self._paths):
             try:
                 yield json.loads(str(text))
@@ -143,9 +120,8 @@ def _json_texts(paths: Sequence[Path]) -> Iterator[tuple[Path, object]]:
             _check_end(path)
             options = f"format='auto', maximum_object_size={_LARGEST_VALUE}"
             relation = f"read_json_objects({duckdb_reader.file_literal(path)}, {options})"
-            for text in duckdb_reader.rows(
-                connection, [column], relation, duckdb_reader.fault_of(plain(path)), bare=True
-            ):
+            fault = duckdb_reader.fault_of(plain(path))
+            for text in duckdb_reader.rows(duckdb_reader.slices(connection, [column], relation, fault, bare=True)):
                 yield path, text
 
 
@@ -158,15 +134,15 @@ class JsonLines(JsonValues):
     @property
     def total(self) -> int | None:
         """Lines with something in them; None for compressed files and for more than a gigabyte."""
-        if self._total is None and _countable(self._paths):
-            self._total = sum(1 for path in self._paths for _ in _raw_lines(path))
+        if self._total is None:
+            self._total = lines_in(self._paths)
         return self._total
 
-    def _values(self) -> Iterator[object]:
-        for path in self._paths:
-            for number, line in _raw_lines(path):
-                try:
-                    yield json.loads(line)
-                except (ValueError, RecursionError) as error:
-                    message = getattr(error, "msg", None) or one_line(error)
-                    raise UserError(f"it is not JSON: {message}", where=f"{plain(path)}:{number}") from None
+    def open(self, offset: int | None = None) -> ItemReader:
+        """Return a reader of the values from the first on, or from byte `offset` of the files one after the other."""
+        pick = self._pick
+        convert = json.loads if pick is _as_it_is else lambda line: pick(json.loads(line))
+        return LineReader(self._paths, convert, offset or 0)
+
+    def _values(self) -> Generator[object]:
+        return iterate(LineReader(self._paths, json.loads))

@@ -13,13 +13,15 @@ dict or a set, or the folder a class was loaded from:
 
 What has no such state (an open file, a generator) has the key `@<position>`.
 
-A value that comes again has `-2`, `-3`, … behind its key, in the order of the input.
+Equal items have equal keys. Which of them is which, the ledger knows by their positions.
+
+The key of a row is that of the columns that the input had when the run began (`KeyColumns`): neither a column that the
+file has got since nor what the function takes makes another item of it.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -32,91 +34,33 @@ from typing import Any, SupportsIndex
 from uuid import UUID
 
 KEY_DIGITS = 16
-"""Hex digits of a key without its counter."""
-_PARTITIONS = 256
-"""Tables of the hashes seen; growing one of them stops the caller for 1/256 of what growing a single one would."""
-_SMALL_TABLE = 4096
-"""Slots of a table that still grows fourfold; all of them together are 8 MB."""
+"""Hex digits of a key."""
 _WIDEST_EXPONENT = 400
 """Powers of ten up to which a whole Decimal counts as an integer; all floats are below."""
 
-
-class KeyMaker:
-    """Gives the items of one input their keys, in order.
-
-    Owned by the thread that cuts the input. Knowing repeats takes 12 to 24 bytes an item (more below a few
-    hundred thousand items), where a `set` of `int` takes 60 to 100; nothing when `unique` promises that no
-    value comes again.
-
-    The hashes seen are in open-addressed tables of machine words with linear probing, at most two thirds full.
-    Zero marks a free slot. The lookup stands inside `key`, for a call more would be a tenth of the whole.
-    """
-
-    def __init__(self, *, unique: bool = False) -> None:
-        self._unique = unique
-        self._position = -1
-        self._tables = [] if unique else [array("Q", bytes(8 * 8)) for _ in range(_PARTITIONS)]
-        self._free = [5] * len(self._tables)
-        self._repeats: dict[int, int] = {}
-
-    def key(self, value: object) -> str:
-        """The key of the next item, which is `value`."""
-        self._position += 1
-        kind = type(value)
-        # The two usual kinds are spelled out here: a call and a match would cost as much as the hash.
-        if kind is int:
-            form = b"i%x" % value  # type: ignore[str-format]  # kind says so
-        elif kind is str:
-            form = b"s" + value.encode("utf-8", "surrogatepass")  # type: ignore[attr-defined]  # likewise
-        else:
-            try:
-                form = canonical(value)
-            except Exception:  # whatever a user's object raises when asked for its state
-                return f"@{self._position}"
-        key = blake2b(form, digest_size=8).hexdigest()
-        if self._unique:
-            return key
-        number = int(key, 16) or 1  # 0 is the free slot; that two hashes are 0 and 1 is not to be expected
-        partition = number % _PARTITIONS
-        table = self._tables[partition]
-        size = len(table)
-        slot = (number >> 8) % size
-        while found := table[slot]:
-            if found == number:
-                return self._again(key, number)
-            slot = (slot + 1) % size
-        table[slot] = number
-        left = self._free[partition] = self._free[partition] - 1
-        if not left:
-            self._grow(partition)
-        return key
-
-    def _again(self, key: str, number: int) -> str:
-        count = self._repeats.get(number, 1) + 1
-        self._repeats[number] = count
-        return f"{key}-{count}"
-
-    def _grow(self, partition: int) -> None:
-        old = self._tables[partition]
-        # Small tables grow by more at a time: they cost little memory, and each step inserts everything again.
-        size = len(old) * (4 if len(old) < _SMALL_TABLE else 2)
-        table = array("Q", bytes(8 * size))
-        for number in filter(None, old):
-            slot = (number >> 8) % size
-            while table[slot]:
-                slot = (slot + 1) % size
-            table[slot] = number
-        self._tables[partition] = table
-        self._free[partition] = size * 2 // 3 - len(old) * 2 // 3
+KeyColumns = str | tuple[str, ...]
+"""What of an item its key is made of: these columns of a row; the value of one column, which an input of that column
+alone has for an item; all of it where there are none."""
 
 
-def plain_key(value: object, position: int) -> str:
-    """Return the key of an item; equal items have equal keys.
+def key_columns(columns: Sequence[str] | None) -> KeyColumns:
+    """Return what the keys of an input with these columns are made of."""
+    if columns is None or not columns:
+        return ()
+    return columns[0] if len(columns) == 1 else tuple(columns)
 
-    Args:
-        value: the item.
-        position: its position in the input; the key of an item that has no state of its own.
-    """
+
+def keyed(value: object, columns: KeyColumns) -> object:
+    """Return the part of an item that its key is made of."""
+    if not columns or not isinstance(value, dict):
+        return value
+    if isinstance(columns, str):
+        return value.get(columns)
+    return {name: value[name] for name in columns if name in value}
+
+
+def plain_key(value: object, position: int = 0) -> str:
+    """Return the key of an item, whose position stands in it if the item has no state that could."""
     kind = type(value)
     # The two usual kinds are spelled out here: a call and a match would cost as much as the hash.
     if kind is int:
@@ -127,8 +71,13 @@ def plain_key(value: object, position: int) -> str:
         try:
             form = canonical(value)
         except Exception:  # whatever a user's object raises when asked for its state
-            return f"@{position}"
+            return position_key(position)
     return blake2b(form, digest_size=8).hexdigest()
+
+
+def position_key(position: int) -> str:
+    """Return the key of an item that has no state that could be told apart from another's."""
+    return f"@{position}"
 
 
 def canonical(value: object) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -11,7 +10,8 @@ from duckdb import DuckDBPyConnection
 
 from tui_runner.errors import UserError
 from tui_runner.inputs import duckdb_reader
-from tui_runner.inputs.source import Source
+from tui_runner.inputs.duckdb_reader import ArrowSlice
+from tui_runner.inputs.source import ItemReader, SliceReader, Source, fingerprint_of_files
 from tui_runner.text.messages import listed, plain
 
 
@@ -41,6 +41,17 @@ class ParquetFiles(Source):
         return self._total
 
     def __iter__(self) -> Iterator[object]:
+        return duckdb_reader.rows(self._slices())
+
+    def open(self, offset: int | None = None) -> ItemReader:
+        """Return a reader of the rows."""
+        return SliceReader(self._slices())
+
+    def fingerprint(self) -> str | None:
+        """Return what tells the files from changed ones."""
+        return fingerprint_of_files(self._paths)
+
+    def _slices(self) -> Iterator[ArrowSlice]:
         with closing(duckdb_reader.connect()) as connection:
             for path in self._paths:
                 every = _columns_of(connection, path)
@@ -48,17 +59,9 @@ class ParquetFiles(Source):
                 if missing:
                     raise UserError(f"it lacks the columns {listed(missing)}, which the files before have", plain(path))
                 columns = [every[name] for name in self.columns]
-                yield from duckdb_reader.rows(
+                yield from duckdb_reader.slices(
                     connection, columns, _parquet(path), duckdb_reader.fault_of(plain(path)), bare=self._bare
                 )
-
-    def select(self, columns: Sequence[str] | None) -> Source:
-        """The same files; only these columns are read."""
-        if columns is None or self._bare:
-            return self
-        selected = copy.copy(self)
-        selected.columns = tuple(columns)
-        return selected
 
 
 def _columns_of(connection: DuckDBPyConnection, path: Path) -> dict[str, duckdb_reader.Column]:

@@ -8,7 +8,6 @@ are read from there. A query over files alone is streamed from them.
 
 from __future__ import annotations
 
-import copy
 import shutil
 import tempfile
 import weakref
@@ -20,7 +19,8 @@ import duckdb
 
 from tui_runner.errors import DatabaseError, UserError
 from tui_runner.inputs import duckdb_reader
-from tui_runner.inputs.source import Source
+from tui_runner.inputs.duckdb_reader import ArrowSlice
+from tui_runner.inputs.source import ItemReader, SliceReader, Source
 from tui_runner.store.file_check import check_companions, check_file, check_place
 from tui_runner.store.sql import literal
 from tui_runner.system.private_folder import private_folder
@@ -57,8 +57,8 @@ class QuerySource(Source):
         self._total = total
         # Deleted with the last source or iterator that has it.
         self._copy = copy_of_rows
-        self._every = {name: duckdb_reader.column(name, kind, f"c{index}") for index, (name, kind) in enumerate(kinds)}
-        self.columns: tuple[str, ...] = tuple(self._every)
+        self._every = [duckdb_reader.column(name, kind, f"c{index}") for index, (name, kind) in enumerate(kinds)]
+        self.columns: tuple[str, ...] = tuple(name for name, _ in kinds)
         self._bare = len(self.columns) == 1
 
     @property
@@ -67,20 +67,18 @@ class QuerySource(Source):
         return self._total
 
     def __iter__(self) -> Iterator[object]:
-        columns = duckdb_reader.chosen(self._every, self.columns)
+        return duckdb_reader.rows(self._slices())
+
+    def open(self, offset: int | None = None) -> ItemReader:
+        """Return a reader of the rows."""
+        return SliceReader(self._slices())
+
+    def _slices(self) -> Iterator[ArrowSlice]:
         # A generator has `self`, and with it the copy, for as long as it is read.
         with closing(duckdb_reader.connect()) as connection:
             if self._setup:
                 connection.execute(self._setup)
-            yield from duckdb_reader.rows(connection, columns, self._relation, _fault, bare=self._bare)
-
-    def select(self, columns: Sequence[str] | None) -> Source:
-        """The same rows; only these columns are read."""
-        if columns is None or self._bare:
-            return self
-        selected = copy.copy(self)
-        selected.columns = tuple(columns)
-        return selected
+            yield from duckdb_reader.slices(connection, self._every, self._relation, _fault, bare=self._bare)
 
 
 def open_query(sql: str, text: str, database: Path | None) -> Source:

@@ -10,12 +10,14 @@ import sys
 import time
 import zlib
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from itertools import accumulate, islice
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, BinaryIO, cast
 
 from tui_runner.errors import UserError
-from tui_runner.inputs.source import Source
+from tui_runner.inputs.source import ItemReader, Source, fingerprint_of_files, iterate
 from tui_runner.text.messages import one_line, plain
 
 _COUNTED_BYTES = 1 << 30
@@ -43,14 +45,128 @@ class TextLines(Source):
     @property
     def total(self) -> int | None:
         """Lines with something in them; None for compressed files and for more than a gigabyte."""
-        if self._total is None and _countable(self._paths):
-            self._total = sum(1 for path in self._paths for _ in _raw_lines(path))
+        if self._total is None:
+            self._total = lines_in(self._paths)
         return self._total
 
     def __iter__(self) -> Iterator[object]:
-        for path in self._paths:
-            for _, line in _raw_lines(path):
-                yield decoded(line)
+        return iterate(self.open())
+
+    def open(self, offset: int | None = None) -> ItemReader:
+        """Return a reader of the lines from the first on, or from byte `offset` of the files one after the other."""
+        return LineReader(self._paths, decoded, offset or 0)
+
+    def fingerprint(self) -> str | None:
+        """Return what tells the files from changed ones."""
+        return fingerprint_of_files(self._paths)
+
+
+class LineReader(ItemReader):
+    """Reads the lines of files that are not blank.
+
+    Args:
+        paths: the files.
+        convert: makes an item of a line; a `ValueError` or `RecursionError` that it raises becomes a `UserError`.
+        start: byte to begin at, in the files one after the other.
+    """
+
+    def __init__(self, paths: Sequence[Path], convert: Callable[[bytes], object], start: int = 0) -> None:
+        self._file: BinaryIO | None = None
+        self._paths = paths
+        self._convert = convert
+        self._is_plain = not any(path.name.lower().endswith(".gz") for path in paths)
+        self._begins = [0]
+        """Byte at which each file begins, where bytes of one are bytes of the other."""
+        if self._is_plain:
+            try:
+                self._begins = list(accumulate((path.stat().st_size for path in paths), initial=0))
+            except OSError as error:
+                raise UserError(f"the input can't be read: {error.strerror}", where=plain(paths[0])) from None
+        self._number = -1
+        """Of the file that is open."""
+        self._read: list[bytes] = []
+        """The lines that were read last."""
+        if start:
+            self._number = max(index for index, begin in enumerate(self._begins[:-1]) if begin <= start)
+            self._file = self._opened(paths[self._number])
+            self._file.seek(start - self._begins[self._number])
+
+    @property
+    def offset(self) -> int | None:
+        """Byte at which the next line begins; None for compressed files."""
+        if not self._is_plain:
+            return None
+        return 0 if self._file is None else self._begins[self._number] + self._file.tell()
+
+    def take(self, values: list[object], count: int) -> None:
+        """Append the next `count` items to `values`, fewer at the end."""
+        convert, wanted = self._convert, len(values) + count
+        while len(values) < wanted and (lines := self.lines(wanted - len(values))):
+            before = len(values)
+            try:
+                values.extend(map(convert, lines))
+            except (ValueError, RecursionError) as error:
+                # What came before the error is in `values`.
+                raise self._broken(error, lines[len(values) - before]) from None
+
+    def skip(self, count: int) -> None:
+        """Pass over `count` lines."""
+        while count > 0 and (lines := self.lines(min(count, _SKIPPED_AT_ONCE))):
+            count -= len(lines)
+
+    def close(self) -> None:
+        """Close the file that is open."""
+        if self._file is not None:
+            self._file.close()
+
+    __del__ = close
+
+    def lines(self, count: int) -> list[bytes]:
+        """At most `count` lines that are not blank, at least one unless there are none left."""
+        while True:
+            if self._file is None and not self._open_next():
+                return []
+            assert self._file is not None  # noqa: S101 - opened above
+            try:
+                self._read = read = list(islice(self._file, count))
+            except (OSError, EOFError, zlib.error) as error:
+                raise _unreadable(error, self._paths[self._number]) from None
+            if not read:
+                self._file.close()
+                self._file = None
+            elif lines := [line for line in read if not line.isspace()]:
+                return lines
+
+    def _open_next(self) -> bool:
+        if self._number + 1 == len(self._paths):
+            return False
+        self._number += 1
+        self._file = self._opened(self._paths[self._number])
+        return True
+
+    def _opened(self, path: Path) -> BinaryIO:
+        """Open a file behind its byte order mark."""
+        try:
+            file = _binary(path)
+            start = file.read(len(MARK))
+            if start.startswith(_MARKS_OF_UTF_16):
+                file.close()
+                raise UserError("it is UTF-16 text", where=plain(path), do="save it as UTF-8")
+            if start != MARK:
+                file.seek(0)
+        except (OSError, EOFError, zlib.error) as error:
+            raise _unreadable(error, path) from None
+        return file
+
+    def _broken(self, error: Exception, line: bytes) -> UserError:
+        """Return what is wrong with a line of those that were read last, and which it is."""
+        assert self._file is not None  # noqa: S101 - the line is from it
+        path, end = self._paths[self._number], self._file.tell()
+        behind = len(self._read) - next(index for index, each in enumerate(self._read) if each is line)
+        with _binary(path) as file:
+            number = next(number for number, size in enumerate(accumulate(map(len, file)), 1) if size >= end)
+        message = getattr(error, "msg", None) or one_line(error)
+        return UserError(f"it is not JSON: {message}", where=f"{plain(path)}:{number - behind + 1}")
 
 
 def _countable(paths: Sequence[Path]) -> bool:
@@ -62,20 +178,28 @@ def _countable(paths: Sequence[Path]) -> bool:
         return False
 
 
-def _raw_lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Lines that are not blank, with their numbers from 1."""
-    try:
-        with gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb") as file:
-            for number, line in enumerate(file, 1):
-                if number == 1:
-                    if line.startswith(_MARKS_OF_UTF_16):
-                        raise UserError("it is UTF-16 text", where=plain(path), do="save it as UTF-8")
-                    line = line.removeprefix(MARK)
-                if line.strip():
-                    yield number, line
-    except (OSError, EOFError, zlib.error) as error:
-        reason = getattr(error, "strerror", None) or one_line(error)
-        raise UserError(f"the input can't be read: {reason}", where=plain(path)) from None
+def lines_in(paths: Sequence[Path]) -> int | None:
+    """Count the lines that are not blank; None for compressed files and for more than a gigabyte."""
+    if not _countable(paths):
+        return None
+    count = 0
+    with closing(LineReader(paths, decoded)) as reader:
+        while lines := reader.lines(_SKIPPED_AT_ONCE):
+            count += len(lines)
+    return count
+
+
+def _binary(path: Path) -> BinaryIO:
+    return cast("BinaryIO", gzip.open(path)) if path.name.lower().endswith(".gz") else path.open("rb")
+
+
+def _unreadable(error: BaseException, path: Path) -> UserError:
+    reason = getattr(error, "strerror", None) or one_line(error)
+    return UserError(f"the input can't be read: {reason}", where=plain(path))
+
+
+_SKIPPED_AT_ONCE = 4_096
+"""Lines."""
 
 
 def decoded(line: bytes) -> str:

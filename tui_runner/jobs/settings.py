@@ -41,6 +41,7 @@ class Settings:
         max_failures: the run stops in order after this many failed items; `"5%"` of the finished ones; None never.
         on_outage: what to do when nearly everything fails: `pause` and try again now and then, `stop`, or `continue`.
         grace: seconds that items in flight have to finish when a run is stopped.
+        item_text: whether the ledger gets a short text of every item; of an integer of a range it never does.
     """
 
     table: str | None = None
@@ -58,6 +59,7 @@ class Settings:
     max_failures: int | str | None = None
     on_outage: str = "pause"
     grace: float = 10.0
+    item_text: bool = True
 
 
 AUTOMATIC = "automatic"
@@ -258,6 +260,13 @@ def _on_outage(value: object) -> str:
     raise _Unfit("a way to go on: pause, stop or continue")
 
 
+def _switch(value: object) -> bool:
+    text = str(value).strip().lower()
+    if isinstance(value, (bool, str)) and text in ("true", "false"):
+        return text == "true"
+    raise _Unfit("true or false")
+
+
 def _table_name(value: object) -> str:
     if not isinstance(value, str) or not value.strip() or not value.isprintable():
         raise _Unfit("the name of a table")
@@ -286,6 +295,7 @@ _CHECKS: dict[str, Callable[[object], Any]] = {
     "max_failures": _failures,
     "on_outage": _on_outage,
     "grace": _number("a number of seconds, 0 or more", zero=True),
+    "item_text": _switch,
 }
 """How each setting is converted and checked."""
 

@@ -31,9 +31,15 @@ ITEMS = pa.schema(
         ("rows", pa.int64()),
         ("seconds", pa.float64()),
         ("finished_at", _UTC_MICROSECONDS),
+        ("text", pa.string()),
+        ("value", pa.string()),
     ]
 )
-"""Ledger rows of items: `state` is ok, failed, timeout or cancelled; `seconds` those of the last attempt."""
+"""Ledger rows of items: `state` is ok, failed, timeout or cancelled; `seconds` those of the last attempt.
+
+`text` is a short text of the item's value, null where a run keeps none; `value` the value of an item that did not end
+well as JSON, null where it would not come back from that as it was.
+"""
 
 ERRORS = pa.schema(
     [
@@ -77,9 +83,10 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class ChunkRecord:
-    """The ledger's row of a chunk; written when it ends, and for those that are open when a run stops.
+    """The ledger's row of a chunk: written before the first of its items, and again when it ends or the run stops.
 
-    Items whose rows the database refuses while it takes them from `Ingest` count as done here.
+    `byte_offset` is where its first item begins in the input, None where that has no such place. Items whose rows the
+    database refuses while it takes them from `Ingest` count as done here.
     """
 
     chunk: int
@@ -93,6 +100,7 @@ class ChunkRecord:
     started_at: datetime | None
     ended_at: datetime | None
     busy_seconds: float
+    byte_offset: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +137,9 @@ class RunRecord:
         ended_at: when it came to its end, None before.
         host: name of the machine.
         version: of tui-runner.
+        key_columns: what the keys of its items are made of, see `inputs.keys`; None where an earlier version began it.
+        fingerprint: what its input looked like when it began; None where that is not known, or it has changed since.
+        active_seconds: how long processes were at work on it, without the time it was paused.
     """
 
     run_id: int
@@ -144,3 +155,6 @@ class RunRecord:
     ended_at: datetime | None
     host: str
     version: str
+    key_columns: str | tuple[str, ...] | None = ()
+    fingerprint: str | None = None
+    active_seconds: float = 0.0

@@ -137,7 +137,6 @@ def pipe_command(
     table: str | None,
     params: Mapping[str, object],
     limit: int | None,
-    new: bool = False,
 ) -> str:
     """The command that goes on with a run whose items came from standard input, behind the same pipe.
 
@@ -149,7 +148,6 @@ def pipe_command(
         table: name of the results table, if one was given.
         params: parameters as in the ledger, without those that are secret.
         limit: the limit of the run.
-        new: begin another run like it instead.
     """
     words = ["tui-runner", "run", job, "--input", "-", "--db", database]
     words += ["--table", table] if table is not None else []
@@ -157,4 +155,4 @@ def pipe_command(
     for name, value in params.items():
         if value is not None:
             words += ["--set", f"{name}={value if isinstance(value, str) else json.dumps(value)}"]
-    return f"… | {shlex.join([*words, '--new' if new else '--resume'])}"
+    return f"… | {shlex.join([*words, '--resume'])}"

@@ -21,7 +21,7 @@ import contextlib
 import json
 import re
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 from urllib.parse import quote, quote_plus
@@ -73,6 +73,10 @@ _SCHEME = re.compile(r"\b((?i:bearer|basic)\s{1,9})(?=[\w.~+/=\-]{0,200}(?:[0-9=
 """A word that follows in a sentence has no digit in it, nor a capital behind a small letter."""
 _HINTS = ("token", "secret", "pass", "pwd", "key", "credential", "signature", "sess")
 """One of these is in every name that says that its value is a secret."""
+
+
+SUSPECT = r"://[^\s/?#]*@|[?&;][^=]*=|authorization|cookie|x-api-key|x-auth|x-csrf|x-amz|bearer"
+"""What a text has in it, in small or capital letters, if `redact` changes it: for looking through many at once."""
 
 
 def redact(text: str) -> str:
@@ -128,6 +132,11 @@ class Redaction:
         forms = {form for value in values for form in _forms(str(value))}
         # A value that contains another one goes first, so that nothing of it is left.
         self._forms = sorted(forms, key=len, reverse=True)
+
+    @property
+    def forms(self) -> Sequence[str]:
+        """Every text that is taken out because it is a secret of this run."""
+        return self._forms
 
     @classmethod
     def of(cls, params: Mapping[str, Any]) -> Redaction:

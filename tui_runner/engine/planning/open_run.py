@@ -1,24 +1,28 @@
-"""Takes the database of a run, finds the run to go on with or begins a new one, and selects the items to run."""
+"""Takes the database of a run, finds the run to go on with or begins a new one, and decides how its input is read."""
 
 from __future__ import annotations
 
 import platform
 import shlex
-from collections.abc import Collection, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 
 import duckdb
 
 from tui_runner._version import __version__
+from tui_runner.engine.planning.cutting import CutByKey, CutByPosition, Cutter, RetryFromLedger
+from tui_runner.engine.planning.older_keys import found_columns
 from tui_runner.engine.planning.request import RunPlan
 from tui_runner.engine.scheduling.events import Tell
+from tui_runner.engine.scheduling.pace import FIRST_SIZE
 from tui_runner.engine.states import RunState
 from tui_runner.errors import UserError
 from tui_runner.inputs import total_items
+from tui_runner.inputs.keys import key_columns
+from tui_runner.inputs.source import is_range
 from tui_runner.store.database import PATIENCE_SECONDS, Database, fault_of_file, memory_share
 from tui_runner.store.ledger import Ledger
+from tui_runner.store.ledger.recorded import RecordedItems
 from tui_runner.store.records import RunRecord
 from tui_runner.system.memory import memory_bound
 from tui_runner.text.messages import plain
@@ -32,21 +36,19 @@ class OpenedRun:
         database: open; whoever has this closes it.
         record: the run's row in the ledger.
         resumed: whether it was begun by an earlier process.
-        selection: which items of the input are to run.
-        replaced: keys of the items that have a final state but will run again.
+        cutter: cuts its input into chunks.
         paused: whether it begins paused, because it was when it ended.
         news: what a person should know of how it goes on.
-        chunks: chunks whose rows in the ledger stay as they are, unless their items run again.
+        done_before: how many of its items earlier processes have done.
     """
 
     database: Database
     record: RunRecord
     resumed: bool
-    selection: Selection
-    replaced: set[str]
+    cutter: Cutter
     paused: bool
     news: tuple[Tell, ...]
-    chunks: AbstractSet[int] = frozenset()
+    done_before: int = 0
 
     def take_back(self) -> None:
         """Close the database as if the run had never been begun: nothing of it has run."""
@@ -93,20 +95,61 @@ def _find_or_begin(plan: RunPlan, database: Database, ledger: Ledger) -> OpenedR
         unfinished = None if plan.new else ledger.find_unfinished(plan.job.name)
         record = ledger.run(ledger.begin_run(_new_record(plan)))
         news = _beside(before, record) + _left_behind(unfinished, record, plan)
-        return OpenedRun(database, record, False, Selection({}), set(), False, news)
-    recorded, replaced = ledger.recorded(record.run_id)
-    if plan.retry and not replaced:
+        return OpenedRun(database, record, False, CutByPosition(plan.source, limit=plan.limit), False, news)
+    totals = ledger.totals(record.run_id)
+    failed = totals.failed + totals.cancelled
+    if plan.retry and not failed:
         raise UserError("nothing failed in it", f"run {record.run_id} of {plain(plan.database)}")
     paused = plan.attended and record.state == RunState.PAUSED
-    state = RunState.PAUSED if paused else RunState.RUNNING
-    news = _news(plan, record, len(recorded), len(replaced))
-    size = plan.settings.chunk_size
-    # Sizes that are chosen while a run goes on are others the next time.
-    same_chunks = size is not None and record.settings.get("chunk_size") == size and not plan.source.may_wait
-    ledger.reopen_run(record.run_id, asdict(plan.settings), state.value, same_chunks=same_chunks)
-    selection = Selection(recorded, frozenset(replaced), only_again=plan.retry)
-    chunks = ledger.chunks(record.run_id)
-    return OpenedRun(database, record, True, selection, replaced, paused, news, chunks=chunks)
+    news = _news(plan, record, totals.done, failed)
+    record = _reopen(plan, database, ledger, record, RunState.PAUSED if paused else RunState.RUNNING)
+    cutter = _cutter(plan, RecordedItems(database, record.run_id), record, failed)
+    return OpenedRun(database, record, True, cutter, paused, news, totals.done)
+
+
+def _reopen(plan: RunPlan, database: Database, ledger: Ledger, record: RunRecord, state: RunState) -> RunRecord:
+    """Record that a run goes on, and of what its keys are made and whether its input is what it was."""
+    is_older = record.key_columns is None
+    columns, fingerprint, cut_anew = record.key_columns, record.fingerprint, None
+    if columns is None:
+        columns = found_columns(plan, RecordedItems(database, record.run_id))
+        if is_range(plan.source) and record.input is not None:
+            # An integer has always had the position that it has now: only its chunk rows are no limits.
+            fingerprint = plan.source.fingerprint()
+            cut_anew = plan.settings.chunk_size or FIRST_SIZE, total_items(plan.source, plan.limit) or 0
+    elif fingerprint is not None and not plan.source.lost and plan.source.fingerprint() != fingerprint:
+        fingerprint = None  # for good: from now on positions in the input and in the ledger differ
+    ledger.reopen_run(
+        record.run_id,
+        asdict(plan.settings),
+        state.value,
+        key_columns=columns,
+        fingerprint=fingerprint,
+        positions_are_unique=not is_older or cut_anew is not None,
+        cut_anew=cut_anew,
+    )
+    return ledger.run(record.run_id)
+
+
+def _cutter(plan: RunPlan, recorded: RecordedItems, record: RunRecord, failed: int) -> Cutter:
+    """Decide how the input of a run that goes on is read.
+
+    Raises:
+        UserError: nothing of it can run again.
+    """
+    source, limit = plan.source, plan.limit
+    if not source.lost and record.fingerprint is not None and recorded.chunks().are_limits:
+        return CutByPosition(source, limit=limit, recorded=recorded, retry=plan.retry)
+    columns = record.key_columns or ()
+    if not plan.retry:
+        return CutByKey(source, recorded, columns, limit=limit)
+    if not source.lost:
+        return RetryFromLedger(recorded, CutByKey(source, recorded, columns, limit=limit, retry=True))
+    if recorded.count_failed(without_value=True) == failed:
+        which = "its item that failed has" if failed == 1 else f"none of its {failed:,} items that failed has"
+        what = f"{source.lost}, and {which} {'no value' if failed == 1 else 'a value'} in the ledger"
+        raise UserError(what, f"run {record.run_id} of {plain(plan.database)}", "start a new run with these items")
+    return RetryFromLedger(recorded, None)
 
 
 def _unannounced(database: Database) -> Tell:
@@ -201,58 +244,6 @@ def _new_record(plan: RunPlan) -> RunRecord:
         ended_at=None,
         host=platform.node(),
         version=__version__,
+        key_columns=key_columns(plan.source.columns),
+        fingerprint=plan.source.fingerprint(),
     )
-
-
-class Selection:
-    """Items that are not done; or, for a retry, those that failed and nothing else.
-
-    Args:
-        done: how many rows each item has that ended well, by key.
-        again: keys of the items that have another final state: they run again.
-        only_again: run these alone, instead of all that are not done.
-    """
-
-    def __init__(
-        self, done: Mapping[str, int], again: AbstractSet[str] = frozenset(), *, only_again: bool = False
-    ) -> None:
-        self._done = done
-        self._again = again
-        self._only = again if only_again else None
-        self._missed = set(again)
-        """Of these, those that the input has not had yet."""
-        self._left_out = 0
-        """Items that were passed over although the ledger has nothing of them: the input has grown since."""
-
-    def pending(self, first_item: int, keys: Sequence[str]) -> Sequence[int]:
-        """Positions of the items to run among consecutive ones with these keys, the first at `first_item`."""
-        if self._missed:
-            self._missed.difference_update(keys)
-        only = self._only
-        if only is not None:
-            self._left_out += sum(key not in only and key not in self._done for key in keys)
-            return [first_item + index for index, key in enumerate(keys) if key in only]
-        if not self._done:
-            return range(first_item, first_item + len(keys))
-        return [first_item + index for index, key in enumerate(keys) if key not in self._done]
-
-    def known(self, first_item: int, keys: Sequence[str]) -> Collection[int]:
-        """Positions of the items to run that had failed before; none for a retry, which runs nothing else."""
-        again = self._again
-        if self._only is not None or not again:
-            return ()
-        return [first_item + index for index, key in enumerate(keys) if key in again]
-
-    def recorded_rows(self, keys: Sequence[str]) -> int:
-        """How many rows the items with these keys have in the database already."""
-        done = self._done
-        return sum(done.get(key, 0) for key in keys) if done else 0
-
-    def warnings(self) -> list[str]:
-        """What is to be said of the input when all of it was read."""
-        found = []
-        if left_out := self._left_out:
-            found.append(f"{left_out:,} items that are new in the input were left out: a retry runs no new ones")
-        if missed := len(self._missed):
-            found.append(f"items that had failed are not in the input any more, and stay as they are: {missed:,}")
-        return found

@@ -13,6 +13,7 @@ from typing import Any
 
 from tui_runner.errors import DatabaseError, UserError
 from tui_runner.inputs import Source, items_source, open_source
+from tui_runner.inputs.source import LostItems
 from tui_runner.jobs.config_file import read_config
 from tui_runner.jobs.job import Job
 from tui_runner.jobs.loading import load_job
@@ -72,6 +73,12 @@ STANDARD_INPUT = "-"
 PROGRAM_INPUT = "items of a program"
 """Stands in the ledger for items that a Python program gave: only that program can give them again."""
 
+_LOST = {
+    STANDARD_INPUT: "its items came from standard input, which cannot be read again",
+    PROGRAM_INPUT: "a Python program gave its items",
+}
+"""Inputs that cannot be read again, and what is said of them."""
+
 Ask = Callable[[str], str]
 """Asks a person for the secret with this name; raises `EOFError` when there is nobody."""
 UseRedaction = Callable[[Redaction], None]
@@ -95,6 +102,7 @@ class RunRequest:
         retry: of that run, which is finished, only what failed.
         attended: whether a person watches the run and can resume it; one that was paused then comes back paused.
         folder: where relative paths start; None for the current folder.
+        columns: of a retry, those that its input had when the run began: it may do without the input.
     """
 
     job: str
@@ -109,6 +117,7 @@ class RunRequest:
     retry: bool = False
     attended: bool = False
     folder: Path | None = None
+    columns: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,9 +232,9 @@ def plan_job(
             code=source_digest(job.reference),
         ),
         table=table,
-        source=_as_taken(source, job, by_name=by_name),
+        source=source.as_written(job.columns_as_written(source.columns, by_name=by_name)),
         by_name=by_name,
-        from_input=request.input is not None,
+        from_input=request.input is not None and request.input != PROGRAM_INPUT,
         database=database,
         limit=request.limit,
         new=request.new,
@@ -235,12 +244,6 @@ def plan_job(
         attended=request.attended,
         debug=bool(environ.get(DEBUG_VARIABLE)),
     )
-
-
-def _as_taken(source: Source, job: Job, *, by_name: bool) -> Source:
-    """`source` with the columns that the function of `job` takes, as its annotations want them."""
-    written = job.columns_as_written(source.columns, by_name=by_name)
-    return source.as_written(written).select(job.wanted_columns(source.columns))
 
 
 def _placed(params: Mapping[str, object], folder: Path) -> dict[str, object]:
@@ -347,8 +350,15 @@ def _as_stored(value: object) -> Any:
 
 
 def _source(job: Job, params: Mapping[str, object], request: RunRequest, folder: Path, database: Path) -> Source:
+    if request.retry and (lost := _LOST.get(request.input or "")):
+        return LostItems(request.input, request.columns, lost)
     if request.input is not None:
-        return open_source(_located(request.input, folder), database=database, folder=folder)
+        try:
+            return open_source(_located(request.input, folder), database=database, folder=folder)
+        except UserError as error:
+            if not request.retry:
+                raise
+            return LostItems(request.input, request.columns, f"its input can't be read ({error})")
     if job.has_items:
         return items_source(job.make_items(params), Redaction.of(params))
     name = plain(job.name)

@@ -47,6 +47,7 @@ def resume_request(
     """
     with Database.open(database, create=False, patience=PATIENCE_SECONDS) as opened:
         record = _unfinished(Ledger(opened.cursor()), database, run)
+    _check_input(record, database)
     request = _as_it_was(record, database, secrets or {})
     return replace(request, settings={**request.settings, **_given(settings)})
 
@@ -74,34 +75,35 @@ def retry_request(
         record = _with_failures(Ledger(opened.cursor()), database, run)
     request = _as_it_was(record, database, secrets or {})
     changed = {"on_outage": "continue", **_given(settings)}
-    return replace(request, settings={**request.settings, **changed}, retry=True)
+    columns = record.key_columns
+    columns = (columns,) if isinstance(columns, str) else columns or None
+    return replace(request, settings={**request.settings, **changed}, retry=True, columns=columns)
 
 
 def _given(settings: Mapping[str, object] | None) -> dict[str, object]:
     return {name: value for name, value in (settings or {}).items() if value is not None}
 
 
-def _as_it_was(record: RunRecord, database: Path, secrets: Mapping[str, object]) -> RunRequest:
-    """What was asked for when `record` was begun."""
+def _check_input(record: RunRecord, database: Path) -> None:
+    """Refuse to go on with a run whose input can only be given again by whoever gave it."""
     where = _where(record, database)
     if record.input == STANDARD_INPUT:
         table, limit = record.settings.get("table"), record.settings.get("limit")
-        finished = record.state == RunState.FINISHED
         command = pipe_command(
             job=record.job_path,
             database=str(database),
             table=table if isinstance(table, str) else None,
             params=shown_params(record.params),
             limit=limit if isinstance(limit, int) else None,
-            new=finished,
         )
         what = "its items came from standard input, which cannot be read again"
-        do = "start a new one with those that failed" if finished else "run the same pipe again"
-        raise UserError(what, where, f"{do}: {plain(command)}")
+        raise UserError(what, where, f"run the same pipe again: {plain(command)}")
     if record.input == PROGRAM_INPUT:
-        finished = record.state == RunState.FINISHED
-        do = "let it start a new one with those that failed" if finished else "run that program again"
-        raise UserError("a Python program gave its items", where, do)
+        raise UserError("a Python program gave its items", where, "run that program again")
+
+
+def _as_it_was(record: RunRecord, database: Path, secrets: Mapping[str, object]) -> RunRequest:
+    """What was asked for when `record` was begun."""
     params = {**record.params, **_checked_secrets(record, secrets)}
     known = {setting.name for setting in fields(Settings)}
     # None would stand for a setting that was not given, and let the job's own come back.
@@ -155,7 +157,7 @@ def _unfinished(ledger: Ledger, database: Path, run: int | None) -> RunRecord:
 def _after(database: Path, record: RunRecord, totals: Totals) -> str:
     """What can be done when a run is finished: run again what failed in it, if something did."""
     missed = totals.failed + totals.cancelled
-    if not missed or record.input in (STANDARD_INPUT, PROGRAM_INPUT):  # such items cannot be had again
+    if not missed:
         return _NEW_ONE
     those = "the item that" if missed == 1 else f"the {missed:,} items that"
     verb = "failed" if totals.failed else "was cancelled" if missed == 1 else "were cancelled"

@@ -64,6 +64,8 @@ class RunIdentity:
     items_total: int | None
     chunk_size: int | None
     log_file: str = ""
+    done_before: int = 0
+    """Items that earlier processes had recorded as done; the scheduler learns of them as it comes to their chunks."""
 
 
 class _ChunkMeter:
@@ -334,7 +336,7 @@ class SnapshotBuilder:
         )
         longest = oldest[0].seconds if oldest else 0.0
         stalled = self._stalled(active, longest)
-        left = None if total is None else max(0, total - counts.finished)
+        left = None if total is None else max(0, total - self._finished_ever())
         self.last = Snapshot(
             run_id=identity.run_id,
             job=identity.job,
@@ -393,6 +395,11 @@ class SnapshotBuilder:
             log_file=identity.log_file,
         )
         return self.last
+
+    def _finished_ever(self) -> int:
+        """Items that are done, also those that nobody has passed over yet: they take no time."""
+        here, before = self._scheduler.counts.finished, self._scheduler.before
+        return here if self._scheduler.input_ended else here + max(0, self._identity.done_before - before.done)
 
     def _rows_here(self) -> int:
         """Rows of this process: rates leave out what was there before."""

@@ -126,6 +126,31 @@ class ChunkStore(Sequence[Chunk]):
         self.items += chunk.items
         self.open[chunk.number] = chunk
 
+    def add_done(self, first_items: array[int], items: array[int], rows: array[int]) -> None:
+        """Take in the next chunks of the input, of which an earlier process has recorded every item as ok.
+
+        Args:
+            first_items: position of the first item of each chunk.
+            items: how many each has.
+            rows: how many rows these have.
+        """
+        columns, count = self._columns, len(items)
+        first = len(columns)
+        zeros, never = array("b", bytes(count)), array("d", [_NEVER]) * count
+        columns.first_item.extend(first_items)
+        columns.rows.extend(rows)
+        for column in (columns.items, columns.skipped, columns.done):
+            column.extend(array(column.typecode, items))
+        for column in (columns.failed, columns.cancelled, columns.retries):
+            column.extend(array(column.typecode, zeros))
+        columns.state.extend(array("b", [STATES.index(ChunkState.DONE)]) * count)
+        for times in (columns.started_at, columns.ended_at):
+            times.extend(never)
+        for seconds in (columns.busy_seconds, columns.elapsed):
+            seconds.extend(array("d", zeros))
+        self.items += sum(items)
+        self.ended.extend(range(first, first + count))
+
     def end(self, chunk: Chunk) -> None:
         """Keep of a chunk that has ended its figures and failures alone."""
         number, columns, counts = chunk.number, self._columns, chunk.counts

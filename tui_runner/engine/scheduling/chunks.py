@@ -246,6 +246,21 @@ class Chunks:
         idle = not self.waiting and not requested and not all(worker.open for worker in self._crew.ready)
         return max(wanted, int(idle))
 
+    def skipped(self, event: events.ChunksSkipped) -> None:
+        """Add chunks that an earlier process had recorded as done."""
+        self.all.add_done(event.first_items, event.items, event.rows)
+        self.changed.update(range(event.first, event.first + len(event.items)))
+        done = Counts(done=sum(event.items), rows=sum(event.rows))
+        self.counts += done
+        self.before += done
+
+    def missed(self, items: int) -> None:
+        """Count items that did not end well in an earlier process and do not run again."""
+        lost = Counts(failed=items)
+        self.counts += lost
+        self.before += lost
+        self.all.items += items
+
     def open_limit(self, open_chunks: int) -> int:
         """Chunks to keep open when `open_chunks` are asked for: more, if these are too small for the threads."""
         limit = self._crew.open_limit(open_chunks)

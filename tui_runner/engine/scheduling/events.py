@@ -5,6 +5,7 @@ Reports (`Ready`, `ResultBatch`, `ChunkFinished`, …) are in `protocol`; how me
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -35,7 +36,7 @@ class ChunkRead:
     Attributes:
         number: its number; they come in order.
         positions: of all its items, in their order.
-        pending: positions of those that are not yet recorded as ok, in the same order.
+        pending: positions of those that are to run, in the same order; the others are recorded as ok.
         rows: how many rows the others have.
         known: those of `pending` of which it is no news when they fail: they had failed before the run was resumed.
         nbytes: of its packed items.
@@ -57,13 +58,32 @@ class ChunkRead:
 
     @property
     def items(self) -> int:
-        """Number of its items."""
+        """How many items it has."""
         return len(self.positions)
 
 
 @dataclass(frozen=True, slots=True)
+class ChunksSkipped:
+    """Chunks with consecutive numbers have nothing left to do: an earlier process has recorded that.
+
+    Attributes:
+        first: number of the first one; they come in order, among those of `ChunkRead`.
+        first_items: position of the first item of each.
+        items: how many items of each ended well.
+        rows: how many rows these have.
+    """
+
+    first: int
+    first_items: array[int]
+    items: array[int]
+    rows: array[int]
+
+
+@dataclass(frozen=True, slots=True)
 class InputEnded:
-    """There are no more chunks."""
+    """There are no more chunks; `missed` recorded items did not end well and do not run again."""
+
+    missed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +274,7 @@ class Tick:
 Event = (
     Begin
     | ChunkRead
+    | ChunksSkipped
     | InputEnded
     | InputFailed
     | PauseRun

@@ -135,6 +135,10 @@ class Scheduler:
         """The part of `counts` that earlier processes had recorded: items that ended well, and their rows."""
         return self._chunks.before
 
+    @property
+    def _failed_here(self) -> int:
+        return self.counts.failed - self.before.failed
+
     def take_changed(self) -> set[int]:
         """Return the numbers of the chunks that changed since the last call; for the one part that draws them."""
         return self._chunks.take_changed()
@@ -159,7 +163,10 @@ class Scheduler:
             case events.ChunkRead():
                 self._requested = max(0, self._requested - 1)
                 self._chunks.read(event)
-            case events.InputEnded():
+            case events.ChunksSkipped():
+                self._chunks.skipped(event)
+            case events.InputEnded(missed):
+                self._chunks.missed(missed)
                 self._requested = 0
                 self.input_ended = True
             case events.InputFailed(message):
@@ -516,8 +523,8 @@ class Scheduler:
         if flush.ended:
             self._losses = 0
         limit = self._max_failures
-        if limit is not None and limit.exceeded(self.counts.failed, self.counts.finished - self.before.done):
-            what = f"{plural(self.counts.failed, 'item')} failed, more than --max-failures allows"
+        if limit is not None and limit.exceeded(self._failed_here, self.counts.finished - self.before.finished):
+            what = f"{plural(self._failed_here, 'item')} failed, more than --max-failures allows"
             self._fail(f"{what}; mend that, or go on with a higher one")
         self._watch_outages(flush)
 

@@ -8,38 +8,39 @@ batch and nothing else was, so when a worker is lost the counters say exactly wh
 from __future__ import annotations
 
 import math
-import pickle
 import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pyarrow as pa
 
 from tui_runner.engine.metrics import bucket
 from tui_runner.engine.protocol import (
-    MAX_KEPT_VALUE,
     ChunkFinished,
     InFlight,
     LogLines,
     Progress,
+    Refused,
     Report,
     ResultBatch,
     Trials,
     ranges_of,
+    unpack,
 )
 from tui_runner.engine.worker.attempt import Ending, Outcome, Outcomes
 from tui_runner.engine.worker.concurrency import ThreadTuner
+from tui_runner.engine.worker.item_columns import json_value, packed_value, text_column
 from tui_runner.engine.worker.job_output import JobLog
 from tui_runner.engine.worker.standstill import Standstill
 from tui_runner.engine.worker.task_queue import Ended, OpenedChunk, Slot, WorkQueue
 from tui_runner.engine.worker.thread_pool import Pool
-from tui_runner.inputs.keys import plain_key
 from tui_runner.store.arrow_batches import serialize
 from tui_runner.store.records import ERRORS, ITEMS
 from tui_runner.store.rows.collect import Built, build
 from tui_runner.text.describe import MESSAGE_LENGTH, Failure, item_text, shape, storable
-from tui_runner.text.redaction import redact
+from tui_runner.text.redaction import Redaction
 
 INTERVAL = 0.2
 """Seconds between reports: seen at once by a person, and two thirds of a second before the freshness budget."""
@@ -63,6 +64,7 @@ class Collector:
         log: what the job has printed.
         send: takes reports; may block.
         redact: takes secrets out of errors and items.
+        item_text: whether the ledger gets a short text of every item.
     """
 
     def __init__(
@@ -73,10 +75,13 @@ class Collector:
         pool: Pool,
         log: JobLog,
         send: Callable[[Report], None],
-        redact: Callable[[str], str] = redact,
+        redact: Redaction | None = None,
+        *,
+        item_text: bool = True,
     ) -> None:
         self._worker = worker
-        self._redact = redact
+        self._redact = redact or Redaction()
+        self._item_text = item_text
         self._queue = queue
         self._outcomes = outcomes
         self._pool = pool
@@ -178,7 +183,7 @@ class Collector:
         """Make a batch of all that; and the chunks that end with it."""
         tables, rows, nbytes, unstorable = _build(ended)
         others += unstorable
-        builder = BatchBuilder(self._redact)
+        builder = BatchBuilder(self._queue.key, self._redact, item_text=self._item_text)
         for chunk, items in ended:
             builder.add_ended(chunk, items)
         for outcome in others:
@@ -231,18 +236,25 @@ class BatchBuilder:
     """Counts what has ended and makes a `ResultBatch` of it: columns by item, numbers by chunk.
 
     Args:
+        key: makes the key of an item of its value and position.
         redact: takes secrets out of errors and of items: what leaves a worker goes through here, but for log lines.
+        item_text: whether the ledger gets a short text of every item.
     """
 
-    def __init__(self, redact: Callable[[str], str] = redact) -> None:
-        self._redact = redact
+    def __init__(
+        self, key: Callable[[object, int], str], redact: Redaction | None = None, *, item_text: bool = True
+    ) -> None:
+        self._key = key
+        self._redact = redact or Redaction()
+        self._item_text = item_text
+        self._unpacked: dict[int, list[object]] = {}
         self.finished: list[OpenedChunk] = []
         """Chunks whose last item was added."""
         self.executed = 0
         """Items that were executed to their end."""
         self._wall = time.time() - time.monotonic()
         self._touched: dict[int, OpenedChunk] = {}
-        self._items: list[pa.Table] = []
+        self._columns: dict[str, list[Any]] = {name: [] for name in ITEMS.names}
         self._seconds: list[float] = []
         self._errors: list[tuple[object, ...]] = []
         self._groups: Counter[tuple[str, str]] = Counter()
@@ -300,9 +312,12 @@ class BatchBuilder:
         else:
             chunk.failed += 1
         self._failed[chunk.number][position] = outcome.attempt
-        self._keep_value(position, chunk.values[index])
+        value = self._original(chunk, index)
+        json = None if isinstance(value, Refused) else json_value(value, self._redact)
+        if (packed := packed_value(value)) is not None:
+            self._values[position] = packed
         finished_at = int((outcome.ended + self._wall) * 1e6)
-        self._add_items(chunk, [index], outcome.ending, [outcome.attempt], [0], [seconds], [finished_at])
+        self._add_items(chunk, [index], outcome.ending, [outcome.attempt], [0], [seconds], [finished_at], json)
         self._end_items(chunk, [index])
 
     def _add_items(
@@ -314,24 +329,28 @@ class BatchBuilder:
         rows: list[int],
         seconds: list[float],
         finished_at: list[int],
+        value: str | None = None,
     ) -> None:
         """Add ledger rows of items of one chunk with one ending; `attempts` None for one each."""
         size = len(indexes)
+        columns = self._columns
         positions = [chunk.positions[index] for index in indexes]
-        keys = [plain_key(chunk.values[index], position) for index, position in zip(indexes, positions, strict=True)]
-        columns = {
-            "item": pa.array(positions, pa.int64()),
-            "chunk": pa.repeat(pa.scalar(chunk.number, pa.int64()), size),
-            "key": pa.array(keys, pa.string()),
-            "state": pa.repeat(pa.scalar(ending.value, pa.string()), size),
-            "attempts": pa.repeat(pa.scalar(1, pa.int32()), size)
-            if attempts is None
-            else pa.array(attempts, pa.int32()),
-            "rows": pa.array(rows, pa.int64()),
-            "seconds": pa.array(seconds, pa.float64()),
-            "finished_at": pa.array(finished_at, pa.int64()).cast(ITEMS.field("finished_at").type),
-        }
-        self._items.append(pa.Table.from_arrays([columns[name] for name in ITEMS.names], schema=ITEMS))
+        columns["item"] += positions
+        columns["chunk"] += [chunk.number] * size
+        if chunk.keys is None:
+            key, values = self._key, chunk.values
+            columns["key"] += [key(values[index], place) for index, place in zip(indexes, positions, strict=True)]
+        else:
+            columns["key"] += [chunk.keys[index] for index in indexes]
+        columns["state"] += [ending.value] * size
+        columns["attempts"] += [1] * size if attempts is None else attempts
+        columns["rows"] += rows
+        columns["seconds"] += seconds
+        columns["finished_at"] += finished_at
+        if self._item_text:
+            texts = chunk.texts or chunk.values
+            columns["text"] += [texts[index] for index in indexes]
+        columns["value"] += [value] * size
 
     def _end_items(self, chunk: OpenedChunk, indexes: list[int]) -> None:
         self._ended[chunk.number] += indexes
@@ -343,14 +362,13 @@ class BatchBuilder:
         if not chunk.unended:
             self.finished.append(chunk)
 
-    def _keep_value(self, position: int, value: object) -> None:
-        """Keep an item that failed for good, so that it can run again without its input."""
-        try:
-            packed = pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
-        except Exception:  # it was unpickled here, but may have changed since
-            return
-        if len(packed) <= MAX_KEPT_VALUE:
-            self._values[position] = packed
+    def _original(self, chunk: OpenedChunk, index: int) -> object:
+        """Return an item as it was sent: the function may have changed the one that it was called with."""
+        if chunk.keys is None:
+            return chunk.values[index]
+        if chunk.number not in self._unpacked:
+            self._unpacked[chunk.number] = unpack(chunk.packed)
+        return self._unpacked[chunk.number][index]
 
     def _add_error(self, outcome: Outcome, failure: Failure) -> None:
         message = self._redact(failure.message)[:MESSAGE_LENGTH]
@@ -386,11 +404,10 @@ class BatchBuilder:
 
     def batch(self, worker: int, tables: tuple[bytes, ...], rows: int, nbytes: int) -> ResultBatch:
         """Return the batch of `worker` with these streams of result rows."""
-        items = pa.concat_tables(self._items) if self._items else ITEMS.empty_table()
         return ResultBatch(
             worker=worker,
             tables=tables,
-            items=serialize(items.combine_chunks()),
+            items=self._item_rows(),
             errors=_stream(ERRORS, self._errors) if self._errors else b"",
             ended={number: ranges_of(sorted(indexes)) for number, indexes in self._ended.items()},
             failed=dict(self._failed),
@@ -405,6 +422,13 @@ class BatchBuilder:
             cancelled=dict(self._cancelled),
             values=self._values,
         )
+
+    def _item_rows(self) -> bytes:
+        columns = self._columns
+        size = len(columns["item"])
+        text = text_column(columns["text"], self._redact) if self._item_text else pa.nulls(size, pa.string())
+        arrays = [text if field.name == "text" else pa.array(columns[field.name], field.type) for field in ITEMS]
+        return serialize(pa.Table.from_arrays(arrays, schema=ITEMS))
 
 
 def _stream(schema: pa.Schema, rows: Sequence[tuple[object, ...]]) -> bytes:

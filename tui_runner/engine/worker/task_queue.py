@@ -28,8 +28,9 @@ from typing import Any
 
 from tui_runner.engine.limits import RateLimit
 from tui_runner.engine.protocol import Counts, OpenChunk, Refused, unpack
+from tui_runner.engine.worker.item_columns import short_text
 from tui_runner.engine.worker.retry import RetryBudget
-from tui_runner.inputs.keys import plain_key
+from tui_runner.inputs.keys import KeyColumns, keyed, plain_key, position_key
 from tui_runner.store.rows.collect import Rows
 from tui_runner.text.describe import item_text
 
@@ -39,6 +40,7 @@ MAX_SLICE = 256
 """Items of a slice at most: so many unreported results of one thread still become one small part of a batch."""
 SLOW_SECONDS = 0.01
 """What an item may take before others take the rest of its slice: ten slices that were thought to take as long."""
+_IMMUTABLE = frozenset({str, int, float, bool, bytes, type(None)})
 _FORGETTING = 1.1
 """By how much the learned seconds an item grow with each slice that took longer. They follow the quickest slices: one
 that waited for the interpreter's lock took fifty times as long as its items."""
@@ -52,6 +54,9 @@ class OpenedChunk:
         number: its number.
         positions: position in the input of each item.
         values: the items; None where the result of one has been reported.
+        packed: the items as they were sent: a function may change those that it is called with.
+        keys: the key of each item that may be changed, made before; None where none may, and keys are made when needed.
+        texts: a short text of each of these; None likewise, or if the ledger gets none.
         todo: indexes of the items that no thread has, in order.
         unended: how many items have no final outcome; the chunk is finished at 0.
         made: attempts made already, by index; 0 for those that are not in it.
@@ -64,6 +69,9 @@ class OpenedChunk:
     values: list[Any]
     todo: deque[int]
     unended: int
+    packed: bytes = b""
+    keys: list[str] | None = None
+    texts: list[str] | None = None
     made: dict[int, int] = field(default_factory=dict)
     tries: dict[int, int] = field(default_factory=dict)
     paused: bool = False
@@ -207,6 +215,8 @@ class WorkQueue:
         on_idle: called when nothing is executed and nothing can be taken.
         rate: items started per second, None for no bound.
         budget: how many retries may be made, None for no bound.
+        key_columns: what keys are made of, see `inputs.keys`.
+        item_text: whether the ledger gets a short text of every item.
         clock: monotonic seconds.
     """
 
@@ -219,9 +229,13 @@ class WorkQueue:
         on_idle: Callable[[], None] = lambda: None,
         rate: float | None = None,
         budget: RetryBudget | None = None,
+        key_columns: KeyColumns = (),
+        item_text: bool = True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._budget = budget
+        self._key_columns = key_columns
+        self._item_text = item_text
         self._write_log = write_log
         self._on_exhausted = on_exhausted
         self.on_change = on_change
@@ -380,8 +394,17 @@ class WorkQueue:
         values = unpack(message.values)
         indexes = range(len(values)) if message.run is None else message.run
         chunk = OpenedChunk(
-            message.chunk, message.positions, values, deque(indexes), len(indexes), paused=message.paused
+            message.chunk,
+            message.positions,
+            values,
+            deque(indexes),
+            len(indexes),
+            message.values,
+            paused=message.paused,
         )
+        if not _IMMUTABLE.issuperset(map(type, values)):
+            chunk.keys = [self.key(value, position) for value, position in zip(values, message.positions, strict=True)]
+            chunk.texts = list(map(short_text, values)) if self._item_text else None
         for index in indexes if message.attempts or message.tries or message.refusals else ():
             position = message.positions[index]
             if (made := message.attempts.get(position, 0)) > 0:
@@ -389,14 +412,19 @@ class WorkQueue:
             if (tries := message.tries.get(position, 0)) > 0:
                 chunk.tries[index] = tries
             if position in message.refusals:
-                value = values[index]
-                verdict = message.refusals[position]
-                values[index] = Refused("WorkerKilled", verdict, item_text(value), plain_key(value, position))
+                chunk.keys = chunk.keys or [self.key(*pair) for pair in zip(values, message.positions, strict=True)]
+                values[index] = Refused("WorkerKilled", message.refusals[position], item_text(values[index]))
                 chunk.made[index] = max(0, made - 1)  # saying so is no attempt of its own
         with self._changed:
             self.chunks[chunk.number] = chunk
             self._line_up(chunk)
             self._look()
+
+    def key(self, value: object, position: int) -> str:
+        """Return the key of an item."""
+        if type(value) is Refused:  # what cannot be sent has no key of its own
+            return position_key(position)
+        return plain_key(keyed(value, self._key_columns), position)
 
     def retry(self, chunk: OpenedChunk, index: int, delay: float) -> bool:
         """Try an item again once `delay` seconds have passed; False if its chunk was cancelled."""

@@ -91,6 +91,8 @@ class Worker:
             on_idle=lambda: self._outcomes.wake.set(),
             rate=config.rate,
             budget=None if config.retry_share is None else RetryBudget(config.retry_share),
+            key_columns=config.key_columns,
+            item_text=config.item_text,
         )
         if config.paused:
             self._queue.pause(None)
@@ -105,7 +107,14 @@ class Worker:
         pool_type = AsyncPool if job.is_async else ThreadPool
         self._pool: Pool = pool_type(self._queue, execution, self._outcomes, recorder)
         self._collector = Collector(
-            config.worker, self._queue, self._outcomes, self._pool, self.log, send, Redaction(config.secrets)
+            config.worker,
+            self._queue,
+            self._outcomes,
+            self._pool,
+            self.log,
+            send,
+            Redaction(config.secrets),
+            item_text=config.item_text,
         )
         self._brake: MemoryLimit | None = None
 

@@ -35,6 +35,7 @@ _CHUNKS = pa.schema(
         ("started_at", _MOMENT),
         ("ended_at", _MOMENT),
         ("busy_seconds", pa.float64()),
+        ("byte_offset", pa.int64()),
     ]
 )
 _SAMPLES = pa.schema(
@@ -55,11 +56,12 @@ _SAMPLES = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class StateRecord:
-    """What the run is doing now; `items_total` None leaves the recorded one."""
+    """What the run is doing now; `items_total` and `active_seconds` None leave the recorded ones."""
 
     state: str
     items_total: int | None
     ended_at: datetime | None
+    active_seconds: float | None = None
 
 
 Entry = Batch | ChunkRecord | SampleRecord | StateRecord
@@ -69,16 +71,13 @@ Entry = Batch | ChunkRecord | SampleRecord | StateRecord
 class Writer:
     """Writes entries of one run, a transaction a call. Belongs to one cursor and its thread."""
 
-    def __init__(
-        self, cursor: duckdb.DuckDBPyConnection, run_id: int, table: str, replaced_keys: Collection[str] = ()
-    ) -> None:
+    def __init__(self, cursor: duckdb.DuckDBPyConnection, run_id: int, table: str) -> None:
         """Make ready.
 
         Args:
             cursor: without a transaction.
             run_id: the run, which the ledger knows already.
             table: its results table.
-            replaced_keys: keys of items that have a row in the ledger which a new one is to replace.
 
         Raises:
             DatabaseError: the table's name is taken by something else.
@@ -87,10 +86,18 @@ class Writer:
         self._run_id = int(run_id)
         self._views = ArrowViews(cursor)
         self._results = ResultsTable(cursor, self._views, table)
-        # Keys with a row that is not `ok`: such an item may be run again, so a new row must take the old one's place.
-        self._unfinished = set(replaced_keys)
-        chunks = cursor.execute("SELECT DISTINCT chunk FROM runner.chunks WHERE run_id = ?", [run_id]).fetchall()
-        self._known_chunks = {int(chunk) for (chunk,) in chunks}
+        found = cursor.execute(
+            "SELECT (SELECT coalesce(max(item), -1) FROM runner.items WHERE run_id = $run AND state <> 'ok'),"
+            " (SELECT coalesce(max(chunk), -1) FROM runner.chunks WHERE run_id = $run)",
+            {"run": self._run_id},
+        ).fetchall()
+        # No item from here on has a row that a new one is to replace: looking for such rows costs a scan.
+        self._replaced_below = int(found[0][0]) + 1
+        self._highest_chunk = int(found[0][1])
+
+    def replace_below(self, position: int) -> None:
+        """Items below `position` that have ended will run again: their rows are to be replaced. From any thread."""
+        self._replaced_below = max(self._replaced_below, position)
 
     def too_wide(self, batches: Iterable[Batch]) -> set[int]:
         """Return the positions of items in `batches` for whose columns the results table has no more room."""
@@ -105,13 +112,12 @@ class Writer:
         batches = [entry for entry in entries if isinstance(entry, Batch)]
         items = _newest(_concatenated(ITEMS, [batch.items for batch in batches]))
         chunks = {entry.chunk: entry for entry in entries if isinstance(entry, ChunkRecord)}
-        unfinished = _unfinished_keys(items)
         tables = [table for batch in batches for table in batch.tables]
         try:
             self._results.add_in_steps(tables)
             self._cursor.execute("BEGIN TRANSACTION")
             shape = self._results.write(self._run_id, tables)
-            replaced = self._replace_items(items)
+            self._replace_items(items)
             self._append("items", items)
             self._append("errors", _concatenated(ERRORS, [batch.errors for batch in batches]))
             self._replace_chunks(chunks)
@@ -127,8 +133,7 @@ class Writer:
                 self._views.clear()
             raise
         self._results.shape = shape
-        self._unfinished = (self._unfinished - replaced) | unfinished
-        self._known_chunks |= chunks.keys()
+        self._highest_chunk = max(self._highest_chunk, *chunks, -1)
 
     def _append(self, ledger_table: str, rows: pa.Table) -> None:
         if rows.num_rows:
@@ -137,21 +142,22 @@ class Writer:
                 target = f"runner.{ledger_table} (run_id, {columns})"
                 self._cursor.execute(f"INSERT INTO {target} SELECT {self._run_id}, {columns} FROM {view}")
 
-    def _replace_items(self, items: pa.Table) -> set[str]:
-        """Delete the rows that `items` take the place of; their keys."""
-        if not self._unfinished or not items.num_rows:
-            return set()
-        replaced = self._unfinished.intersection(_keys(items))
-        if replaced:
-            with self._views.show("keys", pa.table({"key": pa.array(sorted(replaced), pa.string())})) as view:
-                self._cursor.execute(
-                    f"DELETE FROM runner.items WHERE run_id = {self._run_id} AND state <> 'ok'"
-                    f" AND key IN (SELECT key FROM {view})"
-                )
-        return replaced
+    def _replace_items(self, items: pa.Table) -> None:
+        """Delete the rows that `items` take the place of: those of the same items that did not end well."""
+        again = items.select(["item", "key"]).filter(pc.less(items.column("item"), self._replaced_below))
+        if not again.num_rows:
+            return
+        bounds = pc.min_max(again.column("item"))
+        with self._views.show("again", again) as view:
+            # The bounds let DuckDB pass over most of the table.
+            self._cursor.execute(
+                f"DELETE FROM runner.items WHERE run_id = {self._run_id} AND state <> 'ok'"
+                f" AND item BETWEEN {bounds['min']} AND {bounds['max']}"
+                f" AND (item, key) IN (SELECT (item, key) FROM {view})"
+            )
 
     def _replace_chunks(self, chunks: dict[int, ChunkRecord]) -> None:
-        known = sorted(chunks.keys() & self._known_chunks)
+        known = sorted(number for number in chunks if number <= self._highest_chunk)
         if known:
             self._cursor.execute(
                 f"DELETE FROM runner.chunks WHERE run_id = {self._run_id} AND chunk IN ({', '.join(map(str, known))})"
@@ -164,8 +170,8 @@ class Writer:
         ended = None if last.ended_at is None else last.ended_at.astimezone(UTC).isoformat()
         self._cursor.execute(
             "UPDATE runner.runs SET state = ?, items_total = coalesce(?, items_total),"
-            " ended_at = CAST(? AS TIMESTAMPTZ) WHERE run_id = ?",
-            [last.state, total, ended, self._run_id],
+            " active_seconds = coalesce(?, active_seconds), ended_at = CAST(? AS TIMESTAMPTZ) WHERE run_id = ?",
+            [last.state, total, last.active_seconds, ended, self._run_id],
         )
 
 
@@ -273,18 +279,10 @@ def _table(schema: pa.Schema, records: Sequence[ChunkRecord] | Sequence[SampleRe
     return pa.Table.from_pylist([asdict(record) for record in records], schema=schema)
 
 
-def _keys(items: pa.Table) -> Iterable[str]:
-    for batch in items.select(["key"]).to_batches(max_chunksize=5_000):
-        yield from batch.column(0).to_pylist()
-
-
-def _unfinished_keys(items: pa.Table) -> set[str]:
-    return set(items.filter(pc.not_equal(items.column("state"), "ok")).column("key").to_pylist())
-
-
 def _newest(items: pa.Table) -> pa.Table:
-    """`items` with the last row of each key: one may have failed and be done within one flush."""
-    if pc.all(pc.equal(items.column("state"), "ok")).as_py():
+    """`items` with the last row of each item: one may have failed and be done within one flush."""
+    positions = items.column("item")
+    if pc.count_distinct(positions).as_py() == items.num_rows:
         return items
-    last = {key: index for index, key in enumerate(_keys(items))}
-    return items if len(last) == items.num_rows else items.take(pa.array(sorted(last.values()), pa.int64()))
+    last = {position: index for index, position in enumerate(positions.to_pylist())}
+    return items.take(pa.array(sorted(last.values()), pa.int64()))

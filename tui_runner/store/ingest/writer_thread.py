@@ -13,7 +13,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
@@ -51,7 +51,6 @@ class Ingest:
         on_written: Callable[[list[object]], None],
         on_error: Callable[[BaseException], None],
         on_rejected: Callable[[Batch, BaseException], None] | None = None,
-        replaced_keys: Collection[str] = (),
         interval: float = 0.5,
         max_rows: int = MAX_ROWS,
         clock: Callable[[], float] = time.monotonic,
@@ -67,7 +66,6 @@ class Ingest:
             on_error: called with what made a flush fail; call `retry_failed_flush` when it is mended. The ledger's and
                 results' rows of that flush are kept.
             on_rejected: called with items whose rows could not be stored and why, before their ticket is written.
-            replaced_keys: keys of items that have a row in the ledger which the next one replaces.
             interval: seconds that the first batch waits for others.
             max_rows: rows that are not made to wait.
             clock: seconds, monotonic.
@@ -81,7 +79,6 @@ class Ingest:
         self._on_written = on_written
         self._on_error = on_error
         self._on_rejected = on_rejected
-        self._replaced_keys = replaced_keys
         self._interval = interval
         self._max_rows = max_rows
         self._clock = clock
@@ -110,7 +107,7 @@ class Ingest:
             DatabaseError: the table's name is taken by something else.
         """
         self._cursor = self._database.cursor()
-        self._writer = Writer(self._cursor, self._run_id, self._table, self._replaced_keys)
+        self._writer = Writer(self._cursor, self._run_id, self._table)
         self._thread.start()
 
     def submit(self, batch: Batch) -> None:
@@ -125,12 +122,19 @@ class Ingest:
         """Have a sample written."""
         self._add(record, 1)
 
-    def record_state(self, state: str, *, items_total: int | None, ended_at: datetime | None) -> None:
-        """Have the run's state written at once; `items_total` None leaves the recorded one.
+    def replace_below(self, position: int) -> None:
+        """Have the rows of items that run again, all below `position`, take the place of their earlier ones."""
+        assert self._writer is not None  # noqa: S101 - made by `start`
+        self._writer.replace_below(position)
+
+    def record_state(
+        self, state: str, *, items_total: int | None, ended_at: datetime | None, active_seconds: float | None = None
+    ) -> None:
+        """Have the run's state written at once; `items_total` and `active_seconds` None leave the recorded ones.
 
         Whoever pauses a run and has it killed in the next moment finds it paused.
         """
-        self._add(StateRecord(state, items_total, ended_at), 1, at_once=True)
+        self._add(StateRecord(state, items_total, ended_at, active_seconds), 1, at_once=True)
 
     def retry_failed_flush(self) -> None:
         """After an error: try that flush again. Does nothing when none has failed."""

@@ -24,6 +24,9 @@ from tui_runner.text.messages import listed
 
 __all__ = ["LEDGER_VERSION", "Ledger", "RunSummary", "Totals"]
 
+KeyColumns = str | tuple[str, ...]
+"""What the keys of a run's items are made of; see `inputs.keys`."""
+
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SLICE = 5_000
@@ -31,7 +34,8 @@ _SLICE = 5_000
 
 # Moments are read as microseconds: DuckDB's own conversion of TIMESTAMPTZ needs pytz.
 _RUN_COLUMNS = """run_id, job, job_path, table_name, input, CAST(params AS VARCHAR), CAST(settings AS VARCHAR), state,
-    items_total, epoch_us(started_at), epoch_us(ended_at), host, version"""
+    items_total, epoch_us(started_at), epoch_us(ended_at), host, version, CAST(key_columns AS VARCHAR),
+    fingerprint, coalesce(active_seconds, 0)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +81,9 @@ class Ledger:
             table = prepare_table(self._cursor, record.table_name)
             run_id = self._number("SELECT coalesce(max(run_id), 0) + 1 FROM runner.runs")
             self._cursor.execute(
-                "INSERT INTO runner.runs VALUES"
-                " (?, ?, ?, ?, ?, ?, ?, ?, ?, make_timestamptz(?), make_timestamptz(?), ?, ?)",
+                "INSERT INTO runner.runs (run_id, job, job_path, table_name, input, params, settings, state,"
+                " items_total, started_at, ended_at, host, version, key_columns, fingerprint) VALUES"
+                " (?, ?, ?, ?, ?, ?, ?, ?, ?, make_timestamptz(?), make_timestamptz(?), ?, ?, ?, ?)",
                 [
                     run_id,
                     _text(record.job),
@@ -93,6 +98,8 @@ class Ledger:
                     _microseconds(record.ended_at),
                     _text(record.host),
                     record.version,
+                    _columns_json(record.key_columns),
+                    record.fingerprint,
                 ],
             )
         return run_id
@@ -101,17 +108,35 @@ class Ledger:
         """Take back `begin_run`, for a run of which nothing has run: its rows, and its table if that is bare."""
         table = self.run(run_id).table_name
         with self._transaction():
-            for name in ("runs", "chunks", "items", "errors", "samples"):
+            for name in ("runs", "chunks", "items", "errors", "samples", "hosts", "added"):
                 self._cursor.execute(f"DELETE FROM runner.{name} WHERE run_id = ?", [run_id])
             used = self._number(f"SELECT count(*) FROM runner.runs WHERE lower(table_name) = lower({literal(table)})")
             if not used and is_bare(self._cursor, table):
                 self._cursor.execute(f"DROP TABLE main.{quote(table)}")
 
-    def reopen_run(self, run_id: int, settings: dict[str, object], state: str, *, same_chunks: bool = True) -> None:
+    def reopen_run(
+        self,
+        run_id: int,
+        settings: dict[str, object],
+        state: str,
+        *,
+        key_columns: KeyColumns | None = (),
+        fingerprint: str | None = None,
+        positions_are_unique: bool = True,
+        cut_anew: tuple[int, int] | None = None,
+    ) -> None:
         """Record that a run goes on, with these settings, in this state.
 
-        Rows of chunks that had not ended are forgotten, and all of them unless chunks are cut as they were
-        (`same_chunks`): others count their items.
+        Args:
+            run_id: number of the run.
+            settings: as in `RunRecord`.
+            state: likewise.
+            key_columns: likewise.
+            fingerprint: likewise.
+            positions_are_unique: False for a run of an earlier version, in whose ledger an item of a reordered input
+                may have the position that another one had before.
+            cut_anew: items of a chunk and of the input, where the rows of its chunks are to be made anew from those of
+                its items, whose position is the one in the input; None to leave them as they are.
 
         Raises:
             UserError: there is no such run.
@@ -121,15 +146,57 @@ class Ledger:
         with self._transaction():
             prepare_table(self._cursor, record.table_name)
             self._cursor.execute(
-                "UPDATE runner.runs SET settings = ?, state = ?, ended_at = NULL WHERE run_id = ?",
-                [_json(settings), state, run_id],
+                "UPDATE runner.runs SET settings = ?, state = ?, ended_at = NULL, key_columns = ?, fingerprint = ?"
+                " WHERE run_id = ?",
+                [_json(settings), state, _columns_json(key_columns), fingerprint, run_id],
             )
-            stale = "state NOT IN ('done', 'failed', 'cancelled')" if same_chunks else "true"
-            self._cursor.execute(f"DELETE FROM runner.chunks WHERE run_id = ? AND {stale}", [run_id])
+            if not positions_are_unique:
+                self._make_positions_unique(run_id)
+            if cut_anew is not None:
+                self._cut_anew(run_id, *cut_anew)
 
-    def chunks(self, run_id: int) -> set[int]:
-        """Numbers of the chunks of a run that have a row."""
-        return {chunk for (chunk,) in self._rows("SELECT chunk FROM runner.chunks WHERE run_id = ?", [run_id])}
+    def _make_positions_unique(self, run_id: int) -> None:
+        """Give items a position above all others where another item has theirs, first one that ended well keeps it.
+
+        Result rows of the others keep the position that they have: which of the two items they are of, nothing says.
+        """
+        self._cursor.execute(
+            """UPDATE runner.items SET item = moved.new FROM (
+                SELECT key, item, finished_at, (SELECT max(item) FROM runner.items WHERE run_id = $run)
+                    + row_number() OVER (ORDER BY item, place) AS new
+                FROM (
+                    SELECT key, item, finished_at,
+                        row_number() OVER (PARTITION BY item ORDER BY state <> 'ok', finished_at, key) AS place
+                    FROM runner.items WHERE run_id = $run
+                ) WHERE place > 1
+            ) AS moved
+            WHERE items.run_id = $run AND items.item = moved.item AND items.key = moved.key
+                AND items.finished_at IS NOT DISTINCT FROM moved.finished_at""",
+            {"run": run_id},
+        )
+
+    def _cut_anew(self, run_id: int, size: int, total: int) -> None:
+        cursor = self._cursor
+        cursor.execute("DELETE FROM runner.chunks WHERE run_id = ?", [run_id])
+        cursor.execute("UPDATE runner.items SET chunk = item // ? WHERE run_id = ?", [size, run_id])
+        cursor.execute(
+            """INSERT INTO runner.chunks (
+                run_id, chunk, first_item, items, state, done, failed, rows, retries, started_at, ended_at,
+                busy_seconds)
+            WITH recorded AS (
+                SELECT chunk, count(*) FILTER (WHERE state = 'ok') AS done, count(*) AS ended, sum(rows) AS rows,
+                    min(finished_at) AS started_at, max(finished_at) AS ended_at, sum(seconds) AS busy_seconds
+                FROM runner.items WHERE run_id = $run GROUP BY chunk
+            ), cut AS (
+                SELECT number, number * $size AS first_item, least($size, $total - number * $size) AS items
+                FROM range((SELECT coalesce(max(chunk), -1) + 1 FROM recorded)) AS numbers(number)
+            )
+            SELECT $run, number, first_item, items, if(done = items, 'done', 'running'), coalesce(done, 0),
+                coalesce(ended - done, 0), coalesce(rows, 0), 0, started_at, if(ended = items, ended_at, NULL),
+                coalesce(busy_seconds, 0)
+            FROM cut LEFT JOIN recorded ON chunk = number ORDER BY number""",
+            {"run": run_id, "size": size, "total": total},
+        )
 
     def run(self, run_id: int | None = None) -> RunRecord:
         """The run with this number; None for the newest.
@@ -180,19 +247,6 @@ class Ledger:
         """The newest run of a job with this name that did not finish, whatever it was begun with."""
         return next(iter(self._records("state <> 'finished' AND job = ?", [_text(job)])), None)
 
-    def recorded(self, run_id: int) -> tuple[dict[str, int], set[str]]:
-        """How many rows each item has that is done, by key; and keys of those recorded in another state."""
-        done: dict[str, int] = {}
-        other: set[str] = set()
-        if self._exists:
-            sql = "SELECT key, state = 'ok', rows FROM runner.items WHERE run_id = ?"
-            for key, is_done, rows in self._rows(sql, [run_id]):
-                if is_done:
-                    done[key] = rows
-                else:
-                    other.add(key)
-        return done, other.difference(done)
-
     def totals(self, run_id: int) -> Totals:
         """Counts over the items of a run."""
         if not self._exists:
@@ -240,7 +294,8 @@ _TOTALS = """
 
 def _record(row: tuple[Any, ...]) -> RunRecord:
     """A row of `_RUN_COLUMNS`."""
-    run_id, job, job_path, table_name, source, params, settings, state, items_total, started, ended, host, version = row
+    run_id, job, job_path, table_name, source, params, settings, state, items_total, started, ended, *rest = row
+    host, version, columns, fingerprint, active_seconds = rest
     return RunRecord(
         run_id=run_id,
         job=job,
@@ -255,7 +310,21 @@ def _record(row: tuple[Any, ...]) -> RunRecord:
         ended_at=None if ended is None else _moment(ended),
         host=host,
         version=version,
+        key_columns=_columns(columns),
+        fingerprint=fingerprint,
+        active_seconds=active_seconds,
     )
+
+
+def _columns(text: str | None) -> KeyColumns | None:
+    if text is None:
+        return None
+    columns = json.loads(text)
+    return columns if isinstance(columns, str) else tuple(columns)
+
+
+def _columns_json(columns: KeyColumns | None) -> str | None:
+    return None if columns is None else _storable_json(columns)
 
 
 def _moment(microseconds: int) -> datetime:
@@ -273,6 +342,9 @@ def _text(text: str) -> str:
 
 def _json(values: dict[str, object]) -> str:
     """`values` as JSON that DuckDB takes: NaN and infinity as text, lone surrogates as in `_text`."""
-    finite = json.loads(json.dumps(values), parse_constant=str)
-    text = json.dumps(finite, sort_keys=True, ensure_ascii=False)
+    return _storable_json(json.loads(json.dumps(values), parse_constant=str))
+
+
+def _storable_json(value: object) -> str:
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False)
     return _SURROGATE.sub(lambda found: f"\\\\u{ord(found[0]):04x}", text)

@@ -8,24 +8,37 @@ import re
 import duckdb
 
 from tui_runner.errors import DatabaseError
+from tui_runner.store.query.catalog import FAILURE_GROUPS_SQL
 from tui_runner.store.sql import Cursor, file_of
 from tui_runner.text.messages import listed
 
-LEDGER_VERSION = 2
+LEDGER_VERSION = 3
 """Of the tables below; kept in `runner.ledger`."""
+
+_HTTP_TABLES = (
+    """CREATE TABLE runner.hosts (
+        run_id BIGINT, host VARCHAR, done BIGINT, failed BIGINT, delay_seconds DOUBLE, cooldown_until TIMESTAMPTZ,
+        p50_seconds DOUBLE, p95_seconds DOUBLE, statuses JSON, updated_at TIMESTAMPTZ)""",
+    """CREATE TABLE runner.added (
+        run_id BIGINT, item BIGINT, key VARCHAR, value JSON, depth INTEGER, added_by BIGINT, added_at TIMESTAMPTZ)""",
+    """CREATE TABLE runner.http_cache (
+        url VARCHAR, etag VARCHAR, last_modified VARCHAR, status INTEGER, sha256 VARCHAR, checked_at TIMESTAMPTZ)""",
+)
+"""What requests leave: limits of hosts, items that items have added, and what tells an unchanged page."""
 
 _TABLES = (
     "CREATE TABLE runner.ledger (version INTEGER)",
     """CREATE TABLE runner.runs (
         run_id BIGINT, job VARCHAR, job_path VARCHAR, table_name VARCHAR, input VARCHAR, params JSON, settings JSON,
-        state VARCHAR, items_total BIGINT, started_at TIMESTAMPTZ, ended_at TIMESTAMPTZ, host VARCHAR,
-        version VARCHAR)""",
+        state VARCHAR, items_total BIGINT, started_at TIMESTAMPTZ, ended_at TIMESTAMPTZ, active_seconds DOUBLE,
+        host VARCHAR, version VARCHAR, key_columns JSON, fingerprint VARCHAR)""",
     """CREATE TABLE runner.chunks (
-        run_id BIGINT, chunk BIGINT, first_item BIGINT, items BIGINT, state VARCHAR, done BIGINT, failed BIGINT,
-        rows BIGINT, retries BIGINT, started_at TIMESTAMPTZ, ended_at TIMESTAMPTZ, busy_seconds DOUBLE)""",
+        run_id BIGINT, chunk BIGINT, first_item BIGINT, items BIGINT, byte_offset BIGINT, host VARCHAR, state VARCHAR,
+        done BIGINT, failed BIGINT, rows BIGINT, retries BIGINT, started_at TIMESTAMPTZ, ended_at TIMESTAMPTZ,
+        busy_seconds DOUBLE)""",
     """CREATE TABLE runner.items (
-        run_id BIGINT, item BIGINT, chunk BIGINT, key VARCHAR, state VARCHAR, attempts INTEGER, rows BIGINT,
-        seconds DOUBLE, finished_at TIMESTAMPTZ)""",
+        run_id BIGINT, item BIGINT, chunk BIGINT, key VARCHAR, text VARCHAR, value JSON, state VARCHAR,
+        attempts INTEGER, rows BIGINT, seconds DOUBLE, finished_at TIMESTAMPTZ)""",
     """CREATE TABLE runner.errors (
         run_id BIGINT, item BIGINT, chunk BIGINT, attempt INTEGER, type VARCHAR, message VARCHAR, traceback VARCHAR,
         occurred_at TIMESTAMPTZ, final BOOLEAN, shape VARCHAR, item_text VARCHAR)""",
@@ -33,6 +46,7 @@ _TABLES = (
         run_id BIGINT, sampled_at TIMESTAMPTZ, items_done BIGINT, items_failed BIGINT, rows BIGINT, in_flight BIGINT,
         threads BIGINT, items_per_second DOUBLE, app_rss BIGINT, workers_rss BIGINT, db_bytes BIGINT)""",
     "CREATE TABLE runner.columns (table_name VARCHAR, raw_name VARCHAR, column_name VARCHAR, type VARCHAR)",
+    *_HTTP_TABLES,
 )
 # No keys and no indexes: they slow every insert down, and DuckDB's have lost data.
 
@@ -44,6 +58,9 @@ _COLUMNS = {
 }
 """Table and name of every column of the ledger."""
 
+_FAILURE_GROUPS = f"CREATE OR REPLACE VIEW runner.failure_groups AS {FAILURE_GROUPS_SQL}"
+"""For statements of a person; tui-runner itself uses the text, which serves a ledger that cannot be changed, too."""
+
 _STEPS: dict[int, tuple[str, ...]] = {
     1: (
         "ALTER TABLE runner.errors ADD COLUMN shape VARCHAR",
@@ -52,6 +69,19 @@ _STEPS: dict[int, tuple[str, ...]] = {
         r"""UPDATE runner.errors SET shape = left(regexp_replace(split_part(trim(message), chr(10), 1),
             '0x[0-9a-fA-F]+|[0-9a-fA-F]{8}-([0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}|[0-9]+([.,:][0-9]+)*', 'N', 'g'),
             200)""",
+    ),
+    2: (
+        "ALTER TABLE runner.runs ADD COLUMN active_seconds DOUBLE",
+        "ALTER TABLE runner.runs ADD COLUMN key_columns JSON",
+        "ALTER TABLE runner.runs ADD COLUMN fingerprint VARCHAR",
+        "ALTER TABLE runner.chunks ADD COLUMN byte_offset BIGINT",
+        "ALTER TABLE runner.chunks ADD COLUMN host VARCHAR",
+        "ALTER TABLE runner.items ADD COLUMN text VARCHAR",
+        "ALTER TABLE runner.items ADD COLUMN value JSON",
+        # Items that came again had a counter behind their key.
+        "UPDATE runner.items SET key = left(key, 16) WHERE length(key) > 16 AND NOT starts_with(key, '@')",
+        *_HTTP_TABLES,
+        _FAILURE_GROUPS,
     ),
 }
 """Statements that make a ledger of the version in the key one of the next version."""
@@ -107,7 +137,11 @@ def ensure_ledger(cursor: Cursor, *, create: bool) -> bool:
             file_of(cursor),
             "have its owner open it once with this tui-runner, or work on a copy of it",
         )
-    statements = ["CREATE SCHEMA IF NOT EXISTS runner", *_TABLES] if version is None else _steps_from(version, cursor)
+    statements = (
+        ["CREATE SCHEMA IF NOT EXISTS runner", *_TABLES, _FAILURE_GROUPS]
+        if version is None
+        else _steps_from(version, cursor)
+    )
     cursor.execute("BEGIN TRANSACTION")
     try:
         for statement in statements:

@@ -91,25 +91,15 @@ class QueryTemplate:
     table: str | None = None
 
 
-def failure_groups_sql(run: str) -> str:
-    """Return the statement that groups the errors of a run: one row a group, those that most items failed with first.
-
-    The errors screen, `tui-runner errors` and the ready-made query show its rows, so that they agree. An item that ran
-    again may have several attempts that were its last for a while; only the newest counts, and only while the item has
-    failed.
-
-    Args:
-        run: SQL for the number of the run.
-    """
-    return f"""WITH last_failures AS (
-    SELECT item, max(occurred_at) AS occurred_at
-    FROM runner.errors SEMI JOIN (
-        SELECT item FROM runner.items WHERE run_id = {run} AND state IN ('failed', 'timeout')
-    ) USING (item)
-    WHERE run_id = {run} AND final
-    GROUP BY item
+FAILURE_GROUPS_SQL = """WITH last_failures AS (
+    SELECT e.run_id, e.item, max(e.occurred_at) AS occurred_at
+    FROM runner.errors e SEMI JOIN (
+        SELECT run_id, item FROM runner.items WHERE state IN ('failed', 'timeout')
+    ) i ON i.run_id = e.run_id AND i.item = e.item
+    WHERE e.final
+    GROUP BY e.run_id, e.item
 )
-SELECT type, coalesce(shape, '') AS alike,
+SELECT e.run_id, type, coalesce(shape, '') AS alike,
     count(DISTINCT e.item) FILTER (WHERE final AND e.occurred_at = l.occurred_at) AS items_failed,
     count(*) AS attempts, count(DISTINCT chunk) AS chunks,
     min(e.occurred_at) AS first_seen, max(e.occurred_at) AS last_seen,
@@ -117,9 +107,22 @@ SELECT type, coalesce(shape, '') AS alike,
     coalesce(arg_max(item_text, e.occurred_at), '') AS newest_item_text,
     coalesce(arg_max(message, e.occurred_at), '') AS newest_message,
     coalesce(arg_max(traceback, e.occurred_at), '') AS newest_traceback
-FROM runner.errors e LEFT JOIN last_failures l ON l.item = e.item
+FROM runner.errors e LEFT JOIN last_failures l ON l.run_id = e.run_id AND l.item = e.item
+GROUP BY ALL"""
+"""Groups the errors of every run. An item that ran again may have several attempts that were its last for a while;
+only the newest counts, and only while the item has failed."""
+
+
+def failure_groups_sql(run: str) -> str:
+    """Return the statement that groups the errors of a run: one row a group, those that most items failed with first.
+
+    The errors screen, `tui-runner errors` and the ready-made query show its rows, so that they agree.
+
+    Args:
+        run: SQL for the number of the run.
+    """
+    return f"""SELECT * EXCLUDE (run_id) FROM ({FAILURE_GROUPS_SQL})
 WHERE run_id = {run}
-GROUP BY ALL
 ORDER BY items_failed DESC, attempts DESC, type, alike"""
 
 

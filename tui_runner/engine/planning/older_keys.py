@@ -1,0 +1,63 @@
+"""Finds out what the keys of a run of ledger version 2 are made of: the columns that its function took then."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from itertools import combinations, islice
+
+from tui_runner.engine.planning.request import RunPlan
+from tui_runner.errors import UserError
+from tui_runner.inputs.keys import KeyColumns, key_columns, keyed, plain_key
+from tui_runner.inputs.source import iterate
+from tui_runner.store.ledger.recorded import RecordedItems
+from tui_runner.text.messages import plain
+
+_PROBED_ITEMS = 1_000
+_PROBE_SECONDS = 5.0
+_SUBSETS_AT_ONCE = 32
+"""Whose keys are looked up together: the ledger is scanned once for all of them."""
+
+
+def found_columns(plan: RunPlan, recorded: RecordedItems) -> KeyColumns:
+    """Return the columns that the keys of a run are made of, by what most of the first items have a key of.
+
+    Raises:
+        UserError: no columns of the input give a key that the ledger has.
+    """
+    source = plan.source
+    every = key_columns(source.columns)
+    if source.lost or isinstance(every, str) or not every or not recorded.end:
+        return every
+    items = [value for value in islice(iterate(source.open()), _PROBED_ITEMS) if isinstance(value, dict)]
+    until = time.monotonic() + _PROBE_SECONDS
+    best: KeyColumns = every
+    most = 0
+    taken = plan.job.wanted_columns(source.columns) or every
+    candidates = _nearest(every, taken)
+    while subsets := list(islice(candidates, _SUBSETS_AT_ONCE)):
+        keys = {subset: [plain_key(keyed(item, subset)) for item in items] for subset in subsets}
+        known = recorded.known_keys([key for each in keys.values() for key in each])
+        for subset, own in keys.items():
+            matches = sum(key in known for key in own)
+            if matches > most:
+                best, most = subset, matches
+        if most == len(items) or time.monotonic() > until:
+            break
+    if not most:
+        what = "none of its first items is one that was recorded, whichever of its columns they are known by"
+        where = f"the input of run {recorded.run_id} of {plain(plan.database)}"
+        raise UserError(what, where, "go on with the input that it was begun with, or start a new run with --new")
+    return best
+
+
+def _nearest(every: Sequence[str], taken: Sequence[str]) -> Iterator[KeyColumns]:
+    """Yield the subsets of columns, those first that differ from `taken` by the fewest."""
+    for changes in range(len(every) + 1):
+        for changed in combinations(every, changes):
+            subset = tuple(name for name in every if (name in taken) is not (name in changed))
+            if subset:
+                yield subset
+            if len(subset) == 1:
+                # The file may have had this column alone: then its items were the values themselves.
+                yield subset[0]

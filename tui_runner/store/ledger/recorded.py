@@ -1,0 +1,321 @@
+"""What the ledger knows of the items of one run, for going on with it: by chunk, by position, and by key.
+
+Nothing here holds something for each item of a run: chunks are columns of numbers, items come in windows of chunks, and
+what the join by key has used up is one bit an item.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tui_runner.store.database import Database
+from tui_runner.store.ingest.results_table import ArrowViews
+
+_ROWS_AT_ONCE = 5_000
+"""Rows that become Python objects at once: that holds the interpreter."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedChunks:
+    """The rows of a run's chunks, by number from 0 on; columns of equal length.
+
+    Attributes:
+        first_items: position of the first item of each.
+        items: how many it has.
+        offsets: byte at which it begins in the input; -1 where that is not known.
+        done: 1 where all of its items have ended well.
+        rows: rows of those.
+    """
+
+    first_items: array[int]
+    items: array[int]
+    offsets: array[int]
+    done: array[int]
+    rows: array[int]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    @property
+    def end(self) -> int:
+        """Position behind the last item of the last chunk."""
+        return self.first_items[-1] + self.items[-1] if self.items else 0
+
+    @property
+    def are_limits(self) -> bool:
+        """Return True if each chunk begins where the one before it ends."""
+        position = 0
+        for first, items in zip(self.first_items, self.items, strict=True):
+            if first != position:
+                return False
+            position += items
+        return True
+
+
+@dataclass(slots=True)
+class ChunkItems:
+    """The recorded items of one chunk: how many ended well, with how many rows, and positions of the others."""
+
+    done: int = 0
+    rows: int = 0
+    failed: Sequence[int] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """An item that did not end well: its value as JSON, None where the ledger does not have it."""
+
+    chunk: int
+    item: int
+    key: str
+    value: str | None
+
+
+class RecordedItems:
+    """The items of a run as they were recorded when this process took the database.
+
+    Queries run in cursors of their own, which are closed at once: DuckDB gives memory back while nobody reads.
+    """
+
+    def __init__(self, database: Database, run_id: int) -> None:
+        self._database = database
+        self.run_id = int(run_id)
+        with self._cursor() as cursor:
+            (self.end,) = cursor.execute(
+                """SELECT greatest(
+                    (SELECT coalesce(max(item) + 1, 0) FROM runner.items WHERE run_id = $run),
+                    (SELECT coalesce(max(item) + 1, 0) FROM runner.errors WHERE run_id = $run),
+                    (SELECT coalesce(max(first_item + items), 0) FROM runner.chunks WHERE run_id = $run))""",
+                {"run": self.run_id},
+            ).fetchall()[0]
+        """Position above every item that was recorded, and above the last one of every chunk: new ones begin there."""
+
+    @property
+    def has_places(self) -> bool:
+        """Return True if there are items that are known by their place in the input, having no state of their own."""
+        with self._cursor() as cursor:
+            sql = "SELECT 1 FROM runner.items WHERE run_id = ? AND starts_with(key, '@') LIMIT 1"
+            return bool(cursor.execute(sql, [self.run_id]).fetchall())
+
+    @contextmanager
+    def _cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        cursor = self._database.cursor()
+        try:
+            yield cursor
+        finally:
+            self._database.close_cursor(cursor)
+
+    def chunks(self) -> RecordedChunks:
+        """Return the chunks of the run; none if there is not one for each number from 0 on."""
+        with self._cursor() as cursor:
+            table = cursor.sql(
+                f"""SELECT chunk, coalesce(first_item, -1) AS first_item, items,
+                    coalesce(byte_offset, -1) AS byte_offset, CAST(state = 'done' AS BIGINT) AS done, rows
+                FROM runner.chunks WHERE run_id = {self.run_id} ORDER BY chunk"""
+            ).to_arrow_table()
+        whole = pc.all(pc.equal(table.column("chunk"), pa.array(range(table.num_rows), pa.int64()))).as_py()
+        table = table if whole is not False else table.slice(0, 0)
+        return _chunks_of(table)
+
+    def highest_chunk(self) -> int:
+        """Return the highest number of a chunk of the run, -1 if there is none."""
+        with self._cursor() as cursor:
+            return int(
+                cursor.execute(
+                    """SELECT greatest(
+                        (SELECT coalesce(max(chunk), -1) FROM runner.items WHERE run_id = $run),
+                        (SELECT coalesce(max(chunk), -1) FROM runner.chunks WHERE run_id = $run))""",
+                    {"run": self.run_id},
+                ).fetchall()[0][0]
+            )
+
+    def by_chunk(self, first: int, last: int) -> dict[int, ChunkItems]:
+        """Return what is recorded of the items of the chunks with numbers from `first` to `last`."""
+        with self._cursor() as cursor:
+            table = cursor.sql(
+                f"""SELECT chunk, count(*) FILTER (WHERE state = 'ok') AS done,
+                    CAST(coalesce(sum(rows) FILTER (WHERE state = 'ok'), 0) AS BIGINT) AS rows,
+                    list(item ORDER BY item) FILTER (WHERE state <> 'ok') AS failed
+                FROM runner.items WHERE run_id = {self.run_id} AND chunk BETWEEN {int(first)} AND {int(last)}
+                GROUP BY chunk"""
+            ).to_arrow_table()
+        return {
+            row["chunk"]: ChunkItems(row["done"], row["rows"], row["failed"] or ())
+            for batch in table.to_batches()
+            for row in batch.to_pylist()
+        }
+
+    def done_by_chunk(self) -> RecordedChunks:
+        """Return for each chunk, up to the highest number, those of its items that ended well."""
+        with self._cursor() as cursor:
+            table = cursor.sql(
+                f"""SELECT number AS chunk, coalesce(first_item, 0) AS first_item, coalesce(items, 0) AS items,
+                    CAST(-1 AS BIGINT) AS byte_offset, CAST(1 AS BIGINT) AS done, coalesce(rows, 0) AS rows
+                FROM range({self.highest_chunk() + 1}) AS numbers(number) LEFT JOIN (
+                    SELECT chunk, min(item) AS first_item, count(*) AS items, CAST(sum(rows) AS BIGINT) AS rows
+                    FROM runner.items WHERE run_id = {self.run_id} AND state = 'ok' GROUP BY chunk
+                ) ON chunk = number ORDER BY number"""
+            ).to_arrow_table()
+        return _chunks_of(table)
+
+    def done_among(self, chunk: int) -> set[int]:
+        """Return the positions of the items of a chunk that ended well."""
+        with self._cursor() as cursor:
+            found = cursor.execute(
+                "SELECT item FROM runner.items WHERE run_id = ? AND chunk = ? AND state = 'ok'", [self.run_id, chunk]
+            ).fetchall()
+        return {item for (item,) in found}
+
+    def positions_of(self, chunk: int) -> array[int]:
+        """Return the positions of all recorded items of a chunk, in order."""
+        with self._cursor() as cursor:
+            table = cursor.sql(
+                f"SELECT item FROM runner.items WHERE run_id = {self.run_id} AND chunk = {int(chunk)} ORDER BY item"
+            ).to_arrow_table()
+        return _numbers(table.column("item"))
+
+    def failed(self, first: int, last: int) -> list[Failed]:
+        """Return the items that did not end well of the chunks with numbers from `first` to `last`, in order."""
+        with self._cursor() as cursor:
+            rows = cursor.execute(
+                """SELECT chunk, item, key, CAST(value AS VARCHAR) FROM runner.items
+                WHERE run_id = ? AND chunk BETWEEN ? AND ? AND state <> 'ok' ORDER BY chunk, item""",
+                [self.run_id, first, last],
+            ).fetchall()
+        return [Failed(*row) for row in rows]
+
+    def count_failed(self, *, without_value: bool = False) -> int:
+        """Return how many items did not end well; of those only the ones whose value is not kept, if so asked."""
+        condition = "state <> 'ok'" + (" AND value IS NULL" if without_value else "")
+        with self._cursor() as cursor:
+            sql = f"SELECT count(*) FROM runner.items WHERE run_id = ? AND {condition}"
+            return int(cursor.execute(sql, [self.run_id]).fetchall()[0][0])
+
+    def taken(self, positions: Sequence[int]) -> set[int]:
+        """Return those of `positions` at which an item was recorded."""
+        wanted = pa.table({"item": pa.array(positions, pa.int64())})
+        with self.matching(wanted) as (cursor, view):
+            found = cursor.execute(
+                f"SELECT item FROM runner.items WHERE run_id = {self.run_id} AND item IN (SELECT item FROM {view})"
+            ).fetchall()
+        return {item for (item,) in found}
+
+    def known_keys(self, keys: Sequence[str]) -> set[str]:
+        """Return those of `keys` that an item of the run has."""
+        with self.matching(pa.table({"key": pa.array(keys, pa.string())})) as (cursor, view):
+            found = cursor.execute(
+                f"SELECT DISTINCT key FROM runner.items WHERE run_id = {self.run_id}"
+                f" AND key IN (SELECT key FROM {view})"
+            ).fetchall()
+        return {key for (key,) in found}
+
+    @contextmanager
+    def matching(self, table: pa.Table) -> Iterator[tuple[duckdb.DuckDBPyConnection, str]]:
+        """Show `table` to a cursor for the time of a `with` statement; yield the cursor and the name of the view."""
+        with self._cursor() as cursor, ArrowViews(cursor).show("keys", table) as view:
+            yield cursor, view
+
+
+@dataclass(frozen=True, slots=True)
+class Matched:
+    """The recorded items that items of the input are; columns of equal length.
+
+    Attributes:
+        index: which item of the input.
+        item: position of the recorded one.
+        is_done: whether that ended well.
+        is_kept: whether the ledger has its value.
+    """
+
+    index: list[int]
+    item: list[int]
+    is_done: list[bool]
+    is_kept: list[bool]
+
+
+class KeyMatcher:
+    """Finds the items of an input among the recorded ones by their keys, a slice at a time.
+
+    Equal keys are matched one to one: with the recorded items that ended well first, then with the others. A recorded
+    item that an item of the input was matched with is used up.
+
+    Args:
+        items: the recorded items.
+    """
+
+    def __init__(self, items: RecordedItems) -> None:
+        self._items = items
+        # One bit for each position: of a run with 20 million items 2.5 MB.
+        self._used = bytearray(-(-items.end // 8) or 1)
+        self._bits = pa.Array.from_buffers(pa.bool_(), 8 * len(self._used), [None, pa.py_buffer(self._used)])
+
+    def match(self, keys: Sequence[str]) -> Matched:
+        """Return the recorded items that the items with these keys are, and use them up."""
+        wanted = pa.table({"key": pa.array(keys, pa.string()), "index": pa.array(range(len(keys)), pa.int64())})
+        with self._items.matching(wanted) as (cursor, view):
+            # Rows at or above `end` are of this process.
+            recorded = cursor.sql(
+                f"""SELECT index, item, state = 'ok' AS is_done, value IS NOT NULL AS is_kept
+                FROM runner.items JOIN (SELECT key, min(index) AS index FROM {view} GROUP BY key) USING (key)
+                WHERE run_id = {self._items.run_id} AND item < {self._items.end}
+                ORDER BY state <> 'ok', item"""
+            ).to_arrow_table()
+            repeated = cursor.sql(
+                f"SELECT list(index ORDER BY index) FROM {view} GROUP BY key HAVING count(*) > 1"
+            ).to_arrow_table()
+        others = {places[0]: deque(places[1:]) for places in repeated.column(0).to_pylist()}
+        recorded = recorded.filter(pc.invert(pc.take(self._bits, recorded.column("item"))))
+        matched = Matched([], [], [], [])
+        taken, used = bytearray(len(keys)), self._used
+        for batch in recorded.to_batches(max_chunksize=_ROWS_AT_ONCE):
+            for first, item, is_done, is_kept in zip(*(part.to_pylist() for part in batch.columns), strict=True):
+                index = first
+                if taken[index]:
+                    rest = others.get(first)
+                    if not rest:
+                        continue  # of this key the slice has no more
+                    index = rest.popleft()
+                taken[index] = 1
+                used[item >> 3] |= 1 << (item & 7)
+                matched.index.append(index)
+                matched.item.append(item)
+                matched.is_done.append(is_done)
+                matched.is_kept.append(is_kept)
+        return matched
+
+    def unused_failures(self, *, without_value: bool = False) -> int:
+        """Return how many items that did not end well no item of the input was matched with.
+
+        Args:
+            without_value: count only those whose value the ledger does not have.
+        """
+        left, condition = 0, "value IS NULL" if without_value else "true"
+        with self._items.matching(pa.table({"key": []})) as (cursor, _):
+            reader = cursor.sql(
+                f"""SELECT item FROM runner.items WHERE run_id = {self._items.run_id} AND item < {self._items.end}
+                    AND state <> 'ok' AND {condition}"""
+            ).to_arrow_reader(65_536)
+            for batch in reader:
+                left += batch.num_rows - (pc.sum(pc.take(self._bits, batch.column(0))).as_py() or 0)
+        return left
+
+
+def _chunks_of(table: pa.Table) -> RecordedChunks:
+    names = ("first_item", "items", "byte_offset", "done", "rows")
+    return RecordedChunks(*(_numbers(table.column(name)) for name in names))
+
+
+def _numbers(column: pa.ChunkedArray) -> array[int]:
+    numbers = array("q")
+    for part in column.chunks:
+        buffer = part.buffers()[1]
+        numbers.frombytes(memoryview(buffer)[part.offset * 8 : (part.offset + len(part)) * 8] if len(part) else b"")
+    return numbers
