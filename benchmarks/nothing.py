@@ -24,9 +24,12 @@ def wait(seconds: float) -> None:
 
 @job(chunk_size=50, threads=16)
 def then_slow(number: int, *, quick: int = 1_000_000) -> None:
-    """Do nothing for so many items, then wait a little for each: many chunks, and a run that goes on."""
+    """Do nothing for so many items, then wait a little for each: many chunks, and a run that goes on.
+
+    The first chunk that waits takes some seconds, so that its number is seen on the screen.
+    """
     if number >= quick:
-        time.sleep(0.1)
+        time.sleep(1.0 if number < quick + 50 else 0.1)
 
 
 @then_slow.items

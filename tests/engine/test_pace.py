@@ -66,10 +66,17 @@ class Running:
 # --- ahead of the workers -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("rate", [500, 2_000, 5_000])
+@pytest.mark.parametrize("rate", [500, 1_000, 1_400])
 def test_a_second_of_work_is_ahead_of_the_workers(rate):
     running = Running(rate, chunks=1_000, seconds=12.0)
     assert 0.9 * rate <= running.ahead <= rate + 2 * 4 + 2 * 100
+
+
+def test_of_tiny_chunks_no_more_are_ahead_than_can_be_overseen():
+    running = Running(5_000, chunks=1_000, seconds=12.0)
+    waiting = [chunk for chunk in running.desk.scheduler.chunks.open.values() if chunk.worker is None]
+    assert len(running.open) == 16
+    assert len(waiting) <= 16
 
 
 def test_before_anything_is_known_four_chunks_are():
