@@ -116,16 +116,19 @@ def test_a_counter_that_falls_has_no_negative_rate():
 
 def test_what_ended_items_for_good_comes_first_and_then_the_most_frequent():
     counts = ErrorCounts()
-    counts.add({("ValueError", "a"): 2, ("KeyError", "b"): 5, ("OSError", "c"): 300}, {("ValueError", "a"): 2})
-    counts.add({("ValueError", "a"): 4, ("KeyError", "b"): 1}, {("KeyError", "b"): 1})
+    counts.add({("ValueError", "a"): 2, ("KeyError", "b"): 5, ("OSError", "c"): 300}, {("ValueError", "a"): 2}, {})
+    counts.add({("ValueError", "a"): 4, ("KeyError", "b"): 1}, {("KeyError", "b"): 1}, {})
     assert counts.foremost(2) == [(("ValueError", "a"), 6, 2), (("KeyError", "b"), 6, 1)]
     assert counts.foremost(9)[2:] == [(("OSError", "c"), 300, 0)]
 
 
 def test_errors_that_are_all_different_take_bounded_memory():
     counts = ErrorCounts(limit=10)
-    counts.add({("E", "frequent"): 1_000, ("E", "final"): 1}, {("E", "final"): 1})
+    counts.add({("E", "frequent"): 1_000, ("E", "final"): 1}, {("E", "final"): 1}, {("E", "final"): "final 1"})
     for number in range(500):
-        counts.add({("E", f"rare {number}"): 1}, {})
+        rare = "E", f"rare {number}"
+        counts.add({rare: 1}, {}, {rare: "rare"})
         assert len(counts.foremost(1_000)) <= 20
+    assert counts.example(("E", "final")) == "final 1"
+    assert len(counts._examples) <= 20
     assert counts.foremost(2) == [(("E", "final"), 1, 1), (("E", "frequent"), 1_000, 0)]

@@ -133,7 +133,7 @@ class Walk:
 
     @weight(1)
     def do_recycle(self):
-        self.machine.recycle(index=self.index, at_once=self.dice.random() < 0.5)
+        self.machine.recycle(index=self.index, at_once=self.dice.random() < 0.5, blamed=self.dice.random() < 0.5)
 
     @weight(1)
     def do_report(self):

@@ -123,7 +123,7 @@ def test_an_item_that_killed_its_workers_is_handed_out_as_one_to_refuse(desk):
     assert chunk.values[0] == "item 0"
     refused = chunk.values[1]
     assert (refused.type, refused.message, refused.text) == ("WorkerKilled", "killed its worker 3 times", "item 1")
-    assert refused.key == plain_key("item 1", 1)
+    assert chunk.keys[1] == plain_key("item 1", 1)
     assert chunk.made == {1: 2}, "saying so is no attempt"
 
 

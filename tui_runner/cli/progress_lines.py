@@ -58,7 +58,7 @@ def closing_lines(snapshot: Snapshot, database: str, go_on: str) -> list[str]:
         return [complaint(snapshot)]
     lines = [summary(snapshot, database)]
     lines.extend(
-        f"  {count(group.count)} × {safe_text(group.type)}: {safe_text(group.text, limit=_MESSAGE_LENGTH)}"
+        f"  {count(group.count)} × {safe_text(group.type)}: {safe_text(group.shown, limit=_MESSAGE_LENGTH)}"
         for group in snapshot.errors[:_ERROR_GROUPS]
     )
     more = len(snapshot.errors) - _ERROR_GROUPS

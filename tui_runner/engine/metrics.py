@@ -108,15 +108,27 @@ class ErrorCounts:
         self._limit = limit
         self._counts: Counter[tuple[str, str]] = Counter()
         self._final: Counter[tuple[str, str]] = Counter()
+        self._examples: dict[tuple[str, str], str] = {}
 
-    def add(self, groups: Mapping[tuple[str, str], int], final: Mapping[tuple[str, str], int]) -> None:
-        """Count errors that are folded already, and those among them that were an item's last."""
+    def add(
+        self,
+        groups: Mapping[tuple[str, str], int],
+        final: Mapping[tuple[str, str], int],
+        examples: Mapping[tuple[str, str], str],
+    ) -> None:
+        """Count errors that are folded already, and those among them that were an item's last; keep the newest."""
         self._counts.update(groups)
         self._final.update(final)
+        self._examples.update(examples)
         if len(self._counts) > 2 * self._limit:
             kept = self.foremost(self._limit)
             self._counts = Counter({group: count for group, count, _ in kept})
             self._final = Counter({group: final for group, _, final in kept})
+            self._examples = {group: self.example(group) for group, _, _ in kept}
+
+    def example(self, group: tuple[str, str]) -> str:
+        """Return the newest message of a group; empty where none is known."""
+        return self._examples.get(group, "")
 
     def foremost(self, number: int) -> list[tuple[tuple[str, str], int, int]]:
         """The `number` most important groups, each with its attempts and those of them that were an item's last."""

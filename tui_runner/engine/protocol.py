@@ -255,6 +255,7 @@ class ResultBatch:
             is one clock for all processes; infinite when there is none.
         final_groups: of `error_groups`, how often it was the last attempt at an item.
         cancelled: how many of those in `ended` were cancelled, by chunk.
+        examples: the first line of the newest message of each of `error_groups`.
         values: items that failed for good, pickled, by position: those of at most `MAX_KEPT_VALUE` bytes.
     """
 
@@ -274,6 +275,7 @@ class ResultBatch:
     final_groups: Mapping[tuple[str, str], int] = field(default_factory=dict)
     cancelled: Mapping[int, int] = field(default_factory=dict)
     values: Mapping[int, bytes] = field(default_factory=dict)
+    examples: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
     def executed(self, chunk: int) -> int:
         """Items of a chunk that ended because they were executed, whatever came of it."""

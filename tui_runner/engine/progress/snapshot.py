@@ -70,19 +70,26 @@ class RunEvent:
 
 @dataclass(frozen=True, slots=True)
 class ErrorGroup:
-    """Errors of one type whose messages are alike (numbers folded); `text` is not yet safe to show.
+    """Errors of one type whose messages are alike (numbers, quoted texts folded); no text is yet safe to show.
 
     Attributes:
         count: attempts that ended so.
         type: of the exception.
-        text: its message, folded.
+        text: its message, folded: what the group is known by.
         final: how many of them were the last attempt at their item.
+        example: the first line of the newest message: what a person is shown.
     """
 
     count: int
     type: str
     text: str
     final: int = 0
+    example: str = ""
+
+    @property
+    def shown(self) -> str:
+        """The message that stands for all of them."""
+        return self.example or self.text
 
 
 @dataclass(frozen=True, slots=True)

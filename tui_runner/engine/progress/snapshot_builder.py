@@ -243,7 +243,7 @@ class SnapshotBuilder:
         for number in flush.counts:
             self._measure(number, active, flush.executed(number))
         if flush.error_groups:
-            self._errors.add(flush.error_groups, flush.final_groups)
+            self._errors.add(flush.error_groups, flush.final_groups, flush.examples)
         executed = sum(map(flush.executed, flush.ended))
         self._ended += executed
         self._items.add(active, self._ended)
@@ -386,7 +386,7 @@ class SnapshotBuilder:
             history=tuple(self._history),
             events=tuple(self._events),
             errors=tuple(
-                ErrorGroup(count, kind, text, final)
+                ErrorGroup(count, kind, text, final, self._errors.example((kind, text)))
                 for (kind, text), count, final in self._errors.foremost(_ERROR_GROUPS)
             ),
             oldest=tuple(oldest[:_OLDEST]),

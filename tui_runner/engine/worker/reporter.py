@@ -51,6 +51,8 @@ _PROGRESS_SECONDS = 0.1
 _HEARTBEAT = 2.0
 """Seconds between reports of a worker that has nothing to do: they say that it is there (see `silence`)."""
 _OLDEST = 20
+_EXAMPLE_LENGTH = 300
+"""Characters of a message that stands for those that are alike."""
 
 
 class Collector:
@@ -259,6 +261,7 @@ class BatchBuilder:
         self._errors: list[tuple[object, ...]] = []
         self._groups: Counter[tuple[str, str]] = Counter()
         self._final_groups: Counter[tuple[str, str]] = Counter()
+        self._examples: dict[tuple[str, str], str] = {}
         self._ended: defaultdict[int, list[int]] = defaultdict(list)
         self._others: defaultdict[int, list[tuple[object, ...]]] = defaultdict(list)
         self._values: dict[int, bytes] = {}
@@ -375,6 +378,7 @@ class BatchBuilder:
         kind = self._redact(failure.type)  # a class may be made with any name
         folded = shape(message)
         self._groups[kind, folded] += 1
+        self._examples[kind, folded] = message.strip().split("\n", 1)[0][:_EXAMPLE_LENGTH]
         if outcome.ending is not Ending.RETRY:
             self._final_groups[kind, folded] += 1
         chunk, index = outcome.chunk, outcome.index
@@ -421,6 +425,7 @@ class BatchBuilder:
             final_groups=dict(self._final_groups),
             cancelled=dict(self._cancelled),
             values=self._values,
+            examples=self._examples,
         )
 
     def _item_rows(self) -> bytes:

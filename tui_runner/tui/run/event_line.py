@@ -203,5 +203,5 @@ def _item(item: InFlight, limit: int) -> Span:
 
 
 def _error(group: ErrorGroup) -> Span:
-    name, text = own(group.type, _TEXT), own(group.text, _TEXT)
+    name, text = own(group.type, _TEXT), own(group.shown, _TEXT)
     return f" {count(group.count)} × {name}{': ' + text if text else ''}  ", "warn"

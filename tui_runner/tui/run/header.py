@@ -331,7 +331,7 @@ def _known(snapshot: Snapshot) -> list[Failures]:
     """What the snapshot knows: the last attempts of items, which may be more than items if some ran again later."""
     once = sum(group.final for group in snapshot.errors) == snapshot.items_failed
     return [
-        Failures(group.type, group.text, group.final if once or not group.final else None, group.count)
+        Failures(group.type, group.shown, group.final if once or not group.final else None, group.count)
         for group in snapshot.errors
     ]
 
