@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import time
 from dataclasses import dataclass
 from urllib.parse import quote
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tui_runner.text.redaction import MASK, Redaction, Secret, is_redacted, redact
+from tui_runner.text.redaction import MASK, SUSPECT, Redaction, Secret, is_redacted, redact
 
 
 @pytest.mark.parametrize(
@@ -128,7 +129,7 @@ def test_users_of_urls_and_tokens_in_queries_never_stay(user: str, before: str, 
 
 
 PIECES = ["://", "@", "?", "&", "=", "token", "key", "Authorization", "cookie", ":", '"', "'", " ", "\n", "\\",
-          "bearer ", "x-api-key", "a", "***", "b'", ",", "é", "/"]  # fmt: skip
+          "bearer ", "Basic ", "x-api-key", "password", "#", "a1", "***", "b'", ",", "é", "/"]  # fmt: skip
 
 
 @given(st.lists(st.sampled_from(PIECES), max_size=40).map("".join))
@@ -160,3 +161,18 @@ def test_secrets_in_a_dataclass_are_found() -> None:
 
     redaction = Redaction.of({"login": [Login("ann", Secret("open-sesame"))], "kind": Login})
     assert redaction("ann open-sesame") == f"ann {MASK}"
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=20).map("".join))
+def test_whatever_is_redacted_is_suspect(text: str) -> None:
+    if redact(text) != text:
+        assert re.search(SUSPECT, text, re.IGNORECASE)
+
+
+def test_every_kind_of_secret_is_suspect() -> None:
+    found = [
+        mark.args[1] for mark in test_what_looks_like_a_secret_is_taken_out.pytestmark if mark.name == "parametrize"
+    ]
+    texts = [text for cases in found for text, _ in cases]
+    assert len(texts) > 20
+    assert [text for text in texts if not re.search(SUSPECT, text, re.IGNORECASE)] == []

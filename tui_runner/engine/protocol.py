@@ -110,6 +110,11 @@ class OpenChunk:
     refusals: Mapping[int, str] = field(default_factory=dict)
     paused: bool = False
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return OpenChunk, tuple(
+            pickle.PickleBuffer(self.values) if name == "values" else getattr(self, name) for name in self.__slots__
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Pause:
@@ -276,6 +281,13 @@ class ResultBatch:
     cancelled: Mapping[int, int] = field(default_factory=dict)
     values: Mapping[int, bytes] = field(default_factory=dict)
     examples: Mapping[tuple[str, str], str] = field(default_factory=dict)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        buffers = {
+            "tables": tuple(map(pickle.PickleBuffer, self.tables)),
+            "items": pickle.PickleBuffer(self.items),
+        }
+        return ResultBatch, tuple(buffers.get(name) or getattr(self, name) for name in self.__slots__)
 
     def executed(self, chunk: int) -> int:
         """Items of a chunk that ended because they were executed, whatever came of it."""

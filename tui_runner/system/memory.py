@@ -35,9 +35,10 @@ def return_freed_memory() -> bool:
     return True
 
 
-_GARBAGE_THRESHOLD = 10_000
-"""Objects made since the last look for cycles; Python's 700 has a worker look every few hundred items, which took a
-quarter of the time of an empty function."""
+_GARBAGE_THRESHOLD = 100_000
+"""Objects made since the last look for cycles, and still there: more than the unreported items of a worker have. With
+Python's 700 it looks every few hundred items, which took a quarter of the time of an empty function; with 10,000 an
+eighth of that of a small one. Garbage is looked for by its size besides, see `memory_limit`."""
 _YOUNG_GENERATIONS = 5
 """Looks at the youngest objects for one at those that outlived them: it stops every thread, 90 ms for 200,000."""
 _OLD_GENERATIONS = 80

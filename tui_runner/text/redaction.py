@@ -75,7 +75,10 @@ _HINTS = ("token", "secret", "pass", "pwd", "key", "credential", "signature", "s
 """One of these is in every name that says that its value is a secret."""
 
 
-SUSPECT = r"://[^\s/?#]*@|[?&;][^=]*=|authorization|cookie|x-api-key|x-auth|x-csrf|x-amz|bearer"
+SUSPECT = (
+    r"://[^\s/?#]*@|[?&;#][^=]*=|authorization|cookie|bearer|basic"
+    r"|token|secret|pass|pwd|key|credential|signature|sess"
+)
 """What a text has in it, in small or capital letters, if `redact` changes it: for looking through many at once."""
 
 

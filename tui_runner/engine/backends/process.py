@@ -25,6 +25,7 @@ from typing import Any
 
 from tui_runner.engine.backends import Deliver
 from tui_runner.engine.backends.worker_process import Descriptor, main
+from tui_runner.engine.messages import receive_message, send_message
 from tui_runner.engine.protocol import LogLine, LogLines, Order, WorkerConfig, WorkerLost
 from tui_runner.engine.worker.flight_recorder import FlightRecorder, open_memory
 from tui_runner.engine.worker.job_output import MAX_LINE_LENGTH
@@ -103,14 +104,14 @@ class _WorkerProcess:
     def _send_orders(self) -> None:
         while (order := self._orders.get()) is not None:
             try:
-                self._connection.send(order)
+                send_message(self._connection, order)
             except OSError:  # it is gone; `_receive` says so
                 return
 
     def _receive(self) -> None:
         try:
             while True:
-                self._deliver(self._connection.recv())
+                self._deliver(receive_message(self._connection))
         except (EOFError, OSError):
             pass
         except BaseException as error:  # half a message, or one that does not unpickle

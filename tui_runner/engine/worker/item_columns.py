@@ -22,6 +22,8 @@ from tui_runner.text.redaction import LONGEST_SECRET, SUSPECT, Redaction
 
 _TEXT_BYTES = 80
 """Bytes of an item's text: enough for an address."""
+_BEYOND = 160
+"""Characters behind these that are looked at as well: a secret that is cut is not found."""
 _LONGEST = _TEXT_BYTES + LONGEST_SECRET
 _MEMBERS = 12
 """Members of a row, or parts of a list, that its text is made of: more would be cut off."""
@@ -29,7 +31,8 @@ _MEMBERS = 12
 
 def text_column(values: Sequence[object], redact: Redaction) -> pa.StringArray:
     """Return a short text of each item, without secrets and of at most 80 bytes."""
-    texts = [value[:_LONGEST] if type(value) is str else short_text(value) for value in values]
+    longest = _TEXT_BYTES + max(_BEYOND, *map(len, redact.forms), 0)
+    texts = [value[:longest] if type(value) is str else short_text(value) for value in values]
     try:
         column = pa.array(texts, pa.string())
     except UnicodeEncodeError:  # lone surrogates

@@ -22,6 +22,7 @@ from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from typing import NoReturn
 
+from tui_runner.engine.messages import receive_message, send_message
 from tui_runner.engine.protocol import (
     Cancel,
     ChunkExhausted,
@@ -242,7 +243,7 @@ def run_process(connection: Connection, config: WorkerConfig, output: int, memor
     def send(report: Report) -> None:
         with lock:
             try:
-                connection.send(report)
+                send_message(connection, report)
             except OSError:  # nobody is left to report to
                 _end_with_children()
 
@@ -271,7 +272,7 @@ def _serve(
     worker = Worker(config, job, send, log, recorder)
     worker.start()
     try:
-        while worker.obey(connection.recv()):
+        while worker.obey(receive_message(connection)):
             pass
     except (EOFError, OSError):
         _end_with_children()
