@@ -17,6 +17,7 @@ from enum import StrEnum
 from typing import Any
 
 from tui_runner.engine.protocol import Refused
+from tui_runner.engine.worker.flight_recorder import MAX_ATTEMPT
 from tui_runner.engine.worker.retry import RetryPolicy, retry_after
 from tui_runner.engine.worker.task_queue import Block, Ended, OpenedChunk, Slot
 from tui_runner.errors import ItemError, RowError
@@ -232,7 +233,7 @@ class Execution:
         """
         chunk = slot.chunk
         slot.started = now
-        slot.attempt = chunk.made.get(index, 0) + 1 if chunk.made else 1
+        slot.attempt = min(chunk.made.get(index, 0) + 1, MAX_ATTEMPT) if chunk.made else 1
         slot.value = value = chunk.values[index]
         if self.timeout is not None:
             slot.deadline = now + self.timeout

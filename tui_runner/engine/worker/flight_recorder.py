@@ -20,8 +20,8 @@ from array import array
 SLOTS = 65_536
 """More threads than a process can have; pages that nobody touches take no memory."""
 _SIZE = 8 * SLOTS
-_ATTEMPT_BITS = 20
-_MAX_ATTEMPT = (1 << _ATTEMPT_BITS) - 1
+ATTEMPT_BITS = 20
+MAX_ATTEMPT = (1 << ATTEMPT_BITS) - 1
 
 
 def open_memory() -> int:
@@ -37,7 +37,7 @@ def open_memory() -> int:
 
 def note(position: int, attempt: int) -> int:
     """What a slot holds while this attempt is executed; 0 stands for none."""
-    return position << _ATTEMPT_BITS | min(attempt, _MAX_ATTEMPT)
+    return position << ATTEMPT_BITS | min(attempt, MAX_ATTEMPT)
 
 
 class FlightRecorder:
@@ -74,7 +74,7 @@ class FlightRecorder:
     def read(self) -> dict[int, int]:
         """The items in flight: the number of the attempt, by position; the last one where an earlier one is stuck."""
         notes = sorted(filter(None, array("q", self._memory[:])))
-        return {found >> _ATTEMPT_BITS: found & _MAX_ATTEMPT for found in notes}
+        return {found >> ATTEMPT_BITS: found & MAX_ATTEMPT for found in notes}
 
     def close(self) -> None:
         """Let go of the memory."""

@@ -432,7 +432,13 @@ class BatchBuilder:
         columns = self._columns
         size = len(columns["item"])
         text = text_column(columns["text"], self._redact) if self._item_text else pa.nulls(size, pa.string())
-        arrays = [text if field.name == "text" else pa.array(columns[field.name], field.type) for field in ITEMS]
+        made: dict[str, pa.Array] = {"text": text}
+        if self._ok == size:  # nearly always: of a value that all have no list need be looked through
+            made["state"] = pa.repeat(pa.scalar(Ending.OK.value, pa.string()), size)
+            made["value"] = pa.nulls(size, pa.string())
+        arrays = [
+            made[field.name] if field.name in made else pa.array(columns[field.name], field.type) for field in ITEMS
+        ]
         return serialize(pa.Table.from_arrays(arrays, schema=ITEMS))
 
 

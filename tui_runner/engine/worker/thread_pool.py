@@ -13,7 +13,7 @@ import time
 from typing import Protocol
 
 from tui_runner.engine.worker.attempt import LARGE, Execution, Outcomes
-from tui_runner.engine.worker.flight_recorder import FlightRecorder, copied, note
+from tui_runner.engine.worker.flight_recorder import ATTEMPT_BITS, FlightRecorder, copied
 from tui_runner.engine.worker.task_queue import Slot, WorkQueue, is_overdue, take_claim
 from tui_runner.errors import UserError
 from tui_runner.jobs.current import CONTEXT
@@ -87,8 +87,9 @@ class _WorkerThread(threading.Thread):
             rows: Rows | None = None
             started = now
             try:
-                notes[number] = note(positions[index], chunk.made.get(index, 0) + 1)
-                rows = collect(function(begin(slot, index, now)))
+                value = begin(slot, index, now)
+                notes[number] = positions[index] << ATTEMPT_BITS | slot.attempt  # `note`, without its call
+                rows = collect(function(value))
             # A function may raise SystemExit, KeyboardInterrupt or GeneratorExit: they end the item, not the worker.
             except BaseException as error:
                 now = clock()
