@@ -233,6 +233,9 @@ class Progress:
     stuck: int = 0
 
 
+ArrowStream = Any
+"""An Arrow IPC stream: a `pyarrow.Buffer`, which is pickled without a copy, or bytes."""
+
 MAX_KEPT_VALUE = 64 << 10
 """Bytes of a packed item up to which it comes back with its failure: larger ones are read from the input again."""
 
@@ -265,9 +268,9 @@ class ResultBatch:
     """
 
     worker: int
-    tables: tuple[bytes, ...]
-    items: bytes
-    errors: bytes
+    tables: tuple[ArrowStream, ...]
+    items: ArrowStream
+    errors: ArrowStream
     ended: Mapping[int, array[int]]
     failed: Mapping[int, Mapping[int, int]]
     retried: Mapping[int, Mapping[int, int]]
@@ -281,13 +284,6 @@ class ResultBatch:
     cancelled: Mapping[int, int] = field(default_factory=dict)
     values: Mapping[int, bytes] = field(default_factory=dict)
     examples: Mapping[tuple[str, str], str] = field(default_factory=dict)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        buffers = {
-            "tables": tuple(map(pickle.PickleBuffer, self.tables)),
-            "items": pickle.PickleBuffer(self.items),
-        }
-        return ResultBatch, tuple(buffers.get(name) or getattr(self, name) for name in self.__slots__)
 
     def executed(self, chunk: int) -> int:
         """Items of a chunk that ended because they were executed, whatever came of it."""

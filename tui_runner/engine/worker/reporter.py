@@ -201,7 +201,7 @@ class Collector:
 
 def _build(
     ended: list[tuple[OpenedChunk, list[Ended]]],
-) -> tuple[tuple[bytes, ...], int, int, list[Outcome]]:
+) -> tuple[tuple[pa.Buffer, ...], int, int, list[Outcome]]:
     """Return Arrow streams of the rows, how many rows, the bytes their results counted, and what cannot be stored.
 
     Items whose rows cannot be stored are taken out of `ended`.
@@ -406,7 +406,7 @@ class BatchBuilder:
         """Return how many attempts took how long, by `metrics.bucket`."""
         return Counter(map(bucket, self._seconds))
 
-    def batch(self, worker: int, tables: tuple[bytes, ...], rows: int, nbytes: int) -> ResultBatch:
+    def batch(self, worker: int, tables: tuple[pa.Buffer, ...], rows: int, nbytes: int) -> ResultBatch:
         """Return the batch of `worker` with these streams of result rows."""
         return ResultBatch(
             worker=worker,
@@ -428,7 +428,7 @@ class BatchBuilder:
             examples=self._examples,
         )
 
-    def _item_rows(self) -> bytes:
+    def _item_rows(self) -> pa.Buffer:
         columns = self._columns
         size = len(columns["item"])
         text = text_column(columns["text"], self._redact) if self._item_text else pa.nulls(size, pa.string())
@@ -442,7 +442,7 @@ class BatchBuilder:
         return serialize(pa.Table.from_arrays(arrays, schema=ITEMS))
 
 
-def _stream(schema: pa.Schema, rows: Sequence[tuple[object, ...]]) -> bytes:
+def _stream(schema: pa.Schema, rows: Sequence[tuple[object, ...]]) -> pa.Buffer:
     columns = list(zip(*rows, strict=True))
     arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
     return serialize(pa.Table.from_arrays(arrays, schema=schema))

@@ -279,6 +279,9 @@ class WorkQueue:
                 self._changed.wait(None if answer < 0 else answer)
                 if self._scout is slot:
                     self._scout = None
+            # The next one is woken by this one: waking all of 500 threads for each change took half of the time.
+            if self._may_start() and (self._ready or (slot.todo and self._scout is None)):
+                self._changed.notify()
             exhausted = self._exhausts(answer)
         if answer is not None and exhausted:
             self._on_exhausted(answer.number)
@@ -292,7 +295,7 @@ class WorkQueue:
         """
         with self._changed:
             self._give_back(slot)
-            answer = self._poll(slot, most=1)
+            answer = self._poll(slot, single=True)
             exhausted = not isinstance(answer, float) and self._exhausts(answer)
         if isinstance(answer, float):
             return None if answer < 0 else answer
@@ -327,22 +330,27 @@ class WorkQueue:
             seconds = (self._clock() - slot.grabbed) / executed
             self._seconds_an_item = max(1e-9, min(seconds, self._seconds_an_item * _FORGETTING))
 
-    def _poll(self, slot: Slot, most: int = MAX_SLICE) -> OpenedChunk | float | None:
-        """Give `slot` a slice and return its chunk; else seconds to wait, -1.0 if not known, None for the end."""
+    def _poll(self, slot: Slot, *, single: bool = False) -> OpenedChunk | float | None:
+        """Give `slot` a slice and return its chunk; else seconds to wait, -1.0 if not known, None for the end.
+
+        Args:
+            slot: of who asks.
+            single: one item, for somebody who does not wait here, and so cannot look out for the others.
+        """
         if self._ended or self._lanes > self._wanted_lanes:
             self._lanes -= 1
-            self._look()
             return None
         if not self._may_start():
             return self._wait(-1.0)
         if not self._ready and not self._recall_slow():
-            return self._wait(self._look_out(slot))
+            waiting = any(other.todo for other in self._busy)
+            return self._wait(self._look_out(slot, SLOW_SECONDS) if waiting and not single else -1.0)
         if self._limit is not None:
             delay = self._limit.take(self._clock())
             if delay > 0:
-                return self._wait(delay)
+                return self._wait(delay if single else self._look_out(slot, delay))
         chunk = self._ready[0]
-        self._grab(slot, chunk, 1 if self._limit is not None or self._paused else most)
+        self._grab(slot, chunk, 1 if single or self._limit is not None or self._paused else MAX_SLICE)
         self._passes -= self._paused
         return chunk
 
@@ -380,12 +388,12 @@ class WorkQueue:
         self._recall(slow)
         return bool(self._ready)
 
-    def _look_out(self, slot: Slot) -> float:
-        """Return when `slot` should look for slow items again: one of those that wait does, the others need not."""
-        if self._scout is None and any(other.todo for other in self._busy):
-            self._scout = slot
-            return SLOW_SECONDS
-        return -1.0
+    def _look_out(self, slot: Slot, seconds: float) -> float:
+        """Return when `slot` should look again: one of those that wait does, and wakes another when there is work."""
+        if self._scout is not None:
+            return -1.0
+        self._scout = slot
+        return seconds
 
     # --- steering: called by the worker's main thread and the collector ------------------------------------
 
@@ -547,7 +555,8 @@ class WorkQueue:
             self._limit = RateLimit(rate) if rate else None
             if rate:
                 self._recall(list(self._busy))
-            self._look()
+            self._scout = None  # it waits for a time that holds no more
+            self._look(everybody=True)
 
     def set_lanes(self, lanes: int) -> int:
         """Set how many takers there are to be; returns how many are missing and counts them as started."""
@@ -557,7 +566,7 @@ class WorkQueue:
             self._lanes += missing
             if lanes < self._lanes:
                 self._recall(list(self._busy))
-            self._look()
+            self._look(everybody=lanes < self._lanes)
             return missing
 
     def end(self) -> None:
@@ -565,7 +574,7 @@ class WorkQueue:
         with self._changed:
             self._ended = True
             self._recall(list(self._busy))
-            self._look()
+            self._look(everybody=True)
 
     def abandon(self, slot: Slot) -> None:
         """Take the rest of a slice away from a slot whose attempt was ended from outside: it takes no other item."""
@@ -660,7 +669,10 @@ class WorkQueue:
         with contextlib.suppress(ValueError):
             self._ready.remove(chunk)
 
-    def _look(self) -> None:
-        """Wake who waits."""
-        self._changed.notify_all()
+    def _look(self, *, everybody: bool = False) -> None:
+        """Wake one of those who wait, who wakes the next one if there is work for it; or everybody."""
+        if everybody:
+            self._changed.notify_all()
+        else:
+            self._changed.notify()
         self.on_change()
