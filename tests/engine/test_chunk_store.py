@@ -19,7 +19,7 @@ from tui_runner.engine.scheduling.chunk_store import ChunkStore
 from tui_runner.engine.scheduling.events import ItemsRejected, RetryChunks
 from tui_runner.engine.states import ChunkState
 
-ROOM = 100
+ROOM = 110
 """Bytes that an ended chunk may take, everything of the scheduler and of the snapshots together."""
 
 
