@@ -46,7 +46,7 @@ _SHARE_GROUND = 100
 
 @dataclass(frozen=True, slots=True)
 class FailureLimit:
-    """How many failed items a run bears: a number, or a share of those that finished.
+    """Limit on the failed items of a run: a number, or a share of those that finished.
 
     Exactly one of the two is set.
     """
@@ -66,7 +66,7 @@ class FailureLimit:
         return cls(count=count)
 
     def exceeded(self, failed: int, finished: int) -> bool:
-        """Whether `failed` of `finished` items are more than the run bears."""
+        """Return True if `failed` of `finished` items are more than the run bears."""
         if self.count is not None:
             return failed > self.count
         share = 0.0 if self.share is None else self.share

@@ -55,7 +55,7 @@ class Histogram:
 
 
 class RateWindow:
-    """How much a growing counter grew per second over the last `span` seconds.
+    """Growth per second of a counter over the last `span` seconds.
 
     Time must be the run's active time (without pauses), so that a pause is in no rate.
     """

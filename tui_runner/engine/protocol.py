@@ -209,7 +209,7 @@ class ChunkExhausted:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What a worker is doing now.
+    """The state of a worker, reported several times a second.
 
     Attributes:
         worker: its number.
@@ -316,7 +316,7 @@ class ChunkFinished:
 
 @dataclass(frozen=True, slots=True)
 class LogLines:
-    """What the job printed and logged. `dropped` lines before these were too many to send.
+    """Lines that the job printed and logged. `dropped` lines before these were too many to send.
 
     `worker` is None for the process that starts them, where the job makes its items.
     """
@@ -453,7 +453,7 @@ class LogLine:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What became of a chunk's items. `busy_seconds` adds up all attempts."""
+    """Counters of a chunk's items. `busy_seconds` adds up all attempts."""
 
     done: int = 0
     failed: int = 0
@@ -490,7 +490,7 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Trials:
-    """How items fared; of each item its first failure and its success are counted, nothing else.
+    """Counts for the circuit breaker; of each item its first failure and its success are counted, nothing else.
 
     Attributes:
         ok: items that ended well.

@@ -54,7 +54,7 @@ class ItemText:
         self._names = tuple(names)
 
     def __bool__(self) -> bool:
-        """Whether there is anything to convert at all."""
+        """Return True if there is anything to convert at all."""
         return bool(self._wanted)
 
     def converted(self, positional: Sequence[Any], named: Mapping[str, Any]) -> Arguments:
@@ -79,7 +79,7 @@ class ItemText:
 
 
 def is_converted(annotation: Any) -> bool:
-    """Whether text for a parameter with this annotation is to become something else."""
+    """Return True if text for a parameter with this annotation is to become something else."""
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin in (Annotated, typing.Final):
         return is_converted(arguments[0])
@@ -92,7 +92,7 @@ def is_converted(annotation: Any) -> bool:
 
 
 def is_taken_as_written(annotation: Any) -> bool:
-    """Whether a number, date or truth value in a CSV file is to reach a parameter with this annotation as its text."""
+    """Return True if a number, date or truth value in a CSV file reaches a parameter of this annotation as text."""
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin in (Annotated, typing.Final):
         return is_taken_as_written(arguments[0])
@@ -128,7 +128,7 @@ _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_O
 
 
 class Signature:
-    """What a job's function takes.
+    """The parameters that a job's function takes.
 
     Attributes:
         names: its positional parameters, in order.
@@ -160,7 +160,7 @@ class Signature:
         self._by_keyword = frozenset(self.names).difference(self._by_position)
 
     def fit(self, columns: Sequence[str] | None) -> bool:
-        """Whether items with these columns are passed by name; None stands for items of any shape.
+        """Return True if items with these columns are passed by name; None stands for items of any shape.
 
         Raises:
             UserError: they don't fit.

@@ -18,7 +18,7 @@ _LARGEST = 4 << 20
 
 
 class Configuration(dict[str, object]):
-    """What a configuration file says, with the place it says it in.
+    """Content of a configuration file, with the place of each setting.
 
     Attributes:
         where: the file, and the table in it, as messages name them.
@@ -30,7 +30,7 @@ class Configuration(dict[str, object]):
 
 
 def read_config(folder: Path) -> Configuration:
-    """What the nearest `pyproject.toml` with a table `[tool.tui-runner]`, or else the user's config file, says.
+    """Return what the nearest `pyproject.toml` with a table `[tool.tui-runner]`, or else the user's config file, says.
 
     Args:
         folder: where to start; its parents are searched upward.

@@ -82,7 +82,7 @@ def _convert(value: object, annotation: Any) -> Any:
 
 
 def described(annotation: Any) -> str:
-    """What a value of type `annotation` is, in a few words: `int`, `int or none`, `one of: a, b`, `list of int`."""
+    """Return a few words for a value of this type: `int`, `int or none`, `one of: a, b`, `list of int`."""
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin in (Annotated, typing.Final, typing.ClassVar):
         return described(arguments[0])
@@ -225,7 +225,7 @@ def _of_dict(value: object, arguments: tuple[Any, ...]) -> Any:
 
 
 def mentions_secret(annotation: Any) -> bool:
-    """Whether a value of this type is a secret, or holds one."""
+    """Return True if a value of this type is a secret, or holds one."""
     if isinstance(annotation, type) and issubclass(annotation, Secret):
         return True
     return any(mentions_secret(part) for part in typing.get_args(annotation))

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 
 class ItemContext(Protocol):
-    """What the engine knows of an item while it is executed."""
+    """The engine's knowledge of an item while it is executed."""
 
     @property
     def value(self) -> Any:
@@ -27,7 +27,7 @@ class ItemContext(Protocol):
 
     @property
     def cancelled(self) -> bool:
-        """Whether nobody waits for the result any more."""
+        """True if nobody waits for the result any more."""
 
     def log(self, level: str, text: str) -> None:
         """Add a line to the run's log."""
@@ -68,7 +68,7 @@ class Current:
 
     @property
     def cancelled(self) -> bool:
-        """Whether the result is no longer wanted (timed out, cancelled, run stopped): return soon."""
+        """True if the result is no longer wanted (timed out, cancelled, run stopped): return soon."""
         context = CONTEXT.get()
         return context is not None and context.cancelled
 

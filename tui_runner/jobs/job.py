@@ -136,7 +136,7 @@ class Job:
 
     @property
     def has_items(self) -> bool:
-        """Whether the job makes its own items."""
+        """True if the job makes its own items."""
         return self._items is not None
 
     def parameters_for(self, *, own_items: bool) -> tuple[Parameter, ...]:
@@ -203,7 +203,7 @@ class Job:
             function(**_named(function, params))
 
     def check_input(self, columns: Sequence[str] | None) -> bool:
-        """Whether items are passed by parameter name (`by_name`), else each is the one positional argument.
+        """Return True if items are passed by parameter name (`by_name`), else each is the one positional argument.
 
         Args:
             columns: of the input; None for items of any shape, such as those that the job makes itself.

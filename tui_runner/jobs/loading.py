@@ -65,7 +65,7 @@ class SampleJob:
 
 @dataclass(frozen=True, slots=True)
 class JobPlace:
-    """Where a job is, before anything of it is executed.
+    """The place of a job, before anything of it is executed.
 
     Attributes:
         source: path of a Python file that exists, links resolved; or dotted name of a module, which may not exist.

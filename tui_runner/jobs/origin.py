@@ -22,7 +22,7 @@ from tui_runner.text.messages import shortened
 
 @dataclass(frozen=True, slots=True)
 class JobOrigin:
-    """What a person is told of a job before it is loaded. Texts are not yet safe to show.
+    """Facts about a job for a person, before it is loaded. Texts are not yet safe to show.
 
     Attributes:
         text: `/path/file.py:function`, links resolved; the recorded name of a module whose file cannot be found.

@@ -48,7 +48,7 @@ class Parameter:
 
     @property
     def is_secret(self) -> bool:
-        """Whether its value, or a part of it, is a `Secret`."""
+        """True if its value, or a part of it, is a `Secret`."""
         return mentions_secret(self.annotation)
 
     @property
@@ -177,7 +177,7 @@ class MissingParameters(UserError):
 
 
 def is_hidden(parameter: Parameter, value: object) -> bool:
-    """Whether `value`, as it comes from a ledger, is not the parameter's value, because all or part of it is secret."""
+    """Return True if `value`, as it comes from a ledger, is not the parameter's value: all or part of it is secret."""
     if isinstance(value, str):
         return is_redacted(value) or (value == MASK and parameter.is_secret)
     if isinstance(value, Mapping):

@@ -25,7 +25,7 @@ def source_digest(reference: JobReference) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class JobReference:
-    """How a worker finds the function: loaded again by name, never pickled.
+    """The name by which a worker loads the function again; functions are never pickled.
 
     Attributes:
         source: path of a Python file, or dotted name of a module.

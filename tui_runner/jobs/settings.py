@@ -19,7 +19,7 @@ from tui_runner.text.messages import did_you_mean, nearest, plain, quoted
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How a run behaves.
+    """Settings of a run.
 
     Attributes:
         table: results table; None stands for the name of the function.

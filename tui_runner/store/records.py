@@ -64,7 +64,7 @@ the item's value, null where it is not known.
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What one flush of a worker brings to the database.
+    """Rows and ledger rows of one batch of a worker, for the database.
 
     Attributes:
         ticket: handed back when the batch is committed.

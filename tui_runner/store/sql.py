@@ -10,7 +10,7 @@ from tui_runner.store.records import ITEM_COLUMN, RUN_COLUMN
 
 
 class Cursor(Protocol):
-    """What code that reads needs: a cursor of DuckDB, or one that asks the process that has the database open."""
+    """Protocol of a cursor for reading: DuckDB's, or one that asks the process that has the database open."""
 
     def execute(self, query: Any, parameters: Any = ..., /) -> Any:
         """Run a statement; `parameters` stand for its `?`."""
@@ -56,7 +56,7 @@ def visible_literal(text: str) -> str:
 
 
 def is_sql_name(text: str) -> bool:
-    """Whether `text` can name a table: not blank, and every character of it can be seen."""
+    """Return True if `text` can name a table: not blank, and every character of it can be seen."""
     return bool(text.strip()) and text.isprintable()
 
 

@@ -266,13 +266,13 @@ class RunnerApp(ShutdownApp):
             self._query.close()
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """What the palette offers: every action, and the themes."""
+        """Return what the palette offers: every action, and the themes."""
         here = (Place.QUERY, Place.RESULT, Place.ANYWHERE) if isinstance(screen, QueryScreen) else (Place.ANYWHERE,)
         yield from palette(self, screen, self._keys, screen.PLACES if isinstance(screen, RunScreen) else here)
 
 
 class Left(Enum):
-    """How the dashboard was left."""
+    """The way in which the dashboard was left."""
 
     ENDED = auto()
     GOING_ON = auto()

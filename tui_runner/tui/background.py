@@ -23,7 +23,7 @@ async def read(
     *args: P.args,
     **kwargs: P.kwargs,
 ) -> T | None:
-    """What `query(cursor, …)` returns; None when there is no database (any more) or it gives no answer."""
+    """Return what `query(cursor, …)` returns; None when there is no database (any more) or it gives no answer."""
 
     def work() -> T | None:
         if database is None:
@@ -86,7 +86,7 @@ async def in_thread(call: Callable[[], R], name: str) -> R:
 
 
 def _is_left() -> bool:
-    """Whether the worker that waits is of a part of the screen that is being removed.
+    """Return True if the worker that waits is of a part of the screen that is being removed.
 
     Textual cancels such a worker, but only when the parts within that part are gone already: whoever came back in
     between would look for them in vain, which is a fault of the application and ends it.

@@ -82,7 +82,7 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Preferences:
-    """How the screens are to be.
+    """Preferences of the screens.
 
     Attributes:
         state: what is remembered.

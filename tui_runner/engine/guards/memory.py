@@ -56,7 +56,7 @@ _WORTH_TELLING = 0.1
 
 
 def too_little(limit: int | None, workers: int, app_rss: int) -> str:
-    """Why a run with so many workers cannot do with `limit`; empty when it perhaps can."""
+    """Return why a run with so many workers cannot do with `limit`; empty when it perhaps can."""
     needed = app_rss + workers * _WORKER
     if limit is None or limit >= needed:
         return ""

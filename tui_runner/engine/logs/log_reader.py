@@ -63,7 +63,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Beginning:
-    """Where the lines of a run begin.
+    """The place in the log file where the lines of a run begin.
 
     Attributes:
         place: before the first of them.
@@ -139,7 +139,7 @@ class LogReader:
         return Page(tuple(found))
 
     def beginning(self) -> Beginning | None:
-        """Where the lines of the run begin, as far as they are still there; None when there are none."""
+        """Return where the lines of the run begin, as far as they are still there; None when there are none."""
         with ExitStack() as opened:
             files = self._files(opened)
             first = None
@@ -150,7 +150,7 @@ class LogReader:
             return first if first is not None or not files else Beginning(Place(files[0].number, 0), cut=True)
 
     def place_of(self, first: LogLine, second: LogLine | None) -> Place | None:
-        """Where two lines that follow each other begin; None when they are not there."""
+        """Return where two lines that follow each other begin; None when they are not there."""
         wanted = written(first).encode("utf-8", "backslashreplace")
         following = None if second is None else written(second).encode("utf-8", "backslashreplace")
         after: bytes | None = None
@@ -211,7 +211,7 @@ def _up_to(files: list[_File], place: Place) -> list[_File]:
 
 
 def _needle(text: str) -> bytes:
-    """What to look for in lower-case bytes; nothing for text whose case bytes do not know."""
+    """Return what to look for in lower-case bytes; nothing for text whose case bytes do not know."""
     return text.lower().encode() if text.isascii() else b""
 
 

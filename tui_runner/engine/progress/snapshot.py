@@ -212,11 +212,11 @@ class Snapshot:
 
     @property
     def nothing_ran(self) -> bool:
-        """Whether the run failed before any item had so much as an attempt that ended, in whatever process."""
+        """True if the run failed before any item had so much as an attempt that ended, in whatever process."""
         return self.state is RunState.FAILED and not (self.items_finished or self.retries or self.errors)
 
 
 def more_memory(snapshot: Snapshot) -> str:
-    """What belongs behind the command that goes on with a run: a higher limit, if it failed for that."""
+    """Return what belongs behind the command that goes on with a run: a higher limit, if it failed for that."""
     needed = snapshot.memory_needed
     return "" if needed is None else f" --max-memory {-(-needed // 1_000_000)}MB"

@@ -51,7 +51,7 @@ is looked at ten times a second, and items of microseconds are never seen in fli
 
 @dataclass(frozen=True, slots=True)
 class RunIdentity:
-    """What does not change while a run goes on; see `Snapshot`.
+    """The part of a snapshot that does not change while a run goes on; see `Snapshot`.
 
     `items_total` is the length of the input as far as it is known before it is read.
     """
@@ -69,7 +69,7 @@ class RunIdentity:
 
 
 class _ChunkMeter:
-    """How fast a chunk goes: over the last ten seconds, and in spans of six over the last minute."""
+    """Rate of a chunk: over the last ten seconds, and in spans of six over the last minute."""
 
     def __init__(self, started_at: float) -> None:
         self._started_at = started_at
@@ -466,7 +466,7 @@ class SnapshotBuilder:
         return ChunkState.RUNNING if busy else ChunkState.WAITING
 
     def _eta(self, active: float, left: int, in_flight: int, longest: float) -> tuple[float, float] | None:
-        """How long what is left takes; None where the rest could be done before an item that takes unusually long."""
+        """Return how long what is left takes; None where the rest could be done before an unusually long item."""
         estimate = None if self._state is RunState.PAUSED else self._estimate.seconds(active, left, in_flight)
         if estimate is None:
             return None

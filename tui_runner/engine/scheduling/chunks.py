@@ -124,7 +124,7 @@ class ChunkCommands:
 
 
 def _has_failed(chunk: Chunk) -> bool:
-    """Whether a chunk has ended otherwise than well. One whose failures run again has not ended."""
+    """Return True if a chunk has ended otherwise than well. One whose failures run again has not ended."""
     return chunk.state in (ChunkState.FAILED, ChunkState.CANCELLED)
 
 
@@ -196,7 +196,7 @@ class Chunks:
 
     @property
     def only_paused(self) -> bool:
-        """Whether all that have not ended are paused, and stay so until somebody resumes or cancels them."""
+        """True if all that have not ended are paused, and stay so until somebody resumes or cancels them."""
         return 0 < self.unended == self.paused and not self.cancelling
 
     def take_changed(self) -> set[int]:

@@ -530,7 +530,7 @@ class Scheduler:
 
 
 def _again(lost: int, in_flight: int) -> str:
-    """What becomes of the items of a lost worker, in words."""
+    """Return what becomes of the items of a lost worker, in words."""
     if not in_flight:
         return run_again(lost)
     some = "" if in_flight == lost else f"{in_flight} of them "

@@ -15,7 +15,7 @@ class ActiveClock:
 
     @property
     def started(self) -> bool:
-        """Whether `start` was called."""
+        """True if `start` was called."""
         return self._started_at is not None
 
     def start(self, now: float, *, paused: bool) -> None:

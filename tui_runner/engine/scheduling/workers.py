@@ -323,7 +323,7 @@ _OWN_ABSENCE = 5.0
 
 
 class Liveness:
-    """Who has been silent for how long. Times are monotonic seconds.
+    """Heartbeats of workers. Times are monotonic seconds.
 
     Args:
         timeout: seconds an item may take, None for no bound.

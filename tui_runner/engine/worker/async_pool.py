@@ -216,7 +216,7 @@ class AsyncPool:
 
 
 async def _result(returned: Coroutine[Any, Any, Any] | Any) -> Any:
-    """What a coroutine returns, or an async generator yields, as something `rows.collect` takes."""
+    """Return what a coroutine returns, or an async generator yields, as something `rows.collect` takes."""
     if inspect.isasyncgen(returned):
         return [row async for row in returned]
     return await returned

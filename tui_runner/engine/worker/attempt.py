@@ -39,7 +39,7 @@ _FORGETTING = 0.98
 
 
 class Ending(StrEnum):
-    """How an attempt ended. All but RETRY are final states of an item, as the ledger calls them."""
+    """The end of an attempt. All but RETRY are final states of an item, as the ledger calls them."""
 
     OK = "ok"
     FAILED = "failed"
@@ -78,7 +78,7 @@ class Outcome:
 
 
 class Outcomes:
-    """What has ended, on its way from many threads to the collector, and the bytes that are not yet written.
+    """Ended attempts on their way from many threads to the collector, and the bytes that are not yet written.
 
     Beyond `max_bytes` unwritten bytes the items in flight are reduced one by one, not all at once: for every byte too
     many, as many fewer as would return it. So the pool comes to run at the pace of the database, and what is unwritten
@@ -212,7 +212,7 @@ _NO_CHILDREN = "daemonic processes are not allowed to have children"
 
 
 class Execution:
-    """How a job's function is called, and what becomes of the attempts that fail.
+    """Begins and ends attempts of a job's function.
 
     Args:
         function: takes an item, returns what the job's function does; a coroutine for a coroutine function.

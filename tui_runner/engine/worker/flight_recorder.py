@@ -36,7 +36,7 @@ def open_memory() -> int:
 
 
 def note(position: int, attempt: int) -> int:
-    """What a slot holds while this attempt is executed; 0 stands for none."""
+    """Return what a slot holds while this attempt is executed; 0 stands for none."""
     return position << ATTEMPT_BITS | min(attempt, MAX_ATTEMPT)
 
 

@@ -76,7 +76,7 @@ class GarbageWatch:
 
 
 class Step(StrEnum):
-    """What is to be done after a look."""
+    """The next step of the memory limit after a look."""
 
     NOTHING = "nothing"
     BRAKE = "brake"
@@ -110,7 +110,7 @@ class BrakeState:
         self._limit = None if share is None else max(share, self._baseline + _LEAST_GROWTH)
 
     def look(self, rss: int, in_flight: int, now: float) -> Step:
-        """What to do with `rss` bytes in use and so many items being executed."""
+        """Return what to do with `rss` bytes in use and so many items being executed."""
         if self._given_up:
             return Step.NOTHING
         if self._braked_at is None:
@@ -126,7 +126,7 @@ class BrakeState:
         return self._give_up() if now - self._braked_at >= _PATIENCE else Step.NOTHING
 
     def cleaned(self, rss: int) -> Step:
-        """What to do when so many bytes are left after everything was given back."""
+        """Return what to do when so many bytes are left after everything was given back."""
         return self._release() if self._fits(rss) else self._give_up()
 
     def _fits(self, rss: int) -> bool:

@@ -40,7 +40,7 @@ _WINDOW = 10
 
 @dataclass(slots=True)
 class _Second:
-    """What happened in one second."""
+    """Counts of one second."""
 
     number: int
     ok: int = 0
@@ -296,7 +296,7 @@ def retry_rule(retry_on: object) -> Callable[[BaseException], bool]:
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """When an item is tried again.
+    """Decides when an item is tried again.
 
     Attributes:
         retries: attempts after the first one.

@@ -107,7 +107,7 @@ class Block:
 
 
 class Slot:
-    """What one thread, or one asyncio task, executes; also what `current` answers from (`current.ItemContext`).
+    """The place in which one thread, or one asyncio task, executes items; also `current.ItemContext` for `current`.
 
     A thread has one for as long as it lives. `WorkQueue.take` sets the slice (`chunk`, `todo`, `block`), its thread the
     rest; others read.
@@ -161,7 +161,7 @@ class Slot:
 
     @property
     def cancelled(self) -> bool:
-        """Whether nobody waits for the result any more."""
+        """True if nobody waits for the result any more."""
         return self.superseded or self.chunk.cancelled
 
     @property
@@ -625,7 +625,7 @@ class WorkQueue:
 
     @property
     def throttled(self) -> bool:
-        """Whether takers wait for rows to be written."""
+        """True if takers wait for rows to be written."""
         return self._room is not None and self._room <= len(self._busy) < self._wanted_lanes and bool(self._ready)
 
     # --- with the lock -------------------------------------------------------------------------------------

@@ -31,7 +31,7 @@ MIN_STUCK = 8
 
 
 class Pool(Protocol):
-    """What executes items: threads, or tasks of an event loop."""
+    """Executes items: threads, or tasks of an event loop."""
 
     def set_threads(self, threads: int) -> None:
         """Execute this many items at once; surplus takers end after the item they have."""

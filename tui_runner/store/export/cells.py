@@ -33,12 +33,12 @@ JsonCells = Callable[[pa.Array], list[str]]
 
 
 def is_number(kind: pa.DataType) -> bool:
-    """Whether values of the type are numbers, which stand at the right of their column."""
+    """Return True if values of the type are numbers, which stand at the right of their column."""
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
 
 
 def text_cells(kind: pa.DataType) -> Cells:
-    """How arrays of type `kind` become text to read."""
+    """Return how arrays of type `kind` become text to read."""
     types = pa.types
     if types.is_dictionary(kind):
         decoded = text_cells(kind.value_type)
@@ -59,12 +59,12 @@ def text_cells(kind: pa.DataType) -> Cells:
 
 
 def field_cells(field: pa.Field) -> JsonCells:
-    """How arrays of a field become JSON texts, JSON in it as it is."""
+    """Return how arrays of a field become JSON texts, JSON in it as it is."""
     return json_cells(field.type, is_json=holds_json(field))
 
 
 def json_cells(kind: pa.DataType, *, is_json: bool = False) -> JsonCells:
-    """How arrays of type `kind` become JSON texts; with `is_json` its strings are JSON already."""
+    """Return how arrays of type `kind` become JSON texts; with `is_json` its strings are JSON already."""
     types = pa.types
     if types.is_dictionary(kind):
         decoded = json_cells(kind.value_type, is_json=is_json)
@@ -134,7 +134,7 @@ def _maps(kind: pa.MapType) -> JsonCells:
 
 
 def _parts(array: pa.Array, texts: list[str]) -> Iterator[list[str] | None]:
-    """Which of `texts`, those of all values of the lists in `array` one after the other, each list has."""
+    """Return which of `texts`, those of all values of the lists in `array` one after the other, each list has."""
     start = 0
     for length in pc.list_value_length(array).to_pylist():
         if length is None:
@@ -221,7 +221,7 @@ def _short(text: str, zone: str) -> str:
 
 
 def _beyond(text: str, kind: pa.DataType) -> str:
-    """What Arrow wrote as a count of days or units, as a date, time or timestamp."""
+    """Return what Arrow wrote as a count of days or units, as a date, time or timestamp."""
     found = _BEYOND.match(text)
     if found is None:
         return text

@@ -46,7 +46,7 @@ def export_format(path: Path) -> str:
 
 
 def is_standard_output(path: Path | None) -> bool:
-    """Whether `-o PATH` means standard output: `-`, or one of the paths that it has."""
+    """Return True if `-o PATH` means standard output: `-`, or one of the paths that it has."""
     return str(path) in _STANDARD_OUTPUT
 
 

@@ -32,7 +32,7 @@ _STEP = 64
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What a results table looks like.
+    """Columns of a results table.
 
     Attributes:
         types: DuckDB type of each column, in the table's order, `_run` and `_item` included.
@@ -193,7 +193,7 @@ class ResultsTable:
             yield incoming
 
     def _duckdb_type(self, kind: pa.DataType) -> str:
-        """What DuckDB calls an Arrow type; asked once for each."""
+        """Return what DuckDB calls an Arrow type; asked once for each."""
         name = self._duckdb_types.get(kind)
         if name is None:
             with self._views.show("type", pa.schema([("value", kind)]).empty_table()) as view:
@@ -314,7 +314,7 @@ def prepare_table(cursor: Cursor, table: str) -> str:
 
 
 def is_bare(cursor: Cursor, table: str) -> bool:
-    """Whether the results table is as `prepare_table` makes it, without rows."""
+    """Return True if the results table is as `prepare_table` makes it, without rows."""
     columns = cursor.execute(
         "SELECT column_name FROM duckdb_columns() WHERE database_name = current_database() AND schema_name = 'main'"
         " AND lower(table_name) = lower(?)",

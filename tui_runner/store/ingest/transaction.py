@@ -56,7 +56,7 @@ _SAMPLES = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class StateRecord:
-    """What the run is doing now; `items_total` and `active_seconds` None leave the recorded ones."""
+    """State of the run; `items_total` and `active_seconds` None leave the recorded ones."""
 
     state: str
     items_total: int | None
@@ -176,7 +176,7 @@ class Writer:
 
 
 def is_at_fault(error: BaseException) -> bool:
-    """Whether the data may have caused `error`; else it is the disk, the memory, or the database itself."""
+    """Return True if the data may have caused `error`; else it is the disk, the memory, or the database itself."""
     return isinstance(error, Exception) and not isinstance(
         error,
         OSError

@@ -111,7 +111,7 @@ _DECIMAL = re.compile(r"DECIMAL\((\d+),(\d+)\)")
 
 
 def is_nested(name: str) -> bool:
-    """Whether values of the type hold other values: lists, arrays, structs, maps, unions."""
+    """Return True if values of the type hold other values: lists, arrays, structs, maps, unions."""
     return name.endswith("]") or name.startswith(("STRUCT(", "MAP(", "UNION("))
 
 

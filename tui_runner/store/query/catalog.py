@@ -12,7 +12,7 @@ from tui_runner.store.sql import quote
 
 
 class Asks(Protocol):
-    """What runs statements: a `Console`, or one of another process."""
+    """Runs statements: a `Console`, or one of another process."""
 
     def query(self, sql: str, parameters: Mapping[str, object] | None = None) -> Result:
         """Run one statement."""

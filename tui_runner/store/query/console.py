@@ -79,12 +79,12 @@ class Console:
 
     @property
     def can_write(self) -> bool:
-        """Whether write mode can be switched on: only in a database of ours, while no run is going on in it."""
+        """True if write mode can be switched on: only in a database of ours, while no run is going on in it."""
         return self._database.run_id is None and not self._database.read_only
 
     @property
     def write(self) -> bool:
-        """Whether statements that change data are run."""
+        """True if statements that change data are run."""
         return self._write and self.can_write
 
     @write.setter
@@ -139,7 +139,7 @@ class Console:
         return True
 
     def progress(self) -> float | None:
-        """How far the statement that runs has come, 0.0 to 1.0; None when DuckDB cannot tell. From any thread."""
+        """Return how far the statement has come, 0.0 to 1.0; None when DuckDB cannot tell. From any thread."""
         cursor = self._cursor
         if cursor is None or not self._thread.busy:
             return None

@@ -44,7 +44,7 @@ class TooManyQueries(DatabaseError):
 
 
 def query_error(error: BaseException, sql: str, *, lines_before: int = 0) -> QueryError:
-    """What DuckDB or Arrow raised for `sql`, as one line with its place.
+    """Return what DuckDB or Arrow raised for `sql`, as one line with its place.
 
     Args:
         error: what was raised.

@@ -54,7 +54,7 @@ class Pages:
 
     @property
     def cut_off(self) -> bool:
-        """Whether the statement was ended before its last row, by the next one say; the rows read so far are there."""
+        """True if the statement was ended before its last row, by the next one say; the rows read so far are there."""
         return self._result.closed and not self.complete
 
     def page(self, number: int) -> pa.Table | None:

@@ -43,7 +43,7 @@ class QueryThread:
 
     @property
     def busy(self) -> bool:
-        """Whether a call is being made."""
+        """True if a call is being made."""
         return self._busy
 
     def run(self, call: Callable[[], T], interrupt: Callable[[], None]) -> T:

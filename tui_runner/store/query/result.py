@@ -104,7 +104,7 @@ JSON = b"JSON"
 
 
 def holds_json(field: pa.Field) -> bool:
-    """Whether the text in a field is JSON."""
+    """Return True if the text in a field is JSON."""
     return bool((field.metadata or {}).get(TYPE_KEY) == JSON)
 
 

@@ -63,7 +63,7 @@ def tokens(text: str) -> list[Token]:
 
 
 def nesting(script: str) -> int:
-    """How deep brackets of `script` are within each other, closed or not."""
+    """Return how deep brackets of `script` are within each other, closed or not."""
     depth = deepest = 0
     for token in tokens(script):
         sign = script[token.start]
@@ -107,7 +107,7 @@ def statement_at(script: str, position: int) -> Statement | None:
 
 
 def typed_value(text: str) -> object:
-    """What a person typed as the value of a parameter: a number, `true`, `false`, `null`; all else is text.
+    """Return what a person typed as the value of a parameter: a number, `true`, `false`, `null`; all else is text.
 
     Text in single quotes is text whatever is in it: `'5'`; so are more digits than any number in DuckDB has.
     """

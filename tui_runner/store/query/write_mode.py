@@ -38,7 +38,7 @@ _CREATED = frozenset({"TABLE", "VIEW", "MACRO", "FUNCTION", "TYPE", "SEQUENCE", 
 
 
 def is_change(kind: duckdb.StatementType, sql: str) -> bool:
-    """Whether a statement of this type and text is one of those that write mode runs."""
+    """Return True if a statement of this type and text is one of those that write mode runs."""
     if kind == duckdb.StatementType.CREATE:
         words = (word.upper() for word in _words(sql))
         return next((word for word in words if word not in _PRELUDE), "") in _CREATED

@@ -130,7 +130,7 @@ _LAST_PROGRESS = 1000
 
 @dataclass(frozen=True, slots=True)
 class RemoteLimits:
-    """How long the owner may be silent, so that a person learns within 10 seconds that it is stopped or hangs.
+    """Time limits on the owner of a database, so that a person learns within 10 seconds that it is stopped or hangs.
 
     Attributes:
         greeting: seconds until the handshake is complete. The owner greets as soon as it has accepted the connection.
@@ -184,7 +184,7 @@ class RemoteConsole:
 
     @property
     def write(self) -> bool:
-        """Whether statements that change data are run: never."""
+        """True if statements that change data are run: never."""
         return False
 
     @write.setter
@@ -233,7 +233,7 @@ class RemoteConsole:
             frames.cancel()
 
     def progress(self) -> float | None:
-        """How far the statement has come, as the owner last said; None when it has said nothing."""
+        """Return how far the statement has come, as the owner last said; None when it has said nothing."""
         with self._guard:
             frames = self._frames
         return None if frames is None else frames.progress

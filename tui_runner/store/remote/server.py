@@ -48,7 +48,7 @@ _TURN_SECONDS = 0.1
 
 @dataclass(frozen=True, slots=True)
 class ServerLimits:
-    """What clients may take.
+    """Limits on clients.
 
     Attributes:
         at_once: statements that run at once.

@@ -33,7 +33,7 @@ _SMALL_BYTES = 64 << 10
 
 
 class FrameSink:
-    """What `pyarrow` takes for a file to write to.
+    """File object for `pyarrow` that writes frames.
 
     A batch may be one value of gigabytes, which beside a run is there often enough already.
 

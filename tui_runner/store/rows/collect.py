@@ -58,7 +58,7 @@ Row = Mapping[str, object]
 
 @dataclass(slots=True)
 class Rows:
-    """What one item returned, normalised. Not frozen, which would cost 0.3 µs an item; nobody changes it.
+    """Rows that one item returned, normalised. Not frozen, which would cost 0.3 µs an item; nobody changes it.
 
     Attributes:
         count: rows.
@@ -150,7 +150,7 @@ def _frozen(row: Mapping[Any, object]) -> dict[str, object]:
 
 
 def too_large(nbytes: int) -> str:
-    """What is wrong with rows of more than `MAX_ITEM_BYTES`."""
+    """Return what is wrong with rows of more than `MAX_ITEM_BYTES`."""
     size, limit = nbytes >> 20, MAX_ITEM_BYTES >> 20
     return f"one item may return {limit} MB and this one returned {size} MB or more; make smaller items"
 
@@ -214,7 +214,7 @@ def _parts(elements: list[object]) -> Iterator[Rows]:
 
 
 def _row_reader(kind: type) -> Callable[[Any], dict[Any, object]]:
-    """How a value of this type becomes a row.
+    """Return how a value of this type becomes a row.
 
     Raises:
         RowError: it cannot be one.

@@ -42,7 +42,7 @@ Values = Sequence[Any]
 
 
 def name_fault(name: str) -> str | None:
-    """Why `name` cannot be the name of a column, or None when it can."""
+    """Return why `name` cannot be the name of a column, or None when it can."""
     if name.lower() in (RUN_COLUMN, ITEM_COLUMN):
         return f"column '{name}' is reserved; rename it"
     if not name.isascii():
@@ -96,7 +96,7 @@ def _plain_values(values: Values) -> tuple[Values, dict[int, str]]:
 
 
 def _faults(build: Callable[[Values], pa.Array], values: Values, error: Exception) -> dict[int, str]:
-    """Which values made `build` fail, and why; all of them when each is fine alone."""
+    """Return which values made `build` fail, and why; all of them when each is fine alone."""
     faults: dict[int, str] = {}
     for index, value in enumerate(values):
         try:
@@ -201,7 +201,7 @@ def _timestamps(values: Values) -> pa.Array:
 
 
 def _has_zone(value: date | None) -> bool:
-    """Whether this is a moment in time; a `tzinfo` that knows no offset does not make it one."""
+    """Return True if this is a moment in time; a `tzinfo` that knows no offset does not make it one."""
     return isinstance(value, datetime) and value.tzinfo is not None and value.utcoffset() is not None
 
 

@@ -39,7 +39,7 @@ Raw: TypeAlias = Column | Sequence[object]
 
 @lru_cache(CACHED_TYPES)
 def is_table(kind: type) -> bool:
-    """Whether values of this type are tables or series."""
+    """Return True if values of this type are tables or series."""
     return (
         is_series(kind)
         or issubclass(kind, (pa.Table, pa.RecordBatch, pa.RecordBatchReader))
@@ -50,7 +50,7 @@ def is_table(kind: type) -> bool:
 
 
 def is_series(kind: type) -> bool:
-    """Whether values of this type are one column: many values, no names. In a list they could as well be rows."""
+    """Return True if values of this type are one column: many values, no names. In a list they could be rows."""
     return (
         issubclass(kind, (pa.Array, pa.ChunkedArray))
         or is_pandas_series(kind)
@@ -60,7 +60,7 @@ def is_series(kind: type) -> bool:
 
 
 def is_pandas_series(kind: type) -> bool:
-    """Whether values of this type are pandas series."""
+    """Return True if values of this type are pandas series."""
     return issubclass(kind, _loaded("pandas", "Series"))
 
 
@@ -319,7 +319,7 @@ def _fields(kind: pa.DataType) -> Iterable[pa.Field]:
 
 
 def _has_view(kind: pa.DataType) -> bool:
-    """Whether a list view is in this type, however deep."""
+    """Return True if a list view is in this type, however deep."""
     if types.is_list_view(kind) or types.is_large_list_view(kind):
         return True
     return types.is_nested(kind) and any(_has_view(field.type) for field in _fields(kind))

@@ -70,7 +70,7 @@ def json_texts(values: Sequence[Any]) -> list[str | None] | None:
 
 
 def _is_json_alone(values: Iterable[Any]) -> bool:
-    """Whether there are no types in there that JSON does not have."""
+    """Return True if there are no types in there that JSON does not have."""
     level = values
     for _ in range(_DEEPEST_FRAMES):
         kinds = set(map(type, level)) - _LEAVES
@@ -162,13 +162,13 @@ def _by_type(function: Callable[[type], _T]) -> Callable[[type], _T]:
 
 @_by_type
 def is_scalar(kind: type) -> bool:
-    """Whether values of this type are one value of a column: text, number, date, bytes and the like."""
+    """Return True if values of this type are one value of a column: text, number, date, bytes and the like."""
     return issubclass(kind, (*_SCALARS, pa.Scalar)) or _is_numpy_scalar(kind) or _is_pandas_missing(kind)
 
 
 @_by_type
 def is_record(kind: type) -> bool:
-    """Whether values of this type have named fields: mappings, dataclasses, named tuples, pydantic-like models."""
+    """Return True if values of this type have named fields: mappings, dataclasses, named tuples, pydantic models."""
     return (
         issubclass(kind, Mapping)
         or hasattr(kind, "__dataclass_fields__")
@@ -215,7 +215,7 @@ def _field_names(kind: Any) -> tuple[str, ...] | None:
 
 
 def _encode(value: object) -> str:
-    """What `_json` made, as JSON text.
+    """Return what `_json` made, as JSON text.
 
     The standard library takes longer to build an encoder than to encode a short list; orjson needs an eighth of it.
     """

@@ -70,7 +70,7 @@ def _key(text: str) -> str:
 
 
 def _types(key: str) -> bool:
-    """Whether a field where text is typed needs this key."""
+    """Return True if a field where text is typed needs this key."""
     return key in _EDITING or key_to_character(key) is not None
 
 

@@ -12,7 +12,7 @@ from enum import StrEnum
 
 
 class Place(StrEnum):
-    """Where an action applies."""
+    """Part of the interface in which an action applies."""
 
     RUN = "run"
     CHUNK = "chunk under the cursor, or those marked"
@@ -75,7 +75,7 @@ TYPED_IN = frozenset({Place.QUERY, Place.ALWAYS})
 
 
 def meet(one: Place, other: Place) -> bool:
-    """Whether there is a screen on which both apply."""
+    """Return True if there is a screen on which both apply."""
     return any(one in places and other in places for places in SCREENS)
 
 

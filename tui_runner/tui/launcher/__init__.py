@@ -233,7 +233,7 @@ class Launcher(ListNavigation, Application[Chosen]):
         self.push_screen(Help(self._keys, (Place.LAUNCHER, Place.LIST)))
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """What the palette offers: every action."""
+        """Return what the palette offers: every action."""
         yield from palette(self, screen, self._keys, (Place.LAUNCHER,))
 
     def on_key_line_chosen(self, event: KeyLine.Chosen) -> None:
@@ -403,7 +403,7 @@ class Launcher(ListNavigation, Application[Chosen]):
 
 
 def _labels(row: Row | None, *, loaded: bool) -> dict[str, str]:
-    """What the footer calls some keys; those that do nothing here are hidden."""
+    """Return what the footer calls some keys; those that do nothing here are hidden."""
     form = ("launcher.next_field", "launcher.to_list")
     run = ("launcher.resume", "launcher.open_database")
     if loaded:
@@ -419,7 +419,7 @@ def _labels(row: Row | None, *, loaded: bool) -> dict[str, str]:
 
 
 def _about(row: Row | None, *, loaded: bool) -> list[str]:
-    """What is to be said of a row."""
+    """Return what is to be said of a row."""
     match row:
         case FoundJob(error="") as found:
             about = [own(found.name, 80), own(found.doc, 200)]

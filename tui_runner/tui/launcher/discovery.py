@@ -70,12 +70,12 @@ class FoundRun:
 
     @property
     def unfinished(self) -> bool:
-        """Whether it can go on."""
+        """True if it can go on."""
         return self.summary is not None and self.summary.record.state != RunState.FINISHED
 
     @property
     def can_be_queried(self) -> bool:
-        """Whether its database can be queried, here or through who has it open."""
+        """True if its database can be queried, here or through who has it open."""
         return self.summary is not None or self.in_use
 
 

@@ -166,7 +166,7 @@ class JobForm(VerticalScroll, inherit_bindings=False):
         self._preview()
 
     def request(self, *, limit: int | None = None) -> RunRequest | None:
-        """What the form asks for; None while something in it is wrong, which is then said beside its field."""
+        """Return what the form asks for; None while something in it is wrong, which is then said beside its field."""
         if self.job is None or not self._complain(empty_too=True):
             return None
         typed = self._typed()
@@ -182,7 +182,7 @@ class JobForm(VerticalScroll, inherit_bindings=False):
         )
 
     async def items_are_good(self) -> bool:
-        """Whether the input that is filled in gives its first item; if not, why is said beside its field."""
+        """Return True if the input that is filled in gives its first item; if not, why is said beside its field."""
         job, typed = self.job, self._typed()
         if job is not None:
             try:
@@ -237,7 +237,7 @@ class JobForm(VerticalScroll, inherit_bindings=False):
                         part.scroll_visible(animate=False, immediate=True)
 
     def _typed(self) -> dict[str, str]:
-        """What stands in the fields that are not empty, by kind and name."""
+        """Return what stands in the fields that are not empty, by kind and name."""
         typed = {}
         for number, field in enumerate(self._fields):
             for line in self.query(f".n{number}").results(Input):
@@ -295,7 +295,7 @@ class JobForm(VerticalScroll, inherit_bindings=False):
 
 
 def _are_named(job: Job, typed: Mapping[str, str]) -> bool:
-    """Whether it is filled in where items are to come from. What is missing or wrong is said beside its own field."""
+    """Return True if it is filled in where items come from. What is wrong is said beside its own field."""
     source = typed.get("input:input")
     if source is None and not job.has_items:
         return False

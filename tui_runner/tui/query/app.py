@@ -85,7 +85,7 @@ class QueryApp(Application[None]):
         self.tell_complaints(self._complaints)
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """What the palette offers: every action, and the themes."""
+        """Return what the palette offers: every action, and the themes."""
         yield from palette(self, screen, self._keys, (Place.QUERY, Place.RESULT))
         yield SystemCommand("Change the theme", "Choose among all themes.", self.search_themes)
 

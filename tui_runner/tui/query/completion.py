@@ -71,7 +71,7 @@ class Offer:
 
 
 def offer(text: str, position: int, vocabulary: Vocabulary, *, asked: bool = False) -> Offer:
-    """What can stand at `position` of `text`.
+    """Return what can stand at `position` of `text`.
 
     Args:
         text: all of the editor's text.

@@ -20,7 +20,7 @@ _NAME = 12
 
 @dataclass(frozen=True, slots=True)
 class QueryState:
-    """What the first line says.
+    """Content of the first line.
 
     Attributes:
         database: what is queried.
@@ -148,7 +148,7 @@ class QueryStatus(PaintedWidget):
         self._set((f" {own(text)}", "text"))
 
     def remark(self, text: str) -> None:
-        """What is said at the right; empty for nothing."""
+        """Return what is said at the right; empty for nothing."""
         self._remark = ((f"{own(text)} ", "accent"),) if text else ()
         self.repaint()
 

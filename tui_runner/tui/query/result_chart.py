@@ -26,7 +26,7 @@ _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
 class ChartKind(StrEnum):
-    """How a result is drawn."""
+    """Kinds of charts."""
 
     BARS = "bars"
     LINE = "line"
@@ -34,7 +34,7 @@ class ChartKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """What is drawn: a label for each row, the series with their names, and a remark about what is left out.
+    """Data of a chart: a label for each row, the series with their names, and a remark about what is left out.
 
     Values that are not finite are named, not drawn.
     """
@@ -202,7 +202,7 @@ def _scale(least: float, most: float) -> tuple[float, float]:
 
 
 def _share(value: float, low: float, high: float) -> float:
-    """How far `value` is from `low` to `high`, 0.0 to 1.0."""
+    """Return how far `value` is from `low` to `high`, 0.0 to 1.0."""
     if math.isfinite(high - low):
         return (value - low) / (high - low)
     # The largest numbers lie too far apart, their halves do not.

@@ -119,7 +119,7 @@ class QueryScreen(EarlyClose, Screen[None]):
 
     @property
     def unsaved(self) -> bool:
-        """Whether a statement would be lost with the screen: written, and neither saved nor run."""
+        """True if a statement would be lost with the screen: written, and neither saved nor run."""
         return self._tabs.unsaved(self._history.statements)
 
     def ask(self, sql: str) -> None:

@@ -47,7 +47,7 @@ _AHEAD_BYTES = 256 << 20
 
 
 class Shown(StrEnum):
-    """What the lower part of a tab shows; also the CSS class that does it."""
+    """Content of the lower part of a tab; also the CSS class that shows it."""
 
     NOTHING = "nothing"
     MESSAGE = "message"
@@ -128,7 +128,7 @@ class QueryTab(Vertical):
 
     @property
     def busy(self) -> bool:
-        """Whether a statement runs or rows are being read."""
+        """True if a statement runs or rows are being read."""
         return self._busy
 
     @property
@@ -143,7 +143,7 @@ class QueryTab(Vertical):
 
     @property
     def watching(self) -> bool:
-        """Whether the statement is run again and again."""
+        """True if the statement is run again and again."""
         return self._every is not None
 
     def to_run(self) -> Statement | None:
@@ -426,7 +426,7 @@ def _answer(
 
 
 def _position(statement: Statement, line: int, column: int) -> int:
-    """Where line and column of a statement, both from 1, are in the whole text."""
+    """Return where line and column of a statement, both from 1, are in the whole text."""
     lines = statement.sql.split("\n")
     before = sum(len(each) + 1 for each in lines[: line - 1])
     return statement.start + before + column - 1
@@ -463,7 +463,7 @@ class QueryTabs(Container):
         return tuple(tab.file.name if tab.file else str(number) for number, tab in enumerate(self._tabs, start=1))
 
     def unsaved(self, run_before: Collection[str]) -> bool:
-        """Whether a tab has a statement that is neither in its file nor among those that were run before."""
+        """Return True if a tab has a statement that is neither in its file nor among those that were run before."""
         return any(
             tab.editor.text != tab.saved and any(each.sql not in run_before for each in split(tab.editor.text))
             for tab in self._tabs
@@ -539,7 +539,7 @@ class QueryTabs(Container):
 
 
 class TabHost(Protocol):
-    """What copying, exporting and files of statements need of the screen that holds the tabs."""
+    """Interface of the screen that holds the tabs, for copying, exporting and files of statements."""
 
     app: App[object]
 

@@ -51,7 +51,7 @@ _LEGEND = 1
 
 
 def chunks_a_cell(chunks: int, cells: int) -> int:
-    """How many chunks a cell stands for: the smallest of 1, 2, 5, 10, 20, … with which all of them fit."""
+    """Return how many chunks a cell stands for: the smallest of 1, 2, 5, 10, 20, … with which all of them fit."""
     power = 1
     while True:
         for step in _STEPS:
@@ -245,5 +245,5 @@ class ChunkMap(PaintedWidget):
 
 
 def _told(chunk: ChunkView) -> tuple[str, int]:
-    """What a cell shows of a chunk."""
+    """Return what a cell shows of a chunk."""
     return look(chunk), chunk.failed

@@ -313,7 +313,7 @@ def executed(chunk: ChunkView) -> int:
 
 
 def time_taken(chunk: ChunkView) -> str:
-    """How long a chunk took, or has taken; empty for one of which nothing was executed.
+    """Return how long a chunk took, or has taken; empty for one of which nothing was executed.
 
     A worker has a chunk that is to be cancelled, too: only workers write down what was cancelled.
     """

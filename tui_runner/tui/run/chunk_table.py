@@ -77,7 +77,7 @@ class ChunkTable(ScrollView):
 
     @property
     def follows(self) -> bool:
-        """Whether the cursor keeps to the first row, and the view to what runs; else to the chunk under the cursor."""
+        """True if the cursor keeps to the first row, and the view to what runs; else to the chunk under the cursor."""
         return self._follows
 
     @property

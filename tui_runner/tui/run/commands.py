@@ -87,12 +87,12 @@ class RunCommands:
 
     @property
     def goes_on(self) -> bool:
-        """Whether there is a run that takes commands."""
+        """True if there is a run that takes commands."""
         return self.snapshot is not None and not self.snapshot.state.ended
 
     @property
     def can_retry(self) -> bool:
-        """Whether the run is over and something in it can run again."""
+        """True if the run is over and something in it can run again."""
         snapshot = self.snapshot
         if snapshot is None or snapshot.state is not RunState.FINISHED:
             return False
@@ -224,7 +224,7 @@ def fit_for(verb: Verb, chunks: Sequence[ChunkView]) -> list[ChunkView]:
 
 
 def disabled_reason(verb: Verb, chunks: Sequence[ChunkView], snapshot: Snapshot | None, retry_all: str) -> str:
-    """Why a command does nothing to any of these chunks; empty when it does something.
+    """Return why a command does nothing to any of these chunks; empty when it does something.
 
     Args:
         verb: the command.
@@ -252,7 +252,7 @@ def disabled_reason(verb: Verb, chunks: Sequence[ChunkView], snapshot: Snapshot 
 
 
 def retry_confirmation(chunks: Sequence[ChunkView], later: int = 0) -> str:
-    """What it means to run again what did not end well in these chunks.
+    """Return what it means to run again what did not end well in these chunks.
 
     Args:
         chunks: they have ended, each with failed items.
@@ -269,7 +269,7 @@ def retry_confirmation(chunks: Sequence[ChunkView], later: int = 0) -> str:
 
 
 def nothing_runs_again(snapshot: Snapshot | None) -> str:
-    """Why the key for everything that failed does nothing."""
+    """Return why the key for everything that failed does nothing."""
     if snapshot is None or not snapshot.state.ended:
         why = "no chunk has ended with failed items"
     elif snapshot.state is RunState.FINISHED:

@@ -46,7 +46,7 @@ _WITH_GRAPHS = 19
 
 
 class Graphs(StrEnum):
-    """How the graphs stand; also the name of the CSS class that does it."""
+    """Arrangement of the graphs; also the name of the CSS class that sets it."""
 
     NONE = "none"
     ONE = "one"
@@ -56,7 +56,7 @@ class Graphs(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How many lines each part gets; the chunk table has the rest.
+    """Lines that each part gets; the chunk table has the rest.
 
     Attributes:
         graphs: how the graphs stand.
@@ -95,7 +95,7 @@ _LEAST_TABLE = 2
 
 
 def _labels(state: RunState, marked: int, *, can_retry: bool, resumes: bool) -> dict[str, str]:
-    """What the footer calls some keys now; those that do nothing in this state are hidden."""
+    """Return what the footer calls some keys now; those that do nothing in this state are hidden."""
     if state.ended:
         hidden = [action.id for action in ACTIONS if action.place in (Place.RUN, Place.CHUNK)]
         again = {"retry_all": "retry failed"} if can_retry else {}

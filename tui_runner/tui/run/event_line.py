@@ -90,7 +90,7 @@ class EventLine(SnapshotWidget):
         self.repaint()
 
     def wanted(self, snapshot: Snapshot, width: int, least: int) -> int:
-        """How many lines there should be: `least`, or what it takes to tell in full why a run waits, and warnings.
+        """Return how many lines to have: `least`, or as many as tell in full why a run waits, and its warnings.
 
         Where there is more than one line, the items that a run waits for have some, too.
         """
@@ -128,12 +128,12 @@ class EventLine(SnapshotWidget):
 
 
 def _is_fresh(snapshot: Snapshot) -> bool:
-    """Whether the newest event has just happened; of a run that is over none has."""
+    """Return True if the newest event has just happened; of a run that is over none has."""
     return bool(snapshot.events) and not snapshot.state.ended and snapshot.at - snapshot.events[-1].at <= _FRESH
 
 
 def _told(snapshot: Snapshot, width: int) -> list[Line]:
-    """Why the run is in its state, and what will go wrong, wrapped: to be read in full."""
+    """Return why the run is in its state, and what will go wrong, wrapped: to be read in full."""
     glyph, role = RUN_GLYPHS[snapshot.state]
     reason = snapshot.reason
     if snapshot.state is RunState.DRAINING and reason == ON_REQUEST:
@@ -148,7 +148,7 @@ def _told(snapshot: Snapshot, width: int) -> list[Line]:
 
 
 def _trouble(snapshot: Snapshot, width: int, height: int) -> list[Line]:
-    """What is wrong, for `height` lines: there may be more to tell."""
+    """Return what is wrong, for `height` lines: there may be more to tell."""
     told = _told(snapshot, width)
     errors: list[Span] = []
     if snapshot.errors:

@@ -42,7 +42,7 @@ class SnapshotWidget(PaintedWidget):
         return self.lines(self._snapshot, width, height) if self._snapshot else []
 
     def lines(self, snapshot: Snapshot, width: int, height: int) -> list[Line]:
-        """What to show of this snapshot."""
+        """Return what to show of this snapshot."""
         raise NotImplementedError
 
 
@@ -61,7 +61,7 @@ def state_span(snapshot: Snapshot) -> Span:
 
 
 def estimate(snapshot: Snapshot) -> str:
-    """When the run will end, as text; empty for one that is over or about to be, or that goes on when somebody says."""
+    """Return when the run will end, as text; empty for one that is over or nearly, or that waits for a person."""
     if snapshot.state.ended or snapshot.state in (RunState.DRAINING, RunState.PAUSED):
         return ""
     if snapshot.items_total is None:
@@ -271,7 +271,7 @@ class Summary(SnapshotWidget):
         self.repaint()
 
     def wanted(self, snapshot: Snapshot, width: int) -> int:
-        """How many lines there are to say."""
+        """Return how many lines there are to say."""
         return len(summary(snapshot, width, self._failures))
 
     def lines(self, snapshot: Snapshot, width: int, height: int) -> list[Line]:
@@ -328,7 +328,7 @@ def summary(snapshot: Snapshot, width: int, failures: Sequence[Failures] | None 
 
 
 def _known(snapshot: Snapshot) -> list[Failures]:
-    """What the snapshot knows: the last attempts of items, which may be more than items if some ran again later."""
+    """Return what the snapshot knows: last attempts, which may be more than items if some ran again later."""
     once = sum(group.final for group in snapshot.errors) == snapshot.items_failed
     return [
         Failures(group.type, group.shown, group.final if once or not group.final else None, group.count)
@@ -337,7 +337,7 @@ def _known(snapshot: Snapshot) -> list[Failures]:
 
 
 def _fate(group: Failures) -> str:
-    """How many items failed so, and in how many attempts if these are more."""
+    """Return how many items failed so, and in how many attempts if these are more."""
     attempts = counted(group.attempts, "attempt")
     if group.items is None:
         return attempts
@@ -348,7 +348,7 @@ def _fate(group: Failures) -> str:
 
 
 def _before(number: int) -> str:
-    """What earlier processes had recorded."""
+    """Return what earlier processes had recorded."""
     return f" ({number:,} of them before)" if number else ""
 
 

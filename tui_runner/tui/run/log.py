@@ -219,7 +219,7 @@ class Log(RunScreen):
 
     @property
     def _has_all(self) -> bool:
-        """Whether every line of this process is in memory, so that none of them can be gone."""
+        """True if every line of this process is in memory, so that none of them can be gone."""
         return not self._kept or self._kept[0].number == 0
 
     @property
@@ -352,7 +352,7 @@ class Log(RunScreen):
     # --- what it looks like --------------------------------------------------------------------------------
 
     def _nothing(self) -> str:
-        """Why no line is listed."""
+        """Return why no line is listed."""
         snapshot = self.steering.snapshot
         if snapshot is None or not self._kept:
             over = snapshot is not None and snapshot.state.ended

@@ -34,7 +34,7 @@ class LogWindow:
 
 
 def is_same(one: LogLine, other: LogLine) -> bool:
-    """Whether a line in memory and one of the file are the same."""
+    """Return True if a line in memory and one of the file are the same."""
     return abs(one.at - other.at) < 0.002 and one.item == other.item and written(one) == written(other)
 
 
@@ -84,7 +84,7 @@ class LogHistory:
         return await in_thread(read, "log")
 
     async def is_cut(self) -> bool:
-        """Whether the run had lines that are not in the file any more."""
+        """Return True if the run had lines that are not in the file any more."""
 
         def read() -> bool:
             first = self._reader.beginning()

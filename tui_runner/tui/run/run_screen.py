@@ -29,7 +29,7 @@ class RunScreen(ListNavigation, EarlyClose, Screen[None]):
     """
 
     class Retry(Message):
-        """What failed in a run that is over is to run again."""
+        """Message: the failed items of a run that is over are to run again."""
 
     class Query(Message):
         """A statement is to be run in the query screen."""
@@ -68,7 +68,7 @@ class RunScreen(ListNavigation, EarlyClose, Screen[None]):
         self.call_later(self.run_action, f"{owner}.{event.action.method}")
 
     def inner_labels(self) -> dict[str, str]:
-        """What the footer of a screen that is not the dashboard calls some keys."""
+        """Return what the footer of a screen that is not the dashboard calls some keys."""
         return {"quit_run": "back", "back": ""}
 
     def action_back(self) -> None:
@@ -144,7 +144,7 @@ class ChunkCommands(RunScreen):
         )
 
     def _can(self, verb: Verb, chunks: Sequence[ChunkView]) -> bool:
-        """Whether a command does something; if not, why is said."""
+        """Return True if a command does something; if not, why is said."""
         again = "/".join(shown_key(key) for key in self.keys["retry_all"][:1]) or "`retry all`"
         why = disabled_reason(verb, chunks, self.steering.snapshot, again)
         if why:

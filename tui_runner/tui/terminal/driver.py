@@ -63,7 +63,7 @@ _RESET = "\x1b[0m"
 
 
 class _Style(NamedTuple):
-    """What SGR sets: attributes, foreground, background; each as its parameters, empty for none."""
+    """The style that SGR sets: attributes, foreground, background; each as its parameters, empty for none."""
 
     attributes: str
     foreground: str
@@ -241,7 +241,7 @@ _OTHER_SCREEN = "\x1b[?1049"
 
 
 class RowDiff:
-    """What the terminal shows, as far as it is known.
+    """The rows that the terminal shows, as far as they are known.
 
     Args:
         clock: seconds; for tests.

@@ -44,7 +44,7 @@ class OrderedKeys(App[ReturnType]):
 
     @property
     def keys_are_done(self) -> bool:
-        """Whether everything that was typed has been carried out."""
+        """True if everything that was typed has been carried out."""
         return self._under_way_since is None
 
     async def on_event(self, event: events.Event) -> None:

@@ -87,7 +87,7 @@ class KeepsFault(App[ReturnType]):
 
 
 def _is_left() -> bool:
-    """Whether the worker that has failed is of a part that is being removed: what it looked for may be gone already."""
+    """Return True if the worker that failed is of a part that is being removed: what it looked for may be gone."""
     try:
         return get_current_worker().node._pruning
     except NoActiveWorker:

@@ -38,7 +38,7 @@ def entries(
     places: Collection[Place] = DASHBOARD,
     first: str | None = None,
 ) -> list[_Entry]:
-    """What fits into `width` cells, in the order of the actions; the highest ranks are left out first.
+    """Return what fits into `width` cells, in the order of the actions; the highest ranks are left out first.
 
     An action without a rank is there while `labels` has it. The one with the id `first` is left out last.
     """

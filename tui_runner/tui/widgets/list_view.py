@@ -74,7 +74,7 @@ class Rows(ScrollView, Generic[T]):
 
     @property
     def at_end(self) -> bool:
-        """Whether the last row is in sight."""
+        """True if the last row is in sight."""
         return self.scroll_offset.y + self._in_sight >= len(self._rows)
 
     def show(self, rows: Sequence[T], *, place: int | None = None, above: int = 0) -> None:

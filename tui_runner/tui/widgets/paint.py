@@ -254,7 +254,7 @@ LOOKS: dict[str, tuple[str, str]] = {
 
 
 def look(chunk: ChunkView) -> str:
-    """What a chunk looks like: its state, or that few or many of its items failed."""
+    """Return what a chunk looks like: its state, or that few or many of its items failed."""
     if chunk.state is not ChunkState.FAILED:
         return chunk.state
     return FEW_FAILED if 0 < chunk.failed <= _FEW * chunk.items else MANY_FAILED
