@@ -100,6 +100,11 @@ class PseudoTerminal:
         os.write(self._master, data)
         return place
 
+    def modes(self) -> int:
+        """The local modes of the terminal: echo, lines, signals."""
+        flags: int = termios.tcgetattr(self._master)[3]
+        return flags & (termios.ECHO | termios.ICANON | termios.ISIG)
+
     def resize(self, size: tuple[int, int]) -> None:
         """Give the terminal other columns and lines, and say so."""
         self._set_size(size)

@@ -73,6 +73,18 @@ def test_bytes_that_are_no_text_harm_neither_the_screen_nor_the_run(terminal: Ca
     screen.shows("PAUSED", place)
 
 
+def test_a_program_that_was_killed_leaves_the_terminal_as_it_was(terminal: Callable[..., PseudoTerminal]) -> None:
+    screen = terminal("run", "work.py", "--tui")
+    before = screen.modes()
+    screen.shows("RUNNING")
+    assert screen.modes() != before
+    place = len(screen.output)
+    screen.process.kill()
+    screen.until(lambda: b"\x1b[?1049l" in screen.output[place:], "the first screen again")
+    screen.until(lambda: screen.modes() == before, "echo, lines and signals")
+    assert b"\x1b[?1003l" in screen.output[place:]
+
+
 def test_a_run_is_paused_resumed_tuned_and_drained(
     terminal: Callable[..., PseudoTerminal], tmp_path: Path, rows: Callable[..., list[tuple[Any, ...]]]
 ) -> None:

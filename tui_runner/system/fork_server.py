@@ -26,6 +26,7 @@ from typing import Any, NoReturn
 import psutil
 
 from tui_runner.system.private_folder import discard, leave_to_parent, private_folder
+from tui_runner.system.terminal_guard import TERMINAL_GUARD
 
 _PRELOAD = ["tui_runner.engine.backends.preload"]
 _BLOCKED = (signal.SIGHUP, signal.SIGINT)
@@ -65,6 +66,7 @@ def start_early() -> None:
 def _fork_server() -> None:
     """Do what `ensure_running` of multiprocessing does, without a new interpreter."""
     server: Any = forkserver._forkserver
+    TERMINAL_GUARD.remember()
     resource_tracker.ensure_running()
     gc.freeze()  # what is loaded is shared for as long as nobody looks through it for garbage
     with socket.socket(socket.AF_UNIX) as listener:
@@ -91,6 +93,7 @@ def _serve(listener: int, alive: int, address: Path) -> NoReturn:
         forkserver.main(listener, alive, [])
     finally:
         end_workers()
+        TERMINAL_GUARD.put_back()
         discard(address.parent)
         os._exit(0)
 

@@ -60,6 +60,7 @@ from tui_runner.jobs.loading import load_reference
 from tui_runner.system.fork_server import take_signals_again
 from tui_runner.system.memory import return_freed_memory, settle_garbage_collection
 from tui_runner.system.process import limit_native_threads
+from tui_runner.system.terminal_guard import TERMINAL_GUARD
 from tui_runner.text.describe import describe
 from tui_runner.text.redaction import Redaction
 
@@ -292,6 +293,7 @@ def _detach(output: int) -> None:
     with contextlib.suppress(OSError):
         os.setsid()
     take_signals_again()
+    TERMINAL_GUARD.forget()
     if sys.platform == "linux":
         # The pipe's end says so too, but not while the user's code keeps the interpreter for itself.
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -28,6 +28,7 @@ from textual.drivers import linux_driver
 from textual.drivers.linux_driver import LinuxDriver
 
 from tui_runner.engine.captured_output import CapturedOutput
+from tui_runner.system.terminal_guard import TERMINAL_GUARD
 
 
 def captured_output_of(app: App[Any]) -> CapturedOutput:
@@ -199,11 +200,13 @@ class CompactDriver(LinuxDriver):
     def start_application_mode(self) -> None:
         """Take the terminal, for this application alone."""
         self._own_output.cover()
+        TERMINAL_GUARD.shows(True)
         super().start_application_mode()  # type: ignore[no-untyped-call]
 
     def stop_application_mode(self) -> None:
         """Give the terminal back."""
         super().stop_application_mode()
+        TERMINAL_GUARD.shows(False)
         self._own_output.uncover()
 
     def _run_input_thread(self) -> None:
