@@ -1,7 +1,7 @@
 """Puts the terminal back when the program that showed a screen on it was killed.
 
-A program that gets SIGKILL leaves the terminal on the other screen, with mouse reports, without echo and without Ctrl-C.
-The server that workers are forked from outlives it by a moment. It is itself forked from the program and shares a page of
+A program that gets SIGKILL leaves the terminal on the other screen, with mouse reports, without echo and Ctrl-C. The
+server that workers are forked from outlives it by a moment. It is itself forked from the program and shares a page of
 memory with it, in which the program notes that it shows a screen.
 """
 
