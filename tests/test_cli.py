@@ -78,7 +78,7 @@ def test_failed_items_are_exit_code_1_and_a_limit_on_them_is_3(cli: CommandLine,
     write(tmp_path, "bad.py", "def bad(number):\n    raise ValueError(f'no {number}')\n")
     done = cli("run", "bad.py:bad", "--input", "range:0:9", *INLINE, cwd=tmp_path)
     assert done.code == 1
-    assert "  9 × ValueError: no N" in done.err.splitlines()
+    assert re.search(r"^  9 × ValueError: no \d \(and alike\)$", done.err, re.MULTILINE)
     assert "what failed:  tui-runner errors bad.duckdb 1" in done.err.splitlines()
     quiet = cli("run", "bad.py:bad", "--input", "range:0:9", "--quiet", "--new", *INLINE, cwd=tmp_path)
     assert (quiet.code, quiet.out) == (1, "")

@@ -59,6 +59,7 @@ def closing_lines(snapshot: Snapshot, database: str, go_on: str) -> list[str]:
     lines = [summary(snapshot, database)]
     lines.extend(
         f"  {count(group.count)} × {safe_text(group.type)}: {safe_text(group.shown, limit=_MESSAGE_LENGTH)}"
+        + (" (and alike)" if group.count > 1 and group.shown != group.text else "")
         for group in snapshot.errors[:_ERROR_GROUPS]
     )
     more = len(snapshot.errors) - _ERROR_GROUPS
