@@ -57,7 +57,8 @@ def make_database(path: Path) -> Database:
         )
     )
     cursor.execute(
-        "INSERT INTO runner.items SELECT 1, range, range // 10, 'k' || range, 'ok', 1, 7, range / 100.0,"
+        "INSERT INTO runner.items (run_id, item, chunk, key, state, attempts, rows, seconds, finished_at)"
+        " SELECT 1, range, range // 10, 'k' || range, 'ok', 1, 7, range / 100.0,"
         " TIMESTAMPTZ '2026-01-01 00:00:00Z' + to_seconds(range * 3) FROM range(100)"
     )
     database.close_cursor(cursor)

@@ -44,7 +44,8 @@ def control(tmp_path: Path) -> Iterator[FakeControl]:
     cursor = database.cursor()
     ensure_ledger(cursor, create=True)
     cursor.execute(
-        """INSERT INTO runner.items VALUES (3, 38001, 76, 'a', 'ok', 2, 900, 12.5, now()),
+        """INSERT INTO runner.items (run_id, item, chunk, key, state, attempts, rows, seconds, finished_at)
+            VALUES (3, 38001, 76, 'a', 'ok', 2, 900, 12.5, now()),
             (3, 38002, 76, 'b', 'failed', 3, 0, 4.5, now()), (3, 20001, 40, 'c', 'failed', 1, 0, 4.5, now())"""
     )
     cursor.execute(

@@ -50,7 +50,8 @@ def ledger(path: Path) -> Iterator[Database]:
         cursor = database.cursor()
         ensure_ledger(cursor, create=True)
         cursor.execute(
-            """INSERT INTO runner.items SELECT 3, 38000 + n, 76, 'k' || n, if(n < 12 AND n % 3 = 2, 'failed', 'ok'),
+            """INSERT INTO runner.items (run_id, item, chunk, key, state, attempts, rows, seconds, finished_at)
+                SELECT 3, 38000 + n, 76, 'k' || n, if(n < 12 AND n % 3 = 2, 'failed', 'ok'),
                 1 + n % 3, 900, n / 4.0, TIMESTAMPTZ '2026-01-01 10:00:00+00' FROM range(30) t(n)"""
         )
         cursor.execute(
@@ -193,7 +194,9 @@ def test_launcher(
     (tmp_path / "broken.py").write_text("from tui_runner import job\ndef oops(:\n")
     with ledger(tmp_path / "x.duckdb") as database:
         database.cursor().execute(
-            """INSERT INTO runner.runs VALUES (3, 'books', 'books.py:books', 'books', NULL, '{}', '{}', 'paused', 100,
+            """INSERT INTO runner.runs (run_id, job, job_path, table_name, input, params, settings, state, items_total,
+                started_at, ended_at, host, version)
+                VALUES (3, 'books', 'books.py:books', 'books', NULL, '{}', '{}', 'paused', 100,
                 TIMESTAMPTZ '2026-01-01 10:00:00+00', NULL, 'host', '1')"""
         )
     preferences = Preferences(State(tmp_path / "state.json"))
@@ -218,7 +221,9 @@ def test_launcher_asks_before_a_job_from_elsewhere(
     # A module that is not there has the same name wherever the test runs.
     with ledger(tmp_path / "x.duckdb") as database:
         database.cursor().execute(
-            """INSERT INTO runner.runs VALUES (3, 'books', 'shop.books:books', 'books', NULL, '{}', '{}', 'paused', 100,
+            """INSERT INTO runner.runs (run_id, job, job_path, table_name, input, params, settings, state, items_total,
+                started_at, ended_at, host, version)
+                VALUES (3, 'books', 'shop.books:books', 'books', NULL, '{}', '{}', 'paused', 100,
                 TIMESTAMPTZ '2026-01-01 10:00:00+00', NULL, 'host', '1')"""
         )
     shown = Launcher(tmp_path, {}, preferences=Preferences(State(tmp_path / "state.json")), theme="night")
