@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tui_runner.errors import DatabaseError
+from tui_runner.store.ingest.chunk_rows import recount_chunks
 from tui_runner.store.ingest.results_table import ArrowViews, ResultsTable
 from tui_runner.store.records import ERRORS, ITEM_COLUMN, ITEMS, Batch, ChunkRecord, SampleRecord
 from tui_runner.text.describe import shape
@@ -117,10 +118,12 @@ class Writer:
             self._results.add_in_steps(tables)
             self._cursor.execute("BEGIN TRANSACTION")
             shape = self._results.write(self._run_id, tables)
-            self._replace_items(items)
+            left = self._replace_items(items)
             self._append("items", items)
             self._append("errors", _concatenated(ERRORS, [batch.errors for batch in batches]))
             self._replace_chunks(chunks)
+            if left:
+                recount_chunks(self._cursor, self._run_id, left)
             self._append("samples", _table(_SAMPLES, [e for e in entries if isinstance(e, SampleRecord)]))
             states = [entry for entry in entries if isinstance(entry, StateRecord)]
             if states:
@@ -142,19 +145,25 @@ class Writer:
                 target = f"runner.{ledger_table} (run_id, {columns})"
                 self._cursor.execute(f"INSERT INTO {target} SELECT {self._run_id}, {columns} FROM {view}")
 
-    def _replace_items(self, items: pa.Table) -> None:
-        """Delete the rows that `items` take the place of: those of the same items that did not end well."""
-        again = items.select(["item", "key"]).filter(pc.less(items.column("item"), self._replaced_below))
+    def _replace_items(self, items: pa.Table) -> set[int]:
+        """Delete the rows that `items` take the place of: those of the same items that did not end well.
+
+        Returns:
+            The chunks that some of these were of, where the item is of another chunk now.
+        """
+        again = items.select(["item", "key", "chunk"]).filter(pc.less(items.column("item"), self._replaced_below))
         if not again.num_rows:
-            return
+            return set()
         bounds = pc.min_max(again.column("item"))
         with self._views.show("again", again) as view:
             # The bounds let DuckDB pass over most of the table.
-            self._cursor.execute(
+            replaced = self._cursor.execute(
                 f"DELETE FROM runner.items WHERE run_id = {self._run_id} AND state <> 'ok'"
                 f" AND item BETWEEN {bounds['min']} AND {bounds['max']}"
-                f" AND (item, key) IN (SELECT (item, key) FROM {view})"
-            )
+                f" AND (item, key) IN (SELECT (item, key) FROM {view}) RETURNING item, chunk"
+            ).fetchall()
+        now = dict(zip(again.column("item").to_pylist(), again.column("chunk").to_pylist(), strict=True))
+        return {chunk for item, chunk in replaced if chunk != now[item]}
 
     def _replace_chunks(self, chunks: dict[int, ChunkRecord]) -> None:
         known = sorted(number for number in chunks if number <= self._highest_chunk)
