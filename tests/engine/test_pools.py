@@ -88,6 +88,19 @@ def test_a_coroutine_that_ends_while_its_end_is_on_its_way_takes_no_other_item_w
     assert made.until_ended(4) == {"late": "timeout", "blocker": "ok", "next": "ok", "last": "ok"}
 
 
+def test_a_coroutine_past_its_deadline_has_timed_out_as_a_thread_would_have_and_one_that_says_so_itself_failed(bench):
+    async def work(item):
+        if item == "itself":
+            raise TimeoutError("the server's")
+        await asyncio.Event().wait()
+
+    made = bench(AsyncPool, work, ["itself", "late"], threads=1)
+    eventually(lambda: any(slot.value == "late" for _, _, slot in made.queue.in_flight()), "the start of the second")
+    made.overdue("late")
+    made.pool.end_overdue()
+    assert made.until_ended(2) == {"itself": "failed", "late": "timeout"}
+
+
 def test_a_coroutine_that_outlives_its_cancellation_takes_no_further_item(bench):
     asked, may_end = asyncio.Event(), asyncio.Event()
     together, most = set(), []

@@ -294,3 +294,32 @@ def test_what_the_database_refuses_has_failed_in_every_count_whatever_runs_again
         (1, "done", 1, 0, 0),
     ]
     assert rows("SELECT item, state FROM runner.items WHERE state <> 'ok'") == [(1, "failed")]
+
+
+@BOTH
+def test_an_item_that_the_function_changes_is_tried_again_and_recorded_as_it_was(
+    job_file, new_run, rows: Rows, backend: str
+) -> None:
+    source = """
+        from tui_runner import current, job
+
+        @job(retries=1, retry_on=lambda error: True)
+        def work(item):
+            n = item.pop("n")  # of a changed item there would be none
+            item["tags"].append("seen")
+            assert len(item["tags"]) == 1
+            if n == 1 and current.attempt == 1 or n == 2:
+                raise ValueError(n)
+            return n
+
+        @work.items
+        def numbers():
+            return [{"n": n, "tags": []} for n in range(4)]
+    """
+    ended = new_run(job_file(source), backend=backend).start().finish()
+    assert (ended.items_done, ended.items_failed) == (3, 1)
+    assert rows("SELECT item, attempts, text, CAST(value AS VARCHAR) FROM runner.items ORDER BY 1") == [
+        (n, 2 if n in (1, 2) else 1, f"{{'n': {n}, 'tags': []}}", '{"n": 2, "tags": []}' if n == 2 else None)
+        for n in range(4)
+    ]
+    assert rows("SELECT DISTINCT message FROM runner.errors ORDER BY 1") == [("1",), ("2",)]

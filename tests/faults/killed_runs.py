@@ -15,7 +15,7 @@ import sys
 import textwrap
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,8 @@ JOB = """
     @job(table="work", retries=1, timeout=0.25, threads=6, retry_budget=None, on_outage="continue", chunk_size=40)
     def work(ARGUMENTS):
         n = number(ITEM)
+        with (here / "calls").open("a") as calls:
+            calls.write(".")
         if n % 100 == 13 and not (here / "mended").exists():
             raise ValueError(f"never {n}")
         if n % 50 == 7 and current.attempt == 1:
@@ -54,7 +56,7 @@ JOB = """
             os.kill(os.getpid(), signal.SIGKILL)
         if n % 350 == 21 and not (here / "mended").exists():
             time.sleep(2.0)
-        time.sleep(0.001 * (n % 7))
+        time.sleep(0.002 * (n % 9))
         if n % 10 == 0:
             return [{"n": n, "part": part, "value": n} for part in range(3)]
         if n % 90 == 1:
@@ -86,7 +88,7 @@ class KilledRun:
     Args:
         folder: an empty one.
         kind: one of `KINDS`.
-        workers: worker processes.
+        chance: decides when it is killed and what of it.
     """
 
     def __init__(self, folder: Path, kind: str, chance: random.Random) -> None:
@@ -106,7 +108,7 @@ class KilledRun:
         """Write the job, whose function takes a column more if so said."""
         self.takes_more = takes_more
         table = self.kind in ("csv", "csv.gz", "parquet", "sql-files", "sql-database", "glob-csv")
-        arguments, item = ("n, name" + (", note=None" if takes_more else ""), "n") if table else ("item", "item")
+        arguments, item = ("n, name" + (", more=None" if takes_more else ""), "n") if table else ("item", "item")
         if self.kind == "jsonl":
             arguments, item = "n, tags", '{"n": n, "tags": tags}'
         source = textwrap.dedent(JOB).replace("ARGUMENTS", arguments).replace("ITEM", item)
@@ -223,22 +225,25 @@ class KilledRun:
         finally:
             self._end_all(process)
 
-    def killed(self, *options: str, command: str = "run", at_work: bool = False) -> int | None:
+    def killed(self, *options: str, command: str = "run", how: str | None = None) -> int | None:
         """Start the program and kill it, or a part of it, at a random moment; return its exit code if it ended itself.
 
         Args:
-            at_work: kill all of it, and only once it has recorded something, which takes a look at its workers.
+            options: more of the command line.
+            command: `run`, `resume` or `retry`.
+            how: what is killed; None for anything, now and then before an item was executed.
         """
         process = self.start(*options, command=command)
         try:
-            self._wait_for_workers(process)
-            try:
-                return process.wait(self.chance.uniform(0.3, 1.6))
-            except subprocess.TimeoutExpired:
-                pass
+            if how is None and self.chance.random() < 0.15:
+                time.sleep(self.chance.uniform(0.0, 0.8))
+            else:
+                self._wait_for_calls(process, self.chance.randint(1, ITEMS // 4))
+            if process.poll() is not None:
+                return process.returncode
+            time.sleep(self.chance.uniform(0.0, 0.6) if how is None else 0.6)
             self.kills += 1
-            how = "app" if at_work else self.chance.choice(["app", "worker", "server", "tree", "term", "int", "app"])
-            return self._kill(process, how)
+            return self._kill(process, how or self.chance.choice(["app", "worker", "server", "tree", "term", "int"]))
         finally:
             self._end_all(process)
 
@@ -274,14 +279,13 @@ class KilledRun:
         process.wait()
         return None
 
-    def _wait_for_workers(self, process: subprocess.Popen[bytes]) -> None:
-        if self.chance.random() < 0.15:
-            time.sleep(self.chance.uniform(0.0, 0.5))
-            return
-        end = time.monotonic() + WAIT_SECONDS
-        while process.poll() is None and len(_family(process)) < 2:
+    def _wait_for_calls(self, process: subprocess.Popen[bytes], count: int) -> None:
+        """Wait until the function was called so many times more, or the run has ended."""
+        calls, end = self.folder / "calls", time.monotonic() + WAIT_SECONDS
+        until = count + (calls.stat().st_size if calls.exists() else 0)
+        while process.poll() is None and not (calls.exists() and calls.stat().st_size >= until):
             assert time.monotonic() < end, "it does not start"
-            time.sleep(0.01)
+            time.sleep(0.005)
 
     def _end_all(self, process: subprocess.Popen[bytes]) -> None:
         """Wait for the end of the processes of the run, which must not outlive it; kill them if they do."""
@@ -307,7 +311,7 @@ class KilledRun:
             failed = ledger.execute("SELECT 1 FROM runner.items WHERE state <> 'ok'").fetchall()
         if state == "finished":
             return self.to_the_end(command="retry") if failed else 0
-        return self.to_the_end("--resume") if self.kind == "stdin" else self.to_the_end(command="resume")
+        return self.to_the_end() if self.kind == "stdin" else self.to_the_end(command="resume")
 
     # --- what it has recorded ----------------------------------------------------------------------------
 
@@ -426,4 +430,3 @@ def _session(process: psutil.Process) -> int:
         return -1
 
 
-Check = Callable[[Sequence[int]], None]

@@ -18,6 +18,15 @@ def recount_chunks(cursor: duckdb.DuckDBPyConnection, run_id: int, chunks: Colle
     """
     if chunks is None:
         where = f"run_id = {int(run_id)}"
+        # A chunk that was not finished when an earlier version was killed has no row.
+        cursor.execute(
+            f"""INSERT INTO runner.chunks (
+                run_id, chunk, first_item, items, state, done, failed, rows, retries, started_at, busy_seconds)
+            SELECT {int(run_id)}, chunk, min(item), 0, 'done', 0, 0, 0,
+                CAST(sum(greatest(attempts - 1, 0)) AS BIGINT), min(finished_at), sum(seconds)
+            FROM runner.items ANTI JOIN (SELECT chunk FROM runner.chunks WHERE {where}) USING (chunk)
+            WHERE {where} GROUP BY chunk"""
+        )
     else:
         # The bounds let DuckDB pass over most of the table.
         numbers = ", ".join(map(str, sorted(chunks)))
