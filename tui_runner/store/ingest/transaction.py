@@ -7,9 +7,10 @@ together or not at all, and nothing else writes either.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -118,7 +119,7 @@ class Writer:
             self._results.add_in_steps(tables)
             self._cursor.execute("BEGIN TRANSACTION")
             shape = self._results.write(self._run_id, tables)
-            left = self._replace_items(items)
+            items, left = self._replace_items(items)
             self._append("items", items)
             self._append("errors", _concatenated(ERRORS, [batch.errors for batch in batches]))
             self._replace_chunks(chunks)
@@ -145,25 +146,36 @@ class Writer:
                 target = f"runner.{ledger_table} (run_id, {columns})"
                 self._cursor.execute(f"INSERT INTO {target} SELECT {self._run_id}, {columns} FROM {view}")
 
-    def _replace_items(self, items: pa.Table) -> set[int]:
+    def _replace_items(self, items: pa.Table) -> tuple[pa.Table, set[int]]:
         """Delete the rows that `items` take the place of: those of the same items that did not end well.
 
         Returns:
-            The chunks that some of these were of, where the item is of another chunk now.
+            The rows to add, and the chunks of which items are in another chunk now.
         """
-        again = items.select(["item", "key", "chunk"]).filter(pc.less(items.column("item"), self._replaced_below))
+        again = items.filter(pc.less(items.column("item"), self._replaced_below))
         if not again.num_rows:
-            return set()
-        bounds = pc.min_max(again.column("item"))
-        with self._views.show("again", again) as view:
+            return items, set()
+        replaced = self._delete_failed(again, "(item, key) IN (SELECT (item, key) FROM {view})", "item, chunk")
+        # An item that could not be had again has no key of its own: it is the one that was at its position.
+        nameless = again.filter(pc.starts_with(again.column("key"), "@"))
+        if nameless.num_rows:
+            columns = "item, chunk, key, text, CAST(value AS VARCHAR)"
+            found = self._delete_failed(nameless, "item IN (SELECT item FROM {view})", columns)
+            items = _named(items, {item: named for item, _, *named in found})
+            replaced += [row[:2] for row in found]
+        now = dict(zip(again.column("item").to_pylist(), again.column("chunk").to_pylist(), strict=True))
+        return items, {chunk for item, chunk in replaced if chunk != now[item]}
+
+    def _delete_failed(self, items: pa.Table, condition: str, columns: str) -> list[tuple[Any, ...]]:
+        """Delete the rows of items that did not end well where they are those of `items`; return these columns."""
+        bounds = pc.min_max(items.column("item"))
+        with self._views.show("again", items.select(["item", "key"])) as view:
             # The bounds let DuckDB pass over most of the table.
-            replaced = self._cursor.execute(
+            return self._cursor.execute(
                 f"DELETE FROM runner.items WHERE run_id = {self._run_id} AND state <> 'ok'"
                 f" AND item BETWEEN {bounds['min']} AND {bounds['max']}"
-                f" AND (item, key) IN (SELECT (item, key) FROM {view}) RETURNING item, chunk"
+                f" AND {condition.format(view=view)} RETURNING {columns}"
             ).fetchall()
-        now = dict(zip(again.column("item").to_pylist(), again.column("chunk").to_pylist(), strict=True))
-        return {chunk for item, chunk in replaced if chunk != now[item]}
 
     def _replace_chunks(self, chunks: dict[int, ChunkRecord]) -> None:
         known = sorted(number for number in chunks if number <= self._highest_chunk)
@@ -286,6 +298,17 @@ def _concatenated(schema: pa.Schema, tables: Iterable[pa.Table | None]) -> pa.Ta
 
 def _table(schema: pa.Schema, records: Sequence[ChunkRecord] | Sequence[SampleRecord]) -> pa.Table:
     return pa.Table.from_pylist([asdict(record) for record in records], schema=schema)
+
+
+def _named(items: pa.Table, names: Mapping[int, Sequence[str | None]]) -> pa.Table:
+    """`items` with key, text and value of `names`, by position."""
+    if not names:
+        return items
+    rows = items.to_pylist()
+    for row in rows:
+        if row["item"] in names:
+            row["key"], row["text"], row["value"] = names[row["item"]]
+    return pa.Table.from_pylist(rows, schema=items.schema)
 
 
 def _newest(items: pa.Table) -> pa.Table:
