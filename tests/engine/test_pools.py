@@ -150,6 +150,22 @@ def test_a_thread_that_comes_back_just_when_it_is_given_up_is_not_left_behind(be
     assert not made.pool.left_behind
 
 
+def test_several_slow_items_in_a_row_hold_up_neither_each_other_nor_what_follows(bench):
+    may_end = threading.Event()
+    quick, slow, after = [f"quick {n}" for n in range(3_000)], ["a", "b", "c"], ["d", "e"]
+
+    def work(item):
+        if item in slow:
+            may_end.wait()
+
+    # After thousands of quick ones a slice has hundreds of items: the slow ones are in one slice, with what follows.
+    made = bench(ThreadPool, work, [*quick, *slow, *after], threads=5)
+    assert set(made.until_ended(len(quick) + len(after))) == {*quick, *after}
+    assert sorted(slot.value for _, _, slot in made.queue.in_flight()) == slow
+    may_end.set()
+    assert len(made.until_ended(len(made.items))) == len(made.items)
+
+
 @pytest.mark.parametrize("pool_type", [ThreadPool, AsyncPool])
 def test_an_item_ends_whatever_the_users_rule_raises(bench, pool_type):
     def rule(_):

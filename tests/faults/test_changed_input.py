@@ -42,7 +42,7 @@ def test_each_item_runs_once_whatever_becomes_of_the_input(job_file, new_run, tm
 
     items(range(40))
     first = new_run(job).start()
-    first.until(lambda s: s.items_done == 14 and s.in_flight == 4)
+    first.until(lambda s: s.items_done >= 14 and s.in_flight == 4)
     first.runner.kill()
     assert first.finish().state is RunState.STOPPED
 
@@ -133,4 +133,35 @@ def test_items_that_failed_and_are_gone_from_the_input_are_spoken_of(
     assert (ended.state, ended.items_done) == (RunState.FINISHED, 3)
     assert ended.events[-1].text == "2 previously failed items are no longer in the input; they stay failed"
     assert (ended.items_failed, ended.items_total) == (2, 5)
+    assert rows(CHUNKS) == rows(ITEMS)
+
+
+def test_what_fails_again_in_a_run_that_goes_on_can_run_once_more_at_the_press_of_a_key(
+    job_file, new_run, tmp_path: Path, rows: Rows
+) -> None:
+    source = JOB.replace(
+        'return {"n": n}',
+        """if n % 10 == 2 and not (here / "mended").exists():
+            raise ValueError(n)
+        return {"n": n}""",
+    ).replace("chunk_size=10", "chunk_size=10, retries=0")
+    (tmp_path / "list").write_text(" ".join(map(str, range(40))))
+    job = job_file(source)
+    first = new_run(job).start()
+    first.until(lambda s: s.items_done >= 10 and s.items_failed >= 2)
+    first.runner.kill()
+    first.finish()
+    (tmp_path / "list").write_text(" ".join(map(str, reversed(range(41)))))
+    second = new_run(job, chunk_size=8, threads=20).start()
+    second.until(lambda s: s.items_failed == 4)
+    (tmp_path / "mended").touch()
+    (tmp_path / "open").touch()
+    ended = second.until(lambda s: s.items_done == 37 or s.state.ended)
+    if not ended.state.ended:
+        second.runner.retry_chunks([chunk.number for chunk in ended.chunks])
+    second.finish()
+    left = rows("SELECT count(*) FROM runner.items WHERE state <> 'ok'")[0][0]
+    assert left in (0, 4)
+    assert rows("SELECT count(*), count(DISTINCT item), count(DISTINCT key) FROM runner.items") == [(41, 41, 41)]
+    assert rows("SELECT count(*), count(DISTINCT n) FROM work") == [(41 - left, 41 - left)]
     assert rows(CHUNKS) == rows(ITEMS)

@@ -275,10 +275,13 @@ class WorkQueue:
         """Give `slot` the next slice; waits for one. False tells its thread to end, and counts it as ended."""
         with self._changed:
             self._give_back(slot)
+            was_scout = False
             while isinstance(answer := self._poll(slot), float):
                 self._changed.wait(None if answer < 0 else answer)
-                if self._scout is slot:
+                if was_scout := self._scout is slot:
                     self._scout = None
+            if was_scout:
+                self._changed.notify()  # the slice that this one has now may begin with a slow item as well
             exhausted = self._exhausts(answer)
         if answer is not None and exhausted:
             self._on_exhausted(answer.number)

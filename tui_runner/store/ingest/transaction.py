@@ -95,7 +95,7 @@ class Writer:
         ).fetchall()
         # No item from here on has a row that a new one is to replace: looking for such rows costs a scan.
         self._replaced_below = int(found[0][0]) + 1
-        self._highest_chunk = int(found[0][1])
+        self._highest_chunk = self._earlier_chunks = int(found[0][1])
 
     def replace_below(self, position: int) -> None:
         """Items below `position` that have ended will run again: their rows are to be replaced. From any thread."""
@@ -123,6 +123,8 @@ class Writer:
             self._append("items", items)
             self._append("errors", _concatenated(ERRORS, [batch.errors for batch in batches]))
             self._replace_chunks(chunks)
+            # Of a chunk that an earlier process has cut, this one may have run a part only.
+            left.update(n for n, chunk in chunks.items() if n <= self._earlier_chunks and chunk.ended_at is not None)
             if left:
                 recount_chunks(self._cursor, self._run_id, left)
             self._append("samples", _table(_SAMPLES, [e for e in entries if isinstance(e, SampleRecord)]))
