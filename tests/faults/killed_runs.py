@@ -167,9 +167,7 @@ class KilledRun:
             case "sql-database":
                 with duckdb.connect(str(self.database)) as connection:
                     connection.execute("CREATE OR REPLACE TABLE seeds (n BIGINT, name VARCHAR)")
-                    connection.execute(
-                        "INSERT INTO seeds SELECT unnest(?), 'name'", [list(numbers)]
-                    )
+                    connection.execute("INSERT INTO seeds SELECT unnest(?), 'name'", [list(numbers)])
             case "function-list" | "function-generator" | "function-objects":
                 (folder / "list").write_text(" ".join(map(str, numbers)))
 
@@ -380,7 +378,9 @@ class KilledRun:
             if differ:
                 problems.append(f"chunks (told, counted): {differ[:4]} of {len(chunks)}")
             if rows(f"SELECT 1 FROM runner.chunks WHERE run_id = {run} AND state IN ('running', 'waiting')"):
-                problems.append(f"chunks that have not ended: {[c for c in chunks if c[5] in ('running', 'waiting')][:4]}")
+                problems.append(
+                    f"chunks that have not ended: {[c for c in chunks if c[5] in ('running', 'waiting')][:4]}"
+                )
             total = rows(f"SELECT state, items_total FROM runner.runs WHERE run_id = {run}")[0]
             if total[0] != "finished" or (not gone and total[1] != len(items)):
                 problems.append(f"the run is {total}")
@@ -428,5 +428,3 @@ def _session(process: psutil.Process) -> int:
         return os.getsid(process.pid)
     except (OSError, psutil.Error):
         return -1
-
-

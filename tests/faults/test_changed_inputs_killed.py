@@ -1,4 +1,4 @@
-"""An input that changes while a run is killed and started again, twice: each item that was ever read is recorded once."""
+"""An input that changes while a run is killed and started again, twice: each item ever read is recorded once."""
 
 from __future__ import annotations
 

@@ -262,6 +262,9 @@ class WorkQueue:
         self._wanted_lanes = 0
         self._seconds_an_item = SLICE_SECONDS
         self._scout: Slot | None = None
+        """The one that looks out for slow items while it waits."""
+        self._unwatched = False
+        """Whether a slice of several items was handed out since somebody saw that there was none to look out for."""
         self._idle = False
         self._changed = threading.Condition(threading.Lock())
 
@@ -275,13 +278,12 @@ class WorkQueue:
         """Give `slot` the next slice; waits for one. False tells its thread to end, and counts it as ended."""
         with self._changed:
             self._give_back(slot)
-            was_scout = False
             while isinstance(answer := self._poll(slot), float):
                 self._changed.wait(None if answer < 0 else answer)
-                if was_scout := self._scout is slot:
-                    self._scout = None
-            if was_scout:
-                self._changed.notify()  # the slice that this one has now may begin with a slow item as well
+                if self._scout is slot:
+                    self._scout, self._unwatched = None, True
+            if self._unwatched and self._scout is None and self._may_start():
+                self._changed.notify()  # one that waits looks out for slow items, or takes what else there is
             exhausted = self._exhausts(answer)
         if answer is not None and exhausted:
             self._on_exhausted(answer.number)
@@ -370,6 +372,8 @@ class WorkQueue:
             take = chunk.todo.popleft
             slot.todo = deque([take() for _ in range(size)])
         slot.size = len(slot.todo)
+        if slot.size > 1:
+            self._unwatched = True
         slot.chunk = chunk
         slot.block = Block(chunk)
         slot.grabbed = slot.started = self._clock()
@@ -385,9 +389,11 @@ class WorkQueue:
 
     def _look_out(self, slot: Slot) -> float:
         """Return when `slot` should look for slow items again: one of those that wait does, the others need not."""
-        if self._scout is None and any(other.todo for other in self._busy):
-            self._scout = slot
-            return SLOW_SECONDS
+        if self._scout is None:
+            self._unwatched = False
+            if any(other.todo for other in self._busy):
+                self._scout = slot
+                return SLOW_SECONDS
         return -1.0
 
     # --- steering: called by the worker's main thread and the collector ------------------------------------

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-import duckdb
+from tui_runner.store.sql import Cursor
 
 
-def recount_chunks(cursor: duckdb.DuckDBPyConnection, run_id: int, chunks: Collection[int] | None = None) -> None:
+def recount_chunks(cursor: Cursor, run_id: int, chunks: Collection[int] | None = None) -> None:
     """Count the items of these chunks of a run anew, None for all; each of them has ended then.
 
     Call it within a transaction.
