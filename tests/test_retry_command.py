@@ -117,3 +117,42 @@ def test_a_job_whose_code_has_changed_is_told_of_once(cli, failed: Path) -> None
         job.write("# a remark\n")
     assert changed in cli("retry", "work.duckdb", cwd=failed).err
     assert changed not in cli("retry", "work.duckdb", cwd=failed).err
+
+
+LINES = """
+    from pathlib import Path
+    from tui_runner import job
+
+    @job(chunk_size=3, threads=2, retries=0)
+    def work(line: str):
+        if line[0] == "x" and not Path("mended").exists():
+            raise ValueError("no")
+        return len(line)
+"""
+
+
+@pytest.mark.parametrize("source", ["-", "in.txt"])
+def test_chunks_say_what_became_of_their_items_also_of_those_that_cannot_run_again(
+    cli, tmp_path: Path, rows: Rows, source: str
+) -> None:
+    (tmp_path / "work.py").write_text(textwrap.dedent(LINES))
+    lines = "\n".join(["x", "a", "x" * 100_000, "b", "c", "x" * 70_000, "d", "x9"])  # the ledger keeps no large values
+    (tmp_path / "in.txt").write_text(lines)
+    assert cli("run", "work.py", "--input", source, cwd=tmp_path, stdin=lines).code == 1
+    (tmp_path / "mended").touch()
+    (tmp_path / "in.txt").write_text("new\n" + lines)
+    again = cli("retry", "work.duckdb", cwd=tmp_path)
+    lost = 2 if source == "-" else 0
+    assert again.code == (1 if lost else 0)
+    if lost:
+        assert "2 failed items whose values are not in the ledger cannot run again; they stay failed" in again.err
+    else:
+        assert "1 item that is new in the input was left out: a retry runs no new ones" in again.err
+    path = tmp_path / "work.duckdb"
+    assert rows("SELECT sum(items), sum(done), sum(failed) FROM runner.chunks", path) == [(8, 8 - lost, lost)]
+    assert rows("SELECT chunk, done, failed FROM runner.chunks WHERE items > 0 ORDER BY 1", path) == rows(
+        "SELECT chunk, count(*) FILTER (WHERE state = 'ok'), count(*) FILTER (WHERE state = 'failed')"
+        " FROM runner.items GROUP BY 1 ORDER BY 1",
+        path,
+    )
+    assert rows("SELECT count(*), count(DISTINCT item) FROM runner.items", path) == [(8, 8)]

@@ -88,6 +88,19 @@ def test_a_coroutine_that_ends_while_its_end_is_on_its_way_takes_no_other_item_w
     assert made.until_ended(4) == {"late": "timeout", "blocker": "ok", "next": "ok", "last": "ok"}
 
 
+def test_a_coroutine_past_its_deadline_has_timed_out_as_a_thread_would_have_and_one_that_says_so_itself_failed(bench):
+    async def work(item):
+        if item == "itself":
+            raise TimeoutError("the server's")
+        await asyncio.Event().wait()
+
+    made = bench(AsyncPool, work, ["itself", "late"], threads=1)
+    eventually(lambda: any(slot.value == "late" for _, _, slot in made.queue.in_flight()), "the start of the second")
+    made.overdue("late")
+    made.pool.end_overdue()
+    assert made.until_ended(2) == {"itself": "failed", "late": "timeout"}
+
+
 def test_a_coroutine_that_outlives_its_cancellation_takes_no_further_item(bench):
     asked, may_end = asyncio.Event(), asyncio.Event()
     together, most = set(), []
@@ -135,6 +148,22 @@ def test_a_thread_that_comes_back_just_when_it_is_given_up_is_not_left_behind(be
     made.pool.end_overdue()
     assert made.until_ended(1) == {"late": "timeout"}
     assert not made.pool.left_behind
+
+
+def test_several_slow_items_in_a_row_hold_up_neither_each_other_nor_what_follows(bench):
+    may_end = threading.Event()
+    quick, slow, after = [f"quick {n}" for n in range(3_000)], ["a", "b", "c"], ["d", "e"]
+
+    def work(item):
+        if item in slow:
+            may_end.wait()
+
+    # After thousands of quick ones a slice has hundreds of items: the slow ones are in one slice, with what follows.
+    made = bench(ThreadPool, work, [*quick, *slow, *after], threads=5)
+    assert set(made.until_ended(len(quick) + len(after))) == {*quick, *after}
+    assert sorted(slot.value for _, _, slot in made.queue.in_flight()) == slow
+    may_end.set()
+    assert len(made.until_ended(len(made.items))) == len(made.items)
 
 
 @pytest.mark.parametrize("pool_type", [ThreadPool, AsyncPool])

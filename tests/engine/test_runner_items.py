@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from real_jobs import SQUARES
+from waiting import eventually
 
 from tui_runner.engine.states import RunState
 
@@ -294,3 +295,82 @@ def test_what_the_database_refuses_has_failed_in_every_count_whatever_runs_again
         (1, "done", 1, 0, 0),
     ]
     assert rows("SELECT item, state FROM runner.items WHERE state <> 'ok'") == [(1, "failed")]
+
+
+@BOTH
+def test_an_item_that_the_function_changes_is_tried_again_and_recorded_as_it_was(
+    job_file, new_run, rows: Rows, backend: str
+) -> None:
+    source = """
+        from tui_runner import current, job
+
+        @job(retries=1, retry_on=lambda error: True)
+        def work(item):
+            n = item.pop("n")  # of a changed item there would be none
+            item["tags"].append("seen")
+            assert len(item["tags"]) == 1
+            if n == 1 and current.attempt == 1 or n == 2:
+                raise ValueError(n)
+            return n
+
+        @work.items
+        def numbers():
+            return [{"n": n, "tags": []} for n in range(4)]
+    """
+    ended = new_run(job_file(source), backend=backend).start().finish()
+    assert (ended.items_done, ended.items_failed) == (3, 1)
+    assert rows("SELECT item, attempts, text, CAST(value AS VARCHAR) FROM runner.items ORDER BY 1") == [
+        (n, 2 if n in (1, 2) else 1, f"{{'n': {n}, 'tags': []}}", '{"n": 2, "tags": []}' if n == 2 else None)
+        for n in range(4)
+    ]
+    assert rows("SELECT DISTINCT message FROM runner.errors ORDER BY 1") == [("1",), ("2",)]
+
+
+def test_an_item_too_large_to_be_kept_that_is_to_run_again_stays_the_one_that_it_is(
+    job_file, new_run, tmp_path: Path, rows: Rows
+) -> None:
+    source = """
+        import time
+        from pathlib import Path
+        from tui_runner import job
+
+        here = Path(__file__).parent
+
+        @job(chunk_size=2, threads=2, retries=0)
+        def work(text: str):
+            while text == "last" and not (here / "open").exists():
+                time.sleep(0.005)
+            if text[0] == "x" and not (here / "mended").exists():
+                raise ValueError("no")
+            return len(text)
+
+        @work.items
+        def texts():
+            return ["x", "x" * 100_000, "last"]
+    """
+    run = new_run(job_file(source)).start()
+    run.until(lambda s: s.items_failed == 2 and any(chunk.state.ended for chunk in s.chunks))
+    before = rows_of_items(run)
+    (tmp_path / "mended").touch()
+    run.runner.retry_chunks([0])
+    run.until(lambda s: s.items_done == 1 and s.items_failed == 1)
+    (tmp_path / "open").touch()
+    ended = run.finish()
+    assert (ended.items_done, ended.items_failed) == (2, 1)
+    assert rows("SELECT item, state FROM runner.items ORDER BY 1") == [(0, "ok"), (1, "failed"), (2, "ok")]
+    assert rows("SELECT item, key, text FROM runner.items WHERE item < 2 ORDER BY 1") == before
+    assert "too large to be kept" in rows("SELECT message FROM runner.errors ORDER BY occurred_at DESC LIMIT 1")[0][0]
+    assert new_run(job_file(source), new=True).start().finish().items_done == 3
+
+
+def rows_of_items(run: Any) -> list[tuple[Any, ...]]:
+    cursor = run.runner.database.cursor()
+
+    def recorded() -> list[tuple[Any, ...]]:
+        return cursor.execute("SELECT item, key, text FROM runner.items ORDER BY 1").fetchall()
+
+    try:
+        eventually(lambda: len(recorded()) == 2, "both failures in the ledger")
+        return recorded()
+    finally:
+        run.runner.database.close_cursor(cursor)

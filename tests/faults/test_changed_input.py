@@ -29,6 +29,10 @@ JOB = """
         return [int(line) for line in (here / "list").read_text().split()]
 """
 
+CHUNKS = "SELECT chunk, items, done, failed, CAST(rows AS HUGEINT) FROM runner.chunks WHERE items > 0 ORDER BY 1"
+ITEMS = """SELECT chunk, count(*), count(*) FILTER (WHERE state = 'ok'), count(*) FILTER (WHERE state = 'failed'),
+    sum(rows) FROM runner.items GROUP BY 1 ORDER BY 1"""
+
 
 def test_each_item_runs_once_whatever_becomes_of_the_input(job_file, new_run, tmp_path: Path, rows: Rows) -> None:
     job = job_file(JOB)
@@ -38,7 +42,7 @@ def test_each_item_runs_once_whatever_becomes_of_the_input(job_file, new_run, tm
 
     items(range(40))
     first = new_run(job).start()
-    first.until(lambda s: s.items_done == 14 and s.in_flight == 4)
+    first.until(lambda s: s.items_done >= 14 and s.in_flight == 4)
     first.runner.kill()
     assert first.finish().state is RunState.STOPPED
 
@@ -68,6 +72,9 @@ def test_each_item_runs_once_whatever_becomes_of_the_input(job_file, new_run, tm
     # Chunks of an input that has changed have numbers above those that were there before.
     assert rows("SELECT count(*) - count(DISTINCT chunk) FROM runner.chunks") == [(0,)]
     assert rows("SELECT count(*) FROM runner.chunks WHERE state = 'done' AND done <> items") == [(0,)]
+    # What was cut before says what is recorded of it, and not how it stood when its process was killed.
+    assert rows(CHUNKS) == rows(ITEMS)
+    assert rows("SELECT DISTINCT state FROM runner.chunks") == [("done",)]
 
 
 def test_a_run_that_reached_its_limit_of_failures_goes_on_when_that_is_mended(
@@ -90,6 +97,7 @@ def test_a_run_that_reached_its_limit_of_failures_goes_on_when_that_is_mended(
     ended = new_run(job, max_failures="3%").start().finish()
     assert (ended.state, ended.items_done, ended.items_failed) == (RunState.FINISHED, 100, 0)
     assert rows("SELECT state, count(*), count(DISTINCT key) FROM runner.items GROUP BY 1") == [("ok", 100, 100)]
+    assert rows(CHUNKS) == rows(ITEMS)  # items that had failed have gone to other chunks
 
 
 def test_a_chunk_that_was_done_by_a_process_that_was_killed_has_its_row(
@@ -112,7 +120,9 @@ def test_a_chunk_that_was_done_by_a_process_that_was_killed_has_its_row(
     ]
 
 
-def test_items_that_failed_and_are_gone_from_the_input_are_spoken_of(job_file, new_run, tmp_path: Path) -> None:
+def test_items_that_failed_and_are_gone_from_the_input_are_spoken_of(
+    job_file, new_run, tmp_path: Path, rows: Rows
+) -> None:
     source = JOB.replace('return {"n": n}', "if n % 2: raise ValueError(n)")
     (tmp_path / "open").touch()
     (tmp_path / "list").write_text("1 2 3 4")
@@ -123,3 +133,40 @@ def test_items_that_failed_and_are_gone_from_the_input_are_spoken_of(job_file, n
     assert (ended.state, ended.items_done) == (RunState.FINISHED, 3)
     assert ended.events[-1].text == "2 previously failed items are no longer in the input; they stay failed"
     assert (ended.items_failed, ended.items_total) == (2, 5)
+    assert rows(CHUNKS) == rows(ITEMS)
+
+
+def test_what_fails_again_in_a_run_that_goes_on_can_run_once_more_at_the_press_of_a_key(
+    job_file, new_run, tmp_path: Path, rows: Rows
+) -> None:
+    source = (
+        JOB.replace("n % 10 > 6 and", "n == 40 and")
+        .replace("chunk_size=10", "chunk_size=10, retries=0")
+        .replace(
+            'return {"n": n}',
+            """time.sleep(0.02)
+        if n % 10 == 2 and not (here / "mended").exists():
+            raise ValueError(n)
+        return {"n": n}""",
+        )
+    )
+    (tmp_path / "list").write_text(" ".join(map(str, range(41))))
+    job = job_file(source)
+    first = new_run(job).start()
+    first.until(lambda s: s.items_done >= 10 and s.items_failed >= 2)
+    first.runner.kill()
+    first.finish()
+    (tmp_path / "list").write_text(" ".join(map(str, reversed(range(42)))))
+    second = new_run(job, chunk_size=3).start()
+    second.until(lambda s: (s.items_done, s.items_failed) == (37, 4))
+    (tmp_path / "mended").touch()
+    second.runner.retry_chunks(range(100))
+    second.until(lambda s: s.items_done >= 40)  # one of them may be in the chunk of the item that has not ended
+    (tmp_path / "open").touch()
+    ended = second.finish()
+    assert (ended.state, ended.items_done + ended.items_failed) == (RunState.FINISHED, 42)
+    assert rows("SELECT count(*), count(DISTINCT item), count(DISTINCT key) FROM runner.items") == [(42, 42, 42)]
+    done = rows("SELECT count(*) FROM runner.items WHERE state = 'ok'")[0][0]
+    assert done == ended.items_done >= 41
+    assert rows("SELECT count(*), count(DISTINCT n) FROM work") == [(done, done)]
+    assert rows(CHUNKS) == rows(ITEMS)

@@ -293,7 +293,8 @@ class CutByKey:
         """Return what is to be said of the input when all of it was read."""
         found = []
         if left_out := self._left_out:
-            found.append(f"{left_out:,} items that are new in the input were left out: a retry runs no new ones")
+            are = "that is new in the input was" if left_out == 1 else "that are new in the input were"
+            found.append(f"{plural(left_out, 'item')} {are} left out: a retry runs no new ones")
         if missed := self.missed:
             are, they = ("is", "it stays") if missed == 1 else ("are", "they stay")
             found.append(f"{plural(missed, 'previously failed item')} {are} no longer in the input; {they} failed")

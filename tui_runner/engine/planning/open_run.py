@@ -104,6 +104,8 @@ def _find_or_begin(plan: RunPlan, database: Database, ledger: Ledger) -> OpenedR
     news = _news(plan, record, totals.done, failed)
     record = _reopen(plan, database, ledger, record, RunState.PAUSED if paused else RunState.RUNNING)
     cutter = _cutter(plan, RecordedItems(database, record.run_id), record, failed)
+    if not isinstance(cutter, CutByPosition):
+        ledger.recount_chunks(record.run_id)
     return OpenedRun(database, record, True, cutter, paused, news, totals.done)
 
 

@@ -195,7 +195,9 @@ class AsyncPool:
         except BaseException as error:
             if isinstance(error, asyncio.CancelledError) and lane not in self._lanes:
                 raise
-            outcome = execution.failed(slot, error, time.monotonic())
+            now = time.monotonic()
+            is_late = isinstance(error, TimeoutError) and lane.scope is not None and lane.scope.expired()
+            outcome = execution.time_out(slot, now) if is_late else execution.failed(slot, error, now)
         finally:
             lane.scope = None
             if copied:

@@ -192,6 +192,7 @@ class Collector:
             # Only now may the next attempt run: its outcome must not be counted before this one is.
             if outcome.retry_after is not None and self._queue.retry(outcome.chunk, outcome.index, outcome.retry_after):
                 outcome.ending = Ending.RETRY
+                builder.restore(outcome.chunk, outcome.index)
             builder.add(outcome)
         self._latencies.update(builder.latencies())
         self._tuner.count(builder.executed)
@@ -364,6 +365,10 @@ class BatchBuilder:
         chunk.unended -= len(indexes)
         if not chunk.unended:
             self.finished.append(chunk)
+
+    def restore(self, chunk: OpenedChunk, index: int) -> None:
+        """Have the next attempt at an item get it as the first one did, whatever that has done to it."""
+        chunk.values[index] = self._original(chunk, index)
 
     def _original(self, chunk: OpenedChunk, index: int) -> object:
         """Return an item as it was sent: the function may have changed the one that it was called with."""

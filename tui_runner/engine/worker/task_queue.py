@@ -275,12 +275,14 @@ class WorkQueue:
         """Give `slot` the next slice; waits for one. False tells its thread to end, and counts it as ended."""
         with self._changed:
             self._give_back(slot)
+            was_scout = False
             while isinstance(answer := self._poll(slot), float):
                 self._changed.wait(None if answer < 0 else answer)
                 if self._scout is slot:
-                    self._scout = None
+                    self._scout, was_scout = None, True
             # The next one is woken by this one: waking all of 500 threads for each change took half of the time.
-            if self._may_start() and (self._ready or (slot.todo and self._scout is None)):
+            has_slices = self._scout is None and (slot.size > 1 or was_scout)
+            if self._may_start() and (self._ready or has_slices):
                 self._changed.notify()
             exhausted = self._exhausts(answer)
         if answer is not None and exhausted:

@@ -7,15 +7,17 @@ together or not at all, and nothing else writes either.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from tui_runner.errors import DatabaseError
+from tui_runner.store.ingest.chunk_rows import recount_chunks
 from tui_runner.store.ingest.results_table import ArrowViews, ResultsTable
 from tui_runner.store.records import ERRORS, ITEM_COLUMN, ITEMS, Batch, ChunkRecord, SampleRecord
 from tui_runner.text.describe import shape
@@ -93,7 +95,7 @@ class Writer:
         ).fetchall()
         # No item from here on has a row that a new one is to replace: looking for such rows costs a scan.
         self._replaced_below = int(found[0][0]) + 1
-        self._highest_chunk = int(found[0][1])
+        self._highest_chunk = self._earlier_chunks = int(found[0][1])
 
     def replace_below(self, position: int) -> None:
         """Items below `position` that have ended will run again: their rows are to be replaced. From any thread."""
@@ -117,10 +119,14 @@ class Writer:
             self._results.add_in_steps(tables)
             self._cursor.execute("BEGIN TRANSACTION")
             shape = self._results.write(self._run_id, tables)
-            self._replace_items(items)
+            items, left = self._replace_items(items)
             self._append("items", items)
             self._append("errors", _concatenated(ERRORS, [batch.errors for batch in batches]))
             self._replace_chunks(chunks)
+            # Of a chunk that an earlier process has cut, this one may have run a part only.
+            left.update(n for n, chunk in chunks.items() if n <= self._earlier_chunks and chunk.ended_at is not None)
+            if left:
+                recount_chunks(self._cursor, self._run_id, left)
             self._append("samples", _table(_SAMPLES, [e for e in entries if isinstance(e, SampleRecord)]))
             states = [entry for entry in entries if isinstance(entry, StateRecord)]
             if states:
@@ -142,19 +148,36 @@ class Writer:
                 target = f"runner.{ledger_table} (run_id, {columns})"
                 self._cursor.execute(f"INSERT INTO {target} SELECT {self._run_id}, {columns} FROM {view}")
 
-    def _replace_items(self, items: pa.Table) -> None:
-        """Delete the rows that `items` take the place of: those of the same items that did not end well."""
-        again = items.select(["item", "key"]).filter(pc.less(items.column("item"), self._replaced_below))
+    def _replace_items(self, items: pa.Table) -> tuple[pa.Table, set[int]]:
+        """Delete the rows that `items` take the place of: those of the same items that did not end well.
+
+        Returns:
+            The rows to add, and the chunks of which items are in another chunk now.
+        """
+        again = items.filter(pc.less(items.column("item"), self._replaced_below))
         if not again.num_rows:
-            return
-        bounds = pc.min_max(again.column("item"))
-        with self._views.show("again", again) as view:
+            return items, set()
+        replaced = self._delete_failed(again, "(item, key) IN (SELECT (item, key) FROM {view})", "item, chunk")
+        # An item that could not be had again has no key of its own: it is the one that was at its position.
+        nameless = again.filter(pc.starts_with(again.column("key"), "@"))
+        if nameless.num_rows:
+            columns = "item, chunk, key, text, CAST(value AS VARCHAR)"
+            found = self._delete_failed(nameless, "item IN (SELECT item FROM {view})", columns)
+            items = _named(items, {item: named for item, _, *named in found})
+            replaced += [row[:2] for row in found]
+        now = dict(zip(again.column("item").to_pylist(), again.column("chunk").to_pylist(), strict=True))
+        return items, {chunk for item, chunk in replaced if chunk != now[item]}
+
+    def _delete_failed(self, items: pa.Table, condition: str, columns: str) -> list[tuple[Any, ...]]:
+        """Delete the rows of items that did not end well where they are those of `items`; return these columns."""
+        bounds = pc.min_max(items.column("item"))
+        with self._views.show("again", items.select(["item", "key"])) as view:
             # The bounds let DuckDB pass over most of the table.
-            self._cursor.execute(
+            return self._cursor.execute(
                 f"DELETE FROM runner.items WHERE run_id = {self._run_id} AND state <> 'ok'"
                 f" AND item BETWEEN {bounds['min']} AND {bounds['max']}"
-                f" AND (item, key) IN (SELECT (item, key) FROM {view})"
-            )
+                f" AND {condition.format(view=view)} RETURNING {columns}"
+            ).fetchall()
 
     def _replace_chunks(self, chunks: dict[int, ChunkRecord]) -> None:
         known = sorted(number for number in chunks if number <= self._highest_chunk)
@@ -277,6 +300,17 @@ def _concatenated(schema: pa.Schema, tables: Iterable[pa.Table | None]) -> pa.Ta
 
 def _table(schema: pa.Schema, records: Sequence[ChunkRecord] | Sequence[SampleRecord]) -> pa.Table:
     return pa.Table.from_pylist([asdict(record) for record in records], schema=schema)
+
+
+def _named(items: pa.Table, names: Mapping[int, Sequence[str | None]]) -> pa.Table:
+    """`items` with key, text and value of `names`, by position."""
+    if not names:
+        return items
+    rows = items.to_pylist()
+    for row in rows:
+        if row["item"] in names:
+            row["key"], row["text"], row["value"] = names[row["item"]]
+    return pa.Table.from_pylist(rows, schema=items.schema)
 
 
 def _newest(items: pa.Table) -> pa.Table:

@@ -16,6 +16,7 @@ from typing import Any
 import duckdb
 
 from tui_runner.errors import UserError
+from tui_runner.store.ingest.chunk_rows import recount_chunks
 from tui_runner.store.ingest.results_table import find_table, is_bare, prepare_table
 from tui_runner.store.ledger.migrations import LEDGER_VERSION, ensure_ledger
 from tui_runner.store.records import RunRecord
@@ -154,6 +155,11 @@ class Ledger:
                 self._make_positions_unique(run_id)
             if cut_anew is not None:
                 self._cut_anew(run_id, *cut_anew)
+
+    def recount_chunks(self, run_id: int) -> None:
+        """Make the rows of a run's chunks say what is recorded of their items: its input is cut anew from now on."""
+        with self._transaction():
+            recount_chunks(self._cursor, run_id)
 
     def _make_positions_unique(self, run_id: int) -> None:
         """Give items a position above all others where another item has theirs, first one that ended well keeps it.
