@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TextIO
 
-from tui_runner.cli.headless import exit_code, how_to_go_on, is_terminal, open_run, watcher
+from tui_runner.cli.headless import how_to_go_on, is_terminal, open_run, watcher
 from tui_runner.cli.json_events import JsonEvents
 from tui_runner.cli.program import Program
 from tui_runner.cli.progress_lines import Lines, closing_lines, complaint, shown_path
@@ -239,7 +239,7 @@ def _show(runner: Runner, display: Display, folder: Path, output: CapturedOutput
     output.let_go()  # a signal may say that the terminal goes before it does
     for line in closing_lines(snapshot, database, how_to_go_on(runner, database)):
         print(line, file=output.out)
-    return exit_code(snapshot)
+    return snapshot.exit_code
 
 
 def _after_screen(runner: Runner, failed: Exception, folder: Path, output: CapturedOutput) -> int:

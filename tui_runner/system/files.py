@@ -173,6 +173,27 @@ def replaced(path: Path) -> Iterator[IO[bytes]]:
             raise
 
 
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """Return a path with the home folder in the place of a leading `~` or `~user`.
+
+    Raises:
+        UserError: the system knows no home folder for that user; an account of a container may have none.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        user = Path(path).parts[0]
+        raise UserError(f"there is no home folder for {plain(user)}", plain(Path(path)), "write the whole path") from error
+
+
+def with_short_home(text: str) -> str:
+    """Return `text` with `~` in the place of the user's home folder, where there is one."""
+    try:
+        return text.replace(f"{Path.home()}/", "~/")
+    except RuntimeError:
+        return text
+
+
 def user_name(uid: int) -> str:
     """Return how a message names a user: `bob (uid 1001)`, or `uid 1001` where the system has no name for it."""
     try:
@@ -402,6 +423,8 @@ def foreign_link(path: Path) -> Path | None:
 
 _PACKAGE = Path(str(files("tui_runner")))
 _PROGRAM = "tui-runner"
+_NOWHERE = Path(os.devnull)
+"""No file can be read or made below it: whatever tries gets an `OSError`, as for a folder that is closed."""
 
 
 def bundled(name: str) -> Path:
@@ -420,9 +443,17 @@ def bundled(name: str) -> Path:
 
 def config_folder() -> Path:
     """Return the folder of the user's configuration, whether it exists or not."""
-    return platformdirs.user_config_path(_PROGRAM, appauthor=False)
+    return _at_home(platformdirs.user_config_path(_PROGRAM, appauthor=False))
 
 
 def state_folder() -> Path:
     """Return the folder for what the program remembers for its user, whether it exists or not."""
-    return platformdirs.user_state_path(_PROGRAM, appauthor=False)
+    return _at_home(platformdirs.user_state_path(_PROGRAM, appauthor=False))
+
+
+def _at_home(folder: Path) -> Path:
+    """Return a folder of the user's, or for one without a home (`~` stays in the path) one that cannot exist.
+
+    Below the current folder a folder `~` would be made, and one that somebody else put there would be read.
+    """
+    return folder if folder.is_absolute() else _NOWHERE / folder.name

@@ -21,6 +21,7 @@ from tui_runner.jobs.parameters import MissingParameters, Parameter, bind, is_hi
 from tui_runner.jobs.reference import source_digest
 from tui_runner.jobs.settings import DEBUG_VARIABLE, SET_PREFIX, Settings, resolve
 from tui_runner.store.ingest.results_table import RESERVED
+from tui_runner.system.files import expanded
 from tui_runner.text.messages import is_text, plain, quoted
 from tui_runner.text.redaction import MASK, Redaction, is_redacted, redacted_errors
 
@@ -371,8 +372,8 @@ def _located(text: str, folder: Path) -> str:
     if text == STANDARD_INPUT or not is_path:
         return text
     try:
-        path = Path(text).expanduser()
-    except RuntimeError:  # "~nobody"
+        path = expanded(text)
+    except UserError:  # "~nobody" may be the name of a file
         path = Path(text)
     if path.is_absolute():
         return str(path)

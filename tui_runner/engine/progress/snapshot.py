@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from tui_runner.engine.progress.chunk_views import ChunkViews
 from tui_runner.engine.protocol import InFlight, LogLine
 from tui_runner.engine.states import RunState
+from tui_runner.errors import EXIT_ITEMS_FAILED, EXIT_OK, EXIT_STOPPED, EXIT_USAGE
 
 KEPT_EVENTS = 200
 """Events that a snapshot has at most."""
@@ -209,6 +210,13 @@ class Snapshot:
     def items_executed(self) -> int:
         """Items that this process has executed to their end, whatever came of them."""
         return self.items_done + self.items_failed - self.items_skipped
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code that stands for how the run has ended; of one that has not, for one that was stopped."""
+        if self.state is RunState.FINISHED:
+            return EXIT_ITEMS_FAILED if self.items_failed or self.items_cancelled else EXIT_OK
+        return EXIT_USAGE if self.nothing_ran else EXIT_STOPPED
 
     @property
     def nothing_ran(self) -> bool:
