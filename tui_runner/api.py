@@ -27,8 +27,8 @@ class RunFailed(UserError):
         snapshot: how the run ended; its `reason` says why.
     """
 
-    def __init__(self, snapshot: Snapshot, do: str) -> None:
-        super().__init__(snapshot.reason or snapshot.state.value, f"{snapshot.job} run {snapshot.run_id}", do)
+    def __init__(self, snapshot: Snapshot) -> None:
+        super().__init__(snapshot.reason or snapshot.state.value, f"{snapshot.job} run {snapshot.run_id}")
         self.snapshot = snapshot
         self.exit_code = snapshot.exit_code
 
@@ -88,10 +88,12 @@ def run(
     plan = plan_job(job, request, folder=here, environ=os.environ, source=source)
     runner = open_run(plan)
     lines = Lines(sys.stderr, is_terminal(sys.stderr)) if progress and sys.stderr is not None else None
-    watcher(runner, events=None, lines=lines, folder=here, signals=False).run(runner.close)
+    watcher(runner, events=None, lines=lines, folder=here if is_terminal(sys.stderr) else None, signals=False).run(
+        runner.close
+    )
     snapshot = runner.snapshot()
     if check and snapshot.state is not RunState.FINISHED:
-        raise RunFailed(snapshot, "" if snapshot.nothing_ran else "the same call goes on with the rest")
+        raise RunFailed(snapshot)
     return snapshot
 
 

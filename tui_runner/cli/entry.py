@@ -6,8 +6,8 @@ the traceback of whatever was being loaded: that is seen to before anything else
 
 from __future__ import annotations
 
+import _signal as signal  # type: ignore[import-not-found] # `signal` itself loads `enum`: longer than all else here
 import os
-import signal
 
 _KILLED = 130
 """`errors.EXIT_KILLED`, which is loaded later."""

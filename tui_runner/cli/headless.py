@@ -242,7 +242,7 @@ def watcher(
     *,
     events: JsonEvents | None,
     lines: Lines | None,
-    folder: Path,
+    folder: Path | None,
     output: CapturedOutput | None = None,
     signals: bool = True,
     started: bool = False,
@@ -253,12 +253,13 @@ def watcher(
         runner: the run.
         events: takes JSON events.
         lines: takes lines for people.
-        folder: where these people are.
+        folder: where these people are; None where nobody is, who reads of it elsewhere later: in the mail of cron, say.
         output: has descriptors of its own that lead to the terminal; None where nothing is caught.
         signals: see `Headless`.
         started: whether the run is going on already.
     """
-    database = shown_path(runner.plan.database, folder)
+    path = runner.plan.database
+    database = str(path) if folder is None else shown_path(path, folder)
     return Headless(
         runner,
         events=events,

@@ -12,9 +12,9 @@ from tui_runner.engine.states import recorded_state
 from tui_runner.errors import EXIT_OK
 from tui_runner.store.access import ConsoleCursor, LocalAccess, RemoteAccess, open_access
 from tui_runner.store.ledger import Ledger, RunSummary
-from tui_runner.store.ledger.reports import FailureGroup, failure_groups
+from tui_runner.store.ledger.reports import FailureGroup, count_failure_groups, failure_groups
 from tui_runner.store.sql import Cursor
-from tui_runner.text.numbers import count, counted, dated
+from tui_runner.text.numbers import dated, plural
 from tui_runner.text.safe_text import display_width, safe_text
 
 _HEADS = ("run", "job", "table", "state", "begun", "done", "of", "failed", "rows")
@@ -70,7 +70,7 @@ def _run_cells(summary: RunSummary, going_on: int | None) -> tuple[str, ...]:
         f"{totals.done:,}",
         "unknown" if record.items_total is None else f"{record.items_total:,}",
         f"{totals.failed:,}",
-        count(totals.rows),
+        f"{totals.rows:,}",
     )
 
 
@@ -91,20 +91,24 @@ def print_errors(path: Path, run: int | None, limit: int, out: TextIO, *, traceb
     with _cursor(path) as (cursor, _):
         record = Ledger(cursor).run(run)
         groups = failure_groups(cursor, record.run_id, limit)
+        # A full list may be all there is, or its beginning.
+        every = count_failure_groups(cursor, record.run_id) if len(groups) == limit else len(groups)
     if not groups:
         out.write(f"run {record.run_id} has no errors\n")
     for group in groups:
         _print_group(group, out)
         if tracebacks and group.newest_traceback:
             out.write(textwrap.indent(safe_text(group.newest_traceback.rstrip(), newlines=True), "    ") + "\n")
+    if every > len(groups):
+        out.write(f"and {plural(every - len(groups), 'other kind')} of error; list all with --limit {every}\n")
     return EXIT_OK
 
 
 def _print_group(group: FailureGroup, out: TextIO) -> None:
-    failed = counted(group.items_failed, "item") if group.items_failed else "no item"
+    failed = plural(group.items_failed, "item") if group.items_failed else "no item"
     first, last = dated(group.first_seen.timestamp()), dated(group.last_seen.timestamp())
     seen = first if first == last else f"{first} to {last}"
-    out.write(f"{group.attempts} × {safe_text(f'{group.type}: {group.message}', limit=500)}\n")
+    out.write(f"{group.attempts:,} × {safe_text(f'{group.type}: {group.message}', limit=500)}\n")
     out.write(f"    {failed} failed for it, {seen}\n")
     value = f" ({safe_text(group.newest_item_text, limit=200)})" if group.newest_item_text else ""
     out.write(f"    item {group.newest_item}{value}: {safe_text(group.newest_message, limit=500)}\n")

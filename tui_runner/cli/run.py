@@ -189,7 +189,7 @@ def _without_screen(runner: Runner, display: Display, folder: Path, output: Capt
         runner,
         events=JsonEvents(output.out, resumed=runner.resumed) if display.json else None,
         lines=None if silent else Lines(output.err, live, quiet=display.quiet),
-        folder=folder,
+        folder=folder if live else None,
         output=output,
     ).run(runner.close)
     if silent and code == EXIT_USAGE:

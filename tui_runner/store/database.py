@@ -31,6 +31,7 @@ from tui_runner.store.file_check import (
     companion,
     own_spill,
     size_of_blocks,
+    whole_headers,
 )
 from tui_runner.store.lock import DatabaseInUse, LockFile
 from tui_runner.store.sql import literal, quote
@@ -90,7 +91,11 @@ class Database:
         self._identity: tuple[int, int] | None = None
         """Device and inode of the file, when it was first seen."""
         self._last_size = path.stat().st_size
-        self._was_cut = False
+        self._damage = ""
+        """What has become of the file while it was open, as a part of a message."""
+        # Closing any descriptor of the file drops DuckDB's lock on it: this one is kept until DuckDB has closed it.
+        self._file = os.open(self._real, os.O_RDONLY | os.O_CLOEXEC)
+        self._headers = whole_headers(self._file)
         self.made = False
         """Whether there was no such file before; told under the lock, so nobody else can have made it meanwhile."""
 
@@ -265,11 +270,14 @@ class Database:
         # DuckDB counts some blocks before they are written, so the count alone says nothing; it cuts free ones off the
         # end, so neither does the size.
         shrunk, self._last_size = found.st_size < self._last_size, found.st_size
+        do = "bring back a copy of it, then resume the run; the file was left as it is"
         if shrunk and found.st_size < self._whole_size():
-            self._was_cut = True
-        if self._was_cut:
-            do = "bring back a copy of it, then resume the run; the file was left as it is"
-            raise DatabaseError("has lost its end while it was open", str(self.path), do)
+            self._damage = "has lost its end"
+        # A header that was not right to begin with is of a DuckDB that sums up in another way.
+        if any(before and not now for before, now in zip(self._headers, whole_headers(self._file), strict=True)):
+            self._damage = self._damage or "was written over by another program"
+        if self._damage:
+            raise DatabaseError(f"{self._damage} while it was open", str(self.path), do)
         check_in_use(self._real, self._spill)
 
     def _whole_size(self) -> int:
@@ -304,10 +312,11 @@ class Database:
         try:
             # When the checkpoint cannot be made (a full disk, or a Ctrl-C, of which DuckDB makes a `RuntimeError`)
             # everything is still in the log beside the file.
-            if not self._was_cut:
+            if not self._damage:
                 with contextlib.suppress(duckdb.Error, RuntimeError):
                     self._root.execute("CHECKPOINT" if self._catalog is None else f"CHECKPOINT {quote(self._catalog)}")
             self._root.close()
+            os.close(self._file)
             if remove:
                 _remove(self._real)
         finally:

@@ -248,6 +248,30 @@ def check_file(path: Path, real: Path, *, create: bool = True, write: bool = Tru
         )
 
 
+def whole_headers(descriptor: int) -> tuple[bool, bool, bool]:
+    """Return for each of the three blocks at the head of an open database whether its checksum is right.
+
+    DuckDB writes a header at the end of each checkpoint; not while this is called.
+    """
+    head = os.pread(descriptor, _HEADS, 0)
+    blocks = [head[start : start + _HEADER_SIZE] for start in range(0, _HEADS, _HEADER_SIZE)]
+    main, one, other = (len(block) == _HEADER_SIZE and _sums_up(block) for block in blocks)
+    return main, one, other
+
+
+_CHECKSUM_SEED = 5381
+_CHECKSUM_FACTOR = 0xBF58476D1CE4E5B9
+
+
+def _sums_up(block: bytes) -> bool:
+    """Return True if a block begins with its checksum: `Checksum` in DuckDB's `common/checksum.cpp`."""
+    found, *words = struct.unpack(f"<{len(block) // 8}Q", block)
+    checksum = _CHECKSUM_SEED
+    for word in words:
+        checksum ^= word * _CHECKSUM_FACTOR & 0xFFFF_FFFF_FFFF_FFFF
+    return bool(found == checksum)
+
+
 def _remove_empty(path: Path, real: Path) -> None:
     try:
         real.unlink()

@@ -183,7 +183,9 @@ def expanded(path: str | os.PathLike[str]) -> Path:
         return Path(path).expanduser()
     except RuntimeError as error:
         user = Path(path).parts[0]
-        raise UserError(f"there is no home folder for {plain(user)}", plain(Path(path)), "write the whole path") from error
+        raise UserError(
+            f"there is no home folder for {plain(user)}", plain(Path(path)), "write the whole path"
+        ) from error
 
 
 def with_short_home(text: str) -> str:

@@ -144,6 +144,7 @@ class Snapshot:
         history: the last five minutes, a point a second.
         events: the last `KEPT_EVENTS` events, oldest first.
         errors: groups of errors, 20 at most; those that ended the most items for good first, then the most frequent.
+        error_groups: how many groups there are, those that `errors` leaves out included.
         oldest: the items in flight for longest, 20 at most.
         log: the last 1,000 lines of the log: the job's output, and what a person is told (`events`).
         log_lines: how many lines there were; the last of `log` is number `log_lines - 1`.
@@ -196,6 +197,7 @@ class Snapshot:
     history: tuple[Sample, ...] = ()
     events: tuple[RunEvent, ...] = ()
     errors: tuple[ErrorGroup, ...] = ()
+    error_groups: int = 0
     oldest: tuple[InFlight, ...] = ()
     log: tuple[LogLine, ...] = ()
     log_lines: int = 0

@@ -118,6 +118,12 @@ def failure_groups(cursor: Cursor, run_id: int, limit: int = 200) -> list[Failur
     ]
 
 
+def count_failure_groups(cursor: Cursor, run_id: int) -> int:
+    """Return how many rows `failure_groups` has without a limit."""
+    sql = f"SELECT count(*) FROM ({failure_groups_sql(str(run_id))})"
+    return int(cursor.execute(sql).fetchall()[0][0])
+
+
 def error_examples(cursor: Cursor, run_id: int, type: str, message: str, limit: int = 50) -> list[ErrorExample]:
     """Errors of one group, the newest first."""
     rows = cursor.execute(
