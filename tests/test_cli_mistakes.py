@@ -165,12 +165,27 @@ def test_a_table_of_somebody_else_is_left_alone(cli: CommandLine, mistaken: Path
     assert list(folder.iterdir()) == []
 
 
-def test_debug_shows_a_traceback_wherever_it_stands(cli: CommandLine, here: Path) -> None:
-    for arguments in (["--debug", "run", "no.py"], ["run", "no.py", "--debug"]):
+def test_debug_shows_the_traceback_of_what_the_job_raised_wherever_it_stands(cli: CommandLine, here: Path) -> None:
+    write(here, "broken.py", "raise ZeroDivisionError('theirs')")
+    for arguments in (["--debug", "run", "broken.py"], ["run", "broken.py", "--debug"]):
         done = cli(*arguments, cwd=here)
         assert done.code == 2
         assert done.err.startswith("Traceback")
-        assert "no.py: there is no such file" in done.err.splitlines()[-1]
+        assert "ZeroDivisionError: theirs" in done.err
+    assert "Traceback" not in cli("run", "broken.py", cwd=here).err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["run", "no.py"], ["run", "ok.py", "--threads", "many"], ["run", "ok.py", "--no-such-option"],
+        ["run", "ok.py", "--set", "factor=two"], ["run", "ok.py", "--input", "no.csv"], ["query", "no.duckdb", "SELECT 1"],
+    ],
+)  # fmt: skip
+def test_debug_shows_no_traceback_of_what_was_mistyped(cli: CommandLine, here: Path, arguments: list[str]) -> None:
+    done = cli("--debug", *arguments, cwd=here)
+    assert done.code in (2, 4)
+    assert "Traceback" not in done.err
 
 
 def test_a_fault_of_our_own_has_a_traceback_and_a_code_of_its_own(

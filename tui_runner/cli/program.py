@@ -118,7 +118,7 @@ def _has_more_to_tell(error: BaseException) -> bool:
 
     That of a word that was mistyped would show nothing but tui-runner's own lines.
     """
-    if isinstance(error, DatabaseError):
+    if isinstance(error, DatabaseError) and error.__cause__ is not None:
         return True
     not_theirs = (str(Path(__file__).parents[1]), "<frozen ", get_path("stdlib"))
     causes = [error.__cause__, error.__context__]

@@ -59,7 +59,7 @@ def closing_lines(snapshot: Snapshot, database: str, go_on: str) -> list[str]:
     lines = [summary(snapshot, database)]
     lines.extend(
         f"  {group.count:,} × {safe_text(group.type)}: {safe_text(group.shown, limit=_MESSAGE_LENGTH)}"
-        f"{'' if group.final else ' (it was tried again)'}"
+        f"{'' if group.final else ' (tried again)'}"
         for group in snapshot.errors[:_ERROR_GROUPS]
     )
     more = snapshot.error_groups - min(len(snapshot.errors), _ERROR_GROUPS)
