@@ -12,6 +12,7 @@ import os
 import re
 import signal
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
@@ -237,6 +238,9 @@ def _unexpected(error: Exception, program: Program) -> int:
         return program.complain(f"the output cannot be written: {error.strerror}", EXIT_USAGE)
     if isinstance(error, FileNotFoundError) and not _has_folder():
         return program.complain("the current folder is gone; change to another one", EXIT_USAGE)
+    if isinstance(error, FileNotFoundError) and not _has_temporary_folder():
+        what = "there is no folder for temporary files; set TMPDIR to one that you may write to"
+        return program.complain(what, EXIT_USAGE)
     what = f"a fault of tui-runner's own, please report it: {type(error).__name__}"
     return program.complain(what, EXIT_FAULT, traceback=True)
 
@@ -244,6 +248,14 @@ def _unexpected(error: Exception, program: Program) -> int:
 def _has_folder() -> bool:
     try:
         Path.cwd()
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _has_temporary_folder() -> bool:
+    try:
+        tempfile.gettempdir()
     except FileNotFoundError:
         return False
     return True

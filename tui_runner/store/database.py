@@ -132,7 +132,7 @@ class Database:
             check_file(path, real, create=create, write=not read_only)
             if lock.is_believed:
                 _remove_spill(companion(real, SPILL))
-            spill = (None if read_only else own_spill(real)) or private_folder() / f"spill-{os.urandom(4).hex()}"
+            spill = (None if read_only else own_spill(real)) or _spill_elsewhere()
             opening = _Opening(path, real, spill, _shown_limit(memory_limit), read_only)
             while True:
                 try:
@@ -388,14 +388,14 @@ class _Opening:
     Attributes:
         path: as it is named in messages.
         real: the file itself.
-        spill: folder for what does not fit into memory.
+        spill: folder for what does not fit into memory; None where there can be none.
         memory_limit: as DuckDB takes it.
         read_only: why it is only read; empty when it is written, too.
     """
 
     path: Path
     real: Path
-    spill: Path
+    spill: Path | None
     memory_limit: str
     read_only: str
 
@@ -416,7 +416,7 @@ class _Opening:
             # Without it the texts, or blobs, of a batch of rows are refused when they have more than 2 GB together.
             "arrow_large_buffer_size": "true",
             "memory_limit": self.memory_limit,
-            "temp_directory": str(self.spill),
+            "temp_directory": "" if self.spill is None else str(self.spill),
         }
         stem = self.real.name.split(".")[0].lower()
         catalog = f"{_AMBIGUOUS_NAME}_db" if stem == _AMBIGUOUS_NAME else None
@@ -512,8 +512,18 @@ def _remove(real: Path) -> None:
         file.unlink(missing_ok=True)
 
 
-def _remove_spill(folder: Path) -> None:
+def _spill_elsewhere() -> Path | None:
+    """Return a folder to spill into that is not beside the database; None where nothing can be written at all."""
+    try:
+        return private_folder() / f"spill-{os.urandom(4).hex()}"
+    except OSError:
+        return None
+
+
+def _remove_spill(folder: Path | None) -> None:
     """Remove what DuckDB spilled, also that of a process that was killed; nothing that it did not make for us."""
+    if folder is None:
+        return
     with contextlib.suppress(OSError):  # there is none; it has other files; or the disk has become read-only
         found = folder.lstat()
         if stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid():

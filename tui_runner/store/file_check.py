@@ -103,12 +103,12 @@ def check_companions(real: Path, *, read_only: bool = False, for_run: bool = Fal
         _check_owner(real, database)
 
 
-def check_in_use(real: Path, spill: Path) -> None:
+def check_in_use(real: Path, spill: Path | None) -> None:
     """Refuse to go on when something else stands where DuckDB is about to write; a few microseconds.
 
     Args:
         real: the database, open.
-        spill: the folder that DuckDB spills into.
+        spill: the folder that DuckDB spills into, if there is one.
 
     Raises:
         DatabaseError: as `check_companions`; or the folder beside the database is another user's now.
@@ -116,7 +116,7 @@ def check_in_use(real: Path, spill: Path) -> None:
     database = real.stat()
     for ending in WRITE_AHEAD_LOGS:
         _check_companion(companion(real, ending), ending, database)
-    if spill == companion(real, SPILL):
+    if spill is not None and spill == companion(real, SPILL):
         _check_companion(spill, SPILL, database)
         if own_spill(real) is None:
             what = f"{plain(spill.name)} was replaced by a folder of {user_name(spill.lstat().st_uid)}"

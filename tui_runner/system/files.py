@@ -17,7 +17,7 @@ import pwd
 import re
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
@@ -445,17 +445,22 @@ def bundled(name: str) -> Path:
 
 def config_folder() -> Path:
     """Return the folder of the user's configuration, whether it exists or not."""
-    return _at_home(platformdirs.user_config_path(_PROGRAM, appauthor=False))
+    return _at_home(platformdirs.user_config_path)
 
 
 def state_folder() -> Path:
     """Return the folder for what the program remembers for its user, whether it exists or not."""
-    return _at_home(platformdirs.user_state_path(_PROGRAM, appauthor=False))
+    return _at_home(platformdirs.user_state_path)
 
 
-def _at_home(folder: Path) -> Path:
-    """Return a folder of the user's, or for one without a home (`~` stays in the path) one that cannot exist.
+def _at_home(kind: Callable[..., Path]) -> Path:
+    """Return our folder of a kind, or for a user without a home folder one that cannot exist.
 
-    Below the current folder a folder `~` would be made, and one that somebody else put there would be read.
+    An account of a container may have neither an entry in the list of users nor a `HOME`. Below the current folder a
+    folder `~` would be made, and one that somebody else has put there would be read.
     """
-    return folder if folder.is_absolute() else _NOWHERE / folder.name
+    try:
+        folder = kind(_PROGRAM, appauthor=False)
+    except RuntimeError:
+        return _NOWHERE / _PROGRAM
+    return folder if folder.is_absolute() else _NOWHERE / _PROGRAM
