@@ -274,6 +274,8 @@ def _switch(value: object) -> bool:
 def _table_name(value: object) -> str:
     if not isinstance(value, str) or not value.strip() or not value.isprintable():
         raise _Unfit("the name of a table")
+    if len(value) > _LONGEST_NAME:
+        raise _Unfit(f"the name of a table, which has at most {_LONGEST_NAME} characters")
     return value.strip()
 
 
@@ -283,6 +285,8 @@ def _backend(value: object) -> str:
     raise _Unfit("a backend: process or inline")
 
 
+_LONGEST_NAME = 255
+"""Characters of the name of a table; it stands in commands that a person is to paste."""
 _LOWEST_RATE = 1e-6
 """One item in twelve days. The time between two items must be one that a thread can wait for."""
 _LONGEST_SECONDS = 1e8

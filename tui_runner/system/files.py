@@ -34,6 +34,8 @@ PRIVATE = 0o600
 """Mode of the files that the program keeps for itself."""
 OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 """Bits of a folder's mode: several users may put files there."""
+_LONGEST_PATH = 4096
+"""Bytes: `PATH_MAX` of Linux, four times that of macOS."""
 _MOST_LINKS = 40
 """Links in one path, as Linux bounds them."""
 
@@ -380,8 +382,11 @@ def check_links(path: Path, kind: type[UserError] = UserError) -> None:
     """Refuse a path on which another user may have put a link, before anything is read or written there.
 
     Raises:
-        UserError: of that kind; names the link.
+        UserError: of that kind; names the link. Or the path is longer than any can be: looking at each of its folders,
+            as resolving it does, takes a minute.
     """
+    if len(os.fsencode(path)) > _LONGEST_PATH:
+        raise kind(f"is too long for a path: it has {len(str(path)):,} characters", plain(path), "check the path")
     link = foreign_link(path)
     if link is not None:
         what = f"{plain(link)} is a link of {user_name(link.lstat().st_uid)} in a folder that others write to"
