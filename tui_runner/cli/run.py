@@ -16,7 +16,7 @@ from tui_runner.cli.json_events import JsonEvents
 from tui_runner.cli.program import Program
 from tui_runner.cli.progress_lines import Lines, closing_lines, complaint, shown_path
 from tui_runner.engine.captured_output import CapturedOutput
-from tui_runner.engine.planning.request import STANDARD_INPUT, RunRequest, plan_run
+from tui_runner.engine.planning.request import STANDARD_INPUT, RunRequest, plan_run, secrets_in_sight
 from tui_runner.engine.planning.resume import retry_request
 from tui_runner.engine.runner import Runner
 from tui_runner.errors import EXIT_OK, EXIT_USAGE, UserError
@@ -149,6 +149,8 @@ def _planned(request: RunRequest, output: CapturedOutput) -> Runner:
     """A runner for what was asked for; what the user's code has written while the job was loaded is shown."""
     ask = _asker(output)
     plan = plan_run(request, folder=Path.cwd(), environ=os.environ, ask=ask, use_redaction=output.use_redaction)
+    for warning in secrets_in_sight(plan.job, request.params):
+        print(warning, file=output.err)
     runner = open_run(plan, output)
     output.show()
     return runner
