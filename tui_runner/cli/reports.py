@@ -68,9 +68,9 @@ def _run_cells(summary: RunSummary, going_on: int | None) -> tuple[str, ...]:
     state = recorded_state(record.state, goes_on=record.run_id == going_on)
     return (
         str(record.run_id),
-        safe_text(record.job, limit=_NAME),
-        safe_text(record.table_name, limit=_NAME),
-        safe_text(state, limit=_NAME),
+        safe_text(record.job or NONE, limit=_NAME),
+        safe_text(record.table_name or NONE, limit=_NAME),
+        safe_text(state or NONE, limit=_NAME),
         _dated(record.started_at),
         f"{totals.done:,}",
         "unknown" if record.items_total is None else f"{record.items_total:,}",
