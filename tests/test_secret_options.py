@@ -13,7 +13,7 @@ JOB = """
 
     @job(threads=1)
     def fetch(number: int, *, token: Secret, base: str = "x"):
-        return {"length": len(token), "first": ord(token[0]), "base": base}
+        return {"size": len(token), "start": ord(token[0]), "base": base}
 """
 RUN = ("run", "fetch.py", "--input", "range:0:1", "--backend", "inline", "--quiet", "--new")
 WARNING = (
@@ -30,9 +30,8 @@ def here(tmp_path: Path) -> Path:
 
 
 def stored(cli: CommandLine, here: Path) -> str:
-    return cli(
-        "query", "fetch.duckdb", "SELECT length, first, base FROM fetch ORDER BY _run DESC", cwd=here
-    ).out.split()[1]
+    asked = cli("query", "fetch.duckdb", 'SELECT size, start, base FROM "fetch" ORDER BY _run DESC', cwd=here)
+    return asked.out.splitlines()[1]
 
 
 def test_a_secret_on_the_command_line_is_warned_of_and_one_elsewhere_is_not(cli: CommandLine, here: Path) -> None:
@@ -61,11 +60,11 @@ def test_a_secret_may_be_in_a_file_or_a_pipe_and_begin_with_the_sign_of_a_file(c
     [
         (
             ["--set", "token=@none.txt"],
-            "--set token=@none.txt: cannot be read (no such file or directory); check the path",
+            "none.txt for the secret token: cannot be read (no such file or directory); check the path",
         ),
-        (["--set", "token=@empty"], "--set token=@empty: it is empty"),
-        (["--set", "token=@latin"], "--set token=@latin: it is not UTF-8 text"),
-        (["--set", "token=@."], "--set token=@.: cannot be read (is a directory)"),
+        (["--set", "token=@empty"], "empty for the secret token: it is empty"),
+        (["--set", "token=@latin"], "latin for the secret token: it is not UTF-8 text"),
+        (["--set", "token=@."], ". for the secret token: cannot be read (is a directory)"),
     ],
 )
 def test_a_file_without_a_secret_is_refused(cli: CommandLine, here: Path, arguments: list[str], said: str) -> None:
@@ -80,4 +79,6 @@ def test_a_file_without_a_secret_is_refused(cli: CommandLine, here: Path, argume
 def test_standard_input_is_read_for_one_thing_alone(cli: CommandLine, here: Path) -> None:
     refused = cli("run", "fetch.py", "--input", "-", "--set", "token=@-", cwd=here, stdin="1\n")
     assert refused.code == 2
-    assert refused.complaint == ("--set token=@-: the items come from standard input already; write --set token=@FILE")
+    assert refused.complaint == (
+        "standard input for the secret token: is taken already: the items come from it; give a file with @FILE"
+    )

@@ -191,30 +191,31 @@ def _with_secrets_read(
     found = dict(given)
     from_input = ""
     for parameter in parameters:
-        value, where = given.get(parameter.name), f"--set {plain(parameter.name)}"
+        value, name = given.get(parameter.name), plain(parameter.name)
         if not (parameter.is_secret and isinstance(value, Assigned)):
             continue
         file = _secret_file(value)
         if file is None:
             found[parameter.name] = value.removeprefix("@") if value.startswith("@@") else str(value)
         elif file == STANDARD_INPUT:
-            taken = "the items come" if request.input == STANDARD_INPUT else f"{from_input} comes" if from_input else ""
+            where = f"standard input for the secret {name}"
+            taken = "the items come from it" if request.input == STANDARD_INPUT else from_input
             if taken:
-                raise UserError(f"{taken} from standard input already", f"{where}=@-", f"write {where}=@FILE")
-            from_input = plain(parameter.name)
+                raise UserError(f"is taken already: {taken}", where, "give a file with @FILE")
+            from_input = f"the secret {name} comes from it"
             if sys.stdin is None or sys.stdin.isatty():
                 do = "pipe the secret into the command, or leave the option out to be asked for it"
-                raise UserError("nothing is piped into standard input", f"{where}=@-", do)
-            found[parameter.name] = _secret_text(sys.stdin.buffer, f"{where}=@-")
+                raise UserError("nothing is piped into it", where, do)
+            found[parameter.name] = _secret_text(sys.stdin.buffer, where)
         else:
-            place = f"{where}=@{plain(file)}"
+            where = f"{plain(file)} for the secret {name}"
             try:
                 with (value.folder / expanded(file)).open("rb") as stream:
-                    found[parameter.name] = _secret_text(stream, place)
+                    found[parameter.name] = _secret_text(stream, where)
             except (OSError, ValueError) as error:
                 reason = getattr(error, "strerror", None) or str(error)
                 do = "check the path; a secret that begins with @ is written with @@"
-                raise UserError(f"cannot be read ({reason.lower()})", place, do) from None
+                raise UserError(f"cannot be read ({reason.lower()})", where, do) from None
     return found
 
 
