@@ -91,6 +91,21 @@ def test_a_run_whose_beginnings_are_damaged_does_not_go_on_with_others(
     assert "what it was begun with cannot be read" in refused.complaint
 
 
+@pytest.mark.parametrize("items", [9_223_372_036_854_775_800, 1 << 50, -(1 << 50)])
+def test_chunks_that_no_run_can_have_had_are_refused(cli: CommandLine, whole: Path, tmp_path: Path, items: int) -> None:
+    path = damaged(
+        whole, tmp_path, "UPDATE runner.runs SET state = 'stopped'",
+        f"UPDATE runner.chunks SET items = {items}, first_item = {min(items, 0)}",
+    )  # fmt: skip
+    if items < 0:  # what ends before the beginning takes no room, and says nothing
+        assert cli("resume", path, "--yes", "--quiet", cwd=tmp_path).code == 1
+        return
+    refused = cli("resume", path, "--yes", cwd=tmp_path)
+    assert refused.code == 4
+    said = refused.err.splitlines()[-1]
+    assert "its ledger cannot be read (an item or a chunk of run 1 ends at position" in said
+
+
 @pytest.mark.parametrize(
     ("statements", "said"),
     [
