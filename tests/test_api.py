@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from waiting import eventually
 
-from tui_runner import run
+from tui_runner import RunFailed, run
 from tui_runner.engine.states import RunState
 from tui_runner.errors import DatabaseError, UserError
 from tui_runner.jobs.job import Job
@@ -72,14 +72,57 @@ def test_a_run_that_could_not_finish_goes_on_with_the_same_call(
     module: ModuleType, capfd: pytest.CaptureFixture[str]
 ) -> None:
     items = [1, 2, "odd", *["odd"] * 30]
-    stopped = run(module.squares, items, max_failures=1, retries=0)
-    assert stopped.state is RunState.FAILED
+    with pytest.raises(RunFailed, match=r"squares run 1: \d+ items failed, more than --max-failures allows") as failed:
+        run(module.squares, items, max_failures=1, retries=0)
+    stopped = failed.value.snapshot
+    assert (stopped.state, stopped.exit_code, failed.value.exit_code) == (RunState.FAILED, 3, 3)
     assert Path("squares.duckdb").is_file()
     resumed = run(module.squares, [1, 2, 3])
     assert (resumed.run_id, resumed.items_done, resumed.items_skipped) == (stopped.run_id, 3, 2)
     told = capfd.readouterr().err
     assert "go on:        run the same program again" in told
     assert "info: run 1 goes on" in told
+    assert run(module.squares, items, max_failures=1, retries=0, new=True, check=False).exit_code == 3
+
+
+BROKEN = """
+    from tui_runner import job
+
+    @job
+    def unset(number):
+        return {"n": number}
+
+    @unset.setup
+    def broken_setup():
+        raise OSError("no such device")
+
+    @job
+    def unlisted(number):
+        return {"n": number}
+
+    @unlisted.items
+    def broken_items():
+        yield 1
+        raise LookupError("page 2 is missing")
+"""
+
+
+def test_a_run_that_could_not_be_set_up_or_whose_items_could_not_be_made_is_told_as_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    Path("broken_jobs.py").write_text(textwrap.dedent(BROKEN))
+    jobs = importlib.import_module("broken_jobs")
+    with pytest.raises(RunFailed, match="no such device") as failed:
+        run(jobs.unset, [1, 2, 3], progress=False)
+    assert failed.value.snapshot.nothing_ran
+    assert failed.value.exit_code == 2
+    with pytest.raises(RunFailed, match="page 2 is missing") as failed:
+        run(jobs.unlisted, progress=False)
+    assert failed.value.exit_code == failed.value.snapshot.exit_code != 0
+    finished = run(jobs.unlisted, ["a", "b"], progress=False)
+    assert (finished.state, finished.exit_code) == (RunState.FINISHED, 0)
 
 
 @pytest.mark.parametrize(

@@ -58,8 +58,8 @@ def test_a_run_tells_programs_in_json_and_people_in_words(cli: CommandLine, here
     again = cli("run", "ok.py", "--set", "last=7", "--table", "results", *INLINE, cwd=here)
     assert again.code == 0
     assert re.sub(r"\d\d:\d\d:\d\d", "TIME", again.err).splitlines()[1:] == [
-        "ok run 2 finished: 7 done, 7 rows in TIME → table results in ok.duckdb",
-        "the rows:     tui-runner query ok.duckdb 'FROM \"results\" LIMIT 10'",
+        f"ok run 2 finished: 7 done, 7 rows in TIME → table results in {here}/ok.duckdb",
+        f"the rows:     tui-runner query {here}/ok.duckdb 'FROM \"results\" LIMIT 10'",
     ]
     assert cli("query", "ok.duckdb", "SELECT _run, sum(product) FROM results GROUP BY 1 ORDER BY 1", cwd=here).out == (
         "_run,sum(product)\n1,30\n2,42\n"
@@ -79,13 +79,13 @@ def test_failed_items_are_exit_code_1_and_a_limit_on_them_is_3(cli: CommandLine,
     done = cli("run", "bad.py:bad", "--input", "range:0:9", *INLINE, cwd=tmp_path)
     assert done.code == 1
     assert re.search(r"^  9 × ValueError: no \d \(and alike\)$", done.err, re.MULTILINE)
-    assert "what failed:  tui-runner errors bad.duckdb 1" in done.err.splitlines()
+    assert f"what failed:  tui-runner errors {tmp_path}/bad.duckdb 1" in done.err.splitlines()
     quiet = cli("run", "bad.py:bad", "--input", "range:0:9", "--quiet", "--new", *INLINE, cwd=tmp_path)
     assert (quiet.code, quiet.out) == (1, "")
-    assert quiet.err.splitlines()[-1] == "try again:    tui-runner retry bad.duckdb 2"
+    assert quiet.err.splitlines()[-1] == f"try again:    tui-runner retry {tmp_path}/bad.duckdb 2"
     limited = cli("run", "bad.py:bad", "--input", "range:0:9", "--max-failures", "1", "--new", *INLINE, cwd=tmp_path)
     assert limited.code == 3
-    assert "go on:        tui-runner resume bad.duckdb 3" in limited.err.splitlines()
+    assert f"go on:        tui-runner resume {tmp_path}/bad.duckdb 3" in limited.err.splitlines()
     # What is printed there would end for the same reason; it can be told to go further.
     assert cli("resume", "bad.duckdb", "3", "--max-failures", "none", "--quiet", cwd=tmp_path).code == 1
 

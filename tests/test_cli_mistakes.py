@@ -165,12 +165,28 @@ def test_a_table_of_somebody_else_is_left_alone(cli: CommandLine, mistaken: Path
     assert list(folder.iterdir()) == []
 
 
-def test_debug_shows_a_traceback_wherever_it_stands(cli: CommandLine, here: Path) -> None:
-    for arguments in (["--debug", "run", "no.py"], ["run", "no.py", "--debug"]):
+def test_debug_shows_the_traceback_of_what_the_job_raised_wherever_it_stands(cli: CommandLine, here: Path) -> None:
+    write(here, "broken.py", "raise ZeroDivisionError('theirs')")
+    for arguments in (["--debug", "run", "broken.py"], ["run", "broken.py", "--debug"]):
         done = cli(*arguments, cwd=here)
         assert done.code == 2
         assert done.err.startswith("Traceback")
-        assert "no.py: there is no such file" in done.err.splitlines()[-1]
+        assert "ZeroDivisionError: theirs" in done.err
+    assert "Traceback" not in cli("run", "broken.py", cwd=here).err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["run", "no.py"], ["run", "ok.py", "--threads", "many"], ["run", "ok.py", "--no-such-option"],
+        ["run", "ok.py", "--set", "factor=two"], ["run", "ok.py", "--input", "no.csv"],
+        ["query", "no.duckdb", "SELECT 1"],
+    ],
+)  # fmt: skip
+def test_debug_shows_no_traceback_of_what_was_mistyped(cli: CommandLine, here: Path, arguments: list[str]) -> None:
+    done = cli("--debug", *arguments, cwd=here)
+    assert done.code in (2, 4)
+    assert "Traceback" not in done.err
 
 
 def test_a_fault_of_our_own_has_a_traceback_and_a_code_of_its_own(
@@ -218,3 +234,47 @@ def test_arguments_that_are_not_utf8_are_shown_as_marks(here: Path) -> None:
     line = done.stderr.decode()
     assert line.removesuffix("\n").isprintable()
     assert "‹U+DCFF›␛[2J.duckdb: no such database" in line
+
+
+NESTED = "[" * 60_000 + "]" * 60_000
+FAR = "/tmp/" + "y/" * 40_000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["run", "ok.py", "--set", f"factor={NESTED}"], 2),
+        (["run", "ok.py", "--rate", "1e-300"], 2),
+        (["run", "ok.py", "--timeout", "1e300"], 2),
+        (["run", "ok.py", "--table", "t" * 90_000], 2),
+        (["run", "ok.py", "--db", FAR], 4),
+        (["run", "ok.py", "--input", FAR], 2),
+        (["run", FAR], 2),
+        (["runs", FAR], 4),
+        (["resume", FAR], 4),
+        (["query", "x" * 90_000, "SELECT 1"], 4),
+        (["samples", "--copy", FAR], 2),
+        (["init", FAR + ".py"], 2),
+        (["x" * 90_000], 2),
+    ],
+    ids=lambda value: " ".join(map(str, value))[:40] if isinstance(value, list) else None,
+)
+def test_what_is_endless_is_refused_in_a_line_that_is_not(
+    cli: CommandLine, here: Path, arguments: list[str], code: int
+) -> None:
+    refused = cli(*arguments, cwd=here)
+    assert refused.code == code
+    assert len(refused.complaint) <= 1_000
+    assert not list(here.glob("*.duckdb"))
+
+
+@pytest.mark.parametrize("text", [f"theme = {NESTED}", "a." * 40_000 + "b = 1"], ids=["values", "names"])
+def test_a_configuration_that_is_nested_without_end_is_refused_or_passed_over(
+    cli: CommandLine, here: Path, text: str
+) -> None:
+    config = here / "config"
+    (config / "tui-runner").mkdir(parents=True)
+    (config / "tui-runner" / "config.toml").write_text(text)
+    done = cli("run", "ok.py", "--limit", "1", "--quiet", cwd=here, environ={"XDG_CONFIG_HOME": str(config)})
+    assert (done.code, "Traceback" in done.err) == (2, False)
+    assert len(done.err) < 1_500

@@ -34,7 +34,7 @@ def test_signals_stop_a_run_and_resume_finishes_it(cli: CommandLine, tmp_path: P
     code, lines = run.ended(process)
     assert code == 3
     assert "info: stopping: on request; resume it whenever you like" in lines
-    assert "go on:        tui-runner resume waiting.duckdb 1" in lines
+    assert f"go on:        tui-runner resume {tmp_path}/waiting.duckdb 1" in lines
     assert "waiting run 1 stopped: 5 done, 5 rows" in "\n".join(lines)
 
     # The same command goes on; SIGTERM stops it as well.
@@ -184,7 +184,7 @@ def test_why_an_unfinished_run_is_not_the_one_that_goes_on_is_said(cli: CommandL
         assert told == f"info: {said}: tui-runner resume {database} {number}"
     moved = cli("run", "moved.py", *run[2:], cwd=tmp_path).err
     assert "run 4 is unfinished and had another file of the job, another input: this is a new one" in moved
-    assert "unfinished" not in cli(*run, "--new", cwd=tmp_path).err, "that is what was asked for"
+    assert "is unfinished" not in cli(*run, "--new", cwd=tmp_path).err, "that is what was asked for"
     assert "goes on" in cli(*run, cwd=tmp_path).err
 
 

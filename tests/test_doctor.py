@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import io
+import shlex
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 from command_line import CommandLine
+from other_users import as_root, command, options
 
 import tui_runner.cli.doctor
 
@@ -50,3 +55,26 @@ def test_settings_and_themes_that_are_left_out_are_named(cli: CommandLine, tmp_p
     # Runs work without them, but all is not well.
     assert done.code == 0 and line.startswith("⚠ your settings: 4 left out: ")
     assert all(part in line for part in ("one.toml", "two.toml", "notify", "pause_run"))
+
+
+def test_with_standard_output_closed_the_doctor_speaks_on_standard_error(tmp_path: Path) -> None:
+    command = f"{shlex.quote(sys.executable)} -m tui_runner doctor >&-"
+    done = subprocess.run(["/bin/sh", "-c", command], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "✔ a run: " in done.stderr
+
+
+@as_root
+def test_a_user_without_a_home_folder_can_run_jobs() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o777)
+        surroundings = options(61_009, folder, {"TMPDIR": name})
+        del surroundings["env"]["HOME"]  # type: ignore[attr-defined]
+        done = subprocess.run(
+            command("-m", "tui_runner", "doctor"), **surroundings, capture_output=True, text=True, timeout=120
+        )  # type: ignore[call-overload]
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "✔ your settings: all of them can be used" in done.stdout
+        assert "✔ a run: " in done.stdout
+        assert not (folder / "~").exists()

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from told_run import ToldRun, picture
 
-from tui_runner.cli.headless import Headless, exit_code
+from tui_runner.cli.headless import Headless
 from tui_runner.cli.json_events import JsonEvents
 from tui_runner.cli.progress_lines import Lines
 from tui_runner.engine.progress.snapshot import RunEvent, Snapshot
@@ -67,7 +67,7 @@ def watch(run: ToldRun, *, live: bool = False, out: io.StringIO | None = None, *
     ],
 )
 def test_the_exit_code_says_how_a_run_ended(snapshot: Snapshot, code: int) -> None:
-    assert exit_code(snapshot) == code
+    assert snapshot.exit_code == code
 
 
 class TestOnATerminal:

@@ -213,3 +213,25 @@ def test_an_exit_handler_from_before_the_program_is_called(tmp_path: Path) -> No
         check=True,
     )
     assert (tmp_path / "called").exists()
+
+
+IN_USE = """
+    import ctypes, sys
+    import duckdb
+    from tui_runner.system.process import end_without_teardown
+
+    connection = duckdb.connect()
+    # In use until the very end, as that of a query is which another thread has not let go of.
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
+    if sys.argv[1] == "without":
+        end_without_teardown(0, if_interrupted=130, last=lambda: None)
+    sys.exit(0)
+"""
+
+
+@pytest.mark.parametrize(("how", "complains"), [("with", True), ("without", False)])
+def test_a_connection_that_is_in_use_at_the_end_is_nothing_to_complain_of(how: str, complains: bool) -> None:
+    program = [sys.executable, "-c", textwrap.dedent(IN_USE), how]
+    ended = subprocess.run(program, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 0
+    assert ("nanobind: leaked" in ended.stderr) == complains

@@ -187,3 +187,14 @@ class TestQuery:
         with pytest.raises(UserError, match=message):
             query(tmp_path / "x.duckdb", sql, format, None if output is None else tmp_path / output)
         assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("head", ["-- the rows there are\n", "--the rows\n", "-- a=b\n", "--\n"])
+def test_a_statement_may_begin_with_a_comment(cli: CommandLine, database: Path, tmp_path: Path, head: str) -> None:
+    statement = f"{head}SELECT count(*) AS n FROM mixed"
+    assert cli("query", database, statement, "--format", "csv", cwd=tmp_path).out == "n\n2\n"
+    assert cli("export", database, statement, "-o", "-", "--format", "csv", cwd=tmp_path).out == "n\n2\n"
+    assert cli("export", "-o", "-- n.csv", database, statement, cwd=tmp_path).code == 0
+    assert (tmp_path / "-- n.csv").read_text() == "n\n2\n"
+    refused = cli("query", database, "--rows", "SELECT 1", cwd=tmp_path)
+    assert (refused.code, "No such option: --rows" in refused.complaint) == (2, True)

@@ -40,7 +40,7 @@ def failed(cli, tmp_path: Path) -> Path:
     (tmp_path / "count").write_text("20")
     first = cli("run", "work.py", cwd=tmp_path)
     assert first.code == 1
-    assert first.err.splitlines()[-1] == "try again:    tui-runner retry work.duckdb 1"
+    assert first.err.splitlines()[-1] == f"try again:    tui-runner retry {tmp_path}/work.duckdb 1"
     (tmp_path / "calls.txt").unlink()
     return tmp_path
 

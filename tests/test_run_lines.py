@@ -49,7 +49,7 @@ def test_progress_of_a_paused_run_says_why_and_has_no_rate() -> None:
 
 def test_a_finished_run_says_where_its_rows_are() -> None:
     assert closing(state=RunState.FINISHED, items_done=100, elapsed=12.0) == [
-        "books run 3 finished: 100 done, 5.0 k rows in 00:00:12 → table books in my books.duckdb",
+        "books run 3 finished: 100 done, 5,000 rows in 00:00:12 → table books in my books.duckdb",
         "the rows:     tui-runner query 'my books.duckdb' 'FROM \"books\" LIMIT 10'",
     ]
 
@@ -72,13 +72,34 @@ def test_a_run_that_failed_for_its_memory_is_to_go_on_with_more() -> None:
 
 
 def test_five_groups_of_errors_are_shown_and_the_rest_counted() -> None:
-    groups = tuple(ErrorGroup(9 - number, "ValueError", f"page N is \x1b[2J{number}") for number in range(7))
-    lines = closing(state=RunState.FINISHED, items_failed=30, errors=groups)
+    groups = tuple(ErrorGroup(9 - number, "ValueError", f"page N is \x1b[2J{number}", final=1) for number in range(7))
+    # A snapshot has twenty groups at most, and says how many there are.
+    lines = closing(state=RunState.FINISHED, items_failed=30, errors=groups, error_groups=81)
     assert lines[1:8] == [
         *(f"  {9 - number} × ValueError: page N is ␛[2J{number}" for number in range(5)),
-        "  and 2 other kinds of error",
+        "  and 76 other kinds of error",
         "what failed:  tui-runner errors 'my books.duckdb' 3",
     ]
+
+
+def test_errors_of_attempts_that_were_made_again_are_not_what_failed() -> None:
+    errors = (ErrorGroup(3, "ConnectionError", "reset"), ErrorGroup(2, "ValueError", "odd", final=1))
+    lines = closing(state=RunState.FINISHED, items_failed=0, errors=errors[:1], error_groups=1)
+    assert lines[1] == "  3 × ConnectionError: reset (tried again)"
+    assert not any(line.startswith("what failed") for line in lines)
+    lines = closing(state=RunState.FINISHED, items_failed=2, errors=errors, error_groups=2)
+    assert lines[1:3] == ["  3 × ConnectionError: reset (tried again)", "  2 × ValueError: odd"]
+    assert "what failed:  tui-runner errors 'my books.duckdb' 3" in lines
+
+
+def test_time_in_pauses_is_told_beside_the_time_that_was_worked() -> None:
+    line = closing(state=RunState.FINISHED, elapsed=15.2, at=139.9)[0]
+    assert "rows in 00:00:15 (00:02:19 with pauses) → table" in line
+
+
+def test_counts_at_the_end_are_exact() -> None:
+    line = closing(state=RunState.FINISHED, items_done=9_999, items_failed=1_204, rows=1_234_567)[0]
+    assert "9,999 done, 1,204 failed, 1,234,567 rows in" in line
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tui_runner.text.safe_text import ELLIPSIS, safe_text
+from tui_runner.text.safe_text import ELLIPSIS, masked, safe_text
 
 ANY_TEXT = st.text(st.characters(codec=None, exclude_categories=()), max_size=80)
 """Every code point, lone surrogates included."""
@@ -121,3 +121,14 @@ def test_a_limit_makes_the_cost_independent_of_the_length(piece: str) -> None:
 
     # Searching 30 M characters takes thousands of times as long as searching 200.
     assert seconds(large) < 100 * seconds(small)
+
+
+@pytest.mark.parametrize(
+    "character", ["\x1b", "\x9b", "\u202e", "\U000e0041", "\U000e0001", "\U000e01ef", "\ud800", "\x7f"]
+)
+def test_a_text_that_is_edited_has_a_mark_of_one_character_for_each_that_is_not_shown(character: str) -> None:
+    text = f"a{character}b\tc"
+    assert len(masked(text)) == len(text)
+    assert character not in masked(text)
+    assert masked(text).replace(masked(character), "") == "ab\tc"
+    assert masked("می‌خواهم 👩‍🚀") == "می‌خواهم 👩‍🚀"

@@ -14,35 +14,44 @@ The promise: **execution at least once, recording exactly once.** Kill it at any
 item's rows are in the table once: none lost, none twice.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
-
 from tui_runner._version import __version__
-from tui_runner.jobs.current import Current, current
-from tui_runner.jobs.job import Job, job
-from tui_runner.jobs.parameters import Secret
 
+# What is loaded here is loaded before the program can see to a Ctrl-C (`cli/entry.py`), and by every process of a run.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from tui_runner.api import RunFailed as RunFailed
     from tui_runner.api import run as run
     from tui_runner.jobs import http as http
+    from tui_runner.jobs.current import Current as Current
+    from tui_runner.jobs.current import current as current
+    from tui_runner.jobs.job import Job as Job
+    from tui_runner.jobs.job import job as job
     from tui_runner.store.access import connect as connect
+    from tui_runner.text.redaction import Secret as Secret
 
-__all__ = ["Current", "Job", "Secret", "__version__", "connect", "current", "http", "job", "run"]
+__all__ = ["Current", "Job", "RunFailed", "Secret", "__version__", "connect", "current", "http", "job", "run"]
+
+_HOMES = {
+    "Current": "tui_runner.jobs.current",
+    "Job": "tui_runner.jobs.job",
+    "RunFailed": "tui_runner.api",
+    "Secret": "tui_runner.text.redaction",
+    "connect": "tui_runner.store.access",
+    "current": "tui_runner.jobs.current",
+    "job": "tui_runner.jobs.job",
+    "run": "tui_runner.api",
+}
+"""Modules of the names that a program may use."""
 
 
-def __getattr__(name: str) -> Any:
-    """Load what needs heavier libraries when it is first asked for."""
+def __getattr__(name: str) -> object:
+    """Load what is asked for when it is first asked for."""
+    from importlib import import_module
+
     if name == "http":
-        from importlib import import_module
-
         return import_module("tui_runner.jobs.http")
-    if name == "connect":
-        from tui_runner.store.access import connect
-
-        return connect
-    if name == "run":
-        from tui_runner.api import run
-
-        return run
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found: object = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = found
+    return found

@@ -1,6 +1,6 @@
 """`python -m tui_runner`."""
 
-from tui_runner.cli.app import main
+from tui_runner.cli.entry import main
 
 if __name__ == "__main__":
     main()

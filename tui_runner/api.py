@@ -12,11 +12,25 @@ from tui_runner.cli.headless import is_terminal, open_run, watcher
 from tui_runner.cli.progress_lines import Lines
 from tui_runner.engine.planning.request import RunRequest, plan_job
 from tui_runner.engine.progress.snapshot import Snapshot
+from tui_runner.engine.states import RunState
 from tui_runner.errors import UserError
 from tui_runner.inputs import Source, items_source
 from tui_runner.jobs.job import Job
 from tui_runner.jobs.loading import abort_if_importing
 from tui_runner.text.messages import quoted
+
+
+class RunFailed(UserError):
+    """A run did not come to its end: its job could not be loaded or set up, its items could not be made, say.
+
+    Attributes:
+        snapshot: how the run ended; its `reason` says why.
+    """
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        super().__init__(snapshot.reason or snapshot.state.value, f"{snapshot.job} run {snapshot.run_id}")
+        self.snapshot = snapshot
+        self.exit_code = snapshot.exit_code
 
 
 def run(
@@ -28,6 +42,7 @@ def run(
     limit: int | None = None,
     new: bool = False,
     progress: bool = True,
+    check: bool = True,
     **settings: object,
 ) -> Snapshot:
     """Run a job to its end and return how it ended.
@@ -46,9 +61,12 @@ def run(
         limit: only the first so many items.
         new: start a new run even when an unfinished one of the same job, input and parameters could go on.
         progress: whether a progress line and a summary go to standard error.
+        check: whether a run that does not come to its end raises `RunFailed`. Items that failed in one that does are no
+            reason: `items_failed` and `exit_code` of what is returned tell of them.
         settings: settings of this run, by name.
 
     Raises:
+        RunFailed: the run did not come to its end; the same call goes on with the rest.
         UserError: something in the arguments is wrong; nothing has been written.
         DatabaseError: the database cannot be used.
         KeyboardInterrupt: Ctrl-C; what was finished is written, and the same call goes on with the rest.
@@ -70,8 +88,13 @@ def run(
     plan = plan_job(job, request, folder=here, environ=os.environ, source=source)
     runner = open_run(plan)
     lines = Lines(sys.stderr, is_terminal(sys.stderr)) if progress and sys.stderr is not None else None
-    watcher(runner, events=None, lines=lines, folder=here, signals=False).run(runner.close)
-    return runner.snapshot()
+    watcher(runner, events=None, lines=lines, folder=here if is_terminal(sys.stderr) else None, signals=False).run(
+        runner.close
+    )
+    snapshot = runner.snapshot()
+    if check and snapshot.state is not RunState.FINISHED:
+        raise RunFailed(snapshot)
+    return snapshot
 
 
 def _source(items: Iterable[Any]) -> Source:

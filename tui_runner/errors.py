@@ -20,6 +20,24 @@ EXIT_KILLED = 130
 """A second Ctrl-C ended the program at once."""
 
 
+LONGEST_LINE = 1_000
+"""Characters of one line about an error. A path or a value may have any number of them."""
+_ELLIPSIS = " … "
+_PART = 300
+"""Likewise of what is wrong, of where, and of what to do, in a line that would be longer."""
+
+
+def bounded(text: str, longest: int = LONGEST_LINE) -> str:
+    """Return `text` in at most `longest` characters, with an ellipsis in its middle for what is missing.
+
+    Both ends tell most: a line begins with what is wrong, and ends with what to do about it.
+    """
+    if len(text) <= longest:
+        return text
+    end = (longest - len(_ELLIPSIS)) // 3
+    return text[: longest - len(_ELLIPSIS) - end] + _ELLIPSIS + text[-end:]
+
+
 class UserError(Exception):
     """Something the person at the keyboard can mend; prints as one line.
 
@@ -38,10 +56,18 @@ class UserError(Exception):
         self.do = do
 
     def __str__(self) -> str:
-        place = f"{self.where}: " if self.where else ""
-        advice = f"; {self.do}" if self.do else ""
+        line = self._line(self.what, self.where, self.do)
+        if len(line) > LONGEST_LINE:
+            # Each part for itself: none of them may push another one out.
+            line = self._line(*(bounded(part, _PART) for part in (self.what, self.where, self.do)))
+        return line
+
+    @staticmethod
+    def _line(what: str, where: str, do: str) -> str:
+        place = f"{where}: " if where else ""
+        advice = f"; {do}" if do else ""
         # One line; spaces stay as they are, in a command that is to be pasted they matter.
-        lines = f"{place}{self.what}{advice}".replace("\t", " ").splitlines()
+        lines = f"{place}{what}{advice}".replace("\t", " ").splitlines()
         return " ".join(line.strip() for line in lines if line.strip())
 
 

@@ -324,6 +324,39 @@ def test_a_file_that_is_cut_while_it_is_open_takes_nothing_more_and_is_left_as_i
     assert (database.path.read_bytes(), log.read_bytes()) == (cut, logged)
 
 
+@pytest.mark.parametrize(("start", "length"), [(0, 8), (8, 4), (0, 4_096), (4_096, 8_192), (0, 100_000), (8_200, 8)])
+def test_a_file_whose_head_is_written_over_while_it_is_open_takes_nothing_more(
+    database: Database, heard: Heard, run_id: int, cursor: duckdb.DuckDBPyConnection, start: int, length: int
+) -> None:
+    cursor.execute("CREATE TABLE other AS SELECT range AS a, md5(range::VARCHAR) AS b FROM range(100000)")
+    cursor.execute("CHECKPOINT")
+    with ingesting(database, heard, interval=0.0) as ingest:
+        ingest.submit(make_batch(rows_of(0, a=1), ticket=0))
+        assert heard.wrote.wait(30)
+        with database.path.open("rb+") as file:
+            file.seek(start)
+            file.write(b"\xa5" * length)
+        ingest.submit(make_batch(rows_of(1, a=1), ticket=1))
+        assert heard.failed.wait(30)
+        assert not ingest.close(30)
+    assert "was written over by another program while it was open" in str(heard.errors[0])
+    assert heard.written == [0]
+
+
+def test_checkpoints_are_no_damage(
+    database: Database, heard: Heard, run_id: int, cursor: duckdb.DuckDBPyConnection
+) -> None:
+    with ingesting(database, heard, interval=0.0) as ingest:
+        for number in range(6):
+            heard.wrote.clear()
+            ingest.submit(make_batch(rows_of(number, a=number), ticket=number))
+            assert heard.wrote.wait(30)
+            cursor.execute("CHECKPOINT")
+            database.check_in_place()
+        assert ingest.close(30)
+    assert heard.errors == []
+
+
 def test_a_file_that_duckdb_makes_shorter_itself_is_not_cut(
     database: Database, heard: Heard, run_id: int, cursor: duckdb.DuckDBPyConnection
 ) -> None:

@@ -223,3 +223,23 @@ def test_files_that_are_no_statements_are_refused(tmp_path: Path) -> None:
         read_statements(tmp_path / "bad.sql")
     (tmp_path / "good.sql").write_bytes("\ufeffSELECT 1\r\n".encode())
     assert read_statements(tmp_path / "good.sql") == "SELECT 1\n"
+
+
+def test_one_line_that_cannot_be_read_costs_no_other_statement(tmp_path: Path) -> None:
+    path = tmp_path / "queries.jsonl"
+    path.write_bytes(b'"SELECT 1"\n"SELECT \xe9"\n{"no": "text"}\n' + b"[" * 100_000 + b'\n"SELECT 2"\n"SELECT 3')
+    path.chmod(0o600)
+    history = History(path)
+    assert history.statements == ["SELECT 1", "SELECT 2"]
+    history.add("SELECT 4")
+    assert History(path).statements == ["SELECT 1", "SELECT 2", "SELECT 4"]
+    assert [each.name for each in tmp_path.iterdir()] == ["queries.jsonl"]
+
+
+def test_a_history_of_which_nothing_can_be_read_is_put_aside(tmp_path: Path) -> None:
+    path = tmp_path / "queries.jsonl"
+    path.write_bytes(b"SQLite format 3\x00\xff")
+    path.chmod(0o600)
+    History(path).add("SELECT 1")
+    assert History(path).statements == ["SELECT 1"]
+    assert path.with_name("queries.jsonl.unread").read_bytes() == b"SQLite format 3\x00\xff"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterator
@@ -285,3 +287,50 @@ def nothing_is_obeyed(output: bytes) -> None:
     ):
         found = output.find(sequence)
         assert found < 0, output[max(found - 80, 0) : found + 40]
+
+
+ASKING = """
+import sys, time, tui_runner
+print("asking", flush=True)
+with tui_runner.connect("x.duckdb").stream(sys.argv[1]) as result:
+    print("answered", next(iter(result)).num_rows, flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize(
+    ("statement", "answered"),
+    [
+        ("FROM range(1000000000)", True),
+        ("SELECT i, repeat('x', 100000) FROM range(100000) t(i)", True),
+        ("SELECT sum(a.range * b.range) FROM range(9999999) a, range(9999999) b", False),
+        ("FROM range(300000000) ORDER BY hash(range)", False),
+        ("SELECT count(DISTINCT md5(range::VARCHAR)) FROM range(300000000)", False),
+    ],
+    ids=["stream", "large rows", "cross join", "sort", "distinct"],
+)
+def test_leaving_in_the_middle_of_a_statement_of_another_process_says_nothing_on_the_terminal(
+    terminal: Callable[..., PseudoTerminal], tmp_path: Path, statement: str, answered: bool
+) -> None:
+    errors = tmp_path / "errors.txt"
+    screen = terminal("run", "work.py", "--tui", "--db", "x.duckdb", "--grace", "1", errors=errors)
+    screen.shows("RUNNING")
+    with subprocess.Popen(
+        [sys.executable, "-c", ASKING, statement], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as client:
+        try:
+            assert client.stdout is not None
+            assert client.stdout.readline() == b"asking\n"
+            if answered:
+                assert client.stdout.readline().startswith(b"answered")
+            else:
+                time.sleep(2.0)  # it is not to be seen from outside that a statement without rows runs
+            place = screen.press("q")
+            screen.shows("Drain and stop", place)
+            screen.press("y")
+            assert screen.exit_code() == 3
+        finally:
+            client.kill()
+    # DuckDB's bindings complain of every object that is in use when Python takes its modules apart.
+    assert errors.read_text() == ""
+    assert b"nanobind" not in screen.output

@@ -9,16 +9,20 @@ import contextlib
 import errno
 import gc
 import os
+import re
 import signal
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from tui_runner._version import __version__
+from tui_runner.cli.entry import end_at_once
 from tui_runner.cli.options import (
     DatabaseArgument,
     FailuresOption,
@@ -56,6 +60,24 @@ _WITH_WORKERS = ("run", "resume", "retry")
 _DEBUG = "--debug"
 _DEBUG_VARIABLE = "TUI_RUNNER_DEBUG"
 """`settings.DEBUG_VARIABLE`, which is not imported for `--version`."""
+
+_STATEMENT = re.compile(r"--[^=\s]*\s")
+"""How a statement of SQL begins that has a comment at its head; no option has a blank or a line end in its name."""
+
+
+class StatementCommand(TyperCommand):
+    """A command with a statement among its arguments, which may begin with `--` as an option does."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse `args`; a statement that begins with a comment is an argument, not an option."""
+        with_value = {name for each in self.params if not getattr(each, "is_flag", True) for name in each.opts}
+        words: list[str] = []
+        for word in args:
+            is_value = bool(words) and words[-1] in with_value
+            # SQL passes over the blank, and Click does not take it for an option.
+            words.append(f" {word}" if not is_value and _STATEMENT.match(word) else word)
+        return super().parse_args(ctx, words)
+
 
 app = typer.Typer(
     name="tui-runner",
@@ -154,11 +176,14 @@ def _interrupts_kept() -> Iterator[list[int]]:
     noted: list[int] = []
 
     def interrupted(number: int, frame: FrameType | None) -> None:
+        if _is_importing(frame):
+            end_at_once(number, frame)
         noted.append(number)
         signal.default_int_handler(number, frame)
 
     before = signal.getsignal(signal.SIGINT)
-    if before is signal.default_int_handler:
+    ours = before in (signal.default_int_handler, end_at_once)
+    if ours:
         signal.signal(signal.SIGINT, interrupted)
     try:
         yield noted
@@ -167,8 +192,23 @@ def _interrupts_kept() -> Iterator[list[int]]:
             raise KeyboardInterrupt from error
         raise
     finally:
-        if before is signal.default_int_handler:
+        if ours:
             signal.signal(signal.SIGINT, before)
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    """Return True while tui-runner itself loads something, a part of it or a library.
+
+    An exception there comes out as whatever the library makes of it, an `ImportError` or a traceback of a callback, or
+    not at all. Nothing has begun by then that would have to be undone. What the user's job imports is the user's code.
+    """
+    importing = False
+    while frame is not None:
+        if frame.f_globals.get("__name__") == "tui_runner.jobs.loading":
+            return False
+        importing = importing or frame.f_code.co_filename == "<frozen importlib._bootstrap>"
+        frame = frame.f_back
+    return importing
 
 
 def _by_default() -> str:
@@ -198,6 +238,9 @@ def _unexpected(error: Exception, program: Program) -> int:
         return program.complain(f"the output cannot be written: {error.strerror}", EXIT_USAGE)
     if isinstance(error, FileNotFoundError) and not _has_folder():
         return program.complain("the current folder is gone; change to another one", EXIT_USAGE)
+    if isinstance(error, FileNotFoundError) and not _has_temporary_folder():
+        what = "there is no folder for temporary files; set TMPDIR to one that you may write to"
+        return program.complain(what, EXIT_USAGE)
     what = f"a fault of tui-runner's own, please report it: {type(error).__name__}"
     return program.complain(what, EXIT_FAULT, traceback=True)
 
@@ -205,6 +248,14 @@ def _unexpected(error: Exception, program: Program) -> int:
 def _has_folder() -> bool:
     try:
         Path.cwd()
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _has_temporary_folder() -> bool:
+    try:
+        tempfile.gettempdir()
     except FileNotFoundError:
         return False
     return True
@@ -389,7 +440,7 @@ def errors(
     return print_errors(db, run, limit, sys.stdout, tracebacks=traceback)
 
 
-@app.command()
+@app.command(cls=StatementCommand)
 def query(
     db: DatabaseArgument,
     sql: Annotated[
@@ -417,7 +468,7 @@ def query(
     return run_query(db, sql, sys.stdout, script=file, parameters=set_ or (), format=format, output=output, force=force)
 
 
-@app.command()
+@app.command(cls=StatementCommand)
 def export(
     db: DatabaseArgument,
     what: Annotated[str, typer.Argument(metavar="TABLE|SQL", help="A table, or a statement that only reads.")],
@@ -483,4 +534,5 @@ def doctor() -> int:
     """Check that this machine has what tui-runner needs."""
     from tui_runner.cli.doctor import examine
 
-    return examine(sys.stdout)
+    # Where standard output is closed (`>&-`), what is wrong is still to be seen.
+    return examine(sys.stderr if sys.__stdout__ is None else sys.stdout)

@@ -25,7 +25,7 @@ from tui_runner.engine.planning.request import PROGRAM_INPUT, STANDARD_INPUT, Ru
 from tui_runner.engine.progress.snapshot import Snapshot
 from tui_runner.engine.runner import Runner
 from tui_runner.engine.states import RunState
-from tui_runner.errors import EXIT_ITEMS_FAILED, EXIT_KILLED, EXIT_OK, EXIT_STOPPED, EXIT_USAGE
+from tui_runner.errors import EXIT_KILLED, EXIT_OK
 from tui_runner.inputs import total_items
 from tui_runner.system import terminal
 from tui_runner.text.messages import pipe_command, resume_command
@@ -37,13 +37,6 @@ _FIRST_LINE_SECONDS = 5.0
 """Before the first progress line that goes to a file: a run that is shorter needs none."""
 _LINE_SECONDS = 30.0
 """Between two of them: 1,200 lines in ten hours."""
-
-
-def exit_code(snapshot: Snapshot) -> int:
-    """The exit code that a run which has ended stands for."""
-    if snapshot.state is RunState.FINISHED:
-        return EXIT_ITEMS_FAILED if snapshot.items_failed or snapshot.items_cancelled else EXIT_OK
-    return EXIT_USAGE if snapshot.nothing_ran else EXIT_STOPPED
 
 
 class Headless:
@@ -110,7 +103,7 @@ class Headless:
                 snapshot = self._run()
             finally:
                 close()
-        return EXIT_KILLED if self._interrupts > 1 and snapshot.state is RunState.STOPPED else exit_code(snapshot)
+        return EXIT_KILLED if self._interrupts > 1 and snapshot.state is RunState.STOPPED else snapshot.exit_code
 
     def _run(self) -> Snapshot:
         if not self._started:
@@ -216,7 +209,7 @@ class Headless:
             return
         if not in_words:
             self._lines.clear()
-        elif not self._lines.quiet or exit_code(snapshot) != EXIT_OK:
+        elif not self._lines.quiet or snapshot.exit_code != EXIT_OK:
             self._tell_news(snapshot, self._lines)
             for line in closing_lines(snapshot, self._database, self._go_on):
                 self._lines.say(line)
@@ -249,7 +242,7 @@ def watcher(
     *,
     events: JsonEvents | None,
     lines: Lines | None,
-    folder: Path,
+    folder: Path | None,
     output: CapturedOutput | None = None,
     signals: bool = True,
     started: bool = False,
@@ -260,12 +253,13 @@ def watcher(
         runner: the run.
         events: takes JSON events.
         lines: takes lines for people.
-        folder: where these people are.
+        folder: where these people are; None where nobody is, who reads of it elsewhere later: in the mail of cron, say.
         output: has descriptors of its own that lead to the terminal; None where nothing is caught.
         signals: see `Headless`.
         started: whether the run is going on already.
     """
-    database = shown_path(runner.plan.database, folder)
+    path = runner.plan.database
+    database = str(path) if folder is None else shown_path(path, folder)
     return Headless(
         runner,
         events=events,

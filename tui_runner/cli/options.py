@@ -13,7 +13,12 @@ JobArgument = Annotated[
 DatabaseArgument = Annotated[Path, typer.Argument(metavar="DB", help="A DuckDB file that tui-runner has written.")]
 RunArgument = Annotated[int | None, typer.Argument(metavar="[RUN]", help="Number of the run; the newest by default.")]
 SetOption = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A parameter of the job; may be repeated.")
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="A parameter of the job; may be repeated. A Secret may be KEY=@FILE.",
+    ),
 ]
 InputOption = Annotated[
     str | None,
@@ -23,7 +28,9 @@ InputOption = Annotated[
 ]
 SecretOption = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="A secret parameter: secrets are not in the database."),
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="A secret parameter, not kept in the database; KEY=@FILE reads it."
+    ),
 ]
 ThreadsOption = Annotated[str | None, typer.Option(metavar="N", help="Items at once, over all workers.")]
 RetriesOption = Annotated[str | None, typer.Option(metavar="N", help="Attempts after the first one.")]

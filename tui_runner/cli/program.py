@@ -10,9 +10,12 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterator
+from pathlib import Path
+from sysconfig import get_path
+from traceback import extract_tb
 from typing import TYPE_CHECKING, TextIO
 
-from tui_runner.errors import EXIT_KILLED
+from tui_runner.errors import EXIT_KILLED, DatabaseError, bounded
 from tui_runner.system.process import end_without_teardown
 from tui_runner.text.safe_text import safe_text
 
@@ -77,17 +80,17 @@ class Program:
         Args:
             text: the line.
             code: the exit code.
-            traceback: print the traceback, too, as `debug` does for every error.
+            traceback: print the traceback, too: of a fault.
         """
         from tui_runner.text.redaction import Redaction, redact, safe_traceback
 
         error = sys.exception()
         redaction = Redaction() if self._output is None else self._output.redaction
-        if (self._debug or traceback) and error is not None:
+        if error is not None and (traceback or (self._debug and _has_more_to_tell(error))):
             print(safe_traceback(error, redaction), file=self.err, end="")
         # A value that is wrong is shown in the line. What it quotes of the job was redacted where it was raised.
         text = redact(text) if redaction.guessed else redaction(text)
-        print(f"tui-runner: {safe_text(text)}", file=self.err)
+        print(f"tui-runner: {bounded(safe_text(text))}", file=self.err)
         return code
 
     def close(self) -> None:
@@ -108,3 +111,20 @@ class Program:
             self._output.flush_at_exit()
         else:
             sys.stdout.flush()
+
+
+def _has_more_to_tell(error: BaseException) -> bool:
+    """Return True if the traceback of an error says more than its line: of the database's fault, or of the user's code.
+
+    That of a word that was mistyped would show nothing but tui-runner's own lines.
+    """
+    if isinstance(error, DatabaseError) and error.__cause__ is not None:
+        return True
+    not_theirs = (str(Path(__file__).parents[1]), "<frozen ", get_path("stdlib"))
+    causes = [error.__cause__, error.__context__]
+    return any(
+        not frame.filename.startswith(not_theirs) and "site-packages" not in frame.filename
+        for cause in causes
+        if cause is not None
+        for frame in extract_tb(cause.__traceback__)
+    )

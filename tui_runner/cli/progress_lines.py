@@ -11,7 +11,7 @@ from tui_runner.engine.states import RunState
 from tui_runner.store.sql import quote
 from tui_runner.system.terminal import columns
 from tui_runner.text.messages import resume_command, retry_command
-from tui_runner.text.numbers import count, counted, duration, rate, size, time_left
+from tui_runner.text.numbers import count, counted, duration, plural, rate, size, time_left
 from tui_runner.text.safe_text import ELLIPSIS, display_width, safe_text
 
 _ERROR_GROUPS = 5
@@ -58,17 +58,18 @@ def closing_lines(snapshot: Snapshot, database: str, go_on: str) -> list[str]:
         return [complaint(snapshot)]
     lines = [summary(snapshot, database)]
     lines.extend(
-        f"  {count(group.count)} × {safe_text(group.type)}: {safe_text(group.shown, limit=_MESSAGE_LENGTH)}"
+        f"  {group.count:,} × {safe_text(group.type)}: {safe_text(group.shown, limit=_MESSAGE_LENGTH)}"
         + (" (and alike)" if group.count > 1 and group.shown != group.text else "")
+        + ("" if group.final else " (tried again)")
         for group in snapshot.errors[:_ERROR_GROUPS]
     )
-    more = len(snapshot.errors) - _ERROR_GROUPS
+    more = snapshot.error_groups - min(len(snapshot.errors), _ERROR_GROUPS)
     if more > 0:
-        lines.append(f"  and {counted(more, 'other kind')} of error")
+        lines.append(f"  and {plural(more, 'other kind')} of error")
     if snapshot.reason:
         lines.append(safe_text(snapshot.reason))
     path = shlex.quote(database)
-    if snapshot.errors:
+    if snapshot.items_failed:
         lines.append(f"what failed:  tui-runner errors {safe_text(path)} {snapshot.run_id}")
     if snapshot.rows:
         sql = shlex.quote(f"FROM {quote(snapshot.table)} LIMIT 10")
@@ -88,17 +89,20 @@ def complaint(snapshot: Snapshot) -> str:
 
 def summary(snapshot: Snapshot, database: str) -> str:
     """One line on a run that has ended."""
-    parts = [f"{count(snapshot.items_done)} done"]
+    parts = [f"{snapshot.items_done:,} done"]
     if snapshot.items_failed:
-        parts.append(f"{count(snapshot.items_failed)} failed")
+        parts.append(f"{snapshot.items_failed:,} failed")
     if snapshot.items_cancelled:
-        parts.append(f"{count(snapshot.items_cancelled)} cancelled")
-    rows = counted(snapshot.rows, "row")
+        parts.append(f"{snapshot.items_cancelled:,} cancelled")
+    rows = plural(snapshot.rows, "row")
     if snapshot.items_skipped:
-        rows += f" ({counted(snapshot.items_skipped, 'item')}, {counted(snapshot.rows_skipped, 'row')} of these before)"
+        rows += f" ({plural(snapshot.items_skipped, 'item')}, {plural(snapshot.rows_skipped, 'row')} of these before)"
+    # Automatic pauses (for memory, an outage, a full disk) may be most of what a person has waited.
+    paused = int(snapshot.at) > int(snapshot.elapsed)
+    took = f"{duration(snapshot.elapsed)}{f' ({duration(snapshot.at)} with pauses)' if paused else ''}"
     return (
         f"{safe_text(snapshot.job)} run {snapshot.run_id} {snapshot.state}: {', '.join(parts)}, "
-        f"{rows} in {duration(snapshot.elapsed)} "
+        f"{rows} in {took} "
         f"→ table {safe_text(snapshot.table)} in {safe_text(database)}"
     )
 

@@ -5,19 +5,24 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import TextIO
 
 from tui_runner.engine.states import recorded_state
 from tui_runner.errors import EXIT_OK
 from tui_runner.store.access import ConsoleCursor, LocalAccess, RemoteAccess, open_access
-from tui_runner.store.ledger import Ledger, RunSummary
-from tui_runner.store.ledger.reports import FailureGroup, failure_groups
+from tui_runner.store.ledger import Ledger, RunSummary, readable
+from tui_runner.store.ledger.reports import EPOCH, FailureGroup, count_failure_groups, failure_groups
 from tui_runner.store.sql import Cursor
-from tui_runner.text.numbers import count, counted, dated
+from tui_runner.text.numbers import NONE, dated, plural
 from tui_runner.text.safe_text import display_width, safe_text
 
 _HEADS = ("run", "job", "table", "state", "begun", "done", "of", "failed", "rows")
+_NAME = 100
+"""Characters of a name: that of a function has a few dozens."""
+_TRACEBACK = 5_000
+"""Likewise of a traceback; workers send less."""
 _NUMBERS = frozenset({"run", "done", "of", "failed", "rows"})
 
 
@@ -48,7 +53,7 @@ def print_runs(path: Path, out: TextIO) -> int:
 @contextmanager
 def _cursor(path: Path) -> Iterator[tuple[Cursor, int | None]]:
     """Give a cursor, and the number of the run that is going on now in another process."""
-    with open_access(path) as access:
+    with open_access(path) as access, readable(path):
         if isinstance(access, LocalAccess):
             # A run has its database open in the process that runs it: since we could open it, none is going on.
             yield access.database.cursor(), None
@@ -63,14 +68,14 @@ def _run_cells(summary: RunSummary, going_on: int | None) -> tuple[str, ...]:
     state = recorded_state(record.state, goes_on=record.run_id == going_on)
     return (
         str(record.run_id),
-        safe_text(record.job),
-        safe_text(record.table_name),
-        safe_text(state),
-        dated(record.started_at.timestamp()),
+        safe_text(record.job or NONE, limit=_NAME),
+        safe_text(record.table_name or NONE, limit=_NAME),
+        safe_text(state or NONE, limit=_NAME),
+        _dated(record.started_at),
         f"{totals.done:,}",
         "unknown" if record.items_total is None else f"{record.items_total:,}",
         f"{totals.failed:,}",
-        count(totals.rows),
+        f"{totals.rows:,}",
     )
 
 
@@ -91,20 +96,32 @@ def print_errors(path: Path, run: int | None, limit: int, out: TextIO, *, traceb
     with _cursor(path) as (cursor, _):
         record = Ledger(cursor).run(run)
         groups = failure_groups(cursor, record.run_id, limit)
+        # A full list may be all there is, or its beginning.
+        every = count_failure_groups(cursor, record.run_id) if len(groups) == limit else len(groups)
     if not groups:
         out.write(f"run {record.run_id} has no errors\n")
     for group in groups:
         _print_group(group, out)
         if tracebacks and group.newest_traceback:
-            out.write(textwrap.indent(safe_text(group.newest_traceback.rstrip(), newlines=True), "    ") + "\n")
+            out.write(
+                textwrap.indent(safe_text(group.newest_traceback.rstrip(), newlines=True, limit=_TRACEBACK), "    ")
+                + "\n"
+            )
+    if every > len(groups):
+        out.write(f"and {plural(every - len(groups), 'other kind')} of error; list all with --limit {every}\n")
     return EXIT_OK
 
 
+def _dated(moment: datetime) -> str:
+    """The date and the time of day of a moment; one that is not known as `–`."""
+    return NONE if moment == EPOCH else dated(moment.timestamp())
+
+
 def _print_group(group: FailureGroup, out: TextIO) -> None:
-    failed = counted(group.items_failed, "item") if group.items_failed else "no item"
-    first, last = dated(group.first_seen.timestamp()), dated(group.last_seen.timestamp())
+    failed = plural(group.items_failed, "item") if group.items_failed else "no item"
+    first, last = _dated(group.first_seen), _dated(group.last_seen)
     seen = first if first == last else f"{first} to {last}"
-    out.write(f"{group.attempts} × {safe_text(f'{group.type}: {group.message}', limit=500)}\n")
+    out.write(f"{group.attempts:,} × {safe_text(f'{group.type}: {group.message}', limit=500)}\n")
     out.write(f"    {failed} failed for it, {seen}\n")
     value = f" ({safe_text(group.newest_item_text, limit=200)})" if group.newest_item_text else ""
     out.write(f"    item {group.newest_item}{value}: {safe_text(group.newest_message, limit=500)}\n")

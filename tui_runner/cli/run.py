@@ -11,12 +11,12 @@ from functools import partial
 from pathlib import Path
 from typing import TextIO
 
-from tui_runner.cli.headless import exit_code, how_to_go_on, is_terminal, open_run, watcher
+from tui_runner.cli.headless import how_to_go_on, is_terminal, open_run, watcher
 from tui_runner.cli.json_events import JsonEvents
 from tui_runner.cli.program import Program
 from tui_runner.cli.progress_lines import Lines, closing_lines, complaint, shown_path
 from tui_runner.engine.captured_output import CapturedOutput
-from tui_runner.engine.planning.request import STANDARD_INPUT, RunRequest, plan_run
+from tui_runner.engine.planning.request import STANDARD_INPUT, RunRequest, plan_run, secrets_in_sight
 from tui_runner.engine.planning.resume import retry_request
 from tui_runner.engine.runner import Runner
 from tui_runner.errors import EXIT_OK, EXIT_USAGE, UserError
@@ -149,6 +149,8 @@ def _planned(request: RunRequest, output: CapturedOutput) -> Runner:
     """A runner for what was asked for; what the user's code has written while the job was loaded is shown."""
     ask = _asker(output)
     plan = plan_run(request, folder=Path.cwd(), environ=os.environ, ask=ask, use_redaction=output.use_redaction)
+    for warning in secrets_in_sight(plan.job, request.params):
+        print(warning, file=output.err)
     runner = open_run(plan, output)
     output.show()
     return runner
@@ -189,7 +191,7 @@ def _without_screen(runner: Runner, display: Display, folder: Path, output: Capt
         runner,
         events=JsonEvents(output.out, resumed=runner.resumed) if display.json else None,
         lines=None if silent else Lines(output.err, live, quiet=display.quiet),
-        folder=folder,
+        folder=folder if live else None,
         output=output,
     ).run(runner.close)
     if silent and code == EXIT_USAGE:
@@ -239,7 +241,7 @@ def _show(runner: Runner, display: Display, folder: Path, output: CapturedOutput
     output.let_go()  # a signal may say that the terminal goes before it does
     for line in closing_lines(snapshot, database, how_to_go_on(runner, database)):
         print(line, file=output.out)
-    return exit_code(snapshot)
+    return snapshot.exit_code
 
 
 def _after_screen(runner: Runner, failed: Exception, folder: Path, output: CapturedOutput) -> int:

@@ -110,6 +110,10 @@ class ErrorCounts:
         self._final: Counter[tuple[str, str]] = Counter()
         self._examples: dict[tuple[str, str], str] = {}
 
+    def __len__(self) -> int:
+        """How many groups there are, as far as they are bounded."""
+        return len(self._counts)
+
     def add(
         self,
         groups: Mapping[tuple[str, str], int],

@@ -15,7 +15,7 @@ from typing import Any, TextIO
 
 from tui_runner.engine.assembly import open_runner
 from tui_runner.engine.captured_output import CapturedOutput
-from tui_runner.engine.planning.request import RunPlan, RunRequest, plan_run
+from tui_runner.engine.planning.request import RunPlan, RunRequest, plan_run, secrets_in_sight
 from tui_runner.engine.runner import Runner
 from tui_runner.errors import EXIT_ITEMS_FAILED, EXIT_OK, UserError
 from tui_runner.store.export import write_text
@@ -42,6 +42,8 @@ def run_trial(request: RunRequest, out: TextIO, output: CapturedOutput) -> int:
         UserError: the request, the job or its input is at fault.
     """
     plan = plan_run(request, folder=Path.cwd(), environ=os.environ, use_redaction=output.use_redaction)
+    for warning in secrets_in_sight(plan.job, request.params):
+        print(warning, file=output.err)
     with tempfile.TemporaryDirectory(prefix="try-", dir=private_folder()) as folder:
         runner = open_runner(_alone(plan, Path(folder) / "try.duckdb"), output)
         try:

@@ -12,6 +12,7 @@ from tui_runner.errors import UserError
 from tui_runner.inputs.json_files import JsonLines
 from tui_runner.inputs.source import RangeSource, Source
 from tui_runner.inputs.text_lines import StandardInput, TextLines
+from tui_runner.system.files import expanded
 from tui_runner.text.messages import is_text, listed, no_such_file, plain, quoted
 
 _RANGE = "range:"
@@ -96,7 +97,7 @@ def _find(text: str, folder: Path) -> list[Path]:
     if not text.strip() or "\0" in text:
         raise UserError(f"{quoted(text)} names no input", do="give a file, a glob, -, range:START:STOP or sql:SELECT …")
     try:
-        path = folder / Path(text).expanduser()
+        path = folder / expanded(text)
         if path.is_dir():
             raise UserError("the input is a folder", where=plain(text), do=f"write {plain(path / '*.csv')}, say")
         if path.is_symlink() and not path.exists():

@@ -11,13 +11,17 @@ from collections.abc import Callable
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal, InvalidOperation
 from enum import Enum
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import Annotated, Any, Literal, Union
 from uuid import UUID
 
 from tui_runner.errors import UserError
+from tui_runner.system.files import expanded
 from tui_runner.text.messages import listed, quoted
 from tui_runner.text.redaction import Secret
+
+_NO_JSON = (ValueError, RecursionError)
+"""What `json` raises for a text that is none, and for one that is nested deeper than Python's stack."""
 
 
 class _Unfit(Exception):
@@ -103,7 +107,7 @@ def described(annotation: Any) -> str:
 def _json_or_text(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except _NO_JSON:
         return text
 
 
@@ -113,11 +117,11 @@ def _of_text(text: str, kind: Any) -> Any:
             try:
                 made = make(text)
                 return made if isinstance(made, kind) else kind(made)
-            except (ValueError, InvalidOperation, OverflowError, RuntimeError):
+            except (ValueError, InvalidOperation, OverflowError, RuntimeError, UserError):
                 raise _Unfit(expected) from None
     try:
         return json.loads(text)
-    except ValueError:
+    except _NO_JSON:
         raise _Unfit("JSON") from None
 
 
@@ -206,7 +210,7 @@ def _split(text: str) -> list[Any]:
     if text.lstrip().startswith("["):
         try:
             return list(json.loads(text))
-        except ValueError:
+        except _NO_JSON:
             raise _Unfit("a JSON list") from None
     return [part.strip() for part in text.split(",")] if text.strip() else []
 
@@ -215,7 +219,7 @@ def _of_dict(value: object, arguments: tuple[Any, ...]) -> Any:
     if isinstance(value, str):
         try:
             value = json.loads(value)
-        except ValueError:
+        except _NO_JSON:
             raise _Unfit('a JSON object such as {"name": "value"}') from None
     if not isinstance(value, collections.abc.Mapping):
         raise _Unfit('a JSON object such as {"name": "value"}')
@@ -285,7 +289,7 @@ _FROM_TEXT: dict[Any, tuple[Callable[[str], Any], str]] = {
     date: (date.fromisoformat, "a date such as 2026-01-31"),
     time: (time.fromisoformat, "a time of day such as 12:00"),
     timedelta: (_seconds, "a number of seconds"),
-    PurePath: (lambda text: Path(text).expanduser(), "a path"),
+    PurePath: (expanded, "a path"),
     UUID: (UUID, "a UUID"),
     bytes: (_bytes, f"text, or {_BASE64} and bytes in base64"),
     str: (str, "text"),

@@ -37,7 +37,7 @@ from types import CodeType, ModuleType
 from tui_runner.errors import UserError
 from tui_runner.jobs.job import Job
 from tui_runner.jobs.reference import JobReference
-from tui_runner.system.files import bundled
+from tui_runner.system.files import bundled, expanded
 from tui_runner.system.process import no_exit_at_once
 from tui_runner.text.describe import is_own_code
 from tui_runner.text.messages import did_you_mean, listed, nearest, no_such_file, one_line, plain, quoted, raised
@@ -373,8 +373,8 @@ def _functions_in(module: ModuleType) -> list[str]:
 
 def _path(base: Path, text: str) -> Path:
     try:
-        return base / Path(text).expanduser()
-    except RuntimeError:  # "~nobody"
+        return base / expanded(text)
+    except UserError:  # "~nobody" may be the name of a file
         return base / text
 
 

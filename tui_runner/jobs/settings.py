@@ -203,7 +203,7 @@ def _whole(least: int, words: str) -> Callable[[object], int]:
     return check
 
 
-def _number(words: str, *, zero: bool = False) -> Callable[[object], float]:
+def _number(words: str, *, zero: bool = False, least: float = 0.0, most: float = math.inf) -> Callable[[object], float]:
     def check(value: object) -> float:
         try:
             if isinstance(value, bool):
@@ -213,6 +213,10 @@ def _number(words: str, *, zero: bool = False) -> Callable[[object], float]:
             raise _Unfit(words) from None
         if not math.isfinite(number) or number < 0 or (number == 0 and not zero):
             raise _Unfit(words)
+        if number and number < least:
+            raise _Unfit(f"{words}, at least {least:g}")
+        if number > most:
+            raise _Unfit(f"{words}, at most {most:,.0f}")
         return number
 
     return check
@@ -270,6 +274,8 @@ def _switch(value: object) -> bool:
 def _table_name(value: object) -> str:
     if not isinstance(value, str) or not value.strip() or not value.isprintable():
         raise _Unfit("the name of a table")
+    if len(value) > _LONGEST_NAME:
+        raise _Unfit(f"the name of a table, which has at most {_LONGEST_NAME} characters")
     return value.strip()
 
 
@@ -278,6 +284,13 @@ def _backend(value: object) -> str:
         return value
     raise _Unfit("a backend: process or inline")
 
+
+_LONGEST_NAME = 255
+"""Characters of the name of a table; it stands in commands that a person is to paste."""
+_LOWEST_RATE = 1e-6
+"""One item in twelve days. The time between two items must be one that a thread can wait for."""
+_LONGEST_SECONDS = 1e8
+"""Three years likewise."""
 
 _CHECKS: dict[str, Callable[[object], Any]] = {
     "table": _table_name,
@@ -288,13 +301,13 @@ _CHECKS: dict[str, Callable[[object], Any]] = {
     "backend": _backend,
     "retries": _whole(0, "a whole number, 0 or more"),
     "retry_budget": _budget,
-    "timeout": _number("a number of seconds above 0, or none"),
-    "rate": _number("a number of items a second above 0, or none"),
+    "timeout": _number("a number of seconds above 0, or none", most=_LONGEST_SECONDS),
+    "rate": _number("a number of items a second above 0, or none", least=_LOWEST_RATE),
     "per_host": _whole(1, "a whole number of at least 1, or none"),
     "max_memory": _memory,
     "max_failures": _failures,
     "on_outage": _on_outage,
-    "grace": _number("a number of seconds, 0 or more", zero=True),
+    "grace": _number("a number of seconds, 0 or more", zero=True, most=_LONGEST_SECONDS),
     "item_text": _switch,
 }
 """How each setting is converted and checked."""

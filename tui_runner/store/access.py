@@ -30,6 +30,7 @@ from tui_runner.store.query.errors import TooManyQueries
 from tui_runner.store.query.result import Result
 from tui_runner.store.remote.client import OwnerGone, RemoteConsole, RemoteLimits
 from tui_runner.store.remote.server import QueryServer, serve
+from tui_runner.system.files import expanded
 from tui_runner.text.numbers import plural
 
 if TYPE_CHECKING:
@@ -269,7 +270,7 @@ def connect(path: str | PathLike[str]) -> Connection:
     Raises:
         DatabaseError: there is no such file.
     """
-    found = Path(path).expanduser()
+    found = expanded(path)
     if not found.is_file():
         raise DatabaseError("no such database", str(found), "check the path")
     return Connection(found.absolute())

@@ -31,6 +31,7 @@ from tui_runner.store.file_check import (
     companion,
     own_spill,
     size_of_blocks,
+    whole_headers,
 )
 from tui_runner.store.lock import DatabaseInUse, LockFile
 from tui_runner.store.sql import literal, quote
@@ -90,7 +91,11 @@ class Database:
         self._identity: tuple[int, int] | None = None
         """Device and inode of the file, when it was first seen."""
         self._last_size = path.stat().st_size
-        self._was_cut = False
+        self._damage = ""
+        """What has become of the file while it was open, as a part of a message."""
+        # Closing any descriptor of the file drops DuckDB's lock on it: this one is kept until DuckDB has closed it.
+        self._file = os.open(self._real, os.O_RDONLY | os.O_CLOEXEC)
+        self._headers = whole_headers(self._file)
         self.made = False
         """Whether there was no such file before; told under the lock, so nobody else can have made it meanwhile."""
 
@@ -127,7 +132,7 @@ class Database:
             check_file(path, real, create=create, write=not read_only)
             if lock.is_believed:
                 _remove_spill(companion(real, SPILL))
-            spill = (None if read_only else own_spill(real)) or private_folder() / f"spill-{os.urandom(4).hex()}"
+            spill = (None if read_only else own_spill(real)) or _spill_elsewhere()
             opening = _Opening(path, real, spill, _shown_limit(memory_limit), read_only)
             while True:
                 try:
@@ -265,11 +270,14 @@ class Database:
         # DuckDB counts some blocks before they are written, so the count alone says nothing; it cuts free ones off the
         # end, so neither does the size.
         shrunk, self._last_size = found.st_size < self._last_size, found.st_size
+        do = "bring back a copy of it, then resume the run; the file was left as it is"
         if shrunk and found.st_size < self._whole_size():
-            self._was_cut = True
-        if self._was_cut:
-            do = "bring back a copy of it, then resume the run; the file was left as it is"
-            raise DatabaseError("has lost its end while it was open", str(self.path), do)
+            self._damage = "has lost its end"
+        # A header that was not right to begin with is of a DuckDB that sums up in another way.
+        if any(before and not now for before, now in zip(self._headers, whole_headers(self._file), strict=True)):
+            self._damage = self._damage or "was written over by another program"
+        if self._damage:
+            raise DatabaseError(f"{self._damage} while it was open", str(self.path), do)
         check_in_use(self._real, self._spill)
 
     def _whole_size(self) -> int:
@@ -304,10 +312,11 @@ class Database:
         try:
             # When the checkpoint cannot be made (a full disk, or a Ctrl-C, of which DuckDB makes a `RuntimeError`)
             # everything is still in the log beside the file.
-            if not self._was_cut:
+            if not self._damage:
                 with contextlib.suppress(duckdb.Error, RuntimeError):
                     self._root.execute("CHECKPOINT" if self._catalog is None else f"CHECKPOINT {quote(self._catalog)}")
             self._root.close()
+            os.close(self._file)
             if remove:
                 _remove(self._real)
         finally:
@@ -379,14 +388,14 @@ class _Opening:
     Attributes:
         path: as it is named in messages.
         real: the file itself.
-        spill: folder for what does not fit into memory.
+        spill: folder for what does not fit into memory; None where there can be none.
         memory_limit: as DuckDB takes it.
         read_only: why it is only read; empty when it is written, too.
     """
 
     path: Path
     real: Path
-    spill: Path
+    spill: Path | None
     memory_limit: str
     read_only: str
 
@@ -407,7 +416,7 @@ class _Opening:
             # Without it the texts, or blobs, of a batch of rows are refused when they have more than 2 GB together.
             "arrow_large_buffer_size": "true",
             "memory_limit": self.memory_limit,
-            "temp_directory": str(self.spill),
+            "temp_directory": "" if self.spill is None else str(self.spill),
         }
         stem = self.real.name.split(".")[0].lower()
         catalog = f"{_AMBIGUOUS_NAME}_db" if stem == _AMBIGUOUS_NAME else None
@@ -503,8 +512,18 @@ def _remove(real: Path) -> None:
         file.unlink(missing_ok=True)
 
 
-def _remove_spill(folder: Path) -> None:
+def _spill_elsewhere() -> Path | None:
+    """Return a folder to spill into that is not beside the database; None where nothing can be written at all."""
+    try:
+        return private_folder() / f"spill-{os.urandom(4).hex()}"
+    except OSError:
+        return None
+
+
+def _remove_spill(folder: Path | None) -> None:
     """Remove what DuckDB spilled, also that of a process that was killed; nothing that it did not make for us."""
+    if folder is None:
+        return
     with contextlib.suppress(OSError):  # there is none; it has other files; or the disk has become read-only
         found = folder.lstat()
         if stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid():

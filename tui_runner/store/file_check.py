@@ -103,12 +103,12 @@ def check_companions(real: Path, *, read_only: bool = False, for_run: bool = Fal
         _check_owner(real, database)
 
 
-def check_in_use(real: Path, spill: Path) -> None:
+def check_in_use(real: Path, spill: Path | None) -> None:
     """Refuse to go on when something else stands where DuckDB is about to write; a few microseconds.
 
     Args:
         real: the database, open.
-        spill: the folder that DuckDB spills into.
+        spill: the folder that DuckDB spills into, if there is one.
 
     Raises:
         DatabaseError: as `check_companions`; or the folder beside the database is another user's now.
@@ -116,7 +116,7 @@ def check_in_use(real: Path, spill: Path) -> None:
     database = real.stat()
     for ending in WRITE_AHEAD_LOGS:
         _check_companion(companion(real, ending), ending, database)
-    if spill == companion(real, SPILL):
+    if spill is not None and spill == companion(real, SPILL):
         _check_companion(spill, SPILL, database)
         if own_spill(real) is None:
             what = f"{plain(spill.name)} was replaced by a folder of {user_name(spill.lstat().st_uid)}"
@@ -246,6 +246,30 @@ def check_file(path: Path, real: Path, *, create: bool = True, write: bool = Tru
             str(path),
             "bring back a copy of it or choose another path; the file was left as it is",
         )
+
+
+def whole_headers(descriptor: int) -> tuple[bool, bool, bool]:
+    """Return for each of the three blocks at the head of an open database whether its checksum is right.
+
+    DuckDB writes a header at the end of each checkpoint; not while this is called.
+    """
+    head = os.pread(descriptor, _HEADS, 0)
+    blocks = [head[start : start + _HEADER_SIZE] for start in range(0, _HEADS, _HEADER_SIZE)]
+    main, one, other = (len(block) == _HEADER_SIZE and _sums_up(block) for block in blocks)
+    return main, one, other
+
+
+_CHECKSUM_SEED = 5381
+_CHECKSUM_FACTOR = 0xBF58476D1CE4E5B9
+
+
+def _sums_up(block: bytes) -> bool:
+    """Return True if a block begins with its checksum: `Checksum` in DuckDB's `common/checksum.cpp`."""
+    found, *words = struct.unpack(f"<{len(block) // 8}Q", block)
+    checksum = _CHECKSUM_SEED
+    for word in words:
+        checksum ^= word * _CHECKSUM_FACTOR & 0xFFFF_FFFF_FFFF_FFFF
+    return bool(found == checksum)
 
 
 def _remove_empty(path: Path, real: Path) -> None:

@@ -140,6 +140,7 @@ class RunRecord:
         key_columns: what the keys of its items are made of, see `inputs.keys`; None where an earlier version began it.
         fingerprint: what its input looked like when it began; None where that is not known, or it has changed since.
         active_seconds: how long processes were at work on it, without the time it was paused.
+        is_whole: whether the ledger has all that is needed to go on with it; a damaged one is shown as far as it is.
     """
 
     run_id: int
@@ -158,3 +159,4 @@ class RunRecord:
     key_columns: str | tuple[str, ...] | None = ()
     fingerprint: str | None = None
     active_seconds: float = 0.0
+    is_whole: bool = True

@@ -8,6 +8,9 @@ from typing import Any, Protocol
 
 from tui_runner.store.records import ITEM_COLUMN, RUN_COLUMN
 
+CATALOG = "system.main"
+"""Where DuckDB's own functions are. Without it a macro of the same name in the database takes their place."""
+
 
 class Cursor(Protocol):
     """Protocol of a cursor for reading: DuckDB's, or one that asks the process that has the database open."""
@@ -117,5 +120,8 @@ def distinct(names: Iterable[str]) -> list[str]:
 
 def file_of(cursor: Cursor) -> str:
     """Path of the database that a cursor asks; empty when it is in memory."""
-    sql = "SELECT coalesce(path, '') FROM duckdb_databases() WHERE database_name = current_database()"
+    sql = (
+        f"SELECT coalesce(path, '') FROM {CATALOG}.duckdb_databases()"
+        f" WHERE database_name = {CATALOG}.current_database()"
+    )
     return str(cursor.execute(sql).fetchall()[0][0])

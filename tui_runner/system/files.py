@@ -17,7 +17,7 @@ import pwd
 import re
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
@@ -34,6 +34,8 @@ PRIVATE = 0o600
 """Mode of the files that the program keeps for itself."""
 OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 """Bits of a folder's mode: several users may put files there."""
+_LONGEST_PATH = 4096
+"""Bytes: `PATH_MAX` of Linux, four times that of macOS."""
 _MOST_LINKS = 40
 """Links in one path, as Linux bounds them."""
 
@@ -171,6 +173,29 @@ def replaced(path: Path) -> Iterator[IO[bytes]]:
         except BaseException:
             Path(stream.name).unlink(missing_ok=True)
             raise
+
+
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """Return a path with the home folder in the place of a leading `~` or `~user`.
+
+    Raises:
+        UserError: the system knows no home folder for that user; an account of a container may have none.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        user = Path(path).parts[0]
+        raise UserError(
+            f"there is no home folder for {plain(user)}", plain(Path(path)), "write the whole path"
+        ) from error
+
+
+def with_short_home(text: str) -> str:
+    """Return `text` with `~` in the place of the user's home folder, where there is one."""
+    try:
+        return text.replace(f"{Path.home()}/", "~/")
+    except RuntimeError:
+        return text
 
 
 def user_name(uid: int) -> str:
@@ -357,8 +382,11 @@ def check_links(path: Path, kind: type[UserError] = UserError) -> None:
     """Refuse a path on which another user may have put a link, before anything is read or written there.
 
     Raises:
-        UserError: of that kind; names the link.
+        UserError: of that kind; names the link. Or the path is longer than any can be: looking at each of its folders,
+            as resolving it does, takes a minute.
     """
+    if len(os.fsencode(path)) > _LONGEST_PATH:
+        raise kind(f"is too long for a path: it has {len(str(path)):,} characters", plain(path), "check the path")
     link = foreign_link(path)
     if link is not None:
         what = f"{plain(link)} is a link of {user_name(link.lstat().st_uid)} in a folder that others write to"
@@ -402,6 +430,8 @@ def foreign_link(path: Path) -> Path | None:
 
 _PACKAGE = Path(str(files("tui_runner")))
 _PROGRAM = "tui-runner"
+_NOWHERE = Path(os.devnull)
+"""No file can be read or made below it: whatever tries gets an `OSError`, as for a folder that is closed."""
 
 
 def bundled(name: str) -> Path:
@@ -420,9 +450,22 @@ def bundled(name: str) -> Path:
 
 def config_folder() -> Path:
     """Return the folder of the user's configuration, whether it exists or not."""
-    return platformdirs.user_config_path(_PROGRAM, appauthor=False)
+    return _at_home(platformdirs.user_config_path)
 
 
 def state_folder() -> Path:
     """Return the folder for what the program remembers for its user, whether it exists or not."""
-    return platformdirs.user_state_path(_PROGRAM, appauthor=False)
+    return _at_home(platformdirs.user_state_path)
+
+
+def _at_home(kind: Callable[..., Path]) -> Path:
+    """Return our folder of a kind, or for a user without a home folder one that cannot exist.
+
+    An account of a container may have neither an entry in the list of users nor a `HOME`. Below the current folder a
+    folder `~` would be made, and one that somebody else has put there would be read.
+    """
+    try:
+        folder = kind(_PROGRAM, appauthor=False)
+    except RuntimeError:
+        return _NOWHERE / _PROGRAM
+    return folder if folder.is_absolute() else _NOWHERE / _PROGRAM

@@ -60,6 +60,22 @@ def safe_text(text: str, *, newlines: bool = False, limit: int | None = None) ->
     return text
 
 
+_NOT_A_TAB = re.compile(f"[{_UNSAFE}]".replace("\x00-\x1f", "\x00-\x08\x0a-\x1f"))
+
+
+def masked(text: str) -> str:
+    """`text` with a mark of one character for each that `safe_text` marks, but tabs, so that offsets stay the same.
+
+    For a text that is edited. C0 controls and DEL become control pictures, all others `�`.
+    """
+    return _NOT_A_TAB.sub(_one_mark, text)
+
+
+def _one_mark(match: re.Match[str]) -> str:
+    mark = _mark(match)
+    return mark if len(mark) == 1 else "�"
+
+
 def display_width(text: str) -> int:
     """Columns that `text` takes in a terminal: wide characters take two, combining ones none."""
     if text.isascii():

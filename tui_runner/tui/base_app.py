@@ -20,6 +20,7 @@ from textual.filter import LineFilter, Monochrome, NoColor
 from textual.notifications import Notify
 from textual.theme import ThemeProvider
 
+from tui_runner.system.files import with_short_home
 from tui_runner.text.safe_text import ELLIPSIS, safe_text
 from tui_runner.tui.actions import bindings
 from tui_runner.tui.actions.model import Place
@@ -66,7 +67,7 @@ class BriefToasts(App[ReturnType]):
         """Say what of the configuration cannot be used: the first in words, the others by their number."""
         if not complaints:
             return
-        text = safe_text(complaints[0].replace(f"{Path.home()}/", "~/"), limit=_COMPLAINT)
+        text = safe_text(with_short_home(complaints[0]), limit=_COMPLAINT)
         if len(complaints) > 1:
             text = f"{len(complaints)} settings or themes are left out; tui-runner doctor lists them. {text}"
         self.notify(text, severity="warning", markup=False, timeout=_COMPLAINT_SECONDS)

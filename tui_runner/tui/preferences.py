@@ -69,7 +69,7 @@ class State:
         try:
             with open(self._path, "rb", opener=open_own) as file:
                 values = json.load(file)
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return {}
         return values if isinstance(values, dict) else {}
 

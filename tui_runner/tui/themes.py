@@ -114,6 +114,8 @@ def load_theme(path: Path) -> Theme:
         raise UserError(f"cannot be read ({error.strerror})", str(path)) from error
     except ValueError as error:  # not UTF-8, or not TOML
         raise UserError(f"is no TOML file: {error}", str(path), "mend it, or remove it") from error
+    except RecursionError:
+        raise UserError("its values are nested too deeply", str(path), "mend it, or remove it") from None
     where = str(path)
     unknown = sorted(set(table) - {"name", "dark", "colors", "variables"})
     if unknown:

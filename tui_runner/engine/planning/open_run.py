@@ -21,7 +21,7 @@ from tui_runner.inputs import total_items
 from tui_runner.inputs.keys import key_columns
 from tui_runner.inputs.source import is_range
 from tui_runner.store.database import PATIENCE_SECONDS, Database, fault_of_file, memory_share
-from tui_runner.store.ledger import Ledger
+from tui_runner.store.ledger import Ledger, readable
 from tui_runner.store.ledger.recorded import RecordedItems
 from tui_runner.store.records import RunRecord
 from tui_runner.system.memory import memory_bound
@@ -74,7 +74,8 @@ def open_run(plan: RunPlan) -> OpenedRun:
     try:
         cursor = database.cursor()
         try:
-            opened = _find_or_begin(plan, database, Ledger(cursor))
+            with readable(plan.database):
+                opened = _find_or_begin(plan, database, Ledger(cursor))
         finally:
             database.close_cursor(cursor)
         database.note_run(opened.record.run_id)

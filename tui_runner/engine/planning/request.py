@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from tui_runner.errors import DatabaseError, UserError
 from tui_runner.inputs import Source, items_source, open_source
@@ -21,6 +21,7 @@ from tui_runner.jobs.parameters import MissingParameters, Parameter, bind, is_hi
 from tui_runner.jobs.reference import source_digest
 from tui_runner.jobs.settings import DEBUG_VARIABLE, SET_PREFIX, Settings, resolve
 from tui_runner.store.ingest.results_table import RESERVED
+from tui_runner.system.files import expanded
 from tui_runner.text.messages import is_text, plain, quoted
 from tui_runner.text.redaction import MASK, Redaction, is_redacted, redacted_errors
 
@@ -135,8 +136,25 @@ class StoredSettings(Settings):
     code: str | None = None
 
 
+class Assigned(str):
+    """The value of a parameter from a command line, where everybody on the machine can read it.
+
+    Attributes:
+        folder: the folder that the command was given in.
+    """
+
+    __slots__ = ("folder",)
+    folder: Path
+
+    def __new__(cls, text: str, folder: Path) -> Assigned:
+        """Mark `text`."""
+        made = super().__new__(cls, text)
+        made.folder = folder
+        return made
+
+
 def assignments(texts: Sequence[str]) -> dict[str, object]:
-    """`KEY=VALUE`s as a mapping; the last of several values for one key counts.
+    """`KEY=VALUE`s as a mapping of `Assigned`; the last of several values for one key counts.
 
     Raises:
         UserError: one of them is no `KEY=VALUE`.
@@ -147,8 +165,76 @@ def assignments(texts: Sequence[str]) -> dict[str, object]:
         if not equals or not key.strip():
             name = text if text.isidentifier() else "name"
             raise UserError(f"{quoted(text)} is no KEY=VALUE", "--set", f"write --set {name}=VALUE")
-        params[key.strip()] = value
+        params[key.strip()] = Assigned(value, Path.cwd())
     return params
+
+
+def secrets_in_sight(job: Job, params: Mapping[str, object]) -> list[str]:
+    """Return a warning for each secret whose value stands on the command line: shells keep it in a file, too."""
+    return [
+        f"warning: everybody on this machine can read the secret {plain(each.name)} on the command line; "
+        f"set {SET_PREFIX}{plain(each.name.upper())}, or write --set {plain(each.name)}=@FILE"
+        for each in job.parameters
+        if each.is_secret and isinstance(value := params.get(each.name), Assigned) and _secret_file(value) is None
+    ]
+
+
+def _secret_file(value: Assigned) -> str | None:
+    """Return FILE of `@FILE`; None for a text, which begins with `@@` where it is to begin with `@`."""
+    return value[1:] if value.startswith("@") and not value.startswith("@@") else None
+
+
+def _with_secrets_read(
+    parameters: Sequence[Parameter], given: Mapping[str, object], request: RunRequest
+) -> dict[str, object]:
+    """Return `given` with the text of FILE in the place of `@FILE`, and of standard input for `@-`, for secrets."""
+    found = dict(given)
+    from_input = ""
+    for parameter in parameters:
+        value, name = given.get(parameter.name), plain(parameter.name)
+        if not (parameter.is_secret and isinstance(value, Assigned)):
+            continue
+        file = _secret_file(value)
+        if file is None:
+            found[parameter.name] = value.removeprefix("@") if value.startswith("@@") else str(value)
+        elif file == STANDARD_INPUT:
+            where = f"standard input for the secret {name}"
+            taken = "the items come from it" if request.input == STANDARD_INPUT else from_input
+            if taken:
+                raise UserError(f"is taken already: {taken}", where, "give a file with @FILE")
+            from_input = f"the secret {name} comes from it"
+            if sys.stdin is None or sys.stdin.isatty():
+                do = "pipe the secret into the command, or leave the option out to be asked for it"
+                raise UserError("nothing is piped into it", where, do)
+            found[parameter.name] = _secret_text(sys.stdin.buffer, where)
+        else:
+            where = f"{plain(file)} for the secret {name}"
+            try:
+                with (value.folder / expanded(file)).open("rb") as stream:
+                    found[parameter.name] = _secret_text(stream, where)
+            except (OSError, ValueError) as error:
+                reason = getattr(error, "strerror", None) or str(error)
+                do = "check the path; a secret that begins with @ is written with @@"
+                raise UserError(f"cannot be read ({reason.lower()})", where, do) from None
+    return found
+
+
+_LARGEST_SECRET = 1 << 20
+"""Bytes; a larger file is something else."""
+
+
+def _secret_text(stream: BinaryIO, where: str) -> str:
+    """Return what a stream has, without the line end that editors and `echo` put behind it."""
+    content = stream.read(_LARGEST_SECRET + 1)
+    if len(content) > _LARGEST_SECRET:
+        raise UserError(f"it has more than {_LARGEST_SECRET:,} bytes", where, "give the file that has the secret alone")
+    try:
+        text = content.decode("utf-8-sig").removesuffix("\n").removesuffix("\r")
+    except UnicodeDecodeError:
+        raise UserError("it is not UTF-8 text", where, "save it as UTF-8") from None
+    if not text:
+        raise UserError("it is empty", where, "give the file that has the secret")
+    return text
 
 
 def plan_run(
@@ -192,7 +278,7 @@ def plan_job(
     """Like `plan_run`, for a job that is loaded, and perhaps an input that is open."""
     _check(request)
     parameters = job.parameters_for(own_items=source is None and request.input is None)
-    given = _given(job, parameters, request)
+    given = _with_secrets_read(parameters, _given(job, parameters, request), request)
     params = _bound(
         parameters, given | _from_environment(parameters, given, environ, resumes=request.run_id is not None), ask
     )
@@ -371,8 +457,8 @@ def _located(text: str, folder: Path) -> str:
     if text == STANDARD_INPUT or not is_path:
         return text
     try:
-        path = Path(text).expanduser()
-    except RuntimeError:  # "~nobody"
+        path = expanded(text)
+    except UserError:  # "~nobody" may be the name of a file
         path = Path(text)
     if path.is_absolute():
         return str(path)

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from tui_runner.engine.planning.request import PROGRAM_INPUT, STANDARD_INPUT, RunRequest, may_hide, shown_params
 from tui_runner.engine.states import RunState
-from tui_runner.errors import UserError
+from tui_runner.errors import DatabaseError, UserError
 from tui_runner.jobs.loading import is_folder
 from tui_runner.jobs.settings import Settings
 from tui_runner.store.database import PATIENCE_SECONDS, Database
-from tui_runner.store.ledger import Ledger, Totals
+from tui_runner.store.ledger import Ledger, Totals, readable
 from tui_runner.store.records import RunRecord
 from tui_runner.text.messages import (
     did_you_mean,
@@ -45,7 +45,7 @@ def resume_request(
         DatabaseError: the database cannot be used.
         UserError: there is no such run, it is finished, or it cannot be begun again from here.
     """
-    with Database.open(database, create=False, patience=PATIENCE_SECONDS) as opened:
+    with Database.open(database, create=False, patience=PATIENCE_SECONDS) as opened, readable(database):
         record = _unfinished(Ledger(opened.cursor()), database, run)
     _check_input(record, database)
     request = _as_it_was(record, database, secrets or {})
@@ -71,7 +71,7 @@ def retry_request(
         DatabaseError: the database cannot be used.
         UserError: there is no such run, it is not finished, nothing failed in it, or it cannot be begun from here.
     """
-    with Database.open(database, create=False, patience=PATIENCE_SECONDS) as opened:
+    with Database.open(database, create=False, patience=PATIENCE_SECONDS) as opened, readable(database):
         record = _with_failures(Ledger(opened.cursor()), database, run)
     request = _as_it_was(record, database, secrets or {})
     changed = {"on_outage": "continue", **_given(settings)}
@@ -104,6 +104,9 @@ def _check_input(record: RunRecord, database: Path) -> None:
 
 def _as_it_was(record: RunRecord, database: Path, secrets: Mapping[str, object]) -> RunRequest:
     """What was asked for when `record` was begun."""
+    if not record.is_whole:
+        what = "what it was begun with cannot be read: its job, table, state, parameters or settings are damaged"
+        raise DatabaseError(what, _where(record, database), "bring back a copy of the file")
     params = {**record.params, **_checked_secrets(record, secrets)}
     known = {setting.name for setting in fields(Settings)}
     # None would stand for a setting that was not given, and let the job's own come back.

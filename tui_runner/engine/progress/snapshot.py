@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from tui_runner.engine.progress.chunk_views import ChunkViews
 from tui_runner.engine.protocol import InFlight, LogLine
 from tui_runner.engine.states import RunState
+from tui_runner.errors import EXIT_ITEMS_FAILED, EXIT_OK, EXIT_STOPPED, EXIT_USAGE
 
 KEPT_EVENTS = 200
 """Events that a snapshot has at most."""
@@ -143,6 +144,7 @@ class Snapshot:
         history: the last five minutes, a point a second.
         events: the last `KEPT_EVENTS` events, oldest first.
         errors: groups of errors, 20 at most; those that ended the most items for good first, then the most frequent.
+        error_groups: how many groups there are, those that `errors` leaves out included.
         oldest: the items in flight for longest, 20 at most.
         log: the last 1,000 lines of the log: the job's output, and what a person is told (`events`).
         log_lines: how many lines there were; the last of `log` is number `log_lines - 1`.
@@ -195,6 +197,7 @@ class Snapshot:
     history: tuple[Sample, ...] = ()
     events: tuple[RunEvent, ...] = ()
     errors: tuple[ErrorGroup, ...] = ()
+    error_groups: int = 0
     oldest: tuple[InFlight, ...] = ()
     log: tuple[LogLine, ...] = ()
     log_lines: int = 0
@@ -209,6 +212,13 @@ class Snapshot:
     def items_executed(self) -> int:
         """Items that this process has executed to their end, whatever came of them."""
         return self.items_done + self.items_failed - self.items_skipped
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code that stands for how the run has ended; of one that has not, for one that was stopped."""
+        if self.state is RunState.FINISHED:
+            return EXIT_ITEMS_FAILED if self.items_failed or self.items_cancelled else EXIT_OK
+        return EXIT_USAGE if self.nothing_ran else EXIT_STOPPED
 
     @property
     def nothing_ran(self) -> bool:

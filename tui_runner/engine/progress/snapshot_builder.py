@@ -385,6 +385,7 @@ class SnapshotBuilder:
             chunks_total=chunks_total,
             history=tuple(self._history),
             events=tuple(self._events),
+            error_groups=len(self._errors),
             errors=tuple(
                 ErrorGroup(count, kind, text, final, self._errors.example((kind, text)))
                 for (kind, text), count, final in self._errors.foremost(_ERROR_GROUPS)

@@ -10,18 +10,21 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import duckdb
 
-from tui_runner.errors import UserError
+from tui_runner.errors import DatabaseError, UserError
+from tui_runner.store.database import fault_of_file, first_line
 from tui_runner.store.ingest.chunk_rows import recount_chunks
 from tui_runner.store.ingest.results_table import find_table, is_bare, prepare_table
 from tui_runner.store.ledger.migrations import LEDGER_VERSION, ensure_ledger
+from tui_runner.store.ledger.reports import EPOCH, moment
 from tui_runner.store.records import RunRecord
 from tui_runner.store.sql import Cursor, literal, quote
-from tui_runner.text.messages import listed
+from tui_runner.text.messages import listed, one_line
 
 __all__ = ["LEDGER_VERSION", "Ledger", "RunSummary", "Totals"]
 
@@ -29,14 +32,15 @@ KeyColumns = str | tuple[str, ...]
 """What the keys of a run's items are made of; see `inputs.keys`."""
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SLICE = 5_000
 """Rows fetched at once: fetching holds the interpreter, and a million rows would hold it for a second."""
 
 # Moments are read as microseconds: DuckDB's own conversion of TIMESTAMPTZ needs pytz.
-_RUN_COLUMNS = """run_id, job, job_path, table_name, input, CAST(params AS VARCHAR), CAST(settings AS VARCHAR), state,
-    items_total, epoch_us(started_at), epoch_us(ended_at), host, version, CAST(key_columns AS VARCHAR),
-    fingerprint, coalesce(active_seconds, 0)"""
+_RUN_COLUMNS = """run_id, coalesce(job, ''), coalesce(job_path, ''), coalesce(table_name, ''), input,
+    CAST(params AS VARCHAR), CAST(settings AS VARCHAR), coalesce(state, ''), items_total,
+    CASE WHEN isfinite(started_at) THEN epoch_us(started_at) END,
+    CASE WHEN isfinite(ended_at) THEN epoch_us(ended_at) END, coalesce(host, ''), coalesce(version, ''),
+    CAST(key_columns AS VARCHAR), fingerprint, CASE WHEN isfinite(active_seconds) THEN active_seconds ELSE 0 END"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,25 @@ class RunSummary:
 
     record: RunRecord
     totals: Totals
+
+
+@contextlib.contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Say in one line that the ledger of a database is damaged, in place of what that made of the code that reads it.
+
+    Raises:
+        DatabaseError: the block has met values that no tui-runner writes.
+    """
+    try:
+        yield
+    except duckdb.Error as error:
+        raise fault_of_file(error, path) or _damaged(path, first_line(error)) from error
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+        raise _damaged(path, str(error)) from error
+
+
+def _damaged(path: Path, why: str) -> DatabaseError:
+    return DatabaseError(f"its ledger cannot be read ({one_line(why)})", str(path), "bring back a copy of the file")
 
 
 class Ledger:
@@ -246,7 +269,9 @@ class Ledger:
             [finished, _text(job), _text(job_path), table_name, None if input is None else _text(input)],
         )
         wanted = json.loads(_json(params))
-        alike = (each for each in records if each.params == wanted and each.settings.get("limit") == limit)
+        alike = (
+            each for each in records if each.is_whole and each.params == wanted and each.settings.get("limit") == limit
+        )
         return next(alike, None)
 
     def find_unfinished(self, job: str) -> RunRecord | None:
@@ -265,7 +290,7 @@ class Ledger:
         if not self._exists:
             return []
         rows = self._rows(
-            f"SELECT {_RUN_COLUMNS} FROM runner.runs WHERE {condition} ORDER BY run_id DESC",
+            f"SELECT {_RUN_COLUMNS} FROM runner.runs WHERE run_id IS NOT NULL AND ({condition}) ORDER BY run_id DESC",
             values,
         )
         return [_record(row) for row in rows]
@@ -308,37 +333,54 @@ def _record(row: tuple[Any, ...]) -> RunRecord:
         job_path=job_path,
         table_name=table_name,
         input=source,
-        params=json.loads(params),
-        settings=json.loads(settings),
+        params=_object(params),
+        settings=_object(settings),
         state=state,
         items_total=items_total,
-        started_at=_moment(started),
-        ended_at=None if ended is None else _moment(ended),
+        started_at=moment(started),
+        ended_at=None if ended is None else moment(ended),
         host=host,
         version=version,
         key_columns=_columns(columns),
+        is_whole=None not in (_read(params), _read(settings)) and bool(job_path and table_name and state),
         fingerprint=fingerprint,
         active_seconds=active_seconds,
     )
 
 
+def _read(text: str | None) -> dict[str, object] | None:
+    """Return a JSON object; None for whatever else stands in its place."""
+    try:
+        found = json.loads(text or "")
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _object(text: str | None) -> dict[str, object]:
+    return _read(text) or {}
+
+
 def _columns(text: str | None) -> KeyColumns | None:
     if text is None:
         return None
-    columns = json.loads(text)
-    return columns if isinstance(columns, str) else tuple(columns)
+    try:
+        columns = json.loads(text)
+    except (ValueError, RecursionError):
+        columns = None
+    if isinstance(columns, str):
+        return columns
+    if isinstance(columns, list) and all(isinstance(name, str) for name in columns):
+        return tuple(columns)
+    raise ValueError("key_columns of a run are neither names nor one name")
 
 
 def _columns_json(columns: KeyColumns | None) -> str | None:
     return None if columns is None else _storable_json(columns)
 
 
-def _moment(microseconds: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=microseconds)
-
-
-def _microseconds(moment: datetime | None) -> int | None:
-    return None if moment is None else (moment - _EPOCH) // timedelta(microseconds=1)
+def _microseconds(at: datetime | None) -> int | None:
+    return None if at is None else (at - EPOCH) // timedelta(microseconds=1)
 
 
 def _text(text: str) -> str:

@@ -9,7 +9,7 @@ import duckdb
 
 from tui_runner.errors import DatabaseError
 from tui_runner.store.query.catalog import FAILURE_GROUPS_SQL
-from tui_runner.store.sql import Cursor, file_of
+from tui_runner.store.sql import CATALOG, Cursor, file_of
 from tui_runner.text.messages import listed
 
 LEDGER_VERSION = 3
@@ -50,13 +50,21 @@ _TABLES = (
 )
 # No keys and no indexes: they slow every insert down, and DuckDB's have lost data.
 
+_KINDS = {"INTEGER": "a number", "BIGINT": "a number", "JSON": "text", "VARCHAR": "text"}
+"""Types that take each other's place; every other one stands for itself."""
+
+
+def _kind(type: str) -> str:
+    return _KINDS.get(type, type)
+
+
 _COLUMNS = {
-    (found[1], part.split()[0])
+    (found[1], name, _kind(type.replace("TIMESTAMPTZ", "TIMESTAMP WITH TIME ZONE")))
     for table in _TABLES
     if (found := re.fullmatch(r"CREATE TABLE runner\.(\w+) \((.*)\)", table, re.DOTALL))
-    for part in found[2].split(",")
+    for name, type in (part.split() for part in found[2].split(","))
 }
-"""Table and name of every column of the ledger."""
+"""Table, name and kind of type of every column of the ledger."""
 
 _FAILURE_GROUPS = f"CREATE OR REPLACE VIEW runner.failure_groups AS {FAILURE_GROUPS_SQL}"
 """For statements of a person; tui-runner itself uses the text, which serves a ledger that cannot be changed, too."""
@@ -94,13 +102,20 @@ def ledger_version(cursor: Cursor) -> int | None:
         DatabaseError: schema `runner` belongs to somebody else.
     """
     found = cursor.execute(
-        "SELECT 1 FROM duckdb_tables() WHERE database_name = current_database()"
+        f"SELECT table_name FROM {CATALOG}.duckdb_tables() WHERE database_name = {CATALOG}.current_database()"
         " AND schema_name = 'runner' AND table_name = 'ledger'"
     ).fetchone()
     if found is None:
+        views = cursor.execute(
+            f"SELECT view_name FROM {CATALOG}.duckdb_views() WHERE database_name = {CATALOG}.current_database()"
+            " AND schema_name = 'runner' AND view_name = 'ledger'"
+        ).fetchall()
+        if views:
+            raise DatabaseError(_NOT_OURS, file_of(cursor), "choose another database")
         return None
-    if ("ledger", "version") not in _columns(cursor):
+    if ("ledger", "version", _kind("INTEGER")) not in _columns(cursor):
         raise DatabaseError(_NOT_OURS, file_of(cursor), "choose another database")
+    _refuse_lookalikes(cursor)
     row = cursor.execute("SELECT max(version) FROM runner.ledger").fetchone()
     return int(row[0]) if row is not None and row[0] is not None else None
 
@@ -160,7 +175,7 @@ def ensure_ledger(cursor: Cursor, *, create: bool) -> bool:
 
 def _can_only_be_read(cursor: Cursor) -> bool:
     found = cursor.execute(
-        "SELECT readonly FROM duckdb_databases() WHERE database_name = current_database()"
+        f"SELECT readonly FROM {CATALOG}.duckdb_databases() WHERE database_name = {CATALOG}.current_database()"
     ).fetchall()
     return bool(found[0][0])
 
@@ -168,21 +183,40 @@ def _can_only_be_read(cursor: Cursor) -> bool:
 _NOT_OURS = "its schema `runner` has tables that are not tui-runner's"
 
 
-def _columns(cursor: Cursor) -> set[tuple[str, str]]:
-    """Table and name of every column in schema `runner`."""
+def _columns(cursor: Cursor) -> set[tuple[str, str, str]]:
+    """Table, name and kind of type of every column of the tables in schema `runner`; of views none."""
     found = cursor.execute(
-        "SELECT table_name, column_name FROM duckdb_columns()"
-        " WHERE database_name = current_database() AND schema_name = 'runner'"
+        f"""SELECT c.table_name, c.column_name, c.data_type
+        FROM {CATALOG}.duckdb_columns() c SEMI JOIN {CATALOG}.duckdb_tables() t
+            ON t.database_oid = c.database_oid AND t.table_oid = c.table_oid
+        WHERE c.database_name = {CATALOG}.current_database() AND c.schema_name = 'runner'"""
     ).fetchall()
-    return {(str(table), str(column)) for table, column in found}
+    return {(str(table), str(column), _kind(str(type))) for table, column, type in found}
+
+
+def _refuse_lookalikes(cursor: Cursor) -> None:
+    """Refuse a database with macros that are called like functions of DuckDB: every statement of ours would use them.
+
+    A statement of a person, which may drop them, is not kept from the database.
+    """
+    functions = f"SELECT DISTINCT function_name FROM {CATALOG}.duckdb_functions()"
+    # All functions are listed twice only where there are macros: that takes 13 ms.
+    made = f"{functions} WHERE NOT internal AND database_name = {CATALOG}.current_database()"
+    macros = {str(name) for (name,) in cursor.execute(made).fetchall()}
+    if not macros:
+        return
+    taken = macros & {str(name) for (name,) in cursor.execute(f"{functions} WHERE internal").fetchall()}
+    if taken:
+        what = f"it has macros that take the place of DuckDB's own functions: {listed(sorted(taken))}"
+        raise DatabaseError(what, file_of(cursor), "drop them, or bring back a copy of the file")
 
 
 def _check_whole(cursor: Cursor) -> None:
-    """Refuse a ledger that somebody has taken a table or a column of: every command would fail in its own way."""
+    """Refuse a ledger with a table that is gone, or not as it was made: every command would fail in its own way."""
     lost = sorted(_COLUMNS - _columns(cursor))
     if lost:
-        names = sorted({f"runner.{table}" for table, _ in lost})
-        what = f"its ledger is not whole: {listed(names)} is gone or has lost columns"
+        names = sorted({f"runner.{table}" for table, *_ in lost})
+        what = f"its ledger is not whole: {listed(names)} is gone, or has lost columns or their types"
         raise DatabaseError(what, file_of(cursor), "bring back a copy of the file, or choose another database")
 
 

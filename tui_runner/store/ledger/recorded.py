@@ -19,6 +19,8 @@ import pyarrow.compute as pc
 from tui_runner.store.database import Database
 from tui_runner.store.ingest.results_table import ArrowViews
 
+_MOST_ITEMS = 1 << 36
+"""More than a ledger has ever held; there is a bit of memory for each."""
 _ROWS_AT_ONCE = 5_000
 """Rows that become Python objects at once: that holds the interpreter."""
 
@@ -97,6 +99,8 @@ class RecordedItems:
                 {"run": self.run_id},
             ).fetchall()[0]
         """Position above every item that was recorded, and above the last one of every chunk: new ones begin there."""
+        if not 0 <= self.end <= _MOST_ITEMS:
+            raise ValueError(f"an item or a chunk of run {self.run_id} ends at position {self.end:,}")
 
     @property
     def has_places(self) -> bool:

@@ -12,7 +12,9 @@ from datetime import UTC, datetime, timedelta
 from tui_runner.store.query.catalog import failure_groups_sql
 from tui_runner.store.sql import Cursor, visible_literal
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SINCE_EPOCH = "CASE WHEN isfinite({0}) THEN epoch_us({0}) END"
+"""Microseconds of a moment as SQL: an infinite one cannot be counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,28 +109,34 @@ def failed(cursor: Cursor, run_id: int, chunk: int, limit: int = 200) -> list[En
 
 def failure_groups(cursor: Cursor, run_id: int, limit: int = 200) -> list[FailureGroup]:
     """Return the rows of `failure_groups_sql`, at most `limit`."""
-    moments = "epoch_us(first_seen) AS first_seen, epoch_us(last_seen) AS last_seen"
+    moments = ", ".join(f"{_SINCE_EPOCH.format(name)} AS {name}" for name in ("first_seen", "last_seen"))
     rows = cursor.execute(
         f"SELECT * REPLACE ({moments}) FROM ({failure_groups_sql(str(run_id))})"
         f" ORDER BY items_failed DESC, attempts DESC, type, alike LIMIT {min(limit, sys.maxsize)}"
     ).fetchall()
     return [
-        FailureGroup(type, alike, items, attempts, chunks, _moment(first), _moment(last), *newest)
+        FailureGroup(type or "", alike, items, attempts, chunks, moment(first), moment(last), *newest)
         for type, alike, items, attempts, chunks, first, last, *newest in rows
     ]
+
+
+def count_failure_groups(cursor: Cursor, run_id: int) -> int:
+    """Return how many rows `failure_groups` has without a limit."""
+    sql = f"SELECT count(*) FROM ({failure_groups_sql(str(run_id))})"
+    return int(cursor.execute(sql).fetchall()[0][0])
 
 
 def error_examples(cursor: Cursor, run_id: int, type: str, message: str, limit: int = 50) -> list[ErrorExample]:
     """Errors of one group, the newest first."""
     rows = cursor.execute(
-        """SELECT item, chunk, attempt, message, coalesce(traceback, ''), epoch_us(occurred_at), final,
+        f"""SELECT item, chunk, attempt, message, coalesce(traceback, ''), {_SINCE_EPOCH.format("occurred_at")}, final,
                 coalesce(item_text, '')
             FROM runner.errors WHERE run_id = ? AND type = ? AND coalesce(shape, '') = ?
             ORDER BY occurred_at DESC, item LIMIT ?""",
         [run_id, type, message, limit],
     ).fetchall()
     return [
-        ErrorExample(item, chunk, attempt, message, traceback, _moment(at), final, text)
+        ErrorExample(item, chunk, attempt, message, traceback, moment(at), final, text)
         for item, chunk, attempt, message, traceback, at, final, text in rows
     ]
 
@@ -151,5 +159,9 @@ WHERE run_id = {run_id} AND type = {visible_literal(type)} AND coalesce(shape, '
 ORDER BY occurred_at DESC"""
 
 
-def _moment(microseconds: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=microseconds)
+def moment(microseconds: int | None) -> datetime:
+    """Return a moment of the ledger; `EPOCH` for one that is not known or beyond what Python can count."""
+    try:
+        return EPOCH + timedelta(microseconds=microseconds or 0)
+    except OverflowError:
+        return EPOCH

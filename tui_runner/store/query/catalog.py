@@ -8,7 +8,7 @@ from typing import Protocol
 
 from tui_runner.store.query.result import Result
 from tui_runner.store.records import ITEM_COLUMN, RUN_COLUMN
-from tui_runner.store.sql import quote
+from tui_runner.store.sql import CATALOG, quote
 
 
 class Asks(Protocol):
@@ -45,17 +45,18 @@ class CatalogTable:
     columns: tuple[CatalogColumn, ...]
 
 
-_QUERY = """
+_QUERY = f"""
 WITH things AS (
-    SELECT schema_name, table_name, false AS is_view, estimated_size AS n, table_oid AS oid FROM duckdb_tables()
-    WHERE database_name = current_database() AND NOT internal
+    SELECT schema_name, table_name, false AS is_view, estimated_size AS n, table_oid AS oid
+    FROM {CATALOG}.duckdb_tables()
+    WHERE database_name = {CATALOG}.current_database() AND NOT internal
     UNION ALL
-    SELECT schema_name, view_name, true, NULL, view_oid FROM duckdb_views()
-    WHERE database_name = current_database() AND NOT internal
+    SELECT schema_name, view_name, true, NULL, view_oid FROM {CATALOG}.duckdb_views()
+    WHERE database_name = {CATALOG}.current_database() AND NOT internal
 ), columns AS (
     SELECT schema_name, table_name,
-        list({'name': column_name, 'type': data_type} ORDER BY column_index) AS columns
-    FROM duckdb_columns() WHERE database_name = current_database() AND NOT internal GROUP BY ALL
+        {CATALOG}.list({{'name': column_name, 'type': data_type}} ORDER BY column_index) AS columns
+    FROM {CATALOG}.duckdb_columns() WHERE database_name = {CATALOG}.current_database() AND NOT internal GROUP BY ALL
 )
 SELECT schema_name, table_name, is_view, n, columns FROM things LEFT JOIN columns USING (schema_name, table_name)
 ORDER BY schema_name <> 'main', schema_name = 'runner', schema_name, is_view, oid

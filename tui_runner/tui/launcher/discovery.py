@@ -14,7 +14,7 @@ from tui_runner.errors import UserError
 from tui_runner.jobs.loading import sample_jobs
 from tui_runner.jobs.origin import job_origin
 from tui_runner.store.database import Database
-from tui_runner.store.ledger import Ledger, RunSummary
+from tui_runner.store.ledger import Ledger, RunSummary, readable
 from tui_runner.store.lock import DatabaseInUse
 from tui_runner.store.records import RunRecord
 from tui_runner.system.files import TooLarge, read_regular
@@ -143,7 +143,7 @@ def find_runs(folder: Path) -> list[FoundRun]:
     found: list[FoundRun] = []
     for path in sorted(paths, key=lambda path: -path.stat().st_mtime)[:_DATABASES]:
         try:
-            with Database.open(path, create=False) as database:
+            with Database.open(path, create=False) as database, readable(path):
                 runs = Ledger(database.cursor()).runs()
         except UserError as error:
             found.append(FoundRun(path, None, error.what, in_use=isinstance(error, DatabaseInUse)))

@@ -14,7 +14,7 @@ from textual.message import Message
 from textual.widgets import TextArea
 from textual.widgets.text_area import Edit, EditResult
 
-from tui_runner.text.safe_text import safe_text
+from tui_runner.text.safe_text import masked, safe_text
 from tui_runner.tui.query.completion import Offer, Vocabulary, Word, offer
 from tui_runner.tui.query.sql_tokens import Token, by_line
 from tui_runner.tui.terminal.key_order import does_own_key
@@ -23,15 +23,6 @@ from tui_runner.tui.widgets.paint import Line, PaintedWidget, column
 _TOKEN_CLASSES = frozenset({"sql-keyword", "sql-string", "sql-number", "sql-comment", "sql-operator"})
 _WORD = re.compile(r'\w+(?:\.\w+)*|"[^"]*"|\S')
 _INDENT = 4
-_UNSEEN = {
-    code: chr(0x2400 + code) if code < 0x20 else "\ufffd"
-    for code in (
-        *range(0x20), *range(0x7F, 0xA0), 0xAD, *range(0x200B, 0x2010), *range(0x2028, 0x202F), *range(0x2060, 0x2070),
-        0x61C, 0xFEFF, *range(0xD800, 0xE000),
-    )
-    if code not in (0x09, 0x200C, 0x200D)
-}  # fmt: skip
-"""What a terminal would obey or not show, by marks of one character, so that offsets stay what they are."""
 
 LONG_LINE = 5_000
 """Characters of a line from which on lines are not wrapped. Textual lays the whole of a line out for each row that it
@@ -134,7 +125,7 @@ class Editor(TextArea):
         text = self.document.text
         if text != self._coloured[0]:
             self._coloured = (text, by_line(text) if len(text) <= LONG_TEXT else [])
-        line = Text(self.document.get_line(line_index).translate(_UNSEEN), end="", no_wrap=True)
+        line = Text(masked(self.document.get_line(line_index)), end="", no_wrap=True)
         tokens = self._coloured[1]
         for token in tokens[line_index] if line_index < len(tokens) else ():
             line.stylize(self.get_component_rich_style(token.role, partial=True), token.start, token.end)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
@@ -14,7 +15,7 @@ from pathlib import Path
 from textual.app import App, SuspendNotSupported
 
 from tui_runner.errors import UserError
-from tui_runner.system.files import check_links, open_own, read_regular, replaced, state_folder, written_whole
+from tui_runner.system.files import check_links, expanded, open_own, read_regular, replaced, state_folder, written_whole
 from tui_runner.text.safe_text import safe_text
 from tui_runner.tui.background import in_thread
 from tui_runner.tui.dialogs.questions import AskTexts, Confirm
@@ -63,23 +64,32 @@ class History:
         self._statements = [*known, sql][-KEPT:]
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if not known:
+                self._put_aside()
             with replaced(self._path) as stream:
                 stream.writelines(json.dumps(each).encode() + b"\n" for each in self._statements)
         except OSError:
             # A full or read-only disk costs the history of the next start, nothing else.
             return
 
+    def _put_aside(self) -> None:
+        """Keep a file in which no statement could be read: a newer tui-runner, or a person, may read more in it."""
+        with contextlib.suppress(FileNotFoundError):
+            if self._path.lstat().st_size:
+                self._path.replace(self._path.with_name(f"{self._path.name}.unread"))
+
     def _read(self) -> list[str]:
         try:
             with open(self._path, "rb", opener=open_own) as file:
-                lines = file.read().decode().splitlines()
-        except (OSError, ValueError):
+                lines = file.read().split(b"\n")
+        except OSError:
             return list(self._statements or [])
         found: dict[str, None] = {}
+        # A line that cannot be read, for one byte that is not UTF-8, say, costs that statement alone.
         for line in lines:
             try:
                 sql = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
             if isinstance(sql, str):
                 found.pop(sql, None)
@@ -127,7 +137,7 @@ def read_statements(path: Path) -> str:
     Raises:
         UserError: it cannot be read, is no file, is too large, or is no UTF-8 text.
     """
-    path = path.expanduser()
+    path = expanded(path)
     check_readable(path)
     try:
         return read_regular(path, _LARGEST).decode("utf-8-sig").replace("\r\n", "\n")
@@ -143,7 +153,7 @@ def write_statements(path: Path, text: str) -> None:
     Raises:
         UserError: it cannot be written, and stays as it was.
     """
-    path = path.expanduser()
+    path = expanded(path)
     try:
         with written_whole(path, replace=True) as stream:
             stream.write((text if text.endswith("\n") else text + "\n").encode())
@@ -214,10 +224,7 @@ def file_named(texts: list[str]) -> Path:
     name = texts[0].strip()
     if not name:
         raise UserError("type the name of a file")
-    try:
-        return Path(name).expanduser()
-    except RuntimeError as error:
-        raise UserError("there is no such user", name.split("/")[0]) from error
+    return expanded(name)
 
 
 async def _open(screen: TabHost, path: Path) -> None:
