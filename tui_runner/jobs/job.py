@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, TypeVar, overload
 
 from tui_runner.errors import UserError
+from tui_runner.items import WideRow
 from tui_runner.jobs.arguments import ItemText, Signature, converting, is_taken_as_written
 from tui_runner.jobs.parameters import Parameter, annotations_of, bind, merged, parameters_of
 from tui_runner.jobs.reference import JobReference
@@ -240,7 +241,7 @@ class Job:
         With `by_name` a mapping is passed by parameter name (what the function doesn't name is left out) and a
         tuple or list one value a parameter; everything else is the one positional argument.
         """
-        return self._signature.arguments(item) if by_name else ((item,), {})
+        return self._signature.arguments(item) if by_name or type(item) is WideRow else ((item,), {})
 
     def caller(self, params: Mapping[str, Any], *, by_name: bool, from_input: bool = False) -> Callable[[Any], Any]:
         """The function as something that takes one item: for the loop that runs it a million times.
@@ -263,6 +264,16 @@ class Job:
                 return function(*positional, **named, **keywords)
 
             return call
+        if from_input:
+            arguments = self._signature.arguments
+
+            def call_one(item: Any) -> Any:
+                if type(item) is not WideRow:
+                    return function(item, **keywords)
+                positional, named = arguments(item)
+                return function(*positional, **named, **keywords)
+
+            return call_one
         # A partial is called without a frame of its own; with nothing to add the bare function is quicker still.
         return functools.partial(function, **keywords) if keywords else function
 

@@ -16,10 +16,10 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from tui_runner.engine.protocol import Refused
 from tui_runner.engine.worker.retry import RetryPolicy, retry_after
 from tui_runner.engine.worker.task_queue import Block, Ended, OpenedChunk, Slot
 from tui_runner.errors import ItemError, RowError
+from tui_runner.items import Refused
 from tui_runner.store.rows.collect import MAX_ITEM_BYTES, Rows, too_large
 from tui_runner.text.describe import Failure, describe
 

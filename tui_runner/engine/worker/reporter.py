@@ -22,7 +22,6 @@ from tui_runner.engine.protocol import (
     InFlight,
     LogLines,
     Progress,
-    Refused,
     Report,
     ResultBatch,
     Trials,
@@ -36,6 +35,7 @@ from tui_runner.engine.worker.job_output import JobLog
 from tui_runner.engine.worker.standstill import Standstill
 from tui_runner.engine.worker.task_queue import Ended, OpenedChunk, Slot, WorkQueue
 from tui_runner.engine.worker.thread_pool import Pool
+from tui_runner.items import Refused
 from tui_runner.store.arrow_batches import serialize
 from tui_runner.store.records import ERRORS, ITEMS
 from tui_runner.store.rows.collect import Built, build
