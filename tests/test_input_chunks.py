@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -66,18 +67,19 @@ def test_items_are_read_only_as_chunks_are_asked_for() -> None:
     assert [chunk.values for chunk in cut(items_source(endless()), 100, limit=2)] == [[3, 4]]
 
 
-def test_items_do_not_wait_for_a_slow_generator(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = 0.0
-    monkeypatch.setattr(source.time, "monotonic", lambda: now)
+def test_items_do_not_wait_for_a_generator_that_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source, "PATIENCE", 0.05)
+    more = threading.Event()
 
     def pages() -> Iterator[int]:
-        nonlocal now
-        for page in range(3):
-            yield from range(10 * page, 10 * page + 10)
-            now += 5
+        yield from range(3)
+        assert more.wait(60)
+        yield from range(3, 6)
 
-    assert [len(chunk.values) for chunk in cut(items_source(pages()), 4)] == [4, 4, 3, 4, 4, 2, 4, 4, 1]
-    assert [len(chunk.values) for chunk in cut(items_source(pages()), 500)] == [11, 10, 9]
+    chunks = cut(items_source(pages()), 500)
+    assert next(chunks).values == [0, 1, 2]
+    more.set()
+    assert [chunk.values for chunk in chunks] == [[3, 4, 5]]
 
 
 def test_items_before_a_failure_come_first() -> None:

@@ -255,7 +255,8 @@ class Job:
         function = self.function
         text = ItemText(annotations_of(function) if from_input else {}, self._signature.names)
         if text:
-            function, by_name = converting(function, text, functools.partial(self.arguments, by_name=by_name)), False
+            function = converting(function, text, functools.partial(self.arguments, by_name=by_name))
+            by_name = from_input = False
         if by_name:
             arguments = self._signature.arguments
 
