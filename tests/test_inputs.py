@@ -139,7 +139,9 @@ def test_columns_of_later_files_are_there_in_all(folder: Path) -> None:
     assert read("in/*.parquet") == rows
     assert open_source("in/*.parquet").columns == ("x", "y", "z", "more")
     written("in/d.csv", "http://a\n")
-    assert re.search(r"in/d\.csv: its first line does not name its column, and .*in/a\.csv has several", refusal("in/*.csv"))
+    assert re.search(
+        r"in/d\.csv: its first line does not name its column, and .*in/a\.csv has several", refusal("in/*.csv")
+    )
 
 
 def test_files_of_one_column_may_call_it_differently(folder: Path) -> None:
