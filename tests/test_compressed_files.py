@@ -86,7 +86,7 @@ def test_bomb_is_an_item_that_fails_and_takes_no_memory(folder: Path) -> None:
     assert (items[0], items[2]) == ("first", "last")
     bomb = items[1]
     assert isinstance(bomb, Refused)
-    assert bomb.message == "a.txt:2: the item is larger than 2.0 MB; raise max_input_bytes to have it run"
+    assert bomb.message == f"{folder / 'a.txt'}:2: the item is larger than 2.0 MB; raise max_input_bytes to have it run"
 
 
 def test_pipe_of_which_nothing_is_read_can_be_closed(folder: Path) -> None:

@@ -46,6 +46,7 @@ def without_wrapping(text: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("encoding", "content"),
     [("gzip", gzip.compress(TEXT)), ("deflate", zlib.compress(TEXT)), ("deflate", without_wrapping(TEXT))],
+    ids=["gzip", "deflate", "deflate alone"],
 )
 @settings(max_examples=30)
 @given(part=st.floats(0, 1, exclude_max=True), size=st.integers(1, 5_000))

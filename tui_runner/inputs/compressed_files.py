@@ -142,8 +142,11 @@ class PipedFile:
     def close(self) -> None:
         """End the thread, and remove the pipe."""
         try:
-            os.close(os.open(self.path, os.O_RDONLY | os.O_NONBLOCK))  # the thread may wait for someone who reads
-            self._thread.join()
+            while self._thread.is_alive():
+                # The thread may be about to wait for a reader, or for room: it gets both, and then an error.
+                reading = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK)
+                self._thread.join(0.01)
+                os.close(reading)
         finally:
             shutil.rmtree(self._folder, ignore_errors=True)
 

@@ -35,7 +35,7 @@ from duckdb import DuckDBPyConnection
 from tui_runner.errors import UserError
 from tui_runner.inputs import duckdb_reader
 from tui_runner.inputs.compressed_files import READ_ERRORS, PipedFile, blocks_of, is_compressed, open_bytes, unreadable
-from tui_runner.inputs.duckdb_reader import ArrowSlice
+from tui_runner.inputs.duckdb_reader import ArrowSlice, Bound
 from tui_runner.inputs.progress import Progress, silent
 from tui_runner.inputs.source import ItemReader, SliceReader, Source, fingerprint_of_files, is_small
 from tui_runner.items import MAX_INPUT_BYTES
@@ -225,6 +225,7 @@ class CsvFiles(Source):
                 layout.relation(opened.path, types),
                 lambda error: _fault_of(error, layout, types),
                 bare=self._bare,
+                bound=Bound(self._max_bytes, plain(layout.path)),
             )
             yield from opened.checked(slices)
 

@@ -91,6 +91,9 @@ class JsonFiles(JsonValues):
 
     def _values(self) -> Generator[object]:
         for path, text in _json_texts(self._paths, self._max_bytes):
+            if isinstance(text, Refused):
+                yield text
+                continue
             try:
                 yield json.loads(str(text))
             except (ValueError, RecursionError) as error:
@@ -132,12 +135,13 @@ def _texts_of(path: Path, piped: PipedFile | None, max_bytes: int) -> Iterator[t
             return UserError(f"a value is larger than {size(max_bytes)}", where=plain(path), do=do)
         return duckdb_reader.fault_of(plain(path))(error)
 
-    column = duckdb_reader.Column("json", "json")
+    column = duckdb_reader.Column("json", "json", nbytes="strlen(json)")
     # DuckDB's buffers are of this size, in every file.
     options = f"format='auto', compression='none', maximum_object_size={max_bytes}"
     relation = f"read_json_objects({duckdb_reader.file_literal(piped.path if piped else path)}, {options})"
     with closing(duckdb_reader.connect(max_bytes)) as connection:
-        slices = duckdb_reader.slices(connection, [column], relation, fault, bare=True)
+        bound = duckdb_reader.Bound(max_bytes, plain(path))
+        slices = duckdb_reader.slices(connection, [column], relation, fault, bare=True, bound=bound)
         for text in duckdb_reader.rows(piped.checked(slices) if piped else slices):
             yield path, text
 

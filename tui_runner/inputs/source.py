@@ -387,12 +387,12 @@ class ItemsSource(Source):
         given, failures = _Given(), 0
         items: Iterable[object] | None = self._items
         while True:
-            passed = _Given()
+            passed, known = _Given(), given.number
             try:
                 for value in self._made_again() if items is None else items:
-                    if passed.number < given.number:
+                    if passed.number < known:
                         passed.add(value)
-                        self._compare(passed, given)
+                        _compare(passed, given)
                         continue
                     if self._again is not None:
                         given.add(value)
@@ -419,11 +419,6 @@ class ItemsSource(Source):
         assert self._again is not None  # noqa: S101 - else nothing is tried again
         return self._again()
 
-    def _compare(self, passed: _Given, given: _Given) -> None:
-        if passed.number == given.number and passed.digest != given.digest:
-            what = f"making the items failed, and when made again the first {plural(given.number, 'item')} are others"
-            raise UserError(what, do="resume the run, which compares every item with the ledger")
-
     def open(self, offset: int | None = None) -> ItemReader:
         """Return a reader of the items."""
         return RangeReader(self._items) if isinstance(self._items, range) else super().open(offset)
@@ -443,6 +438,12 @@ class _Given:
     def add(self, value: object) -> None:
         self.digest = hash((self.digest, plain_key(value, self.number)))
         self.number += 1
+
+
+def _compare(passed: _Given, given: _Given) -> None:
+    if passed.number == given.number and passed.digest != given.digest:
+        what = f"making the items failed, and the first {plural(given.number, 'item')} are others when made again"
+        raise UserError(what, do="resume the run, which compares every item with the ledger")
 
 
 class LostItems(Source):

@@ -38,24 +38,28 @@ class _WholeDecoder:
     def __init__(self, response: httpx.Response, window: int) -> None:
         self._response = response
         self._window = window
-        self._decoder: Any = zlib.decompressobj(window)
-        self._is_begun = False
+        self._decoder: Any = None
+        self._head = b""
 
     def decode(self, data: bytes) -> bytes:
         """Return what the next bytes of the body stand for."""
+        if self._decoder is None:
+            self._head += data
+            if len(self._head) < 2:
+                return b""
+            if self._window == zlib.MAX_WBITS and not _is_wrapped(self._head):
+                # Some servers take "deflate" for what stands within zlib's wrapping (RFC 9110, 8.4.1.2).
+                self._window = -zlib.MAX_WBITS
+            self._decoder = zlib.decompressobj(self._window)
+            data = self._head
         try:
             return self._decoded(data)
         except zlib.error as error:
-            if self._window == zlib.MAX_WBITS and not self._is_begun:
-                # Some servers take "deflate" for what stands within zlib's wrapping (RFC 9110, 8.4.1.2).
-                self._window = -zlib.MAX_WBITS
-                self._decoder = zlib.decompressobj(self._window)
-                return self.decode(data)
             raise httpx.DecodingError(str(error), request=self._response.request) from error
 
     def flush(self) -> bytes:
         """Return nothing more; raise if the body broke off."""
-        if self._is_begun and not self._decoder.eof:
+        if self._head and not (self._decoder and self._decoder.eof):
             raise httpx.RemoteProtocolError(
                 "the compressed body breaks off: the connection or the server ended it", request=self._response.request
             )
@@ -70,6 +74,10 @@ class _WholeDecoder:
                     break
                 self._decoder = zlib.decompressobj(self._window)
             parts.append(self._decoder.decompress(data))
-            self._is_begun = True
             data = self._decoder.unused_data
         return b"".join(parts)
+
+
+def _is_wrapped(head: bytes) -> bool:
+    """Return True if bytes begin as zlib's format does (RFC 1950, 2.2)."""
+    return head[0] & 15 == 8 and (head[0] << 8 | head[1]) % 31 == 0

@@ -13,8 +13,9 @@ Three forms of a value are decided here:
   so that it does not matter whether the kinds met in one batch or only in the database (`text`);
 * JSON: what nested values become (`Json`), and scalars in a column that also holds nested ones (`json_scalar`).
 
-Inside nested values: NaN and infinities are null (JSON has neither; a value of its own is a string then); dates and times are ISO 8601; Decimals are
-strings, since readers take JSON numbers as doubles; bytes are base64; durations are text; sets become sorted lists.
+Inside nested values: NaN and infinities are null (JSON has neither; a value of its own is a string then); dates and
+times are ISO 8601; Decimals are strings, since readers take JSON numbers as doubles; bytes are base64; durations are
+text; sets become sorted lists.
 """
 
 from __future__ import annotations
