@@ -185,7 +185,9 @@ def test_json_of_a_scalar_is_what_duckdb_makes_of_its_column(cursor: duckdb.Duck
     @given(KINDS[kind])
     def same(value: Any) -> None:
         if isinstance(value, float) and (value != value or abs(value) == float("inf")):
-            assert json_scalar(value) == "null"  # DuckDB writes NaN, which no JSON reader takes
+            # DuckDB writes NaN, which no JSON reader takes, and reads the word in a string as the number.
+            words = cursor.execute("SELECT CAST(CAST(? AS JSON) AS DOUBLE)", [json_scalar(value)]).fetchall()
+            assert repr(words[0][0]) == repr(abs(value) if value != value else value)
             return
         array = stored([value])
         if isinstance(value, Decimal):

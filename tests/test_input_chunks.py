@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +18,8 @@ from hypothesis import strategies as st
 from input_files import cut
 
 from tui_runner.errors import UserError
-from tui_runner.inputs import items_source, source, total_items
+from tui_runner.inputs import items_source, made_items, source, total_items
+from tui_runner.jobs.job import job
 
 
 def test_iterables_have_a_total_if_they_have_a_length() -> None:
@@ -37,6 +40,74 @@ def test_what_a_generator_raises_is_one_line_with_its_place() -> None:
     with pytest.raises(UserError) as caught:
         list(items_source(items()))
     assert str(caught.value) == f"{__file__}:{line}: making the items failed: ConnectionError: gone [/foo]"
+
+
+def _pages(fails: dict[int, list[Exception]], asked: list[int]) -> Iterator[int]:
+    """Ten pages; each raises what there is for it in `fails`, once."""
+    for page in range(10):
+        asked.append(page)
+        if fails.get(page):
+            raise fails[page].pop(0)
+        yield page
+
+
+def _twice(error: BaseException, failures: int) -> float | None:
+    return 0.0 if isinstance(error, ConnectionError) and failures <= 2 else None
+
+
+def test_items_are_made_again_behind_those_that_were_given() -> None:
+    asked: list[int] = []
+    fails: dict[int, list[Exception]] = {4: [ConnectionError("gone"), ConnectionError("gone")], 7: [ConnectionError()]}
+    source = made_items(lambda: _pages(fails, asked), str, _twice)
+    said: list[str] = []
+    source.tell = lambda level, text: said.append(f"{level} {text}")
+    assert list(source) == list(range(10))
+    assert asked.count(0) == 4 and asked.count(9) == 1
+    assert len(said) == 3 and said[0].startswith("WARNING making the items failed (ConnectionError: gone): they are")
+
+
+@pytest.mark.parametrize("errors", [[ConnectionError("gone")] * 3, [ValueError("gone")]])
+def test_items_that_cannot_be_made_end_with_what_had_been_read(errors: list[Exception]) -> None:
+    fails = {4: errors.copy()}
+    items = iter(made_items(lambda: _pages(fails, []), str, _twice))
+    assert [next(items) for _ in range(4)] == [0, 1, 2, 3]
+    with pytest.raises(UserError, match=rf"{__file__}:\d+: making the items failed: {type(errors[0]).__name__}: gone"):
+        next(items)
+
+
+def test_items_that_are_others_when_made_again_are_not_taken_for_the_same() -> None:
+    made = iter([[0, 1, 2], [0, 5, 2, 3]])
+
+    def items() -> Iterator[int]:
+        values = next(made)
+        yield from values
+        if len(values) == 3:
+            raise ConnectionError
+
+    with pytest.raises(UserError, match="the first 3 items are others when made again"):
+        list(made_items(items, str, _twice))
+
+
+def test_items_function_that_fails_before_its_first_item_is_called_again() -> None:
+    errors = [ConnectionError(), ConnectionError()]
+
+    def numbers() -> list[int]:
+        if errors:
+            raise errors.pop()
+        return [1, 2]
+
+    declared = job(lambda item: None)
+    declared.items(numbers)
+    assert list(made_items(lambda: declared.make_items({}), str, _twice)) == [1, 2]
+
+
+def test_error_in_a_library_is_told_with_the_line_that_called_it() -> None:
+    def items() -> Iterator[object]:
+        yield json.loads("{")
+
+    line = items.__code__.co_firstlineno + 1
+    with pytest.raises(UserError, match=rf"^{__file__}:{line}: making the items failed: JSONDecodeError"):
+        list(items_source(items()))
 
 
 @given(
@@ -66,18 +137,19 @@ def test_items_are_read_only_as_chunks_are_asked_for() -> None:
     assert [chunk.values for chunk in cut(items_source(endless()), 100, limit=2)] == [[3, 4]]
 
 
-def test_items_do_not_wait_for_a_slow_generator(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = 0.0
-    monkeypatch.setattr(source.time, "monotonic", lambda: now)
+def test_items_do_not_wait_for_a_generator_that_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source, "PATIENCE", 0.05)
+    more = threading.Event()
 
     def pages() -> Iterator[int]:
-        nonlocal now
-        for page in range(3):
-            yield from range(10 * page, 10 * page + 10)
-            now += 5
+        yield from range(3)
+        assert more.wait(60)
+        yield from range(3, 6)
 
-    assert [len(chunk.values) for chunk in cut(items_source(pages()), 4)] == [4, 4, 3, 4, 4, 2, 4, 4, 1]
-    assert [len(chunk.values) for chunk in cut(items_source(pages()), 500)] == [11, 10, 9]
+    chunks = cut(items_source(pages()), 500)
+    assert next(chunks).values == [0, 1, 2]
+    more.set()
+    assert [chunk.values for chunk in chunks] == [[3, 4, 5]]
 
 
 def test_items_before_a_failure_come_first() -> None:

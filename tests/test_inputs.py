@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,8 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 from input_files import read, refusal, written
 
+from tui_runner.engine.protocol import pack, unpack
 from tui_runner.errors import UserError
 from tui_runner.inputs import open_source
+from tui_runner.inputs.keys import keyed, plain_key
+from tui_runner.jobs.job import job
 
 
 @pytest.mark.parametrize("name", ["a.txt", "a.txt.gz", "A.TXT"])
@@ -106,19 +110,80 @@ def test_empty_fields_leave_a_column_its_type(folder: Path) -> None:
 
 def test_a_glob_reads_files_in_the_order_of_their_names(folder: Path) -> None:
     (folder / "in").mkdir()
-    for name, text in (("b.csv", "y,x\n3,4\n"), ("a.csv", "x,y\n1,2\n"), ("c.csv", "y,x,more\n5,6,7\n")):
+    for name, text in (("b.csv", "y,x\n3,4\n"), ("a.csv", "x,y\n1,2\n")):
         written(f"in/{name}", text)
     source = open_source("in/*.csv")
-    assert list(source) == [{"x": 1, "y": 2}, {"x": 4, "y": 3}, {"x": 6, "y": 5}]
-    assert source.total == 3
-    assert len(read("**/*.csv")) == 3
-    written("in/d.csv", "x,z\n1,2\n")
-    assert "in/d.csv: it lacks the columns y, which the files before have x, y" in refusal("in/*.csv")
+    assert list(source) == [{"x": 1, "y": 2}, {"x": 4, "y": 3}]
+    assert source.total == 2
+    assert len(read("**/*.csv")) == 2
     for name in ("1.parquet", "2.parquet"):
         pq.write_table(pa.table({"n": [name]}), f"in/{name}")
     assert read("in/*.parquet") == ["1.parquet", "2.parquet"]
     written("in/1.txt", "a\nb"), written("in/2.txt.gz", "c")
     assert read("in/*.txt*") == ["a", "b", "c"]
+
+
+def test_columns_of_later_files_are_there_in_all(folder: Path) -> None:
+    (folder / "in").mkdir()
+    written("in/a.csv", "x,y\n1,2\n"), written("in/b.csv", "z\n3\n"), written("in/c.csv", "y,more,x\n5,6,7\n")
+    rows = [
+        {"x": 1, "y": 2, "z": None, "more": None},
+        {"x": None, "y": None, "z": 3, "more": None},
+        {"x": 7, "y": 5, "z": None, "more": 6},
+    ]
+    assert read("in/*.csv") == rows
+    for name in "abc":
+        names = {"a": ("x", "y"), "b": ("z",), "c": ("y", "more", "x")}[name]
+        row = next(row for row in rows if all(row[column] is not None for column in names))
+        pq.write_table(pa.table({column: [row[column]] for column in names}), f"in/{name}.parquet")
+    assert read("in/*.parquet") == rows
+    assert open_source("in/*.parquet").columns == ("x", "y", "z", "more")
+    written("in/d.csv", "http://a\n")
+    assert re.search(
+        r"in/d\.csv: its first line does not name its column, and .*in/a\.csv has several", refusal("in/*.csv")
+    )
+
+
+def test_files_of_one_column_may_call_it_differently(folder: Path) -> None:
+    written("a.csv", "url\nx\n"), written("b.csv", "address\ny\n")
+    assert read("?.csv") == ["x", "y"]
+
+
+def test_nested_columns_and_names_that_differ_in_case_alone_are_columns_of_a_later_file(folder: Path) -> None:
+    pq.write_table(pa.table({"n": [1]}), "a.parquet")
+    pq.write_table(pa.table({"s": [{"a": {"b": 1}, "c": [1]}], "m": [[1]], "N": [2]}), "b.parquet")
+    rows = read("?.parquet")
+    assert rows[0] == {"n": 1, "s": None, "m": None, "N": None}
+    assert rows[1] == {"n": None, "s": {"a": {"b": 1}, "c": [1]}, "m": [1], "N": 2}
+
+
+def test_broken_later_parquet_file_is_found_at_once(folder: Path) -> None:
+    for number in range(3):
+        pq.write_table(pa.table({"n": [number]}), f"{number}.parquet")
+    Path("1.parquet").write_bytes(b"PAR1 nonsense PAR1")
+    with pytest.raises(UserError, match=r"1\.parquet: "):
+        open_source("?.parquet")
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json"])
+def test_member_that_comes_late_is_passed_by_name(folder: Path, name: str) -> None:
+    lines = [f'{{"id": {number}}}' for number in range(1_200)] + ['{"id": 1200, "extra": "KEEP"}']
+    written(name, "\n".join(lines))
+    source = open_source(name)
+    assert source.columns == ("id",)
+    items = list(source)
+    assert (items[0], items[1200]) == (0, {"id": 1200, "extra": "KEEP"})
+
+    def both(id: int, extra: str = "") -> object:
+        return id, extra
+
+    def plain(id, extra=""):  # type: ignore[no-untyped-def]  # nothing is converted
+        return id, extra
+
+    for function in (job(both), job(plain)):
+        call = function.caller({}, by_name=function.check_input(source.columns), from_input=True)
+        assert (call(items[0]), call(unpack(pack(items))[1200])) == ((0, ""), (1200, "KEEP"))
+    assert plain_key(keyed(items[1200], "id")) == plain_key(1200)
 
 
 @pytest.mark.parametrize(

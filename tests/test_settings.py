@@ -166,3 +166,16 @@ def test_a_pipe_is_no_configuration_and_keeps_nobody_waiting(tmp_path: Path) -> 
     os.mkfifo(tmp_path / "pyproject.toml")
     with pytest.raises(UserError, match="can't be read: it is no file but a device or a pipe"):
         read_config(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [("16MB", 16_000_000), (5, 5), ("1GB", 1_000_000_000), ("1", 1), ("0.5kB", 500)]
+)
+def test_size_of_an_item_of_the_input(value: object, expected: int) -> None:
+    assert check_setting("max_input_bytes", value, where="x") == expected
+
+
+@pytest.mark.parametrize("value", ["none", None, 0, -1, "2GB", True, "much", 1.5])
+def test_what_is_no_size_of_an_item_says_so(value: object) -> None:
+    with pytest.raises(UserError, match=r"x: .* is not a size .*such as 16MB"):
+        check_setting("max_input_bytes", value, where="x")

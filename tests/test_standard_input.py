@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,10 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from input_files import cut
 
-from tui_runner.errors import UserError
 from tui_runner.inputs import source as sources
-from tui_runner.inputs import text_lines
 from tui_runner.inputs.text_lines import StandardInput
+from tui_runner.text.items import Refused
 
 
 class Pipe:
@@ -66,32 +67,30 @@ def test_a_chunk_does_not_wait_for_a_slow_pipe(pipe: Pipe, monkeypatch: pytest.M
 
 def test_a_chunk_waits_for_its_items_for_a_while(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sources, "PATIENCE", 60.0)
-    source = StandardInput(pipe.stream)
+    reader = StandardInput(pipe.stream).open()
     pipe.write(b"a\n")
-    items = iter(source)
-    assert next(items) == "a"
-    assert not source.comes_within(0.01)
+    assert reader.comes_within(60)
+    values: list[object] = []
+    reader.take(values, 1)
+    assert not reader.comes_within(0.01)
     pipe.write(b"b\n")
-    assert source.comes_within(60) and source.comes_within(0)
-    assert next(items) == "b"
+    assert reader.comes_within(60) and reader.comes_within(0)
+    reader.take(values, 1)
+    assert values == ["a", "b"]
     pipe.end()
-    assert source.comes_within(60)
-    assert list(items) == []
+    assert reader.comes_within(60)
+    reader.take(values, 1)
+    assert values == ["a", "b"]
 
 
-def test_nor_for_lines_that_come_in_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Slow(StandardInput):
-        """A line half a second after the other."""
-
-        now = 0.0
-
-        def comes_within(self, seconds: float) -> bool:
-            self.now += 0.5
-            return seconds >= 0.5
-
-    source = Slow(io.BytesIO(b"a\nb\nc\nd\ne\n"))
-    monkeypatch.setattr(sources.time, "monotonic", lambda: source.now)
-    assert [chunk.values for chunk in cut(source, 500)] == [["a", "b", "c"], ["d", "e"]]
+def test_nor_for_lines_that_come_in_one_by_one(pipe: Pipe) -> None:
+    reader = StandardInput(pipe.stream).open()
+    writer = threading.Thread(target=lambda: [(pipe.write(b"x\n"), time.sleep(0.05)) for _ in range(20)])
+    writer.start()
+    values: list[object] = []
+    reader.take(values, 500, 0.2)
+    assert 0 < len(values) < 20, "the first does not wait for the last, although there is always a next one"
+    writer.join()
 
 
 def test_a_file_is_cut_into_whole_chunks(tmp_path: Path) -> None:
@@ -100,9 +99,13 @@ def test_a_file_is_cut_into_whole_chunks(tmp_path: Path) -> None:
         assert {len(chunk.values) for chunk in cut(StandardInput(stream), 500)} == {500}
 
 
-def test_a_line_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(text_lines, "_LONGEST_LINE", 100_000)
-    lines = iter(StandardInput(io.BytesIO(b"a\n" + b"b" * 99_000 + b"\n" + b"c" * 200_000)))
-    assert [next(lines), len(str(next(lines)))] == ["a", 99_000]
-    with pytest.raises(UserError, match="standard input: a line is longer than 0 MB; write one item a line"):
-        next(lines)
+def test_line_that_is_too_long_fails_alone() -> None:
+    data = b"a\n" + b"b" * 99_000 + b"\n" + b"c" * 2_000_000 + b"\nd\n" + b"e" * 100_001
+    found = list(StandardInput(io.BytesIO(data), max_bytes=100_000))
+    assert [len(str(item)) for item in found[:2]] == [1, 99_000]
+    assert found[3] == "d"
+    for item, line in ((found[2], 3), (found[4], 5)):
+        assert isinstance(item, Refused)
+        assert item.message == (
+            f"standard input:{line}: the item is larger than 100 kB; raise max_input_bytes to have it run"
+        )

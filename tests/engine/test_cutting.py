@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -289,3 +290,26 @@ def test_a_key_that_comes_very_often_is_matched_one_to_one(database: Database) -
     assert sum(found[0].is_done) == 1000, "those that are done come first"
     assert sorted(found[0].item + found[1].item) == list(range(3000))
     assert matcher.unused_failures() == 0
+
+
+def test_resumed_items_do_not_wait_for_those_that_are_slow_to_come(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cutting, "_SLICE_SECONDS", 0.05)
+    first = Process(database)
+    first.work(CutByPosition(items_source([0])), [1], ["ok"])
+    more = threading.Event()
+
+    def numbers() -> Iterator[int]:
+        yield from range(7)  # one done, two whole pieces, and then nothing
+        assert more.wait(60)
+        yield 7
+
+    monkeypatch.setattr(cutting, "_SLICE_ITEMS", 1_000)
+    cutter = CutByKey(items_source(numbers()), first.recorded, ())
+    assert isinstance(cutter.next(100), ChunksSkipped)
+    read = cutter.next(100)
+    assert isinstance(read, ItemsRead) and unpack(read.chunk.packed) == [1, 2, 3, 4, 5, 6]
+    more.set()
+    read = cutter.next(100)
+    assert isinstance(read, ItemsRead) and unpack(read.chunk.packed) == [7]

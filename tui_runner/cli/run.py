@@ -20,6 +20,7 @@ from tui_runner.engine.planning.request import STANDARD_INPUT, RunRequest, plan_
 from tui_runner.engine.planning.resume import retry_request
 from tui_runner.engine.runner import Runner
 from tui_runner.errors import EXIT_OK, EXIT_USAGE, UserError
+from tui_runner.inputs.progress import SlowOnly, silent
 from tui_runner.jobs.config_file import read_config
 from tui_runner.jobs.origin import JobOrigin, job_origin
 from tui_runner.system.memory import return_freed_memory
@@ -66,7 +67,7 @@ def run_in_foreground(request: RunRequest, display: Display, program: Program) -
         from tui_runner.tui.themes import find_themes
 
         find_themes().named(display.theme)
-    return _without_screen(_planned(request, output), display, here, output)
+    return _without_screen(_planned(request, display, output), display, here, output)
 
 
 def resume_in_foreground(request: RunRequest, display: Display, program: Program, *, yes: bool) -> int:
@@ -145,10 +146,21 @@ def _begun(request: RunRequest, output: CapturedOutput) -> Runner:
         raise
 
 
-def _planned(request: RunRequest, output: CapturedOutput) -> Runner:
+def _planned(request: RunRequest, display: Display, output: CapturedOutput) -> Runner:
     """A runner for what was asked for; what the user's code has written while the job was loaded is shown."""
-    ask = _asker(output)
-    plan = plan_run(request, folder=Path.cwd(), environ=os.environ, ask=ask, use_redaction=output.use_redaction)
+    lines = Lines(output.err, is_terminal(output.err))
+    say = SlowOnly(lambda doing: lines.overwrite(safe_text(doing)) if lines.live else lines.say(safe_text(doing)))
+    try:
+        plan = plan_run(
+            request,
+            folder=Path.cwd(),
+            environ=os.environ,
+            ask=_asker(output),
+            use_redaction=output.use_redaction,
+            progress=silent if display.quiet or display.json else say,
+        )
+    finally:
+        lines.clear()
     for warning in secrets_in_sight(plan.job, request.params):
         print(warning, file=output.err)
     runner = open_run(plan, output)
@@ -204,7 +216,7 @@ def _on_dashboard(request: RunRequest, display: Display, folder: Path, output: C
     from tui_runner.tui.themes import find_themes
 
     find_themes().named(_theme(display, read_config(Path.cwd())))  # a wrong name is told before there is a database
-    return _show(_planned(replace(request, attended=True), output), display, folder, output)
+    return _show(_planned(replace(request, attended=True), display, output), display, folder, output)
 
 
 def _show(runner: Runner, display: Display, folder: Path, output: CapturedOutput) -> int:

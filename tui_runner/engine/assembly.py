@@ -23,7 +23,7 @@ from tui_runner.engine.progress.snapshot_builder import RunIdentity, SnapshotBui
 from tui_runner.engine.recorder import Recorder
 from tui_runner.engine.runner import Parts, Runner
 from tui_runner.engine.scheduling.circuit_breaker import CircuitBreaker, OnOutage
-from tui_runner.engine.scheduling.events import LogFailed
+from tui_runner.engine.scheduling.events import LogFailed, Tell
 from tui_runner.engine.scheduling.pace import FIRST_SIZE
 from tui_runner.engine.scheduling.scheduler import Scheduler
 from tui_runner.engine.worker_config import WorkerSettings
@@ -88,6 +88,7 @@ def _build(
         rate=settings.rate,
         max_memory=share,
     )
+    plan.source.tell = lambda level, text: deliver(Tell(level, text))
     worker_settings.key_columns = opened.record.key_columns or ()
     items = PendingItems()
     memory = MemoryGuard(max_memory, scheduler.crew, database.statements, app_rss, in_process=in_process)

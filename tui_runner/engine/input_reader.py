@@ -9,7 +9,7 @@ from array import array
 from collections.abc import Callable, Iterable, Sequence
 
 from tui_runner.engine.planning.cutting import Cutter, ItemsRead
-from tui_runner.engine.protocol import OpenChunk, Refused, ResultBatch, pack
+from tui_runner.engine.protocol import OpenChunk, ResultBatch, pack
 from tui_runner.engine.scheduling.events import (
     ChunkEnded,
     ChunkRead,
@@ -27,6 +27,7 @@ from tui_runner.errors import UserError
 from tui_runner.inputs import InputChunk
 from tui_runner.system.process import no_exit_at_once
 from tui_runner.text.describe import describe
+from tui_runner.text.items import Refused
 
 _KEPT_BYTES = 64 << 20
 """Values of failed items that are kept so that these can run again at the press of a key."""
@@ -113,7 +114,7 @@ class InputReader:
     Args:
         cutter: cuts the input.
         chunk_size: items of a new chunk, unless another size is asked for.
-        deliver: takes `ItemsRead` and `ChunksSkipped`, and in the end `InputEnded` or `InputFailed`.
+        deliver: takes `ItemsRead` and `ChunksSkipped`, lines for the log, and in the end `InputEnded` or `InputFailed`.
     """
 
     takes = frozenset({ReadChunks, EndRun})
@@ -123,7 +124,7 @@ class InputReader:
         self,
         cutter: Cutter,
         chunk_size: int,
-        deliver: Callable[[ItemsRead | ChunksSkipped | InputEnded | InputFailed], None],
+        deliver: Callable[[ItemsRead | ChunksSkipped | InputEnded | InputFailed | Tell], None],
     ) -> None:
         self._cutter = cutter
         self._chunk_size = chunk_size
@@ -163,6 +164,9 @@ class InputReader:
                     self._deliver(read)
                     left -= isinstance(read, ItemsRead)  # chunks that are skipped take nobody's place
         except UserError as error:
+            if error.__cause__ is not None:  # of the user's code, which the line alone does not show
+                for line in describe(error.__cause__).traceback.splitlines():
+                    self._deliver(Tell("ERROR", line))
             self._deliver(InputFailed(str(error)))
         except BaseException as error:  # the input is the user's generator, which may raise anything
             failure = describe(error)

@@ -28,6 +28,7 @@ from typing import Any
 
 from tui_runner.jobs.reference import JobReference
 from tui_runner.system.process import no_exit_at_once
+from tui_runner.text.items import Refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -369,24 +370,6 @@ Report = (
     | Drained
     | WorkerLost
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """Stands in the place of an item that the function is not called with: the item fails at once, for good.
-
-    Attributes:
-        type: what kind of error that is, like the name of an exception.
-        message: why.
-        text: the item as a short text.
-    """
-
-    type: str
-    message: str
-    text: str = ""
-
-    def __str__(self) -> str:
-        return self.text
 
 
 _PLAIN = frozenset({str, int, float, bool, bytes, type(None), dict, list, tuple})

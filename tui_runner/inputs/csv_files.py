@@ -1,4 +1,4 @@
-"""CSV and TSV files as inputs.
+r"""CSV and TSV files as inputs.
 
 The first line names the columns. DuckDB's parser reads the file, but its guessing is not used: it skips what it
 takes for a preamble (a broken row makes it drop all rows before), takes the first of several addresses for a
@@ -11,45 +11,55 @@ heading, and a `;` in a single column for the delimiter. Instead:
   a decimal number with more digits than a float has, and integers may be of any length;
 * a column that the function wants as it is written (`as_written`) is text: `1.10` as a version, `12.50` as money.
 
-Empty fields are None; `""` is an empty text. In a single column, blank lines are left out.
+Empty fields are None; `""` is an empty text. In a single column, blank lines are left out. Lines may end in several
+ways: DuckDB, which takes one, is then given `\n` alone, outside of quotes.
+
+The columns of several files are those of all of them.
 """
 
 from __future__ import annotations
 
 import copy
 import csv
-import gzip
 import io
 import re
-import zlib
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import NamedTuple
 
+import pyarrow.compute as pc
 from duckdb import DuckDBPyConnection
 
 from tui_runner.errors import UserError
 from tui_runner.inputs import duckdb_reader
-from tui_runner.inputs.duckdb_reader import ArrowSlice
+from tui_runner.inputs.compressed_files import READ_ERRORS, PipedFile, blocks_of, is_compressed, open_bytes, unreadable
+from tui_runner.inputs.duckdb_reader import ArrowSlice, Bound
+from tui_runner.inputs.progress import Progress, silent
 from tui_runner.inputs.source import ItemReader, SliceReader, Source, fingerprint_of_files, is_small
+from tui_runner.store.arrow_batches import READ_ROWS, gathered
 from tui_runner.store.sql import literal
-from tui_runner.text.messages import listed, one_line, plain, quoted
+from tui_runner.text.items import MAX_INPUT_BYTES
+from tui_runner.text.messages import plain, quoted
+from tui_runner.text.numbers import size
 
 _DELIMITERS = ",;\t|"
 _NONE = "\x1f"
 """Delimiter of a single column: the unit separator, which does not occur in text."""
-_LONGEST_LINE = 4 << 20
-"""Bytes a row may have."""
-_BUFFER = 8 << 20
-"""Bytes that DuckDB reads at a time. Left to itself it takes 16 times the longest line, all of it resident."""
+_SMALLEST_BUFFER = 8 << 20
+"""Bytes that DuckDB reads at a time: this, or two of the longest rows. Left to itself it takes sixteen, all of it
+resident."""
+_LINE_ENDS_BYTES = 256 << 20
+"""Bytes of a file that are looked at to see whether its lines end in several ways: 0.2 s."""
 _LONGEST_HEADING = 1 << 20
 """Characters that the names of the columns may have together."""
-_FIRST_LOOK = 10_000
-"""Rows from which the possible types of the columns are taken."""
 _LARGE_LOOK = 100_000
 """Rows of a large file that have to agree on a type; a later row that does not is an error with its line."""
+_CELLS_LOOKED_AT, _LEAST_LOOK = 20_000_000, 1_000
+"""Values of a large file that are looked at, at most, unless there are more in the least number of rows: 3 s."""
+_COLUMNS_AT_ONCE = 1_000
+"""Columns that are looked at together: DuckDB has 2,048 rows of them in memory, several times."""
 
 _DAY = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _MOMENT = _DAY + "[ T][0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]{1,6})?)?"
@@ -64,6 +74,7 @@ _PATTERNS = {
     "TIMESTAMP WITH TIME ZONE": _MOMENT + "(Z|[+-][0-9]{2}(:[0-9]{2})?)",
 }
 """The usual form of the values of each type, the narrowest type first."""
+_DATES = frozenset({"DATE", "TIMESTAMP", "TIMESTAMP WITH TIME ZONE"})
 _WORDS = {
     "BOOLEAN": "true or false",
     "BIGINT": "a whole number",
@@ -77,35 +88,61 @@ _WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """How one file is written."""
+    """How one file is written; `max_bytes` is what a row of it may have."""
 
     path: Path
     delimiter: str
     header: bool
     names: tuple[str, ...]
+    max_bytes: int
 
-    def relation(self, types: Sequence[str], *, lenient: bool = False) -> str:
-        """What reads the file, with columns `c0`, `c1`, … of these types; `lenient` leaves out broken rows."""
+    def relation(self, path: Path, types: Sequence[str], *, lenient: bool = False) -> str:
+        """Return what reads `path`, with columns `c0`, `c1`, … of these types; `lenient` leaves out broken rows."""
         columns = ", ".join(f"'c{index}': {literal(kind)}" for index, kind in enumerate(types))
         return (
-            f"read_csv({duckdb_reader.file_literal(self.path)}, auto_detect=false, delim={literal(self.delimiter)}, "
+            f"read_csv({duckdb_reader.file_literal(path)}, auto_detect=false, delim={literal(self.delimiter)}, "
             f"quote='\"', escape='\"', header={self.header}, columns={{{columns}}}, nullstr='', "
-            f"allow_quoted_nulls=false, strict_mode=true, ignore_errors={lenient}, "
-            f"max_line_size={_LONGEST_LINE}, buffer_size={_BUFFER})"
+            f"allow_quoted_nulls=false, strict_mode=true, ignore_errors={lenient}, compression='none', "
+            f"max_line_size={self.max_bytes}, buffer_size={max(_SMALLEST_BUFFER, 2 * self.max_bytes)})"
             # A blank line in a file with one column reads as a row that is NULL.
             + (" WHERE c0 IS NOT NULL" if len(types) == 1 else "")
         )
 
 
-class CsvFiles(Source):
-    """The rows of CSV or TSV files. The columns are those of the first file; the others may have more."""
+class _Opened(NamedTuple):
+    """A file as DuckDB is to read it: `path` is a pipe, to be read once, where `piped` is not None."""
 
-    def __init__(self, paths: Sequence[Path], text: str) -> None:
+    path: Path
+    piped: PipedFile | None
+
+    def checked(self, slices: Iterable[ArrowSlice]) -> Iterable[ArrowSlice]:
+        return self.piped.checked(slices) if self.piped else slices
+
+
+@contextmanager
+def _opened(layout: _Layout, *, is_plain: bool) -> Iterator[_Opened]:
+    if is_plain:
+        yield _Opened(layout.path, None)
+        return
+    with closing(PipedFile(layout.path, _with_one_line_end(layout))) as piped:
+        yield _Opened(piped.path, piped)
+
+
+class CsvFiles(Source):
+    """The rows of CSV or TSV files. The columns are those of all files; where one lacks a column its rows have None."""
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        text: str,
+        max_bytes: int = MAX_INPUT_BYTES,
+        progress: Progress = silent,
+    ) -> None:
         self.text = text
         self._paths = tuple(paths)
+        self._max_bytes = max_bytes
         self._total: int | None = None
-        layout = _layout_of(self._paths[0])
-        self.columns: tuple[str, ...] | None = layout.names if layout else None
+        self.columns: tuple[str, ...] | None = self._all_columns(progress)
         self._bare = self.columns is not None and len(self.columns) == 1
         self._written: frozenset[str] = frozenset()
 
@@ -113,9 +150,8 @@ class CsvFiles(Source):
     def total(self) -> int | None:
         """Counted for files that are small."""
         if self._total is None and is_small(self._paths):
-            with closing(duckdb_reader.connect()) as connection:
-                layouts = map(_layout_of, self._paths)
-                self._total = sum(_count(connection, layout) for layout in layouts if layout)
+            with closing(duckdb_reader.connect(self._max_bytes)) as connection:
+                self._total = sum(_count(connection, layout) for layout in self._layouts())
         return self._total
 
     def __iter__(self) -> Iterator[object]:
@@ -130,11 +166,38 @@ class CsvFiles(Source):
         return fingerprint_of_files(self._paths)
 
     def _slices(self) -> Iterator[ArrowSlice]:
-        with closing(duckdb_reader.connect()) as connection:
-            for path in self._paths:
-                layout = _layout_of(path)
-                if layout is not None:
-                    yield from self._rows(connection, layout)
+        with closing(duckdb_reader.connect(self._max_bytes)) as connection:
+            for layout in self._layouts():
+                yield from self._rows(connection, layout)
+
+    def _layouts(self) -> Iterator[_Layout]:
+        """Yield how each file is written that has something in it."""
+        return filter(None, (_layout_of(path, self._max_bytes) for path in self._paths))
+
+    def _all_columns(self, progress: Progress) -> tuple[str, ...] | None:
+        """Return the columns of all files in the order in which they come up; None where there is nothing in any.
+
+        Where each has a single one, that of the first stands for all: it may be called differently in each.
+        """
+        names: dict[str, None] = {}
+        first: str | None = None
+        several: Path | None = None
+        nameless: Path | None = None
+        for number, path in enumerate(self._paths):
+            progress(f"reading the columns of {len(self._paths):,} files: {number:,} so far")
+            layout = _layout_of(path, self._max_bytes)
+            if layout is None:
+                continue
+            first = first or layout.names[0]
+            names |= dict.fromkeys(layout.names)
+            several = several or (path if len(layout.names) > 1 else None)
+            nameless = nameless or (None if layout.header else path)
+        if several is None:
+            return None if first is None else (first,)
+        if nameless is not None:
+            what = f"its first line does not name its column, and {plain(several)} has several"
+            raise UserError(what, where=plain(nameless), do="put a line with its name first")
+        return tuple(names)
 
     def as_written(self, columns: Collection[str]) -> Source:
         """The same files; the values of these columns stay text, whatever they look like."""
@@ -143,43 +206,105 @@ class CsvFiles(Source):
         return same
 
     def _rows(self, connection: DuckDBPyConnection, layout: _Layout) -> Iterator[ArrowSlice]:
-        names = layout.names if self.columns is None or self._bare else self.columns
-        missing = [name for name in names if name not in layout.names]
-        if missing or (self._bare and len(layout.names) != 1):
-            lacking = f"it lacks the columns {listed(missing)}, which" if missing else "it has several columns;"
-            raise UserError(f"{lacking} the files before have {listed(self.columns or ())}", plain(layout.path))
+        names = layout.names if self._bare else self.columns or ()
         # The name of a single column may be another in each file.
         written = layout.names if self._bare and self._written else self._written
-        types = _types_of(connection, layout, written)
+        is_plain = _is_plain(layout)
+        types = _types_of(connection, layout, written, is_plain=is_plain)
+        places = {name: index for index, name in enumerate(layout.names)}
         columns = [
-            duckdb_reader.column(name, types[index], f"c{index}")
+            duckdb_reader.column(name, types[places[name]], f"c{places[name]}")
+            if name in places
+            else duckdb_reader.Column(name, "NULL")
             for name in names
-            for index in (layout.names.index(name),)
         ]
-        yield from duckdb_reader.slices(
-            connection,
-            columns,
-            layout.relation(types),
-            lambda error: _fault_of(error, layout, types),
-            bare=self._bare,
-        )
+        with _opened(layout, is_plain=is_plain) as opened:
+            slices = duckdb_reader.slices(
+                connection,
+                columns,
+                layout.relation(opened.path, types),
+                lambda error: _fault_of(error, layout, types),
+                bare=self._bare,
+                bound=Bound(self._max_bytes, plain(layout.path)),
+            )
+            yield from opened.checked(slices)
 
 
-def _layout_of(path: Path) -> _Layout | None:
-    """How a file is written, from its first line; None for a file with nothing in it."""
-    tab = path.name.lower().removesuffix(".gz").endswith(".tsv")
+def _is_plain(layout: _Layout) -> bool:
+    """Return True if DuckDB can read the file itself: it is not compressed, and its lines end in one way."""
     try:
-        with _text_of(path) as file:
+        if is_compressed(layout.path):
+            return False
+        left = _LINE_ENDS_BYTES
+        kinds: set[str] = set()
+        with layout.path.open("rb") as file:
+            while left > 0 and len(kinds) < 2 and (block := file.read(1 << 20)):
+                if block.endswith(b"\r"):
+                    block += file.read(1)
+                left -= len(block)
+                both, returns, feeds = block.count(b"\r\n"), block.count(b"\r"), block.count(b"\n")
+                found = {"both": both, "return": returns - both, "feed": feeds - both}
+                kinds.update(kind for kind, number in found.items() if number)
+    except OSError as error:
+        raise unreadable(error, layout.path) from None
+    return len(kinds) < 2
+
+
+def _with_one_line_end(layout: _Layout) -> Iterator[bytes]:
+    r"""Yield the file with every end of a line outside of quotes as `\n`."""
+    begins = re.escape(layout.delimiter.encode())
+    # A quote in the middle of a field is a character like others.
+    token = re.compile(rb'(?<![^%b\r\n])"[^"]*+(?:""[^"]*+)*+("?)|\r\n?|\n' % begins)
+    held = b""
+    for block in blocks_of(layout.path):
+        held += block
+        if b"\r" not in held:
+            end = held.rfind(b"\n") + 1 if b'"' not in held else 0
+            if end:
+                yield held[:end]
+                held = held[end:]
+                continue
+        done, held = _unified(held, token, is_end=False)
+        yield done
+        if len(held) > layout.max_bytes:  # DuckDB refuses such a row
+            yield held
+            held = b""
+    yield _unified(held, token, is_end=True)[0]
+
+
+def _unified(text: bytes, token: re.Pattern[bytes], *, is_end: bool) -> tuple[bytes, bytes]:
+    """Return the whole lines of `text` with one kind of end, and the rest of it; all of it if it `is_end`."""
+    parts: list[bytes] = []
+    start = done = kept = 0
+    for match in token.finditer(text):
+        if text[match.start()] == 0x22:
+            if not match[1] and not is_end:
+                break  # the quote ends in what comes next
+            continue
+        if match.end() == len(text) and not is_end:
+            break  # a `\n` may follow
+        parts += (text[start : match.start()], b"\n")
+        start = done = match.end()
+        kept = len(parts)
+    if is_end:
+        return b"".join([*parts, text[start:]]), b""
+    return b"".join(parts[:kept]), text[done:]
+
+
+def _layout_of(path: Path, max_bytes: int) -> _Layout | None:
+    """How a file is written, from its first line; None for a file with nothing in it."""
+    tab = ".tsv" in path.suffixes[-2:] or path.name.lower().endswith(".tsv")
+    try:
+        with io.TextIOWrapper(open_bytes(path), encoding="utf-8-sig", newline="") as file:
             first = file.readline(_LONGEST_HEADING)
             while first.count('"') % 2 and len(first) < _LONGEST_HEADING and (more := file.readline()):
                 first += more  # a name in quotes goes on in the next line
             delimiter = "\t" if tab else _delimiter_of(first)
             heading = next(csv.reader(io.StringIO(first, newline=""), delimiter=delimiter), [])
-    except (OSError, EOFError, zlib.error) as error:
-        reason = getattr(error, "strerror", None) or one_line(error)
-        raise UserError(f"the input can't be read: {reason}", where=plain(path)) from None
     except UnicodeDecodeError:
         raise UserError("it is not UTF-8 text", f"{plain(path)}:{_foreign_line(path)}", "save it as UTF-8") from None
+    except READ_ERRORS as error:
+        raise unreadable(error, path) from None
     except csv.Error as error:
         raise UserError(f"its first line can't be read: {error}", where=f"{plain(path)}:1") from None
     if not first:
@@ -188,31 +313,25 @@ def _layout_of(path: Path) -> _Layout | None:
         # DuckDB could skip it, but then loses all rows, in silence, if the lines below end in another way.
         raise UserError("its first line is blank", where=f"{plain(path)}:1", do="put the names of its columns there")
     if not _is_data(heading):
-        return _Layout(path, delimiter, True, _distinct(heading))
+        return _Layout(path, delimiter, True, _distinct(heading), max_bytes)
     if len(heading) > 1:
         raise UserError(
             f"its first line holds data and not the names of columns: {quoted(first.strip())}",
             where=plain(path),
             do="put a line with their names first",
         )
-    return _Layout(path, delimiter, False, ("value",))
+    return _Layout(path, delimiter, False, ("value",), max_bytes)
 
 
 def _foreign_line(path: Path) -> int:
     """Number of the first line that is not UTF-8; the decoder fails for a whole block and does not say."""
-    with gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb") as file:
+    with open_bytes(path) as file:
         for number, line in enumerate(file, 1):
             try:
                 line.decode()
             except UnicodeDecodeError:
                 return number
     return 1
-
-
-def _text_of(path: Path) -> IO[str]:
-    if path.name.lower().endswith(".gz"):
-        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
-    return path.open(encoding="utf-8-sig", newline="")
 
 
 def _delimiter_of(line: str) -> str:
@@ -230,73 +349,96 @@ def _is_data(heading: Sequence[str]) -> bool:
 
 def _distinct(heading: Sequence[str]) -> tuple[str, ...]:
     """Names of columns without repeats: `a`, `a_2`; one without a name is called by its place, `column3`."""
-    names: list[str] = []
+    names: dict[str, None] = {}
     for place, cell in enumerate(heading, 1):
         name = base = cell.strip() or f"column{place}"
         count = 1
         while name in names:
             count += 1
             name = f"{base}_{count}"
-        names.append(name)
+        names[name] = None
     return tuple(names)
 
 
 def _count(connection: DuckDBPyConnection, layout: _Layout) -> int:
     types = ["VARCHAR"] * len(layout.names)
     try:
-        relation = layout.relation(types, lenient=True)
-        return int(connection.sql(f"SELECT count(*) FROM {relation}").fetchall()[0][0])  # noqa: S608
+        with _opened(layout, is_plain=_is_plain(layout)) as opened:
+            relation = layout.relation(opened.path, types, lenient=True)
+            return int(connection.sql(f"SELECT count(*) FROM {relation}").fetchall()[0][0])  # noqa: S608
     except duckdb_reader.READ_ERRORS as error:
         raise _fault_of(error, layout, types) from None
 
 
-def _types_of(connection: DuckDBPyConnection, layout: _Layout, written: Collection[str]) -> list[str]:
+def _types_of(
+    connection: DuckDBPyConnection, layout: _Layout, written: Collection[str], *, is_plain: bool
+) -> list[str]:
     """The type of each column: of the whole file if it is small, else of its first 100,000 rows.
+
+    Broken rows are left out: that a file has one must not change the types, and so the keys, of all others. A column
+    without any value is text: whatever comes later must not be refused.
 
     Args:
         connection: reads the file.
         layout: how it is written.
         written: columns that are text in any case.
+        is_plain: whether DuckDB can read it itself.
     """
-    every: list[tuple[str, ...]] = [() if name in written else tuple(_PATTERNS) for name in layout.names]
-    try:
-        possible = _possible(connection, layout, every, _FIRST_LOOK, without_values=True)
-        rows = None if is_small([layout.path]) else _LARGE_LOOK
-        # A column without any value is text: whatever comes later must not be refused.
-        possible = _possible(connection, layout, possible, rows, without_values=False)
-    except duckdb_reader.READ_ERRORS as error:
-        raise _fault_of(error, layout, ["VARCHAR"] * len(layout.names)) from None
-    return [kinds[0] if kinds else "VARCHAR" for kinds in possible]
-
-
-def _possible(
-    connection: DuckDBPyConnection,
-    layout: _Layout,
-    candidates: Sequence[Sequence[str]],
-    rows: int | None,
-    *,
-    without_values: bool,
-) -> list[tuple[str, ...]]:
-    """Those of the candidate types of each column that all its values in the first `rows` rows have.
-
-    Broken rows are left out: that a file has one must not change the types, and so the keys, of all others.
-    """
-    checks = [(index, kind) for index, kinds in enumerate(candidates) for kind in kinds]
-    if not checks:
-        return [() for _ in candidates]
-    sql = ", ".join(f"coalesce(bool_and({_check(f'c{index}', kind)}), {without_values})" for index, kind in checks)
+    names = layout.names
+    rows = None if is_small([layout.path]) else min(_LARGE_LOOK, max(_LEAST_LOOK, _CELLS_LOOKED_AT // len(names)))
     limit = "" if rows is None else f" LIMIT {rows}"
-    relation = layout.relation(["VARCHAR"] * len(candidates), lenient=True)
-    found = connection.sql(f"SELECT {sql} FROM (SELECT * FROM {relation}{limit})").fetchall()[0]  # noqa: S608
-    holds = {check for check, held in zip(checks, found, strict=True) if held}
-    return [tuple(kind for kind in kinds if (index, kind) in holds) for index, kinds in enumerate(candidates)]
+    candidates = [index for index, name in enumerate(names) if name not in written]
+    kinds: dict[int, list[str]] = {}
+    try:
+        for start in range(0, len(candidates), _COLUMNS_AT_ONCE):
+            some = candidates[start : start + _COLUMNS_AT_ONCE]
+            with _opened(layout, is_plain=is_plain) as opened:
+                kinds |= _forms(connection, f"{_texts(layout, opened.path)}{limit}", some)
+        dates = [index for index, found in kinds.items() if found[:1] and found[0] in _DATES]
+        if dates:
+            with _opened(layout, is_plain=is_plain) as opened:
+                invalid = _invalid(connection, f"{_texts(layout, opened.path)}{limit}", dates, kinds)
+            kinds |= {index: [] for index in invalid}
+    except duckdb_reader.READ_ERRORS as error:
+        raise _fault_of(error, layout, ["VARCHAR"] * len(names)) from None
+    return [next(iter(kinds.get(index, ())), "VARCHAR") for index in range(len(names))]
 
 
-def _check(name: str, kind: str) -> str:
-    form = f"regexp_full_match({name}, {literal(_PATTERNS[kind])})"
-    # 2026-02-30 has the form of a date.
-    # An empty field is of every type: NULL is what bool_and passes over.
-    return f"CASE WHEN {name} IS NOT NULL THEN {form} AND TRY_CAST({name} AS {kind}) IS NOT NULL END"
+def _texts(layout: _Layout, path: Path) -> str:
+    return layout.relation(path, ["VARCHAR"] * len(layout.names), lenient=True)
+
+
+def _forms(connection: DuckDBPyConnection, relation: str, columns: Sequence[int]) -> dict[int, list[str]]:
+    """Return the types whose usual form all values of a column have, the narrowest first; none without a value.
+
+    Arrow looks at the values: DuckDB takes 4 ms to plan each expression, and of thousands of columns there are ten
+    thousands of them.
+    """
+    forms = {kind: f"^(?:{pattern})$" for kind, pattern in _PATTERNS.items()}
+    kinds = {index: list(_PATTERNS) for index in columns}
+    empty = set(columns)
+    selected = ", ".join(f"c{index}" for index in columns)
+    with connection.sql(f"SELECT {selected} FROM {relation}").to_arrow_reader(READ_ROWS) as reader:  # noqa: S608
+        while (batch := gathered(reader)) is not None:
+            for index, values in zip(columns, batch.columns, strict=True):
+                left = kinds[index]
+                if not left or values.null_count == len(values):
+                    continue
+                empty.discard(index)
+                kinds[index] = [kind for kind in left if pc.all(pc.match_substring_regex(values, forms[kind])).as_py()]
+    return kinds | {index: [] for index in empty}
+
+
+def _invalid(
+    connection: DuckDBPyConnection, relation: str, columns: Sequence[int], kinds: Mapping[int, Sequence[str]]
+) -> list[int]:
+    """Return the columns with a value that has the form of its type and is none, such as 2026-02-30."""
+    checks = ", ".join(
+        f"coalesce(bool_and(c{index} IS NULL OR TRY_CAST(c{index} AS {kinds[index][0]}) IS NOT NULL), true)"
+        for index in columns
+    )
+    found = connection.sql(f"SELECT {checks} FROM {relation}").fetchall()[0]  # noqa: S608
+    return [index for index, is_valid in zip(columns, found, strict=True) if not is_valid]
 
 
 def _fault_of(error: BaseException, layout: _Layout, types: Sequence[str]) -> UserError:
@@ -315,7 +457,8 @@ def _fault_of(error: BaseException, layout: _Layout, types: Sequence[str]) -> Us
     if "Invalid unicode" in said:
         return UserError("it is not UTF-8 text", where, "save it as UTF-8")
     if "line size" in said:
-        return UserError(f"a row is longer than {_LONGEST_LINE >> 20} MB", where)
+        do = "raise max_input_bytes to have it read"
+        return UserError(f"a row is larger than {size(layout.max_bytes)}", where, do)
     if "invalid state" in said:
         return UserError("its lines end in different ways, or quotes are not as CSV has them", where)
     return duckdb_reader.fault_of(where)(error)

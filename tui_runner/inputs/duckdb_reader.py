@@ -17,6 +17,7 @@ from tui_runner.errors import UserError
 from tui_runner.store.arrow_batches import READ_ROWS, pieces
 from tui_runner.store.sql import literal, quote
 from tui_runner.system.private_folder import private_folder
+from tui_runner.text.items import too_large
 from tui_runner.text.messages import one_line
 
 _CONFIG: dict[str, str | int | bool | float | list[str]] = {
@@ -24,7 +25,6 @@ _CONFIG: dict[str, str | int | bool | float | list[str]] = {
     "threads": 1,
     # Without it the texts, or blobs, of a batch of rows are refused when they have more than 2 GB together.
     "arrow_large_buffer_size": True,
-    "memory_limit": "512MB",
     "autoinstall_known_extensions": False,
     "autoload_known_extensions": False,
     "python_enable_replacements": False,
@@ -39,20 +39,32 @@ class Column:
         name: in the rows.
         expression: SQL that gives it in a type that Arrow hands to Python without loss.
         convert: makes its Python value of what Arrow gives (never None); None if that is it.
+        nbytes: SQL that gives how many bytes a value has, where that may be many and is known without making a copy.
     """
 
     name: str
     expression: str
     convert: Callable[[Any], object] | None = None
+    nbytes: str | None = None
 
 
-def connect() -> duckdb.DuckDBPyConnection:
+_MEMORY_MB = 512
+_LARGEST_VALUES = 8
+"""Of the largest values that a file may have, the buffers that DuckDB reads files into hold so many."""
+
+
+def connect(max_bytes: int = 0) -> duckdb.DuckDBPyConnection:
     """Return a connection to a database in memory that reads files and writes none.
 
     A SELECT may call functions that change settings, and with them DuckDB writes its log or a profile to any path.
     The configuration is therefore locked.
+
+    Args:
+        max_bytes: of the rows or values of a file whose buffers are to hold some of the largest ones.
     """
-    connection = duckdb.connect(config={**_CONFIG, "temp_directory": str(private_folder() / "spill")})
+    memory = f"{_MEMORY_MB + _LARGEST_VALUES * max_bytes // 1_000_000}MB"
+    spill = str(private_folder() / "spill")
+    connection = duckdb.connect(config={**_CONFIG, "memory_limit": memory, "temp_directory": spill})
     # In a process without a script (`python -c`, a notebook) DuckDB draws a progress bar on standard output.
     connection.execute("SET enable_progress_bar = false")
     # It reads so far ahead; the rows in there are lost when a broken one follows. With 100 KB these are some thousand
@@ -90,7 +102,24 @@ def column(name: str, kind: str, sql_name: str | None = None) -> Column:
             return Column(name, f"CAST({sql} AS VARCHAR)")
         case "INTERVAL":
             return Column(name, sql, _timedelta)
+        case "VARCHAR" | "JSON":
+            return Column(name, sql, nbytes=f"strlen({sql})")
+        case "BLOB":
+            return Column(name, sql, nbytes=f"octet_length({sql})")
     return Column(name, sql)
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """How large a row may be; one that is larger becomes `Refused`.
+
+    Attributes:
+        max_bytes: bytes that a row may have.
+        place: of the rows, as a person names it.
+    """
+
+    max_bytes: int
+    place: str
 
 
 def described(connection: duckdb.DuckDBPyConnection, relation: str) -> list[tuple[str, str]]:
@@ -109,7 +138,11 @@ class ArrowSlice:
         explain: Callable[[BaseException], UserError],
         *,
         bare: bool,
+        bound: Bound | None = None,
+        first_row: int = 0,
     ) -> None:
+        self._bound = bound
+        self._first_row = first_row
         self._batch = batch
         self._columns = columns
         self._explain = explain
@@ -119,8 +152,30 @@ class ArrowSlice:
         rows: int = self._batch.num_rows
         return rows
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the rows."""
+        nbytes: int = self._batch.nbytes
+        return nbytes
+
     def values(self, start: int, stop: int) -> list[object]:
-        """Return those rows: dicts, or the values of the one column."""
+        """Return those rows: dicts, or the values of the one column; `Refused` for a row that is too large."""
+        bound = self._bound
+        # The last column says that DuckDB has left out what was too large; nested values are measured here.
+        if bound is not None and (self._batch.nbytes > bound.max_bytes or self._batch.columns[-1].true_count):
+            return [
+                too_large(f"{bound.place}: row {self._first_row + row + 1:,}", bound.max_bytes)
+                if self._is_too_large(row, bound)
+                else self._values(row, row + 1)[0]
+                for row in range(start, stop)
+            ]
+        return self._values(start, stop)
+
+    def _is_too_large(self, row: int, bound: Bound) -> bool:
+        part = self._batch.slice(row, 1)
+        return bool(part.column(part.num_columns - 1)[0].as_py()) or part.nbytes > bound.max_bytes
+
+    def _values(self, start: int, stop: int) -> list[object]:
         try:
             values = _values(self._batch.slice(start, stop - start), self._columns)
         except READ_ERRORS as error:
@@ -138,6 +193,7 @@ def slices(
     explain: Callable[[BaseException], UserError],
     *,
     bare: bool = False,
+    bound: Bound | None = None,
 ) -> Iterator[ArrowSlice]:
     """Yield the rows of a relation, some thousand at a time.
 
@@ -147,12 +203,25 @@ def slices(
         relation: something that can stand behind FROM.
         explain: makes the error for the user of what DuckDB or Arrow raised.
         bare: whether an item is the value itself.
+        bound: how large a row may be; None where the relation sees to that.
     """
-    selected = ", ".join(f"{part.expression} AS {quote(f'c{i}')}" for i, part in enumerate(columns))
+    expressions = [part.expression for part in columns]
+    if bound is not None:
+        sizes = [f"coalesce({part.nbytes}, 0)" for part in columns if part.nbytes]
+        is_large = f"{' + '.join(sizes)} > {bound.max_bytes}" if sizes else "false"
+        # What is left out here is not copied into Arrow, and from there into Python.
+        expressions = [
+            f"CASE WHEN {is_large} THEN NULL ELSE {part.expression} END" if part.nbytes else part.expression
+            for part in columns
+        ]
+        expressions.append(is_large)
+    selected = ", ".join(f"{sql} AS {quote(f'c{index}')}" for index, sql in enumerate(expressions))
+    first_row = 0
     try:
         with connection.sql(f"SELECT {selected} FROM {relation}").to_arrow_reader(READ_ROWS) as reader:  # noqa: S608
             for piece in pieces(reader):
-                yield ArrowSlice(piece, columns, explain, bare=bare)
+                yield ArrowSlice(piece, columns, explain, bare=bare, bound=bound, first_row=first_row)
+                first_row += piece.num_rows
                 del piece  # not to be there beside the next one
     except READ_ERRORS as error:
         raise explain(error) from None

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
 import json
-import zlib
 from abc import abstractmethod
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
@@ -12,9 +10,12 @@ from itertools import islice
 from pathlib import Path
 
 from tui_runner.errors import UserError
+from tui_runner.inputs.compressed_files import READ_ERRORS, PipedFile, blocks_of, is_compressed, unreadable
 from tui_runner.inputs.source import ItemReader, Source, fingerprint_of_files, is_small, iterate
 from tui_runner.inputs.text_lines import LineReader, lines_in
+from tui_runner.text.items import MAX_INPUT_BYTES, Refused, WideRow
 from tui_runner.text.messages import one_line, plain
+from tui_runner.text.numbers import size
 
 _SAMPLE = 1000
 """JSON values that are looked at to see which columns they have."""
@@ -23,8 +24,9 @@ _SAMPLE = 1000
 class JsonValues(Source):
     """The values in files of JSON, whatever stands between them."""
 
-    def __init__(self, paths: Sequence[Path], text: str) -> None:
+    def __init__(self, paths: Sequence[Path], text: str, max_bytes: int = MAX_INPUT_BYTES) -> None:
         self.text = text
+        self._max_bytes = max_bytes
         self._paths = tuple(paths)
         self._total: int | None = None
         values = self._values()
@@ -47,10 +49,13 @@ def json_shape(sample: Iterable[object]) -> tuple[tuple[str, ...] | None, Callab
     """The columns of JSON values, and what makes an item of one.
 
     Objects are rows; their columns are all the names in `sample`. With a single name the items are its bare
-    values. Anything but objects has no columns: each value is an item as it is.
+    values; an object with other members, which comes behind the sample, is a whole row all the same. Anything but
+    objects has no columns: each value is an item as it is.
     """
     names: dict[str, None] = {}
     for value in sample:
+        if isinstance(value, Refused):
+            continue
         if not isinstance(value, dict):
             return None, _as_it_is
         names.update(dict.fromkeys(value))
@@ -59,17 +64,15 @@ def json_shape(sample: Iterable[object]) -> tuple[tuple[str, ...] | None, Callab
     (only,) = names
 
     def pick(value: object) -> object:
-        return value.get(only) if isinstance(value, dict) else value
+        if not isinstance(value, dict):
+            return value
+        return value.get(only) if value.keys() <= {only} else WideRow(value)
 
     return (only,), pick
 
 
 def _as_it_is(value: object) -> object:
     return value
-
-
-_LARGEST_VALUE = 16 << 20
-"""Bytes of one JSON value at most; DuckDB's buffers are of this size, in every file."""
 
 
 class JsonFiles(JsonValues):
@@ -83,11 +86,14 @@ class JsonFiles(JsonValues):
     def total(self) -> int | None:
         """Counted for files that are small."""
         if self._total is None and is_small(self._paths):
-            self._total = sum(1 for _ in _json_texts(self._paths))
+            self._total = sum(1 for _ in _json_texts(self._paths, self._max_bytes))
         return self._total
 
     def _values(self) -> Generator[object]:
-        for path, text in _json_texts(self._paths):
+        for path, text in _json_texts(self._paths, self._max_bytes):
+            if isinstance(text, Refused):
+                yield text
+                continue
             try:
                 yield json.loads(str(text))
             except (ValueError, RecursionError) as error:
@@ -98,31 +104,46 @@ def _check_end(path: Path) -> None:
     """Refuse an array that is cut off between two of its elements, which DuckDB takes for its end."""
     first = last = b""
     try:
-        with gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb") as file:
-            while block := file.read(1 << 20):
-                text = block.removeprefix(b"\xef\xbb\xbf").strip()
-                first = first or text[:1]
-                last = text[-1:] or last
-                if first not in (b"", b"["):
-                    return
-    except (OSError, EOFError, zlib.error):
-        return  # DuckDB says it better
+        for block in blocks_of(path):
+            text = block.removeprefix(b"\xef\xbb\xbf").strip()
+            first = first or text[:1]
+            last = text[-1:] or last
+            if first not in (b"", b"["):
+                return
+    except READ_ERRORS as error:
+        raise unreadable(error, path) from None
     if first == b"[" and last != b"]":
         raise UserError("its array does not end: the file was cut off", where=plain(path), do="get the whole file")
 
 
-def _json_texts(paths: Sequence[Path]) -> Iterator[tuple[Path, object]]:
+def _json_texts(paths: Sequence[Path], max_bytes: int) -> Iterator[tuple[Path, object]]:
+    for path in paths:
+        _check_end(path)
+        if not is_compressed(path):
+            yield from _texts_of(path, None, max_bytes)
+            continue
+        with closing(PipedFile(path)) as piped:
+            yield from _texts_of(path, piped, max_bytes)
+
+
+def _texts_of(path: Path, piped: PipedFile | None, max_bytes: int) -> Iterator[tuple[Path, object]]:
     from tui_runner.inputs import duckdb_reader  # lazy: DuckDB and Arrow take 300 ms, JSON lines do without
 
-    column = duckdb_reader.Column("json", "json")
-    with closing(duckdb_reader.connect()) as connection:
-        for path in paths:
-            _check_end(path)
-            options = f"format='auto', maximum_object_size={_LARGEST_VALUE}"
-            relation = f"read_json_objects({duckdb_reader.file_literal(path)}, {options})"
-            fault = duckdb_reader.fault_of(plain(path))
-            for text in duckdb_reader.rows(duckdb_reader.slices(connection, [column], relation, fault, bare=True)):
-                yield path, text
+    def fault(error: BaseException) -> UserError:
+        if "maximum_object_size" in str(error):
+            do = "raise max_input_bytes to have it read"
+            return UserError(f"a value is larger than {size(max_bytes)}", where=plain(path), do=do)
+        return duckdb_reader.fault_of(plain(path))(error)
+
+    column = duckdb_reader.Column("json", "json", nbytes="strlen(json)")
+    # DuckDB's buffers are of this size, in every file.
+    options = f"format='auto', compression='none', maximum_object_size={max_bytes}"
+    relation = f"read_json_objects({duckdb_reader.file_literal(piped.path if piped else path)}, {options})"
+    with closing(duckdb_reader.connect(max_bytes)) as connection:
+        bound = duckdb_reader.Bound(max_bytes, plain(path))
+        slices = duckdb_reader.slices(connection, [column], relation, fault, bare=True, bound=bound)
+        for text in duckdb_reader.rows(piped.checked(slices) if piped else slices):
+            yield path, text
 
 
 class JsonLines(JsonValues):
@@ -142,7 +163,7 @@ class JsonLines(JsonValues):
         """Return a reader of the values from the first on, or from byte `offset` of the files one after the other."""
         pick = self._pick
         convert = json.loads if pick is _as_it_is else lambda line: pick(json.loads(line))
-        return LineReader(self._paths, convert, offset or 0)
+        return LineReader(self._paths, convert, offset or 0, self._max_bytes)
 
     def _values(self) -> Generator[object]:
-        return iterate(LineReader(self._paths, json.loads))
+        return iterate(LineReader(self._paths, json.loads, max_bytes=self._max_bytes))

@@ -1,4 +1,4 @@
-"""Parquet and JSON files as inputs."""
+"""Parquet files as inputs."""
 
 from __future__ import annotations
 
@@ -8,23 +8,33 @@ from pathlib import Path
 
 from duckdb import DuckDBPyConnection
 
-from tui_runner.errors import UserError
 from tui_runner.inputs import duckdb_reader
-from tui_runner.inputs.duckdb_reader import ArrowSlice
+from tui_runner.inputs.duckdb_reader import ArrowSlice, Bound
+from tui_runner.inputs.progress import Progress, silent
 from tui_runner.inputs.source import ItemReader, SliceReader, Source, fingerprint_of_files
-from tui_runner.text.messages import listed, plain
+from tui_runner.text.items import MAX_INPUT_BYTES
+from tui_runner.text.messages import plain
+
+_FOOTERS_AT_ONCE = 500
+"""Files whose footers DuckDB reads in one query."""
 
 
 class ParquetFiles(Source):
-    """The rows of Parquet files. The columns are those of the first file; the others may have more."""
+    """The rows of Parquet files. The columns are those of all files; where one lacks a column its rows have None."""
 
-    def __init__(self, paths: Sequence[Path], text: str) -> None:
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        text: str,
+        max_bytes: int = MAX_INPUT_BYTES,
+        progress: Progress = silent,
+    ) -> None:
         self.text = text
         self._paths = tuple(paths)
-        self._bare = False
+        self._max_bytes = max_bytes
         self._total: int | None = None
         with closing(duckdb_reader.connect()) as connection:
-            self.columns: tuple[str, ...] = tuple(_columns_of(connection, self._paths[0]))
+            self.columns: tuple[str, ...] = _all_columns(connection, self._paths, progress)
         self._bare = len(self.columns) == 1
 
     @property
@@ -55,13 +65,55 @@ class ParquetFiles(Source):
         with closing(duckdb_reader.connect()) as connection:
             for path in self._paths:
                 every = _columns_of(connection, path)
-                missing = [name for name in self.columns if name not in every]
-                if missing:
-                    raise UserError(f"it lacks the columns {listed(missing)}, which the files before have", plain(path))
-                columns = [every[name] for name in self.columns]
+                columns = [every.get(name) or duckdb_reader.Column(name, "NULL") for name in self.columns]
                 yield from duckdb_reader.slices(
-                    connection, columns, _parquet(path), duckdb_reader.fault_of(plain(path)), bare=self._bare
+                    connection,
+                    columns,
+                    _parquet(path),
+                    duckdb_reader.fault_of(plain(path)),
+                    bare=self._bare,
+                    bound=Bound(self._max_bytes, plain(path)),
                 )
+
+
+def _all_columns(connection: DuckDBPyConnection, paths: Sequence[Path], progress: Progress) -> tuple[str, ...]:
+    """Return the names of the columns of all files, in the order in which they come up.
+
+    Raises:
+        UserError: the footer of one of them cannot be read.
+    """
+    names = dict.fromkeys(_columns_of(connection, paths[0]))
+    for start in range(1, len(paths), _FOOTERS_AT_ONCE):
+        some = paths[start : start + _FOOTERS_AT_ONCE]
+        progress(f"reading the columns of {len(paths):,} files: {start:,} so far")
+        try:
+            names |= dict.fromkeys(_names_in(connection, some))
+        except duckdb_reader.READ_ERRORS:
+            for path in some:  # which of them it is
+                names |= dict.fromkeys(_columns_of(connection, path))
+    return tuple(names)
+
+
+def _names_in(connection: DuckDBPyConnection, paths: Sequence[Path]) -> Iterator[str]:
+    files = ", ".join(map(duckdb_reader.file_literal, paths))
+    sql = f"SELECT name, coalesce(num_children, 0) FROM parquet_schema([{files}])"  # noqa: S608 - literals
+    # Each schema is a tree, a parent before its children, and the columns are the children of the first.
+    missing: list[int] = []  # children that are still to come, of each node from the root to the last one
+    taken: set[str] = set()
+    for name, children in connection.sql(sql).fetchall():
+        depth = len(missing)
+        if depth == 0:
+            taken = set()
+        else:
+            missing[-1] -= 1
+        if depth == 1:
+            if name.lower() in taken:
+                raise ValueError("two columns have one name, and DuckDB gives one of them another")
+            taken.add(name.lower())
+            yield name
+        missing.append(children)
+        while missing and not missing[-1]:
+            missing.pop()
 
 
 def _columns_of(connection: DuckDBPyConnection, path: Path) -> dict[str, duckdb_reader.Column]:

@@ -6,7 +6,9 @@ Python objects of them where the input allows that, and says at which byte the n
 
 from __future__ import annotations
 
-import math
+import os
+import sysconfig
+import threading
 import time
 import traceback
 from abc import ABC, abstractmethod
@@ -21,9 +23,12 @@ from pathlib import Path
 from typing import Protocol
 
 from tui_runner.errors import UserError
+from tui_runner.inputs.compressed_files import is_compressed
+from tui_runner.inputs.keys import plain_key
 from tui_runner.system.process import no_exit_at_once
 from tui_runner.text.describe import is_own_code
 from tui_runner.text.messages import raised
+from tui_runner.text.numbers import plural
 from tui_runner.text.redaction import redact
 
 
@@ -36,6 +41,7 @@ class Source(ABC):
         text: what the person gave, None for items that a job or a program makes.
         columns: of a table; one name for an input of single values; None for items of any shape.
         may_wait: whether its items may be slow to come, so that their chunk does not wait for them.
+        tell: takes a level and a line for the log while the items are read; whoever reads them may set it.
         lost: why its items cannot be had again; empty where they can.
     """
 
@@ -43,6 +49,7 @@ class Source(ABC):
     columns: tuple[str, ...] | None = None
     may_wait: bool = False
     lost: str = ""
+    tell: Callable[[str, str], None] = staticmethod(lambda level, text: None)
 
     @property
     def total(self) -> int | None:
@@ -55,18 +62,11 @@ class Source(ABC):
 
     def open(self, offset: int | None = None) -> ItemReader:
         """Return a reader of the items from the first on, or from the one at byte `offset` that a reader has told."""
-        return IteratorReader(iter(self))
+        return BackgroundReader(iter(self)) if self.may_wait else IteratorReader(iter(self))
 
     def fingerprint(self) -> str | None:
         """Return a text that stays the same exactly as long as the items do; None where that is not certain."""
         return None
-
-    def comes_within(self, seconds: float) -> bool:
-        """Whether the next item, or the end, is there within so many seconds; for whoever iterates, in its thread.
-
-        Where nobody can look ahead the answer is yes as long as there are any.
-        """
-        return not self.may_wait or seconds > 0
 
     def as_written(self, columns: Collection[str]) -> Source:
         """The same input with the values of these columns as the text that stands in the file.
@@ -85,8 +85,15 @@ class ItemReader(ABC):
         return None
 
     @abstractmethod
-    def take(self, values: list[object], count: int) -> None:
-        """Append the next `count` items to `values`, fewer at the end of the input.
+    def take(self, values: list[object], count: int, patience: float | None = None) -> None:
+        """Append the next items to `values`: `count` of them, fewer where these are large or slow to come.
+
+        Nothing is appended only at the end of the input, or for a `count` of 0.
+
+        Args:
+            values: gets the items.
+            count: how many, at most.
+            patience: seconds that an item waits for others that are slow to come; None for `PATIENCE`.
 
         Raises:
             UserError: the input is broken. What was read before that is in `values`.
@@ -96,8 +103,18 @@ class ItemReader(ABC):
     def skip(self, count: int) -> None:
         """Pass over `count` items."""
 
+    def comes_within(self, seconds: float) -> bool:
+        """Return True if the next item, or the end, is there within `seconds`; inputs that are not slow say so."""
+        return True
+
     def close(self) -> None:  # noqa: B027 - most have nothing to close
         """Let go of what is open."""
+
+
+TAKEN_BYTES = 16 << 20
+"""Of the items that a reader gives at once, about, where it knows their size: a chunk of large ones has fewer."""
+PATIENCE = 1.0
+"""Seconds that an item waits for more of its chunk: longer, and a person thinks that nothing happens."""
 
 
 class IteratorReader(ItemReader):
@@ -106,7 +123,7 @@ class IteratorReader(ItemReader):
     def __init__(self, items: Iterator[object]) -> None:
         self._items = items
 
-    def take(self, values: list[object], count: int) -> None:
+    def take(self, values: list[object], count: int, patience: float | None = None) -> None:
         """Append the next `count` items to `values`, fewer at the end."""
         values.extend(islice(self._items, count))
 
@@ -115,13 +132,113 @@ class IteratorReader(ItemReader):
         deque(islice(self._items, count), maxlen=0)
 
 
+class BackgroundReader(ItemReader):
+    """Reads an iterator in a thread of its own: what it has given is delivered while the next item is slow to come.
+
+    The thread reads as far as it is asked to, but for the one item that it waits for when `take` loses its patience.
+    It cannot be interrupted there, and is left behind.
+    """
+
+    def __init__(self, items: Iterator[object]) -> None:
+        self._items = items
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._read: deque[object] = deque()
+        self._first_at = 0.0
+        """When the oldest of these came, by `time.monotonic()`."""
+        self._wanted = 0
+        """How many more the thread may read; negative while it waits for one that is not wanted any more."""
+        self._ended = False
+        self._error: BaseException | None = None
+
+    def take(self, values: list[object], count: int, patience: float | None = None) -> None:
+        """Append the next `count` items to `values`, fewer where no more come within `patience` seconds."""
+        if count < 1:
+            return
+        with self._changed:
+            self._ask_for(count)
+            self._wait_for(count, PATIENCE if patience is None else patience)
+            self._wanted = min(self._wanted, 0)
+            if not self._read and self._error is not None:
+                raise self._error
+            values.extend(self._read.popleft() for _ in range(min(count, len(self._read))))
+
+    def skip(self, count: int) -> None:
+        """Pass over `count` items; they are made all the same."""
+        while count > 0:
+            values: list[object] = []
+            self.take(values, min(count, _READ_AT_ONCE))
+            if not values:
+                return
+            count -= len(values)
+
+    def comes_within(self, seconds: float) -> bool:
+        """Return True if the next item, or the end, is there within `seconds`."""
+        with self._changed:
+            self._ask_for(1)
+            self._changed.wait_for(lambda: self._read or self._ended, seconds)
+            self._wanted = min(self._wanted, 0)
+            return bool(self._read) or self._ended
+
+    def close(self) -> None:
+        """Have the thread end, once it does not wait for an item."""
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+    def _ask_for(self, count: int) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="slow input", daemon=True)
+            self._thread.start()
+        self._wanted = count - len(self._read)
+        self._changed.notify_all()
+
+    def _wait_for(self, count: int, patience: float) -> None:
+        while len(self._read) < count and not self._ended:
+            left = None
+            if self._read:
+                left = self._first_at + patience - time.monotonic()
+                if left <= 0:
+                    return
+            self._changed.wait(left)
+
+    def _run(self) -> None:
+        try:
+            with no_exit_at_once():
+                while self._may_read():
+                    self._deliver(next(self._items))
+        except StopIteration:
+            pass
+        except BaseException as error:  # whoever takes the items raises it
+            self._error = error
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+    def _may_read(self) -> bool:
+        with self._changed:
+            while self._wanted <= 0 and not self._ended:
+                self._changed.wait()
+            return not self._ended
+
+    def _deliver(self, value: object) -> None:
+        with self._changed:
+            is_first = not self._read
+            if is_first:
+                self._first_at = time.monotonic()
+            self._read.append(value)
+            self._wanted -= 1
+            if is_first or self._wanted <= 0:
+                self._changed.notify_all()
+
+
 class RangeReader(ItemReader):
     """Reads a range, from anywhere at once."""
 
     def __init__(self, values: range) -> None:
         self._left = values
 
-    def take(self, values: list[object], count: int) -> None:
+    def take(self, values: list[object], count: int, patience: float | None = None) -> None:
         """Append the next `count` numbers to `values`, fewer at the end."""
         values.extend(self._left[:count])
         self._left = self._left[count:]
@@ -133,6 +250,10 @@ class RangeReader(ItemReader):
 
 class Slice(Protocol):
     """Consecutive rows of a table that are no Python objects yet."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all of them."""
 
     def __len__(self) -> int: ...
 
@@ -148,10 +269,14 @@ class SliceReader(ItemReader):
         self._slice: Slice | None = None
         self._next = 0
 
-    def take(self, values: list[object], count: int) -> None:
-        """Append the next `count` rows to `values`, fewer at the end."""
+    def take(self, values: list[object], count: int, patience: float | None = None) -> None:
+        """Append the next `count` rows to `values`, fewer where these are large."""
+        nbytes = 0
         for part, start, stop in self._parts(count):
             values.extend(part.values(start, stop))
+            nbytes += part.nbytes * (stop - start) // len(part)
+            if nbytes >= TAKEN_BYTES:
+                return
 
     def skip(self, count: int) -> None:
         """Pass over `count` rows."""
@@ -219,12 +344,32 @@ def _range_fingerprint(values: range) -> str:
     return f"range:{values.start}:{values.stop}:{values.step}"
 
 
-class ItemsSource(Source):
-    """The items of any iterable, read lazily; what its code raises becomes a `UserError`, redacted."""
+Delay = Callable[[BaseException, int], float | None]
+"""Returns seconds until the next try after so many failed ones in a row, the last with this error; None for no more."""
 
-    def __init__(self, items: Iterable[object], redact: Callable[[str], str]) -> None:
+
+def never(error: BaseException, failures: int) -> None:
+    """Try nothing again."""
+
+
+class ItemsSource(Source):
+    """The items of any iterable, read lazily; what its code raises becomes a `UserError`, redacted.
+
+    A generator that has raised is at its end. Where there is a way to make the items `again`, and `delay` grants it,
+    that is done: what was given already is passed over, provided that it is the same.
+    """
+
+    def __init__(
+        self,
+        items: Iterable[object],
+        redact: Callable[[str], str],
+        again: Callable[[], Iterable[object]] | None = None,
+        delay: Delay = never,
+    ) -> None:
         self._items = items
         self._redact = redact
+        self._again = again
+        self._delay = delay
         self.may_wait = not isinstance(items, Sized)
 
     @property
@@ -239,12 +384,40 @@ class ItemsSource(Source):
             return None
 
     def __iter__(self) -> Iterator[object]:
-        try:
-            yield from self._items
-        except UserError:
-            raise
-        except (Exception, SystemExit) as error:
-            raise UserError(f"making the items failed: {raised(error, self._redact)}", where=_line_of(error)) from error
+        given, failures = _Given(), 0
+        items: Iterable[object] | None = self._items
+        while True:
+            passed, known = _Given(), given.number
+            try:
+                for value in self._made_again() if items is None else items:
+                    if passed.number < known:
+                        passed.add(value)
+                        _compare(passed, given)
+                        continue
+                    if self._again is not None:
+                        given.add(value)
+                    failures = 0
+                    yield value
+                return
+            except UserError as error:
+                if error.__cause__ is None:
+                    raise
+                cause: BaseException = error.__cause__
+            except (Exception, SystemExit) as error:
+                cause = error
+            failures += 1
+            seconds = None if self._again is None else self._delay(cause, failures)
+            if seconds is None:
+                what = f"making the items failed: {raised(cause, self._redact)}"
+                raise UserError(what, where=_line_of(cause)) from cause
+            what = f"making the items failed ({raised(cause, self._redact)})"
+            self.tell("WARNING", f"{what}: they are made again from the first one on in {seconds:.1f} s")
+            time.sleep(seconds)
+            items = None
+
+    def _made_again(self) -> Iterable[object]:
+        assert self._again is not None  # noqa: S101 - else nothing is tried again
+        return self._again()
 
     def open(self, offset: int | None = None) -> ItemReader:
         """Return a reader of the items."""
@@ -253,6 +426,24 @@ class ItemsSource(Source):
     def fingerprint(self) -> str | None:
         """Return the range, if that is what the items are."""
         return _range_fingerprint(self._items) if isinstance(self._items, range) else None
+
+
+class _Given:
+    """How many items there were, and what tells them from others."""
+
+    def __init__(self) -> None:
+        self.number = 0
+        self.digest = 0
+
+    def add(self, value: object) -> None:
+        self.digest = hash((self.digest, plain_key(value, self.number)))
+        self.number += 1
+
+
+def _compare(passed: _Given, given: _Given) -> None:
+    if passed.number == given.number and passed.digest != given.digest:
+        what = f"making the items failed, and the first {plural(given.number, 'item')} are others when made again"
+        raise UserError(what, do="resume the run, which compares every item with the ledger")
 
 
 class LostItems(Source):
@@ -274,13 +465,36 @@ class LostItems(Source):
 
 
 def items_source(items: Iterable[object], redact: Callable[[str], str] = redact) -> Source:
-    """Return a source of the items that a job makes or a program gives.
+    """Return a source of the items that a program gives.
 
     Args:
         items: any iterable.
         redact: takes secrets out of the message of what it raises.
     """
     return ItemsSource(items, redact)
+
+
+def made_items(make: Callable[[], Iterable[object]], redact: Callable[[str], str], delay: Delay = never) -> Source:
+    """Return a source of the items that a job makes.
+
+    Args:
+        make: calls the job's function.
+        redact: takes secrets out of the message of what it raises.
+        delay: whether and when it is called again after an error, at once or while the items are read.
+
+    Raises:
+        UserError: from `make`, whose cause is what the function raised.
+    """
+    failures = 0
+    while True:
+        try:
+            return ItemsSource(make(), redact, make, delay)
+        except UserError as error:
+            failures += 1
+            seconds = None if error.__cause__ is None else delay(error.__cause__, failures)
+            if seconds is None:
+                raise
+            time.sleep(seconds)
 
 
 def is_range(source: Source) -> bool:
@@ -295,14 +509,15 @@ def total_items(source: Source, limit: int | None) -> int | None:
 
 
 def _line_of(error: BaseException) -> str:
-    """Return `file:line` of the innermost frame outside tui-runner: of `os._exit` the line that calls it."""
-    frames = traceback.extract_tb(error.__traceback__)
-    theirs = next((frame for frame in reversed(frames) if not is_own_code(frame.filename)), None)
-    return f"{theirs.filename}:{theirs.lineno}" if theirs is not None else ""
+    """Return `file:line` of the innermost frame in the user's own code, not in a library that it calls.
 
-
-PATIENCE = 1.0
-"""Seconds that an item waits for more of its chunk: longer, and a person thinks that nothing happens."""
+    Of code that all is in libraries it is the innermost frame outside tui-runner: of `os._exit` the line that calls it.
+    """
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not is_own_code(frame.filename)]
+    libraries = tuple({sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib")})
+    own = [frame for frame in frames if not frame.filename.startswith((*libraries, "<"))]
+    found = (own or frames)[-1:]
+    return f"{found[0].filename}:{found[0].lineno}" if found else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,31 +537,12 @@ class InputChunk:
     byte_offset: int | None = None
 
 
-def fill(values: list[object], reader: ItemReader, source: Source, count: int, patience: float | None = None) -> None:
-    """Append the next `count` items to `values`; what was read is in there also when this raises.
-
-    Items do not wait longer than `patience` seconds, None for `PATIENCE`, for others that are slow to come.
-    """
-    if not source.may_wait:
-        reader.take(values, count)
-        return
-    until, patience = math.inf, PATIENCE if patience is None else patience
-    for _ in range(count):
-        before = len(values)
-        reader.take(values, 1)
-        if len(values) == before:
-            return
-        until = min(until, time.monotonic() + patience)
-        if not source.comes_within(until - time.monotonic()):
-            return
-
-
 def is_small(paths: Sequence[Path]) -> bool:
     """Whether files are so small, and so few, that reading them once more only for counting is not felt."""
     if len(paths) > _FEW_FILES:
         return False
     try:
-        sizes = [path.stat().st_size * (8 if path.name.lower().endswith(".gz") else 1) for path in paths]
+        sizes = [path.stat().st_size * (8 if is_compressed(path) else 1) for path in paths]
     except OSError:
         return False
     return sum(sizes) <= _SMALL_BYTES

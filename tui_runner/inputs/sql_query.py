@@ -19,11 +19,12 @@ import duckdb
 
 from tui_runner.errors import DatabaseError, UserError
 from tui_runner.inputs import duckdb_reader
-from tui_runner.inputs.duckdb_reader import ArrowSlice
+from tui_runner.inputs.duckdb_reader import ArrowSlice, Bound
 from tui_runner.inputs.source import ItemReader, SliceReader, Source
 from tui_runner.store.file_check import check_companions, check_file, check_place
 from tui_runner.store.sql import literal
 from tui_runner.system.private_folder import private_folder
+from tui_runner.text.items import MAX_INPUT_BYTES
 from tui_runner.text.messages import one_line, plain
 
 _WHERE = "the input sql"
@@ -50,8 +51,10 @@ class QuerySource(Source):
         setup: str = "",
         total: int | None = None,
         copy_of_rows: _Folder | None = None,
+        max_bytes: int = MAX_INPUT_BYTES,
     ) -> None:
         self.text = text
+        self._bound = Bound(max_bytes, _WHERE)
         self._relation = relation
         self._setup = setup
         self._total = total
@@ -78,10 +81,12 @@ class QuerySource(Source):
         with closing(duckdb_reader.connect()) as connection:
             if self._setup:
                 connection.execute(self._setup)
-            yield from duckdb_reader.slices(connection, self._every, self._relation, _fault, bare=self._bare)
+            yield from duckdb_reader.slices(
+                connection, self._every, self._relation, _fault, bare=self._bare, bound=self._bound
+            )
 
 
-def open_query(sql: str, text: str, database: Path | None) -> Source:
+def open_query(sql: str, text: str, database: Path | None, max_bytes: int = MAX_INPUT_BYTES) -> Source:
     """The rows of `sql`.
 
     Raises:
@@ -96,11 +101,11 @@ def open_query(sql: str, text: str, database: Path | None) -> Source:
             if database is None or not database.is_file():
                 missing = f"the database {plain(database)} does not exist yet" if database else "there is no database"
                 raise UserError(f"{_said(error)} ({missing})", where=_WHERE) from None
-            return _copied(connection, query, text, database)
+            return _copied(connection, query, text, database, max_bytes)
         except duckdb_reader.READ_ERRORS as error:
             raise _fault(error) from None
     names = _distinct(kinds)
-    return QuerySource(text, _renamed(f"({query})", names), names)
+    return QuerySource(text, _renamed(f"({query})", names), names, max_bytes=max_bytes)
 
 
 def _query(connection: duckdb.DuckDBPyConnection, sql: str) -> str:
@@ -124,7 +129,7 @@ def _query(connection: duckdb.DuckDBPyConnection, sql: str) -> str:
     return raw.decode() + "\n"
 
 
-def _copied(connection: duckdb.DuckDBPyConnection, query: str, text: str, database: Path) -> Source:
+def _copied(connection: duckdb.DuckDBPyConnection, query: str, text: str, database: Path, max_bytes: int) -> Source:
     real = check_place(database, create=False)
     check_companions(real, read_only=True)
     check_file(database, real, create=False, write=False)
@@ -154,6 +159,7 @@ def _copied(connection: duckdb.DuckDBPyConnection, query: str, text: str, databa
         setup=f"ATTACH {copy_of} AS items (READ_ONLY)",
         total=total,
         copy_of_rows=folder,
+        max_bytes=max_bytes,
     )
 
 

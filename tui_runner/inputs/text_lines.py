@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import codecs
-import gzip
 import os
 import select
 import sys
-import time
-import zlib
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from itertools import accumulate, islice
+from itertools import accumulate
 from pathlib import Path
-from typing import IO, Any, BinaryIO, cast
+from typing import IO, Any, BinaryIO
 
 from tui_runner.errors import UserError
-from tui_runner.inputs.source import ItemReader, Source, fingerprint_of_files, iterate
+from tui_runner.inputs.compressed_files import (
+    BLOCK,
+    READ_ERRORS,
+    is_compressed,
+    line_at,
+    open_bytes,
+    unreadable,
+)
+from tui_runner.inputs.source import TAKEN_BYTES, ItemReader, Source, fingerprint_of_files, iterate
+from tui_runner.text.items import MAX_INPUT_BYTES, too_large
 from tui_runner.text.messages import one_line, plain
 
 _COUNTED_BYTES = 1 << 30
@@ -29,6 +34,78 @@ _MARKS_OF_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 """What Windows PowerShell and editors there put first. Taken for UTF-8 every item would be torn apart, in silence."""
 
 
+class OverlongLine:
+    """Stands in the place of a line that is longer than an item may be; its bytes were let go.
+
+    Args:
+        size: how many there were.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+
+    def __len__(self) -> int:
+        return self._size
+
+    def isspace(self) -> bool:
+        """Return False: it is not left out like a blank line."""
+        return False
+
+
+Line = bytes | OverlongLine
+
+
+class LineSplitter:
+    r"""Divides blocks of bytes into lines, without their `\n`. Holds one line at most, and that to its bound.
+
+    Args:
+        longest: bytes that a line may have; a longer one becomes an `OverlongLine`.
+
+    Attributes:
+        overlong: how many of these there were.
+    """
+
+    def __init__(self, longest: int) -> None:
+        self._longest = longest
+        self._begun: list[bytes] = []
+        self._size = 0
+        """Bytes of the line that has begun, with those that were let go."""
+        self.overlong = 0
+
+    def lines(self, block: bytes) -> list[Line]:
+        """Return the lines that end in this block."""
+        parts = block.split(b"\n")
+        rest = parts.pop()
+        lines: list[Line] = [*parts]
+        if lines:
+            lines[0] = self.rest(parts[0])
+            if max(map(len, parts)) > self._longest:
+                lines[1:] = map(self._bounded, parts[1:])
+        self._hold(rest)
+        return lines
+
+    def rest(self, end: bytes = b"") -> Line:
+        """Return the line that has begun, with its `end`."""
+        self._hold(end)
+        size, line = self._size, b"".join(self._begun)
+        self._begun, self._size = [], 0
+        return self._bounded(line, size)
+
+    def _hold(self, part: bytes) -> None:
+        self._size += len(part)
+        if self._size <= self._longest:
+            self._begun.append(part)
+        else:
+            self._begun = []
+
+    def _bounded(self, line: bytes, size: int | None = None) -> Line:
+        size = len(line) if size is None else size
+        if size <= self._longest:
+            return line
+        self.overlong += 1
+        return OverlongLine(size)
+
+
 class TextLines(Source):
     r"""The lines of text files, without their ends; lines with nothing but white space are left out.
 
@@ -37,9 +114,10 @@ class TextLines(Source):
 
     columns: tuple[str, ...] | None = ("line",)
 
-    def __init__(self, paths: Sequence[Path], text: str) -> None:
+    def __init__(self, paths: Sequence[Path], text: str, max_bytes: int = MAX_INPUT_BYTES) -> None:
         self.text = text
         self._paths = tuple(paths)
+        self._max_bytes = max_bytes
         self._total: int | None = None
 
     @property
@@ -54,7 +132,7 @@ class TextLines(Source):
 
     def open(self, offset: int | None = None) -> ItemReader:
         """Return a reader of the lines from the first on, or from byte `offset` of the files one after the other."""
-        return LineReader(self._paths, decoded, offset or 0)
+        return LineReader(self._paths, decoded, offset or 0, self._max_bytes)
 
     def fingerprint(self) -> str | None:
         """Return what tells the files from changed ones."""
@@ -62,57 +140,84 @@ class TextLines(Source):
 
 
 class LineReader(ItemReader):
-    """Reads the lines of files that are not blank.
+    """Reads the lines of files that are not blank. One that is too long becomes `Refused`.
 
     Args:
         paths: the files.
         convert: makes an item of a line; a `ValueError` or `RecursionError` that it raises becomes a `UserError`.
         start: byte to begin at, in the files one after the other.
+        max_bytes: bytes that a line may have.
     """
 
-    def __init__(self, paths: Sequence[Path], convert: Callable[[bytes], object], start: int = 0) -> None:
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        convert: Callable[[bytes], object],
+        start: int = 0,
+        max_bytes: int = MAX_INPUT_BYTES,
+    ) -> None:
         self._file: BinaryIO | None = None
         self._paths = paths
         self._convert = convert
-        self._is_plain = not any(path.name.lower().endswith(".gz") for path in paths)
-        self._begins = [0]
-        """Byte at which each file begins, where bytes of one are bytes of the other."""
-        if self._is_plain:
-            try:
-                self._begins = list(accumulate((path.stat().st_size for path in paths), initial=0))
-            except OSError as error:
-                raise UserError(f"the input can't be read: {error.strerror}", where=plain(paths[0])) from None
+        self._max_bytes = max_bytes
+        self._splitter = LineSplitter(max_bytes)
         self._number = -1
         """Of the file that is open."""
-        self._read: list[bytes] = []
-        """The lines that were read last."""
+        self._begin: int | None = 0
+        """Byte at which that file begins in all files one after the other; None behind a compressed one."""
+        self._size: int | None = 0
+        """Bytes of that file; None for a compressed one."""
+        self._lines: list[Line] = []
+        """Lines that were read and not yet given, from `_next` on."""
+        self._next = 0
+        self._at = 0
+        """Byte of the file at which the first of these begins."""
+        self._line: int | None = 1
+        """Its number; None where reading did not begin with the file."""
         if start:
-            self._number = max(index for index, begin in enumerate(self._begins[:-1]) if begin <= start)
-            self._file = self._opened(paths[self._number])
-            self._file.seek(start - self._begins[self._number])
+            self._begin_at(start)
+        else:
+            self._open_next()
 
     @property
     def offset(self) -> int | None:
         """Byte at which the next line begins; None for compressed files."""
-        if not self._is_plain:
+        if self._begin is None or self._size is None:
             return None
-        return 0 if self._file is None else self._begins[self._number] + self._file.tell()
+        # Behind a last line without a line end there is none to count.
+        return self._begin + min(self._at, self._size)
 
-    def take(self, values: list[object], count: int) -> None:
-        """Append the next `count` items to `values`, fewer at the end."""
-        convert, wanted = self._convert, len(values) + count
-        while len(values) < wanted and (lines := self.lines(wanted - len(values))):
+    def take(self, values: list[object], count: int, patience: float | None = None) -> None:
+        """Append the next `count` items to `values`, fewer where these are large."""
+        wanted, left = len(values) + count, TAKEN_BYTES
+        while left > 0 and len(values) < wanted and (lines := self._some(wanted - len(values))):
+            left -= sum(map(len, lines))
+            items = [line for line in lines if line and not line.isspace()]
             before = len(values)
             try:
-                values.extend(map(convert, lines))
+                if self._splitter.overlong:
+                    values.extend(self._converted(line, lines) for line in items)
+                else:
+                    values.extend(map(self._convert, items))  # type: ignore[arg-type]  # none is overlong
             except (ValueError, RecursionError) as error:
                 # What came before the error is in `values`.
-                raise self._broken(error, lines[len(values) - before]) from None
+                place = self._place(items[len(values) - before], lines)
+                message = getattr(error, "msg", None) or one_line(error)
+                raise UserError(f"it is not JSON: {message}", where=place) from None
+            self._pass(lines)
 
     def skip(self, count: int) -> None:
         """Pass over `count` lines."""
-        while count > 0 and (lines := self.lines(min(count, _SKIPPED_AT_ONCE))):
-            count -= len(lines)
+        while count > 0 and (passed := self.pass_over(count)):
+            count -= passed
+
+    def pass_over(self, count: int) -> int:
+        """Pass over at least one of the next `count` lines, and return over how many; 0 at the end."""
+        passed = 0
+        while not passed and (lines := self._some(count)):
+            self._pass(lines)
+            passed = sum(1 for line in lines if line and not line.isspace())
+        return passed
 
     def close(self) -> None:
         """Close the file that is open."""
@@ -121,59 +226,93 @@ class LineReader(ItemReader):
 
     __del__ = close
 
-    def lines(self, count: int) -> list[bytes]:
-        """At most `count` lines that are not blank, at least one unless there are none left."""
-        while True:
-            if self._file is None and not self._open_next():
+    def _some(self, count: int) -> list[Line]:
+        """Return at most `count` of the next lines, blank ones too; none behind the last."""
+        while self._next == len(self._lines):
+            self._lines, self._next = [], 0
+            if self._file is not None:
+                self._read_block(self._file)
+            elif not self._open_next():
                 return []
-            assert self._file is not None  # noqa: S101 - opened above
-            try:
-                self._read = read = list(islice(self._file, count))
-            except (OSError, EOFError, zlib.error) as error:
-                raise _unreadable(error, self._paths[self._number]) from None
-            if not read:
-                self._file.close()
-                self._file = None
-            elif lines := [line for line in read if not line.isspace()]:
-                return lines
+        lines = self._lines[self._next : self._next + count]
+        self._next += len(lines)
+        return lines
+
+    def _pass(self, lines: Sequence[Line]) -> None:
+        self._at += sum(map(len, lines)) + len(lines)
+        if self._line is not None:
+            self._line += len(lines)
+
+    def _read_block(self, file: BinaryIO, read: bytes = b"") -> None:
+        path = self._paths[self._number]
+        try:
+            block = read or file.read(BLOCK)
+        except READ_ERRORS as error:
+            raise unreadable(error, path) from None
+        if block:
+            self._lines = self._splitter.lines(block)
+            return
+        file.close()
+        self._file = None
+        if rest := self._splitter.rest():
+            self._lines = [rest]
 
     def _open_next(self) -> bool:
+        """Open the next file, and read what stands behind its byte order mark."""
         if self._number + 1 == len(self._paths):
             return False
         self._number += 1
-        self._file = self._opened(self._paths[self._number])
+        path = self._paths[self._number]
+        self._begin = None if self._begin is None or self._size is None else self._begin + self._size
+        try:
+            self._size = None if is_compressed(path) else path.stat().st_size
+            self._file = open_bytes(path)
+            start = self._file.read(BLOCK)
+        except READ_ERRORS as error:
+            raise unreadable(error, path) from None
+        if start.startswith(_MARKS_OF_UTF_16):
+            raise UserError("it is UTF-16 text", where=plain(path), do="save it as UTF-8")
+        self._at, self._line = 0, 1
+        if start.startswith(MARK):
+            start, self._at = start.removeprefix(MARK), len(MARK)
+        if start:
+            self._read_block(self._file, start)
         return True
 
-    def _opened(self, path: Path) -> BinaryIO:
-        """Open a file behind its byte order mark."""
+    def _begin_at(self, start: int) -> None:
+        """Begin in the middle of files that are not compressed: of others no byte was told."""
         try:
-            file = _binary(path)
-            start = file.read(len(MARK))
-            if start.startswith(_MARKS_OF_UTF_16):
-                file.close()
-                raise UserError("it is UTF-16 text", where=plain(path), do="save it as UTF-8")
-            if start != MARK:
-                file.seek(0)
-        except (OSError, EOFError, zlib.error) as error:
-            raise _unreadable(error, path) from None
-        return file
+            begins = list(accumulate((path.stat().st_size for path in self._paths), initial=0))
+            self._number = max(index for index, begin in enumerate(begins[:-1]) if begin <= start)
+            self._begin = begins[self._number]
+            if start == self._begin:
+                self._number, self._size = self._number - 1, 0
+                self._open_next()
+                return
+            self._size = begins[self._number + 1] - self._begin
+            self._at, self._line = start - self._begin, None
+            self._file = open_bytes(self._paths[self._number])
+            self._file.seek(self._at)
+        except OSError as error:
+            raise unreadable(error, self._paths[max(0, self._number)]) from None
 
-    def _broken(self, error: Exception, line: bytes) -> UserError:
-        """Return what is wrong with a line of those that were read last, and which it is."""
-        assert self._file is not None  # noqa: S101 - the line is from it
-        path, end = self._paths[self._number], self._file.tell()
-        behind = len(self._read) - next(index for index, each in enumerate(self._read) if each is line)
-        with _binary(path) as file:
-            number = next(number for number, size in enumerate(accumulate(map(len, file)), 1) if size >= end)
-        message = getattr(error, "msg", None) or one_line(error)
-        return UserError(f"it is not JSON: {message}", where=f"{plain(path)}:{number - behind + 1}")
+    def _converted(self, line: Line, lines: Sequence[Line]) -> object:
+        if isinstance(line, OverlongLine):
+            return too_large(self._place(line, lines), self._max_bytes)
+        return self._convert(line)
+
+    def _place(self, line: Line, lines: Sequence[Line]) -> str:
+        """Return the file and number of a line among the `lines` that were read last."""
+        index = next(index for index, each in enumerate(lines) if each is line)
+        path = self._paths[self._number]
+        if self._line is None:
+            self._line = line_at(path, self._at)
+        return f"{plain(path)}:{self._line + index}"
 
 
 def _countable(paths: Sequence[Path]) -> bool:
-    if any(path.name.lower().endswith(".gz") for path in paths):
-        return False
     try:
-        return sum(path.stat().st_size for path in paths) <= _COUNTED_BYTES
+        return sum(path.stat().st_size for path in paths) <= _COUNTED_BYTES and not any(map(is_compressed, paths))
     except OSError:
         return False
 
@@ -184,21 +323,12 @@ def lines_in(paths: Sequence[Path]) -> int | None:
         return None
     count = 0
     with closing(LineReader(paths, decoded)) as reader:
-        while lines := reader.lines(_SKIPPED_AT_ONCE):
-            count += len(lines)
+        while passed := reader.pass_over(_COUNTED_AT_ONCE):
+            count += passed
     return count
 
 
-def _binary(path: Path) -> BinaryIO:
-    return cast("BinaryIO", gzip.open(path)) if path.name.lower().endswith(".gz") else path.open("rb")
-
-
-def _unreadable(error: BaseException, path: Path) -> UserError:
-    reason = getattr(error, "strerror", None) or one_line(error)
-    return UserError(f"the input can't be read: {reason}", where=plain(path))
-
-
-_SKIPPED_AT_ONCE = 4_096
+_COUNTED_AT_ONCE = 4_096
 """Lines."""
 
 
@@ -207,50 +337,44 @@ def decoded(line: bytes) -> str:
     return line.rstrip(b"\r\n").decode("utf-8", "backslashreplace")
 
 
-_BLOCK = 1 << 16
+_PIPE_BYTES = 1 << 16
 """Bytes read at once, at most: what a pipe holds."""
-_LONGEST_LINE = 256 << 20
-"""Bytes of a line. Longer ones would be held several times over; what has no line ends at all never stops."""
 
 
 class StandardInput(Source):
     """The lines of standard input, like those of a text file; they are taken as text even if they look like JSON.
 
-    Whoever writes them may be slow: `comes_within` says whether the next one is worth waiting for.
+    Whoever writes them may be slow.
     """
 
     columns = ("line",)
     text = "-"
     may_wait = True
 
-    def __init__(self, stream: IO[Any] | None = None) -> None:
+    def __init__(self, stream: IO[Any] | None = None, max_bytes: int = MAX_INPUT_BYTES) -> None:
         self._given = stream
-        self._lines: deque[str] = deque()
-        self._rest: list[bytes] = []
-        """What was read of a line whose end was not."""
-        self._held = 0
-        """Bytes of that."""
-        self._begun = False
-        self._ended = False
+        self._max_bytes = max_bytes
 
     def __iter__(self) -> Iterator[object]:
-        while True:
-            while self._lines:
-                yield self._lines.popleft()
-            if self._ended:
-                return
-            self._read()
+        splitter, number, stream = LineSplitter(self._max_bytes), 0, self._stream
+        is_first = True
+        while block := _block(stream):
+            for line in splitter.lines(block):
+                number += 1
+                if is_first:
+                    is_first, line = False, _without_mark(line)
+                if line and not line.isspace():
+                    yield self._item(line, number)
+        line = splitter.rest()
+        if is_first:
+            line = _without_mark(line)
+        if line and not line.isspace():
+            yield self._item(line, number + 1)
 
-    def comes_within(self, seconds: float) -> bool:
-        """Whether a line, or the end, is there within so many seconds."""
-        if self._lines:
-            return True
-        until = time.monotonic() + seconds
-        while not self._lines and not self._ended:
-            if not self._can_be_read(until - time.monotonic()):
-                return False
-            self._read()
-        return True
+    def _item(self, line: Line, number: int) -> object:
+        if isinstance(line, OverlongLine):
+            return too_large(f"standard input:{number}", self._max_bytes)
+        return decoded(line)
 
     @property
     def _stream(self) -> Any:
@@ -259,39 +383,9 @@ class StandardInput(Source):
             raise UserError("there is no standard input", do="name a file")
         return getattr(stream, "buffer", stream)
 
-    def _can_be_read(self, seconds: float) -> bool:
-        try:
-            return bool(select.select([self._stream], [], [], max(0.0, seconds))[0])
-        except (OSError, ValueError, TypeError):  # no file of the system's: all of it is there
-            return True
 
-    def _read(self) -> None:
-        """Read what there is, or wait for it."""
-        block = _block(self._stream)
-        if not block:
-            self._ended = True
-            self._add(b"".join(self._rest))
-            return
-        first, *others = block.split(b"\n")
-        self._rest.append(first)
-        self._held += len(first)
-        if self._held > _LONGEST_LINE:
-            self._rest = []
-            size = f"{_LONGEST_LINE >> 20} MB"
-            raise UserError(f"a line is longer than {size}", "standard input", "write one item a line")
-        if others:
-            self._add(b"".join(self._rest))
-            for line in others[:-1]:
-                self._add(line)
-            self._rest = [others[-1]]
-            self._held = len(others[-1])
-
-    def _add(self, line: bytes) -> None:
-        if not self._begun:
-            self._begun = True
-            line = line.removeprefix(MARK)
-        if line.strip():
-            self._lines.append(decoded(line))
+def _without_mark(line: Line) -> Line:
+    return line.removeprefix(MARK) if isinstance(line, bytes) else line
 
 
 def _block(stream: Any) -> bytes:
@@ -303,10 +397,10 @@ def _block(stream: Any) -> bytes:
     try:
         descriptor = stream.fileno()
     except (AttributeError, OSError, ValueError):  # no file of the system's
-        block = stream.read(_BLOCK)
+        block = stream.read(_PIPE_BYTES)
         return block.encode("utf-8", "surrogateescape") if isinstance(block, str) else bytes(block)
     while True:
         try:
-            return os.read(descriptor, _BLOCK)
+            return os.read(descriptor, _PIPE_BYTES)
         except BlockingIOError:  # whoever has the other end, too, made it so
             select.select([descriptor], [], [])

@@ -26,6 +26,7 @@ from tui_runner.jobs.parameters import Parameter, annotations_of, bind, merged, 
 from tui_runner.jobs.reference import JobReference
 from tui_runner.jobs.settings import check_setting
 from tui_runner.system.process import no_exit_at_once
+from tui_runner.text.items import WideRow
 from tui_runner.text.messages import plain, quoted, raised
 from tui_runner.text.redaction import Redaction
 
@@ -240,7 +241,7 @@ class Job:
         With `by_name` a mapping is passed by parameter name (what the function doesn't name is left out) and a
         tuple or list one value a parameter; everything else is the one positional argument.
         """
-        return self._signature.arguments(item) if by_name else ((item,), {})
+        return self._signature.arguments(item) if by_name or type(item) is WideRow else ((item,), {})
 
     def caller(self, params: Mapping[str, Any], *, by_name: bool, from_input: bool = False) -> Callable[[Any], Any]:
         """The function as something that takes one item: for the loop that runs it a million times.
@@ -254,7 +255,8 @@ class Job:
         function = self.function
         text = ItemText(annotations_of(function) if from_input else {}, self._signature.names)
         if text:
-            function, by_name = converting(function, text, functools.partial(self.arguments, by_name=by_name)), False
+            function = converting(function, text, functools.partial(self.arguments, by_name=by_name))
+            by_name = from_input = False
         if by_name:
             arguments = self._signature.arguments
 
@@ -263,6 +265,16 @@ class Job:
                 return function(*positional, **named, **keywords)
 
             return call
+        if from_input:
+            arguments = self._signature.arguments
+
+            def call_one(item: Any) -> Any:
+                if type(item) is not WideRow:
+                    return function(item, **keywords)
+                positional, named = arguments(item)
+                return function(*positional, **named, **keywords)
+
+            return call_one
         # A partial is called without a frame of its own; with nothing to add the bare function is quicker still.
         return functools.partial(function, **keywords) if keywords else function
 

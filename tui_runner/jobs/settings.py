@@ -14,6 +14,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from tui_runner.errors import UserError
+from tui_runner.text.items import MAX_INPUT_BYTES
 from tui_runner.text.messages import did_you_mean, nearest, plain, quoted
 
 
@@ -41,6 +42,7 @@ class Settings:
         max_failures: the run stops in order after this many failed items; `"5%"` of the finished ones; None never.
         on_outage: what to do when nearly everything fails: `pause` and try again now and then, `stop`, or `continue`.
         grace: seconds that items in flight have to finish when a run is stopped.
+        max_input_bytes: bytes that an item of an input may have, such as a line of a file; a larger one fails.
         item_text: whether the ledger gets a short text of every item; of an integer of a range it never does.
     """
 
@@ -59,6 +61,7 @@ class Settings:
     max_failures: int | str | None = None
     on_outage: str = "pause"
     grace: float = 10.0
+    max_input_bytes: int = MAX_INPUT_BYTES
     item_text: bool = True
 
 
@@ -76,6 +79,8 @@ SET_PREFIX = ENVIRONMENT_PREFIX + "SET_"
 """Of environment variables that give parameters of jobs, by their name in capitals."""
 _SMALLEST_MEMORY = 1_000_000
 """Bytes. A limit below is a number whose unit was forgotten."""
+_LARGEST_INPUT = 1_000_000_000
+"""Bytes of an item of the input. DuckDB takes memory for several of the largest ones, whether there are any or not."""
 _MOST = 1_000_000
 """Threads, workers and the like beyond this are a slip of the keyboard."""
 
@@ -234,6 +239,16 @@ def _memory(value: object) -> int | str:
     return size
 
 
+def _input_size(value: object) -> int:
+    try:
+        size = parse_size(value) if isinstance(value, str) else operator.index(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise _Unfit("a size such as 16MB") from None
+    if isinstance(value, bool) or not 1 <= size <= _LARGEST_INPUT:
+        raise _Unfit("a size of at least 1 byte and at most 1GB, such as 16MB")
+    return size
+
+
 def _failures(value: object) -> int | str:
     words = 'a whole number of at least 1, or a share such as "5%"'
     if isinstance(value, str) and value.strip().endswith("%"):
@@ -308,6 +323,7 @@ _CHECKS: dict[str, Callable[[object], Any]] = {
     "max_failures": _failures,
     "on_outage": _on_outage,
     "grace": _number("a number of seconds, 0 or more", zero=True, most=_LONGEST_SECONDS),
+    "max_input_bytes": _input_size,
     "item_text": _switch,
 }
 """How each setting is converted and checked."""

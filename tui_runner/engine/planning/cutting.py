@@ -23,13 +23,14 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Protocol
 
-from tui_runner.engine.protocol import Refused, pack, unpack
+from tui_runner.engine.protocol import pack, unpack
 from tui_runner.engine.scheduling.events import ChunksSkipped
 from tui_runner.errors import UserError
 from tui_runner.inputs import InputChunk, Source
 from tui_runner.inputs.keys import KeyColumns, keyed, plain_key, position_key
-from tui_runner.inputs.source import ItemReader, fill
+from tui_runner.inputs.source import ItemReader
 from tui_runner.store.ledger.recorded import ChunkItems, Failed, KeyMatcher, Matched, RecordedChunks, RecordedItems
+from tui_runner.text.items import Refused
 from tui_runner.text.messages import plain
 from tui_runner.text.numbers import plural
 
@@ -83,8 +84,7 @@ class NewItems:
     for others that are slow to come: what there is is a chunk then.
     """
 
-    def __init__(self, source: Source, reader: ItemReader, *, position: int = 0, limit: int | None = None) -> None:
-        self._source = source
+    def __init__(self, reader: ItemReader, *, position: int = 0, limit: int | None = None) -> None:
         self._reader = reader
         self._position = position
         self._limit = limit
@@ -109,13 +109,17 @@ class NewItems:
         left = count if self._limit is None else min(count, self._limit - self._position)
         if left > 0:
             try:
-                fill(values, self._reader, self._source, left, *([] if patience is None else [patience]))
+                self._reader.take(values, left, patience)
             except Exception as error:
                 if not values:
                     raise
                 self._failure = error
         self._position += len(values)
         return values
+
+    def comes_within(self, seconds: float) -> bool:
+        """Return True if the next item, or what ends the input, is there within `seconds`."""
+        return self._failure is not None or self._reader.comes_within(seconds)
 
 
 class CutByPosition:
@@ -160,7 +164,7 @@ class CutByPosition:
             if self._at < self._chunks.end:
                 self._read_chunk(len(self._chunks) - 1, keep=False)
             reader = self._reader or self._source.open()
-            self._new = NewItems(self._source, reader, position=self._chunks.end, limit=self._limit)
+            self._new = NewItems(reader, position=self._chunks.end, limit=self._limit)
         chunk = self._new.cut(self._number, size)
         if chunk is None:
             return None
@@ -215,7 +219,11 @@ class CutByPosition:
         self._reader.skip(first - self._at)
         values: list[object] = []
         if keep:
-            self._reader.take(values, items)
+            while len(values) < items:
+                before = len(values)
+                self._reader.take(values, items - before)
+                if len(values) == before:
+                    break
             if len(values) < items:
                 raise UserError("it has fewer items than when the run began", where=plain(self._source.text or "input"))
         else:
@@ -303,7 +311,7 @@ class CutByKey:
     def _read_slice(self) -> None:
         """Read what comes within a second, and queue what of it is to run."""
         if self._items is None or self._matcher is None:
-            self._items = NewItems(self._source, self._source.open(), limit=self._limit)
+            self._items = NewItems(self._source.open(), limit=self._limit)
             self._matcher = KeyMatcher(self._recorded)
             if self._recorded.has_places:
                 # Items that are known by their place in the input, and by nothing else, get that as their position.
@@ -327,7 +335,7 @@ class CutByKey:
             nbytes += len(packed[-1])
             keys += self._keys(values, packed[-1], self._index + len(keys))
             starts.append(len(keys))
-            if self._source.may_wait and len(values) < _PIECE_ITEMS:
+            if not self._items.comes_within(until - time.monotonic()):
                 break
         self._queue(packed, starts, keys)
         if self._ended:

@@ -11,9 +11,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from tui_runner.engine.worker.retry import RetryPolicy, retry_after, retry_rule
 from tui_runner.errors import DatabaseError, UserError
-from tui_runner.inputs import Source, items_source, open_source
-from tui_runner.inputs.source import LostItems
+from tui_runner.inputs import Source, made_items, open_source
+from tui_runner.inputs.progress import Progress, silent
+from tui_runner.inputs.source import Delay, LostItems
 from tui_runner.jobs.config_file import read_config
 from tui_runner.jobs.job import Job
 from tui_runner.jobs.loading import load_job
@@ -244,6 +246,7 @@ def plan_run(
     environ: Mapping[str, str],
     ask: Ask | None = None,
     use_redaction: UseRedaction = lambda _: None,
+    progress: Progress = silent,
 ) -> RunPlan:
     """Load the job, settle its parameters and settings, and open its input.
 
@@ -253,6 +256,7 @@ def plan_run(
         environ: environment variables.
         ask: asks for secrets that are needed and not given; None where there is nobody to ask.
         use_redaction: called before the job is loaded, and again when its parameters are known.
+        progress: told what is being done while opening the input takes long.
 
     Raises:
         UserError: something in the request is wrong; nothing has been written.
@@ -262,7 +266,9 @@ def plan_run(
     redaction = guessed_redaction(request.params, environ)
     use_redaction(redaction)
     job = load_job(request.job, folder=folder, redact=redaction)
-    return plan_job(job, request, folder=folder, environ=environ, ask=ask, use_redaction=use_redaction)
+    return plan_job(
+        job, request, folder=folder, environ=environ, ask=ask, use_redaction=use_redaction, progress=progress
+    )
 
 
 def plan_job(
@@ -274,6 +280,7 @@ def plan_job(
     source: Source | None = None,
     ask: Ask | None = None,
     use_redaction: UseRedaction = lambda _: None,
+    progress: Progress = silent,
 ) -> RunPlan:
     """Like `plan_run`, for a job that is loaded, and perhaps an input that is open."""
     _check(request)
@@ -300,7 +307,7 @@ def plan_job(
         raise UserError("no such database, so there is nothing to resume", plain(database), "leave out --resume")
     if source is None:
         with redacted_errors(Redaction.of(params)):
-            source = _source(job, params, request, folder, database)
+            source = _source(job, params, request, folder, database, settings, progress)
     else:
         source.text = PROGRAM_INPUT
     by_name = job.check_input(source.columns)
@@ -435,20 +442,46 @@ def _as_stored(value: object) -> Any:
     return json.loads(json.dumps(jsonable(value)), parse_constant=str)
 
 
-def _source(job: Job, params: Mapping[str, object], request: RunRequest, folder: Path, database: Path) -> Source:
+def _source(
+    job: Job,
+    params: Mapping[str, object],
+    request: RunRequest,
+    folder: Path,
+    database: Path,
+    settings: Settings,
+    progress: Progress,
+) -> Source:
     if request.retry and (lost := _LOST.get(request.input or "")):
         return LostItems(request.input, request.columns, lost)
     if request.input is not None:
         try:
-            return open_source(_located(request.input, folder), database=database, folder=folder)
+            return open_source(
+                _located(request.input, folder),
+                database=database,
+                folder=folder,
+                max_bytes=settings.max_input_bytes,
+                progress=progress,
+            )
         except UserError as error:
             if not request.retry:
                 raise
             return LostItems(request.input, request.columns, f"its input can't be read ({error})")
     if job.has_items:
-        return items_source(job.make_items(params), Redaction.of(params))
+        return made_items(lambda: job.make_items(params), Redaction.of(params), _delay(job, settings))
     name = plain(job.name)
     raise UserError("the job has no items of its own", name, f"give it an input (--input SOURCE), or add @{name}.items")
+
+
+def _delay(job: Job, settings: Settings) -> Delay:
+    """Whether and when the items are made again, by the rules for an item that fails."""
+    policy = RetryPolicy(settings.retries, retry_rule(job.retry_on))
+
+    def delay(error: BaseException, failures: int) -> float | None:
+        if failures > policy.retries or not policy.rule(error):
+            return None
+        return policy.delay(failures, retry_after(error))
+
+    return delay
 
 
 def _located(text: str, folder: Path) -> str:

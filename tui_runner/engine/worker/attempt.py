@@ -16,13 +16,13 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from tui_runner.engine.protocol import Refused
 from tui_runner.engine.worker.flight_recorder import MAX_ATTEMPT
 from tui_runner.engine.worker.retry import RetryPolicy, retry_after
 from tui_runner.engine.worker.task_queue import Block, Ended, OpenedChunk, Slot
 from tui_runner.errors import ItemError, RowError
 from tui_runner.store.rows.collect import MAX_ITEM_BYTES, Rows, too_large
 from tui_runner.text.describe import Failure, describe
+from tui_runner.text.items import Refused
 
 _MANY_ITEMS = 5_000
 """Ended items from which the collector is called at once: a batch of so many is worth its message."""

@@ -22,7 +22,6 @@ from tui_runner.engine.protocol import (
     InFlight,
     LogLines,
     Progress,
-    Refused,
     Report,
     ResultBatch,
     Trials,
@@ -40,6 +39,7 @@ from tui_runner.store.arrow_batches import serialize
 from tui_runner.store.records import ERRORS, ITEMS
 from tui_runner.store.rows.collect import Built, build
 from tui_runner.text.describe import MESSAGE_LENGTH, Failure, item_text, shape, storable
+from tui_runner.text.items import Refused
 from tui_runner.text.redaction import Redaction
 
 INTERVAL = 0.2

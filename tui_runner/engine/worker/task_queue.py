@@ -27,12 +27,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tui_runner.engine.limits import RateLimit
-from tui_runner.engine.protocol import Counts, OpenChunk, Refused, unpack
+from tui_runner.engine.protocol import Counts, OpenChunk, unpack
 from tui_runner.engine.worker.item_columns import short_text
 from tui_runner.engine.worker.retry import RetryBudget
 from tui_runner.inputs.keys import KeyColumns, keyed, plain_key, position_key
 from tui_runner.store.rows.collect import Rows
 from tui_runner.text.describe import item_text
+from tui_runner.text.items import Refused
 
 SLICE_SECONDS = 0.001
 """What the items of a slice should take together: the lock then costs a thousandth, and no thread runs dry for long."""

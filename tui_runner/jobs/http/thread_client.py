@@ -17,6 +17,7 @@ from typing import Any
 import httpx
 
 from tui_runner.jobs.http.host_slots import HostSlots
+from tui_runner.jobs.http.whole_bodies import check_end
 
 Deadline = Callable[[], float | None]
 """Gives the moment, by `time.monotonic()`, at which the caller's item times out; None when it does not."""
@@ -38,6 +39,7 @@ class JobClient(httpx.Client):
             _cut_timeout(request, deadline())
 
         def guard(response: httpx.Response) -> None:
+            check_end(response)
             until = deadline()
             if until is not None and isinstance(response.stream, httpx.SyncByteStream):
                 response.stream = _TimedBody(response.stream, until, response.request)
@@ -77,6 +79,7 @@ class JobAsyncClient(httpx.AsyncClient):
             _cut_timeout(request, deadline())
 
         async def guard(response: httpx.Response) -> None:
+            check_end(response)
             until = deadline()
             if until is not None and isinstance(response.stream, httpx.AsyncByteStream):
                 response.stream = _TimedAsyncBody(response.stream, until, response.request)

@@ -163,11 +163,14 @@ def converted(source: str, target: str, value: str) -> str:
 
 
 def _finite(text: str) -> str:
-    """JSON (SQL) with null for NaN and infinities, as `values` writes them; DuckDB writes words that are no JSON."""
+    """JSON (SQL) with NaN and infinities as strings, as `json_scalar` writes them; DuckDB's words are no JSON.
+
+    DuckDB reads these strings as the numbers that they were.
+    """
     parts = rf"""regexp_extract_all(CAST({text} AS VARCHAR), '"(?:[^"\\]|\\.)*"|[^"]+')"""
-    mended = (
-        "lambda part: CASE WHEN part[1] = '\"' THEN part ELSE regexp_replace(part, '-?(NaN|Infinity)', 'null', 'g') END"
-    )
+    nan = "regexp_replace(part, '-?NaN', '\"nan\"', 'g')"
+    words = rf"""regexp_replace({nan}, '(-?)Infinity', '"\1inf"', 'g')"""
+    mended = f"lambda part: CASE WHEN part[1] = '\"' THEN part ELSE {words} END"
     whole = f"CAST(array_to_string(list_transform({parts}, {mended}), '') AS JSON)"
     return f"CASE WHEN regexp_matches(CAST({text} AS VARCHAR), 'NaN|Infinity') THEN {whole} ELSE {text} END"
 

@@ -13,8 +13,9 @@ Three forms of a value are decided here:
   so that it does not matter whether the kinds met in one batch or only in the database (`text`);
 * JSON: what nested values become (`Json`), and scalars in a column that also holds nested ones (`json_scalar`).
 
-Inside nested values: NaN and infinities are null (JSON has neither); dates and times are ISO 8601; Decimals are
-strings, since readers take JSON numbers as doubles; bytes are base64; durations are text; sets become sorted lists.
+Inside nested values: NaN and infinities are null (JSON has neither; a value of its own is a string then); dates and
+times are ISO 8601; Decimals are strings, since readers take JSON numbers as doubles; bytes are base64; durations are
+text; sets become sorted lists.
 """
 
 from __future__ import annotations
@@ -370,12 +371,14 @@ def _sorted(elements: list[Any]) -> list[Any]:
 
 
 def json_scalar(value: object) -> str:
-    """A plain value as JSON text, the way DuckDB's `to_json` writes the same value of its own column."""
+    """A plain value as JSON text, the way a value of a column of its own is written when that becomes JSON."""
     kind = type(value)
     if kind is Json:
         return str.__str__(value)
     if isinstance(value, float):
-        return repr(value) if math.isfinite(value) else "null"
+        if not math.isfinite(value):  # JSON has none; DuckDB reads such a string as the number that it was
+            return '"nan"' if value != value else f'"{value!r}"'
+        return repr(value)
     if isinstance(value, (bool, int)) or (isinstance(value, Decimal) and value.is_finite()):
         return text(value)
     return _encode(text(value))

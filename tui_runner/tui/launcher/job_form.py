@@ -17,7 +17,7 @@ from textual.widgets import Input, Static
 
 from tui_runner.engine.planning.request import STANDARD_INPUT, RunRequest
 from tui_runner.errors import UserError
-from tui_runner.inputs import items_source, open_source
+from tui_runner.inputs import made_items, open_source
 from tui_runner.jobs.job import Job
 from tui_runner.jobs.parameters import Parameter, bind
 from tui_runner.jobs.settings import AUTOMATIC, CHOSEN, Settings, check_setting
@@ -320,7 +320,7 @@ def first_items(job: Job, typed: Mapping[str, str], folder: Path, number: int) -
             opened = open_source(_check_input(source), database=folder / f"{job.name}.duckdb", folder=folder)
         else:
             params = bind(job.parameters, _params(typed))
-            opened = items_source(job.make_items(params), Redaction.of(params))
+            opened = made_items(lambda: job.make_items(params), Redaction.of(params))
         return list(islice(opened, number))
     except UserError:
         raise

@@ -1,0 +1,163 @@
+"""Files as the bytes that they stand for: gzip, bzip2, xz and Zstandard are undone, told by how a file begins.
+
+The name does not count: a server may call what it sends compressed `.csv`, and a browser unpacks `.txt.gz` while it
+saves it. DuckDB reads the bytes of such a file through a named pipe (`PipedFile`): it knows only two of the four, and
+this way a file that breaks off is found out in all of them.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import os
+import re
+import shutil
+import tempfile
+import threading
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO, TypeVar, cast
+
+from tui_runner.errors import UserError
+from tui_runner.system.private_folder import private_folder
+from tui_runner.text.messages import one_line, plain
+
+ENDINGS = (".gz", ".zst", ".bz2", ".xz")
+"""What the names of compressed files end in, behind the ending that says what is in there."""
+READ_ERRORS = (OSError, EOFError, zlib.error, lzma.LZMAError)
+"""What reading a file raises, compressed or not."""
+BLOCK = 1 << 18
+"""Bytes to read at once: with more, a compressed file that is all zeros is unpacked a hundred times as large."""
+
+_GZIP = re.compile(rb"\x1f\x8b\x08")
+_BZIP2 = re.compile(rb"BZh[1-9](?:1AY&SY|\x17rE8P\x90)")
+_XZ = re.compile(rb"\xfd7zXZ\0")
+_ZSTANDARD = re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18")
+_HEAD_BYTES = 10
+_T = TypeVar("_T")
+
+
+def is_compressed(path: Path) -> bool:
+    """Return True if the file is compressed.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb", buffering=0) as file:
+        head = file.read(_HEAD_BYTES)
+    return any(kind.match(head) for kind in (_GZIP, _BZIP2, _XZ, _ZSTANDARD))
+
+
+def open_bytes(path: Path) -> BinaryIO:
+    """Open a file for reading what it stands for.
+
+    Raises:
+        OSError: it cannot be read; reading itself raises `READ_ERRORS`.
+    """
+    file = path.open("rb")
+    head = file.read(_HEAD_BYTES)
+    file.seek(0)
+    if _GZIP.match(head):
+        file.close()
+        return cast("BinaryIO", gzip.open(path))
+    if _BZIP2.match(head):
+        file.close()
+        return cast("BinaryIO", bz2.open(path))
+    if _XZ.match(head):
+        file.close()
+        return cast("BinaryIO", lzma.open(path))
+    if _ZSTANDARD.match(head):
+        import pyarrow as pa  # lazy: it takes 200 ms, and Python has Zstandard of its own only from 3.14 on
+
+        return cast("BinaryIO", pa.CompressedInputStream(pa.PythonFile(file), "zstd"))
+    return file
+
+
+def blocks_of(path: Path) -> Iterator[bytes]:
+    """Yield what a file stands for, piece by piece."""
+    with open_bytes(path) as file:
+        while block := file.read(BLOCK):
+            yield block
+
+
+def line_at(path: Path, offset: int) -> int:
+    """Return the number of the line that the byte at `offset` is in, counted from 1."""
+    number, left = 1, offset
+    for block in blocks_of(path):
+        number += block.count(b"\n", 0, left)
+        left -= len(block)
+        if left <= 0:
+            break
+    return number
+
+
+def unreadable(error: BaseException, path: Path) -> UserError:
+    """Return what is said of a file that cannot be read."""
+    reason = getattr(error, "strerror", None) or one_line(error) or type(error).__name__
+    return UserError(f"the input can't be read: {reason}", where=plain(path))
+
+
+class PipedFile:
+    """A named pipe through which DuckDB reads, once, what this process makes of a file.
+
+    Args:
+        file: the file.
+        blocks: what to write into the pipe; None for what the file stands for. They are taken in a thread of their
+            own, as DuckDB reads.
+    """
+
+    def __init__(self, file: Path, blocks: Iterable[bytes] | None = None) -> None:
+        self._file = file
+        self._folder = tempfile.mkdtemp(prefix="pipe-", dir=private_folder())
+        self.path = Path(self._folder) / "data"
+        os.mkfifo(self.path, 0o600)
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(
+            target=self._write, args=(blocks_of(file) if blocks is None else blocks,), name="input pipe", daemon=True
+        )
+        self._thread.start()
+
+    def checked(self, slices: Iterable[_T]) -> Iterator[_T]:
+        """Yield what DuckDB makes of the file, up to where that breaks off.
+
+        Raises:
+            UserError: the file cannot be read to its end. DuckDB takes that for the end, and the last row for whole;
+                the error is known before it does.
+        """
+        try:
+            for part in slices:
+                self._check()
+                yield part
+        except UserError:
+            self._check()
+            raise
+        self._check()
+
+    def _check(self) -> None:
+        if self._error is not None:
+            raise unreadable(self._error, self._file) from None
+
+    def close(self) -> None:
+        """End the thread, and remove the pipe."""
+        try:
+            while self._thread.is_alive():
+                # The thread may be about to wait for a reader, or for room: it gets both, and then an error.
+                reading = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK)
+                self._thread.join(0.01)
+                os.close(reading)
+        finally:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _write(self, blocks: Iterable[bytes]) -> None:
+        with self.path.open("wb", buffering=0) as pipe:
+            try:
+                for block in blocks:
+                    view = memoryview(block)
+                    while view:
+                        view = view[pipe.write(view) :]
+            except BrokenPipeError:
+                return  # DuckDB has all that it wants
+            except BaseException as error:  # the thread that reads raises it
+                self._error = error

@@ -1,0 +1,44 @@
+"""What may stand in the place of an item's value, known to inputs, the engine and workers alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from tui_runner.text.numbers import size
+
+MAX_INPUT_BYTES = 16_000_000
+"""Bytes that an item of an input may have, unless the setting `max_input_bytes` says otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Stands in the place of an item that the function is not called with: the item fails at once, for good.
+
+    Attributes:
+        type: what kind of error that is, like the name of an exception.
+        message: why.
+        text: the item as a short text.
+    """
+
+    type: str
+    message: str
+    text: str = ""
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class WideRow(dict[str, Any]):
+    """A row with more members than the one that its input has shown before: it is passed by name."""
+
+
+def too_large(place: str, limit: int) -> Refused:
+    """Return what stands in the place of an item that has more bytes than the setting allows.
+
+    Args:
+        place: where it stands in the input, `file:line`.
+        limit: the value of `max_input_bytes`.
+    """
+    message = f"{place}: the item is larger than {size(limit)}; raise max_input_bytes to have it run"
+    return Refused("InputTooLarge", message, place)
