@@ -14,7 +14,7 @@ from input_files import read, refusal, written
 
 from tui_runner.engine.protocol import pack, unpack
 from tui_runner.errors import UserError
-from tui_runner.inputs import open_source
+from tui_runner.inputs import open_source, progress
 from tui_runner.inputs.keys import keyed, plain_key
 from tui_runner.jobs.job import job
 
@@ -242,3 +242,23 @@ def test_ranges(folder: Path) -> None:
     assert read("range:3:0:-1") == [3, 2, 1]
     assert read("range:0:0") == []
     assert open_source("range:0:1_000_000_000_000").total == 10**12
+
+
+def test_what_takes_longer_than_a_second_is_said_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+    said: list[str] = []
+    slow = progress.SlowOnly(said.append)
+    for step in range(30):
+        slow(f"step {step}")
+        now += 0.125
+    assert said == ["step 8", "step 16", "step 24"]
+
+
+def test_files_are_counted_while_they_are_looked_for(folder: Path) -> None:
+    for name in ("a.csv", "b.csv"):
+        written(name, "x,y\n1,2\n")
+    said: list[str] = []
+    open_source("*.csv", progress=said.append)
+    assert said[:2] == ["looking for *.csv: 1 files so far", "looking for *.csv: 2 files so far"]
+    assert said[2:] == ["reading the columns of 2 files: 0 so far", "reading the columns of 2 files: 1 so far"]

@@ -52,3 +52,12 @@ def test_only_a_stream_with_a_descriptor_gives_one() -> None:
     assert SafeStream(io.StringIO(), descriptor=2).fileno() == 2
     with pytest.raises(io.UnsupportedOperation):
         SafeStream(io.StringIO()).fileno()
+
+
+def test_flush_behind_the_end_of_the_other_stream_says_nothing() -> None:
+    target = io.StringIO()
+    stream = SafeStream(target, Redaction())
+    stream.write("half a line")
+    target.close()
+    stream.flush()
+    stream.close()

@@ -101,7 +101,9 @@ class SafeStream(io.TextIOBase):
         return len(text)
 
     def flush(self) -> None:
-        """Write what is left, and flush the other stream."""
+        """Write what is left, and flush the other stream, unless that is closed already."""
+        if self.target.closed:
+            return
         self._pass_begun_on()
         self.target.flush()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -87,6 +89,8 @@ def check_output(output: Path, database: Path, *, overwrite: bool) -> None:
     try:
         check_links(output)
         target = output.resolve()
+        if target.is_symlink():  # from Python 3.13 on links in a circle raise nothing
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
         is_folder, is_file, has_folder = target.is_dir(), target.is_file(), target.parent.is_dir()
     except (OSError, RuntimeError, ValueError) as error:  # a name that is too long, links in a circle, a NUL
         reason = getattr(error, "strerror", None) or str(error)
