@@ -165,6 +165,7 @@ def test_a_chunk_has_one_row_whatever_is_told_of_it(
         ingest.record_chunk(chunk_record(1))
         assert ingest.close(30)
     with ingesting(database, heard) as ingest:
+        ingest.submit(make_batch(items=[item_row(item) for item in range(10)], ticket=0))
         ingest.record_chunk(chunk_record(0, "done", 10))
         assert ingest.close(30)
     assert fetch("SELECT chunk, state, done FROM runner.chunks ORDER BY chunk") == [(0, "done", 10), (1, "done", 10)]
