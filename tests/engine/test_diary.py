@@ -96,7 +96,11 @@ def test_debug_on_the_command_line_fills_the_log_and_shows_tracebacks(
     log = (tmp_path / "x.duckdb.log").read_text()
     assert "scheduler: StartWorker(" in log
     assert "run 1 finished (3 items done, 0 failed, 3 rows)" in log
-    wrong = cli("--debug", "run", "no/such/file.py", cwd=tmp_path)
-    assert wrong.code == 2
-    assert "Traceback (most recent call last)" in wrong.err
-    assert wrong.err.splitlines()[-1].startswith("tui-runner: ")
+    mistyped = cli("--debug", "run", "no/such/file.py", cwd=tmp_path)
+    assert mistyped.code == 2
+    assert "Traceback" not in mistyped.err, "a typing mistake is no fault"
+    (tmp_path / "broken.py").write_text("1 / 0\n")
+    broken = cli("--debug", "run", "broken.py", cwd=tmp_path)
+    assert broken.code == 2
+    assert "Traceback (most recent call last)" in broken.err
+    assert broken.err.splitlines()[-1].startswith("tui-runner: ")
