@@ -74,8 +74,8 @@ def test_nothing_is_written(cli, tmp_path: Path, rows: Rows, source: str, reason
     assert answer.complaint.startswith("bad run 1 could not begin: ")
     assert answer.complaint.endswith(reason)
     left = {path.name for path in tmp_path.iterdir()} - {"bad.py", "__pycache__"}
-    # What the job itself has said is kept: here the traceback of its setup.
-    assert left == ({"x.duckdb.log"} if source is SETUP else set())
+    assert left == {"x.duckdb.log"}, "what the job itself has said is kept: the traceback"
+    assert "Traceback" in (tmp_path / "x.duckdb.log").read_text()
     (tmp_path / "good.py").write_text(textwrap.dedent(GOOD))
     assert cli("run", "good.py", "--db", "x.duckdb", "--quiet", cwd=tmp_path).code == 0
     assert cli("run", "bad.py", "--db", "x.duckdb", "--quiet", cwd=tmp_path).code == 2

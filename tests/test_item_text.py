@@ -80,7 +80,7 @@ def test_items_of_the_jobs_own_and_parameters_without_annotation_stay_as_they_ar
         return item
 
     assert takes(int).caller({}, by_name=False)("5") == "5"
-    assert Job(bare).caller({}, by_name=False, from_input=True) is bare
+    assert Job(bare).caller({}, by_name=False, from_input=True)("5") == "5"
 
 
 def test_rows_are_converted_by_name_and_by_place() -> None:

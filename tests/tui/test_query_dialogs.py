@@ -47,7 +47,7 @@ async def test_an_answer_that_is_given_twice_is_one(database: Database, tmp_path
         ("f9", "x" * 300 + ".csv", "name too long"),
         ("ctrl+o", "none.sql", "cannot be read"),
         ("ctrl+o", ".", "is no file"),
-        ("ctrl+o", "~nobody_at_all/a.sql", "no such user"),
+        ("ctrl+o", "~nobody_at_all/a.sql", "no home folder"),
         ("ctrl+s", "none/a.sql", "folder does not exist"),
         ("ctrl+s", ".", "is no file"),
         ("ctrl+s", "x" * 300, "name too long"),

@@ -112,7 +112,7 @@ def _build(
         scheduler=scheduler,
         memory=memory,
         disk=disk,
-        reader=InputReader(opened.cutter, settings.chunk_size or FIRST_SIZE, deliver),
+        reader=InputReader(opened.cutter, settings.chunk_size or FIRST_SIZE, deliver, redact),
         recorder=Recorder(
             database,
             run_id,

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pickle
 import queue
 import threading
+import time
 from array import array
 from collections.abc import Callable, Iterable, Sequence
 
 from tui_runner.engine.planning.cutting import Cutter, ItemsRead
-from tui_runner.engine.protocol import OpenChunk, ResultBatch, pack
+from tui_runner.engine.protocol import LogLine, LogLines, OpenChunk, ResultBatch, pack
 from tui_runner.engine.scheduling.events import (
     ChunkEnded,
     ChunkRead,
@@ -28,6 +29,7 @@ from tui_runner.inputs import InputChunk
 from tui_runner.system.process import no_exit_at_once
 from tui_runner.text.describe import describe
 from tui_runner.text.items import Refused
+from tui_runner.text.redaction import redact
 
 _KEPT_BYTES = 64 << 20
 """Values of failed items that are kept so that these can run again at the press of a key."""
@@ -115,6 +117,7 @@ class InputReader:
         cutter: cuts the input.
         chunk_size: items of a new chunk, unless another size is asked for.
         deliver: takes `ItemsRead` and `ChunksSkipped`, lines for the log, and in the end `InputEnded` or `InputFailed`.
+        redact: takes secrets out of the traceback of what makes the items.
     """
 
     takes = frozenset({ReadChunks, EndRun})
@@ -124,8 +127,10 @@ class InputReader:
         self,
         cutter: Cutter,
         chunk_size: int,
-        deliver: Callable[[ItemsRead | ChunksSkipped | InputEnded | InputFailed | Tell], None],
+        deliver: Callable[[ItemsRead | ChunksSkipped | InputEnded | InputFailed | LogLines], None],
+        redact: Callable[[str], str] = redact,
     ) -> None:
+        self._redact = redact
         self._cutter = cutter
         self._chunk_size = chunk_size
         self._deliver = deliver
@@ -165,8 +170,8 @@ class InputReader:
                     left -= isinstance(read, ItemsRead)  # chunks that are skipped take nobody's place
         except UserError as error:
             if error.__cause__ is not None:  # of the user's code, which the line alone does not show
-                for line in describe(error.__cause__).traceback.splitlines():
-                    self._deliver(Tell("ERROR", line))
+                now, lines = time.time(), self._redact(describe(error.__cause__).traceback).splitlines()
+                self._deliver(LogLines(None, tuple(LogLine(now, "ERROR", line) for line in lines)))
             self._deliver(InputFailed(str(error)))
         except BaseException as error:  # the input is the user's generator, which may raise anything
             failure = describe(error)

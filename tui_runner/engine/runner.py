@@ -253,7 +253,8 @@ class Runner(Commands):
     def _take(self, message: Any) -> None:
         """Handle a message from another thread, unless it comes too late to mean anything."""
         kind = type(message)
-        if kind in _REPORTS and self._parts.scheduler.crew.get(message.worker) is None:
+        of_worker = kind in _REPORTS and message.worker is not None
+        if of_worker and self._parts.scheduler.crew.get(message.worker) is None:
             return
         if self._parts.scheduler.status.ended and kind not in _TAKEN_AFTER_THE_END:
             return
