@@ -34,7 +34,7 @@ def test_it_is_asked_for(request_for: RunRequest, monkeypatch: pytest.MonkeyPatc
     # What stands in for a stream while user code is loaded is no terminal.
     monkeypatch.setattr(run, "is_terminal", lambda stream: not isinstance(stream, SafeStream))
     monkeypatch.setattr("getpass.getpass", lambda prompt: prompts.append(prompt) or "sesame")
-    runner = run._planned(request_for, CapturedOutput())
+    runner = run._planned(request_for, run.Display(), CapturedOutput())
     runner.close()
     assert prompts == ["token (secret, not shown): "]
     assert runner.plan.params == {"token": "sesame"}
@@ -46,4 +46,4 @@ def test_without_a_terminal_the_message_says_how_to_give_it(
 ) -> None:
     monkeypatch.setattr(run, "is_terminal", lambda stream: False)
     with pytest.raises(UserError, match="needs the parameter token; give --set token="):
-        run._planned(request_for, CapturedOutput())
+        run._planned(request_for, run.Display(), CapturedOutput())
