@@ -116,7 +116,7 @@ sizes = st.lists(st.integers(1, 9), max_size=8)
 inputs = st.lists(st.integers(0, 5) | st.integers(0, 40) | st.sampled_from(["a", "b"]), max_size=30)
 
 
-@settings(max_examples=30)
+@settings(max_examples=10)
 @given(
     st.lists(st.tuples(inputs, sizes, outcomes, st.integers(0, 9)), min_size=1, max_size=4), inputs, sizes, st.data()
 )
@@ -149,7 +149,7 @@ def test_by_key_each_item_of_any_changed_input_runs_once(
     assert last_process.skipped == sum(done.values())
 
 
-@settings(max_examples=30)
+@settings(max_examples=10)
 @given(
     st.sampled_from(["range", "lines", "values"]),
     st.integers(0, 60),
@@ -249,7 +249,7 @@ def _run_with_place(self: Process, read: ItemsRead, outcomes: dict[int, str]) ->
     self.writer.write([self._record(read, "running"), make_batch(items=rows)])
 
 
-@settings(max_examples=20)
+@settings(max_examples=8)
 @given(
     st.lists(st.tuples(st.sampled_from(["ok", "failed", "kept", "timeout"]), st.integers(0, 3)), max_size=30),
     st.booleans(),

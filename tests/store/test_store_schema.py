@@ -467,7 +467,7 @@ _EDGES: list[tuple[Any, pa.DataType]] = [
 """Values at the ends of each kind, and those that text or JSON has no number for."""
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.lists(st.sampled_from(_EDGES), min_size=2, max_size=4).map(lambda cells: [[cell] for cell in cells]))
 @example([[(math.inf, pa.float64())], [([1], pa.list_(pa.int64()))]])
 @example([[(math.nan, pa.float32())], [(["x"], pa.list_(pa.string()))]])
@@ -478,7 +478,7 @@ def test_values_at_the_ends_of_their_kinds_widen_without_loss(
     _check_that_nothing_is_lost(database, flushes)
 
 
-@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.lists(st.lists(_cells(), min_size=1, max_size=3), min_size=1, max_size=6))
 def test_whatever_comes_in_whatever_order_no_batch_fails_and_no_value_is_lost(
     database: Database, flushes: list[list[tuple[Any, pa.DataType]]]
