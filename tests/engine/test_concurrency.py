@@ -88,3 +88,12 @@ def test_too_few_items_say_nothing():
     process = Process(0.1)
     process.run(5)
     assert process.tuner.useful is None
+
+
+def test_threads_come_back_also_when_no_item_ends_any_more():
+    process = Process(0.001)
+    process.run(6)
+    assert process.tuner.useful == LEAST
+    process.cpu_an_item, process.wait_an_item = 0.0001, 3_600.0
+    process.run(5)
+    assert process.tuner.useful is None

@@ -64,9 +64,14 @@ class ThreadTuner:
             self._restart(now)
             return None
         seconds = now - self._since[0]
-        if seconds < WINDOW_SECONDS or self._items < WINDOW_ITEMS:
+        if seconds < WINDOW_SECONDS:
             return None
         share, rate = (self._cpu() - self._since[1]) / seconds, self._items / seconds
+        if self._items < WINDOW_ITEMS:
+            if self.useful is not None and share < BUSY_SHARE:  # they wait: nothing need end for that to be seen
+                self.useful, self._before = self._doubled(threads), None
+                self._restart(now)
+            return None
         self._restart(now)
         return self._judge(now, threads, share, rate)
 
