@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from input_files import read, refusal, written
 
 from tui_runner.engine.protocol import pack, unpack
 from tui_runner.errors import UserError
 from tui_runner.inputs import open_source, progress
+from tui_runner.inputs.json_files import parsed
 from tui_runner.inputs.keys import keyed, plain_key
 from tui_runner.jobs.job import job
 
@@ -41,6 +46,30 @@ def test_standard_input_is_read_as_it_comes(folder: Path) -> None:
         writer.close()
         assert list(items) == ['{"a": 1}']
     assert read("-", stdin=io.StringIO("a\nb\n")) == ["a", "b"]
+
+
+_json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(exclude_categories=())),
+    lambda part: st.lists(part) | st.dictionaries(st.text(), part),
+    max_leaves=8,
+)
+
+
+@given(_json_values.map(json.dumps) | st.text('[]{}:,0123456789.eE+-"\\ud8ntrlas \t\n\ufeff', max_size=12))
+@example(f"{2**64}")
+@example("1e400")
+@example("-NaN")
+@example('{"a": 1, "a": 2.0}')
+@example("[" * 100_000)
+def test_json_is_read_as_python_reads_it(text: str) -> None:
+    def result(read: Callable[[bytes | str], object], source: bytes | str) -> str:
+        try:
+            return repr(read(source))
+        except (ValueError, RecursionError) as error:
+            return f"{type(error).__name__}: {error}"
+
+    for source in (text, text.encode("utf-8", "surrogatepass"), text.encode("utf-16", "surrogatepass")):
+        assert result(parsed, source) == result(json.loads, source)
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.ndjson", "a.jsonl.gz"])

@@ -123,6 +123,7 @@ def test_what_means_the_same_has_the_same_key(one: object, same: object) -> None
 
 def test_what_means_something_else_has_another_key() -> None:
     different = [
+        {"red": 1}, {Word.RED: 1},
         1, True, "1", b"1", None, "", 0, False, 0.5, Decimal("0.55"), float("inf"), "inf", [1], ["1"], [[1]], [], {},
         {"a": 1}, {"a": "1"}, ["a", 1], ["ab", ""], ["a", "b"], Colour.RED, Colour.BLUE, Word.RED, "red", Path("red"),
         date(2026, 1, 1), datetime(2026, 1, 1), datetime(2026, 1, 1, tzinfo=UTC), timedelta(1), UUID(int=1),

@@ -56,6 +56,8 @@ def keyed(value: object, columns: KeyColumns) -> object:
         return value
     if isinstance(columns, str):
         return value.get(columns)
+    if tuple(value) == columns:
+        return value
     return {name: value[name] for name in columns if name in value}
 
 
@@ -135,8 +137,25 @@ def _list(value: Sequence[object]) -> bytes:
 
 
 def _mapping(value: Mapping[object, object]) -> bytes:
-    pairs = sorted([(canonical(name), canonical(part)) for name, part in value.items()])
-    return _tagged(b"m", [form for pair in pairs for form in pair])
+    names = tuple(value)
+    if not _TEXT.issuperset(map(type, names)):  # a member of an enumeration is equal to its text, and another name
+        pairs = sorted([(canonical(name), canonical(part)) for name, part in value.items()])
+        return _tagged(b"m", [form for pair in pairs for form in pair])
+    parts = [b"m"]
+    for name, begin in _layouts.get(names) or _layout(names):  # type: ignore[arg-type]  # all of them are text
+        part = value[name]
+        form = b"s" + part.encode("utf-8", "surrogatepass") if type(part) is str else canonical(part)
+        parts += begin, b"%d:" % len(form), form
+    return b"".join(parts)
+
+
+def _layout(names: tuple[str, ...]) -> _Layout:
+    """Return the names of a row in the order of its form, each with what stands before its value."""
+    forms = sorted((canonical(name), name) for name in names)
+    layout = tuple((name, b"%d:%b" % (len(form), form)) for form, name in forms)
+    if len(_layouts) < _MOST_LAYOUTS:
+        _layouts[names] = layout
+    return layout
 
 
 def _float(value: float) -> bytes:
@@ -164,6 +183,12 @@ def _object(value: object) -> bytes:
     parts = [make, arguments, *(list(part) if isinstance(part, Iterator) else part for part in rest[:3])]
     return _tagged(b"o", list(map(canonical, parts)))
 
+
+_TEXT = frozenset({str})
+_Layout = tuple[tuple[str, bytes], ...]
+_MOST_LAYOUTS = 256
+"""Sets of names that are remembered: the rows of an input have a few, the dicts of a program may have one each."""
+_layouts: dict[tuple[str, ...], _Layout] = {}
 
 _EXACT: dict[type, Callable[[Any], bytes]] = {
     type(None): lambda value: b"n",
