@@ -669,7 +669,7 @@ class WorkQueue:
             self._ready.append(chunk)
 
     def _leave_line(self, chunk: OpenedChunk) -> None:
-        with contextlib.suppress(ValueError):
+        if chunk in self._ready:  # what `remove` raises would have the text of every item in it
             self._ready.remove(chunk)
 
     def _look(self, *, everybody: bool = False) -> None:
