@@ -86,4 +86,4 @@ class ItemError(Exception):
 
 
 class RowError(Exception):
-    """What a function returned cannot be stored; the item fails with this message, which names the column."""
+    """Raised for a result that cannot be stored; the item fails with this message, which names the column."""

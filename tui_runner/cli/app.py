@@ -212,7 +212,7 @@ def _is_importing(frame: FrameType | None) -> bool:
 
 
 def _by_default() -> str:
-    """What is meant by `tui-runner` alone: the launcher where there is a terminal to show it, else the help."""
+    """Run `tui-runner` alone: the launcher where there is a terminal to show it, else the help."""
     return "launch" if _at_terminal() else "--help"
 
 

@@ -34,7 +34,7 @@ _ITEMS = 2
 
 
 class Remark(str):
-    """What a check has found that does not keep runs from working, and that somebody should look at."""
+    """A finding that does not keep runs from working, and that somebody should look at."""
 
 
 def examine(out: TextIO) -> int:
@@ -73,7 +73,7 @@ def _bundled() -> str:
 
 
 def _settings() -> str:
-    """What the screens leave out of the user's configuration, keys and themes."""
+    """List what the screens leave out of the user's configuration, keys and themes."""
     preferences, themes = read_preferences(Path.cwd()), find_themes()
     complaints = [*preferences.complaints, *themes.complaints, *resolve(preferences.keymap)[1]]
     if preferences.theme is not None and themes.preferred(preferences.theme) != preferences.theme:

@@ -185,7 +185,7 @@ class Headless:
             lines.say(progress_line(snapshot))
 
     def _is_news(self, snapshot: Snapshot, now: float) -> bool:
-        """Whether something has happened, or nothing for so long that this is worth a line."""
+        """Return True if something has happened, or nothing for so long that this is worth a line."""
         return not _idle(snapshot) or now >= self._began + _LINE_SECONDS
 
     def _tell_news(self, snapshot: Snapshot, lines: Lines) -> None:
@@ -216,7 +216,7 @@ class Headless:
 
 
 def _idle(snapshot: Snapshot) -> bool:
-    """Whether no item has ended in this process yet."""
+    """Return True if no item has ended in this process yet."""
     return snapshot.items_finished == snapshot.items_skipped
 
 
@@ -247,7 +247,7 @@ def watcher(
     signals: bool = True,
     started: bool = False,
 ) -> Headless:
-    """What watches a run without a screen.
+    """Return what watches a run without a screen.
 
     Args:
         runner: the run.
@@ -274,12 +274,12 @@ def watcher(
 
 
 def is_terminal(stream: TextIO | None) -> bool:
-    """Whether a person sees what is written to `stream`, on a terminal where a line can be overwritten."""
+    """Return True if a person sees what is written to `stream`, on a terminal where a line can be overwritten."""
     return stream is not None and stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def how_to_go_on(runner: Runner, database: str) -> str:
-    """How to go on with a run that did not finish."""
+    """Say how to go on with a run that did not finish."""
     plan = runner.plan
     if plan.source.text == PROGRAM_INPUT:
         return "run the same program again"

@@ -47,7 +47,7 @@ def progress_line(snapshot: Snapshot) -> str:
 
 
 def closing_lines(snapshot: Snapshot, database: str, go_on: str) -> list[str]:
-    """How a run ended, its most frequent errors, and what can be done next.
+    """Say how a run ended, its most frequent errors, and what can be done next.
 
     Args:
         snapshot: its last one.

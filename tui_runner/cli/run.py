@@ -31,7 +31,7 @@ from tui_runner.text.safe_text import safe_text
 
 @dataclass(frozen=True, slots=True)
 class Display:
-    """How a run is to be shown.
+    """The ways to show a run.
 
     Attributes:
         headless: without the dashboard, or with it; None for whatever the terminal allows.
@@ -169,7 +169,7 @@ def _planned(request: RunRequest, display: Display, output: CapturedOutput) -> R
 
 
 def _asker(output: CapturedOutput) -> Callable[[str], str] | None:
-    """How to ask for a secret: at the terminal, unseen; None without one."""
+    """Return what asks for a secret at the terminal, unseen; None without one."""
     if not _can_ask(output.err):
         return None
     return lambda name: getpass.getpass(f"{safe_text(name)} (secret, not shown): ")

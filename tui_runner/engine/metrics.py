@@ -111,7 +111,7 @@ class ErrorCounts:
         self._examples: dict[tuple[str, str], str] = {}
 
     def __len__(self) -> int:
-        """How many groups there are, as far as they are bounded."""
+        """Return the number of groups, as far as they are bounded."""
         return len(self._counts)
 
     def add(

@@ -184,7 +184,7 @@ class RunStatus:
 
     @property
     def reason(self) -> str:
-        """Why it is in that state, in a few words; empty when there is nothing to say."""
+        """The cause of that state, in a few words; empty when there is nothing to say."""
         if self.is_paused:
             return self._shown_pause.reason
         if self.idle:

@@ -294,7 +294,7 @@ def _unified(text: bytes, token: re.Pattern[bytes], *, is_end: bool) -> tuple[by
 
 
 def _layout_of(path: Path, max_bytes: int) -> _Layout | None:
-    """How a file is written, from its first line; None for a file with nothing in it."""
+    """Return how a file is written, from its first line; None for a file with nothing in it."""
     tab = ".tsv" in path.suffixes[-2:] or path.name.lower().endswith(".tsv")
     try:
         with io.TextIOWrapper(open_bytes(path), encoding="utf-8-sig", newline="") as file:
@@ -344,7 +344,7 @@ def _delimiter_of(line: str) -> str:
 
 
 def _is_data(heading: Sequence[str]) -> bool:
-    """Whether a first line can't be names: an address in it, or nothing but numbers (years may be names)."""
+    """Return True if a first line can't be names: an address in it, or nothing but numbers (years may be names)."""
     numbers = all(re.fullmatch(r"[+-]?\d+([.,]\d+)*", cell.strip()) for cell in heading)
     return numbers or any("://" in cell for cell in heading)
 

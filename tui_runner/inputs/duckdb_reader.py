@@ -80,7 +80,7 @@ def file_literal(path: Path) -> str:
 
 
 def column(name: str, kind: str, sql_name: str | None = None) -> Column:
-    """How a column of DuckDB type `kind` is read.
+    """Return how a column of DuckDB type `kind` is read.
 
     Args:
         name: of the column in the rows.
@@ -111,7 +111,7 @@ def column(name: str, kind: str, sql_name: str | None = None) -> Column:
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """How large a row may be; one that is larger becomes `Refused`.
+    """A bound of a row's bytes; a larger row becomes `Refused`.
 
     Attributes:
         max_bytes: bytes that a row may have.

@@ -53,7 +53,7 @@ class Source(ABC):
 
     @property
     def total(self) -> int | None:
-        """How many items there are, None where counting them would take long. May take a second."""
+        """The number of items, None where counting them would take long. May take a second."""
         return None
 
     @abstractmethod
@@ -374,7 +374,7 @@ class ItemsSource(Source):
 
     @property
     def total(self) -> int | None:
-        """What `len` says, None for an iterable without a length."""
+        """The length, None for an iterable without one."""
         if not isinstance(self._items, Sized):
             return None
         try:
@@ -503,7 +503,7 @@ def is_range(source: Source) -> bool:
 
 
 def total_items(source: Source, limit: int | None) -> int | None:
-    """How many items a run over `source` has when it takes `limit` at most; None while unknown."""
+    """Return the number of items of a run over `source` that takes `limit` at most; None while unknown."""
     total = source.total
     return total if total is None or limit is None else min(total, limit)
 
@@ -538,7 +538,7 @@ class InputChunk:
 
 
 def is_small(paths: Sequence[Path]) -> bool:
-    """Whether files are so small, and so few, that reading them once more only for counting is not felt."""
+    """Return True if files are so small, and so few, that reading them once more only for counting is not felt."""
     if len(paths) > _FEW_FILES:
         return False
     try:

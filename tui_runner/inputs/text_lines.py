@@ -389,7 +389,7 @@ def _without_mark(line: Line) -> Line:
 
 
 def _block(stream: Any) -> bytes:
-    """What there is to read; nothing at the end.
+    """Read what is there; nothing at the end.
 
     A file of the system's is read past the stream: whoever waits in the stream holds its lock, and Python aborts when
     it cannot get that at its own end, while this thread may wait for a quiet pipe for ever.

@@ -62,7 +62,7 @@ class Current:
 
     @property
     def deadline(self) -> float | None:
-        """When the attempt times out, by `time.monotonic()`; None when it never does."""
+        """The moment at which the attempt times out, by `time.monotonic()`; None when it never does."""
         context = CONTEXT.get()
         return None if context is None else context.deadline
 

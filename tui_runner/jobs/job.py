@@ -119,7 +119,7 @@ class Job:
 
     @property
     def reference(self) -> JobReference:
-        """How another process loads this job.
+        """The text by which another process loads this job.
 
         Raises:
             UserError: the function is not at the top level of a file or module.

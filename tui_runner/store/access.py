@@ -60,7 +60,7 @@ class Access(ABC):
     @property
     @abstractmethod
     def can_write(self) -> bool:
-        """Whether consoles can be switched to write mode now."""
+        """True if consoles can be switched to write mode now."""
 
     @abstractmethod
     def console(self) -> Console | RemoteConsole:
@@ -100,7 +100,7 @@ class LocalAccess(Access):
 
     @property
     def can_write(self) -> bool:
-        """Whether the database is ours to write, and no run is going on."""
+        """True if the database is ours to write, and no run is going on."""
         return self.database.run_id is None and not self.database.read_only
 
     def console(self) -> Console:

@@ -223,12 +223,12 @@ class Database:
 
     @property
     def is_announced(self) -> bool:
-        """Whether others are told who has it open, and where its queries are answered."""
+        """True if others are told who has it open, and where its queries are answered."""
         return self._lock_file.is_believed
 
     @property
     def unannounced_because(self) -> str:
-        """Why other processes are not told of this one."""
+        """The reason why other processes are not told of this one."""
         return self._lock_file.why
 
     def note_run(self, run_id: int) -> None:
@@ -351,7 +351,7 @@ def _lock(real: Path, until: float) -> LockFile:
 
 
 def describe(error: duckdb.Error, path: Path) -> DatabaseError:
-    """What DuckDB raised, as one line for the person at the keyboard."""
+    """Return what DuckDB raised as one line for the person at the keyboard."""
     full = _NO_SPACE in str(error)
     if isinstance(error, duckdb.FatalException):
         do = "make room on the disk, then resume the run" if full else "resume the run"

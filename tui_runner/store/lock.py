@@ -39,7 +39,7 @@ _SAME_START_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class LockRecord:
-    """What the owner of a lock notes in it for others.
+    """A note of the owner of a lock, for others.
 
     Attributes:
         pid: number of the owning process.
@@ -55,7 +55,7 @@ class LockRecord:
 
     @property
     def is_current(self) -> bool:
-        """Whether that very process still lives, and not another one that was given its number."""
+        """Return True if that very process still lives, and not another one that was given its number."""
         try:
             return abs(psutil.Process(self.pid).create_time() - self.started) < _SAME_START_SECONDS
         except psutil.Error:
@@ -167,7 +167,7 @@ class LockFile:
 
     @property
     def is_believed(self) -> bool:
-        """Whether a lock file of ours is held."""
+        """Return True if a lock file of ours is held."""
         return self._descriptor is not None
 
     def taken_over(self) -> LockFile:

@@ -237,7 +237,7 @@ def descriptor_of(path: Path) -> int | None:
 
 
 def is_open(descriptor: int) -> bool:
-    """Whether this process has a file open by this number."""
+    """Return True if this process has a file open by this number."""
     try:
         os.fstat(descriptor)
     except OSError:
@@ -246,7 +246,7 @@ def is_open(descriptor: int) -> bool:
 
 
 def is_stream(path: Path) -> bool:
-    """Whether a path is that of an open file, a pipe or a device, which is written into and not replaced."""
+    """Return True for an open file, a pipe or a device, which is written into and not replaced."""
     if descriptor_of(path) is not None:
         return True
     try:

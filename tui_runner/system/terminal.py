@@ -24,7 +24,7 @@ Handler = Callable[[int, FrameType | None], None]
 
 
 def is_lost(descriptor: int = 0) -> bool:
-    """Whether a terminal that this descriptor leads to is gone; false for a file, a pipe or a live terminal."""
+    """Return True if the terminal behind this descriptor is gone; False for a file, a pipe or a live terminal."""
     try:
         termios.tcgetattr(descriptor)
     except termios.error as error:

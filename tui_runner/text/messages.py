@@ -107,7 +107,7 @@ def _fold(name: str) -> str:
 
 
 def is_text(text: str) -> bool:
-    """Whether `text` is Unicode throughout: of bytes that are not UTF-8 Python makes lone surrogates."""
+    """Return True if `text` is Unicode throughout: of bytes that are not UTF-8 Python makes lone surrogates."""
     try:
         text.encode()
     except UnicodeEncodeError:

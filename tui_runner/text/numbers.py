@@ -89,7 +89,7 @@ def dated(moment: float) -> str:
 
 
 def latency(seconds: float) -> str:
-    """How long one attempt takes: `0.4 ms`, `84 ms`, `0.84 s`, `2.1 s`, `48 s`, `12:41`."""
+    """Format how long one attempt takes: `0.4 ms`, `84 ms`, `0.84 s`, `2.1 s`, `48 s`, `12:41`."""
     if not math.isfinite(seconds):
         return NONE
     if seconds < 0.00095:

@@ -118,7 +118,7 @@ def _mask_quoted(match: re.Match[str]) -> str:
 
 
 def is_redacted(text: str) -> bool:
-    """Whether `redact` has taken something out of `text`: a mask stands where it would put one."""
+    """Return True if `redact` has taken something out of `text`: a mask stands where it would put one."""
     return MASK in text and redact(text.replace(MASK, "x1" * 8)) == text
 
 
@@ -180,7 +180,7 @@ def secrets_in(value: Any) -> Iterator[str]:
 
 
 def _forms(value: str) -> Iterator[str]:
-    """How a secret may stand in a text."""
+    """Return the forms in which a secret may stand in a text."""
     lines = value.splitlines()
     parts = [value, *(line for line in lines if len(line) >= _SHORTEST_LINE)] if len(lines) > 1 else [value]
     for part in parts:

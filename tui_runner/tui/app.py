@@ -180,11 +180,11 @@ class RunnerApp(ShutdownApp):
             self.action_interrupt()
 
     def action_errors(self) -> None:
-        """What went wrong, grouped by what is alike."""
+        """Open the list of what went wrong, grouped by what is alike."""
         self._open(Errors)
 
     def action_log(self) -> None:
-        """What the job prints and logs."""
+        """Open the log: what the job prints and logs."""
         self._open(Log)
 
     def _open(self, kind: type[RunScreen]) -> None:

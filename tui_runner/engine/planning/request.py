@@ -90,7 +90,7 @@ UseRedaction = Callable[[Redaction], None]
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """What was asked for, as it was written.
+    """A run that is asked for, as it was written.
 
     Attributes:
         job: `JOB` of the command line.
@@ -403,7 +403,7 @@ def shown_params(stored: Mapping[str, object], job: Job | None = None) -> dict[s
 
 
 def may_hide(value: object) -> bool:
-    """Whether a stored value may stand for a secret; the job, which is not loaded yet, knows for certain."""
+    """Return True if a stored value may stand for a secret; the job, which is not loaded yet, knows for certain."""
     if isinstance(value, str):
         return value == MASK or is_redacted(value)
     parts = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
@@ -473,7 +473,7 @@ def _source(
 
 
 def _delay(job: Job, settings: Settings) -> Delay:
-    """Whether and when the items are made again, by the rules for an item that fails."""
+    """Return what tells when the items are made again: the rules for an item that fails."""
     policy = RetryPolicy(settings.retries, retry_rule(job.retry_on))
 
     def delay(error: BaseException, failures: int) -> float | None:

@@ -33,7 +33,7 @@ def resume_request(
     secrets: Mapping[str, object] | None = None,
     settings: Mapping[str, object] | None = None,
 ) -> RunRequest:
-    """What was asked for when a run was begun, from its ledger.
+    """Read from the ledger what was asked for when a run was begun.
 
     Args:
         database: a DuckDB file that tui-runner has written.
@@ -103,7 +103,7 @@ def _check_input(record: RunRecord, database: Path) -> None:
 
 
 def _as_it_was(record: RunRecord, database: Path, secrets: Mapping[str, object]) -> RunRequest:
-    """What was asked for when `record` was begun."""
+    """Return what was asked for when `record` was begun."""
     if not record.is_whole:
         what = "what it was begun with cannot be read: its job, table, state, parameters or settings are damaged"
         raise DatabaseError(what, _where(record, database), "bring back a copy of the file")
@@ -158,7 +158,7 @@ def _unfinished(ledger: Ledger, database: Path, run: int | None) -> RunRecord:
 
 
 def _after(database: Path, record: RunRecord, totals: Totals) -> str:
-    """What can be done when a run is finished: run again what failed in it, if something did."""
+    """Say what can be done when a run is finished: run again what failed in it, if something did."""
     missed = totals.failed + totals.cancelled
     if not missed:
         return _NEW_ONE

@@ -58,7 +58,7 @@ class ChunkRead:
 
     @property
     def items(self) -> int:
-        """How many items it has."""
+        """The number of its items."""
         return len(self.positions)
 
 

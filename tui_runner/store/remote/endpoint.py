@@ -96,7 +96,7 @@ class Endpoint:
 
     @property
     def address(self) -> str:
-        """What `connect` takes."""
+        """The address that `connect` takes."""
         return str(self._place)
 
     def wake(self, seconds: float) -> None:

@@ -323,7 +323,7 @@ class AskTexts(Dialog[list[str] | None]):
             self.dismiss(texts)
 
     def on_input_changed(self) -> None:
-        """What was wrong is being mended."""
+        """Take the complaint away: what was wrong is being mended."""
         self._complain("")
 
     def _complain(self, text: str) -> None:

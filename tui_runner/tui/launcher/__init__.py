@@ -184,7 +184,7 @@ class Launcher(ListNavigation, Application[Chosen]):
         await self.action_choose()
 
     def on_input_changed(self) -> None:
-        """What was wrong is being mended."""
+        """Take the complaint away: what was wrong is being mended."""
         self._say("")
 
     def on_input_submitted(self, event: Input.Submitted) -> None:

@@ -65,7 +65,7 @@ class FoundRun:
 
     @property
     def state(self) -> str:
-        """What became of it. Its database could be opened, so nobody goes on with it just now."""
+        """The state that it ended in. Its database could be opened, so nobody goes on with it just now."""
         return "" if self.summary is None else recorded_state(self.summary.record.state, goes_on=False)
 
     @property

@@ -67,7 +67,7 @@ class Editor(TextArea):
 
     @property
     def position(self) -> int:
-        """Where the cursor is, in characters from the start."""
+        """The place of the cursor, in characters from the start."""
         return self.position_of(self.selection.end)
 
     def position_of(self, location: tuple[int, int]) -> int:

@@ -117,7 +117,7 @@ class QueryStatus(PaintedWidget):
 
     @property
     def text(self) -> str:
-        """What is said, without colours."""
+        """The text without its colours."""
         return "".join(text for text, _ in (*self._line, *self._remark))
 
     def ready(self) -> None:

@@ -273,7 +273,7 @@ class ResultGrid(ScrollView, can_focus=True):
 
     @property
     def _view(self) -> Size:
-        """What the scroll bars leave."""
+        """The rows and columns that the scroll bars leave."""
         return self.scrollable_content_region.size
 
     @property

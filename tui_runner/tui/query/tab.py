@@ -121,7 +121,7 @@ class QueryTab(Vertical):
 
     @property
     def result_parts(self) -> list[Widget]:
-        """What of the result can have the focus now."""
+        """The parts of the result that can have the focus now."""
         if self.shown is Shown.ROWS:
             return [self.grid]
         return [self.query_one(ResultChart)] if self.shown is Shown.CHART else []
@@ -459,7 +459,7 @@ class QueryTabs(Container):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What the tabs are called: by their file, else by their number."""
+        """The names of the tabs: by their file, else by their number."""
         return tuple(tab.file.name if tab.file else str(number) for number, tab in enumerate(self._tabs, start=1))
 
     def unsaved(self, run_before: Collection[str]) -> bool:

@@ -40,7 +40,7 @@ class AskedCommands:
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """What to show."""
+        """The texts to show."""
         return tuple(asked.text for asked in self._waiting)
 
     def add(self, text: str, confirmed: Callable[[Snapshot], bool], at: float) -> None:

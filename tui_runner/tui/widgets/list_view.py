@@ -64,7 +64,7 @@ class Rows(ScrollView, Generic[T]):
 
     @property
     def rows(self) -> Sequence[T]:
-        """What is listed."""
+        """The rows that are listed."""
         return self._rows
 
     @property
