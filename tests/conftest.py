@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_jobs import OK, write
-from command_line import ROOT, CommandLine
 from hypothesis import HealthCheck, settings
-from waiting import WAIT_SECONDS, eventually
+from support.cli_jobs import OK, write
+from support.command_line import ROOT, CommandLine
+from support.waiting import WAIT_SECONDS, eventually
 
 from tui_runner.engine.assembly import open_runner
 from tui_runner.engine.planning.request import RunRequest, plan_run

@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from waiting import eventually
+from support.waiting import eventually
 
 from tui_runner import RunFailed, run
 from tui_runner.engine.states import RunState

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from board_desk import Desk, builder
+from support.snapshot_harness import SnapshotHarness, builder
 
 from tui_runner.engine.metrics import bucket
 from tui_runner.engine.progress.snapshot import ErrorGroup
@@ -15,7 +15,7 @@ from tui_runner.engine.states import ChunkState, RunState
 
 @pytest.fixture
 def desk():
-    return Desk()
+    return SnapshotHarness()
 
 
 # --- the run ------------------------------------------------------------------------------------------------
@@ -37,7 +37,7 @@ def test_counters_are_those_of_the_scheduler(desk):
 
 
 def test_items_of_earlier_processes_are_done_but_in_no_rate():
-    desk = Desk(skipped=9)
+    desk = SnapshotHarness(skipped=9)
     desk.end(0, good=1, rows=4)
     picture = desk.picture(after=1.0)
     assert (picture.items_done, picture.items_skipped) == (91, 90)
@@ -68,7 +68,7 @@ def test_time_paused_is_in_no_rate(desk):
 
 
 def test_a_run_with_nothing_left_but_paused_chunks_is_paused_and_promises_no_end():
-    desk = Desk(chunks=2, total=None)
+    desk = SnapshotHarness(chunks=2, total=None)
     desk.handle(InputEnded())
     desk.now += 2.0
     desk.end(0, good=5)
@@ -146,18 +146,18 @@ def test_cancelling_is_no_sign_of_life(desk):
 
 
 def test_the_length_of_the_input_is_what_was_read_once_it_has_ended():
-    desk = Desk(chunks=3, total=None)
+    desk = SnapshotHarness(chunks=3, total=None)
     assert (desk.picture().items_total, desk.picture().chunks_total) == (None, None)
     desk.handle(InputEnded())
     assert (desk.picture().items_total, desk.picture().chunks_total) == (30, 3)
 
 
 def test_chunks_are_counted_from_a_known_total():
-    assert Desk(chunks=1, total=101).picture().chunks_total == 11
+    assert SnapshotHarness(chunks=1, total=101).picture().chunks_total == 11
 
 
 def test_an_empty_input_has_no_items():
-    desk = Desk(chunks=0, total=None)
+    desk = SnapshotHarness(chunks=0, total=None)
     desk.handle(InputEnded())
     assert (desk.picture().items_total, desk.picture().chunks_total) == (0, 0)
 
@@ -177,14 +177,14 @@ def test_an_estimate_is_a_range_until_much_has_ended(desk):
 
 
 def test_there_is_no_estimate_of_an_input_of_unknown_length():
-    desk = Desk(total=None)
+    desk = SnapshotHarness(total=None)
     desk.now += 5.0
     desk.end(0, good=10)
     assert desk.picture().eta_seconds is None
 
 
 def test_what_was_recorded_before_is_neither_left_nor_speed():
-    desk = Desk(skipped=5)
+    desk = SnapshotHarness(skipped=5)
     desk.end(0, good=1)
     desk.now += 10.0
     desk.end(0, good=4)
@@ -227,7 +227,7 @@ def test_a_run_that_waits_for_its_input_or_has_just_gone_on_is_not_stalled(desk)
 
 
 def test_no_end_is_promised_while_the_last_items_take_longer_than_others_did():
-    desk = Desk(chunks=2, total=None)
+    desk = SnapshotHarness(chunks=2, total=None)
     desk.handle(InputEnded())
     desk.end(0, good=1)
     desk.now += 5.0
@@ -336,7 +336,7 @@ def test_recent_rates_are_spans_of_six_seconds_the_last_one_begun(desk):
 
 @pytest.mark.parametrize("skipped", [0, 5])
 def test_recent_rates_leave_out_what_was_done_before(skipped):
-    desk = Desk(skipped=skipped)
+    desk = SnapshotHarness(skipped=skipped)
     desk.now += 30.0
     desk.end(0, good=10 - skipped - 2, failed=2)
     desk.now += 30.0

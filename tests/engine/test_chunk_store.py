@@ -6,11 +6,11 @@ import gc
 import itertools
 import tracemalloc
 
-import board_desk
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scheduler_desk import Desk
-from simulated_world import cut
+from support import board_desk
+from support.scheduler_harness import SchedulerHarness
+from support.simulated_world import cut
 
 from tui_runner.engine.progress.chunk_views import ChunkView, ChunkViews
 from tui_runner.engine.protocol import Counts
@@ -62,7 +62,7 @@ def test_an_ended_chunk_is_what_it_was() -> None:
 
 
 def test_an_ended_chunk_takes_a_hundred_bytes_of_the_scheduler_and_all_snapshots() -> None:
-    desk = board_desk.Desk(chunks=0, total=None)
+    desk = board_desk.SchedulerHarness(chunks=0, total=None)
     chunks = iter(cut([[False] * 50] * 3_000))
 
     def run(number: int) -> int:
@@ -84,7 +84,7 @@ def test_an_ended_chunk_takes_a_hundred_bytes_of_the_scheduler_and_all_snapshots
 
 
 def test_what_failed_in_an_ended_chunk_of_scattered_positions_runs_again() -> None:
-    desk = Desk(chunks=0, ended=False)
+    desk = SchedulerHarness(chunks=0, ended=False)
     for event in cut([[False] * 4] * 3, by_key=True):
         desk(event)
     positions = list(desk.scheduler.chunks[1].left)
@@ -99,7 +99,7 @@ def test_what_failed_in_an_ended_chunk_of_scattered_positions_runs_again() -> No
 
 
 def test_rows_that_are_refused_after_the_end_of_their_chunk_count_as_failed() -> None:
-    desk = Desk(chunks=1)
+    desk = SchedulerHarness(chunks=1)
     desk.finish(0)
     before = desk.scheduler.chunks.share()
     desk(ItemsRejected({0: [0]}, {0: 1}, "it is no UTF-8"))

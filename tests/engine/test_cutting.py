@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sent_batches import item_row, make_batch, run_record
+from support.sent_batches import item_row, make_batch, run_record
 
 from tui_runner.engine.planning import cutting
 from tui_runner.engine.planning.cutting import CutByKey, CutByPosition, Cutter, ItemsRead, RetryFromLedger

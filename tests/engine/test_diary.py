@@ -4,8 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from simulated_worker import flush
-from told_run import picture
+from support.simulated_worker import flush
+from support.told_run import picture
 
 from tui_runner.engine.logs.log_file import LogFile, RunLog
 from tui_runner.engine.protocol import Ready, WorkerLost

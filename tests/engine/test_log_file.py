@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from waiting import eventually
+from support.waiting import eventually
 
 from tui_runner.engine.logs.log_file import LogFile, log_path, written
 from tui_runner.engine.logs.log_reader import LogReader

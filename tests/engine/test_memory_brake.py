@@ -5,7 +5,7 @@ import threading
 
 from hypothesis import given
 from hypothesis import strategies as st
-from waiting import eventually
+from support.waiting import eventually
 
 from tui_runner.engine.worker.memory_limit import (
     GARBAGE_GROWTH,

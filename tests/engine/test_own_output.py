@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command_line import ROOT
+from support.command_line import ROOT
 
 PROGRAM = """
     import contextlib, ctypes, json, os, subprocess, sys

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from scheduler_desk import Desk
-from simulated_worker import by_index, flush
-from simulated_world import cut
+from support.scheduler_harness import SchedulerHarness
+from support.simulated_worker import by_index, flush
+from support.simulated_world import cut
 
 from tui_runner.engine.protocol import ChunkExhausted
 from tui_runner.engine.scheduling.events import ChangeOpenChunks, ChunkRead, ReadChunks
@@ -18,7 +18,7 @@ class Running:
     """A desk where a worker is in the middle of chunks of 100 items, `rate` of which end per second."""
 
     def __init__(self, rate: int, *, chunks: int = 400, item_bytes: int = 0, seconds: float = 2.0, **settings) -> None:
-        self.desk = Desk(**{"threads": 4, "open_chunks": None, "chunk_size": None, **settings})
+        self.desk = SchedulerHarness(**{"threads": 4, "open_chunks": None, "chunk_size": None, **settings})
         self.unread = cut([[False] * 100] * chunks, item_bytes=item_bytes)
         self.asked: list[ReadChunks] = []
         self.rate = rate

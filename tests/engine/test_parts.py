@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
-import board_desk
 import pytest
-from real_jobs import SQUARES
-from scheduler_desk import Desk, orders
+from support import board_desk
+from support.real_jobs import SQUARES
+from support.scheduler_harness import SchedulerHarness, orders
 
 from tui_runner.engine.guards import MemoryMeasured
 from tui_runner.engine.guards import disk as disk_guard
@@ -94,7 +94,7 @@ def test_what_was_answered_first_is_handled_first(runner: Runner) -> None:
 
 
 def test_a_snapshot_shows_the_state_that_the_scheduler_has() -> None:
-    desk = board_desk.Desk(chunks=1)
+    desk = board_desk.SchedulerHarness(chunks=1)
     for event in (Hold(PauseCause.DISK, "full"), PauseRun(), ResumeRun(), Release(PauseCause.DISK), RunnerFault("x")):
         desk.handle(event)
         picture, status = desk.picture(after=1.0), desk.scheduler.status
@@ -114,7 +114,7 @@ def test_a_rate_is_divided_among_the_workers_that_there_are_threads_for() -> Non
 
 
 def test_a_new_rate_and_a_new_share_of_memory_reach_every_worker_and_those_that_start_later() -> None:
-    desk = Desk(workers=2, ready=2)
+    desk = SchedulerHarness(workers=2, ready=2)
     assert orders(desk(ChangeRate(10))) == [(0, SetRate(5)), (1, SetRate(5))]
     assert desk.told[-1] == ("INFO", "rate: 10 items/s at most")
     assert orders(desk(ShareMemory(7_000))) == [(0, SetMaxMemory(7_000)), (1, SetMaxMemory(7_000))]
@@ -125,7 +125,7 @@ def test_a_new_rate_and_a_new_share_of_memory_reach_every_worker_and_those_that_
 
 
 def test_the_state_to_resume_in_is_recorded_when_it_changes() -> None:
-    desk = Desk(chunks=1)
+    desk = SchedulerHarness(chunks=1)
     for event, recorded in (
         (Hold(PauseCause.DISK, "full"), []),
         (PauseRun(), [RecordState(RunState.PAUSED)]),
@@ -138,12 +138,12 @@ def test_the_state_to_resume_in_is_recorded_when_it_changes() -> None:
 
 
 def test_a_lost_database_ends_a_run_at_once_and_one_that_was_over_has_failed() -> None:
-    desk = Desk(chunks=1)
+    desk = SchedulerHarness(chunks=1)
     desk(DatabaseLost(LOST))
     assert desk.end == (RunState.DRAINING, LOST.what)
     desk(events.WorkerLost(0, ""))
     assert desk.end == (RunState.FAILED, LOST.what)
-    over = Desk(chunks=1, ended=True)
+    over = SchedulerHarness(chunks=1, ended=True)
     over.finish(0)
     over(events.WorkerLost(0, ""))
     assert over.end == (RunState.FINISHED, "")
@@ -152,7 +152,7 @@ def test_a_lost_database_ends_a_run_at_once_and_one_that_was_over_has_failed() -
 
 
 def test_a_fault_of_the_runner_fails_the_run_whatever_it_does() -> None:
-    desk = Desk(chunks=1)
+    desk = SchedulerHarness(chunks=1)
     assert desk(RunnerFault("a fault")) == []
     assert desk.end == (RunState.FAILED, "a fault")
     assert desk(RunnerFault("another")) == []
@@ -162,8 +162,8 @@ def test_a_fault_of_the_runner_fails_the_run_whatever_it_does() -> None:
 # --- the guard of the disk --------------------------------------------------------------------------------------
 
 
-def guarded() -> tuple[Desk, DiskGuard]:
-    desk = Desk(chunks=1, ended=True)
+def guarded() -> tuple[SchedulerHarness, DiskGuard]:
+    desk = SchedulerHarness(chunks=1, ended=True)
     return desk, DiskGuard(desk.scheduler, Path("x.duckdb"))
 
 

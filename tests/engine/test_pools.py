@@ -6,7 +6,7 @@ import asyncio
 import threading
 
 import pytest
-from waiting import eventually
+from support.waiting import eventually
 
 from tui_runner.engine.protocol import OpenChunk, pack
 from tui_runner.engine.worker.async_pool import AsyncPool

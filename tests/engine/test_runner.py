@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from real_jobs import GATED, SQUARES
+from support.real_jobs import GATED, SQUARES
 
 from tui_runner.engine.states import ChunkState, RunState
 from tui_runner.errors import UserError

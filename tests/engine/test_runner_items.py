@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from real_jobs import SQUARES
-from waiting import eventually
+from support.real_jobs import SQUARES
+from support.waiting import eventually
 
 from tui_runner.engine.states import RunState
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import psutil
 import pytest
-from real_jobs import GATED
+from support.real_jobs import GATED
 
 from tui_runner.engine.states import RunState
 

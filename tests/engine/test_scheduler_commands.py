@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from scheduler_desk import Desk, orders, sends
-from simulated_worker import flush
+from support.scheduler_harness import SchedulerHarness, orders, sends
+from support.simulated_worker import flush
 
 from tui_runner.engine.protocol import (
     Cancel,
@@ -43,7 +43,7 @@ from tui_runner.engine.states import ChunkState, RunState
 
 
 def test_a_paused_run_sends_nothing_until_it_is_resumed():
-    desk = Desk(chunks=3)
+    desk = SchedulerHarness(chunks=3)
     assert orders(desk(PauseRun())) == [(0, Pause())]
     assert sends(desk(ChunkExhausted(0, 0))) == []
     resumed = desk(ResumeRun())
@@ -52,7 +52,7 @@ def test_a_paused_run_sends_nothing_until_it_is_resumed():
 
 
 def test_a_run_may_begin_paused_and_still_shows_what_was_recorded_before():
-    desk = Desk(paused=True)
+    desk = SchedulerHarness(paused=True)
     assert desk.begun == [StartWorker(0, 4, True)]
     assert desk(ChunkRead(0, range(0, 2), [])) == [ChunkEnded(0, ())]
     actions = desk.scheduler.handle(ChunkRead(1, range(2, 4), []), desk.now)
@@ -60,7 +60,7 @@ def test_a_run_may_begin_paused_and_still_shows_what_was_recorded_before():
 
 
 def test_pausing_twice_is_pausing_once():
-    desk = Desk(chunks=1)
+    desk = SchedulerHarness(chunks=1)
     desk(PauseRun())
     assert desk(PauseRun()) == []
     desk(ResumeRun())
@@ -68,7 +68,7 @@ def test_pausing_twice_is_pausing_once():
 
 
 def test_time_paused_is_not_active():
-    desk = Desk()
+    desk = SchedulerHarness()
     desk.now += 10
     desk(PauseRun())
     desk.now += 100
@@ -84,7 +84,7 @@ def test_no_time_is_active_before_the_beginning():
 
 
 def test_pausing_a_chunk_lets_another_take_its_place():
-    desk = Desk(chunks=3)
+    desk = SchedulerHarness(chunks=3)
     actions = desk(PauseChunks([0]))
     assert orders(actions) == [(0, Pause(0))]
     assert sends(actions) == [(0, 2)]
@@ -92,21 +92,21 @@ def test_pausing_a_chunk_lets_another_take_its_place():
 
 
 def test_a_paused_chunk_goes_back_to_where_it_came_from():
-    desk = Desk(chunks=4)
+    desk = SchedulerHarness(chunks=4)
     desk(PauseChunks([0, 3]))
     assert orders(desk(ResumeChunks([0, 3]))) == [(0, Resume(0))]
     assert [desk.state(0), desk.state(3)] == [ChunkState.RUNNING, ChunkState.WAITING]
 
 
 def test_a_paused_chunk_may_end_by_its_items_in_flight():
-    desk = Desk(chunks=1)
+    desk = SchedulerHarness(chunks=1)
     desk(PauseChunks([0]))
     desk.finish(0)
     assert desk.state(0) is ChunkState.DONE
 
 
 def test_a_paused_chunk_of_a_lost_worker_stays_paused():
-    desk = Desk(chunks=1)
+    desk = SchedulerHarness(chunks=1)
     desk(PauseChunks([0]))
     desk(WorkerLost(0, "gone"))
     assert sends(desk(Ready(1, 1))) == []
@@ -114,7 +114,7 @@ def test_a_paused_chunk_of_a_lost_worker_stays_paused():
 
 
 def test_a_run_rests_when_only_paused_chunks_are_left_and_is_resumed_with_them():
-    desk = Desk(chunks=3)
+    desk = SchedulerHarness(chunks=3)
     desk.finish(0)
     desk(PauseChunks(frozenset({1, 2})))
     assert not desk.scheduler.status.idle  # more may come
@@ -130,7 +130,7 @@ def test_a_run_rests_when_only_paused_chunks_are_left_and_is_resumed_with_them()
 
 
 def test_a_run_does_not_rest_while_a_paused_chunk_is_cancelled():
-    desk = Desk(chunks=1, ended=True)
+    desk = SchedulerHarness(chunks=1, ended=True)
     desk(PauseChunks(frozenset({0})))
     desk(CancelChunks(frozenset({0})))
     assert not desk.scheduler.status.idle
@@ -141,11 +141,11 @@ def test_a_run_does_not_rest_while_a_paused_chunk_is_cancelled():
 
 
 def test_a_run_that_rests_stops_when_nobody_is_left_to_resume_it():
-    desk = Desk(chunks=1, ended=True)
+    desk = SchedulerHarness(chunks=1, ended=True)
     desk(PauseChunks(frozenset({0})))
     desk(Abandoned("the terminal is gone"))
     assert desk.scheduler.status.state is RunState.DRAINING
-    desk = Desk(chunks=2, ended=True)
+    desk = SchedulerHarness(chunks=2, ended=True)
     desk(PauseChunks(frozenset({0})))
     desk(Abandoned("the terminal is gone"))
     assert desk.scheduler.status.state is RunState.RUNNING
@@ -154,7 +154,7 @@ def test_a_run_that_rests_stops_when_nobody_is_left_to_resume_it():
 
 
 def test_a_run_does_not_end_while_a_chunk_is_paused():
-    desk = Desk(chunks=1, ended=True)
+    desk = SchedulerHarness(chunks=1, ended=True)
     assert orders(desk(PauseChunks([0])), Drain) == []
     assert desk.scheduler.status.idle and desk.scheduler.status.phase is RunState.RUNNING
 
@@ -163,7 +163,7 @@ def test_a_run_does_not_end_while_a_chunk_is_paused():
 
 
 def test_the_worker_that_has_a_chunk_cancels_it():
-    desk = Desk(chunks=3)
+    desk = SchedulerHarness(chunks=3)
     actions = desk(CancelChunks([0]))
     assert orders(actions) == [(0, Cancel(0))]
     assert sends(actions) == [(0, 2)]
@@ -171,18 +171,18 @@ def test_the_worker_that_has_a_chunk_cancels_it():
 
 
 def test_a_waiting_chunk_is_sent_to_a_worker_to_be_cancelled():
-    desk = Desk(chunks=3)
+    desk = SchedulerHarness(chunks=3)
     assert desk(CancelChunks([2])) == [SendChunk(0, 2, None, True), SendOrder(0, Cancel(2))]
 
 
 def test_a_chunk_is_cancelled_as_soon_as_there_is_a_worker_to_do_it():
-    desk = Desk(chunks=1, ready=0)
+    desk = SchedulerHarness(chunks=1, ready=0)
     assert desk(CancelChunks([0])) == []
     assert desk(Ready(0, 1)) == [SendChunk(0, 0, None, True), SendOrder(0, Cancel(0))]
 
 
 def test_a_chunk_is_cancelled_by_the_next_worker_when_the_first_is_lost():
-    desk = Desk(chunks=1)
+    desk = SchedulerHarness(chunks=1)
     desk(CancelChunks([0]))
     desk(flush(0, {0: [0]}))
     desk(WorkerLost(0, "gone"))
@@ -190,7 +190,7 @@ def test_a_chunk_is_cancelled_by_the_next_worker_when_the_first_is_lost():
 
 
 def test_a_chunk_that_is_being_cancelled_is_neither_paused_nor_resumed():
-    desk = Desk(chunks=2)
+    desk = SchedulerHarness(chunks=2)
     desk(CancelChunks([0]))
     assert desk(PauseChunks([0])) == []
     assert desk(ResumeChunks([0])) == []
@@ -198,13 +198,13 @@ def test_a_chunk_that_is_being_cancelled_is_neither_paused_nor_resumed():
 
 
 def test_cancelling_works_while_the_run_is_paused():
-    desk = Desk(chunks=3)
+    desk = SchedulerHarness(chunks=3)
     desk(PauseRun())
     assert desk(CancelChunks([2])) == [SendChunk(0, 2, None, True), SendOrder(0, Cancel(2))]
 
 
 def test_only_what_did_not_end_well_runs_again():
-    desk = Desk(chunks=1, items=4)
+    desk = SchedulerHarness(chunks=1, items=4)
     desk.finish(0, failed=[1], cancelled=[3])
     assert desk(RetryChunks([0])) == [RunAgain(0, (1, 3)), SendChunk(0, 0, None, False, attempts={1: 1, 3: 0})]
     assert desk.told[-1] == ("INFO", "chunk 0: 2 items run again")
@@ -217,7 +217,7 @@ def test_only_what_did_not_end_well_runs_again():
 
 def test_failures_too_many_to_be_kept_are_not_passed_over_in_silence(monkeypatch):
     monkeypatch.setattr(chunks, "MAX_KEPT_FAILURES", 2)
-    desk = Desk(chunks=2, items=3)
+    desk = SchedulerHarness(chunks=2, items=3)
     desk.finish(0, failed=[1])
     desk.finish(1, failed=[3, 4])
     assert desk(RetryChunks([0, 1, 7])) == [RunAgain(0, (1,)), SendChunk(0, 0, None, False, attempts={1: 1})]
@@ -229,13 +229,13 @@ def test_failures_too_many_to_be_kept_are_not_passed_over_in_silence(monkeypatch
 
 @pytest.mark.parametrize("numbers", [[0], [1], [7], [-1]], ids=["done", "running", "unknown", "negative"])
 def test_retry_leaves_other_chunks_alone(numbers):
-    desk = Desk(chunks=2)
+    desk = SchedulerHarness(chunks=2)
     desk.finish(0)
     assert desk(RetryChunks(numbers)) == []
 
 
 def test_chunks_can_run_again_while_the_workers_are_being_sent_home():
-    desk = Desk(chunks=1, ended=True)
+    desk = SchedulerHarness(chunks=1, ended=True)
     assert orders(desk.finish(0, failed=[0])) == [(0, Drain(10.0))]
     assert desk(RetryChunks([0])) == [RunAgain(0, (0,)), StartWorker(1, 4, False)]
     assert desk(WorkerLost(0, "")) == []
@@ -245,7 +245,7 @@ def test_chunks_can_run_again_while_the_workers_are_being_sent_home():
 
 
 def test_a_worker_that_gets_ready_after_it_was_sent_home_gets_no_chunk():
-    desk = Desk(chunks=1, workers=2, ready=1, ended=True)
+    desk = SchedulerHarness(chunks=1, workers=2, ready=1, ended=True)
     desk.finish(0, failed=[0])
     desk(RetryChunks([0]))
     assert sends(desk(Ready(1, 2))) == []

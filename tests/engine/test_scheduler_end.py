@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from scheduler_desk import Desk, orders, sends
-from simulated_worker import flush
+from support.scheduler_harness import SchedulerHarness, orders, sends
+from support.simulated_worker import flush
 
 from tui_runner.engine.limits import FailureLimit
 from tui_runner.engine.protocol import (
@@ -39,7 +39,7 @@ from tui_runner.engine.states import ChunkState, RunState
 
 
 def test_a_run_is_finished_when_input_and_chunks_have_ended_and_the_workers_are_gone():
-    desk = Desk(chunks=1, ended=True)
+    desk = SchedulerHarness(chunks=1, ended=True)
     assert desk.finish(0) == [ChunkEnded(0, ()), SendOrder(0, Drain(10.0))]
     desk(Drained(0))
     assert desk(WorkerLost(0, "")) == [EndRun(RunState.FINISHED, "")]
@@ -47,12 +47,12 @@ def test_a_run_is_finished_when_input_and_chunks_have_ended_and_the_workers_are_
 
 
 def test_an_empty_input_is_a_finished_run():
-    desk = Desk(ended=True)
+    desk = SchedulerHarness(ended=True)
     assert desk(WorkerLost(0, "")) == [EndRun(RunState.FINISHED, "")]
 
 
 def test_a_run_of_nothing_but_recorded_items_is_finished_even_if_a_worker_does_not_start():
-    desk = Desk(ready=0)
+    desk = SchedulerHarness(ready=0)
     desk(ChunkRead(0, range(0, 2), []))
     desk(InputEnded())
     desk(WorkerFailed(0, "setup raised"))
@@ -60,7 +60,7 @@ def test_a_run_of_nothing_but_recorded_items_is_finished_even_if_a_worker_does_n
 
 
 def test_a_stopped_run_drains_and_counts_what_still_comes():
-    desk = Desk(chunks=3)
+    desk = SchedulerHarness(chunks=3)
     assert desk(StopRun(RunState.STOPPED, "on request")) == [SendOrder(0, Drain(10.0))]
     desk(flush(0, {0: [0]}))
     assert desk.scheduler.counts == Counts(done=1)
@@ -72,28 +72,28 @@ def test_a_stopped_run_drains_and_counts_what_still_comes():
 
 
 def test_a_run_that_is_stopped_when_nothing_is_left_to_do_is_finished():
-    desk = Desk(chunks=1, ended=True)
+    desk = SchedulerHarness(chunks=1, ended=True)
     desk(StopRun(RunState.STOPPED, "on request"))
     desk.finish(0)
     assert desk(WorkerLost(0, "")) == [EndRun(RunState.FINISHED, "")]
 
 
 def test_a_stopped_run_does_not_replace_lost_workers():
-    desk = Desk(chunks=1)
+    desk = SchedulerHarness(chunks=1)
     desk(StopRun(RunState.STOPPED, "on request"))
     assert desk(WorkerLost(0, "killed by SIGKILL")) == [EndRun(RunState.STOPPED, "on request")]
 
 
 @pytest.mark.parametrize("command", [PauseChunks, ResumeChunks, CancelChunks, RetryChunks])
 def test_commands_on_chunks_come_too_late_while_a_run_drains(command):
-    desk = Desk(chunks=2)
+    desk = SchedulerHarness(chunks=2)
     desk(StopRun(RunState.STOPPED, "on request"))
     assert desk(command([0, 1])) == []
     assert desk(PauseRun()) == desk(ResumeRun()) == []
 
 
 def test_a_worker_that_does_not_drain_is_killed_after_the_grace_time():
-    desk = Desk(chunks=1, grace=3.0)
+    desk = SchedulerHarness(chunks=1, grace=3.0)
     desk(StopRun(RunState.STOPPED, "on request"))
     desk.now += 7.9
     assert desk(Tick()) == []
@@ -104,21 +104,21 @@ def test_a_worker_that_does_not_drain_is_killed_after_the_grace_time():
 
 
 def test_killing_a_run_kills_its_workers_even_when_it_drains_already():
-    desk = Desk(chunks=1)
+    desk = SchedulerHarness(chunks=1)
     desk(StopRun(RunState.STOPPED, "on request"))
     assert desk(KillRun(RunState.STOPPED, "killed")) == [KillWorker(0)]
     assert desk(WorkerLost(0, "killed by tui-runner")) == [EndRun(RunState.STOPPED, "killed")]
 
 
 def test_a_run_that_fails_stays_failed_when_it_is_killed():
-    desk = Desk(chunks=1)
+    desk = SchedulerHarness(chunks=1)
     desk(InputFailed("row 7 is no JSON"))
     desk(KillRun(RunState.STOPPED, "killed"))
     assert desk(WorkerLost(0, "")) == [EndRun(RunState.FAILED, "row 7 is no JSON")]
 
 
 def test_an_input_that_breaks_off_ends_the_run_as_failed_with_what_it_gave():
-    desk = Desk(chunks=1)
+    desk = SchedulerHarness(chunks=1)
     assert orders(desk(InputFailed("row 7 is no JSON"))) == [(0, Drain(10.0))]
     desk.finish(0)
     assert desk(WorkerLost(0, "")) == [EndRun(RunState.FAILED, "row 7 is no JSON")]
@@ -126,7 +126,7 @@ def test_an_input_that_breaks_off_ends_the_run_as_failed_with_what_it_gave():
 
 
 def test_too_many_failures_stop_the_run_in_order():
-    desk = Desk(chunks=2, max_failures=FailureLimit(count=1))
+    desk = SchedulerHarness(chunks=2, max_failures=FailureLimit(count=1))
     desk(flush(0, {0: [0]}, {0: {0: 3}}))
     assert desk.scheduler.status.state is RunState.RUNNING
     actions = desk(flush(0, {1: [2]}, {1: {2: 3}}))
@@ -139,7 +139,7 @@ def test_too_many_failures_stop_the_run_in_order():
 
 
 def test_a_share_of_failures_is_one_of_the_items_of_this_process():
-    desk = Desk(max_failures=FailureLimit(share=0.5))
+    desk = SchedulerHarness(max_failures=FailureLimit(share=0.5))
     desk(ChunkRead(0, range(0, 1000), range(900, 1_000)))
     desk(flush(0, {0: range(900, 950)}, {0: dict.fromkeys(range(900, 950), 1)}))
     assert desk.scheduler.status.state is RunState.RUNNING

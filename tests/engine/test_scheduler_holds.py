@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scheduler_desk import Desk
+from support.scheduler_harness import SchedulerHarness
 
 from tui_runner.engine.protocol import Drain, Drained, Pause, Ready, Resume, WorkerLost
 from tui_runner.engine.scheduling.events import (
@@ -28,7 +28,7 @@ def orders(actions):
 
 
 def test_a_held_run_is_paused_until_it_is_released():
-    desk = Desk(chunks=1)
+    desk = SchedulerHarness(chunks=1)
     assert orders(desk(FULL)) == [Pause()]
     assert desk.end == (RunState.PAUSED, "the disk is full")
     assert orders(desk(Release("disk"))) == [Resume()]
@@ -37,7 +37,7 @@ def test_a_held_run_is_paused_until_it_is_released():
 
 
 def test_of_two_holds_the_last_one_counts():
-    desk = Desk(chunks=1)
+    desk = SchedulerHarness(chunks=1)
     desk(FULL)
     desk(Hold("memory", "no memory"))
     desk(Release("disk"))
@@ -48,7 +48,7 @@ def test_of_two_holds_the_last_one_counts():
 
 
 def test_whoever_resumes_a_held_run_has_it_looked_at_again():
-    desk = Desk(chunks=1)
+    desk = SchedulerHarness(chunks=1)
     desk(FULL)
     assert desk(ResumeRun()) == [TryRelease()]
     assert desk.end == (RunState.PAUSED, "the disk is full")
@@ -60,7 +60,7 @@ def test_whoever_resumes_a_held_run_has_it_looked_at_again():
 
 def test_a_run_that_a_person_has_paused_stays_paused_when_it_is_released():
     for events in ([PauseRun(), FULL], [FULL, PauseRun()]):
-        desk = Desk(chunks=1)
+        desk = SchedulerHarness(chunks=1)
         for event in events:
             desk(event)
         assert orders(desk(Release("disk"))) == []
@@ -70,7 +70,7 @@ def test_a_run_that_a_person_has_paused_stays_paused_when_it_is_released():
 
 
 def test_a_person_who_resumes_while_it_is_held_means_it():
-    desk = Desk(chunks=1)
+    desk = SchedulerHarness(chunks=1)
     for event in (PauseRun(), FULL, ResumeRun()):
         desk(event)
     assert desk.scheduler.status.state is RunState.PAUSED
@@ -79,7 +79,7 @@ def test_a_person_who_resumes_while_it_is_held_means_it():
 
 
 def test_a_held_run_does_not_end_before_it_is_released():
-    desk = Desk(chunks=1, ended=True)
+    desk = SchedulerHarness(chunks=1, ended=True)
     desk(FULL)
     assert not any(isinstance(order, Drain) for order in orders(desk.finish(0)))
     assert any(isinstance(order, Drain) for order in orders(desk(Release("disk"))))
@@ -88,7 +88,7 @@ def test_a_held_run_does_not_end_before_it_is_released():
 
 
 def test_a_worker_that_starts_while_the_run_is_held_starts_paused():
-    desk = Desk(chunks=1)
+    desk = SchedulerHarness(chunks=1)
     desk(FULL)
     (start,) = (action for action in desk(WorkerLost(0, "killed")) if isinstance(action, StartWorker))
     assert start.paused
@@ -102,7 +102,7 @@ def test_a_run_that_begins_paused_is_not_set_going_by_a_release():
 
 
 def test_a_release_leaves_the_reason_that_is_left():
-    desk = Desk(chunks=1)
+    desk = SchedulerHarness(chunks=1)
     desk(FULL)
     desk(Hold("memory", "no memory"))
     desk(Release("memory"))
@@ -110,7 +110,7 @@ def test_a_release_leaves_the_reason_that_is_left():
 
 
 def test_a_held_run_that_is_stopped_says_why_it_stops_whatever_is_pressed_then():
-    desk = Desk(chunks=1)
+    desk = SchedulerHarness(chunks=1)
     for event in (FULL, StopRun(RunState.STOPPED, "on request"), PauseRun(), Hold("disk", "still full")):
         desk(event)
     assert desk.end == (RunState.DRAINING, "on request")
@@ -119,7 +119,7 @@ def test_a_held_run_that_is_stopped_says_why_it_stops_whatever_is_pressed_then()
 
 
 def test_a_run_that_is_held_when_its_workers_go_home_starts_no_others_for_nothing():
-    desk = Desk(chunks=1, ended=True)
+    desk = SchedulerHarness(chunks=1, ended=True)
     desk.finish(0, failed=[0])
     assert orders(desk(FULL)) == [Pause()]
     assert desk(Drained(0)) == desk(WorkerLost(0, "")) == [], "it is not over before it is released"
@@ -132,7 +132,7 @@ def test_a_run_that_is_held_when_its_workers_go_home_starts_no_others_for_nothin
 
 
 def test_a_run_that_is_held_when_its_workers_have_gone_home_ends_when_it_is_released():
-    desk = Desk(chunks=1, ended=True)
+    desk = SchedulerHarness(chunks=1, ended=True)
     desk.finish(0)
     desk(FULL)
     desk(WorkerLost(0, ""))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from scheduler_desk import Desk, orders, sends
-from simulated_worker import flush
+from support.scheduler_harness import SchedulerHarness, orders, sends
+from support.simulated_worker import flush
 
 from tui_runner.engine.protocol import (
     Cancel,
@@ -35,7 +35,7 @@ from tui_runner.engine.states import ChunkState, RunState
 
 def after_a_death(*, chunks=1, items=4, in_flight=(1, 2), **settings):
     """A desk whose first worker has died; 1 has taken its place and 2 is there for suspects."""
-    desk = Desk(chunks=chunks, items=items, ended=True, **settings)
+    desk = SchedulerHarness(chunks=chunks, items=items, ended=True, **settings)
     started = desk(WorkerLost(0, "killed by SIGSEGV", dict.fromkeys(in_flight, 1)))
     assert StartWorker(1, 4, False) in started
     return desk
@@ -51,21 +51,21 @@ def test_items_in_flight_run_alone_when_the_rest_of_their_chunk_has_ended():
 
 
 def test_a_chunk_that_was_in_flight_altogether_goes_to_the_worker_for_suspects_at_once():
-    desk = Desk(chunks=2, items=2)
+    desk = SchedulerHarness(chunks=2, items=2)
     assert desk(WorkerLost(0, "gone", {0: 1, 1: 1})) == [StartWorker(1, 4, False), StartWorker(2, 1, False)]
     assert desk.sent_items(desk(Ready(1, 1))) == [(1, 1, [2, 3])]
     assert desk.sent_items(desk(Ready(2, 1))) == [(2, 0, [0, 1])]
 
 
 def test_an_item_whose_worker_was_killed_for_its_memory_is_a_suspect():
-    desk = Desk(chunks=1, items=2, ended=True)
+    desk = SchedulerHarness(chunks=1, items=2, ended=True)
     assert desk(Recycle(0, "memory is at 120 %", at_once=True, blamed=True)) == [KillWorker(0)]
     desk(WorkerLost(0, "killed", {1: 1}))
     assert desk.sent_items(desk(Ready(1, 1))) == [(1, 0, [0])], "the other one runs beside no suspect"
 
 
 def test_items_whose_worker_was_killed_for_what_they_have_together_are_none():
-    desk = Desk(chunks=1, items=2, ended=True)
+    desk = SchedulerHarness(chunks=1, items=2, ended=True)
     assert KillWorker(0) in desk(Recycle(0, "memory is at 120 %", at_once=True))
     desk(WorkerLost(0, "killed", {0: 1, 1: 1}))
     assert desk.sent_items(desk(Ready(1, 1))) == [(1, 0, [0, 1])]
@@ -115,7 +115,7 @@ def test_an_item_that_was_given_up_runs_alone_from_the_start_when_it_is_retried(
 
 
 def test_items_in_flight_of_a_worker_that_was_told_to_end_are_no_suspects():
-    desk = Desk(chunks=1, items=2, ended=True)
+    desk = SchedulerHarness(chunks=1, items=2, ended=True)
     desk(flush(0, {0: [0, 1]}))
     desk(ChunkFinished(0, 0))
     assert desk(WorkerLost(0, "killed by SIGKILL", {0: 1})) == [EndRun(RunState.FINISHED, "")]
@@ -138,7 +138,7 @@ def test_suspects_of_a_cancelled_chunk_are_recorded_without_running():
 
 
 def test_attempts_of_retries_are_remembered_when_the_worker_is_lost():
-    desk = Desk(chunks=1, items=3, ended=True)
+    desk = SchedulerHarness(chunks=1, items=3, ended=True)
     desk(ResultBatch(0, (), b"", b"", {}, {}, {0: {2: 4}}, {0: Counts(retries=4)}, {}, 0, 0, Trials()))
     desk(WorkerLost(0, "gone", {0: 2}))
     assert desk.scheduler.chunks[0].attempts == {0: 2, 2: 4}
@@ -146,7 +146,7 @@ def test_attempts_of_retries_are_remembered_when_the_worker_is_lost():
 
 
 def test_an_attempt_that_hangs_in_a_lost_worker_takes_back_none_that_was_made_since():
-    desk = Desk(chunks=1, items=3, ended=True)
+    desk = SchedulerHarness(chunks=1, items=3, ended=True)
     desk(ResultBatch(0, (), b"", b"", {}, {}, {0: {2: 3}}, {0: Counts(retries=3)}, {}, 0, 0, Trials()))
     desk(WorkerLost(0, "gone", {2: 1}))
     assert desk.scheduler.chunks[0].attempts == {2: 3}
@@ -157,7 +157,7 @@ def progress(worker, stuck=0):
 
 
 def test_a_worker_with_too_many_stuck_threads_is_replaced_before_it_is_gone():
-    desk = Desk(chunks=1, items=3, ended=True)
+    desk = SchedulerHarness(chunks=1, items=3, ended=True)
     assert desk(progress(0)) == []
     assert desk(progress(0, stuck=8)) == [SendOrder(0, Drain(10.0)), StartWorker(1, 4, False)]
     assert desk(progress(0, stuck=9)) == []
@@ -167,7 +167,7 @@ def test_a_worker_with_too_many_stuck_threads_is_replaced_before_it_is_gone():
 
 
 def test_a_worker_that_reports_no_more_is_killed_and_what_it_had_in_flight_is_suspected():
-    desk = Desk(chunks=1, items=3, ended=True, timeout=5.0, workers=2)
+    desk = SchedulerHarness(chunks=1, items=3, ended=True, timeout=5.0, workers=2)
     desk(Ready(1, 2))
     for _ in range(36):
         desk(progress(1))
@@ -194,13 +194,13 @@ def test_a_worker_that_reports_no_more_is_killed_and_what_it_had_in_flight_is_su
     ],
 )
 def test_what_is_said_of_the_items_of_a_lost_worker(items, in_flight, said):
-    desk = Desk(chunks=1, items=items)
+    desk = SchedulerHarness(chunks=1, items=items)
     desk(WorkerLost(0, "gone", dict.fromkeys(in_flight, 1)))
     assert desk.told[-1] == ("ERROR", f"worker 0 is lost (gone): {said}")
 
 
 def test_who_was_not_in_flight_is_suspected_with_the_others_and_found_by_halves():
-    desk = Desk(chunks=1, items=4, ended=True)
+    desk = SchedulerHarness(chunks=1, items=4, ended=True)
     desk(WorkerLost(0, "gone"))
     assert desk.sent_items(desk(Ready(1, 1))) == [(1, 0, [0, 1, 2, 3])], "it may have been killed from outside"
     desk(WorkerLost(1, "gone"))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from scheduler_desk import Desk, orders
-from simulated_worker import flush
+from support.scheduler_harness import SchedulerHarness, orders
+from support.simulated_worker import flush
 
 from tui_runner.engine.protocol import Counts, Pause, Probe, Resume, Trials, WorkerLost
 from tui_runner.engine.scheduling.circuit_breaker import CircuitBreaker, OnOutage
@@ -29,7 +29,7 @@ REFUSED = {("ConnectError", "refused"): 4}
 def struck(on_outage=OnOutage.PAUSE, *, attended=True, lasting=False, **settings):
     """A run in which the first four items have failed, and what it did about that."""
     watch = CircuitBreaker(on_outage, attended=attended, ground=4)
-    desk = Desk(breaker=watch, **{"chunks": 3, "items": 6, **settings})
+    desk = SchedulerHarness(breaker=watch, **{"chunks": 3, "items": 6, **settings})
     return desk, fail(desk, lasting=lasting)
 
 
@@ -130,7 +130,7 @@ def test_on_request_it_stops_at_once_or_goes_on_whatever_happens():
 
 
 def test_the_last_items_are_no_outage():
-    desk = Desk(chunks=1, items=4, breaker=CircuitBreaker(ground=4))
+    desk = SchedulerHarness(chunks=1, items=4, breaker=CircuitBreaker(ground=4))
     desk(InputEnded())
     desk.finish(0, failed=(0, 1, 2, 3))
     fail(desk)
@@ -138,7 +138,7 @@ def test_the_last_items_are_no_outage():
 
 
 def test_a_run_whose_last_items_end_while_it_is_paused_does_not_say_that_it_waits():
-    desk = Desk(chunks=1, items=6, ended=True, breaker=CircuitBreaker(ground=4))
+    desk = SchedulerHarness(chunks=1, items=6, ended=True, breaker=CircuitBreaker(ground=4))
     fail(desk)
     assert desk.scheduler.status.state is RunState.PAUSED
     desk.finish(0, failed=range(6))
@@ -184,14 +184,14 @@ def test_an_outage_that_ends_while_the_run_is_held_leaves_it_held():
 
 
 def test_a_run_that_nobody_watches_any_more_goes_on():
-    desk = Desk(chunks=2)
+    desk = SchedulerHarness(chunks=2)
     assert desk(Abandoned("the terminal is gone")) == []
     assert desk.told[-1] == ("WARNING", "the terminal is gone")
     assert desk.scheduler.status.state is RunState.RUNNING
 
 
 def test_what_only_a_person_could_resume_stops_in_order():
-    paused = Desk(chunks=2)
+    paused = SchedulerHarness(chunks=2)
     paused(PauseRun())
     broken, _ = struck(lasting=True)
     for desk in (paused, broken):
@@ -214,7 +214,7 @@ def test_what_goes_on_by_itself_is_waited_for():
 
 def resumed(known):
     """A run that goes on with a chunk of twelve items; those at `known` had failed before."""
-    desk = Desk(breaker=CircuitBreaker(ground=4))
+    desk = SchedulerHarness(breaker=CircuitBreaker(ground=4))
     desk(ChunkRead(0, range(0, 12), range(12), known=known))
     return desk
 

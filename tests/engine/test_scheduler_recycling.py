@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from scheduler_desk import Desk, sends
-from simulated_worker import flush
+from support.scheduler_harness import SchedulerHarness, sends
+from support.simulated_worker import flush
 
 from tui_runner.engine.protocol import Drain, Drained, MemoryFull, Progress, Ready, SetThreads, WorkerLost
 from tui_runner.engine.scheduling.events import (
@@ -25,7 +25,7 @@ def kinds(actions):
 
 
 def test_a_full_worker_finishes_what_it_has_in_flight_while_another_one_takes_over():
-    desk = Desk(chunks=2, items=3)
+    desk = SchedulerHarness(chunks=2, items=3)
     actions = desk(MemoryFull(0, 700_000_000))
     assert kinds(actions) == [Drain, StartWorker]
     assert actions[0].order.grace >= 60, "its items may take their time"
@@ -38,7 +38,7 @@ def test_a_full_worker_finishes_what_it_has_in_flight_while_another_one_takes_ov
 
 
 def test_it_is_replaced_once_however_often_it_says_so():
-    desk = Desk(chunks=1)
+    desk = SchedulerHarness(chunks=1)
     desk(MemoryFull(0, 1))
     assert desk(MemoryFull(0, 1)) == []
     assert desk(Recycle(0, "again")) == []
@@ -46,7 +46,7 @@ def test_it_is_replaced_once_however_often_it_says_so():
 
 
 def test_a_worker_that_is_killed_for_its_memory_is_no_loss_and_its_items_are_no_suspects():
-    desk = Desk(chunks=1, items=4)
+    desk = SchedulerHarness(chunks=1, items=4)
     for worker in range(8):
         assert KillWorker in kinds(desk(Recycle(worker, "memory is full", at_once=True)))
         desk(WorkerLost(worker, "killed by tui-runner", {0: 1}))
@@ -58,7 +58,7 @@ def test_a_worker_that_is_killed_for_its_memory_is_no_loss_and_its_items_are_no_
 
 
 def test_a_worker_that_comes_to_a_stand_while_it_is_replaced_is_not_waited_for():
-    desk = Desk(chunks=1, items=3, timeout=5.0)
+    desk = SchedulerHarness(chunks=1, items=3, timeout=5.0)
     desk(Progress(0, {0: 1}, (), 4, {}, 0, False))
     desk(Recycle(0, "memory is full"))
     desk(Ready(1, 2))
@@ -73,20 +73,20 @@ def test_a_worker_that_comes_to_a_stand_while_it_is_replaced_is_not_waited_for()
 
 
 def test_a_run_that_stops_replaces_nobody():
-    desk = Desk(chunks=1)
+    desk = SchedulerHarness(chunks=1)
     desk(StopRun(RunState.STOPPED, "enough"))
     assert desk(MemoryFull(0, 1)) == []
 
 
 def test_fewer_threads_are_used_than_are_asked_for():
-    desk = Desk(threads=8, workers=2, ready=2)
+    desk = SchedulerHarness(threads=8, workers=2, ready=2)
     assert [action.order for action in desk(DivideThreads(4, "memory"))] == [SetThreads(1), SetThreads(1)]
     assert desk.scheduler.crew.threads == 8
     assert [action.order for action in desk(DivideThreads(1, "memory"))] == [SetThreads(4), SetThreads(4)]
 
 
 def test_a_worker_for_which_no_thread_is_left_goes_and_others_run_what_it_had():
-    desk = Desk(threads=8, workers=2, ready=2, chunks=4, items=3)
+    desk = SchedulerHarness(threads=8, workers=2, ready=2, chunks=4, items=3)
     assert sends(desk.sent) == [(0, 0), (1, 1), (0, 2), (1, 3)]
     actions = desk(ChangeThreads(1))
     assert [(each.worker, type(each.order)) for each in actions] == [(1, Drain), (0, SetThreads)]
@@ -103,7 +103,7 @@ def test_a_worker_for_which_no_thread_is_left_goes_and_others_run_what_it_had():
 
 
 def test_with_more_threads_than_workers_again_the_others_come_back():
-    desk = Desk(threads=8, workers=3, ready=3, chunks=6, items=3)
+    desk = SchedulerHarness(threads=8, workers=3, ready=3, chunks=6, items=3)
     assert kinds(desk(ChangeThreads(2))) == [Drain, SetThreads, SetThreads]
     actions = desk(ChangeThreads(7))
     assert kinds(actions) == [SetThreads, SetThreads, StartWorker]
@@ -112,7 +112,7 @@ def test_with_more_threads_than_workers_again_the_others_come_back():
 
 
 def test_a_worker_that_comes_back_has_something_to_do_though_enough_chunks_are_open():
-    desk = Desk(threads=8, workers=2, chunks=6, open_chunks=4)
+    desk = SchedulerHarness(threads=8, workers=2, chunks=6, open_chunks=4)
     desk(ChangeThreads(1))
     desk(WorkerLost(1, ""))
     assert [chunk.worker for chunk in desk.scheduler.chunks[:5]] == [0, 0, 0, 0, None]
@@ -121,7 +121,7 @@ def test_a_worker_that_comes_back_has_something_to_do_though_enough_chunks_are_o
 
 
 def test_the_worker_that_runs_suspects_alone_is_replaced_too():
-    desk = Desk(chunks=1, items=2)
+    desk = SchedulerHarness(chunks=1, items=2)
     desk(WorkerLost(0, "killed by SIGSEGV", {0: 1, 1: 1}))
     (alone,) = (worker for worker in desk.scheduler.crew if worker.slot is None)
     desk(Ready(alone.number, 1))

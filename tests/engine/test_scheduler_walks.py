@@ -1,4 +1,4 @@
-"""Long random walks through the world of `test_scheduler_machine`.
+"""Long random walks through the world of `SchedulerMachine`.
 
 Hypothesis' examples shrink to what matters, but they are short: few of them come as far as the trial of an outage, or a
 chunk that runs again while its worker is replaced. These are weighted to come far, and told by their seed.
@@ -11,7 +11,7 @@ import os
 import random
 
 import pytest
-from test_scheduler_machine import CAUSES, HOLDS, SchedulerMachine
+from support.scheduler_machine import CAUSES, HOLDS, SchedulerMachine
 
 from tui_runner.engine.scheduling import events
 from tui_runner.engine.scheduling.circuit_breaker import OnOutage

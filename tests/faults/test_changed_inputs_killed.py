@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from killed_runs import ITEMS, KilledRun
+from support.killed_runs import ITEMS, KilledRun
 
 SEED = int(os.environ.get("SEED", random.randrange(1 << 32)))
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import duckdb
 import pytest
-from command_line import CommandLine
-from small_disk import SmallDisk, small_disk
-from waiting import WAIT_SECONDS, eventually
+from support.command_line import CommandLine
+from support.small_disk import SmallDisk, small_disk
+from support.waiting import WAIT_SECONDS, eventually
 
 from tui_runner.engine.states import RunState
 from tui_runner.errors import DatabaseError

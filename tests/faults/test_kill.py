@@ -17,7 +17,7 @@ from typing import Any
 
 import psutil
 import pytest
-from waiting import WAIT_SECONDS, eventually
+from support.waiting import WAIT_SECONDS, eventually
 
 KILLS = int(os.environ.get("KILLS", "4"))
 SEED = int(os.environ.get("SEED", random.randrange(1 << 32)))

@@ -11,7 +11,7 @@ import random
 from pathlib import Path
 
 import pytest
-from killed_runs import ITEMS, KINDS, KilledRun
+from support.killed_runs import ITEMS, KINDS, KilledRun
 
 KILLS = int(os.environ.get("KILLS", "1"))
 SEED = int(os.environ.get("SEED", random.randrange(1 << 32)))

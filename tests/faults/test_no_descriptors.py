@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from waiting import eventually
+from support.waiting import eventually
 
 from tui_runner.engine import guards
 from tui_runner.engine.guards import MemoryMeasured, Monitor

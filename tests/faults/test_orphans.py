@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from waiting import WAIT_SECONDS, eventually
+from support.waiting import WAIT_SECONDS, eventually
 
 JOB = """
     import ctypes, os, time

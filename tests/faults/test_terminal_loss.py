@@ -11,8 +11,8 @@ from typing import Any
 
 import psutil
 import pytest
-from pseudo_terminal import PseudoTerminal
-from waiting import eventually
+from support.pseudo_terminal import PseudoTerminal
+from support.waiting import eventually
 
 JOB = """
     import os

@@ -10,7 +10,7 @@ from typing import Any
 
 import duckdb
 import pytest
-from sent_batches import run_record
+from support.sent_batches import run_record
 
 from tui_runner.store.database import Database
 from tui_runner.store.ingest.transaction import Writer

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 import pytest
-from sent_batches import error_row, item_row, make_batch, rows_of
+from support.sent_batches import error_row, item_row, make_batch, rows_of
 
 from tui_runner.store.database import Database
 from tui_runner.store.ingest.transaction import Writer

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from refused_sql import CHANGING, REACHING_OUT
-from sent_batches import run_record
-from waiting import eventually
+from support.refused_sql import CHANGING, REACHING_OUT
+from support.sent_batches import run_record
+from support.waiting import eventually
 
 from tui_runner.errors import DatabaseError, UserError
 from tui_runner.store.arrow_batches import READ_ROWS

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from sql_kinds import STATEMENTS, TABLES, rows_given
+from support.sql_kinds import STATEMENTS, TABLES, rows_given
 
 from tui_runner.store.database import Database
 from tui_runner.store.query.console import Console

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from python_memory import at_most
+from support.python_memory import at_most
 
 from tui_runner.errors import UserError
 from tui_runner.store import export as export_module

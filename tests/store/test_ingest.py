@@ -17,8 +17,8 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 import pytest
-from sent_batches import STARTED, error_row, item_row, make_batch, rows_of, run_record
-from waiting import eventually
+from support.sent_batches import STARTED, error_row, item_row, make_batch, rows_of, run_record
+from support.waiting import eventually
 
 from tui_runner.errors import DatabaseError, DiskFull
 from tui_runner.store.database import Database
@@ -541,7 +541,7 @@ import sys
 from pathlib import Path
 import pyarrow as pa
 sys.path.insert(0, sys.argv[2])
-from sent_batches import item_row, make_batch, run_record
+from support.sent_batches import item_row, make_batch, run_record
 from tui_runner.store.database import Database
 from tui_runner.store.ingest.writer_thread import Ingest
 from tui_runner.store.ledger import Ledger

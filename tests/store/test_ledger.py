@@ -8,7 +8,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from sent_batches import STARTED, error_row, item_row, make_batch, run_record
+from support.sent_batches import STARTED, error_row, item_row, make_batch, run_record
 
 from tui_runner.errors import EXIT_DATABASE, DatabaseError, UserError
 from tui_runner.store.database import Database

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from other_users import ALICE, BOB, TEAM, command, options, run_as
+from support.other_users import ALICE, BOB, TEAM, command, options, run_as
 
 pytestmark = pytest.mark.slow
 

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from other_users import BOB, TEAM, as_root
+from support.other_users import BOB, TEAM, as_root
 
 from tui_runner.errors import DatabaseError
 from tui_runner.store.database import Database

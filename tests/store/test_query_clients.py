@@ -16,8 +16,8 @@ import time
 from pathlib import Path
 
 import pytest
-from sent_batches import make_batch, rows_of, run_record
-from waiting import eventually
+from support.sent_batches import make_batch, rows_of, run_record
+from support.waiting import eventually
 
 from tui_runner.store.database import Database
 from tui_runner.store.ingest.writer_thread import Ingest

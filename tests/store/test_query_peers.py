@@ -18,7 +18,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from waiting import eventually
+from support.waiting import eventually
 
 from tui_runner.errors import EXIT_DATABASE, DatabaseError
 from tui_runner.store.access import RemoteAccess, open_access

@@ -14,7 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from waiting import eventually
+from support.waiting import eventually
 
 from tui_runner.errors import DatabaseError, UserError
 from tui_runner.store.access import LocalAccess, RemoteAccess, open_access

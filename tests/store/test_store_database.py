@@ -18,7 +18,7 @@ import duckdb
 import psutil
 import pyarrow as pa
 import pytest
-from waiting import eventually
+from support.waiting import eventually
 
 from tui_runner.errors import EXIT_DATABASE, DatabaseError
 from tui_runner.store.database import Database, memory_share

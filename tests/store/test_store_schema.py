@@ -15,7 +15,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from sent_batches import make_batch, rows_of, run_record
+from support.sent_batches import make_batch, rows_of, run_record
 
 from tui_runner.errors import DatabaseError
 from tui_runner.store.database import Database

@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fake_run import FakeControl, busy, chunk
-from textual.pilot import Pilot
+from support.fake_run import FakeRunControl, busy, chunk
+from support.screens import HOSTILE, after, commands, screen_text, settled
 from textual.widgets import Button, Static
 
 from tui_runner.engine.progress.chunk_views import ChunkViews
@@ -33,36 +33,8 @@ def no_theme_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     yield
 
 
-async def settled(pilot: Pilot[None]) -> RunnerApp:
-    app = pilot.app
-    assert isinstance(app, RunnerApp)
-    await pilot.pause()
-    app.look()
-    await pilot.pause()
-    return app
-
-
-def screen_text(app: RunnerApp) -> str:
-    return "\n".join("".join(segment.text for segment in strip) for strip in app.screen._compositor.render_strips())
-
-
-def commands(control: FakeControl) -> list[tuple[object, ...]]:
-    return [command for command in control.commands if command != ("start",)]
-
-
-async def after(
-    *keys: str, control: FakeControl | None = None, size: tuple[int, int] = (120, 40)
-) -> list[tuple[object, ...]]:
-    control = control or FakeControl(busy())
-    async with RunnerApp(control).run_test(size=size) as pilot:
-        await settled(pilot)
-        await pilot.press(*keys)
-        await pilot.pause()
-        return commands(control)
-
-
 async def test_the_run_is_started_once_and_shown() -> None:
-    control = FakeControl(busy())
+    control = FakeRunControl(busy())
     async with RunnerApp(control).run_test(size=(120, 40)) as pilot:
         app = await settled(pilot)
         assert control.commands == [("start",)]
@@ -80,8 +52,8 @@ async def test_the_run_is_started_once_and_shown() -> None:
 
 async def test_space_pauses_and_resumes_the_run() -> None:
     assert await after("space") == [("pause",)]
-    assert await after("space", control=FakeControl(replace(busy(), state=RunState.PAUSED))) == [("resume",)]
-    assert await after("space", control=FakeControl(replace(busy(), state=RunState.FINISHED))) == []
+    assert await after("space", control=FakeRunControl(replace(busy(), state=RunState.PAUSED))) == [("resume",)]
+    assert await after("space", control=FakeRunControl(replace(busy(), state=RunState.FINISHED))) == []
 
 
 async def test_p_pauses_and_resumes_the_chunk_under_the_cursor() -> None:
@@ -97,7 +69,7 @@ async def test_x_asks_before_it_cancels() -> None:
 
 
 async def test_the_question_says_when_there_is_nothing_left_to_cancel() -> None:
-    control = FakeControl(busy())
+    control = FakeRunControl(busy())
     chunks = list(control.current.chunks)
     chunks[76] = replace(chunks[76], done=chunks[76].items - chunks[76].failed - 2, in_flight=2)
     control.change(chunks=ChunkViews.of(chunks))
@@ -109,7 +81,7 @@ async def test_the_question_says_when_there_is_nothing_left_to_cancel() -> None:
 
 
 async def test_the_question_is_about_the_chunk_it_names_even_if_rows_move_meanwhile() -> None:
-    control = FakeControl(busy())
+    control = FakeRunControl(busy())
     async with RunnerApp(control).run_test(size=(120, 40)) as pilot:
         app = await settled(pilot)
         await pilot.press("x")
@@ -124,19 +96,19 @@ async def test_the_question_is_about_the_chunk_it_names_even_if_rows_move_meanwh
 
 async def test_r_runs_what_failed_again() -> None:
     chunks = (chunk(0, ChunkState.FAILED, failed=3), chunk(1, ChunkState.CANCELLED), chunk(2, ChunkState.DONE))
-    control = FakeControl(replace(busy(), chunks=ChunkViews.of(chunks)))
+    control = FakeRunControl(replace(busy(), chunks=ChunkViews.of(chunks)))
     assert await after("r", "down", "r", "down", "r", control=control) == [("retry_chunks", 1), ("retry_chunks", 0)]
 
 
 async def test_plus_and_minus_change_threads_from_the_number_asked_for_last() -> None:
     assert await after("plus", "plus") == [("set_threads", 70), ("set_threads", 77)]
     assert await after("minus") == [("set_threads", 58)]
-    assert await after("minus", control=FakeControl(replace(busy(), threads=1))) == []
-    assert await after("equals_sign", control=FakeControl(replace(busy(), threads=4))) == [("set_threads", 5)]
+    assert await after("minus", control=FakeRunControl(replace(busy(), threads=1))) == []
+    assert await after("equals_sign", control=FakeRunControl(replace(busy(), threads=4))) == [("set_threads", 5)]
 
 
 async def test_a_command_is_shown_as_asked_until_a_snapshot_confirms_it() -> None:
-    control = FakeControl(busy())
+    control = FakeRunControl(busy())
     async with RunnerApp(control).run_test(size=(120, 40)) as pilot:
         app = await settled(pilot)
         await pilot.press("space", "plus")
@@ -151,7 +123,7 @@ async def test_a_command_is_shown_as_asked_until_a_snapshot_confirms_it() -> Non
 
 
 async def test_a_run_that_is_held_has_taken_what_it_was_asked() -> None:
-    control = FakeControl(replace(busy(), state=RunState.PAUSED))
+    control = FakeRunControl(replace(busy(), state=RunState.PAUSED))
     async with RunnerApp(control).run_test(size=(120, 40)) as pilot:
         app = await settled(pilot)
         await pilot.press("space")
@@ -163,7 +135,7 @@ async def test_a_run_that_is_held_has_taken_what_it_was_asked() -> None:
 
 
 async def test_a_chunk_that_only_waits_for_a_thread_has_not_obeyed() -> None:
-    control = FakeControl(busy())
+    control = FakeRunControl(busy())
     async with RunnerApp(control).run_test(size=(120, 40)) as pilot:
         app = await settled(pilot)
         await pilot.press("p")
@@ -176,7 +148,7 @@ async def test_a_chunk_that_only_waits_for_a_thread_has_not_obeyed() -> None:
 
 
 async def test_a_command_without_effect_is_forgotten() -> None:
-    control = FakeControl(busy())
+    control = FakeRunControl(busy())
     async with RunnerApp(control).run_test(size=(120, 40)) as pilot:
         app = await settled(pilot)
         await pilot.press("space")
@@ -186,7 +158,7 @@ async def test_a_command_without_effect_is_forgotten() -> None:
 
 
 async def test_the_cursor_moves_by_every_key() -> None:
-    control = FakeControl(busy())
+    control = FakeRunControl(busy())
     async with RunnerApp(control).run_test(size=(120, 24)) as pilot:
         app = await settled(pilot)
         table = app.screen.query_one(ChunkTable)
@@ -212,7 +184,7 @@ async def test_the_cursor_moves_by_every_key() -> None:
 
 async def test_the_cursor_stays_with_its_chunk_once_it_was_moved(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chunk_rows, "HOLD", 0.0)
-    control = FakeControl(busy())
+    control = FakeRunControl(busy())
     async with RunnerApp(control).run_test(size=(120, 40)) as pilot:
         app = await settled(pilot)
         table = app.screen.query_one(ChunkTable)
@@ -230,7 +202,7 @@ async def test_the_cursor_stays_with_its_chunk_once_it_was_moved(monkeypatch: py
 
 
 async def test_the_mouse_selects_a_row_scrolls_and_presses_keys_of_the_footer() -> None:
-    control = FakeControl(busy())
+    control = FakeRunControl(busy())
     async with RunnerApp(control).run_test(size=(120, 40)) as pilot:
         app = await settled(pilot)
         table = app.screen.query_one(ChunkTable)
@@ -246,7 +218,7 @@ async def test_the_mouse_selects_a_row_scrolls_and_presses_keys_of_the_footer() 
 
 async def test_q_asks_and_drains_and_leaves_when_the_run_has_ended() -> None:
     for quit_key in ("q", "ctrl+c", "ctrl+q"):
-        control = FakeControl(busy())
+        control = FakeRunControl(busy())
         async with RunnerApp(control).run_test(size=(120, 40)) as pilot:
             app = await settled(pilot)
             await pilot.press(quit_key)
@@ -273,12 +245,12 @@ async def test_a_second_ctrl_c_answers_the_question() -> None:
 
 
 async def test_while_draining_q_offers_to_end_at_once() -> None:
-    control = FakeControl(replace(busy(), state=RunState.DRAINING))
+    control = FakeRunControl(replace(busy(), state=RunState.DRAINING))
     assert await after("q", "y", control=control) == [("kill",)]
 
 
 async def test_when_the_run_ended_the_dashboard_stays_and_q_leaves_at_once() -> None:
-    control = FakeControl(busy())
+    control = FakeRunControl(busy())
     async with RunnerApp(control).run_test(size=(120, 40)) as pilot:
         app = await settled(pilot)
         control.change(state=RunState.FINISHED, items_done=99_988, in_flight=0)
@@ -293,7 +265,7 @@ async def test_when_the_run_ended_the_dashboard_stays_and_q_leaves_at_once() -> 
 
 
 async def test_a_run_that_ends_while_the_question_is_open_can_still_be_left() -> None:
-    control = FakeControl(busy())
+    control = FakeRunControl(busy())
     async with RunnerApp(control).run_test(size=(120, 40)) as pilot:
         app = await settled(pilot)
         await pilot.press("q")
@@ -306,7 +278,7 @@ async def test_a_run_that_ends_while_the_question_is_open_can_still_be_left() ->
 
 
 async def test_help_names_every_key_and_closes() -> None:
-    control = FakeControl(busy())
+    control = FakeRunControl(busy())
     async with RunnerApp(control).run_test(size=(120, 40)) as pilot:
         app = await settled(pilot)
         await pilot.press("question_mark")
@@ -322,7 +294,7 @@ async def test_help_names_every_key_and_closes() -> None:
 
 
 async def test_the_palette_carries_out_actions() -> None:
-    control = FakeControl(busy())
+    control = FakeRunControl(busy())
     async with RunnerApp(control).run_test(size=(120, 40)) as pilot:
         app = await settled(pilot)
         offered = {command.title: command.callback for command in app.get_system_commands(app.screen)}
@@ -335,7 +307,7 @@ async def test_the_palette_carries_out_actions() -> None:
 
 
 async def test_keys_of_dialogs_can_be_changed_too_and_are_named_there() -> None:
-    control = FakeControl(busy())
+    control = FakeRunControl(busy())
     app = RunnerApp(control, keymap={"question.yes": "o", "choice.choose": "t"})
     async with app.run_test(size=(80, 24)) as pilot:
         await settled(pilot)
@@ -348,7 +320,7 @@ async def test_keys_of_dialogs_can_be_changed_too_and_are_named_there() -> None:
 
 
 async def test_keys_of_the_users_keymap_replace_the_defaults_everywhere() -> None:
-    control = FakeControl(busy())
+    control = FakeRunControl(busy())
     app = RunnerApp(control, keymap={"pause_run": "z", "more_threads": "x"})
     async with app.run_test(size=(120, 40), notifications=True) as pilot:
         await settled(pilot)
@@ -361,7 +333,7 @@ async def test_keys_of_the_users_keymap_replace_the_defaults_everywhere() -> Non
 
 
 async def test_themes_can_be_switched_while_it_runs(tmp_path: Path) -> None:
-    app = RunnerApp(FakeControl(busy()), theme="day", themes=find_themes(tmp_path))
+    app = RunnerApp(FakeRunControl(busy()), theme="day", themes=find_themes(tmp_path))
     async with app.run_test(size=(80, 24)) as pilot:
         await settled(pilot)
         light = app.screen.query_one(ChunkTable).rich_style
@@ -371,7 +343,7 @@ async def test_themes_can_be_switched_while_it_runs(tmp_path: Path) -> None:
 
 
 def test_an_unknown_theme_is_a_users_mistake() -> None:
-    control = FakeControl(busy())
+    control = FakeRunControl(busy())
     with pytest.raises(UserError, match="there is no theme"):
         run_app(control, theme="nope")
     assert control.commands == []
@@ -383,7 +355,7 @@ def test_slow_links_are_asked_less_of() -> None:
 
 
 async def test_a_run_that_cannot_start_closes_the_screen_with_its_error() -> None:
-    control = FakeControl(busy(), start_error=UserError("in use", "x.duckdb"))
+    control = FakeRunControl(busy(), start_error=UserError("in use", "x.duckdb"))
     app = RunnerApp(control)
     async with app.run_test() as pilot:
         await app.workers.wait_for_complete()
@@ -393,22 +365,10 @@ async def test_a_run_that_cannot_start_closes_the_screen_with_its_error() -> Non
 
 @pytest.mark.parametrize("ended", [True, False])
 def test_the_run_is_never_left_alone(monkeypatch: pytest.MonkeyPatch, ended: bool) -> None:
-    control = FakeControl(replace(busy(), state=RunState.FINISHED if ended else RunState.RUNNING))
+    control = FakeRunControl(replace(busy(), state=RunState.FINISHED if ended else RunState.RUNNING))
     monkeypatch.setattr(app_module.RunnerApp, "run", lambda self: None)
     run_app(control)
     assert control.commands == ([] if ended else [("stop",), ("join",)])
-
-
-HOSTILE = {
-    "markup": "[/foo] [red]x[/] [@click=app.quit]y[/] a [/ b $x",
-    "escape": "\x1b[2J\x1b[31mred \x9b2J",
-    "clipboard": "\x1b]52;c;aGFja2Vk\x07 \x1b]0;title\x1b\\",
-    "bidi": "\u202egnp.exe\u2066 \u200f\u061c",
-    "surrogate": "\ud800\udfff",
-    "long": "A" * 100_000 + "\x1b[2J",
-    "lines": "one\r\ntwo\x00\x7f\u2028three\t\x0b",
-    "wide": "漢字" * 500 + "👨\u200d👩\u200d👧",
-}
 
 
 @pytest.mark.parametrize(
@@ -430,7 +390,7 @@ async def test_text_of_others_is_shown_and_not_obeyed(text: str, size: tuple[int
         errors=(ErrorGroup(5, text, text),),
         oldest=(InFlight(1, 2, text, 1, 3.0),),
     )
-    control = FakeControl(snapshot)
+    control = FakeRunControl(snapshot)
     async with RunnerApp(control).run_test(size=size) as pilot:
         app = await settled(pilot)
         shown = [screen_text(app)]
@@ -454,7 +414,7 @@ async def test_text_of_others_is_shown_and_not_obeyed(text: str, size: tuple[int
 
 @pytest.mark.parametrize("size", [(1, 1), (20, 5), (40, 12), (79, 19), (200, 50), (400, 120)])
 async def test_any_size_is_survived_and_resizing_too(size: tuple[int, int]) -> None:
-    control = FakeControl(busy())
+    control = FakeRunControl(busy())
     async with RunnerApp(control).run_test(size=(100, 30)) as pilot:
         app = await settled(pilot)
         await pilot.resize_terminal(*size)
@@ -467,7 +427,7 @@ async def test_any_size_is_survived_and_resizing_too(size: tuple[int, int]) -> N
 
 
 async def test_only_what_changed_is_drawn() -> None:
-    control = FakeControl(busy())
+    control = FakeRunControl(busy())
     async with RunnerApp(control).run_test(size=(120, 40)) as pilot:
         app = await settled(pilot)
         table = app.screen.query_one(ChunkTable)

@@ -3,8 +3,8 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
-from fake_run import FakeControl, busy, chunk
-from test_app import after, commands, screen_text, settled
+from support.fake_run import FakeRunControl, busy, chunk
+from support.screens import after, commands, screen_text, settled
 from textual.widgets import Static
 
 from tui_runner.engine.progress.chunk_views import ChunkViews
@@ -47,7 +47,7 @@ def test_a_filtered_list_has_the_chunks_of_one_state_in_the_usual_order() -> Non
 
 
 async def test_s_sorts_by_a_column_and_again_turns_it_round() -> None:
-    async with RunnerApp(FakeControl(busy())).run_test(size=(120, 40)) as pilot:
+    async with RunnerApp(FakeRunControl(busy())).run_test(size=(120, 40)) as pilot:
         app = await settled(pilot)
         await pilot.press("s", "down", "down", "down", "down", "enter")  # chunk, progress, items/s, failed
         await pilot.pause()
@@ -65,7 +65,7 @@ async def test_s_sorts_by_a_column_and_again_turns_it_round() -> None:
 
 
 async def test_the_usual_order_is_up_to_date_after_the_table_was_sorted() -> None:
-    control = FakeControl(busy())
+    control = FakeRunControl(busy())
     async with RunnerApp(control).run_test(size=(120, 40)) as pilot:
         app = await settled(pilot)
         table = app.screen.query_one(ChunkTable)
@@ -83,7 +83,7 @@ async def test_the_usual_order_is_up_to_date_after_the_table_was_sorted() -> Non
 
 
 async def test_a_click_on_a_heading_sorts_and_a_click_at_the_edge_marks() -> None:
-    async with RunnerApp(FakeControl(busy())).run_test(size=(120, 40)) as pilot:
+    async with RunnerApp(FakeRunControl(busy())).run_test(size=(120, 40)) as pilot:
         app = await settled(pilot)
         table = app.screen.query_one(ChunkTable)
         await pilot.click(ChunkTable, offset=(4, 0))
@@ -95,7 +95,7 @@ async def test_a_click_on_a_heading_sorts_and_a_click_at_the_edge_marks() -> Non
 
 
 async def test_slash_lists_one_state_only() -> None:
-    async with RunnerApp(FakeControl(busy())).run_test(size=(120, 40)) as pilot:
+    async with RunnerApp(FakeRunControl(busy())).run_test(size=(120, 40)) as pilot:
         app = await settled(pilot)
         await pilot.press("slash", "end", "enter")
         await pilot.pause()
@@ -114,7 +114,7 @@ async def test_commands_go_to_the_marked_chunks() -> None:
 
 
 async def test_marks_are_shown_and_counted() -> None:
-    async with RunnerApp(FakeControl(busy())).run_test(size=(120, 40)) as pilot:
+    async with RunnerApp(FakeRunControl(busy())).run_test(size=(120, 40)) as pilot:
         app = await settled(pilot)
         await pilot.press("v", "v")
         await pilot.pause()
@@ -123,7 +123,7 @@ async def test_marks_are_shown_and_counted() -> None:
 
 
 async def test_the_footer_says_what_p_does_to_the_chunks_it_is_for() -> None:
-    async with RunnerApp(FakeControl(busy())).run_test(size=(120, 40)) as pilot:
+    async with RunnerApp(FakeRunControl(busy())).run_test(size=(120, 40)) as pilot:
         app = await settled(pilot)
         assert "p pause chunk" in screen_text(app)
         await pilot.press("j", "j", "v")
@@ -142,7 +142,7 @@ async def test_capital_r_asks_and_runs_everything_that_failed_again() -> None:
 async def test_what_failed_in_cancelled_chunks_runs_again_too_and_what_cannot_is_said() -> None:
     chunks = list(busy().chunks)
     chunks[12] = replace(chunks[12], failed=1, done=199)
-    control = FakeControl(replace(busy(), chunks=ChunkViews.of(chunks)))
+    control = FakeRunControl(replace(busy(), chunks=ChunkViews.of(chunks)))
     async with RunnerApp(control).run_test(size=(120, 40)) as pilot:
         app = await settled(pilot)
         await pilot.press("R")
@@ -156,7 +156,7 @@ async def test_what_failed_in_cancelled_chunks_runs_again_too_and_what_cannot_is
 
 
 async def test_the_map_shows_every_chunk_and_takes_commands() -> None:
-    control = FakeControl(busy())
+    control = FakeRunControl(busy())
     async with RunnerApp(control).run_test(size=(120, 40)) as pilot:
         app = await settled(pilot)
         await pilot.press("down", "m")
@@ -181,7 +181,7 @@ async def test_the_map_shows_every_chunk_and_takes_commands() -> None:
 async def test_where_chunks_are_more_than_cells_the_most_urgent_state_is_shown() -> None:
     chunks = [chunk(number, ChunkState.DONE) for number in range(20_000)]
     chunks[7777] = chunk(7777, ChunkState.FAILED, failed=51)
-    control = FakeControl(replace(busy(), chunks=ChunkViews.of(chunks)))
+    control = FakeRunControl(replace(busy(), chunks=ChunkViews.of(chunks)))
     async with RunnerApp(control).run_test(size=(80, 24)) as pilot:
         app = await settled(pilot)
         await pilot.press("m")
@@ -201,7 +201,7 @@ async def test_a_cell_of_many_chunks_shows_how_much_of_them_failed() -> None:
     for number, items in failed.items():
         done[number] = chunk(number, ChunkState.FAILED, done=500 - items, failed=items)
     done[61] = chunk(61, ChunkState.PAUSED, failed=400)
-    control = FakeControl(replace(busy(), chunks=ChunkViews.of(done)))
+    control = FakeRunControl(replace(busy(), chunks=ChunkViews.of(done)))
     async with RunnerApp(control).run_test(size=(100, 24)) as pilot:
         app = await settled(pilot)
         await pilot.press("m", "left", "left", "left")
@@ -221,7 +221,7 @@ async def test_a_cell_of_many_chunks_shows_how_much_of_them_failed() -> None:
 
 async def test_twenty_thousand_chunks_are_sorted_and_mapped_without_a_visible_delay() -> None:
     chunks = [chunk(number, ChunkState.DONE, elapsed=float(number % 97)) for number in range(20_000)]
-    control = FakeControl(replace(busy(), chunks=ChunkViews.of(chunks)))
+    control = FakeRunControl(replace(busy(), chunks=ChunkViews.of(chunks)))
     async with RunnerApp(control).run_test(size=(120, 40)) as pilot:
         app = await settled(pilot)
         table, view = app.screen.query_one(ChunkTable), app.screen.query_one(ChunkMap)

@@ -4,9 +4,9 @@ import time
 from dataclasses import replace
 
 import pytest
-from fake_run import busy_chunks, chunk, ended_chunks
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.fake_run import busy_chunks, chunk, ended_chunks
 
 from tui_runner.engine.progress.chunk_views import ChunkView, ChunkViews
 from tui_runner.engine.states import ChunkState

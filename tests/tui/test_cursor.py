@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from fake_run import FakeControl, busy, chunk
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_app import commands, screen_text, settled
+from support.fake_run import FakeRunControl, busy, chunk
+from support.screens import commands, screen_text, settled
 from textual.app import App, ComposeResult
 from textual.events import MouseScrollDown
 from textual.pilot import Pilot
@@ -42,7 +42,7 @@ def rows_move_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chunk_rows, "LISTING_HOLD", 0.0)
 
 
-def ends(control: FakeControl, *numbers: int) -> None:
+def ends(control: FakeRunControl, *numbers: int) -> None:
     chunks = list(control.current.chunks)
     for number in numbers:
         chunks[number] = replace(chunks[number], state=ChunkState.DONE, done=500, started_at=1.0, elapsed=2000.0)
@@ -65,7 +65,7 @@ async def press(pilot: Pilot[None], *keys: str) -> None:
 @pytest.mark.usefixtures("rows_move_at_once")
 @pytest.mark.parametrize("keys", [("down", "p"), ("down", "down"), ("v",)])
 async def test_a_chunk_that_ends_and_sinks_takes_the_view_along(keys: tuple[str, ...]) -> None:
-    control = FakeControl(busy())
+    control = FakeRunControl(busy())
     async with RunnerApp(control).run_test(size=(100, 24)) as pilot:
         app = await settled(pilot)
         await press(pilot, *keys)
@@ -77,7 +77,7 @@ async def test_a_chunk_that_ends_and_sinks_takes_the_view_along(keys: tuple[str,
 
 @pytest.mark.usefixtures("rows_move_at_once")
 async def test_after_a_command_the_cursor_stays_until_its_chunk_has_ended_and_follows_the_run_then() -> None:
-    control = FakeControl(busy())
+    control = FakeRunControl(busy())
     async with RunnerApp(control).run_test(size=(100, 24)) as pilot:
         app = await settled(pilot)
         await press(pilot, "p")
@@ -98,7 +98,7 @@ async def test_after_a_command_the_cursor_stays_until_its_chunk_has_ended_and_fo
 
 @pytest.mark.usefixtures("rows_move_at_once")
 async def test_a_command_that_does_nothing_keeps_the_cursor_nowhere() -> None:
-    control = FakeControl(busy())
+    control = FakeRunControl(busy())
     async with RunnerApp(control).run_test(size=(100, 24)) as pilot:
         app = await settled(pilot)
         await press(pilot, "r")
@@ -110,7 +110,7 @@ async def test_a_command_that_does_nothing_keeps_the_cursor_nowhere() -> None:
 
 @pytest.mark.usefixtures("rows_move_at_once")
 async def test_the_cursor_goes_along_with_a_view_that_is_scrolled() -> None:
-    control = FakeControl(busy())
+    control = FakeRunControl(busy())
     async with RunnerApp(control).run_test(size=(100, 24)) as pilot:
         app = await settled(pilot)
         table = app.screen.query_one(ChunkTable)
@@ -135,7 +135,7 @@ async def test_the_cursor_goes_along_with_a_view_that_is_scrolled() -> None:
 
 @pytest.mark.usefixtures("rows_move_at_once")
 async def test_a_chunk_that_is_not_listed_any_more_leaves_the_cursor_where_it_was() -> None:
-    control = FakeControl(busy())
+    control = FakeRunControl(busy())
     async with RunnerApp(control).run_test(size=(100, 24)) as pilot:
         app = await settled(pilot)
         app.screen.query_one(ChunkTable).rearrange(only=ChunkState.WAITING)
@@ -147,7 +147,7 @@ async def test_a_chunk_that_is_not_listed_any_more_leaves_the_cursor_where_it_wa
 
 
 async def test_keys_that_follow_the_one_for_the_map_are_for_the_same_chunk() -> None:
-    control = FakeControl(busy())
+    control = FakeRunControl(busy())
     async with RunnerApp(control).run_test(size=(100, 24)) as pilot:
         app = await settled(pilot)
         app.screen.query_one(ChunkTable).go_to_chunk(150)
@@ -167,7 +167,7 @@ async def test_keys_that_follow_the_one_for_the_map_are_for_the_same_chunk() -> 
 async def test_in_a_cell_of_several_the_cursor_stays_on_the_chunk_that_is_named() -> None:
     chunks = [chunk(number, ChunkState.DONE) for number in range(20_000)]
     chunks[7779] = chunk(7779, ChunkState.RUNNING)
-    control = FakeControl(replace(busy(), chunks=ChunkViews.of(chunks)))
+    control = FakeRunControl(replace(busy(), chunks=ChunkViews.of(chunks)))
     async with RunnerApp(control).run_test(size=(80, 24)) as pilot:
         app = await settled(pilot)
         await press(pilot, "m")
@@ -184,7 +184,7 @@ async def test_in_a_cell_of_several_the_cursor_stays_on_the_chunk_that_is_named(
 
 
 async def test_the_map_shows_which_chunks_are_marked() -> None:
-    async with RunnerApp(FakeControl(busy())).run_test(size=(100, 24)) as pilot:
+    async with RunnerApp(FakeRunControl(busy())).run_test(size=(100, 24)) as pilot:
         app = await settled(pilot)
         await press(pilot, "v", "v", "m", "home")
         await settled(pilot)
@@ -246,7 +246,7 @@ def test_of_several_chunks_it_says_how_many_the_command_is_for() -> None:
     ],
 )
 async def test_it_is_said_on_the_screen(keys: tuple[str, ...], said: str) -> None:
-    control = FakeControl(busy())
+    control = FakeRunControl(busy())
     async with RunnerApp(control).run_test(size=(120, 40), notifications=True) as pilot:
         app = await settled(pilot)
         await press(pilot, *keys)
@@ -263,7 +263,7 @@ async def test_it_is_said_on_the_screen(keys: tuple[str, ...], said: str) -> Non
     ],
 )
 async def test_a_key_for_the_whole_run_says_it_too(key: str, state: RunState, said: str) -> None:
-    control = FakeControl(replace(busy(), state=state))
+    control = FakeRunControl(replace(busy(), state=state))
     async with RunnerApp(control).run_test(size=(120, 40), notifications=True) as pilot:
         app = await settled(pilot)
         await press(pilot, key)
@@ -272,7 +272,7 @@ async def test_a_key_for_the_whole_run_says_it_too(key: str, state: RunState, sa
 
 
 async def test_of_a_run_in_which_all_went_well_nothing_runs_again() -> None:
-    control = FakeControl(replace(busy(), state=RunState.FINISHED, items_failed=0))
+    control = FakeRunControl(replace(busy(), state=RunState.FINISHED, items_failed=0))
     async with RunnerApp(control).run_test(size=(120, 40), notifications=True) as pilot:
         app = await settled(pilot)
         await press(pilot, "R")
@@ -338,7 +338,7 @@ def _wheel(widget: ChunkTable | Rows[int]) -> MouseScrollDown:
 async def test_a_cursor_that_keeps_to_its_chunk_says_so_and_how_to_follow_the_run_again(
     size: tuple[int, int], key: str
 ) -> None:
-    control = FakeControl(busy())
+    control = FakeRunControl(busy())
     async with RunnerApp(control).run_test(size=size) as pilot:
         app = await settled(pilot)
         assert "follow" not in screen_text(app)

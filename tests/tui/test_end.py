@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from fake_run import FakeControl, busy
-from test_app import HOSTILE, after, screen_text, settled
+from support.fake_run import FakeRunControl, busy
+from support.screens import HOSTILE, after, screen_text, settled
 
 from tui_runner.engine.states import RunState
 from tui_runner.tui.app import RunnerApp
@@ -15,7 +15,7 @@ from tui_runner.tui.run.live_settings import LiveSettings
 from tui_runner.tui.terminal import notifications
 
 
-def listening(control: FakeControl, **options: bool) -> tuple[RunnerApp, list[str]]:
+def listening(control: FakeRunControl, **options: bool) -> tuple[RunnerApp, list[str]]:
     """An application, and what it sends to the terminal besides the screen."""
     app = RunnerApp(control, **options)
     sent: list[str] = []
@@ -24,7 +24,7 @@ def listening(control: FakeControl, **options: bool) -> tuple[RunnerApp, list[st
 
 
 async def test_a_run_that_ended_is_summed_up() -> None:
-    control = FakeControl(busy())
+    control = FakeRunControl(busy())
     async with RunnerApp(control).run_test(size=(120, 40)) as pilot:
         app = await settled(pilot)
         assert "tui-runner open" not in screen_text(app)
@@ -46,7 +46,7 @@ async def test_a_run_that_ended_is_summed_up() -> None:
 
 async def test_a_stopped_run_is_to_be_resumed_and_names_are_quoted_for_the_shell() -> None:
     stopped = replace(busy(), state=RunState.STOPPED, database="/tmp/my data.duckdb", reason="stopped on request")
-    async with RunnerApp(FakeControl(stopped)).run_test(size=(120, 40)) as pilot:
+    async with RunnerApp(FakeRunControl(stopped)).run_test(size=(120, 40)) as pilot:
         shown = screen_text(await settled(pilot))
     assert "tui-runner resume '/tmp/my data.duckdb'" in shown
     assert "stopped on request" in shown and "retry '" not in shown
@@ -54,13 +54,13 @@ async def test_a_stopped_run_is_to_be_resumed_and_names_are_quoted_for_the_shell
 
 async def test_a_run_that_failed_for_its_memory_is_to_be_resumed_with_more() -> None:
     failed = replace(busy(), state=RunState.FAILED, memory_needed=1_500_000_000)
-    async with RunnerApp(FakeControl(failed)).run_test(size=(120, 40)) as pilot:
+    async with RunnerApp(FakeRunControl(failed)).run_test(size=(120, 40)) as pilot:
         assert "resume /data/scrape/books.duckdb --max-memory 1500MB" in screen_text(await settled(pilot))
 
 
 @pytest.mark.parametrize("size", [(40, 12), (80, 24), (20, 5)])
 async def test_the_summary_leaves_room_for_the_table(size: tuple[int, int]) -> None:
-    async with RunnerApp(FakeControl(replace(busy(), state=RunState.FINISHED))).run_test(size=size) as pilot:
+    async with RunnerApp(FakeRunControl(replace(busy(), state=RunState.FINISHED))).run_test(size=size) as pilot:
         app = await settled(pilot)
         await pilot.resize_terminal(size[0] + 1, size[1])
         await pilot.pause()
@@ -69,7 +69,7 @@ async def test_the_summary_leaves_room_for_the_table(size: tuple[int, int]) -> N
 
 
 async def test_the_title_follows_the_run_and_is_given_back() -> None:
-    control = FakeControl(busy())
+    control = FakeRunControl(busy())
     app, sent = listening(control)
     async with app.run_test(size=(80, 24)) as pilot:
         await settled(pilot)
@@ -87,7 +87,7 @@ async def test_the_title_follows_the_run_and_is_given_back() -> None:
     ("focus", "wanted", "rings"), [(True, True, False), (False, True, True), (False, False, False)]
 )
 async def test_the_terminal_rings_only_when_nobody_looks(focus: bool, wanted: bool, rings: int) -> None:
-    control = FakeControl(busy())
+    control = FakeRunControl(busy())
     app, sent = listening(control, notify=wanted)
     async with app.run_test(size=(80, 24)) as pilot:
         await settled(pilot)
@@ -114,7 +114,7 @@ def test_no_job_gets_a_sequence_into_the_title(text: str) -> None:
 
 
 async def test_settings_are_typed_checked_and_asked_for() -> None:
-    control = FakeControl(replace(busy(), open_chunks=4, rate=None))
+    control = FakeRunControl(replace(busy(), open_chunks=4, rate=None))
     async with RunnerApp(control).run_test(size=(120, 40)) as pilot:
         app = await settled(pilot)
         await pilot.press("comma", *"zero")
@@ -138,12 +138,12 @@ async def test_settings_are_typed_checked_and_asked_for() -> None:
 async def test_settings_left_as_they_are_change_nothing() -> None:
     assert await after("comma", "enter", "comma", "escape") == []
     assert await after("comma", "2", "escape") == []
-    ended = FakeControl(replace(busy(), state=RunState.FINISHED))
+    ended = FakeRunControl(replace(busy(), state=RunState.FINISHED))
     assert await after("comma", "2", "enter", control=ended) == []
 
 
 async def test_a_rate_can_be_taken_away() -> None:
-    control = FakeControl(replace(busy(), rate=5.0))
+    control = FakeRunControl(replace(busy(), rate=5.0))
     assert await after("comma", "tab", "tab", *"none", "enter", control=control) == [("set_rate", None)]
 
 
@@ -163,7 +163,7 @@ async def test_a_long_reason_leaves_room_for_a_chunk_and_the_keys(size: tuple[in
     reason = (
         "40 of the last 50 items failed with ConnectError: nobody answers at books.example; one is tried every 30 s"
     )
-    control = FakeControl(replace(busy(), state=state, reason=reason))
+    control = FakeRunControl(replace(busy(), state=state, reason=reason))
     async with RunnerApp(control).run_test(size=size) as pilot:
         app = await settled(pilot)
         await pilot.pause()

@@ -7,9 +7,9 @@ import textwrap
 from dataclasses import replace
 from pathlib import Path
 
-from command_line import CommandLine
-from fake_run import FakeControl, busy
-from test_app import screen_text, settled
+from support.command_line import CommandLine
+from support.fake_run import FakeRunControl, busy
+from support.screens import screen_text, settled
 
 from tui_runner.engine.states import RunState
 from tui_runner.store.access import LocalAccess
@@ -53,7 +53,7 @@ async def test_screen_command_and_query_agree_after_a_retry_mended_one_of_two_it
             "ValueError", "page N is empty", 1, 3,
         )  # fmt: skip
 
-        control = FakeControl(replace(busy(), run_id=1, state=RunState.FINISHED, items_failed=1))
+        control = FakeRunControl(replace(busy(), run_id=1, state=RunState.FINISHED, items_failed=1))
         control.database = database
         async with RunnerApp(control).run_test(size=(120, 40)) as pilot:
             await settled(pilot)

@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_run import FakeControl, busy
-from test_app import commands, screen_text
-from test_pictures import ledger
+from support.fake_run import FakeRunControl, busy
+from support.screens import commands, ledger, screen_text
 from textual.app import App
 from textual.pilot import Pilot
 
@@ -113,7 +112,7 @@ def test_every_action_has_a_case() -> None:
     assert {action.id for action in HERE} == set(CASES)
 
 
-def state(app: App[Any], control: FakeControl | None) -> str:
+def state(app: App[Any], control: FakeRunControl | None) -> str:
     """Everything that a key can change, as text."""
     focused = app.focused
     name = "" if focused is None else focused.id or " ".join(sorted(focused.classes))
@@ -142,7 +141,7 @@ async def settled(pilot: Pilot[Any]) -> None:
     await pilot.pause()
 
 
-async def presses(app: App[Any], control: FakeControl | None, keys: tuple[str, ...], key: str, pattern: str) -> None:
+async def presses(app: App[Any], control: FakeRunControl | None, keys: tuple[str, ...], key: str, pattern: str) -> None:
     """Go where `keys` lead and press `key`: the state matches the pattern then, and did not before."""
     async with app.run_test(size=(120, 40)) as pilot:
         await settled(pilot)
@@ -170,9 +169,9 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
 
 
 @pytest.fixture
-def control(database: Database) -> FakeControl:
+def control(database: Database) -> FakeRunControl:
     log = tuple(LogLine(1000.0 + n, "INFO", f"page {n} {LINE}", 76, n, 1) for n in range(60))
-    control = FakeControl(replace(busy(), log=log, log_lines=60, log_file="x.log"))
+    control = FakeRunControl(replace(busy(), log=log, log_lines=60, log_file="x.log"))
     control.database = database
     return control
 
@@ -187,7 +186,7 @@ def each_key(*, launcher: bool) -> list[Any]:
 
 
 @pytest.mark.parametrize(("action", "key"), each_key(launcher=False))
-async def test_keys_of_a_run(control: FakeControl, database: Database, action: str, key: str) -> None:
+async def test_keys_of_a_run(control: FakeRunControl, database: Database, action: str, key: str) -> None:
     app = RunnerApp(control, access=lambda: LocalAccess(database))
     await presses(app, control, *CASES[action][:1], key, CASES[action][1])
     app.close()

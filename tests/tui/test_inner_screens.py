@@ -8,10 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fake_run import FakeControl, busy
-from query_world import Desk
-from test_app import HOSTILE, commands, screen_text, settled
-from textual.pilot import Pilot
+from support.fake_run import FakeRunControl, busy
+from support.query_world import Desk
+from support.screens import HOSTILE, commands, read, screen_text, settled
 from textual.widgets import Static
 
 from tui_runner.engine.progress.snapshot import WorkerView
@@ -30,8 +29,8 @@ from tui_runner.tui.run.log import KEPT, Log
 
 
 @pytest.fixture
-def control(tmp_path: Path) -> Iterator[FakeControl]:
-    control = FakeControl(
+def control(tmp_path: Path) -> Iterator[FakeRunControl]:
+    control = FakeRunControl(
         replace(
             busy(),
             worker_views=(WorkerView(1, 4321, 32, 32, 214_000_000),),
@@ -62,21 +61,7 @@ def control(tmp_path: Path) -> Iterator[FakeControl]:
     database.close()
 
 
-async def read(pilot: Pilot[None]) -> RunnerApp:
-    """Wait for what is read from the ledger in threads."""
-    app = await settled(pilot)
-    for worker in list(app.workers):
-        if worker.name != "run":
-            await worker.wait()
-    await pilot.pause()
-    for worker in list(app.workers):
-        if worker.name != "run":
-            await worker.wait()
-    await pilot.pause()
-    return app
-
-
-async def test_enter_opens_the_chunk_with_its_items_and_worker(control: FakeControl) -> None:
+async def test_enter_opens_the_chunk_with_its_items_and_worker(control: FakeRunControl) -> None:
     async with RunnerApp(control).run_test(size=(120, 40)) as pilot:
         await settled(pilot)
         await pilot.press("enter")
@@ -100,7 +85,7 @@ async def test_enter_opens_the_chunk_with_its_items_and_worker(control: FakeCont
     assert commands(control) == [("pause_chunks", 76)]
 
 
-async def test_errors_are_grouped_and_an_example_can_be_read_and_copied(control: FakeControl) -> None:
+async def test_errors_are_grouped_and_an_example_can_be_read_and_copied(control: FakeRunControl) -> None:
     async with RunnerApp(control).run_test(size=(120, 40)) as pilot:
         await settled(pilot)
         await pilot.press("e")
@@ -129,7 +114,7 @@ async def test_errors_are_grouped_and_an_example_can_be_read_and_copied(control:
         assert "item 20001" in screen_text(app)
 
 
-async def test_the_summary_counts_the_items_that_have_failed_in_the_whole_run(control: FakeControl) -> None:
+async def test_the_summary_counts_the_items_that_have_failed_in_the_whole_run(control: FakeRunControl) -> None:
     control.change(state=RunState.FINISHED, items_failed=2)
     async with RunnerApp(control).run_test(size=(120, 40)) as pilot:
         shown = screen_text(await read(pilot))
@@ -137,7 +122,7 @@ async def test_the_summary_counts_the_items_that_have_failed_in_the_whole_run(co
     assert "1 item failed: ValueError: no table" in shown
 
 
-async def test_failures_that_are_not_in_the_database_yet_are_not_denied(control: FakeControl) -> None:
+async def test_failures_that_are_not_in_the_database_yet_are_not_denied(control: FakeRunControl) -> None:
     assert control.database is not None
     control.database.cursor().execute("DELETE FROM runner.errors")
     for failed, said in ((1, "being written"), (0, "no errors so far")):
@@ -149,7 +134,7 @@ async def test_failures_that_are_not_in_the_database_yet_are_not_denied(control:
             assert said in screen_text(app) and f"{failed} item{'' if failed == 1 else 's'} failed" in screen_text(app)
 
 
-async def test_where_it_is_narrow_the_room_is_for_what_the_errors_are(control: FakeControl) -> None:
+async def test_where_it_is_narrow_the_room_is_for_what_the_errors_are(control: FakeRunControl) -> None:
     async with RunnerApp(control).run_test(size=(40, 12)) as pilot:
         await settled(pilot)
         await pilot.press("e")
@@ -157,7 +142,7 @@ async def test_where_it_is_narrow_the_room_is_for_what_the_errors_are(control: F
         assert "ReadTimeout: page N tim" in screen_text(app) and "share" not in screen_text(app)
 
 
-async def test_a_group_can_be_run_again(control: FakeControl) -> None:
+async def test_a_group_can_be_run_again(control: FakeRunControl) -> None:
     async with RunnerApp(control).run_test(size=(120, 40)) as pilot:
         await settled(pilot)
         await pilot.press("e")
@@ -174,7 +159,7 @@ async def test_a_group_can_be_run_again(control: FakeControl) -> None:
     assert commands(control) == [("retry_chunks", 40)]
 
 
-async def test_the_errors_of_a_group_are_shown_in_the_query_screen(control: FakeControl) -> None:
+async def test_the_errors_of_a_group_are_shown_in_the_query_screen(control: FakeRunControl) -> None:
     database = control.database
     assert database is not None
     cursor = database.cursor()
@@ -200,7 +185,7 @@ async def test_the_errors_of_a_group_are_shown_in_the_query_screen(control: Fake
     app.close()
 
 
-async def test_the_log_follows_scrolls_back_and_searches(control: FakeControl) -> None:
+async def test_the_log_follows_scrolls_back_and_searches(control: FakeRunControl) -> None:
     async with RunnerApp(control).run_test(size=(100, 24)) as pilot:
         await settled(pilot)
         await pilot.press("l")
@@ -231,7 +216,7 @@ async def test_the_log_follows_scrolls_back_and_searches(control: FakeControl) -
         assert app.clipboard == "page 39"
 
 
-async def test_the_search_goes_round_and_says_so(control: FakeControl) -> None:
+async def test_the_search_goes_round_and_says_so(control: FakeRunControl) -> None:
     async with RunnerApp(control).run_test(size=(100, 24), notifications=True) as pilot:
         await settled(pilot)
         await pilot.press("l", "slash", *"PAGE 1", "enter")
@@ -255,7 +240,7 @@ async def test_the_search_goes_round_and_says_so(control: FakeControl) -> None:
         assert "page 7" in at()
 
 
-async def test_the_log_lists_a_level_and_above(control: FakeControl) -> None:
+async def test_the_log_lists_a_level_and_above(control: FakeRunControl) -> None:
     control.change(
         log=(*control.current.log, LogLine(1.0, "ERROR", "bad"), LogLine(1.0, "WARNING", "hm")), log_lines=52
     )
@@ -267,7 +252,7 @@ async def test_the_log_lists_a_level_and_above(control: FakeControl) -> None:
         assert "WARNING and above" in shown and "bad" in shown and "hm" in shown and "page 49" not in shown
 
 
-async def test_the_log_in_memory_is_bounded(control: FakeControl) -> None:
+async def test_the_log_in_memory_is_bounded(control: FakeRunControl) -> None:
     async with RunnerApp(control).run_test(size=(100, 24)) as pilot:
         await settled(pilot)
         await pilot.press("l")
@@ -282,7 +267,7 @@ async def test_the_log_in_memory_is_bounded(control: FakeControl) -> None:
         assert len(screen._kept) == KEPT and f"n{3 * KEPT - 1}" in screen_text(app)
 
 
-async def test_screens_take_each_others_place_and_q_goes_back(control: FakeControl) -> None:
+async def test_screens_take_each_others_place_and_q_goes_back(control: FakeRunControl) -> None:
     async with RunnerApp(control).run_test(size=(100, 24)) as pilot:
         app = await settled(pilot)
         await pilot.press("enter", "e", "l", "e")
@@ -296,7 +281,7 @@ async def test_screens_take_each_others_place_and_q_goes_back(control: FakeContr
 
 
 @pytest.mark.parametrize("size", [(1, 1), (20, 5), (40, 12), (200, 60)])
-async def test_any_size_is_survived(control: FakeControl, size: tuple[int, int]) -> None:
+async def test_any_size_is_survived(control: FakeRunControl, size: tuple[int, int]) -> None:
     async with RunnerApp(control).run_test(size=size) as pilot:
         await settled(pilot)
         for keys in (["enter"], ["e"], ["l"], ["escape", "m"], ["s"]):
@@ -306,7 +291,7 @@ async def test_any_size_is_survived(control: FakeControl, size: tuple[int, int])
 
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
-async def test_hostile_text_is_shown_and_not_obeyed(control: FakeControl, text: str) -> None:
+async def test_hostile_text_is_shown_and_not_obeyed(control: FakeRunControl, text: str) -> None:
     assert control.database is not None
     storable = text.encode("utf-8", "backslashreplace").decode()
     cursor = control.database.cursor()

@@ -6,8 +6,8 @@ import asyncio
 from dataclasses import replace
 
 import pytest
-from fake_run import FakeControl, busy
-from test_app import commands, settled
+from support.fake_run import FakeRunControl, busy
+from support.screens import commands, settled
 from textual.app import App
 from textual.events import Key, Paste
 from textual.widgets import Input
@@ -25,7 +25,7 @@ def press_at_once(app: App[None], *keys: str) -> None:
 
 
 async def test_a_text_behind_the_key_that_opens_its_field_is_typed_there() -> None:
-    control = FakeControl(replace(busy(), log=(LogLine(1.0, "INFO", "page 7"),), log_lines=1))
+    control = FakeRunControl(replace(busy(), log=(LogLine(1.0, "INFO", "page 7"),), log_lines=1))
     async with RunnerApp(control).run_test(size=(80, 24)) as pilot:
         app = await settled(pilot)
         press_at_once(app, "l", "slash", *"pag", "left", "x")
@@ -36,7 +36,7 @@ async def test_a_text_behind_the_key_that_opens_its_field_is_typed_there() -> No
 
 
 async def test_an_answer_behind_the_key_that_asks_is_the_answer() -> None:
-    control = FakeControl(busy())
+    control = FakeRunControl(busy())
     async with RunnerApp(control).run_test(size=(80, 24)) as pilot:
         app = await settled(pilot)
         press_at_once(app, "down", "x", "left", "enter", "comma", *"7", "enter", "x")
@@ -53,7 +53,7 @@ async def test_keys_go_on_when_a_part_of_the_screen_does_not_answer(monkeypatch:
         stuck.set()
         await free.wait()
 
-    async with RunnerApp(FakeControl(busy())).run_test(size=(80, 24)) as pilot:
+    async with RunnerApp(FakeRunControl(busy())).run_test(size=(80, 24)) as pilot:
         app = await settled(pilot)
         app.screen.call_later(busy_screen)
         await stuck.wait()
@@ -69,7 +69,7 @@ async def test_keys_go_on_when_a_part_of_the_screen_does_not_answer(monkeypatch:
 
 
 async def test_every_key_of_a_flood_is_carried_out_once_and_in_order() -> None:
-    async with RunnerApp(FakeControl(busy())).run_test(size=(80, 24)) as pilot:
+    async with RunnerApp(FakeRunControl(busy())).run_test(size=(80, 24)) as pilot:
         app = await settled(pilot)
         press_at_once(app, "comma", "down", "up", *("1", "2", "backspace", "left", "3", "end") * 20)
         await settled(pilot)

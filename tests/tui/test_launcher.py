@@ -5,17 +5,15 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
-from test_app import screen_text
+from support.screens import JOB, ready, screen_text
 from textual.events import Key
 from textual.pilot import Pilot
 from textual.widgets import Input, Static
-from textual.worker import WorkerCancelled
 
 from tui_runner.engine.planning.request import RunRequest
 from tui_runner.jobs.loading import sample_jobs
@@ -25,23 +23,6 @@ from tui_runner.tui.launcher import Launcher
 from tui_runner.tui.launcher.discovery import FoundJob, FoundRun, find_jobs, find_runs, jobs_in
 from tui_runner.tui.launcher.job_form import JobForm
 from tui_runner.tui.widgets.list_view import Rows
-
-JOB = '''
-from tui_runner import job
-
-@job(threads=3)
-def pages(page: int, *, base: str, depth: int = 2):
-    """Fetch pages.
-
-    Args:
-        base: where to begin
-    """
-    return {"page": page, "address": f"{base}/{page}", "depth": depth}
-
-@pages.items
-def items(*, last: int = 5):
-    return range(last)
-'''
 
 
 @pytest.fixture
@@ -59,17 +40,6 @@ def folder(tmp_path: Path) -> Path:
     (folder / "broken.py").write_text("from tui_runner import job\n@job\ndef oops(:\n")
     (folder / "other.py").write_text("raise SystemExit('never executed')\n")
     return folder
-
-
-async def ready(pilot: Pilot[Any]) -> Launcher:
-    app = pilot.app
-    assert isinstance(app, Launcher)
-    for _ in range(3):
-        while not all(worker.is_finished for worker in app.workers):
-            with suppress(WorkerCancelled):  # a preview that another letter was typed for
-                await app.workers.wait_for_complete()
-        await pilot.pause()
-    return app
 
 
 def test_jobs_are_found_without_being_executed(folder: Path) -> None:

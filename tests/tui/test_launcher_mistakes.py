@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_app import screen_text
-from test_launcher import JOB, environ, ready  # noqa: F401 - `environ` is a fixture
+from support.screens import JOB, ready, screen_text
 from textual.pilot import Pilot
 from textual.widgets import Input
 
@@ -42,7 +41,7 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
-def launcher(folder: Path, environ: dict[str, str]) -> Launcher:  # noqa: F811
+def launcher(folder: Path, environ: dict[str, str]) -> Launcher:
     def begin(request: RunRequest) -> Runner:
         return open_run(plan_run(replace(request, attended=True), folder=folder, environ={}))
 
@@ -82,7 +81,7 @@ async def form(pilot: Pilot[Any], **values: str) -> None:
 )
 async def test_what_is_wrong_is_said_in_the_form_which_stays(
     folder: Path,
-    environ: dict[str, str],  # noqa: F811
+    environ: dict[str, str],
     values: dict[str, str],
     said: str,
 ) -> None:
@@ -107,7 +106,7 @@ async def test_what_is_wrong_is_said_in_the_form_which_stays(
 
 async def test_an_input_needs_nothing_of_the_items_whose_place_it_takes(
     folder: Path,
-    environ: dict[str, str],  # noqa: F811
+    environ: dict[str, str],
 ) -> None:
     (folder / "scrape.py").write_text(JOB.replace("last: int = 5", "last: int"))
     app = launcher(folder, environ)
@@ -122,7 +121,7 @@ async def test_an_input_needs_nothing_of_the_items_whose_place_it_takes(
     app.return_value.close()
 
 
-async def test_items_that_break_off_at_once_are_told(folder: Path, environ: dict[str, str]) -> None:  # noqa: F811
+async def test_items_that_break_off_at_once_are_told(folder: Path, environ: dict[str, str]) -> None:
     (folder / "scrape.py").write_text(BREAKS_OFF)
     app = launcher(folder, environ)
     async with app.run_test(size=(60, 14)) as pilot:
@@ -136,7 +135,7 @@ async def test_items_that_break_off_at_once_are_told(folder: Path, environ: dict
 
 async def test_a_run_that_cannot_go_on_is_told_beside_the_list(
     folder: Path,
-    environ: dict[str, str],  # noqa: F811
+    environ: dict[str, str],
     new_run: Callable[..., Any],
 ) -> None:
     new_run(f"{folder}/scrape.py", params={"base": "x"}, database=folder / "a.duckdb").runner.close()
@@ -154,7 +153,7 @@ async def test_a_run_that_cannot_go_on_is_told_beside_the_list(
 
 async def test_a_secret_that_is_missing_is_typed_where_no_screen_is(
     folder: Path,
-    environ: dict[str, str],  # noqa: F811
+    environ: dict[str, str],
     new_run: Callable[..., Any],
 ) -> None:
     secret = JOB.replace("import job", "import Secret, job").replace("base: str", "base: Secret")

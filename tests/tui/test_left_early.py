@@ -3,8 +3,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from fake_run import FakeControl, busy
-from test_app import settled
+from support.fake_run import FakeRunControl, busy
+from support.screens import settled
 from textual.screen import Screen
 
 from tui_runner.tui.app import RunnerApp
@@ -32,7 +32,7 @@ MAKERS: list[Callable[[RunnerApp], Screen[object]]] = [
 
 @pytest.mark.parametrize("make", MAKERS)
 async def test_a_screen_may_be_closed_before_it_has_its_parts(make: Callable[[RunnerApp], Screen[object]]) -> None:
-    async with RunnerApp(FakeControl(busy())).run_test(size=(120, 40)) as pilot:
+    async with RunnerApp(FakeRunControl(busy())).run_test(size=(120, 40)) as pilot:
         app = await settled(pilot)
         app.push_screen(make(app))
         app.pop_screen()

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
-from fake_run import busy, chunk
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.fake_run import busy, chunk
 
 from tui_runner.engine.control import ON_REQUEST
 from tui_runner.engine.progress.chunk_views import ChunkView

@@ -9,9 +9,8 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from fake_run import FakeControl, busy
-from test_app import screen_text, settled
-from test_inner_screens import read
+from support.fake_run import FakeRunControl, busy
+from support.screens import read, screen_text, settled
 from textual.pilot import Pilot
 
 from tui_runner.engine.logs.log_file import LogFile
@@ -31,7 +30,7 @@ def line(number: int) -> LogLine:
 
 
 @pytest.fixture
-def control(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeControl]:
+def control(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeRunControl]:
     """A run that has logged 2,812 lines, the last 100 of which are in its snapshot."""
     monkeypatch.setattr(log_window, "PAGE", 40)
     monkeypatch.setattr(log_window, "WINDOW", 150)
@@ -40,7 +39,7 @@ def control(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeCon
     file.add(LogLines(1, tuple(line(number) for number in range(LINES))))
     file.close()
     newest = tuple(line(number) for number in range(LINES - IN_MEMORY, LINES))
-    yield FakeControl(replace(busy(), log=newest, log_lines=LINES, log_file=str(path)))
+    yield FakeRunControl(replace(busy(), log=newest, log_lines=LINES, log_file=str(path)))
 
 
 async def opened(pilot: Pilot[None]) -> RunnerApp:
@@ -64,7 +63,7 @@ def under_cursor(app: RunnerApp) -> int:
     return -1 if item is None else int(item)
 
 
-async def test_whoever_goes_back_reads_every_line_once_and_comes_to_the_newest_again(control: FakeControl) -> None:
+async def test_whoever_goes_back_reads_every_line_once_and_comes_to_the_newest_again(control: FakeRunControl) -> None:
     async with RunnerApp(control).run_test(size=(100, 24)) as pilot:
         app = await opened(pilot)
         assert "last 100 of 2,812 lines" in screen_text(app) and "▼ following" in screen_text(app)
@@ -86,7 +85,7 @@ async def test_whoever_goes_back_reads_every_line_once_and_comes_to_the_newest_a
         assert "▼ following" in screen_text(app) and len(rows.rows) == IN_MEMORY
 
 
-async def test_home_goes_to_the_first_line_of_the_run_and_g_to_the_newest(control: FakeControl) -> None:
+async def test_home_goes_to_the_first_line_of_the_run_and_g_to_the_newest(control: FakeRunControl) -> None:
     async with RunnerApp(control).run_test(size=(100, 24)) as pilot:
         app = await opened(pilot)
         shown = await press(pilot, "home")
@@ -100,7 +99,7 @@ async def test_home_goes_to_the_first_line_of_the_run_and_g_to_the_newest(contro
         assert under_cursor(app) == LINES
 
 
-async def test_a_search_finds_what_is_in_the_file_alone(control: FakeControl) -> None:
+async def test_a_search_finds_what_is_in_the_file_alone(control: FakeRunControl) -> None:
     async with RunnerApp(control).run_test(size=(100, 24), notifications=True) as pilot:
         app = await opened(pilot)
         await press(pilot, "slash", *"PAGE 17", "enter")
@@ -115,7 +114,7 @@ async def test_a_search_finds_what_is_in_the_file_alone(control: FakeControl) ->
         assert "no line has that text in the log" in shown and under_cursor(app) == 1799
 
 
-async def test_a_level_is_looked_for_in_the_file_too(control: FakeControl) -> None:
+async def test_a_level_is_looked_for_in_the_file_too(control: FakeRunControl) -> None:
     async with RunnerApp(control).run_test(size=(100, 24)) as pilot:
         app = await opened(pilot)
         shown = await press(pilot, "v", "down", "down", "down", "enter")
@@ -131,7 +130,7 @@ async def test_a_level_is_looked_for_in_the_file_too(control: FakeControl) -> No
         assert "older lines are gone" not in shown
 
 
-async def test_a_log_without_lines_says_so(control: FakeControl) -> None:
+async def test_a_log_without_lines_says_so(control: FakeRunControl) -> None:
     control.change(log=(), log_lines=0)
     async with RunnerApp(control).run_test(size=(40, 12)) as pilot:
         await opened(pilot)
@@ -139,7 +138,7 @@ async def test_a_log_without_lines_says_so(control: FakeControl) -> None:
 
 
 async def test_a_file_that_cannot_be_read_is_named_and_what_is_in_memory_stays(
-    control: FakeControl, tmp_path: Path
+    control: FakeRunControl, tmp_path: Path
 ) -> None:
     control.change(log_file=str(tmp_path))
     async with RunnerApp(control).run_test(size=(100, 24), notifications=True) as pilot:
@@ -153,7 +152,7 @@ async def test_a_file_that_cannot_be_read_is_named_and_what_is_in_memory_stays(
         assert isinstance(app.screen, Log) and app.screen.query_one(Rows).place == 0
 
 
-async def test_lines_that_came_too_fast_are_told_of(control: FakeControl) -> None:
+async def test_lines_that_came_too_fast_are_told_of(control: FakeRunControl) -> None:
     async with RunnerApp(control).run_test(size=(100, 24)) as pilot:
         app = await opened(pilot)
         control.change(log=tuple(line(number) for number in range(3_000, 3_010)), log_lines=3_010)
@@ -162,7 +161,7 @@ async def test_lines_that_came_too_fast_are_told_of(control: FakeControl) -> Non
 
 
 async def test_a_screen_that_is_left_while_it_reads_is_gone_and_nothing_else(
-    control: FakeControl, monkeypatch: pytest.MonkeyPatch
+    control: FakeRunControl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun = asyncio.Event()
 
@@ -196,7 +195,7 @@ GONE = "older lines are gone"
 @pytest.mark.parametrize("size", [(40, 12), (80, 24), (120, 40)])
 @pytest.mark.parametrize("level", [False, True])
 async def test_that_older_lines_are_gone_is_said_where_the_log_begins(
-    control: FakeControl, size: tuple[int, int], level: bool
+    control: FakeRunControl, size: tuple[int, int], level: bool
 ) -> None:
     path = Path(control.current.log_file)
     levels = ("v", "down", "down", "enter") if level else ()
@@ -213,7 +212,7 @@ async def test_that_older_lines_are_gone_is_said_where_the_log_begins(
         assert GONE in await press(pilot, "G", "up", "home", "up")
 
 
-async def test_of_a_run_all_of_whose_lines_are_in_memory_none_are_gone(control: FakeControl) -> None:
+async def test_of_a_run_all_of_whose_lines_are_in_memory_none_are_gone(control: FakeRunControl) -> None:
     keep(Path(control.current.log_file), 0)
     control.change(log=control.current.log[:50], log_lines=50)
     async with RunnerApp(control).run_test(size=(80, 24)) as pilot:

@@ -8,13 +8,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_run import FakeControl, busy, chunk
+from support.fake_run import FakeRunControl, busy, chunk
+from support.screens import ledger
 from textual.pilot import Pilot
 from textual.widgets import Input
 
@@ -24,8 +24,6 @@ from tui_runner.engine.progress.snapshot import Snapshot
 from tui_runner.engine.protocol import LogLine
 from tui_runner.engine.states import ChunkState, RunState
 from tui_runner.jobs.loading import SampleJob
-from tui_runner.store.database import Database
-from tui_runner.store.ledger.migrations import ensure_ledger
 from tui_runner.tui.app import RunnerApp
 from tui_runner.tui.dialogs.questions import Confirm
 from tui_runner.tui.launcher import Launcher, discovery
@@ -41,31 +39,6 @@ LOG = tuple(
     LogLine(1_790_000_000.0 + n, level, f"GET https://books.example/page-{n}.html: 200", 76, 38_000 + n, 1)
     for n, level in enumerate(["INFO", "INFO", "WARNING", "INFO", "ERROR", "DEBUG"] * 6)
 )
-
-
-@contextmanager
-def ledger(path: Path) -> Iterator[Database]:
-    """A database with a few items and errors of the run that is shown."""
-    with Database.open(path) as database:
-        cursor = database.cursor()
-        ensure_ledger(cursor, create=True)
-        cursor.execute(
-            """INSERT INTO runner.items (run_id, item, chunk, key, state, attempts, rows, seconds, finished_at)
-                SELECT 3, 38000 + n, 76, 'k' || n, if(n < 12 AND n % 3 = 2, 'failed', 'ok'),
-                1 + n % 3, 900, n / 4.0, TIMESTAMPTZ '2026-01-01 10:00:00+00' FROM range(30) t(n)"""
-        )
-        cursor.execute(
-            """INSERT INTO runner.errors SELECT 3, 38000 + n, 76 + n // 6, 1 + n % 3,
-                CASE WHEN n < 9 THEN 'ReadTimeout' ELSE 'ValueError' END,
-                CASE WHEN n < 9 THEN 'page ' || n || ' timed out' ELSE 'no table on page' END,
-                'Traceback (most recent call last):' || chr(10) || '  File "books.py", line 41, in books' || chr(10)
-                || '    table = parse(response.text)' || chr(10) || 'ValueError: no table on page',
-                TIMESTAMPTZ '2026-01-01 10:00:00+00' + to_seconds(n), n % 3 = 2,
-                CASE WHEN n < 9 THEN 'page N timed out' ELSE 'no table on page' END,
-                'https://books.example/page-' || (38000 + n) || '.html' FROM range(12) t(n)"""
-        )
-        database.close_cursor(cursor)
-        yield database
 
 
 @pytest.fixture(autouse=True)
@@ -89,7 +62,7 @@ every_theme = pytest.mark.parametrize("theme", THEMES)
 
 
 def app(theme: str, tmp_path: Path, snapshot: Snapshot | None = None) -> RunnerApp:
-    return RunnerApp(FakeControl(snapshot or busy()), theme=theme, themes=find_themes(tmp_path))
+    return RunnerApp(FakeRunControl(snapshot or busy()), theme=theme, themes=find_themes(tmp_path))
 
 
 async def show(pilot: Pilot[None]) -> None:
@@ -153,7 +126,7 @@ def test_modal_screens(snap_compare, tmp_path: Path, size: tuple[int, int], them
     ],
 )
 def test_other_screens(snap_compare, tmp_path: Path, size: tuple[int, int], theme: str, keys: list[str]) -> None:
-    control = FakeControl(replace(busy(), log=LOG, log_lines=len(LOG), log_file="/data/scrape/books.duckdb.log"))
+    control = FakeRunControl(replace(busy(), log=LOG, log_lines=len(LOG), log_file="/data/scrape/books.duckdb.log"))
     with ledger(tmp_path / "x.duckdb") as control.database:
         shown = RunnerApp(control, theme=theme, themes=find_themes(tmp_path))
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from query_world import desk, make_database
+from support.query_world import desk, make_database
 from textual.events import Key
 from textual.widgets import Input, Static
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fake_run import FakeControl, busy
-from query_world import Desk, make_database
+from support.fake_run import FakeRunControl, busy
+from support.query_world import Desk, make_database
 from textual.events import Key
 
 from tui_runner.store.access import LocalAccess
@@ -34,7 +34,7 @@ def database(tmp_path: Path) -> Iterator[Database]:
 
 
 async def test_d_opens_the_query_screen_and_escape_goes_back_to_the_run(database: Database) -> None:
-    control = FakeControl(busy())
+    control = FakeRunControl(busy())
     app = RunnerApp(control, access=lambda: LocalAccess(database))
     async with app.run_test(size=(120, 40), notifications=True) as pilot:
         await pilot.pause()
@@ -64,7 +64,7 @@ async def test_d_opens_the_query_screen_and_escape_goes_back_to_the_run(database
 
 async def test_the_keys_of_the_query_screen_are_the_user_s_too(database: Database) -> None:
     keymap = {"query.run": "f4", "query.external_editor": "f10", "grid.down": "z", "query.help": "f5"}
-    app = RunnerApp(FakeControl(busy()), access=lambda: LocalAccess(database), keymap=keymap)
+    app = RunnerApp(FakeRunControl(busy()), access=lambda: LocalAccess(database), keymap=keymap)
     async with app.run_test(size=(120, 40), notifications=True) as pilot:
         await pilot.pause()
         app.look()
@@ -85,7 +85,7 @@ async def test_the_keys_of_the_query_screen_are_the_user_s_too(database: Databas
 
 
 async def test_ctrl_c_asks_what_to_do_with_the_run_there_as_well(database: Database) -> None:
-    app = RunnerApp(FakeControl(busy()), access=lambda: LocalAccess(database))
+    app = RunnerApp(FakeRunControl(busy()), access=lambda: LocalAccess(database))
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.pause()
         app.look()
@@ -99,7 +99,7 @@ async def test_ctrl_c_asks_what_to_do_with_the_run_there_as_well(database: Datab
 
 
 async def test_without_a_database_d_says_so() -> None:
-    app = RunnerApp(FakeControl(busy()))
+    app = RunnerApp(FakeRunControl(busy()))
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.pause()
         await pilot.press("d")
@@ -108,7 +108,7 @@ async def test_without_a_database_d_says_so() -> None:
 
 
 async def test_keys_that_come_before_the_screen_is_ready_harm_nothing(database: Database) -> None:
-    app = RunnerApp(FakeControl(busy()), access=lambda: LocalAccess(database))
+    app = RunnerApp(FakeRunControl(busy()), access=lambda: LocalAccess(database))
     async with app.run_test(size=(120, 40), notifications=True) as pilot:
         await pilot.pause()
         app.look()

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from query_world import Desk, desk, make_database, query_app
+from support.query_world import Desk, desk, make_database, query_app
 from textual.binding import Binding
 from textual.dom import DOMNode
 from textual.events import Key

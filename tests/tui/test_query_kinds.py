@@ -16,10 +16,10 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 import pytest
-from query_world import desk
-from refused_sql import CHANGING, REACHING_OUT
-from sent_batches import make_batch, run_record
-from sql_kinds import STATEMENTS, TABLES, rows_given
+from support.query_world import desk
+from support.refused_sql import CHANGING, REACHING_OUT
+from support.sent_batches import make_batch, run_record
+from support.sql_kinds import STATEMENTS, TABLES, rows_given
 
 from tui_runner.store.database import Database
 from tui_runner.store.ingest.writer_thread import Ingest

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from query_world import desk, make_database
+from support.query_world import desk, make_database
 from textual.document import _wrapped_document
 from textual.events import Paste
 

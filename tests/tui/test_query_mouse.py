@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from query_world import Desk, desk, make_database
+from support.query_world import Desk, desk, make_database
 
 from tui_runner.store.database import Database
 from tui_runner.tui.query.cell_viewer import CellViewer

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from query_world import Desk, make_database, query_app
+from support.query_world import Desk, make_database, query_app
 from textual.pilot import Pilot
 
 from tui_runner.store.database import Database

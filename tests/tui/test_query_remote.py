@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from query_world import desk, make_database
+from support.query_world import desk, make_database
 
 from tui_runner.store.access import RemoteAccess, open_access
 from tui_runner.store.database import Database

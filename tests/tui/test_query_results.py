@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from query_world import Desk, desk, make_database
+from support.query_world import Desk, desk, make_database
 from textual.widgets import Static
 
 from tui_runner.store.database import Database

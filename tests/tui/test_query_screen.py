@@ -10,7 +10,7 @@ from pathlib import Path
 import duckdb
 import psutil
 import pytest
-from query_world import HOSTILE, Desk, desk, make_database
+from support.query_world import HOSTILE, Desk, desk, make_database
 
 from tui_runner.store.database import Database
 from tui_runner.tui.dialogs.questions import AskTexts, Choose, Confirm

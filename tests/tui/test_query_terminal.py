@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pseudo_terminal import PseudoTerminal
-from query_world import HOSTILE, make_database
+from support.pseudo_terminal import PseudoTerminal
+from support.query_world import HOSTILE, make_database
 
 pytestmark = pytest.mark.slow
 

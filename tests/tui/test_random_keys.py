@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 import pytest
-from pseudo_terminal import PseudoTerminal
+from support.pseudo_terminal import PseudoTerminal
 
 SECONDS = float(os.environ.get("KEY_SECONDS", "0"))
 SEED = int(os.environ.get("SEED", "20261128"))

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_run import FakeControl, busy
-from pseudo_terminal import PseudoTerminal
-from test_app import settled
+from support.fake_run import FakeRunControl, busy
+from support.pseudo_terminal import PseudoTerminal
+from support.screens import settled
 from textual.css.query import NoMatches
 from textual.worker import WorkerFailed, WorkerState
 
@@ -76,7 +76,7 @@ def test_a_fault_of_another_screen_is_one_of_the_program(tmp_path: Path, monkeyp
 
 
 async def test_what_a_worker_of_a_screen_that_is_left_looks_for_in_vain_is_no_fault() -> None:
-    async with RunnerApp(FakeControl(busy())).run_test(size=(120, 40)) as pilot:
+    async with RunnerApp(FakeRunControl(busy())).run_test(size=(120, 40)) as pilot:
         app = await settled(pilot)
         reader = Reader("an error", "in full")
 

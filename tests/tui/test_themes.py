@@ -4,10 +4,10 @@ import os
 from pathlib import Path
 
 import pytest
-from fake_run import FakeControl, busy
-from query_world import make_database, query_app
 from rich.color import Color as RichColor
 from rich.color import ColorSystem
+from support.fake_run import FakeRunControl, busy
+from support.query_world import make_database, query_app
 from textual.color import Color
 
 from tui_runner.errors import UserError
@@ -59,7 +59,7 @@ def test_four_themes_come_with_it_one_of_them_light(tmp_path: Path) -> None:
 @pytest.mark.parametrize("theme", ["ansi-dark", "ansi-light", "night"])
 async def test_without_colours_every_theme_can_be_read(theme: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
-    app = RunnerApp(FakeControl(busy()), theme="night")
+    app = RunnerApp(FakeRunControl(busy()), theme="night")
     async with app.run_test(size=(80, 24)) as pilot:
         app.theme = theme
         await pilot.pause()
@@ -181,7 +181,7 @@ async def test_every_theme_that_is_offered_can_be_chosen(which: str, tmp_path: P
     elif which == "launcher":
         app = Launcher(tmp_path, {}, preferences=Preferences(State(tmp_path / "state.json")))
     else:
-        app = RunnerApp(FakeControl(busy()), themes=find_themes(tmp_path))
+        app = RunnerApp(FakeRunControl(busy()), themes=find_themes(tmp_path))
     async with app.run_test(size=(60, 20)) as pilot:
         for name in app.available_themes:
             app.theme = name

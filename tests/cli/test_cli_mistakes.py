@@ -1,0 +1,280 @@
+"""Mistakes on the command line: one line, the right code, and nothing written."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+from pathlib import Path
+
+import duckdb
+import pytest
+from support.cli_jobs import COMMAND, OK, files, write
+from support.command_line import ROOT, CommandLine
+
+from tui_runner.cli.app import main
+from tui_runner.errors import DatabaseError
+
+MISTAKES: list[tuple[list[str], int, str]] = [
+    (["run", "nothing.py"], 2, "nothing.py: there is no such file"),
+    (["run", "nothing"], 2, "there is no job 'nothing'"),
+    (["run", "syntax.py"], 2, r"syntax.py:2: SyntaxError"),
+    (["run", "empty.py"], 2, "there is no job in it"),
+    (["run", "two.py"], 2, "there are 2 jobs in it: one, two; name one: .*two.py:one"),
+    (["run", "raising.py"], 2, "items of the job raising: the function raised ValueError: bad luck"),
+    (["run", "ok.py", "--set", "fcator=1"], 2, "no parameter fcator; did you mean factor"),
+    (["run", "ok.py", "--set", "factor=many"], 2, "factor: 'many' is not a whole number"),
+    (["run", "ok.py", "--set", "factor"], 2, "--set: 'factor' is no KEY=VALUE; write --set factor=VALUE$"),
+    (["resume", "foreign.duckdb", "--set", "=x"], 2, "--set: '=x' is no KEY=VALUE; write --set name=VALUE$"),
+    (["retry", "foreign.duckdb", "--set", "x y"], 2, "--set: 'x y' is no KEY=VALUE; write --set name=VALUE$"),
+    (["try", "ok.py", "--set", ""], 2, "--set: '' is no KEY=VALUE; write --set name=VALUE$"),
+    (["run", "ok.py", "--limit", "-1"], 2, "--limit: -1 is not"),
+    (["run", "ok.py", "--limit", "9" * 23], 2, "--limit: more items than can be counted"),
+    (["try", "ok.py", "-n", "9" * 23], 2, "'-n': Input should be less than or equal to"),
+    (["run", "/dev/zero"], 2, "/dev/zero: it is no file but a device or a pipe"),
+    (["run", "x" * 300 + ".py"], 2, r"x.py: it can't be read \(file name too long\)"),
+    (["run", "ok.py", "--db", "x" * 300 + ".duckdb"], 4, r"x.duckdb: its path can't be used \(file name too long\)"),
+    (["try", "ok.py", "--input", "range:0:" + "9" * 29], 2, "range:0:9+: it has more items than can be counted"),
+    (["run", "ok.py", "--headless", "--theme", "nope"], 2, "nope"),
+    (["run", "ok.py", "--limit", "x"], 2, "'--limit'.*see: tui-runner run --help"),
+    (["run", "ok.py", "--threads", "0"], 2, "--threads: '0' is not a whole number of at least 1"),
+    (["run", "ok.py", "--threads", "9999999"], 2, "--threads: '9999999' is not a whole number of at most 1,000,000"),
+    (["run", "ok.py", "--thraeds", "4"], 2, "No such option: --thraeds"),
+    (["run", "ok.py", "--timeout", "soon"], 2, "--timeout: 'soon' is not a number of seconds"),
+    (["run", "ok.py", "--backend", "dask:tcp://x"], 2, "no dask backend"),
+    (["run", "ok.py", "--backend", "thread"], 2, "'thread' is not a backend: process or inline$"),
+    (["run", "ok.py", "--new", "--resume"], 2, "--new and --resume exclude each other"),
+    (["run", "ok.py", "--resume"], 2, "nothing to resume"),
+    (["run", "ok.py", "--tui"], 2, "--tui: the dashboard needs a terminal"),
+    (["launch"], 2, "launch: the launcher needs a terminal"),
+    (["run", "ok.py", "--tui", "--json"], 2, "--json and --tui exclude each other"),
+    (["run", "ok.py", "--tui", "--input", "-"], 2, "without a keyboard"),
+    (["run", "ok.py", "--table", " "], 2, "--table: ' ' is not the name of a table"),
+    (["run", "plain.py:fetch", "--input", "in.csv"], 2, "fetch needs name, which .* lacks; its columns are url, size"),
+    (["run", "plain.py:fetch"], 2, "no items of its own"),
+    (["run", "plain.py:fetch", "--input", "nothing.csv"], 2, "nothing.csv: there is no such file"),
+    (["run", "plain.py:fetch", "--input", "folder"], 2, "the input is a folder"),
+    (["run", "plain.py:fetch", "--input", "range:x"], 2, "'range:x' is no range"),
+    (["run", "plain.py:fetch", "--input", "sql:SELEC 1"], 2, "syntax error"),
+    (["run", "plain.py:fetch", "--input", "https://example.org/x.csv"], 2, "an address is no input"),
+    (["run", "ok.py", "--db", "no/x.duckdb"], 4, "no/x.duckdb: its folder does not exist"),
+    (["run", "ok.py", "--db", "folder"], 4, "folder: is a folder"),
+    (["run", "ok.py", "--db", "in.csv"], 4, "in.csv: is not a DuckDB database"),
+    (["runs", "no.duckdb"], 4, "no.duckdb: no such database"),
+    (["errors", "no.duckdb"], 4, "no such database"),
+    (["resume", "no.duckdb"], 4, "no such database"),
+    (["query", "no.duckdb", "SELECT 1"], 4, "no such database"),
+    (["query", "foreign.duckdb", "SELEC 1"], 2, 'syntax error at or near "SELEC"'),
+    (["query", "foreign.duckdb", "FROM nothing"], 2, "nothing does not exist"),
+    (["query", "foreign.duckdb", "INSERT INTO ok VALUES (1)"], 2, "only statements that read"),
+    (["query", "foreign.duckdb", "WITH a AS (INSERT INTO ok VALUES (1) RETURNING a) FROM a"], 2, "would change"),
+    (["query", "foreign.duckdb", "COPY ok TO 'x.csv'"], 2, "only statements that read"),
+    (["query", "foreign.duckdb", "SELECT * FROM read_text('ok.py')"], 2, "read_text|disabled|Permission"),
+    (["query", "foreign.duckdb", "SELECT 1; SELEC 2"], 2, "statement 2: .*syntax error"),
+    (["query", "foreign.duckdb", "SELECT $a"], 2, "add --set a=VALUE"),
+    (["query", "foreign.duckdb", "-f", "no.sql"], 2, "no.sql: cannot be read"),
+    (["export", "foreign.duckdb", "nothing", "-o", "x.csv"], 2, "no table 'nothing'"),
+    (["export", "foreign.duckdb", "SELECT 1", "-o", "x.txt"], 2, "does not say the format"),
+    (["export", "foreign.duckdb", "SELECT 1", "-o", "ok.py", "--format", "csv"], 2, "exists already"),
+    (["query", "foreign.duckdb", "SELECT 1", "--format", "cvs"], 2, "did you mean csv"),
+    (["query", "foreign.duckdb", "SELECT 1", "-o", "no/x.csv"], 2, "no/x.csv: its folder does not exist"),
+    (["query", "foreign.duckdb", "SELECT 1", "-o", "foreign.duckdb"], 2, "is the database"),
+    (["query", "foreign.duckdb", "SELECT 1", "-o", "x.xls"], 2, r"x.xls: its name does not say the format.*end it in"),
+    (["query", "foreign.duckdb", "SELECT 1", "-o", "ok.py", "--format", "csv"], 2, "exists already.*--force"),
+    (["errors", "foreign.duckdb", "7"], 2, "no run 7"),
+    (["errors", "foreign.duckdb", "x"], 2, "RUN"),
+    (["resume", "foreign.duckdb"], 2, "no runs in it"),
+    (["try", "nothing.py"], 2, "no such file"),
+    (["try", "ok.py", "-n", "0"], 2, "-n"),
+    (["init", "ok.py"], 2, "ok.py: exists already"),
+    (["init", "no/x.py"], 2, "cannot be written"),
+    (["samples", "--copy", "copied"], 2, "tables.py: is there already"),
+    (["frobnicate"], 2, "No such command 'frobnicate'"),
+    (["run"], 2, "Missing argument 'JOB'; see: tui-runner run --help"),
+    # What is typed is hostile, too: it is shown as marks, on the one line.
+    (["run", "\x1b]52;c;aGk=\x07.py"], 2, r"x1b\]52;c;aGk=.x07\.py"),
+    (["run", "ok.py", "--set", "\x1b[31m\n=1"], 2, "no parameter"),
+    (["run", "ok.py", "--db", "\x1b[2J/x\n.duckdb"], 4, "its folder does not exist"),
+    (["run", "ok.py", "--threads", "\x9b2J"], 2, "x9b2J"),
+    (["\x1b[31m"], 2, "No such command"),
+    (["query", "foreign.duckdb", "SELECT '\x1b[2J"], 2, "unterminated"),
+    (["query", "foreign.duckdb", "SELECT '\udcff'"], 2, "udcff"),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def mistaken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder full of things to be wrong about; no mistake changes a byte of it."""
+    folder = tmp_path_factory.mktemp("mistakes")
+    write(folder, "ok.py", OK.replace('print("making items")', "pass"))
+    write(folder, "syntax.py", "x = 1\ndef f(:\n")
+    write(folder, "empty.py", "x = 1\n")
+    write(folder, "plain.py", "def fetch(url, name):\n    return None\n")
+    write(folder, "two.py", "from tui_runner import job\n@job\ndef one(x): ...\n@job\ndef two(x): ...\n")
+    write(
+        folder,
+        "raising.py",
+        """
+        from tui_runner import job
+        @job
+        def raising(x): ...
+        @raising.items
+        def numbers():
+            raise ValueError("bad luck")
+        """,
+    )
+    write(folder, "in.csv", "url,size\na,1\n" * 10)
+    for name in ("folder", "copied"):
+        (folder / name).mkdir()
+    (folder / "copied" / "tables.py").write_text("mine")
+    with duckdb.connect(str(folder / "foreign.duckdb")) as connection:
+        connection.execute("CREATE TABLE ok (a INTEGER)")
+        connection.execute("CREATE VIEW looks AS SELECT 1 AS a")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "complaint"), MISTAKES, ids=[" ".join(arguments)[:60] for arguments, _, _ in MISTAKES]
+)
+def test_a_mistake_is_one_line_the_right_code_and_nothing_written(
+    cli: CommandLine, mistaken: Path, arguments: list[str], code: int, complaint: str
+) -> None:
+    before = files(mistaken)
+    done = cli(*arguments, cwd=mistaken)
+    assert (done.code, done.out) == (code, "")
+    assert re.search(complaint, done.complaint)
+    assert files(mistaken) == before
+
+
+@pytest.mark.parametrize(("table", "complaint"), [("ok", "did not make"), ("looks", "is a view")])
+def test_a_table_of_somebody_else_is_left_alone(cli: CommandLine, mistaken: Path, table: str, complaint: str) -> None:
+    folder = mistaken / "folder"
+    (folder / "foreign.duckdb").write_bytes((mistaken / "foreign.duckdb").read_bytes())
+    done = cli(
+        "run", mistaken / "two.py:one", "--input", "range:0:1", "--db", "foreign.duckdb", "--table", table, cwd=folder
+    )
+    assert done.code == 4
+    assert done.complaint.startswith(f"table {table} of {folder / 'foreign.duckdb'}: ")
+    assert complaint in done.complaint
+    with duckdb.connect(str(folder / "foreign.duckdb")) as connection:
+        assert connection.sql("SELECT count(*) FROM ok").fetchall() == [(0,)]
+        assert connection.sql("SELECT a FROM looks").fetchall() == [(1,)]
+    (folder / "foreign.duckdb").unlink()
+    assert list(folder.iterdir()) == []
+
+
+def test_debug_shows_the_traceback_of_what_the_job_raised_wherever_it_stands(cli: CommandLine, here: Path) -> None:
+    write(here, "broken.py", "raise ZeroDivisionError('theirs')")
+    for arguments in (["--debug", "run", "broken.py"], ["run", "broken.py", "--debug"]):
+        done = cli(*arguments, cwd=here)
+        assert done.code == 2
+        assert done.err.startswith("Traceback")
+        assert "ZeroDivisionError: theirs" in done.err
+    assert "Traceback" not in cli("run", "broken.py", cwd=here).err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["run", "no.py"], ["run", "ok.py", "--threads", "many"], ["run", "ok.py", "--no-such-option"],
+        ["run", "ok.py", "--set", "factor=two"], ["run", "ok.py", "--input", "no.csv"],
+        ["query", "no.duckdb", "SELECT 1"],
+    ],
+)  # fmt: skip
+def test_debug_shows_no_traceback_of_what_was_mistyped(cli: CommandLine, here: Path, arguments: list[str]) -> None:
+    done = cli("--debug", *arguments, cwd=here)
+    assert done.code in (2, 4)
+    assert "Traceback" not in done.err
+
+
+def test_a_fault_of_our_own_has_a_traceback_and_a_code_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(out: object) -> int:
+        raise ZeroDivisionError("ours\x1b[2J")
+
+    monkeypatch.setattr("tui_runner.cli.scaffold.list_samples", fail)
+    with pytest.raises(SystemExit) as end:
+        main(["samples"])
+    assert end.value.code == 70
+    told = capsys.readouterr().err
+    assert "ZeroDivisionError: ours␛[2J" in told
+    assert told.splitlines()[-1] == "tui-runner: a fault of tui-runner's own, please report it: ZeroDivisionError"
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("Query interrupted"), DatabaseError("cannot be opened", "x.duckdb"), KeyboardInterrupt()]
+)
+def test_an_interrupt_is_no_fault_whatever_is_made_of_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: BaseException
+) -> None:
+    def interrupted(out: object) -> int:
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        raise error  # as DuckDB does
+
+    monkeypatch.setattr("tui_runner.cli.scaffold.list_samples", interrupted)
+    with pytest.raises(SystemExit) as end:
+        main(["samples"])
+    assert (end.value.code, capsys.readouterr().err) == (130, "tui-runner: interrupted\n")
+
+
+def test_arguments_that_are_not_utf8_are_shown_as_marks(here: Path) -> None:
+    done = subprocess.run(
+        [*COMMAND, "query", b"\xff\x1b[2J.duckdb", "SELECT 1"],
+        cwd=here,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (4, b"")
+    line = done.stderr.decode()
+    assert line.removesuffix("\n").isprintable()
+    assert "‹U+DCFF›␛[2J.duckdb: no such database" in line
+
+
+NESTED = "[" * 60_000 + "]" * 60_000
+FAR = "/tmp/" + "y/" * 40_000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["run", "ok.py", "--set", f"factor={NESTED}"], 2),
+        (["run", "ok.py", "--rate", "1e-300"], 2),
+        (["run", "ok.py", "--timeout", "1e300"], 2),
+        (["run", "ok.py", "--table", "t" * 90_000], 2),
+        (["run", "ok.py", "--db", FAR], 4),
+        (["run", "ok.py", "--input", FAR], 2),
+        (["run", FAR], 2),
+        (["runs", FAR], 4),
+        (["resume", FAR], 4),
+        (["query", "x" * 90_000, "SELECT 1"], 4),
+        (["samples", "--copy", FAR], 2),
+        (["init", FAR + ".py"], 2),
+        (["x" * 90_000], 2),
+    ],
+    ids=lambda value: " ".join(map(str, value))[:40] if isinstance(value, list) else None,
+)
+def test_what_is_endless_is_refused_in_a_line_that_is_not(
+    cli: CommandLine, here: Path, arguments: list[str], code: int
+) -> None:
+    refused = cli(*arguments, cwd=here)
+    assert refused.code == code
+    assert len(refused.complaint) <= 1_000
+    assert not list(here.glob("*.duckdb"))
+
+
+@pytest.mark.parametrize("text", [f"theme = {NESTED}", "a." * 5_000 + "b = 1"], ids=["values", "names"])
+def test_a_configuration_that_is_nested_without_end_is_refused_or_passed_over(
+    cli: CommandLine, here: Path, text: str
+) -> None:
+    config = here / "config"
+    (config / "tui-runner").mkdir(parents=True)
+    (config / "tui-runner" / "config.toml").write_text(text)
+    done = cli("run", "ok.py", "--limit", "1", "--quiet", cwd=here, environ={"XDG_CONFIG_HOME": str(config)})
+    assert (done.code, "Traceback" in done.err) == (2, False)
+    assert len(done.err) < 1_500

@@ -1,0 +1,147 @@
+"""What is said of a run in words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from support.told_run import picture
+
+from tui_runner.cli.progress_lines import closing_lines, cut_to, progress_line, shown_path
+from tui_runner.engine.progress.snapshot import ErrorGroup
+from tui_runner.engine.states import RunState
+from tui_runner.text.numbers import counted
+
+GO_ON = "tui-runner resume books.duckdb 3"
+
+
+def closing(**changes: object) -> list[str]:
+    return closing_lines(picture(**changes), "my books.duckdb", GO_ON)
+
+
+def test_progress_has_share_rates_and_the_time_left() -> None:
+    line = progress_line(picture(eta_seconds=(40.0, 61.0), items_failed=2, app_rss=400_000_000))
+    assert line == "books run 3   52.0 %  52/100  10.0 items/s  1.0 k rows/s  failed 2  400 MB  ETA 00:00:40–00:01:01"
+
+
+def test_progress_of_an_input_without_known_length_has_no_share() -> None:
+    line = progress_line(picture(items_total=None, items_done=1))
+    assert line == "books run 3  1 item, unknown total  10.0 items/s  1.0 k rows/s"
+
+
+@pytest.mark.parametrize(
+    ("changes", "end"),
+    [
+        ({"state": RunState.DRAINING}, "draining"),
+        ({"state": RunState.PAUSED, "reason": "the disk is full"}, "paused: the disk is full"),
+        ({"stalled_seconds": 75.0}, "stalled for 00:01:15"),
+    ],
+    ids=["draining", "held", "stalled"],
+)
+def test_progress_says_when_a_run_does_not_simply_run(changes: dict[str, object], end: str) -> None:
+    assert progress_line(picture(eta_seconds=(1.0, 2.0), **changes)).endswith(f"  {end}")
+
+
+def test_progress_of_a_paused_run_says_why_and_has_no_rate() -> None:
+    line = progress_line(picture(state=RunState.PAUSED, reason="the disk is full\x1b[2J"))
+    assert line == "books run 3   50.0 %  50/100  paused: the disk is full␛[2J"
+
+
+def test_a_finished_run_says_where_its_rows_are() -> None:
+    assert closing(state=RunState.FINISHED, items_done=100, elapsed=12.0) == [
+        "books run 3 finished: 100 done, 5,000 rows in 00:00:12 → table books in my books.duckdb",
+        "the rows:     tui-runner query 'my books.duckdb' 'FROM \"books\" LIMIT 10'",
+    ]
+
+
+def test_a_stopped_run_says_how_to_go_on() -> None:
+    lines = closing(state=RunState.STOPPED, reason="stopped on request", items_skipped=20, rows=90, rows_skipped=50)
+    assert lines == [
+        "books run 3 stopped: 50 done, 90 rows (20 items, 50 rows of these before) in 00:00:00 "
+        "→ table books in my books.duckdb",
+        "stopped on request",
+        "the rows:     tui-runner query 'my books.duckdb' 'FROM \"books\" LIMIT 10'",
+        f"go on:        {GO_ON}",
+    ]
+
+
+def test_a_run_that_failed_for_its_memory_is_to_go_on_with_more() -> None:
+    failed = picture(state=RunState.FAILED, reason="give it more --max-memory", memory_needed=1_900_000_001)
+    assert closing_lines(failed, "books.duckdb", GO_ON)[-1] == f"go on:        {GO_ON} --max-memory 1901MB"
+    assert closing_lines(failed, "books.duckdb", "run the same program again")[-1].endswith(" again")
+
+
+def test_five_groups_of_errors_are_shown_and_the_rest_counted() -> None:
+    groups = tuple(ErrorGroup(9 - number, "ValueError", f"page N is \x1b[2J{number}", final=1) for number in range(7))
+    # A snapshot has twenty groups at most, and says how many there are.
+    lines = closing(state=RunState.FINISHED, items_failed=30, errors=groups, error_groups=81)
+    assert lines[1:8] == [
+        *(f"  {9 - number} × ValueError: page N is ␛[2J{number}" for number in range(5)),
+        "  and 76 other kinds of error",
+        "what failed:  tui-runner errors 'my books.duckdb' 3",
+    ]
+
+
+def test_errors_of_attempts_that_were_made_again_are_not_what_failed() -> None:
+    errors = (ErrorGroup(3, "ConnectionError", "reset"), ErrorGroup(2, "ValueError", "odd", final=1))
+    lines = closing(state=RunState.FINISHED, items_failed=0, errors=errors[:1], error_groups=1)
+    assert lines[1] == "  3 × ConnectionError: reset (tried again)"
+    assert not any(line.startswith("what failed") for line in lines)
+    lines = closing(state=RunState.FINISHED, items_failed=2, errors=errors, error_groups=2)
+    assert lines[1:3] == ["  3 × ConnectionError: reset (tried again)", "  2 × ValueError: odd"]
+    assert "what failed:  tui-runner errors 'my books.duckdb' 3" in lines
+
+
+def test_time_in_pauses_is_told_beside_the_time_that_was_worked() -> None:
+    line = closing(state=RunState.FINISHED, elapsed=15.2, at=139.9)[0]
+    assert "rows in 00:00:15 (00:02:19 with pauses) → table" in line
+
+
+def test_counts_at_the_end_are_exact() -> None:
+    line = closing(state=RunState.FINISHED, items_done=9_999, items_failed=1_204, rows=1_234_567)[0]
+    assert "9,999 done, 1,204 failed, 1,234,567 rows in" in line
+
+
+@pytest.mark.parametrize(
+    ("table", "sql"),
+    [
+        ("at", "'FROM \"at\" LIMIT 10'"),
+        ("two words", "'FROM \"two words\" LIMIT 10'"),
+        ("books", "'FROM \"books\" LIMIT 10'"),
+    ],
+)
+def test_the_query_can_be_pasted_whatever_the_table_is_called(table: str, sql: str) -> None:
+    assert closing(state=RunState.FINISHED, table=table)[-1].endswith(f" {sql}")
+
+
+def test_a_run_that_failed_before_its_first_item_is_one_line() -> None:
+    assert closing(state=RunState.FAILED, items_done=0, reason="no\nway") == [
+        "tui-runner: books run 3 could not begin: no␊way"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("number", "noun", "text"), [(0, "row", "0 rows"), (1, "row", "1 row"), (12_000, "column", "12 k columns")]
+)
+def test_one_is_singular(number: int, noun: str, text: str) -> None:
+    assert counted(number, noun) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "width", "cut"),
+    [
+        ("abcdef", 6, "abcdef"),
+        ("abcdef", 5, "abcd…"),
+        ("字字字", 5, "字字…"),
+        ("字字字", 4, "字…"),
+        ("abc", 0, ""),
+        ("abc", -1, ""),
+    ],
+)
+def test_text_is_cut_to_columns_not_characters(text: str, width: int, cut: str) -> None:
+    assert cut_to(text, width) == cut
+
+
+def test_a_path_is_relative_where_it_is_inside() -> None:
+    assert shown_path(Path("/a/b/x.duckdb"), Path("/a")) == "b/x.duckdb"
+    assert shown_path(Path("/a/b/x.duckdb"), Path("/c")) == "/a/b/x.duckdb"

@@ -1,0 +1,293 @@
+"""Inputs: lines, JSON, globs and ranges, read from real files."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from support.input_files import read, refusal, written
+
+from tui_runner.engine.protocol import pack, unpack
+from tui_runner.errors import UserError
+from tui_runner.inputs import open_source, progress
+from tui_runner.inputs.json_files import parsed
+from tui_runner.inputs.keys import keyed, plain_key
+from tui_runner.jobs.job import job
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.txt.gz", "A.TXT"])
+def test_a_line_of_text_is_an_item(folder: Path, name: str) -> None:
+    text = b"\xef\xbb\xbfone\r\n\r\n  \n two \n\xc3\xa9[/foo]\nbroken \xff\nlast"
+    source = open_source(written(name, text))
+    assert source.columns == ("line",)
+    assert list(source) == ["one", " two ", "é[/foo]", "broken \\xff", "last"]
+    assert list(source) == list(source)
+    assert source.total == (None if name.endswith("gz") else 5)
+
+
+def test_standard_input_is_read_as_it_comes(folder: Path) -> None:
+    read_end, write_end = os.pipe()
+    with os.fdopen(read_end, "rb") as stream, os.fdopen(write_end, "wb", buffering=0) as writer:
+        source = open_source("-", stdin=stream)
+        assert (source.columns, source.total, source.text) == (("line",), None, "-")
+        items = iter(source)
+        writer.write(b"one\n\n")
+        assert next(items) == "one"
+        writer.write(b'{"a": 1}')
+        writer.close()
+        assert list(items) == ['{"a": 1}']
+    assert read("-", stdin=io.StringIO("a\nb\n")) == ["a", "b"]
+
+
+_json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(exclude_categories=())),
+    lambda part: st.lists(part) | st.dictionaries(st.text(), part),
+    max_leaves=8,
+)
+
+
+@given(_json_values.map(json.dumps) | st.text('[]{}:,0123456789.eE+-"\\ud8ntrlas \t\n\ufeff', max_size=12))
+@example(f"{2**64}")
+@example("1e400")
+@example("-NaN")
+@example('{"a": 1, "a": 2.0}')
+@example("[" * 100_000)
+def test_json_is_read_as_python_reads_it(text: str) -> None:
+    def result(read: Callable[[bytes | str], object], source: bytes | str) -> str:
+        try:
+            return repr(read(source))
+        except (ValueError, RecursionError) as error:
+            return f"{type(error).__name__}: {error}"
+
+    for source in (text, text.encode("utf-8", "surrogatepass"), text.encode("utf-16", "surrogatepass")):
+        assert result(parsed, source) == result(json.loads, source)
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.ndjson", "a.jsonl.gz"])
+def test_json_lines_keep_every_type(folder: Path, name: str) -> None:
+    lines = '{"a": 1, "d": "2026-01-01"}\n\n{"a": 123456789012345678901234567890, "late": [1.5, null]}\n'
+    source = open_source(written(name, lines))
+    assert source.columns == ("a", "d", "late")
+    assert list(source) == [{"a": 1, "d": "2026-01-01"}, {"a": 123456789012345678901234567890, "late": [1.5, None]}]
+
+
+def test_json_objects_with_one_member_give_their_values(folder: Path) -> None:
+    source = open_source(written("a.jsonl", '{"url": "x"}\n{"url": null}\n{}\n'))
+    assert source.columns == ("url",)
+    assert list(source) == ["x", None, None]
+
+
+def test_json_that_is_no_table_has_no_columns(folder: Path) -> None:
+    source = open_source(written("a.jsonl", '[1, 2]\n"x"\n{"a": 1}\n'))
+    assert source.columns is None
+    assert list(source) == [[1, 2], "x", {"a": 1}]
+
+
+def test_a_broken_json_line_is_named(folder: Path) -> None:
+    assert refusal(written("a.jsonl", '{"a": 1}\n\nnonsense\n')).endswith("a.jsonl:3: it is not JSON: Expecting value")
+    good = '{"a": 1}\n' * 2000
+    source = open_source(written("b.jsonl", good + "{"))
+    assert source.columns == ("a",)
+    with pytest.raises(UserError, match=r"b.jsonl:2001: it is not JSON"):
+        list(source)
+
+
+@pytest.mark.parametrize(
+    ("text", "columns", "items"),
+    [
+        ('[{"a": 1, "b": 2.0}, {"a": "x"}]', ("a", "b"), [{"a": 1, "b": 2.0}, {"a": "x"}]),
+        ('{\n "a": 1,\n "b": []\n}', ("a", "b"), [{"a": 1, "b": []}]),
+        ('{"a": 1}\n{"a": 2}', ("a",), [1, 2]),
+        ('[1, "é", null, [2]]', None, [1, "é", None, [2]]),
+        ("[]", None, []),
+        ("", None, []),
+        (f'[{{"n": {10**30}, "d": "2026-01-01"}}]', ("n", "d"), [{"n": 10**30, "d": "2026-01-01"}]),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("name", ["a.json", "a.json.gz"])
+def test_json_files(folder: Path, name: str, text: str, columns: object, items: list[object]) -> None:
+    source = open_source(written(name, text))
+    assert source.columns == columns
+    assert list(source) == items
+    assert source.total == len(items)
+
+
+def test_json_that_breaks_off(folder: Path) -> None:
+    assert (
+        refusal(written("a.json", '[{"a": 1}, {"a": 2},'))
+        == f"{folder}/a.json: its array does not end: the file was cut off; get the whole file"
+    )
+    assert "Malformed" in refusal(written("b.json", '{"a": 1} {"a": '))
+
+
+def test_empty_fields_leave_a_column_its_type(folder: Path) -> None:
+    assert read(written("a.csv", "width,height\n1,2\n,4\n5.5,\n")) == [
+        {"width": 1.0, "height": 2},
+        {"width": None, "height": 4},
+        {"width": 5.5, "height": None},
+    ]
+
+
+def test_a_glob_reads_files_in_the_order_of_their_names(folder: Path) -> None:
+    (folder / "in").mkdir()
+    for name, text in (("b.csv", "y,x\n3,4\n"), ("a.csv", "x,y\n1,2\n")):
+        written(f"in/{name}", text)
+    source = open_source("in/*.csv")
+    assert list(source) == [{"x": 1, "y": 2}, {"x": 4, "y": 3}]
+    assert source.total == 2
+    assert len(read("**/*.csv")) == 2
+    for name in ("1.parquet", "2.parquet"):
+        pq.write_table(pa.table({"n": [name]}), f"in/{name}")
+    assert read("in/*.parquet") == ["1.parquet", "2.parquet"]
+    written("in/1.txt", "a\nb"), written("in/2.txt.gz", "c")
+    assert read("in/*.txt*") == ["a", "b", "c"]
+
+
+def test_columns_of_later_files_are_there_in_all(folder: Path) -> None:
+    (folder / "in").mkdir()
+    written("in/a.csv", "x,y\n1,2\n"), written("in/b.csv", "z\n3\n"), written("in/c.csv", "y,more,x\n5,6,7\n")
+    rows = [
+        {"x": 1, "y": 2, "z": None, "more": None},
+        {"x": None, "y": None, "z": 3, "more": None},
+        {"x": 7, "y": 5, "z": None, "more": 6},
+    ]
+    assert read("in/*.csv") == rows
+    for name in "abc":
+        names = {"a": ("x", "y"), "b": ("z",), "c": ("y", "more", "x")}[name]
+        row = next(row for row in rows if all(row[column] is not None for column in names))
+        pq.write_table(pa.table({column: [row[column]] for column in names}), f"in/{name}.parquet")
+    assert read("in/*.parquet") == rows
+    assert open_source("in/*.parquet").columns == ("x", "y", "z", "more")
+    written("in/d.csv", "http://a\n")
+    assert re.search(
+        r"in/d\.csv: its first line does not name its column, and .*in/a\.csv has several", refusal("in/*.csv")
+    )
+
+
+def test_files_of_one_column_may_call_it_differently(folder: Path) -> None:
+    written("a.csv", "url\nx\n"), written("b.csv", "address\ny\n")
+    assert read("?.csv") == ["x", "y"]
+
+
+def test_nested_columns_and_names_that_differ_in_case_alone_are_columns_of_a_later_file(folder: Path) -> None:
+    pq.write_table(pa.table({"n": [1]}), "a.parquet")
+    pq.write_table(pa.table({"s": [{"a": {"b": 1}, "c": [1]}], "m": [[1]], "N": [2]}), "b.parquet")
+    rows = read("?.parquet")
+    assert rows[0] == {"n": 1, "s": None, "m": None, "N": None}
+    assert rows[1] == {"n": None, "s": {"a": {"b": 1}, "c": [1]}, "m": [1], "N": 2}
+
+
+def test_broken_later_parquet_file_is_found_at_once(folder: Path) -> None:
+    for number in range(3):
+        pq.write_table(pa.table({"n": [number]}), f"{number}.parquet")
+    Path("1.parquet").write_bytes(b"PAR1 nonsense PAR1")
+    with pytest.raises(UserError, match=r"1\.parquet: "):
+        open_source("?.parquet")
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json"])
+def test_member_that_comes_late_is_passed_by_name(folder: Path, name: str) -> None:
+    lines = [f'{{"id": {number}}}' for number in range(1_200)] + ['{"id": 1200, "extra": "KEEP"}']
+    written(name, "\n".join(lines))
+    source = open_source(name)
+    assert source.columns == ("id",)
+    items = list(source)
+    assert (items[0], items[1200]) == (0, {"id": 1200, "extra": "KEEP"})
+
+    def both(id: int, extra: str = "") -> object:
+        return id, extra
+
+    def plain(id, extra=""):  # type: ignore[no-untyped-def]  # nothing is converted
+        return id, extra
+
+    for function in (job(both), job(plain)):
+        call = function.caller({}, by_name=function.check_input(source.columns), from_input=True)
+        assert (call(items[0]), call(unpack(pack(items))[1200])) == ((0, ""), (1200, "KEEP"))
+    assert plain_key(keyed(items[1200], "id")) == plain_key(1200)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("nope.csv", "nope.csv: there is no such file; did you mean "),
+        ("no/where.csv", "there is no folder"),
+        ("*.nope", "no file matches"),
+        ("*", "it matches files of several kinds"),
+        (".", "the input is a folder"),
+        ("", "'' names no input"),
+        ("x.xlsx", ".xlsx can't be read; inputs end in .csv, .tsv, .parquet"),
+        ("noending", "no ending can't be read"),
+        ("https://x.org/a.csv", "an address is no input"),
+        ("\x1b]52;c;x\x07.csv", r"'\x1b]52;c;x\x07.csv': there is no such file"),
+        ("a\0b.csv", "names no input"),
+        ("x" * 5000 + ".csv", "the input can't be read"),
+        ("range:5", "write range:START:STOP"),
+        ("range:1:x", "is no range"),
+        ("range:1:2:0", "is no range"),
+        ("range:1:2:3:4", "is no range"),
+    ],
+)
+def test_what_is_no_input_says_so(folder: Path, text: str, message: str) -> None:
+    written("nope1.csv", "a,b\n"), written("b.txt", "x")
+    if text in ("x.xlsx", "noending"):
+        written(text, "")
+    assert message in refusal(text)
+
+
+def test_what_is_no_file_is_refused_and_not_waited_for(folder: Path) -> None:
+    os.mkfifo("pipe.csv")
+    assert "pipe.csv: the input is a pipe, a socket or a device and no file; give a pipe" in refusal("pipe.csv")
+    Path("loop.csv").symlink_to("loop.csv")
+    Path("gone.txt").symlink_to("nowhere")
+    for name in ("loop.csv", "gone.txt"):
+        assert refusal(name) == f"{name}: the input is a link that leads nowhere; check the link"
+
+
+@pytest.mark.parametrize("name", ["\udcff.csv", "\udcff.json", "\udcff.parquet"])
+def test_a_path_that_is_no_text_is_said_to_be_that(folder: Path, name: str) -> None:
+    assert "its path is not UTF-8 text, which DuckDB needs; rename it" in refusal(written(name, "a,b\n1,2\n"))
+    assert read(written("\udcff.txt", "a\n")) == ["a"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be"])
+@pytest.mark.parametrize("name", ["a.txt", "a.txt.gz", "a.jsonl"])
+def test_utf_16_is_refused(folder: Path, name: str, encoding: str) -> None:
+    content = "\ufeff" * (encoding == "utf-16-be") + "5\n6\n"
+    assert f"{name}: it is UTF-16 text; save it as UTF-8" in refusal(written(name, content.encode(encoding)))
+
+
+def test_ranges(folder: Path) -> None:
+    source = open_source("range:1:10:3")
+    assert (list(source), source.total, source.columns) == ([1, 4, 7], 3, ("value",))
+    assert read("range:3:0:-1") == [3, 2, 1]
+    assert read("range:0:0") == []
+    assert open_source("range:0:1_000_000_000_000").total == 10**12
+
+
+def test_what_takes_longer_than_a_second_is_said_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+    said: list[str] = []
+    slow = progress.SlowOnly(said.append)
+    for step in range(30):
+        slow(f"step {step}")
+        now += 0.125
+    assert said == ["step 8", "step 16", "step 24"]
+
+
+def test_files_are_counted_while_they_are_looked_for(folder: Path) -> None:
+    for name in ("a.csv", "b.csv"):
+        written(name, "x,y\n1,2\n")
+    said: list[str] = []
+    open_source("*.csv", progress=said.append)
+    assert said[:2] == ["looking for *.csv: 1 files so far", "looking for *.csv: 2 files so far"]
+    assert said[2:] == ["reading the columns of 2 files: 0 so far", "reading the columns of 2 files: 1 so far"]

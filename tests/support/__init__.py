@@ -1,0 +1,1 @@
+"""Share worlds, jobs and fake parts among the tests of several packages."""
