@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import tempfile
 from collections.abc import Callable, Iterator
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ def runtime(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="tr-") as folder:
         monkeypatch.setattr(tempfile, "tempdir", folder)
         yield private_folder()
+        forkserver._forkserver._stop()  # type: ignore[attr-defined]  # its socket goes with the folder
 
 
 @pytest.fixture

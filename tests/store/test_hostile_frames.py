@@ -41,6 +41,7 @@ from tui_runner.store.remote.wire import (
     PROGRESS,
     PROOF,
     REQUEST,
+    Request,
     pack_request,
     receive_frame,
     send_frame,
@@ -108,7 +109,7 @@ def answer(server: QueryServer, path: Path) -> list[tuple[bytes, bytes]]:
     """The frames of a true answer."""
     frames = []
     with asked(path) as client:
-        send_frame(client, REQUEST, pack_request(KINDS, {}))
+        send_frame(client, REQUEST, pack_request(Request(KINDS, {})))
         while not frames or frames[-1][0] not in (END, FAILED):
             frames.append(receive_frame(client, 1 << 22))
     assert frames[-1][0] == END
@@ -227,7 +228,7 @@ REQUESTS = st.fixed_dictionaries(
     content=REQUESTS.map(json.dumps).map(str.encode) | JSON_VALUES.map(json.dumps).map(str.encode),
     changes=st.just([]) | mutations(),
 )
-@example(content=pack_request("SELECT $a, $b, $c, $d, $f", PARAMETERS), changes=[])
+@example(content=pack_request(Request("SELECT $a, $b, $c, $d, $f", PARAMETERS)), changes=[])
 def test_a_request_that_is_none_costs_the_owner_nothing(
     server: QueryServer, path: Path, content: bytes, changes: list[tuple[str, float, bytes]]
 ) -> None:

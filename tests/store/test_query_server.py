@@ -31,6 +31,7 @@ from tui_runner.store.remote.wire import (
     HELLO,
     PROGRESS,
     REQUEST,
+    Request,
     pack_request,
     receive_frame,
     send_frame,
@@ -102,7 +103,7 @@ def test_without_unix_sockets_a_port_with_a_token_serves(
             console.query("SELECT 1")
     port = int(access.record.socket.split(":")[1])
     with socket.create_connection(("127.0.0.1", port)) as client:
-        send_frame(client, REQUEST, pack_request("SELECT 1", {}))
+        send_frame(client, REQUEST, pack_request(Request("SELECT 1", {})))
         with contextlib.suppress(ConnectionResetError):  # it hung up before it had read everything
             kind, _ = receive_frame(client, 64)
             assert kind == HELLO
@@ -263,7 +264,7 @@ def test_a_client_that_reads_nothing_is_not_cut_off_for_the_progress(database: D
         assert isinstance(access, RemoteAccess) and access.record.socket is not None
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
             client.connect(access.record.socket)
-            send_frame(client, REQUEST, pack_request(CROSS_JOIN, {}))
+            send_frame(client, REQUEST, pack_request(Request(CROSS_JOIN, {})))
             (talking,) = eventually(
                 lambda: [each for each in list(server._conversations) if each._watcher.ident], "the statement"
             )
@@ -280,7 +281,7 @@ def test_a_statement_whose_progress_stays_is_said_to_run(database: Database, pat
         assert isinstance(access, RemoteAccess) and access.record.socket is not None
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
             client.connect(access.record.socket)
-            send_frame(client, REQUEST, pack_request(CROSS_JOIN, {}))
+            send_frame(client, REQUEST, pack_request(Request(CROSS_JOIN, {})))
             (greeting, _), *frames = [receive_frame(client, 1024) for _ in range(50)]
     assert greeting == HELLO and {kind for kind, _ in frames} == {PROGRESS}
     assert any(one == next_one for one, next_one in pairwise(frames))

@@ -29,7 +29,8 @@ from tui_runner.engine.scheduling.scheduler import Scheduler
 from tui_runner.engine.worker_config import WorkerSettings
 from tui_runner.errors import UserError
 from tui_runner.inputs import total_items
-from tui_runner.store.remote.server import serve
+from tui_runner.store.remote.query_process import memory_beside
+from tui_runner.store.remote.server import ServerLimits, serve
 from tui_runner.system.memory import memory_bound
 from tui_runner.text.redaction import Redaction
 
@@ -130,7 +131,7 @@ def _build(
         worker_settings=worker_settings,
         monitor=Monitor(backend.pids, database.size_bytes, database.free_bytes, deliver),
         log_file=log_file,
-        server=serve(database) if plan.served else None,
+        server=serve(database, ServerLimits(memory=memory_beside(max_memory))) if plan.served else None,
     )
 
 

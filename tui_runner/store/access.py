@@ -285,7 +285,8 @@ class ConsoleCursor:
 
     def execute(self, query: str, values: Sequence[object] = (), /) -> ConsoleCursor:
         """Run a statement that reads; `values` stand for its `?`."""
-        result = self._console.query(query, {str(number): value for number, value in enumerate(values, start=1)})
+        parameters = {str(number): value for number, value in enumerate(values, start=1)}
+        result = self._console.query(query, parameters, light=True)
         self._rows = (row for batch in result for row in zip(*(c.to_pylist() for c in batch.columns), strict=True))
         return self
 

@@ -13,6 +13,7 @@ import shutil
 import stat
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -21,6 +22,7 @@ import duckdb
 import psutil
 
 from tui_runner.errors import DatabaseError, DiskFull
+from tui_runner.store.beside import Moment, OtherFiles
 from tui_runner.store.file_check import (
     SPILL,
     WRITE_AHEAD_LOGS,
@@ -42,9 +44,14 @@ from tui_runner.system.private_folder import private_folder
 STORAGE_VERSION = "v1.2.0"
 """New files can be opened by every DuckDB from this one on; DuckDB 2's own default shuts all 1.x out."""
 
-_OPEN_SETTINGS = ("TimeZone", "enable_progress_bar", "enable_progress_bar_print", "memory_limit", "threads")
-"""Settings that may still change: the zone times are shown in, progress of a query, for `trim_cache` the limit, and for
-`lend_threads` the threads."""
+_OPEN_SETTINGS = (
+    "TimeZone", "enable_progress_bar", "enable_progress_bar_print", "memory_limit", "threads", "checkpoint_threshold",
+)  # fmt: skip
+"""Settings that may still change: the zone times are shown in, progress of a query, and what `trim_cache`,
+`lend_threads` and `hold_checkpoints` set."""
+_SPILL_BESIDE = "beside-"
+_NO_CHECKPOINT = "1000TiB"
+"""Of write-ahead log, after which DuckDB would make a checkpoint by itself."""
 _MEMORY_SHARE = 0.25
 """Of the machine's memory, for DuckDB; the rest is for the workers."""
 _MEMORY_LEAST = 512 << 20
@@ -69,6 +76,7 @@ class Database:
         path: the file.
         read_only: why it can only be read, another user's database, say; empty when it can be written, too.
         run_id: number of the run that is going on in it, None without one.
+        writing: held during each transaction of a run.
         statements: those that people have open in it.
     """
 
@@ -84,6 +92,10 @@ class Database:
         self._cursors: list[duckdb.DuckDBPyConnection] = []
         self._closed = False
         self.run_id: int | None = None
+        self.writing = threading.Lock()
+        self._readers_beside = 0
+        self._checkpoint_threshold = ""
+        """What it is while nobody reads beside this process."""
         self.statements = OpenStatements()
         self._threads_guard = threading.Lock()
         self._threads_lent = 0
@@ -154,6 +166,62 @@ class Database:
         opened = cls(path, opening, lock, connection)
         opened.made = made
         return opened
+
+    @classmethod
+    def open_beside(cls, moment: Moment, *, memory_limit: int, spill: Path | None) -> Database:
+        """Open a database for reading that another process of this program has open, as it is at `moment`.
+
+        Args:
+            moment: from the other process, which holds checkpoints until this has been closed.
+            memory_limit: bytes DuckDB may use before it spills to disk.
+            spill: an empty folder of its own; None if there can be none.
+
+        Raises:
+            DatabaseError: it cannot be read.
+        """
+        opening = _Opening(
+            moment.file, moment.file, spill, _shown_limit(memory_limit), "another process writes to it", moment
+        )
+        return cls(moment.file, opening, LockFile.without_file(moment.file), opening.connect())
+
+    @contextlib.contextmanager
+    def hold_checkpoints(self) -> Iterator[Moment]:
+        """Make no checkpoint while another process reads the file as it is now; waits for the transaction under way."""
+        with self.writing:
+            self._count_readers_beside(+1)
+            log = companion(self._real, WRITE_AHEAD_LOGS[0])
+            name = self._catalog or self._root.execute("SELECT current_database()").fetchall()[0][0]
+            moment = Moment(self._real, name, log, log.stat().st_size if log.exists() else 0)
+        try:
+            yield moment
+        finally:
+            with contextlib.suppress(DatabaseError):  # closed meanwhile
+                self._count_readers_beside(-1)
+
+    @contextlib.contextmanager
+    def spill_beside(self) -> Iterator[Path | None]:
+        """Make a folder that a process which reads beside this one may spill into; None where there can be none."""
+        folder = None if self._spill is None else self._spill / f"{_SPILL_BESIDE}{os.urandom(4).hex()}"
+        if folder is not None:
+            try:
+                folder.mkdir(mode=0o700, parents=True)
+            except OSError:
+                folder = None
+        try:
+            yield folder
+        finally:
+            _remove_spill(folder)
+
+    def _count_readers_beside(self, more: int) -> None:
+        with self._guard:
+            if self._closed:
+                raise DatabaseError("is closed", str(self.path))
+            if not self._readers_beside:
+                setting = "SELECT current_setting('checkpoint_threshold')"
+                self._checkpoint_threshold = self._root.execute(setting).fetchall()[0][0]
+            self._readers_beside += more
+            threshold = _NO_CHECKPOINT if self._readers_beside else self._checkpoint_threshold
+            self._root.execute(f"SET checkpoint_threshold = {literal(threshold)}")
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
         """A cursor of its own for the calling thread; times are UTC in it. Give it back with `close_cursor`."""
@@ -391,6 +459,7 @@ class _Opening:
         spill: folder for what does not fit into memory; None where there can be none.
         memory_limit: as DuckDB takes it.
         read_only: why it is only read; empty when it is written, too.
+        moment: the state in which it is read beside the process that writes it; None if it is this one's own.
     """
 
     path: Path
@@ -398,6 +467,7 @@ class _Opening:
     spill: Path | None
     memory_limit: str
     read_only: str
+    moment: Moment | None = None
 
     def connect(self) -> _Connection:
         """Connect and lock the instance down.
@@ -420,14 +490,19 @@ class _Opening:
         }
         stem = self.real.name.split(".")[0].lower()
         catalog = f"{_AMBIGUOUS_NAME}_db" if stem == _AMBIGUOUS_NAME else None
+        address = str(self.real)
+        if self.moment is not None:
+            catalog, address = self.moment.name, self.moment.address
         read_only = bool(self.read_only)
         try:
             file = ":memory:" if catalog else str(self.real)
             root = duckdb.connect(file, config=config, read_only=read_only and not catalog)
             try:
+                if self.moment is not None:
+                    root.register_filesystem(OtherFiles(self.moment))
                 if catalog:
                     mode = " (READ_ONLY)" if read_only else ""
-                    root.execute(f"ATTACH {literal(str(self.real))} AS {quote(catalog)}{mode}")
+                    root.execute(f"ATTACH {literal(address)} AS {quote(catalog)}{mode}")
                 # `close` makes the checkpoint, unless the file is to be left as it is.
                 root.execute("PRAGMA disable_checkpoint_on_shutdown")
                 root.execute("SET allowed_directories = []")
@@ -529,6 +604,8 @@ def _remove_spill(folder: Path | None) -> None:
         if stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid():
             for file in folder.glob("duckdb_temp_*"):
                 file.unlink(missing_ok=True)
+            for beside in folder.glob(f"{_SPILL_BESIDE}*"):
+                _remove_spill(beside)
             folder.rmdir()
 
 

@@ -287,7 +287,9 @@ class Ingest:
         self._database.check_in_place()
         self._check_disk(entries)
         self._database.take_threads_back(self._cursor)
-        self._writer.write([self._as_stored(entry) for entry in entries])
+        stored = [self._as_stored(entry) for entry in entries]
+        with self._database.writing:
+            self._writer.write(stored)
 
     def _count_refused(self, batch: Batch) -> None:
         for item in batch.items.to_pylist():

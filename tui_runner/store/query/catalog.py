@@ -14,7 +14,7 @@ from tui_runner.store.sql import CATALOG, quote
 class Asks(Protocol):
     """Runs statements: a `Console`, or one of another process."""
 
-    def query(self, sql: str, parameters: Mapping[str, object] | None = None) -> Result:
+    def query(self, sql: str, parameters: Mapping[str, object] | None = None, *, light: bool = False) -> Result:
         """Run one statement."""
 
 
@@ -69,7 +69,7 @@ def catalog(console: Asks) -> list[CatalogTable]:
     Raises:
         UserError: as `Console.query`.
     """
-    with console.query(_QUERY) as result:
+    with console.query(_QUERY, light=True) as result:
         rows = result.read_all().to_pylist()
     return [
         CatalogTable(

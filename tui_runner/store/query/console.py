@@ -95,7 +95,7 @@ class Console:
             raise UserError("a run is writing to this database", do="change data when it has ended")
         self._write = wanted
 
-    def query(self, sql: str, parameters: Mapping[str, object] | None = None) -> Result:
+    def query(self, sql: str, parameters: Mapping[str, object] | None = None, *, light: bool = False) -> Result:
         """Run one statement in a transaction of its own, which is read-only unless `write` is on.
 
         Blocks until the first rows are there.
@@ -103,6 +103,8 @@ class Console:
         Args:
             sql: the statement.
             parameters: values by name, or by number as text (`"1"`) for `?` and `$1`.
+            light: True for a statement of this program that is known to need little; only another process's console
+                makes a difference.
 
         Raises:
             QueryError: it is no single statement that reads, a parameter has no value, or DuckDB rejects it.

@@ -62,6 +62,10 @@ def query_error(error: BaseException, sql: str, *, lines_before: int = 0) -> Que
         column = _column(sql, line, picture[2], len(picture[3]) - len(f"LINE {line}: "))
         message = message[: picture.start()]
     message = message.split("\n\nLINE ", 1)[0].strip() or type(error).__name__
+    if message.startswith("Out of Memory Error"):
+        # DuckDB's advice is about settings that cannot be changed here.
+        what = "the statement needs more memory than it may use"
+        return QueryError(what, do="ask for less at once: fewer or shorter values, fewer groups, a LIMIT")
     if "read-only mode" in message:
         message = "the statement would change the database, and only statements that read can be run"
     return QueryError(message, line=None if line is None else line - lines_before, column=column)

@@ -34,6 +34,7 @@ from tui_runner.store.remote.wire import (
     FRAME_BYTES,
     PROGRESS,
     REQUEST,
+    Request,
     UnreadableAnswer,
     pack_request,
     receive_frame,
@@ -192,7 +193,7 @@ class RemoteConsole:
         if wanted:
             raise UserError("another process has this database open", do="change data when it has ended")
 
-    def query(self, sql: str, parameters: Mapping[str, object] | None = None) -> Result:
+    def query(self, sql: str, parameters: Mapping[str, object] | None = None, *, light: bool = False) -> Result:
         """As `Console.query`.
 
         Raises:
@@ -204,7 +205,7 @@ class RemoteConsole:
         if self._result is not None:
             self._result.close()
             self._result = None
-        request = pack_request(sql, parameters or {})
+        request = pack_request(Request(sql, parameters or {}, light))
         frames = self._connect()
         try:
             frames.ask(request)

@@ -1,9 +1,10 @@
 """Answers the queries of other processes while this one has the database open.
 
-One thread accepts connections. Each connection has a thread that runs its one statement in a console of its own
-(read-only) and sends the rows as they come, and one that waits for the other side to close the connection, which ends
-the statement. Nobody can hold up the run: a few statements run at once and the others wait for a bounded time,
-and a client that takes no rows is cut off. Processes of other users are not answered (`handshake.py`).
+One thread accepts connections. Each connection has a thread that runs its one statement, in a console of its own
+(read-only) or, beside a run, in a process of its own, and sends the rows as they come; and one that waits for the other
+side to close the connection, which ends the statement. No client can hold up the run: a few statements run at once and
+the others wait for a bounded time, and a client that takes no rows is cut off. Processes of other users are not
+answered (`handshake.py`).
 """
 
 from __future__ import annotations
@@ -16,25 +17,20 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import pyarrow as pa
-
 from tui_runner.errors import UserError
-from tui_runner.store.arrow_batches import pieces
 from tui_runner.store.database import Database
 from tui_runner.store.query.console import Console
 from tui_runner.store.query.errors import TooManyQueries
-from tui_runner.store.query.result import Result
+from tui_runner.store.remote.answer import answer
 from tui_runner.store.remote.endpoint import Endpoint, listen
 from tui_runner.store.remote.handshake import Token, admit, is_own_peer
+from tui_runner.store.remote.query_process import LEAST_BYTES, QueryProcess
 from tui_runner.store.remote.wire import (
-    ARROW,
     BUSY,
-    END,
     FAILED,
     PROGRESS,
     REQUEST,
     REQUEST_BYTES,
-    FrameSink,
     pack_error,
     receive_frame,
     send_frame,
@@ -62,6 +58,7 @@ class ServerLimits:
         progress: seconds between two looks at how far a statement has come; a change is sent.
         alive: seconds after which a frame is sent even without a change. A client gives up on an owner that is silent
             for four times as long (`RemoteLimits.silence`).
+        memory: bytes that a statement beside a run may use, in a process of its own.
     """
 
     at_once: int = 3
@@ -72,6 +69,7 @@ class ServerLimits:
     handshake: float = 5.0
     progress: float = 0.25
     alive: float = 2.0
+    memory: int = LEAST_BYTES
 
 
 class QueryServer:
@@ -207,6 +205,7 @@ class _Conversation:
         # The progress that was last sent, and when; of the watching thread.
         self._told, self._told_at = b"", time.monotonic()
         self._console = Console(database)
+        self._process = QueryProcess(database, limits.memory)
         self._ended = threading.Event()
         self._over = threading.Event()
 
@@ -214,6 +213,7 @@ class _Conversation:
         """Whoever asked is gone, or is to go: end the statement. From any thread."""
         self._ended.set()
         self._console.cancel()
+        self._process.cancel()
         with contextlib.suppress(OSError):
             self._connection.shutdown(socket.SHUT_RDWR)
 
@@ -272,7 +272,7 @@ class _Conversation:
 
         Rows that are being sent tell the same.
         """
-        progress, now = self._console.progress(), time.monotonic()
+        progress, now = self._console.progress() or self._process.progress(), time.monotonic()
         text = b"" if progress is None else str(round(progress * 1000)).encode()
         is_news = text not in (b"", self._told)
         if (is_news or now - self._told_at >= self._limits.alive) and self._sending.acquire(blocking=False):
@@ -288,19 +288,19 @@ class _Conversation:
         with self._sending:
             send_frame(self._connection, kind, content)
 
-    def _answer(self, request: bytes) -> None:
+    def _answer(self, content: bytes) -> None:
         try:
-            sql, parameters = unpack_request(request)
+            request = unpack_request(content)
             self._take_turn()
             try:
-                with self._console.query(sql, parameters) as result:
-                    self._send(result)
+                if self._database.run_id is None or request.light:
+                    answer(self._console, request, self._say)
+                else:
+                    self._process.answer(content, self._say)
             finally:
                 self._slots.release()
         except UserError as error:
             self._say(FAILED, pack_error(error))
-        else:
-            self._say(END)
 
     def _take_turn(self) -> None:
         until = time.monotonic() + self._limits.patience
@@ -313,13 +313,3 @@ class _Conversation:
             # The console's `cancel` came before there was anything to cancel.
             self._slots.release()
             raise EOFError
-
-    def _send(self, result: Result) -> None:
-        """Send the rows as an Arrow IPC stream; the schema at once, so that the client knows it runs."""
-        sink = FrameSink(lambda content: self._say(ARROW, content))
-        with pa.ipc.new_stream(sink, result.schema) as writer:
-            sink.flush()
-            for piece in pieces(result):
-                writer.write_batch(piece)
-                sink.flush()
-        sink.flush()

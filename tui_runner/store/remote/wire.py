@@ -2,7 +2,7 @@
 
 greets:  one frame HELLO, as soon as it has accepted the connection (`handshake.py`); or BUSY, and hangs up
     proves:  where the socket is a port, each side one frame PROOF (`handshake.py`)
-    asks:    one frame REQUEST, JSON: {"sql": …, "parameters": [[name, type, text], …]}
+    asks:    one frame REQUEST, JSON: {"sql": …, "parameters": [[name, type, text], …], "light": true or false}
     answers: frames ARROW, an Arrow IPC stream cut into pieces, then END; or FAILED at any place, JSON;
              between them frames PROGRESS, how far the statement has come in per mille, as text; an empty one says only
              that the process lives, and comes every few seconds
@@ -20,6 +20,7 @@ import socket
 import struct
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
@@ -117,19 +118,35 @@ def receive_frame(connection: socket.socket, most: int, until: float | None = No
     return kind, _receive(connection, size, until)
 
 
-def pack_request(sql: str, parameters: Mapping[str, object]) -> bytes:
-    """A request.
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A statement to run.
+
+    Attributes:
+        sql: the statement.
+        parameters: values by name.
+        light: True for a statement of this program that is known to need little memory and time. Beside a run it is
+            answered by the process of the run; any other one gets a process of its own, with a bound.
+    """
+
+    sql: str
+    parameters: Mapping[str, object]
+    light: bool = False
+
+
+def pack_request(request: Request) -> bytes:
+    """Return a request as its frame has it.
 
     Raises:
         UserError: a parameter has a value that cannot be sent.
     """
-    return json.dumps(
-        {"sql": sql, "parameters": [[name, *_packed(name, value)] for name, value in parameters.items()]}
-    ).encode("utf-8", "backslashreplace")
+    parameters = [[name, *_packed(name, value)] for name, value in request.parameters.items()]
+    content = {"sql": request.sql, "parameters": parameters, "light": request.light}
+    return json.dumps(content).encode("utf-8", "backslashreplace")
 
 
-def unpack_request(content: bytes) -> tuple[str, dict[str, object]]:
-    """The statement and its parameters.
+def unpack_request(content: bytes) -> Request:
+    """Return the request of a frame.
 
     Raises:
         UserError: it is no request.
@@ -143,7 +160,7 @@ def unpack_request(content: bytes) -> tuple[str, dict[str, object]]:
         raise UserError("the request cannot be read", do="use the same tui-runner on both sides") from error
     if not isinstance(sql, str):
         raise UserError("the request has no statement")
-    return sql, parameters
+    return Request(sql, parameters, request.get("light") is True)
 
 
 class UnreadableAnswer(DatabaseError):

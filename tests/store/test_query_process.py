@@ -1,0 +1,207 @@
+"""Statements of other processes beside a run: each in a process of its own, on the state of one moment."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from support.waiting import eventually
+
+from tui_runner.errors import UserError
+from tui_runner.store.access import open_access
+from tui_runner.store.beside import Moment, OtherFile, OtherFiles
+from tui_runner.store.database import Database
+from tui_runner.store.query.errors import QueryCancelled, QueryError
+from tui_runner.store.remote.client import RemoteConsole
+from tui_runner.store.remote.query_process import LEAST_BYTES, memory_beside
+from tui_runner.store.remote.server import serve
+
+GROUPS = "SELECT count(*) AS rows, count(DISTINCT batch) AS batches, max(batch) AS newest FROM books"
+ENDLESS = "SELECT count(*) FROM range(10_000_000) a, range(10_000_000) b WHERE hash(a.range + b.range) % 7 = 3"
+
+
+@pytest.fixture
+def busy(database: Database) -> Iterator[Database]:
+    """A database in which a run is going on, answered for."""
+    cursor = database.cursor()
+    cursor.execute("CREATE TABLE books AS SELECT range AS id, 0 AS batch FROM range(10)")
+    database.close_cursor(cursor)
+    database.note_run(1)
+    server = serve(database)
+    yield database
+    server.close()
+
+
+@pytest.fixture
+def console(busy: Database, path: Path) -> Iterator[RemoteConsole]:
+    with open_access(path) as access, access.console() as opened:
+        assert isinstance(opened, RemoteConsole)
+        yield opened
+
+
+def test_a_statement_reads_rows_that_are_only_in_the_log(console: RemoteConsole, busy: Database, path: Path) -> None:
+    assert path.with_name(f"{path.name}.wal").stat().st_size > 0
+    assert console.query(GROUPS).read_all().to_pylist() == [{"rows": 10, "batches": 1, "newest": 0}]
+    assert console.query("SELECT current_database() AS name").read_all().to_pylist() == [{"name": "books"}]
+
+
+def test_statements_see_whole_transactions_of_a_run_that_writes(console: RemoteConsole, busy: Database) -> None:
+    """Each transaction writes a batch of 5,000 rows. There are checkpoints between statements, and none during one.
+
+    Every sixth transaction is rolled back: its blocks are used again by the next.
+    """
+    cursor = busy.cursor()
+    cursor.execute("CREATE OR REPLACE TABLE books (id BIGINT, batch BIGINT, text VARCHAR)")
+    cursor.execute("SET checkpoint_threshold = '100KB'")
+    stop = threading.Event()
+    written = [0]
+
+    def write() -> None:
+        while not stop.is_set():
+            with busy.writing:
+                number = written[0] + 1
+                cursor.execute("BEGIN")
+                cursor.execute(f"INSERT INTO books SELECT range, {number}, md5(range::VARCHAR) FROM range(5000)")
+                cursor.execute("ROLLBACK" if number % 6 == 0 else "COMMIT")
+                written[0] = number
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        for _ in range(6):
+            before = written[0]
+            (found,) = console.query(GROUPS).read_all().to_pylist()
+            assert found["rows"] == found["batches"] * 5000
+            assert before - 1 <= (found["newest"] or 0) <= written[0]
+            lengths = console.query("SELECT DISTINCT length(text) AS n FROM books").read_all().to_pylist()
+            assert lengths in ([], [{"n": 32}])
+    finally:
+        stop.set()
+        writer.join()
+    busy.close_cursor(cursor)
+
+
+def test_checkpoints_wait_for_the_last_reader(busy: Database) -> None:
+    cursor = busy.cursor()
+    setting = "SELECT current_setting('checkpoint_threshold')"
+    before = cursor.execute(setting).fetchall()
+    with busy.hold_checkpoints() as first:
+        with busy.hold_checkpoints():
+            held = cursor.execute(setting).fetchall()
+        assert cursor.execute(setting).fetchall() == held != before
+    assert cursor.execute(setting).fetchall() == before
+    assert first.log_bytes == first.log.stat().st_size
+    busy.close_cursor(cursor)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT max(length(repeat('x', 10_000_000 + n::BIGINT))) FROM range(2000) t(n)",
+        pytest.param("SELECT repeat('x', 10_000_000) AS a FROM range(2000)", marks=pytest.mark.slow),
+        pytest.param("SELECT list(repeat('x', 1_000_000 + n::BIGINT)) FROM range(2000) t(n)", marks=pytest.mark.slow),
+    ],
+)
+def test_a_statement_that_takes_more_than_its_bound_is_ended(
+    console: RemoteConsole, busy: Database, statement: str
+) -> None:
+    before = psutil.Process().memory_info().rss
+    with pytest.raises(UserError, match=r"needs more (memory than it may use|than 268 MB)"):
+        console.query(statement).read_all()
+    assert psutil.Process().memory_info().rss - before < LEAST_BYTES / 2
+    assert console.query(GROUPS).read_all().num_rows == 1
+
+
+def test_a_statement_is_ended_for_the_run_with_its_reason(console: RemoteConsole, busy: Database) -> None:
+    def end() -> None:
+        eventually(lambda: len(busy.statements) or None, "the statement")
+        busy.statements.end("the run needs the memory")
+
+    ending = threading.Thread(target=end)
+    ending.start()
+    with pytest.raises(UserError, match="the statement was ended: the run needs the memory"):
+        console.query(ENDLESS)
+    ending.join()
+    assert not busy.statements
+
+
+def test_a_client_that_cancels_leaves_no_process(console: RemoteConsole, busy: Database, path: Path) -> None:
+    cancelling = threading.Thread(
+        target=lambda: (eventually(lambda: len(busy.statements) or None, "the statement"), console.cancel())
+    )
+    cancelling.start()
+    with pytest.raises(QueryCancelled):
+        console.query(ENDLESS)
+    cancelling.join()
+    eventually(lambda: not busy.statements, "the end of the statement")
+    assert not list(path.with_name(f"{path.name}.tmp").glob("beside-*"))
+
+
+def test_a_statement_beside_a_run_reads_no_other_file_and_writes_none(console: RemoteConsole) -> None:
+    with pytest.raises(QueryError, match="disabled by configuration"):
+        console.query("SELECT * FROM read_text('/etc/passwd')")
+    with pytest.raises(QueryError):
+        console.query("SELECT * FROM read_text('beside:///etc/passwd')").read_all()
+    with pytest.raises(QueryError, match="only statements that read"):
+        console.query("WITH a AS (INSERT INTO books VALUES (1, 1) RETURNING id) SELECT * FROM a").read_all()
+
+
+def test_a_wrong_statement_is_told_with_its_place(console: RemoteConsole) -> None:
+    with pytest.raises(QueryError, match='"nosuch" not found') as caught:
+        console.query("SELECT id,\n  nosuch FROM books")
+    assert (caught.value.line, caught.value.column) == (2, 3)
+
+
+def test_each_thread_has_its_own_place_in_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(bytes(range(100)))
+    file = OtherFile(str(path), most=50)
+    file.seek(10)
+    other = threading.Thread(target=lambda: (file.seek(40), file.read(5)))
+    other.start()
+    other.join()
+    assert file.read(2) == bytes([10, 11]) and file.tell() == 12
+    file.seek(48)
+    assert file.read(10) == bytes([48, 49]) and file.read(10) == b""
+    file.close()
+    file.close()
+
+
+def test_nothing_but_the_database_and_its_log_is_read(tmp_path: Path) -> None:
+    database, log = tmp_path / "a.duckdb", tmp_path / "a.duckdb.wal"
+    for file in (database, log, tmp_path / "other"):
+        file.write_bytes(b"12345678")
+    files = OtherFiles(Moment(database, "a", log, 3))
+    assert files.info(f"beside://{log}")["size"] == 3 and files.info(f"beside://{database}")["size"] == 8
+    assert files.exists(f"beside://{log}") and not files.exists(f"beside://{tmp_path / 'other'}")
+    with pytest.raises(FileNotFoundError):
+        files.open(f"beside://{tmp_path / 'other'}")
+    with pytest.raises(PermissionError):
+        files.open(f"beside://{database}", "r+b")
+    assert not OtherFiles(Moment(database, "a", log, 0)).exists(f"beside://{log}")
+
+
+def test_a_statement_may_use_a_quarter_of_what_the_run_may() -> None:
+    assert memory_beside(8 << 30) == 2 << 30
+    assert memory_beside(512 << 20) == LEAST_BYTES
+    assert memory_beside(None) >= LEAST_BYTES
+
+
+def test_a_statement_waits_for_the_transaction_under_way(busy: Database) -> None:
+    entered: list[float] = []
+
+    def hold() -> None:
+        with busy.hold_checkpoints():
+            entered.append(time.monotonic())
+
+    with busy.writing:
+        holding = threading.Thread(target=hold)
+        holding.start()
+        holding.join(0.05)
+        assert not entered
+    holding.join()
+    assert entered
