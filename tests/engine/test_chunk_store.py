@@ -62,7 +62,7 @@ def test_an_ended_chunk_is_what_it_was() -> None:
 
 
 def test_an_ended_chunk_takes_a_hundred_bytes_of_the_scheduler_and_all_snapshots() -> None:
-    desk = snapshot_harness.SchedulerHarness(chunks=0, total=None)
+    desk = snapshot_harness.SnapshotHarness(chunks=0, total=None)
     chunks = iter(cut([[False] * 50] * 3_000))
 
     def run(number: int) -> int:

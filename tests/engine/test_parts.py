@@ -94,7 +94,7 @@ def test_what_was_answered_first_is_handled_first(runner: Runner) -> None:
 
 
 def test_a_snapshot_shows_the_state_that_the_scheduler_has() -> None:
-    desk = snapshot_harness.SchedulerHarness(chunks=1)
+    desk = snapshot_harness.SnapshotHarness(chunks=1)
     for event in (Hold(PauseCause.DISK, "full"), PauseRun(), ResumeRun(), Release(PauseCause.DISK), RunnerFault("x")):
         desk.handle(event)
         picture, status = desk.picture(after=1.0), desk.scheduler.status
