@@ -61,3 +61,16 @@ def test_however_many_threads_there_are_each_has_a_slot(pair: tuple[FlightRecord
         slot = worker.take_slot()
     worker.slots[slot] = note(5, 1)
     assert parent.read() == {5: 1}
+
+
+def test_an_item_that_has_ended_is_named_until_its_thread_begins_another() -> None:
+    recorder = FlightRecorder()
+    slot = recorder.take_slot()
+    recorder.slots[slot] = note(12, 3)
+    recorder.slots[slot] *= -1
+    assert recorder.read() == {12: 3}
+    recorder.slots[slot] = note(13, 1)
+    assert recorder.read() == {13: 1}
+    recorder.give_back(slot)
+    assert recorder.read() == {}
+    recorder.close()

@@ -67,7 +67,8 @@ def test_every_message_reaches_a_part_or_a_worker(runner: Runner) -> None:
 def test_who_decides_comes_before_who_records_and_the_snapshot_is_drawn_last(runner: Runner) -> None:
     parts = runner._parts
     assert [type(part).__name__ for part in parts.in_order()] == [
-        "PendingItems", "Scheduler", "MemoryGuard", "DiskGuard", "InputReader", "Recorder", "RunLog", "SnapshotBuilder",
+        "PendingItems", "Scheduler", "MemoryGuard", "DiskGuard", "StillnessGuard", "InputReader", "Recorder", "RunLog",
+        "SnapshotBuilder",
     ]  # fmt: skip
     for route in runner._routes.values():
         assert route == [part for part in parts.in_order() if part in route]

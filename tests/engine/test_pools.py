@@ -25,7 +25,8 @@ class Bench:
         self.queue = WorkQueue(write_log=lambda *_: None, on_exhausted=lambda _: None)
         self.outcomes = Outcomes(1 << 20, lambda _: None, threads=lambda: threads)
         self.execution = Execution(function, RetryPolicy(0, rule), 3600.0)
-        self.pool = pool_type(self.queue, self.execution, self.outcomes, FlightRecorder())
+        self.broken: list[BaseException] = []
+        self.pool = pool_type(self.queue, self.execution, self.outcomes, FlightRecorder(), self.broken.append)
         self.items = items
         self.queue.open(OpenChunk(0, range(len(items)), pack(items)))
         self.pool.set_threads(threads)

@@ -14,6 +14,7 @@ from tui_runner.engine.captured_output import CapturedOutput
 from tui_runner.engine.guards import Monitor
 from tui_runner.engine.guards.disk import DiskGuard
 from tui_runner.engine.guards.memory import MemoryGuard, too_little, worker_share
+from tui_runner.engine.guards.stillness import StillnessGuard
 from tui_runner.engine.input_reader import InputReader, PendingItems
 from tui_runner.engine.limits import FailureLimit
 from tui_runner.engine.logs.log_file import LogFile, RunLog, log_path
@@ -113,6 +114,7 @@ def _build(
         scheduler=scheduler,
         memory=memory,
         disk=disk,
+        stillness=StillnessGuard(),
         reader=InputReader(opened.cutter, settings.chunk_size or FIRST_SIZE, deliver, redact),
         recorder=Recorder(
             database,

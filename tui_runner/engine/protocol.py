@@ -296,6 +296,14 @@ class ResultBatch:
         return sum(ranges[1::2]) - sum(ranges[::2])
 
 
+BROKEN_EXIT, DESCRIPTORS_EXIT = 217, 218
+"""Exit codes of a worker that ends because it cannot do its own work any more."""
+EXIT_REASONS = {
+    BROKEN_EXIT: "ended, because a function had changed what it needs itself (its line in the log says what failed)",
+    DESCRIPTORS_EXIT: "ended, because a function had closed or replaced its file descriptors",
+}
+
+
 def ranges_of(indexes: Iterable[int]) -> array[int]:
     """Return the half-open ranges that cover ascending indexes, as pairs (start, stop)."""
     ranges = array("q")

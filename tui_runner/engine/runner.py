@@ -40,6 +40,7 @@ from tui_runner.engine.control import Commands
 from tui_runner.engine.guards import Monitor
 from tui_runner.engine.guards.disk import DiskGuard
 from tui_runner.engine.guards.memory import MemoryGuard
+from tui_runner.engine.guards.stillness import StillnessGuard
 from tui_runner.engine.input_reader import InputReader, PendingItems
 from tui_runner.engine.logs.log_file import LogFile, RunLog
 from tui_runner.engine.planning.open_run import OpenedRun
@@ -103,6 +104,7 @@ class Parts:
         scheduler: decides what runs where.
         memory: holds the run, or replaces workers, when memory is short.
         disk: holds the run while the disk is full.
+        stillness: has workers killed that do nothing.
         reader: cuts the input.
         recorder: writes results and ledger.
         output: what this process and its children have written; None where it is not caught.
@@ -121,6 +123,7 @@ class Parts:
     scheduler: Scheduler
     memory: MemoryGuard
     disk: DiskGuard
+    stillness: StillnessGuard
     reader: InputReader
     recorder: Recorder
     output: CapturedOutput | None
@@ -134,7 +137,7 @@ class Parts:
 
     def in_order(self) -> tuple[Part, ...]:
         """Return the parts that handle messages, in the order of their effects."""
-        decide: tuple[Part, ...] = (self.items, self.scheduler, self.memory, self.disk)
+        decide: tuple[Part, ...] = (self.items, self.scheduler, self.memory, self.disk, self.stillness)
         output: tuple[Part, ...] = () if self.output is None else (self.output,)
         return (*decide, self.reader, self.recorder, *output, self.log, self.snapshots)
 

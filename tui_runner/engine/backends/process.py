@@ -26,7 +26,7 @@ from typing import Any
 from tui_runner.engine.backends import Deliver
 from tui_runner.engine.backends.worker_process import Descriptor, main
 from tui_runner.engine.messages import receive_message, send_message
-from tui_runner.engine.protocol import LogLine, LogLines, Order, WorkerConfig, WorkerLost
+from tui_runner.engine.protocol import EXIT_REASONS, LogLine, LogLines, Order, WorkerConfig, WorkerLost
 from tui_runner.engine.worker.flight_recorder import FlightRecorder, open_memory
 from tui_runner.engine.worker.job_output import MAX_LINE_LENGTH
 from tui_runner.system.fork_server import plain_surroundings, process_context
@@ -149,7 +149,7 @@ class _WorkerProcess:
         if code < 0:
             with contextlib.suppress(ValueError):
                 return f"killed by {signal.Signals(-code).name}"
-        return f"ended with exit code {code}"
+        return EXIT_REASONS.get(code, f"ended with exit code {code}")
 
     def _read_output(self, descriptor: int) -> None:
         second, passed, dropped = 0, 0, 0

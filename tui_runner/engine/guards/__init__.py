@@ -1,12 +1,13 @@
-"""Measures memory, once a second, in a thread of its own: walking the process tree takes milliseconds."""
+"""Measures processes, once a second, in a thread of its own: walking the process tree takes milliseconds."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Set
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import psutil
 
@@ -16,10 +17,12 @@ INTERVAL = 1.0
 
 @dataclass(frozen=True, slots=True)
 class MemoryMeasured:
-    """Resident memory, the size of the database and what is free on its disk, in bytes.
+    """Resident memory, the size of the database and what is free on its disk, in bytes; and workers that do nothing.
 
     `app_rss` is that of this process and of its children that are no workers, such as the one that workers are forked
     from. `by_pid` has the memory of each worker process with its children; `disk_free` is None when it cannot be told.
+    `still` has the processes of workers no thread of which computes or waits for a disk at this moment, `stopped` those
+    of them that are stopped; where the system does not tell, there are none.
     """
 
     app_rss: int
@@ -27,6 +30,8 @@ class MemoryMeasured:
     db_bytes: int
     by_pid: Mapping[int, int] = field(default_factory=dict)
     disk_free: int | None = None
+    still: Set[int] = frozenset()
+    stopped: Set[int] = frozenset()
 
 
 class Monitor:
@@ -74,13 +79,25 @@ class Monitor:
         by_pid = {pid: _tree_rss(pid) for pid in self._worker_pids()}
         workers = sum(by_pid.values())
         own = _tree_rss(os.getpid()) - workers
-        return MemoryMeasured(max(own, 0), workers, self._db_bytes(), by_pid, self._free())
+        states = {pid: _states(pid) for pid in by_pid}
+        still = {pid for pid, found in states.items() if found and found <= {"S", "T", "t"}}
+        stopped = {pid for pid in still if "S" not in states[pid]}
+        return MemoryMeasured(max(own, 0), workers, self._db_bytes(), by_pid, self._free(), still, stopped)
 
     def _free(self) -> int | None:
         try:
             return self._disk_free()
         except OSError:  # its folder is gone; the next flush says so
             return None
+
+
+def _states(pid: int) -> set[str]:
+    """Return the states of a process' threads, as Linux writes them; none where it is gone or nothing tells."""
+    states = set()
+    for stat in Path(f"/proc/{pid}/task").glob("*/stat"):
+        with contextlib.suppress(OSError):
+            states.add(stat.read_text().rpartition(")")[2].split()[0])
+    return states
 
 
 def _tree_rss(pid: int) -> int:

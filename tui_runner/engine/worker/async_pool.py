@@ -7,8 +7,7 @@ import contextlib
 import inspect
 import os
 import threading
-import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from tui_runner.engine.worker.attempt import LARGE, Execution, Outcome, Outcomes
@@ -17,6 +16,7 @@ from tui_runner.engine.worker.task_queue import Slot, WorkQueue, is_overdue, tak
 from tui_runner.engine.worker.thread_pool import MIN_STUCK, TIMEOUT_GRACE
 from tui_runner.jobs.current import CONTEXT
 from tui_runner.store.rows.collect import Rows, collect
+from tui_runner.system.clock import time
 
 _STUBBORN = 4
 """Times the grace after which a coroutine is left behind: it was cancelled, a look ago, and goes on."""
@@ -46,9 +46,18 @@ class AsyncPool:
         execution: how one is called.
         outcomes: where outcomes go.
         recorder: where each task of the loop notes what it executes.
+        on_broken: called when a task cannot go on, outside of any item.
     """
 
-    def __init__(self, queue: WorkQueue, execution: Execution, outcomes: Outcomes, recorder: FlightRecorder) -> None:
+    def __init__(
+        self,
+        queue: WorkQueue,
+        execution: Execution,
+        outcomes: Outcomes,
+        recorder: FlightRecorder,
+        on_broken: Callable[[BaseException], None],
+    ) -> None:
+        self._on_broken = on_broken
         self._queue = queue
         self._recorder = recorder
         self._execution = execution
@@ -161,6 +170,8 @@ class AsyncPool:
                     lane.slot = self._queue.slot(number)
                 else:
                     await self._look_again(delay)
+        except Exception as error:  # a function has changed what this needs
+            self._on_broken(error)
         finally:
             self._lanes.pop(lane, None)
             self._recorder.give_back(number)
@@ -202,7 +213,7 @@ class AsyncPool:
             lane.scope = None
             if copied:
                 os._exit(0)
-            self._recorder.slots[slot.number] = 0
+            self._recorder.slots[slot.number] *= -1
         ended = time.monotonic()
         if take_claim(slot.claim):
             if rows is not None and rows.nbytes >= LARGE:

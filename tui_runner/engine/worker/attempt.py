@@ -9,7 +9,6 @@ An exception becomes text at once: keeping it would keep its frames, and with th
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -21,6 +20,7 @@ from tui_runner.engine.worker.retry import RetryPolicy, retry_after
 from tui_runner.engine.worker.task_queue import Block, Ended, OpenedChunk, Slot
 from tui_runner.errors import ItemError, RowError
 from tui_runner.store.rows.collect import MAX_ITEM_BYTES, Rows, too_large
+from tui_runner.system.clock import time
 from tui_runner.text.describe import Failure, describe
 from tui_runner.text.items import Refused
 

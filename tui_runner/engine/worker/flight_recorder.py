@@ -2,7 +2,8 @@
 
 The memory is a file without a name, mapped by the worker and by the process that started it. Each thread (or asyncio
 task) of the pool has a slot of eight bytes, so that the note of one item is a single store and never half written:
-the position of the item and the number of the attempt. It costs less than 0.1 µs an item.
+the position of the item and the number of the attempt. It costs less than 0.1 µs an item. When the attempt has ended
+the note stays, negative: an item may stop or ruin its worker and return in the moment before the worker ends.
 
 A function that calls `os.fork` returns twice: once in the worker, and once in a copy of it that has its queue, its
 pipe and one of its threads. The copy ends there; what it was forked for, it has done.
@@ -36,7 +37,7 @@ def open_memory() -> int:
 
 
 def note(position: int, attempt: int) -> int:
-    """Return what a slot holds while this attempt is executed; 0 stands for none."""
+    """Return what a slot holds while this attempt is executed; negative afterwards. 0 stands for none."""
     return position << ATTEMPT_BITS | min(attempt, MAX_ATTEMPT)
 
 
@@ -72,8 +73,11 @@ class FlightRecorder:
             heapq.heappush(self._free, slot)
 
     def read(self) -> dict[int, int]:
-        """The items in flight: the number of the attempt, by position; the last one where an earlier one is stuck."""
-        notes = sorted(filter(None, array("q", self._memory[:])))
+        """Return the number of the attempt by position, of what is in flight and of what each thread executed last.
+
+        Of an item that several threads have, as the earlier one is stuck, it is the last attempt.
+        """
+        notes = sorted(map(abs, filter(None, array("q", self._memory[:]))))
         return {found >> ATTEMPT_BITS: found & MAX_ATTEMPT for found in notes}
 
     def close(self) -> None:

@@ -10,7 +10,6 @@ import io
 import logging
 import sys
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
 from typing import TextIO
@@ -18,6 +17,7 @@ from typing import TextIO
 from tui_runner.engine.protocol import LogLine
 from tui_runner.engine.worker.task_queue import Slot
 from tui_runner.jobs.current import CONTEXT
+from tui_runner.system.clock import time
 from tui_runner.text.describe import describe, storable
 from tui_runner.text.redaction import LONGEST_SECRET, redact
 from tui_runner.text.streams import ByteStream, last_drawn

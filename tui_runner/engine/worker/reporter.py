@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import threading
-import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -38,6 +37,7 @@ from tui_runner.engine.worker.thread_pool import Pool
 from tui_runner.store.arrow_batches import serialize
 from tui_runner.store.records import ERRORS, ITEMS
 from tui_runner.store.rows.collect import Built, build
+from tui_runner.system.clock import time
 from tui_runner.text.describe import MESSAGE_LENGTH, Failure, item_text, shape, storable
 from tui_runner.text.items import Refused
 from tui_runner.text.redaction import Redaction
@@ -55,6 +55,10 @@ _EXAMPLE_LENGTH = 300
 """Characters of a message that stands for those that are alike."""
 
 
+def _raised(error: BaseException) -> None:
+    raise error
+
+
 class Collector:
     """Collects the outcomes of one worker and reports them.
 
@@ -67,6 +71,7 @@ class Collector:
         send: takes reports; may block.
         redact: takes secrets out of errors and items.
         item_text: whether the ledger gets a short text of every item.
+        on_broken: called when it cannot report any more.
     """
 
     def __init__(
@@ -80,8 +85,10 @@ class Collector:
         redact: Redaction | None = None,
         *,
         item_text: bool = True,
+        on_broken: Callable[[BaseException], None] = _raised,
     ) -> None:
         self._worker = worker
+        self._on_broken = on_broken
         self._redact = redact or Redaction()
         self._item_text = item_text
         self._queue = queue
@@ -110,6 +117,12 @@ class Collector:
         self._thread.join()
 
     def _run(self) -> None:
+        try:
+            self._report()
+        except BaseException as error:  # a function has changed what this needs
+            self._on_broken(error)
+
+    def _report(self) -> None:
         last = -math.inf
         while not self._ending.is_set():
             self._outcomes.wake.wait(INTERVAL)

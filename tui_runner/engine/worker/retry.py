@@ -25,13 +25,14 @@ import random
 import socket
 import ssl
 import sys
-import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import cast
+
+from tui_runner.system.clock import time
 
 DEFAULT_SHARE = 0.2
 _WINDOW = 10

@@ -10,8 +10,9 @@ native code kept the interpreter for itself; then the process used its processor
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
+
+from tui_runner.system.clock import time
 
 _LOOK_SECONDS = 0.25
 STANDSTILL_SECONDS = 2.0

@@ -20,7 +20,6 @@ import contextlib
 import heapq
 import itertools
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -32,6 +31,7 @@ from tui_runner.engine.worker.item_columns import short_text
 from tui_runner.engine.worker.retry import RetryBudget
 from tui_runner.inputs.keys import KeyColumns, keyed, plain_key, position_key
 from tui_runner.store.rows.collect import Rows
+from tui_runner.system.clock import time
 from tui_runner.text.describe import item_text
 from tui_runner.text.items import Refused
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
-import time
+from collections.abc import Callable
 from typing import Protocol
 
 from tui_runner.engine.worker.attempt import LARGE, Execution, Outcomes
@@ -18,6 +18,7 @@ from tui_runner.engine.worker.task_queue import Slot, WorkQueue, is_overdue, tak
 from tui_runner.errors import UserError
 from tui_runner.jobs.current import CONTEXT
 from tui_runner.store.rows.collect import Rows, collect
+from tui_runner.system.clock import time
 
 TIMEOUT_GRACE = 0.2
 """Seconds past its deadline before an attempt is ended from outside: a function that keeps its deadline itself
@@ -63,6 +64,8 @@ class _WorkerThread(threading.Thread):
                 if not self._execute(slot):
                     return  # a fresh thread has taken this one's place
                 pool.outcomes.put(slot.block)
+        except BaseException as error:  # a function has changed what this needs
+            pool.on_broken(error)
         finally:
             pool.lanes.discard(self)
             pool.left_behind.discard(self)
@@ -78,6 +81,7 @@ class _WorkerThread(threading.Thread):
         todo, chunk, number = slot.todo, slot.chunk, slot.number
         positions, add = chunk.positions, slot.block.items.append
         now = slot.started
+        mark = 0
         while todo:
             try:
                 index = todo.popleft()
@@ -88,7 +92,8 @@ class _WorkerThread(threading.Thread):
             started = now
             try:
                 value = begin(slot, index, now)
-                notes[number] = positions[index] << ATTEMPT_BITS | slot.attempt  # `note`, without its call
+                mark = positions[index] << ATTEMPT_BITS | slot.attempt  # `note`, without its call
+                notes[number] = mark
                 rows = collect(function(value))
             # A function may raise SystemExit, KeyboardInterrupt or GeneratorExit: they end the item, not the worker.
             except BaseException as error:
@@ -101,7 +106,7 @@ class _WorkerThread(threading.Thread):
                 now = clock()
             if copied:
                 os._exit(0)
-            notes[number] = 0
+            notes[number] = -mark
             if not take_claim(slot.claim):
                 return False
             if rows is not None and rows.nbytes >= LARGE:
@@ -124,9 +129,17 @@ class ThreadPool:
         execution: how one is executed.
         outcomes: where outcomes go.
         recorder: where each thread notes what it executes.
+        on_broken: called when a thread cannot go on, outside of any item.
     """
 
-    def __init__(self, queue: WorkQueue, execution: Execution, outcomes: Outcomes, recorder: FlightRecorder) -> None:
+    def __init__(
+        self,
+        queue: WorkQueue,
+        execution: Execution,
+        outcomes: Outcomes,
+        recorder: FlightRecorder,
+        on_broken: Callable[[BaseException], None],
+    ) -> None:
         self.queue = queue
         self.execution = execution
         self.outcomes = outcomes
@@ -135,6 +148,7 @@ class ThreadPool:
         self.left_behind: set[_WorkerThread] = set()
         """Threads whose attempt was ended from outside and that have not returned from it."""
         self._started = 0
+        self.on_broken = on_broken
 
     def set_threads(self, threads: int) -> None:
         """Execute this many items at once; surplus threads end after the item they have."""

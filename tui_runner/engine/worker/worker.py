@@ -15,7 +15,6 @@ import os
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from multiprocessing import forkserver
@@ -24,10 +23,14 @@ from typing import NoReturn
 
 from tui_runner.engine.messages import receive_message, send_message
 from tui_runner.engine.protocol import (
+    BROKEN_EXIT,
+    DESCRIPTORS_EXIT,
     Cancel,
     ChunkExhausted,
     Drain,
     Drained,
+    LogLine,
+    LogLines,
     MemoryFull,
     OpenChunk,
     Order,
@@ -57,6 +60,7 @@ from tui_runner.errors import UserError
 from tui_runner.jobs import http
 from tui_runner.jobs.job import Job
 from tui_runner.jobs.loading import load_reference
+from tui_runner.system.clock import time
 from tui_runner.system.fork_server import take_signals_again
 from tui_runner.system.memory import return_freed_memory, settle_garbage_collection
 from tui_runner.system.process import limit_native_threads
@@ -67,6 +71,7 @@ from tui_runner.text.redaction import Redaction
 _TEARDOWN_SECONDS = 10.0
 """How long a job's teardown may take before the worker ends without it."""
 _PR_SET_PDEATHSIG = 1
+BROKEN = "this worker cannot go on, because a function has changed what it needs itself"
 
 
 class Worker:
@@ -84,6 +89,8 @@ class Worker:
         self, config: WorkerConfig, job: Job, send: Callable[[Report], None], log: JobLog, recorder: FlightRecorder
     ) -> None:
         self._config = config
+        self.on_broken: Callable[[BaseException], None] = self._report_broken
+        """Called by a thread of this worker that cannot go on."""
         self._job = job
         self._send = send
         self.log = log
@@ -107,7 +114,9 @@ class Worker:
             config.timeout,
         )
         pool_type = AsyncPool if job.is_async else ThreadPool
-        self._pool: Pool = pool_type(self._queue, execution, self._outcomes, recorder)
+        self._pool: Pool = pool_type(
+            self._queue, execution, self._outcomes, recorder, lambda error: self.on_broken(error)
+        )
         self._collector = Collector(
             config.worker,
             self._queue,
@@ -117,6 +126,7 @@ class Worker:
             send,
             Redaction(config.secrets),
             item_text=config.item_text,
+            on_broken=lambda error: self.on_broken(error),
         )
         self._brake: MemoryLimit | None = None
 
@@ -141,6 +151,9 @@ class Worker:
         self._pool.set_threads(self._config.threads)
         self._collector.start()
         self._send(Ready(self._config.worker, os.getpid()))
+
+    def _report_broken(self, error: BaseException) -> None:
+        self._send(WorkerFailed(self._config.worker, f"{BROKEN}: {type(error).__name__}: {error}"))
 
     def _run_setup(self) -> None:
         try:
@@ -241,8 +254,12 @@ def run_process(connection: Connection, config: WorkerConfig, output: int, memor
     log = _redirect_output(config.worker, redact)
     lock = threading.Lock()
 
+    pipe = _identity(connection)
+
     def send(report: Report) -> None:
         with lock:
+            if _identity(connection) != pipe:
+                os._exit(DESCRIPTORS_EXIT)  # what is sent would arrive nowhere
             try:
                 send_message(connection, report)
             except OSError:  # nobody is left to report to
@@ -271,12 +288,35 @@ def _serve(
     config = replace(config, params=unpack_params(job, config.packed_params))
     settle_garbage_collection()
     worker = Worker(config, job, send, log, recorder)
+    worker.on_broken = lambda error: _end_broken(error, config.worker, send)
     worker.start()
     try:
         while worker.obey(receive_message(connection)):
             pass
     except (EOFError, OSError):
         _end_with_children()
+    except UserError:
+        raise
+    except BaseException as error:
+        _end_broken(error, config.worker, send)
+
+
+def _identity(connection: Connection) -> tuple[int, int] | None:
+    """Return what tells an open file from others; None if the connection's descriptor was closed."""
+    try:
+        found = os.fstat(connection.fileno())
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _end_broken(error: BaseException, worker: int, send: Callable[[Report], None]) -> NoReturn:
+    """End because this process cannot do its own work any more; the item that changed it is found by the deaths."""
+    try:
+        text = f"{BROKEN}: {type(error).__name__}: {error}"
+        send(LogLines(worker, (LogLine(time.time(), "ERROR", text, worker=worker),)))
+    finally:
+        os._exit(BROKEN_EXIT)
 
 
 def _end_with_children() -> NoReturn:

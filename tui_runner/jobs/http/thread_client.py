@@ -10,7 +10,6 @@ This module imports httpx; `tui_runner.jobs.http` imports it with the first requ
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
@@ -18,6 +17,7 @@ import httpx
 
 from tui_runner.jobs.http.host_slots import HostSlots
 from tui_runner.jobs.http.whole_bodies import check_end
+from tui_runner.system.clock import time
 
 Deadline = Callable[[], float | None]
 """Gives the moment, by `time.monotonic()`, at which the caller's item times out; None when it does not."""

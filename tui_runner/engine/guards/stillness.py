@@ -1,0 +1,60 @@
+"""Stillness's part in a run: a worker that does nothing at all is killed within seconds.
+
+A worker reports at least every two seconds. One that does not, and in which no thread computes whenever it is looked
+at, was stopped (SIGSTOP), or native code waits in it without giving the interpreter back; no item of it goes on. What
+computes without a report, a solver say, is left to `Liveness`, which has more patience. A worker that waits for a disk,
+or for swapped memory, is not still.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import get_args
+
+from tui_runner.engine.guards import MemoryMeasured
+from tui_runner.engine.protocol import LogLines, Progress, Ready, ResultBatch, WorkerLost
+from tui_runner.engine.scheduling.events import Recycle
+
+STILL_SECONDS = 4.0
+"""Two reports that did not come. Three deaths, after which an item is given up, are found within 20 s."""
+_OWN_ABSENCE = 5.0
+"""Seconds between two measurements after which it was the whole program that stood still: no worker is to blame."""
+
+Message = MemoryMeasured | Ready | Progress | ResultBatch | LogLines | WorkerLost
+
+
+class StillnessGuard:
+    """Tells workers that do nothing from those that work. Times are monotonic seconds."""
+
+    takes = frozenset(get_args(Message))
+    """Types of the messages that `handle` takes."""
+
+    def __init__(self) -> None:
+        self._pids: dict[int, int] = {}
+        self._moved_at: dict[int, float] = {}
+        """When each worker was last heard of, or seen at work."""
+        self._measured_at = 0.0
+
+    def handle(self, message: Message, now: float) -> Iterable[Recycle]:
+        """Take in what workers report, and what was measured; return which worker is to be killed."""
+        match message:
+            case Ready(worker, pid):
+                self._pids[worker] = pid
+                self._moved_at[worker] = now
+            case WorkerLost(worker):
+                self._pids.pop(worker, None)
+                self._moved_at.pop(worker, None)
+            case MemoryMeasured():
+                yield from self._judge(message, now)
+            case Progress(worker) | ResultBatch(worker) | LogLines(worker) if worker in self._moved_at:
+                self._moved_at[worker] = now
+
+    def _judge(self, measured: MemoryMeasured, now: float) -> Iterable[Recycle]:
+        absent, self._measured_at = now - self._measured_at > _OWN_ABSENCE, now
+        for worker, pid in self._pids.items():
+            if absent or pid not in measured.still:
+                self._moved_at[worker] = now
+            elif now - self._moved_at[worker] >= STILL_SECONDS:
+                self._moved_at[worker] = now
+                what = "was stopped (SIGSTOP)" if pid in measured.stopped else "native code kept the interpreter, idle"
+                yield Recycle(worker, f"{what} for {STILL_SECONDS:g} s", blamed=True)
