@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from support.scheduler_harness import SchedulerHarness, orders, sends
 from support.simulated_worker import flush
+from support.simulated_world import cut
 
 from tui_runner.engine.protocol import (
     Cancel,
@@ -29,6 +30,7 @@ from tui_runner.engine.scheduling.events import (
     SendOrder,
     StartWorker,
     Tick,
+    WorkerDied,
 )
 from tui_runner.engine.states import ChunkState, RunState
 
@@ -52,7 +54,8 @@ def test_items_in_flight_run_alone_when_the_rest_of_their_chunk_has_ended():
 
 def test_a_chunk_that_was_in_flight_altogether_goes_to_the_worker_for_suspects_at_once():
     desk = SchedulerHarness(chunks=2, items=2)
-    assert desk(WorkerLost(0, "gone", {0: 1, 1: 1})) == [StartWorker(1, 4, False), StartWorker(2, 1, False)]
+    died = WorkerDied(0, {0: 1, 1: 1}, "gone")
+    assert desk(WorkerLost(0, "gone", {0: 1, 1: 1})) == [died, StartWorker(1, 4, False), StartWorker(2, 1, False)]
     assert desk.sent_items(desk(Ready(1, 1))) == [(1, 1, [2, 3])]
     assert desk.sent_items(desk(Ready(2, 1))) == [(2, 0, [0, 1])]
 
@@ -74,7 +77,8 @@ def test_items_whose_worker_was_killed_for_what_they_have_together_are_none():
 def test_the_third_death_gives_an_item_up_and_lets_the_others_off():
     desk = after_a_death(in_flight=(0, 1, 2, 3))
     assert sends(desk(Ready(2, 1))) == [(2, 0)]
-    assert desk(WorkerLost(2, "killed by SIGSEGV", {1: 2})) == [StartWorker(3, 1, False)]
+    died = WorkerDied(0, {1: 2}, "killed by SIGSEGV")
+    assert desk(WorkerLost(2, "killed by SIGSEGV", {1: 2})) == [died, StartWorker(3, 1, False)]
     assert desk.sent_items(desk(Ready(3, 1))) == [(3, 0, [0, 2, 3])], (
         "the one that has killed twice is to have it to itself"
     )
@@ -233,3 +237,12 @@ def test_who_ran_before_the_one_that_is_in_flight_is_not_let_off_at_its_expense(
     assert desk.sent_items(desk(Ready(4, 1))) == [(4, 0, [0, 2])]
     desk(flush(4, {0: [0, 2]}))
     assert desk.sent_items(desk(ChunkFinished(4, 0))) == [(4, 0, [1])]
+
+
+def test_suspects_of_an_earlier_process_run_alone_from_the_start():
+    desk = SchedulerHarness(chunks=0)
+    desk.scheduler.remember_deaths({1: 1, 4: 2, 5: 9})
+    actions = [action for event in cut([[False] * 2] * 3) for action in desk(event)]
+    assert desk.sent_items(actions) == [(0, 0, [0]), (0, 1, [2, 3])]
+    assert StartWorker(1, 1, False) in [*actions, *desk(Tick())]
+    assert desk.sent_items(desk(Ready(1, 1))) == [(1, 2, [4])], "one that is given up at its next death runs by itself"

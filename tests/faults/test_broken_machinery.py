@@ -67,7 +67,9 @@ def test_a_function_that_breaks_its_worker_fails_and_the_others_do_not(
     failed = rows("SELECT item, type FROM runner.errors WHERE final ORDER BY item")
     if kind in KILLED:
         assert failed == [(5, "WorkerKilled")]
-        assert rows(f"SELECT count(*) FROM runner.errors WHERE regexp_matches(message, '{KILLED[kind]}')") == [(1,)]
+        assert rows(
+            f"SELECT count(*) FROM runner.errors WHERE final AND regexp_matches(message, '{KILLED[kind]}')"
+        ) == [(1,)]
     else:
         assert failed == []
     assert rows("SELECT count(*), count(DISTINCT n) FROM bad") == [(60 - len(failed),) * 2]

@@ -87,7 +87,7 @@ def test_whatever_a_function_does_the_ledger_is_right_and_nothing_is_left_behind
     run = new_run(job_file(NASTY), grace=1).start()
     snapshot = run.finish()
     assert snapshot.state is RunState.FINISHED, snapshot.reason
-    errors = rows("SELECT item_text, type, message, length(traceback) FROM runner.errors ORDER BY item")
+    errors = rows("SELECT item_text, type, message, length(traceback) FROM runner.errors WHERE final ORDER BY item")
     assert {(item, kind) for item, kind, _, _ in errors} == {
         ("segfault", "WorkerKilled"),
         ("raising str", "Raises"),

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+
+from support.waiting import eventually
 
 from tui_runner.engine.states import RunState
 
@@ -42,7 +45,7 @@ def test_items_that_kill_their_worker_three_times_fail_and_the_others_do_not(
         (40, "failed", 3),
         (77, "failed", 3),
     ]
-    assert rows("SELECT item, attempt, type, message, item_text, final FROM runner.errors ORDER BY 1") == [
+    assert rows("SELECT item, attempt, type, message, item_text, final FROM runner.errors WHERE final ORDER BY 1") == [
         (12, 3, "WorkerKilled", "killed its worker 3 times, the last time ended by itself", "12", True),
         (40, 3, "WorkerKilled", "killed its worker 3 times, the last time killed by SIGSEGV", "40", True),
         (77, 3, "WorkerKilled", "killed its worker 3 times, the last time killed by SIGKILL", "77", True),
@@ -77,3 +80,44 @@ def test_an_item_that_ruins_its_worker_and_returns_fails_and_the_others_do_not(
     assert snapshot.state is RunState.FINISHED, snapshot.reason
     assert rows("SELECT item, state, attempts FROM runner.items WHERE state <> 'ok'") == [(5, "failed", 3)]
     assert rows("SELECT count(*), count(DISTINCT _item) FROM work") == [(39, 39)]
+
+
+def test_deaths_are_remembered_when_the_run_is_resumed(
+    folder: Path, job_file: Callable[[str], str], new_run: Callable[..., Any], rows: Callable[..., Any]
+) -> None:
+    """Killed after two deaths of its workers, a resumed run needs one more to give the item up."""
+    job = job_file(
+        """
+        import os, pathlib, time
+        from tui_runner import job
+
+        @job(chunk_size=4, threads=1, retries=0)
+        def poison(n: int):
+            if n == 2:
+                with pathlib.Path("deaths").open("a") as file:
+                    file.write("x")
+                while pathlib.Path("hold").exists() and pathlib.Path("deaths").stat().st_size > 2:
+                    time.sleep(0.01)
+                os._exit(9)
+            return {"n": n}
+
+        @poison.items
+        def items():
+            return range(8)
+        """
+    )
+    hold = Path("hold")
+    hold.touch()
+    run = new_run(job, threads=1).start()
+    eventually(lambda: Path("deaths").exists() and Path("deaths").stat().st_size == 3, "the third attempt")
+    eventually(lambda: "death 2 of 3" in Path(run.runner.snapshot().log_file).read_text(), "the second death")
+    run.runner.kill()
+    run.finish()
+    hold.unlink()
+    assert rows("SELECT item, type, final FROM runner.errors") == [(2, "WorkerKilled", False)] * 2
+    snapshot = new_run(job, threads=1, resume=True).start().finish()
+    assert (snapshot.items_done, snapshot.items_failed) == (7, 1)
+    assert Path("deaths").stat().st_size == 4
+    assert rows("SELECT message FROM runner.errors WHERE final") == [
+        ("killed its worker 3 times, the last time ended with exit code 9",)
+    ]

@@ -117,7 +117,7 @@ def test_an_item_that_keeps_the_interpreter_for_itself_is_given_up(
     assert snapshot.state is RunState.FINISHED, snapshot.reason
     assert rows("SELECT item, state, attempts FROM runner.items WHERE state <> 'ok'") == [(5, "failed", 3)]
     message = "killed its worker 3 times, the last time killed because it did not report for 1 s"
-    assert rows("SELECT message FROM runner.errors") == [(message,)]
+    assert rows("SELECT message FROM runner.errors WHERE final") == [(message,)]
 
 
 def test_a_worker_that_is_stopped_is_replaced(

@@ -90,6 +90,7 @@ def _build(
         rate=settings.rate,
         max_memory=share,
     )
+    scheduler.remember_deaths(opened.deaths)
     plan.source.tell = lambda level, text: deliver(Tell(level, text))
     worker_settings.key_columns = opened.record.key_columns or ()
     items = PendingItems()

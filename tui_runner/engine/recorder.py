@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import get_args
 
+import pyarrow as pa
+
 from tui_runner.engine.progress.snapshot_builder import RecordSample
 from tui_runner.engine.protocol import ResultBatch
 from tui_runner.engine.scheduling.chunk import Chunk
@@ -22,6 +24,7 @@ from tui_runner.engine.scheduling.events import (
     RetryFlush,
     RunAgain,
     SendChunk,
+    WorkerDied,
     WriteFailed,
 )
 from tui_runner.engine.scheduling.scheduler import Scheduler
@@ -29,12 +32,16 @@ from tui_runner.engine.states import ChunkState, RunState
 from tui_runner.store.arrow_batches import deserialize
 from tui_runner.store.database import Database
 from tui_runner.store.ingest.writer_thread import Ingest
-from tui_runner.store.records import Batch, ChunkRecord
+from tui_runner.store.records import ERRORS, ITEMS, WORKER_KILLED, Batch, ChunkRecord
+from tui_runner.text.describe import shape
 
 Message = (
-    ChunkRead | ChunksSkipped | ResultBatch | SendChunk | ChunkEnded | RunAgain | RecordState | RecordSample
-    | RetryFlush | EndRun
+    ChunkRead | ChunksSkipped | ResultBatch | SendChunk | ChunkEnded | WorkerDied | RunAgain | RecordState
+    | RecordSample | RetryFlush | EndRun
 )  # fmt: skip
+
+NO_WORKER = (-1, 0)
+"""Ticket of what no worker has sent: nobody has to be told that it is committed."""
 
 
 class Recorder:
@@ -75,6 +82,7 @@ class Recorder:
             on_rejected=lambda batch, error: deliver(_rejected(batch, error)),
             redact=redact,
         )
+        self._redact = redact
         self._scheduler = scheduler
         self._items_total = items_total
         self._active_before = active_before
@@ -97,6 +105,8 @@ class Recorder:
                 self._opened_at.setdefault(message.chunk, datetime.now(UTC))
             case ChunkEnded(number):
                 self._record_chunk(self._scheduler.chunks[number])
+            case WorkerDied():
+                self._write_deaths(message)
             case RunAgain(_, positions):
                 self._ingest.replace_below(max(positions) + 1)
             case RecordState(state):
@@ -126,6 +136,18 @@ class Recorder:
                 rows=flush.rows,
             )
         )
+
+    def _write_deaths(self, died: WorkerDied) -> None:
+        """Record a failed attempt for each item that a worker was executing when it died."""
+        at, message = datetime.now(UTC), self._redact(died.reason)
+        errors = [
+            (item, died.chunk, attempt, WORKER_KILLED, message, "", at, False, shape(message), None)
+            for item, attempt in died.attempts.items()
+        ]
+        columns = zip(*errors, strict=True)
+        arrays = [pa.array(column, field.type) for column, field in zip(columns, ERRORS, strict=True)]
+        table = pa.Table.from_arrays(arrays, schema=ERRORS)
+        self._ingest.submit(Batch(NO_WORKER, tables=(), items=ITEMS.empty_table(), errors=table, rows=0))
 
     def _record_chunk(self, chunk: Chunk, state: ChunkState | None = None) -> None:
         """Write down how a chunk stands, or that it does as `state` says."""

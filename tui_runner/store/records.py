@@ -61,6 +61,9 @@ ERRORS = pa.schema(
 the item's value, null where it is not known.
 """
 
+WORKER_KILLED = "WorkerKilled"
+"""The type of the error of an item that was in flight when its worker died."""
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import platform
 import shlex
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 
 import duckdb
@@ -40,6 +41,7 @@ class OpenedRun:
         paused: whether it begins paused, because it was when it ended.
         news: what a person should know of how it goes on.
         done_before: how many of its items earlier processes have done.
+        deaths: of workers that executed an item, by position.
     """
 
     database: Database
@@ -49,6 +51,7 @@ class OpenedRun:
     paused: bool
     news: tuple[Tell, ...]
     done_before: int = 0
+    deaths: Mapping[int, int] = field(default_factory=dict)
 
     def take_back(self) -> None:
         """Close the database as if the run had never been begun: nothing of it has run."""
@@ -107,7 +110,9 @@ def _find_or_begin(plan: RunPlan, database: Database, ledger: Ledger) -> OpenedR
     cutter = _cutter(plan, RecordedItems(database, record.run_id), record, failed)
     if not isinstance(cutter, CutByPosition):
         ledger.recount_chunks(record.run_id)
-    return OpenedRun(database, record, True, cutter, paused, news, totals.done)
+    # Elsewhere positions are given anew, and nothing else says which item it was.
+    deaths = RecordedItems(database, record.run_id).deaths() if isinstance(cutter, CutByPosition) else {}
+    return OpenedRun(database, record, True, cutter, paused, news, totals.done, deaths)
 
 
 def _reopen(plan: RunPlan, database: Database, ledger: Ledger, record: RunRecord, state: RunState) -> RunRecord:

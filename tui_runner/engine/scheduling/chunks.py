@@ -292,7 +292,11 @@ class Chunks:
                 if ahead is not None and self._has_items(worker, -(-ahead // crew), -(-limit // crew)):
                     return
             self.waiting.popleft()
-            self._send(chunk, worker, self._innocent(chunk))
+            innocent = self._innocent(chunk)
+            if innocent is not None and not innocent:  # suspects of an earlier process, and nothing else
+                self.apart.append(chunk.number)
+                continue
+            self._send(chunk, worker, innocent)
             opened += 1
             nbytes += chunk.nbytes
 
@@ -306,7 +310,7 @@ class Chunks:
 
     def _innocent(self, chunk: Chunk) -> Sequence[int] | None:
         """Indexes of the items that are left and may run beside others; None when the whole chunk may."""
-        if not self.suspects:
+        if not chunk.left.among(self.suspects.items):
             return None if chunk.left.is_whole else chunk.left.indexes()
         return sorted(chunk.left.among(self.suspects.innocent(list(chunk.left))).values())
 

@@ -395,6 +395,21 @@ class ChunkEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerDied:
+    """A worker died while it executed items of a chunk, any of which may be the cause: record it, for a resume.
+
+    Attributes:
+        chunk: number of the chunk.
+        attempts: the number of the attempt that was made, by position.
+        reason: what the worker died of.
+    """
+
+    chunk: int
+    attempts: Mapping[int, int]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class RunAgain:
     """Items that have a final state will run again: their ledger rows are to be replaced."""
 
@@ -437,6 +452,7 @@ Action = (
     | SendOrder
     | KillWorker
     | ChunkEnded
+    | WorkerDied
     | RunAgain
     | TryRelease
     | RecordState

@@ -150,6 +150,10 @@ class Scheduler:
             return None
         return self.chunks.items
 
+    def remember_deaths(self, deaths: Mapping[int, int]) -> None:
+        """Suspect items of which earlier processes of the run recorded deaths of workers, by position."""
+        self._chunks.suspects.remember(deaths)
+
     def active(self, now: float) -> float:
         """Seconds the run has been going on at `now`, without those it was paused."""
         return self._turn.clock.active(now)
@@ -457,6 +461,9 @@ class Scheduler:
             self._chunks.take_back(worker)
             return
         self._chunks.suspects.died(interrupted, reason)
+        for number in worker.chunks if interrupted else ():
+            if mine := {item: interrupted[item] for item in self._chunks.all.open[number].left.among(interrupted)}:
+                self._turn.do(events.WorkerDied(number, mine, reason))
         blamed = list(interrupted) or self._chunks.died_idle(worker, reason)
         lost = self._chunks.take_back(worker)
         if not interrupted and len(blamed) > 1:

@@ -11,7 +11,7 @@ group runs at a time; that it ends well lets it off, that it dies makes it a gro
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 DEATHS = 3
 """Deaths of workers after which an item is given up: one in company, one alone that proves it, and one more because a
@@ -40,6 +40,17 @@ class PoisonItems:
     def has_any(self) -> bool:
         """Return True if there are suspects, or items that may become some."""
         return bool(self._deaths or self._unexplained)
+
+    @property
+    def items(self) -> Collection[int]:
+        """The suspects."""
+        return self._deaths.keys()
+
+    def remember(self, deaths: Mapping[int, int]) -> None:
+        """Take over deaths that earlier processes of the run recorded, by item: each had the item in flight."""
+        for item, number in deaths.items():
+            self._deaths[item] = min(number, DEATHS - 1)
+            self._reasons[item] = "before the run was resumed"
 
     def __contains__(self, item: int) -> bool:
         return item in self._deaths

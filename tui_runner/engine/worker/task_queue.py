@@ -30,6 +30,7 @@ from tui_runner.engine.protocol import Counts, OpenChunk, unpack
 from tui_runner.engine.worker.item_columns import short_text
 from tui_runner.engine.worker.retry import RetryBudget
 from tui_runner.inputs.keys import KeyColumns, keyed, plain_key, position_key
+from tui_runner.store.records import WORKER_KILLED
 from tui_runner.store.rows.collect import Rows
 from tui_runner.system.clock import time
 from tui_runner.text.describe import item_text
@@ -424,7 +425,7 @@ class WorkQueue:
                 chunk.tries[index] = tries
             if position in message.refusals:
                 chunk.keys = chunk.keys or [self.key(*pair) for pair in zip(values, message.positions, strict=True)]
-                values[index] = Refused("WorkerKilled", message.refusals[position], item_text(values[index]))
+                values[index] = Refused(WORKER_KILLED, message.refusals[position], item_text(values[index]))
                 chunk.made[index] = max(0, made - 1)  # saying so is no attempt of its own
         with self._changed:
             self.chunks[chunk.number] = chunk

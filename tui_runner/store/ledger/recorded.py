@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 from tui_runner.store.database import Database
 from tui_runner.store.ingest.results_table import ArrowViews
+from tui_runner.store.records import WORKER_KILLED
 
 _MOST_ITEMS = 1 << 36
 """More than a ledger has ever held; there is a bit of memory for each."""
@@ -195,6 +196,13 @@ class RecordedItems:
                 [self.run_id, first, last],
             ).fetchall()
         return [Failed(*row) for row in rows]
+
+    def deaths(self) -> dict[int, int]:
+        """Return how many workers died while they executed an item, by position, of items that have not ended."""
+        with self._cursor() as cursor:
+            sql = """SELECT item, count(*) FROM runner.errors WHERE run_id = $run AND type = $type AND NOT final
+                AND item NOT IN (SELECT item FROM runner.items WHERE run_id = $run) GROUP BY item"""
+            return dict(cursor.execute(sql, {"run": self.run_id, "type": WORKER_KILLED}).fetchall())
 
     def count_failed(self, *, without_value: bool = False) -> int:
         """Return how many items did not end well; of those only the ones whose value is not kept, if so asked."""
