@@ -140,7 +140,7 @@ class Item:
     def log(self, level: str, text: str) -> None:
         pass
 
-    def begin_wait(self) -> None:
+    def begin_wait(self, host: str) -> None:
         pass
 
     def end_wait(self, seconds: float) -> None:

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tui_runner.jobs.http.host import HostLimits
-from tui_runner.jobs.http.host_gate import HostDown, HostGate, ItemPostponed, host_of
+from tui_runner.jobs.http.host_gate import HostDown, HostGate, ItemPostponed, Listener, host_of
 
 
 def leave(gate: HostGate, host: str, status: int | None = 200, retry_after: float | None = None) -> None:
@@ -87,10 +87,12 @@ def test_a_refusal_holds_a_host_for_everybody_else_too() -> None:
 
 def test_a_worker_that_ends_sends_back_who_waits() -> None:
     gate = HostGate(HostLimits(per_host=1))
+    worker = Listener(lambda host: None, lambda: None)
+    gate.add(worker)
     assert gate.enter("a")
     with ThreadPoolExecutor(1) as other:
         waiting = other.submit(gate.enter, "a")
-        gate.close()
+        gate.remove(worker)
         with pytest.raises(ItemPostponed):
             waiting.result()
 

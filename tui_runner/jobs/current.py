@@ -39,8 +39,8 @@ class ItemContext(Protocol):
     def log(self, level: str, text: str) -> None:
         """Add a line to the run's log."""
 
-    def begin_wait(self) -> None:
-        """Take in that the item waits for its host: another takes its place, its timeout stands still."""
+    def begin_wait(self, host: str) -> None:
+        """Take in that the item waits for `host`: another takes its place, its timeout stands still."""
 
     def end_wait(self, seconds: float) -> None:
         """Take in that the item has waited for `seconds`, which count neither as its time nor for its timeout."""

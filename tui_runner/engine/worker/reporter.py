@@ -28,7 +28,7 @@ from tui_runner.engine.protocol import (
     ranges_of,
     unpack,
 )
-from tui_runner.engine.worker.attempt import Ending, Outcome, Outcomes
+from tui_runner.engine.worker.attempt import Ending, Outcome, Outcomes, host_down
 from tui_runner.engine.worker.concurrency import ThreadTuner
 from tui_runner.engine.worker.item_columns import json_value, packed_value, text_column
 from tui_runner.engine.worker.job_output import JobLog
@@ -127,6 +127,9 @@ class Collector:
 
     def collect(self) -> bool:
         """Report what has ended, as much as one batch takes; whether there was anything."""
+        for down in self._queue.take_down():
+            self._outcomes.put_other(host_down(*down))
+        self._queue.ask_for_more()
         ended, others = self._outcomes.take(self._queue.blocks())
         if ended or others:
             batch, finished = self._batch(ended, others)
@@ -189,8 +192,13 @@ class Collector:
         for chunk, items in ended:
             builder.add_ended(chunk, items)
         for outcome in others:
+            if self._is_put_off(outcome, builder):
+                continue
             # Only now may the next attempt run: its outcome must not be counted before this one is.
-            if outcome.retry_after is not None and self._queue.retry(outcome.chunk, outcome.index, outcome.retry_after):
+            host = outcome.host if outcome.refused else ""
+            if outcome.retry_after is not None and self._queue.retry(
+                outcome.chunk, outcome.index, outcome.retry_after, host
+            ):
                 outcome.ending = Ending.RETRY
                 builder.restore(outcome.chunk, outcome.index)
             builder.add(outcome)
@@ -198,6 +206,14 @@ class Collector:
         self._tuner.count(builder.executed)
         self._queue.count_ended(builder.trials.ok, builder.trials.failed)
         return builder.batch(self._worker, tables, rows, nbytes), builder.finished
+
+    def _is_put_off(self, outcome: Outcome, builder: BatchBuilder) -> bool:
+        """Have an item wait for its host without counting the attempt. Return True if it does."""
+        if outcome.put_off is None:
+            return False
+        chunk, index = outcome.chunk, outcome.index
+        builder.restore(chunk, index)
+        return self._queue.put_off(chunk, index, outcome.host, outcome.put_off)
 
 
 def _build(

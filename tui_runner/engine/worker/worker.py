@@ -55,6 +55,7 @@ from tui_runner.engine.worker.task_queue import WorkQueue
 from tui_runner.engine.worker.thread_pool import Pool, ThreadPool
 from tui_runner.errors import UserError
 from tui_runner.jobs import http
+from tui_runner.jobs.http.host_gate import Listener
 from tui_runner.jobs.job import Job
 from tui_runner.jobs.loading import load_reference
 from tui_runner.system.fork_server import take_signals_again
@@ -95,7 +96,9 @@ class Worker:
             budget=None if config.retry_share is None else RetryBudget(config.retry_share),
             key_columns=config.key_columns,
             item_text=config.item_text,
+            gate=http.gate,
         )
+        self._listener = Listener(self._queue.host_changed, lambda: self._outcomes.wake.set())
         if config.paused:
             self._queue.pause(None)
         self._outcomes = Outcomes(
@@ -105,6 +108,7 @@ class Worker:
             job.caller(config.params, by_name=config.by_name, from_input=config.from_input),
             RetryPolicy(config.retries, retry_rule(job.retry_on)),
             config.timeout,
+            http.gate,
         )
         pool_type = AsyncPool if job.is_async else ThreadPool
         self._pool: Pool = pool_type(self._queue, execution, self._outcomes, recorder)
@@ -123,6 +127,7 @@ class Worker:
     def start(self) -> None:
         """Run the job's setup, start the pool, report `Ready`."""
         this_is_no_copy()
+        http.gate.add(self._listener)
         http.configure(per_host=self._config.per_host)
         try:
             self._run_setup()
@@ -198,6 +203,7 @@ class Worker:
         if self._brake is not None:
             self._brake.end()
         self._queue.end()
+        http.gate.remove(self._listener)
         self._pool.join(grace)
         stuck = 0
         for _, _, slot in self._queue.in_flight():

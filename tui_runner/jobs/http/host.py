@@ -2,7 +2,7 @@
 
 | held by  | meaning                                                   | ends                                          |
 | -------- | --------------------------------------------------------- | --------------------------------------------- |
-| slots    | as many requests are open as it may have                  | one of them ends                              |
+| slots    | as many requests are open as it may have (at first 16)    | one of them ends                              |
 | spacing  | the last request was sent less than a delay ago           | by time                                       |
 | cooldown | it refused (429, or 503 with `Retry-After`)               | by time; then one at a time until one is met  |
 | outage   | it failed `FAILURES` times in a row                       | a probe succeeds; after `PROBES` it is *down* |
@@ -47,6 +47,9 @@ _GROWTH_SECONDS = 10.0
 """Successes, and seconds, after which a learned rate has doubled at the earliest: both must have passed."""
 _FASTEST_GROWTH = 10.0
 """Times a learned rate, from which nothing is left of it."""
+_FIRST_OPEN = 16
+"""Requests that a host is met with. Each success allows two more, as TCP starts: a hundred threads that meet a small
+API at once would all be refused, and an answer of the first ones costs no more than two or three of its latencies."""
 _LONGEST_DELAY = 60.0
 _KEPT_LATENCIES = 500
 _FAILING = frozenset({401, 403, 407, 408, 429}) | frozenset(range(500, 600))
@@ -128,6 +131,7 @@ class Host:
         "_since",
         "_successes",
         "_told_to_wait",
+        "_window",
         "cooldown_until",
         "counts",
         "down",
@@ -158,6 +162,7 @@ class Host:
         self._rate: float | None = None
         self._since, self._successes = now, 0
         self._failures = 0
+        self._window = _FIRST_OPEN
         self._probes = 0
         self._opened_at = math.inf
         self._hold_until = -math.inf
@@ -199,7 +204,8 @@ class Host:
             began: when the item that asks began. One that began before a refusal was known is on its way: it may ask
                 all the same, unless the server has said when to come back.
         """
-        if self.paused or (self.slots is not None and self.open >= self.slots) or (self._careful and self.open):
+        most = self._window if self.slots is None else min(self.slots, self._window)
+        if self.paused or self.open >= most or (self._careful and self.open):
             return math.inf
         is_under_way = began is not None and began < self._refused_at and not self._told_to_wait
         until = max(self._hold_until, self._due)
@@ -245,7 +251,8 @@ class Host:
         self.news = True
         counts = self.counts
         counts.seconds += seconds
-        counts.statuses[status or 0] += 1
+        if status is not None or not ok:  # of what went well by other means the status is not known
+            counts.statuses[status or 0] += 1
         if len(counts.latencies) < _KEPT_LATENCIES:
             counts.latencies.append(seconds)
         self.last_status = status
@@ -303,6 +310,7 @@ class Host:
 
     def _succeed(self) -> None:
         self._successes += 1
+        self._window += 2
         self._failures = self._refusals = self._probes = 0
         self._careful = self.down = False
         if self._opened_at < math.inf:
