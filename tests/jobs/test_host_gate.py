@@ -18,7 +18,7 @@ def leave(gate: HostGate, host: str, status: int | None = 200, retry_after: floa
 
 
 def open_requests(gate: HostGate) -> int:
-    return sum(state.open for state in gate.states()[0])
+    return sum(state.open for state in gate.states())
 
 
 def test_a_raised_limit_lets_those_who_wait_go_on() -> None:
@@ -102,7 +102,7 @@ def test_a_host_that_is_down_refuses_who_waits_and_who_comes() -> None:
     gate = HostGate(clock=lambda: now)
     assert gate.enter("b")
     leave(gate, "b")
-    while not any(state.down for state in gate.states()[0]):
+    while not any(state.down for state in gate.states()):
         while (seconds := gate.reserve("a")) > 0:
             now += seconds
         leave(gate, "a", None)

@@ -29,10 +29,6 @@ class ItemContext(Protocol):
     def cancelled(self) -> bool:
         """True if nobody waits for the result any more."""
 
-    @property
-    def started(self) -> float:
-        """When the attempt began, by `time.monotonic()`."""
-
     reserved_host: str
     """The host that may be asked once without waiting, because the item waited for it before it began; else empty."""
 

@@ -865,6 +865,11 @@ class WorkQueue:
         return len(self._busy)
 
     @property
+    def has_waiting(self) -> bool:
+        """Return True if items wait to be started."""
+        return bool(self._ready or self._delayed or self._lines)
+
+    @property
     def lanes(self) -> int:
         """Takers that have not ended."""
         return self._lanes

@@ -28,14 +28,18 @@ from tui_runner.engine.protocol import (
     ChunkExhausted,
     Drain,
     Drained,
+    GrantHost,
+    HoldHost,
     MemoryFull,
     OpenChunk,
     Order,
     Pause,
+    PauseHost,
     Probe,
     Ready,
     Report,
     Resume,
+    SetHostLimits,
     SetMaxMemory,
     SetRate,
     SetThreads,
@@ -97,6 +101,7 @@ class Worker:
             key_columns=config.key_columns,
             item_text=config.item_text,
             gate=http.gate,
+            host=job.host_finder(by_name=config.by_name),
         )
         self._listener = Listener(self._queue.host_changed, lambda: self._outcomes.wake.set())
         if config.paused:
@@ -128,7 +133,7 @@ class Worker:
         """Run the job's setup, start the pool, report `Ready`."""
         this_is_no_copy()
         http.gate.add(self._listener)
-        http.configure(per_host=self._config.per_host)
+        http.gate.set_limits(self._config.host_limits, shared=self._config.hosts_shared)
         try:
             self._run_setup()
         except BaseException:
@@ -174,6 +179,14 @@ class Worker:
                 self._pool.set_threads(threads)
             case SetRate(rate):
                 self._queue.set_rate(rate)
+            case SetHostLimits(limits):
+                http.gate.set_limits(limits)
+            case GrantHost(host, slots, due):
+                http.gate.grant(host, slots, due)
+            case HoldHost(host, seconds):
+                http.gate.hold(host, seconds)
+            case PauseHost(host, paused):
+                http.gate.pause(host, paused)
             case SetMaxMemory(nbytes):
                 if self._brake is not None:
                     self._brake.set_share(nbytes)

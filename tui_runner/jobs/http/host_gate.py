@@ -19,8 +19,8 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from tui_runner.errors import ItemError
@@ -95,11 +95,10 @@ class Listener:
 class _Waiter:
     """One who stands in a line; `wake` makes it look again."""
 
-    __slots__ = ("began", "is_sent_back", "wake")
+    __slots__ = ("is_sent_back", "wake")
 
-    def __init__(self, wake: Callable[[], object], began: float | None) -> None:
+    def __init__(self, wake: Callable[[], object]) -> None:
         self.wake = wake
-        self.began = began
         self.is_sent_back = False
 
 
@@ -131,7 +130,6 @@ class HostGate:
         self._shared = False
         self._seen: set[str] = set()
         """The first hosts, until there are two."""
-        self._others = HostCounts()
         self._listeners: tuple[Listener, ...] = ()
 
     # --- requests: called by many threads and tasks ---------------------------------------------------------
@@ -156,7 +154,7 @@ class HostGate:
         if _use_reservation(context, host):
             return True
         woken = threading.Event()
-        waiter = _Waiter(woken.set, _began(context))
+        waiter = _Waiter(woken.set)
         if (seconds := self._arrive(host, waiter)) == 0:
             return True
         self._set_down(context)
@@ -183,7 +181,7 @@ class HostGate:
             return True
         loop = asyncio.get_running_loop()
         woken = asyncio.Event()
-        waiter = _Waiter(lambda: loop.call_soon_threadsafe(woken.set), _began(context))
+        waiter = _Waiter(lambda: loop.call_soon_threadsafe(woken.set))
         if (seconds := self._arrive(host, waiter)) == 0:
             return True
         self._set_down(context)
@@ -356,21 +354,26 @@ class HostGate:
         for listener in self._listeners:
             listener.on_news()
 
-    def states(self) -> tuple[list[HostState], HostCounts]:
-        """Return the hosts that have changed since the last call, and the counts of those that were forgotten."""
+    def touch(self, hosts: Iterable[str]) -> None:
+        """Have hosts be reported, because others wait for them than before."""
+        with self._lock:
+            for host in hosts:
+                self._line(host).host.news = True
+
+    def states(self) -> list[HostState]:
+        """Return the hosts that have changed since the last call."""
         with self._lock:
             now = self._clock()
             found = []
-            for name, line in list(self._lines.items()):
+            for name, line in self._lines.items():
                 host = line.host
                 if host.news:
                     host.news = False
                     found.append(_state(name, line, now))
                     host.counts = HostCounts()
-            others, self._others = self._others, HostCounts()
             if len(self._lines) > MAX_HOSTS:
                 self._forget(now)
-            return found, others
+            return found
 
     # --- with the lock, or taking it --------------------------------------------------------------------------
 
@@ -409,7 +412,7 @@ class HostGate:
             self._check_down(host, line.host)
             if not line.waiters:
                 now = self._clock()
-                seconds = line.host.wait(now, waiter.began)
+                seconds = line.host.wait(now)
                 if seconds == 0:
                     line.host.start(now)
                     return 0.0
@@ -431,7 +434,7 @@ class HostGate:
             if line.waiters[0] is not waiter:
                 return math.inf
             now = self._clock()
-            seconds = line.host.wait(now, waiter.began)
+            seconds = line.host.wait(now)
             if seconds == 0:
                 line.host.start(now)
             return seconds
@@ -534,21 +537,12 @@ def _state(name: str, line: _Line, now: float) -> HostState:
     )
 
 
-def with_waiting(state: HostState, items: int) -> HostState:
-    """Return a state in which `items` more wait."""
-    return replace(state, waiting=state.waiting + items)
-
-
 def _use_reservation(context: ItemContext | None, host: str) -> bool:
     """Return True if the item that asks has a reservation of this host, which is used up now."""
     if context is None or context.reserved_host != host:
         return False
     context.reserved_host = ""
     return True
-
-
-def _began(context: ItemContext | None) -> float | None:
-    return None if context is None else context.started
 
 
 def _own_deadline(context: ItemContext | None, deadline: float | None) -> float | None:
