@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from host_server import Reply, Seen, serving
 Rows = Callable[..., list[tuple[Any, ...]]]
 
 GET = """
+    from pathlib import Path
     from tui_runner import http, job
 
     @job({settings})
@@ -21,7 +23,7 @@ GET = """
 
     @get.items
     def urls(*, urls: str):
-        return open(urls).read().split()
+        return Path(urls).read_text().split()
 """
 
 
@@ -32,8 +34,9 @@ def run_over(job_file, new_run, tmp_path):
     def run(urls: list[str], settings: str = "", source: str = GET, **options: Any) -> Any:
         (tmp_path / "urls.txt").write_text("\n".join(urls))
         path = job_file(source.format(settings=settings))
-        run = new_run(path, params={"urls": str(tmp_path / "urls.txt")}, attended=False, **options)
-        return run.start().finish()
+        run = new_run(path, params={"urls": str(tmp_path / "urls.txt")}, attended=False, **options).start()
+        assert run.runner.join(100)
+        return run.runner.snapshot()
 
     return run
 
@@ -112,7 +115,7 @@ def test_a_delay_is_between_two_requests_of_any_worker(run_over) -> None:
         assert run_over(urls, 'workers=2, delay=0.1, threads=4, chunk_size=2, host="url"').items_done == 10
         times = sorted(server.seen["127.0.0.1"].times())
     # What is between two requests when they arrive may be less by what their way takes.
-    assert min(b - a for a, b in zip(times, times[1:], strict=False)) > 0.06
+    assert min(b - a for a, b in pairwise(times)) > 0.06
 
 
 def test_dead_and_forbidding_hosts_do_not_stop_a_run_over_others(run_over, rows: Rows, monkeypatch) -> None:

@@ -171,10 +171,14 @@ class SetHostLimits:
 
 @dataclass(frozen=True, slots=True)
 class GrantHost:
-    """Have at most `slots` requests open to a host, the first of them in `due` seconds."""
+    """Have at most `slots` requests open to a host, the first of them in `due` seconds.
+
+    `serial` counts the grants of this host to this worker; reports name the last one that was obeyed.
+    """
 
     host: str
     slots: int
+    serial: int
     due: float = 0.0
 
 
@@ -306,6 +310,7 @@ class HostReport:
     open: int = 0
     waiting: int = 0
     slots: int | None = None
+    serial: int = 0
     delay: float = 0.0
     cooldown: float = 0.0
     due: float = 0.0

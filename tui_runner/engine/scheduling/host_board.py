@@ -4,9 +4,9 @@ Part of the scheduler: it decides by what workers report, and does nothing itsel
 
 *Limits are of the run.* Where several workers share a limit, each has slots of a host only as long as it is granted
 them. Slots follow demand. A slot is granted anew only when whoever had it says that it has it no more, so the limit
-holds at every moment: of each worker the largest of what it was granted, what it has acknowledged and what it has open
-counts as taken. Where requests are spaced by a delay, one worker at a time may ask the host, and the next one learns
-when the last request allows another.
+holds at every moment: of each worker the largest of what it was granted since its last acknowledgement and what it has
+open counts as taken. Where requests are spaced by a delay, one worker at a time may ask the host, and the next one
+learns when the last request allows another.
 
 *Cooldowns are of the run.* What one worker is told by a server the others are told at once.
 
@@ -41,18 +41,26 @@ class _Share:
     """The part of a host that one worker has."""
 
     granted: int = 0
-    acknowledged: int = 0
+    most: int = 0
+    """The most that it may still think to have: grants that it has not acknowledged are under way to it."""
+    serial: int = 0
     open: int = 0
     waiting: int = 0
     due_at: float = -math.inf
 
     @property
     def taken(self) -> int:
-        return max(self.granted, self.acknowledged, self.open)
+        return max(self.granted, self.most, self.open)
 
     @property
     def demand(self) -> int:
         return self.open + self.waiting
+
+    def grant(self, host: str, slots: int, due: float = 0.0) -> GrantHost:
+        self.granted = slots
+        self.most = max(self.most, slots)
+        self.serial += 1
+        return GrantHost(host, slots, self.serial, due)
 
 
 @dataclass(slots=True)
@@ -157,7 +165,9 @@ class HostBoard:
                 others = [worker for worker in workers if worker != report.worker]
                 orders += [(worker, HoldHost(each.host, each.cooldown)) for worker in others]
             share = row.shares.setdefault(report.worker, _Share())
-            share.acknowledged, share.open, share.waiting = each.slots or 0, each.open, each.waiting
+            share.open, share.waiting = each.open, each.waiting
+            if each.serial == share.serial:
+                share.most = share.granted
             share.due_at = now + each.due
             orders += self._shared_out(row, now)
         return orders
@@ -239,17 +249,13 @@ class HostBoard:
         orders: Orders = []
         for worker, share in row.shares.items():
             if wanted[worker] < share.granted:
-                share.granted = wanted[worker]
-                orders.append((worker, GrantHost(row.host, share.granted)))
-        free = total - sum(share.taken for share in row.shares.values())
+                orders.append((worker, share.grant(row.host, wanted[worker])))
         due = max((share.due_at for share in row.shares.values()), default=now) - now
         for worker, share in row.shares.items():
-            more = min(wanted[worker] - share.granted, max(0, free + share.taken - max(share.granted, share.open)))
-            more = min(more, total - sum(o.taken for w, o in row.shares.items() if w != worker) - share.granted)
-            if more > 0:
-                share.granted += more
-                free = total - sum(each.taken for each in row.shares.values())
-                orders.append((worker, GrantHost(row.host, share.granted, max(0.0, due))))
+            others = sum(other.taken for number, other in row.shares.items() if number != worker)
+            slots = min(wanted[worker], total - others)
+            if slots > share.granted:
+                orders.append((worker, share.grant(row.host, slots, max(0.0, due))))
         return orders
 
 

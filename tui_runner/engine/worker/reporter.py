@@ -242,6 +242,7 @@ def _host_report(state: HostState, items: int) -> HostReport:
         open=state.open,
         waiting=state.waiting + items,
         slots=state.slots,
+        serial=state.serial,
         delay=state.delay,
         cooldown=state.cooldown,
         due=state.due,

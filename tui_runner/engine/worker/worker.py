@@ -181,8 +181,8 @@ class Worker:
                 self._queue.set_rate(rate)
             case SetHostLimits(limits, host):
                 http.gate.set_limits(limits, host)
-            case GrantHost(host, slots, due):
-                http.gate.grant(host, slots, due)
+            case GrantHost(host, slots, serial, due):
+                http.gate.grant(host, slots, serial, due)
             case HoldHost(host, seconds):
                 http.gate.hold(host, seconds)
             case PauseHost(host, paused):

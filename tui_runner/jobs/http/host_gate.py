@@ -57,6 +57,7 @@ class HostState:
         open: requests that are open.
         waiting: requests and items that wait for it.
         slots: requests that this worker may have open; None for no bound.
+        serial: of the last grant of slots.
         delay: seconds between two requests.
         cooldown: seconds until a refusal ends, 0 for none.
         paused: whether the user has paused it.
@@ -70,6 +71,7 @@ class HostState:
     open: int
     waiting: int
     slots: int | None
+    serial: int
     delay: float
     cooldown: float
     paused: bool
@@ -125,8 +127,8 @@ class HostGate:
         self._clock = clock
         self._lock = threading.Lock()
         self._lines: dict[str, _Line] = {}
-        self._grants: dict[str, int] = {}
-        """Slots of hosts that the runner has granted, where several workers share the limits."""
+        self._grants: dict[str, tuple[int, int]] = {}
+        """Slots of hosts that the runner has granted, where several workers share the limits; serials of the grants."""
         self._own: dict[str, HostLimits] = {}
         """Limits of single hosts."""
         self._shared = False
@@ -153,9 +155,11 @@ class HostGate:
             HostDown: the host failed again and again, and is not asked.
         """
         context = CONTEXT.get()
-        if _use_reservation(context, host):
-            return True
         woken = threading.Event()
+        if _use_reservation(context, host):
+            while (seconds := self._send_reserved(host)) > 0:
+                woken.wait(seconds)
+            return True
         waiter = _Waiter(woken.set)
         if (seconds := self._arrive(host, waiter)) == 0:
             return True
@@ -180,7 +184,10 @@ class HostGate:
         """`enter` for a task of an event loop: other tasks run meanwhile."""
         context = CONTEXT.get()
         if _use_reservation(context, host):
-            return True
+            while True:
+                if (seconds := self._send_reserved(host)) <= 0:
+                    return True
+                await asyncio.sleep(seconds)
         loop = asyncio.get_running_loop()
         woken = asyncio.Event()
         waiter = _Waiter(lambda: loop.call_soon_threadsafe(woken.set))
@@ -243,7 +250,7 @@ class HostGate:
             now = self._clock()
             seconds = line.host.wait(now)
             if seconds == 0:
-                line.host.start(now)
+                line.host.start(now, reserved=True)
             return seconds
 
     def end_item(
@@ -308,10 +315,10 @@ class HostGate:
             hosts = list(self._lines)
         self._look_again(hosts)
 
-    def grant(self, host: str, slots: int, due: float = 0.0) -> None:
-        """Let this worker have `slots` requests open to a host, the first in `due` seconds."""
+    def grant(self, host: str, slots: int, serial: int, due: float = 0.0) -> None:
+        """Let this worker have `slots` requests open to a host, the first in `due` seconds; `serial` is reported."""
         with self._lock:
-            self._grants[host] = slots
+            self._grants[host] = slots, serial
             line = self._line(host)
             line.host.slots = self._slots(host)
             line.host.news = True
@@ -376,7 +383,7 @@ class HostGate:
                 host = line.host
                 if host.news:
                     host.news = False
-                    found.append(_state(name, line, now))
+                    found.append(_state(name, line, self._grants.get(name, (0, 0))[1], now))
                     host.counts = HostCounts()
             if len(self._lines) > MAX_HOSTS:
                 self._forget(now)
@@ -400,7 +407,7 @@ class HostGate:
         if limits.per_host is None and not (self._shared and limits.is_exclusive):
             return None
         if self._shared:
-            return self._grants.get(host, 0)
+            return self._grants.get(host, (0, 0))[0]
         return limits.per_host
 
     def _forget(self, now: float) -> None:
@@ -414,6 +421,10 @@ class HostGate:
         if host.down and host.wait(self._clock()) > 0:
             last = "no answer" if host.last_status is None else f"status {host.last_status}"
             raise HostDown(name, last)
+
+    def _send_reserved(self, host: str) -> float:
+        with self._lock:
+            return self._lines[host].host.send_reserved(self._clock())
 
     def _arrive(self, host: str, waiter: _Waiter) -> float:
         """Enter at once and return 0, or join the line of a host; what to wait for is as `_advance` says."""
@@ -530,13 +541,14 @@ def host_of(text: object) -> str:
     return text.strip().lower()
 
 
-def _state(name: str, line: _Line, now: float) -> HostState:
+def _state(name: str, line: _Line, serial: int, now: float) -> HostState:
     host = line.host
     return HostState(
         host=name,
         open=host.open,
         waiting=len(line.waiters),
         slots=host.slots,
+        serial=serial,
         delay=host.delay(now),
         cooldown=max(0.0, host.cooldown_until - now),
         paused=host.paused,
