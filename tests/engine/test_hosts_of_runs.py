@@ -35,8 +35,8 @@ def run_over(job_file, new_run, tmp_path):
         (tmp_path / "urls.txt").write_text("\n".join(urls))
         path = job_file(source.format(settings=settings))
         run = new_run(path, params={"urls": str(tmp_path / "urls.txt")}, attended=False, **options).start()
-        assert run.runner.join(100)
-        return run.runner.snapshot()
+        assert run.runner.join(200)
+        return run.finish()
 
     return run
 
@@ -176,6 +176,7 @@ def test_a_fast_host_keeps_its_pace_beside_a_slow_one(run_over, settings: str) -
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_ten_thousand_urls_over_five_hundred_hosts_end_by_themselves(run_over, rows: Rows) -> None:
     """60 hosts are dead, 10 answer 429 with `Retry-After`, 5 answer 403 from page 20 on."""
     dead, refusing, forbidding = range(60), range(60, 70), range(70, 75)
@@ -207,6 +208,7 @@ def test_ten_thousand_urls_over_five_hundred_hosts_end_by_themselves(run_over, r
         for number in refusing:
             seen = server.seen[names[number]]
             for refused in seen.times(429):
-                assert not [at for at in seen.times() if refused < at < refused + 2.0]
-        assert seconds < 100
+                # What was on its way when the host refused arrives a moment later.
+                assert not [at for at in seen.times() if refused + 0.2 < at < refused + 2.0]
+        assert seconds < 150
         assert not any("paused" in event.text for event in snapshot.events)

@@ -326,6 +326,15 @@ class HostReport:
 
 
 @dataclass(frozen=True, slots=True)
+class HostRefused:
+    """A host wants to be left alone for `seconds`: sent at once, so that other workers know before they ask."""
+
+    worker: int
+    host: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class HostsReport:
     """The hosts of a worker that have changed."""
 
@@ -464,6 +473,7 @@ Report = (
     | WorkerFailed
     | ChunkExhausted
     | Progress
+    | HostRefused
     | HostsReport
     | ResultBatch
     | ChunkFinished

@@ -14,6 +14,7 @@ from tui_runner.engine.protocol import (
     ChunkExhausted,
     ChunkFinished,
     Drained,
+    HostRefused,
     HostsReport,
     MemoryFull,
     Order,
@@ -322,6 +323,7 @@ Event = (
     | ChunkExhausted
     | ResultBatch
     | Progress
+    | HostRefused
     | HostsReport
     | ItemsRejected
     | MemoryFull

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from tui_runner.engine.metrics import Histogram
@@ -143,14 +143,15 @@ class HostBoard:
         """Return True if the run has asked more than one host."""
         return len(self.rows) > 1
 
-    def reported(self, report: HostsReport, workers: list[int], now: float) -> Orders:
-        """Take in what a worker reports; returns what workers are to be told.
+    def refused(self, host: str, seconds: float, others: Iterable[int], now: float) -> Orders:
+        """Take in that a host is to be left alone for `seconds`; returns what the other workers are to be told."""
+        row = self._row(host)
+        row.cooldown_until = max(row.cooldown_until, now + seconds)
+        self.version += 1
+        return [(worker, HoldHost(host, seconds)) for worker in others]
 
-        Args:
-            report: of one worker.
-            workers: numbers of all workers.
-            now: monotonic seconds.
-        """
+    def reported(self, report: HostsReport, now: float) -> Orders:
+        """Take in what a worker reports; returns the slots that workers are granted then."""
         self.version += 1
         orders: Orders = []
         for each in report.hosts:
@@ -159,11 +160,8 @@ class HostBoard:
             if row.host != each.host:
                 continue  # it is one of the others, for which nothing is decided
             row.delay, row.paused, row.failing, row.down = each.delay, each.paused, each.failing, each.down
-            until = now + each.cooldown
-            if each.cooldown and until > row.cooldown_until + 0.01:
-                row.cooldown_until = until
-                others = [worker for worker in workers if worker != report.worker]
-                orders += [(worker, HoldHost(each.host, each.cooldown)) for worker in others]
+            if each.cooldown:
+                row.cooldown_until = max(row.cooldown_until, now + each.cooldown)
             share = row.shares.setdefault(report.worker, _Share())
             share.open, share.waiting = each.open, each.waiting
             if each.serial == share.serial:

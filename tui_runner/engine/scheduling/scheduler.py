@@ -231,10 +231,12 @@ class Scheduler:
             case protocol.Progress():
                 self._chunks.start_clocks(event)
                 self._orders.look_after(event)
+            case protocol.HostRefused(worker, host, seconds):
+                others = [each.number for each in self.crew if each.number != worker and not each.killed]
+                self._order(self.hosts.refused(host, seconds, others, now))
             case protocol.HostsReport(worker):
                 if self.crew.get(worker) is not None:
-                    numbers = [each.number for each in self.crew if not each.killed]
-                    self._order(self.hosts.reported(event, numbers, now))
+                    self._order(self.hosts.reported(event, now))
             case events.ItemsRejected():
                 self._chunks.rejected(event)
         self._go_on()

@@ -30,6 +30,7 @@ from tui_runner.engine.protocol import (
     Drained,
     GrantHost,
     HoldHost,
+    HostRefused,
     MemoryFull,
     OpenChunk,
     Order,
@@ -103,7 +104,11 @@ class Worker:
             gate=http.gate,
             host=job.host_finder(by_name=config.by_name),
         )
-        self._listener = Listener(self._queue.host_changed, lambda: self._outcomes.wake.set())
+        self._listener = Listener(
+            self._queue.host_changed,
+            lambda: self._outcomes.wake.set(),
+            lambda host, seconds: send(HostRefused(config.worker, host, seconds)),
+        )
         if config.paused:
             self._queue.pause(None)
         self._outcomes = Outcomes(

@@ -87,11 +87,13 @@ class Listener:
 
     Attributes:
         on_change: called with a host that may perhaps be asked now.
-        on_news: called when other workers should know something at once.
+        on_news: called when something should be reported soon.
+        on_refusal: called with a host that has refused, and the seconds for which it is held.
     """
 
     on_change: Callable[[str], None]
     on_news: Callable[[], None]
+    on_refusal: Callable[[str, float], None] = lambda host, seconds: None
 
 
 class _Waiter:
@@ -273,8 +275,12 @@ class HostGate:
     def refuse(self, host: str, retry_after: float | None, sent: float) -> None:
         """Take in that a request that did not pass this gate, sent at `sent`, was refused."""
         with self._lock:
-            self._line(host).host.refuse(self._clock(), retry_after, sent, may_open=self.has_several)
-        self._news()
+            asked, now = self._line(host).host, self._clock()
+            before = asked.cooldown_until
+            asked.refuse(now, retry_after, sent, may_open=self.has_several)
+            held = asked.cooldown_until - now if asked.cooldown_until > before else 0.0
+        if held > 0:
+            self._refused(host, held)
 
     def cooldown(self, host: str) -> float:
         """Return the seconds for which a host is held because it refused."""
@@ -363,6 +369,10 @@ class HostGate:
         """Have workers look again at the items that wait for a host."""
         for listener in self._listeners:
             listener.on_change(host)
+
+    def _refused(self, host: str, seconds: float) -> None:
+        for listener in self._listeners:
+            listener.on_refusal(host, seconds)
 
     def _news(self) -> None:
         for listener in self._listeners:
@@ -479,10 +489,12 @@ class HostGate:
             before, was_down = line.host.cooldown_until, line.host.down
             several = self.has_several
             line.host.end(now, status=status, seconds=seconds, retry_after=retry_after, ok=ok, may_open=several)
-            urgent = line.host.cooldown_until > max(before, now)
+            held = line.host.cooldown_until - now if line.host.cooldown_until > before else 0.0
             everybody = line.host.down and not was_down
             wakes = [waiter.wake for waiter in line.waiters] if everybody else [self._next(line)]
-        if urgent or (self._shared and line.host.slots is not None):
+        if held > 0:
+            self._refused(host, held)
+        if self._shared and line.host.slots is not None:
             self._news()
         return all([_woken(wake) for wake in wakes])
 
