@@ -228,6 +228,10 @@ class Host:
         if self.down:
             self._hold_until = now + DOWN_PROBE_SECONDS
 
+    def is_refusing(self, now: float) -> bool:
+        """Return True if it has said when it wants to be asked again, and that is not yet."""
+        return self._told_to_wait and now < self.cooldown_until
+
     def send_reserved(self, now: float) -> float:
         """Send a request that was reserved and return 0, or return the seconds until spacing allows it.
 

@@ -161,7 +161,8 @@ class HostGate:
         if _use_reservation(context, host):
             while (seconds := self._send_reserved(host)) > 0:
                 woken.wait(seconds)
-            return True
+            if seconds == 0:
+                return True
         waiter = _Waiter(woken.set)
         if (seconds := self._arrive(host, waiter)) == 0:
             return True
@@ -188,8 +189,10 @@ class HostGate:
         if _use_reservation(context, host):
             while True:
                 if (seconds := self._send_reserved(host)) <= 0:
-                    return True
+                    break
                 await asyncio.sleep(seconds)
+            if seconds == 0:
+                return True
         loop = asyncio.get_running_loop()
         woken = asyncio.Event()
         waiter = _Waiter(lambda: loop.call_soon_threadsafe(woken.set))
@@ -433,8 +436,16 @@ class HostGate:
             raise HostDown(name, last)
 
     def _send_reserved(self, host: str) -> float:
+        """Return 0 for a request that may be sent, the seconds until it may, or -1.0 if it is to stand in line.
+
+        The host may have refused since the item began; then the reservation is void.
+        """
         with self._lock:
-            return self._lines[host].host.send_reserved(self._clock())
+            line, now = self._lines[host], self._clock()
+            if line.host.is_refusing(now):
+                line.host.drop()
+                return -1.0
+            return line.host.send_reserved(now)
 
     def _arrive(self, host: str, waiter: _Waiter) -> float:
         """Enter at once and return 0, or join the line of a host; what to wait for is as `_advance` says."""
