@@ -7,7 +7,7 @@ import random
 from tui_runner.engine.protocol import GrantHost, HoldHost, HostReport, HostsReport, Trials
 from tui_runner.engine.scheduling.circuit_breaker import CircuitBreaker
 from tui_runner.engine.scheduling.host_board import MAX_HOSTS, OTHER_HOSTS, HostBoard
-from tui_runner.jobs.http.host import HostLimits
+from tui_runner.jobs.hosts import HostLimits
 
 
 def test_what_one_worker_is_told_the_others_are_told() -> None:

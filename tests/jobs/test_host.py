@@ -6,6 +6,7 @@ import math
 
 import pytest
 
+from tui_runner.jobs.hosts import HostLimits
 from tui_runner.jobs.http.host import (
     CAP_SECONDS,
     FAILURES,
@@ -15,7 +16,6 @@ from tui_runner.jobs.http.host import (
     ROUND_SECONDS,
     ROUNDS,
     Host,
-    HostLimits,
 )
 from tui_runner.jobs.http.retry_after import MOST_RETRY_AFTER, retry_after_seconds
 

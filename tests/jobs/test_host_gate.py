@@ -12,8 +12,8 @@ from contextlib import contextmanager
 import pytest
 
 from tui_runner.jobs.current import CONTEXT
-from tui_runner.jobs.http.host import HostLimits
-from tui_runner.jobs.http.host_gate import MAX_HOSTS, HostDown, HostGate, ItemPostponed, Listener, host_of
+from tui_runner.jobs.hosts import HostLimits, host_of
+from tui_runner.jobs.http.host_gate import MAX_HOSTS, HostDown, HostGate, ItemPostponed, Listener
 
 
 def leave(gate: HostGate, host: str, status: int | None = 200, retry_after: float | None = None) -> None:

@@ -12,7 +12,7 @@ from tui_runner.engine.protocol import Counts, InFlight
 from tui_runner.engine.scheduling.chunk import Chunk, ItemsLeft
 from tui_runner.engine.scheduling.chunk_store import ChunkStore
 from tui_runner.engine.states import ChunkState, RunState
-from tui_runner.jobs.http.host import HostLimits
+from tui_runner.jobs.hosts import HostLimits
 from tui_runner.store.database import Database
 
 

@@ -10,7 +10,7 @@ from fake_run import FakeControl, busy
 from test_app import HOSTILE, screen_text, settled
 
 from tui_runner.engine.progress.snapshot import HostView
-from tui_runner.jobs.http.host import HostLimits
+from tui_runner.jobs.hosts import HostLimits
 from tui_runner.tui.app import RunnerApp
 from tui_runner.tui.run.hosts import Hosts
 

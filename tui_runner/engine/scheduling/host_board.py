@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 
 from tui_runner.engine.metrics import Histogram
 from tui_runner.engine.protocol import GrantHost, HoldHost, HostReport, HostsReport, Order, Trials
-from tui_runner.jobs.http.host import HostLimits
+from tui_runner.jobs.hosts import HostLimits
 
 MAX_HOSTS = 2_000
 """Hosts that are counted by themselves."""

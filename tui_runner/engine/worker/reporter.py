@@ -34,8 +34,9 @@ from tui_runner.engine.worker.attempt import Ending, Outcome, Outcomes, host_dow
 from tui_runner.engine.worker.concurrency import ThreadTuner
 from tui_runner.engine.worker.item_columns import json_value, packed_value, text_column
 from tui_runner.engine.worker.job_output import JobLog
+from tui_runner.engine.worker.slot import Ended, OpenedChunk, Slot
 from tui_runner.engine.worker.standstill import Standstill
-from tui_runner.engine.worker.task_queue import Ended, OpenedChunk, Slot, WorkQueue
+from tui_runner.engine.worker.task_queue import WorkQueue
 from tui_runner.engine.worker.thread_pool import Pool
 from tui_runner.jobs.http.host_gate import HostState
 from tui_runner.store.arrow_batches import serialize

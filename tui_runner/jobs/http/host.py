@@ -25,6 +25,8 @@ import math
 from collections import Counter
 from dataclasses import dataclass, field
 
+from tui_runner.jobs.hosts import HostLimits
+
 BASE_SECONDS = 2.0
 """First cooldown where the server does not say how long."""
 TOLD_SECONDS = 0.5
@@ -59,26 +61,6 @@ _LONGEST_DELAY = 60.0
 _KEPT_LATENCIES = 500
 _FAILING = frozenset({401, 403, 407, 408, 429}) | frozenset(range(500, 600))
 """Statuses that say that a host refuses or fails; a 404 is an answer."""
-
-
-@dataclass(frozen=True, slots=True)
-class HostLimits:
-    """Limits that every host has.
-
-    Attributes:
-        per_host: requests open at once; None for no bound.
-        delay: seconds from one request to the next.
-        adaptive: whether the delay follows the latency; `delay` is then the least.
-    """
-
-    per_host: int | None = None
-    delay: float = 0.0
-    adaptive: bool = False
-
-    @property
-    def is_exclusive(self) -> bool:
-        """Return True if requests are spaced, so one worker at a time may ask a host."""
-        return self.delay > 0 or self.adaptive
 
 
 @dataclass(slots=True)

@@ -21,11 +21,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from tui_runner.errors import ItemError
 from tui_runner.jobs.current import CONTEXT, ItemContext
-from tui_runner.jobs.http.host import Host, HostCounts, HostLimits
+from tui_runner.jobs.hosts import HostLimits
+from tui_runner.jobs.http.host import Host, HostCounts
 
 MAX_HOSTS = 2_000
 """Hosts that a worker remembers; beyond that it forgets those of which nothing need be remembered."""
@@ -550,18 +550,6 @@ def _woken(wake: Callable[[], object] | None) -> bool:
     if wake is not None:
         wake()
     return wake is None
-
-
-def host_of(text: object) -> str:
-    """Return the host that a URL names, or the text itself for a host's name; empty for what is neither."""
-    if not isinstance(text, str):
-        return ""
-    if "//" in text:
-        try:
-            return (urlsplit(text).hostname or "").lower()
-        except ValueError:
-            return ""
-    return text.strip().lower()
 
 
 def _state(name: str, line: _Line, serial: int, now: float) -> HostState:

@@ -14,7 +14,7 @@ from tui_runner.engine.control import RunControl
 from tui_runner.engine.progress.chunk_views import ChunkView
 from tui_runner.engine.progress.snapshot import HostView, Snapshot
 from tui_runner.engine.states import ChunkState, RunState
-from tui_runner.jobs.http.host import HostLimits
+from tui_runner.jobs.hosts import HostLimits
 from tui_runner.store.database import Database
 from tui_runner.system.memory import memory_bound
 from tui_runner.text.numbers import plural, size
