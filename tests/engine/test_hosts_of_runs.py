@@ -21,6 +21,10 @@ GET = """
         http.get(url).raise_for_status()
         return {{"url": url}}
 
+    @get.setup
+    def warm():
+        import httpx  # for its import, which may take longer on a busy machine than an item may
+
     @get.items
     def urls(*, urls: str):
         return Path(urls).read_text().split()
@@ -80,12 +84,12 @@ def test_a_refusal_with_a_time_costs_no_attempt_and_is_obeyed(run_over, library:
 
 
 def test_waiting_for_a_host_is_neither_time_nor_timeout_of_an_item(run_over, rows: Rows) -> None:
-    with serving(lambda host, path, seen, now: Reply(after=0.3)) as server:
-        urls = [f"http://127.0.0.{1 + n % 2}:{server.port}/{n}" for n in range(12)]
-        snapshot = run_over(urls, "per_host=1, timeout=1.0, threads=12, retries=0")
-        assert (snapshot.items_done, snapshot.items_failed) == (12, 0), snapshot.errors
+    with serving(lambda host, path, seen, now: Reply(after=0.4)) as server:
+        urls = [f"http://127.0.0.{1 + n % 2}:{server.port}/{n}" for n in range(14)]
+        snapshot = run_over(urls, "per_host=1, timeout=2.0, threads=14, retries=0")
+        assert (snapshot.items_done, snapshot.items_failed) == (14, 0), snapshot.errors
         assert max(seen.most_open for seen in server.seen.values()) == 1
-    assert rows("SELECT max(seconds) < 1.0 FROM runner.items") == [(True,)]
+    assert rows("SELECT max(seconds) < 2.0 FROM runner.items") == [(True,)]
 
 
 def test_a_host_that_is_known_before_holds_no_thread(run_over) -> None:
