@@ -12,7 +12,8 @@ from typing import Any
 
 from tui_runner.engine.worker.attempt import LARGE, Execution, Outcome, Outcomes
 from tui_runner.engine.worker.flight_recorder import FlightRecorder, copied, note
-from tui_runner.engine.worker.task_queue import Slot, WorkQueue, is_overdue, take_claim
+from tui_runner.engine.worker.slot import Slot, is_overdue, take_claim
+from tui_runner.engine.worker.task_queue import WorkQueue
 from tui_runner.engine.worker.thread_pool import MIN_STUCK, TIMEOUT_GRACE
 from tui_runner.jobs.current import CONTEXT
 from tui_runner.store.rows.collect import Rows, collect
@@ -72,10 +73,14 @@ class AsyncPool:
         self._thread = threading.Thread(target=self._run_loop, name="items", daemon=True)
         self._thread.start()
         queue.on_change = self._changed
+        queue.on_missing = self._replace_waiting
 
     def set_threads(self, threads: int) -> None:
         """Execute this many items at once; surplus tasks end after the item they have."""
         missing = self._queue.set_lanes(threads)
+        self._loop.call_soon_threadsafe(self._start, missing)
+
+    def _replace_waiting(self, missing: int) -> None:
         self._loop.call_soon_threadsafe(self._start, missing)
 
     def end_overdue(self) -> None:
@@ -223,7 +228,7 @@ class AsyncPool:
             if outcome is not None:
                 outcomes.put_other(outcome)
             elif rows is not None:
-                slot.block.items.append((index, started, ended, rows))
+                slot.block.items.append((index, slot.started, ended, rows))
                 outcomes.put(slot.block)
         self._queue.give_back(slot)
 

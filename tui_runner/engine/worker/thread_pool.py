@@ -14,7 +14,8 @@ from typing import Protocol
 
 from tui_runner.engine.worker.attempt import LARGE, Execution, Outcomes
 from tui_runner.engine.worker.flight_recorder import ATTEMPT_BITS, FlightRecorder, copied
-from tui_runner.engine.worker.task_queue import Slot, WorkQueue, is_overdue, take_claim
+from tui_runner.engine.worker.slot import Slot, is_overdue, take_claim
+from tui_runner.engine.worker.task_queue import WorkQueue
 from tui_runner.errors import UserError
 from tui_runner.jobs.current import CONTEXT
 from tui_runner.store.rows.collect import Rows, collect
@@ -89,7 +90,6 @@ class _WorkerThread(threading.Thread):
                 break
             outcome = None
             rows: Rows | None = None
-            started = now
             try:
                 value = begin(slot, index, now)
                 mark = positions[index] << ATTEMPT_BITS | slot.attempt  # `note`, without its call
@@ -116,7 +116,7 @@ class _WorkerThread(threading.Thread):
             if outcome is not None:
                 outcomes.put_other(outcome)
             elif rows is not None:
-                add((index, started, now, rows))
+                add((index, slot.started, now, rows))
         slot.index = -1
         return True
 
@@ -149,6 +149,7 @@ class ThreadPool:
         """Threads whose attempt was ended from outside and that have not returned from it."""
         self._started = 0
         self.on_broken = on_broken
+        queue.on_missing = self._start
 
     def set_threads(self, threads: int) -> None:
         """Execute this many items at once; surplus threads end after the item they have."""

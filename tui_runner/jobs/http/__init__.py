@@ -23,12 +23,13 @@ import asyncio
 import threading
 import weakref
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any
 
 from tui_runner._version import __version__
 from tui_runner.jobs.current import current
-from tui_runner.jobs.http.host_slots import HostSlots
+from tui_runner.jobs.http.host_gate import HostGate
 
 if TYPE_CHECKING:
     import ssl
@@ -46,7 +47,8 @@ _KEPT_CONNECTIONS = 1
 # For the one client of an event loop, whose tasks share its connections.
 _KEPT_CONNECTIONS_OF_A_LOOP = 100
 
-_slots = HostSlots()
+gate = HostGate()
+"""Where requests of this worker wait until their host may be asked."""
 _lock = threading.Lock()
 _options: dict[str, Any] = {}
 _generation = 0
@@ -82,7 +84,7 @@ def configure(*, per_host: int | EllipsisType | None = ..., **client_options: An
     if per_host is not ...:
         if per_host is not None and per_host < 1:
             raise ValueError(f"per_host must be 1 or more, not {per_host}")
-        _slots.set_limit(per_host)
+        gate.set_limits(replace(gate.limits, per_host=per_host))
     if client_options:
         with _lock:
             _options.update(client_options)
@@ -100,7 +102,7 @@ def client() -> httpx.Client:
         from tui_runner.jobs.http.thread_client import JobClient
 
         generation = _generation
-        kept = _Kept(JobClient(_slots, _deadline, **_client_options(_KEPT_CONNECTIONS)), generation)
+        kept = _Kept(JobClient(gate, _deadline, **_client_options(_KEPT_CONNECTIONS)), generation)
         _thread.kept = kept
     return kept.client
 
@@ -121,7 +123,7 @@ def async_client() -> httpx.AsyncClient:
     from tui_runner.jobs.http.thread_client import JobAsyncClient
 
     generation = _generation
-    made = JobAsyncClient(_slots, _deadline, **_client_options(_KEPT_CONNECTIONS_OF_A_LOOP))
+    made = JobAsyncClient(gate, _deadline, **_client_options(_KEPT_CONNECTIONS_OF_A_LOOP))
     with _lock:
         _of_loop[loop] = (made, generation)
     return made

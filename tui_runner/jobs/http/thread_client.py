@@ -15,7 +15,8 @@ from typing import Any
 
 import httpx
 
-from tui_runner.jobs.http.host_slots import HostSlots
+from tui_runner.jobs.http.host_gate import HostGate
+from tui_runner.jobs.http.retry_after import retry_after_seconds
 from tui_runner.jobs.http.whole_bodies import check_end
 from tui_runner.system.clock import time
 
@@ -29,12 +30,12 @@ class JobClient(httpx.Client):
     """An `httpx.Client` for the items of one thread.
 
     Args:
-        slots: limit of requests a host.
+        gate: where a request waits until its host may be asked.
         deadline: asks for the deadline of the item that makes the request.
         options: keyword arguments of `httpx.Client`.
     """
 
-    def __init__(self, slots: HostSlots, deadline: Deadline, **options: Any) -> None:
+    def __init__(self, gate: HostGate, deadline: Deadline, **options: Any) -> None:
         def cut(request: httpx.Request) -> None:
             _cut_timeout(request, deadline())
 
@@ -45,7 +46,7 @@ class JobClient(httpx.Client):
                 response.stream = _TimedBody(response.stream, until, response.request)
 
         super().__init__(event_hooks=_hooks(options.pop("event_hooks", None), cut, guard), **options)
-        self._slots = slots
+        self._gate = gate
         self._deadline = deadline
 
     def send(self, request: httpx.Request, *, stream: bool = False, **options: Any) -> httpx.Response:
@@ -57,24 +58,26 @@ class JobClient(httpx.Client):
             httpx.PoolTimeout: no slot came free before the deadline.
         """
         host = request.url.host
-        if not self._slots.acquire(host, _seconds_left(self._deadline())):
+        if not self._gate.enter(host, self._deadline()):
             raise _no_slot(request)
+        began = time.monotonic()
         try:
             response = super().send(request, stream=stream, **options)
         except BaseException:
-            self._slots.give_back(host)
+            self._gate.leave(host, status=None, seconds=time.monotonic() - began)
             raise
+        leave = _leaver(self._gate, host, response, began)
         if stream and isinstance(response.stream, httpx.SyncByteStream):
-            response.stream = _HeldBody(response.stream, self._slots, host)
+            response.stream = _HeldBody(response.stream, leave)
         else:
-            self._slots.give_back(host)
+            leave()
         return response
 
 
 class JobAsyncClient(httpx.AsyncClient):
     """An `httpx.AsyncClient` for the items of one event loop; its arguments are those of `JobClient`."""
 
-    def __init__(self, slots: HostSlots, deadline: Deadline, **options: Any) -> None:
+    def __init__(self, gate: HostGate, deadline: Deadline, **options: Any) -> None:
         async def cut(request: httpx.Request) -> None:
             _cut_timeout(request, deadline())
 
@@ -85,23 +88,25 @@ class JobAsyncClient(httpx.AsyncClient):
                 response.stream = _TimedAsyncBody(response.stream, until, response.request)
 
         super().__init__(event_hooks=_hooks(options.pop("event_hooks", None), cut, guard), **options)
-        self._slots = slots
+        self._gate = gate
         self._deadline = deadline
 
     async def send(self, request: httpx.Request, *, stream: bool = False, **options: Any) -> httpx.Response:
         """`JobClient.send`, awaited."""
         host = request.url.host
-        if not await self._slots.acquire_async(host, _seconds_left(self._deadline())):
+        if not await self._gate.enter_async(host, self._deadline()):
             raise _no_slot(request)
+        began = time.monotonic()
         try:
             response = await super().send(request, stream=stream, **options)
         except BaseException:
-            self._slots.give_back(host)
+            self._gate.leave(host, status=None, seconds=time.monotonic() - began)
             raise
+        leave = _leaver(self._gate, host, response, began)
         if stream and isinstance(response.stream, httpx.AsyncByteStream):
-            response.stream = _HeldAsyncBody(response.stream, self._slots, host)
+            response.stream = _HeldAsyncBody(response.stream, leave)
         else:
-            self._slots.give_back(host)
+            leave()
         return response
 
 
@@ -142,10 +147,9 @@ class _TimedAsyncBody(httpx.AsyncByteStream):
 class _HeldBody(httpx.SyncByteStream):
     """The body of a streamed response; gives its host's slot back when httpx closes it, once."""
 
-    def __init__(self, body: httpx.SyncByteStream, slots: HostSlots, host: str) -> None:
+    def __init__(self, body: httpx.SyncByteStream, leave: Callable[[], None]) -> None:
         self._body = body
-        self._slots = slots
-        self._host = host
+        self._leave = leave
 
     def __iter__(self) -> Iterator[bytes]:
         yield from self._body
@@ -154,16 +158,15 @@ class _HeldBody(httpx.SyncByteStream):
         try:
             self._body.close()
         finally:
-            self._slots.give_back(self._host)
+            self._leave()
 
 
 class _HeldAsyncBody(httpx.AsyncByteStream):
     """`_HeldBody` for an event loop."""
 
-    def __init__(self, body: httpx.AsyncByteStream, slots: HostSlots, host: str) -> None:
+    def __init__(self, body: httpx.AsyncByteStream, leave: Callable[[], None]) -> None:
         self._body = body
-        self._slots = slots
-        self._host = host
+        self._leave = leave
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         async for piece in self._body:
@@ -173,7 +176,14 @@ class _HeldAsyncBody(httpx.AsyncByteStream):
         try:
             await self._body.aclose()
         finally:
-            self._slots.give_back(self._host)
+            self._leave()
+
+
+def _leaver(gate: HostGate, host: str, response: httpx.Response, began: float) -> Callable[[], None]:
+    """Return what gives a host's slot back, with what its answer says."""
+    seconds = time.monotonic() - began
+    retry_after = retry_after_seconds(response.headers.get("retry-after"), time.time())
+    return lambda: gate.leave(host, status=response.status_code, seconds=seconds, retry_after=retry_after)
 
 
 def _seconds_left(until: float | None) -> float | None:

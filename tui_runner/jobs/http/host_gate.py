@@ -1,0 +1,585 @@
+"""The gate that every request of a worker passes: it waits there until its host may be asked.
+
+Theory of operation. A host (`host.Host`) says when it may be asked; the gate has the lock, the clock and those who
+wait. There are two ways in. A *request* waits in the line of its host, first come, first served: only the first in line
+watches the time, and whoever leaves the line wakes the next. Threads and event loops stand in the same line. An *item*
+whose host is known before it starts waits in the queue of the worker and holds no thread: the queue asks `reserve`,
+and the first request that the item makes to that host enters by that reservation.
+
+An item that waits at the gate is taken out of the count of its pool (`ItemContext.begin_wait`): another thread takes
+its place, and its time and its timeout stand still.
+
+The lock is held for decisions alone; whoever is to be woken is woken after it is released.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from tui_runner.errors import ItemError
+from tui_runner.jobs.current import CONTEXT, ItemContext
+from tui_runner.jobs.hosts import HostLimits
+from tui_runner.jobs.http.host import Host, HostCounts
+
+MAX_HOSTS = 2_000
+"""Hosts that a worker remembers; beyond that it forgets those of which nothing need be remembered."""
+
+
+class HostDown(ItemError):
+    """A host failed again and again, so it is not asked.
+
+    Args:
+        host: its name.
+        last: its last answer, in words.
+    """
+
+    def __init__(self, host: str, last: str) -> None:
+        super().__init__(f"{host} failed again and again (last: {last}), so it was not asked; retry this item later")
+        self.host = host
+
+
+class ItemPostponed(BaseException):
+    """The worker ends while an item waits for its host: the item runs again when the run is resumed."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostState:
+    """A host as a worker reports it.
+
+    Attributes:
+        host: its name.
+        open: requests that are open.
+        waiting: requests and items that wait for it.
+        slots: requests that this worker may have open; None for no bound.
+        serial: of the last grant of slots.
+        delay: seconds between two requests.
+        cooldown: seconds until a refusal ends, 0 for none.
+        paused: whether the user has paused it.
+        failing: whether it failed so often that it is asked now and then only.
+        down: whether its items fail without being asked.
+        due: seconds until the next request, where a delay bounds it; another worker must wait as long.
+        counts: what has happened since the last report.
+    """
+
+    host: str
+    open: int
+    waiting: int
+    slots: int | None
+    serial: int
+    delay: float
+    cooldown: float
+    paused: bool
+    failing: bool
+    down: bool
+    due: float
+    counts: HostCounts
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Listener:
+    """A worker that uses the gate.
+
+    Attributes:
+        on_change: called with a host that may perhaps be asked now.
+        on_news: called when something should be reported soon.
+        on_refusal: called with a host that has refused, and the seconds for which it is held.
+    """
+
+    on_change: Callable[[str], None]
+    on_news: Callable[[], None]
+    on_refusal: Callable[[str, float], None] = lambda host, seconds: None
+
+
+class _Waiter:
+    """One who stands in a line; `wake` makes it look again."""
+
+    __slots__ = ("is_sent_back", "wake")
+
+    def __init__(self, wake: Callable[[], object]) -> None:
+        self.wake = wake
+        self.is_sent_back = False
+
+
+class _Line:
+    """A host and who waits for it; guarded by the lock of the gate."""
+
+    __slots__ = ("host", "waiters")
+
+    def __init__(self, host: Host) -> None:
+        self.host = host
+        self.waiters: deque[_Waiter] = deque()
+
+
+class HostGate:
+    """Lets requests to hosts through, within the limits of each host.
+
+    Args:
+        limits: limits of every host.
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, limits: HostLimits | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._limits = limits or HostLimits()
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._lines: dict[str, _Line] = {}
+        self._grants: dict[str, tuple[int, int]] = {}
+        """Slots of hosts that the runner has granted, where several workers share the limits; serials of the grants."""
+        self._own: dict[str, HostLimits] = {}
+        """Limits of single hosts."""
+        self._shared = False
+        self._seen: set[str] = set()
+        """The first hosts, until there are two."""
+        self._listeners: tuple[Listener, ...] = ()
+
+    # --- requests: called by many threads and tasks ---------------------------------------------------------
+
+    def enter(self, host: str, deadline: float | None = None) -> bool:
+        """Wait until `host` may be asked, and count a request as open until `leave`.
+
+        Where an item waits, its own deadline moves on meanwhile: read `current.deadline` again afterwards.
+
+        Args:
+            host: name of the host.
+            deadline: how long to wait, by `time.monotonic()`; None for as long as it takes. The item's own deadline
+                does not count.
+
+        Returns:
+            False when the deadline came first.
+
+        Raises:
+            HostDown: the host failed again and again, and is not asked.
+        """
+        context = CONTEXT.get()
+        woken = threading.Event()
+        if _use_reservation(context, host):
+            while (seconds := self._send_reserved(host)) > 0:
+                woken.wait(seconds)
+            if seconds == 0:
+                return True
+        waiter = _Waiter(woken.set)
+        if (seconds := self._arrive(host, waiter)) == 0:
+            return True
+        self._set_down(context)
+        deadline = _own_deadline(context, deadline)
+        waited_from = self._begin_wait(context, host, waiter)
+        try:
+            while seconds != 0:
+                left = math.inf if deadline is None else deadline - self._clock()
+                if left <= 0:
+                    return False
+                patience = min(seconds, left, threading.TIMEOUT_MAX)
+                woken.wait(None if math.isinf(min(seconds, left)) else patience)
+                woken.clear()
+                seconds = self._advance(host, waiter)
+            return True
+        finally:
+            self._depart(host, waiter)
+            self._end_wait(context, waited_from)
+
+    async def enter_async(self, host: str, deadline: float | None = None) -> bool:
+        """`enter` for a task of an event loop: other tasks run meanwhile."""
+        context = CONTEXT.get()
+        if _use_reservation(context, host):
+            while True:
+                if (seconds := self._send_reserved(host)) <= 0:
+                    break
+                await asyncio.sleep(seconds)
+            if seconds == 0:
+                return True
+        loop = asyncio.get_running_loop()
+        woken = asyncio.Event()
+        waiter = _Waiter(lambda: loop.call_soon_threadsafe(woken.set))
+        if (seconds := self._arrive(host, waiter)) == 0:
+            return True
+        self._set_down(context)
+        deadline = _own_deadline(context, deadline)
+        waited_from = self._begin_wait(context, host, waiter)
+        try:
+            while seconds != 0:
+                left = math.inf if deadline is None else deadline - self._clock()
+                if left <= 0:
+                    return False
+                patience = min(seconds, left)
+                try:
+                    async with asyncio.timeout(None if math.isinf(patience) else patience):
+                        await woken.wait()
+                except TimeoutError:
+                    pass  # the time that the host asked for has passed: look again
+                woken.clear()
+                seconds = self._advance(host, waiter)
+            return True
+        finally:
+            self._depart(host, waiter)
+            self._end_wait(context, waited_from)
+
+    def leave(self, host: str, *, status: int | None, seconds: float, retry_after: float | None = None) -> None:
+        """Take in that a request has ended; never waits, so event loops call it, too.
+
+        Args:
+            host: name of the host.
+            status: status of the answer; None for no answer.
+            seconds: that the request took, without its wait at the gate.
+            retry_after: seconds after which the server wants to be asked again; None if it did not say.
+        """
+        if self._end(host, status=status, seconds=seconds, retry_after=retry_after):
+            self.changed(host)
+
+    async def leave_async(
+        self, host: str, *, status: int | None, seconds: float, retry_after: float | None = None
+    ) -> None:
+        """`leave`, awaited."""
+        self.leave(host, status=status, seconds=seconds, retry_after=retry_after)
+
+    # --- items whose host is known: called by the queue ------------------------------------------------------
+
+    def reserve(self, host: str) -> float:
+        """Count a request of an item as open if its host may be asked, and return 0; else seconds to wait.
+
+        Infinite where that depends on others: `Listener.on_change` is called then.
+
+        Raises:
+            HostDown: the host is not asked any more.
+        """
+        with self._lock:
+            line = self._line(host)
+            if line.waiters:
+                return math.inf
+            self._check_down(host, line.host)
+            now = self._clock()
+            seconds = line.host.wait(now)
+            if seconds == 0:
+                line.host.start(now, reserved=True)
+            return seconds
+
+    def end_item(
+        self, host: str, *, ok: bool, status: int | None, seconds: float, retry_after: float | None = None
+    ) -> bool:
+        """Take in that an item has ended which asked its host by other means than this gate; see `leave`.
+
+        Return True if the caller, not `Listener.on_change`, is to look again at the items that wait for the host.
+        """
+        return self._end(host, status=status, seconds=seconds, retry_after=retry_after, ok=ok)
+
+    def drop(self, host: str) -> bool:
+        """Take in that a reservation is not used; returns what `end_item` does."""
+        with self._lock:
+            line = self._lines[host]
+            line.host.drop()
+            wake = self._next(line)
+        return _woken(wake)
+
+    def refuse(self, host: str, retry_after: float | None, sent: float) -> None:
+        """Take in that a request that did not pass this gate, sent at `sent`, was refused."""
+        with self._lock:
+            asked, now = self._line(host).host, self._clock()
+            before = asked.cooldown_until
+            asked.refuse(now, retry_after, sent, may_open=self.has_several)
+            held = asked.cooldown_until - now if asked.cooldown_until > before else 0.0
+        if held > 0:
+            self._refused(host, held)
+
+    def cooldown(self, host: str) -> float:
+        """Return the seconds for which a host is held because it refused."""
+        with self._lock:
+            line = self._lines.get(host)
+            return 0.0 if line is None else max(0.0, line.host.cooldown_until - self._clock())
+
+    @property
+    def limits(self) -> HostLimits:
+        """Limits of every host."""
+        return self._limits
+
+    @property
+    def has_several(self) -> bool:
+        """Return True if more than one host was asked."""
+        return len(self._seen) > 1
+
+    # --- steering ------------------------------------------------------------------------------------------
+
+    def set_limits(self, limits: HostLimits, host: str = "", *, shared: bool | None = None) -> None:
+        """Change limits; requests that are open beyond a lower one run to their end.
+
+        Args:
+            limits: the new ones.
+            host: the host that has them from now on; empty for every host without limits of its own.
+            shared: whether other workers share them, so that the runner grants slots; None for as before.
+        """
+        with self._lock:
+            if host:
+                self._own[host] = limits
+            else:
+                self._limits = limits
+            if shared is not None:
+                self._shared = shared
+            for name, line in self._lines.items():
+                line.host.change(self._limits_of(name))
+                line.host.slots = self._slots(name)
+            hosts = list(self._lines)
+        self._look_again(hosts)
+
+    def grant(self, host: str, slots: int, serial: int, due: float = 0.0) -> None:
+        """Let this worker have `slots` requests open to a host, the first in `due` seconds; `serial` is reported."""
+        with self._lock:
+            self._grants[host] = slots, serial
+            line = self._line(host)
+            line.host.slots = self._slots(host)
+            line.host.news = True
+            line.host.postpone(self._clock() + due)
+        self._look_again([host])
+        self._news()
+
+    def hold(self, host: str, seconds: float) -> None:
+        """Ask a host no more for `seconds`, because another worker was told so."""
+        with self._lock:
+            self._line(host).host.hold(self._clock() + seconds)
+
+    def pause(self, host: str, paused: bool) -> None:
+        """Ask a host no more until it is resumed, or resume it."""
+        with self._lock:
+            line = self._line(host)
+            line.host.paused = paused
+            line.host.news = True
+        self._look_again([host])
+
+    def add(self, listener: Listener) -> None:
+        """Have a worker use the gate; what was known before the first of them is forgotten."""
+        with self._lock:
+            if not self._listeners:
+                self._grants.clear()
+                self._own.clear()
+                self._seen.clear()
+                self._lines = {name: line for name, line in self._lines.items() if line.waiters or line.host.open}
+            self._listeners = (*self._listeners, listener)
+
+    def remove(self, listener: Listener) -> None:
+        """Take in that a worker ends; after the last one everybody who waits is sent back."""
+        with self._lock:
+            self._listeners = tuple(each for each in self._listeners if each is not listener)
+            waiters = [waiter for line in self._lines.values() for waiter in line.waiters if not self._listeners]
+            for waiter in waiters:
+                waiter.is_sent_back = True
+        for waiter in waiters:
+            waiter.wake()
+
+    def changed(self, host: str) -> None:
+        """Have workers look again at the items that wait for a host."""
+        for listener in self._listeners:
+            listener.on_change(host)
+
+    def _refused(self, host: str, seconds: float) -> None:
+        for listener in self._listeners:
+            listener.on_refusal(host, seconds)
+
+    def _news(self) -> None:
+        for listener in self._listeners:
+            listener.on_news()
+
+    def touch(self, hosts: Iterable[str]) -> None:
+        """Have hosts be reported, because others wait for them than before."""
+        with self._lock:
+            for host in hosts:
+                self._line(host).host.news = True
+
+    def states(self) -> list[HostState]:
+        """Return the hosts that have changed since the last call."""
+        with self._lock:
+            now = self._clock()
+            found = []
+            for name, line in self._lines.items():
+                host = line.host
+                if host.news:
+                    host.news = False
+                    found.append(_state(name, line, self._grants.get(name, (0, 0))[1], now))
+                    host.counts = HostCounts()
+            if len(self._lines) > MAX_HOSTS:
+                self._forget(now)
+            return found
+
+    # --- with the lock, or taking it --------------------------------------------------------------------------
+
+    def _line(self, name: str) -> _Line:
+        line = self._lines.get(name)
+        if line is None:
+            line = self._lines[name] = _Line(Host(self._limits_of(name), self._slots(name), self._clock()))
+            if len(self._seen) < 2:
+                self._seen.add(name)
+        return line
+
+    def _limits_of(self, host: str) -> HostLimits:
+        return self._own.get(host, self._limits)
+
+    def _slots(self, host: str) -> int | None:
+        limits = self._limits_of(host)
+        if limits.per_host is None and not (self._shared and limits.is_exclusive):
+            return None
+        if self._shared:
+            return self._grants.get(host, (0, 0))[0]
+        return limits.per_host
+
+    def _forget(self, now: float) -> None:
+        """Let go of hosts of which everything is reported and nothing need be remembered."""
+        for name, line in list(self._lines.items()):
+            if not line.waiters and not line.host.news and line.host.is_plain(now):
+                del self._lines[name]
+                self._grants.pop(name, None)
+
+    def _check_down(self, name: str, host: Host) -> None:
+        if host.down and host.wait(self._clock()) > 0:
+            last = "no answer" if host.last_status is None else f"status {host.last_status}"
+            raise HostDown(name, last)
+
+    def _send_reserved(self, host: str) -> float:
+        """Return 0 for a request that may be sent, the seconds until it may, or -1.0 if it is to stand in line.
+
+        The host may have refused since the item began; then the reservation is void.
+        """
+        with self._lock:
+            line, now = self._lines[host], self._clock()
+            if line.host.is_refusing(now):
+                line.host.drop()
+                return -1.0
+            return line.host.send_reserved(now)
+
+    def _arrive(self, host: str, waiter: _Waiter) -> float:
+        """Enter at once and return 0, or join the line of a host; what to wait for is as `_advance` says."""
+        with self._lock:
+            line = self._line(host)
+            self._check_down(host, line.host)
+            if not line.waiters:
+                now = self._clock()
+                seconds = line.host.wait(now)
+                if seconds == 0:
+                    line.host.start(now)
+                    return 0.0
+            else:
+                seconds = math.inf
+            line.waiters.append(waiter)
+            line.host.news = True
+        if self._shared:
+            self._news()
+        return seconds
+
+    def _advance(self, host: str, waiter: _Waiter) -> float:
+        """Enter and return 0 if it is this one's time, else the seconds until it is worth looking again."""
+        with self._lock:
+            if waiter.is_sent_back:
+                raise ItemPostponed
+            line = self._lines[host]
+            self._check_down(host, line.host)
+            if line.waiters[0] is not waiter:
+                return math.inf
+            now = self._clock()
+            seconds = line.host.wait(now)
+            if seconds == 0:
+                line.host.start(now)
+            return seconds
+
+    def _depart(self, host: str, waiter: _Waiter) -> None:
+        """Leave the line, and wake the one who is first in it then."""
+        with self._lock:
+            line = self._lines[host]
+            line.waiters.remove(waiter)
+            line.host.news = True
+            wake = self._next(line)
+        if _woken(wake):
+            self.changed(host)
+
+    def _end(
+        self, host: str, *, status: int | None, seconds: float, retry_after: float | None, ok: bool | None = None
+    ) -> bool:
+        with self._lock:
+            line = self._lines[host]
+            now = self._clock()
+            before, was_down = line.host.cooldown_until, line.host.down
+            several = self.has_several
+            line.host.end(now, status=status, seconds=seconds, retry_after=retry_after, ok=ok, may_open=several)
+            held = line.host.cooldown_until - now if line.host.cooldown_until > before else 0.0
+            everybody = line.host.down and not was_down
+            wakes = [waiter.wake for waiter in line.waiters] if everybody else [self._next(line)]
+        if held > 0:
+            self._refused(host, held)
+        if self._shared and line.host.slots is not None:
+            self._news()
+        return all([_woken(wake) for wake in wakes])
+
+    @staticmethod
+    def _next(line: _Line) -> Callable[[], object] | None:
+        return line.waiters[0].wake if line.waiters else None
+
+    def _look_again(self, hosts: list[str]) -> None:
+        for host in hosts:
+            with self._lock:
+                line = self._lines.get(host)
+                wakes = [] if line is None else [waiter.wake for waiter in line.waiters]
+            for wake in wakes:
+                wake()
+            self.changed(host)
+
+    # --- the item that waits -----------------------------------------------------------------------------------
+
+    def _set_down(self, context: ItemContext | None) -> None:
+        """Give up the reservation of an item that waits for another host: two such items could wait for each other."""
+        if context is not None and (reserved := context.reserved_host):
+            context.reserved_host = ""
+            if self.drop(reserved):
+                self.changed(reserved)
+
+    def _begin_wait(self, context: ItemContext | None, host: str, waiter: _Waiter) -> float:
+        if context is not None:
+            try:
+                context.begin_wait(host)
+            except BaseException:
+                self._depart(host, waiter)
+                raise
+        return self._clock()
+
+    def _end_wait(self, context: ItemContext | None, since: float) -> None:
+        if context is not None:
+            context.end_wait(self._clock() - since)
+
+
+def _woken(wake: Callable[[], object] | None) -> bool:
+    """Wake the one who waits, if there is one. Return True if there is none, so items in the queue may go."""
+    if wake is not None:
+        wake()
+    return wake is None
+
+
+def _state(name: str, line: _Line, serial: int, now: float) -> HostState:
+    host = line.host
+    return HostState(
+        host=name,
+        open=host.open,
+        waiting=len(line.waiters),
+        slots=host.slots,
+        serial=serial,
+        delay=host.delay(now),
+        cooldown=max(0.0, host.cooldown_until - now),
+        paused=host.paused,
+        failing=host.failing,
+        down=host.down,
+        due=host.due_in(now),
+        counts=host.counts,
+    )
+
+
+def _use_reservation(context: ItemContext | None, host: str) -> bool:
+    """Return True if the item that asks has a reservation of this host, which is used up now."""
+    if context is None or context.reserved_host != host:
+        return False
+    context.reserved_host = ""
+    return True
+
+
+def _own_deadline(context: ItemContext | None, deadline: float | None) -> float | None:
+    """Return a deadline of the request alone; None for that of its item, which does not run while the item waits."""
+    if context is None or deadline is None or context.deadline is None or deadline < context.deadline:
+        return deadline
+    return None
