@@ -168,9 +168,7 @@ class HostBoard:
             if row.host != each.host:
                 continue  # it is one of the others, for which nothing is decided
             if each.down and not row.down:
-                self._tell(
-                    f"{each.host} failed again and again: its items fail, and one a minute is tried"
-                )
+                self._tell(f"{each.host} failed again and again: its items fail, and one a minute is tried")
             row.delay, row.paused, row.failing, row.down = each.delay, each.paused, each.failing, each.down
             if each.cooldown:
                 row.cooldown_until = max(row.cooldown_until, now + each.cooldown)
