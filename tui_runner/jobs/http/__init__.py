@@ -9,7 +9,7 @@
   the fastest arrangement of httpx, with 256 threads as with 16, and an error in one thread cannot upset the
   connections of another (httpcore issue #550).
 * A request never outlasts the item that makes it: its timeouts are cut to what `current.deadline` leaves.
-* With `--per-host N` no more than N requests of a worker are open to one host at once; the others wait.
+* A request waits until its host may be asked (`--per-host`, `--delay`, a refusal); that is no time of its item.
 * Redirects are followed; connecting may take 10 seconds, a pause in the answer 30; the User-Agent names
   tui-runner.
 * What a response is and which errors there are: https://www.python-httpx.org/api/.
