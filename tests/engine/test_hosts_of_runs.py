@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from host_server import Reply, Seen, serving
+from support.host_server import Reply, Seen, serving
 
 Rows = Callable[..., list[tuple[Any, ...]]]
 
