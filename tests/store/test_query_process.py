@@ -18,7 +18,7 @@ from tui_runner.store.database import Database
 from tui_runner.store.query.errors import QueryCancelled, QueryError
 from tui_runner.store.remote.client import RemoteConsole
 from tui_runner.store.remote.query_process import LEAST_BYTES, memory_beside
-from tui_runner.store.remote.server import serve
+from tui_runner.store.remote.server import ServerLimits, serve
 
 GROUPS = "SELECT count(*) AS rows, count(DISTINCT batch) AS batches, max(batch) AS newest FROM books"
 ENDLESS = "SELECT count(*) FROM range(10_000_000) a, range(10_000_000) b WHERE hash(a.range + b.range) % 7 = 3"
@@ -205,3 +205,19 @@ def test_a_statement_waits_for_the_transaction_under_way(busy: Database) -> None
         assert not entered
     holding.join()
     assert entered
+
+
+def test_rows_beside_a_run_may_be_read_slowly(busy: Database, path: Path) -> None:
+    """A pager that shows one page is not cut off, as it would be from the process of the run itself."""
+    limits = ServerLimits(stall=0.1)
+    busy.note_socket(None)
+    server = serve(busy, limits)
+    try:
+        with open_access(path) as access, access.console() as console:
+            result = console.query("SELECT range AS n, repeat('x', 1000) AS text FROM range(50_000)")
+            batches = iter(result)
+            rows = next(batches).num_rows
+            threading.Event().wait(0.5)
+            assert rows + sum(batch.num_rows for batch in batches) == 50_000
+    finally:
+        server.close()

@@ -59,6 +59,9 @@ class ServerLimits:
         alive: seconds after which a frame is sent even without a change. A client gives up on an owner that is silent
             for four times as long (`RemoteLimits.silence`).
         memory: bytes that a statement beside a run may use, in a process of its own.
+        beside_at_once: statements that run at once in processes of their own.
+        beside_stall: seconds that a client may take over one frame of such a statement, which holds up nothing but the
+            checkpoints of the database: somebody may read a page of it.
     """
 
     at_once: int = 3
@@ -70,6 +73,16 @@ class ServerLimits:
     progress: float = 0.25
     alive: float = 2.0
     memory: int = LEAST_BYTES
+    beside_at_once: int = 8
+    beside_stall: float = 3600.0
+
+
+class _Slots:
+    """Turns of statements: in this process, and in processes of their own."""
+
+    def __init__(self, limits: ServerLimits) -> None:
+        self.here = threading.Semaphore(limits.at_once)
+        self.beside = threading.Semaphore(limits.beside_at_once)
 
 
 class QueryServer:
@@ -78,7 +91,7 @@ class QueryServer:
     def __init__(self, database: Database, limits: ServerLimits | None = None) -> None:
         self._database = database
         self._limits = limits or ServerLimits()
-        self._slots = threading.Semaphore(self._limits.at_once)
+        self._slots = _Slots(self._limits)
         self._guard = threading.Lock()
         self._conversations: set[_Conversation] = set()
         self._unproved: dict[_Conversation, None] = {}
@@ -186,7 +199,7 @@ class _Conversation:
         self,
         connection: socket.socket,
         database: Database,
-        slots: threading.Semaphore,
+        slots: _Slots,
         limits: ServerLimits,
         keep: Callable[[_Conversation], bool],
         forget: Callable[[_Conversation], None],
@@ -291,25 +304,28 @@ class _Conversation:
     def _answer(self, content: bytes) -> None:
         try:
             request = unpack_request(content)
-            self._take_turn()
+            beside = self._database.run_id is not None and not request.light
+            slots = self._slots.beside if beside else self._slots.here
+            self._take_turn(slots)
             try:
-                if self._database.run_id is None or request.light:
-                    answer(self._console, request, self._say)
-                else:
+                if beside:
+                    self._connection.settimeout(self._limits.beside_stall)
                     self._process.answer(content, self._say)
+                else:
+                    answer(self._console, request, self._say)
             finally:
-                self._slots.release()
+                slots.release()
         except UserError as error:
             self._say(FAILED, pack_error(error))
 
-    def _take_turn(self) -> None:
+    def _take_turn(self, slots: threading.Semaphore) -> None:
         until = time.monotonic() + self._limits.patience
-        while not self._slots.acquire(timeout=_TURN_SECONDS):
+        while not slots.acquire(timeout=_TURN_SECONDS):
             if self._ended.is_set():
                 raise EOFError
             if time.monotonic() > until:
                 raise TooManyQueries(str(self._database.path))
         if self._ended.is_set():
             # The console's `cancel` came before there was anything to cancel.
-            self._slots.release()
+            slots.release()
             raise EOFError
