@@ -72,7 +72,9 @@ def test_the_run_goes_on_without_its_terminal(
     eventually((tmp_path / "begun").exists, "an item")
     screen.hang_up(signalled=signalled)
     log = tmp_path / "x.duckdb.log"
-    eventually(lambda: log.exists() and "the terminal is gone; the run goes on" in log.read_text(), "a word in the log")
+    eventually(
+        lambda: log.exists() and "the terminal is gone; the run continues" in log.read_text(), "a word in the log"
+    )
     process = psutil.Process(screen.process.pid)
     # One that spins uses a core; waiting for items that do nothing takes a few hundredths of one.
     eventually(lambda: process.cpu_percent(0.5) < 40, "a process at rest")

@@ -229,7 +229,7 @@ def test_whoever_reads_nothing_is_cut_off(database: Database, path: Path) -> Non
     with open_access(path) as access, access.console() as console:
         result = console.query(ENDLESS)
         eventually(lambda: not database._cursors)
-        with pytest.raises(OwnerGone, match="nobody read on"):
+        with pytest.raises(OwnerGone, match="its rows were not read"):
             result.read_all()
     server.close()
 

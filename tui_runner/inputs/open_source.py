@@ -167,7 +167,7 @@ def _suffix(path: Path) -> str:
     name = path.name.lower()
     ending = next((each for each in ENDINGS if name.endswith(each)), "")
     suffix = Path(name.removesuffix(ending)).suffix
-    # Parquet is compressed inside; nobody compresses it once more but by mistake.
+    # Parquet is compressed inside; it is compressed once more only by mistake.
     return suffix + ending if suffix == ".parquet" else suffix
 
 

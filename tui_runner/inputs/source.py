@@ -41,7 +41,7 @@ class Source(ABC):
         text: what the person gave, None for items that a job or a program makes.
         columns: of a table; one name for an input of single values; None for items of any shape.
         may_wait: whether its items may be slow to come, so that their chunk does not wait for them.
-        tell: takes a level and a line for the log while the items are read; whoever reads them may set it.
+        tell: takes a level and a line for the log while the items are read; the reader may set it.
         lost: why its items cannot be had again; empty where they can.
     """
 
@@ -209,7 +209,7 @@ class BackgroundReader(ItemReader):
                     self._deliver(next(self._items))
         except StopIteration:
             pass
-        except BaseException as error:  # whoever takes the items raises it
+        except BaseException as error:  # the thread that takes the items raises it
             self._error = error
         with self._changed:
             self._ended = True
@@ -345,7 +345,8 @@ def _range_fingerprint(values: range) -> str:
 
 
 Delay = Callable[[BaseException, int], float | None]
-"""Returns seconds until the next try after so many failed ones in a row, the last with this error; None for no more."""
+"""Returns the seconds until the next try, from the number of tries that failed in a row and the last error; None for no
+more."""
 
 
 def never(error: BaseException, failures: int) -> None:

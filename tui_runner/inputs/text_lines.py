@@ -344,7 +344,7 @@ _PIPE_BYTES = 1 << 16
 class StandardInput(Source):
     """The lines of standard input, like those of a text file; they are taken as text even if they look like JSON.
 
-    Whoever writes them may be slow.
+    Their writer may be slow.
     """
 
     columns = ("line",)
@@ -391,8 +391,8 @@ def _without_mark(line: Line) -> Line:
 def _block(stream: Any) -> bytes:
     """Read what is there; nothing at the end.
 
-    A file of the system's is read past the stream: whoever waits in the stream holds its lock, and Python aborts when
-    it cannot get that at its own end, while this thread may wait for a quiet pipe for ever.
+    A file of the system's is read past the stream: a thread that waits in the stream holds its lock, and Python aborts
+    when it cannot get that at its own end, while this thread may wait for a quiet pipe for ever.
     """
     try:
         descriptor = stream.fileno()
@@ -402,5 +402,5 @@ def _block(stream: Any) -> bytes:
     while True:
         try:
             return os.read(descriptor, _PIPE_BYTES)
-        except BlockingIOError:  # whoever has the other end, too, made it so
+        except BlockingIOError:  # another process that has it, too, made it so
             select.select([descriptor], [], [])

@@ -176,7 +176,7 @@ class Signature:
         return True
 
     def wanted(self, columns: Sequence[str] | None) -> tuple[str, ...] | None:
-        """Those of `columns` that the function names; None when every column is to be read."""
+        """Those of `columns` that the function names; None when every column must be read."""
         if columns is None or len(columns) < 2 or self.takes_more:
             return None
         return tuple(column for column in columns if column in self.names)

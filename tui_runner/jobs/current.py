@@ -27,7 +27,7 @@ class ItemContext(Protocol):
 
     @property
     def cancelled(self) -> bool:
-        """True if nobody waits for the result any more."""
+        """True if the result is not waited for any more."""
 
     reserved_host: str
     """The host that may be asked once without waiting, because the item waited for it before it began; else empty."""

@@ -135,7 +135,7 @@ class Job:
         return self._reference or _reference_of(self.function)
 
     def locate(self, reference: JobReference) -> None:
-        """Say where the job was found; whoever loaded it knows better than the function does."""
+        """Set where the job was found, which its loader knows better than the function does."""
         self._reference = reference
 
     @property

@@ -10,7 +10,7 @@ squares = job(...)
 
 A worker loads that file to have the function, and comes to the call of `run` too. It must not begin another run, and
 nothing behind it may happen in a worker. When `run` was called in the program, nothing behind it had happened either:
-so this is where the file ends for whoever loads it.
+so this is where the file ends for its loader.
 """
 
 from __future__ import annotations
@@ -493,7 +493,7 @@ def _forget(name: str) -> None:
 class ScriptEnds(BaseException):
     """Raised by `run` while a job's file is being loaded: the loader takes it for the end of the file.
 
-    No `Exception`, so that a script which catches those around its call of `run` does not go on.
+    No `Exception`, so that a script which catches those around its call of `run` does not continue.
     """
 
 

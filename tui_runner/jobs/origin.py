@@ -1,7 +1,7 @@
 """Decides whether a job that a ledger names may run unasked.
 
 A database may come from elsewhere: a download, a cloned repository, a folder that several people share. Its ledger
-names a Python file anywhere on this machine, and to go on with a run executes that file. So it is named first, and the
+names a Python file anywhere on this machine, and resuming a run executes that file. So it is named first, and the
 person is asked when it is not theirs or is not where they are. What is decided here holds for the command line and for
 the launcher. Nothing of the job is executed.
 """
@@ -39,7 +39,7 @@ class JobOrigin:
 
     @property
     def warning(self) -> str:
-        """Sentences for whoever is asked: the reasons, and what follows from a yes."""
+        """Return the sentences of the question: the reasons, and what follows from a yes."""
         return f"Asked because {self.why}. Its code would run with your permissions."
 
 

@@ -169,7 +169,7 @@ class MissingParameters(UserError):
         self.names = tuple(names)
         noun = "parameter" if len(names) == 1 else "parameters"
         why = ", which the database does not keep because it is secret" if len(hidden) == len(names) == 1 else ""
-        # A secret on a command line is in the history of the shell, and shown to whoever lists processes.
+        # A secret on a command line is in the history of the shell, and shown in every list of processes.
         secret = hidden[0].name if hidden else secret
         variable = f", or set {SET_PREFIX}{secret.upper()}" if secret is not None else ""
         options = " ".join(f"--set {plain(name)}=…" for name in names[:3])
@@ -188,7 +188,7 @@ def is_hidden(parameter: Parameter, value: object) -> bool:
 def stored(parameters: Sequence[Parameter], values: Mapping[str, Any]) -> dict[str, Any]:
     """The values of parameters as JSON for the ledger, from which `bind` makes them again.
 
-    Secrets become `***`. One that has its default is left out: it will have it again, and nobody need be asked.
+    Secrets become `***`. One that has its default is left out: it will have it again, and need not be asked for.
     """
     defaults = {parameter.name: parameter for parameter in parameters if not parameter.required}
     kept = {}

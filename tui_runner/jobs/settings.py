@@ -78,7 +78,7 @@ class Settings:
 AUTOMATIC = "automatic"
 """The word for None in the settings that are `CHOSEN`."""
 CHOSEN = {"chunk_size": "what takes 2 to 10 s, 20,000 at most", "open_chunks": "a second of work"}
-"""Settings whose value is chosen while the run goes on unless they are set, and how."""
+"""Settings whose value is chosen during the run unless they are set, and how."""
 INTERFACE_KEYS = frozenset({"theme", "keys", "notify", "ascii", "refresh", "editor"})
 """Keys of the configuration that belong to the screens; other parts read and check them."""
 
@@ -194,7 +194,7 @@ def _from_environment(environ: Mapping[str, str]) -> Iterable[tuple[str, Any]]:
         if name in _CHECKS:
             yield name, check_setting(name, text, where=variable)
         elif name not in INTERFACE_KEYS:
-            # The environment is shared ground: a slip is worth a message, somebody else's variable is not.
+            # The environment is shared ground: a slip is worth a message, a variable of another program is not.
             near = nearest(name, _CHECKS)
             if near is not None:
                 do = f"did you mean {ENVIRONMENT_PREFIX}{near.upper()}?"
@@ -286,7 +286,7 @@ def _budget(value: object) -> str:
 def _on_outage(value: object) -> str:
     if isinstance(value, str) and value.strip() in ("pause", "stop", "continue"):
         return value.strip()
-    raise _Unfit("a way to go on: pause, stop or continue")
+    raise _Unfit("pause, stop or continue")
 
 
 def _switch(value: object) -> bool:

@@ -1,4 +1,4 @@
-"""Ways to a database for whoever only asks, on the command line, on a screen and from Python programs.
+"""Ways to a database for queries, on the command line, on a screen and from Python programs.
 
 with open_access(path) as access:
     console = access.console()
@@ -64,7 +64,7 @@ class Access(ABC):
 
     @abstractmethod
     def console(self) -> Console | RemoteConsole:
-        """A new console; whoever asks for it closes it."""
+        """Return a new console; the caller closes it."""
 
     @abstractmethod
     def close(self) -> None:
@@ -144,7 +144,7 @@ def open_access(
 
     Args:
         path: the database; it must exist.
-        serving: whether to answer other processes if it is opened here. For whoever keeps it open for long.
+        serving: True to answer other processes if it is opened here, for a caller that keeps it open for long.
         patience: seconds to wait for an owner that does not answer, because it just opens or closes the database.
         limits: how long an owner may be silent.
 
@@ -255,7 +255,7 @@ class Connection:
             with books.stream("FROM books") as result:
                 for batch in result: ...
 
-        Whoever takes no rows for twenty seconds is cut off by a run that has the database open.
+        A query screen that has the database open cuts off a caller that takes no rows for twenty seconds.
         """
         with open_access(self.path) as access, access.console() as console, console.query(sql, parameters) as result:
             yield result

@@ -1,6 +1,6 @@
 """An open DuckDB file: locked for this process, locked down, one cursor a thread.
 
-The instance is locked down because it runs statements that a person typed and holds text that nobody checked: no file
+The instance is locked down because it runs statements that a person typed and holds text of any origin: no file
 can be read or written through it, no extension loaded, no setting changed but those of `_OPEN_SETTINGS`.
 """
 
@@ -59,11 +59,11 @@ _CACHE_BYTES = 32 << 20
 """What `trim_cache` leaves. DuckDB keeps the blocks of the file it has seen, those it wrote too, up to its limit:
 a run that writes a file of 760 MB holds 760 MB of it, unless it is told to let go. Doing so takes 10 ms."""
 _CLOSE_SECONDS = 10.0
-"""How long `close` interrupts running queries. Ending one took up to 0.2 s; a reader that nobody drains never ends."""
+"""How long `close` interrupts running queries. Ending one took up to 0.2 s; a reader that is not drained never ends."""
 _NO_SPACE = "No space left on device"
 """What DuckDB says of a disk that is full; it has no type for that."""
 PATIENCE_SECONDS = 3.0
-"""How long whoever begins a run waits for a query of somebody else to end; one on the screen may take for ever."""
+"""How long the start of a run waits for another user's query to end; one on a screen may take for ever."""
 _TRY_SECONDS = 0.05
 _AMBIGUOUS_NAME = "runner"
 """DuckDB names a database after its file. In `runner.duckdb` the ledger's `runner.items` would mean two things."""
@@ -95,7 +95,7 @@ class Database:
         self.writing = threading.Lock()
         self._readers_beside = 0
         self._checkpoint_threshold = ""
-        """What it is while nobody reads beside this process."""
+        """What it is while no process reads beside this one."""
         self.statements = OpenStatements()
         self._threads_guard = threading.Lock()
         self._threads_lent = 0
@@ -109,7 +109,8 @@ class Database:
         self._file = os.open(self._real, os.O_RDONLY | os.O_CLOEXEC)
         self._headers = whole_headers(self._file)
         self.made = False
-        """Whether there was no such file before; told under the lock, so nobody else can have made it meanwhile."""
+        """Whether there was no such file before; told under the lock, so no other process can have made it
+        meanwhile."""
 
     @classmethod
     def open(
@@ -266,7 +267,8 @@ class Database:
         priority only while a statement is open, and then only as many threads as processors are idle.
 
         Args:
-            cursor: of the calling thread; threads that DuckDB starts have the priority of whoever makes it start them.
+            cursor: of the calling thread; threads that DuckDB starts have the priority of the thread that makes it
+                start them.
         """
         if self.run_id is None:
             return
@@ -280,7 +282,7 @@ class Database:
 
         Called by the one thread that writes, before it does.
         """
-        # Whoever holds the guard has a low priority, and a statement to begin: the next transaction will do.
+        # The thread that holds the guard has a low priority, and a statement to begin: the next transaction will do.
         if not self._threads_lent or self.statements or not self._threads_guard.acquire(blocking=False):
             return
         try:
@@ -300,12 +302,12 @@ class Database:
         return self._lock_file.why
 
     def note_run(self, run_id: int) -> None:
-        """Tell whoever else tries to open the database that this run is going on in it."""
+        """Tell other processes that try to open the database that this run is going on in it."""
         self.run_id = run_id
         self._lock_file.note_run(run_id)
 
     def note_socket(self, socket: str | None) -> None:
-        """Tell whoever else tries to open the database where its owner answers queries; None when it does not."""
+        """Tell other processes where the owner of the database answers queries; None when it does not."""
         self._lock_file.note_socket(socket)
 
     def size_bytes(self) -> int:
@@ -503,7 +505,7 @@ class _Opening:
                 if catalog:
                     mode = " (READ_ONLY)" if read_only else ""
                     root.execute(f"ATTACH {literal(address)} AS {quote(catalog)}{mode}")
-                # `close` makes the checkpoint, unless the file is to be left as it is.
+                # `close` makes the checkpoint, unless the file must be left as it is.
                 root.execute("PRAGMA disable_checkpoint_on_shutdown")
                 root.execute("SET allowed_directories = []")
                 root.execute("SET enable_external_access = false")
@@ -640,7 +642,7 @@ class OpenStatements:
         """End all of them; returns at once, how many were not yet being ended.
 
         Args:
-            reason: what whoever asked is told, such as "the run needs the memory".
+            reason: what their clients are told, such as "the run needs the memory".
         """
         with self._guard:
             owners = list(self._open)

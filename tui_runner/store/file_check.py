@@ -2,7 +2,7 @@
 
 A database has companions whose names everybody can guess: DuckDB's write-ahead log, its folder for what it spills, our
 lock, the log of its runs. A link under such a name would have DuckDB or us write into the file that it points to, and
-rows would be read out of a write-ahead log that somebody else put there. So what stands there is looked at before
+rows would be read out of a write-ahead log that another user put there. So what stands there is looked at before
 anything is opened.
 
 A folder that other users may write to (a group's, or `/tmp`) is one where they can put such names at any moment. What
@@ -104,7 +104,7 @@ def check_companions(real: Path, *, read_only: bool = False, for_run: bool = Fal
 
 
 def check_in_use(real: Path, spill: Path | None) -> None:
-    """Refuse to go on when something else stands where DuckDB is about to write; a few microseconds.
+    """Raise an error when something else stands where DuckDB is about to write; a few microseconds.
 
     Args:
         real: the database, open.
@@ -186,7 +186,7 @@ def _may_write(database: os.stat_result | None, log: NotOwnFile, folder: Path) -
 
 
 def _check_owner(real: Path, database: os.stat_result) -> None:
-    """Refuse a database that somebody has put where everybody may put files, as `fs.protected_regular` does."""
+    """Refuse a database that another user has put where all users may put files, as `fs.protected_regular` does."""
     folder = real.parent.stat()
     if folder.st_mode & stat.S_IWOTH and database.st_uid not in (os.geteuid(), folder.st_uid):
         what = f"belongs to {user_name(database.st_uid)}, in a folder where everybody may put files"
@@ -208,13 +208,13 @@ _BLOCK_SIZES = range(16 << 10, (256 << 10) + 1)
 def check_file(path: Path, real: Path, *, create: bool = True, write: bool = True) -> None:
     """Refuse a file that is no DuckDB file, or is not whole. Not while this process has it open: see `lock.py`.
 
-    An empty file, such as `mktemp` makes, is removed where a database is to be made: DuckDB would refuse it. Where one
-    is to be there already, or what was written to it last still is, it has lost what was in it.
+    An empty file, such as `mktemp` makes, is removed where a database can be made: DuckDB would refuse it. Where one
+    must be there already, or what was written to it last still is, it has lost what was in it.
 
     Args:
         path: as it is named in messages.
         real: the file itself; it need not exist.
-        create: whether a database is to be made where there is none.
+        create: True if a database may be made where there is none.
         write: whether it must be possible to write to it.
 
     Raises:
@@ -288,7 +288,7 @@ def _is_full(log: Path) -> bool:
 
 
 def size_of_blocks(blocks: int, block_size: int) -> int:
-    """Bytes of a file with so many blocks."""
+    """Return the bytes of a file with `blocks` blocks."""
     return _HEADS + blocks * block_size
 
 

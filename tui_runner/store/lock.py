@@ -3,7 +3,7 @@
 DuckDB's own lock is a POSIX record lock on the database file, which the system drops as soon as anything in the
 owning process opens and closes that file. So tui-runner holds `flock` on a file of its own, `<database>.lock`, for as
 long as it has the database open. The lock goes with the process, however it ends; a file that was left behind
-by a killed process locks nobody out.
+by a killed process locks no process out.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ class LockFile:
             if is_same_file(descriptor, path):
                 if not shared:
                     break
-                # Somebody may have it open since before it became private, and could lock it when we do not.
+                # Another user may have it open since before it became private, and could lock it when we do not.
                 path.unlink(missing_ok=True)
             # The file was removed, by us or by its last owner between our open and our lock: this locks nothing.
             os.close(descriptor)
@@ -203,17 +203,17 @@ class LockFile:
             "run": self._run,
             "socket": self._socket,
         }
-        # On a full disk there is no room for it. The lock holds without a note, and reading is to be possible there.
+        # On a full disk there is no room for it. The lock holds without a note, and reading must be possible there.
         with contextlib.suppress(OSError):
             os.pwrite(self._descriptor, json.dumps(note).encode().ljust(_NOTE_BYTES), 0)
 
     def release(self) -> None:
-        """Remove the lock file and unlock. Removing it while it is locked lets nobody lock the removed file."""
+        """Remove the lock file, then unlock: no process can lock the removed file."""
         if self._descriptor is None:
             with self._guard:
                 self._unlocked.discard(self._database)
             return
-        # A disk that has become read-only keeps it. It locks nothing then: whoever comes next can.
+        # A disk that has become read-only keeps it. It locks nothing then: the next process can.
         with contextlib.suppress(OSError):
             if is_same_file(self._descriptor, self.path):
                 self.path.unlink()

@@ -4,7 +4,7 @@ Its default pool, mimalloc, keeps memory for each thread: 500 threads that retur
 with the pool that uses the system's allocator, which was 15 to 20 % faster besides.
 
 The first conversion of Python values imports pandas wherever that is installed, only to ask whether the values are of
-its types: 0.3 s and 40 MB in every process. Values can be of its types only once somebody has imported it, so pyarrow
+its types: 0.3 s and 40 MB in every process. Values can be of its types only once a module has imported it, so pyarrow
 finds no pandas until then.
 """
 
@@ -62,7 +62,7 @@ class _PandasNotice:
         if name != "pandas":
             return None
         if self.hidden:
-            raise ModuleNotFoundError("not before somebody else asks for it", name=name)
+            raise ModuleNotFoundError("not before the job imports it", name=name)
         others = (finder for finder in sys.meta_path if finder is not self)
         spec = next(filter(None, (finder.find_spec(name, path, target) for finder in others)), None)
         if spec is None or spec.loader is None:

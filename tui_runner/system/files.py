@@ -67,7 +67,7 @@ def regular(path: str | Path, flags: int) -> int:
     Raises:
         OSError: it cannot be opened, or it is a pipe, a folder or another device.
     """
-    # A pipe that nobody reads cannot be opened to be written: that is told as what it is, too.
+    # A pipe without a reader cannot be opened for writing: that is told as what it is, too.
     try:
         descriptor = os.open(path, flags | _AT_ONCE, 0o666)
     except OSError as error:
@@ -304,7 +304,7 @@ def _open_stream(path: Path) -> int:
     known = descriptor_of(path)
     if known is not None:  # an open file goes on where it is; opened by its path it would be cut
         return os.dup(known)
-    _check_stream(path.stat())  # before opening, which waits for whoever reads a pipe
+    _check_stream(path.stat())  # before opening, which waits for the reader of a pipe
     descriptor = os.open(path, os.O_WRONLY | os.O_NOCTTY | os.O_CLOEXEC)
     try:
         _check_stream(os.fstat(descriptor))
@@ -462,7 +462,7 @@ def _at_home(kind: Callable[..., Path]) -> Path:
     """Return our folder of a kind, or for a user without a home folder one that cannot exist.
 
     An account of a container may have neither an entry in the list of users nor a `HOME`. Below the current folder a
-    folder `~` would be made, and one that somebody else has put there would be read.
+    folder `~` would be made, and one that another user has put there would be read.
     """
     try:
         folder = kind(_PROGRAM, appauthor=False)

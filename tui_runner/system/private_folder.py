@@ -1,12 +1,12 @@
 """A folder for what this process needs for as long as it lives: sockets, tokens, copies of inputs.
 
-Nobody else may enter it, and nothing in it outlives its use, however the process ends. The process removes it when it
+No other user may enter it, and nothing in it outlives its use, however the process ends. The process removes it when it
 ends in order; the server of its workers, which notices every end, when it does not; and where both were killed, the
 next tui-runner does, whatever it is started for. Whose folder is still in use is told by a lock (`flock`) on the
 folder itself, which goes with its process and can't be mistaken for that of another one with the same number.
 
 The folders of all processes of a user are in one, `tui-runner-UID` among the temporary files. `XDG_RUNTIME_DIR` would
-suit sockets, but is taken away when its user logs out, and runs go on then.
+suit sockets, but is taken away when its user logs out, while runs continue.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def _root(for_sockets: bool) -> Path:
     for root in roots:
         if _is_usable(root):
             return root
-    # Whoever may write temporary files can have taken the names above.
+    # Any user may have taken the names above.
     if not _of_last_resort:
         _of_last_resort.append(Path(tempfile.mkdtemp(prefix=_ROOT)))
     return _of_last_resort[0]
@@ -161,7 +161,7 @@ def _new(root: Path) -> _Held:
             descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except (FileNotFoundError, FileExistsError):  # another process has just removed the root, or this one
             continue
-        # Where nothing can be locked nobody can tell that it is ours, and nobody removes anything.
+        # Where nothing can be locked no process can tell that it is ours, and none removes anything.
         with contextlib.suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         with contextlib.suppress(OSError):

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from types import FrameType
 from typing import TextIO
 
-LOST = "the terminal is gone; the run goes on without it"
+LOST = "the terminal is gone; the run continues without it"
 """What the log says of it."""
 
 Handler = Callable[[int, FrameType | None], None]
@@ -61,7 +61,7 @@ def signals(handlers: Mapping[signal.Signals, Handler]) -> Iterator[None]:
 
 
 def prepare_streams() -> None:
-    """Make sure that there is something to write to, and that every character can be written."""
+    """Replace a missing stream, and one that cannot write every character."""
     _fill_descriptors()
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
@@ -90,7 +90,7 @@ def _fill_descriptors() -> None:
 
 
 def discard_output(stream: TextIO) -> None:
-    """Lead a stream that nobody reads or that takes nothing to nowhere: the next flush would fail, too."""
+    """Lead a stream without a reader, or that takes nothing, to nowhere: the next flush would fail, too."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 

@@ -21,7 +21,7 @@ from tui_runner.text.redaction import LONGEST_SECRET, redact
 _LONGEST = 200
 _REASONS = "|".join(re.escape(f"{status.value} {status.phrase}") for status in HTTPStatus)
 _KEPT = (
-    # What a number says about the kind of error, it goes on to say: a 404 and a 500 are different troubles.
+    # A number that tells the kind of an error stays: a 404 and a 500 are different troubles.
     rf"\b(?i:status|code|errno|HTTP(?:/[0-9](?:\.[0-9])?)?)\b[^\w\n]{{1,3}}[0-9]{{1,3}}\b(?![.,:][0-9])"
     rf"|\b(?:{_REASONS}|[45][0-9][0-9]\ (?:Client|Server)\ Error)\b"
 )
@@ -69,7 +69,7 @@ def _folded(match: re.Match[str]) -> str:
 
 
 MESSAGE_LENGTH = 10_000
-"""Characters of a message that are stored: more is a page of HTML that somebody put into an exception."""
+"""Characters of a message that are stored: more is a page of HTML in an exception."""
 _LONG_MESSAGE = 1_000_000
 """Characters from which a message is something else, and is not handled more often than it must be."""
 _TRACEBACK_LENGTH = 20_000

@@ -116,7 +116,7 @@ def is_text(text: str) -> bool:
 
 
 def resume_command(database: str, run_id: int) -> str:
-    """The command that goes on with a run."""
+    """Return the command that resumes a run."""
     return f"tui-runner resume {shlex.quote(database)} {run_id}"
 
 
@@ -138,7 +138,7 @@ def pipe_command(
     params: Mapping[str, object],
     limit: int | None,
 ) -> str:
-    """The command that goes on with a run whose items came from standard input, behind the same pipe.
+    """Return the command that resumes a run whose items came from standard input, behind the same pipe.
 
     Secrets are missing in it; with `--resume` no other run is begun for lack of them.
 

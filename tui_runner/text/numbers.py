@@ -49,7 +49,7 @@ def plural(number: int, noun: str) -> str:
 
 
 def run_again(items: int) -> str:
-    """That so many items do: `1 item runs again`, `1,200 items run again`."""
+    """Return that `items` items run again: `1 item runs again`, `1,200 items run again`."""
     return f"{plural(items, 'item')} {'runs' if items == 1 else 'run'} again"
 
 

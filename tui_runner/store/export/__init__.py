@@ -180,7 +180,7 @@ def _write_table(rows: Rows, out: IO[str], clean: Clean, width: int | None, most
     natural = [max(map(display_width, column)) for column in zip(names, *lines, strict=True)]
     widths = _fitted(natural, width)
     numbers = [is_number(field.type) for field in rows.schema]
-    # Whoever reads it from a pipe may not have the characters that boxes are drawn with.
+    # The reader of a pipe may not have the characters that boxes are drawn with.
     rule = "-" if width is None else "─"
     for line in (names, [rule * each for each in widths], *lines):
         # Columns that do not fit have no width: they are left out here.

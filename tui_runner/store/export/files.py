@@ -189,7 +189,7 @@ class _Sequential:
         self._stream.flush()
 
     def close(self) -> None:
-        """Whoever opened the stream closes it."""
+        """Do nothing: the caller that opened the stream closes it."""
 
 
 class _Counted:

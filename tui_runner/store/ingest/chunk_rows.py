@@ -1,7 +1,7 @@
 """Makes the rows of chunks say what is recorded of their items, where items have moved to other chunks.
 
-A run that goes on by key cuts its input anew. What earlier processes had cut stays as it ended: an item that runs again
-is recorded in another chunk, and one that was never recorded never was in the old one.
+A run that is resumed by key cuts its input anew. What earlier processes had cut stays as it ended: an item that runs
+again is recorded in another chunk, and one that was never recorded never was in the old one.
 """
 
 from __future__ import annotations

@@ -83,7 +83,8 @@ class ResultsTable:
         self.name = prepare_table(cursor, table)
         self._sql_name = f"main.{quote(self.name)}"
         self._duckdb_types: dict[pa.DataType, str] = {}
-        self._filled: set[str] = set()  # columns that are known to have a value, so that nobody looks twice
+        # columns that are known to have a value, so that no column is looked through twice
+        self._filled: set[str] = set()
         self.shape = self._read_shape()
 
     def _read_shape(self) -> Shape:
@@ -91,7 +92,7 @@ class ResultsTable:
         known = self._cursor.execute(
             "SELECT raw_name, column_name FROM runner.columns WHERE table_name = ?", [self.name]
         ).fetchall()
-        # A column that somebody dropped by hand is made again when its key comes again.
+        # A column that was dropped by hand is made again when its key comes again.
         return Shape(types, {raw: column for raw, column in known if column in types})
 
     def add_in_steps(self, tables: Sequence[pa.Table]) -> None:

@@ -1,4 +1,4 @@
-"""One transaction: result rows, the ledger rows of exactly those items, and what else is to be recorded.
+"""One transaction: result rows, the ledger rows of exactly those items, and what else must be recorded.
 
 This is the whole of "recording exactly once": an item's rows and the ledger's word that it is done are committed
 together or not at all, and nothing else writes either.
@@ -131,7 +131,7 @@ class Writer:
         """What earlier processes have counted at each host of this run."""
 
     def replace_below(self, position: int) -> None:
-        """Items below `position` that have ended will run again: their rows are to be replaced. From any thread."""
+        """Replace the rows of items below `position` that run again. From any thread."""
         self._replaced_below = max(self._replaced_below, position)
 
     def too_wide(self, batches: Iterable[Batch]) -> set[int]:

@@ -146,7 +146,7 @@ class Ingest:
     ) -> None:
         """Have the run's state written at once; `items_total` and `active_seconds` None leave the recorded ones.
 
-        Whoever pauses a run and has it killed in the next moment finds it paused.
+        A run that is paused and killed in the next moment is found paused.
         """
         self._add(StateRecord(state, items_total, ended_at, active_seconds), 1, at_once=True)
 
@@ -163,7 +163,7 @@ class Ingest:
             self._changed.notify_all()
 
     def wait(self, timeout: float) -> bool:
-        """After `finish`: wait at most so many seconds for the end of the thread; whether it has ended."""
+        """After `finish`: wait at most `timeout` seconds for the end of the thread. Return True if it has ended."""
         if self._thread.ident is not None:
             self._thread.join(timeout)
         return not self._thread.is_alive()
@@ -312,7 +312,7 @@ class Ingest:
                 self._refused[item["chunk"]] = items + 1, rows + item["rows"]
 
     def _as_stored(self, entry: Entry) -> Entry:
-        """A chunk's record that tells what was refused of it: whoever made it could not know of that in time."""
+        """Return a chunk's record that tells what was refused of it, which was not known when it was made."""
         if not isinstance(entry, ChunkRecord) or entry.chunk not in self._refused:
             return entry
         items, rows = self._refused[entry.chunk]

@@ -129,7 +129,7 @@ class Ledger:
         return run_id
 
     def forget_run(self, run_id: int) -> None:
-        """Take back `begin_run`, for a run of which nothing has run: its rows, and its table if that is bare."""
+        """Take back `begin_run`, for a run none of whose items has run: its rows, and its table if that is bare."""
         table = self.run(run_id).table_name
         with self._transaction():
             for name in ("runs", "chunks", "items", "errors", "samples", "hosts", "added"):
@@ -149,7 +149,7 @@ class Ledger:
         positions_are_unique: bool = True,
         cut_anew: tuple[int, int] | None = None,
     ) -> None:
-        """Record that a run goes on, with these settings, in this state.
+        """Record that a run is resumed, with these settings, in this state.
 
         Args:
             run_id: number of the run.
@@ -159,7 +159,7 @@ class Ledger:
             fingerprint: likewise.
             positions_are_unique: False for a run of an earlier version, in whose ledger an item of a reordered input
                 may have the position that another one had before.
-            cut_anew: items of a chunk and of the input, where the rows of its chunks are to be made anew from those of
+            cut_anew: items of a chunk and of the input, where the rows of its chunks must be made anew from those of
                 its items, whose position is the one in the input; None to leave them as they are.
 
         Raises:

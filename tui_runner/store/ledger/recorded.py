@@ -85,7 +85,7 @@ class Failed:
 class RecordedItems:
     """The items of a run as they were recorded when this process took the database.
 
-    Queries run in cursors of their own, which are closed at once: DuckDB gives memory back while nobody reads.
+    Queries run in cursors of their own, which are closed at once: DuckDB gives memory back while no cursor reads.
     """
 
     def __init__(self, database: Database, run_id: int) -> None:

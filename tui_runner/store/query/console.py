@@ -75,7 +75,7 @@ class Console:
         self._write = False
         self._cancelled = False
         self._ended = ""
-        """Why the statement was ended for somebody else's sake; empty when it was not."""
+        """Why the statement was ended in favour of the run; empty when it was not."""
 
     @property
     def can_write(self) -> bool:
@@ -128,15 +128,16 @@ class Console:
         self._thread.cancel()
 
     def end(self, reason: str) -> bool:
-        """End the statement for somebody else's sake, also one whose rows wait to be read. From any thread.
+        """End the statement in favour of the run, also one whose rows wait to be read. From any thread.
 
-        Returns at once, whether it was not yet being ended. Whoever asked, or reads on, is told `reason`.
+        Returns at once; True if it was not yet being ended. The caller of `query`, or the reader of its rows, is told
+        `reason`.
         """
         if self._ended:
             return False
         self._ended = reason
         if not self._thread.cancel() and isinstance(self._result, _Streamed):
-            # Nobody waits for these rows, maybe for hours; letting go of them may wait for a turn.
+            # No thread waits for these rows, maybe for hours; letting go of them may wait for a turn.
             threading.Thread(target=self._let_go, args=(self._result,), name="tui-runner-let-go", daemon=True).start()
         return True
 
@@ -242,7 +243,7 @@ class _Streamed(Result):
 
     def _next(self) -> pa.RecordBatch | None:
         if self._console._cancelled:
-            # It came while whoever reads was busy with the rows before.
+            # It came while the reader was busy with the rows before.
             raise QueryCancelled
         if self._console._ended:
             raise self._console._ending()
@@ -253,7 +254,7 @@ class _Streamed(Result):
         return None if batch is None else pa.RecordBatch.from_arrays(batch.columns, schema=self.schema)
 
     def _close(self) -> None:
-        # Somebody else may be reading: that ends first.
+        # Another thread may be reading: that ends first.
         self._console.cancel()
         self.let_go()
 

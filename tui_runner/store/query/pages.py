@@ -22,7 +22,7 @@ _KEPT_PAGES = 8
 _KEPT_BYTES = 128 << 20
 """In memory, over all pages but the one that is looked at."""
 _FILE_BYTES = 4 << 30
-"""On disk. Whoever wants more rows than this wants an export."""
+"""On disk. More rows than this are for an export."""
 
 
 class Pages:
@@ -108,7 +108,7 @@ class Pages:
                 parts.append(batch)
                 missing -= batch.num_rows
             if not missing and self._left is None:
-                # Whoever asks for LIMIT 10000 is not to be told that there is more.
+                # A statement with LIMIT 10000 must not be told that there is more.
                 self._left = next(self._batches, None)
                 self.complete = self._left is None and self._result.complete
         except UserError:

@@ -1,8 +1,8 @@
 """The thread that a console's statements run in: of low priority beside a run, and stoppable.
 
 DuckDB works in the thread that asks. In a thread of its own a heavy statement can be given less of the processor
-than the thread that writes results, and whoever waits for it is free to end it. Where nothing is written it has the
-priority of the process: on a machine that has other work, a low one made a statement take twice as long.
+than the thread that writes results, and the thread that waits for it is free to end it. Where nothing is written it has
+the priority of the process: on a machine that has other work, a low one made a statement take twice as long.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class QueryThread:
         self._yields = yields
         self._changed = threading.Condition()
         self._turn = threading.Lock()
-        # Under `_changed`: the call to make, whether it is made, what came of it, and whether it is to be ended.
+        # Under `_changed`: the call to make, whether it is made, what came of it, and whether it must end.
         self._call: Callable[[], Any] | None = None
         self._busy = False
         self._outcome: Any = None
@@ -115,7 +115,7 @@ class QueryThread:
             outcome, error = None, None
             try:
                 outcome = call()
-            except BaseException as caught:  # handed to whoever waits in `run`
+            except BaseException as caught:  # handed to the thread that waits in `run`
                 error = caught
             with self._changed:
                 self._outcome, self._error, self._busy = outcome, error, False

@@ -13,7 +13,7 @@ from tui_runner.store.remote.wire import ARROW, END, FAILED, FrameSink, Request,
 
 
 class Say(Protocol):
-    """Sends one frame to whoever asked."""
+    """Sends one frame to the client."""
 
     def __call__(self, kind: bytes, content: bytes | memoryview = b"") -> None:
         """Send it; raises OSError if the other side is gone."""

@@ -149,7 +149,7 @@ class OwnerGone(DatabaseError):
     def __init__(self, path: Path, *, midway: bool = False) -> None:
         what = "the tui-runner that had it open does not answer any more"
         if midway:
-            what = "the answer broke off: its tui-runner ended, or nobody read on for too long"
+            what = "the answer broke off: its tui-runner ended, or its rows were not read for too long"
         super().__init__(what, str(path), "run the statement again" if midway else "try again")
 
 
@@ -172,7 +172,7 @@ class RemoteConsole:
 
     can_write = False
     impatient = True
-    """Whoever takes no rows for some seconds is cut off."""
+    """A client that takes no rows for some seconds is cut off."""
 
     def __init__(self, path: Path, record: LockRecord, address: str, limits: RemoteLimits) -> None:
         self._path = path
@@ -367,7 +367,7 @@ class _Frames:
             self._connection.shutdown(socket.SHUT_RDWR)
 
     def end(self) -> None:
-        """Hang up; in the thread that reads, or when nobody does."""
+        """Hang up; in the thread that reads, or when none does."""
         with contextlib.suppress(OSError):
             self._connection.shutdown(socket.SHUT_RDWR)
         self._connection.close()

@@ -155,7 +155,7 @@ def _listen_unix(backlog: int) -> Endpoint:
     path = _new_path(for_sockets=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        # The folder lets nobody else in, so the mode before `chmod` does not matter.
+        # The folder lets no other user in, so the mode before `chmod` does not matter.
         listener.bind(os.fspath(path))
         path.chmod(PRIVATE)
         listener.listen(backlog)

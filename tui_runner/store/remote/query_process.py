@@ -86,7 +86,7 @@ class QueryProcess:
             say: takes the frames of the answer.
 
         Raises:
-            UserError: the statement was ended, for what it takes or for somebody else's sake.
+            UserError: the statement was ended, for what it takes or in favour of the run.
             EOFError: `cancel` was called.
             OSError: the client is gone, or no process can be started.
         """
@@ -110,7 +110,7 @@ class QueryProcess:
             self._kill()
 
     def end(self, reason: str) -> bool:
-        """End the statement for somebody else's sake; returns at once, whether it was not yet being ended."""
+        """End the statement in favour of the run; returns at once. True if it was not yet being ended."""
         with self._guard:
             if self._ended:
                 return False

@@ -39,7 +39,7 @@ from tui_runner.store.remote.wire import (
 
 _JOIN_SECONDS = 5.0
 _TURN_SECONDS = 0.1
-"""Between two looks whether whoever waits for a turn is still there."""
+"""Between two looks whether a client that waits for a turn is still there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class ServerLimits:
         memory: bytes that a statement beside a run may use, in a process of its own.
         beside_at_once: statements that run at once in processes of their own.
         beside_stall: seconds that a client may take over one frame of such a statement, which holds up nothing but the
-            checkpoints of the database: somebody may read a page of it.
+            checkpoints of the database: a person may read a page of it.
     """
 
     at_once: int = 3
@@ -179,7 +179,7 @@ class QueryServer:
 
 
 def serve(database: Database, limits: ServerLimits | None = None) -> QueryServer:
-    """Answer queries of other processes; where that is not possible (no folder for a socket) nobody is answered.
+    """Answer queries of other processes; where that is not possible (no folder for a socket) none is answered.
 
     The caller closes it before the database.
     """
@@ -223,7 +223,7 @@ class _Conversation:
         self._over = threading.Event()
 
     def end(self) -> None:
-        """Whoever asked is gone, or is to go: end the statement. From any thread."""
+        """End the statement: the client is gone, or must go. From any thread."""
         self._ended.set()
         self._console.cancel()
         self._process.cancel()
@@ -245,7 +245,7 @@ class _Conversation:
                     self._watcher.start()
                     self._answer(content)
         except (OSError, EOFError):
-            pass  # the client is gone, or takes nothing: there is nobody to tell
+            pass  # the client is gone, or takes nothing: there is no one to tell
         finally:
             self._over.set()
             self._console.close()

@@ -73,7 +73,7 @@ class FrameSink:
         return True
 
     def close(self) -> None:
-        """Nothing: whoever sends closes the connection."""
+        """Do nothing: the sender closes the connection."""
 
 
 HELLO, BUSY, PROOF = b"H", b"B", b"T"

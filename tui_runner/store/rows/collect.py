@@ -58,7 +58,7 @@ Row = Mapping[str, object]
 
 @dataclass(slots=True)
 class Rows:
-    """Rows that one item returned, normalised. Not frozen, which would cost 0.3 µs an item; nobody changes it.
+    """Rows that one item returned, normalised. Not frozen, which would cost 0.3 µs an item; it is never changed.
 
     Attributes:
         count: rows.
@@ -115,7 +115,7 @@ def collect(value: object) -> Rows:
 
 
 def _one(row: dict[Any, object]) -> Rows:
-    """One row; `row` is nobody else's."""
+    """Return one row; the caller gives `row` away."""
     nbytes = _measured(row)
     if nbytes < 0:
         row = _frozen(row)
