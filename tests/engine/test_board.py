@@ -48,6 +48,36 @@ def test_items_of_earlier_processes_are_done_but_in_no_rate():
     assert desk.picture().history[-1].rows_per_second == pytest.approx(4.0)
 
 
+def test_what_earlier_processes_did_counts_before_its_chunks_are_read():
+    scheduler = Scheduler(threads=8, workers=1, open_chunks=4, grace=1.0)
+    picture = builder(scheduler, 5_000.0, done_before=90, rows_before=630, active_before=61.0).last
+    assert (picture.items_done, picture.items_skipped, picture.items_finished) == (90, 90, 90)
+    assert (picture.rows, picture.rows_skipped) == (630, 630)
+    assert (picture.active_seconds, picture.items_executed) == (61.0, 0)
+
+
+def test_a_chunk_that_is_read_is_not_counted_twice():
+    desk = Desk(skipped=9)
+    desk.board = builder(desk.scheduler, desk.now, items_total=100, done_before=95, rows_before=700)
+    picture = desk.picture()
+    assert (picture.items_done, picture.rows) == (95, 700)
+    desk.handle(InputEnded())
+    assert (desk.picture().items_done, desk.picture().rows) == (90, 630)
+
+
+def test_the_estimate_of_a_retry_is_of_what_it_runs():
+    def high(again):
+        desk = Desk(total=10_000, threads=1)
+        desk.board = builder(desk.scheduler, desk.now, items_total=10_000, items_again=again)
+        for number in range(10):
+            desk.now += 1.0
+            desk.end(number, good=10)
+        _, high = desk.picture().eta_seconds
+        return high
+
+    assert high(200) < 30.0 < 500.0 < high(None)
+
+
 def test_rates_are_over_ten_seconds_from_the_very_first_flush(desk):
     desk.now += 2.0
     desk.end(0, good=10, rows=500)

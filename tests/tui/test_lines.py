@@ -25,7 +25,7 @@ from tui_runner.tui.run.dashboard import Graphs, plan
 from tui_runner.tui.run.event_line import EventLine
 from tui_runner.tui.run.header import Failures, Figures, Header, Progress, Summary, summary
 from tui_runner.tui.widgets.footer import entries
-from tui_runner.tui.widgets.paint import Line, cells, column, end_of, fitted, merged, spread
+from tui_runner.tui.widgets.paint import Line, cells, column, end_of, fitted, merged, message_spans, spread
 
 
 def text(lines: list[Line]) -> list[str]:
@@ -168,18 +168,62 @@ def test_the_summary_tells_what_ended_items_for_good_from_what_was_tried_again()
         ErrorGroup(2, "KeyError", "'a'", final=1),
         ErrorGroup(317, "ReadTimeout", "timed out"),
     )
-    assert failures(groups, items_failed=4) == [
+    assert failures(groups, items_failed=4, errors_final=4) == [
         "⚠      3 items failed: ValueError: no table",
-        "⚠      1 item failed, 2 attempts: KeyError: 'a'",
+        "⚠      1 item failed: KeyError: 'a'",
         "⚠      317 attempts, all tried again: ReadTimeout: timed out",
     ]
     # An item that ran again by hand had its last attempt twice, so that nobody knows how many items these were.
-    assert failures(groups, items_failed=2)[:2] == [
+    assert failures(groups, items_failed=2, errors_final=4)[:2] == [
         "⚠      3 attempts: ValueError: no table",
         "⚠      2 attempts: KeyError: 'a'",
     ]
-    ledger = [Failures("ValueError", "no table", 2, 3)]
-    assert failures(groups, ledger, items_failed=2) == ["⚠      2 items failed, 3 attempts: ValueError: no table"]
+    ledger = [Failures("ValueError", "no table", 2, 35, recovered=33), Failures("KeyError", "'a'", 0, 4, recovered=4)]
+    assert failures(groups, ledger, items_failed=2) == [
+        "⚠      2 items failed: ValueError: no table (+33 attempts that later succeeded)",
+        "⚠      4 attempts, all later succeeded: KeyError: 'a'",
+    ]
+
+
+def test_the_strip_counts_items_and_puts_attempts_behind_them() -> None:
+    groups = (
+        ErrorGroup(12, "HTTPStatusError", "500 for '…'", final=9, example="500 for 'http://h/1'"),
+        ErrorGroup(40, "ReadTimeout", "timed out"),
+    )
+    counts = {"items_failed": 9, "errors_final": 9, "errors": groups}
+    shown = events(140, error_groups=7, **counts)[0]
+    assert (
+        shown == " ⚠ failed:  9 × HTTPStatusError: 500 for 'http://h/1'  and 5 more kinds  (+43 attempts tried again)"
+    )
+    again = events(error_groups=1, items_failed=0, errors=groups[1:], errors_final=0)[0]
+    assert again == " ⚠ tried again:  40 × ReadTimeout: timed out"
+
+
+def test_what_differs_between_alike_messages_is_muted() -> None:
+    example = "Server error '500 oops 7' for url 'http://h1.example/page/7'"
+    spans = message_spans(example, "warn")
+    assert "".join(part for part, _ in spans) == example
+    assert [part for part, role in spans if role == "muted"] == ["500 oops 7", "http://h1.example/page/7"]
+    assert message_spans("500 Internal Server Error for url 'http://h/7'", "warn")[0] == (
+        "500 Internal Server Error for url '",
+        "warn",
+    )
+
+
+def test_what_was_done_before_the_resume_has_another_shade_and_is_told() -> None:
+    [line] = Progress().lines(replace(busy(), items_skipped=15_000), 140, 1)
+    before = next(part for part, role in line if role == "before")
+    here = next(part for part, role in line if role == "running")
+    assert set(before) == {"═"} and len(before) / len(before + here) == pytest.approx(15_000 / 38_214, abs=0.03)
+    assert "38,214 / 100,000 (15,000 before)" in "".join(part for part, _ in line)
+
+
+def test_the_time_says_what_it_leaves_out_and_goes_on_after_a_resume() -> None:
+    times = {"elapsed": 600.0, "active_before": 161.0, "at": 741.0}
+    assert "active 00:12:41 (wall 00:15:02)" in header(140, **times)
+    assert "active 00:12:41 " in header(84, **times) and "wall" not in header(84, **times)
+    assert " 00:12:41 " in header(40, **times)
+    assert "active" not in header(140, at=761.0, elapsed=761.0)
 
 
 def test_a_low_summary_says_where_the_data_is_and_what_to_do_next() -> None:
@@ -283,7 +327,7 @@ def test_figures_do_not_jump_when_values_change() -> None:
 
 def test_trouble_comes_before_events() -> None:
     assert events() == [
-        " ⚠ attempts: 9 × ReadTimeout: timed out   3 × ValueError: no table on page  ",
+        " ⚠ failed:  9 × ReadTimeout: timed out  3 × ValueError: no table on page",
         f" {clock(1_790_000_700.0)}  threads set to 64",
     ]
 

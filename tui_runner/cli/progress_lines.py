@@ -6,7 +6,7 @@ import shlex
 from pathlib import Path
 from typing import TextIO
 
-from tui_runner.engine.progress.snapshot import Snapshot, more_memory
+from tui_runner.engine.progress.snapshot import ErrorGroup, Snapshot, more_memory
 from tui_runner.engine.states import RunState
 from tui_runner.store.sql import quote
 from tui_runner.system.terminal import columns
@@ -57,15 +57,10 @@ def closing_lines(snapshot: Snapshot, database: str, go_on: str) -> list[str]:
     if snapshot.nothing_ran:
         return [complaint(snapshot)]
     lines = [summary(snapshot, database)]
-    lines.extend(
-        f"  {group.count:,} × {safe_text(group.type)}: {safe_text(group.shown, limit=_MESSAGE_LENGTH)}"
-        + (" (and alike)" if group.count > 1 and group.shown != group.text else "")
-        + ("" if group.final else " (tried again)")
-        for group in snapshot.errors[:_ERROR_GROUPS]
-    )
+    lines.extend(_error_line(group, items=snapshot.finals_are_items) for group in snapshot.errors[:_ERROR_GROUPS])
     more = snapshot.error_groups - min(len(snapshot.errors), _ERROR_GROUPS)
     if more > 0:
-        lines.append(f"  and {plural(more, 'other kind')} of error")
+        lines.append(f"  and {plural(more, 'more kind')}")
     if snapshot.reason:
         lines.append(safe_text(snapshot.reason))
     path = shlex.quote(database)
@@ -80,6 +75,23 @@ def closing_lines(snapshot: Snapshot, database: str, go_on: str) -> list[str]:
     elif (snapshot.items_failed or snapshot.items_cancelled) and go_on == resume_command(database, snapshot.run_id):
         lines.append(f"try again:    {safe_text(retry_command(database, snapshot.run_id))}")
     return lines
+
+
+def _error_line(group: ErrorGroup, *, items: bool) -> str:
+    """Describe errors that are alike: by the items that failed so, or by attempts where no item did.
+
+    Args:
+        group: the errors.
+        items: whether its final errors are items.
+    """
+    alike = " (and alike)" if group.count > 1 and group.shown != group.text else ""
+    text = f"{safe_text(group.type)}: {safe_text(group.shown, limit=_MESSAGE_LENGTH)}{alike}"
+    if not items:
+        return f"  {plural(group.count, 'attempt')}: {text}"
+    if not group.final:
+        return f"  {plural(group.count, 'attempt')} tried again: {text}"
+    again = f" (+{plural(group.tried_again, 'attempt')} tried again)" if group.tried_again else ""
+    return f"  {group.final:,} × {text}{again}"
 
 
 def complaint(snapshot: Snapshot) -> str:
@@ -98,8 +110,11 @@ def summary(snapshot: Snapshot, database: str) -> str:
     if snapshot.items_skipped:
         rows += f" ({plural(snapshot.items_skipped, 'item')}, {plural(snapshot.rows_skipped, 'row')} of these before)"
     # Automatic pauses (for memory, an outage, a full disk) may be most of what a person has waited.
-    paused = int(snapshot.at) > int(snapshot.elapsed)
-    took = f"{duration(snapshot.elapsed)}{f' ({duration(snapshot.at)} with pauses)' if paused else ''}"
+    paused = snapshot.at - snapshot.elapsed >= 1.0
+    parts_of_time = [f"{duration(snapshot.active_before + snapshot.at)} with pauses"] if paused else []
+    if snapshot.active_before:
+        parts_of_time.append(f"{duration(snapshot.elapsed)} of it now")
+    took = duration(snapshot.active_seconds) + (f" ({', '.join(parts_of_time)})" if parts_of_time else "")
     return (
         f"{safe_text(snapshot.job)} run {snapshot.run_id} {snapshot.state}: {', '.join(parts)}, "
         f"{rows} in {took} "

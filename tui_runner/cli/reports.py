@@ -108,7 +108,7 @@ def print_errors(path: Path, run: int | None, limit: int, out: TextIO, *, traceb
                 + "\n"
             )
     if every > len(groups):
-        out.write(f"and {plural(every - len(groups), 'other kind')} of error; list all with --limit {every}\n")
+        out.write(f"and {plural(every - len(groups), 'more kind')}; list all with --limit {every}\n")
     return EXIT_OK
 
 
@@ -118,10 +118,27 @@ def _dated(moment: datetime) -> str:
 
 
 def _print_group(group: FailureGroup, out: TextIO) -> None:
-    failed = plural(group.items_failed, "item") if group.items_failed else "no item"
+    number = group.items_failed or group.attempts
+    head = f"{number:,} ×" if group.items_failed else f"{plural(number, 'attempt')}:"
+    alike = " (and alike)" if number > 1 and group.newest_message.strip() != group.message else ""
+    text = safe_text(f"{group.type}: {group.newest_message or group.message}", limit=500)
+    out.write(f"{head} {text}{alike}\n")
+    out.write(f"    {_fate(group)}, {_seen(group)}\n")
+    value = safe_text(group.newest_item_text, limit=200)
+    number_only = not value or value == str(group.newest_item)
+    out.write(f"    newest: {f'item {group.newest_item}' if number_only else f'{value} (item {group.newest_item})'}\n")
+
+
+def _fate(group: FailureGroup) -> str:
+    """Return how many items failed so, and what became of the other attempts."""
+    if not group.items_failed:
+        return (
+            f"no item failed, {'all later succeeded' if group.recovered == group.attempts else 'they are tried again'}"
+        )
+    later = f" (+{plural(group.recovered, 'attempt')} that later succeeded)" if group.recovered else ""
+    return f"{plural(group.items_failed, 'item')} failed{later}"
+
+
+def _seen(group: FailureGroup) -> str:
     first, last = _dated(group.first_seen), _dated(group.last_seen)
-    seen = first if first == last else f"{first} to {last}"
-    out.write(f"{group.attempts:,} × {safe_text(f'{group.type}: {group.message}', limit=500)}\n")
-    out.write(f"    {failed} failed for it, {seen}\n")
-    value = f" ({safe_text(group.newest_item_text, limit=200)})" if group.newest_item_text else ""
-    out.write(f"    item {group.newest_item}{value}: {safe_text(group.newest_message, limit=500)}\n")
+    return first if first == last else f"{first} to {last}"

@@ -109,6 +109,8 @@ class ErrorCounts:
         self._counts: Counter[tuple[str, str]] = Counter()
         self._final: Counter[tuple[str, str]] = Counter()
         self._examples: dict[tuple[str, str], str] = {}
+        self.final = 0
+        """Errors that were the last attempt at their item, of all groups that there ever were."""
 
     def __len__(self) -> int:
         """Return the number of groups, as far as they are bounded."""
@@ -123,6 +125,7 @@ class ErrorCounts:
         """Count errors that are folded already, and those among them that were an item's last; keep the newest."""
         self._counts.update(groups)
         self._final.update(final)
+        self.final += sum(final.values())
         self._examples.update(examples)
         if len(self._counts) > 2 * self._limit:
             kept = self.foremost(self._limit)

@@ -14,15 +14,17 @@ NONE = "–"
 _THOUSANDS = ("", " k", " M", " G", " T", " P", " E")
 _BYTES = (" B", " kB", " MB", " GB", " TB", " PB", " EB")
 _DAY = 86_400
+_EXACT = 10_000
+"""Counts below are written in full."""
 _ONE_ESTIMATE = 0.1
 """A range whose ends differ by less than this share is shown as its middle."""
 
 
 def count(number: float) -> str:
-    """A number of things in six characters: `999`, `1.2 k`, `376 k`, `1.2 M`."""
+    """A number of things in six characters, exact below ten thousand: `999`, `1,234`, `12 k`, `376 k`, `1.2 M`."""
     if not math.isfinite(number):
         return NONE
-    return f"{number:.0f}" if abs(number) < 999.5 else _scaled(number, _THOUSANDS)
+    return f"{number:,.0f}" if abs(number) < _EXACT - 0.5 else _scaled(number, _THOUSANDS)
 
 
 def size(nbytes: float) -> str:
@@ -127,5 +129,5 @@ def _scaled(number: float, units: tuple[str, ...]) -> str:
 
 
 def counted(number: int, noun: str) -> str:
-    """A number with its noun: `1 row`, `12 k rows`."""
+    """A number with its noun: `1 row`, `1,234 rows`, `12 k rows`."""
     return f"{count(number)} {noun}{'' if number == 1 else 's'}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import shlex
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 
 import duckdb
@@ -21,7 +21,7 @@ from tui_runner.inputs import total_items
 from tui_runner.inputs.keys import key_columns
 from tui_runner.inputs.source import is_range
 from tui_runner.store.database import PATIENCE_SECONDS, Database, fault_of_file, memory_share
-from tui_runner.store.ledger import Ledger, readable
+from tui_runner.store.ledger import Ledger, Totals, readable
 from tui_runner.store.ledger.recorded import RecordedItems
 from tui_runner.store.records import RunRecord
 from tui_runner.system.memory import memory_bound
@@ -39,7 +39,7 @@ class OpenedRun:
         cutter: cuts its input into chunks.
         paused: whether it begins paused, because it was when it ended.
         news: what a person should know of how it goes on.
-        done_before: how many of its items earlier processes have done.
+        before: counts of its items as earlier processes have recorded them.
     """
 
     database: Database
@@ -48,7 +48,7 @@ class OpenedRun:
     cutter: Cutter
     paused: bool
     news: tuple[Tell, ...]
-    done_before: int = 0
+    before: Totals = field(default_factory=Totals)
 
     def take_back(self) -> None:
         """Close the database as if the run had never been begun: nothing of it has run."""
@@ -107,7 +107,7 @@ def _find_or_begin(plan: RunPlan, database: Database, ledger: Ledger) -> OpenedR
     cutter = _cutter(plan, RecordedItems(database, record.run_id), record, failed)
     if not isinstance(cutter, CutByPosition):
         ledger.recount_chunks(record.run_id)
-    return OpenedRun(database, record, True, cutter, paused, news, totals.done)
+    return OpenedRun(database, record, True, cutter, paused, news, totals)
 
 
 def _reopen(plan: RunPlan, database: Database, ledger: Ledger, record: RunRecord, state: RunState) -> RunRecord:

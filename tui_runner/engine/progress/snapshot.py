@@ -92,6 +92,11 @@ class ErrorGroup:
         """The message that stands for all of them."""
         return self.example or self.text
 
+    @property
+    def tried_again(self) -> int:
+        """Attempts that were not the last one at their item."""
+        return self.count - self.final
+
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
@@ -110,6 +115,7 @@ class Snapshot:
         began_at: wall clock of its start in this process, seconds since the epoch; with an `at` it tells a time of day.
         at: seconds since it was started in this process.
         elapsed: `at` without the time it was paused.
+        active_before: seconds that earlier processes were at work on it, without the time it was paused.
         items_total: length of the input; None while unknown.
         items_done: items that ended well, those of earlier processes included.
         items_failed: items that failed or timed out.
@@ -145,6 +151,7 @@ class Snapshot:
         events: the last `KEPT_EVENTS` events, oldest first.
         errors: groups of errors, 20 at most; those that ended the most items for good first, then the most frequent.
         error_groups: how many groups there are, those that `errors` leaves out included.
+        errors_final: errors that were an item's last, those of groups that `errors` leaves out included.
         oldest: the items in flight for longest, 20 at most.
         log: the last 1,000 lines of the log: the job's output, and what a person is told (`events`).
         log_lines: how many lines there were; the last of `log` is number `log_lines - 1`.
@@ -163,6 +170,7 @@ class Snapshot:
     began_at: float = 0.0
     at: float = 0.0
     elapsed: float = 0.0
+    active_before: float = 0.0
     items_total: int | None = None
     items_done: int = 0
     items_failed: int = 0
@@ -198,10 +206,16 @@ class Snapshot:
     events: tuple[RunEvent, ...] = ()
     errors: tuple[ErrorGroup, ...] = ()
     error_groups: int = 0
+    errors_final: int = 0
     oldest: tuple[InFlight, ...] = ()
     log: tuple[LogLine, ...] = ()
     log_lines: int = 0
     log_file: str = ""
+
+    @property
+    def active_seconds(self) -> float:
+        """Seconds that all processes together were at work on the run, without the time it was paused."""
+        return self.active_before + self.elapsed
 
     @property
     def items_finished(self) -> int:
@@ -212,6 +226,11 @@ class Snapshot:
     def items_executed(self) -> int:
         """Items that this process has executed to their end, whatever came of them."""
         return self.items_done + self.items_failed - self.items_skipped
+
+    @property
+    def finals_are_items(self) -> bool:
+        """Return True if `ErrorGroup.final` counts items: one that ran again by hand may have failed for good twice."""
+        return self.errors_final == self.items_failed
 
     @property
     def exit_code(self) -> int:

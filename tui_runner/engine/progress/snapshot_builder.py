@@ -66,6 +66,12 @@ class RunIdentity:
     log_file: str = ""
     done_before: int = 0
     """Items that earlier processes had recorded as done; the scheduler learns of them as it comes to their chunks."""
+    rows_before: int = 0
+    """Rows of those items."""
+    active_before: float = 0.0
+    """Seconds that earlier processes were at work on the run."""
+    items_again: int | None = None
+    """Items that a retry runs, which runs no others; None for a run that is not a retry."""
 
 
 class _ChunkMeter:
@@ -293,12 +299,13 @@ class SnapshotBuilder:
     def _sample(self, now: float) -> SampleRecord:
         """Return how the run goes, to be recorded."""
         counts = self._scheduler.counts
+        unread, unread_rows = self._unread()
         paused = self._state is RunState.PAUSED
         return SampleRecord(
             sampled_at=datetime.now(UTC),
-            items_done=counts.done,
+            items_done=counts.done + unread,
             items_failed=counts.failed,
-            rows=counts.rows,
+            rows=counts.rows + unread_rows,
             in_flight=sum(sum(progress.in_flight.values()) for progress in self._progress.values()),
             threads=self._scheduler.crew.threads,
             items_per_second=0.0 if paused else self._items.rate(self._scheduler.active(now)),
@@ -317,6 +324,7 @@ class SnapshotBuilder:
         """Draw the run as it is at `now`, and publish that."""
         scheduler, identity = self._scheduler, self._identity
         active, counts = scheduler.active(now), scheduler.counts
+        unread, unread_rows = self._unread()
         in_flight: Counter[int] = Counter()
         for progress in self._progress.values():
             in_flight.update(progress.in_flight)
@@ -336,7 +344,7 @@ class SnapshotBuilder:
         )
         longest = oldest[0].seconds if oldest else 0.0
         stalled = self._stalled(active, longest)
-        left = None if total is None else max(0, total - self._finished_ever())
+        left = self._left(total)
         self.last = Snapshot(
             run_id=identity.run_id,
             job=identity.job,
@@ -350,13 +358,14 @@ class SnapshotBuilder:
             began_at=self._began_at,
             at=now - self.began,
             elapsed=active,
+            active_before=identity.active_before,
             items_total=total,
-            items_done=counts.done,
+            items_done=counts.done + unread,
             items_failed=counts.failed,
             items_cancelled=counts.cancelled,
-            items_skipped=scheduler.before.done,
-            rows=counts.rows,
-            rows_skipped=scheduler.before.rows,
+            items_skipped=scheduler.before.done + unread,
+            rows=counts.rows + unread_rows,
+            rows_skipped=scheduler.before.rows + unread_rows,
             retries=counts.retries,
             in_flight=in_flight.total(),
             threads=scheduler.crew.threads,
@@ -386,6 +395,7 @@ class SnapshotBuilder:
             history=tuple(self._history),
             events=tuple(self._events),
             error_groups=len(self._errors),
+            errors_final=self._errors.final,
             errors=tuple(
                 ErrorGroup(count, kind, text, final, self._errors.example((kind, text)))
                 for (kind, text), count, final in self._errors.foremost(_ERROR_GROUPS)
@@ -397,10 +407,22 @@ class SnapshotBuilder:
         )
         return self.last
 
-    def _finished_ever(self) -> int:
-        """Items that are done, also those that nobody has passed over yet: they take no time."""
-        here, before = self._scheduler.counts.finished, self._scheduler.before
-        return here if self._scheduler.input_ended else here + max(0, self._identity.done_before - before.done)
+    def _unread(self) -> tuple[int, int]:
+        """Return items that earlier processes have done and whose chunks were not read yet, and their rows.
+
+        A run that is resumed by position passes over one chunk after the other. What is done counts from the start.
+        """
+        identity, before = self._identity, self._scheduler.before
+        if self._scheduler.input_ended:
+            return 0, 0
+        return max(0, identity.done_before - before.done), max(0, identity.rows_before - before.rows)
+
+    def _left(self, total: int | None) -> int | None:
+        """Return how many items have not ended yet, of those that this process runs; None where that is not known."""
+        counts, identity = self._scheduler.counts, self._identity
+        if identity.items_again is not None:
+            return max(0, identity.items_again - (counts.finished - self._scheduler.before.finished))
+        return None if total is None else max(0, total - counts.finished - self._unread()[0])
 
     def _rows_here(self) -> int:
         """Rows of this process: rates leave out what was there before."""

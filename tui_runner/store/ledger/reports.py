@@ -38,6 +38,7 @@ class FailureGroup:
         message: what the messages have in common, with ids, addresses and numbers folded.
         items_failed: items that have failed, and whose last attempt ended so; none that ended well when it ran again.
         attempts: attempts that ended so.
+        recovered: the part of `attempts` whose items ended well later.
         chunks: chunks of those attempts.
         first_seen: when the first was.
         last_seen: when the last was.
@@ -51,6 +52,7 @@ class FailureGroup:
     message: str
     items_failed: int
     attempts: int
+    recovered: int
     chunks: int
     first_seen: datetime
     last_seen: datetime
@@ -115,8 +117,8 @@ def failure_groups(cursor: Cursor, run_id: int, limit: int = 200) -> list[Failur
         f" ORDER BY items_failed DESC, attempts DESC, type, alike LIMIT {min(limit, sys.maxsize)}"
     ).fetchall()
     return [
-        FailureGroup(type or "", alike, items, attempts, chunks, moment(first), moment(last), *newest)
-        for type, alike, items, attempts, chunks, first, last, *newest in rows
+        FailureGroup(type or "", alike, items, attempts, recovered, chunks, moment(first), moment(last), *newest)
+        for type, alike, items, attempts, recovered, chunks, first, last, *newest in rows
     ]
 
 

@@ -92,23 +92,28 @@ class QueryTemplate:
     table: str | None = None
 
 
-FAILURE_GROUPS_SQL = """WITH last_failures AS (
+FAILURE_GROUPS_SQL = """WITH states AS (
+    SELECT DISTINCT i.run_id, i.item, i.state
+    FROM runner.items i SEMI JOIN runner.errors e ON i.run_id = e.run_id AND i.item = e.item
+), last_failures AS (
     SELECT e.run_id, e.item, max(e.occurred_at) AS occurred_at
     FROM runner.errors e SEMI JOIN (
-        SELECT run_id, item FROM runner.items WHERE state IN ('failed', 'timeout')
+        SELECT run_id, item FROM states WHERE state IN ('failed', 'timeout')
     ) i ON i.run_id = e.run_id AND i.item = e.item
     WHERE e.final
     GROUP BY e.run_id, e.item
 )
 SELECT e.run_id, type, coalesce(shape, '') AS alike,
     count(DISTINCT e.item) FILTER (WHERE final AND e.occurred_at = l.occurred_at) AS items_failed,
-    count(*) AS attempts, count(DISTINCT chunk) AS chunks,
+    count(*) AS attempts, count(*) FILTER (WHERE s.state = 'ok') AS attempts_recovered,
+    count(DISTINCT chunk) AS chunks,
     min(e.occurred_at) AS first_seen, max(e.occurred_at) AS last_seen,
     arg_max(e.item, e.occurred_at) AS newest_item,
     coalesce(arg_max(item_text, e.occurred_at), '') AS newest_item_text,
     coalesce(arg_max(message, e.occurred_at), '') AS newest_message,
     coalesce(arg_max(traceback, e.occurred_at), '') AS newest_traceback
 FROM runner.errors e LEFT JOIN last_failures l ON l.run_id = e.run_id AND l.item = e.item
+    LEFT JOIN states s ON s.run_id = e.run_id AND s.item = e.item
 GROUP BY ALL"""
 """Groups the errors of every run. An item that ran again may have several attempts that were its last for a while;
 only the newest counts, and only while the item has failed."""

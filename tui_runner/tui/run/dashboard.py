@@ -160,7 +160,16 @@ class Dashboard(ChunkCommands):
         """Look up what failed in the whole run: what this process has seen is less, and counts what ran again twice."""
         groups = await read(self.steering.database, failure_groups, snapshot.run_id)
         if groups is not None:
-            failures = [Failures(group.type, group.message, group.items_failed, group.attempts) for group in groups]
+            failures = [
+                Failures(
+                    group.type,
+                    group.newest_message or group.message,
+                    group.items_failed,
+                    group.attempts,
+                    group.recovered,
+                )
+                for group in groups
+            ]
             self.query_one(Summary).show_failures(failures)
             self._sum_up(snapshot)
 
