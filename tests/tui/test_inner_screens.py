@@ -123,7 +123,7 @@ async def test_errors_are_grouped_and_an_example_can_be_read_and_copied(control:
         await pilot.pause()
         assert isinstance(app.screen, Reader)
         # A run of some days has more than one 14:03.
-        assert re.search(r"item \d+ · chunk \d+ · .* · \d{4}-\d\d-\d\d \d\d:\d\d:\d\d", screen_text(app))
+        assert re.search(r"\(item \d+\) · chunk \d+ · .* · \d{4}-\d\d-\d\d \d\d:\d\d:\d\d", screen_text(app))
         await pilot.press("j", "c", "escape", "down")
         await read(pilot)
         assert "item 20001" in screen_text(app)
@@ -207,7 +207,7 @@ async def test_the_log_follows_scrolls_back_and_searches(control: FakeControl) -
         app = await settled(pilot)
         assert isinstance(app.screen, Log)
         shown = screen_text(app)
-        assert "page 49" in shown and "page 0 " not in shown and "following" in shown and "76/38049" in shown
+        assert "page 49" in shown and "page 0 " not in shown and "following" in shown and "00076 38049" in shown
         assert "books.duckdb.log" in shown
         lines = control.current.log
         control.change(log=(*lines[1:], LogLine(2000.0, "ERROR", "the newest")), log_lines=51)

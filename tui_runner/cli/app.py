@@ -51,7 +51,7 @@ from tui_runner.cli.options import (
 from tui_runner.cli.program import Program
 from tui_runner.errors import EXIT_KILLED, EXIT_OK, EXIT_USAGE, UserError
 from tui_runner.system.arrow import prepare_arrow
-from tui_runner.system.terminal import discard_output, prepare_streams
+from tui_runner.system.terminal import discard_output, is_terminal, prepare_streams
 
 EXIT_FAULT = 70
 """A fault of tui-runner's own, as in sysexits.h; Python's 1 would say that some items failed."""
@@ -217,7 +217,7 @@ def _by_default() -> str:
 
 
 def _at_terminal() -> bool:
-    return sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty()
+    return is_terminal(sys.stdin) and is_terminal(sys.stdout)
 
 
 def _without_debug(arguments: list[str]) -> list[str]:

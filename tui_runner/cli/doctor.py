@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import platform
 import resource
@@ -21,6 +22,7 @@ from tui_runner.errors import EXIT_OK, EXIT_USAGE
 from tui_runner.jobs.loading import load_job
 from tui_runner.store.database import Database
 from tui_runner.system.files import bundled
+from tui_runner.system.terminal import is_terminal
 from tui_runner.text.numbers import size
 from tui_runner.text.safe_text import safe_text
 from tui_runner.tui.actions.keymap import resolve
@@ -100,10 +102,16 @@ def _open_files() -> str:
 
 
 def _terminal() -> str:
-    if not sys.stdout.isatty():
+    if not is_terminal(sys.stdout):
         return "none here: runs go headless"
     columns, lines = shutil.get_terminal_size()
-    return f"{columns}×{lines}, TERM={os.environ.get('TERM', '')}, COLORTERM={os.environ.get('COLORTERM', '')}"
+    encoding = codecs.lookup(sys.stdout.encoding or "ascii").name
+    names = [f"{columns}×{lines}", f"encoding {encoding}"]
+    names += [f"{name}={os.environ.get(name, '')}" for name in ("TERM", "COLORTERM")]
+    text = ", ".join(names)
+    return (
+        text if encoding.startswith("utf") else Remark(f"{text}: lines and glyphs have stand-ins; UTF-8 has them all")
+    )
 
 
 def _run() -> str:

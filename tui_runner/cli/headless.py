@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import TextIO
 
 from tui_runner.cli.json_events import JsonEvents
 from tui_runner.cli.progress_lines import Lines, closing_lines, progress_line, shown_path
@@ -271,11 +270,6 @@ def watcher(
         started=started,
         let_go=terminal.let_go if output is None else output.let_go,
     )
-
-
-def is_terminal(stream: TextIO | None) -> bool:
-    """Return True if a person sees what is written to `stream`, on a terminal where a line can be overwritten."""
-    return stream is not None and stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def how_to_go_on(runner: Runner, database: str) -> str:

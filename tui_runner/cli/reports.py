@@ -15,6 +15,7 @@ from tui_runner.store.access import ConsoleCursor, LocalAccess, RemoteAccess, op
 from tui_runner.store.ledger import Ledger, RunSummary, readable
 from tui_runner.store.ledger.reports import EPOCH, FailureGroup, count_failure_groups, failure_groups
 from tui_runner.store.sql import Cursor
+from tui_runner.text.describe import named_item
 from tui_runner.text.numbers import NONE, dated, plural
 from tui_runner.text.safe_text import display_width, safe_text
 
@@ -124,9 +125,7 @@ def _print_group(group: FailureGroup, out: TextIO) -> None:
     text = safe_text(f"{group.type}: {group.newest_message or group.message}", limit=500)
     out.write(f"{head} {text}{alike}\n")
     out.write(f"    {_fate(group)}, {_seen(group)}\n")
-    value = safe_text(group.newest_item_text, limit=200)
-    number_only = not value or value == str(group.newest_item)
-    out.write(f"    newest: {f'item {group.newest_item}' if number_only else f'{value} (item {group.newest_item})'}\n")
+    out.write(f"    newest: {safe_text(named_item(group.newest_item, group.newest_item_text), limit=250)}\n")
 
 
 def _fate(group: FailureGroup) -> str:

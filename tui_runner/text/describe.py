@@ -198,6 +198,11 @@ def item_text(value: object, redact: Callable[[str], str] = redact) -> str:
         return f"(its __str__ raised {type(fault).__name__})"
 
 
+def named_item(position: int, text: str) -> str:
+    """Return how a person is told of an item: its value, with its position where that is another; not safe to show."""
+    return f"item {position}" if text in ("", str(position)) else f"{text} (item {position})"
+
+
 _CODE = f"{files('tui_runner')}{os.sep}"
 _BUNDLED = f"{files('tui_runner') / '_bundled'}{os.sep}"
 

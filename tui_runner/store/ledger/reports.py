@@ -9,7 +9,7 @@ import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from tui_runner.store.query.catalog import failure_groups_sql
+from tui_runner.store.query.catalog import ITEM_TEXT_SQL, failure_groups_sql
 from tui_runner.store.sql import Cursor, visible_literal
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -19,13 +19,24 @@ _SINCE_EPOCH = "CASE WHEN isfinite({0}) THEN epoch_us({0}) END"
 
 @dataclass(frozen=True, slots=True)
 class EndedItem:
-    """An item that ended: `error` is the last one of an item that did not end well, else empty."""
+    """An item that ended.
+
+    Attributes:
+        item: its position in the input.
+        state: how it ended.
+        attempts: how many it had.
+        rows: rows of it.
+        seconds: how long its last attempt took.
+        text: its value as a short text; empty where it is not known.
+        error: the last one of an item that did not end well, else empty.
+    """
 
     item: int
     state: str
     attempts: int
     rows: int
     seconds: float
+    text: str = ""
     error: str = ""
 
 
@@ -90,8 +101,9 @@ class ErrorExample:
 def slowest(cursor: Cursor, run_id: int, chunk: int, limit: int = 50) -> list[EndedItem]:
     """The items of a chunk whose last attempt took longest."""
     rows = cursor.execute(
-        "SELECT item, state, attempts, rows, seconds FROM runner.items WHERE run_id = ? AND chunk = ?"
-        " ORDER BY seconds DESC, item LIMIT ?",
+        f"""SELECT i.item, i.state, i.attempts, i.rows, i.seconds, coalesce({ITEM_TEXT_SQL}, '')
+            FROM runner.items i LEFT JOIN runner.runs r ON r.run_id = i.run_id
+            WHERE i.run_id = ? AND i.chunk = ? ORDER BY i.seconds DESC, i.item LIMIT ?""",
         [run_id, chunk, limit],
     ).fetchall()
     return [EndedItem(*row) for row in rows]
@@ -100,9 +112,11 @@ def slowest(cursor: Cursor, run_id: int, chunk: int, limit: int = 50) -> list[En
 def failed(cursor: Cursor, run_id: int, chunk: int, limit: int = 200) -> list[EndedItem]:
     """The items of a chunk that did not end well, each with its last error."""
     rows = cursor.execute(
-        """SELECT i.item, any_value(i.state), any_value(i.attempts), any_value(i.rows), any_value(i.seconds),
+        f"""SELECT i.item, any_value(i.state), any_value(i.attempts), any_value(i.rows), any_value(i.seconds),
+                coalesce(any_value({ITEM_TEXT_SQL}), any_value(e.item_text), ''),
                 coalesce(arg_max(e.type || ': ' || e.message, e.attempt), '')
             FROM runner.items i LEFT JOIN runner.errors e ON e.run_id = i.run_id AND e.item = i.item
+                LEFT JOIN runner.runs r ON r.run_id = i.run_id
             WHERE i.run_id = ? AND i.chunk = ? AND i.state <> 'ok' GROUP BY i.item ORDER BY i.item LIMIT ?""",
         [run_id, chunk, limit],
     ).fetchall()

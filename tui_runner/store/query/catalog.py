@@ -92,6 +92,13 @@ class QueryTemplate:
     table: str | None = None
 
 
+ITEM_TEXT_SQL = """coalesce(nullif(i.text, ''), CASE WHEN starts_with(r.fingerprint, 'range:') THEN CAST(
+    TRY_CAST(split_part(r.fingerprint, ':', 2) AS HUGEINT)
+    + i.item * TRY_CAST(split_part(r.fingerprint, ':', 4) AS HUGEINT) AS VARCHAR) END)"""
+"""A short text of an item's value: `i` is its row of `runner.items`, `r` that of its run. The items of a range have
+none, because their position tells it; NULL where there is none at all."""
+
+
 FAILURE_GROUPS_SQL = """WITH states AS (
     SELECT DISTINCT i.run_id, i.item, i.state
     FROM runner.items i SEMI JOIN runner.errors e ON i.run_id = e.run_id AND i.item = e.item
@@ -147,10 +154,11 @@ ORDER BY minute""",
     ),
     QueryTemplate(
         "Slowest items",
-        """SELECT item, chunk, state, attempts, "rows", seconds, finished_at
-FROM runner.items
+        f"""SELECT {ITEM_TEXT_SQL} AS value,
+    i.seconds, i.state, i.attempts, i."rows", i.item, i.chunk, i.finished_at
+FROM runner.items i JOIN runner.runs r USING (run_id)
 WHERE run_id = (SELECT max(run_id) FROM runner.runs)
-ORDER BY seconds DESC
+ORDER BY i.seconds DESC
 LIMIT 100""",
     ),
     QueryTemplate(

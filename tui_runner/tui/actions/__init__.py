@@ -87,6 +87,7 @@ RUN_ACTIONS = (
         Place.LOG,
     ),
     Action("level", ("v",), "level", "List only lines of a level and above.", Place.LOG, 5),
+    Action("only", ("ampersand",), "only matches", "List only lines with the text that was searched for.", Place.LOG),
     Action("copy", ("c",), "copy", "Copy what is under the cursor.", Place.INNER, 6),
     Action("back", ("escape",), "back", "Go back.", Place.INNER, 7),
     Action("errors", ("e",), "errors", "What went wrong, grouped by what is alike.", Place.ANYWHERE, 3),

@@ -18,6 +18,7 @@ from tui_runner.store.ledger.reports import (
     failure_groups,
     sql_of_group,
 )
+from tui_runner.text.describe import named_item
 from tui_runner.text.numbers import count, counted, dated, percent
 from tui_runner.tui.actions import Keys, bindings
 from tui_runner.tui.actions.list_keys import Movable
@@ -240,7 +241,8 @@ class Errors(RunScreen):
         example = self._examples[self._example]
         final = "the last attempt" if example.final else "tried again"
         when = dated(example.occurred_at.timestamp()) if in_full else _clock(example.occurred_at)
-        return f"item {example.item} · chunk {example.chunk} · attempt {example.attempt}, {final} · {when}"
+        name = own(named_item(example.item, example.text), 100)
+        return f"{name} · chunk {example.chunk} · attempt {example.attempt}, {final} · {when}"
 
     def _example_text(self, group: FailureGroup) -> str:
         value = self._examples[self._example].text

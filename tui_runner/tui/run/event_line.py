@@ -192,10 +192,10 @@ def _packed(head: Span, items: Sequence[Span], width: int) -> list[Line]:
 
 
 def _item(item: InFlight, limit: int) -> Span:
-    """An item, and for how long it has been going on; its value unless that is its number, which is there already."""
-    value = own(item.text, limit)
-    text = f"  item {item.item} for {duration(item.seconds, short=True)}"
-    return (text if value in ("", str(item.item)) else f"{text}: {value}"), "text"
+    """Return for how long an item has been executed, and its value."""
+    text = item.text if item.text != str(item.item) else ""
+    name = own(text, limit) or f"item {item.item}"
+    return f"  {duration(item.seconds, short=True)} {name}", "text"
 
 
 def _failures(snapshot: Snapshot, width: int) -> list[Span]:
