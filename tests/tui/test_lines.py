@@ -449,3 +449,9 @@ def test_the_table_always_has_room(width: int, height: int) -> None:
     taken = 3 + division.figure_lines + graphs + division.event_lines
     assert height - taken >= 6
     assert height - taken >= height // 3
+
+
+def test_a_snapshot_prints_in_three_lines() -> None:
+    shown = str(replace(busy(), reason="\x1b[2Jlimit"))
+    assert shown == repr(replace(busy(), reason="\x1b[2Jlimit")) and len(shown.split("\n")) == 3
+    assert "\x1b" not in shown and "of 100,000 done, 12 failed" in shown

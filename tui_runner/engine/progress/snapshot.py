@@ -17,6 +17,8 @@ from tui_runner.engine.progress.chunk_views import ChunkViews
 from tui_runner.engine.protocol import InFlight, LogLine
 from tui_runner.engine.states import RunState
 from tui_runner.errors import EXIT_ITEMS_FAILED, EXIT_OK, EXIT_STOPPED, EXIT_USAGE
+from tui_runner.text.numbers import duration
+from tui_runner.text.safe_text import safe_text
 
 KEPT_EVENTS = 200
 """Events that a snapshot has at most."""
@@ -98,7 +100,7 @@ class ErrorGroup:
         return self.count - self.final
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Snapshot:
     """A run at one moment.
 
@@ -211,6 +213,20 @@ class Snapshot:
     log: tuple[LogLine, ...] = ()
     log_lines: int = 0
     log_file: str = ""
+
+    def __repr__(self) -> str:
+        """Return three lines: the run and its state, its items, its rows; as a notebook and `print` show it."""
+        total = "" if self.items_total is None else f" of {self.items_total:,}"
+        reason = f": {safe_text(self.reason, limit=200)}" if self.reason else ""
+        others = f", {self.items_cancelled:,} cancelled" if self.items_cancelled else ""
+        name = safe_text(f"{self.job} run {self.run_id}")
+        where = safe_text(f"table {self.table} of {self.database}")
+        return (
+            f"{name} {self.state.value}{reason}\n"
+            f"  items  {self.items_done:,}{total} done, {self.items_failed:,} failed{others}, "
+            f"{self.retries:,} retries\n"
+            f"  rows   {self.rows:,} in {where}, {duration(self.active_seconds)} at work"
+        )
 
     @property
     def active_seconds(self) -> float:
