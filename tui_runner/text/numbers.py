@@ -90,6 +90,20 @@ def dated(moment: float) -> str:
     return datetime.fromtimestamp(moment).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
+def ago(seconds: float) -> str:
+    """How long something is past: `just now`, `5 min ago`, `2 h ago`, `3 days ago`, `20 weeks ago`."""
+    if not math.isfinite(seconds):
+        return NONE
+    for length, unit in ((7 * _DAY, "week"), (_DAY, "day")):
+        if seconds >= 2 * length:
+            return f"{int(seconds // length)} {unit}s ago"
+    if seconds >= _DAY:
+        return "yesterday"
+    if seconds >= 3600:
+        return f"{int(seconds // 3600)} h ago"
+    return f"{int(seconds // 60)} min ago" if seconds >= 60 else "just now"
+
+
 def latency(seconds: float) -> str:
     """Format how long one attempt takes: `0.4 ms`, `84 ms`, `0.84 s`, `2.1 s`, `48 s`, `12:41`."""
     if not math.isfinite(seconds):

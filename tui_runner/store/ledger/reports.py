@@ -167,6 +167,17 @@ def chunks_of_errors(cursor: Cursor, run_id: int, type: str, message: str) -> li
     return [chunk for (chunk,) in rows]
 
 
+def throughput(cursor: Cursor, run_id: int, points: int = 12) -> tuple[float, ...]:
+    """Return the mean items per second in `points` equal parts of a run, oldest first; empty without samples."""
+    rows = cursor.execute(
+        """SELECT avg(items_per_second) FROM (
+            SELECT items_per_second, ntile(?) OVER (ORDER BY sampled_at) AS part
+            FROM runner.samples WHERE run_id = ?) GROUP BY part ORDER BY part""",
+        [points, run_id],
+    ).fetchall()
+    return tuple(float(mean or 0.0) for (mean,) in rows)
+
+
 def sql_of_group(run_id: int, type: str, message: str) -> str:
     """A statement for the errors of one group, for a person to go on from."""
     return f"""SELECT item, item_text, attempt, final, message, occurred_at

@@ -197,6 +197,7 @@ DIALOG_ACTIONS = (
     Action(
         "launcher.choose", ("enter",), "fill in", "Fill in the form of a job, or go on with a run.", Place.LAUNCHER, 0
     ),
+    Action("launcher.start", ("ctrl+s", "f5"), "start", "Start the job of the form.", Place.LAUNCHER, 0),
     Action("launcher.next_field", ("tab",), "next", "Go to the next field of the form.", Place.LAUNCHER, 3),
     Action(
         "launcher.try_job",
@@ -207,6 +208,20 @@ DIALOG_ACTIONS = (
         1,
     ),
     Action("launcher.resume", ("r",), "resume", "Go on with the run under the cursor.", Place.LAUNCHER, 1),
+    Action("launcher.retry", ("R",), "retry failed", "Run again what failed in the run.", Place.LAUNCHER, 1),
+    Action("launcher.filter", ("slash",), "filter", "List only what has a text in its name.", Place.LAUNCHER),
+    Action("launcher.choose_theme", ("T",), "theme", "Choose a theme.", Place.LAUNCHER),
+    Action("launcher.write_job", ("i",), "first job", "Write a first job into this folder.", Place.LAUNCHER, 4),
+    Action("launcher.copy_samples", ("S",), "samples", "Copy the sample jobs into this folder.", Place.LAUNCHER),
+    Action("launcher.other_folder", ("F",), "folder", "Look in another folder.", Place.LAUNCHER),
+    Action(
+        "launcher.copy_command",
+        ("f2",),
+        "copy command",
+        "Copy the command line that does what the form asks for.",
+        Place.LAUNCHER,
+        4,
+    ),
     Action("launcher.open_database", ("o",), "query", "Open the database for queries.", Place.LAUNCHER, 2),
     Action("launcher.to_list", ("escape",), "back", "Go back from the form to the list.", Place.LAUNCHER, 2),
     Action("launcher.help", ("question_mark", "f1"), "help", "Show what the keys do.", Place.LAUNCHER, 5),
