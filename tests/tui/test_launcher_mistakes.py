@@ -53,7 +53,7 @@ async def fill(pilot: Pilot[Any], **values: str) -> None:
     """Put these values into the fields of the form."""
     form = (await ready(pilot)).query_one(JobForm)
     for name, value in values.items():
-        number = [field.name for field in form._fields].index(name)
+        number = [line.field.name for line in form._lines].index(name)
         form.query_one(f".n{number}", Input).value = value
     await ready(pilot)
 
@@ -91,7 +91,7 @@ async def test_what_is_wrong_is_said_in_the_form_which_stays(
         await form(pilot, base="x")
         before = told(app)
         await fill(pilot, **values)
-        await pilot.press("enter")
+        await pilot.press("ctrl+s")
         await ready(pilot)
         shown = told(app)
         assert said in shown and said not in before
@@ -99,7 +99,7 @@ async def test_what_is_wrong_is_said_in_the_form_which_stays(
         # Mended, it begins.
         await fill(pilot, **dict.fromkeys(values, ""))
         assert said not in told(app)
-        await pilot.press("enter")
+        await pilot.press("ctrl+s")
         await ready(pilot)
     assert isinstance(app.return_value, Runner)
     app.return_value.close()
@@ -113,10 +113,10 @@ async def test_an_input_needs_nothing_of_the_items_whose_place_it_takes(
     app = launcher(folder, environ)
     async with app.run_test(size=(120, 60)) as pilot:
         await form(pilot, base="x")
-        await pilot.press("enter")
+        await pilot.press("ctrl+s")
         assert "this is needed" in told(app)
         await fill(pilot, input="range:0:9")
-        await pilot.press("enter")
+        await pilot.press("ctrl+s")
         await ready(pilot)
     assert isinstance(app.return_value, Runner)
     app.return_value.close()
@@ -127,7 +127,7 @@ async def test_items_that_break_off_at_once_are_told(folder: Path, environ: dict
     app = launcher(folder, environ)
     async with app.run_test(size=(60, 14)) as pilot:
         await form(pilot, base="x")
-        await pilot.press("enter")
+        await pilot.press("ctrl+s")
         await ready(pilot)
         assert "making the items failed: ValueError" in told(app)
         assert not app._exit
