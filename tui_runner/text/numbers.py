@@ -14,7 +14,7 @@ NONE = "–"
 _THOUSANDS = ("", " k", " M", " G", " T", " P", " E")
 _BYTES = (" B", " kB", " MB", " GB", " TB", " PB", " EB")
 _DAY = 86_400
-_EXACT = 10_000
+EXACT = 10_000
 """Counts below are written in full."""
 _ONE_ESTIMATE = 0.1
 """A range whose ends differ by less than this share is shown as its middle."""
@@ -24,7 +24,7 @@ def count(number: float) -> str:
     """A number of things in six characters, exact below ten thousand: `999`, `1,234`, `12 k`, `376 k`, `1.2 M`."""
     if not math.isfinite(number):
         return NONE
-    return f"{number:,.0f}" if abs(number) < _EXACT - 0.5 else _scaled(number, _THOUSANDS)
+    return f"{number:,.0f}" if abs(number) < EXACT - 0.5 else _scaled(number, _THOUSANDS)
 
 
 def size(nbytes: float) -> str:

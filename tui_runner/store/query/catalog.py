@@ -189,6 +189,75 @@ ORDER BY run_id DESC""",
 _LEDGER_TABLES = frozenset({"runs", "items", "errors"})
 
 
+def newest_rows(console: Asks) -> str | None:
+    """Return a statement for the newest rows of the newest run's table, None where there are none; blocks.
+
+    Raises:
+        UserError: as `Console.query`.
+    """
+    tables = catalog(console)
+    results = {table.name: table for table in tables if table.schema == "main" and not table.is_view}
+    names: list[str] = []
+    if any((table.schema, table.name) == ("runner", "runs") for table in tables):
+        with console.query("SELECT table_name FROM runner.runs ORDER BY run_id DESC LIMIT 20") as result:
+            names = [row["table_name"] for row in result.read_all().to_pylist()]
+    found = next((name for name in (*names, *results) if name in results and results[name].rows), None)
+    return None if found is None else f"FROM {quote(found)} ORDER BY rowid DESC LIMIT 100"
+
+
+_TOP_VALUES = 8
+_NUMERIC = ("INT", "DOUBLE", "FLOAT", "DECIMAL", "HUGEINT", "REAL")
+
+
+def column_statistics_sql(statement: str, column: str, type: str) -> str:
+    """Return a statement for figures about a column of a result, a name and a text in each row.
+
+    Args:
+        statement: what gives the result, without a semicolon.
+        column: its name.
+        type: its type, as DuckDB writes it.
+    """
+    name = quote(column)
+    figures = {
+        "rows": "count(*)",
+        "not null": f"count({name})",
+        "distinct, about": f"approx_count_distinct({name})",
+        "lowest": f"min({name})",
+        "highest": f"max({name})",
+    }
+    if any(word in type.upper() for word in _NUMERIC) and "[" not in type and "(" not in type.partition("DECIMAL")[0]:
+        figures |= {
+            "mean": f"round(avg({name}), 6)",
+            "median": f"median({name})",
+            "5 %": f"quantile_cont({name}, 0.05)",
+            "95 %": f"quantile_cont({name}, 0.95)",
+        }
+    elif type.upper() == "VARCHAR":
+        figures |= {"longest, characters": f"max(length({name}))"}
+    rows = " UNION ALL ".join(
+        f"SELECT {place} AS place, '{label}' AS figure, CAST({sql} AS VARCHAR) AS value FROM result"
+        for place, (label, sql) in enumerate(figures.items())
+    )
+    top = (
+        f"SELECT 100 + row_number() OVER (ORDER BY n DESC, value), 'most often: ' || CAST(n AS VARCHAR), value"
+        f" FROM (SELECT CAST({name} AS VARCHAR) AS value, count(*) AS n FROM result WHERE {name} IS NOT NULL"
+        f" GROUP BY ALL ORDER BY n DESC, value LIMIT {_TOP_VALUES})"
+    )
+    return f"WITH result AS (\n{statement}\n) SELECT figure, value FROM ({rows} UNION ALL {top}) ORDER BY place"
+
+
+def sorted_sql(statement: str, column: str, *, descending: bool) -> str:
+    """Return a statement for the same result, sorted by a column.
+
+    Args:
+        statement: what gives the result, without a semicolon.
+        column: its name.
+        descending: the highest first.
+    """
+    order = f"ORDER BY {quote(column)}{' DESC' if descending else ''} NULLS LAST"
+    return f"FROM (\n{statement}\n)\n{order}"
+
+
 def query_templates(tables: Iterable[CatalogTable]) -> list[QueryTemplate]:
     """The queries that make sense for these tables: none for a ledger that is not there."""
     tables = list(tables)

@@ -153,6 +153,11 @@ QUERY_ACTIONS = (
     Action("result.watch", ("w",), "watch", "Run the statement again and again in place.", Place.RESULT),
     Action("result.chart", ("g",), "chart", "Draw the result as bars, as a line, as a table.", Place.RESULT),
     Action("result.export", ("e",), "export", "Write the whole result into a file.", Place.RESULT),
+    Action("result.sort", ("o",), "sort", "Sort by this column; again, the other way round.", Place.RESULT, 6),
+    Action("result.statistics", ("t",), "statistics", "Show figures about this column.", Place.RESULT, 7),
+    Action("result.go_to_row", ("colon",), "row …", "Go to a row by its number.", Place.RESULT, 8),
+    Action("result.hide_catalog", ("b",), "catalog", "Hide the catalog, or show it again.", Place.RESULT, 9),
+    Action("result.zoom", ("z",), "zoom", "Give the whole screen to the result, and back.", Place.RESULT, 5),
     Action("result.help", ("question_mark",), "help", "Show what the keys do.", Place.RESULT),
     Action("result.copy_cell", ("c",), "copy", "Copy the cell.", Place.RESULT, 3),
     Action(

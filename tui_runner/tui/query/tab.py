@@ -99,8 +99,17 @@ class QueryTab(Vertical):
         yield ResultGrid(PAGE_ROWS, id="grid")
         yield ResultChart(id="result-chart")
 
+    def on_descendant_focus(self) -> None:
+        """Show by the line above the result that its keys are in force."""
+        self.set_class(self.screen.focused in self.result_parts, "-result-focus")
+
+    def on_descendant_blur(self) -> None:
+        """Likewise when the focus goes elsewhere."""
+        self.set_class(self.screen.focused in self.result_parts, "-result-focus")
+
     def on_mount(self) -> None:
         """Nothing was run yet."""
+        self.editor.border_title = "statements"
         self.status.ready()
         self._show(Shown.NOTHING)
 
@@ -171,6 +180,14 @@ class QueryTab(Vertical):
         self.post_message(self.Ran(statement.sql))
         self._run(statement, values)
 
+    def begin_with(self, sql: str) -> None:
+        """Run a statement that nobody has typed: it is selected, so that what is typed takes its place."""
+        editor = self.editor
+        editor.load_text(sql)
+        editor.select_all()
+        self.saved = editor.text
+        self._run(Statement(sql, 0, len(sql)), {})
+
     def cancel(self) -> bool:
         """End the statement that runs, and watching; whether there was anything to end."""
         was_watching = self.watching
@@ -224,6 +241,8 @@ class QueryTab(Vertical):
         self._begin_busy()
         if not keep:
             self.editor.clear_mistake()
+            # What is shown is still the result of the statement before.
+            self.add_class("-older")
         old, before = self._pages, self._first if keep else None
         console = self.console
 
@@ -324,6 +343,7 @@ class QueryTab(Vertical):
         self._timer = self.set_interval(_TICK, self._look)
 
     def _end_busy(self) -> None:
+        self.remove_class("-older")
         self._busy = self._ending = False
         if self._timer is not None:
             self._timer.stop()
@@ -384,8 +404,8 @@ class QueryTab(Vertical):
     def _again(self) -> None:
         if self._every is None:
             return
-        if self._busy or self._last is None:
-            # A page is being read, or the statement that is to be watched runs for the first time.
+        if self._busy or self._last is None or not self.screen.is_current:
+            # Nobody sees it, a page is being read, or the statement that is to be watched runs for the first time.
             self._again_in(_TICK)
         else:
             self._run(*self._last, keep=True)
