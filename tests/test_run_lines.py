@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from told_run import picture
 
-from tui_runner.cli.progress_lines import closing_lines, cut_to, progress_line, shown_path
+from tui_runner.cli.progress_lines import closing_lines, cut_to, live_line, progress_line, shown_path
 from tui_runner.engine.progress.snapshot import ErrorGroup
 from tui_runner.engine.states import RunState
 from tui_runner.text.numbers import counted
@@ -147,3 +147,22 @@ def test_text_is_cut_to_columns_not_characters(text: str, width: int, cut: str) 
 def test_a_path_is_relative_where_it_is_inside() -> None:
     assert shown_path(Path("/a/b/x.duckdb"), Path("/a")) == "b/x.duckdb"
     assert shown_path(Path("/a/b/x.duckdb"), Path("/c")) == "/a/b/x.duckdb"
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120, 200])
+def test_the_live_line_fits_and_leaves_out_what_matters_least(width: int) -> None:
+    running = picture(
+        items_total=100_000, items_done=38_202, items_failed=12, items_per_second=50.2, eta_seconds=(1_200.0, 1_260.0),
+        app_rss=100_000_000, workers_rss=300_000_000, rows_per_second=376_000.0,
+    )  # fmt: skip
+    line = live_line(running, width)
+    assert len(line) <= width and " 38.2 %" in line and "━" in line and "─" in line
+    assert "ETA 00:20:30" in line
+    assert ("38,214/100,000" in line) is (width >= 60)
+    assert ("12 failed" in line) is (width >= 60)
+    assert ("books run 3" in line and "50.2/s" in line and "400 MB" in line) is (width >= 120)
+
+
+def test_why_a_run_waits_goes_before_the_bar() -> None:
+    paused = picture(state=RunState.PAUSED, reason="disk full", trial_seconds=None)
+    assert "paused: disk full" in live_line(paused, 100)

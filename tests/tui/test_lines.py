@@ -455,3 +455,20 @@ def test_a_snapshot_prints_in_three_lines() -> None:
     shown = str(replace(busy(), reason="\x1b[2Jlimit"))
     assert shown == repr(replace(busy(), reason="\x1b[2Jlimit")) and len(shown.split("\n")) == 3
     assert "\x1b" not in shown and "of 100,000 done, 12 failed" in shown
+
+
+def test_an_outage_is_not_shown_as_a_pause_by_hand_and_counts_down() -> None:
+    outage = {"state": RunState.PAUSED, "reason": "20 of the last 20 failed", "in_outage": True, "eta_seconds": None}
+    assert "⏸ WAITING · next try in 00:41" in header(120, **outage, trial_seconds=41.4)
+    assert "PAUSED" not in header(120, **outage, trial_seconds=41.4)
+    assert "⏸ WAITING for you" in header(120, **outage)
+    assert any(line.startswith(" trying:  00:08 https") for line in events(120, 4, **outage, trial_seconds=3.0))
+
+
+def test_draining_counts_down() -> None:
+    assert "▽ DRAINING, 00:07 left" in header(state=RunState.DRAINING, drain_seconds=7.2)
+
+
+def test_percentiles_say_of_which_time_they_are() -> None:
+    assert "last min: p50 0.84 s   p95" in figures(160, latency_window=60.0)
+    assert "last min" not in figures(160, state=RunState.FINISHED, latency_window=None)

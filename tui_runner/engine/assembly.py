@@ -105,6 +105,7 @@ def _build(
         done_before=opened.before.done,
         rows_before=opened.before.rows,
         active_before=opened.record.active_seconds,
+        grace=settings.grace,
         items_again=opened.before.failed + opened.before.cancelled if plan.retry else None,
     )
     log_file = LogFile(log_path(plan.database), run_id, lambda reason: deliver(LogFailed(reason)))

@@ -54,6 +54,34 @@ class Histogram:
         return float(_SHORTEST * 2 ** ((number - 0.5) / _BUCKETS_PER_DOUBLING)) if number else _SHORTEST
 
 
+class RecentHistogram:
+    """Durations of the last `span` seconds of a run's active time."""
+
+    def __init__(self, span: float = 60.0) -> None:
+        self._span = span
+        self._parts: deque[tuple[float, Counter[int]]] = deque()
+        self._sum: Counter[int] = Counter()
+
+    def add(self, active: float, counts: Mapping[int, int]) -> None:
+        """Add durations that were counted by `bucket` elsewhere, at `active`."""
+        if not counts:
+            return
+        # A second at a time: workers report ten times in it.
+        if self._parts and active - self._parts[-1][0] < 1.0:
+            self._parts[-1][1].update(counts)
+        else:
+            self._parts.append((active, Counter(counts)))
+        self._sum.update(counts)
+
+    def at(self, active: float) -> Histogram:
+        """Return the durations that were added within `span` before `active`."""
+        while self._parts and self._parts[0][0] < active - self._span:
+            self._sum.subtract(self._parts.popleft()[1])
+        found = Histogram()
+        found.add(+self._sum)
+        return found
+
+
 class RateWindow:
     """Growth per second of a counter over the last `span` seconds.
 

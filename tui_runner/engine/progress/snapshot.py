@@ -49,10 +49,11 @@ class Sample:
 
     Attributes:
         at: seconds since the run was started in this process.
-        items_per_second: over the second before; None while the run was paused (a gap in the graph).
+        items_per_second: over the five seconds before; None while the run was paused (a gap in the graph).
         rows_per_second: likewise.
         app_rss: resident memory of the tui-runner process, bytes.
         workers_rss: resident memory of all its worker processes and their children, bytes.
+        failed_per_second: the part of `items_per_second` that failed for good.
     """
 
     at: float
@@ -60,6 +61,7 @@ class Sample:
     rows_per_second: float | None
     app_rss: int
     workers_rss: int
+    failed_per_second: float | None = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +114,9 @@ class Snapshot:
         state: what the run is doing; `PAUSED` also when nothing but paused chunks is left.
         held: whether it is paused and goes on by itself as soon as it can, and not before: its disk is full, say.
         reason: why it is in that state, in a few words; empty when there is nothing to say.
+        in_outage: whether it is paused because nearly every item fails, and for nothing that has to end first.
+        trial_seconds: seconds until one item is tried to see whether an outage is over; None when none will be.
+        drain_seconds: seconds that items in flight still have to finish; None while it does not drain.
         warnings: what will go wrong unless somebody does something, a few words each: a disk that runs low.
         started_at: wall clock of the run's very first start, seconds since the epoch.
         began_at: wall clock of its start in this process, seconds since the epoch; with an `at` it tells a time of day.
@@ -136,8 +141,9 @@ class Snapshot:
         items_per_second: over the last ten seconds; 0 while it is paused.
         rows_per_second: likewise.
         eta_seconds: (low, high) estimate of the time left; None while there is no ground for one.
-        p50: median seconds of an attempt, None before the first.
+        p50: median seconds of an attempt, whether it ended well or not; None before the first.
         p95: 95th percentile of the same.
+        latency_window: seconds of active time that both are of; None for all attempts of this process.
         app_rss: resident bytes of this process.
         workers_rss: resident bytes of the workers.
         memory_limit: bytes the run may use, None without a limit.
@@ -167,6 +173,9 @@ class Snapshot:
     state: RunState
     held: bool = False
     reason: str = ""
+    in_outage: bool = False
+    trial_seconds: float | None = None
+    drain_seconds: float | None = None
     warnings: tuple[str, ...] = ()
     started_at: float = 0.0
     began_at: float = 0.0
@@ -193,6 +202,7 @@ class Snapshot:
     eta_seconds: tuple[float, float] | None = None
     p50: float | None = None
     p95: float | None = None
+    latency_window: float | None = None
     app_rss: int = 0
     workers_rss: int = 0
     memory_limit: int | None = None

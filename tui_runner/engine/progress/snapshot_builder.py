@@ -16,7 +16,7 @@ from typing import get_args
 from tui_runner.engine.guards import MemoryMeasured
 from tui_runner.engine.guards.disk import DiskGuard
 from tui_runner.engine.guards.memory import MemoryGuard
-from tui_runner.engine.metrics import ErrorCounts, Estimate, Histogram, RateWindow
+from tui_runner.engine.metrics import ErrorCounts, Estimate, Histogram, RateWindow, RecentHistogram
 from tui_runner.engine.progress.chunk_views import ChunkView, ChunkViews
 from tui_runner.engine.progress.snapshot import (
     KEPT_EVENTS,
@@ -30,7 +30,7 @@ from tui_runner.engine.protocol import LogLine, LogLines, Progress, Ready, Resul
 from tui_runner.engine.scheduling.chunk import Chunk
 from tui_runner.engine.scheduling.events import ChunkEnded, Draw, Tell
 from tui_runner.engine.scheduling.scheduler import Scheduler
-from tui_runner.engine.states import ChunkState, RunState
+from tui_runner.engine.states import HOLDS, ChunkState, PauseCause, RunState
 from tui_runner.store.records import SampleRecord
 from tui_runner.text.redaction import redact
 
@@ -43,6 +43,11 @@ _LOG_LINES = 1_000
 _ERROR_GROUPS = 20
 _OLDEST = 20
 _STALL_SECONDS = 10.0
+_DRAWN_SECONDS = 5.0
+"""Over which a point of the graph of throughput is taken: flushes come in bursts, and over one second a steady 20/s
+went up to 29.5."""
+_LATENCY_SECONDS = 60.0
+"""Of active time, over which percentiles of latency are taken."""
 _STALL_FACTOR = 5.0
 _IDLE_SECONDS = 1.0
 """Active seconds without an item of a chunk in flight, or one ending, after which the chunk is said to wait. Progress
@@ -70,6 +75,8 @@ class RunIdentity:
     """Rows of those items."""
     active_before: float = 0.0
     """Seconds that earlier processes were at work on the run."""
+    grace: float = 0.0
+    """Seconds that items in flight have to finish when the run is stopped."""
     items_again: int | None = None
     """Items that a retry runs, which runs no others; None for a run that is not a retry."""
 
@@ -161,6 +168,13 @@ class SnapshotBuilder:
         """Items that were executed in this process; those that ran again are counted again, as a rate must."""
         self._estimate = Estimate()
         self._latencies = Histogram()
+        self._recent_latencies = RecentHistogram(_LATENCY_SECONDS)
+        self._drawn_items = RateWindow(_DRAWN_SECONDS)
+        self._drawn_rows = RateWindow(_DRAWN_SECONDS)
+        self._drawn_failed = RateWindow(_DRAWN_SECONDS)
+        self._drawn_failed.add(0.0, 0)
+        self._drawn_items.add(0.0, 0)
+        self._drawn_rows.add(0.0, 0)
         self._errors = ErrorCounts()
         self._meters: dict[int, _ChunkMeter] = {}
         self._progress: dict[int, Progress] = {}
@@ -172,7 +186,6 @@ class SnapshotBuilder:
         self._log: deque[LogLine] = deque(maxlen=_LOG_LINES)
         self._history: deque[Sample] = deque()
         self._memory = MemoryMeasured(0, 0, 0)
-        self._last_sample: tuple[float, int, int] = (0.0, 0, 0)
         self._last_end = 0.0
         self._pids: dict[int, int] = {}
         self._extra: set[int] = set()
@@ -182,6 +195,8 @@ class SnapshotBuilder:
         self._recycled: deque[float] = deque()
         self._log_lines = 0
         self._next_sample = 0.0
+        self._drains_since: float | None = None
+        """When the run began to drain, by the runner's clock."""
         self.last = self.snapshot(began)
 
     # --- what is reported ----------------------------------------------------------------------------------
@@ -224,6 +239,7 @@ class SnapshotBuilder:
             self._measure(number, self._scheduler.active(now), 0)
         self._progress[progress.worker] = progress
         self._latencies.add(progress.latencies)
+        self._recent_latencies.add(self._scheduler.active(now), progress.latencies)
 
     def worker_ready(self, worker: int, pid: int, now: float) -> None:
         """A worker can take chunks; it may take the place of one that is gone or drains."""
@@ -255,6 +271,9 @@ class SnapshotBuilder:
         self._items.add(active, self._ended)
         self._estimate.add(active, self._ended)
         self._rows.add(active, self._rows_here())
+        self._drawn_items.add(active, self._ended)
+        self._drawn_failed.add(active, self._scheduler.counts.failed - self._scheduler.before.failed)
+        self._drawn_rows.add(active, self._rows_here())
         if executed:
             self._last_end = active
 
@@ -281,16 +300,13 @@ class SnapshotBuilder:
         """Take over a measurement, and add a point to the graphs."""
         self._memory = memory
         scheduler = self._scheduler
-        active, rows_now = scheduler.active(now), self._rows_here()
-        then, ended, rows = self._last_sample
-        passed = active - then
-        items_rate = rows_rate = None
-        if scheduler.status.state is not RunState.PAUSED and passed > 0:
-            items_rate = (self._ended - ended) / passed
-            rows_rate = (rows_now - rows) / passed
-        self._last_sample = (active, self._ended, rows_now)
+        active = scheduler.active(now)
+        items_rate = rows_rate = failed_rate = None
+        if scheduler.status.state is not RunState.PAUSED and active > 0:
+            items_rate, rows_rate = self._drawn_items.rate(active), self._drawn_rows.rate(active)
+            failed_rate = min(self._drawn_failed.rate(active), items_rate)
         at = now - self.began
-        self._history.append(Sample(at, items_rate, rows_rate, memory.app_rss, memory.workers_rss))
+        self._history.append(Sample(at, items_rate, rows_rate, memory.app_rss, memory.workers_rss, failed_rate))
         while self._history and self._history[0].at < at - _HISTORY_SECONDS:
             self._history.popleft()
         while self._recycled and self._recycled[0] < at - _HISTORY_SECONDS:
@@ -345,6 +361,9 @@ class SnapshotBuilder:
         longest = oldest[0].seconds if oldest else 0.0
         stalled = self._stalled(active, longest)
         left = self._left(total)
+        recent = self._recent_latencies.at(active)
+        # Of a run that is over, or in which nothing has ended for a minute, all of them tell more.
+        latencies = self._latencies if status.ended or not recent.total else recent
         self.last = Snapshot(
             run_id=identity.run_id,
             job=identity.job,
@@ -353,6 +372,9 @@ class SnapshotBuilder:
             state=status.state,
             held=status.held,
             reason=self._redact(status.reason),
+            in_outage=status.has(PauseCause.OUTAGE) and not status.has(PauseCause.USER, *HOLDS),
+            trial_seconds=scheduler.seconds_until_trial(now),
+            drain_seconds=self._drain_seconds(status.state, now),
             warnings=self._disk_guard.warnings + self._memory_guard.warnings,
             started_at=identity.started_at,
             began_at=self._began_at,
@@ -379,8 +401,9 @@ class SnapshotBuilder:
             eta_seconds=None
             if left is None or stalled is not None
             else self._eta(active, left, in_flight.total(), longest),
-            p50=self._latencies.percentile(0.5),
-            p95=self._latencies.percentile(0.95),
+            p50=latencies.percentile(0.5),
+            p95=latencies.percentile(0.95),
+            latency_window=None if latencies is self._latencies else _LATENCY_SECONDS,
             app_rss=self._memory.app_rss,
             workers_rss=self._memory.workers_rss,
             memory_limit=self._memory_guard.limit,
@@ -423,6 +446,14 @@ class SnapshotBuilder:
         if identity.items_again is not None:
             return max(0, identity.items_again - (counts.finished - self._scheduler.before.finished))
         return None if total is None else max(0, total - counts.finished - self._unread()[0])
+
+    def _drain_seconds(self, state: RunState, now: float) -> float | None:
+        if state is not RunState.DRAINING:
+            self._drains_since = None
+            return None
+        if self._drains_since is None:
+            self._drains_since = now
+        return max(self._identity.grace - (now - self._drains_since), 0.0)
 
     def _rows_here(self) -> int:
         """Rows of this process: rates leave out what was there before."""

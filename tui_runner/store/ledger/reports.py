@@ -178,6 +178,37 @@ def throughput(cursor: Cursor, run_id: int, points: int = 12) -> tuple[float, ..
     return tuple(float(mean or 0.0) for (mean,) in rows)
 
 
+@dataclass(frozen=True, slots=True)
+class RunCurves:
+    """A run from its begin to its end, in equal parts of its samples, oldest first; all empty without samples.
+
+    Attributes:
+        items: mean items per second.
+        failed: items that failed, in each part.
+        memory: highest resident memory of the program and its workers, bytes.
+    """
+
+    items: tuple[float, ...] = ()
+    failed: tuple[float, ...] = ()
+    memory: tuple[float, ...] = ()
+
+
+def run_curves(cursor: Cursor, run_id: int, points: int = 60) -> RunCurves:
+    """Return the curves of a whole run, those of all processes that were at work on it, in at most `points` parts."""
+    rows = cursor.execute(
+        """SELECT coalesce(avg(items_per_second), 0), coalesce(sum(greatest(failed, 0)), 0), coalesce(max(memory), 0)
+        FROM (SELECT items_per_second, app_rss + workers_rss AS memory,
+                items_failed - lag(items_failed, 1, 0) OVER (ORDER BY sampled_at) AS failed,
+                ntile(?) OVER (ORDER BY sampled_at) AS part
+            FROM runner.samples WHERE run_id = ?) GROUP BY part ORDER BY part""",
+        [points, run_id],
+    ).fetchall()
+    if not rows:
+        return RunCurves()
+    items, failed, memory = zip(*rows, strict=True)
+    return RunCurves(tuple(map(float, items)), tuple(map(float, failed)), tuple(map(float, memory)))
+
+
 def sql_of_group(run_id: int, type: str, message: str) -> str:
     """A statement for the errors of one group, for a person to go on from."""
     return f"""SELECT item, item_text, attempt, final, message, occurred_at

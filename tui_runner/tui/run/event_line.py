@@ -168,6 +168,8 @@ def _awaited(snapshot: Snapshot, width: int, most: int) -> list[Line]:
         since = duration(snapshot.stalled_seconds, short=True)
         # The header says for how long, too; where it is narrow what keeps the run waiting says more.
         head: Span = (f" {WARNING} {'' if width < _NARROW else f'nothing finished for {since}; '}oldest:", "bad")
+    elif snapshot.in_outage and snapshot.oldest and snapshot.state is RunState.PAUSED:
+        head = (" trying:", "accent")
     elif left and left < snapshot.threads and not snapshot.state.ended:
         head = (f" {left} left:", "accent")
     else:

@@ -9,6 +9,7 @@ from pathlib import PurePath
 
 from tui_runner.engine.progress.snapshot import Snapshot, more_memory
 from tui_runner.engine.states import RunState
+from tui_runner.store.ledger.reports import RunCurves
 from tui_runner.text.numbers import NONE, count, counted, duration, latency, percent, rate, size, time_left
 from tui_runner.tui.widgets.paint import (
     BEFORE,
@@ -23,6 +24,7 @@ from tui_runner.tui.widgets.paint import (
     fitted,
     message_spans,
     own,
+    sparkline,
     spread,
 )
 
@@ -59,6 +61,13 @@ def state_span(snapshot: Snapshot) -> Span:
     if snapshot.stalled_seconds is not None and snapshot.state is RunState.RUNNING:
         return f"{WARNING} STALLED {duration(snapshot.stalled_seconds, short=True)}", "bad"
     glyph, role = RUN_GLYPHS[snapshot.state]
+    if snapshot.state is RunState.PAUSED and snapshot.in_outage:
+        # Not the header of a pause by hand: it waits for others, and goes on by itself.
+        until = snapshot.trial_seconds
+        when = "for you" if until is None else f"· next try in {duration(until, short=True)}"
+        return f"{glyph} WAITING {when}", "warn"
+    if snapshot.state is RunState.DRAINING and snapshot.drain_seconds is not None:
+        return f"{glyph} DRAINING, {duration(snapshot.drain_seconds, short=True)} left", role
     return f"{glyph} {snapshot.state.upper()}", role
 
 
@@ -148,7 +157,12 @@ def figures(snapshot: Snapshot) -> list[Figure]:
     tail = [
         Figure("failed", failed, 1, 1, "bad" if snapshot.items_failed else "strong"),
         Figure("retries", count(snapshot.retries), 1, 4),
-        Figure("p50", latency(snapshot.p50) if snapshot.p50 is not None else NONE, 6, 5),
+        Figure(
+            "p50" if snapshot.latency_window is None else "last min: p50",
+            latency(snapshot.p50) if snapshot.p50 is not None else NONE,
+            6,
+            5,
+        ),
         Figure("p95", latency(snapshot.p95) if snapshot.p95 is not None else NONE, 6, 6),
         Figure("file", size(snapshot.db_bytes), 6, 8),
     ]
@@ -274,6 +288,8 @@ class Progress(SnapshotWidget):
 _GROUPS = 3
 _ERROR = 70
 _LABEL = 7
+_LEAST_CURVE = 10
+"""Cells below which a curve tells nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,24 +317,27 @@ class Summary(SnapshotWidget):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._failures: Sequence[Failures] | None = None
+        self._curves = RunCurves()
 
-    def show_failures(self, failures: Sequence[Failures]) -> None:
+    def show_failures(self, failures: Sequence[Failures], curves: RunCurves) -> None:
         """Take what the ledger knows, which is more than a snapshot does."""
-        self._failures = failures
+        self._failures, self._curves = failures, curves
         self.repaint()
 
     def wanted(self, snapshot: Snapshot, width: int) -> int:
         """Return how many lines there are to say."""
-        return len(summary(snapshot, width, self._failures))
+        return len(summary(snapshot, width, self._failures, self._curves))
 
     def lines(self, snapshot: Snapshot, width: int, height: int) -> list[Line]:
         """As many lines as there is room for, in their order; where there is little, the least telling are left out."""
-        every = summary(snapshot, width, self._failures)
+        every = summary(snapshot, width, self._failures, self._curves)
         kept = sorted(range(len(every)), key=lambda place: every[place][0])[:height]
         return [fitted(every[place][1], width) for place in sorted(kept)]
 
 
-def summary(snapshot: Snapshot, width: int, failures: Sequence[Failures] | None = None) -> list[tuple[int, Line]]:
+def summary(
+    snapshot: Snapshot, width: int, failures: Sequence[Failures] | None = None, curves: RunCurves | None = None
+) -> list[tuple[int, Line]]:
     """Every line there is to say, each with a rank: the highest ranks are left out first.
 
     Figures that the line above the summary has as well come after what to do next.
@@ -327,7 +346,9 @@ def summary(snapshot: Snapshot, width: int, failures: Sequence[Failures] | None 
         snapshot: the last one.
         width: cells of a line.
         failures: what the ledger knows of errors, the most important first; None for what the snapshot knows.
+        curves: of the whole run; None for none.
     """
+    curves = curves or RunCurves()
     glyph, role = RUN_GLYPHS[snapshot.state]
     seconds = snapshot.elapsed
     reason: Line = ((f" {own(snapshot.reason, 120)}", role),) if snapshot.reason else ()
@@ -350,6 +371,14 @@ def summary(snapshot: Snapshot, width: int, failures: Sequence[Failures] | None 
         lines.append(
             (7, _row("mean", f"{rate(snapshot.items_executed / seconds)} items/s, {rate(written / seconds)} rows/s"))
         )
+    room = min(max(width - 30, 0), 60)
+    tops = {"items/s": "chart-1", "failed": "bad", "memory": "chart-2"}
+    for label, values in (("items/s", curves.items), ("failed", curves.failed), ("memory", curves.memory)):
+        top = max(values, default=0.0)
+        if len(values) > 1 and top > 0 and room >= _LEAST_CURVE:
+            most = {"items/s": f"{rate(top)}/s", "memory": size(top)}.get(label, count(top))
+            chart = (sparkline(values, room).strip(), tops[label])
+            lines.append((6, ((f" {label:<{_LABEL}}", "muted"), chart, (f"  {most} at most", "muted"))))
     groups = _known(snapshot) if failures is None else failures
     for group in groups[:_GROUPS]:
         head, tail = _fate(group)
