@@ -16,6 +16,7 @@ from tui_runner.engine.progress.snapshot import KEPT_EVENTS, ErrorGroup, Snapsho
 from tui_runner.engine.progress.snapshot import RunEvent as Event
 from tui_runner.engine.protocol import InFlight
 from tui_runner.engine.states import ChunkState, RunState
+from tui_runner.store.ledger.reports import RunCurves
 from tui_runner.text.numbers import clock
 from tui_runner.tui.actions import DEFAULT_KEYS
 from tui_runner.tui.actions.model import Place
@@ -472,3 +473,13 @@ def test_draining_counts_down() -> None:
 def test_percentiles_say_of_which_time_they_are() -> None:
     assert "last min: p50 0.84 s   p95" in figures(160, latency_window=60.0)
     assert "last min" not in figures(160, state=RunState.FINISHED, latency_window=None)
+
+
+def test_the_summary_has_the_curves_of_the_whole_run() -> None:
+    ended = replace(busy(), state=RunState.FINISHED)
+    curves = RunCurves((1.0, 50.2, 20.0), (0.0, 3.0, 0.0), (2e8, 4e8))
+    shown = text([line for _, line in summary(ended, 120, [], curves)])
+    assert any(line.startswith(" items/s") and "50.2/s at most" in line for line in shown)
+    assert any(line.startswith(" failed ") and "3 at most" in line for line in shown)
+    assert any(line.startswith(" memory ") and "400 MB at most" in line for line in shown)
+    assert not any("at most" in line for line in text([line for _, line in summary(ended, 120, [])]))

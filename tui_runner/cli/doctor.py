@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import json
 import os
 import platform
 import resource
@@ -35,12 +36,21 @@ _FEW_FILES = 1024
 _ITEMS = 2
 
 
+_RESULTS = {"✔": "ok", "⚠": "remark"}
+"""By its mark; any other is that of a check that failed."""
+
+
 class Remark(str):
     """A finding that does not keep runs from working, and that somebody should look at."""
 
 
-def examine(out: TextIO) -> int:
-    """Print a line a check; the exit code says whether all of them passed, be it with a remark."""
+def examine(out: TextIO, *, as_json: bool = False) -> int:
+    """Print a line a check; the exit code says whether all of them passed, be it with a remark.
+
+    Args:
+        out: where to.
+        as_json: one JSON object a line.
+    """
     checks: list[tuple[str, Callable[[], str]]] = [
         ("tui-runner", _program),
         ("libraries", lambda: ", ".join(f"{name} {version(name)}" for name in _LIBRARIES)),
@@ -60,7 +70,10 @@ def examine(out: TextIO) -> int:
         except Exception as error:  # whatever is wrong with this machine is what we want to tell
             mark, text = "✘", f"{type(error).__name__}: {error}"
             failed += 1
-        out.write(f"{mark} {name}: {safe_text(text)}\n")
+        if as_json:
+            out.write(json.dumps({"check": name, "result": _RESULTS.get(mark, "failed"), "text": text}) + "\n")
+        else:
+            out.write(f"{mark} {name}: {safe_text(text)}\n")
         out.flush()
     return EXIT_USAGE if failed else EXIT_OK
 

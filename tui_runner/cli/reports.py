@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import TextIO
@@ -27,14 +29,23 @@ _TRACEBACK = 5_000
 _NUMBERS = frozenset({"run", "done", "of", "failed", "rows"})
 
 
-def print_runs(path: Path, out: TextIO) -> int:
+def print_runs(path: Path, out: TextIO, *, as_json: bool = False) -> int:
     """Print a line a run, the newest first.
+
+    Args:
+        path: the database.
+        out: where to.
+        as_json: one JSON object a line.
 
     Raises:
         DatabaseError: the database cannot be used.
     """
     with _cursor(path) as (cursor, going_on):
         summaries = Ledger(cursor).runs()
+    if as_json:
+        for summary in summaries:
+            _write_json(out, _run_record(summary, going_on))
+        return EXIT_OK
     if not summaries:
         out.write("no runs in this database; start one with: tui-runner run JOB\n")
         return EXIT_OK
@@ -80,7 +91,39 @@ def _run_cells(summary: RunSummary, going_on: int | None) -> tuple[str, ...]:
     )
 
 
-def print_errors(path: Path, run: int | None, limit: int, out: TextIO, *, tracebacks: bool = False) -> int:
+def _run_record(summary: RunSummary, going_on: int | None) -> dict[str, object]:
+    record, totals = summary.record, summary.totals
+    return {
+        "run_id": record.run_id,
+        "job": record.job,
+        "job_path": record.job_path,
+        "table": record.table_name,
+        "input": record.input,
+        "state": recorded_state(record.state, goes_on=record.run_id == going_on),
+        "started_at": _moment(record.started_at),
+        "ended_at": _moment(record.ended_at),
+        "active_seconds": record.active_seconds,
+        "items_total": record.items_total,
+        "items_done": totals.done,
+        "items_failed": totals.failed,
+        "items_cancelled": totals.cancelled,
+        "rows": totals.rows,
+        "retries": totals.retries,
+    }
+
+
+def _moment(moment: datetime | None) -> str | None:
+    return None if moment is None or moment == EPOCH else moment.isoformat()
+
+
+def _write_json(out: TextIO, record: dict[str, object]) -> None:
+    # DEL is the one control character that JSON leaves as it is.
+    out.write(json.dumps(record).replace("\x7f", "\\u007f") + "\n")
+
+
+def print_errors(
+    path: Path, run: int | None, limit: int, out: TextIO, *, tracebacks: bool = False, as_json: bool = False
+) -> int:
     """Print what failed in a run, in groups that are alike, those that most items failed with first.
 
     Args:
@@ -89,6 +132,7 @@ def print_errors(path: Path, run: int | None, limit: int, out: TextIO, *, traceb
         limit: groups to print.
         out: where to.
         tracebacks: whether to print that of the newest error of each group, where it has one.
+        as_json: one JSON object a line, a group each.
 
     Raises:
         DatabaseError: the database cannot be used.
@@ -99,6 +143,12 @@ def print_errors(path: Path, run: int | None, limit: int, out: TextIO, *, traceb
         groups = failure_groups(cursor, record.run_id, limit)
         # A full list may be all there is, or its beginning.
         every = count_failure_groups(cursor, record.run_id) if len(groups) == limit else len(groups)
+    if as_json:
+        for group in groups:
+            found = asdict(group) | {"run_id": record.run_id}
+            found |= {"first_seen": _moment(group.first_seen), "last_seen": _moment(group.last_seen)}
+            _write_json(out, found if tracebacks else {k: v for k, v in found.items() if k != "newest_traceback"})
+        return EXIT_OK
     if not groups:
         out.write(f"run {record.run_id} has no errors\n")
     for group in groups:
