@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 
 from tui_runner.cli.effective_settings import print_settings
+from tui_runner.cli.query import run_query
 from tui_runner.cli.reports import print_errors, print_runs
 from tui_runner.cli.scaffold import list_samples
 from tui_runner.store.database import Database
 from tui_runner.store.ledger import Ledger
+from tui_runner.store.query.errors import QueryError
 from tui_runner.store.records import RunRecord
 
 
@@ -111,3 +113,17 @@ def test_an_unknown_shell_is_refused_in_a_line() -> None:
         [sys.executable, "-m", "tui_runner", "completion", "tcsh"], capture_output=True, text=True, timeout=60
     )
     assert done.returncode == 2 and "the shells are bash, zsh, fish" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("sql", "place"),
+    [
+        ("SELECT item,\n  prise\nFROM runner.items", "line 2, column 3: "),
+        ("SELECT 1; SELEC 2", "statement 2, line 1, column 11: "),
+        ("SELECT 1;\n\nSELECT 2,\n x", "statement 2, line 4, column 2: "),
+    ],
+)
+def test_a_mistake_in_a_statement_says_where_it_is(database: Path, sql: str, place: str) -> None:
+    with pytest.raises(QueryError) as caught:
+        run_query(database, sql, io.StringIO(), format="csv")
+    assert str(caught.value).startswith(place)

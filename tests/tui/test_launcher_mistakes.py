@@ -17,6 +17,7 @@ from textual.widgets import Input
 from tui_runner.cli.headless import open_run
 from tui_runner.engine.planning.request import RunRequest, plan_run
 from tui_runner.engine.runner import Runner
+from tui_runner.tui.dialogs.questions import Ask
 from tui_runner.tui.launcher import Launcher
 from tui_runner.tui.launcher.job_form import JobForm
 
@@ -152,7 +153,7 @@ async def test_a_run_that_cannot_go_on_is_told_beside_the_list(
         assert not app.query_one("#trouble").display
 
 
-async def test_a_secret_that_is_missing_is_typed_where_no_screen_is(
+async def test_a_secret_that_the_database_does_not_keep_is_asked_for_unseen(
     folder: Path,
     environ: dict[str, str],  # noqa: F811
     new_run: Callable[..., Any],
@@ -165,5 +166,13 @@ async def test_a_secret_that_is_missing_is_typed_where_no_screen_is(
     async with app.run_test(size=(120, 40)) as pilot:
         await ready(pilot)
         await pilot.press("home", "r")
+        while not isinstance(app.screen, Ask):
+            await pilot.pause(0.01)
+        assert "base: a secret" in screen_text(app)
+        await pilot.press(*"hush")
+        assert "hush" not in screen_text(app)
+        await pilot.press("enter")
         await ready(pilot)
-    assert isinstance(app.return_value, RunRequest) and app.return_value.run_id == 1
+    assert isinstance(app.return_value, Runner) and app.return_value.run_id == 1
+    assert str(app.return_value.plan.params["base"]) != "x"
+    app.return_value.close()

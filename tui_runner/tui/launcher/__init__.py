@@ -11,7 +11,7 @@ import io
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -472,10 +472,7 @@ class Launcher(ListNavigation, Application[Chosen]):
         def begin() -> Runner | RunRequest:
             self._reading.acquire()
             try:
-                try:
-                    opened = self._begin(request)
-                except MissingParameters:
-                    opened = request  # secrets are typed where no screen is
+                opened = self._begin(request)
             except BaseException:
                 self._reading.release()
                 raise
@@ -492,7 +489,18 @@ class Launcher(ListNavigation, Application[Chosen]):
             if not await self._may_run(request):
                 self._say("")
                 return
-            self.exit(await in_thread(begin, "begin"))
+            while True:
+                try:
+                    opened = await in_thread(begin, "begin")
+                    break
+                except MissingParameters as missing:
+                    # Secrets are not in the ledger: they are asked for here, like everything else about the run.
+                    secrets = await self._secrets(missing)
+                    if secrets is None:
+                        self._say("")
+                        return
+                    request = replace(request, params={**request.params, **secrets})
+            self.exit(opened)
         except DatabaseError as error:
             self._complain(error)
             form.complain_of_database(error.what)
@@ -500,6 +508,23 @@ class Launcher(ListNavigation, Application[Chosen]):
             self._complain(error)
         finally:
             self._opening = False
+
+    async def _secrets(self, missing: MissingParameters) -> dict[str, str] | None:
+        """Ask for parameters that the database does not keep; None where one was not given.
+
+        Raises:
+            MissingParameters: not all of them are secret, so that a form has fields for them.
+        """
+        if not missing.hidden or len(missing.hidden) < len(missing.names):
+            raise missing
+        typed: dict[str, str] = {}
+        for name in missing.names:
+            question = f"{own(name, 40)}: a secret, which the database does not keep"
+            text = await self.push_screen_wait(Ask(question, secret=True))
+            if not text:
+                return None
+            typed[name] = text
+        return typed
 
     async def _may_run(self, request: RunRequest) -> bool:
         """Return True if the job is one that was chosen here, may run unasked, or is agreed to."""

@@ -25,11 +25,12 @@ from textual.widgets import Static
 from tui_runner.errors import UserError
 from tui_runner.store.access import Access
 from tui_runner.store.query.console import Console
-from tui_runner.store.query.errors import QueryCancelled, QueryError
+from tui_runner.store.query.errors import CHANGES_DATA, QueryCancelled, QueryError
 from tui_runner.store.query.pages import PAGE_ROWS, Pages
 from tui_runner.store.query.statements import Statement, split, statement_at
 from tui_runner.store.remote.client import RemoteConsole
 from tui_runner.text.safe_text import safe_text
+from tui_runner.tui.actions import key_of
 from tui_runner.tui.background import in_thread
 from tui_runner.tui.query.cell_viewer import changed_cells
 from tui_runner.tui.query.completion import Vocabulary
@@ -370,7 +371,10 @@ class QueryTab(Vertical):
             if self.editor.text[statement.start : statement.end] == statement.sql:
                 self.editor.mark_mistake(position)
         self.status.failed(f"failed: {place}" if place else "failed")
-        self.query_one("#message", Static).update(Content(safe_text(str(error), limit=4_000)))
+        text = str(error)
+        if error.what == CHANGES_DATA:
+            text += f"\n{key_of(self.screen, 'query.write_mode')} allows statements that change data"
+        self.query_one("#message", Static).update(Content(safe_text(text, newlines=True, limit=4_000)))
         self._pages = self._first = self._last = None
         self._show(Shown.MESSAGE)
 
