@@ -54,8 +54,10 @@ from tui_runner.tui.terminal.driver import driver_class
 from tui_runner.tui.themes import find_themes
 from tui_runner.tui.widgets.footer import KeyLine
 from tui_runner.tui.widgets.list_view import Rows
-from tui_runner.tui.widgets.paint import Line, PaintedLines, own, spread
+from tui_runner.tui.widgets.paint import Line, PaintedLines, end_of, own, spread
 
+_BESIDE_PATH = 84
+"""Cells of the title that the other parts of it take."""
 _PATIENCE = 0.5
 """Seconds for which the list waits for databases: what is found later may not push away what is listed."""
 _NARROW = 90
@@ -187,7 +189,8 @@ class Launcher(ListNavigation, Application[Chosen]):
         found = (
             f"{plural(jobs, 'job')} · {'looking for databases …' if self._looking else plural(databases, 'database')}"
         )
-        where = own(with_short_home(str(self._folder)), 60)
+        # Of a long path its end tells more.
+        where = end_of(own(with_short_home(str(self._folder)), 200), max(width - _BESIDE_PATH, 12))
         left: Line = ((f" tui-runner {__version__}", "accent"), (f"   {where}", "strong"), (f"   {found}", "muted"))
         wanted = f"only “{own(self._wanted, 20)}”  " if self._wanted else ""
         return [spread(left, ((f"{wanted}/ filter   T theme   ? help ", "muted"),), width)]
