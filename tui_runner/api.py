@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tui_runner.cli.headless import is_terminal, open_run, watcher
+from tui_runner.cli.headless import open_run, watcher
 from tui_runner.cli.progress_lines import Lines
 from tui_runner.engine.planning.request import RunRequest, plan_job
 from tui_runner.engine.progress.snapshot import Snapshot
@@ -17,6 +17,7 @@ from tui_runner.errors import UserError
 from tui_runner.inputs import Source, items_source
 from tui_runner.jobs.job import Job
 from tui_runner.jobs.loading import abort_if_importing
+from tui_runner.system.terminal import is_terminal
 from tui_runner.text.messages import quoted
 
 

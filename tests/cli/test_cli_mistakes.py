@@ -72,7 +72,7 @@ MISTAKES: list[tuple[list[str], int, str]] = [
     (["query", "foreign.duckdb", "WITH a AS (INSERT INTO ok VALUES (1) RETURNING a) FROM a"], 2, "would change"),
     (["query", "foreign.duckdb", "COPY ok TO 'x.csv'"], 2, "only statements that read"),
     (["query", "foreign.duckdb", "SELECT * FROM read_text('ok.py')"], 2, "read_text|disabled|Permission"),
-    (["query", "foreign.duckdb", "SELECT 1; SELEC 2"], 2, "statement 2: .*syntax error"),
+    (["query", "foreign.duckdb", "SELECT 1; SELEC 2"], 2, "statement 2, .*syntax error"),
     (["query", "foreign.duckdb", "SELECT $a"], 2, "add --set a=VALUE"),
     (["query", "foreign.duckdb", "-f", "no.sql"], 2, "no.sql: cannot be read"),
     (["export", "foreign.duckdb", "nothing", "-o", "x.csv"], 2, "no table 'nothing'"),
@@ -192,7 +192,7 @@ def test_debug_shows_no_traceback_of_what_was_mistyped(cli: CommandLine, here: P
 def test_a_fault_of_our_own_has_a_traceback_and_a_code_of_its_own(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def fail(out: object) -> int:
+    def fail(out: object, **options: object) -> int:
         raise ZeroDivisionError("ours\x1b[2J")
 
     monkeypatch.setattr("tui_runner.cli.scaffold.list_samples", fail)
@@ -210,7 +210,7 @@ def test_a_fault_of_our_own_has_a_traceback_and_a_code_of_its_own(
 def test_an_interrupt_is_no_fault_whatever_is_made_of_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: BaseException
 ) -> None:
-    def interrupted(out: object) -> int:
+    def interrupted(out: object, **options: object) -> int:
         with contextlib.suppress(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
         raise error  # as DuckDB does

@@ -87,7 +87,9 @@ class TestOnATerminal:
             def fileno(self) -> int:
                 return 2
 
-        _, told = watch(ToldRun(picture(), picture(job="字" * 30), FINISHED), live=True, out=Terminal())
+        _, told = watch(
+            ToldRun(picture(), picture(job="字" * 30, state=RunState.PAUSED), FINISHED), live=True, out=Terminal()
+        )
         line = told.split("\r")[1].removesuffix("\x1b[K")
         assert line == "字" * 9 + "…"  # each takes two columns, and the twentieth column stays free
 

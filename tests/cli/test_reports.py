@@ -76,9 +76,9 @@ def test_errors_are_grouped_with_an_example(database: Path) -> None:
     out = io.StringIO()
     assert print_errors(database, 1, 20, out) == 0
     head, failed, example = out.getvalue().splitlines()
-    assert head == "1 × ValueError: page N is ␛[NJ empty"
-    assert failed.startswith("    1 item failed for it, ")
-    assert example == "    item 1 (1): page 1 is ␛[2J empty"
+    assert head == "1 × ValueError: page 1 is ␛[2J empty"
+    assert failed.startswith("    1 item failed, ")
+    assert example == "    newest: item 1"
 
 
 def test_the_traceback_of_an_example_is_shown_when_it_is_asked_for(cli: CommandLine, database: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from support.told_run import picture
 
-from tui_runner.cli.progress_lines import closing_lines, cut_to, progress_line, shown_path
+from tui_runner.cli.progress_lines import closing_lines, cut_to, live_line, progress_line, shown_path
 from tui_runner.engine.progress.snapshot import ErrorGroup
 from tui_runner.engine.states import RunState
 from tui_runner.text.numbers import counted
@@ -21,12 +21,12 @@ def closing(**changes: object) -> list[str]:
 
 def test_progress_has_share_rates_and_the_time_left() -> None:
     line = progress_line(picture(eta_seconds=(40.0, 61.0), items_failed=2, app_rss=400_000_000))
-    assert line == "books run 3   52.0 %  52/100  10.0 items/s  1.0 k rows/s  failed 2  400 MB  ETA 00:00:40–00:01:01"
+    assert line == "books run 3   52.0 %  52/100  10.0 items/s  1,000 rows/s  failed 2  400 MB  ETA 00:00:40–00:01:01"
 
 
 def test_progress_of_an_input_without_known_length_has_no_share() -> None:
     line = progress_line(picture(items_total=None, items_done=1))
-    assert line == "books run 3  1 item, unknown total  10.0 items/s  1.0 k rows/s"
+    assert line == "books run 3  1 item, unknown total  10.0 items/s  1,000 rows/s"
 
 
 @pytest.mark.parametrize(
@@ -72,23 +72,25 @@ def test_a_run_that_failed_for_its_memory_is_to_go_on_with_more() -> None:
 
 
 def test_five_groups_of_errors_are_shown_and_the_rest_counted() -> None:
-    groups = tuple(ErrorGroup(9 - number, "ValueError", f"page N is \x1b[2J{number}", final=1) for number in range(7))
+    groups = tuple(
+        ErrorGroup(10 - number, "ValueError", f"page N is \x1b[2J{number}", final=9 - number) for number in range(7)
+    )
     # A snapshot has twenty groups at most, and says how many there are.
-    lines = closing(state=RunState.FINISHED, items_failed=30, errors=groups, error_groups=81)
+    lines = closing(state=RunState.FINISHED, items_failed=130, errors=groups, errors_final=130, error_groups=81)
     assert lines[1:8] == [
-        *(f"  {9 - number} × ValueError: page N is ␛[2J{number}" for number in range(5)),
-        "  and 76 other kinds of error",
+        *(f"  {9 - number} × ValueError: page N is ␛[2J{number} (+1 attempt tried again)" for number in range(5)),
+        "  and 76 more kinds",
         "what failed:  tui-runner errors 'my books.duckdb' 3",
     ]
 
 
 def test_errors_of_attempts_that_were_made_again_are_not_what_failed() -> None:
-    errors = (ErrorGroup(3, "ConnectionError", "reset"), ErrorGroup(2, "ValueError", "odd", final=1))
-    lines = closing(state=RunState.FINISHED, items_failed=0, errors=errors[:1], error_groups=1)
-    assert lines[1] == "  3 × ConnectionError: reset (tried again)"
+    errors = (ErrorGroup(2, "ValueError", "odd", final=2), ErrorGroup(3, "ConnectionError", "reset"))
+    lines = closing(state=RunState.FINISHED, items_failed=0, errors=errors[1:], error_groups=1)
+    assert lines[1] == "  3 attempts tried again: ConnectionError: reset"
     assert not any(line.startswith("what failed") for line in lines)
-    lines = closing(state=RunState.FINISHED, items_failed=2, errors=errors, error_groups=2)
-    assert lines[1:3] == ["  3 × ConnectionError: reset (tried again)", "  2 × ValueError: odd"]
+    lines = closing(state=RunState.FINISHED, items_failed=2, errors=errors, errors_final=2, error_groups=2)
+    assert lines[1:3] == ["  2 × ValueError: odd", "  3 attempts tried again: ConnectionError: reset"]
     assert "what failed:  tui-runner errors 'my books.duckdb' 3" in lines
 
 
@@ -145,3 +147,22 @@ def test_text_is_cut_to_columns_not_characters(text: str, width: int, cut: str) 
 def test_a_path_is_relative_where_it_is_inside() -> None:
     assert shown_path(Path("/a/b/x.duckdb"), Path("/a")) == "b/x.duckdb"
     assert shown_path(Path("/a/b/x.duckdb"), Path("/c")) == "/a/b/x.duckdb"
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120, 200])
+def test_the_live_line_fits_and_leaves_out_what_matters_least(width: int) -> None:
+    running = picture(
+        items_total=100_000, items_done=38_202, items_failed=12, items_per_second=50.2, eta_seconds=(1_200.0, 1_260.0),
+        app_rss=100_000_000, workers_rss=300_000_000, rows_per_second=376_000.0,
+    )  # fmt: skip
+    line = live_line(running, width)
+    assert len(line) <= width and " 38.2 %" in line and "━" in line and "─" in line
+    assert "ETA 00:20:30" in line
+    assert ("38,214/100,000" in line) is (width >= 60)
+    assert ("12 failed" in line) is (width >= 60)
+    assert ("books run 3" in line and "50.2/s" in line and "400 MB" in line) is (width >= 120)
+
+
+def test_why_a_run_waits_goes_before_the_bar() -> None:
+    paused = picture(state=RunState.PAUSED, reason="disk full", trial_seconds=None)
+    assert "paused: disk full" in live_line(paused, 100)

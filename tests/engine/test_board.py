@@ -8,9 +8,18 @@ from support.snapshot_harness import SnapshotHarness, builder
 from tui_runner.engine.metrics import bucket
 from tui_runner.engine.progress.snapshot import ErrorGroup
 from tui_runner.engine.protocol import LogLine, LogLines
-from tui_runner.engine.scheduling.events import InputEnded, PauseChunks, PauseRun, ResumeChunks, ResumeRun, RetryChunks
+from tui_runner.engine.scheduling.circuit_breaker import BreakerState
+from tui_runner.engine.scheduling.events import (
+    InputEnded,
+    PauseChunks,
+    PauseRun,
+    ResumeChunks,
+    ResumeRun,
+    RetryChunks,
+    StopRun,
+)
 from tui_runner.engine.scheduling.scheduler import Scheduler
-from tui_runner.engine.states import ChunkState, RunState
+from tui_runner.engine.states import ChunkState, Pause, PauseCause, RunState
 
 
 @pytest.fixture
@@ -46,6 +55,36 @@ def test_items_of_earlier_processes_are_done_but_in_no_rate():
     assert picture.rows_per_second == pytest.approx(4.0)
     desk.measure()
     assert desk.picture().history[-1].rows_per_second == pytest.approx(4.0)
+
+
+def test_what_earlier_processes_did_counts_before_its_chunks_are_read():
+    scheduler = Scheduler(threads=8, workers=1, open_chunks=4, grace=1.0)
+    picture = builder(scheduler, 5_000.0, done_before=90, rows_before=630, active_before=61.0).last
+    assert (picture.items_done, picture.items_skipped, picture.items_finished) == (90, 90, 90)
+    assert (picture.rows, picture.rows_skipped) == (630, 630)
+    assert (picture.active_seconds, picture.items_executed) == (61.0, 0)
+
+
+def test_a_chunk_that_is_read_is_not_counted_twice():
+    desk = SnapshotHarness(skipped=9)
+    desk.board = builder(desk.scheduler, desk.now, items_total=100, done_before=95, rows_before=700)
+    picture = desk.picture()
+    assert (picture.items_done, picture.rows) == (95, 700)
+    desk.handle(InputEnded())
+    assert (desk.picture().items_done, desk.picture().rows) == (90, 630)
+
+
+def test_the_estimate_of_a_retry_is_of_what_it_runs():
+    def high(again):
+        desk = SnapshotHarness(total=10_000, threads=1)
+        desk.board = builder(desk.scheduler, desk.now, items_total=10_000, items_again=again)
+        for number in range(10):
+            desk.now += 1.0
+            desk.end(number, good=10)
+        _, high = desk.picture().eta_seconds
+        return high
+
+    assert high(200) < 30.0 < 500.0 < high(None)
 
 
 def test_rates_are_over_ten_seconds_from_the_very_first_flush(desk):
@@ -133,7 +172,7 @@ def test_items_that_were_cancelled_are_not_left_and_were_no_work(desk):
     desk.measure()
     picture = desk.picture()
     assert (picture.items_finished, picture.items_executed) == (31, 6)
-    assert (picture.items_per_second, picture.history[-1].items_per_second) == (0.5, 0.6)
+    assert (picture.items_per_second, picture.history[-1].items_per_second) == (0.5, 0.5)
     assert picture.eta_seconds == pytest.approx((low * 69 / 94, high * 69 / 94))
     assert [chunk.items_per_second for chunk in picture.chunks[::2][:2]] == [pytest.approx(0.5), 0.0]
 
@@ -366,7 +405,7 @@ def test_each_measurement_is_a_point_of_the_graphs(desk):
     first, second = desk.picture().history
     assert (first.at, first.items_per_second, first.rows_per_second) == (1.0, 4.0, 40.0)
     assert (first.app_rss, first.workers_rss, desk.board.last.db_bytes) == (1_000, 2_000, 3_000)
-    assert (second.at, second.items_per_second) == (3.0, 0.0)
+    assert (second.at, second.items_per_second) == (3.0, pytest.approx(4 / 3))
 
 
 def test_a_pause_is_a_gap_in_the_graphs_and_no_peak_behind_it(desk):
@@ -381,7 +420,7 @@ def test_a_pause_is_a_gap_in_the_graphs_and_no_peak_behind_it(desk):
     desk.now += 1.0
     desk.end(0, good=2)
     desk.measure()
-    assert [point.items_per_second for point in desk.picture().history] == [4.0, None, None, None, 2.0]
+    assert [point.items_per_second for point in desk.picture().history] == [4.0, None, None, None, 3.0]
 
 
 def test_graphs_go_back_five_minutes(desk):
@@ -399,7 +438,7 @@ def test_running_items_again_is_no_negative_rate(desk):
     desk.handle(RetryChunks([0]))
     desk.now += 1.0
     desk.measure()
-    assert [point.items_per_second for point in desk.picture().history] == [10.0, 0.0]
+    assert [point.items_per_second for point in desk.picture().history] == [10.0, 5.0]
 
 
 def test_the_newest_events_are_kept_with_their_time(desk):
@@ -431,3 +470,48 @@ def test_lines_that_are_missing_from_the_log_are_not_passed_over_in_silence(desk
         ("WARNING", "(25 lines were too many to be kept)"),
         ("INFO", "next"),
     ]
+
+
+def test_an_outage_and_the_grace_time_count_down():
+    desk = SnapshotHarness(grace=10.0)
+    desk.board = builder(desk.scheduler, desk.now, grace=10.0)
+    desk.scheduler._status = desk.scheduler._status.paused(Pause(PauseCause.OUTAGE, "20 of 20 failed"))
+    desk.scheduler._breaker.state, desk.scheduler._breaker._next_trial = BreakerState.OPEN, desk.now + 40.0
+    assert (desk.picture(after=10.0).in_outage, desk.picture().trial_seconds) == (True, 30.0)
+    desk.handle(PauseRun())
+    assert (desk.picture().in_outage, desk.picture().trial_seconds) == (False, None)
+    desk.handle(ResumeRun())
+    desk.fly({0: 3})
+    desk.handle(StopRun(RunState.STOPPED, "asked"))
+    assert desk.picture().drain_seconds == 10.0
+    assert desk.picture(after=4.0).drain_seconds == 6.0
+
+
+def test_a_steady_rate_has_a_steady_graph_though_flushes_come_in_bursts():
+    desk = SnapshotHarness(chunks=40, items=20, total=800)
+    for second in range(20):
+        desk.now += 1.5 if second % 2 else 0.5  # 20 items a second, in bursts
+        desk.end(second, good=20)
+        desk.measure()
+    rates = [sample.items_per_second for sample in desk.picture().history[6:]]
+    assert max(rates) < 25.0 and min(rates) > 15.0
+
+
+def test_percentiles_are_those_of_the_last_minute():
+    desk = SnapshotHarness()
+    desk.fly({0: 1}, latencies={bucket(0.1): 1_000})
+    assert desk.picture().p50 == pytest.approx(0.1, rel=0.1) and desk.picture().latency_window == 60.0
+    desk.now += 61.0
+    desk.fly({0: 1}, latencies={bucket(2.0): 10})
+    assert desk.picture().p50 == pytest.approx(2.0, rel=0.1)
+    desk.now += 100.0
+    assert desk.picture().latency_window is None and desk.picture().p50 == pytest.approx(0.1, rel=0.1)
+
+
+def test_failed_items_have_a_rate_of_their_own_in_the_graphs():
+    desk = SnapshotHarness()
+    desk.now += 2.0
+    desk.end(0, good=6, failed=4)
+    desk.measure()
+    sample = desk.picture().history[-1]
+    assert (sample.items_per_second, sample.failed_per_second) == (5.0, 2.0)

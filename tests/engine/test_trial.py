@@ -75,7 +75,7 @@ def test_a_job_that_is_async_works(job_file: Callable[..., str], tried: Callable
     """)
     code, out = tried(f"{path}:fetch", 1, input="range:3:9")
     assert code == 0
-    assert "item 0: ok, 1 row, " in out
+    assert "3 (item 0): ok, 1 row, " in out
     assert "table fetch: 1 row, 1 column\n  value: DOUBLE\n" in out
     assert out.endswith("    0    4.5\n(1 row)\n")
 

@@ -189,6 +189,8 @@ def busy() -> Snapshot:
             ErrorGroup(9, "ReadTimeout", "timed out", final=9),
             ErrorGroup(3, "ValueError", "no table on page", final=3),
         ),
+        errors_final=12,
+        error_groups=2,
         oldest=(
             InFlight(76, 38_017, "https://books.example/page-38017.html", 2, 8.4),
             InFlight(76, 38_050, "https://books.example/page-38050.html", 1, 2.0),

@@ -66,13 +66,20 @@ def make_database(path: Path) -> Database:
 
 
 def query_app(
-    database: Database | Access, folder: Path, theme: str = "night", preferences: Preferences | None = None
+    database: Database | Access,
+    folder: Path,
+    theme: str = "night",
+    preferences: Preferences | None = None,
+    *,
+    newest: bool = False,
 ) -> QueryApp:
     """The application, with nothing of this machine's user in it."""
     history = History(folder / "queries.jsonl")
     access = LocalAccess(database) if isinstance(database, Database) else database
     themes = find_themes(folder / "themes")
-    return QueryApp(access, theme=theme, themes=themes, history=history, refresh=0.2, preferences=preferences)
+    return QueryApp(
+        access, theme=theme, themes=themes, history=history, refresh=0.2, preferences=preferences, newest=newest
+    )
 
 
 class Desk:

@@ -42,7 +42,7 @@ async def test_screen_command_and_query_agree_after_a_retry_mended_one_of_two_it
     assert cli("retry", "work.duckdb", cwd=tmp_path).code == 1
 
     told = cli("errors", "work.duckdb", cwd=tmp_path).out
-    assert re.search(r"^3 × ValueError: page N is empty\n +1 item failed for it", told)
+    assert re.search(r"^1 × ValueError: page 7 is empty\n +1 item failed \(\+1 attempt that later succeeded\)", told)
 
     with Database.open(tmp_path / "work.duckdb", create=False) as database:
         with LocalAccess(database).console() as console:

@@ -19,8 +19,8 @@ from tui_runner.engine.planning.request import RunRequest
 from tui_runner.jobs.loading import sample_jobs
 from tui_runner.tui.dialogs.questions import Confirm
 from tui_runner.tui.dialogs.reader import Reader
-from tui_runner.tui.launcher import Launcher
-from tui_runner.tui.launcher.discovery import FoundJob, FoundRun, find_jobs, find_runs, jobs_in
+from tui_runner.tui.launcher import Launcher, Starters
+from tui_runner.tui.launcher.discovery import FoundJob, FoundRun, find_jobs, find_runs, functions_in, jobs_in
 from tui_runner.tui.launcher.job_form import JobForm
 from tui_runner.tui.widgets.list_view import Rows
 
@@ -112,16 +112,19 @@ async def test_a_job_is_chosen_its_form_filled_and_started(folder: Path, environ
         await pilot.press("down", "enter")
         await ready(pilot)
         shown = screen_text(app)
-        assert "needed, str, where to begin" in shown and "2, int" in shown
-        await pilot.press("enter")
+        assert "str, where to begin" in shown and "(2)" in shown and "base *" in shown and "max_memory" in shown
+        await pilot.press("ctrl+s")
         await ready(pilot)
         assert "this is needed" in screen_text(app)
         await pilot.press(*"http:x", "tab", *"two")
         await ready(pilot)
         assert "'two' is not a whole number" in screen_text(app) and "this is needed" not in screen_text(app)
-        await pilot.press("enter")
+        await pilot.press("ctrl+s")
         assert app.return_value is None
         await pilot.press("home", "ctrl+k", *"7", "enter")
+        await ready(pilot)
+        assert app.return_value is None and isinstance(app.focused, Input)  # Enter goes on to the next field
+        await pilot.press("ctrl+s")
         await pilot.pause()
     result = app.return_value
     assert isinstance(result, RunRequest)
@@ -130,7 +133,7 @@ async def test_a_job_is_chosen_its_form_filled_and_started(folder: Path, environ
 
 async def test_the_input_is_previewed_below_its_field(folder: Path, environ: dict[str, str]) -> None:
     app = Launcher(folder, environ)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=(80, 60)) as pilot:
 
         def below() -> list[str]:
             """What stands between the input and the field behind it."""
@@ -145,7 +148,7 @@ async def test_the_input_is_previewed_below_its_field(folder: Path, environ: dic
         app.query_one(".n0", Input).value = "x"
         await asyncio.wait_for(ready(pilot), 10)
         assert below() == ["first items", "0", "1", "2"]
-        source = next(line for line in app.query(Input) if "its own items" in line.placeholder)
+        source = next(line for line in app.query(Input) if "own items" in line.placeholder)
         source.value = "range:10:20"
         await ready(pilot)
         assert below() == ["first items", "10", "11", "12"]
@@ -166,28 +169,41 @@ async def test_choices_and_defaults_are_shown_as_they_would_be_typed(folder: Pat
         "class Kind(enum.Enum):\n    BOOK = 1\n    FILM = 2\n"
         + JOB.replace("base: str, depth: int = 2", "kind: Kind = Kind.FILM, unit: Literal['hours', 'days']")
     )
-    async with Launcher(folder, environ).run_test(size=(80, 24)) as pilot:
+    async with Launcher(folder, environ).run_test(size=(80, 40)) as pilot:
         app = await ready(pilot)
 
         def lines() -> set[str]:
-            return {line.strip(" ▁▂▃▄▅▆▇█") for line in screen_text(app).splitlines()}
+            return {" ".join(line.strip(" ▁▂▃▄▅▆▇█▌").split()) for line in screen_text(app).splitlines()}
 
         await pilot.press("enter")
         await ready(pilot)
-        assert {
-            "unit              needed, one of: hours, days",
-            "kind              FILM, one of: BOOK, FILM",
-        } <= lines()
-        # Where they do not fit, those of the field that is typed in stand below it.
-        await pilot.resize_terminal(40, 12)
-        await ready(pilot)
-        assert {"unit              needed, one of: ho…", "needed, one of: hours, days"} <= lines()
+        # The cursor is in the field that must be filled in; type and choices stand below that one alone.
+        assert {"unit * (needed)", "one of: hours, days", "kind (FILM)"} <= lines()
         await pilot.press("x")
         await ready(pilot)
-        assert "'x' is not one of" in lines() and "needed, one of: hours, days" not in lines()
-        await pilot.press("down")
+        assert any(line.startswith("'x' is not one of") for line in lines()) and "one of: hours, days" not in lines()
+        await pilot.press("up")
         await ready(pilot)
-        assert "FILM, one of: BOOK, FILM" in lines()
+        assert "one of: BOOK, FILM" in lines()
+
+
+async def test_a_key_in_the_form_costs_one_layout(
+    folder: Path, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Launcher(folder, environ).run_test(size=(120, 40)) as pilot:
+        app = await ready(pilot)
+        await pilot.press("enter")
+        await ready(pilot)
+        layouts: list[object] = []
+        whole = app.screen._refresh_layout
+
+        def counted(*args: Any, **options: Any) -> None:
+            layouts.append(whole(*args, **options))
+
+        monkeypatch.setattr(app.screen, "_refresh_layout", counted)
+        await pilot.press(*"http")
+        # Textual's field itself lays out at each key; nothing is to come on top of that.
+        assert app.query_one(".n0", Input).value == "http" and len(layouts) <= 4
 
 
 async def test_a_secret_is_hidden_while_it_is_typed_also_one_that_may_be_left_out(
@@ -292,12 +308,13 @@ async def test_what_is_not_finished_is_listed_first_and_the_cursor_stays_with_it
     async with Launcher(folder, environ).run_test(size=(120, 40)) as pilot:
         app = await ready(pilot)
         rows: Rows[Any] = app.query_one(Rows)
-        assert rows.current.name == "pages"
+        assert rows.current.database.stem == "stopped"  # to go on with it is what most come back for
         titles = [place for place, row in enumerate(rows.rows) if isinstance(row, str)]
-        first, last = rows.rows[1 : titles[1]], rows.rows[titles[-1] + 1 :]
+        found = [row for row in rows.rows[1 : titles[1]] if isinstance(row, FoundRun)]
+        first, last = found, rows.rows[titles[-1] + 1 :]
         assert {run.database.stem for run in first} == {"stopped", "used"}
         assert {run.database.stem for run in last} == {"old", "no"}
-        assert rows.rows[titles[0]] == "unfinished runs, databases in use"
+        assert rows.rows[titles[0]] == "go on"
     in_use.runner.close()
 
 
@@ -549,3 +566,55 @@ async def test_the_cursor_passes_over_titles(folder: Path, environ: dict[str, st
         for _ in range(len(rows.rows)):
             assert not isinstance(rows.current, str)
             await pilot.press("down")
+
+
+async def test_an_empty_folder_says_where_it_is_and_offers_a_first_job(tmp_path: Path, environ: dict[str, str]) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+
+    def write(folder: Path) -> str:
+        (folder / "first_job.py").write_text(JOB)
+        return "written: first_job.py"
+
+    async with Launcher(empty, environ, starters=Starters(write_job=write)).run_test(size=(160, 40)) as pilot:
+        app = await ready(pilot)
+        shown = " ".join(screen_text(app).split())
+        assert "No job was found in" in shown and str(empty) in shown and "write a first job here" in shown
+        await pilot.press("i")
+        await ready(pilot)
+        assert "written: first_job.py" in screen_text(app)
+        assert "pages" in [row.name for row in app.query_one(Rows).rows if isinstance(row, FoundJob)]
+
+
+async def test_plain_functions_are_listed_and_described_without_being_executed(
+    folder: Path, environ: dict[str, str]
+) -> None:
+    (folder / "tools.py").write_text(
+        'raise SystemExit\ndef clean(row: str, *, deep: bool = False):\n    """Strip a row.\n\n    All of it."""\n'
+        "def _private(x): ...\ndef main(x): ...\ndef nothing(): ...\n"
+    )
+    [found] = functions_in(folder / "tools.py", "functions")
+    assert (found.name, found.doc, found.decorated, found.place) == ("clean", "Strip a row.", False, "tools.py:2")
+    assert found.parameters == ("row: str   (the item)", "deep: bool = False")
+    async with Launcher(folder, environ).run_test(size=(160, 40)) as pilot:
+        app = await ready(pilot)
+        rows: Rows[Any] = app.query_one(Rows)
+        rows.go_to(rows.rows.index(found) if found in rows.rows else 0)
+        await pilot.press("slash", *"clean", "enter")
+        await ready(pilot)
+        assert [row.name for row in rows.rows if isinstance(row, FoundJob)] == ["clean"]
+        assert "deep: bool = False" in screen_text(app)
+
+
+async def test_the_command_that_does_the_same_is_copied_without_secrets(folder: Path, environ: dict[str, str]) -> None:
+    source = JOB.replace("import job", "import Secret, job").replace("depth: int = 2", "key: Secret")
+    (folder / "scrape.py").write_text(source)
+    async with Launcher(folder, environ).run_test(size=(120, 40)) as pilot:
+        app = await ready(pilot)
+        await pilot.press("enter")
+        await ready(pilot)
+        app.query_one(".n0", Input).value = "http://x y"
+        app.query_one(".n1", Input).value = "hush"
+        await pilot.press("f2")
+        await ready(pilot)
+        assert app.clipboard == f"tui-runner run {folder}/scrape.py:pages --set 'base=http://x y'"

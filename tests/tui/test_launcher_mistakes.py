@@ -16,6 +16,7 @@ from textual.widgets import Input
 from tui_runner.cli.headless import open_run
 from tui_runner.engine.planning.request import RunRequest, plan_run
 from tui_runner.engine.runner import Runner
+from tui_runner.tui.dialogs.questions import Ask
 from tui_runner.tui.launcher import Launcher
 from tui_runner.tui.launcher.job_form import JobForm
 
@@ -52,7 +53,7 @@ async def fill(pilot: Pilot[Any], **values: str) -> None:
     """Put these values into the fields of the form."""
     form = (await ready(pilot)).query_one(JobForm)
     for name, value in values.items():
-        number = [field.name for field in form._fields].index(name)
+        number = [line.field.name for line in form._lines].index(name)
         form.query_one(f".n{number}", Input).value = value
     await ready(pilot)
 
@@ -90,7 +91,7 @@ async def test_what_is_wrong_is_said_in_the_form_which_stays(
         await form(pilot, base="x")
         before = told(app)
         await fill(pilot, **values)
-        await pilot.press("enter")
+        await pilot.press("ctrl+s")
         await ready(pilot)
         shown = told(app)
         assert said in shown and said not in before
@@ -98,7 +99,7 @@ async def test_what_is_wrong_is_said_in_the_form_which_stays(
         # Mended, it begins.
         await fill(pilot, **dict.fromkeys(values, ""))
         assert said not in told(app)
-        await pilot.press("enter")
+        await pilot.press("ctrl+s")
         await ready(pilot)
     assert isinstance(app.return_value, Runner)
     app.return_value.close()
@@ -112,10 +113,10 @@ async def test_an_input_needs_nothing_of_the_items_whose_place_it_takes(
     app = launcher(folder, environ)
     async with app.run_test(size=(120, 60)) as pilot:
         await form(pilot, base="x")
-        await pilot.press("enter")
+        await pilot.press("ctrl+s")
         assert "this is needed" in told(app)
         await fill(pilot, input="range:0:9")
-        await pilot.press("enter")
+        await pilot.press("ctrl+s")
         await ready(pilot)
     assert isinstance(app.return_value, Runner)
     app.return_value.close()
@@ -126,7 +127,7 @@ async def test_items_that_break_off_at_once_are_told(folder: Path, environ: dict
     app = launcher(folder, environ)
     async with app.run_test(size=(60, 14)) as pilot:
         await form(pilot, base="x")
-        await pilot.press("enter")
+        await pilot.press("ctrl+s")
         await ready(pilot)
         assert "making the items failed: ValueError" in told(app)
         assert not app._exit
@@ -151,7 +152,7 @@ async def test_a_run_that_cannot_go_on_is_told_beside_the_list(
         assert not app.query_one("#trouble").display
 
 
-async def test_a_secret_that_is_missing_is_typed_where_no_screen_is(
+async def test_a_secret_that_the_database_does_not_keep_is_asked_for_unseen(
     folder: Path,
     environ: dict[str, str],
     new_run: Callable[..., Any],
@@ -164,5 +165,13 @@ async def test_a_secret_that_is_missing_is_typed_where_no_screen_is(
     async with app.run_test(size=(120, 40)) as pilot:
         await ready(pilot)
         await pilot.press("home", "r")
+        while not isinstance(app.screen, Ask):
+            await pilot.pause(0.01)
+        assert "base: a secret" in screen_text(app)
+        await pilot.press(*"hush")
+        assert "hush" not in screen_text(app)
+        await pilot.press("enter")
         await ready(pilot)
-    assert isinstance(app.return_value, RunRequest) and app.return_value.run_id == 1
+    assert isinstance(app.return_value, Runner) and app.return_value.run_id == 1
+    assert str(app.return_value.plan.params["base"]) != "x"
+    app.return_value.close()

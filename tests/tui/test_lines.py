@@ -16,6 +16,7 @@ from tui_runner.engine.progress.snapshot import KEPT_EVENTS, ErrorGroup, Snapsho
 from tui_runner.engine.progress.snapshot import RunEvent as Event
 from tui_runner.engine.protocol import InFlight
 from tui_runner.engine.states import ChunkState, RunState
+from tui_runner.store.ledger.reports import RunCurves
 from tui_runner.text.numbers import clock
 from tui_runner.tui.actions import DEFAULT_KEYS
 from tui_runner.tui.actions.model import Place
@@ -25,7 +26,7 @@ from tui_runner.tui.run.dashboard import Graphs, plan
 from tui_runner.tui.run.event_line import EventLine
 from tui_runner.tui.run.header import Failures, Figures, Header, Progress, Summary, summary
 from tui_runner.tui.widgets.footer import entries
-from tui_runner.tui.widgets.paint import Line, cells, column, end_of, fitted, merged, spread
+from tui_runner.tui.widgets.paint import Line, cells, column, end_of, fitted, merged, message_spans, spread
 
 
 def text(lines: list[Line]) -> list[str]:
@@ -88,10 +89,8 @@ def test_a_stalled_run_looks_stalled() -> None:
     assert "⚠ STALLED 00:34" in header(stalled_seconds=34.0)
     assert "RUNNING" not in header(stalled_seconds=34.0)
     trouble = events(stalled_seconds=34.0)[0]
-    assert trouble.startswith(
-        " ⚠ nothing finished for 00:34; oldest:  item 38017 for 00:08: https://books.example/page-38017.html"
-    )
-    assert events(40, 1, stalled_seconds=34.0)[0].startswith(" ⚠ oldest:  item 38017 for 00:08: https")
+    assert trouble.startswith(" ⚠ nothing finished for 00:34; oldest:  00:08 https://books.example/page-38017.html")
+    assert events(40, 1, stalled_seconds=34.0)[0].startswith(" ⚠ oldest:  00:08 https")
 
 
 def test_a_paused_run_says_why_and_has_neither_rate_nor_estimate() -> None:
@@ -168,18 +167,62 @@ def test_the_summary_tells_what_ended_items_for_good_from_what_was_tried_again()
         ErrorGroup(2, "KeyError", "'a'", final=1),
         ErrorGroup(317, "ReadTimeout", "timed out"),
     )
-    assert failures(groups, items_failed=4) == [
+    assert failures(groups, items_failed=4, errors_final=4) == [
         "⚠      3 items failed: ValueError: no table",
-        "⚠      1 item failed, 2 attempts: KeyError: 'a'",
+        "⚠      1 item failed: KeyError: 'a'",
         "⚠      317 attempts, all tried again: ReadTimeout: timed out",
     ]
     # An item that ran again by hand had its last attempt twice, so that nobody knows how many items these were.
-    assert failures(groups, items_failed=2)[:2] == [
+    assert failures(groups, items_failed=2, errors_final=4)[:2] == [
         "⚠      3 attempts: ValueError: no table",
         "⚠      2 attempts: KeyError: 'a'",
     ]
-    ledger = [Failures("ValueError", "no table", 2, 3)]
-    assert failures(groups, ledger, items_failed=2) == ["⚠      2 items failed, 3 attempts: ValueError: no table"]
+    ledger = [Failures("ValueError", "no table", 2, 35, recovered=33), Failures("KeyError", "'a'", 0, 4, recovered=4)]
+    assert failures(groups, ledger, items_failed=2) == [
+        "⚠      2 items failed: ValueError: no table (+33 attempts that later succeeded)",
+        "⚠      4 attempts, all later succeeded: KeyError: 'a'",
+    ]
+
+
+def test_the_strip_counts_items_and_puts_attempts_behind_them() -> None:
+    groups = (
+        ErrorGroup(12, "HTTPStatusError", "500 for '…'", final=9, example="500 for 'http://h/1'"),
+        ErrorGroup(40, "ReadTimeout", "timed out"),
+    )
+    counts = {"items_failed": 9, "errors_final": 9, "errors": groups}
+    shown = events(140, error_groups=7, **counts)[0]
+    assert (
+        shown == " ⚠ failed:  9 × HTTPStatusError: 500 for 'http://h/1'  and 5 more kinds  (+43 attempts tried again)"
+    )
+    again = events(error_groups=1, items_failed=0, errors=groups[1:], errors_final=0)[0]
+    assert again == " ⚠ tried again:  40 × ReadTimeout: timed out"
+
+
+def test_what_differs_between_alike_messages_is_muted() -> None:
+    example = "Server error '500 oops 7' for url 'http://h1.example/page/7'"
+    spans = message_spans(example, "warn")
+    assert "".join(part for part, _ in spans) == example
+    assert [part for part, role in spans if role == "muted"] == ["500 oops 7", "http://h1.example/page/7"]
+    assert message_spans("500 Internal Server Error for url 'http://h/7'", "warn")[0] == (
+        "500 Internal Server Error for url '",
+        "warn",
+    )
+
+
+def test_what_was_done_before_the_resume_has_another_shade_and_is_told() -> None:
+    [line] = Progress().lines(replace(busy(), items_skipped=15_000), 140, 1)
+    before = next(part for part, role in line if role == "before")
+    here = next(part for part, role in line if role == "running")
+    assert set(before) == {"═"} and len(before) / len(before + here) == pytest.approx(15_000 / 38_214, abs=0.03)
+    assert "38,214 / 100,000 (15,000 before)" in "".join(part for part, _ in line)
+
+
+def test_the_time_says_what_it_leaves_out_and_goes_on_after_a_resume() -> None:
+    times = {"elapsed": 600.0, "active_before": 161.0, "at": 741.0}
+    assert "active 00:12:41 (wall 00:15:02)" in header(140, **times)
+    assert "active 00:12:41 " in header(84, **times) and "wall" not in header(84, **times)
+    assert " 00:12:41 " in header(40, **times)
+    assert "active" not in header(140, at=761.0, elapsed=761.0)
 
 
 def test_a_low_summary_says_where_the_data_is_and_what_to_do_next() -> None:
@@ -283,7 +326,7 @@ def test_figures_do_not_jump_when_values_change() -> None:
 
 def test_trouble_comes_before_events() -> None:
     assert events() == [
-        " ⚠ attempts: 9 × ReadTimeout: timed out   3 × ValueError: no table on page  ",
+        " ⚠ failed:  9 × ReadTimeout: timed out  3 × ValueError: no table on page",
         f" {clock(1_790_000_700.0)}  threads set to 64",
     ]
 
@@ -332,7 +375,7 @@ def test_the_reason_of_the_end_is_told() -> None:
     assert events(state=RunState.FAILED, reason="more than 5 % failed")[0].startswith(" ▲ more than 5 % failed")
 
 
-@pytest.mark.parametrize(("width", "most"), [(80, 3), (120, 2)])
+@pytest.mark.parametrize(("width", "most"), [(80, 2), (120, 2)])
 def test_the_items_that_a_run_waits_for_have_several_lines_where_there_is_room(width: int, most: int) -> None:
     short = replace(
         busy(),
@@ -344,13 +387,13 @@ def test_the_items_that_a_run_waits_for_have_several_lines_where_there_is_room(w
     assert line.wanted(short, width, 2) == most + 1 and line.wanted(short, width, 1) == 1
     shown = text(line.lines(short, width, most + 1))
     # The value of these items is their number: it is not said twice.
-    assert shown[0].startswith(" 8 left:  item 60 for 00:16  item 61 for 00:16  ")
-    assert all(f"item {number} for 00:16" in " ".join(shown) for number in range(60, 68)) and "…" not in "".join(shown)
+    assert shown[0].startswith(" 8 left:  00:16 item 60  00:16 item 61  ")
+    assert all(f"00:16 item {number}" in " ".join(shown) for number in range(60, 68)) and "…" not in "".join(shown)
     long = replace(short, oldest=tuple(InFlight(1, n, f"https://books.example/{n}" * 3, 1, 16.0) for n in range(20)))
     assert line.wanted(long, width, 2) == 4
     shown = text(line.lines(long, width, 4))
     assert shown[2].endswith("  …") and all(len(each) <= width for each in shown)
-    assert " item 0 for" in text(line.lines(long, 40, 1))[0]
+    assert "00:16 https" in text(line.lines(long, 40, 1))[0]
 
 
 def test_a_run_that_is_to_stop_does_not_say_yet_that_it_has() -> None:
@@ -362,8 +405,8 @@ def test_a_run_that_is_to_stop_does_not_say_yet_that_it_has() -> None:
 
 
 def test_the_last_items_are_named() -> None:
-    assert events(items_done=99_986)[0].startswith(" 2 left:  item 38017 for 00:08: https")
-    assert events(items_done=99_925)[0].startswith(" 63 left:  item 38017 for 00:08: https")
+    assert events(items_done=99_986)[0].startswith(" 2 left:  00:08 https")
+    assert events(items_done=99_925)[0].startswith(" 63 left:  00:08 https")
     assert "left" not in events(items_done=99_924)[0]
 
 
@@ -407,3 +450,36 @@ def test_the_table_always_has_room(width: int, height: int) -> None:
     taken = 3 + division.figure_lines + graphs + division.event_lines
     assert height - taken >= 6
     assert height - taken >= height // 3
+
+
+def test_a_snapshot_prints_in_three_lines() -> None:
+    shown = str(replace(busy(), reason="\x1b[2Jlimit"))
+    assert shown == repr(replace(busy(), reason="\x1b[2Jlimit")) and len(shown.split("\n")) == 3
+    assert "\x1b" not in shown and "of 100,000 done, 12 failed" in shown
+
+
+def test_an_outage_is_not_shown_as_a_pause_by_hand_and_counts_down() -> None:
+    outage = {"state": RunState.PAUSED, "reason": "20 of the last 20 failed", "in_outage": True, "eta_seconds": None}
+    assert "⏸ WAITING · next try in 00:41" in header(120, **outage, trial_seconds=41.4)
+    assert "PAUSED" not in header(120, **outage, trial_seconds=41.4)
+    assert "⏸ WAITING for you" in header(120, **outage)
+    assert any(line.startswith(" trying:  00:08 https") for line in events(120, 4, **outage, trial_seconds=3.0))
+
+
+def test_draining_counts_down() -> None:
+    assert "▽ DRAINING, 00:07 left" in header(state=RunState.DRAINING, drain_seconds=7.2)
+
+
+def test_percentiles_say_of_which_time_they_are() -> None:
+    assert "last min: p50 0.84 s   p95" in figures(160, latency_window=60.0)
+    assert "last min" not in figures(160, state=RunState.FINISHED, latency_window=None)
+
+
+def test_the_summary_has_the_curves_of_the_whole_run() -> None:
+    ended = replace(busy(), state=RunState.FINISHED)
+    curves = RunCurves((1.0, 50.2, 20.0), (0.0, 3.0, 0.0), (2e8, 4e8))
+    shown = text([line for _, line in summary(ended, 120, [], curves)])
+    assert any(line.startswith(" items/s") and "50.2/s at most" in line for line in shown)
+    assert any(line.startswith(" failed ") and "3 at most" in line for line in shown)
+    assert any(line.startswith(" memory ") and "400 MB at most" in line for line in shown)
+    assert not any("at most" in line for line in text([line for _, line in summary(ended, 120, [])]))

@@ -24,6 +24,7 @@ from tui_runner.engine.progress.snapshot import Snapshot
 from tui_runner.engine.protocol import LogLine
 from tui_runner.engine.states import ChunkState, RunState
 from tui_runner.jobs.loading import SampleJob
+from tui_runner.tui import launcher
 from tui_runner.tui.app import RunnerApp
 from tui_runner.tui.dialogs.questions import Confirm
 from tui_runner.tui.launcher import Launcher, discovery
@@ -143,10 +144,19 @@ def test_other_screens(snap_compare, tmp_path: Path, size: tuple[int, int], them
         assert snap_compare(shown, terminal_size=size, run_before=press)
 
 
+def _in_a_place_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the launcher show the same folder and version wherever and whenever its picture is taken."""
+    monkeypatch.setattr(launcher, "with_short_home", lambda path: "~/scrape")
+    monkeypatch.setattr(launcher, "__version__", "0.1.0")
+    monkeypatch.setattr(launcher, "_PATIENCE", 60.0)  # on a busy machine runs would come after jobs
+
+
 @every_theme
 @every_size
 @pytest.mark.parametrize(
-    "keys", [("up", "up"), ("enter", "tab"), ("enter", "tab", "x", "enter")], ids=["list", "form", "mistake"]
+    "keys",
+    [("down", "down"), ("down", "down", "enter", "tab"), ("down", "down", "enter", "tab", "x", "ctrl+s")],
+    ids=["list", "form", "mistake"],
 )
 def test_launcher(
     snap_compare,
@@ -156,6 +166,7 @@ def test_launcher(
     theme: str,
     keys: tuple[str, ...],
 ) -> None:
+    _in_a_place_of_its_own(monkeypatch)
     # Not those that are bundled: their descriptions may change without the launcher.
     monkeypatch.setattr(
         discovery, "sample_jobs", lambda: [SampleJob("flaky", "Fail in many ways.", tmp_path / "flaky")]
@@ -190,6 +201,7 @@ def test_launcher(
 def test_launcher_asks_before_a_job_from_elsewhere(
     snap_compare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]
 ) -> None:
+    _in_a_place_of_its_own(monkeypatch)
     monkeypatch.setattr(discovery, "sample_jobs", list)
     # A module that is not there has the same name wherever the test runs.
     with ledger(tmp_path / "x.duckdb") as database:

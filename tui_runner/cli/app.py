@@ -39,6 +39,7 @@ from tui_runner.cli.options import (
     PerHostOption,
     QuietOption,
     RateOption,
+    RecordsOption,
     RetriesOption,
     RunArgument,
     SecretOption,
@@ -53,7 +54,8 @@ from tui_runner.cli.options import (
 from tui_runner.cli.program import Program
 from tui_runner.errors import EXIT_KILLED, EXIT_OK, EXIT_USAGE, UserError
 from tui_runner.system.arrow import prepare_arrow
-from tui_runner.system.terminal import discard_output, prepare_streams
+from tui_runner.system.terminal import discard_output, is_terminal, prepare_streams
+from tui_runner.text.messages import quoted
 
 EXIT_FAULT = 70
 """A fault of tui-runner's own, as in sysexits.h; Python's 1 would say that some items failed."""
@@ -62,6 +64,10 @@ _WITH_WORKERS = ("run", "resume", "retry")
 _DEBUG = "--debug"
 _DEBUG_VARIABLE = "TUI_RUNNER_DEBUG"
 """`settings.DEBUG_VARIABLE`, which is not imported for `--version`."""
+
+_SHELLS = ("bash", "zsh", "fish")
+_COMPLETE_VARIABLE = "_TUI_RUNNER_COMPLETE"
+"""Set by the script of `completion` when a shell asks for words."""
 
 _STATEMENT = re.compile(r"--[^=\s]*\s")
 """How a statement of SQL begins that has a comment at its head; no option has a blank or a line end in its name."""
@@ -143,6 +149,10 @@ def _start_workers_early(words: list[str]) -> None:
 def _outcome(words: list[str], program: Program) -> int:
     """Run the command, say what went wrong with it, and return the exit code."""
     try:
+        if _COMPLETE_VARIABLE in os.environ:
+            from typer._completion_classes import completion_init
+
+            completion_init()
         with _interrupts_kept() as interrupts, program.flushed():
             code: int = app(args=words, prog_name="tui-runner", standalone_mode=False, obj=program)
             if code == EXIT_KILLED and interrupts:  # Typer makes that of an interrupt, without a word
@@ -158,6 +168,8 @@ def _outcome(words: list[str], program: Program) -> int:
         return program.complain("interrupted", EXIT_KILLED)
     except (BrokenPipeError, SystemExit) as error:
         # Click ends the program with 1 for a pipe that nobody reads any more, which would say that items failed.
+        if isinstance(error, SystemExit) and _COMPLETE_VARIABLE in os.environ:
+            return EXIT_OK
         if isinstance(error, SystemExit) and not isinstance(error.__context__, BrokenPipeError):
             raise
         discard_output(program.out)
@@ -219,7 +231,7 @@ def _by_default() -> str:
 
 
 def _at_terminal() -> bool:
-    return sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty()
+    return is_terminal(sys.stdin) and is_terminal(sys.stdout)
 
 
 def _without_debug(arguments: list[str]) -> list[str]:
@@ -426,11 +438,11 @@ def try_(
 
 
 @app.command()
-def runs(db: DatabaseArgument) -> int:
+def runs(db: DatabaseArgument, json: RecordsOption = False) -> int:
     """List the runs of a database."""
     from tui_runner.cli.reports import print_runs
 
-    return print_runs(db, sys.stdout)
+    return print_runs(db, sys.stdout, as_json=json)
 
 
 @app.command()
@@ -443,11 +455,12 @@ def errors(
     traceback: Annotated[
         bool, typer.Option("--traceback", help="With the traceback of the newest of each group.")
     ] = False,
+    json: RecordsOption = False,
 ) -> int:
     """List what failed in a run, grouped by what is alike."""
     from tui_runner.cli.reports import print_errors
 
-    return print_errors(db, run, limit, sys.stdout, tracebacks=traceback)
+    return print_errors(db, run, limit, sys.stdout, tracebacks=traceback, as_json=json)
 
 
 @app.command(cls=StatementCommand)
@@ -524,11 +537,12 @@ def launch(context: typer.Context, theme: ThemeOption = None) -> int:
 @app.command()
 def samples(
     copy: Annotated[Path | None, typer.Option(metavar="DIR", help="Copy the sample jobs into DIR.")] = None,
+    json: RecordsOption = False,
 ) -> int:
     """List the sample jobs, or copy them to start from."""
     from tui_runner.cli.scaffold import copy_samples, list_samples
 
-    return list_samples(sys.stdout) if copy is None else copy_samples(copy, sys.stdout)
+    return list_samples(sys.stdout, as_json=json) if copy is None else copy_samples(copy, sys.stdout)
 
 
 @app.command()
@@ -540,9 +554,35 @@ def init(file: Annotated[Path, typer.Argument(metavar="FILE", help="A Python fil
 
 
 @app.command()
-def doctor() -> int:
+def doctor(json: RecordsOption = False) -> int:
     """Check that this machine has what tui-runner needs."""
     from tui_runner.cli.doctor import examine
 
     # Where standard output is closed (`>&-`), what is wrong is still to be seen.
-    return examine(sys.stderr if sys.__stdout__ is None else sys.stdout)
+    return examine(sys.stderr if sys.__stdout__ is None else sys.stdout, as_json=json)
+
+
+@app.command()
+def config(
+    job: Annotated[str | None, typer.Argument(metavar="[JOB]", help="A job whose own settings count, too.")] = None,
+    json: RecordsOption = False,
+) -> int:
+    """Show every setting of a run that is started here, and where its value comes from."""
+    prepare_arrow()
+    from tui_runner.cli.effective_settings import print_settings
+
+    return print_settings(job, Path.cwd(), os.environ, sys.stdout, as_json=json)
+
+
+@app.command()
+def completion(
+    shell: Annotated[str, typer.Argument(metavar="SHELL", help="bash, zsh or fish.")],
+) -> int:
+    """Print what a shell needs to complete commands and options: source it in its start-up file."""
+    from typer._completion_shared import get_completion_script
+
+    if shell not in _SHELLS:
+        raise UserError(f"no completion for {quoted(shell)}", "completion", f"the shells are {', '.join(_SHELLS)}")
+    script = get_completion_script(prog_name="tui-runner", complete_var=_COMPLETE_VARIABLE, shell=shell)
+    sys.stdout.write(f"{script}\n")
+    return EXIT_OK

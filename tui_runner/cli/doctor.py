@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import json
 import os
 import platform
 import resource
@@ -21,6 +23,7 @@ from tui_runner.errors import EXIT_OK, EXIT_USAGE
 from tui_runner.jobs.loading import load_job
 from tui_runner.store.database import Database
 from tui_runner.system.files import bundled
+from tui_runner.system.terminal import is_terminal
 from tui_runner.text.numbers import size
 from tui_runner.text.safe_text import safe_text
 from tui_runner.tui.actions.keymap import resolve
@@ -33,12 +36,21 @@ _FEW_FILES = 1024
 _ITEMS = 2
 
 
+_RESULTS = {"✔": "ok", "⚠": "remark"}
+"""By its mark; any other is that of a check that failed."""
+
+
 class Remark(str):
     """A finding that does not keep runs from working, and that somebody should look at."""
 
 
-def examine(out: TextIO) -> int:
-    """Print a line a check; the exit code says whether all of them passed, be it with a remark."""
+def examine(out: TextIO, *, as_json: bool = False) -> int:
+    """Print a line a check; the exit code says whether all of them passed, be it with a remark.
+
+    Args:
+        out: where to.
+        as_json: one JSON object a line.
+    """
     checks: list[tuple[str, Callable[[], str]]] = [
         ("tui-runner", _program),
         ("libraries", lambda: ", ".join(f"{name} {version(name)}" for name in _LIBRARIES)),
@@ -58,7 +70,10 @@ def examine(out: TextIO) -> int:
         except Exception as error:  # whatever is wrong with this machine is what we want to tell
             mark, text = "✘", f"{type(error).__name__}: {error}"
             failed += 1
-        out.write(f"{mark} {name}: {safe_text(text)}\n")
+        if as_json:
+            out.write(json.dumps({"check": name, "result": _RESULTS.get(mark, "failed"), "text": text}) + "\n")
+        else:
+            out.write(f"{mark} {name}: {safe_text(text)}\n")
         out.flush()
     return EXIT_USAGE if failed else EXIT_OK
 
@@ -100,10 +115,16 @@ def _open_files() -> str:
 
 
 def _terminal() -> str:
-    if not sys.stdout.isatty():
+    if not is_terminal(sys.stdout):
         return "none here: runs go headless"
     columns, lines = shutil.get_terminal_size()
-    return f"{columns}×{lines}, TERM={os.environ.get('TERM', '')}, COLORTERM={os.environ.get('COLORTERM', '')}"
+    encoding = codecs.lookup(sys.stdout.encoding or "ascii").name
+    names = [f"{columns}×{lines}", f"encoding {encoding}"]
+    names += [f"{name}={os.environ.get(name, '')}" for name in ("TERM", "COLORTERM")]
+    text = ", ".join(names)
+    return (
+        text if encoding.startswith("utf") else Remark(f"{text}: lines and glyphs have stand-ins; UTF-8 has them all")
+    )
 
 
 def _run() -> str:

@@ -14,10 +14,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import TextIO
 
 from tui_runner.cli.json_events import JsonEvents
-from tui_runner.cli.progress_lines import Lines, closing_lines, progress_line, shown_path
+from tui_runner.cli.progress_lines import Lines, closing_lines, live_line, progress_line, shown_path
 from tui_runner.engine.assembly import open_runner
 from tui_runner.engine.captured_output import CapturedOutput
 from tui_runner.engine.control import RunControl
@@ -179,7 +178,7 @@ class Headless:
             self._stopping = True
             lines.say(f"items in flight have {self._grace:g} s to finish; Ctrl-C again ends the run at once")
         if lines.live:
-            lines.overwrite(progress_line(snapshot))
+            lines.overwrite(live_line(snapshot, lines.width))
         elif now >= self._next_line and self._is_news(snapshot, now):
             self._next_line = now + _LINE_SECONDS
             lines.say(progress_line(snapshot))
@@ -271,11 +270,6 @@ def watcher(
         started=started,
         let_go=terminal.let_go if output is None else output.let_go,
     )
-
-
-def is_terminal(stream: TextIO | None) -> bool:
-    """Return True if a person sees what is written to `stream`, on a terminal where a line can be overwritten."""
-    return stream is not None and stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def how_to_go_on(runner: Runner, database: str) -> str:

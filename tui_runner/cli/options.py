@@ -66,6 +66,7 @@ HeadlessOption = Annotated[
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Without the dashboard: one JSON event a line on standard output.")
 ]
+RecordsOption = Annotated[bool, typer.Option("--json", help="For programs: one JSON object a line.")]
 ValueOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="The value of $NAME in the statement; 1=VALUE of the first ?."),

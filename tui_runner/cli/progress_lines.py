@@ -6,7 +6,7 @@ import shlex
 from pathlib import Path
 from typing import TextIO
 
-from tui_runner.engine.progress.snapshot import Snapshot, more_memory
+from tui_runner.engine.progress.snapshot import ErrorGroup, Snapshot, more_memory
 from tui_runner.engine.states import RunState
 from tui_runner.store.sql import quote
 from tui_runner.system.terminal import columns
@@ -38,12 +38,59 @@ def progress_line(snapshot: Snapshot) -> str:
         parts.append(size(memory))
     if snapshot.state is not RunState.RUNNING:
         why = f": {safe_text(snapshot.reason)}" if snapshot.reason else ""
-        parts.append(f"{snapshot.state.value}{why}")
+        trial = snapshot.trial_seconds
+        when = "" if trial is None else f"; next try in {duration(trial, short=True)}"
+        parts.append(f"{snapshot.state.value}{why}{when}")
     elif snapshot.stalled_seconds is not None:
         parts.append(f"stalled for {duration(snapshot.stalled_seconds)}")
     elif snapshot.eta_seconds is not None:
         parts.append(f"ETA {time_left(*snapshot.eta_seconds)}")
     return "  ".join(parts)
+
+
+_BAR_LEAST, _BAR_MOST = 8, 30
+"""Cells of the bar."""
+
+
+def live_line(snapshot: Snapshot, width: int) -> str:
+    """Return how far a run is, in at most `width` columns; where it is narrow what matters least is left out first.
+
+    The bar takes what is left over. Why a run waits matters most: such a line is that of `progress_line`, cut.
+    """
+    total = snapshot.items_total
+    if snapshot.state is not RunState.RUNNING or not total:
+        return cut_to(progress_line(snapshot), width)
+    share = snapshot.items_finished / total
+    # Text, and its rank: the highest is left out first.
+    parts = [
+        (f"{safe_text(snapshot.job, limit=20)} run {snapshot.run_id}", 4),
+        (f"{int(share * 1000) / 10:5.1f} %", 0),
+        (f"{snapshot.items_finished:,}/{total:,}", 2),
+        (f"{rate(snapshot.items_per_second)}/s", 5),
+    ]
+    if snapshot.items_failed:
+        parts.append((f"{count(snapshot.items_failed)} failed", 3))
+    if snapshot.stalled_seconds is not None:
+        parts.append((f"stalled {duration(snapshot.stalled_seconds, short=True)}", 1))
+    elif snapshot.eta_seconds is not None:
+        parts.append((f"ETA {time_left(*snapshot.eta_seconds)}", 1))
+    if memory := snapshot.app_rss + snapshot.workers_rss:
+        parts.append((size(memory), 6))
+    kept = set(range(len(parts)))
+    for place in sorted(kept, key=lambda place: -parts[place][1]):
+        if _width(parts, kept) + _BAR_LEAST + 2 <= width:
+            break
+        kept.discard(place)
+    texts = [text for place, (text, _) in enumerate(parts) if place in kept]
+    cells = min(width - _width(parts, kept) - 2, _BAR_MOST)
+    if cells >= _BAR_LEAST and texts:
+        filled = min(int(share * cells), cells)
+        texts.insert(1 if 0 in kept else 0, "━" * filled + "─" * (cells - filled))
+    return cut_to("  ".join(texts), width)
+
+
+def _width(parts: list[tuple[str, int]], kept: set[int]) -> int:
+    return sum(display_width(parts[place][0]) + 2 for place in kept) - 2
 
 
 def closing_lines(snapshot: Snapshot, database: str, go_on: str) -> list[str]:
@@ -57,15 +104,10 @@ def closing_lines(snapshot: Snapshot, database: str, go_on: str) -> list[str]:
     if snapshot.nothing_ran:
         return [complaint(snapshot)]
     lines = [summary(snapshot, database)]
-    lines.extend(
-        f"  {group.count:,} × {safe_text(group.type)}: {safe_text(group.shown, limit=_MESSAGE_LENGTH)}"
-        + (" (and alike)" if group.count > 1 and group.shown != group.text else "")
-        + ("" if group.final else " (tried again)")
-        for group in snapshot.errors[:_ERROR_GROUPS]
-    )
+    lines.extend(_error_line(group, items=snapshot.finals_are_items) for group in snapshot.errors[:_ERROR_GROUPS])
     more = snapshot.error_groups - min(len(snapshot.errors), _ERROR_GROUPS)
     if more > 0:
-        lines.append(f"  and {plural(more, 'other kind')} of error")
+        lines.append(f"  and {plural(more, 'more kind')}")
     if snapshot.reason:
         lines.append(safe_text(snapshot.reason))
     path = shlex.quote(database)
@@ -80,6 +122,23 @@ def closing_lines(snapshot: Snapshot, database: str, go_on: str) -> list[str]:
     elif (snapshot.items_failed or snapshot.items_cancelled) and go_on == resume_command(database, snapshot.run_id):
         lines.append(f"try again:    {safe_text(retry_command(database, snapshot.run_id))}")
     return lines
+
+
+def _error_line(group: ErrorGroup, *, items: bool) -> str:
+    """Describe errors that are alike: by the items that failed so, or by attempts where no item did.
+
+    Args:
+        group: the errors.
+        items: whether its final errors are items.
+    """
+    alike = " (and alike)" if group.count > 1 and group.shown != group.text else ""
+    text = f"{safe_text(group.type)}: {safe_text(group.shown, limit=_MESSAGE_LENGTH)}{alike}"
+    if not items:
+        return f"  {plural(group.count, 'attempt')}: {text}"
+    if not group.final:
+        return f"  {plural(group.count, 'attempt')} tried again: {text}"
+    again = f" (+{plural(group.tried_again, 'attempt')} tried again)" if group.tried_again else ""
+    return f"  {group.final:,} × {text}{again}"
 
 
 def complaint(snapshot: Snapshot) -> str:
@@ -98,8 +157,11 @@ def summary(snapshot: Snapshot, database: str) -> str:
     if snapshot.items_skipped:
         rows += f" ({plural(snapshot.items_skipped, 'item')}, {plural(snapshot.rows_skipped, 'row')} of these before)"
     # Automatic pauses (for memory, an outage, a full disk) may be most of what a person has waited.
-    paused = int(snapshot.at) > int(snapshot.elapsed)
-    took = f"{duration(snapshot.elapsed)}{f' ({duration(snapshot.at)} with pauses)' if paused else ''}"
+    paused = snapshot.at - snapshot.elapsed >= 1.0
+    parts_of_time = [f"{duration(snapshot.active_before + snapshot.at)} with pauses"] if paused else []
+    if snapshot.active_before:
+        parts_of_time.append(f"{duration(snapshot.elapsed)} of it now")
+    took = duration(snapshot.active_seconds) + (f" ({', '.join(parts_of_time)})" if parts_of_time else "")
     return (
         f"{safe_text(snapshot.job)} run {snapshot.run_id} {snapshot.state}: {', '.join(parts)}, "
         f"{rows} in {took} "
@@ -148,11 +210,15 @@ class Lines:
         self._write(f"\r{_ERASE_REST}{line}\n" if self._dirty else f"{line}\n")
         self._dirty = False
 
+    @property
+    def width(self) -> int:
+        """Columns of a line that can be overwritten."""
+        # The last column stays free: a cursor behind it may already be in the next line.
+        return (80 if self._out is None else columns(self._out)) - 1
+
     def overwrite(self, line: str) -> None:
         """A line that the next one takes the place of, cut to the width of the terminal."""
-        # The last column stays free: a cursor behind it may already be in the next line.
-        width = 80 if self._out is None else columns(self._out)
-        self._write(f"\r{cut_to(line, width - 1)}{_ERASE_REST}")
+        self._write(f"\r{cut_to(line, self.width)}{_ERASE_REST}")
         self._dirty = True
 
     def clear(self) -> None:

@@ -62,14 +62,15 @@ def run_query(
     if output is not None:
         check_output(output, path, overwrite=force)
     format = chosen_format(format, output, out)
-    statements = split(_script(sql, script))
+    text = _script(sql, script)
+    statements = split(text)
     if not statements:
         raise UserError("no statement given", do="give one that reads, such as: SELECT count(*) FROM runner.items")
     values = _values(parameters, statements)
     with open_access(path) as access, access.console() as console:
         for number, statement in enumerate(statements, start=1):
             last = number == len(statements)
-            with _asked(console, statement, values, number if len(statements) > 1 else None) as result:
+            with _asked(console, statement, values, number if len(statements) > 1 else None, text) as result:
                 if output is not None:
                     if last:
                         write_file(result, format, output, replace=force)
@@ -112,8 +113,9 @@ def run_export(
     if chosen not in EXPORT_FORMATS:
         raise UserError(f"{chosen} is no format to export", "--format", f"the formats are {', '.join(EXPORT_FORMATS)}")
     with open_access(path) as access, access.console() as console:
-        statement = _exported(console, _script(what, None))
-        with _asked(console, statement, _values(parameters, [statement]), None) as result:
+        text = _script(what, None)
+        statement = _exported(console, text)
+        with _asked(console, statement, _values(parameters, [statement]), None, text) as result:
             if file is None:
                 write_rows(result, chosen, out)
                 return EXIT_OK
@@ -164,8 +166,10 @@ def _values(parameters: Sequence[str], statements: Sequence[Statement]) -> dict[
     return values
 
 
-def _asked(console: Asks, statement: Statement, values: Mapping[str, object], number: int | None) -> Result:
-    """Run one statement; a mistake in a script says in which one."""
+def _asked(
+    console: Asks, statement: Statement, values: Mapping[str, object], number: int | None, script: str
+) -> Result:
+    """Run one statement; a mistake in it says where in the script that is."""
     missing = [name for name in statement.parameters if name not in values]
     if missing:
         raise UserError(
@@ -176,9 +180,15 @@ def _asked(console: Asks, statement: Statement, values: Mapping[str, object], nu
     try:
         return console.query(statement.sql, values)
     except QueryError as error:
-        if number is None:
-            raise
-        raise QueryError(error.what, f"statement {number}", error.do, line=error.line, column=error.column) from error
+        places = [] if number is None else [f"statement {number}"]
+        if error.line is not None:
+            first = error.line == 1
+            before = script[: statement.start]
+            line = error.line + before.count("\n")
+            # In its first line a statement may stand behind another one.
+            column = (error.column or 1) + (len(before) - before.rfind("\n") - 1 if first else 0)
+            places.append(f"line {line}, column {column}")
+        raise QueryError(error.what, ", ".join(places), error.do, line=error.line, column=error.column) from error
 
 
 def _exported(console: Asks, what: str) -> Statement:

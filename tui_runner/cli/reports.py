@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import TextIO
@@ -15,6 +17,7 @@ from tui_runner.store.access import ConsoleCursor, LocalAccess, RemoteAccess, op
 from tui_runner.store.ledger import Ledger, RunSummary, readable
 from tui_runner.store.ledger.reports import EPOCH, FailureGroup, count_failure_groups, failure_groups
 from tui_runner.store.sql import Cursor
+from tui_runner.text.describe import named_item
 from tui_runner.text.numbers import NONE, dated, plural
 from tui_runner.text.safe_text import display_width, safe_text
 
@@ -26,14 +29,23 @@ _TRACEBACK = 5_000
 _NUMBERS = frozenset({"run", "done", "of", "failed", "rows"})
 
 
-def print_runs(path: Path, out: TextIO) -> int:
+def print_runs(path: Path, out: TextIO, *, as_json: bool = False) -> int:
     """Print a line a run, the newest first.
+
+    Args:
+        path: the database.
+        out: where to.
+        as_json: one JSON object a line.
 
     Raises:
         DatabaseError: the database cannot be used.
     """
     with _cursor(path) as (cursor, going_on):
         summaries = Ledger(cursor).runs()
+    if as_json:
+        for summary in summaries:
+            _write_json(out, _run_record(summary, going_on))
+        return EXIT_OK
     if not summaries:
         out.write("no runs in this database; start one with: tui-runner run JOB\n")
         return EXIT_OK
@@ -79,7 +91,39 @@ def _run_cells(summary: RunSummary, going_on: int | None) -> tuple[str, ...]:
     )
 
 
-def print_errors(path: Path, run: int | None, limit: int, out: TextIO, *, tracebacks: bool = False) -> int:
+def _run_record(summary: RunSummary, going_on: int | None) -> dict[str, object]:
+    record, totals = summary.record, summary.totals
+    return {
+        "run_id": record.run_id,
+        "job": record.job,
+        "job_path": record.job_path,
+        "table": record.table_name,
+        "input": record.input,
+        "state": recorded_state(record.state, goes_on=record.run_id == going_on),
+        "started_at": _moment(record.started_at),
+        "ended_at": _moment(record.ended_at),
+        "active_seconds": record.active_seconds,
+        "items_total": record.items_total,
+        "items_done": totals.done,
+        "items_failed": totals.failed,
+        "items_cancelled": totals.cancelled,
+        "rows": totals.rows,
+        "retries": totals.retries,
+    }
+
+
+def _moment(moment: datetime | None) -> str | None:
+    return None if moment is None or moment == EPOCH else moment.isoformat()
+
+
+def _write_json(out: TextIO, record: dict[str, object]) -> None:
+    # DEL is the one control character that JSON leaves as it is.
+    out.write(json.dumps(record).replace("\x7f", "\\u007f") + "\n")
+
+
+def print_errors(
+    path: Path, run: int | None, limit: int, out: TextIO, *, tracebacks: bool = False, as_json: bool = False
+) -> int:
     """Print what failed in a run, in groups that are alike, those that most items failed with first.
 
     Args:
@@ -88,6 +132,7 @@ def print_errors(path: Path, run: int | None, limit: int, out: TextIO, *, traceb
         limit: groups to print.
         out: where to.
         tracebacks: whether to print that of the newest error of each group, where it has one.
+        as_json: one JSON object a line, a group each.
 
     Raises:
         DatabaseError: the database cannot be used.
@@ -98,6 +143,12 @@ def print_errors(path: Path, run: int | None, limit: int, out: TextIO, *, traceb
         groups = failure_groups(cursor, record.run_id, limit)
         # A full list may be all there is, or its beginning.
         every = count_failure_groups(cursor, record.run_id) if len(groups) == limit else len(groups)
+    if as_json:
+        for group in groups:
+            found = asdict(group) | {"run_id": record.run_id}
+            found |= {"first_seen": _moment(group.first_seen), "last_seen": _moment(group.last_seen)}
+            _write_json(out, found if tracebacks else {k: v for k, v in found.items() if k != "newest_traceback"})
+        return EXIT_OK
     if not groups:
         out.write(f"run {record.run_id} has no errors\n")
     for group in groups:
@@ -108,7 +159,7 @@ def print_errors(path: Path, run: int | None, limit: int, out: TextIO, *, traceb
                 + "\n"
             )
     if every > len(groups):
-        out.write(f"and {plural(every - len(groups), 'other kind')} of error; list all with --limit {every}\n")
+        out.write(f"and {plural(every - len(groups), 'more kind')}; list all with --limit {every}\n")
     return EXIT_OK
 
 
@@ -118,10 +169,25 @@ def _dated(moment: datetime) -> str:
 
 
 def _print_group(group: FailureGroup, out: TextIO) -> None:
-    failed = plural(group.items_failed, "item") if group.items_failed else "no item"
+    number = group.items_failed or group.attempts
+    head = f"{number:,} ×" if group.items_failed else f"{plural(number, 'attempt')}:"
+    alike = " (and alike)" if number > 1 and group.newest_message.strip() != group.message else ""
+    text = safe_text(f"{group.type}: {group.newest_message or group.message}", limit=500)
+    out.write(f"{head} {text}{alike}\n")
+    out.write(f"    {_fate(group)}, {_seen(group)}\n")
+    out.write(f"    newest: {safe_text(named_item(group.newest_item, group.newest_item_text), limit=250)}\n")
+
+
+def _fate(group: FailureGroup) -> str:
+    """Return how many items failed so, and what became of the other attempts."""
+    if not group.items_failed:
+        return (
+            f"no item failed, {'all later succeeded' if group.recovered == group.attempts else 'they are tried again'}"
+        )
+    later = f" (+{plural(group.recovered, 'attempt')} that later succeeded)" if group.recovered else ""
+    return f"{plural(group.items_failed, 'item')} failed{later}"
+
+
+def _seen(group: FailureGroup) -> str:
     first, last = _dated(group.first_seen), _dated(group.last_seen)
-    seen = first if first == last else f"{first} to {last}"
-    out.write(f"{group.attempts:,} × {safe_text(f'{group.type}: {group.message}', limit=500)}\n")
-    out.write(f"    {failed} failed for it, {seen}\n")
-    value = f" ({safe_text(group.newest_item_text, limit=200)})" if group.newest_item_text else ""
-    out.write(f"    item {group.newest_item}{value}: {safe_text(group.newest_message, limit=500)}\n")
+    return first if first == last else f"{first} to {last}"

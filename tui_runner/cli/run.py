@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import io
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -11,10 +12,11 @@ from functools import partial
 from pathlib import Path
 from typing import TextIO
 
-from tui_runner.cli.headless import how_to_go_on, is_terminal, open_run, watcher
+from tui_runner.cli.headless import how_to_go_on, open_run, watcher
 from tui_runner.cli.json_events import JsonEvents
 from tui_runner.cli.program import Program
 from tui_runner.cli.progress_lines import Lines, closing_lines, complaint, shown_path
+from tui_runner.cli.scaffold import copy_samples, write_job
 from tui_runner.engine.captured_output import CapturedOutput
 from tui_runner.engine.planning.request import STANDARD_INPUT, RunRequest, plan_run, secrets_in_sight
 from tui_runner.engine.planning.resume import retry_request
@@ -24,6 +26,7 @@ from tui_runner.inputs.progress import SlowOnly, silent
 from tui_runner.jobs.config_file import read_config
 from tui_runner.jobs.origin import JobOrigin, job_origin
 from tui_runner.system.memory import return_freed_memory
+from tui_runner.system.terminal import is_terminal
 from tui_runner.text.messages import plain
 from tui_runner.text.redaction import safe_traceback
 from tui_runner.text.safe_text import safe_text
@@ -112,6 +115,7 @@ def launch(theme: str | None, program: Program) -> int:
         UserError: there is no such theme.
         DatabaseError: the database cannot be used.
     """
+    from tui_runner.tui.launcher import Starters
     from tui_runner.tui.launcher import launch as choose  # Textual takes 200 ms, see `_on_dashboard`
     from tui_runner.tui.query.app import open_database
 
@@ -119,16 +123,40 @@ def launch(theme: str | None, program: Program) -> int:
     here = Path.cwd()
     display = Display(theme=_theme(Display(theme=theme), {}))
     output = program.catch_output(reserve_stdout=True)
-    chosen = choose(here, os.environ, theme=display.theme, begin=partial(_begun, output=output), captured_output=output)
-    if isinstance(chosen, Runner):
-        return _show(chosen, display, here, output)
-    output.discard()  # of jobs that were only looked at
-    if chosen is None:
-        return EXIT_OK
-    if isinstance(chosen, Path):
+    starters = Starters(_first_job, _samples)
+    while True:
+        chosen = choose(
+            here,
+            os.environ,
+            theme=display.theme,
+            begin=partial(_begun, output=output),
+            captured_output=output,
+            starters=starters,
+        )
+        if isinstance(chosen, Runner):
+            return _show(chosen, display, here, output)
+        output.discard()  # of jobs that were only looked at
+        if chosen is None:
+            return EXIT_OK
+        if isinstance(chosen, RunRequest):
+            return run_in_foreground(chosen, display, program)
+        # Back to the list afterwards: a look into a database is a step on the way, not the end.
         open_database(chosen, theme=display.theme, output=output)
-        return EXIT_OK
-    return run_in_foreground(chosen, display, program)
+
+
+def _first_job(folder: Path) -> str:
+    return _told(lambda out: write_job(folder / "first_job.py", out))
+
+
+def _samples(folder: Path) -> str:
+    return _told(lambda out: copy_samples(folder, out))
+
+
+def _told(work: Callable[[TextIO], int]) -> str:
+    """Return the first line of what a command of `scaffold` says."""
+    out = io.StringIO()
+    work(out)
+    return out.getvalue().split("\n", 1)[0]
 
 
 def _begun(request: RunRequest, output: CapturedOutput) -> Runner:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import keyword
 import re
 from pathlib import Path
@@ -33,9 +34,13 @@ _TAKEN = frozenset({"current", "job", "items", "range", "dict", "int", "object"}
 """Names that mean something else in the file."""
 
 
-def list_samples(out: TextIO) -> int:
-    """Print the names of the sample jobs and what they do."""
+def list_samples(out: TextIO, *, as_json: bool = False) -> int:
+    """Print the names of the sample jobs and what they do; `as_json` one JSON object a line."""
     samples = sample_jobs()
+    if as_json:
+        for each in samples:
+            out.write(json.dumps({"sample": each.name, "summary": each.summary, "path": str(each.path)}) + "\n")
+        return EXIT_OK
     width = max((len(sample.name) for sample in samples), default=0)
     for sample in samples:
         out.write(f"{sample.name:<{width}}  {safe_text(sample.summary)}\n")

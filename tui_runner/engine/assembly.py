@@ -107,7 +107,11 @@ def _build(
         items_total=opened.record.items_total if plan.retry else total_items(plan.source, plan.limit),
         chunk_size=settings.chunk_size,
         log_file=str(log_path(plan.database)),
-        done_before=opened.done_before,
+        done_before=opened.before.done,
+        rows_before=opened.before.rows,
+        active_before=opened.record.active_seconds,
+        grace=settings.grace,
+        items_again=opened.before.failed + opened.before.cancelled if plan.retry else None,
     )
     log_file = LogFile(log_path(plan.database), run_id, lambda reason: deliver(LogFailed(reason)))
     return Parts(

@@ -54,6 +54,34 @@ class Histogram:
         return float(_SHORTEST * 2 ** ((number - 0.5) / _BUCKETS_PER_DOUBLING)) if number else _SHORTEST
 
 
+class RecentHistogram:
+    """Durations of the last `span` seconds of a run's active time."""
+
+    def __init__(self, span: float = 60.0) -> None:
+        self._span = span
+        self._parts: deque[tuple[float, Counter[int]]] = deque()
+        self._sum: Counter[int] = Counter()
+
+    def add(self, active: float, counts: Mapping[int, int]) -> None:
+        """Add durations that were counted by `bucket` elsewhere, at `active`."""
+        if not counts:
+            return
+        # A second at a time: workers report ten times in it.
+        if self._parts and active - self._parts[-1][0] < 1.0:
+            self._parts[-1][1].update(counts)
+        else:
+            self._parts.append((active, Counter(counts)))
+        self._sum.update(counts)
+
+    def at(self, active: float) -> Histogram:
+        """Return the durations that were added within `span` before `active`."""
+        while self._parts and self._parts[0][0] < active - self._span:
+            self._sum.subtract(self._parts.popleft()[1])
+        found = Histogram()
+        found.add(+self._sum)
+        return found
+
+
 class RateWindow:
     """Growth per second of a counter over the last `span` seconds.
 
@@ -109,6 +137,8 @@ class ErrorCounts:
         self._counts: Counter[tuple[str, str]] = Counter()
         self._final: Counter[tuple[str, str]] = Counter()
         self._examples: dict[tuple[str, str], str] = {}
+        self.final = 0
+        """Errors that were the last attempt at their item, of all groups that there ever were."""
 
     def __len__(self) -> int:
         """Return the number of groups, as far as they are bounded."""
@@ -123,6 +153,7 @@ class ErrorCounts:
         """Count errors that are folded already, and those among them that were an item's last; keep the newest."""
         self._counts.update(groups)
         self._final.update(final)
+        self.final += sum(final.values())
         self._examples.update(examples)
         if len(self._counts) > 2 * self._limit:
             kept = self.foremost(self._limit)

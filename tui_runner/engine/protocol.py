@@ -544,6 +544,7 @@ class LogLine:
         chunk: chunk of the item that printed it, None when no item is known.
         item: position of that item in the input.
         worker: the worker it came from; negative for an event.
+        value: a short text of that item's value, without secrets; empty where it is not known, or is its position.
     """
 
     at: float
@@ -552,6 +553,7 @@ class LogLine:
     chunk: int | None = None
     item: int | None = None
     worker: int | None = None
+    value: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,11 +19,13 @@ from tui_runner.engine.planning.request import RunPlan, RunRequest, plan_run, se
 from tui_runner.engine.runner import Runner
 from tui_runner.errors import EXIT_ITEMS_FAILED, EXIT_OK, UserError
 from tui_runner.store.export import write_text
+from tui_runner.store.query.catalog import ITEM_TEXT_SQL
 from tui_runner.store.query.console import TYPE_KEY, Console
 from tui_runner.store.records import ITEM_COLUMN, RUN_COLUMN
 from tui_runner.store.sql import quote
 from tui_runner.system.private_folder import private_folder
 from tui_runner.system.terminal import columns
+from tui_runner.text.describe import named_item
 from tui_runner.text.numbers import counted
 from tui_runner.text.safe_text import safe_text
 
@@ -84,18 +86,25 @@ def _print(runner: Runner, console: Console, out: TextIO) -> int:
     for line in runner.snapshot().log:
         if line.worker is None or line.worker >= 0:  # of the job, not of tui-runner
             out.write(f"{safe_text(line.text)}\n")
-    items = rows("SELECT item, state, rows, seconds FROM runner.items ORDER BY item")
+    items = rows(
+        f"""SELECT i.item, i.state, i.rows, i.seconds, coalesce({ITEM_TEXT_SQL}, '') AS value
+        FROM runner.items i JOIN runner.runs r USING (run_id) ORDER BY i.item"""  # noqa: S608 - constant
+    )
     for item in items:
         made = "" if item["state"] != "ok" else f", {counted(item['rows'], 'row')}"
-        out.write(f"item {item['item']}: {item['state']}{made}, {item['seconds']:.3f} s\n")
+        out.write(f"{_named(item['item'], item['value'])}: {item['state']}{made}, {item['seconds']:.3f} s\n")
     if not items:
         out.write("the input has no items\n")
-    errors = rows("SELECT item, message, traceback FROM runner.errors ORDER BY item")
+    errors = rows("SELECT item, item_text, message, traceback FROM runner.errors ORDER BY item")
     for error in errors:
         text = error["traceback"] or error["message"] or ""
-        out.write(f"\nitem {error['item']} failed:\n{safe_text(text.rstrip(), newlines=True)}\n")
+        out.write(f"\n{_named(error['item'], error['item_text'])} failed:\n{safe_text(text.rstrip(), newlines=True)}\n")
     _print_table(console, runner.plan.table, rows, out)
     return EXIT_ITEMS_FAILED if errors else EXIT_OK
+
+
+def _named(item: int, value: str | None) -> str:
+    return safe_text(named_item(item, value or ""), limit=250)
 
 
 def _print_table(console: Console, table: str, rows: Callable[[str], list[dict[str, Any]]], out: TextIO) -> None:

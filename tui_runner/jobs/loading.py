@@ -70,7 +70,7 @@ class JobPlace:
     Attributes:
         source: path of a Python file that exists, links resolved; or dotted name of a module, which may not exist.
         is_file: whether `source` is a path.
-        function: name of the function in it; None for the only job of a file.
+        function: name of the function in it; None for the only job of a file or module.
     """
 
     source: str
@@ -79,7 +79,7 @@ class JobPlace:
 
 
 def load_job(text: str, *, folder: Path | None = None, redact: Callable[[str], str] = redact) -> Job:
-    """The job that `text` names: `file.py`, `file.py:function`, `package.module:function`, or a bundled sample.
+    """The job that `text` names: a file, `file.py:function`, `package.module:function`, a module, or a bundled sample.
 
     A file is executed anew at each call; what it prints goes where it prints it.
 
@@ -125,6 +125,8 @@ def locate_job(text: str, *, folder: Path) -> JobPlace:
     if _looks_like_path(text) or is_folder(whole):
         return _in_file(whole, None)
     if not colon:
+        if "." in text and all(part.isidentifier() for part in text.split(".")) and module_files(text, folder=base):
+            return JobPlace(text, False, None)
         raise UserError(f"there is no job {quoted(text)}", do=_advice(text, base))
     if not all(part.isidentifier() for part in left.split(".")):
         raise UserError(f"{quoted(left)} is neither a file nor a module", where=plain(text))
@@ -287,9 +289,33 @@ def _faults_of(path: Path | None, redact: Callable[[str], str], module: str = ""
             do='put that under if __name__ == "__main__":',
         ) from error
     except BaseException as error:  # user code may raise anything
-        raise UserError(f"it does not import: {raised(error, redact)}", where=_line_of(error, path) or where) from error
+        is_relative = isinstance(error, ImportError) and "relative import with no known parent" in str(error)
+        raise UserError(
+            f"it does not import: {raised(error, redact)}",
+            where=_line_of(error, path) or where,
+            do=_as_module(path) if is_relative and path is not None else "",
+        ) from error
     finally:
         _loading.reset(loading)
+
+
+def _as_module(path: Path) -> str:
+    """Return advice for a file of a package: its relative imports work only where it is named as a module."""
+    root = path.parent
+    while (root.parent / "__init__.py").is_file() and root.parent != root:
+        root = root.parent
+    name = ".".join(path.relative_to(root.parent).with_suffix("").parts)
+    try:
+        functions = [each for each in ast.parse(path.read_bytes()).body if isinstance(each, _FUNCTIONS)]
+    except (OSError, SyntaxError, ValueError):
+        functions = []
+    # That of the job: the one with a decorator, where there is one.
+    chosen = sorted(functions, key=lambda each: (not each.decorator_list, each.name.startswith("_")))
+    reference = f"{name}:{chosen[0].name}" if chosen else name
+    return f"name it as a part of its package, in the folder {plain(root.parent)}: {plain(reference)}"
+
+
+_FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def _line_of(error: BaseException, path: Path | None) -> str:

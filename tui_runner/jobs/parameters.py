@@ -163,10 +163,12 @@ class MissingParameters(UserError):
 
     Attributes:
         names: which.
+        hidden: those of them that are secret.
     """
 
     def __init__(self, names: Sequence[str], hidden: Sequence[Parameter], secret: str | None = None) -> None:
         self.names = tuple(names)
+        self.hidden = tuple(parameter.name for parameter in hidden)
         noun = "parameter" if len(names) == 1 else "parameters"
         why = ", which the database does not keep because it is secret" if len(hidden) == len(names) == 1 else ""
         # A secret on a command line is in the history of the shell, and shown in every list of processes.

@@ -95,6 +95,11 @@ def discard_output(stream: TextIO) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
+def is_terminal(stream: TextIO | None) -> bool:
+    """Return True if a person sees what is written to `stream`, on a terminal where a line can be overwritten."""
+    return stream is not None and stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
 def columns(stream: TextIO) -> int:
     """Return the width of the terminal that a stream leads to; 80 where it is not known."""
     try:

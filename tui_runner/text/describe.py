@@ -55,6 +55,36 @@ def shape(message: str) -> str:
 _NAME = re.compile(r"'[A-Za-z_]{1,40}'")
 
 
+def folded_parts(message: str) -> list[tuple[str, bool]]:
+    """Divide the first line of a message into parts, each with True if `shape` folds it.
+
+    The parts together are that line: a person is shown the newest message with those parts dimmed in which the others
+    that are alike may differ.
+    """
+    line = message.strip().split("\n", 1)[0][: 4 * _LONGEST]
+    if _NAME.fullmatch(line):
+        return [(line, False)]
+    parts: list[tuple[str, bool]] = []
+    end = 0
+    for match in _PARTS.finditer(line):
+        start, stop = match.span()
+        if match["kept"]:
+            continue
+        if match["scheme"]:
+            start += len(match["scheme"])
+        elif match["quote"]:
+            start, stop = start + 1, stop - 1
+            if kept := _IS_KEPT.search(match["quoted"]):
+                parts += [(line[end:start], False), (line[start : start + kept.start()], True)]
+                end, start = start + kept.start(), start + kept.end()
+        elif match["place"]:
+            start += 1
+        parts += [(line[end:start], False), (line[start:stop], True)]
+        end = stop
+    parts.append((line[end:], False))
+    return [(text, folded) for text, folded in parts if text]
+
+
 def _folded(match: re.Match[str]) -> str:
     if match["kept"]:
         return match["kept"]
@@ -166,6 +196,11 @@ def item_text(value: object, redact: Callable[[str], str] = redact) -> str:
         return redact(str(value)[: _ITEM_TEXT + LONGEST_SECRET])[:_ITEM_TEXT]
     except BaseException as fault:  # the item's __str__ is the user's
         return f"(its __str__ raised {type(fault).__name__})"
+
+
+def named_item(position: int, text: str) -> str:
+    """Return how a person is told of an item: its value, with its position where that is another; not safe to show."""
+    return f"item {position}" if text in ("", str(position)) else f"{text} (item {position})"
 
 
 _CODE = f"{files('tui_runner')}{os.sep}"

@@ -130,6 +130,15 @@ def runs_command(database: str) -> str:
     return f"tui-runner runs {shlex.quote(database)}"
 
 
+def command_line(command: str, subject: str, options: Iterable[tuple[str, object]]) -> str:
+    """Return a command of tui-runner as one would type it; options whose value is None are left out."""
+    words = ["tui-runner", command, subject]
+    for option, value in options:
+        if value is not None:
+            words += [option, str(value)]
+    return shlex.join(words)
+
+
 def pipe_command(
     *,
     job: str,

@@ -14,15 +14,17 @@ NONE = "–"
 _THOUSANDS = ("", " k", " M", " G", " T", " P", " E")
 _BYTES = (" B", " kB", " MB", " GB", " TB", " PB", " EB")
 _DAY = 86_400
+EXACT = 10_000
+"""Counts below are written in full."""
 _ONE_ESTIMATE = 0.1
 """A range whose ends differ by less than this share is shown as its middle."""
 
 
 def count(number: float) -> str:
-    """A number of things in six characters: `999`, `1.2 k`, `376 k`, `1.2 M`."""
+    """A number of things in six characters, exact below ten thousand: `999`, `1,234`, `12 k`, `376 k`, `1.2 M`."""
     if not math.isfinite(number):
         return NONE
-    return f"{number:.0f}" if abs(number) < 999.5 else _scaled(number, _THOUSANDS)
+    return f"{number:,.0f}" if abs(number) < EXACT - 0.5 else _scaled(number, _THOUSANDS)
 
 
 def size(nbytes: float) -> str:
@@ -88,6 +90,20 @@ def dated(moment: float) -> str:
     return datetime.fromtimestamp(moment).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
+def ago(seconds: float) -> str:
+    """How long something is past: `just now`, `5 min ago`, `2 h ago`, `3 days ago`, `20 weeks ago`."""
+    if not math.isfinite(seconds):
+        return NONE
+    for length, unit in ((7 * _DAY, "week"), (_DAY, "day")):
+        if seconds >= 2 * length:
+            return f"{int(seconds // length)} {unit}s ago"
+    if seconds >= _DAY:
+        return "yesterday"
+    if seconds >= 3600:
+        return f"{int(seconds // 3600)} h ago"
+    return f"{int(seconds // 60)} min ago" if seconds >= 60 else "just now"
+
+
 def latency(seconds: float) -> str:
     """Format how long one attempt takes: `0.4 ms`, `84 ms`, `0.84 s`, `2.1 s`, `48 s`, `12:41`."""
     if not math.isfinite(seconds):
@@ -127,5 +143,5 @@ def _scaled(number: float, units: tuple[str, ...]) -> str:
 
 
 def counted(number: int, noun: str) -> str:
-    """A number with its noun: `1 row`, `12 k rows`."""
+    """A number with its noun: `1 row`, `1,234 rows`, `12 k rows`."""
     return f"{count(number)} {noun}{'' if number == 1 else 's'}"

@@ -14,6 +14,7 @@ the scheduler, when workers come and go, and how large flushes are and how long 
 from __future__ import annotations
 
 import contextlib
+import json
 import queue
 import threading
 import time
@@ -45,7 +46,9 @@ def written(line: LogLine) -> str:
     moment = datetime.fromtimestamp(line.at, UTC).isoformat(timespec="milliseconds").removesuffix("+00:00")
     chunk = "-" if line.chunk is None else str(line.chunk)
     item = "-" if line.item is None else str(line.item)
-    return f"{moment}Z {safe_text(line.level):<8} chunk {chunk} item {item}: {safe_text(line.text)}"
+    # In quotes, so that the line can be read back whatever the value has in it.
+    value = f" {json.dumps(safe_text(line.value), ensure_ascii=False)}" if line.value else ""
+    return f"{moment}Z {safe_text(line.level):<8} chunk {chunk} item {item}{value}: {safe_text(line.text)}"
 
 
 class LogFile:

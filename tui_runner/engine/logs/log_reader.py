@@ -7,6 +7,7 @@ number of a file on its disk and an offset, so it stays right when the file is r
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -26,7 +27,7 @@ _BLOCK = 1 << 18
 _LONGEST = 1 << 17
 """Bytes of a line that are kept: four for each character that a job's line may have, and room for its head."""
 # Longer numbers are none of tui-runner's, and Python refuses to convert some: the file may be damaged.
-_LINE = re.compile(r"(\S+Z) (\S.*?) +chunk (-|\d{1,18}) item (-|\d{1,18}): (.*)", re.DOTALL)
+_LINE = re.compile(r"(\S+Z) (\S.*?) +chunk (-|\d{1,18}) item (-|\d{1,18})(?: (\"(?:[^\"\\]|\\.)*\"))?: (.*)", re.DOTALL)
 _BEGINS = b"--- run "
 _HEADING = re.compile(rb"--- run (\d{1,18})")
 
@@ -86,12 +87,13 @@ def parsed(text: str) -> LogLine:
     """A line of the file; one that is no line of a job (a heading, say) has no level, and `at` 0."""
     match = _LINE.fullmatch(text)
     if match is not None:
-        moment, level, chunk, item, said = match.groups()
+        moment, level, chunk, item, value, said = match.groups()
         try:
             at = datetime.fromisoformat(moment).timestamp()
+            shown = json.loads(value) if value else ""
         except ValueError:
             return LogLine(0.0, "", text)
-        return LogLine(at, level, said, _number(chunk), _number(item))
+        return LogLine(at, level, said, _number(chunk), _number(item), value=shown)
     return LogLine(0.0, "", text)
 
 

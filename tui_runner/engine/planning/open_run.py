@@ -22,7 +22,7 @@ from tui_runner.inputs import total_items
 from tui_runner.inputs.keys import key_columns
 from tui_runner.inputs.source import is_range
 from tui_runner.store.database import PATIENCE_SECONDS, Database, fault_of_file, memory_share
-from tui_runner.store.ledger import Ledger, readable
+from tui_runner.store.ledger import Ledger, Totals, readable
 from tui_runner.store.ledger.recorded import RecordedItems
 from tui_runner.store.records import RunRecord
 from tui_runner.system.memory import memory_bound
@@ -40,7 +40,7 @@ class OpenedRun:
         cutter: cuts its input into chunks.
         paused: whether it begins paused, because it was when it ended.
         news: what a person should know of how it goes on.
-        done_before: how many of its items earlier processes have done.
+        before: counts of its items as earlier processes have recorded them.
         deaths: of workers that executed an item, by position.
     """
 
@@ -50,7 +50,7 @@ class OpenedRun:
     cutter: Cutter
     paused: bool
     news: tuple[Tell, ...]
-    done_before: int = 0
+    before: Totals = field(default_factory=Totals)
     deaths: Mapping[int, int] = field(default_factory=dict)
 
     def take_back(self) -> None:
@@ -112,7 +112,7 @@ def _find_or_begin(plan: RunPlan, database: Database, ledger: Ledger) -> OpenedR
         ledger.recount_chunks(record.run_id)
     # Elsewhere positions are given anew, and nothing else says which item it was.
     deaths = RecordedItems(database, record.run_id).deaths() if isinstance(cutter, CutByPosition) else {}
-    return OpenedRun(database, record, True, cutter, paused, news, totals.done, deaths)
+    return OpenedRun(database, record, True, cutter, paused, news, totals, deaths)
 
 
 def _reopen(plan: RunPlan, database: Database, ledger: Ledger, record: RunRecord, state: RunState) -> RunRecord:

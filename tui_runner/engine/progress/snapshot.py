@@ -18,6 +18,8 @@ from tui_runner.engine.protocol import InFlight, LogLine
 from tui_runner.engine.states import RunState
 from tui_runner.errors import EXIT_ITEMS_FAILED, EXIT_OK, EXIT_STOPPED, EXIT_USAGE
 from tui_runner.jobs.hosts import HostLimits
+from tui_runner.text.numbers import duration
+from tui_runner.text.safe_text import safe_text
 
 KEPT_EVENTS = 200
 """Events that a snapshot has at most."""
@@ -87,10 +89,11 @@ class Sample:
 
     Attributes:
         at: seconds since the run was started in this process.
-        items_per_second: over the second before; None while the run was paused (a gap in the graph).
+        items_per_second: over the five seconds before; None while the run was paused (a gap in the graph).
         rows_per_second: likewise.
         app_rss: resident memory of the tui-runner process, bytes.
         workers_rss: resident memory of all its worker processes and their children, bytes.
+        failed_per_second: the part of `items_per_second` that failed for good.
     """
 
     at: float
@@ -98,6 +101,7 @@ class Sample:
     rows_per_second: float | None
     app_rss: int
     workers_rss: int
+    failed_per_second: float | None = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +136,13 @@ class ErrorGroup:
         """The message that stands for all of them."""
         return self.example or self.text
 
+    @property
+    def tried_again(self) -> int:
+        """Attempts that were not the last one at their item."""
+        return self.count - self.final
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, repr=False)
 class Snapshot:
     """A run at one moment.
 
@@ -145,11 +154,15 @@ class Snapshot:
         state: what the run is doing; `PAUSED` also when nothing but paused chunks is left.
         held: whether it is paused and goes on by itself as soon as it can, and not before: its disk is full, say.
         reason: why it is in that state, in a few words; empty when there is nothing to say.
+        in_outage: whether it is paused because nearly every item fails, and for nothing that has to end first.
+        trial_seconds: seconds until one item is tried to see whether an outage is over; None when none will be.
+        drain_seconds: seconds that items in flight still have to finish; None while it does not drain.
         warnings: what will go wrong unless somebody does something, a few words each: a disk that runs low.
         started_at: wall clock of the run's very first start, seconds since the epoch.
         began_at: wall clock of its start in this process, seconds since the epoch; with an `at` it tells a time of day.
         at: seconds since it was started in this process.
         elapsed: `at` without the time it was paused.
+        active_before: seconds that earlier processes were at work on it, without the time it was paused.
         items_total: length of the input; None while unknown.
         items_done: items that ended well, those of earlier processes included.
         items_failed: items that failed or timed out.
@@ -168,8 +181,9 @@ class Snapshot:
         items_per_second: over the last ten seconds; 0 while it is paused.
         rows_per_second: likewise.
         eta_seconds: (low, high) estimate of the time left; None while there is no ground for one.
-        p50: median seconds of an attempt, None before the first.
+        p50: median seconds of an attempt, whether it ended well or not; None before the first.
         p95: 95th percentile of the same.
+        latency_window: seconds of active time that both are of; None for all attempts of this process.
         app_rss: resident bytes of this process.
         workers_rss: resident bytes of the workers.
         memory_limit: bytes the run may use, None without a limit.
@@ -185,6 +199,7 @@ class Snapshot:
         events: the last `KEPT_EVENTS` events, oldest first.
         errors: groups of errors, 20 at most; those that ended the most items for good first, then the most frequent.
         error_groups: how many groups there are, those that `errors` leaves out included.
+        errors_final: errors that were an item's last, those of groups that `errors` leaves out included.
         oldest: the items in flight for longest, 20 at most.
         hosts: the hosts of the run, 300 at most: those with the most requests open or waiting first.
         hosts_total: how many hosts there are.
@@ -201,11 +216,15 @@ class Snapshot:
     state: RunState
     held: bool = False
     reason: str = ""
+    in_outage: bool = False
+    trial_seconds: float | None = None
+    drain_seconds: float | None = None
     warnings: tuple[str, ...] = ()
     started_at: float = 0.0
     began_at: float = 0.0
     at: float = 0.0
     elapsed: float = 0.0
+    active_before: float = 0.0
     items_total: int | None = None
     items_done: int = 0
     items_failed: int = 0
@@ -226,6 +245,7 @@ class Snapshot:
     eta_seconds: tuple[float, float] | None = None
     p50: float | None = None
     p95: float | None = None
+    latency_window: float | None = None
     app_rss: int = 0
     workers_rss: int = 0
     memory_limit: int | None = None
@@ -241,6 +261,7 @@ class Snapshot:
     events: tuple[RunEvent, ...] = ()
     errors: tuple[ErrorGroup, ...] = ()
     error_groups: int = 0
+    errors_final: int = 0
     oldest: tuple[InFlight, ...] = ()
     hosts: tuple[HostView, ...] = ()
     hosts_total: int = 0
@@ -248,6 +269,25 @@ class Snapshot:
     log: tuple[LogLine, ...] = ()
     log_lines: int = 0
     log_file: str = ""
+
+    def __repr__(self) -> str:
+        """Return three lines: the run and its state, its items, its rows; as a notebook and `print` show it."""
+        total = "" if self.items_total is None else f" of {self.items_total:,}"
+        reason = f": {safe_text(self.reason, limit=200)}" if self.reason else ""
+        others = f", {self.items_cancelled:,} cancelled" if self.items_cancelled else ""
+        name = safe_text(f"{self.job} run {self.run_id}")
+        where = safe_text(f"table {self.table} of {self.database}")
+        return (
+            f"{name} {self.state.value}{reason}\n"
+            f"  items  {self.items_done:,}{total} done, {self.items_failed:,} failed{others}, "
+            f"{self.retries:,} retries\n"
+            f"  rows   {self.rows:,} in {where}, {duration(self.active_seconds)} at work"
+        )
+
+    @property
+    def active_seconds(self) -> float:
+        """Seconds that all processes together were at work on the run, without the time it was paused."""
+        return self.active_before + self.elapsed
 
     @property
     def items_finished(self) -> int:
@@ -258,6 +298,11 @@ class Snapshot:
     def items_executed(self) -> int:
         """Items that this process has executed to their end, whatever came of them."""
         return self.items_done + self.items_failed - self.items_skipped
+
+    @property
+    def finals_are_items(self) -> bool:
+        """Return True if `ErrorGroup.final` counts items: one that ran again by hand may have failed for good twice."""
+        return self.errors_final == self.items_failed
 
     @property
     def exit_code(self) -> int:

@@ -17,7 +17,7 @@ from typing import get_args
 from tui_runner.engine.guards import MemoryMeasured
 from tui_runner.engine.guards.disk import DiskGuard
 from tui_runner.engine.guards.memory import MemoryGuard
-from tui_runner.engine.metrics import ErrorCounts, Estimate, Histogram, RateWindow
+from tui_runner.engine.metrics import ErrorCounts, Estimate, Histogram, RateWindow, RecentHistogram
 from tui_runner.engine.progress.chunk_views import ChunkView, ChunkViews
 from tui_runner.engine.progress.snapshot import (
     KEPT_EVENTS,
@@ -33,7 +33,7 @@ from tui_runner.engine.scheduling.chunk import Chunk
 from tui_runner.engine.scheduling.events import ChunkEnded, Draw, Tell
 from tui_runner.engine.scheduling.host_board import HostRow
 from tui_runner.engine.scheduling.scheduler import Scheduler
-from tui_runner.engine.states import ChunkState, RunState
+from tui_runner.engine.states import HOLDS, ChunkState, PauseCause, RunState
 from tui_runner.store.records import SampleRecord
 from tui_runner.text.redaction import redact
 
@@ -50,6 +50,11 @@ _STATUSES = 8
 _HOSTS_SECONDS = 0.5
 """Between two drawings of the hosts: percentiles of hundreds take some milliseconds."""
 _STALL_SECONDS = 10.0
+_DRAWN_SECONDS = 5.0
+"""Over which a point of the graph of throughput is taken: flushes come in bursts, and over one second a steady 20/s
+went up to 29.5."""
+_LATENCY_SECONDS = 60.0
+"""Of active time, over which percentiles of latency are taken."""
 _STALL_FACTOR = 5.0
 _IDLE_SECONDS = 1.0
 """Active seconds without an item of a chunk in flight, or one ending, after which the chunk is said to wait. Progress
@@ -73,6 +78,14 @@ class RunIdentity:
     log_file: str = ""
     done_before: int = 0
     """Items that earlier processes had recorded as done; the scheduler learns of them as it comes to their chunks."""
+    rows_before: int = 0
+    """Rows of those items."""
+    active_before: float = 0.0
+    """Seconds that earlier processes were at work on the run."""
+    grace: float = 0.0
+    """Seconds that items in flight have to finish when the run is stopped."""
+    items_again: int | None = None
+    """Items that a retry runs, which runs no others; None for a run that is not a retry."""
 
 
 class _ChunkMeter:
@@ -162,6 +175,13 @@ class SnapshotBuilder:
         """Items that were executed in this process; those that ran again are counted again, as a rate must."""
         self._estimate = Estimate()
         self._latencies = Histogram()
+        self._recent_latencies = RecentHistogram(_LATENCY_SECONDS)
+        self._drawn_items = RateWindow(_DRAWN_SECONDS)
+        self._drawn_rows = RateWindow(_DRAWN_SECONDS)
+        self._drawn_failed = RateWindow(_DRAWN_SECONDS)
+        self._drawn_failed.add(0.0, 0)
+        self._drawn_items.add(0.0, 0)
+        self._drawn_rows.add(0.0, 0)
         self._errors = ErrorCounts()
         self._meters: dict[int, _ChunkMeter] = {}
         self._progress: dict[int, Progress] = {}
@@ -173,7 +193,6 @@ class SnapshotBuilder:
         self._log: deque[LogLine] = deque(maxlen=_LOG_LINES)
         self._history: deque[Sample] = deque()
         self._memory = MemoryMeasured(0, 0, 0)
-        self._last_sample: tuple[float, int, int] = (0.0, 0, 0)
         self._last_end = 0.0
         self._pids: dict[int, int] = {}
         self._extra: set[int] = set()
@@ -185,6 +204,8 @@ class SnapshotBuilder:
         self._hosts: tuple[HostView, ...] = ()
         self._hosts_version, self._hosts_due = 0, 0.0
         self._next_sample = 0.0
+        self._drains_since: float | None = None
+        """When the run began to drain, by the runner's clock."""
         self.last = self.snapshot(began)
 
     # --- what is reported ----------------------------------------------------------------------------------
@@ -227,6 +248,7 @@ class SnapshotBuilder:
             self._measure(number, self._scheduler.active(now), 0)
         self._progress[progress.worker] = progress
         self._latencies.add(progress.latencies)
+        self._recent_latencies.add(self._scheduler.active(now), progress.latencies)
 
     def worker_ready(self, worker: int, pid: int, now: float) -> None:
         """A worker can take chunks; it may take the place of one that is gone or drains."""
@@ -258,6 +280,9 @@ class SnapshotBuilder:
         self._items.add(active, self._ended)
         self._estimate.add(active, self._ended)
         self._rows.add(active, self._rows_here())
+        self._drawn_items.add(active, self._ended)
+        self._drawn_failed.add(active, self._scheduler.counts.failed - self._scheduler.before.failed)
+        self._drawn_rows.add(active, self._rows_here())
         if executed:
             self._last_end = active
 
@@ -284,16 +309,13 @@ class SnapshotBuilder:
         """Take over a measurement, and add a point to the graphs."""
         self._memory = memory
         scheduler = self._scheduler
-        active, rows_now = scheduler.active(now), self._rows_here()
-        then, ended, rows = self._last_sample
-        passed = active - then
-        items_rate = rows_rate = None
-        if scheduler.status.state is not RunState.PAUSED and passed > 0:
-            items_rate = (self._ended - ended) / passed
-            rows_rate = (rows_now - rows) / passed
-        self._last_sample = (active, self._ended, rows_now)
+        active = scheduler.active(now)
+        items_rate = rows_rate = failed_rate = None
+        if scheduler.status.state is not RunState.PAUSED and active > 0:
+            items_rate, rows_rate = self._drawn_items.rate(active), self._drawn_rows.rate(active)
+            failed_rate = min(self._drawn_failed.rate(active), items_rate)
         at = now - self.began
-        self._history.append(Sample(at, items_rate, rows_rate, memory.app_rss, memory.workers_rss))
+        self._history.append(Sample(at, items_rate, rows_rate, memory.app_rss, memory.workers_rss, failed_rate))
         while self._history and self._history[0].at < at - _HISTORY_SECONDS:
             self._history.popleft()
         while self._recycled and self._recycled[0] < at - _HISTORY_SECONDS:
@@ -302,12 +324,13 @@ class SnapshotBuilder:
     def _sample(self, now: float) -> SampleRecord:
         """Return how the run goes, to be recorded."""
         counts = self._scheduler.counts
+        unread, unread_rows = self._unread()
         paused = self._state is RunState.PAUSED
         return SampleRecord(
             sampled_at=datetime.now(UTC),
-            items_done=counts.done,
+            items_done=counts.done + unread,
             items_failed=counts.failed,
-            rows=counts.rows,
+            rows=counts.rows + unread_rows,
             in_flight=sum(sum(progress.in_flight.values()) for progress in self._progress.values()),
             threads=self._scheduler.crew.threads,
             items_per_second=0.0 if paused else self._items.rate(self._scheduler.active(now)),
@@ -326,6 +349,7 @@ class SnapshotBuilder:
         """Draw the run as it is at `now`, and publish that."""
         scheduler, identity = self._scheduler, self._identity
         active, counts = scheduler.active(now), scheduler.counts
+        unread, unread_rows = self._unread()
         in_flight: Counter[int] = Counter()
         for progress in self._progress.values():
             in_flight.update(progress.in_flight)
@@ -345,7 +369,10 @@ class SnapshotBuilder:
         )
         longest = oldest[0].seconds if oldest else 0.0
         stalled = self._stalled(active, longest)
-        left = None if total is None else max(0, total - self._finished_ever())
+        left = self._left(total)
+        recent = self._recent_latencies.at(active)
+        # Of a run that is over, or in which nothing has ended for a minute, all of them tell more.
+        latencies = self._latencies if status.ended or not recent.total else recent
         self.last = Snapshot(
             run_id=identity.run_id,
             job=identity.job,
@@ -354,18 +381,22 @@ class SnapshotBuilder:
             state=status.state,
             held=status.held,
             reason=self._redact(status.reason),
+            in_outage=status.has(PauseCause.OUTAGE) and not status.has(PauseCause.USER, *HOLDS),
+            trial_seconds=scheduler.seconds_until_trial(now),
+            drain_seconds=self._drain_seconds(status.state, now),
             warnings=self._disk_guard.warnings + self._memory_guard.warnings,
             started_at=identity.started_at,
             began_at=self._began_at,
             at=now - self.began,
             elapsed=active,
+            active_before=identity.active_before,
             items_total=total,
-            items_done=counts.done,
+            items_done=counts.done + unread,
             items_failed=counts.failed,
             items_cancelled=counts.cancelled,
-            items_skipped=scheduler.before.done,
-            rows=counts.rows,
-            rows_skipped=scheduler.before.rows,
+            items_skipped=scheduler.before.done + unread,
+            rows=counts.rows + unread_rows,
+            rows_skipped=scheduler.before.rows + unread_rows,
             retries=counts.retries,
             in_flight=in_flight.total(),
             threads=scheduler.crew.threads,
@@ -379,8 +410,9 @@ class SnapshotBuilder:
             eta_seconds=None
             if left is None or stalled is not None
             else self._eta(active, left, in_flight.total(), longest),
-            p50=self._latencies.percentile(0.5),
-            p95=self._latencies.percentile(0.95),
+            p50=latencies.percentile(0.5),
+            p95=latencies.percentile(0.95),
+            latency_window=None if latencies is self._latencies else _LATENCY_SECONDS,
             app_rss=self._memory.app_rss,
             workers_rss=self._memory.workers_rss,
             memory_limit=self._memory_guard.limit,
@@ -395,6 +427,7 @@ class SnapshotBuilder:
             history=tuple(self._history),
             events=tuple(self._events),
             error_groups=len(self._errors),
+            errors_final=self._errors.final,
             errors=tuple(
                 ErrorGroup(count, kind, text, final, self._errors.example((kind, text)))
                 for (kind, text), count, final in self._errors.foremost(_ERROR_GROUPS)
@@ -437,10 +470,30 @@ class SnapshotBuilder:
             limits=self._scheduler.hosts.limits_of(row.host),
         )
 
-    def _finished_ever(self) -> int:
-        """Items that are done, also those that nobody has passed over yet: they take no time."""
-        here, before = self._scheduler.counts.finished, self._scheduler.before
-        return here if self._scheduler.input_ended else here + max(0, self._identity.done_before - before.done)
+    def _unread(self) -> tuple[int, int]:
+        """Return items that earlier processes have done and whose chunks were not read yet, and their rows.
+
+        A run that is resumed by position passes over one chunk after the other. What is done counts from the start.
+        """
+        identity, before = self._identity, self._scheduler.before
+        if self._scheduler.input_ended:
+            return 0, 0
+        return max(0, identity.done_before - before.done), max(0, identity.rows_before - before.rows)
+
+    def _left(self, total: int | None) -> int | None:
+        """Return how many items have not ended yet, of those that this process runs; None where that is not known."""
+        counts, identity = self._scheduler.counts, self._identity
+        if identity.items_again is not None:
+            return max(0, identity.items_again - (counts.finished - self._scheduler.before.finished))
+        return None if total is None else max(0, total - counts.finished - self._unread()[0])
+
+    def _drain_seconds(self, state: RunState, now: float) -> float | None:
+        if state is not RunState.DRAINING:
+            self._drains_since = None
+            return None
+        if self._drains_since is None:
+            self._drains_since = now
+        return max(self._identity.grace - (now - self._drains_since), 0.0)
 
     def _rows_here(self) -> int:
         """Rows of this process: rates leave out what was there before."""

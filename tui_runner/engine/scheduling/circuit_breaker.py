@@ -193,6 +193,12 @@ class CircuitBreaker:
                 self._ground *= _DISTRUST
         self._forget()
 
+    def seconds_until_trial(self, now: float) -> float | None:
+        """Return the seconds until the next trial; None when none will begin."""
+        if self.state not in (BreakerState.OPEN, BreakerState.HALF_OPEN):
+            return None
+        return max(self._next_trial - now, 0.0)
+
     @property
     def seconds_to_trial(self) -> float:
         """From the beginning of an outage to its first trial."""

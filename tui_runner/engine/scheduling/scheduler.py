@@ -140,6 +140,12 @@ class Scheduler:
         """The part of `counts` that earlier processes had recorded: items that ended well, and their rows."""
         return self._chunks.before
 
+    def seconds_until_trial(self, now: float) -> float | None:
+        """Return the seconds until one item is tried in an outage; None when none will be."""
+        if not self._status.has(PauseCause.OUTAGE) or self._status.has(PauseCause.USER, *HOLDS):
+            return None
+        return self._breaker.seconds_until_trial(now)
+
     @property
     def _failed_here(self) -> int:
         return self.counts.failed - self.before.failed

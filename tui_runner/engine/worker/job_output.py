@@ -18,7 +18,7 @@ from tui_runner.engine.protocol import LogLine
 from tui_runner.engine.worker.slot import Slot
 from tui_runner.jobs.current import CONTEXT
 from tui_runner.system.clock import time
-from tui_runner.text.describe import describe, storable
+from tui_runner.text.describe import describe, item_text, storable
 from tui_runner.text.redaction import LONGEST_SECRET, redact
 from tui_runner.text.streams import ByteStream, last_drawn
 
@@ -26,6 +26,8 @@ MAX_LINES = 2_000
 """Lines that wait to be sent, five times a second: a job that prints more than 10,000 lines a second loses some."""
 MAX_LINE_LENGTH = 10_000
 """Characters of a line that are kept."""
+MAX_VALUE_LENGTH = 80
+"""Characters of an item's value that stand with its lines."""
 
 
 class JobLog:
@@ -46,6 +48,7 @@ class JobLog:
     def add(self, level: str, text: str, place: tuple[int, int] | None = None) -> None:
         """Add `text`, line by line, for the item at `place`: its chunk and position."""
         chunk, item = place if place is not None else (None, None)
+        value = "" if place is None else self._value(place)
         now = time.time()
         for line in text.splitlines() or [""]:
             with self._lock:
@@ -53,7 +56,15 @@ class JobLog:
                     self._dropped += 1
                     continue
                 kept = storable(self._redact(line[: MAX_LINE_LENGTH + LONGEST_SECRET])[:MAX_LINE_LENGTH])
-                self._lines.append(LogLine(now, level, kept, chunk, item, self._worker))
+                self._lines.append(LogLine(now, level, kept, chunk, item, self._worker, value))
+
+    def _value(self, place: tuple[int, int]) -> str:
+        """Return a short text of the item at `place` if that is executed here; empty where it is its position."""
+        context = CONTEXT.get()
+        if not isinstance(context, Slot) or context.place != place:
+            return ""
+        text = storable(item_text(context.value, self._redact)[:MAX_VALUE_LENGTH])
+        return "" if text == str(place[1]) else text
 
     def take_all(self) -> tuple[tuple[LogLine, ...], int]:
         """The lines that wait, and how many were dropped since the last call."""

@@ -9,7 +9,7 @@ import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from tui_runner.store.query.catalog import failure_groups_sql
+from tui_runner.store.query.catalog import ITEM_TEXT_SQL, failure_groups_sql
 from tui_runner.store.sql import Cursor, visible_literal
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -19,13 +19,24 @@ _SINCE_EPOCH = "CASE WHEN isfinite({0}) THEN epoch_us({0}) END"
 
 @dataclass(frozen=True, slots=True)
 class EndedItem:
-    """An item that ended: `error` is the last one of an item that did not end well, else empty."""
+    """An item that ended.
+
+    Attributes:
+        item: its position in the input.
+        state: how it ended.
+        attempts: how many it had.
+        rows: rows of it.
+        seconds: how long its last attempt took.
+        text: its value as a short text; empty where it is not known.
+        error: the last one of an item that did not end well, else empty.
+    """
 
     item: int
     state: str
     attempts: int
     rows: int
     seconds: float
+    text: str = ""
     error: str = ""
 
 
@@ -38,6 +49,7 @@ class FailureGroup:
         message: what the messages have in common, with ids, addresses and numbers folded.
         items_failed: items that have failed, and whose last attempt ended so; none that ended well when it ran again.
         attempts: attempts that ended so.
+        recovered: the part of `attempts` whose items ended well later.
         chunks: chunks of those attempts.
         first_seen: when the first was.
         last_seen: when the last was.
@@ -51,6 +63,7 @@ class FailureGroup:
     message: str
     items_failed: int
     attempts: int
+    recovered: int
     chunks: int
     first_seen: datetime
     last_seen: datetime
@@ -88,8 +101,9 @@ class ErrorExample:
 def slowest(cursor: Cursor, run_id: int, chunk: int, limit: int = 50) -> list[EndedItem]:
     """The items of a chunk whose last attempt took longest."""
     rows = cursor.execute(
-        "SELECT item, state, attempts, rows, seconds FROM runner.items WHERE run_id = ? AND chunk = ?"
-        " ORDER BY seconds DESC, item LIMIT ?",
+        f"""SELECT i.item, i.state, i.attempts, i.rows, i.seconds, coalesce({ITEM_TEXT_SQL}, '')
+            FROM runner.items i LEFT JOIN runner.runs r ON r.run_id = i.run_id
+            WHERE i.run_id = ? AND i.chunk = ? ORDER BY i.seconds DESC, i.item LIMIT ?""",
         [run_id, chunk, limit],
     ).fetchall()
     return [EndedItem(*row) for row in rows]
@@ -98,9 +112,11 @@ def slowest(cursor: Cursor, run_id: int, chunk: int, limit: int = 50) -> list[En
 def failed(cursor: Cursor, run_id: int, chunk: int, limit: int = 200) -> list[EndedItem]:
     """The items of a chunk that did not end well, each with its last error."""
     rows = cursor.execute(
-        """SELECT i.item, any_value(i.state), any_value(i.attempts), any_value(i.rows), any_value(i.seconds),
+        f"""SELECT i.item, any_value(i.state), any_value(i.attempts), any_value(i.rows), any_value(i.seconds),
+                coalesce(any_value({ITEM_TEXT_SQL}), any_value(e.item_text), ''),
                 coalesce(arg_max(e.type || ': ' || e.message, e.attempt), '')
             FROM runner.items i LEFT JOIN runner.errors e ON e.run_id = i.run_id AND e.item = i.item
+                LEFT JOIN runner.runs r ON r.run_id = i.run_id
             WHERE i.run_id = ? AND i.chunk = ? AND i.state <> 'ok' GROUP BY i.item ORDER BY i.item LIMIT ?""",
         [run_id, chunk, limit],
     ).fetchall()
@@ -115,8 +131,8 @@ def failure_groups(cursor: Cursor, run_id: int, limit: int = 200) -> list[Failur
         f" ORDER BY items_failed DESC, attempts DESC, type, alike LIMIT {min(limit, sys.maxsize)}"
     ).fetchall()
     return [
-        FailureGroup(type or "", alike, items, attempts, chunks, moment(first), moment(last), *newest)
-        for type, alike, items, attempts, chunks, first, last, *newest in rows
+        FailureGroup(type or "", alike, items, attempts, recovered, chunks, moment(first), moment(last), *newest)
+        for type, alike, items, attempts, recovered, chunks, first, last, *newest in rows
     ]
 
 
@@ -149,6 +165,48 @@ def chunks_of_errors(cursor: Cursor, run_id: int, type: str, message: str) -> li
         [run_id, type, message],
     ).fetchall()
     return [chunk for (chunk,) in rows]
+
+
+def throughput(cursor: Cursor, run_id: int, points: int = 12) -> tuple[float, ...]:
+    """Return the mean items per second in `points` equal parts of a run, oldest first; empty without samples."""
+    rows = cursor.execute(
+        """SELECT avg(items_per_second) FROM (
+            SELECT items_per_second, ntile(?) OVER (ORDER BY sampled_at) AS part
+            FROM runner.samples WHERE run_id = ?) GROUP BY part ORDER BY part""",
+        [points, run_id],
+    ).fetchall()
+    return tuple(float(mean or 0.0) for (mean,) in rows)
+
+
+@dataclass(frozen=True, slots=True)
+class RunCurves:
+    """A run from its begin to its end, in equal parts of its samples, oldest first; all empty without samples.
+
+    Attributes:
+        items: mean items per second.
+        failed: items that failed, in each part.
+        memory: highest resident memory of the program and its workers, bytes.
+    """
+
+    items: tuple[float, ...] = ()
+    failed: tuple[float, ...] = ()
+    memory: tuple[float, ...] = ()
+
+
+def run_curves(cursor: Cursor, run_id: int, points: int = 60) -> RunCurves:
+    """Return the curves of a whole run, those of all processes that were at work on it, in at most `points` parts."""
+    rows = cursor.execute(
+        """SELECT coalesce(avg(items_per_second), 0), coalesce(sum(greatest(failed, 0)), 0), coalesce(max(memory), 0)
+        FROM (SELECT items_per_second, app_rss + workers_rss AS memory,
+                items_failed - lag(items_failed, 1, 0) OVER (ORDER BY sampled_at) AS failed,
+                ntile(?) OVER (ORDER BY sampled_at) AS part
+            FROM runner.samples WHERE run_id = ?) GROUP BY part ORDER BY part""",
+        [points, run_id],
+    ).fetchall()
+    if not rows:
+        return RunCurves()
+    items, failed, memory = zip(*rows, strict=True)
+    return RunCurves(tuple(map(float, items)), tuple(map(float, failed)), tuple(map(float, memory)))
 
 
 def sql_of_group(run_id: int, type: str, message: str) -> str:

@@ -92,23 +92,35 @@ class QueryTemplate:
     table: str | None = None
 
 
-FAILURE_GROUPS_SQL = """WITH last_failures AS (
+ITEM_TEXT_SQL = """coalesce(nullif(i.text, ''), CASE WHEN starts_with(r.fingerprint, 'range:') THEN CAST(
+    TRY_CAST(split_part(r.fingerprint, ':', 2) AS HUGEINT)
+    + i.item * TRY_CAST(split_part(r.fingerprint, ':', 4) AS HUGEINT) AS VARCHAR) END)"""
+"""A short text of an item's value: `i` is its row of `runner.items`, `r` that of its run. The items of a range have
+none, because their position tells it; NULL where there is none at all."""
+
+
+FAILURE_GROUPS_SQL = """WITH states AS (
+    SELECT DISTINCT i.run_id, i.item, i.state
+    FROM runner.items i SEMI JOIN runner.errors e ON i.run_id = e.run_id AND i.item = e.item
+), last_failures AS (
     SELECT e.run_id, e.item, max(e.occurred_at) AS occurred_at
     FROM runner.errors e SEMI JOIN (
-        SELECT run_id, item FROM runner.items WHERE state IN ('failed', 'timeout')
+        SELECT run_id, item FROM states WHERE state IN ('failed', 'timeout')
     ) i ON i.run_id = e.run_id AND i.item = e.item
     WHERE e.final
     GROUP BY e.run_id, e.item
 )
 SELECT e.run_id, type, coalesce(shape, '') AS alike,
     count(DISTINCT e.item) FILTER (WHERE final AND e.occurred_at = l.occurred_at) AS items_failed,
-    count(*) AS attempts, count(DISTINCT chunk) AS chunks,
+    count(*) AS attempts, count(*) FILTER (WHERE s.state = 'ok') AS attempts_recovered,
+    count(DISTINCT chunk) AS chunks,
     min(e.occurred_at) AS first_seen, max(e.occurred_at) AS last_seen,
     arg_max(e.item, e.occurred_at) AS newest_item,
     coalesce(arg_max(item_text, e.occurred_at), '') AS newest_item_text,
     coalesce(arg_max(message, e.occurred_at), '') AS newest_message,
     coalesce(arg_max(traceback, e.occurred_at), '') AS newest_traceback
 FROM runner.errors e LEFT JOIN last_failures l ON l.run_id = e.run_id AND l.item = e.item
+    LEFT JOIN states s ON s.run_id = e.run_id AND s.item = e.item
 GROUP BY ALL"""
 """Groups the errors of every run. An item that ran again may have several attempts that were its last for a while;
 only the newest counts, and only while the item has failed."""
@@ -142,10 +154,11 @@ ORDER BY minute""",
     ),
     QueryTemplate(
         "Slowest items",
-        """SELECT item, chunk, state, attempts, "rows", seconds, finished_at
-FROM runner.items
+        f"""SELECT {ITEM_TEXT_SQL} AS value,
+    i.seconds, i.state, i.attempts, i."rows", i.item, i.chunk, i.finished_at
+FROM runner.items i JOIN runner.runs r USING (run_id)
 WHERE run_id = (SELECT max(run_id) FROM runner.runs)
-ORDER BY seconds DESC
+ORDER BY i.seconds DESC
 LIMIT 100""",
     ),
     QueryTemplate(
@@ -174,6 +187,75 @@ ORDER BY run_id DESC""",
     ),
 )
 _LEDGER_TABLES = frozenset({"runs", "items", "errors"})
+
+
+def newest_rows(console: Asks) -> str | None:
+    """Return a statement for the newest rows of the newest run's table, None where there are none; blocks.
+
+    Raises:
+        UserError: as `Console.query`.
+    """
+    tables = catalog(console)
+    results = {table.name: table for table in tables if table.schema == "main" and not table.is_view}
+    names: list[str] = []
+    if any((table.schema, table.name) == ("runner", "runs") for table in tables):
+        with console.query("SELECT table_name FROM runner.runs ORDER BY run_id DESC LIMIT 20") as result:
+            names = [row["table_name"] for row in result.read_all().to_pylist()]
+    found = next((name for name in (*names, *results) if name in results and results[name].rows), None)
+    return None if found is None else f"FROM {quote(found)} ORDER BY rowid DESC LIMIT 100"
+
+
+_TOP_VALUES = 8
+_NUMERIC = ("INT", "DOUBLE", "FLOAT", "DECIMAL", "HUGEINT", "REAL")
+
+
+def column_statistics_sql(statement: str, column: str, type: str) -> str:
+    """Return a statement for figures about a column of a result, a name and a text in each row.
+
+    Args:
+        statement: what gives the result, without a semicolon.
+        column: its name.
+        type: its type, as DuckDB writes it.
+    """
+    name = quote(column)
+    figures = {
+        "rows": "count(*)",
+        "not null": f"count({name})",
+        "distinct, about": f"approx_count_distinct({name})",
+        "lowest": f"min({name})",
+        "highest": f"max({name})",
+    }
+    if any(word in type.upper() for word in _NUMERIC) and "[" not in type and "(" not in type.partition("DECIMAL")[0]:
+        figures |= {
+            "mean": f"round(avg({name}), 6)",
+            "median": f"median({name})",
+            "5 %": f"quantile_cont({name}, 0.05)",
+            "95 %": f"quantile_cont({name}, 0.95)",
+        }
+    elif type.upper() == "VARCHAR":
+        figures |= {"longest, characters": f"max(length({name}))"}
+    rows = " UNION ALL ".join(
+        f"SELECT {place} AS place, '{label}' AS figure, CAST({sql} AS VARCHAR) AS value FROM result"
+        for place, (label, sql) in enumerate(figures.items())
+    )
+    top = (
+        f"SELECT 100 + row_number() OVER (ORDER BY n DESC, value), 'most often: ' || CAST(n AS VARCHAR), value"
+        f" FROM (SELECT CAST({name} AS VARCHAR) AS value, count(*) AS n FROM result WHERE {name} IS NOT NULL"
+        f" GROUP BY ALL ORDER BY n DESC, value LIMIT {_TOP_VALUES})"
+    )
+    return f"WITH result AS (\n{statement}\n) SELECT figure, value FROM ({rows} UNION ALL {top}) ORDER BY place"
+
+
+def sorted_sql(statement: str, column: str, *, descending: bool) -> str:
+    """Return a statement for the same result, sorted by a column.
+
+    Args:
+        statement: what gives the result, without a semicolon.
+        column: its name.
+        descending: the highest first.
+    """
+    order = f"ORDER BY {quote(column)}{' DESC' if descending else ''} NULLS LAST"
+    return f"FROM (\n{statement}\n)\n{order}"
 
 
 def query_templates(tables: Iterable[CatalogTable]) -> list[QueryTemplate]:

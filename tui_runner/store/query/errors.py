@@ -11,6 +11,8 @@ from tui_runner.errors import DatabaseError, UserError
 _PICTURE = re.compile(r"\n\nLINE (\d+): (.*)\n( *)\^", re.DOTALL)
 """DuckDB draws the line below its message, cut with dots when it is long, and a mark below the place."""
 _DOTS = "..."
+CHANGES_DATA = "the statement would change the database, and only statements that read can be run"
+"""What is said of a statement that changes data where that is not allowed."""
 
 
 class QueryError(UserError):
@@ -67,7 +69,7 @@ def query_error(error: BaseException, sql: str, *, lines_before: int = 0) -> Que
         what = "the statement needs more memory than it may use"
         return QueryError(what, do="ask for less at once: fewer or shorter values, fewer groups, a LIMIT")
     if "read-only mode" in message:
-        message = "the statement would change the database, and only statements that read can be run"
+        message = CHANGES_DATA
     return QueryError(message, line=None if line is None else line - lines_before, column=column)
 
 

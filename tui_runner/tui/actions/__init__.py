@@ -89,6 +89,7 @@ RUN_ACTIONS = (
         Place.LOG,
     ),
     Action("level", ("v",), "level", "List only lines of a level and above.", Place.LOG, 5),
+    Action("only", ("ampersand",), "only matches", "List only lines with the text that was searched for.", Place.LOG),
     Action("copy", ("c",), "copy", "Copy what is under the cursor.", Place.INNER, 6),
     Action("back", ("escape",), "back", "Go back.", Place.INNER, 7),
     Action("errors", ("e",), "errors", "What went wrong, grouped by what is alike.", Place.ANYWHERE, 3),
@@ -155,6 +156,11 @@ QUERY_ACTIONS = (
     Action("result.watch", ("w",), "watch", "Run the statement again and again in place.", Place.RESULT),
     Action("result.chart", ("g",), "chart", "Draw the result as bars, as a line, as a table.", Place.RESULT),
     Action("result.export", ("e",), "export", "Write the whole result into a file.", Place.RESULT),
+    Action("result.sort", ("o",), "sort", "Sort by this column; again, the other way round.", Place.RESULT, 6),
+    Action("result.statistics", ("t",), "statistics", "Show figures about this column.", Place.RESULT, 7),
+    Action("result.go_to_row", ("colon",), "row …", "Go to a row by its number.", Place.RESULT, 8),
+    Action("result.hide_catalog", ("b",), "catalog", "Hide the catalog, or show it again.", Place.RESULT, 9),
+    Action("result.zoom", ("z",), "zoom", "Give the whole screen to the result, and back.", Place.RESULT, 5),
     Action("result.help", ("question_mark",), "help", "Show what the keys do.", Place.RESULT),
     Action("result.copy_cell", ("c",), "copy", "Copy the cell.", Place.RESULT, 3),
     Action(
@@ -199,6 +205,7 @@ DIALOG_ACTIONS = (
     Action(
         "launcher.choose", ("enter",), "fill in", "Fill in the form of a job, or go on with a run.", Place.LAUNCHER, 0
     ),
+    Action("launcher.start", ("ctrl+s", "f5"), "start", "Start the job of the form.", Place.LAUNCHER, 0),
     Action("launcher.next_field", ("tab",), "next", "Go to the next field of the form.", Place.LAUNCHER, 3),
     Action(
         "launcher.try_job",
@@ -209,6 +216,20 @@ DIALOG_ACTIONS = (
         1,
     ),
     Action("launcher.resume", ("r",), "resume", "Go on with the run under the cursor.", Place.LAUNCHER, 1),
+    Action("launcher.retry", ("R",), "retry failed", "Run again what failed in the run.", Place.LAUNCHER, 1),
+    Action("launcher.filter", ("slash",), "filter", "List only what has a text in its name.", Place.LAUNCHER),
+    Action("launcher.choose_theme", ("T",), "theme", "Choose a theme.", Place.LAUNCHER),
+    Action("launcher.write_job", ("i",), "first job", "Write a first job into this folder.", Place.LAUNCHER, 4),
+    Action("launcher.copy_samples", ("S",), "samples", "Copy the sample jobs into this folder.", Place.LAUNCHER),
+    Action("launcher.other_folder", ("F",), "folder", "Look in another folder.", Place.LAUNCHER),
+    Action(
+        "launcher.copy_command",
+        ("f2",),
+        "copy command",
+        "Copy the command line that does what the form asks for.",
+        Place.LAUNCHER,
+        4,
+    ),
     Action("launcher.open_database", ("o",), "query", "Open the database for queries.", Place.LAUNCHER, 2),
     Action("launcher.to_list", ("escape",), "back", "Go back from the form to the list.", Place.LAUNCHER, 2),
     Action("launcher.help", ("question_mark", "f1"), "help", "Show what the keys do.", Place.LAUNCHER, 5),

@@ -184,12 +184,16 @@ class Ask(Dialog[str | None]):
         question: one short line.
         value: what stands there at first.
         check: why a text will not do, empty for one that does; what is typed is checked as it is typed.
+        secret: whether what is typed is not shown.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.FIELD)]
 
-    def __init__(self, question: str, value: str = "", check: Callable[[str], str] | None = None) -> None:
+    def __init__(
+        self, question: str, value: str = "", check: Callable[[str], str] | None = None, *, secret: bool = False
+    ) -> None:
         super().__init__()
+        self._secret = secret
         self._question = question
         self._value = value
         self._check = check
@@ -198,7 +202,7 @@ class Ask(Dialog[str | None]):
         """The question and the line to type into."""
         with Vertical(id="box"):
             yield Static(Content(self._question), id="question")
-            yield TextField(self._value, id="answer", compact=True, select_on_focus=True)
+            yield TextField(self._value, id="answer", compact=True, select_on_focus=True, password=self._secret)
             yield Static(Content(""), id="complaint")
 
     def on_input_changed(self, event: Input.Changed) -> None:

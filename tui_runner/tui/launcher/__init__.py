@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import io
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -21,40 +23,45 @@ from textual.events import Resize
 from textual.screen import Screen
 from textual.widgets import Input, Static
 
+from tui_runner._version import __version__
 from tui_runner.engine.captured_output import CapturedOutput
 from tui_runner.engine.planning.request import RunRequest, guessed_redaction
-from tui_runner.engine.planning.resume import resume_request
+from tui_runner.engine.planning.resume import resume_request, retry_request
 from tui_runner.engine.runner import Runner
 from tui_runner.engine.trial import run_trial
 from tui_runner.errors import DatabaseError, UserError
 from tui_runner.jobs.loading import load_job
 from tui_runner.jobs.origin import job_origin
 from tui_runner.jobs.parameters import MissingParameters
-from tui_runner.text.numbers import percent
+from tui_runner.system.files import with_short_home
+from tui_runner.text.messages import command_line
+from tui_runner.text.numbers import plural
 from tui_runner.text.safe_text import safe_text
-from tui_runner.tui.actions import bindings, changed_keys, palette
+from tui_runner.tui.actions import bindings, changed_keys, key_of, palette
 from tui_runner.tui.actions.keymap import resolve
 from tui_runner.tui.actions.list_keys import ListNavigation, Movable
 from tui_runner.tui.actions.model import Place
 from tui_runner.tui.background import in_thread
 from tui_runner.tui.base_app import STYLES, Application
 from tui_runner.tui.dialogs.help import Help
-from tui_runner.tui.dialogs.questions import Confirm
+from tui_runner.tui.dialogs.questions import Ask, Confirm
 from tui_runner.tui.dialogs.reader import Reader
 from tui_runner.tui.launcher.discovery import FoundJob, FoundRun, find_jobs, find_runs
 from tui_runner.tui.launcher.job_form import JobForm
+from tui_runner.tui.launcher.rows import Row, about, drawn, empty_folder, first_choice, is_passed_over, listed
 from tui_runner.tui.preferences import Preferences, read_preferences
 from tui_runner.tui.terminal.driver import driver_class
 from tui_runner.tui.themes import find_themes
 from tui_runner.tui.widgets.footer import KeyLine
 from tui_runner.tui.widgets.list_view import Rows
-from tui_runner.tui.widgets.paint import Line, own
+from tui_runner.tui.widgets.paint import Line, PaintedLines, end_of, own, spread
 
+_BESIDE_PATH = 84
+"""Cells of the title that the other parts of it take."""
+_PATIENCE = 0.5
+"""Seconds for which the list waits for databases: what is found later may not push away what is listed."""
 _NARROW = 90
 """Narrower terminals show the list or the form, not both."""
-
-Row = str | FoundJob | FoundRun
-"""A row of the list: a title, a job, a run."""
 
 Chosen = Runner | RunRequest | Path
 """A run that is open; one that needs a secret to be typed before it can be; a database to be queried."""
@@ -62,6 +69,26 @@ Chosen = Runner | RunRequest | Path
 
 def _as_asked(request: RunRequest) -> Runner | RunRequest:
     return request
+
+
+def _nothing(folder: Path) -> str:
+    raise UserError("cannot be written from here", str(folder), "see: tui-runner init --help")
+
+
+@dataclass(frozen=True, slots=True)
+class Starters:
+    """Write files to start from into a folder; each returns what it did, in a line.
+
+    Attributes:
+        write_job: writes a small job.
+        copy_samples: copies the sample jobs.
+
+    Each raises:
+        UserError: a file is there already, or the folder cannot be written.
+    """
+
+    write_job: Callable[[Path], str] = _nothing
+    copy_samples: Callable[[Path], str] = _nothing
 
 
 class Launcher(ListNavigation, Application[Chosen]):
@@ -75,6 +102,7 @@ class Launcher(ListNavigation, Application[Chosen]):
         begin: opens a run, its input and its database; called in a thread, it raises `UserError` for what is wrong. By
             default nothing is opened, and what was asked for is the result.
         captured_output: what this process writes natively, and the stream to the terminal; None for one of its own.
+        starters: write files to start from; None where that is not offered.
     """
 
     TITLE = "tui-runner"
@@ -94,9 +122,18 @@ class Launcher(ListNavigation, Application[Chosen]):
         theme: str | None = None,
         begin: Callable[[RunRequest], Runner | RunRequest] = _as_asked,
         captured_output: CapturedOutput | None = None,
+        starters: Starters | None = None,
     ) -> None:
         self._begin = begin
         self._opening = False
+        self._starters = starters or Starters()
+        self._wanted = ""
+        self._jobs: list[FoundJob] = []
+        self._runs: list[FoundRun] = []
+        self._names: Counter[str] = Counter()
+        self._files = 0
+        self._looking = True
+        self._said = ("", True)
         self._reading = threading.Lock()
         """Held by whatever opens a database: one that this process has open already must not be opened again."""
         themes = find_themes()
@@ -114,9 +151,9 @@ class Launcher(ListNavigation, Application[Chosen]):
 
     def compose(self) -> ComposeResult:
         """The list at the left, what is under its cursor at the right, the keys below."""
-        yield Static(Content(" tui-runner   choose a job or a run"), id="title")
+        yield PaintedLines(self._title_lines, id="title")
         with Horizontal(id="columns"):
-            yield Rows[Row](_line, title=lambda row: isinstance(row, str), id="found")
+            yield Rows[Row](self._row_line, title=is_passed_over, nothing=lambda: "looking for jobs …", id="found")
             with Vertical(id="right"):
                 yield Static(id="about")
                 yield JobForm(self._folder, self._environ, reading=self._reading, id="form")
@@ -124,16 +161,42 @@ class Launcher(ListNavigation, Application[Chosen]):
         yield KeyLine(self._keys, (Place.LAUNCHER,), id="hints")
 
     def on_mount(self) -> None:
-        """List jobs at once, and databases when they have been looked into."""
-        self._jobs = find_jobs(self._folder, self._preferences.state.recent)
-        self._runs: list[FoundRun] = []
-        self._list()
-        rows: Rows[Row] = self.query_one(Rows)
-        usable = (place for place, row in enumerate(rows.rows) if isinstance(row, FoundJob) and not row.error)
-        rows.go_to(next(usable, 1))
-        self.run_worker(self._find_runs, thread=True)
-        self._about()
+        """List jobs and runs as soon as both are read, and jobs alone where databases take longer than that."""
+        self._look()
         self.tell_complaints(self._complaints)
+
+    def _look(self) -> None:
+        """Look for jobs and databases in the folder; what is found late is placed without moving what is listed."""
+        self._jobs = find_jobs(self._folder, self._preferences.state.recent)
+        self._names = Counter(job.name for job in self._jobs)
+        self._files = sum(1 for _ in self._folder.glob("*.py"))
+        self._runs = []
+        self._late = False
+        self._looking = True
+        self.query_one(Rows).show([])
+        self.run_worker(self._find_runs, thread=True, group="runs", exclusive=True)
+        self._patience = self.set_timer(_PATIENCE, self._list_without_runs)
+        self._about()
+
+    def _list_without_runs(self) -> None:
+        if self._looking:
+            self._late = True
+            self._list()
+
+    def _title_lines(self, width: int) -> list[Line]:
+        jobs = sum(1 for job in self._jobs if job.group.startswith("in") and not job.error)
+        databases = len({run.database for run in self._runs})
+        found = (
+            f"{plural(jobs, 'job')} · {'looking for databases …' if self._looking else plural(databases, 'database')}"
+        )
+        # Of a long path its end tells more.
+        where = end_of(own(with_short_home(str(self._folder)), 200), max(width - _BESIDE_PATH, 12))
+        left: Line = ((f" tui-runner {__version__}", "accent"), (f"   {where}", "strong"), (f"   {found}", "muted"))
+        wanted = f"only “{own(self._wanted, 20)}”  " if self._wanted else ""
+        return [spread(left, ((f"{wanted}/ filter   T theme   ? help ", "muted"),), width)]
+
+    def _row_line(self, row: Row, width: int) -> Line:
+        return drawn(row, width, same_name=self._names)
 
     def on_resize(self, event: Resize) -> None:
         """Show the list or the form alone where it is narrow."""
@@ -146,24 +209,25 @@ class Launcher(ListNavigation, Application[Chosen]):
         self.call_later(self._found_runs, runs)
 
     def _found_runs(self, runs: list[FoundRun]) -> None:
-        self._runs = runs
+        self._runs, self._looking = runs, False
         self._list()
         self._about()
 
     def _list(self) -> None:
-        """List what there is: first what somebody who comes back looks for. The cursor stays with its row."""
-        unfinished = [run for run in self._runs if run.unfinished or run.in_use]
-        others = [run for run in self._runs if run not in unfinished]
-        rows: list[Row] = ["unfinished runs, databases in use", *unfinished] if unfinished else []
-        for group in dict.fromkeys(job.group for job in self._jobs):
-            rows += [f"jobs {group}" if group.startswith("in") else group]
-            rows += [job for job in self._jobs if job.group == group]
-        if not self._jobs:
-            rows.append("no jobs in this folder; `tui-runner init FILE` writes one")
-        if others:
-            rows += ["databases in this folder", *others]
-        listed: Rows[Row] = self.query_one(Rows)
-        listed.show(rows, place=rows.index(listed.current) if listed.current in rows else None)
+        """List what there is. The cursor stays with its row, and what is in sight stays where it is."""
+        rows = listed(self._jobs, self._runs, wanted=self._wanted)
+        found: Rows[Row] = self.query_one(Rows)
+        current = found.current
+        if current not in rows:
+            found.show(rows, place=first_choice(rows, self._preferences.state.recent))
+        elif self._late:
+            # Rows that come before the cursor push nothing away: the view moves on by as many.
+            place = rows.index(current)
+            found.show(rows, place=place, above=place - found.place)
+        else:
+            found.show(rows, place=rows.index(current))
+        self.query_one("#title", PaintedLines).repaint()
+        self._about()
 
     @property
     def _current(self) -> Row | None:
@@ -188,9 +252,17 @@ class Launcher(ListNavigation, Application[Chosen]):
         self._say("")
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Start the job of the form."""
+        """Go to the next field; the last one starts the job."""
         event.stop()
-        self._start()
+        if self.query_one(JobForm).at_end:
+            self._start()
+        else:
+            self.screen.focus_next()
+
+    def action_start(self) -> None:
+        """Start the job of the form."""
+        if self.query_one(JobForm).job is not None:
+            self._start()
 
     def list_in_use(self) -> Movable:
         """The list at the left."""
@@ -257,6 +329,64 @@ class Launcher(ListNavigation, Application[Chosen]):
         match self._current:
             case FoundRun(summary=summary, database=database) as run if summary is not None and run.unfinished:
                 self._open(lambda: resume_request(database, summary.record.run_id))
+
+    def action_retry(self) -> None:
+        """Run again what failed in the run under the cursor."""
+        match self._current:
+            case FoundRun(summary=summary, database=database) as run if summary is not None and _can_retry(run):
+                self._open(lambda: retry_request(database, summary.record.run_id))
+
+    def action_filter(self) -> None:
+        """List only what has a text in its name; an empty one lists all again."""
+
+        def answered(text: str | None) -> None:
+            if text is not None:
+                self._wanted = text.strip()
+                self._list()
+
+        self.push_screen(Ask("List only what has this in its name", self._wanted), answered)
+
+    def action_choose_theme(self) -> None:
+        """Choose a theme by name."""
+        self.search_themes()
+
+    def action_write_job(self) -> None:
+        """Write a small job into the folder, and list it."""
+        self._make(lambda: self._starters.write_job(self._folder))
+
+    def action_copy_samples(self) -> None:
+        """Copy the sample jobs into the folder, and list them."""
+        self._make(lambda: self._starters.copy_samples(self._folder))
+
+    def _make(self, work: Callable[[], str]) -> None:
+        try:
+            said = work()
+        except UserError as error:
+            self._complain(error)
+            return
+        self._look()
+        self._say(said, trouble=False)
+
+    def action_other_folder(self) -> None:
+        """Look for jobs and databases in another folder."""
+
+        def wrong(text: str) -> str:
+            return "" if Path(text).expanduser().is_dir() else "there is no such folder"
+
+        def answered(text: str | None) -> None:
+            if text is not None:
+                self._folder = (self._folder / Path(text).expanduser()).resolve()
+                self.query_one(JobForm).look_in(self._folder)
+                self._look()
+
+        self.push_screen(Ask("Look for jobs in which folder?", str(self._folder), wrong), answered)
+
+    def action_copy_command(self) -> None:
+        """Copy the command line that does what the form asks for."""
+        request = self.query_one(JobForm).request(secrets=False)
+        if request is not None:
+            self.copy_to_clipboard(_command(request))
+            self.notify("the command line was copied; secrets are left out of it", markup=False)
 
     def action_open_database(self) -> None:
         """Open the database under the cursor for queries."""
@@ -331,7 +461,7 @@ class Launcher(ListNavigation, Application[Chosen]):
     def _open(self, ask: Callable[[], RunRequest]) -> None:
         if not self._opening:
             self._opening = True
-            self._say("opening the run …", trouble=False)
+            self._say("starting …", trouble=False)
             self.run_worker(self._opened(ask))
 
     async def _opened(self, ask: Callable[[], RunRequest]) -> None:
@@ -345,10 +475,7 @@ class Launcher(ListNavigation, Application[Chosen]):
         def begin() -> Runner | RunRequest:
             self._reading.acquire()
             try:
-                try:
-                    opened = self._begin(request)
-                except MissingParameters:
-                    opened = request  # secrets are typed where no screen is
+                opened = self._begin(request)
             except BaseException:
                 self._reading.release()
                 raise
@@ -365,7 +492,18 @@ class Launcher(ListNavigation, Application[Chosen]):
             if not await self._may_run(request):
                 self._say("")
                 return
-            self.exit(await in_thread(begin, "begin"))
+            while True:
+                try:
+                    opened = await in_thread(begin, "begin")
+                    break
+                except MissingParameters as missing:
+                    # Secrets are not in the ledger: they are asked for here, like everything else about the run.
+                    secrets = await self._secrets(missing)
+                    if secrets is None:
+                        self._say("")
+                        return
+                    request = replace(request, params={**request.params, **secrets})
+            self.exit(opened)
         except DatabaseError as error:
             self._complain(error)
             form.complain_of_database(error.what)
@@ -373,6 +511,23 @@ class Launcher(ListNavigation, Application[Chosen]):
             self._complain(error)
         finally:
             self._opening = False
+
+    async def _secrets(self, missing: MissingParameters) -> dict[str, str] | None:
+        """Ask for parameters that the database does not keep; None where one was not given.
+
+        Raises:
+            MissingParameters: not all of them are secret, so that a form has fields for them.
+        """
+        if not missing.hidden or len(missing.hidden) < len(missing.names):
+            raise missing
+        typed: dict[str, str] = {}
+        for name in missing.names:
+            question = f"{own(name, 40)}: a secret, which the database does not keep"
+            text = await self.push_screen_wait(Ask(question, secret=True))
+            if not text:
+                return None
+            typed[name] = text
+        return typed
 
     async def _may_run(self, request: RunRequest) -> bool:
         """Return True if the job is one that was chosen here, may run unasked, or is agreed to."""
@@ -391,6 +546,10 @@ class Launcher(ListNavigation, Application[Chosen]):
 
     def _say(self, text: str, *, trouble: bool = True) -> None:
         """Say something above the keys until the next step: what is wrong, or what goes on."""
+        # A key in the form takes it away: without anything there, that must not cost a layout.
+        if (text, trouble) == self._said:
+            return
+        self._said = (text, trouble)
         line = self.query_one("#trouble", Static)
         line.update(Content(safe_text(text, limit=400)))
         line.display = bool(text)
@@ -398,16 +557,51 @@ class Launcher(ListNavigation, Application[Chosen]):
 
     def _about(self) -> None:
         job = self.query_one(JobForm).job
-        self.query_one("#about", Static).update(Content("\n".join(_about(self._current, loaded=job is not None))))
-        self.query_one(KeyLine).relabel(_labels(self._current, loaded=job is not None))
+        text = about(self._current, loaded=job is not None)
+        here = any(each.group.startswith(("in", "functions")) for each in self._jobs)
+        if job is None and not here and not self._runs and not self._looking:
+            names = {"init": "write_job", "samples": "copy_samples", "folder_key": "other_folder"}
+            ways = {name: key_of(self.screen, f"launcher.{action}") for name, action in names.items()}
+            text = [*empty_folder(self._folder, self._files, ways), "", "", *text]
+        self.query_one("#about", Static).update(Content("\n".join(text)))
+        self.query_one(KeyLine).relabel(_labels(self._current, loaded=job is not None, empty=not here))
 
 
-def _labels(row: Row | None, *, loaded: bool) -> dict[str, str]:
+def _command(request: RunRequest) -> str:
+    """Return the command line that starts what the form asks for; secrets were taken out by the form."""
+    options: list[tuple[str, object]] = [("--input", request.input), ("--db", request.database)]
+    options.append(("--limit", request.limit))
+    options += [("--set", f"{name}={value}") for name, value in request.params.items()]
+    options += [(f"--{name.replace('_', '-')}", value) for name, value in request.settings.items()]
+    return command_line("run", request.job, options)
+
+
+def _can_retry(run: FoundRun) -> bool:
+    if run.summary is None or run.unfinished:
+        return False
+    return run.summary.totals.failed + run.summary.totals.cancelled > 0
+
+
+def _labels(row: Row | None, *, loaded: bool, empty: bool) -> dict[str, str]:
     """Return what the footer calls some keys; those that do nothing here are hidden."""
-    form = ("launcher.next_field", "launcher.to_list")
+    hidden = dict.fromkeys(_HIDDEN, "")
+    if isinstance(row, FoundRun) and _can_retry(row) and not loaded:
+        del hidden["launcher.retry"]
+    if loaded:
+        del hidden["launcher.copy_command"]
+    elif empty:
+        del hidden["launcher.write_job"]
+    return hidden | _labels_of(row, loaded=loaded)
+
+
+_HIDDEN = ("launcher.retry", "launcher.copy_command", "launcher.write_job")
+
+
+def _labels_of(row: Row | None, *, loaded: bool) -> dict[str, str]:
+    form = ("launcher.start", "launcher.next_field", "launcher.to_list")
     run = ("launcher.resume", "launcher.open_database")
     if loaded:
-        return {"launcher.choose": "start", **dict.fromkeys((*run, "launcher.help", "launcher.quit"), "")}
+        return {"launcher.choose": "next field", **dict.fromkeys((*run, "launcher.help", "launcher.quit"), "")}
     match row:
         case FoundJob(error=""):
             return dict.fromkeys((*form, *run), "")
@@ -418,54 +612,6 @@ def _labels(row: Row | None, *, loaded: bool) -> dict[str, str]:
     return dict.fromkeys((*form, *run, "launcher.choose", "launcher.try_job"), "")
 
 
-def _about(row: Row | None, *, loaded: bool) -> list[str]:
-    """Return what is to be said of a row."""
-    match row:
-        case FoundJob(error="") as found:
-            about = [own(found.name, 80), own(found.doc, 200)]
-            return about if loaded else [*about, "", own(found.job, 300), "", "Enter loads it and shows its form."]
-        case FoundJob() as found:
-            return [own(found.name, 80), "", f"cannot be loaded: {own(found.error, 300)}"]
-        case FoundRun(summary=None) as run:
-            meanwhile = ["", "It can be queried meanwhile."] if run.in_use else []
-            return [own(run.database.name, 100), "", own(run.error, 300), *meanwhile]
-        case FoundRun(summary=summary) as run if summary is not None:
-            record, totals = summary.record, summary.totals
-            total = "?" if record.items_total is None else f"{record.items_total:,}"
-            return [
-                f"{own(run.database.name, 100)} · run {record.run_id} of {own(record.job, 60)}",
-                f"{run.state}, begun {record.started_at.astimezone():%Y-%m-%d %H:%M}",
-                "",
-                f"job: {own(run.job, 300)}",
-                f"{totals.done:,} of {total} items done, {totals.failed:,} failed, {totals.rows:,} rows",
-                f"input: {own(record.input or 'the items of the job', 200)}",
-            ]
-    return []
-
-
-def _line(row: Row, width: int) -> Line:
-    """A row of the list."""
-    match row:
-        case FoundJob(error="") as found:
-            return ((f"  {own(found.name, 40)}", "text"), (f"  {own(found.doc)}", "muted"))
-        case FoundJob() as found:
-            return ((f"⚠ {own(found.name, 40)}", "bad"), (f"  {own(found.error)}", "muted"))
-        case FoundRun(summary=None) as run:
-            name = own(run.database.name, 60)
-            marked = (f"  {name}", "running") if run.in_use else (f"⚠ {name}", "bad")
-            return (marked, (f"  {own(run.error)}", "muted"))
-        case FoundRun(summary=summary) as run if summary is not None:
-            record, totals = summary.record, summary.totals
-            ended = totals.done + totals.failed + totals.cancelled
-            share = f"{percent(ended, record.items_total)} done, " if record.items_total and run.unfinished else ""
-            failed = f"{totals.failed:,} failed, " if totals.failed else ""
-            name = f"{own(run.database.name, 40)}: run {record.run_id} of {own(record.job, 40)}"
-            return ((f"  {name}", "text"), (f"  {share}{failed}{run.state}", "warn" if run.unfinished else "muted"))
-        case str():
-            return ((row, "strong"),)
-    return ()
-
-
 def launch(
     folder: Path,
     environ: Mapping[str, str],
@@ -473,6 +619,7 @@ def launch(
     begin: Callable[[RunRequest], Runner],
     theme: str | None = None,
     captured_output: CapturedOutput | None = None,
+    starters: Starters | None = None,
 ) -> Chosen | None:
     """Show the launcher: a run that `begin` has opened, a database to be opened for queries, or None to leave.
 
@@ -481,4 +628,5 @@ def launch(
     Raises:
         UserError: there is no theme of that name.
     """
-    return Launcher(folder, environ, theme=theme, begin=begin, captured_output=captured_output).run_or_raise()
+    launcher = Launcher(folder, environ, theme=theme, begin=begin, captured_output=captured_output, starters=starters)
+    return launcher.run_or_raise()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ast
 import contextlib
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tui_runner.engine.planning.resume import begun_in
@@ -15,6 +15,7 @@ from tui_runner.jobs.loading import sample_jobs
 from tui_runner.jobs.origin import job_origin
 from tui_runner.store.database import Database
 from tui_runner.store.ledger import Ledger, RunSummary, readable
+from tui_runner.store.ledger.reports import throughput
 from tui_runner.store.lock import DatabaseInUse
 from tui_runner.store.records import RunRecord
 from tui_runner.system.files import TooLarge, read_regular
@@ -23,6 +24,8 @@ _LARGEST = 1 << 20
 """Bytes. A Python file beyond this is generated, and no job."""
 _FILES = 500
 _DATABASES = 20
+_CURVES = 5
+"""Runs of a database whose throughput is read."""
 _OURS = "tui_runner"
 
 
@@ -36,6 +39,11 @@ class FoundJob:
         doc: first line of its docstring, or of its file's where it has none.
         group: where it was found, in a few words.
         error: why it cannot be loaded; empty when nothing is known against it.
+        about: its whole docstring.
+        place: file and line.
+        parameters: what it takes, as it is written.
+        settings: what is given to `@job`, as it is written.
+        decorated: whether it has `@job`; else it is a plain function.
     """
 
     job: str
@@ -43,6 +51,11 @@ class FoundJob:
     doc: str
     group: str
     error: str = ""
+    about: str = ""
+    place: str = ""
+    parameters: tuple[str, ...] = ()
+    settings: str = ""
+    decorated: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +68,9 @@ class FoundRun:
         error: why the database cannot be opened here.
         in_use: whether that is because a tui-runner has it open, which answers queries.
         job: where the job of the run is, as `JobOrigin.text`; as the ledger names it if it is not there.
+        throughput: items/s in equal parts of the run, oldest first; empty where nothing was sampled.
+        last_seen: when the database was written to last, seconds since the epoch.
+        nbytes: size of the database.
     """
 
     database: Path
@@ -62,6 +78,9 @@ class FoundRun:
     error: str = ""
     in_use: bool = False
     job: str = ""
+    throughput: tuple[float, ...] = ()
+    last_seen: float = 0.0
+    nbytes: int = 0
 
     @property
     def state(self) -> str:
@@ -86,10 +105,21 @@ def find_jobs(folder: Path, recent: Iterable[str]) -> list[FoundJob]:
         with contextlib.suppress(OSError):
             for path in sorted(place.glob("*.py"))[:_FILES]:
                 found += jobs_in(path, group)
+    for path in sorted(folder.glob("*.py"))[:_FILES]:
+        found += functions_in(path, "functions in this folder")
     known = {job.job for job in found}
     files = [sample.path for sample in sample_jobs()]
     samples = [sample for sample in sample_jobs() if not any(job.startswith(f"{sample.path}:") for job in known)]
-    found += [FoundJob(sample.name, sample.name, sample.summary, "samples") for sample in samples]
+    for sample in samples:
+        inside = next((job for job in jobs_in(sample.path, "samples") if job.name == sample.name), None)
+        plain = FoundJob(sample.name, sample.name, sample.summary, "samples", about=sample.summary)
+        found.append(
+            plain
+            if inside is None
+            else replace(
+                plain, about=inside.about, place=inside.place, parameters=inside.parameters, settings=inside.settings
+            )
+        )
     for job in recent:
         path = Path(job.rpartition(":")[0])
         if job not in known and path not in files and path.is_file():
@@ -101,9 +131,10 @@ def _recent(job: str, path: Path) -> FoundJob:
     """A job that was started from elsewhere: its folder says which of those with this name it is."""
     there = jobs_in(path, "recent")
     broken = next((found for found in there if found.error), None)
-    doc = next((found.doc for found in there if found.job == job), "")
     name = job.rpartition(":")[2]
-    return FoundJob(job, name, f"{path.parent.name}/{path.name}  {doc}", "recent", broken.error if broken else "")
+    inside = next((found for found in there if found.job == job), FoundJob(job, name, "", "recent"))
+    doc = f"{path.parent.name}/{path.name}  {inside.doc}"
+    return replace(inside, doc=doc, group="recent", error=broken.error if broken else "")
 
 
 def jobs_in(path: Path, group: str) -> list[FoundJob]:
@@ -124,10 +155,59 @@ def jobs_in(path: Path, group: str) -> list[FoundJob]:
         return [FoundJob(str(path), path.name, "", group, f"cannot be read: {type(error).__name__}")]
     about = ast.get_docstring(tree) or ""
     return [
-        FoundJob(f"{path}:{node.name}", node.name, (ast.get_docstring(node) or about).split("\n", 1)[0], group)
+        _found(path, node, group, about)
         for node in tree.body
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and any(map(_is_job, node.decorator_list))
+        if isinstance(node, _FUNCTIONS) and any(map(_is_job, node.decorator_list))
     ]
+
+
+_FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def functions_in(path: Path, group: str) -> list[FoundJob]:
+    """Return the plain functions of a file without jobs that can be called with an item; none of one that is broken."""
+    try:
+        source = read_regular(path, _LARGEST)
+        if _OURS.encode() in source:
+            return []
+        tree = ast.parse(source, str(path))
+    except (TooLarge, OSError, ValueError, SyntaxError, RecursionError):
+        return []
+    return [
+        replace(_found(path, node, group, ""), decorated=False)
+        for node in tree.body
+        if isinstance(node, _FUNCTIONS)
+        and not node.name.startswith(("_", "test_"))
+        and node.name != "main"
+        and not node.decorator_list
+        and (node.args.posonlyargs or node.args.args)
+    ]
+
+
+def _found(path: Path, node: ast.FunctionDef | ast.AsyncFunctionDef, group: str, about: str) -> FoundJob:
+    """Describe a function by its source alone: nothing is executed."""
+    about = ast.get_docstring(node) or about
+    settings = next((each for each in node.decorator_list if isinstance(each, ast.Call) and _is_job(each)), None)
+    given = [f"{each.arg}={ast.unparse(each.value)}" for each in settings.keywords] if settings else []
+    return FoundJob(
+        f"{path}:{node.name}",
+        node.name,
+        about.split("\n", 1)[0],
+        group,
+        about=about,
+        place=f"{path.name}:{node.lineno}",
+        parameters=tuple(_parameters(node.args)),
+        settings=", ".join(given),
+    )
+
+
+def _parameters(arguments: ast.arguments) -> Iterator[str]:
+    positional = [*arguments.posonlyargs, *arguments.args]
+    defaults = [None] * (len(positional) - len(arguments.defaults)) + list(arguments.defaults)
+    for each, default in zip((*positional, *arguments.kwonlyargs), (*defaults, *arguments.kw_defaults), strict=True):
+        kind = f": {ast.unparse(each.annotation)}" if each.annotation is not None else ""
+        item = "   (the item)" if positional and each is positional[0] else ""
+        yield f"{each.arg}{kind}{'' if default is None else f' = {ast.unparse(default)}'}{item}"
 
 
 def _is_job(decorator: ast.expr) -> bool:
@@ -144,14 +224,24 @@ def find_runs(folder: Path) -> list[FoundRun]:
     for path in sorted(paths, key=lambda path: -path.stat().st_mtime)[:_DATABASES]:
         try:
             with Database.open(path, create=False) as database, readable(path):
-                runs = Ledger(database.cursor()).runs()
+                cursor = database.cursor()
+                runs = Ledger(cursor).runs()
+                told = [run for number, run in enumerate(runs) if not number or run.record.state != RunState.FINISHED]
+                curves = {run.record.run_id: throughput(cursor, run.record.run_id) for run in told[:_CURVES]}
+            seen = path.stat()
         except UserError as error:
             found.append(FoundRun(path, None, error.what, in_use=isinstance(error, DatabaseInUse)))
             continue
         found += [
-            FoundRun(path, run, job=_place(run.record, path, folder))
-            for number, run in enumerate(runs)
-            if not number or run.record.state != RunState.FINISHED
+            FoundRun(
+                path,
+                run,
+                job=_place(run.record, path, folder),
+                throughput=curves.get(run.record.run_id, ()),
+                last_seen=seen.st_mtime,
+                nbytes=seen.st_size,
+            )
+            for run in told
         ]
     return found
 

@@ -28,8 +28,19 @@ from tui_runner.text.safe_text import safe_text
 from tui_runner.tui.background import in_thread
 from tui_runner.tui.terminal.key_order import TextField
 
-OFFERED = ("threads", "chunk_size", "workers", "open_chunks", "retries", "timeout", "rate", "max_failures")
-"""Settings that the form has; every other one keeps what the job and the configuration say."""
+OFFERED = {
+    "threads": "items executed at once, over all workers",
+    "workers": "processes; more of them for functions that compute",
+    "max_memory": "bytes such as 4GB, or a share of this machine such as 80%; with the workers",
+    "rate": "items started a second, over all workers",
+    "per_host": "requests at once to one host, in each worker",
+    "retries": "attempts after the first one has failed",
+    "timeout": "seconds that an attempt may take",
+    "max_failures": "failed items, or a share of them such as 5%, that end the run",
+    "chunk_size": "items a chunk: what is shown, paused and cancelled together",
+    "open_chunks": "chunks that are with workers at once",
+}
+"""Settings that the form has, with their meaning; every other one keeps what the job and the configuration say."""
 
 _PREVIEW = 3
 _PREVIEW_AFTER = 0.4
@@ -43,7 +54,9 @@ class Field:
     Attributes:
         name: of the parameter or setting.
         kind: `parameter`, `input`, `database`, `limit` or `setting`.
-        remark: what holds when it is left empty, type and help; not yet safe to show.
+        unset: what holds when it is left empty; not yet safe to show.
+        remark: type, unit and help; not yet safe to show.
+        section: heading that it stands below.
         check: raises `UserError` for a text that will not do.
         secret: whether what is typed is not shown.
         required: whether it may not be left empty.
@@ -52,7 +65,9 @@ class Field:
 
     name: str
     kind: str
+    unset: str
     remark: str
+    section: str
     check: Callable[[str], Any]
     secret: bool = False
     required: bool = False
@@ -60,29 +75,43 @@ class Field:
 
 
 def fields_of(job: Job, database: Path) -> list[Field]:
-    """The lines of a job's form, the ones that must be filled in first."""
+    """Return the lines of a job's form, in their sections; parameters in the order in which the job has them."""
     beside_input = job.parameters_for(own_items=False)
     fields = [_of_parameter(each, of_items=each not in beside_input) for each in job.parameters]
-    fields.sort(key=lambda field: not field.required)
-    source = "its own items" if job.has_items else "a file, a glob, range:0:100, sql:SELECT …"
-    fields.append(Field("input", "input", source, _check_input, required=not job.has_items))
-    fields.append(Field("limit", "limit", "only the first so many items; all", _check_limit))
+    source = "the job's own items" if job.has_items else ""
+    what = "a file, a glob, range:0:100, sql:SELECT …"
+    fields.append(Field("input", "input", source, what, "input", _check_input, required=not job.has_items))
+    fields.append(Field("limit", "limit", "all items", "items from the first on", "input", _check_limit))
     fields.append(
-        Field("database", "database", database.name, lambda text: check_place(database.parent / text, create=True))
+        Field(
+            "database",
+            "database",
+            database.name,
+            "DuckDB file that takes the rows",
+            "output",
+            lambda text: check_place(database.parent / text, create=True),
+        )
     )
     defaults = Settings()
-    for name in OFFERED:
+    for name, meaning in OFFERED.items():
         default = job.settings.get(name, getattr(defaults, name))
-        unset = f"{AUTOMATIC}: {CHOSEN[name]}" if name in CHOSEN else "none"
-        fields.append(Field(name, "setting", unset if default is None else str(default), _checker(name)))
+        unset = f"{AUTOMATIC}: {CHOSEN[name]}" if name in CHOSEN else "no limit"
+        shown = unset if default is None else str(default)
+        fields.append(Field(name, "setting", shown, meaning, "how it runs", _checker(name)))
     return fields
 
 
 def _of_parameter(parameter: Parameter, *, of_items: bool) -> Field:
-    default = "needed" if parameter.required else shortened(parameter.default_text, 60)
-    remark = ", ".join(part for part in (default, parameter.kind, parameter.help) if part)
     return Field(
-        parameter.name, "parameter", remark, parameter.convert, parameter.is_secret, parameter.required, of_items
+        parameter.name,
+        "parameter",
+        "" if parameter.required else shortened(parameter.default_text, 60),
+        ", ".join(part for part in (parameter.kind, parameter.help) if part),
+        "parameters of the items" if of_items else "parameters",
+        parameter.convert,
+        parameter.is_secret,
+        parameter.required,
+        of_items,
     )
 
 
@@ -123,53 +152,80 @@ class JobForm(VerticalScroll, inherit_bindings=False):
         self._environ = environ
         self.job: Job | None = None
         self._reference = ""
-        self._fields: list[Field] = []
+        self._lines: list[_Line] = []
+        self._preview_line: Static | None = None
 
     async def fill(self, job: Job, reference: str) -> None:
         """Show the fields of a job, with the first one to be filled in; the fields are there when it returns."""
         self.job, self._reference = job, reference
-        self._fields = fields_of(job, self._folder / f"{job.name}.duckdb")
+        fields = fields_of(job, self._folder / f"{job.name}.duckdb")
+        self._lines = [_Line(field, number) for number, field in enumerate(fields)]
         parts: list[Horizontal | Static] = []
-        for number, field in enumerate(self._fields):
-            label = Static(Content(safe_text(field.name, limit=22)), classes="label")
-            line = TextField(password=field.secret, compact=True, classes=f"answer n{number}")
-            parts.append(Horizontal(label, line, classes="field"))
-            parts.append(Static(classes=f"complaint c{number}"))
-            parts.append(Static(Content(safe_text(field.remark, limit=300)), classes=f"remark r{number}"))
+        section = ""
+        for line in self._lines:
+            field = line.field
+            if field.section != section:
+                section = field.section
+                parts.append(Static(Content(f"── {section} "), classes="section"))
+            parts += [Horizontal(line.label, line.input, classes="field"), line.complaint, line.remark]
             if field.kind == "input":
-                parts.append(Static(id="preview"))
+                self._preview_line = Static(id="preview")
+                parts.append(self._preview_line)
         await self._mount(parts)
 
     async def clear(self) -> None:
         """Show no form."""
-        self.job = None
+        self.job, self._lines, self._preview_line = None, [], None
         await self._mount([])
 
     async def _mount(self, parts: list[Horizontal | Static]) -> None:
         await self.remove_children()
         if parts:
             await self.mount(*parts)
-            self._go_to(0)
+            first = next((n for n, line in enumerate(self._lines) if line.field.required), 0)
+            self._go_to(first)
             self._preview()
 
     def on_resize(self) -> None:
-        """Fit what is said of the fields into the new width."""
-        self.call_after_refresh(self._fit)
+        """Keep the field that is typed in in sight."""
+        self.call_after_refresh(self._keep_in_sight)
 
     def on_descendant_focus(self) -> None:
-        """Say the whole of what there is to say of the field that is typed in."""
-        self.call_after_refresh(self._fit)
+        """Show type, unit and help of the field that is typed in, and of no other."""
+        for line in self._lines:
+            line.show_remark(line.input.has_focus)
+        self.call_after_refresh(self._keep_in_sight)
 
-    def on_input_changed(self) -> None:
+    def on_input_changed(self, event: Input.Changed) -> None:
         """Check what is typed, and read the input again."""
-        self._complain(empty_too=False)
+        changed = next((line for line in self._lines if line.input is event.input), None)
+        # What is typed at one place may make another one right: the input takes the place of the job's own items.
+        lines = self._lines if changed is None or changed.field.kind == "input" else [changed]
+        typed = self._typed()
+        changes = [line.complain(self._complaint(line.field, typed, empty_too=False)) for line in lines]
+        if any(changes):
+            self.call_after_refresh(self._keep_in_sight)
         self._preview()
 
-    def request(self, *, limit: int | None = None) -> RunRequest | None:
-        """Return what the form asks for; None while something in it is wrong, which is then said beside its field."""
-        if self.job is None or not self._complain(empty_too=True):
+    @property
+    def at_end(self) -> bool:
+        """True if the cursor is in the last field."""
+        return bool(self._lines) and self._lines[-1].input.has_focus
+
+    def look_in(self, folder: Path) -> None:
+        """Take another folder for the one where relative paths start."""
+        self._folder = folder
+
+    def request(self, *, limit: int | None = None, secrets: bool = True) -> RunRequest | None:
+        """Return what the form asks for; None while something in it is wrong, which is then said beside its field.
+
+        Args:
+            limit: items at most; None for what is filled in.
+            secrets: whether parameters that are secret are in it.
+        """
+        if self.job is None or not self._is_good():
             return None
-        typed = self._typed()
+        typed = self._typed(secrets=secrets)
         database = typed.get("database:database")
         count = typed.get("limit:limit")
         return RunRequest(
@@ -199,76 +255,63 @@ class JobForm(VerticalScroll, inherit_bindings=False):
 
     def complain_of_database(self, text: str) -> None:
         """Say what is wrong with the database, and go there."""
-        number = self._number("database")
-        self._say(f".c{number}", safe_text(text, limit=300))
-        self._go_to(number)
+        if self._lines:
+            number = self._number("database")
+            self._lines[number].complain(text)
+            self._go_to(number)
 
     def _number(self, kind: str) -> int:
-        return [field.kind for field in self._fields].index(kind)
+        return [line.field.kind for line in self._lines].index(kind)
 
     def _go_to(self, number: int) -> None:
         # At once: `focus()` waits for its turn, and the keys that are there already would be lost.
-        self.screen.set_focus(self.query_one(f".n{number}", Input))
-        self.call_after_refresh(self._fit)
-
-    def _say(self, below: str, text: str) -> None:
-        """Say something below a field, or nothing."""
-        for line in self.query(below).results(Static):
-            line.update(Content(text))
-            line.display = bool(text)
-
-    def _fit(self) -> None:
-        """Cut what is said of a field to its width; below the one that is typed in there is room for all of it."""
-        for number, field in enumerate(self._fields):
-            for line in self.query(f".n{number}").results(Input):
-                line.placeholder = safe_text(field.remark, limit=line.size.width)
-                complained = any(complaint.display for complaint in self.query(f".c{number}"))
-                is_cut = len(field.remark) > line.size.width
-                self.query(f".r{number}").set(display=line.has_focus and is_cut and not complained)
+        self.screen.set_focus(self._lines[number].input)
         self.call_after_refresh(self._keep_in_sight)
 
     def _keep_in_sight(self) -> None:
         """Scroll to what is said below the field that is typed in, but not so far that the field itself is hidden."""
-        for number, field in enumerate(self._fields):
-            for line in self.query(f".n{number}:focus"):
-                said = self.query(f".c{number}, .r{number}" + (", #preview" if field.kind == "input" else ""))
-                for part in (*reversed(said.nodes), line):
+        for line in self._lines:
+            if line.input.has_focus:
+                below = [line.complaint, line.remark]
+                if line.field.kind == "input" and self._preview_line is not None:
+                    below.append(self._preview_line)
+                for part in (*reversed(below), line.input):
                     if part.display:
                         part.scroll_visible(animate=False, immediate=True)
 
-    def _typed(self) -> dict[str, str]:
+    def _typed(self, *, secrets: bool = True) -> dict[str, str]:
         """Return what stands in the fields that are not empty, by kind and name."""
-        typed = {}
-        for number, field in enumerate(self._fields):
-            for line in self.query(f".n{number}").results(Input):
-                if line.value.strip():
-                    typed[f"{field.kind}:{field.name}"] = line.value if field.secret else line.value.strip()
-        return typed
+        return {
+            f"{line.field.kind}:{line.field.name}": line.input.value if line.field.secret else line.input.value.strip()
+            for line in self._lines
+            if line.input.value.strip() and (secrets or not line.field.secret)
+        }
 
-    def _complain(self, *, empty_too: bool) -> bool:
-        """Say beside each field what is wrong with it; whether nothing is."""
-        typed = self._typed()
-        good = True
-        for number, field in enumerate(self._fields):
-            complaint = ""
-            text = typed.get(f"{field.kind}:{field.name}")
-            has_no_use = field.of_items and "input:input" in typed
-            if text is not None and has_no_use:
-                complaint = "the input takes the place of the items that this is for: leave one of the two empty"
-            elif text is not None:
-                try:
-                    field.check(text)
-                except UserError as error:
-                    complaint = error.what
-            elif field.required and empty_too and not has_no_use:
-                complaint = "this is needed"
-            if complaint and good:
-                good = False
-                if empty_too:
-                    self._go_to(number)
-            self._say(f".c{number}", safe_text(complaint, limit=300))
-        self.call_after_refresh(self._fit)
-        return good
+    def _complaint(self, field: Field, typed: Mapping[str, str], *, empty_too: bool) -> str:
+        """Return what is wrong with a field; empty for one that will do."""
+        text = typed.get(f"{field.kind}:{field.name}")
+        has_no_use = field.of_items and "input:input" in typed
+        if text is None:
+            return "this is needed" if field.required and empty_too and not has_no_use else ""
+        if has_no_use:
+            return "the input takes the place of the items that this is for: leave one of the two empty"
+        try:
+            field.check(text)
+        except UserError as error:
+            return error.what
+        return ""
+
+    def _is_good(self) -> bool:
+        """Show what is wrong next to the fields, and go to the first of them. Return True if the form is valid."""
+        typed, wrong = self._typed(), None
+        for number, line in enumerate(self._lines):
+            complaint = self._complaint(line.field, typed, empty_too=True)
+            line.complain(complaint)
+            if complaint and wrong is None:
+                wrong = number
+        if wrong is not None:
+            self._go_to(wrong)
+        return wrong is None
 
     @work(exclusive=True, group="preview")
     async def _preview(self) -> None:
@@ -289,9 +332,48 @@ class JobForm(VerticalScroll, inherit_bindings=False):
 
     def _tell_items(self, text: str, *, wrong: bool = False) -> None:
         """Say below the input what its first items are, or what is wrong with it."""
-        self.query("#preview").set_class(wrong, "wrong")
-        self._say("#preview", text)
-        self.call_after_refresh(self._keep_in_sight)
+        if self._preview_line is not None:
+            self._preview_line.set_class(wrong, "wrong")
+            _show(self._preview_line, text)
+            self.call_after_refresh(self._keep_in_sight)
+
+
+class _Line:
+    """A field on the screen: label, text, complaint, remark. A key changes only what it has to: each costs a layout."""
+
+    def __init__(self, field: Field, number: int) -> None:
+        self.field = field
+        mark = (" *", "bold") if field.required else ""
+        self.label = Static(Content.assemble(safe_text(field.name, limit=20), mark), classes="label")
+        unset = f"({safe_text(field.unset, limit=80)})" if field.unset else "(needed)" if field.required else ""
+        self.input = TextField(
+            password=field.secret, compact=True, classes=f"answer n{number}", placeholder=unset, valid_empty=True
+        )
+        self.complaint = Static(classes=f"complaint c{number}")
+        self.remark = Static(Content(safe_text(field.remark, limit=300)), classes=f"remark r{number}")
+        self._complaint = ""
+
+    def complain(self, text: str) -> bool:
+        """Say what is wrong below the field, or nothing. Return True if that changes what is shown."""
+        if text == self._complaint:
+            return False
+        self._complaint = text
+        _show(self.complaint, safe_text(text, limit=300))
+        self.show_remark(self.input.has_focus)
+        return True
+
+    def show_remark(self, wanted: bool) -> None:
+        """Show type, unit and help, unless there is a complaint in their place."""
+        display = wanted and bool(self.field.remark) and not self._complaint
+        if self.remark.display != display:
+            self.remark.display = display
+
+
+def _show(line: Static, text: str) -> None:
+    """Write a line below a field, or hide it."""
+    line.update(Content(text))
+    if line.display != bool(text):
+        line.display = bool(text)
 
 
 def _are_named(job: Job, typed: Mapping[str, str]) -> bool:

@@ -36,6 +36,7 @@ class QueryApp(Application[None]):
         refresh: seconds between two looks at the catalog.
         preferences: what is configured and remembered; None for nothing configured.
         captured_output: has the stream to the terminal; None for one of its own.
+        newest: whether to begin with the newest rows of the newest run's table.
 
     Raises:
         UserError: there is no theme of that name.
@@ -55,6 +56,7 @@ class QueryApp(Application[None]):
         refresh: float = REFRESH,
         preferences: Preferences | None = None,
         captured_output: CapturedOutput | None = None,
+        newest: bool = True,
     ) -> None:
         self._themes = themes or find_themes()
         preferred = None if preferences is None else preferences.theme
@@ -74,6 +76,7 @@ class QueryApp(Application[None]):
             leave=self._leave,
             keys=self._keys,
             refresh=refresh,
+            newest=newest,
         )
 
     def get_default_screen(self) -> Screen[None]:

@@ -1,17 +1,24 @@
-"""A result as a picture: bars, one a row, or lines. The first column is x, every numeric column after it a series."""
+"""A result as a picture: bars, one a row, or lines. The first column is x, every numeric column after it a series.
+
+A number or a time as x stands where its value is, not where its row is: what is missing is a gap. Series of very
+different size have panels of their own. Bars whose x rises from row to row are a histogram, drawn as one.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from itertools import pairwise
 from typing import TypeGuard
 
 import pyarrow as pa
 
 from tui_runner.store.export.cells import is_number
 from tui_runner.tui.query.cell_viewer import shown_cells
+from tui_runner.tui.widgets.braille import nice_top
 from tui_runner.tui.widgets.paint import Line, PaintedWidget, Span, cells, column, fitted, own
 
 MOST_ROWS = 2_000
@@ -37,12 +44,22 @@ class Plot:
     """Data of a chart: a label for each row, the series with their names, and a remark about what is left out.
 
     Values that are not finite are named, not drawn.
+
+    Attributes:
+        labels: of the rows.
+        names: of the series.
+        series: their values, one a row.
+        remark: what is left out.
+        xs: where the rows stand: numbers, or seconds since the epoch; None where x is text or not in every row.
+        is_time: whether `xs` are times.
     """
 
     labels: tuple[str, ...]
     names: tuple[str, ...]
     series: tuple[tuple[float | None, ...], ...]
     remark: str
+    xs: tuple[float, ...] | None = None
+    is_time: bool = False
 
 
 def plot_of(table: pa.Table, *, complete: bool) -> Plot | str:
@@ -65,7 +82,25 @@ def plot_of(table: pa.Table, *, complete: bool) -> Plot | str:
         remarks.append(f"first {part.num_rows:,} rows")
     if len(wanted) > len(_ROLES):
         remarks.append(f"{len(_ROLES)} of {len(wanted)} numeric columns")
-    return Plot(tuple(labels), tuple(names), tuple(series), ", ".join(remarks))
+    xs, is_time = (None, False) if lone else _positions(first)
+    plot = Plot(tuple(labels), tuple(names), tuple(series), ", ".join(remarks), xs, is_time)
+    return plot
+
+
+def _positions(values: pa.Array) -> tuple[tuple[float, ...] | None, bool]:
+    """Return where the rows stand by the values of x, and whether these are times; None where that is not known."""
+    kind = values.type
+    is_time = pa.types.is_timestamp(kind) or pa.types.is_date(kind)
+    if values.null_count or not (is_time or is_number(kind)):
+        return None, False
+    try:
+        if is_time:
+            moments = values.cast(pa.timestamp("us"), safe=False).cast(pa.int64()).to_pylist()
+            return tuple(moment / 1e6 for moment in moments), True
+        numbers = tuple(float(value) for value in values.to_pylist())
+    except (pa.ArrowException, OverflowError, ValueError):
+        return None, False
+    return (numbers, False) if all(map(math.isfinite, numbers)) else (None, False)
 
 
 class ResultChart(PaintedWidget, can_focus=True):
@@ -87,7 +122,7 @@ class ResultChart(PaintedWidget, can_focus=True):
         if isinstance(self._plot, str):
             return [((f" Nothing to draw: {self._plot}.", "muted"),)]
         lines = [fitted(_legend(self._plot), width)]
-        draw = bars if self._kind is ChartKind.BARS else line_chart
+        draw = line_chart if self._kind is ChartKind.LINE else histogram if _is_histogram(self._plot) else bars
         return [*lines, *draw(self._plot, width, height - 1)]
 
 
@@ -130,8 +165,92 @@ def bars(plot: Plot, width: int, height: int) -> list[Line]:
     return [fitted(line, width) for line in lines]
 
 
+_LEAST_BINS = 8
+"""Rows from which rising numbers are the bins of a histogram."""
+_APART = 20.0
+"""How many times larger one series is than another from which each has a panel of its own."""
+_LEAST_PANEL = 5
+"""Lines of a panel at least."""
+
+
+def _is_histogram(plot: Plot) -> bool:
+    """Return True if the rows are bins: one series, of nothing below zero, over numbers or times that rise."""
+    if plot.xs is None or len(plot.series) != 1 or len(plot.xs) < _LEAST_BINS:
+        return False
+    return all(a < b for a, b in pairwise(plot.xs)) and all(_drawn(value) and value >= 0 for value in plot.series[0])
+
+
+def histogram(plot: Plot, width: int, height: int) -> list[Line]:
+    """Columns side by side, one a bin, from zero; bins for which there is no room share a column, added up."""
+    if height < 3:
+        return []
+    values = [value for value in plot.series[0] if _drawn(value)]
+    scale = len(_text(max(values, default=0.0))) + 2
+    room, rows = max(width - scale - 1, 1), height - 1
+    each = -(-len(values) // room)
+    heights = [sum(values[start : start + each]) for start in range(0, len(values), each)]
+    across = max(min(room // len(heights), 6), 1)
+    top = nice_top(max(heights, default=0.0))
+    lines: list[Line] = []
+    for row in range(rows - 1, -1, -1):
+        label = _text(top) if row == rows - 1 else "0" if row == 0 else ""
+        text = "".join(_column(value / top * rows - row, value > 0 and row == 0) * across for value in heights)
+        lines.append(((label.rjust(scale - 1) + " ", "muted"), ("│", "faint"), (text, _ROLES[0])))
+    lines.append(((" " * (scale + 1) + _ticks(plot, across * len(heights)), "muted"),))
+    return [fitted(line, width) for line in lines]
+
+
+def _column(level: float, shows: bool) -> str:
+    """Return a cell of a column that rises `level` cells from the bottom of this one; what is not zero shows."""
+    eighths = max(min(round(level * 8), 8), 1 if shows else 0)
+    return " ▁▂▃▄▅▆▇█"[max(eighths, 0)]
+
+
+def _ticks(plot: Plot, room: int) -> str:
+    """Return what stands below an x-axis of `room` cells: values at even distances, as many as do not touch."""
+    first, last = plot.labels[0], plot.labels[-1]
+    if plot.xs is None:
+        return column(first, max(room - len(last) - 1, 0)) + " " + last
+    low, high = min(plot.xs), max(plot.xs)
+    texts: list[str] = []
+    for number in (5, 4, 3, 2):
+        texts = [_position_text(low + (high - low) * part / (number - 1), high - low, plot) for part in range(number)]
+        if sum(map(len, texts)) + 3 * number <= room:
+            break
+    line = ""
+    for part, text in enumerate(texts):
+        place = round(part * (room - 1) / max(len(texts) - 1, 1))
+        start = min(max(place - (len(text) // 2 if part else 0), len(line) + bool(line)), max(room - len(text), 0))
+        line = line.ljust(start) + text if start >= len(line) else line
+    return line
+
+
+def _position_text(value: float, span: float, plot: Plot) -> str:
+    if not plot.is_time:
+        return _text(float(f"{value:.4g}"))
+    try:
+        moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=value)
+    except OverflowError:
+        return f"{value:.4g}"
+    return moment.strftime("%H:%M:%S" if span < 86_400 else "%m-%d %H:%M" if span < 5 * 86_400 else "%Y-%m-%d")
+
+
 def line_chart(plot: Plot, width: int, height: int) -> list[Line]:
-    """Lines in braille over the rows in their order, with the scale at the left and the ends of x below."""
+    """Lines in braille, with the scale at the left and values of x below; series of other sizes in panels of theirs."""
+    tops = [max((abs(value) for value in series if _drawn(value)), default=0.0) for series in plot.series]
+    differ = min(tops, default=0.0) > 0 and max(tops) > _APART * min(tops)
+    each = height // max(len(plot.series), 1)
+    if not differ or each < _LEAST_PANEL:
+        return _panel(plot, width, height)
+    lines: list[Line] = []
+    for number, series in enumerate(plot.series):
+        alone = replace(plot, series=(series,), names=(plot.names[number],))
+        lines += _panel(alone, width, each, first=number)
+    return lines
+
+
+def _panel(plot: Plot, width: int, height: int, first: int = 0) -> list[Line]:
+    """Draw series on one scale; `first` is the place of the first one among all, by which colours go."""
     values = [value for series in plot.series for value in series if _drawn(value)]
     if height < 3:
         return []
@@ -143,32 +262,61 @@ def line_chart(plot: Plot, width: int, height: int) -> list[Line]:
     bits = [[0] * columns for _ in range(rows)]
     roles = [[-1] * columns for _ in range(rows)]
     for number, series in enumerate(plot.series):
-        for x, y in _dots(series, low, high, columns * 2, rows * 4):
+        for x, y in _dots(series, low, high, columns * 2, rows * 4, plot.xs):
             row, place = rows - 1 - y // 4, x // 2
             bits[row][place] |= _DOTS[x % 2][y % 4]
             roles[row][place] = number
     lines: list[Line] = []
     for row in range(rows):
         label = _text(high) if row == 0 else _text(low) if row == rows - 1 else ""
-        spans: list[Span] = [(label.rjust(scale), "muted"), ("│", "faint")]
+        if row == rows // 2 and rows >= _LEAST_PANEL:
+            label = _text(float(f"{(low / 2 + high / 2):.3g}"))
+        spans: list[Span] = [(label.rjust(scale)[:scale], "muted"), ("│", "faint")]
         for value, number in zip(bits[row], roles[row], strict=True):
-            spans.append((chr(0x2800 + value) if value else " ", _ROLES[number] if number >= 0 else "text"))
+            spans.append((chr(0x2800 + value) if value else " ", _ROLES[first + number] if number >= 0 else "text"))
         lines.append(tuple(spans))
-    first, last = plot.labels[0], plot.labels[-1]
-    room = columns - len(last) - 1
-    lines.append(((" " * (scale + 1) + column(first, max(room, 0)) + " " + last, "muted"),))
+    lines.append(((" " * (scale + 1) + _ticks(plot, columns), "muted"),))
     return [fitted(line, width) for line in lines]
 
 
-def _dots(series: Sequence[float | None], low: float, high: float, across: int, down: int) -> list[tuple[int, int]]:
-    """The dots of a line: steps between neighbouring values are filled; a gap stays one."""
+_GAP = 3.0
+"""How many times the usual step between two x is, from which on there is a gap between them."""
+
+
+def _dots(
+    series: Sequence[float | None],
+    low: float,
+    high: float,
+    across: int,
+    down: int,
+    xs: Sequence[float] | None = None,
+) -> list[tuple[int, int]]:
+    """The dots of a line: steps between neighbouring values are filled; a gap stays one.
+
+    Args:
+        series: a value for each row.
+        low: the lowest value of the scale.
+        high: the highest.
+        across: dots from the first x to the last.
+        down: dots from the lowest value to the highest.
+        xs: where the rows stand; None for one behind the other.
+    """
+    places = range(len(series)) if xs is None else sorted(range(len(series)), key=xs.__getitem__)
+    at = list(map(float, places)) if xs is None else [xs[place] for place in places]
+    steps_between = sorted(b - a for a, b in pairwise(at) if b > a)
+    usual = steps_between[len(steps_between) // 2] if steps_between else 0.0
     dots: list[tuple[int, int]] = []
     before: tuple[int, int] | None = None
-    for place, value in enumerate(series):
+    then = -math.inf
+    for place, here in zip(places, at, strict=True):
+        value = series[place]
+        if here - then > _GAP * usual > 0:
+            before = None
+        then = here
         if not _drawn(value):
             before = None
             continue
-        x = round(place * (across - 1) / max(len(series) - 1, 1))
+        x = round(_share(here, at[0], at[-1]) * (across - 1)) if at[-1] > at[0] else 0
         y = round(_share(value, low, high) * (down - 1))
         if before is not None:
             steps = max(abs(x - before[0]), abs(y - before[1]), 1)

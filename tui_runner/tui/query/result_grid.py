@@ -60,6 +60,13 @@ class ResultGrid(ScrollView, can_focus=True):
             self.grid = grid
             self.number = number
 
+    class HeadingChosen(Message):
+        """A heading was clicked."""
+
+        def __init__(self, column: int) -> None:
+            super().__init__()
+            self.column = column
+
     class CellOpened(Message):
         """A cell is to be shown in full."""
 
@@ -108,14 +115,17 @@ class ResultGrid(ScrollView, can_focus=True):
             keep: leave cursor and scrolling where they are (a watched statement).
             changed: cells to mark.
         """
-        same = keep and self._schema is not None and self._schema.equals(schema)
+        alike = self._schema is not None and self._schema.equals(schema)
+        same = keep and alike
         self._schema = schema
         self._columns = columns_of(schema)
         if not same:
             self._widths = [
                 min(max(cell_len(each.name), cell_len(each.type), _NARROWEST), WIDEST) for each in self._columns
             ]
-            self.row = self.column = 0
+            self.row = 0
+            # A result that was sorted keeps the cursor in its column.
+            self.column = self.column if alike else 0
         self._pages = OrderedDict({0: first})
         self._blocks.clear()
         self._wanted.clear()
@@ -169,6 +179,10 @@ class ResultGrid(ScrollView, can_focus=True):
         table = self._pages.get(row // self._page_rows)
         return None if table is None else table.slice(row % self._page_rows, 1)
 
+    def go_to_row(self, row: int) -> None:
+        """Put the cursor into a row, from 0; into the last one that is known, if it is beyond."""
+        self._go(row, self.column)
+
     def action_down(self) -> None:
         """Move the cursor down."""
         self._go(self.row + 1, self.column)
@@ -215,13 +229,16 @@ class ResultGrid(ScrollView, can_focus=True):
             self.post_message(self.CellOpened())
 
     def on_click(self, event: events.Click) -> None:
-        """Put the cursor where the mouse is; with two clicks, open the cell."""
+        """Put the cursor where the mouse is; with two clicks, open the cell. A heading sorts by its column."""
         line, x = event.y - HEADING, self.scroll_offset.x + event.x - self._gutter
-        if line < 0 or event.x < self._gutter:
+        if event.x < self._gutter:
             return
         start = 0
         for number, width in enumerate(self._widths):
             if x < start + width + _GAP:
+                if line < 0:
+                    self.post_message(self.HeadingChosen(number))
+                    return
                 self._go(min(self.scroll_offset.y + line, self._rows - 1), number)
                 if event.chain == 2:
                     self.action_view_cell()

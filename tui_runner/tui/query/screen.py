@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 from textual import work
@@ -13,7 +13,14 @@ from textual.screen import Screen
 
 from tui_runner.errors import UserError
 from tui_runner.store.access import Access
-from tui_runner.store.query.catalog import CatalogTable, catalog, query_templates
+from tui_runner.store.query.catalog import (
+    CatalogTable,
+    catalog,
+    column_statistics_sql,
+    newest_rows,
+    query_templates,
+    sorted_sql,
+)
 from tui_runner.store.query.console import Console
 from tui_runner.store.query.statements import Statement, typed_value
 from tui_runner.store.remote.client import RemoteConsole
@@ -22,7 +29,8 @@ from tui_runner.tui.actions import DEFAULT_KEYS, Keys, bindings
 from tui_runner.tui.actions.model import QUERY_HELP, QUERY_PARTS, Place
 from tui_runner.tui.background import in_thread
 from tui_runner.tui.dialogs.help import Help
-from tui_runner.tui.dialogs.questions import AskTexts, Confirm, Pick, pick_one
+from tui_runner.tui.dialogs.questions import Ask, AskTexts, Confirm, Pick, pick_one
+from tui_runner.tui.dialogs.reader import Reader
 from tui_runner.tui.query.catalog_tree import Catalog
 from tui_runner.tui.query.cell_viewer import CellViewer, type_name, whole_text
 from tui_runner.tui.query.completion import Vocabulary, name_in_sql, read_words, with_tables
@@ -40,6 +48,8 @@ NARROW = 72
 """Terminals of fewer cells show the catalog in place of the tabs, when it is asked for."""
 REFRESH = 3.0
 """Seconds between two looks at the catalog."""
+_LIVE = 2.0
+"""Seconds between two looks at the newest rows of a run."""
 INTERVALS = (1.0, 2.0, 5.0, 10.0, 60.0)
 """Seconds between two runs of a statement that is watched."""
 
@@ -54,6 +64,7 @@ class QueryScreen(EarlyClose, Screen[None]):
         run: the run that goes on in the database, in a few words; empty for none.
         keys: the keys in force.
         refresh: seconds between two looks at the catalog.
+        newest: whether to begin with the newest rows of the table that the newest run writes.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.QUERY, Place.RESULT)]
@@ -67,8 +78,12 @@ class QueryScreen(EarlyClose, Screen[None]):
         run: Callable[[], str] = str,
         keys: Keys = DEFAULT_KEYS,
         refresh: float = REFRESH,
+        newest: bool = True,
     ) -> None:
         super().__init__()
+        self._newest = newest
+        self._order: tuple[str, str, bool] | None = None
+        """Statement that the result was sorted of, column, and whether the highest come first."""
         self._open_access = open_access
         self._history = history
         self._leave = leave
@@ -95,6 +110,7 @@ class QueryScreen(EarlyClose, Screen[None]):
 
     def on_mount(self) -> None:
         """Open the database."""
+        self.query_one(Catalog).border_title = "catalog"
         self._begin()
 
     def on_unmount(self) -> None:
@@ -150,9 +166,27 @@ class QueryScreen(EarlyClose, Screen[None]):
         await self.add_tab()
         if self._first:
             self._write_and_run(self._first)
+        elif self._newest:
+            await self._show_newest()
         self._load_words()
         self._look_at_catalog()
         self.set_interval(self._refresh_seconds, self._look_at_catalog)
+
+    async def _show_newest(self) -> None:
+        """Show the newest rows, again and again while a run writes them; what is typed takes the statement's place."""
+        console, tab = self._catalog_console, self.tab
+        if console is None or tab is None:
+            return
+        try:
+            sql = await in_thread(lambda: newest_rows(console), "tui-runner-newest")
+        except UserError as error:
+            self.complain(error)
+            return
+        if sql is None or tab.busy or tab.editor.text:
+            return
+        tab.begin_with(sql)
+        if self._run_text():
+            tab.watch_every(_LIVE)
 
     async def add_tab(self, text: str = "") -> QueryTab | None:
         """Open a tab; None while the database is being opened."""
@@ -177,7 +211,6 @@ class QueryScreen(EarlyClose, Screen[None]):
         try:
             self._tables = await in_thread(lambda: catalog(console), "tui-runner-catalog")
         except UserError as error:
-            self.query_one(Catalog).border_title = None
             self.query_one(Catalog).tooltip = safe_text(str(error), limit=200)
             return
         finally:
@@ -287,6 +320,9 @@ class QueryScreen(EarlyClose, Screen[None]):
         tab = self.tab
         if tab is not None and tab.cancel():
             return
+        if self.has_class("-zoomed"):
+            self.remove_class("-zoomed")
+            return
         if tab is not None and tab.shown is Shown.CHART:
             tab.draw_chart(None)
             return
@@ -362,6 +398,97 @@ class QueryScreen(EarlyClose, Screen[None]):
             return
         following = {None: ChartKind.BARS, ChartKind.BARS: ChartKind.LINE, ChartKind.LINE: None}
         tab.draw_chart(following[tab.chart_kind])
+
+    def action_sort(self) -> None:
+        """Sort the result by the column under the cursor; again, the other way round. The statement is shown."""
+        tab = self.tab
+        if tab is not None and tab.shown is Shown.ROWS:
+            self._sort_by(tab, tab.grid.column)
+
+    def on_result_grid_heading_chosen(self, event: ResultGrid.HeadingChosen) -> None:
+        """Sort by a heading that was clicked."""
+        event.stop()
+        if self.tab is not None:
+            self._sort_by(self.tab, event.column)
+
+    def _sort_by(self, tab: QueryTab, column: int) -> None:
+        schema = tab.grid.schema
+        if tab.asked is None or tab.busy or schema is None or not 0 <= column < len(schema):
+            return
+        statement, values = tab.asked
+        name = schema.field(column).name
+        before, descending = statement.sql, False
+        if (
+            self._order is not None
+            and sorted_sql(self._order[0], self._order[1], descending=self._order[2]) == statement.sql
+        ):
+            before = self._order[0]
+            descending = self._order[1] == name and not self._order[2]
+        self._order = (before, name, descending)
+        sorted_ = self._write(sorted_sql(before, name, descending=descending), focus=False)
+        if sorted_ is not None:
+            tab.start(sorted_, values)
+
+    def action_statistics(self) -> None:
+        """Show figures about the column under the cursor."""
+        tab = self.tab
+        if tab is None or tab.shown is not Shown.ROWS or tab.grid.schema is None or tab.asked is None:
+            self.notify("There is no result yet: run a statement first.", markup=False)
+            return
+        field = tab.grid.schema.field(tab.grid.column)
+        sql, values = column_statistics_sql(tab.asked[0].sql, field.name, type_name(field)), tab.asked[1]
+        self._statistics(field.name, sql, values)
+
+    @work(exclusive=True, group="statistics")
+    async def _statistics(self, name: str, sql: str, values: Mapping[str, object]) -> None:
+        if self._access is None:
+            return
+        console = self._access.console()
+
+        def read() -> list[dict[str, str | None]]:
+            try:
+                with console.query(sql, values) as result:
+                    rows: list[dict[str, str | None]] = result.read_all().to_pylist()
+                    return rows
+            finally:
+                console.close()
+
+        try:
+            rows = await in_thread(read, "tui-runner-statistics")
+        except UserError as error:
+            self.complain(error)
+            return
+        lines = [f"{row['figure'] or '':<22}  {'–' if row['value'] is None else row['value']}" for row in rows]
+        self.app.push_screen(Reader(f"column {name}", "\n".join(lines)))
+
+    def action_go_to_row(self) -> None:
+        """Ask for a row of the result, by its number from 1, and go there."""
+        tab = self.tab
+        if tab is None or tab.shown is not Shown.ROWS:
+            return
+
+        def wrong(text: str) -> str:
+            number = text.replace(",", "").strip()
+            return "" if number.isdecimal() and int(number) >= 1 else "a number from 1 on"
+
+        def answered(text: str | None) -> None:
+            if text is not None:
+                tab.grid.go_to_row(int(text.replace(",", "").strip()) - 1)
+
+        self.app.push_screen(Ask(f"Go to which row of {tab.grid.rows:,}?", "", wrong), answered)
+
+    def action_hide_catalog(self) -> None:
+        """Hide the catalog, or show it again."""
+        if isinstance(self.focused, Catalog) and self.tab is not None:
+            self.set_focus(self.tab.editor)
+        self.toggle_class("-no-catalog")
+
+    def action_zoom(self) -> None:
+        """Give the whole screen to the result, or give it back."""
+        if self.tab is not None and (self.tab.result_parts or self.has_class("-zoomed")):
+            self.toggle_class("-zoomed")
+            if self.has_class("-zoomed"):
+                self.set_focus(self.tab.result_parts[0])
 
     def action_export(self) -> None:
         """Write the result into a file."""
@@ -459,8 +586,13 @@ class QueryScreen(EarlyClose, Screen[None]):
         """Show what the keys do."""
         self.app.push_screen(Help(self._keys, QUERY_HELP))
 
-    def _write(self, sql: str) -> Statement | None:
-        """Put a statement behind what is in the editor; the statement as it stands there."""
+    def _write(self, sql: str, *, focus: bool = True) -> Statement | None:
+        """Put a statement behind what is in the editor; return it as it stands there.
+
+        Args:
+            sql: the statement.
+            focus: whether the editor gets the focus.
+        """
         tab = self.tab
         if tab is None:
             return None
@@ -471,7 +603,8 @@ class QueryScreen(EarlyClose, Screen[None]):
         text = f"{before}\n\n{sql}" if before else sql
         editor.replace(text, (0, 0), editor.document.end)
         editor.move_cursor(editor.document.end)
-        editor.focus()
+        if focus:
+            editor.focus()
         return tab.to_run()
 
     def _write_and_run(self, sql: str) -> None:

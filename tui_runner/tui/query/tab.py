@@ -25,11 +25,12 @@ from textual.widgets import Static
 from tui_runner.errors import UserError
 from tui_runner.store.access import Access
 from tui_runner.store.query.console import Console
-from tui_runner.store.query.errors import QueryCancelled, QueryError
+from tui_runner.store.query.errors import CHANGES_DATA, QueryCancelled, QueryError
 from tui_runner.store.query.pages import PAGE_ROWS, Pages
 from tui_runner.store.query.statements import Statement, split, statement_at
 from tui_runner.store.remote.client import RemoteConsole
 from tui_runner.text.safe_text import safe_text
+from tui_runner.tui.actions import key_of
 from tui_runner.tui.background import in_thread
 from tui_runner.tui.query.cell_viewer import changed_cells
 from tui_runner.tui.query.completion import Vocabulary
@@ -99,8 +100,17 @@ class QueryTab(Vertical):
         yield ResultGrid(PAGE_ROWS, id="grid")
         yield ResultChart(id="result-chart")
 
+    def on_descendant_focus(self) -> None:
+        """Show by the line above the result that its keys are in force."""
+        self.set_class(self.screen.focused in self.result_parts, "-result-focus")
+
+    def on_descendant_blur(self) -> None:
+        """Likewise when the focus goes elsewhere."""
+        self.set_class(self.screen.focused in self.result_parts, "-result-focus")
+
     def on_mount(self) -> None:
         """Nothing was run yet."""
+        self.editor.border_title = "statements"
         self.status.ready()
         self._show(Shown.NOTHING)
 
@@ -171,6 +181,14 @@ class QueryTab(Vertical):
         self.post_message(self.Ran(statement.sql))
         self._run(statement, values)
 
+    def begin_with(self, sql: str) -> None:
+        """Run a statement that nobody has typed: it is selected, so that what is typed takes its place."""
+        editor = self.editor
+        editor.load_text(sql)
+        editor.select_all()
+        self.saved = editor.text
+        self._run(Statement(sql, 0, len(sql)), {})
+
     def cancel(self) -> bool:
         """End the statement that runs, and watching; whether there was anything to end."""
         was_watching = self.watching
@@ -224,6 +242,8 @@ class QueryTab(Vertical):
         self._begin_busy()
         if not keep:
             self.editor.clear_mistake()
+            # What is shown is still the result of the statement before.
+            self.add_class("-older")
         old, before = self._pages, self._first if keep else None
         console = self.console
 
@@ -324,6 +344,7 @@ class QueryTab(Vertical):
         self._timer = self.set_interval(_TICK, self._look)
 
     def _end_busy(self) -> None:
+        self.remove_class("-older")
         self._busy = self._ending = False
         if self._timer is not None:
             self._timer.stop()
@@ -350,7 +371,10 @@ class QueryTab(Vertical):
             if self.editor.text[statement.start : statement.end] == statement.sql:
                 self.editor.mark_mistake(position)
         self.status.failed(f"failed: {place}" if place else "failed")
-        self.query_one("#message", Static).update(Content(safe_text(str(error), limit=4_000)))
+        text = str(error)
+        if error.what == CHANGES_DATA:
+            text += f"\n{key_of(self.screen, 'query.write_mode')} allows statements that change data"
+        self.query_one("#message", Static).update(Content(safe_text(text, newlines=True, limit=4_000)))
         self._pages = self._first = self._last = None
         self._show(Shown.MESSAGE)
 
@@ -384,8 +408,8 @@ class QueryTab(Vertical):
     def _again(self) -> None:
         if self._every is None:
             return
-        if self._busy or self._last is None:
-            # A page is being read, or the statement that is to be watched runs for the first time.
+        if self._busy or self._last is None or not self.screen.is_current:
+            # Nobody sees it, a page is being read, or the statement that is to be watched runs for the first time.
             self._again_in(_TICK)
         else:
             self._run(*self._last, keep=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -92,7 +93,7 @@ def drawn(picture: Picture, width: int, height: int, unit: Callable[[float], str
     rows, columns = height - 2, width - 2 - scale
     span = span_of(picture.series, picture.end)
     series = [bins(line.points, picture.end, span, columns * DOTS_ACROSS) for line in picture.series]
-    highest = max((sum(value or 0.0 for value in values) for values in zip(*series, strict=True)), default=0.0)
+    highest = _highest(picture, span)
     limit = picture.limit
     in_sight = limit is not None and highest > 0 and limit <= highest * _LIMIT_IN_SIGHT
     top = nice_top(max(highest, limit) if in_sight and limit is not None else highest)
@@ -109,6 +110,17 @@ def drawn(picture: Picture, width: int, height: int, unit: Callable[[float], str
         lines.append((*left, *_row(row, picture, number == limit_row), ("│", "faint")))
     lines.append((("└" + "─" * (width - 2) + "┘", "faint"),))
     return lines
+
+
+def _highest(picture: Picture, span: float) -> float:
+    """Return the highest sum of all series in sight: of their points, whatever columns these share."""
+    since = picture.end - span
+    sums: dict[float, float] = {}
+    for line in picture.series:
+        for at, value in line.points:
+            if at >= since and value is not None and math.isfinite(value):
+                sums[at] = sums.get(at, 0.0) + value
+    return max(sums.values(), default=0.0)
 
 
 def _top_edge(picture: Picture, span: float, highest: float, width: int, unit: Callable[[float], str]) -> Line:
@@ -144,14 +156,24 @@ def _row(row: list[Cell], picture: Picture, with_limit: bool) -> list[Span]:
 
 
 def throughput(snapshot: Snapshot) -> Picture:
-    """Items finished each second; a gap where the run was paused."""
+    """Items finished each second, those that failed on top; a gap where the run was paused."""
     history = snapshot.history
-    points = tuple((sample.at, sample.items_per_second) for sample in history)
+    failed = tuple((sample.at, sample.failed_per_second) for sample in history)
+    points = tuple(
+        (
+            sample.at,
+            None if sample.items_per_second is None else sample.items_per_second - (sample.failed_per_second or 0),
+        )
+        for sample in history
+    )
+    series = [Series("done", "chart-1", points)]
+    if any(value for _, value in failed):
+        series.append(Series("failed", "bad", failed))
     newest = history[-1].items_per_second if history else None
     return Picture(
         title="throughput, items/s",
         now=rate(newest) if newest is not None else NONE,
-        series=(Series("items/s", "chart-1", points),),
+        series=tuple(series),
         end=history[-1].at if history else 0.0,
     )
 

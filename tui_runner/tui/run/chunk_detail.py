@@ -22,12 +22,23 @@ from tui_runner.tui.run.commands import AGAIN, RunCommands
 from tui_runner.tui.run.run_screen import ChunkCommands
 from tui_runner.tui.widgets.footer import KeyLine
 from tui_runner.tui.widgets.list_view import Rows
-from tui_runner.tui.widgets.paint import WARNING, Line, PaintedLines, Span, column, own, spread, state_span
+from tui_runner.tui.widgets.paint import (
+    WARNING,
+    Line,
+    PaintedLines,
+    Span,
+    column,
+    message_spans,
+    own,
+    spread,
+    state_span,
+)
 
 _READ_EVERY = 2.0
 """Seconds between two looks into the ledger."""
 _ITEM = 9
 _SECONDS = 9
+_VALUE = 80
 
 
 class ChunkDetail(ChunkCommands):
@@ -145,10 +156,10 @@ class ChunkDetail(ChunkCommands):
             attempt = f"attempt {item.attempt}  " if item.attempt > 1 else ""
             lines.append(
                 (
-                    (f" {column(str(item.item), _ITEM, right=True)}", "text"),
+                    (f" {column(str(item.item), _ITEM, right=True)}", "muted"),
                     (f" {column(latency(item.seconds), _SECONDS, right=True)}  ", "strong"),
                     (attempt, "warn"),
-                    (own(item.text), "text"),
+                    (own(item.text or f"item {item.item}"), "text"),
                 )
             )
         if in_flight > len(flying):
@@ -169,14 +180,16 @@ def _title(text: str, remark: str) -> Line:
 
 def _ended(item: EndedItem) -> Line:
     line: list[Span] = [
-        (f" {column(str(item.item), _ITEM, right=True)}", "text"),
+        (f" {column(str(item.item), _ITEM, right=True)}", "muted"),
         (f" {column(latency(item.seconds), _SECONDS, right=True)}  ", "strong"),
     ]
     if item.state != "ok":
         line.append((f"{WARNING} {own(item.state, 12)}  ", "bad"))
-    attempts = f"{item.attempts} attempts  " if item.attempts > 1 else ""
-    line.append((f"{attempts}{counted(item.rows, 'row')}  " if item.state == "ok" else attempts, "muted"))
-    line.append((own(item.error), "text"))
+    line.append((own(item.text or f"item {item.item}", _VALUE), "text"))
+    attempts = f"  {item.attempts} attempts" if item.attempts > 1 else ""
+    line.append((f"{attempts}  {counted(item.rows, 'row')}" if item.state == "ok" else attempts, "muted"))
+    if item.error:
+        line += [("  ", "text"), *message_spans(item.error, "warn")]
     return tuple(line)
 
 

@@ -15,7 +15,7 @@ from textual.containers import Container
 from tui_runner.engine.progress.chunk_views import ChunkView
 from tui_runner.engine.progress.snapshot import Snapshot
 from tui_runner.engine.states import ChunkState, RunState
-from tui_runner.store.ledger.reports import failure_groups
+from tui_runner.store.ledger.reports import RunCurves, failure_groups, run_curves
 from tui_runner.text.numbers import rate, size
 from tui_runner.tui.actions import ACTIONS, bindings
 from tui_runner.tui.actions.list_keys import Movable
@@ -158,10 +158,21 @@ class Dashboard(ChunkCommands):
 
     async def _read_failures(self, snapshot: Snapshot) -> None:
         """Look up what failed in the whole run: what this process has seen is less, and counts what ran again twice."""
-        groups = await read(self.steering.database, failure_groups, snapshot.run_id)
+        database = self.steering.database
+        groups = await read(database, failure_groups, snapshot.run_id)
+        curves = await read(database, run_curves, snapshot.run_id) or RunCurves()
         if groups is not None:
-            failures = [Failures(group.type, group.message, group.items_failed, group.attempts) for group in groups]
-            self.query_one(Summary).show_failures(failures)
+            failures = [
+                Failures(
+                    group.type,
+                    group.newest_message or group.message,
+                    group.items_failed,
+                    group.attempts,
+                    group.recovered,
+                )
+                for group in groups
+            ]
+            self.query_one(Summary).show_failures(failures, curves)
             self._sum_up(snapshot)
 
     def on_resize(self) -> None:

@@ -18,6 +18,7 @@ from tui_runner.store.ledger.reports import (
     failure_groups,
     sql_of_group,
 )
+from tui_runner.text.describe import named_item
 from tui_runner.text.numbers import count, counted, dated, percent
 from tui_runner.tui.actions import Keys, bindings
 from tui_runner.tui.actions.list_keys import Movable
@@ -29,12 +30,15 @@ from tui_runner.tui.run.commands import RunCommands, named, retry_confirmation
 from tui_runner.tui.run.run_screen import RunScreen
 from tui_runner.tui.widgets.footer import KeyLine
 from tui_runner.tui.widgets.list_view import Rows
-from tui_runner.tui.widgets.paint import Line, PaintedLines, column, fitted, own
+from tui_runner.tui.widgets.paint import Line, PaintedLines, cells, column, fitted, message_spans, own
 
 _READ_EVERY = 3.0
 """Seconds between two looks into the ledger: folding a million messages takes one."""
 _WIDE = 90
 _NARROW = 60
+_MESSAGE = 200
+_LEAST_MESSAGE = 30
+"""Characters of a message that stay where something stands behind it."""
 _BOTH = 18
 """Lower terminals show the groups alone; Enter reads an example."""
 
@@ -202,14 +206,17 @@ class Errors(RunScreen):
         if width >= _NARROW:
             line.append((column(count(group.attempts), 10, right=True), "text"))
         if width >= _WIDE:
-            line.append((column(percent(group.attempts, self._attempts), 8, right=True), "text"))
+            line.append((column(percent(group.items_failed, self._items), 8, right=True), "text"))
             line.append((column(count(group.chunks), 8, right=True), "text"))
             line.append((f"  {_clock(group.first_seen)}  {_clock(group.last_seen)}", "muted"))
         line.append(("  ", "text"))
-        if not group.items_failed and width >= _WIDE:
-            line.append(("all tried again  ", "muted"))
-        line += [(own(group.type, 60), "bad"), (": " + own(group.message) if group.message else "", "text")]
-        return tuple(line)
+        text = message_spans(group.newest_message or group.message, "text", _MESSAGE)
+        line += [(own(group.type, 60) + (": " if text else ""), "bad"), *text]
+        tail = _recovered(group)
+        room = width - cells(tuple(line))
+        if tail and room < len(tail) and room + sum(len(part) for part, _ in text) > len(tail) + _LEAST_MESSAGE:
+            line = list(fitted(tuple(line), width - len(tail)))
+        return (*line, (tail, "muted")) if tail else tuple(line)
 
     def _example_lines(self, width: int) -> list[Line]:
         group = self._group
@@ -234,7 +241,8 @@ class Errors(RunScreen):
         example = self._examples[self._example]
         final = "the last attempt" if example.final else "tried again"
         when = dated(example.occurred_at.timestamp()) if in_full else _clock(example.occurred_at)
-        return f"item {example.item} · chunk {example.chunk} · attempt {example.attempt}, {final} · {when}"
+        name = own(named_item(example.item, example.text), 100)
+        return f"{name} · chunk {example.chunk} · attempt {example.attempt}, {final} · {when}"
 
     def _example_text(self, group: FailureGroup) -> str:
         value = self._examples[self._example].text
@@ -243,6 +251,15 @@ class Errors(RunScreen):
     def _error_text(self, group: FailureGroup) -> str:
         example = self._examples[self._example]
         return example.traceback.rstrip() or f"{group.type}: {example.message}"
+
+
+def _recovered(group: FailureGroup) -> str:
+    """Return what became of the attempts that ended no item."""
+    if not group.recovered:
+        return "" if group.items_failed else "  (all tried again)"
+    if not group.items_failed:
+        return "  (all later succeeded)" if group.recovered == group.attempts else "  (tried again)"
+    return f"  (+{counted(group.recovered, 'attempt')} that later succeeded)"
 
 
 def _newest(known: int, count: int) -> str:

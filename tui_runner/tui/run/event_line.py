@@ -10,9 +10,9 @@ from tui_runner.engine.control import ON_REQUEST
 from tui_runner.engine.progress.snapshot import KEPT_EVENTS, ErrorGroup, RunEvent, Snapshot
 from tui_runner.engine.protocol import InFlight
 from tui_runner.engine.states import RunState
-from tui_runner.text.numbers import clock, count, duration
+from tui_runner.text.numbers import clock, count, counted, duration
 from tui_runner.tui.run.header import SnapshotWidget
-from tui_runner.tui.widgets.paint import RUN_GLYPHS, WARNING, Line, Span, cells, fitted, own
+from tui_runner.tui.widgets.paint import RUN_GLYPHS, WARNING, Line, Span, cells, fitted, message_spans, own
 
 _AT_ONCE = 0.5
 """Seconds that events of one command are apart at most: two looks at the inbox of a run."""
@@ -150,11 +150,7 @@ def _told(snapshot: Snapshot, width: int) -> list[Line]:
 def _trouble(snapshot: Snapshot, width: int, height: int) -> list[Line]:
     """Return what is wrong, for `height` lines: there may be more to tell."""
     told = _told(snapshot, width)
-    errors: list[Span] = []
-    if snapshot.errors:
-        # What is counted are attempts; the items that failed for good are among the figures.
-        errors.append((f" {WARNING} attempts:", "warn"))
-        errors += [_error(group) for group in sorted(snapshot.errors, key=lambda group: -group.count)]
+    errors = _failures(snapshot, width)
     room = height - len(told) - bool(errors)
     told += _awaited(snapshot, width, max(min(room, _ITEM_LINES), 1))
     if told and errors and height <= len(told):
@@ -172,6 +168,8 @@ def _awaited(snapshot: Snapshot, width: int, most: int) -> list[Line]:
         since = duration(snapshot.stalled_seconds, short=True)
         # The header says for how long, too; where it is narrow what keeps the run waiting says more.
         head: Span = (f" {WARNING} {'' if width < _NARROW else f'nothing finished for {since}; '}oldest:", "bad")
+    elif snapshot.in_outage and snapshot.oldest and snapshot.state is RunState.PAUSED:
+        head = (" trying:", "accent")
     elif left and left < snapshot.threads and not snapshot.state.ended:
         head = (f" {left} left:", "accent")
     else:
@@ -196,12 +194,48 @@ def _packed(head: Span, items: Sequence[Span], width: int) -> list[Line]:
 
 
 def _item(item: InFlight, limit: int) -> Span:
-    """An item, and for how long it has been going on; its value unless that is its number, which is there already."""
-    value = own(item.text, limit)
-    text = f"  item {item.item} for {duration(item.seconds, short=True)}"
-    return (text if value in ("", str(item.item)) else f"{text}: {value}"), "text"
+    """Return for how long an item has been executed, and its value."""
+    text = item.text if item.text != str(item.item) else ""
+    name = own(text, limit) or f"item {item.item}"
+    return f"  {duration(item.seconds, short=True)} {name}", "text"
 
 
-def _error(group: ErrorGroup) -> Span:
-    name, text = own(group.type, _TEXT), own(group.shown, _TEXT)
-    return f" {count(group.count)} × {name}{': ' + text if text else ''}  ", "warn"
+def _failures(snapshot: Snapshot, width: int) -> list[Span]:
+    """Return what failed, kinds with the most failed items first; attempts alone where no item has failed for good.
+
+    Items and attempts are never added up: attempts that were tried again stand at the end, in words.
+    """
+    groups = snapshot.errors
+    if not groups:
+        return []
+    failed = [group for group in groups if group.final]
+    if failed and not snapshot.finals_are_items:
+        head, shown, number = "attempts:", list(groups), [group.count for group in groups]
+    elif failed:
+        head, shown, number = "failed:", failed, [group.final for group in failed]
+    else:
+        head, shown, number = "tried again:", list(groups), [group.count for group in groups]
+    again = sum(group.tried_again for group in groups) if failed and snapshot.finals_are_items else 0
+    tail = f"(+{counted(again, 'attempt')} tried again)" if again else ""
+    others = snapshot.error_groups - len(groups)
+    spans: list[Span] = [(f" {WARNING} {head}", "bad" if failed else "warn")]
+    for place, group in enumerate(shown):
+        kinds = len(shown) - place - 1 + max(others, 0)
+        more = f"  and {counted(kinds, 'more kind')}" if kinds else ""
+        error = _error(group, number[place])
+        if place and cells((*spans, *error)) + len(more) + len(tail) + 2 > width:
+            kinds += 1
+            spans.append((f"  and {counted(kinds, 'more kind')}", "muted"))
+            break
+        spans += error
+    else:
+        if others > 0:
+            spans.append((f"  and {counted(others, 'more kind')}", "muted"))
+    if tail and cells((*spans, (tail, ""))) + 2 <= width:
+        spans.append((f"  {tail}", "muted"))
+    return spans
+
+
+def _error(group: ErrorGroup, number: int) -> list[Span]:
+    text = message_spans(group.shown, "warn", _TEXT)
+    return [(f"  {count(number)} × {own(group.type, _TEXT)}{': ' if text else ''}", "warn"), *text]

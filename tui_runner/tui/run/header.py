@@ -9,8 +9,10 @@ from pathlib import PurePath
 
 from tui_runner.engine.progress.snapshot import Snapshot, more_memory
 from tui_runner.engine.states import RunState
+from tui_runner.store.ledger.reports import RunCurves
 from tui_runner.text.numbers import NONE, count, counted, duration, latency, percent, rate, size, time_left
 from tui_runner.tui.widgets.paint import (
+    BEFORE,
     RUN_GLYPHS,
     WARNING,
     Line,
@@ -20,7 +22,9 @@ from tui_runner.tui.widgets.paint import (
     cells,
     end_of,
     fitted,
+    message_spans,
     own,
+    sparkline,
     spread,
 )
 
@@ -57,6 +61,13 @@ def state_span(snapshot: Snapshot) -> Span:
     if snapshot.stalled_seconds is not None and snapshot.state is RunState.RUNNING:
         return f"{WARNING} STALLED {duration(snapshot.stalled_seconds, short=True)}", "bad"
     glyph, role = RUN_GLYPHS[snapshot.state]
+    if snapshot.state is RunState.PAUSED and snapshot.in_outage:
+        # Not the header of a pause by hand: it waits for others, and goes on by itself.
+        until = snapshot.trial_seconds
+        when = "for you" if until is None else f"· next try in {duration(until, short=True)}"
+        return f"{glyph} WAITING {when}", "warn"
+    if snapshot.state is RunState.DRAINING and snapshot.drain_seconds is not None:
+        return f"{glyph} DRAINING, {duration(snapshot.drain_seconds, short=True)} left", role
     return f"{glyph} {snapshot.state.upper()}", role
 
 
@@ -78,11 +89,21 @@ class Header(SnapshotWidget):
         """One line; parts are left out where it is narrow."""
         name = self._run_name(snapshot, width)
         state, role = state_span(snapshot)
-        right: Line = ((f"  {state}", role), (f"  {duration(snapshot.elapsed)} ", "strong"))
+        active, wall = duration(snapshot.active_seconds), duration(snapshot.active_before + snapshot.at)
+        left_out = snapshot.at - snapshot.elapsed >= 1.0
         eta = estimate(snapshot)
-        with_eta: Line = (*right, (f"  {eta} ", "text"))
-        if eta and width - cells(with_eta) >= _WORTH_KEEPING:
-            right = with_eta
+        until: Line = ((f"  {eta} ", "text"),) if eta else ()
+        # Where the time without pauses is another, both are told; the estimate goes before the longer one.
+        plain, explained_time = f"  {active} ", f"  active {active} (wall {wall}) "
+        right: Line = ((f"  {state}", role), (plain, "strong"))
+        for time, rest in ((explained_time, until), (f"  active {active} ", until)) if left_out else ():
+            told: Line = ((f"  {state}", role), (time, "strong"), *rest)
+            if cells(name) + cells(told) <= width:
+                right = told
+                break
+        else:
+            if eta and width - cells((*right, *until)) >= _WORTH_KEEPING:
+                right = (*right, *until)
         if snapshot.state is RunState.PAUSED and snapshot.reason:
             # A run that has paused itself, or has nothing left to do by itself, must not look as if somebody had.
             explained: Line = ((f"  {state} · {own(snapshot.reason)}", role), *right[1:])
@@ -136,7 +157,12 @@ def figures(snapshot: Snapshot) -> list[Figure]:
     tail = [
         Figure("failed", failed, 1, 1, "bad" if snapshot.items_failed else "strong"),
         Figure("retries", count(snapshot.retries), 1, 4),
-        Figure("p50", latency(snapshot.p50) if snapshot.p50 is not None else NONE, 6, 5),
+        Figure(
+            "p50" if snapshot.latency_window is None else "last min: p50",
+            latency(snapshot.p50) if snapshot.p50 is not None else NONE,
+            6,
+            5,
+        ),
         Figure("p95", latency(snapshot.p95) if snapshot.p95 is not None else NONE, 6, 6),
         Figure("file", size(snapshot.db_bytes), 6, 8),
     ]
@@ -146,7 +172,7 @@ def figures(snapshot: Snapshot) -> list[Figure]:
         return [
             Figure("rows", count(snapshot.rows), 1, 0),
             Figure("mean items/s", rate(mean), 1, 2),
-            Figure("in", duration(snapshot.elapsed, short=True), 1, 7),
+            Figure("in", duration(snapshot.active_seconds, short=True), 1, 7),
             *tail,
         ]
     bound = [] if snapshot.rate is None else [Figure("at most", f"{snapshot.rate:g}/s", 1, 3)]
@@ -212,7 +238,10 @@ _BAR_ROLES = {
 
 
 class Progress(SnapshotWidget):
-    """A bar, the share that is done, and the items done of all; failed items are the end of the bar's filled part."""
+    """A bar, the share that is done, and the items done of all.
+
+    What earlier processes did is the beginning of the bar's filled part, in another shade; failed items are its end.
+    """
 
     def lines(self, snapshot: Snapshot, width: int, height: int) -> list[Line]:
         """One line."""
@@ -227,13 +256,26 @@ class Progress(SnapshotWidget):
             (f"  {int(share * 1000) / 10:5.1f} %", "strong"),
             (self._numbers(finished, total, width), "text"),
         )
+        if snapshot.items_skipped and width >= _WIDE:
+            right = (*right[:1], (f"{right[1][0]}({snapshot.items_skipped:,} before) ", "text"))
         filled, rest = bar(share, max(width - cells(right) - 1, 0))
+        before = min(int(len(filled) * snapshot.items_skipped / finished), len(filled)) if finished else 0
         failed = 0
         if snapshot.items_failed and finished:
             failed = max(1, round(len(filled) * snapshot.items_failed / finished)) if filled else 0
         good = len(filled) - failed
+        before = min(before, good)
         role = _BAR_ROLES.get(snapshot.state, "paused")
-        return [((" ", "text"), (filled[:good], role), (filled[good:], "bad"), (rest, "faint"), *right)]
+        return [
+            (
+                (" ", "text"),
+                (BEFORE * before, "before"),
+                (filled[before:good], role),
+                (filled[good:], "bad"),
+                (rest, "faint"),
+                *right,
+            )
+        ]
 
     @staticmethod
     def _numbers(finished: int, total: int, width: int) -> str:
@@ -246,16 +288,27 @@ class Progress(SnapshotWidget):
 _GROUPS = 3
 _ERROR = 70
 _LABEL = 7
+_LEAST_CURVE = 10
+"""Cells below which a curve tells nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failures:
-    """Errors that are alike: the items that have failed with them, None where that is not known, and the attempts."""
+    """Errors that are alike.
+
+    Attributes:
+        type: of the exception.
+        text: the newest message.
+        items: items that have failed with them; None where that is not known.
+        attempts: attempts that ended so.
+        recovered: the part of `attempts` whose items ended well later; None where that is not known.
+    """
 
     type: str
     text: str
     items: int | None
     attempts: int
+    recovered: int | None = None
 
 
 class Summary(SnapshotWidget):
@@ -264,24 +317,27 @@ class Summary(SnapshotWidget):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._failures: Sequence[Failures] | None = None
+        self._curves = RunCurves()
 
-    def show_failures(self, failures: Sequence[Failures]) -> None:
+    def show_failures(self, failures: Sequence[Failures], curves: RunCurves) -> None:
         """Take what the ledger knows, which is more than a snapshot does."""
-        self._failures = failures
+        self._failures, self._curves = failures, curves
         self.repaint()
 
     def wanted(self, snapshot: Snapshot, width: int) -> int:
         """Return how many lines there are to say."""
-        return len(summary(snapshot, width, self._failures))
+        return len(summary(snapshot, width, self._failures, self._curves))
 
     def lines(self, snapshot: Snapshot, width: int, height: int) -> list[Line]:
         """As many lines as there is room for, in their order; where there is little, the least telling are left out."""
-        every = summary(snapshot, width, self._failures)
+        every = summary(snapshot, width, self._failures, self._curves)
         kept = sorted(range(len(every)), key=lambda place: every[place][0])[:height]
         return [fitted(every[place][1], width) for place in sorted(kept)]
 
 
-def summary(snapshot: Snapshot, width: int, failures: Sequence[Failures] | None = None) -> list[tuple[int, Line]]:
+def summary(
+    snapshot: Snapshot, width: int, failures: Sequence[Failures] | None = None, curves: RunCurves | None = None
+) -> list[tuple[int, Line]]:
     """Every line there is to say, each with a rank: the highest ranks are left out first.
 
     Figures that the line above the summary has as well come after what to do next.
@@ -290,7 +346,9 @@ def summary(snapshot: Snapshot, width: int, failures: Sequence[Failures] | None 
         snapshot: the last one.
         width: cells of a line.
         failures: what the ledger knows of errors, the most important first; None for what the snapshot knows.
+        curves: of the whole run; None for none.
     """
+    curves = curves or RunCurves()
     glyph, role = RUN_GLYPHS[snapshot.state]
     seconds = snapshot.elapsed
     reason: Line = ((f" {own(snapshot.reason, 120)}", role),) if snapshot.reason else ()
@@ -304,7 +362,7 @@ def summary(snapshot: Snapshot, width: int, failures: Sequence[Failures] | None 
         f" file {size(snapshot.db_bytes)}"
     )
     lines: list[tuple[int, Line]] = [
-        (0, ((f" {glyph} {snapshot.state}", role), (f" after {duration(seconds)}", "strong"), *reason)),
+        (0, ((f" {glyph} {snapshot.state}", role), (f" after {_took(snapshot)}", "strong"), *reason)),
         (1, _row("items", items)),
         (4, _row("rows", rows)),
     ]
@@ -313,9 +371,32 @@ def summary(snapshot: Snapshot, width: int, failures: Sequence[Failures] | None 
         lines.append(
             (7, _row("mean", f"{rate(snapshot.items_executed / seconds)} items/s, {rate(written / seconds)} rows/s"))
         )
-    for group in (_known(snapshot) if failures is None else failures)[:_GROUPS]:
-        text = f"{_fate(group)}: {own(group.type, _ERROR)}: {own(group.text, _ERROR)}"
-        lines.append((5, ((f" {WARNING:<{_LABEL}}", "bad" if group.items else "warn"), (text, "warn"))))
+    room = min(max(width - 30, 0), 60)
+    tops = {"items/s": "chart-1", "failed": "bad", "memory": "chart-2"}
+    for label, values in (("items/s", curves.items), ("failed", curves.failed), ("memory", curves.memory)):
+        top = max(values, default=0.0)
+        if len(values) > 1 and top > 0 and room >= _LEAST_CURVE:
+            most = {"items/s": f"{rate(top)}/s", "memory": size(top)}.get(label, count(top))
+            chart = (sparkline(values, room).strip(), tops[label])
+            lines.append((6, ((f" {label:<{_LABEL}}", "muted"), chart, (f"  {most} at most", "muted"))))
+    groups = _known(snapshot) if failures is None else failures
+    for group in groups[:_GROUPS]:
+        head, tail = _fate(group)
+        lines.append(
+            (
+                5,
+                (
+                    (f" {WARNING:<{_LABEL}}", "bad" if group.items else "warn"),
+                    (f"{head}: {own(group.type, _ERROR)}: ", "warn"),
+                    *message_spans(group.text, "warn", _ERROR),
+                    (tail, "muted"),
+                ),
+            )
+        )
+    kinds = max(len(groups), snapshot.error_groups if failures is None else 0)
+    if kinds > _GROUPS:
+        more = kinds - _GROUPS
+        lines.append((8, _row("", f"and {more:,} more kind{'' if more == 1 else 's'}")))
     database = own(shlex.quote(snapshot.database))
     lines.append((2, _row("data", end_of(own(snapshot.database), width - _LABEL - 1))))
     steps = [f"tui-runner open {database}"]
@@ -329,22 +410,32 @@ def summary(snapshot: Snapshot, width: int, failures: Sequence[Failures] | None 
 
 def _known(snapshot: Snapshot) -> list[Failures]:
     """Return what the snapshot knows: last attempts, which may be more than items if some ran again later."""
-    once = sum(group.final for group in snapshot.errors) == snapshot.items_failed
+    once = snapshot.finals_are_items
     return [
         Failures(group.type, group.shown, group.final if once or not group.final else None, group.count)
         for group in snapshot.errors
     ]
 
 
-def _fate(group: Failures) -> str:
-    """Return how many items failed so, and in how many attempts if these are more."""
+def _fate(group: Failures) -> tuple[str, str]:
+    """Return how many items failed so, or how many attempts where no item did, and what belongs behind the message."""
     attempts = counted(group.attempts, "attempt")
     if group.items is None:
-        return attempts
+        return attempts, ""
     if not group.items:
-        return f"{attempts}, all tried again"
-    items = f"{counted(group.items, 'item')} failed"
-    return items if group.items == group.attempts else f"{items}, {attempts}"
+        return f"{attempts}, {'all later succeeded' if group.recovered == group.attempts else 'all tried again'}", ""
+    tail = f" (+{counted(group.recovered, 'attempt')} that later succeeded)" if group.recovered else ""
+    return f"{counted(group.items, 'item')} failed", tail
+
+
+def _took(snapshot: Snapshot) -> str:
+    """Return how long it was at work, and what that leaves out."""
+    parts = []
+    if snapshot.active_before:
+        parts.append(f"{duration(snapshot.elapsed)} since it was resumed")
+    if snapshot.at - snapshot.elapsed >= 1.0:
+        parts.append(f"{duration(snapshot.at - snapshot.elapsed)} of pauses left out")
+    return duration(snapshot.active_seconds) + (f" ({', '.join(parts)})" if parts else "")
 
 
 def _before(number: int) -> str:

@@ -6,6 +6,7 @@ file: a window of it takes the place of the newest lines until the end is reache
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from tui_runner.engine.logs.log_reader import Place as LogPlace
 from tui_runner.engine.logs.log_reader import StoredLine
 from tui_runner.engine.progress.snapshot import Snapshot
 from tui_runner.engine.protocol import LogLine
+from tui_runner.text.describe import named_item
 from tui_runner.text.numbers import clock, dated
 from tui_runner.text.safe_text import safe_text
 from tui_runner.tui.actions import Keys, bindings
@@ -27,6 +29,7 @@ from tui_runner.tui.actions.list_keys import Movable
 from tui_runner.tui.actions.model import Place
 from tui_runner.tui.dialogs.questions import Ask, Choice, Choose
 from tui_runner.tui.dialogs.reader import Reader
+from tui_runner.tui.run.chunk_rows import chunk_name
 from tui_runner.tui.run.commands import RunCommands
 from tui_runner.tui.run.log_window import LogHistory, LogWindow, is_same
 from tui_runner.tui.run.run_screen import RunScreen
@@ -37,6 +40,9 @@ from tui_runner.tui.widgets.paint import Line, PaintedLines, Span, cells, column
 KEPT = 10_000
 """Newest lines that stay in memory while the screen is open; those before are read from the file."""
 _WIDE = 70
+_CHUNK = 5
+_LEAST_VALUE, _MOST_VALUE = 14, 40
+"""Cells of an item's value."""
 _SAID_SECONDS = 4.0
 _LEVELS = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40, "CRITICAL": 50}
 _ROLES = {"DEBUG": "muted", "WARNING": "warn", "ERROR": "bad", "CRITICAL": "bad"}
@@ -65,6 +71,8 @@ class Log(RunScreen):
         self._follows = True
         self._level = "DEBUG"
         self._wanted = ""
+        self._only = False
+        """Whether only lines with the text that was searched for are listed."""
         self._busy = ""
         """What is being read, in a word or two."""
         self._begins = False
@@ -77,7 +85,7 @@ class Log(RunScreen):
     def compose(self) -> ComposeResult:
         """The head, the lines, the keys."""
         yield PaintedLines(self._head, id="head")
-        yield Rows[Row](self._line, nothing=self._nothing, id="lines")
+        yield Rows[Row](self._line, heading=_heading, nothing=self._nothing, id="lines")
         yield KeyLine(self.keys, self.PLACES, id="keys")
 
     def update(self, snapshot: Snapshot) -> None:
@@ -148,6 +156,20 @@ class Log(RunScreen):
 
         self.app.push_screen(Ask("Find in the log", self._wanted), answered)
 
+    def action_only(self) -> None:
+        """List only lines with the text that was searched for, or all again."""
+        if not self._wanted:
+            self._say("search for a text first: /")
+            return
+        self._only, self._begins = not self._only, False
+        row = self.query_one(Rows).current
+        if isinstance(row, StoredLine):
+            self._read("the lines", self._around(row.start))
+        else:
+            self._window = None
+            self._list()
+        self.query_one(PaintedLines).repaint()
+
     def action_next_match(self) -> None:
         """Go to the next line with the text, after the last one to the first."""
         self._go_to_match(1)
@@ -165,7 +187,7 @@ class Log(RunScreen):
         rows: Rows[Row] = self.query_one(Rows)
         if rows.current is not None:
             line = rows.current.line
-            where = "" if line.chunk is None else f" chunk {line.chunk} item {line.item}"
+            where = "" if line.chunk is None else f" chunk {chunk_name(line.chunk)} {_named(line)}"
             when = f" · {dated(line.at)}" if line.at else ""
             self.app.push_screen(Reader(f"{line.level}{where}{when}".strip(" ·") or "the log", line.text))
 
@@ -178,7 +200,24 @@ class Log(RunScreen):
     # --- what is listed ------------------------------------------------------------------------------------
 
     def _is_listed(self, line: LogLine) -> bool:
-        return _LEVELS.get(line.level.upper(), 20) >= _LEVELS[self._level]
+        if _LEVELS.get(line.level.upper(), 20) < _LEVELS[self._level]:
+            return False
+        return not self._only or not self._wanted or self._has_text(line)
+
+    def _has_text(self, line: LogLine) -> bool:
+        wanted = self._wanted.lower()
+        return wanted in line.text.lower() or wanted in line.value.lower()
+
+    def _match_count(self) -> str:
+        """Return which of the listed matches the cursor is on, and how many there are; empty without a search."""
+        rows: Rows[Row] = self.query_one(Rows)
+        if not self._wanted:
+            return ""
+        places = [place for place, row in enumerate(rows.rows) if self._matches(row.line)]
+        here = bisect_right(places, rows.place)
+        found = f"{here:,} of {len(places):,}" if here and places[here - 1] == rows.place else f"{len(places):,}"
+        scope = " in this part" if self._window is not None else ""
+        return f"{found} {'match' if len(places) == 1 else 'matches'} of “{own(self._wanted, 20)}”{scope}"
 
     def _list(self) -> None:
         """Show the newest lines."""
@@ -310,7 +349,7 @@ class Log(RunScreen):
         return False
 
     def _matches(self, line: LogLine) -> bool:
-        return self._wanted.lower() in line.text.lower() and self._is_listed(line)
+        return self._has_text(line) and self._is_listed(line)
 
     async def _match_in_file(self, direction: int) -> None:
         history, rows = self._history, self.query_one(Rows)
@@ -371,6 +410,8 @@ class Log(RunScreen):
         said = self._said or ("▼ following" if self._follows else away)
         state = f"… reading {self._busy}" if self._busy else said
         level = "" if self._level == "DEBUG" else f"  {self._level} and above"
+        if matches := self._match_count():
+            level += f"  {'only ' if self._only else ''}{matches}"
         total = snapshot.log_lines
         if self._window is not None:
             lines = f"{total:,} lines, read back" if wide else "read back"
@@ -392,9 +433,10 @@ class Log(RunScreen):
         role = _ROLES.get(line.level.upper(), "text") if line.at else "muted"
         spans: list[Span] = [(clock(line.at) + " " if line.at else " " * 9, "muted")]
         spans.append((column(own(line.level, 8), 8) + " ", role if role != "text" else "muted"))
-        if width >= _WIDE:
-            where = "" if line.chunk is None else f"{line.chunk}/{line.item}"
-            spans.append((column(where, 14) + " ", "muted"))
+        if width >= _WIDE and line.chunk is not None:
+            spans.append((column(chunk_name(line.chunk), _CHUNK) + " ", "muted"))
+            value = max(min(width // 5, _MOST_VALUE), _LEAST_VALUE)
+            spans.append((column("" if line.item is None else own(_value(line), value + 1), value) + "  ", "accent"))
         text = own(line.text)
         found = text.lower().find(self._wanted.lower()) if self._wanted else -1
         if found < 0:
@@ -403,6 +445,23 @@ class Log(RunScreen):
             end = found + len(self._wanted)
             spans += [(text[:found], role), (text[found:end], "cursor"), (text[end:], role)]
         return tuple(spans)
+
+
+def _value(line: LogLine) -> str:
+    return line.value or str(line.item)
+
+
+def _named(line: LogLine) -> str:
+    return own(named_item(line.item or 0, line.value), 100)
+
+
+def _heading(width: int) -> Line:
+    # Two cells less than a row has, which are for the mark of the cursor.
+    level = "time     level    "
+    if width - 2 < _WIDE:
+        return ((f"  {level}text", "muted"),)
+    value = max(min((width - 2) // 5, _MOST_VALUE), _LEAST_VALUE)
+    return ((f"  {level}{column('chunk', _CHUNK)} {column('item', value)}  text", "muted"),)
 
 
 class _Paged:

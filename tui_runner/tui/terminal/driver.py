@@ -29,6 +29,7 @@ from textual.drivers.linux_driver import LinuxDriver
 
 from tui_runner.engine.captured_output import CapturedOutput
 from tui_runner.system.terminal_guard import TERMINAL_GUARD
+from tui_runner.tui.terminal.plain_characters import PlainCharacters, is_unicode
 
 
 def captured_output_of(app: App[Any]) -> CapturedOutput:
@@ -195,6 +196,8 @@ class CompactDriver(LinuxDriver):
         self._on_fault = on_fault
         self._terminal = self._own_output.out
         self._file = self._terminal  # type: ignore[assignment]  # Textual needs no more than a stream of text
+        encoding = self._terminal.encoding
+        self._plain = None if is_unicode(encoding) else PlainCharacters(encoding)
         self.shown = RowDiff()
 
     def start_application_mode(self) -> None:
@@ -228,7 +231,8 @@ class CompactDriver(LinuxDriver):
 
     def write(self, data: str) -> None:
         """Write to the terminal."""
-        super().write(lean(self.shown.without(data)))
+        text = lean(self.shown.without(data))
+        super().write(text if self._plain is None else self._plain.of(text))
 
 
 def driver_class() -> type[Driver] | None:

@@ -24,6 +24,7 @@ from textual.widget import Widget
 
 from tui_runner.engine.progress.chunk_views import ChunkView
 from tui_runner.engine.states import ChunkState, RunState
+from tui_runner.text.describe import folded_parts
 from tui_runner.text.safe_text import ELLIPSIS, safe_text
 
 Span = tuple[str, str]
@@ -38,6 +39,7 @@ ROLES = (
     "key",
     "warn",
     "bad",
+    "before",
     "running",
     "paused",
     "waiting",
@@ -62,6 +64,25 @@ SHOWN_CHARACTERS = 400
 def own(text: str, limit: int = SHOWN_CHARACTERS) -> str:
     """Text of others, fit to stand in a line."""
     return safe_text(text, limit=limit)
+
+
+def message_spans(message: str, role: str, limit: int = SHOWN_CHARACTERS) -> list[Span]:
+    """Return an error's message with those parts muted in which others that are alike may differ.
+
+    Args:
+        message: the newest one of its group; its first line is shown.
+        role: of the parts that all messages of the group share.
+        limit: characters; what is longer ends with `…`.
+    """
+    spans: list[Span] = []
+    room = limit
+    for text, folded in folded_parts(message):
+        safe = own(text, room)
+        spans.append((safe, "muted" if folded else role))
+        room -= len(safe)
+        if room <= 0 or safe.endswith(ELLIPSIS):
+            break
+    return spans
 
 
 def cells(line: Line) -> int:
@@ -226,6 +247,10 @@ def sparkline(values: Sequence[float], width: int) -> str:
     # Anything above zero shows: a slow chunk must not look like one that does nothing.
     bars = "".join(_BLOCKS[max(1, round(8 * value / top))] if value > 0 else " " for value in values)
     return bars.rjust(width)
+
+
+BEFORE = "═"
+"""Fills the part of a bar that an earlier process did: it is told from the rest without colours, too."""
 
 
 def bar(share: float, width: int) -> tuple[str, str]:

@@ -1,0 +1,129 @@
+"""What programs read: `--json`, `config`, `completion`."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tui_runner.cli.effective_settings import print_settings
+from tui_runner.cli.query import run_query
+from tui_runner.cli.reports import print_errors, print_runs
+from tui_runner.cli.scaffold import list_samples
+from tui_runner.store.database import Database
+from tui_runner.store.ledger import Ledger
+from tui_runner.store.query.errors import QueryError
+from tui_runner.store.records import RunRecord
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    path = tmp_path / "books.duckdb"
+    with Database.open(path) as opened:
+        cursor = opened.cursor()
+        Ledger(cursor).begin_run(
+            RunRecord(
+                run_id=0,
+                job="books",
+                job_path="/x.py:books",
+                table_name="books",
+                input="range:0:3",
+                params={},
+                settings={},
+                state="finished",
+                items_total=3,
+                started_at=None,
+                ended_at=None,
+                host="h",
+                version="0",
+            )
+        )
+        cursor.execute(
+            "INSERT INTO runner.items (run_id, item, chunk, key, state, attempts, rows, seconds, finished_at)"
+            " SELECT 1, range, 0, 'k' || range, if(range = 1, 'failed', 'ok'), 2, 1, 0.5, now() FROM range(3)"
+        )
+        cursor.execute(
+            "INSERT INTO runner.errors SELECT 1, range, 0, 1, 'ValueError', 'page ' || range || chr(127), 'tb', now(),"
+            " range = 1, 'page N', 'x' || range FROM range(3)"
+        )
+    return path
+
+
+def records(out: io.StringIO) -> list[dict[str, object]]:
+    assert "\x7f" not in out.getvalue()
+    return [json.loads(line) for line in out.getvalue().splitlines()]
+
+
+def test_runs_and_errors_are_told_to_programs(database: Path) -> None:
+    out = io.StringIO()
+    assert print_runs(database, out, as_json=True) == 0
+    [run] = records(out)
+    assert {"run_id": 1, "items_done": 2, "items_failed": 1, "retries": 3, "state": "finished"}.items() <= run.items()
+    out = io.StringIO()
+    assert print_errors(database, 1, 20, out, as_json=True) == 0
+    [group] = records(out)
+    assert (group["items_failed"], group["attempts"], group["recovered"], group["message"]) == (1, 3, 2, "page N")
+    assert "newest_traceback" not in group
+
+
+def test_samples_are_told_to_programs() -> None:
+    out = io.StringIO()
+    assert list_samples(out, as_json=True) == 0
+    assert {"flaky", "tables"} <= {each["sample"] for each in records(out)}
+
+
+def test_every_setting_is_shown_with_the_place_that_gives_it(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text('[tool.tui-runner]\nthreads = 5\nretries = 9\ntheme = "day"\n')
+    (tmp_path / "j.py").write_text("from tui_runner import job\n@job(threads=3, timeout=7)\ndef f(n): ...\n")
+    out = io.StringIO()
+    print_settings(str(tmp_path / "j.py"), tmp_path, {"TUI_RUNNER_RETRIES": "4"}, out, as_json=True)
+    found = {row["setting"]: (row["value"], row["origin"]) for row in records(out)}
+    place = f"{tmp_path}/pyproject.toml [tool.tui-runner]"
+    assert found["threads"] == (5, place) and found["theme"] == ("day", place)
+    assert found["retries"] == (4, "environment variable TUI_RUNNER_RETRIES")
+    assert found["timeout"] == (7.0, "@job(timeout=…)") and found["workers"] == (1, "default")
+    out = io.StringIO()
+    print_settings(None, tmp_path, {}, out, as_json=False)
+    assert any(line.split()[:2] == ["rate", "none"] for line in out.getvalue().splitlines())
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_gets_its_script(shell: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tui_runner", "completion", shell], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0 and "_TUI_RUNNER_COMPLETE" in done.stdout and "tui-runner" in done.stdout
+
+
+def test_a_shell_that_asks_gets_commands() -> None:
+    asked = {"_TUI_RUNNER_COMPLETE": "complete_bash", "COMP_WORDS": "tui-runner re", "COMP_CWORD": "1"}
+    done = subprocess.run(
+        [sys.executable, "-m", "tui_runner"], env=os.environ | asked, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0 and {"resume", "retry"} <= set(done.stdout.split())
+
+
+def test_an_unknown_shell_is_refused_in_a_line() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tui_runner", "completion", "tcsh"], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 2 and "the shells are bash, zsh, fish" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("sql", "place"),
+    [
+        ("SELECT item,\n  prise\nFROM runner.items", "line 2, column 3: "),
+        ("SELECT 1; SELEC 2", "statement 2, line 1, column 11: "),
+        ("SELECT 1;\n\nSELECT 2,\n x", "statement 2, line 4, column 2: "),
+    ],
+)
+def test_a_mistake_in_a_statement_says_where_it_is(database: Path, sql: str, place: str) -> None:
+    with pytest.raises(QueryError) as caught:
+        run_query(database, sql, io.StringIO(), format="csv")
+    assert str(caught.value).startswith(place)

@@ -1,0 +1,59 @@
+"""Charts of a result: x by value, gaps, panels, histograms."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import pyarrow as pa
+
+from tui_runner.tui.query.result_chart import Plot, _is_histogram, histogram, line_chart, plot_of
+from tui_runner.tui.widgets.paint import Line
+
+
+def text(lines: list[Line]) -> list[str]:
+    return ["".join(part for part, _ in line) for line in lines]
+
+
+def plot(**columns: object) -> Plot:
+    made = plot_of(pa.table(columns), complete=True)
+    assert isinstance(made, Plot)
+    return made
+
+
+def blank_columns(line: str) -> int:
+    return len(line.rstrip()) - len(line.rstrip().replace(" ", ""))
+
+
+def test_x_stands_where_its_value_is_and_what_is_missing_is_a_gap() -> None:
+    even = plot(x=list(range(20)), y=[1.0] * 20)
+    holes = plot(x=[*range(5), *range(100, 105)], y=[1.0] * 10)
+    top_even, top_holes = text(line_chart(even, 60, 6))[0], text(line_chart(holes, 60, 6))[0]
+    assert top_even.count("⠉") > 40 and 0 < top_holes.count("⠉") < 10
+    times = [datetime(2026, 1, 1, 10, minute) for minute in (0, 1, 2, 3, 40, 41)]
+    last = text(line_chart(plot(minute=times, n=[1, 2, 3, 4, 5, 6]), 70, 8))[-1]
+    assert "10:00:00" in last and "10:41:00" in last and "10:20:30" in last
+
+
+def test_rows_in_any_order_are_drawn_in_that_of_x() -> None:
+    rising = plot(x=[1, 2, 3, 4], y=[1.0, 2.0, 3.0, 4.0])
+    mixed = plot(x=[3, 1, 4, 2], y=[3.0, 1.0, 4.0, 2.0])
+    assert text(line_chart(rising, 40, 8))[:-1] == text(line_chart(mixed, 40, 8))[:-1]
+
+
+def test_series_of_very_different_size_have_panels_of_their_own() -> None:
+    lines = text(line_chart(plot(x=[1, 2, 3], small=[0.1, 0.2, 0.3], large=[1e6, 2e6, 3e6]), 60, 14))
+    assert any("0.3" in line.partition("│")[0] for line in lines)
+    assert any("3,000,000" in line.partition("│")[0] for line in lines)
+    alike = text(line_chart(plot(x=[1, 2, 3], a=[1.0, 2.0, 3.0], b=[2.0, 3.0, 9.0]), 60, 14))
+    assert len([line for line in alike if "│" in line]) == 13
+
+
+def test_rising_bins_are_a_histogram_whose_columns_stand_side_by_side() -> None:
+    bins = plot(upto=[2.0**n for n in range(10)], items=[0, 1, 4, 20, 90, 200, 80, 10, 2, 1])
+    assert _is_histogram(bins) and not _is_histogram(plot(x=list("abcdefghij"), n=list(range(10))))
+    lines = text(histogram(bins, 60, 10))
+    assert len(lines) == 10 and all(len(line) <= 60 for line in lines)
+    assert "200 │" in lines[0] and "0 │" in lines[8]
+    assert "█" in lines[0] and "▁" in lines[8]  # the highest, and what is not zero
+    many = plot(x=list(range(500)), n=[1] * 500)
+    assert all(len(line) <= 60 for line in text(histogram(many, 60, 10)))

@@ -1,0 +1,69 @@
+"""Prints every effective setting with its value and the place that gives it: `tui-runner config`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import TextIO
+
+from tui_runner.errors import EXIT_OK
+from tui_runner.jobs.config_file import read_config
+from tui_runner.jobs.loading import load_job
+from tui_runner.jobs.settings import ENVIRONMENT_PREFIX, INTERFACE_KEYS, Settings, resolve
+from tui_runner.text.safe_text import safe_text
+
+
+def print_settings(job: str | None, folder: Path, environ: Mapping[str, str], out: TextIO, *, as_json: bool) -> int:
+    """Print each setting of a run that is started here: name, value, origin.
+
+    Args:
+        job: whose `@job(...)` counts, too; loading it executes its file. None for no job.
+        folder: where the configuration is looked for.
+        environ: environment variables.
+        out: where to.
+        as_json: one JSON object a line.
+
+    Raises:
+        UserError: a setting or the job is at fault.
+    """
+    declared = {} if job is None else load_job(job, folder=folder).settings
+    config = read_config(folder)
+    values = asdict(resolve(job=declared, config=config, environ=environ))
+    rows = [
+        {"setting": each.name, "value": values[each.name], "origin": _origin(each.name, declared, config, environ)}
+        for each in fields(Settings)
+    ]
+    named = {key.replace("-", "_"): value for key, value in config.items()}
+    rows += [
+        {"setting": key, "value": _plain(named[key]), "origin": getattr(config, "where", "configuration")}
+        for key in sorted(INTERFACE_KEYS)
+        if key in named
+    ]
+    if as_json:
+        out.writelines(json.dumps(row) + "\n" for row in rows)
+        return EXIT_OK
+    shown = [(str(row["setting"]), _shown(row["value"]), str(row["origin"])) for row in rows]
+    widths = [max(len(row[place]) for row in shown) for place in (0, 1)]
+    for name, value, origin in shown:
+        out.write(f"{name:<{widths[0]}}  {value:<{widths[1]}}  {safe_text(origin)}\n")
+    return EXIT_OK
+
+
+def _origin(name: str, declared: Mapping[str, object], config: Mapping[str, object], environ: Mapping[str, str]) -> str:
+    """Return the strongest place that gives a setting."""
+    variable = f"{ENVIRONMENT_PREFIX}{name.upper()}"
+    if environ.get(variable, "").strip():
+        return f"environment variable {variable}"
+    if name in {key.replace("-", "_") for key in config}:
+        return str(getattr(config, "where", "configuration"))
+    return f"@job({name}=…)" if name in declared else "default"
+
+
+def _plain(value: object) -> object:
+    return value if isinstance(value, str | int | float | bool | None) else json.loads(json.dumps(value, default=str))
+
+
+def _shown(value: object) -> str:
+    return "none" if value is None else safe_text(str(value), limit=60)

@@ -1,0 +1,228 @@
+"""The list of the launcher: what stands in it, in which order, and what is said of a row."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tui_runner.text.numbers import ago, dated, percent, plural, size
+from tui_runner.tui.launcher.discovery import FoundJob, FoundRun
+from tui_runner.tui.widgets.paint import Line, Span, cells, own, sparkline
+
+_SPARK = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Detail:
+    """A line below a row, which the cursor passes over."""
+
+    line: Line
+
+
+Row = str | Detail | FoundJob | FoundRun
+"""A row of the list: a title, a detail of the row above, a job, a run."""
+
+
+def is_passed_over(row: Row) -> bool:
+    """Return True if the cursor goes on from a row to the next one."""
+    return isinstance(row, str | Detail)
+
+
+def listed(
+    jobs: Sequence[FoundJob], runs: Sequence[FoundRun], *, wanted: str = "", now: float | None = None
+) -> list[Row]:
+    """Return the rows of the list: first what somebody who comes back looks for.
+
+    Args:
+        jobs: found jobs.
+        runs: found runs.
+        wanted: only rows with this text in their names; empty for all.
+        now: seconds since the epoch; of the clock when None.
+    """
+    now = time.time() if now is None else now
+    jobs = [job for job in jobs if _has(wanted, job.name, job.doc, job.job)]
+    runs = [run for run in runs if _has(wanted, run.database.name, _job_name(run))]
+    unfinished = [run for run in runs if run.unfinished or run.in_use]
+    others = [run for run in runs if run not in unfinished]
+    rows: list[Row] = []
+    if unfinished:
+        rows.append("go on")
+        for run in unfinished:
+            rows.append(run)
+            if run.summary is not None:
+                rows.append(Detail(_left(run, now)))
+    names = [job.name for job in jobs]
+    last = {_job_name(run): run for run in reversed(runs) if run.summary is not None}
+    for group in dict.fromkeys(job.group for job in jobs):
+        rows.append(f"jobs {group}" if group.startswith("in") else group)
+        for job in (job for job in jobs if job.group == group):
+            rows.append(job)
+            before = last.get(job.name)
+            if group.startswith("in") and before is not None and names.count(job.name) == 1:
+                rows.append(Detail(_last(before, now)))
+    if others:
+        rows += ["databases", *others]
+    return rows
+
+
+def first_choice(rows: Sequence[Row], recent: Sequence[str]) -> int:
+    """Return the row that the user most likely wants: an unfinished run, else the last job, else the first one."""
+    ranks = {job: place for place, job in enumerate(recent)}
+
+    def rank(place: int) -> tuple[int, int, int]:
+        match rows[place]:
+            case FoundRun() as run if run.unfinished:
+                return 0, 0, place
+            case FoundJob(error="") as job:
+                return 1 if job.job in ranks else 2, ranks.get(job.job, 0), place
+            case FoundRun() | FoundJob():
+                return 3, 0, place
+        return 4, 0, place
+
+    return min(range(len(rows)), key=rank, default=0)
+
+
+def _has(wanted: str, *texts: str) -> bool:
+    return wanted.lower() in " ".join(texts).lower()
+
+
+def _job_name(run: FoundRun) -> str:
+    return "" if run.summary is None else run.summary.record.job
+
+
+def _share(run: FoundRun) -> str:
+    assert run.summary is not None  # noqa: S101 - of rows with one alone
+    record, totals = run.summary.record, run.summary.totals
+    return percent(totals.done, record.items_total) if record.items_total else f"{totals.done:,} items"
+
+
+def _left(run: FoundRun, now: float) -> Line:
+    assert run.summary is not None  # noqa: S101 - of rows with one alone
+    record, totals = run.summary.record, run.summary.totals
+    parts = []
+    if record.items_total is not None:
+        parts.append(f"{max(record.items_total - totals.done, 0):,} left")
+    if totals.failed:
+        parts.append(f"{totals.failed:,} failed")
+    parts.append(ago(now - run.last_seen))
+    return (("    " + " · ".join(parts) + "  ", "muted"), (sparkline(run.throughput, _SPARK).strip(), "chart-1"))
+
+
+def _last(run: FoundRun, now: float) -> Line:
+    assert run.summary is not None  # noqa: S101 - of rows with one alone
+    totals = run.summary.totals
+    failed: list[Span] = [(f", {totals.failed:,} failed", "bad")] if totals.failed else []
+    head = f"    last: {ago(now - run.last_seen)}, {totals.done:,} done"
+    return ((head, "muted"), *failed, ("  ", "text"), (sparkline(run.throughput, _SPARK).strip(), "chart-1"))
+
+
+def drawn(row: Row, width: int, *, same_name: Mapping[str, int], now: float | None = None) -> Line:
+    """Return a row of the list as a line.
+
+    Args:
+        row: the row.
+        width: cells.
+        same_name: how many jobs have each name: those of the same name say their file.
+        now: seconds since the epoch; of the clock when None.
+    """
+    now = time.time() if now is None else now
+    match row:
+        case Detail(line):
+            return line
+        case FoundJob(error="") as found:
+            name = own(found.name, 40)
+            if same_name.get(found.name, 0) > 1 and ":" in found.job:
+                name += f" ({own(Path(found.job.rpartition(':')[0]).name, 40)})"
+            doc = own(found.doc) or ("a function without @job" if not found.decorated else "")
+            return ((f"  {name:<12}", "strong"), (f"  {doc}", "muted"))
+        case FoundJob() as found:
+            return ((f"⚠ {own(found.name, 40)}", "bad"), (f"  {own(found.error)}", "muted"))
+        case FoundRun(summary=None) as run:
+            name = own(run.database.name, 60)
+            marked = (f"  {name}", "running") if run.in_use else (f"⚠ {name}", "bad")
+            return (marked, (f"  {own(run.error)}", "muted"))
+        case FoundRun(summary=summary) as run if summary is not None:
+            record, totals = summary.record, summary.totals
+            name = f"{own(run.database.name, 40)}: run {record.run_id} of {own(record.job, 40)}"
+            if run.unfinished:
+                head: Line = ((f"  {name}", "strong"), (f"  {run.state}  {_share(run)} ", "warn"))
+                return (*head, *_bar(run, width - cells(head)))
+            failed: list[Span] = [(f"  {totals.failed:,} failed", "bad")] if totals.failed else []
+            when = f"  {plural(totals.rows, 'row')}  {size(run.nbytes)}  {ago(now - run.last_seen)}"
+            return ((f"  {name}", "text"), *failed, (when, "muted"))
+        case str():
+            return ((row, "accent"),)
+    return ()
+
+
+def _bar(run: FoundRun, room: int) -> list[Span]:
+    assert run.summary is not None  # noqa: S101 - of rows with one alone
+    total, totals = run.summary.record.items_total, run.summary.totals
+    width = min(room, 16)
+    if not total or width < 4:
+        return []
+    filled = min(round(width * totals.done / total), width)
+    return [("━" * filled, "done"), ("─" * (width - filled), "faint")]
+
+
+def about(row: Row | None, *, loaded: bool) -> list[str]:
+    """Return what is said of a row beside the list; of a job whose form is shown, what it does alone."""
+    match row:
+        case FoundJob(error="") as found:
+            text = [own(found.name, 80), *(own(line, 300) for line in found.about.split("\n"))]
+            if loaded:
+                return text[:2]
+            kind = "job" if found.decorated else "a function without @job"
+            facts = ["", f"{own(found.place, 200)} · {kind}"]
+            if found.parameters:
+                facts += ["", "takes", *(f"  {own(each, 200)}" for each in found.parameters)]
+            if found.settings:
+                facts += ["", f"@job({own(found.settings, 300)})"]
+            return [*text, *facts, "", "Enter loads the file and shows the form; t tries 3 items."]
+        case FoundJob() as found:
+            return [own(found.name, 80), "", f"cannot be loaded: {own(found.error, 300)}"]
+        case FoundRun(summary=None) as run:
+            meanwhile = ["", "It can be queried meanwhile."] if run.in_use else []
+            return [own(run.database.name, 100), "", own(run.error, 300), *meanwhile]
+        case FoundRun(summary=summary) as run if summary is not None:
+            record, totals = summary.record, summary.totals
+            total = "?" if record.items_total is None else f"{record.items_total:,}"
+            chart = sparkline(run.throughput, 40).strip()
+            return [
+                f"{own(run.database.name, 100)} · run {record.run_id} of {own(record.job, 60)}",
+                f"{run.state}, begun {dated(record.started_at.timestamp())[:-3]}",
+                "",
+                f"job: {own(run.job, 300)}",
+                f"{totals.done:,} of {total} items done, {totals.failed:,} failed, {totals.rows:,} rows",
+                f"input: {own(record.input or 'the items of the job', 200)}",
+                *(["", f"items/s  {chart}  {max(run.throughput):,.1f} at most"] if chart else []),
+            ]
+    return []
+
+
+NO_JOBS = (
+    "No job was found in {folder}{files}.",
+    "",
+    "A job is a Python function that is called for every item of a long list; what it returns",
+    "is stored in a DuckDB file.",
+    "",
+    "  {init}   write a first job here: first_job.py",
+    "  {samples}   copy the samples here",
+    "  {folder_key}   look in another folder",
+    "",
+    "Or try a sample from the list: Enter.",
+)
+
+
+def empty_folder(folder: Path, files: int, keys: Mapping[str, str]) -> list[str]:
+    """Return what is said where a folder has no job: where one is, and the ways on.
+
+    Args:
+        folder: shown with its path.
+        files: Python files in it.
+        keys: the keys of the three ways on, by name.
+    """
+    inside = f", in its {plural(files, 'Python file')}" if files else ", which has no Python files"
+    return [line.format(folder=own(str(folder), 200), files=inside, **keys) for line in NO_JOBS]

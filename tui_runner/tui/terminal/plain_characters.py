@@ -1,0 +1,81 @@
+"""Stand-ins for characters that the encoding of a terminal lacks, each as wide as what it stands for.
+
+In a locale that is not UTF-8 a stream would write six characters for one, so that nothing is where it belongs.
+"""
+
+from __future__ import annotations
+
+import codecs
+
+from rich.cells import cell_len
+
+_GROUPS = {
+    "-": "─╌┄┈╴╶╼╾‐‑‒–—―▔⎯",
+    "=": "═╍┅╪▄▅",
+    "#": "━█▇▆■▓╸╺▉▊▋▌▐▀",
+    "_": "▁▂▃▂",
+    ":": "░▒",
+    "|": "│┃┊┆╎╏║▏▎▍▕╽╿",
+    "+": "┌┐└┘├┤┬┴┼╭╮╰╯┏┓┗┛╋╔╗╚╝╠╣╦╩╬",
+    ">": "▶▸▹→›",
+    "<": "◀◂←‹",
+    "^": "▲△↑▴",
+    "v": "▼▽↓▾",
+    "*": "✔✓●•▪◆★∙",
+    "o": "○◦◯",
+    "x": "⊘✗✘×",
+    "!": "⚠",
+    '"': "“”„",
+    "'": "‘’",
+    ".": "…·",
+    "~": "≈",
+    "u": "µ",
+    " ": "\u00a0",
+}
+_STAND_INS = {character: plain for plain, characters in _GROUPS.items() for character in characters} | {"⏸": "="}
+_BRAILLE = range(0x2800, 0x2900)
+_DENSITY = " ..::####"
+"""By how many of its eight dots a braille character has."""
+
+
+def is_unicode(encoding: str) -> bool:
+    """Return True if an encoding has every character."""
+    return codecs.lookup(encoding).name.startswith("utf")
+
+
+class PlainCharacters(dict[str, str]):
+    """Writes text in the characters of an encoding; each that was looked up once is remembered.
+
+    Lines, bars, glyphs and charts have stand-ins; anything else that cannot be written is `?`.
+
+    Args:
+        encoding: of the terminal, as Python names it.
+    """
+
+    def __init__(self, encoding: str) -> None:
+        super().__init__()
+        self._encoding = encoding
+
+    def of(self, text: str) -> str:
+        """Return text and control sequences with every cell of the screen where it was."""
+        try:
+            text.encode(self._encoding)
+        except UnicodeEncodeError:
+            return "".join(self[character] for character in text)
+        return text
+
+    def __missing__(self, character: str) -> str:
+        """Look up what is written for a character."""
+        try:
+            character.encode(self._encoding)
+            found = character
+        except UnicodeEncodeError:
+            found = _stand_in(character)
+        self[character] = found
+        return found
+
+
+def _stand_in(character: str) -> str:
+    if ord(character) in _BRAILLE:
+        return _DENSITY[(ord(character) - _BRAILLE.start).bit_count()]
+    return _STAND_INS.get(character) or "?" * cell_len(character)
