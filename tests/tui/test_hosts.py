@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 from support.fake_run import FakeRunControl, busy
-from test_app import HOSTILE, screen_text, settled
+from support.screens import HOSTILE, screen_text, settled
 
 from tui_runner.engine.progress.snapshot import HostView
 from tui_runner.jobs.hosts import HostLimits

@@ -122,7 +122,8 @@ class ResultChart(PaintedWidget, can_focus=True):
         if isinstance(self._plot, str):
             return [((f" Nothing to draw: {self._plot}.", "muted"),)]
         lines = [fitted(_legend(self._plot), width)]
-        draw = line_chart if self._kind is ChartKind.LINE else histogram if _is_histogram(self._plot) else bars
+        bars_or_bins = histogram if _is_histogram(self._plot) else bars
+        draw = line_chart if self._kind is ChartKind.LINE else bars_or_bins
         return [*lines, *draw(self._plot, width, height - 1)]
 
 
