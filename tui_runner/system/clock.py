@@ -17,4 +17,5 @@ class time:
     perf_counter = staticmethod(standard.perf_counter)
     process_time = staticmethod(standard.process_time)
     sleep = staticmethod(standard.sleep)
+    thread_time = staticmethod(standard.thread_time)
     time = staticmethod(standard.time)

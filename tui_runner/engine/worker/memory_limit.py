@@ -30,6 +30,8 @@ from enum import StrEnum
 import psutil
 import pyarrow as pa
 
+from tui_runner.system.clock import time
+
 LOOK_SECONDS = 0.05
 """Between two looks of the brake's own thread."""
 GLANCE_SECONDS = 0.01
@@ -70,7 +72,7 @@ class GarbageWatch:
         return rss - self._floor >= GARBAGE_GROWTH and now >= self._not_before
 
     def looked(self, rss: int, now: float, seconds: float) -> None:
-        """Take in that a look has ended at `now`, took so many seconds, and left `rss` bytes."""
+        """Take in that a look has ended at `now`, took `seconds` of a processor, and left `rss` bytes."""
         self._floor = rss
         self._not_before = now + seconds * (1 / _GARBAGE_SHARE - 1)
 
@@ -211,11 +213,13 @@ class MemoryLimit:
         except (OSError, psutil.Error):  # no descriptor is left, where one is needed
             return
         if self._garbage.is_due(rss, now):
+            # Processor time: on a busy machine a look may wait much longer than it takes.
+            began = time.thread_time()
             gc.collect()
-            after = self._clock()
+            seconds = time.thread_time() - began
             with contextlib.suppress(OSError, psutil.Error):
                 rss = resident_bytes()
-            self._garbage.looked(rss, after, after - now)
+            self._garbage.looked(rss, self._clock(), seconds)
         step = self._state.look(rss, self._in_flight(), now)
         if step is Step.CLEAN:
             give_back()
