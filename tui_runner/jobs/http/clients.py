@@ -123,6 +123,7 @@ class JobClient(httpx.Client):
         )
         response = own.response(exchange, extensions)
         response.make_request = make_request
+        response.method = method
         if response.status_code in _REDIRECTS and response.has_redirect_location:
             request = make_request()
             request.extensions[ANSWER] = response

@@ -29,11 +29,13 @@ class JobResponse(httpx.Response):
         max_bytes: bytes of the decoded body that `read` accepts; None for no bound.
         limits_pieces: whether that holds for `iter_bytes` and what is built on it, too.
         make_request: makes the request of a response that was built without one.
+        method: of that request.
     """
 
     max_bytes: int | None = None
     limits_pieces = False
     make_request: Callable[[], httpx.Request] | None = None
+    method: str | None = None
 
     @property
     def request(self) -> httpx.Request:
@@ -170,7 +172,7 @@ class JobResponse(httpx.Response):
 
     def _decoding(self, limit: int | None) -> Content:
         """Return what decodes the body; raise if it says itself that it is too large, or cannot be decoded."""
-        has_body = self.status_code not in (204, 304) and self.request.method != "HEAD"
+        has_body = self.status_code not in (204, 304) and (self.method or self.request.method) != "HEAD"
         try:
             content = Content(self.headers.get_list("content-encoding", split_commas=True) if has_body else ())
         except BodyError as error:
