@@ -21,7 +21,6 @@ import pytest
 
 from tui_runner import __version__, http
 from tui_runner.jobs.current import CONTEXT
-from tui_runner.jobs.http.host_slots import HostSlots
 
 
 class Server(ThreadingHTTPServer):
@@ -135,8 +134,16 @@ class Item:
     value: Any = None
     attempt: int = 1
     cancelled: bool = False
+    started: float = 0.0
+    reserved_host: str = ""
 
     def log(self, level: str, text: str) -> None:
+        pass
+
+    def begin_wait(self) -> None:
+        pass
+
+    def end_wait(self, seconds: float) -> None:
         pass
 
 
@@ -281,6 +288,10 @@ def get_held(server: Server, requests: int, at_once: int) -> int:
     return server.most_open
 
 
+def open_requests() -> int:
+    return sum(state.open for state in http.gate.states()[0])
+
+
 def test_per_host_bounds_what_is_open_to_a_host(server: Server) -> None:
     http.configure(per_host=2)
     assert get_held(server, requests=8, at_once=2) == 2
@@ -290,17 +301,13 @@ def test_without_per_host_all_are_open_together(server: Server) -> None:
     assert get_held(server, requests=8, at_once=8) == 8
 
 
-def test_waiting_for_the_host_ends_at_the_deadline(server: Server) -> None:
+def test_waiting_for_the_host_ends_at_the_deadline_of_the_request(server: Server) -> None:
     http.configure(per_host=1)
 
-    def ask(seconds: float) -> httpx.Response:
-        with item_with(seconds):
-            return http.get(f"{server.url}/echo")
-
     with ThreadPoolExecutor(1) as other:
-        with http.stream("GET", f"{server.url}/echo"), pytest.raises(httpx.PoolTimeout, match="per_host"):
-            other.submit(ask, 0.1).result()
-        assert other.submit(ask, 20).result().status_code == 200
+        with http.stream("GET", f"{server.url}/echo"):
+            assert not other.submit(http.gate.enter, "127.0.0.1", time.monotonic() + 0.05).result()
+        assert other.submit(http.get, f"{server.url}/echo").result().status_code == 200
 
 
 def test_errors_and_streams_give_their_slot_back(server: Server) -> None:
@@ -311,7 +318,7 @@ def test_errors_and_streams_give_their_slot_back(server: Server) -> None:
         pass
     with item_with(5):
         assert http.get(f"{server.url}/echo").status_code == 200
-    assert http._slots._hosts == {}
+    assert open_requests() == 0
 
 
 def test_per_host_must_be_positive() -> None:
@@ -331,7 +338,7 @@ async def test_tasks_share_one_client_and_its_limits(server: Server) -> None:
     assert server.most_open == 2
     async with client.stream("GET", f"{server.url}/echo") as response:
         assert (await response.aread()).startswith(b"{")
-    assert http._slots._hosts == {}
+    assert open_requests() == 0
     await http.aclose()
     assert client.is_closed
 
@@ -348,56 +355,3 @@ async def test_the_deadline_holds_for_tasks(server: Server) -> None:
 def test_async_client_needs_a_loop() -> None:
     with pytest.raises(RuntimeError):
         http.async_client()
-
-
-def test_a_raised_limit_lets_those_who_wait_go_on() -> None:
-    slots = HostSlots(1)
-    assert slots.acquire("a")
-    assert slots.acquire("b")
-    assert not slots.acquire("a", 0)
-    with ThreadPoolExecutor(1) as other:
-        waiting = other.submit(slots.acquire, "a", 10)
-        slots.set_limit(2)
-        assert waiting.result()
-    for host in ("a", "a", "b"):
-        slots.give_back(host)
-    assert slots._hosts == {}
-
-
-async def test_a_cancelled_task_leaves_the_line() -> None:
-    slots = HostSlots(1)
-    assert slots.acquire("a")
-    assert not await slots.acquire_async("a", 0)
-    waiting = asyncio.create_task(slots.acquire_async("a"))
-    await asyncio.sleep(0)
-    waiting.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await waiting
-    slots.give_back("a")
-    assert slots._hosts == {}
-
-
-def test_slots_are_never_exceeded_nor_lost() -> None:
-    slots = HostSlots(3)
-    lock = threading.Lock()
-    holders = most = 0
-
-    def work() -> None:
-        nonlocal holders, most
-        for turn in range(200):
-            if not slots.acquire("a", 0.0001 if turn % 3 == 0 else 10):
-                continue
-            with lock:
-                holders += 1
-                most = max(most, holders)
-            with lock:
-                holders -= 1
-            slots.give_back("a")
-
-    threads = [threading.Thread(target=work) for _ in range(12)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert most <= 3
-    assert slots._hosts == {}

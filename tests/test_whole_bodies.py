@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tui_runner.engine.worker.retry import is_transient
 from tui_runner.jobs.http.clients import JobAsyncClient, JobClient
-from tui_runner.jobs.http.host_slots import HostSlots
+from tui_runner.jobs.http.host_gate import HostGate
 
 TEXT = b"".join(b"<li>%d</li>" % (number * number) for number in range(5_000))
 
@@ -34,7 +34,7 @@ def fetched(content: bytes, encoding: str = "gzip", size: int = 1_000, method: s
     def answer(request: httpx.Request) -> httpx.Response:
         return httpx.Response(200, headers={"Content-Encoding": encoding}, stream=Body(content, size))
 
-    with JobClient(HostSlots(None), lambda: None, transport=httpx.MockTransport(answer)) as client:
+    with JobClient(HostGate(None), lambda: None, transport=httpx.MockTransport(answer)) as client:
         return client.request(method, "http://x/").content
 
 
@@ -78,6 +78,6 @@ async def test_a_body_that_is_awaited_is_checked_too() -> None:
     def answer(request: httpx.Request) -> httpx.Response:
         return httpx.Response(200, headers={"Content-Encoding": "gzip"}, stream=Body(gzip.compress(TEXT)[:-9], 100))
 
-    async with JobAsyncClient(HostSlots(None), lambda: None, transport=httpx.MockTransport(answer)) as client:
+    async with JobAsyncClient(HostGate(None), lambda: None, transport=httpx.MockTransport(answer)) as client:
         with pytest.raises(httpx.RemoteProtocolError, match="breaks off"):
             await client.get("http://x/")

@@ -19,6 +19,7 @@ from __future__ import annotations
 import contextlib
 import heapq
 import itertools
+import math
 import threading
 import time
 from collections import deque
@@ -124,6 +125,7 @@ class Slot:
         started: when the attempt began, by `time.monotonic()`.
         deadline: when it times out, on the same clock; None when it never does.
         superseded: whether its result would be dropped; such a slot takes no other item.
+        reserved_host: the host that its item may ask once, having waited for it before it began; empty for none.
         claim: a token that whoever ends the attempt takes: its deadline; None where there is no timeout to race.
     """
 
@@ -137,6 +139,7 @@ class Slot:
         "grabbed",
         "index",
         "number",
+        "reserved_host",
         "size",
         "started",
         "superseded",
@@ -158,7 +161,23 @@ class Slot:
         self.started = 0.0
         self.deadline: float | None = None
         self.superseded = False
+        self.reserved_host = ""
         self.claim: list[float] | None = None
+
+    def begin_wait(self) -> None:
+        """Take in that the item waits for its host: its timeout stands still."""
+        if self.claim:
+            with contextlib.suppress(IndexError):  # the attempt ends at this very moment
+                self.claim[0] = math.inf
+
+    def end_wait(self, seconds: float) -> None:
+        """Take in that the item has waited for `seconds`, which count neither as its time nor for its timeout."""
+        self.started += seconds
+        if self.deadline is not None:
+            self.deadline += seconds
+            if self.claim:
+                with contextlib.suppress(IndexError):
+                    self.claim[0] = self.deadline
 
     @property
     def cancelled(self) -> bool:

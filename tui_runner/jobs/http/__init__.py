@@ -25,12 +25,13 @@ import asyncio
 import threading
 import weakref
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any
 
 from tui_runner._version import __version__
 from tui_runner.jobs.current import current
-from tui_runner.jobs.http.host_slots import HostSlots
+from tui_runner.jobs.http.host_gate import HostGate
 
 if TYPE_CHECKING:
     import ssl
@@ -49,7 +50,8 @@ ANSWER_SECONDS = 30.0
 _KEPT_CONNECTIONS = 1
 _KEPT_CONNECTIONS_OF_A_LOOP = 100
 
-_slots = HostSlots()
+gate = HostGate()
+"""Where requests of this worker wait until their host may be asked."""
 _lock = threading.Lock()
 _options: dict[str, Any] = {}
 _max_bytes: int | EllipsisType | None = ...
@@ -90,7 +92,7 @@ def configure(
     if per_host is not ...:
         if per_host is not None and per_host < 1:
             raise ValueError(f"per_host must be 1 or more, not {per_host}")
-        _slots.set_limit(per_host)
+        gate.set_limits(replace(gate.limits, per_host=per_host))
     if client_options or max_bytes is not ...:
         with _lock:
             _options.update(client_options)
@@ -109,7 +111,7 @@ def client() -> JobClient:
         from tui_runner.jobs.http.clients import JobClient
 
         generation = _generation
-        kept = _Kept(JobClient(_slots, _deadline, **_client_options(_KEPT_CONNECTIONS)), generation)
+        kept = _Kept(JobClient(gate, _deadline, **_client_options(_KEPT_CONNECTIONS)), generation)
         _thread.kept = kept
     return kept.client
 
@@ -130,7 +132,7 @@ def async_client() -> httpx.AsyncClient:
     from tui_runner.jobs.http.clients import JobAsyncClient
 
     generation = _generation
-    made = JobAsyncClient(_slots, _deadline, **_client_options(_KEPT_CONNECTIONS_OF_A_LOOP))
+    made = JobAsyncClient(gate, _deadline, **_client_options(_KEPT_CONNECTIONS_OF_A_LOOP))
     with _lock:
         _of_loop[loop] = (made, generation)
     return made

@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 
 from tui_runner.jobs.http.content import accepted
-from tui_runner.jobs.http.host_slots import HostSlots
+from tui_runner.jobs.http.host_gate import HostGate
 from tui_runner.jobs.http.names import Names
 from tui_runner.jobs.http.transport import (
     ANSWER,
@@ -49,14 +49,14 @@ class JobClient(httpx.Client):
     """An `httpx.Client` for the items of one thread.
 
     Args:
-        gate: limits of requests a host.
+        gate: where a request waits until its host may be asked.
         deadline: asks for the deadline of the item that makes a request.
         max_bytes: bytes that the body of an answer may have, decoded; None for no bound.
         options: keyword arguments of `httpx.Client`.
     """
 
     def __init__(
-        self, gate: HostSlots, deadline: Deadline, *, max_bytes: int | None = DEFAULT_MAX_BYTES, **options: Any
+        self, gate: HostGate, deadline: Deadline, *, max_bytes: int | None = DEFAULT_MAX_BYTES, **options: Any
     ) -> None:
         self._gate = gate
         self._deadline = deadline
@@ -156,7 +156,7 @@ class JobAsyncClient(httpx.AsyncClient):
     """An `httpx.AsyncClient` for the items of one event loop; its arguments are those of `JobClient`."""
 
     def __init__(
-        self, gate: HostSlots, deadline: Deadline, *, max_bytes: int | None = DEFAULT_MAX_BYTES, **options: Any
+        self, gate: HostGate, deadline: Deadline, *, max_bytes: int | None = DEFAULT_MAX_BYTES, **options: Any
     ) -> None:
         self._gate = gate
         self._deadline = deadline

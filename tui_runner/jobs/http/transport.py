@@ -25,9 +25,10 @@ from typing import Any
 import httpx
 
 from tui_runner.jobs.http.connection import Connection, DeadlineError, Head, Header, NoAnswerError, connect
-from tui_runner.jobs.http.host_slots import HostSlots
+from tui_runner.jobs.http.host_gate import HostGate
 from tui_runner.jobs.http.names import Names
 from tui_runner.jobs.http.response import JobResponse, as_job_response
+from tui_runner.jobs.http.retry_after import retry_after_seconds
 
 Deadline = Callable[[], float | None]
 """Gives the moment, by `time.monotonic()`, at which the caller's item times out; None when it does not."""
@@ -165,20 +166,40 @@ _releaser = _Releaser()
 
 
 class Place:
-    """A place at the gate of a host, held while a request to it is open."""
+    """A place at the gate of a host, held while a request to it is open. Made when the gate has let it in."""
 
-    __slots__ = ("_gate", "_held", "_host")
+    __slots__ = ("_began", "_gate", "_held", "_host", "_retry_after", "_seconds", "_status")
 
-    def __init__(self, gate: HostSlots, host: str) -> None:
+    def __init__(self, gate: HostGate, host: str) -> None:
         self._gate = gate
         self._host = host
         self._held = True
+        self._began = time.monotonic()
+        self._seconds: float | None = None
+        self._status: int | None = None
+        self._retry_after: str | None = None
 
-    def leave(self) -> None:
-        """Give the place back, once."""
-        if self._held:
-            self._held = False
-            self._gate.give_back(self._host)
+    def answered(self, status: int, retry_after: str | None) -> None:
+        """Take in the head of the answer: its status, and the value of `Retry-After`."""
+        self._seconds = time.monotonic() - self._began
+        self._status = status
+        self._retry_after = retry_after
+
+    def leave(self, *, failed: bool = False) -> None:
+        """Give the place back, once.
+
+        Args:
+            failed: whether there was no answer, or no whole one.
+        """
+        if not self._held:
+            return
+        self._held = False
+        self._gate.leave(
+            self._host,
+            status=None if failed else self._status,
+            seconds=time.monotonic() - self._began if self._seconds is None else self._seconds,
+            retry_after=None if self._retry_after is None else retry_after_seconds(self._retry_after, time.time()),
+        )
 
     def leave_later(self) -> None:
         """Give the place back from wherever garbage is collected."""
@@ -186,13 +207,14 @@ class Place:
             _releaser.put(self.leave)
 
 
-def enter(gate: HostSlots, host: str, until: float | None, make_request: Callable[[], httpx.Request]) -> Place:
-    """Wait for a place at the gate of a host.
+def enter(gate: HostGate, host: str, until: float | None, make_request: Callable[[], httpx.Request]) -> Place:
+    """Wait until a host may be asked, and return the place at its gate.
 
     Raises:
         httpx.PoolTimeout: none came free before the deadline.
+        HostDown: the host failed again and again, and is not asked.
     """
-    if not gate.acquire(host, None if until is None else until - time.monotonic()):
+    if not gate.enter(host, until):
         raise _no_place(host, make_request())
     return Place(gate, host)
 
@@ -228,6 +250,8 @@ class Exchange:
         self._place = place
         self._make_request = make_request
         self.head = head
+        waits = head.values(b"retry-after")
+        place.answered(head.status, waits[0].decode("latin-1") if waits else None)
         self._keeps = connection.keeps_alive(head, method)
         self._body = connection.body(head, method)
 
@@ -237,7 +261,8 @@ class Exchange:
         try:
             yield from self._body
         except Exception as error:
-            self.close()
+            self._drop_connection()
+            self._place.leave(failed=True)
             raise _receive_error(error, self._make_request()) from error
         connection, self._connection = self._connection, None
         if connection is not None:
@@ -289,7 +314,7 @@ class JobTransport(httpx.BaseTransport):
     """Sends requests over HTTP/1.1, for the items of a worker.
 
     Args:
-        gate: limits of requests a host.
+        gate: where a request waits until its host may be asked.
         deadline: asks for the deadline of the item that makes a request.
         connections: those that are kept open.
         context: of TLS.
@@ -299,7 +324,7 @@ class JobTransport(httpx.BaseTransport):
 
     def __init__(
         self,
-        gate: HostSlots,
+        gate: HostGate,
         deadline: Deadline,
         connections: Connections,
         *,
@@ -386,6 +411,7 @@ class JobTransport(httpx.BaseTransport):
         if until is not None and until <= time.monotonic():
             raise httpx.ConnectTimeout("the item's deadline passed before the request was sent", request=make_request())
         place = enter(self._gate, origin[1], until, make_request)
+        until = self._deadline()  # the wait at the gate does not count
         connection: Connection | None = None
         try:
             while True:
@@ -405,7 +431,7 @@ class JobTransport(httpx.BaseTransport):
         except BaseException:
             if connection is not None:
                 connection.close()
-            place.leave()
+            place.leave(failed=True)
             raise
 
     def _exchange(
@@ -556,12 +582,12 @@ class GuardedTransport(httpx.BaseTransport):
 
     Args:
         inner: the transport.
-        gate: limits of requests a host.
+        gate: where a request waits until its host may be asked.
         deadline: asks for the deadline of the item that makes a request.
         max_bytes: bytes that the body of an answer may have, decoded, unless the request says otherwise.
     """
 
-    def __init__(self, inner: httpx.BaseTransport, gate: HostSlots, deadline: Deadline, max_bytes: int | None) -> None:
+    def __init__(self, inner: httpx.BaseTransport, gate: HostGate, deadline: Deadline, max_bytes: int | None) -> None:
         self._inner = inner
         self._gate = gate
         self._deadline = deadline
@@ -569,14 +595,15 @@ class GuardedTransport(httpx.BaseTransport):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request; the body of the response is not read yet."""
-        until = self._deadline()
-        _cut_timeout(request, until)
-        place = enter(self._gate, request.url.host, until, lambda: request)
+        place = enter(self._gate, request.url.host, self._deadline(), lambda: request)
+        until = self._deadline()  # the wait at the gate does not count
         try:
+            _cut_timeout(request, until)
             response = self._inner.handle_request(request)
         except BaseException:
-            place.leave()
+            place.leave(failed=True)
             raise
+        place.answered(response.status_code, response.headers.get("retry-after"))
         if isinstance(response.stream, httpx.SyncByteStream):
             response.stream = _GuardedBody(response.stream, until, request, place)
         else:
@@ -592,7 +619,7 @@ class AsyncGuardedTransport(httpx.AsyncBaseTransport):
     """`GuardedTransport` for an event loop."""
 
     def __init__(
-        self, inner: httpx.AsyncBaseTransport, gate: HostSlots, deadline: Deadline, max_bytes: int | None
+        self, inner: httpx.AsyncBaseTransport, gate: HostGate, deadline: Deadline, max_bytes: int | None
     ) -> None:
         self._inner = inner
         self._gate = gate
@@ -601,17 +628,18 @@ class AsyncGuardedTransport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request; the body of the response is not read yet."""
-        until = self._deadline()
-        _cut_timeout(request, until)
         host = request.url.host
-        if not await self._gate.acquire_async(host, None if until is None else until - time.monotonic()):
+        if not await self._gate.enter_async(host, self._deadline()):
             raise _no_place(host, request)
         place = Place(self._gate, host)
+        until = self._deadline()  # the wait at the gate does not count
         try:
+            _cut_timeout(request, until)
             response = await self._inner.handle_async_request(request)
         except BaseException:
-            place.leave()
+            place.leave(failed=True)
             raise
+        place.answered(response.status_code, response.headers.get("retry-after"))
         if isinstance(response.stream, httpx.AsyncByteStream):
             response.stream = _AsyncGuardedBody(response.stream, until, request, place)
         else:

@@ -1,0 +1,124 @@
+"""The gate that requests wait at, with threads, tasks and a clock of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tui_runner.jobs.http.host import HostLimits
+from tui_runner.jobs.http.host_gate import HostDown, HostGate, ItemPostponed, host_of
+
+
+def leave(gate: HostGate, host: str, status: int | None = 200, retry_after: float | None = None) -> None:
+    gate.leave(host, status=status, seconds=0.0, retry_after=retry_after)
+
+
+def open_requests(gate: HostGate) -> int:
+    return sum(state.open for state in gate.states()[0])
+
+
+def test_a_raised_limit_lets_those_who_wait_go_on() -> None:
+    gate = HostGate(HostLimits(per_host=1))
+    assert gate.enter("a")
+    assert gate.enter("b")
+    assert not gate.enter("a", time.monotonic())
+    with ThreadPoolExecutor(1) as other:
+        waiting = other.submit(gate.enter, "a", time.monotonic() + 10)
+        gate.set_limits(HostLimits(per_host=2))
+        assert waiting.result()
+    for host in ("a", "a", "b"):
+        leave(gate, host)
+    assert open_requests(gate) == 0
+
+
+async def test_a_cancelled_task_leaves_the_line() -> None:
+    gate = HostGate(HostLimits(per_host=1))
+    assert gate.enter("a")
+    assert not await gate.enter_async("a", time.monotonic())
+    waiting = asyncio.create_task(gate.enter_async("a"))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    await gate.leave_async("a", status=200, seconds=0.0)
+    assert await gate.enter_async("a")
+
+
+def test_limits_are_never_exceeded_and_no_slot_is_lost() -> None:
+    gate = HostGate(HostLimits(per_host=3))
+    lock = threading.Lock()
+    holders = most = 0
+
+    def work() -> None:
+        nonlocal holders, most
+        for turn in range(200):
+            if not gate.enter("a", time.monotonic() + (0.0001 if turn % 3 == 0 else 10)):
+                continue
+            with lock:
+                holders += 1
+                most = max(most, holders)
+            with lock:
+                holders -= 1
+            leave(gate, "a")
+
+    threads = [threading.Thread(target=work) for _ in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most <= 3
+    assert open_requests(gate) == 0
+
+
+def test_a_refusal_holds_a_host_for_everybody_else_too() -> None:
+    now = 0.0
+    gate = HostGate(clock=lambda: now)
+    assert gate.enter("a")
+    leave(gate, "a", 429, retry_after=5.0)
+    assert gate.reserve("a") == 5.0
+    assert gate.reserve("b") == 0.0
+    now = 5.0
+    assert gate.reserve("a") == 0.0
+
+
+def test_a_worker_that_ends_sends_back_who_waits() -> None:
+    gate = HostGate(HostLimits(per_host=1))
+    assert gate.enter("a")
+    with ThreadPoolExecutor(1) as other:
+        waiting = other.submit(gate.enter, "a")
+        gate.close()
+        with pytest.raises(ItemPostponed):
+            waiting.result()
+
+
+def test_a_host_that_is_down_refuses_who_waits_and_who_comes() -> None:
+    now = 0.0
+    gate = HostGate(clock=lambda: now)
+    assert gate.enter("b")
+    leave(gate, "b")
+    while not any(state.down for state in gate.states()[0]):
+        while (seconds := gate.reserve("a")) > 0:
+            now += seconds
+        leave(gate, "a", None)
+        assert now < 3600
+    assert gate.reserve("b") == 0.0
+    with pytest.raises(HostDown, match="a failed again and again"):
+        gate.enter("a")
+
+
+@pytest.mark.parametrize(
+    ("text", "host"),
+    [
+        ("https://Example.org:8080/x", "example.org"),
+        ("//example.org/x", "example.org"),
+        ("Example.org", "example.org"),
+        ("http://[::1", ""),
+        (7, ""),
+    ],
+)
+def test_the_host_of_a_url_or_of_a_name(text: object, host: str) -> None:
+    assert host_of(text) == host

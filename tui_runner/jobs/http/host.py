@@ -1,0 +1,342 @@
+"""One host: when it may be asked, decided by its limits and by its answers. No lock, no clock: `HostGate` has both.
+
+| held by  | meaning                                                   | ends                                          |
+| -------- | --------------------------------------------------------- | --------------------------------------------- |
+| slots    | as many requests are open as it may have                  | one of them ends                              |
+| spacing  | the last request was sent less than a delay ago           | by time                                       |
+| cooldown | it refused (429, or 503 with `Retry-After`)               | by time; then one at a time until one is met  |
+| outage   | it failed `FAILURES` times in a row                       | a probe succeeds; after `PROBES` it is *down* |
+| down     | every probe failed: its items fail without being asked    | one probe a minute, when one succeeds         |
+| pause    | the user has paused it                                    | the user resumes it                           |
+
+*Refusals.* The cooldown is at least ours (`0.5 s × 2ⁿ` where the server says when to come back, `2 s × 2ⁿ` where it
+does not, 60 s at most; n counts refusals without a success between), and as long as the server asks. A request that was
+sent before an earlier refusal was known tells nothing new and raises no n. Afterwards the *rate* is what the host has
+borne, its waiting included: requests that succeeded since the last refusal, by the time until the cooldown ends. It
+grows slowly from there. The number of open requests stays, for it says little about a rate (vector issue #3998).
+
+*Adaptive delay.* Scrapy's AutoThrottle: the target is latency / N, the new delay `max(target, (old + target) / 2)`, and
+an answer that is no success never lowers it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass, field
+
+BASE_SECONDS = 2.0
+"""First cooldown where the server does not say how long."""
+TOLD_SECONDS = 0.5
+"""Least first cooldown where it does: as an item's own first back-off."""
+CAP_SECONDS = 60.0
+FAILURES = 20
+"""Failures in a row, without a success, from which a host has an outage."""
+_CAREFUL_FAILURES = 3
+"""Requests without an answer in a row, from which a host is asked one at a time: a dead host takes seconds a request,
+and must not take every thread."""
+PROBE_SECONDS = 3.0
+"""From an outage to its first probe; each one after it waits twice as long as the one before."""
+PROBES = 4
+"""Probes that fail before a host is down: 45 seconds, in which a server restarts."""
+DOWN_PROBE_SECONDS = 60.0
+ROUNDS = 6
+"""Refusals in a row, by a server that does not say when to come back, before it is down: two minutes of them."""
+_GROWTH_ITEMS = 40
+_GROWTH_SECONDS = 10.0
+"""Successes, and seconds, after which a learned rate has doubled at the earliest: both must have passed."""
+_FASTEST_GROWTH = 10.0
+"""Times a learned rate, from which nothing is left of it."""
+_LONGEST_DELAY = 60.0
+_KEPT_LATENCIES = 500
+_FAILING = frozenset({401, 403, 407, 408, 429}) | frozenset(range(500, 600))
+"""Statuses that say that a host refuses or fails; a 404 is an answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostLimits:
+    """Limits that every host has.
+
+    Attributes:
+        per_host: requests open at once; None for no bound.
+        delay: seconds from one request to the next.
+        adaptive: whether the delay follows the latency; `delay` is then the least.
+    """
+
+    per_host: int | None = None
+    delay: float = 0.0
+    adaptive: bool = False
+
+    @property
+    def is_exclusive(self) -> bool:
+        """Return True if requests are spaced, so one worker at a time may ask a host."""
+        return self.delay > 0 or self.adaptive
+
+
+@dataclass(slots=True)
+class HostCounts:
+    """What has happened at a host since the last report.
+
+    Attributes:
+        done: requests that were answered well.
+        failed: requests that were not.
+        refused: requests that were answered with 429, or 503 and a time to come back.
+        seconds: that requests took, added up.
+        statuses: how many had which status; 0 for no answer.
+        latencies: seconds of requests, a bounded number of them.
+    """
+
+    done: int = 0
+    failed: int = 0
+    refused: int = 0
+    seconds: float = 0.0
+    statuses: Counter[int] = field(default_factory=Counter)
+    latencies: list[float] = field(default_factory=list)
+
+
+def is_refusal(status: int | None, retry_after: float | None) -> bool:
+    """Return True if an answer says that the host wants to be asked later."""
+    return status == 429 or (status == 503 and retry_after is not None)
+
+
+class Host:
+    """What is known of one host. Times are monotonic seconds.
+
+    Attributes:
+        slots: requests that this worker may have open; None for no bound.
+        open: requests that are open.
+        cooldown_until: when a refusal ends.
+        delay: seconds between two requests, as it is now.
+        paused: whether the user has paused it.
+        down: whether its items fail without being asked.
+        counts: since the last report.
+        news: whether something has changed since the last report.
+        last_status: of its newest answer; None for no answer.
+    """
+
+    __slots__ = (
+        "_adaptive_delay",
+        "_careful",
+        "_due",
+        "_failures",
+        "_hold_until",
+        "_opened_at",
+        "_probes",
+        "_rate",
+        "_refusals",
+        "_refused_at",
+        "_since",
+        "_successes",
+        "_told_to_wait",
+        "cooldown_until",
+        "counts",
+        "down",
+        "last_status",
+        "limits",
+        "news",
+        "open",
+        "paused",
+        "slots",
+    )
+
+    def __init__(self, limits: HostLimits, slots: int | None, now: float) -> None:
+        self.limits = limits
+        self.slots = slots
+        self.open = 0
+        self.paused = False
+        self.down = False
+        self.cooldown_until = -math.inf
+        self.counts = HostCounts()
+        self.news = True
+        self.last_status: int | None = None
+        self._due = -math.inf
+        self._adaptive_delay = limits.delay
+        self._refusals = 0
+        self._refused_at = -math.inf
+        self._told_to_wait = False
+        self._careful = False
+        self._rate: float | None = None
+        self._since, self._successes = now, 0
+        self._failures = 0
+        self._probes = 0
+        self._opened_at = math.inf
+        self._hold_until = -math.inf
+
+    def is_plain(self, now: float) -> bool:
+        """Return True if nothing is known of it that would have to be remembered."""
+        return not (
+            self.open
+            or self.cooldown_until > now
+            or self.paused
+            or self.down
+            or self._failures
+            or self._refusals
+            or self._rate
+            or self._adaptive_delay > self.limits.delay
+        )
+
+    @property
+    def failing(self) -> bool:
+        """Return True if it has an outage or is down."""
+        return self._opened_at < math.inf
+
+    def delay(self, now: float) -> float:
+        """Return the seconds between two requests at `now`."""
+        delay = self._adaptive_delay if self.limits.adaptive else self.limits.delay
+        if self._rate is None:
+            return delay
+        growth = 1 + min(self._successes / _GROWTH_ITEMS, (now - self._since) / _GROWTH_SECONDS)
+        if growth >= _FASTEST_GROWTH:
+            self._rate = None
+            return delay
+        return max(delay, min(_LONGEST_DELAY, 1 / (self._rate * growth)))
+
+    def wait(self, now: float, began: float | None = None) -> float:
+        """Return the seconds until a request may be sent; 0 for now, infinite where that depends on others.
+
+        Args:
+            now: the time.
+            began: when the item that asks began. One that began before a refusal was known is on its way: it may ask
+                all the same, unless the server has said when to come back.
+        """
+        if self.paused or (self.slots is not None and self.open >= self.slots) or (self._careful and self.open):
+            return math.inf
+        is_under_way = began is not None and began < self._refused_at and not self._told_to_wait
+        until = max(self._hold_until, self._due)
+        if not is_under_way:
+            until = max(until, self.cooldown_until)
+        return max(0.0, until - now)
+
+    def start(self, now: float) -> None:
+        """Take in that a request is sent."""
+        self.open += 1
+        self.news = True
+        if (delay := self.delay(now)) > 0:
+            self._due = now + delay
+        if self.down:
+            self._hold_until = now + DOWN_PROBE_SECONDS
+
+    def drop(self) -> None:
+        """Take in that a request was not sent after all."""
+        self.open -= 1
+        self.news = True
+
+    def end(
+        self,
+        now: float,
+        *,
+        status: int | None,
+        seconds: float,
+        retry_after: float | None = None,
+        ok: bool | None = None,
+        may_open: bool = True,
+    ) -> None:
+        """Take in how a request ended.
+
+        Args:
+            now: the time.
+            status: of the answer; None for no answer.
+            seconds: that the request took.
+            retry_after: seconds after which the server wants to be asked again, None if it did not say.
+            ok: whether it went well, where the status does not say.
+            may_open: whether the run has other hosts, so that an outage is this one's own.
+        """
+        self.open -= 1
+        self.news = True
+        counts = self.counts
+        counts.seconds += seconds
+        counts.statuses[status or 0] += 1
+        if len(counts.latencies) < _KEPT_LATENCIES:
+            counts.latencies.append(seconds)
+        self.last_status = status
+        good = (status is not None and status not in _FAILING) if ok is None else ok
+        if is_refusal(status, retry_after):
+            counts.refused += 1
+            self.refuse(now, retry_after, now - seconds, may_open=may_open)
+        elif good:
+            counts.done += 1
+            self._succeed()
+        else:
+            counts.failed += 1
+            self._fail(now, now - seconds, answered=status is not None, may_open=may_open)
+        self._adapt(seconds, good=good)
+
+    def refuse(self, now: float, retry_after: float | None, sent: float, *, may_open: bool = True) -> None:
+        """Take in a refusal of a request that was sent at `sent`."""
+        self.news = True
+        if sent < self._refused_at:
+            if retry_after is not None:
+                self.cooldown_until = max(self.cooldown_until, now + retry_after)
+            return
+        base = BASE_SECONDS if retry_after is None else TOLD_SECONDS
+        own = min(CAP_SECONDS, base * 2.0 ** min(self._refusals, 16))
+        until = now + max(own, retry_after or 0.0)
+        self.cooldown_until = max(self.cooldown_until, until)
+        passed = self.cooldown_until - self._since
+        if self._successes and passed > 0:
+            self._rate = self._successes / passed
+        elif self._rate is not None:
+            self._rate /= 2
+        self._since, self._successes = self.cooldown_until, 0
+        self._refusals += 1
+        self._refused_at = now
+        self._told_to_wait = retry_after is not None
+        self._careful = self._careful or self._told_to_wait
+        if not self._told_to_wait and self._refusals >= ROUNDS and may_open:
+            self._opened_at = min(self._opened_at, now)
+            self.down = True
+            self._hold_until = now + DOWN_PROBE_SECONDS
+
+    def due_in(self, now: float) -> float:
+        """Return the seconds until spacing allows the next request."""
+        return max(0.0, self._due - now)
+
+    def postpone(self, until: float) -> None:
+        """Send no request before `until`, because another worker has sent one."""
+        self._due = max(self._due, until)
+
+    def hold(self, until: float) -> None:
+        """Take in that it refused another worker of the run, until then."""
+        if until > self.cooldown_until:
+            self.cooldown_until = until
+            self._told_to_wait = self._careful = True
+
+    def _succeed(self) -> None:
+        self._successes += 1
+        self._failures = self._refusals = self._probes = 0
+        self._careful = self.down = False
+        if self._opened_at < math.inf:
+            self._opened_at, self._hold_until = math.inf, -math.inf
+
+    def _fail(self, now: float, sent: float, *, answered: bool, may_open: bool) -> None:
+        self._failures += 1
+        if not answered and self._failures >= _CAREFUL_FAILURES and may_open:
+            self._careful = True
+        if self._opened_at < math.inf:
+            if sent < self._opened_at or self.down:
+                return  # it was on its way before the outage was known
+            self._probes += 1
+            self._opened_at = now
+            self.down = self._probes >= PROBES
+            wait = DOWN_PROBE_SECONDS if self.down else PROBE_SECONDS * 2.0**self._probes
+            self._hold_until = now + wait
+        elif self._failures >= FAILURES and may_open:
+            self._opened_at = now
+            self._careful = True
+            self._hold_until = now + PROBE_SECONDS
+
+    def _adapt(self, seconds: float, *, good: bool) -> None:
+        if not self.limits.adaptive:
+            return
+        old = self._adaptive_delay
+        target = seconds / (self.limits.per_host or 1)
+        new = min(_LONGEST_DELAY, max(self.limits.delay, target, (old + target) / 2))
+        if good or new > old:
+            self._adaptive_delay = new
+
+    def change(self, limits: HostLimits) -> None:
+        """Take over other limits."""
+        self.limits = limits
+        self._adaptive_delay = max(limits.delay, self._adaptive_delay) if limits.adaptive else limits.delay
+        self._due = -math.inf
+        self.news = True

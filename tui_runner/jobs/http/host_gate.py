@@ -1,0 +1,511 @@
+"""The gate that every request of a worker passes: it waits there until its host may be asked.
+
+Theory of operation. A host (`host.Host`) says when it may be asked; the gate has the lock, the clock and those who
+wait. There are two ways in. A *request* waits in the line of its host, first come, first served: only the first in line
+watches the time, and whoever leaves the line wakes the next. Threads and event loops stand in the same line. An *item*
+whose host is known before it starts waits in the queue of the worker and holds no thread: the queue asks `reserve`,
+and the first request that the item makes to that host enters by that reservation.
+
+An item that waits at the gate is taken out of the count of its pool (`ItemContext.begin_wait`): another thread takes
+its place, and its time and its timeout stand still.
+
+The lock is held for decisions alone; whoever is to be woken is woken after it is released.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from urllib.parse import urlsplit
+
+from tui_runner.errors import ItemError
+from tui_runner.jobs.current import CONTEXT, ItemContext
+from tui_runner.jobs.http.host import Host, HostCounts, HostLimits
+
+MAX_HOSTS = 2_000
+"""Hosts that a worker remembers; beyond that it forgets those of which nothing need be remembered."""
+
+
+class HostDown(ItemError):
+    """A host failed again and again, so it is not asked."""
+
+
+class ItemPostponed(BaseException):
+    """The worker ends while an item waits for its host: the item runs again when the run is resumed."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostState:
+    """A host as a worker reports it.
+
+    Attributes:
+        host: its name.
+        open: requests that are open.
+        waiting: requests and items that wait for it.
+        slots: requests that this worker may have open; None for no bound.
+        delay: seconds between two requests.
+        cooldown: seconds until a refusal ends, 0 for none.
+        paused: whether the user has paused it.
+        failing: whether it failed so often that it is asked now and then only.
+        down: whether its items fail without being asked.
+        due: seconds until the next request, where a delay bounds it; another worker must wait as long.
+        counts: what has happened since the last report.
+    """
+
+    host: str
+    open: int
+    waiting: int
+    slots: int | None
+    delay: float
+    cooldown: float
+    paused: bool
+    failing: bool
+    down: bool
+    due: float
+    counts: HostCounts
+
+
+class _Waiter:
+    """One who stands in a line; `wake` makes it look again."""
+
+    __slots__ = ("began", "wake")
+
+    def __init__(self, wake: Callable[[], object], began: float | None) -> None:
+        self.wake = wake
+        self.began = began
+
+
+class _Line:
+    """A host and who waits for it; guarded by the lock of the gate."""
+
+    __slots__ = ("host", "waiters")
+
+    def __init__(self, host: Host) -> None:
+        self.host = host
+        self.waiters: deque[_Waiter] = deque()
+
+
+class HostGate:
+    """Lets requests to hosts through, within the limits of each host.
+
+    Args:
+        limits: limits of every host.
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, limits: HostLimits | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._limits = limits or HostLimits()
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._lines: dict[str, _Line] = {}
+        self._grants: dict[str, int] = {}
+        """Slots of hosts that the runner has granted, where several workers share the limits."""
+        self._shared = False
+        self._seen: set[str] = set()
+        """The first hosts, until there are two."""
+        self._closed = False
+        self._others = HostCounts()
+        self.on_change: Callable[[str], None] = lambda host: None
+        """Called with a host that may perhaps be asked now."""
+        self.on_news: Callable[[], None] = lambda: None
+        """Called when other workers should know something at once."""
+
+    # --- requests: called by many threads and tasks ---------------------------------------------------------
+
+    def enter(self, host: str, deadline: float | None = None) -> bool:
+        """Wait until `host` may be asked, and count a request as open until `leave`.
+
+        Where an item waits, its own deadline moves on meanwhile: read `current.deadline` again afterwards.
+
+        Args:
+            host: name of the host.
+            deadline: how long to wait, by `time.monotonic()`; None for as long as it takes. The item's own deadline
+                does not count.
+
+        Returns:
+            False when the deadline came first.
+
+        Raises:
+            HostDown: the host failed again and again, and is not asked.
+        """
+        context = CONTEXT.get()
+        if _use_reservation(context, host):
+            return True
+        woken = threading.Event()
+        waiter = _Waiter(woken.set, _began(context))
+        if (seconds := self._arrive(host, waiter)) == 0:
+            return True
+        self._set_down(context)
+        deadline = _own_deadline(context, deadline)
+        waited_from = self._begin_wait(context)
+        try:
+            while seconds != 0:
+                left = math.inf if deadline is None else deadline - self._clock()
+                if left <= 0:
+                    return False
+                patience = min(seconds, left, threading.TIMEOUT_MAX)
+                woken.wait(None if math.isinf(min(seconds, left)) else patience)
+                woken.clear()
+                seconds = self._advance(host, waiter)
+            return True
+        finally:
+            self._depart(host, waiter)
+            self._end_wait(context, waited_from)
+
+    async def enter_async(self, host: str, deadline: float | None = None) -> bool:
+        """`enter` for a task of an event loop: other tasks run meanwhile."""
+        context = CONTEXT.get()
+        if _use_reservation(context, host):
+            return True
+        loop = asyncio.get_running_loop()
+        woken = asyncio.Event()
+        waiter = _Waiter(lambda: loop.call_soon_threadsafe(woken.set), _began(context))
+        if (seconds := self._arrive(host, waiter)) == 0:
+            return True
+        self._set_down(context)
+        deadline = _own_deadline(context, deadline)
+        waited_from = self._begin_wait(context)
+        try:
+            while seconds != 0:
+                left = math.inf if deadline is None else deadline - self._clock()
+                if left <= 0:
+                    return False
+                patience = min(seconds, left)
+                try:
+                    async with asyncio.timeout(None if math.isinf(patience) else patience):
+                        await woken.wait()
+                except TimeoutError:
+                    pass  # the time that the host asked for has passed: look again
+                woken.clear()
+                seconds = self._advance(host, waiter)
+            return True
+        finally:
+            self._depart(host, waiter)
+            self._end_wait(context, waited_from)
+
+    def leave(self, host: str, *, status: int | None, seconds: float, retry_after: float | None = None) -> None:
+        """Take in that a request has ended; never waits, so event loops call it, too.
+
+        Args:
+            host: name of the host.
+            status: status of the answer; None for no answer.
+            seconds: that the request took, without its wait at the gate.
+            retry_after: seconds after which the server wants to be asked again; None if it did not say.
+        """
+        self._end(host, status=status, seconds=seconds, retry_after=retry_after)
+
+    async def leave_async(
+        self, host: str, *, status: int | None, seconds: float, retry_after: float | None = None
+    ) -> None:
+        """`leave`, awaited."""
+        self._end(host, status=status, seconds=seconds, retry_after=retry_after)
+
+    # --- items whose host is known: called by the queue ------------------------------------------------------
+
+    def reserve(self, host: str) -> float:
+        """Count a request of an item as open if its host may be asked, and return 0; else seconds to wait.
+
+        Infinite where that depends on others: `on_change` is called then.
+
+        Raises:
+            HostDown: the host is not asked any more.
+        """
+        with self._lock:
+            line = self._line(host)
+            if line.waiters:
+                return math.inf
+            self._check_down(host, line.host)
+            now = self._clock()
+            seconds = line.host.wait(now)
+            if seconds == 0:
+                line.host.start(now)
+            return seconds
+
+    def end_item(
+        self, host: str, *, ok: bool, status: int | None, seconds: float, retry_after: float | None = None
+    ) -> None:
+        """Take in that an item has ended which asked its host by other means than this gate; see `leave`."""
+        self._end(host, status=status, seconds=seconds, retry_after=retry_after, ok=ok)
+
+    def drop(self, host: str) -> None:
+        """Take in that a reservation is not used."""
+        with self._lock:
+            line = self._lines[host]
+            line.host.drop()
+            wake = self._next(line)
+        self._wake(host, wake)
+
+    def refuse(self, host: str, retry_after: float | None, sent: float) -> None:
+        """Take in that a request that did not pass this gate, sent at `sent`, was refused."""
+        with self._lock:
+            self._line(host).host.refuse(self._clock(), retry_after, sent, may_open=self.has_several)
+        self.on_news()
+
+    def cooldown(self, host: str) -> float:
+        """Return the seconds for which a host is held because it refused."""
+        with self._lock:
+            line = self._lines.get(host)
+            return 0.0 if line is None else max(0.0, line.host.cooldown_until - self._clock())
+
+    @property
+    def limits(self) -> HostLimits:
+        """Limits of every host."""
+        return self._limits
+
+    @property
+    def has_several(self) -> bool:
+        """Return True if more than one host was asked."""
+        return len(self._seen) > 1
+
+    # --- steering ------------------------------------------------------------------------------------------
+
+    def set_limits(self, limits: HostLimits, *, shared: bool | None = None) -> None:
+        """Change the limits of every host; requests that are open beyond a lower one run to their end.
+
+        Args:
+            limits: the new ones.
+            shared: whether other workers share them, so that the runner grants slots; None for as before.
+        """
+        with self._lock:
+            self._limits = limits
+            if shared is not None:
+                self._shared = shared
+            for name, line in self._lines.items():
+                line.host.change(limits)
+                line.host.slots = self._slots(name)
+            hosts = list(self._lines)
+        self._look_again(hosts)
+
+    def grant(self, host: str, slots: int, due: float = 0.0) -> None:
+        """Let this worker have `slots` requests open to a host, the first in `due` seconds."""
+        with self._lock:
+            self._grants[host] = slots
+            line = self._line(host)
+            line.host.slots = self._slots(host)
+            line.host.news = True
+            line.host.postpone(self._clock() + due)
+        self._look_again([host])
+        self.on_news()
+
+    def hold(self, host: str, seconds: float) -> None:
+        """Ask a host no more for `seconds`, because another worker was told so."""
+        with self._lock:
+            self._line(host).host.hold(self._clock() + seconds)
+
+    def pause(self, host: str, paused: bool) -> None:
+        """Ask a host no more until it is resumed, or resume it."""
+        with self._lock:
+            line = self._line(host)
+            line.host.paused = paused
+            line.host.news = True
+        self._look_again([host])
+
+    def close(self) -> None:
+        """Send back everybody who waits, for the worker ends."""
+        with self._lock:
+            self._closed = True
+            waiters = [waiter for line in self._lines.values() for waiter in line.waiters]
+        for waiter in waiters:
+            waiter.wake()
+
+    def states(self) -> tuple[list[HostState], HostCounts]:
+        """Return the hosts that have changed since the last call, and the counts of those that were forgotten."""
+        with self._lock:
+            now = self._clock()
+            found = []
+            for name, line in list(self._lines.items()):
+                host = line.host
+                if host.news:
+                    host.news = False
+                    found.append(_state(name, line, now))
+                    host.counts = HostCounts()
+            others, self._others = self._others, HostCounts()
+            if len(self._lines) > MAX_HOSTS:
+                self._forget(now)
+            return found, others
+
+    # --- with the lock, or taking it --------------------------------------------------------------------------
+
+    def _line(self, name: str) -> _Line:
+        line = self._lines.get(name)
+        if line is None:
+            line = self._lines[name] = _Line(Host(self._limits, self._slots(name), self._clock()))
+            if len(self._seen) < 2:
+                self._seen.add(name)
+        return line
+
+    def _slots(self, host: str) -> int | None:
+        limits = self._limits
+        if limits.per_host is None and not (self._shared and limits.is_exclusive):
+            return None
+        if self._shared:
+            return self._grants.get(host, 0)
+        return limits.per_host
+
+    def _forget(self, now: float) -> None:
+        """Let go of hosts of which everything is reported and nothing need be remembered."""
+        for name, line in list(self._lines.items()):
+            if not line.waiters and not line.host.news and line.host.is_plain(now):
+                del self._lines[name]
+                self._grants.pop(name, None)
+
+    def _check_down(self, name: str, host: Host) -> None:
+        if host.down and host.wait(self._clock()) > 0:
+            last = "no answer" if host.last_status is None else f"status {host.last_status}"
+            raise HostDown(f"{name} failed again and again (last: {last}), so it was not asked; retry this item later")
+
+    def _arrive(self, host: str, waiter: _Waiter) -> float:
+        """Enter at once and return 0, or join the line of a host; what to wait for is as `_advance` says."""
+        with self._lock:
+            if self._closed:
+                raise ItemPostponed
+            line = self._line(host)
+            self._check_down(host, line.host)
+            if not line.waiters:
+                now = self._clock()
+                seconds = line.host.wait(now, waiter.began)
+                if seconds == 0:
+                    line.host.start(now)
+                    return 0.0
+            else:
+                seconds = math.inf
+            line.waiters.append(waiter)
+            line.host.news = True
+        if self._shared:
+            self.on_news()
+        return seconds
+
+    def _advance(self, host: str, waiter: _Waiter) -> float:
+        """Enter and return 0 if it is this one's time, else the seconds until it is worth looking again."""
+        with self._lock:
+            if self._closed:
+                raise ItemPostponed
+            line = self._lines[host]
+            self._check_down(host, line.host)
+            if line.waiters[0] is not waiter:
+                return math.inf
+            now = self._clock()
+            seconds = line.host.wait(now, waiter.began)
+            if seconds == 0:
+                line.host.start(now)
+            return seconds
+
+    def _depart(self, host: str, waiter: _Waiter) -> None:
+        """Leave the line, and wake the one who is first in it then."""
+        with self._lock:
+            line = self._lines[host]
+            line.waiters.remove(waiter)
+            line.host.news = True
+            wake = self._next(line)
+        self._wake(host, wake)
+
+    def _end(
+        self, host: str, *, status: int | None, seconds: float, retry_after: float | None, ok: bool | None = None
+    ) -> None:
+        with self._lock:
+            line = self._lines[host]
+            now = self._clock()
+            before, was_down = line.host.cooldown_until, line.host.down
+            several = self.has_several
+            line.host.end(now, status=status, seconds=seconds, retry_after=retry_after, ok=ok, may_open=several)
+            urgent = line.host.cooldown_until > max(before, now)
+            everybody = line.host.down and not was_down
+            wakes = [waiter.wake for waiter in line.waiters] if everybody else [self._next(line)]
+        for wake in wakes:
+            self._wake(host, wake)
+        if urgent or (self._shared and self._limits != HostLimits()):
+            self.on_news()
+
+    @staticmethod
+    def _next(line: _Line) -> Callable[[], object] | None:
+        return line.waiters[0].wake if line.waiters else None
+
+    def _wake(self, host: str, wake: Callable[[], object] | None) -> None:
+        if wake is not None:
+            wake()
+        else:
+            self.on_change(host)
+
+    def _look_again(self, hosts: list[str]) -> None:
+        for host in hosts:
+            with self._lock:
+                line = self._lines.get(host)
+                wakes = [] if line is None else [waiter.wake for waiter in line.waiters]
+            for wake in wakes:
+                wake()
+            self.on_change(host)
+
+    # --- the item that waits -----------------------------------------------------------------------------------
+
+    def _set_down(self, context: ItemContext | None) -> None:
+        """Give up the reservation of an item that waits for another host: two such items could wait for each other."""
+        if context is not None and (reserved := context.reserved_host):
+            context.reserved_host = ""
+            self.drop(reserved)
+
+    def _begin_wait(self, context: ItemContext | None) -> float:
+        if context is not None:
+            context.begin_wait()
+        return self._clock()
+
+    def _end_wait(self, context: ItemContext | None, since: float) -> None:
+        if context is not None:
+            context.end_wait(self._clock() - since)
+
+
+def host_of(text: object) -> str:
+    """Return the host that a URL names, or the text itself for a host's name; empty for what is neither."""
+    if not isinstance(text, str):
+        return ""
+    if "//" in text:
+        try:
+            return (urlsplit(text).hostname or "").lower()
+        except ValueError:
+            return ""
+    return text.strip().lower()
+
+
+def _state(name: str, line: _Line, now: float) -> HostState:
+    host = line.host
+    return HostState(
+        host=name,
+        open=host.open,
+        waiting=len(line.waiters),
+        slots=host.slots,
+        delay=host.delay(now),
+        cooldown=max(0.0, host.cooldown_until - now),
+        paused=host.paused,
+        failing=host.failing,
+        down=host.down,
+        due=host.due_in(now),
+        counts=host.counts,
+    )
+
+
+def with_waiting(state: HostState, items: int) -> HostState:
+    """Return a state in which `items` more wait."""
+    return replace(state, waiting=state.waiting + items)
+
+
+def _use_reservation(context: ItemContext | None, host: str) -> bool:
+    """Return True if the item that asks has a reservation of this host, which is used up now."""
+    if context is None or context.reserved_host != host:
+        return False
+    context.reserved_host = ""
+    return True
+
+
+def _began(context: ItemContext | None) -> float | None:
+    return None if context is None else context.started
+
+
+def _own_deadline(context: ItemContext | None, deadline: float | None) -> float | None:
+    """Return a deadline of the request alone; None for that of its item, which does not run while the item waits."""
+    if context is None or deadline is None or context.deadline is None or deadline < context.deadline:
+        return deadline
+    return None

@@ -1,0 +1,38 @@
+"""When a server wants to be asked again: the header `Retry-After` (RFC 9110, 10.2.3)."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+
+MOST_RETRY_AFTER = 3600.0
+"""Seconds that a server may put a retry off. The windows of common rate limits are an hour at most; a server that
+says more must not keep a run from its end for days."""
+
+
+def retry_after_seconds(value: str | None, now: float) -> float | None:
+    """Return the seconds that a `Retry-After` stands for, at most `MOST_RETRY_AFTER`.
+
+    None for no header and for one that says nothing: text, NaN, zero, a negative number, a date in the past. A server
+    must not have its own refusals answered "at once"; the caller's back-off applies.
+
+    Args:
+        value: the header's value, a number of seconds or a date.
+        now: seconds since the epoch.
+    """
+    if value is None:
+        return None
+    text = value.strip()
+    try:
+        seconds = float(text)
+    except ValueError:
+        try:
+            date = parsedate_to_datetime(text)
+            # "-0000" says that the zone is not known: HTTP dates are UTC.
+            seconds = (date.replace(tzinfo=UTC) if date.tzinfo is None else date).timestamp() - now
+        except (ValueError, OverflowError, TypeError, IndexError):
+            return None
+    if not math.isfinite(seconds) or seconds <= 0:
+        return None
+    return min(seconds, MOST_RETRY_AFTER)
