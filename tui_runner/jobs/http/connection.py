@@ -93,6 +93,7 @@ class Connection:
     __slots__ = ("_buffer", "_poll", "_sock", "idle_since", "is_used", "silence", "until")
 
     def __init__(self, sock: socket.socket) -> None:
+        _open.add(self)
         self._sock = sock
         self._buffer = b""
         self._poll: select.poll | None = None
@@ -103,6 +104,7 @@ class Connection:
 
     def close(self) -> None:
         """Close the socket; what is being read ends with an error."""
+        _open.discard(self)
         self._sock.close()
 
     def is_stale(self) -> bool:
@@ -272,6 +274,11 @@ class Connection:
         if self.until is not None and time.monotonic() >= self.until:
             return DeadlineError(f"{what} before the deadline")
         return SilentError(f"{what} for {self.silence:g} s")
+
+
+_open: set[Connection] = set()
+"""All that are open. Kept here so that a response that is collected as garbage closes its connection, and the socket is
+not collected first."""
 
 
 def connect(

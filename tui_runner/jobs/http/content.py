@@ -168,10 +168,11 @@ class _Brotli:
     def decode(self, data: bytes) -> Iterator[bytes]:
         self._began = True
         try:
-            while not self._decoder.is_finished():
-                if piece := self._decoder.process(data, output_buffer_limit=PIECE):
-                    yield piece
-                if self._decoder.can_accept_more_data():
+            # What does not fit into a piece is asked for without further input. The decoder says that it would accept
+            # some all the same, and that it has finished when all is read but not yet returned.
+            while piece := self._decoder.process(data, output_buffer_limit=PIECE):
+                yield piece
+                if len(piece) < PIECE:
                     return
                 data = b""
         except self._error as error:

@@ -74,7 +74,9 @@ class Connections:
                 return None
             if not idle:  # a crawl of a million hosts must not leave a million empty deques
                 self._idle.pop(origin, None)
-            if time.monotonic() - found.idle_since < _IDLE_SECONDS and not found.is_stale():
+            age = time.monotonic() - found.idle_since
+            found.idle_since = 0.0  # says to `_forget` that it is in use
+            if age < _IDLE_SECONDS and not found.is_stale():
                 return found
             found.close()
         return None
@@ -92,18 +94,18 @@ class Connections:
                 return
 
     def _forget(self, origin: Origin, connection: Connection, since: float) -> None:
+        if connection.idle_since != since:  # in use, or idle again: then it stands in `_order` once more
+            return
         idle = self._idle.get(origin)
-        # In use since, or idle again: then it stands in `_order` once more.
-        if idle is None or connection.idle_since != since:
-            return
-        try:
-            idle.remove(connection)
-        except (ValueError, IndexError):
-            return
+        if idle is not None:
+            try:
+                idle.remove(connection)
+            except (ValueError, IndexError):
+                return  # another thread has taken it
+            if not idle:
+                self._idle.pop(origin, None)
+        # Else it was put into a deque that another thread had just given up: nobody else knows of it.
         connection.close()
-        if not idle:
-            # What another thread adds to it at this moment is closed when it is collected.
-            self._idle.pop(origin, None)
 
     def close(self) -> None:
         """Close all that are idle."""
