@@ -134,13 +134,12 @@ class Item:
     value: Any = None
     attempt: int = 1
     cancelled: bool = False
-    started: float = 0.0
     reserved_host: str = ""
 
     def log(self, level: str, text: str) -> None:
         pass
 
-    def begin_wait(self) -> None:
+    def begin_wait(self, host: str) -> None:
         pass
 
     def end_wait(self, seconds: float) -> None:
@@ -289,7 +288,7 @@ def get_held(server: Server, requests: int, at_once: int) -> int:
 
 
 def open_requests() -> int:
-    return sum(state.open for state in http.gate.states()[0])
+    return sum(state.open for state in http.gate.states())
 
 
 def test_per_host_bounds_what_is_open_to_a_host(server: Server) -> None:

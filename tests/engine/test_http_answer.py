@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tui_runner.engine.worker.retry import MOST_RETRY_AFTER, retry_after
+from tui_runner.engine.worker.retry import retry_after
+from tui_runner.jobs.http.retry_after import MOST_RETRY_AFTER
 
 NOW = 1_700_000_000.0
 
@@ -47,9 +48,10 @@ def test_seconds_and_dates_are_understood_in_the_errors_of_every_library(error_w
     assert retry_after(error_with(formatdate(NOW + 90, usegmt=True)), NOW) == pytest.approx(90)
 
 
-def test_a_date_that_is_over_means_now():
-    assert retry_after(httpx_error(formatdate(NOW - 90, usegmt=True)), NOW) == 0.0
-    assert retry_after(httpx_error("-5"), NOW) == 0.0
+def test_at_once_is_no_answer_to_when():
+    assert retry_after(httpx_error(formatdate(NOW - 90, usegmt=True)), NOW) is None
+    assert retry_after(httpx_error("-5"), NOW) is None
+    assert retry_after(httpx_error("0"), NOW) is None
 
 
 def test_a_date_without_a_zone_is_utc():

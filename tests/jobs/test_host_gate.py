@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tui_runner.jobs.http.host import HostLimits
-from tui_runner.jobs.http.host_gate import HostDown, HostGate, ItemPostponed, host_of
+from tui_runner.jobs.http.host_gate import HostDown, HostGate, ItemPostponed, Listener, host_of
 
 
 def leave(gate: HostGate, host: str, status: int | None = 200, retry_after: float | None = None) -> None:
@@ -18,7 +18,7 @@ def leave(gate: HostGate, host: str, status: int | None = 200, retry_after: floa
 
 
 def open_requests(gate: HostGate) -> int:
-    return sum(state.open for state in gate.states()[0])
+    return sum(state.open for state in gate.states())
 
 
 def test_a_raised_limit_lets_those_who_wait_go_on() -> None:
@@ -87,10 +87,12 @@ def test_a_refusal_holds_a_host_for_everybody_else_too() -> None:
 
 def test_a_worker_that_ends_sends_back_who_waits() -> None:
     gate = HostGate(HostLimits(per_host=1))
+    worker = Listener(lambda host: None, lambda: None)
+    gate.add(worker)
     assert gate.enter("a")
     with ThreadPoolExecutor(1) as other:
         waiting = other.submit(gate.enter, "a")
-        gate.close()
+        gate.remove(worker)
         with pytest.raises(ItemPostponed):
             waiting.result()
 
@@ -100,7 +102,7 @@ def test_a_host_that_is_down_refuses_who_waits_and_who_comes() -> None:
     gate = HostGate(clock=lambda: now)
     assert gate.enter("b")
     leave(gate, "b")
-    while not any(state.down for state in gate.states()[0]):
+    while not any(state.down for state in gate.states()):
         while (seconds := gate.reserve("a")) > 0:
             now += seconds
         leave(gate, "a", None)

@@ -24,6 +24,7 @@ from tui_runner.engine.recorder import Recorder
 from tui_runner.engine.runner import Parts, Runner
 from tui_runner.engine.scheduling.circuit_breaker import CircuitBreaker, OnOutage
 from tui_runner.engine.scheduling.events import LogFailed, Tell
+from tui_runner.engine.scheduling.host_board import HostBoard
 from tui_runner.engine.scheduling.pace import FIRST_SIZE
 from tui_runner.engine.scheduling.scheduler import Scheduler
 from tui_runner.engine.worker_config import WorkerSettings
@@ -87,6 +88,7 @@ def _build(
         paused=opened.paused,
         rate=settings.rate,
         max_memory=share,
+        hosts=HostBoard(settings.host_limits, is_shared=settings.workers > 1 and not in_process),
     )
     plan.source.tell = lambda level, text: deliver(Tell(level, text))
     worker_settings.key_columns = opened.record.key_columns or ()

@@ -10,12 +10,14 @@ from tui_runner.engine.progress.snapshot import Snapshot
 from tui_runner.engine.scheduling.events import (
     Abandoned,
     CancelChunks,
+    ChangeHostLimits,
     ChangeMaxMemory,
     ChangeOpenChunks,
     ChangeRate,
     ChangeThreads,
     KillRun,
     PauseChunks,
+    PauseHosts,
     PauseRun,
     ResumeChunks,
     ResumeRun,
@@ -23,6 +25,7 @@ from tui_runner.engine.scheduling.events import (
     StopRun,
 )
 from tui_runner.engine.states import RunState
+from tui_runner.jobs.http.host import HostLimits
 from tui_runner.store.database import Database
 
 
@@ -69,6 +72,12 @@ class RunControl(Protocol):
 
     def set_rate(self, rate: float | None) -> None:
         """Start at most this many items per second, over all workers; None for no bound."""
+
+    def set_host_limits(self, limits: HostLimits) -> None:
+        """Limit requests to every host so, over all workers."""
+
+    def pause_hosts(self, hosts: Collection[str], paused: bool) -> None:
+        """Ask these hosts no more, or again."""
 
     def set_max_memory(self, limit: int | str | None) -> None:
         """Bytes that the run may use, or a share of the machine's such as `80%`; None for no bound."""
@@ -132,6 +141,14 @@ class Commands:
     def set_rate(self, rate: float | None) -> None:
         """Start at most this many items per second, over all workers; None for no bound."""
         self.inbox.put(ChangeRate(rate))
+
+    def set_host_limits(self, limits: HostLimits) -> None:
+        """Limit requests to every host so, over all workers."""
+        self.inbox.put(ChangeHostLimits(limits))
+
+    def pause_hosts(self, hosts: Collection[str], paused: bool) -> None:
+        """Ask these hosts no more, or again."""
+        self.inbox.put(PauseHosts(tuple(hosts), paused))
 
     def set_max_memory(self, limit: int | str | None) -> None:
         """Bytes that the run may use, or a share of the machine's such as `80%`; None for no bound."""

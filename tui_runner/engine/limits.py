@@ -21,6 +21,10 @@ class RateLimit:
         self.rate = rate
         self._due = float("-inf")
 
+    def wait(self, now: float) -> float:
+        """Return the seconds until the next start is due; 0 for now."""
+        return max(0.0, self._due - now)
+
     def take(self, now: float) -> float:
         """Take a start if one is due and return 0, else the seconds until the next one."""
         due = max(self._due, now - _BURST_SECONDS)
@@ -28,6 +32,11 @@ class RateLimit:
             return due - now
         self._due = due + 1.0 / self.rate
         return 0.0
+
+    def change(self, rate: float, now: float) -> None:
+        """Change the rate; a start that was taken stays taken, but the next one is at most `1 / rate` away."""
+        self.rate = rate
+        self._due = min(self._due, now + 1.0 / rate)
 
 
 def share_of(percentage: str | None) -> float | None:

@@ -5,10 +5,11 @@ Down go `OpenChunk` and small orders; up come counters, finished rows and the en
     runner                                   worker
       ── OpenChunk(items) ───────────────▶     takes items, calls the function
       ◀── ChunkExhausted ────────────────      no item of it is left to start: send the next
-      ◀── Progress, LogLines ────────────      about 5 times a second
+      ◀── Progress, LogLines, HostsReport      about 5 times a second
       ◀── ResultBatch(rows and ledger rows) ───      about 5 times a second
       ── Written(bytes) ─────────────────▶     room for that many bytes more
       ◀── ChunkFinished ─────────────────      always after the last ResultBatch of its items
+      ── GrantHost, HoldHost ────────────▶     as other workers ask the same hosts
       ── Drain ──────────────────────────▶     no new items; finish, flush
       ◀── Drained ───────────────────────      nothing of this worker is unsent
 
@@ -26,6 +27,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from tui_runner.jobs.http.host import HostLimits
 from tui_runner.jobs.reference import JobReference
 from tui_runner.system.process import no_exit_at_once
 from tui_runner.text.items import Refused
@@ -49,7 +51,8 @@ class WorkerConfig:
         retry_share: retries for each item that failed lately, see `budget`; None for no bound.
         timeout: seconds an attempt may take, None for no bound.
         rate: items started per second in this worker, None for no bound.
-        per_host: requests at once to one host through `tui_runner.jobs.http`, None for no bound.
+        host_limits: limits of every host.
+        hosts_shared: whether other workers share them, so that slots of hosts are granted.
         max_buffered_bytes: rows not yet written, beyond which item threads wait.
         max_memory: bytes this worker may have, beyond which it starts no more items; None for no bound.
         paused: whether it starts paused.
@@ -70,7 +73,8 @@ class WorkerConfig:
     retry_share: float | None = None
     timeout: float | None = None
     rate: float | None = None
-    per_host: int | None = None
+    host_limits: HostLimits = field(default_factory=HostLimits)
+    hosts_shared: bool = False
     max_buffered_bytes: int = 64 << 20
     max_memory: int | None = None
     paused: bool = False
@@ -158,6 +162,38 @@ class SetRate:
 
 
 @dataclass(frozen=True, slots=True)
+class SetHostLimits:
+    """Limit requests to every host so."""
+
+    limits: HostLimits
+
+
+@dataclass(frozen=True, slots=True)
+class GrantHost:
+    """Have at most `slots` requests open to a host, the first of them in `due` seconds."""
+
+    host: str
+    slots: int
+    due: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class HoldHost:
+    """Ask a host no more for `seconds`: it has told another worker so."""
+
+    host: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class PauseHost:
+    """Ask a host no more, or again."""
+
+    host: str
+    paused: bool
+
+
+@dataclass(frozen=True, slots=True)
 class SetMaxMemory:
     """The worker may have this many bytes; None for no bound."""
 
@@ -178,7 +214,22 @@ class Drain:
     grace: float
 
 
-Order = OpenChunk | Pause | Resume | Probe | Cancel | SetThreads | SetRate | SetMaxMemory | Written | Drain
+Order = (
+    OpenChunk
+    | Pause
+    | Resume
+    | Probe
+    | Cancel
+    | SetThreads
+    | SetRate
+    | SetHostLimits
+    | GrantHost
+    | HoldHost
+    | PauseHost
+    | SetMaxMemory
+    | Written
+    | Drain
+)
 
 
 # --- from a worker to the runner ---------------------------------------------------------------------------
@@ -222,6 +273,7 @@ class Progress:
         throttled: whether threads wait for room.
         stuck: items past their deadline whose threads never came back, once they are too many for the worker to go on
             with; else 0.
+        waiting: whether items wait to be started.
     """
 
     worker: int
@@ -232,6 +284,47 @@ class Progress:
     buffered_bytes: int
     throttled: bool
     stuck: int = 0
+    waiting: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HostReport:
+    """What has happened at a host since the last report of a worker; see `host_gate.HostState` for the others.
+
+    Attributes:
+        host: its name.
+        done: requests that were answered well.
+        failed: requests that failed.
+        refused: requests that it refused for now.
+        seconds: that they took, added up.
+        statuses: how many had which status; 0 for no answer.
+        latencies: how many took how long, by `metrics.bucket`.
+    """
+
+    host: str
+    open: int = 0
+    waiting: int = 0
+    slots: int | None = None
+    delay: float = 0.0
+    cooldown: float = 0.0
+    due: float = 0.0
+    paused: bool = False
+    failing: bool = False
+    down: bool = False
+    done: int = 0
+    failed: int = 0
+    refused: int = 0
+    seconds: float = 0.0
+    statuses: Mapping[int, int] = field(default_factory=dict)
+    latencies: Mapping[int, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class HostsReport:
+    """The hosts of a worker that have changed."""
+
+    worker: int
+    hosts: tuple[HostReport, ...]
 
 
 ArrowStream = Any
@@ -266,6 +359,7 @@ class ResultBatch:
         cancelled: how many of those in `ended` were cancelled, by chunk.
         examples: the first line of the newest message of each of `error_groups`.
         values: items that failed for good, pickled, by position: those of at most `MAX_KEPT_VALUE` bytes.
+        by_host: the failures among `trials` that a host is at fault for, by host.
     """
 
     worker: int
@@ -285,6 +379,7 @@ class ResultBatch:
     cancelled: Mapping[int, int] = field(default_factory=dict)
     values: Mapping[int, bytes] = field(default_factory=dict)
     examples: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    by_host: Mapping[str, Trials] = field(default_factory=dict)
 
     def executed(self, chunk: int) -> int:
         """Items of a chunk that ended because they were executed, whatever came of it."""
@@ -363,6 +458,7 @@ Report = (
     | WorkerFailed
     | ChunkExhausted
     | Progress
+    | HostsReport
     | ResultBatch
     | ChunkFinished
     | LogLines

@@ -29,18 +29,14 @@ class ItemContext(Protocol):
     def cancelled(self) -> bool:
         """True if nobody waits for the result any more."""
 
-    @property
-    def started(self) -> float:
-        """When the attempt began, by `time.monotonic()`."""
-
     reserved_host: str
     """The host that may be asked once without waiting, because the item waited for it before it began; else empty."""
 
     def log(self, level: str, text: str) -> None:
         """Add a line to the run's log."""
 
-    def begin_wait(self) -> None:
-        """Take in that the item waits for its host: another takes its place, its timeout stands still."""
+    def begin_wait(self, host: str) -> None:
+        """Take in that the item waits for `host`: another takes its place, its timeout stands still."""
 
     def end_wait(self, seconds: float) -> None:
         """Take in that the item has waited for `seconds`, which count neither as its time nor for its timeout."""

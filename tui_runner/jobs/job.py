@@ -22,17 +22,22 @@ from typing import Any, TypeVar, overload
 
 from tui_runner.errors import UserError
 from tui_runner.jobs.arguments import ItemText, Signature, converting, is_taken_as_written
+from tui_runner.jobs.http.host_gate import host_of
 from tui_runner.jobs.parameters import Parameter, annotations_of, bind, merged, parameters_of
 from tui_runner.jobs.reference import JobReference
 from tui_runner.jobs.settings import check_setting
 from tui_runner.system.process import no_exit_at_once
 from tui_runner.text.items import WideRow
-from tui_runner.text.messages import plain, quoted, raised
+from tui_runner.text.messages import did_you_mean, plain, quoted, raised
 from tui_runner.text.redaction import Redaction
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 RetryOn = type[BaseException] | tuple[type[BaseException], ...] | Callable[[BaseException], bool | None]
 """What `@job(retry_on=…)` takes: types that are retried too, or a function that decides (None: as without it)."""
+
+
+HostOf = str | Callable[[Any], str | None]
+"""What `@job(host=…)` takes: the parameter that has a URL or host, or a function of the item that returns one."""
 
 
 class Job:
@@ -45,6 +50,7 @@ class Job:
         doc: first line of its docstring, empty without one.
         is_async: whether it is an `async def`, or an asynchronous generator.
         retry_on: which errors are tried again, as `@job(retry_on=…)` gave it; None for the rule of its own.
+        host: which host an item asks, as `@job(host=…)` gave it; None where that is not known before it starts.
         parameters: what the job takes besides its items: the keyword-only parameters of the function and all
             parameters of its `items`, `setup` and `teardown` functions, each name once.
     """
@@ -55,6 +61,7 @@ class Job:
         settings: Mapping[str, object] | None = None,
         reference: JobReference | None = None,
         retry_on: RetryOn | None = None,
+        host: HostOf | None = None,
     ) -> None:
         if not callable(function) or isinstance(function, type):
             raise UserError(f"@job needs a function, not {quoted(function)}")
@@ -69,6 +76,7 @@ class Job:
         self.is_async = inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
         self.retry_on = _checked_retry_on(retry_on, where)
         self._signature = Signature(function)
+        self.host = _checked_host(host, self._signature.names, where)
         self._reference = reference
         self._items: Callable[..., Any] | None = None
         self._setup: list[Callable[..., Any]] = []
@@ -278,6 +286,27 @@ class Job:
         # A partial is called without a frame of its own; with nothing to add the bare function is quicker still.
         return functools.partial(function, **keywords) if keywords else function
 
+    def host_finder(self, *, by_name: bool) -> Callable[[object], str] | None:
+        """Return a function that returns the host of an item, empty for none; None where hosts are not known.
+
+        Args:
+            by_name: from `check_input`.
+        """
+        if self.host is None:
+            return None
+        asked = self.host
+
+        def find(item: object) -> str:
+            try:
+                if callable(asked):
+                    return host_of(asked(item))
+                positional, named = self.arguments(item, by_name)
+                return host_of({**dict(zip(self._signature.names, positional, strict=False)), **named}.get(asked))
+            except Exception:  # the item fails when it is executed, with a better message
+                return ""
+
+        return find
+
     # -------------------------------------------------------------------------------------------------------
 
     def _check_hook(self, function: Callable[..., Any], kind: str) -> None:
@@ -318,13 +347,19 @@ def job(
     timeout: float | None = ...,
     rate: float | None = ...,
     per_host: int | None = ...,
+    delay: float = ...,
+    adaptive: bool = ...,
+    host: HostOf = ...,
     max_memory: int | str | None = ...,
     max_failures: int | str | None = ...,
     on_outage: str = ...,
     grace: float = ...,
 ) -> Callable[[Callable[..., Any]], Job]: ...
 def job(function: Any = None, /, **settings: Any) -> Any:
-    """Declare a function as a job: `@job`, or `@job(threads=64, retries=3)` with any of `Settings`, and `retry_on`.
+    """Declare a function as a job: `@job`, or `@job(threads=64, retries=3)` with any of `Settings`, `retry_on`, `host`.
+
+    `host` says which host an item asks, before it starts: the name of a parameter that has a URL or a host's name, or a
+    function of the item that returns one. Items of a host that may not be asked yet then wait without a thread.
 
     `retry_on` says which errors are tried again. Exception types are retried besides network trouble, timeouts and
     HTTP answers that may change; a function is called with the error and decides, or returns None to leave it at that.
@@ -341,8 +376,8 @@ def job(function: Any = None, /, **settings: Any) -> Any:
 
 def _declare(settings: Mapping[str, Any], function: Callable[..., Any]) -> Job:
     given = dict(settings)
-    retry_on = given.pop("retry_on", None)
-    return Job(function, given, retry_on=retry_on)
+    retry_on, host = given.pop("retry_on", None), given.pop("host", None)
+    return Job(function, given, retry_on=retry_on, host=host)
 
 
 def _checked_retry_on(value: Any, where: str) -> RetryOn | None:
@@ -356,6 +391,19 @@ def _checked_retry_on(value: Any, where: str) -> RetryOn | None:
         )
     checked: RetryOn | None = value
     return checked
+
+
+def _checked_host(value: Any, names: Sequence[str], where: str) -> HostOf | None:
+    if value is None or (callable(value) and not inspect.iscoroutinefunction(value)):
+        checked: HostOf | None = value
+        return checked
+    if not isinstance(value, str):
+        raise UserError(f"host={quoted(value)} is not what it takes", where, "give a parameter's name or a function")
+    if value not in names:
+        raise UserError(
+            f"host={quoted(value)}: the function has no such parameter", where, did_you_mean(value, names, "it has")
+        )
+    return value
 
 
 def _named(function: Callable[..., Any], params: Mapping[str, Any]) -> dict[str, Any]:

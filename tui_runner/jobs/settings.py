@@ -14,6 +14,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from tui_runner.errors import UserError
+from tui_runner.jobs.http.host import HostLimits
 from tui_runner.text.items import MAX_INPUT_BYTES
 from tui_runner.text.messages import did_you_mean, nearest, plain, quoted
 
@@ -36,7 +37,9 @@ class Settings:
             every item that ended well, and one a second for every thread, come on top. None for no bound.
         timeout: seconds an attempt may take, None for no bound.
         rate: items started per second over all workers, None for no bound.
-        per_host: requests at once to one host through `tui_runner.jobs.http`, per worker; None for no bound.
+        per_host: requests at once to one host, over all workers; None for no bound.
+        delay: seconds from one request to a host to the next, at least, over all workers.
+        adaptive: whether the delay follows the latency of each host, as Scrapy's AutoThrottle does.
         max_memory: bytes that the run may use, with its workers and their children, or a share of what the machine or
             container has, such as `"80%"`; None for no bound.
         max_failures: the run stops in order after this many failed items; `"5%"` of the finished ones; None never.
@@ -57,12 +60,19 @@ class Settings:
     timeout: float | None = None
     rate: float | None = None
     per_host: int | None = None
+    delay: float = 0.0
+    adaptive: bool = False
     max_memory: int | str | None = "80%"
     max_failures: int | str | None = None
     on_outage: str = "pause"
     grace: float = 10.0
     max_input_bytes: int = MAX_INPUT_BYTES
     item_text: bool = True
+
+    @property
+    def host_limits(self) -> HostLimits:
+        """Limits of every host."""
+        return HostLimits(self.per_host, self.delay, self.adaptive)
 
 
 AUTOMATIC = "automatic"
@@ -304,6 +314,8 @@ _LONGEST_NAME = 255
 """Characters of the name of a table; it stands in commands that a person is to paste."""
 _LOWEST_RATE = 1e-6
 """One item in twelve days. The time between two items must be one that a thread can wait for."""
+_LONGEST_DELAY = 86_400.0
+"""A day between two requests to a host."""
 _LONGEST_SECONDS = 1e8
 """Three years likewise."""
 
@@ -319,6 +331,8 @@ _CHECKS: dict[str, Callable[[object], Any]] = {
     "timeout": _number("a number of seconds above 0, or none", most=_LONGEST_SECONDS),
     "rate": _number("a number of items a second above 0, or none", least=_LOWEST_RATE),
     "per_host": _whole(1, "a whole number of at least 1, or none"),
+    "delay": _number("a number of seconds, 0 or more", zero=True, most=_LONGEST_DELAY),
+    "adaptive": _switch,
     "max_memory": _memory,
     "max_failures": _failures,
     "on_outage": _on_outage,

@@ -19,6 +19,9 @@ that had failed before the run was resumed: that is no news, and a resumed run b
 
 Nor are attempts that began before the run went on: they tell of the outage that is over, for as long as their timeout.
 
+*Hosts.* Where the run has several hosts, failures of one host are that host's trouble (`host_board` has what is counted
+then): failures must come from at least two hosts that have answered before, or be no host's.
+
 *Distrust.* A user who resumes the run may know better, so after that it takes four times as many failures, until
 things have gone well again. If most failures are such that another attempt would not help (a `KeyError`, a 404),
 waiting will not help either: `Outage.may_pass` says which it is.
@@ -107,7 +110,7 @@ class CircuitBreaker:
         self._on_outage = on_outage
         self._attended = attended
         self._first_ground = ground
-        self._recent: deque[tuple[Trials, Mapping[tuple[str, str], int]]] = deque()
+        self._recent: deque[tuple[Trials, Mapping[tuple[str, str], int], frozenset[str] | None]] = deque()
         self._sum = Trials()
         self._ground = ground
         self._interval = _FIRST_INTERVAL
@@ -116,7 +119,13 @@ class CircuitBreaker:
         self._closed_at = -math.inf
 
     def count(
-        self, trials: Trials, errors: Mapping[tuple[str, str], int], now: float, *, since: float = math.inf
+        self,
+        trials: Trials,
+        errors: Mapping[tuple[str, str], int],
+        now: float,
+        *,
+        since: float = math.inf,
+        hosts: frozenset[str] | None = None,
     ) -> Outage | None:
         """Take in what a worker reports; an outage, when this is where it begins.
 
@@ -125,12 +134,13 @@ class CircuitBreaker:
             errors: how often each (type, message) occurred.
             now: the time.
             since: when the first of the attempts that failed began.
+            hosts: which hosts are at fault, the empty name for none; None where the run has not several.
         """
         if since < self._closed_at:
             trials, errors = Trials(trials.ok), {}
         if self._on_outage is OnOutage.CONTINUE or self.state is not BreakerState.CLOSED or not trials.total:
             return None
-        self._recent.append((trials, errors))
+        self._recent.append((trials, errors, hosts))
         self._sum += trials
         while self._sum.total - self._recent[0][0].total >= self._ground:
             self._sum -= self._recent.popleft()[0]
@@ -138,6 +148,8 @@ class CircuitBreaker:
             return None
         if self._sum.failed < _SHARE * self._sum.total:
             self._ground, self._interval = self._first_ground, _FIRST_INTERVAL
+            return None
+        if self._is_of_one_host:
             return None
         outage = Outage(self._text(), may_pass=self._sum.passing >= self._sum.lasting)
         self._forget()
@@ -186,6 +198,13 @@ class CircuitBreaker:
         """From the beginning of an outage to its first trial."""
         return self._interval
 
+    @property
+    def _is_of_one_host(self) -> bool:
+        """Return True if one of several hosts is at fault for everything."""
+        known = [hosts for _, _, hosts in self._recent if hosts is not None]
+        at_fault = frozenset[str]().union(*known)
+        return len(known) == len(self._recent) and "" not in at_fault and len(at_fault) < 2
+
     def _become(self, state: BreakerState) -> None:
         check_transition(BREAKER_TRANSITIONS, self.state, state)
         self.state = state
@@ -196,7 +215,7 @@ class CircuitBreaker:
 
     def _text(self) -> str:
         kinds: Counter[tuple[str, str]] = Counter()
-        for _, errors in self._recent:
+        for _, errors, _ in self._recent:
             kinds.update(errors)
         text = f"{self._sum.failed} of the last {self._sum.total} items failed"
         if kinds:

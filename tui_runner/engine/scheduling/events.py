@@ -14,6 +14,7 @@ from tui_runner.engine.protocol import (
     ChunkExhausted,
     ChunkFinished,
     Drained,
+    HostsReport,
     MemoryFull,
     Order,
     Positions,
@@ -25,6 +26,7 @@ from tui_runner.engine.protocol import (
 )
 from tui_runner.engine.states import PauseCause, RunState
 from tui_runner.errors import DatabaseError
+from tui_runner.jobs.http.host import HostLimits
 
 # --- events: from the input --------------------------------------------------------------------------------
 
@@ -192,6 +194,21 @@ class ChangeRate:
 
 
 @dataclass(frozen=True, slots=True)
+class ChangeHostLimits:
+    """Limit requests to every host so, over all workers."""
+
+    limits: HostLimits
+
+
+@dataclass(frozen=True, slots=True)
+class PauseHosts:
+    """Ask these hosts no more, or again."""
+
+    hosts: Collection[str]
+    paused: bool
+
+
+@dataclass(frozen=True, slots=True)
 class ShareMemory:
     """Let each worker have this many bytes, those that start later, too; None for no bound."""
 
@@ -288,6 +305,8 @@ Event = (
     | ChangeThreads
     | DivideThreads
     | ChangeRate
+    | ChangeHostLimits
+    | PauseHosts
     | ShareMemory
     | Recycle
     | ChangeOpenChunks
@@ -302,6 +321,7 @@ Event = (
     | ChunkExhausted
     | ResultBatch
     | Progress
+    | HostsReport
     | ItemsRejected
     | MemoryFull
     | ChunkFinished
@@ -336,6 +356,7 @@ class StartWorker:
         paused: whether it starts no items before the run is resumed.
         rate: items it may start per second; None for no bound.
         max_memory: bytes it may have; None for no bound.
+        host_limits: limits of every host.
     """
 
     worker: int
@@ -343,6 +364,7 @@ class StartWorker:
     paused: bool
     rate: float | None = None
     max_memory: int | None = None
+    host_limits: HostLimits = field(default_factory=HostLimits)
 
 
 @dataclass(frozen=True, slots=True)

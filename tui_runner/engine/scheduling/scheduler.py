@@ -44,11 +44,13 @@ from tui_runner.engine.scheduling import events
 from tui_runner.engine.scheduling.chunk_store import ChunkStore
 from tui_runner.engine.scheduling.chunks import ChunkCommands, Chunks
 from tui_runner.engine.scheduling.circuit_breaker import CircuitBreaker, OnOutage
+from tui_runner.engine.scheduling.host_board import HostBoard, Orders
 from tui_runner.engine.scheduling.pace import FIRST_SIZE, Pace
 from tui_runner.engine.scheduling.step import Turn
 from tui_runner.engine.scheduling.suspects import DEATHS
 from tui_runner.engine.scheduling.workers import Worker, WorkerControl, Workers
 from tui_runner.engine.states import HOLDS, USER_PAUSE, Ending, Pause, PauseCause, RunState, RunStatus
+from tui_runner.jobs.http.host import HostLimits
 from tui_runner.text.numbers import plural, run_again, size
 
 _MAX_LOSSES = 5
@@ -77,6 +79,7 @@ class Scheduler:
         paused: whether the run begins paused.
         rate: items started per second, over all workers; None for no bound.
         max_memory: bytes that each worker may have; None for no bound.
+        hosts: the hosts of the run, with their limits.
     """
 
     takes = frozenset(get_args(events.Event))
@@ -96,7 +99,9 @@ class Scheduler:
         paused: bool = False,
         rate: float | None = None,
         max_memory: int | None = None,
+        hosts: HostBoard | None = None,
     ) -> None:
+        self.hosts = hosts or HostBoard()
         self.crew = Workers(workers, threads, rate=rate, max_memory=max_memory)
         self.open_chunks = OPEN_CHUNKS if open_chunks is None else open_chunks
         self._sends_ahead = open_chunks is None
@@ -187,6 +192,12 @@ class Scheduler:
                 self._turn.tell("INFO", f"threads: {self.crew.threads}")
             case events.ChangeRate(rate):
                 self._change_rate(rate)
+            case events.ChangeHostLimits(limits):
+                self._change_host_limits(limits)
+            case events.PauseHosts(hosts, paused):
+                for host in hosts:
+                    self._orders.all(protocol.PauseHost(host, paused))
+                    self._turn.tell("INFO", f"host {host} is {'paused' if paused else 'resumed'}")
             case events.ShareMemory(nbytes):
                 self.crew.max_memory = nbytes
                 self._orders.all(protocol.SetMaxMemory(nbytes))
@@ -220,9 +231,14 @@ class Scheduler:
             case protocol.Progress():
                 self._chunks.start_clocks(event)
                 self._orders.look_after(event)
+            case protocol.HostsReport(worker):
+                if self.crew.get(worker) is not None:
+                    numbers = [each.number for each in self.crew if not each.killed]
+                    self._order(self.hosts.reported(event, numbers, now))
             case events.ItemsRejected():
                 self._chunks.rejected(event)
         self._go_on()
+        self._orders.share_rate()
         if self._status.persisted is not self._recorded and not self._status.ended:  # its end is recorded with `EndRun`
             self._recorded = self._status.persisted
             self._turn.do(events.RecordState(self._recorded))
@@ -289,19 +305,30 @@ class Scheduler:
             self._turn.tell("INFO", "the run goes on")
 
     def _share_threads(self, threads: int, divisor: int) -> None:
-        """Divide the threads anew among the workers, and the rate if that changes how many workers there are."""
-        size = self.crew.size
+        """Divide the threads anew among the workers."""
         self.crew.threads, self.crew.divisor = threads, divisor
         self._orders.share_threads()
-        if self.crew.rate is not None and self.crew.size != size:
-            self._orders.all(protocol.SetRate(self.crew.rate_share))
 
     def _change_rate(self, rate: float | None) -> None:
         if rate is not None and rate <= 0:
             return
         self.crew.rate = rate
-        self._orders.all(protocol.SetRate(self.crew.rate_share))
+        for worker in self.crew:
+            worker.rate = None
+        if rate is None:
+            self._orders.all(protocol.SetRate(None))
         self._turn.tell("INFO", "rate: no bound" if rate is None else f"rate: {rate:g} items/s at most")
+
+    def _change_host_limits(self, limits: HostLimits) -> None:
+        self._orders.all(protocol.SetHostLimits(limits))
+        self._order(self.hosts.change(limits, self._turn.now))
+        at_once = "no bound" if limits.per_host is None else f"{limits.per_host:,} at once"
+        adaptive = ", adaptive" if limits.adaptive else ""
+        self._turn.tell("INFO", f"requests to a host: {at_once}, {limits.delay:g} s apart{adaptive}")
+
+    def _order(self, orders: Orders) -> None:
+        for number, order in orders:
+            self._turn.do(events.SendOrder(number, order))
 
     def _stop(self, ending: Ending, announced: str = "") -> None:
         """Begin to drain; `announced` is told instead of the ending's reason, which says what will have happened."""
@@ -358,7 +385,8 @@ class Scheduler:
                 self._turn.tell("INFO", "an item ended well: the run goes on")
         if not self._status.starts_items:
             return
-        outage = breaker.count(trials, flush.error_groups, self._turn.now, since=flush.failing_since)
+        trials, hosts = self.hosts.judged(trials, flush.by_host, self._turn.now)
+        outage = breaker.count(trials, flush.error_groups, self._turn.now, since=flush.failing_since, hosts=hosts)
         if outage is None:
             return
         if self.input_ended and not any(chunk.left for chunk in self.chunks.open.values()):
@@ -449,6 +477,7 @@ class Scheduler:
                     self._turn.tell("WARNING", text)
             case protocol.WorkerLost(_, reason, in_flight):
                 self._orders.gone(worker)
+                self._order(self.hosts.lost(worker.number, self._turn.now))
                 self._worker_lost(worker, worker.fault or reason or "ended by itself", in_flight)
 
     def _worker_lost(self, worker: Worker, reason: str, in_flight: Mapping[int, int]) -> None:
@@ -482,9 +511,17 @@ class Scheduler:
         if alone is not None and not self._chunks.suspects:
             self._orders.drain(alone, slack=_TEARDOWN_SLACK)
         for worker in self.crew.recruit(alone=bool(self._chunks.apart)):
-            threads, rate = self.crew.share(worker), self.crew.rate_share
-            start = events.StartWorker(worker.number, threads, self._status.is_paused, rate, self.crew.max_memory)
-            self._turn.do(start)
+            worker.rate = self.crew.rate_share
+            self._turn.do(
+                events.StartWorker(
+                    worker.number,
+                    self.crew.share(worker),
+                    self._status.is_paused,
+                    worker.rate,
+                    self.crew.max_memory,
+                    self.hosts.limits,
+                )
+            )
 
     def _recycle(self, event: events.Recycle) -> None:
         if self._status.phase is not RunState.DRAINING:

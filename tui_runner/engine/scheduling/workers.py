@@ -61,6 +61,8 @@ class Worker:
         fault: why it was killed, when that was its own fault.
         open: chunks of which it still has items to start.
         chunks: all chunks it has.
+        waiting: whether it said that items wait to be started.
+        rate: items per second that it may start, as it was told; None for no bound.
     """
 
     number: int
@@ -70,6 +72,8 @@ class Worker:
     fault: str = ""
     open: set[int] = field(default_factory=set)
     chunks: set[int] = field(default_factory=set)
+    waiting: bool = False
+    rate: float | None = None
 
     def become(self, state: WorkerState) -> None:
         """Go to `state`; raises `ValueError` when that cannot follow."""
@@ -90,6 +94,10 @@ class Worker:
     def is_expected_to_end(self) -> bool:
         """Return True if it was told to drain, or to make room for another: then it holds no slot of the crew."""
         return self.deadline is not None
+
+
+_IDLE_RATE = 1e-3
+"""Of the rate, for a worker that has nothing to start: its first item may start at once, and it has a share then."""
 
 
 class Workers:
@@ -178,6 +186,16 @@ class Workers:
         """Items per second that each worker may start; None for no bound."""
         return None if self.rate is None else self.rate / self.size
 
+    def rate_shares(self) -> dict[Worker, float | None]:
+        """Return the items per second that each worker may start: those with items to start share all of it."""
+        if self.rate is None:
+            return dict.fromkeys(self, None)
+        busy = [worker for worker in self if worker.open or worker.waiting]
+        return {
+            worker: self.rate / len(busy) if worker.open or worker.waiting else self.rate * _IDLE_RATE
+            for worker in self
+        }
+
     @property
     def ready(self) -> list[Worker]:
         """Those that can take chunks."""
@@ -229,6 +247,16 @@ class WorkerControl:
         for worker in self._crew:
             if not worker.is_expected_to_end:
                 self._turn.do(events.SendOrder(worker.number, protocol.SetThreads(self._crew.share(worker))))
+
+    def share_rate(self) -> None:
+        """Tell workers what they have of the rate, where that has changed; lower shares first."""
+        if self._crew.rate is None:
+            return
+        shares = self._crew.rate_shares()
+        changed = [worker for worker, rate in shares.items() if rate != worker.rate]
+        for worker in sorted(changed, key=lambda worker: shares[worker] or 0.0):
+            worker.rate = shares[worker]
+            self._turn.do(events.SendOrder(worker.number, protocol.SetRate(worker.rate)))
 
     def drain(self, worker: Worker, *, grace: float | None = None, slack: float | None = None) -> None:
         """Have a worker start nothing more and end when its items have.
@@ -288,6 +316,7 @@ class WorkerControl:
         if worker is None or worker.killed:
             return
         self.heard(worker)
+        worker.waiting = progress.waiting
         if progress.stuck and not worker.is_expected_to_end:
             text = f"worker {worker.number} has {progress.stuck} items that never return: another takes its place"
             self._turn.tell("WARNING", text)

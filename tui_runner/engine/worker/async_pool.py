@@ -63,10 +63,14 @@ class AsyncPool:
         self._thread = threading.Thread(target=self._run_loop, name="items", daemon=True)
         self._thread.start()
         queue.on_change = self._changed
+        queue.on_missing = self._replace_waiting
 
     def set_threads(self, threads: int) -> None:
         """Execute this many items at once; surplus tasks end after the item they have."""
         missing = self._queue.set_lanes(threads)
+        self._loop.call_soon_threadsafe(self._start, missing)
+
+    def _replace_waiting(self, missing: int) -> None:
         self._loop.call_soon_threadsafe(self._start, missing)
 
     def end_overdue(self) -> None:
@@ -212,7 +216,7 @@ class AsyncPool:
             if outcome is not None:
                 outcomes.put_other(outcome)
             elif rows is not None:
-                slot.block.items.append((index, started, ended, rows))
+                slot.block.items.append((index, slot.started, ended, rows))
                 outcomes.put(slot.block)
         self._queue.give_back(slot)
 

@@ -17,9 +17,11 @@ from enum import StrEnum
 from typing import Any
 
 from tui_runner.engine.worker.flight_recorder import MAX_ATTEMPT
-from tui_runner.engine.worker.retry import RetryPolicy, retry_after
+from tui_runner.engine.worker.retry import RetryPolicy, asked_host, retry_after, status_of
 from tui_runner.engine.worker.task_queue import Block, Ended, OpenedChunk, Slot
 from tui_runner.errors import ItemError, RowError
+from tui_runner.jobs.http.host import is_refusal
+from tui_runner.jobs.http.host_gate import HostDown, HostGate, ItemPostponed
 from tui_runner.store.rows.collect import MAX_ITEM_BYTES, Rows, too_large
 from tui_runner.text.describe import Failure, describe
 from tui_runner.text.items import Refused
@@ -64,6 +66,10 @@ class Outcome:
         failure: why it failed, when it did.
         retry_after: seconds until the next attempt, when there is to be one; the collector grants it, and makes
             the ending RETRY.
+        host: the host that is at fault, or that the item waits for; empty for none.
+        put_off: seconds that the item waits without an attempt being counted, because a server has said when to come
+            back, or the gate has sent the item back; None for a failure that counts.
+        refused: whether the host refused for now (429, or 503 with a time to come back).
     """
 
     chunk: OpenedChunk
@@ -75,6 +81,9 @@ class Outcome:
     ended: float
     failure: Failure | None = None
     retry_after: float | None = None
+    host: str = ""
+    put_off: float | None = None
+    refused: bool = False
 
 
 class Outcomes:
@@ -218,10 +227,18 @@ class Execution:
         function: takes an item, returns what the job's function does; a coroutine for a coroutine function.
         policy: when to try again.
         timeout: seconds an attempt may take, None for no bound.
+        gate: told of what hosts have answered; None for one that nobody else asks.
     """
 
-    def __init__(self, function: Callable[[Any], Any], policy: RetryPolicy, timeout: float | None) -> None:
+    def __init__(
+        self,
+        function: Callable[[Any], Any],
+        policy: RetryPolicy,
+        timeout: float | None,
+        gate: HostGate | None = None,
+    ) -> None:
         self.timeout = timeout
+        self._gate = gate or HostGate()
         self.function = function
         self._policy = policy
 
@@ -233,6 +250,7 @@ class Execution:
         """
         chunk = slot.chunk
         slot.started = now
+        slot.waits = 0
         slot.attempt = min(chunk.made.get(index, 0) + 1, MAX_ATTEMPT) if chunk.made else 1
         slot.value = value = chunk.values[index]
         if self.timeout is not None:
@@ -254,13 +272,52 @@ class Execution:
 
     def failed(self, slot: Slot, error: BaseException, now: float) -> Outcome:
         """Return the outcome of an attempt that raised `error`."""
-        return self._outcome(slot, Ending.FAILED, self._failure(slot, error), now)
+        if isinstance(error, ItemPostponed):
+            return self._postponed(slot, now)
+        failure = self._failure(slot, error)
+        status = status_of(error)
+        told = retry_after(error)
+        host = _at_fault(slot, error, failure, status)
+        seconds = now - slot.started
+        if slot.reserved_host:
+            self._end_reservation(slot, status, seconds, told)
+        outcome = self._outcome(slot, Ending.FAILED, failure, now)
+        outcome.host = host
+        if failure.transient and is_refusal(status, told):
+            outcome.refused = True
+            if host:
+                self._gate.refuse(host, told, slot.started)
+            cooldown = self._gate.cooldown(host) if host else 0.0
+            if told is not None:
+                outcome.put_off = max(told, cooldown)
+            if outcome.retry_after is not None:
+                outcome.retry_after = max(outcome.retry_after, cooldown)
+        return outcome
+
+    def _end_reservation(self, slot: Slot, status: int | None, seconds: float, told: float | None) -> None:
+        """Tell the gate of an item that asked its host by other means, and failed."""
+        host, slot.reserved_host = slot.reserved_host, ""
+        if self._gate.end_item(host, ok=False, status=status, seconds=seconds, retry_after=told):
+            self._gate.changed(host)
+
+    @staticmethod
+    def _postponed(slot: Slot, now: float) -> Outcome:
+        """Return the outcome of an attempt that does not count: the item begins again when its host may be asked."""
+        chunk, index = slot.chunk, slot.index
+        first = not chunk.tries.get(index, 0)
+        host = chunk.hosts.get(index, "")
+        return Outcome(chunk, index, slot.attempt, first, Ending.CANCELLED, slot.started, now, host=host, put_off=0.0)
 
     def time_out(self, slot: Slot, now: float) -> Outcome:
         """Return the outcome of an attempt that is past its deadline, whatever it does from now on."""
         slot.superseded = True
         failure = Failure("Timeout", f"no result within {self.timeout:g} s", transient=True)
-        return self._outcome(slot, Ending.TIMEOUT, failure, now)
+        host = slot.host
+        if slot.reserved_host:
+            self._end_reservation(slot, None, now - slot.started, None)
+        outcome = self._outcome(slot, Ending.TIMEOUT, failure, now)
+        outcome.host = host
+        return outcome
 
     def _failure(self, slot: Slot, error: BaseException) -> Failure:
         """Say what an attempt failed with, and whether another one may succeed."""
@@ -284,6 +341,24 @@ class Execution:
         if failure.transient and tries < self._policy.retries:
             delay = self._policy.delay(tries + 1, failure.retry_after)
         return Outcome(slot.chunk, slot.index, slot.attempt, not tries, ending, slot.started, now, failure, delay)
+
+
+def _at_fault(slot: Slot, error: BaseException, failure: Failure, status: int | None) -> str:
+    """Return the host that an error is about; empty for one that is the function's own, a `KeyError` say."""
+    if isinstance(error, HostDown):
+        return slot.host or error.host
+    if status is None and not failure.transient and not asked_host(error):
+        return ""
+    return asked_host(error) or slot.host
+
+
+def host_down(chunk: OpenedChunk, index: int, host: str, reason: str) -> Outcome:
+    """Return the outcome of an item whose host failed again and again, so that it is not asked."""
+    outcome = cancelled(chunk, index)
+    outcome.ending = Ending.FAILED
+    outcome.failure = Failure(HostDown.__name__, reason)
+    outcome.host = host
+    return outcome
 
 
 class RefusedItem(Exception):

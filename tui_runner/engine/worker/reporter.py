@@ -19,6 +19,8 @@ import pyarrow as pa
 from tui_runner.engine.metrics import bucket
 from tui_runner.engine.protocol import (
     ChunkFinished,
+    HostReport,
+    HostsReport,
     InFlight,
     LogLines,
     Progress,
@@ -28,13 +30,14 @@ from tui_runner.engine.protocol import (
     ranges_of,
     unpack,
 )
-from tui_runner.engine.worker.attempt import Ending, Outcome, Outcomes
+from tui_runner.engine.worker.attempt import Ending, Outcome, Outcomes, host_down
 from tui_runner.engine.worker.concurrency import ThreadTuner
 from tui_runner.engine.worker.item_columns import json_value, packed_value, text_column
 from tui_runner.engine.worker.job_output import JobLog
 from tui_runner.engine.worker.standstill import Standstill
 from tui_runner.engine.worker.task_queue import Ended, OpenedChunk, Slot, WorkQueue
 from tui_runner.engine.worker.thread_pool import Pool
+from tui_runner.jobs.http.host_gate import HostState
 from tui_runner.store.arrow_batches import serialize
 from tui_runner.store.records import ERRORS, ITEMS
 from tui_runner.store.rows.collect import Built, build
@@ -51,6 +54,7 @@ _PROGRESS_SECONDS = 0.1
 _HEARTBEAT = 2.0
 """Seconds between reports of a worker that has nothing to do: they say that it is there (see `silence`)."""
 _OLDEST = 20
+_HOSTS_A_MESSAGE = 500
 _EXAMPLE_LENGTH = 300
 """Characters of a message that stands for those that are alike."""
 
@@ -93,6 +97,7 @@ class Collector:
         self._standstill = Standstill(queue.postpone)
         self._latencies: Counter[int] = Counter()
         self._idle = False
+        self._host_items: dict[str, int] = {}
         self._reported_at = 0.0
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="collector", daemon=True)
@@ -127,6 +132,10 @@ class Collector:
 
     def collect(self) -> bool:
         """Report what has ended, as much as one batch takes; whether there was anything."""
+        for down in self._queue.take_down():
+            self._outcomes.put_other(host_down(*down))
+        self._queue.ask_for_more()
+        self._report_hosts()
         ended, others = self._outcomes.take(self._queue.blocks())
         if ended or others:
             batch, finished = self._batch(ended, others)
@@ -172,8 +181,21 @@ class Collector:
                 self._outcomes.unwritten,
                 self._queue.throttled,
                 self._pool.stuck(),
+                self._queue.has_waiting,
             )
         )
+
+    def _report_hosts(self) -> None:
+        """Report the hosts that have changed; nothing where there is none."""
+        items = self._queue.host_items()
+        gate = self._queue.gate
+        if items != self._host_items:
+            gate.touch([host for host, count in items.items() if self._host_items.get(host) != count])
+            gate.touch([host for host in self._host_items if host not in items])
+            self._host_items = items
+        reports = [_host_report(state, items.get(state.host, 0)) for state in gate.states()]
+        for start in range(0, len(reports), _HOSTS_A_MESSAGE):
+            self._send(HostsReport(self._worker, tuple(reports[start : start + _HOSTS_A_MESSAGE])))
 
     def _in_flight(self, chunk: OpenedChunk, index: int, slot: Slot, now: float) -> InFlight:
         text = item_text(chunk.values[index], self._redact)
@@ -189,8 +211,13 @@ class Collector:
         for chunk, items in ended:
             builder.add_ended(chunk, items)
         for outcome in others:
+            if self._is_put_off(outcome, builder):
+                continue
             # Only now may the next attempt run: its outcome must not be counted before this one is.
-            if outcome.retry_after is not None and self._queue.retry(outcome.chunk, outcome.index, outcome.retry_after):
+            host = outcome.host if outcome.refused else ""
+            if outcome.retry_after is not None and self._queue.retry(
+                outcome.chunk, outcome.index, outcome.retry_after, host
+            ):
                 outcome.ending = Ending.RETRY
                 builder.restore(outcome.chunk, outcome.index)
             builder.add(outcome)
@@ -198,6 +225,36 @@ class Collector:
         self._tuner.count(builder.executed)
         self._queue.count_ended(builder.trials.ok, builder.trials.failed)
         return builder.batch(self._worker, tables, rows, nbytes), builder.finished
+
+    def _is_put_off(self, outcome: Outcome, builder: BatchBuilder) -> bool:
+        """Have an item wait for its host without counting the attempt. Return True if it does."""
+        if outcome.put_off is None:
+            return False
+        chunk, index = outcome.chunk, outcome.index
+        builder.restore(chunk, index)
+        return self._queue.put_off(chunk, index, outcome.host, outcome.put_off)
+
+
+def _host_report(state: HostState, items: int) -> HostReport:
+    counts = state.counts
+    return HostReport(
+        host=state.host,
+        open=state.open,
+        waiting=state.waiting + items,
+        slots=state.slots,
+        delay=state.delay,
+        cooldown=state.cooldown,
+        due=state.due,
+        paused=state.paused,
+        failing=state.failing,
+        down=state.down,
+        done=counts.done,
+        failed=counts.failed,
+        refused=counts.refused,
+        seconds=counts.seconds,
+        statuses=dict(counts.statuses),
+        latencies=Counter(map(bucket, counts.latencies)),
+    )
 
 
 def _build(
@@ -271,6 +328,7 @@ class BatchBuilder:
         self._retried: defaultdict[int, dict[int, int]] = defaultdict(dict)
         self._ok = self._passing = self._lasting = 0
         self._failing_since = math.inf
+        self._by_host: dict[str, Trials] = {}
 
     def add_ended(self, chunk: OpenedChunk, items: list[Ended]) -> None:
         """Add items of a chunk that ended well."""
@@ -306,6 +364,10 @@ class BatchBuilder:
                 self._passing += outcome.failure.transient
                 self._lasting += not outcome.failure.transient
                 self._failing_since = min(self._failing_since, outcome.started)
+                if outcome.host:
+                    known = self._by_host.get(outcome.host, Trials())
+                    transient = outcome.failure.transient
+                    self._by_host[outcome.host] = known + Trials(0, int(transient), int(not transient))
         if outcome.ending is Ending.RETRY:
             chunk.retries += 1
             self._retried[chunk.number][position] = outcome.attempt
@@ -431,6 +493,7 @@ class BatchBuilder:
             cancelled=dict(self._cancelled),
             values=self._values,
             examples=self._examples,
+            by_host=self._by_host,
         )
 
     def _item_rows(self) -> pa.Buffer:

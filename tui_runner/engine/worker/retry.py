@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import errno
 import http.client
-import math
 import random
 import socket
 import ssl
@@ -28,9 +27,10 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from typing import cast
+
+from tui_runner.jobs.http.host_gate import host_of
+from tui_runner.jobs.http.retry_after import retry_after_seconds
 
 DEFAULT_SHARE = 0.2
 _WINDOW = 10
@@ -89,11 +89,6 @@ class RetryBudget:
         return self._seconds[-1]
 
 
-MOST_RETRY_AFTER = 3600.0
-"""Seconds that a server may put a retry off. The windows of common rate limits are an hour at most; a server that
-says more must not keep a run from its end for days."""
-
-
 def status_of(error: BaseException) -> int | None:
     """Status of the answer that an error stands for, None when it is not about an answer."""
     response = attribute(error, "response")
@@ -105,7 +100,7 @@ def status_of(error: BaseException) -> int | None:
 
 
 def retry_after(error: BaseException, now: float | None = None) -> float | None:
-    """Seconds after which the server wants to be asked again (RFC 9110, 10.2.3); None when it does not say.
+    """Return the seconds after which the server wants to be asked again; None when it does not say, or says "at once".
 
     Args:
         error: carries the answer, or its headers.
@@ -113,10 +108,28 @@ def retry_after(error: BaseException, now: float | None = None) -> float | None:
     """
     for holder in (attribute(error, "response"), error):
         text = _header(attribute(holder, "headers"), "retry-after")
-        seconds = None if text is None else _seconds(text.strip(), time.time() if now is None else now)
+        seconds = retry_after_seconds(text, time.time() if now is None else now)
         if seconds is not None:
-            return min(max(0.0, seconds), MOST_RETRY_AFTER)
+            return seconds
     return None
+
+
+def asked_host(error: BaseException) -> str:
+    """Return the host that an error of an HTTP library is about; empty when it does not say."""
+    holders = [attribute(error, name) for name in ("response", "request", "request_info")]
+    for holder in (*holders, error):
+        for name in ("url", "real_url"):
+            url = attribute(holder, name)
+            if url is not None and (host := host_of(_text(url))):
+                return host
+    return ""
+
+
+def _text(value: object) -> str:
+    try:
+        return str(value)
+    except Exception:  # the class may be the user's
+        return ""
 
 
 def attribute(holder: object, name: str) -> object:
@@ -137,20 +150,6 @@ def _header(headers: object, name: str) -> str | None:
     except Exception:  # the mapping may be the user's
         return None
     return value if isinstance(value, str) else None
-
-
-def _seconds(text: str, now: float) -> float | None:
-    """Seconds in a `Retry-After`: a number of them, or a date."""
-    try:
-        seconds = float(text)
-    except ValueError:
-        try:
-            date = parsedate_to_datetime(text)
-            # "-0000" says that the zone is not known: HTTP dates are UTC.
-            return (date.replace(tzinfo=UTC) if date.tzinfo is None else date).timestamp() - now
-        except (ValueError, OverflowError, TypeError, IndexError):
-            return None
-    return seconds if math.isfinite(seconds) else None
 
 
 BASE_SECONDS = 0.5
@@ -317,9 +316,8 @@ class RetryPolicy:
 
         Args:
             attempts: 1 or more.
-            wanted: seconds the server asked for, which count instead; a little jitter comes on top, or all items that
-                were sent away at one moment would come back at one moment.
+            wanted: seconds the server asked for, which may make the delay longer, never shorter; a little jitter comes
+                on top, or all items that were sent away at one moment would come back at one moment.
         """
-        if wanted is not None:
-            return wanted + self.uniform(0.0, self.base)
-        return self.uniform(0.0, min(self.cap, self.base * 2.0 ** min(attempts - 1, 63)))
+        own = self.uniform(0.0, min(self.cap, self.base * 2.0 ** min(attempts - 1, 63)))
+        return own if wanted is None else max(own, wanted + self.uniform(0.0, self.base))

@@ -11,7 +11,12 @@ of them and puts that back at the head of the chunk's line. The threads find the
 `take`, which lets them wait. When an item takes longer than `SLOW_SECONDS`, a thread that has nothing else to do
 recalls the rest of that slice in the same way, so no item waits behind a slow one.
 
-Under a rate, and while one item at a time is let through a pause, a slice is one item.
+Under a rate, and while one item at a time is let through a pause, a slice is one item. So it is where the host of an
+item is known: such items wait in `host_lines`, and go before the others as soon as their host may be asked. Where no
+host is known nothing of that costs anything.
+
+An item that has started and waits for its host in the gate keeps its thread; another thread takes its place for as
+long (`begin_wait`). Where many wait so, the gate sends items back: they wait in their host's line and begin again.
 """
 
 from __future__ import annotations
@@ -29,9 +34,12 @@ from typing import Any
 
 from tui_runner.engine.limits import RateLimit
 from tui_runner.engine.protocol import Counts, OpenChunk, unpack
+from tui_runner.engine.worker.host_lines import HostLines
 from tui_runner.engine.worker.item_columns import short_text
 from tui_runner.engine.worker.retry import RetryBudget
 from tui_runner.inputs.keys import KeyColumns, keyed, plain_key, position_key
+from tui_runner.jobs.http.host_gate import HostGate, ItemPostponed
+from tui_runner.jobs.http.retry_after import MOST_RETRY_AFTER
 from tui_runner.store.rows.collect import Rows
 from tui_runner.text.describe import item_text
 from tui_runner.text.items import Refused
@@ -40,6 +48,11 @@ SLICE_SECONDS = 0.001
 """What the items of a slice should take together: the lock then costs a thousandth, and no thread runs dry for long."""
 MAX_SLICE = 256
 """Items of a slice at most: so many unreported results of one thread still become one small part of a batch."""
+MOST_HELD = 20_000
+"""Items that may wait for hosts in a worker before it asks for no more: what the others have to do must get through."""
+_MOST_WAITING = 32
+"""Items that may wait for hosts in threads of their own, or as many as there are threads: these cost little, but the
+more wait the more are late when their chunk is paused."""
 SLOW_SECONDS = 0.01
 """What an item may take before others take the rest of its slice: ten slices that were thought to take as long."""
 _IMMUTABLE = frozenset({str, int, float, bool, bytes, type(None)})
@@ -64,6 +77,10 @@ class OpenedChunk:
         made: attempts made already, by index; 0 for those that are not in it.
         tries: those of them that failed and count as retries, by index.
         exhausted: whether all of `todo` was handed out once.
+        hosts: the host of items of which it is known, by index.
+        lined: how many items stand in lines of hosts.
+        refused: seconds that servers have put an item off, by index.
+        sent_back: indexes of items that the gate has sent back.
     """
 
     number: int
@@ -85,6 +102,10 @@ class OpenedChunk:
     retries: int = 0
     rows: int = 0
     busy_seconds: float = 0.0
+    hosts: dict[int, str] = field(default_factory=dict)
+    lined: int = 0
+    refused: dict[int, float] = field(default_factory=dict)
+    sent_back: set[int] = field(default_factory=set)
 
     def counts(self) -> Counts:
         """Return its counters, for a report."""
@@ -126,6 +147,9 @@ class Slot:
         deadline: when it times out, on the same clock; None when it never does.
         superseded: whether its result would be dropped; such a slot takes no other item.
         reserved_host: the host that its item may ask once, having waited for it before it began; empty for none.
+        host: the host by whose line its item came; empty for none.
+        waits: how often its item has waited for a host.
+        queue: where it comes from.
         claim: a token that whoever ends the attempt takes: its deadline; None where there is no timeout to race.
     """
 
@@ -137,19 +161,28 @@ class Slot:
         "claim",
         "deadline",
         "grabbed",
+        "host",
         "index",
         "number",
+        "queue",
         "reserved_host",
         "size",
         "started",
         "superseded",
         "todo",
         "value",
+        "waits",
     )
 
-    def __init__(self, number: int, write_log: Callable[[str, str, tuple[int, int] | None], None]) -> None:
+    def __init__(
+        self,
+        number: int,
+        write_log: Callable[[str, str, tuple[int, int] | None], None],
+        queue: WorkQueue | None = None,
+    ) -> None:
         self.number = number
         self._write_log = write_log
+        self.queue = queue
         self.chunk = _NO_CHUNK
         self.todo: deque[int] = deque()
         self.block = _NO_BLOCK
@@ -162,16 +195,27 @@ class Slot:
         self.deadline: float | None = None
         self.superseded = False
         self.reserved_host = ""
+        self.host = ""
+        self.waits = 0
         self.claim: list[float] | None = None
 
-    def begin_wait(self) -> None:
-        """Take in that the item waits for its host: its timeout stands still."""
+    def begin_wait(self, host: str) -> None:
+        """Take in that the item waits for `host`: its timeout stands still, and another takes its place.
+
+        Raises:
+            ItemPostponed: too many wait already: it is to wait in the line of its host, and begin again.
+        """
+        if self.queue is not None:
+            self.queue.begin_wait(self, host)
+        self.waits += 1
         if self.claim:
             with contextlib.suppress(IndexError):  # the attempt ends at this very moment
                 self.claim[0] = math.inf
 
     def end_wait(self, seconds: float) -> None:
         """Take in that the item has waited for `seconds`, which count neither as its time nor for its timeout."""
+        if self.queue is not None:
+            self.queue.end_wait()
         self.started += seconds
         if self.deadline is not None:
             self.deadline += seconds
@@ -223,6 +267,8 @@ class _Delayed:
     order: int
     chunk: OpenedChunk = field(compare=False)
     index: int = field(compare=False)
+    free: bool = field(default=False, compare=False)
+    """Whether it is no retry, and costs no budget."""
 
 
 class WorkQueue:
@@ -237,6 +283,8 @@ class WorkQueue:
         budget: how many retries may be made, None for no bound.
         key_columns: what keys are made of, see `inputs.keys`.
         item_text: whether the ledger gets a short text of every item.
+        gate: says when a host may be asked; None for one without limits.
+        host: returns the host of an item, empty where it has none; None where no host is known before an item starts.
         clock: monotonic seconds.
     """
 
@@ -251,8 +299,17 @@ class WorkQueue:
         budget: RetryBudget | None = None,
         key_columns: KeyColumns = (),
         item_text: bool = True,
+        gate: HostGate | None = None,
+        host: Callable[[object], str] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.gate = gate or HostGate(clock=clock)
+        self._host = host
+        self._lines = HostLines(self.gate, clock)
+        self._waiting = 0
+        """Items that have started and wait for their host."""
+        self.on_missing: Callable[[int], None] = lambda missing: None
+        """Called with the number of takers to start, because others wait for hosts."""
         self._budget = budget
         self._key_columns = key_columns
         self._item_text = item_text
@@ -282,6 +339,7 @@ class WorkQueue:
         self._wanted_lanes = 0
         self._seconds_an_item = SLICE_SECONDS
         self._scout: Slot | None = None
+        self._scout_at = 0.0
         self._idle = False
         self._changed = threading.Condition(threading.Lock())
 
@@ -289,7 +347,7 @@ class WorkQueue:
 
     def slot(self, number: int) -> Slot:
         """Return a slot with this number in the flight recorder."""
-        return Slot(number, self._write_log)
+        return Slot(number, self._write_log, self)
 
     def take(self, slot: Slot) -> bool:
         """Give `slot` the next slice; waits for one. False tells its thread to end, and counts it as ended."""
@@ -302,7 +360,7 @@ class WorkQueue:
                     self._scout, was_scout = None, True
             # The next one is woken by this one: waking all of 500 threads for each change took half of the time.
             has_slices = self._scout is None and (slot.size > 1 or was_scout)
-            if self._may_start() and (self._ready or has_slices):
+            if self._may_start() and (self._ready or has_slices or self._lines.has_ready):
                 self._changed.notify()
             exhausted = self._exhausts(answer)
         if answer is not None and exhausted:
@@ -329,7 +387,7 @@ class WorkQueue:
 
     def _exhausts(self, chunk: OpenedChunk | None) -> bool:
         """Take in that the last item of a chunk was handed out; whether it was just now, for the first time."""
-        if chunk is None or chunk.todo or chunk.exhausted:
+        if chunk is None or chunk.todo or chunk.lined or chunk.exhausted:
             return False
         chunk.exhausted = True
         return True
@@ -348,6 +406,8 @@ class WorkQueue:
             return
         self._busy.discard(slot)
         executed = slot.size - len(slot.todo)
+        if slot.host:
+            self._leave_host(slot, seconds=self._clock() - slot.started if executed else None)
         if executed > 0:
             seconds = (self._clock() - slot.grabbed) / executed
             self._seconds_an_item = max(1e-9, min(seconds, self._seconds_an_item * _FORGETTING))
@@ -359,14 +419,23 @@ class WorkQueue:
             slot: of who asks.
             single: one item, for somebody who does not wait here, and so cannot look out for the others.
         """
-        if self._ended or self._lanes > self._wanted_lanes:
+        if self._ended or self._lanes > self._wanted_lanes + self._replaced:
             self._lanes -= 1
             return None
         if not self._may_start():
             return self._wait(-1.0)
+        until_host = math.inf
+        if self._lines:
+            found = self._lines.take() if (due := self._until_rate()) <= 0 else due
+            if not isinstance(found, float):
+                return self._grab_of_host(slot, *found)
+            until_host = found
         if not self._ready and not self._recall_slow():
-            waiting = any(other.todo for other in self._busy)
-            return self._wait(self._look_out(slot, SLOW_SECONDS) if waiting and not single else -1.0)
+            waiting = not single and any(other.todo for other in self._busy)
+            seconds = min(SLOW_SECONDS if waiting else math.inf, until_host)
+            if math.isinf(seconds):
+                return self._wait(-1.0)
+            return self._wait(seconds if single else self._look_out(slot, seconds))
         if self._limit is not None:
             delay = self._limit.take(self._clock())
             if delay > 0:
@@ -376,10 +445,29 @@ class WorkQueue:
         self._passes -= self._paused
         return chunk
 
+    def _until_rate(self) -> float:
+        return 0.0 if self._limit is None else self._limit.wait(self._clock())
+
+    def _grab_of_host(self, slot: Slot, host: str, chunk: OpenedChunk, index: int) -> OpenedChunk:
+        """Give `slot` one item, whose host is reserved for it."""
+        now = self._clock()
+        if self._limit is not None:
+            self._limit.take(now)
+        slot.todo = deque([index])
+        slot.size = 1
+        slot.chunk = chunk
+        slot.block = Block(chunk)
+        slot.grabbed = slot.started = now
+        slot.reserved_host = slot.host = host
+        self._busy.add(slot)
+        self._idle = False
+        self._passes -= self._paused
+        return chunk
+
     def _may_start(self) -> bool:
         if (self._paused and not self._passes) or self._braked:
             return False
-        busy = len(self._busy)
+        busy = len(self._busy) - self._waiting
         return (self._room is None or busy < self._room) and (self._useful is None or busy < self._useful)
 
     def _wait(self, seconds: float) -> float:
@@ -412,10 +500,136 @@ class WorkQueue:
 
     def _look_out(self, slot: Slot, seconds: float) -> float:
         """Return when `slot` should look again: one of those that wait does, and wakes another when there is work."""
-        if self._scout is not None:
+        at = self._clock() + seconds
+        if self._scout is not None and self._scout_at <= at:
             return -1.0
-        self._scout = slot
+        self._scout, self._scout_at = slot, at
         return seconds
+
+    # --- hosts ----------------------------------------------------------------------------------------------
+
+    @property
+    def _replaced(self) -> int:
+        """Takers that are there beside the wanted ones, in the place of some that wait for hosts."""
+        return min(self._waiting, self._most_waiting) if self.gate.has_several else 0
+
+    @property
+    def _most_waiting(self) -> int:
+        return max(_MOST_WAITING, self._wanted_lanes)
+
+    def begin_wait(self, slot: Slot, host: str) -> None:
+        """Take in that the item of `slot` waits for its host: another taker does its work meanwhile.
+
+        Raises:
+            ItemPostponed: too many wait, and this one has not waited before; or the worker ends.
+        """
+        with self._changed:
+            if self._ended:
+                raise ItemPostponed
+            chunk, index = slot.chunk, slot.index
+            is_many = self.gate.has_several and self._waiting >= self._most_waiting
+            if is_many and not slot.waits and index >= 0 and index not in chunk.sent_back:
+                chunk.sent_back.add(index)
+                chunk.hosts[index] = host
+                raise ItemPostponed
+            self._waiting += 1
+            self._recall([slot])
+            missing = self._missing()
+            self._look()
+        if missing:
+            self.on_missing(missing)
+
+    def end_wait(self) -> None:
+        """Take in that an item waits no more; as many takers as are too many end."""
+        with self._changed:
+            self._waiting -= 1
+
+    def _missing(self) -> int:
+        """Return how many takers are to be started, which count as started."""
+        missing = 0 if self._ended else max(0, self._wanted_lanes + self._replaced - self._lanes)
+        self._lanes += missing
+        return missing
+
+    def _leave_host(self, slot: Slot, *, seconds: float | None = None) -> None:
+        """Give back the reservation of a slot that its item has not used.
+
+        Args:
+            slot: of an item that has ended or does not start.
+            seconds: that an item took which ended well, and asked its host by other means than the gate.
+        """
+        host, slot.host = slot.host, ""
+        if slot.reserved_host:
+            slot.reserved_host = ""
+            is_free = (
+                self.gate.drop(host)
+                if seconds is None
+                else self.gate.end_item(host, ok=True, status=None, seconds=seconds)
+            )
+            if is_free and self._lines.look_again(host):
+                self._changed.notify()
+
+    def host_changed(self, host: str) -> None:
+        """Look again whether items of a host may start."""
+        if not self._lines:
+            return
+        with self._changed:
+            if self._lines.look_again(host):
+                self._look()
+
+    def host_items(self) -> dict[str, int]:
+        """Return how many items wait for each host, without those that have started."""
+        if not self._lines:
+            return {}
+        with self._changed:
+            return self._lines.waiting()
+
+    def take_down(self) -> list[tuple[OpenedChunk, int, str, str]]:
+        """Take the items of hosts that are not asked any more out of the queue, with host and reason."""
+        if not self._lines:
+            return []
+        with self._changed:
+            found = self._lines.take_down()
+            chunks = {chunk.number: chunk for chunk, _, _, _ in found}
+            exhausted = [number for number, chunk in chunks.items() if self._exhausts(chunk)]
+        for number in exhausted:
+            self._on_exhausted(number)
+        return found
+
+    def ask_for_more(self) -> None:
+        """Say of a chunk that all of its items were started, where takers are idle because all that is left waits.
+
+        Otherwise a worker whose chunks are all of hosts that are held would get no other.
+        """
+        if not self._lines or self._lines.items >= MOST_HELD:
+            return
+        with self._changed:
+            if self._ready or self._lines.has_ready or len(self._busy) >= self._wanted_lanes or not self._may_start():
+                return
+            number = next((chunk.number for chunk in self.chunks.values() if chunk.lined and not chunk.exhausted), None)
+            if number is None:
+                return
+            self.chunks[number].exhausted = True
+        self._on_exhausted(number)
+
+    def put_off(self, chunk: OpenedChunk, index: int, host: str, delay: float) -> bool:
+        """Have an item that a host refused wait for it, or for `delay` seconds where the host is not known.
+
+        No attempt is counted. False if its chunk was cancelled, or the item was put off for an hour in all.
+        """
+        with self._changed:
+            seconds = chunk.refused.get(index, 0.0) + delay
+            if chunk.cancelled or seconds > MOST_RETRY_AFTER:
+                return False
+            chunk.refused[index] = seconds
+            if host:
+                chunk.hosts[index] = host
+                self._put_back(chunk, [index])
+                self._look()
+            else:
+                heapq.heappush(
+                    self._delayed, _Delayed(self._clock() + delay, next(self._order), chunk, index, free=True)
+                )
+            return True
 
     # --- steering: called by the worker's main thread and the collector ------------------------------------
 
@@ -445,6 +659,8 @@ class WorkQueue:
                 chunk.keys = chunk.keys or [self.key(*pair) for pair in zip(values, message.positions, strict=True)]
                 values[index] = Refused("WorkerKilled", message.refusals[position], item_text(values[index]))
                 chunk.made[index] = max(0, made - 1)  # saying so is no attempt of its own
+        if self._host is not None:
+            chunk.hosts = {index: host for index in indexes if (host := self._host(values[index]))}
         with self._changed:
             self.chunks[chunk.number] = chunk
             self._line_up(chunk)
@@ -456,11 +672,20 @@ class WorkQueue:
             return position_key(position)
         return plain_key(keyed(value, self._key_columns), position)
 
-    def retry(self, chunk: OpenedChunk, index: int, delay: float) -> bool:
-        """Try an item again once `delay` seconds have passed; False if its chunk was cancelled."""
+    def retry(self, chunk: OpenedChunk, index: int, delay: float, host: str = "") -> bool:
+        """Try an item again once `delay` seconds have passed; False if its chunk was cancelled.
+
+        Args:
+            chunk: its chunk.
+            index: its index.
+            delay: seconds.
+            host: the host that it waits for then, because that refused it; empty for none.
+        """
         with self._changed:
             if chunk.cancelled:
                 return False
+            if host:
+                chunk.hosts[index] = host
             chunk.made[index] = chunk.made.get(index, 0) + 1
             chunk.tries[index] = chunk.tries.get(index, 0) + 1
             heapq.heappush(self._delayed, _Delayed(self._clock() + delay, next(self._order), chunk, index))
@@ -479,7 +704,7 @@ class WorkQueue:
         with self._changed:
             released = False
             while self._delayed and self._delayed[0].due <= now:
-                if budget is not None and not budget.take(self._wanted_lanes, now):
+                if not (budget is None or self._delayed[0].free or budget.take(self._wanted_lanes, now)):
                     break
                 delayed = heapq.heappop(self._delayed)
                 self._put_back(delayed.chunk, [delayed.index])
@@ -574,7 +799,10 @@ class WorkQueue:
     def set_rate(self, rate: float | None) -> None:
         """Start at most `rate` items per second."""
         with self._changed:
-            self._limit = RateLimit(rate) if rate else None
+            if rate and self._limit is not None:
+                self._limit.change(rate, self._clock())
+            else:
+                self._limit = RateLimit(rate) if rate else None
             if rate:
                 self._recall(list(self._busy))
             self._scout = None  # it waits for a time that holds no more
@@ -584,8 +812,7 @@ class WorkQueue:
         """Set how many takers there are to be; returns how many are missing and counts them as started."""
         with self._changed:
             self._wanted_lanes = lanes
-            missing = max(0, lanes - self._lanes)
-            self._lanes += missing
+            missing = self._missing()
             if lanes < self._lanes:
                 self._recall(list(self._busy))
             self._look(everybody=lanes < self._lanes)
@@ -603,6 +830,8 @@ class WorkQueue:
         with self._changed:
             self._recall([slot])
             self._busy.discard(slot)
+            if slot.host:
+                self._leave_host(slot)
             self._look()
 
     def postpone(self, seconds: float) -> None:
@@ -634,6 +863,11 @@ class WorkQueue:
     def busy(self) -> int:
         """Slots that have a slice."""
         return len(self._busy)
+
+    @property
+    def has_waiting(self) -> bool:
+        """Return True if items wait to be started."""
+        return bool(self._ready or self._delayed or self._lines)
 
     @property
     def lanes(self) -> int:
@@ -670,24 +904,45 @@ class WorkQueue:
                 while True:
                     rest.append(todo.popleft())
             slot.size -= len(rest) - before
+            if slot.host and len(rest) > before:
+                self._leave_host(slot)
         for number, rest in rests.items():
             self._put_back(chunks[number], sorted(rest))
 
     def _put_back(self, chunk: OpenedChunk, indexes: list[int]) -> None:
+        if chunk.hosts and not chunk.paused:
+            hosts = chunk.hosts
+            for index in reversed(indexes):
+                if index in hosts:
+                    self._lines.put(hosts[index], chunk, index, first=True)
+            indexes = [index for index in indexes if index not in hosts]
         if indexes:
             chunk.todo.extendleft(reversed(indexes))
-            self._leave_line(chunk)
+            self._leave_ready(chunk)
             self._line_up(chunk, first=True)
 
     def _line_up(self, chunk: OpenedChunk, *, first: bool = False) -> None:
         if not chunk.todo or chunk.paused:
             return
+        if chunk.hosts:
+            hosts, todo = chunk.hosts, chunk.todo
+            chunk.todo = deque(index for index in todo if index not in hosts)
+            for index in todo:
+                if index in hosts:
+                    self._lines.put(hosts[index], chunk, index)
+            if not chunk.todo:
+                return
         if first:
             self._ready.appendleft(chunk)
         else:
             self._ready.append(chunk)
 
     def _leave_line(self, chunk: OpenedChunk) -> None:
+        self._leave_ready(chunk)
+        if chunk.lined:
+            chunk.todo.extendleft(reversed(self._lines.remove(chunk)))
+
+    def _leave_ready(self, chunk: OpenedChunk) -> None:
         if chunk in self._ready:  # what `remove` raises would have the text of every item in it
             self._ready.remove(chunk)
 

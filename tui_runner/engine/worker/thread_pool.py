@@ -85,7 +85,6 @@ class _WorkerThread(threading.Thread):
                 break
             outcome = None
             rows: Rows | None = None
-            started = now
             try:
                 value = begin(slot, index, now)
                 notes[number] = positions[index] << ATTEMPT_BITS | slot.attempt  # `note`, without its call
@@ -111,7 +110,7 @@ class _WorkerThread(threading.Thread):
             if outcome is not None:
                 outcomes.put_other(outcome)
             elif rows is not None:
-                add((index, started, now, rows))
+                add((index, slot.started, now, rows))
         slot.index = -1
         return True
 
@@ -135,6 +134,7 @@ class ThreadPool:
         self.left_behind: set[_WorkerThread] = set()
         """Threads whose attempt was ended from outside and that have not returned from it."""
         self._started = 0
+        queue.on_missing = self._start
 
     def set_threads(self, threads: int) -> None:
         """Execute this many items at once; surplus threads end after the item they have."""

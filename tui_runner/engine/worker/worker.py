@@ -28,14 +28,18 @@ from tui_runner.engine.protocol import (
     ChunkExhausted,
     Drain,
     Drained,
+    GrantHost,
+    HoldHost,
     MemoryFull,
     OpenChunk,
     Order,
     Pause,
+    PauseHost,
     Probe,
     Ready,
     Report,
     Resume,
+    SetHostLimits,
     SetMaxMemory,
     SetRate,
     SetThreads,
@@ -55,6 +59,7 @@ from tui_runner.engine.worker.task_queue import WorkQueue
 from tui_runner.engine.worker.thread_pool import Pool, ThreadPool
 from tui_runner.errors import UserError
 from tui_runner.jobs import http
+from tui_runner.jobs.http.host_gate import Listener
 from tui_runner.jobs.job import Job
 from tui_runner.jobs.loading import load_reference
 from tui_runner.system.fork_server import take_signals_again
@@ -95,7 +100,10 @@ class Worker:
             budget=None if config.retry_share is None else RetryBudget(config.retry_share),
             key_columns=config.key_columns,
             item_text=config.item_text,
+            gate=http.gate,
+            host=job.host_finder(by_name=config.by_name),
         )
+        self._listener = Listener(self._queue.host_changed, lambda: self._outcomes.wake.set())
         if config.paused:
             self._queue.pause(None)
         self._outcomes = Outcomes(
@@ -105,6 +113,7 @@ class Worker:
             job.caller(config.params, by_name=config.by_name, from_input=config.from_input),
             RetryPolicy(config.retries, retry_rule(job.retry_on)),
             config.timeout,
+            http.gate,
         )
         pool_type = AsyncPool if job.is_async else ThreadPool
         self._pool: Pool = pool_type(self._queue, execution, self._outcomes, recorder)
@@ -123,7 +132,8 @@ class Worker:
     def start(self) -> None:
         """Run the job's setup, start the pool, report `Ready`."""
         this_is_no_copy()
-        http.configure(per_host=self._config.per_host)
+        http.gate.add(self._listener)
+        http.gate.set_limits(self._config.host_limits, shared=self._config.hosts_shared)
         try:
             self._run_setup()
         except BaseException:
@@ -169,6 +179,14 @@ class Worker:
                 self._pool.set_threads(threads)
             case SetRate(rate):
                 self._queue.set_rate(rate)
+            case SetHostLimits(limits):
+                http.gate.set_limits(limits)
+            case GrantHost(host, slots, due):
+                http.gate.grant(host, slots, due)
+            case HoldHost(host, seconds):
+                http.gate.hold(host, seconds)
+            case PauseHost(host, paused):
+                http.gate.pause(host, paused)
             case SetMaxMemory(nbytes):
                 if self._brake is not None:
                     self._brake.set_share(nbytes)
@@ -198,6 +216,7 @@ class Worker:
         if self._brake is not None:
             self._brake.end()
         self._queue.end()
+        http.gate.remove(self._listener)
         self._pool.join(grace)
         stuck = 0
         for _, _, slot in self._queue.in_flight():

@@ -2,7 +2,7 @@
 
 | held by  | meaning                                                   | ends                                          |
 | -------- | --------------------------------------------------------- | --------------------------------------------- |
-| slots    | as many requests are open as it may have                  | one of them ends                              |
+| slots    | as many requests are open as it may have (at first 16)    | one of them ends                              |
 | spacing  | the last request was sent less than a delay ago           | by time                                       |
 | cooldown | it refused (429, or 503 with `Retry-After`)               | by time; then one at a time until one is met  |
 | outage   | it failed `FAILURES` times in a row                       | a probe succeeds; after `PROBES` it is *down* |
@@ -42,11 +42,17 @@ PROBES = 4
 DOWN_PROBE_SECONDS = 60.0
 ROUNDS = 6
 """Refusals in a row, by a server that does not say when to come back, before it is down: two minutes of them."""
+ROUND_SECONDS = 0.5
+"""Where the server does not say how long, a refusal holds nobody up for this long, for 16 requests: those on their way
+together are one round. Each would else take a cooldown of its own, and a list would wait for hours."""
 _GROWTH_ITEMS = 40
 _GROWTH_SECONDS = 10.0
 """Successes, and seconds, after which a learned rate has doubled at the earliest: both must have passed."""
 _FASTEST_GROWTH = 10.0
 """Times a learned rate, from which nothing is left of it."""
+_FIRST_OPEN = 16
+"""Requests that a host is met with. Each success allows two more, as TCP starts: a hundred threads that meet a small
+API at once would all be refused, and an answer of the first ones costs no more than two or three of its latencies."""
 _LONGEST_DELAY = 60.0
 _KEPT_LATENCIES = 500
 _FAILING = frozenset({401, 403, 407, 408, 429}) | frozenset(range(500, 600))
@@ -121,6 +127,7 @@ class Host:
         "_failures",
         "_hold_until",
         "_opened_at",
+        "_passes",
         "_probes",
         "_rate",
         "_refusals",
@@ -128,6 +135,7 @@ class Host:
         "_since",
         "_successes",
         "_told_to_wait",
+        "_window",
         "cooldown_until",
         "counts",
         "down",
@@ -154,10 +162,12 @@ class Host:
         self._refusals = 0
         self._refused_at = -math.inf
         self._told_to_wait = False
+        self._passes = 0
         self._careful = False
         self._rate: float | None = None
         self._since, self._successes = now, 0
         self._failures = 0
+        self._window = _FIRST_OPEN
         self._probes = 0
         self._opened_at = math.inf
         self._hold_until = -math.inf
@@ -191,19 +201,13 @@ class Host:
             return delay
         return max(delay, min(_LONGEST_DELAY, 1 / (self._rate * growth)))
 
-    def wait(self, now: float, began: float | None = None) -> float:
-        """Return the seconds until a request may be sent; 0 for now, infinite where that depends on others.
-
-        Args:
-            now: the time.
-            began: when the item that asks began. One that began before a refusal was known is on its way: it may ask
-                all the same, unless the server has said when to come back.
-        """
-        if self.paused or (self.slots is not None and self.open >= self.slots) or (self._careful and self.open):
+    def wait(self, now: float) -> float:
+        """Return the seconds until a request may be sent; 0 for now, infinite where that depends on others."""
+        most = self._window if self.slots is None else min(self.slots, self._window)
+        if self.paused or self.open >= most or (self._careful and self.open):
             return math.inf
-        is_under_way = began is not None and began < self._refused_at and not self._told_to_wait
         until = max(self._hold_until, self._due)
-        if not is_under_way:
+        if not (self._passes and now < self._refused_at + ROUND_SECONDS):
             until = max(until, self.cooldown_until)
         return max(0.0, until - now)
 
@@ -211,6 +215,8 @@ class Host:
         """Take in that a request is sent."""
         self.open += 1
         self.news = True
+        if self._passes and now < self.cooldown_until:
+            self._passes -= 1
         if (delay := self.delay(now)) > 0:
             self._due = now + delay
         if self.down:
@@ -245,7 +251,8 @@ class Host:
         self.news = True
         counts = self.counts
         counts.seconds += seconds
-        counts.statuses[status or 0] += 1
+        if status is not None or not ok:  # of what went well by other means the status is not known
+            counts.statuses[status or 0] += 1
         if len(counts.latencies) < _KEPT_LATENCIES:
             counts.latencies.append(seconds)
         self.last_status = status
@@ -264,7 +271,7 @@ class Host:
     def refuse(self, now: float, retry_after: float | None, sent: float, *, may_open: bool = True) -> None:
         """Take in a refusal of a request that was sent at `sent`."""
         self.news = True
-        if sent < self._refused_at:
+        if sent < self._refused_at + (0.0 if self._told_to_wait else ROUND_SECONDS):
             if retry_after is not None:
                 self.cooldown_until = max(self.cooldown_until, now + retry_after)
             return
@@ -281,6 +288,7 @@ class Host:
         self._refusals += 1
         self._refused_at = now
         self._told_to_wait = retry_after is not None
+        self._passes = 0 if self._told_to_wait else _FIRST_OPEN
         self._careful = self._careful or self._told_to_wait
         if not self._told_to_wait and self._refusals >= ROUNDS and may_open:
             self._opened_at = min(self._opened_at, now)
@@ -300,9 +308,11 @@ class Host:
         if until > self.cooldown_until:
             self.cooldown_until = until
             self._told_to_wait = self._careful = True
+            self._passes = 0
 
     def _succeed(self) -> None:
         self._successes += 1
+        self._window += 2
         self._failures = self._refusals = self._probes = 0
         self._careful = self.down = False
         if self._opened_at < math.inf:

@@ -19,8 +19,8 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from tui_runner.errors import ItemError
@@ -32,7 +32,16 @@ MAX_HOSTS = 2_000
 
 
 class HostDown(ItemError):
-    """A host failed again and again, so it is not asked."""
+    """A host failed again and again, so it is not asked.
+
+    Args:
+        host: its name.
+        last: its last answer, in words.
+    """
+
+    def __init__(self, host: str, last: str) -> None:
+        super().__init__(f"{host} failed again and again (last: {last}), so it was not asked; retry this item later")
+        self.host = host
 
 
 class ItemPostponed(BaseException):
@@ -70,14 +79,27 @@ class HostState:
     counts: HostCounts
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Listener:
+    """A worker that uses the gate.
+
+    Attributes:
+        on_change: called with a host that may perhaps be asked now.
+        on_news: called when other workers should know something at once.
+    """
+
+    on_change: Callable[[str], None]
+    on_news: Callable[[], None]
+
+
 class _Waiter:
     """One who stands in a line; `wake` makes it look again."""
 
-    __slots__ = ("began", "wake")
+    __slots__ = ("is_sent_back", "wake")
 
-    def __init__(self, wake: Callable[[], object], began: float | None) -> None:
+    def __init__(self, wake: Callable[[], object]) -> None:
         self.wake = wake
-        self.began = began
+        self.is_sent_back = False
 
 
 class _Line:
@@ -108,12 +130,7 @@ class HostGate:
         self._shared = False
         self._seen: set[str] = set()
         """The first hosts, until there are two."""
-        self._closed = False
-        self._others = HostCounts()
-        self.on_change: Callable[[str], None] = lambda host: None
-        """Called with a host that may perhaps be asked now."""
-        self.on_news: Callable[[], None] = lambda: None
-        """Called when other workers should know something at once."""
+        self._listeners: tuple[Listener, ...] = ()
 
     # --- requests: called by many threads and tasks ---------------------------------------------------------
 
@@ -137,12 +154,12 @@ class HostGate:
         if _use_reservation(context, host):
             return True
         woken = threading.Event()
-        waiter = _Waiter(woken.set, _began(context))
+        waiter = _Waiter(woken.set)
         if (seconds := self._arrive(host, waiter)) == 0:
             return True
         self._set_down(context)
         deadline = _own_deadline(context, deadline)
-        waited_from = self._begin_wait(context)
+        waited_from = self._begin_wait(context, host, waiter)
         try:
             while seconds != 0:
                 left = math.inf if deadline is None else deadline - self._clock()
@@ -164,12 +181,12 @@ class HostGate:
             return True
         loop = asyncio.get_running_loop()
         woken = asyncio.Event()
-        waiter = _Waiter(lambda: loop.call_soon_threadsafe(woken.set), _began(context))
+        waiter = _Waiter(lambda: loop.call_soon_threadsafe(woken.set))
         if (seconds := self._arrive(host, waiter)) == 0:
             return True
         self._set_down(context)
         deadline = _own_deadline(context, deadline)
-        waited_from = self._begin_wait(context)
+        waited_from = self._begin_wait(context, host, waiter)
         try:
             while seconds != 0:
                 left = math.inf if deadline is None else deadline - self._clock()
@@ -197,20 +214,21 @@ class HostGate:
             seconds: that the request took, without its wait at the gate.
             retry_after: seconds after which the server wants to be asked again; None if it did not say.
         """
-        self._end(host, status=status, seconds=seconds, retry_after=retry_after)
+        if self._end(host, status=status, seconds=seconds, retry_after=retry_after):
+            self.changed(host)
 
     async def leave_async(
         self, host: str, *, status: int | None, seconds: float, retry_after: float | None = None
     ) -> None:
         """`leave`, awaited."""
-        self._end(host, status=status, seconds=seconds, retry_after=retry_after)
+        self.leave(host, status=status, seconds=seconds, retry_after=retry_after)
 
     # --- items whose host is known: called by the queue ------------------------------------------------------
 
     def reserve(self, host: str) -> float:
         """Count a request of an item as open if its host may be asked, and return 0; else seconds to wait.
 
-        Infinite where that depends on others: `on_change` is called then.
+        Infinite where that depends on others: `Listener.on_change` is called then.
 
         Raises:
             HostDown: the host is not asked any more.
@@ -228,23 +246,26 @@ class HostGate:
 
     def end_item(
         self, host: str, *, ok: bool, status: int | None, seconds: float, retry_after: float | None = None
-    ) -> None:
-        """Take in that an item has ended which asked its host by other means than this gate; see `leave`."""
-        self._end(host, status=status, seconds=seconds, retry_after=retry_after, ok=ok)
+    ) -> bool:
+        """Take in that an item has ended which asked its host by other means than this gate; see `leave`.
 
-    def drop(self, host: str) -> None:
-        """Take in that a reservation is not used."""
+        Return True if the caller, not `Listener.on_change`, is to look again at the items that wait for the host.
+        """
+        return self._end(host, status=status, seconds=seconds, retry_after=retry_after, ok=ok)
+
+    def drop(self, host: str) -> bool:
+        """Take in that a reservation is not used; returns what `end_item` does."""
         with self._lock:
             line = self._lines[host]
             line.host.drop()
             wake = self._next(line)
-        self._wake(host, wake)
+        return _woken(wake)
 
     def refuse(self, host: str, retry_after: float | None, sent: float) -> None:
         """Take in that a request that did not pass this gate, sent at `sent`, was refused."""
         with self._lock:
             self._line(host).host.refuse(self._clock(), retry_after, sent, may_open=self.has_several)
-        self.on_news()
+        self._news()
 
     def cooldown(self, host: str) -> float:
         """Return the seconds for which a host is held because it refused."""
@@ -290,7 +311,7 @@ class HostGate:
             line.host.news = True
             line.host.postpone(self._clock() + due)
         self._look_again([host])
-        self.on_news()
+        self._news()
 
     def hold(self, host: str, seconds: float) -> None:
         """Ask a host no more for `seconds`, because another worker was told so."""
@@ -305,29 +326,54 @@ class HostGate:
             line.host.news = True
         self._look_again([host])
 
-    def close(self) -> None:
-        """Send back everybody who waits, for the worker ends."""
+    def add(self, listener: Listener) -> None:
+        """Have a worker use the gate; what was known before the first of them is forgotten."""
         with self._lock:
-            self._closed = True
-            waiters = [waiter for line in self._lines.values() for waiter in line.waiters]
+            if not self._listeners:
+                self._grants.clear()
+                self._seen.clear()
+                self._lines = {name: line for name, line in self._lines.items() if line.waiters or line.host.open}
+            self._listeners = (*self._listeners, listener)
+
+    def remove(self, listener: Listener) -> None:
+        """Take in that a worker ends; after the last one everybody who waits is sent back."""
+        with self._lock:
+            self._listeners = tuple(each for each in self._listeners if each is not listener)
+            waiters = [waiter for line in self._lines.values() for waiter in line.waiters if not self._listeners]
+            for waiter in waiters:
+                waiter.is_sent_back = True
         for waiter in waiters:
             waiter.wake()
 
-    def states(self) -> tuple[list[HostState], HostCounts]:
-        """Return the hosts that have changed since the last call, and the counts of those that were forgotten."""
+    def changed(self, host: str) -> None:
+        """Have workers look again at the items that wait for a host."""
+        for listener in self._listeners:
+            listener.on_change(host)
+
+    def _news(self) -> None:
+        for listener in self._listeners:
+            listener.on_news()
+
+    def touch(self, hosts: Iterable[str]) -> None:
+        """Have hosts be reported, because others wait for them than before."""
+        with self._lock:
+            for host in hosts:
+                self._line(host).host.news = True
+
+    def states(self) -> list[HostState]:
+        """Return the hosts that have changed since the last call."""
         with self._lock:
             now = self._clock()
             found = []
-            for name, line in list(self._lines.items()):
+            for name, line in self._lines.items():
                 host = line.host
                 if host.news:
                     host.news = False
                     found.append(_state(name, line, now))
                     host.counts = HostCounts()
-            others, self._others = self._others, HostCounts()
             if len(self._lines) > MAX_HOSTS:
                 self._forget(now)
-            return found, others
+            return found
 
     # --- with the lock, or taking it --------------------------------------------------------------------------
 
@@ -357,18 +403,16 @@ class HostGate:
     def _check_down(self, name: str, host: Host) -> None:
         if host.down and host.wait(self._clock()) > 0:
             last = "no answer" if host.last_status is None else f"status {host.last_status}"
-            raise HostDown(f"{name} failed again and again (last: {last}), so it was not asked; retry this item later")
+            raise HostDown(name, last)
 
     def _arrive(self, host: str, waiter: _Waiter) -> float:
         """Enter at once and return 0, or join the line of a host; what to wait for is as `_advance` says."""
         with self._lock:
-            if self._closed:
-                raise ItemPostponed
             line = self._line(host)
             self._check_down(host, line.host)
             if not line.waiters:
                 now = self._clock()
-                seconds = line.host.wait(now, waiter.began)
+                seconds = line.host.wait(now)
                 if seconds == 0:
                     line.host.start(now)
                     return 0.0
@@ -377,20 +421,20 @@ class HostGate:
             line.waiters.append(waiter)
             line.host.news = True
         if self._shared:
-            self.on_news()
+            self._news()
         return seconds
 
     def _advance(self, host: str, waiter: _Waiter) -> float:
         """Enter and return 0 if it is this one's time, else the seconds until it is worth looking again."""
         with self._lock:
-            if self._closed:
+            if waiter.is_sent_back:
                 raise ItemPostponed
             line = self._lines[host]
             self._check_down(host, line.host)
             if line.waiters[0] is not waiter:
                 return math.inf
             now = self._clock()
-            seconds = line.host.wait(now, waiter.began)
+            seconds = line.host.wait(now)
             if seconds == 0:
                 line.host.start(now)
             return seconds
@@ -402,11 +446,12 @@ class HostGate:
             line.waiters.remove(waiter)
             line.host.news = True
             wake = self._next(line)
-        self._wake(host, wake)
+        if _woken(wake):
+            self.changed(host)
 
     def _end(
         self, host: str, *, status: int | None, seconds: float, retry_after: float | None, ok: bool | None = None
-    ) -> None:
+    ) -> bool:
         with self._lock:
             line = self._lines[host]
             now = self._clock()
@@ -416,20 +461,13 @@ class HostGate:
             urgent = line.host.cooldown_until > max(before, now)
             everybody = line.host.down and not was_down
             wakes = [waiter.wake for waiter in line.waiters] if everybody else [self._next(line)]
-        for wake in wakes:
-            self._wake(host, wake)
         if urgent or (self._shared and self._limits != HostLimits()):
-            self.on_news()
+            self._news()
+        return all([_woken(wake) for wake in wakes])
 
     @staticmethod
     def _next(line: _Line) -> Callable[[], object] | None:
         return line.waiters[0].wake if line.waiters else None
-
-    def _wake(self, host: str, wake: Callable[[], object] | None) -> None:
-        if wake is not None:
-            wake()
-        else:
-            self.on_change(host)
 
     def _look_again(self, hosts: list[str]) -> None:
         for host in hosts:
@@ -438,7 +476,7 @@ class HostGate:
                 wakes = [] if line is None else [waiter.wake for waiter in line.waiters]
             for wake in wakes:
                 wake()
-            self.on_change(host)
+            self.changed(host)
 
     # --- the item that waits -----------------------------------------------------------------------------------
 
@@ -446,16 +484,28 @@ class HostGate:
         """Give up the reservation of an item that waits for another host: two such items could wait for each other."""
         if context is not None and (reserved := context.reserved_host):
             context.reserved_host = ""
-            self.drop(reserved)
+            if self.drop(reserved):
+                self.changed(reserved)
 
-    def _begin_wait(self, context: ItemContext | None) -> float:
+    def _begin_wait(self, context: ItemContext | None, host: str, waiter: _Waiter) -> float:
         if context is not None:
-            context.begin_wait()
+            try:
+                context.begin_wait(host)
+            except BaseException:
+                self._depart(host, waiter)
+                raise
         return self._clock()
 
     def _end_wait(self, context: ItemContext | None, since: float) -> None:
         if context is not None:
             context.end_wait(self._clock() - since)
+
+
+def _woken(wake: Callable[[], object] | None) -> bool:
+    """Wake the one who waits, if there is one. Return True if there is none, so items in the queue may go."""
+    if wake is not None:
+        wake()
+    return wake is None
 
 
 def host_of(text: object) -> str:
@@ -487,21 +537,12 @@ def _state(name: str, line: _Line, now: float) -> HostState:
     )
 
 
-def with_waiting(state: HostState, items: int) -> HostState:
-    """Return a state in which `items` more wait."""
-    return replace(state, waiting=state.waiting + items)
-
-
 def _use_reservation(context: ItemContext | None, host: str) -> bool:
     """Return True if the item that asks has a reservation of this host, which is used up now."""
     if context is None or context.reserved_host != host:
         return False
     context.reserved_host = ""
     return True
-
-
-def _began(context: ItemContext | None) -> float | None:
-    return None if context is None else context.started
 
 
 def _own_deadline(context: ItemContext | None, deadline: float | None) -> float | None:

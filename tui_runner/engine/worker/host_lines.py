@@ -1,0 +1,148 @@
+"""Items whose host is known before they start, in a line for each host: they wait there and hold no thread.
+
+Part of `WorkQueue`, which calls it with its lock. A host is *ready* (worth asking the gate), has a *due time* (a delay
+or a cooldown ends then), or is *blocked* until the gate says that something has changed. Threads take from ready hosts
+in turn, so a host with many items delays no other.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from tui_runner.jobs.http.host_gate import HostDown, HostGate
+
+if TYPE_CHECKING:
+    from tui_runner.engine.worker.task_queue import OpenedChunk
+
+Placed = tuple["OpenedChunk", int]
+"""An item in a line: its chunk, and its index in there."""
+
+
+class HostLines:
+    """Lines of items, one a host.
+
+    Args:
+        gate: says when a host may be asked.
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, gate: HostGate, clock: Callable[[], float]) -> None:
+        self._gate = gate
+        self._clock = clock
+        self._lines: dict[str, deque[Placed]] = {}
+        self._ready: deque[str] = deque()
+        self._is_ready: set[str] = set()
+        self._due: list[tuple[float, str]] = []
+        self._due_at: dict[str, float] = {}
+        self._down: dict[str, str] = {}
+        """Hosts that are not asked any more, and what is said of their items."""
+        self.items = 0
+        """Items in all lines."""
+
+    def __bool__(self) -> bool:
+        return self.items > 0
+
+    @property
+    def has_ready(self) -> bool:
+        """Return True if a host is worth asking the gate about."""
+        return bool(self._ready)
+
+    def put(self, host: str, chunk: OpenedChunk, index: int, *, first: bool = False) -> None:
+        """Add an item to the line of a host; `first` puts it before the others."""
+        line = self._lines.get(host)
+        if line is None:
+            line = self._lines[host] = deque()
+        if first:
+            line.appendleft((chunk, index))
+        else:
+            line.append((chunk, index))
+        chunk.lined += 1
+        self.items += 1
+        if host not in self._due_at:
+            self._make_ready(host)
+
+    def take(self) -> tuple[str, OpenedChunk, int] | float:
+        """Take an item whose host was reserved for it, or return the seconds until one may go; infinite if unknown."""
+        now = self._clock()
+        while self._due and self._due[0][0] <= now:
+            at, host = heapq.heappop(self._due)
+            if self._due_at.get(host) == at:
+                del self._due_at[host]
+                self._make_ready(host)
+        for _ in range(len(self._ready)):
+            host = self._ready.popleft()
+            self._is_ready.discard(host)
+            line = self._lines.get(host)
+            if line is None:
+                continue
+            try:
+                seconds = self._gate.reserve(host)
+            except HostDown as error:
+                self._down[host] = str(error)
+                continue
+            if seconds == 0:
+                chunk, index = line.popleft()
+                self._took(host, chunk)
+                if host in self._lines:
+                    self._make_ready(host)
+                return host, chunk, index
+            if seconds < math.inf:
+                self._due_at[host] = now + seconds
+                heapq.heappush(self._due, (now + seconds, host))
+        return self._due[0][0] - now if self._due else math.inf
+
+    def look_again(self, host: str) -> bool:
+        """Ask the gate about a host again. Return True if items wait for it."""
+        if host not in self._lines:
+            return False
+        self._due_at.pop(host, None)
+        self._make_ready(host)
+        return True
+
+    def take_down(self) -> list[tuple[OpenedChunk, int, str, str]]:
+        """Take the items of hosts that are not asked any more, each with the host and the reason."""
+        found = []
+        for host, reason in self._down.items():
+            while (line := self._lines.get(host)) is not None:
+                chunk, index = line.popleft()
+                self._took(host, chunk)
+                found.append((chunk, index, host, reason))
+        self._down.clear()
+        return found
+
+    def remove(self, chunk: OpenedChunk) -> list[int]:
+        """Take every item of a chunk out of the lines; returns their indexes, in order."""
+        if not chunk.lined:
+            return []
+        found = []
+        for host, line in list(self._lines.items()):
+            mine = [index for other, index in line if other is chunk]
+            if mine:
+                found += mine
+                rest = deque(placed for placed in line if placed[0] is not chunk)
+                if rest:
+                    self._lines[host] = rest
+                else:
+                    del self._lines[host]
+        self.items -= len(found)
+        chunk.lined = 0
+        return sorted(found)
+
+    def waiting(self) -> dict[str, int]:
+        """Return how many items wait for each host."""
+        return {host: len(line) for host, line in self._lines.items()}
+
+    def _took(self, host: str, chunk: OpenedChunk) -> None:
+        chunk.lined -= 1
+        self.items -= 1
+        if not self._lines[host]:
+            del self._lines[host]
+
+    def _make_ready(self, host: str) -> None:
+        if host not in self._is_ready:
+            self._is_ready.add(host)
+            self._ready.append(host)
