@@ -155,7 +155,7 @@ class JobResponse(httpx.Response):
             for piece in self._decoded(content, raw):
                 read += len(piece)
                 if limit is not None and read > limit:
-                    raise self._too_large(limit)
+                    raise too_large(limit, self.request)
                 yield piece
         self._check_end(content)
 
@@ -166,7 +166,7 @@ class JobResponse(httpx.Response):
             for piece in self._decoded(content, raw):
                 read += len(piece)
                 if limit is not None and read > limit:
-                    raise self._too_large(limit)
+                    raise too_large(limit, self.request)
                 yield piece
         self._check_end(content)
 
@@ -179,7 +179,7 @@ class JobResponse(httpx.Response):
             raise httpx.DecodingError(str(error), request=self.request) from None
         length = self.headers.get("content-length", "")
         if has_body and limit is not None and content.is_plain and length.isdecimal() and int(length[:20]) > limit:
-            raise self._too_large(limit)
+            raise too_large(limit, self.request)
         return content
 
     def _decoded(self, content: Content, raw: bytes) -> Iterator[bytes]:
@@ -194,10 +194,10 @@ class JobResponse(httpx.Response):
         except BrokenOffError as error:
             raise httpx.RemoteProtocolError(str(error), request=self.request) from None
 
-    def _too_large(self, limit: int) -> TooLargeError:
-        return TooLargeError(
-            f"the body is larger than {size(limit)}, which is its limit (max_bytes)", request=self.request
-        )
+
+def too_large(limit: int, request: httpx.Request) -> TooLargeError:
+    """Return the error of a body that has more than `limit` bytes."""
+    return TooLargeError(f"the body is larger than {size(limit)}, which is its limit (max_bytes)", request=request)
 
 
 def decoded(content: bytes, encoding: str) -> str:

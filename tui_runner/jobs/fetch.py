@@ -1,0 +1,198 @@
+"""The job behind `tui-runner fetch`: one URL an item, one row an answer, in table `pages`.
+
+An answer of 404 is an answer: a row, and done. 408, 425, 429 and those of 500 and above may change, so they are tried
+again, and the item fails if they stay. So does an item without an answer.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+import time
+from pathlib import Path
+from typing import Any, Literal
+
+import httpx
+import orjson
+
+from tui_runner._version import __version__
+from tui_runner.errors import ItemError, UserError
+from tui_runner.jobs import http
+from tui_runner.jobs.current import current
+from tui_runner.jobs.http.files import save
+from tui_runner.jobs.http.robots import Robots
+from tui_runner.jobs.job import job
+from tui_runner.jobs.settings import parse_size
+from tui_runner.store.rows.values import Json
+
+Keep = Literal["none", "text", "body", "file"]
+
+_USER_AGENT = f"tui-runner/{__version__}"
+_TRIED_AGAIN = frozenset({408, 425, 429}) | frozenset(range(500, 600)) - {501, 505}
+_TITLE = re.compile(r"<title\b[^>]*>([^<]{0,2000})", re.IGNORECASE)
+_TITLE_WITHIN = 100_000
+"""Characters in which a page's title is looked for."""
+_LONGEST_TITLE = 500
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:(?!\d)")
+_TEXTS = ("text/", "application/json", "application/xml", "application/javascript", "application/x-ndjson")
+
+
+def with_scheme(text: str) -> str:
+    """Return a URL for a line of an input: `example.org/a` is `https://example.org/a`."""
+    line = text.strip()
+    if line.startswith("//"):
+        return f"https:{line}"
+    return line if _SCHEME.match(line) or not line else f"https://{line}"
+
+
+def _host(item: object) -> str | None:
+    url = item.get("url") if isinstance(item, dict) else item
+    return with_scheme(url) if isinstance(url, str) else None
+
+
+class _Options:
+    """What holds for every request of a worker, from the job's parameters."""
+
+    headers: dict[str, str]
+    max_bytes: int | None
+    robots: Robots | None = None
+    folder: Path | None = None
+    warned = False
+
+
+_options = _Options()
+
+
+@job(table="pages", threads=32, per_host=4, timeout=300, host=_host)
+def fetch(url: str, *, keep: Keep = "text") -> dict[str, Any] | None:
+    """Fetch a URL; return a row that says what was answered.
+
+    Args:
+        url: where to; without a scheme, https:// is taken.
+        keep: what of the answer is stored: its text, its body as bytes, a file in the folder, or none of it.
+
+    Raises:
+        httpx.HTTPError: no answer, or one that another attempt may turn into a good one.
+        ItemError: `robots.txt` does not allow it, or the server does not answer what it was asked.
+    """
+    if not isinstance(url, str):
+        raise ItemError(f"{url!r} is no URL")
+    asked = with_scheme(url)
+    if asked != url.strip() and not _options.warned:
+        _options.warned = True
+        current.log(f"{url!r} has no scheme: https:// is taken for lines like this", level="WARNING")
+    if _options.robots is not None and not _options.robots.allows(asked):
+        raise ItemError("robots.txt does not allow it")
+    began = time.perf_counter()
+    row: dict[str, Any] = {"url": asked}
+    if keep == "file":
+        assert _options.folder is not None  # noqa: S101 - `set_up` has seen to it
+        saved = save(asked, _options.folder, headers=_options.headers, max_bytes=_options.max_bytes)
+        response, nbytes = saved.response, saved.nbytes
+    else:
+        response = http.get(asked, headers=_options.headers, max_bytes=_options.max_bytes)
+        nbytes = len(response.content)
+    status = response.status_code
+    if status in _TRIED_AGAIN:
+        response.raise_for_status()
+    if status == 304:
+        raise ItemError("the server answered 304 (not modified), and was not asked whether it was")
+    kind = response.headers.get("content-type", "")
+    row |= {
+        "final_url": str(response.url) if response.history else asked,
+        "status": status,
+        "seconds": time.perf_counter() - began,
+        "bytes": nbytes,
+        "content_type": kind or None,
+    }
+    if keep == "file":
+        row |= {"file": None if saved.path is None else str(saved.path), "sha256": saved.sha256 or None}
+    elif _is_text(kind, response):
+        text = response.text
+        row |= {"charset": response.encoding, "title": _title(text, kind)}
+        if keep == "text":
+            row["text"] = text
+    if keep == "body":
+        row["body"] = response.content
+    row["headers"] = Json(orjson.dumps(_headers(response)).decode())
+    if response.history:
+        row["redirects"] = Json(orjson.dumps([str(each.url) for each in response.history]).decode())
+    return row
+
+
+@fetch.setup
+def set_up(
+    keep: Keep = "text",
+    folder: Path | None = None,
+    max_bytes: str = "64MB",
+    user_agent: str = _USER_AGENT,
+    robots: bool = False,
+    header: list[str] | None = None,
+) -> None:
+    """Take over the parameters of the requests of this worker.
+
+    Args:
+        keep: as in `fetch`.
+        folder: where files are saved.
+        max_bytes: bytes that an answer may have, decoded: 64MB, or none.
+        user_agent: the name that requests are sent by.
+        robots: leave out what robots.txt does not allow.
+        header: further headers, `Name: value` each.
+    """
+    if keep == "file" and folder is None:
+        raise UserError("files are saved in no folder", "keep=file", "give --set folder=DIR")
+    _options.headers = {"User-Agent": user_agent, **headers_of(header or ())}
+    _options.max_bytes = size_of(max_bytes)
+    _options.robots = Robots(user_agent) if robots else None
+    _options.folder = folder
+
+
+def size_of(text: str) -> int | None:
+    """Return the bytes that `64MB` stands for, None for `none`.
+
+    Raises:
+        UserError: it is no size.
+    """
+    if text.strip().lower() == "none":
+        return None
+    try:
+        return parse_size(text)
+    except ValueError as error:
+        raise UserError(str(error), "max_bytes", "write 64MB, say, or none") from None
+
+
+def headers_of(lines: list[str] | tuple[str, ...]) -> dict[str, str]:
+    """Return headers that were given as `Name: value`.
+
+    Raises:
+        UserError: one is no header.
+    """
+    found = {}
+    for line in lines:
+        name, colon, value = line.partition(":")
+        if not colon or not name.strip() or not name.strip().isascii() or "\n" in line or "\r" in line:
+            raise UserError("it is no header", "header", "write 'Name: value'")
+        found[name.strip()] = value.strip()
+    return found
+
+
+def _is_text(kind: str, response: httpx.Response) -> bool:
+    kind = kind.partition(";")[0].strip().lower()
+    if not kind:
+        return b"\0" not in response.content[:1024]
+    return kind.startswith(_TEXTS) or kind.endswith(("+json", "+xml"))
+
+
+def _title(text: str, kind: str) -> str | None:
+    if kind and "html" not in kind.lower():
+        return None
+    found = _TITLE.search(text, 0, _TITLE_WITHIN)
+    return " ".join(html.unescape(found[1]).split())[:_LONGEST_TITLE] or None if found else None
+
+
+def _headers(response: httpx.Response) -> dict[str, str]:
+    """Return headers by name in lower case; those that came several times as one, with commas."""
+    found: dict[str, str] = {}
+    for name, value in response.headers.multi_items():
+        found[name] = f"{found[name]}, {value}" if name in found else value
+    return found
