@@ -72,7 +72,8 @@ def test_with_debug_everything_is_written(tmp_path: Path) -> None:
     text = [line.partition("item -: ")[2] for line in told(tmp_path / "a.log", debug=True)]
     assert text == [
         "threads: 4",
-        "scheduler: StartWorker(worker=3, threads=4, paused=False, rate=None, max_memory=None)",
+        "scheduler: StartWorker(worker=3, threads=4, paused=False, rate=None, max_memory=None, "
+        "host_limits=HostLimits(per_host=None, delay=0.0, adaptive=False))",
         "scheduler: SendChunk(worker=3, chunk=0, items=500)",
         "worker 3: ready, pid 77",
         "flush of worker 3: 2 items, 40 rows, 900 bytes",

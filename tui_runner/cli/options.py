@@ -38,6 +38,13 @@ TimeoutOption = Annotated[str | None, typer.Option(metavar="SECONDS", help="Long
 RateOption = Annotated[str | None, typer.Option(metavar="N", help="Items started per second, at most, or none.")]
 WorkersOption = Annotated[str | None, typer.Option(metavar="N", help="Worker processes.")]
 PerHostOption = Annotated[str | None, typer.Option(metavar="N", help="Requests at once to one host, at most, or none.")]
+DelayOption = Annotated[
+    str | None, typer.Option(metavar="SECONDS", help="From one request to a host to the next, at least.")
+]
+AdaptiveOption = Annotated[
+    bool | None,
+    typer.Option("--adaptive/--no-adaptive", help="Let that delay follow how long each host takes to answer."),
+]
 MemoryOption = Annotated[
     str | None,
     typer.Option(metavar="SIZE", help="Memory of the run with its workers: 4GB, 50% of the machine's, or none."),

@@ -73,8 +73,8 @@ class RunControl(Protocol):
     def set_rate(self, rate: float | None) -> None:
         """Start at most this many items per second, over all workers; None for no bound."""
 
-    def set_host_limits(self, limits: HostLimits) -> None:
-        """Limit requests to every host so, over all workers."""
+    def set_host_limits(self, limits: HostLimits, host: str = "") -> None:
+        """Limit requests to a host so, or to every other host where `host` is empty, over all workers."""
 
     def pause_hosts(self, hosts: Collection[str], paused: bool) -> None:
         """Ask these hosts no more, or again."""
@@ -142,9 +142,9 @@ class Commands:
         """Start at most this many items per second, over all workers; None for no bound."""
         self.inbox.put(ChangeRate(rate))
 
-    def set_host_limits(self, limits: HostLimits) -> None:
-        """Limit requests to every host so, over all workers."""
-        self.inbox.put(ChangeHostLimits(limits))
+    def set_host_limits(self, limits: HostLimits, host: str = "") -> None:
+        """Limit requests to a host so, or to every other host where `host` is empty, over all workers."""
+        self.inbox.put(ChangeHostLimits(limits, host))
 
     def pause_hosts(self, hosts: Collection[str], paused: bool) -> None:
         """Ask these hosts no more, or again."""

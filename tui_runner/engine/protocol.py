@@ -163,9 +163,10 @@ class SetRate:
 
 @dataclass(frozen=True, slots=True)
 class SetHostLimits:
-    """Limit requests to every host so."""
+    """Limit requests to a host so, or to every host that has no limits of its own where `host` is empty."""
 
     limits: HostLimits
+    host: str = ""
 
 
 @dataclass(frozen=True, slots=True)

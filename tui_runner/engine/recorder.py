@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import get_args
 
 from tui_runner.engine.progress.snapshot_builder import RecordSample
@@ -24,12 +24,13 @@ from tui_runner.engine.scheduling.events import (
     SendChunk,
     WriteFailed,
 )
+from tui_runner.engine.scheduling.host_board import NO_ANSWER, HostRow
 from tui_runner.engine.scheduling.scheduler import Scheduler
 from tui_runner.engine.states import ChunkState, RunState
 from tui_runner.store.arrow_batches import deserialize
 from tui_runner.store.database import Database
 from tui_runner.store.ingest.writer_thread import Ingest
-from tui_runner.store.records import Batch, ChunkRecord
+from tui_runner.store.records import Batch, ChunkRecord, HostRecord
 
 Message = (
     ChunkRead | ChunksSkipped | ResultBatch | SendChunk | ChunkEnded | RunAgain | RecordState | RecordSample
@@ -81,6 +82,8 @@ class Recorder:
         self._offsets = array("q")
         """Byte at which each chunk begins in the input, by number; -1 where that is not known."""
         self._opened_at: dict[int, datetime] = {}
+        self._hosts_version = 0
+        self._redact = redact
 
     def handle(self, message: Message, now: float) -> Iterable[object]:
         """Hand what is to be recorded to the writing thread; returns at once, and nothing."""
@@ -103,18 +106,28 @@ class Recorder:
                 self._record_state(state, now)
             case RecordSample(sample):
                 self._ingest.record_sample(sample)
+                self._record_hosts(now)
             case RetryFlush():
                 self._ingest.retry_failed_flush()
             case EndRun(state):
                 for chunk in self._scheduler.chunks.open.values():
                     if chunk.number in self._opened_at:
                         self._record_chunk(chunk)
+                self._record_hosts(now)
                 self._record_state(state, now)
         return ()
 
     def start(self) -> None:
         """Begin to write; raises `DatabaseError` when the results table's name is taken."""
         self._ingest.start()
+
+    def _record_hosts(self, now: float) -> None:
+        """Record the hosts if something has changed there; nothing where no host is known."""
+        board = self._scheduler.hosts
+        if board.version != self._hosts_version:
+            self._hosts_version = board.version
+            at = datetime.now(UTC)
+            self._ingest.record_hosts(tuple(_host_record(row, now, at, self._redact) for row in board.rows.values()))
 
     def _write(self, flush: ResultBatch) -> None:
         self._ingest.submit(
@@ -184,3 +197,20 @@ def _rejected(batch: Batch, error: BaseException) -> ItemsRejected:
             items[item["chunk"]].append(item["item"])
             rows[item["chunk"]] += item["rows"]
     return ItemsRejected(dict(items), dict(rows), str(error).split("\n", 1)[0])
+
+
+def _host_record(row: HostRow, now: float, at: datetime, redact: Callable[[str], str]) -> HostRecord:
+    held = row.cooldown_until > now
+    return HostRecord(
+        host=redact(row.host),
+        done=row.done,
+        failed=row.failed,
+        refused=row.refused,
+        seconds=row.seconds,
+        delay_seconds=row.delay,
+        cooldown_until=at + timedelta(seconds=row.cooldown_until - now) if held else None,
+        p50_seconds=row.latencies.percentile(0.5),
+        p95_seconds=row.latencies.percentile(0.95),
+        statuses={str(status or NO_ANSWER): number for status, number in row.statuses.items()},
+        updated_at=at,
+    )

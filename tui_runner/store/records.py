@@ -120,6 +120,37 @@ class SampleRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class HostRecord:
+    """The ledger's row of a host that a run asks, as far as one process has asked it.
+
+    Attributes:
+        host: its name.
+        done: requests that were answered well.
+        failed: requests that failed.
+        refused: requests that it refused for now.
+        seconds: that requests took, added up.
+        delay_seconds: from one request to the next.
+        cooldown_until: when its last refusal ends; None for none.
+        p50_seconds: median of a request; None before the first.
+        p95_seconds: 95th percentile likewise.
+        statuses: how many answers had which status, as text; `no answer` for none.
+        updated_at: when that was so.
+    """
+
+    host: str
+    done: int
+    failed: int
+    refused: int
+    seconds: float
+    delay_seconds: float
+    cooldown_until: datetime | None
+    p50_seconds: float | None
+    p95_seconds: float | None
+    statuses: dict[str, int]
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class RunRecord:
     """The ledger's row of a run.
 

@@ -17,6 +17,7 @@ from tui_runner.engine.progress.chunk_views import ChunkViews
 from tui_runner.engine.protocol import InFlight, LogLine
 from tui_runner.engine.states import RunState
 from tui_runner.errors import EXIT_ITEMS_FAILED, EXIT_OK, EXIT_STOPPED, EXIT_USAGE
+from tui_runner.jobs.http.host import HostLimits
 
 KEPT_EVENTS = 200
 """Events that a snapshot has at most."""
@@ -39,6 +40,45 @@ class WorkerView:
     threads: int
     in_flight: int
     rss: int
+
+
+@dataclass(frozen=True, slots=True)
+class HostView:
+    """A host that the run asks; its name is not yet safe to show.
+
+    Attributes:
+        host: its name.
+        done: requests that were answered well.
+        failed: requests that failed.
+        refused: requests that it refused for now (429, or 503 with a time to come back).
+        open: requests that are open.
+        waiting: requests and items that wait for it.
+        delay: seconds from one request to the next.
+        cooldown_until: when a refusal ends, in seconds since the run was started in this process; None for none.
+        p50: median seconds of a request; None before the first.
+        p95: 95th percentile likewise.
+        statuses: each status with how many answers had it, the most frequent first; 0 for no answer.
+        paused: whether the user has paused it.
+        failing: whether it is asked now and then only, because it failed again and again.
+        down: whether its items fail without being asked.
+        limits: its limits.
+    """
+
+    host: str
+    done: int = 0
+    failed: int = 0
+    refused: int = 0
+    open: int = 0
+    waiting: int = 0
+    delay: float = 0.0
+    cooldown_until: float | None = None
+    p50: float | None = None
+    p95: float | None = None
+    statuses: tuple[tuple[int, int], ...] = ()
+    paused: bool = False
+    failing: bool = False
+    down: bool = False
+    limits: HostLimits = field(default_factory=HostLimits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +186,9 @@ class Snapshot:
         errors: groups of errors, 20 at most; those that ended the most items for good first, then the most frequent.
         error_groups: how many groups there are, those that `errors` leaves out included.
         oldest: the items in flight for longest, 20 at most.
+        hosts: the hosts of the run, 300 at most: those with the most requests open or waiting first.
+        hosts_total: how many hosts there are.
+        host_limits: limits of every host that has none of its own.
         log: the last 1,000 lines of the log: the job's output, and what a person is told (`events`).
         log_lines: how many lines there were; the last of `log` is number `log_lines - 1`.
         log_file: path of the file that has all of them.
@@ -199,6 +242,9 @@ class Snapshot:
     errors: tuple[ErrorGroup, ...] = ()
     error_groups: int = 0
     oldest: tuple[InFlight, ...] = ()
+    hosts: tuple[HostView, ...] = ()
+    hosts_total: int = 0
+    host_limits: HostLimits = field(default_factory=HostLimits)
     log: tuple[LogLine, ...] = ()
     log_lines: int = 0
     log_file: str = ""

@@ -11,6 +11,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from heapq import nlargest
 from typing import get_args
 
 from tui_runner.engine.guards import MemoryMeasured
@@ -21,6 +22,7 @@ from tui_runner.engine.progress.chunk_views import ChunkView, ChunkViews
 from tui_runner.engine.progress.snapshot import (
     KEPT_EVENTS,
     ErrorGroup,
+    HostView,
     RunEvent,
     Sample,
     Snapshot,
@@ -29,6 +31,7 @@ from tui_runner.engine.progress.snapshot import (
 from tui_runner.engine.protocol import LogLine, LogLines, Progress, Ready, ResultBatch, WorkerLost
 from tui_runner.engine.scheduling.chunk import Chunk
 from tui_runner.engine.scheduling.events import ChunkEnded, Draw, Tell
+from tui_runner.engine.scheduling.host_board import HostRow
 from tui_runner.engine.scheduling.scheduler import Scheduler
 from tui_runner.engine.states import ChunkState, RunState
 from tui_runner.store.records import SampleRecord
@@ -42,6 +45,10 @@ _SPANS = 10
 _LOG_LINES = 1_000
 _ERROR_GROUPS = 20
 _OLDEST = 20
+_HOSTS = 300
+_STATUSES = 8
+_HOSTS_SECONDS = 0.5
+"""Between two drawings of the hosts: percentiles of hundreds take some milliseconds."""
 _STALL_SECONDS = 10.0
 _STALL_FACTOR = 5.0
 _IDLE_SECONDS = 1.0
@@ -175,6 +182,8 @@ class SnapshotBuilder:
         """Workers that are gone and that no other has replaced yet."""
         self._recycled: deque[float] = deque()
         self._log_lines = 0
+        self._hosts: tuple[HostView, ...] = ()
+        self._hosts_version, self._hosts_due = 0, 0.0
         self._next_sample = 0.0
         self.last = self.snapshot(began)
 
@@ -391,11 +400,42 @@ class SnapshotBuilder:
                 for (kind, text), count, final in self._errors.foremost(_ERROR_GROUPS)
             ),
             oldest=tuple(oldest[:_OLDEST]),
+            hosts=self._draw_hosts(now),
+            hosts_total=len(scheduler.hosts.rows),
+            host_limits=scheduler.hosts.limits,
             log=tuple(self._log),
             log_lines=self._log_lines,
             log_file=identity.log_file,
         )
         return self.last
+
+    def _draw_hosts(self, now: float) -> tuple[HostView, ...]:
+        """Return the hosts, drawn anew once a second where something has changed."""
+        board = self._scheduler.hosts
+        if board.version != self._hosts_version and now >= self._hosts_due:
+            self._hosts_version, self._hosts_due = board.version, now + _HOSTS_SECONDS
+            busiest = nlargest(_HOSTS, board.rows.values(), key=lambda row: (row.open + row.waiting, row.done))
+            self._hosts = tuple(self._draw_host(row, now) for row in busiest)
+        return self._hosts
+
+    def _draw_host(self, row: HostRow, now: float) -> HostView:
+        return HostView(
+            host=row.host,
+            done=row.done,
+            failed=row.failed,
+            refused=row.refused,
+            open=row.open,
+            waiting=row.waiting,
+            delay=row.delay,
+            cooldown_until=row.cooldown_until - self.began if row.cooldown_until > now else None,
+            p50=row.latencies.percentile(0.5),
+            p95=row.latencies.percentile(0.95),
+            statuses=tuple(row.statuses.most_common(_STATUSES)),
+            paused=row.paused,
+            failing=row.failing,
+            down=row.down,
+            limits=self._scheduler.hosts.limits_of(row.host),
+        )
 
     def _finished_ever(self) -> int:
         """Items that are done, also those that nobody has passed over yet: they take no time."""

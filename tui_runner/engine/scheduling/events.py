@@ -195,9 +195,10 @@ class ChangeRate:
 
 @dataclass(frozen=True, slots=True)
 class ChangeHostLimits:
-    """Limit requests to every host so, over all workers."""
+    """Limit requests to a host so, or to every other host where `host` is empty, over all workers."""
 
     limits: HostLimits
+    host: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,8 @@ from tui_runner.jobs.http.host import HostLimits
 MAX_HOSTS = 2_000
 """Hosts that are counted by themselves."""
 OTHER_HOSTS = "(other hosts)"
+NO_ANSWER = "no answer"
+"""What stands for the status of a request that was not answered."""
 _TURN_SECONDS = 2.0
 """How long one worker has a slot that several want, before another is served first."""
 
@@ -86,8 +88,6 @@ class HostRow:
     failing: bool = False
     down: bool = False
     shares: dict[int, _Share] = field(default_factory=dict)
-    limits: HostLimits | None = None
-    """Limits of its own; None for those of every host."""
 
     @property
     def open(self) -> int:
@@ -125,6 +125,8 @@ class HostBoard:
         self.limits = limits or HostLimits()
         self.is_shared = is_shared
         self.rows: dict[str, HostRow] = {}
+        self._own: dict[str, HostLimits] = {}
+        """Limits of single hosts."""
         self.version = 0
         """Changes with every report."""
 
@@ -168,9 +170,24 @@ class HostBoard:
                 orders += self._shared_out(row, now)
         return orders
 
-    def change(self, limits: HostLimits, now: float) -> Orders:
-        """Change the limits of every host; returns the slots that workers are granted then."""
-        self.limits = limits
+    def limits_of(self, host: str) -> HostLimits:
+        """Return the limits of a host."""
+        return self._own.get(host, self.limits)
+
+    @property
+    def own_limits(self) -> Mapping[str, HostLimits]:
+        """Limits of the hosts that have limits of their own."""
+        return self._own
+
+    def change(self, limits: HostLimits, host: str, now: float) -> Orders:
+        """Change the limits of a host, or of every host that has none of its own where `host` is empty.
+
+        Returns the slots that workers are granted then.
+        """
+        if host:
+            self._own[host] = limits
+        else:
+            self.limits = limits
         self.version += 1
         return [order for row in self.rows.values() for order in self._shared_out(row, now)]
 
@@ -214,7 +231,7 @@ class HostBoard:
 
     def _shared_out(self, row: HostRow, now: float) -> Orders:
         """Grant the slots of a host by demand."""
-        limits = self.limits
+        limits = self.limits_of(row.host)
         total = 1 if limits.is_exclusive else limits.per_host
         if not self.is_shared or total is None:
             return []

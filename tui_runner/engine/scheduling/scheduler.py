@@ -192,8 +192,8 @@ class Scheduler:
                 self._turn.tell("INFO", f"threads: {self.crew.threads}")
             case events.ChangeRate(rate):
                 self._change_rate(rate)
-            case events.ChangeHostLimits(limits):
-                self._change_host_limits(limits)
+            case events.ChangeHostLimits(limits, host):
+                self._change_host_limits(limits, host)
             case events.PauseHosts(hosts, paused):
                 for host in hosts:
                     self._orders.all(protocol.PauseHost(host, paused))
@@ -319,12 +319,12 @@ class Scheduler:
             self._orders.all(protocol.SetRate(None))
         self._turn.tell("INFO", "rate: no bound" if rate is None else f"rate: {rate:g} items/s at most")
 
-    def _change_host_limits(self, limits: HostLimits) -> None:
-        self._orders.all(protocol.SetHostLimits(limits))
-        self._order(self.hosts.change(limits, self._turn.now))
+    def _change_host_limits(self, limits: HostLimits, host: str) -> None:
+        self._orders.all(protocol.SetHostLimits(limits, host))
+        self._order(self.hosts.change(limits, host, self._turn.now))
         at_once = "no bound" if limits.per_host is None else f"{limits.per_host:,} at once"
         adaptive = ", adaptive" if limits.adaptive else ""
-        self._turn.tell("INFO", f"requests to a host: {at_once}, {limits.delay:g} s apart{adaptive}")
+        self._turn.tell("INFO", f"requests to {host or 'a host'}: {at_once}, {limits.delay:g} s apart{adaptive}")
 
     def _order(self, orders: Orders) -> None:
         for number, order in orders:
@@ -465,6 +465,8 @@ class Scheduler:
             case protocol.Ready():
                 self._had_worker = True
                 self._orders.is_ready(worker)
+                for host, limits in self.hosts.own_limits.items():
+                    self._turn.do(events.SendOrder(worker.number, protocol.SetHostLimits(limits, host)))
             case protocol.WorkerFailed(_, message) if worker.is_expected_to_end:
                 self._turn.tell("WARNING", f"worker {worker.number}, which is not needed any more, failed: {message}")
             case protocol.WorkerFailed(_, message):

@@ -191,6 +191,8 @@ class Workers:
         if self.rate is None:
             return dict.fromkeys(self, None)
         busy = [worker for worker in self if worker.open or worker.waiting]
+        if not busy:
+            return dict.fromkeys(self, self.rate_share)
         return {
             worker: self.rate / len(busy) if worker.open or worker.waiting else self.rate * _IDLE_RATE
             for worker in self

@@ -179,8 +179,8 @@ class Worker:
                 self._pool.set_threads(threads)
             case SetRate(rate):
                 self._queue.set_rate(rate)
-            case SetHostLimits(limits):
-                http.gate.set_limits(limits)
+            case SetHostLimits(limits, host):
+                http.gate.set_limits(limits, host)
             case GrantHost(host, slots, due):
                 http.gate.grant(host, slots, due)
             case HoldHost(host, seconds):

@@ -127,6 +127,8 @@ class HostGate:
         self._lines: dict[str, _Line] = {}
         self._grants: dict[str, int] = {}
         """Slots of hosts that the runner has granted, where several workers share the limits."""
+        self._own: dict[str, HostLimits] = {}
+        """Limits of single hosts."""
         self._shared = False
         self._seen: set[str] = set()
         """The first hosts, until there are two."""
@@ -285,19 +287,23 @@ class HostGate:
 
     # --- steering ------------------------------------------------------------------------------------------
 
-    def set_limits(self, limits: HostLimits, *, shared: bool | None = None) -> None:
-        """Change the limits of every host; requests that are open beyond a lower one run to their end.
+    def set_limits(self, limits: HostLimits, host: str = "", *, shared: bool | None = None) -> None:
+        """Change limits; requests that are open beyond a lower one run to their end.
 
         Args:
             limits: the new ones.
+            host: the host that has them from now on; empty for every host without limits of its own.
             shared: whether other workers share them, so that the runner grants slots; None for as before.
         """
         with self._lock:
-            self._limits = limits
+            if host:
+                self._own[host] = limits
+            else:
+                self._limits = limits
             if shared is not None:
                 self._shared = shared
             for name, line in self._lines.items():
-                line.host.change(limits)
+                line.host.change(self._limits_of(name))
                 line.host.slots = self._slots(name)
             hosts = list(self._lines)
         self._look_again(hosts)
@@ -331,6 +337,7 @@ class HostGate:
         with self._lock:
             if not self._listeners:
                 self._grants.clear()
+                self._own.clear()
                 self._seen.clear()
                 self._lines = {name: line for name, line in self._lines.items() if line.waiters or line.host.open}
             self._listeners = (*self._listeners, listener)
@@ -380,13 +387,16 @@ class HostGate:
     def _line(self, name: str) -> _Line:
         line = self._lines.get(name)
         if line is None:
-            line = self._lines[name] = _Line(Host(self._limits, self._slots(name), self._clock()))
+            line = self._lines[name] = _Line(Host(self._limits_of(name), self._slots(name), self._clock()))
             if len(self._seen) < 2:
                 self._seen.add(name)
         return line
 
+    def _limits_of(self, host: str) -> HostLimits:
+        return self._own.get(host, self._limits)
+
     def _slots(self, host: str) -> int | None:
-        limits = self._limits
+        limits = self._limits_of(host)
         if limits.per_host is None and not (self._shared and limits.is_exclusive):
             return None
         if self._shared:
@@ -461,7 +471,7 @@ class HostGate:
             urgent = line.host.cooldown_until > max(before, now)
             everybody = line.host.down and not was_down
             wakes = [waiter.wake for waiter in line.waiters] if everybody else [self._next(line)]
-        if urgent or (self._shared and self._limits != HostLimits()):
+        if urgent or (self._shared and line.host.slots is not None):
             self._news()
         return all([_woken(wake) for wake in wakes])
 

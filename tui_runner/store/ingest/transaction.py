@@ -7,6 +7,8 @@ together or not at all, and nothing else writes either.
 from __future__ import annotations
 
 import contextlib
+import json
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -19,7 +21,7 @@ import pyarrow.compute as pc
 from tui_runner.errors import DatabaseError
 from tui_runner.store.ingest.chunk_rows import recount_chunks
 from tui_runner.store.ingest.results_table import ArrowViews, ResultsTable
-from tui_runner.store.records import ERRORS, ITEM_COLUMN, ITEMS, Batch, ChunkRecord, SampleRecord
+from tui_runner.store.records import ERRORS, ITEM_COLUMN, ITEMS, Batch, ChunkRecord, HostRecord, SampleRecord
 from tui_runner.text.describe import shape
 from tui_runner.text.redaction import redact
 
@@ -38,6 +40,21 @@ _CHUNKS = pa.schema(
         ("ended_at", _MOMENT),
         ("busy_seconds", pa.float64()),
         ("byte_offset", pa.int64()),
+    ]
+)
+_HOSTS = pa.schema(
+    [
+        ("host", pa.string()),
+        ("done", pa.int64()),
+        ("failed", pa.int64()),
+        ("refused", pa.int64()),
+        ("seconds", pa.float64()),
+        ("delay_seconds", pa.float64()),
+        ("cooldown_until", _MOMENT),
+        ("p50_seconds", pa.float64()),
+        ("p95_seconds", pa.float64()),
+        ("statuses", pa.string()),
+        ("updated_at", _MOMENT),
     ]
 )
 _SAMPLES = pa.schema(
@@ -66,7 +83,14 @@ class StateRecord:
     active_seconds: float | None = None
 
 
-Entry = Batch | ChunkRecord | SampleRecord | StateRecord
+@dataclass(frozen=True, slots=True)
+class HostRecords:
+    """Every host that this process has asked; they take the place of the ones before."""
+
+    hosts: tuple[HostRecord, ...]
+
+
+Entry = Batch | ChunkRecord | SampleRecord | HostRecords | StateRecord
 """What can be waiting to be written."""
 
 
@@ -96,6 +120,15 @@ class Writer:
         # No item from here on has a row that a new one is to replace: looking for such rows costs a scan.
         self._replaced_below = int(found[0][0]) + 1
         self._highest_chunk = self._earlier_chunks = int(found[0][1])
+        self._hosts_before = {
+            str(host): (int(done), int(failed), int(refused or 0), float(seconds or 0.0), json.loads(statuses or "{}"))
+            for host, done, failed, refused, seconds, statuses in cursor.execute(
+                "SELECT host, done, failed, refused, seconds, CAST(statuses AS VARCHAR) FROM runner.hosts"
+                " WHERE run_id = ?",
+                [self._run_id],
+            ).fetchall()
+        }
+        """What earlier processes have counted at each host of this run."""
 
     def replace_below(self, position: int) -> None:
         """Items below `position` that have ended will run again: their rows are to be replaced. From any thread."""
@@ -128,6 +161,9 @@ class Writer:
             if left:
                 recount_chunks(self._cursor, self._run_id, left)
             self._append("samples", _table(_SAMPLES, [e for e in entries if isinstance(e, SampleRecord)]))
+            hosts = [entry for entry in entries if isinstance(entry, HostRecords)]
+            if hosts:
+                self._replace_hosts(hosts[-1].hosts)
             states = [entry for entry in entries if isinstance(entry, StateRecord)]
             if states:
                 self._update_run(states)
@@ -186,6 +222,25 @@ class Writer:
                 f"DELETE FROM runner.chunks WHERE run_id = {self._run_id} AND chunk IN ({', '.join(map(str, known))})"
             )
         self._append("chunks", _table(_CHUNKS, list(chunks.values())))
+
+    def _replace_hosts(self, hosts: Sequence[HostRecord]) -> None:
+        """Write hosts in place of their rows, with what earlier processes have counted."""
+        rows = []
+        for record in hosts:
+            row = asdict(record)
+            statuses = Counter(record.statuses)
+            if (before := self._hosts_before.get(record.host)) is not None:
+                for name, value in zip(("done", "failed", "refused", "seconds"), before, strict=False):
+                    row[name] += value
+                statuses.update(before[4])
+            row["statuses"] = json.dumps(dict(sorted(statuses.items())))
+            rows.append(row)
+        table = pa.Table.from_pylist(rows, schema=_HOSTS)
+        with self._views.show("hosts", table) as view:
+            self._cursor.execute(
+                f"DELETE FROM runner.hosts WHERE run_id = {self._run_id} AND host IN (SELECT host FROM {view})"
+            )
+        self._append("hosts", table)
 
     def _update_run(self, states: Sequence[StateRecord]) -> None:
         last = states[-1]

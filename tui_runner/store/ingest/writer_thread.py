@@ -21,8 +21,17 @@ import duckdb
 
 from tui_runner.errors import DiskFull, RowError
 from tui_runner.store.database import Database, describe
-from tui_runner.store.ingest.transaction import Entry, StateRecord, Writer, halves, is_at_fault, rejected, without
-from tui_runner.store.records import TOO_MANY_COLUMNS, Batch, ChunkRecord, SampleRecord
+from tui_runner.store.ingest.transaction import (
+    Entry,
+    HostRecords,
+    StateRecord,
+    Writer,
+    halves,
+    is_at_fault,
+    rejected,
+    without,
+)
+from tui_runner.store.records import TOO_MANY_COLUMNS, Batch, ChunkRecord, HostRecord, SampleRecord
 from tui_runner.text.redaction import redact
 
 MAX_ROWS = 61_440
@@ -121,6 +130,11 @@ class Ingest:
     def record_sample(self, record: SampleRecord) -> None:
         """Have a sample written."""
         self._add(record, 1)
+
+    def record_hosts(self, records: tuple[HostRecord, ...]) -> None:
+        """Have the rows of hosts written, in place of earlier ones of this run."""
+        if records:
+            self._add(HostRecords(records), 1)
 
     def replace_below(self, position: int) -> None:
         """Have the rows of items that run again, all below `position`, take the place of their earlier ones."""

@@ -12,13 +12,13 @@ from tui_runner.store.query.catalog import FAILURE_GROUPS_SQL
 from tui_runner.store.sql import CATALOG, Cursor, file_of
 from tui_runner.text.messages import listed
 
-LEDGER_VERSION = 3
+LEDGER_VERSION = 4
 """Of the tables below; kept in `runner.ledger`."""
 
 _HTTP_TABLES = (
     """CREATE TABLE runner.hosts (
-        run_id BIGINT, host VARCHAR, done BIGINT, failed BIGINT, delay_seconds DOUBLE, cooldown_until TIMESTAMPTZ,
-        p50_seconds DOUBLE, p95_seconds DOUBLE, statuses JSON, updated_at TIMESTAMPTZ)""",
+        run_id BIGINT, host VARCHAR, done BIGINT, failed BIGINT, refused BIGINT, seconds DOUBLE, delay_seconds DOUBLE,
+        cooldown_until TIMESTAMPTZ, p50_seconds DOUBLE, p95_seconds DOUBLE, statuses JSON, updated_at TIMESTAMPTZ)""",
     """CREATE TABLE runner.added (
         run_id BIGINT, item BIGINT, key VARCHAR, value JSON, depth INTEGER, added_by BIGINT, added_at TIMESTAMPTZ)""",
     """CREATE TABLE runner.http_cache (
@@ -90,6 +90,10 @@ _STEPS: dict[int, tuple[str, ...]] = {
         "UPDATE runner.items SET key = left(key, 16) WHERE length(key) > 16 AND NOT starts_with(key, '@')",
         *_HTTP_TABLES,
         _FAILURE_GROUPS,
+    ),
+    3: (
+        "ALTER TABLE runner.hosts ADD COLUMN IF NOT EXISTS refused BIGINT",
+        "ALTER TABLE runner.hosts ADD COLUMN IF NOT EXISTS seconds DOUBLE",
     ),
 }
 """Statements that make a ledger of the version in the key one of the next version."""

@@ -1,0 +1,209 @@
+"""Real runs over real servers: limits, refusals and outages of hosts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from host_server import Reply, Seen, serving
+
+Rows = Callable[..., list[tuple[Any, ...]]]
+
+GET = """
+    from tui_runner import http, job
+
+    @job({settings})
+    def get(url: str):
+        http.get(url).raise_for_status()
+        return {{"url": url}}
+
+    @get.items
+    def urls(*, urls: str):
+        return open(urls).read().split()
+"""
+
+
+@pytest.fixture
+def run_over(job_file, new_run, tmp_path):
+    """Runs a job over URLs to its end: `run_over(urls, "per_host=1", …)`."""
+
+    def run(urls: list[str], settings: str = "", source: str = GET, **options: Any) -> Any:
+        (tmp_path / "urls.txt").write_text("\n".join(urls))
+        path = job_file(source.format(settings=settings))
+        run = new_run(path, params={"urls": str(tmp_path / "urls.txt")}, attended=False, **options)
+        return run.start().finish()
+
+    return run
+
+
+@pytest.mark.parametrize("library", ["http.get(url)", "requests_like(url)"])
+def test_a_refusal_with_a_time_costs_no_attempt_and_is_obeyed(run_over, library: str) -> None:
+    def busy(host: str, path: str, seen: Seen, now: float) -> Reply:
+        refused = seen.times(429)
+        if not refused or now < refused[-1] + 1.0:
+            return Reply(429, retry_after="1")
+        return Reply()
+
+    source = GET.replace("http.get(url)", library).replace(
+        "from tui_runner import http, job",
+        """import urllib.request, urllib.error
+    from tui_runner import http, job
+
+    class Answer:
+        def __init__(self, code, headers, url):
+            self.status_code, self.headers, self.url = code, headers, url
+        def raise_for_status(self):
+            if self.status_code >= 400:
+                error = OSError(f"{{self.status_code}} Client Error")
+                error.response = self
+                raise error
+
+    def requests_like(url):
+        try:
+            with urllib.request.urlopen(url) as answer:
+                return Answer(answer.status, answer.headers, url)
+        except urllib.error.HTTPError as error:
+            return Answer(error.code, error.headers, url)""",
+    )
+    with serving(busy) as server:
+        urls = [f"http://127.0.0.1:{server.port}/{n}" for n in range(20)]
+        snapshot = run_over(urls, "retries=0, threads=8", source)
+        asked = server.seen["127.0.0.1"]
+    assert (snapshot.items_done, snapshot.items_failed, snapshot.retries) == (20, 0, 0)
+    last_refusal = asked.times(429)[-1]
+    assert all(at <= last_refusal or at >= last_refusal + 1.0 for at in asked.times())
+
+
+def test_waiting_for_a_host_is_neither_time_nor_timeout_of_an_item(run_over, rows: Rows) -> None:
+    with serving(lambda host, path, seen, now: Reply(after=0.3)) as server:
+        urls = [f"http://127.0.0.{1 + n % 2}:{server.port}/{n}" for n in range(12)]
+        snapshot = run_over(urls, "per_host=1, timeout=1.0, threads=12, retries=0")
+        assert (snapshot.items_done, snapshot.items_failed) == (12, 0), snapshot.errors
+        assert max(seen.most_open for seen in server.seen.values()) == 1
+    assert rows("SELECT max(seconds) < 1.0 FROM runner.items") == [(True,)]
+
+
+def test_a_host_that_is_known_before_holds_no_thread(run_over) -> None:
+    def slow(host: str, path: str, seen: Seen, now: float) -> Reply:
+        return Reply(after=0.5 if host == "127.0.0.1" else 0.01)
+
+    with serving(slow) as server:
+        urls = [f"http://127.0.0.{1 + (n % 3 == 2)}:{server.port}/{n}" for n in range(12)]
+        run_over(urls, 'per_host=1, threads=2, host="url"')
+        first, second = server.seen["127.0.0.1"], server.seen["127.0.0.2"]
+        # With two threads that took items in order, the second host would have had to wait for most of the first's.
+        assert max(second.times()) < first.times()[2]
+
+
+@pytest.mark.parametrize("settings", ["workers=3", 'workers=3, host="url"'])
+def test_limits_of_a_host_are_of_the_run_not_of_a_worker(run_over, settings: str) -> None:
+    with serving(lambda host, path, seen, now: Reply(after=0.02)) as server:
+        urls = [f"http://127.0.0.{1 + n % 2}:{server.port}/{n}" for n in range(40)]
+        snapshot = run_over(urls, f"{settings}, per_host=2, threads=12, chunk_size=5")
+        assert snapshot.items_done == 40
+        assert {host: seen.most_open for host, seen in server.seen.items()} == {"127.0.0.1": 2, "127.0.0.2": 2}
+
+
+def test_a_delay_is_between_two_requests_of_any_worker(run_over) -> None:
+    with serving(lambda host, path, seen, now: Reply()) as server:
+        urls = [f"http://127.0.0.1:{server.port}/{n}" for n in range(10)]
+        assert run_over(urls, 'workers=2, delay=0.1, threads=4, chunk_size=2, host="url"').items_done == 10
+        times = sorted(server.seen["127.0.0.1"].times())
+    # What is between two requests when they arrive may be less by what their way takes.
+    assert min(b - a for a, b in zip(times, times[1:], strict=False)) > 0.06
+
+
+def test_dead_and_forbidding_hosts_do_not_stop_a_run_over_others(run_over, rows: Rows, monkeypatch) -> None:
+    def forbidding(host: str, path: str, seen: Seen, now: float) -> Reply:
+        return Reply(403 if host == "127.0.0.2" and len(seen.requests) >= 5 else 200)
+
+    with serving(forbidding) as server:
+        dead = [f"http://127.0.1.{n}:1/{m}" for n in range(1, 11) for m in range(4)]
+        forbidden = [f"http://127.0.0.2:{server.port}/{m}" for m in range(15)]
+        good = [f"http://127.0.2.{n}:{server.port}/{m}" for n in range(1, 6) for m in range(20)]
+        snapshot = run_over([*good, *dead, *forbidden], 'threads=16, host="url", retries=1')
+    assert snapshot.state == "finished"
+    assert (snapshot.items_done, snapshot.items_failed) == (105, 50)
+    hosts = dict(rows("SELECT host, (done, failed, refused) FROM runner.hosts"))
+    assert hosts["127.0.2.1"] == (20, 0, 0)
+    assert hosts["127.0.0.2"] == (5, 10, 0)
+    assert hosts["127.0.1.1"][1] >= 4
+
+
+@pytest.mark.slow
+def test_an_api_with_a_rate_loses_no_item(run_over) -> None:
+    """300 a second are allowed; beyond that it answers 429 with `Retry-After: 1`."""
+    windows: dict[int, int] = {}
+
+    def limited(host: str, path: str, seen: Seen, now: float) -> Reply:
+        second = int(now)
+        windows[second] = windows.get(second, 0) + 1
+        return Reply(after=0.01) if windows[second] <= 300 else Reply(429, retry_after="1")
+
+    with serving(limited) as server:
+        urls = [f"http://127.0.0.1:{server.port}/{n}" for n in range(6_000)]
+        snapshot = run_over(urls, "threads=64")
+        asked = server.seen["127.0.0.1"]
+    assert (snapshot.items_done, snapshot.items_failed) == (6_000, 0), snapshot.errors
+    assert len(asked.times(429)) < 650
+    assert not any("paused" in event.text for event in snapshot.events)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("settings", ["", ', host="url"'])
+def test_a_fast_host_keeps_its_pace_beside_a_slow_one(run_over, settings: str) -> None:
+    def slow(host: str, path: str, seen: Seen, now: float) -> Reply:
+        return Reply(after=5.0 if host == "127.0.0.1" else 0.1)
+
+    def pace(seen: Seen) -> float:
+        times = seen.times()
+        return (len(times) - 1) / (times[-1] - times[0])
+
+    with serving(slow) as server:
+        fast = [f"http://127.0.0.2:{server.port}/{n}" for n in range(100)]
+        run_over(fast, "per_host=1, threads=8, timeout=20" + settings, database=None, new=True)
+        alone = pace(server.seen.pop("127.0.0.2"))
+        slow_ones = [f"http://127.0.0.1:{server.port}/{n}" for n in range(6)]
+        mixed = [url for pair in zip(fast, slow_ones + fast[:0], strict=False) for url in pair] + fast[6:]
+        snapshot = run_over(mixed, "per_host=1, threads=8, timeout=20, retries=0" + settings, database=None, new=True)
+        assert snapshot.items_failed == 0, snapshot.errors
+        assert pace(server.seen["127.0.0.2"]) >= 0.9 * alone
+
+
+@pytest.mark.slow
+def test_ten_thousand_urls_over_five_hundred_hosts_end_by_themselves(run_over, rows: Rows) -> None:
+    """60 hosts are dead, 10 answer 429 with `Retry-After`, 5 answer 403 from page 20 on."""
+    dead, refusing, forbidding = range(60), range(60, 70), range(70, 75)
+    names = {number: f"127.{1 + number // 250}.{number % 250}.1" for number in range(500)}
+    number_of = {name: number for number, name in names.items()}
+
+    def behave(host: str, path: str, seen: Seen, now: float) -> Reply:
+        number = number_of[host]
+        if number in refusing and len(seen.times(200)) % 6 == 5 and not _allowed(seen, now):
+            return Reply(429, retry_after="2")
+        if number in forbidding and len(seen.requests) >= 20:
+            return Reply(403)
+        return Reply(after=0.02)
+
+    def _allowed(seen: Seen, now: float) -> bool:
+        refused = seen.times(429)
+        return bool(refused) and refused[-1] + 2.0 <= now and refused[-1] > seen.times(200)[-1]
+
+    with serving(behave) as server:
+        urls = []
+        for page in range(20):
+            for number, name in names.items():
+                urls.append(f"http://{name}:{1 if number in dead else server.port}/{page}")
+        began = time.monotonic()
+        snapshot = run_over(urls, 'threads=32, host="url", retries=2', workers=2)
+        seconds = time.monotonic() - began
+        assert snapshot.state == "finished"
+        assert (snapshot.items_done, snapshot.items_failed) == (440 * 20, 60 * 20), snapshot.errors
+        for number in refusing:
+            seen = server.seen[names[number]]
+            for refused in seen.times(429):
+                assert not [at for at in seen.times() if refused < at < refused + 2.0]
+        assert seconds < 100
+        assert not any("paused" in event.text for event in snapshot.events)
