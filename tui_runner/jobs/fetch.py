@@ -115,8 +115,8 @@ def fetch(url: str, *, keep: Keep = "text") -> dict[str, Any] | None:
     if keep == "body":
         row["body"] = response.content
     row["headers"] = Json(orjson.dumps(_headers(response)).decode())
-    if response.history:
-        row["redirects"] = Json(orjson.dumps([str(each.url) for each in response.history]).decode())
+    # Also where there is none: a column whose values are all null is left out of the table.
+    row["redirects"] = Json(orjson.dumps([str(each.url) for each in response.history]).decode())
     return row
 
 
