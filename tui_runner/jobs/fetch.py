@@ -20,6 +20,7 @@ from tui_runner.errors import ItemError, UserError
 from tui_runner.jobs import http
 from tui_runner.jobs.current import current
 from tui_runner.jobs.http.files import save
+from tui_runner.jobs.http.response import decoded
 from tui_runner.jobs.http.robots import Robots
 from tui_runner.jobs.job import job
 from tui_runner.jobs.settings import parse_size
@@ -90,7 +91,7 @@ def fetch(url: str, *, keep: Keep = "text") -> dict[str, Any] | None:
         saved = save(asked, _options.folder, headers=_options.headers, max_bytes=_options.max_bytes)
         response, nbytes = saved.response, saved.nbytes
     else:
-        response = http.get(asked, headers=_options.headers, max_bytes=_options.max_bytes)
+        response = http.get(asked)
         nbytes = len(response.content)
     status = response.status_code
     if status in _TRIED_AGAIN:
@@ -143,6 +144,8 @@ def set_up(
         raise UserError("files are saved in no folder", "keep=file", "give --set folder=DIR")
     _options.headers = {"User-Agent": user_agent, **headers_of(header or ())}
     _options.max_bytes = size_of(max_bytes)
+    # Once for all: headers that come with a request are checked and joined for each.
+    http.configure(headers=_options.headers, max_bytes=_options.max_bytes)
     _options.robots = Robots(user_agent) if robots else None
     _options.folder = folder
 
@@ -193,6 +196,7 @@ def _title(text: str, kind: str) -> str | None:
 def _headers(response: httpx.Response) -> dict[str, str]:
     """Return headers by name in lower case; those that came several times as one, with commas."""
     found: dict[str, str] = {}
-    for name, value in response.headers.multi_items():
-        found[name] = f"{found[name]}, {value}" if name in found else value
+    for raw, value in response.headers.raw:
+        name, text = raw.decode("latin-1").lower(), decoded(value, "utf-8")
+        found[name] = f"{found[name]}, {text}" if name in found else text
     return found

@@ -128,7 +128,7 @@ class JobClient(httpx.Client):
             request = make_request()
             request.extensions[ANSWER] = response
             return self.send(request)
-        response.read()
+        response.read_exchange(exchange.pieces())
         response.elapsed = datetime.timedelta(seconds=time.perf_counter() - started)
         return response
 
