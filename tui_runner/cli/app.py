@@ -23,7 +23,7 @@ from typer.core import TyperCommand
 
 from tui_runner._version import __version__
 from tui_runner.cli.entry import end_at_once
-from tui_runner.cli.fetch import fetch
+from tui_runner.cli.fetch import crawl, fetch
 from tui_runner.cli.options import (
     AdaptiveOption,
     DatabaseArgument,
@@ -59,7 +59,7 @@ from tui_runner.system.terminal import discard_output, prepare_streams
 EXIT_FAULT = 70
 """A fault of tui-runner's own, as in sysexits.h; Python's 1 would say that some items failed."""
 
-_WITH_WORKERS = ("run", "resume", "retry", "fetch")
+_WITH_WORKERS = ("run", "resume", "retry", "fetch", "crawl")
 _DEBUG = "--debug"
 _DEBUG_VARIABLE = "TUI_RUNNER_DEBUG"
 """`settings.DEBUG_VARIABLE`, which is not imported for `--version`."""
@@ -409,6 +409,7 @@ def run_from_ledger(
 
 
 app.command()(fetch)
+app.command()(crawl)
 
 
 @app.command("try")

@@ -29,6 +29,7 @@ from tui_runner.engine.scheduling.scheduler import Scheduler
 from tui_runner.engine.states import ChunkState, RunState
 from tui_runner.store.arrow_batches import deserialize
 from tui_runner.store.database import Database
+from tui_runner.store.ingest.frontier import FrontierRules
 from tui_runner.store.ingest.writer_thread import Ingest
 from tui_runner.store.records import Batch, ChunkRecord, HostRecord
 
@@ -50,6 +51,7 @@ class Recorder:
         active_before: seconds that earlier processes were at work on the run.
         deliver: takes what the writing thread reports, in that thread.
         redact: takes secrets out of messages of the database.
+        frontier: bounds of the items that items add.
     """
 
     takes = frozenset(get_args(Message))
@@ -66,6 +68,7 @@ class Recorder:
         active_before: float = 0.0,
         deliver: Callable[[Committed | WriteFailed | ItemsRejected], None],
         redact: Callable[[str], str],
+        frontier: FrontierRules | None = None,
     ) -> None:
         self._ingest = Ingest(
             database,
@@ -75,6 +78,7 @@ class Recorder:
             on_error=lambda error: deliver(WriteFailed(error)),
             on_rejected=lambda batch, error: deliver(_rejected(batch, error)),
             redact=redact,
+            frontier=frontier,
         )
         self._scheduler = scheduler
         self._items_total = items_total
@@ -137,6 +141,7 @@ class Recorder:
                 items=deserialize(flush.items),
                 errors=deserialize(flush.errors) if flush.errors else None,
                 rows=flush.rows,
+                added=deserialize(flush.added) if flush.added else None,
             )
         )
 

@@ -28,7 +28,8 @@ from tui_runner.store.rows.values import Json
 
 Keep = Literal["none", "text", "body", "file"]
 
-_USER_AGENT = f"tui-runner/{__version__}"
+USER_AGENT = f"tui-runner/{__version__}"
+"""The name that requests are sent by unless another one is given."""
 _TRIED_AGAIN = frozenset({408, 425, 429}) | frozenset(range(500, 600)) - {501, 505}
 _TITLE = re.compile(r"<title\b[^>]*>([^<]{0,2000})", re.IGNORECASE)
 _TITLE_WITHIN = 100_000
@@ -46,7 +47,8 @@ def with_scheme(text: str) -> str:
     return line if _SCHEME.match(line) or not line else f"https://{line}"
 
 
-def _host(item: object) -> str | None:
+def host_of_item(item: object) -> str | None:
+    """Return the URL that an item asks for, a row of a table or the URL itself; None for what is neither."""
     url = item.get("url") if isinstance(item, dict) else item
     return with_scheme(url) if isinstance(url, str) else None
 
@@ -64,8 +66,8 @@ class _Options:
 _options = _Options()
 
 
-@job(table="pages", threads=32, per_host=4, timeout=300, host=_host)
-def fetch(url: str, *, keep: Keep = "text") -> dict[str, Any] | None:
+@job(table="pages", threads=32, per_host=4, timeout=300, host=host_of_item)
+def fetch(url: str, *, keep: Keep = "text") -> dict[str, Any]:
     """Fetch a URL; return a row that says what was answered.
 
     Args:
@@ -76,13 +78,24 @@ def fetch(url: str, *, keep: Keep = "text") -> dict[str, Any] | None:
         httpx.HTTPError: no answer, or one that another attempt may turn into a good one.
         ItemError: `robots.txt` does not allow it, or the server does not answer what it was asked.
     """
+    return answered(url, keep)[0]
+
+
+def answered(url: str, keep: Keep, *, follow: bool = True) -> tuple[dict[str, Any], httpx.Response]:
+    """Return the row of a URL's answer, and the answer; otherwise as `fetch`.
+
+    Args:
+        url: where to.
+        keep: what of the answer is in the row.
+        follow: whether redirects are followed.
+    """
     if not isinstance(url, str):
         raise ItemError(f"{url!r} is no URL")
     asked = with_scheme(url)
     if asked != url.strip() and not _options.warned:
         _options.warned = True
         current.log(f"{url!r} has no scheme: https:// is taken for lines like this", level="WARNING")
-    if _options.robots is not None and not _options.robots.allows(asked):
+    if not allowed(asked):
         raise ItemError("robots.txt does not allow it")
     began = time.perf_counter()
     row: dict[str, Any] = {"url": asked}
@@ -91,7 +104,7 @@ def fetch(url: str, *, keep: Keep = "text") -> dict[str, Any] | None:
         saved = save(asked, _options.folder, headers=_options.headers, max_bytes=_options.max_bytes)
         response, nbytes = saved.response, saved.nbytes
     else:
-        response = http.get(asked)
+        response = http.get(asked, follow_redirects=follow)
         nbytes = len(response.content)
     status = response.status_code
     if status in _TRIED_AGAIN:
@@ -108,7 +121,7 @@ def fetch(url: str, *, keep: Keep = "text") -> dict[str, Any] | None:
     }
     if keep == "file":
         row |= {"file": None if saved.path is None else str(saved.path), "sha256": saved.sha256 or None}
-    elif _is_text(kind, response):
+    elif is_text(response):
         text = response.text
         row |= {"charset": response.encoding, "title": _title(text, kind)}
         if keep == "text":
@@ -118,7 +131,16 @@ def fetch(url: str, *, keep: Keep = "text") -> dict[str, Any] | None:
     row["headers"] = Json(orjson.dumps(_headers(response)).decode())
     # Also where there is none: a column whose values are all null is left out of the table.
     row["redirects"] = Json(orjson.dumps([str(each.url) for each in response.history]).decode())
-    return row
+    return row, response
+
+
+def allowed(url: str) -> bool:
+    """Return True if `robots.txt` of a site allows a URL, or is not asked.
+
+    Raises:
+        httpx.HTTPError: the site cannot be reached.
+    """
+    return _options.robots is None or _options.robots.allows(url)
 
 
 @fetch.setup
@@ -126,7 +148,7 @@ def set_up(
     keep: Keep = "text",
     folder: Path | None = None,
     max_bytes: str = "64MB",
-    user_agent: str = _USER_AGENT,
+    user_agent: str = USER_AGENT,
     robots: bool = False,
     header: list[str] | None = None,
 ) -> None:
@@ -179,8 +201,9 @@ def headers_of(lines: list[str] | tuple[str, ...]) -> dict[str, str]:
     return found
 
 
-def _is_text(kind: str, response: httpx.Response) -> bool:
-    kind = kind.partition(";")[0].strip().lower()
+def is_text(response: httpx.Response) -> bool:
+    """Return True if an answer is text, by its type, or by its first bytes where it has none."""
+    kind: str = response.headers.get("content-type", "").partition(";")[0].strip().lower()
     if not kind:
         return b"\0" not in response.content[:1024]
     return kind.startswith(_TEXTS) or kind.endswith(("+json", "+xml"))

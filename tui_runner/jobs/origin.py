@@ -43,7 +43,7 @@ class JobOrigin:
         return f"Asked because {self.why}. Its code would run with your permissions."
 
 
-BUILT_IN = frozenset({"tui_runner.jobs.fetch"})
+BUILT_IN = frozenset({"tui_runner.jobs.crawl", "tui_runner.jobs.fetch"})
 """Modules of jobs that are commands of their own."""
 
 _INSTALLED = re.compile(r"/(?:site-packages|dist-packages|lib\d*/(?:python|pypy)\d[^/]*)/", re.IGNORECASE)

@@ -155,6 +155,11 @@ class Database:
         opened.made = made
         return opened
 
+    @property
+    def is_closed(self) -> bool:
+        """True from when `close` is called."""
+        return self._closed
+
     def cursor(self) -> duckdb.DuckDBPyConnection:
         """A cursor of its own for the calling thread; times are UTC in it. Give it back with `close_cursor`."""
         with self._guard:

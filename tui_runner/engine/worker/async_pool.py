@@ -9,6 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Coroutine
+from dataclasses import replace
 from typing import Any
 
 from tui_runner.engine.worker.attempt import LARGE, Execution, Outcome, Outcomes
@@ -195,6 +196,8 @@ class AsyncPool:
             async with asyncio.timeout(None) as lane.scope:
                 returned = await _result(execution.function(value))
             rows = collect(returned)
+            if slot.added is not None:
+                rows = replace(rows, added=tuple(slot.added))
             del returned
         except BaseException as error:
             if isinstance(error, asyncio.CancelledError) and lane not in self._lanes:

@@ -35,7 +35,7 @@ from typing import Any
 from tui_runner.engine.limits import RateLimit
 from tui_runner.engine.protocol import Counts, OpenChunk, unpack
 from tui_runner.engine.worker.host_lines import HostLines
-from tui_runner.engine.worker.item_columns import short_text
+from tui_runner.engine.worker.item_columns import comes_back, short_text
 from tui_runner.engine.worker.retry import RetryBudget
 from tui_runner.inputs.keys import KeyColumns, keyed, plain_key, position_key
 from tui_runner.jobs.http.host_gate import HostGate, ItemPostponed
@@ -149,12 +149,14 @@ class Slot:
         reserved_host: the host that its item may ask once, having waited for it before it began; empty for none.
         host: the host by whose line its item came; empty for none.
         waits: how often its item has waited for a host.
+        added: items that its item has added so far; None for none.
         queue: where it comes from.
         claim: a token that whoever ends the attempt takes: its deadline; None where there is no timeout to race.
     """
 
     __slots__ = (
         "_write_log",
+        "added",
         "attempt",
         "block",
         "chunk",
@@ -197,6 +199,7 @@ class Slot:
         self.reserved_host = ""
         self.host = ""
         self.waits = 0
+        self.added: list[object] | None = None
         self.claim: list[float] | None = None
 
     def begin_wait(self, host: str) -> None:
@@ -233,6 +236,15 @@ class Slot:
         """Chunk and position of the item being executed; None for none."""
         index = self.index
         return None if index < 0 else (self.chunk.number, self.chunk.positions[index])
+
+    def add(self, items: tuple[object, ...]) -> None:
+        """Take items that are to run once this one has ended well; see `Current.add`."""
+        if self.queue is not None and not self.queue.takes_added:
+            raise RuntimeError("current.add() needs a job that is declared with @job(frontier=True)")
+        for item in items:
+            if not comes_back(item):
+                raise TypeError(f"current.add() takes what JSON brings back as it was, not {type(item).__name__}")
+        self.added = [*(self.added or ()), *items]
 
     def log(self, level: str, text: str) -> None:
         """Add a line to the run's log."""
@@ -285,6 +297,7 @@ class WorkQueue:
         item_text: whether the ledger gets a short text of every item.
         gate: says when a host may be asked; None for one without limits.
         host: returns the host of an item, empty where it has none; None where no host is known before an item starts.
+        takes_added: whether items may add items to the run.
         clock: monotonic seconds.
     """
 
@@ -301,6 +314,7 @@ class WorkQueue:
         item_text: bool = True,
         gate: HostGate | None = None,
         host: Callable[[object], str] | None = None,
+        takes_added: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.gate = gate or HostGate(clock=clock)
@@ -314,6 +328,7 @@ class WorkQueue:
         self._key_columns = key_columns
         self._item_text = item_text
         self._write_log = write_log
+        self.takes_added = takes_added
         self._on_exhausted = on_exhausted
         self.on_change = on_change
         self._on_idle = on_idle

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from dataclasses import replace
 from typing import Protocol
 
 from tui_runner.engine.worker.attempt import LARGE, Execution, Outcomes
@@ -89,6 +90,8 @@ class _WorkerThread(threading.Thread):
                 value = begin(slot, index, now)
                 notes[number] = positions[index] << ATTEMPT_BITS | slot.attempt  # `note`, without its call
                 rows = collect(function(value))
+                if slot.added is not None:
+                    rows = replace(rows, added=tuple(slot.added))
             # A function may raise SystemExit, KeyboardInterrupt or GeneratorExit: they end the item, not the worker.
             except BaseException as error:
                 now = clock()

@@ -102,6 +102,7 @@ class Worker:
             item_text=config.item_text,
             gate=http.gate,
             host=job.host_finder(by_name=config.by_name),
+            takes_added=job.frontier,
         )
         self._listener = Listener(self._queue.host_changed, lambda: self._outcomes.wake.set())
         if config.paused:

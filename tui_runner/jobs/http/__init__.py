@@ -176,7 +176,13 @@ def request(method: str, url: str | httpx.URL, **options: Any) -> httpx.Response
     """
     own = _fresh_client()
     if not options or options.keys() <= _PLAIN_OPTIONS:
-        answer = own.get_plain(method, url, options.get("headers"), options.get("max_bytes", ...))
+        answer = own.get_plain(
+            method,
+            url,
+            options.get("headers"),
+            options.get("max_bytes", ...),
+            follow=options.get("follow_redirects", True) is not False,
+        )
         if answer is not None:
             return answer
     return own.request(method, url, **_with_max_bytes(options))
@@ -226,7 +232,7 @@ def stream(method: str, url: str | httpx.URL, **options: Any) -> AbstractContext
 
 
 # Without a body: `get_plain` sends no other.
-_PLAIN_OPTIONS = frozenset({"headers", "max_bytes"})
+_PLAIN_OPTIONS = frozenset({"follow_redirects", "headers", "max_bytes"})
 
 
 def _with_max_bytes(options: dict[str, Any]) -> dict[str, Any]:

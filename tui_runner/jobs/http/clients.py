@@ -71,7 +71,13 @@ class JobClient(httpx.Client):
         self._phases = {"connect": timeout.connect, "read": timeout.read, "write": timeout.write}
 
     def get_plain(
-        self, method: str, url: object, headers: Mapping[str, str] | None, max_bytes: int | EllipsisType | None
+        self,
+        method: str,
+        url: object,
+        headers: Mapping[str, str] | None,
+        max_bytes: int | EllipsisType | None,
+        *,
+        follow: bool = True,
     ) -> httpx.Response | None:
         """Send a request without a body, and read the whole answer; None if that takes all that httpx can do.
 
@@ -83,6 +89,7 @@ class JobClient(httpx.Client):
             url: where to.
             headers: added to those of the client.
             max_bytes: as in `http.request`.
+            follow: whether redirects are followed.
 
         Raises:
             httpx.HTTPError: as in `http.request`.
@@ -124,7 +131,7 @@ class JobClient(httpx.Client):
         response = own.response(exchange, extensions)
         response.make_request = make_request
         response.method = method
-        if response.status_code in _REDIRECTS and response.has_redirect_location:
+        if follow and response.status_code in _REDIRECTS and response.has_redirect_location:
             request = make_request()
             request.extensions[ANSWER] = response
             return self.send(request)
