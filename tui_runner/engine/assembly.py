@@ -17,13 +17,14 @@ from tui_runner.engine.guards.memory import MemoryGuard, too_little, worker_shar
 from tui_runner.engine.input_reader import InputReader, PendingItems
 from tui_runner.engine.limits import FailureLimit
 from tui_runner.engine.logs.log_file import LogFile, RunLog, log_path
+from tui_runner.engine.planning.frontier import CutFrontier
 from tui_runner.engine.planning.open_run import OpenedRun, open_run
 from tui_runner.engine.planning.request import RunPlan
 from tui_runner.engine.progress.snapshot_builder import RunIdentity, SnapshotBuilder
 from tui_runner.engine.recorder import Recorder
 from tui_runner.engine.runner import Parts, Runner
 from tui_runner.engine.scheduling.circuit_breaker import CircuitBreaker, OnOutage
-from tui_runner.engine.scheduling.events import LogFailed, Tell
+from tui_runner.engine.scheduling.events import FrontierGrown, LogFailed, Tell
 from tui_runner.engine.scheduling.host_board import HostBoard
 from tui_runner.engine.scheduling.pace import FIRST_SIZE
 from tui_runner.engine.scheduling.scheduler import Scheduler
@@ -90,6 +91,8 @@ def _build(
         max_memory=share,
         hosts=HostBoard(settings.host_limits, is_shared=settings.workers > 1 and not in_process),
     )
+    if isinstance(opened.cutter, CutFrontier):
+        opened.cutter.tell = lambda items: deliver(FrontierGrown(items))
     plan.source.tell = lambda level, text: deliver(Tell(level, text))
     worker_settings.key_columns = opened.record.key_columns or ()
     items = PendingItems()

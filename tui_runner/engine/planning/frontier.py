@@ -65,6 +65,7 @@ class CutFrontier:
         database: of the run.
         recorded: the items of the run as this process found them.
         resumed: whether an earlier process has begun the run.
+        tell: told how many items the frontier has, whenever it has grown.
         wait: waits for some seconds.
     """
 
@@ -76,11 +77,14 @@ class CutFrontier:
         recorded: RecordedItems,
         *,
         resumed: bool,
+        tell: Callable[[int], None] = lambda items: None,
         wait: Callable[[float], None] = time.sleep,
     ) -> None:
         self._database = database
         self._frontier = Frontier(database, recorded.run_id)
         self._recorded = recorded
+        self.tell = tell
+        self._length = 0
         self._wait = wait
         self._first = self._number = recorded.highest_chunk() + 1 if resumed else 0
         self._next = 0
@@ -106,6 +110,9 @@ class CutFrontier:
                 if self._database.is_closed:  # the run has ended meanwhile
                     return None
                 raise
+            if found.length != self._length:
+                self._length = found.length
+                self.tell(found.length)
             if found.items:
                 return self._chunk(found.items)
             if found.is_last:

@@ -151,6 +151,8 @@ class Snapshot:
         at: seconds since it was started in this process.
         elapsed: `at` without the time it was paused.
         items_total: length of the input; None while unknown.
+        items_known: items in the frontier so far, of a run whose items add items; None for others.
+        new_per_second: items added to it, over the last ten seconds.
         items_done: items that ended well, those of earlier processes included.
         items_failed: items that failed or timed out.
         items_cancelled: items that were cancelled.
@@ -207,6 +209,8 @@ class Snapshot:
     at: float = 0.0
     elapsed: float = 0.0
     items_total: int | None = None
+    items_known: int | None = None
+    new_per_second: float = 0.0
     items_done: int = 0
     items_failed: int = 0
     items_cancelled: int = 0

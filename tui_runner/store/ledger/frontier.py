@@ -17,10 +17,12 @@ class FrontierItems:
 
     Attributes:
         items: position and value as JSON of each, and whether it was recorded before and did not end well.
+        length: items that were added so far, those of the input included.
         is_last: whether nothing can be added any more, for all that was cut before has ended.
     """
 
     items: list[tuple[int, str, bool]]
+    length: int
     is_last: bool
 
 
@@ -64,13 +66,9 @@ class Frontier:
                     LEFT JOIN runner.items ON items.run_id = $run AND items.item = added.item
                     WHERE added.run_id = $run AND added.item >= $start AND coalesce(items.state, '') <> 'ok'"""
             found = cursor.execute(f"{sql} ORDER BY 1 LIMIT $size", values).fetchall()
-        return FrontierItems(found, ended >= len(chunks))
-
-    def length(self) -> int:
-        """Return how many items were added so far, those of the input included."""
-        with self._cursor() as cursor:
             sql = "SELECT coalesce(max(item) + 1, 0) FROM runner.added WHERE run_id = ?"
-            return int(cursor.execute(sql, [self._run_id]).fetchall()[0][0])
+            (length,) = cursor.execute(sql, [self._run_id]).fetchall()[0]
+        return FrontierItems(found, length, ended >= len(chunks))
 
     @contextmanager
     def _cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
