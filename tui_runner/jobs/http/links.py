@@ -15,12 +15,14 @@ MOST_URL = 2_083
 _MOST_TEXT = 5_000_000
 """Characters of a page that are searched."""
 
-_HIDDEN = re.compile(r"<!--.*?-->|<(script|style|template)\b.*?</\1\s*>", re.IGNORECASE | re.DOTALL)
+_HIDES = re.compile(r"<!--|<(script|style|template)\b", re.IGNORECASE)
 # The quantifiers are possessive and bounded: a page of unclosed quotes must not take minutes.
 _TAG = re.compile(
     r"<(a|area|base|frame|iframe|link|meta)\b((?:[^>\"']++|\"[^\"]{0,8192}+\"|'[^']{0,8192}+')*+)", re.IGNORECASE
 )
-_ATTRIBUTE = re.compile(r"([a-z-]+)\s*=\s*(?:\"([^\"]*+)\"|'([^']*+)'|([^\s\"'>]++))", re.IGNORECASE)
+_ATTRIBUTE = re.compile(
+    r"(?<![a-z-])([a-z-]{1,40})\s{0,20}=\s{0,20}(?:\"([^\"]*+)\"|'([^']*+)'|([^\s\"'>]++))", re.IGNORECASE
+)
 _REFRESH = re.compile(r"^\s*[\d.]*\s*[;,]\s*url\s*=\s*['\"]?(.+?)['\"]?\s*$", re.IGNORECASE)
 _FOLLOWED_RELATIONS = frozenset({"alternate", "canonical", "next", "prev", "shortlink"})
 
@@ -33,7 +35,7 @@ def links_of(text: str, base: str) -> list[str]:
         base: its own address.
     """
     found: dict[str, None] = {}
-    for tag in _TAG.finditer(_HIDDEN.sub(" ", text[:_MOST_TEXT])):
+    for tag in _TAG.finditer(_shown(text[:_MOST_TEXT])):
         attributes = {
             name.lower(): html.unescape(one or other or bare).strip()
             for name, one, other, bare in _ATTRIBUTE.findall(tag[2])
@@ -44,7 +46,7 @@ def links_of(text: str, base: str) -> list[str]:
                 continue
             case "meta":
                 is_refresh = attributes.get("http-equiv", "").lower() == "refresh"
-                refresh = _REFRESH.match(attributes.get("content", "")) if is_refresh else None
+                refresh = _REFRESH.match(attributes.get("content", "")[:MOST_URL]) if is_refresh else None
                 target = refresh[1] if refresh else ""
             case "frame" | "iframe":
                 target = attributes.get("src", "")
@@ -56,6 +58,21 @@ def links_of(text: str, base: str) -> list[str]:
         if target and (url := _joined(base, target)):
             found[url] = None
     return list(found)
+
+
+def _shown(text: str) -> str:
+    """Return a page without comments, scripts and styles; one that does not end hides all behind it."""
+    parts = []
+    start = 0
+    lower = text.lower()
+    while found := _HIDES.search(text, start):
+        parts.append(text[start : found.start()])
+        end = "-->" if found[1] is None else f"</{found[1].lower()}"
+        start = lower.find(end, found.end())
+        if start < 0:
+            return " ".join(parts)
+        start += len(end)
+    return " ".join([*parts, text[start:]])
 
 
 def _joined(base: str, target: str) -> str:
