@@ -92,5 +92,11 @@ def test_the_example_with_a_secret_has_it_hidden(examples: dict[str, Job], monke
     assert "sesame" not in repr(params)
 
 
+def test_the_example_with_a_host_names_it(examples: dict[str, Job]) -> None:
+    find = examples["page_size"].host_finder(by_name=False)
+    assert find is not None
+    assert find("https://Example.org/x") == "example.org"
+
+
 def test_every_example_of_the_page_is_tried(examples: dict[str, Job]) -> None:
-    assert len(EXAMPLES) == len(examples) == 11
+    assert len(EXAMPLES) == len(examples) == 12

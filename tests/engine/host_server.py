@@ -54,15 +54,14 @@ class HostServer:
 
     def _run(self) -> None:
         async def begin() -> None:
-            server = await asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=1024)
-            self.port = server.sockets[0].getsockname()[1]
-            # Every address of the network 127.0.0.0/8 is this machine, but each has to be listened at by itself, or all.
-            server.close()
-            await asyncio.start_server(self._serve, "0.0.0.0", self.port, backlog=1024)
+            # Each address of the network 127.0.0.0/8 is this machine, but only listening at all of them gets them all.
+            self._server = await asyncio.start_server(self._serve, "0.0.0.0", 0, backlog=1024)
+            self.port = self._server.sockets[0].getsockname()[1]
             self._ready.set()
 
         self._loop.run_until_complete(begin())
         self._loop.run_forever()
+        self._server.close()
         for task in asyncio.all_tasks(self._loop):
             task.cancel()
         with contextlib.suppress(asyncio.CancelledError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from host_server import Reply, Seen, serving
 Rows = Callable[..., list[tuple[Any, ...]]]
 
 GET = """
+    from pathlib import Path
     from tui_runner import http, job
 
     @job({settings})
@@ -19,9 +21,13 @@ GET = """
         http.get(url).raise_for_status()
         return {{"url": url}}
 
+    @get.setup
+    def warm():
+        import httpx  # for its import, which may take longer on a busy machine than an item may
+
     @get.items
     def urls(*, urls: str):
-        return open(urls).read().split()
+        return Path(urls).read_text().split()
 """
 
 
@@ -32,8 +38,9 @@ def run_over(job_file, new_run, tmp_path):
     def run(urls: list[str], settings: str = "", source: str = GET, **options: Any) -> Any:
         (tmp_path / "urls.txt").write_text("\n".join(urls))
         path = job_file(source.format(settings=settings))
-        run = new_run(path, params={"urls": str(tmp_path / "urls.txt")}, attended=False, **options)
-        return run.start().finish()
+        run = new_run(path, params={"urls": str(tmp_path / "urls.txt")}, attended=False, **options).start()
+        assert run.runner.join(200)
+        return run.finish()
 
     return run
 
@@ -77,12 +84,12 @@ def test_a_refusal_with_a_time_costs_no_attempt_and_is_obeyed(run_over, library:
 
 
 def test_waiting_for_a_host_is_neither_time_nor_timeout_of_an_item(run_over, rows: Rows) -> None:
-    with serving(lambda host, path, seen, now: Reply(after=0.3)) as server:
-        urls = [f"http://127.0.0.{1 + n % 2}:{server.port}/{n}" for n in range(12)]
-        snapshot = run_over(urls, "per_host=1, timeout=1.0, threads=12, retries=0")
-        assert (snapshot.items_done, snapshot.items_failed) == (12, 0), snapshot.errors
+    with serving(lambda host, path, seen, now: Reply(after=0.4)) as server:
+        urls = [f"http://127.0.0.{1 + n % 2}:{server.port}/{n}" for n in range(14)]
+        snapshot = run_over(urls, "per_host=1, timeout=2.0, threads=14, retries=0")
+        assert (snapshot.items_done, snapshot.items_failed) == (14, 0), snapshot.errors
         assert max(seen.most_open for seen in server.seen.values()) == 1
-    assert rows("SELECT max(seconds) < 1.0 FROM runner.items") == [(True,)]
+    assert rows("SELECT max(seconds) < 2.0 FROM runner.items") == [(True,)]
 
 
 def test_a_host_that_is_known_before_holds_no_thread(run_over) -> None:
@@ -106,13 +113,49 @@ def test_limits_of_a_host_are_of_the_run_not_of_a_worker(run_over, settings: str
         assert {host: seen.most_open for host, seen in server.seen.items()} == {"127.0.0.1": 2, "127.0.0.2": 2}
 
 
+@pytest.mark.parametrize("settings", ["", ', host="url"'])
+def test_tasks_wait_for_their_hosts_and_let_others_go_before(run_over, settings: str) -> None:
+    source = GET.replace("def get(", "async def get(").replace("http.get(url)", "(await http.async_client().get(url))")
+
+    def behave(host: str, path: str, seen: Seen, now: float) -> Reply:
+        if host == "127.0.0.1" and not seen.requests:
+            return Reply(429, retry_after="1")
+        return Reply(after=0.05)
+
+    with serving(behave) as server:
+        urls = [f"http://127.0.0.{1 + n // 8}:{server.port}/{n}" for n in range(16)]
+        snapshot = run_over(urls, "per_host=1, threads=4, retries=0, timeout=5" + settings, source)
+        assert (snapshot.items_done, snapshot.retries) == (16, 0), snapshot.errors
+        first, second = server.seen["127.0.0.1"], server.seen["127.0.0.2"]
+    assert (first.most_open, second.most_open) == (1, 1)
+    assert second.times()[-1] < first.times()[-1]
+    assert first.times()[1] - first.times()[0] >= 1.0
+
+
+def test_a_run_that_is_stopped_does_not_wait_for_hosts(job_file, new_run, tmp_path) -> None:
+    def refusing(host: str, path: str, seen: Seen, now: float) -> Reply:
+        return Reply() if host == "127.0.0.2" else Reply(429, retry_after="600")
+
+    with serving(refusing) as server:
+        urls = [f"http://127.0.0.{1 + n % 2}:{server.port}/{n}" for n in range(10)]
+        (tmp_path / "urls.txt").write_text("\n".join(urls))
+        job = job_file(GET.format(settings="threads=10, grace=60.0"))
+        run = new_run(job, params={"urls": str(tmp_path / "urls.txt")}).start()
+        run.until(lambda snapshot: snapshot.items_done == 5)
+        stopped = time.monotonic()
+        run.runner.stop()
+        snapshot = run.finish()
+    assert time.monotonic() - stopped < 20
+    assert (snapshot.state, snapshot.items_done, snapshot.items_failed) == ("stopped", 5, 0)
+
+
 def test_a_delay_is_between_two_requests_of_any_worker(run_over) -> None:
     with serving(lambda host, path, seen, now: Reply()) as server:
         urls = [f"http://127.0.0.1:{server.port}/{n}" for n in range(10)]
         assert run_over(urls, 'workers=2, delay=0.1, threads=4, chunk_size=2, host="url"').items_done == 10
         times = sorted(server.seen["127.0.0.1"].times())
     # What is between two requests when they arrive may be less by what their way takes.
-    assert min(b - a for a, b in zip(times, times[1:], strict=False)) > 0.06
+    assert min(b - a for a, b in pairwise(times)) > 0.06
 
 
 def test_dead_and_forbidding_hosts_do_not_stop_a_run_over_others(run_over, rows: Rows, monkeypatch) -> None:
@@ -173,6 +216,7 @@ def test_a_fast_host_keeps_its_pace_beside_a_slow_one(run_over, settings: str) -
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_ten_thousand_urls_over_five_hundred_hosts_end_by_themselves(run_over, rows: Rows) -> None:
     """60 hosts are dead, 10 answer 429 with `Retry-After`, 5 answer 403 from page 20 on."""
     dead, refusing, forbidding = range(60), range(60, 70), range(70, 75)
@@ -204,6 +248,7 @@ def test_ten_thousand_urls_over_five_hundred_hosts_end_by_themselves(run_over, r
         for number in refusing:
             seen = server.seen[names[number]]
             for refused in seen.times(429):
-                assert not [at for at in seen.times() if refused < at < refused + 2.0]
-        assert seconds < 100
+                # What was on its way when the host refused arrives a moment later.
+                assert not [at for at in seen.times() if refused + 0.2 < at < refused + 2.0]
+        assert seconds < 150
         assert not any("paused" in event.text for event in snapshot.events)

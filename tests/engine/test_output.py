@@ -19,7 +19,7 @@ from tui_runner.engine.worker.job_output import (
     JobStream,
     join_logging,
 )
-from tui_runner.engine.worker.task_queue import OpenedChunk, Slot
+from tui_runner.engine.worker.slot import OpenedChunk, Slot
 from tui_runner.jobs.current import CONTEXT
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
 
-from tui_runner.jobs.http.host import HostLimits
-from tui_runner.jobs.http.host_gate import HostDown, HostGate, ItemPostponed, Listener, host_of
+from tui_runner.jobs.current import CONTEXT
+from tui_runner.jobs.hosts import HostLimits, host_of
+from tui_runner.jobs.http.host_gate import MAX_HOSTS, HostDown, HostGate, ItemPostponed, Listener
 
 
 def leave(gate: HostGate, host: str, status: int | None = 200, retry_after: float | None = None) -> None:
@@ -124,3 +127,71 @@ def test_a_host_that_is_down_refuses_who_waits_and_who_comes() -> None:
 )
 def test_the_host_of_a_url_or_of_a_name(text: object, host: str) -> None:
     assert host_of(text) == host
+
+
+class Item:
+    """An item as the gate sees it."""
+
+    def __init__(self, reserved: str = "") -> None:
+        self.reserved_host = reserved
+        self.deadline = None
+        self.waits: list[tuple[str, float]] = []
+
+    def begin_wait(self, host: str) -> None:
+        self.waits.append((host, 0.0))
+
+    def end_wait(self, seconds: float) -> None:
+        self.waits[-1] = (self.waits[-1][0], seconds)
+
+
+@contextmanager
+def executing(item: Item) -> Iterator[None]:
+    token = CONTEXT.set(item)
+    try:
+        yield
+    finally:
+        CONTEXT.reset(token)
+
+
+def test_a_reservation_lets_the_first_request_in_and_no_other() -> None:
+    gate = HostGate(HostLimits(per_host=1))
+    assert gate.reserve("a") == 0.0
+    item = Item("a")
+    with executing(item):
+        assert gate.enter("a")
+        assert item.waits == []
+        assert not gate.enter("a", time.monotonic())
+    assert item.waits[0][0] == "a"
+
+
+def test_a_reservation_is_void_when_the_host_has_refused_since() -> None:
+    now = 0.0
+    gate = HostGate(clock=lambda: now)
+    assert gate.enter("a")
+    assert gate.reserve("a") == 0.0
+    leave(gate, "a", 429, retry_after=9.0)
+    item = Item("a")
+    with executing(item):
+        assert not gate.enter("a", now)
+    now = 9.0
+    assert gate.reserve("a") == 0.0
+
+
+def test_an_item_that_waits_for_another_host_gives_up_its_reservation() -> None:
+    gate = HostGate(HostLimits(per_host=1))
+    assert gate.reserve("a") == 0.0
+    assert gate.enter("b")
+    with executing(Item("a")):
+        assert not gate.enter("b", time.monotonic())
+    assert gate.reserve("a") == 0.0
+
+
+def test_hosts_of_which_nothing_need_be_known_are_forgotten() -> None:
+    gate = HostGate()
+    for number in range(MAX_HOSTS + 10):
+        assert gate.enter(f"h{number}")
+        leave(gate, f"h{number}")
+    assert len(gate.states()) == MAX_HOSTS + 10
+    assert gate.enter("new")
+    assert [state.host for state in gate.states()] == ["new"]
+    assert len(gate._lines) == 1

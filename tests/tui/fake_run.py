@@ -12,6 +12,7 @@ from tui_runner.engine.protocol import Counts, InFlight
 from tui_runner.engine.scheduling.chunk import Chunk, ItemsLeft
 from tui_runner.engine.scheduling.chunk_store import ChunkStore
 from tui_runner.engine.states import ChunkState, RunState
+from tui_runner.jobs.hosts import HostLimits
 from tui_runner.store.database import Database
 
 
@@ -61,6 +62,12 @@ class FakeControl:
 
     def set_rate(self, rate: float | None) -> None:
         self.commands.append(("set_rate", rate))
+
+    def set_host_limits(self, limits: HostLimits, host: str = "") -> None:
+        self.commands.append(("set_host_limits", limits, host))
+
+    def pause_hosts(self, hosts: Collection[str], paused: bool) -> None:
+        self.commands.append(("pause_hosts", *hosts, paused))
 
     def set_max_memory(self, limit: int | str | None) -> None:
         self.commands.append(("set_max_memory", limit))

@@ -25,7 +25,7 @@ from tui_runner.engine.scheduling.events import (
     StopRun,
 )
 from tui_runner.engine.states import RunState
-from tui_runner.jobs.http.host import HostLimits
+from tui_runner.jobs.hosts import HostLimits
 from tui_runner.store.database import Database
 
 

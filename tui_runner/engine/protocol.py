@@ -27,7 +27,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tui_runner.jobs.http.host import HostLimits
+from tui_runner.jobs.hosts import HostLimits
 from tui_runner.jobs.reference import JobReference
 from tui_runner.system.process import no_exit_at_once
 from tui_runner.text.items import Refused
@@ -171,10 +171,14 @@ class SetHostLimits:
 
 @dataclass(frozen=True, slots=True)
 class GrantHost:
-    """Have at most `slots` requests open to a host, the first of them in `due` seconds."""
+    """Have at most `slots` requests open to a host, the first of them in `due` seconds.
+
+    `serial` counts the grants of this host to this worker; reports name the last one that was obeyed.
+    """
 
     host: str
     slots: int
+    serial: int
     due: float = 0.0
 
 
@@ -306,6 +310,7 @@ class HostReport:
     open: int = 0
     waiting: int = 0
     slots: int | None = None
+    serial: int = 0
     delay: float = 0.0
     cooldown: float = 0.0
     due: float = 0.0
@@ -318,6 +323,15 @@ class HostReport:
     seconds: float = 0.0
     statuses: Mapping[int, int] = field(default_factory=dict)
     latencies: Mapping[int, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class HostRefused:
+    """A host wants to be left alone for `seconds`: sent at once, so that other workers know before they ask."""
+
+    worker: int
+    host: str
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -461,6 +475,7 @@ Report = (
     | WorkerFailed
     | ChunkExhausted
     | Progress
+    | HostRefused
     | HostsReport
     | ResultBatch
     | ChunkFinished

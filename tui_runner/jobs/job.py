@@ -22,7 +22,7 @@ from typing import Any, TypeVar, overload
 
 from tui_runner.errors import UserError
 from tui_runner.jobs.arguments import ItemText, Signature, converting, is_taken_as_written
-from tui_runner.jobs.http.host_gate import host_of
+from tui_runner.jobs.hosts import host_of
 from tui_runner.jobs.parameters import Parameter, annotations_of, bind, merged, parameters_of
 from tui_runner.jobs.reference import JobReference
 from tui_runner.jobs.settings import check_setting

@@ -14,7 +14,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from tui_runner.errors import UserError
-from tui_runner.jobs.http.host import HostLimits
+from tui_runner.jobs.hosts import HostLimits
 from tui_runner.text.items import MAX_INPUT_BYTES
 from tui_runner.text.messages import did_you_mean, nearest, plain, quoted
 

@@ -34,6 +34,7 @@ from tui_runner.tui.query.script_files import History
 from tui_runner.tui.run.commands import RunCommands
 from tui_runner.tui.run.dashboard import Dashboard
 from tui_runner.tui.run.errors import Errors
+from tui_runner.tui.run.hosts import Hosts
 from tui_runner.tui.run.log import Log
 from tui_runner.tui.run.run_screen import RunScreen
 from tui_runner.tui.shutdown import ShutdownApp
@@ -186,6 +187,10 @@ class RunnerApp(ShutdownApp):
     def action_log(self) -> None:
         """Open the log: what the job prints and logs."""
         self._open(Log)
+
+    def action_hosts(self) -> None:
+        """Open the list of hosts that the run asks."""
+        self._open(Hosts)
 
     def _open(self, kind: type[RunScreen]) -> None:
         """Show a screen over the dashboard, in the place of any other."""

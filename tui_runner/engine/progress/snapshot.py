@@ -17,7 +17,7 @@ from tui_runner.engine.progress.chunk_views import ChunkViews
 from tui_runner.engine.protocol import InFlight, LogLine
 from tui_runner.engine.states import RunState
 from tui_runner.errors import EXIT_ITEMS_FAILED, EXIT_OK, EXIT_STOPPED, EXIT_USAGE
-from tui_runner.jobs.http.host import HostLimits
+from tui_runner.jobs.hosts import HostLimits
 
 KEPT_EVENTS = 200
 """Events that a snapshot has at most."""

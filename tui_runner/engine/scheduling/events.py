@@ -14,6 +14,7 @@ from tui_runner.engine.protocol import (
     ChunkExhausted,
     ChunkFinished,
     Drained,
+    HostRefused,
     HostsReport,
     MemoryFull,
     Order,
@@ -26,7 +27,7 @@ from tui_runner.engine.protocol import (
 )
 from tui_runner.engine.states import PauseCause, RunState
 from tui_runner.errors import DatabaseError
-from tui_runner.jobs.http.host import HostLimits
+from tui_runner.jobs.hosts import HostLimits
 
 # --- events: from the input --------------------------------------------------------------------------------
 
@@ -329,6 +330,7 @@ Event = (
     | ChunkExhausted
     | ResultBatch
     | Progress
+    | HostRefused
     | HostsReport
     | ItemsRejected
     | MemoryFull

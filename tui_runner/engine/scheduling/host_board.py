@@ -4,9 +4,9 @@ Part of the scheduler: it decides by what workers report, and does nothing itsel
 
 *Limits are of the run.* Where several workers share a limit, each has slots of a host only as long as it is granted
 them. Slots follow demand. A slot is granted anew only when whoever had it says that it has it no more, so the limit
-holds at every moment: of each worker the largest of what it was granted, what it has acknowledged and what it has open
-counts as taken. Where requests are spaced by a delay, one worker at a time may ask the host, and the next one learns
-when the last request allows another.
+holds at every moment: of each worker the largest of what it was granted since its last acknowledgement and what it has
+open counts as taken. Where requests are spaced by a delay, one worker at a time may ask the host, and the next one
+learns when the last request allows another.
 
 *Cooldowns are of the run.* What one worker is told by a server the others are told at once.
 
@@ -20,18 +20,22 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from tui_runner.engine.metrics import Histogram
 from tui_runner.engine.protocol import GrantHost, HoldHost, HostReport, HostsReport, Order, Trials
-from tui_runner.jobs.http.host import HostLimits
+from tui_runner.jobs.hosts import HostLimits
 
 MAX_HOSTS = 2_000
 """Hosts that are counted by themselves."""
 OTHER_HOSTS = "(other hosts)"
 NO_ANSWER = "no answer"
 """What stands for the status of a request that was not answered."""
+_LONG_SECONDS = 30.0
+"""Of a cooldown, from which a person is told: the run may seem to stand still."""
+_MOST_TOLD = 20
+"""Lines about hosts in the events of a run; hundreds of hosts would push everything else out."""
 _TURN_SECONDS = 2.0
 """How long one worker has a slot that several want, before another is served first."""
 
@@ -41,18 +45,26 @@ class _Share:
     """The part of a host that one worker has."""
 
     granted: int = 0
-    acknowledged: int = 0
+    most: int = 0
+    """The most that it may still think to have: grants that it has not acknowledged are under way to it."""
+    serial: int = 0
     open: int = 0
     waiting: int = 0
     due_at: float = -math.inf
 
     @property
     def taken(self) -> int:
-        return max(self.granted, self.acknowledged, self.open)
+        return max(self.granted, self.most, self.open)
 
     @property
     def demand(self) -> int:
         return self.open + self.waiting
+
+    def grant(self, host: str, slots: int, due: float = 0.0) -> GrantHost:
+        self.granted = slots
+        self.most = max(self.most, slots)
+        self.serial += 1
+        return GrantHost(host, slots, self.serial, due)
 
 
 @dataclass(slots=True)
@@ -127,6 +139,8 @@ class HostBoard:
         self.rows: dict[str, HostRow] = {}
         self._own: dict[str, HostLimits] = {}
         """Limits of single hosts."""
+        self._news: list[str] = []
+        self._told = 0
         self.version = 0
         """Changes with every report."""
 
@@ -135,14 +149,17 @@ class HostBoard:
         """Return True if the run has asked more than one host."""
         return len(self.rows) > 1
 
-    def reported(self, report: HostsReport, workers: list[int], now: float) -> Orders:
-        """Take in what a worker reports; returns what workers are to be told.
+    def refused(self, host: str, seconds: float, others: Iterable[int], now: float) -> Orders:
+        """Take in that a host is to be left alone for `seconds`; returns what the other workers are to be told."""
+        row = self._row(host)
+        if seconds >= _LONG_SECONDS and row.cooldown_until <= now:
+            self._tell(f"{host} refuses for now: it is asked again in {seconds:.0f} s")
+        row.cooldown_until = max(row.cooldown_until, now + seconds)
+        self.version += 1
+        return [(worker, HoldHost(host, seconds)) for worker in others]
 
-        Args:
-            report: of one worker.
-            workers: numbers of all workers.
-            now: monotonic seconds.
-        """
+    def reported(self, report: HostsReport, now: float) -> Orders:
+        """Take in what a worker reports; returns the slots that workers are granted then."""
         self.version += 1
         orders: Orders = []
         for each in report.hosts:
@@ -150,14 +167,15 @@ class HostBoard:
             row.add(each)
             if row.host != each.host:
                 continue  # it is one of the others, for which nothing is decided
+            if each.down and not row.down:
+                self._tell(f"{each.host} failed again and again: its items fail, and one a minute is tried")
             row.delay, row.paused, row.failing, row.down = each.delay, each.paused, each.failing, each.down
-            until = now + each.cooldown
-            if each.cooldown and until > row.cooldown_until + 0.01:
-                row.cooldown_until = until
-                others = [worker for worker in workers if worker != report.worker]
-                orders += [(worker, HoldHost(each.host, each.cooldown)) for worker in others]
+            if each.cooldown:
+                row.cooldown_until = max(row.cooldown_until, now + each.cooldown)
             share = row.shares.setdefault(report.worker, _Share())
-            share.acknowledged, share.open, share.waiting = each.slots or 0, each.open, each.waiting
+            share.open, share.waiting = each.open, each.waiting
+            if each.serial == share.serial:
+                share.most = share.granted
             share.due_at = now + each.due
             orders += self._shared_out(row, now)
         return orders
@@ -222,6 +240,18 @@ class HostBoard:
             at_fault.add("")
         return rest, frozenset(at_fault)
 
+    def take_news(self) -> list[str]:
+        """Return what a person should know since the last call."""
+        news, self._news = self._news, []
+        return news
+
+    def _tell(self, text: str) -> None:
+        self._told += 1
+        if self._told < _MOST_TOLD:
+            self._news.append(text)
+        elif self._told == _MOST_TOLD:
+            self._news.append("more hosts refuse or fail; the screen of hosts and runner.hosts show them")
+
     def _row(self, host: str) -> HostRow:
         row = self.rows.get(host)
         if row is None:
@@ -239,17 +269,13 @@ class HostBoard:
         orders: Orders = []
         for worker, share in row.shares.items():
             if wanted[worker] < share.granted:
-                share.granted = wanted[worker]
-                orders.append((worker, GrantHost(row.host, share.granted)))
-        free = total - sum(share.taken for share in row.shares.values())
+                orders.append((worker, share.grant(row.host, wanted[worker])))
         due = max((share.due_at for share in row.shares.values()), default=now) - now
         for worker, share in row.shares.items():
-            more = min(wanted[worker] - share.granted, max(0, free + share.taken - max(share.granted, share.open)))
-            more = min(more, total - sum(o.taken for w, o in row.shares.items() if w != worker) - share.granted)
-            if more > 0:
-                share.granted += more
-                free = total - sum(each.taken for each in row.shares.values())
-                orders.append((worker, GrantHost(row.host, share.granted, max(0.0, due))))
+            others = sum(other.taken for number, other in row.shares.items() if number != worker)
+            slots = min(wanted[worker], total - others)
+            if slots > share.granted:
+                orders.append((worker, share.grant(row.host, slots, max(0.0, due))))
         return orders
 
 

@@ -50,7 +50,7 @@ from tui_runner.engine.scheduling.step import Turn
 from tui_runner.engine.scheduling.suspects import DEATHS
 from tui_runner.engine.scheduling.workers import Worker, WorkerControl, Workers
 from tui_runner.engine.states import HOLDS, USER_PAUSE, Ending, Pause, PauseCause, RunState, RunStatus
-from tui_runner.jobs.http.host import HostLimits
+from tui_runner.jobs.hosts import HostLimits
 from tui_runner.text.numbers import plural, run_again, size
 
 _MAX_LOSSES = 5
@@ -231,10 +231,14 @@ class Scheduler:
             case protocol.Progress():
                 self._chunks.start_clocks(event)
                 self._orders.look_after(event)
+            case protocol.HostRefused(worker, host, seconds):
+                others = [each.number for each in self.crew if each.number != worker and not each.killed]
+                self._order(self.hosts.refused(host, seconds, others, now))
+                self._tell_of_hosts()
             case protocol.HostsReport(worker):
                 if self.crew.get(worker) is not None:
-                    numbers = [each.number for each in self.crew if not each.killed]
-                    self._order(self.hosts.reported(event, numbers, now))
+                    self._order(self.hosts.reported(event, now))
+                    self._tell_of_hosts()
             case events.ItemsRejected():
                 self._chunks.rejected(event)
         self._go_on()
@@ -325,6 +329,10 @@ class Scheduler:
         at_once = "no bound" if limits.per_host is None else f"{limits.per_host:,} at once"
         adaptive = ", adaptive" if limits.adaptive else ""
         self._turn.tell("INFO", f"requests to {host or 'a host'}: {at_once}, {limits.delay:g} s apart{adaptive}")
+
+    def _tell_of_hosts(self) -> None:
+        for text in self.hosts.take_news():
+            self._turn.tell("WARNING", text)
 
     def _order(self, orders: Orders) -> None:
         for number, order in orders:

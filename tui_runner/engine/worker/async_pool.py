@@ -14,7 +14,8 @@ from typing import Any
 
 from tui_runner.engine.worker.attempt import LARGE, Execution, Outcome, Outcomes
 from tui_runner.engine.worker.flight_recorder import FlightRecorder, copied, note
-from tui_runner.engine.worker.task_queue import Slot, WorkQueue, is_overdue, take_claim
+from tui_runner.engine.worker.slot import Slot, is_overdue, take_claim
+from tui_runner.engine.worker.task_queue import WorkQueue
 from tui_runner.engine.worker.thread_pool import MIN_STUCK, TIMEOUT_GRACE
 from tui_runner.jobs.current import CONTEXT
 from tui_runner.store.rows.collect import Rows, collect

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import TextIO
 
 from tui_runner.engine.protocol import LogLine
-from tui_runner.engine.worker.task_queue import Slot
+from tui_runner.engine.worker.slot import Slot
 from tui_runner.jobs.current import CONTEXT
 from tui_runner.text.describe import describe, storable
 from tui_runner.text.redaction import LONGEST_SECRET, redact

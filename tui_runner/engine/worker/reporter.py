@@ -35,8 +35,9 @@ from tui_runner.engine.worker.attempt import Ending, Outcome, Outcomes, host_dow
 from tui_runner.engine.worker.concurrency import ThreadTuner
 from tui_runner.engine.worker.item_columns import json_value, packed_value, text_column
 from tui_runner.engine.worker.job_output import JobLog
+from tui_runner.engine.worker.slot import Ended, OpenedChunk, Slot
 from tui_runner.engine.worker.standstill import Standstill
-from tui_runner.engine.worker.task_queue import Ended, OpenedChunk, Slot, WorkQueue
+from tui_runner.engine.worker.task_queue import WorkQueue
 from tui_runner.engine.worker.thread_pool import Pool
 from tui_runner.inputs.keys import plain_key
 from tui_runner.jobs.http.host_gate import HostState
@@ -244,6 +245,7 @@ def _host_report(state: HostState, items: int) -> HostReport:
         open=state.open,
         waiting=state.waiting + items,
         slots=state.slots,
+        serial=state.serial,
         delay=state.delay,
         cooldown=state.cooldown,
         due=state.due,

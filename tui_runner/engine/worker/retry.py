@@ -29,7 +29,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import cast
 
-from tui_runner.jobs.http.host_gate import host_of
+from tui_runner.jobs.hosts import host_of
 from tui_runner.jobs.http.retry_after import retry_after_seconds
 
 DEFAULT_SHARE = 0.2

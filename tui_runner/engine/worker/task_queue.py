@@ -28,19 +28,18 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 from tui_runner.engine.limits import RateLimit
-from tui_runner.engine.protocol import Counts, OpenChunk, unpack
+from tui_runner.engine.protocol import OpenChunk, unpack
 from tui_runner.engine.worker.host_lines import HostLines
-from tui_runner.engine.worker.item_columns import comes_back, short_text
+from tui_runner.engine.worker.item_columns import short_text
 from tui_runner.engine.worker.retry import RetryBudget
+from tui_runner.engine.worker.slot import NO_BLOCK, Block, OpenedChunk, Slot
 from tui_runner.inputs.keys import KeyColumns, keyed, plain_key, position_key
 from tui_runner.jobs.http.host_gate import HostGate, ItemPostponed
 from tui_runner.jobs.http.retry_after import MOST_RETRY_AFTER
-from tui_runner.store.rows.collect import Rows
 from tui_runner.text.describe import item_text
 from tui_runner.text.items import Refused
 
@@ -50,6 +49,7 @@ MAX_SLICE = 256
 """Items of a slice at most: so many unreported results of one thread still become one small part of a batch."""
 MOST_HELD = 20_000
 """Items that may wait for hosts in a worker before it asks for no more: what the others have to do must get through."""
+_LONG_SECONDS = 1.0
 _MOST_WAITING = 32
 """Items that may wait for hosts in threads of their own, or as many as there are threads: these cost little, but the
 more wait the more are late when their chunk is paused."""
@@ -59,216 +59,6 @@ _IMMUTABLE = frozenset({str, int, float, bool, bytes, type(None)})
 _FORGETTING = 1.1
 """By how much the learned seconds an item grow with each slice that took longer. They follow the quickest slices: one
 that waited for the interpreter's lock took fifty times as long as its items."""
-
-
-@dataclass(slots=True, eq=False)
-class OpenedChunk:
-    """A chunk as its worker has it, in columns by index. The collector owns the counters, `WorkQueue` the rest.
-
-    Attributes:
-        number: its number.
-        positions: position in the input of each item.
-        values: the items; None where the result of one has been reported.
-        packed: the items as they were sent: a function may change those that it is called with.
-        keys: the key of each item that may be changed, made before; None where none may, and keys are made when needed.
-        texts: a short text of each of these; None likewise, or if the ledger gets none.
-        todo: indexes of the items that no thread has, in order.
-        unended: how many items have no final outcome; the chunk is finished at 0.
-        made: attempts made already, by index; 0 for those that are not in it.
-        tries: those of them that failed and count as retries, by index.
-        exhausted: whether all of `todo` was handed out once.
-        hosts: the host of items of which it is known, by index.
-        lined: how many items stand in lines of hosts.
-        refused: seconds that servers have put an item off, by index.
-        sent_back: indexes of items that the gate has sent back.
-    """
-
-    number: int
-    positions: Sequence[int]
-    values: list[Any]
-    todo: deque[int]
-    unended: int
-    packed: bytes = b""
-    keys: list[str] | None = None
-    texts: list[str] | None = None
-    made: dict[int, int] = field(default_factory=dict)
-    tries: dict[int, int] = field(default_factory=dict)
-    paused: bool = False
-    cancelled: bool = False
-    exhausted: bool = False
-    done: int = 0
-    failed: int = 0
-    cancelled_items: int = 0
-    retries: int = 0
-    rows: int = 0
-    busy_seconds: float = 0.0
-    hosts: dict[int, str] = field(default_factory=dict)
-    lined: int = 0
-    refused: dict[int, float] = field(default_factory=dict)
-    sent_back: set[int] = field(default_factory=set)
-
-    def counts(self) -> Counts:
-        """Return its counters, for a report."""
-        return Counts(self.done, self.failed, self.cancelled_items, self.retries, self.rows, self.busy_seconds)
-
-
-Ended = tuple[int, float, float, Rows]
-"""An item that ended well: its index, when the attempt began and ended by `time.monotonic()`, what it returned."""
-
-
-@dataclass(slots=True, eq=False)
-class Block:
-    """Items of one slice that ended well; its thread appends, the collector takes them from the front.
-
-    Attributes:
-        chunk: the chunk of all of them.
-        items: one tuple an item.
-    """
-
-    chunk: OpenedChunk
-    items: deque[Ended] = field(default_factory=deque)
-
-
-class Slot:
-    """The place in which one thread, or one asyncio task, executes items; also `current.ItemContext` for `current`.
-
-    A thread has one for as long as it lives. `WorkQueue.take` sets the slice (`chunk`, `todo`, `block`), its thread the
-    rest; others read.
-
-    Attributes:
-        number: of the slot in the flight recorder.
-        chunk: the chunk of the slice.
-        todo: indexes of the slice's items that have not started.
-        block: the slice's items that ended well.
-        index: index of the item being executed; -1 for none.
-        value: that item.
-        attempt: number of this attempt, from 1, counted across workers.
-        started: when the attempt began, by `time.monotonic()`.
-        deadline: when it times out, on the same clock; None when it never does.
-        superseded: whether its result would be dropped; such a slot takes no other item.
-        reserved_host: the host that its item may ask once, having waited for it before it began; empty for none.
-        host: the host by whose line its item came; empty for none.
-        waits: how often its item has waited for a host.
-        added: items that its item has added so far; None for none.
-        queue: where it comes from.
-        claim: a token that whoever ends the attempt takes: its deadline; None where there is no timeout to race.
-    """
-
-    __slots__ = (
-        "_write_log",
-        "added",
-        "attempt",
-        "block",
-        "chunk",
-        "claim",
-        "deadline",
-        "grabbed",
-        "host",
-        "index",
-        "number",
-        "queue",
-        "reserved_host",
-        "size",
-        "started",
-        "superseded",
-        "todo",
-        "value",
-        "waits",
-    )
-
-    def __init__(
-        self,
-        number: int,
-        write_log: Callable[[str, str, tuple[int, int] | None], None],
-        queue: WorkQueue | None = None,
-    ) -> None:
-        self.number = number
-        self._write_log = write_log
-        self.queue = queue
-        self.chunk = _NO_CHUNK
-        self.todo: deque[int] = deque()
-        self.block = _NO_BLOCK
-        self.size = 0
-        self.grabbed = 0.0
-        self.index = -1
-        self.value: Any = None
-        self.attempt = 1
-        self.started = 0.0
-        self.deadline: float | None = None
-        self.superseded = False
-        self.reserved_host = ""
-        self.host = ""
-        self.waits = 0
-        self.added: list[object] | None = None
-        self.claim: list[float] | None = None
-
-    def begin_wait(self, host: str) -> None:
-        """Take in that the item waits for `host`: its timeout stands still, and another takes its place.
-
-        Raises:
-            ItemPostponed: too many wait already: it is to wait in the line of its host, and begin again.
-        """
-        if self.queue is not None:
-            self.queue.begin_wait(self, host)
-        self.waits += 1
-        if self.claim:
-            with contextlib.suppress(IndexError):  # the attempt ends at this very moment
-                self.claim[0] = math.inf
-
-    def end_wait(self, seconds: float) -> None:
-        """Take in that the item has waited for `seconds`, which count neither as its time nor for its timeout."""
-        if self.queue is not None:
-            self.queue.end_wait()
-        self.started += seconds
-        if self.deadline is not None:
-            self.deadline += seconds
-            if self.claim:
-                with contextlib.suppress(IndexError):
-                    self.claim[0] = self.deadline
-
-    @property
-    def cancelled(self) -> bool:
-        """True if nobody waits for the result any more."""
-        return self.superseded or self.chunk.cancelled
-
-    @property
-    def place(self) -> tuple[int, int] | None:
-        """Chunk and position of the item being executed; None for none."""
-        index = self.index
-        return None if index < 0 else (self.chunk.number, self.chunk.positions[index])
-
-    def add(self, items: tuple[object, ...]) -> None:
-        """Take items that are to run once this one has ended well; see `Current.add`."""
-        if self.queue is not None and not self.queue.takes_added:
-            raise RuntimeError("current.add() needs a job that is declared with @job(frontier=True)")
-        for item in items:
-            if not comes_back(item):
-                raise TypeError(f"current.add() takes what JSON brings back as it was, not {type(item).__name__}")
-        self.added = [*(self.added or ()), *items]
-
-    def log(self, level: str, text: str) -> None:
-        """Add a line to the run's log."""
-        self._write_log(level, text, self.place)
-
-
-def take_claim(claim: list[float] | None) -> bool:
-    """Take the right to end an attempt; False when somebody else has it."""
-    if claim is None:
-        return True
-    try:
-        claim.pop()
-    except IndexError:
-        return False
-    return True
-
-
-def is_overdue(claim: list[float] | None, now: float) -> bool:
-    """Return True if the attempt with this claim has not ended, and should have."""
-    return any(deadline <= now for deadline in claim or ())
-
-
-_NO_CHUNK = OpenedChunk(-1, (), [], deque(), 0)
-_NO_BLOCK = Block(_NO_CHUNK)
 
 
 @dataclass(order=True, slots=True)
@@ -322,6 +112,8 @@ class WorkQueue:
         self._lines = HostLines(self.gate, clock)
         self._waiting = 0
         """Items that have started and wait for their host."""
+        self._waits_long = False
+        """Whether one of them waits for a host that is held."""
         self.on_missing: Callable[[int], None] = lambda missing: None
         """Called with the number of takers to start, because others wait for hosts."""
         self._budget = budget
@@ -416,7 +208,7 @@ class WorkQueue:
         """Take in that `slot` has no item any more, and learn how long its items took."""
         slot.index = -1
         slot.value = None
-        slot.block = _NO_BLOCK  # results must not outlive their flush because a thread waits for its next slice
+        slot.block = NO_BLOCK  # results must not outlive their flush because a thread waits for its next slice
         if slot not in self._busy:
             return
         self._busy.discard(slot)
@@ -526,7 +318,9 @@ class WorkQueue:
     @property
     def _replaced(self) -> int:
         """Takers that are there beside the wanted ones, in the place of some that wait for hosts."""
-        return min(self._waiting, self._most_waiting) if self.gate.has_several else 0
+        # Where one host alone is known more takers would only wait, too; while it is held they may find others.
+        is_of_use = self.gate.has_several or self._waits_long
+        return min(self._waiting, self._most_waiting) if is_of_use else 0
 
     @property
     def _most_waiting(self) -> int:
@@ -538,6 +332,7 @@ class WorkQueue:
         Raises:
             ItemPostponed: too many wait, and this one has not waited before; or the worker ends.
         """
+        cooldown = self.gate.cooldown(host)
         with self._changed:
             if self._ended:
                 raise ItemPostponed
@@ -548,9 +343,18 @@ class WorkQueue:
                 chunk.hosts[index] = host
                 raise ItemPostponed
             self._waiting += 1
+            self._waits_long = self._waits_long or cooldown >= _LONG_SECONDS
             self._recall([slot])
             missing = self._missing()
             self._look()
+        if missing:
+            self.on_missing(missing)
+
+    def host_held(self, seconds: float) -> None:
+        """Take in that a host has refused for so long: those that wait already may wait for it."""
+        with self._changed:
+            self._waits_long = self._waiting > 0 and (self._waits_long or seconds >= _LONG_SECONDS)
+            missing = self._missing() if self._waits_long else 0
         if missing:
             self.on_missing(missing)
 
@@ -558,6 +362,7 @@ class WorkQueue:
         """Take in that an item waits no more; as many takers as are too many end."""
         with self._changed:
             self._waiting -= 1
+            self._waits_long = self._waits_long and self._waiting > 0
 
     def _missing(self) -> int:
         """Return how many takers are to be started, which count as started."""

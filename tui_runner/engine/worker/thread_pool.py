@@ -15,7 +15,8 @@ from typing import Protocol
 
 from tui_runner.engine.worker.attempt import LARGE, Execution, Outcomes
 from tui_runner.engine.worker.flight_recorder import ATTEMPT_BITS, FlightRecorder, copied
-from tui_runner.engine.worker.task_queue import Slot, WorkQueue, is_overdue, take_claim
+from tui_runner.engine.worker.slot import Slot, is_overdue, take_claim
+from tui_runner.engine.worker.task_queue import WorkQueue
 from tui_runner.errors import UserError
 from tui_runner.jobs.current import CONTEXT
 from tui_runner.store.rows.collect import Rows, collect

@@ -30,6 +30,7 @@ from tui_runner.engine.protocol import (
     Drained,
     GrantHost,
     HoldHost,
+    HostRefused,
     MemoryFull,
     OpenChunk,
     Order,
@@ -104,7 +105,11 @@ class Worker:
             host=job.host_finder(by_name=config.by_name),
             takes_added=job.frontier,
         )
-        self._listener = Listener(self._queue.host_changed, lambda: self._outcomes.wake.set())
+        self._listener = Listener(
+            self._queue.host_changed,
+            lambda: self._outcomes.wake.set(),
+            self._host_refused,
+        )
         if config.paused:
             self._queue.pause(None)
         self._outcomes = Outcomes(
@@ -130,6 +135,10 @@ class Worker:
         )
         self._brake: MemoryLimit | None = None
 
+    def _host_refused(self, host: str, seconds: float) -> None:
+        self._send(HostRefused(self._config.worker, host, seconds))
+        self._queue.host_held(seconds)
+
     def start(self) -> None:
         """Run the job's setup, start the pool, report `Ready`."""
         this_is_no_copy()
@@ -138,6 +147,7 @@ class Worker:
         try:
             self._run_setup()
         except BaseException:
+            http.gate.remove(self._listener)
             self._collector.send_log()  # it says why, and nothing else of this worker will be reported
             raise
         self._brake = MemoryLimit(
@@ -182,8 +192,8 @@ class Worker:
                 self._queue.set_rate(rate)
             case SetHostLimits(limits, host):
                 http.gate.set_limits(limits, host)
-            case GrantHost(host, slots, due):
-                http.gate.grant(host, slots, due)
+            case GrantHost(host, slots, serial, due):
+                http.gate.grant(host, slots, serial, due)
             case HoldHost(host, seconds):
                 http.gate.hold(host, seconds)
             case PauseHost(host, paused):

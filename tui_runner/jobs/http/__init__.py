@@ -92,7 +92,7 @@ def configure(
     if per_host is not ...:
         if per_host is not None and per_host < 1:
             raise ValueError(f"per_host must be 1 or more, not {per_host}")
-        gate.set_limits(replace(gate.limits, per_host=per_host))
+        gate.set_limits(replace(gate.limits, per_host=per_host), shared=False)
     if client_options or max_bytes is not ...:
         with _lock:
             _options.update(client_options)

@@ -25,6 +25,8 @@ import math
 from collections import Counter
 from dataclasses import dataclass, field
 
+from tui_runner.jobs.hosts import HostLimits
+
 BASE_SECONDS = 2.0
 """First cooldown where the server does not say how long."""
 TOLD_SECONDS = 0.5
@@ -39,6 +41,8 @@ PROBE_SECONDS = 3.0
 """From an outage to its first probe; each one after it waits twice as long as the one before."""
 PROBES = 4
 """Probes that fail before a host is down: 45 seconds, in which a server restarts."""
+PROBES_AT_FIRST = 2
+"""Likewise of a host that has never answered: most of these do not exist any more."""
 DOWN_PROBE_SECONDS = 60.0
 ROUNDS = 6
 """Refusals in a row, by a server that does not say when to come back, before it is down: two minutes of them."""
@@ -57,26 +61,6 @@ _LONGEST_DELAY = 60.0
 _KEPT_LATENCIES = 500
 _FAILING = frozenset({401, 403, 407, 408, 429}) | frozenset(range(500, 600))
 """Statuses that say that a host refuses or fails; a 404 is an answer."""
-
-
-@dataclass(frozen=True, slots=True)
-class HostLimits:
-    """Limits that every host has.
-
-    Attributes:
-        per_host: requests open at once; None for no bound.
-        delay: seconds from one request to the next.
-        adaptive: whether the delay follows the latency; `delay` is then the least.
-    """
-
-    per_host: int | None = None
-    delay: float = 0.0
-    adaptive: bool = False
-
-    @property
-    def is_exclusive(self) -> bool:
-        """Return True if requests are spaced, so one worker at a time may ask a host."""
-        return self.delay > 0 or self.adaptive
 
 
 @dataclass(slots=True)
@@ -125,6 +109,7 @@ class Host:
         "_careful",
         "_due",
         "_failures",
+        "_has_answered",
         "_hold_until",
         "_opened_at",
         "_passes",
@@ -133,6 +118,7 @@ class Host:
         "_refusals",
         "_refused_at",
         "_since",
+        "_spaced_at",
         "_successes",
         "_told_to_wait",
         "_window",
@@ -157,7 +143,7 @@ class Host:
         self.counts = HostCounts()
         self.news = True
         self.last_status: int | None = None
-        self._due = -math.inf
+        self._due = self._spaced_at = -math.inf
         self._adaptive_delay = limits.delay
         self._refusals = 0
         self._refused_at = -math.inf
@@ -169,6 +155,7 @@ class Host:
         self._failures = 0
         self._window = _FIRST_OPEN
         self._probes = 0
+        self._has_answered = False
         self._opened_at = math.inf
         self._hold_until = -math.inf
 
@@ -211,16 +198,34 @@ class Host:
             until = max(until, self.cooldown_until)
         return max(0.0, until - now)
 
-    def start(self, now: float) -> None:
-        """Take in that a request is sent."""
+    def start(self, now: float, *, reserved: bool = False) -> None:
+        """Take in that a request is sent, or `reserved` for an item, which sends it in a moment."""
         self.open += 1
         self.news = True
         if self._passes and now < self.cooldown_until:
             self._passes -= 1
         if (delay := self.delay(now)) > 0:
             self._due = now + delay
+            self._spaced_at = max(self._spaced_at, now) if reserved else now + delay
         if self.down:
             self._hold_until = now + DOWN_PROBE_SECONDS
+
+    def is_refusing(self, now: float) -> bool:
+        """Return True if it has said when it wants to be asked again, and that is not yet."""
+        return self._told_to_wait and now < self.cooldown_until
+
+    def send_reserved(self, now: float) -> float:
+        """Send a request that was reserved and return 0, or return the seconds until spacing allows it.
+
+        What an item does between its start and its request would else bring requests together again.
+        """
+        if (delay := self.delay(now)) <= 0:
+            return 0.0
+        if self._spaced_at > now:
+            return self._spaced_at - now
+        self._spaced_at = now + delay
+        self._due = max(self._due, self._spaced_at)
+        return 0.0
 
     def drop(self) -> None:
         """Take in that a request was not sent after all."""
@@ -312,6 +317,7 @@ class Host:
 
     def _succeed(self) -> None:
         self._successes += 1
+        self._has_answered = True
         self._window += 2
         self._failures = self._refusals = self._probes = 0
         self._careful = self.down = False
@@ -327,7 +333,7 @@ class Host:
                 return  # it was on its way before the outage was known
             self._probes += 1
             self._opened_at = now
-            self.down = self._probes >= PROBES
+            self.down = self._probes >= (PROBES if self._has_answered else PROBES_AT_FIRST)
             wait = DOWN_PROBE_SECONDS if self.down else PROBE_SECONDS * 2.0**self._probes
             self._hold_until = now + wait
         elif self._failures >= FAILURES and may_open:

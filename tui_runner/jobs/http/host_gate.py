@@ -21,11 +21,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from tui_runner.errors import ItemError
 from tui_runner.jobs.current import CONTEXT, ItemContext
-from tui_runner.jobs.http.host import Host, HostCounts, HostLimits
+from tui_runner.jobs.hosts import HostLimits
+from tui_runner.jobs.http.host import Host, HostCounts
 
 MAX_HOSTS = 2_000
 """Hosts that a worker remembers; beyond that it forgets those of which nothing need be remembered."""
@@ -57,6 +57,7 @@ class HostState:
         open: requests that are open.
         waiting: requests and items that wait for it.
         slots: requests that this worker may have open; None for no bound.
+        serial: of the last grant of slots.
         delay: seconds between two requests.
         cooldown: seconds until a refusal ends, 0 for none.
         paused: whether the user has paused it.
@@ -70,6 +71,7 @@ class HostState:
     open: int
     waiting: int
     slots: int | None
+    serial: int
     delay: float
     cooldown: float
     paused: bool
@@ -85,11 +87,13 @@ class Listener:
 
     Attributes:
         on_change: called with a host that may perhaps be asked now.
-        on_news: called when other workers should know something at once.
+        on_news: called when something should be reported soon.
+        on_refusal: called with a host that has refused, and the seconds for which it is held.
     """
 
     on_change: Callable[[str], None]
     on_news: Callable[[], None]
+    on_refusal: Callable[[str, float], None] = lambda host, seconds: None
 
 
 class _Waiter:
@@ -125,8 +129,8 @@ class HostGate:
         self._clock = clock
         self._lock = threading.Lock()
         self._lines: dict[str, _Line] = {}
-        self._grants: dict[str, int] = {}
-        """Slots of hosts that the runner has granted, where several workers share the limits."""
+        self._grants: dict[str, tuple[int, int]] = {}
+        """Slots of hosts that the runner has granted, where several workers share the limits; serials of the grants."""
         self._own: dict[str, HostLimits] = {}
         """Limits of single hosts."""
         self._shared = False
@@ -153,9 +157,12 @@ class HostGate:
             HostDown: the host failed again and again, and is not asked.
         """
         context = CONTEXT.get()
-        if _use_reservation(context, host):
-            return True
         woken = threading.Event()
+        if _use_reservation(context, host):
+            while (seconds := self._send_reserved(host)) > 0:
+                woken.wait(seconds)
+            if seconds == 0:
+                return True
         waiter = _Waiter(woken.set)
         if (seconds := self._arrive(host, waiter)) == 0:
             return True
@@ -180,7 +187,12 @@ class HostGate:
         """`enter` for a task of an event loop: other tasks run meanwhile."""
         context = CONTEXT.get()
         if _use_reservation(context, host):
-            return True
+            while True:
+                if (seconds := self._send_reserved(host)) <= 0:
+                    break
+                await asyncio.sleep(seconds)
+            if seconds == 0:
+                return True
         loop = asyncio.get_running_loop()
         woken = asyncio.Event()
         waiter = _Waiter(lambda: loop.call_soon_threadsafe(woken.set))
@@ -243,7 +255,7 @@ class HostGate:
             now = self._clock()
             seconds = line.host.wait(now)
             if seconds == 0:
-                line.host.start(now)
+                line.host.start(now, reserved=True)
             return seconds
 
     def end_item(
@@ -266,8 +278,12 @@ class HostGate:
     def refuse(self, host: str, retry_after: float | None, sent: float) -> None:
         """Take in that a request that did not pass this gate, sent at `sent`, was refused."""
         with self._lock:
-            self._line(host).host.refuse(self._clock(), retry_after, sent, may_open=self.has_several)
-        self._news()
+            asked, now = self._line(host).host, self._clock()
+            before = asked.cooldown_until
+            asked.refuse(now, retry_after, sent, may_open=self.has_several)
+            held = asked.cooldown_until - now if asked.cooldown_until > before else 0.0
+        if held > 0:
+            self._refused(host, held)
 
     def cooldown(self, host: str) -> float:
         """Return the seconds for which a host is held because it refused."""
@@ -308,10 +324,10 @@ class HostGate:
             hosts = list(self._lines)
         self._look_again(hosts)
 
-    def grant(self, host: str, slots: int, due: float = 0.0) -> None:
-        """Let this worker have `slots` requests open to a host, the first in `due` seconds."""
+    def grant(self, host: str, slots: int, serial: int, due: float = 0.0) -> None:
+        """Let this worker have `slots` requests open to a host, the first in `due` seconds; `serial` is reported."""
         with self._lock:
-            self._grants[host] = slots
+            self._grants[host] = slots, serial
             line = self._line(host)
             line.host.slots = self._slots(host)
             line.host.news = True
@@ -357,6 +373,10 @@ class HostGate:
         for listener in self._listeners:
             listener.on_change(host)
 
+    def _refused(self, host: str, seconds: float) -> None:
+        for listener in self._listeners:
+            listener.on_refusal(host, seconds)
+
     def _news(self) -> None:
         for listener in self._listeners:
             listener.on_news()
@@ -376,7 +396,7 @@ class HostGate:
                 host = line.host
                 if host.news:
                     host.news = False
-                    found.append(_state(name, line, now))
+                    found.append(_state(name, line, self._grants.get(name, (0, 0))[1], now))
                     host.counts = HostCounts()
             if len(self._lines) > MAX_HOSTS:
                 self._forget(now)
@@ -400,7 +420,7 @@ class HostGate:
         if limits.per_host is None and not (self._shared and limits.is_exclusive):
             return None
         if self._shared:
-            return self._grants.get(host, 0)
+            return self._grants.get(host, (0, 0))[0]
         return limits.per_host
 
     def _forget(self, now: float) -> None:
@@ -414,6 +434,18 @@ class HostGate:
         if host.down and host.wait(self._clock()) > 0:
             last = "no answer" if host.last_status is None else f"status {host.last_status}"
             raise HostDown(name, last)
+
+    def _send_reserved(self, host: str) -> float:
+        """Return 0 for a request that may be sent, the seconds until it may, or -1.0 if it is to stand in line.
+
+        The host may have refused since the item began; then the reservation is void.
+        """
+        with self._lock:
+            line, now = self._lines[host], self._clock()
+            if line.host.is_refusing(now):
+                line.host.drop()
+                return -1.0
+            return line.host.send_reserved(now)
 
     def _arrive(self, host: str, waiter: _Waiter) -> float:
         """Enter at once and return 0, or join the line of a host; what to wait for is as `_advance` says."""
@@ -468,10 +500,12 @@ class HostGate:
             before, was_down = line.host.cooldown_until, line.host.down
             several = self.has_several
             line.host.end(now, status=status, seconds=seconds, retry_after=retry_after, ok=ok, may_open=several)
-            urgent = line.host.cooldown_until > max(before, now)
+            held = line.host.cooldown_until - now if line.host.cooldown_until > before else 0.0
             everybody = line.host.down and not was_down
             wakes = [waiter.wake for waiter in line.waiters] if everybody else [self._next(line)]
-        if urgent or (self._shared and line.host.slots is not None):
+        if held > 0:
+            self._refused(host, held)
+        if self._shared and line.host.slots is not None:
             self._news()
         return all([_woken(wake) for wake in wakes])
 
@@ -518,25 +552,14 @@ def _woken(wake: Callable[[], object] | None) -> bool:
     return wake is None
 
 
-def host_of(text: object) -> str:
-    """Return the host that a URL names, or the text itself for a host's name; empty for what is neither."""
-    if not isinstance(text, str):
-        return ""
-    if "//" in text:
-        try:
-            return (urlsplit(text).hostname or "").lower()
-        except ValueError:
-            return ""
-    return text.strip().lower()
-
-
-def _state(name: str, line: _Line, now: float) -> HostState:
+def _state(name: str, line: _Line, serial: int, now: float) -> HostState:
     host = line.host
     return HostState(
         host=name,
         open=host.open,
         waiting=len(line.waiters),
         slots=host.slots,
+        serial=serial,
         delay=host.delay(now),
         cooldown=max(0.0, host.cooldown_until - now),
         paused=host.paused,

@@ -68,6 +68,8 @@ RUN_ACTIONS = (
     Action("query_group", ("o",), "query", "Query the errors of this group in the query screen.", Place.ERRORS, 5),
     Action("next_example", ("right", "n"), "next", "Show the next example of the group.", Place.ERRORS, 4),
     Action("previous_example", ("left", "N"), "previous", "Show the previous example.", Place.ERRORS),
+    Action("pause_host", ("space", "p"), "pause", "Pause the host, or go on asking it.", Place.HOSTS, 1),
+    Action("host_limits", ("enter", "comma"), "limits", "Type the limits of this host.", Place.HOSTS, 3),
     Action("open_line", ("enter",), "read", "Read the line in full.", Place.LOG, 9),
     Action("follow", ("f",), "follow", "Stay at the newest line, or stop doing so.", Place.LOG, 1),
     Action("search", ("slash",), "search", "Find text in the log.", Place.LOG, 3),
@@ -91,6 +93,7 @@ RUN_ACTIONS = (
     Action("back", ("escape",), "back", "Go back.", Place.INNER, 7),
     Action("errors", ("e",), "errors", "What went wrong, grouped by what is alike.", Place.ANYWHERE, 3),
     Action("log", ("l",), "log", "What the job prints and logs.", Place.ANYWHERE, 8),
+    Action("hosts", ("h",), "hosts", "What each host has answered, and what waits for it.", Place.ANYWHERE, 9),
     Action("theme", ("T",), "theme", "Choose a theme; it is shown at once, and remembered.", Place.ANYWHERE),
     Action(
         "redraw",

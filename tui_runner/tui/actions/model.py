@@ -19,6 +19,7 @@ class Place(StrEnum):
     TABLE = "chunk table and map"
     LIST = "lists"
     ERRORS = "errors"
+    HOSTS = "hosts"
     LOG = "log"
     INNER = "screens that are not the dashboard"
     ANYWHERE = "everywhere"
@@ -57,6 +58,7 @@ SCREENS = tuple(
         (Place.CHUNK, Place.LIST, Place.INNER, Place.ANYWHERE),
         (Place.ERRORS, Place.LIST, Place.INNER, Place.ANYWHERE),
         (Place.LOG, Place.LIST, Place.INNER, Place.ANYWHERE),
+        (Place.HOSTS, Place.LIST, Place.INNER, Place.ANYWHERE),
         (Place.QUERY, Place.RESULT, Place.GRID),
         (Place.QUERY, Place.RESULT, Place.CATALOG),
         (Place.LAUNCHER, Place.LIST),

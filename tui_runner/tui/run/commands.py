@@ -12,11 +12,13 @@ from enum import StrEnum
 
 from tui_runner.engine.control import RunControl
 from tui_runner.engine.progress.chunk_views import ChunkView
-from tui_runner.engine.progress.snapshot import Snapshot
+from tui_runner.engine.progress.snapshot import HostView, Snapshot
 from tui_runner.engine.states import ChunkState, RunState
+from tui_runner.jobs.hosts import HostLimits
 from tui_runner.store.database import Database
 from tui_runner.system.memory import memory_bound
 from tui_runner.text.numbers import plural, size
+from tui_runner.text.safe_text import safe_text
 from tui_runner.tui.run.chunk_rows import chunk_name
 
 PATIENCE = 10.0
@@ -172,6 +174,19 @@ class RunCommands:
             self._control.set_rate(rate)
             self._ask(f"rate: {'none' if rate is None else f'{rate:g}'}", lambda later: later.rate == rate)
 
+    def pause_host(self, host: HostView) -> None:
+        """Ask a host no more, or again."""
+        if self.goes_on:
+            paused = not host.paused
+            self._control.pause_hosts([host.host], paused)
+            self._ask(f"{safe_text(host.host)}: {'pause' if paused else 'resume'}", _host_is(host.host, paused=paused))
+
+    def limit_host(self, host: str, limits: HostLimits) -> None:
+        """Limit requests to a host."""
+        if self.goes_on:
+            self._control.set_host_limits(limits, host)
+            self._ask(f"{safe_text(host)}: limits", _host_is(host, limits=limits))
+
     def set_max_memory(self, limit: int | str | None) -> None:
         """Let the run use this many bytes, or such a share of the machine's memory; None for no bound."""
         if self.goes_on:
@@ -193,6 +208,16 @@ class RunCommands:
 
     def _ask(self, text: str, confirmed: Callable[[Snapshot], bool]) -> None:
         self.asked.add(text, confirmed, self.snapshot.at if self.snapshot else 0.0)
+
+
+def _host_is(host: str, **fields: object) -> Callable[[Snapshot], bool]:
+    """Return what says whether a snapshot shows a host like that; one that it does not show is no longer waited for."""
+
+    def confirmed(later: Snapshot) -> bool:
+        view = next((view for view in later.hosts if view.host == host), None)
+        return view is None or all(getattr(view, name) == value for name, value in fields.items())
+
+    return confirmed
 
 
 class Verb(StrEnum):

@@ -30,7 +30,7 @@ from tui_runner.tui.run.chunk_table import ChunkTable
 from tui_runner.tui.run.commands import nothing_runs_again, retry_confirmation
 from tui_runner.tui.run.event_line import EventLine
 from tui_runner.tui.run.header import Failures, Figures, Header, Progress, Summary
-from tui_runner.tui.run.live_settings import LiveSettings
+from tui_runner.tui.run.live_settings import LIVE, LiveSettings, values_of
 from tui_runner.tui.run.run_screen import ChunkCommands
 from tui_runner.tui.widgets.footer import KeyLine
 from tui_runner.tui.widgets.paint import CHUNK_GLYPHS
@@ -246,7 +246,7 @@ class Dashboard(ChunkCommands):
                         self.steering.set_max_memory(value)
             self.show_asked()
 
-        self.app.push_screen(LiveSettings(self.steering.snapshot), answered)
+        self.app.push_screen(LiveSettings("Change while it runs", LIVE, values_of(self.steering.snapshot)), answered)
 
     def action_retry_all(self) -> None:
         """Ask whether to run everything that failed again, also when the run is over."""
@@ -451,6 +451,8 @@ class Dashboard(ChunkCommands):
             states = self._chosen_states(snapshot)
             resumes = ChunkState.PAUSED in states and states.isdisjoint((ChunkState.RUNNING, ChunkState.WAITING))
             labels = _labels(snapshot.state, marked, can_retry=self.steering.can_retry, resumes=resumes)
+            if not snapshot.hosts:
+                labels["hosts"] = ""
             if not (snapshot.state.ended or self._map_shown or self.query_one(ChunkTable).follows):
                 labels["first_row"] = "follow"
             # Of a run that is over, to run again what failed is what most come for.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -43,20 +44,24 @@ class LiveSettings(Dialog[dict[str, object] | None]):
     """Ask for settings; the result has those that were changed, converted. None for Escape.
 
     Args:
-        snapshot: the run as it is.
+        question: what is asked.
+        labels: the settings, and what they are called.
+        before: their values as they are now, as text; see `values_of`.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.FIELD)]
 
-    def __init__(self, snapshot: Snapshot) -> None:
+    def __init__(self, question: str, labels: Mapping[str, str], before: Mapping[str, str]) -> None:
         super().__init__()
-        self._before = values_of(snapshot)
+        self._question = question
+        self._labels = labels
+        self._before = before
 
     def compose(self) -> ComposeResult:
         """A line for each setting."""
         with Vertical(id="box"):
-            yield Static(Content("Change while it runs"), id="question")
-            for name, label in LIVE.items():
+            yield Static(Content(self._question), id="question")
+            for name, label in self._labels.items():
                 with Horizontal(classes="field"):
                     yield Static(Content(label), classes="label")
                     yield TextField(self._before[name], id=name, compact=True, select_on_focus=True)
@@ -101,7 +106,7 @@ class LiveSettings(Dialog[dict[str, object] | None]):
         changed: dict[str, object] = {}
         for name, before in self._before.items():
             text = self.query_one(f"#{name}", Input).value.strip()
-            value = check_setting(name, text, where=LIVE[name])
+            value = check_setting(name, text, where=self._labels[name])
             if text != before:
                 changed[name] = value
         return changed

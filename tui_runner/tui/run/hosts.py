@@ -1,0 +1,206 @@
+"""The hosts of a run: what each has answered, what waits for it and why; a host can be paused and limited by itself."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+
+from tui_runner.engine.progress.snapshot import HostView, Snapshot
+from tui_runner.jobs.hosts import HostLimits
+from tui_runner.text.numbers import count, counted, duration, latency
+from tui_runner.tui.actions import Keys, bindings
+from tui_runner.tui.actions.list_keys import Movable
+from tui_runner.tui.actions.model import Place
+from tui_runner.tui.run.commands import RunCommands
+from tui_runner.tui.run.live_settings import LiveSettings
+from tui_runner.tui.run.run_screen import RunScreen
+from tui_runner.tui.widgets.footer import KeyLine
+from tui_runner.tui.widgets.list_view import Rows
+from tui_runner.tui.widgets.paint import Line, PaintedLines, column, fitted, own
+
+_LIMITS = {"per_host": "requests at once", "delay": "seconds apart", "adaptive": "adaptive"}
+_HOST_WIDTH = 32
+_NARROW = 64
+"""Cells up to which there is room for the host and the numbers that matter most."""
+_WIDE = 110
+"""Cells from which status codes are listed."""
+
+
+class Hosts(RunScreen):
+    """A host a line, those with the most to do first."""
+
+    PLACES = (Place.HOSTS, Place.LIST, Place.INNER, Place.ANYWHERE)
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.HOSTS, Place.LIST, Place.INNER)]
+
+    def __init__(self, steering: RunCommands, keys: Keys) -> None:
+        super().__init__(steering, keys)
+        self._hosts: tuple[HostView, ...] = ()
+
+    def compose(self) -> ComposeResult:
+        """The hosts and the keys."""
+        yield PaintedLines(self._head, id="head")
+        yield Rows[HostView](self._line, heading=_heading, nothing=self._nothing, id="hosts")
+        yield KeyLine(self.keys, self.PLACES, id="keys")
+
+    def update(self, snapshot: Snapshot) -> None:
+        """Show the hosts of this snapshot; the cursor stays with its host."""
+        rows = self._rows
+        now = rows.current
+        if snapshot.hosts is not self._hosts:
+            self._hosts = snapshot.hosts
+            names = [host.host for host in snapshot.hosts]
+            place = names.index(now.host) if now is not None and now.host in names else None
+            rows.show(snapshot.hosts, place=place)
+        elif any(host.cooldown_until is not None for host in snapshot.hosts):
+            rows.redraw()
+        self.query_one("#head", PaintedLines).repaint()
+        self._relabel()
+
+    def list_in_use(self) -> Movable:
+        """The hosts."""
+        return self._rows
+
+    def on_rows_moved(self) -> None:
+        """Say what the keys do with another host."""
+        self._relabel()
+
+    def action_pause_host(self) -> None:
+        """Pause the host under the cursor, or resume it."""
+        host = self._rows.current
+        if host is not None:
+            self.steering.pause_host(host)
+            self.query_one("#head", PaintedLines).repaint()
+
+    def action_host_limits(self) -> None:
+        """Ask for the limits of the host under the cursor."""
+        host = self._rows.current
+        if host is None or not self.steering.goes_on:
+            return
+
+        def answered(changed: dict[str, object] | None) -> None:
+            if changed:
+                limits = host.limits
+                per_host = changed.get("per_host", limits.per_host)
+                self.steering.limit_host(
+                    host.host,
+                    HostLimits(
+                        per_host if isinstance(per_host, int) else None,
+                        float(str(changed.get("delay", limits.delay))),
+                        bool(changed.get("adaptive", limits.adaptive)),
+                    ),
+                )
+                self.query_one("#head", PaintedLines).repaint()
+
+        self.app.push_screen(HostSettings(host), answered)
+
+    def action_copy(self) -> None:
+        """Copy the name of the host."""
+        host = self._rows.current
+        if host is not None:
+            self.copied(host.host, "host")
+
+    @property
+    def _rows(self) -> Rows[HostView]:
+        return self.query_one(Rows)
+
+    def _relabel(self) -> None:
+        host = self._rows.current
+        labels = self.inner_labels() | {"hosts": ""}
+        if host is None or not self.steering.goes_on:
+            labels |= {"pause_host": "", "host_limits": ""}
+        elif host.paused:
+            labels |= {"pause_host": "resume"}
+        self.query_one(KeyLine).relabel(labels)
+
+    def _nothing(self) -> str:
+        return "no host is known: it is where items use tui_runner.http, or the job says host=…"
+
+    def _head(self, width: int) -> list[Line]:
+        snapshot = self.steering.snapshot
+        if snapshot is None:
+            return []
+        if self.steering.asked.texts:
+            return [((" … asked: " + " · ".join(self.steering.asked.texts), "accent"),)]
+        limits, shown = snapshot.host_limits, len(snapshot.hosts)
+        bounds = [] if limits.per_host is None else [f"{count(limits.per_host)} at once"]
+        if limits.delay:
+            bounds.append(f"{limits.delay:g} s apart")
+        if limits.adaptive:
+            bounds.append("adaptive")
+        total = counted(snapshot.hosts_total, "host")
+        if shown < snapshot.hosts_total:
+            total += f", the {shown} busiest"
+        text = f"  {total}  {' · '.join(bounds) or 'no limits'}"
+        return [fitted(((f" hosts of {own(snapshot.job, 60)}", "strong"), (text, "muted")), width)]
+
+    def _line(self, host: HostView, width: int) -> Line:
+        line: list[tuple[str, str]] = [
+            (column(own(host.host, 200), _host_width(width)), "text"),
+            (column(count(host.done), 8, right=True), "strong"),
+            (column(count(host.failed), 8, right=True), "bad" if host.failed else "muted"),
+        ]
+        if width >= _NARROW:
+            line += [
+                (column(count(host.refused), 8, right=True), "warn" if host.refused else "muted"),
+                (column(count(host.open), 6, right=True), "text"),
+                (column(count(host.waiting), 9, right=True), "text"),
+            ]
+        if width >= _WIDE:
+            line += [
+                (column(f"{host.delay:.2g} s" if host.delay else "-", 8, right=True), "muted"),
+                (column(_seconds(host.p50), 9, right=True), "muted"),
+                (column(_seconds(host.p95), 9, right=True), "muted"),
+            ]
+        line += [("  ", "text"), self._state(host)]
+        if width >= _WIDE:
+            codes = "  ".join(f"{status or 'no answer'} × {count(number)}" for status, number in host.statuses)
+            line.append((codes, "muted"))
+        return tuple(line)
+
+    def _state(self, host: HostView) -> tuple[str, str]:
+        """Return why a host is not asked, in a few words."""
+        snapshot = self.steering.snapshot
+        if host.paused:
+            return "paused  ", "warn"
+        if host.down:
+            return "down  ", "bad"
+        if host.cooldown_until is not None and snapshot is not None and host.cooldown_until > snapshot.at:
+            return f"held {duration(host.cooldown_until - snapshot.at)}  ", "warn"
+        return ("failing  ", "bad") if host.failing else ("", "text")
+
+
+class HostSettings(LiveSettings):
+    """Ask for the limits of one host; the result has those that were changed, converted. None for Escape.
+
+    Args:
+        host: the host as it is.
+    """
+
+    def __init__(self, host: HostView) -> None:
+        limits = host.limits
+        before = {
+            "per_host": "none" if limits.per_host is None else str(limits.per_host),
+            "delay": f"{limits.delay:g}",
+            "adaptive": "true" if limits.adaptive else "false",
+        }
+        super().__init__(f"Limits of {own(host.host, 60)}", _LIMITS, before)
+
+
+def _host_width(width: int) -> int:
+    return min(_HOST_WIDTH, max(12, width // 3))
+
+
+def _seconds(seconds: float | None) -> str:
+    return "-" if seconds is None else latency(seconds)
+
+
+def _heading(width: int) -> Line:
+    width -= 2
+    text = "  " + column("host", _host_width(width)) + "    done  failed"
+    if width >= _NARROW:
+        text += " refused  open  waiting"
+    if width >= _WIDE:
+        text += "   delay      p50      p95  state and status codes"
+    return ((text, "muted"),)
