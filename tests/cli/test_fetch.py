@@ -141,6 +141,21 @@ def test_mistakes_are_said_in_one_line(
     assert message in result.err
 
 
+def test_page_that_has_not_changed_is_not_sent_again(cli: CommandLine, tmp_path: Path, rows: Rows) -> None:
+    same, modified = 'ETag: "1"', "Last-Modified: Mon, 30 Nov 2026 10:00:00 GMT"
+    not_modified = answer(b"", same, status="304 Not Modified")
+    pages = {"/a": [answer(b"old", same), not_modified], "/b": [answer(b"old", modified), answer(b"new", modified)]}
+    with RawServer(pages) as server:
+        for run in range(2):
+            assert fetch(cli, tmp_path, [f"{server.url}/a", f"{server.url}/b"], "--if-changed", "--new") == 0, run
+    assert b'If-None-Match: "1"' in server.requests[2] + server.requests[3]
+    assert b"If-Modified-Since: Mon, 30 Nov 2026 10:00:00 GMT" in server.requests[2] + server.requests[3]
+    sql = "SELECT _run, status, text FROM pages ORDER BY _run, _item"
+    found = rows(sql, tmp_path / "fetch.duckdb")
+    assert found == [(1, 200, "old"), (1, 200, "old"), (2, 304, None), (2, 200, "new")]
+    assert rows("SELECT count(*), count(DISTINCT url) FROM runner.http_cache", tmp_path / "fetch.duckdb") == [(2, 2)]
+
+
 # --- crawl ----------------------------------------------------------------------------------------------------
 
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import queue
+import shutil
+import tempfile
 import time
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from psutil import Process
@@ -31,6 +36,7 @@ from tui_runner.engine.scheduling.scheduler import Scheduler
 from tui_runner.engine.worker_config import WorkerSettings
 from tui_runner.errors import UserError
 from tui_runner.inputs import total_items
+from tui_runner.store.ingest.http_versions import copy_versions
 from tui_runner.store.remote.server import serve
 from tui_runner.system.memory import memory_bound
 from tui_runner.text.redaction import Redaction
@@ -48,6 +54,10 @@ def open_runner(plan: RunPlan, output: CapturedOutput | None = None) -> Runner:
         UserError: there is no run to resume, or the limit of memory is too low.
     """
     settings = plan.settings
+    if plan.params.get("if_changed") and VERSIONS in plan.params:
+        folder = Path(tempfile.mkdtemp(prefix="tui-runner-versions-"))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        plan = replace(plan, params={**plan.params, VERSIONS: folder / "versions.sqlite"})
     worker_settings = WorkerSettings(plan)
     # Workers that are threads of this process cannot be replaced.
     workers = 0 if settings.backend == "inline" else min(settings.workers, settings.threads)
@@ -61,6 +71,10 @@ def open_runner(plan: RunPlan, output: CapturedOutput | None = None) -> Runner:
         opened.database.close()
         raise
     return Runner(plan, parts)
+
+
+VERSIONS = "versions"
+"""Parameter of a job that fetches pages: the file with the versions that are known, see `http_versions`."""
 
 
 def _build(
@@ -94,6 +108,12 @@ def _build(
     if isinstance(opened.cutter, CutFrontier):
         opened.cutter.tell = lambda items: deliver(FrontierGrown(items))
     plan.source.tell = lambda level, text: deliver(Tell(level, text))
+    if isinstance(known := plan.params.get(VERSIONS), Path):
+        cursor = database.cursor()
+        try:
+            copy_versions(cursor, known)
+        finally:
+            database.close_cursor(cursor)
     worker_settings.key_columns = opened.record.key_columns or ()
     items = PendingItems()
     memory = MemoryGuard(max_memory, scheduler.crew, database.statements, app_rss, in_process=in_process)
@@ -128,6 +148,7 @@ def _build(
             deliver=deliver,
             redact=redact,
             frontier=plan.frontier,
+            keeps_versions=VERSIONS in plan.params,
         ),
         output=output,
         log=RunLog(log_file, debug=plan.debug, redact=redact),

@@ -52,6 +52,7 @@ class Recorder:
         deliver: takes what the writing thread reports, in that thread.
         redact: takes secrets out of messages of the database.
         frontier: bounds of the items that items add.
+        keeps_versions: whether rows are pages whose versions are recorded.
     """
 
     takes = frozenset(get_args(Message))
@@ -69,6 +70,7 @@ class Recorder:
         deliver: Callable[[Committed | WriteFailed | ItemsRejected], None],
         redact: Callable[[str], str],
         frontier: FrontierRules | None = None,
+        keeps_versions: bool = False,
     ) -> None:
         self._ingest = Ingest(
             database,
@@ -79,6 +81,7 @@ class Recorder:
             on_rejected=lambda batch, error: deliver(_rejected(batch, error)),
             redact=redact,
             frontier=frontier,
+            keeps_versions=keeps_versions,
         )
         self._scheduler = scheduler
         self._items_total = items_total

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import html
 import re
+import sqlite3
+import threading
 import time
 from pathlib import Path
 from typing import Any, Literal
@@ -60,6 +62,7 @@ class _Options:
     max_bytes: int | None
     robots: Robots | None = None
     folder: Path | None = None
+    versions: Path | None = None
     warned = False
 
 
@@ -99,17 +102,22 @@ def answered(url: str, keep: Keep, *, follow: bool = True) -> tuple[dict[str, An
         raise ItemError("robots.txt does not allow it")
     began = time.perf_counter()
     row: dict[str, Any] = {"url": asked}
+    known: dict[str, str] = {}
     if keep == "file":
         assert _options.folder is not None  # noqa: S101 - `set_up` has seen to it
         saved = save(asked, _options.folder, headers=_options.headers, max_bytes=_options.max_bytes)
         response, nbytes = saved.response, saved.nbytes
     else:
-        response = http.get(asked, follow_redirects=follow)
+        known = _known_version(asked)
+        if known:
+            response = http.get(asked, follow_redirects=follow, headers=known)
+        else:
+            response = http.get(asked, follow_redirects=follow)
         nbytes = len(response.content)
     status = response.status_code
     if status in _TRIED_AGAIN:
         response.raise_for_status()
-    if status == 304:
+    if status == 304 and not known:
         raise ItemError("the server answered 304 (not modified), and was not asked whether it was")
     kind = response.headers.get("content-type", "")
     row |= {
@@ -121,7 +129,7 @@ def answered(url: str, keep: Keep, *, follow: bool = True) -> tuple[dict[str, An
     }
     if keep == "file":
         row |= {"file": None if saved.path is None else str(saved.path), "sha256": saved.sha256 or None}
-    elif is_text(response):
+    elif status != 304 and is_text(response):
         text = response.text
         row |= {"charset": response.encoding, "title": _title(text, kind)}
         if keep == "text":
@@ -132,6 +140,22 @@ def answered(url: str, keep: Keep, *, follow: bool = True) -> tuple[dict[str, An
     # Also where there is none: a column whose values are all null is left out of the table.
     row["redirects"] = Json(orjson.dumps([str(each.url) for each in response.history]).decode())
     return row, response
+
+
+_opened = threading.local()
+
+
+def _known_version(url: str) -> dict[str, str]:
+    """Return the headers that ask for a page only if it is not the one that is known (RFC 9110, 13.1)."""
+    if _options.versions is None:
+        return {}
+    if getattr(_opened, "path", None) != _options.versions:  # each thread reads by itself
+        _opened.path = _options.versions
+        _opened.database = sqlite3.connect(f"{_options.versions.as_uri()}?mode=ro", uri=True)
+    sql = "SELECT etag, last_modified FROM versions WHERE url = ?"
+    found = _opened.database.execute(sql, (url,)).fetchone() or (None, None)
+    headers = {"If-None-Match": found[0], "If-Modified-Since": found[1]}
+    return {name: value for name, value in headers.items() if value}
 
 
 def allowed(url: str) -> bool:
@@ -151,6 +175,8 @@ def set_up(
     user_agent: str = USER_AGENT,
     robots: bool = False,
     header: list[str] | None = None,
+    if_changed: bool = False,
+    versions: Path | None = None,
 ) -> None:
     """Take over the parameters of the requests of this worker.
 
@@ -161,6 +187,8 @@ def set_up(
         user_agent: the name that requests are sent by.
         robots: leave out what robots.txt does not allow.
         header: further headers, `Name: value` each.
+        if_changed: ask for pages that are known only if they have changed; one that has not is a row with status 304.
+        versions: the file with what is known of them; given by the run itself.
     """
     if keep == "file" and folder is None:
         raise UserError("files are saved in no folder", "keep=file", "give --set folder=DIR")
@@ -170,6 +198,7 @@ def set_up(
     http.configure(headers=_options.headers, max_bytes=_options.max_bytes)
     _options.robots = Robots(user_agent) if robots else None
     _options.folder = folder
+    _options.versions = versions if if_changed else None
 
 
 def size_of(text: str) -> int | None:

@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 from tui_runner.errors import DatabaseError
 from tui_runner.store.ingest.chunk_rows import recount_chunks
 from tui_runner.store.ingest.frontier import FrontierRules, add_items
+from tui_runner.store.ingest.http_versions import record_versions
 from tui_runner.store.ingest.results_table import ArrowViews, ResultsTable
 from tui_runner.store.records import ADDED, ERRORS, ITEM_COLUMN, ITEMS, Batch, ChunkRecord, HostRecord, SampleRecord
 from tui_runner.text.describe import shape
@@ -99,7 +100,12 @@ class Writer:
     """Writes entries of one run, a transaction a call. Belongs to one cursor and its thread."""
 
     def __init__(
-        self, cursor: duckdb.DuckDBPyConnection, run_id: int, table: str, frontier: FrontierRules | None = None
+        self,
+        cursor: duckdb.DuckDBPyConnection,
+        run_id: int,
+        table: str,
+        frontier: FrontierRules | None = None,
+        keeps_versions: bool = False,
     ) -> None:
         """Make ready.
 
@@ -108,6 +114,7 @@ class Writer:
             run_id: the run, which the ledger knows already.
             table: its results table.
             frontier: bounds of the items that items add.
+            keeps_versions: whether rows are pages whose versions are recorded (`http_versions`).
 
         Raises:
             DatabaseError: the table's name is taken by something else.
@@ -115,6 +122,7 @@ class Writer:
         self._cursor = cursor
         self._run_id = int(run_id)
         self._frontier = frontier or FrontierRules()
+        self._keeps_versions = keeps_versions
         self._views = ArrowViews(cursor)
         self._results = ResultsTable(cursor, self._views, table)
         found = cursor.execute(
@@ -157,6 +165,8 @@ class Writer:
             self._results.add_in_steps(tables)
             self._cursor.execute("BEGIN TRANSACTION")
             shape = self._results.write(self._run_id, tables)
+            if self._keeps_versions:
+                record_versions(self._cursor, self._views, tables)
             items, left = self._replace_items(items)
             self._append("items", items)
             self._append("errors", _concatenated(ERRORS, [batch.errors for batch in batches]))
