@@ -10,7 +10,7 @@
   at `current.deadline`.
 * A body is whole and at most `max_bytes` long once it is decoded, or it is an error. Its text is decoded as a
   browser does: by byte order mark, header, `<meta>` (`charset.py`).
-* With `--per-host N` no more than N requests of a worker are open to one host at once; the others wait.
+* A request waits until its host may be asked (`--per-host`, `--delay`, a refusal); that is no time of its item.
 * Redirects are followed; connecting may take 10 seconds, a pause in the answer 30; the User-Agent names
   tui-runner.
 * Proxies, SOCKS and HTTP/2 are those of httpx: `HTTPS_PROXY=…`, or `http.configure(proxy=…)`.
