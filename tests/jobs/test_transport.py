@@ -14,12 +14,12 @@ import tracemalloc
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
 import pytest
 from jobs.raw_server import RawServer, answer
-from test_http import Item
 
 from tui_runner import http
 from tui_runner.engine.worker.retry import is_transient
@@ -37,6 +37,30 @@ def defaults() -> Iterator[None]:
     http._options.clear()
     http._max_bytes = ...
     http.close()
+
+
+@dataclass
+class Item:
+    """What the engine says of an item, as far as `http` asks."""
+
+    deadline: float | None
+    value: Any = None
+    attempt: int = 1
+    cancelled: bool = False
+    started: float = 0.0
+    reserved_host: str = ""
+
+    def log(self, level: str, text: str) -> None:
+        pass
+
+    def add(self, items: tuple[object, ...]) -> None:
+        pass
+
+    def begin_wait(self, host: str) -> None:
+        pass
+
+    def end_wait(self, seconds: float) -> None:
+        pass
 
 
 @contextmanager
