@@ -12,6 +12,9 @@ and the server ends with the worker. Like a real site it has its moods. Of every
     13                    404: the item fails
     29                    cut off in the middle of the table: the item fails
 
+As a program, `python fetch_site.py`, it serves the shop until Ctrl-C, and prints its address. There is a catalog too,
+with products and their pictures, for `tui-runner crawl` and `fetch` (docs/http.md).
+
 Parameters
     pages    how many pages to fetch; default 300
 
@@ -169,7 +172,11 @@ class ShopPage(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
 
     def do_GET(self) -> None:
-        """Answer with the page of orders that is asked for, in the mood that the page is in."""
+        """Answer with the page of the catalog, or of orders in the mood that the page is in."""
+        if not self.path.startswith("/orders?"):
+            status, kind, text = catalog_page(self.path)
+            self.answer(status, text, {"Content-Type": kind})
+            return
         page = int(self.path.rpartition("=")[2])
         shop.visits[self.path] += 1
         first_visit = shop.visits[self.path] == 1
@@ -206,6 +213,28 @@ class ShopPage(BaseHTTPRequestHandler):
         """Keep no log."""
 
 
+CATALOG_PAGES, PRODUCTS_A_PAGE = 20, 20
+
+
+def catalog_page(path: str) -> tuple[int, str, str]:
+    """Status, type and text of a page of the catalog, of a product or of its picture."""
+    kind, _, number = path.strip("/").partition("/")
+    n = int(number) if number.isdecimal() else 1
+    html = "text/html; charset=utf-8"
+    if kind in ("", "catalog") and n <= CATALOG_PAGES:
+        first = (n - 1) * PRODUCTS_A_PAGE
+        links = [f'<a href="/product/{first + i}">Product {first + i}</a>' for i in range(PRODUCTS_A_PAGE)]
+        links += [f'<a href="/catalog/{n + 1}" rel="next">next</a>'] if n < CATALOG_PAGES else []
+        return 200, html, f"<title>Catalog, page {n}</title>" + "\n".join(links)
+    if kind == "product" and n < CATALOG_PAGES * PRODUCTS_A_PAGE:
+        price = random.Random(n).randint(100, 9_999) / 100  # noqa: S311 - these are samples, not secrets
+        picture = f'<img src="/picture/{n}.svg">'
+        return 200, html, f'<title>Product {n}</title><p class="price">{price:.2f}</p>{picture}<a href="/">all</a>'
+    if kind == "picture":
+        return 200, "image/svg+xml", '<svg xmlns="http://www.w3.org/2000/svg"><circle r="9"/></svg>'
+    return 404, html, "<p>There is no such page.</p>"
+
+
 def orders_page(page: int) -> str:
     """A page of 1,000 to 3,000 orders, which its number decides."""
     chance = random.Random(page)  # noqa: S311 - these are samples, not secrets
@@ -230,3 +259,8 @@ def table_row(tag: str, cells: list[Any]) -> str:
 
 
 shop = Shop()
+
+if __name__ == "__main__":
+    shop.open()
+    print(shop.url, flush=True)
+    threading.Event().wait()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ast
 import atexit
+import codecs
 import multiprocessing.process
 import threading
 from collections.abc import Iterator
 from multiprocessing import forkserver
 from pathlib import Path
 
+import httpx
 import pytest
 from textual.app import App
 from textual.command import CommandPalette
@@ -19,6 +21,9 @@ from textual.widget import Widget
 from textual.widgets import Input, TextArea
 
 import tui_runner
+
+READ = httpx.Response(200, content=b"text")
+assert (READ.text, READ.encoding) == ("text", "utf-8")  # which gives it the attributes of both
 
 PACKAGE = Path(tui_runner.__path__[0])
 PRIVATE: dict[str, tuple[object, ...]] = {
@@ -38,7 +43,17 @@ PRIVATE: dict[str, tuple[object, ...]] = {
     "_run_input_thread": (LinuxDriver,),
     "_unnotify": (App,),
     "getincrementaldecoder": (linux_driver,),
+    # httpx 0.28: the transports of a client, and what a response that is built at once needs.
+    "_content": (READ,),
+    "_encoding": (READ,),
+    "_init_proxy_transport": (httpx.Client, httpx.AsyncClient),
+    "_init_transport": (httpx.Client, httpx.AsyncClient),
+    "_mounts": (httpx.Client(),),
+    "_num_bytes_downloaded": (READ,),
+    "_request": (READ,),
+    "_text": (READ,),
     # CPython 3.11 to 3.13.
+    "_is_text_encoding": (codecs.lookup("utf-8"),),
     "_run_exitfuncs": (atexit,),
     "_shutdown": (threading,),
     "_config": (multiprocessing.process.current_process(),),

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tui_runner.engine.worker.retry import is_transient
+from tui_runner.jobs.http.clients import JobAsyncClient, JobClient
 from tui_runner.jobs.http.host_gate import HostGate
-from tui_runner.jobs.http.thread_client import JobAsyncClient, JobClient
 
 TEXT = b"".join(b"<li>%d</li>" % (number * number) for number in range(5_000))
 

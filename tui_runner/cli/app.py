@@ -23,6 +23,7 @@ from typer.core import TyperCommand
 
 from tui_runner._version import __version__
 from tui_runner.cli.entry import end_at_once
+from tui_runner.cli.fetch import crawl, fetch
 from tui_runner.cli.options import (
     AdaptiveOption,
     DatabaseArgument,
@@ -60,7 +61,7 @@ from tui_runner.text.messages import quoted
 EXIT_FAULT = 70
 """A fault of tui-runner's own, as in sysexits.h; Python's 1 would say that some items failed."""
 
-_WITH_WORKERS = ("run", "resume", "retry")
+_WITH_WORKERS = ("run", "resume", "retry", "fetch", "crawl")
 _DEBUG = "--debug"
 _DEBUG_VARIABLE = "TUI_RUNNER_DEBUG"
 """`settings.DEBUG_VARIABLE`, which is not imported for `--version`."""
@@ -417,6 +418,10 @@ def run_from_ledger(
     request_from = retry_request if context.info_name == "retry" else resume_request
     request = request_from(db, run, assignments(set_ or []), settings)
     return resume_in_foreground(request, Display(headless, json, quiet, theme), context.obj, yes=yes)
+
+
+app.command()(fetch)
+app.command()(crawl)
 
 
 @app.command("try")

@@ -109,9 +109,11 @@ def _disk() -> str:
 
 
 def _open_files() -> str:
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    text = f"{soft} at once"
-    return Remark(f"{text}: raise it with ulimit -n for hundreds of connections") if soft < _FEW_FILES else text
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard == resource.RLIM_INFINITY:
+        return f"{soft:,} at once; workers raise it"
+    text = f"{soft:,} at once; workers raise it to {hard:,}, the hard limit" if soft < hard else f"{soft:,} at once"
+    return Remark(f"{text}: raise that with ulimit -Hn for hundreds of connections") if hard < _FEW_FILES else text
 
 
 def _terminal() -> str:

@@ -96,6 +96,7 @@ def _progress(snapshot: Snapshot) -> dict[str, object]:
         "state": snapshot.state.value,
         "reason": snapshot.reason,
         "items_total": snapshot.items_total,
+        **({} if snapshot.items_known is None else {"items_known": snapshot.items_known}),
         "items_done": snapshot.items_done,
         "items_failed": snapshot.items_failed,
         "rows": snapshot.rows,

@@ -23,6 +23,9 @@ def progress_line(snapshot: Snapshot) -> str:
     total = snapshot.items_total
     if total:
         items = f"{100 * snapshot.items_finished / total:5.1f} %  {snapshot.items_finished:,}/{total:,}"
+    elif snapshot.items_known is not None:
+        left = max(0, snapshot.items_known - snapshot.items_finished)
+        items = f"{snapshot.items_finished:,} of {snapshot.items_known:,} known, {left:,} in the frontier"
     else:
         items = f"{counted(snapshot.items_finished, 'item')}, unknown total"
     parts = [
@@ -31,6 +34,8 @@ def progress_line(snapshot: Snapshot) -> str:
     ]
     if snapshot.state is not RunState.PAUSED:
         parts += [f"{rate(snapshot.items_per_second)} items/s", f"{rate(snapshot.rows_per_second)} rows/s"]
+    if snapshot.items_known is not None and not snapshot.items_total and snapshot.state is RunState.RUNNING:
+        parts.append(f"{rate(snapshot.new_per_second)} new/s")
     if snapshot.items_failed:
         parts.append(f"failed {count(snapshot.items_failed)}")
     memory = snapshot.app_rss + snapshot.workers_rss

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import queue
+import shutil
+import tempfile
 import time
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from psutil import Process
@@ -18,19 +23,21 @@ from tui_runner.engine.guards.stillness import StillnessGuard
 from tui_runner.engine.input_reader import InputReader, PendingItems
 from tui_runner.engine.limits import FailureLimit
 from tui_runner.engine.logs.log_file import LogFile, RunLog, log_path
+from tui_runner.engine.planning.frontier import CutFrontier
 from tui_runner.engine.planning.open_run import OpenedRun, open_run
 from tui_runner.engine.planning.request import RunPlan
 from tui_runner.engine.progress.snapshot_builder import RunIdentity, SnapshotBuilder
 from tui_runner.engine.recorder import Recorder
 from tui_runner.engine.runner import Parts, Runner
 from tui_runner.engine.scheduling.circuit_breaker import CircuitBreaker, OnOutage
-from tui_runner.engine.scheduling.events import LogFailed, Tell
+from tui_runner.engine.scheduling.events import FrontierGrown, LogFailed, Tell
 from tui_runner.engine.scheduling.host_board import HostBoard
 from tui_runner.engine.scheduling.pace import FIRST_SIZE
 from tui_runner.engine.scheduling.scheduler import Scheduler
 from tui_runner.engine.worker_config import WorkerSettings
 from tui_runner.errors import UserError
 from tui_runner.inputs import total_items
+from tui_runner.store.ingest.http_versions import copy_versions
 from tui_runner.store.remote.query_process import memory_beside
 from tui_runner.store.remote.server import ServerLimits, serve
 from tui_runner.system.memory import memory_bound
@@ -49,6 +56,10 @@ def open_runner(plan: RunPlan, output: CapturedOutput | None = None) -> Runner:
         UserError: there is no run to resume, or the limit of memory is too low.
     """
     settings = plan.settings
+    if plan.params.get("if_changed") and VERSIONS in plan.params:
+        folder = Path(tempfile.mkdtemp(prefix="tui-runner-versions-"))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        plan = replace(plan, params={**plan.params, VERSIONS: folder / "versions.sqlite"})
     worker_settings = WorkerSettings(plan)
     # Workers that are threads of this process cannot be replaced.
     workers = 0 if settings.backend == "inline" else min(settings.workers, settings.threads)
@@ -62,6 +73,10 @@ def open_runner(plan: RunPlan, output: CapturedOutput | None = None) -> Runner:
         opened.database.close()
         raise
     return Runner(plan, parts)
+
+
+VERSIONS = "versions"
+"""Parameter of a job that fetches pages: the file with the versions that are known, see `http_versions`."""
 
 
 def _build(
@@ -93,7 +108,15 @@ def _build(
         hosts=HostBoard(settings.host_limits, is_shared=settings.workers > 1 and not in_process),
     )
     scheduler.remember_deaths(opened.deaths)
+    if isinstance(opened.cutter, CutFrontier):
+        opened.cutter.tell = lambda items: deliver(FrontierGrown(items))
     plan.source.tell = lambda level, text: deliver(Tell(level, text))
+    if isinstance(known := plan.params.get(VERSIONS), Path):
+        cursor = database.cursor()
+        try:
+            copy_versions(cursor, known)
+        finally:
+            database.close_cursor(cursor)
     worker_settings.key_columns = opened.record.key_columns or ()
     items = PendingItems()
     memory = MemoryGuard(max_memory, scheduler.crew, database.statements, app_rss, in_process=in_process)
@@ -104,7 +127,7 @@ def _build(
         table=plan.table,
         database=str(plan.database),
         started_at=opened.record.started_at.timestamp(),
-        items_total=opened.record.items_total if plan.retry else total_items(plan.source, plan.limit),
+        items_total=opened.record.items_total if plan.retry or plan.frontier else total_items(plan.source, plan.limit),
         chunk_size=settings.chunk_size,
         log_file=str(log_path(plan.database)),
         done_before=opened.before.done,
@@ -132,6 +155,8 @@ def _build(
             active_before=opened.record.active_seconds,
             deliver=deliver,
             redact=redact,
+            frontier=plan.frontier,
+            keeps_versions=VERSIONS in plan.params,
         ),
         output=output,
         log=RunLog(log_file, debug=plan.debug, redact=redact),

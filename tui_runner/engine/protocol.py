@@ -375,6 +375,7 @@ class ResultBatch:
         examples: the first line of the newest message of each of `error_groups`.
         values: items that failed for good, pickled, by position: those of at most `MAX_KEPT_VALUE` bytes.
         by_host: the failures among `trials` that a host is at fault for, by host.
+        added: Arrow IPC stream of items that items have added (`records.ADDED`); empty bytes when there are none.
     """
 
     worker: int
@@ -395,6 +396,7 @@ class ResultBatch:
     values: Mapping[int, bytes] = field(default_factory=dict)
     examples: Mapping[tuple[str, str], str] = field(default_factory=dict)
     by_host: Mapping[str, Trials] = field(default_factory=dict)
+    added: ArrowStream = b""
 
     def executed(self, chunk: int) -> int:
         """Items of a chunk that ended because they were executed, whatever came of it."""

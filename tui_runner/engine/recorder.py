@@ -32,6 +32,7 @@ from tui_runner.engine.scheduling.scheduler import Scheduler
 from tui_runner.engine.states import ChunkState, RunState
 from tui_runner.store.arrow_batches import deserialize
 from tui_runner.store.database import Database
+from tui_runner.store.ingest.frontier import FrontierRules
 from tui_runner.store.ingest.writer_thread import Ingest
 from tui_runner.store.records import ERRORS, ITEMS, WORKER_KILLED, Batch, ChunkRecord, HostRecord
 from tui_runner.text.describe import shape
@@ -57,6 +58,8 @@ class Recorder:
         active_before: seconds that earlier processes were at work on the run.
         deliver: takes what the writing thread reports, in that thread.
         redact: takes secrets out of messages of the database.
+        frontier: bounds of the items that items add.
+        keeps_versions: whether rows are pages whose versions are recorded.
     """
 
     takes = frozenset(get_args(Message))
@@ -73,6 +76,8 @@ class Recorder:
         active_before: float = 0.0,
         deliver: Callable[[Committed | WriteFailed | ItemsRejected], None],
         redact: Callable[[str], str],
+        frontier: FrontierRules | None = None,
+        keeps_versions: bool = False,
     ) -> None:
         self._ingest = Ingest(
             database,
@@ -82,6 +87,8 @@ class Recorder:
             on_error=lambda error: deliver(WriteFailed(error)),
             on_rejected=lambda batch, error: deliver(_rejected(batch, error)),
             redact=redact,
+            frontier=frontier,
+            keeps_versions=keeps_versions,
         )
         self._redact = redact
         self._scheduler = scheduler
@@ -147,6 +154,7 @@ class Recorder:
                 items=deserialize(flush.items),
                 errors=deserialize(flush.errors) if flush.errors else None,
                 rows=flush.rows,
+                added=deserialize(flush.added) if flush.added else None,
             )
         )
 

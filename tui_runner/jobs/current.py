@@ -35,6 +35,9 @@ class ItemContext(Protocol):
     def log(self, level: str, text: str) -> None:
         """Add a line to the run's log."""
 
+    def add(self, items: tuple[object, ...]) -> None:
+        """Take items that are to run once this one has ended well."""
+
     def begin_wait(self, host: str) -> None:
         """Take in that the item waits for `host`: another takes its place, its timeout stands still."""
 
@@ -80,6 +83,23 @@ class Current:
         """True if the result is no longer wanted (timed out, cancelled, run stopped): return soon."""
         context = CONTEXT.get()
         return context is not None and context.cancelled
+
+    def add(self, *items: object) -> None:
+        """Add items to the run, for a job that is declared with `frontier=True`; outside of a run nothing happens.
+
+        They are recorded in the transaction that records this item as done: an attempt that fails adds nothing. An item
+        that the run has had before is not added again. They run in the order in which they were added.
+
+        Args:
+            items: what JSON brings back as it was: text, integers, finite floats, truth values, None, lists, dicts.
+
+        Raises:
+            TypeError: an item is something else.
+            RuntimeError: the job is declared without `frontier=True`.
+        """
+        context = CONTEXT.get()
+        if context is not None and items:
+            context.add(items)
 
     def log(self, text: object, level: str = "INFO") -> None:
         """Add `text` to the run's log, with the item it belongs to; prints it outside of a run."""

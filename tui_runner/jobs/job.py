@@ -50,6 +50,7 @@ class Job:
         doc: first line of its docstring, empty without one.
         is_async: whether it is an `async def`, or an asynchronous generator.
         retry_on: which errors are tried again, as `@job(retry_on=…)` gave it; None for the rule of its own.
+        frontier: whether items may add items to the run, as `@job(frontier=True)` says.
         host: which host an item asks, as `@job(host=…)` gave it; None where that is not known before it starts.
         parameters: what the job takes besides its items: the keyword-only parameters of the function and all
             parameters of its `items`, `setup` and `teardown` functions, each name once.
@@ -62,6 +63,7 @@ class Job:
         reference: JobReference | None = None,
         retry_on: RetryOn | None = None,
         host: HostOf | None = None,
+        frontier: bool = False,
     ) -> None:
         if not callable(function) or isinstance(function, type):
             raise UserError(f"@job needs a function, not {quoted(function)}")
@@ -76,6 +78,7 @@ class Job:
         self.is_async = inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
         self.retry_on = _checked_retry_on(retry_on, where)
         self._signature = Signature(function)
+        self.frontier = frontier is True
         self.host = _checked_host(host, self._signature.names, where)
         self._reference = reference
         self._items: Callable[..., Any] | None = None
@@ -350,16 +353,20 @@ def job(
     delay: float = ...,
     adaptive: bool = ...,
     host: HostOf = ...,
+    frontier: bool = ...,
     max_memory: int | str | None = ...,
     max_failures: int | str | None = ...,
     on_outage: str = ...,
     grace: float = ...,
 ) -> Callable[[Callable[..., Any]], Job]: ...
 def job(function: Any = None, /, **settings: Any) -> Any:
-    """Declare a function as a job: `@job`, or `@job(threads=64, retries=3)` with any of `Settings`, `retry_on`, `host`.
+    """Declare a function as a job: `@job`, or `@job(threads=64)` with `Settings`, `retry_on`, `host`, `frontier`.
 
     `host` says which host an item asks, before it starts: the name of a parameter that has a URL or a host's name, or a
     function of the item that returns one. Items of a host that may not be asked yet then wait without a thread.
+
+    `frontier=True` lets items add items with `current.add()`. The whole input is then read before the first item runs,
+    and items come from a table of the ledger (`runner.added`), each once.
 
     `retry_on` says which errors are tried again. Exception types are retried besides network trouble, timeouts and
     HTTP answers that may change; a function is called with the error and decides, or returns None to leave it at that.
@@ -377,7 +384,7 @@ def job(function: Any = None, /, **settings: Any) -> Any:
 def _declare(settings: Mapping[str, Any], function: Callable[..., Any]) -> Job:
     given = dict(settings)
     retry_on, host = given.pop("retry_on", None), given.pop("host", None)
-    return Job(function, given, retry_on=retry_on, host=host)
+    return Job(function, given, retry_on=retry_on, host=host, frontier=given.pop("frontier", False))
 
 
 def _checked_retry_on(value: Any, where: str) -> RetryOn | None:

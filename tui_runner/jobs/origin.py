@@ -43,6 +43,9 @@ class JobOrigin:
         return f"Asked because {self.why}. Its code would run with your permissions."
 
 
+BUILT_IN = frozenset({"tui_runner.jobs.crawl", "tui_runner.jobs.fetch"})
+"""Modules of jobs that are commands of their own."""
+
 _INSTALLED = re.compile(r"/(?:site-packages|dist-packages|lib\d*/(?:python|pypy)\d[^/]*)/", re.IGNORECASE)
 """Where environments keep what is installed in them, the one that this program runs in or any other."""
 
@@ -65,9 +68,10 @@ def job_origin(job: str, *, input: str | None, database: Path | None, begun_in: 
     files = [Path(place.source)] if place.is_file else module_files(place.source, folder=folder)
     judged = [("its file" if file == files[-1] else "its package", file) for file in reversed(files)]
     is_sample = place.is_file and files[0].parent == _resolved(bundled("sample_jobs"))
-    if is_sample:
+    is_built_in = not place.is_file and place.source in BUILT_IN
+    if is_sample or is_built_in:
         judged = []  # they came with the program that is about to run them
-    if not place.is_file:
+    if not place.is_file and not is_built_in:
         # Whatever the job imports is looked for there before it is among installed packages.
         judged.append((f"the folder {folder} that it imports from", _resolved(folder)))
     homes = [_resolved(here)]
@@ -83,12 +87,18 @@ def job_origin(job: str, *, input: str | None, database: Path | None, begun_in: 
     installed = dict.fromkeys(what for what, path in judged if what not in outside and _is_installed(path, homes))
     if installed:
         reasons.append(f"{_are(installed)} part of Python or of an installed package")
+    if is_built_in and input is not None and not _is_among(folder / input, homes):
+        reasons.append(f"its input is outside the database's folder and the current folder: {shortened(input)}")
     if is_sample and input is not None:
         reasons.append(f"its input is chosen by the database: {shortened(input)}")
     if database is not None:
         judged.append(("the database", _resolved(database)))
     reasons += dict.fromkeys(reason for what, path in judged if (reason := _not_ours(what, path)))
     return JobOrigin(_named(files[-1], place.function) if files else shortened(job), tuple(reasons))
+
+
+def _is_among(path: Path, homes: Sequence[Path]) -> bool:
+    return path.exists() and any(_resolved(path).is_relative_to(home) for home in homes)
 
 
 def _are(names: Collection[str]) -> str:

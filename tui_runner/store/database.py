@@ -224,6 +224,11 @@ class Database:
             threshold = _NO_CHECKPOINT if self._readers_beside else self._checkpoint_threshold
             self._root.execute(f"SET checkpoint_threshold = {literal(threshold)}")
 
+    @property
+    def is_closed(self) -> bool:
+        """True from when `close` is called."""
+        return self._closed
+
     def cursor(self) -> duckdb.DuckDBPyConnection:
         """A cursor of its own for the calling thread; times are UTC in it. Give it back with `close_cursor`."""
         with self._guard:

@@ -65,6 +65,10 @@ WORKER_KILLED = "WorkerKilled"
 """The type of the error of an item that was in flight when its worker died."""
 
 
+ADDED = pa.schema([("added_by", pa.int64()), ("key", pa.string()), ("value", pa.string())])
+"""Items that an item has added to the run: its position, and of each the key, and the value as JSON."""
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """Rows and ledger rows of one batch of a worker, for the database.
@@ -75,6 +79,7 @@ class Batch:
         items: rows of `ITEMS`.
         errors: rows of `ERRORS`, or None.
         rows: result rows in `tables`.
+        added: rows of `ADDED`, or None.
     """
 
     ticket: object
@@ -82,6 +87,7 @@ class Batch:
     items: pa.Table
     errors: pa.Table | None
     rows: int
+    added: pa.Table | None = None
 
 
 @dataclass(frozen=True, slots=True)

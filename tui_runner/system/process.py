@@ -11,6 +11,7 @@ import contextlib
 import gc
 import io
 import os
+import resource
 import signal
 import sys
 import threading
@@ -149,3 +150,24 @@ def limit_native_threads(threads: int) -> None:
         import threadpoolctl
 
         threadpoolctl.threadpool_limits(threads)
+
+
+_MOST_FILES = 1 << 20
+"""Descriptors to ask for where the hard limit is none: Linux's own default bound (`fs.nr_open`)."""
+
+
+def raise_file_limit() -> int:
+    """Let this process open as many files and connections as it may; return the number.
+
+    The soft limit is 1,024 on most Linux systems and 256 on macOS, for the sake of programs that use `select`; the hard
+    limit is what the system allows (systemd's author, "File Descriptor Limits", 0pointer.net).
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST_FILES if hard == resource.RLIM_INFINITY else hard
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        except (ValueError, OSError):  # the system has a bound of its own; the program runs with what it has
+            return soft
+        return wanted
+    return wanted if soft == resource.RLIM_INFINITY else soft

@@ -179,7 +179,7 @@ class CutByPosition:
         chunks, first = self._chunks, self._number
         while self._number < len(chunks) and chunks.done[self._number]:
             self._number += 1
-        return _skipped(chunks, first, self._number)
+        return skipped_chunks(chunks, first, self._number)
 
     def _recorded_chunk(self) -> ItemsRead:
         number, chunks = self._number, self._chunks
@@ -279,7 +279,7 @@ class CutByKey:
         if not self._told:
             self._told = True
             done = self._recorded.done_by_chunk()
-            if skipped := _skipped(done, 0, len(done)):
+            if skipped := skipped_chunks(done, 0, len(done)):
                 return skipped
         while not self._values and not self._pieces:
             if self._ended:
@@ -430,12 +430,12 @@ class RetryFromLedger:
             kept = [item for item in failed if item.value is not None]
             if kept:
                 if first < number:
-                    return _skipped(self._chunks, first, number)
+                    return skipped_chunks(self._chunks, first, number)
                 self._number += 1
                 return self._chunk(number, kept, [item.item for item in failed if item.value is None])
             self._number += 1
         if first < self._number:
-            return _skipped(self._chunks, first, self._number)
+            return skipped_chunks(self._chunks, first, self._number)
         return None if self._rest is None or not self._lacking else self._rest.next(size)
 
     def warnings(self) -> list[str]:
@@ -498,7 +498,8 @@ _SCALARS = frozenset({str, int, float, bool, bytes, type(None)})
 _PLAIN = _SCALARS | {dict, list, tuple}
 
 
-def _skipped(chunks: RecordedChunks, first: int, stop: int) -> ChunksSkipped | None:
+def skipped_chunks(chunks: RecordedChunks, first: int, stop: int) -> ChunksSkipped | None:
+    """Return the chunks from `first` on as skipped, None if there are none."""
     if first == stop:
         return None
     every = slice(first, stop)

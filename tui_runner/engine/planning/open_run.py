@@ -12,6 +12,7 @@ import duckdb
 
 from tui_runner._version import __version__
 from tui_runner.engine.planning.cutting import CutByKey, CutByPosition, Cutter, RetryFromLedger
+from tui_runner.engine.planning.frontier import CutFrontier, seeds
 from tui_runner.engine.planning.older_keys import found_columns
 from tui_runner.engine.planning.request import RunPlan
 from tui_runner.engine.scheduling.events import Tell
@@ -78,7 +79,7 @@ def open_run(plan: RunPlan) -> OpenedRun:
         cursor = database.cursor()
         try:
             with readable(plan.database):
-                opened = _find_or_begin(plan, database, Ledger(cursor))
+                opened = _find_or_begin(plan, database, cursor)
         finally:
             database.close_cursor(cursor)
         database.note_run(opened.record.run_id)
@@ -92,14 +93,23 @@ def open_run(plan: RunPlan) -> OpenedRun:
     return opened
 
 
-def _find_or_begin(plan: RunPlan, database: Database, ledger: Ledger) -> OpenedRun:
+def _find_or_begin(plan: RunPlan, database: Database, cursor: duckdb.DuckDBPyConnection) -> OpenedRun:
+    ledger = Ledger(cursor)
     record = _find(plan, ledger)
     if record is None:
         before = _alike(plan, ledger, finished=True)
         unfinished = None if plan.new else ledger.find_unfinished(plan.job.name)
         record = ledger.run(ledger.begin_run(_new_record(plan)))
         news = _beside(before, record) + _left_behind(unfinished, record, plan)
-        return OpenedRun(database, record, False, CutByPosition(plan.source, limit=plan.limit), False, news)
+        cutter: Cutter = CutByPosition(plan.source, limit=plan.limit)
+        if plan.frontier is not None:
+            try:
+                ledger.add_seeds(cursor, record.run_id, seeds(plan.source, plan.frontier), plan.frontier)
+            except BaseException:
+                ledger.forget_run(record.run_id)
+                raise
+            cutter = CutFrontier(database, RecordedItems(database, record.run_id), resumed=False)
+        return OpenedRun(database, record, False, cutter, False, news)
     totals = ledger.totals(record.run_id)
     failed = totals.failed + totals.cancelled
     if plan.retry and not failed:
@@ -107,7 +117,13 @@ def _find_or_begin(plan: RunPlan, database: Database, ledger: Ledger) -> OpenedR
     paused = plan.attended and record.state == RunState.PAUSED
     news = _news(plan, record, totals.done, failed)
     record = _reopen(plan, database, ledger, record, RunState.PAUSED if paused else RunState.RUNNING)
-    cutter = _cutter(plan, RecordedItems(database, record.run_id), record, failed)
+    recorded = RecordedItems(database, record.run_id)
+    if plan.frontier is None:
+        cutter = _cutter(plan, recorded, record, failed)
+    else:
+        if not plan.source.lost:  # nothing is there if it was killed before all of the input was read
+            ledger.add_seeds(cursor, record.run_id, seeds(plan.source, plan.frontier), plan.frontier)
+        cutter = CutFrontier(database, recorded, resumed=True)
     if not isinstance(cutter, CutByPosition):
         ledger.recount_chunks(record.run_id)
     # Elsewhere positions are given anew, and nothing else says which item it was.
@@ -247,11 +263,11 @@ def _new_record(plan: RunPlan) -> RunRecord:
         params=dict(plan.stored_params),
         settings=asdict(plan.settings),
         state=RunState.RUNNING.value,
-        items_total=total_items(plan.source, plan.limit),
+        items_total=None if plan.frontier else total_items(plan.source, plan.limit),
         started_at=datetime.now(UTC),
         ended_at=None,
         host=platform.node(),
         version=__version__,
         key_columns=key_columns(plan.source.columns),
-        fingerprint=plan.source.fingerprint(),
+        fingerprint=None if plan.frontier else plan.source.fingerprint(),
     )

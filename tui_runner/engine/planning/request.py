@@ -22,6 +22,7 @@ from tui_runner.jobs.loading import load_job
 from tui_runner.jobs.parameters import MissingParameters, Parameter, bind, is_hidden, jsonable, stored
 from tui_runner.jobs.reference import source_digest
 from tui_runner.jobs.settings import DEBUG_VARIABLE, SET_PREFIX, Settings, resolve
+from tui_runner.store.ingest.frontier import FrontierRules
 from tui_runner.store.ingest.results_table import RESERVED
 from tui_runner.system.files import expanded
 from tui_runner.text.messages import is_text, plain, quoted
@@ -48,6 +49,7 @@ class RunPlan:
         run_id: go on with this very run.
         retry: of that run only what failed.
         attended: whether a person watches the run and can resume it; one that was paused then comes back paused.
+        frontier: bounds of the items that items add; None for a job whose items add none.
         served: whether other processes may query the database while the run has it.
         debug: whether the log file is to have everything that tui-runner does.
     """
@@ -67,6 +69,7 @@ class RunPlan:
     run_id: int | None = None
     retry: bool = False
     attended: bool = False
+    frontier: FrontierRules | None = None
     served: bool = True
     debug: bool = False
 
@@ -335,8 +338,15 @@ def plan_job(
         run_id=request.run_id,
         retry=request.retry,
         attended=request.attended,
+        frontier=_frontier(job, params, request.limit),
         debug=bool(environ.get(DEBUG_VARIABLE)),
     )
+
+
+def _frontier(job: Job, params: Mapping[str, Any], limit: int | None) -> FrontierRules | None:
+    """Return the bounds of a frontier: the limit of the run, and the job's parameter `depth`, if it has one."""
+    depth = params.get("depth")
+    return FrontierRules(depth if type(depth) is int else None, limit) if job.frontier else None
 
 
 def _placed(params: Mapping[str, object], folder: Path) -> dict[str, object]:

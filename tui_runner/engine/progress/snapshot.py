@@ -164,6 +164,8 @@ class Snapshot:
         elapsed: `at` without the time it was paused.
         active_before: seconds that earlier processes were at work on it, without the time it was paused.
         items_total: length of the input; None while unknown.
+        items_known: items in the frontier so far, of a run whose items add items; None for others.
+        new_per_second: items added to it, over the last ten seconds.
         items_done: items that ended well, those of earlier processes included.
         items_failed: items that failed or timed out.
         items_cancelled: items that were cancelled.
@@ -226,6 +228,8 @@ class Snapshot:
     elapsed: float = 0.0
     active_before: float = 0.0
     items_total: int | None = None
+    items_known: int | None = None
+    new_per_second: float = 0.0
     items_done: int = 0
     items_failed: int = 0
     items_cancelled: int = 0

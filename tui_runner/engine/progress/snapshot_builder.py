@@ -30,7 +30,7 @@ from tui_runner.engine.progress.snapshot import (
 )
 from tui_runner.engine.protocol import LogLine, LogLines, Progress, Ready, ResultBatch, WorkerLost
 from tui_runner.engine.scheduling.chunk import Chunk
-from tui_runner.engine.scheduling.events import ChunkEnded, Draw, Tell
+from tui_runner.engine.scheduling.events import ChunkEnded, Draw, FrontierGrown, Tell
 from tui_runner.engine.scheduling.host_board import HostRow
 from tui_runner.engine.scheduling.scheduler import Scheduler
 from tui_runner.engine.states import HOLDS, ChunkState, PauseCause, RunState
@@ -133,7 +133,9 @@ class RecordSample:
     sample: SampleRecord
 
 
-Message = ChunkEnded | Tell | Progress | Ready | WorkerLost | ResultBatch | LogLines | MemoryMeasured | Draw
+Message = (
+    ChunkEnded | FrontierGrown | Tell | Progress | Ready | WorkerLost | ResultBatch | LogLines | MemoryMeasured | Draw
+)
 
 
 class SnapshotBuilder:
@@ -169,6 +171,9 @@ class SnapshotBuilder:
         self._began_at = time.time()
         self._items = RateWindow()
         self._rows = RateWindow()
+        self._known: int | None = None
+        """Items in the frontier; None for a run without one."""
+        self._new = RateWindow()
         self._items.add(0.0, 0)
         self._rows.add(0.0, 0)
         self._ended = 0
@@ -221,6 +226,9 @@ class SnapshotBuilder:
                 self.chunk_ended(number)
             case LogLines():
                 self.logged(message)
+            case FrontierGrown(items):
+                self._known = items
+                self._new.add(self._scheduler.active(now), items)
             case Tell(level, text):
                 self.tell(now, level, text)
             case Ready(worker, pid):
@@ -391,6 +399,8 @@ class SnapshotBuilder:
             elapsed=active,
             active_before=identity.active_before,
             items_total=total,
+            items_known=self._known,
+            new_per_second=0.0 if self._known is None else self._new.rate(active),
             items_done=counts.done + unread,
             items_failed=counts.failed,
             items_cancelled=counts.cancelled,

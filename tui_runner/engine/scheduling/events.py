@@ -90,6 +90,13 @@ class InputEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class FrontierGrown:
+    """The frontier has `items` items by now, those of the input and those that have run included."""
+
+    items: int
+
+
+@dataclass(frozen=True, slots=True)
 class InputFailed:
     """The input cannot be read any further."""
 

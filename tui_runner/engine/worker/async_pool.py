@@ -8,6 +8,7 @@ import inspect
 import os
 import threading
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from typing import Any
 
 from tui_runner.engine.worker.attempt import LARGE, Execution, Outcome, Outcomes
@@ -207,6 +208,8 @@ class AsyncPool:
             async with asyncio.timeout(None) as lane.scope:
                 returned = await _result(execution.function(value))
             rows = collect(returned)
+            if slot.added is not None:
+                rows = replace(rows, added=tuple(slot.added))
             del returned
         except BaseException as error:
             if isinstance(error, asyncio.CancelledError) and lane not in self._lanes:

@@ -251,6 +251,7 @@ class Execution:
         chunk = slot.chunk
         slot.started = now
         slot.waits = 0
+        slot.added = None
         slot.attempt = min(chunk.made.get(index, 0) + 1, MAX_ATTEMPT) if chunk.made else 1
         slot.value = value = chunk.values[index]
         if self.timeout is not None:

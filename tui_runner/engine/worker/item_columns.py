@@ -79,7 +79,7 @@ def _cut(text: str) -> str:
 def json_value(value: object, redact: Redaction) -> str | None:
     """Return an item as JSON, None where it would come back as another one, is large, or has a secret in it."""
     try:
-        if not _comes_back(value):
+        if not comes_back(value):
             return None
         text = json.dumps(value, ensure_ascii=False)
         if len(text.encode()) > MAX_KEPT_VALUE:
@@ -89,7 +89,7 @@ def json_value(value: object, redact: Redaction) -> str | None:
         return None
 
 
-def _comes_back(value: object) -> bool:
+def comes_back(value: object) -> bool:
     """Return True if JSON keeps the value and the types in it."""
     kind = type(value)
     if value is None or kind in (str, int, bool):
@@ -97,9 +97,9 @@ def _comes_back(value: object) -> bool:
     if kind is float:
         return math.isfinite(value)  # type: ignore[arg-type]  # kind says so
     if kind is list:
-        return all(map(_comes_back, value))  # type: ignore[call-overload]  # likewise
+        return all(map(comes_back, value))  # type: ignore[call-overload]  # likewise
     if kind is dict:
-        return all(type(name) is str and _comes_back(part) for name, part in value.items())  # type: ignore[attr-defined]
+        return all(type(name) is str and comes_back(part) for name, part in value.items())  # type: ignore[attr-defined]
     return False
 
 

@@ -150,6 +150,10 @@ class JobLogHandler(logging.Handler):
         self._log.add(record.levelname, text, _place())
 
 
+_LOGS_OF_REQUESTS = ("aiohttp", "curl_cffi", "httpcore", "httpcore2", "httpx", "httpx2", "pyreqwest", "urllib3")
+"""Loggers of HTTP libraries: some write a line for each request, which a log of a million items has no room for."""
+
+
 def join_logging(log: JobLog) -> None:
     """Make records of the standard `logging` go to `log`, beside what the job's file, now loaded, has set up.
 
@@ -157,8 +161,10 @@ def join_logging(log: JobLog) -> None:
     the standard streams writes to the log anyway.
     """
     root = logging.getLogger()
-    # One line per request is httpx's business, not the job's.
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    for name in _LOGS_OF_REQUESTS:
+        logger = logging.getLogger(name)
+        if logger.level == logging.NOTSET:  # what the job has set holds
+            logger.setLevel(logging.WARNING)
     if any(getattr(handler, "stream", None) in (sys.stdout, sys.stderr) for handler in root.handlers):
         return
     if not root.handlers and root.level == logging.WARNING:

@@ -7,6 +7,7 @@ batch and nothing else was, so when a worker is lost the counters say exactly wh
 
 from __future__ import annotations
 
+import json
 import math
 import threading
 from collections import Counter, defaultdict
@@ -37,9 +38,10 @@ from tui_runner.engine.worker.slot import Ended, OpenedChunk, Slot
 from tui_runner.engine.worker.standstill import Standstill
 from tui_runner.engine.worker.task_queue import WorkQueue
 from tui_runner.engine.worker.thread_pool import Pool
+from tui_runner.inputs.keys import plain_key
 from tui_runner.jobs.http.host_gate import HostState
 from tui_runner.store.arrow_batches import serialize
-from tui_runner.store.records import ERRORS, ITEMS
+from tui_runner.store.records import ADDED, ERRORS, ITEMS
 from tui_runner.store.rows.collect import Built, build
 from tui_runner.system.clock import time
 from tui_runner.text.describe import MESSAGE_LENGTH, Failure, item_text, shape, storable
@@ -344,6 +346,7 @@ class BatchBuilder:
         self._ok = self._passing = self._lasting = 0
         self._failing_since = math.inf
         self._by_host: dict[str, Trials] = {}
+        self._added: list[tuple[object, ...]] = []
 
     def add_ended(self, chunk: OpenedChunk, items: list[Ended]) -> None:
         """Add items of a chunk that ended well."""
@@ -358,6 +361,9 @@ class BatchBuilder:
         attempts = [made.get(index, 0) + 1 for index in indexes] if made else None
         self._add_items(chunk, indexes, Ending.OK, attempts, counts, seconds, finished_at)
         self._touched[chunk.number] = chunk
+        for index, _, _, rows in items:
+            if rows.added:
+                self._add_new(chunk.positions[index], rows.added)
         self._seconds += seconds
         self._ok += len(items)
         chunk.done += len(items)
@@ -432,6 +438,17 @@ class BatchBuilder:
             texts = chunk.texts or chunk.values
             columns["text"] += [texts[index] for index in indexes]
         columns["value"] += [value] * size
+
+    def _add_new(self, position: int, values: tuple[object, ...]) -> None:
+        """Add items that the item at `position` has added; one that holds a secret of the job is not written down."""
+        for value in values:
+            text = json.dumps(value, ensure_ascii=False)
+            try:
+                text.encode()
+            except UnicodeEncodeError:  # lone surrogates: as escapes they are text
+                text = json.dumps(value)
+            if not any(form in text for form in self._redact.forms):
+                self._added.append((position, plain_key(value), text))
 
     def _end_items(self, chunk: OpenedChunk, indexes: list[int]) -> None:
         self._ended[chunk.number] += indexes
@@ -509,6 +526,7 @@ class BatchBuilder:
             values=self._values,
             examples=self._examples,
             by_host=self._by_host,
+            added=_stream(ADDED, self._added) if self._added else b"",
         )
 
     def _item_rows(self) -> pa.Buffer:

@@ -23,7 +23,6 @@ import http.client
 import random
 import socket
 import ssl
-import sys
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -181,19 +180,22 @@ _TRANSIENT_ERRNOS = frozenset(
 )
 
 
-_TRANSIENT_CLASSES = (
-    ("httpx", "TransportError"),
-    ("requests", "ConnectionError"),
-    ("requests", "Timeout"),
-    ("requests.exceptions", "ChunkedEncodingError"),
-    ("aiohttp", "ClientConnectionError"),
-    ("aiohttp", "ClientPayloadError"),
-    ("urllib3.exceptions", "HTTPError"),
-)
-"""Base classes of network trouble in HTTP libraries, by module and name."""
+_TRANSIENT_CLASSES = {
+    "aiohttp": ("ClientConnectionError", "ClientPayloadError"),
+    "curl_cffi": ("ChunkedEncodingError", "ConnectionError", "IncompleteRead", "ProxyError", "Timeout"),
+    "httpcore": ("NetworkError", "ProxyError", "RemoteProtocolError", "TimeoutException"),
+    "httpcore2": ("NetworkError", "ProxyError", "RemoteProtocolError", "TimeoutException"),
+    "httpx": ("TransportError",),
+    "httpx2": ("TransportError",),
+    "pyreqwest": ("TransportError",),
+    "requests": ("ChunkedEncodingError", "ConnectionError", "Timeout"),
+    "urllib3": ("HTTPError",),
+}
+"""Base classes of network trouble, by the package of each HTTP library: names, for none of them is imported here."""
 
 _FINAL_CLASSES = frozenset(
     {
+        "CertificateVerifyError",
         "InvalidHeader",
         "InvalidSchema",
         "InvalidURL",
@@ -216,8 +218,8 @@ def is_transient(error: BaseException) -> bool:
     """Return True if another attempt may succeed: network trouble, timeouts, and HTTP answers that say so.
 
     Errors of HTTP libraries are recognised without importing any of them: by the status of the response they carry, by
-    what the operating system said, which is in the chain of their causes whatever wraps it, and by their base classes
-    where the library is loaded. What no attempt can mend goes before all of these but the status: a certificate, a
+    what the operating system said, which is in the chain of their causes whatever wraps it, and by the names of their
+    base classes. What no attempt can mend goes before all of these but the status: a certificate, a
     name that is no host, an address that is none.
     """
     if not isinstance(error, Exception):  # `sys.exit(500)` is no answer of a server
@@ -266,11 +268,9 @@ def _is_network_trouble(error: Exception) -> bool:
 
 
 def _is_of_library(error: Exception) -> bool:
-    for module, name in _TRANSIENT_CLASSES:
-        base = getattr(sys.modules.get(module), name, None)
-        if isinstance(base, type) and isinstance(error, base):
-            return True
-    return False
+    return any(
+        kind.__name__ in _TRANSIENT_CLASSES.get(kind.__module__.partition(".")[0], ()) for kind in type(error).__mro__
+    )
 
 
 def retry_rule(retry_on: object) -> Callable[[BaseException], bool]:

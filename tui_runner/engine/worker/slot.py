@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tui_runner.engine.protocol import Counts
+from tui_runner.engine.worker.item_columns import comes_back
 from tui_runner.store.rows.collect import Rows
 
 if TYPE_CHECKING:
@@ -104,12 +105,14 @@ class Slot:
         reserved_host: the host that its item may ask once, having waited for it before it began; empty for none.
         host: the host by whose line its item came; empty for none.
         waits: how often its item has waited for a host.
+        added: items that its item has added so far; None for none.
         queue: where it comes from.
         claim: a token that whoever ends the attempt takes: its deadline; None where there is no timeout to race.
     """
 
     __slots__ = (
         "_write_log",
+        "added",
         "attempt",
         "block",
         "chunk",
@@ -152,6 +155,7 @@ class Slot:
         self.reserved_host = ""
         self.host = ""
         self.waits = 0
+        self.added: list[object] | None = None
         self.claim: list[float] | None = None
 
     def begin_wait(self, host: str) -> None:
@@ -188,6 +192,15 @@ class Slot:
         """Chunk and position of the item being executed; None for none."""
         index = self.index
         return None if index < 0 else (self.chunk.number, self.chunk.positions[index])
+
+    def add(self, items: tuple[object, ...]) -> None:
+        """Take items that are to run once this one has ended well; see `Current.add`."""
+        if self.queue is not None and not self.queue.takes_added:
+            raise RuntimeError("current.add() needs a job that is declared with @job(frontier=True)")
+        for item in items:
+            if not comes_back(item):
+                raise TypeError(f"current.add() takes what JSON brings back as it was, not {type(item).__name__}")
+        self.added = [*(self.added or ()), *items]
 
     def log(self, level: str, text: str) -> None:
         """Add a line to the run's log."""

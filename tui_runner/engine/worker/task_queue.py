@@ -88,6 +88,7 @@ class WorkQueue:
         item_text: whether the ledger gets a short text of every item.
         gate: says when a host may be asked; None for one without limits.
         host: returns the host of an item, empty where it has none; None where no host is known before an item starts.
+        takes_added: whether items may add items to the run.
         clock: monotonic seconds.
     """
 
@@ -104,6 +105,7 @@ class WorkQueue:
         item_text: bool = True,
         gate: HostGate | None = None,
         host: Callable[[object], str] | None = None,
+        takes_added: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.gate = gate or HostGate(clock=clock)
@@ -119,6 +121,7 @@ class WorkQueue:
         self._key_columns = key_columns
         self._item_text = item_text
         self._write_log = write_log
+        self.takes_added = takes_added
         self._on_exhausted = on_exhausted
         self.on_change = on_change
         self._on_idle = on_idle

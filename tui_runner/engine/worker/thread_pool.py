@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol
 
 from tui_runner.engine.worker.attempt import LARGE, Execution, Outcomes
@@ -95,6 +96,8 @@ class _WorkerThread(threading.Thread):
                 mark = positions[index] << ATTEMPT_BITS | slot.attempt  # `note`, without its call
                 notes[number] = mark
                 rows = collect(function(value))
+                if slot.added is not None:
+                    rows = replace(rows, added=tuple(slot.added))
             # A function may raise SystemExit, KeyboardInterrupt or GeneratorExit: they end the item, not the worker.
             except BaseException as error:
                 now = clock()

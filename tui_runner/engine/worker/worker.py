@@ -69,7 +69,7 @@ from tui_runner.jobs.loading import load_reference
 from tui_runner.system.clock import time
 from tui_runner.system.fork_server import take_signals_again
 from tui_runner.system.memory import return_freed_memory, settle_garbage_collection
-from tui_runner.system.process import limit_native_threads
+from tui_runner.system.process import limit_native_threads, raise_file_limit
 from tui_runner.system.terminal_guard import TERMINAL_GUARD
 from tui_runner.text.describe import describe
 from tui_runner.text.redaction import Redaction
@@ -110,6 +110,7 @@ class Worker:
             item_text=config.item_text,
             gate=http.gate,
             host=job.host_finder(by_name=config.by_name),
+            takes_added=job.frontier,
         )
         self._listener = Listener(
             self._queue.host_changed,
@@ -279,6 +280,7 @@ def run_process(connection: Connection, config: WorkerConfig, output: int, memor
     recorder = FlightRecorder(memory)
     os.close(memory)
     return_freed_memory()
+    raise_file_limit()
     redact = Redaction(config.secrets)
     log = _redirect_output(config.worker, redact)
     lock = threading.Lock()

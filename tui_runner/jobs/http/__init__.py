@@ -5,13 +5,15 @@
     response = http.get("https://example.org/page/1", params={"q": "x"})
     response.raise_for_status()
 
-* Every thread has a client of its own, with one idle connection kept, and all share one SSL context. That is
-  the fastest arrangement of httpx, with 256 threads as with 16, and an error in one thread cannot upset the
-  connections of another (httpcore issue #550).
-* A request never outlasts the item that makes it: its timeouts are cut to what `current.deadline` leaves.
+* Requests are sent by a transport of our own, which keeps connections open without a lock (`transport.py`).
+* A request never outlasts the item that makes it: looking the name up, connecting, and every read and write end
+  at `current.deadline`.
+* A body is whole and at most `max_bytes` long once it is decoded, or it is an error. Its text is decoded as a
+  browser does: by byte order mark, header, `<meta>` (`charset.py`).
 * A request waits until its host may be asked (`--per-host`, `--delay`, a refusal); that is no time of its item.
 * Redirects are followed; connecting may take 10 seconds, a pause in the answer 30; the User-Agent names
   tui-runner.
+* Proxies, SOCKS and HTTP/2 are those of httpx: `HTTPS_PROXY=…`, or `http.configure(proxy=…)`.
 * What a response is and which errors there are: https://www.python-httpx.org/api/.
 
 httpx is imported with the first request: a job can be loaded and shown without it.
@@ -36,21 +38,23 @@ if TYPE_CHECKING:
 
     import httpx
 
+    from tui_runner.jobs.http.clients import JobClient
+
 
 CONNECT_SECONDS = 10.0
 """Seconds that connecting to a server may take."""
 ANSWER_SECONDS = 30.0
 """Seconds that a server may stay silent, or refuse to take what is sent."""
 
-# One connection kept a thread: more would be idle sockets times threads, none a new handshake an item.
+# Of a transport of httpx's own, for a proxy, say: one a thread, and for the one client of an event loop more.
 _KEPT_CONNECTIONS = 1
-# For the one client of an event loop, whose tasks share its connections.
 _KEPT_CONNECTIONS_OF_A_LOOP = 100
 
 gate = HostGate()
 """Where requests of this worker wait until their host may be asked."""
 _lock = threading.Lock()
 _options: dict[str, Any] = {}
+_max_bytes: int | EllipsisType | None = ...
 _generation = 0
 _context: ssl.SSLContext | None = None
 _thread = threading.local()
@@ -62,14 +66,16 @@ _of_loop: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[httpx.Async
 class _Kept:
     """The client of a thread. The thread's end lets go of it, which closes the client."""
 
-    def __init__(self, client: httpx.Client, generation: int) -> None:
+    def __init__(self, client: JobClient, generation: int) -> None:
         self.client = client
         self.generation = generation
         # At the end of the process the sockets go anyway, and threads may still be using them.
         weakref.finalize(self, client.close).atexit = False
 
 
-def configure(*, per_host: int | EllipsisType | None = ..., **client_options: Any) -> None:
+def configure(
+    *, per_host: int | EllipsisType | None = ..., max_bytes: int | EllipsisType | None = ..., **client_options: Any
+) -> None:
     """Set what holds for every request of this worker from now on.
 
     Call it in a job's `setup` hook, say `http.configure(headers={"Authorization": token})`.
@@ -77,21 +83,24 @@ def configure(*, per_host: int | EllipsisType | None = ..., **client_options: An
     Args:
         per_host: requests that may be open to one host at once, None for no bound; left out, it stays as it
             was. tui-runner calls this with the setting of the same name before `setup`.
+        max_bytes: bytes that the body of an answer may have, decoded, before it is an error; None for no bound. It is
+            256 MB unless this, or a request, says otherwise.
         client_options: keyword arguments of `httpx.Client` that replace the defaults: `headers` (added to the
             default ones), `cookies`, `auth`, `timeout`, `proxy`, `verify` …
     """
-    global _generation
+    global _generation, _max_bytes
     if per_host is not ...:
         if per_host is not None and per_host < 1:
             raise ValueError(f"per_host must be 1 or more, not {per_host}")
         gate.set_limits(replace(gate.limits, per_host=per_host), shared=False)
-    if client_options:
+    if client_options or max_bytes is not ...:
         with _lock:
             _options.update(client_options)
+            _max_bytes = _max_bytes if max_bytes is ... else max_bytes
             _generation += 1
 
 
-def client() -> httpx.Client:
+def client() -> JobClient:
     """The client of this thread: for a session of several requests, or for anything else that httpx offers.
 
     It keeps the cookies it is sent until the next `http.get` or other function of this module in the same
@@ -99,7 +108,7 @@ def client() -> httpx.Client:
     """
     kept: _Kept | None = getattr(_thread, "kept", None)
     if kept is None or kept.generation != _generation:
-        from tui_runner.jobs.http.thread_client import JobClient
+        from tui_runner.jobs.http.clients import JobClient
 
         generation = _generation
         kept = _Kept(JobClient(gate, _deadline, **_client_options(_KEPT_CONNECTIONS)), generation)
@@ -120,7 +129,7 @@ def async_client() -> httpx.AsyncClient:
         known = _of_loop.get(loop)
     if known is not None and known[1] == _generation:
         return known[0]
-    from tui_runner.jobs.http.thread_client import JobAsyncClient
+    from tui_runner.jobs.http.clients import JobAsyncClient
 
     generation = _generation
     made = JobAsyncClient(gate, _deadline, **_client_options(_KEPT_CONNECTIONS_OF_A_LOOP))
@@ -130,10 +139,13 @@ def async_client() -> httpx.AsyncClient:
 
 
 def close() -> None:
-    """Close the client of this thread; the next request opens another. A thread's end does the same."""
+    """Close the client of this thread, and the idle connections of the process; the next request opens others."""
     kept: _Kept | None = _thread.__dict__.pop("kept", None)
     if kept is not None:
+        from tui_runner.jobs.http.clients import CONNECTIONS
+
         kept.client.close()
+        CONNECTIONS.close()
 
 
 async def aclose() -> None:
@@ -154,13 +166,26 @@ def request(method: str, url: str | httpx.URL, **options: Any) -> httpx.Response
         method: `GET`, `POST` …
         url: where to.
         options: keyword arguments of `httpx.Client.request`: `params`, `headers`, `json`, `data`, `content`,
-            `files`, `auth`, `timeout`, `follow_redirects`, `extensions`.
+            `files`, `auth`, `timeout`, `follow_redirects`, `extensions`; and `max_bytes`, the bytes that the body may
+            have once it is decoded.
 
     Raises:
-        httpx.HTTPError: no answer; `httpx.TimeoutException` is the one for time that ran out, the item's too.
-            An answer with status 404 or 500 is an answer: call `response.raise_for_status()`.
+        httpx.HTTPError: no answer, or one that is damaged or too large; `httpx.TimeoutException` is the one for time
+            that ran out, the item's too. An answer with status 404 or 500 is an answer: call
+            `response.raise_for_status()`.
     """
-    return _fresh_client().request(method, url, **options)
+    own = _fresh_client()
+    if not options or options.keys() <= _PLAIN_OPTIONS:
+        answer = own.get_plain(
+            method,
+            url,
+            options.get("headers"),
+            options.get("max_bytes", ...),
+            follow=options.get("follow_redirects", True) is not False,
+        )
+        if answer is not None:
+            return answer
+    return own.request(method, url, **_with_max_bytes(options))
 
 
 def get(url: str | httpx.URL, **options: Any) -> httpx.Response:
@@ -201,17 +226,32 @@ def stream(method: str, url: str | httpx.URL, **options: Any) -> AbstractContext
                 ...
 
     It counts as open for `per_host` until the block ends: with `per_host=1`, a second request to the same
-    host inside the block waits for ever. Otherwise as `request`.
+    host inside the block waits for ever. The pieces have no bound unless `max_bytes` gives one. Otherwise as `request`.
     """
-    return _fresh_client().stream(method, url, **options)
+    return _fresh_client().stream(method, url, **_with_max_bytes(options))
 
 
-def _fresh_client() -> httpx.Client:
+# Without a body: `get_plain` sends no other.
+_PLAIN_OPTIONS = frozenset({"follow_redirects", "headers", "max_bytes"})
+
+
+def _with_max_bytes(options: dict[str, Any]) -> dict[str, Any]:
+    if "max_bytes" not in options:
+        return options
+    from tui_runner.jobs.http.transport import MAX_BYTES
+
+    most = options.pop("max_bytes")
+    return {**options, "extensions": {**(options.get("extensions") or {}), MAX_BYTES: most}}
+
+
+def _fresh_client() -> JobClient:
     """The client of this thread with no cookies but those of `configure`."""
-    import httpx
-
     own = client()
-    own.cookies = httpx.Cookies(_options.get("cookies"))
+    given = _options.get("cookies")
+    if given or own.cookies:
+        import httpx
+
+        own.cookies = httpx.Cookies(given)
     return own
 
 
@@ -225,6 +265,8 @@ def _client_options(kept_connections: int) -> dict[str, Any]:
 
     with _lock:
         given = dict(_options)
+        if _max_bytes is not ...:
+            given["max_bytes"] = _max_bytes
     headers = httpx.Headers({"User-Agent": f"tui-runner/{__version__}"})
     headers.update(given.pop("headers", None))
     options: dict[str, Any] = {

@@ -17,7 +17,6 @@ from __future__ import annotations
 import asyncio
 import math
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from tui_runner.errors import ItemError
 from tui_runner.jobs.current import CONTEXT, ItemContext
 from tui_runner.jobs.hosts import HostLimits
 from tui_runner.jobs.http.host import Host, HostCounts
+from tui_runner.system.clock import time
 
 MAX_HOSTS = 2_000
 """Hosts that a worker remembers; beyond that it forgets those of which nothing need be remembered."""

@@ -20,8 +20,10 @@ import pyarrow.compute as pc
 
 from tui_runner.errors import DatabaseError
 from tui_runner.store.ingest.chunk_rows import recount_chunks
+from tui_runner.store.ingest.frontier import FrontierRules, add_items
+from tui_runner.store.ingest.http_versions import record_versions
 from tui_runner.store.ingest.results_table import ArrowViews, ResultsTable
-from tui_runner.store.records import ERRORS, ITEM_COLUMN, ITEMS, Batch, ChunkRecord, HostRecord, SampleRecord
+from tui_runner.store.records import ADDED, ERRORS, ITEM_COLUMN, ITEMS, Batch, ChunkRecord, HostRecord, SampleRecord
 from tui_runner.text.describe import shape
 from tui_runner.text.redaction import redact
 
@@ -97,19 +99,30 @@ Entry = Batch | ChunkRecord | SampleRecord | HostRecords | StateRecord
 class Writer:
     """Writes entries of one run, a transaction a call. Belongs to one cursor and its thread."""
 
-    def __init__(self, cursor: duckdb.DuckDBPyConnection, run_id: int, table: str) -> None:
+    def __init__(
+        self,
+        cursor: duckdb.DuckDBPyConnection,
+        run_id: int,
+        table: str,
+        frontier: FrontierRules | None = None,
+        keeps_versions: bool = False,
+    ) -> None:
         """Make ready.
 
         Args:
             cursor: without a transaction.
             run_id: the run, which the ledger knows already.
             table: its results table.
+            frontier: bounds of the items that items add.
+            keeps_versions: whether rows are pages whose versions are recorded (`http_versions`).
 
         Raises:
             DatabaseError: the table's name is taken by something else.
         """
         self._cursor = cursor
         self._run_id = int(run_id)
+        self._frontier = frontier or FrontierRules()
+        self._keeps_versions = keeps_versions
         self._views = ArrowViews(cursor)
         self._results = ResultsTable(cursor, self._views, table)
         found = cursor.execute(
@@ -152,9 +165,14 @@ class Writer:
             self._results.add_in_steps(tables)
             self._cursor.execute("BEGIN TRANSACTION")
             shape = self._results.write(self._run_id, tables)
+            if self._keeps_versions:
+                record_versions(self._cursor, self._views, tables)
             items, left = self._replace_items(items)
             self._append("items", items)
             self._append("errors", _concatenated(ERRORS, [batch.errors for batch in batches]))
+            if any(batch.added is not None for batch in batches):
+                added = _concatenated(ADDED, [batch.added for batch in batches])
+                add_items(self._cursor, self._views, self._run_id, added, self._frontier)
             self._replace_chunks(chunks)
             # Of a chunk that an earlier process has cut, this one may have run a part only.
             left.update(n for n, chunk in chunks.items() if n <= self._earlier_chunks and chunk.ended_at is not None)
@@ -325,6 +343,7 @@ def without(
         items=_concatenated(ITEMS, [kept.items, failed.items]),
         errors=_concatenated(ERRORS, [kept.errors, failed.errors]),
         rows=kept.rows,
+        added=kept.added,
     )
     return merged, refused
 
@@ -345,6 +364,7 @@ def _part(batch: Batch, positions: pa.ChunkedArray, *, inside: bool, ticket: obj
         items=chosen(batch.items, "item"),
         errors=None if batch.errors is None else chosen(batch.errors, "item"),
         rows=sum(table.num_rows for table in tables),
+        added=None if batch.added is None else chosen(batch.added, "added_by"),
     )
 
 

@@ -21,6 +21,7 @@ import duckdb
 
 from tui_runner.errors import DiskFull, RowError
 from tui_runner.store.database import Database, describe
+from tui_runner.store.ingest.frontier import FrontierRules
 from tui_runner.store.ingest.transaction import (
     Entry,
     HostRecords,
@@ -64,6 +65,8 @@ class Ingest:
         max_rows: int = MAX_ROWS,
         clock: Callable[[], float] = time.monotonic,
         redact: Callable[[str], str] = redact,
+        frontier: FrontierRules | None = None,
+        keeps_versions: bool = False,
     ) -> None:
         """Make ready; nothing is written before `start`.
 
@@ -79,6 +82,8 @@ class Ingest:
             max_rows: rows that are not made to wait.
             clock: seconds, monotonic.
             redact: takes secrets out of the message of a refused row.
+            frontier: bounds of the items that items add.
+            keeps_versions: whether rows are pages whose versions are recorded.
 
         The three callbacks run in the ingest thread and must be quick.
         """
@@ -92,6 +97,8 @@ class Ingest:
         self._max_rows = max_rows
         self._clock = clock
         self._redact = redact
+        self._frontier = frontier
+        self._keeps_versions = keeps_versions
         self._thread = threading.Thread(target=self._run, name="tui-runner-ingest", daemon=True)
         self._changed = threading.Condition()
         # Under `_changed`: what waits, how many rows that is, since when, and what others asked for.
@@ -116,7 +123,7 @@ class Ingest:
             DatabaseError: the table's name is taken by something else.
         """
         self._cursor = self._database.cursor()
-        self._writer = Writer(self._cursor, self._run_id, self._table)
+        self._writer = Writer(self._cursor, self._run_id, self._table, self._frontier, self._keeps_versions)
         self._thread.start()
 
     def submit(self, batch: Batch) -> None:

@@ -8,18 +8,20 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 
 from tui_runner.errors import DatabaseError, UserError
 from tui_runner.store.database import fault_of_file, first_line
 from tui_runner.store.ingest.chunk_rows import recount_chunks
-from tui_runner.store.ingest.results_table import find_table, is_bare, prepare_table
+from tui_runner.store.ingest.frontier import FrontierRules, add_items
+from tui_runner.store.ingest.results_table import ArrowViews, find_table, is_bare, prepare_table
 from tui_runner.store.ledger.migrations import LEDGER_VERSION, ensure_ledger
 from tui_runner.store.ledger.reports import EPOCH, moment
 from tui_runner.store.records import RunRecord
@@ -127,6 +129,24 @@ class Ledger:
                 ],
             )
         return run_id
+
+    def add_seeds(
+        self, cursor: duckdb.DuckDBPyConnection, run_id: int, slices: Iterable[pa.Table], rules: FrontierRules
+    ) -> None:
+        """Put the input of a run into its frontier, all of it or nothing; nothing if it is there already.
+
+        Args:
+            cursor: that of this ledger.
+            run_id: the run.
+            slices: rows of `records.ADDED`.
+            rules: bounds of the frontier.
+        """
+        if self._number(f"SELECT count(*) FROM runner.added WHERE run_id = {int(run_id)}"):
+            return
+        views = ArrowViews(cursor)
+        with self._transaction():
+            for table in slices:
+                add_items(cursor, views, run_id, table, rules)
 
     def forget_run(self, run_id: int) -> None:
         """Take back `begin_run`, for a run none of whose items has run: its rows, and its table if that is bare."""

@@ -64,11 +64,13 @@ class Rows:
         count: rows.
         nbytes: estimate of the memory they hold, bytes.
         parts: rows of plain values that are still to be converted, and finished tables.
+        added: items that the item has added to the run.
     """
 
     count: int
     nbytes: int
     parts: tuple[list[Row] | pa.Table, ...]
+    added: tuple[object, ...] = ()
 
 
 EMPTY = Rows(0, 0, ())

@@ -75,6 +75,8 @@ def estimate(snapshot: Snapshot) -> str:
     """Return when the run will end, as text; empty for one that is over or nearly, or that waits for a person."""
     if snapshot.state.ended or snapshot.state in (RunState.DRAINING, RunState.PAUSED):
         return ""
+    if snapshot.items_total is None and snapshot.items_known is not None:
+        return f"{rate(snapshot.new_per_second)} new/s"
     if snapshot.items_total is None:
         return "unknown total"
     if snapshot.eta_seconds is None:
@@ -249,6 +251,8 @@ class Progress(SnapshotWidget):
         total = snapshot.items_total
         if total is None:
             text = f"{finished:,} items · unknown total "
+            if snapshot.items_known is not None:
+                text = f"{finished:,} of {snapshot.items_known:,} known "
             return [fitted(((f" {'╌' * max(width - len(text) - 3, 0)}  ", "faint"), (text, "text")), width)]
         share = finished / total if total else 1.0
         # Rounded down: 100 % is said of a run that is complete, not of one that nearly is.

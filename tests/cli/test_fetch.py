@@ -1,0 +1,252 @@
+"""`tui-runner fetch` and `tui-runner crawl`, as commands, against servers on loopback."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jobs.raw_server import RawServer, answer
+from support.command_line import CommandLine
+
+Rows = Callable[..., list[tuple[Any, ...]]]
+
+PAGE = answer("<title> A &amp; b\n</title>é".encode(), "Content-Type: text/html; charset=utf-8", "X-A: 1", "X-A: 2")
+INLINE = {"TUI_RUNNER_BACKEND": "inline"}
+QUICK = ("--quiet", "--retries", "0", "--on-outage", "continue")
+
+
+def fetch(cli: CommandLine, folder: Path, urls: list[str], *options: object) -> int:
+    (folder / "urls.txt").write_text("\n".join(urls))
+    return cli("fetch", "urls.txt", *QUICK, *options, cwd=folder, environ=INLINE).code
+
+
+def test_answer_is_a_row(cli: CommandLine, tmp_path: Path, rows: Rows) -> None:
+    moved = answer(b"", "Location: /page", status="302 Found")
+    gone = answer(b"gone", "Content-Type: text/plain", status="404 Not Found")
+    picture = answer(b"\x89PNG", "Content-Type: image/png")
+    with RawServer({"/page": PAGE, "/old": moved, "/gone": gone, "/x.png": picture}) as server:
+        urls = [server.url + path for path in ("/page", "/old", "/gone", "/x.png")]
+        assert fetch(cli, tmp_path, urls, "--header", "X-Token: t", "--user-agent", "me") == 0
+    found = rows(
+        "SELECT url, final_url, status, bytes, content_type, charset, title, text, headers, redirects"
+        " FROM pages ORDER BY _item",
+        tmp_path / "fetch.duckdb",
+    )
+    text = "<title> A &amp; b\n</title>é"
+    html = "text/html; charset=utf-8"
+    assert found[0][:8] == (urls[0], urls[0], 200, 28, html, "utf-8", "A & b", text)
+    assert json.loads(found[0][8])["x-a"] == "1, 2"
+    assert json.loads(found[0][9]) == []
+    assert found[1][1:3] == (urls[0], 200)
+    assert json.loads(found[1][9]) == [urls[1]]
+    assert found[2][2:8] == (404, 4, "text/plain", "utf-8", None, "gone")
+    assert found[3][2:8] == (200, 4, "image/png", None, None, None)
+    assert all(b"X-Token: t" in request and b"User-Agent: me" in request for request in server.requests)
+
+
+def test_answer_that_may_change_is_tried_again_and_then_fails(cli: CommandLine, tmp_path: Path, rows: Rows) -> None:
+    busy = answer(b"", "Retry-After: 0", status="503 Busy")
+    with RawServer({"/later": [busy, PAGE], "/never": busy}) as server:
+        urls = [f"{server.url}/later", f"{server.url}/never"]
+        assert fetch(cli, tmp_path, urls, "--retries", "1") == 1
+    assert rows("SELECT url, status FROM pages", tmp_path / "fetch.duckdb") == [(urls[0], 200)]
+
+
+def test_unasked_304_is_an_error_of_the_item(cli: CommandLine, tmp_path: Path, rows: Rows) -> None:
+    with RawServer({"/": answer(b"", status="304 Not Modified")}) as server:
+        assert fetch(cli, tmp_path, [f"{server.url}/"]) == 1
+    assert "304" in rows("SELECT message FROM runner.errors", tmp_path / "fetch.duckdb")[0][0]
+
+
+@pytest.mark.parametrize(("keep", "columns"), [("none", set()), ("text", {"text"}), ("body", {"body"})])
+def test_what_is_kept_is_chosen(cli: CommandLine, tmp_path: Path, rows: Rows, keep: str, columns: set[str]) -> None:
+    with RawServer({"/": PAGE}) as server:
+        assert fetch(cli, tmp_path, [f"{server.url}/"], "--keep", keep) == 0
+    names = rows(
+        "SELECT column_name FROM information_schema.columns WHERE table_name = 'pages'", tmp_path / "fetch.duckdb"
+    )
+    assert {"text", "body"}.intersection(name for (name,) in names) == columns
+
+
+def test_files_are_saved_in_a_folder(cli: CommandLine, tmp_path: Path, rows: Rows) -> None:
+    with RawServer({"/a.jpg": answer(b"picture"), "/gone": answer(b"", status="404 Not Found")}) as server:
+        assert fetch(cli, tmp_path, [f"{server.url}/a.jpg", f"{server.url}/gone"], "-d", "files") == 0
+    found = rows("SELECT file, bytes, sha256, status FROM pages ORDER BY _item", tmp_path / "fetch.duckdb")
+    assert Path(found[0][0]).read_bytes() == b"picture"
+    assert Path(found[0][0]).is_relative_to(tmp_path / "files")
+    assert found[0][1] == 7
+    assert found[0][2] == hashlib.sha256(b"picture").hexdigest()
+    assert found[1] == (None, 0, None, 404)
+
+
+def test_body_that_is_too_large_fails_its_item_alone(cli: CommandLine, tmp_path: Path, rows: Rows) -> None:
+    with RawServer({"/large": answer(b"x" * 5_000), "/small": answer(b"x")}) as server:
+        assert fetch(cli, tmp_path, [f"{server.url}/large", f"{server.url}/small"], "--max-bytes", "1kB") == 1
+    assert rows("SELECT bytes FROM pages", tmp_path / "fetch.duckdb") == [(1,)]
+
+
+def test_column_of_a_table_has_the_addresses(cli: CommandLine, tmp_path: Path, rows: Rows) -> None:
+    with RawServer({"/": PAGE}) as server:
+        (tmp_path / "shop.csv").write_text(f'id,"the link"\n1,{server.url}/\n')
+        result = cli("fetch", "shop.csv", "--url-column", "the link", *QUICK, cwd=tmp_path, environ=INLINE)
+        assert (result.code, result.err) == (0, "")
+    assert rows("SELECT status FROM pages", tmp_path / "fetch.duckdb") == [(200,)]
+
+
+def test_line_without_a_scheme_is_https_and_said_once(cli: CommandLine, tmp_path: Path, rows: Rows) -> None:
+    (tmp_path / "urls.txt").write_text("127.0.0.1:9/a\n127.0.0.1:9/b\n")
+    result = cli("fetch", "urls.txt", "--headless", *QUICK[1:], cwd=tmp_path, environ=INLINE)
+    assert result.code == 1
+    messages = rows("SELECT DISTINCT message FROM runner.errors", tmp_path / "fetch.duckdb")
+    assert "Connection refused" in messages[0][0]
+    assert (tmp_path / "fetch.duckdb.log").read_text().count("https:// is taken") == 1
+
+
+def test_robots_are_asked_where_that_is_wanted(cli: CommandLine, tmp_path: Path, rows: Rows) -> None:
+    pytest.importorskip("protego")
+    rules = answer(b"User-agent: *\nDisallow: /private")
+    with RawServer({"/robots.txt": rules, "/private": PAGE, "/open": PAGE}) as server:
+        assert fetch(cli, tmp_path, [f"{server.url}/private", f"{server.url}/open"], "--robots") == 1
+    assert rows("SELECT url FROM pages", tmp_path / "fetch.duckdb") == [(f"{server.url}/open",)]
+
+
+def test_resume_and_retry_need_no_question(cli: CommandLine, tmp_path: Path, rows: Rows) -> None:
+    with RawServer({"/": [answer(b"", status="500 No"), PAGE]}) as server:
+        assert fetch(cli, tmp_path, [f"{server.url}/"]) == 1
+        result = cli("retry", "fetch.duckdb", "--quiet", cwd=tmp_path)
+    assert result.code == 0, result.err
+    assert rows("SELECT status FROM pages", tmp_path / "fetch.duckdb") == [(200,)]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--keep", "file"), "-d DIR"),
+        (("-d", "x", "--keep", "text"), "leave one of them out"),
+        (("--keep", "all"), "all"),
+        (("--max-bytes", "much"), "not a size"),
+        (("--header", "no colon"), "no header"),
+    ],
+)
+def test_mistakes_are_said_in_one_line(
+    cli: CommandLine, tmp_path: Path, options: tuple[str, ...], message: str
+) -> None:
+    (tmp_path / "urls.txt").write_text("http://127.0.0.1:9/\n")
+    result = cli("fetch", "urls.txt", "--quiet", *options, cwd=tmp_path, environ=INLINE)
+    assert result.code == 2
+    assert message in result.err
+
+
+def test_page_that_has_not_changed_is_not_sent_again(cli: CommandLine, tmp_path: Path, rows: Rows) -> None:
+    same, modified = 'ETag: "1"', "Last-Modified: Mon, 30 Nov 2026 10:00:00 GMT"
+    not_modified = answer(b"", same, status="304 Not Modified")
+    pages = {"/a": [answer(b"old", same), not_modified], "/b": [answer(b"old", modified), answer(b"new", modified)]}
+    with RawServer(pages) as server:
+        for run in range(2):
+            assert fetch(cli, tmp_path, [f"{server.url}/a", f"{server.url}/b"], "--if-changed", "--new") == 0, run
+    assert b'If-None-Match: "1"' in server.requests[2] + server.requests[3]
+    assert b"If-Modified-Since: Mon, 30 Nov 2026 10:00:00 GMT" in server.requests[2] + server.requests[3]
+    sql = "SELECT _run, status, text FROM pages ORDER BY _run, _item"
+    found = rows(sql, tmp_path / "fetch.duckdb")
+    assert found == [(1, 200, "old"), (1, 200, "old"), (2, 304, None), (2, 200, "new")]
+    assert rows("SELECT count(*), count(DISTINCT url) FROM runner.http_cache", tmp_path / "fetch.duckdb") == [(2, 2)]
+
+
+# --- crawl ----------------------------------------------------------------------------------------------------
+
+
+def site(**pages: str) -> dict[str, Any]:
+    found: dict[str, Any] = {"/robots.txt": answer(b"", status="404 Not Found")}
+    for name, text in pages.items():
+        path = "/" if name == "start" else f"/{name}"
+        found[path] = answer(text.encode(), "Content-Type: text/html")
+    return found
+
+
+def crawled(cli: CommandLine, folder: Path, server: RawServer, *options: object) -> int:
+    return cli("crawl", server.url, *QUICK, *options, cwd=folder, environ=INLINE).code
+
+
+def test_pages_are_found_by_their_links_each_once(cli: CommandLine, tmp_path: Path, rows: Rows) -> None:
+    pytest.importorskip("w3lib")
+    pages = site(
+        start='<a href="a#x"><a href="/b?y=2&x=1"><a href="http://other.test/">',
+        a='<a href="/"><a href="a"><a href="old">',
+        c="no links",
+    )
+    pages["/b?x=1&y=2"] = answer(b'<a href="/b?x=1&amp;y=2"><a href="gone">', "Content-Type: text/html")
+    pages["/gone"] = answer(b"", status="404 Not Found")
+    pages["/old"] = answer(b"", "Location: /c", status="301 Moved")
+    with RawServer(pages) as server:
+        assert crawled(cli, tmp_path, server) == 0
+    found = rows("SELECT url, status FROM pages ORDER BY url", tmp_path / "crawl.duckdb")
+    paths = {url.removeprefix(server.url): status for url, status in found}
+    assert paths == {"/": 200, "/a": 200, "/b?x=1&y=2": 200, "/old": 301, "/c": 200, "/gone": 404}
+    assert len(found) == len(paths)
+    asked = [request.split()[1] for request in server.requests]
+    assert len(asked) == len(set(asked))
+    depths = rows("SELECT value, depth FROM runner.added ORDER BY item", tmp_path / "crawl.duckdb")
+    assert [depth for _, depth in depths] == sorted(depth for _, depth in depths)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (("--depth", "1"), {"/", "/a", "/x"}),
+        (("--limit", "2"), {"/", "/a"}),
+        (("--exclude", "/a$"), {"/", "/x"}),
+        (("--include", "/[ab]$"), {"/", "/a", "/b"}),
+    ],
+)
+def test_crawl_stays_within_its_bounds(
+    cli: CommandLine, tmp_path: Path, rows: Rows, options: tuple[str, ...], expected: set[str]
+) -> None:
+    pytest.importorskip("w3lib")
+    with RawServer(site(start='<a href="a"><a href="x">', a='<a href="b">', b="end", x="end")) as server:
+        assert crawled(cli, tmp_path, server, *options) == 0
+    found = rows("SELECT url FROM pages", tmp_path / "crawl.duckdb")
+    assert {url.removeprefix(server.url) for (url,) in found} == expected
+
+
+def test_disallowed_pages_are_left_out(cli: CommandLine, tmp_path: Path, rows: Rows) -> None:
+    pytest.importorskip("w3lib")
+    pages = site(start='<a href="a"><a href="b">', a="", b="")
+    pages["/robots.txt"] = answer(b"User-agent: *\nDisallow: /a")
+    with RawServer(pages) as server:
+        assert crawled(cli, tmp_path, server) == 0
+        assert crawled(cli, tmp_path, server, "--no-robots", "--db", "all.duckdb") == 0
+    assert len(rows("SELECT url FROM pages", tmp_path / "crawl.duckdb")) == 2
+    assert len(rows("SELECT url FROM pages", tmp_path / "all.duckdb")) == 3
+
+
+def test_attempt_that_fails_adds_nothing(cli: CommandLine, tmp_path: Path, rows: Rows) -> None:
+    (tmp_path / "tree.py").write_text(
+        "from tui_runner import current, job\n"
+        "@job(frontier=True, retries=0, on_outage='continue')\n"
+        "def tree(n: int):\n"
+        "    if n < 40:\n"
+        "        current.add(2 * n, 2 * n + 1)\n"
+        "    if n % 10 == 7:\n"
+        "        raise ValueError('no')\n"
+        "    return {'n': n}\n"
+    )
+    (tmp_path / "start.txt").write_text("1\n1\n")
+    assert cli("run", "tree.py", "--input", "start.txt", "--quiet", cwd=tmp_path).code == 1
+    expected, waiting = set(), [1]
+    while waiting:
+        number = waiting.pop()
+        if number % 10 != 7:
+            expected.add(number)
+            waiting += [2 * number, 2 * number + 1] if number < 40 else []
+    found = [n for (n,) in rows("SELECT n FROM tree", tmp_path / "tree.duckdb")]
+    assert sorted(found) == sorted(expected)
+
+
+def test_adding_needs_a_job_with_a_frontier(cli: CommandLine, tmp_path: Path, rows: Rows) -> None:
+    (tmp_path / "plain.py").write_text("from tui_runner import current\ndef plain(n):\n    current.add(n + 1)\n")
+    assert cli("run", "plain.py:plain", "--input", "range:0:1", *QUICK, cwd=tmp_path, environ=INLINE).code == 1
+    assert "frontier=True" in rows("SELECT message FROM runner.errors", tmp_path / "plain.duckdb")[0][0]

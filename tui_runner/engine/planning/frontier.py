@@ -1,0 +1,134 @@
+"""Runs whose items add items: the input goes into the frontier first, and chunks are cut from there.
+
+The frontier is a table of the ledger (`runner.added`), so it takes no memory, and is as exact as the ledger: what an
+item adds is committed with its rows. All of the input is there before the first item runs; otherwise an item might be
+added while it is in flight as a part of the input, and run twice.
+
+The frontier has ended when every chunk that was cut has ended and nothing is left in it.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from array import array
+from collections.abc import Callable, Iterable, Iterator
+
+import duckdb
+import pyarrow as pa
+
+from tui_runner.engine.planning.cutting import ItemsRead, skipped_chunks
+from tui_runner.engine.protocol import pack
+from tui_runner.engine.scheduling.events import ChunksSkipped
+from tui_runner.engine.worker.item_columns import comes_back
+from tui_runner.errors import DatabaseError, UserError
+from tui_runner.inputs import InputChunk, Source
+from tui_runner.inputs.keys import plain_key
+from tui_runner.store.database import Database
+from tui_runner.store.ingest.frontier import FrontierRules
+from tui_runner.store.ledger.frontier import Frontier
+from tui_runner.store.ledger.recorded import RecordedItems
+from tui_runner.store.records import ADDED
+from tui_runner.text.messages import plain
+
+_SLICE = 10_000
+"""Items of the input that are added at once."""
+_LOOK_SECONDS = 0.1
+"""Seconds between two looks into a frontier that is empty: a fifth of what a flush waits."""
+
+
+def seeds(source: Source, rules: FrontierRules) -> Iterator[pa.Table]:
+    """Yield the items of an input as rows of `records.ADDED`, a slice at a time.
+
+    Raises:
+        UserError: an item is nothing that the ledger can keep; the input is broken.
+    """
+    slice_: list[dict[str, object]] = []
+    for index, value in enumerate(source):
+        if rules.items is not None and index >= rules.items:
+            break
+        if not comes_back(value):
+            what = f"item {index:,} is a {type(value).__name__}, which the ledger cannot keep"
+            raise UserError(what, plain(source.text or "input"), "give text, numbers, or lists and dicts of them")
+        slice_.append({"added_by": None, "key": plain_key(value), "value": json.dumps(value)})
+        if len(slice_) == _SLICE:
+            yield pa.Table.from_pylist(slice_, schema=ADDED)
+            slice_ = []
+    if slice_:
+        yield pa.Table.from_pylist(slice_, schema=ADDED)
+
+
+class CutFrontier:
+    """Cuts the frontier of a run into chunks, until nothing is left that could add to it.
+
+    Args:
+        database: of the run.
+        recorded: the items of the run as this process found them.
+        resumed: whether an earlier process has begun the run.
+        tell: told how many items the frontier has, whenever it has grown.
+        wait: waits for some seconds.
+    """
+
+    missed = 0
+
+    def __init__(
+        self,
+        database: Database,
+        recorded: RecordedItems,
+        *,
+        resumed: bool,
+        tell: Callable[[int], None] = lambda items: None,
+        wait: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._database = database
+        self._frontier = Frontier(database, recorded.run_id)
+        self._recorded = recorded
+        self.tell = tell
+        self._length = 0
+        self._wait = wait
+        self._first = self._number = recorded.highest_chunk() + 1 if resumed else 0
+        self._next = 0
+        """Position from which the frontier has not been read."""
+        self._told = not resumed
+
+    def next(self, size: int) -> ItemsRead | ChunksSkipped | None:
+        """Return the next chunk of at most `size` items; waits for items to be added. None when none can be."""
+        if not self._told:
+            self._told = True
+            done = self._recorded.done_by_chunk()
+            if skipped := skipped_chunks(done, 0, len(done)):
+                return skipped
+        while True:
+            try:
+                found = self._frontier.look(
+                    self._next,
+                    size,
+                    recorded_below=self._recorded.end,
+                    chunks=range(self._first, self._number),
+                )
+            except (DatabaseError, duckdb.Error):
+                if self._database.is_closed:  # the run has ended meanwhile
+                    return None
+                raise
+            if found.length != self._length:
+                self._length = found.length
+                self.tell(found.length)
+            if found.items:
+                return self._chunk(found.items)
+            if found.is_last:
+                return None
+            self._wait(_LOOK_SECONDS)
+
+    def warnings(self) -> list[str]:
+        """Return nothing: all of the frontier has run."""
+        return []
+
+    def _chunk(self, rows: Iterable[tuple[int, str, bool]]) -> ItemsRead:
+        positions = [position for position, _, _ in rows]
+        known = {position for position, _, failed in rows if failed}
+        number, self._number = self._number, self._number + 1
+        self._next = positions[-1] + 1
+        is_whole = self._next - positions[0] == len(positions)
+        places = range(positions[0], self._next) if is_whole else array("q", positions)
+        chunk = InputChunk(number, places, pack([json.loads(value) for _, value, _ in rows]))
+        return ItemsRead(chunk, places, 0, known)

@@ -1,0 +1,254 @@
+"""The job behind `tui-runner fetch`: one URL an item, one row an answer, in table `pages`.
+
+An answer of 404 is an answer: a row, and done. 408, 425, 429 and those of 500 and above may change, so they are tried
+again, and the item fails if they stay. So does an item without an answer.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+import sqlite3
+import threading
+import time
+from pathlib import Path
+from typing import Any, Literal
+
+import httpx
+import orjson
+
+from tui_runner._version import __version__
+from tui_runner.errors import ItemError, UserError
+from tui_runner.jobs import http
+from tui_runner.jobs.current import current
+from tui_runner.jobs.http.files import save
+from tui_runner.jobs.http.response import decoded
+from tui_runner.jobs.http.robots import Robots
+from tui_runner.jobs.job import job
+from tui_runner.jobs.settings import parse_size
+from tui_runner.store.rows.values import Json
+
+Keep = Literal["none", "text", "body", "file"]
+
+USER_AGENT = f"tui-runner/{__version__}"
+"""The name that requests are sent by unless another one is given."""
+_TRIED_AGAIN = frozenset({408, 425, 429}) | frozenset(range(500, 600)) - {501, 505}
+_TITLE = re.compile(r"<title\b[^>]*>([^<]{0,2000})", re.IGNORECASE)
+_TITLE_WITHIN = 100_000
+"""Characters in which a page's title is looked for."""
+_LONGEST_TITLE = 500
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:(?!\d)")
+_TEXTS = ("text/", "application/json", "application/xml", "application/javascript", "application/x-ndjson")
+
+
+def with_scheme(text: str) -> str:
+    """Return a URL for a line of an input: `example.org/a` is `https://example.org/a`."""
+    line = text.strip()
+    if line.startswith("//"):
+        return f"https:{line}"
+    return line if _SCHEME.match(line) or not line else f"https://{line}"
+
+
+def host_of_item(item: object) -> str | None:
+    """Return the URL that an item asks for, a row of a table or the URL itself; None for what is neither."""
+    url = item.get("url") if isinstance(item, dict) else item
+    return with_scheme(url) if isinstance(url, str) else None
+
+
+class _Options:
+    """What holds for every request of a worker, from the job's parameters."""
+
+    headers: dict[str, str]
+    max_bytes: int | None
+    robots: Robots | None = None
+    folder: Path | None = None
+    versions: Path | None = None
+    warned = False
+
+
+_options = _Options()
+
+
+@job(table="pages", threads=32, per_host=4, timeout=300, host=host_of_item)
+def fetch(url: str, *, keep: Keep = "text") -> dict[str, Any]:
+    """Fetch a URL; return a row that says what was answered.
+
+    Args:
+        url: where to; without a scheme, https:// is taken.
+        keep: what of the answer is stored: its text, its body as bytes, a file in the folder, or none of it.
+
+    Raises:
+        httpx.HTTPError: no answer, or one that another attempt may turn into a good one.
+        ItemError: `robots.txt` does not allow it, or the server does not answer what it was asked.
+    """
+    return answered(url, keep)[0]
+
+
+def answered(url: str, keep: Keep, *, follow: bool = True) -> tuple[dict[str, Any], httpx.Response]:
+    """Return the row of a URL's answer, and the answer; otherwise as `fetch`.
+
+    Args:
+        url: where to.
+        keep: what of the answer is in the row.
+        follow: whether redirects are followed.
+    """
+    if not isinstance(url, str):
+        raise ItemError(f"{url!r} is no URL")
+    asked = with_scheme(url)
+    if asked != url.strip() and not _options.warned:
+        _options.warned = True
+        current.log(f"{url!r} has no scheme: https:// is taken for lines like this", level="WARNING")
+    if not allowed(asked):
+        raise ItemError("robots.txt does not allow it")
+    began = time.perf_counter()
+    row: dict[str, Any] = {"url": asked}
+    known: dict[str, str] = {}
+    if keep == "file":
+        assert _options.folder is not None  # noqa: S101 - `set_up` has seen to it
+        saved = save(asked, _options.folder, headers=_options.headers, max_bytes=_options.max_bytes)
+        response, nbytes = saved.response, saved.nbytes
+    else:
+        known = _known_version(asked)
+        if known:
+            response = http.get(asked, follow_redirects=follow, headers=known)
+        else:
+            response = http.get(asked, follow_redirects=follow)
+        nbytes = len(response.content)
+    status = response.status_code
+    if status in _TRIED_AGAIN:
+        response.raise_for_status()
+    if status == 304 and not known:
+        raise ItemError("the server answered 304 (not modified), and was not asked whether it was")
+    kind = response.headers.get("content-type", "")
+    row |= {
+        "final_url": str(response.url) if response.history else asked,
+        "status": status,
+        "seconds": time.perf_counter() - began,
+        "bytes": nbytes,
+        "content_type": kind or None,
+    }
+    if keep == "file":
+        row |= {"file": None if saved.path is None else str(saved.path), "sha256": saved.sha256 or None}
+    elif status != 304 and is_text(response):
+        text = response.text
+        row |= {"charset": response.encoding, "title": _title(text, kind)}
+        if keep == "text":
+            row["text"] = text
+    if keep == "body":
+        row["body"] = response.content
+    row["headers"] = Json(orjson.dumps(_headers(response)).decode())
+    # Also where there is none: a column whose values are all null is left out of the table.
+    row["redirects"] = Json(orjson.dumps([str(each.url) for each in response.history]).decode())
+    return row, response
+
+
+_opened = threading.local()
+
+
+def _known_version(url: str) -> dict[str, str]:
+    """Return the headers that ask for a page only if it is not the one that is known (RFC 9110, 13.1)."""
+    if _options.versions is None:
+        return {}
+    if getattr(_opened, "path", None) != _options.versions:  # each thread reads by itself
+        _opened.path = _options.versions
+        _opened.database = sqlite3.connect(f"{_options.versions.as_uri()}?mode=ro", uri=True)
+    sql = "SELECT etag, last_modified FROM versions WHERE url = ?"
+    found = _opened.database.execute(sql, (url,)).fetchone() or (None, None)
+    headers = {"If-None-Match": found[0], "If-Modified-Since": found[1]}
+    return {name: value for name, value in headers.items() if value}
+
+
+def allowed(url: str) -> bool:
+    """Return True if `robots.txt` of a site allows a URL, or is not asked.
+
+    Raises:
+        httpx.HTTPError: the site cannot be reached.
+    """
+    return _options.robots is None or _options.robots.allows(url)
+
+
+@fetch.setup
+def set_up(
+    keep: Keep = "text",
+    folder: Path | None = None,
+    max_bytes: str = "64MB",
+    user_agent: str = USER_AGENT,
+    robots: bool = False,
+    header: list[str] | None = None,
+    if_changed: bool = False,
+    versions: Path | None = None,
+) -> None:
+    """Take over the parameters of the requests of this worker.
+
+    Args:
+        keep: as in `fetch`.
+        folder: where files are saved.
+        max_bytes: bytes that an answer may have, decoded: 64MB, or none.
+        user_agent: the name that requests are sent by.
+        robots: leave out what robots.txt does not allow.
+        header: further headers, `Name: value` each.
+        if_changed: ask for pages that are known only if they have changed; one that has not is a row with status 304.
+        versions: the file with what is known of them; given by the run itself.
+    """
+    if keep == "file" and folder is None:
+        raise UserError("files are saved in no folder", "keep=file", "give --set folder=DIR")
+    _options.headers = {"User-Agent": user_agent, **headers_of(header or ())}
+    _options.max_bytes = size_of(max_bytes)
+    # Once for all: headers that come with a request are checked and joined for each.
+    http.configure(headers=_options.headers, max_bytes=_options.max_bytes)
+    _options.robots = Robots(user_agent) if robots else None
+    _options.folder = folder
+    _options.versions = versions if if_changed else None
+
+
+def size_of(text: str) -> int | None:
+    """Return the bytes that `64MB` stands for, None for `none`.
+
+    Raises:
+        UserError: it is no size.
+    """
+    if text.strip().lower() == "none":
+        return None
+    try:
+        return parse_size(text)
+    except ValueError as error:
+        raise UserError(str(error), "max_bytes", "write 64MB, say, or none") from None
+
+
+def headers_of(lines: list[str] | tuple[str, ...]) -> dict[str, str]:
+    """Return headers that were given as `Name: value`.
+
+    Raises:
+        UserError: one is no header.
+    """
+    found = {}
+    for line in lines:
+        name, colon, value = line.partition(":")
+        if not colon or not name.strip() or not name.strip().isascii() or "\n" in line or "\r" in line:
+            raise UserError("it is no header", "header", "write 'Name: value'")
+        found[name.strip()] = value.strip()
+    return found
+
+
+def is_text(response: httpx.Response) -> bool:
+    """Return True if an answer is text, by its type, or by its first bytes where it has none."""
+    kind: str = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if not kind:
+        return b"\0" not in response.content[:1024]
+    return kind.startswith(_TEXTS) or kind.endswith(("+json", "+xml"))
+
+
+def _title(text: str, kind: str) -> str | None:
+    if kind and "html" not in kind.lower():
+        return None
+    found = _TITLE.search(text, 0, _TITLE_WITHIN)
+    return " ".join(html.unescape(found[1]).split())[:_LONGEST_TITLE] or None if found else None
+
+
+def _headers(response: httpx.Response) -> dict[str, str]:
+    """Return headers by name in lower case; those that came several times as one, with commas."""
+    found: dict[str, str] = {}
+    for raw, value in response.headers.raw:
+        name, text = raw.decode("latin-1").lower(), decoded(value, "utf-8")
+        found[name] = f"{found[name]}, {text}" if name in found else text
+    return found

@@ -1,0 +1,93 @@
+"""The character encoding of a text, as a browser finds it.
+
+In this order: byte order mark, `charset` of the Content-Type, what the first kilobyte of a page says in `<meta>` (or
+that of an XML document in its declaration), and otherwise UTF-8 where the bytes are that, windows-1252 where a page is
+anything else (WHATWG Encoding and HTML, "determining the character encoding").
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+
+_MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+_FIRST = 1024
+"""Bytes in which a page says its encoding."""
+
+_META = re.compile(rb"<meta\b[^>]*?\bcharset\s*=\s*[\"']?\s*([\w.:-]+)", re.IGNORECASE)
+_XML = re.compile(rb"^\s*<\?xml\b[^>]*?\bencoding\s*=\s*[\"']([\w.:-]+)", re.IGNORECASE)
+_COMMENT = re.compile(rb"<!--.*?(?:-->|\Z)", re.DOTALL)
+
+_WIDER = {
+    "ascii": "cp1252",
+    "iso8859-1": "cp1252",
+    "iso8859-9": "cp1254",
+    "iso8859-11": "cp874",
+    "tis-620": "cp874",
+    "gb2312": "gb18030",
+    "gbk": "gb18030",
+    "shift_jis": "cp932",
+    "euc_kr": "cp949",
+    "big5": "big5hkscs",
+}
+"""Encodings that browsers take for their supersets, which is what pages that name them are written in."""
+
+_NO_CHARSETS = frozenset({"idna", "punycode", "raw_unicode_escape", "undefined", "unicode_escape", "utf-7"})
+"""Codecs of Python that are no encoding of a page, or one that hides markup in plain letters."""
+
+
+def known(label: str | None) -> str | None:
+    """Return the codec for a name of an encoding; None for one that is unknown, or encodes no text."""
+    if not label:
+        return None
+    try:
+        codec = codecs.lookup(label.strip().strip("\"'"))
+    except (LookupError, ValueError):  # a null byte is a ValueError
+        return None
+    if not codec._is_text_encoding or codec.name in _NO_CHARSETS:
+        return None
+    return _WIDER.get(codec.name, codec.name)
+
+
+def charset_of(content: bytes, content_type: str) -> str:
+    """Return the codec that decodes the body of an answer.
+
+    Args:
+        content: the body, or its beginning.
+        content_type: value of that header, empty without one.
+    """
+    for mark, name in _MARKS:
+        if content.startswith(mark):
+            return name
+    kind, _, parameters = content_type.partition(";")
+    if said := known(_parameter(parameters)):
+        return said
+    kind = kind.strip().lower()
+    is_page = kind in ("text/html", "application/xhtml+xml") or (not kind and content.lstrip()[:1] == b"<")
+    if not is_page and not kind.endswith("xml"):
+        return "utf-8"
+    first = content[:_FIRST]
+    if (found := _XML.search(first)) and (said := known(found[1].decode("ascii", "replace"))):
+        return _readable(said)
+    if not is_page:
+        return "utf-8"
+    if (found := _META.search(_COMMENT.sub(b"", first))) and (said := known(found[1].decode("ascii", "replace"))):
+        return _readable(said)
+    try:
+        content.decode()
+    except UnicodeDecodeError:
+        return "cp1252"
+    return "utf-8"
+
+
+def _readable(name: str) -> str:
+    """Return what a page is in that names its encoding in letters of one byte each: it cannot be UTF-16."""
+    return "utf-8" if name.startswith(("utf-16", "utf-32")) else name
+
+
+def _parameter(parameters: str) -> str | None:
+    for each in parameters.split(";"):
+        name, _, value = each.partition("=")
+        if name.strip().lower() == "charset":
+            return value
+    return None

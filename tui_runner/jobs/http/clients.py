@@ -1,0 +1,202 @@
+"""The clients behind `tui_runner.jobs.http`: those of httpx, on the transports of `transport.py`.
+
+This module imports httpx; `tui_runner.jobs.http` imports it with the first request.
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+import ssl
+from collections.abc import Callable, Mapping
+from types import EllipsisType
+from typing import Any
+
+import httpx
+
+from tui_runner.jobs.http.content import accepted
+from tui_runner.jobs.http.host_gate import HostGate
+from tui_runner.jobs.http.names import Names
+from tui_runner.jobs.http.transport import (
+    ANSWER,
+    MAX_BYTES,
+    AsyncGuardedTransport,
+    Connections,
+    Deadline,
+    GuardedTransport,
+    JobTransport,
+    header_lines,
+)
+from tui_runner.system.clock import time
+
+DEFAULT_MAX_BYTES = 256_000_000
+"""Bytes that a body may have, decoded: more than any page, less than what would take a worker's memory."""
+
+CONNECTIONS = Connections(Names())
+"""The connections of this process that are kept open."""
+
+_PLAIN_URL = re.compile(
+    r"(https?)://([a-z0-9](?:[a-z0-9.-]*[a-z0-9])?)(?::(\d{1,5}))?"
+    r"((?!/(?:[^?#]*/)?\.)/(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/]|%[0-9A-Fa-f]{2})*)"
+    r"(\?(?:[A-Za-z0-9\-._~!$&()*+,;=:@/?]|%[0-9A-Fa-f]{2})*)?(?:#.*)?",
+    re.ASCII | re.DOTALL,
+)
+"""Addresses that `httpx.URL` leaves as they are: nothing to encode, to normalise or to leave out."""
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+
+
+class JobClient(httpx.Client):
+    """An `httpx.Client` for the items of one thread.
+
+    Args:
+        gate: where a request waits until its host may be asked.
+        deadline: asks for the deadline of the item that makes a request.
+        max_bytes: bytes that the body of an answer may have, decoded; None for no bound.
+        options: keyword arguments of `httpx.Client`.
+    """
+
+    def __init__(
+        self, gate: HostGate, deadline: Deadline, *, max_bytes: int | None = DEFAULT_MAX_BYTES, **options: Any
+    ) -> None:
+        self._gate = gate
+        self._deadline = deadline
+        self._max_bytes = max_bytes
+        self._own: JobTransport | None = None  # from `_init_transport`
+        super().__init__(**_with_encodings(options))
+        hooks = options.get("event_hooks") or {}
+        is_bare = not any([options.get("auth"), options.get("params"), options.get("base_url"), *hooks.values()])
+        self._may_be_plain = not self._mounts and is_bare and self.follow_redirects
+        self._plain_headers = header_lines(self.headers.raw) if self._may_be_plain else b""
+        timeout = self.timeout
+        self._phases = {"connect": timeout.connect, "read": timeout.read, "write": timeout.write}
+
+    def get_plain(
+        self,
+        method: str,
+        url: object,
+        headers: Mapping[str, str] | None,
+        max_bytes: int | EllipsisType | None,
+        *,
+        follow: bool = True,
+    ) -> httpx.Response | None:
+        """Send a request without a body, and read the whole answer; None if that takes all that httpx can do.
+
+        `httpx.Client.request` takes longer than the exchange itself: of 0.85 ms that a request took, 0.6 were httpx's
+        models. This makes one response, and its request when somebody asks for it.
+
+        Args:
+            method: `GET` or `HEAD`.
+            url: where to.
+            headers: added to those of the client.
+            max_bytes: as in `http.request`.
+            follow: whether redirects are followed.
+
+        Raises:
+            httpx.HTTPError: as in `http.request`.
+        """
+        own = self._own
+        if own is None or not self._may_be_plain or type(url) is not str or self.cookies:
+            return None
+        found = _PLAIN_URL.fullmatch(url)
+        if found is None or self.is_closed:
+            return None
+        scheme, host, port, path, query = found.groups()
+        if port and int(port) > 65_535:
+            return None
+        started = time.perf_counter()
+        number = int(port) if port else 443 if scheme == "https" else 80
+        netloc = host if number == (443 if scheme == "https" else 80) else f"{host}:{number}"
+        merged, lines = self.headers, self._plain_headers
+        if headers:
+            merged = httpx.Headers(self.headers)
+            merged.update(headers)
+            lines = header_lines(merged.raw)
+        if "host" not in merged:
+            lines = b"Host: %s\r\n%s" % (netloc.encode("ascii"), lines)
+        extensions: dict[str, Any] = {} if max_bytes is ... else {MAX_BYTES: max_bytes}
+
+        def make_request() -> httpx.Request:
+            extra = {**extensions, "timeout": {**self._phases, "pool": self.timeout.pool}}
+            return httpx.Request(method, url, headers=merged, extensions=extra)
+
+        exchange = own.exchange(
+            method,
+            (scheme, host, number),
+            (path + (query or "")).encode("ascii"),
+            lines,
+            None,
+            timeout=self._phases,
+            make_request=make_request,
+        )
+        response = own.response(exchange, extensions)
+        response.make_request = make_request
+        response.method = method
+        if follow and response.status_code in _REDIRECTS and response.has_redirect_location:
+            request = make_request()
+            request.extensions[ANSWER] = response
+            return self.send(request)
+        response.read_exchange(exchange.pieces())
+        response.elapsed = datetime.timedelta(seconds=time.perf_counter() - started)
+        return response
+
+    def _init_transport(self, *args: Any, **options: Any) -> httpx.BaseTransport:
+        transport = options.get("transport")
+        if transport is None and not options.get("http2") and options.get("http1", True):
+            self._own = JobTransport(
+                self._gate,
+                self._deadline,
+                CONNECTIONS,
+                context=_contexts(options.get("verify", True), options.get("cert"), options.get("trust_env", True)),
+                max_bytes=self._max_bytes,
+            )
+            return self._own
+        return self._guarded(super()._init_transport(*args, **options))
+
+    def _init_proxy_transport(self, *args: Any, **options: Any) -> httpx.BaseTransport:
+        return self._guarded(super()._init_proxy_transport(*args, **options))
+
+    def _guarded(self, inner: httpx.BaseTransport) -> httpx.BaseTransport:
+        return GuardedTransport(inner, self._gate, self._deadline, self._max_bytes)
+
+
+class JobAsyncClient(httpx.AsyncClient):
+    """An `httpx.AsyncClient` for the items of one event loop; its arguments are those of `JobClient`."""
+
+    def __init__(
+        self, gate: HostGate, deadline: Deadline, *, max_bytes: int | None = DEFAULT_MAX_BYTES, **options: Any
+    ) -> None:
+        self._gate = gate
+        self._deadline = deadline
+        self._max_bytes = max_bytes
+        super().__init__(**_with_encodings(options))
+
+    def _init_transport(self, *args: Any, **options: Any) -> httpx.AsyncBaseTransport:
+        return self._guarded(super()._init_transport(*args, **options))
+
+    def _init_proxy_transport(self, *args: Any, **options: Any) -> httpx.AsyncBaseTransport:
+        return self._guarded(super()._init_proxy_transport(*args, **options))
+
+    def _guarded(self, inner: httpx.AsyncBaseTransport) -> httpx.AsyncBaseTransport:
+        return AsyncGuardedTransport(inner, self._gate, self._deadline, self._max_bytes)
+
+
+def _with_encodings(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options of a client that asks for the encodings that can be decoded here."""
+    headers = httpx.Headers({"Accept-Encoding": accepted()})
+    headers.update(options.get("headers"))
+    return {**options, "headers": headers}
+
+
+def _contexts(verify: Any, cert: Any, trust_env: bool) -> Callable[[], ssl.SSLContext]:
+    """Return what gives the context of TLS; the certificates are read with the first request that needs them."""
+    made: list[ssl.SSLContext] = []
+
+    def context() -> ssl.SSLContext:
+        if not made:
+            is_context = isinstance(verify, ssl.SSLContext)
+            found = verify if is_context else httpx.create_ssl_context(verify=verify, cert=cert, trust_env=trust_env)
+            found.set_alpn_protocols(["http/1.1"])
+            made.append(found)
+        return made[0]
+
+    return context

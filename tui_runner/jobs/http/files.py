@@ -1,0 +1,179 @@
+"""Bodies that are saved as files: streamed to a temporary name, renamed when they are whole.
+
+A download that breaks off stays under its temporary name, with what identifies its version (RFC 9110, 8.8) beside it.
+The next attempt asks for the rest (`Range`, `If-Range`, RFC 9110, 14); a server that has another version by now sends
+all of it. Files are asked for without compression: a range is one of what is sent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import mimetypes
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+from urllib.parse import urlsplit
+
+import httpx
+
+from tui_runner.jobs import http
+from tui_runner.jobs.current import current
+from tui_runner.jobs.http.response import too_large
+from tui_runner.system.clock import time
+
+_COPY = 1 << 20
+_ENDING = re.compile(r"\.[A-Za-z0-9]{1,8}")
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+_WAIT_SECONDS = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class SavedFile:
+    """A body that was saved.
+
+    Attributes:
+        path: of the file; None where the answer was none of success, or said that nothing has changed.
+        nbytes: its size.
+        sha256: of its content, in hexadecimal digits; empty likewise.
+        response: the answer; its body is not kept.
+    """
+
+    path: Path | None
+    nbytes: int
+    sha256: str
+    response: httpx.Response
+
+
+def save(url: str, folder: Path, *, headers: dict[str, str], max_bytes: int | None) -> SavedFile:
+    """Download `url` into a file of `folder`, which is named by the hash of the URL.
+
+    Raises:
+        httpx.HTTPError: no answer, or one that breaks off; what has come is kept for the next attempt.
+        OSError: the file cannot be written.
+    """
+    name = hashlib.blake2b(url.encode(), digest_size=16).hexdigest()
+    place = folder / name[:2]
+    place.mkdir(parents=True, exist_ok=True)
+    temporary = place / f"{name}.part"
+    with _own(temporary) as part:
+        saved = _download(url, place, name, part, headers, max_bytes)
+        if saved.path is None:
+            temporary.unlink()
+        return saved
+
+
+def _download(
+    url: str, place: Path, name: str, part: BinaryIO, headers: dict[str, str], max_bytes: int | None
+) -> SavedFile:
+    note = place / f"{name}.part.json"
+    known = _version(note, url)
+    there = part.seek(0, os.SEEK_END) if known else 0
+    asked = {**headers, "Accept-Encoding": "identity"}
+    if there:
+        asked |= {"Range": f"bytes={there}-", "If-Range": known}
+    with http.stream("GET", url, headers=asked, max_bytes=None) as response:
+        status = response.status_code
+        if status == 416 and there:  # what is there is not a part of it, or all of it: ask anew
+            _forget(note)
+            return _download(url, place, name, part, headers, max_bytes)
+        if status not in (200, 206) or (status == 206 and not there):
+            return SavedFile(None, len(response.read()), "", response)
+        begins = _begin_of(response) if status == 206 else 0
+        if status == 206 and begins != there:
+            raise httpx.RemoteProtocolError(
+                f"asked for the bytes from {there}, the server sent those from {begins}", request=response.request
+            )
+        digest = hashlib.sha256()
+        part.seek(0)
+        for piece in _read(part, begins):
+            digest.update(piece)
+        part.truncate(begins)
+        _remember(note, url, response)
+        size = begins
+        for piece in response.iter_bytes():
+            size += len(piece)
+            if max_bytes is not None and size > max_bytes:
+                _forget(note)
+                raise too_large(max_bytes, response.request)
+            part.write(piece)
+            digest.update(piece)
+        part.flush()
+        os.fsync(part.fileno())
+    path = place / f"{name}{_ending(url, response)}"
+    (place / f"{name}.part").replace(path)
+    _forget(note)
+    return SavedFile(path, size, digest.hexdigest(), response)
+
+
+@contextlib.contextmanager
+def _own(path: Path) -> Iterator[BinaryIO]:
+    """Open a temporary file that no other thread or process has; wait while one does (the same URL may come twice)."""
+    while True:
+        part = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666), "r+b", buffering=0)
+        with part:
+            try:
+                fcntl.flock(part, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if current.deadline is not None and time.monotonic() > current.deadline:
+                    raise TimeoutError(f"{path} is written by another item") from None
+                time.sleep(_WAIT_SECONDS)
+                continue
+            try:
+                if path.stat().st_ino != os.fstat(part.fileno()).st_ino:
+                    continue
+            except FileNotFoundError:  # whoever had it has renamed it
+                continue
+            yield part
+            return
+
+
+def _read(part: BinaryIO, count: int) -> Iterator[bytes]:
+    while count:
+        piece = part.read(min(count, _COPY))
+        if not piece:
+            raise OSError("the temporary file became shorter while it was read")
+        count -= len(piece)
+        yield piece
+
+
+def _version(note: Path, url: str) -> str:
+    """Return what identifies the version that a temporary file is a part of; empty if that is not known."""
+    try:
+        known = json.loads(note.read_bytes())
+    except (OSError, ValueError):
+        return ""
+    return str(known.get("version", "")) if isinstance(known, dict) and known.get("url") == url else ""
+
+
+def _remember(note: Path, url: str, response: httpx.Response) -> None:
+    """Write down the version of a body whose rest may be asked for; nothing where it may not."""
+    etag = response.headers.get("etag", "")
+    # A weak tag does not say that bytes are the same (RFC 9110, 13.1.5).
+    version = etag if etag and not etag.startswith("W/") else response.headers.get("last-modified", "")
+    if version and response.headers.get("content-encoding", "identity") == "identity":
+        note.write_text(json.dumps({"url": url, "version": version}))
+    else:
+        _forget(note)
+
+
+def _forget(note: Path) -> None:
+    note.unlink(missing_ok=True)
+
+
+def _begin_of(response: httpx.Response) -> int:
+    found = _CONTENT_RANGE.fullmatch(response.headers.get("content-range", "").strip())
+    return int(found[1]) if found else -1
+
+
+def _ending(url: str, response: httpx.Response) -> str:
+    """Return the ending of a file's name: that of the URL's path, else the usual one of the type."""
+    suffix = Path(urlsplit(url).path).suffix
+    if _ENDING.fullmatch(suffix):
+        return suffix.lower()
+    return mimetypes.guess_extension(response.headers.get("content-type", "").partition(";")[0].strip()) or ""

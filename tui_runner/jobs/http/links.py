@@ -1,0 +1,109 @@
+"""The links of a page, as `wget` finds them, and URLs in a form that is the same for the same page."""
+
+from __future__ import annotations
+
+import functools
+import html
+import re
+from collections.abc import Callable
+from urllib.parse import urljoin, urlsplit
+
+from tui_runner.errors import UserError
+
+MOST_URL = 2_083
+"""Characters of a URL: what Internet Explorer took, and sitemaps (sitemaps.org) allow 2,048; longer ones are traps."""
+_MOST_TEXT = 5_000_000
+"""Characters of a page that are searched."""
+
+_HIDES = re.compile(r"<!--|<(script|style|template)\b", re.IGNORECASE)
+# The quantifiers are possessive and bounded: a page of unclosed quotes must not take minutes.
+_TAG = re.compile(
+    r"<(a|area|base|frame|iframe|link|meta)\b((?:[^>\"']++|\"[^\"]{0,8192}+\"|'[^']{0,8192}+')*+)", re.IGNORECASE
+)
+_ATTRIBUTE = re.compile(
+    r"(?<![a-z-])([a-z-]{1,40})\s{0,20}=\s{0,20}(?:\"([^\"]*+)\"|'([^']*+)'|([^\s\"'>]++))", re.IGNORECASE
+)
+_REFRESH = re.compile(r"^\s*[\d.]*\s*[;,]\s*url\s*=\s*['\"]?(.+?)['\"]?\s*$", re.IGNORECASE)
+_FOLLOWED_RELATIONS = frozenset({"alternate", "canonical", "next", "prev", "shortlink"})
+
+
+def links_of(text: str, base: str) -> list[str]:
+    """Return the addresses that a page links to, absolute, in order, each once.
+
+    Args:
+        text: of the page.
+        base: its own address.
+    """
+    found: dict[str, None] = {}
+    for tag in _TAG.finditer(_shown(text[:_MOST_TEXT])):
+        attributes = {
+            name.lower(): html.unescape(one or other or bare).strip()
+            for name, one, other, bare in _ATTRIBUTE.findall(tag[2])
+        }
+        match tag[1].lower():
+            case "base":
+                base = _joined(base, attributes.get("href", "")) or base
+                continue
+            case "meta":
+                is_refresh = attributes.get("http-equiv", "").lower() == "refresh"
+                refresh = _REFRESH.match(attributes.get("content", "")[:MOST_URL]) if is_refresh else None
+                target = refresh[1] if refresh else ""
+            case "frame" | "iframe":
+                target = attributes.get("src", "")
+            case "link":
+                relations = set(attributes.get("rel", "").lower().split())
+                target = attributes.get("href", "") if relations & _FOLLOWED_RELATIONS else ""
+            case _:
+                target = attributes.get("href", "")
+        if target and (url := _joined(base, target)):
+            found[url] = None
+    return list(found)
+
+
+def _shown(text: str) -> str:
+    """Return a page without comments, scripts and styles; one that does not end hides all behind it."""
+    parts = []
+    start = 0
+    lower = text.lower()
+    while found := _HIDES.search(text, start):
+        parts.append(text[start : found.start()])
+        end = "-->" if found[1] is None else f"</{found[1].lower()}"
+        start = lower.find(end, found.end())
+        if start < 0:
+            return " ".join(parts)
+        start += len(end)
+    return " ".join([*parts, text[start:]])
+
+
+def _joined(base: str, target: str) -> str:
+    """Return an absolute address of a page; empty for what is none (`mailto:`, `javascript:`)."""
+    try:
+        url = urljoin(base, target)
+        parts = urlsplit(url)
+        return url if parts.scheme in ("http", "https") and parts.hostname else ""
+    except ValueError:
+        return ""
+
+
+@functools.lru_cache(1)
+def canonicalizer() -> Callable[[str], str]:
+    """Return what brings a URL into its canonical form: no fragment, arguments sorted, percent-encoding as it must be.
+
+    Raises:
+        UserError: w3lib is not installed.
+    """
+    try:
+        from w3lib.url import canonicalize_url
+    except ImportError:
+        do = "install it: pip install 'tui-runner[http]'"
+        raise UserError("addresses cannot be compared without w3lib", "crawl", do) from None
+
+    # A page is linked to from many others.
+    @functools.lru_cache(20_000)
+    def canonical(url: str) -> str:
+        try:
+            return str(canonicalize_url(url))
+        except ValueError:
+            return ""
+
+    return canonical

@@ -1,0 +1,157 @@
+"""Addresses of hosts: looked up in a few threads of their own, and remembered.
+
+from tui_runner.system.clock import time
+`getaddrinfo` takes no timeout. With a resolver that does not answer it holds its thread for half a minute and more, so
+no item's thread calls it: whoever wants an address waits as long as it has time, and no longer.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Any
+
+from tui_runner.system.clock import time
+
+Address = tuple[int, Any]
+"""Family of a socket and what `connect` takes: `(AF_INET, ("192.0.2.1", 443))`."""
+
+KEPT_SECONDS = 60.0
+"""Seconds that addresses are used again: shorter than most names' time to live, long enough to ask once a minute."""
+KEPT_FAILURE_SECONDS = 10.0
+"""Seconds that a name is known to be none."""
+_KEPT_HICCUP_SECONDS = 1.0
+"""Seconds that any other failure counts: less than the time until a second attempt, which may do better."""
+_THREADS = 8
+"""Lookups at once. glibc asks a resolver that is slow in parallel as well as in turn; more would only queue there."""
+_MOST_NAMES = 10_000
+"""Names that are remembered: a crawl of a million hosts needs each of them for a moment."""
+
+_NO_SUCH_NAME = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)})
+
+Lookup = Callable[[str, int], list[Any]]
+"""Takes a host and a port, returns what `socket.getaddrinfo` does."""
+
+
+def _look_up(host: str, port: int) -> list[Any]:
+    return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+
+
+class _Entry:
+    """A name that was asked for; complete once `ready` is set."""
+
+    __slots__ = ("addresses", "error", "ready", "until")
+
+    def __init__(self) -> None:
+        self.ready = threading.Event()
+        self.addresses: list[Address] = []
+        self.error: OSError | None = None
+        self.until = float("inf")
+
+
+class Names:
+    """Finds the addresses of hosts, each name once a minute.
+
+    Args:
+        look_up: asks the system's resolver.
+        clock: seconds that only grow.
+    """
+
+    def __init__(self, look_up: Lookup = _look_up, clock: Callable[[], float] = time.monotonic) -> None:
+        self._look_up = look_up
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._known: dict[tuple[str, int], _Entry] = {}
+        self._asked: SimpleQueue[tuple[str, int, _Entry]] = SimpleQueue()
+        self._threads = 0
+        self._idle = 0
+
+    def addresses(self, host: str, port: int, seconds: float | None) -> list[Address]:
+        """Return the addresses of `host`, in the order in which to try them.
+
+        Args:
+            host: a name or an IP address, without brackets.
+            port: goes into the addresses.
+            seconds: how long to wait for the resolver, None without end.
+
+        Raises:
+            TimeoutError: the resolver has not answered in that time.
+            OSError: there is no such name (`socket.gaierror`), or no descriptor left to ask with.
+        """
+        literal = _literal(host, port)
+        if literal is not None:
+            return [literal]
+        entry = self._entry(host, port)
+        if not entry.ready.wait(seconds):
+            raise TimeoutError(f"the name {host} was not resolved in time")
+        if entry.error is not None:
+            # A new one each time: threads would add their frames to one that they share.
+            raise type(entry.error)(*entry.error.args)
+        return entry.addresses
+
+    def _entry(self, host: str, port: int) -> _Entry:
+        key = (host, port)
+        with self._lock:
+            entry = self._known.get(key)
+            if entry is not None and self._clock() < entry.until:
+                return entry
+            entry = _Entry()
+            self._known.pop(key, None)
+            self._known[key] = entry
+            if len(self._known) > _MOST_NAMES:
+                del self._known[next(iter(self._known))]
+            # Threads are started by need, so that a job that fetches nothing has none.
+            starts = self._idle < self._asked.qsize() + 1 and self._threads < _THREADS
+            self._threads += starts
+        self._asked.put((host, port, entry))
+        if starts:
+            threading.Thread(target=self._serve, name="resolver", daemon=True).start()
+        return entry
+
+    def _serve(self) -> None:
+        while True:
+            with self._lock:
+                self._idle += 1
+            host, port, entry = self._asked.get()
+            with self._lock:
+                self._idle -= 1
+            kept = KEPT_SECONDS
+            try:
+                found = self._look_up(host, port)
+                entry.addresses = list(dict.fromkeys((each[0], each[4]) for each in found))
+            except OSError as error:
+                entry.error = _cause(error)
+                is_final = isinstance(entry.error, socket.gaierror) and entry.error.errno in _NO_SUCH_NAME
+                kept = KEPT_FAILURE_SECONDS if is_final else _KEPT_HICCUP_SECONDS
+            except ValueError as error:  # a label too long for IDNA, a null byte
+                entry.error = socket.gaierror(socket.EAI_NONAME, f"{host!r} is not a host name: {error}")
+                kept = KEPT_FAILURE_SECONDS
+            entry.until = self._clock() + kept
+            entry.ready.set()
+
+
+def _cause(error: OSError) -> OSError:
+    """Return what a failed lookup comes from: without a free descriptor glibc says that there is no such name."""
+    if isinstance(error, socket.gaierror):
+        try:
+            os.close(os.open(os.devnull, os.O_RDONLY))
+        except OSError as cause:
+            return OSError(cause.errno, cause.strerror)
+    return error
+
+
+def _literal(host: str, port: int) -> Address | None:
+    """Return the address that `host` is, None if it is a name."""
+    try:
+        if ":" not in host:
+            socket.inet_pton(socket.AF_INET, host)
+            return socket.AF_INET, (host, port)
+        if "%" not in host:  # the number of a scope is for `getaddrinfo`
+            socket.inet_pton(socket.AF_INET6, host)
+            return socket.AF_INET6, (host, port, 0, 0)
+    except (OSError, ValueError):
+        return None
+    return None

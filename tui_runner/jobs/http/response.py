@@ -1,0 +1,240 @@
+"""Responses whose bodies are bounded, whole and read as a browser reads them; for the rest those of httpx.
+
+A response of httpx decodes whatever a body stands for, however much that is. These decode a piece at a time, and
+`read` ends where the body becomes larger than it may be: memory never holds more than `max_bytes` of it.
+"""
+
+from __future__ import annotations
+
+import codecs
+import io
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import httpx
+
+from tui_runner.jobs.http.charset import charset_of
+from tui_runner.jobs.http.content import BodyError, BrokenOffError, Content
+from tui_runner.text.numbers import size
+
+
+class TooLargeError(httpx.RequestError):
+    """A body is larger than `max_bytes`. Another attempt would get the same."""
+
+
+class JobResponse(httpx.Response):
+    """An `httpx.Response` as `tui_runner.jobs.http` gives it.
+
+    Attributes:
+        max_bytes: bytes of the decoded body that `read` accepts; None for no bound.
+        limits_pieces: whether that holds for `iter_bytes` and what is built on it, too.
+        make_request: makes the request of a response that was built without one.
+        method: of that request.
+    """
+
+    max_bytes: int | None = None
+    limits_pieces = False
+    make_request: Callable[[], httpx.Request] | None = None
+    method: str | None = None
+
+    @property
+    def request(self) -> httpx.Request:
+        """The request that this answers."""
+        if self._request is None and self.make_request is not None:
+            self._request = self.make_request()
+        return super().request
+
+    @request.setter
+    def request(self, value: httpx.Request) -> None:
+        self._request = value
+
+    def raise_for_status(self) -> httpx.Response:
+        """Raise `httpx.HTTPStatusError` unless the status is one of success."""
+        if 200 <= self.status_code < 300:
+            return self
+        self._request = self.request
+        return super().raise_for_status()
+
+    @property
+    def encoding(self) -> str | None:
+        """The encoding of the text: the one that was set, else found as a browser finds it (`charset_of`)."""
+        known: str | None = self.__dict__.get("_encoding")
+        if known is None:
+            content = self.__dict__.get("_content")
+            known = charset_of(content or b"", self.headers.get("content-type", ""))
+            if content is not None:
+                self._encoding = known
+        return known
+
+    @encoding.setter
+    def encoding(self, value: str) -> None:
+        if hasattr(self, "_text"):
+            raise ValueError("Setting encoding after `text` has been accessed is not allowed.")
+        self._encoding = value
+
+    @property
+    def text(self) -> str:
+        """The body as text; bytes that its encoding does not have are U+FFFD."""
+        if not hasattr(self, "_text"):
+            self._text = decoded(self.content, self.encoding or "utf-8")
+        return self._text
+
+    def read(self) -> bytes:
+        """Read the whole body and return it decoded.
+
+        Raises:
+            TooLargeError: it is larger than `max_bytes`.
+            httpx.HTTPError: it breaks off, or cannot be decoded.
+        """
+        if not hasattr(self, "_content"):
+            body = io.BytesIO()
+            try:
+                for piece in self._pieces(self.max_bytes):
+                    body.write(piece)
+            except BaseException:
+                self.close()
+                raise
+            self._content = body.getvalue()
+        return self._content
+
+    def read_exchange(self, pieces: Iterator[bytes]) -> bytes:
+        """`read`, for a body that nobody has begun to read and whose pieces are at hand: the quick way.
+
+        Args:
+            pieces: of the body, as it is sent.
+        """
+        limit = self.max_bytes
+        if "content-encoding" in self.headers:
+            return self.read()
+        self._decoding(limit)
+        parts = []
+        nbytes = 0
+        for piece in pieces:
+            parts.append(piece)
+            nbytes += len(piece)
+            if limit is not None and nbytes > limit:
+                self.close()
+                raise too_large(limit, self.request)
+        self._content = parts[0] if len(parts) == 1 else b"".join(parts)
+        self._num_bytes_downloaded = nbytes
+        self.is_stream_consumed = self.is_closed = True
+        return self._content
+
+    def iter_bytes(self, chunk_size: int | None = None) -> Iterator[bytes]:
+        """Yield the decoded body in pieces, of `chunk_size` bytes if that is given."""
+        if hasattr(self, "_content"):
+            yield from super().iter_bytes(chunk_size)
+            return
+        pieces = self._pieces(self.max_bytes if self.limits_pieces else None)
+        if chunk_size is None:
+            yield from pieces
+            return
+        rest = b""
+        for piece in pieces:
+            rest += piece
+            whole = len(rest) - len(rest) % chunk_size
+            for start in range(0, whole, chunk_size):
+                yield rest[start : start + chunk_size]
+            rest = rest[whole:]
+        if rest:
+            yield rest
+
+    async def aread(self) -> bytes:
+        """`read`, awaited."""
+        if not hasattr(self, "_content"):
+            body = io.BytesIO()
+            try:
+                async for piece in self._apieces(self.max_bytes):
+                    body.write(piece)
+            except BaseException:
+                await self.aclose()
+                raise
+            self._content = body.getvalue()
+        return self._content
+
+    async def aiter_bytes(self, chunk_size: int | None = None) -> AsyncIterator[bytes]:
+        """`iter_bytes`, awaited."""
+        if hasattr(self, "_content"):
+            async for piece in super().aiter_bytes(chunk_size):
+                yield piece
+            return
+        rest = b""
+        async for piece in self._apieces(self.max_bytes if self.limits_pieces else None):
+            if chunk_size is None:
+                yield piece
+                continue
+            rest += piece
+            whole = len(rest) - len(rest) % chunk_size
+            for start in range(0, whole, chunk_size):
+                yield rest[start : start + chunk_size]
+            rest = rest[whole:]
+        if rest:
+            yield rest
+
+    def _pieces(self, limit: int | None) -> Iterator[bytes]:
+        content = self._decoding(limit)
+        read = 0
+        for raw in self.iter_raw():
+            for piece in self._decoded(content, raw):
+                read += len(piece)
+                if limit is not None and read > limit:
+                    raise too_large(limit, self.request)
+                yield piece
+        self._check_end(content)
+
+    async def _apieces(self, limit: int | None) -> AsyncIterator[bytes]:
+        content = self._decoding(limit)
+        read = 0
+        async for raw in self.aiter_raw():
+            for piece in self._decoded(content, raw):
+                read += len(piece)
+                if limit is not None and read > limit:
+                    raise too_large(limit, self.request)
+                yield piece
+        self._check_end(content)
+
+    def _decoding(self, limit: int | None) -> Content:
+        """Return what decodes the body; raise if it says itself that it is too large, or cannot be decoded."""
+        has_body = self.status_code not in (204, 304) and (self.method or self.request.method) != "HEAD"
+        try:
+            content = Content(self.headers.get_list("content-encoding", split_commas=True) if has_body else ())
+        except BodyError as error:
+            raise httpx.DecodingError(str(error), request=self.request) from None
+        length = self.headers.get("content-length", "")
+        if has_body and limit is not None and content.is_plain and length.isdecimal() and int(length[:20]) > limit:
+            raise too_large(limit, self.request)
+        return content
+
+    def _decoded(self, content: Content, raw: bytes) -> Iterator[bytes]:
+        try:
+            yield from content.decode(raw)
+        except BodyError as error:
+            raise httpx.DecodingError(str(error), request=self.request) from error
+
+    def _check_end(self, content: Content) -> None:
+        try:
+            content.check_end()
+        except BrokenOffError as error:
+            raise httpx.RemoteProtocolError(str(error), request=self.request) from None
+
+
+def too_large(limit: int, request: httpx.Request) -> TooLargeError:
+    """Return the error of a body that has more than `limit` bytes."""
+    return TooLargeError(f"the body is larger than {size(limit)}, which is its limit (max_bytes)", request=request)
+
+
+def decoded(content: bytes, encoding: str) -> str:
+    """Return the text that `content` is in an encoding; what is not in it becomes U+FFFD."""
+    try:
+        return content.decode(encoding, "replace")
+    except (LookupError, UnicodeError):  # one that a job has set, say, and that is none
+        return codecs.decode(content, "utf-8", "replace")
+
+
+def as_job_response(response: httpx.Response, **attributes: Any) -> httpx.Response:
+    """Give the response of another transport the ways of a `JobResponse`."""
+    if type(response) is httpx.Response:
+        response.__class__ = JobResponse
+    for name, value in attributes.items():
+        setattr(response, name, value)
+    return response

@@ -1,0 +1,86 @@
+"""What `robots.txt` allows (RFC 9309), by Protego: one file a site, asked for once a worker.
+
+A site that has none allows everything. One whose server fails disallows everything (RFC 9309, 2.3.1.4); where it cannot
+be reached at all, the item fails and is tried again, as it would for its own page.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+from urllib.parse import urlsplit
+
+from tui_runner.errors import UserError
+from tui_runner.jobs import http
+from tui_runner.system.clock import time
+
+_KEPT_SECONDS = 86_400.0
+"""Seconds after which the file is asked for again: RFC 9309, 2.4 has crawlers keep it for a day at most."""
+_MOST_BYTES = 512_000
+"""Bytes of the file that are read: RFC 9309, 2.5 asks for 500 KiB at least."""
+_MOST_SITES = 10_000
+
+
+class Robots:
+    """The rules of sites, for all threads of a worker.
+
+    Args:
+        user_agent: the name that the rules are looked up by, and that asks for them.
+
+    Raises:
+        UserError: Protego is not installed.
+    """
+
+    def __init__(self, user_agent: str) -> None:
+        try:
+            from protego import Protego
+        except ImportError:
+            do = "install it: pip install 'tui-runner[http]'"
+            raise UserError("robots.txt cannot be read without protego", "--robots", do) from None
+        self._parse = Protego.parse
+        self._user_agent = user_agent
+        self._lock = threading.Lock()
+        self._rules: dict[str, tuple[float, Any]] = {}
+
+    def allows(self, url: str) -> bool:
+        """Return True if the site of `url` allows it to be asked for.
+
+        Raises:
+            httpx.HTTPError: the site cannot be reached.
+        """
+        rules = self._of(url)
+        return rules is not None and (rules is True or bool(rules.can_fetch(url, self._user_agent)))
+
+    def delay(self, url: str) -> float:
+        """Return the seconds between two requests that the site of `url` asks for; 0 if it does not."""
+        rules = self._of(url)
+        return 0.0 if rules is None or rules is True else float(rules.crawl_delay(self._user_agent) or 0.0)
+
+    def _of(self, url: str) -> Any:
+        """Return the rules of a site; True for none, None where everything is disallowed."""
+        parts = urlsplit(url)
+        site = f"{parts.scheme}://{parts.netloc}"
+        now = time.monotonic()
+        with self._lock:
+            known = self._rules.get(site)
+        if known is not None and now - known[0] < _KEPT_SECONDS:
+            return known[1]
+        rules = self._asked(f"{site}/robots.txt")
+        with self._lock:
+            if len(self._rules) >= _MOST_SITES:
+                del self._rules[next(iter(self._rules))]
+            self._rules[site] = now, rules
+        return rules
+
+    def _asked(self, url: str) -> Any:
+        with http.stream("GET", url, headers={"User-Agent": self._user_agent}) as response:
+            if response.status_code >= 500:
+                return None
+            if response.status_code >= 400:
+                return True
+            body = b""
+            for piece in response.iter_bytes():
+                body += piece
+                if len(body) >= _MOST_BYTES:
+                    break
+        return self._parse(body[:_MOST_BYTES].decode("utf-8-sig", "replace"))

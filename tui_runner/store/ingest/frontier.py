@@ -1,0 +1,65 @@
+"""The frontier of a run whose items add items: table `runner.added`, in which positions are given.
+
+An item is in it once, whoever has added it and however often. Its position is that of its row, from 0 on without a gap,
+so the order in which items were added is the order in which they run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import duckdb
+import pyarrow as pa
+
+from tui_runner.store.ingest.results_table import ArrowViews
+
+_EVERY = 2**62
+
+
+@dataclass(frozen=True, slots=True)
+class FrontierRules:
+    """Bounds of a frontier.
+
+    Attributes:
+        depth: steps from an item of the input at most; None for no bound.
+        items: items in it at most, those of the input included; None for no bound.
+    """
+
+    depth: int | None = None
+    items: int | None = None
+
+
+def add_items(
+    cursor: duckdb.DuckDBPyConnection, views: ArrowViews, run_id: int, added: pa.Table, rules: FrontierRules
+) -> None:
+    """Add what is new in `added` to the frontier of a run, within the transaction of the caller.
+
+    Args:
+        cursor: in a transaction.
+        views: shows Arrow tables to it.
+        run_id: the run.
+        added: rows of `records.ADDED`; `added_by` is null for items of the input.
+        rules: bounds of the frontier.
+    """
+    depth = _EVERY if rules.depth is None else int(rules.depth)
+    items = _EVERY if rules.items is None else int(rules.items)
+    placed = added.append_column("place", pa.array(range(added.num_rows), pa.int64()))
+    with views.show("added", placed) as view:
+        cursor.execute(
+            f"""INSERT INTO runner.added
+            SELECT {int(run_id)}, start + row_number() OVER (ORDER BY place) - 1, key, value, depth, added_by, now()
+            FROM (
+                SELECT v.key, arg_min(v.value, v.place) AS value, arg_min(v.added_by, v.place) AS added_by,
+                    min(coalesce(parent.depth + 1, 0)) AS depth, min(v.place) AS place,
+                    (SELECT coalesce(max(item) + 1, 0) FROM runner.added WHERE run_id = {int(run_id)}) AS start
+                FROM {view} AS v
+                LEFT JOIN (
+                    SELECT item, depth FROM runner.added WHERE run_id = {int(run_id)}
+                ) AS parent ON parent.item = v.added_by
+                GROUP BY v.key
+            ) AS found
+            WHERE depth <= {depth} AND NOT EXISTS (
+                SELECT 1 FROM runner.added AS known WHERE known.run_id = {int(run_id)} AND known.key = found.key
+            )
+            QUALIFY start + row_number() OVER (ORDER BY place) <= {items}"""
+        )
