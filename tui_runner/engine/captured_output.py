@@ -94,7 +94,7 @@ class CapturedOutput:
 
     @contextlib.contextmanager
     def caught(self, *, reserve_stdout: bool) -> Iterator[None]:
-        """Catch both descriptors; at the end, write the lines that nobody has taken to standard error.
+        """Catch both descriptors; at the end, write the lines that were not taken to standard error.
 
         What Python code prints is not caught but made safe and redacted on its way, so that it shows at once.
         The streams `out` and `err` can be used until the program ends.
@@ -164,7 +164,7 @@ class CapturedOutput:
         texts = [safe_text(line.text) for line in lines]
         if dropped:
             texts.append(f"({dropped} lines were too many to be kept)")
-        with contextlib.suppress(OSError, ValueError):  # nobody reads any more
+        with contextlib.suppress(OSError, ValueError):  # there is no reader any more
             self.err.writelines(f"{text}\n" for text in texts)
             self.err.flush()
 

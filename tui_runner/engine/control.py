@@ -62,7 +62,7 @@ class RunControl(Protocol):
         """End these chunks: items that have not started are recorded as cancelled."""
 
     def retry_chunks(self, numbers: Collection[int]) -> None:
-        """Run again what failed or was cancelled in these chunks, which have ended while the run goes on."""
+        """Run again what failed or was cancelled in these chunks, which have ended during the run."""
 
     def set_threads(self, threads: int) -> None:
         """Execute this many items at once, over all workers (at least 1)."""
@@ -101,7 +101,7 @@ ON_REQUEST = f"stopped {_REQUESTED}"
 
 
 class Commands:
-    """Puts what may be asked of a run while it goes on into the runner's inbox; see `RunControl`."""
+    """Puts commands into the runner's inbox; see `RunControl`."""
 
     def __init__(self, inbox: queue.SimpleQueue[Any]) -> None:
         self.inbox = inbox

@@ -167,7 +167,7 @@ class InputReader:
                         self._deliver(InputEnded(self._cutter.missed))
                         return
                     self._deliver(read)
-                    left -= isinstance(read, ItemsRead)  # chunks that are skipped take nobody's place
+                    left -= isinstance(read, ItemsRead)  # chunks that are skipped take no place
         except UserError as error:
             if error.__cause__ is not None:  # of the user's code, which the line alone does not show
                 now, lines = time.time(), self._redact(describe(error.__cause__).traceback).splitlines()

@@ -1,6 +1,6 @@
 """Sends and receives messages through the pipe between the program and a worker.
 
-multiprocessing's own `recv` asks for all that is left of a message with each read, of which a pipe gives 64 to 200 kB:
+multiprocessing's own `recv` asks for all that is left of a message with each read; a pipe gives 64 to 200 kB of it:
 the buffers for a chunk of 8 MB cost a worker half of its time.
 """
 
@@ -21,7 +21,7 @@ def send_message(connection: Connection, message: object) -> None:
     """Send a message; one thread at a time. What is a `pickle.PickleBuffer` in it goes as it is, without a copy.
 
     Raises:
-        OSError: nobody is there to receive it.
+        OSError: there is no receiver.
     """
     buffers: list[pickle.PickleBuffer] = []
     data = pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL, buffer_callback=buffers.append)

@@ -101,7 +101,7 @@ class OpenChunk:
         run: which of them are to run, by index in `positions`; None for all.
         attempts: attempts already made, by position; items that are not in it have none.
         tries: those of them that failed and count as retries, by position. Attempts that a worker did not survive do
-            not count, nor do those before somebody had what failed run again.
+            not count, nor do those before a retry.
         refusals: why items are not to run but recorded as failed, by position.
         paused: whether the chunk starts paused.
     """
@@ -616,7 +616,7 @@ class Trials:
         return Trials(self.ok - other.ok, self.passing - other.passing, self.lasting - other.lasting)
 
     def without(self, failures: int) -> Trials:
-        """The same but for so many failures, lasting ones before others."""
+        """Return a copy with `failures` fewer failures, lasting ones subtracted first."""
         lasting = min(self.lasting, failures)
         return self - Trials(0, min(self.passing, failures - lasting), lasting)
 

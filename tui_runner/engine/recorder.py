@@ -43,7 +43,7 @@ Message = (
 )  # fmt: skip
 
 NO_WORKER = (-1, 0)
-"""Ticket of what no worker has sent: nobody has to be told that it is committed."""
+"""Ticket of what no worker has sent: no worker must be told that it is committed."""
 
 
 class Recorder:
@@ -101,7 +101,7 @@ class Recorder:
         self._redact = redact
 
     def handle(self, message: Message, now: float) -> Iterable[object]:
-        """Hand what is to be recorded to the writing thread; returns at once, and nothing."""
+        """Hand records to the writing thread; returns at once, and nothing."""
         match message:
             case ChunkRead(number):
                 self._offsets.append(-1 if message.byte_offset is None else message.byte_offset)

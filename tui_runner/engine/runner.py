@@ -114,7 +114,7 @@ class Parts:
         worker_settings: what workers are told at their start.
         monitor: measures memory and disk.
         log_file: the file of `log`.
-        server: answers queries of other processes; None for a run that nobody else may query.
+        server: answers queries of other processes; None for a run that no other process may query.
     """
 
     opened: OpenedRun
@@ -233,7 +233,7 @@ class Runner(Commands):
                 self._step(message)
             while not parts.scheduler.status.ended:
                 self._turn()
-        except BaseException as fault:  # handed to whoever waits in `join`
+        except BaseException as fault:  # raised by `join`
             self._fault = fault
             failure = describe(fault, whole=True)
             reason = f"a fault of tui-runner: {failure.type}: {failure.message}"

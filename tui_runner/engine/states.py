@@ -164,7 +164,7 @@ class RunStatus:
     Attributes:
         phase: the state apart from pauses; never `PAUSED`.
         pauses: why it starts no items, the newest last; one at most of each cause.
-        ending: how it ends; None as long as it goes on to its last item.
+        ending: how it ends; None as long as it runs to its last item.
         chunks_paused: whether every chunk that is left is paused by the user, and no other will come.
         abandoned: whether the user who could resume it has gone.
     """
@@ -262,7 +262,7 @@ class RunStatus:
         return replace(self, ending=ending)
 
     def finished(self) -> RunStatus:
-        """Return the status of a run of which every item has run."""
+        """Return the status of a run all of whose items have run."""
         return replace(self._to(RunState.FINISHED), pauses=self._disk_pauses)
 
     def ended_as_decided(self) -> RunStatus:

@@ -57,7 +57,7 @@ def run_trial(request: RunRequest, out: TextIO, output: CapturedOutput) -> int:
 
 
 def _alone(plan: RunPlan, database: Path) -> RunPlan:
-    """The plan for one thread of this process, without retries or limits, in a database that nobody else knows of."""
+    """Return the plan for one thread of this process, without retries or limits, in a database of its own."""
     settings = replace(
         plan.settings, backend="inline", threads=1, workers=1, open_chunks=1, retries=0, rate=None, max_failures=None,
         grace=0.0,

@@ -92,7 +92,7 @@ class DiskGuard:
 
 
 PROBE_SECONDS = 3.0
-"""Between two tries to write to a full disk: soon enough for somebody who has just made room and looks."""
+"""Between two tries to write to a full disk: soon enough for a person who has just made room and looks."""
 
 _LOW_BYTES = 1_000_000_000
 """Free bytes below which a disk is low however slowly it fills: a checkpoint and a query that spills want that much."""

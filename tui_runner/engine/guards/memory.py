@@ -16,11 +16,11 @@ Queries end first: they can be asked again, and a single value of one may take g
 Workers are left alone until the memory of those queries is back, which takes as long as DuckDB computes that value.
 
 A worker that is killed with one item in flight was killed by that item: like one that crashes its worker it runs alone
-then, and fails when that kills its worker again and again. The others go on.
+then, and fails when that kills its worker again and again. The others continue.
 
 A worker that is hardly larger than it was before its first item is neither replaced nor killed: its successor would be
 as large. Once no new items start and nothing is in flight, memory falls no more by itself. Then workers that have grown
-by less are replaced, too, one after another, if that brings it below 80 %, and the run goes on. If that does not, the
+by less are replaced, too, one after another, if that brings it below 80 %, and the run continues. If that does not, the
 limit is too low for this job. It is, too, when workers are killed again and again although they have one item each.
 """
 
@@ -56,7 +56,7 @@ _WORTH_TELLING = 0.1
 
 
 def too_little(limit: int | None, workers: int, app_rss: int) -> str:
-    """Return why a run with so many workers cannot do with `limit`; empty when it perhaps can."""
+    """Return why a run with `workers` workers cannot do with `limit`; empty when it perhaps can."""
     needed = app_rss + workers * _WORKER
     if limit is None or limit >= needed:
         return ""
@@ -93,7 +93,7 @@ class MemoryGuard:
 
     Attributes:
         limit: bytes that the run may use; None for no bound.
-        needed: bytes with which the run probably could go on, once it was given up.
+        needed: bytes with which the run probably could continue, once it was given up.
     """
 
     takes = frozenset(get_args(Message))
@@ -164,7 +164,7 @@ class MemoryGuard:
 
     def _judge(self, memory: MemoryMeasured, now: float) -> Iterable[Answer]:
         by_number = {number: memory.by_pid[pid] for number, pid in self._pids.items() if pid in memory.by_pid}
-        # Workers that are not yet known by number, or any more, are nobody's but count all the same.
+        # Workers that are not yet known by number, or any more, belong to no worker but count all the same.
         rest = memory.app_rss + memory.workers_rss - sum(by_number.values())
         in_flight = sum(self._in_flight.values())
         figures = Figures(rest, by_number, in_flight, self._crew.threads, len(self._statements))
@@ -177,7 +177,7 @@ class MemoryGuard:
                 case ReleaseItems():
                     yield Release(PauseCause.MEMORY)
                 case ReplaceWorker(worker, at_once, text):
-                    # With several items in flight nobody knows which of them it is; alone it is killed three times.
+                    # With several items in flight it is unknown which of them it is; alone it is killed three times.
                     yield Recycle(worker, text, at_once, blamed=at_once and self._in_flight.get(worker) == 1)
                 case EndStatements(text):
                     if self._statements.end(f"the run needs the memory, {text}"):
@@ -207,7 +207,7 @@ _ENOUGH = 2
 _WORTH = 64 << 20
 """Bytes that a worker must have grown by for its replacement to be of use: what `memory_brake` lets each grow by."""
 _WORTH_AT_REST = 4 << 20
-"""Likewise where nothing is in flight: nobody waits for it to drain, and the run stands still until memory is back."""
+"""Likewise where nothing is in flight: there is nothing to drain, and the run stands still until memory is back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,7 +272,7 @@ class EndStatements:
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:
-    """The run cannot go on within its limit; with `needed` bytes it probably could."""
+    """The run cannot continue within its limit; with `needed` bytes it probably could."""
 
     text: str
     needed: int

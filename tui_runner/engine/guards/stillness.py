@@ -1,9 +1,9 @@
 """Stillness's part in a run: a worker that does nothing at all is killed within seconds.
 
 A worker reports at least every two seconds. One that does not, and in which no thread computes whenever it is looked
-at, was stopped (SIGSTOP), or native code waits in it without giving the interpreter back; no item of it goes on. What
-computes without a report, a solver say, is left to `Liveness`, which has more patience. A worker that waits for a disk,
-or for swapped memory, is not still.
+at, was stopped (SIGSTOP), or native code waits in it without giving the interpreter back; no item of it makes progress.
+What computes without a report, a solver say, is left to `Liveness`, which has more patience. A worker that waits for a
+disk, or for swapped memory, is not still.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class StillnessGuard:
         self._measured_at = 0.0
 
     def handle(self, message: Message, now: float) -> Iterable[Recycle]:
-        """Take in what workers report, and what was measured; return which worker is to be killed."""
+        """Take in what workers report, and what was measured; return which worker to kill."""
         match message:
             case Ready(worker, pid):
                 self._pids[worker] = pid

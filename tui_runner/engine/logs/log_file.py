@@ -1,13 +1,13 @@
 """The log of a database's runs, in a file beside it: `books.duckdb.log`; the job's lines and tui-runner's own.
 
-It stands beside the database because that is where somebody looks who has the results, also weeks later and on another
+It stands beside the database because that is where a person with the results looks, also weeks later and on another
 machine. It is made with the first line that a job prints. When it has grown beyond `LIMIT` it becomes
 `books.duckdb.log.1`, in the place of an older one, so a log takes at most twice that. Control characters are written
-as visible marks: a log is read with `cat`, and what was scraped must not steer a terminal. When somebody moves or
+as visible marks: a log is read with `cat`, and what was scraped must not steer a terminal. When a person moves or
 removes the file while a run is going on, as `logrotate` does, it is made anew.
 
 Always what a person is told, which the screen shows for some seconds only; and how a run ended that did not simply
-finish, or of which anything was told. With `--debug` everything it tells, each action of
+finish, or about which anything was told. With `--debug` everything it tells, each action of
 the scheduler, when workers come and go, and how large flushes are and how long they take to be in the database.
 """
 

@@ -2,7 +2,7 @@
 
 The file is the one of `log_file.py`, together with the one that it was before it had grown too large (`.log.1`): the
 two are read as one text. It has the lines of other runs, too; reading stops at their headings. A place in it is the
-number of a file on its disk and an offset, so it stays right when the file is renamed while somebody reads.
+number of a file on its disk and an offset, so it stays right when the file is renamed during reading.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Cuts the items of a run into chunks, and leaves out what the ledger has as done. Used by the thread that reads.
 
-There are two ways to go on with a run, and no third:
+There are two ways to resume a run, and no third:
 
 * *by position*, where the input is certainly what it was (`Source.fingerprint`): it is cut where the ledger says that
   it was cut. A chunk that is recorded as done is passed over without being read; of another one those items run that
@@ -35,7 +35,7 @@ from tui_runner.text.messages import plain
 from tui_runner.text.numbers import plural
 
 _WINDOW_ITEMS = 200_000
-"""Items of which the ledger is asked at a time: a query takes some milliseconds however few they are."""
+"""Items that one query of the ledger looks up: a query takes some milliseconds however few they are."""
 _SLICE_ITEMS = 1_000_000
 """Items that are compared with the ledger at once. It is scanned for each slice, so slices are large."""
 _SLICE_BYTES = 64 << 20
@@ -123,7 +123,7 @@ class NewItems:
 
 
 class CutByPosition:
-    """Cuts an input where it was cut before, then goes on behind that; a new run has no chunks yet.
+    """Cuts an input where it was cut before, then continues behind that; a new run has no chunks yet.
 
     Args:
         source: the input.
@@ -207,7 +207,7 @@ class CutByPosition:
         return _sparse(positions, failed)
 
     def _read_chunk(self, number: int, *, keep: bool = True) -> bytes:
-        """Read a recorded chunk where it begins; packed, unless nobody is to `keep` it."""
+        """Read a recorded chunk where it begins; packed if `keep` is true."""
         first, offset, items = (
             self._chunks.first_items[number],
             self._chunks.offsets[number],
@@ -342,7 +342,7 @@ class CutByKey:
             self.missed = self._matcher.unused_failures(without_value=self._retry)
 
     def _keys(self, values: list[object], packed: bytes, first: int) -> list[str]:
-        """Return the keys that a worker makes of these items, the first of which has this index in the input."""
+        """Return the keys that a worker makes of these items; the first has index `first` in the input."""
         kinds = {*map(type, values)}
         if kinds <= _SCALARS:
             return list(map(plain_key, values))
@@ -507,7 +507,7 @@ def skipped_chunks(chunks: RecordedChunks, first: int, stop: int) -> ChunksSkipp
 
 
 def _sparse(positions: Sequence[int], items: Sequence[Failed]) -> bytes:
-    """Pack a chunk of which only these items are there."""
+    """Pack a chunk that has only these items."""
     values: list[object] = [None] * len(positions)
     places = {position: index for index, position in enumerate(positions)}
     for item in items:

@@ -1,4 +1,4 @@
-"""Takes the database of a run, finds the run to go on with or begins a new one, and decides how its input is read."""
+"""Takes the database of a run, finds the run to resume or begins a new one, and decides how its input is read."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ class OpenedRun:
     """A run whose database is ours.
 
     Attributes:
-        database: open; whoever has this closes it.
+        database: open; the owner of this closes it.
         record: the run's row in the ledger.
         resumed: whether it was begun by an earlier process.
         cutter: cuts its input into chunks.
         paused: whether it begins paused, because it was when it ended.
-        news: what a person should know of how it goes on.
+        news: what a person should know of how it is resumed.
         before: counts of its items as earlier processes have recorded them.
         deaths: of workers that executed an item, by position.
     """
@@ -132,7 +132,7 @@ def _find_or_begin(plan: RunPlan, database: Database, cursor: duckdb.DuckDBPyCon
 
 
 def _reopen(plan: RunPlan, database: Database, ledger: Ledger, record: RunRecord, state: RunState) -> RunRecord:
-    """Record that a run goes on, and of what its keys are made and whether its input is what it was."""
+    """Record that a run is resumed, what its keys are made of, and whether its input is what it was."""
     is_older = record.key_columns is None
     columns, fingerprint, cut_anew = record.key_columns, record.fingerprint, None
     if columns is None:
@@ -156,7 +156,7 @@ def _reopen(plan: RunPlan, database: Database, ledger: Ledger, record: RunRecord
 
 
 def _cutter(plan: RunPlan, recorded: RecordedItems, record: RunRecord, failed: int) -> Cutter:
-    """Decide how the input of a run that goes on is read.
+    """Decide how the input of a resumed run is read.
 
     Raises:
         UserError: nothing of it can run again.
@@ -183,7 +183,7 @@ def _unannounced(database: Database) -> Tell:
 
 
 def _beside(before: RunRecord | None, record: RunRecord) -> tuple[Tell, ...]:
-    """Whoever starts a job again that had just ended is to know that its rows are stored once more."""
+    """Return the news for a job that was started again after it had ended: its rows are stored once more."""
     if before is None:
         return ()
     stay = f"its rows stay in {plain(record.table_name)}, those of this run have _run = {record.run_id}"
@@ -191,7 +191,7 @@ def _beside(before: RunRecord | None, record: RunRecord) -> tuple[Tell, ...]:
 
 
 def _left_behind(unfinished: RunRecord | None, record: RunRecord, plan: RunPlan) -> tuple[Tell, ...]:
-    """Whoever meant to go on with a run is to know why another one begins, and how to go on with that one."""
+    """Return the news for a person who meant to resume a run: why a new one begins, and how to resume the other."""
     if unfinished is None:
         return ()
     both = (unfinished, record)

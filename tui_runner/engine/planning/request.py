@@ -44,9 +44,9 @@ class RunPlan:
         from_input: whether items are those of an input, whose text is converted by the function's annotations.
         database: path of the DuckDB file.
         limit: only the first so many items, None for all.
-        new: start a new run even when an unfinished one could go on.
-        resume: go on with an unfinished run; it is an error if there is none.
-        run_id: go on with this very run.
+        new: start a new run even when an unfinished one could be resumed.
+        resume: resume an unfinished run; it is an error if there is none.
+        run_id: resume this very run.
         retry: of that run only what failed.
         attended: whether a person watches the run and can resume it; one that was paused then comes back paused.
         frontier: bounds of the items that items add; None for a job whose items add none.
@@ -86,7 +86,7 @@ _LOST = {
 """Inputs that cannot be read again, and what is said of them."""
 
 Ask = Callable[[str], str]
-"""Asks a person for the secret with this name; raises `EOFError` when there is nobody."""
+"""Asks a person for the secret with this name; raises `EOFError` when there is no one."""
 UseRedaction = Callable[[Redaction], None]
 """Takes what redacts output of the job from now on: as soon as secrets are known."""
 
@@ -103,8 +103,8 @@ class RunRequest:
         input: `SOURCE` of the items; None for those the job makes itself.
         limit: only the first so many items.
         new: start a new run in any case.
-        resume: go on with an unfinished run in any case.
-        run_id: go on with this very run; `params` and `settings` are those of its ledger.
+        resume: resume an unfinished run in any case.
+        run_id: resume this very run; `params` and `settings` are those of its ledger.
         retry: of that run, which is finished, only what failed.
         attended: whether a person watches the run and can resume it; one that was paused then comes back paused.
         folder: where relative paths start; None for the current folder.
@@ -128,7 +128,7 @@ class RunRequest:
 
 @dataclass(frozen=True, slots=True)
 class StoredSettings(Settings):
-    """Settings as the ledger keeps them: with what else a run needs to go on as it was begun.
+    """Settings as the ledger keeps them: with what else a run needs to be resumed as it was begun.
 
     Attributes:
         limit: only the first so many items; None for all.
@@ -257,7 +257,7 @@ def plan_run(
         request: what was asked for.
         folder: where relative paths start and the configuration is looked for, unless the request says.
         environ: environment variables.
-        ask: asks for secrets that are needed and not given; None where there is nobody to ask.
+        ask: asks for secrets that are needed and not given; None where no person can be asked.
         use_redaction: called before the job is loaded, and again when its parameters are known.
         progress: told what is being done while opening the input takes long.
 
@@ -423,7 +423,7 @@ def may_hide(value: object) -> bool:
 def _from_environment(
     parameters: Sequence[Parameter], given: Mapping[str, object], environ: Mapping[str, str], *, resumes: bool
 ) -> dict[str, object]:
-    """Parameters from variables such as `TUI_RUNNER_SET_TOKEN`: those not given; of a run that goes on its secrets."""
+    """Parameters from variables such as `TUI_RUNNER_SET_TOKEN`: those not given; of a resumed run its secrets."""
     found: dict[str, object] = {}
     for parameter in parameters:
         text = environ.get(SET_PREFIX + parameter.name.upper())
@@ -507,5 +507,5 @@ def _located(text: str, folder: Path) -> str:
         return str(path)
     if glob.has_magic(text) and not (folder / path).exists():
         return f"{glob.escape(str(folder))}/{path}"
-    # Neither links nor ".." are followed: that is for whoever opens it.
+    # Neither links nor ".." are followed: that is for its reader.
     return str(folder / path)

@@ -1,4 +1,4 @@
-"""What a run was asked for with, from its ledger: to go on with it, or to run again what failed in it."""
+"""Reads what a run was asked for with from its ledger: to resume it, or to run again what failed in it."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def retry_request(
         run: number of the run; None for the newest finished one in which something failed.
         secrets: values of secret parameters, which no ledger keeps.
         settings: settings that take the place of those of the run. Without an `on_outage` among them the retry goes
-            on whatever fails: that much of what it runs may fail again is to be expected.
+            on whatever fails: much of what it runs will fail again.
 
     Raises:
         DatabaseError: the database cannot be used.
@@ -85,7 +85,7 @@ def _given(settings: Mapping[str, object] | None) -> dict[str, object]:
 
 
 def _check_input(record: RunRecord, database: Path) -> None:
-    """Refuse to go on with a run whose input can only be given again by whoever gave it."""
+    """Refuse to resume a run whose input only its user can give again."""
     where = _where(record, database)
     if record.input == STANDARD_INPUT:
         table, limit = record.settings.get("table"), record.settings.get("limit")
@@ -125,7 +125,7 @@ def _as_it_was(record: RunRecord, database: Path, secrets: Mapping[str, object])
 
 
 def _checked_secrets(record: RunRecord, given: Mapping[str, object]) -> Mapping[str, object]:
-    """`given`, if all of it is secret: a run goes on with the parameters that it was begun with."""
+    """Return `given` if all of it is secret: a run is resumed with the parameters that it was begun with."""
     secrets = [name for name, value in record.params.items() if may_hide(value)]
     for name in given:
         if name in secrets:

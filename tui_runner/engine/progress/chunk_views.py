@@ -1,4 +1,4 @@
-"""The chunks of a snapshot, of which those that have ended cost it nothing.
+"""The chunks of a snapshot; those that have ended cost it nothing.
 
 A run of 50 million items has up to 100,000 chunks, and a screen shows forty of them. Views are kept of those alone that
 have not ended; ended ones are rows of columns that all snapshots of a run share (`scheduling/chunk_store.py`), and a
@@ -24,7 +24,7 @@ class ChunkView:
 
     Attributes:
         number: position among the chunks of the run, from 0.
-        state: what it is doing; one that a worker has and of which nothing is executed is `WAITING`.
+        state: what it is doing; one that a worker has without executing any of it is `WAITING`.
         first_item: position in the input of its first item.
         items: how many items it has, those recorded by an earlier process (`skipped`) included.
         done: items that ended well, `skipped` included.

@@ -152,12 +152,12 @@ class Snapshot:
         table: results table.
         database: path of the DuckDB file.
         state: what the run is doing; `PAUSED` also when nothing but paused chunks is left.
-        held: whether it is paused and goes on by itself as soon as it can, and not before: its disk is full, say.
+        held: True if it is paused and continues by itself as soon as it can, and not before: its disk is full, say.
         reason: why it is in that state, in a few words; empty when there is nothing to say.
         in_outage: whether it is paused because nearly every item fails, and for nothing that has to end first.
         trial_seconds: seconds until one item is tried to see whether an outage is over; None when none will be.
         drain_seconds: seconds that items in flight still have to finish; None while it does not drain.
-        warnings: what will go wrong unless somebody does something, a few words each: a disk that runs low.
+        warnings: what will go wrong without intervention, a few words each: a disk that runs low.
         started_at: wall clock of the run's very first start, seconds since the epoch.
         began_at: wall clock of its start in this process, seconds since the epoch; with an `at` it tells a time of day.
         at: seconds since it was started in this process.
@@ -189,7 +189,7 @@ class Snapshot:
         app_rss: resident bytes of this process.
         workers_rss: resident bytes of the workers.
         memory_limit: bytes the run may use, None without a limit.
-        memory_needed: bytes with which a run that failed for its limit could probably go on; else None.
+        memory_needed: bytes with which a run that failed for its limit could probably continue; else None.
         db_bytes: size of the database file and its write-ahead log.
         buffered_bytes: rows returned and not yet written.
         throttled: whether item threads wait because too many bytes are not yet written.
@@ -322,6 +322,6 @@ class Snapshot:
 
 
 def more_memory(snapshot: Snapshot) -> str:
-    """Return what belongs behind the command that goes on with a run: a higher limit, if it failed for that."""
+    """Return what belongs behind the command that resumes a run: a higher limit, if it failed for that."""
     needed = snapshot.memory_needed
     return "" if needed is None else f" --max-memory {-(-needed // 1_000_000)}MB"

@@ -63,7 +63,7 @@ is looked at ten times a second, and items of microseconds are never seen in fli
 
 @dataclass(frozen=True, slots=True)
 class RunIdentity:
-    """The part of a snapshot that does not change while a run goes on; see `Snapshot`.
+    """The part of a snapshot that does not change during a run; see `Snapshot`.
 
     `items_total` is the length of the input as far as it is known before it is read.
     """
@@ -128,7 +128,7 @@ class _ChunkMeter:
 
 @dataclass(frozen=True, slots=True)
 class RecordSample:
-    """A point of the graphs is to be recorded."""
+    """Record a point of the graphs."""
 
     sample: SampleRecord
 
@@ -525,7 +525,7 @@ class SnapshotBuilder:
     def _draw_chunks(self, active: float, in_flight: Counter[int]) -> ChunkViews:
         chunks = self._scheduler.chunks
         changed = self._scheduler.take_changed()
-        # Those with a worker have a clock and a rate that go on without any event.
+        # Those with a worker have a clock and a rate that change without any event.
         changed.update(self._meters, in_flight, self._flying)
         self._flying = set(in_flight)
         before, self._views = self._views, {}
@@ -563,7 +563,7 @@ class SnapshotBuilder:
         )
 
     def _state_of(self, chunk: Chunk, meter: _ChunkMeter | None, active: float, in_flight: int) -> ChunkState:
-        """The state as a person sees it: a chunk that is with a worker and of which nothing is executed waits."""
+        """Return the state as a person sees it: a chunk of a worker that executes none of its items waits."""
         if chunk.state is not ChunkState.RUNNING or in_flight:
             return chunk.state
         busy = meter is not None and self._state is RunState.RUNNING and active - meter.busy_at <= _IDLE_SECONDS

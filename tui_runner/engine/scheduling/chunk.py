@@ -8,7 +8,7 @@ shows at once and not as a chunk that is never finished.
        ▼  │       ▼  │
       paused ◀─────▶ (both ways: a paused chunk goes back to where it came from)
 
-A failed or cancelled chunk goes back to `waiting` when its failed items are to be run again.
+A failed or cancelled chunk goes back to `waiting` when its failed items run again.
 
 Which items are left is a byte an item, by their index in the chunk. Workers report ranges of indexes, which are
 crossed off and counted without a step of Python for each item. What concerns single items is by position and sparse:
@@ -106,7 +106,7 @@ class Chunk:
         skipped: those that an earlier process had recorded as ok; counted in `counts.done`.
         left: the items that have no final state. When items of it run again, it knows no others than these.
         nbytes: of its packed items; of a chunk that has ended those of its failures.
-        known: positions of those left that had failed before the run was resumed, and of which nothing was heard since.
+        known: positions of those left that had failed before the run was resumed and have not been reported since.
         rejected: items that ended well and whose rows the database refused: they count as failed, and cannot run again
             in this process.
         rejected_rows: the rows of those.

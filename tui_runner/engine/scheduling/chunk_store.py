@@ -127,7 +127,7 @@ class ChunkStore(Sequence[Chunk]):
         self.open[chunk.number] = chunk
 
     def add_done(self, first_items: array[int], items: array[int], rows: array[int]) -> None:
-        """Take in the next chunks of the input, of which an earlier process has recorded every item as ok.
+        """Take in the next chunks of the input, all of whose items an earlier process has recorded as ok.
 
         Args:
             first_items: position of the first item of each chunk.

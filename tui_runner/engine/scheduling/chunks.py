@@ -10,7 +10,8 @@ chunk. When a worker is lost, exactly what is left waits again, at the front.
 worker that runs one item at a time. So a chunk is still with one worker at a time.
 
 *Ahead of the workers* is about a second of work and at most 64 MB of packed items (`pace`). Before it is known how long
-items take, and where the user has set `open_chunks`, so many chunks with items to start are with workers instead.
+items take, and where the user has set `open_chunks`, that number of chunks with items to start are with workers
+instead.
 
 The transitions of one chunk are in `states.CHUNK_TRANSITIONS`; the commands a person may give are in `chunk_commands`.
 """
@@ -134,7 +135,7 @@ _LINGERING_ITEMS = 5_000
 """Items of such chunks that are not too many, however many chunks they are: those of tiny chunks only wait for the next
 report, five times a second."""
 _TINY_AHEAD = 1
-"""Items to start, for each thread, where the chunks that are to be open have fewer than there are threads: enough to
+"""Items to start, for each thread, where the open chunks have fewer than there are threads: enough to
 keep these busy, and not more, because chunks are also made small where an item is large."""
 MAX_KEPT_FAILURES = 100_000
 """Failed items that are kept, with their values, so that they can be run again at the press of a key; those beyond
@@ -154,9 +155,9 @@ class Chunks:
         all: every chunk that was read, by number.
         pace: how fast items end.
         waiting: numbers of those that wait for a worker, the next one first.
-        apart: numbers of those of which only suspects are left, which wait for the worker that runs them alone.
+        apart: numbers of those with only suspects left, which wait for the worker that runs them alone.
         suspects: items that may have killed their worker.
-        to_cancel: numbers of those that are to be cancelled by the next worker that is ready.
+        to_cancel: numbers of those that the next ready worker cancels.
         unended: how many have not ended.
         paused: how many of those are paused.
         cancelling: how many of them are being cancelled.
@@ -196,7 +197,7 @@ class Chunks:
 
     @property
     def only_paused(self) -> bool:
-        """True if all that have not ended are paused, and stay so until somebody resumes or cancels them."""
+        """True if all that have not ended are paused, and stay so until a person resumes or cancels them."""
         return 0 < self.unended == self.paused and not self.cancelling
 
     def take_changed(self) -> set[int]:
@@ -227,7 +228,7 @@ class Chunks:
             self._turn.do(events.ChunkEnded(chunk.number, ()))
 
     def to_read(self, limit: int, requested: int, threads: int) -> int:
-        """Return how many chunks are to be cut from the input, besides those that were asked for.
+        """Return how many chunks to cut from the input, besides those that were asked for.
 
         Args:
             limit: chunks that may be open.
@@ -301,7 +302,7 @@ class Chunks:
             nbytes += chunk.nbytes
 
     def _has_items(self, worker: Worker, items: int, limit: int) -> bool:
-        """Return True if a worker has so many items to start, or so many chunks that no more are sent."""
+        """Return True if a worker has `items` items to start, or too many chunks to be sent another."""
         if len(worker.open) >= max(_MOST_AHEAD, limit):
             return True
         for number in worker.open:
@@ -327,7 +328,7 @@ class Chunks:
         self._send(chunk, worker, indexes, refusals=self.suspects.verdicts(positions))
 
     def send_cancels(self) -> None:
-        """Have the chunks that are to be cancelled and that no worker has recorded by one."""
+        """Have a worker record the items of cancelled chunks that no worker has."""
         ready = self._crew.ready
         while self.to_cancel and ready:
             chunk = self.all.open[self.to_cancel.popleft()]

@@ -55,7 +55,7 @@ class OnOutage(StrEnum):
     """Reactions of a run to an outage."""
 
     PAUSE = "pause"
-    """Start no items, try one now and then, go on when it succeeds."""
+    """Start no items, try one now and then, continue when it succeeds."""
     STOP = "stop"
     CONTINUE = "continue"
 
@@ -96,7 +96,7 @@ class CircuitBreaker:
 
     Args:
         on_outage: what the run is to do about one.
-        attended: whether there is somebody who can resume a run that was paused.
+        attended: True if a person can resume a run that was paused.
         ground: items before a share of failures means anything.
     """
 

@@ -41,7 +41,7 @@ class ChunkRead:
         positions: of all its items, in their order.
         pending: positions of those that are to run, in the same order; the others are recorded as ok.
         rows: how many rows the others have.
-        known: those of `pending` of which it is no news when they fail: they had failed before the run was resumed.
+        known: those of `pending` that had failed before the run was resumed: that they fail again is no news.
         nbytes: of its packed items.
         byte_offset: where it begins in a source that can be read from there; else None.
     """
@@ -138,7 +138,7 @@ class ResumeRun:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """Start no new items until `Release` of the same `cause`, whoever resumes the run; `reason` says why."""
+    """Start no new items until `Release` of the same `cause`, even if the run is resumed; `reason` says why."""
 
     cause: PauseCause
     reason: str
@@ -280,14 +280,14 @@ class DatabaseLost:
 
 @dataclass(frozen=True, slots=True)
 class RunnerFault:
-    """The runner cannot go on because of a fault of tui-runner itself: the run has failed, whatever it did."""
+    """The runner cannot continue because of a fault of tui-runner itself: the run has failed."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Abandoned:
-    """Nobody watches the run any more: what is paused can't be resumed by hand."""
+    """The run is not watched any more: what is paused can't be resumed by hand."""
 
     reason: str
 
@@ -443,7 +443,7 @@ class WorkerDied:
 
 @dataclass(frozen=True, slots=True)
 class RunAgain:
-    """Items that have a final state will run again: their ledger rows are to be replaced."""
+    """Items that have a final state will run again: replace their ledger rows."""
 
     chunk: int
     positions: Sequence[int]
@@ -451,7 +451,7 @@ class RunAgain:
 
 @dataclass(frozen=True, slots=True)
 class TryRelease:
-    """A person wants the run to go on although it is held: see at once whether it can."""
+    """A person resumes a run that is held: look at once whether it can continue."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,9 @@ in order.
 *Chunks* are cut from the input a few ahead (`ReadChunks`, in a size that `pace` chooses unless the user has), wait in
 order, and are sent to the worker with the fewest. A chunk is *open* while its worker still has items of it to start;
 when the last one was started (`ChunkExhausted`) the next chunk is sent, so threads never wait for the slowest item of
-a chunk. Workers have a second of work ahead of them, or, where the user has set `open_chunks`, so many open chunks. No
-worker has more than its share of them, or the first one to be ready would take them all. Paused chunks are not open:
-others take their place; resuming one may therefore take their number beyond the limit for a while.
+a chunk. Workers have a second of work ahead of them, or, where the user has set `open_chunks`, that number of open
+chunks. No worker has more than its share of them, or the first one to be ready would take them all. Paused chunks are
+not open: others take their place; resuming one may therefore take their number beyond the limit for a while.
 
 Reports of a worker that is not known (any more) are ignored, so an item cannot be crossed off twice.
 
@@ -162,7 +162,7 @@ class Scheduler:
         return self.chunks.items
 
     def remember_deaths(self, deaths: Mapping[int, int]) -> None:
-        """Suspect items of which earlier processes of the run recorded deaths of workers, by position."""
+        """Suspect items that were in flight when workers of earlier processes died: deaths by position."""
         self._chunks.suspects.remember(deaths)
 
     def active(self, now: float) -> float:

@@ -29,7 +29,7 @@ class ActiveClock:
             self._paused_at = now
 
     def resume(self, now: float) -> None:
-        """Time goes on."""
+        """Let time pass."""
         if self._paused_at is not None:
             self._paused_seconds += now - self._paused_at
             self._paused_at = None
@@ -48,7 +48,7 @@ class Turn:
     Attributes:
         now: monotonic seconds.
         clock: the run's own time.
-        actions: what is to be done.
+        actions: what the event makes necessary.
     """
 
     def __init__(self) -> None:
@@ -57,7 +57,7 @@ class Turn:
         self.actions: list[Action] = []
 
     def begin(self, now: float) -> None:
-        """The next event happened at `now`; nothing is to be done yet."""
+        """Begin with the next event, which happened at `now`; nothing follows from it yet."""
         self.now = now
         self.actions = []
 

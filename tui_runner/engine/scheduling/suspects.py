@@ -5,7 +5,7 @@ and run in a worker that executes one item at a time, so the next death has one 
 three deaths, the last two of them alone, is given up.
 
 An item may also ruin its worker and return, by closing the worker's files say: then nothing is in flight when it dies.
-When that happens twice to items of which nobody has heard how they ended, these are suspects as a group. Half of a
+When that happens twice to items that have not been heard of, these are suspects as a group. Half of a
 group runs at a time; that it ends well lets it off, that it dies makes it a group. So the culprit is alone in the end.
 """
 
@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 DEATHS = 3
 """Deaths of workers after which an item is given up: one in company, one alone that proves it, and one more because a
-worker may also be killed from outside, by whoever ran out of memory elsewhere on the machine."""
+worker may also be killed from outside, when memory runs out elsewhere on the machine."""
 
 
 _UNEXPLAINED = 2
@@ -63,7 +63,7 @@ class PoisonItems:
             self._reasons[item] = reason
 
     def unexplained(self, items: Collection[int]) -> None:
-        """A worker died while it executed nothing; of these items nobody has heard how they ended."""
+        """Count a death of a worker that executed nothing; it had these items, which have not been heard of."""
         for item in items:
             deaths = self._unexplained[item] = self._unexplained.get(item, 0) + 1
             if deaths >= _UNEXPLAINED:
@@ -90,7 +90,7 @@ class PoisonItems:
     def next_ones(self, items: Iterable[int]) -> list[int]:
         """Those suspects of `items` that are to run next, one after the other; first who is likely to be innocent.
 
-        Those of groups come last, half of the largest at a time. One that is to be given up at its next death has a
+        Those of groups come last, half of the largest at a time. One that is given up at its next death has a
         worker to itself: who ran there before it may have ruined that.
         """
         suspects = sorted((item for item in items if item in self._deaths), key=lambda item: (self._deaths[item], item))
@@ -100,7 +100,7 @@ class PoisonItems:
         return [item for item in suspects if self._groups[item] == largest][: -(-largest // 2)]
 
     def verdicts(self, items: Iterable[int]) -> dict[int, str]:
-        """Those of `items` that are not to run any more, and what is to be recorded of each."""
+        """Return those of `items` that must not run any more, with the message to record for each."""
         guilty = [item for item in items if self.deaths(item) >= DEATHS]
         self._given_up.update(guilty)
         return {

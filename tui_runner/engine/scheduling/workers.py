@@ -104,7 +104,7 @@ class Workers:
     """The workers of a run. Owned by the scheduler.
 
     Args:
-        most: how many there are to be when there are threads enough.
+        most: their number when there are threads enough.
         threads: items executed at once, over all of them.
         rate: items started per second, over all of them; None for no bound.
         max_memory: bytes that each may have; None for no bound.
@@ -116,7 +116,7 @@ class Workers:
         self.rate = rate
         self.max_memory = max_memory
         self.divisor = 1
-        """Of the threads one in so many is used."""
+        """One in `divisor` threads is used."""
         self._workers: dict[int, Worker] = {}
         self._next_number = 0
 
@@ -137,7 +137,7 @@ class Workers:
 
     @property
     def surplus(self) -> list[Worker]:
-        """Workers that are more than there are to be."""
+        """Return surplus workers."""
         return [
             worker
             for worker in self
@@ -156,10 +156,10 @@ class Workers:
         del self._workers[number]
 
     def recruit(self, *, alone: bool) -> list[Worker]:
-        """New workers for the slots that nobody has; those that drain do not count.
+        """Return new workers for free slots; those that drain do not hold one.
 
         Args:
-            alone: whether there is to be a worker for suspects, too.
+            alone: True for a worker for suspects, too.
         """
         slots: list[int | None] = list(range(self.size))
         if alone:
@@ -175,7 +175,7 @@ class Workers:
         return recruits
 
     def share(self, worker: Worker) -> int:
-        """Threads of a worker that is to be there; each has at least one, all of them no more than there are."""
+        """Return the threads of a worker; each has at least one, all of them no more than there are."""
         if worker.slot is None:
             return 1
         each, rest = divmod(self._threads_used, self.size)
@@ -374,7 +374,7 @@ class Liveness:
         self._heard_at.pop(worker, None)
 
     def silent(self, now: float) -> list[int]:
-        """Workers that have said something once, and nothing for longer than is to be waited for."""
+        """Return workers that have reported once, and not for longer than `patience`."""
         if now - self._looked_at > _OWN_ABSENCE:
             self._heard_at = dict.fromkeys(self._heard_at, now)
         self._looked_at = now
