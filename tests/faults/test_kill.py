@@ -23,9 +23,9 @@ from support.waiting import WAIT_SECONDS, eventually
 
 KILLS = int(os.environ.get("KILLS", "4"))
 SEED = int(os.environ.get("SEED", random.randrange(1 << 32)))
-LATEST = 1.5
+LATEST = 1.0
 """Seconds after the start of its workers at which a run is killed, at the latest: about as long as it takes."""
-ITEMS = 2_000
+ITEMS = 900
 
 JOB = """
     import time
@@ -37,8 +37,8 @@ JOB = """
         time.sleep(0.002)
         if n % 97 == 0 and current.attempt == 1:
             raise ConnectionError("once")
-        value = n if n < 700 else n + 0.5 if n < 1_400 else f"text {n}"
-        return [{"n": n, "part": part, "value": value, f"column_{n // 300}": n} for part in range(3)]
+        value = n if n < 300 else n + 0.5 if n < 600 else f"text {n}"
+        return [{"n": n, "part": part, "value": value, f"column_{n // 150}": n} for part in range(3)]
 
     @work.items
     def numbers():
