@@ -11,6 +11,7 @@ from support.sql_kinds import STATEMENTS, TABLES, rows_given
 
 from tui_runner.store.database import Database
 from tui_runner.store.query.console import Console
+from tui_runner.store.query.errors import QueryError
 
 
 @pytest.fixture(scope="module")
@@ -41,3 +42,11 @@ def test_a_console_answers_as_duckdb_does(both: tuple[Console, duckdb.DuckDBPyCo
 def test_plans_are_shown(both: tuple[Console, duckdb.DuckDBPyConnection], statement: str) -> None:
     with both[0].query(statement) as result:
         assert "scan" in str(result.read_all().to_pylist()).lower()
+
+
+@pytest.mark.parametrize("depth", [101, 600])
+def test_types_nested_too_deeply_are_one_line(database: Database, depth: int) -> None:
+    with Console(database) as console:
+        with pytest.raises(QueryError, match="the type of column x is nested more than 100 deep"):
+            console.query(f"SELECT {'[' * depth}1{']' * depth} AS x")
+        assert console.query(f"SELECT {'[' * 60}1{']' * 60} AS x").read_all().num_rows == 1

@@ -10,7 +10,9 @@ import duckdb
 import pyarrow as pa
 from duckdb.sqltypes import DuckDBPyType
 
+from tui_runner.store.query.errors import QueryError
 from tui_runner.store.sql import distinct, quote
+from tui_runner.text.messages import plain
 
 _AS_TEXT = ("INTERVAL", "TIME WITH TIME ZONE", "BIT", "BIGNUM", "UHUGEINT", "VARIANT", "GEOMETRY", "UNION(")
 """Types that lose something on the way into Arrow, or that Parquet cannot hold; they are read as DuckDB's text."""
@@ -24,17 +26,27 @@ _NESTED: Mapping[str, Callable[[list[tuple[str, str]]], str]] = {
 }
 """Types that have others in them: how they are written in SQL, by the names and types of their parts."""
 
+DEEPEST_TYPE = 100
+"""Types within each other: Arrow, and what reads its schemas, goes through them by recursion."""
+
 
 class Readable:
     """A relation whose columns that Arrow would take for something else are text.
 
     Attributes:
         relation: to be read as Arrow.
+
+    Raises:
+        QueryError: the type of a column is nested too deeply.
     """
 
     def __init__(self, relation: duckdb.DuckDBPyRelation) -> None:
         self._names = distinct(relation.columns)
         self._types = relation.types
+        for name, kind in zip(self._names, self._types, strict=True):
+            if _is_deeper(kind, DEEPEST_TYPE):
+                what = f"the type of column {plain(name)} is nested more than {DEEPEST_TYPE} deep"
+                raise QueryError(what, do="select a part of it, or its text: CAST(… AS VARCHAR)")
         self.relation = _as_text(relation, self._names)
 
     def schema(self, read: pa.Schema) -> pa.Schema:
@@ -48,6 +60,17 @@ class Readable:
                 for name, kind, field in zip(self._names, self._types, read, strict=True)
             ]
         )
+
+
+def _is_deeper(kind: DuckDBPyType, depth: int) -> bool:
+    """Return True if a type has more than `depth` types within each other."""
+    level: list[object] = [kind]
+    for _ in range(depth):
+        nested = [each for each in level if isinstance(each, DuckDBPyType) and each.id in _NESTED]
+        if not nested:
+            return False
+        level = [part for each in nested for _, part in each.children]
+    return True
 
 
 def _as_text(relation: duckdb.DuckDBPyRelation, names: list[str]) -> duckdb.DuckDBPyRelation:
