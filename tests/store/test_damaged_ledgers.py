@@ -76,7 +76,7 @@ def test_what_can_be_shown_of_a_damaged_ledger_is_shown(
     assert runs.out.splitlines()[1].split()[-4:] == ["3", "6", "3", "3"]
     errors = cli("errors", path, "--traceback", cwd=tmp_path)
     assert (errors.code, errors.err) == (0, "")
-    assert "3 items failed for it" in errors.out or "no item failed for it" in errors.out
+    assert "3 items failed" in errors.out or "no item failed" in errors.out
     assert len(runs.out) + len(errors.out) < 10_000
     assert cli("query", path, "SELECT count(*) FROM odd", cwd=tmp_path).out == "count_star()\n3\n"
 
@@ -163,7 +163,7 @@ def test_errors_beyond_the_limit_are_counted(cli: CommandLine, whole: Path, tmp_
     more = "INSERT INTO runner.errors SELECT e.* REPLACE (i::VARCHAR AS shape) FROM runner.errors e, range(40) t(i)"
     path = damaged(whole, tmp_path, more)
     cut = cli("errors", path, cwd=tmp_path).out.splitlines()
-    assert cut[-1] == "and 21 other kinds of error; list all with --limit 41"
+    assert cut[-1] == "and 21 more kinds; list all with --limit 41"
     whole_list = cli("errors", path, "--limit", "41", cwd=tmp_path).out
     assert "other kind" not in whole_list
     assert whole_list.count(" × ValueError") == 41

@@ -175,7 +175,8 @@ def _print_group(group: FailureGroup, out: TextIO) -> None:
     text = safe_text(f"{group.type}: {group.newest_message or group.message}", limit=500)
     out.write(f"{head} {text}{alike}\n")
     out.write(f"    {_fate(group)}, {_seen(group)}\n")
-    out.write(f"    newest: {safe_text(named_item(group.newest_item, group.newest_item_text), limit=250)}\n")
+    if group.newest_item is not None:  # a damaged ledger may not say
+        out.write(f"    newest: {safe_text(named_item(group.newest_item, group.newest_item_text), limit=250)}\n")
 
 
 def _fate(group: FailureGroup) -> str:
