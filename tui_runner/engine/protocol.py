@@ -25,7 +25,7 @@ import pickle
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tui_runner.jobs.hosts import HostLimits
 from tui_runner.jobs.reference import JobReference
@@ -242,10 +242,11 @@ Order = (
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The worker has loaded the job and can take chunks."""
+    """The worker has loaded the job and can take chunks; `host` is the machine it is on, empty for this one."""
 
     worker: int
     pid: int
+    host: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,6 +343,12 @@ class HostsReport:
     hosts: tuple[HostReport, ...]
 
 
+if TYPE_CHECKING:
+    Ranges: TypeAlias = "array[int]"
+else:  # when this runs, `array` has no element type, and whoever reads the annotations evaluates them
+    Ranges = array
+"""Half-open ranges of integers, as pairs (start, stop); from `ranges_of`."""
+
 ArrowStream = Any
 """An Arrow IPC stream: a `pyarrow.Buffer`, which is pickled without a copy, or bytes."""
 
@@ -381,7 +388,7 @@ class ResultBatch:
     tables: tuple[ArrowStream, ...]
     items: ArrowStream
     errors: ArrowStream
-    ended: Mapping[int, array[int]]
+    ended: Mapping[int, Ranges]
     failed: Mapping[int, Mapping[int, int]]
     retried: Mapping[int, Mapping[int, int]]
     counts: Mapping[int, Counts]
@@ -469,11 +476,13 @@ class WorkerLost:
         worker: its number.
         reason: how it ended; empty for exit code 0.
         in_flight: the items that it was executing at its end: the number of the attempt, by position.
+        blame: False if no item can be to blame: its machine is gone.
     """
 
     worker: int
     reason: str
     in_flight: Mapping[int, int] = field(default_factory=dict)
+    blame: bool = True
 
 
 Report = (

@@ -1,0 +1,232 @@
+"""Workers on other machines: a link to each host, whatever carries its frames.
+
+Each link has a thread that polls and delivers in order, and one that sends. A worker is lost exactly once, after its
+last report: when its own backend says so, or when its link is given up. Frames of a link that was given up are never
+polled, and what is not polled cannot be recorded, so every row comes once.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from typing import Any
+
+from tui_runner.engine.backends import Deliver
+from tui_runner.engine.backends.agent import AgentGone, Courier, CourierError, Frame
+from tui_runner.engine.backends.frames import BadFrame, pack_command, unpack_report
+from tui_runner.engine.protocol import LogLine, LogLines, Order, Ready, WorkerConfig, WorkerLost
+
+SILENCE_SECONDS = 45.0
+"""Seconds of polls that failed after which a host is given up."""
+_POLL_SECONDS = 1.0
+_AGAIN_SECONDS = 0.2
+
+
+class _Link:
+    """The way to one host, and the workers that it has."""
+
+    def __init__(self, courier: Courier, deliver: Deliver, on_lost: Callable[[_Link], None], silence: float) -> None:
+        self.courier = courier
+        self.workers: set[int] = set()
+        self.rss = 0
+        self._deliver = deliver
+        self._on_lost = on_lost
+        self._silence = silence
+        self._changed = threading.Condition()
+        self._commands: deque[Frame] = deque()
+        self._numbered = 0
+        self._closed = False
+        self._given_up = threading.Lock()
+        self._over = False
+        threading.Thread(target=self._poll, name=f"poll {courier.host}", daemon=True).start()
+        threading.Thread(target=self._send, name=f"send {courier.host}", daemon=True).start()
+
+    def command(self, frame: bytes) -> None:
+        """Pass a command on; returns at once."""
+        with self._changed:
+            self._numbered += 1
+            self._commands.append((self._numbered, frame))
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """End the host."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        threading.Thread(target=self._end_courier, name="end host", daemon=True).start()
+
+    def _end_courier(self) -> None:
+        try:
+            self.courier.end()
+        except (CourierError, AgentGone):
+            return  # its lease ends it
+
+    def _poll(self) -> None:
+        ack, heard_at = 0, time.monotonic()
+        while not self._closed:
+            try:
+                polled = self.courier.poll(ack, _POLL_SECONDS)
+            except CourierError as error:
+                if time.monotonic() - heard_at > self._silence:
+                    return self._give_up(f"its host {self.courier.host} was silent for {self._silence:g} s ({error})")
+                time.sleep(_AGAIN_SECONDS)
+                continue
+            except AgentGone as error:
+                return self._give_up(f"its host {self.courier.host} is gone ({error})")
+            heard_at = time.monotonic()
+            self.rss = polled.rss
+            self._acknowledge(polled.received)
+            for number, content in polled.frames:
+                if number == ack + 1:
+                    ack = number
+                    self._received(content)
+            if polled.ended and (not polled.frames or polled.frames[-1][0] <= ack):
+                return self._give_up(f"on {self.courier.host} {polled.ended}")
+        return None
+
+    def _received(self, content: bytes) -> None:
+        try:
+            report = unpack_report(content)
+        except BadFrame as error:
+            text = f"host {self.courier.host}: {error}"
+            self._deliver(LogLines(None, (LogLine(time.time(), "ERROR", text),)))
+            return self._give_up(f"its host {self.courier.host} sent a report that cannot be read")
+        worker = report.worker
+        if worker not in self.workers:
+            return None  # of a worker that has been lost
+        if isinstance(report, Ready):
+            report = replace(report, host=self.courier.host)
+        if isinstance(report, WorkerLost):
+            self.workers.discard(report.worker)
+        self._deliver(report)
+        return None
+
+    def _acknowledge(self, received: int) -> None:
+        with self._changed:
+            while self._commands and self._commands[0][0] <= received:
+                self._commands.popleft()
+
+    def _send(self) -> None:
+        sent, tried_at = 0, 0.0
+        while True:
+            with self._changed:
+                while not self._closed and (not self._commands or self._commands[-1][0] <= sent):
+                    self._changed.wait(_POLL_SECONDS)
+                    if self._commands and time.monotonic() - tried_at > _POLL_SECONDS:
+                        break  # not acknowledged: once more
+                if self._closed:
+                    return
+                frames = list(self._commands)
+            if not frames:
+                continue
+            tried_at = time.monotonic()
+            try:
+                self.courier.send(frames)
+                sent = frames[-1][0]
+            except CourierError:
+                sent = frames[0][0] - 1
+                time.sleep(_AGAIN_SECONDS)
+            except AgentGone:
+                return  # the thread that polls says so
+
+    def _give_up(self, reason: str) -> None:
+        """The workers of this host are lost, through no fault of their items."""
+        with self._given_up:
+            if self._over:
+                return
+            self._over = True
+        self.close()
+        workers, self.workers = sorted(self.workers), set()
+        for worker in workers:
+            self._deliver(WorkerLost(worker, reason, blame=False))
+        self._on_lost(self)
+
+
+class RemoteBackend:
+    """Runs workers on hosts that are reached through couriers. See `Backend`.
+
+    Args:
+        deliver: takes the reports of all workers.
+        silence: seconds after which a host that does not answer is given up.
+    """
+
+    def __init__(self, deliver: Deliver, silence: float = SILENCE_SECONDS) -> None:
+        self._deliver = deliver
+        self._silence = silence
+        self._guard = threading.Lock()
+        self._links: list[_Link] = []
+        self._of_worker: dict[int, _Link] = {}
+        self._waiting: deque[WorkerConfig] = deque()
+        self._closed = False
+
+    def add(self, courier: Courier) -> None:
+        """Use another host; workers that wait for one start there."""
+        with self._guard:
+            if self._closed:
+                threading.Thread(target=courier.end, daemon=True).start()
+                return
+            self._links.append(_Link(courier, self._deliver, self._lost, self._silence))
+            waiting, self._waiting = self._waiting, deque()
+        for config in waiting:
+            self.start_worker(config)
+
+    @property
+    def hosts(self) -> tuple[tuple[str, int, int], ...]:
+        """Name, workers and bytes of memory of each host."""
+        with self._guard:
+            return tuple((link.courier.host, len(link.workers), link.rss) for link in self._links)
+
+    @property
+    def waiting(self) -> int:
+        """How many workers wait for a host."""
+        return len(self._waiting)
+
+    def start_worker(self, config: WorkerConfig) -> None:
+        """Start a worker on the host that has the fewest; without any host it waits for one."""
+        with self._guard:
+            if not self._links:
+                self._waiting.append(config)
+                return
+            link = min(self._links, key=lambda each: len(each.workers))
+            link.workers.add(config.worker)
+            self._of_worker[config.worker] = link
+        link.command(pack_command("start", replace(config, params={})))
+
+    def send(self, worker: int, order: Order) -> None:
+        """Pass an order on."""
+        self._command(worker, "send", (worker, order))
+
+    def kill_worker(self, worker: int) -> None:
+        """Kill a worker; one that waits for a host is lost at once."""
+        with self._guard:
+            waits = next((config for config in self._waiting if config.worker == worker), None)
+            if waits is not None:
+                self._waiting.remove(waits)
+        if waits is not None:
+            self._deliver(WorkerLost(worker, "killed", blame=False))
+        self._command(worker, "kill", worker)
+
+    def pids(self) -> Collection[int]:
+        """No processes of this machine."""
+        return ()
+
+    def close(self) -> None:
+        """End every host."""
+        with self._guard:
+            self._closed = True
+            links = list(self._links)
+        for link in links:
+            link.close()
+
+    def _command(self, worker: int, kind: str, content: Any) -> None:
+        link = self._of_worker.get(worker)
+        if link is not None and worker in link.workers:
+            link.command(pack_command(kind, content))
+
+    def _lost(self, link: _Link) -> None:
+        with self._guard:
+            if link in self._links:
+                self._links.remove(link)
