@@ -17,6 +17,20 @@ def test_what_one_worker_is_told_the_others_are_told() -> None:
     assert board.rows["a"].cooldown_until == 30.0
 
 
+def test_a_person_is_told_of_long_refusals_and_of_hosts_that_are_down_but_not_of_hundreds() -> None:
+    board = HostBoard()
+    board.refused("a", 5.0, [], 0.0)
+    assert board.take_news() == []
+    board.refused("a", 60.0, [], 10.0)
+    board.refused("a", 60.0, [], 11.0)
+    assert board.take_news() == ["a refuses for now: it is asked again in 60 s"]
+    board.reported(HostsReport(1, tuple(HostReport(f"h{n}", down=True) for n in range(100))), 12.0)
+    news = board.take_news()
+    assert news[0].startswith("h0 failed again and again")
+    assert len(news) == 19
+    assert news[-1].startswith("more hosts refuse or fail")
+
+
 def test_a_worker_that_has_all_the_work_has_all_slots() -> None:
     board = HostBoard(HostLimits(per_host=4), is_shared=True)
     report = HostsReport(1, (HostReport("a", waiting=10, slots=0),))

@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from host_server import Reply, Seen, serving
+from support.host_server import Reply, Seen, serving
 
 Rows = Callable[..., list[tuple[Any, ...]]]
 
@@ -111,6 +111,42 @@ def test_limits_of_a_host_are_of_the_run_not_of_a_worker(run_over, settings: str
         snapshot = run_over(urls, f"{settings}, per_host=2, threads=12, chunk_size=5")
         assert snapshot.items_done == 40
         assert {host: seen.most_open for host, seen in server.seen.items()} == {"127.0.0.1": 2, "127.0.0.2": 2}
+
+
+@pytest.mark.parametrize("settings", ["", ', host="url"'])
+def test_tasks_wait_for_their_hosts_and_let_others_go_before(run_over, settings: str) -> None:
+    source = GET.replace("def get(", "async def get(").replace("http.get(url)", "(await http.async_client().get(url))")
+
+    def behave(host: str, path: str, seen: Seen, now: float) -> Reply:
+        if host == "127.0.0.1" and not seen.requests:
+            return Reply(429, retry_after="1")
+        return Reply(after=0.05)
+
+    with serving(behave) as server:
+        urls = [f"http://127.0.0.{1 + n // 8}:{server.port}/{n}" for n in range(16)]
+        snapshot = run_over(urls, "per_host=1, threads=4, retries=0, timeout=5" + settings, source)
+        assert (snapshot.items_done, snapshot.retries) == (16, 0), snapshot.errors
+        first, second = server.seen["127.0.0.1"], server.seen["127.0.0.2"]
+    assert (first.most_open, second.most_open) == (1, 1)
+    assert second.times()[-1] < first.times()[-1]
+    assert first.times()[1] - first.times()[0] >= 1.0
+
+
+def test_a_run_that_is_stopped_does_not_wait_for_hosts(job_file, new_run, tmp_path) -> None:
+    def refusing(host: str, path: str, seen: Seen, now: float) -> Reply:
+        return Reply() if host == "127.0.0.2" else Reply(429, retry_after="600")
+
+    with serving(refusing) as server:
+        urls = [f"http://127.0.0.{1 + n % 2}:{server.port}/{n}" for n in range(10)]
+        (tmp_path / "urls.txt").write_text("\n".join(urls))
+        job = job_file(GET.format(settings="threads=10, grace=60.0"))
+        run = new_run(job, params={"urls": str(tmp_path / "urls.txt")}).start()
+        run.until(lambda snapshot: snapshot.items_done == 5)
+        stopped = time.monotonic()
+        run.runner.stop()
+        snapshot = run.finish()
+    assert time.monotonic() - stopped < 20
+    assert (snapshot.state, snapshot.items_done, snapshot.items_failed) == ("stopped", 5, 0)
 
 
 def test_a_delay_is_between_two_requests_of_any_worker(run_over) -> None:

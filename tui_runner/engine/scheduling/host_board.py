@@ -32,6 +32,10 @@ MAX_HOSTS = 2_000
 OTHER_HOSTS = "(other hosts)"
 NO_ANSWER = "no answer"
 """What stands for the status of a request that was not answered."""
+_LONG_SECONDS = 30.0
+"""Of a cooldown, from which a person is told: the run may seem to stand still."""
+_MOST_TOLD = 20
+"""Lines about hosts in the events of a run; hundreds of hosts would push everything else out."""
 _TURN_SECONDS = 2.0
 """How long one worker has a slot that several want, before another is served first."""
 
@@ -135,6 +139,8 @@ class HostBoard:
         self.rows: dict[str, HostRow] = {}
         self._own: dict[str, HostLimits] = {}
         """Limits of single hosts."""
+        self._news: list[str] = []
+        self._told = 0
         self.version = 0
         """Changes with every report."""
 
@@ -146,6 +152,8 @@ class HostBoard:
     def refused(self, host: str, seconds: float, others: Iterable[int], now: float) -> Orders:
         """Take in that a host is to be left alone for `seconds`; returns what the other workers are to be told."""
         row = self._row(host)
+        if seconds >= _LONG_SECONDS and row.cooldown_until <= now:
+            self._tell(f"{host} refuses for now: it is asked again in {seconds:.0f} s")
         row.cooldown_until = max(row.cooldown_until, now + seconds)
         self.version += 1
         return [(worker, HoldHost(host, seconds)) for worker in others]
@@ -159,6 +167,8 @@ class HostBoard:
             row.add(each)
             if row.host != each.host:
                 continue  # it is one of the others, for which nothing is decided
+            if each.down and not row.down:
+                self._tell(f"{each.host} failed again and again: its items fail, and one a minute is tried")
             row.delay, row.paused, row.failing, row.down = each.delay, each.paused, each.failing, each.down
             if each.cooldown:
                 row.cooldown_until = max(row.cooldown_until, now + each.cooldown)
@@ -229,6 +239,18 @@ class HostBoard:
         if rest.failed > passing:
             at_fault.add("")
         return rest, frozenset(at_fault)
+
+    def take_news(self) -> list[str]:
+        """Return what a person should know since the last call."""
+        news, self._news = self._news, []
+        return news
+
+    def _tell(self, text: str) -> None:
+        self._told += 1
+        if self._told < _MOST_TOLD:
+            self._news.append(text)
+        elif self._told == _MOST_TOLD:
+            self._news.append("more hosts refuse or fail; the screen of hosts and runner.hosts show them")
 
     def _row(self, host: str) -> HostRow:
         row = self.rows.get(host)

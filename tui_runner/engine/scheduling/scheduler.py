@@ -238,9 +238,11 @@ class Scheduler:
             case protocol.HostRefused(worker, host, seconds):
                 others = [each.number for each in self.crew if each.number != worker and not each.killed]
                 self._order(self.hosts.refused(host, seconds, others, now))
+                self._tell_of_hosts()
             case protocol.HostsReport(worker):
                 if self.crew.get(worker) is not None:
                     self._order(self.hosts.reported(event, now))
+                    self._tell_of_hosts()
             case events.ItemsRejected():
                 self._chunks.rejected(event)
         self._go_on()
@@ -331,6 +333,10 @@ class Scheduler:
         at_once = "no bound" if limits.per_host is None else f"{limits.per_host:,} at once"
         adaptive = ", adaptive" if limits.adaptive else ""
         self._turn.tell("INFO", f"requests to {host or 'a host'}: {at_once}, {limits.delay:g} s apart{adaptive}")
+
+    def _tell_of_hosts(self) -> None:
+        for text in self.hosts.take_news():
+            self._turn.tell("WARNING", text)
 
     def _order(self, orders: Orders) -> None:
         for number, order in orders:

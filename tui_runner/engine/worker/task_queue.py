@@ -50,6 +50,7 @@ MAX_SLICE = 256
 """Items of a slice at most: so many unreported results of one thread still become one small part of a batch."""
 MOST_HELD = 20_000
 """Items that may wait for hosts in a worker before it asks for no more: what the others have to do must get through."""
+_LONG_SECONDS = 1.0
 _MOST_WAITING = 32
 """Items that may wait for hosts in threads of their own, or as many as there are threads: these cost little, but the
 more wait the more are late when their chunk is paused."""
@@ -110,6 +111,8 @@ class WorkQueue:
         self._lines = HostLines(self.gate, clock)
         self._waiting = 0
         """Items that have started and wait for their host."""
+        self._waits_long = False
+        """Whether one of them waits for a host that is held."""
         self.on_missing: Callable[[int], None] = lambda missing: None
         """Called with the number of takers to start, because others wait for hosts."""
         self._budget = budget
@@ -313,7 +316,9 @@ class WorkQueue:
     @property
     def _replaced(self) -> int:
         """Takers that are there beside the wanted ones, in the place of some that wait for hosts."""
-        return min(self._waiting, self._most_waiting) if self.gate.has_several else 0
+        # Where one host alone is known more takers would only wait, too; while it is held they may find others.
+        is_of_use = self.gate.has_several or self._waits_long
+        return min(self._waiting, self._most_waiting) if is_of_use else 0
 
     @property
     def _most_waiting(self) -> int:
@@ -325,6 +330,7 @@ class WorkQueue:
         Raises:
             ItemPostponed: too many wait, and this one has not waited before; or the worker ends.
         """
+        cooldown = self.gate.cooldown(host)
         with self._changed:
             if self._ended:
                 raise ItemPostponed
@@ -335,9 +341,18 @@ class WorkQueue:
                 chunk.hosts[index] = host
                 raise ItemPostponed
             self._waiting += 1
+            self._waits_long = self._waits_long or cooldown >= _LONG_SECONDS
             self._recall([slot])
             missing = self._missing()
             self._look()
+        if missing:
+            self.on_missing(missing)
+
+    def host_held(self, seconds: float) -> None:
+        """Take in that a host has refused for so long: those that wait already may wait for it."""
+        with self._changed:
+            self._waits_long = self._waiting > 0 and (self._waits_long or seconds >= _LONG_SECONDS)
+            missing = self._missing() if self._waits_long else 0
         if missing:
             self.on_missing(missing)
 
@@ -345,6 +360,7 @@ class WorkQueue:
         """Take in that an item waits no more; as many takers as are too many end."""
         with self._changed:
             self._waiting -= 1
+            self._waits_long = self._waits_long and self._waiting > 0
 
     def _missing(self) -> int:
         """Return how many takers are to be started, which count as started."""

@@ -114,7 +114,7 @@ class Worker:
         self._listener = Listener(
             self._queue.host_changed,
             lambda: self._outcomes.wake.set(),
-            lambda host, seconds: send(HostRefused(config.worker, host, seconds)),
+            self._host_refused,
         )
         if config.paused:
             self._queue.pause(None)
@@ -144,6 +144,10 @@ class Worker:
         )
         self._brake: MemoryLimit | None = None
 
+    def _host_refused(self, host: str, seconds: float) -> None:
+        self._send(HostRefused(self._config.worker, host, seconds))
+        self._queue.host_held(seconds)
+
     def start(self) -> None:
         """Run the job's setup, start the pool, report `Ready`."""
         this_is_no_copy()
@@ -152,6 +156,7 @@ class Worker:
         try:
             self._run_setup()
         except BaseException:
+            http.gate.remove(self._listener)
             self._collector.send_log()  # it says why, and nothing else of this worker will be reported
             raise
         self._brake = MemoryLimit(

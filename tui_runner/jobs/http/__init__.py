@@ -9,7 +9,7 @@
   the fastest arrangement of httpx, with 256 threads as with 16, and an error in one thread cannot upset the
   connections of another (httpcore issue #550).
 * A request never outlasts the item that makes it: its timeouts are cut to what `current.deadline` leaves.
-* With `--per-host N` no more than N requests of a worker are open to one host at once; the others wait.
+* A request waits until its host may be asked (`--per-host`, `--delay`, a refusal); that is no time of its item.
 * Redirects are followed; connecting may take 10 seconds, a pause in the answer 30; the User-Agent names
   tui-runner.
 * What a response is and which errors there are: https://www.python-httpx.org/api/.
@@ -84,7 +84,7 @@ def configure(*, per_host: int | EllipsisType | None = ..., **client_options: An
     if per_host is not ...:
         if per_host is not None and per_host < 1:
             raise ValueError(f"per_host must be 1 or more, not {per_host}")
-        gate.set_limits(replace(gate.limits, per_host=per_host))
+        gate.set_limits(replace(gate.limits, per_host=per_host), shared=False)
     if client_options:
         with _lock:
             _options.update(client_options)
