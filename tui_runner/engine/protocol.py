@@ -525,10 +525,39 @@ def _sendable(value: object) -> object:
     return value
 
 
+class PackedAgain(list["bytes | Refused"]):
+    """Items that failed in a worker, each as that one has packed it.
+
+    They may come from another machine, so the program passes the bytes on unread; the next worker unpickles them.
+    """
+
+
+def pack_again(values: Iterable[bytes | Refused]) -> bytes:
+    """Return what `unpack` makes the items of, from values that workers have packed; nothing of these is unpickled."""
+    return pickle.dumps(PackedAgain(values), protocol=pickle.HIGHEST_PROTOCOL)
+
+
 def unpack(packed: bytes) -> list[object]:
-    """The items of `pack`."""
+    """Return the items of `pack` or `pack_again`.
+
+    Raises:
+        Exception: whatever unpickling an item of `pack` raises. One of `pack_again` that cannot be made becomes
+            `Refused`.
+    """
     values: list[object] = pickle.loads(packed)  # noqa: S301 - made by our own parent process
+    if isinstance(values, PackedAgain):
+        return [_unpacked_again(value) for value in values]
     return values
+
+
+def _unpacked_again(value: bytes | Refused) -> object:
+    if isinstance(value, Refused):
+        return value
+    try:
+        with no_exit_at_once():
+            return pickle.loads(value)  # noqa: S301 - packed by a worker, and only a worker comes here
+    except (Exception, SystemExit) as error:  # the code of the user's classes may raise anything
+        return Refused("TypeError", f"the item cannot be made again: {type(error).__name__}")
 
 
 @dataclass(frozen=True, slots=True)

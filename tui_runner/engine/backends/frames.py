@@ -47,11 +47,11 @@ def unpack_command(frame: bytes) -> Command:
 def pack_report(report: Report) -> bytes:
     """Return a report as its frame has it: the fields as msgpack, then the Arrow streams it has.
 
-    What failed for good comes back without its values: they are pickled, and the input has them. `failing_since` is an
-    age on the way, because the clocks of two machines differ.
+    The values of what failed for good stay the bytes that the worker has made: only a worker unpickles them.
+    `failing_since` is an age on the way, because the clocks of two machines differ.
     """
     if isinstance(report, ResultBatch):
-        report = replace(report, values={}, failing_since=time.monotonic() - report.failing_since)
+        report = replace(report, failing_since=time.monotonic() - report.failing_since)
     buffers: list[bytes] = []
 
     def hook(value: Any) -> Any:
@@ -154,6 +154,5 @@ def _checked(batch: ResultBatch, buffers: Sequence[memoryview]) -> ResultBatch:
         tables=tuple(stream(place, None) for place in batch.tables),
         items=stream(batch.items, ITEMS),
         errors=stream(batch.errors, ERRORS) if isinstance(batch.errors, int) else b"",
-        values={},
         failing_since=time.monotonic() - batch.failing_since,
     )
