@@ -179,6 +179,8 @@ def _on_hosts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     hosts: int = request.config.getoption("--hosts")
     if not hosts:
         return
+    if request.node.get_closest_marker("local_workers"):
+        pytest.skip("it looks at processes of this machine, which hosts have elsewhere")
 
     def remote(deliver: Deliver) -> RemoteBackend:
         backend = RemoteBackend(deliver)

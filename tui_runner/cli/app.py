@@ -298,7 +298,13 @@ def run(
     ] = None,
     threads: ThreadsOption = None,
     workers: WorkersOption = None,
-    backend: Annotated[str | None, typer.Option(metavar="NAME", help="process, or inline for debugging.")] = None,
+    backend: Annotated[
+        str | None, typer.Option(metavar="NAME", help="process; inline for debugging; dask:ADDRESS for a cluster.")
+    ] = None,
+    ship: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Folder of code to send to a cluster, besides the job's own.")
+    ] = None,
+    insecure: Annotated[bool, typer.Option("--insecure", help="Let secrets go to a cluster unencrypted.")] = False,
     retries: RetriesOption = None,
     timeout: TimeoutOption = None,
     rate: RateOption = None,
@@ -324,6 +330,8 @@ def run(
         "threads": threads,
         "workers": workers,
         "backend": backend,
+        "ship": ship,
+        "insecure": insecure or None,
         "retries": retries,
         "timeout": timeout,
         "rate": rate,

@@ -1,4 +1,6 @@
-"""Runs workers on this machine for a run on another one: `python -m tui_runner.engine.host`.
+"""Runs workers on this machine for a run on another one: `python -m tui_runner.engine.host [BYTES]`.
+
+BYTES is what each worker may have, at most. The code of the job is written into the current folder.
 
 Commands come in frames on standard input, reports go in frames to standard output (`backends/frames.py`). The host
 ends, and all of its workers with it, when standard input does.
@@ -15,11 +17,14 @@ import os
 import signal
 import sys
 import threading
+from dataclasses import replace
+from pathlib import Path
 from typing import BinaryIO
 
+from tui_runner.engine.backends.code import Bundle
 from tui_runner.engine.backends.frames import pack_report, read_frames, unpack_command, write_frame
 from tui_runner.engine.backends.process import ProcessBackend
-from tui_runner.engine.protocol import Report
+from tui_runner.engine.protocol import Report, WorkerConfig
 
 _PR_SET_PDEATHSIG = 1
 
@@ -36,12 +41,17 @@ def main() -> None:
             write_frame(reports, frame)
 
     backend = ProcessBackend(deliver)
+    bundle: Bundle | None = None
+    most_memory = int(sys.argv[1]) if len(sys.argv) > 1 else None
     try:
         for frame in read_frames(commands):
             kind, content = unpack_command(frame)
             match kind:
+                case "code":
+                    content.write(Path.cwd())
+                    bundle = content
                 case "start":
-                    backend.start_worker(content)
+                    backend.start_worker(content if bundle is None else _at_this_host(content, bundle, most_memory))
                 case "send":
                     backend.send(*content)
                 case "kill":
@@ -49,6 +59,13 @@ def main() -> None:
     finally:
         backend.close()
         os._exit(0)
+
+
+def _at_this_host(config: WorkerConfig, bundle: Bundle, most_memory: int | None) -> WorkerConfig:
+    """Return a worker's configuration with the copy of the job that is here, and what memory there is."""
+    bounds = [bound for bound in (config.max_memory, most_memory) if bound is not None]
+    job = bundle.reference(config.job, Path.cwd())
+    return replace(config, job=job, max_memory=min(bounds, default=None), processors=None)
 
 
 def _own_streams() -> tuple[BinaryIO, BinaryIO]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import BinaryIO, Protocol
 
 import psutil
@@ -83,9 +85,19 @@ class Agent:
     Args:
         environment: what its host has in place of this process' own.
         lease: seconds after which it ends when nobody polls; None for never.
+        folder: the host's current folder, which is removed at its end; None for that of this process, which stays.
+        memory: bytes that each worker may have; None for what the run says.
     """
 
-    def __init__(self, environment: dict[str, str] | None = None, lease: float | None = LEASE_SECONDS) -> None:
+    def __init__(
+        self,
+        environment: dict[str, str] | None = None,
+        lease: float | None = LEASE_SECONDS,
+        folder: Path | None = None,
+        memory: int | None = None,
+    ) -> None:
+        self._folder = folder
+        self._arguments = [] if memory is None else [str(memory)]
         self._changed = threading.Condition()
         self._reports: deque[Frame] = deque()
         self._numbered = 0
@@ -144,11 +156,12 @@ class Agent:
     def _own(self, environment: dict[str, str] | None, started: threading.Event) -> None:
         """The thread that has started the host: it stays as long as that does."""
         try:
-            self._process = process = subprocess.Popen(
-                [sys.executable, "-m", "tui_runner.engine.host"],
+            self._process = process = subprocess.Popen(  # noqa: S603 - our own module
+                [sys.executable, "-m", "tui_runner.engine.host", *self._arguments],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 env=environment,
+                cwd=self._folder,
             )
         except OSError as error:
             self._finish(f"no host process can be started ({error.strerror or error})")
@@ -167,6 +180,8 @@ class Agent:
         for stream in (process.stdin, process.stdout):
             with contextlib.suppress(OSError):  # what could not be written any more
                 stream.close()
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)  # what is left of it is in Dask's folder, which it clears
         self._finish(f"its host process ended with exit code {code}" if code >= 0 else f"its host was killed ({-code})")
 
     def _finish(self, reason: str) -> None:

@@ -18,11 +18,12 @@ from typing import Any, BinaryIO, get_args
 import msgspec
 import pyarrow as pa
 
+from tui_runner.engine.backends.code import Bundle
 from tui_runner.engine.protocol import Order, Report, ResultBatch, WorkerConfig
 from tui_runner.store.records import ERRORS, ITEMS
 
 Command = tuple[str, Any]
-"""What a host is to do: ("start", WorkerConfig), ("send", (worker, Order)), ("kill", worker)."""
+"""What a host is to do: ("code", Bundle), ("start", WorkerConfig), ("send", (worker, Order)), ("kill", worker)."""
 _KINDS = {kind.__name__: kind for kind in get_args(Report)}
 _SIZES = struct.Struct("!I")
 LENGTH = struct.Struct("!I")
@@ -33,7 +34,7 @@ class BadFrame(ValueError):
     """A report that no host of this version sends."""
 
 
-def pack_command(kind: str, content: WorkerConfig | tuple[int, Order] | int) -> bytes:
+def pack_command(kind: str, content: Bundle | WorkerConfig | tuple[int, Order] | int) -> bytes:
     """Return a command as its frame has it."""
     return pickle.dumps((kind, content), protocol=pickle.HIGHEST_PROTOCOL)
 
