@@ -172,7 +172,7 @@ def _cluster(plan: RunPlan) -> DaskCluster | None:
     from tui_runner.engine.backends.dask import DaskCluster  # an extra
 
     address = settings.backend.removeprefix("dask:")
-    return DaskCluster(address, insecure=settings.insecure, secrets=bool(secrets_in(plan.params)))
+    return DaskCluster(address, insecure=settings.insecure, secrets=any(True for _ in secrets_in(plan.params)))
 
 
 def _bundle(plan: RunPlan) -> Bundle:

@@ -17,7 +17,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -79,6 +79,67 @@ class AgentGone(Exception):
     """The agent is there no more, and nothing that it kept: its workers are lost."""
 
 
+class Mailbox:
+    """Numbers reports and keeps them until they are acknowledged; takes commands in order, each once."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._reports: deque[Frame] = deque()
+        self._numbered = 0
+        self._received = 0
+        self._commands: deque[bytes] = deque()
+        self.ended = ""
+        """Why there will be no more reports; empty as long as there may be."""
+
+    def put(self, report: bytes) -> None:
+        """Add a report."""
+        with self._changed:
+            self._numbered += 1
+            self._reports.append((self._numbered, report))
+            self._changed.notify_all()
+
+    def poll(self, ack: int, wait: float) -> Polled:
+        """As `Courier.poll`; the first frame is returned whatever its size."""
+        until = time.monotonic() + wait
+        with self._changed:
+            while self._reports and self._reports[0][0] <= ack:
+                self._reports.popleft()
+            while not self._reports and not self.ended and (left := until - time.monotonic()) > 0:
+                self._changed.wait(left)
+            frames: list[Frame] = []
+            nbytes = 0
+            for number, content in self._reports:
+                if frames and nbytes + len(content) > MOST_BYTES:
+                    break
+                frames.append((number, content))
+                nbytes += len(content)
+            ended = self.ended if len(frames) == len(self._reports) else ""
+            return Polled(tuple(frames), self._received, ended=ended)
+
+    def send(self, frames: Sequence[Frame]) -> None:
+        """As `Courier.send`; frames that came before are dropped, and those behind a gap."""
+        with self._changed:
+            for number, content in frames:
+                if number == self._received + 1:
+                    self._received = number
+                    self._commands.append(content)
+            self._changed.notify_all()
+
+    def take(self) -> deque[bytes]:
+        """Wait for commands and return them; none at the end."""
+        with self._changed:
+            while not self._commands and not self.ended:
+                self._changed.wait()
+            commands, self._commands = self._commands, deque()
+            return commands
+
+    def finish(self, reason: str) -> None:
+        """Say that there will be no more reports."""
+        with self._changed:
+            self.ended = reason
+            self._changed.notify_all()
+
+
 class Agent:
     """Owns a host process on this machine.
 
@@ -96,16 +157,11 @@ class Agent:
         folder: Path | None = None,
         memory: int | None = None,
     ) -> None:
+        self._mail = Mailbox()
         self._folder = folder
         self._arguments = [] if memory is None else [str(memory)]
-        self._changed = threading.Condition()
-        self._reports: deque[Frame] = deque()
-        self._numbered = 0
-        self._received = 0
-        self._ended = ""
         self._lease = lease
         self._polled_at = time.monotonic()
-        self._commands: deque[bytes] = deque()
         # The signal at the parent's death follows the thread that has started a process, so one that stays does.
         self._process: subprocess.Popen[bytes] | None = None
         started = threading.Event()
@@ -113,33 +169,15 @@ class Agent:
         started.wait()
 
     def poll(self, ack: int, wait: float) -> Polled:
-        """As `Courier.poll`; the first frame is returned whatever its size."""
-        until = time.monotonic() + wait
-        with self._changed:
-            self._polled_at = time.monotonic()
-            while self._reports and self._reports[0][0] <= ack:
-                self._reports.popleft()
-            while not self._reports and not self._ended and (left := until - time.monotonic()) > 0:
-                self._changed.wait(left)
-            frames: list[Frame] = []
-            nbytes = 0
-            for number, content in self._reports:
-                if frames and nbytes + len(content) > MOST_BYTES:
-                    break
-                frames.append((number, content))
-                nbytes += len(content)
-            self._polled_at = time.monotonic()
-            ended = self._ended if len(frames) == len(self._reports) else ""
-            return Polled(tuple(frames), self._received, self._rss(), ended)
+        """As `Courier.poll`."""
+        self._polled_at = time.monotonic()
+        polled = self._mail.poll(ack, wait)
+        self._polled_at = time.monotonic()
+        return replace(polled, rss=self._rss())
 
     def send(self, frames: Sequence[Frame]) -> None:
-        """As `Courier.send`; frames that came before are dropped, and those behind a gap."""
-        with self._changed:
-            for number, content in frames:
-                if number == self._received + 1:
-                    self._received = number
-                    self._commands.append(content)
-            self._changed.notify_all()
+        """As `Courier.send`."""
+        self._mail.send(frames)
 
     def end(self) -> None:
         """End the host and everything that it has started."""
@@ -164,7 +202,7 @@ class Agent:
                 cwd=self._folder,
             )
         except OSError as error:
-            self._finish(f"no host process can be started ({error.strerror or error})")
+            self._mail.finish(f"no host process can be started ({error.strerror or error})")
             return
         finally:
             started.set()
@@ -172,37 +210,25 @@ class Agent:
         threading.Thread(target=self._write, args=(process.stdin,), name="agent-write", daemon=True).start()
         threading.Thread(target=self._watch_lease, name="agent-lease", daemon=True).start()
         for frame in read_frames(process.stdout):  # type: ignore[arg-type]  # a buffered reader is one
-            with self._changed:
-                self._numbered += 1
-                self._reports.append((self._numbered, frame))
-                self._changed.notify_all()
+            self._mail.put(frame)
         code = process.wait()
         for stream in (process.stdin, process.stdout):
             with contextlib.suppress(OSError):  # what could not be written any more
                 stream.close()
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)  # what is left of it is in Dask's folder, which it clears
-        self._finish(f"its host process ended with exit code {code}" if code >= 0 else f"its host was killed ({-code})")
-
-    def _finish(self, reason: str) -> None:
-        with self._changed:
-            self._ended = reason
-            self._changed.notify_all()
+        self._mail.finish(
+            f"its host process ended with exit code {code}" if code >= 0 else f"its host was killed ({-code})"
+        )
 
     def _write(self, stream: BinaryIO) -> None:
         with contextlib.suppress(OSError, ValueError):  # the host has ended; its output says so
-            while True:
-                with self._changed:
-                    while not self._commands:
-                        if self._ended:
-                            return
-                        self._changed.wait()
-                    frames, self._commands = self._commands, deque()
-                for frame in frames:
-                    write_frame(stream, frame)
+            while commands := self._mail.take():
+                for command in commands:
+                    write_frame(stream, command)
 
     def _watch_lease(self) -> None:
-        while not self._ended:
+        while not self._mail.ended:
             time.sleep(_LOOK_SECONDS)
             if self._lease is not None and time.monotonic() - self._polled_at > self._lease:
                 self.end()

@@ -36,7 +36,7 @@ from typing import Any
 import msgspec
 
 from tui_runner._version import __version__
-from tui_runner.engine.backends.agent import LEASE_SECONDS, Agent, AgentGone, CourierError, Frame, Polled
+from tui_runner.engine.backends.agent import LEASE_SECONDS, Agent, AgentGone, Courier, CourierError, Frame, Polled
 from tui_runner.engine.backends.remote import RemoteBackend
 from tui_runner.errors import UserError
 from tui_runner.system.process import available_processors
@@ -53,6 +53,11 @@ _GUARD_SECONDS = 0.2
 _MEMORY_SHARE = 0.7
 """Of the memory that a Dask worker may have: the nanny does not count ours, the machine does."""
 _KEEP_ALIVE_SECONDS = 60.0
+_AGAIN_SECONDS, _LONGEST_AGAIN_SECONDS = 0.5, 300.0
+"""Between two agents on a Dask worker whose first one has ended or could not be started; doubled each time."""
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_FAILURES = (Exception, asyncio.CancelledError)
+"""What distributed raises; a client that closes cancels its calls."""
 
 
 class Hello(msgspec.Struct):
@@ -217,7 +222,7 @@ class DaskCourier:
         try:
             self._call(_PROBE_SECONDS, "end")
         finally:
-            with contextlib.suppress(Exception):  # the cluster may be closed; the lease ends the host
+            with contextlib.suppress(*_FAILURES):  # the cluster may be closed; the lease ends the host
                 self._client.cancel([self._future])
 
     def measure(self, nbytes: int) -> float:
@@ -233,7 +238,7 @@ class DaskCourier:
             answer = self._client.sync(self._execute, function, args, callback_timeout=timeout)
         except KeyError:
             raise AgentGone("its Dask worker has released it") from None
-        except Exception as error:  # the whole of tornado, distributed and sockets: none says more than that it failed
+        except _FAILURES as error:  # the whole of tornado, distributed and sockets: none says more than that it failed
             raise CourierError(f"{type(error).__name__}: {error}") from error
         if answer["status"] != "OK":
             raise AgentGone(f"its agent failed: {answer.get('exception')!r}")
@@ -284,6 +289,8 @@ class DaskCluster:
         self._closed = threading.Event()
         self._couriers: dict[str, DaskCourier | None] = {}
         """By address; None for a Dask worker that is being asked, or is of no use."""
+        self._again: dict[str, tuple[float, float]] = {}
+        """When a Dask worker of no use is asked again, and the seconds after that, by address."""
         self._guard = threading.Lock()
         self._backend: RemoteBackend | None = None
         self._tell: Callable[[str, str], None] = lambda level, text: None
@@ -308,25 +315,39 @@ class DaskCluster:
         """Add the hosts that are there to `backend`, and those that come."""
         self._backend, self._tell = backend, tell
         tell("INFO", f"{self._where}: hosts {', '.join(each.host for each in self._first) or 'have yet to join'}")
+        if self._is_plain:
+            tell("WARNING", f"{self._where}: items and rows travel unencrypted; dask:tls://… encrypts them")
         for courier in self._first:
             if not courier.is_direct:
                 tell("WARNING", f"{courier.host} is reached through the scheduler only, which is slower")
             backend.add(courier)
         threading.Thread(target=self._watch, name="dask-watch", daemon=True).start()
 
+    def lost(self, courier: Courier) -> None:
+        """Start another agent where one has ended, a while later each time."""
+        if isinstance(courier, DaskCourier) and self._couriers.get(courier.address) is courier:
+            self._try_later(courier.address)
+
+    def _try_later(self, address: str) -> None:
+        with self._guard:
+            _, delay = self._again.get(address, (0.0, _AGAIN_SECONDS))
+            self._again[address] = time.monotonic() + delay, min(2 * delay, _LONGEST_AGAIN_SECONDS)
+            self._couriers.pop(address, None)
+
     def close(self) -> None:
         """Release every actor and close the client; a local cluster ends with it."""
         self._closed.set()
         for each in (self._client, self._local):
             if each is not None:
-                with contextlib.suppress(Exception):  # whatever is left of a cluster that is gone
+                with contextlib.suppress(*_FAILURES):  # whatever is left of a cluster that is gone
                     each.close(timeout=_PROBE_SECONDS)
 
     def _check_security(self, insecure: bool, secrets: bool) -> None:
         protocol, _, rest = self._address.rpartition("://")
         host = rest.rpartition(":")[0].strip("[]")
-        plainly = protocol in ("", "tcp") and not self._address.startswith("local") and not _is_file(self._address)
-        if plainly and secrets and not insecure and host not in ("localhost", "127.0.0.1", "::1"):
+        is_far = not self._address.startswith("local") and not _is_file(self._address) and host not in _LOOPBACK
+        self._is_plain = is_far and protocol in ("", "tcp")
+        if self._is_plain and secrets and not insecure:
             what = "secret parameters would go to another machine unencrypted"
             raise UserError(what, self._where, "use dask:tls://…, or --insecure if the network is your own")
 
@@ -373,7 +394,7 @@ class DaskCluster:
                 if time.monotonic() - self._alive_at > _KEEP_ALIVE_SECONDS:
                     self._alive_at = time.monotonic()
                     self._client.submit(int, 0, pure=False)  # an idle cluster may close itself (distributed#5675)
-            except Exception as error:  # the scheduler is away: said once, and tried again
+            except _FAILURES as error:  # the scheduler is away: said once, and tried again
                 if not is_lost and not self._closed.is_set():
                     is_lost = True
                     text = f"{self._where}: the scheduler does not answer ({type(error).__name__}); it is tried again"
@@ -390,7 +411,10 @@ class DaskCluster:
                 courier = self._couriers.pop(address)
                 if courier is not None:
                     courier.gone = "its Dask worker has left the cluster"
-            new = there - set(self._couriers)
+            for address in set(self._again) - there:
+                del self._again[address]
+            now = time.monotonic()
+            new = {each for each in there - set(self._couriers) if self._again.get(each, (0.0, 0.0))[0] <= now}
             self._couriers.update(dict.fromkeys(new))
         for address in new:
             threading.Thread(target=self._join, args=(address,), name=f"dask-join {address}", daemon=True).start()
@@ -400,6 +424,7 @@ class DaskCluster:
             courier = self._enlisted(address)
         except UserError as error:
             self._tell("ERROR", str(error))
+            self._try_later(address)
         else:
             assert self._backend is not None  # noqa: S101 - set before anything is watched
             self._tell("INFO", f"host {courier.host} has joined")
@@ -419,7 +444,7 @@ class DaskCluster:
                 pickle.loads, blob, actor=True, workers=[address], allow_other_workers=False, pure=False, key=key
             )
             failure = future.exception(timeout=_ENLIST_SECONDS)
-        except Exception as error:
+        except _FAILURES as error:
             what = f"it starts no agent within {_ENLIST_SECONDS:g} s ({type(error).__name__})"
             raise UserError(what, where, "look whether its threads are all busy") from None
         if isinstance(failure, ImportError):

@@ -88,11 +88,11 @@ class _Link:
                 polled = self.courier.poll(ack, _POLL_SECONDS)
             except CourierError as error:
                 if time.monotonic() - heard_at > self._silence:
-                    return self._give_up(f"its host {self.courier.host} was silent for {self._silence:g} s ({error})")
+                    return self._give_up(f"silent for {self._silence:g} s ({error})")
                 time.sleep(_AGAIN_SECONDS)
                 continue
             except AgentGone as error:
-                return self._give_up(f"its host {self.courier.host} is gone ({error})")
+                return self._give_up(str(error))
             heard_at = time.monotonic()
             self.rss = polled.rss
             self._acknowledge(polled.received)
@@ -101,7 +101,7 @@ class _Link:
                     ack = number
                     self._received(content)
             if polled.ended and (not polled.frames or polled.frames[-1][0] <= ack):
-                return self._give_up(f"on {self.courier.host} {polled.ended}")
+                return self._give_up(polled.ended)
         return None
 
     def _received(self, content: bytes) -> None:
@@ -110,7 +110,7 @@ class _Link:
         except BadFrame as error:
             text = f"host {self.courier.host}: {error}"
             self._deliver(LogLines(None, (LogLine(time.time(), "ERROR", text),)))
-            return self._give_up(f"its host {self.courier.host} sent a report that cannot be read")
+            return self._give_up("it sent a report that cannot be read")
         worker = report.worker
         if worker not in self.workers:
             return None  # of a worker that has been lost
@@ -162,7 +162,7 @@ class _Link:
         self.close()
         self._on_lost(self, reason)
         for worker in workers:
-            self._deliver(WorkerLost(worker, reason, blame=False))
+            self._deliver(WorkerLost(worker, f"its host is lost: {reason}", blame=False))
 
 
 class Cluster(Protocol):
@@ -170,6 +170,9 @@ class Cluster(Protocol):
 
     def start(self, backend: RemoteBackend, tell: Callable[[str, str], None]) -> None:
         """Add every host that is there, or comes, to `backend`; `tell` takes level and text of a line for the log."""
+
+    def lost(self, courier: Courier) -> None:
+        """Try its machine again, if it is still there: a host that was added is given up."""
 
     def close(self) -> None:
         """Give up everything; the hosts have ended."""
@@ -303,8 +306,11 @@ class RemoteBackend:
             if link in self._links:
                 self._links.remove(link)
             closed = self._closed
-        if not closed:
-            self._tell("WARNING", f"host {link.courier.host} is lost: {reason}")
+        if closed:
+            return
+        self._tell("WARNING", f"host {link.courier.host} is lost: {reason}")
+        if self._cluster is not None:
+            self._cluster.lost(link.courier)
 
     def _tell(self, level: str, text: str) -> None:
         self._deliver(Tell(level, text))
