@@ -280,6 +280,7 @@ class Progress:
         stuck: items past their deadline whose threads never came back, once they are too many for the worker to go on
             with; else 0.
         waiting: whether items wait to be started.
+        rss: resident bytes of the worker, without its children.
     """
 
     worker: int
@@ -291,6 +292,7 @@ class Progress:
     throttled: bool
     stuck: int = 0
     waiting: bool = False
+    rss: int = 0
 
 
 @dataclass(frozen=True, slots=True)

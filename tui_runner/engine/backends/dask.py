@@ -196,7 +196,7 @@ class DaskCourier:
             self.is_direct = False
             answer = self._call(_PROBE_SECONDS, "hello")
         self.hello = msgspec.msgpack.decode(answer, type=Hello)
-        self.host = f"{self.hello.host} ({address.partition('://')[2]})"
+        self.host = f"{plain(self.hello.host)[:80]} ({plain(address.partition('://')[2])})"
 
     def begin(self) -> None:
         """Start the host."""
