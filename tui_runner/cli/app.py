@@ -548,9 +548,13 @@ def init(file: Annotated[Path, typer.Argument(metavar="FILE", help="A Python fil
 
 
 @app.command()
-def doctor() -> int:
+def doctor(
+    backend: Annotated[
+        str | None, typer.Option(metavar="dask:ADDRESS", help="Check the workers of this cluster, too.")
+    ] = None,
+) -> int:
     """Check that this machine has what tui-runner needs."""
     from tui_runner.cli.doctor import examine
 
     # Where standard output is closed (`>&-`), what is wrong is still to be seen.
-    return examine(sys.stderr if sys.__stdout__ is None else sys.stdout)
+    return examine(sys.stderr if sys.__stdout__ is None else sys.stdout, backend)

@@ -8,7 +8,9 @@ import resource
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TextIO
@@ -17,11 +19,12 @@ import psutil
 
 from tui_runner._version import __version__
 from tui_runner.api import run
-from tui_runner.errors import EXIT_OK, EXIT_USAGE
+from tui_runner.errors import EXIT_OK, EXIT_USAGE, UserError
 from tui_runner.jobs.loading import load_job
+from tui_runner.jobs.settings import check_setting
 from tui_runner.store.database import Database
 from tui_runner.system.files import bundled
-from tui_runner.text.numbers import size
+from tui_runner.text.numbers import latency, size
 from tui_runner.text.safe_text import safe_text
 from tui_runner.tui.actions.keymap import resolve
 from tui_runner.tui.preferences import read_preferences
@@ -31,14 +34,26 @@ _LIBRARIES = ("textual", "httpx", "psutil", "duckdb", "typer", "pyarrow")
 _LOW_SPACE = 1 << 30
 _FEW_FILES = 1024
 _ITEMS = 2
+_ROUND_TRIPS = 5
+_ANSWER = 32 << 20
+"""Bytes of the answer that measures the way: four of the largest polls."""
 
 
 class Remark(str):
     """A finding that does not keep runs from working, and that somebody should look at."""
 
 
-def examine(out: TextIO) -> int:
-    """Print a line a check; the exit code says whether all of them passed, be it with a remark."""
+class Several(str):
+    """Findings of several machines, a line each."""
+
+
+def examine(out: TextIO, backend: str | None = None) -> int:
+    """Print a line a check; the exit code says whether all of them passed, be it with a remark.
+
+    Args:
+        out: where to.
+        backend: `dask:ADDRESS` of a cluster to check, too.
+    """
     checks: list[tuple[str, Callable[[], str]]] = [
         ("tui-runner", _program),
         ("libraries", lambda: ", ".join(f"{name} {version(name)}" for name in _LIBRARIES)),
@@ -50,6 +65,8 @@ def examine(out: TextIO) -> int:
         ("terminal", _terminal),
         ("a run", _run),
     ]
+    if backend is not None:
+        checks.append(("cluster", partial(_cluster, backend)))
     failed = 0
     for name, check in checks:
         try:
@@ -58,7 +75,8 @@ def examine(out: TextIO) -> int:
         except Exception as error:  # whatever is wrong with this machine is what we want to tell
             mark, text = "✘", f"{type(error).__name__}: {error}"
             failed += 1
-        out.write(f"{mark} {name}: {safe_text(text)}\n")
+        for line in text.split("\n") if isinstance(text, Several) else [text]:
+            out.write(f"{mark} {name}: {safe_text(line)}\n")
         out.flush()
     return EXIT_USAGE if failed else EXIT_OK
 
@@ -104,6 +122,32 @@ def _terminal() -> str:
         return "none here: runs go headless"
     columns, lines = shutil.get_terminal_size()
     return f"{columns}×{lines}, TERM={os.environ.get('TERM', '')}, COLORTERM={os.environ.get('COLORTERM', '')}"
+
+
+def _cluster(backend: str) -> str:
+    """Reach every Dask worker of a cluster; measure the way to it."""
+    from tui_runner.engine.backends.dask import PREFIX, DaskCluster
+
+    setting = check_setting("backend", backend, where="--backend")
+    if not setting.startswith(PREFIX):
+        raise UserError(f"{backend} is no cluster", "--backend", f"give {PREFIX}ADDRESS")
+    cluster = DaskCluster(setting.removeprefix(PREFIX))
+    try:
+        lines = []
+        for courier in cluster.couriers:
+            asked = time.time()
+            hello = courier.greet()
+            ahead = hello.time - (asked + time.time()) / 2
+            round_trip = min(courier.measure(1) for _ in range(_ROUND_TRIPS))
+            rate = _ANSWER / min(courier.measure(_ANSWER) for _ in range(2))
+            way = "" if courier.is_direct else ", through the scheduler only"
+            lines.append(
+                f"{courier.host}: Python {hello.python}, tui-runner {hello.version}, {hello.processors} cores,"
+                f" round trip {latency(round_trip)}, {size(rate)}/s{way}, clock {ahead:+.1f} s"
+            )
+    finally:
+        cluster.close()
+    return Several("\n".join(lines)) if lines else Remark("no Dask worker has joined it yet")
 
 
 def _run() -> str:

@@ -191,12 +191,15 @@ class DaskCourier:
         self.gone = ""
         self.is_direct = True
         try:
-            answer = self._call(_PROBE_SECONDS, "hello")
+            self.hello = self.greet()
         except CourierError:
             self.is_direct = False
-            answer = self._call(_PROBE_SECONDS, "hello")
-        self.hello = msgspec.msgpack.decode(answer, type=Hello)
+            self.hello = self.greet()
         self.host = f"{plain(self.hello.host)[:80]} ({plain(address.partition('://')[2])})"
+
+    def greet(self) -> Hello:
+        """Ask the agent for its machine."""
+        return msgspec.msgpack.decode(self._call(_PROBE_SECONDS, "hello"), type=Hello)
 
     def begin(self) -> None:
         """Start the host."""
@@ -222,8 +225,7 @@ class DaskCourier:
         try:
             self._call(_PROBE_SECONDS, "end")
         finally:
-            with contextlib.suppress(*_FAILURES):  # the cluster may be closed; the lease ends the host
-                self._client.cancel([self._future])
+            _release(self._client, self._future)
 
     def measure(self, nbytes: int) -> float:
         """Return the seconds that an answer of `nbytes` takes."""
@@ -423,8 +425,9 @@ class DaskCluster:
         try:
             courier = self._enlisted(address)
         except UserError as error:
-            self._tell("ERROR", str(error))
-            self._try_later(address)
+            if not self._closed.is_set():
+                self._tell("ERROR", str(error))
+                self._try_later(address)
         else:
             assert self._backend is not None  # noqa: S101 - set before anything is watched
             self._tell("INFO", f"host {courier.host} has joined")
@@ -457,16 +460,21 @@ class DaskCluster:
             _check_versions(courier.hello, where)
             courier.begin()
         except (CourierError, AgentGone, msgspec.MsgspecError) as error:
-            self._client.cancel([future])
+            _release(self._client, future)
             raise UserError(
                 f"its agent cannot be reached ({one_line(str(error))})", where, "check the network"
             ) from None
         except UserError:
-            self._client.cancel([future])
+            _release(self._client, future)
             raise
         with self._guard:
             self._couriers[address] = courier
         return courier
+
+
+def _release(client: Any, future: Any) -> None:
+    with contextlib.suppress(*_FAILURES):  # the client or the cluster may be closed; the lease ends the host
+        client.cancel([future])
 
 
 def _check_versions(hello: Hello, where: str) -> None:
