@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from support.command_line import CommandLine
+from support.command_line import ROOT, CommandLine
 
-RUN = ("run", "ok.py", "--headless", "--quiet", "--db", "x.duckdb", "--backend")
+RUN = ("run", "ok.py", "--input", "range:0:5", "--headless", "--quiet", "--db", "x.duckdb", "--backend")
 SECRET = """
     from tui_runner import Secret, job
 
@@ -37,14 +40,18 @@ def test_a_cluster_that_is_not_there(cli: CommandLine, here: Path, backend: str,
 
 def test_secrets_are_not_sent_unencrypted(cli: CommandLine, here: Path) -> None:
     (here / "ask.py").write_text(re.sub(r"^    ", "", SECRET, flags=re.M), encoding="utf-8")
-    command = ("run", "ask.py", "--input", "range:3", "--headless", "--backend", "dask:tcp://192.0.2.1:8786")
+    command = ("run", "ask.py", "--input", "range:0:3", "--headless", "--backend", "dask:tcp://192.0.2.1:8786")
     done = cli(*command, cwd=here)
     assert done.code == 2
     assert "secret parameters would go to another machine unencrypted; use dask:tls://" in done.complaint
 
 
-def test_without_dask_it_says_what_to_install(cli: CommandLine, here: Path) -> None:
-    (here / "distributed.py").write_text("raise ImportError('not here')\n", encoding="utf-8")
-    done = cli(*RUN, "dask:local:1", cwd=here, env={"PYTHONPATH": str(here)})
-    assert done.code == 2
-    assert "Dask is not installed" in done.complaint and "pip install 'tui-runner[dask]'" in done.complaint
+def test_without_dask_it_says_what_to_install(here: Path) -> None:
+    fake = here / "fake"
+    fake.mkdir()
+    (fake / "distributed.py").write_text("raise ImportError('not here')\n", encoding="utf-8")
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join([str(fake), str(ROOT)])}
+    command = [sys.executable, "-m", "tui_runner", *RUN, "dask:local:1"]
+    done = subprocess.run(command, cwd=here, env=environ, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr == "tui-runner: --backend dask:local:1: Dask is not installed; pip install 'tui-runner[dask]'\n"

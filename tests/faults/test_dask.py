@@ -184,7 +184,7 @@ def restart_the_cluster(cluster: Cluster, chance: random.Random) -> None:
 FAULTS = [kill_a_dask_worker, kill_a_host, kill_a_worker_of_ours, stop_a_dask_worker, restart_the_cluster]
 
 
-@pytest.mark.timeout(60 + 60 * TIMES)
+@pytest.mark.timeout(60 + 120 * TIMES)
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_run_outlives_its_hosts(
     fault: Callable[[Cluster, random.Random], None],
@@ -199,7 +199,7 @@ def test_a_run_outlives_its_hosts(
     chance = random.Random(SEED)
     for number in range(TIMES):
         database = tmp_path / f"{number}.duckdb"
-        run = new_run(job, database=database, backend=f"dask:{cluster.address}", new=True).start()
+        run = new_run(job, database=database, backend=f"dask:{cluster.address}", workers=2, new=True).start()
         begun = chance.randrange(1, ITEMS // 2)
         run.until(lambda snapshot, begun=begun: snapshot.items_done >= begun)
         fault(cluster, chance)
@@ -209,7 +209,7 @@ def test_a_run_outlives_its_hosts(
         eventually(lambda: not cluster.hosts(), "the end of the hosts")
 
 
-@pytest.mark.timeout(60 + 60 * TIMES)
+@pytest.mark.timeout(60 + 120 * TIMES)
 def test_a_killed_program_leaves_nothing_on_the_hosts_and_is_resumed(
     cluster: Cluster, job: str, rows: Callable[..., Any], tmp_path: Path
 ) -> None:
@@ -217,7 +217,7 @@ def test_a_killed_program_leaves_nothing_on_the_hosts_and_is_resumed(
     for number in range(TIMES):
         database = tmp_path / f"{number}.duckdb"
         command = [sys.executable, "-m", "tui_runner", "run", job, "--headless", "--quiet", "--db", str(database)]
-        command += ["--backend", f"dask:{cluster.address}"]
+        command += ["--backend", f"dask:{cluster.address}", "--workers", "2"]
         first = psutil.Popen(command, cwd=tmp_path)
         eventually(lambda: len(cluster.our_workers()) == 2, "the start of the workers")
         with contextlib.suppress(psutil.TimeoutExpired):
