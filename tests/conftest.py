@@ -16,7 +16,11 @@ from support.cli_jobs import OK, write
 from support.command_line import ROOT, CommandLine
 from support.waiting import WAIT_SECONDS, eventually
 
+from tui_runner.engine import assembly
 from tui_runner.engine.assembly import open_runner
+from tui_runner.engine.backends import Deliver
+from tui_runner.engine.backends.agent import Agent, LocalCourier
+from tui_runner.engine.backends.remote import RemoteBackend
 from tui_runner.engine.planning.request import RunRequest, plan_run
 from tui_runner.engine.progress.snapshot import Snapshot
 from tui_runner.engine.runner import Runner
@@ -162,3 +166,26 @@ def cli() -> Iterator[CommandLine]:
     line = CommandLine()
     yield line
     line.close()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Offer to run every test that has workers over hosts, as on a cluster."""
+    parser.addoption("--hosts", type=int, default=0, help="have workers on this many hosts, reached through a pipe")
+
+
+@pytest.fixture(autouse=True)
+def _on_hosts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With `--hosts N`: workers are those of `RemoteBackend`."""
+    hosts: int = request.config.getoption("--hosts")
+    if not hosts:
+        return
+    if request.node.get_closest_marker("local_workers"):
+        pytest.skip("it looks at processes of this machine, which hosts have elsewhere")
+
+    def remote(deliver: Deliver) -> RemoteBackend:
+        backend = RemoteBackend(deliver)
+        for number in range(hosts):
+            backend.add(LocalCourier(Agent(), f"host-{number}"))
+        return backend
+
+    monkeypatch.setattr(assembly, "ProcessBackend", remote)

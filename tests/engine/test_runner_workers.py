@@ -19,6 +19,7 @@ Rows = Callable[..., list[tuple[Any, ...]]]
 BOTH = pytest.mark.parametrize("backend", ["process", "inline"])
 
 
+@pytest.mark.local_workers
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
 def test_items_of_a_killed_worker_run_again(job_file, new_run, rows: Rows, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
@@ -57,6 +58,7 @@ def test_a_worker_that_dies_before_its_first_item_every_time_ends_the_run(job_fi
     assert [event.text for event in snapshot.events] == [f"stopping: {snapshot.reason}"]
 
 
+@pytest.mark.local_workers
 def test_workers_are_gone_after_the_run(job_file, new_run, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     run = new_run(job_file(GATED), params={"gate": str(gate)}, workers=2, threads=4).start()

@@ -311,7 +311,13 @@ def run(
     ] = None,
     threads: ThreadsOption = None,
     workers: WorkersOption = None,
-    backend: Annotated[str | None, typer.Option(metavar="NAME", help="process, or inline for debugging.")] = None,
+    backend: Annotated[
+        str | None, typer.Option(metavar="NAME", help="process; inline for debugging; dask:ADDRESS for a cluster.")
+    ] = None,
+    ship: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Folder of code to send to a cluster, besides the job's own.")
+    ] = None,
+    insecure: Annotated[bool, typer.Option("--insecure", help="Let secrets go to a cluster unencrypted.")] = False,
     retries: RetriesOption = None,
     timeout: TimeoutOption = None,
     rate: RateOption = None,
@@ -337,6 +343,8 @@ def run(
         "threads": threads,
         "workers": workers,
         "backend": backend,
+        "ship": ship,
+        "insecure": insecure or None,
         "retries": retries,
         "timeout": timeout,
         "rate": rate,
@@ -559,12 +567,17 @@ def init(file: Annotated[Path, typer.Argument(metavar="FILE", help="A Python fil
 
 
 @app.command()
-def doctor(json: RecordsOption = False) -> int:
+def doctor(
+    backend: Annotated[
+        str | None, typer.Option(metavar="dask:ADDRESS", help="Check the workers of this cluster, too.")
+    ] = None,
+    json: RecordsOption = False,
+) -> int:
     """Check that this machine has what tui-runner needs."""
     from tui_runner.cli.doctor import examine
 
     # Where standard output is closed (`>&-`), what is wrong is still to be seen.
-    return examine(sys.stderr if sys.__stdout__ is None else sys.stdout, as_json=json)
+    return examine(sys.stderr if sys.__stdout__ is None else sys.stdout, backend, as_json=json)
 
 
 @app.command()

@@ -10,7 +10,9 @@ import resource
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TextIO
@@ -19,12 +21,13 @@ import psutil
 
 from tui_runner._version import __version__
 from tui_runner.api import run
-from tui_runner.errors import EXIT_OK, EXIT_USAGE
+from tui_runner.errors import EXIT_OK, EXIT_USAGE, UserError
 from tui_runner.jobs.loading import load_job
+from tui_runner.jobs.settings import check_setting
 from tui_runner.store.database import Database
 from tui_runner.system.files import bundled
 from tui_runner.system.terminal import is_terminal
-from tui_runner.text.numbers import size
+from tui_runner.text.numbers import latency, size
 from tui_runner.text.safe_text import safe_text
 from tui_runner.tui.actions.keymap import resolve
 from tui_runner.tui.preferences import read_preferences
@@ -34,6 +37,9 @@ _LIBRARIES = ("textual", "httpx", "psutil", "duckdb", "typer", "pyarrow")
 _LOW_SPACE = 1 << 30
 _FEW_FILES = 1024
 _ITEMS = 2
+_ROUND_TRIPS = 5
+_ANSWER = 32 << 20
+"""Bytes of the answer that measures the way: four of the largest polls."""
 
 
 _RESULTS = {"✔": "ok", "⚠": "remark"}
@@ -44,11 +50,16 @@ class Remark(str):
     """A finding that does not keep runs from working, and that somebody should look at."""
 
 
-def examine(out: TextIO, *, as_json: bool = False) -> int:
+class Several(str):
+    """Findings of several machines, a line each."""
+
+
+def examine(out: TextIO, backend: str | None = None, *, as_json: bool = False) -> int:
     """Print a line a check; the exit code says whether all of them passed, be it with a remark.
 
     Args:
         out: where to.
+        backend: `dask:ADDRESS` of a cluster to check, too.
         as_json: one JSON object a line.
     """
     checks: list[tuple[str, Callable[[], str]]] = [
@@ -62,6 +73,8 @@ def examine(out: TextIO, *, as_json: bool = False) -> int:
         ("terminal", _terminal),
         ("a run", _run),
     ]
+    if backend is not None:
+        checks.append(("cluster", partial(_cluster, backend)))
     failed = 0
     for name, check in checks:
         try:
@@ -73,7 +86,8 @@ def examine(out: TextIO, *, as_json: bool = False) -> int:
         if as_json:
             out.write(json.dumps({"check": name, "result": _RESULTS.get(mark, "failed"), "text": text}) + "\n")
         else:
-            out.write(f"{mark} {name}: {safe_text(text)}\n")
+            for line in text.split("\n") if isinstance(text, Several) else [text]:
+                out.write(f"{mark} {name}: {safe_text(line)}\n")
         out.flush()
     return EXIT_USAGE if failed else EXIT_OK
 
@@ -127,6 +141,32 @@ def _terminal() -> str:
     return (
         text if encoding.startswith("utf") else Remark(f"{text}: lines and glyphs have stand-ins; UTF-8 has them all")
     )
+
+
+def _cluster(backend: str) -> str:
+    """Reach every Dask worker of a cluster; measure the way to it."""
+    from tui_runner.engine.backends.dask import PREFIX, DaskCluster
+
+    setting = check_setting("backend", backend, where="--backend")
+    if not setting.startswith(PREFIX):
+        raise UserError(f"{backend} is no cluster", "--backend", f"give {PREFIX}ADDRESS")
+    cluster = DaskCluster(setting.removeprefix(PREFIX))
+    try:
+        lines = []
+        for courier in cluster.couriers:
+            asked = time.time()
+            hello = courier.greet()
+            ahead = hello.time - (asked + time.time()) / 2
+            round_trip = min(courier.measure(1) for _ in range(_ROUND_TRIPS))
+            rate = _ANSWER / min(courier.measure(_ANSWER) for _ in range(2))
+            way = "" if courier.is_direct else ", through the scheduler only"
+            lines.append(
+                f"{courier.host}: Python {hello.python}, tui-runner {hello.version}, {hello.processors} cores,"
+                f" round trip {latency(round_trip)}, {size(rate)}/s{way}, clock {ahead:+.1f} s"
+            )
+    finally:
+        cluster.close()
+    return Several("\n".join(lines)) if lines else Remark("no Dask worker has joined it yet")
 
 
 def _run() -> str:

@@ -7,9 +7,11 @@ import queue
 import shutil
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from psutil import Process
 
@@ -41,7 +43,11 @@ from tui_runner.store.ingest.http_versions import copy_versions
 from tui_runner.store.remote.query_process import memory_beside
 from tui_runner.store.remote.server import ServerLimits, serve
 from tui_runner.system.memory import memory_bound
-from tui_runner.text.redaction import Redaction
+from tui_runner.text.redaction import Redaction, secrets_in
+
+if TYPE_CHECKING:
+    from tui_runner.engine.backends.code import Bundle
+    from tui_runner.engine.backends.dask import DaskCluster
 
 
 def open_runner(plan: RunPlan, output: CapturedOutput | None = None) -> Runner:
@@ -55,20 +61,35 @@ def open_runner(plan: RunPlan, output: CapturedOutput | None = None) -> Runner:
         DatabaseError: the database cannot be used.
         UserError: there is no run to resume, or the limit of memory is too low.
     """
+    cluster = _cluster(plan)
+    if cluster is None:
+        return _opened(plan, output, None)
+    try:
+        if not plan.settings.workers:
+            plan = replace(plan, settings=replace(plan.settings, workers=cluster.workers))
+        return _opened(plan, output, cluster)
+    except BaseException:
+        cluster.close()
+        raise
+
+
+def _opened(plan: RunPlan, output: CapturedOutput | None, cluster: DaskCluster | None) -> Runner:
     settings = plan.settings
     if plan.params.get("if_changed") and VERSIONS in plan.params:
         folder = Path(tempfile.mkdtemp(prefix="tui-runner-versions-"))
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
         plan = replace(plan, params={**plan.params, VERSIONS: folder / "versions.sqlite"})
     worker_settings = WorkerSettings(plan)
-    # Workers that are threads of this process cannot be replaced.
-    workers = 0 if settings.backend == "inline" else min(settings.workers, settings.threads)
+    bundle = None if cluster is None else _bundle(plan)
+    # Workers that are threads of this process cannot be replaced, and those of other machines are not on this one.
+    workers = 0 if settings.backend == "inline" or cluster else min(settings.workers, settings.threads)
     limit, app_rss = memory_bound(settings.max_memory), Process().memory_info().rss
     if complaint := too_little(limit, workers, app_rss):
         raise UserError(complaint, "--max-memory", "give it more")
     opened = open_run(plan)
     try:
-        parts = _build(plan, opened, worker_settings, output, limit, worker_share(limit, workers, app_rss), app_rss)
+        share = worker_share(limit, workers, app_rss) if cluster is None else None
+        parts = _build(plan, opened, worker_settings, output, limit, share, app_rss, partial(_backend, cluster, bundle))
     except BaseException:
         opened.database.close()
         raise
@@ -87,12 +108,13 @@ def _build(
     max_memory: int | None,
     share: int | None,
     app_rss: int,
+    new_backend: Callable[[RunPlan, Deliver], Backend],
 ) -> Parts:
     settings, database, run_id = plan.settings, opened.database, opened.record.run_id
     in_process = settings.backend == "inline"
     inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
     deliver, redact = inbox.put, Redaction.of(plan.params)
-    backend = _backend(plan, deliver)
+    backend = new_backend(plan, deliver)
     scheduler = Scheduler(
         threads=settings.threads,
         workers=settings.workers,
@@ -169,7 +191,30 @@ def _build(
     )
 
 
-def _backend(plan: RunPlan, deliver: Deliver) -> Backend:
+def _cluster(plan: RunPlan) -> DaskCluster | None:
+    """Return the cluster that the run is to use, connected; None for this machine."""
+    settings = plan.settings
+    if not settings.backend.startswith("dask:"):
+        return None
+    from tui_runner.engine.backends.dask import DaskCluster  # an extra
+
+    address = settings.backend.removeprefix("dask:")
+    return DaskCluster(address, insecure=settings.insecure, secrets=any(True for _ in secrets_in(plan.params)))
+
+
+def _bundle(plan: RunPlan) -> Bundle:
+    from tui_runner.engine.backends.code import bundle_of
+
+    folder = Path(plan.settings.folder or ".").absolute()
+    ship = plan.settings.ship
+    return bundle_of(plan.job.reference, ship=None if ship is None else folder / ship, folder=folder)
+
+
+def _backend(cluster: DaskCluster | None, bundle: Bundle | None, plan: RunPlan, deliver: Deliver) -> Backend:
+    if cluster is not None:
+        from tui_runner.engine.backends.remote import RemoteBackend
+
+        return RemoteBackend(deliver, bundle=bundle, cluster=cluster)
     if plan.settings.backend == "inline":
         from tui_runner.engine.backends.inline import InlineBackend  # all of a worker, which other runs have elsewhere
 

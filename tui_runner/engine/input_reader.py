@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import queue
 import threading
 import time
@@ -10,7 +9,7 @@ from array import array
 from collections.abc import Callable, Iterable, Sequence
 
 from tui_runner.engine.planning.cutting import Cutter, ItemsRead
-from tui_runner.engine.protocol import LogLine, LogLines, OpenChunk, ResultBatch, pack
+from tui_runner.engine.protocol import LogLine, LogLines, OpenChunk, ResultBatch, pack_again
 from tui_runner.engine.scheduling.events import (
     ChunkEnded,
     ChunkRead,
@@ -79,8 +78,9 @@ class PendingItems:
     def _run_again(self, number: int, positions: Sequence[int]) -> None:
         """Pack those items of a chunk that has ended, in this order: from now on it has no others."""
         kept = self._failed.get(number, {})
-        values = [_unpacked(kept[place]) if place in kept else Refused("LookupError", _NOT_KEPT) for place in positions]
-        self._chunks[number] = InputChunk(number, array("q", positions), pack(values))
+        not_kept = Refused("LookupError", _NOT_KEPT)
+        packed = pack_again(kept.get(place, not_kept) for place in positions)
+        self._chunks[number] = InputChunk(number, array("q", positions), packed)
         self._drop_values(number)
 
     def order(self, send: SendChunk) -> OpenChunk:
@@ -99,15 +99,6 @@ class PendingItems:
 
 
 _NOT_KEPT = "its value was too large to be kept for another try: use tui-runner retry when the run is over"
-
-
-def _unpacked(value: bytes) -> object:
-    """Return a value that a worker has packed, `Refused` in its place if it cannot be made again in this process."""
-    try:
-        with no_exit_at_once():
-            return pickle.loads(value)  # noqa: S301 - packed by our own worker
-    except (Exception, SystemExit) as error:  # the code of the user's classes may raise anything
-        return Refused("TypeError", f"the item cannot be sent to a worker again: {type(error).__name__}")
 
 
 class InputReader:

@@ -25,7 +25,7 @@ import pickle
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tui_runner.jobs.hosts import HostLimits
 from tui_runner.jobs.reference import JobReference
@@ -242,10 +242,11 @@ Order = (
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The worker has loaded the job and can take chunks."""
+    """The worker has loaded the job and can take chunks; `host` is the machine it is on, empty for this one."""
 
     worker: int
     pid: int
+    host: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,6 +280,7 @@ class Progress:
         stuck: items past their deadline whose threads never came back, once they are too many for the worker to go on
             with; else 0.
         waiting: whether items wait to be started.
+        rss: resident bytes of the worker, without its children.
     """
 
     worker: int
@@ -290,6 +292,7 @@ class Progress:
     throttled: bool
     stuck: int = 0
     waiting: bool = False
+    rss: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,6 +345,12 @@ class HostsReport:
     hosts: tuple[HostReport, ...]
 
 
+if TYPE_CHECKING:
+    Ranges: TypeAlias = "array[int]"
+else:  # when this runs, `array` has no element type, and whoever reads the annotations evaluates them
+    Ranges = array
+"""Half-open ranges of integers, as pairs (start, stop); from `ranges_of`."""
+
 ArrowStream = Any
 """An Arrow IPC stream: a `pyarrow.Buffer`, which is pickled without a copy, or bytes."""
 
@@ -382,7 +391,7 @@ class ResultBatch:
     tables: tuple[ArrowStream, ...]
     items: ArrowStream
     errors: ArrowStream
-    ended: Mapping[int, array[int]]
+    ended: Mapping[int, Ranges]
     failed: Mapping[int, Mapping[int, int]]
     retried: Mapping[int, Mapping[int, int]]
     counts: Mapping[int, Counts]
@@ -471,11 +480,13 @@ class WorkerLost:
         worker: its number.
         reason: how it ended; empty for exit code 0.
         in_flight: the items that it was executing at its end: the number of the attempt, by position.
+        blame: False if no item can be to blame: its machine is gone.
     """
 
     worker: int
     reason: str
     in_flight: Mapping[int, int] = field(default_factory=dict)
+    blame: bool = True
 
 
 Report = (
@@ -518,10 +529,39 @@ def _sendable(value: object) -> object:
     return value
 
 
+class PackedAgain(list["bytes | Refused"]):
+    """Items that failed in a worker, each as that one has packed it.
+
+    They may come from another machine, so the program passes the bytes on unread; the next worker unpickles them.
+    """
+
+
+def pack_again(values: Iterable[bytes | Refused]) -> bytes:
+    """Return what `unpack` makes the items of, from values that workers have packed; nothing of these is unpickled."""
+    return pickle.dumps(PackedAgain(values), protocol=pickle.HIGHEST_PROTOCOL)
+
+
 def unpack(packed: bytes) -> list[object]:
-    """The items of `pack`."""
+    """Return the items of `pack` or `pack_again`.
+
+    Raises:
+        Exception: whatever unpickling an item of `pack` raises. One of `pack_again` that cannot be made becomes
+            `Refused`.
+    """
     values: list[object] = pickle.loads(packed)  # noqa: S301 - made by our own parent process
+    if isinstance(values, PackedAgain):
+        return [_unpacked_again(value) for value in values]
     return values
+
+
+def _unpacked_again(value: bytes | Refused) -> object:
+    if isinstance(value, Refused):
+        return value
+    try:
+        with no_exit_at_once():
+            return pickle.loads(value)  # noqa: S301 - packed by a worker, and only a worker comes here
+    except (Exception, SystemExit) as error:  # the code of the user's classes may raise anything
+        return Refused("TypeError", f"the item cannot be made again: {type(error).__name__}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from typing import get_args
 import pyarrow as pa
 
 from tui_runner.engine.progress.snapshot_builder import RecordSample
-from tui_runner.engine.protocol import ResultBatch
+from tui_runner.engine.protocol import Ready, ResultBatch, WorkerLost
 from tui_runner.engine.scheduling.chunk import Chunk
 from tui_runner.engine.scheduling.events import (
     ChunkEnded,
@@ -39,7 +39,7 @@ from tui_runner.text.describe import shape
 
 Message = (
     ChunkRead | ChunksSkipped | ResultBatch | SendChunk | ChunkEnded | WorkerDied | RunAgain | RecordState
-    | RecordSample | RetryFlush | EndRun
+    | RecordSample | RetryFlush | EndRun | Ready | WorkerLost
 )  # fmt: skip
 
 NO_WORKER = (-1, 0)
@@ -97,6 +97,10 @@ class Recorder:
         self._offsets = array("q")
         """Byte at which each chunk begins in the input, by number; -1 where that is not known."""
         self._opened_at: dict[int, datetime] = {}
+        self._machines: dict[int, str] = {}
+        """The other machines that workers are on."""
+        self._machine_of: dict[int, str] = {}
+        """The machine that had an open chunk last."""
         self._hosts_version = 0
         self._redact = redact
 
@@ -113,6 +117,13 @@ class Recorder:
                 self._write(message)
             case SendChunk():
                 self._opened_at.setdefault(message.chunk, datetime.now(UTC))
+                if host := self._machines.get(message.worker):
+                    self._machine_of[message.chunk] = host
+            case Ready(worker, _, host):
+                if host:
+                    self._machines[worker] = host
+            case WorkerLost(worker):
+                self._machines.pop(worker, None)
             case ChunkEnded(number):
                 self._record_chunk(self._scheduler.chunks[number])
             case WorkerDied():
@@ -176,6 +187,9 @@ class Recorder:
         opened_at = self._opened_at.get(chunk.number)
         if chunk.state.ended:
             self._opened_at.pop(chunk.number, None)
+        host = self._machine_of.get(chunk.number)
+        if chunk.state.ended:
+            self._machine_of.pop(chunk.number, None)
         offset = self._offsets[chunk.number]
         # What the database has refused, which a record may overtake, it takes off by itself.
         refused, counts = chunk.rejected, chunk.counts
@@ -193,6 +207,7 @@ class Recorder:
                 ended_at=datetime.now(UTC) if chunk.state.ended else None,
                 busy_seconds=counts.busy_seconds,
                 byte_offset=None if offset < 0 else offset,
+                host=host,
             )
         )
 

@@ -118,9 +118,10 @@ class PauseCause(StrEnum):
     MEMORY = "memory"
     DISK = "disk"
     OUTAGE = "outage"
+    HOSTS = "hosts"
 
 
-HOLDS = frozenset({PauseCause.MEMORY, PauseCause.DISK})
+HOLDS = frozenset({PauseCause.MEMORY, PauseCause.DISK, PauseCause.HOSTS})
 """Causes that only their guard ends, whatever the user does. While one applies, the run is *held*."""
 
 ALL_CHUNKS_PAUSED = "only paused chunks are left: resume or cancel them"
@@ -213,7 +214,7 @@ class RunStatus:
 
     @property
     def held(self) -> bool:
-        """Return True if it is paused for nothing but a full disk or memory: it resumes by itself, and not before."""
+        """Return True if it is paused for full disk, memory or hosts alone: it resumes by itself, and not before."""
         return self.is_paused and all(pause.cause in HOLDS for pause in self.pauses)
 
     @property

@@ -173,10 +173,10 @@ def load_reference(reference: JobReference) -> Job:
     if not reference.is_file:
         return _from_module(reference.source, reference.function, Path.cwd(), redact)
     path = Path(reference.source)
-    module = sys.modules.get(_private_name(path))
+    module = sys.modules.get(reference.module or private_name(path))
     if module is not None:
         return _chosen(module, reference.function, reference.source, True, redact)
-    return _from_file(_checked(path), reference.function, redact)
+    return _from_file(_checked(path), reference.function, redact, reference.module)
 
 
 def sample_jobs() -> list[SampleJob]:
@@ -214,8 +214,8 @@ def _checked(path: Path) -> Path:
     return path.resolve()
 
 
-def _from_file(path: Path, function: str | None, redact: Callable[[str], str]) -> Job:
-    name = _private_name(path)
+def _from_file(path: Path, function: str | None, redact: Callable[[str], str], name: str = "") -> Job:
+    name = name or private_name(path)
     with _undone_on_failure(name):
         _find_beside(path.parent)
         loader = _Loader(name, str(path))
@@ -328,7 +328,8 @@ def _line_of(error: BaseException, path: Path | None) -> str:
     return ""
 
 
-def _private_name(path: Path) -> str:
+def private_name(path: Path) -> str:
+    """Return the name of the module that a job's file is loaded as; made from its path."""
     stem = re.sub(r"\W", "_", path.stem, flags=re.ASCII)
     return f"{_PRIVATE}{stem}_{blake2b(os.fsencode(path), digest_size=4).hexdigest()}"
 

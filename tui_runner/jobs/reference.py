@@ -31,8 +31,11 @@ class JobReference:
         source: path of a Python file, or dotted name of a module.
         is_file: whether `source` is a path.
         function: name of the function in it.
+        module: name under which a copy of the file is loaded, that of the file itself: values that are pickled name
+            it. Empty for the file itself.
     """
 
     source: str
     is_file: bool
     function: str
+    module: str = ""

@@ -30,8 +30,10 @@ class Settings:
         open_chunks: chunks that are with workers at once; None for automatic: a second of work is ahead of the workers,
             and of chunks that have been begun there are about four.
         threads: items executed at once, over all workers; tasks for an `async def` job.
-        workers: worker processes.
-        backend: `process`, or `inline` for threads in the tui-runner process.
+        workers: worker processes; 0, with a cluster, for one on each of its hosts.
+        backend: `process`; `inline` for threads in the tui-runner process; `dask:ADDRESS` for the hosts of a cluster.
+        ship: folder with code that goes to the hosts of a cluster besides the job's own; None for none.
+        insecure: whether secrets may go to a cluster unencrypted.
         retries: attempts of an item after the first one failed.
         retry_budget: retries in any ten seconds, as a share of the items that failed in them, such as `"20%"`; one for
             every item that ended well, and one a second for every thread, come on top. None for no bound.
@@ -55,6 +57,8 @@ class Settings:
     threads: int = 16
     workers: int = 1
     backend: str = "process"
+    ship: str | None = None
+    insecure: bool = False
     retries: int = 2
     retry_budget: str | None = "20%"
     timeout: float | None = None
@@ -137,6 +141,8 @@ def resolve(
     for name, value in (command_line or {}).items():
         if value is not None:
             values[name] = check_setting(name, value, where="--" + name.replace("_", "-"))
+    if str(values.get("backend", "")).startswith("dask:"):
+        values.setdefault("workers", 0)
     return Settings(**values)
 
 
@@ -304,10 +310,16 @@ def _table_name(value: object) -> str:
     return value.strip()
 
 
+def _folder(value: object) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise _Unfit("a folder")
+    return value
+
+
 def _backend(value: object) -> str:
     if isinstance(value, str) and (value in ("process", "inline") or re.fullmatch(r"dask:\S+", value)):
         return value
-    raise _Unfit("a backend: process or inline")
+    raise _Unfit("a backend: process, inline or dask:ADDRESS")
 
 
 _LONGEST_NAME = 255
@@ -326,6 +338,8 @@ _CHECKS: dict[str, Callable[[object], Any]] = {
     "threads": _whole(1, "a whole number of at least 1"),
     "workers": _whole(1, "a whole number of at least 1"),
     "backend": _backend,
+    "ship": _folder,
+    "insecure": _switch,
     "retries": _whole(0, "a whole number, 0 or more"),
     "retry_budget": _budget,
     "timeout": _number("a number of seconds above 0, or none", most=_LONGEST_SECONDS),

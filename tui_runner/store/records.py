@@ -94,7 +94,8 @@ class Batch:
 class ChunkRecord:
     """The ledger's row of a chunk: written before the first of its items, and again when it ends or the run stops.
 
-    `byte_offset` is where its first item begins in the input, None where that has no such place. Items whose rows the
+    `byte_offset` is where its first item begins in the input, None where that has no such place; `host` the other
+    machine that had it last, None for this one. Items whose rows the
     database refuses while it takes them from `Ingest` count as done here.
     """
 
@@ -110,6 +111,7 @@ class ChunkRecord:
     ended_at: datetime | None
     busy_seconds: float
     byte_offset: int | None = None
+    host: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

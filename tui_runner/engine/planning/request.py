@@ -57,7 +57,7 @@ class RunPlan:
     job: Job
     params: Mapping[str, Any]
     stored_params: Mapping[str, object]
-    settings: Settings
+    settings: StoredSettings
     table: str
     source: Source
     by_name: bool
@@ -294,8 +294,6 @@ def plan_job(
     )
     use_redaction(Redaction.of(params))
     settings = resolve(job=job.settings, config=read_config(folder), environ=environ, command_line=request.settings)
-    if settings.backend.startswith("dask:"):
-        raise UserError("this version has no dask backend", "--backend", "use process")
     # Who cannot be loaded by a worker has no path; better now than when the database is open.
     name, _ = job.name, job.path
     database = folder / (request.database or f"{name}.duckdb")

@@ -34,7 +34,9 @@ class WorkerView:
         pid: its process id; that of this process where workers are threads.
         threads: threads (or tasks) that execute items.
         in_flight: items being executed.
-        rss: resident memory of it and its children, bytes; 0 before the first measurement.
+        rss: resident memory of it and its children, bytes; 0 before the first measurement. That of a worker on another
+            machine is without its children.
+        host: the machine that it is on; empty for this one. Not yet safe to show.
     """
 
     number: int
@@ -42,6 +44,7 @@ class WorkerView:
     threads: int
     in_flight: int
     rss: int
+    host: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +180,8 @@ class Snapshot:
         threads: threads (or tasks) that are to execute items, over all workers.
         workers: worker processes that are ready.
         worker_views: those workers, by number.
+        machines: on how many other machines these are; 0 for a run on this one.
+        machines_lost: how many were lost.
         recycled: when a worker took the place of another, `at` values of the last five minutes.
         open_chunks: chunks that are kept open at once.
         rate: items started per second at most; None for no bound.
@@ -241,6 +246,8 @@ class Snapshot:
     threads: int = 0
     workers: int = 0
     worker_views: tuple[WorkerView, ...] = ()
+    machines: int = 0
+    machines_lost: int = 0
     recycled: tuple[float, ...] = ()
     open_chunks: int = 0
     rate: float | None = None

@@ -200,6 +200,9 @@ class SnapshotBuilder:
         self._memory = MemoryMeasured(0, 0, 0)
         self._last_end = 0.0
         self._pids: dict[int, int] = {}
+        self._machines: dict[int, str] = {}
+        """Of workers that are on other machines."""
+        self._machines_lost: set[str] = set()
         self._extra: set[int] = set()
         """Workers that are there beside the others, to run suspects alone."""
         self._replacing = 0
@@ -231,9 +234,14 @@ class SnapshotBuilder:
                 self._new.add(self._scheduler.active(now), items)
             case Tell(level, text):
                 self.tell(now, level, text)
-            case Ready(worker, pid):
+            case Ready(worker, pid, host):
+                if host:
+                    self._machines[worker] = host
                 self.worker_ready(worker, pid, now)
             case WorkerLost(worker):
+                machine = self._machines.pop(worker, "")
+                if machine and not message.blame:
+                    self._machines_lost.add(machine)
                 self.worker_gone(worker)
             case MemoryMeasured():
                 self.measured(message, now)
@@ -343,7 +351,7 @@ class SnapshotBuilder:
             threads=self._scheduler.crew.threads,
             items_per_second=0.0 if paused else self._items.rate(self._scheduler.active(now)),
             app_rss=self._memory.app_rss,
-            workers_rss=self._memory.workers_rss,
+            workers_rss=self._workers_rss(),
             db_bytes=self._memory.db_bytes,
         )
 
@@ -411,6 +419,8 @@ class SnapshotBuilder:
             in_flight=in_flight.total(),
             threads=scheduler.crew.threads,
             workers=len(scheduler.crew.ready),
+            machines=len(set(self._machines.values())),
+            machines_lost=len(self._machines_lost),
             worker_views=self._workers(),
             recycled=tuple(self._recycled),
             open_chunks=scheduler.open_chunks,
@@ -424,7 +434,7 @@ class SnapshotBuilder:
             p95=latencies.percentile(0.95),
             latency_window=None if latencies is self._latencies else _LATENCY_SECONDS,
             app_rss=self._memory.app_rss,
-            workers_rss=self._memory.workers_rss,
+            workers_rss=self._workers_rss(),
             memory_limit=self._memory_guard.limit,
             memory_needed=self._memory_guard.needed,
             db_bytes=self._memory.db_bytes,
@@ -519,8 +529,18 @@ class SnapshotBuilder:
             progress = self._progress.get(number)
             threads = progress.threads if progress else 0
             in_flight = sum(progress.in_flight.values()) if progress else 0
-            views.append(WorkerView(number, pid, threads, in_flight, self._memory.by_pid.get(pid, 0)))
+            host = self._machines.get(number, "")
+            rss = self._far_rss(number) if host else self._memory.by_pid.get(pid, 0)
+            views.append(WorkerView(number, pid, threads, in_flight, rss, host))
         return tuple(views)
+
+    def _workers_rss(self) -> int:
+        return self._memory.workers_rss + sum(map(self._far_rss, self._machines))
+
+    def _far_rss(self, worker: int) -> int:
+        """Return what a worker on another machine has, by its own report: the monitor sees this machine only."""
+        progress = self._progress.get(worker)
+        return progress.rss if progress else 0
 
     def _draw_chunks(self, active: float, in_flight: Counter[int]) -> ChunkViews:
         chunks = self._scheduler.chunks

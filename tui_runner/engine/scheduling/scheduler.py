@@ -495,10 +495,14 @@ class Scheduler:
                     items, they = ("1 item was", "it runs") if stuck == 1 else (f"{stuck} items were", "they run")
                     text = f"{items} still running after the grace time; {they} again{when}"
                     self._turn.tell("WARNING", text)
-            case protocol.WorkerLost(_, reason, in_flight):
+            case protocol.WorkerLost(_, reason, in_flight, blame):
                 self._orders.gone(worker)
                 self._order(self.hosts.lost(worker.number, self._turn.now))
-                self._worker_lost(worker, worker.fault or reason or "ended by itself", in_flight)
+                if blame or worker.is_expected_to_end:
+                    self._worker_lost(worker, worker.fault or reason or "ended by itself", in_flight)
+                else:
+                    again = run_again(self._chunks.take_back(worker))
+                    self._turn.tell("WARNING", f"worker {worker.number} is lost ({reason}): {again}")
 
     def _worker_lost(self, worker: Worker, reason: str, in_flight: Mapping[int, int]) -> None:
         interrupted = self._chunks.died(worker, in_flight)

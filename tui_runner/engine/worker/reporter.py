@@ -34,6 +34,7 @@ from tui_runner.engine.worker.attempt import Ending, Outcome, Outcomes, host_dow
 from tui_runner.engine.worker.concurrency import ThreadTuner
 from tui_runner.engine.worker.item_columns import json_value, packed_value, text_column
 from tui_runner.engine.worker.job_output import JobLog
+from tui_runner.engine.worker.memory_limit import resident_bytes
 from tui_runner.engine.worker.slot import Ended, OpenedChunk, Slot
 from tui_runner.engine.worker.standstill import Standstill
 from tui_runner.engine.worker.task_queue import WorkQueue
@@ -198,6 +199,7 @@ class Collector:
                 self._queue.throttled,
                 self._pool.stuck(),
                 self._queue.has_waiting,
+                resident_bytes(),
             )
         )
 

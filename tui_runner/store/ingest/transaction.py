@@ -42,6 +42,7 @@ _CHUNKS = pa.schema(
         ("ended_at", _MOMENT),
         ("busy_seconds", pa.float64()),
         ("byte_offset", pa.int64()),
+        ("host", pa.string()),
     ]
 )
 _HOSTS = pa.schema(

@@ -140,8 +140,9 @@ class ChunkDetail(ChunkCommands):
         worker = next((view for view in snapshot.worker_views if view.number == chunk.worker), None)
         if worker is None:
             return ((" with no worker   " if chunk.worker is None else f" worker {chunk.worker}   ", "muted"), items)
+        host = f" on {own(worker.host, 60)}" if worker.host else ""
         return (
-            (f" worker {worker.number}  pid {worker.pid}  {size(worker.rss)}   ", "text"),
+            (f" worker {worker.number}{host}  pid {worker.pid}  {size(worker.rss)}   ", "text"),
             items,
         )
 

@@ -178,6 +178,14 @@ def figures(snapshot: Snapshot) -> list[Figure]:
             *tail,
         ]
     bound = [] if snapshot.rate is None else [Figure("at most", f"{snapshot.rate:g}/s", 1, 3)]
+    machines = []
+    if snapshot.machines or snapshot.machines_lost:
+        role = "warn" if snapshot.machines_lost else "strong"
+        lost = f" ({snapshot.machines_lost} lost)" if snapshot.machines_lost else ""
+        machines = [
+            Figure("machines", f"{snapshot.machines}{lost}", 1, 3, role),
+            Figure("workers", f"{snapshot.workers}", 1, 4),
+        ]
     waiting = [Figure("unwritten", size(snapshot.buffered_bytes), 6, 2, "warn")] if snapshot.throttled else []
     # A rate of 0 would say that it goes slowly; a paused run does not go at all.
     paused = snapshot.state is RunState.PAUSED
@@ -186,6 +194,7 @@ def figures(snapshot: Snapshot) -> list[Figure]:
         *bound,
         Figure("rows/s", NONE if paused else rate(snapshot.rows_per_second), 5, 3),
         Figure("in flight", f"{snapshot.in_flight}/{snapshot.threads}", 5, 2),
+        *machines,
         *waiting,
         *tail,
     ]

@@ -1,0 +1,272 @@
+"""Keeps a host process, and what it reports until that has arrived.
+
+The program asks an agent for frames (`poll`) and gives it frames (`send`); both may be lost, come twice or late on
+their way. Each direction numbers its frames from 1. What was sent is kept until it is acknowledged, and a frame that
+has come before is dropped, so a call that is repeated does nothing twice.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+import psutil
+
+from tui_runner.engine.backends.frames import read_frames, write_frame
+
+MOST_BYTES = 8 << 20
+"""Bytes of the frames of one answer, if it has several."""
+LEASE_SECONDS = 60.0
+"""Seconds after which an agent that nobody polls ends its host: the program was killed, or cannot reach it."""
+_LOOK_SECONDS = 1.0
+
+Frame = tuple[int, bytes]
+"""A number and a content."""
+
+
+@dataclass(frozen=True, slots=True)
+class Polled:
+    """What an agent answers.
+
+    Attributes:
+        frames: reports, in their order.
+        received: the number of the last command that it has.
+        rss: bytes that its host and workers have.
+        ended: why there will be no more reports; empty as long as its host lives.
+    """
+
+    frames: tuple[Frame, ...]
+    received: int
+    rss: int = 0
+    ended: str = ""
+
+
+class Courier(Protocol):
+    """Carries frames to and from one agent. Every method may raise `CourierError`, and may then have been carried out.
+
+    Attributes:
+        host: what the agent's machine is called.
+    """
+
+    host: str
+
+    def poll(self, ack: int, wait: float) -> Polled:
+        """Return reports after number `ack`; wait for the first at most `wait` seconds."""
+
+    def send(self, frames: Sequence[Frame]) -> None:
+        """Pass commands on."""
+
+    def end(self) -> None:
+        """End the agent and its host."""
+
+
+class CourierError(Exception):
+    """A call did not come through; it may be repeated."""
+
+
+class AgentGone(Exception):
+    """The agent is there no more, and nothing that it kept: its workers are lost."""
+
+
+class Mailbox:
+    """Numbers reports and keeps them until they are acknowledged; takes commands in order, each once."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._reports: deque[Frame] = deque()
+        self._numbered = 0
+        self._received = 0
+        self._commands: deque[bytes] = deque()
+        self.ended = ""
+        """Why there will be no more reports; empty as long as there may be."""
+
+    def put(self, report: bytes) -> None:
+        """Add a report."""
+        with self._changed:
+            self._numbered += 1
+            self._reports.append((self._numbered, report))
+            self._changed.notify_all()
+
+    def poll(self, ack: int, wait: float) -> Polled:
+        """As `Courier.poll`; the first frame is returned whatever its size."""
+        until = time.monotonic() + wait
+        with self._changed:
+            while self._reports and self._reports[0][0] <= ack:
+                self._reports.popleft()
+            while not self._reports and not self.ended and (left := until - time.monotonic()) > 0:
+                self._changed.wait(left)
+            frames: list[Frame] = []
+            nbytes = 0
+            for number, content in self._reports:
+                if frames and nbytes + len(content) > MOST_BYTES:
+                    break
+                frames.append((number, content))
+                nbytes += len(content)
+            ended = self.ended if len(frames) == len(self._reports) else ""
+            return Polled(tuple(frames), self._received, ended=ended)
+
+    def send(self, frames: Sequence[Frame]) -> None:
+        """As `Courier.send`; frames that came before are dropped, and those behind a gap."""
+        with self._changed:
+            for number, content in frames:
+                if number == self._received + 1:
+                    self._received = number
+                    self._commands.append(content)
+            self._changed.notify_all()
+
+    def take(self) -> deque[bytes]:
+        """Wait for commands and return them; none at the end."""
+        with self._changed:
+            while not self._commands and not self.ended:
+                self._changed.wait()
+            commands, self._commands = self._commands, deque()
+            return commands
+
+    def finish(self, reason: str) -> None:
+        """Say that there will be no more reports."""
+        with self._changed:
+            self.ended = reason
+            self._changed.notify_all()
+
+
+class Agent:
+    """Owns a host process on this machine.
+
+    Args:
+        environment: what its host has in place of this process' own.
+        lease: seconds after which it ends when nobody polls; None for never.
+        folder: the host's current folder, which is removed at its end; None for that of this process, which stays.
+        memory: bytes that each worker may have; None for what the run says.
+    """
+
+    def __init__(
+        self,
+        environment: dict[str, str] | None = None,
+        lease: float | None = LEASE_SECONDS,
+        folder: Path | None = None,
+        memory: int | None = None,
+    ) -> None:
+        self._mail = Mailbox()
+        self._folder = folder
+        self._arguments = [] if memory is None else [str(memory)]
+        self._lease = lease
+        self._polled_at = time.monotonic()
+        # The signal at the parent's death follows the thread that has started a process, so one that stays does.
+        self._process: subprocess.Popen[bytes] | None = None
+        started = threading.Event()
+        threading.Thread(target=self._own, args=(environment, started), name="agent-host", daemon=True).start()
+        started.wait()
+
+    def poll(self, ack: int, wait: float) -> Polled:
+        """As `Courier.poll`."""
+        self._polled_at = time.monotonic()
+        polled = self._mail.poll(ack, wait)
+        self._polled_at = time.monotonic()
+        return replace(polled, rss=self._rss())
+
+    def send(self, frames: Sequence[Frame]) -> None:
+        """As `Courier.send`."""
+        self._mail.send(frames)
+
+    def end(self) -> None:
+        """End the host and everything that it has started."""
+        process = self._process
+        if process is not None and process.poll() is None:
+            _kill_tree(process.pid)
+
+    @property
+    def pid(self) -> int:
+        """The host's process id."""
+        assert self._process is not None  # noqa: S101 - started in `__init__`
+        return self._process.pid
+
+    def _own(self, environment: dict[str, str] | None, started: threading.Event) -> None:
+        """The thread that has started the host: it stays as long as that does."""
+        try:
+            self._process = process = subprocess.Popen(  # noqa: S603 - our own module
+                [sys.executable, "-m", "tui_runner.engine.host", *self._arguments],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env=environment,
+                cwd=self._folder,
+            )
+        except OSError as error:
+            self._mail.finish(f"no host process can be started ({error.strerror or error})")
+            return
+        finally:
+            started.set()
+        assert process.stdin is not None and process.stdout is not None  # noqa: S101 - asked for
+        threading.Thread(target=self._write, args=(process.stdin,), name="agent-write", daemon=True).start()
+        threading.Thread(target=self._watch_lease, name="agent-lease", daemon=True).start()
+        for frame in read_frames(process.stdout):  # type: ignore[arg-type]  # a buffered reader is one
+            self._mail.put(frame)
+        code = process.wait()
+        for stream in (process.stdin, process.stdout):
+            with contextlib.suppress(OSError):  # what could not be written any more
+                stream.close()
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)  # what is left of it is in Dask's folder, which it clears
+        self._mail.finish(
+            f"its host process ended with exit code {code}" if code >= 0 else f"its host was killed ({-code})"
+        )
+
+    def _write(self, stream: BinaryIO) -> None:
+        with contextlib.suppress(OSError, ValueError):  # the host has ended; its output says so
+            while commands := self._mail.take():
+                for command in commands:
+                    write_frame(stream, command)
+
+    def _watch_lease(self) -> None:
+        while not self._mail.ended:
+            time.sleep(_LOOK_SECONDS)
+            if self._lease is not None and time.monotonic() - self._polled_at > self._lease:
+                self.end()
+
+    def _rss(self) -> int:
+        try:
+            process = psutil.Process(self.pid)
+            return sum(each.memory_info().rss for each in (process, *process.children(recursive=True)))
+        except (psutil.Error, AssertionError):
+            return 0
+
+
+class LocalCourier:
+    """Carries nothing anywhere: its agent is in this process. See `Courier`."""
+
+    def __init__(self, agent: Agent, host: str = "localhost") -> None:
+        self.host = host
+        self.agent = agent
+
+    def poll(self, ack: int, wait: float) -> Polled:
+        """Ask the agent."""
+        return self.agent.poll(ack, wait)
+
+    def send(self, frames: Sequence[Frame]) -> None:
+        """Give them to the agent."""
+        self.agent.send(frames)
+
+    def end(self) -> None:
+        """End the agent."""
+        self.agent.end()
+
+
+def _kill_tree(pid: int) -> None:
+    """Kill a host, its server of workers and their sessions."""
+    with contextlib.suppress(psutil.Error):
+        children = psutil.Process(pid).children(recursive=True)
+        for process in (psutil.Process(pid), *children):
+            with contextlib.suppress(psutil.Error, OSError):
+                os.killpg(process.pid, signal.SIGKILL)
+            with contextlib.suppress(psutil.Error):
+                process.kill()

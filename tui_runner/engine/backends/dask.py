@@ -1,0 +1,497 @@
+"""Hosts of a Dask cluster: Dask places, watches and replaces agents; a host process beside each of its workers works.
+
+    this process                                     machine of a Dask worker
+    ┌──────────────────────┐  actor_execute: bytes   ┌───────────────────────────────────┐
+    │ RemoteBackend ─ DaskCourier ────────────────▶  │ DaskAgent (actor) ─ Agent ─pipe─▶ │ host ─▶ workers
+    │ DaskCluster: watches │                         └───────────────────────────────────┘
+    └──────────────────────┘
+
+What Dask would do with items (chunk futures, results in the memory of its workers) has no live pause and no bound on
+bytes, so items never become tasks. An actor is one task a Dask worker for the life of the run. Its methods are
+coroutines, and calls go straight to the worker; the scheduler passes them on where this machine cannot reach that.
+
+Traps, in distributed 2026.8: a task's function is unpickled by the scheduler, which need not have this package, hence
+`pickle.loads` and its argument; `Actor` proxies never return for a key that is lost, hence `actor_execute` by hand; a
+call to an address that is dead is tried for 30 s, hence a timeout for each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import pickle
+import platform
+import socket
+import tempfile
+import threading
+import time
+import uuid
+import warnings
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tui_runner._version import __version__
+from tui_runner.engine.backends.agent import LEASE_SECONDS, Agent, AgentGone, Courier, CourierError, Frame, Polled
+from tui_runner.engine.backends.remote import RemoteBackend
+from tui_runner.errors import UserError
+from tui_runner.system.process import available_processors
+from tui_runner.text.messages import one_line, plain
+
+PREFIX = "dask:"
+_CONNECT_SECONDS = 10.0
+_ENLIST_SECONDS = 30.0
+"""Seconds in which a Dask worker has to start an agent: one whose threads are all busy starts none."""
+_CALL_SECONDS = 10.0
+_PROBE_SECONDS = 5.0
+_LOOK_SECONDS = 0.5
+_GUARD_SECONDS = 0.2
+_MEMORY_SHARE = 0.7
+"""Of the memory that a Dask worker may have: the nanny does not count ours, the machine does."""
+_KEEP_ALIVE_SECONDS = 60.0
+_AGAIN_SECONDS, _LONGEST_AGAIN_SECONDS = 0.5, 300.0
+"""Between two agents on a Dask worker whose first one has ended or could not be started; doubled each time."""
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_FAILURES = (Exception, asyncio.CancelledError)
+"""What distributed raises; a client that closes cancels its calls."""
+
+
+class Hello(msgspec.Struct):
+    """What an agent says of its machine.
+
+    Attributes:
+        host: name of the machine.
+        python: version of Python.
+        version: version of tui-runner.
+        processors: those that its process may use.
+        time: wall clock, seconds since the epoch.
+    """
+
+    host: str
+    python: str
+    version: str
+    processors: int
+    time: float
+
+
+# --- on the machine of a Dask worker ---------------------------------------------------------------------------
+
+
+class DaskAgent:
+    """An agent as a Dask actor; every method takes and returns bytes or numbers, so that Dask pickles none of it.
+
+    Args:
+        key: its key at Dask.
+        lease: see `Agent`.
+    """
+
+    def __init__(self, key: str, lease: float) -> None:
+        from distributed import get_worker
+
+        self._key, self._lease = key, lease
+        self._worker: Any = get_worker()
+        self._agent: Agent | None = None
+        self._starting = threading.Lock()
+        # Polls wait in threads: a thread less for what is sent meanwhile would hold up a pause.
+        self._calls = ThreadPoolExecutor(4, thread_name_prefix="tui-runner-agent")
+
+    async def hello(self) -> bytes:
+        """Return `Hello`, packed."""
+        hello = Hello(socket.gethostname(), platform.python_version(), __version__, available_processors(), time.time())
+        return msgspec.msgpack.encode(hello)
+
+    async def echo(self, content: bytes, nbytes: int) -> bytes:
+        """Return `nbytes` zeros: for measuring the way."""
+        return bytes(nbytes)
+
+    async def begin(self) -> bytes:
+        """Start the host; a second call does nothing."""
+        await asyncio.get_running_loop().run_in_executor(self._calls, self._begin)
+        return b""
+
+    async def poll(self, ack: int, wait: float) -> bytes:
+        """Return what `Agent.poll` does, packed."""
+        polled = await asyncio.get_running_loop().run_in_executor(self._calls, self._begin().poll, ack, wait)
+        return msgspec.msgpack.encode(
+            (polled.received, polled.rss, polled.ended, polled.frames),
+        )
+
+    async def send(self, frames: bytes) -> bytes:
+        """Pass packed commands on."""
+        unpacked = msgspec.msgpack.decode(frames, type=list[tuple[int, bytes]])
+        await asyncio.get_running_loop().run_in_executor(self._calls, self._begin().send, unpacked)
+        return b""
+
+    async def end(self) -> bytes:
+        """End the host."""
+        if self._agent is not None:
+            await asyncio.get_running_loop().run_in_executor(self._calls, self._agent.end)
+        return b""
+
+    def _begin(self) -> Agent:
+        with self._starting:
+            if self._agent is None:
+                limit = self._worker.memory_manager.memory_limit
+                folder = Path(tempfile.mkdtemp(prefix="tui-runner-", dir=self._worker.local_directory))
+                memory = None if not limit else int(limit * _MEMORY_SHARE)
+                self._agent = Agent(_environment(), self._lease, folder, memory)
+                threading.Thread(target=self._guard, args=(self._agent,), name="agent-guard", daemon=True).start()
+            return self._agent
+
+    def _guard(self, agent: Agent) -> None:
+        """End the host as soon as Dask has released this actor, or closes its worker."""
+        while self._worker.state.actors.get(self._key) is self and self._worker.status.name in ("running", "paused"):
+            time.sleep(_GUARD_SECONDS)
+        agent.end()
+
+
+class _Made:
+    """Unpickles to a `DaskAgent`."""
+
+    def __init__(self, *args: Any) -> None:
+        self._args = args
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return DaskAgent, self._args
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment without what the nanny has set for Dask's own tasks, such as OMP_NUM_THREADS=1."""
+    import dask
+
+    environment = dict(os.environ)
+    for group in ("environ", "pre-spawn-environ"):
+        for name, value in (dask.config.get(f"distributed.nanny.{group}", {}) or {}).items():
+            if environment.get(name) == str(value):
+                del environment[name]
+    environment.pop("PYTHONHASHSEED", None)
+    return environment
+
+
+# --- in the program --------------------------------------------------------------------------------------------
+
+
+class DaskCourier:
+    """Reaches one agent. See `Courier`.
+
+    Attributes:
+        host: machine and address of the Dask worker.
+        hello: what the agent has said.
+        gone: why it is there no more; empty as long as it may be.
+        is_direct: whether calls go straight to the Dask worker.
+    """
+
+    def __init__(self, client: Any, address: str, key: str, future: Any) -> None:
+        self._client, self._key, self._future = client, key, future
+        self.address = address
+        self.gone = ""
+        self.is_direct = True
+        try:
+            self.hello = self.greet()
+        except CourierError:
+            self.is_direct = False
+            self.hello = self.greet()
+        self.host = f"{plain(self.hello.host)[:80]} ({plain(address.partition('://')[2])})"
+
+    def greet(self) -> Hello:
+        """Ask the agent for its machine."""
+        return msgspec.msgpack.decode(self._call(_PROBE_SECONDS, "hello"), type=Hello)
+
+    def begin(self) -> None:
+        """Start the host."""
+        self._call(_CALL_SECONDS, "begin")
+
+    def poll(self, ack: int, wait: float) -> Polled:
+        """Ask the agent."""
+        answer = self._call(wait + _CALL_SECONDS, "poll", ack, wait)
+        try:
+            received, rss, ended, frames = msgspec.msgpack.decode(
+                answer, type=tuple[int, int, str, tuple[tuple[int, bytes], ...]]
+            )
+        except msgspec.MsgspecError as error:
+            raise AgentGone(f"its agent sent what cannot be read: {error}") from None
+        return Polled(frames, received, rss, ended)
+
+    def send(self, frames: Sequence[Frame]) -> None:
+        """Give frames to the agent."""
+        self._call(_CALL_SECONDS, "send", msgspec.msgpack.encode(frames))
+
+    def end(self) -> None:
+        """End the agent and release its actor."""
+        try:
+            self._call(_PROBE_SECONDS, "end")
+        finally:
+            _release(self._client, self._future)
+
+    def measure(self, nbytes: int) -> float:
+        """Return the seconds that an answer of `nbytes` takes."""
+        began = time.perf_counter()
+        self._call(_ENLIST_SECONDS, "echo", b"", nbytes)
+        return time.perf_counter() - began
+
+    def _call(self, timeout: float, function: str, *args: Any) -> bytes:
+        if self.gone:
+            raise AgentGone(self.gone)
+        try:
+            answer = self._client.sync(self._execute, function, args, callback_timeout=timeout)
+        except KeyError:
+            raise AgentGone("its Dask worker has released it") from None
+        except _FAILURES as error:  # the whole of tornado, distributed and sockets: none says more than that it failed
+            raise CourierError(f"{type(error).__name__}: {error}") from error
+        if answer["status"] != "OK":
+            raise AgentGone(f"its agent failed: {answer.get('exception')!r}")
+        result = answer["result"]
+        if not isinstance(result, bytes | bytearray | memoryview):
+            raise AgentGone("its agent sent no bytes")
+        return bytes(result)
+
+    async def _execute(self, function: str, args: tuple[Any, ...]) -> Any:
+        from distributed.protocol.serialize import to_serialize
+
+        message = {"function": function, "actor": self._key, "args": [to_serialize(each) for each in args]}
+        if self.is_direct:
+            return await self._client.rpc(self.address).actor_execute(**message, kwargs={})
+        request = {"op": "actor_execute", **message, "kwargs": {}}
+        answer = await self._client.scheduler.proxy(worker=self.address, msg=request)
+        return answer
+
+
+class DaskCluster:
+    """Finds the workers of a Dask cluster and starts an agent on each. See `remote.Cluster`.
+
+    Args:
+        address: the part of the setting behind `dask:`.
+        insecure: whether secrets may go over connections that are not encrypted.
+        secrets: whether the run has any.
+        lease: see `Agent`.
+
+    Attributes:
+        workers: Dask workers that were there at first.
+
+    Raises:
+        UserError: no cluster is there, or it is of no use.
+    """
+
+    def __init__(
+        self, address: str, *, insecure: bool = False, secrets: bool = False, lease: float = LEASE_SECONDS
+    ) -> None:
+        try:
+            import distributed  # noqa: F401 - the extra
+        except ImportError:
+            raise UserError(
+                "Dask is not installed", f"--backend {PREFIX}{plain(address)}", "pip install 'tui-runner[dask]'"
+            ) from None
+        self._address, self._lease = address, lease
+        self._where = f"--backend {PREFIX}{plain(address)}"
+        self._check_security(insecure, secrets)
+        self._closed = threading.Event()
+        self._couriers: dict[str, DaskCourier | None] = {}
+        """By address; None for a Dask worker that is being asked, or is of no use."""
+        self._again: dict[str, tuple[float, float]] = {}
+        """When a Dask worker of no use is asked again, and the seconds after that, by address."""
+        self._guard = threading.Lock()
+        self._backend: RemoteBackend | None = None
+        self._tell: Callable[[str, str], None] = lambda level, text: None
+        self._local: Any = None
+        self._client: Any = None
+        self._alive_at = time.monotonic()
+        try:
+            self._open()
+            first = self._addresses()
+            self.workers = max(1, len(first))
+            self._first = [self._enlisted(each) for each in first]
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def couriers(self) -> list[DaskCourier]:
+        """Those of the Dask workers that were there at first."""
+        return self._first
+
+    def start(self, backend: RemoteBackend, tell: Callable[[str, str], None]) -> None:
+        """Add the hosts that are there to `backend`, and those that come."""
+        self._backend, self._tell = backend, tell
+        tell("INFO", f"{self._where}: hosts {', '.join(each.host for each in self._first) or 'have yet to join'}")
+        if self._is_plain:
+            tell("WARNING", f"{self._where}: items and rows travel unencrypted; dask:tls://… encrypts them")
+        for courier in self._first:
+            if not courier.is_direct:
+                tell("WARNING", f"{courier.host} is reached through the scheduler only, which is slower")
+            backend.add(courier)
+        threading.Thread(target=self._watch, name="dask-watch", daemon=True).start()
+
+    def lost(self, courier: Courier) -> None:
+        """Start another agent where one has ended, a while later each time."""
+        if isinstance(courier, DaskCourier) and self._couriers.get(courier.address) is courier:
+            self._try_later(courier.address)
+
+    def _try_later(self, address: str) -> None:
+        with self._guard:
+            _, delay = self._again.get(address, (0.0, _AGAIN_SECONDS))
+            self._again[address] = time.monotonic() + delay, min(2 * delay, _LONGEST_AGAIN_SECONDS)
+            self._couriers.pop(address, None)
+
+    def close(self) -> None:
+        """Release every actor and close the client; a local cluster ends with it."""
+        self._closed.set()
+        for each in (self._client, self._local):
+            if each is not None:
+                with contextlib.suppress(*_FAILURES):  # whatever is left of a cluster that is gone
+                    each.close(timeout=_PROBE_SECONDS)
+
+    def _check_security(self, insecure: bool, secrets: bool) -> None:
+        protocol, _, rest = self._address.rpartition("://")
+        host = rest.rpartition(":")[0].strip("[]")
+        is_far = not self._address.startswith("local") and not _is_file(self._address) and host not in _LOOPBACK
+        self._is_plain = is_far and protocol in ("", "tcp")
+        if self._is_plain and secrets and not insecure:
+            what = "secret parameters would go to another machine unencrypted"
+            raise UserError(what, self._where, "use dask:tls://…, or --insecure if the network is your own")
+
+    def _open(self) -> None:
+        import dask
+        from distributed import Client
+
+        dask.config.set({"distributed.comm.retry.count": 0})
+        kind, _, count = self._address.partition(":")
+        target: dict[str, Any]
+        if kind == "local":
+            if count and not (count.isdigit() and int(count)):
+                raise UserError(f"{plain(count)} is no number of workers", self._where, "say dask:local:2, for example")
+            self._local = self._local or _local_cluster(int(count or available_processors()))
+            target = {"address": self._local.scheduler_address}
+        elif _is_file(self._address):
+            if not Path(self._address).is_file():
+                raise UserError("there is no such file", self._where, "give the scheduler file of the cluster")
+            target = {"scheduler_file": self._address}
+        else:
+            target = {"address": self._address}
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # other versions of libraries that we do not use
+                self._client = Client(
+                    **target, timeout=_CONNECT_SECONDS, set_as_default=False, name="tui-runner", direct_to_workers=True
+                )
+        except Exception as error:  # a name that is none, certificates, no answer: distributed raises anything
+            what = f"no Dask scheduler answers ({one_line(str(error) or type(error).__name__)})"
+            raise UserError(what, self._where, "check the address, and that `dask scheduler` runs there") from None
+
+    def _addresses(self) -> list[str]:
+        identity = self._client.sync(self._client.scheduler.identity, n_workers=-1, callback_timeout=_PROBE_SECONDS)
+        return list(identity["workers"])
+
+    def _watch(self) -> None:
+        """Look for Dask workers that have come or gone, and for another scheduler when there is none."""
+        is_lost = False
+        while not self._closed.wait(_LOOK_SECONDS):
+            try:
+                if self._client.status in ("closed", "closing"):
+                    self._open()
+                there = set(self._addresses())
+                if time.monotonic() - self._alive_at > _KEEP_ALIVE_SECONDS:
+                    self._alive_at = time.monotonic()
+                    self._client.submit(int, 0, pure=False)  # an idle cluster may close itself (distributed#5675)
+            except _FAILURES as error:  # the scheduler is away: said once, and tried again
+                if not is_lost and not self._closed.is_set():
+                    is_lost = True
+                    text = f"{self._where}: the scheduler does not answer ({type(error).__name__}); it is tried again"
+                    self._tell("WARNING", text)
+                continue
+            if is_lost:
+                is_lost = False
+                self._tell("INFO", f"{self._where}: the scheduler answers again")
+            self._compare(there)
+
+    def _compare(self, there: set[str]) -> None:
+        with self._guard:
+            for address in set(self._couriers) - there:
+                courier = self._couriers.pop(address)
+                if courier is not None:
+                    courier.gone = "its Dask worker has left the cluster"
+            for address in set(self._again) - there:
+                del self._again[address]
+            now = time.monotonic()
+            new = {each for each in there - set(self._couriers) if self._again.get(each, (0.0, 0.0))[0] <= now}
+            self._couriers.update(dict.fromkeys(new))
+        for address in new:
+            threading.Thread(target=self._join, args=(address,), name=f"dask-join {address}", daemon=True).start()
+
+    def _join(self, address: str) -> None:
+        try:
+            courier = self._enlisted(address)
+        except UserError as error:
+            if not self._closed.is_set():
+                self._tell("ERROR", str(error))
+                self._try_later(address)
+        else:
+            assert self._backend is not None  # noqa: S101 - set before anything is watched
+            self._tell("INFO", f"host {courier.host} has joined")
+            self._backend.add(courier)
+
+    def _enlisted(self, address: str) -> DaskCourier:
+        """Start an agent on a Dask worker and return what reaches it.
+
+        Raises:
+            UserError: it is of no use; says which worker, and why.
+        """
+        where = f"Dask worker {plain(address)}"
+        key = f"tui-runner-{uuid.uuid4().hex}"
+        blob = pickle.dumps(_Made(key, self._lease))
+        try:
+            future = self._client.submit(
+                pickle.loads, blob, actor=True, workers=[address], allow_other_workers=False, pure=False, key=key
+            )
+            failure = future.exception(timeout=_ENLIST_SECONDS)
+        except _FAILURES as error:
+            what = f"it starts no agent within {_ENLIST_SECONDS:g} s ({type(error).__name__})"
+            raise UserError(what, where, "look whether its threads are all busy") from None
+        if isinstance(failure, ImportError):
+            what = f"it cannot load tui-runner ({one_line(str(failure))})"
+            raise UserError(what, where, f"pip install 'tui-runner[dask]=={__version__}' there") from None
+        if failure is not None:
+            raise UserError(f"its agent failed ({one_line(repr(failure))})", where, "look into its log")
+        try:
+            courier = DaskCourier(self._client, address, key, future)
+            _check_versions(courier.hello, where)
+            courier.begin()
+        except (CourierError, AgentGone, msgspec.MsgspecError) as error:
+            _release(self._client, future)
+            raise UserError(
+                f"its agent cannot be reached ({one_line(str(error))})", where, "check the network"
+            ) from None
+        except UserError:
+            _release(self._client, future)
+            raise
+        with self._guard:
+            self._couriers[address] = courier
+        return courier
+
+
+def _release(client: Any, future: Any) -> None:
+    with contextlib.suppress(*_FAILURES):  # the client or the cluster may be closed; the lease ends the host
+        client.cancel([future])
+
+
+def _check_versions(hello: Hello, where: str) -> None:
+    mine, theirs = platform.python_version_tuple()[:2], hello.python.split(".")[:2]
+    if list(mine) != theirs:
+        what = f"it has Python {plain(hello.python)}, this is {platform.python_version()}"
+        raise UserError(what, where, "give both the same minor version: items are pickled")
+    if hello.version != __version__:
+        what = f"it has tui-runner {plain(hello.version)}, this is {__version__}"
+        raise UserError(what, where, f"pip install tui-runner=={__version__} there")
+
+
+def _is_file(address: str) -> bool:
+    return address.endswith(".json") and "://" not in address
+
+
+def _local_cluster(count: int) -> Any:
+    from distributed import LocalCluster
+
+    return LocalCluster(n_workers=count, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50)

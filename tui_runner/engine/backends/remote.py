@@ -1,0 +1,316 @@
+"""Workers on other machines: a link to each host, whatever carries its frames.
+
+Each link has a thread that polls and delivers in order, and one that sends. A worker is lost exactly once, after its
+last report: when its own backend says so, or when its link is given up. Frames of a link that was given up are never
+polled, and what is not polled cannot be recorded, so every row comes once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from typing import Any, Protocol
+
+from tui_runner.engine.backends import Deliver
+from tui_runner.engine.backends.agent import AgentGone, Courier, CourierError, Frame
+from tui_runner.engine.backends.code import Bundle
+from tui_runner.engine.backends.frames import BadFrame, pack_command, unpack_report
+from tui_runner.engine.protocol import Drain, LogLine, LogLines, Order, Ready, WorkerConfig, WorkerLost
+from tui_runner.engine.scheduling.events import Hold, Recycle, Release, Tell
+from tui_runner.engine.states import PauseCause
+
+SILENCE_SECONDS = 45.0
+"""Seconds of polls that failed after which a host is given up."""
+_POLL_SECONDS = 1.0
+_AGAIN_SECONDS = 0.2
+_END_SECONDS = 5.0
+
+
+class _Link:
+    """The way to one host, and the workers that it has."""
+
+    def __init__(
+        self, courier: Courier, deliver: Deliver, on_lost: Callable[[_Link, str], None], silence: float
+    ) -> None:
+        self.courier = courier
+        self.workers: set[int] = set()
+        """Changed under `_guard` alone."""
+        self.rss = 0
+        self._deliver = deliver
+        self._on_lost = on_lost
+        self._silence = silence
+        self._changed = threading.Condition()
+        self._commands: deque[Frame] = deque()
+        self._numbered = 0
+        self._closed = False
+        self._guard = threading.Lock()
+        self._over = False
+        threading.Thread(target=self._poll, name=f"poll {courier.host}", daemon=True).start()
+        threading.Thread(target=self._send, name=f"send {courier.host}", daemon=True).start()
+
+    def take(self, worker: int) -> bool:
+        """Return True if the host is there for another worker; then it has it."""
+        with self._guard:
+            if not self._over:
+                self.workers.add(worker)
+            return not self._over
+
+    def command(self, frame: bytes) -> None:
+        """Pass a command on; returns at once."""
+        with self._changed:
+            self._numbered += 1
+            self._commands.append((self._numbered, frame))
+            self._changed.notify_all()
+
+    def close(self) -> threading.Thread:
+        """End the host; return the thread that does so."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        thread = threading.Thread(target=self._end_courier, name="end host", daemon=True)
+        thread.start()
+        return thread
+
+    def _end_courier(self) -> None:
+        try:
+            self.courier.end()
+        except (CourierError, AgentGone):
+            return  # its lease ends it
+
+    def _poll(self) -> None:
+        ack, heard_at = 0, time.monotonic()
+        while not self._closed:
+            try:
+                polled = self.courier.poll(ack, _POLL_SECONDS)
+            except CourierError as error:
+                if time.monotonic() - heard_at > self._silence:
+                    return self._give_up(f"silent for {self._silence:g} s ({error})")
+                time.sleep(_AGAIN_SECONDS)
+                continue
+            except AgentGone as error:
+                return self._give_up(str(error))
+            heard_at = time.monotonic()
+            self.rss = polled.rss
+            self._acknowledge(polled.received)
+            for number, content in polled.frames:
+                if number == ack + 1:
+                    ack = number
+                    self._received(content)
+            if polled.ended and (not polled.frames or polled.frames[-1][0] <= ack):
+                return self._give_up(polled.ended)
+        return None
+
+    def _received(self, content: bytes) -> None:
+        try:
+            report = unpack_report(content)
+        except BadFrame as error:
+            text = f"host {self.courier.host}: {error}"
+            self._deliver(LogLines(None, (LogLine(time.time(), "ERROR", text),)))
+            return self._give_up("it sent a report that cannot be read")
+        worker = report.worker
+        if worker not in self.workers:
+            return None  # of a worker that has been lost
+        if isinstance(report, Ready):
+            report = replace(report, host=self.courier.host)
+        if isinstance(report, WorkerLost):
+            with self._guard:
+                if report.worker not in self.workers:
+                    return None
+                self.workers.remove(report.worker)
+        self._deliver(report)
+        return None
+
+    def _acknowledge(self, received: int) -> None:
+        with self._changed:
+            while self._commands and self._commands[0][0] <= received:
+                self._commands.popleft()
+
+    def _send(self) -> None:
+        sent, tried_at = 0, 0.0
+        while True:
+            with self._changed:
+                while not self._closed and (not self._commands or self._commands[-1][0] <= sent):
+                    self._changed.wait(_POLL_SECONDS)
+                    if self._commands and time.monotonic() - tried_at > _POLL_SECONDS:
+                        break  # not acknowledged: once more
+                if self._closed:
+                    return
+                frames = [frame for frame in self._commands if frame[0] > sent or self._commands[-1][0] <= sent]
+            if not frames:
+                continue
+            tried_at = time.monotonic()
+            try:
+                self.courier.send(frames)
+                sent = frames[-1][0]
+            except CourierError:
+                sent = frames[0][0] - 1
+                time.sleep(_AGAIN_SECONDS)
+            except AgentGone:
+                return  # the thread that polls says so
+
+    def _give_up(self, reason: str) -> None:
+        """The workers of this host are lost, through no fault of their items."""
+        with self._guard:
+            if self._over:
+                return
+            self._over = True
+            workers, self.workers = sorted(self.workers), set()
+        self.close()
+        self._on_lost(self, reason)
+        for worker in workers:
+            self._deliver(WorkerLost(worker, f"its host is lost: {reason}", blame=False))
+
+
+class Cluster(Protocol):
+    """Finds hosts."""
+
+    def start(self, backend: RemoteBackend, tell: Callable[[str, str], None]) -> None:
+        """Add every host that is there, or comes, to `backend`; `tell` takes level and text of a line for the log."""
+
+    def lost(self, courier: Courier) -> None:
+        """Try its machine again, if it is still there: a host that was added is given up."""
+
+    def close(self) -> None:
+        """Give up everything; the hosts have ended."""
+
+
+class RemoteBackend:
+    """Runs workers on hosts that are reached through couriers. See `Backend`.
+
+    While there is no host the run is held. When a host joins that has room, workers of fuller ones are replaced by
+    others on it.
+
+    Args:
+        deliver: takes the reports of all workers, and what holds and releases the run.
+        silence: seconds after which a host that does not answer is given up.
+        bundle: the code of the job, where the hosts do not have it.
+        cluster: finds hosts; None where they are added by hand.
+    """
+
+    def __init__(
+        self,
+        deliver: Callable[[Any], None],
+        silence: float = SILENCE_SECONDS,
+        bundle: Bundle | None = None,
+        cluster: Cluster | None = None,
+    ) -> None:
+        self._deliver = deliver
+        self._silence = silence
+        self._bundle = bundle
+        self._cluster = cluster
+        self._held = False
+        self._guard = threading.Lock()
+        self._links: list[_Link] = []
+        self._of_worker: dict[int, _Link] = {}
+        self._waiting: deque[WorkerConfig] = deque()
+        self._closed = False
+        if cluster is not None:
+            cluster.start(self, self._tell)
+
+    def add(self, courier: Courier) -> None:
+        """Use another host; workers that wait for one start there."""
+        with self._guard:
+            closed = self._closed
+            if not closed:
+                link = _Link(courier, self._deliver, self._lost, self._silence)
+                if self._bundle is not None:
+                    link.command(pack_command("code", self._bundle))
+                self._links.append(link)
+                waiting, self._waiting = self._waiting, deque()
+                fuller = [number for each in self._links for number in sorted(each.workers)[1:]]
+                was_held, self._held = self._held, False
+        if closed:
+            with contextlib.suppress(CourierError, AgentGone):  # its lease ends it
+                courier.end()
+            return
+        if was_held:
+            self._deliver(Release(PauseCause.HOSTS))
+        for config in waiting:
+            self.start_worker(config)
+        if not waiting and fuller:
+            self._deliver(Recycle(fuller[-1], f"host {courier.host} has room"))
+
+    @property
+    def hosts(self) -> tuple[tuple[str, int, int], ...]:
+        """Name, workers and bytes of memory of each host."""
+        with self._guard:
+            return tuple((link.courier.host, len(link.workers), link.rss) for link in self._links)
+
+    @property
+    def waiting(self) -> int:
+        """How many workers wait for a host."""
+        return len(self._waiting)
+
+    def start_worker(self, config: WorkerConfig) -> None:
+        """Start a worker on the host that has the fewest; without any host it waits for one, and the run is held."""
+        with self._guard:
+            for link in sorted(self._links, key=lambda each: len(each.workers)):
+                if link.take(config.worker):
+                    self._of_worker[config.worker] = link
+                    break
+            else:
+                self._waiting.append(config)
+                is_news, self._held = not self._held, True
+                link = None
+        if link is not None:
+            link.command(pack_command("start", replace(config, params={})))
+        elif is_news:
+            text = "no host is left to run on; 0 rows lost, it goes on when one joins the cluster"
+            self._deliver(Hold(PauseCause.HOSTS, text))
+
+    def send(self, worker: int, order: Order) -> None:
+        """Pass an order on; one that waits for a host has nothing to finish, so it ends when it is to drain."""
+        if isinstance(order, Drain):
+            self._forget_waiting(worker)
+        self._command(worker, "send", (worker, order))
+
+    def kill_worker(self, worker: int) -> None:
+        """Kill a worker; one that waits for a host is lost at once."""
+        self._forget_waiting(worker)
+        self._command(worker, "kill", worker)
+
+    def _forget_waiting(self, worker: int) -> None:
+        with self._guard:
+            waits = next((config for config in self._waiting if config.worker == worker), None)
+            if waits is not None:
+                self._waiting.remove(waits)
+        if waits is not None:
+            self._deliver(WorkerLost(worker, "no host was there for it", blame=False))
+
+    def pids(self) -> Collection[int]:
+        """No processes of this machine."""
+        return ()
+
+    def close(self) -> None:
+        """End every host."""
+        with self._guard:
+            self._closed = True
+            links = list(self._links)
+        ends = [link.close() for link in links]
+        for end in ends:
+            end.join(_END_SECONDS)  # their leases end those that cannot be reached
+        if self._cluster is not None:
+            self._cluster.close()
+
+    def _command(self, worker: int, kind: str, content: Any) -> None:
+        link = self._of_worker.get(worker)
+        if link is not None and worker in link.workers:
+            link.command(pack_command(kind, content))
+
+    def _lost(self, link: _Link, reason: str) -> None:
+        with self._guard:
+            if link in self._links:
+                self._links.remove(link)
+            closed = self._closed
+        if closed:
+            return
+        self._tell("WARNING", f"host {link.courier.host} is lost: {reason}")
+        if self._cluster is not None:
+            self._cluster.lost(link.courier)
+
+    def _tell(self, level: str, text: str) -> None:
+        self._deliver(Tell(level, text))
