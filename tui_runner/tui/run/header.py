@@ -179,7 +179,7 @@ def figures(snapshot: Snapshot) -> list[Figure]:
         ]
     bound = [] if snapshot.rate is None else [Figure("at most", f"{snapshot.rate:g}/s", 1, 3)]
     waiting = [Figure("unwritten", size(snapshot.buffered_bytes), 6, 2, "warn")] if snapshot.throttled else []
-    # A rate of 0 would say that it goes slowly; a paused run does not go at all, and one whose first items run has none.
+    # A rate of 0 would say that it goes slowly: a paused run does not go at all, and the first items have none yet.
     rates = snapshot.has_rates
     return [
         Figure("items/s", rate(snapshot.items_per_second) if rates else NONE, 5, 0),
