@@ -162,6 +162,7 @@ def test_escape_leads_back_to_the_list_of_the_launcher_from_an_ended_run_and_a_d
     place = screen.press("\x1b")
     screen.shows("work.duckdb", place)
     screen.shows("jobs", place)
+    screen.press("j" * 12)  # the database is the last row
     place = screen.press("o")
     screen.shows("catalog", place)
     # The editor has the focus: Esc, which people press for other things, asks there.
