@@ -55,7 +55,7 @@ class GroupedCommand(TyperCommand):
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """Return the parts of the line of usage: arguments as they are called everywhere else."""
-        arguments = [param.metavar for param in self.get_params(ctx) if param.param_type_name == "argument"]
+        arguments = [str(param.metavar) for param in self.get_params(ctx) if param.param_type_name == "argument"]
         return ["[OPTIONS]", *arguments]
 
     def remark(self, param: Any) -> str:
