@@ -34,6 +34,7 @@ Ask the result
 
 import ast
 import os
+import sys
 import sysconfig
 import warnings
 from collections.abc import Iterator
@@ -45,6 +46,8 @@ from tui_runner import job
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 STANDARD_LIBRARY = Path(sysconfig.get_path("stdlib"))
+VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
+BROKEN_ON_PURPOSE = " (probably on purpose, as a test of Python itself)"
 PROCESSORS = min(os.cpu_count() or 1, 8)
 SKIPPED_FOLDERS = {"__pycache__", "site-packages"}
 BRANCHES = (ast.If, ast.IfExp, ast.For, ast.AsyncFor, ast.While, ast.ExceptHandler, ast.comprehension)
@@ -53,7 +56,12 @@ BRANCHES = (ast.If, ast.IfExp, ast.For, ast.AsyncFor, ast.While, ast.ExceptHandl
 @job(chunk_size=25, workers=PROCESSORS, threads=PROCESSORS)
 def parse_python(path: str) -> Iterator[dict[str, Any]]:
     """The functions of one file."""
-    tree = ast.parse(Path(path).read_bytes(), filename=path)
+    try:
+        tree = ast.parse(Path(path).read_bytes(), filename=path)
+    except SyntaxError as error:
+        about = BROKEN_ON_PURPOSE if Path(path).is_relative_to(STANDARD_LIBRARY) else ""
+        where = f", line {error.lineno}" if error.lineno else ""
+        raise SyntaxError(f"not Python {VERSION}{about}{where}: {error.msg}") from None
     for qualified_name, function in functions(tree):
         docstring = ast.get_docstring(function)
         end_line = function.end_lineno or function.lineno
@@ -73,18 +81,21 @@ def parse_python(path: str) -> Iterator[dict[str, Any]]:
 
 
 @parse_python.items
-def python_files(*, root: Path = STANDARD_LIBRARY) -> Iterator[str]:
-    """Paths of the `.py` files below `root`, always in the same order.
+def python_files(*, root: Path = STANDARD_LIBRARY) -> list[str]:
+    """Paths of the `.py` files below `root`, sorted by folder.
+
+    A list: with its length known before the first file is parsed, the dashboard has a total and an estimate.
 
     Args:
         root: the folder
     """
+    paths: list[str] = []
     unlisted: list[OSError] = []
     for folder, subfolders, names in os.walk(root.expanduser().absolute(), onerror=unlisted.append):
         subfolders[:] = sorted(set(subfolders) - SKIPPED_FOLDERS)
-        yield from (str(Path(folder, name)) for name in sorted(names) if name.endswith(".py"))
-    for error in unlisted:
-        yield error.filename  # as an item it fails with the reason, where one looks for what went wrong
+        paths.extend(str(Path(folder, name)) for name in sorted(names) if name.endswith(".py"))
+    # As an item a folder that can't be listed fails with the reason, where one looks for what went wrong.
+    return [*paths, *(error.filename for error in unlisted)]
 
 
 @parse_python.setup

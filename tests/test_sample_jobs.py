@@ -313,7 +313,18 @@ def test_parse_python_fails_for_what_is_not_python(tmp_path: Path) -> None:
     module = sample("parse_python")
     path = tmp_path / "broken.py"
     path.write_text("def f(:\n")
-    with pytest.raises(SyntaxError):
+    with pytest.raises(SyntaxError, match=r"^not Python 3\.\d+, line 1: invalid syntax$"):
+        list(module.parse_python(str(path)))
+
+
+def test_parse_python_says_that_broken_files_of_the_standard_library_are_meant_to_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = sample("parse_python")
+    path = tmp_path / "bad_encoding.py"
+    path.write_text("# coding: uft-8\n")
+    monkeypatch.setattr(module, "STANDARD_LIBRARY", tmp_path)
+    with pytest.raises(SyntaxError, match=r"on purpose, as a test of Python itself\): unknown encoding"):
         list(module.parse_python(str(path)))
 
 
@@ -329,7 +340,7 @@ def test_parse_python_walks_in_order_and_tells_what_it_cannot_list(tmp_path: Pat
 
 
 def test_parse_python_has_input_everywhere() -> None:
-    paths = list(sample("parse_python").python_files())
+    paths = sample("parse_python").python_files()
     assert len(paths) > 300
     assert all("site-packages" not in path for path in paths)
 

@@ -42,6 +42,20 @@ def test_progress_says_when_a_run_does_not_simply_run(changes: dict[str, object]
     assert progress_line(picture(eta_seconds=(1.0, 2.0), **changes)).endswith(f"  {end}")
 
 
+def test_the_last_rows_are_said_to_be_written_in_the_place_of_an_estimate() -> None:
+    last = {"items_done": 100, "in_flight": 0, "buffered_bytes": 268_000_000, "eta_seconds": (0.0, 1.0)}
+    assert progress_line(picture(**last)).endswith("rows/s  writing 268 MB")
+    assert "writing 268 MB" in live_line(picture(**last), 60)
+    assert progress_line(picture(**last, state=RunState.DRAINING)).endswith("  writing 268 MB")
+    assert "writing" not in progress_line(picture(**last | {"in_flight": 1}))
+    assert "writing" not in progress_line(picture(**last | {"items_done": 99}))
+
+
+def test_no_rate_is_told_before_the_first_item_has_ended() -> None:
+    first = {"items_done": 20, "items_skipped": 20, "in_flight": 4, "items_per_second": 0.0}
+    assert "/s" not in progress_line(picture(**first)) + live_line(picture(**first), 100)
+
+
 def test_progress_of_a_paused_run_says_why_and_has_no_rate() -> None:
     line = progress_line(picture(state=RunState.PAUSED, reason="the disk is full\x1b[2J"))
     assert line == "books run 3   50.0 %  50/100  paused: the disk is full␛[2J"

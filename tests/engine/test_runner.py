@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from support.real_jobs import GATED, SQUARES
 
 from tui_runner.engine.states import ChunkState, RunState
 from tui_runner.errors import UserError
+from tui_runner.store.ingest.transaction import Entry, Writer
+from tui_runner.store.records import Batch
 from tui_runner.system.memory import memory_bound
 
 Rows = Callable[..., list[tuple[Any, ...]]]
@@ -31,6 +34,28 @@ def test_every_item_is_run_and_recorded_once(job_file, new_run, rows: Rows, back
         (95, 95, 95, 10)
     ]
     assert rows("SELECT state, items_total FROM runner.runs") == [("finished", 95)]
+
+
+@BOTH
+def test_a_run_whose_items_have_ended_says_that_it_writes(
+    job_file, new_run, monkeypatch: pytest.MonkeyPatch, backend: str
+) -> None:
+    disk, write = threading.Event(), Writer.write
+
+    def wait_and_write(writer: Writer, entries: list[Entry]) -> None:
+        if any(isinstance(entry, Batch) for entry in entries):
+            disk.wait(30)
+        write(writer, entries)
+
+    monkeypatch.setattr(Writer, "write", wait_and_write)
+    run = new_run(job_file(SQUARES), backend=backend).start()
+    snapshot = run.until(lambda s: s.is_writing)
+    assert (snapshot.state, snapshot.items_done, snapshot.in_flight) == (RunState.RUNNING, 95, 0)
+    later = run.until(lambda s: s.at > snapshot.at + 0.5)
+    assert later.is_writing and later.buffered_bytes == snapshot.buffered_bytes > 0
+    disk.set()
+    assert (last := run.finish()).state is RunState.FINISHED
+    assert last.buffered_bytes == 0 and not last.is_writing
 
 
 def test_the_bound_of_memory_is_shown_and_can_be_changed(job_file, new_run, tmp_path: Path) -> None:

@@ -103,6 +103,19 @@ def test_a_paused_run_says_why_and_has_neither_rate_nor_estimate() -> None:
     assert "items/s     –" in figures(**paused) and "rows/s     –" in figures(**paused)
 
 
+def test_the_header_says_how_much_is_left_to_write_when_every_item_has_ended() -> None:
+    ended = {"items_done": 100_000, "items_failed": 0, "in_flight": 0, "buffered_bytes": 268_000_000}
+    assert "▶ WRITING 268 MB  00:12:41" in header(**ended)
+    assert "ETA" not in header(**ended)
+    assert "RUNNING" in header(**ended | {"in_flight": 1})
+    assert "RUNNING" in header(**ended | {"buffered_bytes": 0})
+
+
+def test_rates_are_unknown_until_the_first_item_has_ended() -> None:
+    first = {"items_done": 0, "items_failed": 0, "items_skipped": 0, "items_per_second": 0.0, "rows_per_second": 0.0}
+    assert "items/s     –" in figures(**first) and "rows/s     –" in figures(**first)
+
+
 def test_narrow_headers_keep_the_state() -> None:
     assert " ".join(header(40).split()) == "books · run 3 ▶ RUNNING 00:12:41"
 

@@ -18,7 +18,7 @@ from tui_runner.system.files import state_folder
 from tui_runner.tui.query.cell_viewer import SHOWN, changed_cells, shown_cells, whole_text
 from tui_runner.tui.query.completion import KnownTable, Vocabulary, offer
 from tui_runner.tui.query.result_chart import Plot, bars, line_chart, plot_of
-from tui_runner.tui.query.script_files import KEPT, History, read_statements, write_statements
+from tui_runner.tui.query.script_files import KEPT, History, PastStatement, read_statements, write_statements
 from tui_runner.tui.query.sql_tokens import aliases, by_line
 
 WORDS = Vocabulary(
@@ -72,7 +72,9 @@ def test_words_fit_where_the_cursor_is(text: str, expected: list[str]) -> None:
 
 
 def test_words_are_offered_for_nothing_when_asked() -> None:
-    assert offered("SELECT |", asked=True)[:2] == ["books", "runner.items"]
+    words = offered("SELECT |", asked=True)
+    assert words[:2] == ["title", "price"], "columns of the results come first"
+    assert {"books", "runner.items"} <= set(words)
 
 
 def test_aliases_of_a_statement() -> None:
@@ -189,6 +191,20 @@ def test_history_survives_what_is_wrong_with_its_file(tmp_path: Path) -> None:
     inside = History(blocked / "queries.jsonl")
     inside.add("SELECT 1")
     assert inside.statements == ["SELECT 1"]
+
+
+def test_history_knows_when_statements_were_run_and_which_failed(tmp_path: Path) -> None:
+    path = tmp_path / "queries.jsonl"
+    path.write_text('"SELECT 0"\n{"sql": "SELECT 1", "at": ' + "9" * 400 + '}\n{"sql": 2}\n')
+    path.chmod(0o600)
+    now = [100.0]
+    history = History(path, clock=lambda: now[0])
+    history.add("SELECT x")
+    history.mark_failed("SELECT x")
+    history.mark_failed("SELECT unheard_of")
+    now[0] = 200.0
+    history.add("SELECT 0")
+    assert History(path).entries == [PastStatement("SELECT x", 100.0, failed=True), PastStatement("SELECT 0", 200.0)]
 
 
 def test_a_pipe_in_the_place_of_the_history_keeps_nobody_waiting(tmp_path: Path) -> None:

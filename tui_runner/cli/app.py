@@ -9,22 +9,23 @@ import contextlib
 import errno
 import gc
 import os
-import re
 import signal
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from typer.core import TyperCommand
 
 from tui_runner._version import __version__
+from tui_runner.cli.command_help import GroupedCommand, RunCommand, StatementCommand, examples
 from tui_runner.cli.entry import end_at_once
 from tui_runner.cli.fetch import crawl, fetch
 from tui_runner.cli.options import (
+    INPUT,
+    SPEED,
     AdaptiveOption,
     DatabaseArgument,
     DelayOption,
@@ -69,24 +70,6 @@ _DEBUG_VARIABLE = "TUI_RUNNER_DEBUG"
 _SHELLS = ("bash", "zsh", "fish")
 _COMPLETE_VARIABLE = "_TUI_RUNNER_COMPLETE"
 """Set by the script of `completion` when a shell asks for words."""
-
-_STATEMENT = re.compile(r"--[^=\s]*\s")
-"""How a statement of SQL begins that has a comment at its head; no option has a blank or a line end in its name."""
-
-
-class StatementCommand(TyperCommand):
-    """A command with a statement among its arguments, which may begin with `--` as an option does."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse `args`; a statement that begins with a comment is an argument, not an option."""
-        with_value = {name for each in self.params if not getattr(each, "is_flag", True) for name in each.opts}
-        words: list[str] = []
-        for word in args:
-            is_value = bool(words) and words[-1] in with_value
-            # SQL passes over the blank, and Click does not take it for an option.
-            words.append(f" {word}" if not is_value and _STATEMENT.match(word) else word)
-        return super().parse_args(ctx, words)
-
 
 app = typer.Typer(
     name="tui-runner",
@@ -292,27 +275,48 @@ def _options(
     """Options of tui-runner itself."""
 
 
-@app.command()
+@app.command(
+    cls=RunCommand,
+    epilog=examples(
+        "run scrape.py --set last=5000",
+        "run scrape.py:page --input urls.csv --threads 64 --per-host 8",
+        "run scrape.py --limit 100 --headless --json",
+    ),
+)
 def run(
     context: typer.Context,
     job: JobArgument,
-    db: Annotated[Path | None, typer.Option(metavar="PATH", help="DuckDB file; <job>.duckdb by default.")] = None,
+    db: Annotated[
+        Path | None, typer.Option(metavar="PATH", rich_help_panel=INPUT, help="DuckDB file; <job>.duckdb by default.")
+    ] = None,
     table: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Results table; the function's name by default.")
+        str | None,
+        typer.Option(metavar="NAME", rich_help_panel=INPUT, help="Results table; the function's name by default."),
     ] = None,
     input: InputOption = None,
     set_: SetOption = None,
-    limit: Annotated[int | None, typer.Option(metavar="N", help="Only the first N items.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(metavar="N", rich_help_panel=INPUT, help="Only the first N items.")
+    ] = None,
     chunk_size: Annotated[
-        str | None, typer.Option(metavar="N", help="Items a chunk; by default what takes 2 to 10 s, 20,000 at most.")
+        str | None,
+        typer.Option(
+            metavar="N", rich_help_panel=SPEED, help="Items a chunk; by default what takes 2 to 10 s, 20,000 at most."
+        ),
     ] = None,
     open_chunks: Annotated[
-        str | None, typer.Option(metavar="N", help="Chunks with workers at once; by default a second of work.")
+        str | None,
+        typer.Option(
+            metavar="N", rich_help_panel=SPEED, help="Chunks with workers at once; by default a second of work."
+        ),
     ] = None,
     threads: ThreadsOption = None,
     workers: WorkersOption = None,
     backend: Annotated[
-        str | None, typer.Option(metavar="NAME", help="process; inline for debugging; dask:ADDRESS for a cluster.")
+        str | None,
+        typer.Option(
+            metavar="NAME", rich_help_panel=SPEED, help="process; inline for debugging; dask:ADDRESS for a cluster."
+        ),
     ] = None,
     ship: Annotated[
         str | None, typer.Option(metavar="DIR", help="Folder of code to send to a cluster, besides the job's own.")
@@ -328,8 +332,12 @@ def run(
     max_failures: FailuresOption = None,
     on_outage: OutageOption = None,
     grace: GraceOption = None,
-    new: Annotated[bool, typer.Option("--new", help="Start a new run, whatever is unfinished.")] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with an unfinished run, or fail.")] = False,
+    new: Annotated[
+        bool, typer.Option("--new", rich_help_panel=INPUT, help="Start a new run, whatever is unfinished.")
+    ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", rich_help_panel=INPUT, help="Go on with an unfinished run, or fail.")
+    ] = False,
     headless: HeadlessOption = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
@@ -374,8 +382,20 @@ def run(
     return run_in_foreground(request, Display(headless, json, quiet, theme), context.obj)
 
 
-@app.command("retry", help="Run again only what failed, timed out or was cancelled in a finished run.")
-@app.command("resume", help="Go on with an unfinished run; its job, input and settings are in the database.")
+@app.command(
+    "retry",
+    cls=GroupedCommand,
+    help="Run again only what failed, timed out or was cancelled in a finished run.\n\n"
+    "Settings that are left out stay as the run had them.",
+    epilog=examples("retry books.duckdb", "retry books.duckdb 3 --retries 5 --timeout 60"),
+)
+@app.command(
+    "resume",
+    cls=GroupedCommand,
+    help="Go on with an unfinished run; its job, input and settings are in the database.\n\n"
+    "Settings that are left out stay as the run had them.",
+    epilog=examples("resume books.duckdb", "resume books.duckdb 3 --threads 8"),
+)
 def run_from_ledger(
     context: typer.Context,
     db: DatabaseArgument,
@@ -428,11 +448,11 @@ def run_from_ledger(
     return resume_in_foreground(request, Display(headless, json, quiet, theme), context.obj, yes=yes)
 
 
-app.command()(fetch)
-app.command()(crawl)
+app.command(cls=GroupedCommand, epilog=examples("fetch urls.txt", "fetch urls.csv --url-column link -d pages"))(fetch)
+app.command(cls=GroupedCommand, epilog=examples("crawl https://books.example/"))(crawl)
 
 
-@app.command("try")
+@app.command("try", cls=GroupedCommand, epilog=examples("try scrape.py -n 5"))
 def try_(
     context: typer.Context,
     job: JobArgument,
@@ -450,7 +470,7 @@ def try_(
     return run_trial(request, output.out, output)
 
 
-@app.command()
+@app.command(cls=GroupedCommand, epilog=examples("runs books.duckdb"))
 def runs(db: DatabaseArgument, json: RecordsOption = False) -> int:
     """List the runs of a database."""
     from tui_runner.cli.reports import print_runs
@@ -458,7 +478,7 @@ def runs(db: DatabaseArgument, json: RecordsOption = False) -> int:
     return print_runs(db, sys.stdout, as_json=json)
 
 
-@app.command()
+@app.command(cls=GroupedCommand, epilog=examples("errors books.duckdb --traceback"))
 def errors(
     db: DatabaseArgument,
     run: RunArgument = None,
@@ -476,7 +496,12 @@ def errors(
     return print_errors(db, run, limit, sys.stdout, tracebacks=traceback, as_json=json)
 
 
-@app.command(cls=StatementCommand)
+@app.command(
+    cls=StatementCommand,
+    epilog=examples(
+        "query books.duckdb 'SELECT count(*) FROM books'", "query books.duckdb -f report.sql -o report.parquet"
+    ),
+)
 def query(
     db: DatabaseArgument,
     sql: Annotated[
@@ -504,7 +529,7 @@ def query(
     return run_query(db, sql, sys.stdout, script=file, parameters=set_ or (), format=format, output=output, force=force)
 
 
-@app.command(cls=StatementCommand)
+@app.command(cls=StatementCommand, epilog=examples("export books.duckdb books -o books.csv"))
 def export(
     db: DatabaseArgument,
     what: Annotated[str, typer.Argument(metavar="TABLE|SQL", help="A table, or a statement that only reads.")],
@@ -525,7 +550,7 @@ def export(
     return run_export(db, what, output, sys.stdout, parameters=set_ or (), format=format, force=force)
 
 
-@app.command("open")
+@app.command("open", cls=GroupedCommand, epilog=examples("open books.duckdb"))
 def open_(context: typer.Context, db: DatabaseArgument, theme: ThemeOption = None) -> int:
     """Open the query screen for a database, also while a run writes to it."""
     if not _at_terminal():
@@ -536,7 +561,7 @@ def open_(context: typer.Context, db: DatabaseArgument, theme: ThemeOption = Non
     return EXIT_OK
 
 
-@app.command()
+@app.command(cls=GroupedCommand, epilog=examples("launch --theme light"))
 def launch(context: typer.Context, theme: ThemeOption = None) -> int:
     """Pick a job and fill in its form, go on with a run, or open a database; the same as no command at all."""
     if not _at_terminal():
@@ -547,7 +572,7 @@ def launch(context: typer.Context, theme: ThemeOption = None) -> int:
     return show(theme, context.obj)
 
 
-@app.command()
+@app.command(cls=GroupedCommand, epilog=examples("samples --copy jobs"))
 def samples(
     copy: Annotated[Path | None, typer.Option(metavar="DIR", help="Copy the sample jobs into DIR.")] = None,
     json: RecordsOption = False,
@@ -558,7 +583,7 @@ def samples(
     return list_samples(sys.stdout, as_json=json) if copy is None else copy_samples(copy, sys.stdout)
 
 
-@app.command()
+@app.command(cls=GroupedCommand, epilog=examples("init scrape.py"))
 def init(file: Annotated[Path, typer.Argument(metavar="FILE", help="A Python file that does not exist yet.")]) -> int:
     """Write a small job to start from."""
     from tui_runner.cli.scaffold import write_job
@@ -566,7 +591,7 @@ def init(file: Annotated[Path, typer.Argument(metavar="FILE", help="A Python fil
     return write_job(file, sys.stdout)
 
 
-@app.command()
+@app.command(cls=GroupedCommand, epilog=examples("doctor --json"))
 def doctor(
     backend: Annotated[
         str | None, typer.Option(metavar="dask:ADDRESS", help="Check the workers of this cluster, too.")
@@ -580,7 +605,7 @@ def doctor(
     return examine(sys.stderr if sys.__stdout__ is None else sys.stdout, backend, as_json=json)
 
 
-@app.command()
+@app.command(cls=GroupedCommand, epilog=examples("config scrape.py"))
 def config(
     job: Annotated[str | None, typer.Argument(metavar="[JOB]", help="A job whose own settings count, too.")] = None,
     json: RecordsOption = False,
@@ -592,7 +617,7 @@ def config(
     return print_settings(job, Path.cwd(), os.environ, sys.stdout, as_json=json)
 
 
-@app.command()
+@app.command(cls=GroupedCommand, epilog=examples("completion bash >> ~/.bashrc"))
 def completion(
     shell: Annotated[str, typer.Argument(metavar="SHELL", help="bash, zsh or fish.")],
 ) -> int:

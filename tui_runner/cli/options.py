@@ -7,6 +7,16 @@ from typing import Annotated
 
 import typer
 
+INPUT, SPEED, HOSTS, FAILURES, MEMORY, SHOWN = (
+    "What runs",
+    "How fast",
+    "Hosts",
+    "What fails",
+    "Memory and time",
+    "What is shown",
+)
+"""Groups of options, in the help of a command that has many."""
+
 JobArgument = Annotated[
     str, typer.Argument(metavar="JOB", help="file.py, file.py:function, package.module:function, or a sample's name.")
 ]
@@ -17,54 +27,104 @@ SetOption = Annotated[
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
+        rich_help_panel=INPUT,
         help="A parameter of the job; may be repeated. A Secret may be KEY=@FILE.",
     ),
 ]
 InputOption = Annotated[
     str | None,
     typer.Option(
-        "--input", metavar="SOURCE", help="Where items come from: a file, a glob, -, range:0:100, sql:SELECT …"
+        "--input",
+        metavar="SOURCE",
+        rich_help_panel=INPUT,
+        help="Where items come from: a file, a glob, -, range:0:100, sql:SELECT …",
     ),
 ]
 SecretOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", metavar="KEY=VALUE", help="A secret parameter, not kept in the database; KEY=@FILE reads it."
+        "--set",
+        metavar="KEY=VALUE",
+        rich_help_panel=INPUT,
+        help="A secret parameter, not kept in the database; KEY=@FILE reads it.",
     ),
 ]
-ThreadsOption = Annotated[str | None, typer.Option(metavar="N", help="Items at once, over all workers.")]
-RetriesOption = Annotated[str | None, typer.Option(metavar="N", help="Attempts after the first one.")]
-TimeoutOption = Annotated[str | None, typer.Option(metavar="SECONDS", help="Longest time of an attempt, or none.")]
-RateOption = Annotated[str | None, typer.Option(metavar="N", help="Items started per second, at most, or none.")]
-WorkersOption = Annotated[str | None, typer.Option(metavar="N", help="Worker processes.")]
-PerHostOption = Annotated[str | None, typer.Option(metavar="N", help="Requests at once to one host, at most, or none.")]
+ThreadsOption = Annotated[
+    str | None, typer.Option(metavar="N", rich_help_panel=SPEED, help="Items at once, over all workers.")
+]
+RetriesOption = Annotated[
+    str | None, typer.Option(metavar="N", rich_help_panel=FAILURES, help="Attempts after the first one.")
+]
+TimeoutOption = Annotated[
+    str | None,
+    typer.Option(metavar="SECONDS", rich_help_panel=MEMORY, help="Longest time of an attempt."),
+]
+RateOption = Annotated[
+    str | None,
+    typer.Option(metavar="N", rich_help_panel=SPEED, help="Items started per second, at most."),
+]
+WorkersOption = Annotated[str | None, typer.Option(metavar="N", rich_help_panel=SPEED, help="Worker processes.")]
+PerHostOption = Annotated[
+    str | None,
+    typer.Option(metavar="N", rich_help_panel=HOSTS, help="Requests at once to one host, at most."),
+]
 DelayOption = Annotated[
-    str | None, typer.Option(metavar="SECONDS", help="From one request to a host to the next, at least.")
+    str | None,
+    typer.Option(metavar="SECONDS", rich_help_panel=HOSTS, help="From one request to a host to the next, at least."),
 ]
 AdaptiveOption = Annotated[
     bool | None,
-    typer.Option("--adaptive/--no-adaptive", help="Let that delay follow how long each host takes to answer."),
+    typer.Option(
+        "--adaptive/--no-adaptive",
+        rich_help_panel=HOSTS,
+        help="Let that delay follow how long each host takes to answer.",
+    ),
 ]
 MemoryOption = Annotated[
     str | None,
-    typer.Option(metavar="SIZE", help="Memory of the run with its workers: 4GB, 50% of the machine's, or none."),
+    typer.Option(
+        metavar="SIZE",
+        rich_help_panel=MEMORY,
+        help="Memory of the run with its workers: 4GB, 50% of the machine's, or none.",
+    ),
 ]
 FailuresOption = Annotated[
-    str | None, typer.Option(metavar="N|P%", help="Stop in order when more items than this failed, or none.")
+    str | None,
+    typer.Option(
+        metavar="N|P%",
+        rich_help_panel=FAILURES,
+        help="Stop in order when more items than this failed.",
+    ),
 ]
 GraceOption = Annotated[
-    str | None, typer.Option(metavar="SECONDS", help="How long items in flight may take when the run is stopped.")
+    str | None,
+    typer.Option(
+        metavar="SECONDS",
+        rich_help_panel=MEMORY,
+        help="How long items in flight may take when the run is stopped.",
+    ),
 ]
 OutageOption = Annotated[
     str | None,
-    typer.Option(metavar="WHAT", help="When nearly everything fails: pause (and try now and then), stop or continue."),
+    typer.Option(
+        metavar="WHAT",
+        rich_help_panel=FAILURES,
+        help="When nearly everything fails: pause (and try now and then), stop or continue.",
+    ),
 ]
 HeadlessOption = Annotated[
     bool | None,
-    typer.Option("--headless/--tui", help="Without the dashboard, or with it; by default as the terminal is."),
+    typer.Option(
+        "--headless/--tui",
+        rich_help_panel=SHOWN,
+        help="Without the dashboard, or with it; by default as the terminal is.",
+    ),
 ]
 JsonOption = Annotated[
-    bool, typer.Option("--json", help="Without the dashboard: one JSON event a line on standard output.")
+    bool,
+    typer.Option(
+        "--json", rich_help_panel=SHOWN, help="Without the dashboard: one JSON event a line on standard output."
+    ),
 ]
 RecordsOption = Annotated[bool, typer.Option("--json", help="For programs: one JSON object a line.")]
 ValueOption = Annotated[
@@ -73,9 +133,14 @@ ValueOption = Annotated[
 ]
 ForceOption = Annotated[bool, typer.Option("--force", help="Write over FILE.")]
 QuietOption = Annotated[
-    bool, typer.Option("--quiet", help="Without the dashboard, and without a word unless something is wrong.")
+    bool,
+    typer.Option(
+        "--quiet", rich_help_panel=SHOWN, help="Without the dashboard, and without a word unless something is wrong."
+    ),
 ]
 YesOption = Annotated[
     bool, typer.Option("--yes", help="Run the job that the database names without asking, wherever its file is.")
 ]
-ThemeOption = Annotated[str | None, typer.Option("--theme", metavar="NAME", help="Colours of the dashboard.")]
+ThemeOption = Annotated[
+    str | None, typer.Option("--theme", metavar="NAME", rich_help_panel=SHOWN, help="Colours of the dashboard.")
+]

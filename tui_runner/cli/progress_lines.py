@@ -32,7 +32,7 @@ def progress_line(snapshot: Snapshot) -> str:
         f"{safe_text(snapshot.job)} run {snapshot.run_id}",
         items,
     ]
-    if snapshot.state is not RunState.PAUSED:
+    if snapshot.has_rates:
         parts += [f"{rate(snapshot.items_per_second)} items/s", f"{rate(snapshot.rows_per_second)} rows/s"]
     if snapshot.items_known is not None and not snapshot.items_total and snapshot.state is RunState.RUNNING:
         parts.append(f"{rate(snapshot.new_per_second)} new/s")
@@ -41,7 +41,9 @@ def progress_line(snapshot: Snapshot) -> str:
     memory = snapshot.app_rss + snapshot.workers_rss
     if memory:
         parts.append(size(memory))
-    if snapshot.state is not RunState.RUNNING:
+    if snapshot.is_writing:
+        parts.append(f"writing {size(snapshot.buffered_bytes)}")
+    elif snapshot.state is not RunState.RUNNING:
         why = f": {safe_text(snapshot.reason)}" if snapshot.reason else ""
         trial = snapshot.trial_seconds
         when = "" if trial is None else f"; next try in {duration(trial, short=True)}"
@@ -71,11 +73,14 @@ def live_line(snapshot: Snapshot, width: int) -> str:
         (f"{safe_text(snapshot.job, limit=20)} run {snapshot.run_id}", 4),
         (f"{int(share * 1000) / 10:5.1f} %", 0),
         (f"{snapshot.items_finished:,}/{total:,}", 2),
-        (f"{rate(snapshot.items_per_second)}/s", 5),
     ]
+    if snapshot.has_rates:
+        parts.append((f"{rate(snapshot.items_per_second)}/s", 5))
     if snapshot.items_failed:
         parts.append((f"{count(snapshot.items_failed)} failed", 3))
-    if snapshot.stalled_seconds is not None:
+    if snapshot.is_writing:
+        parts.append((f"writing {size(snapshot.buffered_bytes)}", 1))
+    elif snapshot.stalled_seconds is not None:
         parts.append((f"stalled {duration(snapshot.stalled_seconds, short=True)}", 1))
     elif snapshot.eta_seconds is not None:
         parts.append((f"ETA {time_left(*snapshot.eta_seconds)}", 1))

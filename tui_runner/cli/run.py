@@ -134,7 +134,11 @@ def launch(theme: str | None, program: Program) -> int:
             starters=starters,
         )
         if isinstance(chosen, Runner):
-            return _show(chosen, display, here, output)
+            code = _show(chosen, display, here, output, from_list=True)
+            if code is not None:
+                return code
+            output.discard()
+            continue
         output.discard()  # of jobs that were only looked at
         if chosen is None:
             return EXIT_OK
@@ -244,10 +248,14 @@ def _on_dashboard(request: RunRequest, display: Display, folder: Path, output: C
     from tui_runner.tui.themes import find_themes
 
     find_themes().named(_theme(display, read_config(Path.cwd())))  # a wrong name is told before there is a database
-    return _show(_planned(replace(request, attended=True), display, output), display, folder, output)
+    code = _show(_planned(replace(request, attended=True), display, output), display, folder, output)
+    return EXIT_OK if code is None else code
 
 
-def _show(runner: Runner, display: Display, folder: Path, output: CapturedOutput) -> int:
+def _show(
+    runner: Runner, display: Display, folder: Path, output: CapturedOutput, *, from_list: bool = False
+) -> int | None:
+    """Show a run until its end. Return the exit code; None for one begun in the launcher, which is to follow."""
     # Here, for Textual takes 200 ms and nobody else needs it.
     from tui_runner.store.access import LocalAccess
     from tui_runner.tui.app import Left, run_app
@@ -264,6 +272,7 @@ def _show(runner: Runner, display: Display, folder: Path, output: CapturedOutput
             theme=theme,
             keymap=_keymap(config),
             captured_output=output,
+            from_list=from_list,
         )
         if left is Left.GOING_ON:
             output.let_go()
@@ -275,8 +284,11 @@ def _show(runner: Runner, display: Display, folder: Path, output: CapturedOutput
     finally:
         runner.close()
     snapshot = runner.snapshot()
+    if left is Left.TO_LIST:
+        return None
     if left is Left.TO_RETRY:
-        return _on_dashboard(retry_request(runner.plan.database, snapshot.run_id), display, folder, output)
+        again = replace(retry_request(runner.plan.database, snapshot.run_id), attended=True)
+        return _show(_planned(again, display, output), display, folder, output, from_list=from_list)
     database = shown_path(runner.plan.database, folder)
     output.let_go()  # a signal may say that the terminal goes before it does
     for line in closing_lines(snapshot, database, how_to_go_on(runner, database)):

@@ -228,6 +228,10 @@ class Recorder:
         """Wait at most `timeout` seconds until all is written after `finish`. Return True if it is."""
         return self._ingest.wait(timeout)
 
+    def give_up_failing(self) -> None:
+        """Begin to write all that is left, and give up what fails from now on; returns at once."""
+        self._ingest.close(0.0)
+
     def close(self) -> bool:
         """Write all that is left, and end. Return True if all of it is in the database."""
         return self._ingest.close()

@@ -299,6 +299,8 @@ class Runner(Commands):
         """Leave nothing behind but what is written."""
         parts = self._parts
         try:
+            if self._fault is None:
+                self._step(Draw())  # ends of items that no snapshot has yet: ending workers may take a second
             parts.reader.stop()
             parts.backend.close()
             parts.monitor.stop()
@@ -321,7 +323,13 @@ class Runner(Commands):
     def _write_rest(self) -> None:
         """Wait until all is written; also for room on the disk, unless the user has had the run end."""
         scheduler, recorder = self._parts.scheduler, self._parts.recorder
-        if self._fault is not None or scheduler.status.phase is not RunState.FINISHED:
+        if self._fault is not None:
+            return
+        if scheduler.status.phase is not RunState.FINISHED:
+            recorder.give_up_failing()
+            while not recorder.wait(_TICK_SECONDS):
+                self._take_waiting()
+                self._step(Draw())
             return
         recorder.finish()
         while not recorder.wait(_TICK_SECONDS):

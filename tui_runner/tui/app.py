@@ -65,6 +65,7 @@ class RunnerApp(ShutdownApp):
         preferences: what is configured and remembered; None for nothing configured.
         captured_output: what this process writes natively, and the stream to the terminal; None for one of its own.
         notify: whether the terminal rings when the run ends while it is not looked at.
+        from_list: whether there is a launcher, to whose list Esc leads back when the run has ended.
 
     Raises:
         UserError: there is no theme of that name.
@@ -89,6 +90,7 @@ class RunnerApp(ShutdownApp):
         notify: bool = True,
         preferences: Preferences | None = None,
         captured_output: CapturedOutput | None = None,
+        from_list: bool = False,
     ) -> None:
         self._themes = themes or find_themes()
         self._preferences = preferences or Preferences(State(state_file()))
@@ -99,6 +101,7 @@ class RunnerApp(ShutdownApp):
         self.failure: BaseException | None = None
         self.started = False
         self.retries = False
+        self.to_list = False
         self._keys, complaints = resolve({**self._preferences.keymap, **(keymap or {})})
         self._complaints = [*self._preferences.complaints, *self._themes.complaints, *complaints]
         if theme is None and remembered is not None and remembered != chosen:
@@ -114,6 +117,7 @@ class RunnerApp(ShutdownApp):
         self.set_keymap(changed_keys(self._keys))
         self.steering = RunCommands(control)
         self._dashboard = Dashboard(self.steering, self._keys)
+        self._dashboard.from_list = from_list
 
     def get_default_screen(self) -> Screen[None]:
         """The dashboard is the first screen, and stays below every other one."""
@@ -252,6 +256,11 @@ class RunnerApp(ShutdownApp):
         self.retries = True
         self.exit()
 
+    def on_run_screen_to_list(self) -> None:
+        """Leave, to go on with the launcher."""
+        self.to_list = True
+        self.exit()
+
     def on_run_screen_query(self, event: RunScreen.Query) -> None:
         """Show what a statement gives."""
         self.open_query(event.sql)
@@ -284,6 +293,8 @@ class Left(Enum):
     """The terminal is gone, and the run goes on."""
     TO_RETRY = auto()
     """The run has ended, and what failed in it is to run again."""
+    TO_LIST = auto()
+    """The run has ended, and the launcher follows."""
 
 
 def run_app(
@@ -293,6 +304,7 @@ def run_app(
     theme: str | None = None,
     keymap: Mapping[str, str] | None = None,
     captured_output: CapturedOutput | None = None,
+    from_list: bool = False,
 ) -> Left:
     """Show the dashboard until its user leaves it; then the run has ended, unless the terminal went away.
 
@@ -302,6 +314,7 @@ def run_app(
         theme: name of a theme; None for the one configured or chosen last.
         keymap: keys by action; they go before those of the configuration.
         captured_output: what this process writes natively, and the stream to the terminal; None for one of its own.
+        from_list: whether there is a launcher to go back to.
 
     Returns:
         How it was left.
@@ -312,7 +325,13 @@ def run_app(
     """
     preferences = read_preferences(Path.cwd())
     app = RunnerApp(
-        control, access=access, theme=theme, keymap=keymap, preferences=preferences, captured_output=captured_output
+        control,
+        access=access,
+        theme=theme,
+        keymap=keymap,
+        preferences=preferences,
+        captured_output=captured_output,
+        from_list=from_list,
     )
     # A search for cycles among all modules stops the screen for 40 ms, now and then; among the rest for 3.
     settle_garbage_collection()
@@ -342,4 +361,6 @@ def run_app(
         raise ScreenFailed from app.fault
     if app.lost and not control.snapshot().state.ended:
         return Left.GOING_ON
+    if app.to_list:
+        return Left.TO_LIST
     return Left.TO_RETRY if app.retries else Left.ENDED

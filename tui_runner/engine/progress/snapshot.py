@@ -311,6 +311,22 @@ class Snapshot:
         return self.items_done + self.items_failed - self.items_skipped
 
     @property
+    def is_writing(self) -> bool:
+        """Return True if every item that runs has ended and the run waits for their rows to be committed."""
+        last = self.state is RunState.DRAINING or self.items_finished == self.items_total
+        return (
+            self.state in (RunState.RUNNING, RunState.DRAINING)
+            and last
+            and not self.in_flight
+            and bool(self.buffered_bytes)
+        )
+
+    @property
+    def has_rates(self) -> bool:
+        """Return True if rates tell something: the run is not paused, and an item has ended in this process."""
+        return self.state is not RunState.PAUSED and self.items_executed > 0
+
+    @property
     def finals_are_items(self) -> bool:
         """Return True if `ErrorGroup.final` counts items: one that ran again by hand may have failed for good twice."""
         return self.errors_final == self.items_failed

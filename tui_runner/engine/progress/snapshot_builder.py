@@ -30,7 +30,7 @@ from tui_runner.engine.progress.snapshot import (
 )
 from tui_runner.engine.protocol import LogLine, LogLines, Progress, Ready, ResultBatch, WorkerLost
 from tui_runner.engine.scheduling.chunk import Chunk
-from tui_runner.engine.scheduling.events import ChunkEnded, Draw, FrontierGrown, Tell
+from tui_runner.engine.scheduling.events import ChunkEnded, Committed, Draw, FrontierGrown, Tell
 from tui_runner.engine.scheduling.host_board import HostRow
 from tui_runner.engine.scheduling.scheduler import Scheduler
 from tui_runner.engine.states import HOLDS, ChunkState, PauseCause, RunState
@@ -134,7 +134,17 @@ class RecordSample:
 
 
 Message = (
-    ChunkEnded | FrontierGrown | Tell | Progress | Ready | WorkerLost | ResultBatch | LogLines | MemoryMeasured | Draw
+    ChunkEnded
+    | FrontierGrown
+    | Tell
+    | Progress
+    | Ready
+    | WorkerLost
+    | ResultBatch
+    | Committed
+    | LogLines
+    | MemoryMeasured
+    | Draw
 )
 
 
@@ -178,6 +188,8 @@ class SnapshotBuilder:
         self._rows.add(0.0, 0)
         self._ended = 0
         """Items that were executed in this process; those that ran again are counted again, as a rate must."""
+        self._unwritten = 0
+        """Bytes of rows that this process has received and not committed yet."""
         self._estimate = Estimate()
         self._latencies = Histogram()
         self._recent_latencies = RecentHistogram(_LATENCY_SECONDS)
@@ -223,6 +235,8 @@ class SnapshotBuilder:
         match message:
             case ResultBatch():
                 self.flushed(message, now)
+            case Committed(tickets):
+                self._unwritten -= sum(nbytes for _, nbytes in tickets)
             case Progress():
                 self.progress(message, now)
             case ChunkEnded(number):
@@ -250,9 +264,8 @@ class SnapshotBuilder:
                     yield RecordSample(self._sample(now))
             case Draw():
                 # The ended state is published only after the last commit: readers query the database as soon as
-                # they see it. Until then a run may wait for room on its disk.
-                if not self._scheduler.status.ended or self._scheduler.status.held:
-                    self.snapshot(now)
+                # they see it. Until then a run may wait for room on its disk, or write its last rows for a while.
+                self.snapshot(now, committed=False)
 
     def tell(self, now: float, level: str, text: str) -> None:
         """Add a line to the events."""
@@ -286,6 +299,7 @@ class SnapshotBuilder:
 
     def flushed(self, flush: ResultBatch, now: float) -> None:
         """The scheduler has taken in this flush."""
+        self._unwritten += flush.nbytes
         active = self._scheduler.active(now)
         for number in flush.counts:
             self._measure(number, active, flush.executed(number))
@@ -361,8 +375,13 @@ class SnapshotBuilder:
 
     # --- the snapshot --------------------------------------------------------------------------------------
 
-    def snapshot(self, now: float) -> Snapshot:
-        """Draw the run as it is at `now`, and publish that."""
+    def snapshot(self, now: float, *, committed: bool = True) -> Snapshot:
+        """Draw the run as it is at `now`, and publish that.
+
+        Args:
+            now: the runner's clock.
+            committed: whether an ended state may be shown; else such a run is shown as it was before it.
+        """
         scheduler, identity = self._scheduler, self._identity
         active, counts = scheduler.active(now), scheduler.counts
         unread, unread_rows = self._unread()
@@ -371,6 +390,9 @@ class SnapshotBuilder:
             in_flight.update(progress.in_flight)
         chunks = self._draw_chunks(active, in_flight)
         status = scheduler.status
+        state = status.state
+        if state.ended and not committed:
+            state = RunState.RUNNING if state is RunState.FINISHED else RunState.DRAINING
         items_rate = rows_rate = 0.0
         if status.state is not RunState.PAUSED:
             items_rate, rows_rate = self._items.rate(active), self._rows.rate(active)
@@ -394,12 +416,12 @@ class SnapshotBuilder:
             job=identity.job,
             table=identity.table,
             database=identity.database,
-            state=status.state,
+            state=state,
             held=status.held,
             reason=self._redact(status.reason),
             in_outage=status.has(PauseCause.OUTAGE) and not status.has(PauseCause.USER, *HOLDS),
             trial_seconds=scheduler.seconds_until_trial(now),
-            drain_seconds=self._drain_seconds(status.state, now),
+            drain_seconds=self._drain_seconds(state, now),
             warnings=self._disk_guard.warnings + self._memory_guard.warnings,
             started_at=identity.started_at,
             began_at=self._began_at,
@@ -438,7 +460,8 @@ class SnapshotBuilder:
             memory_limit=self._memory_guard.limit,
             memory_needed=self._memory_guard.needed,
             db_bytes=self._memory.db_bytes,
-            buffered_bytes=sum(progress.buffered_bytes for progress in self._progress.values()),
+            # What workers count has what is on its way here; of those that are gone only this process knows.
+            buffered_bytes=max(self._unwritten, sum(progress.buffered_bytes for progress in self._progress.values())),
             throttled=any(progress.throttled for progress in self._progress.values()),
             stalled_seconds=stalled,
             chunks=chunks,

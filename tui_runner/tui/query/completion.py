@@ -145,7 +145,9 @@ def _unqualified(
 ) -> Iterator[Word]:
     named = {table.lower() for _, table in sources}
     for table in vocabulary.tables:
-        if table.name.lower() in named or f"{table.schema}.{table.name}".lower() in named:
+        # In a SELECT that is typed from left to right no table is named yet: it may be any of the results.
+        at_hand = not named and table.schema == "main"
+        if at_hand or table.name.lower() in named or f"{table.schema}.{table.name}".lower() in named:
             yield from _columns(table, vocabulary)
     yield from _given_columns(sources, given, vocabulary)
     for name, kind in given:

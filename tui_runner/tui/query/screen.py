@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from typing import ClassVar
 
@@ -24,6 +25,7 @@ from tui_runner.store.query.catalog import (
 from tui_runner.store.query.console import Console
 from tui_runner.store.query.statements import Statement, typed_value
 from tui_runner.store.remote.client import RemoteConsole
+from tui_runner.text.numbers import ago
 from tui_runner.text.safe_text import safe_text
 from tui_runner.tui.actions import DEFAULT_KEYS, Keys, bindings
 from tui_runner.tui.actions.model import QUERY_HELP, QUERY_PARTS, Place
@@ -255,6 +257,10 @@ class QueryScreen(EarlyClose, Screen[None]):
         """Remember what was run."""
         self._history.add(event.sql)
 
+    def on_query_tab_failed(self, event: QueryTab.Failed) -> None:
+        """Remember that it failed."""
+        self._history.mark_failed(event.sql)
+
     def on_catalog_insert(self, event: Catalog.Insert) -> None:
         """Put a name into the editor."""
         if self.tab is not None:
@@ -369,13 +375,17 @@ class QueryScreen(EarlyClose, Screen[None]):
 
     def action_history(self) -> None:
         """Choose among statements that were run before; it is put into the editor and not run."""
-        statements = list(reversed(self._history.statements))
-        if not statements:
+        entries = list(reversed(self._history.entries))
+        if not entries:
             self.notify("No statement was run yet.", markup=False)
             return
 
-        picks = [Pick(" ".join(sql[:300].split())) for sql in statements]
-        pick_one(self.app, "Statements, newest first", picks, lambda place: self._write(statements[place]))
+        now = time.time()
+        picks = []
+        for entry in entries:
+            when = "" if entry.at is None else ago(now - entry.at)
+            picks.append(Pick(" ".join(entry.sql[:300].split()), f"{when}, failed" if entry.failed else when))
+        pick_one(self.app, "Statements, newest first", picks, lambda place: self._write(entries[place].sql))
 
     def action_watch(self) -> None:
         """Run the statement again and again, or stop that."""

@@ -9,7 +9,9 @@ import shlex
 import stat
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from textual.app import App, SuspendNotSupported
@@ -30,6 +32,15 @@ _LARGEST = 5_000_000
 """Bytes of a file of statements that is opened."""
 
 
+@dataclass(frozen=True, slots=True)
+class PastStatement:
+    """A statement that was run: its text, when (seconds since the epoch; None where unknown), whether it failed."""
+
+    sql: str
+    at: float | None = None
+    failed: bool = False
+
+
 class History:
     """Statements that were run, newest last, over all databases; kept in a file that only its user may read.
 
@@ -37,11 +48,13 @@ class History:
 
     Args:
         path: the file; made at the first statement.
+        clock: seconds since the epoch.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
         self._path = path
-        self._statements: list[str] | None = None
+        self._clock = clock
+        self._entries: list[PastStatement] | None = None
 
     @classmethod
     def of_user(cls) -> History:
@@ -51,23 +64,33 @@ class History:
     @property
     def statements(self) -> list[str]:
         """Every statement that is remembered, newest last, each once."""
-        if self._statements is None:
-            self._statements = self._read()
-        return list(self._statements)
+        return [each.sql for each in self.entries]
 
-    def add(self, sql: str) -> None:
-        """Remember a statement as the newest."""
+    @property
+    def entries(self) -> list[PastStatement]:
+        """The same statements, with when they were run last and how that ended."""
+        if self._entries is None:
+            self._entries = self._read()
+        return list(self._entries)
+
+    def mark_failed(self, sql: str) -> None:
+        """Remember that the newest run of a statement has failed; one that is not remembered stays so."""
+        if any(each.sql == sql for each in self.entries):
+            self.add(sql, failed=True)
+
+    def add(self, sql: str, *, failed: bool = False) -> None:
+        """Remember a statement as the newest, and whether it has failed."""
         if not sql.strip() or len(sql) > _LONGEST:
             return
         # Another tui-runner may have added some meanwhile.
-        known = [each for each in self._read() if each != sql]
-        self._statements = [*known, sql][-KEPT:]
+        known = [each for each in self._read() if each.sql != sql]
+        self._entries = [*known, PastStatement(sql, self._clock(), failed)][-KEPT:]
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             if not known:
                 self._put_aside()
             with replaced(self._path) as stream:
-                stream.writelines(json.dumps(each).encode() + b"\n" for each in self._statements)
+                stream.writelines(json.dumps(asdict(each)).encode() + b"\n" for each in self._entries)
         except OSError:
             # A full or read-only disk costs the history of the next start, nothing else.
             return
@@ -78,23 +101,33 @@ class History:
             if self._path.lstat().st_size:
                 self._path.replace(self._path.with_name(f"{self._path.name}.unread"))
 
-    def _read(self) -> list[str]:
+    def _read(self) -> list[PastStatement]:
         try:
             with open(self._path, "rb", opener=open_own) as file:
                 lines = file.read().split(b"\n")
         except OSError:
-            return list(self._statements or [])
-        found: dict[str, None] = {}
+            return list(self._entries or [])
+        found: dict[str, PastStatement] = {}
         # A line that cannot be read, for one byte that is not UTF-8, say, costs that statement alone.
         for line in lines:
             try:
-                sql = json.loads(line)
-            except (ValueError, RecursionError):
+                entry = _entry(json.loads(line))
+            except (ValueError, OverflowError, RecursionError):
                 continue
-            if isinstance(sql, str):
-                found.pop(sql, None)
-                found[sql] = None
-        return list(found)[-KEPT:]
+            if entry is not None:
+                found.pop(entry.sql, None)
+                found[entry.sql] = entry
+        return list(found.values())[-KEPT:]
+
+
+def _entry(found: object) -> PastStatement | None:
+    """Return what a line of the file says: an object, or the text alone, as it was written at first."""
+    if isinstance(found, str):
+        return PastStatement(found)
+    if not isinstance(found, dict) or not isinstance(found.get("sql"), str):
+        return None
+    at = found.get("at")
+    return PastStatement(found["sql"], float(at) if isinstance(at, int | float) else None, found.get("failed") is True)
 
 
 def check_readable(path: Path) -> None:

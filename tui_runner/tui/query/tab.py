@@ -71,6 +71,13 @@ class QueryTab(Vertical):
             super().__init__()
             self.sql = sql
 
+    class Failed(Message):
+        """A statement was refused, or ended with an error."""
+
+        def __init__(self, sql: str) -> None:
+            super().__init__()
+            self.sql = sql
+
     def __init__(self, console: Console | RemoteConsole, suggestions: Suggestions, text: str = "") -> None:
         super().__init__()
         self.file: Path | None = None
@@ -371,6 +378,7 @@ class QueryTab(Vertical):
             if self.editor.text[statement.start : statement.end] == statement.sql:
                 self.editor.mark_mistake(position)
         self.status.failed(f"failed: {place}" if place else "failed")
+        self.post_message(self.Failed(statement.sql))
         text = str(error)
         if error.what == CHANGES_DATA:
             text += f"\n{key_of(self.screen, 'query.write_mode')} allows statements that change data"

@@ -109,6 +109,8 @@ class Dashboard(ChunkCommands):
     """Shows snapshots and turns keys into commands."""
 
     PLACES = DASHBOARD
+    from_list = False
+    """Whether the run was begun in the launcher, whose list Esc leads back to when it is over."""
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.RUN, Place.CHUNK, Place.TABLE, Place.LIST)]
 
     def compose(self) -> ComposeResult:
@@ -378,7 +380,7 @@ class Dashboard(ChunkCommands):
         self.query_one(ChunkTable).mark_all()
 
     def action_clear(self) -> None:
-        """Take away marks; without any the filter; without one the order; then go from the map to the table."""
+        """Take away marks; then the filter, the order, the map; of a run that is over go back to the launcher."""
         table = self.query_one(ChunkTable)
         if table.marked:
             table.clear_marks()
@@ -388,6 +390,8 @@ class Dashboard(ChunkCommands):
             table.rearrange()
         elif self._map_shown:
             self.action_map()
+        elif self.from_list and self.steering.snapshot is not None and self.steering.snapshot.state.ended:
+            self.post_message(self.ToList())
 
     def action_cursor_left(self) -> None:
         """Move the cursor of the map left."""
@@ -464,6 +468,8 @@ class Dashboard(ChunkCommands):
             labels = _labels(snapshot.state, marked, can_retry=self.steering.can_retry, resumes=resumes)
             if not snapshot.hosts:
                 labels["hosts"] = ""
+            if self.from_list and snapshot.state.ended:
+                labels["clear"] = "back to the list"
             if not (snapshot.state.ended or self._map_shown or self.query_one(ChunkTable).follows):
                 labels["first_row"] = "follow"
             # Of a run that is over, to run again what failed is what most come for.

@@ -61,6 +61,8 @@ def state_span(snapshot: Snapshot) -> Span:
     if snapshot.stalled_seconds is not None and snapshot.state is RunState.RUNNING:
         return f"{WARNING} STALLED {duration(snapshot.stalled_seconds, short=True)}", "bad"
     glyph, role = RUN_GLYPHS[snapshot.state]
+    if snapshot.is_writing:
+        return f"{glyph} WRITING {size(snapshot.buffered_bytes)}", role
     if snapshot.state is RunState.PAUSED and snapshot.in_outage:
         # Not the header of a pause by hand: it waits for others, and goes on by itself.
         until = snapshot.trial_seconds
@@ -73,7 +75,7 @@ def state_span(snapshot: Snapshot) -> Span:
 
 def estimate(snapshot: Snapshot) -> str:
     """Return when the run will end, as text; empty for one that is over or nearly, or that waits for a person."""
-    if snapshot.state.ended or snapshot.state in (RunState.DRAINING, RunState.PAUSED):
+    if snapshot.state.ended or snapshot.is_writing or snapshot.state in (RunState.DRAINING, RunState.PAUSED):
         return ""
     if snapshot.items_total is None and snapshot.items_known is not None:
         return f"{rate(snapshot.new_per_second)} new/s"
@@ -187,12 +189,12 @@ def figures(snapshot: Snapshot) -> list[Figure]:
             Figure("workers", f"{snapshot.workers}", 1, 4),
         ]
     waiting = [Figure("unwritten", size(snapshot.buffered_bytes), 6, 2, "warn")] if snapshot.throttled else []
-    # A rate of 0 would say that it goes slowly; a paused run does not go at all.
-    paused = snapshot.state is RunState.PAUSED
+    # A rate of 0 would say that it goes slowly: a paused run does not go at all, and the first items have none yet.
+    rates = snapshot.has_rates
     return [
-        Figure("items/s", NONE if paused else rate(snapshot.items_per_second), 5, 0),
+        Figure("items/s", rate(snapshot.items_per_second) if rates else NONE, 5, 0),
         *bound,
-        Figure("rows/s", NONE if paused else rate(snapshot.rows_per_second), 5, 3),
+        Figure("rows/s", rate(snapshot.rows_per_second) if rates else NONE, 5, 3),
         Figure("in flight", f"{snapshot.in_flight}/{snapshot.threads}", 5, 2),
         *machines,
         *waiting,

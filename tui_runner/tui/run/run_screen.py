@@ -31,6 +31,9 @@ class RunScreen(ListNavigation, EarlyClose, Screen[None]):
     class Retry(Message):
         """Message: the failed items of a run that is over are to run again."""
 
+    class ToList(Message):
+        """Message: the user goes back from a run that is over to the list of the launcher."""
+
     class Query(Message):
         """A statement is to be run in the query screen."""
 

@@ -1,0 +1,49 @@
+"""What `--help` says: groups, defaults, and examples that can be typed as they stand."""
+
+from __future__ import annotations
+
+import re
+import shlex
+
+import pytest
+import typer
+
+from tui_runner.cli.app import app
+from tui_runner.cli.command_help import DEFAULTS
+from tui_runner.jobs.settings import Settings
+
+COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+GROUPS = ["Arguments", "What runs", "How fast", "What fails", "Memory and time", "Hosts", "What is shown", "Others"]
+
+
+def shown(name: str) -> str:
+    command = COMMANDS[name]
+    return str(command.get_help(command.context_class(command, info_name=name)))
+
+
+def test_options_of_a_run_are_in_groups() -> None:
+    assert re.findall(r"^([A-Z][a-z ]+):$", shown("run"), re.MULTILINE) == GROUPS
+    assert re.findall(r"^([A-Z][a-z ]+):$", shown("errors"), re.MULTILINE) == ["Arguments", "Options"]
+
+
+@pytest.mark.parametrize("name", sorted(DEFAULTS.keys() - {"limit"}))
+def test_defaults_are_those_of_the_settings(name: str) -> None:
+    value = getattr(Settings(), name)
+    text = {None: "none", True: "on", False: "off"}.get(value) if value is None or value is False else f"{value}"
+    assert DEFAULTS[name] == str(text).removesuffix(".0")
+    assert f"[default: {DEFAULTS[name]}]" in " ".join(shown("run").split())
+    assert "[default:" not in shown("resume"), "a resumed run keeps what it had"
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_every_command_has_examples_that_its_parser_takes(name: str) -> None:
+    lines = re.findall(r"^ +tui-runner (.+)$", shown(name).partition("Examples:")[2], re.MULTILINE)
+    assert lines
+    for line in lines:
+        typed, *words = shlex.split(line.partition(" >> ")[0])
+        assert typed == name
+        assert COMMANDS[name].make_context(name, words).params
+
+
+def test_usage_names_arguments_as_the_documents_do() -> None:
+    assert shown("query").startswith("Usage: query [OPTIONS] DB [SQL]\n")
