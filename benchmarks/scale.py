@@ -171,7 +171,10 @@ def measure(hosts: int, items: int, rows: int) -> None:
         job = Path(folder) / "work.py"
         job.write_text(JOB)
         request = RunRequest(
-            job=str(job), database=Path(folder) / "x.duckdb", input=f"range:0:{items}", settings={"workers": hosts}
+            job=str(job),
+            database=Path(folder) / "x.duckdb",
+            input=f"range:0:{items}",
+            settings={"workers": hosts, "max_memory": "none"},
         )
         plan = plan_run(request, folder=Path(folder), environ={})
         runner = open_runner(replace(plan))
