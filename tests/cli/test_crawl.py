@@ -46,6 +46,7 @@ def test_pages_are_found_by_their_links_each_once(cli: CommandLine, tmp_path: Pa
     paths = {url.removeprefix(server.url): status for url, status in found}
     assert paths == {"/": 200, "/a": 200, "/b?x=1&y=2": 200, "/old": 301, "/c": 200, "/gone": 404}
     assert len(found) == len(paths)
+    assert not (tmp_path / "crawl.duckdb.log").exists()  # no bound was reached
     asked = [request.split()[1] for request in server.requests]
     assert len(asked) == len(set(asked))
     depths = rows("SELECT value, depth FROM runner.added ORDER BY item", tmp_path / "crawl.duckdb")
@@ -56,10 +57,8 @@ def test_pages_are_found_by_their_links_each_once(cli: CommandLine, tmp_path: Pa
     ("options", "expected"),
     [
         (("--depth", "1"), {"/", "/a", "/x"}),
-        (("--limit", "2"), {"/", "/a"}),
         (("--per-site", "3"), {"/", "/a", "/x"}),
-        (("--exclude", "/a$"), {"/", "/x"}),
-        (("--include", "/[ab]$"), {"/", "/a", "/b"}),
+        (("--include", "/[abx]$", "--exclude", "/x$"), {"/", "/a", "/b"}),
     ],
 )
 def test_crawl_stays_within_its_bounds(
@@ -94,8 +93,6 @@ def test_limit_that_is_reached_is_said(cli: CommandLine, tmp_path: Path) -> None
     with RawServer(site(start='<a href="a"><a href="x">', a="", x="")) as server:
         assert crawled(cli, tmp_path, server, "--limit", "2") == 0
         assert "reached its limit of 2 items" in (tmp_path / "crawl.duckdb.log").read_text()
-        assert crawled(cli, tmp_path, server, "--limit", "20", "--db", "all.duckdb") == 0
-    assert not (tmp_path / "all.duckdb.log").exists()  # there was nothing to say
 
 
 @pytest.mark.slow
@@ -161,7 +158,7 @@ def test_attempt_that_fails_adds_nothing(cli: CommandLine, tmp_path: Path, rows:
         "    return {'n': n}\n"
     )
     (tmp_path / "start.txt").write_text("1\n1\n")
-    assert cli("run", "tree.py", "--input", "start.txt", "--quiet", cwd=tmp_path).code == 1
+    assert cli("run", "tree.py", "--input", "start.txt", "--quiet", cwd=tmp_path, environ=INLINE).code == 1
     expected, waiting = set(), [1]
     while waiting:
         number = waiting.pop()

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +15,32 @@ import pytest
 from jobs.raw_server import RawServer, answer
 from support.command_line import CommandLine
 
+from tui_runner.store.database import Database
+
 Rows = Callable[..., list[tuple[Any, ...]]]
 
 PAGE = answer("<title> A &amp; b\n</title>é".encode(), "Content-Type: text/html; charset=utf-8", "X-A: 1", "X-A: 2")
 INLINE = {"TUI_RUNNER_BACKEND": "inline"}
 QUICK = ("--quiet", "--retries", "0", "--on-outage", "continue")
+ROBOTS = importlib.util.find_spec("protego") is not None
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """A run that is over."""
+
+    folder: Path
+    server: RawServer
+    rows: Callable[[str], list[tuple[Any, ...]]]
+
+    def status(self, path: str) -> list[int]:
+        """The statuses of the rows of a page."""
+        return [status for url, status in self.rows("SELECT url, status FROM pages") if url.endswith(path)]
+
+    def message(self, path: str) -> str:
+        """Why a page failed in the end."""
+        errors = self.rows("SELECT item_text, message FROM runner.errors WHERE final")
+        return next(message for text, message in errors if text.endswith(path))
 
 
 def fetch(cli: CommandLine, folder: Path, urls: list[str], *options: object) -> int:
@@ -24,18 +48,43 @@ def fetch(cli: CommandLine, folder: Path, urls: list[str], *options: object) -> 
     return cli("fetch", "urls.txt", *QUICK, *options, cwd=folder, environ=INLINE).code
 
 
-def test_answer_is_a_row(cli: CommandLine, tmp_path: Path, rows: Rows) -> None:
-    moved = answer(b"", "Location: /page", status="302 Found")
-    gone = answer(b"gone", "Content-Type: text/plain", status="404 Not Found")
-    picture = answer(b"\x89PNG", "Content-Type: image/png")
-    with RawServer({"/page": PAGE, "/old": moved, "/gone": gone, "/x.png": picture}) as server:
-        urls = [server.url + path for path in ("/page", "/old", "/gone", "/x.png")]
-        assert fetch(cli, tmp_path, urls, "--header", "X-Token: t", "--user-agent", "me") == 0
-    found = rows(
+@pytest.fixture(scope="module")
+def fetched(cli: CommandLine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fetched]:
+    """One run over answers of many kinds; each test looks at some of its rows."""
+    folder = tmp_path_factory.mktemp("fetched")
+    busy = answer(b"", "Retry-After: 0", status="503 Busy")
+    answers: dict[str, Any] = {
+        "/robots.txt": answer(b"User-agent: *\nDisallow: /private"),
+        "/page": PAGE,
+        "/old": answer(b"", "Location: /page", status="302 Found"),
+        "/gone": answer(b"gone", "Content-Type: text/plain", status="404 Not Found"),
+        "/x.png": answer(b"\x89PNG", "Content-Type: image/png"),
+        "/later": [busy, PAGE],
+        "/never": busy,
+        "/same": answer(b"", status="304 Not Modified"),
+        "/large": answer(b"x" * 5_000),
+        "/private": PAGE,
+    }
+    options = ["--header", "X-Token: t", "--user-agent", "me", "--max-bytes", "1kB", "--retries", "1"]
+    if ROBOTS:
+        options.append("--robots")
+    with RawServer(answers) as server:
+        urls = [server.url + path for path in answers if path != "/robots.txt"]
+        bare = [f"127.0.0.1:9/{name}" for name in "ab"]
+        assert fetch(cli, folder, urls + bare, *options) == 1
+    database = Database.open(folder / "fetch.duckdb", create=False)
+    try:
+        yield Fetched(folder, server, lambda sql: database.cursor().sql(sql).fetchall())
+    finally:
+        database.close()
+
+
+def test_answer_is_a_row(fetched: Fetched) -> None:
+    found = fetched.rows(
         "SELECT url, final_url, status, bytes, content_type, charset, title, text, headers, redirects"
-        " FROM pages ORDER BY _item",
-        tmp_path / "fetch.duckdb",
+        " FROM pages ORDER BY _item"
     )
+    urls = [fetched.server.url + path for path in ("/page", "/old", "/gone", "/x.png")]
     text = "<title> A &amp; b\n</title>é"
     html = "text/html; charset=utf-8"
     assert found[0][:8] == (urls[0], urls[0], 200, 28, html, "utf-8", "A & b", text)
@@ -45,24 +94,41 @@ def test_answer_is_a_row(cli: CommandLine, tmp_path: Path, rows: Rows) -> None:
     assert json.loads(found[1][9]) == [urls[1]]
     assert found[2][2:8] == (404, 4, "text/plain", "utf-8", None, "gone")
     assert found[3][2:8] == (200, 4, "image/png", None, None, None)
-    assert all(b"X-Token: t" in request and b"User-Agent: me" in request for request in server.requests)
+    pages = [request for request in fetched.server.requests if b"/robots.txt" not in request]
+    assert all(b"X-Token: t" in request and b"User-Agent: me" in request for request in pages)
 
 
-def test_answer_that_may_change_is_tried_again_and_then_fails(cli: CommandLine, tmp_path: Path, rows: Rows) -> None:
-    busy = answer(b"", "Retry-After: 0", status="503 Busy")
-    with RawServer({"/later": [busy, PAGE], "/never": busy}) as server:
-        urls = [f"{server.url}/later", f"{server.url}/never"]
-        assert fetch(cli, tmp_path, urls, "--retries", "1") == 1
-    assert rows("SELECT url, status FROM pages", tmp_path / "fetch.duckdb") == [(urls[0], 200)]
+def test_answer_that_may_change_is_tried_again_and_then_fails(fetched: Fetched) -> None:
+    asked = Counter(request.split()[1] for request in fetched.server.requests)
+    assert asked[b"/later"] == 2
+    assert fetched.status("/later") == [200]
+    assert asked[b"/never"] >= 2
+    assert fetched.status("/never") == []
+    assert "503" in fetched.message("/never")
 
 
-def test_unasked_304_is_an_error_of_the_item(cli: CommandLine, tmp_path: Path, rows: Rows) -> None:
-    with RawServer({"/": answer(b"", status="304 Not Modified")}) as server:
-        assert fetch(cli, tmp_path, [f"{server.url}/"]) == 1
-    assert "304" in rows("SELECT message FROM runner.errors", tmp_path / "fetch.duckdb")[0][0]
+def test_unasked_304_is_an_error_of_the_item(fetched: Fetched) -> None:
+    assert fetched.status("/same") == []
+    assert "304 (not modified)" in fetched.message("/same")
 
 
-@pytest.mark.parametrize(("keep", "columns"), [("none", set()), ("text", {"text"}), ("body", {"body"})])
+def test_body_that_is_too_large_fails_its_item_alone(fetched: Fetched) -> None:
+    assert fetched.status("/large") == []
+    assert "larger than 1.0 kB" in fetched.message("/large")
+
+
+@pytest.mark.skipif(not ROBOTS, reason="protego is not installed")
+def test_robots_are_asked_where_that_is_wanted(fetched: Fetched) -> None:
+    assert fetched.status("/private") == []
+    assert "robots.txt" in fetched.message("/private")
+
+
+def test_line_without_a_scheme_is_https_and_said_once(fetched: Fetched) -> None:
+    assert "Connection refused" in fetched.message("127.0.0.1:9/a")
+    assert (fetched.folder / "fetch.duckdb.log").read_text().count("https:// is taken") == 1
+
+
+@pytest.mark.parametrize(("keep", "columns"), [("none", set()), ("body", {"body"})])
 def test_what_is_kept_is_chosen(cli: CommandLine, tmp_path: Path, rows: Rows, keep: str, columns: set[str]) -> None:
     with RawServer({"/": PAGE}) as server:
         assert fetch(cli, tmp_path, [f"{server.url}/"], "--keep", keep) == 0
@@ -83,12 +149,6 @@ def test_files_are_saved_in_a_folder(cli: CommandLine, tmp_path: Path, rows: Row
     assert found[1] == (None, 0, None, 404)
 
 
-def test_body_that_is_too_large_fails_its_item_alone(cli: CommandLine, tmp_path: Path, rows: Rows) -> None:
-    with RawServer({"/large": answer(b"x" * 5_000), "/small": answer(b"x")}) as server:
-        assert fetch(cli, tmp_path, [f"{server.url}/large", f"{server.url}/small"], "--max-bytes", "1kB") == 1
-    assert rows("SELECT bytes FROM pages", tmp_path / "fetch.duckdb") == [(1,)]
-
-
 def test_column_of_a_table_has_the_addresses(cli: CommandLine, tmp_path: Path, rows: Rows) -> None:
     with RawServer({"/": PAGE}) as server:
         (tmp_path / "shop.csv").write_text(f'id,"the link"\n1,{server.url}/\n')
@@ -97,23 +157,7 @@ def test_column_of_a_table_has_the_addresses(cli: CommandLine, tmp_path: Path, r
     assert rows("SELECT status FROM pages", tmp_path / "fetch.duckdb") == [(200,)]
 
 
-def test_line_without_a_scheme_is_https_and_said_once(cli: CommandLine, tmp_path: Path, rows: Rows) -> None:
-    (tmp_path / "urls.txt").write_text("127.0.0.1:9/a\n127.0.0.1:9/b\n")
-    result = cli("fetch", "urls.txt", "--headless", *QUICK[1:], cwd=tmp_path, environ=INLINE)
-    assert result.code == 1
-    messages = rows("SELECT DISTINCT message FROM runner.errors", tmp_path / "fetch.duckdb")
-    assert "Connection refused" in messages[0][0]
-    assert (tmp_path / "fetch.duckdb.log").read_text().count("https:// is taken") == 1
-
-
-def test_robots_are_asked_where_that_is_wanted(cli: CommandLine, tmp_path: Path, rows: Rows) -> None:
-    pytest.importorskip("protego")
-    rules = answer(b"User-agent: *\nDisallow: /private")
-    with RawServer({"/robots.txt": rules, "/private": PAGE, "/open": PAGE}) as server:
-        assert fetch(cli, tmp_path, [f"{server.url}/private", f"{server.url}/open"], "--robots") == 1
-    assert rows("SELECT url FROM pages", tmp_path / "fetch.duckdb") == [(f"{server.url}/open",)]
-
-
+@pytest.mark.slow
 def test_resume_and_retry_need_no_question(cli: CommandLine, tmp_path: Path, rows: Rows) -> None:
     with RawServer({"/": [answer(b"", status="500 No"), PAGE]}) as server:
         assert fetch(cli, tmp_path, [f"{server.url}/"]) == 1
