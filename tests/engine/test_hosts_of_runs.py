@@ -240,7 +240,7 @@ def test_a_run_over_hundreds_of_hosts_ends_by_itself(run_over) -> None:
                 return Reply(429, retry_after="2")
             if len(served) % 6 == 5 and (not refused or refused[-1] < served[-1]):
                 return Reply(429, retry_after="2")
-        return Reply(403) if host in forbidding and len(seen.requests) >= pages else Reply(after=0.02)
+        return Reply(403) if host in forbidding and len(seen.requests) >= pages else Reply(after=0.1)
 
     def rate(server: HostServer) -> float:
         """Requests a second to the good hosts, until nineteen of twenty were sent."""
