@@ -1,10 +1,13 @@
-"""`tui-runner fetch` and `tui-runner crawl`, as commands, against servers on loopback."""
+"""`tui-runner fetch` as a command, against servers on loopback."""
 
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +15,32 @@ import pytest
 from jobs.raw_server import RawServer, answer
 from support.command_line import CommandLine
 
+from tui_runner.store.database import Database
+
 Rows = Callable[..., list[tuple[Any, ...]]]
 
 PAGE = answer("<title> A &amp; b\n</title>é".encode(), "Content-Type: text/html; charset=utf-8", "X-A: 1", "X-A: 2")
 INLINE = {"TUI_RUNNER_BACKEND": "inline"}
 QUICK = ("--quiet", "--retries", "0", "--on-outage", "continue")
+ROBOTS = importlib.util.find_spec("protego") is not None
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """A run that is over."""
+
+    folder: Path
+    server: RawServer
+    rows: Callable[[str], list[tuple[Any, ...]]]
+
+    def status(self, path: str) -> list[int]:
+        """The statuses of the rows of a page."""
+        return [status for url, status in self.rows("SELECT url, status FROM pages") if url.endswith(path)]
+
+    def message(self, path: str) -> str:
+        """Why a page failed in the end."""
+        errors = self.rows("SELECT item_text, message FROM runner.errors WHERE final")
+        return next(message for text, message in errors if text.endswith(path))
 
 
 def fetch(cli: CommandLine, folder: Path, urls: list[str], *options: object) -> int:
@@ -24,18 +48,43 @@ def fetch(cli: CommandLine, folder: Path, urls: list[str], *options: object) -> 
     return cli("fetch", "urls.txt", *QUICK, *options, cwd=folder, environ=INLINE).code
 
 
-def test_answer_is_a_row(cli: CommandLine, tmp_path: Path, rows: Rows) -> None:
-    moved = answer(b"", "Location: /page", status="302 Found")
-    gone = answer(b"gone", "Content-Type: text/plain", status="404 Not Found")
-    picture = answer(b"\x89PNG", "Content-Type: image/png")
-    with RawServer({"/page": PAGE, "/old": moved, "/gone": gone, "/x.png": picture}) as server:
-        urls = [server.url + path for path in ("/page", "/old", "/gone", "/x.png")]
-        assert fetch(cli, tmp_path, urls, "--header", "X-Token: t", "--user-agent", "me") == 0
-    found = rows(
+@pytest.fixture(scope="module")
+def fetched(cli: CommandLine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fetched]:
+    """One run over answers of many kinds; each test looks at some of its rows."""
+    folder = tmp_path_factory.mktemp("fetched")
+    busy = answer(b"", "Retry-After: 0", status="503 Busy")
+    answers: dict[str, Any] = {
+        "/robots.txt": answer(b"User-agent: *\nDisallow: /private"),
+        "/page": PAGE,
+        "/old": answer(b"", "Location: /page", status="302 Found"),
+        "/gone": answer(b"gone", "Content-Type: text/plain", status="404 Not Found"),
+        "/x.png": answer(b"\x89PNG", "Content-Type: image/png"),
+        "/later": [busy, PAGE],
+        "/never": busy,
+        "/same": answer(b"", status="304 Not Modified"),
+        "/large": answer(b"x" * 5_000),
+        "/private": PAGE,
+    }
+    options = ["--header", "X-Token: t", "--user-agent", "me", "--max-bytes", "1kB", "--retries", "1"]
+    if ROBOTS:
+        options.append("--robots")
+    with RawServer(answers) as server:
+        urls = [server.url + path for path in answers if path != "/robots.txt"]
+        bare = [f"127.0.0.1:9/{name}" for name in "ab"]
+        assert fetch(cli, folder, urls + bare, *options) == 1
+    database = Database.open(folder / "fetch.duckdb", create=False)
+    try:
+        yield Fetched(folder, server, lambda sql: database.cursor().sql(sql).fetchall())
+    finally:
+        database.close()
+
+
+def test_answer_is_a_row(fetched: Fetched) -> None:
+    found = fetched.rows(
         "SELECT url, final_url, status, bytes, content_type, charset, title, text, headers, redirects"
-        " FROM pages ORDER BY _item",
-        tmp_path / "fetch.duckdb",
+        " FROM pages ORDER BY _item"
     )
+    urls = [fetched.server.url + path for path in ("/page", "/old", "/gone", "/x.png")]
     text = "<title> A &amp; b\n</title>é"
     html = "text/html; charset=utf-8"
     assert found[0][:8] == (urls[0], urls[0], 200, 28, html, "utf-8", "A & b", text)
@@ -45,24 +94,41 @@ def test_answer_is_a_row(cli: CommandLine, tmp_path: Path, rows: Rows) -> None:
     assert json.loads(found[1][9]) == [urls[1]]
     assert found[2][2:8] == (404, 4, "text/plain", "utf-8", None, "gone")
     assert found[3][2:8] == (200, 4, "image/png", None, None, None)
-    assert all(b"X-Token: t" in request and b"User-Agent: me" in request for request in server.requests)
+    pages = [request for request in fetched.server.requests if b"/robots.txt" not in request]
+    assert all(b"X-Token: t" in request and b"User-Agent: me" in request for request in pages)
 
 
-def test_answer_that_may_change_is_tried_again_and_then_fails(cli: CommandLine, tmp_path: Path, rows: Rows) -> None:
-    busy = answer(b"", "Retry-After: 0", status="503 Busy")
-    with RawServer({"/later": [busy, PAGE], "/never": busy}) as server:
-        urls = [f"{server.url}/later", f"{server.url}/never"]
-        assert fetch(cli, tmp_path, urls, "--retries", "1") == 1
-    assert rows("SELECT url, status FROM pages", tmp_path / "fetch.duckdb") == [(urls[0], 200)]
+def test_answer_that_may_change_is_tried_again_and_then_fails(fetched: Fetched) -> None:
+    asked = Counter(request.split()[1] for request in fetched.server.requests)
+    assert asked[b"/later"] == 2
+    assert fetched.status("/later") == [200]
+    assert asked[b"/never"] >= 2
+    assert fetched.status("/never") == []
+    assert "503" in fetched.message("/never")
 
 
-def test_unasked_304_is_an_error_of_the_item(cli: CommandLine, tmp_path: Path, rows: Rows) -> None:
-    with RawServer({"/": answer(b"", status="304 Not Modified")}) as server:
-        assert fetch(cli, tmp_path, [f"{server.url}/"]) == 1
-    assert "304" in rows("SELECT message FROM runner.errors", tmp_path / "fetch.duckdb")[0][0]
+def test_unasked_304_is_an_error_of_the_item(fetched: Fetched) -> None:
+    assert fetched.status("/same") == []
+    assert "304 (not modified)" in fetched.message("/same")
 
 
-@pytest.mark.parametrize(("keep", "columns"), [("none", set()), ("text", {"text"}), ("body", {"body"})])
+def test_body_that_is_too_large_fails_its_item_alone(fetched: Fetched) -> None:
+    assert fetched.status("/large") == []
+    assert "larger than 1.0 kB" in fetched.message("/large")
+
+
+@pytest.mark.skipif(not ROBOTS, reason="protego is not installed")
+def test_robots_are_asked_where_that_is_wanted(fetched: Fetched) -> None:
+    assert fetched.status("/private") == []
+    assert "robots.txt" in fetched.message("/private")
+
+
+def test_line_without_a_scheme_is_https_and_said_once(fetched: Fetched) -> None:
+    assert "Connection refused" in fetched.message("127.0.0.1:9/a")
+    assert (fetched.folder / "fetch.duckdb.log").read_text().count("https:// is taken") == 1
+
+
+@pytest.mark.parametrize(("keep", "columns"), [("none", set()), ("body", {"body"})])
 def test_what_is_kept_is_chosen(cli: CommandLine, tmp_path: Path, rows: Rows, keep: str, columns: set[str]) -> None:
     with RawServer({"/": PAGE}) as server:
         assert fetch(cli, tmp_path, [f"{server.url}/"], "--keep", keep) == 0
@@ -83,12 +149,6 @@ def test_files_are_saved_in_a_folder(cli: CommandLine, tmp_path: Path, rows: Row
     assert found[1] == (None, 0, None, 404)
 
 
-def test_body_that_is_too_large_fails_its_item_alone(cli: CommandLine, tmp_path: Path, rows: Rows) -> None:
-    with RawServer({"/large": answer(b"x" * 5_000), "/small": answer(b"x")}) as server:
-        assert fetch(cli, tmp_path, [f"{server.url}/large", f"{server.url}/small"], "--max-bytes", "1kB") == 1
-    assert rows("SELECT bytes FROM pages", tmp_path / "fetch.duckdb") == [(1,)]
-
-
 def test_column_of_a_table_has_the_addresses(cli: CommandLine, tmp_path: Path, rows: Rows) -> None:
     with RawServer({"/": PAGE}) as server:
         (tmp_path / "shop.csv").write_text(f'id,"the link"\n1,{server.url}/\n')
@@ -97,23 +157,7 @@ def test_column_of_a_table_has_the_addresses(cli: CommandLine, tmp_path: Path, r
     assert rows("SELECT status FROM pages", tmp_path / "fetch.duckdb") == [(200,)]
 
 
-def test_line_without_a_scheme_is_https_and_said_once(cli: CommandLine, tmp_path: Path, rows: Rows) -> None:
-    (tmp_path / "urls.txt").write_text("127.0.0.1:9/a\n127.0.0.1:9/b\n")
-    result = cli("fetch", "urls.txt", "--headless", *QUICK[1:], cwd=tmp_path, environ=INLINE)
-    assert result.code == 1
-    messages = rows("SELECT DISTINCT message FROM runner.errors", tmp_path / "fetch.duckdb")
-    assert "Connection refused" in messages[0][0]
-    assert (tmp_path / "fetch.duckdb.log").read_text().count("https:// is taken") == 1
-
-
-def test_robots_are_asked_where_that_is_wanted(cli: CommandLine, tmp_path: Path, rows: Rows) -> None:
-    pytest.importorskip("protego")
-    rules = answer(b"User-agent: *\nDisallow: /private")
-    with RawServer({"/robots.txt": rules, "/private": PAGE, "/open": PAGE}) as server:
-        assert fetch(cli, tmp_path, [f"{server.url}/private", f"{server.url}/open"], "--robots") == 1
-    assert rows("SELECT url FROM pages", tmp_path / "fetch.duckdb") == [(f"{server.url}/open",)]
-
-
+@pytest.mark.slow
 def test_resume_and_retry_need_no_question(cli: CommandLine, tmp_path: Path, rows: Rows) -> None:
     with RawServer({"/": [answer(b"", status="500 No"), PAGE]}) as server:
         assert fetch(cli, tmp_path, [f"{server.url}/"]) == 1
@@ -154,99 +198,3 @@ def test_page_that_has_not_changed_is_not_sent_again(cli: CommandLine, tmp_path:
     found = rows(sql, tmp_path / "fetch.duckdb")
     assert found == [(1, 200, "old"), (1, 200, "old"), (2, 304, None), (2, 200, "new")]
     assert rows("SELECT count(*), count(DISTINCT url) FROM runner.http_cache", tmp_path / "fetch.duckdb") == [(2, 2)]
-
-
-# --- crawl ----------------------------------------------------------------------------------------------------
-
-
-def site(**pages: str) -> dict[str, Any]:
-    found: dict[str, Any] = {"/robots.txt": answer(b"", status="404 Not Found")}
-    for name, text in pages.items():
-        path = "/" if name == "start" else f"/{name}"
-        found[path] = answer(text.encode(), "Content-Type: text/html")
-    return found
-
-
-def crawled(cli: CommandLine, folder: Path, server: RawServer, *options: object) -> int:
-    return cli("crawl", server.url, *QUICK, *options, cwd=folder, environ=INLINE).code
-
-
-def test_pages_are_found_by_their_links_each_once(cli: CommandLine, tmp_path: Path, rows: Rows) -> None:
-    pytest.importorskip("w3lib")
-    pages = site(
-        start='<a href="a#x"><a href="/b?y=2&x=1"><a href="http://other.test/">',
-        a='<a href="/"><a href="a"><a href="old">',
-        c="no links",
-    )
-    pages["/b?x=1&y=2"] = answer(b'<a href="/b?x=1&amp;y=2"><a href="gone">', "Content-Type: text/html")
-    pages["/gone"] = answer(b"", status="404 Not Found")
-    pages["/old"] = answer(b"", "Location: /c", status="301 Moved")
-    with RawServer(pages) as server:
-        assert crawled(cli, tmp_path, server) == 0
-    found = rows("SELECT url, status FROM pages ORDER BY url", tmp_path / "crawl.duckdb")
-    paths = {url.removeprefix(server.url): status for url, status in found}
-    assert paths == {"/": 200, "/a": 200, "/b?x=1&y=2": 200, "/old": 301, "/c": 200, "/gone": 404}
-    assert len(found) == len(paths)
-    asked = [request.split()[1] for request in server.requests]
-    assert len(asked) == len(set(asked))
-    depths = rows("SELECT value, depth FROM runner.added ORDER BY item", tmp_path / "crawl.duckdb")
-    assert [depth for _, depth in depths] == sorted(depth for _, depth in depths)
-
-
-@pytest.mark.parametrize(
-    ("options", "expected"),
-    [
-        (("--depth", "1"), {"/", "/a", "/x"}),
-        (("--limit", "2"), {"/", "/a"}),
-        (("--exclude", "/a$"), {"/", "/x"}),
-        (("--include", "/[ab]$"), {"/", "/a", "/b"}),
-    ],
-)
-def test_crawl_stays_within_its_bounds(
-    cli: CommandLine, tmp_path: Path, rows: Rows, options: tuple[str, ...], expected: set[str]
-) -> None:
-    pytest.importorskip("w3lib")
-    with RawServer(site(start='<a href="a"><a href="x">', a='<a href="b">', b="end", x="end")) as server:
-        assert crawled(cli, tmp_path, server, *options) == 0
-    found = rows("SELECT url FROM pages", tmp_path / "crawl.duckdb")
-    assert {url.removeprefix(server.url) for (url,) in found} == expected
-
-
-def test_disallowed_pages_are_left_out(cli: CommandLine, tmp_path: Path, rows: Rows) -> None:
-    pytest.importorskip("w3lib")
-    pages = site(start='<a href="a"><a href="b">', a="", b="")
-    pages["/robots.txt"] = answer(b"User-agent: *\nDisallow: /a")
-    with RawServer(pages) as server:
-        assert crawled(cli, tmp_path, server) == 0
-        assert crawled(cli, tmp_path, server, "--no-robots", "--db", "all.duckdb") == 0
-    assert len(rows("SELECT url FROM pages", tmp_path / "crawl.duckdb")) == 2
-    assert len(rows("SELECT url FROM pages", tmp_path / "all.duckdb")) == 3
-
-
-def test_attempt_that_fails_adds_nothing(cli: CommandLine, tmp_path: Path, rows: Rows) -> None:
-    (tmp_path / "tree.py").write_text(
-        "from tui_runner import current, job\n"
-        "@job(frontier=True, retries=0, on_outage='continue')\n"
-        "def tree(n: int):\n"
-        "    if n < 40:\n"
-        "        current.add(2 * n, 2 * n + 1)\n"
-        "    if n % 10 == 7:\n"
-        "        raise ValueError('no')\n"
-        "    return {'n': n}\n"
-    )
-    (tmp_path / "start.txt").write_text("1\n1\n")
-    assert cli("run", "tree.py", "--input", "start.txt", "--quiet", cwd=tmp_path).code == 1
-    expected, waiting = set(), [1]
-    while waiting:
-        number = waiting.pop()
-        if number % 10 != 7:
-            expected.add(number)
-            waiting += [2 * number, 2 * number + 1] if number < 40 else []
-    found = [n for (n,) in rows("SELECT n FROM tree", tmp_path / "tree.duckdb")]
-    assert sorted(found) == sorted(expected)
-
-
-def test_adding_needs_a_job_with_a_frontier(cli: CommandLine, tmp_path: Path, rows: Rows) -> None:
-    (tmp_path / "plain.py").write_text("from tui_runner import current\ndef plain(n):\n    current.add(n + 1)\n")
-    assert cli("run", "plain.py:plain", "--input", "range:0:1", *QUICK, cwd=tmp_path, environ=INLINE).code == 1
-    assert "frontier=True" in rows("SELECT message FROM runner.errors", tmp_path / "plain.duckdb")[0][0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from tui_runner.engine.protocol import GrantHost, HoldHost, HostReport, HostsReport, Trials
+from tui_runner.engine.protocol import GrantHost, HoldHost, HostReport, HostsReport, SetHostLimits, Trials
 from tui_runner.engine.scheduling.circuit_breaker import CircuitBreaker
 from tui_runner.engine.scheduling.host_board import MAX_HOSTS, OTHER_HOSTS, HostBoard
 from tui_runner.jobs.hosts import HostLimits
@@ -130,3 +130,23 @@ def test_one_of_several_hosts_that_fails_is_no_outage_but_two_are() -> None:
     assert breaker.count(one, {}, 0.0, hosts=at_fault) is None
     other, at_fault = board.judged(Trials(0, 5, 0), {"b": Trials(0, 5, 0)}, 0.0)
     assert breaker.count(other, {}, 0.0, hosts=at_fault) is not None
+
+
+def test_delay_that_a_host_asks_for_is_of_the_run_until_it_is_changed() -> None:
+    board = HostBoard(HostLimits(per_host=4), is_shared=True)
+    board.reported(HostsReport(1, (HostReport("a", waiting=5, slots=0),)), 0.0)
+    board.reported(HostsReport(2, (HostReport("a", waiting=5, slots=0),)), 0.1)
+    orders = board.reported(HostsReport(1, (HostReport("a", waiting=5, serial=1, asked_delay=3.0),)), 0.2)
+    spaced = HostLimits(per_host=4, delay=3.0)
+    assert orders[:2] == [(1, SetHostLimits(spaced, "a")), (2, SetHostLimits(spaced, "a"))]
+    assert board.limits_of("a") == spaced
+    assert "3 s between two requests" in board.take_news()[0]
+    board.change(HostLimits(per_host=4), "a", 0.3)
+    board.reported(HostsReport(2, (HostReport("a", asked_delay=3.0),)), 0.4)
+    assert board.limits_of("a") == HostLimits(per_host=4)
+
+
+def test_delay_that_is_longer_than_the_one_a_host_asks_for_stays() -> None:
+    board = HostBoard(HostLimits(delay=5.0))
+    assert board.reported(HostsReport(1, (HostReport("a", asked_delay=3.0),)), 0.0) == []
+    assert board.limits_of("a") == HostLimits(delay=5.0)

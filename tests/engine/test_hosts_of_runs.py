@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
 import pytest
-from support.host_server import Reply, Seen, serving
+from support.host_server import HostServer, Reply, Seen, serving
 
 Rows = Callable[..., list[tuple[Any, ...]]]
 
@@ -216,39 +217,61 @@ def test_a_fast_host_keeps_its_pace_beside_a_slow_one(run_over, settings: str) -
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
-def test_ten_thousand_urls_over_five_hundred_hosts_end_by_themselves(run_over, rows: Rows) -> None:
-    """60 hosts are dead, 10 answer 429 with `Retry-After`, 5 answer 403 from page 20 on."""
-    dead, refusing, forbidding = range(60), range(60, 70), range(70, 75)
-    names = {number: f"127.{1 + number // 250}.{number % 250}.1" for number in range(500)}
-    number_of = {name: number for number, name in names.items()}
+@pytest.mark.timeout(600)
+def test_a_run_over_hundreds_of_hosts_ends_by_itself(run_over) -> None:
+    """Of the hosts 12 % are dead, 2 % answer 429 with `Retry-After`, 1 % answer 403 from page 20 on.
+
+    All others are asked as fast as in a run that has no others. `URLS=10000` is the whole, over 500 hosts.
+    """
+    pages, hosts = 20, int(os.environ.get("URLS", "2000")) // 20
+    names = [f"127.{1 + number // 250}.{number % 250}.1" for number in range(hosts)]
+    ends = [hosts * percent // 100 for percent in (12, 14, 15)]
+    dead, refusing, forbidding, good = (
+        names[: ends[0]],
+        names[ends[0] : ends[1]],
+        names[ends[1] : ends[2]],
+        names[ends[2] :],
+    )
 
     def behave(host: str, path: str, seen: Seen, now: float) -> Reply:
-        number = number_of[host]
-        if number in refusing and len(seen.times(200)) % 6 == 5 and not _allowed(seen, now):
-            return Reply(429, retry_after="2")
-        if number in forbidding and len(seen.requests) >= 20:
-            return Reply(403)
-        return Reply(after=0.02)
+        if host in refusing:
+            refused, served = seen.times(429), seen.times(200)
+            if refused and now < refused[-1] + 2.0:
+                return Reply(429, retry_after="2")
+            if len(served) % 6 == 5 and (not refused or refused[-1] < served[-1]):
+                return Reply(429, retry_after="2")
+        return Reply(403) if host in forbidding and len(seen.requests) >= pages else Reply(after=0.1)
 
-    def _allowed(seen: Seen, now: float) -> bool:
-        refused = seen.times(429)
-        return bool(refused) and refused[-1] + 2.0 <= now and refused[-1] > seen.times(200)[-1]
+    def rate(server: HostServer) -> float:
+        """Requests a second to the good hosts, until nineteen of twenty were sent."""
+        times = sorted(at for host in good for at in server.seen[host].times())
+        times = times[: len(times) * 19 // 20]
+        return len(times) / (times[-1] - times[0])
 
+    def urls(server: HostServer, *groups: list[str]) -> list[str]:
+        ports = dict.fromkeys(names, server.port) | dict.fromkeys(dead, 1)
+        return [f"http://{name}:{ports[name]}/{page}" for page in range(pages) for group in groups for name in group]
+
+    settings = 'threads=32, host="url", retries=2'
     with serving(behave) as server:
-        urls = []
-        for page in range(20):
-            for number, name in names.items():
-                urls.append(f"http://{name}:{1 if number in dead else server.port}/{page}")
+        run_over(urls(server, good), settings, workers=2, database=None, new=True)
+        alone = rate(server)
+    with serving(behave) as server:
+        everything = [*urls(server, dead, refusing, forbidding, good), *urls(server, forbidding)]
         began = time.monotonic()
-        snapshot = run_over(urls, 'threads=32, host="url", retries=2', workers=2)
+        snapshot = run_over(everything, settings, workers=2, database=None, new=True)
         seconds = time.monotonic() - began
-        assert snapshot.state == "finished"
-        assert (snapshot.items_done, snapshot.items_failed) == (440 * 20, 60 * 20), snapshot.errors
-        for number in refusing:
-            seen = server.seen[names[number]]
-            for refused in seen.times(429):
-                # What was on its way when the host refused arrives a moment later.
-                assert not [at for at in seen.times() if refused + 0.2 < at < refused + 2.0]
-        assert seconds < 150
-        assert not any("paused" in event.text for event in snapshot.events)
+    share = rate(server) / alone
+    print(f"{len(everything):,} URLs in {seconds:.1f} s; other hosts at {share:.0%} of their rate alone")
+    assert snapshot.state == "finished"
+    failed = pages * (len(dead) + len(forbidding))
+    assert (snapshot.items_done, snapshot.items_failed) == (len(everything) - failed, failed), snapshot.errors
+    assert all(len(server.seen[host].times(200)) == pages for host in refusing + good + forbidding)
+    for host in refusing:
+        times = server.seen[host].times()
+        for refused in server.seen[host].times(429):
+            # What was on its way when the host refused arrives a moment later.
+            assert not [at for at in times if refused + 0.2 < at < refused + 2.0]
+    # Failures cost processor time: on a busy machine that, not the hosts, bounds both runs.
+    assert share > 0.5
+    assert not any("paused" in event.text for event in snapshot.events)

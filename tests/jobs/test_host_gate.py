@@ -195,3 +195,19 @@ def test_hosts_of_which_nothing_need_be_known_are_forgotten() -> None:
     assert gate.enter("new")
     assert [state.host for state in gate.states()] == ["new"]
     assert len(gate._lines) == 1
+
+
+def test_delay_that_a_host_asks_for_holds_for_it_alone() -> None:
+    now = 0.0
+    gate = HostGate(HostLimits(per_host=8), clock=lambda: now)
+    gate.ask_delay("a", 3.0)
+    assert gate.enter("a")
+    assert not gate.enter("a", now)
+    assert gate.enter("b")
+    assert gate.enter("b", now)
+    assert {state.host: (state.asked_delay, state.delay) for state in gate.states()} == {
+        "a": (3.0, 3.0),
+        "b": (0.0, 0.0),
+    }
+    now = 3.0
+    assert gate.enter("a", now)

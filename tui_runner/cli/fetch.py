@@ -148,6 +148,13 @@ def crawl(
         int | None, typer.Option(metavar="N", min=0, help="Links from a start page, at most; 20 by default.")
     ] = None,
     limit: Annotated[int, typer.Option(metavar="N", min=1, help="Pages, at most.")] = 100_000,
+    per_site: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Pages of one host, at most; 50,000 by default.")
+    ] = None,
+    per_prefix: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Pages below one first part of the path, at most; 20,000 by default."),
+    ] = None,
     include: Annotated[
         list[str] | None, typer.Option(metavar="REGEX", help="Follow only addresses that have this; may be repeated.")
     ] = None,
@@ -186,6 +193,8 @@ def crawl(
     params: dict[str, Any] = {
         "start": list(start),
         "depth": depth,
+        "per_site": per_site,
+        "per_prefix": per_prefix,
         "include": list(include) if include else None,
         "exclude": list(exclude) if exclude else None,
         "keep": keep,

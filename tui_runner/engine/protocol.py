@@ -317,6 +317,7 @@ class HostReport:
     delay: float = 0.0
     cooldown: float = 0.0
     due: float = 0.0
+    asked_delay: float = 0.0
     paused: bool = False
     failing: bool = False
     down: bool = False

@@ -25,6 +25,11 @@ from tui_runner.store.rows.values import Json
 _MOST_REPEATED = 5
 """Equal parts of a path in a row: more are a site that links to itself one level deeper each time."""
 
+PER_SITE = 50_000
+"""Pages of one host by default: half of what a crawl may have, so that one site leaves room for the others."""
+PER_PREFIX = 20_000
+"""Pages below one first part of a path by default: a calendar without an end leaves room for the rest of its site."""
+
 
 class _Rules:
     """Which links are followed, from the job's parameters."""
@@ -38,13 +43,22 @@ _rules = _Rules()
 
 
 @job(table="pages", frontier=True, threads=32, per_host=4, timeout=300, host=fetch.host_of_item)
-def crawl(url: str, *, keep: Literal["none", "text", "body"] = "text", depth: int | None = 20) -> dict[str, Any]:
+def crawl(
+    url: str,
+    *,
+    keep: Literal["none", "text", "body"] = "text",
+    depth: int | None = 20,
+    per_site: int | None = PER_SITE,
+    per_prefix: int | None = PER_PREFIX,
+) -> dict[str, Any]:
     """Fetch a page, add the pages it links to; return a row as `fetch` does.
 
     Args:
         url: of the page.
         keep: what of the answer is stored: its text, its body as bytes, or none of it.
         depth: links from a start page to the last one, at most.
+        per_site: pages of one host, at most.
+        per_prefix: pages of one host and first part of the path, at most.
     """
     row, response = fetch.answered(url, keep, follow=False)
     found = _links(response, row["url"])

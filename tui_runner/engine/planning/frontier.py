@@ -30,7 +30,10 @@ from tui_runner.store.ledger.frontier import Frontier
 from tui_runner.store.ledger.recorded import RecordedItems
 from tui_runner.store.records import ADDED
 from tui_runner.text.messages import plain
+from tui_runner.text.numbers import counted
 
+_MOST_TOLD = 10
+"""Sites and prefixes beyond their bound that are named in the log."""
 _SLICE = 10_000
 """Items of the input that are added at once."""
 _LOOK_SECONDS = 0.1
@@ -65,6 +68,7 @@ class CutFrontier:
         database: of the run.
         recorded: the items of the run as this process found them.
         resumed: whether an earlier process has begun the run.
+        rules: bounds of the frontier.
         tell: told how many items the frontier has, whenever it has grown.
         wait: waits for some seconds.
     """
@@ -77,12 +81,14 @@ class CutFrontier:
         recorded: RecordedItems,
         *,
         resumed: bool,
+        rules: FrontierRules | None = None,
         tell: Callable[[int], None] = lambda items: None,
         wait: Callable[[float], None] = time.sleep,
     ) -> None:
         self._database = database
         self._frontier = Frontier(database, recorded.run_id)
         self._recorded = recorded
+        self._rules = rules or FrontierRules()
         self.tell = tell
         self._length = 0
         self._wait = wait
@@ -120,8 +126,23 @@ class CutFrontier:
             self._wait(_LOOK_SECONDS)
 
     def warnings(self) -> list[str]:
-        """Return nothing: all of the frontier has run."""
-        return []
+        """Return which bounds were reached, so that items may have been left out."""
+        told = []
+        if self._rules.items is not None and self._length >= self._rules.items:
+            told.append(
+                f"The run has reached its limit of {counted(self._rules.items, 'item')}. "
+                "Items found beyond it were not added. To have them, begin a new run with a larger --limit"
+            )
+        reached = self._frontier.reached(self._rules)
+        for name, group, bound in reached[:_MOST_TOLD]:
+            option = f"--{name.replace('_', '-')}"
+            told.append(
+                f"{plain(group)} has reached its bound of {counted(bound, 'page')}. "
+                f"Pages found beyond it were not added. To have them, begin a new run with a larger {option}"
+            )
+        if len(reached) > _MOST_TOLD:
+            told.append(f"So have {len(reached) - _MOST_TOLD:,} more")
+        return told
 
     def _chunk(self, rows: Iterable[tuple[int, str, bool]]) -> ItemsRead:
         positions = [position for position, _, _ in rows]

@@ -108,7 +108,7 @@ def _find_or_begin(plan: RunPlan, database: Database, cursor: duckdb.DuckDBPyCon
             except BaseException:
                 ledger.forget_run(record.run_id)
                 raise
-            cutter = CutFrontier(database, RecordedItems(database, record.run_id), resumed=False)
+            cutter = CutFrontier(database, RecordedItems(database, record.run_id), resumed=False, rules=plan.frontier)
         return OpenedRun(database, record, False, cutter, False, news)
     totals = ledger.totals(record.run_id)
     failed = totals.failed + totals.cancelled
@@ -123,7 +123,7 @@ def _find_or_begin(plan: RunPlan, database: Database, cursor: duckdb.DuckDBPyCon
     else:
         if not plan.source.lost:  # nothing is there if it was killed before all of the input was read
             ledger.add_seeds(cursor, record.run_id, seeds(plan.source, plan.frontier), plan.frontier)
-        cutter = CutFrontier(database, recorded, resumed=True)
+        cutter = CutFrontier(database, recorded, resumed=True, rules=plan.frontier)
     if not isinstance(cutter, CutByPosition):
         ledger.recount_chunks(record.run_id)
     # Elsewhere positions are given anew, and nothing else says which item it was.

@@ -342,9 +342,11 @@ def plan_job(
 
 
 def _frontier(job: Job, params: Mapping[str, Any], limit: int | None) -> FrontierRules | None:
-    """Return the bounds of a frontier: the limit of the run, and the job's parameter `depth`, if it has one."""
-    depth = params.get("depth")
-    return FrontierRules(depth if type(depth) is int else None, limit) if job.frontier else None
+    """Return the bounds of a frontier: the limit of the run, and the job's parameters of the names of the others."""
+    if not job.frontier:
+        return None
+    given = {name: params[name] for name in ("depth", "per_site", "per_prefix") if type(params.get(name)) is int}
+    return FrontierRules(items=limit, **given)
 
 
 def _placed(params: Mapping[str, object], folder: Path) -> dict[str, object]:

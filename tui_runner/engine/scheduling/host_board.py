@@ -21,10 +21,10 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tui_runner.engine.metrics import Histogram
-from tui_runner.engine.protocol import GrantHost, HoldHost, HostReport, HostsReport, Order, Trials
+from tui_runner.engine.protocol import GrantHost, HoldHost, HostReport, HostsReport, Order, SetHostLimits, Trials
 from tui_runner.jobs.hosts import HostLimits
 
 MAX_HOSTS = 2_000
@@ -80,6 +80,7 @@ class HostRow:
         statuses: how many answers had which status; 0 for no answer.
         latencies: how long requests took.
         delay: seconds between two requests.
+        asked_delay: seconds between two requests that it has asked for (`Crawl-delay`).
         cooldown_until: when a refusal ends, monotonic seconds.
         paused: whether the user has paused it.
         failing: whether it is asked now and then only, because it failed so often.
@@ -95,6 +96,7 @@ class HostRow:
     statuses: Counter[int] = field(default_factory=Counter)
     latencies: Histogram = field(default_factory=Histogram)
     delay: float = 0.0
+    asked_delay: float = 0.0
     cooldown_until: float = -math.inf
     paused: bool = False
     failing: bool = False
@@ -177,8 +179,20 @@ class HostBoard:
             if each.serial == share.serial:
                 share.most = share.granted
             share.due_at = now + each.due
+            if each.asked_delay > row.asked_delay:
+                row.asked_delay = each.asked_delay
+                orders += self._spaced(row)
             orders += self._shared_out(row, now)
         return orders
+
+    def _spaced(self, row: HostRow) -> Orders:
+        """Give a host the delay that it asks for; returns what workers are to be told."""
+        limits = self.limits_of(row.host)
+        if row.asked_delay <= limits.delay:
+            return []
+        self._own[row.host] = limits = replace(limits, delay=row.asked_delay)
+        self._tell(f"{row.host} asks for {row.asked_delay:g} s between two requests (Crawl-delay): it gets them")
+        return [(worker, SetHostLimits(limits, row.host)) for worker in row.shares]
 
     def lost(self, worker: int, now: float) -> Orders:
         """Take in that a worker is gone; returns what others are to be told."""

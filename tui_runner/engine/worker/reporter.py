@@ -47,6 +47,7 @@ from tui_runner.store.rows.collect import Built, build
 from tui_runner.system.clock import time
 from tui_runner.text.describe import MESSAGE_LENGTH, Failure, item_text, shape, storable
 from tui_runner.text.items import Refused
+from tui_runner.text.numbers import counted
 from tui_runner.text.redaction import Redaction
 
 INTERVAL = 0.2
@@ -239,6 +240,12 @@ class Collector:
                 outcome.ending = Ending.RETRY
                 builder.restore(outcome.chunk, outcome.index)
             builder.add(outcome)
+        if builder.left_out:
+            self._log.add(
+                "WARNING",
+                f"{counted(builder.left_out, 'added item')} left out: text of a secret parameter is in it, and the "
+                "ledger keeps no secrets. Add items without it",
+            )
         self._latencies.update(builder.latencies())
         self._tuner.count(builder.executed)
         self._queue.count_ended(builder.trials.ok, builder.trials.failed)
@@ -264,6 +271,7 @@ def _host_report(state: HostState, items: int) -> HostReport:
         delay=state.delay,
         cooldown=state.cooldown,
         due=state.due,
+        asked_delay=state.asked_delay,
         paused=state.paused,
         failing=state.failing,
         down=state.down,
@@ -349,6 +357,8 @@ class BatchBuilder:
         self._failing_since = math.inf
         self._by_host: dict[str, Trials] = {}
         self._added: list[tuple[object, ...]] = []
+        self.left_out = 0
+        """Items that items have added and that hold a secret."""
 
     def add_ended(self, chunk: OpenedChunk, items: list[Ended]) -> None:
         """Add items of a chunk that ended well."""
@@ -449,7 +459,9 @@ class BatchBuilder:
                 text.encode()
             except UnicodeEncodeError:  # lone surrogates: as escapes they are text
                 text = json.dumps(value)
-            if not any(form in text for form in self._redact.forms):
+            if any(form in text for form in self._redact.forms):
+                self.left_out += 1
+            else:
                 self._added.append((position, plain_key(value), text))
 
     def _end_items(self, chunk: OpenedChunk, indexes: list[int]) -> None:

@@ -111,7 +111,7 @@ def client() -> JobClient:
         from tui_runner.jobs.http.clients import JobClient
 
         generation = _generation
-        kept = _Kept(JobClient(gate, _deadline, **_client_options(_KEPT_CONNECTIONS)), generation)
+        kept = _Kept(JobClient(gate, _deadline, _ssl_context, **_client_options(_KEPT_CONNECTIONS)), generation)
         _thread.kept = kept
     return kept.client
 
@@ -132,7 +132,8 @@ def async_client() -> httpx.AsyncClient:
     from tui_runner.jobs.http.clients import JobAsyncClient
 
     generation = _generation
-    made = JobAsyncClient(gate, _deadline, **_client_options(_KEPT_CONNECTIONS_OF_A_LOOP))
+    options = _client_options(_KEPT_CONNECTIONS_OF_A_LOOP)
+    made = JobAsyncClient(gate, _deadline, **{"verify": _ssl_context(), **options})
     with _lock:
         _of_loop[loop] = (made, generation)
     return made
@@ -269,16 +270,13 @@ def _client_options(kept_connections: int) -> dict[str, Any]:
             given["max_bytes"] = _max_bytes
     headers = httpx.Headers({"User-Agent": f"tui-runner/{__version__}"})
     headers.update(given.pop("headers", None))
-    options: dict[str, Any] = {
+    return {
         "timeout": httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
         "follow_redirects": True,
         "limits": httpx.Limits(max_connections=None, max_keepalive_connections=kept_connections),
         **given,
         "headers": headers,
     }
-    if "verify" not in options:
-        options["verify"] = _ssl_context()
-    return options
 
 
 def _ssl_context() -> ssl.SSLContext:
@@ -289,4 +287,5 @@ def _ssl_context() -> ssl.SSLContext:
     with _lock:
         if _context is None:
             _context = httpx.create_ssl_context()
+            _context.set_alpn_protocols(["http/1.1"])
         return _context

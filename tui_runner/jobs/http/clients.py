@@ -51,15 +51,23 @@ class JobClient(httpx.Client):
     Args:
         gate: where a request waits until its host may be asked.
         deadline: asks for the deadline of the item that makes a request.
+        context: returns the context of TLS where `options` have neither `verify` nor `cert`; called when one is needed.
         max_bytes: bytes that the body of an answer may have, decoded; None for no bound.
         options: keyword arguments of `httpx.Client`.
     """
 
     def __init__(
-        self, gate: HostGate, deadline: Deadline, *, max_bytes: int | None = DEFAULT_MAX_BYTES, **options: Any
+        self,
+        gate: HostGate,
+        deadline: Deadline,
+        context: Callable[[], ssl.SSLContext] | None = None,
+        *,
+        max_bytes: int | None = DEFAULT_MAX_BYTES,
+        **options: Any,
     ) -> None:
         self._gate = gate
         self._deadline = deadline
+        self._context = None if options.keys() & {"verify", "cert"} else context
         self._max_bytes = max_bytes
         self._own: JobTransport | None = None  # from `_init_transport`
         super().__init__(**_with_encodings(options))
@@ -146,14 +154,18 @@ class JobClient(httpx.Client):
                 self._gate,
                 self._deadline,
                 CONNECTIONS,
-                context=_contexts(options.get("verify", True), options.get("cert"), options.get("trust_env", True)),
+                context=self._context
+                or _contexts(options.get("verify", True), options.get("cert"), options.get("trust_env", True)),
                 max_bytes=self._max_bytes,
             )
             return self._own
-        return self._guarded(super()._init_transport(*args, **options))
+        return self._guarded(super()._init_transport(*args, **self._verified(options)))
 
     def _init_proxy_transport(self, *args: Any, **options: Any) -> httpx.BaseTransport:
-        return self._guarded(super()._init_proxy_transport(*args, **options))
+        return self._guarded(super()._init_proxy_transport(*args, **self._verified(options)))
+
+    def _verified(self, options: dict[str, Any]) -> dict[str, Any]:
+        return options if self._context is None else {**options, "verify": self._context()}
 
     def _guarded(self, inner: httpx.BaseTransport) -> httpx.BaseTransport:
         return GuardedTransport(inner, self._gate, self._deadline, self._max_bytes)

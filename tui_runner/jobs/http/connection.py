@@ -262,13 +262,15 @@ class Connection:
             return b""
 
     def _set_timeout(self) -> None:
-        if self.until is None:
-            self._sock.settimeout(self.silence)
-            return
-        left = self.until - time.monotonic()
-        if left <= 0:
-            raise DeadlineError("the deadline passed")
-        self._sock.settimeout(left if self.silence is None else min(left, self.silence))
+        wanted = self.silence
+        if self.until is not None:
+            left = self.until - time.monotonic()
+            if left <= 0:
+                raise DeadlineError("the deadline passed")
+            wanted = left if wanted is None else min(left, wanted)
+        # A call of the system without the interpreter's lock, which many threads wait for: one each request less.
+        if wanted != self._sock.gettimeout():
+            self._sock.settimeout(wanted)
 
     def _timed_out(self, what: str) -> TimeoutError:
         if self.until is not None and time.monotonic() >= self.until:

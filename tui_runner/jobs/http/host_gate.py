@@ -19,7 +19,7 @@ import math
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tui_runner.errors import ItemError
 from tui_runner.jobs.current import CONTEXT, ItemContext
@@ -64,6 +64,7 @@ class HostState:
         failing: whether it failed so often that it is asked now and then only.
         down: whether its items fail without being asked.
         due: seconds until the next request, where a delay bounds it; another worker must wait as long.
+        asked_delay: seconds between two requests that the host has asked for (`Crawl-delay`); 0 if it has not.
         counts: what has happened since the last report.
     """
 
@@ -78,6 +79,7 @@ class HostState:
     failing: bool
     down: bool
     due: float
+    asked_delay: float
     counts: HostCounts
 
 
@@ -109,10 +111,11 @@ class _Waiter:
 class _Line:
     """A host and who waits for it; guarded by the lock of the gate."""
 
-    __slots__ = ("host", "waiters")
+    __slots__ = ("asked_delay", "host", "waiters")
 
     def __init__(self, host: Host) -> None:
         self.host = host
+        self.asked_delay = 0.0
         self.waiters: deque[_Waiter] = deque()
 
 
@@ -340,6 +343,20 @@ class HostGate:
         with self._lock:
             self._line(host).host.hold(self._clock() + seconds)
 
+    def ask_delay(self, host: str, seconds: float) -> None:
+        """Send no two requests to a host within `seconds`, because it asks for that; the other workers learn of it.
+
+        A delay that is longer already stays, and one that is set afterwards holds.
+        """
+        with self._lock:
+            line = self._line(host)
+            limits = self._limits_of(host)
+            line.asked_delay = seconds
+            line.host.news = True
+        if seconds > limits.delay:
+            self.set_limits(replace(limits, delay=seconds), host)
+        self._news()
+
     def pause(self, host: str, paused: bool) -> None:
         """Ask a host no more until it is resumed, or resume it."""
         with self._lock:
@@ -566,6 +583,7 @@ def _state(name: str, line: _Line, serial: int, now: float) -> HostState:
         failing=host.failing,
         down=host.down,
         due=host.due_in(now),
+        asked_delay=line.asked_delay,
         counts=host.counts,
     )
 

@@ -1,7 +1,8 @@
 """What `robots.txt` allows (RFC 9309), by Protego: one file a site, asked for once a worker.
 
-A site that has none allows everything. One whose server fails disallows everything (RFC 9309, 2.3.1.4); where it cannot
-be reached at all, the item fails and is tried again, as it would for its own page.
+A `Crawl-delay` becomes a limit of the host, over all workers. A site that has no file allows everything. One whose
+server fails disallows everything (RFC 9309, 2.3.1.4); where it cannot be reached at all, the item fails and is tried
+again, as it would for its own page.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from urllib.parse import urlsplit
 
 from tui_runner.errors import UserError
 from tui_runner.jobs import http
+from tui_runner.jobs.hosts import host_of
 from tui_runner.system.clock import time
 
 _KEPT_SECONDS = 86_400.0
@@ -19,6 +21,8 @@ _KEPT_SECONDS = 86_400.0
 _MOST_BYTES = 512_000
 """Bytes of the file that are read: RFC 9309, 2.5 asks for 500 KiB at least."""
 _MOST_SITES = 10_000
+LONGEST_DELAY = 60.0
+"""Seconds of a `Crawl-delay` that are heeded: some sites write a day, to say that nothing is to be crawled."""
 
 
 class Robots:
@@ -54,7 +58,11 @@ class Robots:
     def delay(self, url: str) -> float:
         """Return the seconds between two requests that the site of `url` asks for; 0 if it does not."""
         rules = self._of(url)
-        return 0.0 if rules is None or rules is True else float(rules.crawl_delay(self._user_agent) or 0.0)
+        return 0.0 if rules is None or rules is True else self._delay(rules)
+
+    def _delay(self, rules: Any) -> float:
+        asked = float(rules.crawl_delay(self._user_agent) or 0.0)
+        return min(asked, LONGEST_DELAY) if asked > 0 else 0.0  # it may be negative, or no number
 
     def _of(self, url: str) -> Any:
         """Return the rules of a site; True for none, None where everything is disallowed."""
@@ -66,6 +74,8 @@ class Robots:
         if known is not None and now - known[0] < _KEPT_SECONDS:
             return known[1]
         rules = self._asked(f"{site}/robots.txt")
+        if rules is not None and rules is not True and (delay := self._delay(rules)) > 0:
+            http.gate.ask_delay(host_of(site), delay)
         with self._lock:
             if len(self._rules) >= _MOST_SITES:
                 del self._rules[next(iter(self._rules))]

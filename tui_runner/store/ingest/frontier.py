@@ -23,10 +23,39 @@ class FrontierRules:
     Attributes:
         depth: steps from an item of the input at most; None for no bound.
         items: items in it at most, those of the input included; None for no bound.
+        per_site: URLs of one host at most, items of the input excepted; None for no bound.
+        per_prefix: URLs of one host and first part of the path at most, likewise.
     """
 
     depth: int | None = None
     items: int | None = None
+    per_site: int | None = None
+    per_prefix: int | None = None
+
+    def guards(self) -> list[Guard]:
+        """Return the bounds of groups of items."""
+        bounds = (("per_site", _SITE, self.per_site), ("per_prefix", _PREFIX, self.per_prefix))
+        return [Guard(name, group, int(bound)) for name, group, bound in bounds if bound is not None]
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """A bound of the items of one group.
+
+    Attributes:
+        name: of the rule.
+        group: SQL of the group, made of column `value`; empty text for an item that is in none.
+        bound: items of a group at most.
+    """
+
+    name: str
+    group: str
+    bound: int
+
+
+_SITE = "regexp_extract(json_extract_string(value, '$'), '^https?://[^/?#]+')"
+# `/calendar/2026/11` and `/calendar?year=2026` have one prefix: that is how a site without an end looks.
+_PREFIX = "regexp_extract(json_extract_string(value, '$'), '^https?://[^/?#]+/[^/?#]+')"
 
 
 def add_items(
@@ -44,22 +73,28 @@ def add_items(
     depth = _EVERY if rules.depth is None else int(rules.depth)
     items = _EVERY if rules.items is None else int(rules.items)
     placed = added.append_column("place", pa.array(range(added.num_rows), pa.int64()))
+    run = f"run_id = {int(run_id)}"
     with views.show("added", placed) as view:
-        cursor.execute(
-            f"""INSERT INTO runner.added
-            SELECT {int(run_id)}, start + row_number() OVER (ORDER BY place) - 1, key, value, depth, added_by, now()
-            FROM (
+        found = f"""SELECT found.* FROM (
                 SELECT v.key, arg_min(v.value, v.place) AS value, arg_min(v.added_by, v.place) AS added_by,
                     min(coalesce(parent.depth + 1, 0)) AS depth, min(v.place) AS place,
-                    (SELECT coalesce(max(item) + 1, 0) FROM runner.added WHERE run_id = {int(run_id)}) AS start
+                    (SELECT coalesce(max(item) + 1, 0) FROM runner.added WHERE {run}) AS start
                 FROM {view} AS v
-                LEFT JOIN (
-                    SELECT item, depth FROM runner.added WHERE run_id = {int(run_id)}
-                ) AS parent ON parent.item = v.added_by
+                LEFT JOIN (SELECT item, depth FROM runner.added WHERE {run}) AS parent ON parent.item = v.added_by
                 GROUP BY v.key
             ) AS found
             WHERE depth <= {depth} AND NOT EXISTS (
-                SELECT 1 FROM runner.added AS known WHERE known.run_id = {int(run_id)} AND known.key = found.key
-            )
+                SELECT 1 FROM runner.added AS known WHERE known.{run} AND known.key = found.key
+            )"""
+        for guard in rules.guards():
+            found = f"""SELECT found.* FROM ({found}) AS found
+            LEFT JOIN (SELECT {guard.group} AS name, count(*) AS size FROM runner.added WHERE {run} GROUP BY 1) AS held
+            ON held.name = {guard.group}
+            QUALIFY added_by IS NULL OR {guard.group} = ''
+            OR coalesce(size, 0) + row_number() OVER (PARTITION BY {guard.group} ORDER BY place) <= {guard.bound}"""
+        cursor.execute(
+            f"""INSERT INTO runner.added
+            SELECT {int(run_id)}, start + row_number() OVER (ORDER BY place) - 1, key, value, depth, added_by, now()
+            FROM ({found})
             QUALIFY start + row_number() OVER (ORDER BY place) <= {items}"""
         )

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import duckdb
 
 from tui_runner.store.database import Database
+from tui_runner.store.ingest.frontier import FrontierRules
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,21 @@ class Frontier:
             sql = "SELECT coalesce(max(item) + 1, 0) FROM runner.added WHERE run_id = ?"
             (length,) = cursor.execute(sql, [self._run_id]).fetchall()[0]
         return FrontierItems(found, length, ended >= len(chunks))
+
+    def reached(self, rules: FrontierRules) -> list[tuple[str, str, int]]:
+        """Return the bounds that the frontier has reached: name of the rule, the group it holds for, and the bound.
+
+        Raises:
+            DatabaseError: the database is closed.
+        """
+        found = []
+        with self._cursor() as cursor:
+            for guard in rules.guards():
+                sql = f"""SELECT {guard.group}, count(*) FROM runner.added WHERE run_id = ?
+                    GROUP BY 1 HAVING count(*) >= {guard.bound} AND {guard.group} <> '' ORDER BY 2 DESC, 1"""
+                rows = cursor.execute(sql, [self._run_id]).fetchall()
+                found += [(guard.name, str(group), guard.bound) for group, _ in rows]
+        return found
 
     @contextmanager
     def _cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:

@@ -202,5 +202,5 @@ def _heading(width: int) -> Line:
     if width >= _NARROW:
         text += " refused  open  waiting"
     if width >= _WIDE:
-        text += "   delay      p50      p95  state and status codes"
-    return ((text, "muted"),)
+        text += "   delay      p50      p95"
+    return ((text + ("  state, codes" if width >= _WIDE else "  state"), "muted"),)
