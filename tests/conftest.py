@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import compileall
 import gc
+import os
 import sys
 import textwrap
 from collections.abc import Callable, Generator, Iterator
@@ -26,7 +27,13 @@ from tui_runner.engine.progress.snapshot import Snapshot
 from tui_runner.engine.runner import Runner
 from tui_runner.store.database import Database
 
-settings.register_profile("any machine", parent=settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "any machine",
+    parent=settings(),
+    deadline=None,
+    max_examples=int(os.environ.get("EXAMPLES", "25")),
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("any machine")  # how long an example takes says something about the machine only
 
 

@@ -108,7 +108,7 @@ def test_rows_that_are_refused_after_the_end_of_their_chunk_count_as_failed() ->
     assert before.failed[0] == 0, "an earlier snapshot shows what it showed"
 
 
-@settings(max_examples=100)
+@settings(max_examples=33)
 @given(st.lists(st.tuples(st.sampled_from(["add", "end", "again", "refuse", "look"]), st.integers(0, 5)), max_size=60))
 def test_snapshots_stay_as_they_are_and_know_in_what_they_differ(steps: list[tuple[str, int]]) -> None:
     store = ChunkStore()

@@ -37,7 +37,7 @@ def path(tmp_path: Path) -> Path:
     st.text(max_size=40).filter(lambda text: "\n" not in text),
     st.one_of(st.none(), st.integers(0, 10**9)),
 )
-@settings(max_examples=200)
+@settings(max_examples=66)
 def test_a_line_that_was_written_is_read_as_it_was(at: float, level: str, text: str, item: int | None) -> None:
     told = LogLine(at, level, text, item, item)
     read = parsed(written(told))

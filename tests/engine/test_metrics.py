@@ -68,7 +68,7 @@ def value_at(points, at):
     st.lists(st.tuples(st.floats(0.25, 8.0), st.integers(0, 1_000)), min_size=1, max_size=40),
     st.floats(0.0, 20.0),
 )
-@settings(max_examples=200)
+@settings(max_examples=66)
 def test_a_rate_is_what_the_counter_grew_in_the_last_ten_seconds(steps, silence):
     window = RateWindow(10.0)
     points = [(0.0, 0)]

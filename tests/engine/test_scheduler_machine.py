@@ -8,4 +8,4 @@ from hypothesis import settings
 from support.scheduler_machine import SchedulerMachine
 
 TestSchedulerMachine = SchedulerMachine.TestCase
-TestSchedulerMachine.settings = settings(max_examples=int(os.environ.get("EXAMPLES", "200")), stateful_step_count=40)
+TestSchedulerMachine.settings = settings(max_examples=int(os.environ.get("EXAMPLES", "60")), stateful_step_count=40)

@@ -200,7 +200,7 @@ def test_lines_that_end_in_different_ways_are_lines(folder: Path, text: str) -> 
 _FIELD = st.text(st.sampled_from('ab",\r\n '), max_size=5)
 
 
-@settings(max_examples=60)
+@settings(max_examples=20)
 @given(
     rows=st.lists(st.tuples(_FIELD, _FIELD), min_size=1, max_size=12),
     ends=st.lists(st.sampled_from(["\n", "\r\n", "\r"]), min_size=14, max_size=14),

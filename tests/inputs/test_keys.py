@@ -133,7 +133,7 @@ def test_what_means_something_else_has_another_key() -> None:
     assert len({key(value) for value in different}) == len(different)
 
 
-@settings(max_examples=60)
+@settings(max_examples=20)
 @given(st.lists(values, max_size=8))
 def test_distinct_values_have_distinct_keys(items: list[object]) -> None:
     distinct = list({canonical(item): item for item in items}.values())
@@ -149,7 +149,7 @@ def thawed(value: object) -> object:
     return value
 
 
-@settings(max_examples=60)
+@settings(max_examples=20)
 @given(values, values)
 def test_values_with_the_same_form_are_equal(one: object, other: object) -> None:
     if canonical(one) == canonical(other):

@@ -213,7 +213,7 @@ class TestRefusals:
         refusal("scrape.py", tmp_path)
         assert load_reference(job.reference) is job
 
-    @settings(max_examples=60)
+    @settings(max_examples=20)
     @given(st.text(max_size=30))
     def test_any_text_is_answered_in_one_printable_line(self, text: str) -> None:
         try:

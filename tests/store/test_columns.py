@@ -135,7 +135,7 @@ def test_values_survive() -> None:
     ]
 
 
-@settings(max_examples=100)
+@settings(max_examples=33)
 @given(st.lists(DECIMALS | st.integers(-(10**18), 10**18), min_size=1, max_size=8))
 def test_decimals_are_exact(values: list[Any]) -> None:
     array = stored([*values, Decimal("0.5")])
@@ -145,7 +145,7 @@ def test_decimals_are_exact(values: list[Any]) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_text_is_what_duckdb_casts_to(cursor: duckdb.DuckDBPyConnection, kind: str) -> None:
-    @settings(max_examples=60)
+    @settings(max_examples=20)
     @given(KINDS[kind])
     def same(value: Any) -> None:
         array = stored([value])
@@ -198,7 +198,7 @@ def test_json_of_a_scalar_is_what_duckdb_makes_of_its_column(cursor: duckdb.Duck
     same()
 
 
-@settings(max_examples=60)
+@settings(max_examples=20)
 @given(data=st.data())
 def test_a_mix_is_the_same_wherever_batches_are_cut(cursor: duckdb.DuckDBPyConnection, data: st.DataObject) -> None:
     """Two kinds in one batch give the text that each gives alone, cast in the database."""

@@ -196,7 +196,7 @@ def test_moments_at_the_edges_do_not_end_an_export(export: Export) -> None:
         assert "9999-12-31" in export(sql, format)
 
 
-@settings(max_examples=60)
+@settings(max_examples=20)
 @given(st.lists(st.tuples(st.none() | st.text(st.characters(blacklist_categories=["Cs"])), st.none() | st.floats())))
 def test_csv_and_json_read_back_as_they_were_written(rows: list[tuple[str | None, float | None]]) -> None:
     table = pa.table(

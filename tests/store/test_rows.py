@@ -352,7 +352,7 @@ ANYTHING = st.recursive(
 )
 
 
-@settings(max_examples=200)
+@settings(max_examples=66)
 @given(st.lists(ANYTHING, max_size=5))
 def test_build_takes_whatever_collect_took(values: list[object]) -> None:
     results: list[tuple[int, Rows]] = []
@@ -379,7 +379,7 @@ ROWS = st.lists(
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=20)
 @given(ROWS, st.integers(1, 4))
 def test_rows_are_the_same_wherever_items_are_cut(rows: list[dict[str, object]], size: int) -> None:
     """As one item of rows, as many items, as a table converted in `collect`."""

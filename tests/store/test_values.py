@@ -261,7 +261,7 @@ NESTED = st.recursive(
 )
 
 
-@settings(max_examples=150)
+@settings(max_examples=50)
 @given(NESTED)
 def test_every_nested_value_of_builtins_has_a_plain_form(value: object) -> None:
     try:

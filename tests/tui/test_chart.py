@@ -107,7 +107,7 @@ def test_the_span_grows_with_the_history() -> None:
     st.integers(3, 20),
     st.none() | st.floats(0, 1e12),
 )
-@settings(max_examples=100)
+@settings(max_examples=33)
 def test_any_values_give_a_picture_of_exactly_its_size(
     values: list[float | None], width: int, height: int, limit: float | None
 ) -> None:

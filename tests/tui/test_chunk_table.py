@@ -66,7 +66,7 @@ def test_rows_that_moved_stay_for_a_second_while_what_they_show_goes_on() -> Non
 
 
 @given(st.lists(st.lists(st.sampled_from(list(ChunkState)), min_size=1, max_size=12), min_size=1, max_size=8))
-@settings(max_examples=150)
+@settings(max_examples=50)
 def test_rows_and_numbers_agree_however_states_change(steps: list[list[ChunkState]]) -> None:
     order = ChunkOrder(hold=0.0)
     for states in steps:

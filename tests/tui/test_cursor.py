@@ -28,7 +28,7 @@ from tui_runner.tui.widgets.paint import Line
 
 
 @given(st.integers(0, 300), st.integers(0, 300), st.integers(1, 60))
-@settings(max_examples=100)
+@settings(max_examples=33)
 def test_cursor_and_view_meet_whichever_of_them_goes_to_the_other(place: int, top: int, height: int) -> None:
     assert top <= in_sight(place, top, height) < top + height
     assert scrolled_to(place, top, height) <= place < scrolled_to(place, top, height) + height

@@ -429,7 +429,7 @@ LINES = st.lists(st.tuples(st.text("ab ⣿漢\u0301", max_size=8), st.sampled_fr
 
 
 @given(LINES, LINES, st.integers(0, 40))
-@settings(max_examples=200)
+@settings(max_examples=66)
 def test_lines_are_cut_to_their_width(left: Line, right: Line, width: int) -> None:
     assert cells(fitted(left, width)) <= width
     assert cells(spread(left, right, width)) == width

@@ -93,7 +93,7 @@ def test_lines_are_coloured_with_tokens_over_several_of_them() -> None:
     ]
 
 
-@settings(max_examples=200)
+@settings(max_examples=66)
 @given(st.text(st.sampled_from("aä漢🎉'\"$;-/*\n.(), 1\t\0\ud800select"), max_size=40))
 def test_any_text_can_be_coloured_and_completed(text: str) -> None:
     lines = text.split("\n")
@@ -162,7 +162,7 @@ def test_a_line_that_is_level_has_a_scale_from_zero(value: float, ends: tuple[st
 numbers = st.one_of(st.none(), st.floats(), st.integers(-(10**18), 10**18))
 
 
-@settings(max_examples=150)
+@settings(max_examples=50)
 @given(st.lists(numbers, min_size=1, max_size=30), st.integers(1, 90), st.integers(1, 30))
 def test_every_chart_stays_in_its_lines(values: list[float | None], width: int, height: int) -> None:
     table = pa.table({"x": [str(number) for number in range(len(values))], "y": pa.array(map(as_float, values))})
