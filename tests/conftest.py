@@ -48,6 +48,36 @@ def pytest_configure(config: pytest.Config) -> None:
     gc.set_threshold(50_000, 20, 20)
 
 
+SLOW = frozenset((
+    "test_cli_resume", "test_could_not_begin", "test_retry_command", "test_secret_options", "test_program_end",
+    "test_fetch", "test_crawl", "test_cluster_mistakes", "test_api", "test_launcher", "test_launcher_mistakes",
+    "test_query_screen", "test_query_mouse", "test_query_dialogs", "test_query_keys", "test_query_in_run",
+    "test_query_remote", "test_query_results", "test_query_kinds", "test_themes", "test_errors_agree",
+    "test_log_back", "test_tmux", "test_hosts_of_runs", "test_caught_output", "test_own_output", "test_item_text",
+    "test_query_process", "test_query_clients", "test_import_guard", "test_fork_server", "test_job_origin",
+    "test_executed_code", "test_damaged_ledgers", "test_output_files", "test_other_users", "test_scheduler_walks",
+))  # fmt: skip
+"""Files with many processes, or many screens: a minute and more each on two cores."""
+
+EXHAUSTIVE = frozenset((
+    "test_dask", "test_crawl_killed", "test_changed_inputs_killed", "test_leaving", "test_random_keys",
+    "test_every_key", "test_retry_command", "test_themes", "test_query_kinds", "test_hosts_of_runs",
+    "test_broken_machinery",
+))  # fmt: skip
+"""Files of which `.ci/run` takes each fifth test."""
+EACH = 5
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests of the files above."""
+    for number, item in enumerate(items):
+        if item.path.stem in SLOW | EXHAUSTIVE:
+            item.add_marker(pytest.mark.slow)
+        if item.path.stem in EXHAUSTIVE and number % EACH:
+            item.add_marker(pytest.mark.exhaustive)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
     """Keep tests with their assertions rewritten, whatever the environment says of bytecode; jobs in tests obey it."""

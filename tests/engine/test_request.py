@@ -95,7 +95,7 @@ def test_assignments_are_key_and_value(texts: list[str], params: dict[str, objec
         ({"new": True, "resume": True}, "--new and --resume exclude each other"),
         ({"limit": -1}, "--limit: -1 is not a whole number"),
         ({"resume": True}, "there is nothing to resume"),
-        ({"settings": {"backend": "dask:tcp://x"}}, "--backend: this version has no dask backend"),
+        ({"settings": {"backend": "spark:x"}}, "a backend: process, inline or dask:ADDRESS"),
         ({"settings": {"table": "__tui_runner_x"}}, "tui-runner's own"),
         ({"database": Path("\udcff.duckdb")}, "not UTF-8"),
         ({"params": {"powr": "1"}}, "did you mean power?"),

@@ -248,7 +248,7 @@ class TestWorkers:
                 "job = load_reference(pickle.loads(bytes.fromhex(sys.argv[1])))\n"
                 "print(job.path, job(pickle.loads(bytes.fromhex(sys.argv[2]))))"
             )
-            page = sys.modules[loading._private_name(scrape)].Page(3)
+            page = sys.modules[loading.private_name(scrape)].Page(3)
             sent = [pickle.dumps(part).hex() for part in (reference, page)]
             done = subprocess.run(
                 [sys.executable, "-c", program, *sent], env=environment(), capture_output=True, text=True, cwd="/"

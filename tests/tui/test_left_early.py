@@ -13,7 +13,7 @@ from tui_runner.tui.dialogs.questions import Ask, AskTexts, Choice, Choose, Conf
 from tui_runner.tui.dialogs.reader import Reader
 from tui_runner.tui.run.chunk_detail import ChunkDetail
 from tui_runner.tui.run.errors import Errors
-from tui_runner.tui.run.live_settings import LiveSettings
+from tui_runner.tui.run.live_settings import LIVE, LiveSettings, values_of
 from tui_runner.tui.run.log import Log
 
 MAKERS: list[Callable[[RunnerApp], Screen[object]]] = [
@@ -22,7 +22,7 @@ MAKERS: list[Callable[[RunnerApp], Screen[object]]] = [
     lambda app: Ask("what?"),
     lambda app: AskTexts("where?", ["File"]),
     lambda app: Reader("an error", "in full"),
-    lambda app: LiveSettings(busy()),
+    lambda app: LiveSettings("Change while it runs", LIVE, values_of(busy())),
     lambda app: Help(app._keys, ()),
     lambda app: Errors(app.steering, app._keys),
     lambda app: Log(app.steering, app._keys),

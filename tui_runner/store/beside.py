@@ -13,35 +13,11 @@ from __future__ import annotations
 import datetime as dt
 import os
 import threading
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from fsspec import AbstractFileSystem
 
-PROTOCOL = "beside"
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """A state of a database that another process writes.
-
-    Attributes:
-        file: the database.
-        name: what its owner's statements call it.
-        log: its write-ahead log.
-        log_bytes: how much of the log belongs to this state.
-    """
-
-    file: Path
-    name: str
-    log: Path
-    log_bytes: int
-
-    @property
-    def address(self) -> str:
-        """The file as `ATTACH` takes it, once `OtherFiles` is registered."""
-        return f"{PROTOCOL}://{self.file}"
+from tui_runner.store.records import PROTOCOL, Moment
 
 
 class OtherFile:

@@ -22,7 +22,6 @@ import duckdb
 import psutil
 
 from tui_runner.errors import DatabaseError, DiskFull
-from tui_runner.store.beside import Moment, OtherFiles
 from tui_runner.store.file_check import (
     SPILL,
     WRITE_AHEAD_LOGS,
@@ -36,6 +35,7 @@ from tui_runner.store.file_check import (
     whole_headers,
 )
 from tui_runner.store.lock import DatabaseInUse, LockFile
+from tui_runner.store.records import Moment
 from tui_runner.store.sql import literal, quote
 from tui_runner.system.files import user_name
 from tui_runner.system.memory import machine_memory
@@ -506,6 +506,8 @@ class _Opening:
             root = duckdb.connect(file, config=config, read_only=read_only and not catalog)
             try:
                 if self.moment is not None:
+                    from tui_runner.store.beside import OtherFiles  # fsspec takes a tenth of a second to load
+
                     root.register_filesystem(OtherFiles(self.moment))
                 if catalog:
                     mode = " (READ_ONLY)" if read_only else ""

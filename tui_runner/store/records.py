@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 import pyarrow as pa
 
@@ -202,3 +203,29 @@ class RunRecord:
     fingerprint: str | None = None
     active_seconds: float = 0.0
     is_whole: bool = True
+
+
+PROTOCOL = "beside"
+"""Of addresses of a database that is read beside its writer, see `store/beside.py`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A state of a database that another process writes.
+
+    Attributes:
+        file: the database.
+        name: what its owner's statements call it.
+        log: its write-ahead log.
+        log_bytes: how much of the log belongs to this state.
+    """
+
+    file: Path
+    name: str
+    log: Path
+    log_bytes: int
+
+    @property
+    def address(self) -> str:
+        """The file as `ATTACH` takes it, once `OtherFiles` is registered."""
+        return f"{PROTOCOL}://{self.file}"

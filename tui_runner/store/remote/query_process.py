@@ -21,9 +21,9 @@ from typing import Any
 import duckdb
 
 from tui_runner.errors import UserError
-from tui_runner.store.beside import Moment
 from tui_runner.store.database import Database, describe
 from tui_runner.store.query.console import Console
+from tui_runner.store.records import Moment
 from tui_runner.store.remote.answer import Say, answer
 from tui_runner.store.remote.wire import (
     END,
