@@ -56,23 +56,26 @@ SLOW = frozenset((
     "test_log_back", "test_tmux", "test_hosts_of_runs", "test_caught_output", "test_own_output", "test_item_text",
     "test_query_process", "test_query_clients", "test_import_guard", "test_fork_server", "test_job_origin",
     "test_executed_code", "test_damaged_ledgers", "test_output_files", "test_other_users", "test_scheduler_walks",
+    "test_cli", "test_runner", "test_runner_items", "test_runner_workers", "test_retries_of_runs",
+    "test_older_ledger", "test_readers", "test_input_chunks", "test_inner_screens", "test_app", "test_chunk_map",
+    "test_end", "test_query_peers", "test_cli_terminals", "test_start", "test_start_interrupted", "test_trial",
+    "test_scaffold", "test_sample_jobs", "test_cursor", "test_keys_in_turn", "test_nested", "test_whole_bodies",
 ))  # fmt: skip
 """Files with many processes, or many screens: a minute and more each on two cores."""
 
-EXHAUSTIVE = frozenset((
+EXHAUSTIVE = SLOW | {
     "test_dask", "test_crawl_killed", "test_changed_inputs_killed", "test_leaving", "test_random_keys",
-    "test_every_key", "test_retry_command", "test_themes", "test_query_kinds", "test_hosts_of_runs",
-    "test_broken_machinery",
-))  # fmt: skip
-"""Files of which `.ci/run` takes each fifth test."""
-EACH = 5
+    "test_every_key", "test_broken_machinery", "test_pictures", "test_query_pictures", "test_terminal",
+}  # fmt: skip
+"""Files of which `.ci/run` takes each fourth test; all of them: `pytest -m "slow or exhaustive"`."""
+EACH = 4
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark tests of the files above."""
     for number, item in enumerate(items):
-        if item.path.stem in SLOW | EXHAUSTIVE:
+        if item.path.stem in EXHAUSTIVE:
             item.add_marker(pytest.mark.slow)
         if item.path.stem in EXHAUSTIVE and number % EACH:
             item.add_marker(pytest.mark.exhaustive)
