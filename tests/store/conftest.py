@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import tempfile
 from collections.abc import Callable, Iterator
@@ -31,7 +32,8 @@ def runtime(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="tr-") as folder:
         monkeypatch.setattr(tempfile, "tempdir", folder)
         yield private_folder()
-        forkserver._forkserver._stop()  # type: ignore[attr-defined]  # its socket goes with the folder
+        with contextlib.suppress(FileNotFoundError):  # its socket goes with the folder
+            forkserver._forkserver._stop()  # type: ignore[attr-defined]
 
 
 @pytest.fixture
