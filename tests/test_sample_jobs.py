@@ -411,9 +411,8 @@ def test_fetch_site_keeps_its_proportions(site: ModuleType, monkeypatch: pytest.
                 site.fetch_site(page)
             except Exception as error:
                 attempts[type(error).__name__] += 1
-    assert first["HTTPStatusError"] == 3
-    assert first["ReadError"] + first["RemoteProtocolError"] == 2
-    assert first["ValueError"] == 1
+    # The two connections that are dropped without an answer had been used before: `http` asks once more by itself.
+    assert first == {"HTTPStatusError": 3, "ValueError": 1}
     assert second == {"HTTPStatusError": 1, "ValueError": 1}
     assert len(site.waits) == 10
 

@@ -90,7 +90,7 @@ def test_a_run_of_which_no_worker_can_be_started_could_not_begin(
 def test_the_end_of_a_file_is_no_interruption(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def end(*_: object) -> int:
+    def end(*_: object, **__: object) -> int:
         raise EOFError
 
     monkeypatch.setattr("tui_runner.cli.doctor.examine", end)
