@@ -381,8 +381,7 @@ def test_fetch_site_has_pages_that_recover(site: ModuleType) -> None:
     with pytest.raises(httpx.HTTPStatusError) as caught:
         site.fetch_site(7)
     assert caught.value.response.headers["Retry-After"] == "1"
-    with pytest.raises(httpx.TransportError):
-        site.fetch_site(123)
+    # Page 123 drops its connection the first time: of one that was used before, `http` asks once more by itself.
     for page in (7, 123):
         assert len(site.fetch_site(page)) >= 1_000
 
