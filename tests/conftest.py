@@ -67,8 +67,8 @@ EXHAUSTIVE = SLOW | {
     "test_dask", "test_crawl_killed", "test_changed_inputs_killed", "test_leaving", "test_random_keys",
     "test_every_key", "test_broken_machinery", "test_pictures", "test_query_pictures", "test_terminal",
 }  # fmt: skip
-"""Files of which `.ci/run` takes each fourth test; all of them: `pytest -m "slow or exhaustive"`."""
-EACH = 4
+"""Files of which `.ci/run` takes each eighth test; all of them: `pytest -m "slow or exhaustive"`."""
+EACH = 8
 
 
 @pytest.hookimpl(tryfirst=True)
