@@ -67,17 +67,15 @@ EXHAUSTIVE = SLOW | {
     "test_dask", "test_crawl_killed", "test_changed_inputs_killed", "test_leaving", "test_random_keys",
     "test_every_key", "test_broken_machinery", "test_pictures", "test_query_pictures", "test_terminal",
 }  # fmt: skip
-"""Files of which `.ci/run` takes each eighth test; all of them: `pytest -m "slow or exhaustive"`."""
-EACH = 8
+"""Files that `.ci/run` leaves out for their time; all of them: `pytest -m "slow or exhaustive"`."""
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark tests of the files above."""
-    for number, item in enumerate(items):
+    for item in items:
         if item.path.stem in EXHAUSTIVE:
             item.add_marker(pytest.mark.slow)
-        if item.path.stem in EXHAUSTIVE and number % EACH:
             item.add_marker(pytest.mark.exhaustive)
 
 
