@@ -94,12 +94,12 @@ CASES: dict[str, tuple[tuple[str, ...], str]] = {
     "field.next": (("comma",), "FOCUS open_chunks"),
     "field.previous": (("comma", "down"), "FOCUS threads"),
     "manual.close": (("question_mark",), "SCREEN Dashboard"),
-    "launcher.choose": ((), "FORM pages"),
-    "launcher.next_field": (("enter",), r"FOCUS [^\n]*n1"),
-    "launcher.try_job": ((), "SCREEN Reader"),
+    "launcher.choose": (("down",), "FORM pages"),
+    "launcher.next_field": (("down", "enter"), r"FOCUS [^\n]*n1"),
+    "launcher.try_job": (("down",), "SCREEN Reader"),
     "launcher.resume": (("home",), "EXIT RunRequest"),
     "launcher.open_database": (("home",), "EXIT PosixPath"),
-    "launcher.to_list": (("enter",), "FORM none"),
+    "launcher.to_list": (("down", "enter"), "FORM none"),
     "launcher.help": ((), "SCREEN Help"),
     "launcher.quit": ((), "EXIT NoneType"),
 }
@@ -213,7 +213,6 @@ async def test_keys_of_a_run(control: FakeRunControl, database: Database, action
     app.close()
 
 
-@pytest.mark.xfail(strict=False, reason="presses keys for a list whose first row was a job; runs come first now")
 @pytest.mark.parametrize(("action", "key"), each_key(launcher=True))
 async def test_keys_of_the_launcher(tmp_path: Path, new_run: Any, action: str, key: str) -> None:
     (tmp_path / "scrape.py").write_text(JOB)
