@@ -1,4 +1,4 @@
-"""What `--help` says of a command: its options in groups, their defaults, command lines to copy."""
+"""Prints the help of a command: its options in groups, their defaults, command lines to copy."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DEFAULTS = {
 """Those of `Settings`, by option, as text; the settings are not imported for `--help`."""
 
 _STATEMENT = re.compile(r"--[^=\s]*\s")
-"""How a statement of SQL begins that has a comment at its head; no option has a blank or a line end in its name."""
+"""The head of a statement of SQL that begins with a comment; no option has a blank or a line end in its name."""
 
 
 def examples(*lines: str) -> str:

@@ -297,7 +297,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class HostReport:
-    """What has happened at a host since the last report of a worker; see `host_gate.HostState` for the others.
+    """Counts of a host since the last report of a worker; see `host_gate.HostState` for the others.
 
     Attributes:
         host: its name.

@@ -37,7 +37,7 @@ Frame = tuple[int, bytes]
 
 @dataclass(frozen=True, slots=True)
 class Polled:
-    """What an agent answers.
+    """The answer of an agent.
 
     Attributes:
         frames: reports, in their order.
@@ -89,7 +89,7 @@ class Mailbox:
         self._received = 0
         self._commands: deque[bytes] = deque()
         self.ended = ""
-        """Why there will be no more reports; empty as long as there may be."""
+        """The reason why there will be no more reports; empty as long as there may be."""
 
     def put(self, report: bytes) -> None:
         """Add a report."""

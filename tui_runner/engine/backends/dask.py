@@ -57,11 +57,11 @@ _AGAIN_SECONDS, _LONGEST_AGAIN_SECONDS = 0.5, 300.0
 """Between two agents on a Dask worker whose first one has ended or could not be started; doubled each time."""
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _FAILURES = (Exception, asyncio.CancelledError)
-"""What distributed raises; a client that closes cancels its calls."""
+"""Errors that distributed raises; a client that closes cancels its calls."""
 
 
 class Hello(msgspec.Struct):
-    """What an agent says of its machine.
+    """Facts about the machine of an agent.
 
     Attributes:
         host: name of the machine.

@@ -23,7 +23,7 @@ from tui_runner.engine.protocol import Order, Report, ResultBatch, WorkerConfig
 from tui_runner.store.records import ERRORS, ITEMS
 
 Command = tuple[str, Any]
-"""What a host is to do: ("code", Bundle), ("start", WorkerConfig), ("send", (worker, Order)), ("kill", worker)."""
+"""A command for a host: ("code", Bundle), ("start", WorkerConfig), ("send", (worker, Order)), ("kill", worker)."""
 _KINDS = {kind.__name__: kind for kind in get_args(Report)}
 _SIZES = struct.Struct("!I")
 LENGTH = struct.Struct("!I")

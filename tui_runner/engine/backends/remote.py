@@ -242,7 +242,7 @@ class RemoteBackend:
 
     @property
     def waiting(self) -> int:
-        """How many workers wait for a host."""
+        """Return the number of workers that wait for a host."""
         return len(self._waiting)
 
     def start_worker(self, config: WorkerConfig) -> None:

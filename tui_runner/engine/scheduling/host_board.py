@@ -31,13 +31,13 @@ MAX_HOSTS = 2_000
 """Hosts that are counted by themselves."""
 OTHER_HOSTS = "(other hosts)"
 NO_ANSWER = "no answer"
-"""What stands for the status of a request that was not answered."""
+"""Stands for the status of a request that was not answered."""
 _LONG_SECONDS = 30.0
 """Of a cooldown, from which a person is told: the run may seem to stand still."""
 _MOST_TOLD = 20
 """Lines about hosts in the events of a run; hundreds of hosts would push everything else out."""
 _TURN_SECONDS = 2.0
-"""How long one worker has a slot that several want, before another is served first."""
+"""Time that one worker has a slot that several want, before another is served first."""
 
 
 @dataclass(slots=True)
@@ -69,7 +69,7 @@ class _Share:
 
 @dataclass(slots=True)
 class HostRow:
-    """What is known of a host; the board alone changes it.
+    """Facts about a host; the board alone changes them.
 
     Attributes:
         host: its name.
