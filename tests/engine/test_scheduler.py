@@ -111,6 +111,12 @@ def test_chunks_too_small_for_the_threads_are_sent_ahead():
     assert len(sends(desk.sent)) == 4, "an item a thread"
 
 
+def test_worker_that_is_ready_first_leaves_chunks_to_one_that_still_starts():
+    desk = SchedulerHarness(chunks=4, items=1, threads=2, open_chunks=9, workers=2, ready=1)
+    assert sends(desk.sent) == [(0, 0), (0, 1)]
+    assert sends(desk(Ready(1, 1))) == [(1, 2), (1, 3)]
+
+
 def test_paused_chunks_make_room_for_others_however_many_they_are():
     desk = SchedulerHarness(chunks=12, items=4, open_chunks=1)
     sent = [number for number in range(11) for _, number in sends(desk(PauseChunks([number])))]

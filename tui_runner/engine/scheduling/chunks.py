@@ -288,6 +288,9 @@ class Chunks:
             if worker.open:
                 if nbytes + chunk.nbytes > AHEAD_BYTES:
                     return
+                # A worker that is ready first must not take all chunks of a short input: nothing is taken back from it.
+                if self._crew.is_starting and self._has_items(worker, 2 * self._crew.share(worker), 1):
+                    return
                 if ahead is None and (opened >= limit or len(worker.open) >= -(-limit // crew)):
                     return
                 if ahead is not None and self._has_items(worker, -(-ahead // crew), -(-limit // crew)):

@@ -199,6 +199,11 @@ class Workers:
         }
 
     @property
+    def is_starting(self) -> bool:
+        """True while a worker is not ready yet, besides that for suspects."""
+        return any(worker.state is WorkerState.STARTING and worker.slot is not None for worker in self)
+
+    @property
     def ready(self) -> list[Worker]:
         """Those that can take chunks."""
         return [worker for worker in self if worker.ready and worker.slot is not None]
