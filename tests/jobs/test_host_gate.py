@@ -8,8 +8,11 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from urllib.parse import urlsplit
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tui_runner.jobs.current import CONTEXT
 from tui_runner.jobs.hosts import HostLimits, host_of
@@ -47,7 +50,7 @@ async def test_a_cancelled_task_leaves_the_line() -> None:
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
-    await gate.leave_async("a", status=200, seconds=0.0)
+    leave(gate, "a")
     assert await gate.enter_async("a")
 
 
@@ -127,6 +130,16 @@ def test_a_host_that_is_down_refuses_who_waits_and_who_comes() -> None:
 )
 def test_the_host_of_a_url_or_of_a_name(text: object, host: str) -> None:
     assert host_of(text) == host
+
+
+@given(st.lists(st.sampled_from(["a", "B.c", "1", "-", ":", "80", "/", "//", "?", "#", "@", "[", "]", "é", " ", "\n"])))
+def test_the_host_of_a_plain_url_is_what_urlsplit_finds(parts: list[str]) -> None:
+    url = "http://" + "".join(parts)
+    try:
+        expected = (urlsplit(url).hostname or "").lower()
+    except ValueError:
+        expected = ""
+    assert host_of(url) == expected
 
 
 class Item:

@@ -222,23 +222,26 @@ class HostGate:
             self._depart(host, waiter)
             self._end_wait(context, waited_from)
 
-    def leave(self, host: str, *, status: int | None, seconds: float, retry_after: float | None = None) -> None:
+    def leave(
+        self,
+        host: str,
+        *,
+        status: int | None,
+        seconds: float,
+        sent: float | None = None,
+        retry_after: float | None = None,
+    ) -> None:
         """Take in that a request has ended; never waits, so event loops call it, too.
 
         Args:
             host: name of the host.
             status: status of the answer; None for no answer.
-            seconds: that the request took, without its wait at the gate.
+            seconds: from the request to the head of its answer, without the wait at the gate.
+            sent: when the request was sent, by the clock of the gate; None for `seconds` ago.
             retry_after: seconds after which the server wants to be asked again; None if it did not say.
         """
-        if self._end(host, status=status, seconds=seconds, retry_after=retry_after):
+        if self._end(host, status=status, seconds=seconds, sent=sent, retry_after=retry_after):
             self.changed(host)
-
-    async def leave_async(
-        self, host: str, *, status: int | None, seconds: float, retry_after: float | None = None
-    ) -> None:
-        """`leave`, awaited."""
-        self.leave(host, status=status, seconds=seconds, retry_after=retry_after)
 
     # --- items whose host is known: called by the queue ------------------------------------------------------
 
@@ -509,14 +512,23 @@ class HostGate:
             self.changed(host)
 
     def _end(
-        self, host: str, *, status: int | None, seconds: float, retry_after: float | None, ok: bool | None = None
+        self,
+        host: str,
+        *,
+        status: int | None,
+        seconds: float,
+        sent: float | None = None,
+        retry_after: float | None,
+        ok: bool | None = None,
     ) -> bool:
         with self._lock:
             line = self._lines[host]
             now = self._clock()
             before, was_down = line.host.cooldown_until, line.host.down
             several = self.has_several
-            line.host.end(now, status=status, seconds=seconds, retry_after=retry_after, ok=ok, may_open=several)
+            line.host.end(
+                now, status=status, seconds=seconds, sent=sent, retry_after=retry_after, ok=ok, may_open=several
+            )
             held = line.host.cooldown_until - now if line.host.cooldown_until > before else 0.0
             everybody = line.host.down and not was_down
             wakes = [waiter.wake for waiter in line.waiters] if everybody else [self._next(line)]

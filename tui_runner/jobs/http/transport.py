@@ -200,6 +200,7 @@ class Place:
             self._host,
             status=None if failed else self._status,
             seconds=time.monotonic() - self._began if self._seconds is None else self._seconds,
+            sent=self._began,
             retry_after=None if self._retry_after is None else retry_after_seconds(self._retry_after, time.time()),
         )
 
