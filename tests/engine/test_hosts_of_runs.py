@@ -253,16 +253,21 @@ def test_a_run_over_hundreds_of_hosts_ends_by_itself(run_over) -> None:
         return [f"http://{name}:{ports[name]}/{page}" for page in range(pages) for group in groups for name in group]
 
     settings = 'threads=32, host="url", retries=2'
-    with serving(behave) as server:
-        run_over(urls(server, good), settings, workers=2, database=None, new=True)
-        alone = rate(server)
+
+    def rate_alone() -> float:
+        with serving(behave) as server:
+            run_over(urls(server, good), settings, workers=2, database=None, new=True)
+            return rate(server)
+
+    before = rate_alone()
     with serving(behave) as server:
         everything = [*urls(server, dead, refusing, forbidding, good), *urls(server, forbidding)]
         began = time.monotonic()
         snapshot = run_over(everything, settings, workers=2, database=None, new=True)
         seconds = time.monotonic() - began
-    share = rate(server) / alone
-    print(f"{len(everything):,} URLs in {seconds:.1f} s; other hosts at {share:.0%} of their rate alone")
+    share = rate(server) / min(before, rate_alone())  # what else the machine has to do changes from run to run
+    pace = f"{rate(server):.0f} a second, {share:.0%} of their rate alone"
+    print(f"{len(everything):,} URLs in {seconds:.1f} s; other hosts at {pace}")
     assert snapshot.state == "finished"
     failed = pages * (len(dead) + len(forbidding))
     assert (snapshot.items_done, snapshot.items_failed) == (len(everything) - failed, failed), snapshot.errors
@@ -272,6 +277,6 @@ def test_a_run_over_hundreds_of_hosts_ends_by_itself(run_over) -> None:
         for refused in server.seen[host].times(429):
             # What was on its way when the host refused arrives a moment later.
             assert not [at for at in times if refused + 0.2 < at < refused + 2.0]
-    # Failures cost processor time: on a busy machine that, not the hosts, bounds both runs.
-    assert share > 0.5
+    # Threads spend four hundredths of their time with the other hosts.
+    assert share > 0.85
     assert not any("paused" in event.text for event in snapshot.events)
