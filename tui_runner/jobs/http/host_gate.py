@@ -15,8 +15,10 @@ The lock is held for decisions alone; whoever is to be woken is woken after it i
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import threading
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -24,6 +26,7 @@ from dataclasses import dataclass, replace
 from tui_runner.errors import ItemError
 from tui_runner.jobs.current import CONTEXT, ItemContext
 from tui_runner.jobs.hosts import HostLimits
+from tui_runner.jobs.http.blocking import completed
 from tui_runner.jobs.http.host import Host, HostCounts
 from tui_runner.system.clock import time
 
@@ -98,14 +101,45 @@ class Listener:
     on_refusal: Callable[[str, float], None] = lambda host, seconds: None
 
 
-class _Waiter:
-    """One who stands in a line; `wake` makes it look again."""
+class _Waiter(ABC):
+    """One who stands in a line."""
 
-    __slots__ = ("is_sent_back", "wake")
+    is_sent_back = False
 
-    def __init__(self, wake: Callable[[], object]) -> None:
-        self.wake = wake
-        self.is_sent_back = False
+    @abstractmethod
+    def wake(self) -> None:
+        """Make it look again; may be called by any thread."""
+
+    @abstractmethod
+    async def wait(self, seconds: float) -> None:
+        """Wait until it is woken, or for so long; infinite for any time."""
+
+
+class _WaitingThread(_Waiter):
+    def __init__(self) -> None:
+        self._woken = threading.Event()
+
+    def wake(self) -> None:
+        self._woken.set()
+
+    async def wait(self, seconds: float) -> None:
+        self._woken.wait(None if math.isinf(seconds) else min(seconds, threading.TIMEOUT_MAX))
+        self._woken.clear()
+
+
+class _WaitingTask(_Waiter):
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._woken = asyncio.Event()
+
+    def wake(self) -> None:
+        self._loop.call_soon_threadsafe(self._woken.set)
+
+    async def wait(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):  # the time that the host asked for has passed: look again
+            async with asyncio.timeout(None if math.isinf(seconds) else seconds):
+                await self._woken.wait()
+        self._woken.clear()
 
 
 class _Line:
@@ -159,64 +193,31 @@ class HostGate:
         Raises:
             HostDown: the host failed again and again, and is not asked.
         """
-        context = CONTEXT.get()
-        woken = threading.Event()
-        if _use_reservation(context, host):
-            while (seconds := self._send_reserved(host)) > 0:
-                woken.wait(seconds)
-            if seconds == 0:
-                return True
-        waiter = _Waiter(woken.set)
-        if (seconds := self._arrive(host, waiter)) == 0:
-            return True
-        self._set_down(context)
-        deadline = _own_deadline(context, deadline)
-        waited_from = self._begin_wait(context, host, waiter)
-        try:
-            while seconds != 0:
-                left = math.inf if deadline is None else deadline - self._clock()
-                if left <= 0:
-                    return False
-                patience = min(seconds, left, threading.TIMEOUT_MAX)
-                woken.wait(None if math.isinf(min(seconds, left)) else patience)
-                woken.clear()
-                seconds = self._advance(host, waiter)
-            return True
-        finally:
-            self._depart(host, waiter)
-            self._end_wait(context, waited_from)
+        return completed(self._enter(host, deadline, _WaitingThread))
 
     async def enter_async(self, host: str, deadline: float | None = None) -> bool:
         """`enter` for a task of an event loop: other tasks run meanwhile."""
+        return await self._enter(host, deadline, _WaitingTask)
+
+    async def _enter(self, host: str, deadline: float | None, make_waiter: Callable[[], _Waiter]) -> bool:
         context = CONTEXT.get()
         if _use_reservation(context, host):
-            while True:
-                if (seconds := self._send_reserved(host)) <= 0:
-                    break
-                await asyncio.sleep(seconds)
+            while (seconds := self._send_reserved(host)) > 0:
+                await make_waiter().wait(seconds)
             if seconds == 0:
                 return True
-        loop = asyncio.get_running_loop()
-        woken = asyncio.Event()
-        waiter = _Waiter(lambda: loop.call_soon_threadsafe(woken.set))
-        if (seconds := self._arrive(host, waiter)) == 0:
+        waiter = self._arrive(host, make_waiter)
+        if waiter is None:
             return True
         self._set_down(context)
         deadline = _own_deadline(context, deadline)
         waited_from = self._begin_wait(context, host, waiter)
         try:
-            while seconds != 0:
+            while (seconds := self._advance(host, waiter)) > 0:
                 left = math.inf if deadline is None else deadline - self._clock()
                 if left <= 0:
                     return False
-                patience = min(seconds, left)
-                try:
-                    async with asyncio.timeout(None if math.isinf(patience) else patience):
-                        await woken.wait()
-                except TimeoutError:
-                    pass  # the time that the host asked for has passed: look again
-                woken.clear()
-                seconds = self._advance(host, waiter)
+                await waiter.wait(min(seconds, left))
             return True
         finally:
             self._depart(host, waiter)
@@ -467,24 +468,22 @@ class HostGate:
                 return -1.0
             return line.host.send_reserved(now)
 
-    def _arrive(self, host: str, waiter: _Waiter) -> float:
-        """Enter at once and return 0, or join the line of a host; what to wait for is as `_advance` says."""
+    def _arrive(self, host: str, make_waiter: Callable[[], _Waiter]) -> _Waiter | None:
+        """Enter at once and return None, or join the line of a host."""
         with self._lock:
             line = self._line(host)
             self._check_down(host, line.host)
             if not line.waiters:
                 now = self._clock()
-                seconds = line.host.wait(now)
-                if seconds == 0:
+                if line.host.wait(now) == 0:
                     line.host.start(now)
-                    return 0.0
-            else:
-                seconds = math.inf
+                    return None
+            waiter = make_waiter()
             line.waiters.append(waiter)
             line.host.news = True
         if self._shared:
             self._news()
-        return seconds
+        return waiter
 
     def _advance(self, host: str, waiter: _Waiter) -> float:
         """Enter and return 0 if it is this one's time, else the seconds until it is worth looking again."""
