@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from tui_runner.jobs.current import CONTEXT
 from tui_runner.jobs.hosts import HostLimits, host_of
-from tui_runner.jobs.http.host_gate import MAX_HOSTS, HostDown, HostGate, ItemPostponed, Listener
+from tui_runner.jobs.http.host_gate import MAX_HOSTS, HostDown, HostGate, ItemPostponed, Listener, WaitingTask
 
 
 def leave(gate: HostGate, host: str, status: int | None = 200, retry_after: float | None = None) -> None:
@@ -44,14 +44,14 @@ def test_a_raised_limit_lets_those_who_wait_go_on() -> None:
 async def test_a_cancelled_task_leaves_the_line() -> None:
     gate = HostGate(HostLimits(per_host=1))
     assert gate.enter("a")
-    assert not await gate.enter_async("a", time.monotonic())
-    waiting = asyncio.create_task(gate.enter_async("a"))
+    assert not await gate.admit("a", time.monotonic(), WaitingTask)
+    waiting = asyncio.create_task(gate.admit("a", None, WaitingTask))
     await asyncio.sleep(0)
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
     leave(gate, "a")
-    assert await gate.enter_async("a")
+    assert await gate.admit("a", None, WaitingTask)
 
 
 def test_limits_are_never_exceeded_and_no_slot_is_lost() -> None:

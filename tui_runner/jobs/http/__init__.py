@@ -5,7 +5,8 @@
     response = http.get("https://example.org/page/1", params={"q": "x"})
     response.raise_for_status()
 
-* Requests are sent by a transport of our own, which keeps connections open without a lock (`transport.py`).
+* Requests are sent by a transport of our own, which keeps connections open without a lock (`transport.py`,
+  `connections.py`).
 * A request never outlasts the item that makes it: looking the name up, connecting, and every read and write end
   at `current.deadline`.
 * A body is whole and at most `max_bytes` long once it is decoded, or it is an error. Its text is decoded as a
@@ -119,7 +120,7 @@ def client() -> JobClient:
 def async_client() -> httpx.AsyncClient:
     """The client of the running event loop, for `async def` jobs: `await http.async_client().get(url)`.
 
-    Its tasks share it, with the cookies it is sent. Mind that httpx is slower with tasks than with threads.
+    Its tasks share it, with the cookies it is sent.
 
     Raises:
         RuntimeError: no event loop is running.

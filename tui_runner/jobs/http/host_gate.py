@@ -101,7 +101,7 @@ class Listener:
     on_refusal: Callable[[str, float], None] = lambda host, seconds: None
 
 
-class _Waiter(ABC):
+class Waiter(ABC):
     """One who stands in a line."""
 
     is_sent_back = False
@@ -115,27 +115,35 @@ class _Waiter(ABC):
         """Wait until it is woken, or for so long; infinite for any time."""
 
 
-class _WaitingThread(_Waiter):
+class WaitingThread(Waiter):
+    """A thread in a line."""
+
     def __init__(self) -> None:
         self._woken = threading.Event()
 
     def wake(self) -> None:
+        """Make the thread look again."""
         self._woken.set()
 
     async def wait(self, seconds: float) -> None:
+        """Hold the thread."""
         self._woken.wait(None if math.isinf(seconds) else min(seconds, threading.TIMEOUT_MAX))
         self._woken.clear()
 
 
-class _WaitingTask(_Waiter):
+class WaitingTask(Waiter):
+    """A task of an event loop in a line."""
+
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._woken = asyncio.Event()
 
     def wake(self) -> None:
+        """Make the task look again."""
         self._loop.call_soon_threadsafe(self._woken.set)
 
     async def wait(self, seconds: float) -> None:
+        """Suspend the task."""
         with contextlib.suppress(TimeoutError):  # the time that the host asked for has passed: look again
             async with asyncio.timeout(None if math.isinf(seconds) else seconds):
                 await self._woken.wait()
@@ -150,7 +158,7 @@ class _Line:
     def __init__(self, host: Host) -> None:
         self.host = host
         self.asked_delay = 0.0
-        self.waiters: deque[_Waiter] = deque()
+        self.waiters: deque[Waiter] = deque()
 
 
 class HostGate:
@@ -193,13 +201,10 @@ class HostGate:
         Raises:
             HostDown: the host failed again and again, and is not asked.
         """
-        return completed(self._enter(host, deadline, _WaitingThread))
+        return completed(self.admit(host, deadline, WaitingThread))
 
-    async def enter_async(self, host: str, deadline: float | None = None) -> bool:
-        """`enter` for a task of an event loop: other tasks run meanwhile."""
-        return await self._enter(host, deadline, _WaitingTask)
-
-    async def _enter(self, host: str, deadline: float | None, make_waiter: Callable[[], _Waiter]) -> bool:
+    async def admit(self, host: str, deadline: float | None, make_waiter: Callable[[], Waiter]) -> bool:
+        """`enter` for a thread or a task; `make_waiter` makes what waits as the one or the other."""
         context = CONTEXT.get()
         if _use_reservation(context, host):
             while (seconds := self._send_reserved(host)) > 0:
@@ -468,7 +473,7 @@ class HostGate:
                 return -1.0
             return line.host.send_reserved(now)
 
-    def _arrive(self, host: str, make_waiter: Callable[[], _Waiter]) -> _Waiter | None:
+    def _arrive(self, host: str, make_waiter: Callable[[], Waiter]) -> Waiter | None:
         """Enter at once and return None, or join the line of a host."""
         with self._lock:
             line = self._line(host)
@@ -485,7 +490,7 @@ class HostGate:
             self._news()
         return waiter
 
-    def _advance(self, host: str, waiter: _Waiter) -> float:
+    def _advance(self, host: str, waiter: Waiter) -> float:
         """Enter and return 0 if it is this one's time, else the seconds until it is worth looking again."""
         with self._lock:
             if waiter.is_sent_back:
@@ -500,7 +505,7 @@ class HostGate:
                 line.host.start(now)
             return seconds
 
-    def _depart(self, host: str, waiter: _Waiter) -> None:
+    def _depart(self, host: str, waiter: Waiter) -> None:
         """Leave the line, and wake the one who is first in it then."""
         with self._lock:
             line = self._lines[host]
@@ -559,7 +564,7 @@ class HostGate:
             if self.drop(reserved):
                 self.changed(reserved)
 
-    def _begin_wait(self, context: ItemContext | None, host: str, waiter: _Waiter) -> float:
+    def _begin_wait(self, context: ItemContext | None, host: str, waiter: Waiter) -> float:
         if context is not None:
             try:
                 context.begin_wait(host)

@@ -97,11 +97,11 @@ class JobResponse(httpx.Response):
             self._content = body.getvalue()
         return self._content
 
-    def read_exchange(self, pieces: Iterator[bytes]) -> bytes:
-        """`read`, for a body that nobody has begun to read and whose pieces are at hand: the quick way.
+    def read_exchange(self, read: Callable[[], bytes]) -> bytes:
+        """`read`, for a body that nobody has begun to read: the quick way.
 
         Args:
-            pieces: of the body, as it is sent.
+            read: returns the next piece of the body as it is sent, empty behind the last.
         """
         limit = self.max_bytes
         if "content-encoding" in self.headers:
@@ -109,7 +109,7 @@ class JobResponse(httpx.Response):
         self._decoding(limit)
         parts = []
         nbytes = 0
-        for piece in pieces:
+        while piece := read():
             parts.append(piece)
             nbytes += len(piece)
             if limit is not None and nbytes > limit:
