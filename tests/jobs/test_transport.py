@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import errno
 import gc
-import gzip
 import socket
 import ssl
 import sys
@@ -22,7 +21,7 @@ from typing import Any
 
 import httpx
 import pytest
-from jobs.raw_server import RawServer, answer
+from jobs.raw_server import RawServer, answer, body_without_end, bomb, headers_without_end
 
 from tui_runner import http
 from tui_runner.engine.worker.retry import is_transient
@@ -147,13 +146,8 @@ def test_interim_answers_are_passed_over(fetched: Fetched) -> None:
 
 
 def test_headers_without_end_are_an_error(fetched: Fetched) -> None:
-    def flood(connection: socket.socket) -> None:
-        connection.sendall(b"HTTP/1.1 200 OK\r\n")
-        while True:
-            connection.sendall(b"X-More: and more\r\n" * 1_000)
-
     with pytest.raises(httpx.RemoteProtocolError, match=f"{MOST_HEADER_BYTES // 1024} KiB"):
-        fetched(flood)
+        fetched(headers_without_end)
 
 
 def test_cookie_bomb_is_an_answer_like_any_other() -> None:
@@ -231,22 +225,7 @@ def test_answers_without_a_body_have_none(send: Send, method: str, status: str) 
 # --- sizes --------------------------------------------------------------------------------------------------
 
 
-def endless(connection: socket.socket) -> None:
-    connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
-    while True:
-        connection.sendall(b"x" * 65_536)
-
-
-PART = gzip.compress(b"\0" * 10_000_000)
-
-
-def bomb(connection: socket.socket) -> None:
-    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n")
-    for _ in range(1_000):
-        connection.sendall(PART)
-
-
-@pytest.mark.parametrize("sent", [endless, bomb, answer(b"x", length=10**18)])
+@pytest.mark.parametrize("sent", [body_without_end, bomb, answer(b"x", length=10**18)])
 def test_body_is_at_most_as_large_as_it_may_be(fetched: Fetched, sent: Any) -> None:
     tracemalloc.start()
     with pytest.raises(TooLargeError, match=r"1\.0 MB") as caught:
