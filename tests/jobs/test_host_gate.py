@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from tui_runner.jobs.current import CONTEXT
 from tui_runner.jobs.hosts import HostLimits, host_of
-from tui_runner.jobs.http.host_gate import MAX_HOSTS, HostDown, HostGate, ItemPostponed, Listener, WaitingTask
+from tui_runner.jobs.http.blocking import WaitingTask
+from tui_runner.jobs.http.host_gate import MAX_HOSTS, HostDown, HostGate, ItemPostponed, Listener
 
 
 def leave(gate: HostGate, host: str, status: int | None = 200, retry_after: float | None = None) -> None:

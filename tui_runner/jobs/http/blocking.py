@@ -1,14 +1,20 @@
 """One text for threads and for event loops: coroutines that a thread executes without a loop.
 
 Theory of operation. What waits at a gate or speaks HTTP is written once, as coroutines. All that they wait for are the
-methods of a few small classes that come in two kinds. Those for a task suspend it, so others run meanwhile. Those for a
-thread are coroutines, too, but block and never suspend: `completed` executes a coroutine that awaits no others, and has
-its result after one step. That costs a thread a fifth of a microsecond for each coroutine on the way.
+methods of a few small classes that come in two kinds: those below, and sockets (`sockets.py`). Those for a task suspend
+it, so others run meanwhile. Those for a thread are coroutines, too, but block and never suspend: `completed` executes a
+coroutine that awaits no others, and has its result after one step. That costs a thread a fifth of a microsecond for
+each coroutine on the way.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Coroutine, Iterator
+import asyncio
+import contextlib
+import math
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -29,15 +35,50 @@ def completed(coroutine: Coroutine[Any, Any, T]) -> T:
     raise RuntimeError("a coroutine for an event loop was executed by a thread")
 
 
-def iterated(pieces: AsyncIterator[T]) -> Iterator[T]:
-    """Yield what an asynchronous iterator does that blocks instead of suspending."""
-    while True:
-        try:
-            piece = completed(_next(pieces))
-        except StopAsyncIteration:
-            return
-        yield piece
+class Waiter(ABC):
+    """One who stands in a line."""
+
+    is_sent_back = False
+
+    @abstractmethod
+    def wake(self) -> None:
+        """Make it look again; may be called by any thread."""
+
+    @abstractmethod
+    async def wait(self, seconds: float) -> None:
+        """Wait until it is woken, or for so long; infinite for any time."""
 
 
-async def _next(pieces: AsyncIterator[T]) -> T:
-    return await anext(pieces)
+class WaitingThread(Waiter):
+    """A thread in a line."""
+
+    def __init__(self) -> None:
+        self._woken = threading.Event()
+
+    def wake(self) -> None:
+        """Make the thread look again."""
+        self._woken.set()
+
+    async def wait(self, seconds: float) -> None:
+        """Hold the thread."""
+        self._woken.wait(None if math.isinf(seconds) else min(seconds, threading.TIMEOUT_MAX))
+        self._woken.clear()
+
+
+class WaitingTask(Waiter):
+    """A task of an event loop in a line."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._woken = asyncio.Event()
+
+    def wake(self) -> None:
+        """Make the task look again."""
+        self._loop.call_soon_threadsafe(self._woken.set)
+
+    async def wait(self, seconds: float) -> None:
+        """Suspend the task."""
+        with contextlib.suppress(TimeoutError):  # the time that the host asked for has passed: look again
+            async with asyncio.timeout(None if math.isinf(seconds) else seconds):
+                await self._woken.wait()
+        self._woken.clear()

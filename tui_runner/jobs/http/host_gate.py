@@ -14,11 +14,8 @@ The lock is held for decisions alone; whoever is to be woken is woken after it i
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import math
 import threading
-from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -26,7 +23,7 @@ from dataclasses import dataclass, replace
 from tui_runner.errors import ItemError
 from tui_runner.jobs.current import CONTEXT, ItemContext
 from tui_runner.jobs.hosts import HostLimits
-from tui_runner.jobs.http.blocking import completed
+from tui_runner.jobs.http.blocking import Waiter, WaitingThread, completed
 from tui_runner.jobs.http.host import Host, HostCounts
 from tui_runner.system.clock import time
 
@@ -99,55 +96,6 @@ class Listener:
     on_change: Callable[[str], None]
     on_news: Callable[[], None]
     on_refusal: Callable[[str, float], None] = lambda host, seconds: None
-
-
-class Waiter(ABC):
-    """One who stands in a line."""
-
-    is_sent_back = False
-
-    @abstractmethod
-    def wake(self) -> None:
-        """Make it look again; may be called by any thread."""
-
-    @abstractmethod
-    async def wait(self, seconds: float) -> None:
-        """Wait until it is woken, or for so long; infinite for any time."""
-
-
-class WaitingThread(Waiter):
-    """A thread in a line."""
-
-    def __init__(self) -> None:
-        self._woken = threading.Event()
-
-    def wake(self) -> None:
-        """Make the thread look again."""
-        self._woken.set()
-
-    async def wait(self, seconds: float) -> None:
-        """Hold the thread."""
-        self._woken.wait(None if math.isinf(seconds) else min(seconds, threading.TIMEOUT_MAX))
-        self._woken.clear()
-
-
-class WaitingTask(Waiter):
-    """A task of an event loop in a line."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._woken = asyncio.Event()
-
-    def wake(self) -> None:
-        """Make the task look again."""
-        self._loop.call_soon_threadsafe(self._woken.set)
-
-    async def wait(self, seconds: float) -> None:
-        """Suspend the task."""
-        with contextlib.suppress(TimeoutError):  # the time that the host asked for has passed: look again
-            async with asyncio.timeout(None if math.isinf(seconds) else seconds):
-                await self._woken.wait()
-        self._woken.clear()
 
 
 class _Line:

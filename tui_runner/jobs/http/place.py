@@ -8,7 +8,8 @@ from queue import SimpleQueue
 
 import httpx
 
-from tui_runner.jobs.http.host_gate import HostGate, Waiter
+from tui_runner.jobs.http.blocking import Waiter
+from tui_runner.jobs.http.host_gate import HostGate
 from tui_runner.jobs.http.retry_after import retry_after_seconds
 from tui_runner.system.clock import time
 

@@ -15,7 +15,7 @@ from abc import ABC, abstractmethod
 from concurrent.futures import Future, wait
 from typing import Any, Self
 
-from tui_runner.jobs.http.host_gate import Waiter, WaitingTask, WaitingThread
+from tui_runner.jobs.http.blocking import Waiter, WaitingTask, WaitingThread
 from tui_runner.jobs.http.names import Address
 from tui_runner.system.clock import time
 
