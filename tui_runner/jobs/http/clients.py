@@ -17,6 +17,7 @@ import httpx
 from tui_runner.jobs.http.blocking import completed
 from tui_runner.jobs.http.connections import Connections
 from tui_runner.jobs.http.content import accepted
+from tui_runner.jobs.http.exchange import Message
 from tui_runner.jobs.http.guard import AsyncGuardedTransport, GuardedTransport
 from tui_runner.jobs.http.host_gate import HostGate
 from tui_runner.jobs.http.names import Names
@@ -131,17 +132,9 @@ class JobClient(httpx.Client):
             extra = {**extensions, "timeout": {**self._phases, "pool": self.timeout.pool}}
             return httpx.Request(method, url, headers=merged, extensions=extra)
 
-        exchange = completed(
-            own.exchange(
-                method,
-                (scheme, host, number),
-                (path + (query or "")).encode("ascii"),
-                lines,
-                None,
-                phases=self._phases,
-                make_request=make_request,
-            )
-        )
+        target = (path + (query or "")).encode("ascii")
+        message = Message(method, (scheme, host, number), target, lines, self._phases, make_request)
+        exchange = completed(own.exchange(message))
         response = own.response(exchange, extensions)
         response.make_request = make_request
         response.method = method

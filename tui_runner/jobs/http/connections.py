@@ -95,17 +95,10 @@ class Connections:
         self._order.clear()
 
     async def open(
-        self,
-        origin: Origin,
-        *,
-        until: float | None,
-        context: ssl.SSLContext | None,
-        server_name: str | None = None,
-        source: tuple[str, int] | None = None,
+        self, origin: Origin, until: float | None, context: ssl.SSLContext | None, server_name: str | None
     ) -> Connection:
         """Open a new connection before `until`; the errors are those of `Names.addresses` and `connect`."""
         _, host, port = origin
         left = None if until is None else max(0.0, until - time.monotonic())
         addresses = await self._names.addresses(host, port, left, self.kind.settled)
-        name = server_name or host
-        return Connection(await connect(self.kind, addresses, until, context=context, server_name=name, source=source))
+        return Connection(await connect(self.kind, addresses, until, context=context, server_name=server_name or host))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 import resource
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from http.client import HTTPException, IncompleteRead
 
 import httpx
@@ -13,42 +14,60 @@ from tui_runner.jobs.http.connection import Body, Connection, DeadlineError, Hea
 from tui_runner.jobs.http.connections import Connections, Origin
 from tui_runner.jobs.http.place import Place
 
+Content = httpx.SyncByteStream | httpx.AsyncByteStream
+"""What a request sends."""
+
+
+@dataclass(slots=True)
+class Message:
+    """A request as it is sent.
+
+    Attributes:
+        method: `GET`, …
+        origin: whom to ask.
+        target: path and query, encoded.
+        header_lines: all headers as they are sent, with the line ends.
+        phases: seconds for `connect`, `read` and `write`, as httpx has them.
+        make_request: makes the request that errors name.
+        content: the body to send, framed as the headers say; None for none.
+        server_name: what the certificate is to name, if that is not the host.
+    """
+
+    method: str
+    origin: Origin
+    target: bytes
+    header_lines: bytes
+    phases: Mapping[str, float | None]
+    make_request: Callable[[], httpx.Request]
+    content: Content | None = None
+    server_name: str | None = None
+
 
 class Exchange:
     """One request that has been sent, and its answer: `head`, and the body that follows.
 
     Args:
-        connections: takes the connection back.
-        origin: what the connection is to.
+        message: what was sent.
         connection: on which the answer comes.
+        connections: take it back.
         head: of the answer.
-        method: of the request.
         place: at the gate of the host.
-        make_request: makes the request that errors name.
     """
 
-    __slots__ = ("_body", "_connection", "_connections", "_keeps", "_make_request", "_origin", "_place", "head")
+    __slots__ = ("_body", "_connection", "_connections", "_keeps", "_message", "_place", "head")
 
     def __init__(
-        self,
-        connections: Connections,
-        origin: Origin,
-        connection: Connection,
-        head: Head,
-        method: str,
-        place: Place,
-        make_request: Callable[[], httpx.Request],
+        self, message: Message, connection: Connection, connections: Connections, head: Head, place: Place
     ) -> None:
-        self._connections = connections
-        self._origin = origin
+        self._message = message
         self._connection: Connection | None = connection
+        self._connections = connections
         self._place = place
-        self._make_request = make_request
         self.head = head
         waits = head.values(b"retry-after")
         place.answered(head.status, waits[0].decode("latin-1") if waits else None)
-        self._keeps = connection.keeps_alive(head, method)
-        self._body = Body(connection, head, method)
+        self._keeps = connection.keeps_alive(head, message.method)
+        self._body = Body(connection, head, message.method)
 
     async def read(self) -> bytes:
         """Return the next piece of the body as it is sent, empty behind the last; errors are those of httpx."""
@@ -58,7 +77,7 @@ class Exchange:
             self._drop_connection()
             self._place.leave(failed=True)
             if isinstance(error, Exception):
-                raise receive_error(error, self._make_request()) from error
+                raise receive_error(error, self._message.make_request()) from error
             raise
         if self._body.is_complete:
             self._release()
@@ -68,7 +87,7 @@ class Exchange:
         connection, self._connection = self._connection, None
         if connection is not None:
             if self._keeps:
-                self._connections.put(self._origin, connection)
+                self._connections.put(self._message.origin, connection)
             else:
                 connection.close()
         self._place.leave()

@@ -256,7 +256,6 @@ async def connect(
     *,
     context: ssl.SSLContext | None,
     server_name: str,
-    source: tuple[str, int] | None = None,
 ) -> Socket:
     """Connect to the first of several addresses that answers.
 
@@ -266,7 +265,6 @@ async def connect(
         until: when to give up, by `time.monotonic()`.
         context: of TLS, None for none.
         server_name: what the certificate is to name.
-        source: local address to connect from.
 
     Raises:
         TimeoutError: none has answered in time.
@@ -284,8 +282,6 @@ async def connect(
         sock = None
         try:
             sock = socket.socket(family, socket.SOCK_STREAM)
-            if source is not None:
-                sock.bind(source)
             await kind.connect(sock, address, left)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except BaseException as error:

@@ -16,8 +16,8 @@ import httpx
 
 from tui_runner.jobs.http.blocking import completed
 from tui_runner.jobs.http.connection import Connection, Header, NoAnswerError
-from tui_runner.jobs.http.connections import Connections, Origin
-from tui_runner.jobs.http.exchange import Exchange, receive_error, without_descriptors
+from tui_runner.jobs.http.connections import Connections
+from tui_runner.jobs.http.exchange import Content, Exchange, Message, receive_error, without_descriptors
 from tui_runner.jobs.http.host_gate import HostGate
 from tui_runner.jobs.http.place import RELEASER, Place, admitted
 from tui_runner.jobs.http.response import JobResponse, as_job_response
@@ -34,10 +34,6 @@ ANSWER = "tui_runner.answer"
 _PORTS = {"http": 80, "https": 443}
 _REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 """Methods that may be sent again on a new connection, where a kept one turns out to be closed (RFC 9110, 9.2.2)."""
-
-
-Content = httpx.SyncByteStream | httpx.AsyncByteStream
-"""What a request sends."""
 
 
 class ReceivedBody(httpx.SyncByteStream, httpx.AsyncByteStream):
@@ -80,7 +76,6 @@ class _Transport:
         connections: those that are kept open.
         context: of TLS.
         max_bytes: bytes that the body of an answer may have, decoded, unless the request says otherwise.
-        source: local address to connect from.
     """
 
     def __init__(
@@ -91,13 +86,11 @@ class _Transport:
         *,
         context: Callable[[], ssl.SSLContext],
         max_bytes: int | None,
-        source: tuple[str, int] | None = None,
     ) -> None:
         self._gate = gate
         self._deadline = deadline
         self._connections = connections
         self._context = context
-        self._source = source
         self.max_bytes = max_bytes
 
     async def handle(self, request: httpx.Request) -> httpx.Response:
@@ -114,16 +107,17 @@ class _Transport:
             raise httpx.UnsupportedProtocol(
                 f"{url.scheme or 'no scheme'}: is neither http:// nor https://", request=request
             )
-        exchange = await self.exchange(
+        message = Message(
             request.method,
             (url.scheme, url.raw_host.decode("ascii").strip("[]"), url.port or _PORTS[url.scheme]),
             url.raw_path,
             _header_lines(request),
+            request.extensions.get("timeout", {}),
+            lambda: request,
             request.stream,
-            phases=request.extensions.get("timeout", {}),
-            server_name=request.extensions.get("sni_hostname"),
-            make_request=lambda: request,
+            request.extensions.get("sni_hostname"),
         )
+        exchange = await self.exchange(message)
         response = self.response(exchange, request.extensions)
         response.request = request
         return response
@@ -141,120 +135,79 @@ class _Transport:
         response.max_bytes = extensions.get(MAX_BYTES, self.max_bytes)
         return response
 
-    async def exchange(
-        self,
-        method: str,
-        origin: Origin,
-        target: bytes,
-        header_lines: bytes,
-        content: Content | None,
-        *,
-        phases: dict[str, float | None],
-        make_request: Callable[[], httpx.Request],
-        server_name: str | None = None,
-    ) -> Exchange:
+    async def exchange(self, message: Message) -> Exchange:
         """Send a request and receive the head of its answer.
-
-        Args:
-            method: `GET`, …
-            origin: whom to ask.
-            target: path and query, encoded.
-            header_lines: all headers as they are sent, with the line ends.
-            content: the body to send, framed as the headers say.
-            phases: seconds for `connect`, `read` and `write`, as httpx has them.
-            make_request: makes the request that errors name.
-            server_name: what the certificate is to name, if that is not the host.
 
         Raises:
             httpx.TransportError: no answer.
         """
         until = self._deadline()
         if until is not None and until <= time.monotonic():
-            raise httpx.ConnectTimeout("the item's deadline passed before the request was sent", request=make_request())
-        place = await admitted(self._gate, origin[1], until, self._connections.kind.waiter, make_request)
+            raise httpx.ConnectTimeout(
+                "the item's deadline passed before the request was sent", request=message.make_request()
+            )
+        host, waiter = message.origin[1], self._connections.kind.waiter
+        place = await admitted(self._gate, host, until, waiter, message.make_request)
         until = self._deadline()  # the wait at the gate does not count
         connection: Connection | None = None
         try:
             while True:
-                connection = self._connections.take(origin)
-                if connection is None:
-                    connection = await self._open(origin, until, phases.get("connect"), server_name, make_request)
+                connection = self._connections.take(message.origin) or await self._open(message, until)
                 connection.until = until
-                connection.silence = phases.get("read")
                 try:
-                    return await self._exchange(
-                        connection, origin, method, target, header_lines, content, phases, place, make_request
-                    )
+                    return await self._exchange(message, connection, place)
                 except _Stale as stale:
                     connection.close()
-                    if content is not None and not isinstance(content, httpx.ByteStream):
-                        raise receive_error(stale.error, make_request()) from stale.error
+                    if message.content is not None and not isinstance(message.content, httpx.ByteStream):
+                        raise receive_error(stale.error, message.make_request()) from stale.error
         except BaseException:
             if connection is not None:
                 connection.close()
             place.leave(failed=True)
             raise
 
-    async def _exchange(
-        self,
-        connection: Connection,
-        origin: Origin,
-        method: str,
-        target: bytes,
-        header_lines: bytes,
-        content: Content | None,
-        phases: dict[str, float | None],
-        place: Place,
-        make_request: Callable[[], httpx.Request],
-    ) -> Exchange:
+    async def _exchange(self, message: Message, connection: Connection, place: Place) -> Exchange:
         was_used = connection.is_used
         refused: OSError | None = None
+        start = b"%s %s HTTP/1.1\r\n" % (message.method.encode("ascii"), message.target)
+        connection.silence = message.phases.get("read")
         try:
-            await connection.send(b"%s %s HTTP/1.1\r\n%s\r\n" % (method.encode("ascii"), target, header_lines))
-            if content is not None:
-                connection.silence = phases.get("write")
-                await _send_content(connection, content, header_lines)
-                connection.silence = phases.get("read")
+            await connection.send(b"%s%s\r\n" % (start, message.header_lines))
+            if message.content is not None:
+                connection.silence = message.phases.get("write")
+                await _send_content(connection, message.content, message.header_lines)
+                connection.silence = message.phases.get("read")
         except TimeoutError as error:
-            raise httpx.WriteTimeout(str(error), request=make_request()) from error
+            raise httpx.WriteTimeout(str(error), request=message.make_request()) from error
         except OSError as error:
             # A server that refuses a body may say why before it closes the connection.
             refused = error
         try:
             head = await connection.receive_head()
-            return Exchange(self._connections, origin, connection, head, method, place, make_request)
+            return Exchange(message, connection, self._connections, head, place)
         except TimeoutError as error:
-            raise receive_error(error, make_request()) from error
+            raise receive_error(error, message.make_request()) from error
         except (OSError, HTTPException) as error:
             cause = refused or error
             nothing_came = isinstance(error, (OSError, NoAnswerError))
-            if was_used and nothing_came and method in _REPEATABLE:
+            if was_used and nothing_came and message.method in _REPEATABLE:
                 raise _Stale(cause) from cause
             if refused is not None:
-                raise httpx.WriteError(str(refused), request=make_request()) from refused
-            raise receive_error(error, make_request()) from error
+                raise httpx.WriteError(str(refused), request=message.make_request()) from refused
+            raise receive_error(error, message.make_request()) from error
 
-    async def _open(
-        self,
-        origin: Origin,
-        until: float | None,
-        seconds: float | None,
-        server_name: str | None,
-        make_request: Callable[[], httpx.Request],
-    ) -> Connection:
+    async def _open(self, message: Message, until: float | None) -> Connection:
+        seconds = message.phases.get("connect")
         ends = [each for each in (until, None if seconds is None else time.monotonic() + seconds) if each is not None]
         try:
-            return await self._connections.open(
-                origin,
-                until=min(ends, default=None),
-                context=self._context() if origin[0] == "https" else None,
-                server_name=server_name,
-                source=self._source,
-            )
+            context = self._context() if message.origin[0] == "https" else None
+            return await self._connections.open(message.origin, min(ends, default=None), context, message.server_name)
         except TimeoutError as error:
-            raise httpx.ConnectTimeout(str(error) or "the host did not answer", request=make_request()) from error
+            text = str(error) or "the host did not answer"
+            raise httpx.ConnectTimeout(text, request=message.make_request()) from error
         except (OSError, ValueError) as error:
-            raise httpx.ConnectError(without_descriptors(error) or str(error), request=make_request()) from error
+            text = without_descriptors(error) or str(error)
+            raise httpx.ConnectError(text, request=message.make_request()) from error
 
 
 class JobTransport(_Transport, httpx.BaseTransport):
