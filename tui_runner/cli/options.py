@@ -183,7 +183,7 @@ DISPLAY: Group = {
 }
 """How a run is shown: the fields of `cli.run.Display`."""
 BEGINNING: Group = {"new": (NewOption, False), "resume": (ResumeOption, False)}
-"""Whether a run begins anew or goes on."""
+"""Options that start a new run or resume one."""
 
 
 def with_groups(**groups: Group) -> Callable[[Callable[..., int]], Callable[..., int]]:

@@ -1,4 +1,4 @@
-"""One text for threads and for event loops: coroutines that a thread executes without a loop.
+"""Code that threads and event loops share: coroutines that a thread executes without a loop.
 
 Theory of operation. What waits at a gate or speaks HTTP is written once, as coroutines. All that they wait for are the
 methods of a few small classes that come in two kinds: those below, and sockets (`sockets.py`). Those for a task suspend
@@ -36,48 +36,48 @@ def completed(coroutine: Coroutine[Any, Any, T]) -> T:
 
 
 class Waiter(ABC):
-    """One who stands in a line."""
+    """A thread or task that waits in the line of a host."""
 
     is_sent_back = False
 
     @abstractmethod
     def wake(self) -> None:
-        """Make it look again; may be called by any thread."""
+        """End the wait, or the next one; any thread may call this."""
 
     @abstractmethod
     async def wait(self, seconds: float) -> None:
-        """Wait until it is woken, or for so long; infinite for any time."""
+        """Wait until `wake` is called, for `seconds` at most (infinite: any time)."""
 
 
 class WaitingThread(Waiter):
-    """A thread in a line."""
+    """A thread that waits."""
 
     def __init__(self) -> None:
         self._woken = threading.Event()
 
     def wake(self) -> None:
-        """Make the thread look again."""
+        """End the wait, or the next one."""
         self._woken.set()
 
     async def wait(self, seconds: float) -> None:
-        """Hold the thread."""
+        """Block the thread until `wake` is called, or the time has passed."""
         self._woken.wait(None if math.isinf(seconds) else min(seconds, threading.TIMEOUT_MAX))
         self._woken.clear()
 
 
 class WaitingTask(Waiter):
-    """A task of an event loop in a line."""
+    """A task of an event loop that waits."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._woken = asyncio.Event()
 
     def wake(self) -> None:
-        """Make the task look again."""
+        """End the wait, or the next one."""
         self._loop.call_soon_threadsafe(self._woken.set)
 
     async def wait(self, seconds: float) -> None:
-        """Suspend the task."""
+        """Suspend the task until `wake` is called, or the time has passed."""
         with contextlib.suppress(TimeoutError):  # the time that the host asked for has passed: look again
             async with asyncio.timeout(None if math.isinf(seconds) else seconds):
                 await self._woken.wait()

@@ -101,7 +101,7 @@ class Connection:
         self._sock.close()
 
     def is_stale(self) -> bool:
-        """Return True if the server has closed an idle connection, or sent on it what nobody asked for."""
+        """Return True if the server has closed an idle connection, or sent bytes that no request asked for."""
         return bool(self.buffer) or self._sock.is_stale()
 
     async def send(self, data: bytes) -> None:

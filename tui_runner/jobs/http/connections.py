@@ -80,7 +80,7 @@ class Connections:
                 return  # another thread has taken it
             if not idle:
                 self._idle.pop(origin, None)
-        # Else it was put into a deque that another thread had just given up: nobody else knows of it.
+        # Else it was put into a deque that another thread had just given up: no other thread knows it.
         connection.close()
 
     def close(self) -> None:

@@ -24,7 +24,7 @@ class Message:
 
     Attributes:
         method: `GET`, …
-        origin: whom to ask.
+        origin: the server to ask.
         target: path and query, encoded.
         header_lines: all headers as they are sent, with the line ends.
         phases: seconds for `connect`, `read` and `write`, as httpx has them.
@@ -98,7 +98,7 @@ class Exchange:
         self._place.leave()
 
     def abandon(self) -> None:
-        """`close`, from where garbage is collected."""
+        """Do what `close` does, from wherever garbage is collected."""
         self._drop_connection()
         self._place.leave_later()
 

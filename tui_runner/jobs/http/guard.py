@@ -41,7 +41,7 @@ class _Guard:
         send: Callable[[httpx.Request], Awaitable[httpx.Response]],
         waiter: type[Waiter],
     ) -> httpx.Response:
-        """Have `send` send a request; the body of the response is not read yet."""
+        """Send a request by `send`; the body of the response is not read yet."""
         place = await admitted(self._gate, request.url.host, self._deadline(), waiter, lambda: request)
         until = self._deadline()  # the wait at the gate does not count
         try:

@@ -49,8 +49,8 @@ DOWN_PROBE_SECONDS = 60.0
 ROUNDS = 6
 """Refusals in a row, by a server that does not say when to come back, before it is down: two minutes of them."""
 ROUND_SECONDS = 0.5
-"""Where the server does not say how long, a refusal holds nobody up for this long, for 16 requests: those on their way
-together are one round. Each would else take a cooldown of its own, and a list would wait for hours."""
+"""Where the server does not say how long, a refusal stops none of 16 requests for this long: those sent together
+are one round. Each would else take a cooldown of its own, and a list would wait for hours."""
 _GROWTH_ITEMS = 40
 _GROWTH_SECONDS = 10.0
 """Successes, and seconds, after which a learned rate has doubled at the earliest: both must have passed."""
@@ -205,7 +205,7 @@ class Host:
         return max(0.0, until - now)
 
     def start(self, now: float, *, reserved: bool = False) -> None:
-        """Take in that a request is sent, or `reserved` for an item, which sends it in a moment."""
+        """Record that a request is sent, or `reserved` for an item, which sends it in a moment."""
         self.open += 1
         self.news = True
         if self._passes and now < self.cooldown_until:
@@ -234,7 +234,7 @@ class Host:
         return 0.0
 
     def drop(self) -> None:
-        """Take in that a request was not sent after all."""
+        """Record that a request was not sent after all."""
         self.open -= 1
         self.news = True
 
@@ -249,7 +249,7 @@ class Host:
         ok: bool | None = None,
         may_open: bool = True,
     ) -> None:
-        """Take in how a request ended.
+        """Record how a request ended.
 
         Args:
             now: the time.
@@ -283,7 +283,7 @@ class Host:
         self._adapt(seconds, good=good)
 
     def refuse(self, now: float, retry_after: float | None, sent: float, *, may_open: bool = True) -> None:
-        """Take in a refusal of a request that was sent at `sent`."""
+        """Record a refusal of a request that was sent at `sent`."""
         self.news = True
         if sent < self._refused_at + (0.0 if self._told_to_wait else ROUND_SECONDS):
             if retry_after is not None:
@@ -318,7 +318,7 @@ class Host:
         self._due = max(self._due, until)
 
     def hold(self, until: float) -> None:
-        """Take in that it refused another worker of the run, until then."""
+        """Record that it refused another worker of the run, until then."""
         if until > self.cooldown_until:
             self.cooldown_until = until
             self._told_to_wait = self._careful = True

@@ -1,15 +1,15 @@
 """The gate that every request of a worker passes: it waits there until its host may be asked.
 
-Theory of operation. A host (`host.Host`) says when it may be asked; the gate has the lock, the clock and those who
-wait. There are two ways in. A *request* waits in the line of its host, first come, first served: only the first in line
-watches the time, and whoever leaves the line wakes the next. Threads and event loops stand in the same line. An *item*
-whose host is known before it starts waits in the queue of the worker and holds no thread: the queue asks `reserve`,
-and the first request that the item makes to that host enters by that reservation.
+Theory of operation. A host (`host.Host`) decides when it may be asked; the gate has the lock, the clock and the lines
+of waiters. There are two ways in. A *request* waits in the line of its host, first come, first served: only the first
+in line watches the time, and a waiter that leaves the line wakes the next. Threads and tasks wait in the same line. An
+*item* whose host is known before it starts waits in the queue of the worker and holds no thread: the queue asks
+`reserve`, and the first request that the item makes to that host enters by that reservation.
 
 An item that waits at the gate is taken out of the count of its pool (`ItemContext.begin_wait`): another thread takes
 its place, and its time and its timeout stand still.
 
-The lock is held for decisions alone; whoever is to be woken is woken after it is released.
+The lock is held for decisions alone; waiters are woken after it is released.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from tui_runner.jobs.http.host import Host, HostCounts
 from tui_runner.system.clock import time
 
 MAX_HOSTS = 2_000
-"""Hosts that a worker remembers; beyond that it forgets those of which nothing need be remembered."""
+"""Hosts that a worker remembers; beyond that it forgets those without a limit, refusal or failure to remember."""
 
 
 class HostDown(ItemError):
@@ -99,7 +99,7 @@ class Listener:
 
 
 class _Line:
-    """A host and who waits for it; guarded by the lock of the gate."""
+    """A host and its waiters; guarded by the lock of the gate."""
 
     __slots__ = ("asked_delay", "host", "waiters")
 
@@ -152,7 +152,7 @@ class HostGate:
         return completed(self.admit(host, deadline, WaitingThread))
 
     async def admit(self, host: str, deadline: float | None, make_waiter: Callable[[], Waiter]) -> bool:
-        """`enter` for a thread or a task; `make_waiter` makes what waits as the one or the other."""
+        """Do what `enter` does, as a thread (`WaitingThread`) or a task (`WaitingTask`)."""
         context = CONTEXT.get()
         if _use_reservation(context, host):
             while (seconds := self._send_reserved(host)) > 0:
@@ -185,7 +185,7 @@ class HostGate:
         sent: float | None = None,
         retry_after: float | None = None,
     ) -> None:
-        """Take in that a request has ended; never waits, so event loops call it, too.
+        """Record that a request has ended; never waits, so event loops call it, too.
 
         Args:
             host: name of the host.
@@ -221,14 +221,14 @@ class HostGate:
     def end_item(
         self, host: str, *, ok: bool, status: int | None, seconds: float, retry_after: float | None = None
     ) -> bool:
-        """Take in that an item has ended which asked its host by other means than this gate; see `leave`.
+        """Record that an item has ended which asked its host by other means than this gate; see `leave`.
 
         Return True if the caller, not `Listener.on_change`, is to look again at the items that wait for the host.
         """
         return self._end(host, status=status, seconds=seconds, retry_after=retry_after, ok=ok)
 
     def drop(self, host: str) -> bool:
-        """Take in that a reservation is not used; returns what `end_item` does."""
+        """Record that a reservation is not used; returns what `end_item` does."""
         with self._lock:
             line = self._lines[host]
             line.host.drop()
@@ -236,7 +236,7 @@ class HostGate:
         return _woken(wake)
 
     def refuse(self, host: str, retry_after: float | None, sent: float) -> None:
-        """Take in that a request that did not pass this gate, sent at `sent`, was refused."""
+        """Record that a request that did not pass this gate, sent at `sent`, was refused."""
         with self._lock:
             asked, now = self._line(host).host, self._clock()
             before = asked.cooldown_until
@@ -253,7 +253,7 @@ class HostGate:
 
     @property
     def limits(self) -> HostLimits:
-        """Limits of every host."""
+        """Return the limits of every host."""
         return self._limits
 
     @property
@@ -323,7 +323,7 @@ class HostGate:
         self._look_again([host])
 
     def add(self, listener: Listener) -> None:
-        """Have a worker use the gate; what was known before the first of them is forgotten."""
+        """Add a worker that uses the gate; the first one finds nothing of what was known before."""
         with self._lock:
             if not self._listeners:
                 self._grants.clear()
@@ -333,7 +333,7 @@ class HostGate:
             self._listeners = (*self._listeners, listener)
 
     def remove(self, listener: Listener) -> None:
-        """Take in that a worker ends; after the last one everybody who waits is sent back."""
+        """Record that a worker ends; after the last one all waiters are sent back."""
         with self._lock:
             self._listeners = tuple(each for each in self._listeners if each is not listener)
             waiters = [waiter for line in self._lines.values() for waiter in line.waiters if not self._listeners]
@@ -343,7 +343,7 @@ class HostGate:
             waiter.wake()
 
     def changed(self, host: str) -> None:
-        """Have workers look again at the items that wait for a host."""
+        """Make workers look again at the items that wait for a host."""
         for listener in self._listeners:
             listener.on_change(host)
 
@@ -356,7 +356,7 @@ class HostGate:
             listener.on_news()
 
     def touch(self, hosts: Iterable[str]) -> None:
-        """Have hosts be reported, because others wait for them than before."""
+        """Report hosts again, because the items that wait for them have changed."""
         with self._lock:
             for host in hosts:
                 self._line(host).host.news = True
@@ -398,7 +398,7 @@ class HostGate:
         return limits.per_host
 
     def _forget(self, now: float) -> None:
-        """Let go of hosts of which everything is reported and nothing need be remembered."""
+        """Forget hosts that are reported, and have no limit, refusal or failure to remember."""
         for name, line in list(self._lines.items()):
             if not line.waiters and not line.host.news and line.host.is_plain(now):
                 del self._lines[name]
@@ -410,7 +410,7 @@ class HostGate:
             raise HostDown(name, last)
 
     def _send_reserved(self, host: str) -> float:
-        """Return 0 for a request that may be sent, the seconds until it may, or -1.0 if it is to stand in line.
+        """Return 0 for a request that may be sent, the seconds until it may, or -1.0 if it must wait in line.
 
         The host may have refused since the item began; then the reservation is void.
         """
@@ -439,7 +439,7 @@ class HostGate:
         return waiter
 
     def _advance(self, host: str, waiter: Waiter) -> float:
-        """Enter and return 0 if it is this one's time, else the seconds until it is worth looking again."""
+        """Enter and return 0 if this waiter may, else return the seconds until it should look again."""
         with self._lock:
             if waiter.is_sent_back:
                 raise ItemPostponed
@@ -454,7 +454,7 @@ class HostGate:
             return seconds
 
     def _depart(self, host: str, waiter: Waiter) -> None:
-        """Leave the line, and wake the one who is first in it then."""
+        """Leave the line, and wake the waiter that is first then."""
         with self._lock:
             line = self._lines[host]
             line.waiters.remove(waiter)
@@ -527,7 +527,7 @@ class HostGate:
 
 
 def _woken(wake: Callable[[], object] | None) -> bool:
-    """Wake the one who waits, if there is one. Return True if there is none, so items in the queue may go."""
+    """Wake a waiter, if there is one. Return True if there is none, so items in the queue may go."""
     if wake is not None:
         wake()
     return wake is None

@@ -36,7 +36,7 @@ Lookup = Callable[[str, int], list[Any]]
 """Takes a host and a port, returns what `socket.getaddrinfo` does."""
 
 Settled = Callable[[Future[Any], float | None], Awaitable[None]]
-"""Waits until a future has a result or an error, or raises `TimeoutError` after so many seconds."""
+"""Waits until a future has a result or an error, or raises `TimeoutError` after `seconds`."""
 
 
 def _look_up(host: str, port: int) -> list[Any]:

@@ -36,7 +36,7 @@ class _Releaser:
                 self._started = True
 
     def put(self, release: Callable[[], object]) -> None:
-        """Have the thread call `release`."""
+        """Make the thread call `release`."""
         self._queue.put(release)
 
     def _run(self) -> None:
@@ -62,7 +62,7 @@ class Place:
         self._retry_after: str | None = None
 
     def answered(self, status: int, retry_after: str | None) -> None:
-        """Take in the head of the answer: its status, and the value of `Retry-After`."""
+        """Record the head of the answer: its status, and the value of `Retry-After`."""
         self._seconds = time.monotonic() - self._began
         self._status = status
         self._retry_after = retry_after

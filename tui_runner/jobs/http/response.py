@@ -39,7 +39,7 @@ class JobResponse(httpx.Response):
 
     @property
     def request(self) -> httpx.Request:
-        """The request that this answers."""
+        """Return the request that this answers."""
         if self._request is None and self.make_request is not None:
             self._request = self.make_request()
         return super().request
@@ -57,7 +57,7 @@ class JobResponse(httpx.Response):
 
     @property
     def encoding(self) -> str | None:
-        """The encoding of the text: the one that was set, else found as a browser finds it (`charset_of`)."""
+        """Return the encoding of the text: the one that was set, else the one that a browser finds (`charset_of`)."""
         known: str | None = self.__dict__.get("_encoding")
         if known is None:
             content = self.__dict__.get("_content")
@@ -74,7 +74,7 @@ class JobResponse(httpx.Response):
 
     @property
     def text(self) -> str:
-        """The body as text; bytes that its encoding does not have are U+FFFD."""
+        """Return the body as text; bytes that its encoding does not have are U+FFFD."""
         if not hasattr(self, "_text"):
             self._text = decoded(self.content, self.encoding or "utf-8")
         return self._text
@@ -98,7 +98,7 @@ class JobResponse(httpx.Response):
         return self._content
 
     def read_exchange(self, read: Callable[[], bytes]) -> bytes:
-        """`read`, for a body that nobody has begun to read: the quick way.
+        """Do what `read` does, for a body that was not read yet: the quick way.
 
         Args:
             read: returns the next piece of the body as it is sent, empty behind the last.
@@ -128,7 +128,7 @@ class JobResponse(httpx.Response):
         yield from cut.rest()
 
     async def aread(self) -> bytes:
-        """`read`, awaited."""
+        """Read the whole body and return it decoded; see `read`."""
         if not hasattr(self, "_content"):
             body = io.BytesIO()
             try:
@@ -141,7 +141,7 @@ class JobResponse(httpx.Response):
         return self._content
 
     async def aiter_bytes(self, chunk_size: int | None = None) -> AsyncIterator[bytes]:
-        """`iter_bytes`, awaited."""
+        """Yield the decoded body in pieces; see `iter_bytes`."""
         if hasattr(self, "_content"):
             async for piece in super().aiter_bytes(chunk_size):
                 yield piece
@@ -205,7 +205,7 @@ class _Reading:
             raise httpx.DecodingError(str(error), request=self._response.request) from error
 
     def end(self) -> None:
-        """Take in that nothing more comes."""
+        """Record that nothing more comes."""
         try:
             self._content.check_end()
         except BrokenOffError as error:

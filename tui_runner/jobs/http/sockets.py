@@ -29,7 +29,7 @@ class Socket(ABC):
     """A connected socket. `seconds` of its methods is None for any time; `TimeoutError` says that it has passed."""
 
     waiter: type[Waiter]
-    """How those who use such sockets wait for their hosts."""
+    """What waits for a host where such a socket is used."""
 
     @staticmethod
     @abstractmethod
@@ -58,7 +58,7 @@ class Socket(ABC):
 
     @abstractmethod
     def is_stale(self) -> bool:
-        """Return True if the peer of an idle socket has closed it, or sent what nobody asked for."""
+        """Return True if the peer of an idle socket has closed it, or sent bytes that no request asked for."""
 
     @abstractmethod
     def close(self) -> None:
@@ -113,7 +113,7 @@ class ThreadSocket(Socket):
             self._sock.settimeout(seconds)
 
     def is_stale(self) -> bool:
-        """Return True if the peer has closed the idle socket, or sent what nobody asked for."""
+        """Return True if the peer has closed the idle socket, or sent bytes that no request asked for."""
         if self._poll is None:
             self._poll = select.poll()
             self._poll.register(self._sock.fileno(), select.POLLIN)
@@ -195,7 +195,7 @@ class TaskSocket(Socket, asyncio.Protocol):
         return piece
 
     def is_stale(self) -> bool:
-        """Return True if the peer has closed the idle socket, or sent what nobody asked for."""
+        """Return True if the peer has closed the idle socket, or sent bytes that no request asked for."""
         return self._has_ended or bool(self._received)
 
     def close(self) -> None:
@@ -221,30 +221,30 @@ class TaskSocket(Socket, asyncio.Protocol):
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        """Take in what has come."""
+        """Record what has come."""
         self._received += data
         if len(self._received) > _MOST_WAITING and self._transport is not None:
             self._transport.pause_reading()
         self._changed.set()
 
     def eof_received(self) -> None:
-        """Take in that no more comes."""
+        """Record that no more comes."""
         self._has_ended = True
         self._changed.set()
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Take in that the connection has ended."""
+        """Record that the connection has ended."""
         self._has_ended = True
         self._is_full = False
         self._error = error
         self._changed.set()
 
     def pause_writing(self) -> None:
-        """Take in that too much waits to be sent."""
+        """Record that too much waits to be sent."""
         self._is_full = True
 
     def resume_writing(self) -> None:
-        """Take in that little waits to be sent."""
+        """Record that little waits to be sent."""
         self._is_full = False
         self._changed.set()
 

@@ -60,7 +60,7 @@ class ReceivedBody(httpx.SyncByteStream, httpx.AsyncByteStream):
         self._exchange.close()
 
     async def aclose(self) -> None:
-        """`close`, awaited."""
+        """Do what `close` does."""
         self._exchange.close()
 
     def __del__(self) -> None:
