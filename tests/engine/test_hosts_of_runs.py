@@ -159,6 +159,15 @@ def test_a_delay_is_between_two_requests_of_any_worker(run_over) -> None:
     assert min(b - a for a, b in pairwise(times)) > 0.06
 
 
+def test_rate_is_of_the_run_where_one_worker_has_all_the_work(run_over) -> None:
+    with serving(lambda host, path, seen, now: Reply()) as server:
+        urls = [f"http://127.0.0.1:{server.port}/{n}" for n in range(90)]
+        run_over(urls, "workers=3, rate=30, threads=6, chunk_size=1000")
+        times = sorted(server.seen["127.0.0.1"].times())
+    # A third of the rate for each worker would take nine seconds for one that has them all.
+    assert 2.5 < times[-1] - times[0] < 6.0
+
+
 def test_dead_and_forbidding_hosts_do_not_stop_a_run_over_others(run_over, rows: Rows, monkeypatch) -> None:
     def forbidding(host: str, path: str, seen: Seen, now: float) -> Reply:
         return Reply(403 if host == "127.0.0.2" and len(seen.requests) >= 5 else 200)
