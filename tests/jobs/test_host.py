@@ -90,6 +90,18 @@ def test_successes_read_after_a_refusal_sent_with_them_count_for_the_rate() -> N
     assert asked.wait(4.0) == math.inf  # these successes do not show that the host takes requests again
 
 
+def test_a_success_sent_before_the_refusal_before_last_changes_no_rate() -> None:
+    asked = host()
+    asked.start(0.0)
+    for _ in range(9):
+        ask(asked, 0.0)
+    ask(asked, 0.0, 429, retry_after=3.0)
+    ask(asked, 3.0, 429, retry_after=1.0)
+    assert asked.delay(4.0) == pytest.approx(2 / 3)  # nine in three seconds, halved
+    asked.end(4.0, status=200, seconds=4.0)
+    assert asked.delay(4.0) == pytest.approx(2 / 3)
+
+
 def test_a_request_that_was_under_way_when_another_was_refused_raises_no_back_off() -> None:
     asked = host()
     for _ in range(3):

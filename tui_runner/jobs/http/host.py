@@ -338,8 +338,9 @@ class Host:
         if self._opened_at < math.inf:
             self._opened_at, self._hold_until = math.inf, -math.inf
         if sent < self._refused_at:  # says what the host has borne, not that it takes requests again
-            self._borne += 1
-            self._learn_rate()
+            if sent >= self._borne_since:
+                self._borne += 1
+                self._learn_rate()
             return
         self._successes += 1
         self._refusals = 0
