@@ -28,6 +28,7 @@ _MOST_WAITING = 256 * 1024
 class Socket(ABC):
     """A connected socket. `seconds` of its methods is None for any time; `TimeoutError` says that it has passed."""
 
+    __slots__ = ()
     waiter: type[Waiter]
     """What waits for a host where such a socket is used."""
 
@@ -188,7 +189,8 @@ class TaskSocket(Socket, asyncio.Protocol):
             if self._has_ended:
                 return b""
             await self._wait(seconds)
-        piece = bytes(self._received[:most])
+        with memoryview(self._received) as received:
+            piece = bytes(received[:most])
         del self._received[:most]
         if self._transport is not None and not self._has_ended:
             self._transport.resume_reading()
