@@ -1,4 +1,4 @@
-"""What programs are told of a run: JSON events, one a line, described in the documentation."""
+"""Write the events of a run for programs: JSON, one a line, described in the documentation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is said of a run in lines of text: how far it is, how it ended, and what can be done next."""
+"""Describe a run in lines of text: how far it is, how it ended, and what can be done next."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ class RunControl(Protocol):
 
 _REQUESTED = "on request; resume it whenever you like"
 ON_REQUEST = f"stopped {_REQUESTED}"
-"""Why a run has stopped when the user had it stop."""
+"""Reason of a run that the user had stop."""
 
 
 class Commands:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 _BURST_SECONDS = 0.1
-"""How far a rate may catch up after threads were late: enough to even out scheduling, too little to be a burst."""
+"""Seconds that a rate may catch up after threads were late: enough to even out scheduling, too little to be a burst."""
 
 
 class RateLimit:

@@ -1,4 +1,4 @@
-"""What the tui-runner process and a worker say to each other.
+"""Messages between the tui-runner process and a worker.
 
 Down go `OpenChunk` and small orders; up come counters, finished rows and the end of chunks:
 

@@ -234,11 +234,11 @@ def rows(parts: Iterable[ArrowSlice]) -> Iterator[object]:
 
 
 READ_ERRORS = (duckdb.Error, pa.ArrowException, OSError, ValueError, OverflowError)
-"""What DuckDB and Arrow raise for input that they can't read."""
+"""Errors that DuckDB and Arrow raise for input that they can't read."""
 
 
 def fault_of(where: str) -> Callable[[BaseException], UserError]:
-    """What makes an error for the user of what DuckDB or Arrow said about the input `where`."""
+    """Makes an error for the user of what DuckDB or Arrow said about the input `where`."""
 
     def explain(error: BaseException) -> UserError:
         # "Invalid Input Error: what happened", sometimes with "LINE 1: …" and a drawing below.

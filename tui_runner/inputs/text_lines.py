@@ -31,7 +31,8 @@ MARK = b"\xef\xbb\xbf"
 """UTF-8's byte order mark, which some editors put first."""
 
 _MARKS_OF_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-"""What Windows PowerShell and editors there put first. Taken for UTF-8 every item would be torn apart, in silence."""
+"""Bytes that Windows PowerShell and editors there put first. Taken for UTF-8 every item would be torn apart, in
+silence."""
 
 
 class OverlongLine:

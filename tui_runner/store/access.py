@@ -39,7 +39,7 @@ from collections.abc import Sequence
 from itertools import islice
 
 _PATIENCE_SECONDS = 5.0
-"""How long another process may have the database open without answering: it opens, closes, or asks as we do. An
+"""Seconds that another process may have the database open without answering: it opens, closes, or asks as we do. An
 owner that takes the connection and stays silent is not tried again. With `RemoteLimits.greeting` that makes 9 s."""
 _TRY_SECONDS = 0.05
 

@@ -56,14 +56,15 @@ _MEMORY_SHARE = 0.25
 """Of the machine's memory, for DuckDB; the rest is for the workers."""
 _MEMORY_LEAST = 512 << 20
 _CACHE_BYTES = 32 << 20
-"""What `trim_cache` leaves. DuckDB keeps the blocks of the file it has seen, those it wrote too, up to its limit:
-a run that writes a file of 760 MB holds 760 MB of it, unless it is told to let go. Doing so takes 10 ms."""
+"""Memory that `trim_cache` leaves. DuckDB keeps the blocks of the file it has seen, those it wrote too, up to its
+limit: a run that writes a file of 760 MB holds 760 MB of it, unless it is told to let go. Doing so takes 10 ms."""
 _CLOSE_SECONDS = 10.0
-"""How long `close` interrupts running queries. Ending one took up to 0.2 s; a reader that is not drained never ends."""
+"""Seconds in which `close` interrupts running queries. Ending one took up to 0.2 s; a reader that is not drained never
+ends."""
 _NO_SPACE = "No space left on device"
-"""What DuckDB says of a disk that is full; it has no type for that."""
+"""Text of DuckDB's error of a disk that is full; it has no type for that."""
 PATIENCE_SECONDS = 3.0
-"""How long the start of a run waits for another user's query to end; one on a screen may take for ever."""
+"""Seconds that the start of a run waits for another user's query to end; one on a screen may take for ever."""
 _TRY_SECONDS = 0.05
 _AMBIGUOUS_NAME = "runner"
 """DuckDB names a database after its file. In `runner.duckdb` the ledger's `runner.items` would mean two things."""
@@ -95,21 +96,21 @@ class Database:
         self.writing = threading.Lock()
         self._readers_beside = 0
         self._checkpoint_threshold = ""
-        """What it is while no process reads beside this one."""
+        """Its value while no process reads beside this one."""
         self.statements = OpenStatements()
         self._threads_guard = threading.Lock()
         self._threads_lent = 0
-        """How many threads DuckDB had before some of a low priority took their place; 0 while none have."""
+        """Threads that DuckDB had before some of a low priority took their place; 0 while none have."""
         self._identity: tuple[int, int] | None = None
         """Device and inode of the file, when it was first seen."""
         self._last_size = path.stat().st_size
         self._damage = ""
-        """What has become of the file while it was open, as a part of a message."""
+        """Fate of the file while it was open, as a part of a message."""
         # Closing any descriptor of the file drops DuckDB's lock on it: this one is kept until DuckDB has closed it.
         self._file = os.open(self._real, os.O_RDONLY | os.O_CLOEXEC)
         self._headers = whole_headers(self._file)
         self.made = False
-        """Whether there was no such file before; told under the lock, so no other process can have made it
+        """True if there was no such file before; told under the lock, so no other process can have made it
         meanwhile."""
 
     @classmethod
@@ -458,7 +459,7 @@ _Connection = tuple[duckdb.DuckDBPyConnection, str | None]
 
 @dataclass(frozen=True, slots=True)
 class _Opening:
-    """How DuckDB is to open a file.
+    """Return the configuration with which DuckDB opens a file.
 
     Attributes:
         path: as it is named in messages.
@@ -626,7 +627,7 @@ class Endable(Protocol):
 
 
 class OpenStatements:
-    """Who has a statement open, from its begin until nothing of it is held any more. From any thread."""
+    """Count statements that are open, from their begin until nothing of them is held any more. From any thread."""
 
     def __init__(self) -> None:
         self._guard = threading.Lock()

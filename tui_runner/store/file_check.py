@@ -1,4 +1,4 @@
-"""What is looked at before a database is opened: where it is, what stands beside it, whether it is whole.
+"""Check a database before it is opened: where it is, what stands beside it, whether it is whole.
 
 A database has companions whose names everybody can guess: DuckDB's write-ahead log, its folder for what it spills, our
 lock, the log of its runs. A link under such a name would have DuckDB or us write into the file that it points to, and
@@ -40,7 +40,7 @@ WRITE_AHEAD_LOGS = (".wal", ".wal.checkpoint", ".wal.recovery")
 """The latter two stand beside the first during a checkpoint, and after a crash in one."""
 LOGS = (".log", ".log.1")
 COMPANIONS = (LOCK, SPILL, *WRITE_AHEAD_LOGS, *LOGS)
-"""What belongs to a database has one of these behind its name."""
+"""Endings, behind a database's name, of the files that belong to it."""
 
 
 def companion(database: Path, ending: str) -> Path:

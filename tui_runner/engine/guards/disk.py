@@ -53,7 +53,7 @@ class DiskGuard:
         self._database = database
         self._watch = DiskWatch()
         self._failure: BaseException | None = None
-        """Why the last flush that failed did."""
+        """Reason why the last flush failed."""
 
     @property
     def warnings(self) -> tuple[str, ...]:

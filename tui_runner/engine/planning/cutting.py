@@ -471,7 +471,7 @@ class _Piece:
 
 
 class _Window:
-    """What the ledger has of chunks, asked for those to come as well."""
+    """Chunks of the ledger, asked for those to come as well."""
 
     def __init__(self, recorded: RecordedItems | None, chunks: RecordedChunks) -> None:
         self._recorded = recorded

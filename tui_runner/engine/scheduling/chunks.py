@@ -34,7 +34,7 @@ from tui_runner.engine.states import ChunkState
 from tui_runner.text.numbers import plural, run_again, size
 
 Command = events.PauseChunks | events.ResumeChunks | events.CancelChunks | events.RetryChunks
-"""What `ChunkCommands.obey` takes."""
+"""Commands that `ChunkCommands.obey` takes."""
 
 
 class ChunkCommands:

@@ -1,4 +1,4 @@
-"""Which items may have killed their worker, and which of them did.
+"""Find the items that kill their worker among those that may have.
 
 When a worker is lost, any item it was executing may be the one that killed it. All of them are suspects from then on
 and run in a worker that executes one item at a time, so the next death has one item to blame. One that was in flight in

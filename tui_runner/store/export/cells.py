@@ -27,7 +27,7 @@ _RISKY_IN_JSON = re.compile("[\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2060-\u2
 Cells = Callable[[pa.Array], list[str | None]]
 """Turns an array of one type into texts, None for NULL."""
 _SHOWN_BYTES = {byte: f"\\x{byte:02X}" for byte in range(256) if not 32 <= byte < 127 or chr(byte) in "\\'\""}
-"""How DuckDB writes the bytes of a BLOB that it does not write as ASCII."""
+"""Escape with which DuckDB writes the bytes of a BLOB that it does not write as ASCII."""
 JsonCells = Callable[[pa.Array], list[str]]
 """Turns an array of one type into JSON texts."""
 
@@ -198,7 +198,7 @@ def _printable(json_text: str) -> str:
 
 _ZERO_FRACTION = re.compile(r"(\.\d*?)0+$")
 _BEYOND = re.compile(r"<value out of range: (-?\d+)>")
-"""How Arrow writes what it cannot write: as the count of its unit since 1970."""
+"""Form in which Arrow writes what it cannot write: the count of its unit since 1970."""
 _UNITS = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 """Parts of a second."""
 

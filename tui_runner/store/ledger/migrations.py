@@ -24,7 +24,7 @@ _HTTP_TABLES = (
     """CREATE TABLE runner.http_cache (
         url VARCHAR, etag VARCHAR, last_modified VARCHAR, status INTEGER, sha256 VARCHAR, checked_at TIMESTAMPTZ)""",
 )
-"""What requests leave: limits of hosts, items that items have added, and what tells an unchanged page."""
+"""Tables for requests: limits of hosts, items that items have added, and what tells an unchanged page."""
 
 _TABLES = (
     "CREATE TABLE runner.ledger (version INTEGER)",

@@ -273,7 +273,7 @@ class RemoteConsole:
 
 
 _NO_ARROW = (pa.ArrowException, OSError, ValueError)
-"""What reading and checking an invalid Arrow stream raises; Arrow raises an OSError for some of it."""
+"""Errors that reading and checking an invalid Arrow stream raises; Arrow raises an OSError for some of it."""
 
 
 class _Received(Result):
@@ -311,7 +311,7 @@ class _Frames:
     """
 
     closed = False
-    """What `pyarrow` asks of a file."""
+    """A file as `pyarrow` uses it."""
 
     def __init__(self, connection: socket.socket, path: Path, record: LockRecord) -> None:
         self._connection = connection
