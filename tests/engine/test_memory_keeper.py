@@ -158,7 +158,7 @@ def test_whoever_resumes_a_run_that_is_held_is_told_what_it_waits_for() -> None:
     kept.measure(100, 750)
     kept.measure(100, 650)
     kept(TryRelease())
-    assert kept.told == ["WARNING memory is at 75 % of 1.0 GB: it goes on below 70 %, or with a higher memory limit"]
+    assert kept.told == ["WARNING memory is at 75 % of 1.0 GB: it resumes below 70 %, or with a higher memory limit"]
 
 
 def test_what_is_too_little_says_why() -> None:

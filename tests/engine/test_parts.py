@@ -174,7 +174,7 @@ FULL = WriteFailed(DiskFull("the disk is full", "x.duckdb", "make room on it"))
 def test_a_full_disk_holds_the_run_and_is_tried_again_until_it_takes_the_rows() -> None:
     _, guard = guarded()
     (hold,) = guard.handle(FULL, 10.0)
-    assert hold == Hold(PauseCause.DISK, "the disk is full; 0 rows lost, it goes on when there is room")
+    assert hold == Hold(PauseCause.DISK, "the disk is full; 0 rows lost, it resumes when there is room")
     assert [*guard.handle(Tick(), 10.0 + PROBE_SECONDS - 0.1)] == []
     assert [*guard.handle(Tick(), 10.0 + PROBE_SECONDS)] == [RetryFlush()]
     assert [*guard.handle(Tick(), 10.1 + PROBE_SECONDS)] == []

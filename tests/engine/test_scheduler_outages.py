@@ -197,7 +197,7 @@ def test_what_only_a_person_could_resume_stops_in_order():
     for desk in (paused, broken):
         desk(Abandoned("the terminal is gone"))
         desk(WorkerLost(0, ""))
-        assert desk.end == (RunState.STOPPED, "it was paused, and nobody is left to resume it")
+        assert desk.end == (RunState.STOPPED, "it was paused, and no screen is left to resume it from")
 
 
 def test_what_goes_on_by_itself_is_waited_for():

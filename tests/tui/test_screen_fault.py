@@ -50,7 +50,7 @@ def test_the_run_goes_on_without_its_dashboard(tmp_path: Path, rows: Callable[..
     try:
         screen.shows("4/4")
         place = screen.press("m")
-        screen.shows("the dashboard has failed, please report it; the run goes on, Ctrl-C stops it", place)
+        screen.shows("the dashboard has failed, please report it; the run continues, Ctrl-C stops it", place)
         screen.shows(" %  ", place)
         (tmp_path / "open").touch()
         assert screen.exit_code() == 0

@@ -206,7 +206,7 @@ class Lines:
     Args:
         out: where to.
         live: whether that is a terminal.
-        quiet: whether only what is wrong is to be said.
+        quiet: True to print errors and warnings only.
     """
 
     def __init__(self, out: TextIO, live: bool, *, quiet: bool = False) -> None:
@@ -242,5 +242,5 @@ class Lines:
             try:
                 self._out.write(text)
                 self._out.flush()
-            except (OSError, ValueError):  # nobody reads any more, or it was closed
+            except (OSError, ValueError):  # the reader is gone, or the stream was closed
                 self._out = None

@@ -186,7 +186,7 @@ class Estimate:
         self._executed = 0
 
     def add(self, active: float, executed: int) -> None:
-        """So many items had been executed at `active`."""
+        """Record that `executed` items had been executed by `active`."""
         self._executed = executed
         if self._first is None and executed:
             self._first = active, executed

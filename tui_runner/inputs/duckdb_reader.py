@@ -50,7 +50,7 @@ class Column:
 
 _MEMORY_MB = 512
 _LARGEST_VALUES = 8
-"""Of the largest values that a file may have, the buffers that DuckDB reads files into hold so many."""
+"""Values of the largest size allowed that the buffers hold into which DuckDB reads files."""
 
 
 def connect(max_bytes: int = 0) -> duckdb.DuckDBPyConnection:

@@ -153,7 +153,7 @@ def _check_companion(path: Path, ending: str, database: os.stat_result | None) -
             # Another user's lock and log are left alone; what is in a write-ahead log becomes rows.
             if ending not in WRITE_AHEAD_LOGS or _may_write(database, error, path.parent):
                 return
-            # It may be that of a run that goes on, with rows that are nowhere else.
+            # It may be that of a live run, with rows that are nowhere else.
             do = "ask that user, or wait for their run to end; nothing was opened"
         raise DatabaseError(f"{plain(path.name)} stands in the way ({error.strerror})", str(path.parent), do) from error
     except OSError as error:

@@ -67,7 +67,7 @@ class DiskGuard:
                 self._failure = error
                 if isinstance(error, DiskFull) and self._scheduler.status.phase in _WAITING_PHASES:
                     self._watch.failed(now)
-                    yield Hold(PauseCause.DISK, f"{error.what}; 0 rows lost, it goes on when there is room")
+                    yield Hold(PauseCause.DISK, f"{error.what}; 0 rows lost, it resumes when there is room")
                 else:
                     yield self._lost(error)
             case RowsLeft():

@@ -393,7 +393,7 @@ class Scheduler:
         elif self._status.starts_items:
             self._turn.clock.resume(self._turn.now)
         if self._status.abandoned and not self._status.resumes_by_itself:
-            self._stop(Ending(RunState.STOPPED, "it was paused, and nobody is left to resume it"))
+            self._stop(Ending(RunState.STOPPED, "it was paused, and no screen is left to resume it from"))
 
     def _watch_outages(self, flush: protocol.ResultBatch) -> None:
         breaker, trials = self._breaker, flush.trials.without(self._chunks.known_failures(flush))

@@ -59,7 +59,7 @@ class Worker:
         state: what it does; changed by `become` alone.
         deadline: when it is killed unless it has ended by then; None when it was not told to end.
         fault: why it was killed, when that was its own fault.
-        open: chunks of which it still has items to start.
+        open: chunks that still have items for it to start.
         chunks: all chunks it has.
         waiting: whether it said that items wait to be started.
         rate: items per second that it may start, as it was told; None for no bound.

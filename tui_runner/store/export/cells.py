@@ -247,9 +247,11 @@ def _clock(seconds: int) -> str:
 
 
 def _day(days: int) -> str:
-    """The day so many days after 1970-01-01, by Howard Hinnant's `civil_from_days` (chrono-Compatible Low-Level Date
-    Algorithms): years begin in March, so that the odd day is the last one of four centuries of 146,097 days.
-    """  # noqa: D205
+    """Return the date `days` days after 1970-01-01.
+
+    This is Howard Hinnant's `civil_from_days` (chrono-Compatible Low-Level Date Algorithms): years begin in March, so
+    that the odd day is the last one of four centuries of 146,097 days.
+    """
     era, day = divmod(days + 719_468, 146_097)
     year = (day - day // 1_460 + day // 36_524 - day // 146_096) // 365
     day -= 365 * year + year // 4 - year // 100

@@ -108,7 +108,7 @@ class Pages:
                 parts.append(batch)
                 missing -= batch.num_rows
             if not missing and self._left is None:
-                # A statement with LIMIT 10000 must not be told that there is more.
+                # A statement with LIMIT 10000 must not be said to have more rows.
                 self._left = next(self._batches, None)
                 self.complete = self._left is None and self._result.complete
         except UserError:
