@@ -19,7 +19,7 @@ _MESSAGE_LENGTH = 200
 
 
 def progress_line(snapshot: Snapshot) -> str:
-    """One line on how far a run is; shorter than 120 characters but for why it does not run."""
+    """Return one line on how far a run is; shorter than 120 characters but for why it does not run."""
     total = snapshot.items_total
     if total:
         items = f"{100 * snapshot.items_finished / total:5.1f} %  {snapshot.items_finished:,}/{total:,}"
@@ -157,7 +157,7 @@ def complaint(snapshot: Snapshot) -> str:
 
 
 def summary(snapshot: Snapshot, database: str) -> str:
-    """One line on a run that has ended."""
+    """Return one line on a run that has ended."""
     parts = [f"{snapshot.items_done:,} done"]
     if snapshot.items_failed:
         parts.append(f"{snapshot.items_failed:,} failed")

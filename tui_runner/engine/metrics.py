@@ -194,7 +194,7 @@ class Estimate:
             self._window.add(active, executed)
 
     def seconds(self, active: float, left: int, in_flight: int) -> tuple[float, float] | None:
-        """At the least and at the most how long `left` items take; None while there is no ground to say.
+        """Return the least and the most seconds that `left` items take; None while there is no ground to say.
 
         Args:
             active: now.

@@ -145,7 +145,7 @@ class BackgroundReader(ItemReader):
         self._thread: threading.Thread | None = None
         self._read: deque[object] = deque()
         self._first_at = 0.0
-        """When the oldest of these came, by `time.monotonic()`."""
+        """Second at which the oldest of these came, by `time.monotonic()`."""
         self._wanted = 0
         """Items that the thread may still read; negative while it waits for one that is not wanted any more."""
         self._ended = False

@@ -163,7 +163,7 @@ class LineReader(ItemReader):
         self._max_bytes = max_bytes
         self._splitter = LineSplitter(max_bytes)
         self._number = -1
-        """Of the file that is open."""
+        """Number, in the order of `paths`, of the file that is open."""
         self._begin: int | None = 0
         """Byte at which that file begins in all files one after the other; None behind a compressed one."""
         self._size: int | None = 0

@@ -260,7 +260,7 @@ class CutByKey:
         self._matcher: KeyMatcher | None = None
         self._items: NewItems | None = None
         self._index = 0
-        """Of the next item in the input."""
+        """Position of the next item in the input."""
         self._next_position = self._first_new = recorded.end
         self._number = recorded.highest_chunk() + 1
         self._told = retry
@@ -270,7 +270,7 @@ class CutByKey:
         self._positions: array[int] = array("q")
         self._known: set[int] = set()
         self._placed: list[int] = []
-        """Of the items of a slice, the places of those that are known by nothing else."""
+        """Places in a slice of the items that are known by nothing else."""
         self._left_out = 0
         self.missed = 0
 

@@ -404,7 +404,7 @@ def guessed_redaction(params: Mapping[str, object], environ: Mapping[str, str]) 
 
 
 def shown_params(stored: Mapping[str, object], job: Job | None = None) -> dict[str, object]:
-    """Of the stored parameters of a run those that one would give it on a command line.
+    """Return the stored parameters of a run that one would give it on a command line.
 
     Secrets are left out; so is, where the job is at hand, what has its default.
     """

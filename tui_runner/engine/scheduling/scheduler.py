@@ -381,7 +381,7 @@ class Scheduler:
             self._kill(Ending(RunState.FAILED, reason))
 
     def _abandoned(self, reason: str) -> None:
-        """From now on a run that only a user could resume stops in order; it can be resumed later."""
+        """Stop a run in order from now on where only a user could resume it; it can be resumed later."""
         self._turn.tell("WARNING", reason)
         self._breaker.abandon()
         self._status = replace(self._status, abandoned=True)

@@ -116,7 +116,7 @@ class Workers:
         self.rate = rate
         self.max_memory = max_memory
         self.divisor = 1
-        """One in `divisor` threads is used."""
+        """Use one in `divisor` threads."""
         self._workers: dict[int, Worker] = {}
         self._next_number = 0
 

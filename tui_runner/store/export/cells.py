@@ -160,7 +160,7 @@ def _json_scalar(value: object) -> str:
 
 
 def _plain(value: object) -> str:
-    """One Python value that is neither nested nor a moment as text."""
+    """Return one Python value that is neither nested nor a moment as text."""
     match value:
         case bool():
             return "true" if value else "false"
@@ -172,7 +172,7 @@ def _plain(value: object) -> str:
 
 
 def _bytes(value: bytes) -> str:
-    """As DuckDB shows a BLOB: what it can print of ASCII as it is, all else as hexadecimal."""
+    """Show a BLOB as DuckDB does: printable ASCII as it is, all else as hexadecimal."""
     return value.decode("latin-1").translate(_SHOWN_BYTES)
 
 

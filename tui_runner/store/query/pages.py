@@ -78,7 +78,7 @@ class Pages:
             number += 1
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
-        """As `all_batches`, so that `store/export.py` writes it."""
+        """Return `all_batches`, under the name by which `store/export` reads it."""
         return self.all_batches()
 
     def close(self) -> None:

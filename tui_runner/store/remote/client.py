@@ -194,7 +194,7 @@ class RemoteConsole:
             raise UserError("another process has this database open", do="change data when it has ended")
 
     def query(self, sql: str, parameters: Mapping[str, object] | None = None, *, light: bool = False) -> Result:
-        """As `Console.query`.
+        """Run a statement as `Console.query` does.
 
         Raises:
             OwnerGone: the owner does not answer any more, or cut the connection off.
@@ -349,7 +349,7 @@ class _Frames:
         return b"".join(parts)
 
     def readable(self) -> bool:
-        """It is."""
+        """Return True."""
         return True
 
     def close(self) -> None:

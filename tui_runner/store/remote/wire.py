@@ -69,7 +69,7 @@ class FrameSink:
             self._send(gathered)
 
     def writable(self) -> bool:
-        """It is."""
+        """Return True."""
         return True
 
     def close(self) -> None:
