@@ -50,6 +50,10 @@ _LONGEST_LOG = 2 << 30
 _NICENESS = 10
 _LOOK_SECONDS = 0.25
 _END_SECONDS = 5.0
+_MEMORY_EXIT = 86
+"""Exit code of a process that was refused memory in Python. Native code aborts, or reads where nothing is; the kernel,
+where the machine has none left, kills."""
+_MEMORY_EXITS = (_MEMORY_EXIT, -signal.SIGABRT, -signal.SIGSEGV, -signal.SIGBUS, -signal.SIGKILL)
 
 
 def memory_beside(bound: int | None) -> int:
@@ -141,6 +145,11 @@ class QueryProcess:
         """Say why the process is gone."""
         if self._cancelled:
             return EOFError()
+        if not self._ended:
+            self._process.join(_END_SECONDS)
+            code = self._process.exitcode
+            if code not in _MEMORY_EXITS:
+                return UserError(f"the process of the statement ended (exit code {code})", do="try it again")
         what = self._ended or f"it needs more than {size(self._memory)}, the bound of a query beside a run"
         return UserError(f"the statement was ended: {what}", do="ask for less at once, or when the run has ended")
 
@@ -203,7 +212,7 @@ def main(connection: Connection, moment: Moment, request: bytes, memory: int, sp
             answer(console, unpack_request(request), say)
             over.set()
     except MemoryError:
-        os._exit(1)
+        os._exit(_MEMORY_EXIT)
     except UserError as error:
         say(FAILED, pack_error(error))
     except Exception as error:
