@@ -79,7 +79,7 @@ def logged(folder: Path) -> list[str]:
 def test_try_prints_lines_of_native_code_and_children_with_the_others(cli: CommandLine, native: Path) -> None:
     done = cli("try", "native.py", cwd=native, environ=ENVIRON)
     assert (done.code, done.err) == (0, "")
-    told, shown = done.out.split("item 0: ok")
+    told, shown = done.out.split("1 (item 0): ok")
     assert sorted(told.splitlines()) == sorted(
         native_lines("module", "items", "generator", "setup", "item", "teardown", ways=ALL)
     )
@@ -165,7 +165,7 @@ def test_a_log_handler_made_while_loading_does_not_write_over_the_dashboard(term
 def test_the_launcher_shows_them_with_what_was_tried(terminal: Any) -> None:
     screen = terminal()
     screen.shows("native")
-    screen.shows("needed, Secret", screen.press("\r"))
+    screen.shows("(needed)", screen.press("\r"))
     screen.press(SECRET)
     screen.shows("the first 3 items", screen.press("\x14"))
     screen.shows("item writes ***")
