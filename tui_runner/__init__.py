@@ -35,7 +35,7 @@ _HOMES = {
     "Current": "tui_runner.jobs.current",
     "Job": "tui_runner.jobs.job",
     "RunFailed": "tui_runner.api",
-    "Secret": "tui_runner.text.redaction",  # nosec B105: the name of a module
+    "Secret": "tui_runner.text.redaction",
     "connect": "tui_runner.store.access",
     "current": "tui_runner.jobs.current",
     "job": "tui_runner.jobs.job",
