@@ -109,9 +109,7 @@ def test_json_stays_alone_on_standard_output(cli: CommandLine, native: Path) -> 
     assert set(native_lines("item", "teardown")) < set(logged(native))
 
 
-def test_what_is_written_while_the_job_of_workers_is_loaded_and_makes_its_items_is_caught(
-    cli: CommandLine, native: Path
-) -> None:
+def test_output_of_loading_a_job_and_making_its_items_is_caught(cli: CommandLine, native: Path) -> None:
     done = cli("run", "native.py", "--quiet", "--db", "x.duckdb", cwd=native, environ=ENVIRON)
     assert (done.code, done.out) == (0, "")
     told = [*native_lines("module", "items", ways=ALL), *native_lines("generator", ways=("prints",))]
@@ -119,7 +117,7 @@ def test_what_is_written_while_the_job_of_workers_is_loaded_and_makes_its_items_
     assert set(native_lines("generator", "item", "teardown")) < set(logged(native))
 
 
-def test_what_was_written_before_loading_failed_is_shown_before_the_complaint(cli: CommandLine, tmp_path: Path) -> None:
+def test_output_before_a_failed_load_is_shown_before_the_error(cli: CommandLine, tmp_path: Path) -> None:
     write(
         tmp_path,
         "fails.py",

@@ -20,7 +20,7 @@ from tui_runner.system.process import no_exit_at_once
 Rows = Callable[..., list[tuple[Any, ...]]]
 
 
-def test_it_raises_within_and_is_itself_again_afterwards() -> None:
+def test_os_exit_raises_within_the_guard_and_is_itself_again_afterwards() -> None:
     others = bool(process._guarded)  # generators of other tests that block for ever
     with no_exit_at_once():
         with pytest.raises(SystemExit) as ended, no_exit_at_once():

@@ -200,7 +200,7 @@ class Workers:
 
     @property
     def is_starting(self) -> bool:
-        """True while a worker is not ready yet, besides that for suspects."""
+        """True while a worker, other than the one for suspects, is not ready yet."""
         return any(worker.state is WorkerState.STARTING and worker.slot is not None for worker in self)
 
     @property
