@@ -47,7 +47,7 @@ _RESULTS = {"✔": "ok", "⚠": "remark"}
 
 
 class Remark(str):
-    """A finding that does not keep runs from working, and that somebody should look at."""
+    """A finding that does not keep runs from working, and that deserves a look."""
 
 
 class Several(str):

@@ -37,7 +37,7 @@ def main() -> None:
 
     def deliver(report: Report) -> None:
         frame = pack_report(report)
-        with sending, contextlib.suppress(OSError, ValueError):  # nobody reads any more: the end of commands says so
+        with sending, contextlib.suppress(OSError, ValueError):  # the reader is gone: the end of commands tells us
             write_frame(reports, frame)
 
     backend = ProcessBackend(deliver)

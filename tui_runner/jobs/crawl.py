@@ -103,8 +103,8 @@ def set_up(
         user_agent: the name that requests are sent by, and that robots.txt is read for.
         robots: leave out what robots.txt does not allow.
         header: further headers, `Name: value` each.
-        include: regular expressions, one of which an address must match to be followed.
-        exclude: regular expressions, none of which it may match.
+        include: regular expressions; an address must match one to be followed.
+        exclude: regular expressions; an address that matches one is not followed.
     """
     folder: Path | None = None
     fetch.set_up(keep, folder, max_bytes, user_agent, robots, header)
