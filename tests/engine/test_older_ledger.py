@@ -6,14 +6,13 @@ was stopped in the middle, with failures, timeouts and a cancelled chunk; of the
 
 from __future__ import annotations
 
-import gzip
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
+from support.older_ledger import RUNS, copy_older_ledger, mend
 
 from tui_runner.engine.assembly import open_runner
 from tui_runner.engine.planning.request import plan_run
@@ -25,22 +24,11 @@ from tui_runner.store.ledger import LEDGER_VERSION
 
 Rows = Callable[..., list[tuple[Any, ...]]]
 
-MADE = Path(__file__).parents[1] / "ledger_v2"
-RUNS = {"lines": 1, "rows": 2, "numbers": 3, "pages": 4}
-
 
 @pytest.fixture
 def older(tmp_path: Path) -> Path:
     """A folder with the database `x.duckdb`, the jobs and the inputs."""
-    for name in ("jobs.py", "lines.txt", "rows.csv"):
-        shutil.copy(MADE / name, tmp_path)
-    (tmp_path / "x.duckdb").write_bytes(gzip.decompress((MADE / "ledger.duckdb.gz").read_bytes()))
-    with duckdb.connect(str(tmp_path / "x.duckdb")) as ledger:
-        ledger.execute(
-            "UPDATE runner.runs SET job_path = replace(job_path, '/v2', $here), input = replace(input, '/v2', $here),"
-            " settings = CAST(replace(CAST(settings AS VARCHAR), '\"/v2\"', '\"' || $here || '\"') AS JSON)",
-            {"here": str(tmp_path)},
-        )
+    copy_older_ledger(tmp_path)
     return tmp_path
 
 
@@ -51,11 +39,6 @@ def go_on(folder: Path, run: int, *, retry: bool = False, **settings: object) ->
     assert runner.join(60)
     runner.close()
     return runner.snapshot()
-
-
-def mend(folder: Path) -> None:
-    source = (folder / "jobs.py").read_text()
-    (folder / "jobs.py").write_text(source.replace("number < 60", "number < 0"))
 
 
 @pytest.mark.parametrize("kind", RUNS)

@@ -1,7 +1,7 @@
 """A run that is killed at any moment and started again: every item's rows are in the table once.
 
 CI kills a few times at random moments, and prints the seed when it fails. `KILLS=1000 pytest tests/faults/test_kill.py`
-does it 1,000 times.
+does it 1,000 times. Among the moments are those in which workers are replaced, and an older ledger is migrated.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any
 
 import psutil
 import pytest
+from support.older_ledger import RUNS, copy_older_ledger, mend
 from support.waiting import WAIT_SECONDS, eventually
 
 KILLS = int(os.environ.get("KILLS", "4"))
@@ -46,18 +47,37 @@ JOB = """
 """
 
 
-@pytest.fixture
-def command(tmp_path: Path) -> list[str]:
-    (tmp_path / "work.py").write_text(textwrap.dedent(JOB).replace("ITEMS", str(ITEMS)), encoding="utf-8")
-    return [sys.executable, "-m", "tui_runner", "run", "work.py", "--headless", "--quiet", "--db", "x.duckdb"]
+LEAKING_JOB = """
+    from tui_runner import job
+
+    kept = []
+
+    @job(chunk_size=50, threads=4, workers=2, max_memory="700MB")
+    def work(n: int):
+        '''Keep half a megabyte, so that workers are replaced all the time.'''
+        kept.append(b"x" * 500_000)
+        return [{"n": n, "part": part} for part in range(3)]
+
+    @work.items
+    def numbers():
+        return range(ITEMS)
+"""
+
+Start = Callable[..., psutil.Popen]
+
+
+def write_job(folder: Path, source: str) -> None:
+    (folder / "work.py").write_text(textwrap.dedent(source).replace("ITEMS", str(ITEMS)), encoding="utf-8")
 
 
 @pytest.fixture
-def start(command: list[str], tmp_path: Path) -> Iterator[Callable[[], psutil.Popen]]:
-    """Starts the run as a process; whatever is left of it is killed after the test."""
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Starts a command, the run of `work.py` if it is given none; whatever is left of it is killed after the test."""
     started: list[psutil.Popen] = []
 
-    def begin() -> psutil.Popen:
+    def begin(*arguments: str) -> psutil.Popen:
+        arguments = arguments or ("run", "work.py", "--headless", "--quiet", "--db", "x.duckdb")
+        command = [sys.executable, "-m", "tui_runner", *arguments]
         with (tmp_path / f"stderr-{len(started)}").open("wb") as stderr:
             process = psutil.Popen(command, cwd=tmp_path, stderr=stderr, env=environment())
         started.append(process)
@@ -104,9 +124,11 @@ def check_each_item_once(rows: Callable[..., Any], path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(60 + 20 * KILLS)
-def test_killed_at_any_moment_and_started_again_nothing_is_lost_or_doubled(
-    start: Callable[[], psutil.Popen], rows: Callable[..., Any], tmp_path: Path
+@pytest.mark.parametrize("source", [JOB, LEAKING_JOB], ids=["at any moment", "while workers are replaced"])
+def test_killed_and_started_again_nothing_is_lost_or_doubled(
+    start: Start, rows: Callable[..., Any], tmp_path: Path, source: str
 ) -> None:
+    write_job(tmp_path, source)
     chance = random.Random(SEED)
     kills = at_work = 0
     killed: Counter[str] = Counter()
@@ -125,7 +147,38 @@ def test_killed_at_any_moment_and_started_again_nothing_is_lost_or_doubled(
     assert process.wait(WAIT_SECONDS) == 0, f"seed {SEED}: {_stderr(tmp_path)}"
     check_each_item_once(rows, tmp_path / "x.duckdb")
     runs = rows("SELECT count(*) FROM runner.runs", tmp_path / "x.duckdb")[0][0]
+    replaced = (tmp_path / "x.duckdb.log").read_text().count("is replaced: it has")
     print(f"seed {SEED}: {kills} kills ({killed}), {at_work} of them with workers alive; {runs} whole runs")
+    print(f"{replaced} workers were replaced")
+    assert source is JOB or replaced
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(60 + 20 * KILLS)
+def test_killed_while_an_older_ledger_is_migrated_nothing_is_lost_or_doubled(
+    start: Start, rows: Callable[..., Any], tmp_path: Path
+) -> None:
+    chance = random.Random(SEED)
+    versions: Counter[int] = Counter()
+    for _ in range(KILLS):
+        copy_older_ledger(tmp_path)
+        mend(tmp_path)
+        kind = chance.choice(["lines", "rows", "numbers"])
+        resume = ("resume", "x.duckdb", str(RUNS[kind]), "--headless", "--quiet", "--yes")
+        process = start(*resume)
+        with contextlib.suppress(psutil.TimeoutExpired):
+            process.wait(chance.uniform(0.3, 1.5))
+        _kill(process, chance)
+        versions[rows("SELECT version FROM runner.ledger", tmp_path / "x.duckdb")[0][0]] += 1
+        if rows(f"SELECT state FROM runner.runs WHERE run_id = {RUNS[kind]}", tmp_path / "x.duckdb") != [("finished",)]:
+            assert start(*resume).wait(WAIT_SECONDS) == 0, f"seed {SEED}: {_stderr(tmp_path)}"
+        items = f"SELECT count(*), count(DISTINCT item) FROM runner.items WHERE run_id = {RUNS[kind]} AND state = 'ok'"
+        assert rows(items, tmp_path / "x.duckdb") == [(100, 100)]
+        stored = f"SELECT count(DISTINCT number), count(*) FROM {kind} WHERE _run = {RUNS[kind]}"
+        assert rows(stored, tmp_path / "x.duckdb") == [(90 if kind == "lines" else 100, 100)]
+        for left in tmp_path.glob("x.duckdb*"):
+            left.unlink()
+    print(f"seed {SEED}: killed with the ledger in version {dict(versions)}")
 
 
 def _wait_for_workers(process: psutil.Popen) -> None:
@@ -162,7 +215,8 @@ def _is_child(process: psutil.Process, parent: int) -> bool:
         return False
 
 
-def test_a_second_program_is_told_who_has_the_database(start: Callable[[], psutil.Popen], tmp_path: Path) -> None:
+def test_a_second_program_is_told_who_has_the_database(start: Start, tmp_path: Path) -> None:
+    write_job(tmp_path, JOB)
     first = start()
     eventually(lambda: family(first), "the start of its workers, who come after the lock")
     second = start()
