@@ -48,26 +48,23 @@ def pytest_configure(config: pytest.Config) -> None:
     gc.set_threshold(50_000, 20, 20)
 
 
-SLOW = frozenset((
+EXHAUSTIVE = frozenset((
     "test_cli_resume", "test_could_not_begin", "test_retry_command", "test_secret_options", "test_program_end",
     "test_fetch", "test_crawl", "test_cluster_mistakes", "test_api", "test_launcher", "test_launcher_mistakes",
     "test_query_screen", "test_query_mouse", "test_query_dialogs", "test_query_keys", "test_query_in_run",
     "test_query_remote", "test_query_results", "test_query_kinds", "test_themes", "test_errors_agree",
     "test_log_back", "test_tmux", "test_hosts_of_runs", "test_caught_output", "test_own_output", "test_item_text",
-    "test_query_process", "test_query_clients", "test_import_guard", "test_fork_server", "test_job_origin",
-    "test_executed_code", "test_damaged_ledgers", "test_output_files", "test_other_users", "test_scheduler_walks",
-    "test_cli", "test_runner", "test_runner_items", "test_runner_workers", "test_retries_of_runs",
-    "test_older_ledger", "test_readers", "test_input_chunks", "test_inner_screens", "test_app", "test_chunk_map",
-    "test_end", "test_query_peers", "test_cli_terminals", "test_start", "test_start_interrupted", "test_trial",
-    "test_scaffold", "test_sample_jobs", "test_cursor", "test_keys_in_turn", "test_nested", "test_whole_bodies",
+    "test_query_clients", "test_import_guard", "test_fork_server", "test_job_origin", "test_executed_code",
+    "test_damaged_ledgers", "test_output_files", "test_other_users", "test_scheduler_walks", "test_cli",
+    "test_runner", "test_runner_items", "test_runner_workers", "test_retries_of_runs", "test_older_ledger",
+    "test_readers", "test_input_chunks", "test_inner_screens", "test_app", "test_chunk_map", "test_end",
+    "test_query_peers", "test_cli_terminals", "test_start", "test_start_interrupted", "test_trial", "test_scaffold",
+    "test_sample_jobs", "test_cursor", "test_keys_in_turn", "test_nested", "test_whole_bodies", "test_dask",
+    "test_crawl_killed", "test_changed_inputs_killed", "test_leaving", "test_random_keys", "test_every_key",
+    "test_pictures", "test_query_pictures", "test_terminal",
 ))  # fmt: skip
-"""Files with many processes, or many screens: a minute and more each on two cores."""
-
-EXHAUSTIVE = SLOW | {
-    "test_dask", "test_crawl_killed", "test_changed_inputs_killed", "test_leaving", "test_random_keys",
-    "test_every_key", "test_broken_machinery", "test_pictures", "test_query_pictures", "test_terminal",
-}  # fmt: skip
-"""Files that `.ci/run` leaves out for their time; all of them: `pytest -m "slow or exhaustive"`."""
+"""Files with many processes, or many screens: a minute and more each on two cores. They are slow, and `.ci/run` leaves
+them out; `pytest -m slow` takes them."""
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -21,6 +21,8 @@ from tui_runner.store.remote.client import RemoteConsole
 from tui_runner.store.remote.query_process import LEAST_BYTES, memory_beside
 from tui_runner.store.remote.server import ServerLimits, serve
 
+pytestmark = pytest.mark.slow
+
 MB = 1 << 20
 GROUPS = "SELECT count(*) AS rows, count(DISTINCT batch) AS batches, max(batch) AS newest FROM books"
 ENDLESS = "SELECT count(*) FROM range(10_000_000) a, range(10_000_000) b WHERE hash(a.range + b.range) % 7 = 3"
@@ -153,8 +155,8 @@ def test_checkpoints_wait_for_the_last_reader(busy: Database) -> None:
     "statement",
     [
         "SELECT max(length(repeat('x', 10_000_000 + n::BIGINT))) FROM range(2000) t(n)",
-        pytest.param("SELECT repeat('x', 10_000_000) AS a FROM range(2000)", marks=pytest.mark.slow),
-        pytest.param("SELECT list(repeat('x', 1_000_000 + n::BIGINT)) FROM range(2000) t(n)", marks=pytest.mark.slow),
+        "SELECT repeat('x', 10_000_000) AS a FROM range(2000)",
+        "SELECT list(repeat('x', 1_000_000 + n::BIGINT)) FROM range(2000) t(n)",
     ],
 )
 def test_a_statement_that_takes_more_than_its_bound_is_ended(
