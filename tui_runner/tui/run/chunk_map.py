@@ -163,6 +163,7 @@ class ChunkMap(PaintedWidget):
         if cell != self._cursor // self._each:
             mates = ((_RANK[look(chunk)], -chunk.failed, chunk.number) for chunk in self._mates(cell))
             self._cursor = min(mates)[-1]
+            self.post_message(ChunkTable.Moved())
         self.repaint()
 
     def _mates(self, cell: int) -> Iterable[ChunkView]:

@@ -54,6 +54,9 @@ class ChunkTable(ScrollView):
     class Changed(Message):
         """The order, the filter, the marks or whether it follows the run changed."""
 
+    class Moved(Message):
+        """The cursor went to another chunk."""
+
     COMPONENT_CLASSES: ClassVar[set[str]] = {*ROLE_CLASSES, "table--cursor"}
     can_focus = False
 
@@ -262,7 +265,10 @@ class ChunkTable(ScrollView):
     def _put_cursor(self, place: int) -> int:
         """Put the cursor into the row nearest to `place`, wherever the view is; the row."""
         self._place = max(0, min(place, len(self._order) - 1))
+        before = self._cursor
         self._cursor = self._order.at(self._place).number if len(self._order) else None
+        if self._cursor != before:
+            self.post_message(self.Moved())
         return self._place
 
     @property

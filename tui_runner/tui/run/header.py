@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -131,6 +132,10 @@ class Header(SnapshotWidget):
         return (*program, (f" {job}", "strong"), (" → ", "muted"), (file, "text"), run)
 
 
+_TREND = 10
+"""Values of the latency that are drawn."""
+_TREND_SECONDS = 30.0
+"""Seconds between two of them: half of the minute that each is measured over, so that neighbours differ."""
 _GAP = "   "
 _TIGHT = "  "
 _WIDE = 100
@@ -149,11 +154,16 @@ class Figure:
     @property
     def cells(self) -> int:
         """Width on the screen; the same whatever the value, unless it is longer than expected."""
-        return len(self.label) + 1 + max(self.width, len(self.value))
+        return len(self.label) + bool(self.label) + max(self.width, len(self.value))
 
 
-def figures(snapshot: Snapshot) -> list[Figure]:
-    """The numbers of a run, in the order in which they are shown: rates while it runs, means when it is over."""
+def figures(snapshot: Snapshot, trend: str = "") -> list[Figure]:
+    """Return the numbers of a run, in the order in which they are shown: rates while it runs, means when it is over.
+
+    Args:
+        snapshot: the newest one.
+        trend: how the 95th percentile went, as bars; empty for none.
+    """
     failed = f"{snapshot.items_failed:,}"
     finished = snapshot.items_finished
     if snapshot.items_failed:
@@ -168,6 +178,7 @@ def figures(snapshot: Snapshot) -> list[Figure]:
             5,
         ),
         Figure("p95", latency(snapshot.p95) if snapshot.p95 is not None else NONE, 6, 6),
+        *([Figure("", trend, len(trend), 7, "chart-1")] if trend else []),
         Figure("file", size(snapshot.db_bytes), 6, 8),
     ]
     if snapshot.state.ended:
@@ -215,11 +226,27 @@ def chosen(every: list[Figure], width: int, gap: str) -> list[Figure]:
 
 
 class Figures(SnapshotWidget):
-    """Throughput, items in flight, failures, retries, latencies."""
+    """Throughput, items in flight, failures, retries, latencies.
+
+    It alone keeps how the latency went: a snapshot has the present one.
+    """
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._latencies: deque[float] = deque(maxlen=_TREND)
+        self._next_latency = float("-inf")
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Paint this snapshot, and note its latency when it is time."""
+        if snapshot.p95 is not None and snapshot.at >= self._next_latency and not snapshot.state.ended:
+            self._next_latency = snapshot.at + _TREND_SECONDS
+            self._latencies.append(snapshot.p95)
+        super().show(snapshot)
 
     def lines(self, snapshot: Snapshot, width: int, height: int) -> list[Line]:
         """One line, or two where there is room for two and one is too short."""
-        every = figures(snapshot)
+        trend = sparkline(self._latencies, len(self._latencies)) if len(self._latencies) > 1 else ""
+        every = figures(snapshot, "" if snapshot.state.ended else trend)
         gap = _GAP if width >= _WIDE else _TIGHT
         lines = [self._line(chosen(every, width, gap), gap)]
         if height > 1:
@@ -235,7 +262,8 @@ class Figures(SnapshotWidget):
     def _line(kept: list[Figure], gap: str) -> Line:
         spans: list[Span] = [(" ", "text")]
         for figure in kept:
-            spans.append((figure.label + " ", "muted"))
+            if figure.label:
+                spans.append((figure.label + " ", "muted"))
             spans.append((f"{figure.value:>{figure.width}}" + gap, figure.role))
         return tuple(spans)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 DOTS_ACROSS = 2
 DOTS_DOWN = 4
@@ -53,6 +54,15 @@ def bins(points: Sequence[tuple[float, float | None]], end: float, span: float, 
         for later in range(max(place, 0), min(place + math.ceil(_HOLD / length), columns)):
             held[later] = value if good else None
     return [sums[place] / counts[place] if counts[place] else held[place] for place in range(columns)]
+
+
+def resampled(values: Sequence[float], columns: int) -> list[float | None]:
+    """Return `values`, which stand for equal parts of something, as `columns` equal parts: means, or repetitions."""
+    if not values:
+        return [None] * columns
+    edges = [place * len(values) // columns for place in range(columns + 1)] if columns else []
+    parts = [values[low : max(high, low + 1)] for low, high in pairwise(edges)]
+    return [sum(part) / len(part) for part in parts]
 
 
 def places(moments: Sequence[float], end: float, span: float, columns: int) -> list[int]:

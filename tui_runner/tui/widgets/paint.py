@@ -12,7 +12,7 @@ A chunk's state `failed` means that it has ended and that some of its items fail
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import ClassVar
 
 from rich.cells import cell_len, set_cell_size
@@ -238,9 +238,9 @@ WARNING = "⚠"
 _BLOCKS = " ▁▂▃▄▅▆▇█"
 
 
-def sparkline(values: Sequence[float], width: int) -> str:
+def sparkline(values: Iterable[float], width: int) -> str:
     """The last `width` values as bars from zero to the highest of them; right-aligned."""
-    values = values[-width:]
+    values = list(values)[-width:] if width else []
     top = max(values, default=0.0)
     if top <= 0:
         return " " * width
