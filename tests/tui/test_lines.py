@@ -321,6 +321,12 @@ def test_two_texts_in_a_line_never_touch() -> None:
         assert len(line) == 24 and line.endswith("…  " + right.strip() if right[:3] != "   " else "…" + right)
 
 
+@pytest.mark.parametrize("width", range(20, 140))
+def test_a_percentile_is_shown_only_beside_the_time_that_it_is_of(width: int) -> None:
+    line = figures(width, latency_window=60.0, rate=25.0)
+    assert "p95" not in line or "last min: p50" in line
+
+
 def test_narrow_figures_keep_throughput_and_failures() -> None:
     lines = figures(40, 2).split("\n")
     assert "items/s  50.2" in lines[0] and "failed 12" in lines[0]

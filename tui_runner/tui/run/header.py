@@ -143,13 +143,23 @@ _WIDE = 100
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A label and its value; `rank` says what is left out first where it is narrow (the highest)."""
+    """A label and its value.
+
+    Attributes:
+        label: what it is.
+        value: as text.
+        width: cells that the value usually needs.
+        rank: the highest is left out first where it is narrow.
+        role: of the value.
+        follows: whether it tells nothing without the figure before it, which says over which time both are.
+    """
 
     label: str
     value: str
     width: int
     rank: int
     role: str = "strong"
+    follows: bool = False
 
     @property
     def cells(self) -> int:
@@ -177,8 +187,8 @@ def figures(snapshot: Snapshot, trend: str = "") -> list[Figure]:
             6,
             5,
         ),
-        Figure("p95", latency(snapshot.p95) if snapshot.p95 is not None else NONE, 6, 6),
-        *([Figure("", trend, len(trend), 7, "chart-1")] if trend else []),
+        Figure("p95", latency(snapshot.p95) if snapshot.p95 is not None else NONE, 6, 6, follows=True),
+        *([Figure("", trend, len(trend), 7, "chart-1", follows=True)] if trend else []),
         Figure("file", size(snapshot.db_bytes), 6, 8),
     ]
     if snapshot.state.ended:
@@ -217,8 +227,8 @@ def chosen(every: list[Figure], width: int, gap: str) -> list[Figure]:
     """As many figures as `width` has room for, the most telling first, in their usual order."""
     kept: list[Figure] = []
     room = width - 1
-    for figure in sorted(every, key=lambda figure: figure.rank):
-        if figure.cells + len(gap) > room:
+    for place, figure in sorted(enumerate(every), key=lambda placed: placed[1].rank):
+        if figure.cells + len(gap) > room or (figure.follows and every[place - 1] not in kept):
             continue
         kept.append(figure)
         room -= figure.cells + len(gap)
