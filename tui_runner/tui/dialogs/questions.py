@@ -14,7 +14,7 @@ from textual.widgets import Button, Input, Static
 
 from tui_runner.errors import UserError
 from tui_runner.text.safe_text import safe_text
-from tui_runner.tui.actions import bindings, key_of, keys_of
+from tui_runner.tui.actions import BY_ID, bindings, key_of, keys_of
 from tui_runner.tui.actions.list_keys import ListNavigation, Movable
 from tui_runner.tui.actions.model import Place
 from tui_runner.tui.dialogs import Dialog
@@ -97,11 +97,20 @@ _TIGHT_FRAME = 4
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Something to choose: what it is called, a remark beside it, and what choosing it returns. Texts must be safe."""
+    """Something to choose: what it is called, a remark beside it, and what choosing it returns.
+
+    Both are shown and must be safe; `text` is not: it is what `Search` finds it by, besides these two.
+    """
 
     label: str
     remark: str
     value: object
+    text: str = ""
+
+    @property
+    def searched(self) -> str:
+        """All that it is found by, in lower case."""
+        return f"{self.label} {self.remark} {self.text}".lower()
 
 
 class Choose(ListNavigation, Dialog[object]):
@@ -177,6 +186,42 @@ def _line(choice: Choice, width: int) -> Line:
     return ((choice.label, "text"), ("  " + choice.remark, "muted"))
 
 
+class Search(Choose):
+    """Ask which one of many: what is typed lists only those with all of its words; arrows move in the list."""
+
+    def compose(self) -> ComposeResult:
+        """The question, the field, and the choices that fit."""
+        with Vertical(id="box"):
+            yield Static(Content(self._question), id="question")
+            yield TextField(id="words", compact=True, placeholder="type to search")
+            yield Rows[Choice](_line, nothing=lambda: "nothing has all of these words", id="choices")
+            yield Static(id="consequence")
+
+    def on_mount(self) -> None:
+        """List every choice; the keys that are letters are typed here."""
+        super().on_mount()
+        keys = f"Enter {BY_ID['choice.choose'].label}   ↓ ↑ move   {key_of(self, 'choice.cancel')} cancel"
+        self.query_one("#consequence", Static).update(Content(keys))
+
+    def on_resize(self) -> None:
+        """As many rows as there is room for beside the field, however many fit what is typed."""
+        super().on_resize()
+        rows = self.query_one(Rows)
+        rows.styles.height = max(min(len(self._choices), self.size.height - _FRAME - 1), 1)
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """List what has all of the words, the first under the cursor."""
+        words = event.value.lower().split()
+        fitting = [each for each in self._choices if all(word in each.searched for word in words)]
+        self.query_one(Rows).show(fitting, place=0)
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Answer with the choice under the cursor, if there is one."""
+        event.stop()
+        if self.query_one(Rows).current is not None:
+            self.action_choose()
+
+
 class Ask(Dialog[str | None]):
     """Ask for a text; None for Escape. Texts of the program itself only, or safe ones.
 
@@ -230,14 +275,21 @@ class Ask(Dialog[str | None]):
 
 @dataclass(frozen=True, slots=True)
 class Pick:
-    """Something to choose: a label, a remark beside it; both are made safe here."""
+    """Something to choose: a label, a remark beside it, both made safe here; all that it is found by."""
 
     label: str
     remark: str = ""
+    text: str = ""
 
 
 def pick_one(
-    app: App[Any], question: str, picks: Sequence[Pick], chosen: Callable[[int], object], place: int = 0
+    app: App[Any],
+    question: str,
+    picks: Sequence[Pick],
+    chosen: Callable[[int], object],
+    place: int = 0,
+    *,
+    search: bool = False,
 ) -> None:
     """Ask which one; nothing happens when none is taken.
 
@@ -247,6 +299,7 @@ def pick_one(
         picks: what there is to choose from.
         chosen: told the place in the list of what was chosen.
         place: the one under the cursor at first.
+        search: whether there are so many that letters search in them.
     """
 
     def answered(value: object) -> None:
@@ -254,10 +307,10 @@ def pick_one(
             chosen(value)
 
     choices = [
-        Choice(safe_text(pick.label, limit=300), safe_text(pick.remark, limit=300), number)
+        Choice(safe_text(pick.label, limit=300), safe_text(pick.remark, limit=300), number, pick.text)
         for number, pick in enumerate(picks)
     ]
-    screen = Choose(question, choices, place)
+    screen = (Search if search else Choose)(question, choices, place)
     screen.add_class("-wide")
     app.push_screen(screen, answered)
 

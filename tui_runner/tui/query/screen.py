@@ -12,6 +12,7 @@ from textual.binding import BindingType
 from textual.containers import Horizontal
 from textual.screen import Screen
 
+from tui_runner.engine.states import ChunkState
 from tui_runner.errors import UserError
 from tui_runner.store.access import Access
 from tui_runner.store.query.catalog import (
@@ -45,6 +46,7 @@ from tui_runner.tui.query.script_files import History, edit_elsewhere, open_scri
 from tui_runner.tui.query.tab import QueryTab, QueryTabs, Shown
 from tui_runner.tui.terminal.textual_fixes import EarlyClose
 from tui_runner.tui.widgets.footer import KeyLine
+from tui_runner.tui.widgets.paint import CHUNK_GLYPHS
 
 NARROW = 72
 """Terminals of fewer cells show the catalog in place of the tabs, when it is asked for."""
@@ -384,8 +386,10 @@ class QueryScreen(EarlyClose, Screen[None]):
         picks = []
         for entry in entries:
             when = "" if entry.at is None else ago(now - entry.at)
-            picks.append(Pick(" ".join(entry.sql[:300].split()), f"{when}, failed" if entry.failed else when))
-        pick_one(self.app, "Statements, newest first", picks, lambda place: self._write(entries[place].sql))
+            remark = f"{when}  {CHUNK_GLYPHS[ChunkState.FAILED]} failed" if entry.failed else when
+            picks.append(Pick(" ".join(entry.sql[:300].split()), remark, entry.sql))
+        title = "Statements, newest first"
+        pick_one(self.app, title, picks, lambda place: self._write(entries[place].sql), search=True)
 
     def action_watch(self) -> None:
         """Run the statement again and again, or stop that."""

@@ -29,6 +29,7 @@ from tui_runner.store.query.errors import CHANGES_DATA, QueryCancelled, QueryErr
 from tui_runner.store.query.pages import PAGE_ROWS, Pages
 from tui_runner.store.query.statements import Statement, split, statement_at
 from tui_runner.store.remote.client import RemoteConsole
+from tui_runner.text.numbers import duration
 from tui_runner.text.safe_text import safe_text
 from tui_runner.tui.actions import key_of
 from tui_runner.tui.background import in_thread
@@ -92,6 +93,9 @@ class QueryTab(Vertical):
         self._timer: Timer | None = None
         self._last: tuple[Statement, Mapping[str, object]] | None = None
         self._every: float | None = None
+        self._updated = 0.0
+        """When the result came, on the monotonic clock."""
+        self._ages: Timer | None = None
         self._next: Timer | None = None
         self._first: pa.Table | None = None
         self._no_more = ""
@@ -210,8 +214,17 @@ class QueryTab(Vertical):
     def watch_every(self, every: float) -> None:
         """Run the last statement again, `every` so many seconds after it began, until it takes longer than that."""
         self._every = every
-        self.status.remark(f"every {every:g} s")
+        self._ages = self._ages or self.set_interval(1.0, self._tell_age)
+        self._tell_age()
         self._again()
+
+    def _tell_age(self) -> None:
+        """Say how old the result is that is being watched: one that stays away must not look like a new one."""
+        if self._every is None:
+            return
+        seconds = int(time.monotonic() - self._updated)
+        age = f"{seconds} s" if seconds < 60 else duration(seconds)
+        self.status.remark(f"updated {age} ago · every {self._every:g} s")
 
     def stop_watching(self, why: str = "") -> None:
         """Leave the result as it is; `why` is said in the line above it."""
@@ -219,6 +232,9 @@ class QueryTab(Vertical):
             self._next.stop()
         if self._every is not None:
             self._every = None
+            if self._ages is not None:
+                self._ages.stop()
+                self._ages = None
             self.status.remark(why)
 
     def draw_chart(self, kind: ChartKind | None) -> None:
@@ -239,8 +255,9 @@ class QueryTab(Vertical):
     def leave(self) -> None:
         """Nothing is to be drawn any more."""
         self._every = None
-        if self._timer is not None:
-            self._timer.stop()
+        for timer in (self._timer, self._ages):
+            if timer is not None:
+                timer.stop()
 
     @work(exit_on_error=True)
     async def _run(self, statement: Statement, values: Mapping[str, object], *, keep: bool = False) -> None:
@@ -276,7 +293,8 @@ class QueryTab(Vertical):
         if self._closed:
             return
         self._pages, self._first, self._last, self._no_more = pages, first, (statement, values), ""
-        seconds = time.monotonic() - self._started
+        self._updated = time.monotonic()
+        seconds = self._updated - self._started
         self.grid.load(
             pages.schema, first, rows=pages.rows_known, complete=pages.complete or error is not None,
             keep=keep, changed=changed,
