@@ -124,6 +124,8 @@ class Choose(ListNavigation, Dialog[object]):
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.CHOICE, Place.LIST)]
+    BESIDE: ClassVar[int] = 0
+    """Lines of the box besides its rows and its frame."""
 
     def __init__(
         self,
@@ -147,15 +149,19 @@ class Choose(ListNavigation, Dialog[object]):
 
     def on_mount(self) -> None:
         """List the choices, and name the keys."""
-        self.query_one("#consequence", Static).update(Content(keys_of(self, Place.CHOICE)))
+        self.query_one("#consequence", Static).update(Content(self.keys()))
         self.on_resize()
         self.query_one(Rows).show(self._choices, place=self._place)
 
+    def keys(self) -> str:
+        """Return the keys to name."""
+        return keys_of(self, Place.CHOICE)
+
     def on_resize(self) -> None:
         """As many rows as there is room for; blank lines go first."""
-        tight = len(self._choices) + _FRAME > self.size.height
+        tight = len(self._choices) + self.BESIDE + _FRAME > self.size.height
         self.set_class(tight, "-tight")
-        room = self.size.height - (_TIGHT_FRAME if tight else _FRAME)
+        room = self.size.height - self.BESIDE - (_TIGHT_FRAME if tight else _FRAME)
         self.query_one(Rows).styles.height = max(min(len(self._choices), room), 1)
 
     def on_rows_moved(self) -> None:
@@ -189,6 +195,8 @@ def _line(choice: Choice, width: int) -> Line:
 class Search(Choose):
     """Ask which one of many: what is typed lists only those with all of its words; arrows move in the list."""
 
+    BESIDE = 1
+
     def compose(self) -> ComposeResult:
         """The question, the field, and the choices that fit."""
         with Vertical(id="box"):
@@ -197,17 +205,9 @@ class Search(Choose):
             yield Rows[Choice](_line, nothing=lambda: "nothing has all of these words", id="choices")
             yield Static(id="consequence")
 
-    def on_mount(self) -> None:
-        """List every choice; the keys that are letters are typed here."""
-        super().on_mount()
-        keys = f"Enter {BY_ID['choice.choose'].label}   ↓ ↑ move   {key_of(self, 'choice.cancel')} cancel"
-        self.query_one("#consequence", Static).update(Content(keys))
-
-    def on_resize(self) -> None:
-        """As many rows as there is room for beside the field, however many fit what is typed."""
-        super().on_resize()
-        rows = self.query_one(Rows)
-        rows.styles.height = max(min(len(self._choices), self.size.height - _FRAME - 1), 1)
+    def keys(self) -> str:
+        """Return the keys that are no letters: those are typed here."""
+        return f"Enter {BY_ID['choice.choose'].label}   ↓ ↑ move   {key_of(self, 'choice.cancel')} cancel"
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """List what has all of the words, the first under the cursor."""

@@ -22,13 +22,8 @@ from tui_runner.tui.widgets.paint import FEW_FAILED, LOOKS, MANY_FAILED, Line, P
 
 HARDLY_FAILED = "hardly failed"
 """The look of a cell for several chunks of whose items less failed than of one with few failed ones."""
-CELLS: dict[str, tuple[str, str]] = {
-    **LOOKS,
-    ChunkState.WAITING: ("·", LOOKS[ChunkState.WAITING][1]),
-    ChunkState.DONE: ("■", LOOKS[ChunkState.DONE][1]),
-    HARDLY_FAILED: ("▵", "warn"),
-}
-"""Glyph and role of a cell, by its look: the two that fill most of a map are calm."""
+CELLS: dict[str, tuple[str, str]] = {**LOOKS, HARDLY_FAILED: ("▵", "warn")}
+"""Glyph and role of a cell, by its look: those of the table."""
 
 _SHARES = ((0.1, MANY_FAILED), (0.01, FEW_FAILED), (0.0, HARDLY_FAILED))
 """The look of a cell for several chunks of whose items more than this share failed."""
