@@ -8,7 +8,9 @@ import pytest
 from support.fake_run import FakeRunControl, busy
 from support.screens import HOSTILE, after, screen_text, settled
 
+from tui_runner.engine.progress.snapshot import HostView
 from tui_runner.engine.states import RunState
+from tui_runner.jobs.hosts import HostLimits
 from tui_runner.tui.app import RunnerApp
 from tui_runner.tui.run.chart import MARK, drawn, memory
 from tui_runner.tui.run.live_settings import LiveSettings
@@ -133,6 +135,43 @@ async def test_settings_are_typed_checked_and_asked_for() -> None:
         ("set_rate", 2.5),
         ("set_max_memory", 3_000_000_000),
     ]
+
+
+HOSTS = {"hosts": (HostView("books.example"),), "host_limits": HostLimits(4, 0.25)}
+
+
+async def test_limits_of_every_host_are_among_the_settings_of_a_run_that_has_hosts() -> None:
+    control = FakeRunControl(replace(busy(), **HOSTS))
+    async with RunnerApp(control).run_test(size=(120, 40)) as pilot:
+        app = await settled(pilot)
+        await pilot.press("comma", *["tab"] * 4, *"8", "tab", *"soon")
+        assert "per host at once" in screen_text(app) and "number" in screen_text(app)
+        await pilot.press("home", "ctrl+k", *"1.5", "tab", *"true", "enter")
+        await pilot.pause()
+        assert "asked: hosts: limits" in screen_text(app)
+        control.change(host_limits=HostLimits(8, 1.5, adaptive=True))
+        await settled(pilot)
+        assert "asked" not in screen_text(app)
+    assert control.commands[1:] == [("set_host_limits", HostLimits(8, 1.5, adaptive=True), "")]
+
+
+async def test_limits_of_hosts_are_not_asked_for_without_hosts() -> None:
+    async with RunnerApp(FakeRunControl(busy())).run_test(size=(120, 40)) as pilot:
+        app = await settled(pilot)
+        await pilot.press("comma")
+        assert "memory at most" in screen_text(app) and "per host" not in screen_text(app)
+
+
+async def test_every_setting_can_be_reached_on_a_low_terminal() -> None:
+    control = FakeRunControl(replace(busy(), **HOSTS))
+    async with RunnerApp(control).run_test(size=(40, 12)) as pilot:
+        app = await settled(pilot)
+        await pilot.press("comma", *["tab"] * 6)
+        await pilot.pause()
+        assert "per host adaptive" in screen_text(app)
+        await pilot.press(*"true", "enter")
+        await pilot.pause()
+    assert control.commands[1:] == [("set_host_limits", HostLimits(4, 0.25, adaptive=True), "")]
 
 
 async def test_settings_left_as_they_are_change_nothing() -> None:

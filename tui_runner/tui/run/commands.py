@@ -181,11 +181,12 @@ class RunCommands:
             self._control.pause_hosts([host.host], paused)
             self._ask(f"{safe_text(host.host)}: {'pause' if paused else 'resume'}", _host_is(host.host, paused=paused))
 
-    def limit_host(self, host: str, limits: HostLimits) -> None:
-        """Limit requests to a host."""
+    def limit_hosts(self, limits: HostLimits, host: str = "") -> None:
+        """Limit requests to a host; without one, to every host that has no limits of its own."""
         if self.goes_on:
             self._control.set_host_limits(limits, host)
-            self._ask(f"{safe_text(host)}: limits", _host_is(host, limits=limits))
+            confirmed = _host_is(host, limits=limits) if host else lambda later: later.host_limits == limits
+            self._ask(f"{safe_text(host) or 'hosts'}: limits", confirmed)
 
     def set_max_memory(self, limit: int | str | None) -> None:
         """Let the run use this many bytes, or such a share of the machine's memory; None for no bound."""

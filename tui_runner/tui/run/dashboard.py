@@ -30,7 +30,7 @@ from tui_runner.tui.run.chunk_table import ChunkTable
 from tui_runner.tui.run.commands import RunCommands, nothing_runs_again, retry_confirmation
 from tui_runner.tui.run.event_line import EventLine
 from tui_runner.tui.run.header import Failures, Figures, Header, Progress, Summary
-from tui_runner.tui.run.live_settings import LIVE, LiveSettings, values_of
+from tui_runner.tui.run.live_settings import LIVE, LiveSettings, limits_as_text, limits_with, values_of
 from tui_runner.tui.run.run_screen import ChunkCommands
 from tui_runner.tui.widgets.footer import KeyLine
 from tui_runner.tui.widgets.paint import CHUNK_GLYPHS
@@ -286,7 +286,11 @@ class Dashboard(ChunkCommands):
         if not self.steering.goes_on or self.steering.snapshot is None:
             return
 
+        limits = self.steering.snapshot.host_limits
+
         def answered(changed: dict[str, object] | None) -> None:
+            if changed and changed.keys() & limits_as_text(limits).keys():
+                self.steering.limit_hosts(limits_with(limits, changed))
             for name, value in (changed or {}).items():
                 match name, value:
                     case "threads", int(threads):
