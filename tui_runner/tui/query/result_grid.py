@@ -285,7 +285,7 @@ class ResultGrid(ScrollView, can_focus=True):
                 segments = [Segment("…", self._style("faint", base))]
             else:
                 segments = self._cells(found, row, left, width - gutter, "text", base)
-            number = Segment(column(f"{row + 1:,}", gutter - 1, right=True) + " ", self._style("faint", base))
+            number = Segment(column(f"{row + 1:,}", gutter - 1, right=True) + " ", self._style("muted", base))
         return Strip([number, *segments]).adjust_cell_length(width, base)
 
     @property

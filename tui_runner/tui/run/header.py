@@ -340,7 +340,7 @@ class Progress(SnapshotWidget):
 
 _GROUPS = 3
 _ERROR = 70
-_LABEL = 7
+_LABEL = 8
 _LEAST_CURVE = 10
 """Cells below which a curve tells nothing."""
 
