@@ -31,6 +31,7 @@ from tui_runner.tui.dialogs.questions import Choice, Choose
 from tui_runner.tui.preferences import Preferences, State, read_preferences, state_file
 from tui_runner.tui.query.screen import QueryScreen
 from tui_runner.tui.query.script_files import History
+from tui_runner.tui.query.unsaved import UnsavedStatements
 from tui_runner.tui.run.commands import RunCommands
 from tui_runner.tui.run.dashboard import Dashboard
 from tui_runner.tui.run.errors import Errors
@@ -244,6 +245,7 @@ class RunnerApp(ShutdownApp):
                 leave=self._leave_query,
                 run=self._run_in_words,
                 keys=self._keys,
+                unsaved=UnsavedStatements.of_user(),
             )
             self.install_screen(self._query, "query")
         if self.screen is not self._query:

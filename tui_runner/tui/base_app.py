@@ -20,6 +20,7 @@ from textual.filter import LineFilter, Monochrome, NoColor
 from textual.notifications import Notify
 from textual.theme import ThemeProvider
 
+from tui_runner.system import terminal
 from tui_runner.system.files import with_short_home
 from tui_runner.text.safe_text import ELLIPSIS, safe_text
 from tui_runner.tui.actions import bindings
@@ -39,6 +40,8 @@ _SHARE = 4
 _WIDTH = 0.8
 """The share of the width that `Toast` has in `styles/runner.tcss`."""
 _MARGIN = 4
+_TERMINAL_SECONDS = 1.0
+"""Between two looks whether the terminal is still there. Textual would read from one that is gone without end."""
 _COMPLAINT_SECONDS = 8.0
 """What is wrong with the configuration is a sentence, and nobody waits for it."""
 _COMPLAINT = 300
@@ -76,9 +79,30 @@ class BriefToasts(App[ReturnType]):
 class Application(
     Themed, BriefToasts[ReturnType], OrderedKeys[ReturnType], KeepsFault[ReturnType], CapturesOutput[ReturnType]
 ):
-    """An application that keeps its faults to itself, takes keys in their turn, and says little at once."""
+    """An application that keeps its faults to itself, takes keys in their turn, and says little at once.
+
+    Attributes:
+        lost: whether the terminal is gone.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.ALWAYS)]
+    lost = False
+
+    def watch_terminal(self) -> None:
+        """Begin to look whether the terminal is still there; call it in the screen's loop."""
+        self.set_interval(_TERMINAL_SECONDS, self._look_for_terminal)
+
+    def _look_for_terminal(self) -> None:
+        """End when the terminal is gone. A signal says so at once, but not to everybody; under `nohup` to nobody."""
+        if not self.lost and terminal.is_lost():
+            self.lose()
+        if self.lost:
+            self.exit()
+
+    def lose(self) -> None:
+        """Use the terminal no more."""
+        self.lost = True
+        self.captured_output.let_go()
 
     @on(Resize)
     def _terminal_resized(self, event: Resize) -> None:

@@ -16,20 +16,12 @@ from tui_runner.tui.base_app import Application
 from tui_runner.tui.dialogs.questions import Confirm
 from tui_runner.tui.terminal.driver import driver_class
 
-_TERMINAL_SECONDS = 1.0
-"""Between two looks whether the terminal is still there. Textual would read from one that is gone without end."""
-
 
 class ShutdownApp(Application[None]):
-    """An application that shows a run and never leaves it without a word.
-
-    Attributes:
-        lost: whether the terminal is gone; the run goes on then.
-    """
+    """An application that shows a run and never leaves it without a word; without a terminal the run goes on."""
 
     def __init__(self, control: RunControl, captured_output: CapturedOutput | None = None) -> None:
         super().__init__(driver_class=driver_class(), captured_output=captured_output)
-        self.lost = False
         self._control = control
         self._snapshot: Snapshot | None = None
         self._leaving = False
@@ -38,19 +30,11 @@ class ShutdownApp(Application[None]):
     def watch_terminal(self) -> None:
         """Begin to look whether the terminal is still there; call it in the screen's loop."""
         self._loop_of_screen = asyncio.get_running_loop()
-        self.set_interval(_TERMINAL_SECONDS, self._look_for_terminal)
-
-    def _look_for_terminal(self) -> None:
-        """End when the terminal is gone. A signal says so at once, but not to everybody; under `nohup` to nobody."""
-        if not self.lost and terminal.is_lost():
-            self.lose()
-        if self.lost:
-            self.exit()
+        super().watch_terminal()
 
     def lose(self) -> None:
         """Go on without a terminal."""
-        self.lost = True
-        self.captured_output.let_go()
+        super().lose()
         self._control.abandon(terminal.LOST)
 
     def hung_up(self, number: int, frame: FrameType | None) -> None:

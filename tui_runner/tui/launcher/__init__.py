@@ -164,6 +164,7 @@ class Launcher(ListNavigation, Application[Chosen]):
         """List jobs and runs as soon as both are read, and jobs alone where databases take longer than that."""
         self._look()
         self.tell_complaints(self._complaints)
+        self.watch_terminal()
 
     def _look(self) -> None:
         """Look for jobs and databases in the folder; what is found late is placed without moving what is listed."""

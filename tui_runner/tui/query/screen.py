@@ -11,6 +11,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal
 from textual.screen import Screen
+from textual.timer import Timer
 
 from tui_runner.engine.states import ChunkState
 from tui_runner.errors import UserError
@@ -44,6 +45,7 @@ from tui_runner.tui.query.result_chart import ChartKind
 from tui_runner.tui.query.result_grid import ResultGrid
 from tui_runner.tui.query.script_files import History, edit_elsewhere, open_script, save_script
 from tui_runner.tui.query.tab import QueryTab, QueryTabs, Shown
+from tui_runner.tui.query.unsaved import UnsavedStatements, unsaved_texts
 from tui_runner.tui.terminal.textual_fixes import EarlyClose
 from tui_runner.tui.widgets.footer import KeyLine
 from tui_runner.tui.widgets.paint import CHUNK_GLYPHS
@@ -54,6 +56,8 @@ REFRESH = 3.0
 """Seconds between two looks at the catalog."""
 _LIVE = 2.0
 """Seconds between two looks at the newest rows of a run."""
+_KEEP_SECONDS = 1.0
+"""Seconds after a key in which what was typed is put into a file."""
 INTERVALS = (1.0, 2.0, 5.0, 10.0, 60.0)
 """Seconds between two runs of a statement that is watched."""
 
@@ -69,6 +73,7 @@ class QueryScreen(EarlyClose, Screen[None]):
         keys: the keys in force.
         refresh: seconds between two looks at the catalog.
         newest: whether to begin with the newest rows of the table that the newest run writes.
+        unsaved: keeps what is typed; None for nobody.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.QUERY, Place.RESULT)]
@@ -83,8 +88,11 @@ class QueryScreen(EarlyClose, Screen[None]):
         keys: Keys = DEFAULT_KEYS,
         refresh: float = REFRESH,
         newest: bool = True,
+        unsaved: UnsavedStatements | None = None,
     ) -> None:
         super().__init__()
+        self._unsaved = unsaved
+        self._keeping: Timer | None = None
         self._newest = newest
         self._order: tuple[str, str, bool] | None = None
         """Statement that the result was sorted of, column, and whether the highest come first."""
@@ -123,6 +131,9 @@ class QueryScreen(EarlyClose, Screen[None]):
 
     def close(self) -> None:
         """End what runs and give every console back; blocks. Call it after the application has ended."""
+        if self._unsaved is not None:
+            self._unsaved.keep(unsaved_texts(self._tabs.texts, self._history.statements))
+            self._unsaved.give_up()
         self._tabs.close()
         if self._catalog_console is not None:
             self._catalog_console.close()
@@ -140,7 +151,41 @@ class QueryScreen(EarlyClose, Screen[None]):
     @property
     def unsaved(self) -> bool:
         """True if a statement would be lost with the screen: written, and neither saved nor run."""
-        return self._tabs.unsaved(self._history.statements)
+        return bool(unsaved_texts(self._tabs.texts, self._history.statements))
+
+    @property
+    def typed(self) -> bool:
+        """True if an editor has a text that is in no file, and is not the statement that the screen opened with."""
+        return any(text.strip() and text != saved for text, saved in self._tabs.texts)
+
+    def discard_unsaved(self) -> None:
+        """Keep nothing of what was typed: the user has agreed to lose it."""
+        if self._unsaved is not None:
+            self._unsaved.keep([])
+            self._unsaved = None
+
+    def on_text_area_changed(self) -> None:
+        """Keep what is typed, soon: a program that is killed says no farewell."""
+        if self._unsaved is not None and self._keeping is None:
+            self._keeping = self.set_timer(_KEEP_SECONDS, self._keep_typed)
+
+    @work(group="keep", exclusive=True)
+    async def _keep_typed(self) -> None:
+        self._keeping = None
+        unsaved, texts, before = self._unsaved, self._tabs.texts, self._history.statements
+        if unsaved is not None:
+            await in_thread(lambda: unsaved.keep(unsaved_texts(texts, before)), "tui-runner-keep")
+
+    async def _bring_back(self) -> None:
+        """Open a tab for what was typed on a screen that was lost, or was left with its run."""
+        if self._unsaved is None:
+            return
+        texts = await in_thread(self._unsaved.take, "tui-runner-unsaved")
+        for text in texts:
+            await self.add_tab(text)
+        if texts:
+            tabs = "tab 2" if len(texts) == 1 else f"tabs 2 to {len(texts) + 1}"
+            self.notify(f"Statements that were typed before and never run are back, in {tabs}.", markup=False)
 
     def ask(self, sql: str) -> None:
         """Put a statement into the editor and run it, as soon as the database is open."""
@@ -172,6 +217,7 @@ class QueryScreen(EarlyClose, Screen[None]):
             self._write_and_run(self._first)
         elif self._newest:
             await self._show_newest()
+        await self._bring_back()
         self._load_words()
         self._look_at_catalog()
         self.set_interval(self._refresh_seconds, self._look_at_catalog)

@@ -7,7 +7,7 @@ A tab has one console, and so one statement at a time.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
@@ -27,7 +27,7 @@ from tui_runner.store.access import Access
 from tui_runner.store.query.console import Console
 from tui_runner.store.query.errors import CHANGES_DATA, QueryCancelled, QueryError
 from tui_runner.store.query.pages import PAGE_ROWS, Pages
-from tui_runner.store.query.statements import Statement, split, statement_at
+from tui_runner.store.query.statements import Statement, statement_at
 from tui_runner.store.remote.client import RemoteConsole
 from tui_runner.text.numbers import duration
 from tui_runner.text.safe_text import safe_text
@@ -63,6 +63,7 @@ class QueryTab(Vertical):
     Attributes:
         file: where the text was read from or saved to; None for neither.
         saved: what is in that file.
+        editor: the editor.
     """
 
     class Ran(Message):
@@ -84,8 +85,8 @@ class QueryTab(Vertical):
         self.file: Path | None = None
         self.saved = ""
         self.console = console
-        self._suggestions = suggestions
-        self._text = text
+        # Held here, so that its text can be had when the screen is gone.
+        self.editor = Editor(text, suggestions=suggestions, id="editor")
         self._pages: Pages | None = None
         self._busy = False
         self._ending = False
@@ -105,7 +106,7 @@ class QueryTab(Vertical):
 
     def compose(self) -> ComposeResult:
         """Editor, status, and what the statement gave."""
-        yield Editor(self._text, suggestions=self._suggestions, id="editor")
+        yield self.editor
         yield QueryStatus(id="status")
         yield Static(id="message", markup=False)
         yield ResultGrid(PAGE_ROWS, id="grid")
@@ -124,11 +125,6 @@ class QueryTab(Vertical):
         self.editor.border_title = "statements"
         self.status.ready()
         self._show(Shown.NOTHING)
-
-    @property
-    def editor(self) -> Editor:
-        """The editor."""
-        return self.query_one("#editor", Editor)
 
     @property
     def grid(self) -> ResultGrid:
@@ -512,12 +508,10 @@ class QueryTabs(Container):
         """The names of the tabs: by their file, else by their number."""
         return tuple(tab.file.name if tab.file else str(number) for number, tab in enumerate(self._tabs, start=1))
 
-    def unsaved(self, run_before: Collection[str]) -> bool:
-        """Return True if a tab has a statement that is neither in its file nor among those that were run before."""
-        return any(
-            tab.editor.text != tab.saved and any(each.sql not in run_before for each in split(tab.editor.text))
-            for tab in self._tabs
-        )
+    @property
+    def texts(self) -> list[tuple[str, str]]:
+        """The text of each editor, and what of it is in a file."""
+        return [(tab.editor.text, tab.saved) for tab in self._tabs]
 
     @property
     def vocabulary(self) -> Vocabulary:
