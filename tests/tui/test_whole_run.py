@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from support.fake_run import FakeRunControl, busy
-from support.screens import HOSTILE, ledger, read, screen_text, settled
+from support.screens import HOSTILE, add_samples, ledger, read, screen_text, settled
 from textual.pilot import Pilot
 
 from tui_runner.engine.progress.snapshot import Sample
@@ -37,13 +37,9 @@ def steady(value: float) -> tuple[tuple[float, float], ...]:
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
-    """A run whose first half made 10 items a second, and then made 50."""
+    """A run of twelve minutes with its samples."""
     with ledger(tmp_path / "x.duckdb") as database:
-        database.cursor().execute(
-            """INSERT INTO runner.samples SELECT 3, TIMESTAMPTZ '2026-01-01 10:00:00+00' + to_seconds(5 * n), n * 50,
-                CASE WHEN n < 60 THEN n ELSE 60 END, n * 50, 8, 8, CASE WHEN n < 75 THEN 10 ELSE 50 END,
-                100000000, 300000000, 1000 FROM range(150) t(n)"""
-        )
+        add_samples(database)
         yield database
 
 
@@ -160,8 +156,8 @@ async def test_a_wide_terminal_has_the_chunk_under_the_cursor_beside_the_table(c
     async with RunnerApp(control).run_test(size=WIDE) as pilot:
         shown = await pane_text(pilot)
         assert "chunk 00076 of books" in shown
-        assert "8.4 s  attempt 2  https://books" in shown
-        assert "not done: 4" in shown and "⚠ failed  https://books.example" in shown
+        assert "8.4 s  attempt 2  …ample/page-38017.html" in shown
+        assert "not done: 4" in shown and "⚠ failed  …ample/page-38002.html" in shown
         assert "chunk 00076 of books" in screen_text(pilot.app)  # type: ignore[arg-type]
         await pilot.press("down")
         shown = await pane_text(pilot)
@@ -197,4 +193,4 @@ async def test_what_is_hostile_is_text_in_the_pane(control: FakeRunControl) -> N
     control.change(oldest=tuple(InFlight(76, number, value, 1, 1.0) for number, value in enumerate(HOSTILE.values())))
     async with RunnerApp(control).run_test(size=WIDE) as pilot:
         shown = await pane_text(pilot)
-        assert "[red]x[/]" in shown and "\x1b" not in shown and "\u202e" not in shown
+        assert "y[/] a [/ b $x" in shown and "\x1b" not in shown and "\u202e" not in shown

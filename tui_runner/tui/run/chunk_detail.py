@@ -24,12 +24,14 @@ from tui_runner.tui.run.run_screen import ChunkCommands
 from tui_runner.tui.widgets.footer import KeyLine
 from tui_runner.tui.widgets.list_view import Rows
 from tui_runner.tui.widgets.paint import (
+    SHOWN_CHARACTERS,
     WARNING,
     Line,
     PaintedLines,
     PaintedWidget,
     Span,
     column,
+    end_of,
     fitted,
     message_spans,
     own,
@@ -46,6 +48,8 @@ _STILL = 0.15
 _ITEM = 9
 _SECONDS = 9
 _VALUE = 80
+_BESIDE_VALUE, _LEAST_VALUE = 24, 12
+"""Cells of a narrow line that its value leaves to time and state, and those that it has at least."""
 
 
 class ChunkItems:
@@ -55,7 +59,7 @@ class ChunkItems:
         steering: has the newest snapshot and the database.
         number: of the chunk.
         every: seconds between two looks into the ledger.
-        narrow: whether there is room for values alone, without positions in the input.
+        narrow: whether there is room for the ends of values alone, without positions in the input.
     """
 
     def __init__(self, steering: RunCommands, number: int, *, every: float = _READ_EVERY, narrow: bool = False) -> None:
@@ -129,8 +133,10 @@ class ChunkItems:
             items,
         )
 
-    def lines(self, snapshot: Snapshot) -> list[Line]:
-        """Return the items: in flight, not done, the slowest."""
+    def lines(self, snapshot: Snapshot, width: int) -> list[Line]:
+        """Return the items: in flight, not done, the slowest; `width` is what narrow values are fitted into."""
+        # Of addresses of one site their ends differ.
+        room = max(width - _BESIDE_VALUE, _LEAST_VALUE) if self._narrow else None
         chunk = self.chunk
         flying = [item for item in snapshot.oldest if item.chunk == self.number]
         in_flight = chunk.in_flight if chunk else 0
@@ -144,7 +150,7 @@ class ChunkItems:
                     *self._position(item.item),
                     (f" {column(latency(item.seconds), _SECONDS, right=True)}  ", "strong"),
                     (attempt, "warn"),
-                    (own(item.text or f"item {item.item}"), "text"),
+                    (_value(item.text, item.item, room), "text"),
                 )
             )
         if in_flight > len(flying):
@@ -152,10 +158,10 @@ class ChunkItems:
             lines.append(((f"{'':{_ITEM}}  {later}", "muted"),))
         if self._failed:
             lines += [(), _title(f"not done: {len(self._failed)}", "with the last error")]
-            lines += [(*self._position(item.item), *_ended(item)) for item in self._failed]
+            lines += [(*self._position(item.item), *_ended(item, room)) for item in self._failed]
         if self._slowest:
             lines += [(), _title("slowest", "of those that ended")]
-            lines += [(*self._position(item.item), *_ended(item)) for item in self._slowest]
+            lines += [(*self._position(item.item), *_ended(item, room)) for item in self._slowest]
         return lines
 
     def _position(self, item: int) -> Line:
@@ -187,7 +193,7 @@ class ChunkDetail(ChunkCommands):
     def update(self, snapshot: Snapshot) -> None:
         """Show the chunk as it is now, and look into the ledger again when it is time."""
         self.query_one(PaintedLines).repaint()
-        self.query_one(Rows).show(self._items.lines(snapshot))
+        self.query_one(Rows).show(self._items.lines(snapshot, self.size.width))
         self.query_one(KeyLine).relabel(self.inner_labels() | _labels(self._items.chunk))
         if self._items.due(snapshot):
             self.run_worker(self._read(snapshot.run_id), exclusive=True)
@@ -213,7 +219,7 @@ class ChunkDetail(ChunkCommands):
     async def _read(self, run_id: int) -> None:
         await self._items.read(run_id)
         if self.steering.snapshot is not None:
-            self.query_one(Rows).show(self._items.lines(self.steering.snapshot))
+            self.query_one(Rows).show(self._items.lines(self.steering.snapshot, self.size.width))
 
 
 class ChunkPane(PaintedWidget):
@@ -259,7 +265,7 @@ class ChunkPane(PaintedWidget):
         items, snapshot = self._items, self._steering.snapshot
         if items is None or snapshot is None:
             return []
-        lines = [*items.head(width - 1), (), *items.lines(snapshot)]
+        lines = [*items.head(width - 1), (), *items.lines(snapshot, width - 1)]
         return [(("│", "faint"), *fitted(line, width - 1)) for line in lines[:height]]
 
 
@@ -267,11 +273,16 @@ def _title(text: str, remark: str) -> Line:
     return ((f" {text}", "strong"), (f"  {remark}", "muted"))
 
 
-def _ended(item: EndedItem) -> Line:
+def _value(text: str, item: int, room: int | None, limit: int = SHOWN_CHARACTERS) -> str:
+    value = own(text or f"item {item}", limit if room is None else SHOWN_CHARACTERS)
+    return value if room is None else end_of(value, room)
+
+
+def _ended(item: EndedItem, room: int | None) -> Line:
     line: list[Span] = [(f" {column(latency(item.seconds), _SECONDS, right=True)}  ", "strong")]
     if item.state != "ok":
         line.append((f"{WARNING} {own(item.state, 12)}  ", "bad"))
-    line.append((own(item.text or f"item {item.item}", _VALUE), "text"))
+    line.append((_value(item.text, item.item, room, _VALUE), "text"))
     attempts = f"  {item.attempts} attempts" if item.attempts > 1 else ""
     line.append((f"{attempts}  {counted(item.rows, 'row')}" if item.state == "ok" else attempts, "muted"))
     if item.error:
