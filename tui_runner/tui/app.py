@@ -50,7 +50,7 @@ INTERVAL_SSH = 0.5
 
 
 def interval(environment: Mapping[str, str]) -> float:
-    """Seconds between two looks at the run, in a session with this environment."""
+    """Return seconds between two looks at the run, in a session with this environment."""
     return INTERVAL_SSH if environment.get("SSH_CONNECTION") else INTERVAL
 
 
@@ -121,7 +121,7 @@ class RunnerApp(ShutdownApp):
         self._dashboard.from_list = from_list
 
     def get_default_screen(self) -> Screen[None]:
-        """The dashboard is the first screen, and stays below every other one."""
+        """Return the dashboard: the first screen, below every other one."""
         return self._dashboard
 
     def on_mount(self) -> None:
@@ -226,7 +226,7 @@ class RunnerApp(ShutdownApp):
         self.push_screen(Choose("Theme", choices, place, lambda name: setattr(self, "theme", str(name))), answered)
 
     def search_themes(self) -> None:
-        """Textual's own way to a theme does the same as ours."""
+        """Choose a theme as `action_theme` does: Textual's own command leads here."""
         self.action_theme()
 
     def action_query(self) -> None:
@@ -292,7 +292,7 @@ class Left(Enum):
 
     ENDED = auto()
     GOING_ON = auto()
-    """The terminal is gone, and the run goes on."""
+    """The terminal is gone, and the run continues."""
     TO_RETRY = auto()
     """The run has ended, and what failed in it is to run again."""
     TO_LIST = auto()
@@ -323,7 +323,7 @@ def run_app(
 
     Raises:
         UserError: there is no theme of that name, or the run could not start.
-        ScreenFailed: the screen ended by a fault of its own, and the run goes on without it.
+        ScreenFailed: the screen ended by a fault of its own, and the run continues without it.
     """
     preferences = read_preferences(Path.cwd())
     app = RunnerApp(

@@ -18,7 +18,7 @@ from tui_runner.tui.terminal.driver import driver_class
 
 
 class ShutdownApp(Application[None]):
-    """An application that shows a run and never leaves it without a word; without a terminal the run goes on."""
+    """An application that shows a run and never leaves it without a word; without a terminal the run continues."""
 
     def __init__(self, control: RunControl, captured_output: CapturedOutput | None = None) -> None:
         super().__init__(driver_class=driver_class(), captured_output=captured_output)
@@ -38,12 +38,12 @@ class ShutdownApp(Application[None]):
         self._control.abandon(terminal.LOST)
 
     def hung_up(self, number: int, frame: FrameType | None) -> None:
-        """The handler of SIGHUP: the screen ends, the run goes on."""
+        """Handle SIGHUP: the screen ends, the run continues."""
         self.lose()
         self._soon(self.exit)
 
     def terminated(self, number: int, frame: FrameType | None) -> None:
-        """The handler of SIGTERM: the run drains, and the screen ends with it."""
+        """Handle SIGTERM: the run drains, and the screen ends with it."""
         self._soon(lambda: self._leave(self._control.stop))
 
     def _soon(self, callback: Callable[[], None]) -> None:
@@ -67,7 +67,7 @@ class ShutdownApp(Application[None]):
             self._ask_stop(snapshot)
 
     async def action_quit(self) -> None:
-        """Textual's own way out does the same as ours."""
+        """Leave as `action_interrupt` does: Textual's own way out must ask, too."""
         self.action_interrupt()
 
     def _leave(self, command: Callable[[], None]) -> None:

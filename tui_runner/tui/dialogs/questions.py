@@ -1,4 +1,4 @@
-"""Questions with two answers, a choice, texts to be typed. The engine goes on while they are open."""
+"""Questions with two answers, a choice, texts to be typed. The engine continues while they are open."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Confirm(Dialog[bool]):
         self._no = no
 
     def compose(self) -> ComposeResult:
-        """The question, what follows, and the two answers."""
+        """Yield the question, what follows, and the two answers."""
         with Vertical(id="box"):
             yield Static(Content(self._question), id="question")
             yield Static(Content(self._consequence), id="consequence")
@@ -141,7 +141,7 @@ class Choose(ListNavigation, Dialog[object]):
         self._preview = preview
 
     def compose(self) -> ComposeResult:
-        """The question and the choices."""
+        """Yield the question and the choices."""
         with Vertical(id="box"):
             yield Static(Content(self._question), id="question")
             yield Rows[Choice](_line, id="choices")
@@ -158,7 +158,7 @@ class Choose(ListNavigation, Dialog[object]):
         return keys_of(self, Place.CHOICE)
 
     def on_resize(self) -> None:
-        """As many rows as there is room for; blank lines go first."""
+        """Give the rows as many lines as there is room for; blank lines go first."""
         tight = len(self._choices) + self.BESIDE + _FRAME > self.size.height
         self.set_class(tight, "-tight")
         room = self.size.height - self.BESIDE - (_TIGHT_FRAME if tight else _FRAME)
@@ -175,7 +175,7 @@ class Choose(ListNavigation, Dialog[object]):
         self.action_choose()
 
     def list_in_use(self) -> Movable:
-        """The choices."""
+        """Return the choices."""
         return self.query_one(Rows)
 
     def action_choose(self) -> None:
@@ -198,7 +198,7 @@ class Search(Choose):
     BESIDE = 1
 
     def compose(self) -> ComposeResult:
-        """The question, the field, and the choices that fit."""
+        """Yield the question, the field, and the choices that fit."""
         with Vertical(id="box"):
             yield Static(Content(self._question), id="question")
             yield TextField(id="words", compact=True, placeholder="type to search")
@@ -244,7 +244,7 @@ class Ask(Dialog[str | None]):
         self._check = check
 
     def compose(self) -> ComposeResult:
-        """The question and the line to type into."""
+        """Yield the question and the line to type into."""
         with Vertical(id="box"):
             yield Static(Content(self._question), id="question")
             yield TextField(self._value, id="answer", compact=True, select_on_focus=True, password=self._secret)
@@ -265,7 +265,7 @@ class Ask(Dialog[str | None]):
         self.dismiss(None)
 
     def action_next(self) -> None:
-        """There is one field only."""
+        """Do nothing: there is one field only."""
 
     action_previous = action_next
 
@@ -299,7 +299,7 @@ def pick_one(
         picks: what there is to choose from.
         chosen: told the place in the list of what was chosen.
         place: the one under the cursor at first.
-        search: whether there are so many that letters search in them.
+        search: whether what is typed searches in them.
     """
 
     def answered(value: object) -> None:
@@ -345,7 +345,7 @@ class AskTexts(Dialog[list[str] | None]):
         self._hint = hint
 
     def compose(self) -> ComposeResult:
-        """The question and a line for each text."""
+        """Yield the question and a line for each text."""
         with Vertical(id="box"):
             yield Static(Content(self._question), id="question")
             with VerticalScroll(id="texts"):
@@ -393,7 +393,7 @@ class AskTexts(Dialog[list[str] | None]):
         self.dismiss(None)
 
     def action_next(self) -> None:
-        """Go to the next text."""
+        """Do nothing: there is one field only."""
         self.focus_next(Input)
 
     def action_previous(self) -> None:

@@ -84,7 +84,7 @@ class QueryApp(Application[None]):
         )
 
     def get_default_screen(self) -> Screen[None]:
-        """The query screen is the only one."""
+        """Return the query screen, the only one."""
         return self.query_screen
 
     def on_mount(self) -> None:

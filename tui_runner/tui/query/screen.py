@@ -69,11 +69,11 @@ class QueryScreen(EarlyClose, Screen[None]):
         open_access: gives the database; called once, in a thread.
         history: the statements that were run before.
         leave: leaves the screen.
-        run: the run that goes on in the database, in a few words; empty for none.
+        run: the run in progress in the database, in a few words; empty for none.
         keys: the keys in force.
         refresh: seconds between two looks at the catalog.
         newest: whether to begin with the newest rows of the table that the newest run writes.
-        unsaved: keeps what is typed; None for nobody.
+        unsaved: keeps what is typed; None to keep nothing.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.QUERY, Place.RESULT)]
@@ -112,7 +112,7 @@ class QueryScreen(EarlyClose, Screen[None]):
         self._tabs = QueryTabs(self._suggestions, id="tabs")
 
     def compose(self) -> ComposeResult:
-        """The parts."""
+        """Yield the parts."""
         yield QueryHeader(id="query-header")
         with Horizontal(id="body"):
             yield Catalog(id="catalog")
@@ -126,7 +126,7 @@ class QueryScreen(EarlyClose, Screen[None]):
         self._begin()
 
     def on_unmount(self) -> None:
-        """Whatever runs is not to be waited for."""
+        """Cancel what runs, without waiting for it."""
         self._tabs.leave()
 
     def close(self) -> None:
@@ -383,7 +383,7 @@ class QueryScreen(EarlyClose, Screen[None]):
         self._leave()
 
     def action_leave(self) -> None:
-        """Leave the screen; what runs goes on."""
+        """Leave the screen; a statement that runs continues."""
         self._leave()
 
     def action_next_part(self) -> None:
@@ -396,7 +396,7 @@ class QueryScreen(EarlyClose, Screen[None]):
         target = parts[(place + 1) % len(parts)]
         self.set_class(target is parts[-1], "-catalog")
         if target is parts[-1] and self.has_class("-narrow"):
-            # It is to be seen first: what is hidden takes no focus.
+            # It has to be shown first: a hidden widget takes no focus.
             self.call_after_refresh(target.focus)
         else:
             # At once, unlike `target.focus()`: the next key is for this part.

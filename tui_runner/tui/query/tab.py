@@ -117,11 +117,11 @@ class QueryTab(Vertical):
         self.set_class(self.screen.focused in self.result_parts, "-result-focus")
 
     def on_descendant_blur(self) -> None:
-        """Likewise when the focus goes elsewhere."""
+        """Update the same line when the focus leaves."""
         self.set_class(self.screen.focused in self.result_parts, "-result-focus")
 
     def on_mount(self) -> None:
-        """Nothing was run yet."""
+        """Show that no statement was run yet."""
         self.editor.border_title = "statements"
         self.status.ready()
         self._show(Shown.NOTHING)
@@ -164,7 +164,7 @@ class QueryTab(Vertical):
         return self._every is not None
 
     def to_run(self) -> Statement | None:
-        """The statement that is selected, or that the cursor is in."""
+        """Return the statement that is selected, or that the cursor is in."""
         editor = self.editor
         text = editor.text
         if editor.selected_text.strip():
@@ -189,7 +189,7 @@ class QueryTab(Vertical):
         self._run(statement, values)
 
     def begin_with(self, sql: str) -> None:
-        """Run a statement that nobody has typed: it is selected, so that what is typed takes its place."""
+        """Run a statement that was not typed: it is selected, so typing replaces it."""
         editor = self.editor
         editor.load_text(sql)
         editor.select_all()
@@ -208,7 +208,7 @@ class QueryTab(Vertical):
         return was_watching
 
     def watch_every(self, every: float) -> None:
-        """Run the last statement again, `every` so many seconds after it began, until it takes longer than that."""
+        """Run the last statement again `every` seconds after it began, until it takes longer than that."""
         self._every = every
         self._ages = self._ages or self.set_interval(1.0, self._tell_age)
         self._tell_age()
@@ -249,7 +249,7 @@ class QueryTab(Vertical):
         self.console.close()
 
     def leave(self) -> None:
-        """Nothing is to be drawn any more."""
+        """Stop drawing."""
         self._every = None
         for timer in (self._timer, self._ages):
             if timer is not None:
@@ -306,7 +306,7 @@ class QueryTab(Vertical):
 
     @work
     async def _read_ahead(self, pages: Pages, seconds: float) -> None:
-        """Take rows of another process while nobody looks at them, so that scrolling later finds them."""
+        """Fetch rows from another process ahead of need, so that scrolling later finds them."""
         while (
             pages is self._pages
             and not (pages.complete or self._closed)
@@ -356,7 +356,7 @@ class QueryTab(Vertical):
         self._read_page(event.number)
 
     def on_text_area_changed(self) -> None:
-        """A text that was changed is not at fault any more."""
+        """Take the mark of a mistake away once the text has changed."""
         self.editor.clear_mistake_of_other_text()
 
     def _begin_busy(self) -> None:
@@ -401,7 +401,7 @@ class QueryTab(Vertical):
         self._show(Shown.MESSAGE)
 
     def _ended(self, seconds: float) -> None:
-        """Go back to the result that there is; rows of it that were not read are gone with its statement."""
+        """Return to the previous result; its unread rows are gone with its statement."""
         said = f"⊘ ended after {seconds:.1f} s"
         pages = self._pages
         if pages is None:
@@ -431,7 +431,7 @@ class QueryTab(Vertical):
         if self._every is None:
             return
         if self._busy or self._last is None or not self.screen.is_current:
-            # Nobody sees it, a page is being read, or the statement that is to be watched runs for the first time.
+            # It is hidden, a page is being read, or the watched statement runs for the first time.
             self._again_in(_TICK)
         else:
             self._run(*self._last, keep=True)
@@ -455,7 +455,7 @@ class QueryTab(Vertical):
 def _answer(
     console: Console | RemoteConsole, sql: str, values: Mapping[str, object]
 ) -> tuple[Pages, pa.Table, UserError | None]:
-    """The result of a statement, its first page, and what ended that page before it was full. Blocks."""
+    """Return the result of a statement, its first page, and what ended that page before it was full. Blocks."""
     pages = Pages(console.query(sql, values), page_rows=PAGE_ROWS)
     error = None
     try:
@@ -571,7 +571,7 @@ class QueryTabs(Container):
         self.writes = wanted
 
     def leave(self) -> None:
-        """Nothing is to be drawn any more, and whatever runs is not to be waited for."""
+        """Stop drawing, and cancel the statements that run without waiting for them."""
         for tab in self._tabs:
             tab.leave()
             tab.console.cancel()

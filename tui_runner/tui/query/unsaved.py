@@ -1,7 +1,7 @@
 """Statements that were typed and neither run nor saved, in a file: they outlive a terminal, or a program, that is lost.
 
-Each process has a file of its own while its query screen has such statements. It is given up when the screen is
-closed, and belongs to nobody once its process is gone; the next query screen takes what belongs to nobody.
+Each process has a file of its own while its query screen has such statements. It is orphaned when the screen is
+closed, and is orphaned once its process is gone; the next query screen takes the orphaned files.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class UnsavedStatements:
 
     @classmethod
     def of_user(cls) -> UnsavedStatements:
-        """Those of whoever runs this process."""
+        """Return those of the user who runs this process."""
         return cls(state_folder() / "unsaved")
 
     @property
@@ -58,14 +58,14 @@ class UnsavedStatements:
                 stream.write(json.dumps(texts).encode())
 
     def give_up(self) -> None:
-        """Leave what is kept to the next query screen, also where this process goes on; blocks."""
+        """Leave what is kept to the next query screen, also if this process continues; blocks."""
         if self._kept:
             self._kept = []
             with contextlib.suppress(OSError):
                 self._file.rename(self._folder / f"{_GIVEN_UP}{time.time_ns()}.json")
 
     def take(self) -> list[str]:
-        """Return the texts that belong to nobody, the oldest first, and take them out of their files; blocks."""
+        """Return the texts of orphaned files, the oldest first, and remove the files; blocks."""
         found: list[str] = []
         with contextlib.suppress(OSError):
             for path in sorted(self._folder.glob("*.json"), key=lambda path: path.lstat().st_mtime):

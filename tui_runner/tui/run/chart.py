@@ -70,7 +70,7 @@ class Picture:
 
 
 def span_of(series: Sequence[Series], end: float) -> float:
-    """Seconds to show: the shortest of `SPANS` that holds every point."""
+    """Return seconds to show: the shortest of `SPANS` that holds every point."""
     first = min((line.points[0][0] for line in series if line.points), default=end)
     return next((span for span in SPANS if end - first <= span), SPANS[-1])
 
@@ -95,14 +95,14 @@ class Chart(PaintedWidget):
             self.repaint()
 
     def paint(self, width: int, height: int) -> list[Line]:
-        """The frame and what is in it."""
+        """Return the frame and what is in it."""
         if self._picture is None or width < 12 or height < 3:
             return []
         return drawn(self._picture, width, height, self._unit)
 
 
 def drawn(picture: Picture, width: int, height: int, unit: Callable[[float], str]) -> list[Line]:
-    """A picture as lines of `width` cells, its frame included."""
+    """Return a picture as lines of `width` cells, its frame included."""
     scale = _SCALE if width >= _SCALE_FROM else 0
     under = picture.under if scale and height - 2 >= _UNDER_FROM else None
     rows = height - 2 - (under is not None)

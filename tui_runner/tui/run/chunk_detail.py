@@ -199,7 +199,7 @@ class ChunkDetail(ChunkCommands):
             self.run_worker(self._read(snapshot.run_id), exclusive=True)
 
     def list_in_use(self) -> Movable:
-        """The items."""
+        """Return the items."""
         return self.query_one(Rows)
 
     def chosen(self) -> Sequence[ChunkView]:
@@ -261,7 +261,7 @@ class ChunkPane(PaintedWidget):
         self.repaint()
 
     def paint(self, width: int, height: int) -> list[Line]:
-        """A line down at the left, and beside it head and items."""
+        """Return a line down at the left, and beside it head and items."""
         items, snapshot = self._items, self._steering.snapshot
         if items is None or snapshot is None:
             return []

@@ -70,7 +70,7 @@ class ChunkMap(PaintedWidget):
         self._cells: list[str] = []
         self._counts: Counter[str] = Counter()
         self._each = 0
-        """Chunks a cell; 0 while cells are not made, since nobody has seen how many there is room for."""
+        """Chunks a cell; 0 before the first layout, when the number of cells is not known."""
         self._cursor = 0
         self._marked: set[int] = set()
 
@@ -117,17 +117,17 @@ class ChunkMap(PaintedWidget):
         self.repaint()
 
     def move(self, cells: int) -> None:
-        """Move the cursor by so many cells, back if negative."""
+        """Move the cursor by `cells` cells, back if negative."""
         if not self._each:
             self._count()
         self._go_to_cell(max(0, min(self._cursor // self._each + cells, len(self._cells) - 1)))
 
     def move_lines(self, lines: int) -> None:
-        """Move the cursor down by so many lines, up if negative."""
+        """Move the cursor down by `lines` lines, up if negative."""
         self.move(lines * max(self.size.width, 1))
 
     def move_pages(self, pages: int) -> None:
-        """Move the cursor by so many quarters of the map."""
+        """Move the cursor by `pages` quarters of the map."""
         self.move_lines(pages * max((self.size.height - _LEGEND) // 4, 1))
 
     def go_to_end(self) -> None:
@@ -135,7 +135,7 @@ class ChunkMap(PaintedWidget):
         self.move(len(self._chunks))
 
     def paint(self, width: int, height: int) -> list[Line]:
-        """The legend and the cells."""
+        """Return the legend and the cells."""
         if self._each != self._each_now():
             self._count()
         cells = len(self._cells)
@@ -162,7 +162,7 @@ class ChunkMap(PaintedWidget):
         self.repaint()
 
     def _mates(self, cell: int) -> Iterable[ChunkView]:
-        """The chunks that a cell stands for, each until the next one is looked at."""
+        """Return the chunks that a cell stands for, each until the next one is looked at."""
         return self._chunks.scan(cell * self._each, (cell + 1) * self._each)
 
     def _each_now(self) -> int:

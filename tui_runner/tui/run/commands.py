@@ -133,7 +133,7 @@ class RunCommands:
             self._command(again, len(chunks), "retry", retry, lambda state: state not in AGAIN)
 
     def failed_chunks(self) -> list[ChunkView]:
-        """The chunks that ended with failed items, those among them that were cancelled included."""
+        """Return the chunks that ended with failed items, those among them that were cancelled included."""
         if self.snapshot is None:
             return []
         chunks = self.snapshot.chunks
@@ -243,7 +243,7 @@ def named(chunks: Sequence[ChunkView], of: int | None = None) -> str:
 
 
 def fit_for(verb: Verb, chunks: Sequence[ChunkView]) -> list[ChunkView]:
-    """Those of these chunks to which the command does something. Pausing is also going on with what is paused."""
+    """Return the chunks on which the command has an effect. The pause command also resumes."""
     if verb is Verb.RETRY:
         return [chunk for chunk in chunks if chunk.state in AGAIN]
     return [chunk for chunk in chunks if not chunk.state.ended]

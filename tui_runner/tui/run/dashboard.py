@@ -74,7 +74,7 @@ class Plan:
 
 
 def plan(width: int, height: int) -> Plan:
-    """The division of a terminal of `width` × `height` cells."""
+    """Return the division of a terminal of `width` × `height` cells."""
     event_lines = 2 if height >= 16 else 1
     figure_lines = 2 if width < 60 and height >= 12 else 1
     if width >= SIDE_BY_SIDE:
@@ -114,7 +114,7 @@ class Dashboard(ChunkCommands):
 
     PLACES = DASHBOARD
     from_list = False
-    """Whether the run was begun in the launcher, whose list Esc leads back to when it is over."""
+    """True if the run was started in the launcher: Esc returns to its list when the run is over."""
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.RUN, Place.CHUNK, Place.TABLE, Place.LIST)]
 
     def __init__(self, steering: RunCommands, keys: Keys) -> None:
@@ -123,7 +123,7 @@ class Dashboard(ChunkCommands):
         self._curves_at = float("-inf")
 
     def compose(self) -> ComposeResult:
-        """The parts, from top to bottom."""
+        """Yield the parts, from top to bottom."""
         yield Header(id="header")
         yield Progress(id="progress")
         yield Figures(id="figures")
@@ -456,7 +456,7 @@ class Dashboard(ChunkCommands):
         self._move_lines(-1)
 
     def list_in_use(self) -> Movable:
-        """The table, or the map in its place."""
+        """Return the table, or the map in its place."""
         return self.query_one(ChunkMap) if self._map_shown else self.query_one(ChunkTable)
 
     @property
@@ -477,7 +477,7 @@ class Dashboard(ChunkCommands):
         return (self.query_one(ChunkMap) if self._map_shown else self.query_one(ChunkTable)).cursor_chunk
 
     def chosen(self) -> Sequence[ChunkView]:
-        """The marked chunks; without any the one under the cursor."""
+        """Return the marked chunks; without any the one under the cursor."""
         table, snapshot = self.query_one(ChunkTable), self.steering.snapshot
         if table.marked and snapshot is not None:
             return [snapshot.chunks[number] for number in sorted(table.marked) if number < len(snapshot.chunks)]
@@ -485,7 +485,7 @@ class Dashboard(ChunkCommands):
         return [] if chunk is None else [chunk]
 
     def _chosen_states(self, snapshot: Snapshot) -> set[ChunkState]:
-        """The states of the chunks that a command is for; asked at every snapshot, when all may be marked."""
+        """Return the states of the chunks that a command is for; asked at every snapshot, when all may be marked."""
         if marked := self.query_one(ChunkTable).marked:
             return {snapshot.chunks.state(number) for number in marked if number < len(snapshot.chunks)}
         return {chunk.state for chunk in self.chosen()}

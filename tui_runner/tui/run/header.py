@@ -43,7 +43,7 @@ class SnapshotWidget(PaintedWidget):
         self.repaint()
 
     def paint(self, width: int, height: int) -> list[Line]:
-        """The lines of the newest snapshot."""
+        """Return the lines of the newest snapshot."""
         return self.lines(self._snapshot, width, height) if self._snapshot else []
 
     def lines(self, snapshot: Snapshot, width: int, height: int) -> list[Line]:
@@ -58,14 +58,14 @@ _WORTH_KEEPING = 16
 
 
 def state_span(snapshot: Snapshot) -> Span:
-    """Glyph and word of the run's state; a run in which nothing finishes is STALLED."""
+    """Return glyph and word of the run's state; a run in which nothing finishes is STALLED."""
     if snapshot.stalled_seconds is not None and snapshot.state is RunState.RUNNING:
         return f"{WARNING} STALLED {duration(snapshot.stalled_seconds, short=True)}", "bad"
     glyph, role = RUN_GLYPHS[snapshot.state]
     if snapshot.is_writing:
         return f"{glyph} WRITING {size(snapshot.buffered_bytes)}", role
     if snapshot.state is RunState.PAUSED and snapshot.in_outage:
-        # Not the header of a pause by hand: it waits for others, and goes on by itself.
+        # Not the header of a pause by hand: it waits for others, and continues by itself.
         until = snapshot.trial_seconds
         when = "for you" if until is None else f"· next try in {duration(until, short=True)}"
         return f"{glyph} WAITING {when}", "warn"
@@ -91,7 +91,7 @@ class Header(SnapshotWidget):
     """Name of the run at the left; state, elapsed time and estimate at the right."""
 
     def lines(self, snapshot: Snapshot, width: int, height: int) -> list[Line]:
-        """One line; parts are left out where it is narrow."""
+        """Return one line; parts are left out where it is narrow."""
         name = self._run_name(snapshot, width)
         state, role = state_span(snapshot)
         active, wall = duration(snapshot.active_seconds), duration(snapshot.active_before + snapshot.at)
@@ -110,7 +110,7 @@ class Header(SnapshotWidget):
             if eta and width - cells((*right, *until)) >= _WORTH_KEEPING:
                 right = (*right, *until)
         if snapshot.state is RunState.PAUSED and snapshot.reason:
-            # A run that has paused itself, or has nothing left to do by itself, must not look as if somebody had.
+            # A run that has paused itself, or has nothing left to do by itself, must not look paused by the user.
             explained: Line = ((f"  {state} · {own(snapshot.reason)}", role), *right[1:])
             # Only in full, and never in the place of the run's name: below the table it is told anyway.
             if cells(name) + cells(explained) <= width:
@@ -224,7 +224,7 @@ def figures(snapshot: Snapshot, trend: str = "") -> list[Figure]:
 
 
 def chosen(every: list[Figure], width: int, gap: str) -> list[Figure]:
-    """As many figures as `width` has room for, the most telling first, in their usual order."""
+    """Return as many figures as `width` has room for, the most telling first, in their usual order."""
     kept: list[Figure] = []
     room = width - 1
     for place, figure in sorted(enumerate(every), key=lambda placed: placed[1].rank):
@@ -254,7 +254,7 @@ class Figures(SnapshotWidget):
         super().show(snapshot)
 
     def lines(self, snapshot: Snapshot, width: int, height: int) -> list[Line]:
-        """One line, or two where there is room for two and one is too short."""
+        """Return one line, or two where there is room for two and one is too short."""
         trend = sparkline(self._latencies, len(self._latencies)) if len(self._latencies) > 1 else ""
         every = figures(snapshot, "" if snapshot.state.ended else trend)
         gap = _GAP if width >= _WIDE else _TIGHT
@@ -295,7 +295,7 @@ class Progress(SnapshotWidget):
     """
 
     def lines(self, snapshot: Snapshot, width: int, height: int) -> list[Line]:
-        """One line."""
+        """Return one line."""
         finished = snapshot.items_finished
         total = snapshot.items_total
         if total is None:
@@ -382,7 +382,7 @@ class Summary(SnapshotWidget):
         return len(summary(snapshot, width, self._failures, self._curves))
 
     def lines(self, snapshot: Snapshot, width: int, height: int) -> list[Line]:
-        """As many lines as there is room for, in their order; where there is little, the least telling are left out."""
+        """Return as many lines as there is room for, in their order; those of the highest ranks are left out first."""
         every = summary(snapshot, width, self._failures, self._curves)
         kept = sorted(range(len(every)), key=lambda place: every[place][0])[:height]
         return [fitted(every[place][1], width) for place in sorted(kept)]
@@ -391,7 +391,7 @@ class Summary(SnapshotWidget):
 def summary(
     snapshot: Snapshot, width: int, failures: Sequence[Failures] | None = None, curves: RunCurves | None = None
 ) -> list[tuple[int, Line]]:
-    """Every line there is to say, each with a rank: the highest ranks are left out first.
+    """Return every line there is to say, each with a rank: the highest ranks are left out first.
 
     Figures that the line above the summary has as well come after what to do next.
 

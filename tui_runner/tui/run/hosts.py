@@ -38,7 +38,7 @@ class Hosts(RunScreen):
         self._hosts: tuple[HostView, ...] = ()
 
     def compose(self) -> ComposeResult:
-        """The hosts and the keys."""
+        """Yield the hosts and the keys."""
         yield PaintedLines(self._head, id="head")
         yield Rows[HostView](self._line, heading=_heading, nothing=self._nothing, id="hosts")
         yield KeyLine(self.keys, self.PLACES, id="keys")
@@ -58,7 +58,7 @@ class Hosts(RunScreen):
         self._relabel()
 
     def list_in_use(self) -> Movable:
-        """The hosts."""
+        """Return the hosts."""
         return self._rows
 
     def on_rows_moved(self) -> None:

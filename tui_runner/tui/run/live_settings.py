@@ -1,4 +1,4 @@
-"""Settings that can be changed while a run goes on, as numbers to type."""
+"""The dialog for settings that can be changed during a run."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LIVE = {
     "delay": "per host s apart",
     "adaptive": "per host adaptive",
 }
-"""Settings that can be changed while a run goes on, and what they are called."""
+"""Settings that can be changed during a run, by the label that they are shown with."""
 
 
 def values_of(snapshot: Snapshot) -> dict[str, str]:
@@ -81,7 +81,7 @@ class LiveSettings(Dialog[dict[str, object] | None]):
         self._before = before
 
     def compose(self) -> ComposeResult:
-        """A line for each setting."""
+        """Yield a line for each setting."""
         with Vertical(id="box"):
             yield Static(Content(self._question), id="question")
             for name, value in self._before.items():

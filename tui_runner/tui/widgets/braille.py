@@ -29,7 +29,7 @@ Cell = tuple[str, int]
 
 
 def bins(points: Sequence[tuple[float, float | None]], end: float, span: float, columns: int) -> list[float | None]:
-    """The mean value in each of `columns` equal parts of the `span` seconds up to `end`.
+    """Return the mean value in each of `columns` equal parts of the `span` seconds up to `end`.
 
     A part without a sample takes the one before it while that is fresh; `None` is a gap. The parts begin at whole
     multiples of their length, so that a graph moves by whole columns and its old part never changes.
@@ -66,7 +66,7 @@ def resampled(values: Sequence[float], columns: int) -> list[float | None]:
 
 
 def places(moments: Sequence[float], end: float, span: float, columns: int) -> list[int]:
-    """The columns of `bins` in which moments lie, those that are in sight."""
+    """Return the columns of `bins` in which moments lie, those that are in sight."""
     length = span / columns
     last = math.floor(end / length)
     found = (columns - 1 - (last - math.floor(moment / length)) for moment in moments)
@@ -74,7 +74,7 @@ def places(moments: Sequence[float], end: float, span: float, columns: int) -> l
 
 
 def nice_top(highest: float) -> float:
-    """The next of 1, 2, 5, 10, 20, … at or above `highest`: the top of a scale that has room and a short label."""
+    """Return the next of 1, 2, 3, 4, 5, 8, 10, … at or above `highest`: the top of a scale, with a short label."""
     if not highest > _LEAST or not math.isfinite(highest):
         return 1.0
     power = 10.0 ** math.floor(math.log10(highest))
