@@ -244,6 +244,7 @@ class RunnerApp(ShutdownApp):
                 history=History.of_user(),
                 leave=self._leave_query,
                 run=self._run_in_words,
+                is_running=lambda: self._snapshot is not None and not self._snapshot.state.ended,
                 keys=self._keys,
                 unsaved=UnsavedStatements.of_user(),
             )

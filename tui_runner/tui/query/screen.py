@@ -69,7 +69,8 @@ class QueryScreen(EarlyClose, Screen[None]):
         open_access: gives the database; called once, in a thread.
         history: the statements that were run before.
         leave: leaves the screen.
-        run: the run in progress in the database, in a few words; empty for none.
+        run: the run of the database that this program shows, in a few words; empty for none.
+        is_running: whether that run is in progress.
         keys: the keys in force.
         refresh: seconds between two looks at the catalog.
         newest: whether to begin with the newest rows of the table that the newest run writes.
@@ -85,6 +86,7 @@ class QueryScreen(EarlyClose, Screen[None]):
         history: History,
         leave: Callable[[], None],
         run: Callable[[], str] = str,
+        is_running: Callable[[], bool] = bool,
         keys: Keys = DEFAULT_KEYS,
         refresh: float = REFRESH,
         newest: bool = True,
@@ -100,6 +102,9 @@ class QueryScreen(EarlyClose, Screen[None]):
         self._history = history
         self._leave = leave
         self._run_text = run
+        self._is_running = is_running
+        self._live: tuple[QueryTab, str] | None = None
+        """The tab with the newest rows and their statement, which is watched until the run has ended."""
         self._keys = keys
         self._refresh_seconds = refresh
         self._access: Access | None = None
@@ -235,7 +240,8 @@ class QueryScreen(EarlyClose, Screen[None]):
         if sql is None or tab.busy or tab.editor.text:
             return
         tab.begin_with(sql)
-        if self._run_text():
+        if self._is_running():
+            self._live = tab, sql
             tab.watch_every(_LIVE)
 
     async def add_tab(self, text: str = "") -> QueryTab | None:
@@ -265,6 +271,11 @@ class QueryScreen(EarlyClose, Screen[None]):
             return
         finally:
             self._catalog_busy = False
+        if self._live is not None and not self._is_running():
+            tab, sql = self._live
+            self._live = None
+            if tab.watching and tab.asked is not None and tab.asked[0].sql == sql:
+                tab.watch_once_more("the run has ended")
         if self._access is not None and self._tabs.writes and not self._access.can_write:
             self._set_write(False)
         self.query_one(Catalog).show(self._tables)

@@ -94,6 +94,9 @@ class QueryTab(Vertical):
         self._timer: Timer | None = None
         self._last: tuple[Statement, Mapping[str, object]] | None = None
         self._every: float | None = None
+        self._last_watches: int | None = None
+        """Results that are still read before watching ends by itself; None for no such end."""
+        self._why = ""
         self._updated = 0.0
         """When the result came, on the monotonic clock."""
         self._ages: Timer | None = None
@@ -222,10 +225,16 @@ class QueryTab(Vertical):
         age = f"{seconds} s" if seconds < 60 else duration(seconds)
         self.status.remark(f"updated {age} ago · every {self._every:g} s")
 
+    def watch_once_more(self, why: str) -> None:
+        """Stop watching after a result that is read from now on; `why` is said in the line above it."""
+        # A statement that runs now may have begun before what it is to show was there.
+        self._last_watches, self._why = (2 if self._busy else 1), why
+
     def stop_watching(self, why: str = "") -> None:
         """Leave the result as it is; `why` is said in the line above it."""
         if self._next is not None:
             self._next.stop()
+        self._last_watches = None
         if self._every is not None:
             self._every = None
             if self._ages is not None:
@@ -417,6 +426,11 @@ class QueryTab(Vertical):
         """Run the statement again in time; stop when it takes longer than its interval."""
         if self._every is None:
             return
+        if self._last_watches is not None:
+            self._last_watches -= 1
+            if not self._last_watches:
+                self.stop_watching(self._why)
+                return
         if seconds > self._every:
             self.stop_watching(f"watching ended: {seconds:.1f} s is longer than {self._every:g} s")
             return
