@@ -84,7 +84,7 @@ async def test_statements_of_the_past_are_searched_by_all_words_and_say_when_and
     past = History(tmp_path / "queries.jsonl", clock=lambda: now[0])
     past.add("SELECT title FROM books")
     past.add("SELECT nothing FROM nowhere", failed=True)
-    past.add("SELECT count(*)" + " " * 400 + "FROM books WHERE stars = 5")
+    past.add("SELECT count(*) FROM books WHERE stars = 5 AND title <> '" + "x" * 400 + "'")
     app = query_app(database, tmp_path)
     async with app.run_test(size=(120, 40)) as pilot:
         at = Desk(pilot, app.query_screen)
@@ -92,6 +92,8 @@ async def test_statements_of_the_past_are_searched_by_all_words_and_say_when_and
         await at.press("f3")
         assert re.search(r"SELECT title FROM books +2 h ago", at.shown())
         assert re.search(r"SELECT nothing FROM nowhere +2 h ago  ▲ failed", at.shown())
+        # However long a statement is, there is room for when it was run.
+        assert re.search(r"SELECT count\(\*\) FROM books WHERE stars = 5 .*… +2 h ago", at.shown())
         await at.press(*"BOOKS stars")
         assert "count(*)" in at.shown() and "SELECT title" not in at.shown()
         await at.press(*"xyz")

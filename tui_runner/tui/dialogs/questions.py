@@ -20,7 +20,7 @@ from tui_runner.tui.actions.model import Place
 from tui_runner.tui.dialogs import Dialog
 from tui_runner.tui.terminal.key_order import TextField
 from tui_runner.tui.widgets.list_view import Rows
-from tui_runner.tui.widgets.paint import Line
+from tui_runner.tui.widgets.paint import Line, spread
 
 _TIGHT = 16
 """Terminals with fewer lines than this get the question without blank lines."""
@@ -202,7 +202,7 @@ class Search(Choose):
         with Vertical(id="box"):
             yield Static(Content(self._question), id="question")
             yield TextField(id="words", compact=True, placeholder="type to search")
-            yield Rows[Choice](_line, nothing=lambda: "nothing has all of these words", id="choices")
+            yield Rows[Choice](_spread_line, nothing=lambda: "nothing has all of these words", id="choices")
             yield Static(id="consequence")
 
     def keys(self) -> str:
@@ -220,6 +220,11 @@ class Search(Choose):
         event.stop()
         if self.query_one(Rows).current is not None:
             self.action_choose()
+
+
+def _spread_line(choice: Choice, width: int) -> Line:
+    # A long label gives way: the remark says when, and whether it failed.
+    return spread(((choice.label, "text"),), ((choice.remark, "muted"),), width)
 
 
 class Ask(Dialog[str | None]):
