@@ -102,10 +102,10 @@ def test_failures_have_a_line_of_their_own_below_the_throughput() -> None:
 
 def test_failures_of_the_whole_run_are_on_the_scale_of_those_in_the_window() -> None:
     history = (Sample(760.0, 50.0, 0.0, 1, 1, failed_per_second=1.0), Sample(761.0, 50.0, 0.0, 1, 1, 1.0))
-    curves = RunCurves(items=(50.0, 50.0), failed=(3_046.0, 0.0), memory=(1.0, 1.0))
-    snapshot = replace(busy(), history=history, elapsed=761.5, active_before=0.0)
+    curves = RunCurves(items=(50.0, 50.0), failed=(3_044.0, 0.0), memory=(1.0, 1.0))
+    snapshot = replace(busy(), history=history, at=761.0, elapsed=400.0, active_before=0.0)
     lines = [text(line) for line in drawn(throughput(snapshot, curves), 80, 10, rate)]
-    # 3,046 items in one half of 761.5 s are 8.0 a second.
+    # 3,044 items in one half of 761 s, pauses included, are 8.0 a second.
     assert "failed/s, max 8.0" in lines[-1]
     whole, window = lines[-2].removeprefix("│ failed ").split("▏")
     assert set(whole) == {"█", " "} and set(window.strip("│ ")) == {"▁"}

@@ -219,9 +219,9 @@ def throughput(snapshot: Snapshot, curves: RunCurves | None = None) -> Picture:
     )
     series = [Series("done", "chart-1", points)]
     under = None
-    # The curve counts items in each part, the history has items a second.
+    # The curve counts items in each part, the history has items a second. Samples are taken during pauses, too.
     parts = len(curves.failed) if curves else 0
-    seconds = snapshot.active_seconds / parts if parts else 0.0
+    seconds = (snapshot.active_before + snapshot.at) / parts if parts else 0.0
     earlier = tuple(value / seconds for value in curves.failed) if curves and seconds > 0 else ()
     if any(value for _, value in failed) or any(earlier):
         under = Series("failed/s", "bad", failed)
