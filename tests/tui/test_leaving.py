@@ -166,6 +166,7 @@ def test_escape_leads_back_to_the_list_of_the_launcher_from_an_ended_run_and_a_d
     screen.press("j" * 12)  # the database is the last row
     place = screen.press("o")
     screen.shows("catalog", place)
+    screen.shows("✔ 40 rows", place)  # earlier, Esc would end the statement
     place = screen.press("\x1b")
     screen.shows("databases", place)
     leave(screen, modes, 0)
