@@ -8,7 +8,7 @@ import pytest
 from support.fake_run import FakeRunControl, busy
 from support.screens import HOSTILE, after, screen_text, settled
 
-from tui_runner.engine.progress.snapshot import HostView
+from tui_runner.engine.progress.snapshot import ErrorGroup, HostView
 from tui_runner.engine.states import RunState
 from tui_runner.jobs.hosts import HostLimits
 from tui_runner.tui.app import RunnerApp
@@ -44,6 +44,23 @@ async def test_a_run_that_ended_is_summed_up() -> None:
             "00076",
         ):
             assert part in shown, part
+
+
+async def test_the_summary_is_copied_as_markdown_whatever_an_error_has_written() -> None:
+    errors = (ErrorGroup(3, "ValueError", "a ```` b\x1b[31m", final=3, example="a ```` b\x1b[31m"),)
+    control = FakeRunControl(replace(busy(), errors=errors))
+    async with RunnerApp(control).run_test(size=(80, 24)) as pilot:
+        app = await settled(pilot)
+        await pilot.press("y")
+        assert "## books · run 3 · running" in app.clipboard and "tui-runner open" not in app.clipboard
+        control.change(state=RunState.FINISHED, items_done=99_988, in_flight=0)
+        await settled(pilot)
+        await pilot.press("y")
+    lines = app.clipboard.split("\n")
+    assert lines[:3] == ["## books · run 3 · finished", "", "`````"] and lines[-2:] == ["`````", ""]
+    assert " items   99,988 done, 12 failed (0.01 %), 0 cancelled, 87 retries" in lines
+    assert any("ValueError: a ```` b" in line for line in lines) and "\x1b" not in app.clipboard
+    assert " next    tui-runner open /data/scrape/books.duckdb" in lines
 
 
 async def test_a_stopped_run_is_to_be_resumed_and_names_are_quoted_for_the_shell() -> None:

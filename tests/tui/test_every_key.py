@@ -48,6 +48,7 @@ CASES: dict[str, tuple[tuple[str, ...], str]] = {
     "settings": ((), "Change while it runs"),
     "more_threads": ((), r"\('set_threads', 70\)"),
     "fewer_threads": ((), r"\('set_threads', 58\)"),
+    "copy_summary": ((), "CLIPBOARD ## books · run 3 · running"),
     "query": ((), "SCREEN QueryScreen"),
     "open_chunk": ((), "SCREEN ChunkDetail"),
     "sort": ((), "Sort the chunks by"),

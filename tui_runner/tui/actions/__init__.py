@@ -29,9 +29,12 @@ RUN_ACTIONS = (
         12,
     ),
     Action("cancel_chunk", ("x",), "cancel", "Cancel the chunk; asks first.", Place.CHUNK, 5),
-    Action("settings", ("comma",), "settings", "Type threads, open chunks, items per second, memory.", Place.RUN, 13),
+    Action(
+        "settings", ("comma",), "settings", "Type threads, chunks, items/s, memory, limits of hosts.", Place.RUN, 13
+    ),
     Action("more_threads", ("plus", "equals_sign"), "threads", "Execute more items at once.", Place.RUN, 6),
     Action("fewer_threads", ("minus",), "threads", "Execute fewer items at once.", Place.RUN, 6),
+    Action("copy_summary", ("y",), "copy", "Copy what the run came to, as Markdown.", Place.RUN, 12),
     Action("query", ("d",), "data", "Query the results and the ledger.", Place.ANYWHERE, 3),
     Action("open_chunk", ("enter",), "open", "Look at the chunk: items in flight, failed, slowest.", Place.TABLE, 8),
     Action("sort", ("s",), "sort", "Sort the chunks by a column.", Place.TABLE, 10),

@@ -103,10 +103,10 @@ def _labels(state: RunState, marked: int, *, can_retry: bool, resumes: bool) -> 
     if state.ended:
         hidden = [action.id for action in ACTIONS if action.place in (Place.RUN, Place.CHUNK)]
         again = {"retry_all": "retry failed"} if can_retry else {}
-        return {"quit_run": "leave", **dict.fromkeys(hidden, "")} | again
+        return {"quit_run": "leave", **dict.fromkeys(hidden, "")} | again | {"copy_summary": "copy"}
     labels = {RunState.PAUSED: {"pause_run": "resume"}, RunState.DRAINING: {"pause_run": ""}}.get(state, {})
     verb = "resume" if resumes else "pause"
-    return labels | {"pause_chunk": f"{verb} {marked or 'chunk'}"}
+    return labels | {"copy_summary": "", "pause_chunk": f"{verb} {marked or 'chunk'}"}
 
 
 class Dashboard(ChunkCommands):
@@ -348,6 +348,11 @@ class Dashboard(ChunkCommands):
             ),
             answered,
         )
+
+    def action_copy_summary(self) -> None:
+        """Copy what the run came to, so far where it is not over."""
+        if self.steering.snapshot is not None:
+            self.copied(self.query_one(Summary).markdown(self.steering.snapshot), "summary")
 
     # --- the table and the map -----------------------------------------------------------------------------
 

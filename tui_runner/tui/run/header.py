@@ -6,6 +6,7 @@ import shlex
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import PurePath
 
 from tui_runner.engine.progress.snapshot import Snapshot, more_memory
@@ -341,6 +342,7 @@ class Progress(SnapshotWidget):
 _GROUPS = 3
 _ERROR = 70
 _LABEL = 8
+_MARKDOWN_WIDTH = 120
 _LEAST_CURVE = 10
 """Cells below which a curve tells nothing."""
 
@@ -376,6 +378,15 @@ class Summary(SnapshotWidget):
         """Take what the ledger knows, which is more than a snapshot does."""
         self._failures, self._curves = failures, curves
         self.repaint()
+
+    def markdown(self, snapshot: Snapshot) -> str:
+        """Return every line of the summary as Markdown: a heading, and a block in which columns stay columns."""
+        every = summary(snapshot, _MARKDOWN_WIDTH, self._failures, self._curves)
+        lines = ["".join(text for text, _ in line).rstrip() for _, line in every]
+        # Longer than any row of them in what others have written.
+        fence = "`" * max(3, *(_longest_run("`", line) + 1 for line in lines))
+        head = f"## {own(snapshot.job, 80)} · run {snapshot.run_id} · {snapshot.state}"
+        return "\n".join([head, "", fence, *lines, fence, ""])
 
     def wanted(self, snapshot: Snapshot, width: int) -> int:
         """Return how many lines there are to say."""
@@ -452,6 +463,8 @@ def summary(
         lines.append((8, _row("", f"and {more:,} more kind{'' if more == 1 else 's'}")))
     database = own(shlex.quote(snapshot.database))
     lines.append((2, _row("data", end_of(own(snapshot.database), width - _LABEL - 1))))
+    if not snapshot.state.ended:
+        return lines
     steps = [f"tui-runner open {database}"]
     if snapshot.state is not RunState.FINISHED:
         steps.append(f"tui-runner resume {database}{more_memory(snapshot)}")
@@ -459,6 +472,11 @@ def summary(
         steps += [f"tui-runner errors {database}", f"tui-runner retry {database} {snapshot.run_id}"]
     lines += [(6 if number else 3, _row("" if number else "next", step, "accent")) for number, step in enumerate(steps)]
     return lines
+
+
+def _longest_run(character: str, text: str) -> int:
+    """Return how often a character follows itself at most."""
+    return max((sum(1 for _ in group) for each, group in groupby(text) if each == character), default=0)
 
 
 def _known(snapshot: Snapshot) -> list[Failures]:
