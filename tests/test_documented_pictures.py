@@ -12,6 +12,8 @@ SNAPSHOTS = ROOT / "tests" / "tui" / "__snapshots__"
 PICTURES = {
     "dashboard": "test_pictures/test_dashboard[120x40-night].svg",
     "launcher": "test_pictures/test_launcher[form-120x40-night].svg",
+    "wide": "test_pictures/test_wide_dashboard[night].svg",
+    "summary": "test_pictures/test_summary[120x40-night].svg",
     "errors": "test_pictures/test_other_screens[errors-120x40-night].svg",
     "query": "test_query_pictures/test_query_screen[rows-120x40-night].svg",
     "chart": "test_query_pictures/test_charts[bars].svg",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import atexit
 import codecs
+import importlib
 import multiprocessing.process
 import threading
 from collections.abc import Iterator
@@ -60,6 +61,12 @@ PRIVATE: dict[str, tuple[object, ...]] = {
     "_forkserver": (forkserver,),
     "_forkserver_alive_fd": (forkserver._forkserver,),
 }
+MODULES: dict[str, tuple[str, ...]] = {
+    # Typer 0.29 offers the script of a shell that is named by nothing public: `--show-completion` guesses the shell.
+    "typer._completion_classes": ("completion_init",),
+    "typer._completion_shared": ("get_completion_script",),
+}
+"""Private modules that we import from, and what."""
 OTHERS = frozenset({"_asdict", "_getframe"})
 """Documented, for all that they begin with an underscore."""
 
@@ -75,6 +82,24 @@ def test_every_private_name_of_others_is_listed() -> None:
     used = {name for tree in trees for name in _read_attributes(tree)}
     own = {name for tree in trees for name in _own_names(tree)}
     assert used - own - OTHERS <= PRIVATE.keys()
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_private_module_still_has_what_is_imported_from_it(module: str) -> None:
+    found = importlib.import_module(module)
+    assert [name for name in MODULES[module] if not hasattr(found, name)] == []
+
+
+def test_every_import_from_a_private_module_of_others_is_listed() -> None:
+    imports = {
+        (node.module, each.name)
+        for path in PACKAGE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and node.module and not node.module.startswith(("tui_runner", "__"))
+        for each in node.names
+        if any(part.startswith("_") for part in node.module.split("."))
+    }
+    assert imports == {(module, name) for module, names in MODULES.items() for name in names}
 
 
 def _read_attributes(tree: ast.AST) -> Iterator[str]:

@@ -6,6 +6,7 @@ import fcntl
 import os
 import pty
 import re
+import select
 import signal
 import struct
 import subprocess
@@ -72,10 +73,13 @@ class PseudoTerminal:
         self._reader.start()
 
     def _read(self) -> None:
-        while True:
+        # Never for long in one call: a terminal that is read from stays open, whoever closes it.
+        while (master := self._master) >= 0:
             try:
-                data = os.read(self._master, 65536)
-            except OSError:  # the other end is closed: how Linux says that nothing more comes
+                if not select.select([master], [], [], 0.05)[0]:
+                    continue
+                data = os.read(master, 65536)
+            except (OSError, ValueError):  # closed here, or at the other end
                 return
             if not data:
                 return

@@ -11,9 +11,10 @@ from tui_runner.engine.progress.chunk_views import ChunkViews
 from tui_runner.engine.states import ChunkState
 from tui_runner.tui.app import RunnerApp
 from tui_runner.tui.dialogs.questions import Choose
-from tui_runner.tui.run.chunk_map import ChunkMap, chunks_a_cell
+from tui_runner.tui.run.chunk_map import CELLS, ChunkMap, chunks_a_cell
 from tui_runner.tui.run.chunk_rows import LISTING_HOLD, ChunkListing, usual
 from tui_runner.tui.run.chunk_table import ChunkTable
+from tui_runner.tui.widgets.paint import look, state_span
 
 
 def test_a_cell_stands_for_the_fewest_chunks_with_which_all_fit() -> None:
@@ -163,7 +164,7 @@ async def test_the_map_shows_every_chunk_and_takes_commands() -> None:
         await pilot.pause()
         shown = screen_text(app)
         assert "waiting 121" in shown and "done 73" in shown and "00077 running" in shown
-        assert "■" * 12 + "⊘" + "■" * 27 + "△" in shown and "few failed 2" in shown
+        assert "✔" * 12 + "⊘" + "✔" * 27 + "△" in shown and "few failed 2" in shown
         await pilot.press("right", "p", "left", "left", "p")
         view = app.screen.query_one(ChunkMap)
         assert view.cursor_chunk is not None and view.cursor_chunk.number == 76
@@ -207,7 +208,7 @@ async def test_a_cell_of_many_chunks_shows_how_much_of_them_failed() -> None:
         await pilot.press("m", "left", "left", "left")
         await pilot.pause()
         shown = screen_text(app)
-        assert "△▲▵⏸■" in shown
+        assert "△▲▵⏸✔" in shown
         assert "cell: 5.0 % failed (500 of 10 k items)  1 cell = 20 chunks   failed 5: ▲ > 10 %" in shown
         await pilot.press("right", "right", "right", "right")
         await pilot.pause()
@@ -216,7 +217,7 @@ async def test_a_cell_of_many_chunks_shows_how_much_of_them_failed() -> None:
         done[40] = replace(done[40], done=0, failed=500)  # more of them, and still the same look
         control.change(chunks=ChunkViews.of(done))
         await settled(pilot)
-        assert "△▲△⏸■" in screen_text(app)
+        assert "△▲△⏸✔" in screen_text(app)
 
 
 async def test_twenty_thousand_chunks_are_sorted_and_mapped_without_a_visible_delay() -> None:
@@ -242,3 +243,12 @@ async def test_twenty_thousand_chunks_are_sorted_and_mapped_without_a_visible_de
         # Ratios hold on a slow machine too: both are to cost no more than sorting the chunks plainly a few times.
         plain = best(lambda: sorted(chunks, key=lambda each: (each.state, -each.elapsed, each.number)))
         assert whole < 8 * plain and update < 8 * plain
+
+
+def test_a_state_has_the_same_glyph_in_map_and_table() -> None:
+    for state in ChunkState:
+        for failed in (1, 400):
+            ended = chunk(0, state, done=500 - failed, failed=failed if state is ChunkState.FAILED else 0)
+            glyph, role = CELLS[look(ended)]
+            text, same = state_span(ended)
+            assert (text[0], same) == (glyph, role)

@@ -189,7 +189,7 @@ async def test_the_map_shows_which_chunks_are_marked() -> None:
         await press(pilot, "v", "v", "m", "home")
         await settled(pilot)
         shown = screen_text(app)
-        assert "● 2 marked" in shown and "■●●⏸·" in shown.replace("△●●", "■●●")
+        assert "● 2 marked" in shown and "✔●●⏸○" in shown.replace("△●●", "✔●●")
         await press(pilot, "escape")
         assert "●" not in screen_text(app)
 

@@ -8,7 +8,9 @@ import pytest
 from support.fake_run import FakeRunControl, busy
 from support.screens import HOSTILE, after, screen_text, settled
 
+from tui_runner.engine.progress.snapshot import ErrorGroup, HostView
 from tui_runner.engine.states import RunState
+from tui_runner.jobs.hosts import HostLimits
 from tui_runner.tui.app import RunnerApp
 from tui_runner.tui.run.chart import MARK, drawn, memory
 from tui_runner.tui.run.live_settings import LiveSettings
@@ -42,6 +44,23 @@ async def test_a_run_that_ended_is_summed_up() -> None:
             "00076",
         ):
             assert part in shown, part
+
+
+async def test_the_summary_is_copied_as_markdown_whatever_an_error_has_written() -> None:
+    errors = (ErrorGroup(3, "ValueError", "a ```` b\x1b[31m", final=3, example="a ```` b\x1b[31m"),)
+    control = FakeRunControl(replace(busy(), errors=errors))
+    async with RunnerApp(control).run_test(size=(80, 24)) as pilot:
+        app = await settled(pilot)
+        await pilot.press("y")
+        assert "## books · run 3 · running" in app.clipboard and "tui-runner open" not in app.clipboard
+        control.change(state=RunState.FINISHED, items_done=99_988, in_flight=0)
+        await settled(pilot)
+        await pilot.press("y")
+    lines = app.clipboard.split("\n")
+    assert lines[:3] == ["## books · run 3 · finished", "", "`````"] and lines[-2:] == ["`````", ""]
+    assert " items   99,988 done, 12 failed (0.01 %), 0 cancelled, 87 retries" in lines
+    assert any("ValueError: a ```` b" in line for line in lines) and "\x1b" not in app.clipboard
+    assert " next    tui-runner open /data/scrape/books.duckdb" in lines
 
 
 async def test_a_stopped_run_is_to_be_resumed_and_names_are_quoted_for_the_shell() -> None:
@@ -133,6 +152,43 @@ async def test_settings_are_typed_checked_and_asked_for() -> None:
         ("set_rate", 2.5),
         ("set_max_memory", 3_000_000_000),
     ]
+
+
+HOSTS = {"hosts": (HostView("books.example"),), "host_limits": HostLimits(4, 0.25)}
+
+
+async def test_limits_of_every_host_are_among_the_settings_of_a_run_that_has_hosts() -> None:
+    control = FakeRunControl(replace(busy(), **HOSTS))
+    async with RunnerApp(control).run_test(size=(120, 40)) as pilot:
+        app = await settled(pilot)
+        await pilot.press("comma", *["tab"] * 4, *"8", "tab", *"soon")
+        assert "per host at once" in screen_text(app) and "number" in screen_text(app)
+        await pilot.press("home", "ctrl+k", *"1.5", "tab", *"true", "enter")
+        await pilot.pause()
+        assert "asked: hosts: limits" in screen_text(app)
+        control.change(host_limits=HostLimits(8, 1.5, adaptive=True))
+        await settled(pilot)
+        assert "asked" not in screen_text(app)
+    assert control.commands[1:] == [("set_host_limits", HostLimits(8, 1.5, adaptive=True), "")]
+
+
+async def test_limits_of_hosts_are_not_asked_for_without_hosts() -> None:
+    async with RunnerApp(FakeRunControl(busy())).run_test(size=(120, 40)) as pilot:
+        app = await settled(pilot)
+        await pilot.press("comma")
+        assert "memory at most" in screen_text(app) and "per host" not in screen_text(app)
+
+
+async def test_every_setting_can_be_reached_on_a_low_terminal() -> None:
+    control = FakeRunControl(replace(busy(), **HOSTS))
+    async with RunnerApp(control).run_test(size=(40, 12)) as pilot:
+        app = await settled(pilot)
+        await pilot.press("comma", *["tab"] * 6)
+        await pilot.pause()
+        assert "per host adaptive" in screen_text(app)
+        await pilot.press(*"true", "enter")
+        await pilot.pause()
+    assert control.commands[1:] == [("set_host_limits", HostLimits(4, 0.25, adaptive=True), "")]
 
 
 async def test_settings_left_as_they_are_change_nothing() -> None:

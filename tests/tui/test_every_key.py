@@ -17,13 +17,14 @@ from support.screens import commands, ledger, screen_text
 from textual.app import App
 from textual.pilot import Pilot
 
+from tui_runner.engine.progress.snapshot import HostView
 from tui_runner.engine.protocol import LogLine
 from tui_runner.store.access import LocalAccess
 from tui_runner.store.database import Database
 from tui_runner.tui.actions import ACTIONS
 from tui_runner.tui.actions.model import QUERY_PLACES, Place
 from tui_runner.tui.app import RunnerApp
-from tui_runner.tui.launcher import Launcher
+from tui_runner.tui.launcher import Launcher, Starters
 from tui_runner.tui.launcher.job_form import JobForm
 
 pytestmark = pytest.mark.slow
@@ -47,6 +48,7 @@ CASES: dict[str, tuple[tuple[str, ...], str]] = {
     "settings": ((), "Change while it runs"),
     "more_threads": ((), r"\('set_threads', 70\)"),
     "fewer_threads": ((), r"\('set_threads', 58\)"),
+    "copy_summary": ((), "CLIPBOARD ## books · run 3 · running"),
     "query": ((), "SCREEN QueryScreen"),
     "open_chunk": ((), "SCREEN ChunkDetail"),
     "sort": ((), "Sort the chunks by"),
@@ -73,11 +75,15 @@ CASES: dict[str, tuple[tuple[str, ...], str]] = {
     "search": (("l",), "Find in the log"),
     "next_match": (("l", "slash", *"page 5", "enter"), "▸.*page 5 "),
     "previous_match": (("l", "slash", *"page 5", "enter"), "▸.*page 58 "),
+    "only": (("l", "slash", *"page 5", "enter"), r"\A(?!.*page 40 )"),
     "level": (("l",), "List lines of which level"),
     "copy": (("l",), "CLIPBOARD page 59 word0"),
     "back": (("l",), "SCREEN Dashboard"),
     "errors": ((), "SCREEN Errors"),
     "log": ((), "SCREEN Log"),
+    "hosts": ((), "SCREEN Hosts"),
+    "pause_host": (("h",), r"\('pause_hosts', 'books.example', True\)"),
+    "host_limits": (("h",), "Limits of books.example"),
     "theme": ((), "colour-blind"),
     "command_palette": ((), "SCREEN Palette"),
     "help": ((), "SCREEN Help"),
@@ -94,39 +100,38 @@ CASES: dict[str, tuple[tuple[str, ...], str]] = {
     "field.next": (("comma",), "FOCUS open_chunks"),
     "field.previous": (("comma", "down"), "FOCUS threads"),
     "manual.close": (("question_mark",), "SCREEN Dashboard"),
-    "launcher.choose": (("down",), "FORM pages"),
-    "launcher.next_field": (("down", "enter"), r"FOCUS [^\n]*n1"),
-    "launcher.try_job": (("down",), "SCREEN Reader"),
+    "launcher.choose": (
+        (
+            "home",
+            "down",
+        ),
+        "FORM pages",
+    ),
+    "launcher.next_field": (("home", "down", "enter"), r"FOCUS [^\n]*n1"),
+    "launcher.try_job": (
+        (
+            "home",
+            "down",
+        ),
+        "SCREEN Reader",
+    ),
     "launcher.resume": (("home",), "EXIT RunRequest"),
     "launcher.open_database": (("home",), "EXIT PosixPath"),
-    "launcher.to_list": (("down", "enter"), "FORM none"),
+    "launcher.retry": (("slash", *"b.duckdb", "enter", "home"), "EXIT RunRequest"),
+    "launcher.start": (("home", "down", "enter"), "EXIT RunRequest"),
+    "launcher.filter": ((), "List only what has this in its name"),
+    "launcher.choose_theme": ((), "Search for themes"),
+    "launcher.write_job": ((), r"wrote [^\n]*/first.py"),
+    "launcher.copy_samples": ((), "copied to "),
+    "launcher.other_folder": ((), "Look for jobs in which folder"),
+    "launcher.copy_command": (("home", "down", "enter"), "CLIPBOARD tui-runner run [^\n]*scrape.py:pages"),
+    "launcher.to_list": (("home", "down", "enter"), "FORM none"),
     "launcher.help": ((), "SCREEN Help"),
     "launcher.quit": ((), "EXIT NoneType"),
 }
 
 # What `redraw` does can be seen in a real terminal only: test_terminal.py.
-WITHOUT_CASE = frozenset(
-    (
-        "host_limits",
-        "hosts",
-        "launcher.choose_theme",
-        "launcher.copy_command",
-        "launcher.copy_samples",
-        "launcher.filter",
-        "launcher.other_folder",
-        "launcher.retry",
-        "launcher.start",
-        "launcher.write_job",
-        "only",
-        "pause_host",
-    )
-)
-"""Actions of the hosts screen, the log and the launcher without a case here: their own tests press their keys."""
-HERE = [
-    action
-    for action in ACTIONS
-    if action.place not in (*QUERY_PLACES, Place.CELL, Place.ALWAYS) and action.id not in WITHOUT_CASE
-]
+HERE = [action for action in ACTIONS if action.place not in (*QUERY_PLACES, Place.CELL, Place.ALWAYS)]
 
 
 def test_every_action_has_a_case() -> None:
@@ -192,7 +197,9 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
 @pytest.fixture
 def control(database: Database) -> FakeRunControl:
     log = tuple(LogLine(1000.0 + n, "INFO", f"page {n} {LINE}", 76, n, 1) for n in range(60))
-    control = FakeRunControl(replace(busy(), log=log, log_lines=60, log_file="x.log"))
+    control = FakeRunControl(
+        replace(busy(), log=log, log_lines=60, log_file="x.log", hosts=(HostView("books.example"),))
+    )
     control.database = database
     return control
 
@@ -213,9 +220,21 @@ async def test_keys_of_a_run(control: FakeRunControl, database: Database, action
     app.close()
 
 
+def finished_with_failures(new_run: Any, folder: Path) -> None:
+    """Leave a run in b.duckdb that has finished, with an item that failed."""
+    new_run(f"{folder}/scrape.py", database=folder / "b.duckdb").runner.close()
+    with Database.open(folder / "b.duckdb") as database:
+        cursor = database.cursor()
+        cursor.execute("UPDATE runner.runs SET state = 'finished', items_total = 3, ended_at = now()")
+        cursor.execute("INSERT INTO runner.items (run_id, item, chunk, state, attempts) VALUES (1, 0, 0, 'failed', 1)")
+        database.close_cursor(cursor)
+
+
 @pytest.mark.parametrize(("action", "key"), each_key(launcher=True))
 async def test_keys_of_the_launcher(tmp_path: Path, new_run: Any, action: str, key: str) -> None:
     (tmp_path / "scrape.py").write_text(JOB)
     new_run(f"{tmp_path}/scrape.py", database=tmp_path / "a.duckdb").runner.close()
-    app = Launcher(tmp_path, {})
+    finished_with_failures(new_run, tmp_path)
+    starters = Starters(lambda folder: f"wrote {folder.name}/first.py", lambda folder: f"copied to {folder.name}")
+    app = Launcher(tmp_path, {}, starters=starters)
     await presses(app, None, *CASES[action][:1], key, CASES[action][1])

@@ -240,6 +240,40 @@ async def test_the_search_goes_round_and_says_so(control: FakeRunControl) -> Non
         assert "page 7" in at()
 
 
+async def test_the_log_counts_matches_and_lists_them_alone(control: FakeRunControl) -> None:
+    async with RunnerApp(control).run_test(size=(100, 24)) as pilot:
+        await settled(pilot)
+        await pilot.press("l", "slash", *"page 1", "enter")
+        app = await settled(pilot)
+        # page 1 and 10 to 19; the cursor is on the newest.
+        assert "11 of 11 matches of “page 1”" in screen_text(app) and "page 20" in screen_text(app)
+        await pilot.press("N", "N")
+        assert "9 of 11 matches" in screen_text(app)
+        await pilot.press("ampersand")
+        app = await settled(pilot)
+        shown = screen_text(app)
+        assert "only 9 of 11 matches of “page 1”" in shown
+        assert "page 20" not in shown and "page 19" in shown and "page 1 " in shown
+        control.change(
+            log=(*control.current.log, LogLine(2000.0, "INFO", "another page 1"), LogLine(2000.0, "INFO", "page 2")),
+            log_lines=52,
+        )
+        app = await settled(pilot)
+        shown = screen_text(app)
+        assert "only 9 of 12 matches" in shown and "another page 1" in shown and "page 2 " not in shown
+        await pilot.press("ampersand")
+        shown = screen_text(await settled(pilot))
+        assert "9 of 12 matches" in shown and "only" not in shown and "page 18" in shown and "page 20" in shown
+
+
+async def test_the_log_lists_matches_alone_only_after_a_search(control: FakeRunControl) -> None:
+    async with RunnerApp(control).run_test(size=(100, 24)) as pilot:
+        await settled(pilot)
+        await pilot.press("l", "ampersand")
+        shown = screen_text(await settled(pilot))
+        assert "search for a text first" in shown and "page 49" in shown
+
+
 async def test_the_log_lists_a_level_and_above(control: FakeRunControl) -> None:
     control.change(
         log=(*control.current.log, LogLine(1.0, "ERROR", "bad"), LogLine(1.0, "WARNING", "hm")), log_lines=52

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterator
@@ -165,7 +166,21 @@ def test_escape_leads_back_to_the_list_of_the_launcher_from_an_ended_run_and_a_d
     screen.press("j" * 12)  # the database is the last row
     place = screen.press("o")
     screen.shows("catalog", place)
+    screen.shows("✔ 40 rows", place)  # earlier, Esc would end the statement
     place = screen.press("\x1b")
     screen.shows("databases", place)
     leave(screen, modes, 0)
     assert (tmp_path / "errors.txt").read_text() == ""
+
+
+def test_the_launcher_ends_when_its_terminal_is_gone_and_no_signal_says_so(tmp_path: Path) -> None:
+    # As under `nohup`. It used to read from the terminal without end, with a whole core.
+    program = ("/usr/bin/env", "--ignore-signal=HUP", sys.executable, "-m", "tui_runner")
+    screen = PseudoTerminal([], tmp_path, program=program)
+    try:
+        screen.shows("tui-runner")
+        screen.shows("samples")
+        screen.hang_up(signalled=False)
+        screen.exit_code()
+    finally:
+        screen.close()

@@ -181,19 +181,19 @@ def test_the_summary_tells_what_ended_items_for_good_from_what_was_tried_again()
         ErrorGroup(317, "ReadTimeout", "timed out"),
     )
     assert failures(groups, items_failed=4, errors_final=4) == [
-        "⚠      3 items failed: ValueError: no table",
-        "⚠      1 item failed: KeyError: 'a'",
-        "⚠      317 attempts, all tried again: ReadTimeout: timed out",
+        "⚠       3 items failed: ValueError: no table",
+        "⚠       1 item failed: KeyError: 'a'",
+        "⚠       317 attempts, all tried again: ReadTimeout: timed out",
     ]
     # An item that ran again by hand had its last attempt twice, so that nobody knows how many items these were.
     assert failures(groups, items_failed=2, errors_final=4)[:2] == [
-        "⚠      3 attempts: ValueError: no table",
-        "⚠      2 attempts: KeyError: 'a'",
+        "⚠       3 attempts: ValueError: no table",
+        "⚠       2 attempts: KeyError: 'a'",
     ]
     ledger = [Failures("ValueError", "no table", 2, 35, recovered=33), Failures("KeyError", "'a'", 0, 4, recovered=4)]
     assert failures(groups, ledger, items_failed=2) == [
-        "⚠      2 items failed: ValueError: no table (+33 attempts that later succeeded)",
-        "⚠      4 attempts, all later succeeded: KeyError: 'a'",
+        "⚠       2 items failed: ValueError: no table (+33 attempts that later succeeded)",
+        "⚠       4 attempts, all later succeeded: KeyError: 'a'",
     ]
 
 
@@ -242,7 +242,7 @@ def test_a_low_summary_says_where_the_data_is_and_what_to_do_next() -> None:
     ended = replace(busy(), state=RunState.FINISHED, database="/a/rather/long/way/to/the/place/of/books.duckdb")
     shown = text(Summary().lines(ended, 40, 4))
     assert [line.split()[0] for line in shown] == ["✔", "items", "data", "next"]
-    assert shown[2] == " data   …ay/to/the/place/of/books.duckdb"
+    assert shown[2] == " data    …y/to/the/place/of/books.duckdb"
     everything = text(Summary().lines(ended, 200, 40))
     assert [line.split()[0] for line in everything][:5] == ["✔", "items", "rows", "mean", "⚠"]
 
@@ -319,6 +319,12 @@ def test_two_texts_in_a_line_never_touch() -> None:
     for right in ("right", " right", "   right"):
         line = "".join(part for part, _ in spread((("left" * 9, "text"),), ((right, "text"),), 24))
         assert len(line) == 24 and line.endswith("…  " + right.strip() if right[:3] != "   " else "…" + right)
+
+
+@pytest.mark.parametrize("width", range(20, 140))
+def test_a_percentile_is_shown_only_beside_the_time_that_it_is_of(width: int) -> None:
+    line = figures(width, latency_window=60.0, rate=25.0)
+    assert "p95" not in line or "last min: p50" in line
 
 
 def test_narrow_figures_keep_throughput_and_failures() -> None:

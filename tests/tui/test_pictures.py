@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from support.fake_run import FakeRunControl, busy, chunk
-from support.screens import ledger
+from support.screens import add_samples, ledger
 from textual.pilot import Pilot
 from textual.widgets import Input
 
@@ -29,6 +29,7 @@ from tui_runner.tui.app import RunnerApp
 from tui_runner.tui.dialogs.questions import Confirm
 from tui_runner.tui.launcher import Launcher, discovery
 from tui_runner.tui.preferences import Preferences, State
+from tui_runner.tui.run.chunk_detail import ChunkPane
 from tui_runner.tui.themes import find_themes
 
 pytestmark = pytest.mark.slow
@@ -318,3 +319,37 @@ def test_states_of_a_run(snap_compare, tmp_path: Path, size: tuple[int, int], th
     if "chunks" in changes:
         changes["chunks"] = ChunkViews.of(changes["chunks"])
     assert snap_compare(app(theme, tmp_path, replace(busy(), **changes)), terminal_size=size, run_before=show)
+
+
+async def show_and_read(pilot: Pilot[None]) -> None:
+    """Show the newest snapshot, and what is read from the ledger for it."""
+    shown = pilot.app
+    await show(pilot)
+    for pane in shown.screen.query(ChunkPane):
+        pane._look()  # as when the cursor has stood still
+    for _ in range(2):
+        for worker in [worker for worker in shown.workers if worker.name != "run"]:
+            await worker.wait()
+        await pilot.pause()
+
+
+@pytest.mark.parametrize(
+    ("size", "theme"), LOOKS, ids=lambda each: each if isinstance(each, str) else f"{each[0]}x{each[1]}"
+)
+def test_summary(snap_compare, tmp_path: Path, size: tuple[int, int], theme: str) -> None:
+    control = FakeRunControl(replace(busy(), **STATES["finished"] | {"chunks": ChunkViews.of(LEFT)}))
+    with ledger(tmp_path / "x.duckdb") as control.database:
+        add_samples(control.database)
+        control.database.cursor().execute("UPDATE runner.errors SET final = true")
+        shown = RunnerApp(control, theme=theme, themes=find_themes(tmp_path))
+        assert snap_compare(shown, terminal_size=size, run_before=show_and_read)
+
+
+@every_theme
+def test_wide_dashboard(snap_compare, tmp_path: Path, theme: str) -> None:
+    failing = tuple(replace(each, failed_per_second=0.4 if each.at > 700 else 0.0) for each in busy().history)
+    control = FakeRunControl(replace(busy(), history=failing))
+    with ledger(tmp_path / "x.duckdb") as control.database:
+        add_samples(control.database)
+        shown = RunnerApp(control, theme=theme, themes=find_themes(tmp_path))
+        assert snap_compare(shown, terminal_size=(170, 45), run_before=show_and_read)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,11 +12,13 @@ from support.fake_run import FakeRunControl, busy
 from support.query_world import Desk, make_database
 from textual.events import Key
 
+from tui_runner.engine.states import RunState
 from tui_runner.store.access import LocalAccess
 from tui_runner.store.database import Database
 from tui_runner.tui.app import RunnerApp
 from tui_runner.tui.dialogs.questions import Confirm
 from tui_runner.tui.query.screen import QueryScreen
+from tui_runner.tui.query.tab import Shown
 from tui_runner.tui.run.dashboard import Dashboard
 
 
@@ -95,6 +98,47 @@ async def test_ctrl_c_asks_what_to_do_with_the_run_there_as_well(database: Datab
         await pilot.pause()
         assert isinstance(app.screen, Confirm)
         await pilot.press("n")
+    app.close()
+
+
+async def test_the_newest_rows_are_watched_until_the_run_has_ended(database: Database) -> None:
+    control = FakeRunControl(busy())
+    app = RunnerApp(control, access=lambda: LocalAccess(database))
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.pause()
+        app.look()
+        await pilot.press("d")
+        screen = app.screen
+        assert isinstance(screen, QueryScreen)
+        at = Desk(pilot, screen)
+        await at.until(lambda: screen.tab is not None and at.tab.watching and not at.tab.busy)
+        screen._look_at_catalog()
+        await at.until(lambda: not screen._catalog_busy)
+        assert at.tab.watching
+        cursor = database.cursor()
+        cursor.execute("INSERT INTO books SELECT 1, 99999, 'the last one', 1.0, 1, DATE '2024-01-01'")
+        database.close_cursor(cursor)
+        control.change(state=RunState.FINISHED)
+        app.look()
+        screen._look_at_catalog()
+        await at.until(lambda: "the run has ended" in at.tab.status.text)
+        assert not at.tab.watching and "the last one" in at.shown()
+        await pilot.press("escape")
+        assert isinstance(app.screen, Dashboard)
+    app.close()
+
+
+async def test_the_newest_rows_of_a_run_that_has_ended_are_not_watched(database: Database) -> None:
+    app = RunnerApp(FakeRunControl(replace(busy(), state=RunState.FINISHED)), access=lambda: LocalAccess(database))
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.pause()
+        app.look()
+        await pilot.press("d")
+        screen = app.screen
+        assert isinstance(screen, QueryScreen)
+        at = Desk(pilot, screen)
+        await at.until(lambda: screen.tab is not None and at.tab.shown is Shown.ROWS)
+        assert not at.tab.watching
     app.close()
 
 

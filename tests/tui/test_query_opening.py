@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.query_world import Desk, make_database, query_app
+from support.query_world import HOSTILE, Desk, make_database, query_app
 from textual.widgets import Input
 
 from tui_runner.store.database import Database
 from tui_runner.store.query.catalog import column_statistics_sql, sorted_sql
-from tui_runner.tui.dialogs.questions import Ask
+from tui_runner.tui.dialogs.questions import Ask, Search
 from tui_runner.tui.dialogs.reader import Reader
 from tui_runner.tui.query.catalog_tree import Catalog
+from tui_runner.tui.query.script_files import History
 from tui_runner.tui.query.tab import Shown
 
 
@@ -72,6 +75,82 @@ async def test_figures_of_a_column_rows_by_number_and_more_room(database: Databa
         assert at.tab.editor.size.height and at.screen.query_one(Catalog).size.width
         await at.press("t")
         await at.until(lambda: isinstance(app.screen, Reader))
+
+
+async def test_statements_of_the_past_are_searched_by_all_words_and_say_when_and_whether_they_failed(
+    database: Database, tmp_path: Path
+) -> None:
+    now = [time.time() - 7_200.0]
+    past = History(tmp_path / "queries.jsonl", clock=lambda: now[0])
+    past.add("SELECT title FROM books")
+    past.add("SELECT nothing FROM nowhere", failed=True)
+    past.add("SELECT count(*) FROM books WHERE stars = 5 AND title <> '" + "x" * 400 + "'")
+    app = query_app(database, tmp_path)
+    async with app.run_test(size=(120, 40)) as pilot:
+        at = Desk(pilot, app.query_screen)
+        await at.until(lambda: at.screen.tab is not None)
+        await at.press("f3")
+        assert re.search(r"SELECT title FROM books +2 h ago", at.shown())
+        assert re.search(r"SELECT nothing FROM nowhere +2 h ago  ▲ failed", at.shown())
+        # However long a statement is, there is room for when it was run.
+        assert re.search(r"SELECT count\(\*\) FROM books WHERE stars = 5 .*… +2 h ago", at.shown())
+        await at.press(*"BOOKS stars")
+        assert "count(*)" in at.shown() and "SELECT title" not in at.shown()
+        await at.press(*"xyz")
+        assert "nothing has all of these words" in at.shown()
+        await at.press("enter")
+        assert isinstance(app.screen, Search)  # there is nothing to choose
+        await at.press("ctrl+u", *"select", "down", "enter")
+        assert at.tab.editor.text == "SELECT nothing FROM nowhere"
+        at.tab.editor.load_text("")
+        await at.press("f3", *"failed", "enter")
+        assert at.tab.editor.text == "SELECT nothing FROM nowhere"
+        await at.press("f3", "escape")
+        assert at.screen is app.screen
+
+
+async def test_a_hostile_statement_is_text_in_the_list(database: Database, tmp_path: Path) -> None:
+    History(tmp_path / "queries.jsonl").add(f"SELECT '{HOSTILE}'")
+    app = query_app(database, tmp_path)
+    async with app.run_test(size=(120, 40)) as pilot:
+        at = Desk(pilot, app.query_screen)
+        await at.until(lambda: at.screen.tab is not None)
+        await at.press("f3", *"select")
+        assert "[/red]" in at.shown() and "\x1b" not in at.shown() and "\u202e" not in at.shown()
+
+
+async def test_a_result_that_is_watched_says_how_old_it_is(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = query_app(database, tmp_path, newest=True)
+    async with app.run_test(size=(120, 40)) as pilot:
+        at = Desk(pilot, app.query_screen)
+        await at.until(lambda: at.screen.tab is not None and at.tab.shown is Shown.ROWS)
+        at.tab.watch_every(600.0)
+        await at.until(lambda: not at.tab.busy)
+        for seconds, shown in ((0, "updated 0 s ago · every 600 s"), (8, "updated 8 s ago"), (95, "00:01:35 ago")):
+            at.tab._updated = time.monotonic() - seconds
+            at.tab._tell_age()
+            assert shown in at.tab.status.text
+        at.tab.stop_watching()
+        at.tab._tell_age()
+        assert "ago" not in at.tab.status.text
+
+
+async def test_the_result_of_the_statement_before_is_dimmed_while_the_next_one_runs(
+    database: Database, tmp_path: Path
+) -> None:
+    app = query_app(database, tmp_path, newest=True)
+    async with app.run_test(size=(120, 40)) as pilot:
+        at = Desk(pilot, app.query_screen)
+        await at.until(lambda: at.screen.tab is not None and at.tab.shown is Shown.ROWS)
+        assert at.tab.grid.opacity == 1.0
+        await at.press(*"SELECT sum(a.range * b.range) FROM range(1000000) a, range(1000000) b", "f5")
+        await at.until(lambda: at.tab.busy)
+        assert at.tab.grid.opacity < 0.7 and "Book no. 24999" in at.shown()
+        await at.press("escape")
+        await at.until(lambda: not at.tab.busy)
+        assert at.tab.grid.opacity == 1.0 and "this result is older" in at.tab.status.text
 
 
 def test_statistics_of_any_column_can_be_computed(database: Database) -> None:

@@ -257,7 +257,7 @@ def test_nothing_that_the_launcher_finds_reaches_the_terminal_as_a_command(
     (tmp_path / f"{name}.duckdb").write_text("x" * 100)
     screen = terminal(source=source)
     screen.shows("EVIL")
-    screen.shows("databases in this folder")
+    screen.shows("databases")
     for keys, shown in (("\r", "first items"), ("\x14", "tried: "), ("\x1b", "start"), ("\x1b", "help")):
         place = screen.press(keys)
         screen.shows(shown, place)

@@ -2,19 +2,24 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.color import Color as RichColor
 from rich.color import ColorSystem
 from support.fake_run import FakeRunControl, busy
-from support.query_world import make_database, query_app
+from support.query_world import Desk, make_database, query_app
+from support.screens import JOB, ledger, read, ready, screen_text, settled
+from textual.app import App
 from textual.color import Color
 
+from tui_runner.engine.states import RunState
 from tui_runner.errors import UserError
 from tui_runner.tui import app as app_module
 from tui_runner.tui.app import RunnerApp
 from tui_runner.tui.launcher import Launcher
 from tui_runner.tui.preferences import Preferences, State
+from tui_runner.tui.query.tab import Shown
 from tui_runner.tui.themes import DEFAULT_THEME, find_themes, load_theme, user_folder
 
 GOOD = 'name = "mine"\n[colors]\nprimary = "#336699"\nforeground = "#eeeeee"\nbackground = "#101010"\n'
@@ -189,3 +194,67 @@ async def test_every_theme_that_is_offered_can_be_chosen(which: str, tmp_path: P
     if database is not None:
         app.query_screen.close()
         database.close()
+
+
+LEAST_CONTRAST = 3.0
+"""What WCAG 2 asks of large text and of what is no body text: numbers of rows, hints in fields, rows under a cursor."""
+
+
+def hard_to_read(app: App[Any]) -> set[str]:
+    """Return the words on the screen that stand out too little from what they are on."""
+    found = set()
+    for strip in app.screen._compositor.render_strips():
+        for segment in strip:
+            style = segment.style
+            if style is None or style.color is None or style.bgcolor is None or not any(map(str.isalnum, segment.text)):
+                continue
+            color, ground = (each.get_truecolor().hex for each in (style.color, style.bgcolor))
+            if contrast(color, ground) < LEAST_CONTRAST:
+                found.add(f"{segment.text.strip()} ({color} on {ground})")
+    return found
+
+
+@pytest.mark.parametrize("theme", ["night", "day", "high-contrast", "colour-blind"])
+async def test_everything_on_the_screens_of_a_run_can_be_read(theme: str, tmp_path: Path) -> None:
+    with ledger(tmp_path / "x.duckdb") as database:
+        control = FakeRunControl(busy())
+        control.database = database
+        async with RunnerApp(control, theme=theme).run_test(size=(170, 40)) as pilot:
+            app = await read(pilot)
+            assert not hard_to_read(app)
+            await pilot.press("v", "m")
+            assert not hard_to_read(await settled(pilot))
+            await pilot.press("e")
+            assert not hard_to_read(await read(pilot))
+            await pilot.press("escape")
+            control.change(state=RunState.FINISHED)
+            app = await read(pilot)
+            assert "tui-runner open" in screen_text(app) and not hard_to_read(app)
+
+
+@pytest.mark.parametrize("theme", ["night", "day", "high-contrast", "colour-blind"])
+async def test_everything_in_the_form_of_a_job_can_be_read(theme: str, tmp_path: Path) -> None:
+    (tmp_path / "scrape.py").write_text(JOB)
+    app = Launcher(tmp_path, {}, theme=theme)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await ready(pilot)
+        assert not hard_to_read(app)
+        await pilot.press("home", "enter")
+        await ready(pilot)
+        await pilot.press("tab", *"xx", "ctrl+s")
+        await ready(pilot)
+        assert "this is needed" in screen_text(app) and not hard_to_read(app)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("theme", ["night", "day", "high-contrast", "colour-blind"])
+async def test_everything_on_the_query_screen_can_be_read(theme: str, tmp_path: Path) -> None:
+    database = make_database(tmp_path / "books.duckdb")
+    app = query_app(database, tmp_path, theme, newest=True)
+    async with app.run_test(size=(120, 40)) as pilot:
+        at = Desk(pilot, app.query_screen)
+        await at.until(lambda: at.screen.tab is not None and at.tab.shown is Shown.ROWS)
+        await at.press(*"SELECT title, 'x' AS y, 12 FROM books", "f5")
+        await at.until(lambda: at.tab.asked is not None and at.tab.asked[0].sql.startswith("SELECT"))
+        await pilot.pause()
+        assert "Book no. 7" in at.shown() and not hard_to_read(app)
+    database.close()

@@ -31,6 +31,7 @@ from tui_runner.tui.dialogs.questions import Choice, Choose
 from tui_runner.tui.preferences import Preferences, State, read_preferences, state_file
 from tui_runner.tui.query.screen import QueryScreen
 from tui_runner.tui.query.script_files import History
+from tui_runner.tui.query.unsaved import UnsavedStatements
 from tui_runner.tui.run.commands import RunCommands
 from tui_runner.tui.run.dashboard import Dashboard
 from tui_runner.tui.run.errors import Errors
@@ -49,7 +50,7 @@ INTERVAL_SSH = 0.5
 
 
 def interval(environment: Mapping[str, str]) -> float:
-    """Seconds between two looks at the run, in a session with this environment."""
+    """Return seconds between two looks at the run, in a session with this environment."""
     return INTERVAL_SSH if environment.get("SSH_CONNECTION") else INTERVAL
 
 
@@ -120,7 +121,7 @@ class RunnerApp(ShutdownApp):
         self._dashboard.from_list = from_list
 
     def get_default_screen(self) -> Screen[None]:
-        """The dashboard is the first screen, and stays below every other one."""
+        """Return the dashboard: the first screen, below every other one."""
         return self._dashboard
 
     def on_mount(self) -> None:
@@ -225,7 +226,7 @@ class RunnerApp(ShutdownApp):
         self.push_screen(Choose("Theme", choices, place, lambda name: setattr(self, "theme", str(name))), answered)
 
     def search_themes(self) -> None:
-        """Textual's own way to a theme does the same as ours."""
+        """Choose a theme as `action_theme` does: Textual's own command leads here."""
         self.action_theme()
 
     def action_query(self) -> None:
@@ -243,7 +244,9 @@ class RunnerApp(ShutdownApp):
                 history=History.of_user(),
                 leave=self._leave_query,
                 run=self._run_in_words,
+                is_running=lambda: self._snapshot is not None and not self._snapshot.state.ended,
                 keys=self._keys,
+                unsaved=UnsavedStatements.of_user(),
             )
             self.install_screen(self._query, "query")
         if self.screen is not self._query:
@@ -290,7 +293,7 @@ class Left(Enum):
 
     ENDED = auto()
     GOING_ON = auto()
-    """The terminal is gone, and the run goes on."""
+    """The terminal is gone, and the run continues."""
     TO_RETRY = auto()
     """The run has ended, and what failed in it is to run again."""
     TO_LIST = auto()
@@ -321,7 +324,7 @@ def run_app(
 
     Raises:
         UserError: there is no theme of that name, or the run could not start.
-        ScreenFailed: the screen ended by a fault of its own, and the run goes on without it.
+        ScreenFailed: the screen ended by a fault of its own, and the run continues without it.
     """
     preferences = read_preferences(Path.cwd())
     app = RunnerApp(

@@ -51,7 +51,7 @@ async def in_thread(call: Callable[[], R], name: str) -> R:
     Not `asyncio.to_thread`: its pool is small and shared, and leaving the application waits for what is stuck in it.
 
     Args:
-        call: what to do. It goes on when the waiting is cancelled.
+        call: the work. It continues when the waiting is cancelled.
         name: of the thread.
     """
     loop = asyncio.get_running_loop()
@@ -74,7 +74,7 @@ async def in_thread(call: Callable[[], R], name: str) -> R:
         try:
             loop.call_soon_threadsafe(settle, outcome, error)
         except RuntimeError:
-            # The application has ended meanwhile; nobody waits any more.
+            # The application has ended meanwhile: no coroutine waits any more.
             return
 
     threading.Thread(target=work, name=name, daemon=True).start()

@@ -1,4 +1,4 @@
-"""What the three applications (launcher, dashboard, query screen) have in common, their short messages among it.
+"""The base of the three applications (launcher, dashboard, query screen), with their short messages.
 
 Whoever presses a key wants to read its answer and go on. So they lie above the last lines, which name the keys and say
 what happens (`Toast` in `styles/runner.tcss`), and a key pressed five times in vain is answered once.
@@ -20,6 +20,7 @@ from textual.filter import LineFilter, Monochrome, NoColor
 from textual.notifications import Notify
 from textual.theme import ThemeProvider
 
+from tui_runner.system import terminal
 from tui_runner.system.files import with_short_home
 from tui_runner.text.safe_text import ELLIPSIS, safe_text
 from tui_runner.tui.actions import bindings
@@ -32,15 +33,17 @@ from tui_runner.tui.themes import Themed
 STYLES = Path(str(files("tui_runner.tui"))) / "styles"
 """The style sheets of all applications."""
 MOST = 2
-"""How many lie over the screen at once; one where it is low."""
+"""Messages shown at once; one on a low screen."""
 _LOW = 16
 _SHARE = 4
 """One message takes about a quarter of the lines at most."""
 _WIDTH = 0.8
 """The share of the width that `Toast` has in `styles/runner.tcss`."""
 _MARGIN = 4
+_TERMINAL_SECONDS = 1.0
+"""Between two looks whether the terminal is still there. Textual would read from one that is gone without end."""
 _COMPLAINT_SECONDS = 8.0
-"""What is wrong with the configuration is a sentence, and nobody waits for it."""
+"""Complaints about the configuration are sentences, and come unexpected: they need time to be read."""
 _COMPLAINT = 300
 
 
@@ -76,18 +79,39 @@ class BriefToasts(App[ReturnType]):
 class Application(
     Themed, BriefToasts[ReturnType], OrderedKeys[ReturnType], KeepsFault[ReturnType], CapturesOutput[ReturnType]
 ):
-    """An application that keeps its faults to itself, takes keys in their turn, and says little at once."""
+    """An application that keeps its faults to itself, takes keys in their turn, and says little at once.
+
+    Attributes:
+        lost: whether the terminal is gone.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.ALWAYS)]
+    lost = False
+
+    def watch_terminal(self) -> None:
+        """Begin to look whether the terminal is still there; call it in the screen's loop."""
+        self.set_interval(_TERMINAL_SECONDS, self._look_for_terminal)
+
+    def _look_for_terminal(self) -> None:
+        """End when the terminal is gone. SIGHUP reports it at once, but is ignored under `nohup`."""
+        if not self.lost and terminal.is_lost():
+            self.lose()
+        if self.lost:
+            self.exit()
+
+    def lose(self) -> None:
+        """Use the terminal no more."""
+        self.lost = True
+        self.captured_output.let_go()
 
     @on(Resize)
     def _terminal_resized(self, event: Resize) -> None:
-        """What the terminal shows has moved."""
+        """Tell the driver that the terminal has moved its content."""
         if isinstance(self._driver, CompactDriver):
             self._driver.shown.resized(event.size.height)
 
     def get_line_filters(self) -> Sequence[LineFilter]:
-        """Textual's, for the theme that is shown now.
+        """Return Textual's filters, fit for the theme that is shown now.
 
         Under `NO_COLOR` it turns colours into greys, and the terminal's own ones, which it does not know, into black
         on black. Whether a theme has those it asks only once, before there is one.

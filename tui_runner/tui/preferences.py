@@ -1,4 +1,4 @@
-"""What the user's configuration says of the screens, and what the interface remembers from one time to the next.
+"""The user's configuration of the screens, and the state that the interface remembers between two starts.
 
 It is kept in `state.json` of the user's state folder (`$XDG_STATE_HOME/tui-runner`). Losing it costs nothing, so a file
 that cannot be read counts as none, and one that cannot be written is not written.
@@ -100,7 +100,7 @@ class Preferences:
 
 
 def read_preferences(folder: Path) -> Preferences:
-    """The preferences in force in `folder`; a theme of the configuration goes before the one chosen last."""
+    """Return the preferences in force in `folder`; a theme of the configuration goes before the one chosen last."""
     state = State(state_file())
     try:
         config = read_config(folder)

@@ -16,20 +16,12 @@ from tui_runner.tui.base_app import Application
 from tui_runner.tui.dialogs.questions import Confirm
 from tui_runner.tui.terminal.driver import driver_class
 
-_TERMINAL_SECONDS = 1.0
-"""Between two looks whether the terminal is still there. Textual would read from one that is gone without end."""
-
 
 class ShutdownApp(Application[None]):
-    """An application that shows a run and never leaves it without a word.
-
-    Attributes:
-        lost: whether the terminal is gone; the run goes on then.
-    """
+    """An application that shows a run and never leaves it without a word; without a terminal the run continues."""
 
     def __init__(self, control: RunControl, captured_output: CapturedOutput | None = None) -> None:
         super().__init__(driver_class=driver_class(), captured_output=captured_output)
-        self.lost = False
         self._control = control
         self._snapshot: Snapshot | None = None
         self._leaving = False
@@ -38,28 +30,20 @@ class ShutdownApp(Application[None]):
     def watch_terminal(self) -> None:
         """Begin to look whether the terminal is still there; call it in the screen's loop."""
         self._loop_of_screen = asyncio.get_running_loop()
-        self.set_interval(_TERMINAL_SECONDS, self._look_for_terminal)
-
-    def _look_for_terminal(self) -> None:
-        """End when the terminal is gone. A signal says so at once, but not to everybody; under `nohup` to nobody."""
-        if not self.lost and terminal.is_lost():
-            self.lose()
-        if self.lost:
-            self.exit()
+        super().watch_terminal()
 
     def lose(self) -> None:
         """Go on without a terminal."""
-        self.lost = True
-        self.captured_output.let_go()
+        super().lose()
         self._control.abandon(terminal.LOST)
 
     def hung_up(self, number: int, frame: FrameType | None) -> None:
-        """The handler of SIGHUP: the screen ends, the run goes on."""
+        """Handle SIGHUP: the screen ends, the run continues."""
         self.lose()
         self._soon(self.exit)
 
     def terminated(self, number: int, frame: FrameType | None) -> None:
-        """The handler of SIGTERM: the run drains, and the screen ends with it."""
+        """Handle SIGTERM: the run drains, and the screen ends with it."""
         self._soon(lambda: self._leave(self._control.stop))
 
     def _soon(self, callback: Callable[[], None]) -> None:
@@ -83,7 +67,7 @@ class ShutdownApp(Application[None]):
             self._ask_stop(snapshot)
 
     async def action_quit(self) -> None:
-        """Textual's own way out does the same as ours."""
+        """Leave as `action_interrupt` does: Textual's own way out must ask, too."""
         self.action_interrupt()
 
     def _leave(self, command: Callable[[], None]) -> None:

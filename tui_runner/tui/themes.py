@@ -59,11 +59,11 @@ class Themes:
     complaints: tuple[str, ...] = ()
 
     def preferred(self, name: str | None) -> str:
-        """The name of a theme that was remembered or configured; the default if there is none of that name now."""
+        """Return the name of a remembered or configured theme; the default if no theme has that name now."""
         return name if name is not None and (name in self.by_name or name in BUILTIN_THEMES) else DEFAULT_THEME
 
     def named(self, name: str | None) -> str:
-        """The name of the theme to use; the default for None.
+        """Return the name of the theme to use; the default for None.
 
         Raises:
             UserError: there is no such theme.
@@ -86,7 +86,7 @@ def user_folder() -> Path:
 
 
 def find_themes(user: Path | None = None) -> Themes:
-    """Every bundled theme, and over them those of the folder `user` (default: `user_folder()`)."""
+    """Return every bundled theme, and over them those of the folder `user` (default: `user_folder()`)."""
     found: dict[str, Theme] = {}
     complaints: list[str] = []
     for folder in (bundled("themes"), user or user_folder()):

@@ -1,6 +1,6 @@
 """Every action of the interface, once: key bindings, footer, help screens and palettes are made from these lists.
 
-Letters belong to the editor, so what must work while somebody types is on function and control keys; the letters do
+Letters belong to the editor, so what must work while text is typed is on function and control keys; the letters do
 the same beside the result.
 """
 
@@ -29,9 +29,12 @@ RUN_ACTIONS = (
         12,
     ),
     Action("cancel_chunk", ("x",), "cancel", "Cancel the chunk; asks first.", Place.CHUNK, 5),
-    Action("settings", ("comma",), "settings", "Type threads, open chunks, items per second, memory.", Place.RUN, 13),
+    Action(
+        "settings", ("comma",), "settings", "Type threads, chunks, items/s, memory, limits of hosts.", Place.RUN, 13
+    ),
     Action("more_threads", ("plus", "equals_sign"), "threads", "Execute more items at once.", Place.RUN, 6),
     Action("fewer_threads", ("minus",), "threads", "Execute fewer items at once.", Place.RUN, 6),
+    Action("copy_summary", ("y",), "copy", "Copy what the run came to, as Markdown.", Place.RUN, 12),
     Action("query", ("d",), "data", "Query the results and the ledger.", Place.ANYWHERE, 3),
     Action("open_chunk", ("enter",), "open", "Look at the chunk: items in flight, failed, slowest.", Place.TABLE, 8),
     Action("sort", ("s",), "sort", "Sort the chunks by a column.", Place.TABLE, 10),
@@ -295,7 +298,7 @@ _SHOWN = {
 
 
 def shown_key(key: str) -> str:
-    """A key as a person knows it: `?` for `question_mark`, `^p` for `ctrl+p`."""
+    """Return a key as a person knows it: `?` for `question_mark`, `^p` for `ctrl+p`."""
     *modifiers, plain = key.split("+")
     prefix = "".join("^" if modifier == "ctrl" else f"{modifier}+" for modifier in modifiers)
     if plain[0] == "f" and plain[1:].isdigit():
@@ -304,7 +307,7 @@ def shown_key(key: str) -> str:
 
 
 def bindings(*places: Place) -> list[Binding]:
-    """Bindings of the actions that apply in these places, with their default keys."""
+    """Return bindings of the actions that apply in these places, with their default keys."""
     return [
         Binding(
             ",".join(action.keys),
@@ -320,25 +323,25 @@ def bindings(*places: Place) -> list[Binding]:
 
 
 def changed_keys(keys: Keys) -> dict[str, str]:
-    """The keymap for Textual, with what differs from the defaults: it applies all of it to every screen at each key."""
+    """Return the keymap for Textual: only what differs, since it applies all of it to every screen at each key."""
     return {name: ",".join(held) for name, held in keys.items() if held and held != DEFAULT_KEYS[name]}
 
 
 def key_of(screen: Screen[Any], action: str) -> str:
-    """The first key that does an action on this screen, as a person knows it."""
+    """Return the first key that does an action on this screen, as a person knows it."""
     found = {binding.binding.id: key for key, binding in reversed(screen.active_bindings.items())}
     # A field scrolls by the arrows, if it can; since it cannot, they go on to the dialog, which Textual does not say.
     return shown_key(found.get(action) or BY_ID[action].keys[0])
 
 
 def keys_of(screen: Screen[Any], place: Place) -> str:
-    """The keys of what can be done in a place, those that a footer would name, in one line."""
+    """Return the keys of what can be done in a place, those that a footer would name, in one line."""
     named = [action for action in ACTIONS if action.place is place and action.footer is not None]
     return "   ".join(f"{key_of(screen, action.id)} {action.label}" for action in named)
 
 
 def palette(app: App[Any], screen: Screen[object], keys: Keys, places: Collection[Place]) -> Iterable[SystemCommand]:
-    """The actions of these places, as commands of an application.
+    """Return the actions of these places, as commands of an application.
 
     Args:
         app: carries out those that apply everywhere.
@@ -357,7 +360,7 @@ def palette(app: App[Any], screen: Screen[object], keys: Keys, places: Collectio
 
 
 def _by_method(places: Collection[Place]) -> Iterable[list[Action]]:
-    """The actions of these places; those that do the same on other keys, beside a result say, are one."""
+    """Return the actions of these places; those that do the same on other keys, beside a result say, are one."""
     groups: dict[str, list[Action]] = {}
     for action in ACTIONS:
         if action.place in places:

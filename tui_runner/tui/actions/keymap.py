@@ -22,7 +22,7 @@ _EDITING = frozenset({"enter", "tab", "backspace", "delete", "up", "down", "left
 
 
 def resolve(keymap: Mapping[str, str]) -> tuple[Keys, list[str]]:
-    """The keys of every action under this keymap, and what is wrong with it, a line each.
+    """Return the keys of every action under this keymap, and what is wrong with it, a line each.
 
     An entry is left out whole when it names no action or no key, or when one of its keys belongs to another action
     of the same screen, be it by default or by an earlier entry.
@@ -60,7 +60,7 @@ def resolve(keymap: Mapping[str, str]) -> tuple[Keys, list[str]]:
 
 
 def _key(text: str) -> str:
-    """A key as Textual names it; punctuation may be written as itself."""
+    """Return a key as Textual names it; punctuation may be written as itself."""
     if len(text) > 1:
         return text.lower()
     if text.isalnum():
@@ -75,6 +75,6 @@ def _types(key: str) -> bool:
 
 
 def _free(default: tuple[str, ...], keys: Keys) -> tuple[str, ...]:
-    """Those default keys that nobody took meanwhile."""
+    """Return those default keys that no other action has taken."""
     taken = {key for held in keys.values() for key in held}
     return tuple(key for key in default if key not in taken)

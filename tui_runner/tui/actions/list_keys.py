@@ -8,12 +8,12 @@ from textual.containers import ScrollableContainer
 
 
 def in_sight(place: int, top: int, height: int) -> int:
-    """The row nearest to `place` among the `height` rows in sight, the first of which is `top`."""
+    """Return the row nearest to `place` among the `height` rows in sight, the first of which is `top`."""
     return max(top, min(place, top + height - 1))
 
 
 def scrolled_to(place: int, top: int, height: int) -> int:
-    """The first row in sight of `height` rows, as near to `top` as it can be while row `place` is in sight."""
+    """Return the first row in sight of `height` rows, as near to `top` as it can be while row `place` is in sight."""
     return max(place - height + 1, min(place, top))
 
 
@@ -21,10 +21,10 @@ class Movable(Protocol):
     """A list with a cursor, or one that scrolls."""
 
     def move(self, rows: int, /) -> None:
-        """Move down by so many rows, up if negative."""
+        """Move down by `rows` rows, up if negative."""
 
     def move_pages(self, pages: int, /) -> None:
-        """Move down by so many pages, up if negative."""
+        """Move down by `pages` pages, up if negative."""
 
     def go_to_end(self) -> None:
         """Go to the last row."""
@@ -41,11 +41,11 @@ class Scrolled:
         self._text = text
 
     def move(self, rows: int, /) -> None:
-        """Scroll by so many lines."""
+        """Scroll by `rows` lines."""
         self._text.scroll_relative(y=rows, animate=False)
 
     def move_pages(self, pages: int, /) -> None:
-        """Scroll by so many pages, which overlap by a line."""
+        """Scroll by `pages` pages, which overlap by a line."""
         self.move(pages * max(self._text.size.height - 1, 1))
 
     def go_to_end(self) -> None:
@@ -57,7 +57,7 @@ class ListNavigation:
     """Carries out the actions of lists, on the list that is in use."""
 
     def list_in_use(self) -> Movable:
-        """The list that the keys of lists move."""
+        """Return the list that the keys of lists move."""
         raise NotImplementedError
 
     def action_cursor_down(self) -> None:

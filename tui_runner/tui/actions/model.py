@@ -1,4 +1,4 @@
-"""What an action is, and where it applies. The lists of actions are in files of their own; `actions.py` joins them.
+"""Actions and the places where they apply; `actions/__init__.py` has the lists of them.
 
 An action is carried out by the method `action_<method>` of the screen, the widget or the application that it belongs
 to. Its id is unique in the whole interface, because a user's keymap knows it by that: the actions of a run have plain
@@ -73,7 +73,7 @@ SCREENS = tuple(
 """The places that have keys at the same time. Actions of places that never do may share a key."""
 
 TYPED_IN = frozenset({Place.QUERY, Place.ALWAYS})
-"""Places where somebody types text: keys of their actions go before those of the field, and none of them types."""
+"""Places where text is typed: keys of their actions go before those of the field, and none of them types."""
 
 
 def meet(one: Place, other: Place) -> bool:

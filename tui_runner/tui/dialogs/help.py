@@ -1,4 +1,4 @@
-"""What the keys do, made from the list of actions."""
+"""The help screen: the keys and what they do, made from the list of actions."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _KEYS_SHOWN = 2
 
 
 def help_text(keys: Keys, places: Collection[Place], width: int) -> Content:
-    """Every action beside its keys, by where it applies; `width` cells wide.
+    """Return every action beside its keys, by where it applies; `width` cells wide.
 
     The places of the screen that help was asked for on come first, then those of the screens it shares places with;
     where there are chunks, what their glyphs mean.
@@ -53,7 +53,7 @@ def help_text(keys: Keys, places: Collection[Place], width: int) -> Content:
 
 
 def _in_order(places: Sequence[Place]) -> list[Place]:
-    """The places to tell of: these, then those of the screens that share some with them."""
+    """Return the places to tell of: these, then those of the screens that share some with them."""
     if Place.LAUNCHER in places:
         # It is over when a run begins; of what else there is it has a text to read.
         return [*places, Place.READER, Place.ALWAYS]
@@ -78,7 +78,7 @@ class Help(ListNavigation, Dialog[None]):
         self._places = places
 
     def compose(self) -> ComposeResult:
-        """The text in a box that scrolls."""
+        """Yield the text in a box that scrolls."""
         with Vertical(id="box"), VerticalScroll():
             yield Static(id="text")
 
@@ -96,5 +96,5 @@ class Help(ListNavigation, Dialog[None]):
         self.dismiss(None)
 
     def list_in_use(self) -> Movable:
-        """The text."""
+        """Return the text."""
         return Scrolled(self.query_one(VerticalScroll))

@@ -1,4 +1,4 @@
-"""Questions with two answers, a choice, texts to be typed. The engine goes on while they are open."""
+"""Questions with two answers, a choice, texts to be typed. The engine continues while they are open."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from textual.widgets import Button, Input, Static
 
 from tui_runner.errors import UserError
 from tui_runner.text.safe_text import safe_text
-from tui_runner.tui.actions import bindings, key_of, keys_of
+from tui_runner.tui.actions import BY_ID, bindings, key_of, keys_of
 from tui_runner.tui.actions.list_keys import ListNavigation, Movable
 from tui_runner.tui.actions.model import Place
 from tui_runner.tui.dialogs import Dialog
 from tui_runner.tui.terminal.key_order import TextField
 from tui_runner.tui.widgets.list_view import Rows
-from tui_runner.tui.widgets.paint import Line
+from tui_runner.tui.widgets.paint import Line, spread
 
 _TIGHT = 16
 """Terminals with fewer lines than this get the question without blank lines."""
@@ -51,7 +51,7 @@ class Confirm(Dialog[bool]):
         self._no = no
 
     def compose(self) -> ComposeResult:
-        """The question, what follows, and the two answers."""
+        """Yield the question, what follows, and the two answers."""
         with Vertical(id="box"):
             yield Static(Content(self._question), id="question")
             yield Static(Content(self._consequence), id="consequence")
@@ -97,11 +97,20 @@ _TIGHT_FRAME = 4
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Something to choose: what it is called, a remark beside it, and what choosing it returns. Texts must be safe."""
+    """Something to choose: what it is called, a remark beside it, and what choosing it returns.
+
+    Both are shown and must be safe; `text` is not: it is what `Search` finds it by, besides these two.
+    """
 
     label: str
     remark: str
     value: object
+    text: str = ""
+
+    @property
+    def searched(self) -> str:
+        """All that it is found by, in lower case."""
+        return f"{self.label} {self.remark} {self.text}".lower()
 
 
 class Choose(ListNavigation, Dialog[object]):
@@ -115,6 +124,8 @@ class Choose(ListNavigation, Dialog[object]):
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.CHOICE, Place.LIST)]
+    BESIDE: ClassVar[int] = 0
+    """Lines of the box besides its rows and its frame."""
 
     def __init__(
         self,
@@ -130,7 +141,7 @@ class Choose(ListNavigation, Dialog[object]):
         self._preview = preview
 
     def compose(self) -> ComposeResult:
-        """The question and the choices."""
+        """Yield the question and the choices."""
         with Vertical(id="box"):
             yield Static(Content(self._question), id="question")
             yield Rows[Choice](_line, id="choices")
@@ -138,15 +149,19 @@ class Choose(ListNavigation, Dialog[object]):
 
     def on_mount(self) -> None:
         """List the choices, and name the keys."""
-        self.query_one("#consequence", Static).update(Content(keys_of(self, Place.CHOICE)))
+        self.query_one("#consequence", Static).update(Content(self.keys()))
         self.on_resize()
         self.query_one(Rows).show(self._choices, place=self._place)
 
+    def keys(self) -> str:
+        """Return the keys to name."""
+        return keys_of(self, Place.CHOICE)
+
     def on_resize(self) -> None:
-        """As many rows as there is room for; blank lines go first."""
-        tight = len(self._choices) + _FRAME > self.size.height
+        """Give the rows as many lines as there is room for; blank lines go first."""
+        tight = len(self._choices) + self.BESIDE + _FRAME > self.size.height
         self.set_class(tight, "-tight")
-        room = self.size.height - (_TIGHT_FRAME if tight else _FRAME)
+        room = self.size.height - self.BESIDE - (_TIGHT_FRAME if tight else _FRAME)
         self.query_one(Rows).styles.height = max(min(len(self._choices), room), 1)
 
     def on_rows_moved(self) -> None:
@@ -160,7 +175,7 @@ class Choose(ListNavigation, Dialog[object]):
         self.action_choose()
 
     def list_in_use(self) -> Movable:
-        """The choices."""
+        """Return the choices."""
         return self.query_one(Rows)
 
     def action_choose(self) -> None:
@@ -175,6 +190,41 @@ class Choose(ListNavigation, Dialog[object]):
 
 def _line(choice: Choice, width: int) -> Line:
     return ((choice.label, "text"), ("  " + choice.remark, "muted"))
+
+
+class Search(Choose):
+    """Ask which one of many: what is typed lists only those with all of its words; arrows move in the list."""
+
+    BESIDE = 1
+
+    def compose(self) -> ComposeResult:
+        """Yield the question, the field, and the choices that fit."""
+        with Vertical(id="box"):
+            yield Static(Content(self._question), id="question")
+            yield TextField(id="words", compact=True, placeholder="type to search")
+            yield Rows[Choice](_spread_line, nothing=lambda: "nothing has all of these words", id="choices")
+            yield Static(id="consequence")
+
+    def keys(self) -> str:
+        """Return the keys that are no letters: those are typed here."""
+        return f"Enter {BY_ID['choice.choose'].label}   ↓ ↑ move   {key_of(self, 'choice.cancel')} cancel"
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """List what has all of the words, the first under the cursor."""
+        words = event.value.lower().split()
+        fitting = [each for each in self._choices if all(word in each.searched for word in words)]
+        self.query_one(Rows).show(fitting, place=0)
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Answer with the choice under the cursor, if there is one."""
+        event.stop()
+        if self.query_one(Rows).current is not None:
+            self.action_choose()
+
+
+def _spread_line(choice: Choice, width: int) -> Line:
+    # A long label gives way: the remark says when, and whether it failed.
+    return spread(((choice.label, "text"),), ((choice.remark, "muted"),), width)
 
 
 class Ask(Dialog[str | None]):
@@ -199,7 +249,7 @@ class Ask(Dialog[str | None]):
         self._check = check
 
     def compose(self) -> ComposeResult:
-        """The question and the line to type into."""
+        """Yield the question and the line to type into."""
         with Vertical(id="box"):
             yield Static(Content(self._question), id="question")
             yield TextField(self._value, id="answer", compact=True, select_on_focus=True, password=self._secret)
@@ -220,7 +270,7 @@ class Ask(Dialog[str | None]):
         self.dismiss(None)
 
     def action_next(self) -> None:
-        """There is one field only."""
+        """Do nothing: there is one field only."""
 
     action_previous = action_next
 
@@ -230,14 +280,21 @@ class Ask(Dialog[str | None]):
 
 @dataclass(frozen=True, slots=True)
 class Pick:
-    """Something to choose: a label, a remark beside it; both are made safe here."""
+    """Something to choose: a label, a remark beside it, both made safe here; all that it is found by."""
 
     label: str
     remark: str = ""
+    text: str = ""
 
 
 def pick_one(
-    app: App[Any], question: str, picks: Sequence[Pick], chosen: Callable[[int], object], place: int = 0
+    app: App[Any],
+    question: str,
+    picks: Sequence[Pick],
+    chosen: Callable[[int], object],
+    place: int = 0,
+    *,
+    search: bool = False,
 ) -> None:
     """Ask which one; nothing happens when none is taken.
 
@@ -247,6 +304,7 @@ def pick_one(
         picks: what there is to choose from.
         chosen: told the place in the list of what was chosen.
         place: the one under the cursor at first.
+        search: whether what is typed searches in them.
     """
 
     def answered(value: object) -> None:
@@ -254,10 +312,10 @@ def pick_one(
             chosen(value)
 
     choices = [
-        Choice(safe_text(pick.label, limit=300), safe_text(pick.remark, limit=300), number)
+        Choice(safe_text(pick.label, limit=300), safe_text(pick.remark, limit=300), number, pick.text)
         for number, pick in enumerate(picks)
     ]
-    screen = Choose(question, choices, place)
+    screen = (Search if search else Choose)(question, choices, place)
     screen.add_class("-wide")
     app.push_screen(screen, answered)
 
@@ -292,7 +350,7 @@ class AskTexts(Dialog[list[str] | None]):
         self._hint = hint
 
     def compose(self) -> ComposeResult:
-        """The question and a line for each text."""
+        """Yield the question and a line for each text."""
         with Vertical(id="box"):
             yield Static(Content(self._question), id="question")
             with VerticalScroll(id="texts"):
@@ -340,7 +398,7 @@ class AskTexts(Dialog[list[str] | None]):
         self.dismiss(None)
 
     def action_next(self) -> None:
-        """Go to the next text."""
+        """Do nothing: there is one field only."""
         self.focus_next(Input)
 
     def action_previous(self) -> None:

@@ -31,7 +31,7 @@ class Reader(ListNavigation, Dialog[None]):
 
     Args:
         title: one line.
-        text: what is to be read.
+        text: the text to read.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.READER, Place.LIST)]
@@ -43,7 +43,7 @@ class Reader(ListNavigation, Dialog[None]):
         self._text = safe_text(text, newlines=True, limit=_LONGEST)
 
     def compose(self) -> ComposeResult:
-        """The title and the text."""
+        """Yield the title and the text."""
         with Vertical(id="box"):
             yield Static(Content(self._title_text), id="question")
             yield Rows[str](_line, cursor=False, id="text")
@@ -62,7 +62,7 @@ class Reader(ListNavigation, Dialog[None]):
         rows.show(wrapped(self._text, max(rows.size.width - 1, 10)))
 
     def list_in_use(self) -> Movable:
-        """The text."""
+        """Return the text."""
         return self.query_one(Rows)
 
     def action_copy(self) -> None:
@@ -76,7 +76,7 @@ class Reader(ListNavigation, Dialog[None]):
 
 
 def wrapped(text: str, width: int) -> Sequence[str]:
-    """The lines of a safe text in at most `width` cells each; the blanks at their beginnings stay.
+    """Return the lines of a safe text in at most `width` cells each; the blanks at their beginnings stay.
 
     Carets with which a traceback points at code that had to be wrapped are left out: they would point at nothing.
     """

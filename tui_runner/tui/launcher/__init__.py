@@ -1,4 +1,4 @@
-"""The launcher: `tui-runner` with nothing else. It offers jobs and databases, and answers with what is to be done.
+"""The launcher: `tui-runner` with nothing else. It offers jobs and databases, and returns the one that was chosen.
 
 It is an application of its own that ends before a run begins, so that the dashboard, and a run's exit code, are the
 same however the run was asked for. It ends when everything about the run has been opened: what is wrong with it is said
@@ -150,7 +150,7 @@ class Launcher(ListNavigation, Application[Chosen]):
         self.theme = themes.named(theme) if theme else themes.preferred(self._preferences.theme)
 
     def compose(self) -> ComposeResult:
-        """The list at the left, what is under its cursor at the right, the keys below."""
+        """Yield the list at the left, what is under its cursor at the right, the keys below."""
         yield PaintedLines(self._title_lines, id="title")
         with Horizontal(id="columns"):
             yield Rows[Row](self._row_line, title=is_passed_over, nothing=lambda: "looking for jobs …", id="found")
@@ -164,6 +164,7 @@ class Launcher(ListNavigation, Application[Chosen]):
         """List jobs and runs as soon as both are read, and jobs alone where databases take longer than that."""
         self._look()
         self.tell_complaints(self._complaints)
+        self.watch_terminal()
 
     def _look(self) -> None:
         """Look for jobs and databases in the folder; what is found late is placed without moving what is listed."""
@@ -265,7 +266,7 @@ class Launcher(ListNavigation, Application[Chosen]):
             self._start()
 
     def list_in_use(self) -> Movable:
-        """The list at the left."""
+        """Return the list at the left."""
         return self.query_one(Rows)
 
     def action_cursor_down(self) -> None:
@@ -313,7 +314,7 @@ class Launcher(ListNavigation, Application[Chosen]):
         self.call_later(self.run_action, f"app.{event.action.method}")
 
     async def action_choose(self) -> None:
-        """Fill in the form of a job; go on with a run, or open the database of one that is finished or goes on."""
+        """Fill in the form of a job; resume a run, or open the database of one that has finished or is running."""
         match self._current:
             case FoundJob(error="") as found:
                 await self._load(found)
@@ -409,7 +410,7 @@ class Launcher(ListNavigation, Application[Chosen]):
                 self._say(found.error)
 
     async def action_to_list(self) -> None:
-        """From the form back to the list."""
+        """Go back from the form to the list."""
         if self.query_one(JobForm).job is None:
             return
         self._say("")
@@ -481,7 +482,7 @@ class Launcher(ListNavigation, Application[Chosen]):
                 raise
             # It is not given back: from now on the run has its database, and nothing here may look into it.
             if not self.is_running and isinstance(opened, Runner):
-                opened.close()  # somebody left meanwhile
+                opened.close()  # the launcher was left meanwhile
             return opened
 
         try:
@@ -545,7 +546,7 @@ class Launcher(ListNavigation, Application[Chosen]):
         self._say(str(error))
 
     def _say(self, text: str, *, trouble: bool = True) -> None:
-        """Say something above the keys until the next step: what is wrong, or what goes on."""
+        """Show a mistake, or the work in progress, above the keys until the next step."""
         # A key in the form takes it away: without anything there, that must not cost a layout.
         if (text, trouble) == self._said:
             return
@@ -623,7 +624,7 @@ def launch(
 ) -> Chosen | None:
     """Show the launcher: a run that `begin` has opened, a database to be opened for queries, or None to leave.
 
-    A run that lacks a secret is not opened: it is to be asked for at the terminal.
+    A run that lacks a secret is not opened: the caller asks for it at the terminal.
 
     Raises:
         UserError: there is no theme of that name.

@@ -1,4 +1,4 @@
-"""What the launcher offers: jobs in files, and runs in databases. Files are read here and not executed."""
+"""Discovery of what the launcher offers: jobs in files, and runs in databases. Files are read here and not executed."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class FoundRun:
 
     @property
     def state(self) -> str:
-        """The state that it ended in. Its database could be opened, so nobody goes on with it just now."""
+        """The state that it ended in. Its database could be opened, so no process runs it now."""
         return "" if self.summary is None else recorded_state(self.summary.record.state, goes_on=False)
 
     @property
@@ -99,7 +99,7 @@ class FoundRun:
 
 
 def find_jobs(folder: Path, recent: Iterable[str]) -> list[FoundJob]:
-    """Jobs in `folder` and its `sample_jobs`, those that come with tui-runner, and those started last."""
+    """Return jobs in `folder` and its `sample_jobs`, those that come with tui-runner, and those started last."""
     found: list[FoundJob] = []
     for group, place in (("in this folder", folder), ("in sample_jobs", folder / "sample_jobs")):
         with contextlib.suppress(OSError):
@@ -128,7 +128,7 @@ def find_jobs(folder: Path, recent: Iterable[str]) -> list[FoundJob]:
 
 
 def _recent(job: str, path: Path) -> FoundJob:
-    """A job that was started from elsewhere: its folder says which of those with this name it is."""
+    """Return a job that was started from elsewhere: its folder says which of those with this name it is."""
     there = jobs_in(path, "recent")
     broken = next((found for found in there if found.error), None)
     name = job.rpartition(":")[2]
@@ -138,7 +138,7 @@ def _recent(job: str, path: Path) -> FoundJob:
 
 
 def jobs_in(path: Path, group: str) -> list[FoundJob]:
-    """The jobs that a file declares with `@job`; a file that is meant to have some and is broken, with its error."""
+    """Return the jobs that a file declares with `@job`; for a broken file that is meant to have some, its error."""
     try:
         source = read_regular(path, _LARGEST)
         if _OURS.encode() not in source:
@@ -218,7 +218,7 @@ def _is_job(decorator: ast.expr) -> bool:
 
 
 def find_runs(folder: Path) -> list[FoundRun]:
-    """The newest run of each database of tui-runner in `folder`, and every other one that is not finished."""
+    """Return the newest run of each database of tui-runner in `folder`, and every other one that is not finished."""
     paths = [path for path in folder.glob("*.duckdb") if path.is_file()]
     found: list[FoundRun] = []
     for path in sorted(paths, key=lambda path: -path.stat().st_mtime)[:_DATABASES]:

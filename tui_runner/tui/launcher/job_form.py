@@ -392,7 +392,7 @@ def _are_named(job: Job, typed: Mapping[str, str]) -> bool:
 
 
 def first_items(job: Job, typed: Mapping[str, str], folder: Path, number: int) -> list[object]:
-    """The first items of the input that is filled in; blocks.
+    """Return the first items of the input that is filled in; blocks.
 
     Raises:
         UserError: the input cannot be opened or read, or the job's own items cannot be made.

@@ -26,14 +26,14 @@ Row = str | Detail | FoundJob | FoundRun
 
 
 def is_passed_over(row: Row) -> bool:
-    """Return True if the cursor goes on from a row to the next one."""
+    """Return True if the cursor passes over a row."""
     return isinstance(row, str | Detail)
 
 
 def listed(
     jobs: Sequence[FoundJob], runs: Sequence[FoundRun], *, wanted: str = "", now: float | None = None
 ) -> list[Row]:
-    """Return the rows of the list: first what somebody who comes back looks for.
+    """Return the rows of the list, unfinished runs first.
 
     Args:
         jobs: found jobs.

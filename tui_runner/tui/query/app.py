@@ -21,6 +21,7 @@ from tui_runner.tui.preferences import Preferences, read_preferences
 from tui_runner.tui.query.editor import Editor
 from tui_runner.tui.query.screen import REFRESH, QueryScreen
 from tui_runner.tui.query.script_files import History
+from tui_runner.tui.query.unsaved import UnsavedStatements
 from tui_runner.tui.terminal.driver import driver_class
 from tui_runner.tui.themes import Themes, find_themes
 
@@ -37,6 +38,7 @@ class QueryApp(Application[None]):
         preferences: what is configured and remembered; None for nothing configured.
         captured_output: has the stream to the terminal; None for one of its own.
         newest: whether to begin with the newest rows of the newest run's table.
+        unsaved: keeps what is typed; None for the user's own files.
 
     Raises:
         UserError: there is no theme of that name.
@@ -57,6 +59,7 @@ class QueryApp(Application[None]):
         preferences: Preferences | None = None,
         captured_output: CapturedOutput | None = None,
         newest: bool = True,
+        unsaved: UnsavedStatements | None = None,
     ) -> None:
         self._themes = themes or find_themes()
         preferred = None if preferences is None else preferences.theme
@@ -77,15 +80,17 @@ class QueryApp(Application[None]):
             keys=self._keys,
             refresh=refresh,
             newest=newest,
+            unsaved=unsaved or UnsavedStatements.of_user(),
         )
 
     def get_default_screen(self) -> Screen[None]:
-        """The query screen is the only one."""
+        """Return the query screen, the only one."""
         return self.query_screen
 
     def on_mount(self) -> None:
         """Say what is wrong with themes and keys."""
         self.tell_complaints(self._complaints)
+        self.watch_terminal()
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """Return what the palette offers: every action, and the themes."""
@@ -95,7 +100,7 @@ class QueryApp(Application[None]):
     def _leave(self) -> None:
         """Leave; ask first where a key was pressed that people press for other things, or something would be lost."""
         unsaved = self.query_screen.unsaved
-        if not unsaved and not isinstance(self.query_screen.focused, Editor):
+        if not unsaved and not (isinstance(self.query_screen.focused, Editor) and self.query_screen.typed):
             self.exit()
             return
         consequence = (
@@ -107,6 +112,7 @@ class QueryApp(Application[None]):
 
     def _answered(self, yes: bool | None) -> None:
         if yes:
+            self.query_screen.discard_unsaved()
             self.exit()
 
 

@@ -29,7 +29,7 @@ class Catalog(Tree[Entry]):
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.CATALOG)]
 
     class Insert(Message):
-        """A name is to be put into the editor."""
+        """Message: put a name into the editor."""
 
         def __init__(self, entry: CatalogTable | CatalogColumn) -> None:
             super().__init__()

@@ -62,7 +62,7 @@ def indented_json(text: str) -> str:
 
 
 _ROWS = 1_000
-"""Rows that are compared: nobody watches more."""
+"""Rows that are compared for changes; more are not in sight."""
 
 
 def changed_cells(old: pa.Table | None, new: pa.Table) -> frozenset[tuple[int, int]]:
@@ -114,7 +114,7 @@ class ColumnView:
 
 
 def columns_of(schema: pa.Schema) -> list[ColumnView]:
-    """The columns of a result, as a table's heading shows them."""
+    """Return the columns of a result, as a table's heading shows them."""
     return [
         ColumnView(safe_text(field.name, limit=SHOWN), safe_text(type_name(field), limit=SHOWN), is_number(field.type))
         for field in schema
@@ -128,7 +128,7 @@ def type_name(field: pa.Field) -> str:
 
 
 def shown_cells(array: pa.Array, limit: int = SHOWN) -> list[str | None]:
-    """The values of an array as safe text of at most `limit` characters each, None for NULL."""
+    """Return the values of an array as safe text of at most `limit` characters each, None for NULL."""
     kind = array.type
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         texts = pc.utf8_slice_codeunits(array, 0, limit + 1).to_pylist()
@@ -142,7 +142,7 @@ def shown_cells(array: pa.Array, limit: int = SHOWN) -> list[str | None]:
 
 
 def whole_text(array: pa.Array, place: int, limit: int = VIEWED) -> tuple[str | None, int]:
-    """One value with its line ends, not yet safe, cut at `limit` characters; and how long it is before that.
+    """Return one value with its line ends, not yet safe, cut at `limit` characters; and how long it is before that.
 
     The length is in characters, or in bytes for a blob; None stands for NULL.
     """
@@ -188,7 +188,7 @@ class CellViewer(ListNavigation, Dialog[None]):
         self._wraps = True
 
     def compose(self) -> ComposeResult:
-        """What it is, the value, and the keys."""
+        """Yield the name and type of the column, the value, and the keys."""
         unit = "bytes" if self._kind == "BLOB" else "characters"
         remark = "" if self._text is None else f"{self._length:,} {unit[:-1] if self._length == 1 else unit}"
         if self._text is not None and self._length > len(self._text) and unit == "characters":
@@ -210,7 +210,7 @@ class CellViewer(ListNavigation, Dialog[None]):
         self.query_one("#hint", Static).update(Content(keys))
 
     def list_in_use(self) -> Movable:
-        """The value."""
+        """Return the value."""
         return Scrolled(self.query_one("#value", VerticalScroll))
 
     def _shown(self) -> Text:

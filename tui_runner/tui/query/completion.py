@@ -58,7 +58,7 @@ class Vocabulary:
     reserved: frozenset[str] = frozenset()
 
     def identifier(self, name: str) -> str:
-        """A name as it must be written in a statement."""
+        """Return a name as it must be written in a statement."""
         return name if _PLAIN.fullmatch(name) and name not in self.reserved else quote(name)
 
 
@@ -216,7 +216,7 @@ def read_words(access: Access) -> Vocabulary:
 
 
 def with_tables(vocabulary: Vocabulary, tables: Sequence[CatalogTable]) -> Vocabulary:
-    """The same functions and keywords, with these tables."""
+    """Return the same functions and keywords, with these tables."""
     return replace(
         vocabulary,
         tables=tuple(
@@ -227,6 +227,6 @@ def with_tables(vocabulary: Vocabulary, tables: Sequence[CatalogTable]) -> Vocab
 
 
 def name_in_sql(vocabulary: Vocabulary, table: CatalogTable) -> str:
-    """The name of a table as it is written in a statement."""
+    """Return the name of a table as it is written in a statement."""
     name = vocabulary.identifier(table.name)
     return name if table.schema == "main" else f"{vocabulary.identifier(table.schema)}.{name}"

@@ -35,7 +35,7 @@ class TableRows:
         self._table = table
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
-        """The batches."""
+        """Yield the batches."""
         yield from self._table.to_batches(max_chunksize=4_096)
 
 
@@ -190,7 +190,7 @@ def _write(
     """Write every row into the file; blocks.
 
     A statement that the next one has ended is run again, and so is one of another process, which may cut it off at any
-    time because nobody reads on.
+    time because the other side stopped reading.
     """
     again = pages.cut_off or (tab.console.impatient and not pages.complete)
     if again and tab.asked is not None and screen.access is not None:

@@ -71,7 +71,7 @@ class Editor(TextArea):
         return self.position_of(self.selection.end)
 
     def position_of(self, location: tuple[int, int]) -> int:
-        """A row and a column as characters from the start."""
+        """Return a row and a column as characters from the start."""
         return sum(len(line) + 1 for line in self.document.lines[: location[0]]) + location[1]
 
     def location_of(self, position: int) -> tuple[int, int]:
@@ -121,7 +121,7 @@ class Editor(TextArea):
             self.clear_mistake()
 
     def get_line(self, line_index: int) -> Text:
-        """A line with its colours."""
+        """Return a line with its colours."""
         text = self.document.text
         if text != self._coloured[0]:
             self._coloured = (text, by_line(text) if len(text) <= LONG_TEXT else [])
@@ -177,7 +177,7 @@ class Editor(TextArea):
             self._find_offer()
 
     def on_blur(self) -> None:
-        """Offer nothing to somebody who is elsewhere."""
+        """Offer nothing without the focus."""
         self.hide_offer()
 
     def on_click(self) -> None:
@@ -221,7 +221,7 @@ class Suggestions(PaintedWidget):
         self._words: Sequence[Word] = ()
         self._place = 0
         self.moved = False
-        """Whether somebody chose a word, and did not merely go on typing."""
+        """True once a word was chosen by a key, so that Enter takes it."""
         self.display = False
 
     @property
@@ -257,7 +257,7 @@ class Suggestions(PaintedWidget):
             self.repaint()
 
     def paint(self, width: int, height: int) -> list[Line]:
-        """The words around the chosen one."""
+        """Return the words around the chosen one."""
         first = max(0, min(self._place - height // 2, len(self._words) - height))
         lines: list[Line] = []
         for number, word in enumerate(self._words[first : first + height], first):

@@ -24,7 +24,7 @@ class QueryState:
 
     Attributes:
         database: what is queried.
-        run: the run that goes on in it, in a few words; empty for none.
+        run: the run in progress in it, in a few words; empty for none.
         tabs: names of the tabs.
         tab: the place of the one that is shown.
         writes: whether statements may change data.
@@ -61,7 +61,7 @@ class QueryHeader(PaintedWidget):
             self.repaint()
 
     def paint(self, width: int, height: int) -> list[Line]:
-        """One line."""
+        """Return one line."""
         state = self._state
         if state is None:
             return []
@@ -76,7 +76,7 @@ class QueryHeader(PaintedWidget):
         return [spread((*name, *tabs), tuple(right), width)]
 
     def _tabs(self, state: QueryState, room: int) -> Line:
-        """Every tab, where that leaves room for the name of the database; else the one that is shown."""
+        """Return every tab, where that leaves room for the name of the database; else the one that is shown."""
         self._ends = []
         if len(state.tabs) < 2:
             return ()
@@ -121,11 +121,11 @@ class QueryStatus(PaintedWidget):
         return "".join(text for text, _ in (*self._line, *self._remark))
 
     def ready(self) -> None:
-        """Nothing was run yet."""
+        """Show that no statement was run yet."""
         self._set((" F5 runs the statement at the cursor", "muted"))
 
     def running(self, seconds: float, progress: float | None, *, ending: bool = False) -> None:
-        """A statement runs, for so many seconds; `progress` is 0.0 to 1.0."""
+        """Show that a statement has run for `seconds`; `progress` is 0.0 to 1.0."""
         share = "" if progress is None or progress <= 0 else f"  {progress:.0%}"
         word = "ending" if ending else "running"
         self._set(
@@ -140,7 +140,7 @@ class QueryStatus(PaintedWidget):
         self._set((f" ✔ {said}", "done"), (f" · {latency(seconds)}", "text"))
 
     def failed(self, text: str) -> None:
-        """The statement failed."""
+        """Show that the statement failed."""
         self._set((f" ▲ {own(text)}", "bad"))
 
     def say(self, text: str) -> None:
@@ -153,7 +153,7 @@ class QueryStatus(PaintedWidget):
         self.repaint()
 
     def paint(self, width: int, height: int) -> list[Line]:
-        """One line."""
+        """Return one line."""
         remark = fitted(self._remark, max(width - cells(self._line) - 1, 0))
         return [fitted(spread(self._line, remark, width), width)]
 

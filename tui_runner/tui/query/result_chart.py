@@ -63,7 +63,7 @@ class Plot:
 
 
 def plot_of(table: pa.Table, *, complete: bool) -> Plot | str:
-    """The series of a result, or why there are none."""
+    """Return the series of a result, or why there are none."""
     part = table.slice(0, MOST_ROWS)
     numeric = [number for number, field in enumerate(part.schema) if is_number(field.type)]
     # A result of one column has the row's number for x.
@@ -118,7 +118,7 @@ class ResultChart(PaintedWidget, can_focus=True):
         self.repaint()
 
     def paint(self, width: int, height: int) -> list[Line]:
-        """The picture, with a line above it that names the series."""
+        """Return the picture, with a line above it that names the series."""
         if isinstance(self._plot, str):
             return [((f" Nothing to draw: {self._plot}.", "muted"),)]
         lines = [fitted(_legend(self._plot), width)]
@@ -137,7 +137,7 @@ def _legend(plot: Plot) -> Line:
 
 
 def bars(plot: Plot, width: int, height: int) -> list[Line]:
-    """A bar for each value, from a common zero; rows for which there is no room are counted in the last line."""
+    """Return a bar for each value, from a common zero; rows for which there is no room are counted in the last line."""
     across = len(plot.series)
     room = height // across
     shown = min(len(plot.labels), room if len(plot.labels) <= room else max((height - 1) // across, 0))
@@ -169,7 +169,7 @@ def bars(plot: Plot, width: int, height: int) -> list[Line]:
 _LEAST_BINS = 8
 """Rows from which rising numbers are the bins of a histogram."""
 _APART = 20.0
-"""How many times larger one series is than another from which each has a panel of its own."""
+"""Ratio of the largest values of two series from which each has a panel of its own."""
 _LEAST_PANEL = 5
 """Lines of a panel at least."""
 
@@ -237,7 +237,7 @@ def _position_text(value: float, span: float, plot: Plot) -> str:
 
 
 def line_chart(plot: Plot, width: int, height: int) -> list[Line]:
-    """Lines in braille, with the scale at the left and values of x below; series of other sizes in panels of theirs."""
+    """Return lines in braille, the scale at the left, values of x below; series of other sizes in own panels."""
     tops = [max((abs(value) for value in series if _drawn(value)), default=0.0) for series in plot.series]
     differ = min(tops, default=0.0) > 0 and max(tops) > _APART * min(tops)
     each = height // max(len(plot.series), 1)
@@ -281,7 +281,7 @@ def _panel(plot: Plot, width: int, height: int, first: int = 0) -> list[Line]:
 
 
 _GAP = 3.0
-"""How many times the usual step between two x is, from which on there is a gap between them."""
+"""Multiple of the usual step between two x from which there is a gap between them."""
 
 
 def _dots(
@@ -292,7 +292,7 @@ def _dots(
     down: int,
     xs: Sequence[float] | None = None,
 ) -> list[tuple[int, int]]:
-    """The dots of a line: steps between neighbouring values are filled; a gap stays one.
+    """Return the dots of a line: steps between neighbouring values are filled; a gap stays one.
 
     Args:
         series: a value for each row.
@@ -344,7 +344,7 @@ def _bar(value: float | None, low: float, high: float, room: int, zero: int) -> 
 
 
 def _scale(least: float, most: float) -> tuple[float, float]:
-    """The ends of the scale: from zero, unless all values are far from it and near each other."""
+    """Return the ends of the scale: from zero, unless all values are far from it and near each other."""
     if least == most or least <= 0 or least < most / 2:
         least, most = min(least, 0.0), max(most, 0.0)
     return (least, most) if most > least else (0.0, 1.0)

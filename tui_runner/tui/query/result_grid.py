@@ -68,7 +68,7 @@ class ResultGrid(ScrollView, can_focus=True):
             self.column = column
 
     class CellOpened(Message):
-        """A cell is to be shown in full."""
+        """Message: show a cell in full."""
 
     def __init__(self, page_rows: int, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -150,7 +150,7 @@ class ResultGrid(ScrollView, can_focus=True):
         self._ask_for_pages()
 
     def grow(self, rows: int, complete: bool) -> None:
-        """There are so many rows by now."""
+        """Take the number of rows that there are by now."""
         if (rows, complete) != (self._rows, self._complete):
             self._grow(rows, complete)
             self.refresh()
@@ -161,7 +161,7 @@ class ResultGrid(ScrollView, can_focus=True):
         self._wanted.discard(number)
 
     def page_table(self, number: int) -> pa.Table | None:
-        """A page, if it is held."""
+        """Return a page, if it is held."""
         return self._pages.get(number)
 
     def value_at(self, row: int, column: int) -> tuple[pa.Field, pa.Array, int] | None:
@@ -175,7 +175,7 @@ class ResultGrid(ScrollView, can_focus=True):
         return self._schema.field(column), table.column(column).slice(place, 1).combine_chunks(), 0
 
     def row_table(self, row: int) -> pa.Table | None:
-        """One row as a table; None when its page is not held."""
+        """Return one row as a table; None when its page is not held."""
         table = self._pages.get(row // self._page_rows)
         return None if table is None else table.slice(row % self._page_rows, 1)
 
@@ -264,7 +264,7 @@ class ResultGrid(ScrollView, can_focus=True):
         self._ask_for_pages()
 
     def render_line(self, y: int) -> Strip:
-        """A line of the viewport: a heading or a row."""
+        """Return a line of the viewport: a heading or a row."""
         width, base = self.size.width, self.rich_style
         if not self._columns:
             return Strip.blank(width, base)
@@ -285,7 +285,7 @@ class ResultGrid(ScrollView, can_focus=True):
                 segments = [Segment("…", self._style("faint", base))]
             else:
                 segments = self._cells(found, row, left, width - gutter, "text", base)
-            number = Segment(column(f"{row + 1:,}", gutter - 1, right=True) + " ", self._style("faint", base))
+            number = Segment(column(f"{row + 1:,}", gutter - 1, right=True) + " ", self._style("muted", base))
         return Strip([number, *segments]).adjust_cell_length(width, base)
 
     @property
@@ -309,7 +309,7 @@ class ResultGrid(ScrollView, can_focus=True):
         return self.get_component_rich_style(f"paint--{role}") + Style(bgcolor=base.bgcolor)
 
     def _cells(self, texts: list[str | None], row: int, left: int, width: int, role: str, base: Style) -> list[Segment]:
-        """The part of a row that is in sight, `left` cells from its start."""
+        """Return the part of a row that is in sight, `left` cells from its start."""
         segments: list[Segment] = []
         start = 0
         first = None
@@ -332,7 +332,7 @@ class ResultGrid(ScrollView, can_focus=True):
         return list(cropped)
 
     def _row_texts(self, row: int) -> list[str | None] | None:
-        """The texts of a row; None when its page is not here yet."""
+        """Return the texts of a row; None when its page is not here yet."""
         page, place = divmod(row, self._page_rows)
         table = self._pages.get(page)
         if table is None:

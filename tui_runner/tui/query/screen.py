@@ -11,7 +11,9 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal
 from textual.screen import Screen
+from textual.timer import Timer
 
+from tui_runner.engine.states import ChunkState
 from tui_runner.errors import UserError
 from tui_runner.store.access import Access
 from tui_runner.store.query.catalog import (
@@ -43,8 +45,10 @@ from tui_runner.tui.query.result_chart import ChartKind
 from tui_runner.tui.query.result_grid import ResultGrid
 from tui_runner.tui.query.script_files import History, edit_elsewhere, open_script, save_script
 from tui_runner.tui.query.tab import QueryTab, QueryTabs, Shown
+from tui_runner.tui.query.unsaved import UnsavedStatements, unsaved_texts
 from tui_runner.tui.terminal.textual_fixes import EarlyClose
 from tui_runner.tui.widgets.footer import KeyLine
+from tui_runner.tui.widgets.paint import CHUNK_GLYPHS
 
 NARROW = 72
 """Terminals of fewer cells show the catalog in place of the tabs, when it is asked for."""
@@ -52,6 +56,8 @@ REFRESH = 3.0
 """Seconds between two looks at the catalog."""
 _LIVE = 2.0
 """Seconds between two looks at the newest rows of a run."""
+_KEEP_SECONDS = 1.0
+"""Seconds after a key in which what was typed is put into a file."""
 INTERVALS = (1.0, 2.0, 5.0, 10.0, 60.0)
 """Seconds between two runs of a statement that is watched."""
 
@@ -63,10 +69,12 @@ class QueryScreen(EarlyClose, Screen[None]):
         open_access: gives the database; called once, in a thread.
         history: the statements that were run before.
         leave: leaves the screen.
-        run: the run that goes on in the database, in a few words; empty for none.
+        run: the run of the database that this program shows, in a few words; empty for none.
+        is_running: whether that run is in progress.
         keys: the keys in force.
         refresh: seconds between two looks at the catalog.
         newest: whether to begin with the newest rows of the table that the newest run writes.
+        unsaved: keeps what is typed; None to keep nothing.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.QUERY, Place.RESULT)]
@@ -78,11 +86,15 @@ class QueryScreen(EarlyClose, Screen[None]):
         history: History,
         leave: Callable[[], None],
         run: Callable[[], str] = str,
+        is_running: Callable[[], bool] = bool,
         keys: Keys = DEFAULT_KEYS,
         refresh: float = REFRESH,
         newest: bool = True,
+        unsaved: UnsavedStatements | None = None,
     ) -> None:
         super().__init__()
+        self._unsaved = unsaved
+        self._keeping: Timer | None = None
         self._newest = newest
         self._order: tuple[str, str, bool] | None = None
         """Statement that the result was sorted of, column, and whether the highest come first."""
@@ -90,6 +102,9 @@ class QueryScreen(EarlyClose, Screen[None]):
         self._history = history
         self._leave = leave
         self._run_text = run
+        self._is_running = is_running
+        self._live: tuple[QueryTab, str] | None = None
+        """The tab with the newest rows and their statement, which is watched until the run has ended."""
         self._keys = keys
         self._refresh_seconds = refresh
         self._access: Access | None = None
@@ -102,7 +117,7 @@ class QueryScreen(EarlyClose, Screen[None]):
         self._tabs = QueryTabs(self._suggestions, id="tabs")
 
     def compose(self) -> ComposeResult:
-        """The parts."""
+        """Yield the parts."""
         yield QueryHeader(id="query-header")
         with Horizontal(id="body"):
             yield Catalog(id="catalog")
@@ -116,11 +131,14 @@ class QueryScreen(EarlyClose, Screen[None]):
         self._begin()
 
     def on_unmount(self) -> None:
-        """Whatever runs is not to be waited for."""
+        """Cancel what runs, without waiting for it."""
         self._tabs.leave()
 
     def close(self) -> None:
         """End what runs and give every console back; blocks. Call it after the application has ended."""
+        if self._unsaved is not None:
+            self._unsaved.keep(unsaved_texts(self._tabs.texts, self._history.statements))
+            self._unsaved.give_up()
         self._tabs.close()
         if self._catalog_console is not None:
             self._catalog_console.close()
@@ -138,7 +156,41 @@ class QueryScreen(EarlyClose, Screen[None]):
     @property
     def unsaved(self) -> bool:
         """True if a statement would be lost with the screen: written, and neither saved nor run."""
-        return self._tabs.unsaved(self._history.statements)
+        return bool(unsaved_texts(self._tabs.texts, self._history.statements))
+
+    @property
+    def typed(self) -> bool:
+        """True if an editor has a text that is in no file, and is not the statement that the screen opened with."""
+        return any(text.strip() and text != saved for text, saved in self._tabs.texts)
+
+    def discard_unsaved(self) -> None:
+        """Keep nothing of what was typed: the user has agreed to lose it."""
+        if self._unsaved is not None:
+            self._unsaved.keep([])
+            self._unsaved = None
+
+    def on_text_area_changed(self) -> None:
+        """Keep what is typed, soon: a program that is killed says no farewell."""
+        if self._unsaved is not None and self._keeping is None:
+            self._keeping = self.set_timer(_KEEP_SECONDS, self._keep_typed)
+
+    @work(group="keep", exclusive=True)
+    async def _keep_typed(self) -> None:
+        self._keeping = None
+        unsaved, texts, before = self._unsaved, self._tabs.texts, self._history.statements
+        if unsaved is not None:
+            await in_thread(lambda: unsaved.keep(unsaved_texts(texts, before)), "tui-runner-keep")
+
+    async def _bring_back(self) -> None:
+        """Open a tab for what was typed on a screen that was lost, or was left with its run."""
+        if self._unsaved is None:
+            return
+        texts = await in_thread(self._unsaved.take, "tui-runner-unsaved")
+        for text in texts:
+            await self.add_tab(text)
+        if texts:
+            tabs = "tab 2" if len(texts) == 1 else f"tabs 2 to {len(texts) + 1}"
+            self.notify(f"Statements that were typed before and never run are back, in {tabs}.", markup=False)
 
     def ask(self, sql: str) -> None:
         """Put a statement into the editor and run it, as soon as the database is open."""
@@ -170,6 +222,7 @@ class QueryScreen(EarlyClose, Screen[None]):
             self._write_and_run(self._first)
         elif self._newest:
             await self._show_newest()
+        await self._bring_back()
         self._load_words()
         self._look_at_catalog()
         self.set_interval(self._refresh_seconds, self._look_at_catalog)
@@ -187,7 +240,8 @@ class QueryScreen(EarlyClose, Screen[None]):
         if sql is None or tab.busy or tab.editor.text:
             return
         tab.begin_with(sql)
-        if self._run_text():
+        if self._is_running():
+            self._live = tab, sql
             tab.watch_every(_LIVE)
 
     async def add_tab(self, text: str = "") -> QueryTab | None:
@@ -217,6 +271,11 @@ class QueryScreen(EarlyClose, Screen[None]):
             return
         finally:
             self._catalog_busy = False
+        if self._live is not None and not self._is_running():
+            tab, sql = self._live
+            self._live = None
+            if tab.watching and tab.asked is not None and tab.asked[0].sql == sql:
+                tab.watch_once_more("the run has ended")
         if self._access is not None and self._tabs.writes and not self._access.can_write:
             self._set_write(False)
         self.query_one(Catalog).show(self._tables)
@@ -335,7 +394,7 @@ class QueryScreen(EarlyClose, Screen[None]):
         self._leave()
 
     def action_leave(self) -> None:
-        """Leave the screen; what runs goes on."""
+        """Leave the screen; a statement that runs continues."""
         self._leave()
 
     def action_next_part(self) -> None:
@@ -348,7 +407,7 @@ class QueryScreen(EarlyClose, Screen[None]):
         target = parts[(place + 1) % len(parts)]
         self.set_class(target is parts[-1], "-catalog")
         if target is parts[-1] and self.has_class("-narrow"):
-            # It is to be seen first: what is hidden takes no focus.
+            # It has to be shown first: a hidden widget takes no focus.
             self.call_after_refresh(target.focus)
         else:
             # At once, unlike `target.focus()`: the next key is for this part.
@@ -384,8 +443,10 @@ class QueryScreen(EarlyClose, Screen[None]):
         picks = []
         for entry in entries:
             when = "" if entry.at is None else ago(now - entry.at)
-            picks.append(Pick(" ".join(entry.sql[:300].split()), f"{when}, failed" if entry.failed else when))
-        pick_one(self.app, "Statements, newest first", picks, lambda place: self._write(entries[place].sql))
+            remark = f"{when}  {CHUNK_GLYPHS[ChunkState.FAILED]} failed" if entry.failed else when
+            picks.append(Pick(" ".join(entry.sql[:300].split()), remark, entry.sql))
+        title = "Statements, newest first"
+        pick_one(self.app, title, picks, lambda place: self._write(entries[place].sql), search=True)
 
     def action_watch(self) -> None:
         """Run the statement again and again, or stop that."""

@@ -1,4 +1,4 @@
-"""What the query screen keeps between two starts: statements that were run, files of statements, and `$EDITOR`."""
+"""Statements kept between two starts of the query screen: its history, files of statements, and `$EDITOR`."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class History:
 
     @classmethod
     def of_user(cls) -> History:
-        """The history of whoever runs this process."""
+        """Return the history of the user who runs this process."""
         return cls(state_folder() / "queries.jsonl")
 
     @property
@@ -165,7 +165,7 @@ def check_writable(path: Path) -> None:
 
 
 def read_statements(path: Path) -> str:
-    """The text of a file of statements.
+    """Return the text of a file of statements.
 
     Raises:
         UserError: it cannot be read, is no file, is too large, or is no UTF-8 text.
@@ -249,7 +249,7 @@ def open_script(screen: TabHost) -> None:
 
 
 def file_named(texts: list[str]) -> Path:
-    """The file that was typed into a dialog's only field.
+    """Return the file that was typed into a dialog's only field.
 
     Raises:
         UserError: nothing was typed, or `~` names nobody.

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from tui_runner.store.query import statements
 
 LONGEST = 50_000
-"""Characters of text that is still coloured: the tokenizer runs at every key, and takes 40 ms for so many."""
+"""Characters of text that is still coloured: the tokenizer runs at every key, and takes 40 ms for this many."""
 
 _ROLES = {
     "keyword": "sql-keyword",
@@ -23,9 +23,9 @@ _ROLES = {
 }
 _NAME = re.compile(r'"(?:[^"]|"")*"|\w+')
 _CASTS = frozenset({"cast", "try_cast"})
-"""What has a type after AS."""
+"""Functions that have a type after AS."""
 _BEFORE_BODY = frozenset({"materialized", "not"})
-"""What may stand between AS and the statement that a common table is."""
+"""Words that may stand between AS and the statement of a common table."""
 _SOURCE = re.compile(r"from|join|into|update", re.IGNORECASE)
 
 
@@ -39,7 +39,7 @@ class Token:
 
 
 def tokens(text: str) -> list[Token]:
-    """The tokens of `text` in order; none when it is too long."""
+    """Return the tokens of `text` in order; none when it is too long."""
     if len(text) > LONGEST:
         return []
     found = statements.tokens(text)
@@ -56,7 +56,7 @@ def tokens(text: str) -> list[Token]:
 
 
 def by_line(text: str) -> list[list[Token]]:
-    """The tokens of each line, with offsets within that line; a token over several lines is in each of them."""
+    """Return the tokens of each line, with offsets within that line; a token over several lines is in each of them."""
     starts = [0, *(found.end() for found in re.finditer("\n", text)), len(text) + 1]
     lines: list[list[Token]] = [[] for _ in starts[1:]]
     line = 0
@@ -132,7 +132,7 @@ def given_names(statement: str) -> Iterator[tuple[str, str]]:
 
 
 def _common_table(parts: list[str], place: int) -> Iterator[tuple[str, str]]:
-    """The table, and the columns in brackets behind it, whose last part is at `place`."""
+    """Return the table, and the columns in brackets behind it, whose last part is at `place`."""
     if parts[place] == ")":
         while place > 0 and parts[place] != "(":
             if _NAME.fullmatch(parts[place]):
@@ -154,7 +154,7 @@ def _parts(statement: str) -> list[str]:
 
 
 def unquoted(name: str) -> str:
-    """An identifier without its quotes."""
+    """Return an identifier without its quotes."""
     return name[1:-1].replace('""', '"') if len(name) > 1 and name[0] == name[-1] == '"' else name
 
 

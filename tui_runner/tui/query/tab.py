@@ -7,7 +7,7 @@ A tab has one console, and so one statement at a time.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
@@ -27,8 +27,9 @@ from tui_runner.store.access import Access
 from tui_runner.store.query.console import Console
 from tui_runner.store.query.errors import CHANGES_DATA, QueryCancelled, QueryError
 from tui_runner.store.query.pages import PAGE_ROWS, Pages
-from tui_runner.store.query.statements import Statement, split, statement_at
+from tui_runner.store.query.statements import Statement, statement_at
 from tui_runner.store.remote.client import RemoteConsole
+from tui_runner.text.numbers import duration
 from tui_runner.text.safe_text import safe_text
 from tui_runner.tui.actions import key_of
 from tui_runner.tui.background import in_thread
@@ -62,6 +63,7 @@ class QueryTab(Vertical):
     Attributes:
         file: where the text was read from or saved to; None for neither.
         saved: what is in that file.
+        editor: the editor.
     """
 
     class Ran(Message):
@@ -83,8 +85,8 @@ class QueryTab(Vertical):
         self.file: Path | None = None
         self.saved = ""
         self.console = console
-        self._suggestions = suggestions
-        self._text = text
+        # Held here, so that its text can be had when the screen is gone.
+        self.editor = Editor(text, suggestions=suggestions, id="editor")
         self._pages: Pages | None = None
         self._busy = False
         self._ending = False
@@ -92,6 +94,12 @@ class QueryTab(Vertical):
         self._timer: Timer | None = None
         self._last: tuple[Statement, Mapping[str, object]] | None = None
         self._every: float | None = None
+        self._last_watches: int | None = None
+        """Results that are still read before watching ends by itself; None for no such end."""
+        self._why = ""
+        self._updated = 0.0
+        """When the result came, on the monotonic clock."""
+        self._ages: Timer | None = None
         self._next: Timer | None = None
         self._first: pa.Table | None = None
         self._no_more = ""
@@ -101,7 +109,7 @@ class QueryTab(Vertical):
 
     def compose(self) -> ComposeResult:
         """Editor, status, and what the statement gave."""
-        yield Editor(self._text, suggestions=self._suggestions, id="editor")
+        yield self.editor
         yield QueryStatus(id="status")
         yield Static(id="message", markup=False)
         yield ResultGrid(PAGE_ROWS, id="grid")
@@ -112,19 +120,14 @@ class QueryTab(Vertical):
         self.set_class(self.screen.focused in self.result_parts, "-result-focus")
 
     def on_descendant_blur(self) -> None:
-        """Likewise when the focus goes elsewhere."""
+        """Update the same line when the focus leaves."""
         self.set_class(self.screen.focused in self.result_parts, "-result-focus")
 
     def on_mount(self) -> None:
-        """Nothing was run yet."""
+        """Show that no statement was run yet."""
         self.editor.border_title = "statements"
         self.status.ready()
         self._show(Shown.NOTHING)
-
-    @property
-    def editor(self) -> Editor:
-        """The editor."""
-        return self.query_one("#editor", Editor)
 
     @property
     def grid(self) -> ResultGrid:
@@ -164,7 +167,7 @@ class QueryTab(Vertical):
         return self._every is not None
 
     def to_run(self) -> Statement | None:
-        """The statement that is selected, or that the cursor is in."""
+        """Return the statement that is selected, or that the cursor is in."""
         editor = self.editor
         text = editor.text
         if editor.selected_text.strip():
@@ -189,7 +192,7 @@ class QueryTab(Vertical):
         self._run(statement, values)
 
     def begin_with(self, sql: str) -> None:
-        """Run a statement that nobody has typed: it is selected, so that what is typed takes its place."""
+        """Run a statement that was not typed: it is selected, so typing replaces it."""
         editor = self.editor
         editor.load_text(sql)
         editor.select_all()
@@ -208,17 +211,35 @@ class QueryTab(Vertical):
         return was_watching
 
     def watch_every(self, every: float) -> None:
-        """Run the last statement again, `every` so many seconds after it began, until it takes longer than that."""
+        """Run the last statement again `every` seconds after it began, until it takes longer than that."""
         self._every = every
-        self.status.remark(f"every {every:g} s")
+        self._ages = self._ages or self.set_interval(1.0, self._tell_age)
+        self._tell_age()
         self._again()
+
+    def _tell_age(self) -> None:
+        """Say how old the result is that is being watched: one that stays away must not look like a new one."""
+        if self._every is None:
+            return
+        seconds = int(time.monotonic() - self._updated)
+        age = f"{seconds} s" if seconds < 60 else duration(seconds)
+        self.status.remark(f"updated {age} ago · every {self._every:g} s")
+
+    def watch_once_more(self, why: str) -> None:
+        """Stop watching after a result that is read from now on; `why` is said in the line above it."""
+        # A statement that runs now may have begun before what it is to show was there.
+        self._last_watches, self._why = (2 if self._busy else 1), why
 
     def stop_watching(self, why: str = "") -> None:
         """Leave the result as it is; `why` is said in the line above it."""
         if self._next is not None:
             self._next.stop()
+        self._last_watches = None
         if self._every is not None:
             self._every = None
+            if self._ages is not None:
+                self._ages.stop()
+                self._ages = None
             self.status.remark(why)
 
     def draw_chart(self, kind: ChartKind | None) -> None:
@@ -237,10 +258,11 @@ class QueryTab(Vertical):
         self.console.close()
 
     def leave(self) -> None:
-        """Nothing is to be drawn any more."""
+        """Stop drawing."""
         self._every = None
-        if self._timer is not None:
-            self._timer.stop()
+        for timer in (self._timer, self._ages):
+            if timer is not None:
+                timer.stop()
 
     @work(exit_on_error=True)
     async def _run(self, statement: Statement, values: Mapping[str, object], *, keep: bool = False) -> None:
@@ -276,7 +298,8 @@ class QueryTab(Vertical):
         if self._closed:
             return
         self._pages, self._first, self._last, self._no_more = pages, first, (statement, values), ""
-        seconds = time.monotonic() - self._started
+        self._updated = time.monotonic()
+        seconds = self._updated - self._started
         self.grid.load(
             pages.schema, first, rows=pages.rows_known, complete=pages.complete or error is not None,
             keep=keep, changed=changed,
@@ -292,7 +315,7 @@ class QueryTab(Vertical):
 
     @work
     async def _read_ahead(self, pages: Pages, seconds: float) -> None:
-        """Take rows of another process while nobody looks at them, so that scrolling later finds them."""
+        """Fetch rows from another process ahead of need, so that scrolling later finds them."""
         while (
             pages is self._pages
             and not (pages.complete or self._closed)
@@ -342,7 +365,7 @@ class QueryTab(Vertical):
         self._read_page(event.number)
 
     def on_text_area_changed(self) -> None:
-        """A text that was changed is not at fault any more."""
+        """Take the mark of a mistake away once the text has changed."""
         self.editor.clear_mistake_of_other_text()
 
     def _begin_busy(self) -> None:
@@ -387,7 +410,7 @@ class QueryTab(Vertical):
         self._show(Shown.MESSAGE)
 
     def _ended(self, seconds: float) -> None:
-        """Go back to the result that there is; rows of it that were not read are gone with its statement."""
+        """Return to the previous result; its unread rows are gone with its statement."""
         said = f"⊘ ended after {seconds:.1f} s"
         pages = self._pages
         if pages is None:
@@ -403,6 +426,11 @@ class QueryTab(Vertical):
         """Run the statement again in time; stop when it takes longer than its interval."""
         if self._every is None:
             return
+        if self._last_watches is not None:
+            self._last_watches -= 1
+            if not self._last_watches:
+                self.stop_watching(self._why)
+                return
         if seconds > self._every:
             self.stop_watching(f"watching ended: {seconds:.1f} s is longer than {self._every:g} s")
             return
@@ -417,7 +445,7 @@ class QueryTab(Vertical):
         if self._every is None:
             return
         if self._busy or self._last is None or not self.screen.is_current:
-            # Nobody sees it, a page is being read, or the statement that is to be watched runs for the first time.
+            # It is hidden, a page is being read, or the watched statement runs for the first time.
             self._again_in(_TICK)
         else:
             self._run(*self._last, keep=True)
@@ -441,7 +469,7 @@ class QueryTab(Vertical):
 def _answer(
     console: Console | RemoteConsole, sql: str, values: Mapping[str, object]
 ) -> tuple[Pages, pa.Table, UserError | None]:
-    """The result of a statement, its first page, and what ended that page before it was full. Blocks."""
+    """Return the result of a statement, its first page, and what ended that page before it was full. Blocks."""
     pages = Pages(console.query(sql, values), page_rows=PAGE_ROWS)
     error = None
     try:
@@ -494,12 +522,10 @@ class QueryTabs(Container):
         """The names of the tabs: by their file, else by their number."""
         return tuple(tab.file.name if tab.file else str(number) for number, tab in enumerate(self._tabs, start=1))
 
-    def unsaved(self, run_before: Collection[str]) -> bool:
-        """Return True if a tab has a statement that is neither in its file nor among those that were run before."""
-        return any(
-            tab.editor.text != tab.saved and any(each.sql not in run_before for each in split(tab.editor.text))
-            for tab in self._tabs
-        )
+    @property
+    def texts(self) -> list[tuple[str, str]]:
+        """The text of each editor, and what of it is in a file."""
+        return [(tab.editor.text, tab.saved) for tab in self._tabs]
 
     @property
     def vocabulary(self) -> Vocabulary:
@@ -559,7 +585,7 @@ class QueryTabs(Container):
         self.writes = wanted
 
     def leave(self) -> None:
-        """Nothing is to be drawn any more, and whatever runs is not to be waited for."""
+        """Stop drawing, and cancel the statements that run without waiting for them."""
         for tab in self._tabs:
             tab.leave()
             tab.console.cancel()

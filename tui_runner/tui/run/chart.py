@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from tui_runner.engine.progress.snapshot import Snapshot
+from tui_runner.store.ledger.reports import RunCurves
 from tui_runner.text.numbers import NONE, rate, size
-from tui_runner.tui.widgets.braille import DOTS_ACROSS, Cell, bins, nice_top, places, stacked
-from tui_runner.tui.widgets.paint import Line, PaintedWidget, Span, cells, column, fitted
+from tui_runner.tui.widgets.braille import DOTS_ACROSS, Cell, bins, nice_top, places, resampled, stacked
+from tui_runner.tui.widgets.paint import Line, PaintedWidget, Span, cells, column, fitted, sparkline
 
 SPANS = (60.0, 120.0, 300.0)
 """Seconds that a graph may show: it begins with the shortest and takes the next when that is full."""
@@ -21,6 +22,13 @@ _SCALE_FROM = 30
 """Narrower graphs have no scale at the left; their highest value stands in the frame alone."""
 MARK = "┊"
 """Drawn down where something happened; over an area in its uppermost line only."""
+_WHOLE_FROM = 40
+"""Cells of an area from which its first third may be the whole run; in fewer, the window would tell too little."""
+_WHOLE_SHARE = 3
+_BETWEEN = "▏"
+"""Drawn down between the whole run and the window."""
+_UNDER_FROM = 6
+"""Lines of an area from which its last one may be another series."""
 _LIMIT_IN_SIGHT = 2.0
 """The limit is drawn when it is at most this much above the highest value: else it would flatten the areas."""
 
@@ -45,6 +53,9 @@ class Picture:
         end: the newest moment shown, seconds.
         limit: where to draw a line across; None for none.
         marks: moments at which to draw a line down.
+        whole: the values of equal parts of the whole run, oldest first; empty where the window shows all of it.
+        under: a series with a scale of its own, in a line below the areas; None for none.
+        under_whole: its values in equal parts of the whole run.
     """
 
     title: str
@@ -53,10 +64,13 @@ class Picture:
     end: float
     limit: float | None = None
     marks: tuple[float, ...] = ()
+    whole: tuple[float, ...] = ()
+    under: Series | None = None
+    under_whole: tuple[float, ...] = ()
 
 
 def span_of(series: Sequence[Series], end: float) -> float:
-    """Seconds to show: the shortest of `SPANS` that holds every point."""
+    """Return seconds to show: the shortest of `SPANS` that holds every point."""
     first = min((line.points[0][0] for line in series if line.points), default=end)
     return next((span for span in SPANS if end - first <= span), SPANS[-1])
 
@@ -81,34 +95,58 @@ class Chart(PaintedWidget):
             self.repaint()
 
     def paint(self, width: int, height: int) -> list[Line]:
-        """The frame and what is in it."""
+        """Return the frame and what is in it."""
         if self._picture is None or width < 12 or height < 3:
             return []
         return drawn(self._picture, width, height, self._unit)
 
 
 def drawn(picture: Picture, width: int, height: int, unit: Callable[[float], str]) -> list[Line]:
-    """A picture as lines of `width` cells, its frame included."""
+    """Return a picture as lines of `width` cells, its frame included."""
     scale = _SCALE if width >= _SCALE_FROM else 0
-    rows, columns = height - 2, width - 2 - scale
+    under = picture.under if scale and height - 2 >= _UNDER_FROM else None
+    rows = height - 2 - (under is not None)
+    across = width - 2 - scale
+    whole = across // _WHOLE_SHARE if picture.whole and across >= _WHOLE_FROM else 0
+    columns = across - whole - (whole > 0)
     span = span_of(picture.series, picture.end)
     series = [bins(line.points, picture.end, span, columns * DOTS_ACROSS) for line in picture.series]
-    highest = _highest(picture, span)
+    highest = max(_highest(picture, span), max(picture.whole) if whole else 0.0)
     limit = picture.limit
     in_sight = limit is not None and highest > 0 and limit <= highest * _LIMIT_IN_SIGHT
     top = nice_top(max(highest, limit) if in_sight and limit is not None else highest)
     limit_row = rows - 1 - min(int(limit / top * rows), rows - 1) if in_sight and limit is not None else None
     marked = {place // DOTS_ACROSS for place in places(picture.marks, picture.end, span, columns * DOTS_ACROSS)}
-    lines = [_top_edge(picture, span, highest, width, unit)]
+    before = stacked([resampled(picture.whole, whole * DOTS_ACROSS)], top, rows) if whole else [[]] * rows
+    lines = [_top_edge(picture, span, highest, width, unit, with_whole=whole > 0)]
     for number, row in enumerate(stacked(series, top, rows)):
         label = unit(top) if number == 0 else "0" if number == rows - 1 else ""
         left: Line = (("│", "faint"),)
         if scale:
             left = (*left, (column(label, scale - 1, right=True) + " ", "muted"))
+        if whole:
+            left = (*left, *_row(before[number], picture, number == limit_row), (_BETWEEN, "faint"))
         if marked:
             row = [(MARK, -1) if at in marked and (not number or cell[1] < 0) else cell for at, cell in enumerate(row)]
         lines.append((*left, *_row(row, picture, number == limit_row), ("│", "faint")))
-    lines.append((("└" + "─" * (width - 2) + "┘", "faint"),))
+    bottom = ""
+    if under is not None:
+        values = [value or 0.0 for value in bins(under.points, picture.end, span, columns)]
+        earlier = [value or 0.0 for value in resampled(picture.under_whole, whole)]
+        # Both parts on one scale: a burst an hour ago is not to look like one failure now.
+        bars = sparkline([*earlier, *values], whole + columns)
+        parts: Line = ((bars[:whole], under.role), (_BETWEEN, "faint")) if whole else ()
+        lines.append(
+            (
+                ("│", "faint"),
+                (column("failed", scale - 1, right=True) + " ", "muted"),
+                *parts,
+                (bars[whole:], under.role),
+                ("│", "faint"),
+            )
+        )
+        bottom = f" {under.name}, max {unit(max([*earlier, *values], default=0.0))} "
+    lines.append((("└", "faint"), (bottom, "muted"), ("─" * (width - 2 - len(bottom)) + "┘", "faint")))
     return lines
 
 
@@ -123,23 +161,31 @@ def _highest(picture: Picture, span: float) -> float:
     return max(sums.values(), default=0.0)
 
 
-def _top_edge(picture: Picture, span: float, highest: float, width: int, unit: Callable[[float], str]) -> Line:
+def _top_edge(
+    picture: Picture, span: float, highest: float, width: int, unit: Callable[[float], str], *, with_whole: bool
+) -> Line:
     title: Line = (("┌ ", "faint"), (picture.title, "text"))
     legend: list[Span] = []
     if len(picture.series) > 1:
         for series in picture.series:
             legend += [(" ▪ ", series.role), (series.name, "muted")]
-    when: Span = (f" ── last {span / 60:.0f} min", "muted")
+    minutes = f"{span / 60:.0f} min"
+    when: Span = (f" ── {f'whole run {_BETWEEN} ' if with_whole else ''}last {minutes}", "muted")
     most: Span = (f"  max {unit(highest)}", "muted")
+    choices = [[when, *legend, most], [*legend, most], legend]
+    if with_whole:
+        # Two scales of time have to be named; what fails has a line with a name of its own.
+        short: Span = (f" ── run {_BETWEEN} {minutes}", "muted")
+        choices = [[when, *legend, most], [short, *legend, most], [when, most], [short, most], [short]]
     # What matters least goes first where it is narrow: the period, the highest value, the legend.
-    for parts in ([when, *legend, most], [*legend, most], legend, []):
+    for parts in (*choices, []):
         left: Line = (*title, *parts, (" ", "text"))
         right: Line = ((" now ", "muted"), (picture.now, "strong"), (" ┐", "faint"))
         room = width - cells(left) - cells(right)
         if room >= 1:
             return (*left, ("─" * room, "faint"), *right)
-    short = fitted(title, width - 2)
-    return (*short, (" " + "─" * (width - 2 - cells(short)) + "┐", "faint"))
+    alone = fitted(title, width - 2)
+    return (*alone, (" " + "─" * (width - 2 - cells(alone)) + "┐", "faint"))
 
 
 def _row(row: list[Cell], picture: Picture, with_limit: bool) -> list[Span]:
@@ -155,8 +201,13 @@ def _row(row: list[Cell], picture: Picture, with_limit: bool) -> list[Span]:
     return spans
 
 
-def throughput(snapshot: Snapshot) -> Picture:
-    """Items finished each second, those that failed on top; a gap where the run was paused."""
+def throughput(snapshot: Snapshot, curves: RunCurves | None = None) -> Picture:
+    """Return items finished each second, those that failed on top and below; a gap where the run was paused.
+
+    Args:
+        snapshot: the newest one.
+        curves: of the whole run; None where the window shows all of it.
+    """
     history = snapshot.history
     failed = tuple((sample.at, sample.failed_per_second) for sample in history)
     points = tuple(
@@ -167,6 +218,13 @@ def throughput(snapshot: Snapshot) -> Picture:
         for sample in history
     )
     series = [Series("done", "chart-1", points)]
+    under = None
+    # The curve counts items in each part, the history has items a second. Samples are taken during pauses, too.
+    parts = len(curves.failed) if curves else 0
+    seconds = (snapshot.active_before + snapshot.at) / parts if parts else 0.0
+    earlier = tuple(value / seconds for value in curves.failed) if curves and seconds > 0 else ()
+    if any(value for _, value in failed) or any(earlier):
+        under = Series("failed/s", "bad", failed)
     if any(value for _, value in failed):
         series.append(Series("failed", "bad", failed))
     newest = history[-1].items_per_second if history else None
@@ -175,11 +233,14 @@ def throughput(snapshot: Snapshot) -> Picture:
         now=rate(newest) if newest is not None else NONE,
         series=tuple(series),
         end=history[-1].at if history else 0.0,
+        whole=curves.items if curves else (),
+        under=under,
+        under_whole=earlier,
     )
 
 
-def memory(snapshot: Snapshot) -> Picture:
-    """Resident memory of the workers, and on top of it that of the program itself."""
+def memory(snapshot: Snapshot, curves: RunCurves | None = None) -> Picture:
+    """Return resident memory of the workers, and on top of it that of the program itself; arguments as above."""
     history = snapshot.history
     limit = snapshot.memory_limit
     return Picture(
@@ -192,4 +253,5 @@ def memory(snapshot: Snapshot) -> Picture:
         end=history[-1].at if history else 0.0,
         marks=snapshot.recycled,
         limit=None if limit is None else float(limit),
+        whole=curves.memory if curves else (),
     )

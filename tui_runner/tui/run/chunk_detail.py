@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
+from textual.timer import Timer
 
 from tui_runner.engine.progress.chunk_views import ChunkView
 from tui_runner.engine.progress.snapshot import Snapshot
@@ -23,11 +24,15 @@ from tui_runner.tui.run.run_screen import ChunkCommands
 from tui_runner.tui.widgets.footer import KeyLine
 from tui_runner.tui.widgets.list_view import Rows
 from tui_runner.tui.widgets.paint import (
+    SHOWN_CHARACTERS,
     WARNING,
     Line,
     PaintedLines,
+    PaintedWidget,
     Span,
     column,
+    end_of,
+    fitted,
     message_spans,
     own,
     spread,
@@ -36,78 +41,60 @@ from tui_runner.tui.widgets.paint import (
 
 _READ_EVERY = 2.0
 """Seconds between two looks into the ledger."""
+_READ_BESIDE = 5.0
+"""The same for the pane beside the table, which may be there for hours."""
+_STILL = 0.15
+"""Seconds without a move after which the pane reads about the chunk under the cursor: a held key reads nothing."""
 _ITEM = 9
 _SECONDS = 9
 _VALUE = 80
+_BESIDE_VALUE, _LEAST_VALUE = 24, 12
+"""Cells of a narrow line that its value leaves to time and state, and those that it has at least."""
 
 
-class ChunkDetail(ChunkCommands):
-    """Looks at a chunk.
+class ChunkItems:
+    """Holds what is known of the items of one chunk: those in flight from snapshots, the others from the ledger.
 
     Args:
-        steering: takes the commands.
-        keys: the keys in force.
+        steering: has the newest snapshot and the database.
         number: of the chunk.
+        every: seconds between two looks into the ledger.
+        narrow: whether there is room for the ends of values alone, without positions in the input.
     """
 
-    PLACES = (Place.CHUNK, Place.LIST, Place.INNER, Place.ANYWHERE)
-    BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.CHUNK, Place.LIST, Place.INNER)]
-
-    def __init__(self, steering: RunCommands, keys: Keys, number: int) -> None:
-        super().__init__(steering, keys)
-        self._number = number
+    def __init__(self, steering: RunCommands, number: int, *, every: float = _READ_EVERY, narrow: bool = False) -> None:
+        self.number = number
+        self._narrow = narrow
+        self._steering = steering
+        self._every = every
         self._failed: list[EndedItem] = []
         self._slowest: list[EndedItem] = []
         self._read_at = float("-inf")
 
-    def compose(self) -> ComposeResult:
-        """Three lines about the chunk, then its items."""
-        yield PaintedLines(self._head, id="head")
-        yield Rows[Line](_as_it_is, cursor=False, id="items")
-        yield KeyLine(self.keys, self.PLACES, id="keys")
-
-    def update(self, snapshot: Snapshot) -> None:
-        """Show the chunk as it is now, and look into the ledger again when it is time."""
-        self.query_one(PaintedLines).repaint()
-        self.query_one(Rows).show(self._lines(snapshot))
-        self.query_one(KeyLine).relabel(self.inner_labels() | _labels(self._chunk))
-        now = time.monotonic()
-        if now - self._read_at >= _READ_EVERY or (snapshot.state.ended and self._read_at < float("inf")):
-            # What has ended does not change any more: one last look.
-            self._read_at = float("inf") if snapshot.state.ended else now
-            self.run_worker(self._read(snapshot.run_id), exclusive=True)
-
-    def list_in_use(self) -> Movable:
-        """The items."""
-        return self.query_one(Rows)
-
-    def chosen(self) -> Sequence[ChunkView]:
-        """This chunk."""
-        return [self._chunk] if self._chunk else []
-
-    def show_asked(self) -> None:
-        """Show what was asked for in the head."""
-        self.query_one(PaintedLines).repaint()
-
-    def action_copy(self) -> None:
-        """Copy everything that is shown of the items."""
-        lines = ["".join(text for text, _ in line) for line in self.query_one(Rows).rows]
-        self.copied("\n".join(lines), f"chunk {self._number}")
-
-    async def _read(self, run_id: int) -> None:
-        database = self.steering.database
-        self._failed = await read(database, failed, run_id, self._number) or []
-        self._slowest = await read(database, slowest, run_id, self._number) or []
-        if self.steering.snapshot is not None:
-            self.query_one(Rows).show(self._lines(self.steering.snapshot))
-
     @property
-    def _chunk(self) -> ChunkView | None:
-        snapshot = self.steering.snapshot
-        return snapshot.chunks[self._number] if snapshot and self._number < len(snapshot.chunks) else None
+    def chunk(self) -> ChunkView | None:
+        """The chunk as it is now."""
+        snapshot = self._steering.snapshot
+        return snapshot.chunks[self.number] if snapshot and self.number < len(snapshot.chunks) else None
 
-    def _head(self, width: int) -> list[Line]:
-        chunk, snapshot = self._chunk, self.steering.snapshot
+    def due(self, snapshot: Snapshot) -> bool:
+        """Return True if it is time to look into the ledger; it is then taken for done."""
+        now = time.monotonic()
+        if now - self._read_at < self._every and not (snapshot.state.ended and self._read_at < float("inf")):
+            return False
+        # What has ended does not change any more: one last look.
+        self._read_at = float("inf") if snapshot.state.ended else now
+        return True
+
+    async def read(self, run_id: int) -> None:
+        """Look into the ledger."""
+        database = self._steering.database
+        self._failed = await read(database, failed, run_id, self.number) or []
+        self._slowest = await read(database, slowest, run_id, self.number) or []
+
+    def head(self, width: int) -> list[Line]:
+        """Return four lines about the chunk."""
+        chunk, snapshot = self.chunk, self._steering.snapshot
         if chunk is None or snapshot is None:
             return []
         title: Line = ((f" chunk {chunk_name(chunk.number)}", "strong"), (f" of {own(snapshot.job, 60)}", "muted"))
@@ -125,17 +112,17 @@ class ChunkDetail(ChunkCommands):
             ("retries", count(chunk.retries), "strong"),
             ("rows", count(chunk.rows), "strong"),
         ):
-            figures += [(f"{label} ", "muted"), (f"{value}   ", role)]
-        lines = [
+            figures += [(f"{label} ", "muted"), (f"{value}{'  ' if self._narrow else '   '}", role)]
+        return [
             spread(title, state, width),
             ((" ", "text"), *spans, (text, "text")),
+            tuple(figures),
+            self._worker_line(chunk, snapshot),
         ]
-        lines += [tuple(figures), self._worker_line(chunk, snapshot)]
-        return lines
 
     def _worker_line(self, chunk: ChunkView, snapshot: Snapshot) -> Line:
-        if self.steering.asked.texts:
-            return ((" … asked: " + " · ".join(self.steering.asked.texts), "accent"),)
+        if self._steering.asked.texts:
+            return ((" … asked: " + " · ".join(self._steering.asked.texts), "accent"),)
         items: Span = (f"items {chunk.first_item:,}–{chunk.first_item + chunk.items - 1:,}", "muted")
         worker = next((view for view in snapshot.worker_views if view.number == chunk.worker), None)
         if worker is None:
@@ -146,9 +133,12 @@ class ChunkDetail(ChunkCommands):
             items,
         )
 
-    def _lines(self, snapshot: Snapshot) -> list[Line]:
-        chunk = self._chunk
-        flying = [item for item in snapshot.oldest if item.chunk == self._number]
+    def lines(self, snapshot: Snapshot, width: int) -> list[Line]:
+        """Return the items: in flight, not done, the slowest; `width` is what narrow values are fitted into."""
+        # Of addresses of one site their ends differ.
+        room = max(width - _BESIDE_VALUE, _LEAST_VALUE) if self._narrow else None
+        chunk = self.chunk
+        flying = [item for item in snapshot.oldest if item.chunk == self.number]
         in_flight = chunk.in_flight if chunk else 0
         known = min(len(flying), in_flight)
         remark = "" if not known else "oldest first" if known == in_flight else f"the {known} oldest"
@@ -157,10 +147,10 @@ class ChunkDetail(ChunkCommands):
             attempt = f"attempt {item.attempt}  " if item.attempt > 1 else ""
             lines.append(
                 (
-                    (f" {column(str(item.item), _ITEM, right=True)}", "muted"),
+                    *self._position(item.item),
                     (f" {column(latency(item.seconds), _SECONDS, right=True)}  ", "strong"),
                     (attempt, "warn"),
-                    (own(item.text or f"item {item.item}"), "text"),
+                    (_value(item.text, item.item, room), "text"),
                 )
             )
         if in_flight > len(flying):
@@ -168,25 +158,131 @@ class ChunkDetail(ChunkCommands):
             lines.append(((f"{'':{_ITEM}}  {later}", "muted"),))
         if self._failed:
             lines += [(), _title(f"not done: {len(self._failed)}", "with the last error")]
-            lines += [_ended(item) for item in self._failed]
+            lines += [(*self._position(item.item), *_ended(item, room)) for item in self._failed]
         if self._slowest:
             lines += [(), _title("slowest", "of those that ended")]
-            lines += [_ended(item) for item in self._slowest]
+            lines += [(*self._position(item.item), *_ended(item, room)) for item in self._slowest]
         return lines
+
+    def _position(self, item: int) -> Line:
+        return () if self._narrow else ((f" {column(str(item), _ITEM, right=True)}", "muted"),)
+
+
+class ChunkDetail(ChunkCommands):
+    """Looks at a chunk.
+
+    Args:
+        steering: takes the commands.
+        keys: the keys in force.
+        number: of the chunk.
+    """
+
+    PLACES = (Place.CHUNK, Place.LIST, Place.INNER, Place.ANYWHERE)
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.CHUNK, Place.LIST, Place.INNER)]
+
+    def __init__(self, steering: RunCommands, keys: Keys, number: int) -> None:
+        super().__init__(steering, keys)
+        self._items = ChunkItems(steering, number)
+
+    def compose(self) -> ComposeResult:
+        """Four lines about the chunk, then its items."""
+        yield PaintedLines(self._items.head, id="head")
+        yield Rows[Line](_as_it_is, cursor=False, id="items")
+        yield KeyLine(self.keys, self.PLACES, id="keys")
+
+    def update(self, snapshot: Snapshot) -> None:
+        """Show the chunk as it is now, and look into the ledger again when it is time."""
+        self.query_one(PaintedLines).repaint()
+        self.query_one(Rows).show(self._items.lines(snapshot, self.size.width))
+        self.query_one(KeyLine).relabel(self.inner_labels() | _labels(self._items.chunk))
+        if self._items.due(snapshot):
+            self.run_worker(self._read(snapshot.run_id), exclusive=True)
+
+    def list_in_use(self) -> Movable:
+        """Return the items."""
+        return self.query_one(Rows)
+
+    def chosen(self) -> Sequence[ChunkView]:
+        """This chunk."""
+        chunk = self._items.chunk
+        return [chunk] if chunk else []
+
+    def show_asked(self) -> None:
+        """Show what was asked for in the head."""
+        self.query_one(PaintedLines).repaint()
+
+    def action_copy(self) -> None:
+        """Copy everything that is shown of the items."""
+        lines = ["".join(text for text, _ in line) for line in self.query_one(Rows).rows]
+        self.copied("\n".join(lines), f"chunk {self._items.number}")
+
+    async def _read(self, run_id: int) -> None:
+        await self._items.read(run_id)
+        if self.steering.snapshot is not None:
+            self.query_one(Rows).show(self._items.lines(self.steering.snapshot, self.size.width))
+
+
+class ChunkPane(PaintedWidget):
+    """Shows beside the table what is known of the chunk under its cursor.
+
+    Args:
+        steering: has the newest snapshot and the database.
+        id: of the widget.
+    """
+
+    def __init__(self, steering: RunCommands, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._steering = steering
+        self._items: ChunkItems | None = None
+        self._timer: Timer | None = None
+
+    def show(self, number: int | None) -> None:
+        """Show this chunk as it is now; what the ledger knows of it follows when the cursor stands still."""
+        snapshot = self._steering.snapshot
+        if number is None or snapshot is None:
+            return
+        if self._items is None or self._items.number != number:
+            self._items = ChunkItems(self._steering, number, every=_READ_BESIDE, narrow=True)
+            if self._timer is not None:
+                self._timer.stop()
+            self._timer = self.set_timer(_STILL, self._look)
+        elif self._timer is None:
+            self._look()
+        self.repaint()
+
+    def _look(self) -> None:
+        self._timer = None
+        items, snapshot = self._items, self._steering.snapshot
+        if items is not None and snapshot is not None and items.due(snapshot):
+            self.run_worker(self._read(items, snapshot.run_id), exclusive=True)
+
+    async def _read(self, items: ChunkItems, run_id: int) -> None:
+        await items.read(run_id)
+        self.repaint()
+
+    def paint(self, width: int, height: int) -> list[Line]:
+        """Return a line down at the left, and beside it head and items."""
+        items, snapshot = self._items, self._steering.snapshot
+        if items is None or snapshot is None:
+            return []
+        lines = [*items.head(width - 1), (), *items.lines(snapshot, width - 1)]
+        return [(("│", "faint"), *fitted(line, width - 1)) for line in lines[:height]]
 
 
 def _title(text: str, remark: str) -> Line:
     return ((f" {text}", "strong"), (f"  {remark}", "muted"))
 
 
-def _ended(item: EndedItem) -> Line:
-    line: list[Span] = [
-        (f" {column(str(item.item), _ITEM, right=True)}", "muted"),
-        (f" {column(latency(item.seconds), _SECONDS, right=True)}  ", "strong"),
-    ]
+def _value(text: str, item: int, room: int | None, limit: int = SHOWN_CHARACTERS) -> str:
+    value = own(text or f"item {item}", limit if room is None else SHOWN_CHARACTERS)
+    return value if room is None else end_of(value, room)
+
+
+def _ended(item: EndedItem, room: int | None) -> Line:
+    line: list[Span] = [(f" {column(latency(item.seconds), _SECONDS, right=True)}  ", "strong")]
     if item.state != "ok":
         line.append((f"{WARNING} {own(item.state, 12)}  ", "bad"))
-    line.append((own(item.text or f"item {item.item}", _VALUE), "text"))
+    line.append((_value(item.text, item.item, room, _VALUE), "text"))
     attempts = f"  {item.attempts} attempts" if item.attempts > 1 else ""
     line.append((f"{attempts}  {counted(item.rows, 'row')}" if item.state == "ok" else attempts, "muted"))
     if item.error:

@@ -22,13 +22,8 @@ from tui_runner.tui.widgets.paint import FEW_FAILED, LOOKS, MANY_FAILED, Line, P
 
 HARDLY_FAILED = "hardly failed"
 """The look of a cell for several chunks of whose items less failed than of one with few failed ones."""
-CELLS: dict[str, tuple[str, str]] = {
-    **LOOKS,
-    ChunkState.WAITING: ("·", LOOKS[ChunkState.WAITING][1]),
-    ChunkState.DONE: ("■", LOOKS[ChunkState.DONE][1]),
-    HARDLY_FAILED: ("▵", "warn"),
-}
-"""Glyph and role of a cell, by its look: the two that fill most of a map are calm."""
+CELLS: dict[str, tuple[str, str]] = {**LOOKS, HARDLY_FAILED: ("▵", "warn")}
+"""Glyph and role of a cell, by its look: those of the table."""
 
 _SHARES = ((0.1, MANY_FAILED), (0.01, FEW_FAILED), (0.0, HARDLY_FAILED))
 """The look of a cell for several chunks of whose items more than this share failed."""
@@ -75,7 +70,7 @@ class ChunkMap(PaintedWidget):
         self._cells: list[str] = []
         self._counts: Counter[str] = Counter()
         self._each = 0
-        """Chunks a cell; 0 while cells are not made, since nobody has seen how many there is room for."""
+        """Chunks a cell; 0 before the first layout, when the number of cells is not known."""
         self._cursor = 0
         self._marked: set[int] = set()
 
@@ -122,17 +117,17 @@ class ChunkMap(PaintedWidget):
         self.repaint()
 
     def move(self, cells: int) -> None:
-        """Move the cursor by so many cells, back if negative."""
+        """Move the cursor by `cells` cells, back if negative."""
         if not self._each:
             self._count()
         self._go_to_cell(max(0, min(self._cursor // self._each + cells, len(self._cells) - 1)))
 
     def move_lines(self, lines: int) -> None:
-        """Move the cursor down by so many lines, up if negative."""
+        """Move the cursor down by `lines` lines, up if negative."""
         self.move(lines * max(self.size.width, 1))
 
     def move_pages(self, pages: int) -> None:
-        """Move the cursor by so many quarters of the map."""
+        """Move the cursor by `pages` quarters of the map."""
         self.move_lines(pages * max((self.size.height - _LEGEND) // 4, 1))
 
     def go_to_end(self) -> None:
@@ -140,7 +135,7 @@ class ChunkMap(PaintedWidget):
         self.move(len(self._chunks))
 
     def paint(self, width: int, height: int) -> list[Line]:
-        """The legend and the cells."""
+        """Return the legend and the cells."""
         if self._each != self._each_now():
             self._count()
         cells = len(self._cells)
@@ -163,10 +158,11 @@ class ChunkMap(PaintedWidget):
         if cell != self._cursor // self._each:
             mates = ((_RANK[look(chunk)], -chunk.failed, chunk.number) for chunk in self._mates(cell))
             self._cursor = min(mates)[-1]
+            self.post_message(ChunkTable.Moved())
         self.repaint()
 
     def _mates(self, cell: int) -> Iterable[ChunkView]:
-        """The chunks that a cell stands for, each until the next one is looked at."""
+        """Return the chunks that a cell stands for, each until the next one is looked at."""
         return self._chunks.scan(cell * self._each, (cell + 1) * self._each)
 
     def _each_now(self) -> int:

@@ -31,7 +31,7 @@ NO_CHUNKS = ChunkViews.of(())
 
 
 def usual(chunk: ChunkView) -> float:
-    """The order of chunks in one state that nobody has sorted: by number, or by their end, the newest first."""
+    """Return the sort key of chunks in one state in the usual order: by number, or by their end, the newest first."""
     return -((chunk.started_at or 0.0) + chunk.elapsed) if chunk.state.ended else 0.0
 
 
@@ -106,7 +106,7 @@ class ChunkListing:
             self._fits[number] = state is None or chunk.state is state
 
     def at(self, row: int) -> ChunkView:
-        """The chunk in a row, from 0.
+        """Return the chunk in a row, from 0.
 
         Raises:
             IndexError: there is no such row.
@@ -116,14 +116,14 @@ class ChunkListing:
         return self._chunks[self._numbers[row]]
 
     def row_of(self, number: int) -> int | None:
-        """The row of a chunk; None when it is not listed."""
+        """Return the row of a chunk; None when it is not listed."""
         try:
             return self._numbers.index(number)
         except ValueError:
             return None
 
     def numbers(self) -> list[int]:
-        """Every chunk that is listed, in its order."""
+        """Return every chunk that is listed, in its order."""
         return list(self._numbers)
 
 
@@ -139,7 +139,7 @@ class ChunkOrder:
     """Rows of the chunk table: running, paused and waiting chunks by number, then ended ones, the newest first.
 
     Args:
-        hold: seconds for which rows stay where they are; what they show goes on. None for `HOLD`.
+        hold: seconds for which rows stay where they are; their content is updated meanwhile. None for `HOLD`.
         clock: seconds, for `hold`.
     """
 
@@ -209,7 +209,7 @@ class ChunkOrder:
         return bool(entering) or len(old) > common
 
     def at(self, row: int) -> ChunkView:
-        """The chunk in a row, from 0.
+        """Return the chunk in a row, from 0.
 
         Raises:
             IndexError: there is no such row.
@@ -227,7 +227,7 @@ class ChunkOrder:
         return self._chunks[self._ended[-1 - rest]]
 
     def row_of(self, number: int) -> int | None:
-        """The row of a chunk; None when it has none, or not yet."""
+        """Return the row of a chunk; None when it has none, or not yet."""
         if not 0 <= number < len(self._placed):
             return None
         state = _group(self._placed.state(number))
@@ -239,7 +239,7 @@ class ChunkOrder:
         return before + len(self._ended) - 1 - bisect_left(self._moments, self._moment_of[number])
 
     def numbers(self) -> list[int]:
-        """Every chunk, in its order."""
+        """Return every chunk, in its order."""
         return [*chain.from_iterable(self._open[state] for state in GROUPS), *reversed(self._ended)]
 
     def _leave(self, number: int, state: ChunkState) -> None:
@@ -294,7 +294,7 @@ class Column:
 
 
 def chunk_name(number: int) -> str:
-    """A chunk's number as it is written everywhere: at least five digits."""
+    """Return a chunk's number as it is written everywhere: at least five digits."""
     return f"{number:0{NUMBER_DIGITS}d}"
 
 
@@ -338,7 +338,7 @@ def _progress(chunk: ChunkView, width: int) -> Line:
 
 
 def chunk_bar(chunk: ChunkView, width: int) -> Line:
-    """A chunk's progress in `width` cells; the end of what is filled stands for the items that failed."""
+    """Return a chunk's progress in `width` cells; the end of what is filled stands for the items that failed."""
     filled, rest = bar(_share(chunk), width)
     bad = 0
     if chunk.failed and filled:
@@ -414,7 +414,7 @@ MARK = 2
 
 
 def layout(width: int) -> list[Column]:
-    """The columns that fit into `width` cells, with their widths; the bar of progress takes what is left."""
+    """Return the columns that fit into `width` cells, with their widths; the bar of progress takes what is left."""
     kept: list[Column] = []
     room = width - MARK - 1
     for item in sorted(COLUMNS, key=lambda item: item.rank):
@@ -432,7 +432,7 @@ def layout(width: int) -> list[Column]:
 
 
 def heading(columns: list[Column], sorted_by: str = "", *, reverse: bool = False) -> Line:
-    """The line of titles; the column that the table is sorted by has an arrow, down for the highest first."""
+    """Return the line of titles; the column that the table is sorted by has an arrow, down for the highest first."""
     spans: list[Span] = [(" " * MARK, "muted")]
     for number, item in enumerate(columns):
         title = item.title if len(item.title) <= item.width else "done"
@@ -445,7 +445,7 @@ def heading(columns: list[Column], sorted_by: str = "", *, reverse: bool = False
 
 
 def column_at(columns: list[Column], x: int) -> Column | None:
-    """The column whose heading is at the cell `x`."""
+    """Return the column whose heading is at the cell `x`."""
     start = MARK
     for item in columns:
         if start <= x < start + item.width + GAP:
@@ -455,7 +455,7 @@ def column_at(columns: list[Column], x: int) -> Column | None:
 
 
 def row(chunk: ChunkView, columns: list[Column], *, cursor: bool, marked: bool = False) -> Line:
-    """A chunk as a line; the cursor's one and marked ones have a sign of their own as well as another background."""
+    """Return a chunk as a line; the cursor's and marked ones have a sign besides another background."""
     line: list[Span] = [(("▸" if cursor else " ") + ("●" if marked else " "), "accent")]
     for number, item in enumerate(columns):
         if number:

@@ -39,7 +39,7 @@ class ChunkTable(ScrollView):
 
     The cursor stays with its chunk when rows move, and the view goes along. Until it is moved by hand, it keeps to the
     first row, and again when the chunk has ended that a command made it stay with. When the view is scrolled, the
-    cursor goes along. So it is always in sight: no key is for a chunk that nobody sees.
+    cursor goes along. So it is always in sight: no key acts on a chunk out of sight.
 
     Attributes:
         marked: numbers of the chunks that are marked.
@@ -49,10 +49,13 @@ class ChunkTable(ScrollView):
     """
 
     class Opened(Message):
-        """A chunk is to be looked at."""
+        """Message: open a chunk."""
 
     class Changed(Message):
         """The order, the filter, the marks or whether it follows the run changed."""
+
+    class Moved(Message):
+        """The cursor went to another chunk."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {*ROLE_CLASSES, "table--cursor"}
     can_focus = False
@@ -161,7 +164,7 @@ class ChunkTable(ScrollView):
         self.post_message(self.Changed())
 
     def hold(self) -> None:
-        """Keep the cursor with its chunk from now on: somebody went there."""
+        """Keep the cursor with its chunk from now on: the user moved it there."""
         self._follow(False)
 
     def hold_commanded(self) -> None:
@@ -184,11 +187,11 @@ class ChunkTable(ScrollView):
             self.post_message(self.Changed())
 
     def move(self, rows: int) -> None:
-        """Move the cursor down by so many rows, up if negative."""
+        """Move the cursor down by `rows` rows, up if negative."""
         self.go_to((self._cursor_row or 0) + rows)
 
     def move_pages(self, pages: int) -> None:
-        """Move the cursor by so many pages."""
+        """Move the cursor by `pages` pages."""
         self.move(pages * max(self._rows_in_sight - 1, 1))
 
     def go_to(self, place: int) -> None:
@@ -207,7 +210,7 @@ class ChunkTable(ScrollView):
         self.go_to(len(self._order) - 1)
 
     def render_line(self, y: int) -> Strip:
-        """A line of the viewport: the heading, or the row that is scrolled to there."""
+        """Return a line of the viewport: the heading, or the row that is scrolled to there."""
         width = self.size.width
         base = self.rich_style
         if y < _HEADING:
@@ -248,7 +251,7 @@ class ChunkTable(ScrollView):
             self.post_message(self.Opened())
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        """The view was scrolled, by the mouse or because there are fewer rows: the cursor goes along."""
+        """Move the cursor along when the view is scrolled, by the mouse or because there are fewer rows."""
         super().watch_scroll_y(old_value, new_value)
         place = self._cursor_row
         if place is None or not self._rows_in_sight:
@@ -262,7 +265,10 @@ class ChunkTable(ScrollView):
     def _put_cursor(self, place: int) -> int:
         """Put the cursor into the row nearest to `place`, wherever the view is; the row."""
         self._place = max(0, min(place, len(self._order) - 1))
+        before = self._cursor
         self._cursor = self._order.at(self._place).number if len(self._order) else None
+        if self._cursor != before:
+            self.post_message(self.Moved())
         return self._place
 
     @property

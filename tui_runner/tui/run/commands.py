@@ -133,7 +133,7 @@ class RunCommands:
             self._command(again, len(chunks), "retry", retry, lambda state: state not in AGAIN)
 
     def failed_chunks(self) -> list[ChunkView]:
-        """The chunks that ended with failed items, those among them that were cancelled included."""
+        """Return the chunks that ended with failed items, those among them that were cancelled included."""
         if self.snapshot is None:
             return []
         chunks = self.snapshot.chunks
@@ -181,11 +181,12 @@ class RunCommands:
             self._control.pause_hosts([host.host], paused)
             self._ask(f"{safe_text(host.host)}: {'pause' if paused else 'resume'}", _host_is(host.host, paused=paused))
 
-    def limit_host(self, host: str, limits: HostLimits) -> None:
-        """Limit requests to a host."""
+    def limit_hosts(self, limits: HostLimits, host: str = "") -> None:
+        """Limit requests to a host; without one, to every host that has no limits of its own."""
         if self.goes_on:
             self._control.set_host_limits(limits, host)
-            self._ask(f"{safe_text(host)}: limits", _host_is(host, limits=limits))
+            confirmed = _host_is(host, limits=limits) if host else lambda later: later.host_limits == limits
+            self._ask(f"{safe_text(host) or 'hosts'}: limits", confirmed)
 
     def set_max_memory(self, limit: int | str | None) -> None:
         """Let the run use this many bytes, or such a share of the machine's memory; None for no bound."""
@@ -242,7 +243,7 @@ def named(chunks: Sequence[ChunkView], of: int | None = None) -> str:
 
 
 def fit_for(verb: Verb, chunks: Sequence[ChunkView]) -> list[ChunkView]:
-    """Those of these chunks to which the command does something. Pausing is also going on with what is paused."""
+    """Return the chunks on which the command has an effect. The pause command also resumes."""
     if verb is Verb.RETRY:
         return [chunk for chunk in chunks if chunk.state in AGAIN]
     return [chunk for chunk in chunks if not chunk.state.ended]

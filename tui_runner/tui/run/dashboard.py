@@ -10,33 +10,35 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Container
+from textual.containers import Container, Horizontal
 
 from tui_runner.engine.progress.chunk_views import ChunkView
 from tui_runner.engine.progress.snapshot import Snapshot
 from tui_runner.engine.states import ChunkState, RunState
 from tui_runner.store.ledger.reports import RunCurves, failure_groups, run_curves
 from tui_runner.text.numbers import rate, size
-from tui_runner.tui.actions import ACTIONS, bindings
+from tui_runner.tui.actions import ACTIONS, Keys, bindings
 from tui_runner.tui.actions.list_keys import Movable
 from tui_runner.tui.actions.model import DASHBOARD, Place
 from tui_runner.tui.background import read
 from tui_runner.tui.dialogs.questions import Choice, Choose, Confirm
-from tui_runner.tui.run.chart import Chart, memory, throughput
-from tui_runner.tui.run.chunk_detail import ChunkDetail
+from tui_runner.tui.run.chart import SPANS, Chart, memory, throughput
+from tui_runner.tui.run.chunk_detail import ChunkDetail, ChunkPane
 from tui_runner.tui.run.chunk_map import ChunkMap
 from tui_runner.tui.run.chunk_rows import COLUMNS
 from tui_runner.tui.run.chunk_table import ChunkTable
-from tui_runner.tui.run.commands import nothing_runs_again, retry_confirmation
+from tui_runner.tui.run.commands import RunCommands, nothing_runs_again, retry_confirmation
 from tui_runner.tui.run.event_line import EventLine
 from tui_runner.tui.run.header import Failures, Figures, Header, Progress, Summary
-from tui_runner.tui.run.live_settings import LIVE, LiveSettings, values_of
+from tui_runner.tui.run.live_settings import LIVE, LiveSettings, limits_as_text, limits_with, values_of
 from tui_runner.tui.run.run_screen import ChunkCommands
 from tui_runner.tui.widgets.footer import KeyLine
 from tui_runner.tui.widgets.paint import CHUNK_GLYPHS
 
 SIDE_BY_SIDE = 80
 """Cells from which two graphs stand beside each other."""
+WITH_PANE = 160
+"""Cells from which the chunk under the cursor stands beside the table."""
 _ONE_GRAPH = 20
 """Lines from which a narrow terminal has one graph."""
 _TWO_GRAPHS = 32
@@ -72,7 +74,7 @@ class Plan:
 
 
 def plan(width: int, height: int) -> Plan:
-    """The division of a terminal of `width` × `height` cells."""
+    """Return the division of a terminal of `width` × `height` cells."""
     event_lines = 2 if height >= 16 else 1
     figure_lines = 2 if width < 60 and height >= 12 else 1
     if width >= SIDE_BY_SIDE:
@@ -90,6 +92,8 @@ def plan(width: int, height: int) -> Plan:
 _AROUND = 4
 """Lines of the header, of progress, of the keys, and the blank one below the summary."""
 _KEY_LINES = 1
+_CURVES_EVERY = 15.0
+"""Seconds between two looks at the samples of the whole run: its curve has 60 points, of an hour one a minute."""
 _LEAST_TABLE = 2
 """Lines of its heading and of one chunk: the cursor is always to be seen."""
 
@@ -99,10 +103,10 @@ def _labels(state: RunState, marked: int, *, can_retry: bool, resumes: bool) -> 
     if state.ended:
         hidden = [action.id for action in ACTIONS if action.place in (Place.RUN, Place.CHUNK)]
         again = {"retry_all": "retry failed"} if can_retry else {}
-        return {"quit_run": "leave", **dict.fromkeys(hidden, "")} | again
+        return {"quit_run": "leave", **dict.fromkeys(hidden, "")} | again | {"copy_summary": "copy"}
     labels = {RunState.PAUSED: {"pause_run": "resume"}, RunState.DRAINING: {"pause_run": ""}}.get(state, {})
     verb = "resume" if resumes else "pause"
-    return labels | {"pause_chunk": f"{verb} {marked or 'chunk'}"}
+    return labels | {"copy_summary": "", "pause_chunk": f"{verb} {marked or 'chunk'}"}
 
 
 class Dashboard(ChunkCommands):
@@ -110,11 +114,16 @@ class Dashboard(ChunkCommands):
 
     PLACES = DASHBOARD
     from_list = False
-    """Whether the run was begun in the launcher, whose list Esc leads back to when it is over."""
+    """True if the run was started in the launcher: Esc returns to its list when the run is over."""
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.RUN, Place.CHUNK, Place.TABLE, Place.LIST)]
 
+    def __init__(self, steering: RunCommands, keys: Keys) -> None:
+        super().__init__(steering, keys)
+        self._curves: RunCurves | None = None
+        self._curves_at = float("-inf")
+
     def compose(self) -> ComposeResult:
-        """The parts, from top to bottom."""
+        """Yield the parts, from top to bottom."""
         yield Header(id="header")
         yield Progress(id="progress")
         yield Figures(id="figures")
@@ -122,8 +131,10 @@ class Dashboard(ChunkCommands):
             yield Chart(rate, id="throughput")
             yield Chart(size, id="memory")
         yield Summary(id="summary")
-        yield ChunkTable(id="chunks")
-        yield ChunkMap(id="map")
+        with Horizontal(id="body"):
+            yield ChunkTable(id="chunks")
+            yield ChunkMap(id="map")
+            yield ChunkPane(self.steering, id="pane")
         yield EventLine(id="events")
         yield KeyLine(self.keys, id="keys")
 
@@ -139,12 +150,39 @@ class Dashboard(ChunkCommands):
             self.query_one(ChunkMap).show(snapshot.chunks)
         else:
             self.query_one(ChunkTable).show(snapshot.chunks)
-        self.query_one("#throughput", Chart).show(throughput(snapshot))
-        self.query_one("#memory", Chart).show(memory(snapshot))
+        self._show_pane()
+        self._look_at_curves(snapshot)
+        self.query_one("#throughput", Chart).show(throughput(snapshot, self._curves))
+        self.query_one("#memory", Chart).show(memory(snapshot, self._curves))
         events = self.query_one(EventLine)
         events.show_asked(self.steering.asked.texts)
         events.show(snapshot)
         self._relabel()
+
+    def _look_at_curves(self, snapshot: Snapshot) -> None:
+        """Read the curves of the whole run when it is time; a window that shows all of it needs none."""
+        due = snapshot.at - self._curves_at >= _CURVES_EVERY and snapshot.active_seconds > SPANS[-1]
+        if due and not snapshot.state.ended:
+            self._curves_at = snapshot.at
+            self.run_worker(self._read_curves(snapshot.run_id), group="curves", exclusive=True)
+
+    async def _read_curves(self, run_id: int) -> None:
+        self._curves = await read(self.steering.database, run_curves, run_id) or self._curves
+        snapshot = self.steering.snapshot
+        if snapshot is not None:
+            self.query_one("#throughput", Chart).show(throughput(snapshot, self._curves))
+            self.query_one("#memory", Chart).show(memory(snapshot, self._curves))
+
+    def _show_pane(self) -> None:
+        """Show the chunk under the cursor beside the table, where there is room."""
+        pane = self.query_one(ChunkPane)
+        if pane.display:
+            chunk = self._under_cursor()
+            pane.show(None if chunk is None else chunk.number)
+
+    def on_chunk_table_moved(self) -> None:
+        """Show the chunk that the cursor went to."""
+        self._show_pane()
 
     def _sum_up(self, snapshot: Snapshot) -> None:
         """Show what it came to, in place of the graphs; the table keeps a third of the height, and a row at least."""
@@ -186,6 +224,8 @@ class Dashboard(ChunkCommands):
             for chart in self.query(Chart):
                 chart.styles.height = division.graph_lines
         self.query_one(Figures).styles.height = division.figure_lines
+        self.query_one(ChunkPane).display = self.size.width >= WITH_PANE
+        self._show_pane()
         snapshot = self.steering.snapshot
         if snapshot is not None:
             self._fit_events(self.query_one(EventLine), snapshot)
@@ -246,7 +286,11 @@ class Dashboard(ChunkCommands):
         if not self.steering.goes_on or self.steering.snapshot is None:
             return
 
+        limits = self.steering.snapshot.host_limits
+
         def answered(changed: dict[str, object] | None) -> None:
+            if changed and changed.keys() & limits_as_text(limits).keys():
+                self.steering.limit_hosts(limits_with(limits, changed))
             for name, value in (changed or {}).items():
                 match name, value:
                     case "threads", int(threads):
@@ -304,6 +348,11 @@ class Dashboard(ChunkCommands):
             ),
             answered,
         )
+
+    def action_copy_summary(self) -> None:
+        """Copy what the run came to, so far where it is not over."""
+        if self.steering.snapshot is not None:
+            self.copied(self.query_one(Summary).markdown(self.steering.snapshot), "summary")
 
     # --- the table and the map -----------------------------------------------------------------------------
 
@@ -412,7 +461,7 @@ class Dashboard(ChunkCommands):
         self._move_lines(-1)
 
     def list_in_use(self) -> Movable:
-        """The table, or the map in its place."""
+        """Return the table, or the map in its place."""
         return self.query_one(ChunkMap) if self._map_shown else self.query_one(ChunkTable)
 
     @property
@@ -433,7 +482,7 @@ class Dashboard(ChunkCommands):
         return (self.query_one(ChunkMap) if self._map_shown else self.query_one(ChunkTable)).cursor_chunk
 
     def chosen(self) -> Sequence[ChunkView]:
-        """The marked chunks; without any the one under the cursor."""
+        """Return the marked chunks; without any the one under the cursor."""
         table, snapshot = self.query_one(ChunkTable), self.steering.snapshot
         if table.marked and snapshot is not None:
             return [snapshot.chunks[number] for number in sorted(table.marked) if number < len(snapshot.chunks)]
@@ -441,7 +490,7 @@ class Dashboard(ChunkCommands):
         return [] if chunk is None else [chunk]
 
     def _chosen_states(self, snapshot: Snapshot) -> set[ChunkState]:
-        """The states of the chunks that a command is for; asked at every snapshot, when all may be marked."""
+        """Return the states of the chunks that a command is for; asked at every snapshot, when all may be marked."""
         if marked := self.query_one(ChunkTable).marked:
             return {snapshot.chunks.state(number) for number in marked if number < len(snapshot.chunks)}
         return {chunk.state for chunk in self.chosen()}

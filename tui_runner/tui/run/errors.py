@@ -1,4 +1,4 @@
-"""What went wrong in a run: errors that are alike in groups, and of each group examples in full."""
+"""The errors screen of a run: errors that are alike in groups, and of each group examples in full."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Errors(RunScreen):
         self._looked = False
 
     def compose(self) -> ComposeResult:
-        """The groups, the example, the keys."""
+        """Yield the groups, the example, the keys."""
         yield PaintedLines(self._head, id="head")
         yield Rows[FailureGroup](self._group_line, heading=_heading, id="groups")
         yield PaintedLines(self._example_lines, id="example")
@@ -82,7 +82,7 @@ class Errors(RunScreen):
         self.query_one("#example").display = self.size.height >= _BOTH
 
     def list_in_use(self) -> Movable:
-        """The groups."""
+        """Return the groups."""
         return self.query_one(Rows)
 
     def on_rows_moved(self) -> None:

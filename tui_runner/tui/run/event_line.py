@@ -24,7 +24,7 @@ _GRAVITY = ("debug", "info", "warning", "error", "critical")
 
 
 def newest_moment(events: Sequence[RunEvent]) -> RunEvent | None:
-    """The newest event with those that came with it, alike ones counted; None without any.
+    """Return the newest event with those that came with it, alike ones counted; None without any.
 
     Its time is that of the newest, its level that of the worst.
     """
@@ -100,7 +100,7 @@ class EventLine(SnapshotWidget):
         return max(least, told + (1 if least > 1 or self._asked or self._listing else 0)) if told else least
 
     def lines(self, snapshot: Snapshot, width: int, height: int) -> list[Line]:
-        """The most important lines for which there is room."""
+        """Return the most important lines for which there is room."""
         news = self._news(snapshot)
         trouble = _trouble(snapshot, width, height - bool(news))
         if height == 1:
@@ -162,7 +162,7 @@ def _trouble(snapshot: Snapshot, width: int, height: int) -> list[Line]:
 
 
 def _awaited(snapshot: Snapshot, width: int, most: int) -> list[Line]:
-    """The items for which a run waits that is stalled or nearly over, the oldest first, in `most` lines at most."""
+    """Return the items that a stalled or nearly finished run waits for, the oldest first, in at most `most` lines."""
     left = None if snapshot.items_total is None else snapshot.items_total - snapshot.items_finished
     if snapshot.stalled_seconds is not None and snapshot.state is RunState.RUNNING:
         since = duration(snapshot.stalled_seconds, short=True)
@@ -183,7 +183,7 @@ def _awaited(snapshot: Snapshot, width: int, most: int) -> list[Line]:
 
 
 def _packed(head: Span, items: Sequence[Span], width: int) -> list[Line]:
-    """The items side by side in as many lines as it takes; the first one beside the head, however narrow it is."""
+    """Return the items side by side in as many lines as needed; the first one beside the head at any width."""
     lines: list[Line] = [(head, *items[:1])]
     for item in items[1:]:
         if cells((*lines[-1], item)) + _MARGIN <= width:

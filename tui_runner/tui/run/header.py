@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shlex
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import PurePath
 
 from tui_runner.engine.progress.snapshot import Snapshot, more_memory
@@ -42,7 +44,7 @@ class SnapshotWidget(PaintedWidget):
         self.repaint()
 
     def paint(self, width: int, height: int) -> list[Line]:
-        """The lines of the newest snapshot."""
+        """Return the lines of the newest snapshot."""
         return self.lines(self._snapshot, width, height) if self._snapshot else []
 
     def lines(self, snapshot: Snapshot, width: int, height: int) -> list[Line]:
@@ -57,14 +59,14 @@ _WORTH_KEEPING = 16
 
 
 def state_span(snapshot: Snapshot) -> Span:
-    """Glyph and word of the run's state; a run in which nothing finishes is STALLED."""
+    """Return glyph and word of the run's state; a run in which nothing finishes is STALLED."""
     if snapshot.stalled_seconds is not None and snapshot.state is RunState.RUNNING:
         return f"{WARNING} STALLED {duration(snapshot.stalled_seconds, short=True)}", "bad"
     glyph, role = RUN_GLYPHS[snapshot.state]
     if snapshot.is_writing:
         return f"{glyph} WRITING {size(snapshot.buffered_bytes)}", role
     if snapshot.state is RunState.PAUSED and snapshot.in_outage:
-        # Not the header of a pause by hand: it waits for others, and goes on by itself.
+        # Not the header of a pause by hand: it waits for others, and continues by itself.
         until = snapshot.trial_seconds
         when = "for you" if until is None else f"· next try in {duration(until, short=True)}"
         return f"{glyph} WAITING {when}", "warn"
@@ -90,7 +92,7 @@ class Header(SnapshotWidget):
     """Name of the run at the left; state, elapsed time and estimate at the right."""
 
     def lines(self, snapshot: Snapshot, width: int, height: int) -> list[Line]:
-        """One line; parts are left out where it is narrow."""
+        """Return one line; parts are left out where it is narrow."""
         name = self._run_name(snapshot, width)
         state, role = state_span(snapshot)
         active, wall = duration(snapshot.active_seconds), duration(snapshot.active_before + snapshot.at)
@@ -109,7 +111,7 @@ class Header(SnapshotWidget):
             if eta and width - cells((*right, *until)) >= _WORTH_KEEPING:
                 right = (*right, *until)
         if snapshot.state is RunState.PAUSED and snapshot.reason:
-            # A run that has paused itself, or has nothing left to do by itself, must not look as if somebody had.
+            # A run that has paused itself, or has nothing left to do by itself, must not look paused by the user.
             explained: Line = ((f"  {state} · {own(snapshot.reason)}", role), *right[1:])
             # Only in full, and never in the place of the run's name: below the table it is told anyway.
             if cells(name) + cells(explained) <= width:
@@ -131,6 +133,10 @@ class Header(SnapshotWidget):
         return (*program, (f" {job}", "strong"), (" → ", "muted"), (file, "text"), run)
 
 
+_TREND = 10
+"""Values of the latency that are drawn."""
+_TREND_SECONDS = 30.0
+"""Seconds between two of them: half of the minute that each is measured over, so that neighbours differ."""
 _GAP = "   "
 _TIGHT = "  "
 _WIDE = 100
@@ -138,22 +144,37 @@ _WIDE = 100
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A label and its value; `rank` says what is left out first where it is narrow (the highest)."""
+    """A label and its value.
+
+    Attributes:
+        label: what it is.
+        value: as text.
+        width: cells that the value usually needs.
+        rank: the highest is left out first where it is narrow.
+        role: of the value.
+        follows: whether it tells nothing without the figure before it, which says over which time both are.
+    """
 
     label: str
     value: str
     width: int
     rank: int
     role: str = "strong"
+    follows: bool = False
 
     @property
     def cells(self) -> int:
         """Width on the screen; the same whatever the value, unless it is longer than expected."""
-        return len(self.label) + 1 + max(self.width, len(self.value))
+        return len(self.label) + bool(self.label) + max(self.width, len(self.value))
 
 
-def figures(snapshot: Snapshot) -> list[Figure]:
-    """The numbers of a run, in the order in which they are shown: rates while it runs, means when it is over."""
+def figures(snapshot: Snapshot, trend: str = "") -> list[Figure]:
+    """Return the numbers of a run, in the order in which they are shown: rates while it runs, means when it is over.
+
+    Args:
+        snapshot: the newest one.
+        trend: how the 95th percentile went, as bars; empty for none.
+    """
     failed = f"{snapshot.items_failed:,}"
     finished = snapshot.items_finished
     if snapshot.items_failed:
@@ -167,7 +188,8 @@ def figures(snapshot: Snapshot) -> list[Figure]:
             6,
             5,
         ),
-        Figure("p95", latency(snapshot.p95) if snapshot.p95 is not None else NONE, 6, 6),
+        Figure("p95", latency(snapshot.p95) if snapshot.p95 is not None else NONE, 6, 6, follows=True),
+        *([Figure("", trend, len(trend), 7, "chart-1", follows=True)] if trend else []),
         Figure("file", size(snapshot.db_bytes), 6, 8),
     ]
     if snapshot.state.ended:
@@ -203,11 +225,11 @@ def figures(snapshot: Snapshot) -> list[Figure]:
 
 
 def chosen(every: list[Figure], width: int, gap: str) -> list[Figure]:
-    """As many figures as `width` has room for, the most telling first, in their usual order."""
+    """Return as many figures as `width` has room for, the most telling first, in their usual order."""
     kept: list[Figure] = []
     room = width - 1
-    for figure in sorted(every, key=lambda figure: figure.rank):
-        if figure.cells + len(gap) > room:
+    for place, figure in sorted(enumerate(every), key=lambda placed: placed[1].rank):
+        if figure.cells + len(gap) > room or (figure.follows and every[place - 1] not in kept):
             continue
         kept.append(figure)
         room -= figure.cells + len(gap)
@@ -215,11 +237,27 @@ def chosen(every: list[Figure], width: int, gap: str) -> list[Figure]:
 
 
 class Figures(SnapshotWidget):
-    """Throughput, items in flight, failures, retries, latencies."""
+    """Throughput, items in flight, failures, retries, latencies.
+
+    It alone keeps how the latency went: a snapshot has the present one.
+    """
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._latencies: deque[float] = deque(maxlen=_TREND)
+        self._next_latency = float("-inf")
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Paint this snapshot, and note its latency when it is time."""
+        if snapshot.p95 is not None and snapshot.at >= self._next_latency and not snapshot.state.ended:
+            self._next_latency = snapshot.at + _TREND_SECONDS
+            self._latencies.append(snapshot.p95)
+        super().show(snapshot)
 
     def lines(self, snapshot: Snapshot, width: int, height: int) -> list[Line]:
-        """One line, or two where there is room for two and one is too short."""
-        every = figures(snapshot)
+        """Return one line, or two where there is room for two and one is too short."""
+        trend = sparkline(self._latencies, len(self._latencies)) if len(self._latencies) > 1 else ""
+        every = figures(snapshot, "" if snapshot.state.ended else trend)
         gap = _GAP if width >= _WIDE else _TIGHT
         lines = [self._line(chosen(every, width, gap), gap)]
         if height > 1:
@@ -235,7 +273,8 @@ class Figures(SnapshotWidget):
     def _line(kept: list[Figure], gap: str) -> Line:
         spans: list[Span] = [(" ", "text")]
         for figure in kept:
-            spans.append((figure.label + " ", "muted"))
+            if figure.label:
+                spans.append((figure.label + " ", "muted"))
             spans.append((f"{figure.value:>{figure.width}}" + gap, figure.role))
         return tuple(spans)
 
@@ -257,7 +296,7 @@ class Progress(SnapshotWidget):
     """
 
     def lines(self, snapshot: Snapshot, width: int, height: int) -> list[Line]:
-        """One line."""
+        """Return one line."""
         finished = snapshot.items_finished
         total = snapshot.items_total
         if total is None:
@@ -302,7 +341,8 @@ class Progress(SnapshotWidget):
 
 _GROUPS = 3
 _ERROR = 70
-_LABEL = 7
+_LABEL = 8
+_MARKDOWN_WIDTH = 120
 _LEAST_CURVE = 10
 """Cells below which a curve tells nothing."""
 
@@ -339,12 +379,21 @@ class Summary(SnapshotWidget):
         self._failures, self._curves = failures, curves
         self.repaint()
 
+    def markdown(self, snapshot: Snapshot) -> str:
+        """Return every line of the summary as Markdown: a heading, and a block in which columns stay columns."""
+        every = summary(snapshot, _MARKDOWN_WIDTH, self._failures, self._curves)
+        lines = ["".join(text for text, _ in line).rstrip() for _, line in every]
+        # Longer than any row of them in what others have written.
+        fence = "`" * max(3, *(_longest_run("`", line) + 1 for line in lines))
+        head = f"## {own(snapshot.job, 80)} · run {snapshot.run_id} · {snapshot.state}"
+        return "\n".join([head, "", fence, *lines, fence, ""])
+
     def wanted(self, snapshot: Snapshot, width: int) -> int:
         """Return how many lines there are to say."""
         return len(summary(snapshot, width, self._failures, self._curves))
 
     def lines(self, snapshot: Snapshot, width: int, height: int) -> list[Line]:
-        """As many lines as there is room for, in their order; where there is little, the least telling are left out."""
+        """Return as many lines as there is room for, in their order; those of the highest ranks are left out first."""
         every = summary(snapshot, width, self._failures, self._curves)
         kept = sorted(range(len(every)), key=lambda place: every[place][0])[:height]
         return [fitted(every[place][1], width) for place in sorted(kept)]
@@ -353,7 +402,7 @@ class Summary(SnapshotWidget):
 def summary(
     snapshot: Snapshot, width: int, failures: Sequence[Failures] | None = None, curves: RunCurves | None = None
 ) -> list[tuple[int, Line]]:
-    """Every line there is to say, each with a rank: the highest ranks are left out first.
+    """Return every line there is to say, each with a rank: the highest ranks are left out first.
 
     Figures that the line above the summary has as well come after what to do next.
 
@@ -414,6 +463,8 @@ def summary(
         lines.append((8, _row("", f"and {more:,} more kind{'' if more == 1 else 's'}")))
     database = own(shlex.quote(snapshot.database))
     lines.append((2, _row("data", end_of(own(snapshot.database), width - _LABEL - 1))))
+    if not snapshot.state.ended:
+        return lines
     steps = [f"tui-runner open {database}"]
     if snapshot.state is not RunState.FINISHED:
         steps.append(f"tui-runner resume {database}{more_memory(snapshot)}")
@@ -421,6 +472,11 @@ def summary(
         steps += [f"tui-runner errors {database}", f"tui-runner retry {database} {snapshot.run_id}"]
     lines += [(6 if number else 3, _row("" if number else "next", step, "accent")) for number, step in enumerate(steps)]
     return lines
+
+
+def _longest_run(character: str, text: str) -> int:
+    """Return how often a character follows itself at most."""
+    return max((sum(1 for _ in group) for each, group in groupby(text) if each == character), default=0)
 
 
 def _known(snapshot: Snapshot) -> list[Failures]:

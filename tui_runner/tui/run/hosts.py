@@ -8,13 +8,12 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 
 from tui_runner.engine.progress.snapshot import HostView, Snapshot
-from tui_runner.jobs.hosts import HostLimits
 from tui_runner.text.numbers import count, counted, duration, latency
 from tui_runner.tui.actions import Keys, bindings
 from tui_runner.tui.actions.list_keys import Movable
 from tui_runner.tui.actions.model import Place
 from tui_runner.tui.run.commands import RunCommands
-from tui_runner.tui.run.live_settings import LiveSettings
+from tui_runner.tui.run.live_settings import LiveSettings, limits_as_text, limits_with
 from tui_runner.tui.run.run_screen import RunScreen
 from tui_runner.tui.widgets.footer import KeyLine
 from tui_runner.tui.widgets.list_view import Rows
@@ -39,7 +38,7 @@ class Hosts(RunScreen):
         self._hosts: tuple[HostView, ...] = ()
 
     def compose(self) -> ComposeResult:
-        """The hosts and the keys."""
+        """Yield the hosts and the keys."""
         yield PaintedLines(self._head, id="head")
         yield Rows[HostView](self._line, heading=_heading, nothing=self._nothing, id="hosts")
         yield KeyLine(self.keys, self.PLACES, id="keys")
@@ -59,7 +58,7 @@ class Hosts(RunScreen):
         self._relabel()
 
     def list_in_use(self) -> Movable:
-        """The hosts."""
+        """Return the hosts."""
         return self._rows
 
     def on_rows_moved(self) -> None:
@@ -81,16 +80,7 @@ class Hosts(RunScreen):
 
         def answered(changed: dict[str, object] | None) -> None:
             if changed:
-                limits = host.limits
-                per_host = changed.get("per_host", limits.per_host)
-                self.steering.limit_host(
-                    host.host,
-                    HostLimits(
-                        per_host if isinstance(per_host, int) else None,
-                        float(str(changed.get("delay", limits.delay))),
-                        bool(changed.get("adaptive", limits.adaptive)),
-                    ),
-                )
+                self.steering.limit_hosts(limits_with(host.limits, changed), host.host)
                 self.query_one("#head", PaintedLines).repaint()
 
         self.app.push_screen(HostSettings(host), answered)
@@ -179,13 +169,7 @@ class HostSettings(LiveSettings):
     """
 
     def __init__(self, host: HostView) -> None:
-        limits = host.limits
-        before = {
-            "per_host": "none" if limits.per_host is None else str(limits.per_host),
-            "delay": f"{limits.delay:g}",
-            "adaptive": "true" if limits.adaptive else "false",
-        }
-        super().__init__(f"Limits of {own(host.host, 60)}", _LIMITS, before)
+        super().__init__(f"Limits of {own(host.host, 60)}", _LIMITS, limits_as_text(host.limits))
 
 
 def _host_width(width: int) -> int:

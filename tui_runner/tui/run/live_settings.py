@@ -1,4 +1,4 @@
-"""Settings that can be changed while a run goes on, as numbers to type."""
+"""The dialog for settings that can be changed during a run."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from textual.widgets import Input, Static
 
 from tui_runner.engine.progress.snapshot import Snapshot
 from tui_runner.errors import UserError
+from tui_runner.jobs.hosts import HostLimits
 from tui_runner.jobs.settings import check_setting
 from tui_runner.text.numbers import size
 from tui_runner.tui.actions import bindings, keys_of
@@ -25,19 +26,41 @@ LIVE = {
     "open_chunks": "open chunks",
     "rate": "items/s at most",
     "max_memory": "memory at most",
+    "per_host": "per host at once",
+    "delay": "per host s apart",
+    "adaptive": "per host adaptive",
 }
-"""Settings that can be changed while a run goes on, and what they are called."""
+"""Settings that can be changed during a run, by the label that they are shown with."""
 
 
 def values_of(snapshot: Snapshot) -> dict[str, str]:
-    """Those settings as they are now, as text."""
+    """Return those settings as they are now, as text; limits of hosts only of a run that has hosts."""
     rate = "none" if snapshot.rate is None else f"{snapshot.rate:g}"
     return {
         "threads": str(snapshot.threads),
         "open_chunks": str(snapshot.open_chunks or 1),
         "rate": rate,
         "max_memory": "none" if snapshot.memory_limit is None else size(snapshot.memory_limit),
+    } | (limits_as_text(snapshot.host_limits) if snapshot.hosts else {})
+
+
+def limits_as_text(limits: HostLimits) -> dict[str, str]:
+    """Return limits of hosts by the names of their settings."""
+    return {
+        "per_host": "none" if limits.per_host is None else str(limits.per_host),
+        "delay": f"{limits.delay:g}",
+        "adaptive": "true" if limits.adaptive else "false",
     }
+
+
+def limits_with(limits: HostLimits, changed: Mapping[str, object]) -> HostLimits:
+    """Return limits of hosts with those of the settings that were changed."""
+    per_host = changed.get("per_host", limits.per_host)
+    return HostLimits(
+        per_host if isinstance(per_host, int) else None,
+        float(str(changed.get("delay", limits.delay))),
+        bool(changed.get("adaptive", limits.adaptive)),
+    )
 
 
 class LiveSettings(Dialog[dict[str, object] | None]):
@@ -45,7 +68,7 @@ class LiveSettings(Dialog[dict[str, object] | None]):
 
     Args:
         question: what is asked.
-        labels: the settings, and what they are called.
+        labels: what settings are called; those that have a value are asked for.
         before: their values as they are now, as text; see `values_of`.
     """
 
@@ -58,13 +81,13 @@ class LiveSettings(Dialog[dict[str, object] | None]):
         self._before = before
 
     def compose(self) -> ComposeResult:
-        """A line for each setting."""
+        """Yield a line for each setting."""
         with Vertical(id="box"):
             yield Static(Content(self._question), id="question")
-            for name, label in self._labels.items():
+            for name, value in self._before.items():
                 with Horizontal(classes="field"):
-                    yield Static(Content(label), classes="label")
-                    yield TextField(self._before[name], id=name, compact=True, select_on_focus=True)
+                    yield Static(Content(self._labels[name]), classes="label")
+                    yield TextField(value, id=name, compact=True, select_on_focus=True)
             yield Static(Content(""), id="complaint")
             yield Static(id="consequence")
 

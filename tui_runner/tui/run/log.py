@@ -1,4 +1,4 @@
-"""What a job prints and logs, line by line.
+"""The log screen: the lines that a job prints and logs.
 
 The newest lines come with the snapshots, and are followed. Whoever goes back beyond them, or searches, reads the log
 file: a window of it takes the place of the newest lines until the end is reached again.
@@ -67,23 +67,23 @@ class Log(RunScreen):
         super().__init__(steering, keys)
         self._kept: deque[_Numbered] = deque(maxlen=KEPT)
         self._window: LogWindow | None = None
-        """What is shown of the file; None while the newest lines are shown."""
+        """The window of the file that is shown; None while the newest lines are shown."""
         self._follows = True
         self._level = "DEBUG"
         self._wanted = ""
         self._only = False
-        """Whether only lines with the text that was searched for are listed."""
+        """True while only lines with the text that was searched for are listed."""
         self._busy = ""
-        """What is being read, in a word or two."""
+        """The part of the file being read, in a word or two; empty for none."""
         self._begins = False
-        """Whether nothing of this level is in the file before what is shown."""
+        """True if the file has no earlier line of this level."""
         self._cut = False
-        """Whether the run had lines before that; they are gone with an older file, or were cut off."""
+        """True if the run had earlier lines that are gone with an older file, or were cut off."""
         self._said = ""
         self._unsay: Timer | None = None
 
     def compose(self) -> ComposeResult:
-        """The head, the lines, the keys."""
+        """Yield the head, the lines, the keys."""
         yield PaintedLines(self._head, id="head")
         yield Rows[Row](self._line, heading=_heading, nothing=self._nothing, id="lines")
         yield KeyLine(self.keys, self.PLACES, id="keys")
@@ -102,11 +102,11 @@ class Log(RunScreen):
             self._list()
 
     def list_in_use(self) -> Movable:
-        """The lines; more are read at their ends."""
+        """Return the lines; more are read at their ends."""
         return _Paged(self.query_one(Rows), self._look)
 
     def on_rows_moved(self) -> None:
-        """The cursor went along with the view, or by a key."""
+        """Read on where the cursor has come to an end of the lines."""
         rows = self.query_one(Rows)
         self._look(-1 if not rows.scroll_offset.y else 1 if rows.at_end else 0)
 
@@ -274,7 +274,7 @@ class Log(RunScreen):
             except (OSError, ValueError) as error:
                 self._begins = True
                 self._say(_unreadable(error))
-            # Not where it is cancelled: either another reading goes on, or the screen is left and has no head any more.
+            # Not where it is cancelled: either another reading runs, or the screen is left and has no head any more.
             self._busy = ""
             self.query_one(PaintedLines).repaint()
 

@@ -53,7 +53,7 @@ class LogHistory:
         self._reader = LogReader(Path(path), run_id)
 
     async def before_memory(self, kept: tuple[LogLine, ...], here: LogLine | None, wanted: Wanted) -> LogWindow | None:
-        """The lines before those in memory and the first of these, around `here`; None when there are none before.
+        """Return the lines before those in memory and the first of these, around `here`; None if none are before.
 
         Args:
             kept: the oldest lines in memory, one or two.
@@ -74,7 +74,7 @@ class LogHistory:
         return await in_thread(read, "log")
 
     async def beginning(self, wanted: Wanted) -> LogWindow | None:
-        """The first lines of the run; None when there are none."""
+        """Return the first lines of the run; None when there are none."""
 
         def read() -> LogWindow | None:
             first = self._reader.beginning()
@@ -93,11 +93,11 @@ class LogHistory:
         return await in_thread(read, "log")
 
     async def around(self, place: Place, wanted: Wanted) -> LogWindow:
-        """The lines before and after a place."""
+        """Return the lines before and after a place."""
         return await in_thread(lambda: self._around(place, wanted), "log")
 
     async def earlier(self, window: LogWindow, at: int, wanted: Wanted) -> LogWindow | None:
-        """The window with the cursor in row `at`, with lines before it; None when there are none."""
+        """Return the window with the cursor in row `at`, with lines before it; None when there are none."""
 
         def read() -> LogWindow | None:
             more = self._reader.before(window.lines[0].start, PAGE, wanted).lines
@@ -107,7 +107,7 @@ class LogHistory:
         return await in_thread(read, "log")
 
     async def later(self, window: LogWindow, at: int, wanted: Wanted) -> LogWindow | None:
-        """The window with the cursor in row `at`, with lines after it; None when there are none."""
+        """Return the window with the cursor in row `at`, with lines after it; None when there are none."""
 
         def read() -> LogWindow | None:
             more = self._reader.after(window.lines[-1].end, PAGE, wanted).lines
@@ -120,9 +120,9 @@ class LogHistory:
     async def find(
         self, direction: int, window: LogWindow | None, kept: tuple[LogLine, ...], wanted: Wanted, text: str
     ) -> tuple[LogWindow, bool] | None:
-        """The next wanted line with a text, in whatever case, beyond a window or the lines in memory.
+        """Return the next wanted line with a text, in whatever case, beyond a window or the lines in memory.
 
-        If there is none further on, the search goes on from the other end.
+        If there is none further on, the search continues from the other end.
 
         Returns:
             The lines around it, and whether it was found from the other end; None when no line has it.

@@ -35,14 +35,14 @@ class RunScreen(ListNavigation, EarlyClose, Screen[None]):
         """Message: the user goes back from a run that is over to the list of the launcher."""
 
     class Query(Message):
-        """A statement is to be run in the query screen."""
+        """Message: run a statement in the query screen."""
 
         def __init__(self, sql: str) -> None:
             super().__init__()
             self.sql = sql
 
     PLACES: ClassVar[tuple[Place, ...]] = (Place.LIST, Place.ANYWHERE)
-    """Which actions apply on this screen."""
+    """Places whose actions apply on this screen."""
 
     def __init__(self, steering: RunCommands, keys: Keys) -> None:
         super().__init__()
@@ -92,7 +92,7 @@ class ChunkCommands(RunScreen):
     """A screen on which chunks can be paused, run again and cancelled."""
 
     def chosen(self) -> Sequence[ChunkView]:
-        """The chunks that a command is for."""
+        """Return the chunks that a command is for."""
         raise NotImplementedError
 
     def stay(self) -> None:

@@ -60,7 +60,7 @@ class CapturesOutput(App[ReturnType]):
 
 _STYLE = re.compile(r"\x1b\[([0-9;]*)m")
 _MOVES = re.compile(r"(?:\x1b\[[0-9;]*H|[\r\n])*")
-"""What prints nothing, so that it matters to no one which colours are in force."""
+"""Sequences that print nothing, so the colours in force do not matter to them."""
 _RESET = "\x1b[0m"
 
 
@@ -77,7 +77,7 @@ _PLAIN = _Style("", "", "")
 
 @lru_cache(maxsize=4096)
 def _style(parameters: str) -> _Style:
-    """The style that these parameters set on a terminal that has none."""
+    """Return the style that these parameters set on a terminal that has none."""
     attributes: list[str] = []
     colours = {"38": "", "48": ""}
     parts = iter(parameters.split(";"))
@@ -97,7 +97,7 @@ def _style(parameters: str) -> _Style:
 
 @lru_cache(maxsize=4096)
 def _change(now: _Style | None, wanted: _Style) -> str:
-    """The sequence that makes `wanted` of the style in force; None for one that is not known."""
+    """Return the sequence that makes `wanted` of the style in force; None for one that is not known."""
     if now == wanted:
         return ""
     if wanted == _PLAIN:
@@ -130,7 +130,7 @@ def lean(data: str) -> str:
         elif wanted == _PLAIN:
             wanted = _style(parameters)
         else:
-            # Set on top of another style: nobody here does that, so no effort is made to follow.
+            # Set on top of another style: tui-runner never does that, so no effort is made to follow.
             return data
         start = _MOVES.match(text).end()  # type: ignore[union-attr]  # it matches the empty text
         written.append(text[:start])
@@ -213,7 +213,7 @@ class CompactDriver(LinuxDriver):
         self._own_output.uncover()
 
     def _run_input_thread(self) -> None:
-        """Read keys. What ends that is a fault of the screen as any other: it is kept, and the run goes on without it.
+        """Read keys. An error that ends this is a fault of the screen: it is kept, and the run continues without it.
 
         Textual would print the traceback, and exit.
         """
@@ -236,7 +236,7 @@ class CompactDriver(LinuxDriver):
 
 
 def driver_class() -> type[Driver] | None:
-    """The driver for an application; None where the environment names another, for a browser say."""
+    """Return the driver for an application; None where the environment names another, for a browser say."""
     return None if constants.DRIVER else CompactDriver
 
 

@@ -1,4 +1,4 @@
-"""What a terminal is told besides its screen: the title of its window, and a notification when a run has ended.
+"""Sequences for a terminal besides its screen: the title of its window, and a notification when a run has ended.
 
 Everything here is made of our own words and of text that went through `safe_text`, so that no job ends a sequence
 early or begins one of its own.
@@ -26,7 +26,7 @@ _NAME = 60
 
 
 def title(snapshot: Snapshot) -> str:
-    """The window title of a run: `38 % books`; whole percents, so that it is written a hundred times at most."""
+    """Return the window title of a run: `38 % books`; whole percents, so that it is written a hundred times at most."""
     job = safe_text(snapshot.job, limit=_NAME)
     if snapshot.state is not RunState.RUNNING:
         return f"{snapshot.state} {job}"
@@ -38,12 +38,12 @@ def title(snapshot: Snapshot) -> str:
 
 
 def set_title(text: str) -> str:
-    """The sequence that makes a safe text the title of the window."""
+    """Return the sequence that makes a safe text the title of the window."""
     return f"\x1b]2;{text}{_END}"
 
 
 def ended_text(snapshot: Snapshot) -> str:
-    """One line on a run that has ended."""
+    """Return one line on a run that has ended."""
     failed = f", {count(snapshot.items_failed)} failed" if snapshot.items_failed else ""
     job = safe_text(snapshot.job, limit=_NAME)
     done = f"{count(snapshot.items_done)} done{failed}, in {duration(snapshot.elapsed)}"
@@ -51,7 +51,7 @@ def ended_text(snapshot: Snapshot) -> str:
 
 
 def notification(text: str, environ: Mapping[str, str]) -> str:
-    """The bell, and for terminals that show one a notification with a safe text: OSC 777 or OSC 9."""
+    """Return the bell, and for terminals that show one a notification with a safe text: OSC 777 or OSC 9."""
     names = f"{environ.get('TERM_PROGRAM', '')} {environ.get('TERM', '')}".lower()
     # A semicolon would divide the parts of the sequence.
     text = text.replace(";", ",")

@@ -57,7 +57,7 @@ class Palette(EarlyClose, CommandPalette):
 
 
 class ScreenFailed(Exception):
-    """The dashboard has ended by a fault of its own, which is this error's cause; the run goes on."""
+    """The dashboard has ended by a fault of its own, which is this error's cause; the run continues."""
 
 
 class KeepsFault(App[ReturnType]):

@@ -1,1 +1,1 @@
-"""What the screens are made of. Every widget is given values of a snapshot and paints lines."""
+"""The widgets of the screens. Every widget is given values of a snapshot and paints lines."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 DOTS_ACROSS = 2
 DOTS_DOWN = 4
@@ -28,7 +29,7 @@ Cell = tuple[str, int]
 
 
 def bins(points: Sequence[tuple[float, float | None]], end: float, span: float, columns: int) -> list[float | None]:
-    """The mean value in each of `columns` equal parts of the `span` seconds up to `end`.
+    """Return the mean value in each of `columns` equal parts of the `span` seconds up to `end`.
 
     A part without a sample takes the one before it while that is fresh; `None` is a gap. The parts begin at whole
     multiples of their length, so that a graph moves by whole columns and its old part never changes.
@@ -55,8 +56,17 @@ def bins(points: Sequence[tuple[float, float | None]], end: float, span: float, 
     return [sums[place] / counts[place] if counts[place] else held[place] for place in range(columns)]
 
 
+def resampled(values: Sequence[float], columns: int) -> list[float | None]:
+    """Return `values`, which stand for equal parts of something, as `columns` equal parts: means, or repetitions."""
+    if not values:
+        return [None] * columns
+    edges = [place * len(values) // columns for place in range(columns + 1)] if columns else []
+    parts = [values[low : max(high, low + 1)] for low, high in pairwise(edges)]
+    return [sum(part) / len(part) for part in parts]
+
+
 def places(moments: Sequence[float], end: float, span: float, columns: int) -> list[int]:
-    """The columns of `bins` in which moments lie, those that are in sight."""
+    """Return the columns of `bins` in which moments lie, those that are in sight."""
     length = span / columns
     last = math.floor(end / length)
     found = (columns - 1 - (last - math.floor(moment / length)) for moment in moments)
@@ -64,7 +74,7 @@ def places(moments: Sequence[float], end: float, span: float, columns: int) -> l
 
 
 def nice_top(highest: float) -> float:
-    """The next of 1, 2, 5, 10, 20, … at or above `highest`: the top of a scale that has room and a short label."""
+    """Return the next of 1, 2, 3, 4, 5, 8, 10, … at or above `highest`: the top of a scale, with a short label."""
     if not highest > _LEAST or not math.isfinite(highest):
         return 1.0
     power = 10.0 ** math.floor(math.log10(highest))

@@ -15,7 +15,7 @@ from tui_runner.tui.widgets.paint import Line, PaintedWidget, Span
 
 _GAP = "  "
 _NAMED = 1
-"""The rank of an action that is in the footer only while somebody names it."""
+"""The rank of an action that is in the footer only while a label is given for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ class KeyLine(PaintedWidget):
         return entries(self._keys, self._labels, width, self._places, self._first)
 
     def paint(self, width: int, height: int) -> list[Line]:
-        """One line of keys and labels."""
+        """Return one line of keys and labels."""
         spans: list[Span] = [(" ", "text")]
         for entry in self._entries(width):
             spans += [(entry.keys, "key"), (f" {entry.label}{_GAP}", "muted")]

@@ -19,7 +19,7 @@ from tui_runner.tui.widgets.paint import ROLE_CLASSES, Line, cells, fitted, merg
 T = TypeVar("T")
 
 Draw = Callable[[T, int], Line]
-"""A row as a line of at most so many cells."""
+"""Makes a row's line of at most the given number of cells."""
 
 
 class Rows(ScrollView, Generic[T]):
@@ -102,14 +102,14 @@ class Rows(ScrollView, Generic[T]):
         self.refresh()
 
     def move(self, rows: int) -> None:
-        """Move the cursor down by so many rows, or scroll where there is none."""
+        """Move the cursor down by `rows` rows, or scroll where there is none."""
         if not self._has_cursor:
             self.scroll_relative(y=rows, animate=False)
         else:
             self.go_to(self.place + rows)
 
     def move_pages(self, pages: int) -> None:
-        """Move by so many pages."""
+        """Move by `pages` pages."""
         self.move(pages * max(self._in_sight - 1, 1))
 
     def go_to(self, place: int) -> None:
@@ -131,7 +131,7 @@ class Rows(ScrollView, Generic[T]):
         self.go_to(len(self._rows) - 1)
 
     def render_line(self, y: int) -> Strip:
-        """A line of the viewport."""
+        """Return a line of the viewport."""
         # The scroll bar, where there is one, is over the last cell.
         width, base = self.size.width - self.scrollbar_size_vertical, self.rich_style
         if y < self._above and self._heading is not None:
@@ -158,7 +158,7 @@ class Rows(ScrollView, Generic[T]):
         self.refresh()
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        """The view was scrolled, by the mouse or because there are fewer rows: the cursor goes along."""
+        """Move the cursor along when the view is scrolled, by the mouse or because there are fewer rows."""
         super().watch_scroll_y(old_value, new_value)
         if not self._has_cursor or not self._in_sight or not self._rows:
             return
@@ -196,7 +196,7 @@ class Rows(ScrollView, Generic[T]):
             self.scroll_to(y=scrolled_to(place, self.scroll_offset.y, self._in_sight), animate=False)
 
     def _passing_titles(self, place: int, direction: int) -> int:
-        """The row nearest to `place` that is no title, first in one direction, then in the other."""
+        """Return the row nearest to `place` that is no title, first in one direction, then in the other."""
         if self._title is None:
             return place
         for step in (direction, -direction):

@@ -12,7 +12,7 @@ A chunk's state `failed` means that it has ended and that some of its items fail
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import ClassVar
 
 from rich.cells import cell_len, set_cell_size
@@ -62,7 +62,7 @@ SHOWN_CHARACTERS = 400
 
 
 def own(text: str, limit: int = SHOWN_CHARACTERS) -> str:
-    """Text of others, fit to stand in a line."""
+    """Return text of others, fit to stand in a line."""
     return safe_text(text, limit=limit)
 
 
@@ -86,12 +86,12 @@ def message_spans(message: str, role: str, limit: int = SHOWN_CHARACTERS) -> lis
 
 
 def cells(line: Line) -> int:
-    """Width of a line on the screen."""
+    """Return width of a line on the screen."""
     return sum(cell_len(text) for text, _ in line)
 
 
 def fitted(line: Line, width: int) -> Line:
-    """The line in at most `width` cells; one that was longer ends with `…`."""
+    """Return the line in at most `width` cells; one that was longer ends with `…`."""
     if cells(line) <= width:
         return line
     if width <= 0:
@@ -109,7 +109,7 @@ def fitted(line: Line, width: int) -> Line:
 
 
 def end_of(text: str, width: int) -> str:
-    """The text in at most `width` cells; one that was longer begins with `…`: of a path its end tells more."""
+    """Return the text in at most `width` cells; one that was longer begins with `…`: of a path its end tells more."""
     if cell_len(text) <= width:
         return text
     while text and cell_len(text) > width - 1:
@@ -127,7 +127,7 @@ def spread(left: Line, right: Line, width: int) -> Line:
 
 
 def merged(line: Line) -> Line:
-    """The same line in fewer spans: blanks take the role before them, since every change of style costs bytes.
+    """Return the same line in fewer spans: blanks take the role before them, since every change of style costs bytes.
 
     Over SSH a row of the chunk table is half as long this way.
     """
@@ -162,7 +162,7 @@ class PaintedWidget(Widget):
         self._lines: tuple[Line, ...] = ()
 
     def paint(self, width: int, height: int) -> list[Line]:
-        """The lines to show in `width` × `height` cells."""
+        """Return the lines to show in `width` × `height` cells."""
         raise NotImplementedError
 
     def repaint(self) -> None:
@@ -185,11 +185,11 @@ class PaintedWidget(Widget):
         self.repaint()
 
     def role_style(self, role: str) -> Style:
-        """The style of a role in the present theme."""
+        """Return the style of a role in the present theme."""
         return self.get_component_rich_style(f"paint--{role}")
 
     def render_line(self, y: int) -> Strip:
-        """One line of the widget, as Textual wants it."""
+        """Return one line of the widget, as Textual wants it."""
         if y >= len(self._lines):
             return Strip.blank(self.size.width, self.rich_style)
         segments = [Segment(text, self.role_style(role)) for text, role in merged(self._lines[y])]
@@ -209,7 +209,7 @@ class PaintedLines(PaintedWidget):
         self._make = make
 
     def paint(self, width: int, height: int) -> list[Line]:
-        """The lines, as many as there is room for."""
+        """Return the lines, as many as there is room for."""
         return [fitted(line, width) for line in self._make(width)[:height]]
 
 
@@ -238,9 +238,9 @@ WARNING = "⚠"
 _BLOCKS = " ▁▂▃▄▅▆▇█"
 
 
-def sparkline(values: Sequence[float], width: int) -> str:
-    """The last `width` values as bars from zero to the highest of them; right-aligned."""
-    values = values[-width:]
+def sparkline(values: Iterable[float], width: int) -> str:
+    """Return the last `width` values as bars from zero to the highest of them; right-aligned."""
+    values = list(values)[-width:] if width else []
     top = max(values, default=0.0)
     if top <= 0:
         return " " * width
@@ -254,7 +254,7 @@ BEFORE = "═"
 
 
 def bar(share: float, width: int) -> tuple[str, str]:
-    """A progress bar in `width` cells, to half a cell: its filled and its empty part."""
+    """Return a progress bar in `width` cells, to half a cell: its filled and its empty part."""
     halves = round(max(0.0, min(share, 1.0)) * width * 2)
     filled = "━" * (halves // 2) + ("╸" if halves % 2 else "")
     # The rest is thinner, not only fainter: without colours it must still be told from what is filled.
@@ -268,7 +268,7 @@ MANY_FAILED = "many failed"
 _FEW = 0.1
 """Share of a chunk's items up to which failed ones are few."""
 _WIDEST = 1_000
-"""From so many failed items on their number does not fit beside the word; the column of failed items has it."""
+"""Failed items from which their number does not fit beside the word; the column of failed items has it."""
 
 LOOKS: dict[str, tuple[str, str]] = {
     **{str(state): (glyph, str(state)) for state, glyph in CHUNK_GLYPHS.items() if state is not ChunkState.FAILED},
@@ -286,13 +286,13 @@ def look(chunk: ChunkView) -> str:
 
 
 def words(chunk: ChunkView) -> str:
-    """The state of a chunk in a word or two: `running`, `3 failed`, `all failed`; twelve cells with its glyph."""
+    """Return the state of a chunk in a word or two: `running`, `3 failed`; at most twelve cells with its glyph."""
     if chunk.state is not ChunkState.FAILED or not 0 < chunk.failed < _WIDEST:
         return chunk.state
     return "all failed" if chunk.failed == chunk.items else f"{chunk.failed} failed"
 
 
 def state_span(chunk: ChunkView) -> Span:
-    """Glyph and words of a chunk's state."""
+    """Return glyph and words of a chunk's state."""
     glyph, role = LOOKS[look(chunk)]
     return f"{glyph} {words(chunk)}", role

@@ -1,0 +1,196 @@
+"""What a wide or long-lived dashboard shows more: the whole run beside the window, latencies, the chunk in question."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from support.fake_run import FakeRunControl, busy
+from support.screens import HOSTILE, add_samples, ledger, read, screen_text, settled
+from textual.pilot import Pilot
+
+from tui_runner.engine.progress.snapshot import Sample
+from tui_runner.engine.protocol import InFlight
+from tui_runner.engine.states import RunState
+from tui_runner.store.database import Database
+from tui_runner.store.ledger.reports import RunCurves
+from tui_runner.text.numbers import rate
+from tui_runner.tui.app import RunnerApp
+from tui_runner.tui.run.chart import Picture, Series, drawn, throughput
+from tui_runner.tui.run.chunk_detail import ChunkPane
+from tui_runner.tui.run.header import Figures
+from tui_runner.tui.widgets.braille import resampled
+from tui_runner.tui.widgets.paint import Line, cells
+
+WIDE = (170, 40)
+
+
+def text(line: Line) -> str:
+    return "".join(part for part, _ in line)
+
+
+def steady(value: float) -> tuple[tuple[float, float], ...]:
+    return tuple((float(at), value) for at in range(300))
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    """A run of twelve minutes with its samples."""
+    with ledger(tmp_path / "x.duckdb") as database:
+        add_samples(database)
+        yield database
+
+
+@pytest.fixture
+def control(database: Database) -> FakeRunControl:
+    control = FakeRunControl(busy())
+    control.database = database
+    return control
+
+
+def test_the_whole_run_stands_left_of_the_window_on_the_same_scale() -> None:
+    picture = Picture("speed", "5", (Series("speed", "chart-1", steady(5.0)),), 299.0, whole=(10.0,) * 30 + (5.0,) * 30)
+    lines = [text(line) for line in drawn(picture, 80, 8, rate)]
+    assert "whole run ▏ last 5 min  max 10" in lines[0]
+    whole, window = lines[1][9:].split("▏")
+    assert whole.count("⣿") == len(whole) // 2 and not window.strip("│ ")
+    assert "⣿" in lines[4][9:].split("▏")[1]
+    assert {len(line) for line in lines} == {80}
+
+
+@pytest.mark.parametrize(("width", "shown"), [(49, False), (52, True)])
+def test_a_narrow_graph_has_the_window_alone(width: int, shown: bool) -> None:
+    picture = Picture("speed", "5", (Series("speed", "chart-1", steady(5.0)),), 299.0, whole=(10.0, 5.0))
+    lines = drawn(picture, width, 8, rate)
+    assert ("▏" in text(lines[3])) is shown
+    assert [cells(line) for line in lines] == [width] * 8
+
+
+@pytest.mark.parametrize(
+    ("values", "columns", "shown"),
+    [
+        ((1.0, 3.0, 5.0, 7.0), 2, [2.0, 6.0]),
+        ((1.0, 2.0), 4, [1.0, 1.0, 2.0, 2.0]),
+        ((1.0, 2.0, 3.0), 2, [1.0, 2.5]),
+        ((), 2, [None, None]),
+        ((1.0,), 0, []),
+    ],
+)
+def test_parts_of_a_run_become_columns(values: tuple[float, ...], columns: int, shown: list[float | None]) -> None:
+    assert resampled(values, columns) == shown
+
+
+def test_failures_have_a_line_of_their_own_below_the_throughput() -> None:
+    history = tuple(
+        Sample(at=500.0 + at, items_per_second=50.0, rows_per_second=0.0, app_rss=1, workers_rss=1,
+               failed_per_second=2.0 if at >= 30 else 0.0)
+        for at in range(60)
+    )  # fmt: skip
+    snapshot = replace(busy(), history=history)
+    lines = [text(line) for line in drawn(throughput(snapshot), 60, 10, rate)]
+    bars = lines[-2].removeprefix("│ failed ").rstrip("│")
+    assert bars.strip() == "█" * (len(bars) // 2)
+    assert "failed/s, max 2.0" in lines[-1]
+    # Where it is low the line is wanted for the throughput; so it is where nothing failed.
+    low = [text(line) for line in drawn(throughput(snapshot), 60, 6, rate)]
+    assert not any("failed/s" in line or line.startswith("│ failed") for line in low)
+    calm = replace(snapshot, history=tuple(replace(each, failed_per_second=0.0) for each in history))
+    assert not any("failed" in text(line) for line in drawn(throughput(calm), 60, 10, rate))
+
+
+def test_failures_of_the_whole_run_are_on_the_scale_of_those_in_the_window() -> None:
+    history = (Sample(760.0, 50.0, 0.0, 1, 1, failed_per_second=1.0), Sample(761.0, 50.0, 0.0, 1, 1, 1.0))
+    curves = RunCurves(items=(50.0, 50.0), failed=(3_044.0, 0.0), memory=(1.0, 1.0))
+    snapshot = replace(busy(), history=history, at=761.0, elapsed=400.0, active_before=0.0)
+    lines = [text(line) for line in drawn(throughput(snapshot, curves), 80, 10, rate)]
+    # 3,044 items in one half of 761 s, pauses included, are 8.0 a second.
+    assert "failed/s, max 8.0" in lines[-1]
+    whole, window = lines[-2].removeprefix("│ failed ").split("▏")
+    assert set(whole) == {"█", " "} and set(window.strip("│ ")) == {"▁"}
+
+
+async def test_a_long_run_shows_its_whole_curve_while_it_goes_on(control: FakeRunControl) -> None:
+    async with RunnerApp(control).run_test(size=(120, 40)) as pilot:
+        app = await read(pilot)
+        assert "throughput, items/s ── run ▏ 5 min  max" in screen_text(app)
+
+
+async def test_a_run_that_the_window_shows_whole_needs_no_curve(control: FakeRunControl) -> None:
+    control.change(at=290.0, elapsed=290.0)
+    async with RunnerApp(control).run_test(size=(120, 40)) as pilot:
+        app = await read(pilot)
+        assert "throughput, items/s ── last 5 min" in screen_text(app)
+
+
+async def test_the_latency_is_drawn_as_it_went() -> None:
+    control = FakeRunControl(replace(busy(), latency_window=60.0))
+    async with RunnerApp(control).run_test(size=WIDE) as pilot:
+        app = await settled(pilot)
+        for number, p95 in enumerate([1.0, 2.0, 4.0, 8.0]):
+            control.change(at=1_000.0 + 30 * number, p95=p95)
+            await settled(pilot)
+            control.change(at=1_001.0 + 30 * number, p95=80.0)  # too early for another value
+            await settled(pilot)
+        line = text(app.screen.query_one(Figures).lines(control.current, 170, 1)[0])
+        # The first was 2.1 s.
+        assert "p95   80 s   ▂▁▂▄█   file" in line
+        control.change(state=RunState.FINISHED)
+        await settled(pilot)
+        assert "▂▁▂▄█" not in screen_text(app)
+
+
+async def pane_text(pilot: Pilot[None]) -> str:
+    """Return what stands in the pane once the cursor has stood still and the ledger was read."""
+    app = await settled(pilot)
+    pane = app.screen.query_one(ChunkPane)
+    if pane._timer is not None:
+        pane._timer.stop()
+        pane._look()
+    await read(pilot)
+    return "\n".join(text(line) for line in pane.paint(pane.size.width, pane.size.height))
+
+
+async def test_a_wide_terminal_has_the_chunk_under_the_cursor_beside_the_table(control: FakeRunControl) -> None:
+    async with RunnerApp(control).run_test(size=WIDE) as pilot:
+        shown = await pane_text(pilot)
+        assert "chunk 00076 of books" in shown
+        assert "8.4 s  attempt 2  …ample/page-38017.html" in shown
+        assert "not done: 4" in shown and "⚠ failed  …ample/page-38002.html" in shown
+        assert "chunk 00076 of books" in screen_text(pilot.app)  # type: ignore[arg-type]
+        await pilot.press("down")
+        shown = await pane_text(pilot)
+        assert "chunk 00077 of books" in shown and "not done" not in shown
+        await pilot.press("m", "left")
+        assert "chunk 00076 of books" in await pane_text(pilot)
+
+
+async def test_a_cursor_that_is_on_its_way_reads_nothing(
+    control: FakeRunControl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[int] = []
+    monkeypatch.setattr(ChunkPane, "_look", lambda pane: looked.append(1))
+    async with RunnerApp(control).run_test(size=WIDE) as pilot:
+        app = await settled(pilot)
+        pane = app.screen.query_one(ChunkPane)
+        for _ in range(5):
+            timer = pane._timer
+            await pilot.press("down")
+            assert pane._timer is not timer
+    assert len(looked) <= 1
+
+
+async def test_without_the_room_there_is_no_pane(control: FakeRunControl) -> None:
+    async with RunnerApp(control).run_test(size=(159, 40)) as pilot:
+        app = await settled(pilot)
+        assert not app.screen.query_one(ChunkPane).display
+        await pilot.resize_terminal(160, 40)
+        assert "chunk 00076 of books" in await pane_text(pilot)
+
+
+async def test_what_is_hostile_is_text_in_the_pane(control: FakeRunControl) -> None:
+    control.change(oldest=tuple(InFlight(76, number, value, 1, 1.0) for number, value in enumerate(HOSTILE.values())))
+    async with RunnerApp(control).run_test(size=WIDE) as pilot:
+        shown = await pane_text(pilot)
+        assert "y[/] a [/ b $x" in shown and "\x1b" not in shown and "\u202e" not in shown

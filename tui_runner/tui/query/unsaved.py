@@ -1,0 +1,107 @@
+"""Statements that were typed and neither run nor saved, in a file: they outlive a terminal, or a program, that is lost.
+
+Each process has a file of its own while its query screen has such statements. It is orphaned when the screen is
+closed, and is orphaned once its process is gone; the next query screen takes the orphaned files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Collection, Iterable
+from pathlib import Path
+
+import psutil
+
+from tui_runner.store.query.statements import split
+from tui_runner.system.files import open_own, replaced, state_folder
+
+_MOST = 5_000_000
+"""Bytes of a file that is read."""
+_GIVEN_UP = "lost-"
+
+
+class UnsavedStatements:
+    """The statements of one query screen; whatever is wrong with the files, the screen works without them.
+
+    Args:
+        folder: where the files are, which only their user may read; made when there is something to keep.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._kept: list[str] = []
+
+    @classmethod
+    def of_user(cls) -> UnsavedStatements:
+        """Return those of the user who runs this process."""
+        return cls(state_folder() / "unsaved")
+
+    @property
+    def _file(self) -> Path:
+        return self._folder / f"{os.getpid()}.json"
+
+    def keep(self, texts: list[str]) -> None:
+        """Have these texts, and no others, in the file; blocks."""
+        if texts == self._kept:
+            return
+        self._kept = texts
+        # A full or read-only disk costs them their safety, nothing else.
+        with contextlib.suppress(OSError):
+            if not texts:
+                self._file.unlink(missing_ok=True)
+                return
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with replaced(self._file) as stream:
+                stream.write(json.dumps(texts).encode())
+
+    def give_up(self) -> None:
+        """Leave what is kept to the next query screen, also if this process continues; blocks."""
+        if self._kept:
+            self._kept = []
+            with contextlib.suppress(OSError):
+                self._file.rename(self._folder / f"{_GIVEN_UP}{time.time_ns()}.json")
+
+    def take(self) -> list[str]:
+        """Return the texts of orphaned files, the oldest first, and remove the files; blocks."""
+        found: list[str] = []
+        with contextlib.suppress(OSError):
+            for path in sorted(self._folder.glob("*.json"), key=lambda path: path.lstat().st_mtime):
+                if not path.name.startswith(_GIVEN_UP) and _is_owned(path):
+                    continue
+                found += _texts(path)
+                path.unlink(missing_ok=True)
+        return found
+
+
+def unsaved_texts(editors: Iterable[tuple[str, str]], run_before: Collection[str]) -> list[str]:
+    """Return the texts with a statement that is neither in its file nor among those that were run before.
+
+    Args:
+        editors: the text of each, and what of it is in a file.
+        run_before: statements.
+    """
+    return [
+        text for text, saved in editors if text != saved and any(each.sql not in run_before for each in split(text))
+    ]
+
+
+def _is_owned(path: Path) -> bool:
+    """Return True if the process that a file is named for runs, and has since before the file was written."""
+    try:
+        # A number is given to another process sooner or later; the slack is what clocks and ticks differ by.
+        return psutil.Process(int(path.stem)).create_time() <= path.lstat().st_mtime + 1.0
+    except (ValueError, OSError, psutil.Error):
+        return False
+
+
+def _texts(path: Path) -> list[str]:
+    """Return the texts of a file; none where it cannot be read."""
+    try:
+        with open(path, "rb", opener=open_own) as file:
+            found = json.loads(file.read(_MOST))
+    except (OSError, ValueError, RecursionError):
+        return []
+    return [each for each in found if isinstance(each, str)] if isinstance(found, list) else []
