@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -133,6 +133,11 @@ class Mailbox:
             commands, self._commands = self._commands, deque()
             return commands
 
+    def wait_for_end(self, seconds: float) -> bool:
+        """Wait at most `seconds`. Return True if there will be no more reports."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self.ended, seconds) != ""
+
     def finish(self, reason: str) -> None:
         """Say that there will be no more reports."""
         with self._changed:
@@ -147,7 +152,8 @@ class Agent:
         environment: what its host has in place of this process' own.
         lease: seconds after which it ends when nobody polls; None for never.
         folder: the host's current folder, which is removed at its end; None for that of this process, which stays.
-        memory: bytes that each worker may have; None for what the run says.
+        memory: bytes that its workers may have together; None for what the run says.
+        clock: monotonic seconds.
     """
 
     def __init__(
@@ -156,12 +162,14 @@ class Agent:
         lease: float | None = LEASE_SECONDS,
         folder: Path | None = None,
         memory: int | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._mail = Mailbox()
         self._folder = folder
         self._arguments = [] if memory is None else [str(memory)]
         self._lease = lease
-        self._polled_at = time.monotonic()
+        self._clock = clock
+        self._polled_at = clock()
         # The signal at the parent's death follows the thread that has started a process, so one that stays does.
         self._process: subprocess.Popen[bytes] | None = None
         started = threading.Event()
@@ -170,9 +178,9 @@ class Agent:
 
     def poll(self, ack: int, wait: float) -> Polled:
         """As `Courier.poll`."""
-        self._polled_at = time.monotonic()
+        self._polled_at = self._clock()
         polled = self._mail.poll(ack, wait)
-        self._polled_at = time.monotonic()
+        self._polled_at = self._clock()
         return replace(polled, rss=self._rss())
 
     def send(self, frames: Sequence[Frame]) -> None:
@@ -228,9 +236,8 @@ class Agent:
                     write_frame(stream, command)
 
     def _watch_lease(self) -> None:
-        while not self._mail.ended:
-            time.sleep(_LOOK_SECONDS)
-            if self._lease is not None and time.monotonic() - self._polled_at > self._lease:
+        while not self._mail.wait_for_end(_LOOK_SECONDS):
+            if self._lease is not None and self._clock() - self._polled_at > self._lease:
                 self.end()
 
     def _rss(self) -> int:

@@ -19,6 +19,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
+import json
 import os
 import pickle
 import platform
@@ -34,6 +36,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import psutil
 
 from tui_runner._version import __version__
 from tui_runner.engine.backends.agent import LEASE_SECONDS, Agent, AgentGone, Courier, CourierError, Frame, Polled
@@ -55,7 +58,12 @@ _MEMORY_SHARE = 0.7
 _KEEP_ALIVE_SECONDS = 60.0
 _AGAIN_SECONDS, _LONGEST_AGAIN_SECONDS = 0.5, 300.0
 """Between two agents on a Dask worker whose first one has ended or could not be started; doubled each time."""
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+GONE_SECONDS = 600.0
+"""Seconds without an answer of a scheduler after which the cluster counts as closed: Dask does not tell its clients,
+so a closed one looks like one that restarts, and Kubernetes may take minutes for that."""
+_ENCRYPTED = ("tls", "wss")
+_AT_ONCE = 16
+"""Agents that are started at the same time; each takes some 50 ms, mostly of waiting."""
 _FAILURES = (Exception, asyncio.CancelledError)
 """Errors that distributed raises; a client that closes cancels its calls."""
 
@@ -268,6 +276,7 @@ class DaskCluster:
         insecure: whether secrets may go over connections that are not encrypted.
         secrets: whether the run has any.
         lease: see `Agent`.
+        patience: seconds without a scheduler after which the run is stopped.
 
     Attributes:
         workers: Dask workers that were there at first.
@@ -277,7 +286,13 @@ class DaskCluster:
     """
 
     def __init__(
-        self, address: str, *, insecure: bool = False, secrets: bool = False, lease: float = LEASE_SECONDS
+        self,
+        address: str,
+        *,
+        insecure: bool = False,
+        secrets: bool = False,
+        lease: float = LEASE_SECONDS,
+        patience: float | None = None,
     ) -> None:
         try:
             import distributed  # noqa: F401 - the extra
@@ -286,13 +301,20 @@ class DaskCluster:
                 "Dask is not installed", f"--backend {PREFIX}{plain(address)}", "pip install 'tui-runner[dask]'"
             ) from None
         self._address, self._lease = address, lease
+        self._patience = GONE_SECONDS if patience is None else patience
         self._where = f"--backend {PREFIX}{plain(address)}"
-        self._check_security(insecure, secrets)
+        self._keeps_secrets = secrets and not insecure
+        self._is_open_way = self._told_open_way = False
+        """Whether anything goes to another machine unencrypted, and whether that has been said."""
         self._closed = threading.Event()
         self._couriers: dict[str, DaskCourier | None] = {}
         """By address; None for a Dask worker that is being asked, or is of no use."""
         self._again: dict[str, tuple[float, float]] = {}
         """When a Dask worker of no use is asked again, and the seconds after that, by address."""
+        self._retiring: set[str] = set()
+        """Dask workers that somebody wants to retire, which Dask refuses while they have an agent."""
+        self._complaints: set[str] = set()
+        """Errors that were told; a Dask worker of no use is asked again and again."""
         self._guard = threading.Lock()
         self._backend: RemoteBackend | None = None
         self._tell: Callable[[str, str], None] = lambda level, text: None
@@ -300,10 +322,13 @@ class DaskCluster:
         self._client: Any = None
         self._alive_at = time.monotonic()
         try:
+            if not address.startswith("local") and not _is_file(address):
+                self._check_way(address, self._where)  # before anything is sent there
             self._open()
             first = self._addresses()
             self.workers = max(1, len(first))
-            self._first = [self._enlisted(each) for each in first]
+            with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="dask-enlist") as pool:
+                self._first = list(pool.map(self._enlisted, first))
         except BaseException:
             self.close()
             raise
@@ -317,8 +342,7 @@ class DaskCluster:
         """Add the hosts that are there to `backend`, and those that come."""
         self._backend, self._tell = backend, tell
         tell("INFO", f"{self._where}: hosts {', '.join(each.host for each in self._first) or 'have yet to join'}")
-        if self._is_plain:
-            tell("WARNING", f"{self._where}: items and rows travel unencrypted; dask:tls://… encrypts them")
+        self._tell_open_way()
         for courier in self._first:
             if not courier.is_direct:
                 tell("WARNING", f"{courier.host} is reached through the scheduler only, which is slower")
@@ -344,14 +368,19 @@ class DaskCluster:
                 with contextlib.suppress(*_FAILURES):  # whatever is left of a cluster that is gone
                     each.close(timeout=_PROBE_SECONDS)
 
-    def _check_security(self, insecure: bool, secrets: bool) -> None:
-        protocol, _, rest = self._address.rpartition("://")
-        host = rest.rpartition(":")[0].strip("[]")
-        is_far = not self._address.startswith("local") and not _is_file(self._address) and host not in _LOOPBACK
-        self._is_plain = is_far and protocol in ("", "tcp")
-        if self._is_plain and secrets and not insecure:
+    def _check_way(self, address: str, where: str) -> None:
+        """Refuse to send secrets to an address where others could read them; raises `UserError`."""
+        if not _is_open_way(address):
+            return
+        if self._keeps_secrets:
             what = "secret parameters would go to another machine unencrypted"
-            raise UserError(what, self._where, "use dask:tls://…, or --insecure if the network is your own")
+            raise UserError(what, where, "use dask:tls://…, or --insecure if the network is your own")
+        self._is_open_way = True
+
+    def _tell_open_way(self) -> None:
+        if self._is_open_way and not self._told_open_way:
+            self._told_open_way = True
+            self._tell("WARNING", f"{self._where}: items and rows travel unencrypted; dask:tls://… encrypts them")
 
     def _open(self) -> None:
         import dask
@@ -366,8 +395,7 @@ class DaskCluster:
             self._local = self._local or _local_cluster(int(count or available_processors()))
             target = {"address": self._local.scheduler_address}
         elif _is_file(self._address):
-            if not Path(self._address).is_file():
-                raise UserError("there is no such file", self._where, "give the scheduler file of the cluster")
+            self._check_way(self._address_in_file(), self._where)
             target = {"scheduler_file": self._address}
         else:
             target = {"address": self._address}
@@ -380,6 +408,24 @@ class DaskCluster:
         except Exception as error:  # a name that is none, certificates, no answer: distributed raises anything
             what = f"no Dask scheduler answers ({one_line(str(error) or type(error).__name__)})"
             raise UserError(what, self._where, "check the address, and that `dask scheduler` runs there") from None
+        self._client.subscribe_topic("all", self._noted)
+
+    def _address_in_file(self) -> str:
+        """Return the scheduler's address in a scheduler file; raises `UserError`."""
+        do = "give the scheduler file of the cluster"
+        if not Path(self._address).is_file():
+            raise UserError("there is no such file", self._where, do)
+        try:
+            return str(json.loads(Path(self._address).read_bytes())["address"])
+        except (OSError, ValueError, KeyError, TypeError):
+            raise UserError("it is no scheduler file", self._where, do) from None
+
+    def _noted(self, event: Any) -> None:
+        """Take in an event of the scheduler; called in the client's own thread, where no call would return."""
+        _, content = event
+        if isinstance(content, dict) and content.get("action") == "retire-workers":
+            with self._guard:
+                self._retiring.update(map(str, content.get("could-not-retire") or ()))
 
     def _addresses(self) -> list[str]:
         identity = self._client.sync(self._client.scheduler.identity, n_workers=-1, callback_timeout=_PROBE_SECONDS)
@@ -387,11 +433,12 @@ class DaskCluster:
 
     def _watch(self) -> None:
         """Look for Dask workers that have come or gone, and for another scheduler when there is none."""
-        is_lost = False
+        heard_at, is_lost = time.monotonic(), False
         while not self._closed.wait(_LOOK_SECONDS):
             try:
                 if self._client.status in ("closed", "closing"):
                     self._open()
+                    self._forget_agents()
                 there = set(self._addresses())
                 if time.monotonic() - self._alive_at > _KEEP_ALIVE_SECONDS:
                     self._alive_at = time.monotonic()
@@ -401,11 +448,36 @@ class DaskCluster:
                     is_lost = True
                     text = f"{self._where}: the scheduler does not answer ({type(error).__name__}); it is tried again"
                     self._tell("WARNING", text)
+                if time.monotonic() - heard_at > self._patience and not self._closed.is_set():
+                    assert self._backend is not None  # noqa: S101 - set before anything is watched
+                    self._backend.stop(f"the cluster is gone: no scheduler has answered for {self._patience:g} s")
+                    return
                 continue
+            heard_at = time.monotonic()
             if is_lost:
                 is_lost = False
                 self._tell("INFO", f"{self._where}: the scheduler answers again")
             self._compare(there)
+            self._retire()
+
+    def _forget_agents(self) -> None:
+        """Give up every agent: what a client had started, the scheduler releases when that client is closed."""
+        with self._guard:
+            for courier in self._couriers.values():
+                if courier is not None:
+                    courier.gone = "the connection to its scheduler was lost"
+            self._couriers.clear()
+
+    def _retire(self) -> None:
+        """Have the hosts of Dask workers that are to be retired finish what they execute, and use them no more."""
+        with self._guard:
+            couriers = [courier for each in self._retiring if (courier := self._couriers.get(each)) is not None]
+            self._retiring.clear()
+            # None keeps the address from being asked again as long as its Dask worker is there.
+            self._couriers.update(dict.fromkeys((courier.address for courier in couriers), None))
+        for courier in couriers:
+            assert self._backend is not None  # noqa: S101 - set before anything is watched
+            self._backend.retire(courier)
 
     def _compare(self, there: set[str]) -> None:
         with self._guard:
@@ -425,13 +497,17 @@ class DaskCluster:
         try:
             courier = self._enlisted(address)
         except UserError as error:
-            if not self._closed.is_set():
-                self._tell("ERROR", str(error))
-                self._try_later(address)
+            if self._closed.is_set():
+                return
+            if str(error) not in self._complaints:
+                self._complaints.add(str(error))
+                self._tell("ERROR", f"{error}; it is not used")
+            self._try_later(address)
         else:
             assert self._backend is not None  # noqa: S101 - set before anything is watched
             self._tell("INFO", f"host {courier.host} has joined")
-            self._backend.add(courier)
+            self._tell_open_way()
+            self._backend.add(courier, joined=True)
 
     def _enlisted(self, address: str) -> DaskCourier:
         """Start an agent on a Dask worker and return what reaches it.
@@ -440,6 +516,7 @@ class DaskCluster:
             UserError: it is of no use; says which worker, and why.
         """
         where = f"Dask worker {plain(address)}"
+        self._check_way(address, where)
         key = f"tui-runner-{uuid.uuid4().hex}"
         blob = pickle.dumps(_Made(key, self._lease))
         try:
@@ -485,6 +562,19 @@ def _check_versions(hello: Hello, where: str) -> None:
     if hello.version != __version__:
         what = f"it has tui-runner {plain(hello.version)}, this is {__version__}"
         raise UserError(what, where, f"pip install tui-runner=={__version__} there")
+
+
+def _is_open_way(address: str) -> bool:
+    """Return True if what goes to an address can be read on its way: it leaves this machine unencrypted."""
+    protocol, _, rest = address.rpartition("://")
+    if protocol in _ENCRYPTED:
+        return False
+    try:
+        found = {str(info[4][0]) for info in socket.getaddrinfo(rest.rpartition(":")[0].strip("[]"), None)}
+    except (OSError, UnicodeError):  # whatever it is, it is not here
+        return True
+    here = {each.address for many in psutil.net_if_addrs().values() for each in many}
+    return not all(each in here or ipaddress.ip_address(each.partition("%")[0]).is_loopback for each in found)
 
 
 def _is_file(address: str) -> bool:

@@ -8,6 +8,7 @@ polled, and what is not polled cannot be recorded, so every row comes once.
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
 import time
 from collections import deque
@@ -19,22 +20,38 @@ from tui_runner.engine.backends import Deliver
 from tui_runner.engine.backends.agent import AgentGone, Courier, CourierError, Frame
 from tui_runner.engine.backends.code import Bundle
 from tui_runner.engine.backends.frames import BadFrame, pack_command, unpack_report
-from tui_runner.engine.protocol import Drain, LogLine, LogLines, Order, Ready, WorkerConfig, WorkerLost
-from tui_runner.engine.scheduling.events import Hold, Recycle, Release, Tell
-from tui_runner.engine.states import PauseCause
+from tui_runner.engine.protocol import Drain, LogLine, LogLines, Order, Ready, WorkerConfig, WorkerFailed, WorkerLost
+from tui_runner.engine.scheduling.events import ChangeWorkers, Hold, Recycle, Release, StopRun, Tell
+from tui_runner.engine.states import PauseCause, RunState
 
 SILENCE_SECONDS = 45.0
 """Seconds of polls that failed after which a host is given up."""
 _POLL_SECONDS = 1.0
 _AGAIN_SECONDS = 0.2
 _END_SECONDS = 5.0
+_MISSING = re.compile(r"no module (?:named )?'?(\w[\w.]*)", re.IGNORECASE)
+"""A module that is missing, in the words of Python and of `jobs/loading.py`."""
 
 
 class _Link:
-    """The way to one host, and the workers that it has."""
+    """The way to one host, and the workers that it has.
+
+    Args:
+        courier: carries the frames.
+        deliver: takes the reports.
+        on_lost: called once, with the reason, when there is no host any more; without one if it was retired.
+        silence: seconds after which a host that does not answer is given up.
+        joined: whether it came while the run went on: then a job that cannot be loaded there is its own fault.
+    """
 
     def __init__(
-        self, courier: Courier, deliver: Deliver, on_lost: Callable[[_Link, str], None], silence: float
+        self,
+        courier: Courier,
+        deliver: Deliver,
+        on_lost: Callable[[_Link, str], None],
+        silence: float,
+        *,
+        joined: bool = False,
     ) -> None:
         self.courier = courier
         self.workers: set[int] = set()
@@ -48,16 +65,27 @@ class _Link:
         self._numbered = 0
         self._closed = False
         self._guard = threading.Lock()
-        self._over = False
+        self._over = self._retired = False
+        self._is_unproven = joined
         threading.Thread(target=self._poll, name=f"poll {courier.host}", daemon=True).start()
         threading.Thread(target=self._send, name=f"send {courier.host}", daemon=True).start()
 
     def take(self, worker: int) -> bool:
         """Return True if the host is there for another worker; then it has it."""
         with self._guard:
-            if not self._over:
-                self.workers.add(worker)
-            return not self._over
+            if self._over or self._retired:
+                return False
+            self.workers.add(worker)
+            return True
+
+    def retire(self) -> list[int]:
+        """Take no more workers, and end the host when those that it has are gone; return these."""
+        with self._guard:
+            self._retired = True
+            workers = sorted(self.workers)
+        if not workers:
+            self._give_up("")
+        return workers
 
     def command(self, frame: bytes) -> None:
         """Pass a command on; returns at once."""
@@ -115,14 +143,21 @@ class _Link:
         if worker not in self.workers:
             return None  # of a worker that has been lost
         if isinstance(report, Ready):
+            self._is_unproven = False
             report = replace(report, host=self.courier.host)
+        if isinstance(report, WorkerFailed):
+            if self._is_unproven:
+                return self._give_up(f"it cannot run the job: {report.message}")
+            report = replace(report, message=_of_host(self.courier.host, report.message))
+        is_last = False
         if isinstance(report, WorkerLost):
             with self._guard:
                 if report.worker not in self.workers:
                     return None
                 self.workers.remove(report.worker)
+                is_last = self._retired and not self.workers
         self._deliver(report)
-        return None
+        return self._give_up("") if is_last else None
 
     def _acknowledge(self, received: int) -> None:
         with self._changed:
@@ -165,11 +200,22 @@ class _Link:
             self._deliver(WorkerLost(worker, f"its host is lost: {reason}", blame=False))
 
 
+def _of_host(host: str, message: str) -> str:
+    """Return why a job cannot be run, with the host that says so, and what to do about a module that is only here."""
+    missing = _MISSING.search(message)
+    if missing is None:
+        return f"host {host}: {message}"
+    return f"host {host} has no module {missing[1]}, which the job needs; pip install it there, or send it: --ship DIR"
+
+
 class Cluster(Protocol):
     """Finds hosts."""
 
     def start(self, backend: RemoteBackend, tell: Callable[[str, str], None]) -> None:
-        """Add every host that is there, or comes, to `backend`; `tell` takes level and text of a line for the log."""
+        """Add every host that is there, or comes, to `backend`; `tell` takes level and text of a line for the log.
+
+        It also retires hosts, and stops the run when there will be no more of them.
+        """
 
     def lost(self, courier: Courier) -> None:
         """Try its machine again, if it is still there: a host that was added is given up."""
@@ -189,6 +235,7 @@ class RemoteBackend:
         silence: seconds after which a host that does not answer is given up.
         bundle: the code of the job, where the hosts do not have it.
         cluster: finds hosts; None where they are added by hand.
+        grows_from: the workers of the run, to which another host adds one; None for a number that does not change.
     """
 
     def __init__(
@@ -197,7 +244,9 @@ class RemoteBackend:
         silence: float = SILENCE_SECONDS,
         bundle: Bundle | None = None,
         cluster: Cluster | None = None,
+        grows_from: int | None = None,
     ) -> None:
+        self._workers_at_first = self._most = grows_from
         self._deliver = deliver
         self._silence = silence
         self._bundle = bundle
@@ -211,17 +260,25 @@ class RemoteBackend:
         if cluster is not None:
             cluster.start(self, self._tell)
 
-    def add(self, courier: Courier) -> None:
-        """Use another host; workers that wait for one start there."""
+    def add(self, courier: Courier, *, joined: bool = False) -> None:
+        """Use another host; workers that wait for one start there.
+
+        Args:
+            courier: reaches it.
+            joined: whether it came while the run went on.
+        """
         with self._guard:
             closed = self._closed
             if not closed:
-                link = _Link(courier, self._deliver, self._lost, self._silence)
+                link = _Link(courier, self._deliver, self._lost, self._silence, joined=joined)
                 if self._bundle is not None:
                     link.command(pack_command("code", self._bundle))
                 self._links.append(link)
                 waiting, self._waiting = self._waiting, deque()
                 fuller = [number for each in self._links for number in sorted(each.workers)[1:]]
+                grows = self._most is not None and len(self._links) > self._most
+                if grows:
+                    self._most = len(self._links)
                 was_held, self._held = self._held, False
         if closed:
             with contextlib.suppress(CourierError, AgentGone):  # its lease ends it
@@ -231,8 +288,23 @@ class RemoteBackend:
             self._deliver(Release(PauseCause.HOSTS))
         for config in waiting:
             self.start_worker(config)
-        if not waiting and fuller:
+        if grows and self._most is not None:
+            self._deliver(ChangeWorkers(self._most))
+        elif not waiting and fuller:
             self._deliver(Recycle(fuller[-1], f"host {courier.host} has room"))
+
+    def retire(self, courier: Courier) -> None:
+        """Use a host no more: its workers finish what they execute, others take their places elsewhere."""
+        with self._guard:
+            link = next((each for each in self._links if each.courier is courier), None)
+        if link is not None:
+            self._tell("INFO", f"host {courier.host} is to be retired: it finishes what it executes")
+            for worker in link.retire():
+                self._deliver(Recycle(worker, f"host {courier.host} is to be retired"))
+
+    def stop(self, reason: str) -> None:
+        """Stop the run in order: there will be no more hosts."""
+        self._deliver(StopRun(RunState.STOPPED, reason))
 
     @property
     def hosts(self) -> tuple[tuple[str, int, int], ...]:
@@ -256,6 +328,10 @@ class RemoteBackend:
                 self._waiting.append(config)
                 is_news, self._held = not self._held, True
                 link = None
+            if self._workers_at_first is not None and self._most is not None:
+                # Bytes that are not yet written are bounded over all workers, and there are more than planned.
+                share = config.max_buffered_bytes * self._workers_at_first // self._most
+                config = replace(config, max_buffered_bytes=share)
         if link is not None:
             link.command(pack_command("start", replace(config, params={})))
         elif is_news:
@@ -308,6 +384,8 @@ class RemoteBackend:
             closed = self._closed
         if closed:
             return
+        if not reason:
+            return self._tell("INFO", f"host {link.courier.host} is free to go")
         self._tell("WARNING", f"host {link.courier.host} is lost: {reason}")
         if self._cluster is not None:
             self._cluster.lost(link.courier)

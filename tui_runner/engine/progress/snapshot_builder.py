@@ -345,7 +345,7 @@ class SnapshotBuilder:
             items_rate, rows_rate = self._drawn_items.rate(active), self._drawn_rows.rate(active)
             failed_rate = min(self._drawn_failed.rate(active), items_rate)
         at = now - self.began
-        self._history.append(Sample(at, items_rate, rows_rate, memory.app_rss, memory.workers_rss, failed_rate))
+        self._history.append(Sample(at, items_rate, rows_rate, memory.app_rss, self._workers_rss(), failed_rate))
         while self._history and self._history[0].at < at - _HISTORY_SECONDS:
             self._history.popleft()
         while self._recycled and self._recycled[0] < at - _HISTORY_SECONDS:

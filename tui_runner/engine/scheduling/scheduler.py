@@ -200,6 +200,10 @@ class Scheduler:
             case events.ChangeThreads(threads):
                 self._share_threads(max(1, threads), self.crew.divisor)
                 self._turn.tell("INFO", f"threads: {self.crew.threads}")
+            case events.ChangeWorkers(workers):
+                self.crew.most = max(1, workers)
+                self._orders.share_threads()
+                self._turn.tell("INFO", f"workers: {self.crew.size}")
             case events.ChangeRate(rate):
                 self._change_rate(rate)
             case events.ChangeHostLimits(limits, host):

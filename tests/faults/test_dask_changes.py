@@ -1,0 +1,184 @@
+"""Runs on a Dask cluster of this machine that grows, shrinks and goes away while they run."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from support.dask_cluster import Cluster
+from support.waiting import eventually
+
+from tui_runner.engine.backends import dask
+
+distributed = pytest.importorskip("distributed")
+
+ITEMS = 60
+JOB = """
+    import pathlib
+    import time
+    from tui_runner import job
+
+    @job(chunk_size=2, threads=4)
+    def work(n: int):
+        while n >= 10 and not pathlib.Path("OPEN").exists():
+            time.sleep(0.01)
+        return {"n": n}
+"""
+"""Ten items end at once; the others wait until the test opens the gate, so that nothing has to be timed."""
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    """A cluster with one worker; all of it is killed after the test."""
+    cluster = Cluster(tmp_path, workers=1)
+    yield cluster
+    cluster.kill()
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Path:
+    """The file that lets items end."""
+    return tmp_path / "OPEN"
+
+
+@pytest.fixture
+def job(job_file: Callable[..., str], gate: Path) -> str:
+    """The job."""
+    return job_file(JOB.replace("OPEN", str(gate)))
+
+
+@pytest.fixture
+def begin(cluster: Cluster, job: str, new_run: Callable[..., Any]) -> Callable[..., Any]:
+    """Starts a run on the cluster, and waits until its items wait."""
+
+    def start(**options: Any) -> Any:
+        options = {"input": f"range:0:{ITEMS}", "backend": f"dask:{cluster.address}", **options}
+        run = new_run(job, **options).start()
+        run.until(lambda snapshot: snapshot.items_done == 10 and snapshot.in_flight == 4)
+        return run
+
+    return start
+
+
+def told(run: Any, text: str) -> bool:
+    """Return True if an event of the run has this text."""
+    return any(text in event.text for event in run.runner.snapshot().events)
+
+
+def each_item_once(rows: Callable[..., Any]) -> None:
+    """Every item has its row, once, and none has failed."""
+    assert rows("SELECT count(*), count(DISTINCT n) FROM work") == [(ITEMS, ITEMS)]
+    assert rows("SELECT state, count(*) FROM runner.items GROUP BY 1") == [("ok", ITEMS)]
+
+
+def test_a_run_grows_with_its_cluster(
+    cluster: Cluster, gate: Path, begin: Callable[..., Any], rows: Callable[..., Any]
+) -> None:
+    run = begin()
+    assert (run.runner.snapshot().workers, run.runner.snapshot().machines) == (1, 1)
+    cluster.add_worker()
+    snapshot = run.until(lambda snapshot: snapshot.machines == 2)
+    assert snapshot.workers == 2
+    run.until(lambda snapshot: sorted(view.threads for view in snapshot.worker_views) == [2, 2])
+    gate.touch()
+    assert run.finish().state == "finished"
+    each_item_once(rows)
+
+
+def test_a_run_whose_workers_were_set_moves_one_to_a_machine_that_joins(
+    cluster: Cluster, gate: Path, begin: Callable[..., Any], rows: Callable[..., Any]
+) -> None:
+    run = begin(workers=2)
+    cluster.add_worker()
+    run.until(lambda snapshot: snapshot.machines == 2)
+    gate.touch()
+    snapshot = run.finish()
+    assert (snapshot.state, snapshot.machines_lost) == ("finished", 0)
+    each_item_once(rows)
+
+
+def test_a_retired_machine_finishes_what_it_executes_and_is_left(
+    cluster: Cluster, gate: Path, begin: Callable[..., Any], rows: Callable[..., Any]
+) -> None:
+    run = begin()
+    first = run.runner.snapshot().worker_views[0].host
+    cluster.add_worker()
+    run.until(lambda snapshot: snapshot.machines == 2)
+    with distributed.Client(cluster.address, set_as_default=False) as client:
+        address = next(each for each in client.scheduler_info(n_workers=-1)["workers"] if each.split("//")[1] in first)
+        assert not client.retire_workers([address]), "Dask retires a worker that has an actor"
+        eventually(lambda: told(run, "is to be retired: it finishes what it executes"), "the news")
+        # Others take its place while its items still wait for the gate.
+        run.until(lambda snapshot: [each.host != first for each in snapshot.worker_views].count(True) == 2)
+        assert not told(run, "is free to go")
+        gate.touch()
+        eventually(lambda: told(run, "is free to go"), "the end of the host")
+        assert address in client.retire_workers([address])
+    snapshot = run.finish()
+    assert (snapshot.state, snapshot.machines_lost) == ("finished", 0)
+    each_item_once(rows)
+    assert rows("SELECT max(attempts) FROM runner.items") == [(1,)], "an item was executed twice"
+
+
+def test_a_run_is_held_while_there_is_no_scheduler_and_goes_on_with_another(
+    cluster: Cluster, gate: Path, begin: Callable[..., Any], rows: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The client closes itself after that, and another one takes its place.
+    monkeypatch.setattr(dask, "_CONNECT_SECONDS", 1.0)
+    run = begin()
+    cluster.kill()
+    run.until(lambda snapshot: snapshot.held and "no host is left to run on" in snapshot.reason)
+    eventually(lambda: told(run, "the scheduler does not answer"), "the news")
+    client = run.runner._parts.backend._cluster._client
+    eventually(lambda: client.status == "closed", "the end of the client")
+    gate.touch()
+    cluster.start()
+    assert run.finish().state == "finished"
+    each_item_once(rows)
+
+
+def test_a_run_whose_cluster_was_closed_stops_in_order_and_is_resumed(
+    cluster: Cluster,
+    gate: Path,
+    begin: Callable[..., Any],
+    rows: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    new_run: Callable[..., Any],
+    job: str,
+) -> None:
+    monkeypatch.setattr(dask, "_CONNECT_SECONDS", 1.0)
+    monkeypatch.setattr(dask, "DaskCluster", partial(dask.DaskCluster, patience=0.5))
+    run = begin()
+    with distributed.Client(cluster.address, set_as_default=False) as client:
+        client.shutdown()
+    snapshot = run.finish()
+    assert (snapshot.state, snapshot.items_done) == ("stopped", 10)
+    assert snapshot.reason == "the cluster is gone: no scheduler has answered for 0.5 s"
+    gate.touch()
+    cluster.kill()
+    cluster.start()
+    again = new_run(job, input=f"range:0:{ITEMS}", backend=f"dask:{cluster.address}").start()
+    assert again.finish().state == "finished"
+    each_item_once(rows)
+    assert rows("SELECT count(*) FROM runner.runs") == [(1,)]
+
+
+def test_a_scheduler_that_ends_lets_a_headless_run_end_with_the_code_of_a_stopped_one(
+    cluster: Cluster, job: str, gate: Path, tmp_path: Path
+) -> None:
+    line = "from tui_runner.engine.backends import dask; dask._CONNECT_SECONDS = 1.0; dask.GONE_SECONDS = 0.5"
+    line += "; from tui_runner.cli.app import main; main()"
+    command = [sys.executable, "-c", line, "run", job, "--input", f"range:0:{ITEMS}", "--headless", "--db", "x.duckdb"]
+    command += ["--backend", f"dask:{cluster.address}"]
+    process = psutil.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    eventually(cluster.our_workers, "the start of its workers")
+    cluster.kill()
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 3
+    assert b"the cluster is gone" in said
