@@ -14,11 +14,14 @@ import pytest
 from support.dask_cluster import Cluster
 from support.waiting import eventually
 
+import tui_runner
 from tui_runner.engine.backends import dask
+from tui_runner.errors import UserError
 
 distributed = pytest.importorskip("distributed")
 
 ITEMS = 60
+MB = 1_000_000
 JOB = """
     import pathlib
     import time
@@ -57,7 +60,7 @@ def job(job_file: Callable[..., str], gate: Path) -> str:
 def begin(cluster: Cluster, job: str, new_run: Callable[..., Any]) -> Callable[..., Any]:
     """Starts a run on the cluster, and waits until its items wait."""
 
-    def start(**options: Any) -> Any:
+    def start(job: str = job, **options: Any) -> Any:
         options = {"input": f"range:0:{ITEMS}", "backend": f"dask:{cluster.address}", **options}
         run = new_run(job, **options).start()
         run.until(lambda snapshot: snapshot.items_done == 10 and snapshot.in_flight == 4)
@@ -85,7 +88,8 @@ def test_a_run_grows_with_its_cluster(
     cluster.add_worker()
     snapshot = run.until(lambda snapshot: snapshot.machines == 2)
     assert snapshot.workers == 2
-    run.until(lambda snapshot: sorted(view.threads for view in snapshot.worker_views) == [2, 2])
+    # The threads are divided anew; items of the first worker still have those that it had.
+    run.until(lambda snapshot: snapshot.worker_views[-1].threads == 2)
     gate.touch()
     assert run.finish().state == "finished"
     each_item_once(rows)
@@ -124,6 +128,58 @@ def test_a_retired_machine_finishes_what_it_executes_and_is_left(
     assert (snapshot.state, snapshot.machines_lost) == ("finished", 0)
     each_item_once(rows)
     assert rows("SELECT max(attempts) FROM runner.items") == [(1,)], "an item was executed twice"
+
+
+def test_chunks_name_the_machine_that_had_them_last(
+    cluster: Cluster, gate: Path, begin: Callable[..., Any], rows: Callable[..., Any]
+) -> None:
+    run = begin()
+    first = run.runner.snapshot().worker_views[0].host
+    cluster.add_worker()
+    snapshot = run.until(lambda snapshot: snapshot.machines == 2)
+    second = next(view.host for view in snapshot.worker_views if view.host != first)
+    assert snapshot.workers_rss == sum(view.rss for view in snapshot.worker_views)
+    cluster.end_worker(0)
+    run.until(lambda snapshot: snapshot.machines_lost == 1)
+    gate.touch()
+    assert run.finish().state == "finished"
+    each_item_once(rows)
+    assert rows("SELECT chunk < 5, list(DISTINCT host) FROM runner.chunks GROUP BY 1 ORDER BY 1") == [
+        (False, [second]),
+        (True, [first]),
+    ]
+
+
+def test_memory_on_other_machines_is_recorded_and_is_none_of_this_one(
+    cluster: Cluster, job_file: Callable[..., str], gate: Path, tmp_path: Path
+) -> None:
+    # A worker takes more than the whole run may use on this machine; the run is a process that has not started it.
+    ballast = f"""
+    @work.setup
+    def take_memory():
+        global BALLAST
+        BALLAST = bytearray(b"x") * {600 * MB}
+    """
+    job = job_file(JOB.replace("OPEN", str(gate)) + ballast)
+    command = [sys.executable, "-m", "tui_runner", "run", job, "--input", f"range:0:{ITEMS}", "--headless", "--quiet"]
+    command += ["--db", "x.duckdb", "--max-memory", "500MB", "--backend", f"dask:{cluster.address}"]
+    process = psutil.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE)
+
+    def most() -> tuple[int, int] | None:
+        try:
+            samples = tui_runner.connect(tmp_path / "x.duckdb").sql("SELECT workers_rss, app_rss FROM runner.samples")
+        except UserError:  # it has yet to be made
+            return None
+        there, here = (max((row[name] for row in samples.rows()), default=0) for name in ("workers_rss", "app_rss"))
+        return (there, here) if there > 600 * MB else None
+
+    _, here = eventually(most, "a sample with the memory of the worker")
+    assert here < 500 * MB
+    gate.touch()
+    assert process.communicate(timeout=60)[1] == b""
+    assert process.returncode == 0
+    log = (tmp_path / "x.duckdb.log").read_text()
+    assert " is replaced" not in log and "threads:" not in log and "held" not in log, log
 
 
 def test_a_run_is_held_while_there_is_no_scheduler_and_goes_on_with_another(

@@ -93,6 +93,13 @@ class Cluster:
         """The processes that run items."""
         return [each for host in self.hosts() for each in _children(host) if not _children(each)]
 
+    def end_worker(self, number: int) -> None:
+        """Kill a worker and its nanny, so that no other takes its place."""
+        nanny = self._started[1 + number]
+        for each in (nanny, *_children(nanny)):
+            with contextlib.suppress(psutil.Error):
+                each.kill()
+
     def kill(self) -> None:
         """Kill all of it."""
         for each in [*self._started, *self._all()]:

@@ -51,6 +51,7 @@ _ENLIST_SECONDS = 30.0
 """Seconds in which a Dask worker has to start an agent: one whose threads are all busy starts none."""
 _CALL_SECONDS = 10.0
 _PROBE_SECONDS = 5.0
+_REFUSAL_SECONDS = 1.0
 _LOOK_SECONDS = 0.5
 _GUARD_SECONDS = 0.2
 _MEMORY_SHARE = 0.7
@@ -198,6 +199,8 @@ class DaskCourier:
         self.address = address
         self.gone = ""
         self.is_direct = True
+        self._is_doubtful = False
+        """Whether the last call has failed."""
         try:
             self.hello = self.greet()
         except CourierError:
@@ -242,6 +245,10 @@ class DaskCourier:
         return time.perf_counter() - began
 
     def _call(self, timeout: float, function: str, *args: Any) -> bytes:
+        if self._is_doubtful and self.is_direct and _refuses(self.address):
+            # Its port was closed with its process. Without a scheduler nothing else tells that in less than the
+            # seconds of silence, and distributed itself would go on to connect for 30 s.
+            self.gone = self.gone or "its Dask worker has ended"
         if self.gone:
             raise AgentGone(self.gone)
         try:
@@ -249,9 +256,11 @@ class DaskCourier:
         except KeyError:
             raise AgentGone("its Dask worker has released it") from None
         except _FAILURES as error:  # the whole of tornado, distributed and sockets: none says more than that it failed
+            self._is_doubtful = True
             raise CourierError(f"{type(error).__name__}: {error}") from error
         if answer["status"] != "OK":
             raise AgentGone(f"its agent failed: {answer.get('exception')!r}")
+        self._is_doubtful = False
         result = answer["result"]
         if not isinstance(result, bytes | bytearray | memoryview):
             raise AgentGone("its agent sent no bytes")
@@ -562,6 +571,18 @@ def _check_versions(hello: Hello, where: str) -> None:
     if hello.version != __version__:
         what = f"it has tui-runner {plain(hello.version)}, this is {__version__}"
         raise UserError(what, where, f"pip install tui-runner=={__version__} there")
+
+
+def _refuses(address: str) -> bool:
+    """Return True if nothing listens at an address of a machine that answers."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _REFUSAL_SECONDS).close()
+    except ConnectionRefusedError:
+        return True
+    except (OSError, ValueError):
+        return False
+    return False
 
 
 def _is_open_way(address: str) -> bool:
