@@ -264,7 +264,7 @@ def test_a_retired_host_gets_no_workers_and_ends_when_its_own_are_gone() -> None
     for number in range(2):
         backend.start_worker(config(number))
     backend.retire(first)
-    assert [each for each in got if isinstance(each, Recycle)] == [Recycle(0, "host first is to be retired")]
+    assert [each for each in got if isinstance(each, Recycle)] == [Recycle(0, "host first is being retired")]
     backend.start_worker(config(2))
     assert {name: workers for name, workers, _ in backend.hosts} == {"first": 1, "second": 2}
     assert not first.ended.is_set()

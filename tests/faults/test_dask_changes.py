@@ -117,12 +117,12 @@ def test_a_retired_machine_finishes_what_it_executes_and_is_left(
     with distributed.Client(cluster.address, set_as_default=False) as client:
         address = next(each for each in client.scheduler_info(n_workers=-1)["workers"] if each.split("//")[1] in first)
         assert not client.retire_workers([address]), "Dask retires a worker that has an actor"
-        eventually(lambda: told(run, "is to be retired: it finishes what it executes"), "the news")
+        eventually(lambda: told(run, "is being retired: it finishes its items"), "the news")
         # Others take its place while its items still wait for the gate.
         run.until(lambda snapshot: [each.host != first for each in snapshot.worker_views].count(True) == 2)
-        assert not told(run, "is free to go")
+        assert not told(run, "has finished and is released")
         gate.touch()
-        eventually(lambda: told(run, "is free to go"), "the end of the host")
+        eventually(lambda: told(run, "has finished and is released"), "the end of the host")
         assert address in client.retire_workers([address])
     snapshot = run.finish()
     assert (snapshot.state, snapshot.machines_lost) == ("finished", 0)

@@ -31,14 +31,14 @@ _PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
-    """Be a host until standard input ends."""
+    """Run a host until standard input ends."""
     commands, reports = _own_streams()
     _end_with_parent()
     sending = threading.Lock()
 
     def deliver(report: Report) -> None:
         frame = pack_report(report)
-        with sending, contextlib.suppress(OSError, ValueError):  # nobody reads any more: the end of commands says so
+        with sending, contextlib.suppress(OSError, ValueError):  # the reader is gone; commands end then, too
             write_frame(reports, frame)
 
     def received(report: Report) -> None:
@@ -107,7 +107,7 @@ class MemoryShares:
 
 
 def _at_this_host(config: WorkerConfig, bundle: Bundle | None, share: int | None) -> WorkerConfig:
-    """Return a worker's configuration with the copy of the job that is here, and what memory there is."""
+    """Return a worker's configuration for this host: its copy of the job, and its share of the memory."""
     if share is not None:
         config = replace(config, max_memory=share if config.max_memory is None else min(share, config.max_memory))
     if bundle is None:
@@ -116,7 +116,7 @@ def _at_this_host(config: WorkerConfig, bundle: Bundle | None, share: int | None
 
 
 def _own_streams() -> tuple[BinaryIO, BinaryIO]:
-    """Take standard input and output away from whatever else this process loads."""
+    """Return standard input and output, and give other code of this process /dev/null in their place."""
     commands, reports = os.fdopen(os.dup(0), "rb", 1 << 20), os.fdopen(os.dup(1), "wb", 1 << 20)
     nothing = os.open(os.devnull, os.O_RDWR)
     os.dup2(nothing, 0)
@@ -126,7 +126,7 @@ def _own_streams() -> tuple[BinaryIO, BinaryIO]:
 
 
 def _end_with_parent() -> None:
-    """Be killed when the process that started this one ends, however it does."""
+    """Have the kernel kill this process when the one that started it ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with contextlib.suppress(OSError):
         os.setsid()

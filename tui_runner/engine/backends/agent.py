@@ -1,4 +1,4 @@
-"""Keeps a host process, and what it reports until that has arrived.
+"""Starts a host process, and keeps its reports until the program has received them.
 
 The program asks an agent for frames (`poll`) and gives it frames (`send`); both may be lost, come twice or late on
 their way. Each direction numbers its frames from 1. What was sent is kept until it is acknowledged, and a frame that
@@ -28,7 +28,7 @@ from tui_runner.engine.backends.frames import read_frames, write_frame
 MOST_BYTES = 8 << 20
 """Bytes of the frames of one answer, if it has several."""
 LEASE_SECONDS = 60.0
-"""Seconds after which an agent that nobody polls ends its host: the program was killed, or cannot reach it."""
+"""Seconds without a poll after which an agent ends its host: the program was killed, or cannot reach it."""
 _LOOK_SECONDS = 1.0
 
 Frame = tuple[int, bytes]
@@ -53,7 +53,7 @@ class Polled:
 
 
 class Courier(Protocol):
-    """Carries frames to and from one agent. Every method may raise `CourierError`, and may then have been carried out.
+    """Carries frames to and from one agent. Every method may raise `CourierError`, and may have taken effect.
 
     Attributes:
         host: what the agent's machine is called.
@@ -72,11 +72,11 @@ class Courier(Protocol):
 
 
 class CourierError(Exception):
-    """A call did not come through; it may be repeated."""
+    """A call that failed, or whose answer was lost; it may be repeated."""
 
 
 class AgentGone(Exception):
-    """The agent is there no more, and nothing that it kept: its workers are lost."""
+    """An agent that has ended: its frames and its workers are lost."""
 
 
 class Mailbox:
@@ -99,7 +99,7 @@ class Mailbox:
             self._changed.notify_all()
 
     def poll(self, ack: int, wait: float) -> Polled:
-        """As `Courier.poll`; the first frame is returned whatever its size."""
+        """Return what `Courier.poll` does; the first frame is returned whatever its size."""
         until = time.monotonic() + wait
         with self._changed:
             while self._reports and self._reports[0][0] <= ack:
@@ -117,7 +117,7 @@ class Mailbox:
             return Polled(tuple(frames), self._received, ended=ended)
 
     def send(self, frames: Sequence[Frame]) -> None:
-        """As `Courier.send`; frames that came before are dropped, and those behind a gap."""
+        """Take in frames; drop those that came before, and those behind a gap."""
         with self._changed:
             for number, content in frames:
                 if number == self._received + 1:
@@ -126,7 +126,7 @@ class Mailbox:
             self._changed.notify_all()
 
     def take(self) -> deque[bytes]:
-        """Wait for commands and return them; none at the end."""
+        """Wait for commands and return them; return none at the end."""
         with self._changed:
             while not self._commands and not self.ended:
                 self._changed.wait()
@@ -139,7 +139,7 @@ class Mailbox:
             return self._changed.wait_for(lambda: self.ended, seconds) != ""
 
     def finish(self, reason: str) -> None:
-        """Say that there will be no more reports."""
+        """Note that no more reports will come, and why."""
         with self._changed:
             self.ended = reason
             self._changed.notify_all()
@@ -150,7 +150,7 @@ class Agent:
 
     Args:
         environment: what its host has in place of this process' own.
-        lease: seconds after which it ends when nobody polls; None for never.
+        lease: seconds without a poll after which it ends its host; None for never.
         folder: the host's current folder, which is removed at its end; None for that of this process, which stays.
         memory: bytes that its workers may have together; None for what the run says.
         clock: monotonic seconds.
@@ -170,21 +170,21 @@ class Agent:
         self._lease = lease
         self._clock = clock
         self._polled_at = clock()
-        # The signal at the parent's death follows the thread that has started a process, so one that stays does.
+        # Linux sends PR_SET_PDEATHSIG when the thread ends that forked the process, so a thread that stays forks it.
         self._process: subprocess.Popen[bytes] | None = None
         started = threading.Event()
         threading.Thread(target=self._own, args=(environment, started), name="agent-host", daemon=True).start()
         started.wait()
 
     def poll(self, ack: int, wait: float) -> Polled:
-        """As `Courier.poll`."""
+        """Return reports, see `Courier.poll`; renews the lease."""
         self._polled_at = self._clock()
         polled = self._mail.poll(ack, wait)
         self._polled_at = self._clock()
         return replace(polled, rss=self._rss())
 
     def send(self, frames: Sequence[Frame]) -> None:
-        """As `Courier.send`."""
+        """Pass commands on, see `Courier.send`."""
         self._mail.send(frames)
 
     def end(self) -> None:
@@ -195,12 +195,12 @@ class Agent:
 
     @property
     def pid(self) -> int:
-        """The host's process id."""
+        """Process id of the host."""
         assert self._process is not None  # noqa: S101 - started in `__init__`
         return self._process.pid
 
     def _own(self, environment: dict[str, str] | None, started: threading.Event) -> None:
-        """The thread that has started the host: it stays as long as that does."""
+        """Start the host and pass its reports on until it ends."""
         try:
             self._process = process = subprocess.Popen(  # noqa: S603 - our own module
                 [sys.executable, "-m", "tui_runner.engine.host", *self._arguments],
@@ -224,7 +224,7 @@ class Agent:
             with contextlib.suppress(OSError):  # what could not be written any more
                 stream.close()
         if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)  # what is left of it is in Dask's folder, which it clears
+            shutil.rmtree(self._folder, ignore_errors=True)  # Dask clears the folder around it
         self._mail.finish(
             f"its host process ended with exit code {code}" if code >= 0 else f"its host was killed ({-code})"
         )
@@ -249,7 +249,7 @@ class Agent:
 
 
 class LocalCourier:
-    """Carries nothing anywhere: its agent is in this process. See `Courier`."""
+    """Reaches an agent in this process. See `Courier`."""
 
     def __init__(self, agent: Agent, host: str = "localhost") -> None:
         self.host = host

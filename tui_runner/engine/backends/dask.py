@@ -6,8 +6,8 @@
     │ DaskCluster: watches │                         └───────────────────────────────────┘
     └──────────────────────┘
 
-What Dask would do with items (chunk futures, results in the memory of its workers) has no live pause and no bound on
-bytes, so items never become tasks. An actor is one task a Dask worker for the life of the run. Its methods are
+Chunks as Dask futures, with results in the memory of its workers, would have no live pause and no bound on bytes, so
+items never become tasks. An actor is one task a Dask worker for the life of the run. Its methods are
 coroutines, and calls go straight to the worker; the scheduler passes them on where this machine cannot reach that.
 
 Traps, in distributed 2026.8: a task's function is unpickled by the scheduler, which need not have this package, hence
@@ -189,9 +189,9 @@ class DaskCourier:
 
     Attributes:
         host: machine and address of the Dask worker.
-        hello: what the agent has said.
-        gone: why it is there no more; empty as long as it may be.
-        is_direct: whether calls go straight to the Dask worker.
+        hello: facts about its machine.
+        gone: the reason why it has ended; empty as long as it may be alive.
+        is_direct: True if calls go straight to the Dask worker, False if the scheduler passes them on.
     """
 
     def __init__(self, client: Any, address: str, key: str, future: Any) -> None:
@@ -200,7 +200,7 @@ class DaskCourier:
         self.gone = ""
         self.is_direct = True
         self._is_doubtful = False
-        """Whether the last call has failed."""
+        """True if the last call has failed."""
         try:
             self.hello = self.greet()
         except CourierError:
@@ -255,7 +255,7 @@ class DaskCourier:
             answer = self._client.sync(self._execute, function, args, callback_timeout=timeout)
         except KeyError:
             raise AgentGone("its Dask worker has released it") from None
-        except _FAILURES as error:  # the whole of tornado, distributed and sockets: none says more than that it failed
+        except _FAILURES as error:  # tornado, distributed and sockets raise anything; each means that the call failed
             self._is_doubtful = True
             raise CourierError(f"{type(error).__name__}: {error}") from error
         if answer["status"] != "OK":
@@ -282,8 +282,8 @@ class DaskCluster:
 
     Args:
         address: the part of the setting behind `dask:`.
-        insecure: whether secrets may go over connections that are not encrypted.
-        secrets: whether the run has any.
+        insecure: True if secrets may go over connections that are not encrypted.
+        secrets: True if the run has any.
         lease: see `Agent`.
         patience: seconds without a scheduler after which the run is stopped.
 
@@ -314,14 +314,14 @@ class DaskCluster:
         self._where = f"--backend {PREFIX}{plain(address)}"
         self._keeps_secrets = secrets and not insecure
         self._is_open_way = self._told_open_way = False
-        """Whether anything goes to another machine unencrypted, and whether that has been said."""
+        """True if anything goes to another machine unencrypted, and if the user was told."""
         self._closed = threading.Event()
         self._couriers: dict[str, DaskCourier | None] = {}
         """By address; None for a Dask worker that is being asked, or is of no use."""
         self._again: dict[str, tuple[float, float]] = {}
         """When a Dask worker of no use is asked again, and the seconds after that, by address."""
         self._retiring: set[str] = set()
-        """Dask workers that somebody wants to retire, which Dask refuses while they have an agent."""
+        """Dask workers that a user asked to retire; Dask refuses while they have an agent."""
         self._complaints: set[str] = set()
         """Errors that were told; a Dask worker of no use is asked again and again."""
         self._guard = threading.Lock()
@@ -344,7 +344,7 @@ class DaskCluster:
 
     @property
     def couriers(self) -> list[DaskCourier]:
-        """Those of the Dask workers that were there at first."""
+        """Couriers of the Dask workers that were there at first."""
         return self._first
 
     def start(self, backend: RemoteBackend, tell: Callable[[str, str], None]) -> None:
@@ -374,7 +374,7 @@ class DaskCluster:
         self._closed.set()
         for each in (self._client, self._local):
             if each is not None:
-                with contextlib.suppress(*_FAILURES):  # whatever is left of a cluster that is gone
+                with contextlib.suppress(*_FAILURES):  # a cluster that is gone fails in many ways
                     each.close(timeout=_PROBE_SECONDS)
 
     def _check_way(self, address: str, where: str) -> None:
@@ -414,7 +414,7 @@ class DaskCluster:
                 self._client = Client(
                     **target, timeout=_CONNECT_SECONDS, set_as_default=False, name="tui-runner", direct_to_workers=True
                 )
-        except Exception as error:  # a name that is none, certificates, no answer: distributed raises anything
+        except Exception as error:  # bad name, bad certificate, no answer: distributed raises anything
             what = f"no Dask scheduler answers ({one_line(str(error) or type(error).__name__)})"
             raise UserError(what, self._where, "check the address, and that `dask scheduler` runs there") from None
         self._client.subscribe_topic("all", self._noted)
@@ -452,7 +452,7 @@ class DaskCluster:
                 if time.monotonic() - self._alive_at > _KEEP_ALIVE_SECONDS:
                     self._alive_at = time.monotonic()
                     self._client.submit(int, 0, pure=False)  # an idle cluster may close itself (distributed#5675)
-            except _FAILURES as error:  # the scheduler is away: said once, and tried again
+            except _FAILURES as error:  # no scheduler: told once, then tried again
                 if not is_lost and not self._closed.is_set():
                     is_lost = True
                     text = f"{self._where}: the scheduler does not answer ({type(error).__name__}); it is tried again"
@@ -478,7 +478,7 @@ class DaskCluster:
             self._couriers.clear()
 
     def _retire(self) -> None:
-        """Have the hosts of Dask workers that are to be retired finish what they execute, and use them no more."""
+        """Let hosts of Dask workers that a user retires finish their items, and send them no more."""
         with self._guard:
             couriers = [courier for each in self._retiring if (courier := self._couriers.get(each)) is not None]
             self._retiring.clear()
@@ -592,7 +592,7 @@ def _is_open_way(address: str) -> bool:
         return False
     try:
         found = {str(info[4][0]) for info in socket.getaddrinfo(rest.rpartition(":")[0].strip("[]"), None)}
-    except (OSError, UnicodeError):  # whatever it is, it is not here
+    except (OSError, UnicodeError):  # an unknown name is not this machine
         return True
     here = {each.address for many in psutil.net_if_addrs().values() for each in many}
     return not all(each in here or ipaddress.ip_address(each.partition("%")[0]).is_loopback for each in found)

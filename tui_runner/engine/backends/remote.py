@@ -41,7 +41,7 @@ class _Link:
         deliver: takes the reports.
         on_lost: called once, with the reason, when there is no host any more; without one if it was retired.
         silence: seconds after which a host that does not answer is given up.
-        joined: whether it came while the run went on: then a job that cannot be loaded there is its own fault.
+        joined: True if it came during the run: if the job cannot be loaded there, only this host is given up.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class _Link:
         threading.Thread(target=self._send, name=f"send {courier.host}", daemon=True).start()
 
     def take(self, worker: int) -> bool:
-        """Return True if the host is there for another worker; then it has it."""
+        """Give the host another worker. Return False if it takes none any more."""
         with self._guard:
             if self._over or self._retired:
                 return False
@@ -88,7 +88,7 @@ class _Link:
         return workers
 
     def command(self, frame: bytes) -> None:
-        """Pass a command on; returns at once."""
+        """Queue a command; returns at once."""
         with self._changed:
             self._numbered += 1
             self._commands.append((self._numbered, frame))
@@ -107,7 +107,7 @@ class _Link:
         try:
             self.courier.end()
         except (CourierError, AgentGone):
-            return  # its lease ends it
+            return  # its lease will end it
 
     def _poll(self) -> None:
         ack, heard_at = 0, time.monotonic()
@@ -141,7 +141,7 @@ class _Link:
             return self._give_up("it sent a report that cannot be read")
         worker = report.worker
         if worker not in self.workers:
-            return None  # of a worker that has been lost
+            return None  # from a worker that was reported as lost
         if isinstance(report, Ready):
             self._is_unproven = False
             report = replace(report, host=self.courier.host)
@@ -185,10 +185,10 @@ class _Link:
                 sent = frames[0][0] - 1
                 time.sleep(_AGAIN_SECONDS)
             except AgentGone:
-                return  # the thread that polls says so
+                return  # the thread that polls reports it
 
     def _give_up(self, reason: str) -> None:
-        """The workers of this host are lost, through no fault of their items."""
+        """Report the workers of this host as lost, without blame for their items."""
         with self._guard:
             if self._over:
                 return
@@ -218,10 +218,10 @@ class Cluster(Protocol):
         """
 
     def lost(self, courier: Courier) -> None:
-        """Try its machine again, if it is still there: a host that was added is given up."""
+        """Start another host on the machine of one that was given up, if it is still there."""
 
     def close(self) -> None:
-        """Give up everything; the hosts have ended."""
+        """Release everything; called after the hosts have ended."""
 
 
 class RemoteBackend:
@@ -265,7 +265,7 @@ class RemoteBackend:
 
         Args:
             courier: reaches it.
-            joined: whether it came while the run went on.
+            joined: True if it came during the run.
         """
         with self._guard:
             closed = self._closed
@@ -281,7 +281,7 @@ class RemoteBackend:
                     self._most = len(self._links)
                 was_held, self._held = self._held, False
         if closed:
-            with contextlib.suppress(CourierError, AgentGone):  # its lease ends it
+            with contextlib.suppress(CourierError, AgentGone):  # its lease will end it
                 courier.end()
             return
         if was_held:
@@ -298,9 +298,9 @@ class RemoteBackend:
         with self._guard:
             link = next((each for each in self._links if each.courier is courier), None)
         if link is not None:
-            self._tell("INFO", f"host {courier.host} is to be retired: it finishes what it executes")
+            self._tell("INFO", f"host {courier.host} is being retired: it finishes its items and gets no more")
             for worker in link.retire():
-                self._deliver(Recycle(worker, f"host {courier.host} is to be retired"))
+                self._deliver(Recycle(worker, f"host {courier.host} is being retired"))
 
     def stop(self, reason: str) -> None:
         """Stop the run in order: there will be no more hosts."""
@@ -335,11 +335,11 @@ class RemoteBackend:
         if link is not None:
             link.command(pack_command("start", replace(config, params={})))
         elif is_news:
-            text = "no host is left to run on; 0 rows lost, it goes on when one joins the cluster"
+            text = "no host is left to run on; no rows were lost, the run continues when a host joins the cluster"
             self._deliver(Hold(PauseCause.HOSTS, text))
 
     def send(self, worker: int, order: Order) -> None:
-        """Pass an order on; one that waits for a host has nothing to finish, so it ends when it is to drain."""
+        """Pass an order on; a worker that waits for a host has nothing to finish, so `Drain` ends it at once."""
         if isinstance(order, Drain):
             self._forget_waiting(worker)
         self._command(worker, "send", (worker, order))
@@ -358,7 +358,7 @@ class RemoteBackend:
             self._deliver(WorkerLost(worker, "no host was there for it", blame=False))
 
     def pids(self) -> Collection[int]:
-        """No processes of this machine."""
+        """Return nothing: these workers are on other machines."""
         return ()
 
     def close(self) -> None:
@@ -385,7 +385,7 @@ class RemoteBackend:
         if closed:
             return
         if not reason:
-            return self._tell("INFO", f"host {link.courier.host} is free to go")
+            return self._tell("INFO", f"host {link.courier.host} has finished and is released")
         self._tell("WARNING", f"host {link.courier.host} is lost: {reason}")
         if self._cluster is not None:
             self._cluster.lost(link.courier)

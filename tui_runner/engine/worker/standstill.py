@@ -53,7 +53,7 @@ class Standstill:
         self._ended.set()
 
     def look(self) -> None:
-        """Postpone deadlines if the process stood still; to be called before somebody judges by them."""
+        """Postpone deadlines if the process stood still; called before they are compared with the clock."""
         with self._lock:
             now, cpu = self._clock(), self._cpu()
             seconds, used = now - self._last[0], cpu - self._last[1]
