@@ -18,7 +18,7 @@ from tui_runner.engine.backends.agent import AgentGone, CourierError, Frame, Mai
 from tui_runner.engine.backends.frames import pack_report, unpack_command
 from tui_runner.engine.backends.remote import RemoteBackend
 from tui_runner.engine.protocol import Drain, LogLine, LogLines, Pause, Ready, WorkerConfig, WorkerFailed, WorkerLost
-from tui_runner.engine.scheduling.events import ChangeWorkers, Hold, Recycle, Release
+from tui_runner.engine.scheduling.events import ChangeWorkers, Hold, Recycle, Release, Tell
 from tui_runner.jobs.reference import JobReference
 
 WAYS = st.lists(st.sampled_from(["fine", "request lost", "answer lost", "twice", "once more later", "old answer"]))
@@ -116,6 +116,10 @@ def losses(got: list[Any]) -> list[WorkerLost]:
     return [each for each in got if isinstance(each, WorkerLost)]
 
 
+def tells(got: list[Any]) -> list[str]:
+    return [each.text for each in got if isinstance(each, Tell)]
+
+
 @settings(max_examples=40)
 @given(ways=WAYS, orders=st.integers(0, 12))
 def test_every_report_arrives_once_and_in_order(ways: list[str], orders: int) -> None:
@@ -163,7 +167,8 @@ def test_a_silent_host_is_given_up() -> None:
     backend.add(courier)
     backend.start_worker(config(1))
     eventually(lambda: losses(got), "the loss")
-    assert losses(got)[0].reason.startswith("its host is lost: silent for 0.05 s")
+    assert losses(got) == [WorkerLost(1, "its host is lost", blame=False)]
+    assert tells(got)[0].startswith("host there is lost: silent for 0.05 s")
     assert courier.ended.wait(5), "the agent was not told to end"
     backend.close()
 
@@ -316,6 +321,6 @@ def test_a_host_that_joins_and_cannot_run_the_job_is_given_up_and_the_run_goes_o
     eventually(lambda: losses(got), "the loss")
     assert not [each for each in got if isinstance(each, WorkerFailed)]
     assert losses(got)[0].blame is False
-    assert "it cannot run the job: x.py: ModuleNotFoundError" in losses(got)[0].reason
+    assert tells(got)[0].startswith("host there is lost: it cannot run the job: x.py: ModuleNotFoundError")
     assert not backend.hosts
     backend.close()

@@ -197,7 +197,7 @@ class _Link:
         self.close()
         self._on_lost(self, reason)
         for worker in workers:
-            self._deliver(WorkerLost(worker, f"its host is lost: {reason}", blame=False))
+            self._deliver(WorkerLost(worker, "its host is lost", blame=False))
 
 
 def _of_host(host: str, message: str) -> str:
