@@ -125,6 +125,35 @@ def test_a_machine_with_other_versions_is_refused(
     nothing_is_left(there, here, before)
 
 
+def test_the_doctor_measures_each_machine_and_names_those_of_no_use(
+    cli: CommandLine, here: Path, cluster: Callable[..., Cluster], tmp_path: Path
+) -> None:
+    older = with_start(tmp_path / "start", "import tui_runner._version as v; v.__version__ = '0.0.7'")
+    there = cluster(workers=1)
+    before = set(here.iterdir())
+    done = cli("doctor", "--backend", f"dask:{there.address}", cwd=here)
+    measured = r"✔ cluster: \S+ \(127\.0\.0\.1:\d+\): Python [\d.]+, tui-runner \S+, \d+ cores, round trip [\d.]+ m?s,"
+    measured += r" [\d.]+ [MG]B/s, clock [+-]0\.\d s"
+    assert re.fullmatch(measured, done.out.splitlines()[-1]), done.out
+    assert done.code == 0
+    there.add_worker(environ=older)
+    eventually(lambda: there.joined() == 2, "the start of the other one")
+    done = cli("doctor", "--json", "--backend", f"dask:{there.address}", cwd=here)
+    found = [each for each in done.events if each["check"] == "cluster"]
+    assert [each["result"] for each in found] == ["ok", "failed"]
+    assert "it has tui-runner 0.0.7, this is " in found[1]["text"]
+    assert done.code == 2
+    nothing_is_left(there, here, before)
+
+
+def test_the_doctor_of_a_cluster_without_machines_has_a_remark(
+    cli: CommandLine, here: Path, cluster: Callable[..., Cluster]
+) -> None:
+    done = cli("doctor", "--backend", f"dask:{cluster(workers=0).address}", cwd=here)
+    assert done.out.splitlines()[-1] == "⚠ cluster: no Dask worker has joined it yet"
+    assert done.code == 0
+
+
 def test_a_job_of_a_package_that_is_not_installed_there(
     here: Path, cluster: Callable[..., Cluster], tmp_path: Path
 ) -> None:

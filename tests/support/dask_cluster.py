@@ -45,6 +45,8 @@ class Cluster:
         for _ in range(self._workers):
             self.add_worker()
         try:
+            scheduler = self._folder / f"dask-{self._first_log}.log"
+            eventually(lambda: "Scheduler at:" in scheduler.read_text(), "the start of the scheduler")
             eventually(lambda: self.joined() >= self._workers, "the start of the cluster")
         except BaseException:
             self.kill()

@@ -286,9 +286,11 @@ class DaskCluster:
         secrets: True if the run has any.
         lease: see `Agent`.
         patience: seconds without a scheduler after which the run is stopped.
+        tolerant: True to list Dask workers of no use in `unfit` instead of raising an error.
 
     Attributes:
         workers: Dask workers that were there at first.
+        unfit: what is wrong with those of no use.
 
     Raises:
         UserError: no cluster is there, or it is of no use.
@@ -302,6 +304,7 @@ class DaskCluster:
         secrets: bool = False,
         lease: float = LEASE_SECONDS,
         patience: float | None = None,
+        tolerant: bool = False,
     ) -> None:
         try:
             import distributed  # noqa: F401 - the extra
@@ -315,6 +318,8 @@ class DaskCluster:
         self._keeps_secrets = secrets and not insecure
         self._is_open_way = self._told_open_way = False
         """True if anything goes to another machine unencrypted, and if the user was told."""
+        self._tolerant = tolerant
+        self.unfit: list[str] = []
         self._closed = threading.Event()
         self._couriers: dict[str, DaskCourier | None] = {}
         """By address; None for a Dask worker that is being asked, or is of no use."""
@@ -337,7 +342,7 @@ class DaskCluster:
             first = self._addresses()
             self.workers = max(1, len(first))
             with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="dask-enlist") as pool:
-                self._first = list(pool.map(self._enlisted, first))
+                self._first = [each for each in pool.map(self._enlisted_at_first, first) if each is not None]
         except BaseException:
             self.close()
             raise
@@ -517,6 +522,15 @@ class DaskCluster:
             self._tell("INFO", f"host {courier.host} has joined")
             self._tell_open_way()
             self._backend.add(courier, joined=True)
+
+    def _enlisted_at_first(self, address: str) -> DaskCourier | None:
+        try:
+            return self._enlisted(address)
+        except UserError as error:
+            if not self._tolerant:
+                raise
+            self.unfit.append(str(error))
+            return None
 
     def _enlisted(self, address: str) -> DaskCourier:
         """Start an agent on a Dask worker and return what reaches it.
