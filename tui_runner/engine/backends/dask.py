@@ -277,6 +277,28 @@ class DaskCourier:
         return answer
 
 
+class Pauses:
+    """Pauses before a Dask worker whose agent has failed gets another one; each is twice as long as the last one."""
+
+    def __init__(self) -> None:
+        self._until: dict[str, tuple[float, float]] = {}
+        """The end of the pause, and its seconds, by address."""
+
+    def begin(self, address: str, now: float) -> None:
+        """Begin the next pause of a Dask worker."""
+        _, last = self._until.get(address, (0.0, _AGAIN_SECONDS / 2))
+        seconds = min(2 * last, _LONGEST_AGAIN_SECONDS)
+        self._until[address] = now + seconds, seconds
+
+    def over(self, addresses: set[str], now: float) -> set[str]:
+        """Return those Dask workers that have no pause at `now`."""
+        return {each for each in addresses if self._until.get(each, (now, 0.0))[0] <= now}
+
+    def keep(self, addresses: set[str]) -> None:
+        """Forget the pauses of all other Dask workers: they have left the cluster."""
+        self._until = {address: until for address, until in self._until.items() if address in addresses}
+
+
 class DaskCluster:
     """Finds the workers of a Dask cluster and starts an agent on each. See `remote.Cluster`.
 
@@ -323,8 +345,7 @@ class DaskCluster:
         self._closed = threading.Event()
         self._couriers: dict[str, DaskCourier | None] = {}
         """By address; None for a Dask worker that is being asked, or is of no use."""
-        self._again: dict[str, tuple[float, float]] = {}
-        """When a Dask worker of no use is asked again, and the seconds after that, by address."""
+        self._pauses = Pauses()
         self._retiring: set[str] = set()
         """Dask workers that a user asked to retire; Dask refuses while they have an agent."""
         self._complaints: set[str] = set()
@@ -370,8 +391,7 @@ class DaskCluster:
 
     def _try_later(self, address: str) -> None:
         with self._guard:
-            _, delay = self._again.get(address, (0.0, _AGAIN_SECONDS))
-            self._again[address] = time.monotonic() + delay, min(2 * delay, _LONGEST_AGAIN_SECONDS)
+            self._pauses.begin(address, time.monotonic())
             self._couriers.pop(address, None)
 
     def close(self) -> None:
@@ -499,10 +519,8 @@ class DaskCluster:
                 courier = self._couriers.pop(address)
                 if courier is not None:
                     courier.gone = "its Dask worker has left the cluster"
-            for address in set(self._again) - there:
-                del self._again[address]
-            now = time.monotonic()
-            new = {each for each in there - set(self._couriers) if self._again.get(each, (0.0, 0.0))[0] <= now}
+            self._pauses.keep(there)
+            new = self._pauses.over(there - set(self._couriers), time.monotonic())
             self._couriers.update(dict.fromkeys(new))
         for address in new:
             threading.Thread(target=self._join, args=(address,), name=f"dask-join {address}", daemon=True).start()
