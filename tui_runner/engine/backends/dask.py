@@ -397,6 +397,9 @@ class DaskCluster:
     def close(self) -> None:
         """Release every actor and close the client; a local cluster ends with it."""
         self._closed.set()
+        if self._client is not None:
+            with contextlib.suppress(*_FAILURES):  # else the scheduler logs that it cannot tell this client of its end
+                self._client.unsubscribe_topic("all")
         for each in (self._client, self._local):
             if each is not None:
                 with contextlib.suppress(*_FAILURES):  # a cluster that is gone fails in many ways
@@ -637,4 +640,12 @@ def _is_file(address: str) -> bool:
 def _local_cluster(count: int) -> Any:
     from distributed import LocalCluster
 
-    return LocalCluster(n_workers=count, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50)
+    return LocalCluster(
+        n_workers=count,
+        threads_per_worker=1,
+        processes=True,
+        dashboard_address=None,
+        # Without a dashboard its scheduler still serves HTTP, and warns where the usual port is taken.
+        scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
+        silence_logs=50,
+    )
