@@ -213,7 +213,7 @@ def test_a_host_that_joins_takes_a_worker_from_a_fuller_one() -> None:
     backend.add(Courier(host="second"))
     assert [each for each in got if isinstance(each, Recycle)] == [Recycle(1, "host second has room")]
     backend.start_worker(config(2))
-    assert {name: workers for name, workers, _ in backend.hosts} == {"first": 2, "second": 1}
+    assert dict(backend.hosts) == {"first": 2, "second": 1}
     backend.close()
 
 
@@ -238,7 +238,7 @@ def test_another_host_adds_a_worker_where_their_number_was_not_set() -> None:
     backend.add(Courier(host="second"), joined=True)
     assert [each for each in got if isinstance(each, ChangeWorkers | Recycle)] == [ChangeWorkers(2)]
     backend.start_worker(replace(config(1), max_buffered_bytes=1000))
-    assert {name: workers for name, workers, _ in backend.hosts} == {"first": 1, "second": 1}
+    assert dict(backend.hosts) == {"first": 1, "second": 1}
     backend.close()
 
 
@@ -271,7 +271,7 @@ def test_a_retired_host_gets_no_workers_and_ends_when_its_own_are_gone() -> None
     backend.retire(first)
     assert [each for each in got if isinstance(each, Recycle)] == [Recycle(0, "host first is being retired")]
     backend.start_worker(config(2))
-    assert {name: workers for name, workers, _ in backend.hosts} == {"first": 1, "second": 2}
+    assert dict(backend.hosts) == {"first": 1, "second": 2}
     assert not first.ended.is_set()
     backend.kill_worker(0)
     assert first.ended.wait(5), "the host was not told to end"

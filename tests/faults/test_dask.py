@@ -1,6 +1,7 @@
 """Runs on a Dask cluster of this machine while parts of it are killed: each row once, no innocent item failed.
 
-One fault of each kind by default; `TIMES=10 pytest -m slow tests/faults/test_dask.py` does ten.
+One fault of each kind by default; `TIMES=10 pytest -n 0 -m slow tests/faults/test_dask.py` does ten, and with
+`SILENCE=45 -k stop_a_dask_worker` a Dask worker is stopped for 60 s.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ pytest.importorskip("distributed")
 TIMES = int(os.environ.get("TIMES", "1"))
 SEED = int(os.environ.get("SEED", random.randrange(1 << 32)))
 ITEMS = 800
-SILENCE = 4.0
-"""Seconds after which a host that does not answer is given up in these tests."""
+SILENCE = float(os.environ.get("SILENCE", "4"))
+"""Seconds after which a host that does not answer is given up in these tests; 45 in the program."""
 
 JOB = """
     import time
@@ -95,7 +96,7 @@ def stop_a_dask_worker(cluster: Cluster, chance: random.Random) -> None:
         with contextlib.suppress(psutil.Error):
             process.send_signal(signal.SIGCONT)
 
-    threading.Timer(4 * SILENCE, resume).start()
+    threading.Timer(SILENCE + 15, resume).start()
 
 
 def restart_the_cluster(cluster: Cluster, chance: random.Random) -> None:

@@ -17,7 +17,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -42,13 +42,11 @@ class Polled:
     Attributes:
         frames: reports, in their order.
         received: the number of the last command that it has.
-        rss: bytes that its host and workers have.
         ended: why there will be no more reports; empty as long as its host lives.
     """
 
     frames: tuple[Frame, ...]
     received: int
-    rss: int = 0
     ended: str = ""
 
 
@@ -181,7 +179,7 @@ class Agent:
         self._polled_at = self._clock()
         polled = self._mail.poll(ack, wait)
         self._polled_at = self._clock()
-        return replace(polled, rss=self._rss())
+        return polled
 
     def send(self, frames: Sequence[Frame]) -> None:
         """Pass commands on, see `Courier.send`."""
@@ -239,13 +237,6 @@ class Agent:
         while not self._mail.wait_for_end(_LOOK_SECONDS):
             if self._lease is not None and self._clock() - self._polled_at > self._lease:
                 self.end()
-
-    def _rss(self) -> int:
-        try:
-            process = psutil.Process(self.pid)
-            return sum(each.memory_info().rss for each in (process, *process.children(recursive=True)))
-        except (psutil.Error, AssertionError):
-            return 0
 
 
 class LocalCourier:

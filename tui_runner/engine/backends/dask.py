@@ -126,7 +126,7 @@ class DaskAgent:
         """Return what `Agent.poll` does, packed."""
         polled = await asyncio.get_running_loop().run_in_executor(self._calls, self._begin().poll, ack, wait)
         return msgspec.msgpack.encode(
-            (polled.received, polled.rss, polled.ended, polled.frames),
+            (polled.received, polled.ended, polled.frames),
         )
 
     async def send(self, frames: bytes) -> bytes:
@@ -220,12 +220,12 @@ class DaskCourier:
         """Ask the agent."""
         answer = self._call(wait + _CALL_SECONDS, "poll", ack, wait)
         try:
-            received, rss, ended, frames = msgspec.msgpack.decode(
-                answer, type=tuple[int, int, str, tuple[tuple[int, bytes], ...]]
+            received, ended, frames = msgspec.msgpack.decode(
+                answer, type=tuple[int, str, tuple[tuple[int, bytes], ...]]
             )
         except msgspec.MsgspecError as error:
             raise AgentGone(f"its agent sent what cannot be read: {error}") from None
-        return Polled(frames, received, rss, ended)
+        return Polled(frames, received, ended)
 
     def send(self, frames: Sequence[Frame]) -> None:
         """Give frames to the agent."""

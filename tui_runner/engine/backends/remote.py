@@ -56,7 +56,6 @@ class _Link:
         self.courier = courier
         self.workers: set[int] = set()
         """Changed under `_guard` alone."""
-        self.rss = 0
         self._deliver = deliver
         self._on_lost = on_lost
         self._silence = silence
@@ -122,7 +121,6 @@ class _Link:
             except AgentGone as error:
                 return self._give_up(str(error))
             heard_at = time.monotonic()
-            self.rss = polled.rss
             self._acknowledge(polled.received)
             for number, content in polled.frames:
                 if number == ack + 1:
@@ -307,10 +305,10 @@ class RemoteBackend:
         self._deliver(StopRun(RunState.STOPPED, reason))
 
     @property
-    def hosts(self) -> tuple[tuple[str, int, int], ...]:
-        """Name, workers and bytes of memory of each host."""
+    def hosts(self) -> tuple[tuple[str, int], ...]:
+        """Name and number of workers of each host."""
         with self._guard:
-            return tuple((link.courier.host, len(link.workers), link.rss) for link in self._links)
+            return tuple((link.courier.host, len(link.workers)) for link in self._links)
 
     @property
     def waiting(self) -> int:
