@@ -46,7 +46,7 @@ def test_a_run_has_a_cluster_of_its_own_and_leaves_nothing_of_it(here: Path, row
         out, err = process.communicate()
     assert (process.returncode, out, err) == (0, b"", b"")
     assert len(everything) > 4, "two Dask workers with a host each"
-    assert not [each for each in everything if is_alive(each)]
+    eventually(lambda: not [each for each in everything if is_alive(each)], "the end of the last process")
     assert {path.name for path in set(here.iterdir()) - before} == {"x.duckdb", "x.duckdb.log"}
     assert rows("SELECT count(*), count(DISTINCT _item) FROM ok", here / "x.duckdb") == [(50, 50)]
     assert rows("SELECT count(*) FROM runner.chunks WHERE host NOT LIKE '%127.0.0.1%'", here / "x.duckdb") == [(0,)]

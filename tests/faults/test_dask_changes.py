@@ -12,10 +12,14 @@ from typing import Any
 import psutil
 import pytest
 from support.dask_cluster import Cluster
-from support.waiting import eventually
+from support.waiting import WAIT_SECONDS, eventually
 
 import tui_runner
+from tui_runner.engine.assembly import open_runner
 from tui_runner.engine.backends import dask
+from tui_runner.engine.backends.dask_courier import DaskCourier
+from tui_runner.engine.planning.request import plan_run
+from tui_runner.engine.planning.resume import resume_request
 from tui_runner.errors import UserError
 
 distributed = pytest.importorskip("distributed")
@@ -130,6 +134,26 @@ def test_a_retired_machine_finishes_what_it_executes_and_is_left(
     assert rows("SELECT max(attempts) FROM runner.items") == [(1,)], "an item was executed twice"
 
 
+def test_machines_that_only_the_scheduler_can_reach_are_used_through_it(
+    cluster: Cluster, gate: Path, begin: Callable[..., Any], rows: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    execute = DaskCourier._execute
+
+    async def behind_a_firewall(courier: DaskCourier, function: str, args: tuple[Any, ...]) -> Any:
+        if courier.is_direct:
+            raise OSError("no route to host")
+        return await execute(courier, function, args)
+
+    monkeypatch.setattr(DaskCourier, "_execute", behind_a_firewall)
+    run = begin()
+    assert told(run, "is reached through the scheduler only")
+    cluster.add_worker()
+    run.until(lambda snapshot: snapshot.machines == 2)
+    gate.touch()
+    assert run.finish().state == "finished"
+    each_item_once(rows)
+
+
 def test_chunks_name_the_machine_that_had_them_last(
     cluster: Cluster, gate: Path, begin: Callable[..., Any], rows: Callable[..., Any]
 ) -> None:
@@ -205,8 +229,7 @@ def test_a_run_whose_cluster_was_closed_stops_in_order_and_is_resumed(
     begin: Callable[..., Any],
     rows: Callable[..., Any],
     monkeypatch: pytest.MonkeyPatch,
-    new_run: Callable[..., Any],
-    job: str,
+    tmp_path: Path,
 ) -> None:
     monkeypatch.setattr(dask, "_CONNECT_SECONDS", 1.0)
     monkeypatch.setattr(dask, "DaskCluster", partial(dask.DaskCluster, patience=0.5))
@@ -216,11 +239,21 @@ def test_a_run_whose_cluster_was_closed_stops_in_order_and_is_resumed(
     snapshot = run.finish()
     assert (snapshot.state, snapshot.items_done) == ("stopped", 10)
     assert snapshot.reason == "the cluster is gone: no scheduler has answered for 0.5 s"
-    gate.touch()
     cluster.kill()
     cluster.start()
-    again = new_run(job, input=f"range:0:{ITEMS}", backend=f"dask:{cluster.address}").start()
-    assert again.finish().state == "finished"
+    cluster.add_worker()
+    eventually(lambda: cluster.joined() == 2, "the start of the second worker")
+    request = resume_request(tmp_path / "x.duckdb", None)
+    assert "workers" not in request.settings, "it would have as many as there were, not as there are"
+    runner = open_runner(plan_run(request, folder=tmp_path, environ={}))
+    try:
+        runner.start()
+        eventually(lambda: runner.snapshot().machines == 2, "the start of both workers")
+        gate.touch()
+        assert runner.join(WAIT_SECONDS)
+        assert runner.snapshot().state == "finished"
+    finally:
+        runner.close()
     each_item_once(rows)
     assert rows("SELECT count(*) FROM runner.runs") == [(1,)]
 

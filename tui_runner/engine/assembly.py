@@ -89,7 +89,8 @@ def _opened(
     limit, app_rss = memory_bound(settings.max_memory), Process().memory_info().rss
     if complaint := too_little(limit, workers, app_rss):
         raise UserError(complaint, "--max-memory", "give it more")
-    opened = open_run(plan)
+    # A run that is resumed grows with its cluster, too: how many workers it has now is not how many it was to have.
+    opened = open_run(replace(plan, settings=replace(settings, workers=0)) if grows else plan)
     try:
         share = worker_share(limit, workers, app_rss) if cluster is None else None
         new_backend = partial(_backend, cluster, bundle, grows)

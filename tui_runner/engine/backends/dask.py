@@ -7,30 +7,26 @@
     └──────────────────────┘
 
 Chunks as Dask futures, with results in the memory of its workers, would have no live pause and no bound on bytes, so
-items never become tasks. An actor is one task a Dask worker for the life of the run. Its methods are
-coroutines, and calls go straight to the worker; the scheduler passes them on where this machine cannot reach that.
+items never become tasks. Calls go straight to the Dask worker; the scheduler passes them on where this machine cannot
+reach that.
 
-Traps, in distributed 2026.8: a task's function is unpickled by the scheduler, which need not have this package, hence
-`pickle.loads` and its argument; `Actor` proxies never return for a key that is lost, hence `actor_execute` by hand; a
-call to an address that is dead is tried for 30 s, hence a timeout for each.
+A trap, in distributed 2026.8: a task's function is unpickled by the scheduler, which need not have this package, hence
+`pickle.loads` and its argument.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import ipaddress
 import json
-import os
 import pickle
 import platform
 import socket
-import tempfile
 import threading
 import time
 import uuid
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -39,7 +35,9 @@ import msgspec
 import psutil
 
 from tui_runner._version import __version__
-from tui_runner.engine.backends.agent import LEASE_SECONDS, Agent, AgentGone, Courier, CourierError, Frame, Polled
+from tui_runner.engine.backends.agent import LEASE_SECONDS, AgentGone, Courier, CourierError
+from tui_runner.engine.backends.dask_agent import Hello, Made
+from tui_runner.engine.backends.dask_courier import FAILURES, PROBE_SECONDS, DaskCourier, release
 from tui_runner.engine.backends.remote import RemoteBackend
 from tui_runner.errors import UserError
 from tui_runner.system.process import available_processors
@@ -49,13 +47,7 @@ PREFIX = "dask:"
 _CONNECT_SECONDS = 10.0
 _ENLIST_SECONDS = 30.0
 """Seconds in which a Dask worker has to start an agent: one whose threads are all busy starts none."""
-_CALL_SECONDS = 10.0
-_PROBE_SECONDS = 5.0
-_REFUSAL_SECONDS = 1.0
 _LOOK_SECONDS = 0.5
-_GUARD_SECONDS = 0.2
-_MEMORY_SHARE = 0.7
-"""Of the memory that a Dask worker may have: the nanny does not count ours, the machine does."""
 _KEEP_ALIVE_SECONDS = 60.0
 _AGAIN_SECONDS, _LONGEST_AGAIN_SECONDS = 0.5, 300.0
 """Between two agents on a Dask worker whose first one has ended or could not be started; doubled each time."""
@@ -65,216 +57,6 @@ so a closed one looks like one that restarts, and Kubernetes may take minutes fo
 _ENCRYPTED = ("tls", "wss")
 _AT_ONCE = 16
 """Agents that are started at the same time; each takes some 50 ms, mostly of waiting."""
-_FAILURES = (Exception, asyncio.CancelledError)
-"""Errors that distributed raises; a client that closes cancels its calls."""
-
-
-class Hello(msgspec.Struct):
-    """Facts about the machine of an agent.
-
-    Attributes:
-        host: name of the machine.
-        python: version of Python.
-        version: version of tui-runner.
-        processors: those that its process may use.
-        time: wall clock, seconds since the epoch.
-    """
-
-    host: str
-    python: str
-    version: str
-    processors: int
-    time: float
-
-
-# --- on the machine of a Dask worker ---------------------------------------------------------------------------
-
-
-class DaskAgent:
-    """An agent as a Dask actor; every method takes and returns bytes or numbers, so that Dask pickles none of it.
-
-    Args:
-        key: its key at Dask.
-        lease: see `Agent`.
-    """
-
-    def __init__(self, key: str, lease: float) -> None:
-        from distributed import get_worker
-
-        self._key, self._lease = key, lease
-        self._worker: Any = get_worker()
-        self._agent: Agent | None = None
-        self._starting = threading.Lock()
-        # Polls wait in threads: a thread less for what is sent meanwhile would hold up a pause.
-        self._calls = ThreadPoolExecutor(4, thread_name_prefix="tui-runner-agent")
-
-    async def hello(self) -> bytes:
-        """Return `Hello`, packed."""
-        hello = Hello(socket.gethostname(), platform.python_version(), __version__, available_processors(), time.time())
-        return msgspec.msgpack.encode(hello)
-
-    async def echo(self, content: bytes, nbytes: int) -> bytes:
-        """Return `nbytes` zeros: for measuring the way."""
-        return bytes(nbytes)
-
-    async def begin(self) -> bytes:
-        """Start the host; a second call does nothing."""
-        await asyncio.get_running_loop().run_in_executor(self._calls, self._begin)
-        return b""
-
-    async def poll(self, ack: int, wait: float) -> bytes:
-        """Return what `Agent.poll` does, packed."""
-        polled = await asyncio.get_running_loop().run_in_executor(self._calls, self._begin().poll, ack, wait)
-        return msgspec.msgpack.encode(
-            (polled.received, polled.ended, polled.frames),
-        )
-
-    async def send(self, frames: bytes) -> bytes:
-        """Pass packed commands on."""
-        unpacked = msgspec.msgpack.decode(frames, type=list[tuple[int, bytes]])
-        await asyncio.get_running_loop().run_in_executor(self._calls, self._begin().send, unpacked)
-        return b""
-
-    async def end(self) -> bytes:
-        """End the host."""
-        if self._agent is not None:
-            await asyncio.get_running_loop().run_in_executor(self._calls, self._agent.end)
-        return b""
-
-    def _begin(self) -> Agent:
-        with self._starting:
-            if self._agent is None:
-                limit = self._worker.memory_manager.memory_limit
-                folder = Path(tempfile.mkdtemp(prefix="tui-runner-", dir=self._worker.local_directory))
-                memory = None if not limit else int(limit * _MEMORY_SHARE)
-                self._agent = Agent(_environment(), self._lease, folder, memory)
-                threading.Thread(target=self._guard, args=(self._agent,), name="agent-guard", daemon=True).start()
-            return self._agent
-
-    def _guard(self, agent: Agent) -> None:
-        """End the host as soon as Dask has released this actor, or closes its worker."""
-        while self._worker.state.actors.get(self._key) is self and self._worker.status.name in ("running", "paused"):
-            time.sleep(_GUARD_SECONDS)
-        agent.end()
-
-
-class _Made:
-    """Unpickles to a `DaskAgent`."""
-
-    def __init__(self, *args: Any) -> None:
-        self._args = args
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return DaskAgent, self._args
-
-
-def _environment() -> dict[str, str]:
-    """Return the environment without what the nanny has set for Dask's own tasks, such as OMP_NUM_THREADS=1."""
-    import dask
-
-    environment = dict(os.environ)
-    for group in ("environ", "pre-spawn-environ"):
-        for name, value in (dask.config.get(f"distributed.nanny.{group}", {}) or {}).items():
-            if environment.get(name) == str(value):
-                del environment[name]
-    environment.pop("PYTHONHASHSEED", None)
-    return environment
-
-
-# --- in the program --------------------------------------------------------------------------------------------
-
-
-class DaskCourier:
-    """Reaches one agent. See `Courier`.
-
-    Attributes:
-        host: machine and address of the Dask worker.
-        hello: facts about its machine.
-        gone: the reason why it has ended; empty as long as it may be alive.
-        is_direct: True if calls go straight to the Dask worker, False if the scheduler passes them on.
-    """
-
-    def __init__(self, client: Any, address: str, key: str, future: Any) -> None:
-        self._client, self._key, self._future = client, key, future
-        self.address = address
-        self.gone = ""
-        self.is_direct = True
-        self._is_doubtful = False
-        """True if the last call has failed."""
-        try:
-            self.hello = self.greet()
-        except CourierError:
-            self.is_direct = False
-            self.hello = self.greet()
-        self.host = f"{plain(self.hello.host)[:80]} ({plain(address.partition('://')[2])})"
-
-    def greet(self) -> Hello:
-        """Ask the agent for its machine."""
-        return msgspec.msgpack.decode(self._call(_PROBE_SECONDS, "hello"), type=Hello)
-
-    def begin(self) -> None:
-        """Start the host."""
-        self._call(_CALL_SECONDS, "begin")
-
-    def poll(self, ack: int, wait: float) -> Polled:
-        """Ask the agent."""
-        answer = self._call(wait + _CALL_SECONDS, "poll", ack, wait)
-        try:
-            received, ended, frames = msgspec.msgpack.decode(
-                answer, type=tuple[int, str, tuple[tuple[int, bytes], ...]]
-            )
-        except msgspec.MsgspecError as error:
-            raise AgentGone(f"its agent sent what cannot be read: {error}") from None
-        return Polled(frames, received, ended)
-
-    def send(self, frames: Sequence[Frame]) -> None:
-        """Give frames to the agent."""
-        self._call(_CALL_SECONDS, "send", msgspec.msgpack.encode(frames))
-
-    def end(self) -> None:
-        """End the agent and release its actor."""
-        try:
-            self._call(_PROBE_SECONDS, "end")
-        finally:
-            _release(self._client, self._future)
-
-    def measure(self, nbytes: int) -> float:
-        """Return the seconds that an answer of `nbytes` takes."""
-        began = time.perf_counter()
-        self._call(_ENLIST_SECONDS, "echo", b"", nbytes)
-        return time.perf_counter() - began
-
-    def _call(self, timeout: float, function: str, *args: Any) -> bytes:
-        if self._is_doubtful and self.is_direct and _refuses(self.address):
-            # Its port was closed with its process. Without a scheduler nothing else tells that in less than the
-            # seconds of silence, and distributed itself would go on to connect for 30 s.
-            self.gone = self.gone or "its Dask worker has ended"
-        if self.gone:
-            raise AgentGone(self.gone)
-        try:
-            answer = self._client.sync(self._execute, function, args, callback_timeout=timeout)
-        except KeyError:
-            raise AgentGone("its Dask worker has released it") from None
-        except _FAILURES as error:  # tornado, distributed and sockets raise anything; each means that the call failed
-            self._is_doubtful = True
-            raise CourierError(f"{type(error).__name__}: {error}") from error
-        if answer["status"] != "OK":
-            raise AgentGone(f"its agent failed: {answer.get('exception')!r}")
-        self._is_doubtful = False
-        result = answer["result"]
-        if not isinstance(result, bytes | bytearray | memoryview):
-            raise AgentGone("its agent sent no bytes")
-        return bytes(result)
-
-    async def _execute(self, function: str, args: tuple[Any, ...]) -> Any:
-        from distributed.protocol.serialize import to_serialize
-
-        message = {"function": function, "actor": self._key, "args": [to_serialize(each) for each in args]}
-        if self.is_direct:
-            return await self._client.rpc(self.address).actor_execute(**message, kwargs={})
-        request = {"op": "actor_execute", **message, "kwargs": {}}
-        answer = await self._client.scheduler.proxy(worker=self.address, msg=request)
-        return answer
 
 
 class Pauses:
@@ -379,10 +161,14 @@ class DaskCluster:
         tell("INFO", f"{self._where}: hosts {', '.join(each.host for each in self._first) or 'have yet to join'}")
         self._tell_open_way()
         for courier in self._first:
-            if not courier.is_direct:
-                tell("WARNING", f"{courier.host} is reached through the scheduler only, which is slower")
-            backend.add(courier)
+            self._use(courier)
         threading.Thread(target=self._watch, name="dask-watch", daemon=True).start()
+
+    def _use(self, courier: DaskCourier, *, joined: bool = False) -> None:
+        if not courier.is_direct:
+            self._tell("WARNING", f"{courier.host} is reached through the scheduler only, which is slower")
+        assert self._backend is not None  # noqa: S101 - set before anything is used
+        self._backend.add(courier, joined=joined)
 
     def lost(self, courier: Courier) -> None:
         """Start another agent where one has ended, a while later each time."""
@@ -398,12 +184,12 @@ class DaskCluster:
         """Release every actor and close the client; a local cluster ends with it."""
         self._closed.set()
         if self._client is not None:
-            with contextlib.suppress(*_FAILURES):  # else the scheduler logs that it cannot tell this client of its end
+            with contextlib.suppress(*FAILURES):  # else the scheduler logs that it cannot tell this client of its end
                 self._client.unsubscribe_topic("all")
         for each in (self._client, self._local):
             if each is not None:
-                with contextlib.suppress(*_FAILURES):  # a cluster that is gone fails in many ways
-                    each.close(timeout=_PROBE_SECONDS)
+                with contextlib.suppress(*FAILURES):  # a cluster that is gone fails in many ways
+                    each.close(timeout=PROBE_SECONDS)
 
     def _check_way(self, address: str, where: str) -> None:
         """Refuse to send secrets to an address where others could read them; raises `UserError`."""
@@ -465,7 +251,7 @@ class DaskCluster:
                 self._retiring.update(map(str, content.get("could-not-retire") or ()))
 
     def _addresses(self) -> list[str]:
-        identity = self._client.sync(self._client.scheduler.identity, n_workers=-1, callback_timeout=_PROBE_SECONDS)
+        identity = self._client.sync(self._client.scheduler.identity, n_workers=-1, callback_timeout=PROBE_SECONDS)
         return list(identity["workers"])
 
     def _watch(self) -> None:
@@ -480,7 +266,7 @@ class DaskCluster:
                 if time.monotonic() - self._alive_at > _KEEP_ALIVE_SECONDS:
                     self._alive_at = time.monotonic()
                     self._client.submit(int, 0, pure=False)  # an idle cluster may close itself (distributed#5675)
-            except _FAILURES as error:  # no scheduler: told once, then tried again
+            except FAILURES as error:  # no scheduler: told once, then tried again
                 if not is_lost and not self._closed.is_set():
                     is_lost = True
                     text = f"{self._where}: the scheduler does not answer ({type(error).__name__}); it is tried again"
@@ -539,10 +325,9 @@ class DaskCluster:
                 self._tell("ERROR", f"{error}; it is not used")
             self._try_later(address)
         else:
-            assert self._backend is not None  # noqa: S101 - set before anything is watched
             self._tell("INFO", f"host {courier.host} has joined")
             self._tell_open_way()
-            self._backend.add(courier, joined=True)
+            self._use(courier, joined=True)
 
     def _enlisted_at_first(self, address: str) -> DaskCourier | None:
         try:
@@ -562,13 +347,13 @@ class DaskCluster:
         where = f"Dask worker {plain(address)}"
         self._check_way(address, where)
         key = f"tui-runner-{uuid.uuid4().hex}"
-        blob = pickle.dumps(_Made(key, self._lease))
+        blob = pickle.dumps(Made(key, self._lease))
         try:
             future = self._client.submit(
                 pickle.loads, blob, actor=True, workers=[address], allow_other_workers=False, pure=False, key=key
             )
             failure = future.exception(timeout=_ENLIST_SECONDS)
-        except _FAILURES as error:
+        except FAILURES as error:
             what = f"it starts no agent within {_ENLIST_SECONDS:g} s ({type(error).__name__})"
             raise UserError(what, where, "look whether its threads are all busy") from None
         if isinstance(failure, ImportError):
@@ -581,21 +366,16 @@ class DaskCluster:
             _check_versions(courier.hello, where)
             courier.begin()
         except (CourierError, AgentGone, msgspec.MsgspecError) as error:
-            _release(self._client, future)
+            release(self._client, future)
             raise UserError(
                 f"its agent cannot be reached ({one_line(str(error))})", where, "check the network"
             ) from None
         except UserError:
-            _release(self._client, future)
+            release(self._client, future)
             raise
         with self._guard:
             self._couriers[address] = courier
         return courier
-
-
-def _release(client: Any, future: Any) -> None:
-    with contextlib.suppress(*_FAILURES):  # the client or the cluster may be closed; the lease ends the host
-        client.cancel([future])
 
 
 def _check_versions(hello: Hello, where: str) -> None:
@@ -606,18 +386,6 @@ def _check_versions(hello: Hello, where: str) -> None:
     if hello.version != __version__:
         what = f"it has tui-runner {plain(hello.version)}, this is {__version__}"
         raise UserError(what, where, f"pip install tui-runner=={__version__} there")
-
-
-def _refuses(address: str) -> bool:
-    """Return True if nothing listens at an address of a machine that answers."""
-    host, _, port = address.rpartition("://")[2].rpartition(":")
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), _REFUSAL_SECONDS).close()
-    except ConnectionRefusedError:
-        return True
-    except (OSError, ValueError):
-        return False
-    return False
 
 
 def _is_open_way(address: str) -> bool:
