@@ -26,6 +26,7 @@ from tui_runner.engine.scheduling.events import (
     ReadChunks,
     SendChunk,
     StartWorker,
+    Tell,
 )
 from tui_runner.engine.scheduling.scheduler import Scheduler
 from tui_runner.engine.states import ChunkState, RunState
@@ -49,7 +50,9 @@ def test_a_cluster_that_grows_gives_the_run_another_worker_and_threads_are_share
     assert [action for action in actions if isinstance(action, StartWorker)] == [StartWorker(2, 1, False)]
     assert orders(actions, SetThreads) == [(0, SetThreads(2)), (1, SetThreads(2))]
     desk = SchedulerHarness(threads=2, workers=2)
-    assert not [action for action in desk(ChangeWorkers(3)) if isinstance(action, StartWorker)], "no thread is left"
+    actions = desk.scheduler.handle(ChangeWorkers(3), desk.now)
+    assert not [action for action in actions if isinstance(action, StartWorker)], "no thread is left"
+    assert Tell("INFO", "workers: 2 of 3: there are no more threads") in actions
 
 
 def test_chunks_wait_for_a_ready_worker_and_then_go_in_order():

@@ -11,6 +11,7 @@ from typing import Any
 
 import psutil
 import pytest
+from support.cut_connection import Way
 from support.dask_cluster import Cluster
 from support.waiting import WAIT_SECONDS, eventually
 
@@ -221,6 +222,33 @@ def test_a_run_is_held_while_there_is_no_scheduler_and_goes_on_with_another(
     cluster.start()
     assert run.finish().state == "finished"
     each_item_once(rows)
+
+
+@pytest.mark.parametrize("is_long", [False, True], ids=["for a moment", "until the client gives up"])
+def test_a_run_survives_that_its_connection_to_the_scheduler_breaks(
+    is_long: bool,
+    cluster: Cluster,
+    gate: Path,
+    begin: Callable[..., Any],
+    rows: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # The scheduler releases the agents of a client that it does not hear any more; Dask workers stay.
+    monkeypatch.setattr(dask, "_CONNECT_SECONDS", 1.0 if is_long else 30.0)
+    way = Way(int(cluster.address.rpartition(":")[2]))
+    run = begin(backend=f"dask:tcp://127.0.0.1:{way.port}")
+    host = cluster.hosts()[0]
+    client = run.runner._parts.backend._cluster._client
+    way.cut()
+    eventually(lambda: client.status == ("closed" if is_long else "connecting"), "the end of the connection")
+    eventually(lambda: not host.is_running(), "the end of the agent")
+    run.until(lambda snapshot: snapshot.held and snapshot.machines_lost == 1)
+    way.mend()
+    run.until(lambda snapshot: not snapshot.held and snapshot.in_flight == 4)
+    gate.touch()
+    assert run.finish().state == "finished"
+    each_item_once(rows)
+    way.cut()
 
 
 def test_a_run_whose_cluster_was_closed_stops_in_order_and_is_resumed(

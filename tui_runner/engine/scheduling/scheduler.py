@@ -203,7 +203,8 @@ class Scheduler:
             case events.ChangeWorkers(workers):
                 self.crew.most = max(1, workers)
                 self._orders.share_threads()
-                self._turn.tell("INFO", f"workers: {self.crew.size}")
+                few = f" of {workers}: there are no more threads" if self.crew.size < workers else ""
+                self._turn.tell("INFO", f"workers: {self.crew.size}{few}")
             case events.ChangeRate(rate):
                 self._change_rate(rate)
             case events.ChangeHostLimits(limits, host):
