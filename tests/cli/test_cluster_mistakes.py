@@ -149,7 +149,8 @@ def test_the_doctor_measures_each_machine_and_names_those_of_no_use(
 def test_the_doctor_of_a_cluster_without_machines_has_a_remark(
     cli: CommandLine, here: Path, cluster: Callable[..., Cluster]
 ) -> None:
-    done = cli("doctor", "--backend", f"dask:{cluster(workers=0).address}", cwd=here)
+    (here / "cluster.json").write_text(json.dumps({"address": cluster(workers=0).address}), encoding="utf-8")
+    done = cli("doctor", "--backend", "dask:cluster.json", cwd=here)
     assert done.out.splitlines()[-1] == "⚠ cluster: no Dask worker has joined it yet"
     assert done.code == 0
 

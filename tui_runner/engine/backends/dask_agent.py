@@ -24,6 +24,8 @@ from tui_runner.engine.backends.agent import Agent
 from tui_runner.system.process import available_processors
 
 _GUARD_SECONDS = 0.2
+_ALIVE = ("running", "paused", "closing_gracefully")
+"""States of a Dask worker that has an agent. The last one it has for a moment while Dask refuses to retire it."""
 _MEMORY_SHARE = 0.7
 """Of the memory that a Dask worker may have: the nanny does not count ours, the machine does."""
 
@@ -109,7 +111,7 @@ class DaskAgent:
 
     def _guard(self, agent: Agent) -> None:
         """End the host as soon as Dask has released this actor, or closes its worker."""
-        while self._worker.state.actors.get(self._key) is self and self._worker.status.name in ("running", "paused"):
+        while self._worker.state.actors.get(self._key) is self and self._worker.status.name in _ALIVE:
             time.sleep(_GUARD_SECONDS)
         agent.end()
 
