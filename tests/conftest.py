@@ -60,11 +60,12 @@ SLOW = frozenset((
     "test_older_ledger", "test_readers", "test_input_chunks", "test_inner_screens", "test_app", "test_chunk_map",
     "test_end", "test_query_peers", "test_cli_terminals", "test_start", "test_start_interrupted", "test_trial",
     "test_scaffold", "test_sample_jobs", "test_cursor", "test_keys_in_turn", "test_nested", "test_whole_bodies",
+    "test_local_cluster",
 ))  # fmt: skip
 """Files with many processes, or many screens: a minute and more each on two cores."""
 
 EXHAUSTIVE = SLOW | {
-    "test_dask", "test_crawl_killed", "test_changed_inputs_killed", "test_leaving", "test_random_keys",
+    "test_dask", "test_dask_changes", "test_crawl_killed", "test_changed_inputs_killed", "test_leaving", "test_random_keys",
     "test_every_key", "test_broken_machinery", "test_pictures", "test_query_pictures", "test_terminal",
 }  # fmt: skip
 """Files that `.ci/run` leaves out for their time; all of them: `pytest -m "slow or exhaustive"`."""

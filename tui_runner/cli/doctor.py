@@ -48,7 +48,7 @@ _RESULTS = {"✔": "ok", "⚠": "remark"}
 
 
 class Remark(str):
-    """A finding that does not keep runs from working, and that somebody should look at."""
+    """A finding that the user should look at, although runs work."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -228,7 +228,7 @@ class Agent:
         )
 
     def _write(self, stream: BinaryIO) -> None:
-        with contextlib.suppress(OSError, ValueError):  # the host has ended; its output says so
+        with contextlib.suppress(OSError, ValueError):  # the host has ended; its output ends, too
             while commands := self._mail.take():
                 for command in commands:
                     write_frame(stream, command)

@@ -90,7 +90,7 @@ class DaskCourier:
     def _call(self, timeout: float, function: str, *args: Any) -> bytes:
         if self._is_doubtful and self.is_direct and _refuses(self.address):
             # Its port was closed with its process. Without a scheduler nothing else tells that in less than the
-            # seconds of silence, and distributed itself would go on to connect for 30 s.
+            # seconds of silence, and distributed itself would try to connect for 30 s.
             self.gone = self.gone or "its Dask worker has ended"
         if self.gone:
             raise AgentGone(self.gone)
@@ -130,7 +130,7 @@ def release(client: Any, future: Any) -> None:
 
 
 def _is_closed(client: Any) -> bool:
-    """Return True if a client takes no calls any more: its loop leaves them unfinished, of which Python warns."""
+    """Return True if a client takes no calls any more: its loop leaves them unfinished, and Python warns."""
     return client.status in ("closing", "closed")
 
 

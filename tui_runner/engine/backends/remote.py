@@ -1,7 +1,7 @@
 """Workers on other machines: a link to each host, whatever carries its frames.
 
 Each link has a thread that polls and delivers in order, and one that sends. A worker is lost exactly once, after its
-last report: when its own backend says so, or when its link is given up. Frames of a link that was given up are never
+last report: when its own backend reports it, or when its link is given up. Frames of a link that was given up are never
 polled, and what is not polled cannot be recorded, so every row comes once.
 """
 
@@ -199,7 +199,7 @@ class _Link:
 
 
 def _of_host(host: str, message: str) -> str:
-    """Return why a job cannot be run, with the host that says so, and what to do about a module that is only here."""
+    """Return why a host cannot run a job, with its name, and what to do about a module that is only here."""
     missing = _MISSING.search(message)
     if missing is None:
         return f"host {host}: {message}"

@@ -29,7 +29,7 @@ _BLOCKED_SECONDS = 3.0
 class _Lane:
     """One asyncio task of the pool, which executes one item after the other.
 
-    Each item has a slot of its own: what it has started, and goes on without it, is not to take the next one for it.
+    Each item has a slot of its own: a task that it has started and that outlives it must not take the next item for it.
     """
 
     def __init__(self, slot: Slot) -> None:
@@ -48,7 +48,7 @@ class AsyncPool:
         execution: how one is called.
         outcomes: where outcomes go.
         recorder: where each task of the loop notes what it executes.
-        on_broken: called when a task cannot go on, outside of any item.
+        on_broken: called when a task cannot continue, outside of any item.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class AsyncPool:
         self._overdue: dict[_Lane, float] = {}
         """Lanes that the loop is to replace, and since when."""
         self._left_behind: set[asyncio.Task[None]] = set()
-        """Tasks that were cancelled and go on all the same."""
+        """Tasks that were cancelled and still run."""
         self._loop = asyncio.new_event_loop()
         self._wake = asyncio.Event()
         self._thread = threading.Thread(target=self._run_loop, name="items", daemon=True)

@@ -227,7 +227,7 @@ class Execution:
         function: takes an item, returns what the job's function does; a coroutine for a coroutine function.
         policy: when to try again.
         timeout: seconds an attempt may take, None for no bound.
-        gate: told of what hosts have answered; None for one that nobody else asks.
+        gate: told what hosts have answered; None for one of this attempt alone.
     """
 
     def __init__(

@@ -204,7 +204,7 @@ class MemoryLimit:
                 self._look(self._clock())
 
     def _look(self, now: float) -> None:
-        """Look and do what is to be done; the caller has the lock.
+        """Look, and take the next step; the caller has the lock.
 
         Never raises: threads that run items call it, and one that died of it would be missing.
         """

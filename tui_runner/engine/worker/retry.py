@@ -215,7 +215,7 @@ _LONGEST_CHAIN = 50
 
 
 def is_transient(error: BaseException) -> bool:
-    """Return True if another attempt may succeed: network trouble, timeouts, and HTTP answers that say so.
+    """Return True if another attempt may succeed: network trouble, timeouts, and HTTP answers that ask for one.
 
     Errors of HTTP libraries are recognised without importing any of them: by the status of the response they carry, by
     what the operating system said, which is in the chain of their causes whatever wraps it, and by the names of their

@@ -1,7 +1,7 @@
 """Notices that the whole process stood still: a suspended machine, `docker pause`, SIGSTOP.
 
-Monotonic clocks go on meanwhile (on Linux not while the machine sleeps, but in a frozen container they do), and every
-item would be past its deadline at once. Time in which nothing of the run was executed belongs to no item.
+Monotonic clocks advance meanwhile (on Linux not while the machine sleeps, but in a frozen container), and every item
+would be past its deadline at once. Time in which nothing of the run was executed belongs to no item.
 
 A thread looks four times a second and does nothing else, so it is late only when the process did not run, or when
 native code kept the interpreter for itself; then the process used its processor.

@@ -6,8 +6,8 @@ no object an item: a slice is a `deque` of indexes into the chunk's columns, and
 way to start an item of it.
 
 Everything that happens seldom (a pause, a cancelled chunk, too many unwritten bytes, too much memory, fewer threads,
-the end) is done by whoever decides it, not by the threads: it *recalls* slices, which means that it pops what is left
-of them and puts that back at the head of the chunk's line. The threads find their slices empty and come back to
+the end) is done by the caller that decides it, not by the threads: it *recalls* slices, which means that it pops the
+rest of them and puts that back at the head of the chunk's line. The threads find their slices empty and come back to
 `take`, which lets them wait. When an item takes longer than `SLOW_SECONDS`, a thread that has nothing else to do
 recalls the rest of that slice in the same way, so no item waits behind a slow one.
 

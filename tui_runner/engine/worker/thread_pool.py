@@ -132,7 +132,7 @@ class ThreadPool:
         execution: how one is executed.
         outcomes: where outcomes go.
         recorder: where each thread notes what it executes.
-        on_broken: called when a thread cannot go on, outside of any item.
+        on_broken: called when a thread cannot continue, outside of any item.
     """
 
     def __init__(

@@ -77,7 +77,7 @@ from tui_runner.text.redaction import Redaction
 _TEARDOWN_SECONDS = 10.0
 """Seconds that a job's teardown may take before the worker ends without it."""
 _PR_SET_PDEATHSIG = 1
-BROKEN = "this worker cannot go on, because a function has changed what it needs itself"
+BROKEN = "this worker cannot continue, because a function has changed what it needs itself"
 
 
 class Worker:
@@ -96,7 +96,7 @@ class Worker:
     ) -> None:
         self._config = config
         self.on_broken: Callable[[BaseException], None] = self._report_broken
-        """Called by a thread of this worker that cannot go on."""
+        """Called by a thread of this worker that cannot continue."""
         self._job = job
         self._send = send
         self.log = log
@@ -366,7 +366,7 @@ def _detach(output: int) -> None:
     take_signals_again()
     TERMINAL_GUARD.forget()
     if sys.platform == "linux":
-        # The pipe's end says so too, but not while the user's code keeps the interpreter for itself.
+        # The end of the pipe is noticed too, but not while the user's code keeps the interpreter for itself.
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     _let_parent_end()
     nothing = os.open(os.devnull, os.O_RDONLY)
