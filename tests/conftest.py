@@ -65,8 +65,9 @@ SLOW = frozenset((
 """Files with many processes, or many screens: a minute and more each on two cores."""
 
 EXHAUSTIVE = SLOW | {
-    "test_dask", "test_dask_changes", "test_crawl_killed", "test_changed_inputs_killed", "test_leaving", "test_random_keys",
-    "test_every_key", "test_broken_machinery", "test_pictures", "test_query_pictures", "test_terminal",
+    "test_dask", "test_dask_changes", "test_crawl_killed", "test_changed_inputs_killed", "test_leaving",
+    "test_random_keys", "test_every_key", "test_broken_machinery", "test_pictures", "test_query_pictures",
+    "test_terminal",
 }  # fmt: skip
 """Files that `.ci/run` leaves out for their time; all of them: `pytest -m "slow or exhaustive"`."""
 

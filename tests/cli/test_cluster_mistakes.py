@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import distributed
 import psutil
 import pytest
 from support.command_line import ROOT, CommandLine
@@ -123,6 +124,44 @@ def test_a_machine_with_other_versions_is_refused(
     assert done.code == 2
     assert re.fullmatch(rf"Dask worker tcp://127\.0\.0\.1:\d+: {complaint}.*", done.complaint), done.err
     nothing_is_left(there, here, before)
+
+
+def wait_for_file(path: str) -> None:
+    """A task that keeps a Dask worker busy."""
+    eventually(Path(path).exists, "the end of the task")
+
+
+def ours(dask_scheduler: Any) -> list[str]:
+    """Return our tasks that the scheduler knows."""
+    return [str(key) for key in dask_scheduler.tasks if str(key).startswith("tui-runner-")]
+
+
+def test_a_dask_worker_that_is_busy_is_refused_and_gets_no_agent_later(
+    here: Path, cluster: Callable[..., Cluster], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dask, "_ENLIST_SECONDS", 0.5)
+    paths = os.pathsep.join(map(str, (ROOT, ROOT / "tests", ROOT / "tests" / "cli")))
+    there = cluster(workers=1, environ={"PYTHONPATH": paths})
+    gate = here / "OPEN"
+    with distributed.Client(there.address, set_as_default=False) as client:
+        busy = client.submit(wait_for_file, str(gate))
+        eventually(lambda: client.run_on_scheduler(is_processing), "the start of the task")
+        with pytest.raises(UserError, match=r"starts no agent within 0\.5 s .*; look whether its threads are all"):
+            dask.DaskCluster(there.address)
+        tolerant = dask.DaskCluster(there.address, tolerant=True)
+        try:
+            assert len(tolerant.unfit) == 1
+            eventually(lambda: not client.run_on_scheduler(ours), "the end of our task")
+            gate.touch()
+            busy.result(timeout=60)
+            assert not there.hosts()
+        finally:
+            tolerant.close()
+
+
+def is_processing(dask_scheduler: Any) -> bool:
+    """Return True if a Dask worker has a task."""
+    return any(worker.processing for worker in dask_scheduler.workers.values())
 
 
 def test_the_doctor_measures_each_machine_and_names_those_of_no_use(

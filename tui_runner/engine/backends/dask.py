@@ -261,6 +261,8 @@ class DaskCluster:
             try:
                 if self._client.status in ("closed", "closing"):
                     self._open()
+                    if self._closed.is_set():
+                        return self.close()  # the run has ended meanwhile
                     self._forget_agents()
                 there = set(self._addresses())
                 if time.monotonic() - self._alive_at > _KEEP_ALIVE_SECONDS:
@@ -348,17 +350,29 @@ class DaskCluster:
         self._check_way(address, where)
         key = f"tui-runner-{uuid.uuid4().hex}"
         blob = pickle.dumps(Made(key, self._lease))
+        future = None
         try:
             future = self._client.submit(
                 pickle.loads, blob, actor=True, workers=[address], allow_other_workers=False, pure=False, key=key
             )
-            failure = future.exception(timeout=_ENLIST_SECONDS)
-        except FAILURES as error:
+            courier = self._courier(address, where, key, future)
+        except BaseException as error:
+            if future is not None:
+                release(self._client, future)  # one that waits for a thread would start later
+            if isinstance(error, UserError) or not isinstance(error, FAILURES):
+                raise
             what = f"it starts no agent within {_ENLIST_SECONDS:g} s ({type(error).__name__})"
             raise UserError(what, where, "look whether its threads are all busy") from None
+        with self._guard:
+            self._couriers[address] = courier
+        return courier
+
+    def _courier(self, address: str, where: str, key: str, future: Any) -> DaskCourier:
+        """Return what reaches an agent that was submitted, when it has started; raises `UserError`, or any failure."""
+        failure = future.exception(timeout=_ENLIST_SECONDS)
         if isinstance(failure, ImportError):
             what = f"it cannot load tui-runner ({one_line(str(failure))})"
-            raise UserError(what, where, f"pip install 'tui-runner[dask]=={__version__}' there") from None
+            raise UserError(what, where, f"pip install 'tui-runner[dask]=={__version__}' there")
         if failure is not None:
             raise UserError(f"its agent failed ({one_line(repr(failure))})", where, "look into its log")
         try:
@@ -366,15 +380,8 @@ class DaskCluster:
             _check_versions(courier.hello, where)
             courier.begin()
         except (CourierError, AgentGone, msgspec.MsgspecError) as error:
-            release(self._client, future)
-            raise UserError(
-                f"its agent cannot be reached ({one_line(str(error))})", where, "check the network"
-            ) from None
-        except UserError:
-            release(self._client, future)
-            raise
-        with self._guard:
-            self._couriers[address] = courier
+            what = f"its agent cannot be reached ({one_line(str(error))})"
+            raise UserError(what, where, "check the network") from None
         return courier
 
 
