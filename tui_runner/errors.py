@@ -78,7 +78,7 @@ class DatabaseError(UserError):
 
 
 class DiskFull(DatabaseError):
-    """There is no room for what is to be written: nothing is lost, and it can be tried again."""
+    """The disk is full: nothing is lost, and the same can be written again later."""
 
 
 class ItemError(Exception):

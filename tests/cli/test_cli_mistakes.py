@@ -259,7 +259,7 @@ FAR = "/tmp/" + "y/" * 40_000
     ],
     ids=lambda value: " ".join(map(str, value))[:40] if isinstance(value, list) else None,
 )
-def test_what_is_endless_is_refused_in_a_line_that_is_not(
+def test_endless_values_are_refused_in_one_bounded_line(
     cli: CommandLine, here: Path, arguments: list[str], code: int
 ) -> None:
     refused = cli(*arguments, cwd=here)

@@ -83,7 +83,7 @@ def test_a_run_that_is_stopped_is_named_to_whoever_wants_its_database(cli: Comma
         process.communicate()
 
 
-def test_what_failed_in_a_finished_run_is_not_resumed_but_retried(cli: CommandLine, tmp_path: Path) -> None:
+def test_failed_items_of_a_finished_run_are_retried_not_resumed(cli: CommandLine, tmp_path: Path) -> None:
     source = "from pathlib import Path\ndef odd(n):\n    assert n % 2 or Path('mended').exists()\n    return n\n"
     write(tmp_path, "odd.py", source)
     cli("run", "odd.py:odd", "--input", "range:0:4", "--db", "my x.duckdb", *INLINE, cwd=tmp_path)
@@ -106,7 +106,7 @@ def test_what_failed_in_a_finished_run_is_not_resumed_but_retried(cli: CommandLi
     assert f"in run 2 again with: {again} 2" in cli("resume", "my x.duckdb", cwd=tmp_path).complaint
 
 
-def test_what_is_relative_is_found_when_the_run_goes_on_from_elsewhere(cli: CommandLine, tmp_path: Path) -> None:
+def test_relative_paths_are_found_when_the_run_is_resumed_from_elsewhere(cli: CommandLine, tmp_path: Path) -> None:
     work, elsewhere = tmp_path / "work", tmp_path / "elsewhere"
     work.mkdir()
     elsewhere.mkdir()
@@ -189,7 +189,7 @@ def test_why_an_unfinished_run_is_not_the_one_that_goes_on_is_said(cli: CommandL
 
 
 @pytest.mark.parametrize("given_by", ["-", PROGRAM_INPUT, "gone.txt"])
-def test_what_failed_runs_again_without_its_input(cli: CommandLine, tmp_path: Path, given_by: str) -> None:
+def test_failed_items_run_again_without_their_input(cli: CommandLine, tmp_path: Path, given_by: str) -> None:
     source = """
         from pathlib import Path
         def lower(line):
@@ -221,7 +221,7 @@ def test_what_failed_runs_again_without_its_input(cli: CommandLine, tmp_path: Pa
     assert "and its item that failed has no value in the ledger; start a new run with these items" in none.err
 
 
-def test_what_is_said_of_a_pipe_goes_on_with_the_same_run_when_it_is_pasted(cli: CommandLine, tmp_path: Path) -> None:
+def test_command_printed_for_a_pipe_resumes_the_same_run_when_pasted(cli: CommandLine, tmp_path: Path) -> None:
     write(
         tmp_path,
         "tag.py",

@@ -129,7 +129,9 @@ def test_line_without_a_scheme_is_https_and_said_once(fetched: Fetched) -> None:
 
 
 @pytest.mark.parametrize(("keep", "columns"), [("none", set()), ("body", {"body"})])
-def test_what_is_kept_is_chosen(cli: CommandLine, tmp_path: Path, rows: Rows, keep: str, columns: set[str]) -> None:
+def test_fetch_keeps_the_parts_of_a_page_that_are_chosen(
+    cli: CommandLine, tmp_path: Path, rows: Rows, keep: str, columns: set[str]
+) -> None:
     with RawServer({"/": PAGE}) as server:
         assert fetch(cli, tmp_path, [f"{server.url}/"], "--keep", keep) == 0
     names = rows(

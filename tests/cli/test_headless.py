@@ -166,7 +166,7 @@ class TestSignals:
         ],
         ids=["Ctrl-C", "SIGTERM", "SIGHUP", "SIGHUP, SIGTERM", "Ctrl-C twice", "SIGTERM twice"],
     )
-    def test_they_are_commands_to_the_run(self, signals: list[int], commands: list[str], code: int) -> None:
+    def test_signals_are_commands_to_the_run(self, signals: list[int], commands: list[str], code: int) -> None:
         run = ToldRun(*[picture()] * 5, STOPPED)
 
         def raise_one(look: int) -> None:
@@ -180,7 +180,7 @@ class TestSignals:
         assert ("Ctrl-C again" in told) == (signal.SIGINT in signals)
         assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == before
 
-    def test_they_are_taken_until_the_run_is_closed(self) -> None:
+    def test_signals_are_taken_until_the_run_is_closed(self) -> None:
         run = ToldRun(picture(), STOPPED)
         run.meanwhile = _interrupt_at()
         closed: list[bool] = []
@@ -226,7 +226,7 @@ class TestWithoutSignals:
             watch(run, signals=False)
         assert run.commands == ["start", "stop", "kill"]
 
-    def test_it_is_closed_however_the_watching_ended(self) -> None:
+    def test_run_is_closed_however_the_watching_ended(self) -> None:
         run = ToldRun(*[picture()] * 5, STOPPED)
         run.meanwhile = _interrupt_at(2)
         closed: list[bool] = []

@@ -69,7 +69,7 @@ def test_only_what_failed_runs_again_and_in_the_same_run(cli, failed: Path, rows
     assert "nothing failed in it" in cli("retry", "work.duckdb", "1", cwd=failed).complaint
 
 
-def test_what_is_new_in_the_input_does_not_run(cli, failed: Path, rows: Rows) -> None:
+def test_retry_passes_over_items_that_are_new_in_the_input(cli, failed: Path, rows: Rows) -> None:
     (failed / "mended").touch()
     (failed / "count").write_text("23")
     answer = cli("retry", "work.duckdb", "--threads", "1", cwd=failed)

@@ -36,7 +36,7 @@ def test_every_sample_is_listed_with_what_it_does() -> None:
 
 
 class TestCopies:
-    def test_they_load_as_jobs_where_they_are_copied_to(self, tmp_path: Path) -> None:
+    def test_samples_load_as_jobs_where_they_are_copied_to(self, tmp_path: Path) -> None:
         out = io.StringIO()
         folder = tmp_path / "a" / "b"
         assert copy_samples(folder, out) == 0
@@ -50,7 +50,9 @@ class TestCopies:
         assert [path.name for path in tmp_path.iterdir()] == ["tables.py"]
         assert (tmp_path / "tables.py").read_text() == "mine"
 
-    def test_what_fails_half_way_leaves_nothing(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_copy_of_samples_that_fails_half_way_leaves_nothing(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         gone = SampleJob("gone", "", tmp_path / "gone.py")
         monkeypatch.setattr("tui_runner.cli.scaffold.sample_jobs", lambda: [*sample_jobs(), gone])
         with pytest.raises(UserError, match="No such file"):
@@ -91,7 +93,7 @@ class TestNewJob:
             ("größe.py", "größe"),
         ],
     )
-    def test_it_is_a_job_whatever_its_file_is_called(self, tmp_path: Path, file: str, name: str) -> None:
+    def test_init_writes_a_job_whatever_the_file_is_called(self, tmp_path: Path, file: str, name: str) -> None:
         out = io.StringIO()
         assert write_job(tmp_path / file, out) == 0
         assert out.getvalue().encode()
@@ -110,7 +112,7 @@ class TestNewJob:
             ("there.py/x.py", "Not a"),
         ],
     )
-    def test_it_goes_nowhere_it_should_not(self, tmp_path: Path, file: str, message: str) -> None:
+    def test_init_writes_nowhere_it_should_not(self, tmp_path: Path, file: str, message: str) -> None:
         (tmp_path / "there.py").write_text("mine")
         with pytest.raises(UserError, match=message):
             write_job(tmp_path / file, io.StringIO())

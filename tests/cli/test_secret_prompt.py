@@ -29,7 +29,7 @@ def request_for(job_file: Callable[[str], str], tmp_path: Path) -> RunRequest:
     return RunRequest(job_file(JOB), input="range:0:3", database=tmp_path / "x.duckdb")
 
 
-def test_it_is_asked_for(request_for: RunRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_secret_is_asked_for(request_for: RunRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     prompts: list[str] = []
     # What stands in for a stream while user code is loaded is no terminal.
     monkeypatch.setattr(run, "is_terminal", lambda stream: not isinstance(stream, SafeStream))

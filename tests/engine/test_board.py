@@ -57,7 +57,7 @@ def test_items_of_earlier_processes_are_done_but_in_no_rate():
     assert desk.picture().history[-1].rows_per_second == pytest.approx(4.0)
 
 
-def test_what_earlier_processes_did_counts_before_its_chunks_are_read():
+def test_items_of_earlier_processes_count_before_their_chunks_are_read():
     scheduler = Scheduler(threads=8, workers=1, open_chunks=4, grace=1.0)
     picture = builder(scheduler, 5_000.0, done_before=90, rows_before=630, active_before=61.0).last
     assert (picture.items_done, picture.items_skipped, picture.items_finished) == (90, 90, 90)
@@ -222,7 +222,7 @@ def test_there_is_no_estimate_of_an_input_of_unknown_length():
     assert desk.picture().eta_seconds is None
 
 
-def test_what_was_recorded_before_is_neither_left_nor_speed():
+def test_recorded_items_are_neither_left_nor_speed():
     desk = SnapshotHarness(skipped=5)
     desk.end(0, good=1)
     desk.now += 10.0

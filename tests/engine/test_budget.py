@@ -37,13 +37,13 @@ def test_where_items_end_well_there_is_a_retry_for_each():
     assert taken(budget, 1, 100.5) == 510
 
 
-def test_what_was_long_ago_no_longer_counts():
+def test_old_failures_no_longer_count():
     budget = RetryBudget(0.2)
     budget.count(500, 1_000, 100.0)
     assert taken(budget, 1, 110.0) == 10
 
 
-def test_what_waits_after_an_outage_is_made_up_for_at_full_speed():
+def test_retries_that_wait_after_an_outage_run_at_full_speed():
     budget, now, waiting, turns = RetryBudget(0.2), 100.0, 1_000, 0
     while waiting:
         now += 0.2

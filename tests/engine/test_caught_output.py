@@ -79,7 +79,7 @@ def logged(folder: Path) -> list[str]:
 def test_try_prints_lines_of_native_code_and_children_with_the_others(cli: CommandLine, native: Path) -> None:
     done = cli("try", "native.py", cwd=native, environ=ENVIRON)
     assert (done.code, done.err) == (0, "")
-    told, shown = done.out.split("item 0: ok")
+    told, shown = done.out.split("1 (item 0): ok")
     assert sorted(told.splitlines()) == sorted(
         native_lines("module", "items", "generator", "setup", "item", "teardown", ways=ALL)
     )
@@ -109,9 +109,7 @@ def test_json_stays_alone_on_standard_output(cli: CommandLine, native: Path) -> 
     assert set(native_lines("item", "teardown")) < set(logged(native))
 
 
-def test_what_is_written_while_the_job_of_workers_is_loaded_and_makes_its_items_is_caught(
-    cli: CommandLine, native: Path
-) -> None:
+def test_output_of_loading_a_job_and_making_its_items_is_caught(cli: CommandLine, native: Path) -> None:
     done = cli("run", "native.py", "--quiet", "--db", "x.duckdb", cwd=native, environ=ENVIRON)
     assert (done.code, done.out) == (0, "")
     told = [*native_lines("module", "items", ways=ALL), *native_lines("generator", ways=("prints",))]
@@ -119,7 +117,7 @@ def test_what_is_written_while_the_job_of_workers_is_loaded_and_makes_its_items_
     assert set(native_lines("generator", "item", "teardown")) < set(logged(native))
 
 
-def test_what_was_written_before_loading_failed_is_shown_before_the_complaint(cli: CommandLine, tmp_path: Path) -> None:
+def test_output_before_a_failed_load_is_shown_before_the_error(cli: CommandLine, tmp_path: Path) -> None:
     write(
         tmp_path,
         "fails.py",
@@ -165,7 +163,7 @@ def test_a_log_handler_made_while_loading_does_not_write_over_the_dashboard(term
 def test_the_launcher_shows_them_with_what_was_tried(terminal: Any) -> None:
     screen = terminal()
     screen.shows("native")
-    screen.shows("needed, Secret", screen.press("\r"))
+    screen.shows("(needed)", screen.press("\r"))
     screen.press(SECRET)
     screen.shows("the first 3 items", screen.press("\x14"))
     screen.shows("item writes ***")

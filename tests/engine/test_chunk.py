@@ -86,7 +86,7 @@ def test_counts_add_up_and_take_away():
     assert one.finished == 6
 
 
-def test_what_was_recorded_before_counts_as_done():
+def test_recorded_items_count_as_done():
     it = chunk(skipped=3)
     assert it.counts == Counts(done=3)
     assert it.count(Counts(done=1)) == Counts(done=1)
@@ -121,7 +121,7 @@ def test_running_again_makes_failures_pending_and_takes_them_back_from_the_count
     assert it.attempts == {1: 3, 3: 0}, "the attempts made count on"
 
 
-def test_what_the_database_refused_has_failed_and_does_not_run_again():
+def test_items_that_the_database_refused_fail_and_do_not_run_again():
     it = ended_chunk({1: 1}, done=3, failed=1, rows=9)
     assert it.reject(2, 6) == Counts(done=-2, failed=2, rows=-6)
     assert it.run_again(15.0) == Counts(failed=1)
@@ -179,7 +179,7 @@ BY_KEY = array("q", [7, 3, 12, 4])
 """Positions of items that were found in the ledger by their keys."""
 
 
-def test_what_is_left_is_known_by_index_and_told_by_position():
+def test_items_left_are_known_by_index_and_told_by_position():
     left = ItemsLeft(BY_KEY, [3, 4])
     assert (list(left), left.indexes(), len(left), left.is_whole) == ([3, 4], [1, 3], 2, False)
     assert left.among([3, 7, 99]) == {3: 1}, "7 is done, 99 belongs to another chunk"

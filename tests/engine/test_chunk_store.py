@@ -83,7 +83,7 @@ def test_an_ended_chunk_takes_a_hundred_bytes_of_the_scheduler_and_all_snapshots
         tracemalloc.stop()
 
 
-def test_what_failed_in_an_ended_chunk_of_scattered_positions_runs_again() -> None:
+def test_failed_items_of_an_ended_chunk_of_scattered_positions_run_again() -> None:
     desk = SchedulerHarness(chunks=0, ended=False)
     for event in cut([[False] * 4] * 3, by_key=True):
         desk(event)

@@ -24,7 +24,7 @@ def test_the_time_until_the_first_item_ended_is_in_no_rate() -> None:
     assert high == pytest.approx(10.0, rel=0.04)
 
 
-def test_it_needs_some_seconds_and_some_items_and_as_many_as_are_executed_at_once() -> None:
+def test_estimate_needs_some_seconds_and_an_item_of_each_thread() -> None:
     estimate = fed((2.0, 4), (4.0, 30))
     assert estimate.seconds(4.0, 100, 4) is None
     assert estimate.seconds(5.0, 100, 4) is not None
@@ -33,7 +33,7 @@ def test_it_needs_some_seconds_and_some_items_and_as_many_as_are_executed_at_onc
     assert Estimate().seconds(60.0, 100, 1) is None
 
 
-def test_it_narrows_as_more_items_end() -> None:
+def test_estimate_narrows_as_more_items_end() -> None:
     estimate, widths = Estimate(), []
     for second in range(1, 200):
         estimate.add(float(second), 8 * second)
@@ -45,7 +45,7 @@ def test_it_narrows_as_more_items_end() -> None:
     assert all(later < sooner + 1e-9 for sooner, later in pairwise(widths))
 
 
-def test_it_ranges_from_the_present_rate_to_that_of_the_whole_run() -> None:
+def test_estimate_ranges_from_the_present_rate_to_that_of_the_whole_run() -> None:
     estimate = fed(*((float(second), second) for second in range(1, 1_001)))
     for second in range(1, 11):
         estimate.add(1_000.0 + second, 1_000 + 10 * second)

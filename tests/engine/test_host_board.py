@@ -10,7 +10,7 @@ from tui_runner.engine.scheduling.host_board import MAX_HOSTS, OTHER_HOSTS, Host
 from tui_runner.jobs.hosts import HostLimits
 
 
-def test_what_one_worker_is_told_the_others_are_told() -> None:
+def test_hold_that_one_worker_is_told_reaches_the_others() -> None:
     board = HostBoard()
     assert board.refused("a", 30.0, [2, 3], 0.0) == [(2, HoldHost("a", 30.0)), (3, HoldHost("a", 30.0))]
     board.reported(HostsReport(2, (HostReport("a", cooldown=28.0),)), 1.0)

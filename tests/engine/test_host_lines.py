@@ -144,7 +144,7 @@ def test_an_item_that_is_put_off_keeps_its_attempts_for_an_hour_at_most() -> Non
     assert not desk.queue.put_off(chunk, 0, "a", 1801.0)
 
 
-def test_who_waits_for_a_host_is_replaced_until_many_wait_and_is_sent_back_then() -> None:
+def test_item_that_waits_for_a_host_is_replaced_until_many_wait_and_sent_back_then() -> None:
     desk = Desk(HostLimits(per_host=1), lanes=1)
     missing: list[int] = []
     desk.queue.on_missing = missing.append

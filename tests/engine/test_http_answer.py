@@ -63,7 +63,7 @@ def test_no_server_puts_a_retry_off_for_days():
 
 
 @pytest.mark.parametrize("value", [None, "", "soon", "nan", "inf", "1e999", "Tue, 99 Nov 2023 22:13:20 GMT"])
-def test_what_says_nothing_counts_for_nothing(value):
+def test_invalid_retry_after_is_ignored(value):
     assert retry_after(httpx_error(value), NOW) is None
 
 

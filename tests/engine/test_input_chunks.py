@@ -31,7 +31,7 @@ def test_iterables_have_a_total_if_they_have_a_length() -> None:
     assert total_items(items_source(iter([])), 3) is None
 
 
-def test_what_a_generator_raises_is_one_line_with_its_place() -> None:
+def test_error_of_a_generator_is_one_line_with_its_place() -> None:
     def items() -> Iterator[int]:
         yield 1
         raise ConnectionError("gone\n[/foo]")

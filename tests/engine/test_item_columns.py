@@ -88,11 +88,11 @@ def test_a_value_is_kept_as_json_only_if_it_comes_back_as_it_was(value: object) 
     ],
     ids=lambda value: type(value).__name__,
 )  # fmt: skip
-def test_what_would_not_come_back_is_large_or_has_a_secret_is_not_kept(value: object) -> None:
+def test_values_that_would_not_come_back_are_large_or_have_secrets_are_not_kept(value: object) -> None:
     assert json_value(value, Redaction([SECRET])) is None
 
 
-def test_what_contains_itself_is_not_kept() -> None:
+def test_values_that_contain_themselves_are_not_kept() -> None:
     endless: list[object] = []
     endless.append(endless)
     assert json_value(endless, Redaction()) is None

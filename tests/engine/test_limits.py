@@ -21,7 +21,7 @@ def test_starts_are_evenly_spaced():
     assert limit.take(0.4) == pytest.approx(0.5)
 
 
-def test_who_waits_as_long_as_told_gets_a_start():
+def test_caller_that_waits_as_long_as_told_gets_a_start():
     limit, now = RateLimit(7.0), 100.0
     for _ in range(50):
         while delay := limit.take(now):

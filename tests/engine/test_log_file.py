@@ -46,7 +46,7 @@ def test_a_run_that_says_nothing_makes_no_file(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_it_is_rotated_once(tmp_path: Path) -> None:
+def test_log_file_is_rotated_once(tmp_path: Path) -> None:
     log = LogFile(tmp_path / "x.log", 1, failed=lambda reason: None, limit=200)
     for number in range(20):
         log.add(lines(f"line {number}"))

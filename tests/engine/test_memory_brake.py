@@ -34,14 +34,14 @@ def test_large_items_that_end_let_it_go_on() -> None:
     assert state.look(450 * MB, 8, 0.3) is Step.NOTHING
 
 
-def test_what_is_kept_with_nothing_in_flight_makes_it_give_up_once() -> None:
+def test_memory_kept_with_nothing_in_flight_makes_the_brake_give_up_once() -> None:
     state = BrakeState(500 * MB, 100 * MB)
     assert [state.look(600 * MB, 0, moment) for moment in (0.0, 0.1, 0.2)] == [Step.BRAKE, Step.NOTHING, Step.CLEAN]
     assert state.cleaned(590 * MB) is Step.GIVE_UP
     assert [state.look(600 * MB, 0, moment) for moment in (0.3, 9.0)] == [Step.NOTHING] * 2
 
 
-def test_what_can_be_given_back_is_no_reason_to_give_up() -> None:
+def test_memory_that_can_be_given_back_is_no_reason_to_give_up() -> None:
     state = BrakeState(500 * MB, 100 * MB)
     for moment in (0.0, 0.1, 0.2):
         step = state.look(600 * MB, 0, moment)
@@ -49,7 +49,7 @@ def test_what_can_be_given_back_is_no_reason_to_give_up() -> None:
     assert state.cleaned(200 * MB) is Step.RELEASE
 
 
-def test_it_does_not_wait_for_ever_for_an_item_that_takes_long() -> None:
+def test_brake_does_not_wait_for_ever_for_a_long_item() -> None:
     state = BrakeState(500 * MB, 100 * MB)
     steps = [state.look(600 * MB, 1, float(second)) for second in range(7)]
     assert steps == [Step.BRAKE, *[Step.NOTHING] * 4, Step.GIVE_UP, Step.NOTHING]
@@ -62,7 +62,7 @@ def test_every_worker_may_grow_by_something(share: int, baseline: int) -> None:
 
 
 @given(st.lists(st.tuples(st.integers(50, 900), st.integers(0, 3), st.sampled_from([None, 300, 600])), max_size=60))
-def test_it_brakes_and_releases_in_turn_and_gives_up_at_the_end_only(looks: list[tuple[int, int, int | None]]) -> None:
+def test_brake_tightens_and_releases_in_turn_and_gives_up_last(looks: list[tuple[int, int, int | None]]) -> None:
     state = BrakeState(400 * MB, 50 * MB)
     steps = []
     for number, (rss, in_flight, share) in enumerate(looks):

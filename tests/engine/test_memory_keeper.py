@@ -79,7 +79,7 @@ def test_workers_that_are_threads_of_this_process_have_no_share() -> None:
     assert kept.shares == []
 
 
-def test_what_the_ladder_decides_is_done() -> None:
+def test_steps_of_the_ladder_are_taken() -> None:
     kept = Kept()
     assert kept.measure(100, 100) == []
     (divide,) = kept.measure(100, 650)
@@ -130,7 +130,7 @@ def test_memory_of_a_worker_that_is_not_yet_known_counts_all_the_same() -> None:
     assert [type(event) for event in kept(MemoryMeasured(100 * MB, 800 * MB, 0, {7: 800 * MB}))] == [Hold]
 
 
-def test_what_a_lost_worker_executed_is_not_in_flight_any_more() -> None:
+def test_items_of_a_lost_worker_are_no_longer_in_flight() -> None:
     kept = Kept()
     kept.measure(900, 60)
     kept(WorkerLost(0, "killed"))
@@ -158,10 +158,10 @@ def test_whoever_resumes_a_run_that_is_held_is_told_what_it_waits_for() -> None:
     kept.measure(100, 750)
     kept.measure(100, 650)
     kept(TryRelease())
-    assert kept.told == ["WARNING memory is at 75 % of 1.0 GB: it goes on below 70 %, or with a higher memory limit"]
+    assert kept.told == ["WARNING memory is at 75 % of 1.0 GB: it resumes below 70 %, or with a higher memory limit"]
 
 
-def test_what_is_too_little_says_why() -> None:
+def test_limit_that_is_too_low_says_why() -> None:
     assert too_little(500 * MB, 2, 100 * MB) == ""
     assert too_little(None, 50, 100 * MB) == ""
     assert too_little(200 * MB, 2, 100 * MB) == (

@@ -92,7 +92,7 @@ def test_a_run_at_rest_does_not_give_up_for_the_memory_of_a_query():
     assert [step for _ in range(12) for step in climb(250, in_flight=0) if isinstance(step, GiveUp)]
 
 
-def test_what_a_killed_worker_had_in_flight_runs_again_half_as_many_at_once():
+def test_items_in_flight_of_a_killed_worker_run_again_half_as_many_at_once():
     climb = Climb()
     climb(20)
     hold, kill, fewer = climb(171)

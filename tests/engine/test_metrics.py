@@ -114,7 +114,7 @@ def test_a_counter_that_falls_has_no_negative_rate():
 # --- errors that are alike ----------------------------------------------------------------------------------
 
 
-def test_what_ended_items_for_good_comes_first_and_then_the_most_frequent():
+def test_errors_that_ended_items_come_first_then_the_most_frequent():
     counts = ErrorCounts()
     counts.add({("ValueError", "a"): 2, ("KeyError", "b"): 5, ("OSError", "c"): 300}, {("ValueError", "a"): 2}, {})
     counts.add({("ValueError", "a"): 4, ("KeyError", "b"): 1}, {("KeyError", "b"): 1}, {})

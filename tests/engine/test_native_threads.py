@@ -36,7 +36,7 @@ def test_a_library_that_is_loaded_uses_no_more_threads_than_it_may() -> None:
     assert variable == "1", "for libraries that are loaded later, and programs that items start"
 
 
-def test_what_the_user_has_set_stays() -> None:
+def test_thread_variables_of_the_user_stay() -> None:
     pools, variable = limited(OMP_NUM_THREADS="2", OPENBLAS_NUM_THREADS="2")
     assert variable == "2"
     assert 1 not in pools or len(os.sched_getaffinity(0)) < 2

@@ -44,14 +44,14 @@ def test_only_the_last_items_count():
     assert outages[9].text == "50 of the last 50 items failed"
 
 
-def test_it_says_what_most_of_them_failed_with():
+def test_outage_names_the_most_frequent_error():
     errors = {("ConnectError", "refused"): 40, ("ValueError", "no"): 10}
     outage = count(CircuitBreaker(), passing=50, errors=errors)
     assert outage.text == "50 of the last 50 items failed (ConnectError: refused)"
     assert count(CircuitBreaker(), lasting=50, errors={("KeyError", ""): 1}).text.endswith("(KeyError)")
 
 
-def test_it_tells_what_may_pass_from_what_will_not():
+def test_outage_tells_passing_failures_from_lasting_ones():
     assert count(CircuitBreaker(), passing=30, lasting=20).may_pass
     assert not count(CircuitBreaker(), passing=20, lasting=30).may_pass
 
@@ -62,7 +62,7 @@ def test_one_item_is_tried_at_growing_intervals():
     assert tried == [10, 30, 70, 150, 310, 610, 910, 1210, 1510, 1810]
 
 
-def test_it_is_over_when_an_item_ends_well_after_a_trial_and_not_before():
+def test_outage_is_over_when_an_item_ends_well_after_a_trial_and_not_before():
     watch = begun(CircuitBreaker())
     assert not watch.is_over(Trials(ok=1))
     watch.trial_due(NOW + 10)

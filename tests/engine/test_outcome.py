@@ -206,7 +206,7 @@ def items_of(taken):
     return [item for _, items in taken[0] for item in items]
 
 
-def test_what_ended_comes_out_in_the_order_it_went_in():
+def test_outcomes_come_out_in_the_order_they_went_in():
     way = outcomes(1_000_000)
     items = [ended(number, number) for number in range(5)]
     failed = other()
@@ -219,7 +219,7 @@ def test_what_ended_comes_out_in_the_order_it_went_in():
     assert way.take() == ([], [])
 
 
-def test_what_ended_of_an_unfinished_slice_does_not_wait_for_the_rest():
+def test_outcomes_of_an_unfinished_slice_do_not_wait_for_the_rest():
     way = outcomes(1_000_000)
     unfinished = block(ended(0, 10), ended(1, 10))
     assert items_of(way.take([unfinished])) == [ended(0, 10), ended(1, 10)]

@@ -146,7 +146,7 @@ def test_text_without_line_ends_does_not_pile_up(log, stream):
     assert len(lines) > 80
 
 
-def test_what_could_not_be_kept_is_counted_once(log, stream):
+def test_dropped_lines_are_counted_once(log, stream):
     stream.write("line\n" * (MAX_LINES + 30))
     lines, dropped = log.take_all()
     assert (len(lines), dropped) == (MAX_LINES, 30)
@@ -160,7 +160,7 @@ def test_lone_surrogates_are_written_out(log, stream):
     assert texts(log) == ["\\udcff"]
 
 
-def test_what_no_item_printed_goes_where_it_went_before(log):
+def test_output_of_no_item_goes_where_it_went_before(log):
     terminal = io.StringIO()
     stream = JobStream(log, "INFO", terminal)
     stream.write("from the program\n")
@@ -269,7 +269,7 @@ def test_a_job_without_logging_of_its_own_has_info_and_above_logged(log):
         assert texts(log) == ["root: told"]
 
 
-def test_what_the_job_has_set_up_holds(log, tmp_path):
+def test_logging_that_the_job_has_set_up_holds(log, tmp_path):
     with fresh_root() as root:
         logging.basicConfig(filename=tmp_path / "mine.log", level=logging.DEBUG, format="%(message)s")
         join_logging(log)

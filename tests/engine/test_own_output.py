@@ -66,7 +66,7 @@ CATCHING = r"""
 
 
 @pytest.mark.parametrize("kind", ["terminal", "pipe", "file"])
-def test_what_is_written_becomes_lines_wherever_the_descriptors_lead(tmp_path: Path, kind: str) -> None:
+def test_output_becomes_lines_wherever_the_descriptors_lead(tmp_path: Path, kind: str) -> None:
     if kind == "terminal":
         ours, theirs = pty.openpty()
         done, answers = run(CATCHING, tmp_path, stdout=theirs, stderr=theirs)

@@ -64,7 +64,7 @@ def test_every_message_reaches_a_part_or_a_worker(runner: Runner) -> None:
         assert runner._routes.get(kind) or kind is RunnerFault, kind
 
 
-def test_who_decides_comes_before_who_records_and_the_snapshot_is_drawn_last(runner: Runner) -> None:
+def test_scheduler_comes_before_recorder_and_the_snapshot_last(runner: Runner) -> None:
     parts = runner._parts
     assert [type(part).__name__ for part in parts.in_order()] == [
         "PendingItems", "Scheduler", "MemoryGuard", "DiskGuard", "StillnessGuard", "InputReader", "Recorder", "RunLog",
@@ -87,7 +87,7 @@ class Echo:
         return [10 * message + 1, 10 * message + 2] if message < 10 else []
 
 
-def test_what_was_answered_first_is_handled_first(runner: Runner) -> None:
+def test_events_are_handled_in_the_order_they_came(runner: Runner) -> None:
     echo = Echo()
     runner._routes[int] = [echo, echo]
     runner._step(1)
@@ -174,7 +174,7 @@ FULL = WriteFailed(DiskFull("the disk is full", "x.duckdb", "make room on it"))
 def test_a_full_disk_holds_the_run_and_is_tried_again_until_it_takes_the_rows() -> None:
     _, guard = guarded()
     (hold,) = guard.handle(FULL, 10.0)
-    assert hold == Hold(PauseCause.DISK, "the disk is full; 0 rows lost, it goes on when there is room")
+    assert hold == Hold(PauseCause.DISK, "the disk is full; 0 rows lost, it resumes when there is room")
     assert [*guard.handle(Tick(), 10.0 + PROBE_SECONDS - 0.1)] == []
     assert [*guard.handle(Tick(), 10.0 + PROBE_SECONDS)] == [RetryFlush()]
     assert [*guard.handle(Tick(), 10.1 + PROBE_SECONDS)] == []
@@ -197,7 +197,7 @@ def test_a_run_that_drains_does_not_wait_for_room_one_whose_last_rows_are_writte
     assert lost.error.do == "make room on it"
 
 
-def test_what_is_left_when_the_writing_thread_ends_is_lost_for_the_reason_that_was_heard_last() -> None:
+def test_batches_left_at_the_end_of_the_writing_thread_are_lost_for_the_last_reason() -> None:
     _, guard = guarded()
     (lost,) = guard.handle(RowsLeft(), 1.0)
     assert lost.error.what == "the database did not take the rows: it takes no more rows"

@@ -51,5 +51,5 @@ def test_lone_surrogates_arrive():
     assert unpack(pack(["\ud800"])) == ["\ud800"]
 
 
-def test_what_says_that_an_item_cannot_be_sent_can_be_sent():
+def test_error_of_an_item_that_cannot_be_sent_can_be_sent():
     assert pickle.loads(pickle.dumps(Refused("TypeError", "why"))) == Refused("TypeError", "why")

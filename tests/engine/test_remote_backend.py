@@ -173,7 +173,7 @@ def test_a_silent_host_is_given_up() -> None:
     backend.close()
 
 
-def test_what_a_lost_host_still_reports_is_not_delivered() -> None:
+def test_reports_of_a_lost_host_are_not_delivered() -> None:
     got: list[Any] = []
     backend = RemoteBackend(got.append, silence=0.05)
     courier = Courier()

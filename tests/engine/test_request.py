@@ -112,9 +112,7 @@ def test_a_mistake_is_found_before_anything_is_written(
     assert [path.name for path in tmp_path.iterdir() if path.name != "__pycache__"] == ["squares.py"]
 
 
-def test_what_contradicts_itself_is_found_before_the_job_is_loaded(
-    tmp_path: Path, job_file: Callable[..., str]
-) -> None:
+def test_contradicting_options_are_found_before_the_job_is_loaded(tmp_path: Path, job_file: Callable[..., str]) -> None:
     path = job_file("from pathlib import Path\nPath('loaded').touch()\n")
     with pytest.raises(UserError, match="exclude"):
         plan(tmp_path, path, new=True, resume=True)
@@ -150,7 +148,7 @@ class TestWhereAnInputIs:
         assert plan(tmp_path, line, input="in[1].txt").source.text == str(tmp_path / "in[1].txt")
 
     @pytest.mark.parametrize("text", ["range:0:3", "sql:SELECT 1", "-"])
-    def test_what_is_no_file_stays_as_it_is(self, tmp_path: Path, line: str, text: str) -> None:
+    def test_sources_that_are_no_files_stay_as_they_are(self, tmp_path: Path, line: str, text: str) -> None:
         assert plan(tmp_path, line, input=text).source.text == text
 
 
@@ -196,7 +194,7 @@ class TestResume:
             ({"settings": {"folder": "/no/such/folder"}}, None, "/no/such/folder, which it was begun in, is gone"),
         ],
     )
-    def test_what_cannot_go_on_says_why(
+    def test_run_that_cannot_be_resumed_says_why(
         self, tmp_path: Path, squares: str, changes: dict[str, Any], run: int | None, message: str
     ) -> None:
         made = plan(tmp_path, squares)
@@ -237,7 +235,7 @@ class TestSecrets:
         begun(made.database, made)
         return made.database
 
-    def test_they_are_given_again(self, tmp_path: Path, database: Path) -> None:
+    def test_secrets_of_a_resumed_run_are_given_again(self, tmp_path: Path, database: Path) -> None:
         request = resume_request(database, None, {"token": "geheim"})
         assert plan_run(request, folder=tmp_path, environ={}).params["token"] == "geheim"
 

@@ -148,7 +148,7 @@ def wrapped(cause, *, by=LibraryError, hidden=False):
     ],
     ids=repr,
 )
-def test_what_comes_from_the_network_is_known_whatever_wraps_it(cause, transient, hidden):
+def test_network_errors_are_known_whatever_wraps_them(cause, transient, hidden):
     assert is_transient(wrapped(cause, hidden=hidden)) is transient
     assert is_transient(wrapped(wrapped(cause), hidden=hidden)) is transient
 

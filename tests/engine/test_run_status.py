@@ -61,7 +61,7 @@ def test_the_same_cause_pauses_it_once_with_what_it_said_last():
     assert status.resumed(PauseCause.DISK) == with_pauses(MEMORY)
 
 
-def test_who_waits_for_the_user():
+def test_status_tells_pauses_that_wait_for_the_user():
     idle = RunStatus(chunks_paused=True)
     assert idle.idle and not idle.resumes_by_itself
     assert idle.state is RunState.PAUSED and idle.persisted is RunState.RUNNING and "paused chunks" in idle.reason

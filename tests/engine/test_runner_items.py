@@ -17,7 +17,7 @@ Rows = Callable[..., list[tuple[Any, ...]]]
 BOTH = pytest.mark.parametrize("backend", ["process", "inline"])
 
 
-def test_what_a_program_prints_to_the_jobs_output_is_logged(job_file, new_run, rows: Rows) -> None:
+def test_output_of_a_child_program_is_logged(job_file, new_run, rows: Rows) -> None:
     source = """
         import subprocess, sys
         from tui_runner import job
@@ -256,7 +256,7 @@ def test_a_traceback_begins_with_the_users_first_frame(job_file, new_run, rows: 
     assert "in fail" in found
 
 
-def test_what_the_database_refuses_has_failed_in_every_count_whatever_runs_again(
+def test_rows_that_the_database_refuses_fail_in_every_count_whatever_runs_again(
     job_file, new_run, rows: Rows, tmp_path: Path
 ) -> None:
     source = """

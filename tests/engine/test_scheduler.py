@@ -160,7 +160,7 @@ def test_a_chunk_ends_by_what_became_of_its_items():
     assert desk.scheduler.counts == Counts(done=3, failed=2, cancelled=1)
 
 
-def test_what_a_lost_worker_had_not_flushed_runs_again_before_everything_else():
+def test_unflushed_items_of_a_lost_worker_run_again_before_all_others():
     desk = SchedulerHarness(chunks=4)
     desk(flush(0, {0: [0]}))
     assert desk(WorkerLost(0, "killed by SIGSEGV")) == [StartWorker(1, 4, False)]
@@ -168,7 +168,7 @@ def test_what_a_lost_worker_had_not_flushed_runs_again_before_everything_else():
     assert desk(Ready(1, 1)) == [SendChunk(1, 0, [1], False), SendChunk(1, 1, None, False)]
 
 
-def test_what_the_next_worker_counts_comes_on_top():
+def test_counts_of_the_next_worker_are_added():
     desk = SchedulerHarness(chunks=1)
     desk(flush(0, {0: [0]}, counts={0: Counts(done=1, retries=2, rows=10)}))
     desk(WorkerLost(0, "gone"))

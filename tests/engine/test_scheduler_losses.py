@@ -197,13 +197,13 @@ def test_a_worker_that_reports_no_more_is_killed_and_what_it_had_in_flight_is_su
         (3, [1, 2], "3 items run again, 2 of them one by one because they were in flight"),
     ],
 )
-def test_what_is_said_of_the_items_of_a_lost_worker(items, in_flight, said):
+def test_log_says_what_becomes_of_the_items_of_a_lost_worker(items, in_flight, said):
     desk = SchedulerHarness(chunks=1, items=items)
     desk(WorkerLost(0, "gone", dict.fromkeys(in_flight, 1)))
     assert desk.told[-1] == ("ERROR", f"worker 0 is lost (gone): {said}")
 
 
-def test_who_was_not_in_flight_is_suspected_with_the_others_and_found_by_halves():
+def test_poison_item_that_was_not_in_flight_is_found_by_halves():
     desk = SchedulerHarness(chunks=1, items=4, ended=True)
     desk(WorkerLost(0, "gone"))
     assert desk.sent_items(desk(Ready(1, 1))) == [(1, 0, [0, 1, 2, 3])], "it may have been killed from outside"
@@ -228,7 +228,7 @@ def test_who_was_not_in_flight_is_suspected_with_the_others_and_found_by_halves(
     assert desk.sent_items(desk(ChunkFinished(7, 0))) == [(7, 0, [1])]
 
 
-def test_who_ran_before_the_one_that_is_in_flight_is_not_let_off_at_its_expense():
+def test_suspects_that_ran_before_the_one_in_flight_are_not_cleared_by_it():
     desk = after_a_death(in_flight=(0, 1, 2, 3))
     desk(Ready(2, 1))
     desk(WorkerLost(2, "gone", {1: 2}))

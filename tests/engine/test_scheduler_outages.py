@@ -103,7 +103,7 @@ def test_a_person_may_go_on_or_stop_the_trials():
     assert desk(Tick()) == []
 
 
-def test_what_fails_for_good_is_not_tried_again():
+def test_permanent_failures_are_not_probed():
     desk, _ = struck(lasting=True)
     desk.now += 10_000
     assert desk(Tick()) == []
@@ -190,17 +190,17 @@ def test_a_run_that_nobody_watches_any_more_goes_on():
     assert desk.scheduler.status.state is RunState.RUNNING
 
 
-def test_what_only_a_person_could_resume_stops_in_order():
+def test_run_that_only_a_person_could_resume_stops_in_order():
     paused = SchedulerHarness(chunks=2)
     paused(PauseRun())
     broken, _ = struck(lasting=True)
     for desk in (paused, broken):
         desk(Abandoned("the terminal is gone"))
         desk(WorkerLost(0, ""))
-        assert desk.end == (RunState.STOPPED, "it was paused, and nobody is left to resume it")
+        assert desk.end == (RunState.STOPPED, "it was paused, and no screen is left to resume it from")
 
 
-def test_what_goes_on_by_itself_is_waited_for():
+def test_run_that_resumes_by_itself_is_waited_for():
     desk, _ = struck()
     desk(Abandoned("the terminal is gone"))
     assert desk.scheduler.status.state is RunState.PAUSED
@@ -227,7 +227,7 @@ def failed(desk, items, *, retried=()):
     return desk.scheduler.status.state
 
 
-def test_what_had_failed_before_and_fails_again_is_no_news_wherever_it_stands():
+def test_items_that_had_failed_before_the_resume_cause_no_outage():
     desk = resumed(range(4, 10))
     assert failed(desk, [4, 5, 0], retried=[6, 7, 8]) is RunState.RUNNING
     assert failed(desk, [9, 1, 2]) is RunState.RUNNING

@@ -37,7 +37,7 @@ def test_a_full_worker_finishes_what_it_has_in_flight_while_another_one_takes_ov
     assert not [text for level, text in desk.told if level == "ERROR"]
 
 
-def test_it_is_replaced_once_however_often_it_says_so():
+def test_worker_is_replaced_once_however_often_it_asks():
     desk = SchedulerHarness(chunks=1)
     desk(MemoryFull(0, 1))
     assert desk(MemoryFull(0, 1)) == []

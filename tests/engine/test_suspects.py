@@ -35,7 +35,7 @@ def test_only_what_kills_is_given_up_and_it_kills_three_times(items: int, thread
 
 
 @given(items=st.integers(1, 200), ruinous=st.sets(st.integers(0, 199), max_size=4))
-def test_who_ruins_its_worker_and_returns_is_found_by_halves(items: int, ruinous: set[int]) -> None:
+def test_item_that_ruins_its_worker_and_returns_is_found_by_halves(items: int, ruinous: set[int]) -> None:
     """Outcomes arrive when a worker has run all that it was sent; one that was sent a ruinous item dies before."""
     suspects = PoisonItems()
     left, given_up = set(range(items)), set()
@@ -83,7 +83,7 @@ def test_nobody_is_given_up_for_what_another_has_done(items: int, ruinous: set[i
     assert given_up == {item for item in ruinous if item < items}
 
 
-def test_what_is_said_of_an_item_that_is_given_up() -> None:
+def test_message_of_an_item_that_is_given_up() -> None:
     suspects = PoisonItems()
     for reason in ("killed by SIGKILL", "killed by SIGKILL", "ended with exit code 3"):
         assert suspects.verdicts([7]) == {}

@@ -80,7 +80,7 @@ def test_a_job_that_is_async_works(job_file: Callable[..., str], tried: Callable
     assert out.endswith("    0    4.5\n(1 row)\n")
 
 
-def test_what_fails_is_shown_with_its_traceback_and_tried_once(
+def test_failing_item_is_shown_with_its_traceback_and_tried_once(
     job_file: Callable[..., str], tried: Callable[..., tuple[int, str]]
 ) -> None:
     path = job_file("""

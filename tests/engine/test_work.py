@@ -193,7 +193,7 @@ def test_of_an_outage_one_item_is_let_through_not_a_slice(desk):
     ],
     ids=["pause", "pause of the chunk", "unwritten", "memory", "fewer threads", "rate", "end"],
 )
-def test_what_has_not_started_of_a_slice_is_put_back(desk, stop):
+def test_items_of_a_slice_that_have_not_started_are_put_back(desk, stop):
     desk.learn(0.0)
     desk.open(0, 5)
     slot = desk.slice()
@@ -203,7 +203,7 @@ def test_what_has_not_started_of_a_slice_is_put_back(desk, stop):
     assert list(slot.chunk.todo) == [1, 2, 3, 4]
 
 
-def test_what_is_put_back_goes_before_the_rest_of_its_chunk(desk):
+def test_items_that_are_put_back_go_before_the_rest_of_their_chunk(desk):
     desk.learn(0.00045)
     desk.open(0, 5)
     first, second = desk.slice(), desk.slice()

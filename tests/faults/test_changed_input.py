@@ -136,7 +136,7 @@ def test_items_that_failed_and_are_gone_from_the_input_are_spoken_of(
     assert rows(CHUNKS) == rows(ITEMS)
 
 
-def test_what_fails_again_in_a_run_that_goes_on_can_run_once_more_at_the_press_of_a_key(
+def test_items_that_fail_again_after_a_resume_can_be_retried_by_key(
     job_file, new_run, tmp_path: Path, rows: Rows
 ) -> None:
     source = (

@@ -71,7 +71,7 @@ def test_a_run_waits_for_room_and_goes_on_by_itself(
     (tmp_path / "gate").touch()
     held = run.until(lambda s: s.state is RunState.PAUSED)
     assert held.reason.startswith("the disk is full")
-    assert held.reason.endswith("; 0 rows lost, it goes on when there is room")
+    assert held.reason.endswith("; 0 rows lost, it resumes when there is room")
     run.runner.resume()  # there still is no room
     assert recorded(run.runner.database) < 200
     disk.empty()

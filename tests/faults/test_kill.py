@@ -138,7 +138,7 @@ def _kill(process: psutil.Popen, chance: random.Random) -> str:
     After a worker or the server was killed, the program may go on for a while, or to its end. Nothing may outlive it.
     """
     children = family(process)
-    servers = [child for child in children if child.is_running() and child.ppid() == process.pid]
+    servers = [child for child in children if _is_child(child, process.pid)]
     workers = [child for child in children if child not in servers]
     what = chance.choice(["program", "everything", *(["worker"] * bool(workers)), *(["server"] * bool(servers))])
     victims = {"program": [], "everything": children, "worker": workers[:1], "server": servers[:1]}[what]
@@ -148,10 +148,18 @@ def _kill(process: psutil.Popen, chance: random.Random) -> str:
     if what in ("worker", "server"):
         with contextlib.suppress(psutil.TimeoutExpired):
             process.wait(chance.uniform(0.0, 1.0))
-    process.kill()
+    with contextlib.suppress(psutil.NoSuchProcess):  # it may have come to its end just now
+        process.kill()
     process.wait()
     eventually(lambda: not any(child.is_running() for child in children), "the end of the workers")
     return what
+
+
+def _is_child(process: psutil.Process, parent: int) -> bool:
+    try:
+        return bool(process.ppid() == parent)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def test_a_second_program_is_told_who_has_the_database(start: Callable[[], psutil.Popen], tmp_path: Path) -> None:

@@ -132,7 +132,7 @@ def test_a_run_that_has_only_failed_attempts_is_there_to_go_on_with(cli, job_fil
     assert rows("SELECT run_id, state, count(*) FROM runner.items GROUP BY ALL") == [(1, "ok", 1_000)]
 
 
-def test_it_goes_on_all_the_same_if_it_is_told_to(cli, job_file, tmp_path: Path, rows: Rows) -> None:
+def test_run_continues_through_an_outage_if_told_to(cli, job_file, tmp_path: Path, rows: Rows) -> None:
     job = job_file(BROKEN.replace("100_000", "300"))
     assert cli("run", job, "--quiet", "--on-outage", "continue", "--db", "x.duckdb", cwd=tmp_path).code == 1
     assert rows("SELECT state, count(*) FROM runner.items GROUP BY 1") == [("failed", 300)]

@@ -80,7 +80,7 @@ def test_the_copy_goes_with_its_source(database: Path, monkeypatch: pytest.Monke
         ("copy (select 1) to 'out.csv'", "not one query"),
     ],
 )
-def test_what_is_no_query_says_so(database: Path, sql: str, message: str) -> None:
+def test_statement_that_is_no_query_says_so(database: Path, sql: str, message: str) -> None:
     assert message in refusal(f"sql:{sql}", database=database)
     assert not Path("out.csv").exists()
 
@@ -150,7 +150,7 @@ def test_no_function_of_duckdb_writes_a_file(folder: Path) -> None:
 
 @pytest.mark.parametrize("ending", [".wal", ".wal.checkpoint", ".wal.recovery"])
 @pytest.mark.parametrize("kind", ["link", "pipe"])
-def test_what_stands_beside_the_database_is_looked_at_first(database: Path, ending: str, kind: str) -> None:
+def test_files_beside_the_database_are_checked_first(database: Path, ending: str, kind: str) -> None:
     target, beside = Path(written("target", PRECIOUS)), Path(f"{database}{ending}")
     if kind == "link":
         beside.symlink_to(target.absolute())

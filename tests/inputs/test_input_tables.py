@@ -137,7 +137,7 @@ def test_a_broken_row_does_not_change_the_types_and_so_the_keys_of_others(folder
         max_size=20,
     )
 )
-def test_what_pythons_csv_writes_is_read_again(tmp_path_factory: pytest.TempPathFactory, rows: list[Any]) -> None:
+def test_files_of_pythons_csv_writer_are_read_again(tmp_path_factory: pytest.TempPathFactory, rows: list[Any]) -> None:
     path = tmp_path_factory.mktemp("csv") / "a.csv"
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, quoting=csv.QUOTE_ALL, lineterminator="\n")

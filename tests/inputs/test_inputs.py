@@ -236,14 +236,14 @@ def test_member_that_comes_late_is_passed_by_name(folder: Path, name: str) -> No
         ("range:1:2:3:4", "is no range"),
     ],
 )
-def test_what_is_no_input_says_so(folder: Path, text: str, message: str) -> None:
+def test_source_that_is_no_input_says_so(folder: Path, text: str, message: str) -> None:
     written("nope1.csv", "a,b\n"), written("b.txt", "x")
     if text in ("x.xlsx", "noending"):
         written(text, "")
     assert message in refusal(text)
 
 
-def test_what_is_no_file_is_refused_and_not_waited_for(folder: Path) -> None:
+def test_paths_that_are_no_files_are_refused_and_not_waited_for(folder: Path) -> None:
     os.mkfifo("pipe.csv")
     assert "pipe.csv: the input is a pipe, a socket or a device and no file; give a pipe" in refusal("pipe.csv")
     Path("loop.csv").symlink_to("loop.csv")
@@ -273,7 +273,7 @@ def test_ranges(folder: Path) -> None:
     assert open_source("range:0:1_000_000_000_000").total == 10**12
 
 
-def test_what_takes_longer_than_a_second_is_said_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_of_opening_an_input_is_said_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
     monkeypatch.setattr(progress.time, "monotonic", lambda: now)
     said: list[str] = []

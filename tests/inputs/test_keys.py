@@ -117,18 +117,18 @@ def test_a_key_is_16_hex_digits_that_will_never_change() -> None:
         ),
     ],
 )
-def test_what_means_the_same_has_the_same_key(one: object, same: object) -> None:
+def test_equal_values_have_the_same_key(one: object, same: object) -> None:
     assert key(one) == key(same)
 
 
-def test_what_means_something_else_has_another_key() -> None:
+def test_values_that_differ_have_different_keys() -> None:
     different = [
         {"red": 1}, {Word.RED: 1},
         1, True, "1", b"1", None, "", 0, False, 0.5, Decimal("0.55"), float("inf"), "inf", [1], ["1"], [[1]], [], {},
         {"a": 1}, {"a": "1"}, ["a", 1], ["ab", ""], ["a", "b"], Colour.RED, Colour.BLUE, Word.RED, "red", Path("red"),
         date(2026, 1, 1), datetime(2026, 1, 1), datetime(2026, 1, 1, tzinfo=UTC), timedelta(1), UUID(int=1),
         Page(1, set()), Page(2, set()), Plain(1), Plain(2), Slotted(1), 10**5000, 10**5000 + 1, "\ud800", "\udc00",
-        Decimal("1e999999"), float("nan"), {1, 2}, [1, 2], test_what_means_something_else_has_another_key, Page,
+        Decimal("1e999999"), float("nan"), {1, 2}, [1, 2], test_values_that_differ_have_different_keys, Page,
     ]  # fmt: skip
     assert len({key(value) for value in different}) == len(different)
 
@@ -156,7 +156,7 @@ def test_values_with_the_same_form_are_equal(one: object, other: object) -> None
         assert thawed(one) == thawed(other)
 
 
-def test_what_has_no_state_is_known_by_its_position(tmp_path: Path) -> None:
+def test_values_without_state_are_known_by_their_position(tmp_path: Path) -> None:
     endless: list[object] = []
     endless.append(endless)
     with (tmp_path / "x").open("w") as file:

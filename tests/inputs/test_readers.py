@@ -98,7 +98,7 @@ def test_files_have_a_fingerprint_that_any_change_changes(tmp_path: Path) -> Non
     assert len({*found}) == len(found)
 
 
-def test_what_may_change_unseen_has_no_fingerprint() -> None:
+def test_inputs_that_may_change_unseen_have_no_fingerprint() -> None:
     assert items_source([1, 2]).fingerprint() is None
     assert open_source("sql:SELECT 1").fingerprint() is None
     assert items_source(range(3)).fingerprint() == open_source("range:0:3").fingerprint()

@@ -67,7 +67,7 @@ def test_encodings_within_one_another_are_taken_off_in_turn() -> None:
 
 
 @pytest.mark.parametrize("name", PACK)
-def test_what_is_no_such_encoding_is_an_error(name: str) -> None:
+def test_body_in_another_encoding_than_said_is_an_error(name: str) -> None:
     with pytest.raises(BodyError):
         unpacked([name], b"<html>plain</html>" * 100)
 

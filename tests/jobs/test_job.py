@@ -133,7 +133,7 @@ def test_an_items_function_has_to_return_items(returned: object, message: str) -
         work.make_items({})
 
 
-def test_what_an_items_function_raises_is_told_in_one_line() -> None:
+def test_error_of_an_items_function_is_told_in_one_line() -> None:
     work = job(lambda item: item)
 
     @work.items
@@ -186,7 +186,7 @@ def rest(url, **rest): ...
         (first_only, ("url", "depth"), True), (rest, ("url", "b"), True), (len, None, False), (max, None, False),
     ],
 )  # fmt: skip
-def test_how_items_are_passed(function: Any, columns: Any, by_name: bool) -> None:
+def test_items_are_passed_by_name_or_position(function: Any, columns: Any, by_name: bool) -> None:
     assert Job(function).check_input(columns) is by_name
 
 
@@ -278,6 +278,6 @@ def test_a_job_says_what_is_tried_again() -> None:
 
 
 @pytest.mark.parametrize("value", ["KeyError", 5, int, (KeyError, "x"), [KeyError]])
-def test_what_cannot_say_so_is_refused(value: Any) -> None:
+def test_invalid_retry_on_is_refused(value: Any) -> None:
     with pytest.raises(UserError, match="retry_on="):
         job(retry_on=value)(lambda url: None)

@@ -181,7 +181,7 @@ class TestRefusals:
     def test_a_module_named_without_function(self, tmp_path: Path) -> None:
         assert "there is no job 'os.path'" in refusal("os.path", tmp_path)
 
-    def test_what_a_failed_load_imported_is_forgotten(self, tmp_path: Path) -> None:
+    def test_modules_of_a_failed_load_are_forgotten(self, tmp_path: Path) -> None:
         (tmp_path / "package").mkdir()
         (tmp_path / "package" / "__init__.py").write_text("from . import inner\n")
         (tmp_path / "package" / "inner.py").write_text("VALUE = 1\n")
@@ -307,7 +307,7 @@ class TestModuleFiles:
         (package.parent / "neighbours" / "one.py").write_text(PLANTED)
         assert module_files("neighbours.one", folder=package.parent) == [package.parent / "neighbours/one.py"]
 
-    def test_it_is_the_one_that_would_be_imported(self, tmp_path: Path) -> None:
+    def test_located_job_is_the_one_that_would_be_imported(self, tmp_path: Path) -> None:
         for name in ("queue", "httpx"):
             (tmp_path / f"{name}.py").write_text(PLANTED)
         assert module_files("httpx", folder=tmp_path) == [tmp_path.resolve() / "httpx.py"]

@@ -87,6 +87,6 @@ def test_many_who_ask_at_once_share_one_lookup() -> None:
     assert all(each == found[0] for each in found)
 
 
-def test_what_is_no_name_is_no_such_host() -> None:
+def test_invalid_name_is_an_unknown_host() -> None:
     with pytest.raises(socket.gaierror):
         Names().addresses("a" * 70 + ".test", 80, 5)

@@ -42,14 +42,14 @@ def _nested(leaves: st.SearchStrategy[Any], keys: st.SearchStrategy[Any]) -> st.
 
 
 @given(st.lists(st.none() | _nested(_leaves | _odd, _keys), max_size=6))
-def test_it_is_what_each_value_becomes_by_itself(values: list[Any]) -> None:
+def test_nested_values_become_what_each_becomes_by_itself(values: list[Any]) -> None:
     texts = json_texts(values)
     if texts is not None:
         assert texts == [None if value is None else plain(value) for value in values]
 
 
 @given(st.lists(st.none() | st.lists(_nested(st.integers(0, 99) | st.text("abcé"), st.text("abc"))), max_size=6))
-def test_what_json_itself_has_is_taken_at_once(values: list[Any]) -> None:
+def test_json_types_are_taken_as_they_are(values: list[Any]) -> None:
     texts = json_texts(values)
     assert texts is not None
     assert [None if text is None else json.loads(text) for text in texts] == json.loads(json.dumps(values))

@@ -262,7 +262,7 @@ KINDS: list[tuple[Any, st.SearchStrategy[Any]]] = [
 
 @settings(max_examples=50)
 @given(st.data())
-def test_what_the_ledger_stores_gives_the_same_parameters_again(data: st.DataObject) -> None:
+def test_stored_parameters_are_read_again_as_they_were(data: st.DataObject) -> None:
     annotation, strategy = data.draw(st.sampled_from(KINDS))
     value = data.draw(strategy)
     for kind, whole in (

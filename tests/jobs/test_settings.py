@@ -176,6 +176,6 @@ def test_size_of_an_item_of_the_input(value: object, expected: int) -> None:
 
 
 @pytest.mark.parametrize("value", ["none", None, 0, -1, "2GB", True, "much", 1.5])
-def test_what_is_no_size_of_an_item_says_so(value: object) -> None:
+def test_invalid_size_of_an_item_says_so(value: object) -> None:
     with pytest.raises(UserError, match=r"x: .* is not a size .*such as 16MB"):
         check_setting("max_input_bytes", value, where="x")

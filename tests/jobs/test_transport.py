@@ -128,7 +128,7 @@ def test_cookie_bomb_is_an_answer_like_any_other() -> None:
 @pytest.mark.parametrize(
     "sent", [b"", b"SSH-2.0-OpenSSH\r\n", b"HTTP/2 200\r\n\r\n", b"\0" * 100, b"HTTP/1.1 2", b"<html>"]
 )
-def test_what_is_not_http_is_an_error(sent: bytes) -> None:
+def test_answer_that_is_not_http_is_an_error(sent: bytes) -> None:
     with pytest.raises(httpx.RemoteProtocolError) as caught:
         fetched(sent)
     assert is_transient(caught.value)

@@ -126,7 +126,7 @@ def test_types_that_parquet_has_not_are_text_in_it(console: Console, tmp_path: P
     assert row["nested"] == [{"a": row["v"]}] and isinstance(row["v"], str)
 
 
-def test_what_parquet_cannot_hold_is_told(console: Console, tmp_path: Path) -> None:
+def test_values_that_parquet_cannot_hold_are_named(console: Console, tmp_path: Path) -> None:
     with console.query("SELECT MAP {} AS nothing") as result, pytest.raises(UserError, match="cannot hold"):
         write_file(result, "parquet", tmp_path / "out.parquet", replace=False)
     assert not list(tmp_path.glob("*.parquet"))
@@ -180,7 +180,7 @@ def test_a_process_that_asks_another_is_told_where_json_is(console: Console) -> 
     assert out.getvalue() == as_text(console, NESTED_JSON, "jsonl")
 
 
-def test_what_is_no_json_is_a_string() -> None:
+def test_values_that_json_lacks_are_strings() -> None:
     made = json_cells(pa.string(), is_json=True)
     assert made(pa.array(["NaN", "{", None, "[-Infinity]"])) == ['"NaN"', '"{"', "null", '"[-Infinity]"']
 

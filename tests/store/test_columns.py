@@ -235,7 +235,7 @@ def test_a_mix_is_the_same_wherever_batches_are_cut(cursor: duckdb.DuckDBPyConne
         ([1, 1j], 1, "cannot store a value of type complex"),
     ],
 )
-def test_what_cannot_be_stored_is_named(values: list[Any], index: int, why: str) -> None:
+def test_value_that_cannot_be_stored_is_named(values: list[Any], index: int, why: str) -> None:
     array, faults = to_arrow(values)
     assert array is None
     assert list(faults) == [index]

@@ -67,7 +67,7 @@ LONG = (
 @pytest.mark.parametrize(
     "statements", [SET_NULL, INFINITE, BEYOND, NESTED, LONG], ids=["null", "inf", "far", "deep", "3MB"]
 )
-def test_what_can_be_shown_of_a_damaged_ledger_is_shown(
+def test_readable_parts_of_a_damaged_ledger_are_shown(
     cli: CommandLine, whole: Path, tmp_path: Path, statements: tuple[str, ...]
 ) -> None:
     path = damaged(whole, tmp_path, *statements)

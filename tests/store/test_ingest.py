@@ -122,7 +122,7 @@ def test_rows_and_ledger_are_written_and_told(database: Database, heard: Heard, 
     ]
 
 
-def test_what_waits_goes_into_one_transaction(
+def test_waiting_batches_go_into_one_transaction(
     database: Database, heard: Heard, run_id: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     flushes = []

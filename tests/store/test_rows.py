@@ -171,7 +171,7 @@ def test_everything_that_a_function_may_return(value: object, rows: list[dict[st
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_what_cannot_be_stored_says_so(value: object, why: str) -> None:
+def test_result_that_cannot_be_stored_says_so(value: object, why: str) -> None:
     with pytest.raises(RowError) as caught:
         collect(value)
     assert why in str(caught.value)
@@ -251,7 +251,7 @@ def test_an_error_in_a_generator_is_the_items_own() -> None:
         collect(broken())
 
 
-def test_what_the_job_changes_afterwards_is_stored_as_it_was_returned() -> None:
+def test_rows_that_the_job_changes_afterwards_are_stored_as_returned() -> None:
     row: dict[str, object] = {"a": 1, "tags": ["x"]}
     rows = [dict(row), dict(row)]
 

@@ -121,7 +121,7 @@ def test_parameters_are_those_of_duckdb(sql: str) -> None:
         ("7" * 5_000, "7" * 5_000),
     ],
 )
-def test_what_a_person_types_becomes_a_value(text: str, value: object) -> None:
+def test_typed_text_becomes_a_value(text: str, value: object) -> None:
     assert typed_value(text) == value
     assert type(typed_value(text)) is type(value)
 

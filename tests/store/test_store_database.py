@@ -68,7 +68,7 @@ def test_a_new_database_can_be_opened_by_older_duckdb(path: Path) -> None:
     assert int.from_bytes(path.read_bytes()[12:20], "little") <= 65
 
 
-def test_what_was_written_is_there_after_reopening(path: Path) -> None:
+def test_written_rows_are_there_after_reopening(path: Path) -> None:
     with Database.open(path) as database:
         database.cursor().execute("CREATE TABLE t AS SELECT 42 AS a")
     with Database.open(path, create=False) as database:
@@ -292,7 +292,7 @@ def test_locked_down_it_still_takes_arrow_alters_spills_and_checkpoints(path: Pa
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
-def test_what_a_killed_process_spilled_is_removed_and_nothing_else(path: Path) -> None:
+def test_spilled_files_of_a_killed_process_are_removed_and_nothing_else(path: Path) -> None:
     spilled = path.with_name(path.name + ".tmp")
     spilled.mkdir()
     (spilled / "duckdb_temp_storage_DEFAULT-0.tmp").write_bytes(b"x")

@@ -306,7 +306,7 @@ def test_any_visible_name_can_name_the_table(database: Database, name: str) -> N
 
 
 @pytest.mark.parametrize("name", ["", "  ", "a\nb", "a\x1b", "__tui_runner_rows_0"])
-def test_what_cannot_name_a_table_is_refused(cursor: duckdb.DuckDBPyConnection, name: str) -> None:
+def test_texts_that_cannot_name_a_table_are_refused(cursor: duckdb.DuckDBPyConnection, name: str) -> None:
     with pytest.raises(DatabaseError, match="cannot be the name of a results table; choose another one with --table"):
         prepare_table(cursor, name)
 

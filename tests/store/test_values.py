@@ -234,7 +234,7 @@ def _deep() -> object:
     ],
     ids=kind_name,
 )
-def test_what_has_no_plain_form(value: object, why: str) -> None:
+def test_values_without_a_plain_form_are_refused(value: object, why: str) -> None:
     with pytest.raises(RowError) as caught:
         plain(value)
     assert why in str(caught.value)

@@ -51,21 +51,21 @@ def end(process: subprocess.Popen[str]) -> None:
     assert process.returncode == 0
 
 
-def test_it_is_one_folder_that_only_its_user_may_enter(temporary: Path) -> None:
+def test_private_folder_may_be_entered_by_its_user_only(temporary: Path) -> None:
     folder = private_folder()
     assert private_folder() == private_folder(for_sockets=True) == folder
     assert temporary in folder.parents
     assert stat.S_IMODE(folder.parent.stat().st_mode) == stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
-def test_it_goes_with_its_process(temporary: Path) -> None:
+def test_private_folder_goes_with_its_process(temporary: Path) -> None:
     process, folder = another_process(temporary)
     assert (folder / "left").exists()
     end(process)
     assert not any(temporary.iterdir())
 
 
-def test_what_a_killed_process_left_behind_is_removed_by_the_next_one(temporary: Path) -> None:
+def test_private_folder_of_a_killed_process_is_removed_by_the_next_one(temporary: Path) -> None:
     killed, stale = another_process(temporary)
     living, used = another_process(temporary)
     (stale.parent / "notes.txt").touch()

@@ -43,7 +43,7 @@ def test_a_program_that_was_stopped_and_goes_on_has_lost_nothing(unbuffered: str
     assert received == _LINES * _LENGTH
 
 
-def test_what_a_program_without_buffers_prints_comes_whole_and_in_order() -> None:
+def test_unbuffered_output_comes_whole_and_in_order() -> None:
     program = "from tui_runner.system.terminal import prepare_streams as p; p(); p(); print('one'); print('two €')"
     environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "ascii"}
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, env=environment, check=True)

@@ -33,7 +33,7 @@ from tui_runner.text.describe import shape
         ("", ""),
     ],
 )
-def test_what_differs_between_errors_that_are_alike_is_folded(message: str, folded: str) -> None:
+def test_parts_that_differ_between_alike_errors_are_folded(message: str, folded: str) -> None:
     assert shape(message) == folded
 
 

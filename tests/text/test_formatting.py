@@ -85,5 +85,5 @@ def test_figures_are_narrow_enough_for_their_columns(number: float) -> None:
 
 @pytest.mark.parametrize("show", [count, size, rate, duration, latency])
 @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
-def test_what_is_no_number_is_a_dash(show, number: float) -> None:
+def test_values_that_are_no_number_are_a_dash(show, number: float) -> None:
     assert show(number) == NONE

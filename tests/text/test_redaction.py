@@ -46,7 +46,7 @@ from tui_runner.text.redaction import MASK, SUSPECT, Redaction, Secret, is_redac
         ("dict(token='abc', n=1)", "dict(token='***', n=1)"),
     ],
 )
-def test_what_looks_like_a_secret_is_taken_out(text: str, expected: str) -> None:
+def test_texts_that_look_like_secrets_are_redacted(text: str, expected: str) -> None:
     assert redact(text) == expected
     assert redact(expected) == expected
     assert is_redacted(expected)
@@ -171,7 +171,7 @@ def test_whatever_is_redacted_is_suspect(text: str) -> None:
 
 def test_every_kind_of_secret_is_suspect() -> None:
     found = [
-        mark.args[1] for mark in test_what_looks_like_a_secret_is_taken_out.pytestmark if mark.name == "parametrize"
+        mark.args[1] for mark in test_texts_that_look_like_secrets_are_redacted.pytestmark if mark.name == "parametrize"
     ]
     texts = [text for cases in found for text, _ in cases]
     assert len(texts) > 20

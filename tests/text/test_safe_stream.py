@@ -16,11 +16,11 @@ def test_control_sequences_become_visible_and_lines_stay() -> None:
     assert target.getvalue() == "one\n␛[31mtwo␇\n"
 
 
-def test_it_is_no_terminal() -> None:
+def test_safe_stream_is_no_terminal() -> None:
     assert not SafeStream(io.StringIO()).isatty()
 
 
-def test_it_is_taken_for_the_terminals_own_stream() -> None:
+def test_safe_stream_is_taken_for_the_terminals_own_stream() -> None:
     target = io.StringIO()
     stream = SafeStream(target)
     stream.reconfigure(encoding="latin-1")

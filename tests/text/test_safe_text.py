@@ -70,14 +70,14 @@ def test_the_result_is_never_longer_than_its_limit(text: str, limit: int) -> Non
 
 @given(ANY_TEXT | NASTY)
 @settings(max_examples=66)
-def test_what_is_safe_stays_as_it_is(text: str) -> None:
+def test_safe_text_stays_as_it_is(text: str) -> None:
     once = safe_text(text)
     assert safe_text(once) == once
 
 
 @given(st.text(st.characters(categories=["L", "N", "P", "S"]), max_size=40))
 @settings(max_examples=33)
-def test_what_can_be_seen_is_kept(text: str) -> None:
+def test_visible_characters_are_kept(text: str) -> None:
     invisible_letters = "\u115f\u1160\u3164\uffa0"
     assert safe_text(text) == text or any(character in text for character in invisible_letters)
 

@@ -139,7 +139,7 @@ async def test_capital_r_asks_and_runs_everything_that_failed_again() -> None:
     assert await after("R", "y") == [("retry_chunks", 40, 75)]
 
 
-async def test_what_failed_in_cancelled_chunks_runs_again_too_and_what_cannot_is_said() -> None:
+async def test_question_before_a_retry_counts_items_of_cancelled_chunks_too() -> None:
     chunks = list(busy().chunks)
     chunks[12] = replace(chunks[12], failed=1, done=199)
     control = FakeRunControl(replace(busy(), chunks=ChunkViews.of(chunks)))

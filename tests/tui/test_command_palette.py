@@ -10,7 +10,7 @@ from tui_runner.tui.app import RunnerApp
 from tui_runner.tui.terminal.textual_fixes import Palette
 
 
-async def test_it_is_closed_once_and_may_be_opened_again_at_once() -> None:
+async def test_command_palette_is_closed_once_and_may_be_opened_again_at_once() -> None:
     async with RunnerApp(FakeRunControl(busy())).run_test(size=(120, 40)) as pilot:
         app = await settled(pilot)
         for _ in range(5):

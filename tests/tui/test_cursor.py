@@ -245,7 +245,7 @@ def test_of_several_chunks_it_says_how_many_the_command_is_for() -> None:
         (("v", "end", "v", "p"), "asked: 1 of 2 chunks: pause"),
     ],
 )
-async def test_it_is_said_on_the_screen(keys: tuple[str, ...], said: str) -> None:
+async def test_screen_says_what_a_key_is_about_or_why_it_does_nothing(keys: tuple[str, ...], said: str) -> None:
     control = FakeRunControl(busy())
     async with RunnerApp(control).run_test(size=(120, 40), notifications=True) as pilot:
         app = await settled(pilot)

@@ -18,7 +18,7 @@ values = st.recursive(
 
 
 @given(values)
-def test_it_is_indented_as_python_does(value: object) -> None:
+def test_json_is_indented_as_python_does(value: object) -> None:
     assert indented_json(json.dumps(value)) == json.dumps(value, indent=2)
     compact = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     assert indented_json(compact) == json.dumps(value, ensure_ascii=False, indent=2)
@@ -32,7 +32,7 @@ def test_numbers_and_members_stay_as_they_are(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["{", "no JSON", "[" * 100_000, "'a'"])
-def test_what_is_no_json_stays_as_it_is(text: str) -> None:
+def test_text_that_is_no_json_stays_as_it_is(text: str) -> None:
     assert indented_json(text) == text
 
 

@@ -17,7 +17,7 @@ def test_text_and_keys_come_through() -> None:
     assert decoded("a€\x1b[A\x1b".encode()) == "a€\x1b[A\x1b"
 
 
-def test_what_is_not_utf_8_is_a_replacement_character() -> None:
+def test_bytes_that_are_not_utf_8_become_replacement_characters() -> None:
     assert decoded(b"caf\xe9 ", b"ok") == "caf\ufffd ok"
 
 

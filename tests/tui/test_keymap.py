@@ -52,7 +52,7 @@ def test_a_clash_is_reported_and_ignored() -> None:
         ({"pause_run": "ctrl+c"}, "keymap: pause_run cannot have ctrl+c, which always quits"),
     ],
 )
-def test_what_cannot_be_right_is_named(keymap: dict[str, str], complaint: str) -> None:
+def test_impossible_keys_are_named(keymap: dict[str, str], complaint: str) -> None:
     assert resolve(keymap) == (DEFAULT_KEYS, [complaint])
 
 

@@ -63,7 +63,7 @@ def test_a_frame_looks_the_same_in_fewer_bytes(segments: list[tuple[str, Style, 
     assert len(shorter) <= len(data) + len("\x1b[0m") + 2
 
 
-def test_what_is_in_force_is_not_set_again() -> None:
+def test_colours_in_force_are_not_set_again() -> None:
     one, two = Style(color="#112233", bgcolor="#000000"), Style(color="#445566", bgcolor="#000000")
     assert lean(one.render("a") + two.render("b") + two.render("c")) == (
         "\x1b[0;38;2;17;34;51;48;2;0;0;0ma\x1b[38;2;68;85;102mbc\x1b[0m"

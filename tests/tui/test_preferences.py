@@ -59,7 +59,7 @@ def test_the_configuration_goes_before_what_was_chosen_last(tmp_path: Path) -> N
     )  # fmt: skip
 
 
-def test_what_cannot_be_used_is_named_and_left_out(tmp_path: Path) -> None:
+def test_unusable_preferences_are_named_and_left_out(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text(
         '[tool.tui-runner]\ntheme = 3\nnotify = "x"\n[tool.tui-runner.keys]\nmap = 4\n'
     )

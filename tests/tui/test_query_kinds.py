@@ -105,7 +105,7 @@ async def test_statements_of_every_kind_answer_as_duckdb_does_while_a_run_writes
     assert not flood.failed and len(flood.written) == flood.submitted > 0
 
 
-async def test_what_is_refused_leaves_everything_as_it_was(database: Database, tmp_path: Path) -> None:
+async def test_refused_statements_leave_everything_as_it_was(database: Database, tmp_path: Path) -> None:
     cursor = database.cursor()
 
     def state() -> list[object]:

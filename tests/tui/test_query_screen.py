@@ -125,7 +125,7 @@ async def test_a_mistake_is_told_and_marked_in_the_editor(
         assert "✔ 1 row" in await at.run("SELECT 1")
 
 
-async def test_what_would_change_data_is_refused(database: Database, tmp_path: Path) -> None:
+async def test_statements_that_would_change_data_are_refused(database: Database, tmp_path: Path) -> None:
     async with desk(database, tmp_path) as at:
         for sql in (
             "DELETE FROM books",

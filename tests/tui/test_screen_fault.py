@@ -50,7 +50,7 @@ def test_the_run_goes_on_without_its_dashboard(tmp_path: Path, rows: Callable[..
     try:
         screen.shows("4/4")
         place = screen.press("m")
-        screen.shows("the dashboard has failed, please report it; the run goes on, Ctrl-C stops it", place)
+        screen.shows("the dashboard has failed, please report it; the run continues, Ctrl-C stops it", place)
         screen.shows(" %  ", place)
         (tmp_path / "open").touch()
         assert screen.exit_code() == 0
@@ -75,7 +75,7 @@ def test_a_fault_of_another_screen_is_one_of_the_program(tmp_path: Path, monkeyp
         launcher.run_or_raise()
 
 
-async def test_what_a_worker_of_a_screen_that_is_left_looks_for_in_vain_is_no_fault() -> None:
+async def test_failed_lookup_of_a_screen_that_was_left_is_no_fault() -> None:
     async with RunnerApp(FakeRunControl(busy())).run_test(size=(120, 40)) as pilot:
         app = await settled(pilot)
         reader = Reader("an error", "in full")

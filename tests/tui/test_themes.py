@@ -83,7 +83,7 @@ def test_text_can_be_read_in_every_theme(bundled_themes) -> None:
             assert contrast(theme.variables[name], cursor) >= 3, (theme.name, name)
 
 
-def test_what_stands_in_an_empty_field_can_be_read(bundled_themes) -> None:
+def test_placeholder_of_a_field_can_be_read(bundled_themes) -> None:
     styles = (Path(app_module.__file__).parent / "styles" / "runner.tcss").read_text()
     assert "Input > .input--placeholder { color: $foreground-muted; }" in styles
     for theme in bundled_themes.values():
@@ -144,7 +144,7 @@ def test_a_broken_theme_is_named_and_skipped(tmp_path: Path, text: str, complain
     assert themes.complaints[0].startswith(f"{tmp_path / 'broken.toml'}: ") and complaint in themes.complaints[0]
 
 
-def test_what_the_design_system_has_itself_can_be_said(tmp_path: Path) -> None:
+def test_theme_may_set_variables_of_the_design_system(tmp_path: Path) -> None:
     variables = '[variables]\ntext-muted = "auto 60%"\nlink-style-hover = "bold not underline"\nx = "rgb(1, 2, 3)"\n'
     (tmp_path / "a.toml").write_text(GOOD + variables)
     assert find_themes(tmp_path).by_name["mine"].variables["text-muted"] == "auto 60%"

@@ -37,7 +37,7 @@ async def shown(pilot: Pilot[None]) -> RunnerApp:
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("reason", ["", "nearly everything fails, so the run waits and tries again in 30 s; " * 3])
-async def test_they_lie_above_the_keys_and_the_lines_of_events(size: tuple[int, int], reason: str) -> None:
+async def test_toasts_lie_above_the_keys_and_the_lines_of_events(size: tuple[int, int], reason: str) -> None:
     control = FakeRunControl(replace(busy(), reason=reason))
     async with RunnerApp(control).run_test(size=size, notifications=True) as pilot:
         await shown(pilot)
@@ -74,7 +74,7 @@ async def test_the_oldest_make_way() -> None:
         assert MOST == 2
 
 
-async def test_what_is_wrong_with_the_configuration_is_one_message(tmp_path: Path) -> None:
+async def test_faults_of_the_configuration_are_one_message(tmp_path: Path) -> None:
     complaints = tuple(f"theme {number}: is [/no] TOML file" for number in range(7))
     preferences = Preferences(State(tmp_path / "state.toml"), complaints=complaints)
     app = RunnerApp(FakeRunControl(busy()), preferences=preferences)

@@ -87,7 +87,7 @@ def test_everything_is_sent_again_when_the_screen_may_be_another() -> None:
         assert rows.without(whole) == whole
 
 
-def test_what_prints_nothing_goes_through() -> None:
+def test_output_that_prints_nothing_goes_through() -> None:
     rows = RowDiff()
     rows.resized(1)
     rows.without(frame((1, 1, "one")))

@@ -92,7 +92,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its code.
 
     Args:
-        arguments: None for those of the process, which this call ends for good; others for a process that goes on.
+        arguments: None for those of the process, which this call ends for good; others leave the process alive.
     """
     given = sys.argv[1:] if arguments is None else arguments
     words = _without_debug(given)
@@ -145,13 +145,13 @@ def _outcome(words: list[str], program: Program) -> int:
     except UserError as error:
         return program.complain(str(error), error.exit_code)
     except (KeyboardInterrupt, typer.Abort) as error:
-        # Click takes the end of any file for Ctrl-D at a question of its own, of which there is none.
+        # Click takes the end of any file for Ctrl-D at a question of its own; we ask none.
         fault = error.__cause__
         if isinstance(fault, EOFError):
             return _unexpected(fault, program)
         return program.complain("interrupted", EXIT_KILLED)
     except (BrokenPipeError, SystemExit) as error:
-        # Click ends the program with 1 for a pipe that nobody reads any more, which would say that items failed.
+        # Click ends the program with 1 for a pipe whose reader is gone, which would say that items failed.
         if isinstance(error, SystemExit) and _COMPLETE_VARIABLE in os.environ:
             return EXIT_OK
         if isinstance(error, SystemExit) and not isinstance(error.__context__, BrokenPipeError):

@@ -48,7 +48,7 @@ _RESULTS = {"✔": "ok", "⚠": "remark"}
 
 
 class Remark(str):
-    """A finding that the user should look at, although runs work."""
+    """A finding that does not keep runs from working, and that deserves a look."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,7 @@
 """Watches a run without a screen: a progress line for people, or JSON events for programs.
 
-The run is what matters. Whoever reads what is said of it may go away: from then on nothing is said to them, and the
-run goes on, also when the terminal is gone. But it never goes on without being watched: whatever ends the watching
-stops it in order first.
+The run is what matters. When the reader of its lines goes away, the terminal among them, the run continues and the
+lines stop. It never continues unwatched, though: an error that ends the watching stops the run in order first.
 """
 
 from __future__ import annotations
@@ -50,7 +49,7 @@ class Headless:
         grace: seconds that items in flight have when the run is stopped, for the message about it.
         signals: whether Ctrl-C and SIGTERM are taken for commands to stop, and a lost terminal is survived; only in
             the main thread.
-        started: whether the run is going on already.
+        started: True if the run is under way already.
         let_go: leads whatever leads to the terminal to nowhere once that is gone.
         clock: monotonic seconds.
     """
@@ -200,7 +199,7 @@ class Headless:
                 lines.say(f"{event.level.lower()}: {safe_text(event.text)}")
 
     def _finish(self, snapshot: Snapshot, *, in_words: bool = True) -> None:
-        """Tell how it ended; `in_words` is false when whoever catches the error says it better."""
+        """Print how the run ended; `in_words` is False where the caller's own error message says it better."""
         if self._events is not None:
             self._events.look(snapshot, self._clock())
             self._events.finished(snapshot)
@@ -246,16 +245,16 @@ def watcher(
     signals: bool = True,
     started: bool = False,
 ) -> Headless:
-    """Return what watches a run without a screen.
+    """Return a watcher of a run without a screen.
 
     Args:
         runner: the run.
         events: takes JSON events.
         lines: takes lines for people.
-        folder: where these people are; None where nobody is, who reads of it elsewhere later: in the mail of cron, say.
+        folder: the readers' current folder, to shorten paths; None for readers elsewhere: of cron's mail, say.
         output: has descriptors of its own that lead to the terminal; None where nothing is caught.
         signals: see `Headless`.
-        started: whether the run is going on already.
+        started: True if the run is under way already.
     """
     path = runner.plan.database
     database = str(path) if folder is None else shown_path(path, folder)

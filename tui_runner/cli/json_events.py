@@ -1,4 +1,4 @@
-"""What programs are told of a run: JSON events, one a line, described in the documentation."""
+"""Write the events of a run for programs: JSON, one a line, described in the documentation."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class JsonEvents:
 
     Args:
         out: where to.
-        resumed: whether the run goes on where an earlier process left it.
+        resumed: True if the run continues where an earlier process left it.
     """
 
     def __init__(self, out: TextIO, *, resumed: bool = False) -> None:
@@ -32,7 +32,7 @@ class JsonEvents:
         self._all_ended = 0
 
     def started(self, snapshot: Snapshot, now: float) -> None:
-        """The run begins, or goes on."""
+        """Write that the run begins, or continues."""
         self._next_progress = now + _PROGRESS_SECONDS
         self._emit(
             snapshot,
@@ -87,7 +87,7 @@ class JsonEvents:
         try:
             self._out.write(line + "\n")
             self._out.flush()
-        except (OSError, ValueError):  # nobody reads any more, or it was closed
+        except (OSError, ValueError):  # the reader is gone, or the stream was closed
             self._out = None
 
 

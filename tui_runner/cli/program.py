@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Program:
-    """Where one call of `main` writes to; commands get it as the object of their context.
+    """The streams that one call of `main` writes to; commands get it as the object of their context.
 
     Args:
         debug: show the tracebacks of errors.

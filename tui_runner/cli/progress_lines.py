@@ -1,4 +1,4 @@
-"""What is said of a run in lines of text: how far it is, how it ended, and what can be done next."""
+"""Describe a run in lines of text: how far it is, how it ended, and what can be done next."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MESSAGE_LENGTH = 200
 
 
 def progress_line(snapshot: Snapshot) -> str:
-    """One line on how far a run is; shorter than 120 characters but for why it does not run."""
+    """Return one line on how far a run is; shorter than 120 characters but for why it does not run."""
     total = snapshot.items_total
     if total:
         items = f"{100 * snapshot.items_finished / total:5.1f} %  {snapshot.items_finished:,}/{total:,}"
@@ -157,7 +157,7 @@ def complaint(snapshot: Snapshot) -> str:
 
 
 def summary(snapshot: Snapshot, database: str) -> str:
-    """One line on a run that has ended."""
+    """Return one line on a run that has ended."""
     parts = [f"{snapshot.items_done:,} done"]
     if snapshot.items_failed:
         parts.append(f"{snapshot.items_failed:,} failed")
@@ -206,7 +206,7 @@ class Lines:
     Args:
         out: where to.
         live: whether that is a terminal.
-        quiet: whether only what is wrong is to be said.
+        quiet: True to print errors and warnings only.
     """
 
     def __init__(self, out: TextIO, live: bool, *, quiet: bool = False) -> None:
@@ -242,5 +242,5 @@ class Lines:
             try:
                 self._out.write(text)
                 self._out.flush()
-            except (OSError, ValueError):  # nobody reads any more, or it was closed
+            except (OSError, ValueError):  # the reader is gone, or the stream was closed
                 self._out = None

@@ -1,4 +1,4 @@
-"""What a ledger tells on the command line: the runs of a database, and what failed in them."""
+"""Print reports of a ledger: the runs of a database, and what failed in them."""
 
 from __future__ import annotations
 

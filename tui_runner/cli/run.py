@@ -60,7 +60,7 @@ def run_in_foreground(request: RunRequest, display: Display, program: Program) -
     here = Path.cwd()
     headless = _is_headless(request, display, program.out)
     if request.folder is not None:
-        # What the job itself opens by a relative path is to be found as well.
+        # Relative paths that the job itself opens have to be found as well.
         os.chdir(request.folder)
     # A job that prints while it is loaded or makes its items must not get between the JSON events.
     output = program.catch_output(reserve_stdout=True)
@@ -78,7 +78,7 @@ def resume_in_foreground(request: RunRequest, display: Display, program: Program
 
     Args:
         request: from `resuming`.
-        display: how the run is to be shown.
+        display: options of how the run is shown.
         program: the call of the command line.
         yes: whether the person has agreed already to whatever job it is.
 
@@ -164,7 +164,7 @@ def _told(work: Callable[[TextIO], int]) -> str:
 
 
 def _begun(request: RunRequest, output: CapturedOutput) -> Runner:
-    """A runner for what was asked for in the launcher, which has the screen: nobody can be asked for a secret."""
+    """Return a runner of the launcher's request. The launcher has the screen, so no secret can be asked for here."""
     here = Path.cwd()
     try:
         if request.folder is not None:
@@ -244,7 +244,7 @@ def _without_screen(runner: Runner, display: Display, folder: Path, output: Capt
 
 
 def _on_dashboard(request: RunRequest, display: Display, folder: Path, output: CapturedOutput) -> int:
-    # Here, for Textual takes 200 ms and nobody else needs it.
+    # Imported here because Textual takes 200 ms and only this path needs it.
     from tui_runner.tui.themes import find_themes
 
     find_themes().named(_theme(display, read_config(Path.cwd())))  # a wrong name is told before there is a database
@@ -256,7 +256,7 @@ def _show(
     runner: Runner, display: Display, folder: Path, output: CapturedOutput, *, from_list: bool = False
 ) -> int | None:
     """Show a run until its end. Return the exit code; None for one begun in the launcher, which is to follow."""
-    # Here, for Textual takes 200 ms and nobody else needs it.
+    # Imported here because Textual takes 200 ms and only this path needs it.
     from tui_runner.store.access import LocalAccess
     from tui_runner.tui.app import Left, run_app
     from tui_runner.tui.preferences import State, state_file
@@ -300,7 +300,7 @@ def _after_screen(runner: Runner, failed: Exception, folder: Path, output: Captu
     """Go on without the dashboard: a fault of the screen is no reason for hours of work to stop."""
     if failed.__cause__ is not None:
         print(safe_traceback(failed.__cause__, output.redact), file=output.err, end="")
-    print("tui-runner: the dashboard has failed, please report it; the run goes on, Ctrl-C stops it", file=output.err)
+    print("tui-runner: the dashboard has failed, please report it; the run continues, Ctrl-C stops it", file=output.err)
     lines = Lines(output.err, is_terminal(output.err))
     watch = watcher(runner, events=None, lines=lines, folder=folder, output=output, started=True)
     return watch.run(runner.close)

@@ -31,8 +31,8 @@ from tui_runner.text.streams import SafeStream, last_drawn
 _SETTLED_WITHIN = 2.0
 """Seconds in which what was written has come through the pipe, however busy the machine is."""
 _PIPE_BYTES = 1 << 20
-"""What native code can write at once while it holds the interpreter and so keeps the reader from reading: beyond that
-both would wait for each other. 64 KiB is the system's default, and this the most that it grants to everybody."""
+"""Bytes that native code can write at once while it holds the interpreter and so keeps the reader from reading: beyond
+that both would wait for each other. 64 KiB is the system's default, and this the most that it grants to everybody."""
 _KEPT = MAX_LINE_LENGTH + LONGEST_SECRET
 """Bytes of a line that has no end yet; the log keeps no more."""
 
@@ -57,7 +57,8 @@ class CapturedOutput:
         self._printed = JobStream(self._log, "INFO", None)
         self._complained = JobStream(self._log, "WARNING", None)
         self._safe_streams: list[tuple[SafeStream, TextIO, JobStream]] = []
-        """What Python code prints to, where that leads, and where to under a screen. A log handler may keep streams."""
+        """Streams that Python code prints to, where they lead, and where to under a screen. A log handler may keep
+        streams."""
         self._into: int | None = None
         """The end of the pipe that takes what is caught; None before the first time."""
         self._mark = os.urandom(16).hex().encode()

@@ -89,7 +89,7 @@ class RunControl(Protocol):
         """End at once; what is not yet written is run again on resume."""
 
     def abandon(self, reason: str) -> None:
-        """Nobody watches any more, because of `reason`, which the log says; the run goes on as far as it can alone."""
+        """Run on without a screen, and log `reason`; a pause that only a person could end stops the run."""
 
     def join(self, timeout: float | None = None) -> bool:
         """Wait for the end of the run, at most `timeout` seconds; whether it has ended."""
@@ -97,7 +97,7 @@ class RunControl(Protocol):
 
 _REQUESTED = "on request; resume it whenever you like"
 ON_REQUEST = f"stopped {_REQUESTED}"
-"""Why a run has stopped when the user had it stop."""
+"""Reason of a run that the user had stop."""
 
 
 class Commands:
@@ -163,5 +163,5 @@ class Commands:
         self.inbox.put(KillRun(RunState.STOPPED, f"killed {_REQUESTED}"))
 
     def abandon(self, reason: str) -> None:
-        """Nobody watches any more, because of `reason`, which the log says; the run goes on as far as it can alone."""
+        """Run on without a screen, and log `reason`; a pause that only a person could end stops the run."""
         self.inbox.put(Abandoned(reason))

@@ -38,7 +38,7 @@ def main() -> None:
 
     def deliver(report: Report) -> None:
         frame = pack_report(report)
-        with sending, contextlib.suppress(OSError, ValueError):  # the reader is gone; commands end then, too
+        with sending, contextlib.suppress(OSError, ValueError):  # the reader is gone: the end of commands tells us
             write_frame(reports, frame)
 
     def received(report: Report) -> None:

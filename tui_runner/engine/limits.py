@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 _BURST_SECONDS = 0.1
-"""How far a rate may catch up after threads were late: enough to even out scheduling, too little to be a burst."""
+"""Seconds that a rate may catch up after threads were late: enough to even out scheduling, too little to be a burst."""
 
 
 class RateLimit:
-    """At most `rate` starts per second, evenly spaced.
+    """Spaces starts evenly, at most `rate` per second.
 
     The generic cell rate algorithm: one number, the time the next start is due (ITU-T I.371, annex A).
     Its owner calls it under its own lock.
@@ -65,7 +65,7 @@ class FailureLimit:
 
     @classmethod
     def parse(cls, value: int | str) -> FailureLimit:
-        """From a number (`100`) or a percentage (`"5%"`); raises `ValueError` for anything else."""
+        """Return the limit of a number (`100`) or a percentage (`"5%"`); raises `ValueError` for anything else."""
         text = str(value).strip()
         if text.endswith("%"):
             return cls(share=share_of(text))

@@ -186,7 +186,7 @@ class Estimate:
         self._executed = 0
 
     def add(self, active: float, executed: int) -> None:
-        """So many items had been executed at `active`."""
+        """Record that `executed` items had been executed by `active`."""
         self._executed = executed
         if self._first is None and executed:
             self._first = active, executed
@@ -194,7 +194,7 @@ class Estimate:
             self._window.add(active, executed)
 
     def seconds(self, active: float, left: int, in_flight: int) -> tuple[float, float] | None:
-        """At the least and at the most how long `left` items take; None while there is no ground to say.
+        """Return the least and the most seconds that `left` items take; None while there is no ground to say.
 
         Args:
             active: now.

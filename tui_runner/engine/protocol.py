@@ -1,4 +1,4 @@
-"""What the tui-runner process and a worker say to each other.
+"""Messages between the tui-runner process and a worker.
 
 Down go `OpenChunk` and small orders; up come counters, finished rows and the end of chunks:
 
@@ -348,7 +348,7 @@ class HostsReport:
 
 if TYPE_CHECKING:
     Ranges: TypeAlias = "array[int]"
-else:  # when this runs, `array` has no element type, and whoever reads the annotations evaluates them
+else:  # at run time `array` has no element type, and readers of annotations evaluate them
     Ranges = array
 """Half-open ranges of integers, as pairs (start, stop); from `ranges_of`."""
 

@@ -37,7 +37,7 @@ class ChunkState(StrEnum):
     WAITING = "waiting"
     """Cut from the input, not yet handed to a worker."""
     RUNNING = "running"
-    """With a worker."""
+    """Sent to a worker."""
     PAUSED = "paused"
     """Starts no new item until it is resumed; items in flight finish."""
     DONE = "done"

@@ -26,7 +26,7 @@ class WorkerSettings:
     def __init__(self, plan: RunPlan) -> None:
         self._plan = plan
         self.key_columns: KeyColumns = ()
-        """What the keys of the run's items are made of; known when its database is open."""
+        """Parts of which the keys of the run's items are made; known when its database is open."""
         # Within this process they are passed as they are.
         self._packed = b"" if plan.settings.backend == "inline" else pack_params(plan.job, plan.params)
         self._secrets = tuple(secrets_in(plan.params))

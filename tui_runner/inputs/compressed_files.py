@@ -25,9 +25,9 @@ from tui_runner.system.private_folder import private_folder
 from tui_runner.text.messages import one_line, plain
 
 ENDINGS = (".gz", ".zst", ".bz2", ".xz")
-"""What the names of compressed files end in, behind the ending that says what is in there."""
+"""Endings of compressed files, behind the one that says what is in there."""
 READ_ERRORS = (OSError, EOFError, zlib.error, lzma.LZMAError)
-"""What reading a file raises, compressed or not."""
+"""Errors that reading a file raises, compressed or not."""
 BLOCK = 1 << 18
 """Bytes to read at once: with more, a compressed file that is all zeros is unpacked a hundred times as large."""
 

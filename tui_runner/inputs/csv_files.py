@@ -88,7 +88,7 @@ _WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """How one file is written; `max_bytes` is what a row of it may have."""
+    """The dialect of one file; `max_bytes` is what a row of it may have."""
 
     path: Path
     delimiter: str
@@ -444,7 +444,7 @@ def _invalid(
 
 
 def _fault_of(error: BaseException, layout: _Layout, types: Sequence[str]) -> UserError:
-    """What DuckDB says of a CSV file in a dozen lines of advice about its own options, in one line about the file."""
+    """Return in one line about the file what DuckDB says in a dozen lines of advice about its own options."""
     said = str(error)
     line = re.search(r"CSV Error on Line: (\d+)", said)
     where = f"{plain(layout.path)}:{line[1]}" if line else plain(layout.path)

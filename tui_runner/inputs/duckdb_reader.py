@@ -50,7 +50,7 @@ class Column:
 
 _MEMORY_MB = 512
 _LARGEST_VALUES = 8
-"""Of the largest values that a file may have, the buffers that DuckDB reads files into hold so many."""
+"""Values of the largest size allowed that the buffers hold into which DuckDB reads files."""
 
 
 def connect(max_bytes: int = 0) -> duckdb.DuckDBPyConnection:
@@ -234,11 +234,11 @@ def rows(parts: Iterable[ArrowSlice]) -> Iterator[object]:
 
 
 READ_ERRORS = (duckdb.Error, pa.ArrowException, OSError, ValueError, OverflowError)
-"""What DuckDB and Arrow raise for input that they can't read."""
+"""Errors that DuckDB and Arrow raise for input that they can't read."""
 
 
 def fault_of(where: str) -> Callable[[BaseException], UserError]:
-    """What makes an error for the user of what DuckDB or Arrow said about the input `where`."""
+    """Makes an error for the user of what DuckDB or Arrow said about the input `where`."""
 
     def explain(error: BaseException) -> UserError:
         # "Invalid Input Error: what happened", sometimes with "LINE 1: …" and a drawing below.

@@ -39,8 +39,8 @@ _WIDEST_EXPONENT = 400
 """Powers of ten up to which a whole Decimal counts as an integer; all floats are below."""
 
 KeyColumns = str | tuple[str, ...]
-"""What of an item its key is made of: these columns of a row; the value of one column, which an input of that column
-alone has for an item; all of it where there are none."""
+"""Parts of an item of which its key is made: these columns of a row; the value of one column, which an input of that
+column alone has for an item; all of it where there are none."""
 
 
 def key_columns(columns: Sequence[str] | None) -> KeyColumns:

@@ -1,4 +1,4 @@
-"""What is said while an input takes long to be opened."""
+"""Say what is being done while an input takes long to be opened."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ Progress = Callable[[str], None]
 """Takes what is being done, as often as one likes."""
 
 QUIET_SECONDS = 1.0
-"""How long nothing is said: most inputs are open by then."""
+"""Seconds in which nothing is said: most inputs are open by then."""
 
 
 def silent(doing: str) -> None:

@@ -1,4 +1,4 @@
-"""What an input is to the rest of the program, how its items are read, and the inputs that are plain Python.
+"""The interface of an input, the reading of its items, and the inputs that are plain Python.
 
 A `Source` names the items; an `ItemReader` reads them in order, for one thread. A reader skips items without making
 Python objects of them where the input allows that, and says at which byte the next item begins where there is one.
@@ -145,9 +145,9 @@ class BackgroundReader(ItemReader):
         self._thread: threading.Thread | None = None
         self._read: deque[object] = deque()
         self._first_at = 0.0
-        """When the oldest of these came, by `time.monotonic()`."""
+        """Second at which the oldest of these came, by `time.monotonic()`."""
         self._wanted = 0
-        """How many more the thread may read; negative while it waits for one that is not wanted any more."""
+        """Items that the thread may still read; negative while it waits for one that is not wanted any more."""
         self._ended = False
         self._error: BaseException | None = None
 
@@ -430,7 +430,7 @@ class ItemsSource(Source):
 
 
 class _Given:
-    """How many items there were, and what tells them from others."""
+    """The number of items there were, and what tells them from others."""
 
     def __init__(self) -> None:
         self.number = 0

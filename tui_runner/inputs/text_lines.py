@@ -31,7 +31,8 @@ MARK = b"\xef\xbb\xbf"
 """UTF-8's byte order mark, which some editors put first."""
 
 _MARKS_OF_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-"""What Windows PowerShell and editors there put first. Taken for UTF-8 every item would be torn apart, in silence."""
+"""Bytes that Windows PowerShell and editors there put first. Taken for UTF-8 every item would be torn apart, in
+silence."""
 
 
 class OverlongLine:
@@ -162,7 +163,7 @@ class LineReader(ItemReader):
         self._max_bytes = max_bytes
         self._splitter = LineSplitter(max_bytes)
         self._number = -1
-        """Of the file that is open."""
+        """Number, in the order of `paths`, of the file that is open."""
         self._begin: int | None = 0
         """Byte at which that file begins in all files one after the other; None behind a compressed one."""
         self._size: int | None = 0

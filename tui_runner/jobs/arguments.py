@@ -1,4 +1,4 @@
-"""How an item becomes the arguments of a function: by name or position, text converted by the annotation.
+"""Turn an item into the arguments of a function: by name or position, text converted by the annotation.
 
 A line of a file or of standard input is text, and so are the values of a CSV column that are not all numbers, or of
 Parquet and JSON where they were written so. If the function says `page: int`, it gets an integer: by the same rules as
@@ -33,10 +33,10 @@ from tui_runner.jobs.conversion import convert
 from tui_runner.text.messages import did_you_mean, listed, nearest, plain
 
 _TYPES = (int, float, Decimal, date, time, timedelta, PurePath, UUID, bytes, list, tuple, set, frozenset, dict, Enum)
-"""What text may stand for; `bool` is an `int`, and `datetime` a `date`."""
+"""Types that text may stand for; `bool` is an `int`, and `datetime` a `date`."""
 
 _SEEN_IN_CSV = (int, float, date)
-"""What values of a CSV column are made of by their looks; `bool` is an `int`, and `datetime` a `date`."""
+"""Types that values of a CSV column get by their looks; `bool` is an `int`, and `datetime` a `date`."""
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 

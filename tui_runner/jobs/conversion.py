@@ -21,7 +21,7 @@ from tui_runner.text.messages import listed, quoted
 from tui_runner.text.redaction import Secret
 
 _NO_JSON = (ValueError, RecursionError)
-"""What `json` raises for a text that is none, and for one that is nested deeper than Python's stack."""
+"""Errors that `json` raises for a text that is none, and for one that is nested deeper than Python's stack."""
 
 
 class _Unfit(Exception):
@@ -261,7 +261,7 @@ def _seconds(text: str) -> timedelta:
 _TRUTH = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
 _BASE64 = "base64:"
-"""What text begins with that stands for bytes which are no text."""
+"""Beginning of a text that stands for bytes which are no text."""
 
 
 def text_of_bytes(value: bytes) -> str:
@@ -294,7 +294,7 @@ _FROM_TEXT: dict[Any, tuple[Callable[[str], Any], str]] = {
     bytes: (_bytes, f"text, or {_BASE64} and bytes in base64"),
     str: (str, "text"),
 }
-"""How text becomes each type, and what to call it; in this order, for `datetime` is a `date` and `bool` an `int`."""
+"""Converter from text and name of each type; in this order, for `datetime` is a `date` and `bool` an `int`."""
 
 _COLLECTIONS: dict[Any, Callable[[list[Any]], Any]] = {
     list: list,

@@ -103,8 +103,8 @@ def set_up(
         user_agent: the name that requests are sent by, and that robots.txt is read for.
         robots: leave out what robots.txt does not allow.
         header: further headers, `Name: value` each.
-        include: regular expressions, of which an address must have one to be followed.
-        exclude: regular expressions, none of which it may have.
+        include: regular expressions; an address must match one to be followed.
+        exclude: regular expressions; an address that matches one is not followed.
     """
     folder: Path | None = None
     fetch.set_up(keep, folder, max_bytes, user_agent, robots, header)
@@ -138,7 +138,7 @@ def _links(response: httpx.Response, url: str) -> list[str]:
 
 
 def _followed(urls: list[str]) -> list[str]:
-    """Return those that are to be fetched, in canonical form, each once."""
+    """Return the addresses to fetch, in canonical form, each once."""
     canonical = canonicalizer()
     found = dict.fromkeys(canonical(url) for url in urls)
     return [url for url in found if _may_follow(url) and fetch.allowed(url)]

@@ -33,11 +33,11 @@ from tui_runner.text.redaction import Redaction
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 RetryOn = type[BaseException] | tuple[type[BaseException], ...] | Callable[[BaseException], bool | None]
-"""What `@job(retry_on=…)` takes: types that are retried too, or a function that decides (None: as without it)."""
+"""Argument of `@job(retry_on=…)`: types that are retried too, or a function that decides (None: as without it)."""
 
 
 HostOf = str | Callable[[Any], str | None]
-"""What `@job(host=…)` takes: the parameter that has a URL or host, or a function of the item that returns one."""
+"""Argument of `@job(host=…)`: the parameter that has a URL or host, or a function of the item that returns one."""
 
 
 class Job:

@@ -44,7 +44,7 @@ from tui_runner.text.messages import did_you_mean, listed, nearest, no_such_file
 from tui_runner.text.redaction import redact
 
 _loading: ContextVar[bool] = ContextVar("loading", default=False)
-"""Whether a user's code is being loaded in this context."""
+"""True while a user's code is being loaded in this context."""
 _PRIVATE = "_tui_runner_job_"
 
 

@@ -1,4 +1,4 @@
-"""How a job is named between processes, and the digest of its source."""
+"""Name a job between processes, and digest its source."""
 
 from __future__ import annotations
 

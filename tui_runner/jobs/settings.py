@@ -1,4 +1,4 @@
-"""How a run behaves: chunk size, threads, retries and the rest, and where each value comes from.
+"""Settings of a run: chunk size, threads, retries and the rest, and where each value comes from.
 
 Weakest first: the defaults here, `@job(...)`, `[tool.tui-runner]` of the nearest `pyproject.toml` or the user's
 config file, environment variables `TUI_RUNNER_*`, the command line.
@@ -359,7 +359,7 @@ _CHECKS: dict[str, Callable[[object], Any]] = {
     "max_input_bytes": _input_size,
     "item_text": _switch,
 }
-"""How each setting is converted and checked."""
+"""Converter and check of each setting."""
 
 _OPTIONAL = frozenset(field.name for field in fields(Settings) if field.default is None) | {
     "max_memory",

@@ -39,7 +39,7 @@ from collections.abc import Sequence
 from itertools import islice
 
 _PATIENCE_SECONDS = 5.0
-"""How long another process may have the database open without answering: it opens, closes, or asks as we do. An
+"""Seconds that another process may have the database open without answering: it opens, closes, or asks as we do. An
 owner that takes the connection and stays silent is not tried again. With `RemoteLimits.greeting` that makes 9 s."""
 _TRY_SECONDS = 0.05
 
@@ -193,11 +193,11 @@ class Answer:
         self._table = table
 
     def arrow(self) -> pa.Table:
-        """As an Arrow table."""
+        """Return an Arrow table."""
         return self._table
 
     def df(self) -> pd.DataFrame:
-        """As a pandas data frame; pandas must be installed.
+        """Return a pandas data frame; pandas must be installed.
 
         Raises:
             ValueError: a date is beyond those of pandas, an infinite one say; `arrow` holds it.
@@ -205,7 +205,7 @@ class Answer:
         return self._table.to_pandas()
 
     def rows(self) -> list[dict[str, Any]]:
-        """As a list of dictionaries.
+        """Return a list of dictionaries.
 
         Raises:
             OverflowError: a date is beyond those of Python, an infinite one say; `arrow` holds it.
@@ -250,7 +250,7 @@ class Connection:
 
     @contextmanager
     def stream(self, sql: str, parameters: Mapping[str, object] | None = None) -> Iterator[Result]:
-        """As `sql`, but batch by batch, for more rows than memory holds.
+        """Run a statement as `sql` does, but batch by batch, for more rows than memory holds.
 
             with books.stream("FROM books") as result:
                 for batch in result: ...

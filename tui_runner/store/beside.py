@@ -93,7 +93,7 @@ class OtherFiles(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no typ
 
         Raises:
             FileNotFoundError: it is neither the database nor its log.
-            PermissionError: it is to be written.
+            PermissionError: DuckDB asks to write it.
         """
         if set(mode) & set("wax+"):
             raise PermissionError(f"{path} belongs to another process")

@@ -21,7 +21,7 @@ from typing import Protocol
 import duckdb
 import psutil
 
-from tui_runner.errors import DatabaseError, DiskFull
+from tui_runner.errors import DatabaseError, DiskFull, UserError
 from tui_runner.store.file_check import (
     SPILL,
     WRITE_AHEAD_LOGS,
@@ -40,6 +40,7 @@ from tui_runner.store.sql import literal, quote
 from tui_runner.system.files import user_name
 from tui_runner.system.memory import machine_memory
 from tui_runner.system.private_folder import private_folder
+from tui_runner.text.numbers import size
 
 STORAGE_VERSION = "v1.2.0"
 """New files can be opened by every DuckDB from this one on; DuckDB 2's own default shuts all 1.x out."""
@@ -52,18 +53,21 @@ _OPEN_SETTINGS = (
 _SPILL_BESIDE = "beside-"
 _NO_CHECKPOINT = "1000TiB"
 """Of write-ahead log, after which DuckDB would make a checkpoint by itself."""
+_LONG_LOG_SECONDS = 10.0
+"""Seconds that a reader beside this process waits for others to end whose log is too long for it."""
 _MEMORY_SHARE = 0.25
 """Of the machine's memory, for DuckDB; the rest is for the workers."""
 _MEMORY_LEAST = 512 << 20
 _CACHE_BYTES = 32 << 20
-"""What `trim_cache` leaves. DuckDB keeps the blocks of the file it has seen, those it wrote too, up to its limit:
-a run that writes a file of 760 MB holds 760 MB of it, unless it is told to let go. Doing so takes 10 ms."""
+"""Memory that `trim_cache` leaves. DuckDB keeps the blocks of the file it has seen, those it wrote too, up to its
+limit: a run that writes a file of 760 MB holds 760 MB of it, unless it is told to let go. Doing so takes 10 ms."""
 _CLOSE_SECONDS = 10.0
-"""How long `close` interrupts running queries. Ending one took up to 0.2 s; a reader that is not drained never ends."""
+"""Seconds in which `close` interrupts running queries. Ending one took up to 0.2 s; a reader that is not drained never
+ends."""
 _NO_SPACE = "No space left on device"
-"""What DuckDB says of a disk that is full; it has no type for that."""
+"""Text of DuckDB's error of a disk that is full; it has no type for that."""
 PATIENCE_SECONDS = 3.0
-"""How long the start of a run waits for another user's query to end; one on a screen may take for ever."""
+"""Seconds that the start of a run waits for another user's query to end; one on a screen may take for ever."""
 _TRY_SECONDS = 0.05
 _AMBIGUOUS_NAME = "runner"
 """DuckDB names a database after its file. In `runner.duckdb` the ledger's `runner.items` would mean two things."""
@@ -94,22 +98,23 @@ class Database:
         self.run_id: int | None = None
         self.writing = threading.Lock()
         self._readers_beside = 0
+        self._reader_ended = threading.Condition(self._guard)
         self._checkpoint_threshold = ""
-        """What it is while no process reads beside this one."""
+        """Its value while no process reads beside this one."""
         self.statements = OpenStatements()
         self._threads_guard = threading.Lock()
         self._threads_lent = 0
-        """How many threads DuckDB had before some of a low priority took their place; 0 while none have."""
+        """Threads that DuckDB had before some of a low priority took their place; 0 while none have."""
         self._identity: tuple[int, int] | None = None
         """Device and inode of the file, when it was first seen."""
         self._last_size = path.stat().st_size
         self._damage = ""
-        """What has become of the file while it was open, as a part of a message."""
+        """Fate of the file while it was open, as a part of a message."""
         # Closing any descriptor of the file drops DuckDB's lock on it: this one is kept until DuckDB has closed it.
         self._file = os.open(self._real, os.O_RDONLY | os.O_CLOEXEC)
         self._headers = whole_headers(self._file)
         self.made = False
-        """Whether there was no such file before; told under the lock, so no other process can have made it
+        """True if there was no such file before; told under the lock, so no other process can have made it
         meanwhile."""
 
     @classmethod
@@ -186,13 +191,35 @@ class Database:
         return cls(moment.file, opening, LockFile.without_file(moment.file), opening.connect())
 
     @contextlib.contextmanager
-    def hold_checkpoints(self) -> Iterator[Moment]:
-        """Make no checkpoint while another process reads the file as it is now; waits for the transaction under way."""
+    def hold_checkpoints(self, long_log: int, *, patience: float = _LONG_LOG_SECONDS) -> Iterator[Moment]:
+        """Make no checkpoint while another process reads the file as it is now; waits for the transaction under way.
+
+        A reader replays the log in its memory before it begins. Where readers follow or overlap each other no commit
+        would ever find the moment for a checkpoint, so one is made here before a log that has become long.
+
+        Args:
+            long_log: bytes of log from which on it waits for other readers to end.
+            patience: seconds that it waits at most.
+
+        Raises:
+            UserError: others have kept the log twice as long.
+        """
+        log = companion(self._real, WRITE_AHEAD_LOGS[0])
+        with self._reader_ended:
+            self._reader_ended.wait_for(
+                lambda: not self._readers_beside or self._closed or _length(log) <= long_log, patience
+            )
         with self.writing:
+            if _length(log) > long_log and not self._readers_beside:
+                self._checkpoint()
+            if (nbytes := _length(log)) > 2 * long_log:
+                raise UserError(
+                    f"other statements keep {size(nbytes)} of new rows from their place in the file",
+                    do="try again when they have ended",
+                )
             self._count_readers_beside(+1)
-            log = companion(self._real, WRITE_AHEAD_LOGS[0])
             name = self._catalog or self._root.execute("SELECT current_database()").fetchall()[0][0]
-            moment = Moment(self._real, name, log, log.stat().st_size if log.exists() else 0)
+            moment = Moment(self._real, name, log, nbytes)
         try:
             yield moment
         finally:
@@ -223,6 +250,12 @@ class Database:
             self._readers_beside += more
             threshold = _NO_CHECKPOINT if self._readers_beside else self._checkpoint_threshold
             self._root.execute(f"SET checkpoint_threshold = {literal(threshold)}")
+            self._reader_ended.notify_all()
+
+    def _checkpoint(self) -> None:
+        """Write what is in the log to its place in the file. Where that is impossible it stays in the log."""
+        with contextlib.suppress(duckdb.Error, RuntimeError):  # a full disk; RuntimeError: a Ctrl-C
+            self._root.execute("CHECKPOINT" if self._catalog is None else f"CHECKPOINT {quote(self._catalog)}")
 
     @property
     def is_closed(self) -> bool:
@@ -385,11 +418,8 @@ class Database:
         for cursor in cursors:
             _end(cursor, deadline)
         try:
-            # When the checkpoint cannot be made (a full disk, or a Ctrl-C, of which DuckDB makes a `RuntimeError`)
-            # everything is still in the log beside the file.
             if not self._damage:
-                with contextlib.suppress(duckdb.Error, RuntimeError):
-                    self._root.execute("CHECKPOINT" if self._catalog is None else f"CHECKPOINT {quote(self._catalog)}")
+                self._checkpoint()
             self._root.close()
             os.close(self._file)
             if remove:
@@ -458,7 +488,7 @@ _Connection = tuple[duckdb.DuckDBPyConnection, str | None]
 
 @dataclass(frozen=True, slots=True)
 class _Opening:
-    """How DuckDB is to open a file.
+    """Return the configuration with which DuckDB opens a file.
 
     Attributes:
         path: as it is named in messages.
@@ -626,7 +656,7 @@ class Endable(Protocol):
 
 
 class OpenStatements:
-    """Who has a statement open, from its begin until nothing of it is held any more. From any thread."""
+    """Count statements that are open, from their begin until nothing of them is held any more. From any thread."""
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
@@ -654,3 +684,11 @@ class OpenStatements:
         with self._guard:
             owners = list(self._open)
         return sum([owner.end(reason) for owner in owners])
+
+
+def _length(path: Path) -> int:
+    """Return the bytes of a file; 0 where there is none."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0

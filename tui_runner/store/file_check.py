@@ -1,4 +1,4 @@
-"""What is looked at before a database is opened: where it is, what stands beside it, whether it is whole.
+"""Check a database before it is opened: where it is, what stands beside it, whether it is whole.
 
 A database has companions whose names everybody can guess: DuckDB's write-ahead log, its folder for what it spills, our
 lock, the log of its runs. A link under such a name would have DuckDB or us write into the file that it points to, and
@@ -40,7 +40,7 @@ WRITE_AHEAD_LOGS = (".wal", ".wal.checkpoint", ".wal.recovery")
 """The latter two stand beside the first during a checkpoint, and after a crash in one."""
 LOGS = (".log", ".log.1")
 COMPANIONS = (LOCK, SPILL, *WRITE_AHEAD_LOGS, *LOGS)
-"""What belongs to a database has one of these behind its name."""
+"""Endings, behind a database's name, of the files that belong to it."""
 
 
 def companion(database: Path, ending: str) -> Path:
@@ -153,7 +153,7 @@ def _check_companion(path: Path, ending: str, database: os.stat_result | None) -
             # Another user's lock and log are left alone; what is in a write-ahead log becomes rows.
             if ending not in WRITE_AHEAD_LOGS or _may_write(database, error, path.parent):
                 return
-            # It may be that of a run that goes on, with rows that are nowhere else.
+            # It may be that of a live run, with rows that are nowhere else.
             do = "ask that user, or wait for their run to end; nothing was opened"
         raise DatabaseError(f"{plain(path.name)} stands in the way ({error.strerror})", str(path.parent), do) from error
     except OSError as error:

@@ -48,7 +48,7 @@ class TooLarge(OSError):
 
 
 class NotOwnFile(OSError):
-    """What stands under the name of a file of ours is not one; nothing was written to it.
+    """The name of a file of ours is taken by something else; nothing was written to it.
 
     Attributes:
         owner: uid of the other user that a regular file belongs to; None for whatever else is wrong.

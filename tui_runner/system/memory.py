@@ -1,4 +1,4 @@
-"""How much memory there is, and how a process gives freed memory back.
+"""Tell how much memory there is, and give freed memory of this process back.
 
 glibc keeps freed memory in per-thread arenas, and raises the size from which it asks the kernel directly each time
 such a block is freed; a worker whose threads build and drop tables of some MB then never shrinks. Setting the

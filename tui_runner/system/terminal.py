@@ -18,7 +18,7 @@ from types import FrameType
 from typing import TextIO
 
 LOST = "the terminal is gone; the run continues without it"
-"""What the log says of it."""
+"""Text of the log about it."""
 
 Handler = Callable[[int, FrameType | None], None]
 

@@ -1,4 +1,4 @@
-"""What may stand in the place of an item's value, known to inputs, the engine and workers alike."""
+"""Stand-ins for an item's value, known to inputs, the engine and workers alike."""
 
 from __future__ import annotations
 

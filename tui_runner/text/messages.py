@@ -1,4 +1,4 @@
-"""How messages speak of what a person wrote, and the commands that they advise.
+"""Word what a person wrote, and the commands that messages advise.
 
 Text from command lines, files and jobs is hostile; what leaves here holds no control characters, since `repr`
 escapes all that is not printable (bidi controls and lone surrogates included).

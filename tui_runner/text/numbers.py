@@ -91,7 +91,7 @@ def dated(moment: float) -> str:
 
 
 def ago(seconds: float) -> str:
-    """How long something is past: `just now`, `5 min ago`, `2 h ago`, `3 days ago`, `20 weeks ago`."""
+    """Return how long something is past: `just now`, `5 min ago`, `2 h ago`, `3 days ago`, `20 weeks ago`."""
     if not math.isfinite(seconds):
         return NONE
     for length, unit in ((7 * _DAY, "week"), (_DAY, "day")):

@@ -79,7 +79,8 @@ SUSPECT = (
     r"://[^\s/?#]*@|[?&;#][^=]*=|authorization|cookie|bearer|basic"
     r"|token|secret|pass|pwd|key|credential|signature|sess"
 )
-"""What a text has in it, in small or capital letters, if `redact` changes it: for looking through many at once."""
+"""Words of which a text has one, in small or capital letters, if `redact` changes it: for looking through many at
+once."""
 
 
 def redact(text: str) -> str:

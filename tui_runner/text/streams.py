@@ -22,11 +22,11 @@ class ByteStream(io.BufferedIOBase):
         self._text = text
 
     def writable(self) -> bool:
-        """Bytes can be written."""
+        """Return True: bytes can be written."""
         return True
 
     def fileno(self) -> int:
-        """That of the text stream."""
+        """Return the descriptor of the text stream."""
         return self._text.fileno()
 
     def write(self, data: Any) -> int:

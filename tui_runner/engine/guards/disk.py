@@ -53,7 +53,7 @@ class DiskGuard:
         self._database = database
         self._watch = DiskWatch()
         self._failure: BaseException | None = None
-        """Why the last flush that failed did."""
+        """Reason why the last flush failed."""
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -67,7 +67,7 @@ class DiskGuard:
                 self._failure = error
                 if isinstance(error, DiskFull) and self._scheduler.status.phase in _WAITING_PHASES:
                     self._watch.failed(now)
-                    yield Hold(PauseCause.DISK, f"{error.what}; 0 rows lost, it goes on when there is room")
+                    yield Hold(PauseCause.DISK, f"{error.what}; 0 rows lost, it resumes when there is room")
                 else:
                     yield self._lost(error)
             case RowsLeft():

@@ -137,7 +137,7 @@ class MemoryGuard:
             case TryRelease() if self._ladder.held:
                 # More items would take more memory.
                 at = self._ladder.warning or "the run is held"
-                text = f"{at}: it goes on below {100 * ITEMS_AGAIN:.0f} %, or with a higher memory limit"
+                text = f"{at}: it resumes below {100 * ITEMS_AGAIN:.0f} %, or with a higher memory limit"
                 yield Tell("WARNING", text)
             case ChangeMaxMemory(limit):
                 yield self._change(limit)

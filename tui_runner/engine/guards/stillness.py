@@ -32,7 +32,7 @@ class StillnessGuard:
     def __init__(self) -> None:
         self._pids: dict[int, int] = {}
         self._moved_at: dict[int, float] = {}
-        """When each worker was last heard of, or seen at work."""
+        """Second at which each worker was last heard of, or seen at work."""
         self._measured_at = 0.0
 
     def handle(self, message: Message, now: float) -> Iterable[Recycle]:

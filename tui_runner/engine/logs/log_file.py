@@ -67,9 +67,9 @@ class LogFile:
         self._failed = failed
         self._limit = limit
         self._made = False
-        """Whether there was no such file before."""
+        """True if there was no such file before."""
         self._of_the_job = False
-        """Whether it has lines of the job, and not only of tui-runner itself."""
+        """True once it has lines of the job, and not only of tui-runner itself."""
         self._queue: queue.SimpleQueue[LogLines | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="log-file", daemon=True)
 
@@ -166,7 +166,7 @@ class RunLog:
         self._redact = redact
         self._flushed_at: deque[float] = deque()
         self._tells_end = debug
-        """Whether the end is written also of a run that simply finishes: once anything was told."""
+        """True if the end of a run that simply finishes is written too: once anything was told."""
 
     def handle(self, message: Message, now: float) -> Iterable[LogLines | Tell]:
         """Append what belongs into the log. What a person is told is returned as a line, too, to be shown."""

@@ -74,7 +74,7 @@ class Cutter(Protocol):
         """
 
     def warnings(self) -> list[str]:
-        """Return what is to be said of the input when all of it was read."""
+        """Return the remark about the input once all of it was read."""
 
 
 class NewItems:
@@ -127,7 +127,7 @@ class CutByPosition:
 
     Args:
         source: the input.
-        limit: take only the first so many items.
+        limit: items to take, the first ones.
         recorded: the items of the run; None for a new one.
         retry: run only what did not end well, and nothing new.
     """
@@ -239,7 +239,7 @@ class CutByKey:
         source: the input.
         recorded: the items of the run.
         columns: what their keys are made of.
-        limit: take only the first so many items.
+        limit: items to take, the first ones.
         retry: run only what did not end well and has no value in the ledger; what does has run already.
     """
 
@@ -260,7 +260,7 @@ class CutByKey:
         self._matcher: KeyMatcher | None = None
         self._items: NewItems | None = None
         self._index = 0
-        """Of the next item in the input."""
+        """Position of the next item in the input."""
         self._next_position = self._first_new = recorded.end
         self._number = recorded.highest_chunk() + 1
         self._told = retry
@@ -270,7 +270,7 @@ class CutByKey:
         self._positions: array[int] = array("q")
         self._known: set[int] = set()
         self._placed: list[int] = []
-        """Of the items of a slice, the places of those that are known by nothing else."""
+        """Places in a slice of the items that are known by nothing else."""
         self._left_out = 0
         self.missed = 0
 
@@ -298,7 +298,7 @@ class CutByKey:
         return ItemsRead(InputChunk(number, positions, pack(values)), positions, known=() if self._retry else known)
 
     def warnings(self) -> list[str]:
-        """Return what is to be said of the input when all of it was read."""
+        """Return the remark about the input once all of it was read."""
         found = []
         if left_out := self._left_out:
             are = "that is new in the input was" if left_out == 1 else "that are new in the input were"
@@ -439,7 +439,7 @@ class RetryFromLedger:
         return None if self._rest is None or not self._lacking else self._rest.next(size)
 
     def warnings(self) -> list[str]:
-        """Return what is to be said when all that can run was read."""
+        """Return the remark once all that can run was read."""
         if self._rest is not None:
             return self._rest.warnings()
         return [lacking(self._lacking)] if self._lacking else []
@@ -455,7 +455,7 @@ class RetryFromLedger:
 
 
 def lacking(items: int) -> str:
-    """Return what is to be said of items that failed, have no value in the ledger, and cannot be read again."""
+    """Return the remark about items that failed, have no value in the ledger, and cannot be read again."""
     they = "it stays" if items == 1 else "they stay"
     which = "the value of which is" if items == 1 else "whose values are"
     return f"{plural(items, 'failed item')} {which} not in the ledger cannot run again; {they} failed"
@@ -471,7 +471,7 @@ class _Piece:
 
 
 class _Window:
-    """What the ledger has of chunks, asked for those to come as well."""
+    """Chunks of the ledger, asked for those to come as well."""
 
     def __init__(self, recorded: RecordedItems | None, chunks: RecordedChunks) -> None:
         self._recorded = recorded

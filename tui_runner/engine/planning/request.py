@@ -43,7 +43,7 @@ class RunPlan:
         by_name: whether an item is a row that is passed by parameter name.
         from_input: whether items are those of an input, whose text is converted by the function's annotations.
         database: path of the DuckDB file.
-        limit: only the first so many items, None for all.
+        limit: items to take, the first ones; None for all.
         new: start a new run even when an unfinished one could be resumed.
         resume: resume an unfinished run; it is an error if there is none.
         run_id: resume this very run.
@@ -101,7 +101,7 @@ class RunRequest:
         settings: settings from the command line, those that were given.
         database: path of the DuckDB file; None for `<job>.duckdb` in `folder`.
         input: `SOURCE` of the items; None for those the job makes itself.
-        limit: only the first so many items.
+        limit: items to take, the first ones.
         new: start a new run in any case.
         resume: resume an unfinished run in any case.
         run_id: resume this very run; `params` and `settings` are those of its ledger.
@@ -131,7 +131,7 @@ class StoredSettings(Settings):
     """Settings as the ledger keeps them: with what else a run needs to be resumed as it was begun.
 
     Attributes:
-        limit: only the first so many items; None for all.
+        limit: items to take, the first ones; None for all.
         folder: where relative paths started; None when its name is no text.
         code: digest of the job's source, None where there is none.
     """
@@ -404,7 +404,7 @@ def guessed_redaction(params: Mapping[str, object], environ: Mapping[str, str]) 
 
 
 def shown_params(stored: Mapping[str, object], job: Job | None = None) -> dict[str, object]:
-    """Of the stored parameters of a run those that one would give it on a command line.
+    """Return the stored parameters of a run that one would give it on a command line.
 
     Secrets are left out; so is, where the job is at hand, what has its default.
     """

@@ -58,7 +58,7 @@ def retry_request(
     secrets: Mapping[str, object] | None = None,
     settings: Mapping[str, object] | None = None,
 ) -> RunRequest:
-    """To run again what failed, timed out or was cancelled in a finished run.
+    """Return a request to run again what failed, timed out or was cancelled in a finished run.
 
     Args:
         database: a DuckDB file that tui-runner has written.

@@ -99,7 +99,7 @@ class _ChunkMeter:
         self._span = int(started_at // _SPAN_SECONDS)
         self._ended = 0
         self.busy_at = started_at
-        """When an item of it was last seen in flight or ended, in active seconds."""
+        """Active second at which an item of it was last seen in flight or ended."""
 
     def add(self, active: float, ended: int) -> None:
         """`ended` items more of the chunk had been executed at `active`."""
@@ -203,7 +203,7 @@ class SnapshotBuilder:
         self._meters: dict[int, _ChunkMeter] = {}
         self._progress: dict[int, Progress] = {}
         self._views: dict[int, ChunkView] = {}
-        """Of the chunks that had not ended when they were drawn last."""
+        """Views of the chunks that had not ended when they were drawn last."""
         self._flying: set[int] = set()
         """Chunks that had items in flight when they were drawn last."""
         self._events: deque[RunEvent] = deque(maxlen=KEPT_EVENTS)
@@ -213,7 +213,7 @@ class SnapshotBuilder:
         self._last_end = 0.0
         self._pids: dict[int, int] = {}
         self._machines: dict[int, str] = {}
-        """Of workers that are on other machines."""
+        """Names of the hosts of workers that are on other machines."""
         self._machines_lost: set[str] = set()
         self._extra: set[int] = set()
         """Workers that are there beside the others, to run suspects alone."""
@@ -225,7 +225,7 @@ class SnapshotBuilder:
         self._hosts_version, self._hosts_due = 0, 0.0
         self._next_sample = 0.0
         self._drains_since: float | None = None
-        """When the run began to drain, by the runner's clock."""
+        """Second at which the run began to drain, by the runner's clock."""
         self.last = self.snapshot(began)
 
     # --- what is reported ----------------------------------------------------------------------------------

@@ -211,12 +211,12 @@ class Chunk:
         return lost
 
     def stop_clock(self, active: float) -> None:
-        """It is paused: `elapsed` stands still."""
+        """Pause it: `elapsed` stands still."""
         if self.started_at is not None and self._paused_at is None:
             self._paused_at = active
 
     def start_clock(self, active: float) -> None:
-        """It is no longer paused."""
+        """End its pause."""
         if self._paused_at is not None:
             self.paused_seconds += active - self._paused_at
             self._paused_at = None

@@ -34,7 +34,7 @@ from tui_runner.engine.states import ChunkState
 from tui_runner.text.numbers import plural, run_again, size
 
 Command = events.PauseChunks | events.ResumeChunks | events.CancelChunks | events.RetryChunks
-"""What `ChunkCommands.obey` takes."""
+"""Commands that `ChunkCommands.obey` takes."""
 
 
 class ChunkCommands:
@@ -403,7 +403,7 @@ class Chunks:
             self.changed.add(number)
 
     def known_failures(self, flush: protocol.ResultBatch) -> int:
-        """Of the items whose first failure a flush reports: how many had failed before the run was resumed."""
+        """Return how many of the items whose first failure a flush reports had failed before the run was resumed."""
         failures = 0
         for number in flush.counts:
             chunk = self.all.open[number]
@@ -491,7 +491,7 @@ class Chunks:
             self.queue(chunk)
 
     def queue(self, chunk: Chunk) -> None:
-        """It waits, before all others; if only suspects are left of it, behind the others that wait for that."""
+        """Queue a chunk before all others; one with only suspects left behind the others of that kind."""
         self.set_state(chunk, ChunkState.WAITING)
         if not self.suspects or self.suspects.innocent(list(chunk.left)):
             self.waiting.appendleft(chunk.number)
@@ -499,7 +499,7 @@ class Chunks:
             self.apart.append(chunk.number)
 
     def unqueue(self, chunk: Chunk) -> None:
-        """It waits no longer."""
+        """Take a chunk out of the queue."""
         (self.waiting if chunk.number in self.waiting else self.apart).remove(chunk.number)
 
     def _finish(self, chunk: Chunk) -> None:

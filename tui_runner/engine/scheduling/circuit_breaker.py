@@ -201,7 +201,7 @@ class CircuitBreaker:
 
     @property
     def seconds_to_trial(self) -> float:
-        """From the beginning of an outage to its first trial."""
+        """Seconds from the beginning of an outage to its first trial."""
         return self._interval
 
     @property

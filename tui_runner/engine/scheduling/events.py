@@ -84,7 +84,7 @@ class ChunksSkipped:
 
 @dataclass(frozen=True, slots=True)
 class InputEnded:
-    """There are no more chunks; `missed` recorded items did not end well and do not run again."""
+    """The input has no more chunks; `missed` recorded items did not end well and do not run again."""
 
     missed: int = 0
 

@@ -3,7 +3,7 @@
 Part of the scheduler: it decides by what workers report, and does nothing itself.
 
 *Limits are of the run.* Where several workers share a limit, each has slots of a host only as long as it is granted
-them. Slots follow demand. A slot is granted anew only when whoever had it says that it has it no more, so the limit
+them. Slots follow demand. A slot is granted anew only when its worker says that it has it no more, so the limit
 holds at every moment: of each worker the largest of what it was granted since its last acknowledgement and what it has
 open counts as taken. Where requests are spaced by a delay, one worker at a time may ask the host, and the next one
 learns when the last request allows another.
@@ -152,7 +152,7 @@ class HostBoard:
         return len(self.rows) > 1
 
     def refused(self, host: str, seconds: float, others: Iterable[int], now: float) -> Orders:
-        """Take in that a host is to be left alone for `seconds`; returns what the other workers are to be told."""
+        """Hold a host for `seconds`; return the orders for the other workers."""
         row = self._row(host)
         if seconds >= _LONG_SECONDS and row.cooldown_until <= now:
             self._tell(f"{host} refuses for now: it is asked again in {seconds:.0f} s")
@@ -186,7 +186,7 @@ class HostBoard:
         return orders
 
     def _spaced(self, row: HostRow) -> Orders:
-        """Give a host the delay that it asks for; returns what workers are to be told."""
+        """Give a host the delay that it asks for; return the orders for workers."""
         limits = self.limits_of(row.host)
         if row.asked_delay <= limits.delay:
             return []
@@ -195,7 +195,7 @@ class HostBoard:
         return [(worker, SetHostLimits(limits, row.host)) for worker in row.shares]
 
     def lost(self, worker: int, now: float) -> Orders:
-        """Take in that a worker is gone; returns what others are to be told."""
+        """Take back what a lost worker had; return the orders for others."""
         orders: Orders = []
         for row in self.rows.values():
             if row.shares.pop(worker, None) is not None:

@@ -1,4 +1,4 @@
-"""How fast items end, and what follows from that: how much is sent ahead to workers, and how large chunks are.
+"""Measure how fast items end, and choose how much is sent ahead to workers and how large chunks are.
 
 A worker that has to wait for its next chunk stands still; one that has much more than it needs holds memory, and is
 late to see a chunk that was cancelled. So about a second of work is ahead of the workers, however many items that are,

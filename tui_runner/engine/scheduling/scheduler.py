@@ -386,7 +386,7 @@ class Scheduler:
             self._kill(Ending(RunState.FAILED, reason))
 
     def _abandoned(self, reason: str) -> None:
-        """From now on a run that only a user could resume stops in order; it can be resumed later."""
+        """Stop a run in order from now on where only a user could resume it; it can be resumed later."""
         self._turn.tell("WARNING", reason)
         self._breaker.abandon()
         self._status = replace(self._status, abandoned=True)
@@ -398,7 +398,7 @@ class Scheduler:
         elif self._status.starts_items:
             self._turn.clock.resume(self._turn.now)
         if self._status.abandoned and not self._status.resumes_by_itself:
-            self._stop(Ending(RunState.STOPPED, "it was paused, and nobody is left to resume it"))
+            self._stop(Ending(RunState.STOPPED, "it was paused, and no screen is left to resume it from"))
 
     def _watch_outages(self, flush: protocol.ResultBatch) -> None:
         breaker, trials = self._breaker, flush.trials.without(self._chunks.known_failures(flush))

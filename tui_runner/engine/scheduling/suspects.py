@@ -1,4 +1,4 @@
-"""Which items may have killed their worker, and which of them did.
+"""Find the items that kill their worker among those that may have.
 
 When a worker is lost, any item it was executing may be the one that killed it. All of them are suspects from then on
 and run in a worker that executes one item at a time, so the next death has one item to blame. One that was in flight in
@@ -30,7 +30,7 @@ class PoisonItems:
         self._reasons: dict[int, str] = {}
         self._unexplained: dict[int, int] = {}
         self._groups: dict[int, int] = {}
-        """Of suspects that were not in flight: how many they are, one of whom is to blame."""
+        """Size of the group of each suspect that was not in flight; one of the group is to blame."""
         self._given_up: set[int] = set()
 
     def __bool__(self) -> bool:
@@ -71,7 +71,7 @@ class PoisonItems:
                 self._groups.setdefault(item, len(items))
 
     def narrowed(self, items: Collection[int], reason: str) -> None:
-        """So did the worker that had these suspects, and no others."""
+        """Blame these suspects: the worker that had them and no others died."""
         if len(items) == 1:
             self.died(items, reason)
         else:

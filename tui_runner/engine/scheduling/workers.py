@@ -59,7 +59,7 @@ class Worker:
         state: what it does; changed by `become` alone.
         deadline: when it is killed unless it has ended by then; None when it was not told to end.
         fault: why it was killed, when that was its own fault.
-        open: chunks of which it still has items to start.
+        open: chunks that still have items for it to start.
         chunks: all chunks it has.
         waiting: whether it said that items wait to be started.
         rate: items per second that it may start, as it was told; None for no bound.
@@ -116,7 +116,7 @@ class Workers:
         self.rate = rate
         self.max_memory = max_memory
         self.divisor = 1
-        """One in `divisor` threads is used."""
+        """Use one in `divisor` threads."""
         self._workers: dict[int, Worker] = {}
         self._next_number = 0
 
@@ -200,7 +200,7 @@ class Workers:
 
     @property
     def is_starting(self) -> bool:
-        """True while a worker is not ready yet, besides that for suspects."""
+        """True while a worker, other than the one for suspects, is not ready yet."""
         return any(worker.state is WorkerState.STARTING and worker.slot is not None for worker in self)
 
     @property

@@ -121,7 +121,7 @@ def _text_rows(rows: Rows) -> Iterator[tuple[str | None, ...]]:
 
 
 def _write_csv(rows: Rows, out: IO[str], clean: Clean) -> int:
-    """As in RFC 4180, but with the line ends of Unix: `grep` and `$(…)` would keep the others' carriage return."""
+    """Write CSV as in RFC 4180, but with Unix line ends: `grep` and `$(…)` would keep the others' carriage return."""
     out.write(",".join(_csv_cell(clean(name)) for name in rows.schema.names) + "\n")
     count = 0
     alone = len(rows.schema) == 1

@@ -27,7 +27,7 @@ _RISKY_IN_JSON = re.compile("[\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2060-\u2
 Cells = Callable[[pa.Array], list[str | None]]
 """Turns an array of one type into texts, None for NULL."""
 _SHOWN_BYTES = {byte: f"\\x{byte:02X}" for byte in range(256) if not 32 <= byte < 127 or chr(byte) in "\\'\""}
-"""How DuckDB writes the bytes of a BLOB that it does not write as ASCII."""
+"""Escape with which DuckDB writes the bytes of a BLOB that it does not write as ASCII."""
 JsonCells = Callable[[pa.Array], list[str]]
 """Turns an array of one type into JSON texts."""
 
@@ -160,7 +160,7 @@ def _json_scalar(value: object) -> str:
 
 
 def _plain(value: object) -> str:
-    """One Python value that is neither nested nor a moment as text."""
+    """Return one Python value that is neither nested nor a moment as text."""
     match value:
         case bool():
             return "true" if value else "false"
@@ -172,7 +172,7 @@ def _plain(value: object) -> str:
 
 
 def _bytes(value: bytes) -> str:
-    """As DuckDB shows a BLOB: what it can print of ASCII as it is, all else as hexadecimal."""
+    """Show a BLOB as DuckDB does: printable ASCII as it is, all else as hexadecimal."""
     return value.decode("latin-1").translate(_SHOWN_BYTES)
 
 
@@ -198,7 +198,7 @@ def _printable(json_text: str) -> str:
 
 _ZERO_FRACTION = re.compile(r"(\.\d*?)0+$")
 _BEYOND = re.compile(r"<value out of range: (-?\d+)>")
-"""How Arrow writes what it cannot write: as the count of its unit since 1970."""
+"""Form in which Arrow writes what it cannot write: the count of its unit since 1970."""
 _UNITS = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 """Parts of a second."""
 
@@ -247,9 +247,11 @@ def _clock(seconds: int) -> str:
 
 
 def _day(days: int) -> str:
-    """The day so many days after 1970-01-01, by Howard Hinnant's `civil_from_days` (chrono-Compatible Low-Level Date
-    Algorithms): years begin in March, so that the odd day is the last one of four centuries of 146,097 days.
-    """  # noqa: D205
+    """Return the date `days` days after 1970-01-01.
+
+    This is Howard Hinnant's `civil_from_days` (chrono-Compatible Low-Level Date Algorithms): years begin in March, so
+    that the odd day is the last one of four centuries of 146,097 days.
+    """
     era, day = divmod(days + 719_468, 146_097)
     year = (day - day // 1_460 + day // 36_524 - day // 146_096) // 365
     day -= 365 * year + year // 4 - year // 100

@@ -373,7 +373,7 @@ def _without_nulls(table: pa.Table, shape: Shape) -> pa.Table:
 
 
 RESERVED = "__tui_runner_"
-"""How their names begin. A registered name hides a real table of that name, so no table may be called like this."""
+"""Beginning of their names. A registered name hides a real table of that name, so no table may be called like this."""
 
 
 class ArrowViews:

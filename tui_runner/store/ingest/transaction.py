@@ -94,7 +94,7 @@ class HostRecords:
 
 
 Entry = Batch | ChunkRecord | SampleRecord | HostRecords | StateRecord
-"""What can be waiting to be written."""
+"""Things that can wait to be written."""
 
 
 class Writer:
@@ -142,7 +142,7 @@ class Writer:
                 [self._run_id],
             ).fetchall()
         }
-        """What earlier processes have counted at each host of this run."""
+        """Counts of earlier processes at each host of this run."""
 
     def replace_below(self, position: int) -> None:
         """Replace the rows of items below `position` that run again. From any thread."""

@@ -40,7 +40,7 @@ MAX_ROWS = 61_440
 _SPARE_BYTES = 64 << 20
 """Free disk that a flush leaves. Running out inside a checkpoint ends the whole database instance."""
 _MAX_SPLITS = 128
-"""How often batches of one flush are halved to find bad items: enough for a dozen, and about a second."""
+"""Times that batches of one flush are halved to find bad items: enough for a dozen, and about a second."""
 _PART = object()
 """Ticket of a part of a batch that is not the last one."""
 

@@ -1,4 +1,4 @@
-"""What the ledger knows of runs, items and errors; and the beginning of a run.
+"""Read the ledger's runs, items and errors, and begin a run.
 
 Everything after a run has begun is written by `ingest.py`, in the transactions of its flushes.
 """
@@ -31,7 +31,7 @@ from tui_runner.text.messages import listed, one_line
 __all__ = ["LEDGER_VERSION", "Ledger", "RunSummary", "Totals"]
 
 KeyColumns = str | tuple[str, ...]
-"""What the keys of a run's items are made of; see `inputs.keys`."""
+"""Parts of which the keys of a run's items are made; see `inputs.keys`."""
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _SLICE = 5_000

@@ -1,4 +1,4 @@
-"""Reads the frontier of a run, table `runner.added`, while the run goes on."""
+"""Read the frontier of a run, table `runner.added`, while it runs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class FrontierItems:
 
 
 class Frontier:
-    """The frontier of one run. Each look has a cursor of its own: DuckDB gives memory back while nobody reads.
+    """The frontier of one run. Each look has a cursor of its own: DuckDB gives memory back between reads.
 
     Args:
         database: open, or closed by another thread at any time.

@@ -24,7 +24,7 @@ _HTTP_TABLES = (
     """CREATE TABLE runner.http_cache (
         url VARCHAR, etag VARCHAR, last_modified VARCHAR, status INTEGER, sha256 VARCHAR, checked_at TIMESTAMPTZ)""",
 )
-"""What requests leave: limits of hosts, items that items have added, and what tells an unchanged page."""
+"""Tables for requests: limits of hosts, items that items have added, and what tells an unchanged page."""
 
 _TABLES = (
     "CREATE TABLE runner.ledger (version INTEGER)",
@@ -103,7 +103,7 @@ def ledger_version(cursor: Cursor) -> int | None:
     """Version of the ledger in the database, None when there is none.
 
     Raises:
-        DatabaseError: schema `runner` belongs to somebody else.
+        DatabaseError: schema `runner` was made by another program.
     """
     found = cursor.execute(
         f"SELECT table_name FROM {CATALOG}.duckdb_tables() WHERE database_name = {CATALOG}.current_database()"
@@ -136,7 +136,7 @@ def ensure_ledger(cursor: Cursor, *, create: bool) -> bool:
 
     Raises:
         DatabaseError: it was written by a newer tui-runner, or by an older one and can only be read; it has lost a
-            table or a column; or schema `runner` belongs to somebody else.
+            table or a column; or schema `runner` was made by another program.
     """
     version = ledger_version(cursor)
     if version == LEDGER_VERSION:

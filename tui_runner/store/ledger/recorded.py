@@ -1,4 +1,4 @@
-"""What the ledger knows of the items of one run, for going on with it: by chunk, by position, and by key.
+"""Look up items of one run in the ledger, for going on with it: by chunk, by position, and by key.
 
 Nothing here holds something for each item of a run: chunks are columns of numbers, items come in windows of chunks, and
 what the join by key has used up is one bit an item.

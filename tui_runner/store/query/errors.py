@@ -1,4 +1,4 @@
-"""What is wrong with a statement, and where in it."""
+"""Describe what is wrong with a statement, and where in it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _PICTURE = re.compile(r"\n\nLINE (\d+): (.*)\n( *)\^", re.DOTALL)
 """DuckDB draws the line below its message, cut with dots when it is long, and a mark below the place."""
 _DOTS = "..."
 CHANGES_DATA = "the statement would change the database, and only statements that read can be run"
-"""What is said of a statement that changes data where that is not allowed."""
+"""Message about a statement that changes data where that is not allowed."""
 
 
 class QueryError(UserError):

@@ -78,7 +78,7 @@ class Pages:
             number += 1
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
-        """As `all_batches`, so that `store/export.py` writes it."""
+        """Return `all_batches`, under the name by which `store/export` reads it."""
         return self.all_batches()
 
     def close(self) -> None:
@@ -108,7 +108,7 @@ class Pages:
                 parts.append(batch)
                 missing -= batch.num_rows
             if not missing and self._left is None:
-                # A statement with LIMIT 10000 must not be told that there is more.
+                # A statement with LIMIT 10000 must not be said to have more rows.
                 self._left = next(self._batches, None)
                 self.complete = self._left is None and self._result.complete
         except UserError:

@@ -34,7 +34,8 @@ _CHANGING = frozenset(
 )
 _PRELUDE = frozenset({"CREATE", "OR", "REPLACE", "TEMP", "TEMPORARY", "RECURSIVE"})
 _CREATED = frozenset({"TABLE", "VIEW", "MACRO", "FUNCTION", "TYPE", "SEQUENCE", "SCHEMA"})
-"""What may be made. A secret would be written into the user's home, an index slows the writer of results."""
+"""Kinds of things that may be made. A secret would be written into the user's home, an index slows the writer of
+results."""
 
 
 def is_change(kind: duckdb.StatementType, sql: str) -> bool:

@@ -194,7 +194,7 @@ class RemoteConsole:
             raise UserError("another process has this database open", do="change data when it has ended")
 
     def query(self, sql: str, parameters: Mapping[str, object] | None = None, *, light: bool = False) -> Result:
-        """As `Console.query`.
+        """Run a statement as `Console.query` does.
 
         Raises:
             OwnerGone: the owner does not answer any more, or cut the connection off.
@@ -273,7 +273,7 @@ class RemoteConsole:
 
 
 _NO_ARROW = (pa.ArrowException, OSError, ValueError)
-"""What reading and checking an invalid Arrow stream raises; Arrow raises an OSError for some of it."""
+"""Errors that reading and checking an invalid Arrow stream raises; Arrow raises an OSError for some of it."""
 
 
 class _Received(Result):
@@ -311,7 +311,7 @@ class _Frames:
     """
 
     closed = False
-    """What `pyarrow` asks of a file."""
+    """A file as `pyarrow` uses it."""
 
     def __init__(self, connection: socket.socket, path: Path, record: LockRecord) -> None:
         self._connection = connection
@@ -349,7 +349,7 @@ class _Frames:
         return b"".join(parts)
 
     def readable(self) -> bool:
-        """It is."""
+        """Return True."""
         return True
 
     def close(self) -> None:

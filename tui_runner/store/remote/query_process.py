@@ -39,17 +39,26 @@ from tui_runner.system.fork_server import forget_safe_path, plain_surroundings, 
 from tui_runner.system.memory import machine_memory
 from tui_runner.text.numbers import size
 
-LEAST_BYTES = 256 << 20
-"""Of memory for a statement; DuckDB takes a part of it for the log of the database."""
+LEAST_BYTES = 512 << 20
+"""Of memory for a statement. DuckDB takes a part of it for the log of the database; with half as much it could not
+group 8 million rows by 100 keys."""
 _SHARE = 0.25
 """Of what a run may use, for each statement beside it."""
 _DUCKDB_SHARE = 0.6
 """Of those bytes, for DuckDB before it spills to disk; the rest is for values that it makes and does not count."""
+_LONG_LOG = 64 << 20
+"""Bytes of write-ahead log, which DuckDB replays in its memory before a statement begins; at most twice as many. That
+takes a second or two. Without a bound, clients that asked one thing after the other made it 465 MB long in a minute,
+and statements failed for it."""
 _LONGEST_LOG = 2 << 30
 """Bytes of write-ahead log, after which a statement is ended: as long as it runs there is no checkpoint."""
 _NICENESS = 10
 _LOOK_SECONDS = 0.25
 _END_SECONDS = 5.0
+_MEMORY_EXIT = 86
+"""Exit code of a process that was refused memory in Python. Native code aborts, or reads where nothing is; the kernel,
+where the machine has none left, kills."""
+_MEMORY_EXITS = (_MEMORY_EXIT, -signal.SIGABRT, -signal.SIGSEGV, -signal.SIGBUS, -signal.SIGKILL)
 
 
 def memory_beside(bound: int | None) -> int:
@@ -93,7 +102,7 @@ class QueryProcess:
         self._database.statements.add(self)
         try:
             with (
-                self._database.hold_checkpoints() as moment,
+                self._database.hold_checkpoints(_LONG_LOG) as moment,
                 self._database.spill_beside() as spill,
                 self._started(moment, request, spill) as link,
             ):
@@ -141,6 +150,11 @@ class QueryProcess:
         """Say why the process is gone."""
         if self._cancelled:
             return EOFError()
+        if not self._ended:
+            self._process.join(_END_SECONDS)
+            code = self._process.exitcode
+            if code not in _MEMORY_EXITS:
+                return UserError(f"the process of the statement ended (exit code {code})", do="try it again")
         what = self._ended or f"it needs more than {size(self._memory)}, the bound of a query beside a run"
         return UserError(f"the statement was ended: {what}", do="ask for less at once, or when the run has ended")
 
@@ -203,7 +217,7 @@ def main(connection: Connection, moment: Moment, request: bytes, memory: int, sp
             answer(console, unpack_request(request), say)
             over.set()
     except MemoryError:
-        os._exit(1)
+        os._exit(_MEMORY_EXIT)
     except UserError as error:
         say(FAILED, pack_error(error))
     except Exception as error:

@@ -1,4 +1,4 @@
-"""How a process that has a database open talks to those that ask it: frames over a socket.
+"""Exchange frames over a socket between a process that has a database open and those that ask it.
 
 greets:  one frame HELLO, as soon as it has accepted the connection (`handshake.py`); or BUSY, and hangs up
     proves:  where the socket is a port, each side one frame PROOF (`handshake.py`)
@@ -43,7 +43,7 @@ class FrameSink:
     """
 
     closed = False
-    """What `pyarrow` asks of a file."""
+    """A file as `pyarrow` uses it."""
 
     def __init__(self, send: Callable[[bytes | memoryview], None]) -> None:
         self._send = send
@@ -69,7 +69,7 @@ class FrameSink:
             self._send(gathered)
 
     def writable(self) -> bool:
-        """It is."""
+        """Return True."""
         return True
 
     def close(self) -> None:
