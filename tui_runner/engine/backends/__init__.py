@@ -29,7 +29,7 @@ class Backend(Protocol):
         """End a worker at once; nothing that it has not reported is kept."""
 
     def pids(self) -> Collection[int]:
-        """Return the process ids of workers on this machine; empty where they are threads or on other machines."""
+        """Return the processes of this machine that are workers, or have them; none for threads and other machines."""
 
     def close(self) -> None:
         """Kill the workers that are left and release everything the backend holds."""

@@ -180,6 +180,11 @@ class DaskCluster:
             self._pauses.begin(address, time.monotonic())
             self._couriers.pop(address, None)
 
+    def pids(self) -> list[int]:
+        """Return the Dask workers of a local cluster, whose memory is that of workers and not of this process."""
+        nannies = () if self._local is None else list(self._local.workers.values())
+        return [pid for nanny in nannies if (pid := nanny.pid)]
+
     def close(self) -> None:
         """Release every actor and close the client; a local cluster ends with it."""
         self._closed.set()

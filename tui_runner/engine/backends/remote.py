@@ -218,6 +218,9 @@ class Cluster(Protocol):
     def lost(self, courier: Courier) -> None:
         """Start another host on the machine of one that was given up, if it is still there."""
 
+    def pids(self) -> Collection[int]:
+        """Return the processes of this machine that hosts were started in; none for a cluster of other machines."""
+
     def close(self) -> None:
         """Release everything; called after the hosts have ended."""
 
@@ -356,8 +359,8 @@ class RemoteBackend:
             self._deliver(WorkerLost(worker, "no host was there for it", blame=False))
 
     def pids(self) -> Collection[int]:
-        """Return nothing: these workers are on other machines."""
-        return ()
+        """Return the processes of this machine in which workers are, if the cluster is here."""
+        return () if self._cluster is None else self._cluster.pids()
 
     def close(self) -> None:
         """End every host."""

@@ -558,7 +558,8 @@ class SnapshotBuilder:
         return tuple(views)
 
     def _workers_rss(self) -> int:
-        return self._memory.workers_rss + sum(map(self._far_rss, self._machines))
+        # The monitor sees workers of a cluster on this machine, with what Dask has beside them.
+        return self._memory.workers_rss or sum(map(self._far_rss, self._machines))
 
     def _far_rss(self, worker: int) -> int:
         """Return what a worker on another machine has, by its own report: the monitor sees this machine only."""
