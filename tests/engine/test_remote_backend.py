@@ -230,6 +230,32 @@ def test_a_report_that_cannot_be_read_ends_its_host() -> None:
     backend.close()
 
 
+def test_a_host_that_joins_gets_its_share_of_the_workers() -> None:
+    got: list[Any] = []
+    backend = RemoteBackend(got.append)
+    backend.add(Courier(host="first"))
+    backend.add(Courier(host="second"))
+    for number in range(10):
+        backend.start_worker(config(number))
+    assert dict(backend.hosts) == {"first": 5, "second": 5}
+    backend.add(Courier(host="third"), joined=True)
+    moved = [each.worker for each in got if isinstance(each, Recycle)]
+    assert moved == [8, 9, 6]
+    for number in range(10, 13):
+        backend.start_worker(config(number))
+    assert dict(backend.hosts) == {"first": 5, "second": 5, "third": 3}
+    backend.close()
+
+
+@given(st.lists(st.integers(0, 6), min_size=1, max_size=6))
+def test_no_host_is_left_without_workers_for_one_that_joins(sizes: list[int]) -> None:
+    hosts = [[100 * place + number for number in range(size)] for place, size in enumerate([*sizes, 0])]
+    taken = remote._surplus(hosts)
+    assert all(left or not size for left, size in zip(hosts, sizes, strict=False))
+    assert len(taken) <= max(1, sum(sizes) // (len(sizes) + 1))
+    assert bool(taken) == any(size > 1 for size in sizes)
+
+
 def test_another_host_adds_a_worker_where_their_number_was_not_set() -> None:
     got: list[Any] = []
     backend = RemoteBackend(got.append, grows_from=1)

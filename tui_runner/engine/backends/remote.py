@@ -64,7 +64,8 @@ class _Link:
         self._numbered = 0
         self._closed = False
         self._guard = threading.Lock()
-        self._over = self._retired = False
+        self._over = False
+        self.is_retired = False
         self._is_unproven = joined
         threading.Thread(target=self._poll, name=f"poll {courier.host}", daemon=True).start()
         threading.Thread(target=self._send, name=f"send {courier.host}", daemon=True).start()
@@ -72,7 +73,7 @@ class _Link:
     def take(self, worker: int) -> bool:
         """Give the host another worker. Return False if it takes none any more."""
         with self._guard:
-            if self._over or self._retired:
+            if self._over or self.is_retired:
                 return False
             self.workers.add(worker)
             return True
@@ -80,7 +81,7 @@ class _Link:
     def retire(self) -> list[int]:
         """Take no more workers, and end the host when those that it has are gone; return these."""
         with self._guard:
-            self._retired = True
+            self.is_retired = True
             workers = sorted(self.workers)
         if not workers:
             self._give_up("")
@@ -153,7 +154,7 @@ class _Link:
                 if report.worker not in self.workers:
                     return None
                 self.workers.remove(report.worker)
-                is_last = self._retired and not self.workers
+                is_last = self.is_retired and not self.workers
         self._deliver(report)
         return self._give_up("") if is_last else None
 
@@ -196,6 +197,15 @@ class _Link:
         self._on_lost(self, reason)
         for worker in workers:
             self._deliver(WorkerLost(worker, "its host is lost", blame=False))
+
+
+def _surplus(hosts: list[list[int]]) -> list[int]:
+    """Return the workers to take from the fullest hosts, so that one without any gets its share of all."""
+    share = max(1, sum(map(len, hosts)) // len(hosts))
+    taken: list[int] = []
+    while len(taken) < share and len(fullest := max(hosts, key=len)) > 1:
+        taken.append(fullest.pop())
+    return taken
 
 
 def _of_host(host: str, message: str) -> str:
@@ -276,7 +286,7 @@ class RemoteBackend:
                     link.command(pack_command("code", self._bundle))
                 self._links.append(link)
                 waiting, self._waiting = self._waiting, deque()
-                fuller = [number for each in self._links for number in sorted(each.workers)[1:]]
+                moving = _surplus([sorted(each.workers) for each in self._links if not each.is_retired])
                 grows = self._most is not None and len(self._links) > self._most
                 if grows:
                     self._most = len(self._links)
@@ -291,8 +301,9 @@ class RemoteBackend:
             self.start_worker(config)
         if grows and self._most is not None:
             self._deliver(ChangeWorkers(self._most))
-        elif not waiting and fuller:
-            self._deliver(Recycle(fuller[-1], f"host {courier.host} has room"))
+        elif not waiting:
+            for worker in moving:
+                self._deliver(Recycle(worker, f"host {courier.host} has room"))
 
     def retire(self, courier: Courier) -> None:
         """Use a host no more: its workers finish what they execute, others take their places elsewhere."""
