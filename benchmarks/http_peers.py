@@ -2,11 +2,12 @@
 
     python benchmarks/http_peers.py [--pages 6000] [--latency 0.05] [--only fetch,httpx] [--kill]
 
-Each contender is a command of its own. It fetches every URL of a file with 16 threads (or tasks) and keeps URL, status
-and text: tui-runner in DuckDB, the others in a file of JSON lines, which is what they offer or what one would write.
-Those that are not installed are left out (`pip install 'tui-runner[peers-http]'`). With `--kill` each is killed at half
-of its pages and started again; what is then lost or there twice is counted. Figures of one run may be compared, no
-others.
+Each contender is a command of its own. It fetches every URL of a file with 16 threads (or tasks) of one process and
+keeps URL, status and text: tui-runner in DuckDB, the others in a file of JSON lines, which is what they offer or what
+one would write. Those that are not installed are left out (`pip install 'tui-runner[peers-http]'`). Each fetches
+`SHORT` pages first: that time is its start, and what the other pages take beyond it is its pace. With `--kill` each is
+killed at half of its pages and started again; what is then lost or there twice is counted. Figures of one run may be
+compared, no others.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ import psutil
 
 PAGE = (b"<html><head><title>Page</title></head><body>" + b"<p>text of a page</p>" * 1_300)[:27_000]
 THREADS = 16
+SHORT = 100
+"""Pages of the list that tells how long a command takes to start and to end."""
 
 SERVER = """
 import asyncio, sys
@@ -176,7 +179,7 @@ class Contender:
 def contenders() -> list[Contender]:
     """Return all of them; img2dataset stores images alone, so it has no part in a list of pages."""
     fill = {"threads": THREADS}
-    per_host = ("--per-host", "none", "--threads", str(THREADS))
+    one_process = ("--workers", "1", "--threads", str(THREADS), "--per-host", "none")
     return [
         Contender("httpx", "httpx", POOL.format(library="httpx", session="httpx.Client()", **fill)),
         Contender("requests", "requests", POOL.format(library="requests", session="requests.Session()", **fill)),
@@ -187,10 +190,10 @@ def contenders() -> list[Contender]:
             "http.get",
             "tui_runner",
             OWN.format(**fill),
-            ("run", "script.py", "--input", "urls.txt", "--table", "pages", "--db", "own.duckdb"),
+            ("run", "script.py", "--input", "urls.txt", "--table", "pages", "--db", "own.duckdb", *one_process),
             "own.duckdb",
         ),
-        Contender("fetch", "tui_runner", None, ("fetch", "urls.txt", *per_host), "fetch.duckdb"),
+        Contender("fetch", "tui_runner", None, ("fetch", "urls.txt", *one_process), "fetch.duckdb"),
     ]
 
 
@@ -274,24 +277,26 @@ def main() -> None:
     options = parser.parse_args()
     chosen = [each for each in contenders() if not options.only or each.name in options.only.split(",")]
     baseline = 0.0
-    print(f"{'':10} pages/s   ratio   CPU s  peak MB" + ("   lost  twice" if options.kill else ""))
+    print(f"{'':10} pages/s   ratio  start s   CPU s  peak MB" + ("   lost  twice" if options.kill else ""))
     with tempfile.TemporaryDirectory() as base, serving(Path(base), options.latency) as port:
         urls = [f"http://127.0.0.1:{port}/{number}" for number in range(options.pages)]
         for contender in chosen:
             if importlib.util.find_spec(contender.module) is None:
                 print(f"{contender.name:10} not installed")
                 continue
-            folders = [Path(base) / f"{contender.name}-{turn}" for turn in range(2)]
-            for folder in folders:
+            folders = [Path(base) / f"{contender.name}-{turn}" for turn in range(3)]
+            for folder, part in zip(folders, (urls[:SHORT], urls, urls), strict=True):
                 folder.mkdir()
-                (folder / "urls.txt").write_text("\n".join(urls))
-            seconds, cpu, peak = measure(contender, folders[0])
-            got = len(set(contender.rows(folders[0])))
-            speed = got / seconds
+                (folder / "urls.txt").write_text("\n".join(part))
+            start_seconds = measure(contender, folders[0])[0]
+            seconds, cpu, peak = measure(contender, folders[1])
+            got = len(set(contender.rows(folders[1])))
+            speed = (got - SHORT) / (seconds - start_seconds)
             baseline = baseline or speed
-            line = f"{contender.name:10} {speed:7.0f} {speed / baseline:6.2f}x {cpu:7.1f} {peak / 1e6:8.0f}"
+            figures = f"{speed:7.0f} {speed / baseline:6.2f}x {start_seconds:8.1f} {cpu:7.1f} {peak / 1e6:8.0f}"
+            line = f"{contender.name:10} {figures}"
             if options.kill:
-                lost, twice = killed(contender, folders[1], seconds, urls)
+                lost, twice = killed(contender, folders[2], seconds, urls)
                 line += f" {lost:6} {twice:6}"
             print(line if got == len(urls) else f"{line}   only {got} of {len(urls)}", flush=True)
 

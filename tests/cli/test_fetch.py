@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jobs.raw_server import RawServer, answer
+from jobs.raw_server import RawServer, answer, body_without_end, bomb, headers_without_end
 from support.command_line import CommandLine
 
 from tui_runner.store.database import Database
@@ -200,3 +200,41 @@ def test_page_that_has_not_changed_is_not_sent_again(cli: CommandLine, tmp_path:
     found = rows(sql, tmp_path / "fetch.duckdb")
     assert found == [(1, 200, "old"), (1, 200, "old"), (2, 304, None), (2, 200, "new")]
     assert rows("SELECT count(*), count(DISTINCT url) FROM runner.http_cache", tmp_path / "fetch.duckdb") == [(2, 2)]
+
+
+HOSTILE: dict[str, tuple[Any, str]] = {
+    "/bomb": (bomb, "TooLargeError: the body is larger than 1.0 MB"),
+    "/body": (body_without_end, "TooLargeError: the body is larger than 1.0 MB"),
+    "/headers": (headers_without_end, "RemoteProtocolError: headers of more than 256 KiB"),
+    "/short": (answer(b"half", length=8), "RemoteProtocolError: the answer breaks off"),
+    "/lengths": (answer(b"ok", "Content-Length: 3"), "RemoteProtocolError: "),
+    "/soup": (answer(b"soup", "Content-Encoding: gzip"), "DecodingError: the body is not what its encoding says"),
+    "/circle": (answer(b"", "Location: /circle", status="302 Found"), "TooManyRedirects: "),
+    "/file": (answer(b"", "Location: file:///etc/passwd", status="302 Found"), "UnsupportedProtocol: "),
+    "/gopher": (answer(b"", "Location: gopher://x/", status="302 Found"), "UnsupportedProtocol: "),
+    "/same": (answer(b"", status="304 Not Modified"), "ItemError: the server answered 304"),
+}
+"""What a hostile server sends, and what is said of the item."""
+READ_OVER: dict[str, tuple[bytes, str]] = {
+    "/line": (answer(b"ok", "no colon", ": no name", "a space: 1"), "ok"),
+    "/charset": (answer(b"caf\xe9", "Content-Type: text/html; charset=klingon"), "caf\xe9"),
+    "/wrong": (answer(b"caf\xe9", "Content-Type: text/html; charset=utf-8"), "caf\ufffd"),
+    "/cookies": (answer(b"ok", *[f"Set-Cookie: c{n}={'x' * 100}" for n in range(1_500)]), "ok"),
+}
+"""What is read all the same, and the text."""
+
+
+def test_hostile_answer_is_an_error_of_its_item_or_the_right_text(cli: CommandLine, tmp_path: Path, rows: Rows) -> None:
+    answers = {path: sent for path, (sent, _) in (HOSTILE | READ_OVER).items()}
+    with RawServer(answers) as server:
+        (tmp_path / "urls.txt").write_text("\n".join(server.url + path for path in answers))
+        options = (*QUICK, "--max-bytes", "1MB", "--timeout", "100", "--workers", "1")
+        assert cli("fetch", "urls.txt", *options, cwd=tmp_path).code == 1
+        database = tmp_path / "fetch.duckdb"
+        texts = dict(rows("SELECT url, text FROM pages", database))
+        assert texts == {server.url + path: text for path, (_, text) in READ_OVER.items()}
+        errors = rows("SELECT item_text, type || ': ' || message FROM runner.errors WHERE final", database)
+        found = {text.removeprefix(server.url): message for text, message in errors}
+    assert found.keys() == HOSTILE.keys()
+    assert {path: found[path] for path, (_, said) in HOSTILE.items() if not found[path].startswith(said)} == {}
+    assert rows("SELECT max(workers_rss) < 300_000_000 FROM runner.samples", database) == [(True,)]

@@ -159,6 +159,15 @@ def test_a_delay_is_between_two_requests_of_any_worker(run_over) -> None:
     assert min(b - a for a, b in pairwise(times)) > 0.06
 
 
+def test_rate_is_of_the_run_where_one_worker_has_all_the_work(run_over) -> None:
+    with serving(lambda host, path, seen, now: Reply()) as server:
+        urls = [f"http://127.0.0.1:{server.port}/{n}" for n in range(90)]
+        run_over(urls, "workers=3, rate=30, threads=6, chunk_size=1000")
+        times = sorted(server.seen["127.0.0.1"].times())
+    # A third of the rate for each worker would take nine seconds for one that has them all.
+    assert 2.5 < times[-1] - times[0] < 6.0
+
+
 def test_dead_and_forbidding_hosts_do_not_stop_a_run_over_others(run_over, rows: Rows, monkeypatch) -> None:
     def forbidding(host: str, path: str, seen: Seen, now: float) -> Reply:
         return Reply(403 if host == "127.0.0.2" and len(seen.requests) >= 5 else 200)
@@ -253,16 +262,21 @@ def test_a_run_over_hundreds_of_hosts_ends_by_itself(run_over) -> None:
         return [f"http://{name}:{ports[name]}/{page}" for page in range(pages) for group in groups for name in group]
 
     settings = 'threads=32, host="url", retries=2'
-    with serving(behave) as server:
-        run_over(urls(server, good), settings, workers=2, database=None, new=True)
-        alone = rate(server)
+
+    def rate_alone() -> float:
+        with serving(behave) as server:
+            run_over(urls(server, good), settings, workers=2, database=None, new=True)
+            return rate(server)
+
+    before = rate_alone()
     with serving(behave) as server:
         everything = [*urls(server, dead, refusing, forbidding, good), *urls(server, forbidding)]
         began = time.monotonic()
         snapshot = run_over(everything, settings, workers=2, database=None, new=True)
         seconds = time.monotonic() - began
-    share = rate(server) / alone
-    print(f"{len(everything):,} URLs in {seconds:.1f} s; other hosts at {share:.0%} of their rate alone")
+    share = rate(server) / min(before, rate_alone())  # what else the machine has to do changes from run to run
+    pace = f"{rate(server):.0f} a second, {share:.0%} of their rate alone"
+    print(f"{len(everything):,} URLs in {seconds:.1f} s; other hosts at {pace}")
     assert snapshot.state == "finished"
     failed = pages * (len(dead) + len(forbidding))
     assert (snapshot.items_done, snapshot.items_failed) == (len(everything) - failed, failed), snapshot.errors
@@ -272,6 +286,6 @@ def test_a_run_over_hundreds_of_hosts_ends_by_itself(run_over) -> None:
         for refused in server.seen[host].times(429):
             # What was on its way when the host refused arrives a moment later.
             assert not [at for at in times if refused + 0.2 < at < refused + 2.0]
-    # Failures cost processor time: on a busy machine that, not the hosts, bounds both runs.
-    assert share > 0.5
+    # Threads spend four hundredths of their time with the other hosts.
+    assert share > 0.85
     assert not any("paused" in event.text for event in snapshot.events)

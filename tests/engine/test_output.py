@@ -289,6 +289,32 @@ def test_a_job_that_logs_fewer_has_fewer_logged(log):
         assert texts(log) == ["root: this"]
 
 
+@pytest.mark.parametrize(
+    "library", ["httpx", "httpx2._client", "httpcore2.http11", "urllib3.connectionpool", "aiohttp.client"]
+)
+def test_requests_of_http_libraries_are_no_lines_unless_the_job_asks_for_them(log, library):
+    logger = logging.getLogger(library)
+    with fresh_root(), fresh_level(library.partition(".")[0]):
+        join_logging(log)
+        logger.info("GET http://x/ 200 OK")
+        logger.warning("connection pool is full")
+    assert texts(log) == [f"{library}: connection pool is full"]
+    with fresh_root(), fresh_level(library.partition(".")[0]):
+        logging.getLogger(library.partition(".")[0]).setLevel(logging.INFO)
+        join_logging(log)
+        logger.info("GET http://x/ 200 OK")
+    assert texts(log) == [f"{library}: GET http://x/ 200 OK"]
+
+
+@contextlib.contextmanager
+def fresh_level(name):
+    logger = logging.getLogger(name)
+    before = logger.level
+    logger.setLevel(logging.NOTSET)
+    yield
+    logger.setLevel(before)
+
+
 def test_a_job_that_logs_to_standard_error_has_each_line_once(log, monkeypatch):
     monkeypatch.setattr("sys.stderr", JobStream(log, "WARNING", None))
     with fresh_root():

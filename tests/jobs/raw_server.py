@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import re
 import socket
 import threading
@@ -94,3 +95,27 @@ def answer(body: bytes = b"ok", *lines: str, status: str = "200 OK", length: int
     """
     head = [f"HTTP/1.1 {status}", *lines, f"Content-Length: {len(body) if length is None else length}"]
     return "\r\n".join(head).encode("latin-1") + b"\r\n\r\n" + body
+
+
+def headers_without_end(connection: socket.socket) -> None:
+    """Answer with header lines for as long as the client takes them."""
+    connection.sendall(b"HTTP/1.1 200 OK\r\n")
+    while True:
+        connection.sendall(b"X-More: and more\r\n" * 1_000)
+
+
+def body_without_end(connection: socket.socket) -> None:
+    """Answer with a body for as long as the client takes it."""
+    connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+    while True:
+        connection.sendall(b"x" * 65_536)
+
+
+_PART = gzip.compress(b"\0" * 10_000_000)
+
+
+def bomb(connection: socket.socket) -> None:
+    """Answer with 10 MB that stand for 10 GB."""
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n")
+    for _ in range(1_000):
+        connection.sendall(_PART)

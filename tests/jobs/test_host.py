@@ -76,6 +76,32 @@ def test_the_rate_after_a_refusal_is_what_the_host_has_borne_and_grows() -> None
     assert asked.delay(12.0) == pytest.approx(0.1)
 
 
+def test_successes_read_after_a_refusal_sent_with_them_count_for_the_rate() -> None:
+    asked = host()
+    for _ in range(12):
+        asked.start(0.0)
+    asked.end(0.01, status=429, seconds=0.01, retry_after=1.99)
+    asked.end(0.01, status=429, seconds=0.01, retry_after=2.99)  # the longer of two waits, sent together
+    for _ in range(10):
+        asked.end(0.02, status=200, seconds=0.001, sent=0.0)  # a body takes longer than the head of the answer
+    assert asked.wait(0.02) == pytest.approx(2.98)
+    assert asked.delay(3.0) == pytest.approx(0.3)  # ten in three seconds, not one
+    asked.start(3.0)
+    assert asked.wait(4.0) == math.inf  # these successes do not show that the host takes requests again
+
+
+def test_a_success_sent_before_the_refusal_before_last_changes_no_rate() -> None:
+    asked = host()
+    asked.start(0.0)
+    for _ in range(9):
+        ask(asked, 0.0)
+    ask(asked, 0.0, 429, retry_after=3.0)
+    ask(asked, 3.0, 429, retry_after=1.0)
+    assert asked.delay(4.0) == pytest.approx(2 / 3)  # nine in three seconds, halved
+    asked.end(4.0, status=200, seconds=4.0)
+    assert asked.delay(4.0) == pytest.approx(2 / 3)
+
+
 def test_a_request_that_was_under_way_when_another_was_refused_raises_no_back_off() -> None:
     asked = host()
     for _ in range(3):

@@ -8,11 +8,15 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from urllib.parse import urlsplit
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tui_runner.jobs.current import CONTEXT
 from tui_runner.jobs.hosts import HostLimits, host_of
+from tui_runner.jobs.http.blocking import WaitingTask
 from tui_runner.jobs.http.host_gate import MAX_HOSTS, HostDown, HostGate, ItemPostponed, Listener
 
 
@@ -41,14 +45,14 @@ def test_a_raised_limit_lets_those_who_wait_go_on() -> None:
 async def test_a_cancelled_task_leaves_the_line() -> None:
     gate = HostGate(HostLimits(per_host=1))
     assert gate.enter("a")
-    assert not await gate.enter_async("a", time.monotonic())
-    waiting = asyncio.create_task(gate.enter_async("a"))
+    assert not await gate.admit("a", time.monotonic(), WaitingTask)
+    waiting = asyncio.create_task(gate.admit("a", None, WaitingTask))
     await asyncio.sleep(0)
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
-    await gate.leave_async("a", status=200, seconds=0.0)
-    assert await gate.enter_async("a")
+    leave(gate, "a")
+    assert await gate.admit("a", None, WaitingTask)
 
 
 def test_limits_are_never_exceeded_and_no_slot_is_lost() -> None:
@@ -127,6 +131,16 @@ def test_a_host_that_is_down_refuses_who_waits_and_who_comes() -> None:
 )
 def test_the_host_of_a_url_or_of_a_name(text: object, host: str) -> None:
     assert host_of(text) == host
+
+
+@given(st.lists(st.sampled_from(["a", "B.c", "1", "-", ":", "80", "/", "//", "?", "#", "@", "[", "]", "é", " ", "\n"])))
+def test_the_host_of_a_plain_url_is_what_urlsplit_finds(parts: list[str]) -> None:
+    url = "http://" + "".join(parts)
+    try:
+        expected = (urlsplit(url).hostname or "").lower()
+    except ValueError:
+        expected = ""
+    assert host_of(url) == expected
 
 
 class Item:

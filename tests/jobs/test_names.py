@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +10,13 @@ from typing import Any
 
 import pytest
 
-from tui_runner.jobs.http.names import KEPT_FAILURE_SECONDS, KEPT_SECONDS, Names
+from tui_runner.jobs.http.blocking import completed
+from tui_runner.jobs.http.names import KEPT_FAILURE_SECONDS, KEPT_SECONDS, Address, Names
+from tui_runner.jobs.http.sockets import TaskSocket, ThreadSocket
+
+
+def addresses(names: Names, host: str, port: int = 80, seconds: float = 5.0) -> list[Address]:
+    return completed(names.addresses(host, port, seconds, ThreadSocket.settled))
 
 
 class Resolver:
@@ -40,10 +47,10 @@ def test_name_is_asked_for_once_a_minute() -> None:
     resolver, clock = Resolver(), Clock()
     names = Names(resolver, clock)
     for _ in range(3):
-        assert names.addresses("a.test", 80, 5) == [(socket.AF_INET, ("192.0.2.1", 80))]
+        assert addresses(names, "a.test", 80, 5) == [(socket.AF_INET, ("192.0.2.1", 80))]
     clock.now += KEPT_SECONDS
-    names.addresses("a.test", 80, 5)
-    names.addresses("b.test", 80, 5)
+    addresses(names, "a.test", 80, 5)
+    addresses(names, "b.test", 80, 5)
     assert resolver.asked == ["a.test", "a.test", "b.test"]
 
 
@@ -57,11 +64,11 @@ def test_failure_is_remembered_for_a_while(error: socket.gaierror, seconds: floa
     names = Names(resolver, clock)
     for _ in range(2):
         with pytest.raises(socket.gaierror):
-            names.addresses("a.test", 80, 5)
+            addresses(names, "a.test", 80, 5)
     assert len(resolver.asked) == 1
     resolver.error = None
     clock.now += seconds
-    assert names.addresses("a.test", 80, 5)
+    assert addresses(names, "a.test", 80, 5)
 
 
 def test_dead_resolver_holds_nobody_longer_than_there_is_time() -> None:
@@ -69,24 +76,39 @@ def test_dead_resolver_holds_nobody_longer_than_there_is_time() -> None:
     resolver.may_answer.clear()
     names = Names(resolver)
     with ThreadPoolExecutor(12) as pool:
-        asked = [pool.submit(names.addresses, f"{number}.test", 80, 0.05) for number in range(12)]
+        asked = [pool.submit(addresses, names, f"{number}.test", 80, 0.05) for number in range(12)]
         for each in asked:
             with pytest.raises(TimeoutError, match="not resolved"):
                 each.result()
-    assert names.addresses("192.0.2.7", 80, 0) == [(socket.AF_INET, ("192.0.2.7", 80))]
+    assert addresses(names, "192.0.2.7", 80, 0) == [(socket.AF_INET, ("192.0.2.7", 80))]
     resolver.may_answer.set()
-    assert names.addresses("0.test", 80, 10), "what it finds at last is used"
+    assert addresses(names, "0.test", 80, 10), "what it finds at last is used"
 
 
 def test_many_who_ask_at_once_share_one_lookup() -> None:
     resolver = Resolver()
     names = Names(resolver)
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(lambda _: names.addresses("a.test", 443, 5), range(40)))
+        found = list(pool.map(lambda _: addresses(names, "a.test", 443, 5), range(40)))
     assert resolver.asked == ["a.test"]
     assert all(each == found[0] for each in found)
 
 
 def test_invalid_name_is_an_unknown_host() -> None:
     with pytest.raises(socket.gaierror):
-        Names().addresses("a" * 70 + ".test", 80, 5)
+        addresses(Names(), "a" * 70 + ".test")
+
+
+async def test_task_that_gives_up_takes_the_lookup_from_nobody_else() -> None:
+    resolver = Resolver()
+    resolver.may_answer.clear()
+    names = Names(resolver)
+    impatient = asyncio.create_task(names.addresses("a.test", 80, None, TaskSocket.settled))
+    with pytest.raises(TimeoutError, match="not resolved"):
+        await names.addresses("a.test", 80, 0.01, TaskSocket.settled)
+    impatient.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await impatient
+    resolver.may_answer.set()
+    assert await names.addresses("a.test", 80, 10, TaskSocket.settled) == [(socket.AF_INET, ("192.0.2.1", 80))]
+    assert resolver.asked == ["a.test"]

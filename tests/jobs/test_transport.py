@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import errno
 import gc
-import gzip
 import socket
 import ssl
 import sys
 import threading
 import time
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from jobs.raw_server import RawServer, answer
+from jobs.raw_server import RawServer, answer, body_without_end, bomb, headers_without_end
 
 from tui_runner import http
 from tui_runner.engine.worker.retry import is_transient
 from tui_runner.jobs.current import CONTEXT
+from tui_runner.jobs.http import clients
 from tui_runner.jobs.http.connection import MOST_HEADER_BYTES
+from tui_runner.jobs.http.connections import Connections
 from tui_runner.jobs.http.names import Names
 from tui_runner.jobs.http.response import TooLargeError
-from tui_runner.jobs.http.transport import Connections
+from tui_runner.jobs.http.transport import MAX_BYTES
 
 
 @pytest.fixture(autouse=True)
@@ -72,9 +76,43 @@ def item_with(seconds: float) -> Iterator[None]:
         CONTEXT.reset(token)
 
 
-def fetched(sent: bytes | Callable[[socket.socket], None], **options: Any) -> httpx.Response:
-    with RawServer({"/": sent}) as server:
-        return http.get(f"{server.url}/", **options)
+def by_thread(method: str, url: str, **options: Any) -> httpx.Response:
+    return http.request(method, url, **options)
+
+
+def by_task(method: str, url: str, **options: Any) -> httpx.Response:
+    if "max_bytes" in options:
+        options["extensions"] = {MAX_BYTES: options.pop("max_bytes")}
+
+    async def send() -> httpx.Response:
+        try:
+            return await http.async_client().request(method, url, **options)
+        finally:
+            await http.aclose()
+
+    return asyncio.run(send())
+
+
+Send = Callable[..., httpx.Response]
+Fetched = Callable[..., httpx.Response]
+
+
+@pytest.fixture(params=[by_thread, by_task])
+def send(request: pytest.FixtureRequest) -> Send:
+    """Sends a request as a thread does, and as a task."""
+    way: Send = request.param
+    return way
+
+
+@pytest.fixture
+def fetched(send: Send) -> Fetched:
+    """Gives what a client makes of the bytes that a server sends."""
+
+    def fetch(sent: bytes | Callable[[socket.socket], None], **options: Any) -> httpx.Response:
+        with RawServer({"/": sent}) as server:
+            return send("GET", f"{server.url}/", **options)
+
+    return fetch
 
 
 # --- headers ------------------------------------------------------------------------------------------------
@@ -93,28 +131,23 @@ def fetched(sent: bytes | Callable[[socket.socket], None], **options: Any) -> ht
         "a" * 9_000,
     ],
 )
-def test_odd_header_line_is_passed_over(line: str) -> None:
+def test_odd_header_line_is_passed_over(fetched: Fetched, line: str) -> None:
     response = fetched(answer(b"ok", line, "X-After: 1"))
     assert (response.text, response.headers["x-after"]) == ("ok", "1")
 
 
-def test_lines_that_end_without_a_carriage_return_are_read() -> None:
+def test_lines_that_end_without_a_carriage_return_are_read(fetched: Fetched) -> None:
     assert fetched(b"HTTP/1.1 200 OK\nContent-Length: 2\nX-A: b\n\nok").headers["x-a"] == "b"
 
 
-def test_interim_answers_are_passed_over() -> None:
+def test_interim_answers_are_passed_over(fetched: Fetched) -> None:
     interim = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n"
     assert fetched(interim + answer(b"ok")).text == "ok"
 
 
-def test_headers_without_end_are_an_error() -> None:
-    def flood(connection: socket.socket) -> None:
-        connection.sendall(b"HTTP/1.1 200 OK\r\n")
-        while True:
-            connection.sendall(b"X-More: and more\r\n" * 1_000)
-
+def test_headers_without_end_are_an_error(fetched: Fetched) -> None:
     with pytest.raises(httpx.RemoteProtocolError, match=f"{MOST_HEADER_BYTES // 1024} KiB"):
-        fetched(flood)
+        fetched(headers_without_end)
 
 
 def test_cookie_bomb_is_an_answer_like_any_other() -> None:
@@ -128,7 +161,7 @@ def test_cookie_bomb_is_an_answer_like_any_other() -> None:
 @pytest.mark.parametrize(
     "sent", [b"", b"SSH-2.0-OpenSSH\r\n", b"HTTP/2 200\r\n\r\n", b"\0" * 100, b"HTTP/1.1 2", b"<html>"]
 )
-def test_answer_that_is_not_http_is_an_error(sent: bytes) -> None:
+def test_answer_that_is_not_http_is_an_error(fetched: Fetched, sent: bytes) -> None:
     with pytest.raises(httpx.RemoteProtocolError) as caught:
         fetched(sent)
     assert is_transient(caught.value)
@@ -152,7 +185,7 @@ def test_answer_that_is_not_http_is_an_error(sent: bytes) -> None:
     ],
     ids=lambda sent: repr(sent[-24:]),
 )
-def test_body_of_a_wrong_length_is_an_error(sent: bytes) -> None:
+def test_body_of_a_wrong_length_is_an_error(fetched: Fetched, sent: bytes) -> None:
     with pytest.raises(httpx.RemoteProtocolError) as caught:
         fetched(sent)
     assert is_transient(caught.value)
@@ -167,7 +200,7 @@ def test_body_of_a_wrong_length_is_an_error(sent: bytes) -> None:
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;x=y\r\no\r\n1\nk\n0\r\nX-Trailer: 1\r\n\r\n",
     ],
 )
-def test_body_ends_where_it_says(sent: bytes) -> None:
+def test_body_ends_where_it_says(fetched: Fetched, sent: bytes) -> None:
     assert fetched(sent).content == b"ok"
 
 
@@ -182,33 +215,18 @@ def test_bytes_behind_a_body_do_not_become_the_next_answer() -> None:
 @pytest.mark.parametrize(
     ("method", "status"), [("GET", "304 Not Modified"), ("GET", "204 No Content"), ("HEAD", "200 OK")]
 )
-def test_answers_without_a_body_have_none(method: str, status: str) -> None:
+def test_answers_without_a_body_have_none(send: Send, method: str, status: str) -> None:
     sent = answer(b"", "Content-Encoding: gzip", status=status, length=1_000)
     with RawServer({"/": [sent, answer(b"fine")]}, keep=True) as server:
-        assert http.request(method, f"{server.url}/").content == b""
-        assert http.get(f"{server.url}/").content == b"fine"
+        assert send(method, f"{server.url}/").content == b""
+        assert send("GET", f"{server.url}/").content == b"fine"
 
 
 # --- sizes --------------------------------------------------------------------------------------------------
 
 
-def endless(connection: socket.socket) -> None:
-    connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
-    while True:
-        connection.sendall(b"x" * 65_536)
-
-
-PART = gzip.compress(b"\0" * 10_000_000)
-
-
-def bomb(connection: socket.socket) -> None:
-    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n")
-    for _ in range(1_000):
-        connection.sendall(PART)
-
-
-@pytest.mark.parametrize("sent", [endless, bomb, answer(b"x", length=10**18)])
-def test_body_is_at_most_as_large_as_it_may_be(sent: Any) -> None:
+@pytest.mark.parametrize("sent", [body_without_end, bomb, answer(b"x", length=10**18)])
+def test_body_is_at_most_as_large_as_it_may_be(fetched: Fetched, sent: Any) -> None:
     tracemalloc.start()
     with pytest.raises(TooLargeError, match=r"1\.0 MB") as caught:
         fetched(sent, max_bytes=1_000_000)
@@ -233,7 +251,7 @@ def test_configured_size_holds_for_every_request_and_a_stream_has_none() -> None
             list(response.iter_bytes())
 
 
-def test_unknown_encoding_is_named() -> None:
+def test_unknown_encoding_is_named(fetched: Fetched) -> None:
     with pytest.raises(httpx.DecodingError, match="exotic") as caught:
         fetched(answer(b"soup", "Content-Encoding: exotic"))
     assert not is_transient(caught.value)
@@ -245,49 +263,49 @@ def test_unknown_encoding_is_named() -> None:
 @pytest.mark.parametrize(
     "target", ["file:///etc/passwd", "ftp://127.0.0.1/", "javascript:alert(1)", "data:text/html,x"]
 )
-def test_redirect_to_another_scheme_is_refused(target: str) -> None:
+def test_redirect_to_another_scheme_is_refused(fetched: Fetched, target: str) -> None:
     with pytest.raises((httpx.UnsupportedProtocol, httpx.InvalidURL)) as caught:
         fetched(answer(b"", f"Location: {target}", status="302 Found"))
     assert not is_transient(caught.value)
 
 
-def test_redirects_in_a_circle_end() -> None:
+def test_redirects_in_a_circle_end(send: Send) -> None:
     with (
         pytest.raises(httpx.TooManyRedirects) as caught,
         RawServer({"/": answer(b"", "Location: /", status="302 Found")}) as server,
     ):
-        http.get(f"{server.url}/")
+        send("GET", f"{server.url}/")
     assert not is_transient(caught.value)
 
 
-def test_redirect_keeps_its_history_and_the_cookies_of_the_way() -> None:
+def test_redirect_keeps_its_history_and_the_cookies_of_the_way(send: Send) -> None:
     moved = answer(b"", "Location: /there", "Set-Cookie: way=1", status="302 Found")
     with RawServer({"/": moved, "/there": answer(b"here")}) as server:
-        response = http.get(f"{server.url}/")
+        response = send("GET", f"{server.url}/")
     assert response.text == "here"
     assert [each.status_code for each in response.history] == [302]
     assert str(response.url).endswith("/there")
     assert b"Cookie: way=1" in server.requests[1]
 
 
-def test_each_host_of_a_redirect_counts_for_itself() -> None:
+def test_each_host_of_a_redirect_counts_for_itself(send: Send) -> None:
     http.configure(per_host=1)
     with (
         RawServer({"/there": answer(b"here")}) as other,
         RawServer({"/": answer(b"", f"Location: http://localhost:{other.port}/there", status="302 Found")}) as server,
     ):
         asked: list[str] = []
-        enter = http.gate.enter
+        admit = http.gate.admit
 
-        def noted(host: str, deadline: float | None = None) -> bool:
+        async def noted(host: str, deadline: float | None, waiter: Any) -> bool:
             asked.append(host)
-            return enter(host, deadline)
+            return await admit(host, deadline, waiter)
 
-        http.gate.enter = noted  # type: ignore[method-assign]
+        http.gate.admit = noted  # type: ignore[method-assign]
         try:
-            assert http.get(f"{server.url}/").text == "here"
+            assert send("GET", f"{server.url}/").text == "here"
         finally:
-            del http.gate.enter
+            del http.gate.admit
     assert asked == ["127.0.0.1", "localhost"]
 
 
@@ -376,27 +394,27 @@ def test_many_threads_and_hosts_keep_connections_apart() -> None:
         assert one.connections <= 24
 
 
-def test_silent_name_server_is_left_at_the_deadline() -> None:
+def test_silent_name_server_is_left_at_the_deadline(send: Send, monkeypatch: pytest.MonkeyPatch) -> None:
     stuck = threading.Event()
 
     def wait(host: str, port: int) -> list[Any]:
         stuck.wait(10)
         return []
 
-    transport = http.client()._own
-    assert transport is not None
-    kept, transport._connections = transport._connections, Connections(Names(wait))
+    names = Names(wait)
+    monkeypatch.setattr(clients, "NAMES", names)
+    monkeypatch.setattr(clients, "CONNECTIONS", Connections(names))
+    http.configure(headers={})  # the next client is a new one
     try:
         began = time.monotonic()
         with item_with(0.2), pytest.raises(httpx.ConnectTimeout, match="not resolved"):
-            http.get("http://stuck.test/")
+            send("GET", "http://stuck.test/")
         assert time.monotonic() - began < 5
     finally:
-        transport._connections = kept
         stuck.set()
 
 
-def test_server_that_trickles_its_headers_is_left_at_the_deadline() -> None:
+def test_server_that_trickles_its_headers_is_left_at_the_deadline(fetched: Fetched) -> None:
     def trickle(connection: socket.socket) -> None:
         connection.sendall(b"HTTP/1.1 200 OK\r\n")
         for _ in range(100):
@@ -419,7 +437,31 @@ def test_no_descriptor_left_is_told_as_that(monkeypatch: pytest.MonkeyPatch) -> 
     assert is_transient(caught.value)
 
 
-def test_certificate_that_nobody_vouches_for_is_refused(tmp_path: Any) -> None:
+CERTIFICATE = Path(__file__).with_name("localhost.pem")
+"""A certificate of `localhost`, valid until 2126, with its key."""
+
+
+def test_answers_come_over_tls(send: Send) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(CERTIFICATE)
+    http.configure(verify=ssl.create_default_context(cafile=CERTIFICATE))
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            for _ in range(2):
+                with contextlib.suppress(OSError), context.wrap_socket(listening.accept()[0], server_side=True) as own:
+                    own.recv(65_536)
+                    own.sendall(answer(b"x" * 1_000_000))
+
+        threading.Thread(target=serve, daemon=True).start()
+        url = f"https://localhost:{listening.getsockname()[1]}/"
+        assert send("GET", url).content == b"x" * 1_000_000
+        http.configure(verify=True)  # nobody else vouches for this certificate
+        with pytest.raises(httpx.ConnectError, match=r"(?i)certificate"):
+            send("GET", url)
+
+
+def test_server_that_speaks_no_tls_cannot_be_connected_to(send: Send) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.set_ciphers("ALL:@SECLEVEL=0")
     with socket.create_server(("127.0.0.1", 0)) as listening:
@@ -431,7 +473,81 @@ def test_certificate_that_nobody_vouches_for_is_refused(tmp_path: Any) -> None:
 
         threading.Thread(target=serve, daemon=True).start()
         with pytest.raises(httpx.ConnectError):
-            http.get(f"https://127.0.0.1:{listening.getsockname()[1]}/")
+            send("GET", f"https://127.0.0.1:{listening.getsockname()[1]}/")
+
+
+# --- tasks of an event loop ----------------------------------------------------------------------------------
+
+
+async def test_tasks_keep_connections_and_open_others_for_those_that_the_server_closed() -> None:
+    def once(connection: socket.socket) -> None:
+        connection.sendall(answer(b"closed"))
+        connection.shutdown(socket.SHUT_RDWR)
+
+    with RawServer({"/": answer(b"ok"), "/once": once}, keep=True) as server:
+        client = http.async_client()
+        assert [(await client.get(f"{server.url}/")).text for _ in range(3)] == ["ok"] * 3
+        assert server.connections == 1
+        for _ in range(2):
+            assert (await client.get(f"{server.url}/once")).text == "closed"
+        found = await asyncio.gather(*(client.get(f"{server.url}/") for _ in range(20)))
+        assert [each.text for each in found] == ["ok"] * 20
+        await http.aclose()
+
+
+async def test_task_sends_a_body_in_pieces_to_a_server_that_reads_slowly() -> None:
+    size = 3_000_000
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(3):
+            yield b"x" * (size // 3)
+
+    received: list[int] = []
+
+    def read(connection: socket.socket) -> None:
+        received.append(len(server.requests[-1]))
+        connection.sendall(answer(b"got it"))
+
+    with RawServer({"/": read}) as server:
+        response = await http.async_client().post(
+            f"{server.url}/", content=pieces(), headers={"Content-Length": str(size)}
+        )
+        await http.aclose()
+    assert response.text == "got it"
+    assert received[0] > size
+
+
+async def test_task_reads_a_large_answer_in_pieces_and_may_leave_it() -> None:
+    def flow(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 8000000\r\n\r\n")
+        connection.sendall(b"x" * 8_000_000)
+
+    http.configure(per_host=1)
+    with RawServer({"/": flow}) as server:
+        async with http.async_client().stream("GET", f"{server.url}/") as response:
+            assert len(await anext(response.aiter_bytes(1_000))) == 1_000
+        # The place of the one that was left is free again.
+        assert len((await http.async_client().get(f"{server.url}/")).content) == 8_000_000
+        await http.aclose()
+
+
+async def test_cancelled_task_gives_its_place_back() -> None:
+    loop, is_asked, may_end = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
+
+    def stick(connection: socket.socket) -> None:
+        loop.call_soon_threadsafe(is_asked.set)
+        may_end.wait(10)
+
+    http.configure(per_host=1)
+    with RawServer({"/": answer(b"ok"), "/stuck": stick}) as server:
+        asking = asyncio.create_task(http.async_client().get(f"{server.url}/stuck"))
+        await is_asked.wait()
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        assert (await http.async_client().get(f"{server.url}/")).text == "ok"
+        may_end.set()
+        await http.aclose()
 
 
 # --- the quick way and the whole one -------------------------------------------------------------------------
@@ -475,12 +591,12 @@ def test_proxy_and_own_transport_are_left_to_httpx(monkeypatch: pytest.MonkeyPat
     assert http.get("http://far.test/").text == "mine"
 
 
-def test_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_proxy_of_the_environment_is_used(send: Send, monkeypatch: pytest.MonkeyPatch) -> None:
     with RawServer({"http://far.test/": answer(b"by proxy")}) as proxy:
         monkeypatch.setenv("HTTP_PROXY", proxy.url)
         http.configure(headers={})
         http.configure(timeout=5)
-        assert http.get("http://far.test/").text == "by proxy"
+        assert send("GET", "http://far.test/").text == "by proxy"
 
 
 def test_body_is_sent_as_httpx_makes_it() -> None:

@@ -115,6 +115,24 @@ def test_a_column_of_nulls_has_no_array() -> None:
     assert to_arrow([None, None]) == (None, {})
 
 
+@pytest.mark.parametrize("length", [900, 3_000, 27_000, 60_000])
+def test_long_text_and_bytes_are_whole_however_they_are_put_together(length: int) -> None:
+    texts = [None if n % 7 == 3 else chr(97 + n % 26) * (length + n) + "é" for n in range(150)]
+    for values in (texts, [each and each.encode() for each in texts]):
+        array, faults = to_arrow(values)
+        assert not faults
+        assert array is not None
+        assert array.to_pylist() == values
+
+
+def test_long_text_with_a_lone_surrogate_is_named() -> None:
+    values = ["x" * 20_000 for _ in range(20)]
+    values[13] += "\ud800"
+    array, faults = to_arrow(values)
+    assert array is None
+    assert list(faults) == [13]
+
+
 def test_values_survive() -> None:
     moment = datetime(2020, 10, 25, 2, 30, tzinfo=BERLIN, fold=1)
     for values in (

@@ -24,34 +24,24 @@ from tui_runner.cli.command_help import GroupedCommand, RunCommand, StatementCom
 from tui_runner.cli.entry import end_at_once
 from tui_runner.cli.fetch import crawl, fetch
 from tui_runner.cli.options import (
+    BEGINNING,
+    DISPLAY,
     INPUT,
+    SETTINGS,
     SPEED,
-    AdaptiveOption,
     DatabaseArgument,
-    DelayOption,
-    FailuresOption,
     ForceOption,
-    GraceOption,
-    HeadlessOption,
+    Given,
     InputOption,
     JobArgument,
-    JsonOption,
-    MemoryOption,
-    OutageOption,
-    PerHostOption,
-    QuietOption,
-    RateOption,
     RecordsOption,
-    RetriesOption,
     RunArgument,
     SecretOption,
     SetOption,
     ThemeOption,
-    ThreadsOption,
-    TimeoutOption,
     ValueOption,
-    WorkersOption,
     YesOption,
+    with_groups,
 )
 from tui_runner.cli.program import Program
 from tui_runner.errors import EXIT_KILLED, EXIT_OK, EXIT_USAGE, UserError
@@ -283,9 +273,11 @@ def _options(
         "run scrape.py --limit 100 --headless --json",
     ),
 )
+@with_groups(settings=SETTINGS, beginning=BEGINNING, display=DISPLAY)
 def run(
     context: typer.Context,
     job: JobArgument,
+    *,
     db: Annotated[
         Path | None, typer.Option(metavar="PATH", rich_help_panel=INPUT, help="DuckDB file; <job>.duckdb by default.")
     ] = None,
@@ -310,8 +302,7 @@ def run(
             metavar="N", rich_help_panel=SPEED, help="Chunks with workers at once; by default a second of work."
         ),
     ] = None,
-    threads: ThreadsOption = None,
-    workers: WorkersOption = None,
+    settings: Given,
     backend: Annotated[
         str | None,
         typer.Option(
@@ -322,47 +313,18 @@ def run(
         str | None, typer.Option(metavar="DIR", help="Folder of code to send to a cluster, besides the job's own.")
     ] = None,
     insecure: Annotated[bool, typer.Option("--insecure", help="Let secrets go to a cluster unencrypted.")] = False,
-    retries: RetriesOption = None,
-    timeout: TimeoutOption = None,
-    rate: RateOption = None,
-    per_host: PerHostOption = None,
-    delay: DelayOption = None,
-    adaptive: AdaptiveOption = None,
-    max_memory: MemoryOption = None,
-    max_failures: FailuresOption = None,
-    on_outage: OutageOption = None,
-    grace: GraceOption = None,
-    new: Annotated[
-        bool, typer.Option("--new", rich_help_panel=INPUT, help="Start a new run, whatever is unfinished.")
-    ] = False,
-    resume: Annotated[
-        bool, typer.Option("--resume", rich_help_panel=INPUT, help="Go on with an unfinished run, or fail.")
-    ] = False,
-    headless: HeadlessOption = None,
-    json: JsonOption = False,
-    quiet: QuietOption = False,
-    theme: ThemeOption = None,
+    beginning: Given,
+    display: Given,
 ) -> int:
     """Run JOB over its items; go on with the unfinished run of the same job, input and parameters, if there is one."""
     given = {
         "table": table,
         "chunk_size": chunk_size,
         "open_chunks": open_chunks,
-        "threads": threads,
-        "workers": workers,
         "backend": backend,
         "ship": ship,
         "insecure": insecure or None,
-        "retries": retries,
-        "timeout": timeout,
-        "rate": rate,
-        "per_host": per_host,
-        "delay": delay,
-        "adaptive": adaptive,
-        "max_memory": max_memory,
-        "max_failures": max_failures,
-        "on_outage": on_outage,
-        "grace": grace,
+        **settings,
     }
     prepare_arrow()
     from tui_runner.cli.run import Display, run_in_foreground
@@ -376,10 +338,9 @@ def run(
         database=db,
         input=input,
         limit=limit,
-        new=new,
-        resume=resume,
+        **beginning,
     )
-    return run_in_foreground(request, Display(headless, json, quiet, theme), context.obj)
+    return run_in_foreground(request, Display(**display), context.obj)
 
 
 @app.command(
@@ -396,6 +357,7 @@ def run(
     "Settings that are left out stay as the run had them.",
     epilog=examples("resume books.duckdb", "resume books.duckdb 3 --threads 8"),
 )
+@with_groups(settings=SETTINGS, display=DISPLAY)
 def run_from_ledger(
     context: typer.Context,
     db: DatabaseArgument,
@@ -403,23 +365,10 @@ def run_from_ledger(
         int | None,
         typer.Argument(metavar="[RUN]", help="Number of the run; by default the newest that it is for."),
     ] = None,
+    *,
     set_: SecretOption = None,
-    threads: ThreadsOption = None,
-    workers: WorkersOption = None,
-    retries: RetriesOption = None,
-    timeout: TimeoutOption = None,
-    rate: RateOption = None,
-    per_host: PerHostOption = None,
-    delay: DelayOption = None,
-    adaptive: AdaptiveOption = None,
-    max_memory: MemoryOption = None,
-    max_failures: FailuresOption = None,
-    on_outage: OutageOption = None,
-    grace: GraceOption = None,
-    headless: HeadlessOption = None,
-    json: JsonOption = False,
-    quiet: QuietOption = False,
-    theme: ThemeOption = None,
+    settings: Given,
+    display: Given,
     yes: YesOption = False,
 ) -> int:
     """Run what the ledger names: `resume` the rest of a run, `retry` what failed in it."""
@@ -429,23 +378,9 @@ def run_from_ledger(
     from tui_runner.engine.planning.resume import resume_request, retry_request
 
     gc.enable()
-    settings = {
-        "threads": threads,
-        "workers": workers,
-        "retries": retries,
-        "timeout": timeout,
-        "rate": rate,
-        "per_host": per_host,
-        "delay": delay,
-        "adaptive": adaptive,
-        "max_memory": max_memory,
-        "max_failures": max_failures,
-        "on_outage": on_outage,
-        "grace": grace,
-    }
     request_from = retry_request if context.info_name == "retry" else resume_request
     request = request_from(db, run, assignments(set_ or []), settings)
-    return resume_in_foreground(request, Display(headless, json, quiet, theme), context.obj, yes=yes)
+    return resume_in_foreground(request, Display(**display), context.obj, yes=yes)
 
 
 app.command(cls=GroupedCommand, epilog=examples("fetch urls.txt", "fetch urls.csv --url-column link -d pages"))(fetch)

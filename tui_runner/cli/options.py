@@ -1,14 +1,18 @@
-"""The options and arguments that several commands have, each with its one help text."""
+"""The options and arguments that several commands have, each with its one help text, and groups of them."""
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-INPUT, SPEED, HOSTS, FAILURES, MEMORY, SHOWN = (
+INPUT, REQUESTS, SPEED, HOSTS, FAILURES, MEMORY, SHOWN = (
     "What runs",
+    "What is asked and kept",
     "How fast",
     "Hosts",
     "What fails",
@@ -138,9 +142,76 @@ QuietOption = Annotated[
         "--quiet", rich_help_panel=SHOWN, help="Without the dashboard, and without a word unless something is wrong."
     ),
 ]
+NewOption = Annotated[
+    bool, typer.Option("--new", rich_help_panel=INPUT, help="Start a new run, whatever is unfinished.")
+]
+ResumeOption = Annotated[
+    bool, typer.Option("--resume", rich_help_panel=INPUT, help="Go on with an unfinished run, or fail.")
+]
 YesOption = Annotated[
     bool, typer.Option("--yes", help="Run the job that the database names without asking, wherever its file is.")
 ]
 ThemeOption = Annotated[
     str | None, typer.Option("--theme", metavar="NAME", rich_help_panel=SHOWN, help="Colours of the dashboard.")
 ]
+
+Given = dict[str, Any]
+"""The options of a group as they were given, by name."""
+Group = Mapping[str, tuple[Any, Any]]
+"""Options by name, each with its annotation and its default."""
+
+SETTINGS: Group = {
+    "threads": (ThreadsOption, None),
+    "workers": (WorkersOption, None),
+    "retries": (RetriesOption, None),
+    "timeout": (TimeoutOption, None),
+    "rate": (RateOption, None),
+    "per_host": (PerHostOption, None),
+    "delay": (DelayOption, None),
+    "adaptive": (AdaptiveOption, None),
+    "max_memory": (MemoryOption, None),
+    "max_failures": (FailuresOption, None),
+    "on_outage": (OutageOption, None),
+    "grace": (GraceOption, None),
+}
+"""Settings of a run that every command which executes one may change."""
+DISPLAY: Group = {
+    "headless": (HeadlessOption, None),
+    "json": (JsonOption, False),
+    "quiet": (QuietOption, False),
+    "theme": (ThemeOption, None),
+}
+"""How a run is shown: the fields of `cli.run.Display`."""
+BEGINNING: Group = {"new": (NewOption, False), "resume": (ResumeOption, False)}
+"""Options that start a new run or resume one."""
+
+
+def with_groups(**groups: Group) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """Give a command the options of groups, each in the place of the parameter of its name.
+
+    The function gets the options of a group as one `Given`.
+    """
+
+    def decorate(function: Callable[..., int]) -> Callable[..., int]:
+        signature = inspect.signature(function, eval_str=True)
+        parameters: list[inspect.Parameter] = []
+        for parameter in signature.parameters.values():
+            if parameter.name not in groups:
+                parameters.append(parameter)
+                continue
+            parameters += [
+                parameter.replace(name=name, annotation=annotation, default=default)
+                for name, (annotation, default) in groups[parameter.name].items()
+            ]
+
+        @functools.wraps(function)
+        def command(**given: Any) -> int:
+            found = {group: {name: given.pop(name) for name in options} for group, options in groups.items()}
+            return function(**given, **found)
+
+        # Typer asks for both, and would else find those of the function that is wrapped.
+        command.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+        command.__annotations__ = {each.name: each.annotation for each in parameters}
+        return command
+
+    return decorate

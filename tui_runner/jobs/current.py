@@ -15,19 +15,19 @@ class ItemContext(Protocol):
 
     @property
     def value(self) -> Any:
-        """The item."""
+        """Return the item."""
 
     @property
     def attempt(self) -> int:
-        """Number of this attempt, from 1."""
+        """Return the number of this attempt, from 1."""
 
     @property
     def deadline(self) -> float | None:
-        """Until when, by `time.monotonic()`."""
+        """Return when the attempt times out, by `time.monotonic()`; None for never."""
 
     @property
     def cancelled(self) -> bool:
-        """True if the result is not waited for any more."""
+        """Return True if the result is not waited for any more."""
 
     reserved_host: str
     """The host that may be asked once without waiting, because the item waited for it before it began; else empty."""
@@ -36,13 +36,13 @@ class ItemContext(Protocol):
         """Add a line to the run's log."""
 
     def add(self, items: tuple[object, ...]) -> None:
-        """Take items that are to run once this one has ended well."""
+        """Add items that will run once this one has ended well."""
 
     def begin_wait(self, host: str) -> None:
-        """Take in that the item waits for `host`: another takes its place, its timeout stands still."""
+        """Record that the item waits for `host`: another takes its place, its timeout stands still."""
 
     def end_wait(self, seconds: float) -> None:
-        """Take in that the item has waited for `seconds`, which count neither as its time nor for its timeout."""
+        """Record that the item has waited for `seconds`, which count neither as its time nor for its timeout."""
 
 
 CONTEXT: ContextVar[ItemContext | None] = ContextVar("tui_runner_item", default=None)
@@ -56,7 +56,7 @@ class Current:
 
     @property
     def item(self) -> Any:
-        """The item as it came from the input.
+        """Return the item as it came from the input.
 
         Raises:
             LookupError: asked outside of a run, where there is no item.
@@ -68,19 +68,19 @@ class Current:
 
     @property
     def attempt(self) -> int:
-        """Number of this attempt at the item, from 1; 1 outside of a run."""
+        """Return the number of this attempt at the item, from 1; 1 outside of a run."""
         context = CONTEXT.get()
         return 1 if context is None else context.attempt
 
     @property
     def deadline(self) -> float | None:
-        """The moment at which the attempt times out, by `time.monotonic()`; None when it never does."""
+        """Return the moment at which the attempt times out, by `time.monotonic()`; None when it never does."""
         context = CONTEXT.get()
         return None if context is None else context.deadline
 
     @property
     def cancelled(self) -> bool:
-        """True if the result is no longer wanted (timed out, cancelled, run stopped): return soon."""
+        """Return True if the result is no longer wanted (timed out, cancelled, run stopped): return soon."""
         context = CONTEXT.get()
         return context is not None and context.cancelled
 

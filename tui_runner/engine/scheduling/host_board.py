@@ -105,12 +105,12 @@ class HostRow:
 
     @property
     def open(self) -> int:
-        """Requests that are open, over all workers."""
+        """Return the requests that are open, over all workers."""
         return sum(share.open for share in self.shares.values())
 
     @property
     def waiting(self) -> int:
-        """Requests and items that wait for it, over all workers."""
+        """Return the requests and items that wait for it, over all workers."""
         return sum(share.waiting for share in self.shares.values())
 
     def add(self, report: HostReport) -> None:
@@ -161,7 +161,7 @@ class HostBoard:
         return [(worker, HoldHost(host, seconds)) for worker in others]
 
     def reported(self, report: HostsReport, now: float) -> Orders:
-        """Take in what a worker reports; returns the slots that workers are granted then."""
+        """Record what a worker reports. Return the slots that workers are granted then."""
         self.version += 1
         orders: Orders = []
         for each in report.hosts:
@@ -208,7 +208,7 @@ class HostBoard:
 
     @property
     def own_limits(self) -> Mapping[str, HostLimits]:
-        """Limits of the hosts that have limits of their own."""
+        """Return the limits of hosts that have limits of their own."""
         return self._own
 
     def change(self, limits: HostLimits, host: str, now: float) -> Orders:

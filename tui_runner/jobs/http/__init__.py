@@ -5,7 +5,8 @@
     response = http.get("https://example.org/page/1", params={"q": "x"})
     response.raise_for_status()
 
-* Requests are sent by a transport of our own, which keeps connections open without a lock (`transport.py`).
+* Requests are sent by a transport of our own, which keeps connections open without a lock (`transport.py`,
+  `connections.py`).
 * A request never outlasts the item that makes it: looking the name up, connecting, and every read and write end
   at `current.deadline`.
 * A body is whole and at most `max_bytes` long once it is decoded, or it is an error. Its text is decoded as a
@@ -101,7 +102,7 @@ def configure(
 
 
 def client() -> JobClient:
-    """The client of this thread: for a session of several requests, or for anything else that httpx offers.
+    """Return the client of this thread: for a session of several requests, or anything else that httpx offers.
 
     It keeps the cookies it is sent until the next `http.get` or other function of this module in the same
     thread. Don't close it and don't hand it to another thread.
@@ -117,9 +118,9 @@ def client() -> JobClient:
 
 
 def async_client() -> httpx.AsyncClient:
-    """The client of the running event loop, for `async def` jobs: `await http.async_client().get(url)`.
+    """Return the client of the running event loop, for `async def` jobs: `await http.async_client().get(url)`.
 
-    Its tasks share it, with the cookies it is sent. Mind that httpx is slower with tasks than with threads.
+    Its tasks share it, with the cookies it is sent.
 
     Raises:
         RuntimeError: no event loop is running.
@@ -246,7 +247,7 @@ def _with_max_bytes(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _fresh_client() -> JobClient:
-    """The client of this thread with no cookies but those of `configure`."""
+    """Return the client of this thread with no cookies but those of `configure`."""
     own = client()
     given = _options.get("cookies")
     if given or own.cookies:
@@ -261,7 +262,7 @@ def _deadline() -> float | None:
 
 
 def _client_options(kept_connections: int) -> dict[str, Any]:
-    """Keyword arguments for a new client: the defaults, replaced by what `configure` was given."""
+    """Return keyword arguments for a new client: the defaults, replaced by those that `configure` was given."""
     import httpx
 
     with _lock:
@@ -280,7 +281,7 @@ def _client_options(kept_connections: int) -> dict[str, Any]:
 
 
 def _ssl_context() -> ssl.SSLContext:
-    """The one SSL context; reading the certificates for each thread took most of a client's start."""
+    """Return the one SSL context; reading the certificates for each thread took most of a client's start."""
     global _context
     import httpx
 

@@ -1,4 +1,4 @@
-"""The clients behind `tui_runner.jobs.http`: those of httpx, on the transports of `transport.py`.
+"""The clients behind `tui_runner.jobs.http`: those of httpx, on the transports of `transport.py` and `guard.py`.
 
 This module imports httpx; `tui_runner.jobs.http` imports it with the first request.
 """
@@ -14,16 +14,19 @@ from typing import Any
 
 import httpx
 
+from tui_runner.jobs.http.blocking import completed
+from tui_runner.jobs.http.connections import Connections
 from tui_runner.jobs.http.content import accepted
+from tui_runner.jobs.http.exchange import Message
+from tui_runner.jobs.http.guard import AsyncGuardedTransport, GuardedTransport
 from tui_runner.jobs.http.host_gate import HostGate
 from tui_runner.jobs.http.names import Names
+from tui_runner.jobs.http.sockets import TaskSocket
 from tui_runner.jobs.http.transport import (
     ANSWER,
     MAX_BYTES,
-    AsyncGuardedTransport,
-    Connections,
+    AsyncJobTransport,
     Deadline,
-    GuardedTransport,
     JobTransport,
     header_lines,
 )
@@ -32,8 +35,10 @@ from tui_runner.system.clock import time
 DEFAULT_MAX_BYTES = 256_000_000
 """Bytes that a body may have, decoded: more than any page, less than what would take a worker's memory."""
 
-CONNECTIONS = Connections(Names())
-"""The connections of this process that are kept open."""
+NAMES = Names()
+"""The names that this process knows."""
+CONNECTIONS = Connections(NAMES)
+"""The connections that the threads of this process keep open."""
 
 _PLAIN_URL = re.compile(
     r"(https?)://([a-z0-9](?:[a-z0-9.-]*[a-z0-9])?)(?::(\d{1,5}))?"
@@ -127,15 +132,9 @@ class JobClient(httpx.Client):
             extra = {**extensions, "timeout": {**self._phases, "pool": self.timeout.pool}}
             return httpx.Request(method, url, headers=merged, extensions=extra)
 
-        exchange = own.exchange(
-            method,
-            (scheme, host, number),
-            (path + (query or "")).encode("ascii"),
-            lines,
-            None,
-            timeout=self._phases,
-            make_request=make_request,
-        )
+        target = (path + (query or "")).encode("ascii")
+        message = Message(method, (scheme, host, number), target, lines, self._phases, make_request)
+        exchange = completed(own.exchange(message))
         response = own.response(exchange, extensions)
         response.make_request = make_request
         response.method = method
@@ -143,20 +142,15 @@ class JobClient(httpx.Client):
             request = make_request()
             request.extensions[ANSWER] = response
             return self.send(request)
-        response.read_exchange(exchange.pieces())
+        response.read_exchange(lambda: completed(exchange.read()))
         response.elapsed = datetime.timedelta(seconds=time.perf_counter() - started)
         return response
 
     def _init_transport(self, *args: Any, **options: Any) -> httpx.BaseTransport:
-        transport = options.get("transport")
-        if transport is None and not options.get("http2") and options.get("http1", True):
+        if _is_own(options):
+            context = self._context or _contexts(options)
             self._own = JobTransport(
-                self._gate,
-                self._deadline,
-                CONNECTIONS,
-                context=self._context
-                or _contexts(options.get("verify", True), options.get("cert"), options.get("trust_env", True)),
-                max_bytes=self._max_bytes,
+                self._gate, self._deadline, CONNECTIONS, context=context, max_bytes=self._max_bytes
             )
             return self._own
         return self._guarded(super()._init_transport(*args, **self._verified(options)))
@@ -183,6 +177,11 @@ class JobAsyncClient(httpx.AsyncClient):
         super().__init__(**_with_encodings(options))
 
     def _init_transport(self, *args: Any, **options: Any) -> httpx.AsyncBaseTransport:
+        if _is_own(options):
+            connections = Connections(NAMES, TaskSocket)
+            return AsyncJobTransport(
+                self._gate, self._deadline, connections, context=_contexts(options), max_bytes=self._max_bytes
+            )
         return self._guarded(super()._init_transport(*args, **options))
 
     def _init_proxy_transport(self, *args: Any, **options: Any) -> httpx.AsyncBaseTransport:
@@ -199,9 +198,15 @@ def _with_encodings(options: dict[str, Any]) -> dict[str, Any]:
     return {**options, "headers": headers}
 
 
-def _contexts(verify: Any, cert: Any, trust_env: bool) -> Callable[[], ssl.SSLContext]:
+def _is_own(options: dict[str, Any]) -> bool:
+    """Return True if requests go over connections of our own, which speak HTTP/1.1."""
+    return options.get("transport") is None and not options.get("http2") and bool(options.get("http1", True))
+
+
+def _contexts(options: dict[str, Any]) -> Callable[[], ssl.SSLContext]:
     """Return what gives the context of TLS; the certificates are read with the first request that needs them."""
     made: list[ssl.SSLContext] = []
+    verify, cert, trust_env = options.get("verify", True), options.get("cert"), options.get("trust_env", True)
 
     def context() -> ssl.SSLContext:
         if not made:

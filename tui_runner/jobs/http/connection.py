@@ -4,24 +4,19 @@ The standard library's `http.client` is what one would use; two things in it can
 headers ends at the first line without a colon and takes the rest of them for the body, and it takes half the time of a
 request. And its timeouts are those of a single `recv`: a server that sends a byte now and then holds a thread for ever.
 So this reads answers itself (RFC 9112), strict where lengths are concerned, and lenient as browsers are where it is
-about headers: a line that is none is passed over. Every `recv` and `send` ends at the deadline of the exchange.
+about headers: a line that is none is passed over. Every read and write ends at the deadline of the exchange.
 
-A connection belongs to one thread at a time; nothing here takes a lock.
+A connection belongs to one thread or task at a time; nothing here takes a lock.
 """
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import re
-import select
-import socket
 import ssl
-from collections.abc import Iterator
 from dataclasses import dataclass
 from http.client import HTTPException, IncompleteRead
 
-from tui_runner.jobs.http.names import Address
+from tui_runner.jobs.http.sockets import Socket
 from tui_runner.system.clock import time
 
 MOST_HEADER_BYTES = 256 * 1024
@@ -30,9 +25,8 @@ _MOST_LINE = 4096
 """Bytes of a line that gives the size of a chunk, with its extensions."""
 _MOST_INTERIM = 20
 """Interim answers (1xx) before the final one."""
-_READ = 64 * 1024
-_LEAST_CONNECT_SECONDS = 1.0
-"""Seconds that each of several addresses is given at least, even where that is more than its share."""
+READ_BYTES = 64 * 1024
+"""Bytes that are read at once."""
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01])[ \t]+(\d{3})(?:[ \t]+([^\r\n]*))?")
 _FIELD_NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -90,13 +84,12 @@ class Connection:
         is_used: whether there has been one.
     """
 
-    __slots__ = ("_buffer", "_poll", "_sock", "idle_since", "is_used", "silence", "until")
+    __slots__ = ("_sock", "buffer", "idle_since", "is_used", "silence", "until")
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: Socket) -> None:
         _open.add(self)
         self._sock = sock
-        self._buffer = b""
-        self._poll: select.poll | None = None
+        self.buffer = b""
         self.until: float | None = None
         self.silence: float | None = None
         self.idle_since = 0.0
@@ -108,15 +101,10 @@ class Connection:
         self._sock.close()
 
     def is_stale(self) -> bool:
-        """Return True if the server has closed an idle connection, or sent on it what nobody asked for."""
-        if self._buffer:
-            return True
-        if self._poll is None:
-            self._poll = select.poll()
-            self._poll.register(self._sock.fileno(), select.POLLIN)
-        return bool(self._poll.poll(0))
+        """Return True if the server has closed an idle connection, or sent bytes that no request asked for."""
+        return bool(self.buffer) or self._sock.is_stale()
 
-    def send(self, data: bytes) -> None:
+    async def send(self, data: bytes) -> None:
         """Send bytes.
 
         Raises:
@@ -126,13 +114,13 @@ class Connection:
         # `sendall` has one timeout for all pieces: of a large body each may take its time.
         view = memoryview(data)
         while view:
-            self._set_timeout()
+            seconds = self._seconds()
             try:
-                view = view[self._sock.send(view) :]
+                view = view[await self._sock.send(view, seconds) :]
             except TimeoutError as error:
                 raise self._timed_out("the server did not take the request") from error
 
-    def receive_head(self) -> Head:
+    async def receive_head(self) -> Head:
         """Read an answer up to its body. Interim answers are passed over.
 
         Raises:
@@ -141,28 +129,10 @@ class Connection:
             OSError: the connection is gone.
         """
         for _ in range(_MOST_INTERIM):
-            head = self._receive_one_head()
+            head = await self._receive_one_head()
             if head.status >= 200 or head.status == 101:
                 return head
         raise ProtocolError(f"more than {_MOST_INTERIM} interim answers")
-
-    def body(self, head: Head, method: str) -> Iterator[bytes]:
-        """Yield the body that follows a head, as it is sent, in pieces.
-
-        Raises:
-            TimeoutError: it did not come in time.
-            http.client.IncompleteRead: the connection ended before the body did.
-            http.client.HTTPException: its lengths contradict themselves.
-        """
-        if method == "HEAD" or head.status in (204, 304) or head.status < 200:
-            return iter(())
-        encoding = b",".join(head.values(b"transfer-encoding")).strip().lower()
-        if encoding and encoding != b"identity":
-            if encoding.rpartition(b",")[2].strip() != b"chunked" or encoding.count(b"chunked") > 1:
-                raise ProtocolError(f"transfer encoding {encoding[:40]!r}")
-            return self._chunks()
-        length = _length(head)
-        return self._until_closed() if length is None else self._of_length(length)
 
     def keeps_alive(self, head: Head, method: str) -> bool:
         """Return True if another exchange may follow on this connection once the body is read."""
@@ -177,8 +147,8 @@ class Connection:
 
     # -------------------------------------------------------------------------------------------------------
 
-    def _receive_one_head(self) -> Head:
-        data = bytearray(self._buffer)
+    async def _receive_one_head(self) -> Head:
+        data = bytearray(self.buffer)
         searched = 0
         while True:
             # Blank lines before the status line are left over from a body that was longer than it said.
@@ -192,85 +162,45 @@ class Connection:
             if not b"HTTP/".startswith(data[:5]):
                 raise ProtocolError(f"an answer that is not HTTP: {bytes(data[:40])!r}")
             searched = max(0, len(data) - 3)
-            more = self._receive()
+            more = await self.receive()
             if not more:
                 raise (
                     IncompleteRead(b"") if data else NoAnswerError("the server closed the connection without an answer")
                 )
             data += more
-        self._buffer = bytes(data[end[1] :])
+        self.buffer = bytes(data[end[1] :])
         return _parsed(bytes(data[: end[0]]))
 
-    def _of_length(self, length: int) -> Iterator[bytes]:
-        left = length
-        while left:
-            piece = self._buffer or self._receive(min(left, _READ * 4))
-            self._buffer = b""
-            if not piece:
-                raise IncompleteRead(b"", left)
-            if len(piece) > left:
-                piece, self._buffer = piece[:left], piece[left:]
-            left -= len(piece)
-            yield piece
-
-    def _until_closed(self) -> Iterator[bytes]:
-        piece, self._buffer = self._buffer, b""
-        while True:
-            if piece:
-                yield piece
-            piece = self._receive()
-            if not piece:
-                return
-
-    def _chunks(self) -> Iterator[bytes]:
-        while True:
-            text = self._line().partition(b";")[0].strip()
-            # `int` would take "+5", "0x5" and "5_0" as well.
-            if not re.fullmatch(rb"[0-9A-Fa-f]{1,16}", text):
-                raise ProtocolError(f"size of a chunk {text[:20]!r}")
-            size = int(text, 16)
-            if not size:
-                break
-            yield from self._of_length(size)
-            if self._line():
-                raise ProtocolError("a chunk is longer than it says")
-        trailer = 0
-        while line := self._line():
-            trailer += len(line)
-            if trailer > MOST_HEADER_BYTES:
-                raise ProtocolError(f"a trailer of more than {MOST_HEADER_BYTES // 1024} KiB")
-
-    def _line(self) -> bytes:
-        data = self._buffer
+    async def line(self) -> bytes:
+        """Read a short line."""
+        data = self.buffer
         while (end := data.find(b"\n")) < 0:
             if len(data) > _MOST_LINE:
                 raise ProtocolError("a line that does not end")
-            more = self._receive()
+            more = await self.receive()
             if not more:
                 raise IncompleteRead(b"")
             data += more
-        self._buffer = data[end + 1 :]
+        self.buffer = data[end + 1 :]
         return data[:end].rstrip(b"\r")
 
-    def _receive(self, most: int = _READ) -> bytes:
-        self._set_timeout()
+    async def receive(self, most: int = READ_BYTES) -> bytes:
+        """Read what comes next, empty where nothing more does; what is in `buffer` is before it."""
+        seconds = self._seconds()
         try:
-            return self._sock.recv(most)
+            return await self._sock.receive(most, seconds)
         except TimeoutError as error:
             raise self._timed_out("the server did not answer") from error
         except ssl.SSLEOFError:  # it left without a closing alert, as many do; lengths say whether all came
             return b""
 
-    def _set_timeout(self) -> None:
-        wanted = self.silence
-        if self.until is not None:
-            left = self.until - time.monotonic()
-            if left <= 0:
-                raise DeadlineError("the deadline passed")
-            wanted = left if wanted is None else min(left, wanted)
-        # A call of the system without the interpreter's lock, which many threads wait for: one each request less.
-        if wanted != self._sock.gettimeout():
-            self._sock.settimeout(wanted)
+    def _seconds(self) -> float | None:
+        if self.until is None:
+            return self.silence
+        left = self.until - time.monotonic()
+        if left <= 0:
+            raise DeadlineError("the deadline passed")
+        return left if self.silence is None else min(left, self.silence)
 
     def _timed_out(self, what: str) -> TimeoutError:
         if self.until is not None and time.monotonic() >= self.until:
@@ -283,62 +213,80 @@ _open: set[Connection] = set()
 not collected first."""
 
 
-def connect(
-    addresses: list[Address],
-    until: float | None,
-    *,
-    context: ssl.SSLContext | None,
-    server_name: str,
-    source: tuple[str, int] | None = None,
-) -> socket.socket:
-    """Connect to the first of several addresses that answers.
+class Body:
+    """The body that follows a head, as it is sent.
 
     Args:
-        addresses: of one host, in the order in which to try them.
-        until: when to give up, by `time.monotonic()`.
-        context: of TLS, None for none.
-        server_name: what the certificate is to name.
-        source: local address to connect from.
+        connection: on which it comes.
+        head: what came before it.
+        method: of the request.
+
+    Attributes:
+        is_complete: whether all of it was read.
 
     Raises:
-        TimeoutError: none has answered in time.
-        OSError: none can be reached, as the last one says; `ssl.SSLError` for a handshake that failed.
+        http.client.HTTPException: its lengths contradict themselves.
     """
-    failure: OSError = OSError(errno.EADDRNOTAVAIL, "the host has no address")
-    for tried, (family, address) in enumerate(addresses):
-        left = None if until is None else until - time.monotonic()
-        if left is not None:
-            if left <= 0:
-                raise TimeoutError("the host could not be reached in time") from failure
-            # An address that is not reachable must not use up the time of those behind it.
-            others = len(addresses) - tried - 1
-            left = min(left, max(left / (others + 1), _LEAST_CONNECT_SECONDS))
-        sock = None
-        try:
-            sock = socket.socket(family, socket.SOCK_STREAM)
-            sock.settimeout(left)
-            if source is not None:
-                sock.bind(source)
-            sock.connect(address)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        except OSError as error:
-            if sock is not None:
-                sock.close()
-            failure = error
-            if error.errno in (errno.EMFILE, errno.ENFILE):
-                break
-            continue
-        if context is None:
-            return sock
-        try:
-            if until is not None:
-                sock.settimeout(max(0.001, until - time.monotonic()))
-            return context.wrap_socket(sock, server_hostname=server_name)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                sock.close()
-            raise
-    raise failure
+
+    __slots__ = ("_connection", "_has_chunks", "_in_chunk", "_left", "is_complete")
+
+    def __init__(self, connection: Connection, head: Head, method: str) -> None:
+        self._connection = connection
+        self._has_chunks = self._in_chunk = False
+        self._left: int | None = 0
+        if not (method == "HEAD" or head.status in (204, 304) or head.status < 200):
+            encoding = b",".join(head.values(b"transfer-encoding")).strip().lower()
+            if encoding and encoding != b"identity":
+                if encoding.rpartition(b",")[2].strip() != b"chunked" or encoding.count(b"chunked") > 1:
+                    raise ProtocolError(f"transfer encoding {encoding[:40]!r}")
+                self._has_chunks = True
+            else:
+                self._left = _length(head)
+        self.is_complete = self._left == 0 and not self._has_chunks
+
+    async def read(self) -> bytes:
+        """Return the next piece, empty behind the last.
+
+        Raises:
+            TimeoutError: it did not come in time.
+            http.client.IncompleteRead: the connection ended before the body did.
+            http.client.HTTPException: its lengths contradict themselves.
+        """
+        if self._has_chunks and not self._left and not self.is_complete:
+            await self._begin_chunk()
+        if self.is_complete:
+            return b""
+        connection, left = self._connection, self._left
+        most = READ_BYTES if left is None else min(left, READ_BYTES * 4)
+        piece = connection.buffer or await connection.receive(most)
+        connection.buffer = b""
+        if left is None:
+            self.is_complete = not piece
+            return piece
+        if not piece:
+            raise IncompleteRead(b"", left)
+        if len(piece) > left:
+            piece, connection.buffer = piece[:left], piece[left:]
+        self._left = left - len(piece)
+        self.is_complete = not self._left and not self._has_chunks
+        return piece
+
+    async def _begin_chunk(self) -> None:
+        if self._in_chunk and await self._connection.line():
+            raise ProtocolError("a chunk is longer than it says")
+        text = (await self._connection.line()).partition(b";")[0].strip()
+        # `int` would take "+5", "0x5" and "5_0" as well.
+        if not re.fullmatch(rb"[0-9A-Fa-f]{1,16}", text):
+            raise ProtocolError(f"size of a chunk {text[:20]!r}")
+        self._left, self._in_chunk = int(text, 16), True
+        if self._left:
+            return
+        trailer = 0
+        while line := await self._connection.line():
+            trailer += len(line)
+            if trailer > MOST_HEADER_BYTES:
+                raise ProtocolError(f"a trailer of more than {MOST_HEADER_BYTES // 1024} KiB")
+        self.is_complete = True
 
 
 def _end_of_head(data: bytearray, start: int) -> tuple[int, int] | None:

@@ -59,7 +59,7 @@ class Content:
 
     @property
     def is_plain(self) -> bool:
-        """True if the body is not encoded."""
+        """Return True if the body is not encoded."""
         return not self._decoders
 
     def decode(self, data: bytes) -> Iterator[bytes]:

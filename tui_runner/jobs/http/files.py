@@ -127,7 +127,7 @@ def _own(path: Path) -> Iterator[BinaryIO]:
             try:
                 if path.stat().st_ino != os.fstat(part.fileno()).st_ino:
                     continue
-            except FileNotFoundError:  # whoever had it has renamed it
+            except FileNotFoundError:  # its owner has renamed it
                 continue
             yield part
             return

@@ -12,8 +12,10 @@
 *Refusals.* The cooldown is at least ours (`0.5 s × 2ⁿ` where the server says when to come back, `2 s × 2ⁿ` where it
 does not, 60 s at most; n counts refusals without a success between), and as long as the server asks. A request that was
 sent before an earlier refusal was known tells nothing new and raises no n. Afterwards the *rate* is what the host has
-borne, its waiting included: requests that succeeded since the last refusal, by the time until the cooldown ends. It
-grows slowly from there. The number of open requests stays, for it says little about a rate (vector issue #3998).
+borne, its waiting included: requests sent since the last refusal that succeeded, by the time until the cooldown ends.
+Answers overtake each other, so those that arrive after the refusal count, too: of 16 requests sent at once the refusal
+may be the second answer to be read, and ten that succeeded would be taken for one. It grows slowly from there. The
+number of open requests stays, for it says little about a rate (vector issue #3998).
 
 *Adaptive delay.* Scrapy's AutoThrottle: the target is latency / N, the new delay `max(target, (old + target) / 2)`, and
 an answer that is no success never lowers it.
@@ -47,8 +49,8 @@ DOWN_PROBE_SECONDS = 60.0
 ROUNDS = 6
 """Refusals in a row, by a server that does not say when to come back, before it is down: two minutes of them."""
 ROUND_SECONDS = 0.5
-"""Where the server does not say how long, a refusal holds nobody up for this long, for 16 requests: those on their way
-together are one round. Each would else take a cooldown of its own, and a list would wait for hours."""
+"""Where the server does not say how long, a refusal stops none of 16 requests for this long: those sent together
+are one round. Each would else take a cooldown of its own, and a list would wait for hours."""
 _GROWTH_ITEMS = 40
 _GROWTH_SECONDS = 10.0
 """Successes, and seconds, after which a learned rate has doubled at the earliest: both must have passed."""
@@ -106,6 +108,8 @@ class Host:
 
     __slots__ = (
         "_adaptive_delay",
+        "_borne",
+        "_borne_since",
         "_careful",
         "_due",
         "_failures",
@@ -151,7 +155,9 @@ class Host:
         self._passes = 0
         self._careful = False
         self._rate: float | None = None
+        # Successes since the last cooldown, and those that the newest refusal put an end to.
         self._since, self._successes = now, 0
+        self._borne_since, self._borne = now, 0
         self._failures = 0
         self._window = _FIRST_OPEN
         self._probes = 0
@@ -199,7 +205,7 @@ class Host:
         return max(0.0, until - now)
 
     def start(self, now: float, *, reserved: bool = False) -> None:
-        """Take in that a request is sent, or `reserved` for an item, which sends it in a moment."""
+        """Record that a request is sent, or `reserved` for an item, which sends it in a moment."""
         self.open += 1
         self.news = True
         if self._passes and now < self.cooldown_until:
@@ -228,7 +234,7 @@ class Host:
         return 0.0
 
     def drop(self) -> None:
-        """Take in that a request was not sent after all."""
+        """Record that a request was not sent after all."""
         self.open -= 1
         self.news = True
 
@@ -238,20 +244,23 @@ class Host:
         *,
         status: int | None,
         seconds: float,
+        sent: float | None = None,
         retry_after: float | None = None,
         ok: bool | None = None,
         may_open: bool = True,
     ) -> None:
-        """Take in how a request ended.
+        """Record how a request ended.
 
         Args:
             now: the time.
             status: of the answer; None for no answer.
-            seconds: that the request took.
+            seconds: from the request to the head of its answer.
+            sent: when the request was sent; None for `seconds` before `now`.
             retry_after: seconds after which the server wants to be asked again, None if it did not say.
             ok: whether it went well, where the status does not say.
             may_open: whether the run has other hosts, so that an outage is this one's own.
         """
+        sent = now - seconds if sent is None else sent
         self.open -= 1
         self.news = True
         counts = self.counts
@@ -264,32 +273,32 @@ class Host:
         good = (status is not None and status not in _FAILING) if ok is None else ok
         if is_refusal(status, retry_after):
             counts.refused += 1
-            self.refuse(now, retry_after, now - seconds, may_open=may_open)
+            self.refuse(now, retry_after, sent, may_open=may_open)
         elif good:
             counts.done += 1
-            self._succeed()
+            self._succeed(sent)
         else:
             counts.failed += 1
-            self._fail(now, now - seconds, answered=status is not None, may_open=may_open)
+            self._fail(now, sent, answered=status is not None, may_open=may_open)
         self._adapt(seconds, good=good)
 
     def refuse(self, now: float, retry_after: float | None, sent: float, *, may_open: bool = True) -> None:
-        """Take in a refusal of a request that was sent at `sent`."""
+        """Record a refusal of a request that was sent at `sent`."""
         self.news = True
         if sent < self._refused_at + (0.0 if self._told_to_wait else ROUND_SECONDS):
             if retry_after is not None:
                 self.cooldown_until = max(self.cooldown_until, now + retry_after)
+                self._learn_rate()
             return
         base = BASE_SECONDS if retry_after is None else TOLD_SECONDS
         own = min(CAP_SECONDS, base * 2.0 ** min(self._refusals, 16))
         until = now + max(own, retry_after or 0.0)
         self.cooldown_until = max(self.cooldown_until, until)
-        passed = self.cooldown_until - self._since
-        if self._successes and passed > 0:
-            self._rate = self._successes / passed
-        elif self._rate is not None:
+        if not self._successes and self._rate is not None:
             self._rate /= 2
-        self._since, self._successes = self.cooldown_until, 0
+        self._borne_since, self._borne = self._since, self._successes
+        self._successes = 0
+        self._learn_rate()
         self._refusals += 1
         self._refused_at = now
         self._told_to_wait = retry_after is not None
@@ -309,20 +318,33 @@ class Host:
         self._due = max(self._due, until)
 
     def hold(self, until: float) -> None:
-        """Take in that it refused another worker of the run, until then."""
+        """Record that it refused another worker of the run, until then."""
         if until > self.cooldown_until:
             self.cooldown_until = until
             self._told_to_wait = self._careful = True
             self._passes = 0
 
-    def _succeed(self) -> None:
-        self._successes += 1
+    def _learn_rate(self) -> None:
+        self._since = self.cooldown_until
+        passed = self._since - self._borne_since
+        if self._borne and passed > 0:
+            self._rate = self._borne / passed
+
+    def _succeed(self, sent: float) -> None:
         self._has_answered = True
         self._window += 2
-        self._failures = self._refusals = self._probes = 0
-        self._careful = self.down = False
+        self._failures = self._probes = 0
+        self.down = False
         if self._opened_at < math.inf:
             self._opened_at, self._hold_until = math.inf, -math.inf
+        if sent < self._refused_at:  # says what the host has borne, not that it takes requests again
+            if sent >= self._borne_since:
+                self._borne += 1
+                self._learn_rate()
+            return
+        self._successes += 1
+        self._refusals = 0
+        self._careful = False
 
     def _fail(self, now: float, sent: float, *, answered: bool, may_open: bool) -> None:
         self._failures += 1

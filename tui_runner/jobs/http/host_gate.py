@@ -1,20 +1,19 @@
 """The gate that every request of a worker passes: it waits there until its host may be asked.
 
-Theory of operation. A host (`host.Host`) says when it may be asked; the gate has the lock, the clock and those who
-wait. There are two ways in. A *request* waits in the line of its host, first come, first served: only the first in line
-watches the time, and whoever leaves the line wakes the next. Threads and event loops stand in the same line. An *item*
-whose host is known before it starts waits in the queue of the worker and holds no thread: the queue asks `reserve`,
-and the first request that the item makes to that host enters by that reservation.
+Theory of operation. A host (`host.Host`) decides when it may be asked; the gate has the lock, the clock and the lines
+of waiters. There are two ways in. A *request* waits in the line of its host, first come, first served: only the first
+in line watches the time, and a waiter that leaves the line wakes the next. Threads and tasks wait in the same line. An
+*item* whose host is known before it starts waits in the queue of the worker and holds no thread: the queue asks
+`reserve`, and the first request that the item makes to that host enters by that reservation.
 
 An item that waits at the gate is taken out of the count of its pool (`ItemContext.begin_wait`): another thread takes
 its place, and its time and its timeout stand still.
 
-The lock is held for decisions alone; whoever is to be woken is woken after it is released.
+The lock is held for decisions alone; waiters are woken after it is released.
 """
 
 from __future__ import annotations
 
-import asyncio
 import math
 import threading
 from collections import deque
@@ -24,11 +23,12 @@ from dataclasses import dataclass, replace
 from tui_runner.errors import ItemError
 from tui_runner.jobs.current import CONTEXT, ItemContext
 from tui_runner.jobs.hosts import HostLimits
+from tui_runner.jobs.http.blocking import Waiter, WaitingThread, completed
 from tui_runner.jobs.http.host import Host, HostCounts
 from tui_runner.system.clock import time
 
 MAX_HOSTS = 2_000
-"""Hosts that a worker remembers; beyond that it forgets those of which nothing need be remembered."""
+"""Hosts that a worker remembers; beyond that it forgets those without a limit, refusal or failure to remember."""
 
 
 class HostDown(ItemError):
@@ -98,25 +98,15 @@ class Listener:
     on_refusal: Callable[[str, float], None] = lambda host, seconds: None
 
 
-class _Waiter:
-    """One who stands in a line; `wake` makes it look again."""
-
-    __slots__ = ("is_sent_back", "wake")
-
-    def __init__(self, wake: Callable[[], object]) -> None:
-        self.wake = wake
-        self.is_sent_back = False
-
-
 class _Line:
-    """A host and who waits for it; guarded by the lock of the gate."""
+    """A host and its waiters; guarded by the lock of the gate."""
 
     __slots__ = ("asked_delay", "host", "waiters")
 
     def __init__(self, host: Host) -> None:
         self.host = host
         self.asked_delay = 0.0
-        self.waiters: deque[_Waiter] = deque()
+        self.waiters: deque[Waiter] = deque()
 
 
 class HostGate:
@@ -159,86 +149,53 @@ class HostGate:
         Raises:
             HostDown: the host failed again and again, and is not asked.
         """
+        return completed(self.admit(host, deadline, WaitingThread))
+
+    async def admit(self, host: str, deadline: float | None, make_waiter: Callable[[], Waiter]) -> bool:
+        """Do what `enter` does, as a thread (`WaitingThread`) or a task (`WaitingTask`)."""
         context = CONTEXT.get()
-        woken = threading.Event()
         if _use_reservation(context, host):
             while (seconds := self._send_reserved(host)) > 0:
-                woken.wait(seconds)
+                await make_waiter().wait(seconds)
             if seconds == 0:
                 return True
-        waiter = _Waiter(woken.set)
-        if (seconds := self._arrive(host, waiter)) == 0:
+        waiter = self._arrive(host, make_waiter)
+        if waiter is None:
             return True
         self._set_down(context)
         deadline = _own_deadline(context, deadline)
         waited_from = self._begin_wait(context, host, waiter)
         try:
-            while seconds != 0:
+            while (seconds := self._advance(host, waiter)) > 0:
                 left = math.inf if deadline is None else deadline - self._clock()
                 if left <= 0:
                     return False
-                patience = min(seconds, left, threading.TIMEOUT_MAX)
-                woken.wait(None if math.isinf(min(seconds, left)) else patience)
-                woken.clear()
-                seconds = self._advance(host, waiter)
+                await waiter.wait(min(seconds, left))
             return True
         finally:
             self._depart(host, waiter)
             self._end_wait(context, waited_from)
 
-    async def enter_async(self, host: str, deadline: float | None = None) -> bool:
-        """`enter` for a task of an event loop: other tasks run meanwhile."""
-        context = CONTEXT.get()
-        if _use_reservation(context, host):
-            while True:
-                if (seconds := self._send_reserved(host)) <= 0:
-                    break
-                await asyncio.sleep(seconds)
-            if seconds == 0:
-                return True
-        loop = asyncio.get_running_loop()
-        woken = asyncio.Event()
-        waiter = _Waiter(lambda: loop.call_soon_threadsafe(woken.set))
-        if (seconds := self._arrive(host, waiter)) == 0:
-            return True
-        self._set_down(context)
-        deadline = _own_deadline(context, deadline)
-        waited_from = self._begin_wait(context, host, waiter)
-        try:
-            while seconds != 0:
-                left = math.inf if deadline is None else deadline - self._clock()
-                if left <= 0:
-                    return False
-                patience = min(seconds, left)
-                try:
-                    async with asyncio.timeout(None if math.isinf(patience) else patience):
-                        await woken.wait()
-                except TimeoutError:
-                    pass  # the time that the host asked for has passed: look again
-                woken.clear()
-                seconds = self._advance(host, waiter)
-            return True
-        finally:
-            self._depart(host, waiter)
-            self._end_wait(context, waited_from)
-
-    def leave(self, host: str, *, status: int | None, seconds: float, retry_after: float | None = None) -> None:
-        """Take in that a request has ended; never waits, so event loops call it, too.
+    def leave(
+        self,
+        host: str,
+        *,
+        status: int | None,
+        seconds: float,
+        sent: float | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        """Record that a request has ended; never waits, so event loops call it, too.
 
         Args:
             host: name of the host.
             status: status of the answer; None for no answer.
-            seconds: that the request took, without its wait at the gate.
+            seconds: from the request to the head of its answer, without the wait at the gate.
+            sent: when the request was sent, by the clock of the gate; None for `seconds` ago.
             retry_after: seconds after which the server wants to be asked again; None if it did not say.
         """
-        if self._end(host, status=status, seconds=seconds, retry_after=retry_after):
+        if self._end(host, status=status, seconds=seconds, sent=sent, retry_after=retry_after):
             self.changed(host)
-
-    async def leave_async(
-        self, host: str, *, status: int | None, seconds: float, retry_after: float | None = None
-    ) -> None:
-        """`leave`, awaited."""
-        self.leave(host, status=status, seconds=seconds, retry_after=retry_after)
 
     # --- items whose host is known: called by the queue ------------------------------------------------------
 
@@ -264,14 +221,14 @@ class HostGate:
     def end_item(
         self, host: str, *, ok: bool, status: int | None, seconds: float, retry_after: float | None = None
     ) -> bool:
-        """Take in that an item has ended which asked its host by other means than this gate; see `leave`.
+        """Record that an item has ended which asked its host by other means than this gate; see `leave`.
 
         Return True if the caller, not `Listener.on_change`, is to look again at the items that wait for the host.
         """
         return self._end(host, status=status, seconds=seconds, retry_after=retry_after, ok=ok)
 
     def drop(self, host: str) -> bool:
-        """Take in that a reservation is not used; returns what `end_item` does."""
+        """Record that a reservation is not used; returns what `end_item` does."""
         with self._lock:
             line = self._lines[host]
             line.host.drop()
@@ -279,7 +236,7 @@ class HostGate:
         return _woken(wake)
 
     def refuse(self, host: str, retry_after: float | None, sent: float) -> None:
-        """Take in that a request that did not pass this gate, sent at `sent`, was refused."""
+        """Record that a request that did not pass this gate, sent at `sent`, was refused."""
         with self._lock:
             asked, now = self._line(host).host, self._clock()
             before = asked.cooldown_until
@@ -296,7 +253,7 @@ class HostGate:
 
     @property
     def limits(self) -> HostLimits:
-        """Limits of every host."""
+        """Return the limits of every host."""
         return self._limits
 
     @property
@@ -366,7 +323,7 @@ class HostGate:
         self._look_again([host])
 
     def add(self, listener: Listener) -> None:
-        """Have a worker use the gate; what was known before the first of them is forgotten."""
+        """Add a worker that uses the gate; the first one finds nothing of what was known before."""
         with self._lock:
             if not self._listeners:
                 self._grants.clear()
@@ -376,7 +333,7 @@ class HostGate:
             self._listeners = (*self._listeners, listener)
 
     def remove(self, listener: Listener) -> None:
-        """Take in that a worker ends; after the last one everybody who waits is sent back."""
+        """Record that a worker ends; after the last one all waiters are sent back."""
         with self._lock:
             self._listeners = tuple(each for each in self._listeners if each is not listener)
             waiters = [waiter for line in self._lines.values() for waiter in line.waiters if not self._listeners]
@@ -386,7 +343,7 @@ class HostGate:
             waiter.wake()
 
     def changed(self, host: str) -> None:
-        """Have workers look again at the items that wait for a host."""
+        """Make workers look again at the items that wait for a host."""
         for listener in self._listeners:
             listener.on_change(host)
 
@@ -399,7 +356,7 @@ class HostGate:
             listener.on_news()
 
     def touch(self, hosts: Iterable[str]) -> None:
-        """Have hosts be reported, because others wait for them than before."""
+        """Report hosts again, because the items that wait for them have changed."""
         with self._lock:
             for host in hosts:
                 self._line(host).host.news = True
@@ -441,7 +398,7 @@ class HostGate:
         return limits.per_host
 
     def _forget(self, now: float) -> None:
-        """Let go of hosts of which everything is reported and nothing need be remembered."""
+        """Forget hosts that are reported, and have no limit, refusal or failure to remember."""
         for name, line in list(self._lines.items()):
             if not line.waiters and not line.host.news and line.host.is_plain(now):
                 del self._lines[name]
@@ -453,7 +410,7 @@ class HostGate:
             raise HostDown(name, last)
 
     def _send_reserved(self, host: str) -> float:
-        """Return 0 for a request that may be sent, the seconds until it may, or -1.0 if it is to stand in line.
+        """Return 0 for a request that may be sent, the seconds until it may, or -1.0 if it must wait in line.
 
         The host may have refused since the item began; then the reservation is void.
         """
@@ -464,27 +421,25 @@ class HostGate:
                 return -1.0
             return line.host.send_reserved(now)
 
-    def _arrive(self, host: str, waiter: _Waiter) -> float:
-        """Enter at once and return 0, or join the line of a host; what to wait for is as `_advance` says."""
+    def _arrive(self, host: str, make_waiter: Callable[[], Waiter]) -> Waiter | None:
+        """Enter at once and return None, or join the line of a host."""
         with self._lock:
             line = self._line(host)
             self._check_down(host, line.host)
             if not line.waiters:
                 now = self._clock()
-                seconds = line.host.wait(now)
-                if seconds == 0:
+                if line.host.wait(now) == 0:
                     line.host.start(now)
-                    return 0.0
-            else:
-                seconds = math.inf
+                    return None
+            waiter = make_waiter()
             line.waiters.append(waiter)
             line.host.news = True
         if self._shared:
             self._news()
-        return seconds
+        return waiter
 
-    def _advance(self, host: str, waiter: _Waiter) -> float:
-        """Enter and return 0 if it is this one's time, else the seconds until it is worth looking again."""
+    def _advance(self, host: str, waiter: Waiter) -> float:
+        """Enter and return 0 if this waiter may, else return the seconds until it should look again."""
         with self._lock:
             if waiter.is_sent_back:
                 raise ItemPostponed
@@ -498,8 +453,8 @@ class HostGate:
                 line.host.start(now)
             return seconds
 
-    def _depart(self, host: str, waiter: _Waiter) -> None:
-        """Leave the line, and wake the one who is first in it then."""
+    def _depart(self, host: str, waiter: Waiter) -> None:
+        """Leave the line, and wake the waiter that is first then."""
         with self._lock:
             line = self._lines[host]
             line.waiters.remove(waiter)
@@ -509,14 +464,23 @@ class HostGate:
             self.changed(host)
 
     def _end(
-        self, host: str, *, status: int | None, seconds: float, retry_after: float | None, ok: bool | None = None
+        self,
+        host: str,
+        *,
+        status: int | None,
+        seconds: float,
+        sent: float | None = None,
+        retry_after: float | None,
+        ok: bool | None = None,
     ) -> bool:
         with self._lock:
             line = self._lines[host]
             now = self._clock()
             before, was_down = line.host.cooldown_until, line.host.down
             several = self.has_several
-            line.host.end(now, status=status, seconds=seconds, retry_after=retry_after, ok=ok, may_open=several)
+            line.host.end(
+                now, status=status, seconds=seconds, sent=sent, retry_after=retry_after, ok=ok, may_open=several
+            )
             held = line.host.cooldown_until - now if line.host.cooldown_until > before else 0.0
             everybody = line.host.down and not was_down
             wakes = [waiter.wake for waiter in line.waiters] if everybody else [self._next(line)]
@@ -548,7 +512,7 @@ class HostGate:
             if self.drop(reserved):
                 self.changed(reserved)
 
-    def _begin_wait(self, context: ItemContext | None, host: str, waiter: _Waiter) -> float:
+    def _begin_wait(self, context: ItemContext | None, host: str, waiter: Waiter) -> float:
         if context is not None:
             try:
                 context.begin_wait(host)
@@ -563,7 +527,7 @@ class HostGate:
 
 
 def _woken(wake: Callable[[], object] | None) -> bool:
-    """Wake the one who waits, if there is one. Return True if there is none, so items in the queue may go."""
+    """Wake a waiter, if there is one. Return True if there is none, so items in the queue may go."""
     if wake is not None:
         wake()
     return wake is None

@@ -1,8 +1,7 @@
 """Addresses of hosts: looked up in a few threads of their own, and remembered.
 
-from tui_runner.system.clock import time
 `getaddrinfo` takes no timeout. With a resolver that does not answer it holds its thread for half a minute and more, so
-no item's thread calls it: whoever wants an address waits as long as it has time, and no longer.
+no item's thread or event loop calls it: an item waits for an address as long as it has time, and no longer.
 """
 
 from __future__ import annotations
@@ -10,7 +9,8 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
 from queue import SimpleQueue
 from typing import Any
 
@@ -35,20 +35,21 @@ _NO_SUCH_NAME = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", sock
 Lookup = Callable[[str, int], list[Any]]
 """Takes a host and a port, returns what `socket.getaddrinfo` does."""
 
+Settled = Callable[[Future[Any], float | None], Awaitable[None]]
+"""Waits until a future has a result or an error, or raises `TimeoutError` after `seconds`."""
+
 
 def _look_up(host: str, port: int) -> list[Any]:
     return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
 
 
 class _Entry:
-    """A name that was asked for; complete once `ready` is set."""
+    """A name that was asked for."""
 
-    __slots__ = ("addresses", "error", "ready", "until")
+    __slots__ = ("answer", "until")
 
     def __init__(self) -> None:
-        self.ready = threading.Event()
-        self.addresses: list[Address] = []
-        self.error: OSError | None = None
+        self.answer: Future[list[Address]] = Future()
         self.until = float("inf")
 
 
@@ -69,13 +70,14 @@ class Names:
         self._threads = 0
         self._idle = 0
 
-    def addresses(self, host: str, port: int, seconds: float | None) -> list[Address]:
+    async def addresses(self, host: str, port: int, seconds: float | None, settled: Settled) -> list[Address]:
         """Return the addresses of `host`, in the order in which to try them.
 
         Args:
             host: a name or an IP address, without brackets.
             port: goes into the addresses.
             seconds: how long to wait for the resolver, None without end.
+            settled: waits, as a thread or a task does (`Socket.settled`).
 
         Raises:
             TimeoutError: the resolver has not answered in that time.
@@ -84,13 +86,16 @@ class Names:
         literal = _literal(host, port)
         if literal is not None:
             return [literal]
-        entry = self._entry(host, port)
-        if not entry.ready.wait(seconds):
-            raise TimeoutError(f"the name {host} was not resolved in time")
-        if entry.error is not None:
+        answer = self._entry(host, port).answer
+        if not answer.done():
+            try:
+                await settled(answer, seconds)
+            except TimeoutError:
+                raise TimeoutError(f"the name {host} was not resolved in time") from None
+        if (error := answer.exception()) is not None:
             # A new one each time: threads would add their frames to one that they share.
-            raise type(entry.error)(*entry.error.args)
-        return entry.addresses
+            raise type(error)(*error.args)
+        return answer.result()
 
     def _entry(self, host: str, port: int) -> _Entry:
         key = (host, port)
@@ -119,18 +124,22 @@ class Names:
             with self._lock:
                 self._idle -= 1
             kept = KEPT_SECONDS
+            error: OSError | None = None
+            found: list[Address] = []
             try:
-                found = self._look_up(host, port)
-                entry.addresses = list(dict.fromkeys((each[0], each[4]) for each in found))
-            except OSError as error:
-                entry.error = _cause(error)
-                is_final = isinstance(entry.error, socket.gaierror) and entry.error.errno in _NO_SUCH_NAME
+                found = list(dict.fromkeys((each[0], each[4]) for each in self._look_up(host, port)))
+            except OSError as failure:
+                error = _cause(failure)
+                is_final = isinstance(error, socket.gaierror) and error.errno in _NO_SUCH_NAME
                 kept = KEPT_FAILURE_SECONDS if is_final else _KEPT_HICCUP_SECONDS
-            except ValueError as error:  # a label too long for IDNA, a null byte
-                entry.error = socket.gaierror(socket.EAI_NONAME, f"{host!r} is not a host name: {error}")
+            except ValueError as failure:  # a label too long for IDNA, a null byte
+                error = socket.gaierror(socket.EAI_NONAME, f"{host!r} is not a host name: {failure}")
                 kept = KEPT_FAILURE_SECONDS
             entry.until = self._clock() + kept
-            entry.ready.set()
+            if error is None:
+                entry.answer.set_result(found)
+            else:
+                entry.answer.set_exception(error)
 
 
 def _cause(error: OSError) -> OSError:

@@ -39,7 +39,7 @@ class JobResponse(httpx.Response):
 
     @property
     def request(self) -> httpx.Request:
-        """The request that this answers."""
+        """Return the request that this answers."""
         if self._request is None and self.make_request is not None:
             self._request = self.make_request()
         return super().request
@@ -57,7 +57,7 @@ class JobResponse(httpx.Response):
 
     @property
     def encoding(self) -> str | None:
-        """The encoding of the text: the one that was set, else found as a browser finds it (`charset_of`)."""
+        """Return the encoding of the text: the one that was set, else the one that a browser finds (`charset_of`)."""
         known: str | None = self.__dict__.get("_encoding")
         if known is None:
             content = self.__dict__.get("_content")
@@ -74,7 +74,7 @@ class JobResponse(httpx.Response):
 
     @property
     def text(self) -> str:
-        """The body as text; bytes that its encoding does not have are U+FFFD."""
+        """Return the body as text; bytes that its encoding does not have are U+FFFD."""
         if not hasattr(self, "_text"):
             self._text = decoded(self.content, self.encoding or "utf-8")
         return self._text
@@ -97,26 +97,23 @@ class JobResponse(httpx.Response):
             self._content = body.getvalue()
         return self._content
 
-    def read_exchange(self, pieces: Iterator[bytes]) -> bytes:
-        """`read`, for a body that nobody has begun to read and whose pieces are at hand: the quick way.
+    def read_exchange(self, read: Callable[[], bytes]) -> bytes:
+        """Do what `read` does, for a body that was not read yet: the quick way.
 
         Args:
-            pieces: of the body, as it is sent.
+            read: returns the next piece of the body as it is sent, empty behind the last.
         """
-        limit = self.max_bytes
-        if "content-encoding" in self.headers:
-            return self.read()
-        self._decoding(limit)
-        parts = []
-        nbytes = 0
-        for piece in pieces:
-            parts.append(piece)
-            nbytes += len(piece)
-            if limit is not None and nbytes > limit:
-                self.close()
-                raise too_large(limit, self.request)
+        parts: list[bytes] = []
+        try:
+            reading = _Reading(self, self.max_bytes)
+            while raw := read():
+                self._num_bytes_downloaded += len(raw)
+                parts += reading.pieces(raw)
+            reading.end()
+        except BaseException:
+            self.close()
+            raise
         self._content = parts[0] if len(parts) == 1 else b"".join(parts)
-        self._num_bytes_downloaded = nbytes
         self.is_stream_consumed = self.is_closed = True
         return self._content
 
@@ -125,22 +122,13 @@ class JobResponse(httpx.Response):
         if hasattr(self, "_content"):
             yield from super().iter_bytes(chunk_size)
             return
-        pieces = self._pieces(self.max_bytes if self.limits_pieces else None)
-        if chunk_size is None:
-            yield from pieces
-            return
-        rest = b""
-        for piece in pieces:
-            rest += piece
-            whole = len(rest) - len(rest) % chunk_size
-            for start in range(0, whole, chunk_size):
-                yield rest[start : start + chunk_size]
-            rest = rest[whole:]
-        if rest:
-            yield rest
+        cut = _Cutter(chunk_size)
+        for piece in self._pieces(self.max_bytes if self.limits_pieces else None):
+            yield from cut.pieces(piece)
+        yield from cut.rest()
 
     async def aread(self) -> bytes:
-        """`read`, awaited."""
+        """Read the whole body and return it decoded; see `read`."""
         if not hasattr(self, "_content"):
             body = io.BytesIO()
             try:
@@ -153,47 +141,32 @@ class JobResponse(httpx.Response):
         return self._content
 
     async def aiter_bytes(self, chunk_size: int | None = None) -> AsyncIterator[bytes]:
-        """`iter_bytes`, awaited."""
+        """Yield the decoded body in pieces; see `iter_bytes`."""
         if hasattr(self, "_content"):
             async for piece in super().aiter_bytes(chunk_size):
                 yield piece
             return
-        rest = b""
+        cut = _Cutter(chunk_size)
         async for piece in self._apieces(self.max_bytes if self.limits_pieces else None):
-            if chunk_size is None:
-                yield piece
-                continue
-            rest += piece
-            whole = len(rest) - len(rest) % chunk_size
-            for start in range(0, whole, chunk_size):
-                yield rest[start : start + chunk_size]
-            rest = rest[whole:]
-        if rest:
-            yield rest
+            for part in cut.pieces(piece):
+                yield part
+        for part in cut.rest():
+            yield part
 
     def _pieces(self, limit: int | None) -> Iterator[bytes]:
-        content = self._decoding(limit)
-        read = 0
+        reading = _Reading(self, limit)
         for raw in self.iter_raw():
-            for piece in self._decoded(content, raw):
-                read += len(piece)
-                if limit is not None and read > limit:
-                    raise too_large(limit, self.request)
-                yield piece
-        self._check_end(content)
+            yield from reading.pieces(raw)
+        reading.end()
 
     async def _apieces(self, limit: int | None) -> AsyncIterator[bytes]:
-        content = self._decoding(limit)
-        read = 0
+        reading = _Reading(self, limit)
         async for raw in self.aiter_raw():
-            for piece in self._decoded(content, raw):
-                read += len(piece)
-                if limit is not None and read > limit:
-                    raise too_large(limit, self.request)
+            for piece in reading.pieces(raw):
                 yield piece
-        self._check_end(content)
+        reading.end()
 
-    def _decoding(self, limit: int | None) -> Content:
+    def decoding(self, limit: int | None) -> Content:
         """Return what decodes the body; raise if it says itself that it is too large, or cannot be decoded."""
         has_body = self.status_code not in (204, 304) and (self.method or self.request.method) != "HEAD"
         try:
@@ -205,17 +178,60 @@ class JobResponse(httpx.Response):
             raise too_large(limit, self.request)
         return content
 
-    def _decoded(self, content: Content, raw: bytes) -> Iterator[bytes]:
-        try:
-            yield from content.decode(raw)
-        except BodyError as error:
-            raise httpx.DecodingError(str(error), request=self.request) from error
 
-    def _check_end(self, content: Content) -> None:
+class _Reading:
+    """A body as it is read: decoded, bounded, and whole in the end.
+
+    Args:
+        response: of the body.
+        limit: bytes of it, decoded, that may be read; None for no bound.
+    """
+
+    def __init__(self, response: JobResponse, limit: int | None) -> None:
+        self._response = response
+        self._limit = limit
+        self._content = response.decoding(limit)
+        self._read = 0
+
+    def pieces(self, raw: bytes) -> Iterator[bytes]:
+        """Yield what bytes that were sent stand for."""
         try:
-            content.check_end()
+            for piece in self._content.decode(raw):
+                self._read += len(piece)
+                if self._limit is not None and self._read > self._limit:
+                    raise too_large(self._limit, self._response.request)
+                yield piece
+        except BodyError as error:
+            raise httpx.DecodingError(str(error), request=self._response.request) from error
+
+    def end(self) -> None:
+        """Record that nothing more comes."""
+        try:
+            self._content.check_end()
         except BrokenOffError as error:
-            raise httpx.RemoteProtocolError(str(error), request=self.request) from None
+            raise httpx.RemoteProtocolError(str(error), request=self._response.request) from None
+
+
+class _Cutter:
+    """Cuts pieces into others of `size` bytes, the last of which may be shorter; None leaves them as they are."""
+
+    def __init__(self, size: int | None) -> None:
+        self._size = size
+        self._rest = b""
+
+    def pieces(self, piece: bytes) -> Iterator[bytes]:
+        if self._size is None:
+            yield piece
+            return
+        data = self._rest + piece
+        whole = len(data) - len(data) % self._size
+        for start in range(0, whole, self._size):
+            yield data[start : start + self._size]
+        self._rest = data[whole:]
+
+    def rest(self) -> Iterator[bytes]:
+        if self._rest:
+            yield self._rest
 
 
 def too_large(limit: int, request: httpx.Request) -> TooLargeError:

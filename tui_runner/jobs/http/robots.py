@@ -22,7 +22,7 @@ _MOST_BYTES = 512_000
 """Bytes of the file that are read: RFC 9309, 2.5 asks for 500 KiB at least."""
 _MOST_SITES = 10_000
 LONGEST_DELAY = 60.0
-"""Seconds of a `Crawl-delay` that are heeded: some sites write a day, to say that nothing is to be crawled."""
+"""Seconds of a `Crawl-delay` that are heeded: some sites write a day, to say that nothing may be crawled."""
 
 
 class Robots:

@@ -1,0 +1,104 @@
+"""Connections that are kept open between requests.
+
+httpx's own pool has one lock for all threads, and takes it when a response that was dropped half-read is collected as
+garbage; if the collection begins while the same thread has that lock, it waits for itself (httpcore issue #996). Here
+idle connections stand in a deque for each server. Taking one and putting one back are single operations, which no
+collection can come between, so there is no lock.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections import deque
+
+from tui_runner.jobs.http.connection import Connection
+from tui_runner.jobs.http.names import Names
+from tui_runner.jobs.http.sockets import Socket, ThreadSocket, connect
+from tui_runner.system.clock import time
+
+Origin = tuple[str, str, int]
+"""Scheme, host and port: what a connection is for."""
+
+_IDLE_SECONDS = 15.0
+"""Seconds that an idle connection is kept. Servers close theirs after 5 to 75; one that is found closed costs a
+system call, one that closes while a request is under way a second request."""
+_MOST_IDLE = 256
+"""Idle connections that are kept, the oldest of which goes first."""
+
+
+class Connections:
+    """Connections that are kept open between requests, for all threads of a process or all tasks of an event loop.
+
+    Args:
+        names: finds addresses.
+        kind: what is connected.
+    """
+
+    def __init__(self, names: Names, kind: type[Socket] = ThreadSocket) -> None:
+        self.kind = kind
+        self._names = names
+        self._idle: dict[Origin, deque[Connection]] = {}
+        self._order: deque[tuple[Origin, Connection, float]] = deque()
+
+    def take(self, origin: Origin) -> Connection | None:
+        """Return an idle connection that the server still has, None if there is none."""
+        idle = self._idle.get(origin)
+        while idle:
+            try:
+                found = idle.pop()
+            except IndexError:  # another thread had it
+                return None
+            if not idle:  # a crawl of a million hosts must not leave a million empty deques
+                self._idle.pop(origin, None)
+            age = time.monotonic() - found.idle_since
+            found.idle_since = 0.0  # says to `_forget` that it is in use
+            if age < _IDLE_SECONDS and not found.is_stale():
+                return found
+            found.close()
+        return None
+
+    def put(self, origin: Origin, connection: Connection) -> None:
+        """Keep a connection whose exchange has ended."""
+        connection.idle_since = since = time.monotonic()
+        connection.is_used = True
+        self._idle.setdefault(origin, deque()).append(connection)
+        self._order.append((origin, connection, since))
+        while len(self._order) > _MOST_IDLE:
+            try:
+                self._forget(*self._order.popleft())
+            except IndexError:  # another thread was faster
+                return
+
+    def _forget(self, origin: Origin, connection: Connection, since: float) -> None:
+        if connection.idle_since != since:  # in use, or idle again: then it stands in `_order` once more
+            return
+        idle = self._idle.get(origin)
+        if idle is not None:
+            try:
+                idle.remove(connection)
+            except (ValueError, IndexError):
+                return  # another thread has taken it
+            if not idle:
+                self._idle.pop(origin, None)
+        # Else it was put into a deque that another thread had just given up: no other thread knows it.
+        connection.close()
+
+    def close(self) -> None:
+        """Close all that are idle."""
+        for idle in list(self._idle.values()):
+            while idle:
+                try:
+                    idle.pop().close()
+                except IndexError:
+                    break
+        self._idle.clear()
+        self._order.clear()
+
+    async def open(
+        self, origin: Origin, until: float | None, context: ssl.SSLContext | None, server_name: str | None
+    ) -> Connection:
+        """Open a new connection before `until`; the errors are those of `Names.addresses` and `connect`."""
+        _, host, port = origin
+        left = None if until is None else max(0.0, until - time.monotonic())
+        addresses = await self._names.addresses(host, port, left, self.kind.settled)
+        return Connection(await connect(self.kind, addresses, until, context=context, server_name=server_name or host))

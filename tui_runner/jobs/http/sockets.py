@@ -1,0 +1,305 @@
+"""Sockets in two kinds, for a thread and for a task of an event loop: the one place where HTTP meets the network.
+
+Both have the same coroutines. Those of a thread block (see `blocking.py`); those of a task suspend it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import select
+import socket
+import ssl
+from abc import ABC, abstractmethod
+from concurrent.futures import Future, wait
+from typing import Any, Self
+
+from tui_runner.jobs.http.blocking import Waiter, WaitingTask, WaitingThread
+from tui_runner.jobs.http.names import Address
+from tui_runner.system.clock import time
+
+_LEAST_CONNECT_SECONDS = 1.0
+"""Seconds that each of several addresses is given at least, even where that is more than its share."""
+_MOST_WAITING = 256 * 1024
+"""Bytes that an event loop takes ahead of a task that reads slowly."""
+
+
+class Socket(ABC):
+    """A connected socket. `seconds` of its methods is None for any time; `TimeoutError` says that it has passed."""
+
+    __slots__ = ()
+    waiter: type[Waiter]
+    """What waits for a host where such a socket is used."""
+
+    @staticmethod
+    @abstractmethod
+    async def settled(future: Future[Any], seconds: float | None) -> None:
+        """Wait until a future has a result or an error."""
+
+    @staticmethod
+    @abstractmethod
+    async def connect(sock: socket.socket, address: Any, seconds: float | None) -> None:
+        """Connect a new socket of the operating system."""
+
+    @classmethod
+    @abstractmethod
+    async def opened(
+        cls, sock: socket.socket, context: ssl.SSLContext | None, server_name: str, seconds: float | None
+    ) -> Self:
+        """Return what stands for a socket that is connected, with TLS where there is a context."""
+
+    @abstractmethod
+    async def send(self, data: memoryview, seconds: float | None) -> int:
+        """Send bytes and return how many of them were taken."""
+
+    @abstractmethod
+    async def receive(self, most: int, seconds: float | None) -> bytes:
+        """Return bytes that have come, empty once the peer sends no more."""
+
+    @abstractmethod
+    def is_stale(self) -> bool:
+        """Return True if the peer of an idle socket has closed it, or sent bytes that no request asked for."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close it; any thread may."""
+
+
+class ThreadSocket(Socket):
+    """A socket that one thread uses at a time."""
+
+    waiter = WaitingThread
+    __slots__ = ("_poll", "_sock")
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._poll: select.poll | None = None
+
+    @staticmethod
+    async def settled(future: Future[Any], seconds: float | None) -> None:
+        """Block until a future has a result or an error."""
+        if not wait([future], seconds).done:
+            raise TimeoutError
+
+    @staticmethod
+    async def connect(sock: socket.socket, address: Any, seconds: float | None) -> None:
+        """Block until a new socket of the operating system is connected."""
+        sock.settimeout(seconds)
+        sock.connect(address)
+
+    @classmethod
+    async def opened(
+        cls, sock: socket.socket, context: ssl.SSLContext | None, server_name: str, seconds: float | None
+    ) -> Self:
+        """Return what stands for a socket that is connected; a handshake blocks."""
+        if context is None:
+            return cls(sock)
+        sock.settimeout(seconds)
+        return cls(context.wrap_socket(sock, server_hostname=server_name))
+
+    async def send(self, data: memoryview, seconds: float | None) -> int:
+        """Block until some bytes are taken; return how many."""
+        self._set_timeout(seconds)
+        return self._sock.send(data)
+
+    async def receive(self, most: int, seconds: float | None) -> bytes:
+        """Block until bytes have come, and return them."""
+        self._set_timeout(seconds)
+        return self._sock.recv(most)
+
+    def _set_timeout(self, seconds: float | None) -> None:
+        # A call of the system without the interpreter's lock, which many threads wait for: one each request less.
+        if seconds != self._sock.gettimeout():
+            self._sock.settimeout(seconds)
+
+    def is_stale(self) -> bool:
+        """Return True if the peer has closed the idle socket, or sent bytes that no request asked for."""
+        if self._poll is None:
+            self._poll = select.poll()
+            self._poll.register(self._sock.fileno(), select.POLLIN)
+        return bool(self._poll.poll(0))
+
+    def close(self) -> None:
+        """Close it."""
+        self._sock.close()
+
+
+class TaskSocket(Socket, asyncio.Protocol):
+    """A socket that one task of an event loop uses at a time."""
+
+    waiter = WaitingTask
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._received = bytearray()
+        self._changed = asyncio.Event()
+        self._is_full = False
+        """Whether the operating system takes no more of what is sent."""
+        self._has_ended = False
+        self._error: Exception | None = None
+
+    @staticmethod
+    async def settled(future: Future[Any], seconds: float | None) -> None:
+        """Suspend the task until a future has a result or an error."""
+        loop, is_settled = asyncio.get_running_loop(), asyncio.Event()
+
+        def wake(_: Future[Any]) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(is_settled.set)
+
+        # Not `wrap_future`: a task that is cancelled would cancel what others wait for.
+        future.add_done_callback(wake)
+        async with asyncio.timeout(seconds):
+            await is_settled.wait()
+
+    @staticmethod
+    async def connect(sock: socket.socket, address: Any, seconds: float | None) -> None:
+        """Suspend the task until a new socket of the operating system is connected."""
+        sock.setblocking(False)
+        async with asyncio.timeout(seconds):
+            await asyncio.get_running_loop().sock_connect(sock, address)
+
+    @classmethod
+    async def opened(
+        cls, sock: socket.socket, context: ssl.SSLContext | None, server_name: str, seconds: float | None
+    ) -> Self:
+        """Return what stands for a socket that is connected; the task is suspended during a handshake."""
+        name = None if context is None else server_name
+        async with asyncio.timeout(seconds):
+            loop = asyncio.get_running_loop()
+            return (await loop.create_connection(cls, sock=sock, ssl=context, server_hostname=name))[1]
+
+    async def send(self, data: memoryview, seconds: float | None) -> int:
+        """Send bytes; the task is suspended while too many wait. Return how many were taken."""
+        assert self._transport is not None  # noqa: S101 - `opened` returns when it is made
+        self._check_error()
+        piece = bytes(data[:_MOST_WAITING])
+        self._transport.write(piece)
+        while self._is_full:
+            await self._wait(seconds)
+            self._check_error()
+        return len(piece)
+
+    async def receive(self, most: int, seconds: float | None) -> bytes:
+        """Suspend the task until bytes have come, and return them."""
+        while not self._received:
+            self._check_error()
+            if self._has_ended:
+                return b""
+            await self._wait(seconds)
+        with memoryview(self._received) as received:
+            piece = bytes(received[:most])
+        del self._received[:most]
+        if self._transport is not None and not self._has_ended:
+            self._transport.resume_reading()
+        return piece
+
+    def is_stale(self) -> bool:
+        """Return True if the peer has closed the idle socket, or sent bytes that no request asked for."""
+        return self._has_ended or bool(self._received)
+
+    def close(self) -> None:
+        """Close it."""
+        if self._transport is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended, and its sockets with it
+                self._loop.call_soon_threadsafe(self._transport.abort)
+
+    def _check_error(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    async def _wait(self, seconds: float | None) -> None:
+        self._changed.clear()
+        async with asyncio.timeout(seconds):
+            await self._changed.wait()
+
+    # --- called by the event loop ------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take over the transport."""
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - of a stream socket
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Record what has come."""
+        self._received += data
+        if len(self._received) > _MOST_WAITING and self._transport is not None:
+            self._transport.pause_reading()
+        self._changed.set()
+
+    def eof_received(self) -> None:
+        """Record that no more comes."""
+        self._has_ended = True
+        self._changed.set()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Record that the connection has ended."""
+        self._has_ended = True
+        self._is_full = False
+        self._error = error
+        self._changed.set()
+
+    def pause_writing(self) -> None:
+        """Record that too much waits to be sent."""
+        self._is_full = True
+
+    def resume_writing(self) -> None:
+        """Record that little waits to be sent."""
+        self._is_full = False
+        self._changed.set()
+
+
+async def connect(
+    kind: type[Socket],
+    addresses: list[Address],
+    until: float | None,
+    *,
+    context: ssl.SSLContext | None,
+    server_name: str,
+) -> Socket:
+    """Connect to the first of several addresses that answers.
+
+    Args:
+        kind: of the socket.
+        addresses: of one host, in the order in which to try them.
+        until: when to give up, by `time.monotonic()`.
+        context: of TLS, None for none.
+        server_name: what the certificate is to name.
+
+    Raises:
+        TimeoutError: none has answered in time.
+        OSError: none can be reached, as the last one says; `ssl.SSLError` for a handshake that failed.
+    """
+    failure: OSError = OSError(errno.EADDRNOTAVAIL, "the host has no address")
+    for tried, (family, address) in enumerate(addresses):
+        left = None if until is None else until - time.monotonic()
+        if left is not None:
+            if left <= 0:
+                raise TimeoutError("the host could not be reached in time") from failure
+            # An address that is not reachable must not use up the time of those behind it.
+            others = len(addresses) - tried - 1
+            left = min(left, max(left / (others + 1), _LEAST_CONNECT_SECONDS))
+        sock = None
+        try:
+            sock = socket.socket(family, socket.SOCK_STREAM)
+            await kind.connect(sock, address, left)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except BaseException as error:
+            if sock is not None:
+                sock.close()
+            if not isinstance(error, OSError):
+                raise
+            failure = error
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                break
+            continue
+        try:
+            seconds = None if until is None else max(0.001, until - time.monotonic())
+            return await kind.opened(sock, context, server_name, seconds)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                sock.close()
+            raise
+    raise failure
