@@ -61,7 +61,7 @@ EXHAUSTIVE = frozenset((
     "test_query_peers", "test_cli_terminals", "test_start", "test_start_interrupted", "test_trial", "test_scaffold",
     "test_sample_jobs", "test_cursor", "test_keys_in_turn", "test_nested", "test_whole_bodies", "test_dask",
     "test_crawl_killed", "test_changed_inputs_killed", "test_leaving", "test_random_keys", "test_every_key",
-    "test_pictures", "test_query_pictures", "test_terminal",
+    "test_pictures", "test_query_pictures", "test_terminal", "test_local_cluster", "test_dask_changes",
 ))  # fmt: skip
 """Files with many processes, or many screens: a minute and more each on two cores. They are slow, and `.ci/run` leaves
 them out; `pytest -m slow` takes them."""

@@ -53,3 +53,9 @@ def test_the_wheel_finds_what_it_carries(tmp_path: Path, monkeypatch: pytest.Mon
 def test_the_constraints_are_names_and_versions_only() -> None:
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.]+", line) for line in lines)
+
+
+def test_no_benchmark_takes_the_place_of_a_module_of_python() -> None:
+    # Python puts the folder of a script first: beside `benchmarks/http.py` no other script could import `http`.
+    names = {path.stem for path in (ROOT / "benchmarks").glob("*.py")}
+    assert names and not names & sys.stdlib_module_names

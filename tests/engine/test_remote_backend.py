@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,8 +17,8 @@ from tui_runner.engine.backends import remote
 from tui_runner.engine.backends.agent import AgentGone, CourierError, Frame, Mailbox, Polled
 from tui_runner.engine.backends.frames import pack_report, unpack_command
 from tui_runner.engine.backends.remote import RemoteBackend
-from tui_runner.engine.protocol import Drain, LogLine, LogLines, Pause, Ready, WorkerConfig, WorkerLost
-from tui_runner.engine.scheduling.events import Hold, Recycle, Release
+from tui_runner.engine.protocol import Drain, LogLine, LogLines, Pause, Ready, WorkerConfig, WorkerFailed, WorkerLost
+from tui_runner.engine.scheduling.events import ChangeWorkers, Hold, Recycle, Release, Tell
 from tui_runner.jobs.reference import JobReference
 
 WAYS = st.lists(st.sampled_from(["fine", "request lost", "answer lost", "twice", "once more later", "old answer"]))
@@ -115,6 +116,10 @@ def losses(got: list[Any]) -> list[WorkerLost]:
     return [each for each in got if isinstance(each, WorkerLost)]
 
 
+def tells(got: list[Any]) -> list[str]:
+    return [each.text for each in got if isinstance(each, Tell)]
+
+
 @settings(max_examples=40)
 @given(ways=WAYS, orders=st.integers(0, 12))
 def test_every_report_arrives_once_and_in_order(ways: list[str], orders: int) -> None:
@@ -162,7 +167,8 @@ def test_a_silent_host_is_given_up() -> None:
     backend.add(courier)
     backend.start_worker(config(1))
     eventually(lambda: losses(got), "the loss")
-    assert losses(got)[0].reason.startswith("its host is lost: silent for 0.05 s")
+    assert losses(got) == [WorkerLost(1, "its host is lost", blame=False)]
+    assert tells(got)[0].startswith("host there is lost: silent for 0.05 s")
     assert courier.ended.wait(5), "the agent was not told to end"
     backend.close()
 
@@ -207,7 +213,7 @@ def test_a_host_that_joins_takes_a_worker_from_a_fuller_one() -> None:
     backend.add(Courier(host="second"))
     assert [each for each in got if isinstance(each, Recycle)] == [Recycle(1, "host second has room")]
     backend.start_worker(config(2))
-    assert {name: workers for name, workers, _ in backend.hosts} == {"first": 2, "second": 1}
+    assert dict(backend.hosts) == {"first": 2, "second": 1}
     backend.close()
 
 
@@ -220,5 +226,127 @@ def test_a_report_that_cannot_be_read_ends_its_host() -> None:
     courier.mail.put(b"\x80\x05}.")
     eventually(lambda: losses(got), "the loss")
     assert losses(got)[0].blame is False
+    assert not backend.hosts
+    backend.close()
+
+
+def test_a_host_that_joins_gets_its_share_of_the_workers() -> None:
+    got: list[Any] = []
+    backend = RemoteBackend(got.append)
+    backend.add(Courier(host="first"))
+    backend.add(Courier(host="second"))
+    for number in range(10):
+        backend.start_worker(config(number))
+    assert dict(backend.hosts) == {"first": 5, "second": 5}
+    backend.add(Courier(host="third"), joined=True)
+    moved = [each.worker for each in got if isinstance(each, Recycle)]
+    assert moved == [8, 9, 6]
+    for number in range(10, 13):
+        backend.start_worker(config(number))
+    assert dict(backend.hosts) == {"first": 5, "second": 5, "third": 3}
+    backend.close()
+
+
+@given(st.lists(st.integers(0, 6), min_size=1, max_size=6))
+def test_no_host_is_left_without_workers_for_one_that_joins(sizes: list[int]) -> None:
+    hosts = [[100 * place + number for number in range(size)] for place, size in enumerate([*sizes, 0])]
+    taken = remote._surplus(hosts)
+    assert all(left or not size for left, size in zip(hosts, sizes, strict=False))
+    assert len(taken) <= max(1, sum(sizes) // (len(sizes) + 1))
+    assert bool(taken) == any(size > 1 for size in sizes)
+
+
+def test_another_host_adds_a_worker_where_their_number_was_not_set() -> None:
+    got: list[Any] = []
+    backend = RemoteBackend(got.append, grows_from=1)
+    backend.add(Courier(host="first"))
+    backend.start_worker(config(0))
+    backend.add(Courier(host="second"), joined=True)
+    assert [each for each in got if isinstance(each, ChangeWorkers | Recycle)] == [ChangeWorkers(2)]
+    backend.start_worker(replace(config(1), max_buffered_bytes=1000))
+    assert dict(backend.hosts) == {"first": 1, "second": 1}
+    backend.close()
+
+
+def test_the_bytes_that_wait_are_shared_by_more_workers_than_there_were() -> None:
+    started: list[WorkerConfig] = []
+
+    class Noting(Courier):
+        def _reports(self, kind: str, content: Any) -> list[Any]:
+            if kind == "start":
+                started.append(content)
+            return super()._reports(kind, content)
+
+    backend = RemoteBackend(lambda report: None, grows_from=2)
+    for number in range(4):
+        backend.add(Noting(host=str(number)))
+    backend.start_worker(replace(config(5), max_buffered_bytes=1000))
+    eventually(lambda: started, "the start")
+    assert started[0].max_buffered_bytes == 500
+    backend.close()
+
+
+def test_a_retired_host_gets_no_workers_and_ends_when_its_own_are_gone() -> None:
+    got: list[Any] = []
+    backend = RemoteBackend(got.append)
+    first, second = Courier(host="first"), Courier(host="second")
+    backend.add(first)
+    backend.add(second)
+    for number in range(2):
+        backend.start_worker(config(number))
+    backend.retire(first)
+    assert [each for each in got if isinstance(each, Recycle)] == [Recycle(0, "host first is being retired")]
+    backend.start_worker(config(2))
+    assert dict(backend.hosts) == {"first": 1, "second": 2}
+    assert not first.ended.is_set()
+    backend.kill_worker(0)
+    assert first.ended.wait(5), "the host was not told to end"
+    eventually(lambda: len(backend.hosts) == 1, "the end of the link")
+    assert losses(got) == [WorkerLost(0, "killed", {3: 1})]
+    backend.retire(second)
+    backend.start_worker(config(3))
+    assert backend.waiting == 1
+    backend.close()
+
+
+def test_a_retired_host_without_workers_ends_at_once() -> None:
+    backend = RemoteBackend(lambda report: None)
+    courier = Courier()
+    backend.add(courier)
+    backend.retire(courier)
+    assert courier.ended.wait(5), "the host was not told to end"
+    assert not backend.hosts
+    backend.close()
+
+
+class Unable(Courier):
+    """A host that cannot run the job."""
+
+    def _reports(self, kind: str, content: Any) -> list[Any]:
+        if kind == "start":
+            return [WorkerFailed(content.worker, "x.py: ModuleNotFoundError: No module named 'far.away'")]
+        return super()._reports(kind, content)
+
+
+def test_a_job_that_a_host_cannot_run_names_the_host_and_what_is_missing() -> None:
+    got: list[Any] = []
+    backend = RemoteBackend(got.append)
+    backend.add(Unable())
+    backend.start_worker(config(1))
+    eventually(lambda: of_worker(got, 1), "the failure")
+    text = "host there has no module far.away, which the job needs; pip install it there, or send it: --ship DIR"
+    assert of_worker(got, 1) == [WorkerFailed(1, text)]
+    backend.close()
+
+
+def test_a_host_that_joins_and_cannot_run_the_job_is_given_up_and_the_run_goes_on() -> None:
+    got: list[Any] = []
+    backend = RemoteBackend(got.append)
+    backend.add(Unable(), joined=True)
+    backend.start_worker(config(1))
+    eventually(lambda: losses(got), "the loss")
+    assert not [each for each in got if isinstance(each, WorkerFailed)]
+    assert losses(got)[0].blame is False
+    assert tells(got)[0].startswith("host there is lost: it cannot run the job: x.py: ModuleNotFoundError")
     assert not backend.hosts
     backend.close()

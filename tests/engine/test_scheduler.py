@@ -17,6 +17,7 @@ from tui_runner.engine.scheduling.events import (
     Begin,
     ChangeOpenChunks,
     ChangeThreads,
+    ChangeWorkers,
     ChunkEnded,
     ChunkRead,
     EndRun,
@@ -25,6 +26,7 @@ from tui_runner.engine.scheduling.events import (
     ReadChunks,
     SendChunk,
     StartWorker,
+    Tell,
 )
 from tui_runner.engine.scheduling.scheduler import Scheduler
 from tui_runner.engine.states import ChunkState, RunState
@@ -40,6 +42,17 @@ def test_a_run_starts_its_workers_and_reads_a_few_chunks_ahead():
 
 def test_there_are_no_more_workers_than_threads():
     assert SchedulerHarness(threads=1, workers=2).begun == [StartWorker(0, 1, False)]
+
+
+def test_a_cluster_that_grows_gives_the_run_another_worker_and_threads_are_shared_anew():
+    desk = SchedulerHarness(threads=5, workers=2)
+    actions = desk(ChangeWorkers(3))
+    assert [action for action in actions if isinstance(action, StartWorker)] == [StartWorker(2, 1, False)]
+    assert orders(actions, SetThreads) == [(0, SetThreads(2)), (1, SetThreads(2))]
+    desk = SchedulerHarness(threads=2, workers=2)
+    actions = desk.scheduler.handle(ChangeWorkers(3), desk.now)
+    assert not [action for action in actions if isinstance(action, StartWorker)], "no thread is left"
+    assert Tell("INFO", "workers: 2 of 3: there are no more threads") in actions
 
 
 def test_chunks_wait_for_a_ready_worker_and_then_go_in_order():

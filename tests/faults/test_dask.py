@@ -1,6 +1,7 @@
 """Runs on a Dask cluster of this machine while parts of it are killed: each row once, no innocent item failed.
 
-One fault of each kind by default; `TIMES=10 pytest -m slow tests/faults/test_dask.py` does ten.
+One fault of each kind by default; `TIMES=10 pytest -n 0 -m slow tests/faults/test_dask.py` does ten, and with
+`SILENCE=45 -k stop_a_dask_worker` a Dask worker is stopped for 60 s.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ import contextlib
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import textwrap
@@ -21,6 +21,7 @@ from typing import Any
 
 import psutil
 import pytest
+from support.dask_cluster import Cluster
 from support.waiting import WAIT_SECONDS, eventually
 
 from tui_runner.engine.backends import remote
@@ -30,8 +31,8 @@ pytest.importorskip("distributed")
 TIMES = int(os.environ.get("TIMES", "1"))
 SEED = int(os.environ.get("SEED", random.randrange(1 << 32)))
 ITEMS = 800
-SILENCE = 4.0
-"""Seconds after which a host that does not answer is given up in these tests."""
+SILENCE = float(os.environ.get("SILENCE", "4"))
+"""Seconds after which a host that does not answer is given up in these tests; 45 in the program."""
 
 JOB = """
     import time
@@ -53,83 +54,6 @@ BESIDE = """
     def rows(n):
         return [{"n": n, "part": part} for part in range(3)]
 """
-
-
-class Cluster:
-    """`dask scheduler` and two `dask worker` with their nannies."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self._port = probe.getsockname()[1]
-        self.address = f"tcp://127.0.0.1:{self._port}"
-        self._started: list[psutil.Popen] = []
-        self.start()
-
-    def start(self) -> None:
-        """Start all of it, and return when the workers are there."""
-        self._dask("scheduler", "--host", "127.0.0.1", "--port", str(self._port), "--no-dashboard")
-        for number in range(2):
-            place = str(self._folder / f"dask-{number}")
-            self._dask("worker", self.address, "--nthreads", "1", "--no-dashboard", "--local-directory", place)
-        eventually(lambda: len(self.dask_workers()) == 2, "the start of the cluster")
-
-    def _dask(self, *command: str) -> None:
-        log = (self._folder / f"dask-{len(self._started)}.log").open("wb")
-        line = [sys.executable, "-m", "distributed.cli.dask_" + command[0], *command[1:]]
-        self._started.append(psutil.Popen(line, stdout=log, stderr=subprocess.STDOUT, cwd=self._folder))
-        log.close()
-
-    def _all(self) -> list[psutil.Process]:
-        found: list[psutil.Process] = []
-        for each in self._started:
-            with contextlib.suppress(psutil.Error):
-                found += each.children(recursive=True)
-        return found
-
-    def hosts(self) -> list[psutil.Process]:
-        """Our host processes."""
-        return [each for each in self._all() if _has(each, "tui_runner.engine.host")]
-
-    def dask_workers(self) -> list[psutil.Process]:
-        """The processes of Dask workers that nannies have started."""
-        return [each for each in self._all() if _has(each, "spawn_main") and not _is_ours(each)]
-
-    def our_workers(self) -> list[psutil.Process]:
-        """The processes that run items."""
-        return [each for host in self.hosts() for each in _children(host) if not _children(each)]
-
-    def kill(self) -> None:
-        """Kill all of it."""
-        for each in [*self._started, *self._all()]:
-            with contextlib.suppress(psutil.Error):
-                each.kill()
-        for process in self._started:
-            process.wait(WAIT_SECONDS)
-        self._started.clear()
-
-
-def _has(process: psutil.Process, word: str) -> bool:
-    try:
-        return any(word in part for part in process.cmdline())
-    except psutil.Error:
-        return False
-
-
-def _is_ours(process: psutil.Process) -> bool:
-    try:
-        return any(_has(each, "tui_runner.engine.host") for each in process.parents())
-    except psutil.Error:
-        return True
-
-
-def _children(process: psutil.Process) -> list[psutil.Process]:
-    try:
-        children: list[psutil.Process] = process.children(recursive=True)
-    except psutil.Error:
-        return []
-    return children
 
 
 @pytest.fixture
@@ -172,7 +96,7 @@ def stop_a_dask_worker(cluster: Cluster, chance: random.Random) -> None:
         with contextlib.suppress(psutil.Error):
             process.send_signal(signal.SIGCONT)
 
-    threading.Timer(4 * SILENCE, resume).start()
+    threading.Timer(SILENCE + 15, resume).start()
 
 
 def restart_the_cluster(cluster: Cluster, chance: random.Random) -> None:

@@ -213,6 +213,14 @@ def test_recycled_workers_are_marked_in_the_memory_graph() -> None:
     assert len(columns) == 1
 
 
+def test_the_memory_graph_of_a_cluster_has_no_limit_for_that_is_of_one_machine() -> None:
+    limited = replace(busy(), memory_limit=1 << 30)
+    assert memory(limited).limit == 1 << 30
+    assert "limit" in memory(limited).title
+    for far in (replace(limited, machines=2), replace(limited, machines_lost=1)):
+        assert (memory(far).limit, memory(far).title) == (None, "memory")
+
+
 @pytest.mark.parametrize("size", [(40, 12), (80, 24), (120, 40)])
 @pytest.mark.parametrize("state", [RunState.FAILED, RunState.PAUSED])
 async def test_a_long_reason_leaves_room_for_a_chunk_and_the_keys(size: tuple[int, int], state: RunState) -> None:

@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -50,8 +51,17 @@ class Remark(str):
     """A finding that does not keep runs from working, and that deserves a look."""
 
 
-class Several(str):
-    """Findings of several machines, a line each."""
+@dataclass(frozen=True, slots=True)
+class Machines:
+    """Findings about several machines, a line each.
+
+    Attributes:
+        fit: figures of those that can be used.
+        unfit: what is wrong with the others, and what to do.
+    """
+
+    fit: tuple[str, ...]
+    unfit: tuple[str, ...]
 
 
 def examine(out: TextIO, backend: str | None = None, *, as_json: bool = False) -> int:
@@ -62,7 +72,7 @@ def examine(out: TextIO, backend: str | None = None, *, as_json: bool = False) -
         backend: `dask:ADDRESS` of a cluster to check, too.
         as_json: one JSON object a line.
     """
-    checks: list[tuple[str, Callable[[], str]]] = [
+    checks: list[tuple[str, Callable[[], str | Machines]]] = [
         ("tui-runner", _program),
         ("libraries", lambda: ", ".join(f"{name} {version(name)}" for name in _LIBRARIES)),
         ("bundled files", _bundled),
@@ -77,19 +87,27 @@ def examine(out: TextIO, backend: str | None = None, *, as_json: bool = False) -
         checks.append(("cluster", partial(_cluster, backend)))
     failed = 0
     for name, check in checks:
-        try:
-            text = check()
-            mark = "⚠" if isinstance(text, Remark) else "✔"
-        except Exception as error:  # whatever is wrong with this machine is what we want to tell
-            mark, text = "✘", f"{type(error).__name__}: {error}"
-            failed += 1
-        if as_json:
-            out.write(json.dumps({"check": name, "result": _RESULTS.get(mark, "failed"), "text": text}) + "\n")
-        else:
-            for line in text.split("\n") if isinstance(text, Several) else [text]:
-                out.write(f"{mark} {name}: {safe_text(line)}\n")
+        for mark, text in _findings(check):
+            failed += mark == "✘"
+            if as_json:
+                out.write(json.dumps({"check": name, "result": _RESULTS.get(mark, "failed"), "text": text}) + "\n")
+            else:
+                out.write(f"{mark} {name}: {safe_text(text)}\n")
         out.flush()
     return EXIT_USAGE if failed else EXIT_OK
+
+
+def _findings(check: Callable[[], str | Machines]) -> list[tuple[str, str]]:
+    """Return mark and text of each finding of a check."""
+    try:
+        found = check()
+    except UserError as error:
+        return [("✘", str(error))]
+    except Exception as error:  # any fault of this machine is a finding
+        return [("✘", f"{type(error).__name__}: {error}")]
+    if isinstance(found, Machines):
+        return [*(("✔", text) for text in found.fit), *(("✘", text) for text in found.unfit)]
+    return [("⚠" if isinstance(found, Remark) else "✔", found)]
 
 
 def _program() -> str:
@@ -143,14 +161,14 @@ def _terminal() -> str:
     )
 
 
-def _cluster(backend: str) -> str:
-    """Reach every Dask worker of a cluster; measure the way to it."""
+def _cluster(backend: str) -> str | Machines:
+    """Reach every Dask worker of a cluster, and measure the way to it."""
     from tui_runner.engine.backends.dask import PREFIX, DaskCluster
 
     setting = check_setting("backend", backend, where="--backend")
     if not setting.startswith(PREFIX):
         raise UserError(f"{backend} is no cluster", "--backend", f"give {PREFIX}ADDRESS")
-    cluster = DaskCluster(setting.removeprefix(PREFIX))
+    cluster = DaskCluster(setting.removeprefix(PREFIX), tolerant=True)
     try:
         lines = []
         for courier in cluster.couriers:
@@ -166,7 +184,9 @@ def _cluster(backend: str) -> str:
             )
     finally:
         cluster.close()
-    return Several("\n".join(lines)) if lines else Remark("no Dask worker has joined it yet")
+    if not lines and not cluster.unfit:
+        return Remark("no Dask worker has joined it yet")
+    return Machines(tuple(lines), tuple(cluster.unfit))
 
 
 def _run() -> str:

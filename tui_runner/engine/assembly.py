@@ -65,15 +65,18 @@ def open_runner(plan: RunPlan, output: CapturedOutput | None = None) -> Runner:
     if cluster is None:
         return _opened(plan, output, None)
     try:
-        if not plan.settings.workers:
+        grows = not plan.settings.workers
+        if grows:
             plan = replace(plan, settings=replace(plan.settings, workers=cluster.workers))
-        return _opened(plan, output, cluster)
+        return _opened(plan, output, cluster, grows=grows)
     except BaseException:
         cluster.close()
         raise
 
 
-def _opened(plan: RunPlan, output: CapturedOutput | None, cluster: DaskCluster | None) -> Runner:
+def _opened(
+    plan: RunPlan, output: CapturedOutput | None, cluster: DaskCluster | None, *, grows: bool = False
+) -> Runner:
     settings = plan.settings
     if plan.params.get("if_changed") and VERSIONS in plan.params:
         folder = Path(tempfile.mkdtemp(prefix="tui-runner-versions-"))
@@ -86,10 +89,12 @@ def _opened(plan: RunPlan, output: CapturedOutput | None, cluster: DaskCluster |
     limit, app_rss = memory_bound(settings.max_memory), Process().memory_info().rss
     if complaint := too_little(limit, workers, app_rss):
         raise UserError(complaint, "--max-memory", "give it more")
-    opened = open_run(plan)
+    # A run that is resumed grows with its cluster, too: how many workers it has now is not how many it was to have.
+    opened = open_run(replace(plan, settings=replace(settings, workers=0)) if grows else plan)
     try:
         share = worker_share(limit, workers, app_rss) if cluster is None else None
-        parts = _build(plan, opened, worker_settings, output, limit, share, app_rss, partial(_backend, cluster, bundle))
+        new_backend = partial(_backend, cluster, bundle, grows)
+        parts = _build(plan, opened, worker_settings, output, limit, share, app_rss, new_backend)
     except BaseException:
         opened.database.close()
         raise
@@ -111,7 +116,6 @@ def _build(
     new_backend: Callable[[RunPlan, Deliver], Backend],
 ) -> Parts:
     settings, database, run_id = plan.settings, opened.database, opened.record.run_id
-    in_process = settings.backend == "inline"
     inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
     deliver, redact = inbox.put, Redaction.of(plan.params)
     backend = new_backend(plan, deliver)
@@ -127,7 +131,7 @@ def _build(
         paused=opened.paused,
         rate=settings.rate,
         max_memory=share,
-        hosts=HostBoard(settings.host_limits, is_shared=settings.workers > 1 and not in_process),
+        hosts=HostBoard(settings.host_limits, is_shared=settings.has_several_workers),
     )
     scheduler.remember_deaths(opened.deaths)
     if isinstance(opened.cutter, CutFrontier):
@@ -141,7 +145,9 @@ def _build(
             database.close_cursor(cursor)
     worker_settings.key_columns = opened.record.key_columns or ()
     items = PendingItems()
-    memory = MemoryGuard(max_memory, scheduler.crew, database.statements, app_rss, in_process=in_process)
+    memory = MemoryGuard(
+        max_memory, scheduler.crew, database.statements, app_rss, in_process=settings.backend != "process"
+    )
     disk = DiskGuard(scheduler, plan.database)
     identity = RunIdentity(
         run_id=run_id,
@@ -210,11 +216,14 @@ def _bundle(plan: RunPlan) -> Bundle:
     return bundle_of(plan.job.reference, ship=None if ship is None else folder / ship, folder=folder)
 
 
-def _backend(cluster: DaskCluster | None, bundle: Bundle | None, plan: RunPlan, deliver: Deliver) -> Backend:
+def _backend(
+    cluster: DaskCluster | None, bundle: Bundle | None, grows: bool, plan: RunPlan, deliver: Deliver
+) -> Backend:
     if cluster is not None:
         from tui_runner.engine.backends.remote import RemoteBackend
 
-        return RemoteBackend(deliver, bundle=bundle, cluster=cluster)
+        grows_from = plan.settings.workers if grows else None
+        return RemoteBackend(deliver, bundle=bundle, cluster=cluster, grows_from=grows_from)
     if plan.settings.backend == "inline":
         from tui_runner.engine.backends.inline import InlineBackend  # all of a worker, which other runs have elsewhere
 

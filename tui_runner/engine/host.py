@@ -1,6 +1,6 @@
 """Runs workers on this machine for a run on another one: `python -m tui_runner.engine.host [BYTES]`.
 
-BYTES is what each worker may have, at most. The code of the job is written into the current folder.
+BYTES is what its workers may have together. The code of the job is written into the current folder.
 
 Commands come in frames on standard input, reports go in frames to standard output (`backends/frames.py`). The host
 ends, and all of its workers with it, when standard input does.
@@ -17,6 +17,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
@@ -24,13 +25,13 @@ from typing import BinaryIO
 from tui_runner.engine.backends.code import Bundle
 from tui_runner.engine.backends.frames import pack_report, read_frames, unpack_command, write_frame
 from tui_runner.engine.backends.process import ProcessBackend
-from tui_runner.engine.protocol import Report, WorkerConfig
+from tui_runner.engine.protocol import Report, SetMaxMemory, WorkerConfig, WorkerLost
 
 _PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
-    """Be a host until standard input ends."""
+    """Run a host until standard input ends."""
     commands, reports = _own_streams()
     _end_with_parent()
     sending = threading.Lock()
@@ -40,9 +41,18 @@ def main() -> None:
         with sending, contextlib.suppress(OSError, ValueError):  # the reader is gone: the end of commands tells us
             write_frame(reports, frame)
 
-    backend = ProcessBackend(deliver)
+    def received(report: Report) -> None:
+        deliver(report)
+        if isinstance(report, WorkerLost):
+            share(memory.without(report.worker))
+
+    def share(orders: Mapping[int, SetMaxMemory]) -> None:
+        for worker, order in orders.items():
+            backend.send(worker, order)
+
+    backend = ProcessBackend(received)
     bundle: Bundle | None = None
-    most_memory = int(sys.argv[1]) if len(sys.argv) > 1 else None
+    memory = MemoryShares(int(sys.argv[1]) if len(sys.argv) > 1 else None)
     try:
         for frame in read_frames(commands):
             kind, content = unpack_command(frame)
@@ -51,7 +61,8 @@ def main() -> None:
                     content.write(Path.cwd())
                     bundle = content
                 case "start":
-                    backend.start_worker(content if bundle is None else _at_this_host(content, bundle, most_memory))
+                    share(memory.beside(content.worker))
+                    backend.start_worker(_at_this_host(content, bundle, memory.share))
                 case "send":
                     backend.send(*content)
                 case "kill":
@@ -61,15 +72,51 @@ def main() -> None:
         os._exit(0)
 
 
-def _at_this_host(config: WorkerConfig, bundle: Bundle, most_memory: int | None) -> WorkerConfig:
-    """Return a worker's configuration with the copy of the job that is here, and what memory there is."""
-    bounds = [bound for bound in (config.max_memory, most_memory) if bound is not None]
-    job = bundle.reference(config.job, Path.cwd())
-    return replace(config, job=job, max_memory=min(bounds, default=None), processors=None)
+class MemoryShares:
+    """Divides the memory of a host among its workers; one that drains has its share beside the one that comes.
+
+    Args:
+        most: bytes for all of them; None for no bound.
+    """
+
+    def __init__(self, most: int | None) -> None:
+        self._most = most
+        self._workers: set[int] = set()
+        self._guard = threading.Lock()
+
+    @property
+    def share(self) -> int | None:
+        """Bytes that each worker may have; None for no bound."""
+        return None if self._most is None else self._most // max(1, len(self._workers))
+
+    def beside(self, worker: int) -> dict[int, SetMaxMemory]:
+        """Count in a worker that is to start; return what the others are told before."""
+        with self._guard:
+            orders = self._orders({*self._workers, worker})
+            orders.pop(worker, None)
+            return orders
+
+    def without(self, worker: int) -> dict[int, SetMaxMemory]:
+        """Count out a worker that is gone; return what the others are told."""
+        with self._guard:
+            return self._orders(self._workers - {worker})
+
+    def _orders(self, workers: set[int]) -> dict[int, SetMaxMemory]:
+        self._workers = workers
+        return {} if self._most is None else dict.fromkeys(workers, SetMaxMemory(self.share))
+
+
+def _at_this_host(config: WorkerConfig, bundle: Bundle | None, share: int | None) -> WorkerConfig:
+    """Return a worker's configuration for this host: its copy of the job, and its share of the memory."""
+    if share is not None:
+        config = replace(config, max_memory=share if config.max_memory is None else min(share, config.max_memory))
+    if bundle is None:
+        return config
+    return replace(config, job=bundle.reference(config.job, Path.cwd()), processors=None)
 
 
 def _own_streams() -> tuple[BinaryIO, BinaryIO]:
-    """Take standard input and output away from whatever else this process loads."""
+    """Return standard input and output, and give other code of this process /dev/null in their place."""
     commands, reports = os.fdopen(os.dup(0), "rb", 1 << 20), os.fdopen(os.dup(1), "wb", 1 << 20)
     nothing = os.open(os.devnull, os.O_RDWR)
     os.dup2(nothing, 0)
@@ -79,7 +126,7 @@ def _own_streams() -> tuple[BinaryIO, BinaryIO]:
 
 
 def _end_with_parent() -> None:
-    """Be killed when the process that started this one ends, however it does."""
+    """Have the kernel kill this process when the one that started it ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with contextlib.suppress(OSError):
         os.setsid()

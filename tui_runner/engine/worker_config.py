@@ -48,7 +48,7 @@ class WorkerSettings:
             timeout=settings.timeout,
             rate=start.rate,
             host_limits=start.host_limits,
-            hosts_shared=settings.workers > 1 and settings.backend != "inline",
+            hosts_shared=settings.has_several_workers,
             max_buffered_bytes=_MAX_BUFFERED_BYTES // settings.workers,
             max_memory=start.max_memory,
             paused=start.paused,

@@ -78,6 +78,11 @@ class Settings:
         """Limits of every host."""
         return HostLimits(self.per_host, self.delay, self.adaptive)
 
+    @property
+    def has_several_workers(self) -> bool:
+        """Return True if limits of hosts are shared among workers; a cluster that has one may get more."""
+        return self.backend != "inline" and (self.workers > 1 or self.backend.startswith("dask:"))
+
 
 AUTOMATIC = "automatic"
 """The word for None in the settings that are `CHOSEN`."""

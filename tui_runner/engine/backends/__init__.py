@@ -1,11 +1,11 @@
-"""What a backend is: where workers live (processes of this machine, or this process), and how messages travel."""
+"""The protocol of backends: they start workers somewhere and carry the messages between them and the program."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-if TYPE_CHECKING:  # the fork server, which loads this package, is in a hurry
+if TYPE_CHECKING:  # the fork server loads this package too, and each import delays the first worker
     from tui_runner.engine.protocol import Order, Report, WorkerConfig
 
 Deliver: TypeAlias = "Callable[[Report], None]"
@@ -20,7 +20,7 @@ class Backend(Protocol):
     """
 
     def start_worker(self, config: WorkerConfig) -> None:
-        """Start the worker `config.worker`; `Ready` or `WorkerLost` tells what became of it."""
+        """Start the worker `config.worker`; it reports `Ready`, or else `WorkerLost`."""
 
     def send(self, worker: int, order: Order) -> None:
         """Pass an order on; dropped when the worker is gone."""
@@ -29,7 +29,7 @@ class Backend(Protocol):
         """End a worker at once; nothing that it has not reported is kept."""
 
     def pids(self) -> Collection[int]:
-        """Process ids of the workers that are alive; empty where workers are not processes."""
+        """Return the processes of this machine that are workers, or have them; none for threads and other machines."""
 
     def close(self) -> None:
-        """Kill what is left and give up everything the backend holds."""
+        """Kill the workers that are left and release everything the backend holds."""

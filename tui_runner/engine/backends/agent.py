@@ -1,4 +1,4 @@
-"""Keeps a host process, and what it reports until that has arrived.
+"""Starts a host process, and keeps its reports until the program has received them.
 
 The program asks an agent for frames (`poll`) and gives it frames (`send`); both may be lost, come twice or late on
 their way. Each direction numbers its frames from 1. What was sent is kept until it is acknowledged, and a frame that
@@ -16,8 +16,8 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -28,7 +28,7 @@ from tui_runner.engine.backends.frames import read_frames, write_frame
 MOST_BYTES = 8 << 20
 """Bytes of the frames of one answer, if it has several."""
 LEASE_SECONDS = 60.0
-"""Seconds after which an agent that nobody polls ends its host: the program was killed, or cannot reach it."""
+"""Seconds without a poll after which an agent ends its host: the program was killed, or cannot reach it."""
 _LOOK_SECONDS = 1.0
 
 Frame = tuple[int, bytes]
@@ -42,18 +42,16 @@ class Polled:
     Attributes:
         frames: reports, in their order.
         received: the number of the last command that it has.
-        rss: bytes that its host and workers have.
         ended: why there will be no more reports; empty as long as its host lives.
     """
 
     frames: tuple[Frame, ...]
     received: int
-    rss: int = 0
     ended: str = ""
 
 
 class Courier(Protocol):
-    """Carries frames to and from one agent. Every method may raise `CourierError`, and may then have been carried out.
+    """Carries frames to and from one agent. Every method may raise `CourierError`, and may have taken effect.
 
     Attributes:
         host: what the agent's machine is called.
@@ -72,11 +70,11 @@ class Courier(Protocol):
 
 
 class CourierError(Exception):
-    """A call did not come through; it may be repeated."""
+    """A call that failed, or whose answer was lost; it may be repeated."""
 
 
 class AgentGone(Exception):
-    """The agent is there no more, and nothing that it kept: its workers are lost."""
+    """An agent that has ended: its frames and its workers are lost."""
 
 
 class Mailbox:
@@ -99,7 +97,7 @@ class Mailbox:
             self._changed.notify_all()
 
     def poll(self, ack: int, wait: float) -> Polled:
-        """As `Courier.poll`; the first frame is returned whatever its size."""
+        """Return what `Courier.poll` does; the first frame is returned whatever its size."""
         until = time.monotonic() + wait
         with self._changed:
             while self._reports and self._reports[0][0] <= ack:
@@ -117,7 +115,7 @@ class Mailbox:
             return Polled(tuple(frames), self._received, ended=ended)
 
     def send(self, frames: Sequence[Frame]) -> None:
-        """As `Courier.send`; frames that came before are dropped, and those behind a gap."""
+        """Take in frames; drop those that came before, and those behind a gap."""
         with self._changed:
             for number, content in frames:
                 if number == self._received + 1:
@@ -126,15 +124,20 @@ class Mailbox:
             self._changed.notify_all()
 
     def take(self) -> deque[bytes]:
-        """Wait for commands and return them; none at the end."""
+        """Wait for commands and return them; return none at the end."""
         with self._changed:
             while not self._commands and not self.ended:
                 self._changed.wait()
             commands, self._commands = self._commands, deque()
             return commands
 
+    def wait_for_end(self, seconds: float) -> bool:
+        """Wait at most `seconds`. Return True if there will be no more reports."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self.ended, seconds) != ""
+
     def finish(self, reason: str) -> None:
-        """Say that there will be no more reports."""
+        """Note that no more reports will come, and why."""
         with self._changed:
             self.ended = reason
             self._changed.notify_all()
@@ -145,9 +148,10 @@ class Agent:
 
     Args:
         environment: what its host has in place of this process' own.
-        lease: seconds after which it ends when nobody polls; None for never.
+        lease: seconds without a poll after which it ends its host; None for never.
         folder: the host's current folder, which is removed at its end; None for that of this process, which stays.
-        memory: bytes that each worker may have; None for what the run says.
+        memory: bytes that its workers may have together; None for what the run says.
+        clock: monotonic seconds.
     """
 
     def __init__(
@@ -156,27 +160,29 @@ class Agent:
         lease: float | None = LEASE_SECONDS,
         folder: Path | None = None,
         memory: int | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._mail = Mailbox()
         self._folder = folder
         self._arguments = [] if memory is None else [str(memory)]
         self._lease = lease
-        self._polled_at = time.monotonic()
-        # The signal at the parent's death follows the thread that has started a process, so one that stays does.
+        self._clock = clock
+        self._polled_at = clock()
+        # Linux sends PR_SET_PDEATHSIG when the thread ends that forked the process, so a thread that stays forks it.
         self._process: subprocess.Popen[bytes] | None = None
         started = threading.Event()
         threading.Thread(target=self._own, args=(environment, started), name="agent-host", daemon=True).start()
         started.wait()
 
     def poll(self, ack: int, wait: float) -> Polled:
-        """As `Courier.poll`."""
-        self._polled_at = time.monotonic()
+        """Return reports, see `Courier.poll`; renews the lease."""
+        self._polled_at = self._clock()
         polled = self._mail.poll(ack, wait)
-        self._polled_at = time.monotonic()
-        return replace(polled, rss=self._rss())
+        self._polled_at = self._clock()
+        return polled
 
     def send(self, frames: Sequence[Frame]) -> None:
-        """As `Courier.send`."""
+        """Pass commands on, see `Courier.send`."""
         self._mail.send(frames)
 
     def end(self) -> None:
@@ -187,12 +193,12 @@ class Agent:
 
     @property
     def pid(self) -> int:
-        """The host's process id."""
+        """Process id of the host."""
         assert self._process is not None  # noqa: S101 - started in `__init__`
         return self._process.pid
 
     def _own(self, environment: dict[str, str] | None, started: threading.Event) -> None:
-        """The thread that has started the host: it stays as long as that does."""
+        """Start the host and pass its reports on until it ends."""
         try:
             self._process = process = subprocess.Popen(  # noqa: S603 - our own module
                 [sys.executable, "-m", "tui_runner.engine.host", *self._arguments],
@@ -216,33 +222,25 @@ class Agent:
             with contextlib.suppress(OSError):  # what could not be written any more
                 stream.close()
         if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)  # what is left of it is in Dask's folder, which it clears
+            shutil.rmtree(self._folder, ignore_errors=True)  # Dask clears the folder around it
         self._mail.finish(
             f"its host process ended with exit code {code}" if code >= 0 else f"its host was killed ({-code})"
         )
 
     def _write(self, stream: BinaryIO) -> None:
-        with contextlib.suppress(OSError, ValueError):  # the host has ended; its output says so
+        with contextlib.suppress(OSError, ValueError):  # the host has ended; its output ends, too
             while commands := self._mail.take():
                 for command in commands:
                     write_frame(stream, command)
 
     def _watch_lease(self) -> None:
-        while not self._mail.ended:
-            time.sleep(_LOOK_SECONDS)
-            if self._lease is not None and time.monotonic() - self._polled_at > self._lease:
+        while not self._mail.wait_for_end(_LOOK_SECONDS):
+            if self._lease is not None and self._clock() - self._polled_at > self._lease:
                 self.end()
-
-    def _rss(self) -> int:
-        try:
-            process = psutil.Process(self.pid)
-            return sum(each.memory_info().rss for each in (process, *process.children(recursive=True)))
-        except (psutil.Error, AssertionError):
-            return 0
 
 
 class LocalCourier:
-    """Carries nothing anywhere: its agent is in this process. See `Courier`."""
+    """Reaches an agent in this process. See `Courier`."""
 
     def __init__(self, agent: Agent, host: str = "localhost") -> None:
         self.host = host

@@ -110,7 +110,7 @@ def _with_imports(paths: list[Path], root: Path) -> Iterator[Path]:
         try:
             tree = ast.parse(path.read_bytes())
         except (OSError, SyntaxError, ValueError):
-            continue  # who imports it hears why
+            continue  # importing it fails there with the same error
         for node in ast.walk(tree):
             for name in _imported(node):
                 paths.extend(_module_paths(root, name))
@@ -122,7 +122,7 @@ def _imported(node: ast.AST) -> list[str]:
             return [alias.name for alias in names]
         case ast.ImportFrom(str(module), names, 0):
             return [module, *(f"{module}.{alias.name}" for alias in names)]
-    return []  # a relative one is within a package, which travels whole
+    return []  # relative imports stay within a package, which is sent whole
 
 
 def _module_paths(root: Path, name: str) -> Iterator[Path]:

@@ -6,37 +6,38 @@
     │ DaskCluster: watches │                         └───────────────────────────────────┘
     └──────────────────────┘
 
-What Dask would do with items (chunk futures, results in the memory of its workers) has no live pause and no bound on
-bytes, so items never become tasks. An actor is one task a Dask worker for the life of the run. Its methods are
-coroutines, and calls go straight to the worker; the scheduler passes them on where this machine cannot reach that.
+Chunks as Dask futures, with results in the memory of its workers, would have no live pause and no bound on bytes, so
+items never become tasks. Calls go straight to the Dask worker; the scheduler passes them on where this machine cannot
+reach that.
 
-Traps, in distributed 2026.8: a task's function is unpickled by the scheduler, which need not have this package, hence
-`pickle.loads` and its argument; `Actor` proxies never return for a key that is lost, hence `actor_execute` by hand; a
-call to an address that is dead is tried for 30 s, hence a timeout for each.
+A trap, in distributed 2026.8: a task's function is unpickled by the scheduler, which need not have this package, hence
+`pickle.loads` and its argument.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import os
+import ipaddress
+import json
 import pickle
 import platform
 import socket
-import tempfile
 import threading
 import time
 import uuid
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import psutil
 
 from tui_runner._version import __version__
-from tui_runner.engine.backends.agent import LEASE_SECONDS, Agent, AgentGone, Courier, CourierError, Frame, Polled
+from tui_runner.engine.backends.agent import LEASE_SECONDS, AgentGone, Courier, CourierError
+from tui_runner.engine.backends.dask_agent import Hello, Made
+from tui_runner.engine.backends.dask_courier import FAILURES, PROBE_SECONDS, DaskCourier, release
 from tui_runner.engine.backends.remote import RemoteBackend
 from tui_runner.errors import UserError
 from tui_runner.system.process import available_processors
@@ -46,218 +47,38 @@ PREFIX = "dask:"
 _CONNECT_SECONDS = 10.0
 _ENLIST_SECONDS = 30.0
 """Seconds in which a Dask worker has to start an agent: one whose threads are all busy starts none."""
-_CALL_SECONDS = 10.0
-_PROBE_SECONDS = 5.0
 _LOOK_SECONDS = 0.5
-_GUARD_SECONDS = 0.2
-_MEMORY_SHARE = 0.7
-"""Of the memory that a Dask worker may have: the nanny does not count ours, the machine does."""
 _KEEP_ALIVE_SECONDS = 60.0
 _AGAIN_SECONDS, _LONGEST_AGAIN_SECONDS = 0.5, 300.0
 """Between two agents on a Dask worker whose first one has ended or could not be started; doubled each time."""
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
-_FAILURES = (Exception, asyncio.CancelledError)
-"""Errors that distributed raises; a client that closes cancels its calls."""
+GONE_SECONDS = 600.0
+"""Seconds without an answer of a scheduler after which the cluster counts as closed: Dask does not tell its clients,
+so a closed one looks like one that restarts, and Kubernetes may take minutes for that."""
+_ENCRYPTED = ("tls", "wss")
+_AT_ONCE = 16
+"""Agents that are started at the same time; each takes some 50 ms, mostly of waiting."""
 
 
-class Hello(msgspec.Struct):
-    """Facts about the machine of an agent.
+class Pauses:
+    """Pauses before a Dask worker whose agent has failed gets another one; each is twice as long as the last one."""
 
-    Attributes:
-        host: name of the machine.
-        python: version of Python.
-        version: version of tui-runner.
-        processors: those that its process may use.
-        time: wall clock, seconds since the epoch.
-    """
+    def __init__(self) -> None:
+        self._until: dict[str, tuple[float, float]] = {}
+        """The end of the pause, and its seconds, by address."""
 
-    host: str
-    python: str
-    version: str
-    processors: int
-    time: float
+    def begin(self, address: str, now: float) -> None:
+        """Begin the next pause of a Dask worker."""
+        _, last = self._until.get(address, (0.0, _AGAIN_SECONDS / 2))
+        seconds = min(2 * last, _LONGEST_AGAIN_SECONDS)
+        self._until[address] = now + seconds, seconds
 
+    def over(self, addresses: set[str], now: float) -> set[str]:
+        """Return those Dask workers that have no pause at `now`."""
+        return {each for each in addresses if self._until.get(each, (now, 0.0))[0] <= now}
 
-# --- on the machine of a Dask worker ---------------------------------------------------------------------------
-
-
-class DaskAgent:
-    """An agent as a Dask actor; every method takes and returns bytes or numbers, so that Dask pickles none of it.
-
-    Args:
-        key: its key at Dask.
-        lease: see `Agent`.
-    """
-
-    def __init__(self, key: str, lease: float) -> None:
-        from distributed import get_worker
-
-        self._key, self._lease = key, lease
-        self._worker: Any = get_worker()
-        self._agent: Agent | None = None
-        self._starting = threading.Lock()
-        # Polls wait in threads: a thread less for what is sent meanwhile would hold up a pause.
-        self._calls = ThreadPoolExecutor(4, thread_name_prefix="tui-runner-agent")
-
-    async def hello(self) -> bytes:
-        """Return `Hello`, packed."""
-        hello = Hello(socket.gethostname(), platform.python_version(), __version__, available_processors(), time.time())
-        return msgspec.msgpack.encode(hello)
-
-    async def echo(self, content: bytes, nbytes: int) -> bytes:
-        """Return `nbytes` zeros: for measuring the way."""
-        return bytes(nbytes)
-
-    async def begin(self) -> bytes:
-        """Start the host; a second call does nothing."""
-        await asyncio.get_running_loop().run_in_executor(self._calls, self._begin)
-        return b""
-
-    async def poll(self, ack: int, wait: float) -> bytes:
-        """Return what `Agent.poll` does, packed."""
-        polled = await asyncio.get_running_loop().run_in_executor(self._calls, self._begin().poll, ack, wait)
-        return msgspec.msgpack.encode(
-            (polled.received, polled.rss, polled.ended, polled.frames),
-        )
-
-    async def send(self, frames: bytes) -> bytes:
-        """Pass packed commands on."""
-        unpacked = msgspec.msgpack.decode(frames, type=list[tuple[int, bytes]])
-        await asyncio.get_running_loop().run_in_executor(self._calls, self._begin().send, unpacked)
-        return b""
-
-    async def end(self) -> bytes:
-        """End the host."""
-        if self._agent is not None:
-            await asyncio.get_running_loop().run_in_executor(self._calls, self._agent.end)
-        return b""
-
-    def _begin(self) -> Agent:
-        with self._starting:
-            if self._agent is None:
-                limit = self._worker.memory_manager.memory_limit
-                folder = Path(tempfile.mkdtemp(prefix="tui-runner-", dir=self._worker.local_directory))
-                memory = None if not limit else int(limit * _MEMORY_SHARE)
-                self._agent = Agent(_environment(), self._lease, folder, memory)
-                threading.Thread(target=self._guard, args=(self._agent,), name="agent-guard", daemon=True).start()
-            return self._agent
-
-    def _guard(self, agent: Agent) -> None:
-        """End the host as soon as Dask has released this actor, or closes its worker."""
-        while self._worker.state.actors.get(self._key) is self and self._worker.status.name in ("running", "paused"):
-            time.sleep(_GUARD_SECONDS)
-        agent.end()
-
-
-class _Made:
-    """Unpickles to a `DaskAgent`."""
-
-    def __init__(self, *args: Any) -> None:
-        self._args = args
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return DaskAgent, self._args
-
-
-def _environment() -> dict[str, str]:
-    """Return the environment without what the nanny has set for Dask's own tasks, such as OMP_NUM_THREADS=1."""
-    import dask
-
-    environment = dict(os.environ)
-    for group in ("environ", "pre-spawn-environ"):
-        for name, value in (dask.config.get(f"distributed.nanny.{group}", {}) or {}).items():
-            if environment.get(name) == str(value):
-                del environment[name]
-    environment.pop("PYTHONHASHSEED", None)
-    return environment
-
-
-# --- in the program --------------------------------------------------------------------------------------------
-
-
-class DaskCourier:
-    """Reaches one agent. See `Courier`.
-
-    Attributes:
-        host: machine and address of the Dask worker.
-        hello: what the agent has said.
-        gone: why it is there no more; empty as long as it may be.
-        is_direct: whether calls go straight to the Dask worker.
-    """
-
-    def __init__(self, client: Any, address: str, key: str, future: Any) -> None:
-        self._client, self._key, self._future = client, key, future
-        self.address = address
-        self.gone = ""
-        self.is_direct = True
-        try:
-            self.hello = self.greet()
-        except CourierError:
-            self.is_direct = False
-            self.hello = self.greet()
-        self.host = f"{plain(self.hello.host)[:80]} ({plain(address.partition('://')[2])})"
-
-    def greet(self) -> Hello:
-        """Ask the agent for its machine."""
-        return msgspec.msgpack.decode(self._call(_PROBE_SECONDS, "hello"), type=Hello)
-
-    def begin(self) -> None:
-        """Start the host."""
-        self._call(_CALL_SECONDS, "begin")
-
-    def poll(self, ack: int, wait: float) -> Polled:
-        """Ask the agent."""
-        answer = self._call(wait + _CALL_SECONDS, "poll", ack, wait)
-        try:
-            received, rss, ended, frames = msgspec.msgpack.decode(
-                answer, type=tuple[int, int, str, tuple[tuple[int, bytes], ...]]
-            )
-        except msgspec.MsgspecError as error:
-            raise AgentGone(f"its agent sent what cannot be read: {error}") from None
-        return Polled(frames, received, rss, ended)
-
-    def send(self, frames: Sequence[Frame]) -> None:
-        """Give frames to the agent."""
-        self._call(_CALL_SECONDS, "send", msgspec.msgpack.encode(frames))
-
-    def end(self) -> None:
-        """End the agent and release its actor."""
-        try:
-            self._call(_PROBE_SECONDS, "end")
-        finally:
-            _release(self._client, self._future)
-
-    def measure(self, nbytes: int) -> float:
-        """Return the seconds that an answer of `nbytes` takes."""
-        began = time.perf_counter()
-        self._call(_ENLIST_SECONDS, "echo", b"", nbytes)
-        return time.perf_counter() - began
-
-    def _call(self, timeout: float, function: str, *args: Any) -> bytes:
-        if self.gone:
-            raise AgentGone(self.gone)
-        try:
-            answer = self._client.sync(self._execute, function, args, callback_timeout=timeout)
-        except KeyError:
-            raise AgentGone("its Dask worker has released it") from None
-        except _FAILURES as error:  # the whole of tornado, distributed and sockets: none says more than that it failed
-            raise CourierError(f"{type(error).__name__}: {error}") from error
-        if answer["status"] != "OK":
-            raise AgentGone(f"its agent failed: {answer.get('exception')!r}")
-        result = answer["result"]
-        if not isinstance(result, bytes | bytearray | memoryview):
-            raise AgentGone("its agent sent no bytes")
-        return bytes(result)
-
-    async def _execute(self, function: str, args: tuple[Any, ...]) -> Any:
-        from distributed.protocol.serialize import to_serialize
-
-        message = {"function": function, "actor": self._key, "args": [to_serialize(each) for each in args]}
-        if self.is_direct:
-            return await self._client.rpc(self.address).actor_execute(**message, kwargs={})
-        request = {"op": "actor_execute", **message, "kwargs": {}}
-        answer = await self._client.scheduler.proxy(worker=self.address, msg=request)
-        return answer
+    def keep(self, addresses: set[str]) -> None:
+        """Forget the pauses of all other Dask workers: they have left the cluster."""
+        self._until = {address: until for address, until in self._until.items() if address in addresses}
 
 
 class DaskCluster:
@@ -265,19 +86,29 @@ class DaskCluster:
 
     Args:
         address: the part of the setting behind `dask:`.
-        insecure: whether secrets may go over connections that are not encrypted.
-        secrets: whether the run has any.
+        insecure: True if secrets may go over connections that are not encrypted.
+        secrets: True if the run has any.
         lease: see `Agent`.
+        patience: seconds without a scheduler after which the run is stopped.
+        tolerant: True to list Dask workers of no use in `unfit` instead of raising an error.
 
     Attributes:
         workers: Dask workers that were there at first.
+        unfit: what is wrong with those of no use.
 
     Raises:
         UserError: no cluster is there, or it is of no use.
     """
 
     def __init__(
-        self, address: str, *, insecure: bool = False, secrets: bool = False, lease: float = LEASE_SECONDS
+        self,
+        address: str,
+        *,
+        insecure: bool = False,
+        secrets: bool = False,
+        lease: float = LEASE_SECONDS,
+        patience: float | None = None,
+        tolerant: bool = False,
     ) -> None:
         try:
             import distributed  # noqa: F401 - the extra
@@ -286,13 +117,21 @@ class DaskCluster:
                 "Dask is not installed", f"--backend {PREFIX}{plain(address)}", "pip install 'tui-runner[dask]'"
             ) from None
         self._address, self._lease = address, lease
+        self._patience = GONE_SECONDS if patience is None else patience
         self._where = f"--backend {PREFIX}{plain(address)}"
-        self._check_security(insecure, secrets)
+        self._keeps_secrets = secrets and not insecure
+        self._is_open_way = self._told_open_way = False
+        """True if anything goes to another machine unencrypted, and if the user was told."""
+        self._tolerant = tolerant
+        self.unfit: list[str] = []
         self._closed = threading.Event()
         self._couriers: dict[str, DaskCourier | None] = {}
         """By address; None for a Dask worker that is being asked, or is of no use."""
-        self._again: dict[str, tuple[float, float]] = {}
-        """When a Dask worker of no use is asked again, and the seconds after that, by address."""
+        self._pauses = Pauses()
+        self._retiring: set[str] = set()
+        """Dask workers that a user asked to retire; Dask refuses while they have an agent."""
+        self._complaints: set[str] = set()
+        """Errors that were told; a Dask worker of no use is asked again and again."""
         self._guard = threading.Lock()
         self._backend: RemoteBackend | None = None
         self._tell: Callable[[str, str], None] = lambda level, text: None
@@ -300,30 +139,36 @@ class DaskCluster:
         self._client: Any = None
         self._alive_at = time.monotonic()
         try:
+            if not address.startswith("local") and not _is_file(address):
+                self._check_way(address, self._where)  # before anything is sent there
             self._open()
             first = self._addresses()
             self.workers = max(1, len(first))
-            self._first = [self._enlisted(each) for each in first]
+            with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="dask-enlist") as pool:
+                self._first = [each for each in pool.map(self._enlisted_at_first, first) if each is not None]
         except BaseException:
             self.close()
             raise
 
     @property
     def couriers(self) -> list[DaskCourier]:
-        """Those of the Dask workers that were there at first."""
+        """Couriers of the Dask workers that were there at first."""
         return self._first
 
     def start(self, backend: RemoteBackend, tell: Callable[[str, str], None]) -> None:
         """Add the hosts that are there to `backend`, and those that come."""
         self._backend, self._tell = backend, tell
         tell("INFO", f"{self._where}: hosts {', '.join(each.host for each in self._first) or 'have yet to join'}")
-        if self._is_plain:
-            tell("WARNING", f"{self._where}: items and rows travel unencrypted; dask:tls://… encrypts them")
+        self._tell_open_way()
         for courier in self._first:
-            if not courier.is_direct:
-                tell("WARNING", f"{courier.host} is reached through the scheduler only, which is slower")
-            backend.add(courier)
+            self._use(courier)
         threading.Thread(target=self._watch, name="dask-watch", daemon=True).start()
+
+    def _use(self, courier: DaskCourier, *, joined: bool = False) -> None:
+        if not courier.is_direct:
+            self._tell("WARNING", f"{courier.host} is reached through the scheduler only, which is slower")
+        assert self._backend is not None  # noqa: S101 - set before anything is used
+        self._backend.add(courier, joined=joined)
 
     def lost(self, courier: Courier) -> None:
         """Start another agent where one has ended, a while later each time."""
@@ -332,26 +177,38 @@ class DaskCluster:
 
     def _try_later(self, address: str) -> None:
         with self._guard:
-            _, delay = self._again.get(address, (0.0, _AGAIN_SECONDS))
-            self._again[address] = time.monotonic() + delay, min(2 * delay, _LONGEST_AGAIN_SECONDS)
+            self._pauses.begin(address, time.monotonic())
             self._couriers.pop(address, None)
+
+    def pids(self) -> list[int]:
+        """Return the Dask workers of a local cluster, whose memory is that of workers and not of this process."""
+        nannies = () if self._local is None else list(self._local.workers.values())
+        return [pid for nanny in nannies if (pid := nanny.pid)]
 
     def close(self) -> None:
         """Release every actor and close the client; a local cluster ends with it."""
         self._closed.set()
+        if self._client is not None:
+            with contextlib.suppress(*FAILURES):  # else the scheduler logs that it cannot tell this client of its end
+                self._client.unsubscribe_topic("all")
         for each in (self._client, self._local):
             if each is not None:
-                with contextlib.suppress(*_FAILURES):  # whatever is left of a cluster that is gone
-                    each.close(timeout=_PROBE_SECONDS)
+                with contextlib.suppress(*FAILURES):  # a cluster that is gone fails in many ways
+                    each.close(timeout=PROBE_SECONDS)
 
-    def _check_security(self, insecure: bool, secrets: bool) -> None:
-        protocol, _, rest = self._address.rpartition("://")
-        host = rest.rpartition(":")[0].strip("[]")
-        is_far = not self._address.startswith("local") and not _is_file(self._address) and host not in _LOOPBACK
-        self._is_plain = is_far and protocol in ("", "tcp")
-        if self._is_plain and secrets and not insecure:
+    def _check_way(self, address: str, where: str) -> None:
+        """Refuse to send secrets to an address where others could read them; raises `UserError`."""
+        if not _is_open_way(address):
+            return
+        if self._keeps_secrets:
             what = "secret parameters would go to another machine unencrypted"
-            raise UserError(what, self._where, "use dask:tls://…, or --insecure if the network is your own")
+            raise UserError(what, where, "use dask:tls://…, or --insecure if the network is your own")
+        self._is_open_way = True
+
+    def _tell_open_way(self) -> None:
+        if self._is_open_way and not self._told_open_way:
+            self._told_open_way = True
+            self._tell("WARNING", f"{self._where}: items and rows travel unencrypted; dask:tls://… encrypts them")
 
     def _open(self) -> None:
         import dask
@@ -366,8 +223,7 @@ class DaskCluster:
             self._local = self._local or _local_cluster(int(count or available_processors()))
             target = {"address": self._local.scheduler_address}
         elif _is_file(self._address):
-            if not Path(self._address).is_file():
-                raise UserError("there is no such file", self._where, "give the scheduler file of the cluster")
+            self._check_way(self._address_in_file(), self._where)
             target = {"scheduler_file": self._address}
         else:
             target = {"address": self._address}
@@ -377,35 +233,81 @@ class DaskCluster:
                 self._client = Client(
                     **target, timeout=_CONNECT_SECONDS, set_as_default=False, name="tui-runner", direct_to_workers=True
                 )
-        except Exception as error:  # a name that is none, certificates, no answer: distributed raises anything
+        except Exception as error:  # bad name, bad certificate, no answer: distributed raises anything
             what = f"no Dask scheduler answers ({one_line(str(error) or type(error).__name__)})"
             raise UserError(what, self._where, "check the address, and that `dask scheduler` runs there") from None
+        self._client.subscribe_topic("all", self._noted)
+
+    def _address_in_file(self) -> str:
+        """Return the scheduler's address in a scheduler file; raises `UserError`."""
+        do = "give the scheduler file of the cluster"
+        if not Path(self._address).is_file():
+            raise UserError("there is no such file", self._where, do)
+        try:
+            return str(json.loads(Path(self._address).read_bytes())["address"])
+        except (OSError, ValueError, KeyError, TypeError):
+            raise UserError("it is no scheduler file", self._where, do) from None
+
+    def _noted(self, event: Any) -> None:
+        """Take in an event of the scheduler; called in the client's own thread, where no call would return."""
+        _, content = event
+        if isinstance(content, dict) and content.get("action") == "retire-workers":
+            with self._guard:
+                self._retiring.update(map(str, content.get("could-not-retire") or ()))
 
     def _addresses(self) -> list[str]:
-        identity = self._client.sync(self._client.scheduler.identity, n_workers=-1, callback_timeout=_PROBE_SECONDS)
+        identity = self._client.sync(self._client.scheduler.identity, n_workers=-1, callback_timeout=PROBE_SECONDS)
         return list(identity["workers"])
 
     def _watch(self) -> None:
         """Look for Dask workers that have come or gone, and for another scheduler when there is none."""
-        is_lost = False
+        heard_at, is_lost = time.monotonic(), False
         while not self._closed.wait(_LOOK_SECONDS):
             try:
                 if self._client.status in ("closed", "closing"):
                     self._open()
+                    if self._closed.is_set():
+                        return self.close()  # the run has ended meanwhile
+                    self._forget_agents()
                 there = set(self._addresses())
                 if time.monotonic() - self._alive_at > _KEEP_ALIVE_SECONDS:
                     self._alive_at = time.monotonic()
                     self._client.submit(int, 0, pure=False)  # an idle cluster may close itself (distributed#5675)
-            except _FAILURES as error:  # the scheduler is away: said once, and tried again
+            except FAILURES as error:  # no scheduler: told once, then tried again
                 if not is_lost and not self._closed.is_set():
                     is_lost = True
                     text = f"{self._where}: the scheduler does not answer ({type(error).__name__}); it is tried again"
                     self._tell("WARNING", text)
+                if time.monotonic() - heard_at > self._patience and not self._closed.is_set():
+                    assert self._backend is not None  # noqa: S101 - set before anything is watched
+                    self._backend.stop(f"the cluster is gone: no scheduler has answered for {self._patience:g} s")
+                    return
                 continue
+            heard_at = time.monotonic()
             if is_lost:
                 is_lost = False
                 self._tell("INFO", f"{self._where}: the scheduler answers again")
             self._compare(there)
+            self._retire()
+
+    def _forget_agents(self) -> None:
+        """Give up every agent: what a client had started, the scheduler releases when that client is closed."""
+        with self._guard:
+            for courier in self._couriers.values():
+                if courier is not None:
+                    courier.gone = "the connection to its scheduler was lost"
+            self._couriers.clear()
+
+    def _retire(self) -> None:
+        """Let hosts of Dask workers that a user retires finish their items, and send them no more."""
+        with self._guard:
+            couriers = [courier for each in self._retiring if (courier := self._couriers.get(each)) is not None]
+            self._retiring.clear()
+            # None keeps the address from being asked again as long as its Dask worker is there.
+            self._couriers.update(dict.fromkeys((courier.address for courier in couriers), None))
+        for courier in couriers:
+            assert self._backend is not None  # noqa: S101 - set before anything is watched
+            self._backend.retire(courier)
 
     def _compare(self, there: set[str]) -> None:
         with self._guard:
@@ -413,10 +315,8 @@ class DaskCluster:
                 courier = self._couriers.pop(address)
                 if courier is not None:
                     courier.gone = "its Dask worker has left the cluster"
-            for address in set(self._again) - there:
-                del self._again[address]
-            now = time.monotonic()
-            new = {each for each in there - set(self._couriers) if self._again.get(each, (0.0, 0.0))[0] <= now}
+            self._pauses.keep(there)
+            new = self._pauses.over(there - set(self._couriers), time.monotonic())
             self._couriers.update(dict.fromkeys(new))
         for address in new:
             threading.Thread(target=self._join, args=(address,), name=f"dask-join {address}", daemon=True).start()
@@ -425,13 +325,25 @@ class DaskCluster:
         try:
             courier = self._enlisted(address)
         except UserError as error:
-            if not self._closed.is_set():
-                self._tell("ERROR", str(error))
-                self._try_later(address)
+            if self._closed.is_set():
+                return
+            if str(error) not in self._complaints:
+                self._complaints.add(str(error))
+                self._tell("ERROR", f"{error}; it is not used")
+            self._try_later(address)
         else:
-            assert self._backend is not None  # noqa: S101 - set before anything is watched
             self._tell("INFO", f"host {courier.host} has joined")
-            self._backend.add(courier)
+            self._tell_open_way()
+            self._use(courier, joined=True)
+
+    def _enlisted_at_first(self, address: str) -> DaskCourier | None:
+        try:
+            return self._enlisted(address)
+        except UserError as error:
+            if not self._tolerant:
+                raise
+            self.unfit.append(str(error))
+            return None
 
     def _enlisted(self, address: str) -> DaskCourier:
         """Start an agent on a Dask worker and return what reaches it.
@@ -440,19 +352,32 @@ class DaskCluster:
             UserError: it is of no use; says which worker, and why.
         """
         where = f"Dask worker {plain(address)}"
+        self._check_way(address, where)
         key = f"tui-runner-{uuid.uuid4().hex}"
-        blob = pickle.dumps(_Made(key, self._lease))
+        blob = pickle.dumps(Made(key, self._lease))
+        future = None
         try:
             future = self._client.submit(
                 pickle.loads, blob, actor=True, workers=[address], allow_other_workers=False, pure=False, key=key
             )
-            failure = future.exception(timeout=_ENLIST_SECONDS)
-        except _FAILURES as error:
+            courier = self._courier(address, where, key, future)
+        except BaseException as error:
+            if future is not None:
+                release(self._client, future)  # one that waits for a thread would start later
+            if isinstance(error, UserError) or not isinstance(error, FAILURES):
+                raise
             what = f"it starts no agent within {_ENLIST_SECONDS:g} s ({type(error).__name__})"
             raise UserError(what, where, "look whether its threads are all busy") from None
+        with self._guard:
+            self._couriers[address] = courier
+        return courier
+
+    def _courier(self, address: str, where: str, key: str, future: Any) -> DaskCourier:
+        """Return what reaches an agent that was submitted, when it has started; raises `UserError`, or any failure."""
+        failure = future.exception(timeout=_ENLIST_SECONDS)
         if isinstance(failure, ImportError):
             what = f"it cannot load tui-runner ({one_line(str(failure))})"
-            raise UserError(what, where, f"pip install 'tui-runner[dask]=={__version__}' there") from None
+            raise UserError(what, where, f"pip install 'tui-runner[dask]=={__version__}' there")
         if failure is not None:
             raise UserError(f"its agent failed ({one_line(repr(failure))})", where, "look into its log")
         try:
@@ -460,21 +385,9 @@ class DaskCluster:
             _check_versions(courier.hello, where)
             courier.begin()
         except (CourierError, AgentGone, msgspec.MsgspecError) as error:
-            _release(self._client, future)
-            raise UserError(
-                f"its agent cannot be reached ({one_line(str(error))})", where, "check the network"
-            ) from None
-        except UserError:
-            _release(self._client, future)
-            raise
-        with self._guard:
-            self._couriers[address] = courier
+            what = f"its agent cannot be reached ({one_line(str(error))})"
+            raise UserError(what, where, "check the network") from None
         return courier
-
-
-def _release(client: Any, future: Any) -> None:
-    with contextlib.suppress(*_FAILURES):  # the client or the cluster may be closed; the lease ends the host
-        client.cancel([future])
 
 
 def _check_versions(hello: Hello, where: str) -> None:
@@ -487,6 +400,19 @@ def _check_versions(hello: Hello, where: str) -> None:
         raise UserError(what, where, f"pip install tui-runner=={__version__} there")
 
 
+def _is_open_way(address: str) -> bool:
+    """Return True if what goes to an address can be read on its way: it leaves this machine unencrypted."""
+    protocol, _, rest = address.rpartition("://")
+    if protocol in _ENCRYPTED:
+        return False
+    try:
+        found = {str(info[4][0]) for info in socket.getaddrinfo(rest.rpartition(":")[0].strip("[]"), None)}
+    except (OSError, UnicodeError):  # an unknown name is not this machine
+        return True
+    here = {each.address for many in psutil.net_if_addrs().values() for each in many}
+    return not all(each in here or ipaddress.ip_address(each.partition("%")[0]).is_loopback for each in found)
+
+
 def _is_file(address: str) -> bool:
     return address.endswith(".json") and "://" not in address
 
@@ -494,4 +420,12 @@ def _is_file(address: str) -> bool:
 def _local_cluster(count: int) -> Any:
     from distributed import LocalCluster
 
-    return LocalCluster(n_workers=count, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50)
+    return LocalCluster(
+        n_workers=count,
+        threads_per_worker=1,
+        processes=True,
+        dashboard_address=None,
+        # Without a dashboard its scheduler still serves HTTP, and warns where the usual port is taken.
+        scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
+        silence_logs=50,
+    )

@@ -105,7 +105,7 @@ def write_frame(stream: BinaryIO, frame: bytes) -> None:
     """Write a frame to a stream; one thread at a time.
 
     Raises:
-        OSError: nobody reads it.
+        OSError: its reader has closed it.
     """
     stream.write(LENGTH.pack(len(frame)))
     stream.write(frame)

@@ -1,7 +1,7 @@
 """Workers as threads of this process: for debugging with breakpoints, and for tests.
 
-A crash of the function is a crash of tui-runner here, and a thread that never returns stays until the end. What native
-code and child processes write to descriptors 1 and 2 is caught by the interface (`captured_output.py`).
+A crash of the function is a crash of tui-runner here, and a thread that never returns stays until the end. The
+interface (`captured_output.py`) catches output of native code and of child processes on descriptors 1 and 2.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tui_runner.text.redaction import Redaction
 
 
 class InlineBackend:
-    """Runs workers in threads. See `base.Backend`.
+    """Runs workers in threads. See `Backend`.
 
     Args:
         job: the job, loaded: the very objects of this process, so that breakpoints in it work.
@@ -66,18 +66,18 @@ class InlineBackend:
             self._orders[worker].put(order)
 
     def kill_worker(self, worker: int) -> None:
-        """Let go of a worker: what it still reports is dropped. Its threads end with their items."""
+        """Drop a worker and every later report of it; its threads end with their items."""
         if worker in self._orders and worker not in self._killed:
             self._killed.add(worker)
             self._orders[worker].put(Drain(0.0))
             self._deliver(WorkerLost(worker, "killed"))
 
     def pids(self) -> Collection[int]:
-        """No processes."""
+        """Return nothing: these workers are threads."""
         return ()
 
     def close(self) -> None:
-        """Let go of every worker, and give the process its output streams back."""
+        """Drop every worker, and give the process its output streams back."""
         for worker in list(self._orders):
             self.kill_worker(worker)
         if self._streams is not None:
@@ -90,7 +90,7 @@ class InlineBackend:
 
     def _debug(self, *, header: str | None = None) -> None:
         """Stop the caller in pdb, past the log: a prompt is no whole line, and its answers are for the terminal."""
-        import pdb  # nobody else needs it
+        import pdb  # loaded for debugging only
 
         stream = sys.stdout if self._streams is None else self._streams[0]
         debugger = pdb.Pdb(stdout=stream)

@@ -1,4 +1,4 @@
-"""Loaded once by the server process that workers are forked from: what is done here, no worker has to do again.
+"""Imports for the server process that workers are forked from, made once instead of in each worker.
 
 Nothing else imports it: it silences the process it is loaded in.
 """
@@ -29,7 +29,7 @@ import tui_runner.engine.worker.worker  # noqa: E402, F401 - with all that it im
 
 
 def _own_address() -> Path | None:
-    """The socket at which this server is asked for workers."""
+    """Return the path of the socket on which this server takes requests for workers."""
     for descriptor in range(3, 64):
         try:
             with socket.socket(fileno=os.dup(descriptor)) as found:

@@ -34,7 +34,7 @@ from tui_runner.text.redaction import Redaction
 from tui_runner.text.streams import last_drawn
 
 _EXIT_SECONDS = 5.0
-"""How long a worker that closed its pipe may take to end before it is killed."""
+"""Seconds that a worker that closed its pipe has to end before it is killed."""
 _MAX_LINES_A_SECOND = 2_000
 """Lines of raw output passed on; a worker that floods its output loses the rest, and the log says how many."""
 
@@ -105,7 +105,7 @@ class _WorkerProcess:
         while (order := self._orders.get()) is not None:
             try:
                 send_message(self._connection, order)
-            except OSError:  # it is gone; `_receive` says so
+            except OSError:  # the worker has ended; `_receive` reports it
                 return
 
     def _receive(self) -> None:
@@ -131,11 +131,11 @@ class _WorkerProcess:
         self._deliver(WorkerLost(self._number, self._reason(), in_flight))
 
     def _watch(self, connection: int) -> None:
-        """When the process has ended, what is still in the pipe is all there is: let the receiver come to an end."""
+        """Wait for the end of the process, then end the receiver after the reports that are still in the pipe."""
         wait([self._process.sentinel])
         with contextlib.suppress(OSError), socket.socket(fileno=os.dup(connection)) as pipe:
             pipe.shutdown(socket.SHUT_RDWR)
-        # What its job has forked works for nobody any more, unless the job has made it a group of its own.
+        # Processes that its job has forked have lost their purpose, unless the job made them a group of their own.
         with contextlib.suppress(OSError):
             os.killpg(self.pid, signal.SIGKILL)
         self._ended.set()
@@ -174,7 +174,7 @@ class _WorkerProcess:
 
 
 class ProcessBackend:
-    """Runs workers in processes. See `base.Backend`."""
+    """Runs workers in processes. See `Backend`."""
 
     def __init__(self, deliver: Deliver) -> None:
         self._context: ForkServerContext | SpawnContext = process_context()
@@ -196,9 +196,9 @@ class ProcessBackend:
         try:
             return _WorkerProcess(self._context, config, self._received)
         except (OSError, EOFError):
-            # The fork server can't be reached: every path is too long for its socket, or somebody has removed that, or
-            # it has died before it had made the worker.
-            # What else may be wrong (no process, no file can be had) is wrong with the other way, too.
+            # The fork server can't be reached: every path is too long for its socket, or the socket was removed, or
+            # the server died before it had made the worker. Other causes (no process, no file can be had) make
+            # spawning fail, too.
             self._context = multiprocessing.get_context("spawn")
             return _WorkerProcess(self._context, config, self._received)
 
@@ -215,7 +215,7 @@ class ProcessBackend:
             process.kill()
 
     def pids(self) -> Collection[int]:
-        """Process ids of the workers that are alive."""
+        """Return the process ids of the workers that are alive."""
         return [process.pid for process in list(self._workers.values())]
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""The first that a worker process executes. The process that starts it imports this, and nothing of a worker."""
+"""Entry point of a worker process. The process that starts it imports this, and nothing else of a worker."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _duplicated(duplicate: Any) -> Descriptor:
 
 
 def main(connection: Connection, config: WorkerConfig, output: Descriptor, memory: Descriptor) -> None:
-    """Be a worker process: never returns.
+    """Run a worker process; never returns.
 
     Args:
         connection: orders come from it, reports go to it.

@@ -89,7 +89,8 @@ class MemoryGuard:
         crew: the workers; read only.
         statements: the queries of people, which end before the run suffers.
         app_rss: bytes that tui-runner itself has.
-        in_process: whether workers are threads of this process: then they have no share and cannot be replaced.
+        in_process: True if no worker is a process of this machine but a thread of this process, or on another machine:
+            then the limit has no share for them, and none of them is replaced.
 
     Attributes:
         limit: bytes that the run may use; None for no bound.

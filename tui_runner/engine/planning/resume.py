@@ -111,6 +111,8 @@ def _as_it_was(record: RunRecord, database: Path, secrets: Mapping[str, object])
     known = {setting.name for setting in fields(Settings)}
     # None would stand for a setting that was not given, and let the job's own come back.
     settings = {name: "none" if value is None else value for name, value in record.settings.items() if name in known}
+    if not settings.get("workers"):
+        settings.pop("workers", None)  # one on each host of a cluster, as where nothing is said
     limit = record.settings.get("limit")
     return RunRequest(
         job=record.job_path,

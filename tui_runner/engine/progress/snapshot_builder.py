@@ -345,7 +345,7 @@ class SnapshotBuilder:
             items_rate, rows_rate = self._drawn_items.rate(active), self._drawn_rows.rate(active)
             failed_rate = min(self._drawn_failed.rate(active), items_rate)
         at = now - self.began
-        self._history.append(Sample(at, items_rate, rows_rate, memory.app_rss, memory.workers_rss, failed_rate))
+        self._history.append(Sample(at, items_rate, rows_rate, memory.app_rss, self._workers_rss(), failed_rate))
         while self._history and self._history[0].at < at - _HISTORY_SECONDS:
             self._history.popleft()
         while self._recycled and self._recycled[0] < at - _HISTORY_SECONDS:
@@ -558,7 +558,8 @@ class SnapshotBuilder:
         return tuple(views)
 
     def _workers_rss(self) -> int:
-        return self._memory.workers_rss + sum(map(self._far_rss, self._machines))
+        # The monitor sees workers of a cluster on this machine, with what Dask has beside them.
+        return self._memory.workers_rss or sum(map(self._far_rss, self._machines))
 
     def _far_rss(self, worker: int) -> int:
         """Return what a worker on another machine has, by its own report: the monitor sees this machine only."""

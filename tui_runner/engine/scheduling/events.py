@@ -187,6 +187,13 @@ class ChangeThreads:
 
 
 @dataclass(frozen=True, slots=True)
+class ChangeWorkers:
+    """Have this many workers, where there are threads enough; sent when a cluster has grown."""
+
+    workers: int
+
+
+@dataclass(frozen=True, slots=True)
 class DivideThreads:
     """Execute only one in `divisor` of the items at once that `ChangeThreads` asks for; `text` says why."""
 
@@ -312,6 +319,7 @@ Event = (
     | CancelChunks
     | RetryChunks
     | ChangeThreads
+    | ChangeWorkers
     | DivideThreads
     | ChangeRate
     | ChangeHostLimits

@@ -200,6 +200,11 @@ class Scheduler:
             case events.ChangeThreads(threads):
                 self._share_threads(max(1, threads), self.crew.divisor)
                 self._turn.tell("INFO", f"threads: {self.crew.threads}")
+            case events.ChangeWorkers(workers):
+                self.crew.most = max(1, workers)
+                self._orders.share_threads()
+                few = f" of {workers}: there are no more threads" if self.crew.size < workers else ""
+                self._turn.tell("INFO", f"workers: {self.crew.size}{few}")
             case events.ChangeRate(rate):
                 self._change_rate(rate)
             case events.ChangeHostLimits(limits, host):

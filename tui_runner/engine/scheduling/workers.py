@@ -104,14 +104,14 @@ class Workers:
     """The workers of a run. Owned by the scheduler.
 
     Args:
-        most: their number when there are threads enough.
+        most: their number when there are threads enough; a cluster that grows changes it.
         threads: items executed at once, over all of them.
         rate: items started per second, over all of them; None for no bound.
         max_memory: bytes that each may have; None for no bound.
     """
 
     def __init__(self, most: int, threads: int, *, rate: float | None = None, max_memory: int | None = None) -> None:
-        self._most = most
+        self.most = most
         self.threads = threads
         self.rate = rate
         self.max_memory = max_memory
@@ -133,7 +133,7 @@ class Workers:
     @property
     def size(self) -> int:
         """Number of workers to have now: one without a thread would only sit on its chunks."""
-        return max(1, min(self._most, self._threads_used))
+        return max(1, min(self.most, self._threads_used))
 
     @property
     def surplus(self) -> list[Worker]:

@@ -1,1 +1,1 @@
-"""What happens inside a worker: task queue, threads or event loop, attempts, retries, reporting."""
+"""The inside of a worker: task queue, threads or event loop, attempts, retries, reporting."""

@@ -21,7 +21,7 @@ from tui_runner.store.rows.collect import Rows, collect
 from tui_runner.system.clock import time
 
 _STUBBORN = 4
-"""Times the grace after which a coroutine is left behind: it was cancelled, a look ago, and goes on."""
+"""Times the grace after which a coroutine is left behind: it was cancelled a look ago and still runs."""
 _BLOCKED_SECONDS = 3.0
 """Seconds the loop may take to replace a task before a coroutine is said to block it for good."""
 
@@ -29,7 +29,7 @@ _BLOCKED_SECONDS = 3.0
 class _Lane:
     """One asyncio task of the pool, which executes one item after the other.
 
-    Each item has a slot of its own: what it has started, and goes on without it, is not to take the next one for it.
+    Each item has a slot of its own: a task that it has started and that outlives it must not take the next item for it.
     """
 
     def __init__(self, slot: Slot) -> None:
@@ -48,7 +48,7 @@ class AsyncPool:
         execution: how one is called.
         outcomes: where outcomes go.
         recorder: where each task of the loop notes what it executes.
-        on_broken: called when a task cannot go on, outside of any item.
+        on_broken: called when a task cannot continue, outside of any item.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class AsyncPool:
         self._overdue: dict[_Lane, float] = {}
         """Lanes that the loop is to replace, and since when."""
         self._left_behind: set[asyncio.Task[None]] = set()
-        """Tasks that were cancelled and go on all the same."""
+        """Tasks that were cancelled and still run."""
         self._loop = asyncio.new_event_loop()
         self._wake = asyncio.Event()
         self._thread = threading.Thread(target=self._run_loop, name="items", daemon=True)
@@ -101,7 +101,7 @@ class AsyncPool:
                 self._loop.call_soon_threadsafe(self._replace, lane, slot)
 
     def stuck(self) -> int:
-        """All items of a loop that is blocked; tasks that do not end, once they are as many as those that work."""
+        """Return all items of a blocked loop, or the tasks that do not end once they are as many as those that work."""
         now = time.monotonic()
         if any(now - since > _BLOCKED_SECONDS for since in list(self._overdue.values())):
             return len(self._lanes)
@@ -109,7 +109,7 @@ class AsyncPool:
         return stuck if stuck >= max(MIN_STUCK, len(self._lanes)) else 0
 
     def join(self, timeout: float) -> int:
-        """Wait until every task has ended, then end the loop; returns how many have not within `timeout` seconds."""
+        """Wait until every task has ended, then end the loop. Return how many have not within `timeout` seconds."""
         end = time.monotonic() + timeout
         ended = asyncio.run_coroutine_threadsafe(self._ended(), self._loop)
         try:
@@ -128,8 +128,8 @@ class AsyncPool:
                     self._loop.run_forever()
                     break
                 except (SystemExit, KeyboardInterrupt):
-                    # A task that an item has made raised it: asyncio lets these through besides handing them to whoever
-                    # awaits the task, and the loop can go on.
+                    # A task that an item has made raised it: asyncio lets these through besides handing them to
+                    # the code that awaits the task, and the loop can continue.
                     continue
             self._loop.run_until_complete(self._loop.shutdown_asyncgens())
         finally:

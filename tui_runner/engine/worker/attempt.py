@@ -1,6 +1,6 @@
-"""How attempts are begun and ended, and the way of what comes of them from the pool to the collector.
+"""Begins and ends attempts, and passes their results from the pool to the collector.
 
-What ended well is a tuple in the `Block` of its slice; whatever else happened is an `Outcome`.
+An item that ended well is a tuple in the `Block` of its slice; anything else is an `Outcome`.
 
 An exception becomes text at once: keeping it would keep its frames, and with them whatever the function held
 (measured: 2 GB where the text takes 2 MB).
@@ -27,7 +27,7 @@ from tui_runner.text.describe import Failure, describe
 from tui_runner.text.items import Refused
 
 _MANY_ITEMS = 5_000
-"""Ended items from which the collector is called at once: a batch of so many is worth its message."""
+"""Ended items from which the collector is called at once: a batch of that size is worth its message."""
 _MAX_ITEMS = 40_000
 """Ended items that may wait for the collector before new ones do."""
 MAX_ROWS = 50_000
@@ -64,7 +64,7 @@ class Outcome:
         started: when it began, by `time.monotonic()`.
         ended: when it ended.
         failure: why it failed, when it did.
-        retry_after: seconds until the next attempt, when there is to be one; the collector grants it, and makes
+        retry_after: seconds until the next attempt, if there will be one; the collector grants it, and makes
             the ending RETRY.
         host: the host that is at fault, or that the item waits for; empty for none.
         put_off: seconds that the item waits without an attempt being counted, because a server has said when to come
@@ -208,7 +208,7 @@ def _taken(block: Block, most: int, *, whole: bool) -> list[Ended]:
     """Take items of a block with at most `most` rows, but the first one in any case if `whole`."""
     items = block.items
     taken: list[Ended] = []
-    for _ in range(len(items)):  # its thread may go on appending
+    for _ in range(len(items)):  # its thread may still append
         most -= items[0][3].count
         if most < 0 and not (whole and not taken):
             break
@@ -217,7 +217,7 @@ def _taken(block: Block, most: int, *, whole: bool) -> list[Ended]:
 
 
 _NO_CHILDREN = "daemonic processes are not allowed to have children"
-"""What multiprocessing says when a function starts processes with it."""
+"""The message of multiprocessing when a function starts processes with it."""
 
 
 class Execution:
@@ -227,7 +227,7 @@ class Execution:
         function: takes an item, returns what the job's function does; a coroutine for a coroutine function.
         policy: when to try again.
         timeout: seconds an attempt may take, None for no bound.
-        gate: told of what hosts have answered; None for one that nobody else asks.
+        gate: told what hosts have answered; None for one of this attempt alone.
     """
 
     def __init__(
@@ -265,7 +265,7 @@ class Execution:
     def end(self, slot: Slot, rows: Rows, now: float) -> Outcome | None:
         """Take in that an attempt has returned `rows`: an outcome if that is too much, else None.
 
-        Only to be asked by whoever has the right to end the attempt.
+        Only the thread that has the right to end the attempt may call it.
         """
         if rows.nbytes > MAX_ITEM_BYTES:
             return self._outcome(slot, Ending.FAILED, Failure("RowError", too_large(rows.nbytes)), now)
@@ -321,7 +321,7 @@ class Execution:
         return outcome
 
     def _failure(self, slot: Slot, error: BaseException) -> Failure:
-        """Say what an attempt failed with, and whether another one may succeed."""
+        """Return the failure that an error is, which says if another attempt may succeed."""
         if isinstance(error, RefusedItem):
             return Failure(error.refused.type, error.refused.message)
         if isinstance(error, (ItemError, RowError)):
@@ -363,7 +363,7 @@ def host_down(chunk: OpenedChunk, index: int, host: str, reason: str) -> Outcome
 
 
 class RefusedItem(Exception):
-    """The function is not to be called with an item."""
+    """An item with which the function must not be called."""
 
     def __init__(self, refused: Refused) -> None:
         super().__init__(refused.message)

@@ -1,4 +1,4 @@
-"""Finds out how many items are of use at once when a job is CPU-bound.
+"""Finds the number of threads that is of use when a job is CPU-bound.
 
 Python executes one thread at a time. Where a function computes, more threads than processors only take the
 interpreter's lock from each other (measured: 8,000 items of 1 ms on 16 threads took 5.6 s where two took 3.3). Whether

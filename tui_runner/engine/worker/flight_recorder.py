@@ -19,14 +19,14 @@ import threading
 from array import array
 
 SLOTS = 65_536
-"""More threads than a process can have; pages that nobody touches take no memory."""
+"""More threads than a process can have; pages that are never written take no memory."""
 _SIZE = 8 * SLOTS
 ATTEMPT_BITS = 20
 MAX_ATTEMPT = (1 << ATTEMPT_BITS) - 1
 
 
 def open_memory() -> int:
-    """File descriptor of memory for a `FlightRecorder`; the caller closes it."""
+    """Return a file descriptor of memory for a `FlightRecorder`; the caller closes it."""
     if hasattr(os, "memfd_create"):
         descriptor = os.memfd_create("tui-runner")
     else:
@@ -59,7 +59,7 @@ class FlightRecorder:
         self._used = 0
 
     def take_slot(self) -> int:
-        """A slot that nobody has, the lowest one; the last one may be had by several."""
+        """Return the lowest free slot; when all are taken, the last one is shared."""
         with self._lock:
             if self._free:
                 return heapq.heappop(self._free)
@@ -67,7 +67,7 @@ class FlightRecorder:
             return self._used - 1
 
     def give_back(self, slot: int) -> None:
-        """Nobody uses the slot any more."""
+        """Free a slot."""
         self.slots[slot] = 0
         with self._lock:
             heapq.heappush(self._free, slot)
@@ -81,7 +81,7 @@ class FlightRecorder:
         return {found >> ATTEMPT_BITS: found & MAX_ATTEMPT for found in notes}
 
     def close(self) -> None:
-        """Let go of the memory."""
+        """Release the memory."""
         self.slots.release()
         self._memory.close()
 
@@ -93,5 +93,5 @@ os.register_at_fork(after_in_child=lambda: copied.append(os.getpid()))
 
 
 def this_is_no_copy() -> None:
-    """This process, forked from a fork server as it may be, is a worker of its own."""
+    """Mark this process as a worker of its own, although it may be a fork of the fork server."""
     copied.clear()

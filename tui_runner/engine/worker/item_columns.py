@@ -1,4 +1,4 @@
-"""What the ledger keeps of the values of items: a short text of each, and those of failed ones as JSON.
+"""Values of items as the ledger keeps them: a short text of each, and those of failed ones as JSON.
 
 Secrets are taken out of a whole column: two regular expressions of Arrow find the few texts that may have any, where
 looking at each text by itself cost a seventh of an item (0.84 µs).
@@ -65,7 +65,7 @@ def _suspects(column: pa.StringArray, redact: Redaction) -> pa.BooleanArray:
 
 
 def _replaced(column: pa.StringArray, mask: pa.BooleanArray, replace: object) -> pa.StringArray:
-    """`column` with what `replace` makes of the texts where `mask` is true."""
+    """Return `column` with the texts where `mask` is true passed through `replace`."""
     if not pc.any(mask).as_py():
         return column
     texts = [replace(text) for text in column.filter(mask).to_pylist()]  # type: ignore[operator]  # a function of text

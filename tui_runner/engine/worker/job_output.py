@@ -1,4 +1,4 @@
-"""What a job prints and logs, on its way to the run's log.
+"""Output and log records of a job, on their way to the run's log.
 
 A worker's `sys.stdout` and `sys.stderr` are `JobStream`s: whole lines become `LogLine`s that know their item. What
 native code writes to the file descriptors themselves is read by the process that started the worker.
@@ -67,7 +67,7 @@ class JobLog:
         return "" if text == str(place[1]) else text
 
     def take_all(self) -> tuple[tuple[LogLine, ...], int]:
-        """The lines that wait, and how many were dropped since the last call."""
+        """Return the lines that wait, and how many were dropped since the last call."""
         with self._lock:
             lines, dropped = tuple(self._lines), self._dropped
             self._lines.clear()
@@ -97,11 +97,11 @@ class JobStream(io.TextIOBase):
     errors = "backslashreplace"
 
     def writable(self) -> bool:
-        """Text can be written."""
+        """Return True: text can be written."""
         return True
 
     def fileno(self) -> int:
-        """The descriptor that a program may be given to write to."""
+        """Return the descriptor that child processes may write to."""
         return super().fileno() if self._descriptor is None else self._descriptor
 
     def reconfigure(self, **options: object) -> None:
@@ -128,7 +128,7 @@ class JobStream(io.TextIOBase):
         return len(text)
 
     def flush(self) -> None:
-        """Lines go when they are complete; there is nothing to flush but what is passed through."""
+        """Flush the stream that is passed through; lines are sent when they are complete."""
         if self._otherwise is not None:
             self._otherwise.flush()
 

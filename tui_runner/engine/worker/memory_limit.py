@@ -10,7 +10,7 @@ Python looks for garbage in cycles by the number of objects, whatever their size
 itself would stay until the worker is full (measured: 20 GB). So whenever the worker has grown by `GARBAGE_GROWTH` it
 looks for garbage, as often as that takes a twentieth of the time at most.
 
-Large items: as they end their memory comes back, and the worker goes on; the brake has bounded how many it runs at
+Large items: as they end their memory comes back, and the worker continues; the brake has bounded how many it runs at
 once. A leak, or a cache that grows: with nothing in flight any more it still has too much, so it must be replaced.
 """
 
@@ -41,7 +41,7 @@ _LEAST_GROWTH = 64 << 20
 """Bytes that a worker may grow by whatever its share is: one that may not grow would be replaced before its first item
 has ended, for ever."""
 _RELEASED = 0.8
-"""Of what it may grow by, below which a worker goes on. One that keeps more at rest would brake again soon."""
+"""Of what it may grow by, below which a worker starts items again. With more at rest it would soon brake again."""
 _PATIENCE = 5.0
 """Seconds for items in flight to end; a worker that has too much for longer is replaced while it waits for them."""
 _QUIET_LOOKS = 2
@@ -86,7 +86,7 @@ class Step(StrEnum):
     CLEAN = "clean"
     """Nothing is in flight: give back what can be given back, then say by `cleaned` what is left."""
     RELEASE = "release"
-    """Go on."""
+    """Start items again."""
     GIVE_UP = "give up"
     """Ask to be replaced."""
 
@@ -108,11 +108,11 @@ class BrakeState:
         self.set_share(share)
 
     def set_share(self, share: int | None) -> None:
-        """The worker may have so many bytes from now on."""
+        """Change the bytes that the worker may have."""
         self._limit = None if share is None else max(share, self._baseline + _LEAST_GROWTH)
 
     def look(self, rss: int, in_flight: int, now: float) -> Step:
-        """Return what to do with `rss` bytes in use and so many items being executed."""
+        """Return what to do with `rss` bytes in use and `in_flight` items being executed."""
         if self._given_up:
             return Step.NOTHING
         if self._braked_at is None:
@@ -128,7 +128,7 @@ class BrakeState:
         return self._give_up() if now - self._braked_at >= _PATIENCE else Step.NOTHING
 
     def cleaned(self, rss: int) -> Step:
-        """Return what to do when so many bytes are left after everything was given back."""
+        """Return what to do when `rss` bytes are left after everything was given back."""
         return self._release() if self._fits(rss) else self._give_up()
 
     def _fits(self, rss: int) -> bool:
@@ -180,7 +180,7 @@ class MemoryLimit:
         self._thread.start()
 
     def set_share(self, share: int | None) -> None:
-        """The process may have so many bytes from now on."""
+        """Change the bytes that the process may have."""
         with self._lock:
             self._state.set_share(share)
 
@@ -189,7 +189,7 @@ class MemoryLimit:
         self._ended.set()
 
     def glance(self) -> None:
-        """Look, unless somebody just has; called by every thread that has ended an item."""
+        """Look, unless another thread has just done so; called by every thread that has ended an item."""
         now = self._clock()
         if now >= self._next_glance and self._lock.acquire(blocking=False):
             try:
@@ -204,7 +204,7 @@ class MemoryLimit:
                 self._look(self._clock())
 
     def _look(self, now: float) -> None:
-        """Look and do what is to be done; the caller has the lock.
+        """Look, and take the next step; the caller has the lock.
 
         Never raises: threads that run items call it, and one that died of it would be missing.
         """
@@ -233,7 +233,7 @@ class MemoryLimit:
 
 
 def resident_bytes() -> int:
-    """Memory of this process that is in the machine's.
+    """Return the resident memory of this process, in bytes.
 
     On Linux it needs no new file descriptor: a function may have used up all that there are.
 
@@ -250,7 +250,7 @@ def resident_bytes() -> int:
 
 @functools.cache
 def _statm(pid: int) -> int:
-    """A descriptor, open as long as the process `pid`, this one, of what Linux says of its memory, in pages.
+    """Return a descriptor of the memory figures, in pages, of process `pid`, this one; it stays open as long as that.
 
     Reading it takes a tenth of the time of psutil.
     """
@@ -258,7 +258,7 @@ def _statm(pid: int) -> int:
 
 
 def give_back() -> None:
-    """Give memory that nobody uses back to the system."""
+    """Give unused memory back to the system."""
     gc.collect()
     pa.default_memory_pool().release_unused()
     if sys.platform == "linux":

@@ -38,7 +38,7 @@ def pack_params(job: Job, params: Mapping[str, Any]) -> bytes:
 
 
 def unpack_params(job: Job, packed: bytes) -> dict[str, Any]:
-    """The values of all parameters of `job`, which this process has loaded."""
+    """Return the values of all parameters of `job`, which this process has loaded."""
     sent: dict[str, Any] = pickle.loads(packed)  # noqa: S301 - made by our own parent process
     return _defaults(job) | sent
 

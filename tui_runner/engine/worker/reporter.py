@@ -55,7 +55,7 @@ INTERVAL = 0.2
 _SHORTEST = 0.02
 """Seconds between two reports at least: a message costs both processes about a millisecond."""
 _PROGRESS_SECONDS = 0.1
-"""Seconds between two `Progress` at least, unless the worker has just fallen idle: nobody sees more."""
+"""Least seconds between two `Progress`, unless the worker has just become idle: a screen shows no more."""
 _HEARTBEAT = 2.0
 """Seconds between reports of a worker that has nothing to do: they say that it is there (see `silence`)."""
 _OLDEST = 20
@@ -149,7 +149,7 @@ class Collector:
             pass
 
     def collect(self) -> bool:
-        """Report what has ended, as much as one batch takes; whether there was anything."""
+        """Report what has ended, as much as one batch takes. Return True if there was anything."""
         for down in self._queue.take_down():
             self._outcomes.put_other(host_down(*down))
         self._queue.ask_for_more()
@@ -512,7 +512,7 @@ class BatchBuilder:
 
     @property
     def trials(self) -> Trials:
-        """How the items fared."""
+        """Return the counts of items by how they ended, for the circuit breaker."""
         return Trials(self._ok, self._passing, self._lasting)
 
     def latencies(self) -> Counter[int]:

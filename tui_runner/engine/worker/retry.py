@@ -60,7 +60,7 @@ class RetryBudget:
         self._ok = self._failed = self._retries = 0
 
     def count(self, ok: int, failed: int, now: float) -> None:
-        """So many items have ended well, and the first attempts of so many have failed."""
+        """Count items that ended well, and first attempts that failed."""
         second = self._present(now)
         second.ok += ok
         second.failed += failed
@@ -77,7 +77,7 @@ class RetryBudget:
         return True
 
     def _present(self, now: float) -> _Second:
-        """The counts of this second; those that are too old are forgotten."""
+        """Return the counts of this second, and forget those that are too old."""
         number = int(now)
         while self._seconds and self._seconds[0].number <= number - _WINDOW:
             old = self._seconds.popleft()
@@ -90,7 +90,7 @@ class RetryBudget:
 
 
 def status_of(error: BaseException) -> int | None:
-    """Status of the answer that an error stands for, None when it is not about an answer."""
+    """Return the status of the answer that an error stands for, None when it is not about an answer."""
     response = attribute(error, "response")
     for holder, name in ((response, "status_code"), (error, "code"), (error, "status")):
         status = attribute(holder, name)
@@ -133,7 +133,7 @@ def _text(value: object) -> str:
 
 
 def attribute(holder: object, name: str) -> object:
-    """An attribute, or None: one that is a property of the user's may raise anything."""
+    """Return an attribute, or None: a property of the user's class may raise anything."""
     try:
         return getattr(holder, name, None)
     except Exception:
@@ -141,7 +141,7 @@ def attribute(holder: object, name: str) -> object:
 
 
 def _header(headers: object, name: str) -> str | None:
-    """A header by its name; what is not one of the usual mappings is asked in both spellings."""
+    """Return a header by its name; other mappings than the usual ones are asked in both spellings."""
     get = attribute(headers, "get")
     if not callable(get):
         return None
@@ -215,7 +215,7 @@ _LONGEST_CHAIN = 50
 
 
 def is_transient(error: BaseException) -> bool:
-    """Return True if another attempt may succeed: network trouble, timeouts, and HTTP answers that say so.
+    """Return True if another attempt may succeed: network trouble, timeouts, and HTTP answers that ask for one.
 
     Errors of HTTP libraries are recognised without importing any of them: by the status of the response they carry, by
     what the operating system said, which is in the chain of their causes whatever wraps it, and by the names of their
@@ -274,7 +274,7 @@ def _is_of_library(error: Exception) -> bool:
 
 
 def retry_rule(retry_on: object) -> Callable[[BaseException], bool]:
-    """The rule that `@job(retry_on=…)` stands for.
+    """Return the rule that `@job(retry_on=…)` stands for.
 
     Args:
         retry_on: an exception type or a tuple of them, which are retried besides what is transient; a function of
@@ -312,7 +312,7 @@ class RetryPolicy:
     uniform: Callable[[float, float], float] = field(default=random.uniform)
 
     def delay(self, attempts: int, wanted: float | None = None) -> float:
-        """Seconds to wait after `attempts` attempts have failed.
+        """Return the seconds to wait after `attempts` attempts have failed.
 
         Args:
             attempts: 1 or more.

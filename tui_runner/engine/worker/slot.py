@@ -33,7 +33,7 @@ class OpenedChunk:
         made: attempts made already, by index; 0 for those that are not in it.
         tries: those of them that failed and count as retries, by index.
         exhausted: whether all of `todo` was handed out once.
-        hosts: the host of items of which it is known, by index.
+        hosts: the hosts of items, where they are known, by index.
         lined: how many items stand in lines of hosts.
         refused: seconds that servers have put an item off, by index.
         sent_back: indexes of items that the gate has sent back.
@@ -107,7 +107,7 @@ class Slot:
         waits: how often its item has waited for a host.
         added: items that its item has added so far; None for none.
         queue: where it comes from.
-        claim: a token that whoever ends the attempt takes: its deadline; None where there is no timeout to race.
+        claim: a token, the deadline, that the thread takes that ends the attempt; None where no timeout can race it.
     """
 
     __slots__ = (
@@ -184,7 +184,7 @@ class Slot:
 
     @property
     def cancelled(self) -> bool:
-        """True if nobody waits for the result any more."""
+        """True if the result is not wanted any more."""
         return self.superseded or self.chunk.cancelled
 
     @property
@@ -208,7 +208,7 @@ class Slot:
 
 
 def take_claim(claim: list[float] | None) -> bool:
-    """Take the right to end an attempt; False when somebody else has it."""
+    """Take the right to end an attempt. Return False if another thread has it."""
     if claim is None:
         return True
     try:

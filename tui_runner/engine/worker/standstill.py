@@ -1,7 +1,7 @@
 """Notices that the whole process stood still: a suspended machine, `docker pause`, SIGSTOP.
 
-Monotonic clocks go on meanwhile (on Linux not while the machine sleeps, but in a frozen container they do), and every
-item would be past its deadline at once. Time in which nothing of the run was executed belongs to no item.
+Monotonic clocks advance meanwhile (on Linux not while the machine sleeps, but in a frozen container), and every item
+would be past its deadline at once. Time in which nothing of the run was executed belongs to no item.
 
 A thread looks four times a second and does nothing else, so it is late only when the process did not run, or when
 native code kept the interpreter for itself; then the process used its processor.
@@ -53,7 +53,7 @@ class Standstill:
         self._ended.set()
 
     def look(self) -> None:
-        """Postpone deadlines if the process stood still; to be called before somebody judges by them."""
+        """Postpone deadlines if the process stood still; called before they are compared with the clock."""
         with self._lock:
             now, cpu = self._clock(), self._cpu()
             seconds, used = now - self._last[0], cpu - self._last[1]

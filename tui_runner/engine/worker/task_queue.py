@@ -6,8 +6,8 @@ no object an item: a slice is a `deque` of indexes into the chunk's columns, and
 way to start an item of it.
 
 Everything that happens seldom (a pause, a cancelled chunk, too many unwritten bytes, too much memory, fewer threads,
-the end) is done by whoever decides it, not by the threads: it *recalls* slices, which means that it pops what is left
-of them and puts that back at the head of the chunk's line. The threads find their slices empty and come back to
+the end) is done by the caller that decides it, not by the threads: it *recalls* slices, which means that it pops the
+rest of them and puts that back at the head of the chunk's line. The threads find their slices empty and come back to
 `take`, which lets them wait. When an item takes longer than `SLOW_SECONDS`, a thread that has nothing else to do
 recalls the rest of that slice in the same way, so no item waits behind a slow one.
 
@@ -45,9 +45,9 @@ from tui_runner.text.describe import item_text
 from tui_runner.text.items import Refused
 
 SLICE_SECONDS = 0.001
-"""What the items of a slice should take together: the lock then costs a thousandth, and no thread runs dry for long."""
+"""Seconds that the items of a slice should take together: the lock costs a thousandth, and no thread idles long."""
 MAX_SLICE = 256
-"""Items of a slice at most: so many unreported results of one thread still become one small part of a batch."""
+"""Items of a slice at most: that number of unreported results of one thread is still a small part of a batch."""
 MOST_HELD = 20_000
 """Items that may wait for hosts in a worker before it asks for no more: what the others have to do must get through."""
 _LONG_SECONDS = 1.0
@@ -55,7 +55,7 @@ _MOST_WAITING = 32
 """Items that may wait for hosts in threads of their own, or as many as there are threads: these cost little, but the
 more wait the more are late when their chunk is paused."""
 SLOW_SECONDS = 0.01
-"""What an item may take before others take the rest of its slice: ten slices that were thought to take as long."""
+"""Seconds that an item may take before others take the rest of its slice: ten times the aim of a slice."""
 _IMMUTABLE = frozenset({str, int, float, bool, bytes, type(None)})
 _FORGETTING = 1.1
 """By how much the learned seconds an item grow with each slice that took longer. They follow the quickest slices: one
@@ -71,7 +71,7 @@ class _Delayed:
     chunk: OpenedChunk = field(compare=False)
     index: int = field(compare=False)
     free: bool = field(default=False, compare=False)
-    """Whether it is no retry, and costs no budget."""
+    """True if it is no retry, and costs no budget."""
 
 
 class WorkQueue:
@@ -80,7 +80,7 @@ class WorkQueue:
     Args:
         write_log: what slots log with: level, text, chunk and position.
         on_exhausted: called with the number of a chunk whose last waiting item was handed out.
-        on_change: called whenever somebody who waits should look again; for pools that do not wait in threads.
+        on_change: called whenever a waiting taker should look again; for pools that do not wait in threads.
         on_idle: called when nothing is executed and nothing can be taken.
         rate: items started per second, None for no bound.
         budget: how many retries may be made, None for no bound.
@@ -114,7 +114,7 @@ class WorkQueue:
         self._waiting = 0
         """Items that have started and wait for their host."""
         self._waits_long = False
-        """Whether one of them waits for a host that is held."""
+        """True if one of them waits for a host that is held."""
         self.on_missing: Callable[[int], None] = lambda missing: None
         """Called with the number of takers to start, because others wait for hosts."""
         self._budget = budget
@@ -194,7 +194,7 @@ class WorkQueue:
         return 0.0
 
     def _exhausts(self, chunk: OpenedChunk | None) -> bool:
-        """Take in that the last item of a chunk was handed out; whether it was just now, for the first time."""
+        """Take in that the last item of a chunk was handed out. Return True if that is news."""
         if chunk is None or chunk.todo or chunk.lined or chunk.exhausted:
             return False
         chunk.exhausted = True
@@ -225,7 +225,7 @@ class WorkQueue:
 
         Args:
             slot: of who asks.
-            single: one item, for somebody who does not wait here, and so cannot look out for the others.
+            single: take one item, for a taker that does not wait here, and so cannot look out for the others.
         """
         if self._ended or self._lanes > self._wanted_lanes + self._replaced:
             self._lanes -= 1
@@ -366,7 +366,7 @@ class WorkQueue:
             self._waits_long = self._waits_long and self._waiting > 0
 
     def _missing(self) -> int:
-        """Return how many takers are to be started, which count as started."""
+        """Return how many takers are missing, and count them as started."""
         missing = 0 if self._ended else max(0, self._wanted_lanes + self._replaced - self._lanes)
         self._lanes += missing
         return missing
@@ -630,7 +630,7 @@ class WorkQueue:
             self._look(everybody=True)
 
     def set_lanes(self, lanes: int) -> int:
-        """Set how many takers there are to be; returns how many are missing and counts them as started."""
+        """Set the number of takers; return how many are missing, and count them as started."""
         with self._changed:
             self._wanted_lanes = lanes
             missing = self._missing()
@@ -697,7 +697,7 @@ class WorkQueue:
 
     @property
     def wanted_lanes(self) -> int:
-        """Takers there are to be."""
+        """Number of takers that should exist."""
         return self._wanted_lanes
 
     @property
@@ -768,7 +768,7 @@ class WorkQueue:
             self._ready.remove(chunk)
 
     def _look(self, *, everybody: bool = False) -> None:
-        """Wake one of those who wait, who wakes the next one if there is work for it; or everybody."""
+        """Wake one waiting taker, which wakes the next one if there is work for it; or all of them."""
         if everybody:
             self._changed.notify_all()
         else:

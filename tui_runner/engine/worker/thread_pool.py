@@ -28,7 +28,7 @@ TIMEOUT_GRACE = 0.2
 
 
 _JOIN_SECONDS = 0.05
-"""Between two looks at who has not ended, which nobody notices."""
+"""Seconds between two looks at threads that have not ended; too short for a user to notice."""
 MIN_STUCK = 8
 """Threads that may be stuck in any worker before it is replaced: they only wait, and a new worker costs some memory."""
 
@@ -87,7 +87,7 @@ class _WorkerThread(threading.Thread):
         while todo:
             try:
                 index = todo.popleft()
-            except IndexError:  # somebody has recalled the rest at this very moment
+            except IndexError:  # another thread has recalled the rest at this moment
                 break
             outcome = None
             rows: Rows | None = None
@@ -103,7 +103,7 @@ class _WorkerThread(threading.Thread):
                 now = clock()
                 try:
                     outcome = execution.failed(slot, error, now)
-                except BaseException as fault:  # no memory, say: the item fails, the thread goes on
+                except BaseException as fault:  # no memory, say: the item fails, the thread continues
                     outcome = execution.failed(slot, fault, now)
             else:
                 now = clock()
@@ -132,7 +132,7 @@ class ThreadPool:
         execution: how one is executed.
         outcomes: where outcomes go.
         recorder: where each thread notes what it executes.
-        on_broken: called when a thread cannot go on, outside of any item.
+        on_broken: called when a thread cannot continue, outside of any item.
     """
 
     def __init__(
@@ -187,7 +187,7 @@ class ThreadPool:
         """Wait until every thread has ended; returns how many have not within `timeout` seconds."""
         end = time.monotonic() + timeout
         while self.lanes and (left := end - time.monotonic()) > 0:
-            # Not for long: one that is past its deadline meanwhile is to be waited for no more.
+            # In short waits: a thread whose item passes its deadline meanwhile is not waited for any more.
             for lane in list(self.lanes):
                 if lane.is_alive():
                     lane.join(min(left, _JOIN_SECONDS))

@@ -75,9 +75,9 @@ from tui_runner.text.describe import describe
 from tui_runner.text.redaction import Redaction
 
 _TEARDOWN_SECONDS = 10.0
-"""How long a job's teardown may take before the worker ends without it."""
+"""Seconds that a job's teardown may take before the worker ends without it."""
 _PR_SET_PDEATHSIG = 1
-BROKEN = "this worker cannot go on, because a function has changed what it needs itself"
+BROKEN = "this worker cannot continue, because a function has changed what it needs itself"
 
 
 class Worker:
@@ -96,7 +96,7 @@ class Worker:
     ) -> None:
         self._config = config
         self.on_broken: Callable[[BaseException], None] = self._report_broken
-        """Called by a thread of this worker that cannot go on."""
+        """Called by a thread of this worker that cannot continue."""
         self._job = job
         self._send = send
         self.log = log
@@ -268,7 +268,7 @@ class Worker:
 
 
 def run_process(connection: Connection, config: WorkerConfig, output: int, memory: int) -> None:
-    """Be a worker process: never returns.
+    """Run a worker process; never returns.
 
     Args:
         connection: orders come from it, reports go to it.
@@ -293,7 +293,7 @@ def run_process(connection: Connection, config: WorkerConfig, output: int, memor
                 os._exit(DESCRIPTORS_EXIT)  # what is sent would arrive nowhere
             try:
                 send_message(connection, report)
-            except OSError:  # nobody is left to report to
+            except OSError:  # the program has ended
                 _end_with_children()
 
     code = 0
@@ -351,7 +351,7 @@ def _end_broken(error: BaseException, worker: int, send: Callable[[Report], None
 
 
 def _end_with_children() -> NoReturn:
-    """End because the program was killed, and with this process what items have started: nobody else would end that."""
+    """End this process and those that items have started, because the program was killed."""
     if os.getpgrp() == os.getpid():  # as `_detach` makes it, where that is possible
         os.killpg(os.getpid(), signal.SIGKILL)
     os._exit(1)
@@ -366,7 +366,7 @@ def _detach(output: int) -> None:
     take_signals_again()
     TERMINAL_GUARD.forget()
     if sys.platform == "linux":
-        # The pipe's end says so too, but not while the user's code keeps the interpreter for itself.
+        # The end of the pipe is noticed too, but not while the user's code keeps the interpreter for itself.
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     _let_parent_end()
     nothing = os.open(os.devnull, os.O_RDONLY)

@@ -242,7 +242,8 @@ def throughput(snapshot: Snapshot, curves: RunCurves | None = None) -> Picture:
 def memory(snapshot: Snapshot, curves: RunCurves | None = None) -> Picture:
     """Return resident memory of the workers, and on top of it that of the program itself; arguments as above."""
     history = snapshot.history
-    limit = snapshot.memory_limit
+    # The limit is that of this machine; with a cluster the curves are of all machines.
+    limit = None if snapshot.machines or snapshot.machines_lost else snapshot.memory_limit
     return Picture(
         title="memory" if limit is None else f"memory, limit {size(limit)}",
         now=size(snapshot.app_rss + snapshot.workers_rss) if history else NONE,

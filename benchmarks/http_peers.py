@@ -1,6 +1,6 @@
 """Pages a second: tui-runner beside what people use for the same list of URLs, against one server on loopback.
 
-    python benchmarks/http.py [--pages 6000] [--latency 0.05] [--only fetch,httpx] [--kill]
+    python benchmarks/http_peers.py [--pages 6000] [--latency 0.05] [--only fetch,httpx] [--kill]
 
 Each contender is a command of its own. It fetches every URL of a file with 16 threads (or tasks) of one process and
 keeps URL, status and text: tui-runner in DuckDB, the others in a file of JSON lines, which is what they offer or what

@@ -1,0 +1,139 @@
+"""Agents on the machines of Dask workers, as Dask actors.
+
+An actor is one task a Dask worker for the life of the run. Its methods are coroutines of the Dask worker's event loop;
+each takes and returns bytes or numbers, so that Dask pickles none of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+import socket
+import tempfile
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tui_runner._version import __version__
+from tui_runner.engine.backends.agent import Agent
+from tui_runner.system.process import available_processors
+
+_GUARD_SECONDS = 0.2
+_ALIVE = ("running", "paused", "closing_gracefully")
+"""States of a Dask worker that has an agent. The last one it has for a moment while Dask refuses to retire it."""
+_MEMORY_SHARE = 0.7
+"""Of the memory that a Dask worker may have: the nanny does not count ours, the machine does."""
+
+
+class Hello(msgspec.Struct):
+    """Facts about the machine of an agent.
+
+    Attributes:
+        host: name of the machine.
+        python: version of Python.
+        version: version of tui-runner.
+        processors: those that its process may use.
+        time: wall clock, seconds since the epoch.
+    """
+
+    host: str
+    python: str
+    version: str
+    processors: int
+    time: float
+
+
+class DaskAgent:
+    """An agent as a Dask actor.
+
+    Args:
+        key: its key at Dask.
+        lease: see `Agent`.
+    """
+
+    def __init__(self, key: str, lease: float) -> None:
+        from distributed import get_worker
+
+        self._key, self._lease = key, lease
+        self._worker: Any = get_worker()
+        self._agent: Agent | None = None
+        self._starting = threading.Lock()
+        # Polls wait in threads: a thread less for what is sent meanwhile would hold up a pause.
+        self._calls = ThreadPoolExecutor(4, thread_name_prefix="tui-runner-agent")
+
+    async def hello(self) -> bytes:
+        """Return `Hello`, packed."""
+        hello = Hello(socket.gethostname(), platform.python_version(), __version__, available_processors(), time.time())
+        return msgspec.msgpack.encode(hello)
+
+    async def echo(self, content: bytes, nbytes: int) -> bytes:
+        """Return `nbytes` zeros: for measuring the way."""
+        return bytes(nbytes)
+
+    async def begin(self) -> bytes:
+        """Start the host; a second call does nothing."""
+        await asyncio.get_running_loop().run_in_executor(self._calls, self._begin)
+        return b""
+
+    async def poll(self, ack: int, wait: float) -> bytes:
+        """Return what `Agent.poll` does, packed."""
+        polled = await asyncio.get_running_loop().run_in_executor(self._calls, self._begin().poll, ack, wait)
+        return msgspec.msgpack.encode(
+            (polled.received, polled.ended, polled.frames),
+        )
+
+    async def send(self, frames: bytes) -> bytes:
+        """Pass packed commands on."""
+        unpacked = msgspec.msgpack.decode(frames, type=list[tuple[int, bytes]])
+        await asyncio.get_running_loop().run_in_executor(self._calls, self._begin().send, unpacked)
+        return b""
+
+    async def end(self) -> bytes:
+        """End the host."""
+        if self._agent is not None:
+            await asyncio.get_running_loop().run_in_executor(self._calls, self._agent.end)
+        return b""
+
+    def _begin(self) -> Agent:
+        with self._starting:
+            if self._agent is None:
+                limit = self._worker.memory_manager.memory_limit
+                folder = Path(tempfile.mkdtemp(prefix="tui-runner-", dir=self._worker.local_directory))
+                memory = None if not limit else int(limit * _MEMORY_SHARE)
+                self._agent = Agent(_environment(), self._lease, folder, memory)
+                threading.Thread(target=self._guard, args=(self._agent,), name="agent-guard", daemon=True).start()
+            return self._agent
+
+    def _guard(self, agent: Agent) -> None:
+        """End the host as soon as Dask has released this actor, or closes its worker."""
+        while self._worker.state.actors.get(self._key) is self and self._worker.status.name in _ALIVE:
+            time.sleep(_GUARD_SECONDS)
+        agent.end()
+
+
+class Made:
+    """Unpickles to a `DaskAgent`."""
+
+    def __init__(self, *args: Any) -> None:
+        self._args = args
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return DaskAgent, self._args
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment without what the nanny has set for Dask's own tasks, such as OMP_NUM_THREADS=1."""
+    import dask
+
+    environment = dict(os.environ)
+    for group in ("environ", "pre-spawn-environ"):
+        for name, value in (dask.config.get(f"distributed.nanny.{group}", {}) or {}).items():
+            if environment.get(name) == str(value):
+                del environment[name]
+    environment.pop("PYTHONHASHSEED", None)
+    return environment
