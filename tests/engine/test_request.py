@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import os
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -87,6 +88,19 @@ def test_a_plan_has_everything_settled(tmp_path: Path, squares: str) -> None:
 )
 def test_assignments_are_key_and_value(texts: list[str], params: dict[str, object]) -> None:
     assert assignments(texts) == params
+
+
+def test_path_of_the_command_line_can_be_sent_to_a_worker(tmp_path: Path, job_file: Callable[..., str]) -> None:
+    job = """
+        from pathlib import Path
+        from tui_runner import job
+
+        @job
+        def look(n: int, *, root: Path):
+            return {"n": n}
+    """
+    made = plan(tmp_path, job_file(job), params=assignments(["root=d"]), input="range:0:3")
+    assert pickle.loads(pickle.dumps(made.params)) == {"root": Path("d")}
 
 
 @pytest.mark.parametrize(

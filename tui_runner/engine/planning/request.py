@@ -193,7 +193,8 @@ def _with_secrets_read(
     parameters: Sequence[Parameter], given: Mapping[str, object], request: RunRequest
 ) -> dict[str, object]:
     """Return `given` with the text of FILE in the place of `@FILE`, and of standard input for `@-`, for secrets."""
-    found = dict(given)
+    # A `Path` of Python 3.13 keeps the text it was made of, and an `Assigned` cannot be unpickled in a worker.
+    found = {name: str(value) if isinstance(value, Assigned) else value for name, value in given.items()}
     from_input = ""
     for parameter in parameters:
         value, name = given.get(parameter.name), plain(parameter.name)
