@@ -16,7 +16,7 @@ item's rows are in the table once: none lost, none twice.
 
 from tui_runner._version import __version__
 
-# What is loaded here is loaded before the program can see to a Ctrl-C (`cli/entry.py`), and by every process of a run.
+# Import nothing here: it would load before Ctrl-C is handled (`cli/entry.py`), and in every process of a run.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from tui_runner.api import RunFailed as RunFailed

@@ -107,7 +107,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _start_workers_early(words: list[str]) -> None:
-    """Start the server that workers come from, for a command that needs them: it loads while this process does."""
+    """Start the fork server early if the command starts workers, so that it imports while this process does."""
     if words and words[0] in _WITH_WORKERS and not {"-h", "--help", "inline"}.intersection(words):
         from tui_runner.system.fork_server import start_early
 
@@ -536,7 +536,7 @@ def doctor(
     """Check that this machine has what tui-runner needs."""
     from tui_runner.cli.doctor import examine
 
-    # Where standard output is closed (`>&-`), what is wrong is still to be seen.
+    # If standard output is closed (`>&-`), report to standard error: the findings must not be lost.
     return examine(sys.stderr if sys.__stdout__ is None else sys.stdout, backend, as_json=json)
 
 

@@ -207,7 +207,7 @@ def crawl(
 
 
 def _run(context: typer.Context, job: str, params: Given, settings: Given, request: Given, display: Given) -> int:
-    """Run a built-in job with the parameters and settings that were given; return the exit code."""
+    """Run a built-in job; options that were not given (None, []) are left out, so that the job's defaults apply."""
     prepare_arrow()
     from tui_runner.cli.run import Display, run_in_foreground
     from tui_runner.engine.planning.request import RunRequest

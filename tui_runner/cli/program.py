@@ -88,7 +88,7 @@ class Program:
         redaction = Redaction() if self._output is None else self._output.redaction
         if error is not None and (traceback or (self._debug and _has_more_to_tell(error))):
             print(safe_traceback(error, redaction), file=self.err, end="")
-        # A value that is wrong is shown in the line. What it quotes of the job was redacted where it was raised.
+        # The line may quote a wrong value that is a secret. Text from the job was redacted where the error was raised.
         text = redact(text) if redaction.guessed else redaction(text)
         print(f"tui-runner: {bounded(safe_text(text))}", file=self.err)
         return code

@@ -14,7 +14,7 @@ from tui_runner.text.messages import resume_command, retry_command
 from tui_runner.text.numbers import count, counted, duration, plural, rate, size, time_left
 from tui_runner.text.safe_text import ELLIPSIS, display_width, safe_text
 
-_ERROR_GROUPS = 5
+_SHOWN_ERROR_GROUPS = 5
 _MESSAGE_LENGTH = 200
 
 
@@ -114,8 +114,9 @@ def closing_lines(snapshot: Snapshot, database: str, go_on: str) -> list[str]:
     if snapshot.nothing_ran:
         return [complaint(snapshot)]
     lines = [summary(snapshot, database)]
-    lines.extend(_error_line(group, items=snapshot.finals_are_items) for group in snapshot.errors[:_ERROR_GROUPS])
-    more = snapshot.error_groups - min(len(snapshot.errors), _ERROR_GROUPS)
+    shown = snapshot.errors[:_SHOWN_ERROR_GROUPS]
+    lines.extend(_error_line(group, items=snapshot.finals_are_items) for group in shown)
+    more = snapshot.error_groups - min(len(snapshot.errors), _SHOWN_ERROR_GROUPS)
     if more > 0:
         lines.append(f"  and {plural(more, 'more kind')}")
     if snapshot.reason:

@@ -66,7 +66,7 @@ class RecentHistogram:
         """Add durations that were counted by `bucket` elsewhere, at `active`."""
         if not counts:
             return
-        # A second at a time: workers report ten times in it.
+        # One part a second: workers report up to ten times in it.
         if self._parts and active - self._parts[-1][0] < 1.0:
             self._parts[-1][1].update(counts)
         else:

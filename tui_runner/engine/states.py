@@ -209,7 +209,7 @@ class RunStatus:
 
     @property
     def idle(self) -> bool:
-        """Return True if it is not paused itself, but nothing is left to start except in paused chunks."""
+        """Return True if the run is not paused, but only paused chunks have items left to start."""
         return self.chunks_paused and self.starts_items
 
     @property

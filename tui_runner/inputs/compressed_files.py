@@ -51,7 +51,7 @@ def is_compressed(path: Path) -> bool:
 
 
 def open_bytes(path: Path) -> BinaryIO:
-    """Open a file for reading what it stands for.
+    """Open a file for reading; a compressed one is decompressed as it is read.
 
     Raises:
         OSError: it cannot be read; reading itself raises `READ_ERRORS`.

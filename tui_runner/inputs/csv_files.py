@@ -444,7 +444,7 @@ def _invalid(
 
 
 def _fault_of(error: BaseException, layout: _Layout, types: Sequence[str]) -> UserError:
-    """Return in one line about the file what DuckDB says in a dozen lines of advice about its own options."""
+    """Return DuckDB's error as one line about the file: its own text is a dozen lines about options of DuckDB's."""
     said = str(error)
     line = re.search(r"CSV Error on Line: (\d+)", said)
     where = f"{plain(layout.path)}:{line[1]}" if line else plain(layout.path)

@@ -182,6 +182,6 @@ def _distinct(kinds: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
 
 
 def _said(error: BaseException) -> str:
-    """DuckDB's message with its advice, without its drawing of where in the query."""
+    """Return DuckDB's message and its hint, without the excerpt of the query (`LINE 1: … ^`)."""
     message = str(error).split("\nLINE ", 1)[0]
     return one_line(message.split(": ", 1)[-1])

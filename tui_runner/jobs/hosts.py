@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-# Of nearly all URLs, in a quarter of the time that `urlsplit` takes: a list has a million of them.
+# Finds the host of nearly all URLs in a quarter of `urlsplit`'s time: a list may have a million.
 _PLAIN = re.compile(r"[A-Za-z]+://([A-Za-z0-9.-]+)(?::\d*)?(?:[/?#]|$)", re.ASCII)
 
 

@@ -31,8 +31,8 @@ class JobReference:
         source: path of a Python file, or dotted name of a module.
         is_file: whether `source` is a path.
         function: name of the function in it.
-        module: name under which a copy of the file is loaded, that of the file itself: values that are pickled name
-            it. Empty for the file itself.
+        module: module name to load a copy of the file as: that of the original, because pickled values name their
+            module. Empty if `source` is the original.
     """
 
     source: str

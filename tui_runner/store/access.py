@@ -42,6 +42,7 @@ _PATIENCE_SECONDS = 5.0
 """Seconds that another process may have the database open without answering: it opens, closes, or asks as we do. An
 owner that takes the connection and stays silent is not tried again. With `RemoteLimits.greeting` that makes 9 s."""
 _TRY_SECONDS = 0.05
+"""Seconds between two tries."""
 
 
 class Access(ABC):

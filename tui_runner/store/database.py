@@ -1,7 +1,7 @@
 """An open DuckDB file: locked for this process, locked down, one cursor a thread.
 
 The instance is locked down because it runs statements that a person typed and holds text of any origin: no file
-can be read or written through it, no extension loaded, no setting changed but those of `_OPEN_SETTINGS`.
+can be read or written through it, no extension loaded, no setting changed but those of `_CHANGEABLE_SETTINGS`.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from tui_runner.text.numbers import size
 STORAGE_VERSION = "v1.2.0"
 """New files can be opened by every DuckDB from this one on; DuckDB 2's own default shuts all 1.x out."""
 
-_OPEN_SETTINGS = (
+_CHANGEABLE_SETTINGS = (
     "TimeZone", "enable_progress_bar", "enable_progress_bar_print", "memory_limit", "threads", "checkpoint_threshold",
 )  # fmt: skip
 """Settings that may still change: the zone times are shown in, progress of a query, and what `trim_cache`,
@@ -69,6 +69,7 @@ _NO_SPACE = "No space left on device"
 PATIENCE_SECONDS = 3.0
 """Seconds that the start of a run waits for another user's query to end; one on a screen may take for ever."""
 _TRY_SECONDS = 0.05
+"""Seconds between two tries to open a file that another process has open for a short statement."""
 _AMBIGUOUS_NAME = "runner"
 """DuckDB names a database after its file. In `runner.duckdb` the ledger's `runner.items` would mean two things."""
 
@@ -409,6 +410,7 @@ class Database:
         Args:
             remove: whether to delete the file as well, before it is unlocked.
         """
+        # Ending the cursors may take `_CLOSE_SECONDS`, and a thread in `close_cursor` needs the lock meanwhile.
         with self._guard:
             if self._closed:
                 return
@@ -488,7 +490,7 @@ _Connection = tuple[duckdb.DuckDBPyConnection, str | None]
 
 @dataclass(frozen=True, slots=True)
 class _Opening:
-    """Return the configuration with which DuckDB opens a file.
+    """How to open a file; `connect` holds every setting that DuckDB opens it with.
 
     Attributes:
         path: as it is named in messages.
@@ -546,7 +548,7 @@ class _Opening:
                 root.execute("PRAGMA disable_checkpoint_on_shutdown")
                 root.execute("SET allowed_directories = []")
                 root.execute("SET enable_external_access = false")
-                root.execute(f"SET allowed_configs = [{', '.join(map(literal, _OPEN_SETTINGS))}]")
+                root.execute(f"SET allowed_configs = [{', '.join(map(literal, _CHANGEABLE_SETTINGS))}]")
                 root.execute("SET lock_configuration = true")
             except BaseException:
                 root.close()

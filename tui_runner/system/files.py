@@ -459,10 +459,10 @@ def state_folder() -> Path:
 
 
 def _at_home(kind: Callable[..., Path]) -> Path:
-    """Return our folder of a kind, or for a user without a home folder one that cannot exist.
+    """Return the folder that `kind` names, or one that cannot exist for a user without a home folder.
 
-    An account of a container may have neither an entry in the list of users nor a `HOME`. Below the current folder a
-    folder `~` would be made, and one that another user has put there would be read.
+    A container's account may have neither a passwd entry nor `HOME`. `~` then stays unexpanded: a folder called `~`
+    would be made in the current folder, and one that another user left there would be read.
     """
     try:
         folder = kind(_PROGRAM, appauthor=False)

@@ -1,4 +1,4 @@
-"""Word what a person wrote, and the commands that messages advise.
+"""Quote user text in messages, and word their advice: "did you mean", and commands to run next.
 
 Text from command lines, files and jobs is hostile; what leaves here holds no control characters, since `repr`
 escapes all that is not printable (bidi controls and lone surrogates included).

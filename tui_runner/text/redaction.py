@@ -6,6 +6,8 @@ URL, values whose names say so (`token`, `api_key`, `signature` …) in its quer
 Authorization and Cookie headers, headers whose names end in `-token`, `-key` or `-secret`, and what follows `Bearer` or
 `Basic`.
 
+Output of jobs passes it in `engine/worker/job_output.py`, texts for the ledger in `engine/worker/reporter.py`.
+
 A worker does that before errors and log lines leave it, the tui-runner process with parameters and with what it says
 itself. Result rows are the job's: nothing is taken out of them.
 

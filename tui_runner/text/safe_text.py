@@ -64,7 +64,7 @@ _NOT_A_TAB = re.compile(f"[{_UNSAFE}]".replace("\x00-\x1f", "\x00-\x08\x0a-\x1f"
 
 
 def masked(text: str) -> str:
-    """`text` with a mark of one character for each that `safe_text` marks, but tabs, so that offsets stay the same.
+    """Return `text` with each unsafe character except the tab replaced by one visible one, so that offsets stay valid.
 
     For a text that is edited. C0 controls and DEL become control pictures, all others `�`.
     """

@@ -1,4 +1,4 @@
-"""The application of a run: it starts the run, hands its snapshots to the screens, and knows how to leave."""
+"""The Textual application of a run: starts the run, passes its snapshots to the screens, and shuts both down."""
 
 from __future__ import annotations
 

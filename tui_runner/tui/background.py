@@ -86,10 +86,10 @@ async def in_thread(call: Callable[[], R], name: str) -> R:
 
 
 def _is_left() -> bool:
-    """Return True if the worker that waits is of a part of the screen that is being removed.
+    """Return True if the current worker belongs to a widget that is being removed.
 
-    Textual cancels such a worker, but only when the parts within that part are gone already: whoever came back in
-    between would look for them in vain, which is a fault of the application and ends it.
+    Textual cancels such a worker only after the widget's children are gone. Code that resumed in between would query
+    children that no longer exist, and the exception would end the application.
     """
     try:
         worker = get_current_worker()

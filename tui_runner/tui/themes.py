@@ -44,7 +44,7 @@ _COLORS = (*_NEEDED, "secondary", "warning", "error", "success", "accent", "surf
 
 
 class Themed:
-    """An application whose style sheets work with every theme of Textual's: not all of them have every variable."""
+    """Mixin for applications: supplies defaults for style variables that some of Textual's themes lack."""
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """Variables of the style sheets that the themes of the terminal's own colours lack."""

@@ -45,6 +45,7 @@ from tui_runner.text.messages import one_line, plain
 
 PREFIX = "dask:"
 _CONNECT_SECONDS = 10.0
+"""Seconds for the scheduler to answer: a wrong address fails after them."""
 _ENLIST_SECONDS = 30.0
 """Seconds in which a Dask worker has to start an agent: one whose threads are all busy starts none."""
 _LOOK_SECONDS = 0.5

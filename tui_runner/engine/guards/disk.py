@@ -134,7 +134,7 @@ class DiskWatch:
         self._probe_at = 0.0
 
     def probe_due(self, now: float) -> bool:
-        """Return True, once for each failure, if it is time to retry the failed flush."""
+        """Return True if the disk is full and it is time to retry the failed flush; once in `PROBE_SECONDS`."""
         if not self.full or now < self._probe_at:
             return False
         self._probe_at = now + PROBE_SECONDS

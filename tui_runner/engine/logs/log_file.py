@@ -88,7 +88,7 @@ class LogFile:
     def take_back(self) -> None:
         """After `close`: remove a file that was made for nothing but tui-runner's own lines."""
         if self._made and not self._of_the_job:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):  # one that cannot be removed does no harm
                 self._path.unlink()
 
     def _run(self) -> None:

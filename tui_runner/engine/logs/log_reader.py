@@ -192,7 +192,7 @@ class LogReader:
                     yield StoredLine(parsed(text), Place(file.number, start), Place(file.number, stop))
 
     def _files(self, opened: ExitStack) -> list[_File]:
-        """The files that there are, the older one first."""
+        """Return the rotated and the current log file, those that exist, the older one first."""
         files: list[_File] = []
         # The newer one first: when it is renamed between the two it is found twice, and not left out.
         for path in (self._path, self._path.with_name(self._path.name + ".1")):
@@ -213,7 +213,7 @@ def _up_to(files: list[_File], place: Place) -> list[_File]:
 
 
 def _needle(text: str) -> bytes:
-    """Return what to look for in lower-case bytes; nothing for text whose case bytes do not know."""
+    """Return the bytes to search lower-cased lines for; empty for text beyond ASCII, whose case bytes cannot fold."""
     return text.lower().encode() if text.isascii() else b""
 
 

@@ -128,11 +128,11 @@ class RunRequest:
 
 @dataclass(frozen=True, slots=True)
 class StoredSettings(Settings):
-    """Settings as the ledger keeps them: with what else a run needs to be resumed as it was begun.
+    """Settings as the ledger stores them, with everything else that is needed to resume the run unchanged.
 
     Attributes:
         limit: items to take, the first ones; None for all.
-        folder: where relative paths started; None when its name is no text.
+        folder: folder that relative paths start in; None if its name is not valid Unicode.
         code: digest of the job's source, None where there is none.
     """
 

@@ -103,7 +103,7 @@ def _check_input(record: RunRecord, database: Path) -> None:
 
 
 def _as_it_was(record: RunRecord, database: Path, secrets: Mapping[str, object]) -> RunRequest:
-    """Return what was asked for when `record` was begun."""
+    """Rebuild the request that `record` was started with."""
     if not record.is_whole:
         what = "what it was begun with cannot be read: its job, table, state, parameters or settings are damaged"
         raise DatabaseError(what, _where(record, database), "bring back a copy of the file")

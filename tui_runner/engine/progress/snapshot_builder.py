@@ -43,7 +43,7 @@ _HISTORY_SECONDS = 300
 _SPAN_SECONDS = 6.0
 _SPANS = 10
 _LOG_LINES = 1_000
-_ERROR_GROUPS = 20
+_KEPT_ERROR_GROUPS = 20
 _OLDEST = 20
 _HOSTS = 300
 _STATUSES = 8
@@ -473,7 +473,7 @@ class SnapshotBuilder:
             errors_final=self._errors.final,
             errors=tuple(
                 ErrorGroup(count, kind, text, final, self._errors.example((kind, text)))
-                for (kind, text), count, final in self._errors.foremost(_ERROR_GROUPS)
+                for (kind, text), count, final in self._errors.foremost(_KEPT_ERROR_GROUPS)
             ),
             oldest=tuple(oldest[:_OLDEST]),
             hosts=self._draw_hosts(now),
@@ -614,7 +614,7 @@ class SnapshotBuilder:
         return ChunkState.RUNNING if busy else ChunkState.WAITING
 
     def _eta(self, active: float, left: int, in_flight: int, longest: float) -> tuple[float, float] | None:
-        """Return how long what is left takes; None where the rest could be done before an unusually long item."""
+        """Return the range of `metrics.Estimate`; None while paused, or if one unusually long item may outlast it."""
         estimate = None if self._state is RunState.PAUSED else self._estimate.seconds(active, left, in_flight)
         if estimate is None:
             return None

@@ -219,7 +219,7 @@ class Workers:
 
 
 DRAIN_SLACK = 5.0
-"""Seconds beyond the grace time after which a worker that does not drain is killed."""
+"""Seconds beyond the grace time after which a draining worker is killed: it needs some to send its last rows."""
 RECYCLE_GRACE = 3600.0
 """Seconds that items in flight have when their worker is replaced. It starts no more, so there is no hurry; and items
 that take long would never end if each replacement made them begin again."""
@@ -352,8 +352,8 @@ class WorkerControl:
 _SLACK = 30.0
 """Seconds beyond the timeout of an item: a machine that swaps, or a gigabyte of rows, may hold up a report for some."""
 _PATIENCE_WITHOUT_TIMEOUT = 1800.0
-"""Seconds where items may take as long as they like: an hour in a solver that holds the interpreter is rare, but it is
-work, and a worker is killed only when it has surely come to a stand."""
+"""Seconds without a report after which a worker is killed where items have no timeout. Native code that holds the
+interpreter reports nothing, and half an hour of that is rare. Where it is not, give the job a longer `timeout`."""
 _OWN_ABSENCE = 5.0
 """Seconds between two looks after which it was tui-runner itself that stood still, and no worker is to blame."""
 

@@ -35,7 +35,8 @@ MAX_ROWS = 50_000
 the pool's threads for too long; and a flush beyond DuckDB's row group of 122,880 rows leaves groups half full, which a
 later checkpoint unpacks in memory to merge them (measured: 330 MB; 50 MB with smaller flushes)."""
 LARGE = 4_096
-"""Bytes from which rows are counted at once; smaller ones are counted by the collector, without a lock."""
+"""Bytes from which a result is counted by the thread that made it, under the lock. The collector counts smaller ones in
+sums, so these cost threads no lock."""
 _FORGETTING = 0.98
 """What is left, with each large result, of what the largest ones before it say about the size of the next ones."""
 

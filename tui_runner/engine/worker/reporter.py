@@ -51,13 +51,14 @@ from tui_runner.text.numbers import counted
 from tui_runner.text.redaction import Redaction
 
 INTERVAL = 0.2
-"""Seconds between reports: seen at once by a person, and two thirds of a second before the freshness budget."""
+"""Seconds between reports. Rows have to be queryable 1.5 s after their function returned; now they are after 0.8."""
 _SHORTEST = 0.02
 """Seconds between two reports at least: a message costs both processes about a millisecond."""
 _PROGRESS_SECONDS = 0.1
 """Least seconds between two `Progress`, unless the worker has just become idle: a screen shows no more."""
 _HEARTBEAT = 2.0
-"""Seconds between reports of a worker that has nothing to do: they say that it is there (see `silence`)."""
+"""Seconds between reports of an idle worker. `Liveness` (scheduling/workers.py) and `guards/stillness.py`, which allows
+two missed ones, depend on it."""
 _OLDEST = 20
 _HOSTS_A_MESSAGE = 500
 _EXAMPLE_LENGTH = 300

@@ -285,6 +285,7 @@ class WorkQueue:
         return seconds
 
     def _grab(self, slot: Slot, chunk: OpenedChunk, most: int) -> None:
+        """Give `slot` a slice of `chunk`: as many items as take `SLICE_SECONDS` together, at most `most`."""
         size = max(1, min(most, int(SLICE_SECONDS / self._seconds_an_item)))
         if size >= len(chunk.todo):
             slot.todo, chunk.todo = chunk.todo, deque()
@@ -731,6 +732,7 @@ class WorkQueue:
             self._put_back(chunks[number], sorted(rest))
 
     def _put_back(self, chunk: OpenedChunk, indexes: list[int]) -> None:
+        """Put items back at the head of their chunk's line, or of their hosts' lines: they run before all others."""
         if chunk.hosts and not chunk.paused:
             hosts = chunk.hosts
             for index in reversed(indexes):

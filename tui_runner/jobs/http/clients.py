@@ -204,7 +204,7 @@ def _is_own(options: dict[str, Any]) -> bool:
 
 
 def _contexts(options: dict[str, Any]) -> Callable[[], ssl.SSLContext]:
-    """Return what gives the context of TLS; the certificates are read with the first request that needs them."""
+    """Return a factory of one shared TLS context; it reads the certificates when it is called first."""
     made: list[ssl.SSLContext] = []
     verify, cert, trust_env = options.get("verify", True), options.get("cert"), options.get("trust_env", True)
 

@@ -19,6 +19,7 @@ from tui_runner.jobs.http.transport import MAX_BYTES, Deadline
 from tui_runner.system.clock import time
 
 _PHASES = ("connect", "read", "write", "pool")
+"""Keys of `timeout` in the extensions of httpx's requests; each is cut to what the item's deadline leaves."""
 
 
 class _Guard:

@@ -108,7 +108,7 @@ class Names:
             self._known[key] = entry
             if len(self._known) > _MOST_NAMES:
                 del self._known[next(iter(self._known))]
-            # Threads are started by need, so that a job that fetches nothing has none.
+            # Start threads on demand: a job that fetches nothing has none.
             starts = self._idle < self._asked.qsize() + 1 and self._threads < _THREADS
             self._threads += starts
         self._asked.put((host, port, entry))

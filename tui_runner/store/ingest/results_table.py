@@ -45,7 +45,7 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """Values that go into one column: of the table itself, or of one incoming Arrow table."""
+    """An SQL value of `relation` (the results table, or an incoming Arrow table) for one column, and its type."""
 
     relation: str
     value: str

@@ -379,7 +379,7 @@ def _table(schema: pa.Schema, records: Sequence[ChunkRecord] | Sequence[SampleRe
 
 
 def _named(items: pa.Table, names: Mapping[int, Sequence[str | None]]) -> pa.Table:
-    """`items` with key, text and value of `names`, by position."""
+    """Return `items` with key, text and value replaced where `names` has the item's position."""
     if not names:
         return items
     rows = items.to_pylist()

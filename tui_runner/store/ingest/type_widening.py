@@ -56,7 +56,7 @@ def _admit_column(column: pa.ChunkedArray) -> pa.ChunkedArray:
     try:
         return column.cast(target)
     except pa.ArrowInvalid:
-        # Text would lose the shape of a nested value; and DuckDB has types for moments that far away.
+        # As text a nested value would lose its shape; and DuckDB has types for moments beyond those of microseconds.
         keeps = pa.types.is_nested(kind) or (pa.types.is_timestamp(kind) and kind.unit != "ns")
         return column if keeps else column.cast(pa.string())
 

@@ -1,6 +1,6 @@
 """Read the ledger's runs, items and errors, and begin a run.
 
-Everything after a run has begun is written by `ingest.py`, in the transactions of its flushes.
+After a run has begun, everything is written by `store/ingest/`, in the transactions of its flushes.
 """
 
 from __future__ import annotations

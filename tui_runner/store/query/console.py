@@ -8,12 +8,12 @@ How an interface uses it. Everything that blocks says so; call that from a threa
     with open_access(path) as access:            # store/access.py; or LocalAccess(runner.database) beside a run
         access.describe                          # "books.duckdb", or "books.duckdb, held by tui-runner (pid 7), run 3"
         console = access.console()               # one a tab; one running statement a console
-        statement = statement_at(text, position) # store/statements.py: .sql .start .end .parameters (names, "1" for ?)
+        statement = statement_at(text, position) # store/query/statements.py: .sql .start .end .parameters
         values = {name: typed_value(text) …}     # what the person answered, as a SQL value
         result = console.query(statement.sql, values)   # blocks until the first rows are there
         console.cancel()                         # from any thread: ends `query` or reading with QueryCancelled
         console.progress()                       # from any thread: 0.0 to 1.0, None while DuckDB cannot tell
-        pages = Pages(result, page_rows=10_000)  # store/pages.py
+        pages = Pages(result, page_rows=10_000)  # store/query/pages.py
         pages.page(0)                            # blocks; a pa.Table, and None behind the last page
         pages.rows_known, pages.complete         # "first 10,000 of more" while not complete
         pages.all_batches()                      # blocks; every row from the first, for export
@@ -27,7 +27,7 @@ How an interface uses it. Everything that blocks says so; call that from a threa
     console.write = True      # write mode; raises UserError where it cannot be: a run is active, or another process
                               # owns the file. Statements that change data then run and commit; one row, "Count"
     access.can_write          # whether write mode can be had now
-    catalog(console)          # store/catalog.py: blocks; schemas' tables with columns, types and row counts
+    catalog(console)          # store/query/catalog.py: blocks; schemas' tables with columns, types and row counts
     query_templates(catalog)       # store/query/catalog.py: named statements for the ledger and each results table
 """
 
@@ -79,7 +79,7 @@ class Console:
 
     @property
     def can_write(self) -> bool:
-        """True if write mode can be switched on: only in a database of ours, while no run is going on in it."""
+        """True if write mode can be switched on: this process may write the database, and no run is active in it."""
         return self._database.run_id is None and not self._database.read_only
 
     @property

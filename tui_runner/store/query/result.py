@@ -151,11 +151,11 @@ class Result(ABC):
         self.seconds = time.monotonic() - asked_at
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
-        """The batches; after the last one the statement is closed.
+        """Yield the batches; close the statement after the last one.
 
         Raises:
-            QueryError: the statement failed half-way, a text that is no number for one.
-            QueryCancelled: it was ended on request.
+            QueryError: the statement failed after the first rows, on a text that cannot be cast to a number, say.
+            QueryCancelled: the statement was cancelled.
         """
         while not self.closed:
             try:

@@ -5,7 +5,7 @@ reads other memory, or crashes. `validate(full=True)` checks all of them, in 5 t
 million rows takes to arrive. It also refuses values that DuckDB has and Arrow does not: a HUGEINT of 39 digits, the
 time 24:00:00. They do no harm, so decimals are checked as bytes and times as integers.
 
-See `wire.py` for what is said, and `query_server.py` for the other side.
+The messages are in `wire.py`, the other side is in `server.py`.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def _stored(kind: pa.DataType) -> pa.DataType:
     """Return the type that values of `kind` are checked as.
 
     Raises:
-        ValueError: `store/readable.py` lets no such type through.
+        ValueError: it is none of the types that `Readable` (store/query/result.py) makes.
     """
     types = pa.types
     if types.is_decimal(kind):

@@ -184,10 +184,10 @@ def _listen_tcp(backlog: int) -> Endpoint:
 
 
 def _read_token(path: Path) -> bytes:
-    """Return the content of a token's file.
+    """Return the token in `path`.
 
     Raises:
-        OSError: `_listen_tcp` did not make the file.
+        OSError: others may read the file or its length is wrong, so it is not one that `_listen_tcp` made.
     """
     # `open_own` would correct the mode. But a file that others may read holds no secret, and we do not make such files.
     if stat.S_IMODE(check_own(path).st_mode) != PRIVATE:

@@ -53,6 +53,7 @@ and statements failed for it."""
 _LONGEST_LOG = 2 << 30
 """Bytes of write-ahead log, after which a statement is ended: as long as it runs there is no checkpoint."""
 _NICENESS = 10
+"""The run goes first: beside it a process of this niceness gets about a tenth of a processor that both want."""
 _LOOK_SECONDS = 0.25
 _END_SECONDS = 5.0
 _MEMORY_EXIT = 86

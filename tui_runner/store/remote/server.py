@@ -112,6 +112,7 @@ class QueryServer:
 
     def close(self) -> None:
         """End all statements and stop answering; before the database is closed. Calling it again does nothing."""
+        # `_accept` adds conversations under this lock: none can be added later that this would miss.
         with self._guard:
             if self._closing:
                 return
@@ -131,7 +132,7 @@ class QueryServer:
             conversation.thread.join(max(deadline - time.monotonic(), 0))
 
     def _accept(self) -> None:
-        """The thread that takes connections."""
+        """Accept connections until `close`; body of the server's thread."""
         endpoint = self._endpoint
         while endpoint is not None and not self._closing:
             try:

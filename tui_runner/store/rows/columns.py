@@ -140,7 +140,7 @@ def _uuids(values: Values) -> pa.Array:
 
 
 def _extension(kind: pa.DataType, storage: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
-    """`storage` as an extension type; pyarrow makes several chunks of more than 2 GB of text."""
+    """Wrap `storage` as extension type `kind`, by chunk: pyarrow makes a ChunkedArray of more than 2 GB of text."""
     if isinstance(storage, pa.ChunkedArray):
         return pa.chunked_array([pa.ExtensionArray.from_storage(kind, chunk) for chunk in storage.chunks], kind)
     return pa.ExtensionArray.from_storage(kind, storage)

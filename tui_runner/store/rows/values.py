@@ -62,7 +62,7 @@ def json_texts(values: Sequence[Any]) -> list[str | None] | None:
     if not (_CONTAINERS | {NoneType}).issuperset(map(type, values)):
         return None
     try:
-        # Each is decoded at once: orjson gives it a kilobyte that would stay with it.
+        # Decode each at once: the bytes that orjson returns hold a kilobyte of buffer.
         texts = [None if value is None else orjson.dumps(value, None, _STRICT).decode() for value in values]
     except TypeError:  # orjson's own error is one
         return None
@@ -317,7 +317,7 @@ def _plain_numpy(value: Any) -> object:
 
 
 def _json(value: Any, depth: int) -> object:
-    """`value` as something that the JSON encoder takes as it is."""
+    """Return `value` built of types that the JSON encoder accepts; `depth` is how deeply it is nested."""
     kind = type(value)
     if kind in _JSON_LEAVES:
         return value

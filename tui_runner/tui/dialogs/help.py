@@ -55,7 +55,7 @@ def help_text(keys: Keys, places: Collection[Place], width: int) -> Content:
 def _in_order(places: Sequence[Place]) -> list[Place]:
     """Return the places to tell of: these, then those of the screens that share some with them."""
     if Place.LAUNCHER in places:
-        # It is over when a run begins; of what else there is it has a text to read.
+        # The launcher closes before a run begins: of the other screens it has the text reader alone.
         return [*places, Place.READER, Place.ALWAYS]
     related = {place for row in SCREENS if not set(row).isdisjoint(places) for place in row} - {Place.LAUNCHER}
     return [*places, *(place for place in Place if place in related and place not in places)]

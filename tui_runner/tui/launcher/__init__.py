@@ -466,7 +466,7 @@ class Launcher(ListNavigation, Application[Chosen]):
             self.run_worker(self._opened(ask))
 
     async def _opened(self, ask: Callable[[], RunRequest]) -> None:
-        """Leave with the run open, or say what keeps it from that."""
+        """Open the run and leave the launcher with it, or show why it cannot be opened."""
         form = self.query_one(JobForm)
 
         def wanted() -> RunRequest:

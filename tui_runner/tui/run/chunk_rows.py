@@ -260,7 +260,7 @@ def _end(chunk: ChunkView) -> tuple[float, int]:
 
 
 NUMBER_DIGITS = 5
-
+"""Digits of a chunk's number everywhere: 99,999 chunks stay aligned in tables."""
 _SHARE = 6
 """Cells of the percentage beside a bar."""
 _BAR_LEAST = 6

@@ -39,8 +39,8 @@ _NARROW = 60
 _MESSAGE = 200
 _LEAST_MESSAGE = 30
 """Characters of a message that stay where something stands behind it."""
-_BOTH = 18
-"""Lower terminals show the groups alone; Enter reads an example."""
+_LEAST_ROWS_OF_BOTH = 18
+"""Rows of a terminal below which the groups would keep too few beside an example; there Enter opens the example."""
 
 
 class Errors(RunScreen):
@@ -79,7 +79,7 @@ class Errors(RunScreen):
 
     def on_resize(self) -> None:
         """Leave the example out where it is low."""
-        self.query_one("#example").display = self.size.height >= _BOTH
+        self.query_one("#example").display = self.size.height >= _LEAST_ROWS_OF_BOTH
 
     def list_in_use(self) -> Movable:
         """Return the groups."""

@@ -20,7 +20,8 @@ _NUMBER = re.compile(r"\d+")
 _CHUNK = re.compile(r"^chunk \d+")
 _OTHER = re.compile(r"^(worker|item) \d+")
 _ITEMS = re.compile(r"\d+(?= items)")
-_GRAVITY = ("debug", "info", "warning", "error", "critical")
+_SEVERITY = ("debug", "info", "warning", "error", "critical")
+"""Log levels, the mildest first: the line takes the worst of events of one moment."""
 
 
 def newest_moment(events: Sequence[RunEvent]) -> RunEvent | None:
@@ -41,7 +42,7 @@ def newest_moment(events: Sequence[RunEvent]) -> RunEvent | None:
 
 
 def _gravity(level: str) -> int:
-    return _GRAVITY.index(level) if level in _GRAVITY else 0
+    return _SEVERITY.index(level) if level in _SEVERITY else 0
 
 
 def _counted(texts: Sequence[str], *, more: bool) -> str:
@@ -133,7 +134,7 @@ def _is_fresh(snapshot: Snapshot) -> bool:
 
 
 def _told(snapshot: Snapshot, width: int) -> list[Line]:
-    """Return why the run is in its state, and what will go wrong, wrapped: to be read in full."""
+    """Return the reason for the run's state and its warnings, wrapped to `width`."""
     glyph, role = RUN_GLYPHS[snapshot.state]
     reason = snapshot.reason
     if snapshot.state is RunState.DRAINING and reason == ON_REQUEST:

@@ -11,7 +11,8 @@ from tui_runner.engine.protocol import LogLine
 from tui_runner.tui.background import in_thread
 
 PAGE = 1_000
-"""Lines that are read at once."""
+"""Lines of one read: several screens, so that scrolling does not read at each key; a fifth of `WINDOW`, so that one
+read never empties it."""
 WINDOW = 5_000
 """Lines that are held; at the other end some are let go of."""
 

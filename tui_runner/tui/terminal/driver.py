@@ -295,6 +295,6 @@ class RowDiff:
         changed = [text for row, text in drawn.items() if self._rows.get(row) != text]
         self._rows |= drawn
         if max(drawn, default=0) > self._height:
-            # A frame for a terminal that has become lower: the rows below its last one were written over that.
+            # The terminal has become lower: it drew the excess rows of this frame over its last line.
             self.forget()
         return "".join((before, *changed, cursor))
