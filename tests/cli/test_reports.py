@@ -197,4 +197,4 @@ def test_a_statement_may_begin_with_a_comment(cli: CommandLine, database: Path, 
     assert cli("export", "-o", "-- n.csv", database, statement, cwd=tmp_path).code == 0
     assert (tmp_path / "-- n.csv").read_text() == "n\n2\n"
     refused = cli("query", database, "--rows", "SELECT 1", cwd=tmp_path)
-    assert (refused.code, "No such option: --rows" in refused.complaint) == (2, True)
+    assert (refused.code, "there is no option --rows" in refused.complaint) == (2, True)

@@ -17,7 +17,7 @@ JOB = """
 """
 RUN = ("run", "fetch.py", "--input", "range:0:1", "--backend", "inline", "--quiet", "--new")
 WARNING = (
-    "warning: everybody on this machine can read the secret token on the command line; "
+    "warning: the secret token is on the command line, where every user of this machine can read it; "
     "set TUI_RUNNER_SET_TOKEN, or write --set token=@FILE"
 )
 

@@ -226,14 +226,14 @@ def test_member_that_comes_late_is_passed_by_name(folder: Path, name: str) -> No
         ("", "'' names no input"),
         ("x.xlsx", ".xlsx can't be read; inputs end in .csv, .tsv, .parquet"),
         ("noending", "no ending can't be read"),
-        ("https://x.org/a.csv", "an address is no input"),
+        ("https://x.org/a.csv", "a URL cannot be the input itself"),
         ("\x1b]52;c;x\x07.csv", r"'\x1b]52;c;x\x07.csv': there is no such file"),
         ("a\0b.csv", "names no input"),
         ("x" * 5000 + ".csv", "the input can't be read"),
         ("range:5", "write range:START:STOP"),
-        ("range:1:x", "is no range"),
-        ("range:1:2:0", "is no range"),
-        ("range:1:2:3:4", "is no range"),
+        ("range:1:x", "is not a range"),
+        ("range:1:2:0", "is not a range"),
+        ("range:1:2:3:4", "is not a range"),
     ],
 )
 def test_source_that_is_no_input_says_so(folder: Path, text: str, message: str) -> None:

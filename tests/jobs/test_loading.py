@@ -134,16 +134,16 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("source", "message"),
         [
-            ("x = 1\ndef f(:\n", ":2: SyntaxError: "),
-            ("if 1:\nx = 2\n", ":2: IndentationError: "),
-            ("\0", "SyntaxError: source code "),
-            ("x = '\udcff'", "SyntaxError: "),
-            ("import os\n1/0\n", ":2: it does not import: ZeroDivisionError: division by zero"),
+            ("x = 1\ndef f(:\n", ":2: it is not valid Python (SyntaxError: "),
+            ("if 1:\nx = 2\n", ":2: it is not valid Python (IndentationError: "),
+            ("\0", "it is not valid Python (SyntaxError: source code "),
+            ("x = '\udcff'", "it is not valid Python (SyntaxError: "),
+            ("import os\n1/0\n", ":2: importing it raised ZeroDivisionError: division by zero"),
             ("import no_such_module_x\n", ":1: ModuleNotFoundError: No module named 'no_such_module_x'; install it"),
             ("import os\nos._exit(0)\n", ":2: it ends the program while it is imported (SystemExit: 0)"),
             ("import sys\nsys.exit(3)\n", ":2: it ends the program while it is imported (SystemExit: 3)"),
             ("class E(BaseException): pass\nraise E('\x1b[31m\\n[/foo]')\n", r"E: \x1b[31m [/foo]"),
-            ("class E(Exception):\n def __str__(self): raise ValueError\nraise E\n", ":3: it does not import: E"),
+            ("class E(Exception):\n def __str__(self): raise ValueError\nraise E\n", ":3: importing it raised E"),
             ("def f(): f()\nf()\n", "RecursionError"),
             (
                 "from tui_runner.jobs.job import job\n@job(thraeds=1)\ndef f(x): ...\n",
@@ -235,7 +235,7 @@ class TestModules:
     def test_a_module_that_raises(self, tmp_path: Path) -> None:
         (tmp_path / "neighbour_broken.py").write_text("x = 1\nraise ValueError('no')\n")
         message = refusal("neighbour_broken:f", tmp_path)
-        assert f"{tmp_path}/neighbour_broken.py:2: it does not import: ValueError: no" in message
+        assert f"{tmp_path}/neighbour_broken.py:2: importing it raised ValueError: no" in message
 
 
 class TestWorkers:

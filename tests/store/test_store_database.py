@@ -95,7 +95,9 @@ def test_an_empty_file_becomes_a_database(path: Path) -> None:
 def test_a_file_that_is_no_database_is_refused_and_left_as_it_is(path: Path, content: bytes) -> None:
     path.write_bytes(content)
     before = path.stat()
-    with pytest.raises(DatabaseError, match="is not a DuckDB database; choose another path") as caught:
+    with pytest.raises(
+        DatabaseError, match="is not a DuckDB database; it was not changed; choose another path"
+    ) as caught:
         Database.open(path)
     assert caught.value.exit_code == EXIT_DATABASE
     assert path.read_bytes() == content

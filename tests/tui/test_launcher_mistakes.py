@@ -69,11 +69,11 @@ async def form(pilot: Pilot[Any], **values: str) -> None:
     ("values", "said"),
     [
         ({"input": "nowhere.csv"}, "there is no such file"),
-        ({"input": "broken.csv"}, "a value in quotes does not end as it should"),
+        ({"input": "broken.csv"}, "a quoted value has no closing quote"),
         ({"input": "sql:SELEC 1"}, "syntax error"),
         ({"input": "-"}, "standard input is the keyboard here"),
         ({"last": "-1"}, "no, minus one"),
-        ({"database": "no.duckdb"}, "the file was left as it is"),
+        ({"database": "no.duckdb"}, "it was not changed"),
         ({"database": "nope/x.duckdb"}, "its folder does not exist"),
         ({"input": "two.csv"}, "those"),
         ({"input": "range:0:9", "last": "3"}, "leave one of the two empty"),

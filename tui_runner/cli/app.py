@@ -9,6 +9,7 @@ import contextlib
 import errno
 import gc
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -47,7 +48,7 @@ from tui_runner.cli.program import Program
 from tui_runner.errors import EXIT_KILLED, EXIT_OK, EXIT_USAGE, UserError
 from tui_runner.system.arrow import prepare_arrow
 from tui_runner.system.terminal import discard_output, is_terminal, prepare_streams
-from tui_runner.text.messages import quoted
+from tui_runner.text.messages import nearest, plain, quoted
 
 EXIT_FAULT = 70
 """A fault of tui-runner's own, as in sysexits.h; Python's 1 would say that some items failed."""
@@ -219,8 +220,8 @@ def _unexpected(error: Exception, program: Program) -> int:
     format_message = getattr(error, "format_message", None)
     if format_message is not None:
         usage = getattr(getattr(error, "ctx", None), "command_path", "tui-runner")
-        message = " ".join(format_message().split()).rstrip(".")
-        return program.complain(f"{message}; see: {usage} --help", EXIT_USAGE)
+        message, do = _of_click(error, " ".join(format_message().split()).rstrip("."))
+        return program.complain(f"{message}; {do or f'see: {usage} --help'}", EXIT_USAGE)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EIO, errno.EDQUOT):
         discard_output(program.out)
         return program.complain(f"the output cannot be written: {error.strerror}", EXIT_USAGE)
@@ -231,6 +232,22 @@ def _unexpected(error: Exception, program: Program) -> int:
         return program.complain(what, EXIT_USAGE)
     what = f"a fault of tui-runner's own, please report it: {type(error).__name__}"
     return program.complain(what, EXIT_FAULT, traceback=True)
+
+
+def _of_click(error: Exception, message: str) -> tuple[str, str]:
+    """Return Click's message about a command line in our words, and what to do, empty for what the help says."""
+    option = getattr(error, "option_name", None)
+    if option is not None and message.startswith("No such option"):
+        meant = _MEANT.get(option) or nearest(option, getattr(error, "possibilities", None) or ())
+        return f"there is no option {plain(option)}", f"did you mean {meant}?" if meant else ""
+    if found := re.match(r"Got unexpected extra arguments?(?:\(s\))? \((.*)\)$", message):
+        is_value = re.fullmatch(r"\w+=\S*", found[1])
+        return f"unexpected argument {plain(found[1])}", f"write --set {plain(found[1])}" if is_value else ""
+    return message, ""
+
+
+_MEANT = dict.fromkeys(("--param", "--params", "--parameter", "--arg", "--args"), "--set NAME=VALUE")
+"""Options of other programs, and ours for the same."""
 
 
 def _has_folder() -> bool:

@@ -455,7 +455,7 @@ def _fault_of(error: BaseException, layout: _Layout, types: Sequence[str]) -> Us
         name, word = plain(layout.names[index]), _WORDS.get(types[index], "of its type")
         return UserError(f"{quoted(found[2])} in column {name} is not {word}, as all values before are", where)
     if "unterminated quote" in said:
-        return UserError("a value in quotes does not end as it should", where, "double the quotes inside it")
+        return UserError("a quoted value has no closing quote", where, "close it, or double the quotes inside it")
     if "Invalid unicode" in said:
         return UserError("it is not UTF-8 text", where, "save it as UTF-8")
     if "line size" in said:

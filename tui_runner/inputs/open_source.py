@@ -127,8 +127,8 @@ def _find(text: str, folder: Path, progress: Progress) -> list[Path]:
         raise UserError(f"the input can't be read: {error}", where=plain(text)) from None
     if not glob.has_magic(text):
         if "://" in text:
-            advice = "an input is a file or sql:SELECT …; put addresses in a .txt file, one a line"
-            raise UserError("an address is no input", where=plain(text), do=advice)
+            advice = "put URLs in a .txt file, one a line, and name that file"
+            raise UserError("a URL cannot be the input itself", where=plain(text), do=advice)
         raise UserError("there is no such file", where=plain(text), do=no_such_file(path))
     found: list[Path] = []
     for match in glob.iglob(str(path), recursive=True):  # noqa: PTH207 - Path.glob takes no absolute patterns
@@ -183,5 +183,5 @@ def _parse_range(text: str) -> range:
         raise UserError("it has more items than can be counted", where=plain(text), do="give a shorter range") from None
     except ValueError:
         raise UserError(
-            f"{quoted(text)} is no range", do="write range:START:STOP or range:START:STOP:STEP, such as range:1:101"
+            f"{quoted(text)} is not a range", do="write range:START:STOP or range:START:STOP:STEP, such as range:1:101"
         ) from None

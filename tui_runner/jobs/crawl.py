@@ -78,8 +78,10 @@ def start_pages(start: list[str]) -> list[str]:
     canonical = canonicalizer()
     found = [canonical(fetch.with_scheme(text)) for text in start]
     for text, url in zip(start, found, strict=True):
-        if not urlsplit(url).hostname:
-            raise UserError(f"{text!r} is no address of a page", "crawl", "write https://example.org/, say")
+        host = urlsplit(url).hostname
+        # A name without a dot is a host of the own network where a scheme stands before it, and a slip where none does.
+        if not host or ("//" not in text and "." not in host and ":" not in host and host != "localhost"):
+            raise UserError(f"{text!r} is not the URL of a page", "crawl", "write https://example.org/, say")
     return list(dict.fromkeys(found))
 
 

@@ -95,6 +95,8 @@ def answered(url: str, keep: Keep, *, follow: bool = True) -> tuple[dict[str, An
     if not isinstance(url, str):
         raise ItemError(f"{url!r} is no URL")
     asked = with_scheme(url)
+    if asked != url.strip() and len(url.split()) != 1:
+        raise ItemError(f"{url.strip()!r} is not a URL")
     if asked != url.strip() and not _options.warned:
         _options.warned = True
         current.log(f"{url!r} has no scheme: https:// is taken for lines like this", level="WARNING")

@@ -272,7 +272,8 @@ def _faults_of(path: Path | None, redact: Callable[[str], str], module: str = ""
         raise
     except SyntaxError as error:
         place = f"{plain(error.filename)}:{error.lineno}" if error.filename and error.lineno else where
-        raise UserError(f"{type(error).__name__}: {one_line(redact(str(error.msg)))}", where=place) from error
+        what = f"it is not valid Python ({type(error).__name__}: {one_line(redact(str(error.msg)))})"
+        raise UserError(what, where=place, do="correct that line") from error
     except ModuleNotFoundError as error:
         if error.name and module and (module == error.name or module.startswith(error.name + ".")):
             raise _NotFound(error.name) from None
@@ -291,7 +292,7 @@ def _faults_of(path: Path | None, redact: Callable[[str], str], module: str = ""
     except BaseException as error:  # user code may raise anything
         is_relative = isinstance(error, ImportError) and "relative import with no known parent" in str(error)
         raise UserError(
-            f"it does not import: {raised(error, redact)}",
+            f"importing it raised {raised(error, redact)}",
             where=_line_of(error, path) or where,
             do=_as_module(path) if is_relative and path is not None else "",
         ) from error

@@ -236,15 +236,15 @@ def check_file(path: Path, real: Path, *, create: bool = True, write: bool = Tru
         ) from error
     if not head:
         if not create or _is_full(companion(real, WRITE_AHEAD_LOGS[0])):
-            raise DatabaseError("is empty", str(path), "bring back a copy of it or choose another path")
+            raise DatabaseError("the file is empty", str(path), "restore a copy or choose another path")
         _remove_empty(path, real)
     elif head[_MAGIC] != b"DUCK":
-        raise DatabaseError("is not a DuckDB database", str(path), "choose another path; the file was left as it is")
+        raise DatabaseError("this is not a DuckDB database; it was not changed", str(path), "choose another path")
     elif size < whole_size:
         raise DatabaseError(
-            f"has lost its end: {size:,} of {whole_size:,} bytes are there",
+            f"the file is truncated: {size:,} of {whole_size:,} bytes are there; it was not changed",
             str(path),
-            "bring back a copy of it or choose another path; the file was left as it is",
+            "restore a copy or choose another path",
         )
 
 

@@ -142,7 +142,7 @@ class StoredSettings(Settings):
 
 
 class Assigned(str):
-    """The value of a parameter from a command line, where everybody on the machine can read it.
+    """The value of a parameter from a command line, where every user of the machine can read it.
 
     Attributes:
         folder: the folder that the command was given in.
@@ -169,7 +169,7 @@ def assignments(texts: Sequence[str]) -> dict[str, object]:
         key, equals, value = text.partition("=")
         if not equals or not key.strip():
             name = text if text.isidentifier() else "name"
-            raise UserError(f"{quoted(text)} is no KEY=VALUE", "--set", f"write --set {name}=VALUE")
+            raise UserError(f"{quoted(text)} is not KEY=VALUE", "--set", f"write --set {name}=VALUE")
         params[key.strip()] = Assigned(value, Path.cwd())
     return params
 
@@ -177,7 +177,7 @@ def assignments(texts: Sequence[str]) -> dict[str, object]:
 def secrets_in_sight(job: Job, params: Mapping[str, object]) -> list[str]:
     """Return a warning for each secret whose value stands on the command line: shells keep it in a file, too."""
     return [
-        f"warning: everybody on this machine can read the secret {plain(each.name)} on the command line; "
+        f"warning: the secret {plain(each.name)} is on the command line, where every user of this machine can read it; "
         f"set {SET_PREFIX}{plain(each.name.upper())}, or write --set {plain(each.name)}=@FILE"
         for each in job.parameters
         if each.is_secret and isinstance(value := params.get(each.name), Assigned) and _secret_file(value) is None

@@ -132,6 +132,8 @@ class Names:
                 error = _cause(failure)
                 is_final = isinstance(error, socket.gaierror) and error.errno in _NO_SUCH_NAME
                 kept = KEPT_FAILURE_SECONDS if is_final else _KEPT_HICCUP_SECONDS
+                if is_final:
+                    error = socket.gaierror(error.errno, f"the host name {host!r} does not resolve")
             except ValueError as failure:  # a label too long for IDNA, a null byte
                 error = socket.gaierror(socket.EAI_NONAME, f"{host!r} is not a host name: {failure}")
                 kept = KEPT_FAILURE_SECONDS
