@@ -251,7 +251,7 @@ def test_a_schema_of_somebody_else_is_refused(database: Database) -> None:
         (["CREATE SCHEMA runner", "CREATE TABLE runner.ledger (x INTEGER)"], "has tables that are not tui-runner's"),
         (
             ["DROP TABLE runner.errors"],
-            r"its ledger is not whole: runner.errors is gone, or has lost columns or their types; bring back",
+            r"its ledger is not whole: runner.errors is gone, or has lost columns or their types; restore",
         ),
         (["ALTER TABLE runner.items DROP COLUMN key"], r"its ledger is not whole: runner.items is gone"),
     ],

@@ -379,7 +379,7 @@ class Database:
         # DuckDB counts some blocks before they are written, so the count alone says nothing; it cuts free ones off the
         # end, so neither does the size.
         shrunk, self._last_size = found.st_size < self._last_size, found.st_size
-        do = "bring back a copy of it, then resume the run; the file was left as it is"
+        do = "restore a copy of it, then resume the run; the file was left as it is"
         if shrunk and found.st_size < self._whole_size():
             self._damage = "has lost its end"
         # A header that was not right to begin with is of a DuckDB that sums up in another way.

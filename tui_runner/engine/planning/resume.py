@@ -106,7 +106,7 @@ def _as_it_was(record: RunRecord, database: Path, secrets: Mapping[str, object])
     """Rebuild the request that `record` was started with."""
     if not record.is_whole:
         what = "what it was begun with cannot be read: its job, table, state, parameters or settings are damaged"
-        raise DatabaseError(what, _where(record, database), "bring back a copy of the file")
+        raise DatabaseError(what, _where(record, database), "restore a copy of the file")
     params = {**record.params, **_checked_secrets(record, secrets)}
     known = {setting.name for setting in fields(Settings)}
     # None would stand for a setting that was not given, and let the job's own come back.

@@ -293,12 +293,12 @@ def run_process(connection: Connection, config: WorkerConfig, output: int, memor
                 os._exit(DESCRIPTORS_EXIT)  # what is sent would arrive nowhere
             try:
                 send_message(connection, report)
-            except OSError:  # the program has ended
-                _end_with_children()
+            except OSError:
+                _end_cut_off(connection, pipe)
 
     code = 0
     try:
-        _serve(connection, config, send, log, recorder)
+        _serve(connection, pipe, config, send, log, recorder)
     except UserError as error:
         send(WorkerFailed(config.worker, str(error)))
         code = 1
@@ -310,7 +310,12 @@ def run_process(connection: Connection, config: WorkerConfig, output: int, memor
 
 
 def _serve(
-    connection: Connection, config: WorkerConfig, send: Callable[[Report], None], log: JobLog, recorder: FlightRecorder
+    connection: Connection,
+    pipe: tuple[int, int] | None,
+    config: WorkerConfig,
+    send: Callable[[Report], None],
+    log: JobLog,
+    recorder: FlightRecorder,
 ) -> None:
     if config.processors is not None:
         limit_native_threads(config.processors)
@@ -325,7 +330,7 @@ def _serve(
         while worker.obey(receive_message(connection)):
             pass
     except (EOFError, OSError):
-        _end_with_children()
+        _end_cut_off(connection, pipe)
     except UserError:
         raise
     except BaseException as error:
@@ -348,6 +353,13 @@ def _end_broken(error: BaseException, worker: int, send: Callable[[Report], None
         send(LogLines(worker, (LogLine(time.time(), "ERROR", text, worker=worker),)))
     finally:
         os._exit(BROKEN_EXIT)
+
+
+def _end_cut_off(connection: Connection, pipe: tuple[int, int] | None) -> NoReturn:
+    """End because no message passes: a function has closed the descriptor, or else the program was killed."""
+    if _identity(connection) != pipe:
+        os._exit(DESCRIPTORS_EXIT)
+    _end_with_children()
 
 
 def _end_with_children() -> NoReturn:

@@ -80,7 +80,7 @@ def readable(path: Path) -> Iterator[None]:
 
 
 def _damaged(path: Path, why: str) -> DatabaseError:
-    return DatabaseError(f"its ledger cannot be read ({one_line(why)})", str(path), "bring back a copy of the file")
+    return DatabaseError(f"its ledger cannot be read ({one_line(why)})", str(path), "restore a copy of the file")
 
 
 class Ledger:

@@ -212,7 +212,7 @@ def _refuse_lookalikes(cursor: Cursor) -> None:
     taken = macros & {str(name) for (name,) in cursor.execute(f"{functions} WHERE internal").fetchall()}
     if taken:
         what = f"it has macros that take the place of DuckDB's own functions: {listed(sorted(taken))}"
-        raise DatabaseError(what, file_of(cursor), "drop them, or bring back a copy of the file")
+        raise DatabaseError(what, file_of(cursor), "drop them, or restore a copy of the file")
 
 
 def _check_whole(cursor: Cursor) -> None:
@@ -221,7 +221,7 @@ def _check_whole(cursor: Cursor) -> None:
     if lost:
         names = sorted({f"runner.{table}" for table, *_ in lost})
         what = f"its ledger is not whole: {listed(names)} is gone, or has lost columns or their types"
-        raise DatabaseError(what, file_of(cursor), "bring back a copy of the file, or choose another database")
+        raise DatabaseError(what, file_of(cursor), "restore a copy of the file, or choose another database")
 
 
 def _steps_from(version: int, cursor: Cursor) -> list[str]:

@@ -350,7 +350,7 @@ class Dashboard(ChunkCommands):
         )
 
     def action_copy_summary(self) -> None:
-        """Copy what the run came to, so far where it is not over."""
+        """Copy the summary of the run, or of what there is of it so far."""
         if self.steering.snapshot is not None:
             self.copied(self.query_one(Summary).markdown(self.steering.snapshot), "summary")
 
