@@ -25,7 +25,7 @@ def begun(watch, now=NOW):
 def test_fifty_failures_are_an_outage_and_fewer_are_not():
     watch = CircuitBreaker()
     assert count(watch, passing=49) is None
-    assert count(watch, passing=1).text == "50 of the last 50 items failed"
+    assert count(watch, passing=1).text == "50 of the last 50 attempts failed"
 
 
 @pytest.mark.parametrize(("ok", "is_outage"), [(5, True), (6, False)])
@@ -41,13 +41,13 @@ def test_only_the_last_items_count():
         assert count(watch, ok=100) is None
     outages = [count(watch, passing=5) for _ in range(10)]
     assert outages[:9] == [None] * 9
-    assert outages[9].text == "50 of the last 50 items failed"
+    assert outages[9].text == "50 of the last 50 attempts failed"
 
 
 def test_outage_names_the_most_frequent_error():
     errors = {("ConnectError", "refused"): 40, ("ValueError", "no"): 10}
     outage = count(CircuitBreaker(), passing=50, errors=errors)
-    assert outage.text == "50 of the last 50 items failed (ConnectError: refused)"
+    assert outage.text == "50 of the last 50 attempts failed (ConnectError: refused)"
     assert count(CircuitBreaker(), lasting=50, errors={("KeyError", ""): 1}).text.endswith("(KeyError)")
 
 
@@ -108,7 +108,7 @@ def test_attempts_that_began_before_the_run_went_on_tell_nothing(by_user):
     assert watch.count(Trials(0, 1_000), late, NOW + 60, since=NOW + 29) is None
     refused = {("ConnectError", "refused"): 1}
     outage = watch.count(Trials(0, 200), refused, NOW + 60, since=NOW + 30)
-    assert outage.text == "200 of the last 200 items failed (ConnectError: refused)"
+    assert outage.text == "200 of the last 200 attempts failed (ConnectError: refused)"
 
 
 @given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40), st.integers(0, 40)), max_size=60))

@@ -41,7 +41,7 @@ def fail(desk, items=4, *, lasting=False, ok=0):
 def test_the_run_pauses_itself_and_says_why():
     desk, actions = struck()
     assert actions == [SendOrder(0, Pause())]
-    text = "4 of the last 4 items failed (ConnectError: refused): one is tried"
+    text = "4 of the last 4 attempts failed (ConnectError: refused): one is tried"
     assert desk.end == (RunState.PAUSED, f"{text} now and then")
     assert desk.told[-1] == ("WARNING", f"paused: {text} in 10 s")
 

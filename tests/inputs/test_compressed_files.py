@@ -100,3 +100,18 @@ def test_unknown_ending_says_what_can_be_read(folder: Path) -> None:
     Path("a.xlsx").write_bytes(b"PK")
     said = refusal("a.xlsx")
     assert all(ending in said for ending in (".csv", ".parquet", ".jsonl", ".txt", ".gz", ".zst", ".bz2", ".xz"))
+
+
+@pytest.mark.parametrize("compress", [bz2.compress, lzma.compress])
+def test_streams_one_after_the_other_are_read_whole(folder: Path, compress: Callable[[bytes], bytes]) -> None:
+    padding = b"\0" * 4 if compress is lzma.compress else b""
+    parts = [compress("".join(f"{first + n}\n" for n in range(100_000)).encode()) for first in (0, 100_000, 200_000)]
+    Path("a.txt").write_bytes(padding.join(parts) + padding)
+    assert list(open_source("a.txt")) == [str(n) for n in range(300_000)]
+
+
+@pytest.mark.parametrize("compress", [bz2.compress, lzma.compress])
+def test_garbage_behind_a_stream_is_an_error(folder: Path, compress: Callable[[bytes], bytes]) -> None:
+    Path("a.txt").write_bytes(compress(b"1\n2\n") + b"no stream")
+    with pytest.raises(UserError, match="can't be read"):
+        list(open_source("a.txt"))

@@ -245,6 +245,18 @@ def test_csv_row_that_is_too_large_ends_the_input(folder: Path) -> None:
         list(open_source("a.csv", max_bytes=2_000_000))
 
 
+@pytest.mark.parametrize("end", ["", "\n"])
+def test_last_csv_row_beyond_the_buffer_is_refused(folder: Path, end: str) -> None:
+    written("a.csv", f"a\n1\n{'x' * 5_000_000}{end}")
+    with pytest.raises(UserError, match=r"a\.csv: its last row is larger than 2\.0 MB; raise max_input_bytes to have"):
+        list(open_source("a.csv", max_bytes=2_000_000))
+
+
+def test_json_array_behind_a_byte_order_mark_is_read_by_its_elements(folder: Path) -> None:
+    Path("a.json").write_bytes(b'\xef\xbb\xbf[{"a": 1, "b": 2}, {"a": 3, "b": 4}]')
+    assert list(open_source("a.json")) == [{"a": 1, "b": 2}, {"a": 3, "b": 4}]
+
+
 def test_file_of_many_columns_has_their_types(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(csv_files, "_COLUMNS_AT_ONCE", 20)
     values = ["1", "1.5", "x", "", "2026-01-02", "2026-02-30", "true"]

@@ -246,7 +246,10 @@ def _of_click(error: Exception, message: str) -> tuple[str, str]:
     return message, ""
 
 
-_MEANT = dict.fromkeys(("--param", "--params", "--parameter", "--arg", "--args"), "--set NAME=VALUE")
+_MEANT = {
+    **dict.fromkeys(("--param", "--params", "--parameter", "--arg", "--args"), "--set NAME=VALUE"),
+    "--database": "--db",
+}
 """Options of other programs, and ours for the same."""
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import io
 import lzma
 import os
 import re
@@ -16,9 +17,9 @@ import shutil
 import tempfile
 import threading
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO, TypeVar, cast
+from typing import Any, BinaryIO, TypeVar, cast
 
 from tui_runner.errors import UserError
 from tui_runner.system.private_folder import private_folder
@@ -64,15 +65,63 @@ def open_bytes(path: Path) -> BinaryIO:
         return cast("BinaryIO", gzip.open(path))
     if _BZIP2.match(head):
         file.close()
-        return cast("BinaryIO", bz2.open(path))
+        return cast("BinaryIO", _Streams(path.open("rb"), bz2.BZ2Decompressor))
     if _XZ.match(head):
         file.close()
-        return cast("BinaryIO", lzma.open(path))
+        return cast("BinaryIO", _Streams(path.open("rb"), lzma.LZMADecompressor, padding=b"\0"))
     if _ZSTANDARD.match(head):
         import pyarrow as pa  # lazy: it takes 200 ms, and Python has Zstandard of its own only from 3.14 on
 
         return cast("BinaryIO", pa.CompressedInputStream(pa.PythonFile(file), "zstd"))
     return file
+
+
+class _Streams(io.RawIOBase):
+    """Compressed streams one after the other, as parallel compressors write them.
+
+    `bz2.open` and `lzma.open` take whatever behind the first stream is none, the padding of `xz` too, for garbage and
+    end there without an error: the items of all later streams would be missing.
+
+    Args:
+        file: the compressed bytes; closed with this.
+        new: makes what undoes one stream.
+        padding: bytes that may stand between two streams.
+    """
+
+    def __init__(self, file: BinaryIO, new: Callable[[], Any], padding: bytes = b"") -> None:
+        self._file, self._new, self._padding = file, new, padding
+        self._stream = new()
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill `buffer` with what comes next; return its bytes, 0 at the end."""
+        view = memoryview(buffer)
+        while True:
+            if self._stream.eof:
+                rest = self._stream.unused_data.lstrip(self._padding)
+                while not rest:
+                    block = self._file.read(BLOCK)
+                    if not block:
+                        return 0
+                    rest = block.lstrip(self._padding)
+                self._stream = self._new()
+            elif self._stream.needs_input:
+                rest = self._file.read(BLOCK)
+                if not rest:
+                    raise EOFError("Compressed file ended before the end-of-stream marker was reached")
+            else:
+                rest = b""
+            if found := self._stream.decompress(rest, len(view)):
+                view[: len(found)] = found
+                return len(found)
+
+    def close(self) -> None:
+        """Close the file, too."""
+        self._file.close()
+        super().close()
 
 
 def blocks_of(path: Path) -> Iterator[bytes]:

@@ -258,19 +258,23 @@ def _with_one_line_end(layout: _Layout) -> Iterator[bytes]:
     # A quote in the middle of a field is a character like others.
     token = re.compile(rb'(?<![^%b\r\n])"[^"]*+(?:""[^"]*+)*+("?)|\r\n?|\n' % begins)
     held = b""
+    least = 0
     for block in blocks_of(layout.path):
         held += block
-        if b"\r" not in held:
-            end = held.rfind(b"\n") + 1 if b'"' not in held else 0
-            if end:
-                yield held[:end]
-                held = held[end:]
-                continue
-        done, held = _unified(held, token, is_end=False)
-        yield done
+        if len(held) < least and len(held) <= layout.max_bytes:
+            continue
+        if b"\r" not in held and b'"' not in held:
+            end = held.rfind(b"\n") + 1
+            done, held = held[:end], held[end:]
+        else:
+            done, held = _unified(held, token, is_end=False)
+        if done:
+            yield done
+        # A long row is looked at again when there is twice as much of it: at each block that would take its square.
+        least = 0 if done else 2 * len(held)
         if len(held) > layout.max_bytes:  # DuckDB refuses such a row
             yield held
-            held = b""
+            held, least = b"", 0
     yield _unified(held, token, is_end=True)[0]
 
 
@@ -311,6 +315,7 @@ def _layout_of(path: Path, max_bytes: int) -> _Layout | None:
         raise UserError(f"its first line can't be read: {error}", where=f"{plain(path)}:1") from None
     if not first:
         return None
+    _check_last_row(path, max_bytes)
     if not first.strip():
         # DuckDB could skip it, but then loses all rows, in silence, if the lines below end in another way.
         raise UserError("its first line is blank", where=f"{plain(path)}:1", do="put the names of its columns there")
@@ -325,10 +330,27 @@ def _layout_of(path: Path, max_bytes: int) -> _Layout | None:
     return _Layout(path, delimiter, False, ("value",), max_bytes)
 
 
+def _check_last_row(path: Path, max_bytes: int) -> None:
+    """Refuse a last row that does not fit into DuckDB's buffer: it would be left out in silence."""
+    limit = 2 * max_bytes - 4096
+    try:
+        length = path.stat().st_size
+        if limit <= 0 or length <= limit or is_compressed(path):
+            return
+        with path.open("rb") as file:
+            file.seek(length - limit)
+            end = file.read().rstrip(b"\r\n")
+    except OSError as error:
+        raise unreadable(error, path) from None
+    if b"\n" not in end and b"\r" not in end:
+        do = "raise max_input_bytes to have it read"
+        raise UserError(f"its last row is larger than {size(max_bytes)}", where=plain(path), do=do)
+
+
 def _foreign_line(path: Path) -> int:
     """Number of the first line that is not UTF-8; the decoder fails for a whole block and does not say."""
     with open_bytes(path) as file:
-        for number, line in enumerate(file, 1):
+        for number, line in enumerate(io.BufferedReader(file) if isinstance(file, io.RawIOBase) else file, 1):
             try:
                 line.decode()
             except UnicodeDecodeError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
+from codecs import BOM_UTF8
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from itertools import islice
@@ -124,7 +125,7 @@ def _check_end(path: Path) -> None:
     first = last = b""
     try:
         for block in blocks_of(path):
-            text = block.removeprefix(b"\xef\xbb\xbf").strip()
+            text = block.removeprefix(BOM_UTF8).strip()
             first = first or text[:1]
             last = text[-1:] or last
             if first not in (b"", b"["):
@@ -138,11 +139,23 @@ def _check_end(path: Path) -> None:
 def _json_texts(paths: Sequence[Path], max_bytes: int) -> Iterator[tuple[Path, object]]:
     for path in paths:
         _check_end(path)
-        if not is_compressed(path):
+        if not is_compressed(path) and not _has_mark(path):
             yield from _texts_of(path, None, max_bytes)
             continue
-        with closing(PipedFile(path)) as piped:
+        with closing(PipedFile(path, _without_mark(path))) as piped:
             yield from _texts_of(path, piped, max_bytes)
+
+
+def _has_mark(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(BOM_UTF8)) == BOM_UTF8
+
+
+def _without_mark(path: Path) -> Iterator[bytes]:
+    """Yield a file without its byte order mark, behind which DuckDB takes an array for one value."""
+    blocks = blocks_of(path)
+    yield next(blocks, b"").removeprefix(BOM_UTF8)
+    yield from blocks
 
 
 def _texts_of(path: Path, piped: PipedFile | None, max_bytes: int) -> Iterator[tuple[Path, object]]:

@@ -86,8 +86,8 @@ class ShutdownApp(Application[None]):
         self.push_screen(
             Confirm(
                 f"Stop run {snapshot.run_id} of {safe_text(snapshot.job, limit=60)}?",
-                f"{snapshot.in_flight} items in flight finish and are written, then tui-runner leaves. "
-                "The run can be resumed: no finished item is lost.",
+                f"{snapshot.in_flight} items in flight have the grace time to finish and are written, then tui-runner "
+                "leaves. What has not finished runs again when the run is resumed; no finished item is lost.",
                 "Drain and stop",
                 "Keep running",
             ),

@@ -223,7 +223,7 @@ class CircuitBreaker:
         kinds: Counter[tuple[str, str]] = Counter()
         for _, errors, _ in self._recent:
             kinds.update(errors)
-        text = f"{self._sum.failed} of the last {self._sum.total} items failed"
+        text = f"{self._sum.failed} of the last {self._sum.total} attempts failed"
         if kinds:
             kind, message = max(kinds, key=lambda each: kinds[each])
             text += f" ({kind}: {message[:_MESSAGE_LENGTH]})" if message else f" ({kind})"

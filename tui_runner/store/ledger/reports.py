@@ -98,6 +98,10 @@ class ErrorExample:
     text: str = ""
 
 
+FAILED_ITEMS = 200
+"""Items of a chunk that did not end well, as many as are read at once."""
+
+
 def slowest(cursor: Cursor, run_id: int, chunk: int, limit: int = 50) -> list[EndedItem]:
     """The items of a chunk whose last attempt took longest."""
     rows = cursor.execute(
@@ -109,8 +113,8 @@ def slowest(cursor: Cursor, run_id: int, chunk: int, limit: int = 50) -> list[En
     return [EndedItem(*row) for row in rows]
 
 
-def failed(cursor: Cursor, run_id: int, chunk: int, limit: int = 200) -> list[EndedItem]:
-    """The items of a chunk that did not end well, each with its last error."""
+def failed(cursor: Cursor, run_id: int, chunk: int, limit: int = FAILED_ITEMS) -> list[EndedItem]:
+    """Return the first `limit` items of a chunk that did not end well, each with its last error."""
     rows = cursor.execute(
         f"""SELECT i.item, any_value(i.state), any_value(i.attempts), any_value(i.rows), any_value(i.seconds),
                 coalesce(any_value({ITEM_TEXT_SQL}), any_value(e.item_text), ''),

@@ -12,7 +12,7 @@ from textual.timer import Timer
 
 from tui_runner.engine.progress.chunk_views import ChunkView
 from tui_runner.engine.progress.snapshot import Snapshot
-from tui_runner.store.ledger.reports import EndedItem, failed, slowest
+from tui_runner.store.ledger.reports import FAILED_ITEMS, EndedItem, failed, slowest
 from tui_runner.text.numbers import NONE, count, counted, latency, size
 from tui_runner.tui.actions import Keys, bindings
 from tui_runner.tui.actions.list_keys import Movable
@@ -157,7 +157,7 @@ class ChunkItems:
             later = f"and {in_flight - len(flying)} that began later: only the oldest of all chunks are named"
             lines.append(((f"{'':{_ITEM}}  {later}", "muted"),))
         if self._failed:
-            lines += [(), _title(f"not done: {len(self._failed)}", "with the last error")]
+            lines += [(), _title(f"not done: {_shown(self._failed)}", "with the last error")]
             lines += [(*self._position(item.item), *_ended(item, room)) for item in self._failed]
         if self._slowest:
             lines += [(), _title("slowest", "of those that ended")]
@@ -301,3 +301,8 @@ def _labels(chunk: ChunkView | None) -> dict[str, str]:
 
 def _as_it_is(line: Line, width: int) -> Line:
     return line
+
+
+def _shown(items: list[EndedItem]) -> str:
+    """Return how many items did not end well, or that these are the first ones."""
+    return f"the first {len(items)}" if len(items) == FAILED_ITEMS else str(len(items))
