@@ -37,6 +37,7 @@ def new_chunk(number: int, items: int = 4) -> Chunk:
 def end(chunk: Chunk, failed: int = 0) -> None:
     """All that is left of it ends."""
     items = len(chunk.left)
+    failed = min(failed, items)
     chunk.set_state(ChunkState.RUNNING)
     chunk.cross_off([0, items], {chunk.left.positions[index]: 1 for index in range(failed)})
     chunk.count(Counts(items - failed, failed, busy_seconds=0.5))

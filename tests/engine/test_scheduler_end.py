@@ -117,12 +117,18 @@ def test_a_run_that_fails_stays_failed_when_it_is_killed():
     assert desk(WorkerLost(0, "")) == [EndRun(RunState.FAILED, "row 7 is no JSON")]
 
 
-def test_an_input_that_breaks_off_ends_the_run_as_failed_with_what_it_gave():
+def test_an_input_that_breaks_off_ends_the_run_as_failed_when_what_it_gave_has_run():
     desk = SchedulerHarness(chunks=1)
-    assert orders(desk(InputFailed("row 7 is no JSON"))) == [(0, Drain(10.0))]
-    desk.finish(0)
+    assert orders(desk(InputFailed("row 7 is no JSON"))) == []
+    assert orders(desk.finish(0), Drain) != []
     assert desk(WorkerLost(0, "")) == [EndRun(RunState.FAILED, "row 7 is no JSON")]
     assert not desk.scheduler.input_ended
+
+
+def test_an_input_that_breaks_off_before_its_first_item_ends_the_run_at_once():
+    desk = SchedulerHarness()
+    assert orders(desk(InputFailed("row 1 is no JSON"))) == [(0, Drain(10.0))]
+    assert desk(WorkerLost(0, "")) == [EndRun(RunState.FAILED, "row 1 is no JSON")]
 
 
 def test_too_many_failures_stop_the_run_in_order():

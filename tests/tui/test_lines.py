@@ -499,6 +499,6 @@ def test_the_summary_has_the_curves_of_the_whole_run() -> None:
     curves = RunCurves((1.0, 50.2, 20.0), (0.0, 3.0, 0.0), (2e8, 4e8))
     shown = text([line for _, line in summary(ended, 120, [], curves)])
     assert any(line.startswith(" items/s") and "50.2/s at most" in line for line in shown)
-    assert any(line.startswith(" failed/s ") and "/s at most" in line for line in shown)
+    assert any(line.startswith(" fails/s ") and "/s at most" in line for line in shown)
     assert any(line.startswith(" memory ") and "400 MB at most" in line for line in shown)
     assert not any("at most" in line for line in text([line for _, line in summary(ended, 120, [])]))

@@ -127,8 +127,15 @@ class _Streams(io.RawIOBase):
 def blocks_of(path: Path) -> Iterator[bytes]:
     """Yield what a file stands for, piece by piece."""
     with open_bytes(path) as file:
-        while block := file.read(BLOCK):
+        while block := read_block(file):
             yield block
+
+
+def read_block(file: BinaryIO) -> bytes:
+    """Return the next bytes of an open file, empty at the end; those before a fault come before its error."""
+    # `read` of gzip reads on until it has as many bytes as were asked for, and forgets them where that fails.
+    read = getattr(file, "read1", file.read)
+    return cast("bytes", read(BLOCK))
 
 
 def line_at(path: Path, offset: int) -> int:

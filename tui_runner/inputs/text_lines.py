@@ -14,11 +14,11 @@ from typing import IO, Any, BinaryIO
 
 from tui_runner.errors import UserError
 from tui_runner.inputs.compressed_files import (
-    BLOCK,
     READ_ERRORS,
     is_compressed,
     line_at,
     open_bytes,
+    read_block,
     unreadable,
 )
 from tui_runner.inputs.source import TAKEN_BYTES, ItemReader, Source, fingerprint_of_files, iterate
@@ -247,7 +247,7 @@ class LineReader(ItemReader):
     def _read_block(self, file: BinaryIO, read: bytes = b"") -> None:
         path = self._paths[self._number]
         try:
-            block = read or file.read(BLOCK)
+            block = read or read_block(file)
         except READ_ERRORS as error:
             raise unreadable(error, path) from None
         if block:
@@ -268,7 +268,7 @@ class LineReader(ItemReader):
         try:
             self._size = None if is_compressed(path) else path.stat().st_size
             self._file = open_bytes(path)
-            start = self._file.read(BLOCK)
+            start = read_block(self._file)
         except READ_ERRORS as error:
             raise unreadable(error, path) from None
         if start.startswith(_MARKS_OF_UTF_16):

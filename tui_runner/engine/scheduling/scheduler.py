@@ -109,6 +109,8 @@ class Scheduler:
         self._status = RunStatus(pauses=(USER_PAUSE,) if paused else ())
         self._recorded = self._status.persisted
         self.input_ended = False
+        self._input_failure: Ending | None = None
+        """How the run ends when what was read before the input failed has run."""
         self._turn = Turn()
         self._chunks = Chunks(self.crew, self._turn, self._pace)
         self._orders = WorkerControl(self.crew, self._turn, grace, timeout)
@@ -150,6 +152,10 @@ class Scheduler:
     def _failed_here(self) -> int:
         return self.counts.failed - self.before.failed
 
+    @property
+    def _input_is_over(self) -> bool:
+        return self.input_ended or self._input_failure is not None
+
     def take_changed(self) -> set[int]:
         """Return the numbers of the chunks that changed since the last call; for the one part that draws them."""
         return self._chunks.take_changed()
@@ -185,7 +191,7 @@ class Scheduler:
                 self._requested = 0
                 self.input_ended = True
             case events.InputFailed(message):
-                self._fail(message)
+                self._input_failed(message)
             case events.PauseRun():
                 self._pause_run()
             case events.ResumeRun():
@@ -378,6 +384,15 @@ class Scheduler:
     def _fail(self, reason: str) -> None:
         self._stop(Ending(RunState.FAILED, reason))
 
+    def _input_failed(self, reason: str) -> None:
+        """Run what was read before, then end as failed; at once where nothing was."""
+        if not self._chunks.unended or self._status.phase is not RunState.RUNNING:
+            self._fail(reason)
+            return
+        self._input_failure = Ending(RunState.FAILED, reason)
+        self._requested = 0
+        self._turn.tell("WARNING", f"{reason}; the items before that run, then the run ends")
+
     def _database_lost(self, reason: str) -> None:
         """End at once; a run that is over has failed, too, if its last rows are lost."""
         if self._status.ended:
@@ -412,7 +427,7 @@ class Scheduler:
         outage = breaker.count(trials, flush.error_groups, self._turn.now, since=flush.failing_since, hosts=hosts)
         if outage is None:
             return
-        if self.input_ended and not any(chunk.left for chunk in self.chunks.open.values()):
+        if self._input_is_over and not any(chunk.left for chunk in self.chunks.open.values()):
             breaker.close(self._turn.now)  # these were the last items: there is nothing to hold back
             return
         if breaker.stops(outage):
@@ -440,12 +455,12 @@ class Scheduler:
 
     def _go_on(self) -> None:
         """Send chunks, read ahead and end the run as far as possible, whatever the event was."""
-        chunks_paused = self.input_ended and self._chunks.only_paused
+        chunks_paused = self._input_is_over and self._chunks.only_paused
         if chunks_paused is not self._status.chunks_paused:
             self._status = replace(self._status, chunks_paused=chunks_paused)
         if not self._turn.clock.started or self._status.ended:
             return
-        nothing_left = self.input_ended and not self._chunks.unended
+        nothing_left = self._input_is_over and not self._chunks.unended
         if self._status.phase is RunState.DRAINING:
             if not self.crew:
                 self._end()
@@ -467,8 +482,11 @@ class Scheduler:
 
     def _end(self) -> None:
         """Every worker is gone. A run that was stopped when it had nothing left to do is finished all the same."""
+        nothing_left = self._input_is_over and not self._chunks.unended
+        if self._input_failure is not None:
+            begin = self._status.ending_as if self._status.phase is RunState.DRAINING else self._status.draining
+            self._status = begin(self._input_failure)
         ending = self._status.ending
-        nothing_left = self.input_ended and not self._chunks.unended
         if ending is None or (ending.state is RunState.STOPPED and nothing_left):
             self._status = self._status.finished()
             self._turn.do(events.EndRun(RunState.FINISHED, ""))
@@ -560,7 +578,7 @@ class Scheduler:
             self._orders.recycle(event)
 
     def _read_ahead(self) -> None:
-        if self.input_ended:
+        if self._input_is_over:
             return
         threads = self.crew.threads
         wanted = self._chunks.to_read(self._chunks.open_limit(self.open_chunks), self._requested, threads)

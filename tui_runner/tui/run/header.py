@@ -436,10 +436,10 @@ def summary(
             (7, _row("mean", f"{rate(snapshot.items_executed / seconds)} items/s, {rate(written / seconds)} rows/s"))
         )
     room = min(max(width - 30, 0), 60)
-    tops = {"items/s": "chart-1", "failed/s": "bad", "memory": "chart-2"}
+    tops = {"items/s": "chart-1", "fails/s": "bad", "memory": "chart-2"}
     part = seconds / len(curves.failed) if curves.failed else 0.0
     failed = tuple(each / part for each in curves.failed) if part > 0 else ()
-    for label, values in (("items/s", curves.items), ("failed/s", failed), ("memory", curves.memory)):
+    for label, values in (("items/s", curves.items), ("fails/s", failed), ("memory", curves.memory)):
         top = max(values, default=0.0)
         if len(values) > 1 and top > 0 and room >= _LEAST_CURVE:
             most = size(top) if label == "memory" else f"{rate(top)}/s"
