@@ -64,6 +64,7 @@ def test_delays_are_spread():
         socket.gaierror(-3, "Temporary failure in name resolution"),
         http.client.RemoteDisconnected(),
         http.client.IncompleteRead(b""),
+        asyncio.IncompleteReadError(b"", 10),
         ssl.SSLEOFError(),
         OSError(errno.EMFILE, "Too many open files"),
         httpx.ConnectError("refused"),

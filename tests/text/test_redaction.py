@@ -25,6 +25,7 @@ from tui_runner.text.redaction import MASK, SUSPECT, Redaction, Secret, is_redac
         ("'https://h/?X-Amz-Signature=ab%2Fcd'", "'https://h/?X-Amz-Signature=***'"),
         ("https://h/?token=a&amp;apiKey=b&key=c&sig=d", "https://h/?token=***&amp;apiKey=***&key=***&sig=***"),
         ("https://h/p;jsessionid=12AB?q=1", "https://h/p;jsessionid=***"),
+        ('"password": ["abcdef"], "n": 1', '"password": ***, "n": 1'),
         ("Authorization: Bearer abc.def", "Authorization: ***"),
         ("> authorization:Basic YTpi\nHost: h", "> authorization:***\nHost: h"),
         ("Set-Cookie: sid=1; Path=/\r\nX: y", "Set-Cookie: ***\nX: y"),

@@ -65,7 +65,8 @@ _KEY_HEADERS = r"(?<![\w-])((?:[a-z][\w-]{0,40}-(?:token|key|secret)))"
 _FIELDS = rf"(?<![\w-])((?:[a-z][\w-]{{0,40}}[_-])?{_NAMES}|pwd)"
 _FIELD = re.compile(
     rf"(?:{_KEY_HEADERS}|{_FIELDS})"
-    + r"""(\\?["']?\s{0,9}[:=,]\s{0,9}b?)("[^"\n]{1,4000}"?|'[^'\n]{1,4000}'?|[^\s"'&;,<>]+)""",
+    + r"""(\\?["']?\s{0,9}[:=,]\s{0,9}b?)"""
+    + r"""("[^"\n]{1,4000}"?|'[^'\n]{1,4000}'?|[\[({][^\])}\n]{1,4000}[\])}]?|[^\s"'&;,<>]+)""",
     re.IGNORECASE,
 )
 """A name that says that its value is a secret, and the value."""

@@ -182,6 +182,7 @@ _TRANSIENT_ERRNOS = frozenset(
 
 _TRANSIENT_CLASSES = {
     "aiohttp": ("ClientConnectionError", "ClientPayloadError"),
+    "asyncio": ("IncompleteReadError",),
     "curl_cffi": ("ChunkedEncodingError", "ConnectionError", "IncompleteRead", "ProxyError", "Timeout"),
     "httpcore": ("NetworkError", "ProxyError", "RemoteProtocolError", "TimeoutException"),
     "httpcore2": ("NetworkError", "ProxyError", "RemoteProtocolError", "TimeoutException"),
