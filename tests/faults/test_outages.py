@@ -73,7 +73,7 @@ def test_a_run_waits_for_the_service_and_goes_on_by_itself(job_file, new_run, tm
     up = tmp_path / "up"
     run = new_run(job_file(FETCH), params={"up": str(up)}).start()
     paused = run.until(lambda s: s.state is RunState.PAUSED)
-    assert "items failed (ConnectionError: refused)" in paused.reason
+    assert "attempts failed (ConnectionError: refused)" in paused.reason
     run.until(lambda s: any("one item is tried" in event.text for event in s.events))
     assert run.runner.snapshot().state is RunState.PAUSED
     up.touch()
@@ -115,7 +115,7 @@ def test_attempts_that_hang_since_before_it_was_resumed_do_not_pause_it_again(
 def test_a_broken_job_stops_where_nobody_could_resume_it(cli, job_file, tmp_path: Path) -> None:
     answer = cli("run", job_file(BROKEN), "--headless", cwd=tmp_path)
     assert answer.code == 3
-    assert "items failed (KeyError: 'price'); mend that" in answer.err
+    assert "attempts failed (KeyError: 'price'); mend that" in answer.err
     assert answer.err.splitlines()[-1].startswith("go on:")
 
 
