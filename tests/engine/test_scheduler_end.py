@@ -125,6 +125,13 @@ def test_an_input_that_breaks_off_ends_the_run_as_failed_when_what_it_gave_has_r
     assert not desk.scheduler.input_ended
 
 
+def test_a_run_that_fails_after_its_input_did_says_the_later_reason():
+    desk = SchedulerHarness(chunks=1)
+    desk(InputFailed("row 7 is no JSON"))
+    desk(WorkerFailed(0, "setup failed"))
+    assert desk(WorkerLost(0, "")) == [EndRun(RunState.FAILED, "setup failed")]
+
+
 def test_an_input_that_breaks_off_before_its_first_item_ends_the_run_at_once():
     desk = SchedulerHarness()
     assert orders(desk(InputFailed("row 1 is no JSON"))) == [(0, Drain(10.0))]

@@ -181,7 +181,7 @@ DISPLAY: Group = {
     "quiet": (QuietOption, False),
     "theme": (ThemeOption, None),
 }
-"""How a run is shown: the fields of `cli.run.Display`."""
+"""Options of the display: the fields of `cli.run.Display`."""
 BEGINNING: Group = {"new": (NewOption, False), "resume": (ResumeOption, False)}
 """Options that start a new run or resume one."""
 

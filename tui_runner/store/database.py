@@ -255,8 +255,10 @@ class Database:
 
     def _checkpoint(self) -> None:
         """Write what is in the log to its place in the file. Where that is impossible it stays in the log."""
-        with contextlib.suppress(duckdb.Error, RuntimeError):  # a full disk; RuntimeError: a Ctrl-C
-            self._root.execute("CHECKPOINT" if self._catalog is None else f"CHECKPOINT {quote(self._catalog)}")
+        # A cursor of its own: other threads may be about to fetch what they have asked the root for.
+        # What may go wrong is a full disk, and a Ctrl-C, of which DuckDB makes a `RuntimeError`.
+        with contextlib.suppress(duckdb.Error, RuntimeError), self._root.cursor() as cursor:
+            cursor.execute("CHECKPOINT" if self._catalog is None else f"CHECKPOINT {quote(self._catalog)}")
 
     @property
     def is_closed(self) -> bool:
@@ -490,7 +492,7 @@ _Connection = tuple[duckdb.DuckDBPyConnection, str | None]
 
 @dataclass(frozen=True, slots=True)
 class _Opening:
-    """How to open a file; `connect` holds every setting that DuckDB opens it with.
+    """A file to open; `connect` holds every setting that DuckDB opens it with.
 
     Attributes:
         path: as it is named in messages.

@@ -110,7 +110,7 @@ class Scheduler:
         self._recorded = self._status.persisted
         self.input_ended = False
         self._input_failure: Ending | None = None
-        """How the run ends when what was read before the input failed has run."""
+        """Ending of the run once the items that were read before the input failed have run."""
         self._turn = Turn()
         self._chunks = Chunks(self.crew, self._turn, self._pace)
         self._orders = WorkerControl(self.crew, self._turn, grace, timeout)
@@ -483,7 +483,8 @@ class Scheduler:
     def _end(self) -> None:
         """Every worker is gone. A run that was stopped when it had nothing left to do is finished all the same."""
         nothing_left = self._input_is_over and not self._chunks.unended
-        if self._input_failure is not None:
+        ending = self._status.ending
+        if self._input_failure is not None and (ending is None or ending.state is not RunState.FAILED):
             begin = self._status.ending_as if self._status.phase is RunState.DRAINING else self._status.draining
             self._status = begin(self._input_failure)
         ending = self._status.ending

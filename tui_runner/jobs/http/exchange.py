@@ -15,7 +15,7 @@ from tui_runner.jobs.http.connections import Connections, Origin
 from tui_runner.jobs.http.place import Place
 
 Content = httpx.SyncByteStream | httpx.AsyncByteStream
-"""What a request sends."""
+"""Body of a request."""
 
 
 @dataclass(slots=True)

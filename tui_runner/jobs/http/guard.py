@@ -23,7 +23,7 @@ _PHASES = ("connect", "read", "write", "pool")
 
 
 class _Guard:
-    """What both guards do.
+    """Base of both guards: takes requests through the gates of their hosts.
 
     Args:
         gate: where a request waits until its host may be asked.

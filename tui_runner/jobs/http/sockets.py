@@ -30,7 +30,7 @@ class Socket(ABC):
 
     __slots__ = ()
     waiter: type[Waiter]
-    """What waits for a host where such a socket is used."""
+    """Class of what waits for a host where such a socket is used."""
 
     @staticmethod
     @abstractmethod
@@ -136,7 +136,7 @@ class TaskSocket(Socket, asyncio.Protocol):
         self._received = bytearray()
         self._changed = asyncio.Event()
         self._is_full = False
-        """Whether the operating system takes no more of what is sent."""
+        """True while the operating system takes no more of what is sent."""
         self._has_ended = False
         self._error: Exception | None = None
 

@@ -1,4 +1,4 @@
-"""How requests are sent: the transports of httpx on connections of our own, for threads and for event loops.
+"""Send requests: the transports of httpx on connections of our own, for threads and for event loops.
 
 An exchange ends at the deadline of the item that makes it: looking the name up, connecting and every read and write
 included. Each request counts at the gate of its host while it is open, one after a redirect at that of the new host.
