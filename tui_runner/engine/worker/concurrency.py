@@ -6,7 +6,8 @@ it computes cannot be told from how long its items take, for waiting for the loc
 is tried out, in three ways.
 
 Begin with few: 500 threads that all begin to compute end their first items together, after seconds (measured: 5 s for
-tables that take 6 ms each). `FIRST` threads begin, and twice as many every `RAMP_SECONDS`, until the processor is busy.
+tables that take 6 ms each). `FIRST` threads begin, and twice as many every `RAMP_SECONDS`, until the interpreter, or
+every processor, is busy.
 
 Climb down: while the process keeps a processor busy, the items executed at once are halved for as long as no less is
 done. If less is done the step is taken back.
@@ -32,6 +33,12 @@ WINDOW_ITEMS = 32
 """Items that must have ended in it: fewer say little about how many end in a second."""
 BUSY_SHARE = 0.9
 """Share of one processor from which a process counts as busy."""
+FREE_SHARE = 2.0
+"""Share from which functions compute outside of the interpreter: what holds its lock takes one processor, and what the
+worker does beside it less than another."""
+LONG_SECONDS = 5.0
+"""Time without `WINDOW_ITEMS` after which twice as many threads are of use: long items lose little to each other, and
+would keep processors idle for hours if they had to end first."""
 LOSS = 0.9
 """Share of what was done before a step down, below which it was one too many."""
 GAIN = 1.1
@@ -60,10 +67,12 @@ class ThreadTuner:
 
     Args:
         cpu: processor seconds that this process has used.
+        processors: how many processors it may use.
     """
 
-    def __init__(self, cpu: Callable[[], float]) -> None:
+    def __init__(self, cpu: Callable[[], float], processors: int = 1) -> None:
         self._cpu = cpu
+        self._processors = processors
         self.useful: int | None = FIRST
         """Items to execute at once; None for as many as there are threads."""
         self.is_ramping = True
@@ -110,11 +119,17 @@ class ThreadTuner:
             self.useful, self._trial = self._doubled(threads), None  # they wait: nothing need end for that to be seen
             self._restart(now)
         elif self.is_ramping:
-            self.is_ramping = False
+            if FREE_SHARE <= share < BUSY_SHARE * self._processors:
+                self.useful = self._doubled(threads)
+            else:
+                self.is_ramping = False
             self._restart(now)
         elif self._items >= WINDOW_ITEMS:
             self._restart(now)
             return self._judge(now, threads, share, rate, throttled=throttled)
+        elif seconds >= LONG_SECONDS and self.useful is not None:
+            self.useful, self._trial = self._doubled(threads), None
+            self._restart(now)
         return None
 
     def _restart(self, now: float) -> None:
