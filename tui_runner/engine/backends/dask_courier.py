@@ -1,7 +1,7 @@
-"""Calls to the agent on a Dask worker, straight or through the scheduler.
+"""Calls the agent on a Dask worker, directly or through the Dask scheduler.
 
-Traps, in distributed 2026.8: `Actor` proxies never return for a key that is lost, hence `actor_execute` by hand; a call
-to an address that is dead is tried for 30 s, hence a timeout for each.
+Two traps in distributed 2026.8. `Actor` proxies never return for a key that is lost, so `actor_execute` is called
+directly. A call to a dead address is tried for 30 s, so each call has a timeout.
 """
 
 from __future__ import annotations
@@ -20,21 +20,25 @@ from tui_runner.engine.backends.dask_agent import Hello
 from tui_runner.text.messages import plain
 
 FAILURES = (Exception, asyncio.CancelledError)
-"""Errors that distributed raises; a client that closes cancels its calls."""
+"""Errors of distributed, which may raise anything. A client that is closed cancels its calls."""
 PROBE_SECONDS = 5.0
+"""Timeout of small calls."""
 _CALL_SECONDS = 10.0
+"""Timeout of calls that start a process or carry data, besides the time that a poll waits."""
 _MEASURE_SECONDS = 30.0
+"""Timeout of a measurement, which sends megabytes."""
 _REFUSAL_SECONDS = 1.0
+"""Timeout of a connection that only shows whether a port is closed; a refusal comes at once."""
 
 
 class DaskCourier:
-    """Reaches one agent. See `Courier`.
+    """Reaches one agent on a Dask worker. See `Courier`.
 
     Attributes:
         host: machine and address of the Dask worker.
         hello: facts about its machine.
-        gone: the reason why it has ended; empty as long as it may be alive.
-        is_direct: True if calls go straight to the Dask worker, False if the scheduler passes them on.
+        gone: why the agent has ended; empty while it may be alive. Set by `DaskCluster`.
+        is_direct: True if calls go directly to the Dask worker; False if the Dask scheduler forwards them.
     """
 
     def __init__(self, client: Any, address: str, key: str, future: Any) -> None:
@@ -43,7 +47,7 @@ class DaskCourier:
         self.gone = ""
         self.is_direct = True
         self._is_doubtful = False
-        """True if the last call has failed."""
+        """True if the last call failed."""
         try:
             self.hello = self.greet()
         except CourierError:
@@ -52,7 +56,7 @@ class DaskCourier:
         self.host = f"{plain(self.hello.host)[:80]} ({plain(address.partition('://')[2])})"
 
     def greet(self) -> Hello:
-        """Ask the agent for its machine."""
+        """Return the facts about the agent's machine. Raise `CourierError` if it cannot be reached."""
         return msgspec.msgpack.decode(self._call(PROBE_SECONDS, "hello"), type=Hello)
 
     def begin(self) -> None:
@@ -60,7 +64,7 @@ class DaskCourier:
         self._call(_CALL_SECONDS, "begin")
 
     def poll(self, ack: int, wait: float) -> Polled:
-        """Ask the agent."""
+        """Return reports of the agent, see `Courier.poll`."""
         answer = self._call(wait + _CALL_SECONDS, "poll", ack, wait)
         try:
             received, ended, frames = msgspec.msgpack.decode(
@@ -71,7 +75,7 @@ class DaskCourier:
         return Polled(frames, received, ended)
 
     def send(self, frames: Sequence[Frame]) -> None:
-        """Give frames to the agent."""
+        """Send commands to the agent."""
         self._call(_CALL_SECONDS, "send", msgspec.msgpack.encode(frames))
 
     def end(self) -> None:
@@ -82,15 +86,15 @@ class DaskCourier:
             release(self._client, self._future)
 
     def measure(self, nbytes: int) -> float:
-        """Return the seconds that an answer of `nbytes` takes."""
+        """Return the seconds that an answer of `nbytes` bytes takes."""
         began = time.perf_counter()
         self._call(_MEASURE_SECONDS, "echo", b"", nbytes)
         return time.perf_counter() - began
 
     def _call(self, timeout: float, function: str, *args: Any) -> bytes:
         if self._is_doubtful and self.is_direct and _refuses(self.address):
-            # Its port was closed with its process. Without a scheduler nothing else tells that in less than the
-            # seconds of silence, and distributed itself would try to connect for 30 s.
+            # The port is closed, so the process has ended. If the scheduler is gone too, nothing else shows that before
+            # `SILENCE_SECONDS`, and distributed itself would try to connect for 30 s.
             self.gone = self.gone or "its Dask worker has ended"
         if self.gone:
             raise AgentGone(self.gone)
@@ -100,7 +104,7 @@ class DaskCourier:
             answer = self._client.sync(self._execute, function, args, callback_timeout=timeout)
         except KeyError:
             raise AgentGone("its Dask worker has released it") from None
-        except FAILURES as error:  # tornado, distributed and sockets raise anything; each means that the call failed
+        except FAILURES as error:  # tornado, distributed and sockets raise many types; all mean that the call failed
             self._is_doubtful = True
             raise CourierError(f"{type(error).__name__}: {error}") from error
         if answer["status"] != "OK":
@@ -123,19 +127,19 @@ class DaskCourier:
 
 
 def release(client: Any, future: Any) -> None:
-    """Let Dask end an agent; returns at once."""
+    """Let Dask end an agent. Returns at once."""
     if not _is_closed(client):
-        with contextlib.suppress(*FAILURES):  # the cluster may be closed; the lease ends the host
+        with contextlib.suppress(*FAILURES):  # if the cluster is closed, the agent's lease ends the host
             client.cancel([future])
 
 
 def _is_closed(client: Any) -> bool:
-    """Return True if a client takes no calls any more: its loop leaves them unfinished, and Python warns."""
+    """Return True if a client is closed: its event loop would leave calls unfinished, with warnings of Python."""
     return client.status in ("closing", "closed")
 
 
 def _refuses(address: str) -> bool:
-    """Return True if nothing listens at an address of a machine that answers."""
+    """Return True if the machine at an address answers that nothing listens there."""
     host, _, port = address.rpartition("://")[2].rpartition(":")
     try:
         socket.create_connection((host.strip("[]"), int(port)), _REFUSAL_SECONDS).close()

@@ -1,34 +1,33 @@
-"""Decides what runs where. It does nothing itself: events go in, actions come out.
+"""Decides which worker runs which chunk, and when a run pauses, resumes and ends. Events go in, actions come out.
 
 Theory of operation
 -------------------
-The scheduler has no threads, reads no clock and does no I/O, so every sequence of events can be tested. Its owner
-(the runner's thread) passes it events one at a time, `handle(event, now)`, and carries out the actions it returns,
-in order.
+The scheduler has no threads, reads no clock and does no I/O, so every sequence of events can be tested. Its owner, the
+runner's thread, passes it one event at a time with `handle(event, now)` and carries out the returned actions in order.
 
-*Chunks* are cut from the input a few ahead (`ReadChunks`, in a size that `pace` chooses unless the user has), wait in
-order, and are sent to the worker with the fewest. A chunk is *open* while its worker still has items of it to start;
-when the last one was started (`ChunkExhausted`) the next chunk is sent, so threads never wait for the slowest item of
-a chunk. Workers have a second of work ahead of them, or, where the user has set `open_chunks`, that number of open
-chunks. No worker has more than its share of them, or the first one to be ready would take them all. Paused chunks are
-not open: others take their place; resuming one may therefore take their number beyond the limit for a while.
+*Chunks* are cut from the input a few ahead (`ReadChunks`; `pace` chooses their size unless the user has set it). They
+wait in order, and each is sent to the worker with the fewest. A chunk is *open* while its worker has items of it to
+start. When the last one has started (`ChunkExhausted`), the next chunk is sent, so threads never wait for the slowest
+item of a chunk. Workers have a second of work ahead, or `open_chunks` open chunks where the user has set that number.
+No worker gets more than its share, otherwise the first worker to be ready would take everything. Paused chunks are not
+open, so other chunks take their place; resuming a chunk may therefore exceed the limit for a while.
 
-Reports of a worker that is not known (any more) are ignored, so an item cannot be crossed off twice.
+Reports of a worker that has been removed are ignored, so an item cannot end twice.
 
-*Ending*: when the input has ended and every chunk too, or when the run is stopped, workers are told to drain; the run
-ends when the last of them is gone. If a chunk is to run again in the first case, new workers are started for it.
+*Ending*: workers are drained when the input and every chunk have ended, or when the run is stopped. The run ends when
+the last worker has gone. If the user retries a chunk before that, new workers are started for it.
 
-*Status*: the state of the run is one `RunStatus` (`states`), which this module alone replaces. Its table of phases and
-of pauses is at the head of `states`.
+*Status*: the state of the run is one `RunStatus`, which only this module replaces. The tables of phases and of pauses
+are at the head of `states`.
 
-*Holds*: a full disk, or memory at its limit, pauses the run until its guard releases it. A user who resumes it
-meanwhile makes the guard check again at once; one who pauses it keeps it paused after the release.
+*Holds*: a full disk, or memory at its limit, pauses the run until the guard releases it. If the user resumes a held
+run, the guard checks again at once. If the user pauses it, it stays paused after the release.
 
-*Outages*: when nearly everything fails (`circuit_breaker` says when), the run pauses itself; one item is tried now and
-then (`Probe`), and when one ends well the run resumes. While it is held as well, none is tried.
+*Outages*: when nearly everything fails (`circuit_breaker`), the run pauses itself. Single items are tried at growing
+intervals (`Probe`), and when one ends well the run resumes. No item is tried while the run is held as well.
 
-What happens to chunks is in `chunks` (their way through the workers, and commands on them), what workers are told in
-`workers`; here are the run's life and the losses of workers.
+`chunks` moves chunks through the workers and carries out commands on them; `workers` decides what workers are told.
+This module has the life of the run and the losses of workers.
 """
 
 from __future__ import annotations
@@ -54,36 +53,35 @@ from tui_runner.jobs.hosts import HostLimits
 from tui_runner.text.numbers import plural, run_again, size
 
 _MAX_LOSSES = 5
-"""Workers lost one after the other without an item to suspect, or one ending between: starting another would not help.
-A worker that is lost with items in flight does not count, because no item can do that more than three times; nor does
-one that had suspects alone, who are half as many the next time."""
+"""Workers lost in a row after which the run fails, because starting another would not help. Two kinds of loss do not
+count, because they end by themselves. A loss with items in flight: an item causes at most three. A loss of the worker
+that runs suspects: half as many suspects run the next time. An item that ends resets the number."""
 OPEN_CHUNKS = 4
-"""Chunks that are kept open unless the user has said how many."""
+"""Open chunks, unless the user has set their number: enough that the next chunk has arrived before one is exhausted."""
 _TEARDOWN_SLACK = 15.0
-"""Seconds a worker may take to run the job's teardown when the run is finished."""
+"""Seconds that a worker may take for the job's teardown after its last item, before it is killed."""
 
 
 class Scheduler:
-    """The decisions of one run. Its owner calls `handle`; everybody else may only read.
+    """Makes the decisions of one run. Its owner calls `handle`; all other parts may only read.
 
     Args:
         threads: items executed at once, over all workers.
-        workers: how many workers.
-        open_chunks: chunks with items to start that are with workers at once; None for `OPEN_CHUNKS` with items begun,
-            and as many more as a second of work is.
-        chunk_size: items a chunk; None to choose it by how long items take.
+        workers: number of workers.
+        open_chunks: open chunks that are with workers at once; None to send a second of work ahead instead.
+        chunk_size: items per chunk; None to choose it by the duration of items.
         grace: seconds that items in flight have to finish when the run is stopped.
-        max_failures: stop in order beyond this, None for no bound.
-        timeout: seconds an item may take, None for no bound.
-        breaker: notices that nearly everything fails.
-        paused: whether the run begins paused.
-        rate: items started per second, over all workers; None for no bound.
-        max_memory: bytes that each worker may have; None for no bound.
-        hosts: the hosts of the run, with their limits.
+        max_failures: number or share of failed items beyond which the run is stopped; None for no limit.
+        timeout: seconds an item may take; None for no limit.
+        breaker: detects outages; None to ignore them.
+        paused: True if the run begins paused.
+        rate: items started per second, over all workers; None for no limit.
+        max_memory: bytes that each worker may use; None for no limit.
+        hosts: the HTTP hosts of the run, with their limits.
     """
 
     takes = frozenset(get_args(events.Event))
-    """Types of the messages that `handle` takes."""
+    """Types of the messages that `handle` accepts; the runner passes it no others."""
 
     def __init__(
         self,
@@ -110,7 +108,7 @@ class Scheduler:
         self._recorded = self._status.persisted
         self.input_ended = False
         self._input_failure: Ending | None = None
-        """Ending of the run once the items that were read before the input failed have run."""
+        """How the run ends when the items that were read before the input failed have run."""
         self._turn = Turn()
         self._chunks = Chunks(self.crew, self._turn, self._pace)
         self._orders = WorkerControl(self.crew, self._turn, grace, timeout)
@@ -120,30 +118,30 @@ class Scheduler:
         self._tried = 0
         self._requested = 0
         self._losses = 0
-        self._had_worker = False  # whether one has come as far as taking items
+        self._had_worker = False  # True once a worker was ready to take items
 
     @property
     def status(self) -> RunStatus:
-        """The state of the run: its only source."""
+        """Return the state of the run; every other view of the state is derived from it."""
         return self._status
 
     @property
     def chunks(self) -> ChunkStore:
-        """Every chunk that was read, by number; read only."""
+        """Return every chunk that was read, by number. Callers must not change it."""
         return self._chunks.all
 
     @property
     def counts(self) -> Counts:
-        """Counters over the items of all chunks."""
+        """Return the counters over the items of all chunks."""
         return self._chunks.counts
 
     @property
     def before(self) -> Counts:
-        """The part of `counts` that earlier processes had recorded: items that ended well, and their rows."""
+        """Return the part of `counts` that earlier processes recorded."""
         return self._chunks.before
 
     def seconds_until_trial(self, now: float) -> float | None:
-        """Return the seconds until one item is tried in an outage; None when none will be."""
+        """Return the seconds until an item is tried during an outage; None if none will be."""
         if not self._status.has(PauseCause.OUTAGE) or self._status.has(PauseCause.USER, *HOLDS):
             return None
         return self._breaker.seconds_until_trial(now)
@@ -157,26 +155,30 @@ class Scheduler:
         return self.input_ended or self._input_failure is not None
 
     def take_changed(self) -> set[int]:
-        """Return the numbers of the chunks that changed since the last call; for the one part that draws them."""
+        """Return the numbers of the chunks that changed since the last call. Only the snapshot builder may call it."""
         return self._chunks.take_changed()
 
     @property
     def input_length(self) -> int | None:
-        """Number of items in the input; None until its end was read."""
+        """Return the number of items in the input; None before its end was read."""
         if not self.input_ended:
             return None
         return self.chunks.items
 
     def remember_deaths(self, deaths: Mapping[int, int]) -> None:
-        """Suspect items that were in flight when workers of earlier processes died: deaths by position."""
+        """Make items suspects that were in flight when workers of earlier processes died.
+
+        Args:
+            deaths: number of deaths by position.
+        """
         self._chunks.suspects.remember(deaths)
 
     def active(self, now: float) -> float:
-        """Seconds the run has been going on at `now`, without those it was paused."""
+        """Return the seconds that the run has been active at `now`, without pauses."""
         return self._turn.clock.active(now)
 
     def handle(self, event: events.Event, now: float) -> list[events.Action]:
-        """Return what to do because of `event`, which happened at `now` (monotonic seconds)."""
+        """Return the actions to carry out because of `event`, which happened at `now` (monotonic seconds)."""
         self._turn.begin(now)
         match event:
             case events.Begin():
@@ -264,7 +266,8 @@ class Scheduler:
                 self._chunks.rejected(event)
         self._go_on()
         self._orders.share_rate()
-        if self._status.persisted is not self._recorded and not self._status.ended:  # its end is recorded with `EndRun`
+        # The final state is not recorded here: `EndRun` records it together with the end, after the last rows.
+        if self._status.persisted is not self._recorded and not self._status.ended:
             self._recorded = self._status.persisted
             self._turn.do(events.RecordState(self._recorded))
         return self._turn.actions
@@ -288,7 +291,7 @@ class Scheduler:
             self._turn.tell("INFO", "paused: items in flight finish, no new ones start")
 
     def _pause(self, pause: Pause) -> None:
-        """Add a pause. Every worker is told, even if it is paused: it may be about to begin the trial of an outage."""
+        """Pause the run and all workers. Paused workers are told as well: one may be about to start a probe."""
         self._status = self._status.paused(pause)
         self._turn.clock.pause(self._turn.now)
         self._orders.all(protocol.Pause())
@@ -304,7 +307,7 @@ class Scheduler:
             self._commands.resume_all()
 
     def _resume(self, *causes: PauseCause) -> bool:
-        """End the pauses of these causes. Return True if none is left, and the run starts items again."""
+        """Remove the pauses of these causes. Return True if no pause is left and the run starts items again."""
         self._status = self._status.resumed(*causes)
         if not self._status.starts_items:
             return False
@@ -315,7 +318,7 @@ class Scheduler:
     def _hold(self, cause: PauseCause, reason: str) -> None:
         status, pause = self._status, Pause(cause, reason)
         if status.phase is not RunState.RUNNING:
-            # Of a run that drains no row is left to wait for room: the next flush that fails ends it.
+            # A draining run does not wait for room on the disk; the next flush that fails ends it.
             self._status = status.paused(pause) if status.phase is RunState.FINISHED else status
             return
         if status.starts_items or status.has(PauseCause.OUTAGE):
@@ -330,7 +333,7 @@ class Scheduler:
             self._turn.tell("INFO", "the run goes on")
 
     def _share_threads(self, threads: int, divisor: int) -> None:
-        """Divide the threads anew among the workers."""
+        """Set the number of threads and its divisor, and divide the threads among the workers again."""
         self.crew.threads, self.crew.divisor = threads, divisor
         self._orders.share_threads()
 
@@ -360,9 +363,14 @@ class Scheduler:
             self._turn.do(events.SendOrder(number, order))
 
     def _stop(self, ending: Ending, announced: str = "") -> None:
-        """Begin to drain; `announced` is told instead of the ending's reason, which says what will have happened."""
+        """Begin to drain.
+
+        Args:
+            ending: how the run ends.
+            announced: event to log now; the ending's reason if empty, which is in the past tense for the end.
+        """
         if self._status.phase is RunState.FINISHED:
-            self._status = self._status.ending_as(ending)  # its last rows wait for room no longer
+            self._status = self._status.ending_as(ending)  # its last rows no longer wait for room on the disk
         if self._status.phase is not RunState.RUNNING:
             return
         self._turn.clock.resume(self._turn.now)
@@ -385,7 +393,7 @@ class Scheduler:
         self._stop(Ending(RunState.FAILED, reason))
 
     def _input_failed(self, reason: str) -> None:
-        """Run what was read before, then end as failed; at once where nothing was."""
+        """Run the items that were read before the input failed, then fail. Fail at once if there are none."""
         if not self._chunks.unended or self._status.phase is not RunState.RUNNING:
             self._fail(reason)
             return
@@ -394,20 +402,20 @@ class Scheduler:
         self._turn.tell("WARNING", f"{reason}; the items before that run, then the run ends")
 
     def _database_lost(self, reason: str) -> None:
-        """End at once; a run that is over has failed, too, if its last rows are lost."""
+        """Kill the run. A run that has ended becomes failed, because its last rows are lost."""
         if self._status.ended:
             self._status = self._status.failed(reason)
         else:
             self._kill(Ending(RunState.FAILED, reason))
 
     def _abandoned(self, reason: str) -> None:
-        """Stop a run in order from now on where only a user could resume it; it can be resumed later."""
+        """Note that no user is left: from now on the run stops in order wherever only a user could resume it."""
         self._turn.tell("WARNING", reason)
         self._breaker.abandon()
         self._status = replace(self._status, abandoned=True)
 
     def _rest(self) -> None:
-        """Stop the run's clock while it is idle. Stop the run if it needs a user and has none."""
+        """Pause the run's clock while every chunk is paused. Stop an abandoned run that only a user could resume."""
         if self._status.idle:
             self._turn.clock.pause(self._turn.now)
         elif self._status.starts_items:
@@ -428,7 +436,7 @@ class Scheduler:
         if outage is None:
             return
         if self._input_is_over and not any(chunk.left for chunk in self.chunks.open.values()):
-            breaker.close(self._turn.now)  # these were the last items: there is nothing to hold back
+            breaker.close(self._turn.now)  # these were the last items: a pause would hold nothing back
             return
         if breaker.stops(outage):
             self._fail(f"{outage.text}; mend that, or let it go on with --on-outage continue")
@@ -441,7 +449,7 @@ class Scheduler:
         self._turn.tell("WARNING", f"paused: {outage.text}: {now}")
 
     def _try_one(self) -> None:
-        """Let an item through, when it is time to see whether an outage is over; each time to another worker."""
+        """Start one item during an outage if a trial is due, each time in another worker: one of them may be broken."""
         if not self._status.has(PauseCause.OUTAGE) or self._status.has(*HOLDS):
             return
         if (interval := self._breaker.trial_due(self._turn.now)) is None:
@@ -454,7 +462,7 @@ class Scheduler:
         self._turn.tell("INFO", f"one item is tried; the next one in {interval:g} s")
 
     def _go_on(self) -> None:
-        """Send chunks, read ahead and end the run as far as possible, whatever the event was."""
+        """Send chunks, read ahead and end the run as far as possible. Called after every event."""
         chunks_paused = self._input_is_over and self._chunks.only_paused
         if chunks_paused is not self._status.chunks_paused:
             self._status = replace(self._status, chunks_paused=chunks_paused)
@@ -476,12 +484,12 @@ class Scheduler:
             self._chunks.send_cancels()
             if self._status.starts_items:
                 self._send()
-            # Also while paused: a run that comes back paused is to show what it has recorded before.
+            # Also while paused: a resumed run that starts paused must show what earlier processes recorded.
             self._read_ahead()
             self._rest()
 
     def _end(self) -> None:
-        """Every worker is gone. A run that was stopped when it had nothing left to do is finished all the same."""
+        """End the run after its last worker has gone. A stopped run with nothing left to do counts as finished."""
         nothing_left = self._input_is_over and not self._chunks.unended
         ending = self._status.ending
         if self._input_failure is not None and (ending is None or ending.state is not RunState.FAILED):
@@ -557,7 +565,7 @@ class Scheduler:
                 self._fail(text)
 
     def _start_workers(self) -> None:
-        """Workers for all slots; one more while suspects wait, who goes home when there are none left."""
+        """Start workers for all free slots, and one for suspects while any wait. Drain that one when none are left."""
         alone = self.crew.alone
         if alone is not None and not self._chunks.suspects:
             self._orders.drain(alone, slack=_TEARDOWN_SLACK)
@@ -589,7 +597,7 @@ class Scheduler:
             self._turn.do(events.ReadChunks(wanted, size))
 
     def _send(self) -> None:
-        """Send workers the chunks that they are to have, and suspects."""
+        """Send waiting chunks to the workers that have room, and suspects to their own worker."""
         ahead = self._pace.ahead(self._turn.active, self.crew.threads) if self._sends_ahead else None
         self._chunks.send_waiting(self._chunks.open_limit(self.open_chunks), ahead)
         self._chunks.send_suspects()
@@ -618,7 +626,7 @@ class Scheduler:
 
 
 def _again(lost: int, in_flight: int) -> str:
-    """Return what becomes of the items of a lost worker, in words."""
+    """Return the words that say which items of a lost worker run again, and how."""
     if not in_flight:
         return run_again(lost)
     some = "" if in_flight == lost else f"{in_flight} of them "

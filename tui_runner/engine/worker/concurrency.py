@@ -1,11 +1,11 @@
-"""Finds the number of threads that is of use when a job is CPU-bound.
+"""Finds the useful number of threads for a CPU-bound job.
 
-Python executes one thread at a time. Where a function computes, more threads than processors only take the
-interpreter's lock from each other (measured: 8,000 items of 1 ms on 16 threads took 5.6 s where two took 3.3). Whether
-it computes cannot be told from how long its items take, for waiting for the lock looks like waiting for a server. So it
-is tried out: while the process keeps a processor busy, the items executed at once are halved for as long as no less is
-done. If less is done the last step is taken back, and nothing is tried for `HOLD_SECONDS`. When the processor has time
-to spare again, every thread is of use again.
+Python executes one thread at a time. Where a function computes, more threads than processors only compete for the
+interpreter lock (measured: 8,000 items of 1 ms took 5.6 s on 16 threads and 3.3 s on two). The duration of items does
+not show whether a function computes, because waiting for the lock looks like waiting for a server. So the number is
+found by trial. While the process keeps a processor busy, the items executed at once are halved as long as throughput
+does not fall. If it falls, the last step is undone and nothing is tried for `HOLD_SECONDS`. When the processor has idle
+time again, the number is doubled up to all threads.
 """
 
 from __future__ import annotations
@@ -13,47 +13,48 @@ from __future__ import annotations
 from collections.abc import Callable
 
 WINDOW_SECONDS = 0.2
-"""Of a look at least."""
+"""Shortest measurement in seconds: the reporter looks as often."""
 WINDOW_ITEMS = 32
-"""Items that must have ended in it: fewer say little about how many end in a second."""
+"""Items that must end within a measurement; a rate of fewer items is mostly noise."""
 BUSY_SHARE = 0.9
-"""Of one processor, from which a process counts as busy."""
+"""Share of one processor from which the process counts as CPU-bound."""
 LOSS = 0.9
-"""Of what was done before a step, below which it was one too many."""
+"""Share of the previous throughput below which a step is undone; smaller losses are noise."""
 HOLD_SECONDS = 30.0
+"""Seconds without a new trial after a step was undone: each trial costs throughput."""
 LEAST = 2
-"""One that computes, and one that may wait for something."""
+"""Smallest number of items at once: one that computes, and one that may wait for something."""
 
 
 class ThreadTuner:
-    """Says how many items are of use at once.
+    """Decides how many items to execute at once.
 
     Args:
-        cpu: processor seconds that this process has used.
+        cpu: returns the processor seconds that this process has used.
     """
 
     def __init__(self, cpu: Callable[[], float]) -> None:
         self._cpu = cpu
         self.useful: int | None = None
-        """Items to execute at once; None for as many as there are threads."""
+        """Items to execute at once; None for all threads."""
         self._since: tuple[float, float] | None = None
         self._items = 0
         self._before: tuple[float, float] | None = None
-        """Share of a processor and items a second before the last step, while that is on trial."""
+        """Processor share and items per second before the last halving, while that is on trial."""
         self._hold_until = 0.0
         self._said = False
 
     def count(self, items: int) -> None:
-        """Count items that have ended."""
+        """Count items that have ended since the last look."""
         self._items += items
 
     def look(self, now: float, threads: int, *, busy: int) -> str | None:
-        """Take in what was done since the last look; return what a person should know, once, when that is settled.
+        """Measure the time since the last look and adjust `useful`. Return an event to log, once, when it is settled.
 
         Args:
             now: monotonic seconds.
             threads: threads of the pool.
-            busy: items being executed; with none there was nothing to do, which says nothing.
+            busy: items being executed. With 0, the worker had nothing to do and the measurement is discarded.
         """
         if threads <= LEAST or not busy:
             self._restart(now)
@@ -68,7 +69,7 @@ class ThreadTuner:
             return None
         share, rate = (self._cpu() - self._since[1]) / seconds, self._items / seconds
         if self._items < WINDOW_ITEMS:
-            if self.useful is not None and share < BUSY_SHARE:  # they wait: nothing need end for that to be seen
+            if self.useful is not None and share < BUSY_SHARE:  # items wait now; that is certain without any ending
                 self.useful, self._before = self._doubled(threads), None
                 self._restart(now)
             return None

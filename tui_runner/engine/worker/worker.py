@@ -1,10 +1,10 @@
-"""A worker: one queue, one pool, one collector, and the orders that steer them.
+"""A worker: one queue, one pool, one reporter, and the orders that control them.
 
 `Worker` is the same in every backend. `run_process` is the main function of a worker process.
 
-Theory of operation. The main thread reads orders; the pool's threads execute items; the collector thread reports.
-The process ends when it is told to drain, or when the other end of its pipe is gone: a worker never outlives the
-process that started it. It leaves by `os._exit`, because a thread of the user's that never returns must not hold it up.
+Theory of operation. The main thread reads orders, the pool's threads execute items, the reporter thread reports. The
+process ends when it is told to drain, or when the other end of its pipe is closed, so that it never outlives the
+process that started it. It exits with `os._exit`, because a thread of the job that never returns would keep it alive.
 """
 
 from __future__ import annotations
@@ -75,8 +75,10 @@ from tui_runner.text.describe import describe
 from tui_runner.text.redaction import Redaction
 
 _TEARDOWN_SECONDS = 10.0
-"""Seconds that a job's teardown may take before the worker ends without it."""
+"""Seconds that a job's teardown may take before the worker ends without it; less than the scheduler's
+`_TEARDOWN_SLACK`, after which the worker is killed."""
 _PR_SET_PDEATHSIG = 1
+"""Number of the `prctl` option in Linux's `<sys/prctl.h>`; Python has no name for it."""
 BROKEN = "this worker cannot continue, because a function has changed what it needs itself"
 
 
@@ -85,10 +87,10 @@ class Worker:
 
     Args:
         config: what to run and how.
-        job: the job, loaded.
-        send: takes reports, from several threads at once; may block.
+        job: the loaded job.
+        send: sends a report; called by several threads at once, may block.
         log: what the job prints and logs.
-        recorder: where it notes what is in flight.
+        recorder: records the items in flight, for the case that the worker dies.
     """
 
     def __init__(
@@ -96,7 +98,7 @@ class Worker:
     ) -> None:
         self._config = config
         self.on_broken: Callable[[BaseException], None] = self._report_broken
-        """Called by a thread of this worker that cannot continue."""
+        """Called by a thread of this worker that cannot continue; a worker process replaces it to exit at once."""
         self._job = job
         self._send = send
         self.log = log
@@ -150,7 +152,11 @@ class Worker:
         self._queue.host_held(seconds)
 
     def start(self) -> None:
-        """Run the job's setup, start the pool, report `Ready`."""
+        """Run the job's setup, start the pool, then report `Ready`.
+
+        Raises:
+            UserError: setup raised.
+        """
         this_is_no_copy()
         http.gate.add(self._listener)
         http.gate.set_limits(self._config.host_limits, shared=self._config.hosts_shared)
@@ -158,7 +164,7 @@ class Worker:
             self._run_setup()
         except BaseException:
             http.gate.remove(self._listener)
-            self._collector.send_log()  # it says why, and nothing else of this worker will be reported
+            self._collector.send_log()  # the log says why; nothing else of this worker will be reported
             raise
         self._brake = MemoryLimit(
             self._config.max_memory,
@@ -181,13 +187,13 @@ class Worker:
             self._job.run_setup(self._config.params)
         except UserError:
             raise
-        except BaseException as error:  # the user's code may raise anything
+        except BaseException as error:  # setup is user code and may raise anything
             failure = describe(error)
             self.log.add("ERROR", f"setup: {failure.traceback}")
             raise UserError(f"setup raised {failure.type}: {failure.message}") from error
 
     def obey(self, order: Order) -> bool:
-        """Carry out an order; False when it was the last one."""
+        """Carry out an order. Return False after `Drain`, the last one."""
         match order:
             case OpenChunk():
                 self._open(order)
@@ -224,7 +230,7 @@ class Worker:
     def _open(self, order: OpenChunk) -> None:
         try:
             self._queue.open(order)
-        except BaseException as error:  # unpickling runs the user's code
+        except BaseException as error:  # unpickling runs user code
             failure = describe(error)
             message = f"the items of chunk {order.chunk} cannot be read in a worker: {failure.type}: {failure.message}"
             self._send(WorkerFailed(self._config.worker, message))
@@ -248,11 +254,11 @@ class Worker:
             slot.superseded = True
         self._collector.finish()
         self._teardown()
-        self._collector.collect()  # what the teardown has printed
+        self._collector.collect()  # sends what the teardown has printed
         self._send(Drained(self._config.worker, stuck))
 
     def _teardown(self) -> None:
-        """Run the job's teardown in a thread, so that it cannot hold up the end for ever."""
+        """Run the job's teardown in a thread, so that one that hangs cannot keep the worker from ending."""
 
         def run() -> None:
             try:
@@ -271,10 +277,10 @@ def run_process(connection: Connection, config: WorkerConfig, output: int, memor
     """Run a worker process; never returns.
 
     Args:
-        connection: orders come from it, reports go to it.
+        connection: pipe to the program, for orders and reports.
         config: what to run and how.
-        output: file descriptor that takes what is written to descriptors 1 and 2.
-        memory: file descriptor of the memory of its `FlightRecorder`.
+        output: file descriptor to which output of native code (descriptors 1 and 2) is redirected.
+        memory: file descriptor of the memory for its `FlightRecorder`.
     """
     _detach(output)
     recorder = FlightRecorder(memory)
@@ -290,7 +296,7 @@ def run_process(connection: Connection, config: WorkerConfig, output: int, memor
     def send(report: Report) -> None:
         with lock:
             if _identity(connection) != pipe:
-                os._exit(DESCRIPTORS_EXIT)  # what is sent would arrive nowhere
+                os._exit(DESCRIPTORS_EXIT)  # the descriptor is another file now: the report would not arrive
             try:
                 send_message(connection, report)
             except OSError:
@@ -302,7 +308,7 @@ def run_process(connection: Connection, config: WorkerConfig, output: int, memor
     except UserError as error:
         send(WorkerFailed(config.worker, str(error)))
         code = 1
-    except BaseException as error:  # the user's setup may raise anything
+    except BaseException as error:  # loading the job and its setup run user code, which may raise anything
         failure = describe(error)
         send(WorkerFailed(config.worker, f"{failure.type}: {failure.message}"))
         code = 1
@@ -338,7 +344,7 @@ def _serve(
 
 
 def _identity(connection: Connection) -> tuple[int, int] | None:
-    """Return what tells an open file from others; None if the connection's descriptor was closed."""
+    """Return device and inode of the connection's file; None if its descriptor was closed."""
     try:
         found = os.fstat(connection.fileno())
     except OSError:
@@ -347,7 +353,7 @@ def _identity(connection: Connection) -> tuple[int, int] | None:
 
 
 def _end_broken(error: BaseException, worker: int, send: Callable[[Report], None]) -> NoReturn:
-    """End because this process cannot do its own work any more; the item that changed it is found by the deaths."""
+    """Exit, because the function has broken this process. The item that did it is found by `suspects`."""
     try:
         text = f"{BROKEN}: {type(error).__name__}: {error}"
         send(LogLines(worker, (LogLine(time.time(), "ERROR", text, worker=worker),)))
@@ -356,21 +362,21 @@ def _end_broken(error: BaseException, worker: int, send: Callable[[Report], None
 
 
 def _end_cut_off(connection: Connection, pipe: tuple[int, int] | None) -> NoReturn:
-    """End because no message passes: a function has closed the descriptor, or else the program was killed."""
+    """Exit, because the pipe is broken: a function has closed its descriptor, or the program was killed."""
     if _identity(connection) != pipe:
         os._exit(DESCRIPTORS_EXIT)
     _end_with_children()
 
 
 def _end_with_children() -> NoReturn:
-    """End this process and those that items have started, because the program was killed."""
-    if os.getpgrp() == os.getpid():  # as `_detach` makes it, where that is possible
+    """Exit after killing the processes that items have started, because the program was killed."""
+    if os.getpgrp() == os.getpid():  # `_detach` made a process group; without one, the program's would be killed
         os.killpg(os.getpid(), signal.SIGKILL)
     os._exit(1)
 
 
 def _detach(output: int) -> None:
-    """Leave the terminal alone, and make sure to die with the parent."""
+    """Detach from the terminal, reset signals, redirect output, and arrange to die with the parent process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     with contextlib.suppress(OSError):
@@ -378,7 +384,7 @@ def _detach(output: int) -> None:
     take_signals_again()
     TERMINAL_GUARD.forget()
     if sys.platform == "linux":
-        # The end of the pipe is noticed too, but not while the user's code keeps the interpreter for itself.
+        # The worker also notices the end of the pipe, but not while native code holds the interpreter lock.
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     _let_parent_end()
     nothing = os.open(os.devnull, os.O_RDONLY)
@@ -390,10 +396,10 @@ def _detach(output: int) -> None:
 
 
 def _let_parent_end() -> None:
-    """Close this worker's end of the pipe that keeps the server alive which it was forked from.
+    """Close this worker's end of the pipe that keeps the fork server alive.
 
-    multiprocessing gives every process such an end, so the server, whose death is to end the workers, would outlive the
-    program as long as a worker does. One that the job itself needs is started anew.
+    multiprocessing gives every process such an end, so the server would outlive the program as long as a worker does;
+    but its death is what ends the workers. If the job needs a fork server itself, multiprocessing starts another.
     """
     server = forkserver._forkserver
     alive = getattr(server, "_forkserver_alive_fd", None)
@@ -403,7 +409,7 @@ def _let_parent_end() -> None:
 
 
 def _redirect_output(worker: int, redact: Redaction) -> JobLog:
-    """Make everything that Python code prints go to the log, which is returned."""
+    """Redirect `sys.stdout` and `sys.stderr` to a new log, and return that log."""
     log = JobLog(worker, redact)
     sys.stdout = JobStream(log, "INFO", None, 1)
     sys.stderr = JobStream(log, "WARNING", None, 2)
