@@ -64,6 +64,7 @@ class CapturedOutput:
         self._mark = os.urandom(16).hex().encode()
         """Random text that `settle` sends through the pipe; when it arrives, everything before it has arrived."""
         self._mark_seen = threading.Event()
+        """Set by the reading thread when it has read `_mark`."""
         self._to_flush: queue.SimpleQueue[bool] = queue.SimpleQueue()
         """Requests to flush: True to flush all open files, False for the streams of Python and C only."""
 
@@ -131,7 +132,7 @@ class CapturedOutput:
         self.show()
         try:
             self.out.flush()
-        except OSError:
+        except OSError:  # the reader of standard output is gone: later flushes must not fail as well
             discard_output(self.out)
             raise
 
@@ -253,6 +254,6 @@ def _stream_beside(descriptor: int, like: TextIO) -> TextIO:
 def _flush() -> None:
     """Flush the buffers of Python's and C's standard streams to the current targets of the descriptors."""
     for stream in (sys.__stdout__, sys.__stderr__):
-        with contextlib.suppress(OSError, ValueError, AttributeError):
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # a closed stream has nothing to flush
             stream.flush()  # type: ignore[union-attr]  # None where it was closed from the start
     ctypes.CDLL(None).fflush(None)

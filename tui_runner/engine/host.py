@@ -35,6 +35,7 @@ def main() -> None:
     """Run a host until standard input ends, then exit the process."""
     commands, reports = _own_streams()
     _end_with_parent()
+    # Several threads of the backend report at once, and frames must not be interleaved.
     sending = threading.Lock()
 
     def deliver(report: Report) -> None:
@@ -84,6 +85,7 @@ class MemoryShares:
         self._most = most
         self._workers: set[int] = set()
         self._guard = threading.Lock()
+        """Guards `_workers`: reports of the backend and the main loop change it in different threads."""
 
     @property
     def share(self) -> int | None:
@@ -129,7 +131,7 @@ def _own_streams() -> tuple[BinaryIO, BinaryIO]:
 def _end_with_parent() -> None:
     """Make the kernel kill this process when its parent ends, and start a session, so that Ctrl-C does not reach it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError):  # it leads a session already
         os.setsid()
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -169,6 +169,7 @@ class Runner(Commands):
                 self._routes.setdefault(kind, []).append(part)
         self._fault: BaseException | None = None
         self._ended = threading.Event()
+        """Set after the last commit and the final snapshot; `join` waits for it."""
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="runner", daemon=True)
 
@@ -315,7 +316,7 @@ class Runner(Commands):
             self._take_waiting()
             if not written and self._fault is None:
                 self._step(RowsLeft())
-        except BaseException as fault:
+        except BaseException as fault:  # `join` must return whatever fails here
             self._fault = self._fault or fault
         finally:
             parts.log.ended(parts.snapshots.snapshot(self._clock()))

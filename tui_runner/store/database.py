@@ -97,6 +97,7 @@ class Database:
         self._root, self._catalog = connection
         self._lock_file = lock
         self._guard = threading.Lock()
+        """Guards `_cursors`, `_closed` and the number of readers beside this process."""
         self._cursors: list[duckdb.DuckDBPyConnection] = []
         self._closed = False
         self.run_id: int | None = None
@@ -107,6 +108,7 @@ class Database:
         """Value of the setting while no process reads beside this one."""
         self.statements = OpenStatements()
         self._threads_guard = threading.Lock()
+        """Held while DuckDB's threads are replaced; never waited for by the writing thread, see `take_threads_back`."""
         self._threads_lent = 0
         """Number of DuckDB's threads before `lend_threads` replaced them by threads of low priority; 0 otherwise."""
         self._identity: tuple[int, int] | None = None
@@ -167,7 +169,7 @@ class Database:
                 time.sleep(_TRY_SECONDS)
             if not (lock.is_believed or read_only):
                 lock = lock.taken_over()
-        except BaseException as error:
+        except BaseException as error:  # the lock and the spill folder must not stay behind
             if made and isinstance(error, DiskFull):  # removes the incomplete file
                 _remove(real)
             if lock.is_believed:
@@ -360,7 +362,7 @@ class Database:
         """Return the bytes of the file and its write-ahead logs. Opens no file: closing it would drop DuckDB's lock."""
         total = 0
         for file in (self._real, *(companion(self._real, ending) for ending in WRITE_AHEAD_LOGS)):
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(FileNotFoundError):  # there is no such log now
                 total += file.stat().st_size
         return total
 
@@ -558,7 +560,7 @@ class _Opening:
                 root.execute("SET enable_external_access = false")
                 root.execute(f"SET allowed_configs = [{', '.join(map(literal, _CHANGEABLE_SETTINGS))}]")
                 root.execute("SET lock_configuration = true")
-            except BaseException:
+            except BaseException:  # a half-configured instance must not stay open: it holds DuckDB's lock
                 root.close()
                 raise
         except (duckdb.Error, UnicodeError, ValueError, RuntimeError) as error:  # for example a name that is not UTF-8
@@ -619,14 +621,14 @@ def memory_share(bound: int | None = None) -> int:
 def _end(cursor: duckdb.DuckDBPyConnection, deadline: float) -> None:
     """Close a cursor. An interrupt that arrives while it is between two statements is lost, so it is repeated."""
     while True:
-        with contextlib.suppress(duckdb.Error):
+        with contextlib.suppress(duckdb.Error):  # it is closed already
             cursor.interrupt()
         try:
             cursor.close()
         except duckdb.ResourceInUseException:
             if time.monotonic() > deadline:
                 return
-            time.sleep(0.01)
+            time.sleep(0.01)  # short, because an interrupted query ends within 0.2 s
         else:
             return
 

@@ -95,6 +95,7 @@ class LockFile:
     """
 
     _guard = threading.Lock()
+    """Guards `_unlocked`, which all databases of this process share."""
     _unlocked: ClassVar[set[Path]] = set()
     """Databases that this process has open without a lock file. Opening one twice would drop DuckDB's own lock."""
 
@@ -179,7 +180,7 @@ class LockFile:
         try:
             self.path.unlink(missing_ok=True)
             taken = self.acquire(self._database)
-        except (OSError, DatabaseError):
+        except (OSError, DatabaseError):  # the other user's file cannot be replaced: keep DuckDB's lock alone
             return self
         self.release()
         return taken

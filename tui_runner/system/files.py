@@ -124,7 +124,7 @@ def open_own(path: str | Path, flags: int) -> int:
             os.fchmod(descriptor, PRIVATE)
         if flags & os.O_TRUNC:
             os.ftruncate(descriptor, 0)
-    except BaseException:
+    except BaseException:  # the descriptor must not leak, whatever the check raised
         os.close(descriptor)
         raise
     return descriptor
@@ -169,7 +169,7 @@ def replaced(path: Path) -> Iterator[IO[bytes]]:
             yield stream
             stream.flush()
             Path(stream.name).replace(path)
-        except BaseException:
+        except BaseException:  # also for Ctrl-C: no temporary file may stay behind
             Path(stream.name).unlink(missing_ok=True)
             raise
 
@@ -288,8 +288,8 @@ def written_whole(path: Path, *, replace: bool) -> Iterator[IO[bytes]]:
                     Path(stream.name).replace(path)
                 else:
                     _put_where_none_is(Path(stream.name), path)
-            except BaseException:
-                with contextlib.suppress(OSError):
+            except BaseException:  # also for Ctrl-C: no temporary file may stay behind
+                with contextlib.suppress(OSError):  # another user has moved or removed it
                     Path(stream.name).unlink()
                 raise
     except BrokenPipeError:
@@ -322,7 +322,7 @@ def _check_stream(found: os.stat_result) -> None:
 
 def _mode_at(path: Path) -> int:
     """Return the permissions for a file that replaces the one at `path`."""
-    with contextlib.suppress(FileNotFoundError):
+    with contextlib.suppress(FileNotFoundError):  # nothing is there yet
         found = path.lstat()
         if stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid():
             return found.st_mode & 0o777

@@ -57,7 +57,7 @@ def start_early() -> None:
     server ends with this process. If it cannot be started, starting a worker tries again and reports the error.
     """
     if isinstance(process_context(), ForkServerContext):
-        with contextlib.suppress(OSError), plain_surroundings():
+        with contextlib.suppress(OSError), plain_surroundings():  # the start of a worker reports what is wrong
             if sys.platform == "linux" and sys.version_info < (3, 14) and threading.active_count() == 1:
                 _fork_server()
             else:
@@ -104,9 +104,9 @@ def end_workers() -> None:
 
     A worker notices the end by itself, unless its function holds the interpreter lock.
     """
-    with contextlib.suppress(psutil.Error):
+    with contextlib.suppress(psutil.Error):  # this process or a worker has just ended
         for worker in psutil.Process().children():
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):  # it has ended already
                 os.killpg(worker.pid, signal.SIGKILL)  # each worker leads a session of its own
 
 

@@ -47,6 +47,7 @@ class _Held:
 
 
 _guard = threading.Lock()
+"""Guards `_held`: several threads may need the folder first."""
 _held: dict[Path, _Held] = {}
 _of_last_resort: list[Path] = []
 
@@ -176,7 +177,7 @@ def _new(root: Path) -> _Held:
 def _remove_stale(root: Path) -> None:
     for path in root.iterdir():
         if _OURS.fullmatch(path.name):
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):  # its process lives, or another process is removing it
                 _remove_if_unlocked(path)
 
 

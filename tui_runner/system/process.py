@@ -116,7 +116,7 @@ _NICENESS = 10
 def give_way() -> None:
     """Lower the priority of the calling thread permanently: only a privileged process may raise it again."""
     if sys.platform == "linux":
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # a container may forbid it; the thread then keeps its priority
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
 
 

@@ -91,7 +91,7 @@ def _fill_descriptors() -> None:
 
 def discard_output(stream: TextIO) -> None:
     """Redirect a stream that has no reader or accepts no data to /dev/null, because its next flush would fail, too."""
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError, ValueError):  # the stream has no descriptor
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 

@@ -36,7 +36,7 @@ class TerminalGuard:
     def remember(self) -> None:
         """Store the current modes of the terminal, if there is one. Call it before the fork server is forked."""
         for descriptor in (1, 0, 2):
-            with contextlib.suppress(OSError, termios.error):
+            with contextlib.suppress(OSError, termios.error):  # this stream is not a terminal
                 self._attributes = termios.tcgetattr(descriptor)
                 self._descriptor = os.dup(descriptor)
                 return
@@ -56,7 +56,7 @@ class TerminalGuard:
         if not self._shown[0] or self._descriptor < 0 or self._attributes is None:
             return
         signal.signal(signal.SIGTTOU, signal.SIG_IGN)  # otherwise a background process may not change a terminal
-        with contextlib.suppress(OSError, termios.error):
+        with contextlib.suppress(OSError, termios.error):  # the terminal itself is gone
             os.write(self._descriptor, _PUT_BACK)
             # If a shell has already taken over, it has set its own modes to read a line; keep them.
             local = termios.tcgetattr(self._descriptor)[_LOCAL_FLAGS]

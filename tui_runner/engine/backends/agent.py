@@ -84,6 +84,8 @@ class Mailbox:
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
+        """Guards all fields below; notified at each change, because the host's threads and the program's calls wait for
+        each other."""
         self._reports: deque[Frame] = deque()
         self._numbered = 0
         self._received = 0
@@ -174,6 +176,7 @@ class Agent:
         self._process: subprocess.Popen[bytes] | None = None
         started = threading.Event()
         threading.Thread(target=self._own, args=(environment, started), name="agent-host", daemon=True).start()
+        # Callers may ask for `pid` at once, so wait until the process exists.
         started.wait()
 
     def poll(self, ack: int, wait: float) -> Polled:
@@ -263,9 +266,10 @@ class LocalCourier:
 
 def _kill_tree(pid: int) -> None:
     """Kill a host, its fork server and the sessions of its workers."""
-    with contextlib.suppress(psutil.Error):
+    with contextlib.suppress(psutil.Error):  # the host has ended already
         children = psutil.Process(pid).children(recursive=True)
         for process in (psutil.Process(pid), *children):
+            # First the whole session: processes that items have started may no longer be children of the host.
             with contextlib.suppress(psutil.Error, OSError):
                 os.killpg(process.pid, signal.SIGKILL)
             with contextlib.suppress(psutil.Error):

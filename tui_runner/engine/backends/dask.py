@@ -115,7 +115,7 @@ class DaskCluster:
     ) -> None:
         try:
             import distributed  # noqa: F401 - the extra
-        except ImportError:
+        except ImportError:  # the extra `dask` is optional
             raise UserError(
                 "Dask is not installed", f"--backend {PREFIX}{plain(address)}", "pip install 'tui-runner[dask]'"
             ) from None
@@ -128,6 +128,7 @@ class DaskCluster:
         self._tolerant = tolerant
         self.unfit: list[str] = []
         self._closed = threading.Event()
+        """Set by `close`; ends the watching thread."""
         self._couriers: dict[str, DaskCourier | None] = {}
         """Couriers by address; None for a Dask worker that is being asked or is not usable."""
         self._pauses = Pauses()
@@ -136,6 +137,7 @@ class DaskCluster:
         self._complaints: set[str] = set()
         """Errors that were logged, so that a Dask worker that is asked repeatedly is reported once."""
         self._guard = threading.Lock()
+        """Guards `_couriers`, `_pauses` and `_retiring`, which the watching thread and Dask's own threads use."""
         self._backend: RemoteBackend | None = None
         self._tell: Callable[[str, str], None] = lambda level, text: None
         self._local: Any = None
@@ -149,7 +151,7 @@ class DaskCluster:
             self.workers = max(1, len(first))
             with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="dask-enlist") as pool:
                 self._first = [each for each in pool.map(self._enlisted_at_first, first) if each is not None]
-        except BaseException:
+        except BaseException:  # a constructor that fails must not leave a client or a local cluster behind
             self.close()
             raise
 

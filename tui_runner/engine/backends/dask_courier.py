@@ -50,7 +50,7 @@ class DaskCourier:
         """True if the last call failed."""
         try:
             self.hello = self.greet()
-        except CourierError:
+        except CourierError:  # this machine cannot reach the Dask worker itself: try through the scheduler
             self.is_direct = False
             self.hello = self.greet()
         self.host = f"{plain(self.hello.host)[:80]} ({plain(address.partition('://')[2])})"
@@ -102,7 +102,7 @@ class DaskCourier:
             raise CourierError("the connection to its scheduler is closed")
         try:
             answer = self._client.sync(self._execute, function, args, callback_timeout=timeout)
-        except KeyError:
+        except KeyError:  # Dask's answer for an unknown actor
             raise AgentGone("its Dask worker has released it") from None
         except FAILURES as error:  # tornado, distributed and sockets raise many types; all mean that the call failed
             self._is_doubtful = True

@@ -55,6 +55,7 @@ class _WorkerProcess:
         self._recorder = FlightRecorder(memory)
         self._killed = ""
         self._ended = threading.Event()
+        """Set when `_watch` no longer needs the connection's descriptor."""
         try:
             with plain_surroundings():
                 self._process: BaseProcess = context.Process(
@@ -63,7 +64,7 @@ class _WorkerProcess:
                     daemon=True,
                 )
                 self._process.start()
-        except BaseException:
+        except BaseException:  # the caller tries again by spawning; do not leak descriptors meanwhile
             os.close(output)
             self._connection.close()
             self._recorder.close()

@@ -64,10 +64,12 @@ class _Link:
         self._on_lost = on_lost
         self._silence = silence
         self._changed = threading.Condition()
+        """Guards `_commands` and `_closed`; notified when a command is queued."""
         self._commands: deque[Frame] = deque()
         self._numbered = 0
         self._closed = False
         self._guard = threading.Lock()
+        """Guards `workers`, `_over` and `is_retired`, so that each worker is reported as lost exactly once."""
         self._over = False
         self.is_retired = False
         self._is_unproven = joined
@@ -272,6 +274,8 @@ class RemoteBackend:
         self._cluster = cluster
         self._held = False
         self._guard = threading.Lock()
+        """Guards the fields below: hosts join and leave in threads of the cluster, while the runner's thread sends
+        orders."""
         self._links: list[_Link] = []
         self._of_worker: dict[int, _Link] = {}
         self._waiting: deque[WorkerConfig] = deque()

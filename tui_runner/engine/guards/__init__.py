@@ -99,7 +99,7 @@ def _states(pid: int) -> set[str]:
     """Return the states of a process' threads as Linux letters; empty if the process is gone or this is not Linux."""
     states = set()
     for stat in Path(f"/proc/{pid}/task").glob("*/stat"):
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # the thread or process has just ended
             states.add(stat.read_text().rpartition(")")[2].split()[0])
     return states
 

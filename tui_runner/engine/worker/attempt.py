@@ -107,6 +107,7 @@ class Outcomes:
         self._blocks: deque[Block] = deque()
         self._others: deque[Outcome] = deque()
         self._lock = threading.Lock()
+        """Guards `_blocks` and the counters, which all item threads and the reporter change."""
         self._items = 0
         """Number of items in `_blocks` that the reporter has not taken."""
         self._uncollected = 0

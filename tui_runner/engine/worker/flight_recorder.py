@@ -56,6 +56,7 @@ class FlightRecorder:
         self._memory = mmap.mmap(-1 if descriptor is None else descriptor, _SIZE)
         self.slots = memoryview(self._memory).cast("q")
         self._lock = threading.Lock()
+        """Guards the free slots; the notes themselves need no lock, because each thread writes only its own."""
         self._free: list[int] = []
         self._used = 0
 

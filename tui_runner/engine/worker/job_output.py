@@ -45,6 +45,7 @@ class JobLog:
         self._lines: deque[LogLine] = deque()
         self._dropped = 0
         self._lock = threading.Lock()
+        """Guards the fields above: item threads add lines, and the reporter takes them."""
 
     def add(self, level: str, text: str, place: tuple[int, int] | None = None) -> None:
         """Add `text`, line by line. `place` is the (chunk, position) of the item that printed it."""

@@ -168,6 +168,7 @@ class MemoryLimit:
         self._report = give_up
         self._clock = clock
         self._lock = threading.Lock()
+        """Held during a check, because both the watching thread and item threads make checks."""
         self._next_glance = 0.0
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="memory", daemon=True)
@@ -188,6 +189,7 @@ class MemoryLimit:
     def glance(self) -> None:
         """Check, unless another thread has just done so. Called by every thread that has ended an item."""
         now = self._clock()
+        # Never wait for the lock: another thread is checking right now, which is as good.
         if now >= self._next_glance and self._lock.acquire(blocking=False):
             try:
                 self._next_glance = now + GLANCE_SECONDS

@@ -115,6 +115,7 @@ class Collector:
         self._host_items: dict[str, int] = {}
         self._reported_at = 0.0
         self._ending = threading.Event()
+        """Set by `finish`; ends the thread after everything was sent."""
         self._thread = threading.Thread(target=self._run, name="collector", daemon=True)
 
     def start(self) -> None:

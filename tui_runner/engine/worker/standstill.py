@@ -41,6 +41,7 @@ class Standstill:
         self._clock = clock
         self._cpu = cpu
         self._lock = threading.Lock()
+        """Held during a check: the watching thread and the reporter both check, and a pause must count once."""
         self._last = clock(), cpu()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="standstill", daemon=True)

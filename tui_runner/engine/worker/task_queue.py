@@ -155,6 +155,8 @@ class WorkQueue:
         self._scout_at = 0.0
         self._idle = False
         self._changed = threading.Condition(threading.Lock())
+        """Guards all fields of this object; waiting takers sleep on it. Callbacks that may block are called without
+        it."""
 
     # --- taking items: called by many threads -------------------------------------------------------------
 
@@ -740,7 +742,7 @@ class WorkQueue:
             rest = rests.setdefault(slot.chunk.number, [])
             chunks[slot.chunk.number] = slot.chunk
             before = len(rest)
-            with contextlib.suppress(IndexError):
+            with contextlib.suppress(IndexError):  # the thread has taken the last item meanwhile
                 while True:
                     rest.append(todo.popleft())
             slot.size -= len(rest) - before

@@ -162,7 +162,7 @@ class Worker:
         http.gate.set_limits(self._config.host_limits, shared=self._config.hosts_shared)
         try:
             self._run_setup()
-        except BaseException:
+        except BaseException:  # reports the log before the error that ends this worker
             http.gate.remove(self._listener)
             self._collector.send_log()  # the log says why; nothing else of this worker will be reported
             raise
@@ -263,7 +263,7 @@ class Worker:
         def run() -> None:
             try:
                 self._job.run_teardown(self._config.params)
-            except BaseException as error:
+            except BaseException as error:  # user code may raise anything; the worker still ends in order
                 self.log.add("ERROR", f"teardown: {describe(error).traceback}")
 
         thread = threading.Thread(target=run, name="teardown", daemon=True)
@@ -289,6 +289,7 @@ def run_process(connection: Connection, config: WorkerConfig, output: int, memor
     raise_file_limit()
     redact = Redaction(config.secrets)
     log = _redirect_output(config.worker, redact)
+    # Item threads, the reporter and the main thread send, and messages must not be interleaved.
     lock = threading.Lock()
 
     pipe = _identity(connection)
@@ -339,7 +340,7 @@ def _serve(
         _end_cut_off(connection, pipe)
     except UserError:
         raise
-    except BaseException as error:
+    except BaseException as error:  # an order fails only if the function has broken this process
         _end_broken(error, config.worker, send)
 
 
@@ -379,7 +380,7 @@ def _detach(output: int) -> None:
     """Detach from the terminal, reset signals, redirect output, and arrange to die with the parent process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError):  # it leads a process group already
         os.setsid()
     take_signals_again()
     TERMINAL_GUARD.forget()

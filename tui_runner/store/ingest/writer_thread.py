@@ -259,7 +259,7 @@ class Ingest:
             described = describe(error, self._database.path)
             described.__cause__ = error
             self._failed(described)
-        except BaseException as error:
+        except BaseException as error:  # any error must reach the run, or it waits for this flush forever
             self._failed(error)
         return not self._flight
 

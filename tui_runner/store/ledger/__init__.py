@@ -329,8 +329,8 @@ class Ledger:
         try:
             yield
             self._cursor.execute("COMMIT")
-        except BaseException:
-            with contextlib.suppress(duckdb.Error):
+        except BaseException:  # also for Ctrl-C: an open transaction would block later ones
+            with contextlib.suppress(duckdb.Error):  # the error itself has ended the transaction
                 self._cursor.execute("ROLLBACK")
             raise
 

@@ -169,7 +169,7 @@ def ensure_ledger(cursor: Cursor, *, create: bool) -> bool:
         cursor.execute("INSERT INTO runner.ledger VALUES (?)", [LEDGER_VERSION])
         cursor.execute("COMMIT")
     except BaseException as error:
-        with contextlib.suppress(duckdb.Error):
+        with contextlib.suppress(duckdb.Error):  # the error itself has ended the transaction
             cursor.execute("ROLLBACK")
         if isinstance(error, duckdb.CatalogException):
             raise DatabaseError(_NOT_OURS, file_of(cursor), "choose another database") from error

@@ -175,7 +175,7 @@ class Console:
     def _interrupt(self) -> None:
         cursor = self._cursor
         if cursor is not None:
-            with contextlib.suppress(duckdb.Error):
+            with contextlib.suppress(duckdb.Error):  # the cursor was closed meanwhile
                 cursor.interrupt()
 
     def _described(self, error: BaseException, sql: str) -> UserError:
@@ -213,7 +213,7 @@ class Console:
             cursor.execute("BEGIN TRANSACTION READ ONLY")
             readable = Readable(_bind(cursor, statement, values))
             reader = readable.relation.to_arrow_reader(READ_ROWS)
-        except BaseException:
+        except BaseException:  # also for Ctrl-C: the transaction must not stay open
             self._end()
             raise
         return _Streamed(readable.schema(reader.schema), asked_at, sql, reader, self)
@@ -222,7 +222,7 @@ class Console:
         """Roll back and close the cursor."""
         cursor, self._cursor = self._cursor, None
         if cursor is not None:
-            with contextlib.suppress(duckdb.Error):
+            with contextlib.suppress(duckdb.Error):  # there was no transaction, or its error has ended it
                 cursor.execute("ROLLBACK")
             self._database.close_cursor(cursor)
         self._database.statements.remove(self)

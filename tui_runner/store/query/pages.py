@@ -48,6 +48,7 @@ class Pages:
         self._batches = iter(result)
         self._left: pa.RecordBatch | None = None
         self._guard = threading.Lock()
+        """Held while a page is read: pages come from one stream, in order."""
         self._kept: OrderedDict[int, pa.Table] = OrderedDict()
         self._count = 0
         self._file: IO[bytes] | None = None

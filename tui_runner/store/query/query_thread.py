@@ -32,6 +32,7 @@ class QueryThread:
     def __init__(self, yields: Callable[[], bool]) -> None:
         self._yields = yields
         self._changed = threading.Condition()
+        """Guards the fields below; notified when a call starts, must end, or has ended."""
         self._turn = threading.Lock()
         # Guarded by `_changed`: the call to make, whether it runs, its outcome, and whether it must end.
         self._call: Callable[[], Any] | None = None
@@ -69,6 +70,7 @@ class QueryThread:
             try:
                 while self._busy:
                     self._wait(interrupt)
+            # Ctrl-C in the waiting thread: end the call first, because it uses objects that the caller now drops.
             except BaseException:
                 self._cancelled = True
                 while self._busy:

@@ -160,7 +160,7 @@ class Result(ABC):
         while not self.closed:
             try:
                 batch = self._next()
-            except BaseException:
+            except BaseException:  # also for Ctrl-C: an unread statement would keep its cursor
                 self.close()
                 raise
             self.seconds = time.monotonic() - self._asked_at

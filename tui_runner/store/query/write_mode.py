@@ -66,8 +66,8 @@ def run_change(cursor: duckdb.DuckDBPyConnection, sql: str, values: Mapping[str,
                 f"the statement would change schema {LEDGER}, the ledger of the runs", do="leave that schema alone"
             )
         cursor.execute("COMMIT")
-    except BaseException:
-        with contextlib.suppress(duckdb.Error):
+    except BaseException:  # also for Ctrl-C: the change must not stay half done
+        with contextlib.suppress(duckdb.Error):  # the error itself has ended the transaction
             cursor.execute("ROLLBACK")
         raise
     return table

@@ -180,6 +180,7 @@ class RemoteConsole:
         self._address = address
         self._limits = limits
         self._guard = threading.Lock()
+        """Guards `_frames`, which `cancel` and `progress` read from other threads."""
         self._result: _Received | None = None
         self._frames: _Frames | None = None
 
@@ -210,7 +211,7 @@ class RemoteConsole:
         try:
             frames.ask(request)
             self._result = _Received(frames, asked_at)
-        except BaseException:
+        except BaseException:  # also for Ctrl-C: closing the connection makes the owner end the statement
             frames.end()
             raise
         return self._result
@@ -363,12 +364,12 @@ class _Frames:
     def cancel(self) -> None:
         """Close the connection from any thread. The reader gets an error, and the other side ends the statement."""
         self._cancelled = True
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # the connection is closed already
             self._connection.shutdown(socket.SHUT_RDWR)
 
     def end(self) -> None:
         """Close the connection. Called by the reading thread, or when no thread reads."""
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # the connection is closed already
             self._connection.shutdown(socket.SHUT_RDWR)
         self._connection.close()
 

@@ -101,7 +101,7 @@ class Endpoint:
 
     def wake(self, seconds: float) -> None:
         """Connect once, so that a blocked `accept` returns."""
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # nobody listens any longer, which is just as well
             self._place.reach(seconds).close()
 
     def close(self) -> None:
@@ -117,7 +117,7 @@ def listen(backlog: int) -> Endpoint:
         OSError: neither a socket nor a port can be opened.
     """
     if hasattr(socket, "AF_UNIX") and KNOWS_PEERS:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # no Unix socket is possible here: use a port
             return _listen_unix(backlog)
     return _listen_tcp(backlog)
 

@@ -86,6 +86,7 @@ class QueryProcess:
         self._database = database
         self._memory = memory
         self._guard = threading.Lock()
+        """Guards `_process` and the reasons to end it: the process may be cancelled while it is being started."""
         self._process: Any = None
         self._cancelled = False
         self._ended = ""
@@ -206,6 +207,7 @@ def main(connection: Connection, moment: Moment, request: bytes, memory: int, sp
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.nice(_NICENESS)
     link = socket.socket(fileno=os.dup(connection.fileno()))
+    # The answer and the progress are sent by two threads, and frames must not be interleaved.
     sending = threading.Lock()
 
     def say(kind: bytes, content: bytes | memoryview = b"") -> None:
@@ -232,7 +234,7 @@ def main(connection: Connection, moment: Moment, request: bytes, memory: int, sp
 
 def _tell_progress(console: Console, say: Say, over: threading.Event) -> None:
     """Send the progress of the statement repeatedly. The other side checks the log's length with each frame."""
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError):  # the other side is gone; the answering thread notices it as well
         while not over.wait(_LOOK_SECONDS):
             progress = console.progress()
             say(PROGRESS, b"" if progress is None else str(round(progress * 1000)).encode())
@@ -243,5 +245,5 @@ def _bound_memory(memory: int) -> None:
     used = 0
     with contextlib.suppress(OSError), open("/proc/self/status") as status:  # noqa: PTH123
         used = next((int(line.split()[1]) << 10 for line in status if line.startswith("VmData:")), 0)
-    with contextlib.suppress(ValueError, OSError):
+    with contextlib.suppress(ValueError, OSError):  # the system sets no such limit: DuckDB's own remains
         resource.setrlimit(resource.RLIMIT_DATA, (used + memory, used + memory))

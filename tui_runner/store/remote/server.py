@@ -93,6 +93,7 @@ class QueryServer:
         self._limits = limits or ServerLimits()
         self._slots = _Slots(self._limits)
         self._guard = threading.Lock()
+        """Guards the collections below, which the accepting thread and all conversations change."""
         self._conversations: set[_Conversation] = set()
         self._unproved: dict[_Conversation, None] = {}
         """Connections that have not proved themselves, oldest first; a dict because it keeps the order."""
@@ -221,6 +222,7 @@ class _Conversation:
         self._console = Console(database)
         self._process = QueryProcess(database, limits.memory)
         self._ended = threading.Event()
+        """Set when the statement must end."""
         self._over = threading.Event()
 
     def end(self) -> None:
@@ -228,12 +230,12 @@ class _Conversation:
         self._ended.set()
         self._console.cancel()
         self._process.cancel()
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # the client has closed the connection
             self._connection.shutdown(socket.SHUT_RDWR)
 
     def refuse(self) -> None:
         """Tell the client that the server is busy, and close the connection."""
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # the client has closed the connection
             send_frame(self._connection, BUSY)
         self._connection.close()
 
@@ -289,6 +291,7 @@ class _Conversation:
         progress, now = self._console.progress() or self._process.progress(), time.monotonic()
         text = b"" if progress is None else str(round(progress * 1000)).encode()
         is_news = text not in (b"", self._told)
+        # Never wait for the lock: rows are being sent, and they are a sign of life themselves.
         if (is_news or now - self._told_at >= self._limits.alive) and self._sending.acquire(blocking=False):
             try:
                 send_frame(self._connection, PROGRESS, text)
