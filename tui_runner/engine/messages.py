@@ -13,6 +13,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 _SIZE = struct.Struct("!Q")
+"""Number of parts, and the size of each. 64 bits, because a chunk may be larger than 4 GB."""
 _MOST_VECTORS = 512
 """Buffers in one system call; must be below the system's IOV_MAX, which is 1,024 on Linux."""
 

@@ -508,6 +508,7 @@ Report = (
 
 
 _PLAIN = frozenset({str, int, float, bool, bytes, type(None), dict, list, tuple})
+"""Types whose values always survive pickling, so that only others are tested by unpickling."""
 
 
 def pack(values: Sequence[object]) -> bytes:

@@ -196,11 +196,16 @@ def _check_owner(real: Path, database: os.stat_result) -> None:
 _MAGIC = slice(8, 12)
 """Place of the magic word `DUCK`, after the checksum of the first block."""
 _HEADER_SIZE = 4096
+"""Bytes of each of the first three blocks, `Storage::FILE_HEADER_SIZE` in DuckDB."""
 _HEADS = 3 * _HEADER_SIZE
 _HEADER = struct.Struct("<8xQqqQQ")
+"""Fields of a header after its checksum: iteration, first metadata block, free list, number of blocks, block size."""
 _CHECKSUM_SIZE = 8
+"""Bytes of the checksum at the start of each block."""
 _PARTS = 64
+"""Parts of a block in which metadata, such as the free list, is stored."""
 _BLOCK_NUMBER = (1 << 56) - 1
+"""Mask for the block number in a pointer; the highest byte is the index of the part."""
 _BLOCK_SIZES = range(16 << 10, (256 << 10) + 1)
 """Block sizes of the known format. With any other size the format is unknown, and DuckDB has to judge the file."""
 
@@ -261,6 +266,7 @@ def whole_headers(descriptor: int) -> tuple[bool, bool, bool]:
 
 
 _CHECKSUM_SEED = 5381
+"""Constants of `Checksum` in DuckDB's `common/checksum.cpp`."""
 _CHECKSUM_FACTOR = 0xBF58476D1CE4E5B9
 
 

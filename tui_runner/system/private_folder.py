@@ -31,6 +31,7 @@ _LONGEST_NAME = 35
 _OURS = re.compile(r"\d+-[0-9a-f]{6}")
 """Matches the name of a process' folder: its id and random digits."""
 _ROOT = "tui-runner-"
+"""First part of the name of a user's folder."""
 _ROOTS = re.compile(rf"{_ROOT}(\d+|[a-z0-9_]{{8}})")
 """Matches the name of a user's folder: with the user's id, or as `mkdtemp` makes it."""
 _TRIES = 100

@@ -19,7 +19,9 @@ from collections.abc import Callable, Iterator
 from typing import NoReturn
 
 _exit_at_once = os._exit
+"""The real `os._exit`, because `no_exit_at_once` replaces it for a while."""
 _EVERY_THREAD = 0
+"""Stands for a thread id in `_guarded`; no thread has the id 0."""
 _guarded: list[tuple[int, int]] = []
 """(process id, thread id) of each piece of user code that runs under `no_exit_at_once`."""
 _changing = threading.Lock()

@@ -21,6 +21,7 @@ from tui_runner.text.numbers import size
 MOST_BYTES = 4 << 20
 """Bytes of code sent to each host at most. More is probably data, which belongs where all hosts can read it."""
 _SKIPPED = {"__pycache__", "node_modules"}
+"""Folders without code of the job."""
 
 
 @dataclass(frozen=True, slots=True)

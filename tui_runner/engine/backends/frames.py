@@ -25,8 +25,11 @@ from tui_runner.store.records import ERRORS, ITEMS
 Command = tuple[str, Any]
 """A command to a host: ("code", Bundle), ("start", WorkerConfig), ("send", (worker, Order)) or ("kill", worker)."""
 _KINDS = {kind.__name__: kind for kind in get_args(Report)}
+"""Types of reports by name. A name that is not here is refused."""
 _SIZES = struct.Struct("!I")
+"""Number of parts, and the size of each, in network byte order."""
 LENGTH = struct.Struct("!I")
+"""Length before each frame in a stream, in network byte order; so a frame has at most 4 GB."""
 MOST_BUFFERS = 100_000
 """Parts of a report at most; a larger number means that the frame is damaged or forged."""
 

@@ -30,6 +30,7 @@ from tui_runner.jobs.hosts import HostLimits
 MAX_HOSTS = 2_000
 """Hosts with a row of their own. A crawl may meet hosts without end, and each row is reported and recorded."""
 OTHER_HOSTS = "(other hosts)"
+"""Name of the row that counts all hosts beyond `MAX_HOSTS`."""
 NO_ANSWER = "no answer"
 """Shown instead of a status for requests without an answer."""
 _LONG_SECONDS = 30.0

@@ -21,9 +21,11 @@ from array import array
 SLOTS = 65_536
 """More threads than a process can have; pages of the mapping that are never written take no memory."""
 _SIZE = 8 * SLOTS
+"""Bytes of the mapping: eight for each slot."""
 ATTEMPT_BITS = 20
 """Low bits of a note that hold the attempt; the other 43 hold the position."""
 MAX_ATTEMPT = (1 << ATTEMPT_BITS) - 1
+"""Largest number of an attempt in a note; later attempts are recorded as this one."""
 
 
 def open_memory() -> int:

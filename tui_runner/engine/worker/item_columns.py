@@ -25,6 +25,7 @@ _TEXT_BYTES = 80
 _BEYOND = 160
 """Characters after these that are searched as well, because a secret that is cut off is not found."""
 _LONGEST = _TEXT_BYTES + LONGEST_SECRET
+"""Characters of an item's text that are kept until secrets were removed, because a secret that is cut is not found."""
 _MEMBERS = 12
 """Members of a dict or list that its text is made of; more would be cut off anyway, and large rows take long."""
 

@@ -212,6 +212,7 @@ _FINAL_CLASSES = frozenset(
 have a base class that is transient (`httpx.UnsupportedProtocol` is a `TransportError`)."""
 
 _NO_SUCH_HOST = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)})
+"""Errors of name resolution that are permanent; the others, such as EAI_AGAIN, are temporary."""
 _LONGEST_CHAIN = 50
 """Errors of a chain that are examined; a chain that user code has built may be circular."""
 

@@ -231,4 +231,5 @@ def is_overdue(claim: list[float] | None, now: float) -> bool:
 
 
 NO_CHUNK = OpenedChunk(-1, (), [], deque(), 0)
+"""The chunk of a slot without a slice, so that the hot loop needs no check for None."""
 NO_BLOCK = Block(NO_CHUNK)

@@ -61,6 +61,8 @@ little, but the more there are, the more items still start after their chunk is 
 SLOW_SECONDS = 0.01
 """Seconds that an item may take before idle threads take the rest of its slice: ten times the aim for a slice."""
 _IMMUTABLE = frozenset({str, int, float, bool, bytes, type(None)})
+"""Types that a function cannot change. For a chunk of only these, keys and texts need not be computed before it
+runs."""
 _FORGETTING = 1.1
 """Factor by which the estimated seconds per item may grow with each slice. The estimate follows the fastest slices: a
 slice whose thread waited for the interpreter lock took fifty times as long as its items."""

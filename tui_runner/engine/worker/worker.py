@@ -80,6 +80,7 @@ _TEARDOWN_SECONDS = 10.0
 _PR_SET_PDEATHSIG = 1
 """Number of the `prctl` option in Linux's `<sys/prctl.h>`; Python has no name for it."""
 BROKEN = "this worker cannot continue, because a function has changed what it needs itself"
+"""Beginning of the message of a worker that a function has broken."""
 
 
 class Worker:

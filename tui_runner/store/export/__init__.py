@@ -25,6 +25,7 @@ _PARQUET_ROWS = 122_880
 _PARQUET_BYTES = 128 << 20
 """Bytes of a row group at most, because it is held in memory until it is written. Ordinary rows stay below."""
 _NEEDS_QUOTES = re.compile(r'[",\r\n]')
+"""Characters that must be quoted in CSV (RFC 4180)."""
 _LINE_ENDS = re.compile(r"\r\n|[\r\n]")
 _LEAST_WIDTH = 6
 """Width below which columns of a table are not narrowed; columns are left out instead, because less is unreadable."""

@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 from tui_runner.store.query.result import holds_json
 
 _LINES = re.compile(r"[ \t\r\n]*[\t\r\n][ \t\r\n]*")
+"""Whitespace with a line end in it, which becomes one space where JSON has to fit on a line."""
 _RISKY_IN_JSON = re.compile("[\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
 """Characters that are valid in a JSON string but can control a terminal; written as equivalent \\uXXXX escapes."""
 

@@ -24,6 +24,7 @@ EXPORT_FORMATS = ("csv", "json", "jsonl", "parquet", "markdown")
 """Formats that contain all rows; the format `table` shows only the first ones."""
 
 _STANDARD_OUTPUT = frozenset({"-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"})
+"""Paths that mean standard output. Opened as files, they would be truncated if output is redirected to a file."""
 
 
 class Stopped(UserError):

@@ -16,6 +16,7 @@ import pyarrow as pa
 from tui_runner.store.ingest.results_table import ArrowViews
 
 _COLUMNS = frozenset({"url", "status", "headers"})
+"""Columns by which a table of pages is recognised."""
 _SLICE = 10_000
 """Rows copied at once, so that memory stays bounded."""
 

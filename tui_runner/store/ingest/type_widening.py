@@ -101,12 +101,15 @@ JSON = "JSON"
 _SIGNED = {"TINYINT": 8, "SMALLINT": 16, "INTEGER": 32, "BIGINT": 64, "HUGEINT": 128}
 _UNSIGNED = {"UTINYINT": 8, "USMALLINT": 16, "UINTEGER": 32, "UBIGINT": 64, "UHUGEINT": 128}
 _DIGITS = {"TINYINT": 3, "SMALLINT": 5, "INTEGER": 10, "BIGINT": 19}
+"""Decimal digits that each type needs."""
 _DIGITS |= {"UTINYINT": 3, "USMALLINT": 5, "UINTEGER": 10, "UBIGINT": 20}
 _FLOATS = {"FLOAT", "DOUBLE"}
 _MOMENTS = {"DATE": 0, "TIMESTAMP_S": 1, "TIMESTAMP_MS": 2, "TIMESTAMP": 3, "TIMESTAMP_NS": 4}
+"""Types of moments, from the coarsest to the finest."""
 _EXACT_IN_DOUBLE = 2**53
 """Up to this, every integer is exact as a DOUBLE."""
 _MAX_DIGITS = 38
+"""Digits of a DECIMAL at most."""
 _DECIMAL = re.compile(r"DECIMAL\((\d+),(\d+)\)")
 
 

@@ -34,6 +34,7 @@ KeyColumns = str | tuple[str, ...]
 """Columns that the keys of a run's items are made of; see `inputs.keys`."""
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
+"""Lone surrogates, which JSON text may contain and DuckDB refuses."""
 _SLICE = 5_000
 """Rows fetched at once. Fetching holds the interpreter lock: a million rows would hold it for a second."""
 

@@ -185,6 +185,7 @@ def _can_only_be_read(cursor: Cursor) -> bool:
 
 
 _NOT_OURS = "its schema `runner` has tables that are not tui-runner's"
+"""Message for a database whose schema `runner` was created by another program."""
 
 
 def _columns(cursor: Cursor) -> set[tuple[str, str, str]]:

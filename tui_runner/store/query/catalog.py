@@ -187,6 +187,7 @@ ORDER BY run_id DESC""",
     ),
 )
 _LEDGER_TABLES = frozenset({"runs", "items", "errors"})
+"""Tables that the templates about the ledger need."""
 
 
 def newest_rows(console: Asks) -> str | None:
@@ -208,6 +209,7 @@ def newest_rows(console: Asks) -> str | None:
 _TOP_VALUES = 8
 """Most frequent values that are listed, so that all figures fit on a small screen."""
 _NUMERIC = ("INT", "DOUBLE", "FLOAT", "DECIMAL", "HUGEINT", "REAL")
+"""Parts of type names for which a mean and quantiles are computed."""
 
 
 def column_statistics_sql(statement: str, column: str, type: str) -> str:

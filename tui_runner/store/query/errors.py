@@ -11,6 +11,7 @@ from tui_runner.errors import DatabaseError, UserError
 _PICTURE = re.compile(r"\n\nLINE (\d+): (.*)\n( *)\^", re.DOTALL)
 """Matches the excerpt below DuckDB's message: the line, shortened with dots if long, and a mark below the place."""
 _DOTS = "..."
+"""What DuckDB writes where it cuts a long line."""
 CHANGES_DATA = "the statement would change the database, and only statements that read can be run"
 """Message for a statement that changes data where that is not allowed."""
 

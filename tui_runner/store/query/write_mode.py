@@ -33,6 +33,7 @@ _CHANGING = frozenset(
     }
 )
 _PRELUDE = frozenset({"CREATE", "OR", "REPLACE", "TEMP", "TEMPORARY", "RECURSIVE"})
+"""Words that may stand between CREATE and the kind of object."""
 _CREATED = frozenset({"TABLE", "VIEW", "MACRO", "FUNCTION", "TYPE", "SEQUENCE", "SCHEMA"})
 """Kinds of objects that may be created. Not a secret, which is written to the user's home folder, and not an index,
 which slows down the writing of results."""

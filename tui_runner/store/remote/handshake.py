@@ -31,6 +31,7 @@ PROTOCOL = 2
 
 _NUMBER = struct.Struct(">H")
 _NONCE_BYTES = 32
+"""Bytes of a random number that is used once, so that a recorded proof is useless later."""
 _PROOF_BYTES = 32
 """Bytes of an HMAC-SHA256."""
 _LONGEST_GREETING = 1024

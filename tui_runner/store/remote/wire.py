@@ -84,6 +84,7 @@ REQUEST_BYTES = 16 << 20
 """Bytes of a request at most, so that a client cannot fill the owner's memory."""
 
 _HEAD = struct.Struct(">cI")
+"""Kind and length before the content of each frame."""
 _ERRORS: dict[str, type[UserError]] = {"UserError": UserError, "DatabaseError": DatabaseError}
 
 

@@ -50,6 +50,7 @@ _ROW_BYTES = 232
 _CELL_BYTES = 64
 """Estimated memory of a cell: a small object and its part of the dict. The length of text and bytes is added."""
 _SIZED = frozenset({str, bytes, Json})
+"""Types whose length in characters or bytes is added to the estimated size of a cell."""
 
 _ACCEPTED = "return None, dicts, dataclasses, named tuples, scalars, lists or generators of those, or a table"
 

@@ -26,9 +26,11 @@ VALUE_COLUMN = "value"
 """Column name for values without one: a scalar, a series without a name."""
 
 _EXPORTS = ("to_arrow_table", "to_pyarrow", "to_arrow")
+"""Methods by which libraries export Arrow tables."""
 _PROTOCOLS = ("__arrow_c_stream__", "__arrow_c_array__", "__dataframe__", *_EXPORTS)
 
 _MAX_DIGITS = 38
+"""Digits of a decimal in DuckDB at most."""
 _INT64 = pa.int64()
 _WIDE_INTEGER = pa.decimal128(_MAX_DIGITS, 0)
 

@@ -44,6 +44,7 @@ from tui_runner.errors import RowError
 _STRICT = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_SUBCLASS
 """Makes orjson refuse types that `plain` writes differently. It accepts enumerations and UUIDs all the same."""
 _LEAVES: frozenset[type] = frozenset({NoneType, bool, int, float, str})
+"""Types of JSON values without other values in them."""
 _CONTAINERS: frozenset[type] = frozenset({list, tuple, dict})
 _DEEPEST_FRAMES = 100
 """Levels of nesting that `_is_json_alone` examines; deeper values are left to `plain`, which has the limit."""
@@ -413,6 +414,7 @@ def text(value: object) -> str:
 
 
 _BLOB = {code: f"\\x{code:02X}" for code in range(256) if not 32 <= code < 127 or chr(code) in "\\'\""}
+"""Escapes with which DuckDB casts a BLOB to text."""
 
 
 def _trimmed(clock: str) -> str:
